@@ -1,0 +1,151 @@
+"""Failures in plain words: what happened, to which node or file, and what to do.
+
+`explain` gives the English sentences; a window in another language passes its own `translate`, which
+gets the English template and returns the template in that language. Placeholders are `{name}`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from castray_desktop.core.failure import Failure, FailureKind
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A failure for people: one sentence each."""
+
+    happened: str
+    remedy: str
+
+    @property
+    def text(self) -> str:
+        """Both sentences in one line."""
+        return f"{self.happened} {self.remedy}".strip()
+
+
+K = FailureKind
+
+TEMPLATES: Mapping[FailureKind, tuple[str, str]] = {
+    K.NO_SUCH_FILE: ("{path} does not exist.", "Check the name and send it again."),
+    K.NOT_READABLE: (
+        "{path} may not be read by {user}.",
+        "Change its permissions, or send it as a user who may read it.",
+    ),
+    K.NOT_SENDABLE: (
+        "{path} is {what} and can't be sent.",
+        "Send only files, folders and symbolic links, or leave it out with --exclude.",
+    ),
+    K.NOTHING_TO_SEND: ("There is nothing to send.", "Name at least one file or folder."),
+    K.SAME_NAME_TWICE: (
+        "Two of the things to send are called {name}.",
+        "Send them one after the other, or rename one of them.",
+    ),
+    K.NODE_UNKNOWN: (
+        "There is no node {node}.",
+        "Nodes here: {nodes}.",
+    ),
+    K.NODE_EXISTS: ("There is a node {node} already.", "Choose another name."),
+    K.NODE_NOT_REMOVABLE: ("{node} can't be removed.", "Only nodes that were added can be removed."),
+    K.BAD_NODE_NAME: (
+        "{node} can't be the name of a node.",
+        "Use letters, digits, dots, hyphens and underscores, 60 characters at most.",
+    ),
+    K.NO_RECIPIENTS: ("No recipients were chosen.", "Choose at least one node other than the source."),
+    K.SOURCE_IS_RECIPIENT: (
+        "{node} is the source, so it can't be a recipient.",
+        "Choose other recipients or another source.",
+    ),
+    K.BAD_RATE: ("{rate} is not a rate.", "Write it like 10MB/s, 800kB/s or 100Mbit/s."),
+    K.BAD_DESTINATION: (
+        "{destination} can't be a destination.",
+        "Give an absolute path on the recipients; it may hold {{node}}.",
+    ),
+    K.CAST_UNKNOWN: ("There is no cast {cast}.", "List them with: castray casts"),
+    K.CAST_FINISHED: ("Cast {cast} has ended already.", "There is nothing to cancel."),
+    K.CHANGED: ("{path} changed while it was being sent.", "Send it again once nothing writes to it."),
+    K.VANISHED: ("{path} disappeared before it was sent.", "Send it again if it is still needed."),
+    K.READ_ERROR: ("{path} could not be read to its end: {reason}.", "Check the disk it lies on."),
+    K.FILES_FAILED: (
+        "{count} of {total} files were not delivered, the first is {path}: {reason}",
+        "Everything else arrived.",
+    ),
+    K.NO_ROOM: (
+        "{node} has no room: {path} has {free} free and {needed} are needed.",
+        "Make room there, or choose another destination.",
+    ),
+    K.NOT_WRITABLE: (
+        "{node} can't write to {path}: {reason}.",
+        "Change the permissions there, or choose another destination.",
+    ),
+    K.NOT_A_FOLDER: (
+        "{path} on {node} is not a folder.",
+        "Choose another destination.",
+    ),
+    K.NAME_NOT_ALLOWED: (
+        "{node} can't store a file called {path}.",
+        "Rename it at the source and send it again.",
+    ),
+    K.WRITE_ERROR: ("{node} could not write {path}: {reason}.", "Check the disk of {node}, then send again."),
+    K.DAMAGED: (
+        "{path} arrived damaged on {node}, twice.",
+        "Check memory and network of {node} and {upstream}, then send again.",
+    ),
+    K.UPSTREAM_LOST: (
+        "{node} lost its connection to {upstream}: {reason}.",
+        "Check the network between them, then send again.",
+    ),
+    K.NODE_OFFLINE: ("{node} went offline.", "Send again when it is back."),
+    K.NODE_SILENT: ("{node} has not answered for {seconds} seconds.", "Check that machine, then send again."),
+    K.WRITER_FAILED: (
+        "{node} shares its folder with {writer}, whose copy failed.",
+        "See the reason given for {writer}.",
+    ),
+    K.NO_CLUSTER: ("There is no cluster.", "Start or attach one first."),
+    K.CLUSTER_STOPPED: ("The cluster was stopped.", "Start or attach one, then send again."),
+    K.CLUSTER_START_FAILED: (
+        "Ray could not be started ({attempts} attempts): {reason}",
+        "Details are in {log}.",
+    ),
+    K.CLUSTER_TIMED_OUT: (
+        "The cluster {target} did not answer within {seconds} seconds.",
+        "Check the address and that Ray runs there.",
+    ),
+    K.CLUSTER_UNREACHABLE: (
+        "The cluster {target} can't be reached: {reason}",
+        "Check the address and that Ray runs there.",
+    ),
+    K.ENGINE_UNREACHABLE: ("The CastRay engine can't be reached: {reason}.", "Start again: castray engine start"),
+    K.ENGINE_VERSION: (
+        "The running CastRay engine is of another version.",
+        "Close other CastRay windows or run: castray engine stop",
+    ),
+    K.CANCELLED: ("Cancelled.", ""),
+    K.INTERNAL: (
+        "Something went wrong inside CastRay: {reason}.",
+        "Please report it with the log.",
+    ),
+}
+
+
+class _Blanks(dict[str, str]):
+    """Values for a template; a missing one shows as a dash rather than hiding the failure."""
+
+    def __missing__(self, key: str) -> str:
+        return "–"
+
+
+def explain(failure: Failure, translate: Callable[[str], str] = str) -> Explanation:
+    """The sentences for a failure, in the language of `translate`."""
+    happened, remedy = TEMPLATES[failure.kind]
+    values = _Blanks(failure.values)
+    return Explanation(
+        translate(happened).format_map(values),
+        translate(remedy).format_map(values) if remedy else "",
+    )
+
+
+def sentence(failure: Failure) -> str:
+    """What happened and what to do, in one English line."""
+    return explain(failure).text

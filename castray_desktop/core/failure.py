@@ -1,0 +1,75 @@
+"""Why something did not work, as a value that crosses processes.
+
+Standard library only: this module is shipped to the nodes. The sentences that people read are
+made from it in `core.errors`, once for each language.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import Dict
+
+
+class FailureKind(str, enum.Enum):
+    """What went wrong. Each kind has one sentence and one remedy in `core.errors`."""
+
+    # what the user asked for
+    NO_SUCH_FILE = "no_such_file"
+    NOT_READABLE = "not_readable"
+    NOT_SENDABLE = "not_sendable"
+    NOTHING_TO_SEND = "nothing_to_send"
+    SAME_NAME_TWICE = "same_name_twice"
+    NODE_UNKNOWN = "node_unknown"
+    NODE_EXISTS = "node_exists"
+    NODE_NOT_REMOVABLE = "node_not_removable"
+    BAD_NODE_NAME = "bad_node_name"
+    NO_RECIPIENTS = "no_recipients"
+    SOURCE_IS_RECIPIENT = "source_is_recipient"
+    BAD_RATE = "bad_rate"
+    BAD_DESTINATION = "bad_destination"
+    CAST_UNKNOWN = "cast_unknown"
+    CAST_FINISHED = "cast_finished"
+    # the source's files
+    CHANGED = "changed"
+    VANISHED = "vanished"
+    READ_ERROR = "read_error"
+    FILES_FAILED = "files_failed"
+    # a recipient
+    NO_ROOM = "no_room"
+    NOT_WRITABLE = "not_writable"
+    NOT_A_FOLDER = "not_a_folder"
+    NAME_NOT_ALLOWED = "name_not_allowed"
+    WRITE_ERROR = "write_error"
+    DAMAGED = "damaged"
+    UPSTREAM_LOST = "upstream_lost"
+    NODE_OFFLINE = "node_offline"
+    NODE_SILENT = "node_silent"
+    WRITER_FAILED = "writer_failed"
+    # the cluster
+    NO_CLUSTER = "no_cluster"
+    CLUSTER_STOPPED = "cluster_stopped"
+    CLUSTER_START_FAILED = "cluster_start_failed"
+    CLUSTER_TIMED_OUT = "cluster_timed_out"
+    CLUSTER_UNREACHABLE = "cluster_unreachable"
+    # the engine
+    ENGINE_UNREACHABLE = "engine_unreachable"
+    ENGINE_VERSION = "engine_version"
+    CANCELLED = "cancelled"
+    INTERNAL = "internal"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A failure as data: its kind, and the names and numbers for its sentence, as text."""
+
+    kind: FailureKind
+    values: Dict[str, str] = field(default_factory=dict)
+
+
+class CastRayError(Exception):
+    """An expected failure, raised inside one process; at a border it becomes its `failure`."""
+
+    def __init__(self, kind: FailureKind, **values: object) -> None:
+        super().__init__(kind.value, values)
+        self.failure = Failure(kind, {key: str(value) for key, value in values.items()})

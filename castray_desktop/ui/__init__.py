@@ -1,0 +1,1 @@
+"""The window: Qt only. Knows the types of core and the engine's client, nothing else."""

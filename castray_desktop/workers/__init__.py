@@ -1,0 +1,1 @@
+"""Everything that runs off the window: blocking or remote work, without Qt."""

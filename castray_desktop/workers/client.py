@@ -1,0 +1,172 @@
+"""The engine's client: what window, command line and scripts speak with the engine through."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from typing import TypeVar
+
+import msgspec
+
+from castray_desktop.core import messages
+from castray_desktop.core.failure import CastRayError, FailureKind
+from castray_desktop.workers.places import Places
+
+ReplyType = TypeVar("ReplyType", bound=messages.Message)
+
+ENGINE_START_SECONDS = 10.0
+
+
+class EngineClient:
+    """A connection to the engine.
+
+    Make one with `connect`. `request` sends a command and waits for its reply; `events` yields
+    everything else in the order in which the engine sent it, and ends when the connection does.
+    """
+
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, welcome: messages.Welcome
+    ) -> None:
+        self.welcome = welcome
+        self._reader = reader
+        self._writer = writer
+        self._answers: dict[int, asyncio.Future[messages.Reply]] = {}
+        self._events: asyncio.Queue[messages.Event | None] = asyncio.Queue()
+        self._number = 0
+        self._closed = False
+        self._receiving = asyncio.create_task(self._receive(), name="engine client")
+
+    @classmethod
+    async def connect(cls, places: Places, kind: str, *, start: bool = True) -> EngineClient:
+        """Connect to this home's engine, starting one where none runs and `start` is true.
+
+        Raises CastRayError: ENGINE_UNREACHABLE when there is none, or it did not come up in time,
+        ENGINE_VERSION when it speaks another version of the protocol.
+        """
+        with contextlib.suppress(OSError):
+            return await cls._open(places, kind)
+        if not start:
+            raise CastRayError(FailureKind.ENGINE_UNREACHABLE, reason="no engine is running")
+        process = await asyncio.to_thread(start_engine, places)
+        async with asyncio.timeout(ENGINE_START_SECONDS) as limit:
+            while True:
+                with contextlib.suppress(OSError):
+                    client = await cls._open(places, kind)
+                    client.welcome = msgspec.structs.replace(
+                        client.welcome, started=client.welcome.pid == process.pid
+                    )
+                    return client
+                if process.poll() not in (None, 0):
+                    break
+                await asyncio.sleep(0.02)
+        reason = "it took too long" if limit.expired() else f"see the log in {places.log}"
+        raise CastRayError(FailureKind.ENGINE_UNREACHABLE, reason=reason)
+
+    @classmethod
+    async def _open(cls, places: Places, kind: str) -> EngineClient:
+        reader, writer = await asyncio.open_unix_connection(str(places.socket))
+        try:
+            writer.write(messages.encode(messages.Hello(messages.PROTOCOL_VERSION, kind)))
+            match await _read_message(reader):
+                case messages.Welcome() as welcome:
+                    return cls(reader, writer, welcome)
+                case messages.Failed(failure):
+                    raise CastRayError(failure.kind, **failure.values)
+                case _:
+                    raise CastRayError(FailureKind.ENGINE_VERSION)
+        except (EOFError, asyncio.IncompleteReadError) as error:
+            writer.close()
+            raise ConnectionError("the engine closed the connection") from error
+        except BaseException:
+            writer.close()
+            raise
+
+    async def request(self, command: messages.Command, expect: type[ReplyType]) -> ReplyType:
+        """Send a command and return its reply, which is of the type `expect`.
+
+        Raises CastRayError with the engine's reason when the command could not be carried out, or
+        ENGINE_UNREACHABLE when the connection ends first.
+        """
+        if self._closed:
+            raise CastRayError(FailureKind.ENGINE_UNREACHABLE, reason="the connection has ended")
+        self._number += 1
+        number = self._number
+        future: asyncio.Future[messages.Reply] = asyncio.get_running_loop().create_future()
+        self._answers[number] = future
+        try:
+            self._writer.write(messages.encode(messages.Request(number, command)))
+            reply = await future
+        finally:
+            self._answers.pop(number, None)
+        if isinstance(reply, messages.Failed):
+            raise CastRayError(reply.failure.kind, **reply.failure.values)
+        if not isinstance(reply, expect):
+            raise CastRayError(FailureKind.INTERNAL, reason=f"unexpected reply {type(reply).__name__}")
+        return reply
+
+    async def events(self) -> AsyncIterator[messages.Event]:
+        """Everything that the engine reports, from the moment of connecting on. For one reader."""
+        while (event := await self._events.get()) is not None:
+            yield event
+
+    async def close(self) -> None:
+        """Leave the engine. Does nothing the second time."""
+        self._receiving.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._receiving
+        self._writer.close()
+        with contextlib.suppress(OSError):
+            await self._writer.wait_closed()
+
+    async def _receive(self) -> None:
+        try:
+            while True:
+                message = await _read_message(self._reader)
+                if isinstance(message, messages.Answer):
+                    future = self._answers.get(message.number)
+                    if future is not None and not future.done():
+                        future.set_result(message.reply)
+                elif not isinstance(message, messages.Failed):
+                    self._events.put_nowait(message)
+        except (EOFError, OSError, msgspec.DecodeError, ValueError):
+            pass
+        finally:
+            self._end()
+
+    def _end(self) -> None:
+        self._closed = True
+        self._events.put_nowait(None)
+        for future in self._answers.values():
+            if not future.done():
+                future.set_exception(
+                    CastRayError(FailureKind.ENGINE_UNREACHABLE, reason="the engine has ended")
+                )
+
+
+async def _read_message(reader: asyncio.StreamReader) -> messages.FromEngine:
+    length = int.from_bytes(await reader.readexactly(4), "big")
+    if length > messages.MAX_FRAME_BYTES:
+        raise ValueError(f"a frame of {length} bytes is too long")
+    return messages.decode_from_engine(await reader.readexactly(length))
+
+
+def start_engine(
+    places: Places, spawn: Callable[..., subprocess.Popen[bytes]] = subprocess.Popen
+) -> subprocess.Popen[bytes]:
+    """Start an engine that outlives this process's terminal. Raises OSError."""
+    places.prepare()
+    environment = os.environ | {"CASTRAY_HOME": str(places.home)}
+    with (places.log / "engine-start.log").open("wb") as output:
+        return spawn(
+            [sys.executable, "-m", "castray_desktop.workers.engine"],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            close_fds=True,
+            env=environment,
+        )

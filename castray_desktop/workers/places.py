@@ -1,0 +1,53 @@
+"""Where this user's settings, logs and sockets lie."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+
+@dataclass(frozen=True)
+class Places:
+    """The folders of one CastRay home. Two homes are two engines that don't know each other."""
+
+    home: Path
+    socket: Path
+
+    @property
+    def lock(self) -> Path:
+        """Held by the engine while it lives."""
+        return self.home / "engine.lock"
+
+    @property
+    def log(self) -> Path:
+        return self.home / "logs"
+
+    @property
+    def runs(self) -> Path:
+        """One file for each local cluster that was started, until it has been swept."""
+        return self.home / "runs"
+
+    def prepare(self) -> None:
+        """Make the folders, for this user alone. Raises OSError."""
+        for folder in (self.home, self.log, self.runs, self.socket.parent):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def find_places(environment: dict[str, str] | None = None) -> Places:
+    """The places that `CASTRAY_HOME` names, or the platform's own.
+
+    A socket's path is limited to 107 bytes, so it lies in the run-time folder under a short name
+    made from the home.
+    """
+    variables = os.environ if environment is None else environment
+    given = variables.get("CASTRAY_HOME")
+    home = Path(given).expanduser() if given else Path(platformdirs.user_data_dir("castray", False))
+    home = home.absolute()
+    short = hashlib.sha256(os.fsencode(home)).hexdigest()[:12]
+    runtime = Path(variables.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
+    return Places(home, runtime / f"castray-{os.getuid()}" / f"{short}.sock")

@@ -1,0 +1,1 @@
+"""What runs where Ray is. Standard library and Ray only; code valid from Python 3.9."""
