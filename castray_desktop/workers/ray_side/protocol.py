@@ -1,0 +1,439 @@
+"""What engine, driver and agents say to each other: frozen dataclasses, and their JSON form.
+
+Orders go down, reports come up. Standard library only and valid from Python 3.9, since driver and
+agents run on the cluster's interpreter. Sizes are bytes, times POSIX seconds, secrets and digests
+hexadecimal text.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import json
+import typing
+from dataclasses import dataclass, field
+from typing import Any, Dict, Optional, Tuple
+
+from castray_desktop.core.failure import Failure
+
+DRIVER_PROTOCOL = 1
+
+# --- the parcel and the way it takes -------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TopEntry:
+    """One of the things that the user chose, as it will be called at the recipients."""
+
+    name: str
+    folder: bool = False
+    bytes: int = 0
+    files: int = 0
+
+
+@dataclass(frozen=True)
+class ParcelTotals:
+    """All that control calls say about a parcel; its manifest travels in the stream itself.
+
+    The stream is the manifest, then the files' contents, then the trailer with one entry for each
+    file (its state and its hash).
+    """
+
+    manifest_bytes: int
+    manifest_digest: str  # SHA-256 of the manifest
+    content_bytes: int
+    trailer_bytes: int
+    files: int  # regular files
+    entries: int  # everything in the manifest
+    top: Tuple[TopEntry, ...] = ()
+
+    @property
+    def stream_bytes(self) -> int:
+        return self.manifest_bytes + self.content_bytes + self.trailer_bytes
+
+
+@dataclass(frozen=True)
+class Algorithms:
+    """How pieces and files are hashed in one cast, and how long a piece is."""
+
+    piece: str = "blake2b-128"  # or "xxh3-128"
+    file: str = "sha256"  # or "blake3"
+    piece_bytes: int = 1 << 20
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """Where a recipient fetches from."""
+
+    node: str
+    address: str
+    port: int
+    host: str = ""  # identity of the machine; equal hosts may use the local way
+    local_path: str = ""  # of the Unix socket for agents of the same machine
+
+
+@dataclass(frozen=True)
+class FileProblem:
+    """A file of the parcel that was not sent, and why."""
+
+    path: str
+    failure: Failure
+
+
+# --- orders to an agent --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PrepareSource:
+    """Scan these paths and make a manifest. `SourceReport` tells when it is there."""
+
+    cast: str
+    paths: Tuple[str, ...]
+    links: str = "keep"
+    exclude: Tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ServeSource:
+    """Serve the prepared parcel to whoever proves knowledge of the secret."""
+
+    cast: str
+    secret: str
+    epoch: int
+    algorithms: Algorithms
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """Could this node take that parcel? Answered with `PreflightReply`."""
+
+    cast: str
+    destination: str  # empty: the inbox
+    top: Tuple[TopEntry, ...]
+    needed_bytes: int
+    needed_files: int
+
+
+@dataclass(frozen=True)
+class PreflightReply:
+    """What a recipient says before the first byte."""
+
+    destination: str = ""  # absolute, links resolved as far as it exists
+    storage: str = ""  # equal for two nodes of one machine that would write to the same folder
+    free_bytes: int = 0
+    piece_digests: Tuple[str, ...] = ()  # what it can compute, best first
+    file_hashes: Tuple[str, ...] = ()
+    failure: Optional[Failure] = None
+
+
+@dataclass(frozen=True)
+class StartDelivery:
+    """Fetch this parcel from `upstream`, verify it and put it in place."""
+
+    cast: str
+    secret: str
+    epoch: int
+    upstream: Upstream
+    totals: ParcelTotals
+    algorithms: Algorithms
+    destination: str = ""  # empty: the inbox
+    on_conflict: str = "skip"
+
+
+@dataclass(frozen=True)
+class SetUpstream:
+    """From now on fetch what you lack from there. Orders of an older epoch are ignored."""
+
+    cast: str
+    epoch: int
+    upstream: Upstream
+
+
+@dataclass(frozen=True)
+class Seal:
+    """The digest of the trailer, known once the source has read every file to its end."""
+
+    cast: str
+    trailer_digest: str  # SHA-256
+
+
+@dataclass(frozen=True)
+class CancelCast:
+    """End it here: stop fetching and serving, remove the part files."""
+
+    cast: str
+
+
+@dataclass(frozen=True)
+class ForgetCast:
+    """The cast has ended everywhere: stop serving it and free what it holds."""
+
+    cast: str
+
+
+# --- reports of an agent -------------------------------------------------------------------------
+
+
+class SourceState(str, enum.Enum):
+    """Where the source of a cast stands."""
+
+    SCANNING = "scanning"
+    PREPARED = "prepared"
+    SERVING = "serving"
+    SEALED = "sealed"  # every file was read to its end; the trailer's digest is known
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True)
+class SourceReport:
+    """The source's side of a cast."""
+
+    cast: str
+    state: SourceState
+    scanned_files: int = 0
+    scanned_bytes: int = 0
+    totals: Optional[ParcelTotals] = None
+    sent_bytes: int = 0  # payload that left this agent for this cast, repairs included
+    trailer_digest: str = ""
+    problems: Tuple[FileProblem, ...] = ()  # the first hundred
+    problem_count: int = 0
+    failure: Optional[Failure] = None
+
+
+class RecipientState(str, enum.Enum):
+    """Where a recipient stands. The agent's side of `core.messages.DeliveryState`."""
+
+    CONNECTING = "connecting"
+    RECEIVING = "receiving"
+    VERIFYING = "verifying"  # hashes, sync, rename
+    COMPLETED = "completed"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True)
+class DeliveryReport:
+    """A recipient's side of a cast."""
+
+    cast: str
+    state: RecipientState
+    epoch: int = 0
+    upstream: str = ""  # the node it is connected to
+    stream_bytes: int = 0  # verified, of the whole stream
+    content_bytes: int = 0  # verified, of the files' contents
+    received_bytes: int = 0  # payload taken in, repeated pieces included
+    sent_bytes: int = 0  # payload passed on to others
+    transport: str = ""
+    paths: Tuple[str, ...] = ()
+    hash: str = ""
+    problems: Tuple[FileProblem, ...] = ()
+    problem_count: int = 0
+    failure: Optional[Failure] = None
+
+
+@dataclass(frozen=True)
+class NodeFacts:
+    """What a node is and has, measured on it."""
+
+    cpus: float = 0.0
+    memory: int = 0
+    memory_free: int = 0
+    disk_free: int = 0
+    disk_total: int = 0
+    load: float = 0.0  # 0..1
+    resident: int = 0  # memory of the agent's process
+
+
+@dataclass(frozen=True)
+class AgentHello:
+    """What an agent says when it has been placed."""
+
+    node: str
+    pid: int
+    address: str
+    port: int
+    host: str
+    local_path: str
+    inbox: str
+    node_id: str = ""
+    python_version: str = ""
+
+
+@dataclass(frozen=True)
+class AgentReport:
+    """What changed at an agent since its last report."""
+
+    sources: Tuple[SourceReport, ...] = ()
+    deliveries: Tuple[DeliveryReport, ...] = ()
+    facts: Optional[NodeFacts] = None
+
+
+# --- engine and driver ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class StartCluster:
+    """Start or attach to a cluster. Answered by `ClusterUp` or `ClusterFailed`."""
+
+    target: str  # "local", "auto" or HOST:PORT
+    temp_dir: str = ""  # of a local cluster
+
+
+@dataclass(frozen=True)
+class PlaceAgent:
+    """Place an agent. Answered by `AgentUp` or `AgentLost`."""
+
+    name: str
+    inbox: str
+    address: str  # that its data port binds
+    node_id: str = ""  # Ray's; empty: the driver's own node
+    runtime_dir: str = ""  # for its Unix socket
+    ports: str = ""  # LOW-HIGH, or empty
+
+
+@dataclass(frozen=True)
+class RemoveAgent:
+    """End an agent."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Call:
+    """An order for an agent, with the engine's number for it. Answered by `Returned`."""
+
+    number: int
+    agent: str
+    order: "Order"
+
+
+Order = typing.Union[
+    PrepareSource, ServeSource, Preflight, StartDelivery, SetUpstream, Seal, CancelCast, ForgetCast
+]
+ToDriver = typing.Union[StartCluster, PlaceAgent, RemoveAgent, Call]
+
+
+@dataclass(frozen=True)
+class RayNode:
+    """A live node of the Ray cluster."""
+
+    node_id: str
+    address: str
+    hostname: str
+    head: bool = False
+    mine: bool = False  # the driver runs on it
+    cpus: float = 0.0
+    gpus: float = 0.0
+    memory: int = 0
+    labels: Dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ClusterUp:
+    """The driver is connected."""
+
+    address: str
+    ray_version: str
+    python_version: str
+    nodes: Tuple[RayNode, ...]
+
+
+@dataclass(frozen=True)
+class ClusterFailed:
+    """The driver could not connect, or has lost the cluster. It ends after this."""
+
+    failure: Failure
+
+
+@dataclass(frozen=True)
+class AgentUp:
+    """An agent has been placed and answers."""
+
+    hello: AgentHello
+
+
+@dataclass(frozen=True)
+class AgentLost:
+    """An agent could not be placed, or has died."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Reported:
+    """An agent's report."""
+
+    name: str
+    report: AgentReport
+
+
+@dataclass(frozen=True)
+class Returned:
+    """The answer to a call: a `PreflightReply`, or nothing; `error` when the call itself failed."""
+
+    number: int
+    reply: Optional[PreflightReply] = None
+    error: str = ""
+
+
+FromDriver = typing.Union[ClusterUp, ClusterFailed, AgentUp, AgentLost, Reported, Returned]
+
+# --- JSON ----------------------------------------------------------------------------------------
+
+_hints: Dict[type, Dict[str, Any]] = {}
+
+
+def to_json(message: Any) -> bytes:
+    """A message as JSON, with the name of its class."""
+    return json.dumps([type(message).__name__, _plain(message)], separators=(",", ":")).encode()
+
+
+def from_json(text: bytes, kind: Any) -> Any:
+    """The message of one of the classes in the union `kind`. Raises ValueError for anything else."""
+    try:
+        name, body = json.loads(text)
+        for candidate in typing.get_args(kind):
+            if candidate.__name__ == name:
+                return _build(body, candidate)
+    except (TypeError, KeyError, AttributeError) as error:
+        raise ValueError("not a message of this protocol: %s" % error) from error
+    raise ValueError("unknown message %r" % (name,))
+
+
+def _plain(value: Any) -> Any:
+    """Dataclasses as objects; orders inside a call carry their class's name."""
+    if isinstance(value, Call):
+        return {"number": value.number, "agent": value.agent, "order": json.loads(to_json(value.order))}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {item.name: _plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, enum.Enum):
+        return value.value
+    return value
+
+
+def _build(value: Any, kind: Any) -> Any:
+    if dataclasses.is_dataclass(kind):
+        hints = _hints.get(kind)
+        if hints is None:
+            hints = _hints[kind] = typing.get_type_hints(kind)
+        return kind(**{name: _build(item, hints[name]) for name, item in value.items()})
+    origin = typing.get_origin(kind)
+    if origin is tuple:
+        return tuple(_build(item, typing.get_args(kind)[0]) for item in value)
+    if origin is dict:
+        return {key: _build(item, typing.get_args(kind)[1]) for key, item in value.items()}
+    if origin is typing.Union:
+        choices = typing.get_args(kind)
+        if type(None) in choices:
+            return None if value is None else _build(value, next(c for c in choices if c is not type(None)))
+        return from_json(json.dumps(value).encode(), kind)
+    if isinstance(kind, type) and issubclass(kind, enum.Enum):
+        return kind(value)
+    return value
