@@ -419,7 +419,7 @@ def _plain(value: Any) -> Any:
 
 
 def _build(value: Any, kind: Any) -> Any:
-    if dataclasses.is_dataclass(kind):
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         hints = _hints.get(kind)
         if hints is None:
             hints = _hints[kind] = typing.get_type_hints(kind)
