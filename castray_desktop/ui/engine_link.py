@@ -1,0 +1,244 @@
+"""The engine as Qt signals: connects, reads its events, connects again when it is lost.
+
+What changes often reaches the window at most ten times a second; what happens once (a result, a
+change of the cluster) at once and in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Protocol, TypeVar
+
+from PySide6.QtCore import QObject, Signal
+
+from castray_desktop.core import messages
+from castray_desktop.core.failure import CastRayError, Failure, FailureKind
+
+ReplyType = TypeVar("ReplyType", bound=messages.Message)
+
+FLUSH_SECONDS = 0.1
+FIRST_DELAY_SECONDS = 0.2
+LAST_DELAY_SECONDS = 3.0
+
+
+class Engine(Protocol):
+    """What the link needs of an `EngineClient`."""
+
+    welcome: messages.Welcome
+
+    async def request(self, command: messages.Command, expect: type[ReplyType]) -> ReplyType: ...
+
+    def events(self) -> AsyncIterator[messages.Event]: ...
+
+    async def close(self) -> None: ...
+
+
+Connector = Callable[[], Awaitable[Engine]]
+
+
+class Connection(enum.Enum):
+    """Where the connection to the engine stands."""
+
+    CONNECTING = "connecting"
+    CONNECTED = "connected"
+    RECONNECTING = "reconnecting"
+    CLOSED = "closed"
+
+
+class EngineLink(QObject):
+    """The window's one way to the engine.
+
+    Signals: `welcome(Welcome)` on every connection, the whole picture; `cluster_changed(ClusterStatus)`;
+    `nodes_changed(tuple[NodeInfo, ...], tuple[str, ...])`, changed and removed;
+    `cast_changed(CastSummary)`; `deliveries_changed(str, tuple[DeliverySnapshot, ...])`;
+    `cast_finished(CastResult)`; `casts_removed(tuple[str, ...])`; `throughput(Throughput)`;
+    `connection_changed(Connection)`; `connection_failed(Failure)`, again at every vain attempt.
+    """
+
+    welcome = Signal(object)
+    cluster_changed = Signal(object)
+    nodes_changed = Signal(object, object)
+    cast_changed = Signal(object)
+    deliveries_changed = Signal(str, object)
+    cast_finished = Signal(object)
+    casts_removed = Signal(object)
+    throughput = Signal(object)
+    connection_changed = Signal(object)
+    connection_failed = Signal(object)
+
+    def __init__(self, connect: Connector, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._connect = connect
+        self._engine: Engine | None = None
+        self._closing = False
+        self._running: asyncio.Task[Any] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._pending = PendingEvents()
+        self._flush_timer: asyncio.TimerHandle | None = None
+        self.connection = Connection.CONNECTING
+
+    @property
+    def connected(self) -> bool:
+        return self.connection is Connection.CONNECTED
+
+    async def run(self) -> None:
+        """Stay connected until `close`. The one loop of the link."""
+        self._running = asyncio.current_task()
+        delay = FIRST_DELAY_SECONDS
+        try:
+            while not self._closing:
+                try:
+                    engine = await self._connect()
+                except CastRayError as error:
+                    self._set_connection(Connection.RECONNECTING)
+                    self.connection_failed.emit(error.failure)
+                    await asyncio.sleep(delay)
+                    delay = min(delay * 2, LAST_DELAY_SECONDS)
+                    continue
+                delay = FIRST_DELAY_SECONDS
+                await self._serve(engine)
+        except asyncio.CancelledError:
+            if not self._closing:
+                raise
+        finally:
+            self._running = None
+
+    async def request(self, command: messages.Command, expect: type[ReplyType]) -> ReplyType:
+        """Send a command and return its reply. Raises CastRayError."""
+        if self._engine is None:
+            raise CastRayError(FailureKind.ENGINE_UNREACHABLE, reason="there is no connection yet")
+        return await self._engine.request(command, expect)
+
+    def ask(
+        self,
+        command: messages.Command,
+        expect: type[ReplyType],
+        done: Callable[[ReplyType], None] | None = None,
+        failed: Callable[[Failure], None] | None = None,
+    ) -> None:
+        """`request` for slots: returns at once, calls one of the two later."""
+
+        async def ask() -> None:
+            try:
+                reply = await self.request(command, expect)
+            except CastRayError as error:
+                if failed is not None:
+                    failed(error.failure)
+            else:
+                if done is not None:
+                    done(reply)
+
+        task = asyncio.get_running_loop().create_task(ask(), name=f"ask {type(command).__name__}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """Leave the engine for good. Nothing is emitted afterwards but `connection_changed(CLOSED)`."""
+        self._closing = True
+        self._stop_flushing()
+        tasks = [*self._tasks]
+        if self._running is not None and self._running is not asyncio.current_task():
+            tasks.append(self._running)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._engine is not None:
+            engine, self._engine = self._engine, None
+            await engine.close()
+        self._set_connection(Connection.CLOSED)
+
+    async def _serve(self, engine: Engine) -> None:
+        self._engine = engine
+        self._pending = PendingEvents()
+        self._set_connection(Connection.CONNECTED)
+        self.welcome.emit(engine.welcome)
+        async for event in engine.events():
+            self.take(event)
+        self.flush()
+        self._engine = None
+        await engine.close()
+        self._set_connection(Connection.RECONNECTING)
+
+    def _set_connection(self, connection: Connection) -> None:
+        if connection is not self.connection:
+            self.connection = connection
+            self.connection_changed.emit(connection)
+
+    def take(self, event: messages.Event) -> None:
+        """Pass an event on, now or with the next flush."""
+        if self._pending.add(event):
+            if self._flush_timer is None:
+                self.flush()
+                self._flush_timer = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self._flush_due)
+            return
+        self.flush()
+        match event:
+            case messages.ClusterChanged(cluster):
+                self.cluster_changed.emit(cluster)
+            case messages.CastResult():
+                self.cast_finished.emit(event)
+            case messages.CastsRemoved(casts):
+                self.casts_removed.emit(casts)
+            case messages.Throughput():
+                self.throughput.emit(event)
+            case messages.Welcome():
+                self.welcome.emit(event)
+            case _:
+                pass  # log lines have no place in the window yet
+
+    def flush(self) -> None:
+        """Emit what is held back."""
+        pending, self._pending = self._pending, PendingEvents()
+        if pending.nodes or pending.removed:
+            self.nodes_changed.emit(tuple(pending.nodes.values()), tuple(pending.removed))
+        for summary in pending.casts.values():
+            self.cast_changed.emit(summary)
+        for cast, deliveries in pending.deliveries.items():
+            self.deliveries_changed.emit(cast, tuple(deliveries.values()))
+
+    def _flush_due(self) -> None:
+        self._flush_timer = None
+        if not self._pending.empty:
+            self.flush()
+            self._flush_timer = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self._flush_due)
+
+    def _stop_flushing(self) -> None:
+        if self._flush_timer is not None:
+            self._flush_timer.cancel()
+            self._flush_timer = None
+
+
+class PendingEvents:
+    """The newest of what changes often, until it is passed on."""
+
+    def __init__(self) -> None:
+        self.nodes: dict[str, messages.NodeInfo] = {}
+        self.removed: dict[str, None] = {}
+        self.casts: dict[str, messages.CastSummary] = {}
+        self.deliveries: dict[str, dict[str, messages.DeliverySnapshot]] = {}
+
+    @property
+    def empty(self) -> bool:
+        return not (self.nodes or self.removed or self.casts or self.deliveries)
+
+    def add(self, event: messages.Event) -> bool:
+        """Keep the event if it is one that may wait; says whether it is."""
+        match event:
+            case messages.NodesChanged(changed, removed):
+                for node in changed:
+                    self.nodes[node.name] = node
+                    self.removed.pop(node.name, None)
+                for name in removed:
+                    self.nodes.pop(name, None)
+                    self.removed[name] = None
+            case messages.CastChanged(summary):
+                self.casts[summary.cast] = summary
+            case messages.DeliveriesChanged(cast, deliveries):
+                newest = self.deliveries.setdefault(cast, {})
+                for delivery in deliveries:
+                    newest[delivery.node] = delivery
+            case _:
+                return False
+        return True
