@@ -1,0 +1,139 @@
+"""The nodes as the window knows them now, and what the watched cast does on each.
+
+`NodeList` is filled by the window from the engine's events and read by the views. Give it every
+`NodesChanged` through `apply`, and the cast that the window shows through `watch`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from PySide6.QtCore import QCoreApplication, QObject, Signal
+
+from castray_desktop.core.messages import (
+    CastSummary,
+    DeliverySnapshot,
+    DeliveryState,
+    NodeInfo,
+    NodeState,
+)
+from castray_desktop.ui.glyphs import GlyphState
+
+
+def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
+    """Sorts node_2 before node_10, whatever the case of the letters."""
+    parts = re.findall(r"\d+|\D+", name.casefold())
+    return tuple((0, int(part), part) if part.isdecimal() else (1, 0, part) for part in parts)
+
+
+class NodeList(QObject):
+    """The known nodes, sorted by name, and the watched cast.
+
+    Signals: `changed()` when a node came, went or has new facts; `activity_changed()` when the watched
+    cast or one of its deliveries did.
+    """
+
+    changed = Signal()
+    activity_changed = Signal()
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._nodes: dict[str, NodeInfo] = {}
+        self._sorted: tuple[NodeInfo, ...] = ()
+        self._cast: CastSummary | None = None
+        self._deliveries: dict[str, DeliverySnapshot] = {}
+
+    def nodes(self) -> tuple[NodeInfo, ...]:
+        """Every node, in the natural order of the names."""
+        return self._sorted
+
+    def get(self, name: str) -> NodeInfo | None:
+        """The node of that name."""
+        return self._nodes.get(name)
+
+    def apply(self, changed: Iterable[NodeInfo], removed: Iterable[str] = ()) -> None:
+        """Take over what the engine reported."""
+        before = dict(self._nodes)
+        self._nodes.update((node.name, node) for node in changed)
+        for name in removed:
+            self._nodes.pop(name, None)
+        self._finish(before)
+
+    def replace(self, nodes: Iterable[NodeInfo]) -> None:
+        """Take over the whole picture, as on connecting."""
+        before = self._nodes
+        self._nodes = {node.name: node for node in nodes}
+        self._finish(before)
+
+    def _finish(self, before: dict[str, NodeInfo]) -> None:
+        if self._nodes == before:
+            return
+        if self._nodes.keys() != before.keys():
+            self._sorted = tuple(sorted(self._nodes.values(), key=lambda node: natural_key(node.name)))
+        else:
+            self._sorted = tuple(self._nodes[node.name] for node in self._sorted)
+        self.changed.emit()
+
+    def watch(self, cast: CastSummary | None, deliveries: Iterable[DeliverySnapshot] = ()) -> None:
+        """Show this cast with all its deliveries on the nodes; None shows none."""
+        found = {delivery.node: delivery for delivery in deliveries} if cast is not None else {}
+        if cast != self._cast or found != self._deliveries:
+            self._cast, self._deliveries = cast, found
+            self.activity_changed.emit()
+
+    @property
+    def cast(self) -> CastSummary | None:
+        """The watched cast."""
+        return self._cast
+
+    def activity(self, name: str) -> DeliverySnapshot | None:
+        """What the watched cast does on that node."""
+        return self._deliveries.get(name)
+
+    def deliveries(self) -> tuple[DeliverySnapshot, ...]:
+        """Every delivery of the watched cast."""
+        return tuple(self._deliveries.values())
+
+
+def delivery_glyph(delivery: DeliverySnapshot) -> GlyphState:
+    """The shape that tells how a delivery stands."""
+    match delivery.state:
+        case DeliveryState.COMPLETED | DeliveryState.SKIPPED | DeliveryState.SHARED:
+            return GlyphState.VERIFIED
+        case DeliveryState.FAILED:
+            return GlyphState.FAILED
+        case DeliveryState.RECEIVING:
+            return GlyphState.LAGGING if delivery.lagging else GlyphState.RECEIVING
+        case DeliveryState.VERIFYING:
+            return GlyphState.CHECKING
+        case DeliveryState.PAUSED | DeliveryState.CANCELLED:
+            return GlyphState.PAUSED
+        case _:
+            return GlyphState.QUEUED
+
+
+def node_glyph(node: NodeInfo, delivery: DeliverySnapshot | None) -> GlyphState:
+    """The shape that tells how a node stands, with the watched cast's delivery to it where there is one."""
+    if node.state is NodeState.OFFLINE:
+        return GlyphState.OFFLINE
+    if delivery is not None and delivery.state is not DeliveryState.CANCELLED:
+        return delivery_glyph(delivery)
+    return GlyphState.QUEUED if node.state is NodeState.STARTING else GlyphState.ONLINE
+
+
+def glyph_word(state: GlyphState) -> str:
+    """The state in one word, for tool tips, legend and screen readers."""
+    words = {
+        GlyphState.ONLINE: QCoreApplication.translate("State", "Online"),
+        GlyphState.SELECTED: QCoreApplication.translate("State", "Selected"),
+        GlyphState.RECEIVING: QCoreApplication.translate("State", "Receiving"),
+        GlyphState.CHECKING: QCoreApplication.translate("State", "Checking hash"),
+        GlyphState.VERIFIED: QCoreApplication.translate("State", "Verified"),
+        GlyphState.LAGGING: QCoreApplication.translate("State", "Lagging"),
+        GlyphState.FAILED: QCoreApplication.translate("State", "Failed"),
+        GlyphState.OFFLINE: QCoreApplication.translate("State", "Offline"),
+        GlyphState.QUEUED: QCoreApplication.translate("State", "Waiting"),
+        GlyphState.PAUSED: QCoreApplication.translate("State", "Stopped"),
+    }
+    return words[state]
