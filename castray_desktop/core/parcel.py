@@ -1,0 +1,329 @@
+"""A parcel: a manifest over one logical stream, and how stream offsets map to files.
+
+The stream is `manifest | contents | trailer`, offsets 0..L, cut in pieces of fixed length. The manifest
+says what there is, the contents are the regular files' bytes one after the other, the trailer says for
+each regular file how reading it went and its strong hash.
+
+An entry names its parent by number, and a parent must be an earlier folder. So no entry can lie below a
+link or outside the parcel, whatever the bytes say.
+
+Standard library only: this module is shipped to the nodes.
+"""
+
+from __future__ import annotations
+
+import enum
+import fnmatch
+import struct
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from castray_desktop.core.names import MAX_PATH, safe_component
+
+MAGIC = b"CRPM"
+VERSION = 1
+ALIGNMENT = 4096  # contents of big parcels start on a page border, which makes page-cache copies cheaper
+ALIGN_FROM = 1 << 20
+MAX_TARGET = 4095
+MAX_SIZE = 1 << 62
+
+_HEAD = struct.Struct("<4sBxxxIQ")  # magic, version, entries, content bytes
+# kind, flags (0; room for holes), mode, parent + 1, mtime_ns, size, length of name, length of target
+_ENTRY = struct.Struct("<BBHIqQHH")
+
+
+class EntryKind(enum.IntEnum):
+    """What an entry is. Hard links (4) and sparse files (flag 1) are left room for."""
+
+    FOLDER = 1
+    FILE = 2
+    SYMLINK = 3
+
+
+_KINDS: dict[int, EntryKind] = {int(kind): kind for kind in EntryKind}
+
+
+class Entry(NamedTuple):
+    """One thing in a parcel. `path` is relative, `/` between its components, bytes as on disk."""
+
+    kind: EntryKind
+    path: bytes
+    mode: int = 0
+    mtime_ns: int = 0
+    size: int = 0
+    target: bytes = b""
+
+
+class Span(NamedTuple):
+    """A part of one regular file: its number among the files, where in it, how much."""
+
+    file: int
+    offset: int
+    length: int
+
+
+class Manifest:
+    """All entries of a parcel, parents before children, and where each file's contents lie."""
+
+    def __init__(self, entries: Iterable[Entry]) -> None:
+        self.entries: tuple[Entry, ...] = tuple(entries)
+        self.files: tuple[Entry, ...] = tuple(e for e in self.entries if e.kind is EntryKind.FILE)
+        self._ends = array("Q")
+        end = 0
+        for entry in self.files:
+            end += entry.size
+            self._ends.append(end)
+        self.content_bytes = end
+
+    def file_range(self, file: int) -> tuple[int, int]:
+        """Where in the contents the file lies."""
+        end = self._ends[file]
+        return end - self.files[file].size, end
+
+    def spans(self, start: int, end: int) -> list[Span]:
+        """The parts of files that lie in `[start, end)` of the contents; empty files have none."""
+        found: list[Span] = []
+        file = bisect_right(self._ends, start)
+        while start < end and file < len(self._ends):
+            file_end = self._ends[file]
+            length = min(end, file_end) - start
+            if length > 0:
+                found.append(Span(file, start - (file_end - self.files[file].size), length))
+                start += length
+            file += 1
+        return found
+
+    def file_at(self, offset: int) -> int:
+        """The first file whose contents end after `offset`; the number of files past the end."""
+        return bisect_right(self._ends, offset)
+
+
+# --- the manifest as bytes -----------------------------------------------------------------------
+
+
+def encode(manifest: Manifest) -> bytes:
+    """The manifest as bytes, equal for equal entries. Raises ValueError for what `decode` would refuse."""
+    folders: dict[bytes, int] = {b"": 0}
+    parts: list[bytes] = [_HEAD.pack(MAGIC, VERSION, len(manifest.entries), manifest.content_bytes)]
+    for number, entry in enumerate(manifest.entries, 1):
+        above, _, name = entry.path.rpartition(b"/")
+        if above not in folders:
+            raise ValueError(f"no folder for {entry.path!r}")
+        if entry.kind is EntryKind.FOLDER:
+            folders[entry.path] = number
+        fixed = _ENTRY.pack(
+            entry.kind,
+            0,
+            entry.mode & 0o7777,
+            folders[above],
+            entry.mtime_ns,
+            entry.size,
+            len(name),
+            len(entry.target),
+        )
+        parts.append(fixed + name + entry.target)
+    raw = b"".join(parts)
+    if manifest.content_bytes >= ALIGN_FROM:
+        raw += bytes(-len(raw) % ALIGNMENT)
+    return raw
+
+
+def decode(raw: bytes) -> Manifest:
+    """The manifest in `raw`. Raises ValueError for anything that `encode` would not have written.
+
+    Memory stays in proportion to `raw`, whatever it claims.
+    """
+    try:
+        magic, version, count, content = _HEAD.unpack_from(raw)
+    except struct.error as error:
+        raise ValueError("not a manifest: too short") from error
+    if magic != MAGIC or version != VERSION:
+        raise ValueError(f"not a manifest of version {VERSION}")
+    if count * (_ENTRY.size + 1) > len(raw):
+        raise ValueError("a manifest that claims more entries than it holds")
+    entries, at = _entries(raw, _HEAD.size, count)
+    rest = raw[at:]
+    if len(rest) >= ALIGNMENT or rest.strip(b"\0"):
+        raise ValueError("bytes after the manifest's last entry")
+    manifest = Manifest(entries)
+    if manifest.content_bytes != content:
+        raise ValueError("a manifest whose sizes do not add up")
+    return manifest
+
+
+def _entries(raw: bytes, at: int, count: int) -> tuple[list[Entry], int]:
+    entries: list[Entry] = []
+    paths: set[bytes] = set()
+    total = 0
+    for _ in range(count):
+        try:
+            kind, flags, mode, parent, mtime, size, name_length, target_length = _ENTRY.unpack_from(raw, at)
+        except struct.error as error:
+            raise ValueError("a manifest that ends within an entry") from error
+        at += _ENTRY.size
+        name = safe_component(raw[at : at + name_length])
+        target = raw[at + name_length : at + name_length + target_length]
+        at += name_length + target_length
+        if at > len(raw) or kind not in _KINDS or flags or mode > 0o7777:
+            raise ValueError("an entry that this version does not know")
+        path = _below(entries, parent, name)
+        if path in paths:
+            raise ValueError(f"an entry twice: {path!r}")
+        paths.add(path)
+        entry = Entry(_KINDS[kind], path, mode, mtime, size, target)
+        _check(entry)
+        total += size
+        if total > MAX_SIZE:
+            raise ValueError("more contents than a stream can have")
+        entries.append(entry)
+    return entries, at
+
+
+def _below(entries: Sequence[Entry], parent: int, name: bytes) -> bytes:
+    """The path of `name` in the folder with number `parent` (0: the parcel itself)."""
+    if parent == 0:
+        return name
+    if parent > len(entries) or entries[parent - 1].kind is not EntryKind.FOLDER:
+        raise ValueError("an entry below something that is no folder")
+    path = entries[parent - 1].path + b"/" + name
+    if len(path) > MAX_PATH:
+        raise ValueError(f"a path of {len(path)} bytes")
+    return path
+
+
+def _check(entry: Entry) -> None:
+    if entry.kind is not EntryKind.FILE and entry.size:
+        raise ValueError("only files have a size")
+    if entry.kind is EntryKind.SYMLINK:
+        if not entry.target or len(entry.target) > MAX_TARGET or b"\0" in entry.target:
+            raise ValueError("a link without a proper target")
+    elif entry.target:
+        raise ValueError("only links have a target")
+
+
+# --- the stream ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where manifest, contents and trailer lie in the stream, and its pieces."""
+
+    manifest_bytes: int
+    content_bytes: int
+    trailer_bytes: int
+    piece_bytes: int
+
+    def __post_init__(self) -> None:
+        if min(self.manifest_bytes, self.content_bytes, self.trailer_bytes) < 0 or self.piece_bytes < 1:
+            raise ValueError("a layout with negative lengths")
+
+    @property
+    def stream_bytes(self) -> int:
+        return self.manifest_bytes + self.content_bytes + self.trailer_bytes
+
+    @property
+    def trailer_start(self) -> int:
+        return self.manifest_bytes + self.content_bytes
+
+    @property
+    def pieces(self) -> int:
+        return -(-self.stream_bytes // self.piece_bytes)
+
+    def piece(self, index: int) -> tuple[int, int]:
+        """Start and end of a piece in the stream. Raises ValueError for one that there is not."""
+        if not 0 <= index < self.pieces:
+            raise ValueError(f"no piece {index}")
+        start = index * self.piece_bytes
+        return start, min(start + self.piece_bytes, self.stream_bytes)
+
+    def content_part(self, start: int, end: int) -> tuple[int, int]:
+        """The part of a span of the stream that is contents, in offsets of the contents."""
+        low = min(max(start - self.manifest_bytes, 0), self.content_bytes)
+        high = min(max(end - self.manifest_bytes, 0), self.content_bytes)
+        return low, high
+
+
+# --- the trailer ---------------------------------------------------------------------------------
+
+
+class FileStatus(enum.IntEnum):
+    """How reading a file went at the source."""
+
+    OK = 0
+    CHANGED = 1
+    VANISHED = 2
+    READ_ERROR = 3
+    NOT_READABLE = 4
+
+
+HASH_BYTES = 32
+TRAILER_RECORD = 1 + HASH_BYTES
+
+
+class FileResult(NamedTuple):
+    """A file's record in the trailer."""
+
+    status: FileStatus
+    hash: bytes
+
+
+def encode_trailer(results: Iterable[FileResult]) -> bytes:
+    """One fixed-size record for each regular file, in order."""
+    return b"".join(bytes((result.status,)) + result.hash.ljust(HASH_BYTES, b"\0") for result in results)
+
+
+def decode_trailer(raw: bytes, files: int) -> list[FileResult]:
+    """The records of a trailer. Raises ValueError where it does not fit the manifest."""
+    if len(raw) != files * TRAILER_RECORD:
+        raise ValueError(f"a trailer of {len(raw)} bytes for {files} files")
+    return [
+        FileResult(FileStatus(raw[at]), raw[at + 1 : at + TRAILER_RECORD])
+        for at in range(0, len(raw), TRAILER_RECORD)
+    ]
+
+
+# --- what to leave out ---------------------------------------------------------------------------
+
+
+class Exclusions:
+    """Patterns of what to leave out, a subset of gitignore's.
+
+    Without a slash a pattern matches any name, with one the whole path (with or without the parcel's
+    top folder); `/` at the end means folders only, `/` at the start anchors.
+    """
+
+    def __init__(self, patterns: Sequence[str]) -> None:
+        self._names: list[tuple[str, bool]] = []
+        self._paths: list[tuple[str, bool]] = []
+        for pattern in patterns:
+            folders_only = pattern.endswith("/")
+            text = pattern.rstrip("/")
+            if not text:
+                continue
+            if "/" in text:
+                text = text.lstrip("/")
+                self._paths.append((text, folders_only))
+                if text.startswith("**/"):
+                    self._paths.append((text[3:], folders_only))
+            else:
+                self._names.append((text, folders_only))
+
+    def __bool__(self) -> bool:
+        return bool(self._names or self._paths)
+
+    def excludes(self, path: str, folder: bool) -> bool:
+        """Whether the entry at this path of the parcel is left out."""
+        name = path.rpartition("/")[2]
+        inner = path.partition("/")[2]
+        for pattern, folders_only in self._names:
+            if (folder or not folders_only) and fnmatch.fnmatchcase(name, pattern):
+                return True
+        for pattern, folders_only in self._paths:
+            if (folder or not folders_only) and (
+                fnmatch.fnmatchcase(path, pattern) or (inner and fnmatch.fnmatchcase(inner, pattern))
+            ):
+                return True
+        return False

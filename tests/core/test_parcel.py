@@ -1,0 +1,185 @@
+"""Manifests survive their way as bytes, hostile ones are refused, and spans tile the stream."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from castray_desktop.core.names import safe_path
+from castray_desktop.core.parcel import (
+    TRAILER_RECORD,
+    Entry,
+    EntryKind,
+    Exclusions,
+    FileResult,
+    FileStatus,
+    Layout,
+    Manifest,
+    Span,
+    decode,
+    decode_trailer,
+    encode,
+    encode_trailer,
+)
+
+FOLDER, FILE, SYMLINK = EntryKind.FOLDER, EntryKind.FILE, EntryKind.SYMLINK
+
+names = st.binary(min_size=1, max_size=12).filter(
+    lambda name: b"/" not in name and b"\0" not in name and name not in (b".", b"..")
+)
+
+
+@st.composite
+def manifests(draw: st.DrawFn) -> Manifest:
+    entries: list[Entry] = []
+    folders = [b""]
+    taken: set[bytes] = set()
+    for name in draw(st.lists(names, max_size=12)):
+        above = draw(st.sampled_from(folders))
+        path = above + b"/" + name if above else name
+        if path in taken:
+            continue
+        taken.add(path)
+        kind = draw(st.sampled_from(EntryKind))
+        mode, mtime = draw(st.integers(0, 0o7777)), draw(st.integers(-(2**60), 2**60))
+        size = draw(st.integers(0, 5000)) if kind is FILE else 0
+        target = draw(names) if kind is SYMLINK else b""
+        if kind is FOLDER:
+            folders.append(path)
+        entries.append(Entry(kind, path, mode, mtime, size, target))
+    return Manifest(entries)
+
+
+@given(manifests())
+def test_a_manifest_survives_its_way(manifest: Manifest) -> None:
+    raw = encode(manifest)
+    again = decode(raw)
+    assert again.entries == manifest.entries
+    assert again.content_bytes == manifest.content_bytes
+    assert encode(again) == raw
+
+
+@given(manifests(), st.data())
+def test_a_damaged_manifest_is_refused_or_stays_safe(manifest: Manifest, data: st.DataObject) -> None:
+    raw = bytearray(encode(manifest))
+    at = data.draw(st.integers(0, len(raw) - 1))
+    raw[at] ^= data.draw(st.integers(1, 255))
+    _assert_refused_or_safe(bytes(raw))
+    _assert_refused_or_safe(bytes(raw[:at]))
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_refused_or_safe(raw: bytes) -> None:
+    _assert_refused_or_safe(raw)
+    _assert_refused_or_safe(b"CRPM\1\0\0\0" + raw)
+
+
+def _assert_refused_or_safe(raw: bytes) -> None:
+    try:
+        manifest = decode(raw)
+    except ValueError:
+        return
+    links = {entry.path for entry in manifest.entries if entry.kind is not FOLDER}
+    paths = [entry.path for entry in manifest.entries]
+    assert len(set(paths)) == len(paths)
+    for path in paths:
+        parts = safe_path(path)
+        assert not any(b"/".join(parts[:count]) in links for count in range(1, len(parts)))
+
+
+def test_an_entry_below_a_link_cannot_be_written_down() -> None:
+    with pytest.raises(ValueError, match="no folder"):
+        encode(Manifest([Entry(SYMLINK, b"out", target=b"/etc"), Entry(FILE, b"out/passwd", size=1)]))
+
+
+def test_the_same_path_twice_is_refused() -> None:
+    raw = encode(Manifest([Entry(FILE, b"a"), Entry(SYMLINK, b"a", target=b"/etc")]))
+    with pytest.raises(ValueError, match="twice"):
+        decode(raw)
+
+
+def test_a_claim_of_many_entries_costs_nothing() -> None:
+    raw = bytearray(encode(Manifest([])))
+    raw[8:12] = b"\xff\xff\xff\xff"
+    with pytest.raises(ValueError, match="more entries"):
+        decode(bytes(raw))
+
+
+def test_contents_of_big_parcels_start_on_a_page() -> None:
+    assert len(encode(Manifest([Entry(FILE, b"big", size=1 << 20)]))) % 4096 == 0
+    assert len(encode(Manifest([Entry(FILE, b"small", size=7)]))) < 100
+
+
+@given(manifests(), st.data())
+def test_spans_tile_the_contents(manifest: Manifest, data: st.DataObject) -> None:
+    cuts = sorted(data.draw(st.lists(st.integers(0, manifest.content_bytes), max_size=6)))
+    borders = [0, *cuts, manifest.content_bytes]
+    covered = [0] * len(manifest.files)
+    for start, end in zip(borders, borders[1:]):
+        spans = manifest.spans(start, end)
+        assert sum(span.length for span in spans) == end - start
+        for span in spans:
+            assert span.length > 0
+            assert span.offset == covered[span.file]
+            covered[span.file] += span.length
+    assert covered == [entry.size for entry in manifest.files]
+
+
+def test_where_a_file_lies() -> None:
+    manifest = Manifest([Entry(FILE, b"a", size=3), Entry(FILE, b"b"), Entry(FILE, b"c", size=4)])
+    assert manifest.file_range(2) == (3, 7)
+    assert manifest.spans(2, 5) == [Span(0, 2, 1), Span(2, 0, 2)]
+    assert [manifest.file_at(offset) for offset in (0, 2, 3, 6, 7)] == [0, 0, 2, 2, 3]
+
+
+@given(st.integers(0, 50), st.integers(0, 500), st.integers(0, 50), st.integers(1, 64))
+def test_pieces_tile_the_stream(manifest: int, content: int, trailer: int, piece: int) -> None:
+    layout = Layout(manifest, content, trailer, piece)
+    at = covered = 0
+    for index in range(layout.pieces):
+        start, end = layout.piece(index)
+        assert start == at < end <= start + piece
+        low, high = layout.content_part(start, end)
+        covered += high - low
+        at = end
+    assert at == layout.stream_bytes
+    assert covered == content
+    with pytest.raises(ValueError):
+        layout.piece(layout.pieces)
+
+
+def test_a_trailer_survives_its_way() -> None:
+    results = [FileResult(FileStatus.OK, b"\1" * 32), FileResult(FileStatus.VANISHED, bytes(32))]
+    raw = encode_trailer(results)
+    assert len(raw) == 2 * TRAILER_RECORD
+    assert decode_trailer(raw, 2) == results
+    with pytest.raises(ValueError):
+        decode_trailer(raw, 3)
+    with pytest.raises(ValueError):
+        decode_trailer(b"\x63" + raw[1:], 2)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path", "folder", "excluded"),
+    [
+        ("*.log", "top/deep/a.log", False, True),
+        ("*.log", "top/a.txt", False, False),
+        ("cache/", "top/cache", True, True),
+        ("cache/", "top/cache", False, False),
+        ("deep/*.log", "top/deep/a.log", False, True),
+        ("top/deep/*.log", "top/deep/a.log", False, True),
+        ("/deep", "top/deep", True, True),
+        ("/deep", "top/more/deep", True, False),
+        ("**/deep/x", "top/deep/x", False, True),
+        ("日志*", "top/日志一", False, True),
+        ("[ab].bin", "a.bin", False, True),
+    ],
+)
+def test_exclusions(pattern: str, path: str, folder: bool, excluded: bool) -> None:
+    assert Exclusions([pattern]).excludes(path, folder) is excluded
+
+
+def test_no_patterns_exclude_nothing() -> None:
+    assert not Exclusions(["", "/"])
+    assert not Exclusions([]).excludes("a", False)
