@@ -7,7 +7,6 @@ change of the cluster) at once and in order.
 from __future__ import annotations
 
 import asyncio
-import enum
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Protocol, TypeVar
 
@@ -15,6 +14,7 @@ from PySide6.QtCore import QObject, Signal
 
 from castray_desktop.core import messages
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
+from castray_desktop.ui.connection import Connection
 
 ReplyType = TypeVar("ReplyType", bound=messages.Message)
 
@@ -36,15 +36,6 @@ class Engine(Protocol):
 
 
 Connector = Callable[[], Awaitable[Engine]]
-
-
-class Connection(enum.Enum):
-    """Where the connection to the engine stands."""
-
-    CONNECTING = "connecting"
-    CONNECTED = "connected"
-    RECONNECTING = "reconnecting"
-    CLOSED = "closed"
 
 
 class EngineLink(QObject):

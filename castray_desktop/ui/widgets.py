@@ -330,6 +330,40 @@ class Dropdown(QComboBox):
         paint_icon(painter, chevron, "chevron-down", palette.text_2, 16)
 
 
+class StaticField(QWidget):
+    """A field that only says something."""
+
+    def __init__(self, theme: Theme, icon_name: str, name: str) -> None:
+        super().__init__()
+        self._theme = theme
+        self._icon_name = icon_name
+        self._name = name
+        self._texts = ("", "")
+        self.setFixedHeight(32)
+        theme.changed.connect(self.update)
+
+    def set_texts(self, text: str, detail: str) -> None:
+        self._texts = (text, detail)
+        self.setAccessibleName(f"{self._name}: {text} {detail}".strip())
+        self.update()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        palette = self._theme.palette
+        paint_round(painter, QRectF(self.rect()), FIELD_RADIUS, QColor(palette.inset), QColor(palette.line))
+        paint_icon(painter, QRect(10, 0, 16, self.height()), self._icon_name, palette.text_2, 16)
+        text, detail = self._texts
+        painter.setFont(font(13))
+        painter.setPen(QColor(palette.text))
+        painter.drawText(QRect(34, 0, self.width() - 42, self.height()), Qt.AlignmentFlag.AlignVCenter, text)
+        x = 34 + painter.fontMetrics().horizontalAdvance(text) + 8
+        painter.setFont(font(12))
+        painter.setPen(QColor(palette.text_2))
+        room = self.width() - x - 10
+        detail = painter.fontMetrics().elidedText(detail, Qt.TextElideMode.ElideRight, room)
+        painter.drawText(QRect(x, 0, room, self.height()), Qt.AlignmentFlag.AlignVCenter, detail)
+
+
 class Badge(QWidget):
     """A small pill with a number."""
 

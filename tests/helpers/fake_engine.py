@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 from castray_desktop.core import messages as m
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
-from castray_desktop.ui.engine_link import Connection, EngineLink
+from castray_desktop.ui.connection import Connection
+from castray_desktop.ui.engine_link import EngineLink
 
 ReplyType = TypeVar("ReplyType", bound=m.Message)
 Answerer = Callable[[Any], m.Reply]

@@ -1,0 +1,98 @@
+"""A message inside the window: what happened, what to do, and buttons to do it. Never a modal box."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from PySide6.QtCore import QRectF, Qt, Signal
+from PySide6.QtGui import QPainter, QPaintEvent
+from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
+
+from castray_desktop.core.errors import Explanation
+from castray_desktop.ui.glyphs import GlyphState
+from castray_desktop.ui.theme import Theme
+from castray_desktop.ui.widgets import GlyphLabel, button, icon_button, label, paint_round
+
+_LOOKS = {
+    "warn": (GlyphState.LAGGING, "warn_soft", "warn_line", "warn"),
+    "bad": (GlyphState.FAILED, "bad_soft", "bad_fill", "bad"),
+}
+
+
+class Banner(QWidget):
+    """Hidden until `show_message`. Signals: `dismissed()` when the user closes it."""
+
+    dismissed = Signal()
+
+    def __init__(self, theme: Theme, tone: str = "bad", parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._theme = theme
+        self._glyph, self._fill, self._border, ink = _LOOKS[tone]
+        self._happened = label("", 12, 600, ink)
+        self._remedy = label("", 12, 400, "1")
+        for text in (self._happened, self._remedy):
+            text.setWordWrap(True)
+            text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self._actions = QHBoxLayout()
+        self._actions.setSpacing(8)
+        self._build()
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
+        theme.changed.connect(self.update)
+        self.hide()
+
+    def _build(self) -> None:
+        close = icon_button(self._theme, "x", self.tr("Dismiss"), side=24, size=14)
+        close.clicked.connect(self._dismiss)
+        words = QVBoxLayout()
+        words.setSpacing(2)
+        words.addWidget(self._happened)
+        words.addWidget(self._remedy)
+        words.addLayout(self._actions)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(12, 8, 6, 8)
+        row.setSpacing(8)
+        glyph = GlyphLabel(self._theme, self._glyph)
+        row.addWidget(glyph, 0, Qt.AlignmentFlag.AlignTop)
+        row.addLayout(words, 1)
+        row.addWidget(close, 0, Qt.AlignmentFlag.AlignTop)
+
+    def show_message(self, message: Explanation, *actions: tuple[str, Callable[[], None]]) -> None:
+        """Say this, in place of what was said before; each action is a button that closes the banner."""
+        self._happened.setText(message.happened)
+        self._remedy.setText(message.remedy)
+        self._remedy.setVisible(bool(message.remedy))
+        self._clear_actions()
+        for text, run in actions:
+            self._add_action(text, run)
+        if actions:
+            self._actions.addStretch()
+        self.setAccessibleName(message.text)
+        self.show()
+
+    def text(self) -> str:
+        """What is being said; empty while hidden."""
+        return "" if self.isHidden() else f"{self._happened.text()} {self._remedy.text()}".strip()
+
+    def _add_action(self, text: str, run: Callable[[], None]) -> None:
+        def pressed() -> None:
+            self.hide()
+            run()
+
+        action = button(self._theme, text)
+        action.clicked.connect(pressed)
+        self._actions.addWidget(action)
+
+    def _clear_actions(self) -> None:
+        while (item := self._actions.takeAt(0)) is not None:
+            widget = item.widget()
+            if widget is not None:
+                widget.hide()
+                widget.deleteLater()
+
+    def _dismiss(self) -> None:
+        self.hide()
+        self.dismissed.emit()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        color = self._theme.color
+        paint_round(QPainter(self), QRectF(self.rect()), 10, color(self._fill), color(self._border))

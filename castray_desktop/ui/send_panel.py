@@ -1,0 +1,367 @@
+"""The left card: what is sent, where it lands, and the button that sends it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtGui import QAction
+from PySide6.QtWidgets import QFileDialog, QGridLayout, QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
+
+from castray_desktop.core import messages
+from castray_desktop.core.errors import Explanation
+from castray_desktop.core.failure import Failure
+from castray_desktop.core.messages import ClusterPhase, ClusterStatus, OnConflict, SendRequest
+from castray_desktop.ui.banner import Banner
+from castray_desktop.ui.cluster_words import explain_failure
+from castray_desktop.ui.connection import Connection
+from castray_desktop.ui.destination import destination_problem
+from castray_desktop.ui.drop_area import DropArea
+from castray_desktop.ui.fonts import font
+from castray_desktop.ui.glyphs import GlyphState
+from castray_desktop.ui.icons import icon
+from castray_desktop.ui.nodes import NodeList, natural_key
+from castray_desktop.ui.preflight import PreflightCheck
+from castray_desktop.ui.selection import RecipientSelection
+from castray_desktop.ui.send_list import SendList
+from castray_desktop.ui.theme import Theme
+from castray_desktop.ui.units import format_bytes
+from castray_desktop.ui.widgets import (
+    Card,
+    Dropdown,
+    ElidedLabel,
+    GlyphLabel,
+    PrimaryButton,
+    StaticField,
+    button,
+    label,
+    refresh_style,
+    set_tone,
+)
+
+if TYPE_CHECKING:
+    from castray_desktop.ui.engine_link import EngineLink
+
+LABEL_WIDTH = 56
+
+
+class SendPanel(Card):
+    """What will be sent and how.
+
+    Signals: `send_requested(SendRequest)` when the user wants it sent; the owner answers with
+    `accepted` or `refused`.
+    """
+
+    send_requested = Signal(object)
+
+    def __init__(
+        self, theme: Theme, link: EngineLink, nodes: NodeList, selection: RecipientSelection
+    ) -> None:
+        super().__init__(theme)
+        self._theme = theme
+        self._link = link
+        self._nodes = nodes
+        self._selection = selection
+        self._cluster = ClusterStatus()
+        self._connection = Connection.CONNECTING
+        self._compact = False
+        self.entries = SendList()
+        self.entries.setParent(self)
+        self.preflight = PreflightCheck(link, self)
+        self.drop_area = DropArea(theme, self.entries)
+        self.source = StaticField(theme, "monitor", self.tr("From"))
+        self.destination = QLineEdit()
+        self.conflict = Dropdown(theme, self.tr("If a file exists"))
+        self.clear_button = button(theme, self.tr("Clear"), kind="flat", height=24)
+        self.send_button = PrimaryButton(theme, self.tr("Send"), "send", self.tr("Ctrl+Enter"))
+        self.hint_glyph = GlyphLabel(theme, GlyphState.VERIFIED)
+        self.hint = ElidedLabel("", 12, 400, "2")
+        self.banner = Banner(theme, "warn")
+        self._measuring = QTimer(self)
+        self._measuring.setSingleShot(True)
+        self._measuring.timeout.connect(self._measure)
+        self._set_up_fields()
+        self._build()
+        self._wire()
+        self._refresh()
+
+    # --- for the owner ---------------------------------------------------------------------------
+
+    def add_paths(self, paths: Iterable[str]) -> None:
+        """Put files and folders on the list."""
+        if self.entries.add(paths):
+            self.banner.hide()
+            self._measuring.start(0)
+
+    def request(self, *, leave_out: bool = False) -> SendRequest:
+        """What a press of Send means now."""
+        return SendRequest(
+            paths=self.entries.paths(),
+            recipients=tuple(sorted(self._selection.ready(), key=natural_key)),
+            source=self._selection.source or messages.THIS_COMPUTER,
+            destination=self.destination.text().strip(),
+            on_conflict=OnConflict(self.conflict.currentData()),
+            leave_out=leave_out,
+        )
+
+    def send(self) -> None:
+        """As if the button were pressed; nothing happens while it is disabled."""
+        if self.send_button.isEnabled():
+            self._press()
+
+    def accepted(self, request: SendRequest) -> None:
+        """The cast exists: clear the list, unless the user has changed it meanwhile."""
+        if self.entries.paths() == request.paths:
+            self.entries.clear()
+        self.banner.hide()
+
+    def refused(self, failure: Failure) -> None:
+        """The cast could not be started: say why, and look at the recipients again."""
+        self.banner.show_message(explain_failure(failure))
+        self.preflight.ask_again()
+
+    def set_status(self, cluster: ClusterStatus, connection: Connection) -> None:
+        """Where cluster and engine stand."""
+        arrived = connection is Connection.CONNECTED and self._connection is not connection
+        self._cluster, self._connection = cluster, connection
+        if arrived:
+            self._measuring.start(0)
+            self.preflight.ask_again()
+        self._refresh()
+
+    def set_compact(self, compact: bool) -> None:
+        """Less room: the hint becomes the button's tool tip."""
+        self._compact = compact
+        margin = 12 if compact else 16
+        self._column.setContentsMargins(margin, 0, margin, margin if compact else 10)
+        self._column.setSpacing(0)
+        self.drop_area.set_compact(compact)
+        self._refresh()
+
+    # --- building --------------------------------------------------------------------------------
+
+    def _set_up_fields(self) -> None:
+        field = self.destination
+        field.setFixedHeight(32)
+        field.setFont(font(13))
+        field.setPlaceholderText(self.tr("Inbox of each node"))
+        field.setAccessibleName(self.tr("Save to"))
+        field.setToolTip(
+            self.tr(
+                "Empty: the inbox of each node. Or a folder there, such as /data/models/{node};"
+                " {node} stands for the node's name."
+            )
+        )
+        self._field_icon = QAction(field)
+        field.addAction(self._field_icon, QLineEdit.ActionPosition.LeadingPosition)
+        for value, text in (
+            (OnConflict.SKIP, self.tr("Skip identical")),
+            (OnConflict.RENAME, self.tr("Keep both")),
+            (OnConflict.OVERWRITE, self.tr("Overwrite")),
+        ):
+            self.conflict.addItem(text, value.value)
+        self._tint()
+
+    def _build(self) -> None:
+        self._column = QVBoxLayout(self)
+        title = QHBoxLayout()
+        heading = label(self.tr("Send"), 14, 600)
+        heading.setFixedHeight(48)
+        title.addWidget(heading)
+        title.addStretch()
+        title.addWidget(self.clear_button)
+        self._column.addLayout(title)
+        self._column.addWidget(self.drop_area, 1)
+        self._column.addSpacing(16)
+        self._column.addLayout(self._form())
+        self._column.addSpacing(16)
+        self._column.addWidget(self.banner)
+        self._banner_gap = QWidget()
+        self._banner_gap.setFixedHeight(8)
+        self._banner_gap.hide()
+        self._column.addWidget(self._banner_gap)
+        self._column.addWidget(self.send_button)
+        self._column.addWidget(self._hint_row())
+        self.set_compact(False)
+
+    def _form(self) -> QGridLayout:
+        form = QGridLayout()
+        form.setVerticalSpacing(8)
+        form.setHorizontalSpacing(16)
+        form.setColumnStretch(1, 1)
+        rows = (
+            (self.tr("From"), self.source),
+            (self.tr("Save to"), self.destination),
+            (self.tr("If exists"), self.conflict),
+        )
+        for row, (text, field) in enumerate(rows):
+            name = label(text, 12, 500, "2")
+            name.setMinimumWidth(LABEL_WIDTH - 16 + 0)
+            name.setBuddy(field)
+            form.addWidget(name, row, 0)
+            form.addWidget(field, row, 1)
+        return form
+
+    def _hint_row(self) -> QWidget:
+        self._hint_line = QWidget()
+        self._hint_line.setFixedHeight(38)
+        row = QHBoxLayout(self._hint_line)
+        row.setContentsMargins(0, 4, 0, 0)
+        row.setSpacing(8)
+        row.addStretch(1)
+        row.addWidget(self.hint_glyph)
+        row.addWidget(self.hint, 1000)
+        row.addStretch(1)
+        return self._hint_line
+
+    def _wire(self) -> None:
+        self._theme.changed.connect(self._tint)
+        self.drop_area.files_wanted.connect(self._browse_files)
+        self.drop_area.folder_wanted.connect(self._browse_folder)
+        self.clear_button.clicked.connect(self.entries.clear)
+        self.send_button.clicked.connect(self._press)
+        self.destination.textChanged.connect(self._refresh)
+        self.conflict.currentIndexChanged.connect(self._refresh)
+        self._selection.changed.connect(self._refresh)
+        self._nodes.changed.connect(self._refresh)
+        self.preflight.changed.connect(self._show_hint)
+        entries = self.entries
+        for signal in (entries.rowsInserted, entries.rowsRemoved, entries.modelReset, entries.dataChanged):
+            signal.connect(self._refresh)
+
+    # --- what happens ----------------------------------------------------------------------------
+
+    def _press(self) -> None:
+        report = self.preflight.report
+        if report is None or not report.problems:
+            self.send_requested.emit(self.request())
+            return
+        problem = explain_failure(report.problems[0].failure)
+        others = len(self._selection.ready()) - len({each.node for each in report.problems})
+        if len(report.problems) > 1:
+            more = self.tr("{problem} (and {count} more)")
+            problem = Explanation(
+                more.format(problem=problem.happened, count=len(report.problems) - 1), problem.remedy
+            )
+        actions = []
+        if others > 0:
+            text = self.tr("Send to the other {count}").format(count=others)
+            actions.append((text, lambda: self.send_requested.emit(self.request(leave_out=True))))
+        self.banner.show_message(problem, *actions)
+
+    def _measure(self) -> None:
+        paths = self.entries.unmeasured()
+        if not paths or not self._link.connected:
+            return
+
+        def done(measured: messages.Measured) -> None:
+            self.entries.measured(paths, measured.entries)
+
+        self._link.ask(messages.MeasurePaths(paths), messages.Measured, done, self.refused)
+
+    def _browse_files(self) -> None:
+        self._browse(QFileDialog.FileMode.ExistingFiles, self.tr("Add files"))
+
+    def _browse_folder(self) -> None:
+        self._browse(QFileDialog.FileMode.Directory, self.tr("Add a folder"))
+
+    def _browse(self, mode: QFileDialog.FileMode, title: str) -> None:
+        dialog = QFileDialog(self.window(), title)
+        dialog.setFileMode(mode)
+        dialog.setOption(QFileDialog.Option.ShowDirsOnly, mode is QFileDialog.FileMode.Directory)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.filesSelected.connect(self.add_paths)
+        dialog.open()
+
+    # --- showing ---------------------------------------------------------------------------------
+
+    def _refresh(self) -> None:
+        source = self._nodes.get(self._selection.source) if self._selection.source else None
+        self.source.set_texts(self.tr("This computer"), source.name if source is not None else "")
+        count = len(self._selection.ready())
+        text = self.tr("Send to {count} node") if count == 1 else self.tr("Send to {count} nodes")
+        self.send_button.setText(text.format(count=count) if count else self.tr("Send"))
+        self.clear_button.setVisible(bool(self.entries.rowCount()))
+        invalid = bool(destination_problem(self.destination.text()))
+        if bool(self.destination.property("invalid")) != invalid:
+            self.destination.setProperty("invalid", invalid)
+            refresh_style(self.destination)
+        reason = self.why_not()
+        self.send_button.setEnabled(not reason)
+        self.preflight.set_request(self.request() if not reason else None)
+        self._show_hint()
+
+    def why_not(self) -> str:
+        """Why nothing can be sent now; empty when it can."""
+        if self._connection is not Connection.CONNECTED or self._cluster.phase is not ClusterPhase.READY:
+            return self._why_not_connected()
+        if not self.entries.rowCount():
+            return self.tr("Add what to send first")
+        broken = self.entries.broken()
+        if broken is not None:
+            return self.tr("{name} can't be sent, remove it").format(name=broken.name)
+        if problem := destination_problem(self.destination.text()):
+            return problem
+        if not self._selection.ready():
+            offline = self.tr("The chosen nodes are offline")
+            return offline if self._selection.selected() else self.tr("Choose at least one recipient")
+        return ""
+
+    def _why_not_connected(self) -> str:
+        waiting = self._cluster.phase in (ClusterPhase.STARTING, ClusterPhase.PLACING)
+        if self._connection is Connection.CONNECTED and waiting:
+            return self.tr("Files wait here until the nodes are ready")
+        return self.tr("Files wait here until you are connected")
+
+    def _show_hint(self) -> None:
+        reason = self.why_not()
+        glyph, text, tone, details = self._verdict() if not reason else (None, reason, "2", "")
+        self.hint_glyph.setVisible(glyph is not None)
+        if glyph is not None:
+            self.hint_glyph.set_state(glyph)
+        set_tone(self.hint, tone)
+        self.hint.setAlignment(
+            Qt.AlignmentFlag.AlignCenter if glyph is None else Qt.AlignmentFlag.AlignVCenter
+        )
+        self.hint.set_full_text(text)
+        self._center_hint(glyph is not None)
+        tip = details or text
+        if details:
+            self.hint.setToolTip(details)
+        self.send_button.setToolTip(tip)
+        self.send_button.setAccessibleDescription(tip)
+        wanted = not self._compact or bool(reason) or tone == "warn"
+        self._hint_line.setFixedHeight(38 if not self._compact else 24)
+        self._hint_line.setVisible(wanted)
+
+    def _center_hint(self, with_glyph: bool) -> None:
+        row = self._hint_line.layout()
+        assert isinstance(row, QHBoxLayout)
+        room = self.width() - 2 * 16 - (22 if with_glyph else 0)
+        self.hint.setFixedWidth(max(0, min(room, self.hint.sizeHint().width())))
+
+    def _verdict(self) -> tuple[GlyphState | None, str, str, str]:
+        """Glyph, line, tone and details of the preflight."""
+        check = self.preflight
+        if check.failure is not None:
+            words = explain_failure(check.failure)
+            return GlyphState.LAGGING, words.happened, "warn", words.text
+        report = check.report
+        if report is None:
+            return None, self.tr("Checking the recipients…"), "2", ""
+        if report.problems:
+            all_words = [explain_failure(problem.failure) for problem in report.problems]
+            return (
+                GlyphState.LAGGING,
+                all_words[0].happened,
+                "warn",
+                "\n".join(words.text for words in all_words),
+            )
+        count = len(report.recipients)
+        fits = self.tr("Fits on all {count}") if count > 1 else self.tr("Fits")
+        once = self.tr("uploaded once, {size}").format(size=format_bytes(report.bytes))
+        return GlyphState.VERIFIED, f"{fits.format(count=count)} · {once}", "2", ""
+
+    def _tint(self) -> None:
+        self._field_icon.setIcon(icon("hard-drive-download", self._theme.palette.text_2))
