@@ -48,6 +48,7 @@ class FailureKind(str, enum.Enum):
     WRITER_FAILED = "writer_failed"
     # the cluster
     NO_CLUSTER = "no_cluster"
+    OTHER_CLUSTER = "other_cluster"
     CLUSTER_STOPPED = "cluster_stopped"
     CLUSTER_START_FAILED = "cluster_start_failed"
     CLUSTER_TIMED_OUT = "cluster_timed_out"
@@ -73,3 +74,8 @@ class CastRayError(Exception):
     def __init__(self, kind: FailureKind, **values: object) -> None:
         super().__init__(kind.value, values)
         self.failure = Failure(kind, {key: str(value) for key, value in values.items()})
+
+    @classmethod
+    def of(cls, failure: Failure) -> "CastRayError":
+        """The error that raises a failure which came from elsewhere."""
+        return cls(failure.kind, **failure.values)

@@ -10,11 +10,11 @@ from PySide6.QtGui import (
     QFontMetrics,
     QLinearGradient,
     QPainter,
-    QPainterPath,
     QPaintEvent,
     QPen,
     QPolygonF,
 )
+from PySide6.QtSvg import QSvgRenderer
 from PySide6.QtWidgets import QHBoxLayout, QMenu, QPushButton, QVBoxLayout, QWidget
 
 from castray_desktop.core.messages import ClusterPhase, ClusterStatus, Throughput
@@ -23,7 +23,8 @@ from castray_desktop.ui.connection import Connection
 from castray_desktop.ui.fonts import font
 from castray_desktop.ui.glyphs import paint_glyph
 from castray_desktop.ui.icons import icon
-from castray_desktop.ui.theme import BRAND_END, BRAND_START, ON_GRADIENT, Theme
+from castray_desktop.ui.resources import resource
+from castray_desktop.ui.theme import BRAND_END, BRAND_START, Theme
 from castray_desktop.ui.units import format_rate
 from castray_desktop.ui.widgets import (
     BUTTON_RADIUS,
@@ -155,40 +156,17 @@ class Header(QWidget):
 
 
 class AppMark(QWidget):
-    """The application's sign: a path through three nodes."""
+    """The application's sign."""
 
     def __init__(self) -> None:
         super().__init__()
         self.setFixedSize(32, 32)
+        self._sign = QSvgRenderer(str(resource("castray.svg")), self)
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        paint_mark(QPainter(self), QRectF(self.rect()))
-
-
-def paint_mark(painter: QPainter, rect: QRectF) -> None:
-    """The sign, in `rect`."""
-    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-    gradient = QLinearGradient(rect.topLeft(), rect.bottomRight())
-    gradient.setColorAt(0, QColor(BRAND_START))
-    gradient.setColorAt(1, QColor(BRAND_END))
-    painter.setPen(Qt.PenStyle.NoPen)
-    painter.setBrush(gradient)
-    side = rect.width() / 32
-    painter.drawRoundedRect(rect, 9 * side, 9 * side)
-    painter.save()
-    painter.translate(rect.topLeft())
-    painter.scale(side, side)
-    path = QPainterPath(QPointF(9, 22))
-    path.cubicTo(10, 10, 15, 9, 16, 15)
-    path.cubicTo(17, 21, 20, 20, 23, 10)
-    painter.setPen(QPen(QColor(ON_GRADIENT), 2.4, Qt.PenStyle.SolidLine, Qt.PenCapStyle.RoundCap))
-    painter.setBrush(Qt.BrushStyle.NoBrush)
-    painter.drawPath(path)
-    painter.setPen(Qt.PenStyle.NoPen)
-    painter.setBrush(QColor(ON_GRADIENT))
-    for x, y, radius in ((9, 22, 3.0), (16, 15.5, 2.6), (23, 10, 3.0)):
-        painter.drawEllipse(QPointF(x, y), radius, radius)
-    painter.restore()
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        self._sign.render(painter, QRectF(self.rect()))
 
 
 class ClusterChip(QPushButton):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from PySide6.QtCore import QEvent, QObject, QPointF, QRect, QRectF, QSize, Qt
 from PySide6.QtGui import (
     QColor,
@@ -362,6 +364,39 @@ class StaticField(QWidget):
         room = self.width() - x - 10
         detail = painter.fontMetrics().elidedText(detail, Qt.TextElideMode.ElideRight, room)
         painter.drawText(QRect(x, 0, room, self.height()), Qt.AlignmentFlag.AlignVCenter, detail)
+
+
+class DotLabel(QWidget):
+    """Facts in a row with dots between them; what doesn't fit is left out at the end."""
+
+    def __init__(self, theme: Theme) -> None:
+        super().__init__()
+        self._theme = theme
+        self.parts: tuple[str, ...] = ()
+        self.setMinimumWidth(0)
+        theme.changed.connect(self.update)
+
+    def set_parts(self, parts: Sequence[str]) -> None:
+        if tuple(parts) != self.parts:
+            self.parts = tuple(parts)
+            self.setAccessibleName(", ".join(parts))
+            self.update()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        painter.setFont(font(12, 400, tabular=True))
+        x = 0
+        for number, part in enumerate(self.parts):
+            width = painter.fontMetrics().horizontalAdvance(part)
+            if x + width + (24 if number else 0) > self.width():
+                break
+            if number:
+                painter.setPen(self._theme.color("decoration"))
+                painter.drawText(QRect(x, 0, 24, self.height()), Qt.AlignmentFlag.AlignCenter, "·")
+                x += 24
+            painter.setPen(self._theme.color("text_2"))
+            painter.drawText(QRect(x, 0, width + 4, self.height()), Qt.AlignmentFlag.AlignVCenter, part)
+            x += width
 
 
 class Badge(QWidget):

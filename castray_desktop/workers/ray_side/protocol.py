@@ -101,6 +101,7 @@ class ServeSource:
     secret: str
     epoch: int
     algorithms: Algorithms
+    limit: int = 0  # bytes per second that this node may pass on for the cast; 0: no limit
 
 
 @dataclass(frozen=True)
@@ -138,6 +139,7 @@ class StartDelivery:
     algorithms: Algorithms
     destination: str = ""  # empty: the inbox
     on_conflict: str = "skip"
+    limit: int = 0  # as in `ServeSource`
 
 
 @dataclass(frozen=True)
@@ -379,6 +381,7 @@ class Returned:
     error: str = ""
 
 
+Answers = typing.Union[PreflightReply, None]
 FromDriver = typing.Union[ClusterUp, ClusterFailed, AgentUp, AgentLost, Reported, Returned]
 
 # --- JSON ----------------------------------------------------------------------------------------
@@ -389,6 +392,11 @@ _hints: Dict[type, Dict[str, Any]] = {}
 def to_json(message: Any) -> bytes:
     """A message as JSON, with the name of its class."""
     return json.dumps([type(message).__name__, _plain(message)], separators=(",", ":")).encode()
+
+
+def text_json(text: str) -> bytes:
+    """A text as JSON, for lines that are put together from parts that are JSON already."""
+    return json.dumps(text).encode()
 
 
 def from_json(text: bytes, kind: Any) -> Any:

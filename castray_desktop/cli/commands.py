@@ -1,0 +1,244 @@
+"""Carries out a command and turns what happened into an exit status."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+
+from castray_desktop.cli import arguments, text
+from castray_desktop.cli.send import send
+from castray_desktop.cli.session import Session
+from castray_desktop.core import messages
+from castray_desktop.core.errors import sentence
+from castray_desktop.core.failure import CastRayError, FailureKind
+from castray_desktop.core.messages import NodeInfo
+
+K = FailureKind
+
+_BAD_INPUT = frozenset(
+    {
+        K.NO_SUCH_FILE,
+        K.NOT_READABLE,
+        K.NOT_SENDABLE,
+        K.NOTHING_TO_SEND,
+        K.SAME_NAME_TWICE,
+        K.NODE_UNKNOWN,
+        K.NODE_EXISTS,
+        K.NODE_NOT_REMOVABLE,
+        K.BAD_NODE_NAME,
+        K.NO_RECIPIENTS,
+        K.SOURCE_IS_RECIPIENT,
+        K.BAD_RATE,
+        K.BAD_DESTINATION,
+        K.CAST_UNKNOWN,
+        K.CAST_FINISHED,
+    }
+)
+_NO_CLUSTER = frozenset(
+    {
+        K.NO_CLUSTER,
+        K.OTHER_CLUSTER,
+        K.CLUSTER_STOPPED,
+        K.CLUSTER_START_FAILED,
+        K.CLUSTER_TIMED_OUT,
+        K.CLUSTER_UNREACHABLE,
+        K.ENGINE_UNREACHABLE,
+        K.ENGINE_VERSION,
+    }
+)
+
+
+def exit_status(kind: FailureKind) -> int:
+    """The exit status that a command ends with when it fails for this reason."""
+    if kind in _BAD_INPUT:
+        return arguments.EXIT_BAD_USAGE
+    return arguments.EXIT_NO_CLUSTER if kind in _NO_CLUSTER else arguments.EXIT_NOT_DELIVERED
+
+
+def run(options: argparse.Namespace) -> int:
+    """Carry out a parsed command; returns the exit status. Errors are one sentence on stderr."""
+    command = _find(options)
+    try:
+        with asyncio.Runner() as runner:
+            return runner.run(_interruptible(command(options)))
+    except CastRayError as error:
+        print(f"castray: {sentence(error.failure)}", file=sys.stderr)
+        return exit_status(error.failure.kind)
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        return arguments.EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has gone; Python would complain again while closing it.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return arguments.EXIT_NOT_DELIVERED
+
+
+def _find(options: argparse.Namespace) -> Callable[[argparse.Namespace], Coroutine[None, None, int]]:
+    name = options.command
+    if name in ("node", "engine"):
+        name = f"{name} {options.action}"
+    return {
+        "send": send,
+        "nodes": _nodes,
+        "node add": _add_node,
+        "node remove": _remove_node,
+        "casts": _casts,
+        "cancel": _cancel,
+        "engine start": _start_engine,
+        "engine stop": _stop_engine,
+        "engine status": _engine_status,
+    }[name]
+
+
+async def _interruptible(command: Coroutine[None, None, int]) -> int:
+    """SIGTERM ends a command as Ctrl+C does, cleaning up on the way."""
+    task = asyncio.current_task()
+    if task is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await command
+
+
+async def _nodes(options: argparse.Namespace) -> int:
+    async with Session() as session:
+        await session.ready(options.cluster)
+        await _facts_of_all(session)
+        nodes = tuple(session.nodes.values())
+    if options.json:
+        print(json.dumps([_node_object(node) for node in nodes], ensure_ascii=False))
+    else:
+        text.print_nodes(nodes)
+    return arguments.EXIT_DELIVERED
+
+
+async def _facts_of_all(session: Session) -> None:
+    """The facts of a node come with its first report, a moment after it is ready."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(3.0):
+            while any(node.state is messages.NodeState.ONLINE and not node.disk_total for node in session.nodes.values()):
+                await anext(session.events())
+
+
+def _node_object(node: NodeInfo) -> dict[str, object]:
+    return {
+        "name": node.name,
+        "address": node.address,
+        "node_id": node.node_id,
+        "state": node.state.value,
+        "inbox": node.inbox,
+        "cpus": node.cpus,
+        "memory": node.memory,
+        "disk_free": node.disk_free,
+        "labels": node.labels,
+    }
+
+
+async def _add_node(options: argparse.Namespace) -> int:
+    async with Session(start=False) as session:
+        await session.ready(options.cluster)
+        await session.client.request(
+            messages.AddNode(options.name, inbox=os.path.abspath(options.inbox) if options.inbox else ""),
+            messages.Done,
+        )
+    return arguments.EXIT_DELIVERED
+
+
+async def _remove_node(options: argparse.Namespace) -> int:
+    async with Session(start=False) as session:
+        await session.client.request(messages.RemoveNode(options.name), messages.Done)
+    return arguments.EXIT_DELIVERED
+
+
+async def _casts(options: argparse.Namespace) -> int:
+    try:
+        async with Session(start=False) as session:
+            welcome = session.client.welcome
+    except CastRayError as error:
+        if error.failure.kind is not FailureKind.ENGINE_UNREACHABLE:
+            raise
+        welcome = None  # no engine, so no casts
+    casts = welcome.casts if welcome else ()
+    deliveries = welcome.deliveries if welcome else {}
+    if options.json:
+        rows = [
+            {
+                "cast": cast.cast,
+                "name": cast.name,
+                "state": cast.state.value,
+                "bytes": cast.bytes,
+                "deliveries": [
+                    {"node": item.node, "state": item.state.value, "bytes": item.bytes}
+                    for item in deliveries.get(cast.cast, ())
+                ],
+            }
+            for cast in casts
+        ]
+        print(json.dumps(rows, ensure_ascii=False))
+    else:
+        text.print_casts(casts)
+    return arguments.EXIT_DELIVERED
+
+
+async def _cancel(options: argparse.Namespace) -> int:
+    async with Session(start=False) as session:
+        await session.client.request(messages.Cancel(options.cast), messages.Done)
+    return arguments.EXIT_DELIVERED
+
+
+async def _start_engine(options: argparse.Namespace) -> int:
+    async with Session() as session:
+        await session.ready(options.cluster)
+        await session.client.request(messages.KeepEngine(True), messages.Done)
+        session.keep = True
+        print(f"The engine runs with {len(session.nodes)} nodes. End it with: castray engine stop")
+    return arguments.EXIT_DELIVERED
+
+
+async def _stop_engine(_options: argparse.Namespace) -> int:
+    try:
+        async with Session(start=False) as session:
+            await session.client.request(messages.StopEngine(), messages.Done)
+            async for _ in session.events():
+                pass
+    except CastRayError as error:
+        if error.failure.kind is not FailureKind.ENGINE_UNREACHABLE:
+            raise
+        print("No engine is running.", file=sys.stderr)
+    return arguments.EXIT_DELIVERED
+
+
+async def _engine_status(options: argparse.Namespace) -> int:
+    try:
+        async with Session(start=False) as session:
+            status = await session.client.request(messages.GetStatus(), messages.EngineStatus)
+    except CastRayError as error:
+        if error.failure.kind is not FailureKind.ENGINE_UNREACHABLE:
+            raise
+        status = None
+    if options.json:
+        print(json.dumps(_status_object(status)))
+    else:
+        text.print_status(status)
+    return arguments.EXIT_DELIVERED
+
+
+def _status_object(status: messages.EngineStatus | None) -> dict[str, object]:
+    if status is None:
+        return {"state": "stopped", "pid": None, "cluster": None, "nodes": 0, "casts": 0, "clients": 0}
+    cluster = status.cluster
+    return {
+        "state": "running",
+        "pid": status.pid,
+        "cluster": cluster.target or None,
+        "cluster_state": cluster.phase.value,
+        "address": cluster.address or None,
+        "nodes": status.nodes,
+        "casts": status.casts,
+        "clients": status.clients - 1,
+        "kept": status.kept,
+    }

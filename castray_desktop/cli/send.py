@@ -1,0 +1,184 @@
+"""`castray send`: start a cast, show how it goes, say how it ended."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import sys
+from typing import Protocol
+
+from castray_desktop.cli import arguments, text
+from castray_desktop.cli.session import Session
+from castray_desktop.core import messages
+from castray_desktop.core.errors import sentence
+from castray_desktop.core.failure import CastRayError, FailureKind
+from castray_desktop.core.messages import (
+    CastResult,
+    CastState,
+    DeliverySnapshot,
+    OnConflict,
+    SendRequest,
+)
+from castray_desktop.core.quantities import parse_rate
+from castray_desktop.workers.measure import check_path
+
+PROGRESS_SECONDS = 0.1
+
+
+class Reporter(Protocol):
+    """Shows a cast to whoever started the command."""
+
+    def progress(self, result: messages.CastSummary | None, deliveries: tuple[DeliverySnapshot, ...]) -> None:
+        """Some deliveries have changed."""
+
+    def result(self, result: CastResult) -> None:
+        """The cast has ended."""
+
+
+async def send(options: argparse.Namespace) -> int:
+    """Send; returns the exit status. Raises CastRayError when the cast could not be started."""
+    request = _request(options)
+    async with Session() as session:
+        await session.ready(options.cluster)
+        if options.dry_run:
+            return await _dry_run(session, request, options.json)
+        accepted = await session.client.request(messages.Send(request), messages.Accepted)
+        try:
+            result = await _follow(session, accepted.cast, _reporter(options.json))
+        except asyncio.CancelledError:
+            with contextlib.suppress(CastRayError):
+                await session.client.request(messages.Cancel(accepted.cast), messages.Done)
+            raise
+    return _status(result)
+
+
+def _request(options: argparse.Namespace) -> SendRequest:
+    """The request that the options make. Raises CastRayError for what is wrong with them."""
+    paths = tuple(os.path.abspath(path) for path in options.paths)
+    recipients = tuple(who.strip() for who in options.to.split(",") if who.strip())
+    limit = parse_rate(options.limit) if options.limit else 0
+    if not recipients:
+        raise CastRayError(FailureKind.NO_RECIPIENTS)
+    if options.dest and not options.dest.startswith("/"):
+        raise CastRayError(FailureKind.BAD_DESTINATION, destination=options.dest)
+    if options.source is None:  # before a cluster is started for nothing
+        for path in paths:
+            if (failure := check_path(path)) is not None:
+                raise CastRayError.of(failure)
+    return SendRequest(
+        paths=paths,
+        recipients=recipients,
+        source=options.source or messages.THIS_COMPUTER,
+        destination=options.dest,
+        on_conflict=OnConflict(options.on_conflict),
+        exclude=tuple(options.exclude),
+        limit=limit,
+        leave_out=True,
+    )
+
+
+async def _dry_run(session: Session, request: SendRequest, as_json: bool) -> int:
+    report = await session.client.request(messages.Preflight(request), messages.PreflightReport)
+    if as_json:
+        problems = [{"node": item.node, "reason": sentence(item.failure)} for item in report.problems]
+        plan = {
+            "event": "preflight",
+            "files": report.files,
+            "bytes": report.bytes,
+            "recipients": list(report.recipients),
+            "problems": problems,
+        }
+        print(json.dumps(plan, ensure_ascii=False))
+    else:
+        text.print_preflight(report)
+    return arguments.EXIT_NOT_DELIVERED if report.problems else arguments.EXIT_DELIVERED
+
+
+async def _follow(session: Session, cast: str, reporter: Reporter) -> CastResult:
+    """Show progress until the cast has ended."""
+    summary: messages.CastSummary | None = None
+    async for event in session.events():
+        match event:
+            case messages.CastChanged(changed) if changed.cast == cast:
+                summary = changed
+            case messages.DeliveriesChanged(changed_cast, deliveries) if changed_cast == cast:
+                reporter.progress(summary, deliveries)
+            case CastResult() if event.summary.cast == cast:
+                reporter.result(event)
+                return event
+    raise CastRayError(FailureKind.ENGINE_UNREACHABLE, reason="it ended while the cast was running")
+
+
+def _status(result: CastResult) -> int:
+    """0 when everything was delivered. What failed before its start fails with its reason's status."""
+    state, failure = result.summary.state, result.summary.failure
+    if state is CastState.COMPLETED:
+        return arguments.EXIT_DELIVERED
+    if state is CastState.FAILED and failure is not None and not result.summary.chain:
+        raise CastRayError.of(failure)
+    return arguments.EXIT_NOT_DELIVERED
+
+
+def _reporter(as_json: bool) -> Reporter:
+    if as_json:
+        return JsonReporter()
+    return text.BarReporter() if sys.stderr.isatty() else text.LineReporter()
+
+
+class JsonReporter:
+    """One object a line on stdout, as scripts rely on."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    def progress(self, summary: messages.CastSummary | None, deliveries: tuple[DeliverySnapshot, ...]) -> None:
+        """At most ten lines a second."""
+        now = asyncio.get_running_loop().time()
+        if now < self._next or summary is None:
+            return
+        self._next = now + PROGRESS_SECONDS
+        rows = [{"node": item.node, "bytes": item.bytes, "rate": round(item.rate)} for item in deliveries]
+        self._print({"event": "progress", "cast": summary.cast, "deliveries": rows})
+
+    def result(self, result: CastResult) -> None:
+        """The last line."""
+        self._print(result_object(result))
+
+    def _print(self, line: dict[str, object]) -> None:
+        print(json.dumps(line, ensure_ascii=False), flush=True)
+
+
+def result_object(result: CastResult) -> dict[str, object]:
+    """A cast's result as scripts get it."""
+    summary = result.summary
+    line: dict[str, object] = {
+        "event": "result",
+        "cast": summary.cast,
+        "state": summary.state.value,
+        "bytes": summary.bytes,
+        "files": summary.files,
+        "seconds": round(result.seconds, 3),
+        "source_copies": summary.source_copies,
+        "chain": list(summary.chain),
+        "deliveries": [_delivery_object(item) for item in result.deliveries],
+    }
+    if summary.failure is not None:
+        line["reason"] = sentence(summary.failure)
+    return line
+
+
+def _delivery_object(item: DeliverySnapshot) -> dict[str, object]:
+    return {
+        "node": item.node,
+        "address": item.address,
+        "state": item.state.value,
+        "paths": list(item.paths),
+        "bytes": item.bytes,
+        "seconds": round(item.seconds, 3),
+        "hash": item.hash or None,
+        "transport": item.transport.value if item.transport else None,
+        "reason": sentence(item.failure) if item.failure else None,
+    }

@@ -1,0 +1,117 @@
+"""A command's connection to the engine, with the cluster it needs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import Self
+
+from castray_desktop.core import messages
+from castray_desktop.core.errors import sentence
+from castray_desktop.core.failure import CastRayError, Failure, FailureKind
+from castray_desktop.core.messages import ClusterPhase, ClusterStatus, NodeInfo
+from castray_desktop.workers.client import EngineClient
+from castray_desktop.workers.places import find_places
+
+STOP_SECONDS = 10.0
+
+
+class Session:
+    """Connects to the running engine, or starts one and ends it again with the command."""
+
+    def __init__(self, *, start: bool = True) -> None:
+        self._start = start
+        self._client: EngineClient | None = None
+        self._events: AsyncIterator[messages.Event] | None = None
+        self.nodes: dict[str, NodeInfo] = {}
+        self.cluster = ClusterStatus()
+        self.keep = False
+
+    async def __aenter__(self) -> Self:
+        self._client = await EngineClient.connect(find_places(), "cli", start=self._start)
+        self._events = self._client.events()
+        self.cluster = self._client.welcome.cluster
+        self.nodes = {node.name: node for node in self._client.welcome.nodes}
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        client = self.client
+        if client.welcome.started and not self.keep:
+            with contextlib.suppress(CastRayError, TimeoutError):
+                async with asyncio.timeout(STOP_SECONDS):
+                    await client.request(messages.StopEngine(only_if_unused=True), messages.Done)
+                    await self._drain()
+        await client.close()
+
+    @property
+    def client(self) -> EngineClient:
+        """The connection. Raises RuntimeError outside of the session."""
+        if self._client is None:
+            raise RuntimeError("the session is not open")
+        return self._client
+
+    async def events(self) -> AsyncIterator[messages.Event]:
+        """What the engine reports, with `nodes` and `cluster` kept up to date."""
+        if self._events is None:
+            raise RuntimeError("the session is not open")
+        async for event in self._events:
+            match event:
+                case messages.ClusterChanged(status):
+                    self.cluster = status
+                case messages.NodesChanged(changed, removed):
+                    self.nodes.update({node.name: node for node in changed})
+                    for name in removed:
+                        self.nodes.pop(name, None)
+            yield event
+
+    async def ready(self, target: str | None) -> None:
+        """Wait until the cluster can be used, starting `target` (else a local one) where there is none.
+
+        Raises CastRayError with what keeps it from coming up.
+        """
+        if self.cluster.phase in (ClusterPhase.NONE, ClusterPhase.FAILED):
+            await self.client.request(messages.UseCluster(target or "local"), messages.Done)
+            # What the engine said before it took the command is of no use any more.
+            self.cluster = ClusterStatus(ClusterPhase.STARTING, target=target or "local")
+        elif target is not None and target != self.cluster.target:
+            raise CastRayError(FailureKind.OTHER_CLUSTER, target=target, current=self.cluster.target)
+        if self.cluster.phase is ClusterPhase.READY:
+            return
+        announced = ""
+        started = self.cluster.phase is not ClusterPhase.STARTING
+        async for event in self.events():
+            if not isinstance(event, messages.ClusterChanged):
+                continue
+            phase = event.cluster.phase
+            started = started or phase is ClusterPhase.STARTING
+            announced = _announce(event.cluster, announced)
+            if phase is ClusterPhase.READY:
+                return
+            if started and phase in (ClusterPhase.FAILED, ClusterPhase.NONE):
+                raise CastRayError.of(event.cluster.failure or Failure(FailureKind.CLUSTER_STOPPED))
+        raise CastRayError(FailureKind.ENGINE_UNREACHABLE, reason="it has ended")
+
+    async def _drain(self) -> None:
+        async for _ in self.events():
+            pass
+
+
+def _announce(status: ClusterStatus, announced: str) -> str:
+    """Say on stderr what the cluster is doing, each step once."""
+    if status.phase is ClusterPhase.STARTING:
+        again = f", attempt {status.attempt} of {status.attempts}" if status.attempt > 1 else ""
+        text = f"Starting Ray{again} …" if status.target == "local" else f"Connecting to {status.target}{again} …"
+    elif status.phase is ClusterPhase.PLACING:
+        text = f"Placing {status.nodes_total} nodes …"
+    else:
+        return announced
+    if text != announced:
+        print(text, file=sys.stderr, flush=True)
+    if status.failure is not None and status.attempt > 1 and text != announced:
+        print(sentence(status.failure), file=sys.stderr, flush=True)
+    return text

@@ -1,0 +1,183 @@
+"""What commands print for people: tables, progress bars on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Sequence
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.table import Table
+
+from castray_desktop.core.errors import sentence
+from castray_desktop.core.messages import (
+    CastResult,
+    CastState,
+    CastSummary,
+    DeliverySnapshot,
+    DeliveryState,
+    EngineStatus,
+    NodeInfo,
+    PreflightReport,
+)
+
+LINE_SECONDS = 5.0
+MAX_BARS = 24
+_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+
+
+def format_bytes(count: float) -> str:
+    """A size with three digits or so, in decimal units."""
+    unit = 0
+    while count >= 999.5 and unit < len(_UNITS) - 1:
+        count /= 1000
+        unit += 1
+    digits = 0 if unit == 0 or count >= 99.95 else 1
+    return f"{count:.{digits}f} {_UNITS[unit]}"
+
+
+def print_nodes(nodes: Iterable[NodeInfo]) -> None:
+    """The nodes as a table."""
+    table = _table("Node", "Address", "State", "CPU", "Memory", "Free", "Inbox")
+    for node in nodes:
+        table.add_row(
+            node.name,
+            node.address,
+            node.state.value,
+            f"{node.cpus:g}",
+            format_bytes(node.memory),
+            format_bytes(node.disk_free),
+            node.inbox,
+        )
+    Console().print(table)
+
+
+def print_casts(casts: Sequence[CastSummary]) -> None:
+    """The casts as a table."""
+    if not casts:
+        print("No casts.")
+        return
+    table = _table("Cast", "Name", "State", "Size", "Done", "Recipients")
+    for cast in casts:
+        done = f"{100 * cast.done_bytes // cast.bytes} %" if cast.bytes else ""
+        recipients = f"{cast.verified}/{len(cast.recipients)}"
+        table.add_row(cast.cast, cast.name, state_word(cast.state), format_bytes(cast.bytes), done, recipients)
+    Console().print(table)
+
+
+def print_status(status: EngineStatus | None) -> None:
+    """The engine in a few lines."""
+    if status is None:
+        print("No engine is running.")
+        return
+    cluster = status.cluster
+    where = f"{cluster.target}, {cluster.phase.value}" if cluster.target else "none"
+    print(f"The engine runs (process {status.pid}). Cluster: {where}.")
+    print(f"{status.nodes} nodes, {status.casts} casts going on, {status.clients - 1} other clients.")
+
+
+def print_preflight(report: PreflightReport) -> None:
+    """What would be sent, and what is in the way."""
+    print(f"{report.files} files, {format_bytes(report.bytes)}, to {', '.join(report.recipients)}.")
+    for problem in report.problems:
+        print(f"{problem.node}: {sentence(problem.failure)}", file=sys.stderr)
+    if not report.problems:
+        print("Every recipient can take it. Nothing was sent.")
+
+
+def state_word(state: CastState | DeliveryState) -> str:
+    """A state in words."""
+    return state.value.replace("_", " ")
+
+
+class LineReporter:
+    """Plain lines: each change of state, and progress every few seconds."""
+
+    def __init__(self) -> None:
+        self._states: dict[str, DeliveryState] = {}
+        self._next = time.monotonic() + LINE_SECONDS
+
+    def progress(self, summary: CastSummary | None, deliveries: tuple[DeliverySnapshot, ...]) -> None:
+        """Print what is new in it."""
+        if summary is None:
+            return
+        for item in deliveries:
+            if item.state is not self._states.get(item.node, DeliveryState.WAITING):
+                self._states[item.node] = item.state
+                if not item.state.finished:
+                    _say(f"{item.node}: {state_word(item.state)}")
+        if summary.bytes and time.monotonic() >= self._next:
+            self._next = time.monotonic() + LINE_SECONDS
+            share = 100 * summary.done_bytes // summary.bytes
+            _say(f"{summary.name}: {share} % on average, {format_bytes(summary.rate)}/s")
+
+    def result(self, result: CastResult) -> None:
+        """Print how it ended."""
+        print_result(result)
+
+
+class BarReporter:
+    """A progress bar for each recipient, on a terminal."""
+
+    def __init__(self) -> None:
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[state]}"),
+            console=Console(stderr=True),
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._running = False
+
+    def progress(self, summary: CastSummary | None, deliveries: tuple[DeliverySnapshot, ...]) -> None:
+        """Move the bars."""
+        if summary is None or not summary.bytes:
+            return
+        if not self._running:
+            self._bars.start()
+            self._running = True
+        for item in deliveries:
+            task = self._tasks.get(item.node)
+            if task is None:
+                if len(self._tasks) >= MAX_BARS:
+                    continue
+                task = self._tasks[item.node] = self._bars.add_task(item.node, state="")
+            self._bars.update(task, total=summary.bytes, completed=item.bytes, state=state_word(item.state))
+
+    def result(self, result: CastResult) -> None:
+        """Take the bars down and print how it ended."""
+        if self._running:
+            self._bars.stop()
+        print_result(result)
+
+
+def print_result(result: CastResult) -> None:
+    """One line for each recipient, failures on stderr, and one for the whole."""
+    for item in result.deliveries:
+        if item.failure is not None and not item.state.delivered:
+            print(f"castray: {sentence(item.failure)}", file=sys.stderr)
+        else:
+            paths = ", ".join(item.paths)
+            _say(" ".join(part for part in (f"{item.node}: {state_word(item.state)}", paths, item.hash) if part))
+    summary = result.summary
+    rate = format_bytes(summary.bytes / result.seconds) if result.seconds > 0 else "0 B"
+    _say(
+        f"{summary.name}: {state_word(summary.state)}, {summary.verified} of {len(summary.recipients)} recipients,"
+        f" {format_bytes(summary.bytes)} in {result.seconds:.1f} s ({rate}/s),"
+        f" {summary.source_copies:.2f} copies uploaded"
+    )
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table

@@ -1,0 +1,133 @@
+"""The states of a cast and of a delivery: one transition table each.
+
+An event that the table does not name for a state is a mistake of the caller and raises
+`IllegalEventError`; an ended cast or delivery takes no events at all.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Mapping
+
+from castray_desktop.core.failure import FailureKind
+from castray_desktop.core.messages import (
+    CastMode,
+    CastState,
+    DeliverySnapshot,
+    DeliveryState,
+)
+
+
+class IllegalEventError(Exception):
+    """An event came in a state that does not allow it."""
+
+
+class DeliveryEvent(enum.Enum):
+    """What can happen to a recipient's share of a cast."""
+
+    FIRST_BYTES = "first bytes"
+    ALL_BYTES = "all bytes"
+    LANDED = "landed"
+    IDENTICAL = "identical"
+    SHARED = "shared"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class CastEvent(enum.Enum):
+    """What can happen to a cast."""
+
+    STARTED = "started"
+    PREPARED = "prepared"
+    ALL_BYTES = "all bytes"
+    COMPLETED = "completed"
+    PARTLY_FAILED = "partly failed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+_D = DeliveryState
+_DE = DeliveryEvent
+_C = CastState
+_CE = CastEvent
+
+_ANY_END_OF_DELIVERY = {_DE.FAILED: _D.FAILED, _DE.CANCELLED: _D.CANCELLED}
+_LANDING = {_DE.LANDED: _D.COMPLETED, _DE.IDENTICAL: _D.SKIPPED}
+
+DELIVERY_TRANSITIONS: Mapping[DeliveryState, Mapping[DeliveryEvent, DeliveryState]] = {
+    _D.WAITING: {
+        _DE.FIRST_BYTES: _D.RECEIVING,
+        _DE.ALL_BYTES: _D.VERIFYING,
+        _DE.SHARED: _D.SHARED,
+        **_LANDING,
+        **_ANY_END_OF_DELIVERY,
+    },
+    _D.RECEIVING: {_DE.ALL_BYTES: _D.VERIFYING, **_LANDING, **_ANY_END_OF_DELIVERY},
+    _D.VERIFYING: {**_LANDING, **_ANY_END_OF_DELIVERY},
+}
+
+_ANY_END_OF_CAST = {_CE.FAILED: _C.FAILED, _CE.CANCELLED: _C.CANCELLED}
+
+CAST_TRANSITIONS: Mapping[CastState, Mapping[CastEvent, CastState]] = {
+    _C.QUEUED: {_CE.STARTED: _C.PREPARING, **_ANY_END_OF_CAST},
+    _C.PREPARING: {_CE.PREPARED: _C.SENDING, **_ANY_END_OF_CAST},
+    _C.SENDING: {
+        _CE.ALL_BYTES: _C.VERIFYING,
+        _CE.COMPLETED: _C.COMPLETED,
+        _CE.PARTLY_FAILED: _C.PARTLY_FAILED,
+        **_ANY_END_OF_CAST,
+    },
+    _C.VERIFYING: {
+        _CE.COMPLETED: _C.COMPLETED,
+        _CE.PARTLY_FAILED: _C.PARTLY_FAILED,
+        **_ANY_END_OF_CAST,
+    },
+}
+
+
+def next_delivery_state(state: DeliveryState, event: DeliveryEvent) -> DeliveryState:
+    """The state after `event`. Raises IllegalEventError."""
+    try:
+        return DELIVERY_TRANSITIONS[state][event]
+    except KeyError:
+        raise IllegalEventError(f"{event.value} while {state.value}") from None
+
+
+def next_cast_state(state: CastState, event: CastEvent) -> CastState:
+    """The state after `event`. Raises IllegalEventError."""
+    try:
+        return CAST_TRANSITIONS[state][event]
+    except KeyError:
+        raise IllegalEventError(f"{event.value} while {state.value}") from None
+
+
+def outcome(deliveries: Iterable[DeliverySnapshot]) -> CastEvent:
+    """How a cast has ended whose deliveries have all ended.
+
+    A delivery that lacks only some of the files, by the source's fault, counts as a part.
+    """
+    ended = list(deliveries)
+    arrived = [item.state.delivered for item in ended]
+    if ended and all(arrived):
+        return CastEvent.COMPLETED
+    parts = any(item.failure and item.failure.kind is FailureKind.FILES_FAILED for item in ended)
+    if any(arrived) or parts:
+        return CastEvent.PARTLY_FAILED
+    if ended and all(item.state is DeliveryState.CANCELLED for item in ended):
+        return CastEvent.CANCELLED
+    return CastEvent.FAILED
+
+
+def mode_for(recipients: int, others: int) -> CastMode:
+    """The mode that follows from choosing `recipients` of the `others` that could receive."""
+    if recipients == 1:
+        return CastMode.UNICAST
+    return CastMode.BROADCAST if recipients >= others else CastMode.MULTICAST
+
+
+def cast_name(top_names: tuple[str, ...], folder: bool) -> str:
+    """A cast's name for people, from the names of what was chosen."""
+    if not top_names:
+        return ""
+    first = f"{top_names[0]}/" if folder else top_names[0]
+    return first if len(top_names) == 1 else f"{first} and {len(top_names) - 1} more"

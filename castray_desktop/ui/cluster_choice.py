@@ -1,0 +1,63 @@
+"""Which cluster to use when the engine has none: the one asked for, else the one used last."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QObject, QSettings, Signal
+
+from castray_desktop.core import messages
+from castray_desktop.core.failure import Failure
+from castray_desktop.core.messages import ClusterPhase, ClusterStatus
+
+if TYPE_CHECKING:
+    from castray_desktop.ui.engine_link import EngineLink
+
+SETTING = "cluster"
+
+
+class ClusterChoice(QObject):
+    """Starts, attaches and leaves for the user, and remembers what worked.
+
+    Signals: `failed(Failure)` when the engine would not even try.
+    """
+
+    failed = Signal(object)
+
+    def __init__(self, link: EngineLink, settings: QSettings, wanted: str | None = None) -> None:
+        super().__init__()
+        self._link = link
+        self._settings = settings
+        remembered = settings.value(SETTING, "")
+        self._wanted = wanted or (remembered if isinstance(remembered, str) else "")
+        link.welcome.connect(self._on_welcome)
+        link.cluster_changed.connect(self._on_cluster)
+
+    @property
+    def wanted(self) -> str:
+        """The target to use when there is no cluster; empty: ask the user."""
+        return self._wanted
+
+    def use(self, target: str) -> None:
+        """Start or attach."""
+        self._wanted = target
+        self._link.ask(messages.UseCluster(target), messages.Done, None, self._on_failed)
+
+    def leave(self) -> None:
+        """Stop or detach; the next start of the window asks again only if this one never worked."""
+        self._wanted = ""
+        self._link.ask(messages.LeaveCluster(), messages.Done, None, self._on_failed)
+
+    def _on_welcome(self, welcome: messages.Welcome) -> None:
+        if welcome.cluster.phase is ClusterPhase.NONE and self._wanted:
+            self.use(self._wanted)
+        else:
+            self._on_cluster(welcome.cluster)
+
+    def _on_cluster(self, cluster: ClusterStatus) -> None:
+        if cluster.phase is ClusterPhase.READY and cluster.target:
+            self._wanted = cluster.target
+            self._settings.setValue(SETTING, cluster.target)
+
+    def _on_failed(self, failure: Failure) -> None:
+        self.failed.emit(failure)

@@ -1,0 +1,251 @@
+"""The card with the node graph: title, selection, zoom, legend, and the graph itself.
+
+`NodeGraph(theme, nodes, selection)`. Signals:
+
+- `files_dropped(list[str] paths, frozenset[str] recipients)`: files were dropped on a node, on a selected node (all
+  that are selected and ready) or on *All nodes*. A drop elsewhere on the graph is passed on to the window.
+- `drop_hint(str)`: what a drop at the pointer would do; "" when the graph has no target there.
+- `browse_requested(frozenset[str] names)`: "Send files here…" was chosen for these nodes.
+- `send_requested()`: Enter was pressed on the graph.
+- `add_node_requested()`, `remove_node_requested(str)`: from the context menu.
+
+`show_cast(cast, deliveries)` draws a cast's relay path (None: none). `set_nodes_editable(bool)` says whether nodes can
+be added and removed (local cluster). `reduce_motion` stands the dots still.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
+
+from PySide6.QtCore import QPoint, QRectF, QSize, Qt, QTimer, Signal
+from PySide6.QtGui import QGuiApplication, QPainter, QPaintEvent, QResizeEvent
+from PySide6.QtWidgets import QHBoxLayout, QMenu, QSizePolicy, QVBoxLayout, QWidget
+
+from castray_desktop.core.messages import CastSummary, DeliverySnapshot
+from castray_desktop.ui.graph_looks import cast_line
+from castray_desktop.ui.graph_scene import GraphScene
+from castray_desktop.ui.graph_view import ZOOM_MOST, ZOOM_STEP, GraphView
+from castray_desktop.ui.nodes import NodeList
+from castray_desktop.ui.segments import Segments
+from castray_desktop.ui.selection import RecipientSelection
+from castray_desktop.ui.theme import Theme
+from castray_desktop.ui.widgets import Card, ElidedLabel, icon_button, label
+
+TITLE_BAR = 48
+COMPACT_WIDTH, COMPACT_HEIGHT = 600, 420
+AGES_MS = 30_000
+
+
+class NodeGraph(Card):
+    """See the module."""
+
+    files_dropped = Signal(list, object)
+    drop_hint = Signal(str)
+    browse_requested = Signal(object)
+    send_requested = Signal()
+    source_chosen = Signal(str)
+    add_node_requested = Signal()
+    remove_node_requested = Signal(str)
+
+    def __init__(
+        self,
+        theme: Theme,
+        nodes: NodeList,
+        selection: RecipientSelection,
+        parent: QWidget | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        super().__init__(theme, parent)
+        self._nodes, self._selection = nodes, selection
+        self._editable = False
+        self._legend_wanted: bool | None = None
+        self.scene_ = GraphScene(theme, nodes, selection, self, now)
+        self.view = GraphView(theme, self.scene_, selection, self)
+        self._build(theme)
+        self._connect()
+        self._ages = QTimer(self)
+        self._ages.setInterval(AGES_MS)
+        self._ages.timeout.connect(self.scene_.refresh)
+        self._ages.start()
+        self.setMinimumSize(360, 240)
+        self._refresh_title()
+
+    def _build(self, theme: Theme) -> None:
+        self._title = label(self.tr("Nodes"), 14, 600)
+        self._count = ElidedLabel(size=12, tone="2")
+        self._count.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
+        self._pick = Segments(
+            theme,
+            [
+                (self.tr("All"), self.tr("Select all nodes")),
+                (self.tr("None"), self.tr("Select no node")),
+                (self.tr("Invert"), self.tr("Invert the selection")),
+            ],
+        )
+        self._zoom = Segments(
+            theme,
+            [
+                (":minus", self.tr("Zoom out")),
+                ("100%", self.tr("Show everything")),
+                (":plus", self.tr("Zoom in")),
+            ],
+            widths=[28, 48, 28],
+        )
+        self._fit = icon_button(theme, "maximize", self.tr("Fit"))
+        self._legend = icon_button(theme, "list", self.tr("Legend"))
+        self._legend.setCheckable(True)
+        bar = QHBoxLayout()
+        bar.setContentsMargins(16, 0, 16, 0)
+        bar.setSpacing(8)
+        bar.addWidget(self._title)
+        bar.addWidget(self._count, 1)
+        for widget in (self._pick, self._zoom, self._fit, self._legend):
+            bar.addWidget(widget)
+        holder = QWidget(self)
+        holder.setFixedHeight(TITLE_BAR)
+        holder.setLayout(bar)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(1, 1, 1, 8)
+        column.setSpacing(0)
+        column.addWidget(holder)
+        column.addWidget(self.view, 1)
+
+    def _connect(self) -> None:
+        self._pick.pressed.connect(self._pick_pressed)
+        self._zoom.pressed.connect(self._zoom_pressed)
+        self._fit.clicked.connect(self.view.fit)
+        self._legend.clicked.connect(self._legend_clicked)
+        self.view.zoomed.connect(self._refresh_zoom)
+        self.view.files_dropped.connect(self.files_dropped)
+        self.view.drop_hint.connect(self.drop_hint)
+        self.view.send_requested.connect(self.send_requested)
+        self.view.menu_requested.connect(self._show_menu)
+        self._nodes.changed.connect(self._nodes_changed)
+        self._nodes.activity_changed.connect(self._activity_changed)
+        self._selection.changed.connect(self._selection_changed)
+        self._selection.source_changed.connect(self._nodes_changed)
+        self.scene_.arranged.connect(self._refresh_title)
+
+    # --- what the window calls -------------------------------------------------------------
+
+    def show_cast(self, cast: CastSummary | None, deliveries: Iterable[DeliverySnapshot] = ()) -> None:
+        """Draw this cast's path and figures, with all its deliveries; None draws none."""
+        self._nodes.watch(cast, deliveries)
+
+    def set_nodes_editable(self, editable: bool) -> None:
+        """Whether the context menu offers to add nodes, as in a local cluster."""
+        self._editable = editable
+
+    @property
+    def reduce_motion(self) -> bool:
+        """Whether the dots stand still."""
+        return self.view.reduce_motion
+
+    @reduce_motion.setter
+    def reduce_motion(self, still: bool) -> None:
+        self.view.reduce_motion = still
+        self.view.refresh_motion()
+
+    def context_menu(self, name: str) -> QMenu:
+        """The menu for a node, or for the empty canvas when there is no node of that name."""
+        menu = QMenu(self)
+        node = self._nodes.get(name)
+        if node is not None:
+            if self._selection.selectable(name):
+                ready = self._selection.ready()
+                names = ready if name in ready else frozenset({name})
+                menu.addAction(self.tr("Send files here…"), partial(self.browse_requested.emit, names))
+                menu.addSeparator()
+            if node.address:
+                menu.addAction(self.tr("Copy address"), partial(_copy, node.address))
+            if node.inbox:
+                menu.addAction(self.tr("Copy inbox path"), partial(_copy, node.inbox))
+        if self._editable:
+            menu.addSeparator()
+            menu.addAction(self.tr("Add node…"), self.add_node_requested.emit)
+            if node is not None and node.removable:
+                menu.addAction(self.tr("Remove node"), partial(self.remove_node_requested.emit, name))
+        return menu
+
+    # --- changes ---------------------------------------------------------------------------
+
+    def _nodes_changed(self) -> None:
+        self.view.relayout()
+        self.scene_.refresh()
+        self._refresh_title()
+
+    def _activity_changed(self) -> None:
+        self.scene_.refresh()
+        self.view.refresh_motion()
+        self._refresh_title()
+
+    def _selection_changed(self) -> None:
+        self.scene_.refresh()
+        self._refresh_title()
+
+    def _refresh_title(self) -> None:
+        chosen, total = len(self._selection.selected()), len(self._selection.recipients())
+        text = ""
+        if total:
+            text = self.tr("{chosen} of {total} selected").format(chosen=chosen, total=total)
+        cast = self._nodes.cast
+        if cast is not None and self.scene_.plan.middle is None:
+            text = cast_line(cast) if self._compact else f"{text} · {cast_line(cast)}"
+        self._count.set_full_text(text)
+
+    def _refresh_zoom(self, zoom: float) -> None:
+        self._zoom.button(1).setText(f"{round(zoom * 100)}%")
+        self._zoom.button(0).setEnabled(zoom > 1.0)
+        self._zoom.button(2).setEnabled(zoom < ZOOM_MOST)
+        self._fit.setEnabled(zoom > 1.0)
+
+    # --- slots -----------------------------------------------------------------------------
+
+    def _pick_pressed(self, which: int) -> None:
+        (self._selection.select_all, self._selection.clear, self._selection.invert)[which]()
+
+    def _zoom_pressed(self, which: int) -> None:
+        self.view.set_zoom((self.view.zoom / ZOOM_STEP, 1.0, self.view.zoom * ZOOM_STEP)[which])
+
+    def _legend_clicked(self, shown: bool) -> None:
+        self._legend_wanted = shown
+        self.view.legend.setVisible(shown)
+
+    def _show_menu(self, name: str, place: QPoint) -> None:
+        menu = self.context_menu(name)
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        if menu.isEmpty():
+            menu.deleteLater()
+        else:
+            menu.popup(place)
+
+    @property
+    def _compact(self) -> bool:
+        return self.width() < COMPACT_WIDTH or self.height() < COMPACT_HEIGHT
+
+    # --- Qt --------------------------------------------------------------------------------
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        compact = self._compact
+        self._zoom.button(1).setVisible(not compact)
+        self._fit.setVisible(self.width() >= 400)
+        shown = not compact if self._legend_wanted is None else self._legend_wanted
+        self._legend.setChecked(shown)
+        self.view.legend.setVisible(shown)
+        self._refresh_title()
+
+    def sizeHint(self) -> QSize:
+        return QSize(736, 472)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        super().paintEvent(event)
+        painter = QPainter(self)
+        painter.fillRect(QRectF(1, TITLE_BAR, self.width() - 2, 1), self._theme.color("line"))
+        painter.end()
+
+
+def _copy(text: str) -> None:
+    QGuiApplication.clipboard().setText(text)

@@ -1,0 +1,399 @@
+"""One cast from its preflight to its end: the orders that agents get, and what their reports lead to."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from castray_desktop.core.cast import CastEvent, DeliveryEvent
+from castray_desktop.core.failure import CastRayError, Failure, FailureKind
+from castray_desktop.core.messages import DeliveryState, NodeInfo, NodeState, SendRequest
+from castray_desktop.core.route import Move, plan_chain
+from castray_desktop.workers.ledger import CastLedger, offline
+from castray_desktop.workers.ray_side import protocol
+from castray_desktop.workers.ray_side.protocol import SourceState
+
+CALL_SECONDS = 15.0
+"""An agent that has not answered an order by then is taken for lost."""
+
+CLEANUP_SECONDS = 5.0
+SETTLE_SECONDS = 0.5
+
+_AWAY = frozenset({FailureKind.NODE_OFFLINE, FailureKind.NODE_SILENT, FailureKind.UPSTREAM_LOST})
+
+log = logging.getLogger("castray.cast")
+
+
+class Agents(Protocol):
+    """The nodes' agents as a cast sees them."""
+
+    @property
+    def nodes(self) -> Mapping[str, NodeInfo]:
+        """The nodes by name."""
+
+    def hello(self, node: str) -> protocol.AgentHello:
+        """Where a node's agent can be reached. Raises CastRayError(NODE_OFFLINE)."""
+
+    async def call(self, node: str, order: protocol.Order) -> protocol.PreflightReply | None:
+        """Have an order carried out. Raises CastRayError(NODE_OFFLINE)."""
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What the preflight found: who could take the parcel, who could not, and why."""
+
+    totals: protocol.ParcelTotals
+    replies: Mapping[str, protocol.PreflightReply]
+    problems: Mapping[str, Failure]
+
+
+class CastRun:
+    """Runs one cast. Reports come in through `source_reported`, `delivery_reported` and `agent_lost`."""
+
+    def __init__(
+        self,
+        ledger: CastLedger,
+        recipients: tuple[str, ...],
+        agents: Agents,
+        clock: Callable[[], float],
+        changed: Callable[[], None],
+    ) -> None:
+        self.ledger = ledger
+        self._cast = ledger.cast
+        self._request: SendRequest = ledger.request
+        self._recipients = recipients
+        self._agents = agents
+        self._clock = clock
+        self._changed = changed
+        self._news = asyncio.Event()
+        self._lost: set[str] = set()
+        self._sharing: dict[str, str] = {}  # follower: the recipient that writes for it
+        self._replies: Mapping[str, protocol.PreflightReply] = {}
+        self._algorithms = protocol.Algorithms()
+        self._secret = secrets.token_hex(32)
+        self._handled: set[str] = set()
+        self._chores: set[asyncio.Future[None]] = set()
+        self._sealed = False
+
+    # --- reports --------------------------------------------------------------------------------
+
+    def source_reported(self, report: protocol.SourceReport) -> None:
+        """The source's agent has reported on this cast."""
+        self.ledger.source_reported(report, self._clock())
+        self._wake()
+
+    def delivery_reported(self, node: str, report: protocol.DeliveryReport) -> None:
+        """A recipient's agent has reported on this cast."""
+        if node in self._recipients and node not in self._sharing:
+            self.ledger.delivery_reported(node, report, self._clock())
+            self._wake()
+
+    def agent_lost(self, node: str) -> None:
+        """A node has gone."""
+        if node == self._request.source or node in self._recipients:
+            self._lost.add(node)
+            self._wake()
+
+    # --- the cast -------------------------------------------------------------------------------
+
+    async def survey(self) -> Survey:
+        """Scan the source and ask every recipient, in that order; nothing is written anywhere.
+
+        Raises CastRayError with what keeps the cast from starting at all.
+        """
+        order = protocol.PrepareSource(
+            self._cast, self._request.paths, self._request.links.value, self._request.exclude
+        )
+        await self._call(self._request.source, order)
+        await self._until(lambda: self._source_state() in (SourceState.PREPARED, SourceState.FAILED))
+        report = self.ledger.source
+        if report is None or report.totals is None:
+            raise CastRayError.of(report.failure if report and report.failure else offline(self._request.source))
+        answers = await asyncio.gather(*(self._ask(node, report.totals) for node in self._recipients))
+        replies = dict(zip(self._recipients, answers, strict=True))
+        problems = {node: reply.failure for node, reply in replies.items() if reply.failure is not None}
+        return Survey(report.totals, replies, problems)
+
+    async def run(self) -> None:
+        """The whole cast. Cancelling this task cancels the cast; either way it has ended afterwards."""
+        try:
+            self._advance(CastEvent.STARTED)
+            survey = await self.survey()
+            self._leave_out(survey)
+            await self._start(survey)
+            await self._until(self._all_ended)
+            await self._settle()
+            self._advance(self.ledger.outcome())
+        except CastRayError as error:
+            self._end_all(DeliveryEvent.FAILED, error.failure)
+            await self._clean_up()
+            self._advance(CastEvent.FAILED, error.failure)
+        except asyncio.CancelledError:
+            await self._clean_up()
+            cancelled = Failure(FailureKind.CANCELLED)
+            self._end_all(DeliveryEvent.CANCELLED, cancelled)
+            self._advance(CastEvent.CANCELLED, cancelled)
+        except Exception as error:
+            log.exception("cast %s", self._cast)
+            failure = Failure(FailureKind.INTERNAL, {"reason": f"{type(error).__name__}: {error}"})
+            self._end_all(DeliveryEvent.FAILED, failure)
+            await self._clean_up()
+            self._advance(CastEvent.FAILED, failure)
+        await self.forget()
+
+    async def forget(self) -> None:
+        """Have everybody free what the cast holds."""
+        order = protocol.ForgetCast(self._cast)
+        await self._tell({self._request.source, *self._recipients}, order)
+
+    def _leave_out(self, survey: Survey) -> None:
+        """Recipients that can't take it fail before the first byte, and touch nobody else."""
+        now = self._clock()
+        for node, failure in survey.problems.items():
+            self.ledger.end_delivery(node, DeliveryEvent.FAILED, now, failure)
+            self._handled.add(node)
+        if survey.problems and not (self._request.leave_out and self.ledger.unfinished):
+            self._end_all(DeliveryEvent.CANCELLED, Failure(FailureKind.CANCELLED))
+            raise CastRayError.of(next(iter(survey.problems.values())))
+
+    async def _start(self, survey: Survey) -> None:
+        """Plan the chain and set everybody going."""
+        self._replies = survey.replies
+        self._algorithms = common_algorithms(survey.replies[node] for node in self.ledger.unfinished)
+        self._group_by_storage(survey)
+        writers = [node for node in self.ledger.unfinished if node not in self._sharing]
+        zones = {name: info.zone for name, info in self._agents.nodes.items()}
+        route = plan_chain(self._request.source, writers, zones)
+        self.ledger.planned(route)
+        self._advance(CastEvent.PREPARED)
+        serve = protocol.ServeSource(
+            self._cast, self._secret, route.epoch, self._algorithms, self._request.limit
+        )
+        await self._call(self._request.source, serve)
+        await asyncio.gather(*(self._deliver(node, route.upstream_of(node)) for node in writers))
+
+    def _group_by_storage(self, survey: Survey) -> None:
+        """Of several recipients that would write to the same folder, the first one writes for all."""
+        writers: dict[str, str] = {}
+        for node in self.ledger.unfinished:
+            storage = survey.replies[node].storage
+            if storage and storage in writers:
+                self._sharing[node] = writers[storage]
+            else:
+                writers[storage] = node
+
+    async def _deliver(self, node: str, upstream: str) -> None:
+        totals, route = self.ledger.totals, self.ledger.route
+        if totals is None or route is None:
+            raise RuntimeError("a delivery before its plan")
+        with contextlib.suppress(CastRayError):  # the loss itself is handled with all others
+            order = protocol.StartDelivery(
+                cast=self._cast,
+                secret=self._secret,
+                epoch=route.epoch,
+                upstream=self._upstream(upstream),
+                totals=totals,
+                algorithms=self._algorithms,
+                destination=self._request.destination,
+                on_conflict=self._request.on_conflict.value,
+                limit=self._request.limit,
+            )
+            await self._call(node, order)
+            return
+        self._lost.add(node)
+        self._wake()
+
+    def _upstream(self, node: str) -> protocol.Upstream:
+        hello = self._agents.hello(node)
+        return protocol.Upstream(node, hello.address, hello.port, hello.host, hello.local_path)
+
+    # --- while it runs --------------------------------------------------------------------------
+
+    def _all_ended(self) -> bool:
+        """React to the news, then say whether everything has ended."""
+        now = self._clock()
+        if self._source_gone():
+            failure = self._source_failure()
+            for node in self.ledger.unfinished:
+                self.ledger.end_delivery(node, DeliveryEvent.FAILED, now, failure)
+            return True
+        for node in self._lost & set(self.ledger.unfinished):
+            self.ledger.end_delivery(node, DeliveryEvent.FAILED, now, offline(node))
+        for node in self._recipients:
+            if self.ledger.delivery(node).state.finished and node not in self._handled:
+                self._handled.add(node)
+                self._delivery_ended(node)
+        self._seal()
+        if self.ledger.all_bytes_there and self.ledger.state.value == "sending":
+            self._advance(CastEvent.ALL_BYTES)
+        return not self.ledger.unfinished
+
+    def _delivery_ended(self, node: str) -> None:
+        """Whoever depended on `node` goes on without it."""
+        snapshot = self.ledger.delivery(node)
+        followers = [follower for follower, writer in self._sharing.items() if writer == node]
+        if snapshot.state.delivered:
+            for follower in followers:
+                self.ledger.share(follower, node, self._clock())
+            return
+        if self.ledger.route is None:
+            return
+        heir = self._heir(snapshot.failure, followers)
+        route, moves = self.ledger.route.without(node)
+        self.ledger.planned(route)
+        for move in moves:
+            self._spawn(self._move(move))
+        if heir is not None:
+            self._spawn(self._take_over(heir, [follower for follower in followers if follower != heir]))
+            return
+        values = {"writer": node}
+        for follower in followers:
+            failure = Failure(FailureKind.WRITER_FAILED, values | {"node": follower})
+            self.ledger.end_delivery(follower, DeliveryEvent.FAILED, self._clock(), failure)
+
+    def _heir(self, failure: Failure | None, followers: list[str]) -> str | None:
+        """The node that writes on when a writer went away; its disk's trouble would be theirs as well."""
+        if failure is None or failure.kind not in _AWAY:
+            return None
+        return next((node for node in followers if node not in self._lost), None)
+
+    async def _take_over(self, heir: str, followers: list[str]) -> None:
+        route = self.ledger.route
+        if route is None:
+            return
+        del self._sharing[heir]
+        self._sharing.update(dict.fromkeys(followers, heir))
+        grown, _ = route.with_leaf(heir, route.order()[-1])
+        self.ledger.planned(grown)
+        await self._deliver(heir, grown.upstream_of(heir))
+        self._sealed = False  # the heir needs it too
+        self._seal()
+
+    async def _move(self, move: Move) -> None:
+        route = self.ledger.route
+        if route is None or move.node not in self.ledger.unfinished:
+            return
+        log.info("cast %s: %s fetches from %s now", self._cast, move.node, move.upstream)
+        try:
+            order = protocol.SetUpstream(self._cast, route.epoch, self._upstream(move.upstream))
+            await self._call(move.node, order)
+        except CastRayError:
+            self._lost.add(move.node)
+            self._wake()
+
+    def _seal(self) -> None:
+        """Hand the trailer's digest to everybody, once the source knows it."""
+        report = self.ledger.source
+        if self._sealed or report is None or report.state is not SourceState.SEALED:
+            return
+        self._sealed = True
+        seal = protocol.Seal(self._cast, report.trailer_digest)
+        self._spawn(self._tell(set(self.ledger.unfinished) - set(self._sharing), seal))
+
+    def _source_state(self) -> SourceState | None:
+        if self._request.source in self._lost:
+            return SourceState.FAILED
+        return self.ledger.source.state if self.ledger.source is not None else None
+
+    def _source_gone(self) -> bool:
+        if self._request.source in self._lost:
+            return True
+        return self._source_state() in (SourceState.FAILED, SourceState.CANCELLED)
+
+    def _source_failure(self) -> Failure:
+        report = self.ledger.source
+        if report is not None and report.failure is not None and self._request.source not in self._lost:
+            return report.failure
+        return offline(self._request.source)
+
+    # --- ending ---------------------------------------------------------------------------------
+
+    async def _settle(self) -> None:
+        """Wait for the source's last count of what it sent; the result shall be exact."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SETTLE_SECONDS):
+                await self._until(lambda: self.ledger.source_settled)
+
+    async def _clean_up(self) -> None:
+        """Have all agents end the cast, and wait until the recipients have removed their part files."""
+        involved = {self._request.source, *self._recipients}
+        await self._tell(involved, protocol.CancelCast(self._cast))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLEANUP_SECONDS):
+                while any(self._is_busy(node) for node in self._recipients):
+                    self._news.clear()
+                    await self._news.wait()
+
+    def _is_busy(self, node: str) -> bool:
+        started = self.ledger.route is not None and node in self.ledger.route.upstreams
+        state = self.ledger.delivery(node).state
+        return started and node not in self._lost and not state.finished
+
+    def _end_all(self, event: DeliveryEvent, failure: Failure) -> None:
+        for node in self.ledger.unfinished:
+            self.ledger.end_delivery(node, event, self._clock(), failure)
+
+    def _advance(self, event: CastEvent, failure: Failure | None = None) -> None:
+        self.ledger.advance(event, self._clock(), failure)
+        self._changed()
+
+    # --- talking to agents ----------------------------------------------------------------------
+
+    async def _ask(self, node: str, totals: protocol.ParcelTotals) -> protocol.PreflightReply:
+        info = self._agents.nodes.get(node)
+        if info is None or info.state is not NodeState.ONLINE:
+            return protocol.PreflightReply(failure=offline(node))
+        order = protocol.Preflight(
+            self._cast, self._request.destination, totals.top, totals.content_bytes, totals.entries
+        )
+        try:
+            reply = await self._call(node, order)
+        except CastRayError as error:
+            return protocol.PreflightReply(failure=error.failure)
+        return reply or protocol.PreflightReply(failure=offline(node))
+
+    async def _call(self, node: str, order: protocol.Order) -> protocol.PreflightReply | None:
+        try:
+            async with asyncio.timeout(CALL_SECONDS):
+                return await self._agents.call(node, order)
+        except TimeoutError:
+            raise CastRayError(FailureKind.NODE_SILENT, node=node, seconds=int(CALL_SECONDS)) from None
+
+    async def _tell(self, nodes: Iterable[str], order: protocol.Order) -> None:
+        """An order whose loss does not matter, since the loss of a node is dealt with elsewhere."""
+        await asyncio.gather(*(self._call(node, order) for node in nodes), return_exceptions=True)
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            await self._news.wait()
+            self._news.clear()
+
+    def _wake(self) -> None:
+        self._news.set()
+        self._changed()
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._chores.add(task)
+        task.add_done_callback(self._chores.discard)
+
+
+def common_algorithms(replies: Iterable[protocol.PreflightReply]) -> protocol.Algorithms:
+    """The best digest and hash that every node can compute; the slowest of them is on every node."""
+    answers = list(replies)
+
+    def best(choices: list[tuple[str, ...]], default: str) -> str:
+        return next(
+            (name for name in (choices[0] if choices else ()) if all(name in other for other in choices)), default
+        )
+
+    plain = protocol.Algorithms()
+    return protocol.Algorithms(
+        best([answer.piece_digests for answer in answers], plain.piece),
+        best([answer.file_hashes for answer in answers], plain.file),
+    )

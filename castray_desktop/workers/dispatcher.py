@@ -1,0 +1,238 @@
+"""All casts of the engine: starts them, hands reports to the right one, publishes what changed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import time
+from collections import defaultdict
+from collections.abc import Callable
+
+import msgspec
+
+from castray_desktop.core.cast import mode_for
+from castray_desktop.core.failure import CastRayError, FailureKind
+from castray_desktop.core.messages import (
+    CastChanged,
+    CastResult,
+    CastsRemoved,
+    CastSummary,
+    DeliveriesChanged,
+    DeliverySnapshot,
+    Event,
+    NodeRate,
+    NodeState,
+    PreflightProblem,
+    PreflightReport,
+    SendRequest,
+    Throughput,
+)
+from castray_desktop.workers.cast_run import Agents, CastRun
+from castray_desktop.workers.ledger import CastLedger
+from castray_desktop.workers.ray_side import protocol
+from castray_desktop.workers.who import resolve_recipients, resolve_source
+
+PUBLISH_SECONDS = 0.1
+"""Summaries and deliveries leave at most this often."""
+
+THROUGHPUT_SECONDS = 0.25
+IDLE_SECONDS = 1.0
+
+
+class Dispatcher:
+    """Owns every cast since the engine's start. `close` ends those that run."""
+
+    def __init__(
+        self,
+        agents: Agents,
+        publish: Callable[[Event], None],
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._agents = agents
+        self._publish = publish
+        self._clock = clock
+        self._wall = wall
+        self._runs: dict[str, CastRun] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._surveys: dict[str, CastRun] = {}
+        self._summaries: dict[str, CastSummary] = {}
+        self._dirty = asyncio.Event()
+        self._next_throughput = 0.0
+        self._flowing = False
+        self._publishing = asyncio.create_task(self._publish_changes(), name="publish casts")
+
+    # --- commands -------------------------------------------------------------------------------
+
+    def send(self, request: SendRequest) -> str:
+        """Start a cast and return its id. Raises CastRayError when the request makes no sense."""
+        run = self._new_run(request)
+        cast = run.ledger.cast
+        self._runs[cast] = run
+        task = asyncio.create_task(run.run(), name=f"cast {cast}")
+        self._tasks[cast] = task
+        task.add_done_callback(lambda _: self._ended(cast))
+        self._dirty.set()
+        return cast
+
+    async def preflight(self, request: SendRequest) -> PreflightReport:
+        """What a cast would be and who could not take it. Raises CastRayError."""
+        run = self._new_run(request)
+        self._surveys[run.ledger.cast] = run
+        recipients = tuple(item.node for item in run.ledger.deliveries(0.0))
+        try:
+            survey = await run.survey()
+        finally:
+            del self._surveys[run.ledger.cast]
+            await run.forget()
+        problems = tuple(PreflightProblem(node, failure) for node, failure in survey.problems.items())
+        return PreflightReport(survey.totals.files, survey.totals.content_bytes, recipients, problems)
+
+    async def cancel(self, cast: str) -> None:
+        """End a cast; returns when its part files are gone. Raises CastRayError."""
+        run = self._find(cast)
+        task = self._tasks.get(run.ledger.cast)
+        if task is None:
+            raise CastRayError(FailureKind.CAST_FINISHED, cast=cast)
+        task.cancel()
+        await asyncio.wait([task])
+
+    async def result(self, cast: str) -> CastResult:
+        """How a cast ended, once it has. Raises CastRayError."""
+        run = self._find(cast)
+        task = self._tasks.get(run.ledger.cast)
+        if task is not None:
+            await asyncio.wait([task])
+        return run.ledger.result(self._clock())
+
+    def clear_finished(self) -> None:
+        """Forget the casts that have ended."""
+        ended = tuple(cast for cast in self._runs if cast not in self._tasks)
+        for cast in ended:
+            del self._runs[cast]
+            self._summaries.pop(cast, None)
+        if ended:
+            self._publish(CastsRemoved(ended))
+
+    async def close(self) -> None:
+        """Cancel every cast and wait for its end."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        self._publishing.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._publishing
+
+    # --- what is there --------------------------------------------------------------------------
+
+    @property
+    def active(self) -> int:
+        """How many casts have not ended."""
+        return len(self._tasks)
+
+    def summaries(self) -> tuple[CastSummary, ...]:
+        """Every cast, oldest first."""
+        now = self._clock()
+        return tuple(run.ledger.summary(now) for run in self._runs.values())
+
+    def deliveries(self) -> dict[str, tuple[DeliverySnapshot, ...]]:
+        """Every cast's deliveries."""
+        now = self._clock()
+        return {cast: run.ledger.deliveries(now) for cast, run in self._runs.items()}
+
+    # --- reports --------------------------------------------------------------------------------
+
+    def agent_reported(self, node: str, report: protocol.AgentReport) -> None:
+        """Hand an agent's report to the casts that it speaks of."""
+        for source in report.sources:
+            run = self._runs.get(source.cast) or self._surveys.get(source.cast)
+            if run is not None and run.ledger.request.source == node:
+                run.source_reported(source)
+        for delivery in report.deliveries:
+            if (run := self._runs.get(delivery.cast)) is not None:
+                run.delivery_reported(node, delivery)
+
+    def agent_lost(self, node: str) -> None:
+        """A node has gone; every cast hears of it."""
+        for run in (*self._runs.values(), *self._surveys.values()):
+            if not run.ledger.state.finished:
+                run.agent_lost(node)
+
+    # --- inside ---------------------------------------------------------------------------------
+
+    def _new_run(self, request: SendRequest) -> CastRun:
+        nodes = self._agents.nodes
+        if not any(node.state is NodeState.ONLINE for node in nodes.values()):
+            raise CastRayError(FailureKind.NO_CLUSTER)
+        if not request.paths:
+            raise CastRayError(FailureKind.NOTHING_TO_SEND)
+        source = resolve_source(request.source, nodes)
+        recipients = resolve_recipients(request.recipients, source, nodes)
+        if request.destination and not request.destination.startswith("/"):
+            raise CastRayError(FailureKind.BAD_DESTINATION, destination=request.destination)
+        ledger = CastLedger(
+            secrets.token_hex(6),
+            msgspec.structs.replace(request, source=source, recipients=recipients),
+            {node: nodes[node].address for node in recipients},
+            mode_for(len(recipients), len(nodes) - 1),
+            self._wall(),
+            self._clock(),
+        )
+        return CastRun(ledger, recipients, self._agents, self._clock, self._dirty.set)
+
+    def _find(self, cast: str) -> CastRun:
+        """A cast by its id or by the beginning of it that only one has."""
+        fitting = [run for known, run in self._runs.items() if known.startswith(cast)] if cast else []
+        if len(fitting) != 1:
+            raise CastRayError(FailureKind.CAST_UNKNOWN, cast=cast)
+        return fitting[0]
+
+    def _ended(self, cast: str) -> None:
+        """Its result goes to everybody, whatever progress was still to be told."""
+        del self._tasks[cast]
+        self._publish_cast(cast)
+        self._publish(self._runs[cast].ledger.result(self._clock()))
+        self._dirty.set()
+
+    async def _publish_changes(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):  # rates decay also while nobody reports
+                async with asyncio.timeout(IDLE_SECONDS if self._tasks or self._flowing else None):
+                    await self._dirty.wait()
+            self._dirty.clear()
+            for cast in tuple(self._tasks):
+                self._publish_cast(cast)
+            self._publish_throughput()
+            await asyncio.sleep(PUBLISH_SECONDS)
+
+    def _publish_cast(self, cast: str) -> None:
+        ledger, now = self._runs[cast].ledger, self._clock()
+        summary = ledger.summary(now)
+        if self._summaries.get(cast) != summary:
+            self._summaries[cast] = summary
+            self._publish(CastChanged(summary))
+        if changed := ledger.changed_deliveries(now):
+            self._publish(DeliveriesChanged(cast, changed))
+
+    def _publish_throughput(self) -> None:
+        now = self._clock()
+        if now < self._next_throughput and self._tasks:
+            return
+        self._next_throughput = now + THROUGHPUT_SECONDS
+        received: dict[str, float] = defaultdict(float)
+        sent: dict[str, float] = defaultdict(float)
+        for cast in self._tasks:
+            for rate in self._runs[cast].ledger.rates(now):
+                received[rate.node] += rate.received
+                sent[rate.node] += rate.sent
+        flowing = any(received.values()) or any(sent.values())
+        if not flowing and not self._flowing:
+            return
+        self._flowing = flowing
+        nodes = tuple(NodeRate(name, received[name], sent[name]) for name in received | sent)
+        own = {name for name, node in self._agents.nodes.items() if node.this_computer}
+        upload = sum(rate for name, rate in sent.items() if name in own)
+        self._publish(Throughput(self._wall(), sum(received.values()), upload, nodes))

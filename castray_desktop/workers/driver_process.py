@@ -1,0 +1,133 @@
+"""The driver as the engine sees it: a child process behind a socket, watched and replaceable."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from castray_desktop.workers import reaper
+from castray_desktop.workers.places import Places
+from castray_desktop.workers.ray_side import protocol
+
+LOCAL_TARGET = "local"
+LINE_LIMIT = 64 * 1024 * 1024
+STOP_SECONDS = 2.5
+
+# Read in Ray's source or measured; docs/decisions/0002-local-cluster.md has the reasons.
+_RAY_VARIABLES = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_worker_niceness": "0",
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+    "RAY_NUM_REDIS_GET_RETRIES": "1",
+    "RAY_py_gcs_connect_timeout_s": "3",
+    "PYTHONUNBUFFERED": "1",
+}
+
+
+def driver_environment(base: Mapping[str, str], target: str, run: str) -> dict[str, str]:
+    """The environment of a driver for `target`, made from the engine's own."""
+    environment: dict[str, str] = {**base, **_RAY_VARIABLES, reaper.RUN_VARIABLE: run}
+    environment.pop("RAY_ADDRESS", None)
+    if target == LOCAL_TARGET:
+        environment["RAY_AUTH_MODE"] = "token"
+        environment["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+        # Ray rewrites 127.0.0.1 to the machine's address, except where it takes a single machine for
+        # granted; this is its switch for that, and every port of it then binds loopback alone.
+        environment["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    else:
+        environment.setdefault("RAY_AUTH_MODE", "disabled")
+    return environment
+
+
+class DriverProcess:
+    """One driver and its reaper. Start it once, stop it once."""
+
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        guard: subprocess.Popen[bytes],
+        streams: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+        record: Path,
+        temp_dir: Path,
+    ) -> None:
+        self.temp_dir = temp_dir
+        self._process = process
+        self._guard = guard
+        self._reader, self._writer = streams
+        self._record = record
+
+    @classmethod
+    async def start(cls, places: Places, target: str) -> DriverProcess:
+        """Start a driver for `target`. Raises OSError."""
+        run = secrets.token_hex(6)
+        temp_dir = Path(tempfile.gettempdir()) / f"{reaper.TEMP_PREFIX}{run}"
+        record = await asyncio.to_thread(reaper.write_run, places.runs, run, temp_dir, os.getpid())
+        ours, theirs = socket.socketpair()
+        with theirs:
+            process, guard = await asyncio.to_thread(_spawn, places, target, run, record, theirs)
+        streams = await asyncio.open_unix_connection(sock=ours, limit=LINE_LIMIT)
+        return cls(process, guard, streams, record, temp_dir)
+
+    def send(self, message: Any) -> None:
+        """Send an order. A driver that has gone takes it in silence; `messages` tells of its end."""
+        if not self._writer.is_closing():
+            self._writer.write(protocol.to_json(message) + b"\n")
+
+    async def messages(self) -> AsyncIterator[Any]:
+        """What the driver says, until its end."""
+        with contextlib.suppress(ConnectionError):
+            while line := await self._reader.readline():
+                yield protocol.from_json(line, protocol.FromDriver)
+
+    async def stop(self) -> None:
+        """End the driver and everything that it started."""
+        self._writer.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STOP_SECONDS):
+                while self._process.poll() is None:
+                    await asyncio.sleep(0.02)
+        await asyncio.to_thread(self._sweep)
+
+    def _sweep(self) -> None:
+        reaper.sweep(self._record, grace=0.2)
+        self._process.kill()
+        self._process.wait()
+        if self._guard.stdin is not None:
+            self._guard.stdin.close()
+        self._guard.wait()
+
+
+def _spawn(
+    places: Places, target: str, run: str, record: Path, connection: socket.socket
+) -> tuple[subprocess.Popen[bytes], subprocess.Popen[bytes]]:
+    """The reaper first: from then on nothing that the driver starts can be left behind."""
+    guard = subprocess.Popen(
+        [sys.executable, "-S", "-E", reaper.__file__, str(record)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    environment = driver_environment(os.environ, target, run)
+    environment["CASTRAY_DRIVER_SOCKET"] = str(connection.fileno())
+    interpreter = os.environ.get("CASTRAY_DRIVER_PYTHON") or sys.executable
+    with (places.log / "driver.log").open("ab") as output:
+        process = subprocess.Popen(
+            [interpreter, "-m", "castray_desktop.workers.ray_side.driver"],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            pass_fds=[connection.fileno()],
+            start_new_session=True,
+            env=environment,
+        )
+    return process, guard

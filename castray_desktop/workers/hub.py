@@ -1,0 +1,97 @@
+"""The engine's clients: who is connected, and what each of them is sent.
+
+A client that reads slowly loses progress, which the next snapshot makes up for, and never anything else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+
+from castray_desktop.core import messages
+from castray_desktop.core.messages import CastChanged, DeliveriesChanged, Event, FromEngine, Throughput
+
+SLOW_BYTES = 4 * 1024 * 1024
+"""Progress is dropped for a client with more than this unread."""
+
+LOST_BYTES = 256 * 1024 * 1024
+"""A client with more than this unread is closed; it gets the whole picture when it comes back."""
+
+
+class Client:
+    """One connection."""
+
+    def __init__(self, writer: asyncio.StreamWriter, kind: str) -> None:
+        self.kind = kind
+        self._writer = writer
+        self._watched: frozenset[str] | None = None
+        self._progress_lost = False
+
+    def watch(self, casts: tuple[str, ...] | None) -> None:
+        """Send the deliveries of these casts only; None is all."""
+        self._watched = None if casts is None else frozenset(casts)
+
+    def send(self, message: FromEngine, frame: bytes) -> bool:
+        """Send a frame, unless it is progress and the client is slow. False when it was left out."""
+        unread = self._writer.transport.get_write_buffer_size()
+        if isinstance(message, DeliveriesChanged) and not self._watches(message.cast):
+            return True
+        if unread > LOST_BYTES:
+            self._writer.transport.abort()
+        elif unread > SLOW_BYTES and _is_progress(message):
+            return False
+        else:
+            self._writer.write(frame)
+        return True
+
+    def _watches(self, cast: str) -> bool:
+        return self._watched is None or cast in self._watched
+
+    async def close(self) -> None:
+        """Close the connection after what was written has gone out."""
+        self._writer.close()
+        with contextlib.suppress(OSError):
+            await self._writer.wait_closed()
+
+
+class ClientHub:
+    """All clients."""
+
+    def __init__(self) -> None:
+        self._clients: dict[int, Client] = {}
+        self._numbers = itertools.count()
+
+    def __len__(self) -> int:
+        return len(self._clients)
+
+    def add(self, client: Client) -> int:
+        """Take in a client; returns the number to remove it with."""
+        number = next(self._numbers)
+        self._clients[number] = client
+        return number
+
+    def remove(self, number: int) -> None:
+        """Leave a client out from now on."""
+        self._clients.pop(number, None)
+
+    def publish(self, event: Event) -> None:
+        """Send an event to every client."""
+        if not self._clients:
+            return
+        frame = messages.encode(event)
+        for client in self._clients.values():
+            client.send(event, frame)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await asyncio.gather(*(client.close() for client in self._clients.values()))
+
+
+def _is_progress(message: FromEngine) -> bool:
+    """Whether a later message of the same kind makes this one needless."""
+    if isinstance(message, CastChanged):
+        return not message.summary.state.finished
+    if isinstance(message, DeliveriesChanged):
+        return not any(item.state.finished for item in message.deliveries)
+    return isinstance(message, Throughput)

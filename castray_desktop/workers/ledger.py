@@ -1,0 +1,300 @@
+"""What is known of one cast: reports folded into snapshots. No input, no output; the time is passed in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import msgspec
+
+from castray_desktop.core.cast import (
+    CastEvent,
+    DeliveryEvent,
+    cast_name,
+    next_cast_state,
+    next_delivery_state,
+    outcome,
+)
+from castray_desktop.core.failure import Failure, FailureKind
+from castray_desktop.core.messages import (
+    CastMode,
+    CastResult,
+    CastState,
+    CastSummary,
+    DeliverySnapshot,
+    DeliveryState,
+    NodeRate,
+    SendRequest,
+    Transport,
+)
+from castray_desktop.core.progress import RateMeter, bytes_behind, median_rate, remaining_seconds, slowest
+from castray_desktop.core.route import Route
+from castray_desktop.workers.ray_side.protocol import (
+    DeliveryReport,
+    ParcelTotals,
+    RecipientState,
+    SourceReport,
+)
+
+_ENDINGS = {
+    RecipientState.COMPLETED: DeliveryEvent.LANDED,
+    RecipientState.SKIPPED: DeliveryEvent.IDENTICAL,
+    RecipientState.FAILED: DeliveryEvent.FAILED,
+    RecipientState.CANCELLED: DeliveryEvent.CANCELLED,
+}
+
+
+@dataclass
+class _Entry:
+    """One delivery and its meters."""
+
+    snapshot: DeliverySnapshot
+    report: DeliveryReport | None = None
+    received: RateMeter = field(default_factory=RateMeter)
+    content: RateMeter = field(default_factory=RateMeter)
+    sent: RateMeter = field(default_factory=RateMeter)
+
+
+class CastLedger:
+    """The state of one cast and of its deliveries.
+
+    `started` is in POSIX seconds and for people only; every other time is monotonic.
+    """
+
+    def __init__(
+        self,
+        cast: str,
+        request: SendRequest,
+        addresses: dict[str, str],
+        mode: CastMode,
+        started: float,
+        now: float,
+    ) -> None:
+        self.cast = cast
+        self.request = request
+        self.state = CastState.QUEUED
+        self.totals: ParcelTotals | None = None
+        self.source: SourceReport | None = None
+        self.route: Route | None = None
+        self.failure: Failure | None = None
+        self._mode = mode
+        self._started = started
+        self._began = now
+        self._ended: float | None = None
+        self._upload = RateMeter()
+        self._entries = {
+            node: _Entry(DeliverySnapshot(node, address=address)) for node, address in addresses.items()
+        }
+        self._published: dict[str, DeliverySnapshot] = {}
+        self._final_chain: tuple[str, ...] = ()
+
+    # --- events ---------------------------------------------------------------------------------
+
+    def advance(self, event: CastEvent, now: float, failure: Failure | None = None) -> None:
+        """Take an event of the cast. Raises IllegalEventError."""
+        self.state = next_cast_state(self.state, event)
+        if failure is not None:
+            self.failure = failure
+        if self.state.finished:
+            self._ended = now
+
+    def planned(self, route: Route) -> None:
+        """The relay chain is this one now."""
+        self.route = route
+        for node, upstream in route.upstreams.items():
+            entry = self._entries[node]
+            entry.snapshot = msgspec.structs.replace(entry.snapshot, upstream=upstream)
+        if len(route.upstreams) >= len(self._final_chain) - 1:
+            self._final_chain = route.order()
+
+    def source_reported(self, report: SourceReport, now: float) -> None:
+        """The source has said where it stands."""
+        self.source = report
+        self._upload.add(now, report.sent_bytes)
+        if report.totals is not None:
+            self.totals = report.totals
+
+    def delivery_reported(self, node: str, report: DeliveryReport, now: float) -> None:
+        """A recipient has said where it stands. Reports after its end are ignored."""
+        entry = self._entries[node]
+        if entry.snapshot.state.finished:
+            return
+        entry.report = report
+        entry.received.add(now, report.received_bytes)
+        entry.content.add(now, report.content_bytes)
+        entry.sent.add(now, report.sent_bytes)
+        entry.snapshot = msgspec.structs.replace(
+            entry.snapshot,
+            bytes=report.content_bytes,
+            upstream=report.upstream or entry.snapshot.upstream,
+            hash=report.hash,
+            paths=report.paths,
+            transport=Transport(report.transport) if report.transport else None,
+        )
+        self._advance_delivery(entry, report, now)
+
+    def end_delivery(
+        self, node: str, event: DeliveryEvent, now: float, failure: Failure | None = None
+    ) -> None:
+        """A delivery has ended by the dispatcher's decision. Does nothing when it had ended."""
+        entry = self._entries[node]
+        if entry.snapshot.state.finished:
+            return
+        self._finish(entry, event, now, failure)
+
+    def share(self, node: str, writer: str, now: float) -> None:
+        """`node` has the files since `writer` wrote to the same folder."""
+        written = self._entries[writer].snapshot
+        entry = self._entries[node]
+        entry.snapshot = msgspec.structs.replace(
+            entry.snapshot, bytes=written.bytes, paths=written.paths, hash=written.hash, upstream=writer
+        )
+        self._finish(entry, DeliveryEvent.SHARED, now, None)
+
+    def _advance_delivery(self, entry: _Entry, report: DeliveryReport, now: float) -> None:
+        state = entry.snapshot.state
+        if report.state in _ENDINGS:
+            self._finish(entry, _ENDINGS[report.state], now, report.failure)
+        elif report.state is RecipientState.VERIFYING and state is not DeliveryState.VERIFYING:
+            self._step(entry, DeliveryEvent.ALL_BYTES)
+        elif report.stream_bytes and state is DeliveryState.WAITING:
+            self._step(entry, DeliveryEvent.FIRST_BYTES)
+
+    def _step(self, entry: _Entry, event: DeliveryEvent) -> None:
+        state = next_delivery_state(entry.snapshot.state, event)
+        entry.snapshot = msgspec.structs.replace(entry.snapshot, state=state)
+
+    def _finish(self, entry: _Entry, event: DeliveryEvent, now: float, failure: Failure | None) -> None:
+        self._step(entry, event)
+        seconds = now - self._began
+        entry.snapshot = msgspec.structs.replace(
+            entry.snapshot,
+            seconds=seconds,
+            failure=failure,
+            rate=entry.snapshot.bytes / seconds if seconds > 0 else 0.0,
+            eta=None,
+            lagging=False,
+            behind=0,
+        )
+
+    # --- what others ask ------------------------------------------------------------------------
+
+    @property
+    def unfinished(self) -> tuple[str, ...]:
+        """The recipients whose deliveries have not ended."""
+        return tuple(node for node, entry in self._entries.items() if not entry.snapshot.state.finished)
+
+    @property
+    def all_bytes_there(self) -> bool:
+        """Every delivery that goes on has all its bytes."""
+        going_on = [entry.snapshot.state for entry in self._entries.values() if not entry.snapshot.state.finished]
+        return bool(going_on) and all(state is DeliveryState.VERIFYING for state in going_on)
+
+    @property
+    def source_settled(self) -> bool:
+        """The source's report covers what the recipients got from it."""
+        if self.source is None:
+            return True
+        taken = sum(
+            entry.report.received_bytes
+            for entry in self._entries.values()
+            if entry.report is not None and entry.snapshot.upstream == self.request.source
+        )
+        return self.source.sent_bytes >= taken
+
+    def outcome(self) -> CastEvent:
+        """How the cast has ended, from its deliveries."""
+        return outcome(entry.snapshot for entry in self._entries.values())
+
+    def delivery(self, node: str) -> DeliverySnapshot:
+        """One delivery as it was last reported, without rates."""
+        return self._entries[node].snapshot
+
+    def deliveries(self, now: float) -> tuple[DeliverySnapshot, ...]:
+        """Every delivery as of `now`."""
+        return tuple(self._snapshot(entry, now) for entry in self._entries.values())
+
+    def changed_deliveries(self, now: float) -> tuple[DeliverySnapshot, ...]:
+        """The deliveries that differ from the last call's."""
+        changed = tuple(item for item in self.deliveries(now) if self._published.get(item.node) != item)
+        self._published.update({item.node: item for item in changed})
+        return changed
+
+    def rates(self, now: float) -> list[NodeRate]:
+        """The traffic of this cast at each node."""
+        rates = [NodeRate(self.request.source, sent=self._upload.rate(now))]
+        for node, entry in self._entries.items():
+            rates.append(NodeRate(node, entry.received.rate(now), entry.sent.rate(now)))
+        return rates
+
+    def result(self, now: float) -> CastResult:
+        """How it ended."""
+        ended = self._ended if self._ended is not None else now
+        return CastResult(self.summary(now), self.deliveries(now), ended - self._began)
+
+    def summary(self, now: float) -> CastSummary:
+        """The cast's row as of `now`."""
+        deliveries = self.deliveries(now)
+        active = [item for item in deliveries if not item.state.finished]
+        receiving = [item for item in active if item.state is DeliveryState.RECEIVING]
+        counted = receiving or [item for item in deliveries if item.state.delivered]
+        totals = self.totals
+        return CastSummary(
+            cast=self.cast,
+            name=self._name(),
+            state=self.state,
+            source=self.request.source,
+            recipients=tuple(self._entries),
+            mode=self._mode,
+            started=self._started,
+            finished=self._started + self._ended - self._began if self._ended is not None else 0.0,
+            destination=self.request.destination,
+            folder=bool(totals and len(totals.top) == 1 and totals.top[0].folder),
+            files=totals.files if totals else 0,
+            bytes=totals.content_bytes if totals else 0,
+            done_bytes=sum(item.bytes for item in deliveries) // max(1, len(deliveries)),
+            rate=median_rate([item.rate for item in counted]),
+            upload_rate=0.0 if self.state.finished else self._upload.rate(now),
+            eta=None if self.state.finished else slowest([item.eta for item in active]),
+            verified=sum(item.state.delivered for item in deliveries),
+            failed=sum(item.state is DeliveryState.FAILED for item in deliveries),
+            lagging=sum(item.lagging for item in deliveries),
+            chain=self._final_chain,
+            source_copies=self._source_copies(),
+            failure=self.failure,
+        )
+
+    def _name(self) -> str:
+        if self.totals is not None and self.totals.top:
+            top = self.totals.top
+            return cast_name(tuple(entry.name for entry in top), top[0].folder)
+        return cast_name(tuple(path.rstrip("/").rpartition("/")[2] for path in self.request.paths), False)
+
+    def _source_copies(self) -> float:
+        if self.source is None or self.totals is None or not self.totals.stream_bytes:
+            return 0.0
+        return round(self.source.sent_bytes / self.totals.stream_bytes, 4)
+
+    def _snapshot(self, entry: _Entry, now: float) -> DeliverySnapshot:
+        """With rate, remaining time and lag, which depend on the time."""
+        snapshot = entry.snapshot
+        if snapshot.state.finished:
+            return snapshot
+        rate = entry.content.rate(now)
+        left = self.totals.content_bytes - snapshot.bytes if self.totals else 0
+        behind = 0
+        upstream = self._entries.get(snapshot.upstream)
+        if upstream is not None and snapshot.state is DeliveryState.RECEIVING:
+            behind = bytes_behind(upstream.snapshot.bytes, snapshot.bytes, rate)
+        return msgspec.structs.replace(
+            snapshot,
+            rate=round(rate),
+            eta=None if self.totals is None else remaining_seconds(left, rate),
+            behind=behind,
+            lagging=behind > 0,
+            seconds=round(now - self._began, 1),
+        )
+
+
+def offline(node: str) -> Failure:
+    """The failure of a node that went away."""
+    return Failure(FailureKind.NODE_OFFLINE, {"node": node})

@@ -1,0 +1,163 @@
+"""A node's agent: what an engine orders done on a node, and what that node reports.
+
+`NodeAgent` is a plain class; the driver wraps it into a Ray actor where it is placed. Its methods
+return at once: the byte plane works on its own threads, and what it has to say goes out with the
+next report. `report` is a long poll, and the sign of life as well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import platform
+import time
+from pathlib import Path
+from typing import Dict, Optional, Tuple
+
+from castray_desktop.workers.ray_side import protocol
+from castray_desktop.workers.ray_side.byte_plane.plane import BytePlane
+from castray_desktop.workers.ray_side.facts import FactsMeter, machine_identity
+
+PROGRESS_SECONDS = 0.25
+"""Mere progress is reported this often."""
+
+IDLE_SECONDS = 2.0
+"""An agent with nothing to say answers this often."""
+
+FACTS_SECONDS = 1.0
+
+NAMESPACE = "castray"
+
+
+def actor_name(node: str) -> str:
+    """The name of a node's actor in Ray's namespace `castray`."""
+    return "castray-agent-%s" % node
+
+
+class NodeAgent:
+    """The agent of one node.
+
+    `start` must have returned before any other method is called.
+    """
+
+    def __init__(self, place: protocol.PlaceAgent) -> None:
+        self._place = place
+        self._inbox = Path(place.inbox).expanduser()
+        self._host = machine_identity(place.address)
+        self._facts = FactsMeter(self._inbox)
+        self._facts_due = 0.0
+        self._plane: Optional[BytePlane] = None
+        self._loop: Optional[asyncio.AbstractEventLoop] = None
+        self._changed = asyncio.Event()
+        self._urgent = asyncio.Event()
+
+    async def start(self, node_id: str = "") -> bytes:
+        """Open the data port. Returns an `AgentHello` as JSON; raises OSError."""
+        self._loop = asyncio.get_running_loop()
+        self._plane = BytePlane(
+            node=self._place.name,
+            inbox=self._inbox,
+            address=self._place.address,
+            ports=_port_range(self._place.ports),
+            host=self._host,
+            runtime_dir=Path(self._place.runtime_dir) if self._place.runtime_dir else None,
+            local_copy=os.environ.get("CASTRAY_LOCAL_COPY", "1") != "0",
+            changed=self._byte_plane_changed,
+        )
+        port, local_path = self._plane.start()
+        hello = protocol.AgentHello(
+            node=self._place.name,
+            pid=os.getpid(),
+            address=self._place.address,
+            port=port,
+            host=self._host,
+            local_path=local_path,
+            inbox=str(self._inbox),
+            node_id=node_id,
+            python_version=platform.python_version(),
+        )
+        return protocol.to_json(hello)
+
+    async def order(self, text: bytes) -> bytes:
+        """Carry out an order. Returns a `PreflightReply` as JSON, or nothing."""
+        order = protocol.from_json(text, protocol.Order)
+        plane = self._plane
+        if plane is None:
+            raise RuntimeError("the agent has not been started")
+        if isinstance(order, protocol.Preflight):
+            reply = await asyncio.get_running_loop().run_in_executor(None, plane.preflight, order)
+            return protocol.to_json(reply)
+        handlers = {
+            protocol.PrepareSource: plane.prepare,
+            protocol.ServeSource: plane.serve,
+            protocol.StartDelivery: plane.deliver,
+            protocol.SetUpstream: plane.set_upstream,
+            protocol.Seal: plane.seal,
+            protocol.CancelCast: plane.cancel,
+            protocol.ForgetCast: plane.forget,
+        }
+        handlers[type(order)](order)
+        return b""
+
+    async def report(self) -> bytes:
+        """Wait for something to say, at most two seconds. Returns an `AgentReport` as JSON.
+
+        A change of state is reported at once, progress four times a second.
+        """
+        await _wait(self._changed, IDLE_SECONDS)
+        if self._changed.is_set() and not self._urgent.is_set():
+            await _wait(self._urgent, PROGRESS_SECONDS)
+        self._changed.clear()
+        self._urgent.clear()
+        sources, deliveries = self._plane.take_reports() if self._plane else ((), ())
+        return protocol.to_json(protocol.AgentReport(sources, deliveries, self._due_facts()))
+
+    async def stop(self) -> None:
+        """End threads and sockets, and remove unfinished part files."""
+        plane, self._plane = self._plane, None
+        if plane is not None:
+            await asyncio.get_running_loop().run_in_executor(None, plane.close)
+
+    def _due_facts(self) -> Optional[protocol.NodeFacts]:
+        now = time.monotonic()
+        if now < self._facts_due:
+            return None
+        self._facts_due = now + FACTS_SECONDS
+        try:
+            return self._facts.measure()
+        except OSError as error:
+            logging.getLogger("castray.agent").warning("facts of %s: %s", self._place.name, error)
+            return None
+
+    def _byte_plane_changed(self, urgent: bool) -> None:
+        """Called by the byte plane's threads."""
+        loop = self._loop
+        if loop is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(self._wake, urgent)
+
+    def _wake(self, urgent: bool) -> None:
+        self._changed.set()
+        if urgent:
+            self._urgent.set()
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    try:
+        await asyncio.wait_for(event.wait(), seconds)
+    except asyncio.TimeoutError:
+        pass
+
+
+def _port_range(text: str) -> Optional[Tuple[int, int]]:
+    """The bounds in "LOW-HIGH", None for nothing. Raises ValueError."""
+    if not text:
+        return None
+    low, _, high = text.partition("-")
+    return int(low), int(high or low)
+
+
+def worker_environment() -> Dict[str, str]:
+    """The variables that an agent needs of its driver's environment."""
+    names = ("CASTRAY_LOCAL_COPY", "CASTRAY_DATA_PORTS", "CASTRAY_HOME")
+    return {name: os.environ[name] for name in names if name in os.environ}

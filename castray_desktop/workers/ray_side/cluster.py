@@ -1,0 +1,100 @@
+"""Starting and attaching: the only place that calls `ray.init`.
+
+The engine prepares this process's environment (see `workers.driver_process`); what is set here is
+what Ray takes as arguments.
+"""
+
+from __future__ import annotations
+
+import platform
+import socket
+from typing import Any, Dict, List, Tuple
+
+import ray
+
+from castray_desktop.core.failure import CastRayError, FailureKind
+from castray_desktop.workers.ray_side import protocol
+from castray_desktop.workers.ray_side.agent import NAMESPACE
+
+LOCAL_TARGET = "local"
+
+OBJECT_STORE_BYTES = 80 * 1024 * 1024
+"""The least that Ray takes is 75 MiB; no file goes through it."""
+
+REACH_SECONDS = 3.0
+
+
+def connect(order: protocol.StartCluster) -> protocol.ClusterUp:
+    """Start or attach to a cluster, blocking. Raises CastRayError with what Ray says.
+
+    A wrong address would block Ray for minutes, so the port is tried first.
+    """
+    options: Dict[str, Any] = {
+        "namespace": NAMESPACE,
+        "log_to_driver": False,
+        "configure_logging": False,
+    }
+    if order.target == LOCAL_TARGET:
+        options.update(
+            address="local",
+            include_dashboard=False,
+            object_store_memory=OBJECT_STORE_BYTES,
+            _temp_dir=order.temp_dir,
+        )
+    else:
+        _check_reachable(order.target)
+        options["address"] = order.target
+    try:
+        context: Any = ray.init(**options)
+    except (RuntimeError, ConnectionError, ValueError, OSError, ray.exceptions.RayError) as error:
+        raise _failure(order.target, error) from error
+    return protocol.ClusterUp(
+        address=context.address_info["gcs_address"],
+        ray_version=ray.__version__,
+        python_version=platform.python_version(),
+        nodes=live_nodes(),
+    )
+
+
+def live_nodes() -> Tuple[protocol.RayNode, ...]:
+    """The nodes that Ray holds for alive, the head first."""
+    own = ray.get_runtime_context().get_node_id()
+    nodes: List[protocol.RayNode] = []
+    table: List[Dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    for facts in table:
+        if not facts["Alive"]:
+            continue
+        resources = facts["Resources"]
+        nodes.append(
+            protocol.RayNode(
+                node_id=facts["NodeID"],
+                address=facts["NodeManagerAddress"],
+                hostname=facts["NodeManagerHostname"],
+                head="node:__internal_head__" in resources,
+                mine=facts["NodeID"] == own,
+                cpus=float(resources.get("CPU", 0.0)),
+                gpus=float(resources.get("GPU", 0.0)),
+                memory=int(resources.get("memory", 0)),
+                labels={str(key): str(value) for key, value in facts.get("Labels", {}).items()},
+            )
+        )
+    return tuple(sorted(nodes, key=lambda node: (not node.head, node.hostname, node.address)))
+
+
+def _check_reachable(target: str) -> None:
+    host, separator, port = target.rpartition(":")
+    if not separator or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), REACH_SECONDS).close()
+    except OSError as error:
+        raise CastRayError(
+            FailureKind.CLUSTER_UNREACHABLE, target=target, reason=error.strerror or str(error)
+        ) from error
+
+
+def _failure(target: str, error: BaseException) -> CastRayError:
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if target == LOCAL_TARGET:
+        return CastRayError(FailureKind.CLUSTER_START_FAILED, reason=reason, attempts=1)
+    return CastRayError(FailureKind.CLUSTER_UNREACHABLE, target=target, reason=reason)

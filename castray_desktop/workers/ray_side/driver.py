@@ -1,0 +1,192 @@
+"""The driver: a child of the engine that speaks with Ray for it, and nothing else.
+
+It reads orders from an inherited socket, one JSON message a line, and writes what comes back the same
+way; stdout and stderr are its log. Ray ends a driver as it pleases, so nothing here is worth keeping:
+the engine watches it, ends it and starts another one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import Any, Dict, Set
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+import castray_desktop
+from castray_desktop.core.failure import CastRayError, Failure, FailureKind
+from castray_desktop.workers.ray_side import cluster, protocol
+from castray_desktop.workers.ray_side.agent import NodeAgent, actor_name, worker_environment
+
+SOCKET_VARIABLE = "CASTRAY_DRIVER_SOCKET"
+LINE_LIMIT = 64 * 1024 * 1024
+STOP_SECONDS = 1.5
+
+log = logging.getLogger("castray.driver")
+
+
+class Driver:
+    """Places agents, forwards orders to them and their reports back."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._agents: Dict[str, Any] = {}
+        self._tasks: Set["asyncio.Task[None]"] = set()
+        self._local = False
+
+    async def run(self) -> None:
+        """Serve the engine until it closes the socket."""
+        while True:
+            line = await self._reader.readline()
+            if not line:
+                break
+            message = protocol.from_json(line, protocol.ToDriver)
+            if isinstance(message, protocol.StartCluster):
+                self._connect(message)
+            elif isinstance(message, protocol.PlaceAgent):
+                self._spawn(self._place(message))
+            elif isinstance(message, protocol.RemoveAgent):
+                self._spawn(self._remove(message.name))
+            else:
+                self._spawn(self._call(message))
+        await self._stop()
+
+    def _connect(self, order: protocol.StartCluster) -> None:
+        """Connect in this very thread: Ray's processes end with the thread that started them."""
+        self._local = order.target == cluster.LOCAL_TARGET
+        try:
+            self._send(cluster.connect(order))
+        except CastRayError as error:
+            self._send(protocol.ClusterFailed(error.failure))
+
+    async def _place(self, order: protocol.PlaceAgent) -> None:
+        try:
+            handle = self._create(order)
+            self._agents[order.name] = handle
+            hello = await handle.start.remote(order.node_id)
+        except Exception as error:  # whatever Ray raises, it is the reason why there is no agent
+            log.exception("agent %s", order.name)
+            self._agents.pop(order.name, None)
+            self._send(protocol.AgentLost(order.name, _reason(error)))
+            return
+        self._write(b'["AgentUp",{"hello":' + _body(hello) + b"}]")
+        await self._follow(order.name, handle)
+
+    def _create(self, order: protocol.PlaceAgent) -> Any:
+        node_id = order.node_id or ray.get_runtime_context().get_node_id()
+        options: Dict[str, Any] = {
+            "name": actor_name(order.name),
+            "num_cpus": 0,
+            "max_concurrency": 1000,
+            "scheduling_strategy": NodeAffinitySchedulingStrategy(node_id, soft=False),
+        }
+        if not self._local:
+            package = str(Path(castray_desktop.__file__).parent)
+            options["runtime_env"] = {"py_modules": [package], "env_vars": worker_environment()}
+        return ray.remote(NodeAgent).options(**options).remote(order)
+
+    async def _follow(self, name: str, handle: Any) -> None:
+        """Forward an agent's reports for as long as it lives."""
+        try:
+            while self._agents.get(name) is handle:
+                report = await handle.report.remote()
+                self._write(
+                    b'["Reported",{"name":' + protocol.text_json(name) + b',"report":' + _body(report) + b"}]"
+                )
+        except Exception as error:  # likewise: an agent that can't report is lost
+            if self._agents.pop(name, None) is not None:
+                self._send(protocol.AgentLost(name, _reason(error)))
+
+    async def _remove(self, name: str) -> None:
+        handle = self._agents.pop(name, None)
+        if handle is None:
+            return
+        try:
+            await asyncio.wait_for(asyncio.wrap_future(handle.stop.remote().future()), STOP_SECONDS)
+        except Exception as error:  # it is ended in any case
+            log.warning("agent %s did not stop: %s", name, _reason(error))
+        ray.kill(handle)
+        self._send(protocol.AgentLost(name, "removed"))
+
+    async def _call(self, call: protocol.Call) -> None:
+        handle = self._agents.get(call.agent)
+        if handle is None:
+            self._send(protocol.Returned(call.number, error="no agent %s" % call.agent))
+            return
+        try:
+            answer = await handle.order.remote(protocol.to_json(call.order))
+        except Exception as error:  # the engine decides what it means
+            self._send(protocol.Returned(call.number, error=_reason(error)))
+            return
+        reply = protocol.from_json(answer, protocol.Answers) if answer else None
+        self._send(protocol.Returned(call.number, reply))
+
+    async def _stop(self) -> None:
+        """Let the agents clean up, then leave the cluster. Bounded: the engine would end us anyway."""
+        stops = [handle.stop.remote().future() for handle in self._agents.values()]
+        if stops:
+            await asyncio.wait([asyncio.wrap_future(stop) for stop in stops], timeout=STOP_SECONDS)
+        for handle in self._agents.values():
+            ray.kill(handle)
+        for task in self._tasks:
+            task.cancel()
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _send(self, message: Any) -> None:
+        self._write(protocol.to_json(message))
+
+    def _write(self, line: bytes) -> None:
+        self._writer.write(line + b"\n")
+
+
+def _body(message: bytes) -> bytes:
+    """The body of a message that comes as ["Name",{...}]."""
+    return message[message.index(b",") + 1 : -1]
+
+
+def _reason(error: BaseException) -> str:
+    """One line of what went wrong; Ray appends the trace of the remote side."""
+    lines = str(error).strip().splitlines()
+    return "%s: %s" % (type(error).__name__, lines[-1] if lines else "")
+
+
+async def _serve(connection: socket.socket) -> None:
+    reader, writer = await asyncio.open_unix_connection(sock=connection, limit=LINE_LIMIT)
+    try:
+        await Driver(reader, writer).run()
+    finally:
+        writer.close()
+
+
+def main() -> None:
+    """The driver process."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C in a terminal is the engine's business
+    connection = socket.socket(fileno=int(os.environ.pop(SOCKET_VARIABLE)))
+    try:
+        asyncio.run(_serve(connection))
+    except ConnectionError as error:
+        log.info("the engine has gone: %s", error)
+    except Exception as error:
+        log.exception("the driver failed")
+        failure = Failure(FailureKind.INTERNAL, {"reason": _reason(error)})
+        connection.send(protocol.to_json(protocol.ClusterFailed(failure)) + b"\n")
+    # Interpreter shut-down would wait for Ray's threads; the engine ends what Ray has started.
+    if ray.is_initialized():
+        ray.shutdown()
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""What a node is and has: processors, memory, room, load. Linux's /proc, else psutil where Ray brings it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from pathlib import Path
+from typing import Optional, Tuple
+
+from castray_desktop.workers.ray_side.protocol import NodeFacts
+
+
+def machine_identity(address: str) -> str:
+    """Equal for two agents exactly when they run on the same machine under the same node address.
+
+    The boot id tells machines apart; the address tells hosts apart that share one kernel, such as
+    containers and network namespaces.
+    """
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    try:
+        identity = boot.read_text().strip()
+    except OSError:
+        identity = socket.gethostname()
+    return "%s/%s" % (identity, address)
+
+
+class FactsMeter:
+    """Measures this node. Keeps the last processor counters, since load is a difference of two."""
+
+    def __init__(self, inbox: Path) -> None:
+        self._inbox = inbox
+        self._last: Optional[Tuple[int, int]] = _processor_times()
+
+    def measure(self) -> NodeFacts:
+        """The facts as of now. What can't be measured on this platform is 0."""
+        memory, memory_free = _memory()
+        disk = shutil.disk_usage(_nearest_existing(self._inbox))
+        return NodeFacts(
+            cpus=float(os.cpu_count() or 0),
+            memory=memory,
+            memory_free=memory_free,
+            disk_free=disk.free,
+            disk_total=disk.total,
+            load=self._load(),
+            resident=_resident(),
+        )
+
+    def _load(self) -> float:
+        now, last = _processor_times(), self._last
+        self._last = now
+        if now is None or last is None or now[1] <= last[1]:
+            return 0.0
+        return round(1.0 - (now[0] - last[0]) / (now[1] - last[1]), 3)
+
+
+def _nearest_existing(folder: Path) -> Path:
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return folder
+
+
+def _processor_times() -> Optional[Tuple[int, int]]:
+    """Idle and total ticks since the machine started."""
+    try:
+        with open("/proc/stat") as lines:
+            ticks = [int(word) for word in lines.readline().split()[1:9]]
+    except OSError:
+        return None
+    return ticks[3] + ticks[4], sum(ticks)
+
+
+def _memory() -> Tuple[int, int]:
+    """Total and available bytes."""
+    try:
+        with open("/proc/meminfo") as lines:
+            table = dict(line.split(":", 1) for line in lines)
+        return _kibibytes(table["MemTotal"]), _kibibytes(table["MemAvailable"])
+    except OSError:
+        return 0, 0
+
+
+def _kibibytes(text: str) -> int:
+    return int(text.split()[0]) * 1024
+
+
+def _resident() -> int:
+    try:
+        with open("/proc/self/statm") as line:
+            return int(line.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0

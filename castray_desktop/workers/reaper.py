@@ -1,0 +1,110 @@
+"""Ends what a driver has started, whatever happens to the engine.
+
+Ray starts a dozen processes, and not all of them end when their parent is killed. Every process
+that descends from a driver inherits the variable `CASTRAY_RUN`, which names the run; a run's
+processes are found by it and by nothing else. `sweep` ends them and removes the run's temp folder.
+
+Run as a script, `reaper.py RUN_FILE` waits until its standard input is closed, which the kernel does when
+the engine has ended for any reason, and sweeps. It imports the standard library alone, so that it stays small.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+RUN_VARIABLE = "CASTRAY_RUN"
+GRACE_SECONDS = 2.0
+KILL_SECONDS = 2.0
+TEMP_PREFIX = "castray-"
+
+
+def write_run(runs: Path, run: str, temp_dir: Path, engine: int) -> Path:
+    """Note a run before its driver is started, for the sweep of a later start. Raises OSError."""
+    path = runs / f"{run}.json"
+    path.write_text(json.dumps({"run": run, "temp_dir": str(temp_dir), "engine": engine}))
+    return path
+
+
+def sweep(record: Path, grace: float = GRACE_SECONDS) -> None:
+    """End every process of the run that `record` notes, then remove its temp folder and the record.
+
+    They get `grace` seconds to end by themselves, since the agents remove their part files.
+    """
+    try:
+        facts = json.loads(record.read_text())
+        run, temp_dir = str(facts["run"]), Path(facts["temp_dir"])
+    except (OSError, ValueError, KeyError):
+        record.unlink(missing_ok=True)
+        return
+    deadline = time.monotonic() + grace
+    while list(processes_of(run)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    deadline = time.monotonic() + KILL_SECONDS
+    while (left := list(processes_of(run))) and time.monotonic() < deadline:
+        for pid in left:
+            _kill(pid)
+        time.sleep(0.05)
+    if temp_dir.name.startswith(TEMP_PREFIX):
+        shutil.rmtree(temp_dir, ignore_errors=True)
+    record.unlink(missing_ok=True)
+
+
+def sweep_abandoned(runs: Path) -> None:
+    """Sweep the runs whose engine and reaper have both been killed. For the start of an engine."""
+    for record in runs.glob("*.json"):
+        sweep(record, grace=0.0)
+
+
+def processes_of(run: str) -> Iterator[int]:
+    """The live processes that carry this run's mark, without the caller."""
+    mark = f"{RUN_VARIABLE}={run}".encode()
+    if sys.platform.startswith("linux"):
+        for entry in os.scandir("/proc"):
+            if entry.name.isdigit() and int(entry.name) != os.getpid() and _is_marked(entry.path, mark):
+                yield int(entry.name)
+        return
+    table = subprocess.run(["ps", "-axEww", "-o", "pid=,command="], capture_output=True, check=False)
+    for line in table.stdout.splitlines():
+        pid, _, command = line.strip().partition(b" ")
+        if mark in command.split() and int(pid) != os.getpid():
+            yield int(pid)
+
+
+def _is_marked(process: str, mark: bytes) -> bool:
+    try:
+        with open(f"{process}/environ", "rb") as environment:
+            if mark not in environment.read().split(b"\0"):
+                return False
+        with open(f"{process}/stat", "rb") as stat:
+            return stat.read().rpartition(b")")[2].split()[0] != b"Z"
+    except OSError:  # ended meanwhile, or another user's
+        return False
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def main() -> None:
+    """Wait for the engine's end, then sweep its run."""
+    record = Path(sys.argv[1])
+    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ignored, signal.SIG_IGN)  # it has to outlive the terminal and the engine
+    sys.stdin.buffer.read()
+    if record.exists():
+        sweep(record)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""From what a person writes for a node to the nodes that are meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from castray_desktop.core.failure import CastRayError, FailureKind
+from castray_desktop.core.messages import THIS_COMPUTER, NodeInfo
+
+ALL = "all"
+NODE_ID_PREFIX = 6
+
+
+def find_node(who: str, nodes: Mapping[str, NodeInfo]) -> NodeInfo:
+    """The node that `who` means: a name, an address that one node has, or the start of a Ray node id.
+
+    Raises CastRayError(NODE_UNKNOWN), also when several nodes would fit.
+    """
+    if who in nodes:
+        return nodes[who]
+    if who == THIS_COMPUTER:
+        fitting = [node for node in nodes.values() if node.this_computer]
+    else:
+        fitting = [node for node in nodes.values() if node.address == who]
+        if not fitting and len(who) >= NODE_ID_PREFIX:
+            fitting = [node for node in nodes.values() if node.node_id.startswith(who.lower())]
+    if len(fitting) != 1:
+        known = ", ".join(sorted(nodes)) or "none"
+        raise CastRayError(FailureKind.NODE_UNKNOWN, node=who, nodes=known)
+    return fitting[0]
+
+
+def resolve_source(who: str, nodes: Mapping[str, NodeInfo]) -> str:
+    """The name of the source. Raises CastRayError(NODE_UNKNOWN)."""
+    return find_node(who, nodes).name
+
+
+def resolve_recipients(who: Iterable[str], source: str, nodes: Mapping[str, NodeInfo]) -> tuple[str, ...]:
+    """The names of the recipients, each once, in the order given; `all` is every node but the source.
+
+    Raises CastRayError: NODE_UNKNOWN, SOURCE_IS_RECIPIENT or NO_RECIPIENTS.
+    """
+    names: dict[str, None] = {}
+    for one in who:
+        if one == ALL:
+            names.update(dict.fromkeys(name for name in nodes if name != source))
+            continue
+        node = find_node(one, nodes)
+        if node.name == source:
+            raise CastRayError(FailureKind.SOURCE_IS_RECIPIENT, node=source)
+        names[node.name] = None
+    if not names:
+        raise CastRayError(FailureKind.NO_RECIPIENTS)
+    return tuple(names)
