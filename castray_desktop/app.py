@@ -1,0 +1,227 @@
+"""The window's composition root: builds the parts, starts them in order, stops them in order.
+
+The window is drawn first; the event loop, the engine's client and the plot's libraries are imported
+afterwards, because each of them costs more than the first paint.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from PySide6.QtCore import QEventLoop, QObject, QSettings, QSocketNotifier, QTimer, Signal
+from PySide6.QtWidgets import QApplication
+
+from castray_desktop.ui.cluster_choice import ClusterChoice
+from castray_desktop.ui.engine_link import Engine, EngineLink
+from castray_desktop.ui.fonts import load_fonts
+from castray_desktop.ui.main_window import MainWindow
+from castray_desktop.ui.stall_meter import StallMeter
+from castray_desktop.ui.style import apply_style
+from castray_desktop.ui.theme import Theme
+from castray_desktop.workers.places import Places, find_places
+
+FIRST_PAINT_SECONDS = 0.5  # a hidden desktop may never paint; go on without it
+PLOT_DELAY_MS = 400
+GOODBYE_SECONDS = 3.0
+
+
+def run(files: list[str], cluster: str | None) -> int:
+    """Show the window until the user closes it; returns the exit status.
+
+    `files` are put on the send list, relative ones seen from the current folder; `cluster` is what to
+    start or attach when the engine has none.
+    """
+    places = find_places()
+    application = build_application()
+    settings = open_settings(places)
+    theme = Theme(settings, application)
+    load_fonts()
+    apply_style(application, theme)
+    theme.changed.connect(lambda: apply_style(application, theme))
+    trace = Trace(os.environ.get("CASTRAY_STARTUP_TRACE", ""))
+
+    async def connect() -> Engine:
+        from castray_desktop.workers.client import EngineClient
+
+        return await EngineClient.connect(places, "window")
+
+    link = EngineLink(connect, application)
+    choice = ClusterChoice(link, settings, cluster or os.environ.get("CASTRAY_CLUSTER"))
+    window = MainWindow(theme, link, settings, choice)
+    window.add_files([str(Path(name).absolute()) for name in files])
+    trace.follow(window, link)
+    window.show()
+    wait_for_paint(window)
+    plot = PlotLoader(theme, window)
+    with closing_signals(window):
+        status = serve(application, window, link)
+    plot.stop()
+    trace.stop()
+    window.save_state()
+    settings.sync()
+    window.hide()
+    return status
+
+
+def build_application() -> QApplication:
+    """The application object, with nothing of the desktop's own style."""
+    existing = QApplication.instance()
+    application = existing if isinstance(existing, QApplication) else QApplication(sys.argv[:1])
+    application.setApplicationName("CastRay")
+    application.setApplicationDisplayName("CastRay")
+    application.setDesktopFileName("castray")
+    application.setStyle("Fusion")
+    application.setQuitOnLastWindowClosed(False)
+    return application
+
+
+def open_settings(places: Places) -> QSettings:
+    """The window's settings, in the home."""
+    return QSettings(str(places.home / "window.ini"), QSettings.Format.IniFormat)
+
+
+def wait_for_paint(window: MainWindow) -> None:
+    """Handle events until the window has been drawn, or it takes too long."""
+    loop = QEventLoop()
+    window.painted.connect(loop.quit)
+    QTimer.singleShot(round(FIRST_PAINT_SECONDS * 1000), loop, loop.quit)
+    loop.exec()
+
+
+def serve(application: QApplication, window: MainWindow, link: EngineLink) -> int:
+    """Run the event loop until the window asks to quit and the engine has been left."""
+    import asyncio
+
+    os.environ.setdefault("QT_API", "pyside6")
+    import qasync
+
+    async def live() -> None:
+        quit_wanted = asyncio.Event()
+        window.quit_requested.connect(quit_wanted.set)
+        running = asyncio.create_task(link.run(), name="engine link")
+        waiting = asyncio.create_task(quit_wanted.wait(), name="quit")
+        done, _ = await asyncio.wait({running, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GOODBYE_SECONDS):
+                await link.close()
+        waiting.cancel()
+        if running in done:
+            running.result()
+
+    loop = qasync.QEventLoop(application)
+    with loop:
+        loop.run_until_complete(live())
+    return 0
+
+
+@contextlib.contextmanager
+def closing_signals(window: MainWindow) -> Iterator[None]:
+    """While entered, SIGINT and SIGTERM close the window without asking.
+
+    Python runs its handlers only between two of its own instructions, which an idle Qt loop never
+    reaches: the wake-up socket makes it.
+    """
+    ours, theirs = socket.socketpair()
+    for end in (ours, theirs):
+        end.setblocking(False)
+    notifier = QSocketNotifier(ours.fileno(), QSocketNotifier.Type.Read)
+
+    def drain() -> None:
+        with contextlib.suppress(BlockingIOError):
+            ours.recv(64)
+
+    notifier.activated.connect(drain)
+    before = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
+    handlers = {
+        number: signal.signal(number, lambda *_: window.quit_requested.emit())
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(before)
+        notifier.setEnabled(False)
+        ours.close()
+        theirs.close()
+
+
+class PlotLoader(QObject):
+    """Brings the plot into the window some time after the first paint; its libraries are large."""
+
+    _imported = Signal()
+
+    def __init__(self, theme: Theme, window: MainWindow) -> None:
+        super().__init__(window)
+        self._theme = theme
+        self._window = window
+        self._imported.connect(self._put)
+        self._thread = threading.Thread(target=self._import, name="plot import", daemon=True)
+        QTimer.singleShot(PLOT_DELAY_MS, self, self._thread.start)
+
+    def stop(self) -> None:
+        """Wait for the import, if it is under way."""
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _import(self) -> None:
+        import castray_desktop.ui.throughput_plot  # noqa: F401
+
+        self._imported.emit()
+
+    def _put(self) -> None:
+        from castray_desktop.ui.throughput_plot import ThroughputPlot
+
+        plot = ThroughputPlot(self._theme)
+        self._window.transfers_card.put_plot(plot, plot.add)
+
+
+class Trace:
+    """Writes when what happened, as lines of JSON, to the file at `path`; nothing when it is empty."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._meter = StallMeter(self._tell_gap)
+
+    def follow(self, window: MainWindow, link: EngineLink) -> None:
+        """Note the window's first paint, the engine's first answer, and when the nodes are ready."""
+        if not self._path:
+            return
+        window.painted.connect(self._tell_paint)
+        link.welcome.connect(self._tell_welcome)
+        link.cluster_changed.connect(self._tell_cluster)
+
+    def stop(self) -> None:
+        self._meter.stop()
+        self.tell("stopped")
+
+    def tell(self, event: str, **values: object) -> None:
+        """Append a line."""
+        if self._path:
+            with open(self._path, "a", encoding="utf-8") as file:
+                file.write(json.dumps({"event": event, "at": time.time(), **values}) + "\n")
+
+    def _tell_paint(self) -> None:
+        self.tell("first_paint")
+        self._meter.start()
+
+    def _tell_welcome(self, welcome: object) -> None:
+        self.tell("engine_connected")
+        self._tell_cluster(getattr(welcome, "cluster", None))
+
+    def _tell_cluster(self, cluster: object) -> None:
+        phase = getattr(cluster, "phase", "")
+        self.tell(str(phase.value if hasattr(phase, "value") else phase))
+
+    def _tell_gap(self, milliseconds: float) -> None:
+        self.tell("gap", ms=round(milliseconds, 1))
