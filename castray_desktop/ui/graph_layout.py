@@ -72,6 +72,16 @@ class ZonePlan:
     box: Box | None = None
 
 
+def ink(cell: Cell, centre: Point) -> tuple[Box, Box]:
+    """Where a node of that cell really draws: its circle, and its name."""
+    _, _, radius, _ = cell.value
+    reach = radius + 9
+    circle = Box(centre.x - reach, centre.y - reach, 2 * reach, 2 * reach)
+    if cell is Cell.FULL:
+        return circle, Box(centre.x - 46, centre.y + 36, 92, 34)
+    return circle, Box(centre.x - 30, centre.y + radius + 6, 60, 16)
+
+
 @dataclass(frozen=True)
 class Plan:
     """The places of everything."""
@@ -138,7 +148,7 @@ def _ring(width: float, height: float, recipients: Sequence[tuple[str, str]], ce
     row_right = right
     if odd and columns:
         row_right = right - min(STEP * 0.8, (right - left) / columns)
-    if columns > 1 and (row_right - left) / (columns - 1) < cell_width + 6:
+    if columns > 1 and (row_right - left) / (columns - 1) < cell_width + 2:
         return None
     xs = _columns(left, row_right, columns, odd=bool(odd))
     if columns and xs[-1] - xs[0] < -1:
@@ -165,7 +175,7 @@ def _ring(width: float, height: float, recipients: Sequence[tuple[str, str]], ce
         centre,
         nodes,
         tuple(_ring_zones(recipients, nodes, middle_y)),
-        _middle(source, places, cell, middle_y) if cell is Cell.FULL else None,
+        _middle(source, places, cell, middle_y),
     )
 
 
@@ -335,8 +345,10 @@ class Curve:
         )
 
 
-def hop_curve(start: Point, end: Point, centre: Point, cut_start: float, cut_end: float) -> Curve:
-    """The way of a hop: bent away from `centre`, steep hops more than flat ones, cut clear of both circles.
+def hop_curve(
+    start: Point, end: Point, centre: Point, cut_start: float, cut_end: float, most: float = 84.0
+) -> Curve:
+    """The way of a hop: bent away from `centre`, by `most` at most, cut clear of both circles.
 
     It leaves no node downwards and enters none upwards, since the names stand there.
     """
@@ -349,6 +361,7 @@ def hop_curve(start: Point, end: Point, centre: Point, cut_start: float, cut_end
     steep = abs(dy) / distance
     bend = math.radians(18 + 50 * steep) * side
     reach = distance * (0.36 + 0.36 * steep * steep)
+    reach = min(reach, most / (0.75 * max(0.2, abs(math.sin(bend)))))
     leaving = _clear_of_names(chord + bend)
     arriving = math.pi + _clear_of_names(chord - bend + math.pi)
     curve = Curve(

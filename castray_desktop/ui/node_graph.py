@@ -2,15 +2,15 @@
 
 `NodeGraph(theme, nodes, selection)`. Signals:
 
-- `files_dropped(list[str] paths, frozenset[str] recipients)`: files were dropped on a node, on a selected node (all
-  that are selected and ready) or on *All nodes*. A drop elsewhere on the graph is passed on to the window.
+- `files_dropped(list[str] paths, frozenset[str] recipients)`: files were dropped on a node, on a selected
+  node (all that are selected and ready) or on *All nodes*. A drop elsewhere is passed on to the window.
 - `drop_hint(str)`: what a drop at the pointer would do; "" when the graph has no target there.
 - `browse_requested(frozenset[str] names)`: "Send files here…" was chosen for these nodes.
 - `send_requested()`: Enter was pressed on the graph.
 - `add_node_requested()`, `remove_node_requested(str)`: from the context menu.
 
-`show_cast(cast, deliveries)` draws a cast's relay path (None: none). `set_nodes_editable(bool)` says whether nodes can
-be added and removed (local cluster). `reduce_motion` stands the dots still.
+`show_cast(cast, deliveries)` draws a cast's relay path (None: none). `set_nodes_editable(bool)` says whether
+nodes can be added and removed (local cluster). `reduce_motion` stands the dots still.
 """
 
 from __future__ import annotations
@@ -45,7 +45,6 @@ class NodeGraph(Card):
     drop_hint = Signal(str)
     browse_requested = Signal(object)
     send_requested = Signal()
-    source_chosen = Signal(str)
     add_node_requested = Signal()
     remove_node_requested = Signal(str)
 
@@ -107,7 +106,7 @@ class NodeGraph(Card):
         holder.setFixedHeight(TITLE_BAR)
         holder.setLayout(bar)
         column = QVBoxLayout(self)
-        column.setContentsMargins(1, 1, 1, 8)
+        column.setContentsMargins(1, 1, 1, 1)
         column.setSpacing(0)
         column.addWidget(holder)
         column.addWidget(self.view, 1)
@@ -231,7 +230,7 @@ class NodeGraph(Card):
         super().resizeEvent(event)
         compact = self._compact
         self._zoom.button(1).setVisible(not compact)
-        self._fit.setVisible(self.width() >= 400)
+        self._fit.setVisible(not compact)
         shown = not compact if self._legend_wanted is None else self._legend_wanted
         self._legend.setChecked(shown)
         self.view.legend.setVisible(shown)

@@ -78,7 +78,7 @@ class Segments(QWidget):
         for button, name in self._icons.items():
             button.setIcon(icon(name, palette.text_2, 14))
         self.setStyleSheet(
-            f"QPushButton {{ background: {palette.field}; color: {palette.text_2}; padding: 0 10px;"
+            f"QPushButton {{ background: {palette.field}; color: {palette.text_2}; padding: 0 9px;"
             f" border: 1px solid {palette.line_strong}; border-right-width: 0; border-radius: 0; }}"
             f"QPushButton:hover {{ background: {palette.hover}; }}"
             f"QPushButton:pressed {{ background: {palette.selected}; }}"

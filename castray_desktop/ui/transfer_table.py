@@ -58,7 +58,7 @@ WIDTHS = {
     Column.RECIPIENTS: 88,
     Column.STARTED: 72,
 }
-NAME_LEAST = 180
+NAME_LEAST = 140
 HEADER = 28
 CHEVRON_END = EDGE + 20
 
@@ -135,10 +135,11 @@ class TransferTable(QTreeView):
         self.setSortingEnabled(True)
         self.header().setSortIndicator(Column.STARTED, Qt.SortOrder.DescendingOrder)
         self.sortByColumn(Column.STARTED, Qt.SortOrder.DescendingOrder)
-        model.rowsInserted.connect(self._keep_whole_rows)
-        model.rowsRemoved.connect(self._forget_hover)
+        model.rowsInserted.connect(self._rows_changed)
+        model.rowsRemoved.connect(self._rows_changed)
         theme.changed.connect(self._restyle)
         self._restyle()
+        self._rows_changed()
 
     def _set_up_view(self) -> None:
         self.setIndentation(0)
@@ -241,13 +242,10 @@ class TransferTable(QTreeView):
         rest = room - others + WIDTHS[Column.PROGRESS] - progress
         self.header().resizeSection(Column.NAME, max(NAME_LEAST, rest))
 
-    def _keep_whole_rows(self) -> None:
-        self._forget_hover()
-        if not self.currentIndex().isValid():
-            self.viewport().update()
-
-    def _forget_hover(self) -> None:
+    def _rows_changed(self) -> None:
         self._hovered = QModelIndex()
+        self.header().setVisible(self._casts.rowCount() > 0)
+        self.viewport().update()
 
     def _span(self, first: Column, rect: QRect) -> QRectF:
         left = self.header().sectionViewportPosition(first)

@@ -1,0 +1,301 @@
+"""The node graph's scene: keeps its items in step with the nodes, the selection and the watched cast."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+
+from PySide6.QtCore import QPointF, QRectF, Signal
+from PySide6.QtWidgets import QGraphicsScene, QWidget
+
+from castray_desktop.core.messages import NodeInfo
+from castray_desktop.ui.graph_items import DOT_GAP, HopItem, HopLook, MiddleItem, NodeItem, RateItem, ZoneItem
+from castray_desktop.ui.graph_layout import (
+    SOURCE_RADIUS,
+    Box,
+    Cell,
+    Curve,
+    Plan,
+    Point,
+    arrange,
+    hop_curve,
+    ink,
+)
+from castray_desktop.ui.graph_looks import Hop, Marks, cast_lines, hops, node_look, tool_tip
+from castray_desktop.ui.nodes import NodeList, natural_key
+from castray_desktop.ui.selection import RecipientSelection
+from castray_desktop.ui.theme import Theme
+from castray_desktop.ui.units import format_rate
+
+
+class GraphScene(QGraphicsScene):
+    """The items and where they are.
+
+    Signal: `arranged()` when nodes lie elsewhere or the middle came or went.
+    """
+
+    arranged = Signal()
+
+    def __init__(
+        self,
+        theme: Theme,
+        nodes: NodeList,
+        selection: RecipientSelection,
+        parent: QWidget,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        super().__init__(parent)
+        self.setItemIndexMethod(QGraphicsScene.ItemIndexMethod.NoIndex)
+        self._theme, self._nodes, self._selection, self._now = theme, nodes, selection, now
+        self.plan: Plan = arrange(736, 424, [])
+        self.items_by_name: dict[str, NodeItem] = {}
+        self._zones: list[ZoneItem] = []
+        self._hops: dict[str, HopItem] = {}
+        self._rates: dict[str, RateItem] = {}
+        self._rate_boxes: dict[str, tuple[object, Box | None]] = {}  # a place is searched once for a hop
+        self._middle = MiddleItem(theme)
+        self.addItem(self._middle)
+        self._middle.hide()
+        self._arranged_for: tuple[object, ...] = ()
+        self.focus_node = ""
+        self.targets: frozenset[str] = frozenset()
+        self.dragging = False
+
+    # --- places ----------------------------------------------------------------------------
+
+    def fit(self, width: float, height: float) -> None:
+        """Lay everything out for this room; does nothing when nothing about it is different."""
+        source = self._selection.source
+        nodes = sorted(self._nodes.nodes(), key=_neighbourhood)
+        recipients = [(node.name, node.zone) for node in nodes if node.name != source]
+        key = (width, height, source, tuple(recipients))
+        if key == self._arranged_for:
+            return
+        self._arranged_for = key
+        self.plan = arrange(width, height, recipients)
+        self.setSceneRect(QRectF(0, 0, self.plan.width, self.plan.height))
+        self._place_zones()
+        self._drop_gone()
+        self.refresh()
+        self.arranged.emit()
+
+    def _drop_gone(self) -> None:
+        for name in self.items_by_name.keys() - {node.name for node in self._nodes.nodes()}:
+            self.removeItem(self.items_by_name.pop(name))
+        if self.focus_node not in self.items_by_name:
+            self.focus_node = ""
+
+    def _place_zones(self) -> None:
+        for item in self._zones:
+            self.removeItem(item)
+        self._zones = []
+        for plan in self.plan.zones:
+            count = len(plan.members)
+            template = self.tr("{zone} · {count} node") if count == 1 else self.tr("{zone} · {count} nodes")
+            item = ZoneItem(self._theme, plan, template.format(zone=plan.name, count=count))
+            self._zones.append(item)
+            self.addItem(item)
+
+    def place(self, name: str) -> Point | None:
+        """Where a node's circle lies."""
+        return self.plan.source if name == self._selection.source else self.plan.nodes.get(name)
+
+    # --- looks -----------------------------------------------------------------------------
+
+    def refresh(self) -> None:
+        """Draw the nodes, the path and the figures as they are now."""
+        self._refresh_nodes()
+        self._refresh_hops()
+        self._refresh_middle()
+
+    def _refresh_nodes(self) -> None:
+        selected, source = self._selection.selected(), self._selection.source
+        cast, now = self._nodes.cast, self._now()
+        for node in self._nodes.nodes():
+            place = self.place(node.name)
+            if place is None:
+                continue
+            marks = Marks(
+                selected=node.name in selected,
+                focused=node.name == self.focus_node,
+                target=node.name in self.targets,
+                dim=self._dims(node.name),
+            )
+            activity = self._nodes.activity(node.name)
+            look = node_look(node, cast, activity, marks, source=node.name == source, now=now)
+            item = self.items_by_name.get(node.name)
+            if item is None:
+                item = self.items_by_name[node.name] = NodeItem(self._theme, look, self.plan.cell)
+                self.addItem(item)
+            item.show_look(look, self.plan.cell)
+            item.setPos(*place)
+
+    def _dims(self, name: str) -> bool:
+        if not self.dragging:
+            return False
+        return name not in self.targets if self.targets else not self._selection.selectable(name)
+
+    def tool_tip(self, name: str) -> str:
+        """A node's facts."""
+        node = self._nodes.get(name)
+        return tool_tip(node, self._nodes.activity(name)) if node else ""
+
+    def _refresh_hops(self) -> None:
+        cast = self._nodes.cast
+        deliveries = {item.node: item for item in self._nodes.deliveries()}
+        shown = [hop for hop in hops(cast, deliveries) if self._can_draw(hop)]
+        names = {hop.node for hop in shown}
+        for gone in self._hops.keys() - names:
+            self.removeItem(self._hops.pop(gone))
+        for gone in self._rates.keys() - {hop.node for hop in shown if hop.rate >= 1}:
+            self.removeItem(self._rates.pop(gone))
+        taken: list[Box] = []
+        for hop in shown:
+            look = self._hop_look(hop, calm=bool(cast and cast.state.finished))
+            item = self._hops.get(hop.node)
+            if item is None:
+                item = self._hops[hop.node] = HopItem(self._theme, look)
+                self.addItem(item)
+            item.show_look(look)
+            if hop.rate >= 1 and self.plan.cell in (Cell.FULL, Cell.COMPACT):
+                self._show_rate(hop, look.curve, taken)
+
+    def _can_draw(self, hop: Hop) -> bool:
+        both = self.place(hop.upstream) is not None and self.place(hop.node) is not None
+        return both and hop.upstream != hop.node and self.plan.cell is not Cell.DOT
+
+    def _hop_look(self, hop: Hop, *, calm: bool) -> HopLook:
+        plan, large = self.plan, self.plan.cell in (Cell.FULL, Cell.COMPACT)
+        start, end = self.place(hop.upstream) or plan.source, self.place(hop.node) or plan.source
+        gap = {Cell.FULL: 6.0, Cell.COMPACT: 7.0}.get(plan.cell, 3.0)
+        from_source = hop.upstream == self._selection.source
+        cut_start = SOURCE_RADIUS + 6.0 if from_source else plan.cell.radius + gap
+        curve = hop_curve(start, end, plan.centre, cut_start, plan.cell.radius + gap + 3, self._bend_room())
+        width = (3.0 if hop.lagging or plan.cell is Cell.COMPACT else 4.0) if large else 1.5
+        return HopLook(
+            curve, hop.first, hop.last, width, hop.moving and large, calm, dim=self.dragging, head=large
+        )
+
+    def _bend_room(self) -> float:
+        rightmost = max((place.x for place in self.plan.nodes.values()), default=0.0)
+        return max(24.0, min(84.0, self.plan.width - rightmost - 8))
+
+    def _show_rate(self, hop: Hop, curve: Curve, taken: list[Box]) -> None:
+        item = self._rates.get(hop.node)
+        if item is None:
+            item = self._rates[hop.node] = RateItem(self._theme)
+            self.addItem(item)
+        text = format_rate(hop.rate)
+        if self.plan.cell is Cell.COMPACT:
+            text = text.split(" ")[0]
+        width, height = RateItem.room(text, hop.lagging)
+        key = (curve, width, height, self.plan.middle)
+        known = self._rate_boxes.get(hop.node)
+        if known is not None and known[0] == key:
+            box = known[1]
+        else:
+            outside = hop.upstream == self._selection.source
+            box = self._rate_box(curve, width, height, taken, outside=outside)
+            self._rate_boxes[hop.node] = (key, box)
+        item.setVisible(box is not None)
+        if box is not None:
+            item.show_rate(text, box, lagging=hop.lagging, dim=self.dragging)
+            taken.append(box)
+
+    def _rate_box(self, curve: Curve, width: float, height: float, taken: list[Box], *, outside: bool) -> Box:
+        """Beside the middle of the curve, on the side and at the height where it covers the least."""
+        cells = [box for place in self.plan.nodes.values() for box in ink(self.plan.cell, place)]
+        cells.extend(ink(Cell.FULL, self.plan.source))
+        if self.plan.middle is not None:
+            cells.append(self.plan.middle)
+        best: Box | None = None
+        least = 1e9
+        for cost, t in ((0, 0.5), (1, 0.42), (1, 0.58), (2, 0.35), (2, 0.65), (3, 0.25), (3, 0.75)):
+            for side in (True, False):
+                box = self._beside(curve, t, width, height, outside=side)
+                covered = sum(box.overlaps(other) for other in cells)
+                covered += 3 * sum(box.overlaps(other) for other in taken)
+                covered += sum(_holds(box, curve.at(step / 24)) for step in range(25))
+                covered += 4 * (not self._inside(box))
+                score = covered * 10 + cost + (0.5 if side is not outside else 0)
+                if score < least:
+                    best, least = box, score
+        return best if least < 20 else None
+
+    def _beside(self, curve: Curve, t: float, width: float, height: float, *, outside: bool) -> Box:
+        at, before, after = curve.at(t), curve.at(t - 0.05), curve.at(t + 0.05)
+        dx, dy = after.x - before.x, after.y - before.y
+        length = (dx * dx + dy * dy) ** 0.5 or 1.0
+        nx, ny = -dy / length, dx / length
+        towards = nx * (self.plan.centre.x - at.x) + ny * (self.plan.centre.y - at.y) > 0
+        sign = 1.0 if towards is not outside else -1.0
+        reach = 8 + abs(nx) * width / 2 + abs(ny) * height / 2
+        return Box(at.x + sign * nx * reach - width / 2, at.y + sign * ny * reach - height / 2, width, height)
+
+    def _inside(self, box: Box) -> bool:
+        plan = self.plan
+        return (
+            box.x >= 2
+            and box.y >= 2
+            and box.x + box.width <= plan.width - 2
+            and (box.y + box.height <= plan.height - 2)
+        )
+
+    def _refresh_middle(self) -> None:
+        cast, room = self._nodes.cast, self.plan.middle
+        self._middle.setVisible(cast is not None and room is not None)
+        if cast is not None and room is not None:
+            self._middle.show_lines(*cast_lines(cast), room)
+            if self._middle.dim != self.dragging:
+                self._middle.dim = self.dragging
+                self._middle.update()
+
+    # --- motion and finding ----------------------------------------------------------------
+
+    @property
+    def moving(self) -> bool:
+        """Whether dots run along a hop."""
+        return any(item.look.moving for item in self._hops.values())
+
+    def run_dots(self, pixels: float) -> None:
+        """Move the dots to where they are after having run that far."""
+        for item in self._hops.values():
+            item.run_dots(pixels % DOT_GAP)
+
+    def node_at(self, place: QPointF) -> str:
+        """The node at a place; "" for none."""
+        for name, item in self.items_by_name.items():
+            if item.hit(place - item.pos()):
+                return name
+        return ""
+
+    def zone_at(self, place: QPointF) -> tuple[str, ...]:
+        """The nodes of the zone whose label is at a place."""
+        return next((zone.plan.members for zone in self._zones if zone.label.contains(place)), ())
+
+    def nodes_in(self, area: QRectF) -> frozenset[str]:
+        """The recipients whose circle's middle, or most of whose cell, lies in an area."""
+        found = set()
+        for name, item in self.items_by_name.items():
+            if name == self._selection.source:
+                continue
+            radius = item.radius
+            circle = QRectF(item.pos().x() - radius, item.pos().y() - radius, 2 * radius, 2 * radius)
+            if area.intersects(circle):
+                found.add(name)
+        return frozenset(found)
+
+    def counts(self) -> Counter[str]:
+        """How many items of each kind there are, for tests."""
+        return Counter(type(item).__name__ for item in self.items())
+
+
+def _neighbourhood(node: NodeInfo) -> tuple[object, ...]:
+    """Neighbours in the network lie side by side; the nodes of one machine keep the order of their names."""
+    address = "" if node.address.startswith("127.") else node.address
+    return (natural_key(address), natural_key(node.name))
+
+
+def _holds(box: Box, point: Point) -> bool:
+    return box.x < point.x < box.x + box.width and box.y < point.y < box.y + box.height
