@@ -44,7 +44,7 @@ class ClusterChoice(QObject):
         self._link.ask(messages.UseCluster(target), messages.Done, None, self._on_failed)
 
     def leave(self) -> None:
-        """Stop or detach; the next start of the window asks again only if this one never worked."""
+        """Stop or detach. What worked before is used again at the next start of the window."""
         self._wanted = ""
         self._link.ask(messages.LeaveCluster(), messages.Done, None, self._on_failed)
 

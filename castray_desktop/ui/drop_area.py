@@ -83,7 +83,7 @@ class DropArea(QWidget):
         column.addWidget(label(self.tr("Drop files or folders here"), 14, 600), 0, center)
         column.addSpacing(2)
         column.addWidget(label(self.tr("or anywhere on this window"), 12, 400, "2"), 0, center)
-        column.addSpacing(10)
+        column.addSpacing(12)
         column.addLayout(buttons)
         column.addStretch()
         return page
@@ -112,7 +112,7 @@ class DropArea(QWidget):
 
     def _total_row(self) -> QHBoxLayout:
         total = QHBoxLayout()
-        total.setContentsMargins(12, 0, 12 + 25, 0)
+        total.setContentsMargins(12, 0, 12 + 24, 0)
         self._files.setFixedHeight(30)
         total.addWidget(self._files)
         total.addStretch()
@@ -153,7 +153,8 @@ class DropArea(QWidget):
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         pen = QPen(QColor(line), width)
-        pen.setDashPattern([3 / width * 1.2, 3 / width])
+        pen.setDashPattern([4 / width, 3 / width])
+        pen.setCapStyle(Qt.PenCapStyle.FlatCap)
         painter.setPen(pen)
         painter.setBrush(QColor(fill))
         half = width / 2

@@ -34,6 +34,7 @@ from castray_desktop.ui.widgets import (
     label,
     paint_icon,
     paint_round,
+    set_tone,
 )
 
 HEIGHT = 56
@@ -111,6 +112,7 @@ class Header(QWidget):
         upload = throughput.upload if throughput is not None else 0.0
         idle = total < 1 and upload < 1
         self.total.setText(format_rate(total))
+        set_tone(self.total, "2" if idle else "1")
         self.upload.setText(
             self.tr("Idle") if idle else self.tr("↑ {rate} from here").format(rate=format_rate(upload))
         )

@@ -9,11 +9,23 @@ from PySide6.QtSvg import QSvgRenderer
 from castray_desktop.ui.resources import resource
 
 
-def icon(name: str, color: str, size: int = 16) -> QIcon:
-    """The icon for buttons and menus, sharp at `size`. Empty when there is no icon of that name."""
+def icon(name: str, color: str, size: int = 16, gap: int = 0) -> QIcon:
+    """The icon for buttons and menus, sharp at `size`. Empty when there is no icon of that name.
+
+    `gap` logical pixels of nothing follow it: a style sheet can't set a button's icon apart from its text.
+    """
     application = QGuiApplication.instance()
     ratio = application.devicePixelRatio() if isinstance(application, QGuiApplication) else 1.0
-    return QIcon(pixmap(name, color, size, ratio))
+    picture = pixmap(name, color, size, ratio)
+    if not gap:
+        return QIcon(picture)
+    wide = QPixmap(round((size + gap) * ratio), round(size * ratio))
+    wide.setDevicePixelRatio(ratio)
+    wide.fill(Qt.GlobalColor.transparent)
+    painter = QPainter(wide)
+    painter.drawPixmap(0, 0, picture)
+    painter.end()
+    return QIcon(wide)
 
 
 def pixmap(name: str, color: str, size: int = 16, ratio: float = 1.0) -> QPixmap:

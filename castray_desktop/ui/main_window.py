@@ -81,6 +81,7 @@ class MainWindow(QMainWindow):
         self._asked_to_close = False
         self._keyboard = False
         self._compact: bool | None = None
+        self._drag_text = ""  # what a drop on the window would do, while files are dragged
         self._expected = ""  # a cast that was accepted and is to be selected
         self.nodes = NodeList(self)
         self.selection = RecipientSelection(self)
@@ -170,6 +171,7 @@ class MainWindow(QMainWindow):
         self._choice.failed.connect(self.show_failure)
         self.send_panel.send_requested.connect(self._send)
         self.graph.files_dropped.connect(self._take_files)
+        self.graph.drop_hint.connect(self._on_drop_hint)
         self.graph.send_requested.connect(self.send_panel.send)
         self.graph.browse_requested.connect(self._browse_for)
         self.graph.add_node_requested.connect(self._ask_node_name)
@@ -315,6 +317,7 @@ class MainWindow(QMainWindow):
         there = cluster.phase is ClusterPhase.READY or (
             cluster.phase is ClusterPhase.RECONNECTING and bool(self.nodes.nodes())
         )
+        self.graph.set_nodes_editable(cluster.phase is ClusterPhase.READY and cluster.target == "local")
         self._middle.setCurrentWidget(self.graph if there else self.welcome_page)
         name = cluster_name(cluster, connection)
         self.setWindowTitle(f"CastRay – {name}" if there else "CastRay")
@@ -403,7 +406,8 @@ class MainWindow(QMainWindow):
         one = self.tr("Drop to add {name} to the send list")
         many = self.tr("Drop to add {count} items to the send list")
         name = paths[0].rstrip("/").rsplit("/", 1)[-1]
-        self.overlay.show_text((one if len(paths) == 1 else many).format(name=name, count=len(paths)))
+        self._drag_text = (one if len(paths) == 1 else many).format(name=name, count=len(paths))
+        self.overlay.show_text(self._drag_text)
 
     def dragMoveEvent(self, event: QDragMoveEvent) -> None:
         event.setDropAction(Qt.DropAction.CopyAction)
@@ -418,7 +422,13 @@ class MainWindow(QMainWindow):
         event.accept()
         self.send_panel.add_paths(local_paths(event.mimeData().urls()))
 
+    def _on_drop_hint(self, hint: str) -> None:
+        if self._drag_text:
+            self.overlay.show_text(hint or self._drag_text)
+            self.send_panel.drop_area.set_hovered(not hint)
+
     def _end_drag(self) -> None:
+        self._drag_text = ""
         self.overlay.hide()
         self.send_panel.drop_area.set_hovered(False)
 

@@ -54,6 +54,14 @@ def paint_text(
 NO_CLIP = Qt.AlignmentFlag(int(Qt.TextFlag.TextDontClip.value) | int(Qt.TextFlag.TextSingleLine.value))
 
 
+def paint_wrapped(painter: QPainter, rect: QRectF, text: str, color: str) -> None:
+    """A 12 px sentence, centred, on as many lines as it needs."""
+    painter.setFont(face(12))
+    painter.setPen(QColor(color))
+    flags = Qt.AlignmentFlag.AlignHCenter | Qt.AlignmentFlag.AlignTop
+    painter.drawText(rect, int(flags) | int(Qt.TextFlag.TextWordWrap), text)
+
+
 def paint_bar(painter: QPainter, rect: QRectF, share: float, fill: QColor | str, track: QColor | str) -> None:
     """A rounded bar filled to `share`, 0..1."""
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, QTimer, Signal
-from PySide6.QtGui import QAction
-from PySide6.QtWidgets import QFileDialog, QGridLayout, QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
+from PySide6.QtGui import QResizeEvent
+from PySide6.QtWidgets import QFileDialog, QFrame, QGridLayout, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
 from castray_desktop.core import messages
 from castray_desktop.core.errors import Explanation
@@ -18,9 +18,7 @@ from castray_desktop.ui.cluster_words import explain_failure
 from castray_desktop.ui.connection import Connection
 from castray_desktop.ui.destination import destination_problem
 from castray_desktop.ui.drop_area import DropArea
-from castray_desktop.ui.fonts import font
 from castray_desktop.ui.glyphs import GlyphState
-from castray_desktop.ui.icons import icon
 from castray_desktop.ui.nodes import NodeList, natural_key
 from castray_desktop.ui.preflight import PreflightCheck
 from castray_desktop.ui.selection import RecipientSelection
@@ -32,6 +30,7 @@ from castray_desktop.ui.widgets import (
     Dropdown,
     ElidedLabel,
     GlyphLabel,
+    IconField,
     PrimaryButton,
     StaticField,
     button,
@@ -71,7 +70,7 @@ class SendPanel(Card):
         self.preflight = PreflightCheck(link, self)
         self.drop_area = DropArea(theme, self.entries)
         self.source = StaticField(theme, "monitor", self.tr("From"))
-        self.destination = QLineEdit()
+        self.destination = IconField(theme, "hard-drive-download", self.tr("Save to"))
         self.conflict = Dropdown(theme, self.tr("If a file exists"))
         self.clear_button = button(theme, self.tr("Clear"), kind="flat", height=24)
         self.send_button = PrimaryButton(theme, self.tr("Send"), "send", self.tr("Ctrl+Enter"))
@@ -119,6 +118,7 @@ class SendPanel(Card):
     def refused(self, failure: Failure) -> None:
         """The cast could not be started: say why, and look at the recipients again."""
         self.banner.show_message(explain_failure(failure))
+        self._show_hint()
         self.preflight.ask_again()
 
     def set_status(self, cluster: ClusterStatus, connection: Connection) -> None:
@@ -134,7 +134,8 @@ class SendPanel(Card):
         """Less room: the hint becomes the button's tool tip."""
         self._compact = compact
         margin = 12 if compact else 16
-        self._column.setContentsMargins(margin, 0, margin, margin if compact else 10)
+        self._column.setContentsMargins(margin, 0, margin, 6 if compact else 4)
+        self._foot.setContentsMargins(0, 12 if compact else 16, 0, 6 if compact else 0)
         self._column.setSpacing(0)
         self.drop_area.set_compact(compact)
         self._refresh()
@@ -143,25 +144,19 @@ class SendPanel(Card):
 
     def _set_up_fields(self) -> None:
         field = self.destination
-        field.setFixedHeight(32)
-        field.setFont(font(13))
         field.setPlaceholderText(self.tr("Inbox of each node"))
-        field.setAccessibleName(self.tr("Save to"))
         field.setToolTip(
             self.tr(
                 "Empty: the inbox of each node. Or a folder there, such as /data/models/{node};"
                 " {node} stands for the node's name."
             )
         )
-        self._field_icon = QAction(field)
-        field.addAction(self._field_icon, QLineEdit.ActionPosition.LeadingPosition)
         for value, text in (
             (OnConflict.SKIP, self.tr("Skip identical")),
             (OnConflict.RENAME, self.tr("Keep both")),
             (OnConflict.OVERWRITE, self.tr("Overwrite")),
         ):
             self.conflict.addItem(text, value.value)
-        self._tint()
 
     def _build(self) -> None:
         self._column = QVBoxLayout(self)
@@ -172,23 +167,35 @@ class SendPanel(Card):
         title.addStretch()
         title.addWidget(self.clear_button)
         self._column.addLayout(title)
-        self._column.addWidget(self.drop_area, 1)
-        self._column.addSpacing(16)
-        self._column.addLayout(self._form())
-        self._column.addSpacing(16)
-        self._column.addWidget(self.banner)
-        self._banner_gap = QWidget()
-        self._banner_gap.setFixedHeight(8)
-        self._banner_gap.hide()
-        self._column.addWidget(self._banner_gap)
-        self._column.addWidget(self.send_button)
+        self._column.addWidget(self._body(), 1)
+        self._foot = QVBoxLayout()
+        self._foot.setSpacing(8)
+        self._foot.addWidget(self.banner)
+        self._foot.addWidget(self.send_button)
+        self._column.addLayout(self._foot)
         self._column.addWidget(self._hint_row())
         self.set_compact(False)
+
+    def _body(self) -> QScrollArea:
+        """What scrolls when there is too little room; the button stays."""
+        body = QWidget()
+        column = QVBoxLayout(body)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(16)
+        column.addWidget(self.drop_area, 1)
+        column.addLayout(self._form())
+        scroll = QScrollArea()
+        scroll.setWidget(body)
+        scroll.setWidgetResizable(True)
+        scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        return scroll
 
     def _form(self) -> QGridLayout:
         form = QGridLayout()
         form.setVerticalSpacing(8)
-        form.setHorizontalSpacing(16)
+        form.setHorizontalSpacing(0)
         form.setColumnStretch(1, 1)
         rows = (
             (self.tr("From"), self.source),
@@ -197,7 +204,7 @@ class SendPanel(Card):
         )
         for row, (text, field) in enumerate(rows):
             name = label(text, 12, 500, "2")
-            name.setMinimumWidth(LABEL_WIDTH - 16 + 0)
+            name.setMinimumWidth(LABEL_WIDTH)
             name.setBuddy(field)
             form.addWidget(name, row, 0)
             form.addWidget(field, row, 1)
@@ -216,7 +223,6 @@ class SendPanel(Card):
         return self._hint_line
 
     def _wire(self) -> None:
-        self._theme.changed.connect(self._tint)
         self.drop_area.files_wanted.connect(self._browse_files)
         self.drop_area.folder_wanted.connect(self._browse_folder)
         self.clear_button.clicked.connect(self.entries.clear)
@@ -226,6 +232,7 @@ class SendPanel(Card):
         self._selection.changed.connect(self._refresh)
         self._nodes.changed.connect(self._refresh)
         self.preflight.changed.connect(self._show_hint)
+        self.banner.dismissed.connect(self._show_hint)
         entries = self.entries
         for signal in (entries.rowsInserted, entries.rowsRemoved, entries.modelReset, entries.dataChanged):
             signal.connect(self._refresh)
@@ -249,6 +256,7 @@ class SendPanel(Card):
             text = self.tr("Send to the other {count}").format(count=others)
             actions.append((text, lambda: self.send_requested.emit(self.request(leave_out=True))))
         self.banner.show_message(problem, *actions)
+        self._show_hint()
 
     def _measure(self) -> None:
         paths = self.entries.unmeasured()
@@ -331,7 +339,7 @@ class SendPanel(Card):
             self.hint.setToolTip(details)
         self.send_button.setToolTip(tip)
         self.send_button.setAccessibleDescription(tip)
-        wanted = not self._compact or bool(reason) or tone == "warn"
+        wanted = not self._compact or (self.banner.isHidden() and (bool(reason) or tone == "warn"))
         self._hint_line.setFixedHeight(38 if not self._compact else 24)
         self._hint_line.setVisible(wanted)
 
@@ -363,5 +371,8 @@ class SendPanel(Card):
         once = self.tr("uploaded once, {size}").format(size=format_bytes(report.bytes))
         return GlyphState.VERIFIED, f"{fits.format(count=count)} · {once}", "2", ""
 
-    def _tint(self) -> None:
-        self._field_icon.setIcon(icon("hard-drive-download", self._theme.palette.text_2))
+    # --- Qt --------------------------------------------------------------------------------------
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._center_hint(not self.hint_glyph.isHidden())

@@ -54,7 +54,7 @@ class WelcomePage(Card):
         super().__init__(theme)
         self._theme = theme
         self._status = ClusterStatus()
-        self._narrow: bool | None = None
+        self._shape: tuple[bool, bool, bool] | None = None
         self.illustration = RelayPicture(theme)
         self._title = label(self.tr("Choose a cluster to send to"), 20, 600)
         self._sentence = label("", 13, 400, "2")
@@ -68,6 +68,7 @@ class WelcomePage(Card):
         self.attach = AttachCard(theme)
         self._build()
         self.local.start_button.clicked.connect(self._start_local)
+        self.banner.dismissed.connect(self._fit)
         self.attach.chosen.connect(self.start_requested)
         for progress in (self.local.progress, self.attach.progress):
             progress.cancel_requested.connect(self.cancel_requested)
@@ -98,9 +99,10 @@ class WelcomePage(Card):
     def _show_failure(self, cluster: ClusterStatus) -> None:
         if cluster.phase is not ClusterPhase.FAILED or cluster.failure is None:
             self.banner.hide()
-            return
-        again = (self.tr("Try again"), lambda: self.start_requested.emit(cluster.target or LOCAL))
-        self.banner.show_message(explain_failure(cluster.failure), again)
+        else:
+            again = (self.tr("Try again"), lambda: self.start_requested.emit(cluster.target or LOCAL))
+            self.banner.show_message(explain_failure(cluster.failure), again)
+        self._fit()
 
     def _build(self) -> None:
         column = QVBoxLayout(self)
@@ -116,7 +118,6 @@ class WelcomePage(Card):
         column.addSpacing(4)
         column.addWidget(self._sentence)
         column.addSpacing(16)
-        column.addWidget(self.banner)
         self._cards = QBoxLayout(QBoxLayout.Direction.LeftToRight)
         self._cards.setSpacing(16)
         self._cards.addWidget(self.local, 304)
@@ -125,8 +126,11 @@ class WelcomePage(Card):
         inner.addStretch(1)
         holder = QWidget()
         holder.setMaximumWidth(688)
-        holder.setLayout(self._cards)
-        self._cards.setContentsMargins(0, 8, 0, 0)
+        lower = QVBoxLayout(holder)
+        lower.setContentsMargins(0, 0, 0, 0)
+        lower.setSpacing(16)
+        lower.addWidget(self.banner)
+        lower.addLayout(self._cards)
         inner.addWidget(holder, 1000)
         inner.addStretch(1)
         column.addLayout(inner)
@@ -134,11 +138,17 @@ class WelcomePage(Card):
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        """Leave out what there is no room for."""
         narrow = self.width() < NARROW_WIDTH
-        low = self.height() < LOW_HEIGHT
-        if (narrow or low) == self._narrow:
+        telling = not self.banner.isHidden()
+        low = self.height() < LOW_HEIGHT or telling
+        if (narrow, low, telling) == self._shape:
             return
-        self._narrow = narrow or low
+        self._shape = (narrow, low, telling)
+        self._sentence.setVisible(not (narrow and telling))
         direction = QBoxLayout.Direction.TopToBottom if narrow else QBoxLayout.Direction.LeftToRight
         self._cards.setDirection(direction)
         self._cards.setSpacing(8 if narrow else 16)
@@ -202,7 +212,7 @@ class LocalCard(ChoiceCard):
             theme,
             "laptop",
             self.tr("Start a local cluster"),
-            self.tr("On this computer, in about 6 s"),
+            self.tr("On this computer, in a few seconds"),
             (),
         )
         self.start_button = PrimaryButton(theme, self.tr("Start local cluster"), "play")
@@ -243,7 +253,7 @@ class AttachCard(ChoiceCard):
         points = self._points.layout()
         assert isinstance(points, QVBoxLayout)
         for point in (
-            self.tr("Every machine of the cluster becomes a node to send to"),
+            self.tr("Every machine of the cluster becomes a node"),
             self.tr("Bytes go straight from machine to machine, never through Ray's memory"),
             self.tr("What runs on the cluster is left alone"),
         ):
@@ -336,4 +346,7 @@ class RelayPicture(QWidget):
         painter.setPen(QPen(self._color(number + 0.7), 2))
         painter.setBrush(self._theme.color("card"))
         painter.drawEllipse(QRectF(x - 20, 13, 38, 38))
-        paint_icon(painter, QRect(int(x) - 11, 22, 20, 20), "check", self._theme.palette.ok_fill, 20)
+        pen = QPen(self._theme.color("ok_fill"), 2.6, Qt.PenStyle.SolidLine, Qt.PenCapStyle.RoundCap)
+        pen.setJoinStyle(Qt.PenJoinStyle.RoundJoin)
+        painter.setPen(pen)
+        painter.drawPolyline(QPolygonF([QPointF(x - 8, 32), QPointF(x - 3, 37.5), QPointF(x + 7, 26.5)]))

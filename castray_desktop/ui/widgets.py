@@ -15,7 +15,7 @@ from PySide6.QtGui import (
     QPixmap,
     QResizeEvent,
 )
-from PySide6.QtWidgets import QComboBox, QFrame, QLabel, QPushButton, QSizePolicy, QWidget
+from PySide6.QtWidgets import QComboBox, QFrame, QLabel, QLineEdit, QPushButton, QSizePolicy, QWidget
 
 from castray_desktop.ui.fonts import font
 from castray_desktop.ui.glyphs import GlyphState, paint_glyph
@@ -71,14 +71,17 @@ def refresh_style(widget: QWidget) -> None:
 class IconTint(QObject):
     """Keeps a button's icon in the theme's colour; lives as long as the button."""
 
-    def __init__(self, theme: Theme, button: QPushButton, name: str, role: str, size: int) -> None:
+    def __init__(
+        self, theme: Theme, button: QPushButton, name: str, role: str, size: int, gap: int = 0
+    ) -> None:
         super().__init__(button)
+        self._gap = gap
         self._theme = theme
         self._button = button
         self._name = name
         self._role = role
         self._size = size
-        button.setIconSize(QSize(size, size))
+        button.setIconSize(QSize(size + gap, size))
         theme.changed.connect(self.refresh)
         self.refresh()
 
@@ -88,7 +91,7 @@ class IconTint(QObject):
 
     def refresh(self) -> None:
         color = getattr(self._theme.palette, self._role)
-        self._button.setIcon(icon(self._name, color, self._size))
+        self._button.setIcon(icon(self._name, color, self._size, self._gap))
 
 
 class Card(QFrame):
@@ -128,7 +131,7 @@ def button(
     result.setAutoDefault(False)
     result.setCursor(Qt.CursorShape.PointingHandCursor)
     if icon_name:
-        IconTint(theme, result, icon_name, "text_2", 14)
+        IconTint(theme, result, icon_name, "text_2", 14, gap=3)
     return result
 
 
@@ -330,6 +333,25 @@ class Dropdown(QComboBox):
         painter.drawText(QRect(10, 0, room, self.height()), Qt.AlignmentFlag.AlignVCenter, text)
         chevron = QRect(self.width() - 26, 0, 16, self.height())
         paint_icon(painter, chevron, "chevron-down", palette.text_2, 16)
+
+
+class IconField(QLineEdit):
+    """A field to type into, with an icon in front."""
+
+    def __init__(self, theme: Theme, icon_name: str, name: str) -> None:
+        super().__init__()
+        self._theme = theme
+        self._icon_name = icon_name
+        self.setAccessibleName(name)
+        self.setFixedHeight(32)
+        self.setFont(font(13))
+        self.setTextMargins(23, 0, 0, 0)
+        theme.changed.connect(self.update)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        super().paintEvent(event)
+        rect = QRect(10, 0, 16, self.height())
+        paint_icon(QPainter(self), rect, self._icon_name, self._theme.palette.text_2, 16)
 
 
 class StaticField(QWidget):
