@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 
+from castray_desktop.core.failure import CastRayError, Failure
 from castray_desktop.core.messages import PathSummary
-from castray_desktop.workers.ray_side.byte_plane.scan import check_path, count
+from castray_desktop.workers.ray_side.byte_plane.scan import Scan, Scanner
 
 
 def measure_paths(paths: tuple[str, ...], exclude: tuple[str, ...]) -> tuple[PathSummary, ...]:
@@ -13,10 +15,29 @@ def measure_paths(paths: tuple[str, ...], exclude: tuple[str, ...]) -> tuple[Pat
     return tuple(_measure(path, exclude) for path in paths)
 
 
+def check_path(path: str) -> Failure | None:
+    """Why this path can't be sent at all, without looking into folders; None if it can."""
+    try:
+        if stat.S_ISDIR(Path(path).lstat().st_mode):
+            return None
+    except OSError:
+        pass  # the scan says what is wrong with it
+    try:
+        _scan(path, ())
+    except CastRayError as error:
+        return error.failure
+    return None
+
+
 def _measure(path: str, exclude: tuple[str, ...]) -> PathSummary:
     name = Path(path).name or path
-    if (failure := check_path(path)) is not None:
-        return PathSummary(path, name, failure=failure)
-    folder = Path(path).is_dir() and not Path(path).is_symlink()
-    files, size = count(path, exclude)
-    return PathSummary(path, name, folder, files, size)
+    try:
+        scan = _scan(path, exclude)
+    except CastRayError as error:
+        return PathSummary(path, name, failure=error.failure)
+    folder = any(entry.folder for entry in scan.top)
+    return PathSummary(path, name, folder, scan.files, scan.size)
+
+
+def _scan(path: str, exclude: tuple[str, ...]) -> Scan:
+    return Scanner("keep", exclude, lambda _: None).run([path])

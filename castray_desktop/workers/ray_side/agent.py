@@ -13,7 +13,7 @@ import os
 import platform
 import time
 from pathlib import Path
-from typing import Dict, Optional, Tuple
+from typing import Any, Callable, Dict, Optional, Tuple
 
 from castray_desktop.workers.ray_side import protocol
 from castray_desktop.workers.ray_side.byte_plane.plane import BytePlane
@@ -50,6 +50,7 @@ class NodeAgent:
         self._plane: Optional[BytePlane] = None
         self._loop: Optional[asyncio.AbstractEventLoop] = None
         self._changed = asyncio.Event()
+        self._changed.set()  # the first report comes at once, with the facts
         self._urgent = asyncio.Event()
 
     async def start(self, node_id: str = "") -> bytes:
@@ -88,7 +89,7 @@ class NodeAgent:
         if isinstance(order, protocol.Preflight):
             reply = await asyncio.get_running_loop().run_in_executor(None, plane.preflight, order)
             return protocol.to_json(reply)
-        handlers = {
+        handlers: Dict[type, Callable[[Any], None]] = {
             protocol.PrepareSource: plane.prepare,
             protocol.ServeSource: plane.serve,
             protocol.StartDelivery: plane.deliver,

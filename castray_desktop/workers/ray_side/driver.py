@@ -70,7 +70,7 @@ class Driver:
         try:
             handle = self._create(order)
             self._agents[order.name] = handle
-            hello = await handle.start.remote(order.node_id)
+            hello: bytes = await handle.start.remote(order.node_id)
         except Exception as error:  # whatever Ray raises, it is the reason why there is no agent
             log.exception("agent %s", order.name)
             self._agents.pop(order.name, None)
@@ -95,8 +95,8 @@ class Driver:
     async def _follow(self, name: str, handle: Any) -> None:
         """Forward an agent's reports for as long as it lives."""
         try:
-            while self._agents.get(name) is handle:
-                report = await handle.report.remote()
+            while name in self._agents and self._agents[name] is handle:
+                report: bytes = await handle.report.remote()
                 self._write(
                     b'["Reported",{"name":' + protocol.text_json(name) + b',"report":' + _body(report) + b"}]"
                 )

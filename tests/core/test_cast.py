@@ -1,0 +1,92 @@
+"""States of casts and deliveries."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from castray_desktop.core.cast import (
+    CAST_TRANSITIONS,
+    DELIVERY_TRANSITIONS,
+    CastEvent,
+    DeliveryEvent,
+    IllegalEventError,
+    cast_name,
+    mode_for,
+    next_cast_state,
+    next_delivery_state,
+    outcome,
+)
+from castray_desktop.core.failure import Failure, FailureKind
+from castray_desktop.core.messages import CastMode, CastState, DeliverySnapshot, DeliveryState
+
+COMPLETED = DeliverySnapshot("a", DeliveryState.COMPLETED)
+SHARED = DeliverySnapshot("b", DeliveryState.SHARED)
+FAILED = DeliverySnapshot("c", DeliveryState.FAILED, failure=Failure(FailureKind.NO_ROOM))
+IN_PART = DeliverySnapshot("d", DeliveryState.FAILED, failure=Failure(FailureKind.FILES_FAILED))
+CANCELLED = DeliverySnapshot("e", DeliveryState.CANCELLED)
+
+
+@given(st.lists(st.sampled_from(DeliveryEvent)))
+def test_any_events_of_a_delivery_end_in_at_most_one_final_state(events: list[DeliveryEvent]) -> None:
+    state = DeliveryState.WAITING
+    ends = 0
+    for event in events:
+        try:
+            state = next_delivery_state(state, event)
+        except IllegalEventError:
+            continue
+        ends += state.finished
+    assert ends <= 1
+
+
+@given(st.lists(st.sampled_from(CastEvent)))
+def test_any_events_of_a_cast_end_in_at_most_one_final_state(events: list[CastEvent]) -> None:
+    state = CastState.QUEUED
+    ends = 0
+    for event in events:
+        try:
+            state = next_cast_state(state, event)
+        except IllegalEventError:
+            continue
+        ends += state.finished
+    assert ends <= 1
+
+
+def test_every_state_that_goes_on_can_fail_and_be_cancelled() -> None:
+    for delivery in DELIVERY_TRANSITIONS.values():
+        assert {DeliveryEvent.FAILED, DeliveryEvent.CANCELLED} <= set(delivery)
+    for cast in CAST_TRANSITIONS.values():
+        assert {CastEvent.FAILED, CastEvent.CANCELLED} <= set(cast)
+
+
+@pytest.mark.parametrize(
+    ("deliveries", "expected"),
+    [
+        ([COMPLETED, SHARED], CastEvent.COMPLETED),
+        ([COMPLETED, FAILED], CastEvent.PARTLY_FAILED),
+        ([IN_PART], CastEvent.PARTLY_FAILED),
+        ([FAILED], CastEvent.FAILED),
+        ([FAILED, CANCELLED], CastEvent.FAILED),
+        ([CANCELLED], CastEvent.CANCELLED),
+        ([], CastEvent.FAILED),
+    ],
+)
+def test_the_outcome_follows_from_the_deliveries(
+    deliveries: list[DeliverySnapshot], expected: CastEvent
+) -> None:
+    assert outcome(deliveries) is expected
+
+
+def test_the_mode_follows_from_the_selection() -> None:
+    assert mode_for(1, 3) is CastMode.UNICAST
+    assert mode_for(2, 3) is CastMode.MULTICAST
+    assert mode_for(3, 3) is CastMode.BROADCAST
+
+
+def test_names_for_people() -> None:
+    assert cast_name((), False) == ""
+    assert cast_name(("a.bin",), False) == "a.bin"
+    assert cast_name(("configs",), True) == "configs/"
+    assert cast_name(("a", "b", "c"), False) == "a and 2 more"

@@ -1,0 +1,33 @@
+"""Every failure has words."""
+
+from __future__ import annotations
+
+import string
+
+import pytest
+
+from castray_desktop.core.errors import TEMPLATES, explain, sentence
+from castray_desktop.core.failure import Failure, FailureKind
+
+
+@pytest.mark.parametrize("kind", FailureKind)
+def test_every_kind_has_a_sentence_that_ends_like_one(kind: FailureKind) -> None:
+    happened, remedy = TEMPLATES[kind]
+    assert happened.endswith((".", ":", "}"))
+    assert remedy == "" or remedy[-1] in ".}stp"
+    names = {name for _, name, _, _ in string.Formatter().parse(happened + remedy) if name}
+    text = sentence(Failure(kind, dict.fromkeys(names, "VALUE")))
+    assert "–" not in text
+    assert text.count("VALUE") >= len(names)
+
+
+def test_a_missing_value_does_not_hide_the_failure() -> None:
+    assert explain(Failure(FailureKind.NODE_OFFLINE)).happened == "– went offline."
+
+
+def test_another_language_gets_the_template() -> None:
+    chinese = {"{node} went offline.": "{node} 已离线。"}
+    explanation = explain(
+        Failure(FailureKind.NODE_OFFLINE, {"node": "gpu-1"}), lambda text: chinese.get(text, text)
+    )
+    assert explanation.happened == "gpu-1 已离线。"

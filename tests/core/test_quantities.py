@@ -1,0 +1,31 @@
+"""Rates as people write them."""
+
+from __future__ import annotations
+
+import pytest
+
+from castray_desktop.core.failure import CastRayError, FailureKind
+from castray_desktop.core.quantities import parse_rate
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("10MB/s", 10_000_000),
+        ("800kB/s", 800_000),
+        ("100Mbit/s", 12_500_000),
+        ("1.5 GB/s", 1_500_000_000),
+        ("64MiB/s", 64 * 1024 * 1024),
+        ("5000B/s", 5000),
+    ],
+)
+def test_rates(text: str, expected: int) -> None:
+    assert parse_rate(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "10", "fast", "-5MB/s", "0MB/s", "10MB/min", "10 apples/s", "1e3MB/s"])
+def test_anything_else_is_refused_by_name(text: str) -> None:
+    with pytest.raises(CastRayError) as caught:
+        parse_rate(text)
+    assert caught.value.failure.kind is FailureKind.BAD_RATE
+    assert caught.value.failure.values == {"rate": text}

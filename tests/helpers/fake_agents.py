@@ -1,0 +1,111 @@
+"""Agents without machines: they note their orders, and report what a test has them report."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from castray_desktop.core.failure import CastRayError, Failure, FailureKind
+from castray_desktop.core.messages import NodeInfo, NodeState
+from castray_desktop.workers.dispatcher import Dispatcher
+from castray_desktop.workers.ray_side import protocol
+from castray_desktop.workers.ray_side.protocol import (
+    DeliveryReport,
+    RecipientState,
+    SourceReport,
+    SourceState,
+)
+
+TOTALS = protocol.ParcelTotals(100, "m", 1000, 33, 1, 1, (protocol.TopEntry("model.bin", False, 1000, 1),))
+
+
+class FakeAgents:
+    """Follows `cast_run.Agents`. The source prepares itself; recipients answer the preflight."""
+
+    def __init__(self, *names: str) -> None:
+        self._nodes = {
+            name: NodeInfo(
+                name,
+                NodeState.ONLINE,
+                address=f"10.0.0.{number}",
+                node_id=f"{number:056x}"[::-1],
+                this_computer=number == 0,
+            )
+            for number, name in enumerate(names)
+        }
+        self.orders: list[tuple[str, protocol.Order]] = []
+        self.replies: dict[str, protocol.PreflightReply] = {}
+        self.source_failure: Failure | None = None
+        self.dispatcher: Dispatcher | None = None
+        self.ordered = asyncio.Condition()
+
+    @property
+    def nodes(self) -> Mapping[str, NodeInfo]:
+        return self._nodes
+
+    def hello(self, node: str) -> protocol.AgentHello:
+        if self._nodes[node].state is not NodeState.ONLINE:
+            raise CastRayError(FailureKind.NODE_OFFLINE, node=node)
+        return protocol.AgentHello(node, 1, self._nodes[node].address, 7000, "host", "", f"/inbox/{node}")
+
+    async def call(self, node: str, order: protocol.Order) -> protocol.PreflightReply | None:
+        if self._nodes[node].state is not NodeState.ONLINE:
+            raise CastRayError(FailureKind.NODE_OFFLINE, node=node)
+        self.orders.append((node, order))
+        async with self.ordered:
+            self.ordered.notify_all()
+        if isinstance(order, protocol.PrepareSource):
+            failed = self.source_failure is not None
+            state = SourceState.FAILED if failed else SourceState.PREPARED
+            totals = None if failed else TOTALS
+            self.report_source(node, order.cast, state, totals=totals, failure=self.source_failure)
+        if isinstance(order, protocol.Preflight):
+            return self.replies.get(node, protocol.PreflightReply(f"/inbox/{node}", node, 10**9))
+        if isinstance(order, protocol.CancelCast) and self.started(node):
+            self.report_delivery(node, order.cast, RecipientState.CANCELLED)
+        return None
+
+    def started(self, node: str) -> bool:
+        return any(isinstance(order, protocol.StartDelivery) and name == node for name, order in self.orders)
+
+    async def wait_for(self, node: str, kind: type, count: int = 1) -> protocol.Order:
+        """The `count`th order of this kind that the node got, as soon as it has got it."""
+
+        def found() -> list[protocol.Order]:
+            return [order for name, order in self.orders if name == node and isinstance(order, kind)]
+
+        async with asyncio.timeout(5), self.ordered:
+            await self.ordered.wait_for(lambda: len(found()) >= count)
+        return found()[count - 1]
+
+    def go_away(self, node: str) -> None:
+        """The node's agent is lost."""
+        assert self.dispatcher is not None
+        info = self._nodes[node]
+        self._nodes[node] = NodeInfo(info.name, NodeState.OFFLINE, address=info.address)
+        self.dispatcher.agent_lost(node)
+
+    def report_source(self, node: str, cast: str, state: SourceState, **facts: object) -> None:
+        assert self.dispatcher is not None
+        report = SourceReport(cast, state, **facts)  # type: ignore[arg-type]
+        self.dispatcher.agent_reported(node, protocol.AgentReport(sources=(report,)))
+
+    def report_delivery(self, node: str, cast: str, state: RecipientState, **facts: object) -> None:
+        assert self.dispatcher is not None
+        report = DeliveryReport(cast, state, **facts)  # type: ignore[arg-type]
+        self.dispatcher.agent_reported(node, protocol.AgentReport(deliveries=(report,)))
+
+    def complete(self, node: str, cast: str, upstream: str) -> None:
+        """The node has everything, verified and in place."""
+        self.report_delivery(
+            node,
+            cast,
+            RecipientState.COMPLETED,
+            upstream=upstream,
+            stream_bytes=1133,
+            content_bytes=1000,
+            received_bytes=1133,
+            transport="direct",
+            paths=(f"/inbox/{node}/model.bin",),
+            hash="blake3:00",
+        )

@@ -1,0 +1,261 @@
+"""Casts from their preflight to their end, with agents that do what the test says."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from castray_desktop.core.failure import CastRayError, Failure, FailureKind
+from castray_desktop.core.messages import (
+    CastResult,
+    CastState,
+    DeliveryState,
+    Event,
+    SendRequest,
+    Transport,
+)
+from castray_desktop.workers.dispatcher import Dispatcher
+from castray_desktop.workers.ray_side import protocol
+from castray_desktop.workers.ray_side.protocol import RecipientState, SourceState
+from tests.helpers.fake_agents import FakeAgents
+
+REQUEST = SendRequest(("/data/model.bin",), ("all",), leave_out=True)
+
+
+class Stage:
+    """A dispatcher with a source `s` and recipients a, b, c."""
+
+    def __init__(self) -> None:
+        self.agents = FakeAgents("s", "a", "b", "c")
+        self.events: list[Event] = []
+        self.dispatcher = Dispatcher(self.agents, self.events.append)
+        self.agents.dispatcher = self.dispatcher
+
+    async def start(self, request: SendRequest = REQUEST) -> str:
+        """Start a cast, and wait until the last recipient was told to fetch."""
+        cast = self.dispatcher.send(request)
+        for node in ("a", "b", "c"):
+            await self.agents.wait_for(node, protocol.StartDelivery)
+        return cast
+
+    def seal(self, cast: str, sent: int = 1133) -> None:
+        self.agents.report_source(
+            "s", cast, SourceState.SEALED, totals=None, trailer_digest="t", sent_bytes=sent
+        )
+
+    async def result(self, cast: str) -> CastResult:
+        async with asyncio.timeout(5):
+            return await self.dispatcher.result(cast)
+
+
+@pytest.fixture
+async def stage() -> AsyncIterator[Stage]:
+    stage = Stage()
+    yield stage
+    await stage.dispatcher.close()
+
+
+async def test_one_chain_one_upload_everything_delivered(stage: Stage) -> None:
+    cast = await stage.start()
+    upstreams = {}
+    for node in ("a", "b", "c"):
+        order = await stage.agents.wait_for(node, protocol.StartDelivery)
+        assert isinstance(order, protocol.StartDelivery)
+        upstreams[node] = order.upstream.node
+    assert upstreams == {"a": "s", "b": "a", "c": "b"}
+    stage.seal(cast)
+    for node in ("a", "b", "c"):
+        seal = await stage.agents.wait_for(node, protocol.Seal)
+        assert seal == protocol.Seal(cast, "t")
+        stage.agents.complete(node, cast, upstreams[node])
+    result = await stage.result(cast)
+    assert result.summary.state is CastState.COMPLETED
+    assert result.summary.chain == ("s", "a", "b", "c")
+    assert result.summary.source_copies == pytest.approx(1.0)
+    assert [item.state for item in result.deliveries] == [DeliveryState.COMPLETED] * 3
+    assert result.deliveries[0].transport is Transport.DIRECT
+    assert result.deliveries[2].paths == ("/inbox/c/model.bin",)
+    for node in ("s", "a", "b", "c"):
+        await stage.agents.wait_for(node, protocol.ForgetCast)
+
+
+async def test_the_result_reaches_the_clients_once(stage: Stage) -> None:
+    cast = await stage.start()
+    stage.seal(cast)
+    for node, upstream in (("a", "s"), ("b", "a"), ("c", "b")):
+        stage.agents.complete(node, cast, upstream)
+    await stage.result(cast)
+    await asyncio.sleep(0)
+    assert sum(isinstance(event, CastResult) for event in stage.events) == 1
+
+
+async def test_the_secret_is_of_this_cast_alone(stage: Stage) -> None:
+    secrets = set()
+    for count in (1, 2):
+        cast = stage.dispatcher.send(REQUEST)
+        await stage.agents.wait_for("c", protocol.StartDelivery, count)
+        orders = [order for _, order in stage.agents.orders if isinstance(order, protocol.StartDelivery)]
+        secrets |= {order.secret for order in orders if order.cast == cast}
+    assert len(secrets) == 2
+    assert all(len(secret) == 64 for secret in secrets)
+
+
+async def test_a_recipient_without_room_touches_nobody_else(stage: Stage) -> None:
+    no_room = Failure(FailureKind.NO_ROOM, {"node": "b", "path": "/", "free": "1 B", "needed": "1 kB"})
+    stage.agents.replies["b"] = protocol.PreflightReply(failure=no_room)
+    cast = stage.dispatcher.send(REQUEST)
+    start = await stage.agents.wait_for("c", protocol.StartDelivery)
+    assert isinstance(start, protocol.StartDelivery)
+    assert start.upstream.node == "a"
+    stage.seal(cast)
+    stage.agents.complete("a", cast, "s")
+    stage.agents.complete("c", cast, "a")
+    result = await stage.result(cast)
+    assert result.summary.state is CastState.PARTLY_FAILED
+    assert result.deliveries[1].failure == no_room
+    assert not stage.agents.started("b")
+
+
+async def test_without_consent_a_problem_keeps_the_cast_from_starting(stage: Stage) -> None:
+    failure = Failure(FailureKind.NOT_WRITABLE, {"node": "b"})
+    stage.agents.replies["b"] = protocol.PreflightReply(failure=failure)
+    cast = stage.dispatcher.send(SendRequest(("/data/model.bin",), ("all",)))
+    result = await stage.result(cast)
+    assert result.summary.state is CastState.FAILED
+    assert result.summary.failure == failure
+    states = [item.state for item in result.deliveries]
+    assert states == [DeliveryState.CANCELLED, DeliveryState.FAILED, DeliveryState.CANCELLED]
+    assert not any(stage.agents.started(node) for node in "abc")
+
+
+async def test_a_missing_file_fails_the_cast_by_name(stage: Stage) -> None:
+    failure = Failure(FailureKind.NO_SUCH_FILE, {"path": "/data/model.bin"})
+    stage.agents.source_failure = failure
+    result = await stage.result(stage.dispatcher.send(REQUEST))
+    assert result.summary.state is CastState.FAILED
+    assert result.summary.failure == failure
+
+
+async def test_a_lost_node_leaves_its_downstream_to_its_upstream(stage: Stage) -> None:
+    cast = await stage.start()
+    stage.agents.go_away("b")
+    move = await stage.agents.wait_for("c", protocol.SetUpstream)
+    assert isinstance(move, protocol.SetUpstream)
+    assert (move.upstream.node, move.epoch) == ("a", 2)
+    stage.seal(cast)
+    stage.agents.complete("a", cast, "s")
+    stage.agents.complete("c", cast, "a")
+    result = await stage.result(cast)
+    assert result.summary.state is CastState.PARTLY_FAILED
+    failure = result.deliveries[1].failure
+    assert failure is not None
+    assert failure.kind is FailureKind.NODE_OFFLINE
+
+
+async def test_a_failed_delivery_is_left_out_of_the_chain(stage: Stage) -> None:
+    cast = await stage.start()
+    broken = Failure(FailureKind.WRITE_ERROR, {"node": "a"})
+    stage.agents.report_delivery("a", cast, RecipientState.FAILED, failure=broken)
+    move = await stage.agents.wait_for("b", protocol.SetUpstream)
+    assert isinstance(move, protocol.SetUpstream)
+    assert move.upstream.node == "s"
+
+
+async def test_the_loss_of_the_source_ends_the_cast(stage: Stage) -> None:
+    cast = await stage.start()
+    stage.agents.go_away("s")
+    result = await stage.result(cast)
+    assert result.summary.state is CastState.FAILED
+    assert all(item.failure and item.failure.values["node"] == "s" for item in result.deliveries)
+
+
+async def test_recipients_of_one_folder_get_it_written_once(stage: Stage) -> None:
+    for node in "abc":
+        stage.agents.replies[node] = protocol.PreflightReply("/shared", "same", 10**9)
+    cast = stage.dispatcher.send(REQUEST)
+    await stage.agents.wait_for("a", protocol.StartDelivery)
+    stage.seal(cast)
+    stage.agents.complete("a", cast, "s")
+    result = await stage.result(cast)
+    assert result.summary.state is CastState.COMPLETED
+    states = [item.state for item in result.deliveries]
+    assert states == [DeliveryState.COMPLETED, DeliveryState.SHARED, DeliveryState.SHARED]
+    assert result.deliveries[2].paths == result.deliveries[0].paths
+    assert not stage.agents.started("b")
+
+
+async def test_another_one_takes_over_from_a_lost_writer(stage: Stage) -> None:
+    for node in "ab":
+        stage.agents.replies[node] = protocol.PreflightReply("/shared", "same", 10**9)
+    cast = stage.dispatcher.send(REQUEST)
+    await stage.agents.wait_for("c", protocol.StartDelivery)
+    stage.agents.go_away("a")
+    start = await stage.agents.wait_for("b", protocol.StartDelivery)
+    assert isinstance(start, protocol.StartDelivery)
+    stage.seal(cast)
+    stage.agents.complete("b", cast, start.upstream.node)
+    stage.agents.complete("c", cast, "s")
+    result = await stage.result(cast)
+    states = [item.state for item in result.deliveries]
+    assert states == [DeliveryState.FAILED, DeliveryState.COMPLETED, DeliveryState.COMPLETED]
+
+
+async def test_cancel_ends_it_everywhere(stage: Stage) -> None:
+    cast = await stage.start()
+    stage.agents.report_delivery("a", cast, RecipientState.RECEIVING, stream_bytes=10, content_bytes=5)
+    await stage.dispatcher.cancel(cast[:6])
+    result = await stage.result(cast)
+    assert result.summary.state is CastState.CANCELLED
+    assert all(item.state is DeliveryState.CANCELLED for item in result.deliveries)
+    for node in ("s", "a", "b", "c"):
+        await stage.agents.wait_for(node, protocol.CancelCast)
+    with pytest.raises(CastRayError) as caught:
+        await stage.dispatcher.cancel(cast)
+    assert caught.value.failure.kind is FailureKind.CAST_FINISHED
+
+
+async def test_preflight_sends_nothing(stage: Stage) -> None:
+    failure = Failure(FailureKind.NOT_WRITABLE, {"node": "b"})
+    stage.agents.replies["b"] = protocol.PreflightReply(failure=failure)
+    report = await stage.dispatcher.preflight(REQUEST)
+    assert (report.files, report.bytes, report.recipients) == (1, 1000, ("a", "b", "c"))
+    assert [(item.node, item.failure) for item in report.problems] == [("b", failure)]
+    assert not stage.dispatcher.summaries()
+    assert not any(stage.agents.started(node) for node in "abc")
+
+
+@pytest.mark.parametrize(
+    ("request_", "kind"),
+    [
+        (SendRequest((), ("all",)), FailureKind.NOTHING_TO_SEND),
+        (SendRequest(("/x",), ()), FailureKind.NO_RECIPIENTS),
+        (SendRequest(("/x",), ("nobody",)), FailureKind.NODE_UNKNOWN),
+        (SendRequest(("/x",), ("s",)), FailureKind.SOURCE_IS_RECIPIENT),
+        (SendRequest(("/x",), ("a",), source="nobody"), FailureKind.NODE_UNKNOWN),
+        (SendRequest(("/x",), ("a",), destination="relative"), FailureKind.BAD_DESTINATION),
+    ],
+)
+async def test_a_request_that_makes_no_sense_is_refused(
+    stage: Stage, request_: SendRequest, kind: FailureKind
+) -> None:
+    with pytest.raises(CastRayError) as caught:
+        stage.dispatcher.send(request_)
+    assert caught.value.failure.kind is kind
+
+
+async def test_recipients_by_address_and_node_id(stage: Stage) -> None:
+    node_id = stage.agents.nodes["c"].node_id
+    report = await stage.dispatcher.preflight(SendRequest(("/x",), ("10.0.0.1", node_id[:6], "a")))
+    assert report.recipients == ("a", "c")
+
+
+async def test_clearing_forgets_what_has_ended(stage: Stage) -> None:
+    stage.agents.source_failure = Failure(FailureKind.NO_SUCH_FILE)
+    ended = stage.dispatcher.send(REQUEST)
+    await stage.result(ended)
+    stage.agents.source_failure = None
+    running = await stage.start()
+    stage.dispatcher.clear_finished()
+    assert [summary.cast for summary in stage.dispatcher.summaries()] == [running]
