@@ -99,7 +99,7 @@ class Plan:
 
 SOURCE_RADIUS = 32
 SOURCE_HALF = 62  # half of the source's width with its label
-MIDDLE_WIDTH, MIDDLE_HEIGHT = 232, 76
+MIDDLE_WIDTH, MIDDLE_HEIGHT = 232, 74
 STEP = 184
 ZONE_WIDTH, ZONE_DROP, ZONE_BEYOND = 136.0, 20.0, 14.0
 GRID_GAP = {Cell.COMPACT: 8, Cell.GLYPH: 4, Cell.DOT: 4}
@@ -139,7 +139,7 @@ def _ring(width: float, height: float, recipients: Sequence[tuple[str, str]], ce
     right = width - cell_width / 2 - max(8.0, min(76.0, (width - 420) * 0.24))
     pad = 45.0 if zoned else 16.0
     top = pad + above
-    bottom = height - pad - (cell_height - above) + (8 if zoned else 0)
+    bottom = height - pad - (cell_height - above) + (13 if zoned else 0)
     row_gap = bottom - top
     bulge = min(29.0, row_gap * 0.13) if columns > 1 else 0.0
     if columns and row_gap - 2 * bulge < cell_height + (24 if odd else 8):

@@ -203,8 +203,10 @@ class GraphScene(QGraphicsScene):
             item.show_rate(text, box, lagging=hop.lagging, dim=self.dragging)
             taken.append(box)
 
-    def _rate_box(self, curve: Curve, width: float, height: float, taken: list[Box], *, outside: bool) -> Box:
-        """Beside the middle of the curve, on the side and at the height where it covers the least."""
+    def _rate_box(
+        self, curve: Curve, width: float, height: float, taken: list[Box], *, outside: bool
+    ) -> Box | None:
+        """Beside the middle of the curve, where it covers the least; None where it would cover something."""
         cells = [box for place in self.plan.nodes.values() for box in ink(self.plan.cell, place)]
         cells.extend(ink(Cell.FULL, self.plan.source))
         if self.plan.middle is not None:
@@ -221,7 +223,7 @@ class GraphScene(QGraphicsScene):
                 score = covered * 10 + cost + (0.5 if side is not outside else 0)
                 if score < least:
                     best, least = box, score
-        return best if least < 20 else None
+        return best if least < 10 else None
 
     def _beside(self, curve: Curve, t: float, width: float, height: float, *, outside: bool) -> Box:
         at, before, after = curve.at(t), curve.at(t - 0.05), curve.at(t + 0.05)

@@ -43,7 +43,7 @@ from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QMenu, QStyleOptio
 from castray_desktop.core.messages import CastSummary, DeliverySnapshot
 from castray_desktop.ui.icons import pixmap
 from castray_desktop.ui.nodes import NodeList
-from castray_desktop.ui.painting import CENTRE, LEFT, RIGHT, face, paint_text
+from castray_desktop.ui.painting import CENTRE, LEFT, RIGHT, paint_text, paint_wrapped
 from castray_desktop.ui.theme import Theme
 from castray_desktop.ui.transfer_delegate import EDGE, PADDING, TransferDelegate, paint_row_end, spans_reason
 from castray_desktop.ui.transfer_model import CAST_ROLE, ITEM_ROLE, NUMBERS, Column, Index, TransferModel
@@ -377,14 +377,6 @@ class TransferTable(QTreeView):
         super().paintEvent(event)
         if not self._casts.rowCount():
             self._paint_empty()
-
-
-def paint_wrapped(painter: QPainter, rect: QRectF, text: str, color: str) -> None:
-    """A 12 px sentence, centred, on as many lines as it needs."""
-    painter.setFont(face(12))
-    painter.setPen(QColor(color))
-    flags = Qt.AlignmentFlag.AlignHCenter | Qt.AlignmentFlag.AlignTop
-    painter.drawText(rect, int(flags) | int(Qt.TextFlag.TextWordWrap), text)
 
 
 def _copy(text: str) -> None:
