@@ -84,7 +84,6 @@ class Segments(QWidget):
             f"QPushButton:pressed {{ background: {palette.selected}; }}"
             f"QPushButton:checked {{ background: {palette.accent_soft}; color: {palette.accent}; }}"
             f"QPushButton:disabled {{ background: {palette.field}; color: {palette.text_3}; }}"
-            f"QPushButton:focus {{ color: {palette.accent}; background: {palette.accent_soft}; }}"
             'QPushButton[end="first"] { border-top-left-radius: 8px; border-bottom-left-radius: 8px; }'
             'QPushButton[end="last"] { border-top-right-radius: 8px; border-bottom-right-radius: 8px;'
             " border-right-width: 1px; }"

@@ -1,0 +1,438 @@
+"""The throughput plot: total and recipients over the last minutes. The only module that needs pyqtgraph.
+
+`ThroughputPlot(theme)`: feed it every `Throughput` through `add`. `set_span(60 | 300 | 1800)` and
+`set_paused(bool)` do what its controls do. It draws at most four times a second, only what is new,
+and nothing while it is hidden.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pyqtgraph as pg
+from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt, QTimer
+from PySide6.QtGui import QColor, QHideEvent, QPainter, QPaintEvent, QPen, QShowEvent
+from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+
+from castray_desktop.core.messages import Throughput
+from castray_desktop.ui.nodes import natural_key
+from castray_desktop.ui.painting import CENTRE, LEFT, RIGHT, paint_text
+from castray_desktop.ui.rate_history import STEP, RateHistory, Values, Window
+from castray_desktop.ui.segments import Segments
+from castray_desktop.ui.theme import Theme
+from castray_desktop.ui.units import format_ago
+from castray_desktop.ui.widgets import IconTint, icon_button, label
+
+SPANS = (60, 300, 1800)
+TICKS = {60: (60, 45, 30, 15, 0), 300: (300, 240, 180, 120, 60, 0), 1800: (1800, 1200, 600, 0)}
+FRAME_MS = 250
+SCALE_EVERY = 1.0
+MOST_LINES = 8  # with more recipients: the seven slowest and a band
+SLOWEST = 7
+AXIS_LEFT, AXIS_BOTTOM = 48, 28
+UNITS = ((1e9, "GB/s"), (1e6, "MB/s"), (1e3, "KB/s"), (1.0, "B/s"))
+
+
+def nice_top(most: float) -> float:
+    """The value of the topmost of three grid lines, for a largest value."""
+    if most <= 0:
+        return 600e6
+    base = 10.0 ** np.floor(np.log10(most))
+    for place in (1.2, 1.5, 1.8, 2.4, 3.0, 4.5, 6.0, 7.5, 9.0, 12.0):
+        if most <= place * base * 1.05:
+            return float(place * base)
+    return float(15.0 * base)
+
+
+class _Overlay(QWidget):
+    """Axis words, the read-out under the pointer and the empty state; painted over the curves."""
+
+    def __init__(self, owner: ThroughputPlot, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._owner = owner
+        self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        self._owner.paint_overlay(painter)
+        painter.end()
+
+
+class ThroughputPlot(QWidget):
+    """See the module."""
+
+    def __init__(
+        self, theme: Theme, parent: QWidget | None = None, now: Callable[[], float] = time.time
+    ) -> None:
+        super().__init__(parent)
+        self._theme, self._now = theme, now
+        self._history = RateHistory()
+        self._span = SPANS[0]
+        self._top = nice_top(0)
+        self._scaled_at = -1e9
+        self._fresh = True
+        self._moving_until = 0.0
+        self._frozen_at: float | None = None
+        self._hover_age: float | None = None
+        self._shown: Window | None = None
+        self._names: list[str] = []
+        self.frames = 0  # drawn, for tests
+        self._build()
+        self._timer = QTimer(self)
+        self._timer.setInterval(FRAME_MS)
+        self._timer.timeout.connect(self._frame)
+        theme.changed.connect(self._restyle)
+        self._restyle()
+
+    # --- what the window calls -------------------------------------------------------------
+
+    def add(self, sample: Throughput) -> None:
+        """Take in a sample of the engine's."""
+        received = {node.node: node.received for node in sample.nodes if node.received > 0}
+        self._history.add(sample.at, sample.total, received)
+        self._moving_until = max(self._moving_until, sample.at + self._span)
+        self._fresh = True
+        self._keep_time()
+
+    @property
+    def paused(self) -> bool:
+        """Whether drawing stands still; samples are taken in all the while."""
+        return self._frozen_at is not None
+
+    def set_paused(self, paused: bool) -> None:
+        """Stand still, or catch up."""
+        self._frozen_at = self._now() if paused else None
+        self._pause.setChecked(paused)
+        self._pause.setToolTip(self.tr("Go on drawing") if paused else self.tr("Pause drawing"))
+        self._pause_tint.set_name("play" if paused else "pause")
+        self._fresh = True
+        self._frame()
+
+    def set_span(self, seconds: int) -> None:
+        """Show this many of the last seconds: one of `SPANS`."""
+        self._span = seconds
+        self._spans.set_checked(SPANS.index(seconds))
+        self._plot.setXRange(-seconds, 0, padding=0)
+        self._fresh = True
+        self._scaled_at = -1e9
+        self._frame()
+
+    # --- building --------------------------------------------------------------------------
+
+    def _build(self) -> None:
+        self._title = label(self.tr("Throughput"), 13, 600)
+        self._unit = label("MB/s", 12, tone="3")
+        self._spans = Segments(
+            self._theme,
+            [
+                (self.tr("1 min"), self.tr("The last minute")),
+                ("5", self.tr("The last 5 minutes")),
+                ("30", self.tr("The last 30 minutes")),
+            ],
+            exclusive=True,
+        )
+        self._spans.set_checked(0)
+        self._spans.pressed.connect(self._span_pressed)
+        self._pause = icon_button(self._theme, "pause", self.tr("Pause drawing"))
+        self._pause.setCheckable(True)
+        self._pause_tint = self._pause.findChild(IconTint) or IconTint(
+            self._theme, self._pause, "pause", "text_2", 16
+        )
+        self._pause.clicked.connect(self.set_paused)
+        bar = QHBoxLayout()
+        bar.setContentsMargins(16, 8, 12, 0)
+        bar.setSpacing(6)
+        for widget in (self._title, self._unit):
+            bar.addWidget(widget)
+        bar.addStretch(1)
+        bar.addWidget(self._spans)
+        bar.addWidget(self._pause)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        column.addLayout(bar)
+        column.addWidget(self._build_plot(), 1)
+        self.setAccessibleName(self.tr("Throughput"))
+        self.setMinimumSize(280, 140)
+
+    def _build_plot(self) -> QWidget:
+        self._plot: Any = pg.PlotWidget(self)
+        self._plot.setFrameShape(pg.PlotWidget.Shape.NoFrame)
+        self._plot.setBackground(None)
+        self._plot.setStyleSheet("background: transparent; border: none;")
+        self._plot.setAntialiasing(False)
+        self._plot.setMouseEnabled(x=False, y=False)
+        self._plot.setMenuEnabled(False)
+        self._plot.hideButtons()
+        self._plot.hideAxis("left")
+        self._plot.hideAxis("bottom")
+        self._plot.setXRange(-self._span, 0, padding=0)
+        self._plot.setYRange(0, self._top * 1.1, padding=0)
+        item = self._plot.getPlotItem()
+        item.setContentsMargins(0, 0, 0, 0)
+        item.layout.setContentsMargins(AXIS_LEFT, 12, 16, AXIS_BOTTOM)
+        item.vb.setBorder(None)
+        self._grid = [pg.InfiniteLine(self._top * step / 3, angle=0) for step in (1, 2, 3)]
+        for rule in self._grid:
+            rule.setZValue(-10)
+            self._plot.addItem(rule, ignoreBounds=True)
+        self._band_high, self._band_low = self._curve(), self._curve()
+        self._band = pg.FillBetweenItem(self._band_low, self._band_high)
+        self._plot.addItem(self._band)
+        self._lines = [self._curve() for _ in range(MOST_LINES)]
+        self._total = self._curve()
+        self._overlay = _Overlay(self, self._plot)
+        self._plot.viewport().installEventFilter(self)
+        self._plot.viewport().setMouseTracking(True)
+        self._plot.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        plot: QWidget = self._plot
+        return plot
+
+    def _curve(self) -> pg.PlotDataItem:
+        curve = pg.PlotDataItem(antialias=False, skipFiniteCheck=True)
+        curve.setDownsampling(auto=True, method="peak")
+        curve.setClipToView(True)
+        self._plot.addItem(curve)
+        return curve
+
+    def _restyle(self) -> None:
+        palette = self._theme.palette
+        fill = QColor(palette.accent)
+        fill.setAlphaF(0.07)
+        self._total.setPen(pg.mkPen(palette.accent, width=2))
+        self._total.setFillLevel(0)
+        self._total.setBrush(fill)
+        for index, line in enumerate(self._lines):
+            line.setPen(pg.mkPen(palette.series[index], width=1))
+        for rule in self._grid:
+            rule.setPen(pg.mkPen(palette.grid, width=1))
+        for edge in (self._band_low, self._band_high):
+            edge.setPen(None)
+        band = QColor(palette.text_3)
+        band.setAlphaF(0.25)
+        self._band.setBrush(band)
+        self._fresh = True
+        self._overlay.update()
+        self._frame()
+
+    # --- drawing ---------------------------------------------------------------------------
+
+    def _keep_time(self) -> None:
+        """The timer runs only while there is something to move and somebody to see it."""
+        run = self.isVisible() and not self.paused and self._now() <= self._moving_until
+        if run and not self._timer.isActive():
+            self._timer.start()
+        elif not run and self._timer.isActive():
+            self._timer.stop()
+
+    def _frame(self) -> None:
+        self._keep_time()
+        if not self.isVisible() or self.window().isMinimized():
+            return
+        now = self._frozen_at if self._frozen_at is not None else self._now()
+        if not self._fresh and (self.paused or now > self._moving_until + 1):
+            return
+        self._fresh = False
+        self.frames += 1
+        self._draw(self._history.window(now, self._span), now)
+
+    def _draw(self, window: Window, now: float) -> None:
+        self._shown = window
+        x = -window.age
+        self._names = self._lines_to_draw(window)
+        for index, line in enumerate(self._lines):
+            if index < len(self._names):
+                line.setData(x, window.nodes[self._names[index]])
+            else:
+                line.setData([], [])
+        self._draw_band(x, window)
+        if self._history.empty:
+            self._total.setData([], [])
+        else:
+            self._total.setData(x, window.total)
+        self._scale(window, now)
+        self._overlay.update()
+
+    def _lines_to_draw(self, window: Window) -> list[str]:
+        """All nodes in the order of their names, or the slowest of many."""
+        if len(window.nodes) <= MOST_LINES:
+            return sorted(window.nodes, key=natural_key)
+        recent = int(5 / STEP)
+        slowest = sorted(window.nodes, key=lambda name: (float(window.nodes[name][-recent:].mean()), name))
+        return slowest[:SLOWEST]
+
+    def _draw_band(self, x: np.typing.NDArray[np.float64], window: Window) -> None:
+        many = len(window.nodes) > MOST_LINES
+        self._band.setVisible(many)
+        if many:
+            stacked: Values = np.vstack(list(window.nodes.values()))
+            self._band_low.setData(x, stacked.min(axis=0))
+            self._band_high.setData(x, stacked.max(axis=0))
+        else:
+            self._band_low.setData([], [])
+            self._band_high.setData([], [])
+
+    def _scale(self, window: Window, now: float) -> None:
+        if abs(now - self._scaled_at) < SCALE_EVERY:
+            return
+        self._scaled_at = now
+        top = nice_top(float(window.total.max(initial=0.0)))
+        if top != self._top:
+            self._top = top
+            self._plot.setYRange(0, top * 1.1, padding=0)
+            for step, rule in enumerate(self._grid, 1):
+                rule.setPos(top * step / 3)
+        self._unit.setText(self._scale_unit()[1])
+
+    def _scale_unit(self) -> tuple[float, str]:
+        return next((size, name) for size, name in UNITS if self._top >= size * 0.999 or size == 1.0)
+
+    # --- overlay ---------------------------------------------------------------------------
+
+    def _area(self) -> QRectF:
+        box = self._plot.getPlotItem().vb
+        return QRectF(self._plot.mapFromScene(box.sceneBoundingRect()).boundingRect())
+
+    def _y(self, area: QRectF, value: float) -> float:
+        return area.bottom() - area.height() * value / (self._top * 1.1)
+
+    def paint_overlay(self, painter: QPainter) -> None:
+        """Axis words, grid, read-out, empty state."""
+        area = self._area()
+        self._paint_axes(painter, area)
+        if self._history.empty:
+            hint = self.tr("Rates appear here as soon as bytes move")
+            spot = QRectF(area.x(), area.center().y() - 12, area.width(), 24)
+            paint_text(painter, spot, hint, self._theme.palette.text_2, 12, 400, CENTRE)
+        elif self._hover_age is not None and self._shown is not None:
+            self._paint_read_out(painter, area, self._shown, self._hover_age)
+
+    def _paint_axes(self, painter: QPainter, area: QRectF) -> None:
+        palette = self._theme.palette
+        size, _ = self._scale_unit()
+        for step in range(4):
+            value = self._top * step / 3
+            y = self._y(area, value)
+            if step == 0:
+                painter.setPen(QPen(QColor(palette.line_strong), 1))
+                painter.drawLine(QPointF(area.left(), y), QPointF(area.right(), y))
+            text = f"{value / size:.3g}"
+            place = QRectF(0, y - 8, area.left() - 8, 16)
+            paint_text(painter, place, text, palette.text_3, 11, 400, RIGHT, tabular=True)
+        for age in TICKS[self._span]:
+            x = area.right() - area.width() * age / self._span
+            first, last = age == self._span, age == 0
+            align = LEFT if first else RIGHT if last else CENTRE
+            left = x if first else x - 60 if last else x - 30
+            place = QRectF(left, area.bottom() + 6, 60, 16)
+            text = self._age_word(age, first=first)
+            paint_text(painter, place, text, palette.text_3, 11, 400, align, tabular=True)
+
+    def _age_word(self, age: float, *, first: bool) -> str:
+        if age == 0:
+            return self.tr("now")
+        if self._span <= 60:
+            text = f"{age:g}"
+            return self.tr("{count} s").format(count=text) if first else text
+        text = f"{age / 60:.3g}"
+        return self.tr("{count} min").format(count=text) if first else text
+
+    def _paint_read_out(self, painter: QPainter, area: QRectF, window: Window, age: float) -> None:
+        palette = self._theme.palette
+        index = int(np.abs(window.age - age).argmin())
+        x = area.right() - area.width() * age / self._span
+        pen = QPen(QColor(palette.text_2), 1)
+        pen.setDashPattern([3, 3])
+        painter.setPen(pen)
+        painter.drawLine(QPointF(x, area.top()), QPointF(x, area.bottom()))
+        painter.setPen(QPen(QColor(palette.card), 1))
+        marks = [(float(window.total[index]), palette.accent, 4.0)]
+        marks += [
+            (float(window.nodes[name][index]), palette.series[place], 2.5)
+            for place, name in enumerate(self._names)
+        ]
+        for value, color, radius in marks:
+            painter.setBrush(QColor(color))
+            painter.drawEllipse(QPointF(x, self._y(area, value)), radius, radius)
+        self._paint_box(painter, area, x, window, index)
+
+    def _paint_box(self, painter: QPainter, area: QRectF, x: float, window: Window, index: int) -> None:
+        palette = self._theme.palette
+        rows = (len(self._names) + 1) // 2
+        width, height = min(256.0, area.width() - 24), 34.0 + rows * 17
+        left = x - 12 - width if x - 12 - width >= 4 else min(x + 12, self.width() - width - 4)
+        highest = self._y(area, max([float(v[index]) for v in window.nodes.values()], default=0.0))
+        upper = self._y(area, float(window.total[index]))
+        between = (upper + highest - height) / 2
+        top = min(max(between, 4.0), max(4.0, area.bottom() - height - 4))
+        box = QRectF(left, top, width, height)
+        painter.setPen(QPen(QColor(palette.line_strong), 1))
+        painter.setBrush(QColor(palette.tip))
+        painter.drawRoundedRect(box, 8, 8)
+        size, unit = self._scale_unit()
+        line = QRectF(box.x() + 12, box.y() + 7, box.width() - 24, 18)
+        painter.fillRect(QRectF(line.x(), line.center().y() - 1.5, 12, 3), QColor(palette.accent))
+        total = self.tr("Total {rate} {unit}").format(rate=_figure(window.total[index], size), unit=unit)
+        paint_text(painter, line.adjusted(18, 0, 0, 0), total, palette.text, 12, 600, tabular=True)
+        ago = format_ago(float(window.age[index]))
+        paint_text(painter, line, ago, palette.text_3, 11, 400, RIGHT, tabular=True)
+        half = (box.width() - 24 - 16) / 2
+        for place, name in enumerate(self._names):
+            cell = QRectF(line.x() + (place % 2) * (half + 16), box.y() + 27 + place // 2 * 17, half, 17)
+            painter.fillRect(QRectF(cell.x(), cell.center().y() - 1, 12, 2), QColor(palette.series[place]))
+            paint_text(painter, cell.adjusted(18, 0, -38, 0), name, palette.text_2, 11)
+            figure = _figure(window.nodes[name][index], size)
+            paint_text(painter, cell, figure, palette.text, 11, 600, RIGHT, tabular=True)
+
+    # --- slots -----------------------------------------------------------------------------
+
+    def _span_pressed(self, which: int) -> None:
+        self.set_span(SPANS[which])
+
+    def hover_at(self, place: QPointF | None) -> None:
+        """Show the read-out for a place in the plot; None takes it away."""
+        area = self._area()
+        inside = place is not None and area.adjusted(-2, -8, 2, 8).contains(place)
+        age = None
+        if inside and place is not None:
+            share = (area.right() - place.x()) / max(1.0, area.width())
+            age = min(1.0, max(0.0, share)) * self._span
+        if age != self._hover_age:
+            self._hover_age = age
+            self._overlay.update()
+
+    # --- Qt --------------------------------------------------------------------------------
+
+    def eventFilter(self, watched: object, event: QEvent) -> bool:
+        kind = event.type()
+        if kind is QEvent.Type.MouseMove:
+            self.hover_at(event.position())  # type: ignore[attr-defined]
+        elif kind is QEvent.Type.Leave:
+            self.hover_at(None)
+        elif kind is QEvent.Type.Resize:
+            self._overlay.resize(self._plot.viewport().size())
+            self._fresh = True
+        return False
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        self._fresh = True
+        self._frame()
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        super().hideEvent(event)
+        self._keep_time()
+
+    def sizeHint(self) -> QSize:
+        return QSize(432, 256)
+
+
+def _figure(rate: float, size: float) -> str:
+    value = float(rate) / size
+    if value >= 9.95 or value == 0:
+        return f"{value:.0f}"
+    return f"{value:.1f}" if value >= 0.995 else f"{value:.2f}"
