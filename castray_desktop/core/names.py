@@ -52,7 +52,7 @@ def split_suffix(name: bytes) -> tuple[bytes, bytes]:
         ending = suffix.encode()
         if name.endswith(ending) and len(name) > len(ending):
             return name[: -len(ending)], ending
-    stem, suffix_bytes = os.path.splitext(name)
+    stem, suffix_bytes = os.path.splitext(name)  # noqa: PTH122 - pathlib knows no bytes
     if len(suffix_bytes) > 20:  # not a suffix, rather a sentence with a dot
         return name, b""
     return stem, suffix_bytes

@@ -10,8 +10,8 @@ messages and a welcome:
       PROOF proof of the dialer                  ->
                                                  <-     WELCOME      (or REFUSAL at any point)
 
-A proof is HMAC-SHA256 under the cast's secret over a label for the direction, version, role, cast, epoch and both
-nonces; so nothing can be reflected, replayed or moved to another cast. The dialer says whether it wants to
+A proof is HMAC-SHA256 under the cast's secret over a label for the direction, version, role, cast, epoch
+and both nonces; so nothing can be reflected, replayed or moved to another cast. The dialer says whether it wants to
 fetch or to serve, so that either end may dial. Style after h11: every transition stands in one table.
 
 Standard library only: this module is shipped to the nodes.
@@ -120,7 +120,7 @@ def parse_header(raw: bytes) -> Header:
     except ValueError as error:
         raise ProtocolError(f"unknown frame {kind}") from error
     if length > _LIMITS[known]:
-        raise ProtocolError("%s frame of %d bytes" % (known.name, length))
+        raise ProtocolError(f"{known.name} frame of {length} bytes")
     return Header(known, flags, length)
 
 
@@ -314,8 +314,8 @@ class Handshake:
     def receive(self, data: bytes) -> bytes:
         """Take in bytes, at most `wanted`; what to send in return.
 
-        Raises Refused when the peer refuses or is to be refused (send `refusal_for` then), ProtocolError for what is no
-        frame of a handshake.
+        Raises Refused when the peer refuses or is to be refused (send `refusal_frame` then), ProtocolError
+        for what is no frame of a handshake.
         """
         try:
             return self._advance(data)
@@ -381,7 +381,7 @@ class Handshake:
         return head + cast + _EPOCH.pack(self.greeting.epoch) + nonce
 
     def _proof(self, label: bytes) -> bytes:
-        """HMAC over the direction, everything the dialer said and both nonces, each of fixed or told length."""
+        """HMAC over the direction, what the dialer said and both nonces, each of fixed or told length."""
         dialer, listener = self._nonce, self._peer_nonce
         if self.side is Side.LISTENER:
             dialer, listener = listener, dialer

@@ -32,7 +32,7 @@ def test_hostile_paths_are_refused_or_stay_inside(path: bytes) -> None:
         parts = safe_path(path)
     except ValueError:
         return
-    inside = os.path.normpath(os.path.join(b"/folder", *parts))
+    inside = os.path.normpath(b"/".join([b"/folder", *parts]))
     assert inside.startswith(b"/folder/")
     assert inside == b"/folder/" + path
     assert b"\0" not in path

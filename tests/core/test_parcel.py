@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -116,7 +118,7 @@ def test_spans_tile_the_contents(manifest: Manifest, data: st.DataObject) -> Non
     cuts = sorted(data.draw(st.lists(st.integers(0, manifest.content_bytes), max_size=6)))
     borders = [0, *cuts, manifest.content_bytes]
     covered = [0] * len(manifest.files)
-    for start, end in zip(borders, borders[1:]):
+    for start, end in itertools.pairwise(borders):
         spans = manifest.spans(start, end)
         assert sum(span.length for span in spans) == end - start
         for span in spans:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,7 +38,7 @@ def test_it_is_a_set_of_positions(added: list[tuple[int, int]], asked: tuple[int
 def test_ranges_stay_sorted_apart_and_never_empty(added: list[tuple[int, int]]) -> None:
     listed = list(RangeSet(added))
     assert all(start < end for start, end in listed)
-    assert all(one[1] < two[0] for one, two in zip(listed, listed[1:]))
+    assert all(one[1] < two[0] for one, two in itertools.pairwise(listed))
 
 
 def test_a_growing_prefix_stays_one_range() -> None:

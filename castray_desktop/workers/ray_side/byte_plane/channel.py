@@ -1,0 +1,205 @@
+"""One connection of the byte plane: exact reads and writes on a blocking socket, and its handshake.
+
+The kernel does the waiting (SO_RCVTIMEO, SO_SNDTIMEO), so a read of a piece is one system call rather
+than one for each segment. Another thread ends a connection with `abort`.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import struct
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Optional
+
+from castray_desktop.core import wire
+from castray_desktop.core.wire import FrameType, Greeting, Handshake, ProtocolError, Refused
+from castray_desktop.workers.ray_side.byte_plane import linux
+
+_MORE = getattr(socket, "MSG_MORE", 0)
+_WAITALL = getattr(socket, "MSG_WAITALL", 0)
+_CLOEXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
+_ZEROS = bytes(1 << 16)
+
+
+class Silent(ConnectionError):
+    """The peer sent nothing for too long, or took nothing."""
+
+
+class Channel:
+    """A connected socket. One thread reads and writes; any thread may `abort`."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        self.local = sock.family == socket.AF_UNIX
+        self.passed_fd = -1
+        sock.settimeout(None)
+        if not self.local:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            linux.prefer_bbr(sock)
+
+    def limit_silence(self, receive: float, send: float) -> None:
+        """From now on reads and writes raise Silent after that many seconds without a byte."""
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(receive))
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(send))
+
+    def abort(self) -> None:
+        """Wake whoever reads or writes; they get an error."""
+        try:
+            self._socket.shutdown(socket.SHUT_RDWR)
+        except OSError:  # not connected any more
+            return
+
+    def close(self) -> None:
+        """Free the socket and what was passed. For the thread that uses it."""
+        self._drop_passed()
+        self._socket.close()
+
+    # --- reading
+
+    def read_into(self, view: memoryview) -> None:
+        """Fill `view`. Raises Silent or ConnectionError."""
+        at = 0
+        while at < len(view):
+            with _naming_silence():
+                count = self._socket.recv_into(view[at:], 0, _WAITALL)
+            if count == 0:
+                raise ConnectionError("the connection was closed")
+            at += count
+
+    def read(self, count: int) -> bytes:
+        """Exactly `count` bytes. Raises Silent or ConnectionError."""
+        raw = bytearray(count)
+        self.read_into(memoryview(raw))
+        return bytes(raw)
+
+    def read_header(self) -> wire.Header:
+        """The next frame's header; on a local channel also the descriptor that came with it."""
+        if not self.local:
+            return wire.parse_header(self.read(wire.HEADER_BYTES))
+        with _naming_silence():
+            raw, fds, _, _ = socket.recv_fds(self._socket, wire.HEADER_BYTES, 1, _CLOEXEC)
+        if fds:
+            self._drop_passed()
+            self.passed_fd = fds[0]
+            for extra in fds[1:]:
+                os.close(extra)
+        if not raw:
+            raise ConnectionError("the connection was closed")
+        return wire.parse_header(raw + self.read(wire.HEADER_BYTES - len(raw)))
+
+    def something_to_read(self) -> bool:
+        """Whether a read would return at once. Raises ConnectionError if the peer has closed."""
+        try:
+            if not self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT):
+                raise ConnectionError("the connection was closed")
+        except BlockingIOError:
+            return False
+        return True
+
+    # --- writing
+
+    def write(self, data: bytes | memoryview, more: bool = False) -> None:
+        """Send all of `data`; `more` says that something follows at once."""
+        view = memoryview(data)
+        while view:
+            with _naming_silence():
+                view = view[self._socket.send(view, _MORE if more else 0) :]
+
+    def write_file(self, fd: int, offset: int, length: int) -> int:
+        """Send a part of a file from the page cache, zeros for what lies past its end; how many zeros."""
+        end = offset + length
+        while offset < end:
+            with _naming_silence():
+                count = os.sendfile(self._socket.fileno(), fd, offset, end - offset)
+            if count == 0:
+                break
+            offset += count
+        missing = end - offset
+        for start in range(0, missing, len(_ZEROS)):
+            self.write(_ZEROS[: missing - start])
+        return missing
+
+    def pass_file(self, file: int, fd: int) -> None:
+        """Hand an open file to the peer; on local channels only."""
+        raw = wire.file_frame(file)
+        with _naming_silence():
+            sent = socket.send_fds(self._socket, [raw], [fd])
+        self.write(raw[sent:])
+
+    # --- handshake
+
+    def dial(self, greeting: Greeting, secret: bytes, seconds: float) -> None:
+        """Prove both ends to each other. Raises Refused, ProtocolError or ConnectionError."""
+        handshake = Handshake.dial(secrets.token_bytes(wire.NONCE_BYTES), greeting, secret)
+        self.write(handshake.hello())
+        self._shake(handshake, seconds)
+
+    def listen(self, secret_of: Callable[[str], Optional[bytes]], seconds: float) -> Greeting:
+        """Prove both ends to each other; who dialled and what for. Raises like `dial`."""
+        handshake = Handshake.listen(secrets.token_bytes(wire.NONCE_BYTES), secret_of)
+        try:
+            self._shake(handshake, seconds)
+        except Refused as refused:
+            self.write(wire.refusal_frame(refused))
+            raise
+        assert handshake.greeting is not None
+        return handshake.greeting
+
+    def _shake(self, handshake: Handshake, seconds: float) -> None:
+        """All of it within `seconds`, however slowly the peer drips its bytes."""
+        deadline = time.monotonic() + seconds
+        while handshake.wanted:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise Silent("the handshake took too long")
+            self.limit_silence(left, left)
+            raw = bytearray(handshake.wanted)
+            with _naming_silence():
+                count = self._socket.recv_into(raw)
+            if count == 0:
+                raise ConnectionError("the connection was closed during the handshake")
+            answer = handshake.receive(bytes(raw[:count]))
+            if answer:
+                self.write(answer)
+
+    def _drop_passed(self) -> None:
+        if self.passed_fd >= 0:
+            os.close(self.passed_fd)
+            self.passed_fd = -1
+
+
+def connect_tcp(address: str, port: int, seconds: float) -> Channel:
+    """A channel to a listener. Raises OSError."""
+    return Channel(socket.create_connection((address, port), seconds))
+
+
+def connect_local(path: str, seconds: float) -> Channel:
+    """A channel to a listener of this machine. Raises OSError."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.settimeout(seconds)
+        sock.connect(path)
+    except OSError:
+        sock.close()
+        raise
+    return Channel(sock)
+
+
+@contextmanager
+def _naming_silence() -> Iterator[None]:
+    try:
+        yield
+    except BlockingIOError as error:  # SO_RCVTIMEO and SO_SNDTIMEO end in EAGAIN
+        raise Silent("nothing came through for too long") from error
+
+
+def _timeval(seconds: float) -> bytes:
+    whole = int(seconds)
+    return struct.pack("ll", whole, max(int((seconds - whole) * 1e6), 0 if whole else 1000))
+
+
+__all__ = ["Channel", "FrameType", "ProtocolError", "Silent", "connect_local", "connect_tcp"]

@@ -1,0 +1,100 @@
+"""Errors of the operating system as failures that a user can act on."""
+
+from __future__ import annotations
+
+import errno
+import getpass
+import os
+from typing import Union
+
+from castray_desktop.core.failure import CastRayError, Failure, FailureKind
+from castray_desktop.core.names import display
+from castray_desktop.core.parcel import FileStatus
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
+_BAD_NAME = (errno.ENAMETOOLONG, errno.EILSEQ)
+
+
+def human(size: int) -> str:
+    """A size for people, in decimal units."""
+    value = float(max(size, 0))
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} TB"
+
+
+def reason_of(error: OSError) -> str:
+    """What the operating system says, without names and numbers."""
+    return error.strerror or type(error).__name__
+
+
+def no_room(node: str, path: Union[str, bytes], free: int, needed: int) -> CastRayError:
+    """There is less room than needed."""
+    return CastRayError(
+        FailureKind.NO_ROOM, node=node, path=display(path), free=human(free), needed=human(needed)
+    )
+
+
+def write_failure(error: OSError, node: str, path: Union[str, bytes], needed: int = 0) -> CastRayError:
+    """Why `path` could not be written on `node`."""
+    shown = display(path)
+    if error.errno in _FULL:
+        return no_room(node, path, free_bytes(path), needed)
+    if error.errno in _DENIED:
+        return CastRayError(FailureKind.NOT_WRITABLE, node=node, path=shown, reason=reason_of(error))
+    if error.errno in _BAD_NAME:
+        return CastRayError(FailureKind.NAME_NOT_ALLOWED, node=node, path=shown)
+    if error.errno == errno.ENOTDIR:
+        return CastRayError(FailureKind.NOT_A_FOLDER, node=node, path=shown)
+    return CastRayError(FailureKind.WRITE_ERROR, node=node, path=shown, reason=reason_of(error))
+
+
+def free_bytes(path: Union[str, bytes]) -> int:
+    """Free bytes for us where `path` lies or would lie; 0 if unknown."""
+    place = os.fsencode(path)
+    while place not in (b"", b"/") and not os.path.lexists(place):
+        place = os.path.dirname(place)
+    try:
+        found = os.statvfs(place)
+    except OSError:
+        return 0
+    return found.f_bavail * found.f_frsize
+
+
+def user_name() -> str:
+    """Who this process is."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        return str(os.getuid())
+
+
+def file_failure(status: FileStatus, path: Union[str, bytes], reason: str = "") -> Failure:
+    """Why the source did not send a file, from its record in the trailer."""
+    shown = display(path)
+    if status is FileStatus.CHANGED:
+        return Failure(FailureKind.CHANGED, {"path": shown})
+    if status is FileStatus.VANISHED:
+        return Failure(FailureKind.VANISHED, {"path": shown})
+    if status is FileStatus.NOT_READABLE:
+        return Failure(FailureKind.NOT_READABLE, {"path": shown, "user": reason or "the source"})
+    return Failure(
+        FailureKind.READ_ERROR, {"path": shown, "reason": reason or "the source could not read it"}
+    )
+
+
+_SHORT = {
+    FailureKind.CHANGED: "it changed while it was being sent.",
+    FailureKind.VANISHED: "it disappeared before it was sent.",
+    FailureKind.NOT_READABLE: "it may not be read at the source.",
+    FailureKind.READ_ERROR: "it could not be read at the source.",
+    FailureKind.DAMAGED: "it arrived damaged.",
+}
+
+
+def short_reason(failure: Failure) -> str:
+    """Why a file failed, as the end of a sentence that names it already."""
+    return _SHORT.get(failure.kind, failure.values.get("reason", failure.kind.value))

@@ -1,0 +1,144 @@
+"""Fetching over one connection: requests go out, pieces come in, each is checked before it counts."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Protocol
+
+from castray_desktop.core import wire
+from castray_desktop.core.wire import FrameType, Greeting, PieceFlag, ProtocolError, Role
+from castray_desktop.workers.ray_side.byte_plane.channel import Channel, connect_local, connect_tcp
+from castray_desktop.workers.ray_side.byte_plane.supply import Gone, read_some
+from castray_desktop.workers.ray_side.protocol import Upstream
+
+if TYPE_CHECKING:
+    from castray_desktop.workers.ray_side.byte_plane.delivery import Delivery
+
+log = logging.getLogger("castray.byte_plane")
+
+CONNECT_SECONDS = 3.0
+HANDSHAKE_SECONDS = 5.0
+SILENCE_SECONDS = 5.0
+SEND_SECONDS = 10.0
+CHUNK_BYTES = 256 << 10  # stays in a core's cache between receiving and hashing
+MAX_REQUESTS = 1000
+MAX_REPAIRS = 5
+
+
+class Dialer(Protocol):
+    """Makes connections to upstreams."""
+
+    def connect(self, upstream: Upstream, cast: str, epoch: int, secret: bytes) -> tuple[Channel, str]:
+        """An authenticated channel and the name of its transport. Raises OSError or ProtocolError."""
+
+
+class SocketDialer:
+    """The local way where both ends run on one machine, TCP otherwise."""
+
+    def __init__(self, host: str, local_copy: bool) -> None:
+        self._host = host
+        self._local_copy = local_copy
+
+    def connect(self, upstream: Upstream, cast: str, epoch: int, secret: bytes) -> tuple[Channel, str]:
+        channel, transport = self._dial(upstream)
+        try:
+            channel.dial(Greeting(Role.FETCH, cast, epoch), secret, HANDSHAKE_SECONDS)
+            channel.limit_silence(SILENCE_SECONDS, SEND_SECONDS)
+        except BaseException:
+            channel.close()
+            raise
+        return channel, transport
+
+    def _dial(self, upstream: Upstream) -> tuple[Channel, str]:
+        if self._local_copy and upstream.local_path and upstream.host == self._host:
+            try:
+                return connect_local(upstream.local_path, CONNECT_SECONDS), "local"
+            except OSError:  # another user's, or in another container: its port still works
+                log.info("no local way to %s", upstream.node)
+        return connect_tcp(upstream.address, upstream.port, CONNECT_SECONDS), "direct"
+
+
+class Fetching:
+    """One connection's share of a delivery."""
+
+    def __init__(self, channel: Channel, delivery: Delivery) -> None:
+        self._channel = channel
+        self._delivery = delivery
+        self._layout = delivery.layout
+        self._buffer = memoryview(bytearray(min(self._layout.piece_bytes, self._layout.stream_bytes)))
+        self._repairs: dict[int, int] = {}
+        self._unplaced = False
+
+    def run(self) -> None:
+        """Until everything is there. Raises Silent, ConnectionError, ProtocolError, Gone, or CastRayError."""
+        self._request_missing()
+        while not self._delivery.complete:
+            header = self._channel.read_header()
+            self._delivery.heard()
+            if header.type is FrameType.PIECE:
+                self._take_piece(header)
+            elif header.type is FrameType.WAITING:
+                self._delivery.flush_progress()
+            elif header.type is FrameType.FILE and self._channel.local:
+                wire.parse_file(self._channel.read(header.length))
+            elif header.type is FrameType.GONE:
+                raise Gone(wire.text_of(self._channel.read(header.length)) or "it can't serve this cast")
+            else:
+                raise ProtocolError(f"{header.type.name} frame where a piece belongs")
+
+    def _request_missing(self) -> None:
+        gaps = self._delivery.have.missing(0, self._layout.stream_bytes)
+        if len(gaps) > MAX_REQUESTS:  # some come twice then, which does no harm
+            gaps = [*gaps[: MAX_REQUESTS - 1], (gaps[MAX_REQUESTS - 1][0], self._layout.stream_bytes)]
+        self._channel.write(b"".join(wire.request(start, end) for start, end in gaps))
+
+    def _take_piece(self, header: wire.Header) -> None:
+        head = wire.parse_piece_head(header, self._channel.read(wire.PIECE_BYTES))
+        try:
+            start, end = self._layout.piece(head.index)
+        except ValueError as error:
+            raise ProtocolError(str(error)) from error
+        if head.length != end - start:
+            raise ProtocolError(f"a piece of {head.length} bytes where {end - start} belong")
+        view = self._buffer[: head.length]
+        by_fd = bool(header.flags & PieceFlag.BY_FD)
+        good = (self._copied(view) if by_fd else self._received(view)) == head.digest
+        self._delivery.received_bytes += head.length
+        if not good:
+            self._repair(head.index, start, end, bool(header.flags & PieceFlag.CHANGED))
+        elif not self._delivery.have.contains(start, end):
+            had_manifest = self._delivery.manifest is not None
+            if not self._delivery.place_piece(head.index, head.digest, view):
+                self._unplaced = True
+            if self._unplaced and not had_manifest and self._delivery.manifest is not None:
+                self._unplaced = False
+                self._request_missing()
+
+    def _received(self, view: memoryview) -> bytes:
+        """The payload, hashed while it is in the cache."""
+        hasher = self._delivery.new_piece_hasher()
+        for at in range(0, len(view), CHUNK_BYTES):
+            chunk = view[at : at + CHUNK_BYTES]
+            self._channel.read_into(chunk)
+            hasher.update(chunk)
+        return hasher.digest()
+
+    def _copied(self, view: memoryview) -> bytes:
+        """The payload read from the file that the upstream passed; nothing where it has become too short."""
+        _, offset = wire.parse_by_fd(self._channel.read(wire.BY_FD_BYTES))
+        if self._channel.passed_fd < 0:
+            raise ProtocolError("a piece of a file that was never passed")
+        hasher = self._delivery.new_piece_hasher()
+        for at in range(0, len(view), CHUNK_BYTES):
+            chunk = view[at : at + CHUNK_BYTES]
+            if read_some(self._channel.passed_fd, offset + at, chunk) < len(chunk):
+                return b""
+            hasher.update(chunk)
+        return hasher.digest()
+
+    def _repair(self, index: int, start: int, end: int, changed: bool) -> None:
+        """Ask for that piece once more; twice wrong is a failure, unless the file changes at the source."""
+        self._repairs[index] = self._repairs.get(index, 0) + 1
+        if self._repairs[index] > (MAX_REPAIRS if changed else 1):
+            raise self._delivery.damaged(self._delivery.path_of_piece(index))
+        self._channel.write(wire.request(start, end, again=True))

@@ -1,0 +1,171 @@
+"""Landing: verified files get their final names, without replacing what the user has unless told to.
+
+A new folder appears by one rename. Where a folder of that name is there already, `skip` and `overwrite` go
+into it and decide file by file. An identical file is left as it is. Modes and times of folders come last.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Optional
+
+from castray_desktop.core.names import free_name
+from castray_desktop.core.parcel import Entry, EntryKind, FileResult, FileStatus, Manifest
+from castray_desktop.workers.ray_side.byte_plane.digests import file_hasher
+from castray_desktop.workers.ray_side.byte_plane.parts import PartFiles
+
+CHUNK_BYTES = 1 << 20
+
+
+@dataclass
+class Landed:
+    """Where the top-level entries are now, and whether anything new came."""
+
+    paths: list[bytes] = field(default_factory=list)
+    something_new: bool = False
+
+
+class Landing:
+    """One delivery's landing. All methods raise OSError."""
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        parts: PartFiles,
+        results: Sequence[FileResult],
+        destination: bytes,
+        on_conflict: str,
+        file_hash: str,
+    ) -> None:
+        self._manifest = manifest
+        self._parts = parts
+        self._results = results
+        self._destination = destination
+        self._on_conflict = on_conflict
+        self._new_hasher = file_hasher(file_hash)
+        self._children: dict[bytes, list[Entry]] = {}
+        self._hash_of: dict[bytes, bytes] = {}
+        self._new_folders: list[tuple[bytes, Entry]] = []
+        self.landed = Landed()
+
+    def run(self) -> Landed:
+        """Put everything in place that was read well at the source."""
+        self._arrange()
+        for entry in self._children.get(b"", ()):
+            self.landed.paths.append(self._land_top(entry))
+        for path, entry in reversed(self._new_folders):
+            os.chmod(path, self._parts.mode_of(entry))
+            os.utime(path, ns=(entry.mtime_ns, entry.mtime_ns))
+        self._sync_folder(self._destination)
+        return self.landed
+
+    def _arrange(self) -> None:
+        """Links are made, what failed at the source is dropped, the rest is listed by folder."""
+        number = 0
+        for entry in self._manifest.entries:
+            if entry.kind is EntryKind.FILE:
+                result = self._results[number]
+                number += 1
+                if result.status is not FileStatus.OK:
+                    self._parts.drop(number - 1)
+                    continue
+                self._hash_of[entry.path] = result.hash
+            elif entry.kind is EntryKind.SYMLINK:
+                self._make_link(entry)
+            self._children.setdefault(entry.path.rpartition(b"/")[0], []).append(entry)
+
+    def _make_link(self, entry: Entry) -> None:
+        path = self._parts.staged(entry.path)
+        os.symlink(entry.target, path)
+        os.utime(path, ns=(entry.mtime_ns, entry.mtime_ns), follow_symlinks=False)
+
+    def _land_top(self, entry: Entry) -> bytes:
+        if self._on_conflict == "rename":
+            return self._move_to_free_name(entry, self._destination, entry.path)
+        return self._land(entry, self._destination, entry.path)
+
+    def _land(self, entry: Entry, folder: bytes, name: bytes) -> bytes:
+        """Give one entry its name in an existing folder; where it is now."""
+        target = folder + b"/" + name
+        try:
+            return self._move(entry, target)
+        except FileExistsError:
+            pass
+        if entry.kind is EntryKind.FOLDER:
+            if _is_real_folder(target):
+                return self._merge(entry, target)
+        elif self._identical(entry, target):
+            self._parts.stands_at(entry.path, target)
+            return target
+        elif self._on_conflict == "overwrite" and not _is_real_folder(target):
+            self._parts.replace(entry.path, target)
+            self.landed.something_new = True
+            return target
+        return self._move_to_free_name(entry, folder, name)
+
+    def _merge(self, entry: Entry, target: bytes) -> bytes:
+        for child in self._children.get(entry.path, ()):
+            self._land(child, target, child.path.rpartition(b"/")[2])
+        self._sync_folder(target)
+        return target
+
+    def _move(self, entry: Entry, target: bytes) -> bytes:
+        self._parts.move(entry.path, target)
+        self.landed.something_new = True
+        if entry.kind is EntryKind.FOLDER:
+            self._remember_folders(entry, target)
+        return target
+
+    def _remember_folders(self, entry: Entry, target: bytes) -> None:
+        self._new_folders.append((target, entry))
+        for child in self._children.get(entry.path, ()):
+            if child.kind is EntryKind.FOLDER:
+                self._remember_folders(child, target + child.path[len(entry.path) :])
+
+    def _move_to_free_name(self, entry: Entry, folder: bytes, name: bytes) -> bytes:
+        """The first free name; asked again if somebody else takes it in between."""
+        is_folder = entry.kind is EntryKind.FOLDER
+        while True:
+            free = free_name(name, lambda other: os.path.lexists(folder + b"/" + other), is_folder)
+            try:
+                return self._move(entry, folder + b"/" + free)
+            except FileExistsError:
+                continue
+
+    def _identical(self, entry: Entry, target: bytes) -> bool:
+        found = os.lstat(target)
+        if entry.kind is EntryKind.SYMLINK:
+            return stat.S_ISLNK(found.st_mode) and os.readlink(target) == entry.target
+        if not stat.S_ISREG(found.st_mode) or found.st_size != entry.size:
+            return False
+        return self._hash_file(target) == self._hash_of[entry.path]
+
+    def _hash_file(self, path: bytes) -> Optional[bytes]:
+        """The hash of a file of the user's, None if it can't be read."""
+        hasher = self._new_hasher()
+        buffer = memoryview(bytearray(CHUNK_BYTES))
+        try:
+            with open(path, "rb", buffering=0) as file:
+                while True:
+                    count = file.readinto(buffer)
+                    if not count:
+                        return hasher.digest()
+                    hasher.update(buffer[:count])
+        except OSError:
+            return None
+
+    def _sync_folder(self, folder: bytes) -> None:
+        fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        except OSError:  # some file systems can't sync a folder
+            pass
+        finally:
+            os.close(fd)
+
+
+def _is_real_folder(path: bytes) -> bool:
+    return stat.S_ISDIR(os.lstat(path).st_mode)

@@ -1,0 +1,118 @@
+"""System calls that Python does not offer, and what is done where the kernel does not have them."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import socket
+import sys
+from typing import Any
+
+_RENAME_NOREPLACE = 1
+_AT_FDCWD = -100
+_UNSUPPORTED = (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTTY)
+TMPFS_MAGIC = 0x01021994
+
+
+def _function(name: str, *arguments: Any) -> Any:
+    """A function of the C library, None where it has none."""
+    if not sys.platform.startswith("linux"):
+        return None
+    try:
+        function = getattr(ctypes.CDLL(None, use_errno=True), name)
+    except (OSError, AttributeError):
+        return None
+    function.argtypes = arguments
+    function.restype = ctypes.c_int
+    return function
+
+
+_renameat2 = _function(
+    "renameat2", ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint
+)
+_fallocate = _function("fallocate", ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+_syncfs = _function("syncfs", ctypes.c_int)
+_fstatfs = _function("fstatfs", ctypes.c_int, ctypes.c_char_p)
+
+
+def rename_without_replacing(source: bytes, target: bytes) -> None:
+    """Give `source` the name `target`. Raises FileExistsError, and does nothing, if something has it."""
+    if _renameat2 is not None:
+        if _renameat2(_AT_FDCWD, source, _AT_FDCWD, target, _RENAME_NOREPLACE) == 0:
+            return
+        code = ctypes.get_errno()
+        if code not in _UNSUPPORTED:
+            raise OSError(code, os.strerror(code), os.fsdecode(target))
+    _rename_by_link(source, target)
+
+
+def _rename_by_link(source: bytes, target: bytes) -> None:
+    """For file systems without RENAME_NOREPLACE. A folder can't be linked: it is checked, then renamed."""
+    if os.path.isdir(source) and not os.path.islink(source):
+        if os.path.lexists(target):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fsdecode(target))
+        os.rename(source, target)
+        return
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
+            raise
+        if os.path.lexists(target):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fsdecode(target)) from error
+        os.rename(source, target)
+        return
+    os.unlink(source)
+
+
+def reserve(fd: int, size: int) -> bool:
+    """Reserve room for a file of `size` bytes. False where the file system can't; raises OSError for no room.
+
+    Not on a tmpfs: there it takes the memory at once, in one go before the first byte (measured).
+    """
+    if _fallocate is None or file_system_type(fd) == TMPFS_MAGIC:
+        return False
+    while _fallocate(fd, 0, 0, size) != 0:
+        code = ctypes.get_errno()
+        if code in _UNSUPPORTED:
+            return False
+        if code != errno.EINTR:
+            raise OSError(code, os.strerror(code))
+    return True
+
+
+def sync_file_system(fd: int) -> None:
+    """Write everything of the file system that `fd` lies on to its disk."""
+    if _syncfs is None or _syncfs(fd) != 0:
+        os.sync()
+
+
+def file_system_type(fd: int) -> int:
+    """The magic number of the file system, 0 if unknown."""
+    if _fstatfs is None:
+        return 0
+    raw = ctypes.create_string_buffer(256)
+    if _fstatfs(fd, raw) != 0:
+        return 0
+    return int(ctypes.c_long.from_buffer(raw).value)
+
+
+def prefer_bbr(sock: socket.socket) -> None:
+    """BBR congestion control where the kernel offers it: it keeps its rate on long paths with some loss."""
+    option = getattr(socket, "TCP_CONGESTION", None)
+    if option is None:
+        return
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, option, b"bbr")
+    except OSError:  # not offered, or not to us: the default is fine
+        return
+
+
+def process_start(pid: int) -> str:
+    """What tells a process from a later one with the same number; empty if it does not run or is unknown."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[19].decode()
+    except (OSError, IndexError):
+        return ""

@@ -1,0 +1,174 @@
+"""The data port: accepts connections, lets nobody past the handshake without the cast's secret."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import selectors
+import socket
+import tempfile
+import threading
+from pathlib import Path
+from typing import Callable, Optional
+
+from castray_desktop.core.wire import ProtocolError, Role
+from castray_desktop.workers.ray_side.byte_plane.channel import Channel
+from castray_desktop.workers.ray_side.byte_plane.serving import Serving
+from castray_desktop.workers.ray_side.byte_plane.supply import Supply
+
+log = logging.getLogger("castray.byte_plane")
+
+MAX_STRANGERS = 64
+HANDSHAKE_SECONDS = 5.0
+SEND_SECONDS = 60.0
+MAX_LOCAL_PATH = 100
+
+SupplyOf = Callable[[str], Optional["tuple[bytes, Supply]"]]
+
+
+class Listener:
+    """One thread that accepts, and one for each connection. `supply_of` gives a cast's secret and pieces."""
+
+    def __init__(self, supply_of: SupplyOf) -> None:
+        self._supply_of = supply_of
+        self._lock = threading.Lock()
+        self._strangers = 0
+        self._connections: dict[Channel, threading.Thread] = {}
+        self._sockets: list[socket.socket] = []
+        self._wake_read, self._wake_write = socket.socketpair()
+        self._closing = False
+        self._local_path = ""
+        self._local_folder = ""
+        self._thread: Optional[threading.Thread] = None
+
+    def open_tcp(self, address: str, ports: Optional[tuple[int, int]]) -> int:
+        """Listen on a free port (of the range, if there is one). Raises OSError."""
+        family, _, _, _, where = socket.getaddrinfo(address, 0, type=socket.SOCK_STREAM)[0]
+        low, high = ports or (0, 0)
+        for port in range(low, high + 1):
+            sock = socket.socket(family, socket.SOCK_STREAM)
+            try:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                sock.bind((where[0], port, *where[2:]))
+                sock.listen(128)
+            except OSError:
+                sock.close()
+                if port == high:
+                    raise
+                continue
+            self._sockets.append(sock)
+            return int(sock.getsockname()[1])
+        raise OSError(f"no port in {low}-{high}")
+
+    def open_local(self, folder: Optional[Path]) -> str:
+        """Listen on a Unix socket of this user. Empty where that does not work."""
+        try:
+            path = self._local_name(folder)
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        except OSError:
+            return ""
+        try:
+            sock.bind(path)
+            os.chmod(path, 0o600)
+            sock.listen(128)
+        except OSError as error:
+            log.warning("no Unix socket at %s: %s", path, error)
+            sock.close()
+            return ""
+        self._sockets.append(sock)
+        self._local_path = path
+        return path
+
+    def _local_name(self, folder: Optional[Path]) -> str:
+        """Short enough for a Unix socket."""
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            path = str(folder / f"bp-{os.getpid()}-{id(self) & 0xFFFFFF:x}.sock")
+            if len(os.fsencode(path)) <= MAX_LOCAL_PATH:
+                return path
+        self._local_folder = tempfile.mkdtemp(prefix="castray-")
+        return os.path.join(self._local_folder, "bp.sock")
+
+    def start(self) -> None:
+        self._thread = threading.Thread(target=self._accept_all, name="castray-listener", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End all connections and threads."""
+        if self._closing:
+            return
+        self._closing = True
+        self._wake_write.send(b"x")
+        if self._thread is not None:
+            self._thread.join(5)
+        with self._lock:
+            connections = list(self._connections.items())
+        for channel, _ in connections:
+            channel.abort()
+        for _, thread in connections:
+            thread.join(5)
+        for sock in [*self._sockets, self._wake_read, self._wake_write]:
+            sock.close()
+        if self._local_path:
+            Path(self._local_path).unlink(missing_ok=True)
+        if self._local_folder:
+            os.rmdir(self._local_folder)
+
+    def _accept_all(self) -> None:
+        with selectors.DefaultSelector() as selector:
+            for sock in [*self._sockets, self._wake_read]:
+                selector.register(sock, selectors.EVENT_READ)
+            while not self._closing:
+                for key, _ in selector.select():
+                    if key.fileobj is not self._wake_read:
+                        assert isinstance(key.fileobj, socket.socket)
+                        self._accept(key.fileobj)
+
+    def _accept(self, listening: socket.socket) -> None:
+        try:
+            sock, _ = listening.accept()
+        except OSError as error:  # the peer is gone already, or too many files are open
+            log.warning("a connection could not be accepted: %s", error)
+            self._wake_read.settimeout(0.05)
+            with contextlib.suppress(OSError):
+                self._wake_read.recv(1, socket.MSG_PEEK)
+            return
+        with self._lock:
+            if self._strangers >= MAX_STRANGERS:
+                sock.close()
+                return
+            self._strangers += 1
+            channel = Channel(sock)
+            thread = threading.Thread(target=self._meet, args=(channel,), name="castray-serve", daemon=True)
+            self._connections[channel] = thread
+        thread.start()
+
+    def _meet(self, channel: Channel) -> None:
+        try:
+            supply = self._shake_hands(channel)
+            if supply is not None:
+                channel.limit_silence(HANDSHAKE_SECONDS, SEND_SECONDS)
+                Serving(channel, supply).run()
+        except (OSError, ProtocolError) as error:
+            log.debug("connection ended: %s", error)
+        except Exception:
+            log.exception("serving failed")
+        finally:
+            channel.close()
+            with self._lock:
+                self._connections.pop(channel, None)
+
+    def _shake_hands(self, channel: Channel) -> Optional[Supply]:
+        """The pieces that a peer may have, once it has proved that it knows the secret."""
+        try:
+            greeting = channel.listen(self._secret_of, HANDSHAKE_SECONDS)
+        finally:
+            with self._lock:
+                self._strangers -= 1
+        found = self._supply_of(greeting.cast)
+        return found[1] if found is not None and greeting.role is Role.FETCH else None
+
+    def _secret_of(self, cast: str) -> Optional[bytes]:
+        found = self._supply_of(cast)
+        return found[0] if found is not None else None

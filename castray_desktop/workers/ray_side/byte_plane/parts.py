@@ -1,0 +1,170 @@
+"""Part files: where a delivery's bytes lie, from the first piece until long after landing.
+
+Folders are made when the manifest is there, files when their first byte comes. A file's place changes
+once, from staging to its final name; those who serve from it ask here.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+
+from castray_desktop.core.parcel import Entry, EntryKind, Manifest
+from castray_desktop.workers.ray_side.byte_plane import linux
+from castray_desktop.workers.ray_side.byte_plane.files import OpenFiles
+from castray_desktop.workers.ray_side.byte_plane.room import Ledger
+
+RESERVE_FROM = 1 << 20
+CREATED, RESERVED = 1, 2
+PERMISSIONS = 0o777  # never set-user-id, set-group-id or sticky
+
+
+def current_umask() -> int:
+    """Set and restored: there is no other portable way to ask, and /proc is cheaper where it is."""
+    try:
+        with open("/proc/self/status", "rb") as file:
+            for line in file:
+                if line.startswith(b"Umask:"):
+                    return int(line.split()[1], 8)
+    except (OSError, ValueError, IndexError):
+        pass
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+class PartFiles:
+    """The files of one delivery by number. All methods raise OSError."""
+
+    def __init__(self, root: bytes, manifest: Manifest, cast: str, ledger: Ledger) -> None:
+        self._root = root
+        self._manifest = manifest
+        self._cast = cast
+        self._ledger = ledger
+        self._umask = current_umask()
+        self._created = bytearray(len(manifest.files))
+        self._lock = threading.Lock()
+        self._moved: dict[bytes, bytes] = {}  # path in the parcel -> where it is now
+        self._lost: dict[int, int] = {}  # files that will not land: kept open for those below
+        self._writing = OpenFiles(self._open_for_writing)
+
+    def make_folders(self) -> None:
+        for entry in self._manifest.entries:
+            if entry.kind is EntryKind.FOLDER:
+                os.mkdir(self._root + b"/" + entry.path, 0o700)
+
+    def write(self, file: int, offset: int, view: memoryview) -> None:
+        """Write a verified part of a file."""
+        length = len(view)
+        with self._writing.borrow(file) as fd:
+            while view:
+                count = os.pwrite(fd, view, offset)
+                offset += count
+                view = view[count:]
+        if self._created[file] != RESERVED:
+            self._ledger.wrote(self._cast, length)
+
+    def complete(self, file: int) -> None:
+        """All of it is there: mode and time, and close it."""
+        entry = self._manifest.files[file]
+        with self._writing.borrow(file) as fd:
+            os.fchmod(fd, entry.mode & PERMISSIONS & ~self._umask)
+            os.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
+        self._writing.forget(file)
+
+    def sync(self) -> None:
+        """Everything to the disk: file by file if they are few, else the whole file system."""
+        if len(self._manifest.files) > 16:
+            fd = os.open(self._root, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                linux.sync_file_system(fd)
+            finally:
+                os.close(fd)
+            return
+        for file in range(len(self._manifest.files)):
+            fd = self.open(file)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+
+    def open(self, file: int) -> int:
+        """The file for reading, wherever it is by now."""
+        path = self._manifest.files[file].path
+        with self._lock:
+            lost = self._lost.get(file)
+            if lost is not None:
+                return os.dup(lost)
+            return os.open(self._place(path), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+
+    def staged(self, path: bytes) -> bytes:
+        """Where an entry of the parcel lies before landing."""
+        return self._root + b"/" + path
+
+    def move(self, path: bytes, target: bytes) -> None:
+        """Give a staged entry its final name, without replacing. Raises FileExistsError."""
+        with self._lock:
+            linux.rename_without_replacing(self.staged(path), target)
+            self._moved[path] = target
+
+    def replace(self, path: bytes, target: bytes) -> None:
+        """Give a staged file its final name; what had it is gone."""
+        with self._lock:
+            os.replace(self.staged(path), target)
+            self._moved[path] = target
+
+    def stands_at(self, path: bytes, target: bytes) -> None:
+        """An identical one is there already: the staged one is not needed."""
+        with self._lock:
+            os.unlink(self.staged(path))
+            self._moved[path] = target
+
+    def drop(self, file: int) -> None:
+        """This file will not land. Those below may still fetch its bytes, as long as it is open here."""
+        with self._lock:
+            path = self.staged(self._manifest.files[file].path)
+            if len(self._lost) < 256:
+                self._lost[file] = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            os.unlink(path)
+
+    def place_of(self, path: bytes) -> bytes:
+        """Where an entry is now."""
+        with self._lock:
+            return self._place(path)
+
+    def close(self) -> None:
+        self._writing.close()
+        with self._lock:
+            for fd in self._lost.values():
+                os.close(fd)
+            self._lost.clear()
+
+    def mode_of(self, entry: Entry) -> int:
+        return entry.mode & PERMISSIONS & ~self._umask
+
+    def _place(self, path: bytes) -> bytes:
+        above, rest = path, b""
+        while above:
+            target = self._moved.get(above)
+            if target is not None:
+                return target + rest
+            above, slash, name = above.rpartition(b"/")
+            rest = slash + name + rest
+        return self.staged(path)
+
+    def _open_for_writing(self, file: int) -> int:
+        entry = self._manifest.files[file]
+        flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+        if self._created[file]:
+            return os.open(self.staged(entry.path), flags)
+        fd = os.open(self.staged(entry.path), flags | os.O_CREAT | os.O_EXCL, 0o600)
+        self._created[file] = CREATED
+        if entry.size >= RESERVE_FROM:
+            try:
+                if linux.reserve(fd, entry.size):
+                    self._created[file] = RESERVED
+                    self._ledger.wrote(self._cast, entry.size)
+            except OSError:
+                os.close(fd)
+                raise
+        return fd

@@ -1,0 +1,197 @@
+"""The byte plane of one node: its data port, the casts it is the source of, and its deliveries."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from pathlib import Path
+from typing import Callable, Optional
+
+from castray_desktop.core.failure import Failure, FailureKind
+from castray_desktop.workers.ray_side.byte_plane.delivery import FINAL, Delivery, Place, Timing
+from castray_desktop.workers.ray_side.byte_plane.fetching import SocketDialer
+from castray_desktop.workers.ray_side.byte_plane.listener import Listener
+from castray_desktop.workers.ray_side.byte_plane.preflight import examine
+from castray_desktop.workers.ray_side.byte_plane.room import Ledger
+from castray_desktop.workers.ray_side.byte_plane.source import Source
+from castray_desktop.workers.ray_side.byte_plane.staging import Registry
+from castray_desktop.workers.ray_side.byte_plane.supply import Supply
+from castray_desktop.workers.ray_side.protocol import (
+    CancelCast,
+    DeliveryReport,
+    ForgetCast,
+    Preflight,
+    PreflightReply,
+    PrepareSource,
+    RecipientState,
+    Seal,
+    ServeSource,
+    SetUpstream,
+    SourceReport,
+    SourceState,
+    StartDelivery,
+)
+
+log = logging.getLogger("castray.byte_plane")
+
+JOIN_SECONDS = 5.0
+PATIENT = Timing()
+
+
+class BytePlane:
+    """Moves bytes for one node, on its own threads. All methods may be called from any thread.
+
+    `changed(urgent)` is called, from any thread, when `take_reports` would give something: urgent for changes
+    of state, else for progress (ten times a second for a cast at most).
+    """
+
+    def __init__(
+        self,
+        *,
+        node: str,
+        inbox: Path,
+        address: str,
+        ports: Optional[tuple[int, int]],
+        host: str,
+        runtime_dir: Optional[Path],
+        local_copy: bool,
+        changed: Callable[[bool], None],
+        timing: Timing = PATIENT,
+    ) -> None:
+        self._node = node
+        self._inbox = inbox
+        self._address = address
+        self._ports = ports
+        self._host = host
+        self._runtime_dir = runtime_dir
+        self._local_copy = local_copy
+        self._changed = changed
+        self._ledger = Ledger()
+        self._place = Place(node, inbox, self._ledger, SocketDialer(host, local_copy), timing)
+        self._lock = threading.Lock()
+        self._sources: dict[str, Source] = {}
+        self._deliveries: dict[str, Delivery] = {}
+        self._refused: list[DeliveryReport] = []
+        self._listener = Listener(self._supply_of)
+        self._local_path = ""
+
+    def start(self) -> tuple[int, str]:
+        """Open the data port; the TCP port and the path of the Unix socket (or nothing). Raises OSError."""
+        for folder in Registry().sweep():
+            log.info("removed what an ended agent left: %s", os.fsdecode(folder))
+        port = self._listener.open_tcp(self._address, self._ports)
+        if self._local_copy:
+            self._local_path = self._listener.open_local(self._runtime_dir)
+        self._listener.start()
+        return port, self._local_path
+
+    # --- orders
+
+    def prepare(self, order: PrepareSource) -> None:
+        """Scan the paths, in a thread; a report tells when the manifest is there."""
+        source = Source(order, self._changed)
+        with self._lock:
+            if order.cast in self._sources:
+                return
+            self._sources[order.cast] = source
+        source.prepare()
+
+    def serve(self, order: ServeSource) -> None:
+        """Read, hash and serve the prepared parcel."""
+        source = self._sources.get(order.cast)
+        if source is not None:
+            source.serve(order)
+
+    def preflight(self, order: Preflight) -> PreflightReply:
+        """Could this node take it? Looks at the disk, so not for an event loop's thread."""
+        return examine(order, self._node, self._host, self._inbox, self._ledger)
+
+    def deliver(self, order: StartDelivery) -> None:
+        """Fetch, verify and land a parcel, in a thread."""
+        delivery: Optional[Delivery] = None
+        with self._lock:
+            current = self._deliveries.get(order.cast)
+            if current is not None and current.state not in FINAL:
+                return
+            try:
+                delivery = Delivery(order, self._place, self._changed)
+            except ValueError as error:
+                failure = Failure(FailureKind.INTERNAL, {"reason": str(error)})
+                self._refused.append(
+                    DeliveryReport(order.cast, RecipientState.FAILED, epoch=order.epoch, failure=failure)
+                )
+            else:
+                self._deliveries[order.cast] = delivery
+        if current is not None:
+            current.release()
+        if delivery is None:
+            self._changed(True)
+        else:
+            delivery.start()
+
+    def set_upstream(self, order: SetUpstream) -> None:
+        """Change where a delivery fetches from."""
+        delivery = self._deliveries.get(order.cast)
+        if delivery is not None:
+            delivery.set_upstream(order)
+
+    def seal(self, order: Seal) -> None:
+        """The trailer's digest, from the source."""
+        delivery = self._deliveries.get(order.cast)
+        if delivery is not None:
+            delivery.seal(order)
+
+    def cancel(self, order: CancelCast) -> None:
+        """End the cast here, whatever it is doing."""
+        source, delivery = self._sources.get(order.cast), self._deliveries.get(order.cast)
+        if source is not None:
+            source.cancel()
+        if delivery is not None:
+            delivery.cancel()
+
+    def forget(self, order: ForgetCast) -> None:
+        """Stop serving the cast and free what it holds."""
+        with self._lock:
+            source = self._sources.pop(order.cast, None)
+            delivery = self._deliveries.pop(order.cast, None)
+        if source is not None:
+            source.cancel()
+        if delivery is not None:
+            delivery.cancel()
+            if delivery.state in FINAL:
+                delivery.release()
+
+    def take_reports(self) -> tuple[tuple[SourceReport, ...], tuple[DeliveryReport, ...]]:
+        """What has changed since the last call, in whole."""
+        with self._lock:
+            sources, deliveries = list(self._sources.values()), list(self._deliveries.values())
+            refused, self._refused = self._refused, []
+        return (
+            tuple(source.report() for source in sources if source.take_dirty()),
+            (*refused, *(delivery.report() for delivery in deliveries if delivery.take_dirty())),
+        )
+
+    def close(self) -> None:
+        """End threads and sockets; what has not landed is removed."""
+        with self._lock:
+            sources, deliveries = list(self._sources.values()), list(self._deliveries.values())
+        for source in sources:
+            source.cancel()
+        for delivery in deliveries:
+            delivery.cancel()
+        for source in sources:
+            source.join(JOIN_SECONDS)
+        for delivery in deliveries:
+            delivery.join(JOIN_SECONDS)
+            delivery.release()
+        self._listener.close()
+
+    def _supply_of(self, cast: str) -> Optional[tuple[bytes, Supply]]:
+        delivery = self._deliveries.get(cast)
+        if delivery is not None:
+            return delivery.secret, delivery
+        source = self._sources.get(cast)
+        if source is not None and source.state in (SourceState.SERVING, SourceState.SEALED):
+            return source.secret, source
+        return None

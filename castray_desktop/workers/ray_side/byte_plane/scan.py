@@ -1,0 +1,179 @@
+"""What lies under the paths that the user chose: the entries of a parcel, and what can't be sent."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple, Optional
+
+from castray_desktop.core.failure import CastRayError, Failure, FailureKind
+from castray_desktop.core.names import MAX_PATH, display
+from castray_desktop.core.parcel import Entry, EntryKind, Exclusions
+from castray_desktop.workers.ray_side.byte_plane.failures import reason_of, user_name
+from castray_desktop.workers.ray_side.protocol import FileProblem, TopEntry
+
+MAX_PROBLEMS = 100
+
+
+class Stamp(NamedTuple):
+    """What tells whether a file is still the one that was scanned."""
+
+    size: int
+    mtime_ns: int
+    inode: int
+    device: int
+
+    @classmethod
+    def of(cls, found: os.stat_result) -> Stamp:
+        return cls(found.st_size, found.st_mtime_ns, found.st_ino, found.st_dev)
+
+
+@dataclass
+class Scan:
+    """The result: entries with parents before children, and for each regular file where it is."""
+
+    entries: list[Entry] = field(default_factory=list)
+    stamps: list[Stamp] = field(default_factory=list)  # of the regular files, in order
+    places: dict[bytes, bytes] = field(default_factory=dict)  # top-level name -> absolute path
+    top: list[TopEntry] = field(default_factory=list)
+    problems: list[FileProblem] = field(default_factory=list)
+    problem_count: int = 0
+    files: int = 0
+    size: int = 0
+
+    def place(self, path: bytes) -> bytes:
+        """Where an entry of the parcel is on this machine."""
+        name, slash, rest = path.partition(b"/")
+        return self.places[name] + slash + rest
+
+
+_KINDS = (
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISBLK, "a device"),
+    (stat.S_ISCHR, "a device"),
+)
+
+
+class Scanner:
+    """Walks the chosen paths. `went_on` is called for each entry, and may raise to end it."""
+
+    def __init__(self, links: str, exclude: Iterable[str], went_on: Callable[[Scan], None]) -> None:
+        self._follow = links == "follow"
+        self._exclusions = Exclusions(tuple(exclude))
+        self._went_on = went_on
+        self._scan = Scan()
+        self._above: list[tuple[int, int]] = []  # folders being walked, against loops of links
+
+    def run(self, paths: Iterable[str]) -> Scan:
+        """Raises CastRayError where one of the paths themselves can't be sent."""
+        chosen = [os.path.abspath(os.fsencode(path)) for path in paths]
+        for path in chosen:
+            self._add_top(path)
+        if not self._scan.entries:
+            raise CastRayError(FailureKind.NOTHING_TO_SEND)
+        return self._scan
+
+    def _add_top(self, path: bytes) -> None:
+        name = os.path.basename(path)
+        if not name:
+            raise CastRayError(
+                FailureKind.NOT_SENDABLE, path=display(path), what="the root of the file system"
+            )
+        if name in self._scan.places:
+            raise CastRayError(FailureKind.SAME_NAME_TWICE, name=display(name))
+        try:
+            found = self._stat(path)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise CastRayError(FailureKind.NO_SUCH_FILE, path=display(path)) from error
+        except OSError as error:
+            raise CastRayError(FailureKind.NOT_READABLE, path=display(path), user=user_name()) from error
+        if self._exclusions.excludes(display(name), stat.S_ISDIR(found.st_mode)):
+            return
+        self._scan.places[name] = path
+        files, size = self._scan.files, self._scan.size
+        failure = self._add(path, name, found)
+        if failure is not None:
+            raise CastRayError(failure.kind, **failure.values)
+        self._scan.top.append(
+            TopEntry(
+                display(name), stat.S_ISDIR(found.st_mode), self._scan.size - size, self._scan.files - files
+            )
+        )
+
+    def _add(self, place: bytes, path: bytes, found: os.stat_result) -> Optional[Failure]:
+        """Add one entry and what is below it; why not, if it can't be sent."""
+        self._went_on(self._scan)
+        mode, mtime = stat.S_IMODE(found.st_mode), found.st_mtime_ns
+        if len(path) > MAX_PATH:
+            return Failure(
+                FailureKind.NOT_SENDABLE, {"path": display(place), "what": "too deep in its folders"}
+            )
+        if stat.S_ISDIR(found.st_mode):
+            return self._add_folder(place, path, found)
+        if stat.S_ISLNK(found.st_mode):
+            try:
+                target = os.readlink(place)
+            except OSError as error:
+                return _unreadable(place, error)
+            self._scan.entries.append(Entry(EntryKind.SYMLINK, path, mode, mtime, 0, target))
+            return None
+        if stat.S_ISREG(found.st_mode):
+            if not os.access(place, os.R_OK):
+                return _unreadable(place, PermissionError())
+            self._scan.entries.append(Entry(EntryKind.FILE, path, mode, mtime, found.st_size))
+            self._scan.stamps.append(Stamp.of(found))
+            self._scan.files += 1
+            self._scan.size += found.st_size
+            return None
+        what = next((what for test, what in _KINDS if test(found.st_mode)), "neither file nor folder")
+        return Failure(FailureKind.NOT_SENDABLE, {"path": display(place), "what": what})
+
+    def _add_folder(self, place: bytes, path: bytes, found: os.stat_result) -> Optional[Failure]:
+        identity = (found.st_dev, found.st_ino)
+        if identity in self._above:
+            what = "a link to a folder that it lies in"
+            return Failure(FailureKind.NOT_SENDABLE, {"path": display(place), "what": what})
+        try:
+            names = sorted(os.listdir(place))
+            if not os.access(place, os.X_OK):
+                raise PermissionError
+        except OSError as error:
+            return _unreadable(place, error)
+        mode, mtime = stat.S_IMODE(found.st_mode), found.st_mtime_ns
+        self._scan.entries.append(Entry(EntryKind.FOLDER, path, mode, mtime))
+        self._above.append(identity)
+        for name in names:
+            self._add_inside(place + b"/" + name, path + b"/" + name)
+        self._above.pop()
+        return None
+
+    def _add_inside(self, place: bytes, path: bytes) -> None:
+        try:
+            found = self._stat(place)
+        except OSError as error:
+            self._problem(path, _unreadable(place, error))
+            return
+        if self._exclusions and self._exclusions.excludes(display(path), stat.S_ISDIR(found.st_mode)):
+            return
+        failure = self._add(place, path, found)
+        if failure is not None:
+            self._problem(path, failure)
+
+    def _problem(self, path: bytes, failure: Failure) -> None:
+        self._scan.problem_count += 1
+        if len(self._scan.problems) < MAX_PROBLEMS:
+            self._scan.problems.append(FileProblem(display(path), failure))
+
+    def _stat(self, path: bytes) -> os.stat_result:
+        return os.stat(path, follow_symlinks=self._follow)
+
+
+def _unreadable(place: bytes, error: OSError) -> Failure:
+    if isinstance(error, PermissionError):
+        return Failure(FailureKind.NOT_READABLE, {"path": display(place), "user": user_name()})
+    if isinstance(error, FileNotFoundError):
+        return Failure(FailureKind.VANISHED, {"path": display(place)})
+    return Failure(FailureKind.READ_ERROR, {"path": display(place), "reason": reason_of(error)})

@@ -1,0 +1,124 @@
+"""Serving one authenticated connection: requests come in, pieces go out, as soon as they are there."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+
+from castray_desktop.core import wire
+from castray_desktop.core.wire import FrameType, PieceFlag, ProtocolError
+from castray_desktop.workers.ray_side.byte_plane.channel import Channel
+from castray_desktop.workers.ray_side.byte_plane.supply import Gone, Supply
+
+MAX_OUTSTANDING = 4096
+KEEP_ALIVE_SECONDS = 1.0
+LOOK_SECONDS = 0.1  # how long a request may lie unread while there is nothing new to send
+
+
+class Serving:
+    """One connection's requests and what has been sent for them."""
+
+    def __init__(self, channel: Channel, supply: Supply) -> None:
+        self._channel = channel
+        self._supply = supply
+        self._requests: deque[list[int]] = deque()  # [next piece, piece after the last]
+        self._again: deque[int] = deque()
+        self._file_passed = -1
+        self._last_sent = time.monotonic()
+
+    def run(self) -> None:
+        """Until the peer closes (ConnectionError), misbehaves (ProtocolError) or this node can't go on."""
+        try:
+            while True:
+                self._step()
+        except Gone as gone:
+            self._channel.write(wire.gone(str(gone)))
+        except (EOFError, FileNotFoundError) as error:
+            self._channel.write(wire.gone(f"a file is not there any more ({error})"))
+
+    def _step(self) -> None:
+        while self._channel.something_to_read():
+            self._take_request()
+        if self._again:
+            self._send_again(self._again.popleft())
+        elif not self._requests:
+            self._idle()
+        elif self._supply.await_piece(self._requests[0][0], LOOK_SECONDS):
+            self._send(self._next_index())
+        else:
+            self._keep_alive()
+
+    def _next_index(self) -> int:
+        first = self._requests[0]
+        index = first[0]
+        first[0] += 1
+        if first[0] >= first[1]:
+            self._requests.popleft()
+        return index
+
+    def _idle(self) -> None:
+        with self._supply.condition:
+            if not self._supply.gone:
+                self._supply.condition.wait(LOOK_SECONDS)
+            if self._supply.gone:
+                raise Gone(self._supply.gone)
+        self._keep_alive()
+
+    def _keep_alive(self) -> None:
+        if time.monotonic() - self._last_sent >= KEEP_ALIVE_SECONDS:
+            self._channel.write(wire.frame(FrameType.WAITING))
+            self._last_sent = time.monotonic()
+            self._supply.flush_progress()
+
+    def _take_request(self) -> None:
+        header = wire.parse_header(self._channel.read(wire.HEADER_BYTES))
+        if header.type is not FrameType.REQUEST:
+            raise ProtocolError(f"{header.type.name} frame where a request belongs")
+        start, end = wire.parse_request(self._channel.read(header.length))
+        layout = self._supply.layout
+        if end > layout.stream_bytes or len(self._requests) + len(self._again) >= MAX_OUTSTANDING:
+            raise ProtocolError("a request beyond the stream, or too many")
+        first, last = start // layout.piece_bytes, (end - 1) // layout.piece_bytes
+        if header.flags & PieceFlag.AGAIN:
+            self._again.append(first)
+        else:
+            self._requests.append([first, last + 1])
+
+    def _send(self, index: int) -> None:
+        start, end = self._supply.layout.piece(index)
+        digest, length = self._supply.digest(index), end - start
+        self._count(length)
+        where = self._supply.within_file(index)
+        if where is None:
+            payload = self._supply.assembled(index)
+            self._channel.write(wire.piece_head(index, digest, length), more=True)
+            self._channel.write(payload)
+        elif self._channel.local:
+            self._pass(index, digest, length, *where)
+        else:
+            with self._supply.borrow(where[0]) as fd:
+                self._channel.write(wire.piece_head(index, digest, length), more=True)
+                self._channel.write_file(fd, where[1], length)
+        self._last_sent = time.monotonic()
+
+    def _pass(self, index: int, digest: bytes, length: int, file: int, offset: int) -> None:
+        """The peer runs on this machine: it gets the open file once and reads the pieces itself."""
+        if self._file_passed != file:
+            with self._supply.borrow(file) as fd:
+                self._channel.pass_file(file, fd)
+            self._file_passed = file
+        self._channel.write(wire.piece_by_fd(index, digest, length, file, offset))
+
+    def _send_again(self, index: int) -> None:
+        again = self._supply.read_anew(index)
+        flags = PieceFlag.CHANGED if again.changed else PieceFlag.NONE
+        self._count(len(again.payload))
+        self._channel.write(wire.piece_head(index, again.digest, len(again.payload), flags), more=True)
+        self._channel.write(again.payload)
+        self._last_sent = time.monotonic()
+
+    def _count(self, length: int) -> None:
+        """Counted before it is sent, and told at once for the last piece: so whoever hears that the
+        recipient is done has heard of all that was sent to it.
+        """
+        self._supply.count_sent(length, last=not self._requests and not self._again)

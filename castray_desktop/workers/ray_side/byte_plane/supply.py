@@ -1,0 +1,207 @@
+"""What connections serve from: the pieces that a node has of one cast, and what comes next.
+
+The source and every recipient are one. A server waits here until a piece is there; whoever adds one wakes it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import NamedTuple, Optional
+
+from castray_desktop.core.parcel import Layout, Manifest
+from castray_desktop.core.ranges import RangeSet
+from castray_desktop.core.wire import DIGEST_BYTES
+from castray_desktop.workers.ray_side.byte_plane.files import OpenFiles
+
+RECENT_BYTES = 8 << 20
+PROGRESS_SECONDS = 0.1
+
+Changed = Callable[[bool], None]
+
+
+class Gone(Exception):
+    """This node can't ever serve it."""
+
+
+class Again(NamedTuple):
+    """A piece that was read anew, since it arrived damaged."""
+
+    payload: memoryview
+    digest: bytes
+    changed: bool
+
+
+class Supply:
+    """The pieces of one cast on this node. Subclasses fill it and know where the files are."""
+
+    def __init__(self, cast: str, changed: Changed) -> None:
+        self.cast = cast
+        self.condition = threading.Condition()
+        self.layout = Layout(0, 0, 0, 1)
+        self.manifest: Optional[Manifest] = None
+        self.have = RangeSet()
+        self.sent_bytes = 0
+        self.demand = -1  # the furthest piece that anyone has asked for
+        self.gone = ""
+        self._digests = bytearray()
+        self._recent: OrderedDict[int, bytes] = OrderedDict()
+        self._changed = changed
+        self._last_progress = 0.0
+        self._dirty = False
+        self.reading = OpenFiles(self._open_for_reading)
+
+    # --- for the subclasses
+
+    def _open_for_reading(self, file: int) -> int:
+        raise NotImplementedError
+
+    def _manifest_bytes(self) -> bytes | bytearray:
+        raise NotImplementedError
+
+    def _trailer_bytes(self) -> bytes | bytearray:
+        raise NotImplementedError
+
+    def read_anew(self, index: int) -> Again:
+        """A piece that arrived damaged, read from the files again. Raises Gone."""
+        raise NotImplementedError
+
+    def _lay_out(self, layout: Layout) -> None:
+        self.layout = layout
+        self._digests = bytearray(layout.pieces * DIGEST_BYTES)
+
+    def _add(self, index: int, digest: bytes, payload: Optional[bytes] = None) -> None:
+        """A piece is there. `payload` is kept for a while, for pieces that are costly to put together."""
+        start, end = self.layout.piece(index)
+        with self.condition:
+            self._digests[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES] = digest
+            self.have.add(start, end)
+            if payload is not None:
+                self._recent[index] = payload
+                if len(self._recent) * self.layout.piece_bytes > RECENT_BYTES:
+                    self._recent.popitem(last=False)
+            self.condition.notify_all()
+
+    def end(self, reason: str) -> None:
+        """From now on nothing is served."""
+        with self.condition:
+            self.gone = self.gone or reason
+            self._recent.clear()
+            self.condition.notify_all()
+        self.reading.close()
+
+    # --- for the servers
+
+    def await_piece(self, index: int, seconds: float) -> bool:
+        """Whether the piece is there within `seconds`. Raises Gone when it never will be."""
+        start, end = self.layout.piece(index)
+        with self.condition:
+            if index > self.demand:
+                self.demand = index
+                self.condition.notify_all()
+            if not self.gone and not self.have.contains(start, end):
+                self.condition.wait(seconds)
+            if self.gone:
+                raise Gone(self.gone)
+            return self.have.contains(start, end)
+
+    def digest(self, index: int) -> bytes:
+        return bytes(self._digests[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES])
+
+    def within_file(self, index: int) -> Optional[tuple[int, int]]:
+        """File and offset of a piece that lies within one file."""
+        start, end = self.layout.piece(index)
+        if self.manifest is None or start < self.layout.manifest_bytes or end > self.layout.trailer_start:
+            return None
+        spans = self.manifest.spans(*self.layout.content_part(start, end))
+        return (spans[0].file, spans[0].offset) if len(spans) == 1 else None
+
+    def borrow(self, file: int) -> AbstractContextManager[int]:
+        """A descriptor to read the file from."""
+        return self.reading.borrow(file)
+
+    def assembled(self, index: int) -> memoryview:
+        """The bytes of a piece that is there. Raises Gone or OSError."""
+        recent = self._recent.get(index)
+        if recent is not None:
+            return memoryview(recent)
+        start, end = self.layout.piece(index)
+        payload = bytearray(end - start)
+        self._fill(memoryview(payload), start, end)
+        return memoryview(payload)
+
+    def _fill(self, view: memoryview, start: int, end: int) -> None:
+        layout = self.layout
+        if start < layout.manifest_bytes:
+            part = self._manifest_bytes()[start:end]
+            view[: len(part)] = part
+        low, high = layout.content_part(start, end)
+        at = layout.manifest_bytes + low - start
+        for span in self.manifest.spans(low, high) if self.manifest else ():
+            self._read_file(span.file, span.offset, view[at : at + span.length])
+            at += span.length
+        if end > layout.trailer_start:
+            first = max(start, layout.trailer_start)
+            part = self._trailer_bytes()[first - layout.trailer_start : end - layout.trailer_start]
+            view[first - start : first - start + len(part)] = part
+
+    def _read_file(self, file: int, offset: int, view: memoryview) -> None:
+        """Fill `view` from a file. Raises OSError, also where the file is too short."""
+        with self.reading.borrow(file) as fd:
+            read_fully(fd, offset, view)
+
+    def count_sent(self, count: int, last: bool) -> None:
+        """Payload that leaves this node; `last` for all that a peer has asked for so far."""
+        with self.condition:
+            self.sent_bytes += count
+        if last:
+            self.stated()
+        else:
+            self.progressed()
+
+    # --- reports
+
+    def progressed(self) -> None:
+        """Numbers have changed; tells so ten times a second at most."""
+        self._dirty = True
+        now = time.monotonic()
+        if now - self._last_progress >= PROGRESS_SECONDS:
+            self._last_progress = now
+            self._changed(False)
+
+    def flush_progress(self) -> None:
+        """Nothing happens at the moment: tell what was held back."""
+        if self._dirty:
+            self._changed(False)
+
+    def stated(self) -> None:
+        """The state has changed."""
+        self._dirty = True
+        self._changed(True)
+
+    def take_dirty(self) -> bool:
+        """Whether something has changed since the last time this was asked."""
+        dirty, self._dirty = self._dirty, False
+        return dirty
+
+
+def read_fully(fd: int, offset: int, view: memoryview) -> None:
+    """Fill `view` from a file. Raises EOFError where it is too short."""
+    count = read_some(fd, offset, view)
+    if count < len(view):
+        raise EOFError("the file ends too early")
+
+
+def read_some(fd: int, offset: int, view: memoryview) -> int:
+    """Fill `view` from a file as far as it goes; how far."""
+    at = 0
+    while at < len(view):
+        count = os.preadv(fd, [view[at:]], offset + at)
+        if count == 0:
+            break
+        at += count
+    return at

@@ -1,0 +1,240 @@
+"""A few byte planes in one process, and a dispatcher of ten lines that runs casts over them."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+import secrets
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from castray_desktop.workers.ray_side.byte_plane.delivery import Timing
+from castray_desktop.workers.ray_side.byte_plane.digests import FILE_HASHES, PIECE_DIGESTS
+from castray_desktop.workers.ray_side.byte_plane.plane import BytePlane
+from castray_desktop.workers.ray_side.protocol import (
+    Algorithms,
+    CancelCast,
+    DeliveryReport,
+    ForgetCast,
+    ParcelTotals,
+    PrepareSource,
+    RecipientState,
+    Seal,
+    ServeSource,
+    SetUpstream,
+    SourceReport,
+    SourceState,
+    StartDelivery,
+    Upstream,
+)
+
+PATIENCE = 20.0
+ENDED = (RecipientState.COMPLETED, RecipientState.SKIPPED, RecipientState.FAILED, RecipientState.CANCELLED)
+SOURCE_ENDED = (SourceState.FAILED, SourceState.CANCELLED)
+BEST = Algorithms(piece=PIECE_DIGESTS[0], file=FILE_HASHES[0])
+
+
+class Node:
+    """A byte plane and the latest of its reports."""
+
+    def __init__(self, name: str, folder: Path, local: bool, timing: Timing) -> None:
+        self.name = name
+        self.inbox = folder / "inbox" / name
+        self.news = threading.Condition()
+        self.sources: dict[str, SourceReport] = {}
+        self.deliveries: dict[str, DeliveryReport] = {}
+        self.history: list[DeliveryReport | SourceReport] = []
+        self.plane = BytePlane(
+            node=name,
+            inbox=self.inbox,
+            address="127.0.0.1",
+            ports=None,
+            host="here",
+            runtime_dir=folder / "run",
+            local_copy=local,
+            changed=self._changed,
+            timing=timing,
+        )
+        self.port, self.local_path = self.plane.start()
+
+    def upstream(self) -> Upstream:
+        return Upstream(self.name, "127.0.0.1", self.port, "here", self.local_path)
+
+    def _changed(self, urgent: bool) -> None:
+        with self.news:
+            sources, deliveries = self.plane.take_reports()
+            self.sources.update({report.cast: report for report in sources})
+            self.deliveries.update({report.cast: report for report in deliveries})
+            self.history.extend((*sources, *deliveries))
+            self.news.notify_all()
+
+    def await_source(self, cast: str, wanted: Callable[[SourceReport], bool]) -> SourceReport:
+        with self.news:
+            assert self.news.wait_for(
+                lambda: cast in self.sources and wanted(self.sources[cast]), PATIENCE
+            ), self.sources.get(cast)
+            return self.sources[cast]
+
+    def await_delivery(self, cast: str, wanted: Callable[[DeliveryReport], bool]) -> DeliveryReport:
+        with self.news:
+            assert self.news.wait_for(
+                lambda: cast in self.deliveries and wanted(self.deliveries[cast]), PATIENCE
+            ), self.deliveries.get(cast)
+            return self.deliveries[cast]
+
+    def await_end(self, cast: str) -> DeliveryReport:
+        return self.await_delivery(cast, lambda report: report.state in ENDED)
+
+
+@dataclass
+class Cast:
+    """A cast that has been prepared and is served."""
+
+    source: Node
+    cast: str
+    secret: str
+    totals: ParcelTotals
+    algorithms: Algorithms
+    recipients: list[Node] = field(default_factory=list)
+
+    def deliver(
+        self,
+        node: Node,
+        upstream: Upstream,
+        dest: Path | str = "",
+        on_conflict: str = "skip",
+        secret: str = "",
+    ) -> None:
+        self.recipients.append(node)
+        order = StartDelivery(
+            cast=self.cast,
+            secret=secret or self.secret,
+            epoch=1,
+            upstream=upstream,
+            totals=self.totals,
+            algorithms=self.algorithms,
+            destination=str(dest),
+            on_conflict=on_conflict,
+        )
+        node.plane.deliver(order)
+
+    def seal(self) -> SourceReport:
+        """Wait for the trailer, tell its digest to all recipients."""
+        report = self.source.await_source(
+            self.cast, lambda report: report.state in (SourceState.SEALED, *SOURCE_ENDED)
+        )
+        for node in self.recipients:
+            node.plane.seal(Seal(self.cast, report.trailer_digest))
+        return report
+
+    def results(self) -> list[DeliveryReport]:
+        self.seal()
+        return [node.await_end(self.cast) for node in self.recipients]
+
+    def set_upstream(self, node: Node, upstream: Upstream, epoch: int) -> None:
+        node.plane.set_upstream(SetUpstream(self.cast, epoch, upstream))
+
+    def cancel(self, *nodes: Node) -> None:
+        for node in nodes:
+            node.plane.cancel(CancelCast(self.cast))
+
+    def forget(self) -> None:
+        for node in (self.source, *self.recipients):
+            node.plane.forget(ForgetCast(self.cast))
+
+
+class Lab:
+    """Makes nodes and casts."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.nodes: list[Node] = []
+        self.files = folder / "files"
+        self.files.mkdir()
+
+    def node(self, name: str, local: bool = False, timing: Timing | None = None) -> Node:
+        node = Node(name, self.folder, local, timing or Timing(lost_after=1.0, grace=1.0))
+        self.nodes.append(node)
+        return node
+
+    def chain(self, count: int, local: bool = False) -> list[Node]:
+        """A source and `count` recipients."""
+        return [self.node(f"node_{number}", local) for number in range(count + 1)]
+
+    def file(self, name: str, size: int) -> Path:
+        path = self.files / name
+        path.write_bytes(os.urandom(size))
+        return path
+
+    def prepare(
+        self, source: Node, paths: Sequence[Path], exclude: tuple[str, ...] = (), links: str = "keep"
+    ) -> tuple[str, SourceReport]:
+        cast = secrets.token_hex(4)
+        source.plane.prepare(PrepareSource(cast, tuple(map(str, paths)), links=links, exclude=exclude))
+        return cast, source.await_source(
+            cast, lambda report: report.state in (SourceState.PREPARED, *SOURCE_ENDED)
+        )
+
+    def cast(
+        self,
+        source: Node,
+        paths: Sequence[Path],
+        algorithms: Algorithms = BEST,
+        exclude: tuple[str, ...] = (),
+    ) -> Cast:
+        cast, report = self.prepare(source, paths, exclude)
+        assert report.totals is not None, report
+        secret = secrets.token_hex(32)
+        source.plane.serve(ServeSource(cast, secret, 1, algorithms))
+        return Cast(source, cast, secret, report.totals, algorithms)
+
+    def send(
+        self,
+        nodes: Sequence[Node],
+        paths: Sequence[Path],
+        dest: Path | str = "",
+        on_conflict: str = "skip",
+        algorithms: Algorithms = BEST,
+        exclude: tuple[str, ...] = (),
+    ) -> list[DeliveryReport]:
+        """Send along the chain `nodes` and wait for all."""
+        cast = self.cast(nodes[0], paths, algorithms, exclude)
+        for above, node in itertools.pairwise(nodes):
+            cast.deliver(node, above.upstream(), dest, on_conflict)
+        results = cast.results()
+        cast.forget()
+        return results
+
+    def close(self) -> None:
+        for node in self.nodes:
+            node.plane.close()
+
+
+def tree(folder: Path) -> dict[str, tuple[str, bytes | str, int, int]]:
+    """Everything below a folder: kind, contents, mode, mtime."""
+    found: dict[str, tuple[str, bytes | str, int, int]] = {}
+    for path in sorted(folder.rglob("*")):
+        facts = path.lstat()
+        name, mode, mtime = str(path.relative_to(folder)), facts.st_mode & 0o7777, facts.st_mtime_ns
+        if path.is_symlink():
+            found[name] = ("link", str(path.readlink()), 0, mtime)
+        elif path.is_dir():
+            found[name] = ("folder", b"", mode, mtime)
+        else:
+            found[name] = ("file", hashlib.sha256(path.read_bytes()).digest(), mode, mtime)
+    return found
+
+
+def await_true(wanted: Callable[[], bool], seconds: float = PATIENCE) -> None:
+    """For what has no event: states of the kernel."""
+    deadline = time.monotonic() + seconds
+    while not wanted():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+__all__ = ["Cast", "Lab", "Node", "await_true", "replace", "tree"]
