@@ -208,7 +208,7 @@ class Trace:
     def tell(self, event: str, **values: object) -> None:
         """Append a line."""
         if self._path:
-            with open(self._path, "a", encoding="utf-8") as file:
+            with Path(self._path).open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"event": event, "at": time.time(), **values}) + "\n")
 
     def _tell_paint(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QPoint, QRectF, Qt, Signal
-from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen
+from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen, QResizeEvent
 from PySide6.QtWidgets import (
     QHBoxLayout,
     QMenu,
@@ -15,12 +15,13 @@ from PySide6.QtWidgets import (
 )
 
 from castray_desktop.ui.icons import icon
-from castray_desktop.ui.send_list import ROW_HEIGHT, SendList, SendListView, files_text
+from castray_desktop.ui.send_list import SendList, SendListView, files_text
 from castray_desktop.ui.theme import Theme
 from castray_desktop.ui.units import format_bytes
 from castray_desktop.ui.widgets import INNER_RADIUS, IconLabel, Rule, button, label
 
 MIN_HEIGHT = 104
+INVITATION_FROM = 150
 
 
 class DropArea(QWidget):
@@ -34,6 +35,7 @@ class DropArea(QWidget):
         self._theme = theme
         self._entries = entries
         self._hovered = False
+        self._compact = False
         self.view = SendListView(theme, entries)
         self._files = label("", 12, 400, "2", tabular=True)
         self._bytes = label("", 13, 600, tabular=True)
@@ -58,8 +60,13 @@ class DropArea(QWidget):
 
     def set_compact(self, compact: bool) -> None:
         """Without picture and invitation where there is little room."""
+        self._compact = compact
         self._picture.setVisible(not compact)
-        self._invitation.setVisible(not compact)
+        self._fit()
+
+    def _fit(self) -> None:
+        """The invitation goes before a row does."""
+        self._invitation.setVisible(not self._compact and self.height() >= INVITATION_FROM)
 
     def _empty_page(self) -> QWidget:
         page = QWidget()
@@ -139,10 +146,11 @@ class DropArea(QWidget):
         waiting = bool(entries.unmeasured())
         self._files.setText(self.tr("Counting…") if waiting else files_text(entries.files))
         self._bytes.setText("…" if waiting else format_bytes(entries.bytes))
-        self.view.setMinimumHeight(
-            min(3, entries.rowCount()) * ROW_HEIGHT if self.height() > 170 else ROW_HEIGHT
-        )
         self.update()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._fit()
 
     def paintEvent(self, event: QPaintEvent) -> None:
         palette = self._theme.palette

@@ -380,9 +380,9 @@ class MainWindow(QMainWindow):
 
     # --- Qt ------------------------------------------------------------------------------------------
 
-    def focusNextPrevChild(self, next: bool) -> bool:
+    def focusNextPrevChild(self, forward: bool) -> bool:
         self._keyboard = True
-        return super().focusNextPrevChild(next)
+        return super().focusNextPrevChild(forward)
 
     def paintEvent(self, event: QPaintEvent) -> None:
         super().paintEvent(event)

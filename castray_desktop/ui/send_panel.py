@@ -65,6 +65,9 @@ class SendPanel(Card):
         self._cluster = ClusterStatus()
         self._connection = Connection.CONNECTING
         self._compact = False
+        self._margin = 16
+        self._banner_gap = QWidget()
+        self._banner_gap.setFixedHeight(8)
         self.entries = SendList()
         self.entries.setParent(self)
         self.preflight = PreflightCheck(link, self)
@@ -91,6 +94,7 @@ class SendPanel(Card):
         """Put files and folders on the list."""
         if self.entries.add(paths):
             self.banner.hide()
+            self._show_hint()
             self._measuring.start(0)
 
     def request(self, *, leave_out: bool = False) -> SendRequest:
@@ -114,6 +118,7 @@ class SendPanel(Card):
         if self.entries.paths() == request.paths:
             self.entries.clear()
         self.banner.hide()
+        self._show_hint()
 
     def refused(self, failure: Failure) -> None:
         """The cast could not be started: say why, and look at the recipients again."""
@@ -134,8 +139,10 @@ class SendPanel(Card):
         """Less room: the hint becomes the button's tool tip."""
         self._compact = compact
         margin = 12 if compact else 16
-        self._column.setContentsMargins(margin, 0, margin, 6 if compact else 4)
-        self._foot.setContentsMargins(0, 12 if compact else 16, 0, 6 if compact else 0)
+        self._column.setContentsMargins(margin, 0, 0, 0)
+        self._margin = margin
+        self._title.setContentsMargins(0, 0, margin, 0)
+        self._place_scroll_bar()
         self._column.setSpacing(0)
         self.drop_area.set_compact(compact)
         self._refresh()
@@ -160,7 +167,7 @@ class SendPanel(Card):
 
     def _build(self) -> None:
         self._column = QVBoxLayout(self)
-        title = QHBoxLayout()
+        self._title = title = QHBoxLayout()
         heading = label(self.tr("Send"), 14, 600)
         heading.setFixedHeight(48)
         title.addWidget(heading)
@@ -169,11 +176,12 @@ class SendPanel(Card):
         self._column.addLayout(title)
         self._column.addWidget(self._body(), 1)
         self._foot = QVBoxLayout()
-        self._foot.setSpacing(8)
+        self._foot.setSpacing(0)
         self._foot.addWidget(self.banner)
+        self._foot.addWidget(self._banner_gap)
         self._foot.addWidget(self.send_button)
+        self._foot.addWidget(self._hint_row())
         self._column.addLayout(self._foot)
-        self._column.addWidget(self._hint_row())
         self.set_compact(False)
 
     def _body(self) -> QScrollArea:
@@ -184,13 +192,21 @@ class SendPanel(Card):
         column.setSpacing(16)
         column.addWidget(self.drop_area, 1)
         column.addLayout(self._form())
-        scroll = QScrollArea()
+        self._body_column = column
+        self._scroll = scroll = QScrollArea()
+        scroll.verticalScrollBar().rangeChanged.connect(self._place_scroll_bar)
         scroll.setWidget(body)
         scroll.setWidgetResizable(True)
         scroll.setFrameShape(QFrame.Shape.NoFrame)
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         return scroll
+
+    def _place_scroll_bar(self) -> None:
+        """In the card's margin, so that nothing moves when it comes."""
+        bar = self._scroll.verticalScrollBar()
+        taken = bar.sizeHint().width() if bar.maximum() > bar.minimum() else 0
+        self._body_column.setContentsMargins(0, 0, max(0, self._margin - taken), 0)
 
     def _form(self) -> QGridLayout:
         form = QGridLayout()
@@ -339,9 +355,14 @@ class SendPanel(Card):
             self.hint.setToolTip(details)
         self.send_button.setToolTip(tip)
         self.send_button.setAccessibleDescription(tip)
-        wanted = not self._compact or (self.banner.isHidden() and (bool(reason) or tone == "warn"))
-        self._hint_line.setFixedHeight(38 if not self._compact else 24)
+        wanted = self.banner.isHidden() and (not self._compact or bool(reason) or tone == "warn")
+        self._hint_line.setFixedHeight(38 if not self._compact else 26)
         self._hint_line.setVisible(wanted)
+        self._banner_gap.setVisible(not self.banner.isHidden())
+        above = 12 if self._compact else 16
+        self._foot.setContentsMargins(
+            0, above, self._margin, (6 if self._compact else 4) if wanted else above
+        )
 
     def _center_hint(self, with_glyph: bool) -> None:
         row = self._hint_line.layout()

@@ -11,7 +11,7 @@ _UNITS = ("B", "KB", "MB", "GB", "TB", "PB")
 def format_bytes(count: float) -> str:
     """A size: "0 B", "86 KB", "15.0 GB", "812 GB"."""
     value, unit = _scale(count)
-    decimals = 1 if unit > 1 and value < 99.95 or unit == 1 and value < 9.95 else 0
+    decimals = 1 if (unit > 1 and value < 99.95) or (unit == 1 and value < 9.95) else 0
     return f"{value:.{decimals}f} {_UNITS[unit]}"
 
 

@@ -148,7 +148,8 @@ class WelcomePage(Card):
         if (narrow, low, telling) == self._shape:
             return
         self._shape = (narrow, low, telling)
-        self._sentence.setVisible(not (narrow and telling))
+        for words in (self._title, self._sentence):
+            words.setVisible(not (narrow and telling))
         direction = QBoxLayout.Direction.TopToBottom if narrow else QBoxLayout.Direction.LeftToRight
         self._cards.setDirection(direction)
         self._cards.setSpacing(8 if narrow else 16)

@@ -125,7 +125,7 @@ def button(
     """A text button. `kind`: "plain", "flat" or "link"."""
     result = QPushButton(text)
     result.setProperty("kind", kind)
-    result.setFont(font(12 if kind != "link" else 12, 500 if kind != "link" else 600))
+    result.setFont(font(12, 600 if kind == "link" else 500))
     if height:
         result.setFixedHeight(height)
     result.setAutoDefault(False)

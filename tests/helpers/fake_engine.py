@@ -295,7 +295,8 @@ def busy_welcome() -> m.Welcome:
 
 def throughput(at: float, total: float, upload: float) -> m.Throughput:
     share = total / 3
-    rates = (m.NodeRate("ubuntu-ws", 0.0, upload),) + tuple(
-        m.NodeRate(name, share, share) for name in ("node_1", "node_2", "node_3")
+    rates = (
+        m.NodeRate("ubuntu-ws", 0.0, upload),
+        *(m.NodeRate(name, share, share) for name in ("node_1", "node_2", "node_3")),
     )
     return m.Throughput(at, total, upload, rates)
