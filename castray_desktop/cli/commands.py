@@ -120,7 +120,10 @@ async def _facts_of_all(session: Session) -> None:
     """The facts of a node come with its first report, a moment after it is ready."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(3.0):
-            while any(node.state is messages.NodeState.ONLINE and not node.disk_total for node in session.nodes.values()):
+            while any(
+                node.state is messages.NodeState.ONLINE and not node.disk_total
+                for node in session.nodes.values()
+            ):
                 await anext(session.events())
 
 

@@ -134,7 +134,9 @@ class JsonReporter:
     def __init__(self) -> None:
         self._next = 0.0
 
-    def progress(self, summary: messages.CastSummary | None, deliveries: tuple[DeliverySnapshot, ...]) -> None:
+    def progress(
+        self, summary: messages.CastSummary | None, deliveries: tuple[DeliverySnapshot, ...]
+    ) -> None:
         """At most ten lines a second."""
         now = asyncio.get_running_loop().time()
         if now < self._next or summary is None:

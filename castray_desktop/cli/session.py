@@ -105,7 +105,11 @@ def _announce(status: ClusterStatus, announced: str) -> str:
     """Say on stderr what the cluster is doing, each step once."""
     if status.phase is ClusterPhase.STARTING:
         again = f", attempt {status.attempt} of {status.attempts}" if status.attempt > 1 else ""
-        text = f"Starting Ray{again} …" if status.target == "local" else f"Connecting to {status.target}{again} …"
+        text = (
+            f"Starting Ray{again} …"
+            if status.target == "local"
+            else f"Connecting to {status.target}{again} …"
+        )
     elif status.phase is ClusterPhase.PLACING:
         text = f"Placing {status.nodes_total} nodes …"
     else:

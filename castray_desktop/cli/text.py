@@ -7,7 +7,15 @@ import time
 from collections.abc import Iterable, Sequence
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 from rich.table import Table
 
 from castray_desktop.core.errors import sentence
@@ -62,7 +70,9 @@ def print_casts(casts: Sequence[CastSummary]) -> None:
     for cast in casts:
         done = f"{100 * cast.done_bytes // cast.bytes} %" if cast.bytes else ""
         recipients = f"{cast.verified}/{len(cast.recipients)}"
-        table.add_row(cast.cast, cast.name, state_word(cast.state), format_bytes(cast.bytes), done, recipients)
+        table.add_row(
+            cast.cast, cast.name, state_word(cast.state), format_bytes(cast.bytes), done, recipients
+        )
     Console().print(table)
 
 
@@ -162,7 +172,11 @@ def print_result(result: CastResult) -> None:
             print(f"castray: {sentence(item.failure)}", file=sys.stderr)
         else:
             paths = ", ".join(item.paths)
-            _say(" ".join(part for part in (f"{item.node}: {state_word(item.state)}", paths, item.hash) if part))
+            _say(
+                " ".join(
+                    part for part in (f"{item.node}: {state_word(item.state)}", paths, item.hash) if part
+                )
+            )
     summary = result.summary
     rate = format_bytes(summary.bytes / result.seconds) if result.seconds > 0 else "0 B"
     _say(

@@ -120,7 +120,10 @@ TEMPLATES: Mapping[FailureKind, tuple[str, str]] = {
         "The cluster {target} can't be reached: {reason}",
         "Check the address and that Ray runs there.",
     ),
-    K.ENGINE_UNREACHABLE: ("The CastRay engine can't be reached: {reason}.", "Start again: castray engine start"),
+    K.ENGINE_UNREACHABLE: (
+        "The CastRay engine can't be reached: {reason}.",
+        "Start again: castray engine start",
+    ),
     K.ENGINE_VERSION: (
         "The running CastRay engine is of another version.",
         "Close other CastRay windows or run: castray engine stop",

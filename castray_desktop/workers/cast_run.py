@@ -113,7 +113,9 @@ class CastRun:
         await self._until(lambda: self._source_state() in (SourceState.PREPARED, SourceState.FAILED))
         report = self.ledger.source
         if report is None or report.totals is None:
-            raise CastRayError.of(report.failure if report and report.failure else offline(self._request.source))
+            raise CastRayError.of(
+                report.failure if report and report.failure else offline(self._request.source)
+            )
         answers = await asyncio.gather(*(self._ask(node, report.totals) for node in self._recipients))
         replies = dict(zip(self._recipients, answers, strict=True))
         problems = {node: reply.failure for node, reply in replies.items() if reply.failure is not None}
@@ -389,7 +391,8 @@ def common_algorithms(replies: Iterable[protocol.PreflightReply]) -> protocol.Al
 
     def best(choices: list[tuple[str, ...]], default: str) -> str:
         return next(
-            (name for name in (choices[0] if choices else ()) if all(name in other for other in choices)), default
+            (name for name in (choices[0] if choices else ()) if all(name in other for other in choices)),
+            default,
         )
 
     plain = protocol.Algorithms()

@@ -186,7 +186,9 @@ class CastLedger:
     @property
     def all_bytes_there(self) -> bool:
         """Every delivery that goes on has all its bytes."""
-        going_on = [entry.snapshot.state for entry in self._entries.values() if not entry.snapshot.state.finished]
+        going_on = [
+            entry.snapshot.state for entry in self._entries.values() if not entry.snapshot.state.finished
+        ]
         return bool(going_on) and all(state is DeliveryState.VERIFYING for state in going_on)
 
     @property

@@ -173,12 +173,17 @@ class ClusterSupervisor:
                 return
             phase = ClusterPhase.RECONNECTING if was_up else ClusterPhase.STARTING
             self._set_status(
-                msgspec.structs.replace(self.status, phase=phase, attempt=attempt, nodes_ready=0, failure=failure)
+                msgspec.structs.replace(
+                    self.status, phase=phase, attempt=attempt, nodes_ready=0, failure=failure
+                )
             )
             await asyncio.sleep(BACK_OFF_SECONDS[min(attempt, len(BACK_OFF_SECONDS)) - 1])
 
     def _give_up(self, failure: Failure) -> None:
-        values = dict(failure.values) | {"attempts": str(ATTEMPTS), "log": str(self._places.log / "driver.log")}
+        values = dict(failure.values) | {
+            "attempts": str(ATTEMPTS),
+            "log": str(self._places.log / "driver.log"),
+        }
         self._set_status(
             ClusterStatus(
                 ClusterPhase.FAILED, target=self.status.target, failure=Failure(failure.kind, values)
@@ -306,6 +311,7 @@ class ClusterSupervisor:
     def _agent_up(self, hello: protocol.AgentHello) -> None:
         if hello.node not in self._nodes:  # removed meanwhile
             return
+        log.info("the agent of %s is process %d, port %d", hello.node, hello.pid, hello.port)
         self._hellos[hello.node] = hello
         self._set_node(
             msgspec.structs.replace(

@@ -277,21 +277,21 @@ class Delivery(Supply):
 
     # --- fetching
 
-    @property
-    def complete(self) -> bool:
+    def is_complete(self) -> bool:
+        """Whether every byte of the stream is here and was verified."""
         return self.have.total == self.layout.stream_bytes
 
     def _fetch_all(self) -> None:
         timing = self._place.timing
         pause, lost_since, asked = timing.first_pause, 0.0, self.route
-        while not self.complete:
+        while not self.is_complete():
             self.check_stop()
             route = self.route
             reason = self._try_fetching(route)
             self.check_stop()
             if self._heard or route != asked:
                 pause, lost_since, asked = timing.first_pause, 0.0, route
-            if self.complete or self.route != route:
+            if self.is_complete() or self.route != route:
                 continue
             if lost_since == 0.0:
                 lost_since = time.monotonic()

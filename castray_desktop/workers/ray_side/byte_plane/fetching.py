@@ -72,7 +72,7 @@ class Fetching:
     def run(self) -> None:
         """Until everything is there. Raises Silent, ConnectionError, ProtocolError, Gone, or CastRayError."""
         self._request_missing()
-        while not self._delivery.complete:
+        while not self._delivery.is_complete():
             header = self._channel.read_header()
             self._delivery.heard()
             if header.type is FrameType.PIECE:

@@ -1,0 +1,122 @@
+"""One real local cluster for all tests of this folder, in a home of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+START_SECONDS = 120.0
+SEND_SECONDS = 90.0
+GONE_SECONDS = 5.0
+
+
+@dataclass
+class Castray:
+    """The command line in a home of its own."""
+
+    home: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return os.environ | {
+            "HOME": str(self.home),
+            "CASTRAY_HOME": str(self.home / "castray"),
+            "XDG_RUNTIME_DIR": str(self.home / "run"),
+        }
+
+    def __call__(self, *arguments: str | Path, timeout: float = SEND_SECONDS) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end."""
+        return subprocess.run(
+            self.command(*arguments),
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def command(self, *arguments: str | Path) -> list[str]:
+        return [sys.executable, "-m", "castray_desktop", *map(str, arguments)]
+
+    def start(self, *arguments: str | Path) -> subprocess.Popen[str]:
+        """Start a command and leave it running."""
+        return subprocess.Popen(
+            self.command(*arguments),
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def send(self, *arguments: str | Path) -> tuple[int, dict[str, Any], str]:
+        """`send --json`: exit status, result and what it said on stderr."""
+        done = self("send", *arguments, "--json")
+        lines = [json.loads(line) for line in done.stdout.splitlines()]
+        results = [line for line in lines if line["event"] == "result"]
+        assert len(results) <= 1
+        assert all(line["event"] in ("progress", "result") for line in lines)
+        return done.returncode, results[0] if results else {}, done.stderr
+
+    def nodes(self) -> list[dict[str, Any]]:
+        listed = self("nodes", "--json")
+        assert listed.returncode == 0, listed.stderr
+        nodes: list[dict[str, Any]] = json.loads(listed.stdout)
+        return nodes
+
+    def processes(self) -> list[int]:
+        """Every process that was started with this home: engine, reaper, driver, Ray's and agents."""
+        mark = f"CASTRAY_HOME={self.home / 'castray'}".encode()
+        found = []
+        for entry in Path("/proc").iterdir():
+            if not entry.name.isdigit() or int(entry.name) == os.getpid():
+                continue
+            try:
+                if mark in (entry / "environ").read_bytes().split(b"\0"):
+                    found.append(int(entry.name))
+            except OSError:
+                continue
+        return found
+
+    def wait_until_gone(self, seconds: float = GONE_SECONDS) -> list[int]:
+        """What is left of them after so many seconds."""
+        deadline = time.monotonic() + seconds
+        while (left := self.processes()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return left
+
+
+def make_home(folder: Path) -> Castray:
+    (folder / "run").mkdir(mode=0o700)
+    return Castray(folder)
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Castray]:
+    """A local cluster that stays for the session."""
+    castray = make_home(tmp_path_factory.mktemp("home"))
+    started = castray("engine", "start", "--cluster", "local", timeout=START_SECONDS)
+    assert started.returncode == 0, started.stderr
+    yield castray
+    stopped = castray("engine", "stop", timeout=30)
+    assert stopped.returncode == 0, stopped.stderr
+    assert castray.wait_until_gone() == []
+    assert not list((castray.home / "castray" / "runs").iterdir())
+    assert not (castray.home / ".ray").exists()
+
+
+@pytest.fixture
+def own_castray(tmp_path: Path) -> Iterator[Castray]:
+    """A home without an engine. Nothing may be left of it."""
+    castray = make_home(tmp_path)
+    yield castray
+    castray("engine", "stop", timeout=30)
+    assert castray.wait_until_gone() == []

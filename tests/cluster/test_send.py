@@ -1,0 +1,218 @@
+"""Sending for real: engine, driver, Ray, agents, sockets and files."""
+
+from __future__ import annotations
+
+import filecmp
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import blake3
+import pytest
+
+from tests.cluster.conftest import Castray
+from tests.helpers.trees import facts, make_file, make_tree
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(180)]
+
+NODES = ("node_1", "node_2", "node_3")
+MIB = 1 << 20
+
+
+def landed(result: dict[str, Any]) -> dict[str, Path]:
+    """Where the only top-level entry landed on each node."""
+    return {item["node"]: Path(item["paths"][0]) for item in result["deliveries"]}
+
+
+def assert_nothing_staged(*folders: Path) -> None:
+    for folder in folders:
+        assert not [path for path in folder.rglob(".castray*")], folder
+
+
+@pytest.mark.parametrize("size", [0, 1, MIB - 1, MIB, MIB + 1, 40 * MIB + 7])
+def test_a_file_arrives_everywhere(cluster: Castray, tmp_path: Path, size: int) -> None:
+    file = make_file(tmp_path / "模型.bin", size)
+    status, result, errors = cluster.send(file, "--to", "all", "--dest", tmp_path / "{node}")
+    assert (status, result["state"]) == (0, "completed"), errors
+    assert result["source_copies"] == pytest.approx(1.0, abs=0.02)
+    assert [item["node"] for item in result["deliveries"]] == list(NODES)
+    digest = f"blake3:{blake3.blake3(file.read_bytes()).hexdigest()}"
+    for node, path in landed(result).items():
+        assert path == tmp_path / node / "模型.bin"
+        assert filecmp.cmp(file, path, shallow=False)
+        assert path.stat().st_mtime_ns == file.stat().st_mtime_ns
+    for item in result["deliveries"]:
+        assert (item["state"], item["hash"], item["bytes"]) == ("completed", digest, size)
+    assert_nothing_staged(tmp_path)
+
+
+def test_a_gibibyte_arrives_everywhere(cluster: Castray) -> None:
+    shared_memory = Path("/dev/shm")
+    root = (shared_memory if shared_memory.is_dir() else cluster.home) / f"castray-test-{os.getpid()}"
+    root.mkdir()
+    try:
+        file = make_file(root / "big.bin", 1024 * MIB)
+        status, result, errors = cluster.send(file, "--to", "all", "--dest", root / "{node}")
+        assert status == 0, errors
+        for path in landed(result).values():
+            assert filecmp.cmp(file, path, shallow=False)
+        assert result["source_copies"] == pytest.approx(1.0, abs=0.001)
+    finally:
+        shutil.rmtree(root)
+
+
+def test_a_folder_of_two_thousand_files_arrives_as_it_is(cluster: Castray, tmp_path: Path) -> None:
+    folder = make_tree(tmp_path / "数据集", 2000)
+    status, result, errors = cluster.send(folder, "--to", "all", "--dest", tmp_path / "{node}")
+    assert (status, result["files"]) == (0, 2002), errors
+    expected = facts(folder)
+    for path in landed(result).values():
+        assert facts(path) == expected
+
+
+def test_a_git_repository_arrives_as_it_is(cluster: Castray, tmp_path: Path) -> None:
+    repository = tmp_path / "repository"
+    run = ["git", "-c", "user.name=n", "-c", "user.email=e", "-C", str(repository)]
+    subprocess.run(["git", "init", "-q", str(repository)], check=True)
+    make_tree(repository / "tree", 50)
+    subprocess.run([*run, "add", "."], check=True)
+    subprocess.run([*run, "commit", "-qm", "first"], check=True)
+    status, result, errors = cluster.send(repository / ".git", "--to", "all", "--dest", tmp_path / "{node}")
+    assert status == 0, errors
+    for path in landed(result).values():
+        assert facts(path) == facts(repository / ".git")
+        subprocess.run(["git", "--git-dir", str(path), "fsck", "--strict"], check=True, capture_output=True)
+
+
+def test_the_inbox_is_where_it_goes_without_a_destination(cluster: Castray, tmp_path: Path) -> None:
+    file = make_file(tmp_path / "to-inbox.bin", 1000)
+    status, result, _ = cluster.send(file, "--to", "node_2")
+    assert status == 0
+    assert landed(result) == {"node_2": cluster.home / "CastRay" / "node_2" / "to-inbox.bin"}
+
+
+def test_two_nodes_with_one_folder_get_it_written_once(cluster: Castray, tmp_path: Path) -> None:
+    file = make_file(tmp_path / "once.bin", 3 * MIB)
+    status, result, errors = cluster.send(file, "--to", "node_1,node_2", "--dest", tmp_path / "same")
+    assert status == 0, errors
+    assert [item["state"] for item in result["deliveries"]] == ["completed", "shared"]
+    assert {item["paths"][0] for item in result["deliveries"]} == {str(tmp_path / "same" / "once.bin")}
+    assert [path.name for path in (tmp_path / "same").iterdir()] == ["once.bin"]
+
+
+def test_an_identical_file_is_left_and_a_different_one_kept(cluster: Castray, tmp_path: Path) -> None:
+    file = make_file(tmp_path / "a.bin", MIB)
+    target = tmp_path / "target"
+    arguments = (file, "--to", "node_1", "--dest", target)
+    assert cluster.send(*arguments)[0] == 0
+    before = (target / "a.bin").stat().st_ino
+    status, result, _ = cluster.send(*arguments)
+    assert (status, result["deliveries"][0]["state"]) == (0, "skipped")
+    assert (target / "a.bin").stat().st_ino == before
+    (target / "a.bin").write_bytes(b"the user's own")
+    status, result, _ = cluster.send(*arguments)
+    assert (status, landed(result)["node_1"].name) == (0, "a (2).bin")
+    assert (target / "a.bin").read_bytes() == b"the user's own"
+    assert filecmp.cmp(file, target / "a (2).bin", shallow=False)
+
+
+def test_sockets_give_the_same_result_as_the_short_cut(tmp_path: Path, own_castray: Castray) -> None:
+    """With the short cut off, the bytes cross loopback sockets."""
+    file = make_file(tmp_path / "x.bin", 5 * MIB + 3)
+    os.environ["CASTRAY_LOCAL_COPY"] = "0"
+    try:
+        status, result, errors = own_castray.send(file, "--to", "all", "--dest", tmp_path / "{node}")
+    finally:
+        del os.environ["CASTRAY_LOCAL_COPY"]
+    assert status == 0, errors
+    assert {item["transport"] for item in result["deliveries"]} == {"direct"}
+    for path in landed(result).values():
+        assert filecmp.cmp(file, path, shallow=False)
+
+
+def test_nodes_come_and_go(cluster: Castray, tmp_path: Path) -> None:
+    began = time.monotonic()
+    added = cluster("node", "add", "extra", "--inbox", tmp_path / "inbox")
+    assert added.returncode == 0, added.stderr
+    assert time.monotonic() - began < 20
+    assert [node["name"] for node in cluster.nodes()][-1] == "extra"
+    file = make_file(tmp_path / "for-extra.bin", 100)
+    assert cluster.send(file, "--to", "extra")[0] == 0
+    assert (tmp_path / "inbox" / "for-extra.bin").read_bytes() == file.read_bytes()
+    assert cluster("node", "add", "extra").returncode == 2
+    assert cluster("node", "remove", "node_1").returncode == 2
+    assert cluster("node", "remove", "extra").returncode == 0
+    assert "extra" not in [node["name"] for node in cluster.nodes()]
+
+
+def test_what_is_known_of_the_nodes(cluster: Castray) -> None:
+    nodes = cluster.nodes()
+    assert [node["name"] for node in nodes[1:]] == list(NODES)
+    assert nodes[0]["name"].split(".")[0] in socket.gethostname()
+    for node in nodes:
+        assert node["state"] == "online"
+        assert node["address"].startswith("127.")
+        assert node["memory"] > 0
+        assert node["disk_free"] > 0
+        assert node["inbox"].endswith(f"CastRay/{node['name']}")
+
+
+def test_everything_of_ray_listens_on_loopback_alone(cluster: Castray) -> None:
+    listening = subprocess.run(["ss", "-Hltnp"], capture_output=True, text=True, check=True).stdout
+    ours = set(cluster.processes())
+    for line in listening.splitlines():
+        if any(f"pid={pid}," in line for pid in ours):
+            address = line.split()[3].rpartition(":")[0]
+            assert "127.0.0.1" in address, line
+
+
+def test_ctrl_c_cancels_and_leaves_nothing(cluster: Castray, tmp_path: Path) -> None:
+    file = make_file(tmp_path / "slow.bin", 200 * MIB)
+    command = cluster.start(
+        "send", file, "--to", "all", "--dest", tmp_path / "{node}", "--limit", "20MB/s", "--json"
+    )
+    assert command.stdout is not None
+    for line in command.stdout:
+        if any(item["bytes"] for item in json.loads(line)["deliveries"]):
+            break
+    command.send_signal(signal.SIGINT)
+    command.communicate(timeout=30)
+    assert command.returncode == 130
+    assert [path.name for path in tmp_path.iterdir()] == ["slow.bin"]
+    casts = json.loads(cluster("casts", "--json").stdout)
+    assert casts[-1]["state"] == "cancelled"
+
+
+def test_a_killed_agent_fails_its_delivery_only_and_comes_back(cluster: Castray, tmp_path: Path) -> None:
+    file = make_file(tmp_path / "slow.bin", 100 * MIB)
+    command = cluster.start(
+        "send", file, "--to", "all", "--dest", tmp_path / "{node}", "--limit", "25MB/s", "--json"
+    )
+    assert command.stdout is not None
+    for line in command.stdout:
+        if all(item["bytes"] for item in json.loads(line)["deliveries"]):
+            break
+    os.kill(agent_pid(cluster, "node_2"), signal.SIGKILL)
+    output, errors = command.communicate(timeout=60)
+    result = json.loads(output.splitlines()[-1])
+    assert command.returncode == 1, errors
+    assert [item["state"] for item in result["deliveries"]] == ["completed", "failed", "completed"]
+    assert "node_2 went offline" in result["deliveries"][1]["reason"]
+    assert filecmp.cmp(file, tmp_path / "node_3" / "slow.bin", shallow=False)
+    deadline = time.monotonic() + 20
+    while any(node["state"] != "online" for node in cluster.nodes()):
+        assert time.monotonic() < deadline
+    assert cluster.send(file, "--to", "node_2", "--dest", tmp_path / "{node}")[0] == 0
+    assert_nothing_staged(tmp_path)
+
+
+def agent_pid(cluster: Castray, node: str) -> int:
+    """The process of a node's agent, as the engine's log has it."""
+    log = (cluster.home / "castray" / "logs" / "engine.log").read_text()
+    return int(log.rpartition(f"the agent of {node} is process ")[2].partition(",")[0])
