@@ -30,6 +30,7 @@ SPANS = (60, 300, 1800)
 TICKS = {60: (60, 45, 30, 15, 0), 300: (300, 240, 180, 120, 60, 0), 1800: (1800, 1200, 600, 0)}
 FRAME_MS = 250
 SCALE_EVERY = 1.0
+CHOOSE_EVERY = 5.0
 MOST_LINES = 8  # with more recipients: the seven slowest and a band
 SLOWEST = 7
 AXIS_LEFT, AXIS_BOTTOM = 48, 28
@@ -73,7 +74,7 @@ class ThroughputPlot(QWidget):
         self._history = RateHistory()
         self._span = SPANS[0]
         self._top = nice_top(0)
-        self._scaled_at = -1e9
+        self._scaled_at = self._chosen_at = -1e9
         self._fresh = True
         self._moving_until = 0.0
         self._frozen_at: float | None = None
@@ -243,7 +244,7 @@ class ThroughputPlot(QWidget):
     def _draw(self, window: Window, now: float) -> None:
         self._shown = window
         x = -window.age
-        self._names = self._lines_to_draw(window)
+        self._names = self._lines_to_draw(window, now)
         for index, line in enumerate(self._lines):
             if index < len(self._names):
                 line.setData(x, window.nodes[self._names[index]])
@@ -257,13 +258,18 @@ class ThroughputPlot(QWidget):
         self._scale(window, now)
         self._overlay.update()
 
-    def _lines_to_draw(self, window: Window) -> list[str]:
-        """All nodes in the order of their names, or the slowest of many."""
+    def _lines_to_draw(self, window: Window, now: float) -> list[str]:
+        """All nodes in the order of their names; of many the slowest, chosen anew every few seconds only."""
         if len(window.nodes) <= MOST_LINES:
             return sorted(window.nodes, key=natural_key)
-        recent = int(5 / STEP)
-        slowest = sorted(window.nodes, key=lambda name: (float(window.nodes[name][-recent:].mean()), name))
-        return slowest[:SLOWEST]
+        due = abs(now - self._chosen_at) >= CHOOSE_EVERY
+        if due or len(self._names) != SLOWEST or not window.nodes.keys() >= set(self._names):
+            self._chosen_at = now
+            recent = int(CHOOSE_EVERY / STEP)
+            speeds = {name: float(values[-recent:].mean()) for name, values in window.nodes.items()}
+            slowest = sorted(speeds, key=lambda name: (speeds[name], natural_key(name)))[:SLOWEST]
+            return sorted(slowest, key=natural_key)
+        return self._names
 
     def _draw_band(self, x: np.typing.NDArray[np.float64], window: Window) -> None:
         many = len(window.nodes) > MOST_LINES

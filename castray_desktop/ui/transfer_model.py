@@ -249,7 +249,7 @@ class TransferModel(QAbstractItemModel):
         ordered = sorted(self._rows, key=lambda row: self._key(row.summary), reverse=self._descending)
         if all(a is b for a, b in zip(ordered, self._rows, strict=True)):
             return
-        self.layoutAboutToBeChanged.emit([], QAbstractItemModel.LayoutChangeHint.VerticalSortHint)
+        self.layoutAboutToBeChanged.emit()
         before = [index for index in self.persistentIndexList() if index.internalId() == 0]
         rows = [self._rows[index.row()] for index in before]
         self._rows = ordered
@@ -259,7 +259,7 @@ class TransferModel(QAbstractItemModel):
             for index, row in zip(before, rows, strict=True)
         ]
         self.changePersistentIndexList(before, after)
-        self.layoutChanged.emit([], QAbstractItemModel.LayoutChangeHint.VerticalSortHint)
+        self.layoutChanged.emit()
 
     # --- Qt --------------------------------------------------------------------------------
 
