@@ -1,0 +1,256 @@
+"""`./castray` sets up once, notices what changed, recovers, and passes everything through.
+
+The launcher runs for real in a copy of its own; the interpreter, pip and the system's tools around it are
+small scripts, so that nothing is installed and no network is used.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+pytestmark = [
+    pytest.mark.timeout(30),
+    pytest.mark.skipif(shutil.which("bash") is None, reason="the launcher is a bash script"),
+]
+
+# Answers what the launcher asks an interpreter, and notes each call of pip.
+PYTHON = r"""#!/bin/bash
+case "$*" in
+  *sys.implementation*) exit 0 ;;
+  *ensurepip*) exit 0 ;;
+  *platform.python_version*) echo 3.11.9 ;;
+  *purelib*) d=$(dirname "$(dirname "$0")")/lib/site-packages; mkdir -p "$d"; echo "$d" ;;
+  "-I -m pip --version") exit 0 ;;
+  "-I -m pip "*)
+    echo "$*" >>"$FAKE_NOTES/pip"
+    sleep "${FAKE_PIP_SECONDS:-0}"
+    if [ -n "$FAKE_PIP_ERROR" ]; then echo "$FAKE_PIP_ERROR"; exit 1; fi ;;
+  "-I -m venv "*) mkdir -p "$4/bin"; cp "$0" "$4/bin/python" ;;
+  *) pwd; printf '[%s]' "$@"; echo ;;
+esac
+"""
+
+
+class Launcher:
+    """A copy of the launcher among fake tools."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root = folder / "a clone"
+        self.tools = folder / "tools"
+        self.notes = folder / "notes"
+        self.elsewhere = folder / "some where"
+        for path in (self.root, self.tools, self.notes, self.elsewhere):
+            path.mkdir()
+        shutil.copy2(ROOT / "castray", self.root)
+        (self.root / "requirements.lock").write_text("some-package==1.0 \\\n    --hash=sha256:00\n")
+        self.tool("python3", PYTHON)
+        self.tool("uv", "#!/bin/sh\nexit 127\n")
+        self.tool("sudo", '#!/bin/sh\nshift\nexec "$@"\n')
+        self.tool("apt-get", '#!/bin/sh\necho "$*" >>"$FAKE_NOTES/apt"\nexit 1\n')
+        self.tool("fc-list", "#!/bin/sh\necho /usr/share/fonts/cjk.otf\n")
+        self.libraries("libGL.so.1 (libc6,x86-64) => /lib/libGL.so.1")
+
+    def tool(self, name: str, text: str) -> None:
+        path = self.tools / name
+        path.write_text(text)
+        path.chmod(0o755)
+
+    def libraries(self, line: str, *, every: bool = True) -> None:
+        """What `ldconfig -p` tells: `line`, and all that the launcher asks for."""
+        names = " ".join(
+            word.partition(":")[2] for word in (ROOT / "castray").read_text().split() if ":lib" in word
+        )
+        each = f"for name in {names}; do echo $name '(x)'; done" if every else ""
+        self.tool("ldconfig", f"#!/bin/sh\necho '{line}'\n{each}\n")
+
+    def environment(self, **extra: str) -> dict[str, str]:
+        path = f"{self.tools}:/usr/bin:/bin"
+        return {"PATH": path, "HOME": str(self.notes), "FAKE_NOTES": str(self.notes), **extra}
+
+    def run(
+        self, *arguments: str, program: Path | None = None, **extra: str
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [program or self.root / "castray", *arguments],
+            check=False,
+            cwd=self.elsewhere,
+            env=self.environment(**extra),
+            capture_output=True,
+            text=True,
+            timeout=20,
+        )
+
+    def calls(self, tool: str) -> list[str]:
+        note = self.notes / tool
+        return note.read_text().splitlines() if note.exists() else []
+
+
+@pytest.fixture
+def launcher(tmp_path: Path) -> Launcher:
+    return Launcher(tmp_path)
+
+
+@pytest.mark.parametrize("script", ["castray", ".ci/run"])
+def test_the_scripts_are_executable_and_parse(script: str) -> None:
+    assert os.access(ROOT / script, os.X_OK)
+    subprocess.run(["bash", "-n", ROOT / script], check=True, timeout=10)
+
+
+def test_the_first_start_sets_up_and_passes_arguments_and_folder_through(launcher: Launcher) -> None:
+    result = launcher.run("send", "two words", "", "--to=all", "*")
+    assert result.returncode == 0, result.stderr
+    assert (
+        result.stdout == f"{launcher.elsewhere}\n[-P][-m][castray_desktop][send][two words][][--to=all][*]\n"
+    )
+    assert "installing 1 packages" in result.stderr
+    (install,) = launcher.calls("pip")
+    assert "--require-hashes" in install
+    link = launcher.root / ".venv/lib/site-packages/castray_desktop.pth"
+    assert link.read_text() == f"{launcher.root}\n"
+
+
+def test_the_second_start_is_silent_quick_and_installs_nothing(launcher: Launcher) -> None:
+    launcher.run("nodes")
+    durations = []
+    for _ in range(3):
+        started = time.perf_counter()
+        result = launcher.run("nodes")
+        durations.append(time.perf_counter() - started)
+        assert (result.returncode, result.stderr) == (0, "")
+    assert len(launcher.calls("pip")) == 1
+    assert min(durations) < 0.2
+
+
+def test_a_changed_lock_is_installed_into_the_same_environment(launcher: Launcher) -> None:
+    launcher.run("nodes")
+    kept = launcher.root / ".venv/kept"
+    kept.touch()
+    with (launcher.root / "requirements.lock").open("a") as lock:
+        lock.write("another==2.0 \\\n    --hash=sha256:00\n")
+    assert "installing 2 packages" in launcher.run("nodes").stderr
+    assert len(launcher.calls("pip")) == 2
+    assert kept.exists()
+
+
+def test_a_moved_clone_is_linked_anew(launcher: Launcher) -> None:
+    launcher.run("nodes")
+    launcher.root = launcher.root.rename(launcher.root.with_name("moved"))
+    assert launcher.run("nodes").returncode == 0
+    link = launcher.root / ".venv/lib/site-packages/castray_desktop.pth"
+    assert link.read_text() == f"{launcher.root}\n"
+
+
+def test_a_failed_set_up_says_why_without_addresses_and_the_next_start_recovers(launcher: Launcher) -> None:
+    error = "ERROR: no room, see https://files.example.org/simple/x and host='files.example.org'"
+    result = launcher.run("nodes", FAKE_PIP_ERROR=error)
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert "ERROR: no room" in result.stderr
+    assert "run this again" in result.stderr
+    assert "example.org" not in result.stderr
+    (launcher.root / ".venv/half").touch()
+
+    result = launcher.run("nodes")
+    assert result.returncode == 0
+    assert "starting over" in result.stderr
+    assert not (launcher.root / ".venv/half").exists()
+
+
+def test_a_killed_set_up_is_started_over(launcher: Launcher) -> None:
+    process = subprocess.Popen(
+        [launcher.root / "castray", "nodes"],
+        env=launcher.environment(FAKE_PIP_SECONDS="0.5"),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 10
+    while not launcher.calls("pip"):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.kill()
+    process.wait(timeout=10)
+
+    result = launcher.run("nodes")
+    assert result.returncode == 0
+    assert "starting over" in result.stderr
+    assert len(launcher.calls("pip")) == 2
+
+
+@pytest.mark.skipif(shutil.which("flock") is None, reason="needs flock")
+def test_two_first_starts_set_up_once(launcher: Launcher) -> None:
+    processes = [
+        subprocess.Popen(
+            [launcher.root / "castray", "nodes"],
+            env=launcher.environment(FAKE_PIP_SECONDS="0.3"),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        for _ in range(2)
+    ]
+    assert [process.wait(timeout=20) for process in processes] == [0, 0]
+    assert len(launcher.calls("pip")) == 1
+
+
+def test_an_environment_that_a_person_made_is_kept(launcher: Launcher) -> None:
+    subprocess.run([launcher.tools / "python3", "-I", "-m", "venv", launcher.root / ".venv"], check=True)
+    own = launcher.root / ".venv/own"
+    own.touch()
+    assert launcher.run("nodes").returncode == 0
+    assert own.exists()
+
+
+def test_a_link_to_the_launcher_works(launcher: Launcher, tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.symlink_to("a clone/castray")
+    second.symlink_to(first)
+    assert launcher.run("--version", program=second).stdout.endswith("[-P][-m][castray_desktop][--version]\n")
+    assert (launcher.root / ".venv").is_dir()
+
+
+def test_an_interpreter_that_does_not_run_is_passed_over(launcher: Launcher) -> None:
+    launcher.tool("python3", "#!/bin/sh\necho 'no such version' >&2\nexit 127\n")
+    launcher.tool("python3.13", "#!/bin/sh\nexit 127\n")
+    launcher.tool("python3.12", PYTHON)
+    assert launcher.run("nodes").returncode == 0
+
+
+def test_arguments_after_test_go_to_pytest_alone(launcher: Launcher) -> None:
+    result = launcher.run("test", "tests/core", "-k", "a or b")
+    assert result.stdout == f"{launcher.root}\n[-P][-m][pytest][tests/core][-k][a or b]\n"
+
+
+def test_test_runs_every_check(launcher: Launcher) -> None:
+    lines = launcher.run("test").stdout.splitlines()[1::2]
+    assert lines == [
+        "[-P][-m][ruff][format][--check][.]",
+        "[-P][-m][ruff][check][.]",
+        "[-P][-m][mypy]",
+        "[-P][-m][pytest]",
+    ]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="about the system packages of Linux")
+def test_without_qts_libraries_only_the_window_is_refused(launcher: Launcher) -> None:
+    launcher.libraries("libEGL.so.1 (x)", every=False)
+    result = launcher.run("nodes")
+    assert result.returncode == 0
+    (install, *_) = [call for call in launcher.calls("apt") if "install" in call]
+    assert "libgl1" in install
+    assert "libegl1" not in install
+
+    window = launcher.run()
+    assert window.returncode == 1
+    assert window.stdout == ""
+    assert window.stderr.count("\n") == 1
+    assert "apt-get install -y libgl1" in window.stderr
+
+    launcher.libraries("libGL.so.1 (x)")
+    assert launcher.run().returncode == 0
