@@ -24,7 +24,7 @@ from PySide6.QtGui import (
     QShowEvent,
     QWheelEvent,
 )
-from PySide6.QtWidgets import QApplication, QGraphicsView, QToolTip, QWidget
+from PySide6.QtWidgets import QGraphicsView, QToolTip, QWidget
 
 from castray_desktop.ui.glyphs import GlyphState, paint_glyph
 from castray_desktop.ui.graph_layout import Cell
@@ -311,7 +311,7 @@ class GraphView(QGraphicsView):
         at = place if kind is QDropEvent else place.toPoint()  # the others take whole pixels
         copy = kind(at, *arguments)
         copy.ignore()
-        QApplication.sendEvent(window, copy)
+        window.event(copy)  # not through the application, which would send it back here
         event.setAccepted(copy.isAccepted())
 
     # --- Qt --------------------------------------------------------------------------------
@@ -483,7 +483,7 @@ class GraphView(QGraphicsView):
 
     def dragLeaveEvent(self, event: QDragLeaveEvent) -> None:
         self._show_drag(frozenset(), dragging=False)
-        QApplication.sendEvent(self.window(), QDragLeaveEvent())
+        self.window().event(QDragLeaveEvent())
 
     def dropEvent(self, event: QDropEvent) -> None:
         targets = self._targets_at(event.position().toPoint())
@@ -492,7 +492,7 @@ class GraphView(QGraphicsView):
         if not targets:
             self._to_window(event, QDropEvent)
             return
-        QApplication.sendEvent(self.window(), QDragLeaveEvent())
+        self.window().event(QDragLeaveEvent())
         if paths:
             event.acceptProposedAction()
             self.files_dropped.emit(paths, targets)

@@ -7,7 +7,6 @@ current cast is another one ("" when there is none), `cancel_requested(id)` from
 
 from __future__ import annotations
 
-import os
 from functools import partial
 from pathlib import Path
 
@@ -108,7 +107,7 @@ class _PathCheck(QRunnable):
         self.told = self.Told()
 
     def run(self) -> None:
-        self.told.there.emit(os.path.isdir(self._folder))
+        self.told.there.emit(Path(self._folder).is_dir())
 
 
 class TransferTable(QTreeView):

@@ -22,12 +22,15 @@ def boxes(plan: Plan) -> list[Box]:
 
 def check(plan: Plan, width: float, height: float, count: int) -> None:
     assert len(plan.nodes) == count
-    assert plan.width == width and plan.height >= height
+    assert plan.width == width
+    assert plan.height >= height
     cells = boxes(plan)
     source = Box(plan.source.x - 60, plan.source.y - 38, 120, 112)
     for number, box in enumerate(cells):
-        assert box.x >= 0 and box.y >= 0
-        assert box.x + box.width <= plan.width and box.y + box.height <= plan.height
+        assert box.x >= 0
+        assert box.y >= 0
+        assert box.x + box.width <= plan.width
+        assert box.y + box.height <= plan.height
         assert not box.overlaps(source)
         if count <= 100:
             assert not any(box.overlaps(other) for other in cells[number + 1 :])
@@ -71,7 +74,8 @@ def test_six_nodes_in_two_zones_lie_as_drawn() -> None:
     recipients = [(f"a{i}", "rack a") for i in range(3)] + [(f"b{i}", "rack b") for i in range(3)]
     plan = arrange(736, 424, recipients)
     upper, lower = [plan.nodes[f"a{i}"] for i in range(3)], [plan.nodes[f"b{i}"] for i in range(3)]
-    assert upper[0].x < upper[1].x < upper[2].x and lower[0].x > lower[1].x > lower[2].x
+    assert upper[0].x < upper[1].x < upper[2].x
+    assert lower[0].x > lower[1].x > lower[2].x
     assert max(p.y for p in upper) < plan.source.y < min(p.y for p in lower)
     assert [zone.members for zone in plan.zones] == [("a0", "a1", "a2"), ("b0", "b1", "b2")]
     assert plan.middle is not None
@@ -93,4 +97,5 @@ def test_a_hop_starts_and_ends_clear_of_both_circles(
     if math.dist(start, end) < 120:
         return
     curve = hop_curve(start, end, Point(350, 200), 38, 35)
-    assert math.dist(curve.start, start) >= 37 and math.dist(curve.end, end) >= 34
+    assert math.dist(curve.start, start) >= 37
+    assert math.dist(curve.end, end) >= 34

@@ -36,9 +36,11 @@ def test_the_watched_cast_is_known_by_node() -> None:
     nodes.watch(make_cast(), [make_delivery("node_1")])
     assert changes == [1]
     activity = nodes.activity("node_1")
-    assert activity is not None and activity.state is DeliveryState.RECEIVING
+    assert activity is not None
+    assert activity.state is DeliveryState.RECEIVING
     nodes.watch(None)
-    assert nodes.activity("node_1") is None and nodes.cast is None
+    assert nodes.activity("node_1") is None
+    assert nodes.cast is None
 
 
 def test_every_state_has_a_shape_and_a_word() -> None:

@@ -1,0 +1,330 @@
+"""The node graph: clicking, keys, rubber band, drags, the relay path, many nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from PySide6.QtCore import QMimeData, QObject, QPoint, QPointF, Qt, QUrl
+from PySide6.QtGui import QDragEnterEvent, QDragLeaveEvent, QDragMoveEvent, QDropEvent
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QApplication, QVBoxLayout, QWidget
+from pytestqt.qtbot import QtBot
+
+from castray_desktop.core.messages import CastState, DeliveryState, NodeState
+from castray_desktop.ui.graph_layout import Cell
+from castray_desktop.ui.graph_looks import cast_lines, hops
+from castray_desktop.ui.node_graph import NodeGraph
+from castray_desktop.ui.nodes import NodeList
+from castray_desktop.ui.selection import RecipientSelection
+from castray_desktop.ui.theme import Theme
+from tests.helpers.samples import GB, NOW, make_cast, make_delivery, make_node, make_nodes
+
+LEFT = Qt.MouseButton.LeftButton
+CONTROL = Qt.KeyboardModifier.ControlModifier
+NONE = Qt.KeyboardModifier.NoModifier
+
+
+class Window(QWidget):
+    """A window that takes files anywhere, as the real one does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setAcceptDrops(True)
+        self.dropped: list[str] = []
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        event.acceptProposedAction()
+
+    def dragMoveEvent(self, event: QDragMoveEvent) -> None:
+        event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        self.dropped += [url.toLocalFile() for url in event.mimeData().urls()]
+        event.acceptProposedAction()
+
+
+class Stage:
+    """A graph in a window, with its models."""
+
+    def __init__(self, qtbot: QtBot, count: int) -> None:
+        self.nodes, self.selection = NodeList(), RecipientSelection()
+        self.selection.follow(self.nodes)
+        self.nodes.apply(make_nodes(count))
+        self.graph = NodeGraph(Theme(), self.nodes, self.selection, now=lambda: NOW)
+        self.window = Window()
+        layout = QVBoxLayout(self.window)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSizeConstraint(QVBoxLayout.SizeConstraint.SetNoConstraint)
+        layout.addWidget(self.graph)
+        for child in (self.nodes, self.selection):
+            child.setParent(self.window)
+        qtbot.addWidget(self.window)
+        self.window.resize(736, 472)
+        self.window.show()
+        self.view, self.scene = self.graph.view, self.graph.scene_
+
+    def at(self, name: str) -> QPoint:
+        return self.view.mapFromScene(self.scene.items_by_name[name].pos())
+
+    def click(self, name: str, modifiers: Qt.KeyboardModifier = NONE) -> None:
+        QTest.mouseClick(self.view.viewport(), LEFT, modifiers, self.at(name))
+
+    def drag(
+        self, place: QPoint, kind: type[QDropEvent], paths: tuple[str, ...] = ("/data/a",)
+    ) -> QDropEvent:
+        data = QMimeData()
+        data.setUrls([QUrl.fromLocalFile(path) for path in paths])
+        spot = QPointF(place) if kind is QDropEvent else place
+        event = kind(spot, Qt.DropAction.CopyAction, data, LEFT, NONE)
+        event._data = data  # type: ignore[attr-defined]
+        QApplication.sendEvent(self.view.viewport(), event)
+        return event
+
+
+@pytest.fixture
+def stage(qtbot: QtBot) -> Stage:
+    return Stage(qtbot, 3)
+
+
+def test_a_click_selects_one_and_control_adds(stage: Stage) -> None:
+    stage.click("node_1")
+    assert stage.selection.selected() == {"node_1"}
+    stage.click("node_2")
+    assert stage.selection.selected() == {"node_2"}
+    stage.click("node_3", CONTROL)
+    assert stage.selection.selected() == {"node_2", "node_3"}
+    stage.click("node_2", CONTROL)
+    assert stage.selection.selected() == {"node_3"}
+    stage.click("desk")
+    assert stage.selection.selected() == {"node_3"}
+
+
+def band(stage: Stage, start: QPoint, end: QPoint, modifiers: Qt.KeyboardModifier = NONE) -> None:
+    port = stage.view.viewport()
+    QTest.mousePress(port, LEFT, modifiers, start)
+    QTest.mouseMove(port, (start + end) / 2)
+    QTest.mouseMove(port, end)
+    QTest.mouseRelease(port, LEFT, modifiers, end)
+
+
+def test_a_rubber_band_selects_what_it_touches(stage: Stage) -> None:
+    around = QPoint(60, 60)
+    band(stage, stage.at("node_1") - around, stage.at("node_1") + around)
+    assert stage.selection.selected() == {"node_1"}
+    band(stage, stage.at("node_3") - around, stage.at("node_3") + QPoint(40, 40), CONTROL)
+    assert stage.selection.selected() == {"node_1", "node_3"}
+    size = stage.view.viewport().size()
+    band(stage, QPoint(2, 2), QPoint(size.width() - 3, size.height() - 3))
+    assert stage.selection.selected() == {"node_1", "node_2", "node_3"}
+
+
+def test_the_keyboard_does_all_of_it(stage: Stage, qtbot: QtBot) -> None:
+    view = stage.view
+    view.setFocus()
+    QTest.keyClick(view, Qt.Key.Key_Right)
+    assert stage.scene.focus_node == "node_1"
+    QTest.keyClick(view, Qt.Key.Key_Space)
+    assert stage.selection.selected() == {"node_1"}
+    QTest.keyClick(view, Qt.Key.Key_Down)
+    QTest.keyClick(view, Qt.Key.Key_Space)
+    assert len(stage.selection.selected()) == 2
+    QTest.keyClick(view, Qt.Key.Key_A, CONTROL)
+    assert len(stage.selection.selected()) == 3
+    with qtbot.waitSignal(stage.graph.send_requested):
+        QTest.keyClick(view, Qt.Key.Key_Return)
+    QTest.keyClick(view, Qt.Key.Key_Escape)
+    assert not stage.selection.selected()
+
+
+def test_the_title_counts_and_its_buttons_select(stage: Stage) -> None:
+    pick = stage.graph._pick
+    QTest.mouseClick(pick.button(0), LEFT)
+    assert stage.graph._count.full_text() == "3 of 3 selected"
+    stage.selection.toggle("node_1")
+    QTest.mouseClick(pick.button(2), LEFT)
+    assert stage.selection.selected() == {"node_1"}
+    QTest.mouseClick(pick.button(1), LEFT)
+    assert stage.graph._count.full_text() == "0 of 3 selected"
+
+
+def test_files_dropped_on_a_node_are_for_it(stage: Stage, qtbot: QtBot) -> None:
+    place = stage.at("node_2")
+    assert stage.drag(place, QDragEnterEvent).isAccepted()
+    assert stage.drag(place, QDragMoveEvent).isAccepted()
+    assert stage.scene.targets == {"node_2"}
+    with qtbot.waitSignal(stage.graph.files_dropped) as caught:
+        stage.drag(place, QDropEvent, ("/data/a", "/data/b"))
+    assert caught.args == [["/data/a", "/data/b"], frozenset({"node_2"})]
+    assert stage.window.dropped == []
+    assert not stage.scene.dragging
+
+
+def test_files_dropped_on_a_selected_node_are_for_all_selected(stage: Stage, qtbot: QtBot) -> None:
+    stage.selection.set_selected({"node_1", "node_2"})
+    stage.drag(stage.at("node_2"), QDragEnterEvent)
+    with qtbot.waitSignal(stage.graph.files_dropped) as caught:
+        stage.drag(stage.at("node_2"), QDropEvent)
+    assert caught.args is not None
+    assert caught.args[1] == {"node_1", "node_2"}
+
+
+def test_files_dropped_on_all_nodes_are_for_every_node_online(stage: Stage, qtbot: QtBot) -> None:
+    stage.nodes.apply([make_node("node_3", NodeState.OFFLINE)])
+    stage.drag(QPoint(5, 200), QDragEnterEvent)
+    assert stage.view.pill.isVisible()
+    place = stage.view.pill.geometry().center()
+    stage.drag(place, QDragMoveEvent)
+    with qtbot.waitSignal(stage.graph.files_dropped) as caught:
+        stage.drag(place, QDropEvent)
+    assert caught.args is not None
+    assert caught.args[1] == {"node_1", "node_2"}
+    assert not stage.view.pill.isVisible()
+
+
+@pytest.mark.parametrize("place", ["canvas", "desk", "offline"])
+def test_files_dropped_elsewhere_are_the_windows(stage: Stage, qtbot: QtBot, place: str) -> None:
+    stage.nodes.apply([make_node("node_3", NodeState.OFFLINE)])
+    spot = {"canvas": QPoint(5, 200), "desk": stage.at("desk"), "offline": stage.at("node_3")}[place]
+    stage.drag(spot, QDragEnterEvent)
+    with qtbot.assertNotEmitted(stage.graph.files_dropped):
+        assert stage.drag(spot, QDragMoveEvent).isAccepted()
+        stage.drag(spot, QDropEvent)
+    assert stage.window.dropped == ["/data/a"]
+
+
+def test_a_drag_says_what_it_would_do_and_leaves_no_trace(stage: Stage) -> None:
+    hints: list[str] = []
+    stage.graph.drop_hint.connect(hints.append)
+    stage.drag(stage.at("node_1"), QDragEnterEvent)
+    stage.drag(stage.at("node_1"), QDragMoveEvent)
+    assert hints[-1] == "Drop to send to node_1"
+    assert stage.scene.items_by_name["node_2"].look.dim
+    QApplication.sendEvent(stage.view.viewport(), QDragLeaveEvent())
+    assert hints[-1] == ""
+    assert not stage.scene.items_by_name["node_2"].look.dim
+
+
+def test_the_menu_offers_only_what_can_be_done(stage: Stage, qtbot: QtBot) -> None:
+    graph = stage.graph
+
+    def titles(name: str) -> list[str]:
+        return [action.text() for action in graph.context_menu(name).actions() if not action.isSeparator()]
+
+    assert titles("") == []
+    assert titles("node_1") == ["Send files here…", "Copy address", "Copy inbox path"]
+    assert titles("desk") == ["Copy address", "Copy inbox path"]
+    graph.set_nodes_editable(True)
+    stage.nodes.apply([make_node("node_3", removable=True)])
+    assert titles("") == ["Add node…"]
+    assert titles("node_1")[-1] == "Add node…"
+    assert titles("node_3")[-1] == "Remove node"
+    with qtbot.waitSignal(graph.remove_node_requested) as caught:
+        graph.context_menu("node_3").actions()[-1].trigger()
+    assert caught.args == ["node_3"]
+    stage.selection.select_all()
+    with qtbot.waitSignal(graph.browse_requested) as caught:
+        graph.context_menu("node_1").actions()[0].trigger()
+    assert caught.args == [frozenset({"node_1", "node_2", "node_3"})]
+
+
+def test_a_running_cast_is_drawn_with_rates_and_moves(stage: Stage) -> None:
+    cast = make_cast()
+    deliveries = [make_delivery(f"node_{i}", lagging=i == 3, behind=GB) for i in (1, 2, 3)]
+    stage.graph.show_cast(cast, deliveries)
+    counts = stage.scene.counts()
+    assert counts["HopItem"] == 3
+    assert counts["RateItem"] == 3
+    assert stage.view._dots.isActive()
+    look = stage.scene.items_by_name["node_3"].look
+    assert (look.share, look.facts, look.facts_role) == (0.4, "1.0 GB behind", "warn")
+    stage.view._move_dots()
+    stage.graph.grab()
+    stage.graph.reduce_motion = True
+    assert not stage.view._dots.isActive()
+    stage.graph.reduce_motion = False
+    stage.window.hide()
+    assert not stage.view._dots.isActive()
+
+
+def test_an_ended_cast_is_calm(stage: Stage) -> None:
+    stage.graph.show_cast(make_cast(), [make_delivery("node_1")])
+    ended = make_cast(state=CastState.PARTLY_FAILED, failed=1, verified=2, eta=None)
+    done = [make_delivery(f"node_{i}", DeliveryState.COMPLETED, rate=0.0) for i in (1, 2)]
+    stage.graph.show_cast(ended, [*done, make_delivery("node_3", DeliveryState.FAILED)])
+    assert not stage.view._dots.isActive()
+    assert stage.scene.counts()["HopItem"] == 2
+    assert stage.scene.counts()["RateItem"] == 0
+    looks = {name: item.look for name, item in stage.scene.items_by_name.items()}
+    assert looks["node_1"].share == 1.0
+    assert looks["node_3"].facts == "Failed"
+    stage.graph.show_cast(None)
+    assert stage.scene.counts()["HopItem"] == 0
+    stage.graph.grab()
+
+
+def test_hops_follow_the_upstream_rather_than_the_plan() -> None:
+    repaired = {"node_3": make_delivery("node_3", upstream="node_1")}
+    assert [(hop.upstream, hop.node) for hop in hops(make_cast(), repaired)] == [
+        ("desk", "node_1"),
+        ("node_1", "node_2"),
+        ("node_1", "node_3"),
+    ]
+
+
+def test_the_figures_of_a_cast() -> None:
+    assert cast_lines(make_cast()) == ("model.bin", "40%", "4.0 of 10.0 GB each · 1:00 left")
+    assert cast_lines(make_cast(recipients=1, eta=None))[2] == "4.0 of 10.0 GB"
+    assert cast_lines(make_cast(state=CastState.COMPLETED, verified=3))[2] == "10.0 GB verified on 3 nodes"
+
+
+def test_nodes_that_come_and_go(stage: Stage) -> None:
+    stage.nodes.apply([make_node("node_4", zone="rack a"), make_node("node_5", zone="rack a")], ["node_1"])
+    assert set(stage.scene.items_by_name) == {"desk", "node_2", "node_3", "node_4", "node_5"}
+    assert stage.scene.counts()["ZoneItem"] == 1
+    stage.nodes.replace([])
+    assert stage.scene.items_by_name == {}
+    stage.graph.grab()
+
+
+def test_zooming_and_fitting(stage: Stage) -> None:
+    view = stage.view
+    view.set_zoom(2.0)
+    assert view.transform().m11() == 2.0
+    view.set_zoom(100)
+    assert view.zoom == 4.0
+    view.fit()
+    assert view.zoom == 1.0
+    assert view.transform().m11() == 1.0
+
+
+def test_zooming_gives_many_nodes_larger_cells(qtbot: QtBot) -> None:
+    stage = Stage(qtbot, 60)
+    small = stage.scene.plan.cell
+    stage.view.set_zoom(4.0)
+    assert small is Cell.GLYPH
+    assert stage.scene.plan.cell is Cell.COMPACT
+    assert stage.view.transform().m11() == 1.0
+    stage.graph.grab()
+
+
+def test_a_thousand_nodes(qtbot: QtBot) -> None:
+    stage = Stage(qtbot, 1000)
+    assert stage.scene.counts()["NodeItem"] == 1001
+    stage.graph.show_cast(make_cast(recipients=1000), [make_delivery(f"node_{i}") for i in range(1, 1001)])
+    stage.graph.grab()
+    stage.selection.select_all()
+    assert len(stage.selection.ready()) == 1000
+    QTest.mouseClick(stage.view.viewport(), LEFT, NONE, stage.at("node_500"))
+    assert stage.selection.selected() == {"node_500"}
+
+
+def test_both_themes_are_painted(stage: Stage) -> None:
+    theme = stage.graph._theme
+    pictures: list[Callable[[], object]] = []
+    for dark in (False, True):
+        theme.set_dark(dark)
+        image = stage.graph.grab().toImage()
+        pictures.append(image.pixelColor(300, 20).name)
+    assert pictures[0]() != pictures[1]()
+    assert isinstance(theme, QObject)
