@@ -20,15 +20,18 @@ from castray_desktop.ui.theme import Theme
 from castray_desktop.ui.units import format_bytes
 from castray_desktop.ui.widgets import INNER_RADIUS, IconLabel, Rule, button, label
 
-MIN_HEIGHT = 104
+MIN_HEIGHT = 100
 INVITATION_FROM = 150
 
 
 class DropArea(QWidget):
-    """Shows `SendList`. Signals: `files_wanted()`, `folder_wanted()` when the user wants to browse."""
+    """Shows `SendList`. Signals: `files_wanted()`, `folder_wanted()` when the user wants to browse;
+    `invitation_changed(bool)`: whether there is room for *browse* below the list.
+    """
 
     files_wanted = Signal()
     folder_wanted = Signal()
+    invitation_changed = Signal(bool)
 
     def __init__(self, theme: Theme, entries: SendList) -> None:
         super().__init__()
@@ -58,6 +61,11 @@ class DropArea(QWidget):
             self._hovered = hovered
             self.update()
 
+    @property
+    def inviting(self) -> bool:
+        """Whether *browse* stands below the list."""
+        return not self._invitation.isHidden()
+
     def set_compact(self, compact: bool) -> None:
         """Without picture and invitation where there is little room."""
         self._compact = compact
@@ -66,7 +74,10 @@ class DropArea(QWidget):
 
     def _fit(self) -> None:
         """The invitation goes before a row does."""
-        self._invitation.setVisible(not self._compact and self.height() >= INVITATION_FROM)
+        room = not self._compact and self.height() >= INVITATION_FROM
+        if room is self._invitation.isHidden():
+            self._invitation.setVisible(room)
+            self.invitation_changed.emit(room)
 
     def _empty_page(self) -> QWidget:
         page = QWidget()
@@ -133,12 +144,16 @@ class DropArea(QWidget):
         return browse
 
     def _open_menu(self) -> None:
+        self.open_menu(self.browse)
+
+    def open_menu(self, below: QWidget) -> None:
+        """The choice between files and a folder, below a widget."""
         menu = QMenu(self)
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         color = self._theme.palette.text_2
         menu.addAction(icon("file-plus", color), self.tr("Add files…"), self.files_wanted.emit)
         menu.addAction(icon("folder-plus", color), self.tr("Add folder…"), self.folder_wanted.emit)
-        menu.popup(self.browse.mapToGlobal(QPoint(0, self.browse.height() + 4)))
+        menu.popup(below.mapToGlobal(QPoint(0, below.height() + 4)))
 
     def _show_entries(self) -> None:
         entries = self._entries

@@ -34,6 +34,7 @@ from castray_desktop.ui.widgets import (
     PrimaryButton,
     StaticField,
     button,
+    icon_button,
     label,
     refresh_style,
     set_tone,
@@ -76,6 +77,7 @@ class SendPanel(Card):
         self.destination = IconField(theme, "hard-drive-download", self.tr("Save to"))
         self.conflict = Dropdown(theme, self.tr("If a file exists"))
         self.clear_button = button(theme, self.tr("Clear"), kind="flat", height=24)
+        self.add_button = icon_button(theme, "plus", self.tr("Add files or a folder"), side=24)
         self.send_button = PrimaryButton(theme, self.tr("Send"), "send", self.tr("Ctrl+Enter"))
         self.hint_glyph = GlyphLabel(theme, GlyphState.VERIFIED)
         self.hint = ElidedLabel("", 12, 400, "2")
@@ -172,6 +174,7 @@ class SendPanel(Card):
         heading.setFixedHeight(48)
         title.addWidget(heading)
         title.addStretch()
+        title.addWidget(self.add_button)
         title.addWidget(self.clear_button)
         self._column.addLayout(title)
         self._column.addWidget(self._body(), 1)
@@ -241,6 +244,8 @@ class SendPanel(Card):
     def _wire(self) -> None:
         self.drop_area.files_wanted.connect(self._browse_files)
         self.drop_area.folder_wanted.connect(self._browse_folder)
+        self.add_button.clicked.connect(self._open_add_menu)
+        self.drop_area.invitation_changed.connect(self._refresh)
         self.clear_button.clicked.connect(self.entries.clear)
         self.send_button.clicked.connect(self._press)
         self.destination.textChanged.connect(self._refresh)
@@ -284,6 +289,9 @@ class SendPanel(Card):
 
         self._link.ask(messages.MeasurePaths(paths), messages.Measured, done, self.refused)
 
+    def _open_add_menu(self) -> None:
+        self.drop_area.open_menu(self.add_button)
+
     def _browse_files(self) -> None:
         self._browse(QFileDialog.FileMode.ExistingFiles, self.tr("Add files"))
 
@@ -306,7 +314,9 @@ class SendPanel(Card):
         count = len(self._selection.ready())
         text = self.tr("Send to {count} node") if count == 1 else self.tr("Send to {count} nodes")
         self.send_button.setText(text.format(count=count) if count else self.tr("Send"))
-        self.clear_button.setVisible(bool(self.entries.rowCount()))
+        filled = bool(self.entries.rowCount())
+        self.clear_button.setVisible(filled)
+        self.add_button.setVisible(filled and not self.drop_area.inviting)
         invalid = bool(destination_problem(self.destination.text()))
         if bool(self.destination.property("invalid")) != invalid:
             self.destination.setProperty("invalid", invalid)
@@ -359,7 +369,8 @@ class SendPanel(Card):
         self._hint_line.setFixedHeight(38 if not self._compact else 26)
         self._hint_line.setVisible(wanted)
         self._banner_gap.setVisible(not self.banner.isHidden())
-        above = 12 if self._compact else 16
+        above = 12 if self._compact or not self.banner.isHidden() else 16
+        self._body_column.setSpacing(above)
         self._foot.setContentsMargins(
             0, above, self._margin, (6 if self._compact else 4) if wanted else above
         )

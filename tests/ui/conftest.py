@@ -1,0 +1,98 @@
+"""What tests of the window get: the theme, a link without a loop, a window; and no Qt warning unseen."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import QEvent, QMimeData, QPoint, QPointF, QSettings, Qt, QUrl
+from PySide6.QtGui import QDragEnterEvent, QDragMoveEvent, QDropEvent
+from PySide6.QtWidgets import QApplication, QWidget
+from pytestqt.qtbot import QtBot
+
+from castray_desktop.ui.cluster_choice import ClusterChoice
+from castray_desktop.ui.fonts import load_fonts
+from castray_desktop.ui.main_window import MainWindow
+from castray_desktop.ui.style import apply_style
+from castray_desktop.ui.theme import Theme
+from tests.helpers.fake_engine import FakeLink
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker(pytest.mark.qt_log_level_fail("WARNING"))
+            # Said by the offscreen platform about every window that has a smallest size.
+            item.add_marker(pytest.mark.qt_log_ignore("propagateSizeHints"))
+
+
+@pytest.fixture(autouse=True)
+def no_leftovers(qapp: QApplication) -> Iterator[None]:
+    """No thread and no visible window outlives its test."""
+    threads = set(threading.enumerate())
+    yield
+    assert [thread for thread in threading.enumerate() if thread not in threads and not thread.daemon] == []
+    qapp.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+    assert [widget for widget in qapp.topLevelWidgets() if widget.isVisible()] == []
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> QSettings:
+    return QSettings(str(tmp_path / "window.ini"), QSettings.Format.IniFormat)
+
+
+@pytest.fixture
+def theme(qapp: QApplication, settings: QSettings) -> Theme:
+    return Theme(settings)
+
+
+@pytest.fixture
+def link() -> FakeLink:
+    return FakeLink()
+
+
+@pytest.fixture
+def window(qtbot: QtBot, qapp: QApplication, theme: Theme, link: FakeLink, settings: QSettings) -> MainWindow:
+    """The whole window in its look, with an engine that is not there yet."""
+    load_fonts()
+    apply_style(qapp, theme)
+    theme.changed.connect(lambda: apply_style(qapp, theme))
+    made = MainWindow(theme, link, settings, ClusterChoice(link, settings))
+    qtbot.addWidget(made)
+    made.show()
+    qtbot.waitExposed(made)
+    return made
+
+
+class Drag:
+    """Files on their way over a widget, as Qt tells it about them."""
+
+    def __init__(self, *paths: str) -> None:
+        self._data = QMimeData()
+        self._data.setUrls([QUrl.fromLocalFile(path) for path in paths])
+
+    def enter(self, widget: QWidget, place: QPoint) -> bool:
+        event = QDragEnterEvent(place, Qt.DropAction.CopyAction, self._data, *self._hands())
+        event.ignore()
+        QApplication.sendEvent(widget, event)
+        return event.isAccepted()
+
+    def move(self, widget: QWidget, place: QPoint) -> bool:
+        event = QDragMoveEvent(place, Qt.DropAction.CopyAction, self._data, *self._hands())
+        event.ignore()
+        QApplication.sendEvent(widget, event)
+        return event.isAccepted()
+
+    def drop(self, widget: QWidget, place: QPoint) -> bool:
+        event = QDropEvent(QPointF(place), Qt.DropAction.CopyAction, self._data, *self._hands())
+        event.ignore()
+        QApplication.sendEvent(widget, event)
+        return event.isAccepted()
+
+    @staticmethod
+    def _hands() -> tuple[Qt.MouseButton, Qt.KeyboardModifier]:
+        return Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier

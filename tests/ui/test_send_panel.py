@@ -1,0 +1,269 @@
+"""The send panel: what is on the list, when it can be sent, what is said about it."""
+
+from __future__ import annotations
+
+import pytest
+from PySide6.QtCore import QPoint, Qt
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QPushButton
+from pytestqt.modeltest import ModelTester
+from pytestqt.qtbot import QtBot
+
+from castray_desktop.core import messages as m
+from castray_desktop.core.failure import Failure, FailureKind
+from castray_desktop.ui.connection import Connection
+from castray_desktop.ui.destination import destination_problem
+from castray_desktop.ui.nodes import NodeList
+from castray_desktop.ui.selection import RecipientSelection
+from castray_desktop.ui.send_list import SendList
+from castray_desktop.ui.send_panel import SendPanel
+from castray_desktop.ui.theme import Theme
+from tests.helpers import fake_engine as fake
+from tests.helpers.fake_engine import FakeLink
+
+MODEL = "/home/ada/models/llama-3-8b.safetensors"
+CONFIGS = "/home/ada/models/configs"
+NO_ROOM = Failure(
+    FailureKind.NO_ROOM, {"node": "node_3", "path": "/data", "free": "2.1 GB", "needed": "15.0 GB"}
+)
+
+
+@pytest.fixture
+def nodes() -> NodeList:
+    return NodeList()
+
+
+@pytest.fixture
+def selection(nodes: NodeList) -> RecipientSelection:
+    made = RecipientSelection()
+    made.follow(nodes)
+    return made
+
+
+@pytest.fixture
+def panel(
+    qtbot: QtBot, theme: Theme, link: FakeLink, nodes: NodeList, selection: RecipientSelection
+) -> SendPanel:
+    """A panel that is connected to a ready cluster."""
+    made = SendPanel(theme, link, nodes, selection)
+    qtbot.addWidget(made)
+    made.resize(336, 472)
+    made.show()
+    link.start(fake.busy_welcome())
+    nodes.replace(fake.local_nodes())
+    made.set_status(fake.local_cluster(), Connection.CONNECTED)
+    return made
+
+
+def add(qtbot: QtBot, panel: SendPanel, *paths: str) -> None:
+    with qtbot.waitSignal(panel.entries.dataChanged):
+        panel.add_paths(paths)
+
+
+def ready(qtbot: QtBot, panel: SendPanel, selection: RecipientSelection) -> None:
+    """Files on the list, recipients chosen, preflight answered."""
+    with qtbot.waitSignal(panel.preflight.changed):
+        add(qtbot, panel, MODEL, CONFIGS)
+        selection.set_selected(["node_1", "node_3"])
+
+
+def test_the_list_is_a_proper_model(qtbot: QtBot, qtmodeltester: ModelTester) -> None:
+    entries = SendList()
+    qtmodeltester.check(entries)
+    entries.add(["/a", "/b", "/c"])
+    entries.remove(1)
+    entries.measured(("/a", "/c"), fake.measure(m.MeasurePaths(("/a", "/c"))).entries)
+    entries.clear()
+
+
+def test_each_path_is_there_once(qtbot: QtBot, panel: SendPanel) -> None:
+    add(qtbot, panel, MODEL, CONFIGS + "/", MODEL)
+    panel.add_paths([CONFIGS])
+    assert panel.entries.paths() == (MODEL, CONFIGS)
+    assert panel.entries.files == 15
+    assert panel.entries.bytes == 15_000_086_000
+
+
+def test_sizes_come_from_the_engine_and_only_for_what_is_new(
+    qtbot: QtBot, panel: SendPanel, link: FakeLink
+) -> None:
+    add(qtbot, panel, MODEL)
+    add(qtbot, panel, CONFIGS)
+    assert [command.paths for command in link.asked(m.MeasurePaths)] == [(MODEL,), (CONFIGS,)]
+
+
+def test_what_was_added_before_the_engine_came_is_measured_then(
+    qtbot: QtBot, theme: Theme, link: FakeLink, nodes: NodeList, selection: RecipientSelection
+) -> None:
+    panel = SendPanel(theme, link, nodes, selection)
+    qtbot.addWidget(panel)
+    panel.add_paths([MODEL])
+    assert panel.entries.unmeasured() == (MODEL,)
+    link.start(fake.empty_welcome())
+    with qtbot.waitSignal(panel.entries.dataChanged):
+        panel.set_status(m.ClusterStatus(), Connection.CONNECTED)
+    assert panel.entries.unmeasured() == ()
+
+
+def test_the_button_says_to_how_many_and_why_not(
+    qtbot: QtBot, panel: SendPanel, nodes: NodeList, selection: RecipientSelection
+) -> None:
+    assert (panel.send_button.isEnabled(), panel.hint.full_text()) == (False, "Add what to send first")
+    add(qtbot, panel, MODEL)
+    assert panel.hint.full_text() == "Choose at least one recipient"
+    selection.set_selected(["node_1"])
+    assert (panel.send_button.isEnabled(), panel.send_button.text()) == (True, "Send to 1 node")
+    selection.select_all()
+    assert panel.send_button.text() == "Send to 3 nodes"
+    panel.set_status(m.ClusterStatus(m.ClusterPhase.STARTING), Connection.CONNECTED)
+    assert panel.hint.full_text() == "Files wait here until the nodes are ready"
+    panel.set_status(fake.local_cluster(), Connection.RECONNECTING)
+    assert panel.hint.full_text() == "Files wait here until you are connected"
+    assert not panel.send_button.isEnabled()
+
+
+def test_what_can_not_be_sent_is_named(qtbot: QtBot, panel: SendPanel, selection: RecipientSelection) -> None:
+    selection.select_all()
+    add(qtbot, panel, MODEL, "/home/ada/missing.bin")
+    assert panel.why_not() == "missing.bin can't be sent, remove it"
+    index = panel.entries.index(1)
+    assert "does not exist" in index.data(Qt.ItemDataRole.ToolTipRole)
+    panel.entries.remove(1)
+    assert panel.why_not() == ""
+
+
+def test_the_request_holds_what_the_fields_say(
+    qtbot: QtBot, panel: SendPanel, selection: RecipientSelection
+) -> None:
+    ready(qtbot, panel, selection)
+    panel.destination.setText(" /data/{node} ")
+    panel.conflict.setCurrentIndex(panel.conflict.findText("Overwrite"))
+    assert panel.request() == m.SendRequest(
+        paths=(MODEL, CONFIGS),
+        recipients=("node_1", "node_3"),
+        source="ubuntu-ws",
+        destination="/data/{node}",
+        on_conflict=m.OnConflict.OVERWRITE,
+    )
+
+
+@pytest.mark.parametrize("text", ["", "  ", "/data", "/data/{node}/in", "/a {node}"])
+def test_good_destinations(text: str) -> None:
+    assert destination_problem(text) == ""
+
+
+@pytest.mark.parametrize("text", ["data", "~/data", "/data/{nodes}", "/data/{", "/data/{}", "/data/{0}"])
+def test_bad_destinations(text: str) -> None:
+    assert destination_problem(text)
+
+
+def test_a_bad_destination_is_shown_and_stops_the_send(
+    qtbot: QtBot, panel: SendPanel, selection: RecipientSelection
+) -> None:
+    ready(qtbot, panel, selection)
+    panel.destination.setText("data")
+    assert panel.destination.property("invalid") is True
+    assert not panel.send_button.isEnabled()
+    assert "full path" in panel.hint.full_text()
+    panel.destination.setText("/data")
+    assert panel.destination.property("invalid") is False
+    assert panel.send_button.isEnabled()
+
+
+def test_the_preflight_is_asked_once_it_is_quiet(
+    qtbot: QtBot, panel: SendPanel, selection: RecipientSelection, link: FakeLink
+) -> None:
+    with qtbot.waitSignal(panel.preflight.changed, check_params_cb=None):
+        add(qtbot, panel, MODEL)
+        for names in (["node_1"], ["node_1", "node_2"], ["node_1", "node_2", "node_3"]):
+            selection.set_selected(names)
+    assert [len(command.request.recipients) for command in link.asked(m.Preflight)] == [3]
+    assert panel.hint.full_text() == "Fits on all 3 · uploaded once, 15.0 GB"
+
+
+def test_a_late_preflight_of_an_older_request_is_dropped(
+    qtbot: QtBot, panel: SendPanel, selection: RecipientSelection, link: FakeLink
+) -> None:
+    ready(qtbot, panel, selection)
+    assert panel.preflight.report is not None
+    panel.destination.setText("/data")
+    assert panel.preflight.report is None
+    assert panel.hint.full_text() == "Checking the recipients…"
+
+
+def test_pressing_send_asks_for_it(qtbot: QtBot, panel: SendPanel, selection: RecipientSelection) -> None:
+    ready(qtbot, panel, selection)
+    with qtbot.waitSignal(panel.send_requested) as sent:
+        QTest.mouseClick(panel.send_button, Qt.MouseButton.LeftButton)
+    request = sent.args[0]
+    assert request == panel.request()
+    panel.accepted(request)
+    assert panel.entries.paths() == ()
+
+
+def test_a_list_that_changed_meanwhile_is_kept(
+    qtbot: QtBot, panel: SendPanel, selection: RecipientSelection
+) -> None:
+    ready(qtbot, panel, selection)
+    request = panel.request()
+    add(qtbot, panel, "/home/ada/more.bin")
+    panel.accepted(request)
+    assert panel.entries.paths() == (MODEL, CONFIGS, "/home/ada/more.bin")
+
+
+def test_a_refusal_is_explained(qtbot: QtBot, panel: SendPanel, selection: RecipientSelection) -> None:
+    ready(qtbot, panel, selection)
+    panel.refused(NO_ROOM)
+    assert panel.banner.text().startswith("node_3 has no room: /data has 2.1 GB free")
+    assert panel.entries.paths() == (MODEL, CONFIGS)
+
+
+def test_a_recipient_without_room_can_be_left_out(
+    qtbot: QtBot, panel: SendPanel, selection: RecipientSelection, link: FakeLink
+) -> None:
+    problem = m.PreflightProblem("node_3", NO_ROOM)
+    link.answers[m.Preflight] = lambda command: m.PreflightReport(
+        1, 1, command.request.recipients, (problem,)
+    )
+    ready(qtbot, panel, selection)
+    assert panel.hint.full_text().startswith("node_3 has no room")
+    assert panel.hint.property("tone") == "warn"
+    with qtbot.assertNotEmitted(panel.send_requested):
+        panel.send()
+    assert "node_3 has no room" in panel.banner.text()
+    others = next(each for each in panel.banner.findChildren(QPushButton) if "other" in each.text())
+    assert others.text() == "Send to the other 1"
+    with qtbot.waitSignal(panel.send_requested) as sent:
+        others.click()
+    assert sent.args[0].leave_out
+    assert panel.banner.text() == ""
+
+
+def test_a_row_goes_by_its_cross_or_by_delete(qtbot: QtBot, panel: SendPanel) -> None:
+    add(qtbot, panel, MODEL, CONFIGS)
+    view = panel.drop_area.view
+    row = view.visualRect(panel.entries.index(0))
+    QTest.mouseClick(
+        view.viewport(), Qt.MouseButton.LeftButton, pos=QPoint(row.right() - 10, row.center().y())
+    )
+    assert panel.entries.paths() == (CONFIGS,)
+    view.setCurrentIndex(panel.entries.index(0))
+    QTest.keyClick(view, Qt.Key.Key_Delete)
+    assert panel.entries.paths() == ()
+
+
+def test_clear_empties_the_list(qtbot: QtBot, panel: SendPanel) -> None:
+    assert panel.clear_button.isHidden()
+    add(qtbot, panel, MODEL)
+    panel.clear_button.click()
+    assert panel.entries.paths() == ()
+
+
+def test_everything_has_a_name_for_those_who_do_not_see_it(qtbot: QtBot, panel: SendPanel) -> None:
+    assert panel.destination.accessibleName() == "Save to"
+    assert panel.conflict.accessibleName() == "If a file exists"
+    assert panel.source.accessibleName() == "From: This computer ubuntu-ws"
+    assert panel.drop_area.view.accessibleName() == "What will be sent"
+    add(qtbot, panel, CONFIGS)
+    name = panel.entries.index(0).data(Qt.ItemDataRole.AccessibleTextRole)
+    assert name == "configs, 14 files, 86 KB"

@@ -1,0 +1,131 @@
+"""Every pair of colours that is read or that carries meaning can be told apart."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import QSettings
+from PySide6.QtGui import QColor, QImage, QPainter
+from PySide6.QtWidgets import QApplication
+from pytestqt.qtbot import QtBot
+
+from castray_desktop.ui import theme as themes
+from castray_desktop.ui.glyphs import GlyphState, paint_glyph
+from castray_desktop.ui.resources import resource
+from castray_desktop.ui.style import build_style_sheet
+from castray_desktop.ui.theme import DARK, LIGHT, Palette, Theme
+
+TEXT, SHAPE = 4.5, 3.0
+SURFACES = ("window", "card", "inset", "hover", "selected", "zone")
+READ_ON = {
+    "text": SURFACES,
+    "text_2": SURFACES,
+    "text_3": ("window", "card", "inset", "zone", "hover"),
+    "accent": ("card", "inset", "accent_soft", "selected"),
+    "ok": ("card", "inset", "ok_soft"),
+    "warn": ("card", "inset", "warn_soft"),
+    "bad": ("card", "inset", "bad_soft"),
+    "on_accent": ("accent",),
+}
+SEEN_ON = {
+    "accent": ("card", "window", "inset"),
+    "ok_fill": ("card", "inset"),
+    "warn_fill": ("card", "inset"),
+    "bad_fill": ("card", "inset"),
+    "offline": ("card", "inset"),
+    "control": ("card", "inset"),
+    "path_start": ("card",),
+    "path_end": ("card",),
+}
+
+
+def luminance(color: str) -> float:
+    channels = QColor(color).getRgbF()[:3]
+    linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, two: str) -> float:
+    low, high = sorted((luminance(one), luminance(two)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def pairs(table: dict[str, tuple[str, ...]]) -> list[tuple[str, str]]:
+    return [(ink, ground) for ink, grounds in table.items() for ground in grounds]
+
+
+@pytest.mark.parametrize("palette", [LIGHT, DARK], ids=["light", "dark"])
+@pytest.mark.parametrize(("ink", "ground"), pairs(READ_ON))
+def test_text_can_be_read(palette: Palette, ink: str, ground: str) -> None:
+    assert contrast(getattr(palette, ink), getattr(palette, ground)) >= TEXT
+
+
+@pytest.mark.parametrize("palette", [LIGHT, DARK], ids=["light", "dark"])
+@pytest.mark.parametrize(("shape", "ground"), pairs(SEEN_ON))
+def test_shapes_can_be_seen(palette: Palette, shape: str, ground: str) -> None:
+    assert contrast(getattr(palette, shape), getattr(palette, ground)) >= SHAPE
+
+
+@pytest.mark.parametrize("palette", [LIGHT, DARK], ids=["light", "dark"])
+def test_lines_of_the_plot_can_be_seen(palette: Palette) -> None:
+    assert min(contrast(color, palette.card) for color in palette.series) >= SHAPE
+
+
+@pytest.mark.parametrize("end", [themes.BUTTON_START, themes.BUTTON_END])
+def test_white_can_be_read_on_the_primary_button(end: str) -> None:
+    assert contrast(themes.ON_GRADIENT, end) >= TEXT
+
+
+def test_the_choice_is_remembered(qtbot: QtBot, tmp_path: Path) -> None:
+    settings = QSettings(str(tmp_path / "a.ini"), QSettings.Format.IniFormat)
+    theme = Theme(settings)
+    with qtbot.waitSignal(theme.changed):
+        theme.set_dark(not theme.dark)
+    assert Theme(settings).dark == theme.dark
+
+
+def test_nothing_is_announced_when_nothing_changes(qtbot: QtBot, theme: Theme) -> None:
+    with qtbot.assertNotEmitted(theme.changed):
+        theme.set_dark(theme.dark)
+
+
+def test_every_role_is_a_colour(qapp: QApplication) -> None:
+    for palette in (LIGHT, DARK):
+        for field in dataclasses.fields(palette):
+            value = getattr(palette, field.name)
+            if field.name != "name":
+                assert all(
+                    QColor(color).isValid() for color in (value if field.name == "series" else [value])
+                )
+        assert "$" not in build_style_sheet(palette)
+
+
+def test_states_differ_by_shape_alone(qapp: QApplication) -> None:
+    """Painted in one colour, no two glyphs look alike."""
+    plain = dataclasses.replace(
+        LIGHT, accent="#000000", ok_fill="#000000", warn_fill="#000000", bad_fill="#000000", offline="#000000"
+    )
+    pictures = set()
+    for state in GlyphState:
+        image = QImage(28, 28, QImage.Format.Format_Grayscale8)
+        image.fill(QColor("white"))
+        painter = QPainter(image)
+        paint_glyph(painter, image.rect().toRectF(), state, plain)
+        painter.end()
+        pictures.add(bytes(image.constBits()))
+    assert len(pictures) == len(GlyphState)
+
+
+def test_every_icon_that_the_code_names_is_bundled() -> None:
+    """Looks for the names of icons in the sources: a missing file would only be an empty place."""
+    names = {path.stem for path in resource("icons").glob("*.svg")}
+    assert {"send", "monitor", "x", "play", "network", "laptop", "file-down", "hard-drive-download"} <= names
+    ui = Path(themes.__file__).parent
+    text = "\n".join(path.read_text("utf-8") for path in ui.glob("*.py"))
+    used = set(re.findall(r'(?:icon|pixmap)\((?:\w+, )*"([a-z0-9-]+)"', text))
+    used |= set(re.findall(r'(?:IconLabel|icon_button)\(\s*(?:self\._)?theme, "([a-z0-9-]+)"', text))
+    assert used
+    assert used - names == set()
