@@ -68,7 +68,7 @@ TEMPLATES: Mapping[FailureKind, tuple[str, str]] = {
     K.VANISHED: ("{path} disappeared before it was sent.", "Send it again if it is still needed."),
     K.READ_ERROR: ("{path} could not be read to its end: {reason}.", "Check the disk it lies on."),
     K.FILES_FAILED: (
-        "{count} of {total} files were not delivered, the first is {path}: {reason}",
+        "{count} of {total} files were not delivered. {reason}",
         "Everything else arrived.",
     ),
     K.NO_ROOM: (

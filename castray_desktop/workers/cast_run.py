@@ -25,6 +25,15 @@ CLEANUP_SECONDS = 5.0
 SETTLE_SECONDS = 0.5
 
 _AWAY = frozenset({FailureKind.NODE_OFFLINE, FailureKind.NODE_SILENT, FailureKind.UPSTREAM_LOST})
+_SOURCE_FAULTS = frozenset(
+    {
+        FailureKind.FILES_FAILED,
+        FailureKind.CHANGED,
+        FailureKind.VANISHED,
+        FailureKind.READ_ERROR,
+        FailureKind.NOT_READABLE,
+    }
+)
 
 log = logging.getLogger("castray.cast")
 
@@ -242,6 +251,10 @@ class CastRun:
         if snapshot.state.delivered:
             for follower in followers:
                 self.ledger.share(follower, node, self._clock())
+            return
+        if snapshot.failure is not None and snapshot.failure.kind in _SOURCE_FAULTS:
+            for follower in followers:  # it goes on serving what it has, which is all there is
+                self.ledger.end_delivery(follower, DeliveryEvent.FAILED, self._clock(), snapshot.failure)
             return
         if self.ledger.route is None:
             return

@@ -14,6 +14,7 @@ from castray_desktop.core.cast import (
     next_delivery_state,
     outcome,
 )
+from castray_desktop.core.errors import explain
 from castray_desktop.core.failure import Failure, FailureKind
 from castray_desktop.core.messages import (
     CastMode,
@@ -41,6 +42,11 @@ _ENDINGS = {
     RecipientState.FAILED: DeliveryEvent.FAILED,
     RecipientState.CANCELLED: DeliveryEvent.CANCELLED,
 }
+
+_ARRIVED = frozenset({DeliveryEvent.LANDED, DeliveryEvent.IDENTICAL, DeliveryEvent.SHARED})
+
+# Problems of the scan: these files are not in the manifest, so the totals don't count them.
+_LEFT_OUT = frozenset({FailureKind.NOT_SENDABLE, FailureKind.NOT_READABLE})
 
 
 @dataclass
@@ -164,6 +170,9 @@ class CastLedger:
         entry.snapshot = msgspec.structs.replace(entry.snapshot, state=state)
 
     def _finish(self, entry: _Entry, event: DeliveryEvent, now: float, failure: Failure | None) -> None:
+        if event in _ARRIVED or (failure is not None and failure.kind is FailureKind.FILES_FAILED):
+            failure = self._files_failed() or failure
+            event = DeliveryEvent.FAILED if failure is not None else event
         self._step(entry, event)
         seconds = now - self._began
         entry.snapshot = msgspec.structs.replace(
@@ -175,6 +184,20 @@ class CastLedger:
             lagging=False,
             behind=0,
         )
+
+    def _files_failed(self) -> Failure | None:
+        """What the source could not send of a parcel whose rest has arrived, by its first file's name."""
+        report, totals = self.source, self.totals
+        if report is None or totals is None or not report.problem_count:
+            return None
+        left_out = sum(problem.failure.kind in _LEFT_OUT for problem in report.problems)
+        values = {
+            "count": str(report.problem_count),
+            "total": str(totals.files + left_out),
+            "path": report.problems[0].path,
+            "reason": explain(report.problems[0].failure).happened,
+        }
+        return Failure(FailureKind.FILES_FAILED, values)
 
     # --- what others ask ------------------------------------------------------------------------
 

@@ -259,3 +259,20 @@ async def test_clearing_forgets_what_has_ended(stage: Stage) -> None:
     running = await stage.start()
     stage.dispatcher.clear_finished()
     assert [summary.cast for summary in stage.dispatcher.summaries()] == [running]
+
+
+async def test_a_file_that_the_source_could_not_send_is_named(stage: Stage) -> None:
+    cast = await stage.start()
+    changed = protocol.FileProblem("data/a.bin", Failure(FailureKind.CHANGED, {"path": "data/a.bin"}))
+    stage.agents.report_source(
+        "s", cast, SourceState.SEALED, trailer_digest="t", sent_bytes=1133, problems=(changed,), problem_count=1
+    )
+    for node, upstream in (("a", "s"), ("b", "a"), ("c", "b")):
+        stage.agents.complete(node, cast, upstream)
+    result = await stage.result(cast)
+    assert result.summary.state is CastState.PARTLY_FAILED
+    failure = result.deliveries[0].failure
+    assert failure is not None
+    assert failure.kind is FailureKind.FILES_FAILED
+    assert failure.values["reason"] == "data/a.bin changed while it was being sent."
+    assert not any(isinstance(order, protocol.SetUpstream) for _, order in stage.agents.orders)
