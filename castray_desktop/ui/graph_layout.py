@@ -286,7 +286,9 @@ def _grid(width: float, height: float, recipients: Sequence[tuple[str, str]], ce
             )
         y += math.ceil(len(members) / columns) * (cell_height + gap) + (14 if zoned else 0)
         if zone:
-            box = Box(left - 8, band_top + 8, columns * (cell_width + gap) - gap + 16, y - band_top - 14)
+            used = max(min(columns, len(members)), math.ceil(190 / (cell_width + gap)))
+            box_width = min(used, columns) * (cell_width + gap) - gap + 16
+            box = Box(left - 8, band_top + 8, box_width, y - band_top - 14)
             zones.append(ZonePlan(zone, members, Point(box.x + box.width / 2, box.y), box=box))
     full_height = max(height, y + 8)
     source = Point(source_x, height / 2 - 15)
@@ -314,6 +316,21 @@ class Curve:
     control_1: Point
     control_2: Point
     end: Point
+
+    @classmethod
+    def straight(cls, start: Point, end: Point, cut_start: float, cut_end: float) -> Curve:
+        """A line that begins and ends that far from the two points."""
+        length = math.dist(start, end) or 1.0
+        x, y = (end.x - start.x) / length, (end.y - start.y) / length
+        first = Point(start.x + x * cut_start, start.y + y * cut_start)
+        last = Point(end.x - x * cut_end, end.y - y * cut_end)
+        third = Point((last.x - first.x) / 3, (last.y - first.y) / 3)
+        return cls(
+            first,
+            Point(first.x + third.x, first.y + third.y),
+            Point(last.x - third.x, last.y - third.y),
+            last,
+        )
 
     def at(self, t: float) -> Point:
         """The point at `t`, 0..1."""

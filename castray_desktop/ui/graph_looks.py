@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 from PySide6.QtCore import QCoreApplication
 
@@ -150,14 +151,16 @@ def hops(cast: CastSummary | None, deliveries: Mapping[str, DeliverySnapshot]) -
     if cast is None or cast.state is CastState.CANCELLED:
         return []
     chain = list(cast.chain) or [cast.source, *cast.recipients]
+    before = dict(pairwise(reversed(chain)))
     order = [name for name in chain if name != cast.source]
-    order += [name for name in deliveries if name not in order]
+    known = set(order)
+    order += [name for name in deliveries if name not in known]
     result = []
     for index, name in enumerate(order):
         delivery = deliveries.get(name)
         if delivery is not None and delivery.state in (DeliveryState.FAILED, DeliveryState.CANCELLED):
             continue
-        planned = chain[chain.index(name) - 1] if name in chain and chain.index(name) else cast.source
+        planned = before.get(name, cast.source)
         receiving = delivery is not None and delivery.state is DeliveryState.RECEIVING
         rate = delivery.rate if delivery is not None and receiving else 0.0
         result.append(

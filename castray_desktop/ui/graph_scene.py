@@ -10,7 +10,18 @@ from PySide6.QtCore import QPointF, QRectF, Signal
 from PySide6.QtWidgets import QGraphicsScene, QWidget
 
 from castray_desktop.core.messages import NodeInfo
-from castray_desktop.ui.graph_items import DOT_GAP, HopItem, HopLook, MiddleItem, NodeItem, RateItem, ZoneItem
+from castray_desktop.ui.graph_items import (
+    DOT_GAP,
+    DOT_ROLES,
+    Dot,
+    DotsItem,
+    HopItem,
+    HopLook,
+    MiddleItem,
+    NodeItem,
+    RateItem,
+    ZoneItem,
+)
 from castray_desktop.ui.graph_layout import (
     SOURCE_RADIUS,
     Box,
@@ -23,7 +34,7 @@ from castray_desktop.ui.graph_layout import (
     ink,
 )
 from castray_desktop.ui.graph_looks import Hop, Marks, cast_lines, hops, node_look, tool_tip
-from castray_desktop.ui.nodes import NodeList, natural_key
+from castray_desktop.ui.nodes import NodeList, natural_key, node_glyph
 from castray_desktop.ui.selection import RecipientSelection
 from castray_desktop.ui.theme import Theme
 from castray_desktop.ui.units import format_rate
@@ -54,6 +65,8 @@ class GraphScene(QGraphicsScene):
         self._hops: dict[str, HopItem] = {}
         self._rates: dict[str, RateItem] = {}
         self._rate_boxes: dict[str, tuple[object, Box | None]] = {}  # a place is searched once for a hop
+        self._dots = DotsItem(theme)
+        self.addItem(self._dots)
         self._middle = MiddleItem(theme)
         self.addItem(self._middle)
         self._middle.hide()
@@ -81,10 +94,13 @@ class GraphScene(QGraphicsScene):
         self.arranged.emit()
 
     def _drop_gone(self) -> None:
-        for name in self.items_by_name.keys() - {node.name for node in self._nodes.nodes()}:
-            self.removeItem(self.items_by_name.pop(name))
-        if self.focus_node not in self.items_by_name:
+        kept = {node.name for node in self._nodes.nodes()}
+        if self.focus_node not in kept:
             self.focus_node = ""
+        if self.plan.cell is Cell.DOT:
+            kept &= {self._selection.source}
+        for name in self.items_by_name.keys() - kept:
+            self.removeItem(self.items_by_name.pop(name))
 
     def _place_zones(self) -> None:
         for item in self._zones:
@@ -111,7 +127,8 @@ class GraphScene(QGraphicsScene):
 
     def _refresh_nodes(self) -> None:
         selected, source = self._selection.selected(), self._selection.source
-        cast, now = self._nodes.cast, self._now()
+        as_dots = self.plan.cell is Cell.DOT
+        dots: list[Dot] = []
         for node in self._nodes.nodes():
             place = self.place(node.name)
             if place is None:
@@ -122,14 +139,24 @@ class GraphScene(QGraphicsScene):
                 target=node.name in self.targets,
                 dim=self._dims(node.name),
             )
-            activity = self._nodes.activity(node.name)
-            look = node_look(node, cast, activity, marks, source=node.name == source, now=now)
-            item = self.items_by_name.get(node.name)
-            if item is None:
-                item = self.items_by_name[node.name] = NodeItem(self._theme, look, self.plan.cell)
-                self.addItem(item)
-            item.show_look(look, self.plan.cell)
-            item.setPos(*place)
+            if as_dots and node.name != source:
+                glyph = node_glyph(node, self._nodes.activity(node.name))
+                marked = marks.focused or marks.target
+                dots.append(Dot(place, DOT_ROLES[glyph], marks.selected, marked))
+            else:
+                self._refresh_node(node, marks, place)
+        self._dots.show_dots(tuple(dots), self.sceneRect() if dots else QRectF(), dim=self.dragging)
+
+    def _refresh_node(self, node: NodeInfo, marks: Marks, place: Point) -> None:
+        is_source = node.name == self._selection.source
+        activity = self._nodes.activity(node.name)
+        look = node_look(node, self._nodes.cast, activity, marks, source=is_source, now=self._now())
+        item = self.items_by_name.get(node.name)
+        if item is None:
+            item = self.items_by_name[node.name] = NodeItem(self._theme, look, self.plan.cell)
+            self.addItem(item)
+        item.show_look(look, self.plan.cell)
+        item.setPos(*place)
 
     def _dims(self, name: str) -> bool:
         if not self.dragging:
@@ -171,6 +198,9 @@ class GraphScene(QGraphicsScene):
         gap = {Cell.FULL: 6.0, Cell.COMPACT: 7.0}.get(plan.cell, 3.0)
         from_source = hop.upstream == self._selection.source
         cut_start = SOURCE_RADIUS + 6.0 if from_source else plan.cell.radius + gap
+        if not large and not from_source:
+            curve = Curve.straight(start, end, cut_start, plan.cell.radius + gap)
+            return HopLook(curve, hop.first, hop.last, 1.5, False, calm, dim=self.dragging, head=False)
         curve = hop_curve(start, end, plan.centre, cut_start, plan.cell.radius + gap + 3, self._bend_room())
         width = (3.0 if hop.lagging or plan.cell is Cell.COMPACT else 4.0) if large else 1.5
         return HopLook(
@@ -267,26 +297,28 @@ class GraphScene(QGraphicsScene):
 
     def node_at(self, place: QPointF) -> str:
         """The node at a place; "" for none."""
-        for name, item in self.items_by_name.items():
-            if item.hit(place - item.pos()):
+        point = Point(place.x(), place.y())
+        if self._selection.source and _holds(Cell.FULL.box(self.plan.source), point):
+            return self._selection.source
+        for name, centre in self.plan.nodes.items():
+            if _holds(self.plan.cell.box(centre), point):
                 return name
         return ""
+
+    def places(self) -> dict[str, Point]:
+        """Every node and where its circle lies."""
+        source = self._selection.source
+        return ({source: self.plan.source} if source else {}) | self.plan.nodes
 
     def zone_at(self, place: QPointF) -> tuple[str, ...]:
         """The nodes of the zone whose label is at a place."""
         return next((zone.plan.members for zone in self._zones if zone.label.contains(place)), ())
 
     def nodes_in(self, area: QRectF) -> frozenset[str]:
-        """The recipients whose circle's middle, or most of whose cell, lies in an area."""
-        found = set()
-        for name, item in self.items_by_name.items():
-            if name == self._selection.source:
-                continue
-            radius = item.radius
-            circle = QRectF(item.pos().x() - radius, item.pos().y() - radius, 2 * radius, 2 * radius)
-            if area.intersects(circle):
-                found.add(name)
-        return frozenset(found)
+        """The recipients whose circle an area touches."""
+        radius = self.plan.cell.radius
+        reach = area.adjusted(-radius, -radius, radius, radius)
+        return frozenset(name for name, place in self.plan.nodes.items() if reach.contains(*place))
 
     def counts(self) -> Counter[str]:
         """How many items of each kind there are, for tests."""

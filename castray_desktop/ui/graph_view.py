@@ -20,6 +20,7 @@ from PySide6.QtGui import (
     QPainter,
     QPaintEvent,
     QPen,
+    QPixmap,
     QResizeEvent,
     QShowEvent,
     QWheelEvent,
@@ -27,7 +28,8 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QGraphicsView, QToolTip, QWidget
 
 from castray_desktop.ui.glyphs import GlyphState, paint_glyph
-from castray_desktop.ui.graph_layout import Cell
+from castray_desktop.ui.graph_items import to_point, to_rect
+from castray_desktop.ui.graph_layout import Cell, ink
 from castray_desktop.ui.graph_scene import GraphScene
 from castray_desktop.ui.nodes import glyph_word
 from castray_desktop.ui.painting import CENTRE, metrics, paint_text
@@ -136,6 +138,7 @@ class GraphView(QGraphicsView):
         self._space = False
         self._space_used = False
         self._run = 0.0
+        self._tile: tuple[tuple[str, float], QPixmap] | None = None
         self._dots = QTimer(self)
         self._dots.setInterval(DOT_TICK_MS)
         self._dots.timeout.connect(self._move_dots)
@@ -205,6 +208,9 @@ class GraphView(QGraphicsView):
                 self.scale(self._zoom, self._zoom)
             else:
                 self._graph.fit(width * self._zoom, height * self._zoom)
+        taller = self._zoom == 1.0 and self._graph.plan.height > height + 0.5
+        policy = Qt.ScrollBarPolicy
+        self.setVerticalScrollBarPolicy(policy.ScrollBarAlwaysOn if taller else policy.ScrollBarAlwaysOff)
         self.refresh_motion()
 
     # --- motion ----------------------------------------------------------------------------
@@ -246,16 +252,16 @@ class GraphView(QGraphicsView):
     def _focus(self, name: str) -> None:
         self._graph.focus_node = name
         self._graph.refresh()
-        item = self._graph.items_by_name.get(name)
-        if item is not None:
-            self.ensureVisible(item, 8, 8)
+        place = self._graph.place(name)
+        if name and place is not None:
+            self.ensureVisible(to_rect(self._graph.plan.cell.box(place)), 8, 8)
 
     def _move_focus(self, key: int) -> None:
         """To the nearest node in that direction, sideways steps counting double."""
-        items = self._graph.items_by_name
-        here = items.get(self._graph.focus_node)
+        places = self._graph.places()
+        here = places.get(self._graph.focus_node)
         if here is None:
-            self._focus(next((name for name in items if name != self._selection.source), ""))
+            self._focus(next(iter(self._graph.plan.nodes), ""))
             return
         dx, dy = {
             Qt.Key.Key_Left: (-1, 0),
@@ -264,10 +270,9 @@ class GraphView(QGraphicsView):
             Qt.Key.Key_Down: (0, 1),
         }[Qt.Key(key)]
         best, least = "", 1e9
-        for name, item in items.items():
-            way = item.pos() - here.pos()
-            ahead = way.x() * dx + way.y() * dy
-            aside = abs(way.x() * dy) + abs(way.y() * dx)
+        for name, place in places.items():
+            x, y = place.x - here.x, place.y - here.y
+            ahead, aside = x * dx + y * dy, abs(x * dy) + abs(y * dx)
             if ahead > 1 and ahead + 2 * aside < least:
                 best, least = name, ahead + 2 * aside
         if best:
@@ -292,9 +297,24 @@ class GraphView(QGraphicsView):
         self._graph.refresh()
         everyone = sum(self._selection.selectable(name) for name in self._selection.recipients())
         self.pill.show_state(self.tr("All nodes ({count})").format(count=everyone), target=on_pill)
-        self.pill.move((self.width() - self.pill.width()) // 2, 10)
+        self.pill.move(self._pill_place(), 8)
         self.pill.setVisible(dragging and everyone > 1)
         self.drop_hint.emit(self._drop_words(targets))
+
+    def _pill_place(self) -> int:
+        """In the middle of the upper edge, or beside it where a node lies there."""
+        width = self.viewport().width()
+        covered = [
+            self.mapFromScene(to_rect(part)).boundingRect()
+            for centre in self._graph.plan.nodes.values()
+            for part in ink(self._graph.plan.cell, centre)
+        ]
+        free = max(0, width - self.pill.width())
+        for share in (0.5, 0.25, 0.75, 0.0, 1.0):
+            place = QRect(round(free * share), 8, self.pill.width(), self.pill.height())
+            if not any(place.intersects(other) for other in covered):
+                return place.x()
+        return free // 2
 
     def _drop_words(self, targets: frozenset[str]) -> str:
         if not targets:
@@ -318,15 +338,27 @@ class GraphView(QGraphicsView):
 
     def drawBackground(self, painter: QPainter, rect: QRectF | QRect) -> None:
         area = QRectF(rect)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        pen = QPen(self._theme.color("canvas_dot"), 2)
-        pen.setCapStyle(Qt.PenCapStyle.RoundCap)
-        painter.setPen(pen)
-        first_x = math.floor(area.left() / CANVAS_STEP) * CANVAS_STEP + 12
-        first_y = math.floor(area.top() / CANVAS_STEP) * CANVAS_STEP + 12
-        columns = range(first_x, math.ceil(area.right()) + 1, CANVAS_STEP)
-        rows = range(first_y, math.ceil(area.bottom()) + 1, CANVAS_STEP)
-        painter.drawPoints([QPointF(x, y) for x in columns for y in rows])
+        left = math.floor(area.left() / CANVAS_STEP) * CANVAS_STEP
+        top = math.floor(area.top() / CANVAS_STEP) * CANVAS_STEP
+        tiles = QRectF(left, top, area.right() - left, area.bottom() - top)
+        painter.drawTiledPixmap(tiles, self._canvas_tile())
+
+    def _canvas_tile(self) -> QPixmap:
+        """One dot of the canvas, drawn once for each theme and screen."""
+        color, ratio = self._theme.palette.canvas_dot, self.devicePixelRatioF()
+        if self._tile is None or self._tile[0] != (color, ratio):
+            side = round(CANVAS_STEP * ratio)
+            tile = QPixmap(side, side)
+            tile.setDevicePixelRatio(ratio)
+            tile.fill(Qt.GlobalColor.transparent)
+            painter = QPainter(tile)
+            painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+            painter.setPen(Qt.PenStyle.NoPen)
+            painter.setBrush(QColor(color))
+            painter.drawEllipse(QPointF(12, 12), 1.1, 1.1)
+            painter.end()
+            self._tile = ((color, ratio), tile)
+        return self._tile[1]
 
     def drawForeground(self, painter: QPainter, rect: QRectF | QRect) -> None:
         if self._band is not None:
@@ -454,8 +486,8 @@ class GraphView(QGraphicsView):
     def contextMenuEvent(self, event: QContextMenuEvent) -> None:
         if event.reason() is QContextMenuEvent.Reason.Keyboard:
             name = self._graph.focus_node
-            item = self._graph.items_by_name.get(name)
-            place = self.mapFromScene(item.pos()) if item else self.viewport().rect().center()
+            spot = self._graph.places().get(name)
+            place = self.mapFromScene(to_point(spot)) if spot else self.viewport().rect().center()
         else:
             place = event.pos()
             name = self._graph.node_at(self.mapToScene(place))

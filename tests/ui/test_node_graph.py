@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QApplication, QVBoxLayout, QWidget
 from pytestqt.qtbot import QtBot
 
 from castray_desktop.core.messages import CastState, DeliveryState, NodeState
+from castray_desktop.ui.graph_items import to_point
 from castray_desktop.ui.graph_layout import Cell
 from castray_desktop.ui.graph_looks import cast_lines, hops
 from castray_desktop.ui.node_graph import NodeGraph
@@ -65,7 +66,7 @@ class Stage:
         self.view, self.scene = self.graph.view, self.graph.scene_
 
     def at(self, name: str) -> QPoint:
-        return self.view.mapFromScene(self.scene.items_by_name[name].pos())
+        return self.view.mapFromScene(to_point(self.scene.places()[name]))
 
     def click(self, name: str, modifiers: Qt.KeyboardModifier = NONE) -> None:
         QTest.mouseClick(self.view.viewport(), LEFT, modifiers, self.at(name))
@@ -310,7 +311,8 @@ def test_zooming_gives_many_nodes_larger_cells(qtbot: QtBot) -> None:
 
 def test_a_thousand_nodes(qtbot: QtBot) -> None:
     stage = Stage(qtbot, 1000)
-    assert stage.scene.counts()["NodeItem"] == 1001
+    assert stage.scene.counts()["NodeItem"] == 1
+    assert len(stage.scene.places()) == 1001
     stage.graph.show_cast(make_cast(recipients=1000), [make_delivery(f"node_{i}") for i in range(1, 1001)])
     stage.graph.grab()
     stage.selection.select_all()
