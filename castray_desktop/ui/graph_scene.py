@@ -171,7 +171,8 @@ class GraphScene(QGraphicsScene):
     def _refresh_hops(self) -> None:
         cast = self._nodes.cast
         deliveries = {item.node: item for item in self._nodes.deliveries()}
-        shown = [hop for hop in hops(cast, deliveries) if self._can_draw(hop)]
+        path = hops(cast, deliveries) if self.plan.cell is not Cell.DOT else []
+        shown = [hop for hop in path if self._can_draw(hop)]
         names = {hop.node for hop in shown}
         for gone in self._hops.keys() - names:
             self.removeItem(self._hops.pop(gone))
@@ -190,7 +191,7 @@ class GraphScene(QGraphicsScene):
 
     def _can_draw(self, hop: Hop) -> bool:
         both = self.place(hop.upstream) is not None and self.place(hop.node) is not None
-        return both and hop.upstream != hop.node and self.plan.cell is not Cell.DOT
+        return both and hop.upstream != hop.node
 
     def _hop_look(self, hop: Hop, *, calm: bool) -> HopLook:
         plan, large = self.plan, self.plan.cell in (Cell.FULL, Cell.COMPACT)
