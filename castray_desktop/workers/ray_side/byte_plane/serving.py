@@ -87,6 +87,7 @@ class Serving:
     def _send(self, index: int) -> None:
         start, end = self._supply.layout.piece(index)
         digest, length = self._supply.digest(index), end - start
+        self._keep_to_limit(length)
         self._count(length)
         where = self._supply.within_file(index)
         if where is None:
@@ -100,6 +101,19 @@ class Serving:
                 self._channel.write(wire.piece_head(index, digest, length), more=True)
                 self._channel.write_file(fd, where[1], length)
         self._last_sent = time.monotonic()
+
+    def _keep_to_limit(self, length: int) -> None:
+        """Wait until so many bytes may leave. All connections of a cast share this node's limit."""
+        with self._supply.condition:
+            now = time.monotonic()
+            free_at = now + self._supply.pacer.delay(now, length)
+        while (left := free_at - time.monotonic()) > 0:
+            with self._supply.condition:
+                if not self._supply.gone:
+                    self._supply.condition.wait(min(left, KEEP_ALIVE_SECONDS))
+                if self._supply.gone:
+                    raise Gone(self._supply.gone)
+            self._keep_alive()
 
     def _pass(self, index: int, digest: bytes, length: int, file: int, offset: int) -> None:
         """The peer runs on this machine: it gets the open file once and reads the pieces itself."""

@@ -97,6 +97,7 @@ class Source(Supply):
             self._new_piece_hasher = piece_hasher(order.algorithms.piece)
             self._new_file_hasher = file_hasher(order.algorithms.file)
             totals = self._totals
+            self.pacer.limit = order.limit
             self._lay_out(
                 Layout(
                     totals.manifest_bytes,

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Optional
 
+from castray_desktop.core.pacing import Pacer
 from castray_desktop.core.parcel import Layout, Manifest
 from castray_desktop.core.ranges import RangeSet
 from castray_desktop.core.wire import DIGEST_BYTES
@@ -46,6 +47,7 @@ class Supply:
         self.manifest: Optional[Manifest] = None
         self.have = RangeSet()
         self.sent_bytes = 0
+        self.pacer = Pacer()
         self.demand = -1  # the furthest piece that anyone has asked for
         self.gone = ""
         self._digests = bytearray()
