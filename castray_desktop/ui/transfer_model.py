@@ -47,6 +47,8 @@ class Column(enum.IntEnum):
     STARTED = 7
 
 
+COLUMNS = len(Column)
+
 ITEM_ROLE = Qt.ItemDataRole.UserRole + 1
 """The `CastSummary` or `DeliverySnapshot` of a row."""
 CAST_ROLE = Qt.ItemDataRole.UserRole + 2
@@ -267,8 +269,10 @@ class TransferModel(QAbstractItemModel):
         self._sort_column, self._sort_order = Column(max(0, column)), order
         self._sort_now()
 
+    # A view asks these of every row after an insertion, so they are written to be quick.
+
     def index(self, row: int, column: int, parent: Index = NO_PARENT) -> QModelIndex:
-        if row < 0 or not 0 <= column < len(Column):
+        if not 0 <= column < COLUMNS or row < 0:
             return QModelIndex()
         if not parent.isValid():
             return self.createIndex(row, column, 0) if row < len(self._rows) else QModelIndex()
@@ -291,10 +295,14 @@ class TransferModel(QAbstractItemModel):
         return len(self._rows[parent.row()].deliveries) if parent.row() < len(self._rows) else 0
 
     def columnCount(self, parent: Index = NO_PARENT) -> int:
-        return len(Column)
+        return COLUMNS
 
     def hasChildren(self, parent: Index = NO_PARENT) -> bool:
-        return self.rowCount(parent) > 0
+        if not parent.isValid():
+            return bool(self._rows)
+        if parent.internalId() or parent.column() or parent.row() >= len(self._rows):
+            return False
+        return bool(self._rows[parent.row()].deliveries)
 
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> object:
         if not index.isValid():

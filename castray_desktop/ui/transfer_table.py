@@ -59,6 +59,7 @@ WIDTHS = {
 }
 NAME_LEAST = 140
 HEADER = 28
+MOST_MEASURED = 200
 CHEVRON_END = EDGE + 20
 
 
@@ -243,6 +244,9 @@ class TransferTable(QTreeView):
 
     def _rows_changed(self) -> None:
         self._hovered = QModelIndex()
+        # Qt measures every row above the first one seen; thousands would hold up the window, so in a long
+        # table deliveries are as high as casts.
+        self.setUniformRowHeights(self._casts.rowCount() > MOST_MEASURED)
         self.header().setVisible(self._casts.rowCount() > 0)
         self.viewport().update()
 
