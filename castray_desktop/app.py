@@ -45,7 +45,6 @@ def run(files: list[str], cluster: str | None) -> int:
     settings = open_settings(places)
     theme = Theme(settings, application)
     load_fonts()
-    apply_style(application, theme)
     theme.changed.connect(lambda: apply_style(application, theme))
     trace = Trace(os.environ.get("CASTRAY_STARTUP_TRACE", ""))
 
@@ -59,6 +58,8 @@ def run(files: list[str], cluster: str | None) -> int:
     window = MainWindow(theme, link, settings, choice)
     window.add_files([str(Path(name).absolute()) for name in files])
     trace.follow(window, link)
+    # Given to the finished window: one that is there before is worked out at every step of building.
+    apply_style(application, theme)
     window.show()
     wait_for_paint(window)
     plot = PlotLoader(theme, window)
@@ -223,5 +224,5 @@ class Trace:
         phase = getattr(cluster, "phase", "")
         self.tell(str(phase.value if hasattr(phase, "value") else phase))
 
-    def _tell_gap(self, milliseconds: float) -> None:
-        self.tell("gap", ms=round(milliseconds, 1))
+    def _tell_gap(self, milliseconds: float, busy: float) -> None:
+        self.tell("gap", ms=round(milliseconds, 1), busy_ms=round(busy, 1))

@@ -12,12 +12,17 @@ WORTH_TELLING_MS = 16.0
 
 
 class StallMeter(QObject):
-    """Calls `tell` with the milliseconds by which a tick of 10 ms came too late, from 16 ms on."""
+    """Calls `tell` with the milliseconds by which a tick of 10 ms came too late, from 16 ms on.
 
-    def __init__(self, tell: Callable[[float], None], parent: QObject | None = None) -> None:
+    The second number is the milliseconds of processor time that this thread used meanwhile: what is
+    missing was taken by other processes.
+    """
+
+    def __init__(self, tell: Callable[[float, float], None], parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._tell = tell
         self._last = time.perf_counter()
+        self._last_busy = time.thread_time()
         self._timer = QTimer(self)
         self._timer.setTimerType(Qt.TimerType.PreciseTimer)
         self._timer.setInterval(TICK_MS)
@@ -25,14 +30,16 @@ class StallMeter(QObject):
 
     def start(self) -> None:
         self._last = time.perf_counter()
+        self._last_busy = time.thread_time()
         self._timer.start()
 
     def stop(self) -> None:
         self._timer.stop()
 
     def _tick(self) -> None:
-        now = time.perf_counter()
+        now, busy = time.perf_counter(), time.thread_time()
         gap = (now - self._last) * 1000 - TICK_MS
-        self._last = now
+        used = (busy - self._last_busy) * 1000
+        self._last, self._last_busy = now, busy
         if gap > WORTH_TELLING_MS:
-            self._tell(gap)
+            self._tell(gap, used)

@@ -385,7 +385,7 @@ def test_a_running_cluster_is_left_as_it_is(link: FakeLink, settings: QSettings)
 
 def test_the_stall_meter_tells_of_a_long_gap(qtbot: QtBot) -> None:
     gaps: list[float] = []
-    meter = StallMeter(gaps.append)
+    meter = StallMeter(lambda gap, busy: gaps.append(gap))
     meter.start()
     end = time.perf_counter() + 0.05
     while time.perf_counter() < end:
