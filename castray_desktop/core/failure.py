@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
-from typing import Dict
 
 
 class FailureKind(str, enum.Enum):
@@ -65,7 +64,7 @@ class Failure:
     """A failure as data: its kind, and the names and numbers for its sentence, as text."""
 
     kind: FailureKind
-    values: Dict[str, str] = field(default_factory=dict)
+    values: dict[str, str] = field(default_factory=dict)
 
 
 class CastRayError(Exception):
@@ -76,6 +75,6 @@ class CastRayError(Exception):
         self.failure = Failure(kind, {key: str(value) for key, value in values.items()})
 
     @classmethod
-    def of(cls, failure: Failure) -> "CastRayError":
+    def of(cls, failure: Failure) -> CastRayError:
         """The error that raises a failure which came from elsewhere."""
         return cls(failure.kind, **failure.values)

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from castray_desktop.core.cast import CastEvent, DeliveryEvent
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
-from castray_desktop.core.messages import DeliveryState, NodeInfo, NodeState, SendRequest
+from castray_desktop.core.messages import NodeInfo, NodeState, SendRequest
 from castray_desktop.core.route import Move, plan_chain
 from castray_desktop.workers.ledger import CastLedger, offline
 from castray_desktop.workers.ray_side import protocol

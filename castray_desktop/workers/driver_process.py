@@ -91,13 +91,11 @@ class DriverProcess:
     async def stop(self) -> None:
         """End the driver and everything that it started."""
         self._writer.close()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(STOP_SECONDS):
-                while self._process.poll() is None:
-                    await asyncio.sleep(0.02)
-        await asyncio.to_thread(self._sweep)
+        await asyncio.to_thread(self._end)
 
-    def _sweep(self) -> None:
+    def _end(self) -> None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(STOP_SECONDS)
         reaper.sweep(self._record, grace=0.2)
         self._process.kill()
         self._process.wait()

@@ -4,12 +4,14 @@ Ray starts a dozen processes, and not all of them end when their parent is kille
 that descends from a driver inherits the variable `CASTRAY_RUN`, which names the run; a run's
 processes are found by it and by nothing else. `sweep` ends them and removes the run's temp folder.
 
-Run as a script, `reaper.py RUN_FILE` waits until its standard input is closed, which the kernel does when
-the engine has ended for any reason, and sweeps. It imports the standard library alone, so that it stays small.
+Run as a script, `reaper.py RUN_FILE` waits until its standard input is closed, which the kernel does
+when the engine has ended for any reason, and sweeps. It imports the standard library alone, so that it
+stays small.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -80,20 +82,16 @@ def processes_of(run: str) -> Iterator[int]:
 
 def _is_marked(process: str, mark: bytes) -> bool:
     try:
-        with open(f"{process}/environ", "rb") as environment:
-            if mark not in environment.read().split(b"\0"):
-                return False
-        with open(f"{process}/stat", "rb") as stat:
-            return stat.read().rpartition(b")")[2].split()[0] != b"Z"
+        if mark not in Path(process, "environ").read_bytes().split(b"\0"):
+            return False
+        return Path(process, "stat").read_bytes().rpartition(b")")[2].split()[0] != b"Z"
     except OSError:  # ended meanwhile, or another user's
         return False
 
 
 def _kill(pid: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
 
 
 def main() -> None:

@@ -33,7 +33,9 @@ class Castray:
             "XDG_RUNTIME_DIR": str(self.home / "run"),
         }
 
-    def __call__(self, *arguments: str | Path, timeout: float = SEND_SECONDS) -> subprocess.CompletedProcess[str]:
+    def __call__(
+        self, *arguments: str | Path, timeout: float = SEND_SECONDS
+    ) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
         return subprocess.run(
             self.command(*arguments),

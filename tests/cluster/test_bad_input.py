@@ -46,7 +46,11 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         (["{file}", "--to", "all", "--from", "nobody"], 2, "There is no node nobody"),
         (["{fifo}", "--to", "all"], 2, "is a named pipe and can't be sent"),
         (["/dev/null", "--to", "all"], 2, "/dev/null is a device and can't be sent"),
-        (["{file}", "--to", "all", "--cluster", "127.0.0.1:1"], 3, "The running engine uses the cluster local"),
+        (
+            ["{file}", "--to", "all", "--cluster", "127.0.0.1:1"],
+            3,
+            "The running engine uses the cluster local",
+        ),
     ],
 )
 def test_refused_before_anything_is_sent(
@@ -64,7 +68,13 @@ def test_refused_before_anything_is_sent(
 
 
 def test_bad_usage_is_2(own_castray: Castray) -> None:
-    for arguments in (["send"], ["send", "x"], ["engine"], ["node", "add"], ["send", "x", "--to", "all", "--on-conflict", "x"]):
+    for arguments in (
+        ["send"],
+        ["send", "x"],
+        ["engine"],
+        ["node", "add"],
+        ["send", "x", "--to", "all", "--on-conflict", "x"],
+    ):
         done = own_castray(*arguments)
         assert done.returncode == 2
         assert "usage:" in done.stderr
@@ -138,12 +148,23 @@ def test_what_may_not_be_read(own_castray: Castray, tmp_path: Path) -> None:
     for path in (secret, inner):
         path.chmod(0o600)
         os.chown(path, 65534, 65534)
-    drop = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search", "--inh-caps", "-dac_override,-dac_read_search"]
+    drop = [
+        "setpriv",
+        "--bounding-set",
+        "-dac_override,-dac_read_search",
+        "--inh-caps",
+        "-dac_override,-dac_read_search",
+    ]
 
     def send(path: Path) -> subprocess.CompletedProcess[str]:
         arguments = own_castray.command("send", path, "--to", "node_1", "--dest", tmp_path / "out", "--json")
         return subprocess.run(
-            [*drop, *arguments], env=own_castray.environment, capture_output=True, text=True, timeout=90, check=False
+            [*drop, *arguments],
+            env=own_castray.environment,
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=False,
         )
 
     refused = send(secret)

@@ -113,9 +113,7 @@ def test_two_first_starts_at_once_make_one_engine(tmp_path: Path) -> None:
         _, errors = start.communicate(timeout=60)
         assert start.returncode == 0, errors
     engines = [
-        pid
-        for pid in castray.processes()
-        if b"workers.engine" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        pid for pid in castray.processes() if b"workers.engine" in Path(f"/proc/{pid}/cmdline").read_bytes()
     ]
     assert len(engines) == 1
     assert castray("engine", "stop", timeout=30).returncode == 0

@@ -32,7 +32,7 @@ def landed(result: dict[str, Any]) -> dict[str, Path]:
 
 def assert_nothing_staged(*folders: Path) -> None:
     for folder in folders:
-        assert not [path for path in folder.rglob(".castray*")], folder
+        assert not list(folder.rglob(".castray*")), folder
 
 
 @pytest.mark.parametrize("size", [0, 1, MIB - 1, MIB, MIB + 1, 40 * MIB + 7])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -35,10 +37,8 @@ def test_a_request_comes_back_as_it_was() -> None:
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_message_or_a_clean_refusal(body: bytes) -> None:
-    try:
+    with contextlib.suppress(msgspec.DecodeError):
         messages.decode_to_engine(body)
-    except msgspec.DecodeError:
-        pass
 
 
 def test_too_long_a_frame_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,7 +32,7 @@ def test_a_plan_is_one_chain_in_the_given_order() -> None:
 def test_a_border_between_zones_is_crossed_once() -> None:
     zones = {"s": "east", "a": "west", "b": "east", "c": "west", "d": "east"}
     order = plan_chain("s", ["a", "b", "c", "d"], zones).order()
-    crossings = sum(zones[one] != zones[next_one] for one, next_one in zip(order, order[1:], strict=False))
+    crossings = sum(zones[one] != zones[next_one] for one, next_one in itertools.pairwise(order))
     assert order == ("s", "b", "d", "a", "c")
     assert crossings == 1
 

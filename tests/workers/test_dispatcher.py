@@ -265,7 +265,13 @@ async def test_a_file_that_the_source_could_not_send_is_named(stage: Stage) -> N
     cast = await stage.start()
     changed = protocol.FileProblem("data/a.bin", Failure(FailureKind.CHANGED, {"path": "data/a.bin"}))
     stage.agents.report_source(
-        "s", cast, SourceState.SEALED, trailer_digest="t", sent_bytes=1133, problems=(changed,), problem_count=1
+        "s",
+        cast,
+        SourceState.SEALED,
+        trailer_digest="t",
+        sent_bytes=1133,
+        problems=(changed,),
+        problem_count=1,
     )
     for node, upstream in (("a", "s"), ("b", "a"), ("c", "b")):
         stage.agents.complete(node, cast, upstream)

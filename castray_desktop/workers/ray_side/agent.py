@@ -8,12 +8,13 @@ next report. `report` is a long poll, and the sign of life as well.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import platform
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, Optional, Tuple
+from typing import Any, Callable, Optional
 
 from castray_desktop.workers.ray_side import protocol
 from castray_desktop.workers.ray_side.byte_plane.plane import BytePlane
@@ -32,7 +33,7 @@ NAMESPACE = "castray"
 
 def actor_name(node: str) -> str:
     """The name of a node's actor in Ray's namespace `castray`."""
-    return "castray-agent-%s" % node
+    return f"castray-agent-{node}"
 
 
 class NodeAgent:
@@ -89,7 +90,7 @@ class NodeAgent:
         if isinstance(order, protocol.Preflight):
             reply = await asyncio.get_running_loop().run_in_executor(None, plane.preflight, order)
             return protocol.to_json(reply)
-        handlers: Dict[type, Callable[[Any], None]] = {
+        handlers: dict[type, Callable[[Any], None]] = {
             protocol.PrepareSource: plane.prepare,
             protocol.ServeSource: plane.serve,
             protocol.StartDelivery: plane.deliver,
@@ -144,13 +145,11 @@ class NodeAgent:
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:
-    try:
+    with contextlib.suppress(asyncio.TimeoutError):
         await asyncio.wait_for(event.wait(), seconds)
-    except asyncio.TimeoutError:
-        pass
 
 
-def _port_range(text: str) -> Optional[Tuple[int, int]]:
+def _port_range(text: str) -> Optional[tuple[int, int]]:
     """The bounds in "LOW-HIGH", None for nothing. Raises ValueError."""
     if not text:
         return None
@@ -158,7 +157,7 @@ def _port_range(text: str) -> Optional[Tuple[int, int]]:
     return int(low), int(high or low)
 
 
-def worker_environment() -> Dict[str, str]:
+def worker_environment() -> dict[str, str]:
     """The variables that an agent needs of its driver's environment."""
     names = ("CASTRAY_LOCAL_COPY", "CASTRAY_DATA_PORTS", "CASTRAY_HOME")
     return {name: os.environ[name] for name in names if name in os.environ}

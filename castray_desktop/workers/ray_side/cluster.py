@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import platform
 import socket
-from typing import Any, Dict, List, Tuple
+from typing import Any
 
 import ray
 
@@ -29,7 +29,7 @@ def connect(order: protocol.StartCluster) -> protocol.ClusterUp:
 
     A wrong address would block Ray for minutes, so the port is tried first.
     """
-    options: Dict[str, Any] = {
+    options: dict[str, Any] = {
         "namespace": NAMESPACE,
         "log_to_driver": False,
         "configure_logging": False,
@@ -56,11 +56,11 @@ def connect(order: protocol.StartCluster) -> protocol.ClusterUp:
     )
 
 
-def live_nodes() -> Tuple[protocol.RayNode, ...]:
+def live_nodes() -> tuple[protocol.RayNode, ...]:
     """The nodes that Ray holds for alive, the head first."""
     own = ray.get_runtime_context().get_node_id()
-    nodes: List[protocol.RayNode] = []
-    table: List[Dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    nodes: list[protocol.RayNode] = []
+    table: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
     for facts in table:
         if not facts["Alive"]:
             continue

@@ -14,7 +14,7 @@ import signal
 import socket
 import sys
 from pathlib import Path
-from typing import Any, Dict, Set
+from typing import Any
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -28,6 +28,9 @@ SOCKET_VARIABLE = "CASTRAY_DRIVER_SOCKET"
 LINE_LIMIT = 64 * 1024 * 1024
 STOP_SECONDS = 1.5
 
+# Whatever an agent's method raises arrives as a RayError; the others come from placing it.
+_RAY_ERRORS = (ray.exceptions.RayError, RuntimeError, ValueError, OSError, asyncio.TimeoutError)
+
 log = logging.getLogger("castray.driver")
 
 
@@ -37,8 +40,8 @@ class Driver:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
-        self._agents: Dict[str, Any] = {}
-        self._tasks: Set["asyncio.Task[None]"] = set()
+        self._agents: dict[str, Any] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
         self._local = False
 
     async def run(self) -> None:
@@ -71,7 +74,7 @@ class Driver:
             handle = self._create(order)
             self._agents[order.name] = handle
             hello: bytes = await handle.start.remote(order.node_id)
-        except Exception as error:  # whatever Ray raises, it is the reason why there is no agent
+        except _RAY_ERRORS as error:  # whatever Ray raises, it is the reason why there is no agent
             log.exception("agent %s", order.name)
             self._agents.pop(order.name, None)
             self._send(protocol.AgentLost(order.name, _reason(error)))
@@ -81,7 +84,7 @@ class Driver:
 
     def _create(self, order: protocol.PlaceAgent) -> Any:
         node_id = order.node_id or ray.get_runtime_context().get_node_id()
-        options: Dict[str, Any] = {
+        options: dict[str, Any] = {
             "name": actor_name(order.name),
             "num_cpus": 0,
             "max_concurrency": 1000,
@@ -100,7 +103,7 @@ class Driver:
                 self._write(
                     b'["Reported",{"name":' + protocol.text_json(name) + b',"report":' + _body(report) + b"}]"
                 )
-        except Exception as error:  # likewise: an agent that can't report is lost
+        except _RAY_ERRORS as error:  # likewise: an agent that can't report is lost
             if self._agents.pop(name, None) is not None:
                 self._send(protocol.AgentLost(name, _reason(error)))
 
@@ -110,7 +113,7 @@ class Driver:
             return
         try:
             await asyncio.wait_for(asyncio.wrap_future(handle.stop.remote().future()), STOP_SECONDS)
-        except Exception as error:  # it is ended in any case
+        except _RAY_ERRORS as error:  # it is ended in any case
             log.warning("agent %s did not stop: %s", name, _reason(error))
         ray.kill(handle)
         self._send(protocol.AgentLost(name, "removed"))
@@ -118,11 +121,11 @@ class Driver:
     async def _call(self, call: protocol.Call) -> None:
         handle = self._agents.get(call.agent)
         if handle is None:
-            self._send(protocol.Returned(call.number, error="no agent %s" % call.agent))
+            self._send(protocol.Returned(call.number, error=f"no agent {call.agent}"))
             return
         try:
             answer = await handle.order.remote(protocol.to_json(call.order))
-        except Exception as error:  # the engine decides what it means
+        except _RAY_ERRORS as error:  # the engine decides what it means
             self._send(protocol.Returned(call.number, error=_reason(error)))
             return
         reply = protocol.from_json(answer, protocol.Answers) if answer else None
@@ -158,7 +161,7 @@ def _body(message: bytes) -> bytes:
 def _reason(error: BaseException) -> str:
     """One line of what went wrong; Ray appends the trace of the remote side."""
     lines = str(error).strip().splitlines()
-    return "%s: %s" % (type(error).__name__, lines[-1] if lines else "")
+    return "{}: {}".format(type(error).__name__, lines[-1] if lines else "")
 
 
 async def _serve(connection: socket.socket) -> None:

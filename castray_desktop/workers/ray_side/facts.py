@@ -6,7 +6,7 @@ import os
 import shutil
 import socket
 from pathlib import Path
-from typing import Optional, Tuple
+from typing import Optional
 
 from castray_desktop.workers.ray_side.protocol import NodeFacts
 
@@ -22,7 +22,7 @@ def machine_identity(address: str) -> str:
         identity = boot.read_text().strip()
     except OSError:
         identity = socket.gethostname()
-    return "%s/%s" % (identity, address)
+    return f"{identity}/{address}"
 
 
 class FactsMeter:
@@ -30,7 +30,7 @@ class FactsMeter:
 
     def __init__(self, inbox: Path) -> None:
         self._inbox = inbox
-        self._last: Optional[Tuple[int, int]] = _processor_times()
+        self._last: Optional[tuple[int, int]] = _processor_times()
 
     def measure(self) -> NodeFacts:
         """The facts as of now. What can't be measured on this platform is 0."""
@@ -60,7 +60,7 @@ def _nearest_existing(folder: Path) -> Path:
     return folder
 
 
-def _processor_times() -> Optional[Tuple[int, int]]:
+def _processor_times() -> Optional[tuple[int, int]]:
     """Idle and total ticks since the machine started."""
     try:
         with open("/proc/stat") as lines:
@@ -70,7 +70,7 @@ def _processor_times() -> Optional[Tuple[int, int]]:
     return ticks[3] + ticks[4], sum(ticks)
 
 
-def _memory() -> Tuple[int, int]:
+def _memory() -> tuple[int, int]:
     """Total and available bytes."""
     try:
         with open("/proc/meminfo") as lines:
@@ -81,7 +81,7 @@ def _memory() -> Tuple[int, int]:
 
 
 def _kibibytes(text: str) -> int:
-    return int(text.split()[0]) * 1024
+    return int(text.split(maxsplit=1)[0]) * 1024
 
 
 def _resident() -> int:

@@ -12,7 +12,7 @@ import enum
 import json
 import typing
 from dataclasses import dataclass, field
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Optional
 
 from castray_desktop.core.failure import Failure
 
@@ -45,7 +45,7 @@ class ParcelTotals:
     trailer_bytes: int
     files: int  # regular files
     entries: int  # everything in the manifest
-    top: Tuple[TopEntry, ...] = ()
+    top: tuple[TopEntry, ...] = ()
 
     @property
     def stream_bytes(self) -> int:
@@ -88,9 +88,9 @@ class PrepareSource:
     """Scan these paths and make a manifest. `SourceReport` tells when it is there."""
 
     cast: str
-    paths: Tuple[str, ...]
+    paths: tuple[str, ...]
     links: str = "keep"
-    exclude: Tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class Preflight:
 
     cast: str
     destination: str  # empty: the inbox
-    top: Tuple[TopEntry, ...]
+    top: tuple[TopEntry, ...]
     needed_bytes: int
     needed_files: int
 
@@ -122,8 +122,8 @@ class PreflightReply:
     destination: str = ""  # absolute, links resolved as far as it exists
     storage: str = ""  # equal for two nodes of one machine that would write to the same folder
     free_bytes: int = 0
-    piece_digests: Tuple[str, ...] = ()  # what it can compute, best first
-    file_hashes: Tuple[str, ...] = ()
+    piece_digests: tuple[str, ...] = ()  # what it can compute, best first
+    file_hashes: tuple[str, ...] = ()
     failure: Optional[Failure] = None
 
 
@@ -198,7 +198,7 @@ class SourceReport:
     totals: Optional[ParcelTotals] = None
     sent_bytes: int = 0  # payload that left this agent for this cast, repairs included
     trailer_digest: str = ""
-    problems: Tuple[FileProblem, ...] = ()  # the first hundred
+    problems: tuple[FileProblem, ...] = ()  # the first hundred
     problem_count: int = 0
     failure: Optional[Failure] = None
 
@@ -228,9 +228,9 @@ class DeliveryReport:
     received_bytes: int = 0  # payload taken in, repeated pieces included
     sent_bytes: int = 0  # payload passed on to others
     transport: str = ""
-    paths: Tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
     hash: str = ""
-    problems: Tuple[FileProblem, ...] = ()
+    problems: tuple[FileProblem, ...] = ()
     problem_count: int = 0
     failure: Optional[Failure] = None
 
@@ -267,8 +267,8 @@ class AgentHello:
 class AgentReport:
     """What changed at an agent since its last report."""
 
-    sources: Tuple[SourceReport, ...] = ()
-    deliveries: Tuple[DeliveryReport, ...] = ()
+    sources: tuple[SourceReport, ...] = ()
+    deliveries: tuple[DeliveryReport, ...] = ()
     facts: Optional[NodeFacts] = None
 
 
@@ -308,7 +308,7 @@ class Call:
 
     number: int
     agent: str
-    order: "Order"
+    order: Order
 
 
 Order = typing.Union[
@@ -329,7 +329,7 @@ class RayNode:
     cpus: float = 0.0
     gpus: float = 0.0
     memory: int = 0
-    labels: Dict[str, str] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -339,7 +339,7 @@ class ClusterUp:
     address: str
     ray_version: str
     python_version: str
-    nodes: Tuple[RayNode, ...]
+    nodes: tuple[RayNode, ...]
 
 
 @dataclass(frozen=True)
@@ -386,7 +386,7 @@ FromDriver = typing.Union[ClusterUp, ClusterFailed, AgentUp, AgentLost, Reported
 
 # --- JSON ----------------------------------------------------------------------------------------
 
-_hints: Dict[type, Dict[str, Any]] = {}
+_hints: dict[type, dict[str, Any]] = {}
 
 
 def to_json(message: Any) -> bytes:
@@ -407,8 +407,8 @@ def from_json(text: bytes, kind: Any) -> Any:
             if candidate.__name__ == name:
                 return _build(body, candidate)
     except (TypeError, KeyError, AttributeError) as error:
-        raise ValueError("not a message of this protocol: %s" % error) from error
-    raise ValueError("unknown message %r" % (name,))
+        raise ValueError(f"not a message of this protocol: {error}") from error
+    raise ValueError(f"unknown message {name!r}")
 
 
 def _plain(value: Any) -> Any:
