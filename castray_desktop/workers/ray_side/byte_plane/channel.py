@@ -11,12 +11,11 @@ import secrets
 import socket
 import struct
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Optional
 
 from castray_desktop.core import wire
-from castray_desktop.core.wire import FrameType, Greeting, Handshake, ProtocolError, Refused
+from castray_desktop.core.wire import Greeting, Handshake, Refused
 from castray_desktop.workers.ray_side.byte_plane import linux
 
 _MORE = getattr(socket, "MSG_MORE", 0)
@@ -39,7 +38,8 @@ class Channel:
         sock.settimeout(None)
         if not self.local:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            linux.prefer_bbr(sock)
+            if sock.getpeername()[0] != sock.getsockname()[0]:  # its timers cost much on a loopback
+                linux.prefer_bbr(sock)
 
     def limit_silence(self, receive: float, send: float) -> None:
         """From now on reads and writes raise Silent after that many seconds without a byte."""
@@ -64,8 +64,10 @@ class Channel:
         """Fill `view`. Raises Silent or ConnectionError."""
         at = 0
         while at < len(view):
-            with _naming_silence():
+            try:
                 count = self._socket.recv_into(view[at:], 0, _WAITALL)
+            except BlockingIOError as error:
+                raise _silent() from error
             if count == 0:
                 raise ConnectionError("the connection was closed")
             at += count
@@ -80,8 +82,10 @@ class Channel:
         """The next frame's header; on a local channel also the descriptor that came with it."""
         if not self.local:
             return wire.parse_header(self.read(wire.HEADER_BYTES))
-        with _naming_silence():
+        try:
             raw, fds, _, _ = socket.recv_fds(self._socket, wire.HEADER_BYTES, 1, _CLOEXEC)
+        except BlockingIOError as error:
+            raise _silent() from error
         if fds:
             self._drop_passed()
             self.passed_fd = fds[0]
@@ -106,15 +110,19 @@ class Channel:
         """Send all of `data`; `more` says that something follows at once."""
         view = memoryview(data)
         while view:
-            with _naming_silence():
+            try:
                 view = view[self._socket.send(view, _MORE if more else 0) :]
+            except BlockingIOError as error:
+                raise _silent() from error
 
     def write_file(self, fd: int, offset: int, length: int) -> int:
         """Send a part of a file from the page cache, zeros for what lies past its end; how many zeros."""
         end = offset + length
         while offset < end:
-            with _naming_silence():
+            try:
                 count = os.sendfile(self._socket.fileno(), fd, offset, end - offset)
+            except BlockingIOError as error:
+                raise _silent() from error
             if count == 0:
                 break
             offset += count
@@ -126,8 +134,10 @@ class Channel:
     def pass_file(self, file: int, fd: int) -> None:
         """Hand an open file to the peer; on local channels only."""
         raw = wire.file_frame(file)
-        with _naming_silence():
+        try:
             sent = socket.send_fds(self._socket, [raw], [fd])
+        except BlockingIOError as error:
+            raise _silent() from error
         self.write(raw[sent:])
 
     # --- handshake
@@ -158,8 +168,10 @@ class Channel:
                 raise Silent("the handshake took too long")
             self.limit_silence(left, left)
             raw = bytearray(handshake.wanted)
-            with _naming_silence():
+            try:
                 count = self._socket.recv_into(raw)
+            except BlockingIOError as error:
+                raise _silent() from error
             if count == 0:
                 raise ConnectionError("the connection was closed during the handshake")
             answer = handshake.receive(bytes(raw[:count]))
@@ -189,17 +201,11 @@ def connect_local(path: str, seconds: float) -> Channel:
     return Channel(sock)
 
 
-@contextmanager
-def _naming_silence() -> Iterator[None]:
-    try:
-        yield
-    except BlockingIOError as error:  # SO_RCVTIMEO and SO_SNDTIMEO end in EAGAIN
-        raise Silent("nothing came through for too long") from error
+def _silent() -> Silent:
+    """SO_RCVTIMEO and SO_SNDTIMEO end in EAGAIN."""
+    return Silent("nothing came through for too long")
 
 
 def _timeval(seconds: float) -> bytes:
     whole = int(seconds)
     return struct.pack("ll", whole, max(int((seconds - whole) * 1e6), 0 if whole else 1000))
-
-
-__all__ = ["Channel", "FrameType", "ProtocolError", "Silent", "connect_local", "connect_tcp"]

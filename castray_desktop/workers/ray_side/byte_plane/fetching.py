@@ -20,7 +20,7 @@ CONNECT_SECONDS = 3.0
 HANDSHAKE_SECONDS = 5.0
 SILENCE_SECONDS = 5.0
 SEND_SECONDS = 10.0
-CHUNK_BYTES = 256 << 10  # stays in a core's cache between receiving and hashing
+CHUNK_BYTES = 256 << 10  # stays in a core's cache between reading and hashing
 MAX_REQUESTS = 1000
 MAX_REPAIRS = 5
 
@@ -115,12 +115,10 @@ class Fetching:
                 self._request_missing()
 
     def _received(self, view: memoryview) -> bytes:
-        """The payload, hashed while it is in the cache."""
+        """The payload, in one system call: fewer wake-ups weigh more than a warm cache (measured)."""
+        self._channel.read_into(view)
         hasher = self._delivery.new_piece_hasher()
-        for at in range(0, len(view), CHUNK_BYTES):
-            chunk = view[at : at + CHUNK_BYTES]
-            self._channel.read_into(chunk)
-            hasher.update(chunk)
+        hasher.update(view)
         return hasher.digest()
 
     def _copied(self, view: memoryview) -> bytes:

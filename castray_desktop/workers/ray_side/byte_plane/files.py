@@ -5,10 +5,27 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 CAPACITY = 32
+
+
+class Borrowed:
+    """A descriptor in use. A class, since this is entered for each small file and each piece."""
+
+    __slots__ = ("_file", "_files", "_held")
+
+    def __init__(self, files: OpenFiles, file: int) -> None:
+        self._files = files
+        self._file = file
+        self._held: list[int] = []
+
+    def __enter__(self) -> int:
+        self._held = self._files._take(self._file)
+        return self._held[0]
+
+    def __exit__(self, *_: object) -> None:
+        self._files._give_back(self._file, self._held)
 
 
 class OpenFiles:
@@ -21,14 +38,9 @@ class OpenFiles:
         self._files: OrderedDict[int, list[int]] = OrderedDict()  # number -> [descriptor, users]
         self._closed = False
 
-    @contextmanager
-    def borrow(self, file: int) -> Iterator[int]:
-        """The file's descriptor. Raises what opening it raises."""
-        held = self._take(file)
-        try:
-            yield held[0]
-        finally:
-            self._give_back(file, held)
+    def borrow(self, file: int) -> Borrowed:
+        """The file's descriptor, for a `with`. Raises what opening it raises."""
+        return Borrowed(self, file)
 
     def forget(self, file: int) -> None:
         """Close the file as soon as nobody uses it."""

@@ -134,12 +134,16 @@ class Listener:
             with contextlib.suppress(OSError):
                 self._wake_read.recv(1, socket.MSG_PEEK)
             return
+        try:
+            channel = Channel(sock)
+        except OSError:  # gone already
+            sock.close()
+            return
         with self._lock:
             if self._strangers >= MAX_STRANGERS:
-                sock.close()
+                channel.close()
                 return
             self._strangers += 1
-            channel = Channel(sock)
             thread = threading.Thread(target=self._meet, args=(channel,), name="castray-serve", daemon=True)
             self._connections[channel] = thread
         thread.start()
