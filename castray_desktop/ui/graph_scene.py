@@ -77,12 +77,16 @@ class GraphScene(QGraphicsScene):
 
     # --- places ----------------------------------------------------------------------------
 
-    def fit(self, width: float, height: float) -> None:
-        """Lay everything out for this room; does nothing when nothing about it is different."""
+    def population(self) -> tuple[str, tuple[tuple[str, str], ...]]:
+        """What the places depend on beside the room: the source, and the recipients with their zones."""
         source = self._selection.source
         nodes = sorted(self._nodes.nodes(), key=_neighbourhood)
-        recipients = [(node.name, node.zone) for node in nodes if node.name != source]
-        key = (width, height, source, tuple(recipients))
+        return source, tuple((node.name, node.zone) for node in nodes if node.name != source)
+
+    def fit(self, width: float, height: float) -> None:
+        """Lay everything out for this room; does nothing when nothing about it is different."""
+        source, recipients = self.population()
+        key = (width, height, source, recipients)
         if key == self._arranged_for:
             return
         self._arranged_for = key

@@ -138,6 +138,7 @@ class GraphView(QGraphicsView):
         self._space = False
         self._space_used = False
         self._run = 0.0
+        self._laid_out_for: tuple[object, ...] = ()
         self._tile: tuple[tuple[str, float], QPixmap] | None = None
         self._dots = QTimer(self)
         self._dots.setInterval(DOT_TICK_MS)
@@ -200,6 +201,11 @@ class GraphView(QGraphicsView):
     def relayout(self) -> None:
         """Lay out anew. Large cells grow with the zoom; small ones get more room, and so larger cells."""
         size = self.viewport().size()
+        key = (size.width(), size.height(), self._zoom, self._graph.population())
+        if key == self._laid_out_for:
+            return
+        self._laid_out_for = key
+        centre = self._share_at(self.viewport().rect().center())
         width, height = float(size.width()), float(size.height())
         self.resetTransform()
         self._graph.fit(width, height)
@@ -208,6 +214,8 @@ class GraphView(QGraphicsView):
                 self.scale(self._zoom, self._zoom)
             else:
                 self._graph.fit(width * self._zoom, height * self._zoom)
+            scene = self._graph.sceneRect()
+            self.centerOn(centre.x() * scene.width(), centre.y() * scene.height())
         taller = self._zoom == 1.0 and self._graph.plan.height > height + 0.5
         policy = Qt.ScrollBarPolicy
         self.setVerticalScrollBarPolicy(policy.ScrollBarAlwaysOn if taller else policy.ScrollBarAlwaysOff)

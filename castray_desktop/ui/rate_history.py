@@ -16,6 +16,7 @@ Values = npt.NDArray[np.float32]
 STEP = 0.25
 SPAN = 30 * 60
 CAPACITY = int(SPAN / STEP)
+GRACE = 4  # samples that may be missing at the end before they read as zero
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,8 @@ class RateHistory:
         """The last `seconds` before `now`. Nodes that were silent all the while are left out."""
         count = min(CAPACITY, int(seconds / STEP) + 1)
         newest = int(now / STEP)
+        if 0 < newest - self._last <= GRACE:
+            newest = self._last  # the sample of this moment is still on its way
         slots = np.arange(newest - count + 1, newest + 1)
         known = (slots <= self._last) & (slots > self._last - CAPACITY)
         places = slots % CAPACITY

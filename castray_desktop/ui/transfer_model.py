@@ -26,7 +26,7 @@ from PySide6.QtCore import (
 
 from castray_desktop.core.messages import CastSummary, DeliverySnapshot, DeliveryState
 from castray_desktop.ui.nodes import natural_key
-from castray_desktop.ui.transfer_text import cast_text, delivery_text
+from castray_desktop.ui.transfer_text import cast_text, delivery_text, failure_text, full_time
 
 Index = QModelIndex | QPersistentModelIndex
 
@@ -374,6 +374,10 @@ def _heading(column: Column) -> str:
 
 def _tool_tip(cast: CastSummary, item: CastSummary | DeliverySnapshot, column: Column) -> str | None:
     if isinstance(item, CastSummary):
+        if column is Column.STARTED:
+            return full_time(item.started)
+        if column is Column.STATUS and item.failure is not None:
+            return failure_text(item.failure)
         return item.name if column is Column.NAME else None
     if item.state is DeliveryState.FAILED or item.failure is not None:
         return delivery_text(cast, item, Column.ETA) if column >= Column.SPEED else None

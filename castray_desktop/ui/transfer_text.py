@@ -168,9 +168,13 @@ def files_text(cast: CastSummary) -> str:
 
 
 def clock(at: float) -> str:
-    """The local time of day, and the day when it is not today's."""
+    """The local time of day; for another day than today its date."""
     if at <= 0:
         return DASH
     then, now = time.localtime(at), time.localtime()
-    same_day = then[:3] == now[:3]
-    return time.strftime("%H:%M" if same_day else "%m-%d %H:%M", then)
+    return time.strftime("%H:%M" if then[:3] == now[:3] else "%m-%d", then)
+
+
+def full_time(at: float) -> str:
+    """The local date and time to the second."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))

@@ -299,6 +299,43 @@ def test_zooming_and_fitting(stage: Stage) -> None:
     assert view.transform().m11() == 1.0
 
 
+def test_a_refresh_does_not_move_what_is_looked_at(stage: Stage) -> None:
+    stage.view.set_zoom(2.0, QPoint(600, 300))
+    bars = (stage.view.horizontalScrollBar(), stage.view.verticalScrollBar())
+    before = [bar.value() for bar in bars]
+    assert all(before)
+    stage.nodes.apply([make_node("node_1", load=0.4)])
+    stage.graph.show_cast(make_cast(), [make_delivery("node_1")])
+    assert [bar.value() for bar in bars] == before
+
+
+def test_panning_with_the_space_key_or_the_middle_button(stage: Stage) -> None:
+    view, port = stage.view, stage.view.viewport()
+    view.set_zoom(2.0)
+    view.setFocus()
+    bar = view.horizontalScrollBar()
+    before = bar.value()
+    QTest.keyPress(view, Qt.Key.Key_Space)
+    QTest.mousePress(port, LEFT, NONE, QPoint(300, 200))
+    QTest.mouseMove(port, QPoint(260, 200))
+    QTest.mouseRelease(port, LEFT, NONE, QPoint(260, 200))
+    QTest.keyRelease(view, Qt.Key.Key_Space)
+    assert bar.value() == before + 40
+    assert not stage.selection.selected()
+    QTest.mousePress(port, Qt.MouseButton.MiddleButton, NONE, QPoint(300, 200))
+    QTest.mouseMove(port, QPoint(340, 200))
+    QTest.mouseRelease(port, Qt.MouseButton.MiddleButton, NONE, QPoint(340, 200))
+    assert bar.value() == before
+
+
+def test_a_click_on_a_zones_name_selects_the_zone(stage: Stage) -> None:
+    stage.nodes.apply([make_node(f"node_{i}", zone="rack a" if i < 3 else "") for i in (1, 2, 3)])
+    (zone,) = stage.scene.plan.zones
+    place = stage.view.mapFromScene(to_point(zone.label))
+    QTest.mouseClick(stage.view.viewport(), LEFT, NONE, place)
+    assert stage.selection.selected() == {"node_1", "node_2"}
+
+
 def test_zooming_gives_many_nodes_larger_cells(qtbot: QtBot) -> None:
     stage = Stage(qtbot, 60)
     small = stage.scene.plan.cell

@@ -31,8 +31,15 @@ def test_a_pause_reads_as_zero_and_a_hiccup_is_bridged() -> None:
     history.add(NOW, 100.0, {})
     history.add(NOW + 2 * STEP, 120.0, {})
     history.add(NOW + 6 * STEP, 50.0, {})
-    window = history.window(NOW + 7 * STEP, 7 * STEP)
-    assert window.total.tolist() == [100, 100, 120, 0, 0, 0, 50, 0]
+    window = history.window(NOW + 6 * STEP, 6 * STEP)
+    assert window.total.tolist() == [100, 100, 120, 0, 0, 0, 50]
+
+
+def test_a_late_sample_does_not_read_as_zero() -> None:
+    history = RateHistory()
+    history.add(NOW, 100.0, {})
+    assert history.window(NOW + 3 * STEP, 1.0).total[-1] == 100
+    assert history.window(NOW + 8 * STEP, 1.0).total[-1] == 0
 
 
 def test_nodes_that_were_silent_are_left_out() -> None:
