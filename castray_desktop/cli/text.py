@@ -171,16 +171,13 @@ def print_result(result: CastResult) -> None:
         if item.failure is not None and not item.state.delivered:
             print(f"castray: {sentence(item.failure)}", file=sys.stderr)
         else:
-            paths = ", ".join(item.paths)
-            _say(
-                " ".join(
-                    part for part in (f"{item.node}: {state_word(item.state)}", paths, item.hash) if part
-                )
-            )
+            parts = (f"{item.node}: {state_word(item.state)}", ", ".join(item.paths), item.hash)
+            _say(" ".join(part for part in parts if part))
     summary = result.summary
     rate = format_bytes(summary.bytes / result.seconds) if result.seconds > 0 else "0 B"
     _say(
-        f"{summary.name}: {state_word(summary.state)}, {summary.verified} of {len(summary.recipients)} recipients,"
+        f"{summary.name}: {state_word(summary.state)},"
+        f" {summary.verified} of {len(summary.recipients)} recipients,"
         f" {format_bytes(summary.bytes)} in {result.seconds:.1f} s ({rate}/s),"
         f" {summary.source_copies:.2f} copies uploaded"
     )

@@ -32,6 +32,8 @@ _RAY_VARIABLES = {
     "PYTHONUNBUFFERED": "1",
 }
 
+_LOOPBACK = ("127.0.0.1:", "localhost:", "[::1]:")
+
 
 def driver_environment(base: Mapping[str, str], target: str, run: str) -> dict[str, str]:
     """The environment of a driver for `target`, made from the engine's own."""
@@ -40,11 +42,12 @@ def driver_environment(base: Mapping[str, str], target: str, run: str) -> dict[s
     if target == LOCAL_TARGET:
         environment["RAY_AUTH_MODE"] = "token"
         environment["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    else:
+        environment.setdefault("RAY_AUTH_MODE", "disabled")
+    if target == LOCAL_TARGET or target.startswith(_LOOPBACK):
         # Ray rewrites 127.0.0.1 to the machine's address, except where it takes a single machine for
         # granted; this is its switch for that, and every port of it then binds loopback alone.
         environment["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-    else:
-        environment.setdefault("RAY_AUTH_MODE", "disabled")
     return environment
 
 

@@ -157,7 +157,7 @@ def _port_range(text: str) -> Optional[tuple[int, int]]:
     return int(low), int(high or low)
 
 
-def worker_environment() -> dict[str, str]:
-    """The variables that an agent needs of its driver's environment."""
-    names = ("CASTRAY_LOCAL_COPY", "CASTRAY_DATA_PORTS", "CASTRAY_HOME")
+def shipped_environment() -> dict[str, str]:
+    """The variables of the driver's environment that agents on other machines heed as well."""
+    names = ("CASTRAY_LOCAL_COPY",)
     return {name: os.environ[name] for name in names if name in os.environ}

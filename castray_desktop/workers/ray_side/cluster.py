@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import platform
 import socket
+from pathlib import Path
 from typing import Any
 
 import ray
 
+import castray_desktop
 from castray_desktop.core.failure import CastRayError, FailureKind
 from castray_desktop.workers.ray_side import protocol
-from castray_desktop.workers.ray_side.agent import NAMESPACE
+from castray_desktop.workers.ray_side.agent import NAMESPACE, shipped_environment
 
 LOCAL_TARGET = "local"
 
@@ -44,6 +46,9 @@ def connect(order: protocol.StartCluster) -> protocol.ClusterUp:
     else:
         _check_reachable(order.target)
         options["address"] = order.target
+        # The nodes need nothing of ours: the package travels through Ray.
+        package = str(Path(castray_desktop.__file__).parent)
+        options["runtime_env"] = {"py_modules": [package], "env_vars": shipped_environment()}
     try:
         context: Any = ray.init(**options)
     except (RuntimeError, ConnectionError, ValueError, OSError, ray.exceptions.RayError) as error:

@@ -13,16 +13,14 @@ import os
 import signal
 import socket
 import sys
-from pathlib import Path
 from typing import Any
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-import castray_desktop
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.workers.ray_side import cluster, protocol
-from castray_desktop.workers.ray_side.agent import NodeAgent, actor_name, worker_environment
+from castray_desktop.workers.ray_side.agent import NodeAgent, actor_name
 
 SOCKET_VARIABLE = "CASTRAY_DRIVER_SOCKET"
 LINE_LIMIT = 64 * 1024 * 1024
@@ -42,7 +40,6 @@ class Driver:
         self._writer = writer
         self._agents: dict[str, Any] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._local = False
 
     async def run(self) -> None:
         """Serve the engine until it closes the socket."""
@@ -63,7 +60,6 @@ class Driver:
 
     def _connect(self, order: protocol.StartCluster) -> None:
         """Connect in this very thread: Ray's processes end with the thread that started them."""
-        self._local = order.target == cluster.LOCAL_TARGET
         try:
             self._send(cluster.connect(order))
         except CastRayError as error:
@@ -90,9 +86,6 @@ class Driver:
             "max_concurrency": 1000,
             "scheduling_strategy": NodeAffinitySchedulingStrategy(node_id, soft=False),
         }
-        if not self._local:
-            package = str(Path(castray_desktop.__file__).parent)
-            options["runtime_env"] = {"py_modules": [package], "env_vars": worker_environment()}
         return ray.remote(NodeAgent).options(**options).remote(order)
 
     async def _follow(self, name: str, handle: Any) -> None:
