@@ -24,7 +24,7 @@ from castray_desktop.ui.cluster_choice import ClusterChoice
 from castray_desktop.ui.engine_link import Engine, EngineLink
 from castray_desktop.ui.fonts import load_fonts
 from castray_desktop.ui.main_window import MainWindow
-from castray_desktop.ui.stall_meter import StallMeter
+from castray_desktop.ui.stall_meter import Gap, StallMeter
 from castray_desktop.ui.style import apply_style
 from castray_desktop.ui.theme import Theme
 from castray_desktop.workers.places import Places, find_places
@@ -224,5 +224,6 @@ class Trace:
         phase = getattr(cluster, "phase", "")
         self.tell(str(phase.value if hasattr(phase, "value") else phase))
 
-    def _tell_gap(self, milliseconds: float, busy: float) -> None:
-        self.tell("gap", ms=round(milliseconds, 1), busy_ms=round(busy, 1))
+    def _tell_gap(self, gap: Gap) -> None:
+        busy, starved = round(gap.busy_ms, 1), round(gap.starved_ms, 1)
+        self.tell("gap", ms=round(gap.late_ms, 1), busy_ms=busy, starved_ms=starved)

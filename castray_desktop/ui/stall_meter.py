@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
 from PySide6.QtCore import QObject, Qt, QTimer
 
@@ -11,18 +13,24 @@ TICK_MS = 10
 WORTH_TELLING_MS = 16.0
 
 
+@dataclass(frozen=True)
+class Gap:
+    """A tick that came too late: by how many milliseconds, and what this thread did meanwhile."""
+
+    late_ms: float
+    busy_ms: float  # used the processor
+    starved_ms: float  # was ready to, but other threads and processes had it; 0 where the system doesn't tell
+
+
 class StallMeter(QObject):
-    """Calls `tell` with the milliseconds by which a tick of 10 ms came too late, from 16 ms on.
+    """Calls `tell` with every tick of 10 ms that came more than 16 ms too late."""
 
-    The second number is the milliseconds of processor time that this thread used meanwhile: what is
-    missing was taken by other processes.
-    """
-
-    def __init__(self, tell: Callable[[float, float], None], parent: QObject | None = None) -> None:
+    def __init__(self, tell: Callable[[Gap], None], parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._tell = tell
         self._last = time.perf_counter()
-        self._last_busy = time.thread_time()
+        self._last_busy = 0.0
+        self._last_starved = 0.0
         self._timer = QTimer(self)
         self._timer.setTimerType(Qt.TimerType.PreciseTimer)
         self._timer.setInterval(TICK_MS)
@@ -30,16 +38,27 @@ class StallMeter(QObject):
 
     def start(self) -> None:
         self._last = time.perf_counter()
-        self._last_busy = time.thread_time()
+        self._last_busy, self._last_starved = time.thread_time(), starved_seconds()
         self._timer.start()
 
     def stop(self) -> None:
         self._timer.stop()
 
     def _tick(self) -> None:
-        now, busy = time.perf_counter(), time.thread_time()
-        gap = (now - self._last) * 1000 - TICK_MS
-        used = (busy - self._last_busy) * 1000
-        self._last, self._last_busy = now, busy
-        if gap > WORTH_TELLING_MS:
-            self._tell(gap, used)
+        now, busy, starved = time.perf_counter(), time.thread_time(), starved_seconds()
+        gap = Gap(
+            (now - self._last) * 1000 - TICK_MS,
+            (busy - self._last_busy) * 1000,
+            (starved - self._last_starved) * 1000,
+        )
+        self._last, self._last_busy, self._last_starved = now, busy, starved
+        if gap.late_ms > WORTH_TELLING_MS:
+            self._tell(gap)
+
+
+def starved_seconds() -> float:
+    """For how long this thread has waited for a processor since it began; 0 where that is not known."""
+    try:
+        return int(Path("/proc/thread-self/schedstat").read_text("ascii").split()[1]) / 1e9
+    except (OSError, IndexError, ValueError):
+        return 0.0

@@ -16,7 +16,7 @@ from castray_desktop.core.failure import Failure, FailureKind
 from castray_desktop.core.messages import ClusterPhase, ClusterStatus
 from castray_desktop.ui.cluster_choice import ClusterChoice
 from castray_desktop.ui.main_window import MainWindow
-from castray_desktop.ui.stall_meter import StallMeter
+from castray_desktop.ui.stall_meter import Gap, StallMeter
 from castray_desktop.ui.theme import Theme
 from tests.helpers import fake_engine as fake
 from tests.helpers.fake_engine import FakeLink
@@ -384,12 +384,14 @@ def test_a_running_cluster_is_left_as_it_is(link: FakeLink, settings: QSettings)
 
 
 def test_the_stall_meter_tells_of_a_long_gap(qtbot: QtBot) -> None:
-    gaps: list[float] = []
-    meter = StallMeter(lambda gap, busy: gaps.append(gap))
+    gaps: list[Gap] = []
+    meter = StallMeter(gaps.append)
     meter.start()
     end = time.perf_counter() + 0.05
     while time.perf_counter() < end:
         pass
     qtbot.waitUntil(lambda: bool(gaps))
     meter.stop()
-    assert max(gaps) > 30
+    worst = max(gaps, key=lambda gap: gap.late_ms)
+    assert worst.late_ms > 30
+    assert worst.busy_ms + worst.starved_ms > 30
