@@ -124,6 +124,19 @@ def no_room(window: MainWindow, link: fake.FakeLink) -> None:
     window.send_panel.send()
 
 
+def dragging(window: MainWindow, link: fake.FakeLink) -> None:
+    """Files on their way over the window."""
+    from PySide6.QtCore import QMimeData, QPoint, Qt, QUrl
+    from PySide6.QtGui import QDragEnterEvent
+
+    busy(window, link)
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile("/home/ada/a.bin"), QUrl.fromLocalFile("/home/ada/b.bin")])
+    buttons, keys = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+    event = QDragEnterEvent(QPoint(100, 200), Qt.DropAction.CopyAction, data, buttons, keys)
+    QApplication.sendEvent(window, event)
+
+
 SCENES: dict[str, tuple[Scene, bool, tuple[int, int]]] = {
     "busy-light": (busy, False, (1440, 900)),
     "busy-dark": (busy, True, (1440, 900)),
@@ -134,6 +147,7 @@ SCENES: dict[str, tuple[Scene, bool, tuple[int, int]]] = {
     "starting-light": (starting, False, (1440, 900)),
     "failed-light": (failed, False, (1440, 900)),
     "failed-small": (failed, True, (1024, 700)),
+    "dragging-light": (dragging, False, (1440, 900)),
     "no-room-light": (no_room, False, (1440, 900)),
     "no-room-small": (no_room, False, (1024, 700)),
 }
