@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import (
@@ -71,6 +72,7 @@ class NodeItem(QGraphicsItem):
         self.hovered = False
         self.setZValue(Z_NODE)
         self.setAcceptHoverEvents(True)
+        self.setCacheMode(QGraphicsItem.CacheMode.DeviceCoordinateCache)
         self.setCursor(Qt.CursorShape.PointingHandCursor)
 
     def show_look(self, look: NodeLook, cell: Cell) -> None:
@@ -340,6 +342,7 @@ class ZoneItem(QGraphicsItem):
         width = metrics(11, 600).horizontalAdvance(text) + 20
         self.label = QRectF(plan.label.x - width / 2, plan.label.y - 10, width, 20)
         self.setZValue(Z_ZONE)
+        self.setCacheMode(QGraphicsItem.CacheMode.DeviceCoordinateCache)
 
     def boundingRect(self) -> QRectF:
         return self._outline.boundingRect().united(self.label).adjusted(-1, -1, 1, 1)
@@ -409,27 +412,33 @@ class HopLook:
 
 
 class HopItem(QGraphicsItem):
-    """One link of the relay chain, with an arrow head and dots that run along it."""
+    """One link of the relay chain with its arrow head, kept as a picture; its dots run on top of it."""
 
     def __init__(self, theme: Theme, look: HopLook) -> None:
         super().__init__()
         self._theme, self.look = theme, look
-        self.phase = 0.0  # pixels that the dots have run, below DOT_GAP
         self._line, self._head = _hop_path(look)
+        self._dots = _RunningDots(self, self._line)
+        self._dots.setVisible(look.moving)
         self.setZValue(Z_HOP)
+        self.setCacheMode(QGraphicsItem.CacheMode.DeviceCoordinateCache)
 
     def show_look(self, look: HopLook) -> None:
-        if look != self.look:
+        """Draw this from now on."""
+        if look == self.look:
+            return
+        if look.curve != self.look.curve:
             self.prepareGeometryChange()
-            self.look = look
-            self._line, self._head = _hop_path(look)
-            self.update()
+        self.look = look
+        self._line, self._head = _hop_path(look)
+        self._dots.follow(self._line)
+        self._dots.setVisible(look.moving)
+        self.update()
 
     def run_dots(self, phase: float) -> None:
-        """Move the dots; does nothing for a hop without them."""
+        """Move the dots to where they are after that many pixels; does nothing for a hop without them."""
         if self.look.moving:
-            self.phase = phase
-            self.update()
+            self._dots.run(phase)
 
     def boundingRect(self) -> QRectF:
         return self._line.boundingRect().united(self._head.boundingRect()).adjusted(-4, -4, 4, 4)
@@ -455,19 +464,62 @@ class HopItem(QGraphicsItem):
             painter.setPen(Qt.PenStyle.NoPen)
             painter.setBrush(last)
             painter.drawPath(self._head)
-        if look.moving:
-            self._paint_dots(painter)
 
-    def _paint_dots(self, painter: QPainter) -> None:
+
+class _RunningDots(QGraphicsItem):
+    """White dots along a hop."""
+
+    def __init__(self, hop: QGraphicsItem, line: QPainterPath) -> None:
+        super().__init__(hop)
+        self._phase = 0.0
+        self._places: list[QPointF] = []
+        self._box = QRectF()
+        self._line = line
+        self.follow(line)
+
+    def follow(self, line: QPainterPath) -> None:
+        """Run along this line from now on."""
+        self.prepareGeometryChange()
+        self._line = line
+        self._box = line.boundingRect().adjusted(-2, -2, 2, 2)
+        self._places = _pixel_steps(line)
+
+    def run(self, phase: float) -> None:
+        """Move to where they are after that many pixels."""
+        self._phase = phase
+        self.update()
+
+    def boundingRect(self) -> QRectF:
+        return self._box
+
+    def paint(
+        self, painter: QPainter, option: QStyleOptionGraphicsItem, widget: QWidget | None = None
+    ) -> None:
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         color = QColor("#FFFFFF")
         color.setAlphaF(0.85)
-        pen = QPen(color, 2)
-        pen.setCapStyle(Qt.PenCapStyle.RoundCap)
-        pen.setDashPattern([0.01, DOT_GAP / 2 - 0.01])
-        pen.setDashOffset(-self.phase / 2)
-        painter.setPen(pen)
-        painter.setBrush(Qt.BrushStyle.NoBrush)
-        painter.drawPath(self._line)
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(color)
+        whole, part = divmod(self._phase % DOT_GAP, 1.0)
+        places = self._places
+        for index in range(int(whole), len(places) - 1, int(DOT_GAP)):
+            here, there = places[index], places[index + 1]
+            painter.drawEllipse(here + (there - here) * part, 1.0, 1.0)
+
+
+def _pixel_steps(line: QPainterPath) -> list[QPointF]:
+    """Points on a line, a pixel apart. Qt's own walk along a path is too slow for this."""
+    points = [line.pointAtPercent(step / 60) for step in range(61)]
+    result: list[QPointF] = []
+    due = 4.0
+    for start, end in pairwise(points):
+        way = end - start
+        length = math.hypot(way.x(), way.y())
+        while due < length:
+            result.append(start + way * (due / length))
+            due += 1.0
+        due -= length
+    return result
 
 
 def _hop_path(look: HopLook) -> tuple[QPainterPath, QPainterPath]:
@@ -500,6 +552,7 @@ class RateItem(QGraphicsItem):
         self.text, self.lagging, self.dim = "", False, False
         self._box = QRectF()
         self.setZValue(Z_RATE)
+        self.setCacheMode(QGraphicsItem.CacheMode.DeviceCoordinateCache)
 
     @staticmethod
     def room(text: str, lagging: bool) -> tuple[float, float]:
@@ -542,6 +595,7 @@ class MiddleItem(QGraphicsItem):
         self._lines = ("", "", "")
         self.dim = False
         self.setZValue(Z_MIDDLE)
+        self.setCacheMode(QGraphicsItem.CacheMode.DeviceCoordinateCache)
 
     def show_lines(self, name: str, figure: str, facts: str, box: Box) -> None:
         """Show these lines in `box` from now on."""

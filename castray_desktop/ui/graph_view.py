@@ -21,6 +21,7 @@ from PySide6.QtGui import (
     QPaintEvent,
     QPen,
     QPixmap,
+    QPixmapCache,
     QResizeEvent,
     QShowEvent,
     QWheelEvent,
@@ -38,10 +39,12 @@ from castray_desktop.ui.theme import Theme
 
 ZOOM_MOST = 4.0
 ZOOM_STEP = 1.25
-DOT_TICK_MS = 50
+DOT_TICK_MS = 60
 DOT_SPEED = 11 / 0.6  # pixels a second
 CANVAS_STEP = 24
+CANVAS_TILE = 10 * CANVAS_STEP
 CLICK_SLACK = 4
+PICTURE_ROOM_KB = 48 * 1024
 
 LEGEND = (
     GlyphState.SELECTED,
@@ -149,6 +152,8 @@ class GraphView(QGraphicsView):
         theme.changed.connect(self._repaint_all)
 
     def _set_up(self) -> None:
+        # The items keep pictures of themselves there; too little room would paint them anew each time.
+        QPixmapCache.setCacheLimit(max(QPixmapCache.cacheLimit(), PICTURE_ROOM_KB))
         self.setFrameShape(QGraphicsView.Shape.NoFrame)
         self.setRenderHint(QPainter.RenderHint.Antialiasing)
         self.setStyleSheet("QGraphicsView { background: transparent; border: none; }")
@@ -346,16 +351,17 @@ class GraphView(QGraphicsView):
 
     def drawBackground(self, painter: QPainter, rect: QRectF | QRect) -> None:
         area = QRectF(rect)
-        left = math.floor(area.left() / CANVAS_STEP) * CANVAS_STEP
-        top = math.floor(area.top() / CANVAS_STEP) * CANVAS_STEP
-        tiles = QRectF(left, top, area.right() - left, area.bottom() - top)
-        painter.drawTiledPixmap(tiles, self._canvas_tile())
+        side = CANVAS_TILE
+        first_x, first_y = math.floor(area.left() / side), math.floor(area.top() / side)
+        for column in range(first_x, math.ceil(area.right() / side)):
+            for row in range(first_y, math.ceil(area.bottom() / side)):
+                painter.drawPixmap(QPointF(column * side, row * side), self._canvas_tile())
 
     def _canvas_tile(self) -> QPixmap:
-        """One dot of the canvas, drawn once for each theme and screen."""
+        """A part of the canvas with its dots, drawn once for each theme and screen."""
         color, ratio = self._theme.palette.canvas_dot, self.devicePixelRatioF()
         if self._tile is None or self._tile[0] != (color, ratio):
-            side = round(CANVAS_STEP * ratio)
+            side = round(CANVAS_TILE * ratio)
             tile = QPixmap(side, side)
             tile.setDevicePixelRatio(ratio)
             tile.fill(Qt.GlobalColor.transparent)
@@ -363,7 +369,9 @@ class GraphView(QGraphicsView):
             painter.setRenderHint(QPainter.RenderHint.Antialiasing)
             painter.setPen(Qt.PenStyle.NoPen)
             painter.setBrush(QColor(color))
-            painter.drawEllipse(QPointF(12, 12), 1.1, 1.1)
+            for x in range(12, CANVAS_TILE, CANVAS_STEP):
+                for y in range(12, CANVAS_TILE, CANVAS_STEP):
+                    painter.drawEllipse(QPointF(x, y), 1.1, 1.1)
             painter.end()
             self._tile = ((color, ratio), tile)
         return self._tile[1]
@@ -555,5 +563,6 @@ class GraphView(QGraphicsView):
         return QSize(736, 424)
 
     def _repaint_all(self) -> None:
-        self._graph.update()
+        for item in self._graph.items():  # each keeps a picture in the old colours
+            item.update()
         self.viewport().update()
