@@ -1,0 +1,140 @@
+"""The layers, as sentences: who may import what."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "castray_desktop"
+SHIPPED_CORE = ("failure", "names", "pacing", "parcel", "ranges", "wire")
+RAY_MODULES = ("driver", "cluster")
+
+
+def modules(folder: str) -> list[Path]:
+    return sorted((PACKAGE / folder).rglob("*.py"))
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every module that the file imports, also inside functions and for type checking."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def offenders(paths: list[Path], forbidden: tuple[str, ...]) -> list[str]:
+    return [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in paths
+        for name in imports(path)
+        if any(name == bad or name.startswith(bad + ".") for bad in forbidden)
+    ]
+
+
+def test_core_imports_no_other_layer_and_nothing_that_acts() -> None:
+    forbidden = (
+        *(f"castray_desktop.{layer}" for layer in ("workers", "ui", "cli", "app")),
+        *(
+            "PySide6",
+            "qasync",
+            "ray",
+            "socket",
+            "asyncio",
+            "threading",
+            "subprocess",
+            "time",
+            "random",
+            "secrets",
+        ),
+    )
+    assert offenders(modules("core"), forbidden) == []
+
+
+def test_workers_know_neither_qt_nor_the_window_nor_the_command_line() -> None:
+    forbidden = ("PySide6", "qasync", "pyqtgraph", *(f"castray_desktop.{x}" for x in ("ui", "cli", "app")))
+    assert offenders(modules("workers"), forbidden) == []
+
+
+def test_the_window_knows_core_and_the_client_alone() -> None:
+    forbidden = ("castray_desktop.workers", "castray_desktop.cli", "ray", "qasync")
+    found = offenders(modules("ui"), forbidden)
+    assert [line for line in found if "castray_desktop.workers.client" not in line] == []
+
+
+def test_the_command_line_is_a_client() -> None:
+    found = offenders(modules("cli"), ("ray", "PySide6", "qasync", "castray_desktop.ui"))
+    assert found == []
+
+
+def test_ray_is_imported_by_the_driver_and_its_cluster_module_alone() -> None:
+    others = [path for path in modules(".") if path.stem not in RAY_MODULES or path.parent.name != "ray_side"]
+    assert offenders(others, ("ray",)) == []
+
+
+def test_what_is_shipped_imports_the_shipped_alone() -> None:
+    """Agents run where nothing of ours is installed."""
+    ours = (
+        "castray_desktop.workers.ray_side",
+        *(f"castray_desktop.core.{name}" for name in SHIPPED_CORE),
+    )
+    shipped = [PACKAGE / "core" / f"{name}.py" for name in SHIPPED_CORE] + modules("workers/ray_side")
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in shipped
+        for name in imports(path)
+        if name.startswith("castray_desktop.")
+        and not name.startswith(ours)
+        and name not in ("castray_desktop.core", "castray_desktop.workers")
+    ]
+    assert wrong == []
+
+
+@pytest.mark.timeout(60)
+def test_an_agent_needs_the_standard_library_alone() -> None:
+    """Without site-packages, everything of an agent can be imported."""
+    parts = [path for path in modules("workers/ray_side") if path.stem not in RAY_MODULES]
+    names = [
+        *(f"castray_desktop.core.{name}" for name in SHIPPED_CORE),
+        *(".".join(path.relative_to(ROOT).with_suffix("").parts) for path in parts),
+    ]
+    code = ";".join(f"import {name}" for name in names)
+    done = subprocess.run(
+        [sys.executable, "-S", "-E", "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); {code}"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.timeout(60)
+def test_what_is_shipped_is_valid_for_python_3_9() -> None:
+    for path in [PACKAGE / "core" / f"{name}.py" for name in SHIPPED_CORE] + modules("workers/ray_side"):
+        ast.parse(path.read_text(), feature_version=(3, 9))
+
+
+@pytest.mark.timeout(60)
+def test_opening_the_window_imports_nothing_heavy() -> None:
+    """What the first paint waits for; pyqtgraph and numpy come after it."""
+    code = (
+        "import sys, castray_desktop.app\n"
+        "heavy = {'ray', 'numpy', 'pyqtgraph', 'rich'}\n"
+        "print(*sorted({name.partition('.')[0] for name in sys.modules} & heavy))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == []
