@@ -42,10 +42,11 @@ from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QMenu, QStyleOptio
 from castray_desktop.core.messages import CastSummary, DeliverySnapshot
 from castray_desktop.ui.icons import pixmap
 from castray_desktop.ui.nodes import NodeList
-from castray_desktop.ui.painting import CENTRE, LEFT, RIGHT, paint_text, paint_wrapped
+from castray_desktop.ui.painting import CENTRE, LEFT, RIGHT, metrics, paint_text, paint_wrapped
 from castray_desktop.ui.theme import Theme
 from castray_desktop.ui.transfer_delegate import EDGE, PADDING, TransferDelegate, paint_row_end, spans_reason
 from castray_desktop.ui.transfer_model import CAST_ROLE, ITEM_ROLE, NUMBERS, Column, Index, TransferModel
+from castray_desktop.ui.transfer_text import delivery_status
 
 WIDTHS = {
     Column.NAME: 276,
@@ -310,9 +311,13 @@ class TransferTable(QTreeView):
         super().drawRow(painter, options, index)
         item = index.data(ITEM_ROLE)
         if isinstance(item, DeliverySnapshot):
-            first = Column.SPEED if spans_reason(item) else Column.RECIPIENTS
+            reason = spans_reason(item)
+            span = self._span(Column.SPEED if reason else Column.RECIPIENTS, rect)
+            if reason:  # the state's word is short, so the reason gets what it leaves
+                word = metrics(12, 500).horizontalAdvance(delivery_status(item))
+                span.setLeft(span.left() - self.header().sectionSize(Column.STATUS) + word + 2 * PADDING)
             painter.save()
-            paint_row_end(painter, self._span(first, rect), item, self._theme)
+            paint_row_end(painter, span, item, self._theme)
             painter.restore()
 
     def drawBranches(self, painter: QPainter, rect: QRect, index: Index) -> None:
