@@ -17,7 +17,7 @@ from castray_desktop.core.messages import (
     NodeState,
 )
 from castray_desktop.ui.glyphs import GlyphState
-from castray_desktop.ui.graph_items import NodeLook
+from castray_desktop.ui.graph_node import NodeLook
 from castray_desktop.ui.nodes import glyph_word, node_glyph
 from castray_desktop.ui.transfer_text import cast_share, cast_status, delivery_share, percent_text
 from castray_desktop.ui.units import format_bytes, format_duration

@@ -10,18 +10,7 @@ from PySide6.QtCore import QPointF, QRectF, Signal
 from PySide6.QtWidgets import QGraphicsScene, QWidget
 
 from castray_desktop.core.messages import NodeInfo
-from castray_desktop.ui.graph_items import (
-    DOT_GAP,
-    DOT_ROLES,
-    Dot,
-    DotsItem,
-    HopItem,
-    HopLook,
-    MiddleItem,
-    NodeItem,
-    RateItem,
-    ZoneItem,
-)
+from castray_desktop.ui.graph_items import DOT_GAP, HopItem, HopLook, MiddleItem, RateItem, ZoneItem
 from castray_desktop.ui.graph_layout import (
     SOURCE_RADIUS,
     Box,
@@ -34,6 +23,7 @@ from castray_desktop.ui.graph_layout import (
     ink,
 )
 from castray_desktop.ui.graph_looks import Hop, Marks, cast_lines, hops, node_look, tool_tip
+from castray_desktop.ui.graph_node import DOT_ROLES, Dot, DotsItem, NodeItem
 from castray_desktop.ui.nodes import NodeList, natural_key, node_glyph
 from castray_desktop.ui.selection import RecipientSelection
 from castray_desktop.ui.theme import Theme

@@ -18,7 +18,6 @@ from PySide6.QtGui import (
     QKeyEvent,
     QMouseEvent,
     QPainter,
-    QPaintEvent,
     QPen,
     QPixmap,
     QPixmapCache,
@@ -28,12 +27,10 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QGraphicsView, QToolTip, QWidget
 
-from castray_desktop.ui.glyphs import GlyphState, paint_glyph
 from castray_desktop.ui.graph_items import to_point, to_rect
 from castray_desktop.ui.graph_layout import Cell, ink
+from castray_desktop.ui.graph_overlays import AllNodesPill, Legend
 from castray_desktop.ui.graph_scene import GraphScene
-from castray_desktop.ui.nodes import glyph_word
-from castray_desktop.ui.painting import CENTRE, metrics, paint_text
 from castray_desktop.ui.selection import RecipientSelection
 from castray_desktop.ui.theme import Theme
 
@@ -45,75 +42,6 @@ CANVAS_STEP = 24
 CANVAS_TILE = 10 * CANVAS_STEP
 CLICK_SLACK = 4
 PICTURE_ROOM_KB = 48 * 1024
-
-LEGEND = (
-    GlyphState.SELECTED,
-    GlyphState.RECEIVING,
-    GlyphState.VERIFIED,
-    GlyphState.LAGGING,
-    GlyphState.FAILED,
-    GlyphState.OFFLINE,
-)
-
-
-class Legend(QWidget):
-    """What the shapes mean; lies over the scene and lets the pointer through."""
-
-    def __init__(self, theme: Theme, parent: QWidget) -> None:
-        super().__init__(parent)
-        self._theme = theme
-        self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
-        self.setAccessibleName(self.tr("Legend"))
-        widest = max(metrics(11, 500).horizontalAdvance(glyph_word(state)) for state in LEGEND)
-        self.setFixedSize(max(112, math.ceil(widest) + 46), len(LEGEND) * 18 + 12)
-        theme.changed.connect(self.update)
-
-    def paintEvent(self, event: QPaintEvent) -> None:
-        palette = self._theme.palette
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.setPen(QPen(QColor(palette.line), 1))
-        painter.setBrush(QColor(palette.card))
-        painter.drawRoundedRect(QRectF(self.rect()).adjusted(0.5, 0.5, -0.5, -0.5), 8, 8)
-        for row, state in enumerate(LEGEND):
-            y = 6 + row * 18
-            paint_glyph(painter, QRectF(13, y + 3, 12, 12), state, palette)
-            rest = QRectF(33, y, self.width() - 38, 18)
-            paint_text(painter, rest, glyph_word(state), palette.text_2, 11, 500)
-        painter.end()
-
-
-class AllNodesPill(QWidget):
-    """A place to drop files for every node; there only while files are dragged over the graph."""
-
-    def __init__(self, theme: Theme, parent: QWidget) -> None:
-        super().__init__(parent)
-        self._theme = theme
-        self._text, self._target = "", False
-        self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
-        self.hide()
-
-    def show_state(self, text: str, *, target: bool) -> None:
-        """Say this, marked as what a drop would hit or not."""
-        self._text, self._target = text, target
-        self.resize(math.ceil(metrics(12, 600).horizontalAdvance(text)) + 40, 32)
-        self.update()
-
-    def paintEvent(self, event: QPaintEvent) -> None:
-        palette = self._theme.palette
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        width = 3.0 if self._target else 1.5
-        pen = QPen(QColor(palette.accent), width)
-        if not self._target:
-            pen.setDashPattern([3, 2])
-        painter.setPen(pen)
-        painter.setBrush(QColor(palette.accent_soft))
-        inset = width / 2
-        radius = self.height() / 2 - inset
-        painter.drawRoundedRect(QRectF(self.rect()).adjusted(inset, inset, -inset, -inset), radius, radius)
-        paint_text(painter, QRectF(self.rect()), self._text, palette.accent, 12, 600, CENTRE)
-        painter.end()
 
 
 class GraphView(QGraphicsView):
