@@ -258,9 +258,8 @@ def report(
     middle: Callable[[list[float]], float] = statistics.median
     delivered = size * options.recipients / 1e9
     way = "local" if options.local_copy else "sockets"
-    print(
-        f"{options.size} in {options.files} file(s) to {options.recipients} recipients, {way}, {os.cpu_count()} CPUs"
-    )
+    what = f"{options.size} in {options.files} file(s) to {options.recipients} recipients"
+    print(f"{what}, {way}, {os.cpu_count()} CPUs")
     print(f"  cast          {middle(ours):.3f} s  ({delivered / middle(ours):.2f} GB/s delivered)")
     if not options.no_cp:
         print(f"  cp, in a row  {middle(theirs):.3f} s")

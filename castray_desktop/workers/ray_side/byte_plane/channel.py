@@ -186,7 +186,12 @@ class Channel:
 
 def connect_tcp(address: str, port: int, seconds: float) -> Channel:
     """A channel to a listener. Raises OSError."""
-    return Channel(socket.create_connection((address, port), seconds))
+    sock = socket.create_connection((address, port), seconds)
+    try:
+        return Channel(sock)
+    except OSError:
+        sock.close()
+        raise
 
 
 def connect_local(path: str, seconds: float) -> Channel:

@@ -107,10 +107,9 @@ class Fetching:
         if not good:
             self._repair(head.index, start, end, bool(header.flags & PieceFlag.CHANGED))
         elif not self._delivery.have.contains(start, end):
-            had_manifest = self._delivery.manifest is not None
             if not self._delivery.place_piece(head.index, head.digest, view):
-                self._unplaced = True
-            if self._unplaced and not had_manifest and self._delivery.manifest is not None:
+                self._unplaced = True  # damage has made a hole in the manifest: what follows has to wait
+            elif self._unplaced and head.index in self._repairs:
                 self._unplaced = False
                 self._request_missing()
 

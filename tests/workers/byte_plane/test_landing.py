@@ -1,0 +1,259 @@
+"""Where a parcel lands, and what becomes of what was there before."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from castray_desktop.workers.ray_side.byte_plane import linux
+from castray_desktop.workers.ray_side.byte_plane.staging import (
+    JOURNAL_MAGIC,
+    Registry,
+    Staging,
+    remove_staging,
+)
+from castray_desktop.workers.ray_side.protocol import DeliveryReport, RecipientState
+from tests.workers.byte_plane.lab import Lab, Node, tree
+
+pytestmark = pytest.mark.timeout(60)
+MIB = 1 << 20
+
+
+@pytest.fixture
+def nodes(lab: Lab) -> list[Node]:
+    nodes = lab.chain(1)
+    nodes[1].inbox.mkdir(parents=True)
+    return nodes
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def send(lab: Lab, nodes: list[Node], path: Path, on_conflict: str) -> DeliveryReport:
+    (result,) = lab.send(nodes, [path], on_conflict=on_conflict)
+    assert result.failure is None, result
+    return result
+
+
+@pytest.mark.parametrize("on_conflict", ["skip", "overwrite"])
+def test_an_identical_file_is_left_as_it_is(lab: Lab, nodes: list[Node], on_conflict: str) -> None:
+    path = lab.file("a.bin", MIB + 1)
+    there = nodes[1].inbox / "a.bin"
+    there.write_bytes(path.read_bytes())
+    before = there.stat()
+    result = send(lab, nodes, path, on_conflict)
+    assert result.state is RecipientState.SKIPPED
+    assert result.paths == (str(there),)
+    assert (there.stat().st_ino, there.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert names(nodes[1].inbox) == ["a.bin"]
+
+
+def test_skip_gives_a_different_file_a_free_name(lab: Lab, nodes: list[Node]) -> None:
+    path = lab.file("a.tar.gz", 1000)
+    (nodes[1].inbox / "a.tar.gz").write_bytes(b"mine")
+    (nodes[1].inbox / "a (2).tar.gz").write_bytes(b"mine too")
+    result = send(lab, nodes, path, "skip")
+    assert result.state is RecipientState.COMPLETED
+    assert result.paths == (str(nodes[1].inbox / "a (3).tar.gz"),)
+    assert (nodes[1].inbox / "a (3).tar.gz").read_bytes() == path.read_bytes()
+    assert (nodes[1].inbox / "a.tar.gz").read_bytes() == b"mine"
+
+
+def test_rename_always_takes_a_free_name(lab: Lab, nodes: list[Node]) -> None:
+    path = lab.file("a.bin", 1000)
+    for expected in ("a.bin", "a (2).bin", "a (3).bin"):
+        result = send(lab, nodes, path, "rename")
+        assert result.paths == (str(nodes[1].inbox / expected),)
+    assert names(nodes[1].inbox) == ["a (2).bin", "a (3).bin", "a.bin"]
+
+
+def test_overwrite_replaces_a_file_but_never_a_folder(lab: Lab, nodes: list[Node]) -> None:
+    path = lab.file("a.bin", 1000)
+    (nodes[1].inbox / "a.bin").write_bytes(b"old")
+    send(lab, nodes, path, "overwrite")
+    assert (nodes[1].inbox / "a.bin").read_bytes() == path.read_bytes()
+    (nodes[1].inbox / "a.bin").unlink()
+    (nodes[1].inbox / "a.bin").mkdir()
+    result = send(lab, nodes, path, "overwrite")
+    assert result.paths == (str(nodes[1].inbox / "a (2).bin"),)
+
+
+def test_overwrite_replaces_a_link_not_what_it_points_to(lab: Lab, nodes: list[Node]) -> None:
+    path, other = lab.file("a.bin", 1000), lab.file("other", 5)
+    (nodes[1].inbox / "a.bin").symlink_to(other)
+    kept = other.read_bytes()
+    send(lab, nodes, path, "overwrite")
+    assert not (nodes[1].inbox / "a.bin").is_symlink()
+    assert other.read_bytes() == kept
+
+
+def make_two(lab: Lab, nodes: list[Node]) -> tuple[Path, Path]:
+    """A folder to send, and an older one of the same name at the recipient."""
+    new, old = lab.files / "folder", nodes[1].inbox / "folder"
+    for folder in (new, old):
+        (folder / "both").mkdir(parents=True)
+        (folder / "both" / "same").write_bytes(b"same")
+        (folder / "link").symlink_to("both")
+    (new / "only new" / "deep").mkdir(parents=True)
+    (new / "only new" / "deep" / "x").write_bytes(b"x")
+    (new / "only new").chmod(0o700)
+    (new / "both" / "differs").write_bytes(b"new")
+    (old / "both" / "differs").write_bytes(b"old")
+    (old / "both" / "mine").write_bytes(b"mine")
+    (new / "file here").write_bytes(b"file")
+    (old / "file here").mkdir()
+    old.chmod(0o711)
+    return new, old
+
+
+def test_skip_goes_into_a_folder_file_by_file(lab: Lab, nodes: list[Node]) -> None:
+    new, old = make_two(lab, nodes)
+    result = send(lab, nodes, new, "skip")
+    assert result.paths == (str(old),)
+    assert names(old) == ["both", "file here", "file here (2)", "link", "only new"]
+    assert names(old / "both") == ["differs", "differs (2)", "mine", "same"]
+    assert (old / "both" / "differs").read_bytes() == b"old"
+    assert (old / "both" / "differs (2)").read_bytes() == b"new"
+    assert (old / "only new" / "deep" / "x").read_bytes() == b"x"
+    assert (old / "only new").stat().st_mode & 0o777 == 0o700
+    assert old.stat().st_mode & 0o777 == 0o711
+    assert send(lab, nodes, new / "only new", "skip").state is RecipientState.COMPLETED
+
+
+def test_overwrite_goes_into_a_folder_file_by_file(lab: Lab, nodes: list[Node]) -> None:
+    new, old = make_two(lab, nodes)
+    send(lab, nodes, new, "overwrite")
+    assert names(old / "both") == ["differs", "mine", "same"]
+    assert (old / "both" / "differs").read_bytes() == b"new"
+    assert (old / "both" / "mine").read_bytes() == b"mine"
+
+
+def test_rename_puts_the_whole_folder_beside_it(lab: Lab, nodes: list[Node]) -> None:
+    new, old = make_two(lab, nodes)
+    result = send(lab, nodes, new, "rename")
+    assert result.paths == (str(nodes[1].inbox / "folder (2)"),)
+    assert tree(nodes[1].inbox / "folder (2)") == tree(new)
+    assert names(old / "both") == ["differs", "mine", "same"]
+
+
+def test_a_folder_never_goes_through_a_link(lab: Lab, nodes: list[Node]) -> None:
+    (lab.files / "folder").mkdir()
+    (lab.files / "folder" / "x").write_bytes(b"x")
+    outside = lab.folder / "outside"
+    outside.mkdir()
+    (nodes[1].inbox / "folder").symlink_to(outside)
+    for on_conflict, name in (("skip", "folder (2)"), ("overwrite", "folder (3)")):
+        result = send(lab, nodes, lab.files / "folder", on_conflict)
+        assert result.paths == (str(nodes[1].inbox / name),)
+    assert names(outside) == []
+
+
+@pytest.mark.parametrize("on_conflict", ["skip", "overwrite", "rename"])
+def test_the_sources_own_folder_is_safe(lab: Lab, nodes: list[Node], on_conflict: str) -> None:
+    path = lab.file("a.bin", 3 * MIB)
+    contents, inode = path.read_bytes(), path.stat().st_ino
+    (result,) = lab.send(nodes, [path], lab.files, on_conflict)
+    expected = RecipientState.COMPLETED if on_conflict == "rename" else RecipientState.SKIPPED
+    assert result.state is expected
+    assert path.read_bytes() == contents
+    assert path.stat().st_ino == inode
+
+
+def test_two_recipients_with_one_destination(lab: Lab) -> None:
+    nodes = lab.chain(3)
+    path = lab.file("a.bin", 2 * MIB)
+    results = lab.send(nodes, [path], lab.folder / "shared")
+    assert {result.state for result in results} <= {RecipientState.COMPLETED, RecipientState.SKIPPED}
+    assert names(lab.folder / "shared") == ["a.bin"]
+    assert (lab.folder / "shared" / "a.bin").read_bytes() == path.read_bytes()
+
+
+def test_modes_follow_the_umask_and_never_set_user(lab: Lab, nodes: list[Node]) -> None:
+    path = lab.file("tool", 10)
+    path.chmod(0o4777)
+    before = os.umask(0o027)
+    try:
+        send(lab, nodes, path, "skip")
+    finally:
+        os.umask(before)
+    assert (nodes[1].inbox / "tool").stat().st_mode & 0o7777 == 0o750
+
+
+def test_the_destination_may_name_the_node(lab: Lab, nodes: list[Node]) -> None:
+    (result,) = lab.send(nodes, [lab.file("a", 1)], lab.folder / "to {node}" / "x")
+    assert result.paths == (str(lab.folder / "to node_1" / "x" / "a"),)
+
+
+# --- renaming -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rename", [linux.rename_without_replacing, linux._rename_by_link])
+def test_renaming_never_replaces(tmp_path: Path, rename: object) -> None:
+    (tmp_path / "a").write_text("a")
+    (tmp_path / "b").write_text("b")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("nowhere")
+    for source, target in (("a", "b"), ("folder", "b"), ("a", "link"), ("folder", "folder"), ("link", "a")):
+        with pytest.raises(FileExistsError):
+            rename(os.fsencode(tmp_path / source), os.fsencode(tmp_path / target))  # type: ignore[operator]
+    for source in ("a", "folder", "link"):
+        rename(os.fsencode(tmp_path / source), os.fsencode(tmp_path / f"{source} moved"))  # type: ignore[operator]
+    assert names(tmp_path) == ["a moved", "b", "folder moved", "link moved"]
+
+
+# --- staging --------------------------------------------------------------------------------------
+
+
+KILLED = """
+import os, sys
+from castray_desktop.workers.ray_side.byte_plane.staging import Staging
+staging = Staging(os.fsencode(sys.argv[1]), "c0ffee", "node", {})
+open(staging.parts + b"/half", "wb").write(b"x")
+os._exit(9)
+"""
+
+
+def test_what_a_killed_agent_left_is_swept(tmp_path: Path, home: Path) -> None:
+    subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
+    (left,) = tmp_path.glob(".castray-*")
+    assert (left / "parts" / "half").exists()
+    assert Registry().sweep() == [os.fsencode(left)]
+    assert not left.exists()
+    assert list((home / "staging").iterdir()) == []
+
+
+def test_what_a_living_agent_has_is_not_swept(tmp_path: Path) -> None:
+    staging = Staging(os.fsencode(tmp_path), "c0ffee", "node", {"manifest": "x"})
+    assert Registry().sweep() == []
+    journal = Path(os.fsdecode(staging.folder), "journal")
+    staging.note(3, b"d" * 16)
+    raw = journal.read_bytes()
+    assert raw.startswith(JOURNAL_MAGIC)
+    header, _, records = raw[len(JOURNAL_MAGIC) :].partition(b"\n")
+    assert json.loads(header) == {"cast": "c0ffee", "node": "node", "manifest": "x"}
+    assert records == (3).to_bytes(8, "little") + b"d" * 16
+    staging.remove()
+    assert names(tmp_path) == []
+
+
+def test_a_folder_of_the_users_is_never_taken_for_staging(tmp_path: Path) -> None:
+    for name in (".castray-1-x", "mine"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text("precious")
+        assert not remove_staging(os.fsencode(tmp_path / name))
+    (tmp_path / ".castray-2-x").symlink_to("mine")
+    assert not remove_staging(os.fsencode(tmp_path / ".castray-2-x"))
+    assert (tmp_path / "mine" / "file").exists()
+
+
+def test_a_damaged_registry_harms_nothing(home: Path) -> None:
+    (home / "staging").mkdir()
+    (home / "staging" / "a").write_text("not json")
+    (home / "staging" / "b").write_text(json.dumps({"pid": 1}))
+    assert Registry().sweep() == []
