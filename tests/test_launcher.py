@@ -120,7 +120,7 @@ def test_the_first_start_sets_up_and_passes_arguments_and_folder_through(launche
 def test_the_second_start_is_silent_quick_and_installs_nothing(launcher: Launcher) -> None:
     launcher.run("nodes")
     durations = []
-    for _ in range(3):
+    for _ in range(8):  # the best of several, since the machine may be busy with other things
         started = time.perf_counter()
         result = launcher.run("nodes")
         durations.append(time.perf_counter() - started)
