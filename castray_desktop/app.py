@@ -23,6 +23,7 @@ from PySide6.QtWidgets import QApplication
 from castray_desktop.ui.cluster_choice import ClusterChoice
 from castray_desktop.ui.engine_link import Engine, EngineLink
 from castray_desktop.ui.fonts import load_fonts
+from castray_desktop.ui.garbage import WindowThreadCollector
 from castray_desktop.ui.main_window import MainWindow
 from castray_desktop.ui.stall_meter import Gap, StallMeter
 from castray_desktop.ui.style import apply_style
@@ -62,10 +63,14 @@ def run(files: list[str], cluster: str | None) -> int:
     apply_style(application, theme)
     window.show()
     wait_for_paint(window)
+    collector = WindowThreadCollector(window)
+    collector.start()
     plot = PlotLoader(theme, window)
+    plot.loaded.connect(collector.settle)
     with closing_signals(window):
         status = serve(application, window, link)
     plot.stop()
+    collector.stop()
     trace.stop()
     window.save_state()
     settings.sync()
@@ -158,8 +163,12 @@ def closing_signals(window: MainWindow) -> Iterator[None]:
 
 
 class PlotLoader(QObject):
-    """Brings the plot into the window some time after the first paint; its libraries are large."""
+    """Brings the plot into the window some time after the first paint; its libraries are large.
 
+    Signals: `loaded()` when it is there.
+    """
+
+    loaded = Signal()
     _imported = Signal()
 
     def __init__(self, theme: Theme, window: MainWindow) -> None:
@@ -185,6 +194,7 @@ class PlotLoader(QObject):
 
         plot = ThroughputPlot(self._theme)
         self._window.transfers_card.put_plot(plot, plot.add)
+        self.loaded.emit()
 
 
 class Trace:

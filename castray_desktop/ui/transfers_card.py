@@ -36,7 +36,7 @@ class TransfersCard(Card):
         self._theme = theme
         self._model = model
         self.table = table
-        self._plot: QWidget | None = None
+        self.plot: QWidget | None = None
         self._add_to_plot: Callable[[Throughput], None] | None = None
         self._backlog: deque[Throughput] = deque(maxlen=BACKLOG)
         self._compact = False
@@ -52,7 +52,7 @@ class TransfersCard(Card):
 
     def put_plot(self, plot: QWidget, add: Callable[[Throughput], None]) -> None:
         """The plot is there: show it with what it has missed."""
-        self._plot, self._add_to_plot = plot, add
+        self.plot, self._add_to_plot = plot, add
         layout = self._plot_place.layout()
         assert layout is not None
         layout.addWidget(plot)
@@ -75,9 +75,6 @@ class TransfersCard(Card):
         self.clear_button.setToolTip(self.tr("Clear finished"))
         self.clear_button.setAccessibleName(self.tr("Clear finished"))
         self._show_tab()
-
-    def split_sizes(self) -> list[int]:
-        return self._split.sizes()
 
     def _build(self) -> None:
         tabs = QHBoxLayout()

@@ -69,7 +69,7 @@ def ready(qtbot: QtBot, panel: SendPanel, selection: RecipientSelection) -> None
 
 def test_the_list_is_a_proper_model(qtbot: QtBot, qtmodeltester: ModelTester) -> None:
     entries = SendList()
-    qtmodeltester.check(entries)
+    qtmodeltester.check(entries)  # type: ignore[no-untyped-call]
     entries.add(["/a", "/b", "/c"])
     entries.remove(1)
     entries.measured(("/a", "/c"), fake.measure(m.MeasurePaths(("/a", "/c"))).entries)

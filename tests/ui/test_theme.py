@@ -43,9 +43,10 @@ SEEN_ON = {
 
 
 def luminance(color: str) -> float:
-    channels = QColor(color).getRgbF()[:3]
+    ink = QColor(color)
+    channels = (ink.redF(), ink.greenF(), ink.blueF())
     linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in channels]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return float(0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2])
 
 
 def contrast(one: str, two: str) -> float:

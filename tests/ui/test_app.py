@@ -1,0 +1,139 @@
+"""The composition root: the real event loop around the window, with a played engine."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import signal
+import weakref
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import QSettings, QTimer
+from PySide6.QtWidgets import QApplication
+from pytestqt.qtbot import QtBot
+
+from castray_desktop import app
+from castray_desktop.core import messages as m
+from castray_desktop.ui.cluster_choice import ClusterChoice
+from castray_desktop.ui.connection import Connection
+from castray_desktop.ui.engine_link import EngineLink
+from castray_desktop.ui.garbage import WindowThreadCollector
+from castray_desktop.ui.main_window import MainWindow
+from castray_desktop.ui.theme import Theme
+from castray_desktop.workers.places import Places
+from tests.helpers import fake_engine as fake
+from tests.helpers.fake_engine import FakeEngine, FakeLink
+
+
+@pytest.fixture
+def engine() -> FakeEngine:
+    return FakeEngine(fake.busy_welcome())
+
+
+@pytest.fixture
+def live_link(engine: FakeEngine) -> EngineLink:
+    async def connect() -> FakeEngine:
+        return engine
+
+    return EngineLink(connect)
+
+
+@pytest.fixture
+def live_window(qtbot: QtBot, theme: Theme, live_link: EngineLink, settings: QSettings) -> MainWindow:
+    window = MainWindow(theme, live_link, settings, ClusterChoice(live_link, settings))
+    qtbot.addWidget(window)
+    window.show()
+    return window
+
+
+def test_the_window_lives_and_leaves_the_engine(
+    qapp: QApplication, engine: FakeEngine, live_link: EngineLink, live_window: MainWindow
+) -> None:
+    live_link.welcome.connect(lambda welcome: QTimer.singleShot(0, live_window.quit_requested.emit))
+    assert app.serve(qapp, live_window, live_link) == 0
+    assert engine.closed
+    assert live_link.connection is Connection.CLOSED
+    assert m.Watch(None) in engine.commands
+    assert len(live_window.nodes.nodes()) == 4
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_closes_it_without_a_question(
+    qapp: QApplication,
+    engine: FakeEngine,
+    live_link: EngineLink,
+    live_window: MainWindow,
+    number: signal.Signals,
+) -> None:
+    live_link.welcome.connect(lambda welcome: QTimer.singleShot(0, lambda: os.kill(os.getpid(), number)))
+    before = signal.getsignal(number)
+    with app.closing_signals(live_window):
+        assert app.serve(qapp, live_window, live_link) == 0
+    assert engine.closed
+    assert signal.getsignal(number) is before
+
+
+def test_the_trace_notes_what_happened(
+    qtbot: QtBot, tmp_path: Path, link: FakeLink, window: MainWindow
+) -> None:
+    path = tmp_path / "trace.jsonl"
+    trace = app.Trace(str(path))
+    trace.follow(window, link)
+    window.painted.emit()
+    link.start(fake.busy_welcome())
+    trace.stop()
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    events = [line["event"] for line in lines if line["event"] != "gap"]
+    assert events == ["first_paint", "engine_connected", "ready", "stopped"]
+    assert all(line["at"] > 0 for line in lines)
+
+
+def test_without_a_path_nothing_is_traced(live_link: EngineLink, live_window: MainWindow) -> None:
+    trace = app.Trace("")
+    trace.follow(live_window, live_link)
+    live_window.painted.emit()
+    trace.stop()
+
+
+def test_the_plot_comes_later_and_gets_what_it_missed(
+    qtbot: QtBot, monkeypatch: pytest.MonkeyPatch, theme: Theme, live_window: MainWindow
+) -> None:
+    monkeypatch.setattr(app, "PLOT_DELAY_MS", 0)
+    collector = WindowThreadCollector(live_window)
+    collector.start()
+    live_window.transfers_card.add_throughput(fake.throughput(1.0, 1e6, 1e6))
+    loader = app.PlotLoader(theme, live_window)
+    qtbot.waitUntil(lambda: live_window.transfers_card.plot is not None, timeout=20_000)
+    loader.stop()
+    collector.stop()
+    assert not live_window.transfers_card._backlog
+
+
+def test_garbage_is_collected_in_the_thread_of_the_window(qtbot: QtBot) -> None:
+    class Thing:
+        me: object
+
+    collector = WindowThreadCollector()
+    collector.start()
+    assert not gc.isenabled()
+    thing = Thing()
+    thing.me = thing
+    gone = weakref.ref(thing)
+    del thing
+    fresh: list[list[object]] = [[] for _ in range(2000)]
+    assert gone() is not None
+    collector.collect()
+    assert gone() is None
+    assert len(fresh) == 2000
+    collector.stop()
+    assert gc.isenabled()
+    gc.disable()  # as the fixture of all these tests wants it
+
+
+def test_settings_lie_in_the_home(tmp_path: Path) -> None:
+    settings = app.open_settings(Places(tmp_path, tmp_path / "socket"))
+    settings.setValue("theme", "dark")
+    settings.sync()
+    assert (tmp_path / "window.ini").is_file()
