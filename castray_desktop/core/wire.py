@@ -12,7 +12,7 @@ messages and a welcome:
 
 A proof is HMAC-SHA256 under the cast's secret over a label for the direction, version, role, cast, epoch
 and both nonces; so nothing can be reflected, replayed or moved to another cast. The dialer says whether it
-wants to fetch or to serve, so that either end may dial. Style after h11: every transition stands in one table.
+wants to fetch or to serve, so that either end may dial. Style after h11: all transitions in one table.
 
 Standard library only: this module is shipped to the nodes.
 """
