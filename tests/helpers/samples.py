@@ -34,7 +34,9 @@ def make_nodes(count: int) -> list[NodeInfo]:
     return [make_node("desk", this_computer=True), *(make_node(f"node_{i}") for i in range(1, count + 1))]
 
 
-def make_cast(name: str = "model.bin", *, cast: str = "", recipients: int = 3, **values: object) -> CastSummary:
+def make_cast(
+    name: str = "model.bin", *, cast: str = "", recipients: int = 3, **values: object
+) -> CastSummary:
     """A cast on its way from "desk" to node_1 and so on."""
     nodes = tuple(f"node_{i}" for i in range(1, recipients + 1))
     facts: dict[str, object] = {
