@@ -167,6 +167,6 @@ def start_engine(
             stdout=output,
             stderr=output,
             start_new_session=True,
-            close_fds=True,
+            cwd=places.home,  # `-m` looks for modules there, and the caller's folder may hold any names
             env=environment,
         )

@@ -129,6 +129,7 @@ def _spawn(
             stderr=output,
             pass_fds=[connection.fileno()],
             start_new_session=True,
+            cwd=places.home,
             env=environment,
         )
     return process, guard

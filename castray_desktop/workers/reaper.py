@@ -43,7 +43,7 @@ def sweep(record: Path, grace: float = GRACE_SECONDS) -> None:
     try:
         facts = json.loads(record.read_text())
         run, temp_dir = str(facts["run"]), Path(facts["temp_dir"])
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         record.unlink(missing_ok=True)
         return
     deadline = time.monotonic() + grace

@@ -1,0 +1,155 @@
+"""Drives the real window as a person would, and says what it saw.
+
+    python -m tests.helpers.window_pilot FILE... [--dest DIR] [--shots FOLDER] [--limit-size WxH]
+
+Opens the window with a local cluster, drops the files on it, ticks every recipient, presses Send, waits
+for the result and closes the window. Prints one JSON object. With `--shots` it also saves pictures of the
+running and of the finished cast, light and dark. A screen is needed: Xvfb, or QT_QPA_PLATFORM=offscreen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from PySide6.QtCore import QMimeData, QObject, QPointF, Qt, QTimer, QUrl
+from PySide6.QtGui import QDragEnterEvent, QDragMoveEvent, QDropEvent
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QApplication
+
+from castray_desktop import app
+from castray_desktop.core.messages import CastResult, NodeState
+from castray_desktop.ui.main_window import MainWindow
+
+STEP_MS = 50
+WAIT_SECONDS = 120.0
+SHARE_FOR_SHOT = 0.45
+
+Condition = Callable[[], bool]
+
+
+class Pilot(QObject):
+    """A script of conditions: each is awaited, then the script goes on."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        super().__init__()
+        self._options = options
+        self._window: MainWindow | None = None
+        self.seen: dict[str, object] = {}
+        self._script = self._fly()
+        self._condition: Condition = lambda: True
+        self._deadline = time.monotonic() + WAIT_SECONDS
+        self._timer = QTimer(self)
+        self._timer.timeout.connect(self._step)
+        self._timer.start(STEP_MS)
+
+    @property
+    def window(self) -> MainWindow:
+        assert self._window is not None
+        return self._window
+
+    def _step(self) -> None:
+        if time.monotonic() > self._deadline:
+            self._timer.stop()
+            self.seen["error"] = "timed out"
+            self.window.quit_requested.emit()
+        else:
+            try:
+                if self._condition():
+                    self._condition = next(self._script)
+            except StopIteration:
+                self._timer.stop()
+            except BaseException:
+                self._timer.stop()
+                self.window.quit_requested.emit()
+                raise
+
+    def _fly(self) -> Iterator[Condition]:
+        yield self._find_window
+        yield self._all_online
+        self.seen["ready"] = time.time()
+        self._drop([Path(name) for name in self._options.files])
+        if self._options.dest:
+            self.window.send_panel.destination.setText(self._options.dest)
+        self.window.selection.select_all()
+        yield self.window.send_panel.send_button.isEnabled
+        results: list[CastResult] = []
+        self.window._link.cast_finished.connect(results.append)
+        self.seen["sent"] = time.time()
+        QTest.mouseClick(self.window.send_panel.send_button, Qt.MouseButton.LeftButton)
+        if self._options.shots:
+            yield lambda: self._share() > SHARE_FOR_SHOT or bool(results)
+            self._shoot("busy")
+        yield lambda: bool(results)
+        self.seen["finished"] = time.time()
+        self._note(results[0])
+        if self._options.shots:
+            self._shoot("done")
+        self.window.close()
+
+    def _find_window(self) -> bool:
+        windows = [widget for widget in QApplication.topLevelWidgets() if isinstance(widget, MainWindow)]
+        self._window = windows[0] if windows and windows[0].isVisible() else None
+        return self._window is not None
+
+    def _all_online(self) -> bool:
+        nodes = self.window.nodes.nodes()
+        return len(nodes) >= 4 and all(node.state is NodeState.ONLINE and node.disk_total for node in nodes)
+
+    def _drop(self, files: list[Path]) -> None:
+        """The events of a drag from another program that ends in the middle of the window."""
+        data = QMimeData()
+        data.setUrls([QUrl.fromLocalFile(str(path)) for path in files])
+        point = QPointF(self.window.width() / 2, self.window.height() - 200)
+        copy, left = Qt.DropAction.CopyAction, Qt.MouseButton.LeftButton
+        keys = Qt.KeyboardModifier.NoModifier
+        for event in (
+            QDragEnterEvent(point.toPoint(), copy, data, left, keys),
+            QDragMoveEvent(point.toPoint(), copy, data, left, keys),
+            QDropEvent(point, copy, data, left, keys),
+        ):
+            QApplication.sendEvent(self.window, event)
+
+    def _share(self) -> float:
+        """How much of the newest cast is done."""
+        summaries = self.window.transfers.casts()
+        newest = max(summaries, key=lambda summary: summary.started, default=None)
+        return newest.done_bytes / newest.bytes if newest and newest.bytes else 0.0
+
+    def _note(self, result: CastResult) -> None:
+        self.seen["state"] = result.summary.state.value
+        self.seen["seconds"] = result.seconds
+        self.seen["source_copies"] = result.summary.source_copies
+        self.seen["paths"] = {item.node: list(item.paths) for item in result.deliveries}
+
+    def _shoot(self, name: str) -> None:
+        folder = Path(self._options.shots)
+        folder.mkdir(parents=True, exist_ok=True)
+        theme = self.window._theme
+        for dark in (False, True):
+            theme.set_dark(dark)
+            QApplication.processEvents()
+            self.window.grab().save(str(folder / f"window-{name}-{'dark' if dark else 'light'}.png"))
+        theme.set_dark(False)
+
+
+def main() -> int:
+    """Open the window, fly, print what was seen."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("files", nargs="+")
+    parser.add_argument("--dest", default="")
+    parser.add_argument("--shots", default="")
+    options = parser.parse_args()
+    app.build_application()
+    pilot = Pilot(options)
+    status = app.run([], "local")
+    sys.stdout.write(json.dumps(pilot.seen) + "\n")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
