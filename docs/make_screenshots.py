@@ -124,6 +124,19 @@ def no_room(window: MainWindow, link: fake.FakeLink) -> None:
     window.send_panel.send()
 
 
+def refused(window: MainWindow, link: fake.FakeLink) -> None:
+    """Something that could not be done."""
+    busy(window, link)
+    window.send_panel.entries.clear()
+    window.show_failure(Failure(FailureKind.NODE_NOT_REMOVABLE, {"node": "node_1"}))
+
+
+def closing(window: MainWindow, link: fake.FakeLink) -> None:
+    """The question before the window closes on a running cast."""
+    busy(window, link)
+    window.close()
+
+
 def dragging(window: MainWindow, link: fake.FakeLink) -> None:
     """Files on their way over the window."""
     from PySide6.QtCore import QMimeData, QPoint, Qt, QUrl
@@ -147,6 +160,9 @@ SCENES: dict[str, tuple[Scene, bool, tuple[int, int]]] = {
     "starting-light": (starting, False, (1440, 900)),
     "failed-light": (failed, False, (1440, 900)),
     "failed-small": (failed, True, (1024, 700)),
+    "refused-light": (refused, False, (1440, 900)),
+    "refused-small": (refused, False, (1024, 700)),
+    "closing-dark": (closing, True, (1440, 900)),
     "dragging-light": (dragging, False, (1440, 900)),
     "no-room-light": (no_room, False, (1440, 900)),
     "no-room-small": (no_room, False, (1024, 700)),

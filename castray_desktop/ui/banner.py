@@ -33,7 +33,9 @@ class Banner(QWidget):
         for text in (self._happened, self._remedy):
             text.setWordWrap(True)
             text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self._actions = QHBoxLayout()
+        self._buttons = QWidget()
+        self._actions = QHBoxLayout(self._buttons)
+        self._actions.setContentsMargins(0, 4, 0, 0)
         self._actions.setSpacing(8)
         self._build()
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
@@ -44,10 +46,10 @@ class Banner(QWidget):
         close = icon_button(self._theme, "x", self.tr("Dismiss"), side=24, size=14)
         close.clicked.connect(self._dismiss)
         words = QVBoxLayout()
-        words.setSpacing(2)
+        words.setSpacing(1)
         words.addWidget(self._happened)
         words.addWidget(self._remedy)
-        words.addLayout(self._actions)
+        words.addWidget(self._buttons)
         row = QHBoxLayout(self)
         row.setContentsMargins(12, 8, 6, 8)
         row.setSpacing(8)
@@ -64,8 +66,8 @@ class Banner(QWidget):
         self._clear_actions()
         for text, run in actions:
             self._add_action(text, run)
-        if actions:
-            self._actions.addStretch()
+        self._actions.addStretch()
+        self._buttons.setVisible(bool(actions))
         self.setAccessibleName(message.text)
         self.show()
 

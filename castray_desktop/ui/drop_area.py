@@ -22,6 +22,7 @@ from castray_desktop.ui.widgets import INNER_RADIUS, IconLabel, Rule, button, la
 
 MIN_HEIGHT = 100
 INVITATION_FROM = 150
+PICTURE_FROM = 164
 
 
 class DropArea(QWidget):
@@ -69,11 +70,11 @@ class DropArea(QWidget):
     def set_compact(self, compact: bool) -> None:
         """Without picture and invitation where there is little room."""
         self._compact = compact
-        self._picture.setVisible(not compact)
         self._fit()
 
     def _fit(self) -> None:
-        """The invitation goes before a row does."""
+        """The picture goes before a word does, the invitation before a row does."""
+        self._picture.setVisible(not self._compact and self.height() >= PICTURE_FROM)
         room = not self._compact and self.height() >= INVITATION_FROM
         if room is self._invitation.isHidden():
             self._invitation.setVisible(room)

@@ -38,6 +38,8 @@ from castray_desktop.ui.cluster_choice import ClusterChoice
 from castray_desktop.ui.cluster_words import cluster_name, explain_failure
 from castray_desktop.ui.connection import Connection
 from castray_desktop.ui.drop_overlay import DropOverlay
+from castray_desktop.ui.fields import Dropdown
+from castray_desktop.ui.focus_ring import FocusRing
 from castray_desktop.ui.header import Header
 from castray_desktop.ui.node_graph import NodeGraph
 from castray_desktop.ui.nodes import NodeList
@@ -52,7 +54,6 @@ from castray_desktop.ui.transfer_model import TransferModel
 from castray_desktop.ui.transfer_table import TransferTable
 from castray_desktop.ui.transfers_card import TransfersCard
 from castray_desktop.ui.welcome_page import WelcomePage
-from castray_desktop.ui.widgets import Dropdown, FocusRing
 
 if TYPE_CHECKING:
     from castray_desktop.ui.engine_link import EngineLink

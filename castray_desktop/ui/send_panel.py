@@ -18,6 +18,7 @@ from castray_desktop.ui.cluster_words import explain_failure
 from castray_desktop.ui.connection import Connection
 from castray_desktop.ui.destination import destination_problem
 from castray_desktop.ui.drop_area import DropArea
+from castray_desktop.ui.fields import Dropdown, IconField, StaticField
 from castray_desktop.ui.glyphs import GlyphState
 from castray_desktop.ui.nodes import NodeList, natural_key
 from castray_desktop.ui.preflight import PreflightCheck
@@ -27,12 +28,9 @@ from castray_desktop.ui.theme import Theme
 from castray_desktop.ui.units import format_bytes
 from castray_desktop.ui.widgets import (
     Card,
-    Dropdown,
     ElidedLabel,
     GlyphLabel,
-    IconField,
     PrimaryButton,
-    StaticField,
     button,
     icon_button,
     label,

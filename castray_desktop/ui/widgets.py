@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from PySide6.QtCore import QEvent, QObject, QPointF, QRect, QRectF, QSize, Qt
+from PySide6.QtCore import QObject, QRect, QRectF, QSize, Qt
 from PySide6.QtGui import (
     QColor,
     QFontMetrics,
@@ -15,7 +15,7 @@ from PySide6.QtGui import (
     QPixmap,
     QResizeEvent,
 )
-from PySide6.QtWidgets import QComboBox, QFrame, QLabel, QLineEdit, QPushButton, QSizePolicy, QWidget
+from PySide6.QtWidgets import QFrame, QLabel, QPushButton, QSizePolicy, QWidget
 
 from castray_desktop.ui.fonts import font
 from castray_desktop.ui.glyphs import GlyphState, paint_glyph
@@ -309,85 +309,6 @@ class PrimaryButton(QPushButton):
         return QSize(width + (16 + self._key_width() if self._key else 0), 40)
 
 
-class Dropdown(QComboBox):
-    """A field that opens a short list."""
-
-    def __init__(self, theme: Theme, name: str) -> None:
-        super().__init__()
-        self._theme = theme
-        self.setAccessibleName(name)
-        self.setFixedHeight(32)
-        self.setFont(font(13))
-        self.setMinimumWidth(80)
-        theme.changed.connect(self.update)
-
-    def paintEvent(self, event: QPaintEvent) -> None:
-        painter = QPainter(self)
-        palette = self._theme.palette
-        fill = palette.hover if self.underMouse() else palette.field
-        paint_round(painter, QRectF(self.rect()), FIELD_RADIUS, QColor(fill), QColor(palette.line_strong))
-        painter.setPen(QColor(palette.text))
-        painter.setFont(self.font())
-        room = self.width() - 10 - 32
-        text = QFontMetrics(self.font()).elidedText(self.currentText(), Qt.TextElideMode.ElideRight, room)
-        painter.drawText(QRect(10, 0, room, self.height()), Qt.AlignmentFlag.AlignVCenter, text)
-        chevron = QRect(self.width() - 26, 0, 16, self.height())
-        paint_icon(painter, chevron, "chevron-down", palette.text_2, 16)
-
-
-class IconField(QLineEdit):
-    """A field to type into, with an icon in front."""
-
-    def __init__(self, theme: Theme, icon_name: str, name: str) -> None:
-        super().__init__()
-        self._theme = theme
-        self._icon_name = icon_name
-        self.setAccessibleName(name)
-        self.setFixedHeight(32)
-        self.setFont(font(13))
-        self.setTextMargins(23, 0, 0, 0)
-        theme.changed.connect(self.update)
-
-    def paintEvent(self, event: QPaintEvent) -> None:
-        super().paintEvent(event)
-        rect = QRect(10, 0, 16, self.height())
-        paint_icon(QPainter(self), rect, self._icon_name, self._theme.palette.text_2, 16)
-
-
-class StaticField(QWidget):
-    """A field that only says something."""
-
-    def __init__(self, theme: Theme, icon_name: str, name: str) -> None:
-        super().__init__()
-        self._theme = theme
-        self._icon_name = icon_name
-        self._name = name
-        self._texts = ("", "")
-        self.setFixedHeight(32)
-        theme.changed.connect(self.update)
-
-    def set_texts(self, text: str, detail: str) -> None:
-        self._texts = (text, detail)
-        self.setAccessibleName(f"{self._name}: {text} {detail}".strip())
-        self.update()
-
-    def paintEvent(self, event: QPaintEvent) -> None:
-        painter = QPainter(self)
-        palette = self._theme.palette
-        paint_round(painter, QRectF(self.rect()), FIELD_RADIUS, QColor(palette.inset), QColor(palette.line))
-        paint_icon(painter, QRect(10, 0, 16, self.height()), self._icon_name, palette.text_2, 16)
-        text, detail = self._texts
-        painter.setFont(font(13))
-        painter.setPen(QColor(palette.text))
-        painter.drawText(QRect(34, 0, self.width() - 42, self.height()), Qt.AlignmentFlag.AlignVCenter, text)
-        x = 34 + painter.fontMetrics().horizontalAdvance(text) + 8
-        painter.setFont(font(12))
-        painter.setPen(QColor(palette.text_2))
-        room = self.width() - x - 10
-        detail = painter.fontMetrics().elidedText(detail, Qt.TextElideMode.ElideRight, room)
-        painter.drawText(QRect(x, 0, room, self.height()), Qt.AlignmentFlag.AlignVCenter, detail)
-
-
 class DotLabel(QWidget):
     """Facts in a row with dots between them; what doesn't fit is left out at the end."""
 
@@ -464,59 +385,3 @@ class Rule(QWidget):
 
     def paintEvent(self, event: QPaintEvent) -> None:
         QPainter(self).fillRect(self.rect(), self._theme.color("line"))
-
-
-class FocusRing(QWidget):
-    """The ring around the control that has the keyboard's focus; for a child of the window."""
-
-    def __init__(self, theme: Theme, window: QWidget) -> None:
-        super().__init__(window)
-        self._theme = theme
-        self._target: QWidget | None = None
-        self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
-        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self.hide()
-        theme.changed.connect(self.update)
-
-    def show_around(self, target: QWidget | None) -> None:
-        """Move to `target`; None hides it."""
-        if self._target is not None:
-            for widget in self._lineage(self._target):
-                widget.removeEventFilter(self)
-        self._target = target
-        if target is None:
-            self.hide()
-            return
-        for widget in self._lineage(target):
-            widget.installEventFilter(self)
-        self._place()
-
-    def _lineage(self, widget: QWidget) -> list[QWidget]:
-        found: list[QWidget] = []
-        current: QWidget | None = widget
-        while current is not None and current is not self.parentWidget():
-            found.append(current)
-            current = current.parentWidget()
-        return found
-
-    def _place(self) -> None:
-        target = self._target
-        if target is None or not target.isVisible():
-            self.hide()
-            return
-        corner = target.mapTo(self.window(), QPointF(0, 0)).toPoint()
-        self.setGeometry(QRect(corner, target.size()).adjusted(-4, -4, 4, 4))
-        self.raise_()
-        self.show()
-
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        kind = event.type()
-        if kind == QEvent.Type.Destroy:
-            self._target = None
-            self.hide()
-        elif kind in (QEvent.Type.Move, QEvent.Type.Resize, QEvent.Type.Hide, QEvent.Type.Show):
-            self._place()
-        return False
-
-    def paintEvent(self, event: QPaintEvent) -> None:
-        paint_round(QPainter(self), QRectF(self.rect()), 11, None, self._theme.color("accent"), 2)

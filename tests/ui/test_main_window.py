@@ -240,6 +240,15 @@ def test_a_node_that_can_not_be_removed_says_why(window: MainWindow, link: FakeL
     assert window.banner.text().startswith("node_1 can't be removed.")
 
 
+def test_a_message_takes_the_width_it_has(window: MainWindow, link: FakeLink) -> None:
+    link.start(fake.busy_welcome())
+    window.show_failure(Failure(FailureKind.NODE_NOT_REMOVABLE, {"node": "node_1"}))
+    QApplication.processEvents()
+    assert window.banner.width() == 1408
+    assert window.banner.height() < 64
+    assert not window.send_panel.drop_area.visibleRegion().isEmpty()
+
+
 def test_closing_asks_while_a_cast_runs(qtbot: QtBot, window: MainWindow, link: FakeLink) -> None:
     link.start(fake.busy_welcome())
     with qtbot.assertNotEmitted(window.quit_requested):
