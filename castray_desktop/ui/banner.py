@@ -11,11 +11,11 @@ from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 from castray_desktop.core.errors import Explanation
 from castray_desktop.ui.glyphs import GlyphState
 from castray_desktop.ui.theme import Theme
-from castray_desktop.ui.widgets import GlyphLabel, button, icon_button, label, paint_round
+from castray_desktop.ui.widgets import GlyphLabel, button, icon_button, label, paint_round, set_tone
 
 _LOOKS = {
-    "warn": (GlyphState.LAGGING, "warn_soft", "warn_line", "warn"),
-    "bad": (GlyphState.FAILED, "bad_soft", "bad_fill", "bad"),
+    "warn": (GlyphState.LAGGING, "warn_soft", "warn_line"),
+    "bad": (GlyphState.FAILED, "bad_soft", "bad_fill"),
 }
 
 
@@ -27,8 +27,9 @@ class Banner(QWidget):
     def __init__(self, theme: Theme, tone: str = "bad", parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._theme = theme
-        self._glyph, self._fill, self._border, ink = _LOOKS[tone]
-        self._happened = label("", 12, 600, ink)
+        self._tone = self._shown_tone = tone
+        self._glyph = GlyphLabel(theme, _LOOKS[tone][0])
+        self._happened = label("", 12, 600, tone)
         self._remedy = label("", 12, 400, "1")
         for text in (self._happened, self._remedy):
             text.setWordWrap(True)
@@ -53,13 +54,20 @@ class Banner(QWidget):
         row = QHBoxLayout(self)
         row.setContentsMargins(12, 8, 6, 8)
         row.setSpacing(8)
-        glyph = GlyphLabel(self._theme, self._glyph)
-        row.addWidget(glyph, 0, Qt.AlignmentFlag.AlignTop)
+        row.addWidget(self._glyph, 0, Qt.AlignmentFlag.AlignTop)
         row.addLayout(words, 1)
         row.addWidget(close, 0, Qt.AlignmentFlag.AlignTop)
 
-    def show_message(self, message: Explanation, *actions: tuple[str, Callable[[], None]]) -> None:
-        """Say this, in place of what was said before; each action is a button that closes the banner."""
+    def show_message(
+        self, message: Explanation, *actions: tuple[str, Callable[[], None]], tone: str = ""
+    ) -> None:
+        """Say this, in place of what was said before; each action is a button that closes the banner.
+
+        `tone` is "warn" or "bad"; without one it is the banner's own.
+        """
+        self._shown_tone = tone or self._tone
+        self._glyph.set_state(_LOOKS[self._shown_tone][0])
+        set_tone(self._happened, self._shown_tone)
         self._happened.setText(message.happened)
         self._remedy.setText(message.remedy)
         self._remedy.setVisible(bool(message.remedy))
@@ -97,4 +105,5 @@ class Banner(QWidget):
 
     def paintEvent(self, event: QPaintEvent) -> None:
         color = self._theme.color
-        paint_round(QPainter(self), QRectF(self.rect()), 10, color(self._fill), color(self._border))
+        _, fill, border = _LOOKS[self._shown_tone]
+        paint_round(QPainter(self), QRectF(self.rect()), 10, color(fill), color(border))

@@ -170,6 +170,7 @@ class MainWindow(QMainWindow):
         self.welcome_page.start_requested.connect(self._choice.use)
         self.welcome_page.cancel_requested.connect(self._choice.leave)
         self._choice.failed.connect(self.show_failure)
+        self.banner.dismissed.connect(self._forget_close)
         self.send_panel.send_requested.connect(self._send)
         self.graph.files_dropped.connect(self._take_files)
         self.graph.drop_hint.connect(self._on_drop_hint)
@@ -241,6 +242,9 @@ class MainWindow(QMainWindow):
     def _on_result(self, result: messages.CastResult) -> None:
         self._on_cast(result.summary)
         self._on_deliveries(result.summary.cast, result.deliveries)
+        if self._asked_to_close and not self._running():
+            self._forget_close()
+            self.banner.hide()
         if result.summary.failure is not None:
             self.show_failure(result.summary.failure)
 
@@ -369,6 +373,9 @@ class MainWindow(QMainWindow):
     def _running(self) -> int:
         return sum(1 for cast in self.transfers.casts() if not cast.state.finished)
 
+    def _forget_close(self) -> None:
+        self._asked_to_close = False
+
     def _ask_to_close(self, running: int) -> None:
         self._asked_to_close = True
         text = (
@@ -377,7 +384,8 @@ class MainWindow(QMainWindow):
             else self.tr("{count} casts are still running.")
         )
         message = Explanation(text.format(count=running), self.tr("Closing the window ends what it sends."))
-        self.banner.show_message(message, (self.tr("Close anyway"), self.quit_requested.emit))
+        close = (self.tr("Close anyway"), self.quit_requested.emit)
+        self.banner.show_message(message, close, tone="warn")
 
     # --- Qt ------------------------------------------------------------------------------------------
 

@@ -260,6 +260,14 @@ def test_closing_asks_while_a_cast_runs(qtbot: QtBot, window: MainWindow, link: 
         window.close()
 
 
+def test_the_question_goes_when_the_cast_has_ended(qtbot: QtBot, window: MainWindow, link: FakeLink) -> None:
+    link.start(fake.busy_welcome())
+    window.close()
+    assert window.banner.text()
+    link.say(m.CastResult(fake.sending_cast(state=m.CastState.COMPLETED, verified=3), (), 250.0))
+    assert window.banner.text() == ""
+
+
 def test_closing_leaves_the_ending_to_the_owner(qtbot: QtBot, window: MainWindow) -> None:
     event = QCloseEvent()
     with qtbot.waitSignal(window.quit_requested):
