@@ -1,20 +1,23 @@
 """The engine as Qt signals: connects, reads its events, connects again when it is lost.
 
 What changes often reaches the window at most ten times a second; what happens once (a result, a
-change of the cluster) at once and in order.
+change of the cluster) at once and in order. asyncio is imported where it is used: the window is drawn
+before anything runs on its loop, and should not wait for it.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from PySide6.QtCore import QObject, Signal
 
 from castray_desktop.core import messages
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.ui.connection import Connection
+
+if TYPE_CHECKING:
+    import asyncio
 
 ReplyType = TypeVar("ReplyType", bound=messages.Message)
 
@@ -76,6 +79,8 @@ class EngineLink(QObject):
 
     async def run(self) -> None:
         """Stay connected until `close`. The one loop of the link."""
+        import asyncio
+
         self._running = asyncio.current_task()
         delay = FIRST_DELAY_SECONDS
         try:
@@ -110,6 +115,7 @@ class EngineLink(QObject):
         failed: Callable[[Failure], None] | None = None,
     ) -> None:
         """`request` for slots: returns at once, calls one of the two later."""
+        import asyncio
 
         async def ask() -> None:
             try:
@@ -127,6 +133,8 @@ class EngineLink(QObject):
 
     async def close(self) -> None:
         """Leave the engine for good. Nothing is emitted afterwards but `connection_changed(CLOSED)`."""
+        import asyncio
+
         self._closing = True
         self._stop_flushing()
         tasks = [*self._tasks]
@@ -162,7 +170,7 @@ class EngineLink(QObject):
         if self._pending.add(event):
             if self._flush_timer is None:
                 self.flush()
-                self._flush_timer = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self._flush_due)
+                self._flush_later()
             return
         self.flush()
         match event:
@@ -193,7 +201,12 @@ class EngineLink(QObject):
         self._flush_timer = None
         if not self._pending.empty:
             self.flush()
-            self._flush_timer = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self._flush_due)
+            self._flush_later()
+
+    def _flush_later(self) -> None:
+        import asyncio
+
+        self._flush_timer = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self._flush_due)
 
     def _stop_flushing(self) -> None:
         if self._flush_timer is not None:

@@ -6,6 +6,8 @@ import gc
 import json
 import os
 import signal
+import subprocess
+import sys
 import weakref
 from pathlib import Path
 
@@ -137,3 +139,12 @@ def test_settings_lie_in_the_home(tmp_path: Path) -> None:
     settings.setValue("theme", "dark")
     settings.sync()
     assert (tmp_path / "window.ini").is_file()
+
+
+def test_nothing_heavy_is_imported_before_the_window_is_drawn() -> None:
+    heavy = ["asyncio", "ssl", "qasync", "numpy", "pyqtgraph", "subprocess", "ray"]
+    code = f"import sys, castray_desktop.app; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30
+    )
+    assert done.stdout.strip() == "[]"
