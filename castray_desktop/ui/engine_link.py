@@ -87,9 +87,9 @@ class EngineLink(QObject):
             while not self._closing:
                 try:
                     engine = await self._connect()
-                except CastRayError as error:
+                except (CastRayError, OSError) as error:
                     self._set_connection(Connection.RECONNECTING)
-                    self.connection_failed.emit(error.failure)
+                    self.connection_failed.emit(failure_of(error))
                     await asyncio.sleep(delay)
                     delay = min(delay * 2, LAST_DELAY_SECONDS)
                     continue
@@ -212,6 +212,14 @@ class EngineLink(QObject):
         if self._flush_timer is not None:
             self._flush_timer.cancel()
             self._flush_timer = None
+
+
+def failure_of(error: CastRayError | OSError) -> Failure:
+    """Why there is no connection. A time-out is an OSError, and so is an engine that can't be started."""
+    if isinstance(error, CastRayError):
+        return error.failure
+    reason = "it took too long" if isinstance(error, TimeoutError) else error.strerror or str(error)
+    return Failure(FailureKind.ENGINE_UNREACHABLE, {"reason": reason})
 
 
 class PendingEvents:

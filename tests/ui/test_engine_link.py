@@ -45,7 +45,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine_link, "LAST_DELAY_SECONDS", 0.004)
 
 
-def link_to(*engines: FakeEngine | Failure) -> EngineLink:
+def link_to(*engines: FakeEngine | Failure | OSError) -> EngineLink:
     """A link whose attempts to connect end like this, one after the other."""
     left = list(engines)
 
@@ -53,6 +53,8 @@ def link_to(*engines: FakeEngine | Failure) -> EngineLink:
         found = left.pop(0)
         if isinstance(found, Failure):
             raise CastRayError(found.kind, **found.values)
+        if isinstance(found, OSError):
+            raise found
         return found
 
     return EngineLink(connect)
@@ -145,6 +147,20 @@ async def test_a_lost_engine_is_looked_for_again(qtbot: QtBot) -> None:
     assert failures.values == [GONE, GONE]
     assert states.values == [Connection.CONNECTED, Connection.RECONNECTING, Connection.CONNECTED]
     assert first.closed
+    await link.close()
+    await running
+
+
+async def test_an_engine_that_does_not_come_up_is_tried_again(qtbot: QtBot) -> None:
+    engine = FakeEngine(fake.empty_welcome())
+    link = link_to(TimeoutError(), PermissionError(13, "Permission denied"), engine)
+    welcomes, failures = Heard(link.welcome), Heard(link.connection_failed)
+    running = asyncio.create_task(link.run())
+    await welcomes.until(bool)
+    assert [failure.values["reason"] for failure in failures.values] == [
+        "it took too long",
+        "Permission denied",
+    ]
     await link.close()
     await running
 
