@@ -29,20 +29,10 @@ from castray_desktop.core.messages import (
     NodeInfo,
     PreflightReport,
 )
+from castray_desktop.core.quantities import format_bytes
 
 LINE_SECONDS = 5.0
 MAX_BARS = 24
-_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
-
-
-def format_bytes(count: float) -> str:
-    """A size with three digits or so, in decimal units."""
-    unit = 0
-    while count >= 999.5 and unit < len(_UNITS) - 1:
-        count /= 1000
-        unit += 1
-    digits = 0 if unit == 0 or count >= 99.95 else 1
-    return f"{count:.{digits}f} {_UNITS[unit]}"
 
 
 def print_nodes(nodes: Iterable[NodeInfo]) -> None:

@@ -1,4 +1,7 @@
-"""Rates as people write them."""
+"""Sizes as people read them, rates as people write them. Decimal units: 1 MB is 1,000,000 bytes.
+
+Standard library only: this module is shipped to the nodes.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,24 @@ from castray_desktop.core.failure import CastRayError, FailureKind
 
 _RATE = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kKMGT]?)(i?)(B|bit)(?:/s|ps)?\s*")
 _PREFIX = {"": 0, "k": 1, "K": 1, "M": 2, "G": 3, "T": 4}
+
+BYTE_UNITS = ("B", "KB", "MB", "GB", "TB", "PB")
+
+
+def format_bytes(count: float) -> str:
+    """A size: "0 B", "86 KB", "15.0 GB", "812 GB"."""
+    value, unit = scaled(count)
+    decimals = 1 if (unit > 1 and value < 99.95) or (unit == 1 and value < 9.95) else 0
+    return f"{value:.{decimals}f} {BYTE_UNITS[unit]}"
+
+
+def scaled(count: float) -> tuple[float, int]:
+    """A size as a number below 1000 and the place of its unit in `BYTE_UNITS`; nothing is below 0."""
+    value, unit = float(max(0, count)), 0
+    while unit < len(BYTE_UNITS) - 1 and value >= (1000 if unit == 0 else 999.5):
+        value /= 1000
+        unit += 1
+    return value, unit
 
 
 def parse_rate(text: str) -> int:

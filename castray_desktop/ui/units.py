@@ -4,24 +4,29 @@ from __future__ import annotations
 
 from PySide6.QtCore import QCoreApplication
 
+from castray_desktop.core.quantities import BYTE_UNITS, format_bytes, scaled
+
+__all__ = [
+    "DASH",
+    "format_ago",
+    "format_bytes",
+    "format_count",
+    "format_duration",
+    "format_percent",
+    "format_rate",
+    "percent",
+]
+
 DASH = "–"
-_UNITS = ("B", "KB", "MB", "GB", "TB", "PB")
-
-
-def format_bytes(count: float) -> str:
-    """A size: "0 B", "86 KB", "15.0 GB", "812 GB"."""
-    value, unit = _scale(count)
-    decimals = 1 if (unit > 1 and value < 99.95) or (unit == 1 and value < 9.95) else 0
-    return f"{value:.{decimals}f} {_UNITS[unit]}"
 
 
 def format_rate(bytes_per_second: float) -> str:
     """A rate: "0 MB/s", "2.1 MB/s", "118 MB/s", "1.2 GB/s"."""
     if bytes_per_second < 1:
         return "0 MB/s"
-    value, unit = _scale(bytes_per_second)
+    value, unit = scaled(bytes_per_second)
     decimals = 1 if unit > 0 and value < 9.95 else 0
-    return f"{value:.{decimals}f} {_UNITS[unit]}/s"
+    return f"{value:.{decimals}f} {BYTE_UNITS[unit]}/s"
 
 
 def format_duration(seconds: float | None) -> str:
@@ -63,11 +68,3 @@ def format_ago(seconds: float) -> str:
     if seconds < 2 * 86400:
         return translate("units", "{count} h ago").format(count=int(seconds // 3600))
     return translate("units", "{count} days ago").format(count=int(seconds // 86400))
-
-
-def _scale(count: float) -> tuple[float, int]:
-    value, unit = float(max(0, count)), 0
-    while unit < len(_UNITS) - 1 and value >= (1000 if unit == 0 else 999.5):
-        value /= 1000
-        unit += 1
-    return value, unit

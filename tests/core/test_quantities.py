@@ -1,11 +1,11 @@
-"""Rates as people write them."""
+"""Sizes as people read them, rates as people write them."""
 
 from __future__ import annotations
 
 import pytest
 
 from castray_desktop.core.failure import CastRayError, FailureKind
-from castray_desktop.core.quantities import parse_rate
+from castray_desktop.core.quantities import format_bytes, parse_rate
 
 
 @pytest.mark.parametrize(
@@ -29,3 +29,11 @@ def test_anything_else_is_refused_by_name(text: str) -> None:
         parse_rate(text)
     assert caught.value.failure.kind is FailureKind.BAD_RATE
     assert caught.value.failure.values == {"rate": text}
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(812, "812 B"), (15 * 10**9, "15.0 GB"), (640 * 10**9, "640 GB"), (10**18, "1000 PB"), (-5, "0 B")],
+)
+def test_sizes_have_three_digits_or_so(count: int, text: str) -> None:
+    assert format_bytes(count) == text

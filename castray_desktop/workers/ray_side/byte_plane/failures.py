@@ -10,6 +10,7 @@ from typing import Union
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.core.names import display
 from castray_desktop.core.parcel import FileStatus
+from castray_desktop.core.quantities import format_bytes
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -18,12 +19,7 @@ _BAD_NAME = (errno.ENAMETOOLONG, errno.EILSEQ)
 
 def human(size: int) -> str:
     """A size for people, in decimal units."""
-    value = float(max(size, 0))
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 1000:
-            return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:.1f} TB"
+    return format_bytes(size)
 
 
 def reason_of(error: OSError) -> str:
