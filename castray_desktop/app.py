@@ -14,9 +14,10 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from PySide6 import QtCore, QtGui, QtSvg, QtWidgets
 from PySide6.QtCore import QEventLoop, QObject, QSettings, QSocketNotifier, QTimer, Signal
 from PySide6.QtWidgets import QApplication
 
@@ -32,6 +33,8 @@ from castray_desktop.workers.places import Places, find_places
 
 FIRST_PAINT_SECONDS = 0.5  # a hidden desktop may never paint; go on without it
 PLOT_DELAY_MS = 400
+SLICE_SECONDS = 0.006
+SLICE_EVERY_MS = 12
 GOODBYE_SECONDS = 3.0
 
 
@@ -61,6 +64,7 @@ def run(files: list[str], cluster: str | None) -> int:
     trace.follow(window, link)
     # Given to the finished window: one that is there before is worked out at every step of building.
     apply_style(application, theme)
+    wish = QuitWish(window)
     window.show()
     wait_for_paint(window)
     collector = WindowThreadCollector(window)
@@ -68,7 +72,7 @@ def run(files: list[str], cluster: str | None) -> int:
     plot = PlotLoader(theme, window)
     plot.loaded.connect(collector.settle)
     with closing_signals(window):
-        status = serve(application, window, link)
+        status = serve(application, wish, link)
     plot.stop()
     collector.stop()
     trace.stop()
@@ -103,8 +107,28 @@ def wait_for_paint(window: MainWindow) -> None:
     loop.exec()
 
 
-def serve(application: QApplication, window: MainWindow, link: EngineLink) -> int:
-    """Run the event loop until the window asks to quit and the engine has been left."""
+class QuitWish(QObject):
+    """Remembers that the user wants to quit, also before anybody can do something about it."""
+
+    def __init__(self, window: MainWindow) -> None:
+        super().__init__(window)
+        self._asked = False
+        self._tell: Callable[[], None] = lambda: None
+        window.quit_requested.connect(self._ask)
+
+    def when_asked(self, tell: Callable[[], None]) -> None:
+        """Call `tell` when the wish comes, at once if it was there before."""
+        self._tell = tell
+        if self._asked:
+            tell()
+
+    def _ask(self) -> None:
+        self._asked = True
+        self._tell()
+
+
+def serve(application: QApplication, wish: QuitWish, link: EngineLink) -> int:
+    """Run the event loop until the user wants to quit and the engine has been left."""
     import asyncio
 
     os.environ.setdefault("QT_API", "pyside6")
@@ -112,7 +136,7 @@ def serve(application: QApplication, window: MainWindow, link: EngineLink) -> in
 
     async def live() -> None:
         quit_wanted = asyncio.Event()
-        window.quit_requested.connect(quit_wanted.set)
+        wish.when_asked(quit_wanted.set)
         running = asyncio.create_task(link.run(), name="engine link")
         waiting = asyncio.create_task(quit_wanted.wait(), name="quit")
         done, _ = await asyncio.wait({running, waiting}, return_when=asyncio.FIRST_COMPLETED)
@@ -165,7 +189,9 @@ def closing_signals(window: MainWindow) -> Iterator[None]:
 class PlotLoader(QObject):
     """Brings the plot into the window some time after the first paint; its libraries are large.
 
-    Signals: `loaded()` when it is there.
+    They are imported in a thread. PySide makes each of its classes when it is first asked for, pyqtgraph asks
+    for all of them, and two threads that do so at once crash: so all are made here first, a few at a time.
+    Signals: `loaded()` when the plot is there.
     """
 
     loaded = Signal()
@@ -177,12 +203,25 @@ class PlotLoader(QObject):
         self._window = window
         self._imported.connect(self._put)
         self._thread = threading.Thread(target=self._import, name="plot import", daemon=True)
-        QTimer.singleShot(PLOT_DELAY_MS, self, self._thread.start)
+        self._names = [(module, name) for module in (QtCore, QtGui, QtWidgets, QtSvg) for name in dir(module)]
+        self._timer = QTimer(self)
+        self._timer.setInterval(SLICE_EVERY_MS)
+        self._timer.timeout.connect(self._make_some_classes)
+        QTimer.singleShot(PLOT_DELAY_MS, self, self._timer.start)
 
     def stop(self) -> None:
         """Wait for the import, if it is under way."""
+        self._timer.stop()
         if self._thread.is_alive():
             self._thread.join()
+
+    def _make_some_classes(self) -> None:
+        end = time.perf_counter() + SLICE_SECONDS
+        while self._names and time.perf_counter() < end:
+            getattr(*self._names.pop(), None)
+        if not self._names:
+            self._timer.stop()
+            self._thread.start()
 
     def _import(self) -> None:
         import castray_desktop.ui.throughput_plot  # noqa: F401

@@ -54,11 +54,19 @@ def test_the_window_lives_and_leaves_the_engine(
     qapp: QApplication, engine: FakeEngine, live_link: EngineLink, live_window: MainWindow
 ) -> None:
     live_link.welcome.connect(lambda welcome: QTimer.singleShot(0, live_window.quit_requested.emit))
-    assert app.serve(qapp, live_window, live_link) == 0
+    assert app.serve(qapp, app.QuitWish(live_window), live_link) == 0
     assert engine.closed
     assert live_link.connection is Connection.CLOSED
     assert m.Watch(None) in engine.commands
     assert len(live_window.nodes.nodes()) == 4
+
+
+def test_a_wish_to_quit_before_the_loop_runs_is_not_lost(
+    qapp: QApplication, live_link: EngineLink, live_window: MainWindow
+) -> None:
+    wish = app.QuitWish(live_window)
+    live_window.quit_requested.emit()
+    assert app.serve(qapp, wish, live_link) == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -72,7 +80,7 @@ def test_a_signal_closes_it_without_a_question(
     live_link.welcome.connect(lambda welcome: QTimer.singleShot(0, lambda: os.kill(os.getpid(), number)))
     before = signal.getsignal(number)
     with app.closing_signals(live_window):
-        assert app.serve(qapp, live_window, live_link) == 0
+        assert app.serve(qapp, app.QuitWish(live_window), live_link) == 0
     assert engine.closed
     assert signal.getsignal(number) is before
 
