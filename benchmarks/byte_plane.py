@@ -125,13 +125,13 @@ class Lab:
             process.start()
             self.peers.append(Peer(ours, process, ours.recv()[1]))
 
-    def send(self, path: Path) -> tuple[float, list[tuple[float, int]]]:
+    def send(self, path: Path, piece: int) -> tuple[float, list[tuple[float, int]]]:
         """Seconds, and CPU seconds and growth of each process."""
         for peer in self.peers:
             peer.pipe.send(("reset", None))
         started = time.monotonic()
         cast, secret = secrets.token_hex(4), secrets.token_hex(32)
-        algorithms = Algorithms(PIECE_DIGESTS[0], FILE_HASHES[0])
+        algorithms = Algorithms(PIECE_DIGESTS[0], FILE_HASHES[0], piece)
         source, *recipients = self.peers
         source.pipe.send(("prepare", PrepareSource(cast, (str(path),))))
         waiting, digest = {id(peer.pipe) for peer in recipients}, ""
@@ -231,7 +231,7 @@ def measure(options: argparse.Namespace) -> None:
         warm_up(folder, size * options.recipients)
         ours, theirs, cpu, growth = [], [], [], []
         for run in range(options.runs + 1):
-            seconds, usages = lab.send(path)
+            seconds, usages = lab.send(path, parse_size(options.piece))
             clear(folder, "node_*")
             copied = copy(path, folder, options.recipients) if not options.no_cp else 0.0
             clear(folder, "copy_*")
@@ -277,6 +277,7 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=1)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--no-local-copy", dest="local_copy", action="store_false")
+    parser.add_argument("--piece", default="1MiB")
     parser.add_argument("--no-cp", action="store_true", help="only the cast")
     parser.add_argument("--folder", default="/dev/shm")
     measure(parser.parse_args())

@@ -18,7 +18,7 @@ import struct
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from castray_desktop.core.names import MAX_PATH, safe_component
@@ -215,22 +215,18 @@ class Layout:
     content_bytes: int
     trailer_bytes: int
     piece_bytes: int
+    trailer_start: int = field(init=False)
+    stream_bytes: int = field(init=False)
+    pieces: int = field(init=False)
 
     def __post_init__(self) -> None:
         if min(self.manifest_bytes, self.content_bytes, self.trailer_bytes) < 0 or self.piece_bytes < 1:
             raise ValueError("a layout with negative lengths")
-
-    @property
-    def stream_bytes(self) -> int:
-        return self.manifest_bytes + self.content_bytes + self.trailer_bytes
-
-    @property
-    def trailer_start(self) -> int:
-        return self.manifest_bytes + self.content_bytes
-
-    @property
-    def pieces(self) -> int:
-        return -(-self.stream_bytes // self.piece_bytes)
+        trailer_start = self.manifest_bytes + self.content_bytes
+        stream_bytes = trailer_start + self.trailer_bytes
+        object.__setattr__(self, "trailer_start", trailer_start)
+        object.__setattr__(self, "stream_bytes", stream_bytes)
+        object.__setattr__(self, "pieces", -(-stream_bytes // self.piece_bytes))
 
     def piece(self, index: int) -> tuple[int, int]:
         """Start and end of a piece in the stream. Raises ValueError for one that there is not."""

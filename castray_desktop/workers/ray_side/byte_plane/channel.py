@@ -74,26 +74,35 @@ class Channel:
 
     def read(self, count: int) -> bytes:
         """Exactly `count` bytes. Raises Silent or ConnectionError."""
+        try:
+            whole = self._socket.recv(count, _WAITALL)
+        except BlockingIOError as error:
+            raise _silent() from error
+        if len(whole) == count:
+            return whole
+        return whole + self._rest(count - len(whole)) if whole else self._rest(count)
+
+    def _rest(self, count: int) -> bytes:
         raw = bytearray(count)
         self.read_into(memoryview(raw))
         return bytes(raw)
 
     def read_header(self) -> wire.Header:
-        """The next frame's header; on a local channel also the descriptor that came with it."""
-        if not self.local:
-            return wire.parse_header(self.read(wire.HEADER_BYTES))
+        """The next frame's header."""
+        return wire.parse_header(self.read(wire.HEADER_BYTES))
+
+    def take_file(self, count: int) -> bytes:
+        """The body of a FILE frame; the descriptor beside it becomes `passed_fd`."""
         try:
-            raw, fds, _, _ = socket.recv_fds(self._socket, wire.HEADER_BYTES, 1, _CLOEXEC)
+            raw, fds, _, _ = socket.recv_fds(self._socket, count, 1, _CLOEXEC)
         except BlockingIOError as error:
             raise _silent() from error
-        if fds:
+        for fd in fds:
             self._drop_passed()
-            self.passed_fd = fds[0]
-            for extra in fds[1:]:
-                os.close(extra)
+            self.passed_fd = fd
         if not raw:
             raise ConnectionError("the connection was closed")
-        return wire.parse_header(raw + self.read(wire.HEADER_BYTES - len(raw)))
+        return raw + self.read(count - len(raw))
 
     def something_to_read(self) -> bool:
         """Whether a read would return at once. Raises ConnectionError if the peer has closed."""
@@ -132,13 +141,14 @@ class Channel:
         return missing
 
     def pass_file(self, file: int, fd: int) -> None:
-        """Hand an open file to the peer; on local channels only."""
+        """Hand an open file to the peer, beside the frame's body; on local channels only."""
         raw = wire.file_frame(file)
+        self.write(raw[: wire.HEADER_BYTES])
         try:
-            sent = socket.send_fds(self._socket, [raw], [fd])
+            sent = socket.send_fds(self._socket, [raw[wire.HEADER_BYTES :]], [fd])
         except BlockingIOError as error:
             raise _silent() from error
-        self.write(raw[sent:])
+        self.write(raw[wire.HEADER_BYTES + sent :])
 
     # --- handshake
 

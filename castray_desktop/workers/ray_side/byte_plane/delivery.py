@@ -17,7 +17,15 @@ from typing import Optional
 
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.core.names import display
-from castray_desktop.core.parcel import FileResult, FileStatus, Layout, Manifest, decode, decode_trailer
+from castray_desktop.core.parcel import (
+    FileResult,
+    FileStatus,
+    Layout,
+    Manifest,
+    Span,
+    decode,
+    decode_trailer,
+)
 from castray_desktop.core.wire import ProtocolError
 from castray_desktop.workers.ray_side.byte_plane.channel import Channel
 from castray_desktop.workers.ray_side.byte_plane.digests import Hasher, file_hasher, piece_hasher
@@ -112,6 +120,7 @@ class Delivery(Supply):
         self._problems: tuple[FileProblem, ...] = ()
         self._problem_count = 0
         self._stop = False
+        self._forgotten = False
         self._channel: Optional[Channel] = None
         self._staging: Optional[Staging] = None
         self._parts: Optional[PartFiles] = None
@@ -161,6 +170,16 @@ class Delivery(Supply):
 
     def join(self, seconds: float) -> None:
         self._thread.join(seconds)
+
+    def forget(self) -> None:
+        """Nobody will ask about it any more: end it if it still runs, and free what it holds."""
+        with self.condition:
+            self._forgotten = True
+            ended = self.state in FINAL
+        if ended:
+            self.release()
+        else:
+            self.cancel()
 
     def release(self) -> None:
         """Nobody needs it any more: free what it holds."""
@@ -227,16 +246,24 @@ class Delivery(Supply):
             )
         if self._parts is not None and not whole:
             self._parts.close()
-        if self._staging is not None:
-            self._staging.remove()
-            if not self._paths:
-                self._staging.remove_made_folders()
+        try:
+            self._clean_up()
+        except OSError as error:  # the result has to be told all the same
+            log.warning("cast %s on %s: staging could not be removed: %s", self.cast, self._place.node, error)
         self._place.ledger.release(self.cast)
         if failure is not None and final is not R.CANCELLED:
             log.warning(
                 "cast %s failed on %s: %s %s", self.cast, self._place.node, failure.kind, failure.values
             )
         self._go(final, failure)
+        if self._forgotten:
+            self.release()
+
+    def _clean_up(self) -> None:
+        if self._staging is not None:
+            self._staging.remove()
+            if not self._paths:
+                self._staging.remove_made_folders()
 
     def _shown_path(self, error: OSError) -> str:
         """What to name in a failure: the file's final place rather than the staging folder."""
@@ -368,9 +395,9 @@ class Delivery(Supply):
                 return False
             self._decode_manifest()
         low, high = layout.content_part(start, end)
-        spans = 0
-        if self.manifest is not None and low < high:
-            spans = self._write(low, high, view[layout.manifest_bytes + low - start :])
+        content = view[layout.manifest_bytes + low - start :]
+        spans = self.manifest.spans(low, high) if self.manifest is not None else []
+        self._write(spans, content)
         if end > layout.trailer_start:
             first = max(start, layout.trailer_start)
             self._raw_trailer[first - layout.trailer_start : end - layout.trailer_start] = view[
@@ -378,10 +405,10 @@ class Delivery(Supply):
             ]
         assert self._staging is not None
         self._staging.note(index, digest)
-        whole = spans == 1 and high - low == end - start
+        whole = len(spans) == 1 and high - low == end - start
         self._content_bytes += high - low
         self._add(index, digest, None if whole else bytes(view))
-        self._feed(low, high, view[layout.manifest_bytes + low - start :])
+        self._feed(low, high, spans, content)
         self.progressed()
         return True
 
@@ -417,12 +444,11 @@ class Delivery(Supply):
                 return display(self.manifest.files[spans[0].file].path)
         return "the list of files"
 
-    def _write(self, low: int, high: int, view: memoryview) -> int:
-        assert self.manifest is not None
-        assert self._parts is not None
+    def _write(self, spans: list[Span], view: memoryview) -> None:
         at = 0
-        spans = self.manifest.spans(low, high)
         for span in spans:
+            assert self.manifest is not None
+            assert self._parts is not None
             try:
                 self._parts.write(span.file, span.offset, view[at : at + span.length])
             except OSError as error:
@@ -430,15 +456,15 @@ class Delivery(Supply):
                 path = os.fsencode(self._destination_text()) + b"/" + entry.path
                 raise write_failure(error, self._place.node, path, entry.size - span.offset) from error
             at += span.length
-        return len(spans)
 
     # --- file hashes
 
-    def _feed(self, low: int, high: int, view: memoryview) -> None:
+    def _feed(self, low: int, high: int, spans: list[Span], view: memoryview) -> None:
         """Contents that continue what was hashed go straight in; what waited behind a gap is read back."""
-        if low != self._hashed or low == high:
+        if low != self._hashed or low == high or self.manifest is None:
             return
-        self._hash_contents(low, high, view)
+        self._hash_contents(spans, view)
+        self._hashed = high
         manifest_bytes = self.layout.manifest_bytes
         while self._hashed < self.layout.content_bytes:
             there = self.have.available_from(manifest_bytes + self._hashed) - manifest_bytes
@@ -447,17 +473,17 @@ class Delivery(Supply):
                 return
             again = memoryview(bytearray(there - self._hashed))
             self._fill(again, manifest_bytes + self._hashed, manifest_bytes + there)
-            self._hash_contents(self._hashed, there, again)
+            self._hash_contents(self.manifest.spans(self._hashed, there), again)
+            self._hashed = there
 
-    def _hash_contents(self, low: int, high: int, view: memoryview) -> None:
+    def _hash_contents(self, spans: list[Span], view: memoryview) -> None:
         assert self.manifest is not None
         at = 0
-        for span in self.manifest.spans(low, high):
+        for span in spans:
             self._hasher.update(view[at : at + span.length])
             at += span.length
             if span.offset + span.length == self.manifest.files[span.file].size:
                 self._file_hashed(span.file)
-        self._hashed = high
 
     def _file_hashed(self, file: int) -> None:
         """A file is complete. Empty ones before it are so without a byte."""

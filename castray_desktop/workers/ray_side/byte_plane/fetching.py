@@ -73,14 +73,17 @@ class Fetching:
         """Until everything is there. Raises Silent, ConnectionError, ProtocolError, Gone, or CastRayError."""
         self._request_missing()
         while not self._delivery.is_complete():
+            if self._delivery.unwoken and not self._channel.something_to_read():
+                self._delivery.wake()
             header = self._channel.read_header()
-            self._delivery.heard()
+            if header.type in (FrameType.PIECE, FrameType.WAITING):
+                self._delivery.heard()
             if header.type is FrameType.PIECE:
                 self._take_piece(header)
             elif header.type is FrameType.WAITING:
                 self._delivery.flush_progress()
             elif header.type is FrameType.FILE and self._channel.local:
-                wire.parse_file(self._channel.read(header.length))
+                wire.parse_file(self._channel.take_file(header.length))
             elif header.type is FrameType.GONE:
                 raise Gone(wire.text_of(self._channel.read(header.length)) or "it can't serve this cast")
             else:

@@ -33,6 +33,15 @@ def current_umask() -> int:
     return mask
 
 
+def sync_path(path: bytes) -> None:
+    """Write a file, or a folder's entries, to the disk."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
 class PartFiles:
     """The files of one delivery by number. All methods raise OSError."""
 
@@ -81,12 +90,9 @@ class PartFiles:
             finally:
                 os.close(fd)
             return
-        for file in range(len(self._manifest.files)):
-            fd = self.open(file)
-            try:
-                os.fsync(fd)
-            finally:
-                os.close(fd)
+        for entry in self._manifest.entries:
+            if entry.kind is not EntryKind.SYMLINK:
+                sync_path(self.staged(entry.path))
 
     def open(self, file: int) -> int:
         """The file for reading, wherever it is by now."""

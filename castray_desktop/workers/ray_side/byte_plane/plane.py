@@ -158,9 +158,7 @@ class BytePlane:
         if source is not None:
             source.cancel()
         if delivery is not None:
-            delivery.cancel()
-            if delivery.state in FINAL:
-                delivery.release()
+            delivery.forget()
 
     def take_reports(self) -> tuple[tuple[SourceReport, ...], tuple[DeliveryReport, ...]]:
         """What has changed since the last call, in whole."""

@@ -30,8 +30,16 @@ from castray_desktop.core.parcel import (
 from castray_desktop.workers.ray_side.byte_plane.digests import Hasher, file_hasher, piece_hasher
 from castray_desktop.workers.ray_side.byte_plane.failures import file_failure, reason_of, user_name
 from castray_desktop.workers.ray_side.byte_plane.scan import MAX_PROBLEMS, Scan, Scanner, Stamp
-from castray_desktop.workers.ray_side.byte_plane.supply import Again, Changed, Gone, Supply, read_some
+from castray_desktop.workers.ray_side.byte_plane.supply import (
+    RECENT_BYTES,
+    Again,
+    Changed,
+    Gone,
+    Supply,
+    read_some,
+)
 from castray_desktop.workers.ray_side.protocol import (
+    Algorithms,
     FileProblem,
     ParcelTotals,
     PrepareSource,
@@ -43,7 +51,6 @@ from castray_desktop.workers.ray_side.protocol import (
 log = logging.getLogger("castray.byte_plane")
 
 LEAD_BYTES = 64 << 20
-LEAD_ASSEMBLED_PIECES = 5  # these wait in memory for their server
 CHUNK_BYTES = 256 << 10  # stays in a core's cache between reading and hashing
 SCAN_REPORT_SECONDS = 0.25
 
@@ -94,22 +101,22 @@ class Source(Supply):
         with self.condition:
             if self.state is not S.PREPARED or self.manifest is None or self._totals is None:
                 return
-            self._new_piece_hasher = piece_hasher(order.algorithms.piece)
-            self._new_file_hasher = file_hasher(order.algorithms.file)
-            totals = self._totals
+            try:
+                self._use(order.algorithms, self._totals)
+                self.secret = bytes.fromhex(order.secret)
+            except ValueError as error:
+                self._fail(Failure(FailureKind.INTERNAL, {"reason": str(error)}))
+                return
             self.pacer.limit = order.limit
-            self._lay_out(
-                Layout(
-                    totals.manifest_bytes,
-                    totals.content_bytes,
-                    totals.trailer_bytes,
-                    order.algorithms.piece_bytes,
-                )
-            )
             self._results = [None] * len(self.manifest.files)
-            self.secret = bytes.fromhex(order.secret)
         self._go(S.SERVING)
         self._start(self._read_all)
+
+    def _use(self, algorithms: Algorithms, totals: ParcelTotals) -> None:
+        self._new_piece_hasher = piece_hasher(algorithms.piece)
+        self._new_file_hasher = file_hasher(algorithms.file)
+        sizes = (totals.manifest_bytes, totals.content_bytes, totals.trailer_bytes)
+        self._lay_out(Layout(*sizes, algorithms.piece_bytes))
 
     def cancel(self) -> None:
         """End it; the threads notice at once."""
@@ -216,9 +223,11 @@ class Source(Supply):
     def _await_demand(self, index: int) -> None:
         lead = LEAD_BYTES // self.layout.piece_bytes
         if self.within_file(index) is None:
-            lead = min(lead, LEAD_ASSEMBLED_PIECES)
+            # these wait in memory for their server, and must not push each other out
+            lead = max(min(lead, RECENT_BYTES // self.layout.piece_bytes - 2), 1)
         with self.condition:
             while not self.gone and index > self.demand + lead:
+                self.wake()
                 self.condition.wait()
             if self.gone:
                 raise _Ended
@@ -295,14 +304,19 @@ class Source(Supply):
                 count = 0
         view[count:] = bytes(len(view) - count)
 
-    def within_file(self, index: int) -> Optional[tuple[int, int]]:
-        """As in `Supply`, but files that can't be read are put together from zeros."""
+    def within_file(self, index: int) -> tuple[int, int] | None:
+        """As in `Supply`, but a file that can't be opened any more is put together, from zeros."""
         where = super().within_file(index)
-        if where is not None and self._results[where[0]] is not None:
-            status = self._results[where[0]].status  # type: ignore[union-attr]
-            if status in (FileStatus.VANISHED, FileStatus.READ_ERROR, FileStatus.NOT_READABLE):
+        if where is not None:
+            result = self._results[where[0]]
+            if result is not None and result.status not in (FileStatus.OK, FileStatus.CHANGED):
                 return None
-        return where
+            try:
+                with self.borrow(where[0]):
+                    return where
+            except OSError:
+                return None
+        return None
 
     def read_anew(self, index: int) -> Again:
         """Read again what arrived damaged; another digest than the first time means a changed file."""

@@ -16,11 +16,12 @@ from typing import NamedTuple, Optional
 from castray_desktop.core.pacing import Pacer
 from castray_desktop.core.parcel import Layout, Manifest
 from castray_desktop.core.ranges import RangeSet
-from castray_desktop.core.wire import DIGEST_BYTES
+from castray_desktop.core.wire import DIGEST_BYTES, MAX_PIECE
 from castray_desktop.workers.ray_side.byte_plane.files import OpenFiles
 
 RECENT_BYTES = 8 << 20
 PROGRESS_SECONDS = 0.1
+WAKE_SECONDS = 0.002  # waking a thread costs as much as sending 100 KB: at full speed, some pieces at a time
 
 Changed = Callable[[bool], None]
 
@@ -54,6 +55,8 @@ class Supply:
         self._recent: OrderedDict[int, bytes] = OrderedDict()
         self._changed = changed
         self._last_progress = 0.0
+        self._last_wake = 0.0
+        self.unwoken = False
         self._dirty = False
         self.reading = OpenFiles(self._open_for_reading)
 
@@ -73,6 +76,8 @@ class Supply:
         raise NotImplementedError
 
     def _lay_out(self, layout: Layout) -> None:
+        if layout.piece_bytes > MAX_PIECE:
+            raise ValueError(f"pieces of {layout.piece_bytes} bytes")
         self.layout = layout
         self._digests = bytearray(layout.pieces * DIGEST_BYTES)
 
@@ -84,8 +89,18 @@ class Supply:
             self.have.add(start, end)
             if payload is not None:
                 self._recent[index] = payload
-                if len(self._recent) * self.layout.piece_bytes > RECENT_BYTES:
+                if len(self._recent) > max(RECENT_BYTES // self.layout.piece_bytes, 2):
                     self._recent.popitem(last=False)
+            self.unwoken = True
+            complete = self.have.total == self.layout.stream_bytes
+            if complete or time.monotonic() - self._last_wake > WAKE_SECONDS:
+                self.wake()
+
+    def wake(self) -> None:
+        """Let those go on who wait for pieces. Whoever adds pieces calls it before waiting for anything."""
+        with self.condition:
+            self.unwoken = False
+            self._last_wake = time.monotonic()
             self.condition.notify_all()
 
     def end(self, reason: str) -> None:
