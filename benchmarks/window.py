@@ -107,7 +107,10 @@ def fly(display: str, size: int) -> Flight:
         finally:
             bare.kill()
             bare.wait()
-        return read_flight(place, json.loads(pilot.stdout.splitlines()[-1]))
+        seen = json.loads(pilot.stdout.splitlines()[-1])
+        if seen.get("state") != "completed":
+            raise RuntimeError(f"the cast did not complete: {seen}")
+        return read_flight(place, seen)
 
 
 def read_flight(place: Path, seen: dict[str, float]) -> Flight:

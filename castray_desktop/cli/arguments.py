@@ -66,17 +66,19 @@ def _command_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"castray {castray_desktop.__version__}")
-    parser.set_defaults(cluster=os.environ.get("CASTRAY_CLUSTER"))
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_cluster(parser)
+    commands = parser.add_subparsers(
+        dest="command", required=True, metavar="COMMAND", title="commands", prog="castray"
+    )
     common = argparse.ArgumentParser(add_help=False)
-    _add_cluster(common)
+    _add_cluster(common, argparse.SUPPRESS)  # what was given before the command stays
     _add_send(commands, common)
     nodes = commands.add_parser("nodes", parents=[common], help="list the nodes")
     _add_json(nodes)
     _add_node(commands, common)
     casts = commands.add_parser("casts", parents=[common], help="list the casts")
     _add_json(casts)
-    cancel = commands.add_parser("cancel", parents=[common], help="end a cast")
+    cancel = commands.add_parser("cancel", help="end a cast")
     cancel.add_argument("cast", metavar="CAST", help="its id, or the beginning of it")
     _add_engine(commands, common)
     return parser
@@ -104,6 +106,12 @@ def _add_send(
         help="where a file of that name exists: leave an identical one and give a different one a free"
         " name, always take a free name, or replace it (skip)",
     )
+    send.add_argument(
+        "--links",
+        choices=("keep", "follow"),
+        default="keep",
+        help="send symbolic links as links, or what they point to (keep)",
+    )
     send.add_argument("--exclude", action="append", default=[], metavar="GLOB", help="leave these out")
     send.add_argument("--limit", metavar="RATE", help="of every hop: 10MB/s, 800kB/s, 100Mbit/s")
     send.add_argument("--dry-run", action="store_true", help="say what would happen, send nothing")
@@ -118,7 +126,7 @@ def _add_node(
     add = actions.add_parser("add", parents=[common], help="add a node")
     add.add_argument("name", metavar="NAME")
     add.add_argument("--inbox", default="", metavar="DIR", help="where it writes (~/CastRay/NAME)")
-    remove = actions.add_parser("remove", parents=[common], help="remove a node that was added")
+    remove = actions.add_parser("remove", help="remove a node that was added")
     remove.add_argument("name", metavar="NAME")
 
 
@@ -133,11 +141,11 @@ def _add_engine(
     _add_json(status)
 
 
-def _add_cluster(parser: argparse.ArgumentParser) -> None:
+def _add_cluster(parser: argparse.ArgumentParser, default: str | None = None) -> None:
     parser.add_argument(
         "--cluster",
         metavar="WHICH",
-        default=os.environ.get("CASTRAY_CLUSTER"),
+        default=default or os.environ.get("CASTRAY_CLUSTER"),
         help="local, auto or HOST:PORT (the running engine's, else local)",
     )
 

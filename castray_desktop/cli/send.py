@@ -19,6 +19,7 @@ from castray_desktop.core.messages import (
     CastResult,
     CastState,
     DeliverySnapshot,
+    Links,
     OnConflict,
     SendRequest,
 )
@@ -74,6 +75,7 @@ def _request(options: argparse.Namespace) -> SendRequest:
         source=options.source or messages.THIS_COMPUTER,
         destination=options.dest,
         on_conflict=OnConflict(options.on_conflict),
+        links=Links(options.links),
         exclude=tuple(options.exclude),
         limit=limit,
         leave_out=True,

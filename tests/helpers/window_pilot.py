@@ -22,6 +22,7 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 
 from castray_desktop import app
+from castray_desktop.core.errors import sentence
 from castray_desktop.core.messages import CastResult, NodeState
 from castray_desktop.ui.main_window import MainWindow
 
@@ -124,6 +125,8 @@ class Pilot(QObject):
         self.seen["state"] = result.summary.state.value
         self.seen["seconds"] = result.seconds
         self.seen["source_copies"] = result.summary.source_copies
+        failures = [item.failure for item in (result.summary, *result.deliveries) if item.failure]
+        self.seen["failures"] = [sentence(failure) for failure in failures]
         self.seen["paths"] = {item.node: list(item.paths) for item in result.deliveries}
 
     def _shoot(self, name: str) -> None:
