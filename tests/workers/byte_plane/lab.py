@@ -41,7 +41,9 @@ BEST = Algorithms(piece=PIECE_DIGESTS[0], file=FILE_HASHES[0])
 class Node:
     """A byte plane and the latest of its reports."""
 
-    def __init__(self, name: str, folder: Path, local: bool, timing: Timing) -> None:
+    def __init__(
+        self, name: str, folder: Path, local: bool, timing: Timing, ports: tuple[int, int] | None
+    ) -> None:
         self.name = name
         self.inbox = folder / "inbox" / name
         self.news = threading.Condition()
@@ -52,7 +54,7 @@ class Node:
             node=name,
             inbox=self.inbox,
             address="127.0.0.1",
-            ports=None,
+            ports=ports,
             host="here",
             runtime_dir=folder / "run",
             local_copy=local,
@@ -156,8 +158,14 @@ class Lab:
         self.files = folder / "files"
         self.files.mkdir()
 
-    def node(self, name: str, local: bool = False, timing: Timing | None = None) -> Node:
-        node = Node(name, self.folder, local, timing or Timing(lost_after=1.0, grace=1.0))
+    def node(
+        self,
+        name: str,
+        local: bool = False,
+        timing: Timing | None = None,
+        ports: tuple[int, int] | None = None,
+    ) -> Node:
+        node = Node(name, self.folder, local, timing or Timing(lost_after=1.0, grace=1.0), ports)
         self.nodes.append(node)
         return node
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from castray_desktop.core.failure import FailureKind
 from castray_desktop.core.wire import FrameType, Greeting, Handshake, Role, frame
-from castray_desktop.workers.ray_side.byte_plane import source
+from castray_desktop.workers.ray_side.byte_plane import source, supply
 from castray_desktop.workers.ray_side.byte_plane.delivery import Timing
 from castray_desktop.workers.ray_side.protocol import (
     Algorithms,
@@ -278,6 +278,27 @@ def test_a_file_that_vanishes_after_the_scan(lab: Lab) -> None:
         "folder/replaced": FailureKind.CHANGED,
     }
     assert names(nodes[1].inbox / "folder") == ["kept"]
+    cast.forget()
+
+
+def test_files_that_vanish_after_they_were_read(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The books are closed already, so the recipients find it by the hash."""
+    monkeypatch.setattr(supply, "RECENT_BYTES", 0)
+    nodes = lab.chain(1)
+    folder = lab.files / "folder"
+    folder.mkdir()
+    for number in range(3):
+        (folder / str(number)).write_bytes(os.urandom(1000))
+    cast = lab.cast(nodes[0], [folder])
+    assert cast.seal().state is SourceState.SEALED
+    nodes[0].plane._sources[cast.cast]._recent.clear()
+    (folder / "1").unlink()
+    (folder / "2").write_bytes(b"x" * 1000)
+    cast.deliver(nodes[1], nodes[0].upstream())
+    (result,) = cast.results()
+    assert [problem.path for problem in result.problems] == ["folder/1", "folder/2"]
+    assert {problem.failure.kind for problem in result.problems} == {FailureKind.CHANGED}
+    assert names(nodes[1].inbox / "folder") == ["0"]
     cast.forget()
 
 
@@ -555,6 +576,53 @@ def test_a_cancel_in_the_middle_leaves_nothing(lab: Lab, local: bool) -> None:
     assert not nodes[2].inbox.exists()
     cast.cancel(*nodes)
     cast.forget()
+
+
+def test_a_cast_that_is_forgotten_on_the_way_leaves_nothing(lab: Lab) -> None:
+    nodes = lab.chain(1)
+    cast = lab.cast(nodes[0], [lab.file("a.bin", 8 * MIB)])
+    with Proxy(nodes[0].upstream(), hold_at=2 * MIB) as proxy:
+        cast.deliver(nodes[1], proxy.upstream)
+        nodes[1].await_delivery(cast.cast, lambda report: report.stream_bytes > 0)
+        cast.forget()
+        await_true(lambda: not nodes[1].inbox.exists())
+
+
+def test_a_failed_delivery_can_be_tried_again(lab: Lab) -> None:
+    nodes = lab.chain(1)
+    path = lab.file("a.bin", MIB)
+    blocker = lab.file("blocker", 1)
+    cast = lab.cast(nodes[0], [path])
+    cast.deliver(nodes[1], nodes[0].upstream(), blocker)
+    assert nodes[1].await_end(cast.cast).state is RecipientState.FAILED
+    blocker.unlink()
+    cast.deliver(nodes[1], nodes[0].upstream(), blocker)
+    nodes[1].await_delivery(cast.cast, lambda report: report.state is not RecipientState.FAILED)
+    assert cast.results()[0].state is RecipientState.COMPLETED
+    assert (blocker / "a.bin").read_bytes() == path.read_bytes()
+    cast.forget()
+
+
+@pytest.mark.parametrize(
+    "algorithms",
+    [Algorithms("md5", BEST.file), Algorithms(BEST.piece, "crc"), Algorithms(piece_bytes=1 << 40)],
+)
+def test_what_a_node_cannot_compute_is_refused(lab: Lab, algorithms: Algorithms) -> None:
+    nodes = lab.chain(1)
+    cast = lab.cast(nodes[0], [lab.file("a.bin", 1)], algorithms)
+    report = nodes[0].await_source(cast.cast, lambda report: report.state is SourceState.FAILED)
+    cast.deliver(nodes[1], nodes[0].upstream())
+    result = nodes[1].await_end(cast.cast)
+    for failure in (report.failure, result.failure):
+        assert failure is not None
+        assert failure.kind is FailureKind.INTERNAL
+
+
+def test_the_data_port_can_be_kept_to_a_range(lab: Lab) -> None:
+    port = lab.node("a").port
+    with pytest.raises(OSError, match="in use"):
+        lab.node("b", ports=(port, port))
+    assert lab.node("c", ports=(port, port + 20)).port in range(port + 1, port + 21)
 
 
 def test_orders_for_unknown_casts_do_nothing(lab: Lab) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import select
 import socket
 import struct
 import time
@@ -112,6 +113,12 @@ class Channel:
         except BlockingIOError:
             return False
         return True
+
+    def await_readable(self, seconds: float) -> bool:
+        """Whether there is something to read, or the end, within `seconds`."""
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        return bool(poll.poll(seconds * 1000))
 
     # --- writing
 

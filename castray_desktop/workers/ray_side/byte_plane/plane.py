@@ -80,7 +80,11 @@ class BytePlane:
         """Open the data port; the TCP port and the path of the Unix socket (or nothing). Raises OSError."""
         for folder in Registry().sweep():
             log.info("removed what an ended agent left: %s", os.fsdecode(folder))
-        port = self._listener.open_tcp(self._address, self._ports)
+        try:
+            port = self._listener.open_tcp(self._address, self._ports)
+        except OSError:
+            self._listener.close()
+            raise
         if self._local_copy:
             self._local_path = self._listener.open_local(self._runtime_dir)
         self._listener.start()

@@ -57,12 +57,11 @@ class Serving:
         return index
 
     def _idle(self) -> None:
-        with self._supply.condition:
-            if not self._supply.gone:
-                self._supply.condition.wait(LOOK_SECONDS)
-            if self._supply.gone:
-                raise Gone(self._supply.gone)
-        self._keep_alive()
+        """Nothing is asked for: wait for a request, with a look at the cast now and then."""
+        if self._supply.gone:
+            raise Gone(self._supply.gone)
+        if not self._channel.await_readable(LOOK_SECONDS):
+            self._keep_alive()
 
     def _keep_alive(self) -> None:
         if time.monotonic() - self._last_sent >= KEEP_ALIVE_SECONDS:
