@@ -228,6 +228,15 @@ def test_what_a_killed_agent_left_is_swept(tmp_path: Path, home: Path) -> None:
     assert list((home / "staging").iterdir()) == []
 
 
+@pytest.mark.parametrize(("key", "swept"), [("host", False), ("namespace", False), ("boot", True)])
+def test_another_machines_staging_is_left_alone(tmp_path: Path, home: Path, key: str, swept: bool) -> None:
+    subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
+    (record,) = (home / "staging").iterdir()
+    record.write_text(json.dumps({**json.loads(record.read_text()), key: "another"}))
+    assert bool(Registry().sweep()) is swept
+    assert record.exists() is not swept
+
+
 def test_what_a_living_agent_has_is_not_swept(tmp_path: Path) -> None:
     staging = Staging(os.fsencode(tmp_path), "c0ffee", "node", {"manifest": "x"})
     assert Registry().sweep() == []

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Optional
 
 from castray_desktop.core import wire
-from castray_desktop.core.wire import Greeting, Handshake, Refused
+from castray_desktop.core.wire import Greeting, Handshake, ProtocolError, Refused
 from castray_desktop.workers.ray_side.byte_plane import linux
 
 _MORE = getattr(socket, "MSG_MORE", 0)
@@ -103,7 +103,9 @@ class Channel:
             self.passed_fd = fd
         if not raw:
             raise ConnectionError("the connection was closed")
-        return raw + self.read(count - len(raw))
+        if not fds:
+            raise ProtocolError("a FILE frame without a file")
+        return raw + self.read(count - len(raw)) if len(raw) < count else raw
 
     def something_to_read(self) -> bool:
         """Whether a read would return at once. Raises ConnectionError if the peer has closed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -107,6 +108,21 @@ def prefer_bbr(sock: socket.socket) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, option, b"bbr")
     except OSError:  # not offered, or not to us: the default is fine
         return
+
+
+def machine() -> tuple[str, str, str]:
+    """What tells this machine from others, this start of it from earlier ones, and its process numbers
+    from those of a container.
+    """
+    known = [socket.gethostname()]
+    with contextlib.suppress(OSError), open("/etc/machine-id", encoding="utf-8") as file:
+        known.append(file.read().strip())
+    boot = namespace = ""
+    with contextlib.suppress(OSError), open("/proc/sys/kernel/random/boot_id", encoding="utf-8") as file:
+        boot = file.read().strip()
+    with contextlib.suppress(OSError):
+        namespace = os.readlink("/proc/self/ns/pid")
+    return " ".join(known), boot, namespace
 
 
 def process_start(pid: int) -> str:

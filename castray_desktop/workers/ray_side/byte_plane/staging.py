@@ -16,6 +16,7 @@ import shutil
 import stat
 import struct
 from pathlib import Path
+from typing import Optional
 
 from castray_desktop.core.names import safe_node
 from castray_desktop.workers.ray_side.byte_plane import linux
@@ -108,13 +109,14 @@ class Registry:
         return self.folder / f"{cast}-{safe_node(node)}-{os.getpid()}"
 
     def write(self, record: Path, folder: bytes) -> None:
+        pid = os.getpid()
+        host, boot, namespace = linux.machine()
+        known = {"host": host, "boot": boot, "namespace": namespace, "pid": pid}
+        known["start"] = linux.process_start(pid)
+        known["folder"] = folder.hex()
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            pid = os.getpid()
-            text = json.dumps(
-                {"pid": pid, "start": linux.process_start(pid), "folder": os.fsencode(folder).hex()}
-            )
-            record.write_text(text)
+            record.write_text(json.dumps(known))
         except OSError:  # without a home there is no registry: nothing is swept later, all else works
             return
 
@@ -126,18 +128,30 @@ class Registry:
         except OSError:
             return []
         for record in records:
-            try:
-                known = json.loads(record.read_text())
-                alive = linux.process_start(int(known["pid"])) == known["start"] != ""
-                folder = bytes.fromhex(known["folder"])
-            except (OSError, ValueError, KeyError, TypeError):
-                continue
-            if alive:
+            folder = _left_behind(record)
+            if folder is None:
                 continue
             if remove_staging(folder):
                 swept.append(folder)
             record.unlink(missing_ok=True)
         return swept
+
+
+def _left_behind(record: Path) -> Optional[bytes]:
+    """The folder of a record whose process has ended for sure. Homes may be shared between machines."""
+    host, boot, namespace = linux.machine()
+    try:
+        known = json.loads(record.read_text())
+        if known["host"] != host:
+            return None
+        if known["boot"] == boot:
+            if known["namespace"] != namespace:
+                return None
+            if linux.process_start(int(known["pid"])) == known["start"] != "":
+                return None
+        return bytes.fromhex(known["folder"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def remove_staging(folder: bytes) -> bool:
