@@ -20,6 +20,7 @@ from castray_desktop.ui.destination import destination_problem
 from castray_desktop.ui.drop_area import DropArea
 from castray_desktop.ui.fields import Dropdown, IconField, StaticField
 from castray_desktop.ui.glyphs import GlyphState
+from castray_desktop.ui.limit_field import LimitField
 from castray_desktop.ui.nodes import NodeList, natural_key
 from castray_desktop.ui.preflight import PreflightCheck
 from castray_desktop.ui.selection import RecipientSelection
@@ -74,6 +75,7 @@ class SendPanel(Card):
         self.source = StaticField(theme, "monitor", self.tr("From"))
         self.destination = IconField(theme, "hard-drive-download", self.tr("Save to"))
         self.conflict = Dropdown(theme, self.tr("If a file exists"))
+        self.limit = LimitField(theme)
         self.clear_button = button(theme, self.tr("Clear"), kind="flat", height=24)
         self.add_button = icon_button(theme, "plus", self.tr("Add files or a folder"), side=24)
         self.send_button = PrimaryButton(theme, self.tr("Send"), "send", self.tr("Ctrl+Enter"))
@@ -105,6 +107,7 @@ class SendPanel(Card):
             source=self._selection.source or messages.THIS_COMPUTER,
             destination=self.destination.text().strip(),
             on_conflict=OnConflict(self.conflict.currentData()),
+            limit=self.limit.limit(),
             leave_out=leave_out,
         )
 
@@ -214,18 +217,29 @@ class SendPanel(Card):
         form.setVerticalSpacing(8)
         form.setHorizontalSpacing(0)
         form.setColumnStretch(1, 1)
-        rows = (
-            (self.tr("From"), self.source),
-            (self.tr("Save to"), self.destination),
-            (self.tr("If exists"), self.conflict),
-        )
-        for row, (text, field) in enumerate(rows):
+        beside = ((self.tr("From"), self.source), (self.tr("Save to"), self.destination))
+        for row, (text, field) in enumerate(beside):
             name = label(text, 12, 500, "2")
             name.setMinimumWidth(LABEL_WIDTH)
             name.setBuddy(field)
             form.addWidget(name, row, 0)
             form.addWidget(field, row, 1)
+        form.addLayout(self._choices(), len(beside), 0, 1, 2)
         return form
+
+    def _choices(self) -> QGridLayout:
+        """Two fields side by side, their names above them."""
+        choices = QGridLayout()
+        choices.setVerticalSpacing(4)
+        choices.setHorizontalSpacing(8)
+        above = ((self.tr("If a file exists"), self.conflict), (self.tr("Speed limit"), self.limit))
+        for column, (text, field) in enumerate(above):
+            name = label(text, 12, 500, "2")
+            name.setBuddy(field)
+            choices.addWidget(name, 0, column)
+            choices.addWidget(field, 1, column)
+            choices.setColumnStretch(column, 1)
+        return choices
 
     def _hint_row(self) -> QWidget:
         self._hint_line = QWidget()
@@ -320,6 +334,9 @@ class SendPanel(Card):
             self.destination.setProperty("invalid", invalid)
             refresh_style(self.destination)
         reason = self.why_not()
+        if reason and self.send_button.hasFocus():
+            # Qt would hand it on as if Tab had been pressed, and a focus ring would show somewhere.
+            self.limit.setFocus(Qt.FocusReason.OtherFocusReason)
         self.send_button.setEnabled(not reason)
         self.preflight.set_request(self.request() if not reason else None)
         self._show_hint()

@@ -1,10 +1,10 @@
 """Drives the real window as a person would, and says what it saw.
 
-    python -m tests.helpers.window_pilot FILE... [--dest DIR] [--shots FOLDER] [--limit-size WxH]
+    python -m tests.helpers.window_pilot FILE... [--dest DIR] [--limit RATE] [--shots FOLDER]
 
 Opens the window with a local cluster, drops the files on it, ticks every recipient, presses Send, waits
 for the result and closes the window. Prints one JSON object. With `--shots` it also saves pictures of the
-running and of the finished cast, light and dark. A screen is needed: Xvfb, or QT_QPA_PLATFORM=offscreen.
+running cast, light and dark. A screen is needed: Xvfb, or QT_QPA_PLATFORM=offscreen.
 """
 
 from __future__ import annotations
@@ -24,11 +24,12 @@ from PySide6.QtWidgets import QApplication
 from castray_desktop import app
 from castray_desktop.core.errors import sentence
 from castray_desktop.core.messages import CastResult, NodeState
+from castray_desktop.core.quantities import parse_rate
 from castray_desktop.ui.main_window import MainWindow
 
 STEP_MS = 50
 WAIT_SECONDS = 120.0
-SHARE_FOR_SHOT = 0.45
+SHARE_FOR_SHOT = 0.64
 
 Condition = Callable[[], bool]
 
@@ -50,7 +51,8 @@ class Pilot(QObject):
 
     @property
     def window(self) -> MainWindow:
-        assert self._window is not None
+        if self._window is None:
+            raise RuntimeError("there is no window yet")
         return self._window
 
     def _step(self) -> None:
@@ -74,23 +76,24 @@ class Pilot(QObject):
         yield self._all_online
         self.seen["ready"] = time.time()
         self._drop([Path(name) for name in self._options.files])
+        window = self.window
         if self._options.dest:
-            self.window.send_panel.destination.setText(self._options.dest)
-        self.window.selection.select_all()
-        yield self.window.send_panel.send_button.isEnabled
+            window.send_panel.destination.setText(self._options.dest)
+        if self._options.limit:
+            window.send_panel.limit.set_limit(parse_rate(self._options.limit))
+        window.selection.select_all()
+        yield window.send_panel.send_button.isEnabled
         results: list[CastResult] = []
-        self.window._link.cast_finished.connect(results.append)
+        window._link.cast_finished.connect(results.append)
         self.seen["sent"] = time.time()
-        QTest.mouseClick(self.window.send_panel.send_button, Qt.MouseButton.LeftButton)
+        QTest.mouseClick(window.send_panel.send_button, Qt.MouseButton.LeftButton)
         if self._options.shots:
             yield lambda: self._share() > SHARE_FOR_SHOT or bool(results)
-            self._shoot("busy")
+            self._shoot()
         yield lambda: bool(results)
         self.seen["finished"] = time.time()
         self._note(results[0])
-        if self._options.shots:
-            self._shoot("done")
-        self.window.close()
+        window.close()
 
     def _find_window(self) -> bool:
         windows = [widget for widget in QApplication.topLevelWidgets() if isinstance(widget, MainWindow)]
@@ -129,15 +132,16 @@ class Pilot(QObject):
         self.seen["failures"] = [sentence(failure) for failure in failures]
         self.seen["paths"] = {item.node: list(item.paths) for item in result.deliveries}
 
-    def _shoot(self, name: str) -> None:
-        folder = Path(self._options.shots)
+    def _shoot(self) -> None:
+        """Light and dark, with the newest cast's deliveries in view."""
+        folder, window = Path(self._options.shots), self.window
         folder.mkdir(parents=True, exist_ok=True)
-        theme = self.window._theme
+        window.table.expandAll()
         for dark in (False, True):
-            theme.set_dark(dark)
+            window._theme.set_dark(dark)
             QApplication.processEvents()
-            self.window.grab().save(str(folder / f"window-{name}-{'dark' if dark else 'light'}.png"))
-        theme.set_dark(False)
+            window.grab().save(str(folder / f"window-{'dark' if dark else 'light'}.png"))
+        window._theme.set_dark(False)
 
 
 def main() -> int:
@@ -145,6 +149,7 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("files", nargs="+")
     parser.add_argument("--dest", default="")
+    parser.add_argument("--limit", default="")
     parser.add_argument("--shots", default="")
     options = parser.parse_args()
     app.build_application()

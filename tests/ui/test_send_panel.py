@@ -13,6 +13,7 @@ from castray_desktop.core import messages as m
 from castray_desktop.core.failure import Failure, FailureKind
 from castray_desktop.ui.connection import Connection
 from castray_desktop.ui.destination import destination_problem
+from castray_desktop.ui.main_window import MainWindow
 from castray_desktop.ui.nodes import NodeList
 from castray_desktop.ui.selection import RecipientSelection
 from castray_desktop.ui.send_list import SendList
@@ -267,3 +268,17 @@ def test_everything_has_a_name_for_those_who_do_not_see_it(qtbot: QtBot, panel: 
     add(qtbot, panel, CONFIGS)
     name = panel.entries.index(0).data(Qt.ItemDataRole.AccessibleTextRole)
     assert name == "configs, 14 files, 86 KB"
+
+
+def test_a_button_that_is_disabled_hands_its_focus_to_no_other_card(window: MainWindow) -> None:
+    """Qt would move it on as if Tab had been pressed, which shows a focus ring on the graph."""
+    window.show()
+    window.activateWindow()
+    panel = window.send_panel
+    panel.send_button.setEnabled(True)
+    panel.send_button.setFocus(Qt.FocusReason.MouseFocusReason)
+    assert panel.send_button.hasFocus()
+    panel.entries.clear()
+    panel._refresh()
+    assert not panel.send_button.isEnabled()
+    assert panel.limit.hasFocus()

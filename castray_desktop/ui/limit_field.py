@@ -1,0 +1,77 @@
+"""The speed limit of a cast: a few common ones to choose from, or any that is typed."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QInputDialog, QLineEdit
+
+from castray_desktop.core.failure import CastRayError
+from castray_desktop.core.quantities import parse_rate
+from castray_desktop.ui.cluster_words import explain_failure
+from castray_desktop.ui.fields import Dropdown
+from castray_desktop.ui.theme import Theme
+from castray_desktop.ui.units import format_rate
+
+COMMON = (1_000_000, 10_000_000, 50_000_000, 100_000_000, 500_000_000)
+OTHER = -1
+
+
+class LimitField(Dropdown):
+    """Chooses how many bytes per second may cross each hop.
+
+    Signal: `limit_changed()`.
+    """
+
+    limit_changed = Signal()
+
+    def __init__(self, theme: Theme) -> None:
+        super().__init__(theme, "")
+        self.setAccessibleName(self.tr("Speed limit"))
+        self.setToolTip(self.tr("The most that crosses each hop of the relay, for this cast"))
+        self._limit = 0
+        self.addItem(self.tr("None"), 0)
+        for limit in COMMON:
+            self.addItem(format_rate(limit), limit)
+        self.addItem(self.tr("Other…"), OTHER)
+        self.activated.connect(self._chosen)
+
+    def limit(self) -> int:
+        """Bytes per second; 0 is no limit."""
+        return self._limit
+
+    def set_limit(self, limit: int) -> None:
+        """Choose this one, putting it on the list if it is not there."""
+        index = self.findData(limit)
+        if index < 0:
+            index = self.count() - 1
+            self.insertItem(index, format_rate(limit), limit)
+        self.setCurrentIndex(index)
+        if limit != self._limit:
+            self._limit = limit
+            self.limit_changed.emit()
+
+    def _chosen(self, index: int) -> None:
+        value = int(self.itemData(index))
+        if value != OTHER:
+            self.set_limit(value)
+            return
+        self.set_limit(self._limit)  # until another one has been typed
+        self._ask(self.tr("At most, for example 25MB/s or 200Mbit/s:"))
+
+    def _ask(self, text: str, typed: str = "") -> None:
+        """Ask without holding up the window; again, with the reason, for what is not a rate."""
+        dialog = QInputDialog(self.window())
+        dialog.setWindowTitle(self.tr("Speed limit"))
+        dialog.setLabelText(text)
+        dialog.setTextEchoMode(QLineEdit.EchoMode.Normal)
+        dialog.setTextValue(typed)
+        dialog.textValueSelected.connect(self._typed)
+        dialog.finished.connect(dialog.deleteLater)
+        dialog.open()
+
+    def _typed(self, text: str) -> None:
+        try:
+            self.set_limit(parse_rate(text))
+        except CastRayError as error:
+            explanation = explain_failure(error.failure)
+            self._ask(f"{explanation.happened} {explanation.remedy}", text)

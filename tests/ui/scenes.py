@@ -1,0 +1,185 @@
+"""Every state of the window as a picture, to look at: `python -m tests.ui.scenes FOLDER [NAME...]`.
+
+Builds the real window with a scripted engine in place of the real one: light, dark, first run, small.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+
+from PySide6.QtCore import QElapsedTimer, QSettings
+from PySide6.QtWidgets import QApplication
+
+from castray_desktop.app import build_application
+from castray_desktop.core import messages as m
+from castray_desktop.core.failure import Failure, FailureKind
+from castray_desktop.ui.cluster_choice import ClusterChoice
+from castray_desktop.ui.fonts import load_fonts
+from castray_desktop.ui.main_window import MainWindow
+from castray_desktop.ui.style import apply_style
+from castray_desktop.ui.theme import Theme
+from tests.helpers import fake_engine as fake
+
+Scene = Callable[[MainWindow, fake.FakeLink], None]
+
+
+@contextmanager
+def fake_window(
+    application: QApplication, *, dark: bool = False
+) -> Iterator[tuple[MainWindow, fake.FakeLink]]:
+    """The window with an engine that says what it is told to say."""
+    with tempfile.TemporaryDirectory() as home:
+        settings = QSettings(f"{home}/window.ini", QSettings.Format.IniFormat)
+        theme = Theme(settings)
+        theme.set_dark(dark)
+        apply_style(application, theme)
+        link = fake.FakeLink()
+        window = MainWindow(theme, link, settings, ClusterChoice(link, settings))
+        yield window, link
+        window.hide()
+        window.deleteLater()
+
+
+def settle(application: QApplication, milliseconds: int = 700) -> None:
+    """Handle events for a while: layouts, timers, paints."""
+    clock = QElapsedTimer()
+    clock.start()
+    while clock.elapsed() < milliseconds:
+        application.processEvents()
+
+
+def add_plot(window: MainWindow) -> None:
+    from castray_desktop.ui.throughput_plot import ThroughputPlot
+
+    plot = ThroughputPlot(window._theme)
+    window.transfers_card.put_plot(plot, plot.add)
+
+
+def busy(window: MainWindow, link: fake.FakeLink) -> None:
+    """A cast on its way, one that partly failed, and files waiting."""
+    import time
+
+    link.start(fake.busy_welcome())
+    window.selection.set_selected(["node_1", "node_2", "node_3"])
+    window.add_files(
+        [
+            "/home/ada/models/llama-3-8b.safetensors",
+            "/home/ada/models/tokenizer.json",
+            "/home/ada/models/configs",
+        ]
+    )
+    add_plot(window)
+    now = time.time()
+    for number in range(240):
+        wave = 1 + 0.06 * ((number * 7919) % 13 - 6) / 6
+        link.say(fake.throughput(now - 60 + number / 4, 546e6 * wave, 118e6 * wave))
+    window.table.expand(window.transfers.index_of("c0ffee000002"))
+
+
+def first_run(window: MainWindow, link: fake.FakeLink) -> None:
+    """No cluster yet."""
+    link.start(fake.empty_welcome())
+    add_plot(window)
+
+
+def starting(window: MainWindow, link: fake.FakeLink) -> None:
+    """Ray is coming up."""
+    first_run(window, link)
+    link.say(m.ClusterChanged(m.ClusterStatus(m.ClusterPhase.STARTING, "local", attempt=2, attempts=3)))
+
+
+def failed(window: MainWindow, link: fake.FakeLink) -> None:
+    """Ray did not come up."""
+    first_run(window, link)
+    reason = {
+        "attempts": "3",
+        "reason": "port 6379 is taken by another program",
+        "log": "/home/ada/.castray/logs",
+    }
+    failure = Failure(FailureKind.CLUSTER_START_FAILED, reason)
+    link.say(m.ClusterChanged(m.ClusterStatus(m.ClusterPhase.FAILED, "local", failure=failure)))
+
+
+def no_room(window: MainWindow, link: fake.FakeLink) -> None:
+    """A recipient that can't take what is to be sent."""
+    failure = Failure(
+        FailureKind.NO_ROOM,
+        {"node": "node_3", "path": "/home/ada/CastRay/node_3", "free": "2.1 GB", "needed": "15.0 GB"},
+    )
+    problem = m.PreflightProblem("node_3", failure)
+    link.answers[m.Preflight] = lambda command: m.PreflightReport(
+        16, 15 * fake.GB, command.request.recipients, (problem,)
+    )
+    busy(window, link)
+    settle(QApplication.instance())  # type: ignore[arg-type]
+    window.send_panel.send()
+
+
+def refused(window: MainWindow, link: fake.FakeLink) -> None:
+    """Something that could not be done."""
+    busy(window, link)
+    window.send_panel.entries.clear()
+    window.show_failure(Failure(FailureKind.NODE_NOT_REMOVABLE, {"node": "node_1"}))
+
+
+def closing(window: MainWindow, link: fake.FakeLink) -> None:
+    """The question before the window closes on a running cast."""
+    busy(window, link)
+    window.close()
+
+
+def dragging(window: MainWindow, link: fake.FakeLink) -> None:
+    """Files on their way over the window."""
+    from PySide6.QtCore import QMimeData, QPoint, Qt, QUrl
+    from PySide6.QtGui import QDragEnterEvent
+
+    busy(window, link)
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile("/home/ada/a.bin"), QUrl.fromLocalFile("/home/ada/b.bin")])
+    buttons, keys = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+    event = QDragEnterEvent(QPoint(100, 200), Qt.DropAction.CopyAction, data, buttons, keys)
+    QApplication.sendEvent(window, event)
+
+
+SCENES: dict[str, tuple[Scene, bool, tuple[int, int]]] = {
+    "busy-light": (busy, False, (1440, 900)),
+    "busy-dark": (busy, True, (1440, 900)),
+    "busy-small": (busy, False, (1024, 700)),
+    "first-run-light": (first_run, False, (1440, 900)),
+    "first-run-dark": (first_run, True, (1440, 900)),
+    "first-run-small": (first_run, False, (1024, 700)),
+    "starting-light": (starting, False, (1440, 900)),
+    "failed-light": (failed, False, (1440, 900)),
+    "failed-small": (failed, True, (1024, 700)),
+    "refused-light": (refused, False, (1440, 900)),
+    "refused-small": (refused, False, (1024, 700)),
+    "closing-dark": (closing, True, (1440, 900)),
+    "dragging-light": (dragging, False, (1440, 900)),
+    "no-room-light": (no_room, False, (1440, 900)),
+    "no-room-small": (no_room, False, (1024, 700)),
+}
+
+
+def main(folder: str, *names: str) -> None:
+    application = build_application()
+    load_fonts()
+    for name, (scene, dark, size) in SCENES.items():
+        if names and name not in names:
+            continue
+        with fake_window(application, dark=dark) as (window, link):
+            window.resize(*size)
+            window.show()
+            settle(application, 100)
+            scene(window, link)
+            settle(application)
+            window.grab().save(f"{folder}/{name}.png")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
