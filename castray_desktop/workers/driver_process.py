@@ -17,6 +17,7 @@ from typing import Any
 from castray_desktop.workers import reaper
 from castray_desktop.workers.places import Places
 from castray_desktop.workers.ray_side import protocol
+from castray_desktop.workers.tasks import to_the_end
 
 LOCAL_TARGET = "local"
 LINE_LIMIT = 64 * 1024 * 1024
@@ -70,13 +71,27 @@ class DriverProcess:
 
     @classmethod
     async def start(cls, places: Places, target: str) -> DriverProcess:
-        """Start a driver for `target`. Raises OSError."""
+        """Start a driver for `target`. Raises OSError. Cancelled meanwhile, it leaves nothing behind."""
+        starting = asyncio.ensure_future(cls._start(places, target))
+        try:
+            return await to_the_end(starting)
+        except asyncio.CancelledError:
+            if not starting.cancelled() and starting.exception() is None:
+                await starting.result().stop()
+            raise
+
+    @classmethod
+    async def _start(cls, places: Places, target: str) -> DriverProcess:
         run = secrets.token_hex(6)
         temp_dir = Path(tempfile.gettempdir()) / f"{reaper.TEMP_PREFIX}{run}"
         record = await asyncio.to_thread(reaper.write_run, places.runs, run, temp_dir, os.getpid())
         ours, theirs = socket.socketpair()
-        with theirs:
-            process, guard = await asyncio.to_thread(_spawn, places, target, run, record, theirs)
+        try:
+            with theirs:
+                process, guard = await asyncio.to_thread(_spawn, places, target, run, record, theirs)
+        except BaseException:
+            ours.close()
+            raise
         streams = await asyncio.open_unix_connection(sock=ours, limit=LINE_LIMIT)
         return cls(process, guard, streams, record, temp_dir)
 
@@ -86,15 +101,19 @@ class DriverProcess:
             self._writer.write(protocol.to_json(message) + b"\n")
 
     async def messages(self) -> AsyncIterator[Any]:
-        """What the driver says, until its end."""
+        """What the driver says, until its end. Raises ValueError when that is no message."""
         with contextlib.suppress(ConnectionError):
             while line := await self._reader.readline():
                 yield protocol.from_json(line, protocol.FromDriver)
 
-    async def stop(self) -> None:
-        """End the driver and everything that it started."""
+    def hang_up(self) -> None:
+        """End the conversation: `messages` ends, and the driver is expected to."""
         self._writer.close()
-        await asyncio.to_thread(self._end)
+
+    async def stop(self) -> None:
+        """End the driver and everything that it started. Cancelled meanwhile, it still does."""
+        self._writer.close()
+        await to_the_end(asyncio.to_thread(self._end))
 
     def _end(self) -> None:
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -102,9 +121,7 @@ class DriverProcess:
         reaper.sweep(self._record, grace=0.2)
         self._process.kill()
         self._process.wait()
-        if self._guard.stdin is not None:
-            self._guard.stdin.close()
-        self._guard.wait()
+        _release(self._guard)
 
 
 def _spawn(
@@ -118,11 +135,21 @@ def _spawn(
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
+    try:
+        return _spawn_driver(places, target, run, connection), guard
+    except OSError:
+        _release(guard)
+        raise
+
+
+def _spawn_driver(
+    places: Places, target: str, run: str, connection: socket.socket
+) -> subprocess.Popen[bytes]:
     environment = driver_environment(os.environ, target, run)
     environment["CASTRAY_DRIVER_SOCKET"] = str(connection.fileno())
     interpreter = os.environ.get("CASTRAY_DRIVER_PYTHON") or sys.executable
     with (places.log / "driver.log").open("ab") as output:
-        process = subprocess.Popen(
+        return subprocess.Popen(
             [interpreter, "-m", "castray_desktop.workers.ray_side.driver"],
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -132,4 +159,10 @@ def _spawn(
             cwd=places.home,
             env=environment,
         )
-    return process, guard
+
+
+def _release(guard: subprocess.Popen[bytes]) -> None:
+    """Let the reaper go: it sweeps what is left of the run, and ends."""
+    if guard.stdin is not None:
+        guard.stdin.close()
+    guard.wait()

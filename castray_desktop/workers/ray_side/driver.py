@@ -13,6 +13,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Coroutine
 from typing import Any
 
 import ray
@@ -39,6 +40,8 @@ class Driver:
         self._reader = reader
         self._writer = writer
         self._agents: dict[str, Any] = {}
+        self._wanted: dict[str, protocol.PlaceAgent] = {}
+        self._removals: dict[str, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -51,9 +54,10 @@ class Driver:
             if isinstance(message, protocol.StartCluster):
                 self._connect(message)
             elif isinstance(message, protocol.PlaceAgent):
+                self._wanted[message.name] = message
                 self._spawn(self._place(message))
             elif isinstance(message, protocol.RemoveAgent):
-                self._spawn(self._remove(message.name))
+                self._take_away(message.name)
             else:
                 self._spawn(self._call(message))
         await self._stop()
@@ -66,17 +70,22 @@ class Driver:
             self._send(protocol.ClusterFailed(error.failure))
 
     async def _place(self, order: protocol.PlaceAgent) -> None:
+        name = order.name
+        if name in self._removals:  # the name is free only afterwards
+            await asyncio.wait([self._removals[name]])
+        if self._wanted.get(name) is not order:
+            return
+        handle: Any = None
         try:
-            handle = self._create(order)
-            self._agents[order.name] = handle
+            handle = self._agents[name] = self._create(order)
             hello: bytes = await handle.start.remote(order.node_id)
         except _RAY_ERRORS as error:  # whatever Ray raises, it is the reason why there is no agent
-            log.exception("agent %s", order.name)
-            self._agents.pop(order.name, None)
-            self._send(protocol.AgentLost(order.name, _reason(error)))
+            log.exception("agent %s", name)
+            self._lose(name, handle, error)
             return
-        self._write(b'["AgentUp",{"hello":' + _body(hello) + b"}]")
-        await self._follow(order.name, handle)
+        if self._agents.get(name) is handle:
+            self._write(b'["AgentUp",{"hello":' + _body(hello) + b"}]")
+            await self._follow(name, handle)
 
     def _create(self, order: protocol.PlaceAgent) -> Any:
         node_id = order.node_id or ray.get_runtime_context().get_node_id()
@@ -97,19 +106,34 @@ class Driver:
                     b'["Reported",{"name":' + protocol.text_json(name) + b',"report":' + _body(report) + b"}]"
                 )
         except _RAY_ERRORS as error:  # likewise: an agent that can't report is lost
-            if self._agents.pop(name, None) is not None:
-                self._send(protocol.AgentLost(name, _reason(error)))
+            self._lose(name, handle, error)
 
-    async def _remove(self, name: str) -> None:
-        handle = self._agents.pop(name, None)
-        if handle is None:
+    def _lose(self, name: str, handle: Any, error: BaseException) -> None:
+        """Part with an agent that failed, unless another one has its name already."""
+        if self._agents.get(name) is not handle:
             return
+        self._agents.pop(name, None)
+        if handle is not None:
+            _kill(handle)  # it may live on, and would keep the name
+        self._send(protocol.AgentLost(name, _reason(error)))
+
+    def _take_away(self, name: str) -> None:
+        self._wanted.pop(name, None)
+        handle = self._agents.pop(name, None)
+        if handle is not None:
+            self._removals[name] = removal = self._spawn(self._end(name, handle))
+            removal.add_done_callback(lambda task: self._removed(name, task))
+
+    def _removed(self, name: str, task: asyncio.Task[None]) -> None:
+        if self._removals.get(name) is task:
+            del self._removals[name]
+
+    async def _end(self, name: str, handle: Any) -> None:
         try:
             await asyncio.wait_for(asyncio.wrap_future(handle.stop.remote().future()), STOP_SECONDS)
         except _RAY_ERRORS as error:  # it is ended in any case
             log.warning("agent %s did not stop: %s", name, _reason(error))
-        ray.kill(handle)
-        self._send(protocol.AgentLost(name, "removed"))
+        _kill(handle)
 
     async def _call(self, call: protocol.Call) -> None:
         handle = self._agents.get(call.agent)
@@ -118,6 +142,9 @@ class Driver:
             return
         try:
             answer = await handle.order.remote(protocol.to_json(call.order))
+        except ray.exceptions.RayTaskError as error:
+            self._send(protocol.Returned(call.number, error=_reason(error), raised=True))
+            return
         except _RAY_ERRORS as error:  # the engine decides what it means
             self._send(protocol.Returned(call.number, error=_reason(error)))
             return
@@ -130,20 +157,28 @@ class Driver:
         if stops:
             await asyncio.wait([asyncio.wrap_future(stop) for stop in stops], timeout=STOP_SECONDS)
         for handle in self._agents.values():
-            ray.kill(handle)
+            _kill(handle)
         for task in self._tasks:
             task.cancel()
 
-    def _spawn(self, work: Any) -> None:
-        task = asyncio.ensure_future(work)
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     def _send(self, message: Any) -> None:
         self._write(protocol.to_json(message))
 
     def _write(self, line: bytes) -> None:
         self._writer.write(line + b"\n")
+
+
+def _kill(handle: Any) -> None:
+    try:
+        ray.kill(handle)
+    except _RAY_ERRORS as error:  # it has gone already, or Ray has
+        log.warning("an agent could not be ended: %s", _reason(error))
 
 
 def _body(message: bytes) -> bytes:
@@ -161,6 +196,12 @@ async def _serve(connection: socket.socket) -> None:
     reader, writer = await asyncio.open_unix_connection(sock=connection, limit=LINE_LIMIT)
     try:
         await Driver(reader, writer).run()
+    except ConnectionError as error:
+        log.info("the engine has gone: %s", error)
+    except Exception as error:
+        log.exception("the driver failed")
+        failure = Failure(FailureKind.INTERNAL, {"reason": _reason(error)})
+        writer.write(protocol.to_json(protocol.ClusterFailed(failure)) + b"\n")
     finally:
         writer.close()
 
@@ -170,14 +211,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C in a terminal is the engine's business
     connection = socket.socket(fileno=int(os.environ.pop(SOCKET_VARIABLE)))
-    try:
-        asyncio.run(_serve(connection))
-    except ConnectionError as error:
-        log.info("the engine has gone: %s", error)
-    except Exception as error:
-        log.exception("the driver failed")
-        failure = Failure(FailureKind.INTERNAL, {"reason": _reason(error)})
-        connection.send(protocol.to_json(protocol.ClusterFailed(failure)) + b"\n")
+    asyncio.run(_serve(connection))
     # Interpreter shut-down would wait for Ray's threads; the engine ends what Ray has started.
     if ray.is_initialized():
         ray.shutdown()

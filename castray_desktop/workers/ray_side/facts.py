@@ -1,4 +1,4 @@
-"""What a node is and has: processors, memory, room, load. Linux's /proc, else psutil where Ray brings it."""
+"""What a node is and has: processors, memory, room, load, from Linux's /proc; elsewhere what Python knows."""
 
 from __future__ import annotations
 
@@ -51,7 +51,8 @@ class FactsMeter:
         self._last = now
         if now is None or last is None or now[1] <= last[1]:
             return 0.0
-        return round(1.0 - (now[0] - last[0]) / (now[1] - last[1]), 3)
+        busy = 1.0 - (now[0] - last[0]) / (now[1] - last[1])
+        return round(min(1.0, max(0.0, busy)), 3)  # the kernel may take idle time back
 
 
 def _nearest_existing(folder: Path) -> Path:
@@ -76,7 +77,7 @@ def _memory() -> tuple[int, int]:
         with open("/proc/meminfo") as lines:
             table = dict(line.split(":", 1) for line in lines)
         return _kibibytes(table["MemTotal"]), _kibibytes(table["MemAvailable"])
-    except OSError:
+    except (OSError, KeyError):
         return 0, 0
 
 

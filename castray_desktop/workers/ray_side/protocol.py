@@ -98,7 +98,7 @@ class ServeSource:
     """Serve the prepared parcel to whoever proves knowledge of the secret."""
 
     cast: str
-    secret: str
+    secret: str = field(repr=False)
     epoch: int
     algorithms: Algorithms
     limit: int = 0  # bytes per second that this node may pass on for the cast; 0: no limit
@@ -132,7 +132,7 @@ class StartDelivery:
     """Fetch this parcel from `upstream`, verify it and put it in place."""
 
     cast: str
-    secret: str
+    secret: str = field(repr=False)
     epoch: int
     upstream: Upstream
     totals: ParcelTotals
@@ -379,6 +379,7 @@ class Returned:
     number: int
     reply: Optional[PreflightReply] = None
     error: str = ""
+    raised: bool = False  # the agent is there, but could not carry the order out
 
 
 Answers = typing.Union[PreflightReply, None]
