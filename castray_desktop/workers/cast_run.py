@@ -16,7 +16,7 @@ from castray_desktop.core.messages import NodeInfo, NodeState, SendRequest
 from castray_desktop.core.route import Move, plan_chain
 from castray_desktop.workers.ledger import CastLedger, offline
 from castray_desktop.workers.ray_side import protocol
-from castray_desktop.workers.ray_side.protocol import SourceState
+from castray_desktop.workers.ray_side.protocol import RecipientState, SourceState
 
 CALL_SECONDS = 15.0
 """An agent that has not answered an order by then is taken for lost."""
@@ -32,6 +32,15 @@ _SOURCE_FAULTS = frozenset(
         FailureKind.VANISHED,
         FailureKind.READ_ERROR,
         FailureKind.NOT_READABLE,
+    }
+)
+
+FINAL_RECIPIENT_STATES = frozenset(
+    {
+        RecipientState.COMPLETED,
+        RecipientState.SKIPPED,
+        RecipientState.FAILED,
+        RecipientState.CANCELLED,
     }
 )
 
@@ -80,7 +89,7 @@ class CastRun:
         self._clock = clock
         self._changed = changed
         self._news = asyncio.Event()
-        self._lost: set[str] = set()
+        self._lost: dict[str, Failure] = {}
         self._sharing: dict[str, str] = {}  # follower: the recipient that writes for it
         self._replies: Mapping[str, protocol.PreflightReply] = {}
         self._algorithms = protocol.Algorithms()
@@ -88,6 +97,11 @@ class CastRun:
         self._handled: set[str] = set()
         self._chores: set[asyncio.Future[None]] = set()
         self._sealed = False
+        self._delivering = False
+        self._begun: set[str] = set()  # recipients that were told to fetch
+        self._stopped: set[str] = set()  # recipients whose agent has said that it is through with it
+        self._work: asyncio.Task[None] | None = None
+        self._ended_by: Failure | None = None
 
     # --- reports --------------------------------------------------------------------------------
 
@@ -99,14 +113,20 @@ class CastRun:
     def delivery_reported(self, node: str, report: protocol.DeliveryReport) -> None:
         """A recipient's agent has reported on this cast."""
         if node in self._recipients and node not in self._sharing:
+            if report.state in FINAL_RECIPIENT_STATES:
+                self._stopped.add(node)
             self.ledger.delivery_reported(node, report, self._clock())
             self._wake()
 
     def agent_lost(self, node: str) -> None:
         """A node has gone."""
         if node == self._request.source or node in self._recipients:
-            self._lost.add(node)
-            self._wake()
+            info = self._agents.nodes.get(node)
+            self._lose(node, (info and info.failure) or offline(node))
+
+    def _lose(self, node: str, failure: Failure) -> None:
+        self._lost.setdefault(node, failure)
+        self._wake()
 
     # --- the cast -------------------------------------------------------------------------------
 
@@ -122,40 +142,55 @@ class CastRun:
         await self._until(lambda: self._source_state() in (SourceState.PREPARED, SourceState.FAILED))
         report = self.ledger.source
         if report is None or report.totals is None:
-            raise CastRayError.of(
-                report.failure if report and report.failure else offline(self._request.source)
-            )
+            raise CastRayError.of(self._source_failure())
         answers = await asyncio.gather(*(self._ask(node, report.totals) for node in self._recipients))
         replies = dict(zip(self._recipients, answers, strict=True))
         problems = {node: reply.failure for node, reply in replies.items() if reply.failure is not None}
         return Survey(report.totals, replies, problems)
 
     async def run(self) -> None:
-        """The whole cast. Cancelling this task cancels the cast; either way it has ended afterwards."""
-        try:
-            self._advance(CastEvent.STARTED)
-            survey = await self.survey()
-            self._leave_out(survey)
-            await self._start(survey)
-            await self._until(self._all_ended)
-            await self._settle()
+        """The whole cast; it has ended afterwards, however. `end` ends it before its time."""
+        if self._ended_by is None:
+            self._work = asyncio.create_task(self._carry_out(), name=f"work of cast {self._cast}")
+            await asyncio.wait([self._work])
+        failure = self._failure_of_work()
+        if failure is None:
             self._advance(self.ledger.outcome())
-        except CastRayError as error:
-            self._end_all(DeliveryEvent.FAILED, error.failure)
-            await self._clean_up()
-            self._advance(CastEvent.FAILED, error.failure)
-        except asyncio.CancelledError:
-            await self._clean_up()
-            cancelled = Failure(FailureKind.CANCELLED)
-            self._end_all(DeliveryEvent.CANCELLED, cancelled)
-            self._advance(CastEvent.CANCELLED, cancelled)
-        except Exception as error:
-            log.exception("cast %s", self._cast)
-            failure = Failure(FailureKind.INTERNAL, {"reason": f"{type(error).__name__}: {error}"})
+        elif failure.kind is FailureKind.CANCELLED:
+            await self._clean_up()  # who has landed it meanwhile has it
+            self._end_all(DeliveryEvent.CANCELLED, failure)
+            self._advance(CastEvent.CANCELLED, failure)
+        else:
             self._end_all(DeliveryEvent.FAILED, failure)
             await self._clean_up()
             self._advance(CastEvent.FAILED, failure)
-        await self.forget()
+        for chore in self._chores:
+            chore.cancel()
+
+    def end(self, failure: Failure | None = None) -> None:
+        """Have the cast end soon: cancelled, or failed by `failure`. The first reason counts."""
+        self._ended_by = self._ended_by or failure or Failure(FailureKind.CANCELLED)
+        if self._work is not None:
+            self._work.cancel()
+
+    async def _carry_out(self) -> None:
+        self._advance(CastEvent.STARTED)
+        survey = await self.survey()
+        self._leave_out(survey)
+        await self._start(survey)
+        await self._until(self._all_ended)
+        await self._settle()
+
+    def _failure_of_work(self) -> Failure | None:
+        if self._work is None or self._work.cancelled():
+            return self._ended_by or Failure(FailureKind.CANCELLED)
+        error = self._work.exception()
+        if error is None:
+            return None
+        if isinstance(error, CastRayError):
+            return error.failure
+        log.error("cast %s", self._cast, exc_info=error)
+        return Failure(FailureKind.INTERNAL, {"reason": f"{type(error).__name__}: {error}"})
 
     async def forget(self) -> None:
         """Have everybody free what the cast holds."""
@@ -186,7 +221,12 @@ class CastRun:
             self._cast, self._secret, route.epoch, self._algorithms, self._request.limit
         )
         await self._call(self._request.source, serve)
-        await asyncio.gather(*(self._deliver(node, route.upstream_of(node)) for node in writers))
+        if self._all_ended():  # who was lost meanwhile is not on the route any more
+            return
+        self._delivering = True
+        on_route = self.ledger.route.upstreams if self.ledger.route else ()
+        orders = {node: self._delivery_order(node) for node in on_route}
+        await asyncio.gather(*(self._deliver(node, order) for node, order in orders.items()))
 
     def _group_by_storage(self, survey: Survey) -> None:
         """Of several recipients that would write to the same folder, the first one writes for all."""
@@ -198,26 +238,28 @@ class CastRun:
             else:
                 writers[storage] = node
 
-    async def _deliver(self, node: str, upstream: str) -> None:
+    def _delivery_order(self, node: str) -> protocol.StartDelivery:
         totals, route = self.ledger.totals, self.ledger.route
         if totals is None or route is None:
             raise RuntimeError("a delivery before its plan")
-        with contextlib.suppress(CastRayError):  # the loss itself is handled with all others
-            order = protocol.StartDelivery(
-                cast=self._cast,
-                secret=self._secret,
-                epoch=route.epoch,
-                upstream=self._upstream(upstream),
-                totals=totals,
-                algorithms=self._algorithms,
-                destination=self._request.destination,
-                on_conflict=self._request.on_conflict.value,
-                limit=self._request.limit,
-            )
+        return protocol.StartDelivery(
+            cast=self._cast,
+            secret=self._secret,
+            epoch=route.epoch,
+            upstream=self._upstream(route.upstream_of(node)),
+            totals=totals,
+            algorithms=self._algorithms,
+            destination=self._request.destination,
+            on_conflict=self._request.on_conflict.value,
+            limit=self._request.limit,
+        )
+
+    async def _deliver(self, node: str, order: protocol.StartDelivery) -> None:
+        self._begun.add(node)
+        try:
             await self._call(node, order)
-            return
-        self._lost.add(node)
-        self._wake()
+        except CastRayError as error:
+            self._lose(node, error.failure)
 
     def _upstream(self, node: str) -> protocol.Upstream:
         hello = self._agents.hello(node)
@@ -233,12 +275,14 @@ class CastRun:
             for node in self.ledger.unfinished:
                 self.ledger.end_delivery(node, DeliveryEvent.FAILED, now, failure)
             return True
-        for node in self._lost & set(self.ledger.unfinished):
-            self.ledger.end_delivery(node, DeliveryEvent.FAILED, now, offline(node))
+        for node in self._lost.keys() & set(self.ledger.unfinished):
+            self.ledger.end_delivery(node, DeliveryEvent.FAILED, now, self._lost[node])
         for node in self._recipients:
             if self.ledger.delivery(node).state.finished and node not in self._handled:
                 self._handled.add(node)
                 self._delivery_ended(node)
+        for node in self._lost:
+            self._bypass(node)  # one that had everything served others still
         self._seal()
         if self.ledger.all_bytes_there and self.ledger.state.value == "sending":
             self._advance(CastEvent.ALL_BYTES)
@@ -256,20 +300,24 @@ class CastRun:
             for follower in followers:  # it goes on serving what it has, which is all there is
                 self.ledger.end_delivery(follower, DeliveryEvent.FAILED, self._clock(), snapshot.failure)
             return
-        if self.ledger.route is None:
-            return
+        self._bypass(node)
         heir = self._heir(snapshot.failure, followers)
-        route, moves = self.ledger.route.without(node)
-        self.ledger.planned(route)
-        for move in moves:
-            self._spawn(self._move(move))
         if heir is not None:
-            self._spawn(self._take_over(heir, [follower for follower in followers if follower != heir]))
+            self._take_over(heir, [follower for follower in followers if follower != heir])
             return
         values = {"writer": node}
         for follower in followers:
             failure = Failure(FailureKind.WRITER_FAILED, values | {"node": follower})
             self.ledger.end_delivery(follower, DeliveryEvent.FAILED, self._clock(), failure)
+
+    def _bypass(self, node: str) -> None:
+        """Whoever fetches from `node` fetches from its upstream from now on."""
+        if self.ledger.route is None or node not in self.ledger.route.upstreams:
+            return
+        route, moves = self.ledger.route.without(node)
+        self.ledger.planned(route)
+        for move in moves if self._delivering else ():
+            self._spawn(self._move(move))
 
     def _heir(self, failure: Failure | None, followers: list[str]) -> str | None:
         """The node that writes on when a writer went away; its disk's trouble would be theirs as well."""
@@ -277,15 +325,20 @@ class CastRun:
             return None
         return next((node for node in followers if node not in self._lost), None)
 
-    async def _take_over(self, heir: str, followers: list[str]) -> None:
+    def _take_over(self, heir: str, followers: list[str]) -> None:
         route = self.ledger.route
         if route is None:
             return
         del self._sharing[heir]
         self._sharing.update(dict.fromkeys(followers, heir))
-        grown, _ = route.with_leaf(heir, route.order()[-1])
+        last = next(node for node in reversed(route.order()) if node not in self._lost)
+        grown, _ = route.with_leaf(heir, last)
         self.ledger.planned(grown)
-        await self._deliver(heir, grown.upstream_of(heir))
+        if self._delivering:
+            self._spawn(self._start_heir(heir, self._delivery_order(heir)))
+
+    async def _start_heir(self, heir: str, order: protocol.StartDelivery) -> None:
+        await self._deliver(heir, order)
         self._sealed = False  # the heir needs it too
         self._seal()
 
@@ -295,16 +348,20 @@ class CastRun:
             return
         log.info("cast %s: %s fetches from %s now", self._cast, move.node, move.upstream)
         try:
-            order = protocol.SetUpstream(self._cast, route.epoch, self._upstream(move.upstream))
-            await self._call(move.node, order)
+            upstream = self._upstream(move.upstream)
         except CastRayError:
-            self._lost.add(move.node)
-            self._wake()
+            return  # it has gone as well, and its own loss gives another move
+        try:
+            await self._call(move.node, protocol.SetUpstream(self._cast, route.epoch, upstream))
+        except CastRayError as error:
+            self._lose(move.node, error.failure)
 
     def _seal(self) -> None:
         """Hand the trailer's digest to everybody, once the source knows it."""
         report = self.ledger.source
-        if self._sealed or report is None or report.state is not SourceState.SEALED:
+        if self._sealed or not self._delivering:
+            return
+        if report is None or report.state is not SourceState.SEALED:
             return
         self._sealed = True
         seal = protocol.Seal(self._cast, report.trailer_digest)
@@ -322,9 +379,9 @@ class CastRun:
 
     def _source_failure(self) -> Failure:
         report = self.ledger.source
-        if report is not None and report.failure is not None and self._request.source not in self._lost:
-            return report.failure
-        return offline(self._request.source)
+        if self._request.source in self._lost:
+            return self._lost[self._request.source]
+        return (report and report.failure) or offline(self._request.source)
 
     # --- ending ---------------------------------------------------------------------------------
 
@@ -337,17 +394,15 @@ class CastRun:
     async def _clean_up(self) -> None:
         """Have all agents end the cast, and wait until the recipients have removed their part files."""
         involved = {self._request.source, *self._recipients}
-        await self._tell(involved, protocol.CancelCast(self._cast))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CLEANUP_SECONDS):
+                await self._tell(involved, protocol.CancelCast(self._cast))
                 while any(self._is_busy(node) for node in self._recipients):
                     self._news.clear()
                     await self._news.wait()
 
     def _is_busy(self, node: str) -> bool:
-        started = self.ledger.route is not None and node in self.ledger.route.upstreams
-        state = self.ledger.delivery(node).state
-        return started and node not in self._lost and not state.finished
+        return node in self._begun and node not in self._lost and node not in self._stopped
 
     def _end_all(self, event: DeliveryEvent, failure: Failure) -> None:
         for node in self.ledger.unfinished:

@@ -14,11 +14,18 @@ import msgspec
 
 from castray_desktop.core import messages
 from castray_desktop.core.failure import CastRayError, FailureKind
+from castray_desktop.core.names import display
 from castray_desktop.workers.places import Places
 
 ReplyType = TypeVar("ReplyType", bound=messages.Message)
 
-ENGINE_START_SECONDS = 10.0
+ENGINE_START_SECONDS = 15.0
+"""An engine that is ending may hold the place for a while."""
+
+WELCOME_SECONDS = 5.0
+CONNECT_SECONDS = 0.02
+AGAIN_SECONDS = 0.2
+GOODBYE_SECONDS = 1.0
 
 
 class EngineClient:
@@ -47,24 +54,47 @@ class EngineClient:
         Raises CastRayError: ENGINE_UNREACHABLE when there is none, or it did not come up in time,
         ENGINE_VERSION when it speaks another version of the protocol.
         """
-        with contextlib.suppress(OSError):
-            return await cls._open(places, kind)
-        if not start:
-            raise CastRayError(FailureKind.ENGINE_UNREACHABLE, reason="no engine is running")
+        silent = False
+        try:
+            places.check()
+        except OSError as error:
+            raise CastRayError(FailureKind.ENGINE_UNREACHABLE, reason=str(error)) from error
+        try:
+            async with asyncio.timeout(WELCOME_SECONDS):
+                return await cls._open(places, kind)
+        except TimeoutError:
+            silent = True
+        except OSError:
+            pass
+        if silent or not start:
+            reason = "it does not answer" if silent else "no engine is running"
+            raise CastRayError(FailureKind.ENGINE_UNREACHABLE, reason=reason)
+        try:
+            async with asyncio.timeout(ENGINE_START_SECONDS):
+                return await cls._start(places, kind)
+        except TimeoutError:
+            raise CastRayError(FailureKind.ENGINE_UNREACHABLE, reason="it took too long") from None
+        except OSError as error:
+            raise CastRayError(FailureKind.ENGINE_UNREACHABLE, reason=str(error)) from error
+
+    @classmethod
+    async def _start(cls, places: Places, kind: str) -> EngineClient:
+        """Start an engine and connect to it, or to the one that was faster. Raises OSError."""
         process = await asyncio.to_thread(start_engine, places)
-        async with asyncio.timeout(ENGINE_START_SECONDS) as limit:
-            while True:
-                with contextlib.suppress(OSError):
-                    client = await cls._open(places, kind)
-                    client.welcome = msgspec.structs.replace(
-                        client.welcome, started=client.welcome.pid == process.pid
-                    )
-                    return client
-                if process.poll() not in (None, 0):
-                    break
-                await asyncio.sleep(0.02)
-        reason = "it took too long" if limit.expired() else f"see the log in {places.log}"
-        raise CastRayError(FailureKind.ENGINE_UNREACHABLE, reason=reason)
+        while True:
+            with contextlib.suppress(OSError):
+                client = await cls._open(places, kind)
+                started = client.welcome.pid == process.pid
+                client.welcome = msgspec.structs.replace(client.welcome, started=started)
+                return client
+            status = process.poll()
+            if status not in (None, 0):
+                raise CastRayError(
+                    FailureKind.ENGINE_UNREACHABLE, reason=f"it failed, see the log in {places.log}"
+                )
+            await asyncio.sleep(CONNECT_SECONDS if status is None else AGAIN_SECONDS)
+            if status == 0:  # another one serves this home, or did: it may be on its way out
+                process = await asyncio.to_thread(start_engine, places)
 
     @classmethod
     async def _open(cls, places: Places, kind: str) -> EngineClient:
@@ -78,9 +108,12 @@ class EngineClient:
                     raise CastRayError(failure.kind, **failure.values)
                 case _:
                     raise CastRayError(FailureKind.ENGINE_VERSION)
-        except (EOFError, asyncio.IncompleteReadError) as error:
+        except EOFError as error:
             writer.close()
             raise ConnectionError("the engine closed the connection") from error
+        except ValueError as error:
+            writer.close()
+            raise CastRayError(FailureKind.ENGINE_VERSION) from error
         except BaseException:
             writer.close()
             raise
@@ -98,7 +131,7 @@ class EngineClient:
         future: asyncio.Future[messages.Reply] = asyncio.get_running_loop().create_future()
         self._answers[number] = future
         try:
-            self._writer.write(messages.encode(messages.Request(number, command)))
+            self._writer.write(_frame(messages.Request(number, command)))
             reply = await future
         finally:
             self._answers.pop(number, None)
@@ -112,6 +145,7 @@ class EngineClient:
         """Everything that the engine reports, from the moment of connecting on. For one reader."""
         while (event := await self._events.get()) is not None:
             yield event
+        self._events.put_nowait(None)  # for whoever reads next
 
     async def close(self) -> None:
         """Leave the engine. Does nothing the second time."""
@@ -120,7 +154,9 @@ class EngineClient:
             await self._receiving
         self._writer.close()
         with contextlib.suppress(OSError):
-            await self._writer.wait_closed()
+            async with asyncio.timeout(GOODBYE_SECONDS):
+                await self._writer.wait_closed()
+        self._writer.transport.abort()
 
     async def _receive(self) -> None:
         try:
@@ -132,7 +168,7 @@ class EngineClient:
                         future.set_result(message.reply)
                 elif not isinstance(message, messages.Failed):
                     self._events.put_nowait(message)
-        except (EOFError, OSError, msgspec.DecodeError, ValueError):
+        except (EOFError, OSError, ValueError):
             pass
         finally:
             self._end()
@@ -145,6 +181,18 @@ class EngineClient:
                 future.set_exception(
                     CastRayError(FailureKind.ENGINE_UNREACHABLE, reason="the engine has ended")
                 )
+
+
+def _frame(request: messages.Request) -> bytes:
+    """Raises CastRayError(NOT_SENDABLE) for a name that the protocol can't carry."""
+    try:
+        return messages.encode(request)
+    except UnicodeEncodeError as error:
+        raise CastRayError(
+            FailureKind.NOT_SENDABLE, path=display(error.object), what="a name that is not UTF-8"
+        ) from error
+    except ValueError as error:
+        raise CastRayError(FailureKind.INTERNAL, reason=str(error)) from error
 
 
 async def _read_message(reader: asyncio.StreamReader) -> messages.FromEngine:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import msgspec
 
 from castray_desktop.core.cast import mode_for
-from castray_desktop.core.failure import CastRayError, FailureKind
+from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.core.messages import (
     CastChanged,
     CastResult,
@@ -38,6 +38,7 @@ PUBLISH_SECONDS = 0.1
 
 THROUGHPUT_SECONDS = 0.25
 IDLE_SECONDS = 1.0
+CLOSE_SECONDS = 1.0
 
 
 class Dispatcher:
@@ -58,6 +59,7 @@ class Dispatcher:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._surveys: dict[str, CastRun] = {}
         self._summaries: dict[str, CastSummary] = {}
+        self._chores: set[asyncio.Task[None]] = set()
         self._dirty = asyncio.Event()
         self._next_throughput = 0.0
         self._flowing = False
@@ -85,7 +87,7 @@ class Dispatcher:
             survey = await run.survey()
         finally:
             del self._surveys[run.ledger.cast]
-            await run.forget()
+            self._forget(run)
         problems = tuple(PreflightProblem(node, failure) for node, failure in survey.problems.items())
         return PreflightReport(survey.totals.files, survey.totals.content_bytes, recipients, problems)
 
@@ -95,7 +97,7 @@ class Dispatcher:
         task = self._tasks.get(run.ledger.cast)
         if task is None:
             raise CastRayError(FailureKind.CAST_FINISHED, cast=cast)
-        task.cancel()
+        run.end()
         await asyncio.wait([task])
 
     async def result(self, cast: str) -> CastResult:
@@ -115,13 +117,20 @@ class Dispatcher:
         if ended:
             self._publish(CastsRemoved(ended))
 
+    async def end_all(self, failure: Failure | None = None) -> None:
+        """End every cast: cancelled, or failed by `failure`. Returns when they have ended."""
+        for cast in self._tasks:
+            self._runs[cast].end(failure)
+        if self._tasks:
+            await asyncio.wait(list(self._tasks.values()))
+
     async def close(self) -> None:
         """Cancel every cast and wait for its end."""
-        tasks = list(self._tasks.values())
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await self.end_all()
+        if self._chores:
+            await asyncio.wait(self._chores, timeout=CLOSE_SECONDS)
+        for chore in self._chores:
+            chore.cancel()
         self._publishing.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._publishing
@@ -196,6 +205,13 @@ class Dispatcher:
         self._publish_cast(cast)
         self._publish(self._runs[cast].ledger.result(self._clock()))
         self._dirty.set()
+        self._forget(self._runs[cast])
+
+    def _forget(self, run: CastRun) -> None:
+        """Have the agents free what they hold; nobody waits for that."""
+        chore = asyncio.create_task(run.forget(), name=f"forget {run.ledger.cast}")
+        self._chores.add(chore)
+        chore.add_done_callback(self._chores.discard)
 
     async def _publish_changes(self) -> None:
         while True:

@@ -15,6 +15,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -22,18 +23,19 @@ import msgspec
 import castray_desktop
 from castray_desktop.core import messages
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
-from castray_desktop.core.messages import ClusterStatus, NodeInfo
+from castray_desktop.core.messages import ClusterPhase, ClusterStatus, NodeInfo
 from castray_desktop.workers import reaper
 from castray_desktop.workers.dispatcher import Dispatcher
 from castray_desktop.workers.hub import Client, ClientHub
 from castray_desktop.workers.measure import measure_paths
 from castray_desktop.workers.places import Places, find_places
 from castray_desktop.workers.ray_side import protocol
-from castray_desktop.workers.supervisor import ClusterSupervisor
+from castray_desktop.workers.supervisor import ClusterListener, ClusterSupervisor
 
 IDLE_SECONDS = 5.0
 """How long the engine stays after its last client."""
 
+CHECK_SECONDS = 0.5
 HELLO_SECONDS = 5.0
 LOG_BYTES = 2 * 1024 * 1024
 
@@ -43,14 +45,20 @@ log = logging.getLogger("castray.engine")
 class Engine:
     """Listens to the cluster, serves the clients. `run` is its whole life."""
 
-    def __init__(self, places: Places) -> None:
-        self._places = places
+    def __init__(
+        self,
+        places: Places,
+        supervise: Callable[[Places, ClusterListener], ClusterSupervisor] = ClusterSupervisor,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
         self._hub = ClientHub()
-        self._supervisor = ClusterSupervisor(places, self)
+        self._supervisor = supervise(places, self)
         self._dispatcher: Dispatcher | None = None
         self._stopping = asyncio.Event()
         self._kept = False
-        self._idle_since: float | None = time.monotonic()
+        self._ending = False  # from then on, whoever comes has to start another engine
+        self._idle_since: float | None = clock()
         self._sessions: set[asyncio.Task[None]] = set()
 
     async def run(self, listener: socket.socket) -> None:
@@ -63,6 +71,7 @@ class Engine:
         try:
             await self._wait_for_end()
         finally:
+            self._ending = True
             server.close()
             await self._dispatcher.close()
             await self._supervisor.leave()
@@ -73,7 +82,7 @@ class Engine:
     async def _wait_for_end(self) -> None:
         while not self._stopping.is_set():
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(0.5):
+                async with asyncio.timeout(CHECK_SECONDS):
                     await self._stopping.wait()
             if self._is_idle():
                 log.info("no client for %.0f seconds", IDLE_SECONDS)
@@ -82,7 +91,7 @@ class Engine:
     def _is_idle(self) -> bool:
         if self._kept or len(self._hub) or self._idle_since is None:
             return False
-        return time.monotonic() - self._idle_since >= IDLE_SECONDS
+        return self._clock() - self._idle_since >= IDLE_SECONDS
 
     # --- what the cluster tells -----------------------------------------------------------------
 
@@ -101,6 +110,10 @@ class Engine:
     def agent_lost(self, node: str) -> None:
         """See `ClusterListener`."""
         self._casts.agent_lost(node)
+
+    async def cluster_leaving(self) -> None:
+        """See `ClusterListener`."""
+        await self._casts.end_all(Failure(FailureKind.CLUSTER_STOPPED))
 
     @property
     def _casts(self) -> Dispatcher:
@@ -140,10 +153,12 @@ class Engine:
             writer.close()
             if number is not None:
                 self._hub.remove(number)
-            if not len(self._hub):
-                self._idle_since = time.monotonic()
+                if not len(self._hub):
+                    self._idle_since = self._clock()
 
     def _welcome(self, hello: messages.ToEngine, writer: asyncio.StreamWriter) -> Client | None:
+        if self._ending:
+            return None
         if not isinstance(hello, messages.Hello) or hello.protocol != messages.PROTOCOL_VERSION:
             writer.write(messages.encode(messages.Failed(Failure(FailureKind.ENGINE_VERSION))))
             return None
@@ -162,6 +177,7 @@ class Engine:
     async def _answer(self, client: Client, request: messages.Request) -> None:
         reply: messages.Reply
         try:
+            self._check_alive(request.command)
             reply = await self._carry_out(client, request.command)
         except CastRayError as error:
             reply = messages.Failed(error.failure)
@@ -170,7 +186,20 @@ class Engine:
             reason = f"{type(error).__name__}: {error}"
             reply = messages.Failed(Failure(FailureKind.INTERNAL, {"reason": reason}))
         answer = messages.Answer(request.number, reply)
-        client.send(answer, messages.encode(answer))
+        try:
+            frame = messages.encode(answer)
+        except ValueError as error:  # a name that is not UTF-8, or far too much of it
+            failure = Failure(FailureKind.INTERNAL, {"reason": str(error)})
+            frame = messages.encode(messages.Answer(request.number, messages.Failed(failure)))
+        client.send(answer, frame)
+
+    def _check_alive(self, command: messages.Command) -> None:
+        """Whatever would begin something is refused while it would be ended at once. Raises CastRayError."""
+        if self._ending and not isinstance(command, messages.StopEngine):
+            raise CastRayError(FailureKind.ENGINE_UNREACHABLE, reason="it is ending")
+        leaving = self._supervisor.status.phase is ClusterPhase.STOPPING
+        if leaving and isinstance(command, messages.Send | messages.Preflight):
+            raise CastRayError(FailureKind.CLUSTER_STOPPED)
 
     async def _carry_out(self, client: Client, command: messages.Command) -> messages.Reply:
         match command:
@@ -199,8 +228,8 @@ class Engine:
                 await self._casts.cancel(cast)
             case messages.ClearFinished():
                 self._casts.clear_finished()
-            case messages.AddNode(name, _, inbox):
-                await self._supervisor.add_node(name, inbox)
+            case messages.AddNode(name, on, inbox):
+                await self._supervisor.add_node(name, inbox, on)
             case messages.RemoveNode(name):
                 await self._supervisor.remove_node(name)
             case messages.Watch(casts):
@@ -209,6 +238,7 @@ class Engine:
                 self._kept = keep
             case messages.StopEngine(only_if_unused):
                 if not only_if_unused or (not self._kept and len(self._hub) <= 1 and not self._casts.active):
+                    self._ending = True
                     self._stopping.set()
 
     def _status(self) -> messages.EngineStatus:

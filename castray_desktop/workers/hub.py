@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import logging
 
 from castray_desktop.core import messages
 from castray_desktop.core.messages import CastChanged, DeliveriesChanged, Event, FromEngine, Throughput
@@ -18,6 +19,10 @@ SLOW_BYTES = 4 * 1024 * 1024
 LOST_BYTES = 256 * 1024 * 1024
 """A client with more than this unread is closed; it gets the whole picture when it comes back."""
 
+GOODBYE_SECONDS = 1.0
+
+log = logging.getLogger("castray.engine")
+
 
 class Client:
     """One connection."""
@@ -26,7 +31,6 @@ class Client:
         self.kind = kind
         self._writer = writer
         self._watched: frozenset[str] | None = None
-        self._progress_lost = False
 
     def watch(self, casts: tuple[str, ...] | None) -> None:
         """Send the deliveries of these casts only; None is all."""
@@ -37,6 +41,8 @@ class Client:
         unread = self._writer.transport.get_write_buffer_size()
         if isinstance(message, DeliveriesChanged) and not self._watches(message.cast):
             return True
+        if self._writer.is_closing():
+            return False
         if unread > LOST_BYTES:
             self._writer.transport.abort()
         elif unread > SLOW_BYTES and _is_progress(message):
@@ -49,10 +55,12 @@ class Client:
         return self._watched is None or cast in self._watched
 
     async def close(self) -> None:
-        """Close the connection after what was written has gone out."""
+        """Close the connection after what was written has gone out; a reader that stands still loses it."""
         self._writer.close()
         with contextlib.suppress(OSError):
-            await self._writer.wait_closed()
+            async with asyncio.timeout(GOODBYE_SECONDS):
+                await self._writer.wait_closed()
+        self._writer.transport.abort()
 
 
 class ClientHub:
@@ -79,7 +87,11 @@ class ClientHub:
         """Send an event to every client."""
         if not self._clients:
             return
-        frame = messages.encode(event)
+        try:
+            frame = messages.encode(event)
+        except ValueError:  # what can't be told must not end whoever wanted to tell it
+            log.exception("%s", type(event).__name__)
+            return
         for client in self._clients.values():
             client.send(event, frame)
 

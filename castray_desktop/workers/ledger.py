@@ -108,7 +108,8 @@ class CastLedger:
         self.route = route
         for node, upstream in route.upstreams.items():
             entry = self._entries[node]
-            entry.snapshot = msgspec.structs.replace(entry.snapshot, upstream=upstream)
+            if not entry.snapshot.state.finished:
+                entry.snapshot = msgspec.structs.replace(entry.snapshot, upstream=upstream)
         if len(route.upstreams) >= len(self._final_chain) - 1:
             self._final_chain = route.order()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,21 @@ class Places:
         """Make the folders, for this user alone. Raises OSError."""
         for folder in (self.home, self.log, self.runs, self.socket.parent):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.check()
+
+    def check(self) -> None:
+        """Whether the socket's folder, if it exists, is out of other users' reach.
+
+        The temp folder is everybody's: another user may have made a folder of that name, with an
+        engine of theirs in it. Raises PermissionError.
+        """
+        folder = self.socket.parent
+        try:
+            facts = folder.lstat()
+        except FileNotFoundError:
+            return
+        if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.getuid() or facts.st_mode & 0o022:
+            raise PermissionError(f"{folder} belongs to others; remove it, or set XDG_RUNTIME_DIR")
 
 
 def find_places(environment: dict[str, str] | None = None) -> Places:
