@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 
 import castray_desktop
+from castray_desktop.core.names import display
 
 COMMANDS = ("send", "nodes", "node", "casts", "cancel", "engine")
 
@@ -54,7 +56,25 @@ def window_parser() -> argparse.ArgumentParser:
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     """Parse a command. Ends the process with a usage line on stderr and status 2 when that fails."""
+    refuse_bad_text(arguments)
     return _command_parser().parse_args(arguments)
+
+
+def refuse_bad_text(arguments: list[str]) -> None:
+    """End the process with a sentence and status 2 for an argument that is no valid text.
+
+    Paths travel as text between the processes; a name within a folder may be any bytes.
+    """
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            print(
+                f"castray: {display(argument)} is a name that is not UTF-8, and can't be given here. "
+                "Rename it, or send the folder that it lies in.",
+                file=sys.stderr,
+            )
+            sys.exit(EXIT_BAD_USAGE)
 
 
 def _command_parser() -> argparse.ArgumentParser:

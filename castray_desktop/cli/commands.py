@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import json
+import logging
 import os
 import signal
 import sys
@@ -16,10 +16,13 @@ from castray_desktop.cli.send import send
 from castray_desktop.cli.session import Session
 from castray_desktop.core import messages
 from castray_desktop.core.errors import sentence
-from castray_desktop.core.failure import CastRayError, FailureKind
+from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.core.messages import NodeInfo
+from castray_desktop.workers.places import find_places
 
 K = FailureKind
+
+log = logging.getLogger("castray.command")
 
 _BAD_INPUT = frozenset(
     {
@@ -64,6 +67,7 @@ def exit_status(kind: FailureKind) -> int:
 def run(options: argparse.Namespace) -> int:
     """Carry out a parsed command; returns the exit status. Errors are one sentence on stderr."""
     command = _find(options)
+    text.accept_any_name()
     try:
         with asyncio.Runner() as runner:
             return runner.run(_interruptible(command(options)))
@@ -77,6 +81,22 @@ def run(options: argparse.Namespace) -> int:
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return arguments.EXIT_NOT_DELIVERED
+    except Exception as error:
+        _note_in_log()
+        log.exception("castray %s", options.command)
+        reason = f"{type(error).__name__}: {error}"
+        print(f"castray: {sentence(Failure(FailureKind.INTERNAL, {'reason': reason}))}", file=sys.stderr)
+        return arguments.EXIT_NOT_DELIVERED
+
+
+def _note_in_log() -> None:
+    """Send log records to a file: a person wants a sentence, and who repairs it the trace."""
+    handler: logging.Handler = logging.NullHandler()
+    with contextlib.suppress(OSError, RuntimeError):
+        handler = logging.FileHandler(find_places().log / "command.log")
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    log.propagate = False
+    log.addHandler(handler)
 
 
 def _find(options: argparse.Namespace) -> Callable[[argparse.Namespace], Coroutine[None, None, int]]:
@@ -110,7 +130,7 @@ async def _nodes(options: argparse.Namespace) -> int:
         await _facts_of_all(session)
         nodes = tuple(session.nodes.values())
     if options.json:
-        print(json.dumps([_node_object(node) for node in nodes], ensure_ascii=False))
+        text.print_json([_node_object(node) for node in nodes])
     else:
         text.print_nodes(nodes)
     return arguments.EXIT_DELIVERED
@@ -124,7 +144,8 @@ async def _facts_of_all(session: Session) -> None:
                 node.state is messages.NodeState.ONLINE and not node.disk_total
                 for node in session.nodes.values()
             ):
-                await anext(session.events())
+                if await anext(session.events(), None) is None:
+                    return
 
 
 def _node_object(node: NodeInfo) -> dict[str, object]:
@@ -181,7 +202,7 @@ async def _casts(options: argparse.Namespace) -> int:
             }
             for cast in casts
         ]
-        print(json.dumps(rows, ensure_ascii=False))
+        text.print_json(rows)
     else:
         text.print_casts(casts)
     return arguments.EXIT_DELIVERED
@@ -224,7 +245,7 @@ async def _engine_status(options: argparse.Namespace) -> int:
             raise
         status = None
     if options.json:
-        print(json.dumps(_status_object(status)))
+        text.print_json(_status_object(status))
     else:
         text.print_status(status)
     return arguments.EXIT_DELIVERED

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import json
 import os
 import sys
 from typing import Protocol
@@ -46,12 +45,14 @@ async def send(options: argparse.Namespace) -> int:
         await session.ready(options.cluster)
         if options.dry_run:
             return await _dry_run(session, request, options.json)
-        accepted = await session.client.request(messages.Send(request), messages.Accepted)
+        asking = asyncio.ensure_future(session.client.request(messages.Send(request), messages.Accepted))
         try:
+            accepted = await asyncio.shield(asking)
             result = await _follow(session, accepted.cast, _reporter(options.json))
         except asyncio.CancelledError:
-            with contextlib.suppress(CastRayError):
-                await session.client.request(messages.Cancel(accepted.cast), messages.Done)
+            with contextlib.suppress(CastRayError):  # also what was accepted just now
+                cast = (await asking).cast
+                await session.client.request(messages.Cancel(cast), messages.Done)
             raise
     return _status(result)
 
@@ -93,7 +94,7 @@ async def _dry_run(session: Session, request: SendRequest, as_json: bool) -> int
             "recipients": list(report.recipients),
             "problems": problems,
         }
-        print(json.dumps(plan, ensure_ascii=False))
+        text.print_json(plan)
     else:
         text.print_preflight(report)
     return arguments.EXIT_NOT_DELIVERED if report.problems else arguments.EXIT_DELIVERED
@@ -145,14 +146,11 @@ class JsonReporter:
             return
         self._next = now + PROGRESS_SECONDS
         rows = [{"node": item.node, "bytes": item.bytes, "rate": round(item.rate)} for item in deliveries]
-        self._print({"event": "progress", "cast": summary.cast, "deliveries": rows})
+        text.print_json({"event": "progress", "cast": summary.cast, "deliveries": rows})
 
     def result(self, result: CastResult) -> None:
         """The last line."""
-        self._print(result_object(result))
-
-    def _print(self, line: dict[str, object]) -> None:
-        print(json.dumps(line, ensure_ascii=False), flush=True)
+        text.print_json(result_object(result))
 
 
 def result_object(result: CastResult) -> dict[str, object]:

@@ -25,14 +25,12 @@ class Session:
     def __init__(self, *, start: bool = True) -> None:
         self._start = start
         self._client: EngineClient | None = None
-        self._events: AsyncIterator[messages.Event] | None = None
         self.nodes: dict[str, NodeInfo] = {}
         self.cluster = ClusterStatus()
         self.keep = False
 
     async def __aenter__(self) -> Self:
         self._client = await EngineClient.connect(find_places(), "cli", start=self._start)
-        self._events = self._client.events()
         self.cluster = self._client.welcome.cluster
         self.nodes = {node.name: node for node in self._client.welcome.nodes}
         return self
@@ -45,7 +43,7 @@ class Session:
             with contextlib.suppress(CastRayError, TimeoutError):
                 async with asyncio.timeout(STOP_SECONDS):
                     await client.request(messages.StopEngine(only_if_unused=True), messages.Done)
-                    await self._drain()
+                    await self._wait_for_end(client)
         await client.close()
 
     @property
@@ -57,9 +55,7 @@ class Session:
 
     async def events(self) -> AsyncIterator[messages.Event]:
         """What the engine reports, with `nodes` and `cluster` kept up to date."""
-        if self._events is None:
-            raise RuntimeError("the session is not open")
-        async for event in self._events:
+        async for event in self.client.events():
             match event:
                 case messages.ClusterChanged(status):
                     self.cluster = status
@@ -96,9 +92,13 @@ class Session:
                 raise CastRayError.of(event.cluster.failure or Failure(FailureKind.CLUSTER_STOPPED))
         raise CastRayError(FailureKind.ENGINE_UNREACHABLE, reason="it has ended")
 
-    async def _drain(self) -> None:
-        async for _ in self.events():
-            pass
+    async def _wait_for_end(self, client: EngineClient) -> None:
+        """Wait until the engine has ended, unless it goes on, since others came to use it."""
+        try:
+            await client.request(messages.GetStatus(), messages.EngineStatus)
+        except CastRayError:
+            async for _ in self.events():
+                pass
 
 
 def _announce(status: ClusterStatus, announced: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -17,6 +19,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 from castray_desktop.core.errors import sentence
 from castray_desktop.core.messages import (
@@ -35,11 +38,25 @@ LINE_SECONDS = 5.0
 MAX_BARS = 24
 
 
+def print_json(value: object) -> None:
+    """A value as one line; with escapes only where the output can't take every character."""
+    ascii_only = not (sys.stdout.encoding or "ascii").lower().startswith("utf")
+    print(json.dumps(value, ensure_ascii=ascii_only), flush=True)
+
+
+def accept_any_name() -> None:
+    """From now on, what the output can't show is escaped instead of ending the command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def print_nodes(nodes: Iterable[NodeInfo]) -> None:
     """The nodes as a table."""
     table = _table("Node", "Address", "State", "CPU", "Memory", "Free", "Inbox")
     for node in nodes:
-        table.add_row(
+        _add_row(
+            table,
             node.name,
             node.address,
             node.state.value,
@@ -60,8 +77,8 @@ def print_casts(casts: Sequence[CastSummary]) -> None:
     for cast in casts:
         done = f"{100 * cast.done_bytes // cast.bytes} %" if cast.bytes else ""
         recipients = f"{cast.verified}/{len(cast.recipients)}"
-        table.add_row(
-            cast.cast, cast.name, state_word(cast.state), format_bytes(cast.bytes), done, recipients
+        _add_row(
+            table, cast.cast, cast.name, state_word(cast.state), format_bytes(cast.bytes), done, recipients
         )
     Console().print(table)
 
@@ -159,7 +176,7 @@ def print_result(result: CastResult) -> None:
     """One line for each recipient, failures on stderr, and one for the whole."""
     for item in result.deliveries:
         if item.failure is not None and not item.state.delivered:
-            print(f"castray: {sentence(item.failure)}", file=sys.stderr)
+            print(f"castray: {_tame(sentence(item.failure))}", file=sys.stderr)
         else:
             parts = (f"{item.node}: {state_word(item.state)}", ", ".join(item.paths), item.hash)
             _say(" ".join(part for part in parts if part))
@@ -174,7 +191,17 @@ def print_result(result: CastResult) -> None:
 
 
 def _say(line: str) -> None:
-    print(line, flush=True)
+    print(_tame(line), flush=True)
+
+
+def _tame(line: str) -> str:
+    """Without what a terminal would take for a command: names of files may hold anything."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in line)
+
+
+def _add_row(table: Table, *cells: str) -> None:
+    """Cells are shown as they are, square brackets too."""
+    table.add_row(*(Text(_tame(cell)) for cell in cells))
 
 
 def _table(*columns: str) -> Table:
