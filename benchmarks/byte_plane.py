@@ -123,6 +123,7 @@ class Lab:
             ours, theirs = context.Pipe()
             process = context.Process(target=node_main, args=(theirs, f"node_{number}", str(folder), local))
             process.start()
+            theirs.close()
             self.peers.append(Peer(ours, process, ours.recv()[1]))
 
     def send(self, path: Path, piece: int) -> tuple[float, list[tuple[float, int]]]:
