@@ -1,0 +1,137 @@
+"""The driver's environment, and what is left of drivers that could not be started."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from castray_desktop.workers import driver_process, reaper
+from castray_desktop.workers.driver_process import DriverProcess, driver_environment
+from castray_desktop.workers.places import Places
+from castray_desktop.workers.ray_side import protocol
+
+SWITCH = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+
+ECHO = """\
+import os, socket, sys
+connection = socket.socket(fileno=int(os.environ["CASTRAY_DRIVER_SOCKET"]))
+connection.makefile().readline()
+connection.sendall(%r)
+connection.makefile().readline()
+"""
+
+
+def test_a_local_cluster_has_a_secret_of_its_own() -> None:
+    first, second = (driver_environment({}, "local", "run") for _ in range(2))
+    assert first["RAY_AUTH_MODE"] == "token"
+    assert len(first["RAY_AUTH_TOKEN"]) == 64
+    assert first["RAY_AUTH_TOKEN"] != second["RAY_AUTH_TOKEN"]
+
+
+def test_the_user_s_own_token_is_not_that_of_the_local_cluster() -> None:
+    assert driver_environment({"RAY_AUTH_TOKEN": "mine"}, "local", "run")["RAY_AUTH_TOKEN"] != "mine"
+    assert driver_environment({"RAY_AUTH_TOKEN": "mine"}, "a:1", "run")["RAY_AUTH_TOKEN"] == "mine"
+
+
+def test_the_mode_is_always_said() -> None:
+    assert driver_environment({}, "10.0.0.1:6379", "run")["RAY_AUTH_MODE"] == "disabled"
+    assert driver_environment({"RAY_AUTH_MODE": "token"}, "a:1", "run")["RAY_AUTH_MODE"] == "token"
+    assert driver_environment({"RAY_AUTH_MODE": "disabled"}, "local", "run")["RAY_AUTH_MODE"] == "token"
+
+
+def test_no_address_is_inherited() -> None:
+    base = {"RAY_ADDRESS": "ray://elsewhere:1", "PATH": "/bin"}
+    environment = driver_environment(base, "local", "1234")
+    assert "RAY_ADDRESS" not in environment
+    assert environment["PATH"] == "/bin"
+    assert environment[reaper.RUN_VARIABLE] == "1234"
+    assert base["RAY_ADDRESS"] == "ray://elsewhere:1"
+
+
+@pytest.mark.parametrize("target", ["local", "127.0.0.1:6379", "localhost:6379", "[::1]:6379"])
+def test_the_switch_for_loopback(target: str) -> None:
+    assert driver_environment({}, target, "run")[SWITCH] == "0"
+
+
+@pytest.mark.parametrize("target", ["10.0.0.1:6379", "auto", "127.0.0.1.example.org:1", "ray://a:1"])
+def test_no_switch_for_other_addresses(target: str) -> None:
+    assert SWITCH not in driver_environment({}, target, "run")
+
+
+# --- processes ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Places:
+    places = Places(tmp_path / "home", tmp_path / "home" / "s.sock")
+    places.prepare()
+    return places
+
+
+def interpreter(tmp_path: Path, answer: bytes) -> Path:
+    """A program that is started as the driver's Python: it waits for a line, answers, waits for the end."""
+    program = tmp_path / "python"
+    program.write_text(f"#!{sys.executable} -S\n" + ECHO % answer)
+    program.chmod(0o700)
+    return program
+
+
+def left_over(places: Places) -> list[Path]:
+    return list(places.runs.iterdir())
+
+
+async def test_a_conversation(places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lost = protocol.AgentLost("node", "why")
+    answer = protocol.to_json(lost) + b"\n"
+    monkeypatch.setenv("CASTRAY_DRIVER_PYTHON", str(interpreter(tmp_path, answer)))
+    driver = await DriverProcess.start(places, "local")
+    record = json.loads(left_over(places)[0].read_text())
+    assert record["temp_dir"] == str(driver.temp_dir)
+    driver.send(protocol.StartCluster("local"))
+    stream = driver.messages()
+    assert await anext(stream) == lost
+    driver.hang_up()
+    assert [message async for message in stream] == []
+    await driver.stop()
+    assert left_over(places) == []
+    assert list(reaper.processes_of(record["run"])) == []
+
+
+async def test_garbage_is_a_value_error(
+    places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CASTRAY_DRIVER_PYTHON", str(interpreter(tmp_path, b"Segmentation fault\n")))
+    driver = await DriverProcess.start(places, "local")
+    driver.send(protocol.StartCluster("local"))
+    with pytest.raises(ValueError):
+        await anext(driver.messages())
+    await driver.stop()
+
+
+async def test_an_interpreter_that_is_not_there_leaves_nothing(
+    places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CASTRAY_DRIVER_PYTHON", "/no/such/python")
+    with pytest.raises(FileNotFoundError):
+        await DriverProcess.start(places, "local")
+    assert left_over(places) == []
+
+
+async def test_a_start_that_is_cancelled_leaves_nothing(
+    places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CASTRAY_DRIVER_PYTHON", str(interpreter(tmp_path, b"")))
+    monkeypatch.setattr(driver_process, "STOP_SECONDS", 0.0)
+    starting = asyncio.create_task(DriverProcess.start(places, "local"))
+    while not left_over(places):
+        await asyncio.sleep(0)
+    record = json.loads(left_over(places)[0].read_text() or "{}")
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    assert left_over(places) == []
+    assert not record or list(reaper.processes_of(record["run"])) == []
