@@ -213,6 +213,7 @@ class ClusterSupervisor:
             self._driver.hang_up()
             return
         for name in silent:
+            log.error("the agent of %s has gone silent", name)
             if self._driver is not None:
                 self._driver.send(protocol.RemoveAgent(name))
             seconds = str(int(SILENT_SECONDS))

@@ -38,6 +38,9 @@ class FakeAgents:
         self.source_failure: Failure | None = None
         self.dispatcher: Dispatcher | None = None
         self.ordered = asyncio.Condition()
+        self.scanning = False  # the source is not through with its scan
+        self._held: type | None = None
+        self._gate = asyncio.Event()
 
     @property
     def nodes(self) -> Mapping[str, NodeInfo]:
@@ -54,7 +57,9 @@ class FakeAgents:
         self.orders.append((node, order))
         async with self.ordered:
             self.ordered.notify_all()
-        if isinstance(order, protocol.PrepareSource):
+        if self._held is not None and isinstance(order, self._held):
+            await self._gate.wait()
+        if isinstance(order, protocol.PrepareSource) and not self.scanning:
             failed = self.source_failure is not None
             state = SourceState.FAILED if failed else SourceState.PREPARED
             totals = None if failed else TOTALS
@@ -78,11 +83,18 @@ class FakeAgents:
             await self.ordered.wait_for(lambda: len(found()) >= count)
         return found()[count - 1]
 
-    def go_away(self, node: str) -> None:
+    def hold(self, kind: type) -> None:
+        """Answer orders of this kind only after `release`."""
+        self._held = kind
+
+    def release(self) -> None:
+        self._gate.set()
+
+    def go_away(self, node: str, failure: Failure | None = None) -> None:
         """The node's agent is lost."""
         assert self.dispatcher is not None
         info = self._nodes[node]
-        self._nodes[node] = NodeInfo(info.name, NodeState.OFFLINE, address=info.address)
+        self._nodes[node] = NodeInfo(info.name, NodeState.OFFLINE, address=info.address, failure=failure)
         self.dispatcher.agent_lost(node)
 
     def report_source(self, node: str, cast: str, state: SourceState, **facts: object) -> None:

@@ -282,3 +282,144 @@ async def test_a_file_that_the_source_could_not_send_is_named(stage: Stage) -> N
     assert failure.kind is FailureKind.FILES_FAILED
     assert failure.values["reason"] == "data/a.bin changed while it was being sent."
     assert not any(isinstance(order, protocol.SetUpstream) for _, order in stage.agents.orders)
+
+
+# --- ends before their time -----------------------------------------------------------------------
+
+
+async def test_cancelling_twice_at_once(stage: Stage) -> None:
+    cast = await stage.start()
+    await asyncio.gather(stage.dispatcher.cancel(cast), stage.dispatcher.cancel(cast))
+    assert (await stage.result(cast)).summary.state is CastState.CANCELLED
+
+
+async def test_cancelling_before_the_first_step(stage: Stage) -> None:
+    cast = stage.dispatcher.send(REQUEST)
+    await stage.dispatcher.cancel(cast)
+    result = await stage.result(cast)
+    assert result.summary.state is CastState.CANCELLED
+    assert all(item.state is DeliveryState.CANCELLED for item in result.deliveries)
+    assert not any(stage.agents.started(node) for node in "abc")
+
+
+async def test_cancelling_while_the_source_is_scanned(stage: Stage) -> None:
+    stage.agents.scanning = True
+    cast = stage.dispatcher.send(REQUEST)
+    await stage.agents.wait_for("s", protocol.PrepareSource)
+    await stage.dispatcher.cancel(cast)
+    assert (await stage.result(cast)).summary.state is CastState.CANCELLED
+    await stage.agents.wait_for("s", protocol.CancelCast)
+
+
+async def test_a_failed_cast_that_is_cancelled_while_it_cleans_up_stays_failed(stage: Stage) -> None:
+    failure = Failure(FailureKind.NO_SUCH_FILE, {"path": "/data/model.bin"})
+    stage.agents.source_failure = failure
+    stage.agents.hold(protocol.CancelCast)
+    cast = stage.dispatcher.send(REQUEST)
+    await stage.agents.wait_for("s", protocol.CancelCast)
+    cancelling = asyncio.create_task(stage.dispatcher.cancel(cast))
+    await asyncio.sleep(0)
+    stage.agents.release()
+    await cancelling
+    summary = (await stage.result(cast)).summary
+    assert (summary.state, summary.failure) == (CastState.FAILED, failure)
+
+
+async def test_leaving_the_cluster_ends_casts_with_that_reason(stage: Stage) -> None:
+    cast = await stage.start()
+    stage.agents.complete("a", cast, "s")
+    await stage.dispatcher.end_all(Failure(FailureKind.CLUSTER_STOPPED))
+    result = await stage.result(cast)
+    assert result.summary.state is CastState.FAILED
+    assert result.summary.failure == Failure(FailureKind.CLUSTER_STOPPED)
+    assert [item.state for item in result.deliveries] == [
+        DeliveryState.COMPLETED,
+        DeliveryState.FAILED,
+        DeliveryState.FAILED,
+    ]
+    assert result.deliveries[1].failure == Failure(FailureKind.CLUSTER_STOPPED)
+
+
+async def test_a_result_does_not_wait_for_an_agent_to_forget(stage: Stage) -> None:
+    cast = await stage.start()
+    stage.agents.hold(protocol.ForgetCast)
+    stage.seal(cast)
+    for node, upstream in (("a", "s"), ("b", "a"), ("c", "b")):
+        stage.agents.complete(node, cast, upstream)
+    assert (await stage.result(cast)).summary.state is CastState.COMPLETED
+    stage.agents.release()
+
+
+async def test_a_relay_that_goes_after_it_has_everything_is_bypassed(stage: Stage) -> None:
+    cast = await stage.start()
+    stage.seal(cast, sent=2 * 1133)
+    stage.agents.complete("a", cast, "s")
+    await asyncio.sleep(0)
+    stage.agents.go_away("a")
+    move = await stage.agents.wait_for("b", protocol.SetUpstream)
+    assert isinstance(move, protocol.SetUpstream)
+    assert move.upstream.node == "s"
+    stage.agents.complete("b", cast, "s")
+    stage.agents.complete("c", cast, "b")
+    result = await stage.result(cast)
+    assert result.summary.state is CastState.COMPLETED
+    assert result.summary.chain == ("s", "a", "b", "c")
+
+
+async def test_a_recipient_lost_before_the_start_is_the_only_one_that_fails(stage: Stage) -> None:
+    stage.agents.hold(protocol.ServeSource)
+    cast = stage.dispatcher.send(REQUEST)
+    await stage.agents.wait_for("s", protocol.ServeSource)
+    stage.agents.go_away("a")
+    stage.agents.release()
+    start = await stage.agents.wait_for("b", protocol.StartDelivery)
+    assert isinstance(start, protocol.StartDelivery)
+    assert start.upstream.node == "s"
+    await stage.agents.wait_for("c", protocol.StartDelivery)
+    stage.seal(cast)
+    stage.agents.complete("b", cast, "s")
+    stage.agents.complete("c", cast, "b")
+    states = [item.state for item in (await stage.result(cast)).deliveries]
+    assert states == [DeliveryState.FAILED, DeliveryState.COMPLETED, DeliveryState.COMPLETED]
+
+
+async def test_the_seal_comes_after_the_start(stage: Stage) -> None:
+    """A small parcel is sealed before anybody was told to fetch it."""
+    stage.agents.hold(protocol.ServeSource)
+    cast = stage.dispatcher.send(REQUEST)
+    await stage.agents.wait_for("s", protocol.ServeSource)
+    stage.seal(cast)
+    stage.agents.release()
+    for node in "abc":
+        await stage.agents.wait_for(node, protocol.Seal)
+        kinds = [type(order) for name, order in stage.agents.orders if name == node]
+        assert kinds.index(protocol.StartDelivery) < kinds.index(protocol.Seal)
+
+
+async def test_the_reason_of_a_loss_is_the_node_s_own(stage: Stage) -> None:
+    cast = await stage.start()
+    silent = Failure(FailureKind.NODE_SILENT, {"node": "c", "seconds": "10"})
+    stage.agents.go_away("c", silent)
+    stage.seal(cast)
+    stage.agents.complete("a", cast, "s")
+    stage.agents.complete("b", cast, "a")
+    assert (await stage.result(cast)).deliveries[2].failure == silent
+
+
+async def test_the_source_lost_while_it_is_scanned(stage: Stage) -> None:
+    stage.agents.scanning = True
+    cast = stage.dispatcher.send(REQUEST)
+    await stage.agents.wait_for("s", protocol.PrepareSource)
+    stage.agents.go_away("s")
+    failure = (await stage.result(cast)).summary.failure
+    assert failure == Failure(FailureKind.NODE_OFFLINE, {"node": "s"})
+
+
+async def test_a_preflight_that_is_cancelled_leaves_nothing(stage: Stage) -> None:
+    stage.agents.scanning = True
+    asking = asyncio.create_task(stage.dispatcher.preflight(REQUEST))
+    await stage.agents.wait_for("s", protocol.PrepareSource)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    await stage.agents.wait_for("s", protocol.ForgetCast)

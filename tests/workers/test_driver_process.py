@@ -127,7 +127,7 @@ async def test_a_start_that_is_cancelled_leaves_nothing(
     monkeypatch.setenv("CASTRAY_DRIVER_PYTHON", str(interpreter(tmp_path, b"")))
     monkeypatch.setattr(driver_process, "STOP_SECONDS", 0.0)
     starting = asyncio.create_task(DriverProcess.start(places, "local"))
-    while not left_over(places):
+    while not left_over(places):  # noqa: ASYNC110 - nobody tells
         await asyncio.sleep(0)
     record = json.loads(left_over(places)[0].read_text() or "{}")
     starting.cancel()

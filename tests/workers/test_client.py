@@ -1,0 +1,380 @@
+"""Client and engine over a real socket, with a driver that is none."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from castray_desktop.core import messages
+from castray_desktop.core.failure import CastRayError, FailureKind
+from castray_desktop.core.messages import ClusterPhase
+from castray_desktop.workers import client as client_module
+from castray_desktop.workers import engine as engine_module
+from castray_desktop.workers.client import EngineClient
+from castray_desktop.workers.engine import Engine, open_socket
+from castray_desktop.workers.places import Places
+from castray_desktop.workers.ray_side import protocol
+from castray_desktop.workers.supervisor import ClusterSupervisor
+from tests.helpers.fake_driver import FakeDriver
+
+
+class House:
+    """An engine in this process, with a clock that stands until it is told."""
+
+    def __init__(self, places: Places) -> None:
+        self.places = places
+        self.now = 0.0
+        self.drivers: list[FakeDriver] = []
+        self.engine = Engine(
+            places,
+            lambda places, listener: ClusterSupervisor(places, listener, start_driver=self.start_driver),
+            lambda: self.now,
+        )
+        self.running = asyncio.create_task(self.engine.run(open_socket(places.socket)), name="engine")
+
+    async def start_driver(self, places: Places, target: str) -> FakeDriver:
+        driver = FakeDriver()
+        driver.come_up()
+        self.drivers.append(driver)
+        return driver
+
+    async def alone(self, clients: int = 0) -> None:
+        """Wait until the engine has noticed who left."""
+        async with asyncio.timeout(5):
+            while len(self.engine._hub) > clients:  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0)
+
+    async def connect(self) -> EngineClient:
+        return await EngineClient.connect(self.places, "test", start=False)
+
+    async def ended(self) -> None:
+        async with asyncio.timeout(5):
+            await self.running
+
+    async def speak(self, data: bytes) -> bytes:
+        """Send bytes to the socket; what comes back until the engine closes the connection."""
+        reader, writer = await asyncio.open_unix_connection(str(self.places.socket))
+        writer.write(data)
+        async with asyncio.timeout(5):
+            answer = await reader.read()
+        writer.close()
+        return answer
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Places:
+    places = Places(tmp_path, tmp_path / "run" / "s.sock")
+    places.prepare()
+    return places
+
+
+@pytest.fixture
+async def house(places: Places, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
+    monkeypatch.setattr(engine_module, "CHECK_SECONDS", 0.005)
+    house = House(places)
+    yield house
+    house.engine._stopping.set()
+    await house.ended()
+
+
+async def ready(client: EngineClient) -> None:
+    await client.request(messages.UseCluster("local"), messages.Done)
+    async with asyncio.timeout(5):
+        async for event in client.events():
+            if isinstance(event, messages.ClusterChanged) and event.cluster.phase is ClusterPhase.READY:
+                return
+
+
+async def test_welcome_is_the_whole_picture(house: House) -> None:
+    first = await house.connect()
+    assert first.welcome.cluster.phase is ClusterPhase.NONE
+    assert (first.welcome.pid, first.welcome.nodes, first.welcome.casts) == (os.getpid(), (), ())
+    await ready(first)
+    second = await house.connect()
+    assert second.welcome.cluster.phase is ClusterPhase.READY
+    assert len(second.welcome.nodes) == 4
+    assert not second.welcome.started
+    status = await second.request(messages.GetStatus(), messages.EngineStatus)
+    assert (status.clients, status.nodes, status.kept) == (2, 4, False)
+    await first.close()
+    await second.close()
+
+
+async def test_answers_find_their_questions(house: House, tmp_path: Path) -> None:
+    client = await house.connect()
+    (tmp_path / "file").write_bytes(b"12345")
+    measured, status, refused = await asyncio.gather(
+        client.request(messages.MeasurePaths((str(tmp_path / "file"),)), messages.Measured),
+        client.request(messages.GetStatus(), messages.EngineStatus),
+        client.request(messages.Cancel("nothing"), messages.Done),
+        return_exceptions=True,
+    )
+    assert isinstance(measured, messages.Measured)
+    assert measured.entries[0].bytes == 5
+    assert isinstance(status, messages.EngineStatus)
+    assert isinstance(refused, CastRayError)
+    assert refused.failure.kind is FailureKind.CAST_UNKNOWN
+    await client.close()
+
+
+async def test_another_version_is_refused(house: House) -> None:
+    answer = await house.speak(messages.encode(messages.Hello(messages.PROTOCOL_VERSION + 1, "old")))
+    failed = messages.decode_from_engine(answer[4:])
+    assert isinstance(failed, messages.Failed)
+    assert failed.failure.kind is FailureKind.ENGINE_VERSION
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"\0\0\0\x04\xc1\xc1\xc1\xc1",
+        b"\xff\xff\xff\xff",
+        b"\0\0\0\x01\x80",
+        b"\0\0\0\x05nope!",
+    ],
+)
+async def test_garbage_closes_the_connection(house: House, garbage: bytes) -> None:
+    assert await house.speak(garbage) == b""
+    client = await house.connect()
+    await client.close()
+
+
+async def test_garbage_after_the_welcome(house: House) -> None:
+    hello = messages.encode(messages.Hello(messages.PROTOCOL_VERSION, "test"))
+    assert await house.speak(hello + b"\0\0\0\x01\xc1")
+    status = await (client := await house.connect()).request(messages.GetStatus(), messages.EngineStatus)
+    assert status.clients == 1
+    await client.close()
+
+
+async def test_a_request_before_the_hello_is_refused(house: House) -> None:
+    answer = await house.speak(messages.encode(messages.Request(1, messages.StopEngine())))
+    assert isinstance(messages.decode_from_engine(answer[4:]), messages.Failed)
+    assert not house.running.done()
+
+
+async def test_it_ends_five_seconds_after_its_last_client(house: House) -> None:
+    client = await house.connect()
+    house.now = 100.0
+    await client.request(messages.GetStatus(), messages.EngineStatus)
+    await client.close()
+    await house.alone()
+    house.now += 4.9
+    await asyncio.wait([house.running], timeout=0.03)
+    assert not house.running.done()
+    house.now += 0.1
+    await house.ended()
+
+
+async def test_it_ends_without_ever_having_a_client(house: House) -> None:
+    house.now = 5.0
+    await house.ended()
+
+
+async def test_garbage_does_not_keep_it(house: House) -> None:
+    house.now = 4.0
+    await house.speak(b"\xff\xff\xff\xff")
+    house.now = 5.0
+    await house.ended()
+
+
+async def test_it_is_kept(house: House) -> None:
+    client = await house.connect()
+    await client.request(messages.KeepEngine(True), messages.Done)
+    await client.request(messages.StopEngine(only_if_unused=True), messages.Done)
+    await client.close()
+    house.now = 1000.0
+    await asyncio.wait([house.running], timeout=0.03)
+    assert not house.running.done()
+    client = await house.connect()
+    await client.request(messages.KeepEngine(False), messages.Done)
+    await client.close()
+    await house.alone()
+    house.now += 5.0
+    await house.ended()
+
+
+async def test_stopping_ends_what_was_started(house: House) -> None:
+    client = await house.connect()
+    await ready(client)
+    await client.request(messages.StopEngine(), messages.Done)
+    async with asyncio.timeout(5):
+        assert [event async for event in client.events()]
+        assert [event async for event in client.events()] == []  # a second reader does not wait
+    await house.ended()
+    assert house.drivers[0].stopped == 1
+    with pytest.raises(CastRayError) as caught:
+        await client.request(messages.GetStatus(), messages.EngineStatus)
+    assert caught.value.failure.kind is FailureKind.ENGINE_UNREACHABLE
+    await client.close()
+
+
+async def test_an_engine_in_use_is_not_stopped(house: House) -> None:
+    one, other = await house.connect(), await house.connect()
+    await one.request(messages.StopEngine(only_if_unused=True), messages.Done)
+    await one.request(messages.GetStatus(), messages.EngineStatus)
+    await one.close()
+    await house.alone(1)
+    await other.request(messages.StopEngine(only_if_unused=True), messages.Done)
+    await house.ended()
+    await other.close()
+
+
+async def test_who_comes_while_it_ends_is_sent_away(house: House) -> None:
+    client = await house.connect()
+    await client.request(messages.StopEngine(), messages.Done)
+    with pytest.raises(CastRayError) as caught:
+        await client.request(messages.UseCluster("local"), messages.Done)
+    assert caught.value.failure.kind is FailureKind.ENGINE_UNREACHABLE
+    with pytest.raises(CastRayError):
+        await house.connect()
+    await house.ended()
+    assert house.drivers == []
+    await client.close()
+
+
+async def test_a_client_that_goes_in_the_middle_of_a_request(house: House) -> None:
+    client = await house.connect()
+    await ready(client)
+    adding = asyncio.create_task(client.request(messages.AddNode("extra"), messages.Done))
+    await house.drivers[0].wait_for(protocol.PlaceAgent, 5)
+    await client.close()
+    with pytest.raises(CastRayError):
+        await adding
+    again = await house.connect()
+    assert "extra" in [node.name for node in again.welcome.nodes]
+    await again.request(messages.RemoveNode("extra"), messages.Done)
+    await again.close()
+
+
+async def test_a_name_that_is_not_utf_8_is_a_sentence(house: House) -> None:
+    client = await house.connect()
+    with pytest.raises(CastRayError) as caught:
+        await client.request(messages.MeasurePaths(("/tmp/\udcff",)), messages.Measured)
+    assert caught.value.failure.kind is FailureKind.NOT_SENDABLE
+    assert "\udcff" not in caught.value.failure.values["path"]
+    await client.close()
+
+
+# --- starting one ---------------------------------------------------------------------------------
+
+
+class FakeProcess:
+    """A started engine that has ended with this status, or None."""
+
+    pid = -1
+
+    def __init__(self, status: int | None) -> None:
+        self.status = status
+
+    def poll(self) -> int | None:
+        return self.status
+
+
+async def test_without_an_engine_and_without_starting_one(places: Places) -> None:
+    with pytest.raises(CastRayError) as caught:
+        await EngineClient.connect(places, "test", start=False)
+    assert caught.value.failure.values["reason"] == "no engine is running"
+
+
+async def test_an_engine_that_ends_makes_room_for_the_next(
+    places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first one that we start finds the place taken and ends with 0; the second one comes up."""
+    monkeypatch.setattr(client_module, "AGAIN_SECONDS", 0.0)
+    houses: list[House] = []
+    starts: list[None] = []
+    loop = asyncio.get_running_loop()
+
+    def start(places: Places) -> FakeProcess:
+        starts.append(None)
+        if len(starts) == 2:
+            loop.call_soon_threadsafe(lambda: houses.append(House(places)))
+        return FakeProcess(0 if len(starts) == 1 else None)
+
+    monkeypatch.setattr(client_module, "start_engine", start)
+    client = await EngineClient.connect(places, "test")
+    assert len(starts) == 2
+    await client.request(messages.StopEngine(), messages.Done)
+    await houses[0].ended()
+    await client.close()
+
+
+async def test_an_engine_that_fails_is_named(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "start_engine", lambda places: FakeProcess(1))
+    with pytest.raises(CastRayError) as caught:
+        await EngineClient.connect(places, "test")
+    assert str(places.log) in caught.value.failure.values["reason"]
+
+
+async def test_an_engine_that_does_not_come_up(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "ENGINE_START_SECONDS", 0.01)
+    monkeypatch.setattr(client_module, "start_engine", lambda places: FakeProcess(None))
+    with pytest.raises(CastRayError) as caught:
+        await EngineClient.connect(places, "test")
+    assert caught.value.failure.values["reason"] == "it took too long"
+
+
+async def test_a_home_that_can_not_be_made(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(places: Places) -> None:
+        raise PermissionError("no")
+
+    monkeypatch.setattr(client_module, "start_engine", start)
+    with pytest.raises(CastRayError) as caught:
+        await EngineClient.connect(places, "test")
+    assert caught.value.failure.kind is FailureKind.ENGINE_UNREACHABLE
+
+
+async def test_an_engine_that_stands_still(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "WELCOME_SECONDS", 0.01)
+    with open_socket(places.socket), pytest.raises(CastRayError) as caught:
+        await EngineClient.connect(places, "test", start=False)
+    assert caught.value.failure.values["reason"] == "it does not answer"
+
+
+async def test_something_else_on_the_socket(places: Places) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"\0\0\0\x04what")
+        await reader.read()
+        writer.close()
+        served.set()
+
+    served = asyncio.Event()
+    server = await asyncio.start_unix_server(serve, sock=open_socket(places.socket))
+    with pytest.raises(CastRayError) as caught:
+        await EngineClient.connect(places, "test", start=False)
+    assert caught.value.failure.kind is FailureKind.ENGINE_VERSION
+    await served.wait()
+    server.close()
+
+
+def test_a_second_engine_on_the_same_home_ends_with_0(
+    places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_module, "find_places", lambda: places)
+    monkeypatch.setattr(engine_module, "_log_to", lambda folder: None)
+    with places.lock.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        places.socket.touch()
+        assert engine_module.main() == 0
+    assert places.socket.exists()  # it is the first one's
+
+
+def test_the_engine_is_started_apart_from_the_terminal(places: Places) -> None:
+    calls: list[dict[str, object]] = []
+
+    def spawn(command: list[str], **options: object) -> subprocess.Popen[bytes]:
+        calls.append({"command": command, **options})
+        return None  # type: ignore[return-value]
+
+    client_module.start_engine(places, spawn)
+    assert calls[0]["start_new_session"] is True
+    assert calls[0]["cwd"] == places.home
+    assert calls[0]["stdin"] == subprocess.DEVNULL
