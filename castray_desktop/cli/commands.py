@@ -9,7 +9,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 
 from castray_desktop.cli import arguments, text
 from castray_desktop.cli.send import send
@@ -82,21 +82,25 @@ def run(options: argparse.Namespace) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return arguments.EXIT_NOT_DELIVERED
     except Exception as error:
-        _note_in_log()
-        log.exception("castray %s", options.command)
+        with _log_file():
+            log.exception("castray %s", options.command)
         reason = f"{type(error).__name__}: {error}"
         print(f"castray: {sentence(Failure(FailureKind.INTERNAL, {'reason': reason}))}", file=sys.stderr)
         return arguments.EXIT_NOT_DELIVERED
 
 
-def _note_in_log() -> None:
-    """Send log records to a file: a person wants a sentence, and who repairs it the trace."""
+@contextlib.contextmanager
+def _log_file() -> Iterator[None]:
+    """Log to a file while entered: a person wants a sentence, and who repairs it the trace."""
     handler: logging.Handler = logging.NullHandler()
     with contextlib.suppress(OSError, RuntimeError):
         handler = logging.FileHandler(find_places().log / "command.log")
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     log.propagate = False
     log.addHandler(handler)
+    yield
+    log.removeHandler(handler)
+    handler.close()
 
 
 def _find(options: argparse.Namespace) -> Callable[[argparse.Namespace], Coroutine[None, None, int]]:

@@ -1,0 +1,176 @@
+"""What can be written on the command line, and what is refused."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+import castray_desktop
+from castray_desktop.cli import send as send_module
+from castray_desktop.cli import window
+from castray_desktop.cli.arguments import EXIT_BAD_USAGE, is_window_start, parse
+from castray_desktop.core.failure import CastRayError, FailureKind
+from castray_desktop.core.messages import THIS_COMPUTER, OnConflict
+
+NOT_UTF_8 = os.fsdecode(b"/tmp/caf\xe9.bin")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], True),
+        (["model.bin"], True),
+        (["--cluster", "local"], True),
+        (["--cluster", "send", "model.bin"], True),
+        (["./send"], True),
+        (["send", "x"], False),
+        (["--cluster", "local", "send", "x"], False),
+        (["--cluster=local", "nodes"], False),
+        (["--help"], False),
+        (["-h"], False),
+        (["--version"], False),
+        (["engine", "stop"], False),
+    ],
+)
+def test_what_opens_the_window(arguments: list[str], expected: bool) -> None:
+    assert is_window_start(arguments) is expected
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["send"],
+        ["send", "x"],
+        ["send", "--to", "all"],
+        ["send", "x", "--to", "all", "--on-conflict", "perhaps"],
+        ["send", "x", "--to", "all", "--nonsense"],
+        ["node"],
+        ["node", "add"],
+        ["node", "remove"],
+        ["engine"],
+        ["engine", "explode"],
+        ["cancel"],
+        ["nonsense"],
+    ],
+)
+def test_bad_usage_is_2_with_a_usage_line(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parse(arguments)
+    assert caught.value.code == EXIT_BAD_USAGE
+    output = capsys.readouterr()
+    assert "usage:" in output.err
+    assert output.out == ""
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parse(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"castray {castray_desktop.__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [["send", NOT_UTF_8, "--to", "all"], ["send", "x", "--to", NOT_UTF_8]])
+def test_a_name_that_is_not_utf_8_is_a_sentence(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parse(arguments)
+    assert caught.value.code == EXIT_BAD_USAGE
+    assert capsys.readouterr().err.startswith("castray: /tmp/caf\N{REPLACEMENT CHARACTER}.bin is a name that")
+
+
+def test_nor_does_the_window_take_such_a_name(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        window.open_window([NOT_UTF_8])
+    assert caught.value.code == EXIT_BAD_USAGE
+    assert "not UTF-8" in capsys.readouterr().err
+
+
+def test_a_request_from_its_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x").touch()
+    options = parse(
+        [
+            *("send", "x", "--to", "a, b,,@g", "--dest", "/data/{node}", "--on-conflict", "overwrite"),
+            *("--exclude", "*.o", "--exclude", "tmp", "--limit", "10MB/s"),
+        ]
+    )
+    request = send_module._request(options)
+    assert request.paths == (str(tmp_path / "x"),)
+    assert request.recipients == ("a", "b", "@g")
+    assert (request.source, request.destination) == (THIS_COMPUTER, "/data/{node}")
+    assert request.on_conflict is OnConflict.OVERWRITE
+    assert (request.exclude, request.limit) == (("*.o", "tmp"), 10_000_000)
+    assert request.leave_out
+
+
+def test_a_link_is_sent_as_it_is_named(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("x")
+    options = parse(["send", str(tmp_path / "link"), "--to", "all"])
+    assert send_module._request(options).paths == (str(tmp_path / "link"),)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind"),
+    [
+        (["/nowhere", "--to", "all"], FailureKind.NO_SUCH_FILE),
+        (["/dev/null", "--to", "all"], FailureKind.NOT_SENDABLE),
+        (["/tmp", "--to", ", ,"], FailureKind.NO_RECIPIENTS),
+        (["/tmp", "--to", "all", "--dest", "here"], FailureKind.BAD_DESTINATION),
+        (["/tmp", "--to", "all", "--limit", "fast"], FailureKind.BAD_RATE),
+    ],
+)
+def test_bad_input_is_found_before_a_cluster_is_started(arguments: list[str], kind: FailureKind) -> None:
+    with pytest.raises(CastRayError) as caught:
+        send_module._request(parse(["send", *arguments]))
+    assert caught.value.failure.kind is kind
+
+
+def test_paths_of_another_source_are_its_own_business() -> None:
+    options = parse(["send", "/nowhere", "--to", "all", "--from", "node_1"])
+    assert send_module._request(options).source == "node_1"
+
+
+def test_the_cluster_may_be_named_before_and_after_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert parse(["nodes"]).cluster is None
+    assert parse(["nodes", "--cluster", "a:1"]).cluster == "a:1"
+    assert parse(["--cluster", "a:1", "nodes"]).cluster == "a:1"
+    monkeypatch.setenv("CASTRAY_CLUSTER", "b:2")
+    assert parse(["nodes"]).cluster == "b:2"
+    assert parse(["nodes", "--cluster", "a:1"]).cluster == "a:1"
+
+
+# --- the window -------------------------------------------------------------------------------------
+
+
+def test_no_display_is_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("sys.platform", "linux")
+    assert window.open_window(["model.bin"]) == EXIT_BAD_USAGE
+    output = capsys.readouterr()
+    assert output.err.startswith("castray: there is no display")
+    assert "castray send --help" in output.err
+    assert len(output.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, False),
+        ({"DISPLAY": ""}, False),
+        ({"DISPLAY": ":0"}, True),
+        ({"WAYLAND_DISPLAY": "wayland-0"}, True),
+        ({"QT_QPA_PLATFORM": "offscreen"}, True),
+    ],
+)
+def test_where_there_is_a_display(
+    environment: dict[str, str], expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.platform", "linux")
+    assert window.has_display(environment) is expected
