@@ -26,6 +26,7 @@ class FakeDriver:
         self.orders: list[Any] = []
         self.stopped = 0
         self.hung_up = False
+        self.obedient = False  # its agents carry out every order at once
         self.stopping = asyncio.Event()
         self.stop_allowed = asyncio.Event()
         self.stop_allowed.set()
@@ -69,6 +70,8 @@ class FakeDriver:
         self._ordered.set()
         if self._answers and self._planning and isinstance(message, protocol.PlaceAgent):
             self.say(protocol.AgentUp(hello(message.name)))
+        if self.obedient and isinstance(message, protocol.Call):
+            self.say(protocol.Returned(message.number))
 
     async def messages(self) -> AsyncIterator[Any]:
         while (message := await self._messages.get()) is not None:

@@ -17,54 +17,10 @@ from castray_desktop.core.messages import ClusterPhase
 from castray_desktop.workers import client as client_module
 from castray_desktop.workers import engine as engine_module
 from castray_desktop.workers.client import EngineClient
-from castray_desktop.workers.engine import Engine, open_socket
+from castray_desktop.workers.engine import open_socket
 from castray_desktop.workers.places import Places
 from castray_desktop.workers.ray_side import protocol
-from castray_desktop.workers.supervisor import ClusterSupervisor
-from tests.helpers.fake_driver import FakeDriver
-
-
-class House:
-    """An engine in this process, with a clock that stands until it is told."""
-
-    def __init__(self, places: Places) -> None:
-        self.places = places
-        self.now = 0.0
-        self.drivers: list[FakeDriver] = []
-        self.engine = Engine(
-            places,
-            lambda places, listener: ClusterSupervisor(places, listener, start_driver=self.start_driver),
-            lambda: self.now,
-        )
-        self.running = asyncio.create_task(self.engine.run(open_socket(places.socket)), name="engine")
-
-    async def start_driver(self, places: Places, target: str) -> FakeDriver:
-        driver = FakeDriver()
-        driver.come_up()
-        self.drivers.append(driver)
-        return driver
-
-    async def alone(self, clients: int = 0) -> None:
-        """Wait until the engine has noticed who left."""
-        async with asyncio.timeout(5):
-            while len(self.engine._hub) > clients:  # noqa: ASYNC110 - nobody tells
-                await asyncio.sleep(0)
-
-    async def connect(self) -> EngineClient:
-        return await EngineClient.connect(self.places, "test", start=False)
-
-    async def ended(self) -> None:
-        async with asyncio.timeout(5):
-            await self.running
-
-    async def speak(self, data: bytes) -> bytes:
-        """Send bytes to the socket; what comes back until the engine closes the connection."""
-        reader, writer = await asyncio.open_unix_connection(str(self.places.socket))
-        writer.write(data)
-        async with asyncio.timeout(5):
-            answer = await reader.read()
-        writer.close()
-        return answer
+from tests.helpers.house import House
 
 
 @pytest.fixture

@@ -1,0 +1,131 @@
+"""A command's connection: it waits for the cluster, and takes along the engine that it started."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from castray_desktop.cli import commands, send
+from castray_desktop.cli import session as session_module
+from castray_desktop.cli.arguments import parse
+from castray_desktop.cli.session import Session
+from castray_desktop.core import messages
+from castray_desktop.core.failure import CastRayError, Failure, FailureKind
+from castray_desktop.core.messages import ClusterPhase
+from castray_desktop.workers import engine as engine_module
+from castray_desktop.workers import supervisor as supervisor_module
+from castray_desktop.workers.places import Places
+from castray_desktop.workers.ray_side import protocol
+from tests.helpers.house import House
+
+
+@pytest.fixture
+async def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
+    places = Places(tmp_path, tmp_path / "run" / "s.sock")
+    places.prepare()
+    monkeypatch.setattr(session_module, "find_places", lambda: places)
+    monkeypatch.setattr(engine_module, "CHECK_SECONDS", 0.005)
+    house = House(places)
+    yield house
+    house.engine._stopping.set()
+    await house.ended()
+
+
+def own(session: Session) -> None:
+    """As if this command had started the engine."""
+    session.client.welcome = msgspec.structs.replace(session.client.welcome, started=True)
+
+
+async def test_it_starts_a_local_cluster_where_there_is_none(
+    house: House, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with Session(start=False) as session:
+        await session.ready(None)
+        assert session.cluster.phase is ClusterPhase.READY
+        assert len(session.nodes) == 4
+    assert capsys.readouterr().err.splitlines() == ["Starting Ray …", "Placing 4 nodes …"]
+    async with Session(start=False) as session:
+        await session.ready("local")  # it is there already
+    assert len(house.drivers) == 1
+
+
+async def test_the_engine_it_started_ends_with_it(house: House) -> None:
+    async with Session(start=False) as session:
+        await session.ready(None)
+        own(session)
+    await house.ended()
+    assert house.drivers[0].stopped == 1
+
+
+async def test_the_engine_stays_when_others_have_come(house: House) -> None:
+    window = await house.connect()
+    async with asyncio.timeout(2):  # nor does the command wait for its end
+        async with Session(start=False) as session:
+            own(session)
+    await window.request(messages.GetStatus(), messages.EngineStatus)
+    await window.close()
+
+
+async def test_another_cluster_than_the_one_in_use(house: House) -> None:
+    async with Session(start=False) as session:
+        await session.ready("local")
+        with pytest.raises(CastRayError) as caught:
+            await session.ready("10.0.0.1:6379")
+    assert caught.value.failure.kind is FailureKind.OTHER_CLUSTER
+
+
+async def test_a_cluster_that_does_not_come_up(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor_module, "BACK_OFF_SECONDS", (0.0, 0.0))
+    failure = Failure(FailureKind.CLUSTER_START_FAILED, {"reason": "no room"})
+    house.script = lambda driver: driver.say(protocol.ClusterFailed(failure))
+    async with Session(start=False) as session:
+        with pytest.raises(CastRayError) as caught:
+            await session.ready("local")
+    assert caught.value.failure.kind is FailureKind.CLUSTER_START_FAILED
+    assert len(house.drivers) == 3
+
+
+async def test_an_engine_that_ends_while_facts_are_awaited(house: House) -> None:
+    async with Session(start=False) as session:
+        await session.ready("local")
+        asking = asyncio.create_task(commands._facts_of_all(session))
+        await session.client.request(messages.StopEngine(), messages.Done)
+        async with asyncio.timeout(2):
+            await asking
+    await house.ended()
+
+
+async def test_a_command_that_is_interrupted_cancels_what_it_has_just_sent(
+    house: House, tmp_path: Path
+) -> None:
+    (tmp_path / "x").write_text("x")
+    sending = asyncio.create_task(send.send(parse(["send", str(tmp_path / "x"), "--to", "node_1"])))
+    async with asyncio.timeout(5):
+        while not house.drivers:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0)
+    await house.drivers[0].wait_for(protocol.Call)
+    sending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sending
+    client = await house.connect()
+    assert [cast.state for cast in client.welcome.casts] == [messages.CastState.CANCELLED]
+    await client.close()
+
+
+async def test_leaving_the_cluster_ends_casts_with_a_reason(house: House, tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("x")
+    client = await house.connect()
+    async with Session(start=False) as session:
+        await session.ready("local")
+    request = messages.SendRequest((str(tmp_path / "x"),), ("all",))
+    cast = (await client.request(messages.Send(request), messages.Accepted)).cast
+    await house.drivers[0].wait_for(protocol.Call)
+    await client.request(messages.LeaveCluster(), messages.Done)
+    result = await client.request(messages.GetResult(cast), messages.CastResult)
+    assert result.summary.state is messages.CastState.FAILED
+    assert result.summary.failure == Failure(FailureKind.CLUSTER_STOPPED)
+    await client.close()
