@@ -287,9 +287,15 @@ async def test_a_file_that_the_source_could_not_send_is_named(stage: Stage) -> N
 # --- ends before their time -----------------------------------------------------------------------
 
 
-async def test_cancelling_twice_at_once(stage: Stage) -> None:
+async def test_cancelling_again_while_it_is_being_cancelled(stage: Stage) -> None:
     cast = await stage.start()
-    await asyncio.gather(stage.dispatcher.cancel(cast), stage.dispatcher.cancel(cast))
+    stage.agents.hold(protocol.CancelCast)
+    first = asyncio.create_task(stage.dispatcher.cancel(cast))
+    await stage.agents.wait_for("s", protocol.CancelCast)
+    second = asyncio.create_task(stage.dispatcher.cancel(cast))
+    await asyncio.sleep(0)
+    stage.agents.release()
+    await asyncio.gather(first, second)
     assert (await stage.result(cast)).summary.state is CastState.CANCELLED
 
 
