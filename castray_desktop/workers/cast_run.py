@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -91,7 +91,6 @@ class CastRun:
         self._news = asyncio.Event()
         self._lost: dict[str, Failure] = {}
         self._sharing: dict[str, str] = {}  # follower: the recipient that writes for it
-        self._replies: Mapping[str, protocol.PreflightReply] = {}
         self._algorithms = protocol.Algorithms()
         self._secret = secrets.token_hex(32)
         self._handled: set[str] = set()
@@ -209,8 +208,7 @@ class CastRun:
 
     async def _start(self, survey: Survey) -> None:
         """Plan the chain and set everybody going."""
-        self._replies = survey.replies
-        self._algorithms = common_algorithms(survey.replies[node] for node in self.ledger.unfinished)
+        self._algorithms = common_algorithms(self._hellos(self._request.source, *self.ledger.unfinished))
         self._group_by_storage(survey)
         writers = [node for node in self.ledger.unfinished if node not in self._sharing]
         zones = {name: info.zone for name, info in self._agents.nodes.items()}
@@ -227,6 +225,12 @@ class CastRun:
         on_route = self.ledger.route.upstreams if self.ledger.route else ()
         orders = {node: self._delivery_order(node) for node in on_route}
         await asyncio.gather(*(self._deliver(node, order) for node, order in orders.items()))
+
+    def _hellos(self, *nodes: str) -> Iterator[protocol.AgentHello]:
+        """Of those that are there; the others have no part in the cast."""
+        for node in nodes:
+            with contextlib.suppress(CastRayError):
+                yield self._agents.hello(node)
 
     def _group_by_storage(self, survey: Survey) -> None:
         """Of several recipients that would write to the same folder, the first one writes for all."""
@@ -453,18 +457,19 @@ class CastRun:
         task.add_done_callback(self._chores.discard)
 
 
-def common_algorithms(replies: Iterable[protocol.PreflightReply]) -> protocol.Algorithms:
-    """The best digest and hash that every node can compute; the slowest of them is on every node."""
-    answers = list(replies)
+def common_algorithms(hellos: Iterable[protocol.AgentHello]) -> protocol.Algorithms:
+    """The best digest and hash that every one of these nodes can compute.
+
+    What the standard library has is on every node, so there always is one.
+    """
+    those = list(hellos)
 
     def best(choices: list[tuple[str, ...]], default: str) -> str:
-        return next(
-            (name for name in (choices[0] if choices else ()) if all(name in other for other in choices)),
-            default,
-        )
+        offered = choices[0] if choices else ()
+        return next((name for name in offered if all(name in other for other in choices)), default)
 
     plain = protocol.Algorithms()
     return protocol.Algorithms(
-        best([answer.piece_digests for answer in answers], plain.piece),
-        best([answer.file_hashes for answer in answers], plain.file),
+        best([hello.piece_digests for hello in those], plain.piece),
+        best([hello.file_hashes for hello in those], plain.file),
     )

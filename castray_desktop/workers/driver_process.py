@@ -12,8 +12,9 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+import castray_desktop
 from castray_desktop.workers import reaper
 from castray_desktop.workers.places import Places
 from castray_desktop.workers.ray_side import protocol
@@ -22,6 +23,7 @@ from castray_desktop.workers.tasks import to_the_end
 LOCAL_TARGET = "local"
 LINE_LIMIT = 64 * 1024 * 1024
 STOP_SECONDS = 2.5
+LOG_BYTES = 2 * 1024 * 1024
 
 # Read in Ray's source or measured; docs/decisions/0002-local-cluster.md has the reasons.
 _RAY_VARIABLES = {
@@ -148,7 +150,9 @@ def _spawn_driver(
     environment = driver_environment(os.environ, target, run)
     environment["CASTRAY_DRIVER_SOCKET"] = str(connection.fileno())
     interpreter = os.environ.get("CASTRAY_DRIVER_PYTHON") or sys.executable
-    with (places.log / "driver.log").open("ab") as output:
+    if interpreter != sys.executable:
+        environment["PYTHONPATH"] = str(_package_alone(places))
+    with _open_log(places.log / "driver.log") as output:
         return subprocess.Popen(
             [interpreter, "-m", "castray_desktop.workers.ray_side.driver"],
             stdin=subprocess.DEVNULL,
@@ -159,6 +163,24 @@ def _spawn_driver(
             cwd=places.home,
             env=environment,
         )
+
+
+def _package_alone(places: Places) -> Path:
+    """A folder that holds this package and nothing else, for an interpreter that has its own Ray."""
+    folder = places.home / "package"
+    folder.mkdir(exist_ok=True)
+    link, package = folder / "castray_desktop", Path(castray_desktop.__file__).parent
+    if not link.is_symlink() or link.readlink() != package:
+        link.unlink(missing_ok=True)
+        link.symlink_to(package)
+    return folder
+
+
+def _open_log(path: Path) -> BinaryIO:
+    """The log of this driver and of those before it, as long as it is not too long."""
+    if path.exists() and path.stat().st_size > LOG_BYTES:
+        path.replace(path.with_suffix(".log.1"))
+    return path.open("ab")
 
 
 def _release(guard: subprocess.Popen[bytes]) -> None:

@@ -35,6 +35,7 @@ class FakeAgents:
         }
         self.orders: list[tuple[str, protocol.Order]] = []
         self.replies: dict[str, protocol.PreflightReply] = {}
+        self.hashes: dict[str, tuple[str, ...]] = {}
         self.source_failure: Failure | None = None
         self.dispatcher: Dispatcher | None = None
         self.ordered = asyncio.Condition()
@@ -49,7 +50,11 @@ class FakeAgents:
     def hello(self, node: str) -> protocol.AgentHello:
         if self._nodes[node].state is not NodeState.ONLINE:
             raise CastRayError(FailureKind.NODE_OFFLINE, node=node)
-        return protocol.AgentHello(node, 1, self._nodes[node].address, 7000, "host", "", f"/inbox/{node}")
+        return protocol.AgentHello(
+            *(node, 1, self._nodes[node].address, 7000, "host", "", f"/inbox/{node}"),
+            piece_digests=("xxh3-128", "blake2b-128"),
+            file_hashes=self.hashes.get(node, ("blake3", "sha256")),
+        )
 
     async def call(self, node: str, order: protocol.Order) -> protocol.PreflightReply | None:
         if self._nodes[node].state is not NodeState.ONLINE:

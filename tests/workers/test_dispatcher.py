@@ -91,6 +91,21 @@ async def test_the_result_reaches_the_clients_once(stage: Stage) -> None:
     assert sum(isinstance(event, CastResult) for event in stage.events) == 1
 
 
+@pytest.mark.parametrize(("poor", "expected"), [(None, "blake3"), ("s", "sha256"), ("b", "sha256")])
+async def test_the_hash_is_one_that_everybody_has(stage: Stage, poor: str | None, expected: str) -> None:
+    if poor is not None:
+        stage.agents.hashes[poor] = ("sha256",)
+    await stage.start()
+    orders = [order for _, order in stage.agents.orders]
+    used = [
+        order.algorithms
+        for order in orders
+        if isinstance(order, protocol.StartDelivery | protocol.ServeSource)
+    ]
+    assert {(each.piece, each.file) for each in used} == {("xxh3-128", expected)}
+    assert len(used) == 4
+
+
 async def test_the_secret_is_of_this_cast_alone(stage: Stage) -> None:
     secrets = set()
     for count in (1, 2):

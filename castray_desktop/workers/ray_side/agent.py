@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Callable, Optional
 
 from castray_desktop.workers.ray_side import protocol
+from castray_desktop.workers.ray_side.byte_plane.digests import FILE_HASHES, PIECE_DIGESTS
 from castray_desktop.workers.ray_side.byte_plane.plane import BytePlane
 from castray_desktop.workers.ray_side.facts import FactsMeter, machine_identity
 
@@ -78,6 +79,8 @@ class NodeAgent:
             inbox=str(self._inbox),
             node_id=node_id,
             python_version=platform.python_version(),
+            piece_digests=PIECE_DIGESTS,
+            file_hashes=FILE_HASHES,
         )
         return protocol.to_json(hello)
 

@@ -122,8 +122,6 @@ class PreflightReply:
     destination: str = ""  # absolute, links resolved as far as it exists
     storage: str = ""  # equal for two nodes of one machine that would write to the same folder
     free_bytes: int = 0
-    piece_digests: tuple[str, ...] = ()  # what it can compute, best first
-    file_hashes: tuple[str, ...] = ()
     failure: Optional[Failure] = None
 
 
@@ -261,6 +259,8 @@ class AgentHello:
     inbox: str
     node_id: str = ""
     python_version: str = ""
+    piece_digests: tuple[str, ...] = ()  # what it can compute, best first
+    file_hashes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from castray_desktop.core.failure import CastRayError, FailureKind
 from castray_desktop.core.names import display, safe_node
-from castray_desktop.workers.ray_side.byte_plane.digests import FILE_HASHES, PIECE_DIGESTS
 from castray_desktop.workers.ray_side.byte_plane.failures import no_room, reason_of
 from castray_desktop.workers.ray_side.byte_plane.room import Ledger, free_files
 from castray_desktop.workers.ray_side.protocol import Preflight, PreflightReply
@@ -44,18 +43,16 @@ def examine(order: Preflight, node: str, host: str, inbox: Path, ledger: Ledger)
         _check_files(folder, order, node, destination)
         device = os.stat(folder).st_dev
     except CastRayError as error:
-        return PreflightReply(failure=error.failure, piece_digests=PIECE_DIGESTS, file_hashes=FILE_HASHES)
+        return PreflightReply(failure=error.failure)
     except OSError as error:
         failure = CastRayError(
             FailureKind.NOT_WRITABLE, node=node, path=order.destination or inbox, reason=reason_of(error)
         ).failure
-        return PreflightReply(failure=failure, piece_digests=PIECE_DIGESTS, file_hashes=FILE_HASHES)
+        return PreflightReply(failure=failure)
     return PreflightReply(
         destination=display(destination),
         storage=f"{host}:{device}:{display(destination)}",
         free_bytes=max(free, 0),
-        piece_digests=PIECE_DIGESTS,
-        file_hashes=FILE_HASHES,
     )
 
 
