@@ -1,8 +1,9 @@
 """Ends what a driver has started, whatever happens to the engine.
 
 Ray starts a dozen processes, and not all of them end when their parent is killed. Every process
-that descends from a driver inherits the variable `CASTRAY_RUN`, which names the run; a run's
-processes are found by it and by nothing else. `sweep` ends them and removes the run's temp folder.
+that descends from a driver inherits the variable `CASTRAY_RUN`, which names the run, and is found by
+it. Some of Ray's own write a title over their environment; those are known by the title and by the
+files that they have open in the run's temp folder. `sweep` ends them all and removes that folder.
 
 Run as a script, `reaper.py RUN_FILE` waits until its standard input is closed, which the kernel does
 when the engine has ended for any reason, and sweeps. It imports the standard library alone, so that it
@@ -26,6 +27,7 @@ RUN_VARIABLE = "CASTRAY_RUN"
 GRACE_SECONDS = 2.0
 KILL_SECONDS = 2.0
 TEMP_PREFIX = "castray-"
+RAY_TITLE = b"ray::"
 
 
 def write_run(runs: Path, run: str, temp_dir: Path, engine: int) -> Path:
@@ -47,10 +49,10 @@ def sweep(record: Path, grace: float = GRACE_SECONDS) -> None:
         record.unlink(missing_ok=True)
         return
     deadline = time.monotonic() + grace
-    while list(processes_of(run)) and time.monotonic() < deadline:
+    while list(processes_of(run, temp_dir)) and time.monotonic() < deadline:
         time.sleep(0.05)
     deadline = time.monotonic() + KILL_SECONDS
-    while (left := list(processes_of(run))) and time.monotonic() < deadline:
+    while (left := list(processes_of(run, temp_dir))) and time.monotonic() < deadline:
         for pid in left:
             _kill(pid)
         time.sleep(0.05)
@@ -65,12 +67,15 @@ def sweep_abandoned(runs: Path) -> None:
         sweep(record, grace=0.0)
 
 
-def processes_of(run: str) -> Iterator[int]:
-    """The live processes that carry this run's mark, without the caller."""
+def processes_of(run: str, temp_dir: Path) -> Iterator[int]:
+    """The live processes of this run, without the caller."""
     mark = f"{RUN_VARIABLE}={run}".encode()
     if sys.platform.startswith("linux"):
         for entry in os.scandir("/proc"):
-            if entry.name.isdigit() and int(entry.name) != os.getpid() and _is_marked(entry.path, mark):
+            if not entry.name.isdigit() or int(entry.name) == os.getpid():
+                continue
+            process = Path(entry.path)
+            if _is_marked(process, mark) or _is_rays(process, temp_dir):
                 yield int(entry.name)
         return
     table = subprocess.run(["ps", "-axEww", "-o", "pid=,command="], capture_output=True, check=False)
@@ -80,12 +85,22 @@ def processes_of(run: str) -> Iterator[int]:
             yield int(pid)
 
 
-def _is_marked(process: str, mark: bytes) -> bool:
+def _is_marked(process: Path, mark: bytes) -> bool:
     try:
-        if mark not in Path(process, "environ").read_bytes().split(b"\0"):
+        if mark not in (process / "environ").read_bytes().split(b"\0"):
             return False
-        return Path(process, "stat").read_bytes().rpartition(b")")[2].split()[0] != b"Z"
+        return (process / "stat").read_bytes().rpartition(b")")[2].split()[0] != b"Z"
     except OSError:  # ended meanwhile, or another user's
+        return False
+
+
+def _is_rays(process: Path, temp_dir: Path) -> bool:
+    """Whether it has one of Ray's titles and works in this run's folder."""
+    try:
+        if not (process / "cmdline").read_bytes().startswith(RAY_TITLE):
+            return False
+        return any(link.readlink().is_relative_to(temp_dir) for link in (process / "fd").iterdir())
+    except OSError:
         return False
 
 

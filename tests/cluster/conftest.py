@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from castray_desktop.workers import reaper
 
 START_SECONDS = 120.0
 SEND_SECONDS = 90.0
@@ -24,6 +27,7 @@ class Castray:
     """The command line in a home of its own."""
 
     home: Path
+    runs: dict[str, Path] = field(default_factory=dict)  # every run that was seen
 
     @property
     def environment(self) -> dict[str, str]:
@@ -77,16 +81,20 @@ class Castray:
     def processes(self) -> list[int]:
         """Every process that was started with this home: engine, reaper, driver, Ray's and agents."""
         mark = f"CASTRAY_HOME={self.home / 'castray'}".encode()
-        found = []
+        found = set()
         for entry in Path("/proc").iterdir():
             if not entry.name.isdigit() or int(entry.name) == os.getpid():
                 continue
-            try:
+            with contextlib.suppress(OSError):
                 if mark in (entry / "environ").read_bytes().split(b"\0"):
-                    found.append(int(entry.name))
-            except OSError:
-                continue
-        return found
+                    found.add(int(entry.name))
+        for record in (self.home / "castray" / "runs").glob("*.json"):
+            with contextlib.suppress(OSError):
+                run = json.loads(record.read_text())
+                self.runs[run["run"]] = Path(run["temp_dir"])
+        for name, temp_dir in self.runs.items():
+            found.update(reaper.processes_of(name, temp_dir))
+        return sorted(found)
 
     def wait_until_gone(self, seconds: float = GONE_SECONDS) -> list[int]:
         """What is left of them after so many seconds."""

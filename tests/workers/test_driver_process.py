@@ -98,7 +98,7 @@ async def test_a_conversation(places: Places, tmp_path: Path, monkeypatch: pytes
     assert [message async for message in stream] == []
     await driver.stop()
     assert left_over(places) == []
-    assert list(reaper.processes_of(record["run"])) == []
+    assert list(reaper.processes_of(record["run"], Path(record["temp_dir"]))) == []
 
 
 async def test_garbage_is_a_value_error(
@@ -134,4 +134,4 @@ async def test_a_start_that_is_cancelled_leaves_nothing(
     with pytest.raises(asyncio.CancelledError):
         await starting
     assert left_over(places) == []
-    assert not record or list(reaper.processes_of(record["run"])) == []
+    assert not record or list(reaper.processes_of(record["run"], Path(record["temp_dir"]))) == []

@@ -17,6 +17,8 @@ from castray_desktop.workers import reaper
 
 pytestmark = pytest.mark.timeout(30)
 
+NOWHERE = Path("/nowhere/castray-none")
+
 
 @pytest.fixture
 def run() -> str:
@@ -52,9 +54,9 @@ def ignores(pid: int, number: signal.Signals) -> bool:
 
 def test_it_finds_a_run_by_its_mark_alone(run: str, stranger: subprocess.Popen[bytes]) -> None:
     with marked(run) as process:
-        assert list(reaper.processes_of(run)) == [process.pid]
+        assert list(reaper.processes_of(run, NOWHERE)) == [process.pid]
         process.kill()
-    assert list(reaper.processes_of(run)) == []
+    assert list(reaper.processes_of(run, NOWHERE)) == []
     assert stranger.poll() is None
 
 
@@ -73,6 +75,29 @@ def test_a_sweep_ends_the_run_and_removes_its_folder(
     assert not temp_dir.exists()
     assert not record.exists()
     assert stranger.poll() is None
+
+
+def test_a_title_over_the_environment_hides_nothing(tmp_path: Path, run: str) -> None:
+    """As Ray's agents do it; a reader of the same logs is left alone."""
+    temp_dir = tmp_path / "castray-1"
+    temp_dir.mkdir()
+    log = temp_dir / "agent.log"
+    log.touch()
+    record = reaper.write_run(tmp_path, run, temp_dir, os.getpid())
+    open_log = f"file = open({str(log)!r}); print(flush=True); input()"
+    command = ["-S", "-c", open_log]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with (
+        subprocess.Popen(["ray::SomeAgent", *command], executable=sys.executable, env={}, **pipes) as agent,
+        subprocess.Popen(["reader", *command], executable=sys.executable, env={}, **pipes) as reader,
+    ):
+        for process in (agent, reader):
+            assert process.stdout is not None
+            process.stdout.readline()
+        reaper.sweep(record, grace=0.0)
+        assert agent.wait(5) == -signal.SIGKILL
+        assert reader.poll() is None
+        reader.kill()
 
 
 def test_a_folder_that_is_not_ours_is_left(tmp_path: Path, run: str) -> None:
