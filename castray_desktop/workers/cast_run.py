@@ -18,9 +18,6 @@ from castray_desktop.workers.ledger import CastLedger, offline
 from castray_desktop.workers.ray_side import protocol
 from castray_desktop.workers.ray_side.protocol import RecipientState, SourceState
 
-LOCAL_PIECE_BYTES = 4 << 20
-"""Within one machine the latency of a hop is nothing; what each piece costs the processor counts."""
-
 CALL_SECONDS = 15.0
 """An agent that has not answered an order by then is taken for lost."""
 
@@ -472,9 +469,7 @@ def common_algorithms(hellos: Iterable[protocol.AgentHello]) -> protocol.Algorit
         return next((name for name in offered if all(name in other for other in choices)), default)
 
     plain = protocol.Algorithms()
-    one_machine = len({hello.host for hello in those}) == 1
     return protocol.Algorithms(
         best([hello.piece_digests for hello in those], plain.piece),
         best([hello.file_hashes for hello in those], plain.file),
-        LOCAL_PIECE_BYTES if one_machine else plain.piece_bytes,
     )
