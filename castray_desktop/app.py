@@ -42,7 +42,7 @@ def run(files: list[str], cluster: str | None) -> int:
     """Show the window until the user closes it; returns the exit status.
 
     `files` are put on the send list, relative ones seen from the current folder; `cluster` is what to
-    start or attach when the engine has none.
+    start or attach when the engine has none; else that is what was used last, at first a local one.
     """
     places = find_places()
     application = build_application()
@@ -58,7 +58,7 @@ def run(files: list[str], cluster: str | None) -> int:
         return await EngineClient.connect(places, "window")
 
     link = EngineLink(connect, application)
-    choice = ClusterChoice(link, settings, cluster or os.environ.get("CASTRAY_CLUSTER"))
+    choice = ClusterChoice(link, settings, cluster or os.environ.get("CASTRAY_CLUSTER"), first="local")
     window = MainWindow(theme, link, settings, choice)
     window.add_files([str(Path(name).absolute()) for name in files])
     trace.follow(window, link)

@@ -1,4 +1,4 @@
-"""Which cluster to use when the engine has none: the one asked for, else the one used last."""
+"""Which cluster to use when the engine has none: the one asked for, the one used last, or `first`."""
 
 from __future__ import annotations
 
@@ -24,12 +24,14 @@ class ClusterChoice(QObject):
 
     failed = Signal(object)
 
-    def __init__(self, link: EngineLink, settings: QSettings, wanted: str | None = None) -> None:
+    def __init__(
+        self, link: EngineLink, settings: QSettings, wanted: str | None = None, *, first: str = ""
+    ) -> None:
         super().__init__()
         self._link = link
         self._settings = settings
         remembered = settings.value(SETTING, "")
-        self._wanted = wanted or (remembered if isinstance(remembered, str) else "")
+        self._wanted = wanted or (remembered if isinstance(remembered, str) else "") or first
         link.welcome.connect(self._on_welcome)
         link.cluster_changed.connect(self._on_cluster)
 

@@ -23,6 +23,7 @@ from castray_desktop.workers.tasks import to_the_end
 LOCAL_TARGET = "local"
 LINE_LIMIT = 64 * 1024 * 1024
 STOP_SECONDS = 2.5
+MAX_TEMP_DIR = 20
 LOG_BYTES = 2 * 1024 * 1024
 
 # Read in Ray's source or measured; docs/decisions/0002-local-cluster.md has the reasons.
@@ -52,6 +53,11 @@ def driver_environment(base: Mapping[str, str], target: str, run: str) -> dict[s
         # granted; this is its switch for that, and every port of it then binds loopback alone.
         environment["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     return environment
+
+
+def short_temp_dir(folder: str) -> Path:
+    """Where Ray's files go: its sockets lie deep below, and a socket's path has at most 107 bytes."""
+    return Path(folder) if len(folder) <= MAX_TEMP_DIR else Path("/tmp")
 
 
 class DriverProcess:
@@ -85,7 +91,7 @@ class DriverProcess:
     @classmethod
     async def _start(cls, places: Places, target: str) -> DriverProcess:
         run = secrets.token_hex(6)
-        temp_dir = Path(tempfile.gettempdir()) / f"{reaper.TEMP_PREFIX}{run}"
+        temp_dir = short_temp_dir(tempfile.gettempdir()) / f"{reaper.TEMP_PREFIX}{run}"
         record = await asyncio.to_thread(reaper.write_run, places.runs, run, temp_dir, os.getpid())
         ours, theirs = socket.socketpair()
         try:

@@ -378,6 +378,21 @@ def test_what_was_asked_for_is_used_when_there_is_none(link: FakeLink, settings:
     assert choice.wanted == "auto"
 
 
+def test_at_first_a_local_one_is_started(link: FakeLink, settings: QSettings) -> None:
+    settings.remove("cluster")
+    choice = ClusterChoice(link, settings, first="local")
+    link.start(fake.empty_welcome())
+    assert link.asked(m.UseCluster) == [m.UseCluster("local")]
+    choice.leave()
+    link.start(fake.empty_welcome())
+    assert len(link.asked(m.UseCluster)) == 1
+
+
+def test_what_was_used_last_comes_before_what_is_used_first(link: FakeLink, settings: QSettings) -> None:
+    settings.setValue("cluster", "10.0.0.1:6379")
+    assert ClusterChoice(link, settings, first="local").wanted == "10.0.0.1:6379"
+
+
 def test_the_last_cluster_is_used_again(link: FakeLink, settings: QSettings) -> None:
     first = ClusterChoice(link, settings)
     link.start(fake.empty_welcome())

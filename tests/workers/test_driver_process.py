@@ -135,3 +135,8 @@ async def test_a_start_that_is_cancelled_leaves_nothing(
         await starting
     assert left_over(places) == []
     assert not record or list(reaper.processes_of(record["run"], Path(record["temp_dir"]))) == []
+
+
+def test_a_long_temp_folder_leaves_no_room_for_rays_sockets() -> None:
+    assert driver_process.short_temp_dir("/var/tmp") == Path("/var/tmp")
+    assert driver_process.short_temp_dir("/home/somebody/with/a/long/name") == Path("/tmp")
