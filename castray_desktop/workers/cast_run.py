@@ -94,6 +94,8 @@ class CastRun:
         self._algorithms = protocol.Algorithms()
         self._secret = secrets.token_hex(32)
         self._handled: set[str] = set()
+        self._moved: dict[str, int] = {}  # the epoch in which a node last got another upstream
+        self._cut_off: dict[str, int] = {}  # can't reach its upstream, as of the route of that epoch
         self._chores: set[asyncio.Future[None]] = set()
         self._sealed = False
         self._delivering = False
@@ -115,6 +117,8 @@ class CastRun:
             if report.state in FINAL_RECIPIENT_STATES:
                 self._stopped.add(node)
             self.ledger.delivery_reported(node, report, self._clock())
+            if report.state is RecipientState.CONNECTING and report.failure is not None:
+                self._cut_off[node] = report.epoch
             self._wake()
 
     def agent_lost(self, node: str) -> None:
@@ -287,6 +291,7 @@ class CastRun:
                 self._delivery_ended(node)
         for node in self._lost:
             self._bypass(node)  # one that had everything served others still
+        self._go_around()
         self._seal()
         if self.ledger.all_bytes_there and self.ledger.state.value == "sending":
             self._advance(CastEvent.ALL_BYTES)
@@ -322,6 +327,22 @@ class CastRun:
         self.ledger.planned(route)
         for move in moves if self._delivering else ():
             self._spawn(self._move(move))
+
+    def _go_around(self) -> None:
+        """Whoever can't reach its upstream fetches from the one above it; above the source is nobody."""
+        cut_off, self._cut_off = self._cut_off, {}
+        for node, epoch in cut_off.items():
+            route = self.ledger.route
+            if route is None or node not in self.ledger.unfinished or epoch < self._moved.get(node, 0):
+                continue
+            upstream = route.upstreams.get(node, route.source)
+            if upstream == route.source:
+                continue
+            changed, moves = route.moved(node, route.upstream_of(upstream))
+            self._moved[node] = changed.epoch
+            self.ledger.planned(changed)
+            for move in moves:
+                self._spawn(self._move(move))
 
     def _heir(self, failure: Failure | None, followers: list[str]) -> str | None:
         """The node that writes on when a writer went away; its disk's trouble would be theirs as well."""

@@ -444,3 +444,22 @@ async def test_a_preflight_that_is_cancelled_leaves_nothing(stage: Stage) -> Non
     with pytest.raises(asyncio.CancelledError):
         await asking
     await stage.agents.wait_for("s", protocol.ForgetCast)
+
+
+async def test_a_node_that_cannot_reach_its_upstream_goes_around_it(stage: Stage) -> None:
+    cast = await stage.start()
+    lost = Failure(FailureKind.UPSTREAM_LOST, {"node": "c", "upstream": "b", "reason": "silent"})
+    for _ in range(2):  # told twice of one route, moved once
+        stage.agents.report_delivery("c", cast, RecipientState.CONNECTING, epoch=1, failure=lost)
+        move = await stage.agents.wait_for("c", protocol.SetUpstream)
+    assert isinstance(move, protocol.SetUpstream)
+    assert (move.upstream.node, move.epoch) == ("a", 2)
+    stage.agents.report_delivery("c", cast, RecipientState.CONNECTING, epoch=2, failure=lost)
+    again = await stage.agents.wait_for("c", protocol.SetUpstream, 2)
+    assert isinstance(again, protocol.SetUpstream)
+    assert (again.upstream.node, again.epoch) == ("s", 3)
+    stage.seal(cast)
+    for node, upstream in (("a", "s"), ("b", "a"), ("c", "s")):
+        stage.agents.complete(node, cast, upstream)
+    result = await stage.result(cast)
+    assert result.summary.state is CastState.COMPLETED
