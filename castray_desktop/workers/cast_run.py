@@ -8,12 +8,12 @@ import logging
 import secrets
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 from castray_desktop.core.cast import CastEvent, DeliveryEvent
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
-from castray_desktop.core.messages import NodeInfo, NodeState, SendRequest
+from castray_desktop.core.messages import NodeState, SendRequest
 from castray_desktop.core.route import Move, plan_chain
+from castray_desktop.workers.agents import Agents, common_algorithms
 from castray_desktop.workers.ledger import CastLedger, offline
 from castray_desktop.workers.ray_side import protocol
 from castray_desktop.workers.ray_side.protocol import RecipientState, SourceState
@@ -45,20 +45,6 @@ FINAL_RECIPIENT_STATES = frozenset(
 )
 
 log = logging.getLogger("castray.cast")
-
-
-class Agents(Protocol):
-    """The nodes' agents as a cast sees them."""
-
-    @property
-    def nodes(self) -> Mapping[str, NodeInfo]:
-        """The nodes by name."""
-
-    def hello(self, node: str) -> protocol.AgentHello:
-        """Where a node's agent can be reached. Raises CastRayError(NODE_OFFLINE)."""
-
-    async def call(self, node: str, order: protocol.Order) -> protocol.PreflightReply | None:
-        """Have an order carried out. Raises CastRayError(NODE_OFFLINE)."""
 
 
 @dataclass(frozen=True)
@@ -476,21 +462,3 @@ class CastRun:
         task = asyncio.ensure_future(work)
         self._chores.add(task)
         task.add_done_callback(self._chores.discard)
-
-
-def common_algorithms(hellos: Iterable[protocol.AgentHello]) -> protocol.Algorithms:
-    """The best digest and hash that every one of these nodes can compute.
-
-    What the standard library has is on every node, so there always is one.
-    """
-    those = list(hellos)
-
-    def best(choices: list[tuple[str, ...]], default: str) -> str:
-        offered = choices[0] if choices else ()
-        return next((name for name in offered if all(name in other for other in choices)), default)
-
-    plain = protocol.Algorithms()
-    return protocol.Algorithms(
-        best([hello.piece_digests for hello in those], plain.piece),
-        best([hello.file_hashes for hello in those], plain.file),
-    )

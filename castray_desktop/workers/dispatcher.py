@@ -28,7 +28,8 @@ from castray_desktop.core.messages import (
     SendRequest,
     Throughput,
 )
-from castray_desktop.workers.cast_run import Agents, CastRun
+from castray_desktop.workers.agents import Agents
+from castray_desktop.workers.cast_run import CastRun
 from castray_desktop.workers.ledger import CastLedger
 from castray_desktop.workers.ray_side import protocol
 from castray_desktop.workers.who import resolve_recipients, resolve_source

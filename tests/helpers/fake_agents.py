@@ -20,7 +20,7 @@ TOTALS = protocol.ParcelTotals(100, "m", 1000, 33, 1, 1, (protocol.TopEntry("mod
 
 
 class FakeAgents:
-    """Follows `cast_run.Agents`. The source prepares itself; recipients answer the preflight."""
+    """Follows `agents.Agents`. The source prepares itself; recipients answer the preflight."""
 
     def __init__(self, *names: str) -> None:
         self._nodes = {
