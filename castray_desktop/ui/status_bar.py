@@ -5,25 +5,14 @@ from __future__ import annotations
 from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import QHBoxLayout, QWidget
 
-from castray_desktop.core.messages import CastState, CastSummary, ClusterPhase, ClusterStatus
+from castray_desktop.core.messages import CastSummary, ClusterPhase, ClusterStatus
 from castray_desktop.ui.cluster_words import step
 from castray_desktop.ui.connection import Connection
 from castray_desktop.ui.glyphs import GlyphState
 from castray_desktop.ui.theme import Theme
+from castray_desktop.ui.transfer_text import cast_glyph
 from castray_desktop.ui.units import format_rate
 from castray_desktop.ui.widgets import DotLabel, GlyphLabel, label
-
-_GLYPHS = {
-    CastState.QUEUED: GlyphState.QUEUED,
-    CastState.PREPARING: GlyphState.QUEUED,
-    CastState.SENDING: GlyphState.RECEIVING,
-    CastState.VERIFYING: GlyphState.CHECKING,
-    CastState.PAUSED: GlyphState.PAUSED,
-    CastState.COMPLETED: GlyphState.VERIFIED,
-    CastState.PARTLY_FAILED: GlyphState.FAILED,
-    CastState.FAILED: GlyphState.FAILED,
-    CastState.CANCELLED: GlyphState.PAUSED,
-}
 
 
 class StatusBar(QWidget):
@@ -84,7 +73,7 @@ class StatusBar(QWidget):
         if self._cluster.phase is ClusterPhase.RECONNECTING:
             return GlyphState.QUEUED, self.tr("Cluster lost, reconnecting…"), []
         if self._cast is not None:
-            return _GLYPHS[self._cast.state], self._cast.name, self._cast_facts(self._cast)
+            return cast_glyph(self._cast), self._cast.name, self._cast_facts(self._cast)
         return self._cluster_words()
 
     def _cluster_words(self) -> tuple[GlyphState, str, list[str]]:
