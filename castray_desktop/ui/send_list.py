@@ -232,7 +232,6 @@ class SendListDelegate(QStyledItemDelegate):
     def __init__(self, theme: Theme, view: SendListView) -> None:
         super().__init__(view)
         self._theme = theme
-        self._view = view
         theme.changed.connect(view.viewport().update)
 
     def sizeHint(self, option: QStyleOptionViewItem, index: Index) -> QSize:

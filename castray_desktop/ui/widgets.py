@@ -25,7 +25,6 @@ from castray_desktop.ui.theme import BUTTON_END, BUTTON_START, ON_GRADIENT, Them
 CARD_RADIUS = 14.0
 INNER_RADIUS = 12.0
 BUTTON_RADIUS = 10.0
-FIELD_RADIUS = 8.0
 
 
 def paint_round(
@@ -226,11 +225,6 @@ class IconLabel(QWidget):
         self._tile = tile
         self.setFixedSize(side or size, side or size)
         theme.changed.connect(self.update)
-
-    def set_icon(self, name: str, role: str = "") -> None:
-        self._name = name
-        self._role = role or self._role
-        self.update()
 
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)

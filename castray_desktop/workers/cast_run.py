@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 from castray_desktop.core.cast import CastEvent, DeliveryEvent
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
-from castray_desktop.core.messages import NodeState, SendRequest
+from castray_desktop.core.messages import CastState, NodeState, SendRequest
 from castray_desktop.core.route import Move, plan_chain
 from castray_desktop.workers.agents import Agents, common_algorithms
 from castray_desktop.workers.ledger import CastLedger, offline
 from castray_desktop.workers.ray_side import protocol
-from castray_desktop.workers.ray_side.protocol import RecipientState, SourceState
+from castray_desktop.workers.ray_side.protocol import FINAL_RECIPIENT_STATES, RecipientState, SourceState
 
 CALL_SECONDS = 15.0
 """An agent that has not answered an order by then is taken for lost."""
@@ -32,15 +32,6 @@ _SOURCE_FAULTS = frozenset(
         FailureKind.VANISHED,
         FailureKind.READ_ERROR,
         FailureKind.NOT_READABLE,
-    }
-)
-
-FINAL_RECIPIENT_STATES = frozenset(
-    {
-        RecipientState.COMPLETED,
-        RecipientState.SKIPPED,
-        RecipientState.FAILED,
-        RecipientState.CANCELLED,
     }
 )
 
@@ -263,14 +254,11 @@ class CastRun:
 
     def _all_ended(self) -> bool:
         """React to the news, then say whether everything has ended."""
-        now = self._clock()
         if self._source_gone():
-            failure = self._source_failure()
-            for node in self.ledger.unfinished:
-                self.ledger.end_delivery(node, DeliveryEvent.FAILED, now, failure)
+            self._end_all(DeliveryEvent.FAILED, self._source_failure())
             return True
         for node in self._lost.keys() & set(self.ledger.unfinished):
-            self.ledger.end_delivery(node, DeliveryEvent.FAILED, now, self._lost[node])
+            self.ledger.end_delivery(node, DeliveryEvent.FAILED, self._clock(), self._lost[node])
         for node in self._recipients:
             if self.ledger.delivery(node).state.finished and node not in self._handled:
                 self._handled.add(node)
@@ -279,7 +267,7 @@ class CastRun:
             self._bypass(node)  # one that had everything served others still
         self._go_around()
         self._seal()
-        if self.ledger.all_bytes_there and self.ledger.state.value == "sending":
+        if self.ledger.all_bytes_there and self.ledger.state is CastState.SENDING:
             self._advance(CastEvent.ALL_BYTES)
         return not self.ledger.unfinished
 

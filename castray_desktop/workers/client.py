@@ -15,6 +15,7 @@ import msgspec
 from castray_desktop.core import messages
 from castray_desktop.core.failure import CastRayError, FailureKind
 from castray_desktop.core.names import display
+from castray_desktop.workers.frames import read_body
 from castray_desktop.workers.places import Places
 
 ReplyType = TypeVar("ReplyType", bound=messages.Message)
@@ -105,7 +106,7 @@ class EngineClient:
                 case messages.Welcome() as welcome:
                     return cls(reader, writer, welcome)
                 case messages.Failed(failure):
-                    raise CastRayError(failure.kind, **failure.values)
+                    raise CastRayError.of(failure)
                 case _:
                     raise CastRayError(FailureKind.ENGINE_VERSION)
         except EOFError as error:
@@ -136,7 +137,7 @@ class EngineClient:
         finally:
             self._answers.pop(number, None)
         if isinstance(reply, messages.Failed):
-            raise CastRayError(reply.failure.kind, **reply.failure.values)
+            raise CastRayError.of(reply.failure)
         if not isinstance(reply, expect):
             raise CastRayError(FailureKind.INTERNAL, reason=f"unexpected reply {type(reply).__name__}")
         return reply
@@ -196,10 +197,7 @@ def _frame(request: messages.Request) -> bytes:
 
 
 async def _read_message(reader: asyncio.StreamReader) -> messages.FromEngine:
-    length = int.from_bytes(await reader.readexactly(4), "big")
-    if length > messages.MAX_FRAME_BYTES:
-        raise ValueError(f"a frame of {length} bytes is too long")
-    return messages.decode_from_engine(await reader.readexactly(length))
+    return messages.decode_from_engine(await read_body(reader))
 
 
 def start_engine(

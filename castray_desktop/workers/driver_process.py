@@ -20,8 +20,6 @@ from castray_desktop.workers.places import Places
 from castray_desktop.workers.ray_side import protocol
 from castray_desktop.workers.tasks import to_the_end
 
-LOCAL_TARGET = "local"
-LINE_LIMIT = 64 * 1024 * 1024
 STOP_SECONDS = 2.5
 MAX_TEMP_DIR = 20
 LOG_BYTES = 2 * 1024 * 1024
@@ -43,12 +41,12 @@ def driver_environment(base: Mapping[str, str], target: str, run: str) -> dict[s
     """The environment of a driver for `target`, made from the engine's own."""
     environment: dict[str, str] = {**base, **_RAY_VARIABLES, reaper.RUN_VARIABLE: run}
     environment.pop("RAY_ADDRESS", None)
-    if target == LOCAL_TARGET:
+    if target == protocol.LOCAL_TARGET:
         environment["RAY_AUTH_MODE"] = "token"
         environment["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
     else:
         environment.setdefault("RAY_AUTH_MODE", "disabled")
-    if target == LOCAL_TARGET or target.startswith(_LOOPBACK):
+    if target == protocol.LOCAL_TARGET or target.startswith(_LOOPBACK):
         # Ray rewrites 127.0.0.1 to the machine's address, except where it takes a single machine for
         # granted; this is its switch for that, and every port of it then binds loopback alone.
         environment["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
@@ -100,7 +98,7 @@ class DriverProcess:
         except BaseException:
             ours.close()
             raise
-        streams = await asyncio.open_unix_connection(sock=ours, limit=LINE_LIMIT)
+        streams = await asyncio.open_unix_connection(sock=ours, limit=protocol.LINE_LIMIT)
         return cls(process, guard, streams, record, temp_dir)
 
     def send(self, message: Any) -> None:
@@ -154,7 +152,7 @@ def _spawn_driver(
     places: Places, target: str, run: str, connection: socket.socket
 ) -> subprocess.Popen[bytes]:
     environment = driver_environment(os.environ, target, run)
-    environment["CASTRAY_DRIVER_SOCKET"] = str(connection.fileno())
+    environment[protocol.SOCKET_VARIABLE] = str(connection.fileno())
     interpreter = os.environ.get("CASTRAY_DRIVER_PYTHON") or sys.executable
     if interpreter != sys.executable:
         environment["PYTHONPATH"] = str(_package_alone(places))

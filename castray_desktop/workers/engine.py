@@ -26,6 +26,7 @@ from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.core.messages import ClusterPhase, ClusterStatus, NodeInfo
 from castray_desktop.workers import reaper
 from castray_desktop.workers.dispatcher import Dispatcher
+from castray_desktop.workers.frames import read_body
 from castray_desktop.workers.hub import Client, ClientHub
 from castray_desktop.workers.measure import measure_paths
 from castray_desktop.workers.places import Places, find_places
@@ -253,10 +254,7 @@ class Engine:
 
 
 async def _read(reader: asyncio.StreamReader) -> messages.ToEngine:
-    length = int.from_bytes(await reader.readexactly(4), "big")
-    if length > messages.MAX_FRAME_BYTES:
-        raise ValueError(f"a frame of {length} bytes is too long")
-    return messages.decode_to_engine(await reader.readexactly(length))
+    return messages.decode_to_engine(await read_body(reader))
 
 
 def open_socket(path: Path) -> socket.socket:

@@ -15,7 +15,7 @@ import msgspec
 
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.core.messages import THIS_COMPUTER, ClusterPhase, ClusterStatus, NodeInfo, NodeState
-from castray_desktop.workers.driver_process import LOCAL_TARGET, DriverProcess
+from castray_desktop.workers.driver_process import DriverProcess
 from castray_desktop.workers.ledger import offline
 from castray_desktop.workers.node_plan import attached_nodes, local_nodes, may_be_named
 from castray_desktop.workers.places import Places
@@ -259,7 +259,7 @@ class ClusterSupervisor:
             been_up = been_up or self.status.phase in _UP
             was_ready = self.status.phase is ClusterPhase.READY
             self._drop_agents()
-            limit = ATTEMPTS if been_up or target == LOCAL_TARGET else 1
+            limit = ATTEMPTS if been_up or target == protocol.LOCAL_TARGET else 1
             if attempt >= limit and not was_ready:
                 self._give_up(failure, attempt)
                 return
@@ -290,7 +290,7 @@ class ClusterSupervisor:
             return Failure(FailureKind.CLUSTER_START_FAILED, {"reason": str(error)})
         self._driver = driver
         watching = asyncio.create_task(self._watch(), name="watch agents")
-        limit = LOCAL_START_SECONDS if target == LOCAL_TARGET else ATTACH_SECONDS
+        limit = LOCAL_START_SECONDS if target == protocol.LOCAL_TARGET else ATTACH_SECONDS
         try:
             async with asyncio.timeout(limit) as timer:
                 driver.send(protocol.StartCluster(target, str(driver.temp_dir)))
@@ -335,7 +335,7 @@ class ClusterSupervisor:
 
     def _cluster_up(self, up: protocol.ClusterUp, target: str, attempt: int) -> None:
         log.info("connected to %s, Ray %s, Python %s", up.address, up.ray_version, up.python_version)
-        if target == LOCAL_TARGET:
+        if target == protocol.LOCAL_TARGET:
             added = [name for name, node in self._nodes.items() if node.removable]
             planned = local_nodes(up.nodes[0], added)
         else:

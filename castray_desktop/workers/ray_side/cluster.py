@@ -18,8 +18,6 @@ from castray_desktop.core.failure import CastRayError, FailureKind
 from castray_desktop.workers.ray_side import protocol
 from castray_desktop.workers.ray_side.agent import NAMESPACE, shipped_environment
 
-LOCAL_TARGET = "local"
-
 OBJECT_STORE_BYTES = 80 * 1024 * 1024
 """The least that Ray takes is 75 MiB; no file goes through it."""
 
@@ -36,7 +34,7 @@ def connect(order: protocol.StartCluster) -> protocol.ClusterUp:
         "log_to_driver": False,
         "configure_logging": False,
     }
-    if order.target == LOCAL_TARGET:
+    if order.target == protocol.LOCAL_TARGET:
         options.update(
             address="local",
             include_dashboard=False,
@@ -100,6 +98,6 @@ def _check_reachable(target: str) -> None:
 
 def _failure(target: str, error: BaseException) -> CastRayError:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    if target == LOCAL_TARGET:
+    if target == protocol.LOCAL_TARGET:
         return CastRayError(FailureKind.CLUSTER_START_FAILED, reason=reason, attempts=1)
     return CastRayError(FailureKind.CLUSTER_UNREACHABLE, target=target, reason=reason)

@@ -23,8 +23,6 @@ from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.workers.ray_side import cluster, protocol
 from castray_desktop.workers.ray_side.agent import NodeAgent, actor_name
 
-SOCKET_VARIABLE = "CASTRAY_DRIVER_SOCKET"
-LINE_LIMIT = 64 * 1024 * 1024
 STOP_SECONDS = 1.5
 
 # Whatever an agent's method raises arrives as a RayError; the others come from placing it.
@@ -193,7 +191,7 @@ def _reason(error: BaseException) -> str:
 
 
 async def _serve(connection: socket.socket) -> None:
-    reader, writer = await asyncio.open_unix_connection(sock=connection, limit=LINE_LIMIT)
+    reader, writer = await asyncio.open_unix_connection(sock=connection, limit=protocol.LINE_LIMIT)
     try:
         await Driver(reader, writer).run()
     except ConnectionError as error:
@@ -210,7 +208,7 @@ def main() -> None:
     """The driver process."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C in a terminal is the engine's business
-    connection = socket.socket(fileno=int(os.environ.pop(SOCKET_VARIABLE)))
+    connection = socket.socket(fileno=int(os.environ.pop(protocol.SOCKET_VARIABLE)))
     asyncio.run(_serve(connection))
     # Interpreter shut-down would wait for Ray's threads; the engine ends what Ray has started.
     if ray.is_initialized():

@@ -16,7 +16,14 @@ from typing import Any, Optional
 
 from castray_desktop.core.failure import Failure
 
-DRIVER_PROTOCOL = 1
+LOCAL_TARGET = "local"
+"""The cluster that is started on this machine, where another one has an address."""
+
+SOCKET_VARIABLE = "CASTRAY_DRIVER_SOCKET"
+"""Holds the number of the driver's end of the socket that engine and driver share."""
+
+LINE_LIMIT = 64 * 1024 * 1024
+"""A message is one line, and none is longer than this many bytes."""
 
 # --- the parcel and the way it takes -------------------------------------------------------------
 
@@ -211,6 +218,16 @@ class RecipientState(str, enum.Enum):
     SKIPPED = "skipped"
     FAILED = "failed"
     CANCELLED = "cancelled"
+
+
+FINAL_RECIPIENT_STATES = frozenset(
+    {
+        RecipientState.COMPLETED,
+        RecipientState.SKIPPED,
+        RecipientState.FAILED,
+        RecipientState.CANCELLED,
+    }
+)
 
 
 @dataclass(frozen=True)

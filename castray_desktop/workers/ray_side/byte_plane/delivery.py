@@ -45,6 +45,7 @@ from castray_desktop.workers.ray_side.byte_plane.scan import MAX_PROBLEMS
 from castray_desktop.workers.ray_side.byte_plane.staging import Staging
 from castray_desktop.workers.ray_side.byte_plane.supply import Again, Changed, Gone, Supply
 from castray_desktop.workers.ray_side.protocol import (
+    FINAL_RECIPIENT_STATES,
     DeliveryReport,
     FileProblem,
     RecipientState,
@@ -66,7 +67,6 @@ TRANSITIONS: dict[RecipientState, tuple[RecipientState, ...]] = {
     R.FAILED: (),
     R.CANCELLED: (),
 }
-FINAL = (R.COMPLETED, R.SKIPPED, R.FAILED, R.CANCELLED)
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ class Delivery(Supply):
         """Nobody will ask about it any more: end it if it still runs, and free what it holds."""
         with self.condition:
             self._forgotten = True
-            ended = self.state in FINAL
+            ended = self.state in FINAL_RECIPIENT_STATES
         if ended:
             self.release()
         else:

@@ -133,11 +133,6 @@ class PartFiles:
                 self._lost[file] = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
             os.unlink(path)
 
-    def place_of(self, path: bytes) -> bytes:
-        """Where an entry is now."""
-        with self._lock:
-            return self._place(path)
-
     def close(self) -> None:
         self._writing.close()
         with self._lock:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Callable, Optional
 
 from castray_desktop.core.failure import Failure, FailureKind
-from castray_desktop.workers.ray_side.byte_plane.delivery import FINAL, Delivery, Place, Timing
+from castray_desktop.workers.ray_side.byte_plane.delivery import Delivery, Place, Timing
 from castray_desktop.workers.ray_side.byte_plane.fetching import SocketDialer
 from castray_desktop.workers.ray_side.byte_plane.listener import Listener
 from castray_desktop.workers.ray_side.byte_plane.preflight import examine
@@ -18,6 +18,7 @@ from castray_desktop.workers.ray_side.byte_plane.source import Source
 from castray_desktop.workers.ray_side.byte_plane.staging import Registry
 from castray_desktop.workers.ray_side.byte_plane.supply import Supply
 from castray_desktop.workers.ray_side.protocol import (
+    FINAL_RECIPIENT_STATES,
     CancelCast,
     DeliveryReport,
     ForgetCast,
@@ -116,7 +117,7 @@ class BytePlane:
         delivery: Optional[Delivery] = None
         with self._lock:
             current = self._deliveries.get(order.cast)
-            if current is not None and current.state not in FINAL:
+            if current is not None and current.state not in FINAL_RECIPIENT_STATES:
                 return
             try:
                 delivery = Delivery(order, self._place, self._changed)

@@ -96,7 +96,7 @@ class Scanner:
         files, size = self._scan.files, self._scan.size
         failure = self._add(path, name, found)
         if failure is not None:
-            raise CastRayError(failure.kind, **failure.values)
+            raise CastRayError.of(failure)
         self._scan.top.append(
             TopEntry(
                 display(name), stat.S_ISDIR(found.st_mode), self._scan.size - size, self._scan.files - files
