@@ -1,28 +1,57 @@
 """Who fetches from whom: the relay chain, planned and changed without any clock or socket.
 
-A route is a tree of hops with the source as its root. Today's plans are one chain, as the Google
-File System pushes data (Ghemawat, Gobioff and Leung, SOSP 2003, section 3.2): R recipients take
-about B/T + R*L. Every change is one kind of move, *change the upstream*, and carries a new epoch.
+A route is a tree of hops with the node that feeds all others as its root. Every change is one kind of
+move, *change the upstream*, and carries a new epoch; `core.steering` says when a move may be sent.
+
+A chain moves B bytes to R recipients in B/T + R*L over lines of T bytes per second with a latency of L
+for each hop (Ghemawat, Gobioff and Leung, *The Google File System*, SOSP 2003, section 3.2). A node that
+feeds k others divides its line among them, k*B/T, and R nodes are only about log R hops deep then: the
+weighing of depth against fan-out that trees for multicast are built by (Castro and others, *SplitStream*,
+SOSP 2003, section 2.3). Small parcels for many nodes want a tree, large ones a chain; where speeds differ,
+fast nodes can feed two while nobody waits. So `plan` makes a few trees and takes the one that ends first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import heapq
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
+from statistics import median
 from types import MappingProxyType
+
+PIECE_BYTES = 1 << 20
+"""What a node takes in before it passes it on."""
+
+HOP_SECONDS = 0.0013
+"""What one more hop adds where the line is not what takes the time."""
+
+SPEED = 125_000_000.0
+"""Bytes per second of a node when nothing is known of any: 1 Gbit/s."""
+
+NEAR = 1.05
+"""Plans within this factor of the best one are as good; the one with the fewest copies is taken."""
+
+MOST_FED = 8
+_QUANTILES = (0.0, 0.01, 0.05, 0.2, 0.5, 1.0)
 
 
 @dataclass(frozen=True)
 class Move:
-    """An order to one node: fetch from `upstream` from now on."""
+    """An order to one node: fetch from `upstream` from now on, as of the route of that `epoch`."""
 
     node: str
     upstream: str
+    epoch: int
 
 
 @dataclass(frozen=True)
 class Route:
-    """The upstream of every recipient. Without cycles; every path ends at the source."""
+    """The upstream of every recipient. Without cycles; every path ends at the source.
+
+    `source` is the node that feeds the route: the cast's own source, or the recipient that has taken
+    over from it (`rerooted`), which then has no upstream any more.
+    """
 
     source: str
     upstreams: Mapping[str, str]
@@ -36,23 +65,25 @@ class Route:
         """The nodes that fetch from `node` directly."""
         return tuple(child for child, upstream in self.upstreams.items() if upstream == node)
 
+    def children(self) -> dict[str, list[str]]:
+        """What `below` says, for every node that feeds another one."""
+        found: dict[str, list[str]] = {}
+        for child, upstream in self.upstreams.items():
+            found.setdefault(upstream, []).append(child)
+        return found
+
     def order(self) -> tuple[str, ...]:
-        """The source, then every recipient after its upstream."""
-        result = [self.source]
-        for node in result:
-            result.extend(self.below(node))
-        return tuple(result)
+        """The source, then every recipient after its upstream, those with fewer hops first."""
+        return tuple(_subtree(self.children(), self.source))
 
     def without(self, node: str) -> tuple[Route, tuple[Move, ...]]:
         """The route after `node` has dropped out: what was below it goes below its upstream."""
         if node not in self.upstreams:
             return self, ()
         upstream = self.upstreams[node]
-        orphans = self.below(node)
-        changed = {child: upstream if parent == node else parent for child, parent in self.upstreams.items()}
+        changed = dict(self.upstreams)
         del changed[node]
-        moves = tuple(Move(child, upstream) for child in orphans)
-        return Route(self.source, MappingProxyType(changed), self.epoch + 1), moves
+        return self._changed(changed, dict.fromkeys(self.below(node), upstream))
 
     def with_leaf(self, node: str, upstream: str) -> tuple[Route, tuple[Move, ...]]:
         """The route with a new `node` that nobody fetches from yet. Raises KeyError, ValueError."""
@@ -72,8 +103,172 @@ class Route:
             if above == node:
                 raise ValueError(f"{upstream} is below {node}")
             above = self.upstreams[above]
-        changed = dict(self.upstreams) | {node: upstream}
-        return Route(self.source, MappingProxyType(changed), self.epoch + 1), (Move(node, upstream),)
+        return self._changed(self.upstreams, {node: upstream})
+
+    def to_tail(self, node: str) -> tuple[Route, tuple[Move, ...]]:
+        """The route with `node` at the end of the branch that it was on, where it holds up nobody.
+
+        What was below it goes below its upstream; `node` goes below the deepest of what its upstream
+        feeds then. A node that is there already stays. Raises KeyError for a node that is not on the
+        route.
+        """
+        upstream = self.upstreams[node]
+        orphans = dict.fromkeys(self.below(node), upstream)
+        rest = dict(self.upstreams) | orphans
+        del rest[node]
+        children: dict[str, list[str]] = {}
+        for child, parent in rest.items():
+            children.setdefault(parent, []).append(child)
+        tail = _subtree(children, upstream)[-1]
+        if tail == upstream:
+            return self, ()
+        return self._changed(self.upstreams, orphans | {node: tail})
+
+    def rerooted(self, root: str) -> tuple[Route, tuple[Move, ...]]:
+        """The route after its source has gone and the recipient `root`, which has everything, feeds it.
+
+        What the source fed directly goes below `root`; everybody else keeps its upstream, also those
+        that `root` fetched from. Raises KeyError for a node that is not on the route.
+        """
+        left = dict(self.upstreams)
+        del left[root]
+        orphans = {child: root for child, upstream in left.items() if upstream == self.source}
+        return self._changed(left, orphans, source=root)
+
+    def _changed(
+        self, upstreams: Mapping[str, str], moved: Mapping[str, str], source: str = ""
+    ) -> tuple[Route, tuple[Move, ...]]:
+        epoch = self.epoch + 1
+        route = Route(source or self.source, MappingProxyType({**upstreams, **moved}), epoch)
+        return route, tuple(Move(node, upstream, epoch) for node, upstream in moved.items())
+
+
+def _subtree(children: Mapping[str, list[str]], top: str) -> list[str]:
+    """`top` and all below it, nearest first: the last one is a deepest one."""
+    result = [top]
+    for node in result:
+        result.extend(children.get(node, ()))
+    return result
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a plan would take: seconds until the last node has everything, copies that the source sends."""
+
+    seconds: float
+    copies: int
+
+
+def plan(
+    source: str,
+    recipients: Iterable[str],
+    *,
+    zones: Mapping[str, str] = MappingProxyType({}),
+    speeds: Mapping[str, float] = MappingProxyType({}),
+    size: int = 0,
+    hop_seconds: float = HOP_SECONDS,
+) -> Route:
+    """The route for `size` bytes from `source` to `recipients`.
+
+    `zones` names each node's zone; a zone is entered once, the source's own comes first, the one with
+    the slowest node last. `speeds` are in bytes per second; within a zone the fastest nodes come first,
+    equal ones in the given order, and an unknown one counts as the median of those known.
+    """
+    known = [speed for node, speed in speeds.items() if speed > 0]
+    usual = median(known) if known else SPEED
+
+    def speed(node: str) -> float:
+        return max(speeds.get(node, usual), 0.0) or usual
+
+    def zone(node: str) -> str:
+        return zones.get(node, "")
+
+    nodes = list(dict.fromkeys(recipients))
+    slowest: dict[str, float] = {}
+    for node in nodes:
+        slowest[zone(node)] = min(slowest.get(zone(node), inf), speed(node))
+    own = zone(source)
+    nodes.sort(key=lambda node: (zone(node) != own, -slowest[zone(node)], zone(node), -speed(node)))
+    sequence = [source, *nodes]
+    shape = best_shape(
+        [speed(node) for node in sequence], [zone(node) for node in sequence], size, hop_seconds
+    )
+    upstreams = {node: sequence[shape[number]] for number, node in enumerate(nodes, start=1)}
+    return Route(source, MappingProxyType(upstreams))
+
+
+def best_shape(speeds: Sequence[float], zones: Sequence[str], size: int, hop_seconds: float) -> list[int]:
+    """The upstream of each node, by number: 0 is the source, and every upstream comes before its nodes."""
+    plans = []
+    for rate in _rates(speeds):
+        shape = grow(speeds, zones, rate)
+        plans.append((estimate(shape, speeds, size, hop_seconds), shape))
+    enough = min(result.seconds for result, _ in plans) * NEAR
+    good = [(result.copies, result.seconds, shape) for result, shape in plans if result.seconds <= enough]
+    return min(good, key=lambda item: item[:2])[2]
+
+
+def _rates(speeds: Sequence[float]) -> list[float]:
+    """Rates to plan for, highest first. No node can feed two at the first one: it makes a chain."""
+    ordered = sorted(speeds, reverse=True)
+    picks = {ordered[round(share * (len(ordered) - 1))] for share in _QUANTILES} | {speeds[0]}
+    rates = {pick / fed for pick in picks for fed in range(1, MOST_FED + 1)}
+    return [inf, *sorted(rates, reverse=True)]
+
+
+def grow(speeds: Sequence[float], zones: Sequence[str], rate: float) -> list[int]:
+    """Attach every node where it is nearest to the source, if each is to get `rate` bytes per second.
+
+    A node of speed v can feed v/rate others; one that is slower than `rate` feeds one, which is no
+    faster, since the fast ones come first.
+    """
+    free = [max(1, min(MOST_FED, int(speed / rate + 1e-9))) for speed in speeds]
+    shape, depth = [-1], [0]
+    entries: list[tuple[int, int]] = []  # where another zone may begin: depth and number
+    number, count = 1, len(speeds)
+    begin = 0
+    while True:
+        at = begin  # the nearest node of this zone with a place
+        while number < count and zones[number] == zones[begin]:
+            while not free[at]:
+                at += 1
+            free[at] -= 1
+            shape.append(at)
+            depth.append(depth[at] + 1)
+            number += 1
+        if number == count:
+            return shape
+        for node in range(begin, number):
+            if free[node]:
+                heapq.heappush(entries, (depth[node], node))
+        above = entries[0][1]
+        free[above] -= 1
+        if not free[above]:
+            heapq.heappop(entries)
+        shape.append(above)
+        depth.append(depth[above] + 1)
+        begin = number
+        number += 1
+
+
+def estimate(shape: Sequence[int], speeds: Sequence[float], size: int, hop_seconds: float) -> Estimate:
+    """When the last node would have everything, if whoever feeds several divides its speed evenly.
+
+    A hop takes `hop_seconds`, or as long as a piece needs on it, whichever is longer.
+    """
+    fed = [0] * len(shape)
+    for above in shape[1:]:
+        fed[above] += 1
+    piece = min(size, PIECE_BYTES)
+    flow, delay = [speeds[0]], [0.0]
+    seconds = 0.0
+    for above, speed in zip(shape[1:], speeds[1:], strict=True):
+        rate = min(flow[above], speeds[above] / fed[above], speed)
+        late = delay[above] + max(hop_seconds, piece / rate)
+        flow.append(rate)
+        delay.append(late)
+        seconds = max(seconds, size / rate + late)
+    return Estimate(seconds, fed[0])
 
 
 def plan_chain(source: str, recipients: Iterable[str], zones: Mapping[str, str] | None = None) -> Route:

@@ -39,7 +39,7 @@ def test_a_border_between_zones_is_crossed_once() -> None:
 
 def test_a_node_that_drops_out_leaves_its_downstream_to_its_upstream() -> None:
     route, moves = plan_chain("s", ["a", "b", "c"]).without("b")
-    assert moves == (Move("c", "a"),)
+    assert moves == (Move("c", "a", 2),)
     assert route.order() == ("s", "a", "c")
     assert route.epoch == 2
 
@@ -57,7 +57,7 @@ def test_a_circle_is_refused() -> None:
 
 def test_a_new_leaf_goes_below_a_known_node() -> None:
     route, moves = plan_chain("s", ["a"]).with_leaf("b", "a")
-    assert moves == (Move("b", "a"),)
+    assert moves == (Move("b", "a", 2),)
     with pytest.raises(KeyError):
         route.with_leaf("c", "x")
     with pytest.raises(ValueError, match="on the route"):
