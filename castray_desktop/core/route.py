@@ -165,7 +165,7 @@ def plan(
     *,
     zones: Mapping[str, str] = MappingProxyType({}),
     speeds: Mapping[str, float] = MappingProxyType({}),
-    size: int = 0,
+    size: int,
     hop_seconds: float = HOP_SECONDS,
 ) -> Route:
     """The route for `size` bytes from `source` to `recipients`.
