@@ -67,6 +67,8 @@ class NodeAgent:
             runtime_dir=Path(self._place.runtime_dir) if self._place.runtime_dir else None,
             local_copy=os.environ.get("CASTRAY_LOCAL_COPY", "1") != "0",
             changed=self._byte_plane_changed,
+            engine=self._place.engine,
+            keep=self._place.keep,
         )
         port, local_path = self._plane.start()
         hello = protocol.AgentHello(

@@ -139,7 +139,7 @@ class StartDelivery:
     cast: str
     secret: str = field(repr=False)
     epoch: int
-    upstream: Upstream
+    upstream: Optional[Upstream]  # None as in `SetUpstream`
     totals: ParcelTotals
     algorithms: Algorithms
     destination: str = ""  # empty: the inbox
@@ -149,11 +149,15 @@ class StartDelivery:
 
 @dataclass(frozen=True)
 class SetUpstream:
-    """From now on fetch what you lack from there. Orders of an older epoch are ignored."""
+    """From now on fetch what you lack from there. Orders of an older epoch are ignored.
+
+    Without an upstream: there is nobody to fetch from for now. Serve what you have, and wait for another
+    order, however long.
+    """
 
     cast: str
     epoch: int
-    upstream: Upstream
+    upstream: Optional[Upstream]
 
 
 @dataclass(frozen=True)
@@ -310,6 +314,8 @@ class PlaceAgent:
     node_id: str = ""  # Ray's; empty: the driver's own node
     runtime_dir: str = ""  # for its Unix socket
     ports: str = ""  # LOW-HIGH, or empty
+    engine: str = ""  # which engine; its staging on the node is kept apart from that of others
+    keep: tuple[str, ...] = ()  # casts that may go on: their staging stays, other staging of this engine goes
 
 
 @dataclass(frozen=True)

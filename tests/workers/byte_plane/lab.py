@@ -88,6 +88,13 @@ class Node:
             ), self.deliveries.get(cast)
             return self.deliveries[cast]
 
+    def ends_within(self, cast: str, seconds: float) -> bool:
+        """For what must not happen."""
+        with self.news:
+            return self.news.wait_for(
+                lambda: cast in self.deliveries and self.deliveries[cast].state in ENDED, seconds
+            )
+
     def await_end(self, cast: str) -> DeliveryReport:
         return self.await_delivery(cast, lambda report: report.state in ENDED)
 
@@ -106,7 +113,7 @@ class Cast:
     def deliver(
         self,
         node: Node,
-        upstream: Upstream,
+        upstream: Upstream | None,
         dest: Path | str = "",
         on_conflict: str = "skip",
         secret: str = "",
@@ -137,7 +144,7 @@ class Cast:
         self.seal()
         return [node.await_end(self.cast) for node in self.recipients]
 
-    def set_upstream(self, node: Node, upstream: Upstream, epoch: int) -> None:
+    def set_upstream(self, node: Node, upstream: Upstream | None, epoch: int) -> None:
         node.plane.set_upstream(SetUpstream(self.cast, epoch, upstream))
 
     def cancel(self, *nodes: Node) -> None:

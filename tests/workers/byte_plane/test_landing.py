@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from castray_desktop.workers.ray_side.byte_plane import linux
+from castray_desktop.workers.ray_side.byte_plane.registry import FOREIGN_SECONDS, Registry
 from castray_desktop.workers.ray_side.byte_plane.staging import (
     JOURNAL_MAGIC,
-    Registry,
     Staging,
     remove_staging,
+    sweep,
 )
 from castray_desktop.workers.ray_side.protocol import DeliveryReport, RecipientState
 from tests.workers.byte_plane.lab import Lab, Node, tree
@@ -213,7 +214,8 @@ def test_renaming_never_replaces(tmp_path: Path, rename: object) -> None:
 KILLED = """
 import os, sys
 from castray_desktop.workers.ray_side.byte_plane.staging import Staging
-staging = Staging(os.fsencode(sys.argv[1]), "c0ffee", "node", {})
+from castray_desktop.workers.ray_side.byte_plane.registry import Registry
+staging = Staging(os.fsencode(sys.argv[1]), "c0ffee", "node", {}, Registry("engine a"))
 open(staging.parts + b"/half", "wb").write(b"x")
 os._exit(9)
 """
@@ -223,7 +225,7 @@ def test_what_a_killed_agent_left_is_swept(tmp_path: Path, home: Path) -> None:
     subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
     (left,) = tmp_path.glob(".castray-*")
     assert (left / "parts" / "half").exists()
-    assert Registry().sweep() == [os.fsencode(left)]
+    assert sweep(Registry("engine a")) == [os.fsencode(left)]
     assert not left.exists()
     assert list((home / "staging").iterdir()) == []
 
@@ -233,13 +235,31 @@ def test_another_machines_staging_is_left_alone(tmp_path: Path, home: Path, key:
     subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
     (record,) = (home / "staging").iterdir()
     record.write_text(json.dumps({**json.loads(record.read_text()), key: "another"}))
-    assert bool(Registry().sweep()) is swept
+    assert bool(sweep(Registry("engine a"))) is swept
     assert record.exists() is not swept
 
 
+def test_what_the_engine_wants_to_go_on_with_is_kept(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
+    assert sweep(Registry("engine a"), keep={"c0ffee"}) == []
+    assert sweep(Registry("engine a"), keep={"another"}) != []
+    assert names(tmp_path) == []
+
+
+def test_another_engines_staging_is_kept_for_a_week(tmp_path: Path, home: Path) -> None:
+    subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
+    (record,) = (home / "staging").iterdir()
+    then = record.stat().st_mtime
+    os.utime(record, (then, then - FOREIGN_SECONDS + 60))
+    assert sweep(Registry("engine b"), keep={"c0ffee"}) == []
+    os.utime(record, (then, then - FOREIGN_SECONDS - 60))
+    assert sweep(Registry("engine b"), keep={"c0ffee"}) != []
+    assert names(tmp_path) == []
+
+
 def test_what_a_living_agent_has_is_not_swept(tmp_path: Path) -> None:
-    staging = Staging(os.fsencode(tmp_path), "c0ffee", "node", {"manifest": "x"})
-    assert Registry().sweep() == []
+    staging = Staging(os.fsencode(tmp_path), "c0ffee", "node", {"manifest": "x"}, Registry("engine a"))
+    assert sweep(Registry("engine a")) == []
     journal = Path(os.fsdecode(staging.folder), "journal")
     staging.note(3, b"d" * 16)
     raw = journal.read_bytes()
@@ -265,4 +285,4 @@ def test_a_damaged_registry_harms_nothing(home: Path) -> None:
     (home / "staging").mkdir()
     (home / "staging" / "a").write_text("not json")
     (home / "staging" / "b").write_text(json.dumps({"pid": 1}))
-    assert Registry().sweep() == []
+    assert sweep(Registry("engine a")) == []

@@ -645,3 +645,30 @@ def test_closing_in_the_middle_leaves_nothing(lab: Lab) -> None:
         nodes[1].await_delivery(cast.cast, lambda report: report.stream_bytes > 0)
         nodes[1].plane.close()
     assert not nodes[1].inbox.exists()
+
+
+def test_without_an_upstream_a_recipient_waits_for_orders_and_serves(lab: Lab) -> None:
+    nodes = [lab.node(f"node_{number}", timing=Timing(lost_after=0.1, grace=0.1)) for number in range(3)]
+    source, first, second = nodes
+    cast = lab.cast(source, [lab.file("a", 4 * MIB)])
+    cast.deliver(first, source.upstream())
+    first.await_delivery(cast.cast, lambda report: report.stream_bytes == cast.totals.stream_bytes)
+    cast.deliver(second, None)
+    cast.set_upstream(first, None, 5)
+    assert not second.ends_within(cast.cast, 0.5)
+    assert second.deliveries[cast.cast].state is RecipientState.CONNECTING
+    cast.set_upstream(second, first.upstream(), 6)
+    assert [report.state for report in cast.results()] == [RecipientState.COMPLETED] * 2
+
+
+def test_an_upstream_can_be_taken_away_and_given_back(lab: Lab) -> None:
+    source, first = (lab.node(f"node_{number}", timing=Timing(0.1, 0.1)) for number in range(2))
+    cast = lab.cast(source, [lab.file("a", 4 * MIB)])
+    with Proxy(source.upstream(), hold_at=2 * MIB) as proxy:
+        cast.deliver(first, proxy.upstream)
+        assert proxy.held.wait(20)
+        cast.set_upstream(first, None, 2)
+        proxy.close()
+        assert not first.ends_within(cast.cast, 0.5)
+        cast.set_upstream(first, source.upstream(), 3)
+        assert [report.state for report in cast.results()] == [RecipientState.COMPLETED]

@@ -40,6 +40,7 @@ from castray_desktop.workers.ray_side.byte_plane.fetching import Dialer, Fetchin
 from castray_desktop.workers.ray_side.byte_plane.landing import Landing
 from castray_desktop.workers.ray_side.byte_plane.parts import PartFiles
 from castray_desktop.workers.ray_side.byte_plane.preflight import nearest_folder, resolve_destination
+from castray_desktop.workers.ray_side.byte_plane.registry import Registry
 from castray_desktop.workers.ray_side.byte_plane.room import Ledger
 from castray_desktop.workers.ray_side.byte_plane.scan import MAX_PROBLEMS
 from castray_desktop.workers.ray_side.byte_plane.staging import Staging
@@ -86,11 +87,12 @@ class Place:
     node: str
     inbox: Path
     ledger: Ledger
+    registry: Registry
     dialer: Dialer
     timing: Timing
 
 
-Route = tuple[int, Upstream]  # epoch, and where to fetch from
+Route = tuple[int, Optional[Upstream]]  # epoch, and where to fetch from; None: nowhere for now
 
 
 class Cancelled(Exception):
@@ -297,7 +299,7 @@ class Delivery(Supply):
             "piece_bytes": str(order.algorithms.piece_bytes),
         }
         try:
-            self._staging = Staging(destination, self.cast, place.node, header)
+            self._staging = Staging(destination, self.cast, place.node, header, place.registry)
         except OSError as error:
             raise write_failure(error, place.node, destination, order.totals.content_bytes) from error
         if order.totals.manifest_bytes == 0:
@@ -315,7 +317,10 @@ class Delivery(Supply):
         while not self.is_complete():
             self.check_stop()
             route = self.route
-            reason = self._try_fetching(route)
+            if route[1] is None:
+                self._wait_for_orders()
+                continue
+            reason = self._try_fetching(route[0], route[1])
             self.check_stop()
             if self._heard or route != asked:
                 pause, lost_since, asked = timing.first_pause, 0.0, route
@@ -323,29 +328,37 @@ class Delivery(Supply):
                 continue
             if lost_since == 0.0:
                 lost_since = time.monotonic()
-            self._lost(route, time.monotonic() - lost_since, reason)
+            self._lost(route[1], time.monotonic() - lost_since, reason)
             with self.condition:
                 if self.route == route and not self._stop:
                     self.condition.wait(pause)
             pause = min(pause * 2, timing.longest_pause)
 
-    def _try_fetching(self, route: Route) -> str:
+    def _wait_for_orders(self) -> None:
+        """The engine has nobody to fetch from: wait until it has."""
+        self._connected_to = ""
+        self._go(R.CONNECTING)
+        with self.condition:
+            while self.route[1] is None and not self._stop:
+                self.condition.wait()
+        self.check_stop()
+
+    def _try_fetching(self, epoch: int, upstream: Upstream) -> str:
         """One connection, until everything is there or it breaks; why it broke."""
         self._heard = False
         try:
-            self._fetch_from(route)
+            self._fetch_from(epoch, upstream)
         except (OSError, ProtocolError, Gone) as error:
             log.info("cast %s on %s: %s", self.cast, self._place.node, error)
             return reason_of(error) if isinstance(error, OSError) and error.strerror else str(error)
         return ""
 
-    def _fetch_from(self, route: Route) -> None:
-        epoch, upstream = route
+    def _fetch_from(self, epoch: int, upstream: Upstream) -> None:
         channel, transport = self._place.dialer.connect(upstream, self.cast, epoch, self.secret)
         try:
             with self.condition:
                 self._channel = channel
-                if self._stop or self.route != route:
+                if self._stop or self.route[0] != epoch:
                     return
                 self._connected_to, self._transport = upstream.node, transport
             if self.state is not R.RECEIVING:
@@ -356,12 +369,12 @@ class Delivery(Supply):
                 self._channel = None
             channel.close()
 
-    def _lost(self, route: Route, seconds: float, reason: str) -> None:
+    def _lost(self, upstream: Upstream, seconds: float, reason: str) -> None:
         """Say so after a while, give up after a while more."""
         timing = self._place.timing
         if seconds < timing.lost_after:
             return
-        values = {"node": self._place.node, "upstream": route[1].node, "reason": reason}
+        values = {"node": self._place.node, "upstream": upstream.node, "reason": reason}
         if seconds >= timing.lost_after + timing.grace:
             raise CastRayError(FailureKind.UPSTREAM_LOST, **values)
         if self._failure is None:
@@ -432,8 +445,9 @@ class Delivery(Supply):
         self.manifest = manifest
 
     def damaged(self, path: str) -> CastRayError:
+        upstream = self.route[1]
         return CastRayError(
-            FailureKind.DAMAGED, path=path, node=self._place.node, upstream=self.route[1].node
+            FailureKind.DAMAGED, path=path, node=self._place.node, upstream=upstream.node if upstream else ""
         )
 
     def path_of_piece(self, index: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from collections.abc import Collection
 from pathlib import Path
 from typing import Callable, Optional
 
@@ -13,9 +14,10 @@ from castray_desktop.workers.ray_side.byte_plane.delivery import Delivery, Place
 from castray_desktop.workers.ray_side.byte_plane.fetching import SocketDialer
 from castray_desktop.workers.ray_side.byte_plane.listener import Listener
 from castray_desktop.workers.ray_side.byte_plane.preflight import examine
+from castray_desktop.workers.ray_side.byte_plane.registry import Registry
 from castray_desktop.workers.ray_side.byte_plane.room import Ledger
 from castray_desktop.workers.ray_side.byte_plane.source import Source
-from castray_desktop.workers.ray_side.byte_plane.staging import Registry
+from castray_desktop.workers.ray_side.byte_plane.staging import sweep
 from castray_desktop.workers.ray_side.byte_plane.supply import Supply
 from castray_desktop.workers.ray_side.protocol import (
     FINAL_RECIPIENT_STATES,
@@ -59,6 +61,8 @@ class BytePlane:
         local_copy: bool,
         changed: Callable[[bool], None],
         timing: Timing = PATIENT,
+        engine: str = "",
+        keep: Collection[str] = (),
     ) -> None:
         self._node = node
         self._inbox = inbox
@@ -69,7 +73,10 @@ class BytePlane:
         self._local_copy = local_copy
         self._changed = changed
         self._ledger = Ledger()
-        self._place = Place(node, inbox, self._ledger, SocketDialer(host, local_copy), timing)
+        self._registry = Registry(engine)
+        self._keep = frozenset(keep)
+        dialer = SocketDialer(host, local_copy)
+        self._place = Place(node, inbox, self._ledger, self._registry, dialer, timing)
         self._lock = threading.Lock()
         self._sources: dict[str, Source] = {}
         self._deliveries: dict[str, Delivery] = {}
@@ -79,8 +86,8 @@ class BytePlane:
 
     def start(self) -> tuple[int, str]:
         """Open the data port; the TCP port and the path of the Unix socket (or nothing). Raises OSError."""
-        for folder in Registry().sweep():
-            log.info("removed what an ended agent left: %s", os.fsdecode(folder))
+        for folder in sweep(self._registry, self._keep):
+            log.info("removed what nobody will go on with: %s", os.fsdecode(folder))
         try:
             port = self._listener.open_tcp(self._address, self._ports)
         except OSError:

@@ -1,10 +1,10 @@
-"""The hidden folder beside the destination's entries where a delivery grows, its journal, and who swept what.
+"""The hidden folder beside the destination's entries where a delivery grows, and its journal.
 
     DEST/.castray-CAST-NODE/parts/...   the parcel's tree
     DEST/.castray-CAST-NODE/journal     header, then one record for each verified piece
 
-A line about each staging folder lies in the node's registry, so that a later start removes what a killed
-agent left. Nothing is removed that does not carry our journal.
+A line about each staging folder lies in the node's registry, so that a later start removes what nobody will
+go on with. Nothing is removed that does not carry our journal.
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ import re
 import shutil
 import stat
 import struct
-from pathlib import Path
-from typing import Optional
+from collections.abc import Collection
 
 from castray_desktop.core.names import safe_node
-from castray_desktop.workers.ray_side.byte_plane import linux
+from castray_desktop.workers.ray_side.byte_plane.registry import Registry
 
 JOURNAL_MAGIC = b"CastRay journal 1\n"
 _RECORD = struct.Struct("<Q16s")
@@ -29,11 +28,14 @@ _NAME = re.compile(rb"^\.castray-[0-9A-Za-z]+-[A-Za-z0-9._-]+$")
 class Staging:
     """One delivery's staging folder. Raises OSError where it can't be made."""
 
-    def __init__(self, destination: bytes, cast: str, node: str, header: dict[str, str]) -> None:
+    def __init__(
+        self, destination: bytes, cast: str, node: str, header: dict[str, str], registry: Registry
+    ) -> None:
         self.destination = destination
         self._made: list[bytes] = []  # folders of the destination that we made, outermost first
         self._journal = -1
-        self._record = Registry().path(cast, node)
+        self._registry = registry
+        self._record = registry.path(cast, node)
         self.folder = destination + b"/" + os.fsencode(f".castray-{cast}-{safe_node(node)}")
         self.parts = self.folder + b"/parts"
         try:
@@ -47,7 +49,7 @@ class Staging:
         self._make_destination()
         if os.path.lexists(self.folder):
             remove_staging(self.folder)
-        Registry().write(self._record, self.folder)
+        self._registry.write(self._record, cast, self.folder)
         os.mkdir(self.folder, 0o700)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
         self._journal = os.open(self.folder + b"/journal", flags, 0o600)
@@ -97,61 +99,14 @@ def _made_folder(folder: bytes) -> bool:
     return True
 
 
-class Registry:
-    """One small file for each staging folder of this user on this machine."""
-
-    def __init__(self) -> None:
-        home = os.environ.get("CASTRAY_HOME")
-        data = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
-        self.folder = Path(home) / "staging" if home else Path(data) / "castray" / "staging"
-
-    def path(self, cast: str, node: str) -> Path:
-        return self.folder / f"{cast}-{safe_node(node)}-{os.getpid()}"
-
-    def write(self, record: Path, folder: bytes) -> None:
-        pid = os.getpid()
-        host, boot, namespace = linux.machine()
-        known = {"host": host, "boot": boot, "namespace": namespace, "pid": pid}
-        known["start"] = linux.process_start(pid)
-        known["folder"] = folder.hex()
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            record.write_text(json.dumps(known))
-        except OSError:  # without a home there is no registry: nothing is swept later, all else works
-            return
-
-    def sweep(self) -> list[bytes]:
-        """Remove what processes left that run no longer; the folders."""
-        swept = []
-        try:
-            records = sorted(self.folder.iterdir())
-        except OSError:
-            return []
-        for record in records:
-            folder = _left_behind(record)
-            if folder is None:
-                continue
-            if remove_staging(folder):
-                swept.append(folder)
-            record.unlink(missing_ok=True)
-        return swept
-
-
-def _left_behind(record: Path) -> Optional[bytes]:
-    """The folder of a record whose process has ended for sure. Homes may be shared between machines."""
-    host, boot, namespace = linux.machine()
-    try:
-        known = json.loads(record.read_text())
-        if known["host"] != host:
-            return None
-        if known["boot"] == boot:
-            if known["namespace"] != namespace:
-                return None
-            if linux.process_start(int(known["pid"])) == known["start"] != "":
-                return None
-        return bytes.fromhex(known["folder"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+def sweep(registry: Registry, keep: Collection[str] = ()) -> list[bytes]:
+    """Remove the staging that nobody will go on with; the folders."""
+    swept = []
+    for record, folder in registry.left_behind(keep):
+        if remove_staging(folder):
+            swept.append(folder)
+        record.unlink(missing_ok=True)
+    return swept
 
 
 def remove_staging(folder: bytes) -> bool:
