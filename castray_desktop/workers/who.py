@@ -21,7 +21,8 @@ def find_node(who: str, nodes: Mapping[str, NodeInfo]) -> NodeInfo:
     if who == THIS_COMPUTER:
         fitting = [node for node in nodes.values() if node.this_computer]
     else:
-        fitting = [node for node in nodes.values() if node.address == who]
+        address = who[1:-1] if who.startswith("[") and who.endswith("]") else who
+        fitting = [node for node in nodes.values() if node.address == address]
         if not fitting and len(who) >= NODE_ID_PREFIX:
             fitting = [node for node in nodes.values() if node.node_id.startswith(who.lower())]
     if len(fitting) != 1:

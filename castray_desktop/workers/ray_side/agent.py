@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any, Callable, Optional
 
-from castray_desktop.workers.ray_side import protocol
+from castray_desktop.workers.ray_side import addresses, protocol
 from castray_desktop.workers.ray_side.byte_plane.digests import FILE_HASHES, PIECE_DIGESTS
 from castray_desktop.workers.ray_side.byte_plane.plane import BytePlane
 from castray_desktop.workers.ray_side.facts import FactsMeter, machine_identity
@@ -56,12 +56,17 @@ class NodeAgent:
         self._urgent = asyncio.Event()
 
     async def start(self, node_id: str = "") -> bytes:
-        """Open the data port. Returns an `AgentHello` as JSON; raises OSError."""
+        """Open the data port. Returns an `AgentHello` as JSON; raises OSError, or ValueError for
+        a bad `CASTRAY_DATA_NETWORK` or `CASTRAY_DATA_PORTS`.
+        """
         self._loop = asyncio.get_running_loop()
+        address = addresses.data_address(
+            self._place.address, os.environ.get(addresses.NETWORK_VARIABLE, ""), addresses.own_addresses()
+        )
         self._plane = BytePlane(
             node=self._place.name,
             inbox=self._inbox,
-            address=self._place.address,
+            address=address,
             ports=_port_range(self._place.ports),
             host=self._host,
             runtime_dir=Path(self._place.runtime_dir) if self._place.runtime_dir else None,
@@ -74,7 +79,7 @@ class NodeAgent:
         hello = protocol.AgentHello(
             node=self._place.name,
             pid=os.getpid(),
-            address=self._place.address,
+            address=addresses.without_scope(address),
             port=port,
             host=self._host,
             local_path=local_path,
@@ -164,5 +169,5 @@ def _port_range(text: str) -> Optional[tuple[int, int]]:
 
 def shipped_environment() -> dict[str, str]:
     """The variables of the driver's environment that agents on other machines heed as well."""
-    names = ("CASTRAY_LOCAL_COPY",)
+    names = ("CASTRAY_LOCAL_COPY", addresses.NETWORK_VARIABLE)
     return {name: os.environ[name] for name in names if name in os.environ}

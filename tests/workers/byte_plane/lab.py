@@ -42,9 +42,16 @@ class Node:
     """A byte plane and the latest of its reports."""
 
     def __init__(
-        self, name: str, folder: Path, local: bool, timing: Timing, ports: tuple[int, int] | None
+        self,
+        name: str,
+        folder: Path,
+        local: bool,
+        timing: Timing,
+        ports: tuple[int, int] | None,
+        address: str,
     ) -> None:
         self.name = name
+        self.address = address
         self.inbox = folder / "inbox" / name
         self.news = threading.Condition()
         self.sources: dict[str, SourceReport] = {}
@@ -53,7 +60,7 @@ class Node:
         self.plane = BytePlane(
             node=name,
             inbox=self.inbox,
-            address="127.0.0.1",
+            address=address,
             ports=ports,
             host="here",
             runtime_dir=folder / "run",
@@ -64,7 +71,7 @@ class Node:
         self.port, self.local_path = self.plane.start()
 
     def upstream(self) -> Upstream:
-        return Upstream(self.name, "127.0.0.1", self.port, "here", self.local_path)
+        return Upstream(self.name, self.address, self.port, "here", self.local_path)
 
     def _changed(self, urgent: bool) -> None:
         with self.news:
@@ -171,8 +178,10 @@ class Lab:
         local: bool = False,
         timing: Timing | None = None,
         ports: tuple[int, int] | None = None,
+        address: str = "127.0.0.1",
     ) -> Node:
-        node = Node(name, self.folder, local, timing or Timing(lost_after=1.0, grace=1.0), ports)
+        timing = timing or Timing(lost_after=1.0, grace=1.0)
+        node = Node(name, self.folder, local, timing, ports, address)
         self.nodes.append(node)
         return node
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from castray_desktop.core import wire
 from castray_desktop.core.wire import FrameType, Greeting, PieceFlag, ProtocolError, Role
+from castray_desktop.workers.ray_side.addresses import scoped
 from castray_desktop.workers.ray_side.byte_plane.channel import Channel, connect_local, connect_tcp
 from castray_desktop.workers.ray_side.byte_plane.supply import Gone, read_some
 from castray_desktop.workers.ray_side.protocol import Upstream
@@ -35,8 +36,9 @@ class Dialer(Protocol):
 class SocketDialer:
     """The local way where both ends run on one machine, TCP otherwise."""
 
-    def __init__(self, host: str, local_copy: bool) -> None:
+    def __init__(self, host: str, local_copy: bool, address: str) -> None:
         self._host = host
+        self._address = address
         self._local_copy = local_copy
 
     def connect(self, upstream: Upstream, cast: str, epoch: int, secret: bytes) -> tuple[Channel, str]:
@@ -55,7 +57,8 @@ class SocketDialer:
                 return connect_local(upstream.local_path, CONNECT_SECONDS), "local"
             except OSError:  # another user's, or in another container: its port still works
                 log.info("no local way to %s", upstream.node)
-        return connect_tcp(upstream.address, upstream.port, CONNECT_SECONDS), "direct"
+        address = scoped(upstream.address, self._address)
+        return connect_tcp(address, upstream.port, CONNECT_SECONDS), "direct"
 
 
 class Fetching:

@@ -75,7 +75,7 @@ class BytePlane:
         self._ledger = Ledger()
         self._registry = Registry(engine)
         self._keep = frozenset(keep)
-        dialer = SocketDialer(host, local_copy)
+        dialer = SocketDialer(host, local_copy, address)
         self._place = Place(node, inbox, self._ledger, self._registry, dialer, timing)
         self._lock = threading.Lock()
         self._sources: dict[str, Source] = {}
