@@ -1,0 +1,80 @@
+"""A node's agent in a process of its own, without Ray: orders on standard input, reports on standard output.
+
+    python -m benchmarks.lab_agent
+
+The lines are those between engine and driver (`workers.ray_side.protocol`): first `PlaceAgent`, answered by
+`AgentUp`, then `Call` after `Call`. The agent stops when its input ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from typing import Any
+
+from castray_desktop.workers.ray_side import protocol
+from castray_desktop.workers.ray_side.agent import NodeAgent
+
+log = logging.getLogger("castray.lab")
+
+
+class Line:
+    """What this process says. Whatever prints by chance goes to standard error instead."""
+
+    def __init__(self) -> None:
+        self._file = os.fdopen(os.dup(1), "wb", buffering=0)
+        os.dup2(2, 1)
+
+    def send(self, message: Any) -> None:
+        self._file.write(protocol.to_json(message) + b"\n")
+
+
+async def carry_out(agent: NodeAgent, call: protocol.Call, line: Line) -> None:
+    """One order and its answer."""
+    try:
+        answer = await agent.order(protocol.to_json(call.order))
+    except Exception as error:  # as Ray does, hand over whatever it was
+        log.exception("%s", type(call.order).__name__)
+        line.send(protocol.Returned(call.number, error=f"{type(error).__name__}: {error}", raised=True))
+        return
+    reply = protocol.from_json(answer, protocol.Answers) if answer else None
+    line.send(protocol.Returned(call.number, reply))
+
+
+async def follow(agent: NodeAgent, name: str, line: Line) -> None:
+    """Pass its reports on."""
+    while True:
+        report = protocol.from_json(await agent.report(), protocol.AgentReport | None)
+        line.send(protocol.Reported(name, report))
+
+
+async def serve() -> None:
+    """Run the agent until the input ends."""
+    reader = asyncio.StreamReader(limit=protocol.LINE_LIMIT)
+    await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), sys.stdin.buffer
+    )
+    line = Line()
+    place = protocol.from_json(await reader.readline(), protocol.ToDriver)
+    agent = NodeAgent(place)
+    line.send(protocol.AgentUp(protocol.from_json(await agent.start(), protocol.AgentHello | None)))
+    following = asyncio.create_task(follow(agent, place.name, line))
+    calls: set[asyncio.Task[None]] = set()
+    while text := await reader.readline():
+        call = asyncio.create_task(carry_out(agent, protocol.from_json(text, protocol.ToDriver), line))
+        calls.add(call)
+        call.add_done_callback(calls.discard)
+    following.cancel()
+    await agent.stop()
+
+
+def main() -> None:
+    """The agent's process."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    asyncio.run(serve())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,314 @@
+"""Real agents in the hosts of a laboratory, without Ray, and the engine's dispatcher over them.
+
+    with Lab(4, "1gbit") as lab:
+        async with lab_nodes(lab) as nodes:
+            cast = nodes.dispatcher.send(SendRequest(("/tmp/file",), ("all",), source="h0"))
+            result = await nodes.dispatcher.result(cast)
+
+What runs is what runs in a cluster: `NodeAgent` in each host, `Dispatcher` here. Between them are pipes
+instead of Ray's calls. The short cuts within one machine are off, and every node has an inbox of its own on
+a tmpfs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+import msgspec
+
+from benchmarks.lab import Host, Lab, inside
+from castray_desktop.core.failure import CastRayError, Failure, FailureKind
+from castray_desktop.core.messages import DeliverySnapshot, NodeInfo, NodeState
+from castray_desktop.workers.dispatcher import Dispatcher
+from castray_desktop.workers.pulse import CHECK_SECONDS, Pulse
+from castray_desktop.workers.ray_side import protocol
+
+ROOT = Path(__file__).resolve().parent.parent
+START_SECONDS = 30.0
+STOP_SECONDS = 5.0
+
+
+@dataclass
+class Agent:
+    """An agent's process, and how to speak to it."""
+
+    process: asyncio.subprocess.Process
+    hello: protocol.AgentHello
+    reading: asyncio.Task[None] | None = None
+    calls: dict[int, asyncio.Future[protocol.Returned]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What an agent's process has used since `LabNodes.reset_usage`."""
+
+    cpu: float  # seconds
+    growth: int  # bytes of resident memory at most, above those at the reset
+
+
+class LabNodes:
+    """The nodes of a laboratory; follows `workers.agents.Agents`. A node has its host's name."""
+
+    def __init__(self, lab: Lab, folder: Path, environment: Mapping[str, str]) -> None:
+        self.lab = lab
+        self.folder = folder
+        self.dispatcher = Dispatcher(self, lambda event: self._news.set())
+        self.sources: dict[str, protocol.SourceReport] = {}
+        """The last report on each cast by its source."""
+        self.reports: dict[tuple[str, str], protocol.DeliveryReport] = {}
+        """The last report by cast and recipient."""
+        self._environment = environment
+        self._nodes = {host.name: NodeInfo(host.name, NodeState.STARTING) for host in lab.hosts}
+        self._agents: dict[str, Agent] = {}
+        self._detours: dict[str, tuple[str, int]] = {}
+        self._before: dict[str, tuple[float, int]] = {}
+        self._numbers = itertools.count(1)
+        self._news = asyncio.Event()
+        self._pulse = Pulse(time.monotonic)
+        self._watching = asyncio.create_task(self._watch(), name="watch agents")
+
+    # --- as casts see them ----------------------------------------------------------------------
+
+    @property
+    def nodes(self) -> Mapping[str, NodeInfo]:
+        """The nodes by name."""
+        return self._nodes
+
+    def hello(self, node: str) -> protocol.AgentHello:
+        """Where a node's agent can be reached. Raises CastRayError(NODE_OFFLINE)."""
+        hello = self._agent(node).hello
+        if node in self._detours:
+            address, port = self._detours[node]
+            return protocol.AgentHello(**vars(hello) | {"address": address, "port": port})
+        return hello
+
+    async def call(self, node: str, order: protocol.Order) -> protocol.PreflightReply | None:
+        """Have an order carried out. Raises CastRayError(NODE_OFFLINE or INTERNAL)."""
+        agent, number = self._agent(node), next(self._numbers)
+        answer: asyncio.Future[protocol.Returned] = asyncio.get_running_loop().create_future()
+        agent.calls[number] = answer
+        try:
+            self._write(agent, protocol.Call(number, node, order))
+            returned = await answer
+        finally:
+            del agent.calls[number]
+        if returned.raised:
+            raise CastRayError(FailureKind.INTERNAL, reason=f"{node}: {returned.error}")
+        if returned.error:
+            raise CastRayError(FailureKind.NODE_OFFLINE, node=node)
+        return returned.reply
+
+    # --- their lives ----------------------------------------------------------------------------
+
+    async def place(self, host: Host, zone: str = "", inbox: Path | None = None) -> None:
+        """Start the agent of a host, the first one or another after it was lost. Raises RuntimeError."""
+        name = host.name
+        before = self._nodes[name]
+        place = protocol.PlaceAgent(
+            name=name,
+            inbox=str(inbox or before.inbox or self.folder / name),
+            address=host.address,
+            runtime_dir=str(self.folder),
+        )
+        with (self.folder / f"{name}.log").open("ab") as log:
+            process = await self._start(host, log)
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(protocol.to_json(place) + b"\n")
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                up = protocol.from_json(await process.stdout.readline(), protocol.FromDriver)
+        except (TimeoutError, ValueError) as error:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+            said = (self.folder / f"{name}.log").read_text(errors="replace")[-2000:]
+            raise RuntimeError(f"the agent of {name} did not start: {said}") from error
+        agent = self._agents[name] = Agent(process, up.hello)
+        agent.reading = asyncio.create_task(self._read(name, agent), name=f"agent {name}")
+        self._pulse.heard(name)
+        self._nodes[name] = NodeInfo(
+            name,
+            NodeState.ONLINE,
+            address=host.address,
+            inbox=place.inbox,
+            zone=zone or before.zone,
+            this_computer=host == self.lab.hosts[0],
+        )
+        self._news.set()
+
+    async def _start(self, host: Host, log: IO[bytes]) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            *inside(host, [sys.executable, "-m", "benchmarks.lab_agent"]),
+            cwd=ROOT,
+            env=self._environment,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=log,
+            limit=protocol.LINE_LIMIT,
+        )
+
+    async def kill(self, node: str) -> None:
+        """Kill the node's agent; it is known to be lost when this returns."""
+        agent = self._agent(node)
+        agent.process.kill()
+        if agent.reading is not None:
+            await agent.reading
+
+    def freeze(self, node: str) -> None:
+        """Stop the node's agent where it stands: it says nothing any more, but its sockets stay open."""
+        self._agent(node).process.send_signal(signal.SIGSTOP)
+
+    def detour(self, node: str, address: str, port: int) -> None:
+        """From now on the others are told to reach the node there."""
+        self._detours[node] = (address, port)
+
+    async def close(self) -> None:
+        """End the casts and the agents. Raises nothing; those that don't stop are killed."""
+        await self.dispatcher.close()
+        self._watching.cancel()
+        agents = [agent for agent in self._agents.values() if agent.reading is not None]
+        for agent in agents:
+            if agent.process.stdin is not None:
+                agent.process.stdin.close()
+        readings = [agent.reading for agent in agents if agent.reading is not None]
+        if readings:
+            await asyncio.wait(readings, timeout=STOP_SECONDS)
+        for agent in agents:
+            if agent.process.returncode is None:
+                agent.process.kill()
+        if readings:
+            await asyncio.wait(readings, timeout=STOP_SECONDS)
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._watching
+
+    # --- what they do ---------------------------------------------------------------------------
+
+    async def until(self, done: Callable[[], bool], seconds: float) -> None:
+        """Wait for something that a report or an event of a cast brings about. Raises TimeoutError."""
+        async with asyncio.timeout(seconds):
+            while not done():
+                self._news.clear()
+                await self._news.wait()
+
+    async def ended(self, cast: str, nodes: Sequence[str], seconds: float) -> dict[str, DeliverySnapshot]:
+        """These recipients' deliveries once they have ended, whatever the others do. Raises TimeoutError."""
+
+        def deliveries() -> dict[str, DeliverySnapshot]:
+            return {item.node: item for item in self.dispatcher.deliveries()[cast] if item.node in nodes}
+
+        await self.until(lambda: all(item.state.finished for item in deliveries().values()), seconds)
+        return deliveries()
+
+    def usage(self) -> dict[str, Usage]:
+        """What each agent that is there has used since `reset_usage`."""
+        found = {}
+        for node, (cpu, memory) in self._before.items():
+            with contextlib.suppress(OSError, CastRayError):
+                now = self._measure(node, "VmHWM")
+                found[node] = Usage(now[0] - cpu, now[1] - memory)
+        return found
+
+    def reset_usage(self) -> None:
+        """Count from here."""
+        for node in self._agents:
+            with contextlib.suppress(OSError, CastRayError):
+                Path(f"/proc/{self._agent(node).process.pid}/clear_refs").write_text("5")
+        self._before = {node: self._measure(node, "VmRSS") for node in self._agents}
+
+    def _measure(self, node: str, memory: str) -> tuple[float, int]:
+        """CPU seconds and one of the figures for memory. Raises OSError, CastRayError."""
+        folder = Path(f"/proc/{self._agent(node).process.pid}")
+        ticks = (folder / "stat").read_text().rpartition(")")[2].split()[11:13]
+        status = dict(line.split(":", 1) for line in (folder / "status").read_text().splitlines())
+        return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK"), int(status[memory].split()[0]) << 10
+
+    # --- inside ---------------------------------------------------------------------------------
+
+    def _agent(self, node: str) -> Agent:
+        agent = self._agents.get(node)
+        if agent is None:
+            raise CastRayError(FailureKind.NODE_OFFLINE, node=node)
+        return agent
+
+    def _write(self, agent: Agent, message: object) -> None:
+        assert agent.process.stdin is not None
+        agent.process.stdin.write(protocol.to_json(message) + b"\n")
+
+    async def _read(self, node: str, agent: Agent) -> None:
+        """Hand on what an agent says until it has gone."""
+        assert agent.process.stdout is not None
+        while text := await agent.process.stdout.readline():
+            message = protocol.from_json(text, protocol.FromDriver)
+            if isinstance(message, protocol.Returned):
+                answer = agent.calls.get(message.number)
+                if answer is not None and not answer.done():
+                    answer.set_result(message)
+            elif isinstance(message, protocol.Reported) and self._agents.get(node) is agent:
+                self._reported(node, message.report)
+        await agent.process.wait()
+        self._lose(node, agent)
+
+    def _reported(self, node: str, report: protocol.AgentReport) -> None:
+        self._pulse.heard(node)
+        self.sources |= {source.cast: source for source in report.sources}
+        self.reports |= {(delivery.cast, node): delivery for delivery in report.deliveries}
+        self.dispatcher.agent_reported(node, report)
+        self._news.set()
+
+    def _lose(self, node: str, agent: Agent) -> None:
+        """As the supervisor does: out of the list, its calls end, the casts hear of it."""
+        if self._agents.get(node) is not agent:
+            return
+        del self._agents[node]
+        self._pulse.forget(node)
+        failure = Failure(FailureKind.NODE_OFFLINE, {"node": node})
+        self._nodes[node] = msgspec.structs.replace(
+            self._nodes[node], state=NodeState.OFFLINE, failure=failure
+        )
+        for answer in agent.calls.values():
+            if not answer.done():
+                answer.set_result(protocol.Returned(0, error="the agent is lost"))
+        self.dispatcher.agent_lost(node)
+        self._news.set()
+
+    async def _watch(self) -> None:
+        """Those that are silent for too long are taken for lost."""
+        while True:
+            await asyncio.sleep(CHECK_SECONDS)
+            for node in self._pulse.silent():
+                agent = self._agents[node]
+                self._lose(node, agent)
+                agent.process.kill()
+
+
+@contextlib.asynccontextmanager
+async def lab_nodes(
+    lab: Lab, *, zones: Iterable[str] = (), environment: Mapping[str, str] | None = None
+) -> AsyncIterator[LabNodes]:
+    """An agent in every host, with inboxes on a tmpfs that are gone afterwards. Raises RuntimeError."""
+    folder = Path(tempfile.mkdtemp(prefix="castray-lab-", dir="/dev/shm"))
+    variables = os.environ | {"CASTRAY_LOCAL_COPY": "0", "CASTRAY_HOME": str(folder / "home")}
+    nodes = LabNodes(lab, folder, variables | dict(environment or {}))
+    try:
+        zone = itertools.chain(zones, itertools.repeat(""))
+        placing = (nodes.place(host, next(zone)) for host in lab.hosts)
+        failed = [error for error in await asyncio.gather(*placing, return_exceptions=True) if error]
+        if failed:
+            raise failed[0]
+        yield nodes
+    finally:
+        await nodes.close()
+        shutil.rmtree(folder, ignore_errors=True)

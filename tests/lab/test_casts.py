@@ -1,0 +1,126 @@
+"""Casts between real agents over the links of a laboratory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from benchmarks.lab import Lab
+from benchmarks.lab_nodes import LabNodes, lab_nodes
+from castray_desktop.core.messages import CastResult, CastState, DeliveryState, SendRequest
+
+MakeLab = Callable[..., Lab]
+SECONDS = 40
+
+
+def make_file(nodes: LabNodes, size: int, name: str = "model.bin") -> Path:
+    path = nodes.folder / "source" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(os.urandom(size))
+    return path
+
+
+def send(nodes: LabNodes, path: Path) -> str:
+    return nodes.dispatcher.send(SendRequest((str(path),), ("all",), source=nodes.lab.hosts[0].name))
+
+
+async def result(nodes: LabNodes, cast: str) -> CastResult:
+    await nodes.until(lambda: nodes.dispatcher.active == 0, SECONDS)
+    return await nodes.dispatcher.result(cast)
+
+
+def content(path: Path) -> dict[str, bytes]:
+    """What lies at or below a path."""
+    found = sorted(path.rglob("*")) if path.is_dir() else [path]
+    return {str(item.relative_to(path.parent)): item.read_bytes() for item in found if item.is_file()}
+
+
+def assert_delivered(nodes: LabNodes, ended: CastResult, path: Path) -> None:
+    assert ended.summary.state is CastState.COMPLETED, ended
+    for delivery in ended.deliveries:
+        assert delivery.state is DeliveryState.COMPLETED
+        assert content(Path(delivery.paths[0])) == content(path)
+        assert Path(delivery.paths[0]).parent == nodes.folder / delivery.node
+
+
+async def test_every_byte_reaches_three_hosts_over_links_with_a_rate(make_lab: MakeLab) -> None:
+    lab = make_lab(4, "400mbit")
+    async with lab_nodes(lab) as nodes:
+        path = make_file(nodes, 40_000_001)
+        before = lab.traffic(lab.hosts[0])[0]
+        ended = await result(nodes, send(nodes, path))
+        assert_delivered(nodes, ended, path)
+        assert {delivery.transport for delivery in ended.deliveries} == {"direct"}
+        assert 1 <= ended.summary.source_copies < 1.1
+        left = lab.traffic(lab.hosts[0])[0] - before
+        assert 40_000_000 < left < 44_000_000  # once over the source's link
+        assert 0.8 < ended.seconds < 10
+
+
+async def test_a_killed_hop_is_gone_around(make_lab: MakeLab) -> None:
+    lab = make_lab(4, "200mbit")
+    async with lab_nodes(lab) as nodes:
+        path = make_file(nodes, 50_000_000)
+        cast = send(nodes, path)
+        first = lab.hosts[1].name
+        await nodes.until(lambda: begun(nodes, cast, first), SECONDS)
+        (summary,) = nodes.dispatcher.summaries()
+        middle = summary.chain[2]
+        await nodes.until(lambda: begun(nodes, cast, middle), SECONDS)
+        await nodes.kill(middle)
+        others = [host.name for host in lab.hosts[1:] if host.name != middle]
+        for node, delivery in (await nodes.ended(cast, others, SECONDS)).items():
+            assert delivery.state is DeliveryState.COMPLETED, (node, delivery)
+            assert content(Path(delivery.paths[0])) == content(path)
+
+
+def begun(nodes: LabNodes, cast: str, node: str) -> bool:
+    """Whether a fifth of it is there, and more is to come."""
+    report = nodes.reports.get((cast, node))
+    return report is not None and 10_000_000 < report.stream_bytes < 45_000_000
+
+
+async def test_lost_packets_are_not_lost_bytes(make_lab: MakeLab) -> None:
+    lab = make_lab(3, "100mbit", loss=0.01, coalesce=False)
+    async with lab_nodes(lab) as nodes:
+        path = make_file(nodes, 8_000_000)
+        assert_delivered(nodes, await result(nodes, send(nodes, path)), path)
+
+
+async def test_a_folder_crosses_a_long_path(make_lab: MakeLab) -> None:
+    lab = make_lab(2, "50mbit", delay=0.03)
+    async with lab_nodes(lab) as nodes:
+        for number in range(200):
+            path = make_file(nodes, number * 137, f"many/{number % 7}/{number}.bin").parents[1]
+        assert_delivered(nodes, await result(nodes, send(nodes, path)), path)
+
+
+@pytest.mark.parametrize("rate", ["400mbit", None])
+async def test_a_cast_over_ipv6(make_lab: MakeLab, rate: str | None) -> None:
+    lab = make_lab(3, rate, ipv6=True)
+    for host in lab.hosts:  # nothing may go the other way
+        lab.run(host, ["ip", "-4", "address", "flush", "dev", "eth0"], check=True)
+    async with lab_nodes(lab) as nodes:
+        path = make_file(nodes, 20_000_000)
+        assert_delivered(nodes, await result(nodes, send(nodes, path)), path)
+
+
+async def test_a_lost_agent_can_be_placed_again(make_lab: MakeLab) -> None:
+    lab = make_lab(2, None)
+    async with lab_nodes(lab) as nodes:
+        path = make_file(nodes, 1_000_000)
+        await nodes.kill("h1")
+        await nodes.place(lab.hosts[1])
+        assert_delivered(nodes, await result(nodes, send(nodes, path)), path)
+
+
+async def test_agents_leave_neither_processes_nor_files(make_lab: MakeLab) -> None:
+    lab = make_lab(3, None)
+    async with lab_nodes(lab) as nodes:
+        folder = nodes.folder
+        assert all(len(lab.processes(host)) == 1 for host in lab.hosts)
+    assert not any(lab.processes(host) for host in lab.hosts)
+    assert not folder.exists()
