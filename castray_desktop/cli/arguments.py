@@ -9,7 +9,7 @@ import sys
 import castray_desktop
 from castray_desktop.core.names import display
 
-COMMANDS = ("send", "nodes", "node", "casts", "cancel", "engine")
+COMMANDS = ("send", "nodes", "node", "casts", "cancel", "limit", "engine")
 
 EXIT_DELIVERED = 0
 EXIT_NOT_DELIVERED = 1
@@ -100,6 +100,14 @@ def _command_parser() -> argparse.ArgumentParser:
     _add_json(casts)
     cancel = commands.add_parser("cancel", help="end a cast")
     cancel.add_argument("cast", metavar="CAST", help="its id, or the beginning of it")
+    limit = commands.add_parser("limit", help="limit what every node passes on, now and from now on")
+    limit.add_argument(
+        "rate", metavar="RATE", nargs="?", help="10MB/s, 800kB/s, 100Mbit/s or off; left out: say the limit"
+    )
+    limit.add_argument(
+        "--cast", default="", metavar="CAST", help="of this cast alone, for as long as it runs"
+    )
+    _add_json(limit)
     _add_engine(commands, common)
     return parser
 

@@ -18,6 +18,7 @@ from castray_desktop.core import messages
 from castray_desktop.core.errors import sentence
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.core.messages import NodeInfo
+from castray_desktop.core.quantities import parse_limit
 from castray_desktop.workers.places import find_places
 
 K = FailureKind
@@ -114,6 +115,7 @@ def _find(options: argparse.Namespace) -> Callable[[argparse.Namespace], Corouti
         "node remove": _remove_node,
         "casts": _casts,
         "cancel": _cancel,
+        "limit": _limit,
         "engine start": _start_engine,
         "engine stop": _stop_engine,
         "engine status": _engine_status,
@@ -218,6 +220,29 @@ async def _cancel(options: argparse.Namespace) -> int:
     return arguments.EXIT_DELIVERED
 
 
+async def _limit(options: argparse.Namespace) -> int:
+    limit = None if options.rate is None else parse_limit(options.rate)
+    async with Session(start=not options.cast) as session:
+        if limit is not None:
+            await session.client.request(messages.SetLimit(limit, options.cast), messages.Done)
+        elif options.cast:
+            limit = _cast_limit(options.cast, session.client.welcome.casts)
+        else:
+            limit = (await session.client.request(messages.GetStatus(), messages.EngineStatus)).limit
+    if options.json:
+        text.print_json({"limit": limit or None, "cast": options.cast or None})
+    else:
+        text.print_limit(limit, options.cast)
+    return arguments.EXIT_DELIVERED
+
+
+def _cast_limit(cast: str, casts: tuple[messages.CastSummary, ...]) -> int:
+    fitting = [summary for summary in casts if summary.cast.startswith(cast)]
+    if len(fitting) != 1:
+        raise CastRayError(FailureKind.CAST_UNKNOWN, cast=cast)
+    return fitting[0].limit
+
+
 async def _start_engine(options: argparse.Namespace) -> int:
     async with Session() as session:
         await session.ready(options.cluster)
@@ -257,7 +282,8 @@ async def _engine_status(options: argparse.Namespace) -> int:
 
 def _status_object(status: messages.EngineStatus | None) -> dict[str, object]:
     if status is None:
-        return {"state": "stopped", "pid": None, "cluster": None, "nodes": 0, "casts": 0, "clients": 0}
+        nothing = {"state": "stopped", "pid": None, "cluster": None, "limit": None}
+        return nothing | {"nodes": 0, "casts": 0, "clients": 0}
     cluster = status.cluster
     return {
         "state": "running",
@@ -269,4 +295,5 @@ def _status_object(status: messages.EngineStatus | None) -> dict[str, object]:
         "casts": status.casts,
         "clients": status.clients - 1,
         "kept": status.kept,
+        "limit": status.limit or None,
     }

@@ -92,6 +92,17 @@ def print_status(status: EngineStatus | None) -> None:
     where = f"{cluster.target}, {cluster.phase.value}" if cluster.target else "none"
     print(f"The engine runs (process {status.pid}). Cluster: {where}.")
     print(f"{status.nodes} nodes, {status.casts} casts going on, {status.clients - 1} other clients.")
+    if status.limit:
+        print_limit(status.limit)
+
+
+def print_limit(limit: int, cast: str = "") -> None:
+    """What a node may pass on, over all casts or for one."""
+    what = f"for cast {cast}" if cast else "over all casts"
+    if limit:
+        print(f"Every node passes on at most {format_bytes(limit)}/s {what}.")
+    else:
+        print(f"There is no limit {what}.")
 
 
 def print_preflight(report: PreflightReport) -> None:

@@ -232,6 +232,7 @@ class CastSummary(Record, frozen=True):
     lagging: int = 0
     chain: tuple[str, ...] = ()  # source first, in relay order
     source_copies: float = 0.0
+    limit: int = 0  # bytes per second on every hop; 0: none
     failure: Failure | None = None
 
 
@@ -299,6 +300,16 @@ class Cancel(Message, frozen=True):
     cast: str
 
 
+class SetLimit(Message, frozen=True):
+    """Limit what every node passes on, over all casts or for one of them. Reply: `Done`, once it holds.
+
+    The limit over all casts is kept by the engine over restarts.
+    """
+
+    limit: int  # bytes per second; 0: none
+    cast: str = ""  # empty: over all casts
+
+
 class ClearFinished(Message, frozen=True):
     """Forget the casts that have ended. Reply: `Done`; `CastsRemoved` follows."""
 
@@ -358,6 +369,7 @@ Command = (
     | Send
     | Preflight
     | Cancel
+    | SetLimit
     | ClearFinished
     | AddNode
     | RemoveNode
@@ -405,6 +417,7 @@ class EngineStatus(Message, frozen=True):
     casts: int  # that have not ended
     clients: int
     kept: bool
+    limit: int = 0  # bytes per second that every node may pass on over all casts; 0: no limit
 
 
 class CastResult(Message, frozen=True):

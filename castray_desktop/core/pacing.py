@@ -1,7 +1,7 @@
 """A limit on how fast bytes leave. Standard library only: this module is shipped to the nodes.
 
-The generic cell rate algorithm in its virtual scheduling form (ITU-T I.371): no timer and no counter to
-refill, only the time at which the next byte is due.
+The generic cell rate algorithm (ITU-T I.371), kept in bytes instead of times, so that another limit holds
+at once for those who wait already.
 """
 
 from __future__ import annotations
@@ -10,17 +10,47 @@ BURST_SECONDS = 0.1
 
 
 class Pacer:
-    """Spreads bytes over time at `limit` bytes per second; 0 is no limit. The time is passed in."""
+    """Lets bytes leave at `limit` bytes per second; 0 is no limit. The time is passed in.
+
+    Whoever wants to send takes a ticket for its bytes and waits until it is due. Tickets come due in the
+    order in which they were taken: of several senders with one ticket each at a time, none starves.
+    """
 
     def __init__(self, limit: int = 0) -> None:
         self.limit = limit
-        self._due = 0.0
+        self._taken = 0  # bytes that tickets were given for
+        self._earned = 0.0  # bytes that may have left by `_at`, at most a burst more than were taken
+        self._at = 0.0
 
-    def delay(self, now: float, length: int) -> float:
-        """How many seconds to wait at `now` before these bytes may leave. They count as sent."""
-        if not self.limit:
-            return 0.0
-        self._due = max(self._due, now - BURST_SECONDS)
-        wait = max(0.0, self._due - now)
-        self._due += length / self.limit
-        return wait
+    def take(self, now: float, length: int) -> int:
+        """A ticket for so many bytes."""
+        self._earn(now)
+        ticket = self._taken
+        self._taken += length
+        return ticket
+
+    def wait(self, now: float, ticket: int) -> float:
+        """How many seconds are left at `now` before the ticket is due; 0 if it is."""
+        self._earn(now)
+        return max(0.0, (ticket - self._earned) / self.limit) if self.limit else 0.0
+
+    def give_back(self, now: float, length: int) -> None:
+        """Bytes that a ticket was taken for won't be sent."""
+        self._earn(now)
+        self._earned = min(self._earned + length, self._most())
+
+    def change(self, now: float, limit: int) -> None:
+        """Another limit from `now` on."""
+        self._earn(now)
+        self.limit = limit
+        self._earned = min(self._earned, self._most())
+
+    def _earn(self, now: float) -> None:
+        if self.limit:
+            self._earned = min(self._earned + self.limit * (now - self._at), self._most())
+        else:
+            self._earned = float(self._taken)
+        self._at = now
+
+    def _most(self) -> float:
+        return self._taken + self.limit * BURST_SECONDS

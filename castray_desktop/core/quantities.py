@@ -31,6 +31,11 @@ def scaled(count: float) -> tuple[float, int]:
     return value, unit
 
 
+def parse_limit(text: str) -> int:
+    """A rate in bytes per second, or 0 for "off". Raises CastRayError(BAD_RATE)."""
+    return 0 if text == "off" else parse_rate(text)
+
+
 def parse_rate(text: str) -> int:
     """Bytes per second for "10MB/s", "800kB/s", "100Mbit/s" or "64MiB/s".
 

@@ -9,6 +9,8 @@ import secrets
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+import msgspec
+
 from castray_desktop.core.cast import CastEvent, DeliveryEvent
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.core.messages import CastState, NodeState, SendRequest
@@ -152,6 +154,14 @@ class CastRun:
         self._ended_by = self._ended_by or failure or Failure(FailureKind.CANCELLED)
         if self._work is not None:
             self._work.cancel()
+
+    async def set_limit(self, limit: int) -> None:
+        """Every hop keeps to this limit from now on, those that are still to come as well."""
+        self._request = msgspec.structs.replace(self._request, limit=limit)
+        self.ledger.request = self._request
+        order = protocol.SetCastLimit(self._cast, limit)
+        await self._tell({self._request.source, *self._recipients}, order)
+        self._changed()
 
     async def _carry_out(self) -> None:
         self._advance(CastEvent.STARTED)

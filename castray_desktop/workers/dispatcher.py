@@ -109,6 +109,13 @@ class Dispatcher:
             await asyncio.wait([task])
         return run.ledger.result(self._clock())
 
+    async def set_limit(self, cast: str, limit: int) -> None:
+        """Another limit for every hop of a cast, in bytes per second; 0: none. Raises CastRayError."""
+        run = self._find(cast)
+        if run.ledger.cast not in self._tasks:
+            raise CastRayError(FailureKind.CAST_FINISHED, cast=cast)
+        await run.set_limit(limit)
+
     def clear_finished(self) -> None:
         """Forget the casts that have ended."""
         ended = tuple(cast for cast in self._runs if cast not in self._tasks)

@@ -29,6 +29,7 @@ from castray_desktop.workers.dispatcher import Dispatcher
 from castray_desktop.workers.frames import read_body
 from castray_desktop.workers.hub import Client, ClientHub
 from castray_desktop.workers.measure import measure_paths
+from castray_desktop.workers.node_limit import NodeLimit
 from castray_desktop.workers.places import Places, find_places
 from castray_desktop.workers.ray_side import protocol
 from castray_desktop.workers.supervisor import ClusterListener, ClusterSupervisor
@@ -55,6 +56,7 @@ class Engine:
         self._clock = clock
         self._hub = ClientHub()
         self._supervisor = supervise(places, self)
+        self._limit = NodeLimit(places.settings, self._supervisor)
         self._dispatcher: Dispatcher | None = None
         self._stopping = asyncio.Event()
         self._kept = False
@@ -102,6 +104,7 @@ class Engine:
 
     def nodes_changed(self, changed: tuple[NodeInfo, ...], removed: tuple[str, ...]) -> None:
         """See `ClusterListener`."""
+        self._limit.nodes_changed(changed, removed)
         self._hub.publish(messages.NodesChanged(changed, removed))
 
     def agent_reported(self, node: str, report: protocol.AgentReport) -> None:
@@ -227,6 +230,8 @@ class Engine:
                 await self._supervisor.leave()
             case messages.Cancel(cast):
                 await self._casts.cancel(cast)
+            case messages.SetLimit(limit, cast):
+                await self._set_limit(limit, cast)
             case messages.ClearFinished():
                 self._casts.clear_finished()
             case messages.AddNode(name, on, inbox):
@@ -242,6 +247,11 @@ class Engine:
                     self._ending = True
                     self._stopping.set()
 
+    async def _set_limit(self, limit: int, cast: str) -> None:
+        if limit < 0:
+            raise CastRayError(FailureKind.BAD_RATE, rate=limit)
+        await (self._casts.set_limit(cast, limit) if cast else self._limit.change(limit))
+
     def _status(self) -> messages.EngineStatus:
         return messages.EngineStatus(
             pid=os.getpid(),
@@ -250,6 +260,7 @@ class Engine:
             casts=self._casts.active,
             clients=len(self._hub),
             kept=self._kept,
+            limit=self._limit.limit,
         )
 
 

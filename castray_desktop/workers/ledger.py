@@ -286,6 +286,7 @@ class CastLedger:
             lagging=sum(item.lagging for item in deliveries),
             chain=self._final_chain,
             source_copies=self._source_copies(),
+            limit=self.request.limit,
             failure=self.failure,
         )
 

@@ -33,6 +33,11 @@ class Places:
         """One file for each local cluster that was started, until it has been swept."""
         return self.home / "runs"
 
+    @property
+    def settings(self) -> Path:
+        """What the engine keeps over restarts."""
+        return self.home / "engine.json"
+
     def prepare(self) -> None:
         """Make the folders, for this user alone. Raises OSError."""
         for folder in (self.home, self.log, self.runs, self.socket.parent):

@@ -238,7 +238,9 @@ def test_status_and_preflight(capsys: pytest.CaptureFixture[str]) -> None:
     text.print_preflight(messages.PreflightReport(2, 2_100_000, ("node_1",), (problem,)))
     text.print_preflight(messages.PreflightReport(2, 2_100_000, ("node_1",)))
     text.print_casts([])
+    text.print_status(messages.EngineStatus(7, messages.ClusterStatus(), 0, 0, 1, False, 10**7))
     output = capsys.readouterr()
+    assert "Every node passes on at most 10.0 MB/s over all casts." in output.out
     assert "No engine is running." in output.out
     assert "2 files, 2.1 MB, to node_1." in output.out
     assert "Nothing was sent." in output.out
@@ -321,6 +323,7 @@ def test_every_command_is_carried_out_by_something() -> None:
         ["node", "remove", "x"],
         ["casts"],
         ["cancel", "x"],
+        ["limit", "off"],
         ["engine", "start"],
         ["engine", "stop"],
         ["engine", "status"],

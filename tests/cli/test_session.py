@@ -129,3 +129,18 @@ async def test_leaving_the_cluster_ends_casts_with_a_reason(house: House, tmp_pa
     assert result.summary.state is messages.CastState.FAILED
     assert result.summary.failure == Failure(FailureKind.CLUSTER_STOPPED)
     await client.close()
+
+
+async def test_the_limit_is_set_said_and_taken_away(house: House, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["limit", "10MB/s"], ["limit", "--json"], ["limit", "off"], ["limit"]):
+        assert await commands._limit(parse(words)) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "Every node passes on at most 10.0 MB/s over all casts.",
+        '{"limit": 10000000, "cast": null}',
+        "There is no limit over all casts.",
+        "There is no limit over all casts.",
+    ]
+    for words in (["limit", "1MB/s", "--cast", "c0ffee"], ["limit", "--cast", "c0ffee"]):
+        with pytest.raises(CastRayError) as caught:
+            await commands._limit(parse(words))
+        assert caught.value.failure.kind is FailureKind.CAST_UNKNOWN

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from castray_desktop.core.failure import CastRayError, FailureKind
-from castray_desktop.core.quantities import format_bytes, parse_rate
+from castray_desktop.core.quantities import format_bytes, parse_limit, parse_rate
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,11 @@ from castray_desktop.core.quantities import format_bytes, parse_rate
 )
 def test_rates(text: str, expected: int) -> None:
     assert parse_rate(text) == expected
+    assert parse_limit(text) == expected
+
+
+def test_no_limit() -> None:
+    assert parse_limit("off") == 0
 
 
 @pytest.mark.parametrize("text", ["", "10", "fast", "-5MB/s", "0MB/s", "10MB/min", "10 apples/s", "1e3MB/s"])

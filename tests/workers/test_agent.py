@@ -200,6 +200,8 @@ async def test_nothing_to_say_is_said_too(agent: NodeAgent, waits: Waits) -> Non
         (protocol.StartDelivery("c", "s", 1, UPSTREAM, TOTALS, ALGORITHMS), "deliver"),
         (protocol.SetUpstream("c", 2, UPSTREAM), "set_upstream"),
         (protocol.Seal("c", "digest"), "seal"),
+        (protocol.SetCastLimit("c", 1000), "limit_cast"),
+        (protocol.SetNodeLimit(1000), "limit_node"),
         (protocol.CancelCast("c"), "cancel"),
         (protocol.ForgetCast("c"), "forget"),
     ],

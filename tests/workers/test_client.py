@@ -334,3 +334,19 @@ def test_the_engine_is_started_apart_from_the_terminal(places: Places) -> None:
     assert calls[0]["start_new_session"] is True
     assert calls[0]["cwd"] == places.home
     assert calls[0]["stdin"] == subprocess.DEVNULL
+
+
+async def test_the_limit_of_every_node_and_of_a_cast(house: House, tmp_path: Path) -> None:
+    client = await house.connect()
+    await client.request(messages.SetLimit(5000), messages.Done)
+    await ready(client)
+    first = await house.drivers[0].wait_for(protocol.Call)
+    assert first.order == protocol.SetNodeLimit(5000)
+    assert (await client.request(messages.GetStatus(), messages.EngineStatus)).limit == 5000
+    with pytest.raises(CastRayError) as caught:
+        await client.request(messages.SetLimit(-1), messages.Done)
+    assert caught.value.failure.kind is FailureKind.BAD_RATE
+    with pytest.raises(CastRayError) as caught:
+        await client.request(messages.SetLimit(1000, "c0ffee"), messages.Done)
+    assert caught.value.failure.kind is FailureKind.CAST_UNKNOWN
+    await client.close()

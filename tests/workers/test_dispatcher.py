@@ -463,3 +463,15 @@ async def test_a_node_that_cannot_reach_its_upstream_goes_around_it(stage: Stage
         stage.agents.complete(node, cast, upstream)
     result = await stage.result(cast)
     assert result.summary.state is CastState.COMPLETED
+
+
+async def test_another_limit_while_it_runs(stage: Stage) -> None:
+    cast = await stage.start()
+    await stage.dispatcher.set_limit(cast[:6], 5000)
+    for node in ("s", "a", "b", "c"):
+        assert await stage.agents.wait_for(node, protocol.SetCastLimit) == protocol.SetCastLimit(cast, 5000)
+    assert [summary.limit for summary in stage.dispatcher.summaries()] == [5000]
+    await stage.dispatcher.cancel(cast)
+    with pytest.raises(CastRayError) as caught:
+        await stage.dispatcher.set_limit(cast, 0)
+    assert caught.value.failure.kind is FailureKind.CAST_FINISHED

@@ -106,6 +106,8 @@ class NodeAgent:
             protocol.StartDelivery: plane.deliver,
             protocol.SetUpstream: plane.set_upstream,
             protocol.Seal: plane.seal,
+            protocol.SetCastLimit: plane.limit_cast,
+            protocol.SetNodeLimit: plane.limit_node,
             protocol.CancelCast: plane.cancel,
             protocol.ForgetCast: plane.forget,
         }

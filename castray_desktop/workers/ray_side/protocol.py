@@ -169,6 +169,21 @@ class Seal:
 
 
 @dataclass(frozen=True)
+class SetCastLimit:
+    """From now on this node passes on so much for the cast, in bytes per second; 0: no limit."""
+
+    cast: str
+    limit: int
+
+
+@dataclass(frozen=True)
+class SetNodeLimit:
+    """From now on this node passes on so much for all casts together, in bytes per second; 0: no limit."""
+
+    limit: int
+
+
+@dataclass(frozen=True)
 class CancelCast:
     """End it here: stop fetching and serving, remove the part files."""
 
@@ -335,7 +350,16 @@ class Call:
 
 
 Order = typing.Union[
-    PrepareSource, ServeSource, Preflight, StartDelivery, SetUpstream, Seal, CancelCast, ForgetCast
+    PrepareSource,
+    ServeSource,
+    Preflight,
+    StartDelivery,
+    SetUpstream,
+    Seal,
+    SetCastLimit,
+    SetNodeLimit,
+    CancelCast,
+    ForgetCast,
 ]
 ToDriver = typing.Union[StartCluster, PlaceAgent, RemoveAgent, Call]
 

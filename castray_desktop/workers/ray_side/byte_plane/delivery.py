@@ -105,7 +105,7 @@ class Delivery(Supply):
     def __init__(self, order: StartDelivery, place: Place, changed: Changed) -> None:
         super().__init__(order.cast, changed)
         self.order = order
-        self.pacer.limit = order.limit
+        self.limiter.change(order.limit)
         self.secret = bytes.fromhex(order.secret)
         self.state = R.CONNECTING
         self.route: Route = (order.epoch, order.upstream)

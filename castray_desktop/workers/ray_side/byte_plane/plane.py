@@ -12,6 +12,7 @@ from typing import Callable, Optional
 from castray_desktop.core.failure import Failure, FailureKind
 from castray_desktop.workers.ray_side.byte_plane.delivery import Delivery, Place, Timing
 from castray_desktop.workers.ray_side.byte_plane.fetching import SocketDialer
+from castray_desktop.workers.ray_side.byte_plane.limits import Limiter
 from castray_desktop.workers.ray_side.byte_plane.listener import Listener
 from castray_desktop.workers.ray_side.byte_plane.preflight import examine
 from castray_desktop.workers.ray_side.byte_plane.registry import Registry
@@ -30,6 +31,8 @@ from castray_desktop.workers.ray_side.protocol import (
     RecipientState,
     Seal,
     ServeSource,
+    SetCastLimit,
+    SetNodeLimit,
     SetUpstream,
     SourceReport,
     SourceState,
@@ -73,6 +76,7 @@ class BytePlane:
         self._local_copy = local_copy
         self._changed = changed
         self._ledger = Ledger()
+        self._limiter = Limiter()
         self._registry = Registry(engine)
         self._keep = frozenset(keep)
         dialer = SocketDialer(host, local_copy, address)
@@ -103,6 +107,7 @@ class BytePlane:
     def prepare(self, order: PrepareSource) -> None:
         """Scan the paths, in a thread; a report tells when the manifest is there."""
         source = Source(order, self._changed)
+        source.share_limit(self._limiter)
         with self._lock:
             if order.cast in self._sources:
                 return
@@ -134,6 +139,7 @@ class BytePlane:
                     DeliveryReport(order.cast, RecipientState.FAILED, epoch=order.epoch, failure=failure)
                 )
             else:
+                delivery.share_limit(self._limiter)
                 self._deliveries[order.cast] = delivery
         if current is not None:
             current.release()
@@ -153,6 +159,16 @@ class BytePlane:
         delivery = self._deliveries.get(order.cast)
         if delivery is not None:
             delivery.seal(order)
+
+    def limit_cast(self, order: SetCastLimit) -> None:
+        """Another limit for what leaves this node for one cast."""
+        for supply in (self._sources.get(order.cast), self._deliveries.get(order.cast)):
+            if supply is not None:
+                supply.limiter.change(order.limit)
+
+    def limit_node(self, order: SetNodeLimit) -> None:
+        """Another limit for what leaves this node for all casts together."""
+        self._limiter.change(order.limit)
 
     def cancel(self, order: CancelCast) -> None:
         """End the cast here, whatever it is doing."""

@@ -8,6 +8,7 @@ from collections import deque
 from castray_desktop.core import wire
 from castray_desktop.core.wire import FrameType, PieceFlag, ProtocolError
 from castray_desktop.workers.ray_side.byte_plane.channel import Channel
+from castray_desktop.workers.ray_side.byte_plane.limits import wait_for_all
 from castray_desktop.workers.ray_side.byte_plane.supply import Gone, Supply
 
 MAX_OUTSTANDING = 4096
@@ -86,7 +87,7 @@ class Serving:
     def _send(self, index: int) -> None:
         start, end = self._supply.layout.piece(index)
         digest, length = self._supply.digest(index), end - start
-        self._keep_to_limit(length)
+        self._keep_to_limits(length)
         self._count(length)
         where = self._supply.within_file(index)
         if where is None:
@@ -101,18 +102,17 @@ class Serving:
                 self._channel.write_file(fd, where[1], length)
         self._last_sent = time.monotonic()
 
-    def _keep_to_limit(self, length: int) -> None:
-        """Wait until so many bytes may leave. All connections of a cast share this node's limit."""
+    def _keep_to_limits(self, length: int) -> None:
+        """Wait until so many bytes may leave."""
+        wait_for_all(self._supply.limiters, length, self._pause)
+
+    def _pause(self, seconds: float) -> None:
         with self._supply.condition:
-            now = time.monotonic()
-            free_at = now + self._supply.pacer.delay(now, length)
-        while (left := free_at - time.monotonic()) > 0:
-            with self._supply.condition:
-                if not self._supply.gone:
-                    self._supply.condition.wait(min(left, KEEP_ALIVE_SECONDS))
-                if self._supply.gone:
-                    raise Gone(self._supply.gone)
-            self._keep_alive()
+            if not self._supply.gone:
+                self._supply.condition.wait(seconds)
+            if self._supply.gone:
+                raise Gone(self._supply.gone)
+        self._keep_alive()
 
     def _pass(self, index: int, digest: bytes, length: int, file: int, offset: int) -> None:
         """The peer runs on this machine: it gets the open file once and reads the pieces itself."""
@@ -125,6 +125,7 @@ class Serving:
     def _send_again(self, index: int) -> None:
         again = self._supply.read_anew(index)
         flags = PieceFlag.CHANGED if again.changed else PieceFlag.NONE
+        self._keep_to_limits(len(again.payload))
         self._count(len(again.payload))
         self._channel.write(wire.piece_head(index, again.digest, len(again.payload), flags), more=True)
         self._channel.write(again.payload)

@@ -107,7 +107,7 @@ class Source(Supply):
             except ValueError as error:
                 self._fail(Failure(FailureKind.INTERNAL, {"reason": str(error)}))
                 return
-            self.pacer.limit = order.limit
+            self.limiter.change(order.limit)
             self._results = [None] * len(self.manifest.files)
         self._go(S.SERVING)
         self._start(self._read_all)

@@ -13,11 +13,11 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Optional
 
-from castray_desktop.core.pacing import Pacer
 from castray_desktop.core.parcel import Layout, Manifest
 from castray_desktop.core.ranges import RangeSet
 from castray_desktop.core.wire import DIGEST_BYTES, MAX_PIECE
 from castray_desktop.workers.ray_side.byte_plane.files import OpenFiles
+from castray_desktop.workers.ray_side.byte_plane.limits import Limiter
 
 RECENT_BYTES = 8 << 20
 PROGRESS_SECONDS = 0.1
@@ -48,7 +48,8 @@ class Supply:
         self.manifest: Optional[Manifest] = None
         self.have = RangeSet()
         self.sent_bytes = 0
-        self.pacer = Pacer()
+        self.limiter = Limiter()
+        self.limiters: tuple[Limiter, ...] = (self.limiter,)  # all that what leaves has to keep to
         self.demand = -1  # the furthest piece that anyone has asked for
         self.gone = ""
         self._digests = bytearray()
@@ -110,6 +111,10 @@ class Supply:
             self._recent.clear()
             self.condition.notify_all()
         self.reading.close()
+
+    def share_limit(self, limiter: Limiter) -> None:
+        """Keep to this limit as well, together with the other casts of the node."""
+        self.limiters = (self.limiter, limiter)
 
     # --- for the servers
 
