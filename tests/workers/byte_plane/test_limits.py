@@ -18,14 +18,13 @@ def limit_node(node: Node, limit: int) -> None:
 
 
 def received(cast: Cast) -> int:
-    node = cast.recipients[0]
-    with node.news:
-        return node.deliveries[cast.cast].content_bytes
+    """At this moment; reports of progress may be a tenth of a second old."""
+    return cast.recipients[0].plane._deliveries[cast.cast].report().content_bytes
 
 
 def test_two_casts_share_the_limit_of_their_node(lab: Lab) -> None:
     source, one, other = lab.node("s"), lab.node("a"), lab.node("b")
-    limit_node(source, 40 * MB)
+    limit_node(source, 20 * MB)
     casts = [lab.cast(source, [lab.file(node.name, 16 << 20)]) for node in (one, other)]
     start = time.monotonic()
     for cast, node in zip(casts, (one, other), strict=True):
@@ -36,7 +35,7 @@ def test_two_casts_share_the_limit_of_their_node(lab: Lab) -> None:
     seconds = time.monotonic() - start
     assert [result.state for result in results] == [RecipientState.COMPLETED] * 2
     assert 0.35 <= share <= 0.65
-    assert seconds >= (32 << 20) / (40 * MB) - 0.2
+    assert seconds >= (32 << 20) / (20 * MB) - 0.2
     for cast in casts:
         cast.forget()
 
