@@ -1,0 +1,130 @@
+"""How fast nodes are: measured while a cast runs, averaged over casts, forgotten when old.
+
+A relay shows a node's own speed only while nothing else holds it up: when its upstream is well ahead of
+it and feeds it alone. Otherwise what it takes in, and what it passes on, is the least that it can do.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from castray_desktop.core.route import Route
+
+SPAN_SECONDS = 1.0
+"""Rates are taken over spans of at least this length."""
+
+AHEAD_BYTES = 16 << 20
+AHEAD_SECONDS = 0.5
+"""An upstream this much ahead, in bytes or in time at the node's rate, does not hold it up."""
+
+WEIGHT = 0.5
+HALF_LIFE_SECONDS = 7 * 86_400.0
+OLD_SECONDS = 30 * 86_400.0
+STEPS = 8
+"""Steps to each doubling in which speeds are compared, so that noise does not reorder a chain."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """Bytes per second: exactly, or at the least where something else was the limit."""
+
+    rate: float
+    exact: bool
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What is known of a node: bytes per second, as of `when` in POSIX seconds."""
+
+    rate: float
+    when: float
+
+    def is_old(self, now: float) -> bool:
+        """Whether it says nothing any more."""
+        return now - self.when > OLD_SECONDS
+
+
+@dataclass
+class _Node:
+    """What one node has shown so far: bytes and seconds on its own, and its best span otherwise."""
+
+    own_bytes: int = 0
+    own_seconds: float = 0.0
+    best: float = 0.0
+
+
+@dataclass
+class SpeedMeter:
+    """Measures the nodes of one cast. Looks may come as often as one likes."""
+
+    _nodes: dict[str, _Node] = field(default_factory=dict)
+    _before: Mapping[str, int] = field(default_factory=dict)
+    _upstreams: Mapping[str, str] = field(default_factory=dict)
+    _when: float | None = None
+
+    def look(self, now: float, route: Route, progress: Mapping[str, int]) -> None:
+        """`now` in seconds, `progress` in bytes of the stream that each node has taken in."""
+        if self._when is None or now - self._when >= SPAN_SECONDS:
+            if self._when is not None:
+                self._measure(now - self._when, route, progress)
+            self._when, self._before, self._upstreams = now, dict(progress), route.upstreams
+
+    def _measure(self, seconds: float, route: Route, progress: Mapping[str, int]) -> None:
+        passed: dict[str, float] = {}
+        fed: dict[str, int] = {}
+        for upstream in route.upstreams.values():
+            fed[upstream] = fed.get(upstream, 0) + 1
+        for name, upstream in route.upstreams.items():
+            if name not in progress or name not in self._before or self._upstreams.get(name) != upstream:
+                continue  # new, or under way from one upstream to another
+            taken = progress[name] - self._before[name]
+            if taken <= 0:
+                continue
+            rate = taken / seconds
+            passed[upstream] = passed.get(upstream, 0.0) + rate
+            node = self._nodes.setdefault(name, _Node())
+            far = max(AHEAD_BYTES, AHEAD_SECONDS * rate)
+            ahead = min(_ahead(seen, upstream, name) for seen in (self._before, progress))
+            if upstream != route.source and fed[upstream] == 1 and ahead > far:
+                node.own_bytes += taken
+                node.own_seconds += seconds
+            else:
+                node.best = max(node.best, rate)
+        for name, rate in passed.items():
+            node = self._nodes.setdefault(name, _Node())
+            node.best = max(node.best, rate)
+
+    def measured(self) -> dict[str, Measure]:
+        """What has been seen of each node that took in or passed on anything for a whole span."""
+        found = {}
+        for name, node in self._nodes.items():
+            own = node.own_bytes / node.own_seconds if node.own_seconds else 0.0
+            found[name] = Measure(max(own, node.best), exact=own >= node.best)
+        return found
+
+
+def _ahead(progress: Mapping[str, int], upstream: str, node: str) -> int:
+    return progress.get(upstream, 0) - progress[node]
+
+
+def learned(known: Speed | None, measure: Measure, now: float) -> Speed:
+    """What is known of a node after a cast: an exponential average in which old knowledge weighs less.
+
+    A measure that is only the least changes nothing where more is known.
+    """
+    if known is None or known.is_old(now):
+        return Speed(measure.rate, now)
+    if not measure.exact and measure.rate <= known.rate:
+        return known
+    age = max(0.0, now - known.when)
+    kept = (1 - WEIGHT) * 0.5 ** (age / HALF_LIFE_SECONDS)
+    return Speed(known.rate * kept + measure.rate * (1 - kept), now)
+
+
+def comparable(rate: float) -> float:
+    """The rate of the nearest step; nodes that differ by less than noise are equal. 0 stays 0."""
+    if rate <= 0:
+        return 0.0
+    return float(2.0 ** (round(STEPS * math.log2(rate)) / STEPS))

@@ -1,0 +1,94 @@
+"""Speeds: what a relay shows of its nodes, and how it is averaged and forgotten."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from castray_desktop.core.route import Route
+from castray_desktop.core.speeds import (
+    HALF_LIFE_SECONDS,
+    OLD_SECONDS,
+    Measure,
+    Speed,
+    SpeedMeter,
+    comparable,
+    learned,
+)
+
+MB = 1_000_000
+CHAIN = Route("s", dict(itertools.pairwise(["c", "b", "a", "s"])))
+
+
+def measured(rates: dict[str, float], route: Route = CHAIN, seconds: int = 4) -> dict[str, Measure]:
+    meter = SpeedMeter()
+    for quarter in range(4 * seconds + 1):
+        now = quarter / 4
+        meter.look(now, route, {node: int(rate * now) for node, rate in rates.items()})
+    return meter.measured()
+
+
+def test_who_keeps_up_shows_the_least_that_it_can_do() -> None:
+    found = measured({"a": 100 * MB, "b": 100 * MB, "c": 100 * MB})
+    assert {node: measure.exact for node, measure in found.items()} == dict.fromkeys("abcs", False)
+    assert all(measure.rate == pytest.approx(100 * MB) for measure in found.values())
+
+
+def test_who_is_behind_shows_its_own_speed() -> None:
+    found = measured({"a": 100 * MB, "b": 20 * MB, "c": 20 * MB})
+    assert found["b"].exact
+    assert found["b"].rate == pytest.approx(20 * MB)
+    assert not found["c"].exact
+    assert found["a"] == Measure(pytest.approx(100 * MB), exact=False)
+
+
+def test_who_shares_an_upstream_is_not_measured_exactly() -> None:
+    tree = Route("s", {"a": "s", "b": "a", "c": "a"})
+    found = measured({"a": 100 * MB, "b": 50 * MB, "c": 50 * MB}, tree)
+    assert not found["b"].exact
+    assert found["a"].rate == pytest.approx(100 * MB)
+
+
+def test_who_passes_on_more_than_it_takes_in_can_do_that() -> None:
+    tree = Route("s", {"a": "s", "b": "s"})
+    assert measured({"a": 100 * MB, "b": 70 * MB}, tree)["s"].rate == pytest.approx(170 * MB)
+
+
+def test_a_cast_that_is_over_at_once_shows_nothing() -> None:
+    assert measured({"a": 100 * MB, "b": 100 * MB}, seconds=0) == {}
+
+
+def test_a_span_in_which_the_upstream_changed_does_not_count() -> None:
+    meter = SpeedMeter()
+    meter.look(0.0, CHAIN, {"a": 0, "b": 0, "c": 0})
+    moved, _ = CHAIN.without("b")
+    meter.look(1.0, moved, {"a": 100 * MB, "c": 5 * MB})
+    assert "c" not in meter.measured()
+
+
+def test_an_exact_measure_is_averaged_in() -> None:
+    known = learned(Speed(100.0, 0.0), Measure(20.0, exact=True), now=0.0)
+    assert known == Speed(60.0, 0.0)
+
+
+def test_old_knowledge_weighs_less_and_then_nothing() -> None:
+    measure = Measure(20.0, exact=True)
+    later = learned(Speed(100.0, 0.0), measure, now=HALF_LIFE_SECONDS)
+    assert later.rate == pytest.approx(40.0)
+    assert learned(Speed(100.0, 0.0), measure, now=OLD_SECONDS + 1).rate == 20.0
+
+
+def test_the_least_does_not_lower_what_is_known() -> None:
+    known = Speed(100.0, 0.0)
+    assert learned(known, Measure(20.0, exact=False), now=5.0) == known
+    assert learned(known, Measure(200.0, exact=False), now=0.0).rate == 150.0
+
+
+@given(st.floats(1.0, 1e12), st.floats(1.0, 1e12))
+def test_comparable_speeds_keep_their_order_and_differ_by_a_step_at_most(one: float, other: float) -> None:
+    assert abs(comparable(one) / one - 1) < 0.05
+    if one <= other:
+        assert comparable(one) <= comparable(other)
