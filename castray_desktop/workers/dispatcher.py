@@ -32,6 +32,7 @@ from castray_desktop.workers.agents import Agents
 from castray_desktop.workers.cast_run import CastRun
 from castray_desktop.workers.ledger import CastLedger
 from castray_desktop.workers.ray_side import protocol
+from castray_desktop.workers.reaching import Reaching
 from castray_desktop.workers.who import resolve_recipients, resolve_source
 
 PUBLISH_SECONDS = 0.1
@@ -57,6 +58,7 @@ class Dispatcher:
         self._clock = clock
         self._wall = wall
         self._runs: dict[str, CastRun] = {}
+        self._reaching = Reaching(agents)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._surveys: dict[str, CastRun] = {}
         self._summaries: dict[str, CastSummary] = {}
@@ -139,6 +141,7 @@ class Dispatcher:
             await asyncio.wait(self._chores, timeout=CLOSE_SECONDS)
         for chore in self._chores:
             chore.cancel()
+        self._reaching.close()
         self._publishing.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._publishing
@@ -171,6 +174,7 @@ class Dispatcher:
         for delivery in report.deliveries:
             if (run := self._runs.get(delivery.cast)) is not None:
                 run.delivery_reported(node, delivery)
+                self._reaching.reported(node, delivery)
 
     def agent_lost(self, node: str) -> None:
         """A node has gone; every cast hears of it."""
@@ -210,6 +214,7 @@ class Dispatcher:
     def _ended(self, cast: str) -> None:
         """Its result goes to everybody, whatever progress was still to be told."""
         del self._tasks[cast]
+        self._reaching.forget(cast)
         self._publish_cast(cast)
         self._publish(self._runs[cast].ledger.result(self._clock()))
         self._dirty.set()

@@ -105,6 +105,7 @@ class NodeAgent:
             protocol.ServeSource: plane.serve,
             protocol.StartDelivery: plane.deliver,
             protocol.SetUpstream: plane.set_upstream,
+            protocol.Reach: plane.reach,
             protocol.Seal: plane.seal,
             protocol.SetCastLimit: plane.limit_cast,
             protocol.SetNodeLimit: plane.limit_node,

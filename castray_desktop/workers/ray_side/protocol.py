@@ -145,6 +145,7 @@ class StartDelivery:
     destination: str = ""  # empty: the inbox
     on_conflict: str = "skip"
     limit: int = 0  # as in `ServeSource`
+    transport: str = "auto"  # which ways may be taken: "auto", "direct" (not through Ray) or "ray"
 
 
 @dataclass(frozen=True)
@@ -158,6 +159,17 @@ class SetUpstream:
     cast: str
     epoch: int
     upstream: Optional[Upstream]
+
+
+@dataclass(frozen=True)
+class Reach:
+    """Dial this recipient, which can't dial here, and serve it. Its epoch must still be this one then."""
+
+    cast: str
+    epoch: int
+    node: str
+    address: str
+    port: int
 
 
 @dataclass(frozen=True)
@@ -267,6 +279,8 @@ class DeliveryReport:
     problems: tuple[FileProblem, ...] = ()
     problem_count: int = 0
     failure: Optional[Failure] = None
+    asked: int = 0  # how often it has asked to be dialled, since it can't get through
+    asked_upstream: str = ""  # by which node
 
 
 @dataclass(frozen=True)
@@ -355,6 +369,7 @@ Order = typing.Union[
     Preflight,
     StartDelivery,
     SetUpstream,
+    Reach,
     Seal,
     SetCastLimit,
     SetNodeLimit,

@@ -22,6 +22,7 @@ from castray_desktop.workers.ray_side.protocol import (
     ForgetCast,
     ParcelTotals,
     PrepareSource,
+    Reach,
     RecipientState,
     Seal,
     ServeSource,
@@ -81,6 +82,10 @@ class Node:
             self.history.extend((*sources, *deliveries))
             self.news.notify_all()
 
+    def reach(self, other: Node, cast: str, epoch: int = 1) -> None:
+        """Have this node dial another one, which can't dial here."""
+        self.plane.reach(Reach(cast, epoch, other.name, other.address, other.port))
+
     def await_source(self, cast: str, wanted: Callable[[SourceReport], bool]) -> SourceReport:
         with self.news:
             assert self.news.wait_for(
@@ -124,6 +129,7 @@ class Cast:
         dest: Path | str = "",
         on_conflict: str = "skip",
         secret: str = "",
+        transport: str = "auto",
     ) -> None:
         self.recipients.append(node)
         order = StartDelivery(
@@ -135,6 +141,7 @@ class Cast:
             algorithms=self.algorithms,
             destination=str(dest),
             on_conflict=on_conflict,
+            transport=transport,
         )
         node.plane.deliver(order)
 

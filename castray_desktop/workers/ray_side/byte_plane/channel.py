@@ -6,6 +6,7 @@ than one for each segment. Another thread ends a connection with `abort`.
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import select
@@ -24,6 +25,9 @@ _WAITALL = getattr(socket, "MSG_WAITALL", 0)
 _CLOEXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 _ZEROS = bytes(1 << 16)
 
+UNHEARD_SECONDS = 60.0
+"""A peer that acknowledges nothing for so long has gone, also where there is little to send."""
+
 
 class Silent(ConnectionError):
     """The peer sent nothing for too long, or took nothing."""
@@ -32,13 +36,15 @@ class Silent(ConnectionError):
 class Channel:
     """A connected socket. One thread reads and writes; any thread may `abort`."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, local: bool = True) -> None:
+        """A Unix socket passes open files, unless it is not `local` but leads elsewhere."""
         self._socket = sock
-        self.local = sock.family == socket.AF_UNIX
+        self.local = local and sock.family == socket.AF_UNIX
         self.passed_fd = -1
         sock.settimeout(None)
-        if not self.local:
+        if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            linux.give_up_after(sock, UNHEARD_SECONDS)
             if sock.getpeername()[0] != sock.getsockname()[0]:  # its timers cost much on a loopback
                 linux.prefer_bbr(sock)
 
@@ -201,6 +207,21 @@ class Channel:
         if self.passed_fd >= 0:
             os.close(self.passed_fd)
             self.passed_fd = -1
+
+
+def begin_connecting(address: str, port: int) -> socket.socket:
+    """A socket on its way to a listener: writable once it has arrived or failed. Raises OSError."""
+    family, kind, protocol, _, where = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[0]
+    sock = socket.socket(family, kind, protocol)
+    try:
+        sock.setblocking(False)
+        code = sock.connect_ex(where)
+        if code not in (0, errno.EINPROGRESS):
+            raise OSError(code, os.strerror(code))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 def connect_tcp(address: str, port: int, seconds: float) -> Channel:

@@ -36,8 +36,9 @@ from castray_desktop.workers.ray_side.byte_plane.failures import (
     short_reason,
     write_failure,
 )
-from castray_desktop.workers.ray_side.byte_plane.fetching import Dialer, Fetching
+from castray_desktop.workers.ray_side.byte_plane.fetching import Fetching
 from castray_desktop.workers.ray_side.byte_plane.landing import Landing
+from castray_desktop.workers.ray_side.byte_plane.meeting import Meeting, Surroundings
 from castray_desktop.workers.ray_side.byte_plane.parts import PartFiles
 from castray_desktop.workers.ray_side.byte_plane.preflight import nearest_folder, resolve_destination
 from castray_desktop.workers.ray_side.byte_plane.registry import Registry
@@ -88,7 +89,7 @@ class Place:
     inbox: Path
     ledger: Ledger
     registry: Registry
-    dialer: Dialer
+    surroundings: Surroundings
     timing: Timing
 
 
@@ -124,6 +125,9 @@ class Delivery(Supply):
         self._stop = False
         self._forgotten = False
         self._channel: Optional[Channel] = None
+        self._meeting = Meeting(
+            place.surroundings, order.cast, self.secret, order.transport, self._meeting_changed
+        )
         self._staging: Optional[Staging] = None
         self._parts: Optional[PartFiles] = None
         totals = order.totals
@@ -157,6 +161,10 @@ class Delivery(Supply):
             self.route = (order.epoch, order.upstream)
             self._abort_channel()
             self.condition.notify_all()
+
+    def offer(self, channel: Channel, epoch: int) -> bool:
+        """The upstream has dialled, since it can't be dialled. True: the channel is ours now."""
+        return self._meeting.offer(channel, epoch)
 
     def seal(self, order: Seal) -> None:
         with self.condition:
@@ -206,9 +214,19 @@ class Delivery(Supply):
                 problems=self._problems,
                 problem_count=self._problem_count,
                 failure=self._failure,
+                asked=self._meeting.asked.times,
+                asked_upstream=self._meeting.asked.upstream,
             )
 
+    def _meeting_changed(self, urgent: bool) -> None:
+        """The upstream is to be told that it should dial, or has done so."""
+        if urgent:
+            self.stated()
+        with self.condition:
+            self.condition.notify_all()
+
     def _abort_channel(self) -> None:
+        self._meeting.interrupt()
         if self._channel is not None:
             self._channel.abort()
 
@@ -248,6 +266,7 @@ class Delivery(Supply):
             )
         if self._parts is not None and not whole:
             self._parts.close()
+        self._meeting.close()
         try:
             self._clean_up()
         except OSError as error:  # the result has to be told all the same
@@ -330,7 +349,7 @@ class Delivery(Supply):
                 lost_since = time.monotonic()
             self._lost(route[1], time.monotonic() - lost_since, reason)
             with self.condition:
-                if self.route == route and not self._stop:
+                if self.route == route and not self._stop and not self._meeting.has_come:
                     self.condition.wait(pause)
             pause = min(pause * 2, timing.longest_pause)
 
@@ -354,7 +373,9 @@ class Delivery(Supply):
         return ""
 
     def _fetch_from(self, epoch: int, upstream: Upstream) -> None:
-        channel, transport = self._place.dialer.connect(upstream, self.cast, epoch, self.secret)
+        channel, transport = self._meeting.connect(
+            epoch, upstream, lambda: not self._stop and self.route[0] == epoch
+        )
         try:
             with self.condition:
                 self._channel = channel

@@ -3,62 +3,21 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from castray_desktop.core import wire
-from castray_desktop.core.wire import FrameType, Greeting, PieceFlag, ProtocolError, Role
-from castray_desktop.workers.ray_side.addresses import scoped
-from castray_desktop.workers.ray_side.byte_plane.channel import Channel, connect_local, connect_tcp
+from castray_desktop.core.wire import FrameType, PieceFlag, ProtocolError
+from castray_desktop.workers.ray_side.byte_plane.channel import Channel
 from castray_desktop.workers.ray_side.byte_plane.supply import Gone, read_some
-from castray_desktop.workers.ray_side.protocol import Upstream
 
 if TYPE_CHECKING:
     from castray_desktop.workers.ray_side.byte_plane.delivery import Delivery
 
 log = logging.getLogger("castray.byte_plane")
 
-CONNECT_SECONDS = 3.0
-HANDSHAKE_SECONDS = 5.0
-SILENCE_SECONDS = 5.0
-SEND_SECONDS = 10.0
 CHUNK_BYTES = 256 << 10  # stays in a core's cache between reading and hashing
 MAX_REQUESTS = 1000
 MAX_REPAIRS = 5
-
-
-class Dialer(Protocol):
-    """Makes connections to upstreams."""
-
-    def connect(self, upstream: Upstream, cast: str, epoch: int, secret: bytes) -> tuple[Channel, str]:
-        """An authenticated channel and the name of its transport. Raises OSError or ProtocolError."""
-
-
-class SocketDialer:
-    """The local way where both ends run on one machine, TCP otherwise."""
-
-    def __init__(self, host: str, local_copy: bool, address: str) -> None:
-        self._host = host
-        self._address = address
-        self._local_copy = local_copy
-
-    def connect(self, upstream: Upstream, cast: str, epoch: int, secret: bytes) -> tuple[Channel, str]:
-        channel, transport = self._dial(upstream)
-        try:
-            channel.dial(Greeting(Role.FETCH, cast, epoch), secret, HANDSHAKE_SECONDS)
-            channel.limit_silence(SILENCE_SECONDS, SEND_SECONDS)
-        except BaseException:
-            channel.close()
-            raise
-        return channel, transport
-
-    def _dial(self, upstream: Upstream) -> tuple[Channel, str]:
-        if self._local_copy and upstream.local_path and upstream.host == self._host:
-            try:
-                return connect_local(upstream.local_path, CONNECT_SECONDS), "local"
-            except OSError:  # another user's, or in another container: its port still works
-                log.info("no local way to %s", upstream.node)
-        address = scoped(upstream.address, self._address)
-        return connect_tcp(address, upstream.port, CONNECT_SECONDS), "direct"
 
 
 class Fetching:

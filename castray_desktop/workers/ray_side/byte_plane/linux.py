@@ -110,6 +110,13 @@ def prefer_bbr(sock: socket.socket) -> None:
         return
 
 
+def give_up_after(sock: socket.socket, seconds: float) -> None:
+    """End a TCP connection whose peer acknowledges nothing for so long; by default it takes 15 minutes."""
+    option = getattr(socket, "TCP_USER_TIMEOUT", None)
+    if option is not None:
+        sock.setsockopt(socket.IPPROTO_TCP, option, int(seconds * 1000))
+
+
 def machine() -> tuple[str, str, str]:
     """What tells this machine from others, this start of it from earlier ones, and its process numbers
     from those of a container.

@@ -10,31 +10,44 @@ import socket
 import tempfile
 import threading
 from pathlib import Path
-from typing import Callable, Optional
+from typing import Callable, Optional, TypeVar
 
-from castray_desktop.core.wire import ProtocolError, Role
-from castray_desktop.workers.ray_side.byte_plane.channel import Channel
+from castray_desktop.core.wire import Greeting, ProtocolError, Role
+from castray_desktop.workers.ray_side.addresses import scoped
+from castray_desktop.workers.ray_side.byte_plane.channel import Channel, connect_tcp
 from castray_desktop.workers.ray_side.byte_plane.serving import Serving
 from castray_desktop.workers.ray_side.byte_plane.supply import Supply
+from castray_desktop.workers.ray_side.protocol import Reach
 
 log = logging.getLogger("castray.byte_plane")
 
 MAX_STRANGERS = 64
+MAX_CONNECTIONS = 512
+CONNECT_SECONDS = 3.0
 HANDSHAKE_SECONDS = 5.0
 SEND_SECONDS = 60.0
 MAX_LOCAL_PATH = 100
 
 SupplyOf = Callable[[str], Optional["tuple[bytes, Supply]"]]
+T = TypeVar("T")
+UpstreamCame = Callable[[str, int, Channel], bool]
 
 
 class Listener:
-    """One thread that accepts, and one for each connection. `supply_of` gives a cast's secret and pieces."""
+    """One thread that accepts, and one for each connection that this node serves.
 
-    def __init__(self, supply_of: SupplyOf) -> None:
+    `supply_of` gives a cast's secret and pieces. `upstream_came(cast, epoch, channel)` hears of a peer that
+    dials in order to serve, and says whether it takes the channel.
+    """
+
+    def __init__(self, supply_of: SupplyOf, upstream_came: UpstreamCame, address: str) -> None:
         self._supply_of = supply_of
+        self._upstream_came = upstream_came
+        self._address = address
         self._lock = threading.Lock()
         self._strangers = 0
-        self._connections: dict[Channel, threading.Thread] = {}
+        self._connections: dict[threading.Thread, Optional[Channel]] = {}
+        self._reaching: set[tuple[str, str]] = set()
         self._sockets: list[socket.socket] = []
         self._wake_read, self._wake_write = socket.socketpair()
         self._closing = False
@@ -104,9 +117,10 @@ class Listener:
             self._thread.join(5)
         with self._lock:
             connections = list(self._connections.items())
-        for channel, _ in connections:
-            channel.abort()
-        for _, thread in connections:
+        for _, channel in connections:
+            if channel is not None:
+                channel.abort()
+        for thread, _ in connections:
             thread.join(5)
         for sock in [*self._sockets, self._wake_read, self._wake_write]:
             sock.close()
@@ -139,39 +153,109 @@ class Listener:
         except OSError:  # gone already
             sock.close()
             return
+        self._begin(channel, lambda: self._meet(channel))
+
+    def reach(self, order: Reach) -> None:
+        """Dial a recipient and serve it, in a thread; not twice at a time."""
+        key = order.cast, order.node
         with self._lock:
-            if self._strangers >= MAX_STRANGERS:
-                channel.close()
+            if key in self._reaching or self._closing:
                 return
-            self._strangers += 1
-            thread = threading.Thread(target=self._meet, args=(channel,), name="castray-serve", daemon=True)
-            self._connections[channel] = thread
+            self._reaching.add(key)
+        if not self._begin(None, lambda: self._visit(order)):
+            self._reached(order)
+
+    def _begin(self, channel: Optional[Channel], work: Callable[[], None]) -> bool:
+        """A thread for a connection, unless there are too many."""
+        thread = threading.Thread(target=work, name="castray-serve", daemon=True)
+        with self._lock:
+            full = (
+                self._closing or self._strangers >= MAX_STRANGERS or len(self._connections) >= MAX_CONNECTIONS
+            )
+            if not full:
+                self._strangers += 1
+                self._connections[thread] = channel
+        if full:
+            if channel is not None:
+                channel.close()
+            return False
         thread.start()
+        return True
 
     def _meet(self, channel: Channel) -> None:
+        """A peer that has dialled."""
+        kept = False
         try:
-            supply = self._shake_hands(channel)
-            if supply is not None:
-                channel.limit_silence(HANDSHAKE_SECONDS, SEND_SECONDS)
-                Serving(channel, supply).run()
+            greeting = self._shake_hands(lambda: channel.listen(self._secret_of, HANDSHAKE_SECONDS))
+            if greeting.role is Role.SERVE:
+                kept = self._upstream_came(greeting.cast, greeting.epoch, channel)
+            else:
+                self._serve(channel, greeting.cast)
         except (OSError, ProtocolError) as error:
             log.debug("connection ended: %s", error)
         except Exception:
             log.exception("serving failed")
         finally:
-            channel.close()
-            with self._lock:
-                self._connections.pop(channel, None)
+            if not kept:
+                channel.close()
+            self._ended()
 
-    def _shake_hands(self, channel: Channel) -> Optional[Supply]:
-        """The pieces that a peer may have, once it has proved that it knows the secret."""
+    def _visit(self, order: Reach) -> None:
+        """A recipient that this node dials."""
+        channel: Optional[Channel] = None
         try:
-            greeting = channel.listen(self._secret_of, HANDSHAKE_SECONDS)
+            channel = self._shake_hands(lambda: self._dial(order))
+            self._reached(order)
+            if channel is not None:
+                self._serve(channel, order.cast)
+        except (OSError, ProtocolError) as error:
+            log.info("%s could not be dialled: %s", order.node, error)
+        except Exception:
+            log.exception("serving failed")
+        finally:
+            if channel is not None:
+                channel.close()
+            self._reached(order)
+            self._ended()
+
+    def _dial(self, order: Reach) -> Optional[Channel]:
+        """An authenticated channel to a recipient; None for a cast that is not served any more."""
+        secret = self._secret_of(order.cast)
+        if secret is None:
+            return None
+        channel = connect_tcp(scoped(order.address, self._address), order.port, CONNECT_SECONDS)
+        try:
+            with self._lock:
+                self._connections[threading.current_thread()] = channel
+            if self._closing:
+                raise ConnectionError("this node is closing")
+            channel.dial(Greeting(Role.SERVE, order.cast, order.epoch), secret, HANDSHAKE_SECONDS)
+        except BaseException:
+            channel.close()
+            raise
+        return channel
+
+    def _serve(self, channel: Channel, cast: str) -> None:
+        found = self._supply_of(cast)
+        if found is not None:
+            channel.limit_silence(HANDSHAKE_SECONDS, SEND_SECONDS)
+            Serving(channel, found[1]).run()
+
+    def _shake_hands(self, work: Callable[[], T]) -> T:
+        """Until it is over, the peer counts as a stranger."""
+        try:
+            return work()
         finally:
             with self._lock:
                 self._strangers -= 1
-        found = self._supply_of(greeting.cast)
-        return found[1] if found is not None and greeting.role is Role.FETCH else None
+
+    def _reached(self, order: Reach) -> None:
+        with self._lock:
+            self._reaching.discard((order.cast, order.node))
+
+    def _ended(self) -> None:
+        with self._lock:
+            self._connections.pop(threading.current_thread(), None)
 
     def _secret_of(self, cast: str) -> Optional[bytes]:
         found = self._supply_of(cast)

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Callable, Optional
 
 from castray_desktop.core.failure import Failure, FailureKind
+from castray_desktop.workers.ray_side.byte_plane.channel import Channel
 from castray_desktop.workers.ray_side.byte_plane.delivery import Delivery, Place, Timing
-from castray_desktop.workers.ray_side.byte_plane.fetching import SocketDialer
 from castray_desktop.workers.ray_side.byte_plane.limits import Limiter
 from castray_desktop.workers.ray_side.byte_plane.listener import Listener
+from castray_desktop.workers.ray_side.byte_plane.meeting import Surroundings
 from castray_desktop.workers.ray_side.byte_plane.preflight import examine
 from castray_desktop.workers.ray_side.byte_plane.registry import Registry
 from castray_desktop.workers.ray_side.byte_plane.room import Ledger
@@ -28,6 +29,7 @@ from castray_desktop.workers.ray_side.protocol import (
     Preflight,
     PreflightReply,
     PrepareSource,
+    Reach,
     RecipientState,
     Seal,
     ServeSource,
@@ -79,13 +81,13 @@ class BytePlane:
         self._limiter = Limiter()
         self._registry = Registry(engine)
         self._keep = frozenset(keep)
-        dialer = SocketDialer(host, local_copy, address)
-        self._place = Place(node, inbox, self._ledger, self._registry, dialer, timing)
+        self.surroundings = Surroundings(host, local_copy, address)
+        self._place = Place(node, inbox, self._ledger, self._registry, self.surroundings, timing)
         self._lock = threading.Lock()
         self._sources: dict[str, Source] = {}
         self._deliveries: dict[str, Delivery] = {}
         self._refused: list[DeliveryReport] = []
-        self._listener = Listener(self._supply_of)
+        self._listener = Listener(self._supply_of, self._upstream_came, address)
         self._local_path = ""
 
     def start(self) -> tuple[int, str]:
@@ -154,6 +156,10 @@ class BytePlane:
         if delivery is not None:
             delivery.set_upstream(order)
 
+    def reach(self, order: Reach) -> None:
+        """Dial a recipient that can't dial here, in a thread."""
+        self._listener.reach(order)
+
     def seal(self, order: Seal) -> None:
         """The trailer's digest, from the source."""
         delivery = self._deliveries.get(order.cast)
@@ -212,6 +218,10 @@ class BytePlane:
             delivery.join(JOIN_SECONDS)
             delivery.release()
         self._listener.close()
+
+    def _upstream_came(self, cast: str, epoch: int, channel: Channel) -> bool:
+        delivery = self._deliveries.get(cast)
+        return delivery is not None and delivery.offer(channel, epoch)
 
     def _supply_of(self, cast: str) -> Optional[tuple[bytes, Supply]]:
         delivery = self._deliveries.get(cast)
