@@ -175,6 +175,10 @@ class LabNodes:
         """From now on the others are told to reach the node there."""
         self._detours[node] = (address, port)
 
+    def straight(self, node: str) -> None:
+        """The others reach the node where it is, again."""
+        self._detours.pop(node, None)
+
     async def close(self) -> None:
         """End the casts and the agents. Raises nothing; those that don't stop are killed."""
         await self.dispatcher.close()

@@ -1,0 +1,61 @@
+"""Stands between two agents and flips one bit of what passes from the second to the first, once.
+
+    python -m benchmarks.flipping_proxy LISTEN_ADDRESS TARGET_ADDRESS TARGET_PORT AT
+
+Prints its port. AT counts the bytes that came from the target, over all connections.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+CHUNK = 1 << 16
+
+
+class Flipper:
+    """Flips the lowest bit of one byte of a stream that comes in parts."""
+
+    def __init__(self, at: int) -> None:
+        self._left = at
+
+    def pass_on(self, data: bytes) -> bytes:
+        """The part as it goes on."""
+        at, self._left = self._left, self._left - len(data)
+        if not 0 <= at < len(data):
+            return data
+        return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+
+
+async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, flipper: Flipper | None) -> None:
+    """Until one side closes."""
+    try:
+        while data := await reader.read(CHUNK):
+            writer.write(flipper.pass_on(data) if flipper else data)
+            await writer.drain()
+    except ConnectionError:
+        pass  # the other side is told by the close below
+    finally:
+        writer.close()
+
+
+async def serve(listen: str, target: str, port: int, at: int) -> None:
+    """Until it is ended."""
+    flipper = Flipper(at)
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            there, onward = await asyncio.open_connection(target, port)
+        except OSError:
+            writer.close()
+            return
+        await asyncio.gather(pump(reader, onward, None), pump(there, writer, flipper))
+
+    server = await asyncio.start_server(accept, listen, 0)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    _, *arguments = sys.argv
+    asyncio.run(serve(arguments[0], arguments[1], int(arguments[2]), int(arguments[3])))

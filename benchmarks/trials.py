@@ -1,0 +1,226 @@
+"""Casts in a laboratory as benchmarks run them: timed, counted, compared byte by byte, and cleared away."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import statistics
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from blake3 import blake3
+
+from benchmarks.lab import Lab
+from benchmarks.lab_nodes import LabNodes, lab_nodes
+from castray_desktop.core.errors import sentence
+from castray_desktop.core.failure import CastRayError
+from castray_desktop.core.messages import DeliverySnapshot, SendRequest
+
+MIB = 1 << 20
+IPERF_SECONDS = 2.0
+PATIENCE_SECONDS = 60.0
+PATIENCE = 12
+"""A cast may take so many times as long as its bytes take at the links' rate, and `PATIENCE_SECONDS` more."""
+
+CANCEL_SECONDS = 30.0
+UNKNOWN_RATE = 10e6  # bytes per second, for the patience where no rate was measured
+
+During = Callable[[str], Awaitable[Collection[str]]]
+"""What happens to a running cast. Returns the recipients that are not waited for."""
+
+
+class TrialFailed(Exception):
+    """A cast did not do what it should; the text says what it did."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One cast that was run."""
+
+    seconds: float  # from Send until the last recipient that was waited for had it, verified
+    copies: float  # that left the source
+    cpu: float  # seconds, of all agents
+    growth: int  # bytes, of the agent that grew most
+    chain: tuple[str, ...]
+    deliveries: Mapping[str, DeliverySnapshot]  # of the recipients that were waited for
+    received: Mapping[str, int]  # payload bytes by recipient, repeated ones included
+    stream: int  # bytes of the parcel's stream
+
+
+class Bench:
+    """A laboratory with an agent in each host. The first host's node is the source."""
+
+    def __init__(self, lab: Lab, nodes: LabNodes, limit: float) -> None:
+        self.lab = lab
+        self.nodes = nodes
+        self.limit = limit
+        """Bytes per second of one TCP stream, as iperf3 measured it; 0 where it was not measured."""
+        self.recipients = tuple(host.name for host in lab.hosts[1:])
+        self._digests: dict[Path, dict[str, str]] = {}
+
+    def one_copy(self, size: int) -> float:
+        """Seconds that one copy takes at the limit."""
+        return size / self.limit
+
+    async def make_file(self, size: int, folder: Path | None = None) -> Path:
+        """A file of random bytes on the source."""
+        path = (folder or self.nodes.folder / "source") / "payload.bin"
+        await asyncio.to_thread(make_file, path, size)
+        return path
+
+    async def make_tree(self, files: int, size: int) -> Path:
+        """A folder of so many files of `size` bytes each on the source."""
+        path = self.nodes.folder / "source" / "tree"
+        await asyncio.to_thread(make_tree, path, files, size)
+        return path
+
+    def host(self, node: str) -> int:
+        """The number of a node's host."""
+        return next(number for number, host in enumerate(self.lab.hosts) if host.name == node)
+
+    def chain(self, cast: str) -> tuple[str, ...]:
+        """The order in which a cast's nodes feed each other, source first."""
+        return next(item.chain for item in self.nodes.dispatcher.summaries() if item.cast == cast)
+
+    def bytes_at(self, cast: str, node: str) -> int:
+        """Verified bytes of the stream at a recipient, as far as it has reported."""
+        report = self.nodes.reports.get((cast, node))
+        return report.stream_bytes if report else 0
+
+    def send(self, path: Path, recipients: Iterable[str] = ()) -> str:
+        """Start a cast, to everybody if nobody is named."""
+        request = SendRequest((str(path),), tuple(recipients) or ("all",), source=self.lab.hosts[0].name)
+        return self.nodes.dispatcher.send(request)
+
+    async def run(self, path: Path, during: During | None = None, recipients: Collection[str] = ()) -> Trial:
+        """Run a cast to its end and look at every byte. Raises TrialFailed.
+
+        A cast whose other recipients are waited for no longer is cancelled.
+        """
+        self.nodes.reset_usage()
+        patience = PATIENCE_SECONDS + PATIENCE * _size(path) / (self.limit or UNKNOWN_RATE)
+        cast = self.send(path, recipients)
+        try:
+            async with asyncio.timeout(patience):
+                spared = await during(cast) if during else ()
+                waited = set(recipients or self.recipients) - set(spared)
+                deliveries = await self.nodes.ended(cast, sorted(waited), patience)
+                if not spared:
+                    await self.nodes.dispatcher.result(cast)
+            trial = self._trial(cast, deliveries)
+            await self._compare(path, deliveries)
+        except TimeoutError as error:
+            raise TrialFailed(f"no end within {patience:.0f} s: {self._state(cast)}") from error
+        finally:
+            await self._clear(cast)
+        return trial
+
+    def _trial(self, cast: str, deliveries: Mapping[str, DeliverySnapshot]) -> Trial:
+        for node, delivery in deliveries.items():
+            if not delivery.state.delivered:
+                reason = sentence(delivery.failure) if delivery.failure else delivery.state
+                raise TrialFailed(f"{node}: {reason}")
+        usage = self.nodes.usage().values()
+        summary = next(item for item in self.nodes.dispatcher.summaries() if item.cast == cast)
+        reports = {node: self.nodes.reports[cast, node] for node in deliveries}
+        return Trial(
+            seconds=max(delivery.seconds for delivery in deliveries.values()),
+            copies=summary.source_copies,
+            cpu=sum(used.cpu for used in usage),
+            growth=max((used.growth for used in usage), default=0),
+            chain=summary.chain,
+            deliveries=deliveries,
+            received={node: report.received_bytes for node, report in reports.items()},
+            stream=max(report.stream_bytes for report in reports.values()),
+        )
+
+    async def _compare(self, path: Path, deliveries: Mapping[str, DeliverySnapshot]) -> None:
+        """Raises TrialFailed where a recipient's bytes are not the source's."""
+        if path not in self._digests:
+            self._digests[path] = await asyncio.to_thread(_digests, path)
+        for node, delivery in deliveries.items():
+            if await asyncio.to_thread(_digests, Path(delivery.paths[0])) != self._digests[path]:
+                raise TrialFailed(f"{node} has other bytes than the source")
+
+    def _state(self, cast: str) -> str:
+        found = [item for item in self.nodes.dispatcher.deliveries()[cast] if not item.state.finished]
+        return ", ".join(f"{item.node} {item.state} with {item.bytes} bytes" for item in found) or "all ended"
+
+    async def _clear(self, cast: str) -> None:
+        with contextlib.suppress(CastRayError, TimeoutError):  # it has ended, or won't
+            async with asyncio.timeout(CANCEL_SECONDS):
+                await self.nodes.dispatcher.cancel(cast)
+        for node in self.nodes.nodes.values():
+            await asyncio.to_thread(shutil.rmtree, node.inbox, ignore_errors=True)
+
+
+@contextlib.asynccontextmanager
+async def bench(
+    hosts: int,
+    rate: str | None,
+    *,
+    loss: float = 0.0,
+    coalesce: bool = True,
+    delay: float = 0.0,
+    measure: bool = True,
+) -> AsyncIterator[Bench]:
+    """A laboratory with agents; what one stream can do is measured first, without loss.
+
+    Raises LabUnavailable, RuntimeError.
+    """
+    with Lab(hosts, rate, coalesce=coalesce, delay=delay) as lab:
+        limit = lab.iperf(lab.hosts[0], lab.hosts[1], IPERF_SECONDS) if measure else 0.0
+        if loss:
+            for host in lab.hosts:
+                lab.set_loss(host, loss)
+        async with lab_nodes(lab) as nodes:
+            yield Bench(lab, nodes, limit)
+
+
+def make_file(path: Path, size: int) -> None:
+    """A file of random bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        for at in range(0, size, MIB):
+            file.write(os.urandom(min(MIB, size - at)))
+
+
+def make_tree(path: Path, files: int, size: int) -> None:
+    """A folder of so many files of `size` bytes each, 250 to a folder, no two alike."""
+    block = os.urandom(files + size)
+    for number in range(files):
+        below = path / f"{number // 250:04}"
+        if number % 250 == 0:
+            below.mkdir(parents=True)
+        (below / f"{number:06}.bin").write_bytes(block[number : number + size])
+
+
+async def repeat(times: int, lab: Bench, path: Path) -> list[Trial]:
+    """The same cast to everybody several times, one after the other. Raises TrialFailed."""
+    return [await lab.run(path) for _ in range(times)]
+
+
+def median(values: Iterable[float]) -> float:
+    """The middle one."""
+    return statistics.median(values)
+
+
+def stopwatch() -> Callable[[], float]:
+    """Says how many seconds have passed since now."""
+    began = time.monotonic()
+    return lambda: time.monotonic() - began
+
+
+def _size(path: Path) -> int:
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files)
+
+
+def _digests(path: Path) -> dict[str, str]:
+    """The hash of each file at or below a path, by its name within."""
+    files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
+    return {str(file.relative_to(path)): blake3().update_mmap(file).hexdigest() for file in files}
