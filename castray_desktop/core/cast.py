@@ -30,6 +30,7 @@ class DeliveryEvent(enum.Enum):
     LANDED = "landed"
     IDENTICAL = "identical"
     SHARED = "shared"
+    AWAY = "away"  # its node can't be reached now; it goes on when that is back
     FAILED = "failed"
     CANCELLED = "cancelled"
 
@@ -40,6 +41,7 @@ class CastEvent(enum.Enum):
     STARTED = "started"
     PREPARED = "prepared"
     ALL_BYTES = "all bytes"
+    BYTES_MISSING = "bytes missing"  # again: somebody joined, or came back without them
     COMPLETED = "completed"
     PARTLY_FAILED = "partly failed"
     FAILED = "failed"
@@ -59,11 +61,17 @@ DELIVERY_TRANSITIONS: Mapping[DeliveryState, Mapping[DeliveryEvent, DeliveryStat
         _DE.FIRST_BYTES: _D.RECEIVING,
         _DE.ALL_BYTES: _D.VERIFYING,
         _DE.SHARED: _D.SHARED,
+        _DE.AWAY: _D.WAITING,
         **_LANDING,
         **_ANY_END_OF_DELIVERY,
     },
-    _D.RECEIVING: {_DE.ALL_BYTES: _D.VERIFYING, **_LANDING, **_ANY_END_OF_DELIVERY},
-    _D.VERIFYING: {**_LANDING, **_ANY_END_OF_DELIVERY},
+    _D.RECEIVING: {
+        _DE.ALL_BYTES: _D.VERIFYING,
+        _DE.AWAY: _D.WAITING,
+        **_LANDING,
+        **_ANY_END_OF_DELIVERY,
+    },
+    _D.VERIFYING: {_DE.AWAY: _D.WAITING, **_LANDING, **_ANY_END_OF_DELIVERY},
 }
 
 _ANY_END_OF_CAST = {_CE.FAILED: _C.FAILED, _CE.CANCELLED: _C.CANCELLED}
@@ -78,6 +86,7 @@ CAST_TRANSITIONS: Mapping[CastState, Mapping[CastEvent, CastState]] = {
         **_ANY_END_OF_CAST,
     },
     _C.VERIFYING: {
+        _CE.BYTES_MISSING: _C.SENDING,
         _CE.COMPLETED: _C.COMPLETED,
         _CE.PARTLY_FAILED: _C.PARTLY_FAILED,
         **_ANY_END_OF_CAST,

@@ -53,6 +53,7 @@ TEMPLATES: Mapping[FailureKind, tuple[str, str]] = {
         "Use letters, digits, dots, hyphens and underscores, 60 characters at most.",
     ),
     K.NO_RECIPIENTS: ("No recipients were chosen.", "Choose at least one node other than the source."),
+    K.RECIPIENT_ALREADY: ("{node} is a recipient of this cast already.", "Name other nodes."),
     K.SOURCE_IS_RECIPIENT: (
         "{node} is the source, so it can't be a recipient.",
         "Choose other recipients or another source.",
@@ -65,6 +66,10 @@ TEMPLATES: Mapping[FailureKind, tuple[str, str]] = {
     K.CAST_UNKNOWN: ("There is no cast {cast}.", "List them with: castray casts"),
     K.CAST_FINISHED: ("Cast {cast} has ended already.", "There is nothing to cancel."),
     K.CHANGED: ("{path} changed while it was being sent.", "Send it again once nothing writes to it."),
+    K.PARCEL_CHANGED: (
+        "The files changed while {node} was away, so the cast could not go on.",
+        "Send them again.",
+    ),
     K.VANISHED: ("{path} disappeared before it was sent.", "Send it again if it is still needed."),
     K.READ_ERROR: ("{path} could not be read to its end: {reason}.", "Check the disk it lies on."),
     K.FILES_FAILED: (
@@ -98,6 +103,14 @@ TEMPLATES: Mapping[FailureKind, tuple[str, str]] = {
     ),
     K.NODE_OFFLINE: ("{node} went offline.", "Send again when it is back."),
     K.NODE_SILENT: ("{node} has not answered for {seconds} seconds.", "Check that machine, then send again."),
+    K.NODE_AWAY: (
+        "{node} is away at the moment.",
+        "The cast goes on when it is back; there is nothing to do.",
+    ),
+    K.HASH_MISSING: (
+        "{node} can't compute the hashes that this cast uses ({hashes}).",
+        "Send to it with a cast of its own.",
+    ),
     K.WRITER_FAILED: (
         "{node} shares its folder with {writer}, whose copy failed.",
         "See the reason given for {writer}.",
@@ -108,6 +121,10 @@ TEMPLATES: Mapping[FailureKind, tuple[str, str]] = {
         "End it with castray engine stop, or leave --cluster out.",
     ),
     K.CLUSTER_STOPPED: ("The cluster was stopped.", "Start or attach one, then send again."),
+    K.CLUSTER_AWAITED: (
+        "The cast waits for its cluster {target}.",
+        "Start or attach that cluster, or cancel the cast.",
+    ),
     K.CLUSTER_START_FAILED: (
         "Ray could not be started ({attempts} attempts): {reason}",
         "Details are in {log}.",

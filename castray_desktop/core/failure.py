@@ -24,6 +24,7 @@ class FailureKind(str, enum.Enum):
     NODE_NOT_REMOVABLE = "node_not_removable"
     BAD_NODE_NAME = "bad_node_name"
     NO_RECIPIENTS = "no_recipients"
+    RECIPIENT_ALREADY = "recipient_already"
     SOURCE_IS_RECIPIENT = "source_is_recipient"
     BAD_RATE = "bad_rate"
     BAD_DESTINATION = "bad_destination"
@@ -31,6 +32,7 @@ class FailureKind(str, enum.Enum):
     CAST_FINISHED = "cast_finished"
     # the source's files
     CHANGED = "changed"
+    PARCEL_CHANGED = "parcel_changed"
     VANISHED = "vanished"
     READ_ERROR = "read_error"
     FILES_FAILED = "files_failed"
@@ -44,11 +46,14 @@ class FailureKind(str, enum.Enum):
     UPSTREAM_LOST = "upstream_lost"
     NODE_OFFLINE = "node_offline"
     NODE_SILENT = "node_silent"
+    NODE_AWAY = "node_away"  # not an end: why something waits
     WRITER_FAILED = "writer_failed"
+    HASH_MISSING = "hash_missing"
     # the cluster
     NO_CLUSTER = "no_cluster"
     OTHER_CLUSTER = "other_cluster"
     CLUSTER_STOPPED = "cluster_stopped"
+    CLUSTER_AWAITED = "cluster_awaited"  # not an end: why something waits
     CLUSTER_START_FAILED = "cluster_start_failed"
     CLUSTER_TIMED_OUT = "cluster_timed_out"
     CLUSTER_UNREACHABLE = "cluster_unreachable"

@@ -30,7 +30,8 @@ SPEED = 125_000_000.0
 """Bytes per second of a node when nothing is known of any: 1 Gbit/s."""
 
 NEAR = 1.05
-"""Plans within this factor of the best one are as good; the one with the fewest copies is taken."""
+UNNOTICED_SECONDS = 0.05
+"""Plans within this factor and time of the best one are as good; the one with the fewest copies is taken."""
 
 MOST_FED = 8
 _QUANTILES = (0.0, 0.01, 0.05, 0.2, 0.5, 1.0)
@@ -203,7 +204,7 @@ def best_shape(speeds: Sequence[float], zones: Sequence[str], size: int, hop_sec
     for rate in _rates(speeds):
         shape = grow(speeds, zones, rate)
         plans.append((estimate(shape, speeds, size, hop_seconds), shape))
-    enough = min(result.seconds for result, _ in plans) * NEAR
+    enough = min(result.seconds for result, _ in plans) * NEAR + UNNOTICED_SECONDS
     good = [(result.copies, result.seconds, shape) for result, shape in plans if result.seconds <= enough]
     return min(good, key=lambda item: item[:2])[2]
 

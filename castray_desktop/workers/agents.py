@@ -16,6 +16,10 @@ class Agents(Protocol):
     def nodes(self) -> Mapping[str, NodeInfo]:
         """The nodes by name."""
 
+    @property
+    def settled(self) -> bool:
+        """Whether a node that is not there is missing: not while the cluster itself is being connected to."""
+
     def hello(self, node: str) -> protocol.AgentHello:
         """Where a node's agent can be reached. Raises CastRayError(NODE_OFFLINE)."""
 

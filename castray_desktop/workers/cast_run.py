@@ -1,4 +1,9 @@
-"""One cast from its preflight to its end: the orders that agents get, and what their reports lead to."""
+"""One cast from its survey to its end: what the news of its nodes lead to.
+
+News come in through the methods named after them and are acted upon in `_react`, one step after the
+other in one task. Who feeds whom is the relay's business (`relay.py`), where the bytes come from is a
+table (`core/feed.py`), and so is how long somebody is waited for (`core/absence.py`).
+"""
 
 from __future__ import annotations
 
@@ -6,25 +11,35 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 
 import msgspec
 
+from castray_desktop.core.absence import Absences
 from castray_desktop.core.cast import CastEvent, DeliveryEvent
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
+from castray_desktop.core.feed import FeedEvent, FeedState, next_feed_state
+from castray_desktop.core.joining import upstream_for
+from castray_desktop.core.lag import LagWatch
 from castray_desktop.core.messages import CastState, NodeState, SendRequest
-from castray_desktop.core.route import Move, plan_chain
+from castray_desktop.core.route import Route, plan
+from castray_desktop.core.sharing import Sharing
 from castray_desktop.workers.agents import Agents, common_algorithms
 from castray_desktop.workers.ledger import CastLedger, offline
+from castray_desktop.workers.orders import Orders
 from castray_desktop.workers.ray_side import protocol
 from castray_desktop.workers.ray_side.protocol import FINAL_RECIPIENT_STATES, RecipientState, SourceState
-
-CALL_SECONDS = 15.0
-"""An agent that has not answered an order by then is taken for lost."""
+from castray_desktop.workers.relay import Relay
+from castray_desktop.workers.surveying import Survey, ask_recipients, scan_order
 
 CLEANUP_SECONDS = 5.0
 SETTLE_SECONDS = 0.5
+
+TICK_SECONDS = 0.25
+"""While somebody is away, the time is looked at this often."""
+
+LOOK_SECONDS = 0.25
+"""Slow nodes are looked for this often; agents report progress no more often."""
 
 _AWAY = frozenset({FailureKind.NODE_OFFLINE, FailureKind.NODE_SILENT, FailureKind.UPSTREAM_LOST})
 _SOURCE_FAULTS = frozenset(
@@ -40,50 +55,46 @@ _SOURCE_FAULTS = frozenset(
 log = logging.getLogger("castray.cast")
 
 
-@dataclass(frozen=True)
-class Survey:
-    """What the preflight found: who could take the parcel, who could not, and why."""
-
-    totals: protocol.ParcelTotals
-    replies: Mapping[str, protocol.PreflightReply]
-    problems: Mapping[str, Failure]
-
-
 class CastRun:
-    """Runs one cast. Reports come in through `source_reported`, `delivery_reported` and `agent_lost`."""
+    """Runs one cast, whose deliveries the ledger has."""
 
     def __init__(
-        self,
-        ledger: CastLedger,
-        recipients: tuple[str, ...],
-        agents: Agents,
-        clock: Callable[[], float],
-        changed: Callable[[], None],
+        self, ledger: CastLedger, agents: Agents, clock: Callable[[], float], changed: Callable[[], None]
     ) -> None:
         self.ledger = ledger
         self._cast = ledger.cast
         self._request: SendRequest = ledger.request
-        self._recipients = recipients
+        self._source = ledger.request.source
         self._agents = agents
         self._clock = clock
         self._changed = changed
+        self._orders = Orders(agents)
+        self._relay = Relay(
+            ledger,
+            agents,
+            self._orders,
+            self._delivery_order,
+            self._feeds,
+            self._order_failed,
+            self._wake,
+        )
         self._news = asyncio.Event()
-        self._lost: dict[str, Failure] = {}
-        self._sharing: dict[str, str] = {}  # follower: the recipient that writes for it
+        self._feed = FeedState.SCANNING
+        self._absences = Absences()
+        self._sharing = Sharing()
+        self._lag = LagWatch()
+        self._next_look = 0.0
         self._algorithms = protocol.Algorithms()
         self._secret = secrets.token_hex(32)
-        self._handled: set[str] = set()
-        self._moved: dict[str, int] = {}  # the epoch in which a node last got another upstream
+        self._handled: set[str] = set()  # whose end was acted upon
         self._cut_off: dict[str, int] = {}  # can't reach its upstream, as of the route of that epoch
-        self._chores: set[asyncio.Future[None]] = set()
-        self._sealed = False
-        self._delivering = False
-        self._begun: set[str] = set()  # recipients that were told to fetch
+        self._sealed: set[str] = set()  # whose present agent knows the trailer's digest
         self._stopped: set[str] = set()  # recipients whose agent has said that it is through with it
+        self._broken: Failure | None = None  # why nothing can come from the source any more
         self._work: asyncio.Task[None] | None = None
         self._ended_by: Failure | None = None
 
-    # --- reports --------------------------------------------------------------------------------
+    # --- news -----------------------------------------------------------------------------------
 
     def source_reported(self, report: protocol.SourceReport) -> None:
         """The source's agent has reported on this cast."""
@@ -92,22 +103,59 @@ class CastRun:
 
     def delivery_reported(self, node: str, report: protocol.DeliveryReport) -> None:
         """A recipient's agent has reported on this cast."""
-        if node in self._recipients and node not in self._sharing:
-            if report.state in FINAL_RECIPIENT_STATES:
-                self._stopped.add(node)
-            self.ledger.delivery_reported(node, report, self._clock())
-            if report.state is RecipientState.CONNECTING and report.failure is not None:
-                self._cut_off[node] = report.epoch
-            self._wake()
+        if node not in self.ledger.recipients or self._sharing.writer_of(node) is not None:
+            return
+        if report.state in FINAL_RECIPIENT_STATES:
+            self._stopped.add(node)
+        self.ledger.delivery_reported(node, report, self._clock())
+        if report.state is RecipientState.CONNECTING and report.failure is not None:
+            self._cut_off[node] = report.epoch
+        self._wake()
 
     def agent_lost(self, node: str) -> None:
-        """A node has gone."""
-        if node == self._request.source or node in self._recipients:
-            info = self._agents.nodes.get(node)
-            self._lose(node, (info and info.failure) or offline(node))
+        """A node's agent has gone. It may come back."""
+        info = self._agents.nodes.get(node)
+        self._lose(node, (info and info.failure) or offline(node))
+
+    def agent_up(self, node: str) -> None:
+        """A node's agent is there, and knows nothing of this cast."""
+        if node in self._absences:
+            self._absences.back(node)
+            if node in self.ledger.recipients:
+                self.ledger.back(node)
+            self._wake()
+
+    def node_removed(self, node: str) -> None:
+        """A node will not come back."""
+        if node == self._source:
+            self._broken = self._broken or offline(node)
+            self._lose(node, offline(node))
+        elif node in self.ledger.recipients:
+            self._lose(node, offline(node))
+            self._absences.back(node)
+            self.ledger.end_delivery(node, DeliveryEvent.FAILED, self._clock(), offline(node))
+            self._wake()
 
     def _lose(self, node: str, failure: Failure) -> None:
-        self._lost.setdefault(node, failure)
+        away = Failure(FailureKind.NODE_AWAY, {"node": node})
+        if node in self.ledger.recipients:
+            self._absences.left(node, failure, self._clock())
+            self.ledger.away(node, away)
+            self._sealed.discard(node)
+            self._stopped.discard(node)
+            self._pass_on_writing(node)
+        elif node == self._source:
+            self._absences.left(node, failure, self._clock())
+            self.ledger.source_away(self.ledger.failure)
+        else:
+            return
+        route = self._relay.route
+        feeds = route.source == node if route is not None else node == self._source
+        if feeds and self._feed is not FeedState.AWAY:
+            self._go(FeedEvent.LOST)
+            self.ledger.source_away(Failure(FailureKind.NODE_AWAY, {"node": self._source}))
+            self._relay.feed_from(route.source if route is not None else node)
+        self._relay.lost(node)
         self._wake()
 
     # --- the cast -------------------------------------------------------------------------------
@@ -117,18 +165,13 @@ class CastRun:
 
         Raises CastRayError with what keeps the cast from starting at all.
         """
-        order = protocol.PrepareSource(
-            self._cast, self._request.paths, self._request.links.value, self._request.exclude
-        )
-        await self._call(self._request.source, order)
-        await self._until(lambda: self._source_state() in (SourceState.PREPARED, SourceState.FAILED))
-        report = self.ledger.source
-        if report is None or report.totals is None:
+        await self._orders.call(self._source, scan_order(self._cast, self._request))
+        await self._until(self._scanned_or_not)
+        report, totals = self.ledger.source, self.ledger.totals
+        if report is None or report.state is not SourceState.PREPARED or totals is None:
             raise CastRayError.of(self._source_failure())
-        answers = await asyncio.gather(*(self._ask(node, report.totals) for node in self._recipients))
-        replies = dict(zip(self._recipients, answers, strict=True))
-        problems = {node: reply.failure for node, reply in replies.items() if reply.failure is not None}
-        return Survey(report.totals, replies, problems)
+        asked = self.ledger.unfinished
+        return await ask_recipients(self._cast, self._request, totals, asked, self._agents, self._orders)
 
     async def run(self) -> None:
         """The whole cast; it has ended afterwards, however. `end` ends it before its time."""
@@ -146,8 +189,7 @@ class CastRun:
             self._end_all(DeliveryEvent.FAILED, failure)
             await self._clean_up()
             self._advance(CastEvent.FAILED, failure)
-        for chore in self._chores:
-            chore.cancel()
+        self._orders.close()
 
     def end(self, failure: Failure | None = None) -> None:
         """Have the cast end soon: cancelled, or failed by `failure`. The first reason counts."""
@@ -160,16 +202,49 @@ class CastRun:
         self._request = msgspec.structs.replace(self._request, limit=limit)
         self.ledger.request = self._request
         order = protocol.SetCastLimit(self._cast, limit)
-        await self._tell({self._request.source, *self._recipients}, order)
+        await self._orders.tell({self._source, *self.ledger.recipients}, order)
         self._changed()
+
+    async def forget(self) -> None:
+        """Have everybody free what the cast holds."""
+        order = protocol.ForgetCast(self._cast)
+        await self._orders.tell({self._source, *self.ledger.recipients}, order)
 
     async def _carry_out(self) -> None:
         self._advance(CastEvent.STARTED)
-        survey = await self.survey()
+        survey = await self._patient_survey()
         self._leave_out(survey)
-        await self._start(survey)
-        await self._until(self._all_ended)
+        self._algorithms = common_algorithms(self._hellos(self._source, *self.ledger.unfinished))
+        for node in self.ledger.unfinished:
+            self._sharing.add(node, survey.replies[node].storage)
+        await self._until(self._react)
         await self._settle()
+
+    async def _patient_survey(self) -> Survey:
+        """The survey, again when the source went away during it. Raises CastRayError."""
+        while True:
+            await self._until(lambda: self._source not in self._absences or self._given_up(self._source))
+            if self._source in self._absences:
+                raise CastRayError.of(self._absences.why(self._source))
+            if self._feed is FeedState.AWAY:
+                self._go(FeedEvent.BACK)
+            try:
+                survey = await self.survey()
+            except CastRayError:
+                if self._source not in self._absences:
+                    raise
+                continue
+            if self._source not in self._absences:
+                return survey
+
+    def _given_up(self, node: str) -> bool:
+        return node in self._absences.look(self._clock(), self._agents.settled)
+
+    def _scanned_or_not(self) -> bool:
+        report = self.ledger.source
+        return self._source in self._absences or (
+            report is not None and report.state is not SourceState.SCANNING
+        )
 
     def _failure_of_work(self) -> Failure | None:
         if self._work is None or self._work.cancelled():
@@ -182,11 +257,6 @@ class CastRun:
         log.error("cast %s", self._cast, exc_info=error)
         return Failure(FailureKind.INTERNAL, {"reason": f"{type(error).__name__}: {error}"})
 
-    async def forget(self) -> None:
-        """Have everybody free what the cast holds."""
-        order = protocol.ForgetCast(self._cast)
-        await self._tell({self._request.source, *self._recipients}, order)
-
     def _leave_out(self, survey: Survey) -> None:
         """Recipients that can't take it fail before the first byte, and touch nobody else."""
         now = self._clock()
@@ -197,94 +267,47 @@ class CastRun:
             self._end_all(DeliveryEvent.CANCELLED, Failure(FailureKind.CANCELLED))
             raise CastRayError.of(next(iter(survey.problems.values())))
 
-    async def _start(self, survey: Survey) -> None:
-        """Plan the chain and set everybody going."""
-        self._algorithms = common_algorithms(self._hellos(self._request.source, *self.ledger.unfinished))
-        self._group_by_storage(survey)
-        writers = [node for node in self.ledger.unfinished if node not in self._sharing]
-        zones = {name: info.zone for name, info in self._agents.nodes.items()}
-        route = plan_chain(self._request.source, writers, zones)
-        self.ledger.planned(route)
-        self._advance(CastEvent.PREPARED)
-        serve = protocol.ServeSource(
-            self._cast, self._secret, route.epoch, self._algorithms, self._request.limit
-        )
-        await self._call(self._request.source, serve)
-        if self._all_ended():  # who was lost meanwhile is not on the route any more
-            return
-        self._delivering = True
-        on_route = self.ledger.route.upstreams if self.ledger.route else ()
-        orders = {node: self._delivery_order(node) for node in on_route}
-        await asyncio.gather(*(self._deliver(node, order) for node, order in orders.items()))
-
     def _hellos(self, *nodes: str) -> Iterator[protocol.AgentHello]:
         """Of those that are there; the others have no part in the cast."""
         for node in nodes:
             with contextlib.suppress(CastRayError):
                 yield self._agents.hello(node)
 
-    def _group_by_storage(self, survey: Survey) -> None:
-        """Of several recipients that would write to the same folder, the first one writes for all."""
-        writers: dict[str, str] = {}
-        for node in self.ledger.unfinished:
-            storage = survey.replies[node].storage
-            if storage and storage in writers:
-                self._sharing[node] = writers[storage]
-            else:
-                writers[storage] = node
-
-    def _delivery_order(self, node: str) -> protocol.StartDelivery:
-        totals, route = self.ledger.totals, self.ledger.route
-        if totals is None or route is None:
-            raise RuntimeError("a delivery before its plan")
-        return protocol.StartDelivery(
-            cast=self._cast,
-            secret=self._secret,
-            epoch=route.epoch,
-            upstream=self._upstream(route.upstream_of(node)),
-            totals=totals,
-            algorithms=self._algorithms,
-            destination=self._request.destination,
-            on_conflict=self._request.on_conflict.value,
-            limit=self._request.limit,
-        )
-
-    async def _deliver(self, node: str, order: protocol.StartDelivery) -> None:
-        self._begun.add(node)
-        try:
-            await self._call(node, order)
-        except CastRayError as error:
-            self._lose(node, error.failure)
-
-    def _upstream(self, node: str) -> protocol.Upstream:
-        hello = self._agents.hello(node)
-        return protocol.Upstream(node, hello.address, hello.port, hello.host, hello.local_path)
-
     # --- while it runs --------------------------------------------------------------------------
 
-    def _all_ended(self) -> bool:
-        """React to the news, then say whether everything has ended."""
-        if self._source_gone():
-            self._end_all(DeliveryEvent.FAILED, self._source_failure())
+    def _react(self) -> bool:
+        """Act upon the news, then say whether everything has ended."""
+        for node in self._absences.look(self._clock(), self._agents.settled):
+            self._give_up(node)
+        self._feed_on()
+        if self._broken is not None:
+            self._end_all(DeliveryEvent.FAILED, self._broken)
             return True
-        for node in self._lost.keys() & set(self.ledger.unfinished):
-            self.ledger.end_delivery(node, DeliveryEvent.FAILED, self._clock(), self._lost[node])
-        for node in self._recipients:
+        for node in self.ledger.recipients:
             if self.ledger.delivery(node).state.finished and node not in self._handled:
                 self._handled.add(node)
                 self._delivery_ended(node)
-        for node in self._lost:
-            self._bypass(node)  # one that had everything served others still
+        self._bring_in()
         self._go_around()
+        self._move_slow()
+        self._relay.pump()
         self._seal()
-        if self.ledger.all_bytes_there and self.ledger.state is CastState.SENDING:
-            self._advance(CastEvent.ALL_BYTES)
+        self._follow_bytes()
         return not self.ledger.unfinished
+
+    def _give_up(self, node: str) -> None:
+        """A node has been away for too long."""
+        failure = self._absences.why(node)
+        if node == self._source:
+            self._broken = self._broken or failure
+        else:
+            self._absences.back(node)
+            self.ledger.end_delivery(node, DeliveryEvent.FAILED, self._clock(), failure)
 
     def _delivery_ended(self, node: str) -> None:
         """Whoever depended on `node` goes on without it."""
         snapshot = self.ledger.delivery(node)
-        followers = [follower for follower, writer in self._sharing.items() if writer == node]
+        followers = self._sharing.followers_of(node)
         if snapshot.state.delivered:
             for follower in followers:
                 self.ledger.share(follower, node, self._clock())
@@ -293,125 +316,219 @@ class CastRun:
             for follower in followers:  # it goes on serving what it has, which is all there is
                 self.ledger.end_delivery(follower, DeliveryEvent.FAILED, self._clock(), snapshot.failure)
             return
-        self._bypass(node)
-        heir = self._heir(snapshot.failure, followers)
-        if heir is not None:
-            self._take_over(heir, [follower for follower in followers if follower != heir])
+        self._relay.leave(node)
+        # The trouble of a writer's disk would be its followers' trouble as well.
+        if snapshot.failure is not None and snapshot.failure.kind in _AWAY and self._pass_on_writing(node):
             return
-        values = {"writer": node}
-        for follower in followers:
-            failure = Failure(FailureKind.WRITER_FAILED, values | {"node": follower})
+        for follower in self._sharing.followers_of(node):
+            failure = Failure(FailureKind.WRITER_FAILED, {"writer": node, "node": follower})
             self.ledger.end_delivery(follower, DeliveryEvent.FAILED, self._clock(), failure)
 
-    def _bypass(self, node: str) -> None:
-        """Whoever fetches from `node` fetches from its upstream from now on."""
-        if self.ledger.route is None or node not in self.ledger.route.upstreams:
+    def _pass_on_writing(self, writer: str) -> bool:
+        """Have one of its followers write in the place of a writer that went away, if one is there."""
+        if self.ledger.delivery(writer).state.delivered:
+            return False
+        for heir in self._sharing.followers_of(writer):
+            if heir not in self._absences and not self.ledger.delivery(heir).state.finished:
+                self._sharing.hand_over(writer, heir)
+                return True
+        return False
+
+    def _bring_in(self) -> None:
+        """Those that should fetch and have no upstream get one: who came back, joined, or inherited."""
+        route = self._relay.route
+        if route is None or self._feed is FeedState.AWAY:
             return
-        route, moves = self.ledger.route.without(node)
-        self.ledger.planned(route)
-        for move in moves if self._delivering else ():
-            self._spawn(self._move(move))
+        for node in self.ledger.unfinished:
+            if node in route.upstreams or node in self._absences or self._sharing.writer_of(node):
+                continue
+            if node == route.source:
+                continue
+            upstream = upstream_for(route, self._feeders(route))
+            if upstream is not None:
+                route = route.with_leaf(node, upstream)[0]
+                self._relay.change(route)
+
+    def _feeders(self, route: Route) -> dict[str, int]:
+        """Who can feed another one now, and what each has of the stream."""
+        found = {
+            node: self.ledger.verified_bytes(node)
+            for node in route.upstreams
+            if node in self._relay.fetching or self.ledger.delivery(node).state.delivered
+        }
+        if self._feeds(route.source):
+            found[route.source] = self._stream_bytes
+        return found
 
     def _go_around(self) -> None:
-        """Whoever can't reach its upstream fetches from the one above it; above the source is nobody."""
+        """Whoever can't reach its upstream fetches from the one above it, or goes to the tail."""
         cut_off, self._cut_off = self._cut_off, {}
         for node, epoch in cut_off.items():
-            route = self.ledger.route
-            if route is None or node not in self.ledger.unfinished or epoch < self._moved.get(node, 0):
+            route = self._relay.route
+            if route is None or node not in route.upstreams or self.ledger.delivery(node).state.finished:
                 continue
-            upstream = route.upstreams.get(node, route.source)
-            if upstream == route.source:
+            if epoch < self._relay.ordered.get(node, 0):
                 continue
-            changed, moves = route.moved(node, route.upstream_of(upstream))
-            self._moved[node] = changed.epoch
-            self.ledger.planned(changed)
-            for move in moves:
-                self._spawn(self._move(move))
+            upstream = route.upstream_of(node)
+            if upstream != route.source:
+                self._relay.change(route.moved(node, route.upstream_of(upstream))[0])
+            elif self._feeds(upstream):
+                self._relay.change(route.to_tail(node)[0])
 
-    def _heir(self, failure: Failure | None, followers: list[str]) -> str | None:
-        """The node that writes on when a writer went away; its disk's trouble would be theirs as well."""
-        if failure is None or failure.kind not in _AWAY:
-            return None
-        return next((node for node in followers if node not in self._lost), None)
-
-    def _take_over(self, heir: str, followers: list[str]) -> None:
-        route = self.ledger.route
-        if route is None:
+    def _move_slow(self) -> None:
+        """A node that holds up those below it goes to the tail."""
+        route, now = self._relay.route, self._clock()
+        if route is None or now < self._next_look or not self._feeds(route.source):
             return
-        del self._sharing[heir]
-        self._sharing.update(dict.fromkeys(followers, heir))
-        last = next(node for node in reversed(route.order()) if node not in self._lost)
-        grown, _ = route.with_leaf(heir, last)
-        self.ledger.planned(grown)
-        if self._delivering:
-            self._spawn(self._start_heir(heir, self._delivery_order(heir)))
+        self._next_look = now + LOOK_SECONDS
+        progress = {node: self.ledger.verified_bytes(node) for node in route.upstreams}
+        slow = self._lag.look(now, route, progress, self._stream_bytes)
+        if slow is not None:
+            log.info("cast %s: %s is slow", self._cast, slow)
+            self._relay.change(route.to_tail(slow)[0])
 
-    async def _start_heir(self, heir: str, order: protocol.StartDelivery) -> None:
-        await self._deliver(heir, order)
-        self._sealed = False  # the heir needs it too
-        self._seal()
-
-    async def _move(self, move: Move) -> None:
-        route = self.ledger.route
-        if route is None or move.node not in self.ledger.unfinished:
-            return
-        log.info("cast %s: %s fetches from %s now", self._cast, move.node, move.upstream)
-        try:
-            upstream = self._upstream(move.upstream)
-        except CastRayError:
-            return  # it has gone as well, and its own loss gives another move
-        try:
-            await self._call(move.node, protocol.SetUpstream(self._cast, route.epoch, upstream))
-        except CastRayError as error:
-            self._lose(move.node, error.failure)
+    @property
+    def _stream_bytes(self) -> int:
+        return self.ledger.totals.stream_bytes if self.ledger.totals is not None else 0
 
     def _seal(self) -> None:
-        """Hand the trailer's digest to everybody, once the source knows it."""
-        report = self.ledger.source
-        if self._sealed or not self._delivering:
+        """Hand the trailer's digest to everybody who fetches, once the source has said it."""
+        digest = self.ledger.trailer_digest
+        if not digest:
             return
-        if report is None or report.state is not SourceState.SEALED:
+        unsealed = self._relay.fetching - self._sealed
+        self._sealed |= unsealed
+        going_on = [node for node in unsealed if not self.ledger.delivery(node).state.finished]
+        if going_on:
+            self._orders.spawn(self._orders.tell(going_on, protocol.Seal(self._cast, digest)))
+
+    def _follow_bytes(self) -> None:
+        if self.ledger.all_bytes_there and self.ledger.state is CastState.SENDING:
+            self._advance(CastEvent.ALL_BYTES)
+        waiting = self.ledger.unfinished and not self.ledger.all_bytes_there
+        if waiting and self.ledger.state is CastState.VERIFYING:
+            self._advance(CastEvent.BYTES_MISSING)
+
+    # --- where the bytes come from --------------------------------------------------------------
+
+    def _go(self, event: FeedEvent) -> None:
+        self._feed = next_feed_state(self._feed, event)
+
+    def _feeds(self, node: str) -> bool:
+        """Whether others may fetch from `node` now."""
+        if node in self._absences:
+            return False
+        return node != self._source or self._feed is FeedState.SERVING
+
+    def _feed_on(self) -> None:
+        """Take the next step with the source, or without it."""
+        if self._feed is FeedState.AWAY:
+            successor = self._successor()
+            route = self._relay.route
+            if successor is not None and route is not None:
+                self._go(FeedEvent.TAKEN_OVER)
+                log.info("cast %s: %s feeds the others now", self._cast, successor)
+                self._absences.back(self._source)
+                self.ledger.source_back()
+                self._relay.change(route.rerooted(successor)[0])
+            elif self._source not in self._absences and self._online(self._source):
+                self._go(FeedEvent.BACK)
+                self._orders.spawn(self._ask_source(scan_order(self._cast, self._request)))
+            else:
+                self._absences.left(self._source, offline(self._source), self._clock())
+        report, route = self.ledger.source, self._relay.route
+        if report is None or self._feed is FeedState.REPLACED:
             return
-        self._sealed = True
-        seal = protocol.Seal(self._cast, report.trailer_digest)
-        self._spawn(self._tell(set(self.ledger.unfinished) - set(self._sharing), seal))
+        if report.state in (SourceState.FAILED, SourceState.CANCELLED):
+            self._broken = self._source_failure()
+        elif self._feed is FeedState.SCANNING and report.state is SourceState.PREPARED:
+            self._check_totals(report)
+            self._go(FeedEvent.SCANNED)
+            serve = protocol.ServeSource(
+                self._cast, self._secret, route.epoch if route else 1, self._algorithms, self._request.limit
+            )
+            self._orders.spawn(self._ask_source(serve))
+        elif report.trailer_digest and report.trailer_digest != self.ledger.trailer_digest:
+            self._broken = Failure(FailureKind.PARCEL_CHANGED, {"node": self._source})
+        if self._feed is FeedState.SERVING and route is None:
+            self._plan()
 
-    def _source_state(self) -> SourceState | None:
-        if self._request.source in self._lost:
-            return SourceState.FAILED
-        return self.ledger.source.state if self.ledger.source is not None else None
+    async def _ask_source(self, order: protocol.PrepareSource | protocol.ServeSource) -> None:
+        life = self._relay.life(self._source)
+        try:
+            await self._orders.call(self._source, order)
+        except CastRayError as error:
+            if life == self._relay.life(self._source):
+                self._order_failed(self._source, error.failure)
+            return
+        if life == self._relay.life(self._source) and isinstance(order, protocol.ServeSource):
+            self._go(FeedEvent.SERVES)
+            self.ledger.source_back()
+            self._relay.feed_from(self._source)
+            self._wake()
 
-    def _source_gone(self) -> bool:
-        if self._request.source in self._lost:
-            return True
-        return self._source_state() in (SourceState.FAILED, SourceState.CANCELLED)
+    def _check_totals(self, report: protocol.SourceReport) -> None:
+        known = self.ledger.totals
+        if known is None or report.totals is None:
+            return
+        if report.totals.manifest_digest != known.manifest_digest:
+            self._broken = Failure(FailureKind.PARCEL_CHANGED, {"node": self._source})
+
+    def _plan(self) -> None:
+        """The first route; everybody on it is told at once."""
+        writers = [
+            node
+            for node in self.ledger.unfinished
+            if self._sharing.writer_of(node) is None and node not in self._absences
+        ]
+        zones = {name: info.zone for name, info in self._agents.nodes.items()}
+        self._relay.begin(plan(self._source, writers, zones=zones, size=self._stream_bytes))
+        self._advance(CastEvent.PREPARED)
+
+    def _successor(self) -> str | None:
+        """A recipient that has every byte and the hashes, and can feed the others when the source is gone."""
+        route = self._relay.route
+        if route is None or not self.ledger.trailer_digest:
+            return None
+        return next(
+            (
+                node
+                for node in route.order()[1:]
+                if node not in self._absences and self.ledger.verified_bytes(node) >= self._stream_bytes
+            ),
+            None,
+        )
 
     def _source_failure(self) -> Failure:
+        if self._source in self._absences:
+            return self._absences.why(self._source)
         report = self.ledger.source
-        if self._request.source in self._lost:
-            return self._lost[self._request.source]
-        return (report and report.failure) or offline(self._request.source)
+        return (report and report.failure) or offline(self._source)
+
+    def _online(self, node: str) -> bool:
+        info = self._agents.nodes.get(node)
+        return info is not None and info.state is NodeState.ONLINE
 
     # --- ending ---------------------------------------------------------------------------------
 
     async def _settle(self) -> None:
         """Wait for the source's last count of what it sent; the result shall be exact."""
+        if self.ledger.source is None:
+            return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(SETTLE_SECONDS):
                 await self._until(lambda: self.ledger.source_settled)
 
     async def _clean_up(self) -> None:
         """Have all agents end the cast, and wait until the recipients have removed their part files."""
-        involved = {self._request.source, *self._recipients}
+        involved = {self._source, *self.ledger.recipients} - set(self._absences)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CLEANUP_SECONDS):
-                await self._tell(involved, protocol.CancelCast(self._cast))
-                while any(self._is_busy(node) for node in self._recipients):
-                    self._news.clear()
-                    await self._news.wait()
+                await self._orders.tell(involved, protocol.CancelCast(self._cast))
+                await self._until(lambda: not any(self._is_busy(node) for node in self.ledger.recipients))
 
     def _is_busy(self, node: str) -> bool:
-        return node in self._begun and node not in self._lost and node not in self._stopped
+        return node in self._relay.told and node not in self._absences and node not in self._stopped
 
     def _end_all(self, event: DeliveryEvent, failure: Failure) -> None:
         for node in self.ledger.unfinished:
@@ -423,40 +540,37 @@ class CastRun:
 
     # --- talking to agents ----------------------------------------------------------------------
 
-    async def _ask(self, node: str, totals: protocol.ParcelTotals) -> protocol.PreflightReply:
-        info = self._agents.nodes.get(node)
-        if info is None or info.state is not NodeState.ONLINE:
-            return protocol.PreflightReply(failure=offline(node))
-        order = protocol.Preflight(
-            self._cast, self._request.destination, totals.top, totals.content_bytes, totals.entries
+    def _delivery_order(self, node: str, epoch: int, upstream: protocol.Upstream) -> protocol.StartDelivery:
+        if self.ledger.totals is None:
+            raise RuntimeError("a delivery before its plan")
+        return protocol.StartDelivery(
+            cast=self._cast,
+            secret=self._secret,
+            epoch=epoch,
+            upstream=upstream,
+            totals=self.ledger.totals,
+            algorithms=self._algorithms,
+            destination=self._request.destination,
+            on_conflict=self._request.on_conflict.value,
+            limit=self._request.limit,
         )
-        try:
-            reply = await self._call(node, order)
-        except CastRayError as error:
-            return protocol.PreflightReply(failure=error.failure)
-        return reply or protocol.PreflightReply(failure=offline(node))
 
-    async def _call(self, node: str, order: protocol.Order) -> protocol.PreflightReply | None:
-        try:
-            async with asyncio.timeout(CALL_SECONDS):
-                return await self._agents.call(node, order)
-        except TimeoutError:
-            raise CastRayError(FailureKind.NODE_SILENT, node=node, seconds=int(CALL_SECONDS)) from None
-
-    async def _tell(self, nodes: Iterable[str], order: protocol.Order) -> None:
-        """An order whose loss does not matter, since the loss of a node is dealt with elsewhere."""
-        await asyncio.gather(*(self._call(node, order) for node in nodes), return_exceptions=True)
+    def _order_failed(self, node: str, failure: Failure) -> None:
+        if failure.kind is FailureKind.NODE_OFFLINE:
+            self._lose(node, failure)
+        elif node == self._source:
+            self._broken = self._broken or failure
+        else:
+            self.ledger.end_delivery(node, DeliveryEvent.FAILED, self._clock(), failure)
+        self._wake()
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         while not condition():
-            await self._news.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(TICK_SECONDS if self._absences else None):
+                    await self._news.wait()
             self._news.clear()
 
     def _wake(self) -> None:
         self._news.set()
         self._changed()
-
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.ensure_future(work)
-        self._chores.add(task)
-        task.add_done_callback(self._chores.discard)

@@ -177,10 +177,23 @@ class Dispatcher:
                 self._reaching.reported(node, delivery)
 
     def agent_lost(self, node: str) -> None:
-        """A node has gone; every cast hears of it."""
-        for run in (*self._runs.values(), *self._surveys.values()):
-            if not run.ledger.state.finished:
-                run.agent_lost(node)
+        """A node's agent has gone; every cast hears of it."""
+        for run in self._going_on():
+            run.agent_lost(node)
+
+    def agent_up(self, node: str) -> None:
+        """A node's agent is there; every cast hears of it."""
+        for run in self._going_on():
+            run.agent_up(node)
+
+    def node_removed(self, node: str) -> None:
+        """A node will not come back; every cast hears of it."""
+        for run in self._going_on():
+            run.node_removed(node)
+
+    def _going_on(self) -> tuple[CastRun, ...]:
+        runs = (*self._runs.values(), *self._surveys.values())
+        return tuple(run for run in runs if not run.ledger.state.finished)
 
     # --- inside ---------------------------------------------------------------------------------
 
@@ -202,7 +215,7 @@ class Dispatcher:
             self._wall(),
             self._clock(),
         )
-        return CastRun(ledger, recipients, self._agents, self._clock, self._dirty.set)
+        return CastRun(ledger, self._agents, self._clock, self._dirty.set)
 
     def _find(self, cast: str) -> CastRun:
         """A cast by its id or by the beginning of it that only one has."""

@@ -106,10 +106,16 @@ class Engine:
         """See `ClusterListener`."""
         self._limit.nodes_changed(changed, removed)
         self._hub.publish(messages.NodesChanged(changed, removed))
+        for node in removed:
+            self._casts.node_removed(node)
 
     def agent_reported(self, node: str, report: protocol.AgentReport) -> None:
         """See `ClusterListener`."""
         self._casts.agent_reported(node, report)
+
+    def agent_up(self, node: str) -> None:
+        """See `ClusterListener`."""
+        self._casts.agent_up(node)
 
     def agent_lost(self, node: str) -> None:
         """See `ClusterListener`."""

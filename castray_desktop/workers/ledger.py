@@ -34,6 +34,7 @@ from castray_desktop.workers.ray_side.protocol import (
     ParcelTotals,
     RecipientState,
     SourceReport,
+    SourceState,
 )
 
 _ENDINGS = {
@@ -58,6 +59,11 @@ class _Entry:
     received: RateMeter = field(default_factory=RateMeter)
     content: RateMeter = field(default_factory=RateMeter)
     sent: RateMeter = field(default_factory=RateMeter)
+
+    def restart(self) -> None:
+        """The node's agent has gone; the next one counts from zero."""
+        self.report = None
+        self.received, self.content, self.sent = RateMeter(), RateMeter(), RateMeter()
 
 
 class CastLedger:
@@ -86,6 +92,9 @@ class CastLedger:
         self._started = started
         self._began = now
         self._ended: float | None = None
+        self.trailer_digest = ""  # once the source has read everything
+        self._problems: SourceReport | None = None  # the last report that the source gave, here or before
+        self._sent_before = 0  # by agents of the source that are gone
         self._upload = RateMeter()
         self._entries = {
             node: _Entry(DeliverySnapshot(node, address=address)) for node, address in addresses.items()
@@ -98,7 +107,7 @@ class CastLedger:
     def advance(self, event: CastEvent, now: float, failure: Failure | None = None) -> None:
         """Take an event of the cast. Raises IllegalEventError."""
         self.state = next_cast_state(self.state, event)
-        if failure is not None:
+        if failure is not None or self.state.finished:
             self.failure = failure
         if self.state.finished:
             self._ended = now
@@ -108,17 +117,34 @@ class CastLedger:
         self.route = route
         for node, upstream in route.upstreams.items():
             entry = self._entries[node]
-            if not entry.snapshot.state.finished:
+            if not entry.snapshot.state.finished and entry.snapshot.upstream != upstream:
                 entry.snapshot = msgspec.structs.replace(entry.snapshot, upstream=upstream)
         if len(route.upstreams) >= len(self._final_chain) - 1:
             self._final_chain = route.order()
 
     def source_reported(self, report: SourceReport, now: float) -> None:
         """The source has said where it stands."""
-        self.source = report
-        self._upload.add(now, report.sent_bytes)
-        if report.totals is not None:
+        self.source = self._problems = report
+        self._upload.add(now, self._sent_before + report.sent_bytes)
+        if self.totals is None:  # what a source says that is back is compared with these
             self.totals = report.totals
+        if report.state is SourceState.SEALED and not self.trailer_digest:
+            self.trailer_digest = report.trailer_digest
+
+    def source_away(self, failure: Failure | None) -> None:
+        """The source's agent has gone, with all that it knew; `failure` says what is waited for."""
+        if self.source is not None:
+            self._sent_before += self.source.sent_bytes
+        self.source, self.failure = None, failure
+
+    def source_back(self) -> None:
+        """The cast does not wait for its source any more."""
+        self.failure = None
+
+    def add_recipient(self, node: str, address: str, mode: CastMode) -> None:
+        """One more, unless it is among them already."""
+        self._entries.setdefault(node, _Entry(DeliverySnapshot(node, address=address)))
+        self._mode = mode
 
     def delivery_reported(self, node: str, report: DeliveryReport, now: float) -> None:
         """A recipient has said where it stands. Reports after its end are ignored."""
@@ -147,6 +173,20 @@ class CastLedger:
         if entry.snapshot.state.finished:
             return
         self._finish(entry, event, now, failure)
+
+    def away(self, node: str, failure: Failure) -> None:
+        """The node's agent has gone; its delivery waits. Does nothing when it had ended."""
+        entry = self._entries[node]
+        entry.restart()
+        if not entry.snapshot.state.finished:
+            self._step(entry, DeliveryEvent.AWAY)
+            entry.snapshot = msgspec.structs.replace(entry.snapshot, failure=failure)
+
+    def back(self, node: str) -> None:
+        """The node's delivery goes on, or begins again."""
+        entry = self._entries[node]
+        if not entry.snapshot.state.finished:
+            entry.snapshot = msgspec.structs.replace(entry.snapshot, failure=None)
 
     def share(self, node: str, writer: str, now: float) -> None:
         """`node` has the files since `writer` wrote to the same folder."""
@@ -188,7 +228,7 @@ class CastLedger:
 
     def _files_failed(self) -> Failure | None:
         """What the source could not send of a parcel whose rest has arrived, by its first file's name."""
-        report, totals = self.source, self.totals
+        report, totals = self._problems, self.totals
         if report is None or totals is None or not report.problem_count:
             return None
         left_out = sum(problem.failure.kind in _LEFT_OUT for problem in report.problems)
@@ -201,6 +241,11 @@ class CastLedger:
         return Failure(FailureKind.FILES_FAILED, values)
 
     # --- what others ask ------------------------------------------------------------------------
+
+    @property
+    def recipients(self) -> tuple[str, ...]:
+        """All of them."""
+        return tuple(self._entries)
 
     @property
     def unfinished(self) -> tuple[str, ...]:
@@ -225,7 +270,17 @@ class CastLedger:
             for entry in self._entries.values()
             if entry.report is not None and entry.snapshot.upstream == self.request.source
         )
-        return self.source.sent_bytes >= taken
+        return self._sent >= taken
+
+    @property
+    def _sent(self) -> int:
+        """Payload that left the source, counting every agent that it has had."""
+        return self._sent_before + (self.source.sent_bytes if self.source is not None else 0)
+
+    def verified_bytes(self, node: str) -> int:
+        """What a recipient has of the stream, as far as its agent has said."""
+        report = self._entries[node].report
+        return report.stream_bytes if report is not None else 0
 
     def outcome(self) -> CastEvent:
         """How the cast has ended, from its deliveries."""
@@ -297,9 +352,9 @@ class CastLedger:
         return cast_name(tuple(path.rstrip("/").rpartition("/")[2] for path in self.request.paths), False)
 
     def _source_copies(self) -> float:
-        if self.source is None or self.totals is None or not self.totals.stream_bytes:
+        if self.totals is None or not self.totals.stream_bytes:
             return 0.0
-        return round(self.source.sent_bytes / self.totals.stream_bytes, 4)
+        return round(self._sent / self.totals.stream_bytes, 4)
 
     def _snapshot(self, entry: _Entry, now: float) -> DeliverySnapshot:
         """With rate, remaining time and lag, which depend on the time."""

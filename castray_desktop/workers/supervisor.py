@@ -52,8 +52,11 @@ class ClusterListener(Protocol):
     def agent_reported(self, node: str, report: protocol.AgentReport) -> None:
         """An agent's report."""
 
+    def agent_up(self, node: str) -> None:
+        """A node can send and receive; its agent is a new one."""
+
     def agent_lost(self, node: str) -> None:
-        """A node can't send or receive any more."""
+        """A node can't send or receive now. It may come back."""
 
     async def cluster_leaving(self) -> None:
         """The cluster is going to be left as soon as this returns. Its agents still answer."""
@@ -117,6 +120,11 @@ class ClusterSupervisor:
     def nodes(self) -> Mapping[str, NodeInfo]:
         """The nodes by name."""
         return self._nodes
+
+    @property
+    def settled(self) -> bool:
+        """Whether a node that is not there is missing: not while the cluster itself is being connected to."""
+        return self.status.phase in (ClusterPhase.READY, ClusterPhase.FAILED, ClusterPhase.NONE)
 
     def hello(self, node: str) -> protocol.AgentHello:
         """Where a node's agent can be reached. Raises CastRayError(NODE_OFFLINE)."""
@@ -226,8 +234,7 @@ class ClusterSupervisor:
         if life is not None:
             if self.status.phase is not ClusterPhase.FAILED:
                 self._set_phase(ClusterPhase.STOPPING)
-            if self._hellos:
-                await self._listener.cluster_leaving()
+            await self._listener.cluster_leaving()
             life.cancel()
             await asyncio.wait([life])
         self._drop_agents(Failure(FailureKind.CLUSTER_STOPPED))
@@ -397,6 +404,7 @@ class ClusterSupervisor:
         )
         if (future := self._waiting.get(hello.node)) and not future.done():
             future.set_result(None)
+        self._listener.agent_up(hello.node)
         self._count_ready()
 
     def _agent_down(self, name: str, failure: Failure) -> None:

@@ -187,32 +187,3 @@ def test_ctrl_c_cancels_and_leaves_nothing(cluster: Castray, tmp_path: Path) -> 
     assert [path.name for path in tmp_path.iterdir()] == ["slow.bin"]
     casts = json.loads(cluster("casts", "--json").stdout)
     assert casts[-1]["state"] == "cancelled"
-
-
-def test_a_killed_agent_fails_its_delivery_only_and_comes_back(cluster: Castray, tmp_path: Path) -> None:
-    file = make_file(tmp_path / "slow.bin", 100 * MIB)
-    command = cluster.start(
-        "send", file, "--to", "all", "--dest", tmp_path / "{node}", "--limit", "25MB/s", "--json"
-    )
-    assert command.stdout is not None
-    for line in command.stdout:
-        if all(item["bytes"] for item in json.loads(line)["deliveries"]):
-            break
-    os.kill(agent_pid(cluster, "node_2"), signal.SIGKILL)
-    output, errors = command.communicate(timeout=60)
-    result = json.loads(output.splitlines()[-1])
-    assert command.returncode == 1, errors
-    assert [item["state"] for item in result["deliveries"]] == ["completed", "failed", "completed"]
-    assert "node_2 went offline" in result["deliveries"][1]["reason"]
-    assert filecmp.cmp(file, tmp_path / "node_3" / "slow.bin", shallow=False)
-    deadline = time.monotonic() + 20
-    while any(node["state"] != "online" for node in cluster.nodes()):
-        assert time.monotonic() < deadline
-    assert cluster.send(file, "--to", "node_2", "--dest", tmp_path / "{node}")[0] == 0
-    assert_nothing_staged(tmp_path)
-
-
-def agent_pid(cluster: Castray, node: str) -> int:
-    """The process of a node's agent, as the engine's log has it."""
-    log = (cluster.home / "castray" / "logs" / "engine.log").read_text()
-    return int(log.rpartition(f"the agent of {node} is process ")[2].partition(",")[0])

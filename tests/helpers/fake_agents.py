@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping
 
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
@@ -16,7 +17,9 @@ from castray_desktop.workers.ray_side.protocol import (
     SourceState,
 )
 
-TOTALS = protocol.ParcelTotals(100, "m", 1000, 33, 1, 1, (protocol.TopEntry("model.bin", False, 1000, 1),))
+SIZE = 1 << 30
+TOTALS = protocol.ParcelTotals(100, "m", SIZE, 33, 1, 1, (protocol.TopEntry("model.bin", False, SIZE, 1),))
+STREAM = TOTALS.stream_bytes
 
 
 class FakeAgents:
@@ -39,7 +42,10 @@ class FakeAgents:
         self.source_failure: Failure | None = None
         self.dispatcher: Dispatcher | None = None
         self.ordered = asyncio.Condition()
+        self.settled = True
+        self.totals = TOTALS
         self.scanning = False  # the source is not through with its scan
+        self._lives: Counter[str] = Counter()
         self._held: type | None = None
         self._gate = asyncio.Event()
 
@@ -51,7 +57,7 @@ class FakeAgents:
         if self._nodes[node].state is not NodeState.ONLINE:
             raise CastRayError(FailureKind.NODE_OFFLINE, node=node)
         return protocol.AgentHello(
-            *(node, 1, self._nodes[node].address, 7000, "host", "", f"/inbox/{node}"),
+            *(node, 1, self._nodes[node].address, 7000 + self._lives[node], "host", "", f"/inbox/{node}"),
             piece_digests=("xxh3-128", "blake2b-128"),
             file_hashes=self.hashes.get(node, ("blake3", "sha256")),
         )
@@ -67,7 +73,7 @@ class FakeAgents:
         if isinstance(order, protocol.PrepareSource) and not self.scanning:
             failed = self.source_failure is not None
             state = SourceState.FAILED if failed else SourceState.PREPARED
-            totals = None if failed else TOTALS
+            totals = None if failed else self.totals
             self.report_source(node, order.cast, state, totals=totals, failure=self.source_failure)
         if isinstance(order, protocol.Preflight):
             return self.replies.get(node, protocol.PreflightReply(f"/inbox/{node}", node, 10**9))
@@ -102,6 +108,21 @@ class FakeAgents:
         self._nodes[node] = NodeInfo(info.name, NodeState.OFFLINE, address=info.address, failure=failure)
         self.dispatcher.agent_lost(node)
 
+    def come_back(self, node: str) -> None:
+        """The node has another agent, on another port."""
+        assert self.dispatcher is not None
+        info = self._nodes[node]
+        self._nodes[node] = NodeInfo(info.name, NodeState.ONLINE, address=info.address)
+        self._lives[node] += 1
+        self.dispatcher.agent_up(node)
+
+    def remove(self, node: str) -> None:
+        """The user has removed the node."""
+        assert self.dispatcher is not None
+        del self._nodes[node]
+        self.dispatcher.agent_lost(node)
+        self.dispatcher.node_removed(node)
+
     def report_source(self, node: str, cast: str, state: SourceState, **facts: object) -> None:
         assert self.dispatcher is not None
         report = SourceReport(cast, state, **facts)  # type: ignore[arg-type]
@@ -119,9 +140,9 @@ class FakeAgents:
             cast,
             RecipientState.COMPLETED,
             upstream=upstream,
-            stream_bytes=1133,
-            content_bytes=1000,
-            received_bytes=1133,
+            stream_bytes=STREAM,
+            content_bytes=SIZE,
+            received_bytes=STREAM,
             transport="direct",
             paths=(f"/inbox/{node}/model.bin",),
             hash="blake3:00",

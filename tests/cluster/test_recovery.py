@@ -1,0 +1,98 @@
+"""Processes killed in the middle of a cast: everybody gets everything nevertheless."""
+
+from __future__ import annotations
+
+import contextlib
+import filecmp
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from castray_desktop.workers.node_plan import own_name
+from tests.cluster.conftest import Castray
+from tests.helpers.trees import make_file
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(180)]
+
+MIB = 1 << 20
+BACK_SECONDS = 40.0
+
+
+@pytest.fixture
+def whole(cluster: Castray) -> Iterator[Castray]:
+    """The cluster, with all of its nodes online before and afterwards."""
+    wait_for_nodes(cluster)
+    yield cluster
+    wait_for_nodes(cluster)
+
+
+def wait_for_nodes(cluster: Castray) -> None:
+    deadline = time.monotonic() + BACK_SECONDS
+    while any(node["state"] != "online" for node in cluster.nodes()):
+        assert time.monotonic() < deadline
+
+
+def start_slowly(cluster: Castray, file: Path, folder: Path) -> subprocess.Popen[str]:
+    """A cast to all that takes about four seconds, once some of it has reached everybody."""
+    command = cluster.start(
+        "send", file, "--to", "all", "--dest", folder / "{node}", "--limit", "25MB/s", "--json"
+    )
+    assert command.stdout is not None
+    for line in command.stdout:
+        if all(item["bytes"] for item in json.loads(line)["deliveries"]):
+            break
+    return command
+
+
+def finish(command: subprocess.Popen[str], file: Path, folder: Path) -> dict[str, Any]:
+    """Wait for the result, and check that all of it has arrived everywhere."""
+    output, errors = command.communicate(timeout=90)
+    result: dict[str, Any] = json.loads(output.splitlines()[-1])
+    assert (command.returncode, result["state"]) == (0, "completed"), (errors, result)
+    for item in result["deliveries"]:
+        assert filecmp.cmp(file, folder / item["node"] / file.name, shallow=False)
+    assert not list(folder.rglob(".castray*"))
+    return result
+
+
+def test_a_recipient_s_agent_is_killed(whole: Castray, tmp_path: Path) -> None:
+    file = make_file(tmp_path / "slow.bin", 100 * MIB)
+    command = start_slowly(whole, file, tmp_path)
+    os.kill(agent_pid(whole, "node_2"), signal.SIGKILL)
+    finish(command, file, tmp_path)
+
+
+def test_the_source_s_agent_is_killed(whole: Castray, tmp_path: Path) -> None:
+    file = make_file(tmp_path / "slow.bin", 100 * MIB)
+    command = start_slowly(whole, file, tmp_path)
+    os.kill(agent_pid(whole, own_name()), signal.SIGKILL)
+    finish(command, file, tmp_path)
+
+
+def test_the_driver_is_killed(whole: Castray, tmp_path: Path) -> None:
+    file = make_file(tmp_path / "slow.bin", 100 * MIB)
+    command = start_slowly(whole, file, tmp_path)
+    os.kill(process_of(whole, b"castray_desktop.workers.ray_side.driver"), signal.SIGKILL)
+    finish(command, file, tmp_path)
+
+
+def agent_pid(cluster: Castray, node: str) -> int:
+    """The process of a node's agent, as the engine's log has it."""
+    log = (cluster.home / "castray" / "logs" / "engine.log").read_text()
+    return int(log.rpartition(f"the agent of {node} is process ")[2].partition(",")[0])
+
+
+def process_of(cluster: Castray, module: bytes) -> int:
+    """The process of this home that runs a module."""
+    for pid in cluster.processes():
+        with contextlib.suppress(OSError):
+            if module in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
+                return pid
+    raise AssertionError(module)

@@ -1,0 +1,228 @@
+"""Nodes that go away and come back while a cast runs."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncIterator
+
+import pytest
+
+from castray_desktop.core.failure import Failure, FailureKind
+from castray_desktop.core.messages import CastState, DeliveryState
+from castray_desktop.workers.ray_side import protocol
+from castray_desktop.workers.ray_side.protocol import RecipientState, SourceState
+from tests.helpers.fake_agents import STREAM, TOTALS
+from tests.workers.test_dispatcher import REQUEST, Stage
+
+
+@pytest.fixture
+async def stage() -> AsyncIterator[Stage]:
+    stage = Stage()
+    yield stage
+    await stage.dispatcher.close()
+
+
+async def upstream(stage: Stage, node: str, kind: type, count: int = 1) -> protocol.Upstream | None:
+    order = await stage.agents.wait_for(node, kind, count)
+    assert isinstance(order, protocol.StartDelivery | protocol.SetUpstream)
+    return order.upstream
+
+
+def received(stage: Stage, node: str, cast: str, count: int, state: str = "receiving") -> None:
+    stage.agents.report_delivery(node, cast, RecipientState(state), stream_bytes=count, content_bytes=count)
+
+
+async def test_a_recipient_that_comes_back_is_fed_again_by_whoever_has_most_time(stage: Stage) -> None:
+    cast = await stage.start()
+    for node in "abc":
+        received(stage, node, cast, 1000)
+    stage.agents.go_away("a")
+    moved = await upstream(stage, "b", protocol.SetUpstream)
+    assert moved is not None
+    assert moved.node == "s"
+    snapshot = stage.dispatcher.deliveries()[cast][0]
+    assert snapshot.state is DeliveryState.WAITING
+    assert snapshot.failure == Failure(FailureKind.NODE_AWAY, {"node": "a"})
+    stage.agents.come_back("a")
+    again = await stage.agents.wait_for("a", protocol.StartDelivery, 2)
+    assert isinstance(again, protocol.StartDelivery)
+    assert again.upstream is not None
+    assert again.upstream.node == "c"
+    assert again.epoch > 1
+    assert stage.dispatcher.deliveries()[cast][0].failure is None
+    stage.seal(cast)
+    for node, above in (("b", "s"), ("c", "b"), ("a", "c")):
+        await stage.agents.wait_for(node, protocol.Seal)
+        stage.agents.complete(node, cast, above)
+    assert (await stage.result(cast)).summary.state is CastState.COMPLETED
+
+
+async def test_the_others_do_not_wait_for_the_one_that_is_away(stage: Stage) -> None:
+    cast = await stage.start()
+    stage.agents.go_away("a")
+    stage.seal(cast)
+    for node, above in (("b", "s"), ("c", "b")):
+        await stage.agents.wait_for(node, protocol.Seal)
+        stage.agents.complete(node, cast, above)
+    states = [item.state for item in stage.dispatcher.deliveries()[cast]]
+    assert states == [DeliveryState.WAITING, DeliveryState.COMPLETED, DeliveryState.COMPLETED]
+    stage.agents.come_back("a")
+    await stage.agents.wait_for("a", protocol.Seal)
+    stage.agents.complete("a", cast, "c")
+    assert (await stage.result(cast)).summary.state is CastState.COMPLETED
+
+
+async def test_a_node_that_is_removed_fails_at_once(stage: Stage) -> None:
+    cast = await stage.start()
+    stage.agents.remove("c")
+    stage.seal(cast)
+    for node, above in (("a", "s"), ("b", "a")):
+        stage.agents.complete(node, cast, above)
+    result = await stage.result(cast)
+    assert result.deliveries[2].failure == Failure(FailureKind.NODE_OFFLINE, {"node": "c"})
+
+
+async def test_a_node_that_was_away_and_is_removed_fails_at_once(stage: Stage) -> None:
+    cast = await stage.start()
+    stage.agents.go_away("c")
+    await asyncio.sleep(0)
+    stage.agents.remove("c")
+    stage.seal(cast)
+    for node, above in (("a", "s"), ("b", "a")):
+        stage.agents.complete(node, cast, above)
+    assert (await stage.result(cast)).deliveries[2].state is DeliveryState.FAILED
+
+
+async def test_time_without_a_cluster_does_not_count(stage: Stage) -> None:
+    cast = await stage.start()
+    stage.agents.settled = False
+    for node in "sabc":
+        stage.agents.go_away(node)
+    await asyncio.sleep(0)
+    stage.skip(1000.0)
+    for node in "bcas":
+        stage.agents.come_back(node)
+    stage.agents.settled = True
+    await stage.agents.wait_for("s", protocol.ServeSource, 2)
+    for node in "abc":
+        await stage.agents.wait_for(node, protocol.StartDelivery, 2)
+    stage.seal(cast)
+    for node in "abc":
+        await stage.agents.wait_for(node, protocol.Seal)
+        stage.agents.complete(node, cast, "s")
+    assert (await stage.result(cast)).summary.state is CastState.COMPLETED
+
+
+async def test_recipients_wait_for_their_source_and_dial_it_again(stage: Stage) -> None:
+    cast = await stage.start()
+    stage.agents.go_away("s")
+    assert await upstream(stage, "a", protocol.SetUpstream) is None
+    assert stage.dispatcher.summaries()[0].failure == Failure(FailureKind.NODE_AWAY, {"node": "s"})
+    stage.agents.come_back("s")
+    first = await stage.agents.wait_for("s", protocol.ServeSource)
+    second = await stage.agents.wait_for("s", protocol.ServeSource, 2)
+    assert isinstance(first, protocol.ServeSource)
+    assert isinstance(second, protocol.ServeSource)
+    assert (second.secret, second.algorithms) == (first.secret, first.algorithms)
+    again = await upstream(stage, "a", protocol.SetUpstream, 2)
+    assert again is not None
+    assert (again.node, again.port) == ("s", 7001)
+    assert stage.dispatcher.summaries()[0].failure is None
+    assert not any(
+        isinstance(order, protocol.SetUpstream) and name in "bc" for name, order in stage.agents.orders
+    )
+    stage.seal(cast)
+    for node, above in (("a", "s"), ("b", "a"), ("c", "b")):
+        await stage.agents.wait_for(node, protocol.Seal)
+        stage.agents.complete(node, cast, above)
+    assert (await stage.result(cast)).summary.state is CastState.COMPLETED
+
+
+async def test_a_source_that_comes_back_with_other_files_ends_the_cast(stage: Stage) -> None:
+    cast = await stage.start()
+    stage.agents.go_away("s")
+    stage.agents.totals = dataclasses.replace(TOTALS, manifest_digest="other")
+    stage.agents.come_back("s")
+    result = await stage.result(cast)
+    changed = Failure(FailureKind.PARCEL_CHANGED, {"node": "s"})
+    assert [item.failure for item in result.deliveries] == [changed] * 3
+
+
+async def test_whoever_has_everything_feeds_the_others_when_the_source_is_gone(stage: Stage) -> None:
+    cast = await stage.start()
+    stage.seal(cast)
+    received(stage, "b", cast, STREAM, "verifying")
+    received(stage, "a", cast, 10)
+    stage.agents.go_away("s")
+    moved = await upstream(stage, "a", protocol.SetUpstream)
+    while moved is None or moved.node != "b":
+        moved = await upstream(stage, "a", protocol.SetUpstream, 2)
+    stage.skip()
+    for node, above in (("b", "s"), ("c", "b"), ("a", "b")):
+        stage.agents.complete(node, cast, above)
+    assert (await stage.result(cast)).summary.state is CastState.COMPLETED
+
+
+async def test_without_the_hashes_nobody_can_take_over(stage: Stage) -> None:
+    cast = await stage.start()
+    received(stage, "b", cast, STREAM, "verifying")
+    stage.agents.go_away("s")
+    assert await upstream(stage, "a", protocol.SetUpstream) is None
+    stage.skip()
+    result = await stage.result(cast)
+    assert result.summary.state is CastState.FAILED
+
+
+async def test_a_successor_that_goes_as_well_is_followed_by_the_source(stage: Stage) -> None:
+    cast = await stage.start()
+    stage.seal(cast)
+    received(stage, "a", cast, 10)
+    received(stage, "b", cast, STREAM, "verifying")
+    stage.agents.go_away("s")
+    moved = await upstream(stage, "a", protocol.SetUpstream)
+    assert moved is not None
+    stage.agents.come_back("s")
+    stage.agents.go_away("b")
+    await stage.agents.wait_for("s", protocol.ServeSource, 2)
+    stage.agents.come_back("b")
+    await stage.agents.wait_for("b", protocol.StartDelivery, 2)
+    stage.seal(cast)
+    for node in "abc":
+        stage.agents.complete(node, cast, "s")
+    assert (await stage.result(cast)).summary.state is CastState.COMPLETED
+
+
+async def test_a_slow_node_goes_to_the_tail(stage: Stage) -> None:
+    cast = await stage.start()
+    for step in range(1, 40):
+        stage.skip(0.25)
+        received(stage, "a", cast, step * 25_000_000)
+        received(stage, "b", cast, step * 2_500_000)
+        received(stage, "c", cast, step * 2_500_000)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        if any(isinstance(order, protocol.SetUpstream) for _, order in stage.agents.orders):
+            break
+    moved = {
+        "c": await upstream(stage, "c", protocol.SetUpstream),
+        "b": await upstream(stage, "b", protocol.SetUpstream),
+    }
+    assert {node: above and above.node for node, above in moved.items()} == {"c": "a", "b": "c"}
+    order = [name for name, order in stage.agents.orders if isinstance(order, protocol.SetUpstream)]
+    assert order == ["c", "b"]
+
+
+async def test_a_late_answer_of_an_agent_that_is_gone_says_nothing(stage: Stage) -> None:
+    stage.agents.hold(protocol.StartDelivery)
+    cast = stage.dispatcher.send(REQUEST)
+    await stage.agents.wait_for("c", protocol.StartDelivery)
+    stage.agents.go_away("c")
+    stage.agents.come_back("c")
+    stage.agents.release()
+    await stage.agents.wait_for("c", protocol.StartDelivery, 2)
+    stage.agents.report_source("s", cast, SourceState.SEALED, trailer_digest="t", sent_bytes=STREAM)
+    for node, above in (("a", "s"), ("b", "a"), ("c", "b")):
+        await stage.agents.wait_for(node, protocol.Seal)
+        stage.agents.complete(node, cast, above)
+    assert (await stage.result(cast)).summary.state is CastState.COMPLETED
