@@ -1,4 +1,4 @@
-"""Stands between two agents and flips one bit of what passes from the second to the first, once.
+"""Stands between an agent and those that fetch from it, and flips one bit of what it gives them, once.
 
     python -m benchmarks.flipping_proxy LISTEN_ADDRESS TARGET_ADDRESS TARGET_PORT AT
 
@@ -8,9 +8,35 @@ Prints its port. AT counts the bytes that came from the target, over all connect
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
+from benchmarks.lab import Host
+from benchmarks.lab_nodes import LabNodes
+
+ROOT = Path(__file__).resolve().parent.parent
 CHUNK = 1 << 16
+
+
+@contextlib.contextmanager
+def flipping(nodes: LabNodes, host: Host, at: int) -> Iterator[None]:
+    """Inside, what the host's node serves passes through such a proxy in the same host."""
+    hello = nodes.hello(host.name)
+    target = [hello.address, str(hello.port), str(at)]
+    command = [sys.executable, "-m", "benchmarks.flipping_proxy", host.address, *target]
+    process = nodes.lab.popen(host, command, cwd=ROOT, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    try:
+        nodes.detour(host.name, host.address, int(process.stdout.readline()))
+        yield
+    finally:
+        nodes.straight(host.name)
+        process.kill()
+        process.wait()
+        process.stdout.close()
 
 
 class Flipper:

@@ -82,6 +82,11 @@ class LabNodes:
     # --- as casts see them ----------------------------------------------------------------------
 
     @property
+    def settled(self) -> bool:
+        """Whether a node that is not there is missing; always so, since nothing else can be away."""
+        return True
+
+    @property
     def nodes(self) -> Mapping[str, NodeInfo]:
         """The nodes by name."""
         return self._nodes

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import subprocess
-import sys
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.flipping_proxy import flipping
 from benchmarks.trials import MIB, Bench, Trial, TrialFailed, bench, median, repeat, stopwatch
 from castray_desktop.workers.ray_side.protocol import SourceState
 
@@ -303,7 +302,7 @@ async def flipped(options: Options) -> list[Row]:
     async with bench(3, "1gbit") as lab:
         path = await lab.make_file(size)
         for _ in range(options.times):
-            with flipping(lab, size // 2):
+            with flipping(lab.nodes, lab.lab.hosts[0], at=size // 2):
                 trial = await lab.run(path)
             repeated = [received - trial.stream for received in trial.received.values()]
             again.append(sum(repeated) / MIB)
@@ -322,26 +321,6 @@ async def flipped(options: Options) -> list[Row]:
             note=f"{median(trial.seconds for trial in trials):.2f} s",
         )
     ]
-
-
-class flipping:  # noqa: N801
-    """A context in which a bit flips on the way from the source, once."""
-
-    def __init__(self, lab: Bench, at: int) -> None:
-        host = lab.lab.hosts[0]
-        lab.nodes.straight(host.name)
-        hello = lab.nodes.hello(host.name)
-        command = [*(sys.executable, "-m", "benchmarks.flipping_proxy", host.address), hello.address]
-        self._process = lab.lab.popen(host, [*command, str(hello.port), str(at)], stdout=subprocess.PIPE)
-        assert self._process.stdout is not None
-        lab.nodes.detour(host.name, host.address, int(self._process.stdout.readline()))
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *error: object) -> None:
-        self._process.kill()
-        self._process.wait()
 
 
 # --- how soon ------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.flipping_proxy import flipping
 from benchmarks.lab import Lab
 from benchmarks.lab_nodes import LabNodes, lab_nodes
 from castray_desktop.core.messages import CastResult, CastState, DeliveryState, SendRequest
@@ -67,14 +68,18 @@ async def test_a_killed_hop_is_gone_around(make_lab: MakeLab) -> None:
         cast = send(nodes, path)
         first = lab.hosts[1].name
         await nodes.until(lambda: begun(nodes, cast, first), SECONDS)
-        (summary,) = nodes.dispatcher.summaries()
-        middle = summary.chain[2]
+        middle = chain(nodes)[2]
         await nodes.until(lambda: begun(nodes, cast, middle), SECONDS)
         await nodes.kill(middle)
         others = [host.name for host in lab.hosts[1:] if host.name != middle]
         for node, delivery in (await nodes.ended(cast, others, SECONDS)).items():
             assert delivery.state is DeliveryState.COMPLETED, (node, delivery)
             assert content(Path(delivery.paths[0])) == content(path)
+
+
+def chain(nodes: LabNodes) -> tuple[str, ...]:
+    (summary,) = nodes.dispatcher.summaries()
+    return summary.chain
 
 
 def begun(nodes: LabNodes, cast: str, node: str) -> bool:
@@ -88,6 +93,51 @@ async def test_lost_packets_are_not_lost_bytes(make_lab: MakeLab) -> None:
     async with lab_nodes(lab) as nodes:
         path = make_file(nodes, 8_000_000)
         assert_delivered(nodes, await result(nodes, send(nodes, path)), path)
+
+
+@pytest.mark.slow
+async def test_a_frozen_hop_is_gone_around(make_lab: MakeLab) -> None:
+    lab = make_lab(4, "200mbit")
+    async with lab_nodes(lab) as nodes:
+        path = make_file(nodes, 50_000_000)
+        cast = send(nodes, path)
+        await nodes.until(lambda: len(chain(nodes)) == 4, SECONDS)
+        middle = chain(nodes)[2]
+        await nodes.until(lambda: begun(nodes, cast, middle), SECONDS)
+        nodes.freeze(middle)
+        others = [host.name for host in lab.hosts[1:] if host.name != middle]
+        for node, delivery in (await nodes.ended(cast, others, SECONDS)).items():
+            assert delivery.state is DeliveryState.COMPLETED, (node, delivery)
+            assert content(Path(delivery.paths[0])) == content(path)
+
+
+async def test_a_flipped_bit_costs_one_piece(make_lab: MakeLab) -> None:
+    lab = make_lab(3, "400mbit")
+    source, first = lab.hosts[0], lab.hosts[1]
+    async with lab_nodes(lab) as nodes:
+        path = make_file(nodes, 16 << 20)
+        with flipping(nodes, source, at=8 << 20):
+            cast = send(nodes, path)
+            ended = await result(nodes, cast)
+        assert_delivered(nodes, ended, path)
+        order = ended.summary.chain
+        assert order[0] == source.name
+        reports = [nodes.reports[cast, node] for node in order[1:]]
+        again = [report.received_bytes - report.stream_bytes for report in reports]
+        assert again == [1 << 20, 0]  # found at that hop, not passed on
+        assert first.name in order
+
+
+async def test_a_node_that_lets_nobody_in_serves_by_dialling_out(make_lab: MakeLab) -> None:
+    lab = make_lab(3, "400mbit")
+    async with lab_nodes(lab) as nodes:
+        lab.block(lab.hosts[0], "in")
+        path = make_file(nodes, 5_000_000)
+        ended = await result(nodes, send(nodes, path))
+        assert_delivered(nodes, ended, path)
+        ways = {delivery.node: delivery.transport for delivery in ended.deliveries}
+        assert ways[ended.summary.chain[1]] == "reverse"
+        assert ways[ended.summary.chain[2]] == "direct"
 
 
 async def test_a_folder_crosses_a_long_path(make_lab: MakeLab) -> None:
