@@ -46,7 +46,7 @@ class FakePlane:
         self.calls.append(("preflight", order))
         return protocol.PreflightReply("/inbox", "storage", 7)
 
-    def close(self) -> None:
+    def close(self, keep: bool = False) -> None:
         self.closed = True
 
     def __getattr__(self, name: str) -> Callable[[object], None]:

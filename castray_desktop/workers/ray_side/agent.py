@@ -128,11 +128,11 @@ class NodeAgent:
         sources, deliveries = self._plane.take_reports() if self._plane else ((), ())
         return protocol.to_json(protocol.AgentReport(sources, deliveries, self._due_facts()))
 
-    async def stop(self) -> None:
-        """End threads and sockets, and remove unfinished part files."""
+    async def stop(self, keep: bool = False) -> None:
+        """End threads and sockets, and remove unfinished part files, or keep them for a later agent."""
         plane, self._plane = self._plane, None
         if plane is not None:
-            await asyncio.get_running_loop().run_in_executor(None, plane.close)
+            await asyncio.get_running_loop().run_in_executor(None, plane.close, keep)
 
     def _due_facts(self) -> Optional[protocol.NodeFacts]:
         now = time.monotonic()

@@ -150,8 +150,11 @@ class Driver:
         self._send(protocol.Returned(call.number, reply))
 
     async def _stop(self) -> None:
-        """Let the agents clean up, then leave the cluster. Bounded: the engine would end us anyway."""
-        stops = [handle.stop.remote().future() for handle in self._agents.values()]
+        """Let the agents end, then leave the cluster. Bounded: the engine would end us anyway.
+
+        An engine that stops in order has cancelled its casts before. One that was killed may go on with them.
+        """
+        stops = [handle.stop.remote(True).future() for handle in self._agents.values()]
         if stops:
             await asyncio.wait([asyncio.wrap_future(stop) for stop in stops], timeout=STOP_SECONDS)
         for handle in self._agents.values():

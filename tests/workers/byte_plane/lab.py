@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from castray_desktop.workers.ray_side.byte_plane.delivery import Timing
 from castray_desktop.workers.ray_side.byte_plane.digests import FILE_HASHES, PIECE_DIGESTS
+from castray_desktop.workers.ray_side.byte_plane.place import Timing
 from castray_desktop.workers.ray_side.byte_plane.plane import BytePlane
 from castray_desktop.workers.ray_side.protocol import (
     Algorithms,

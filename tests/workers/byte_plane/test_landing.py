@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from castray_desktop.workers.ray_side.byte_plane import linux
+from castray_desktop.workers.ray_side.byte_plane.journal import JOURNAL_MAGIC
 from castray_desktop.workers.ray_side.byte_plane.registry import FOREIGN_SECONDS, Registry
 from castray_desktop.workers.ray_side.byte_plane.staging import (
-    JOURNAL_MAGIC,
     Staging,
     remove_staging,
     sweep,
@@ -261,7 +261,7 @@ def test_what_a_living_agent_has_is_not_swept(tmp_path: Path) -> None:
     staging = Staging(os.fsencode(tmp_path), "c0ffee", "node", {"manifest": "x"}, Registry("engine a"))
     assert sweep(Registry("engine a")) == []
     journal = Path(os.fsdecode(staging.folder), "journal")
-    staging.note(3, b"d" * 16)
+    staging.journal.note(3, b"d" * 16)
     raw = journal.read_bytes()
     assert raw.startswith(JOURNAL_MAGIC)
     header, _, records = raw[len(JOURNAL_MAGIC) :].partition(b"\n")

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from castray_desktop.core.failure import FailureKind
 from castray_desktop.core.wire import FrameType, Greeting, Handshake, Role, frame
 from castray_desktop.workers.ray_side.byte_plane import source, supply
-from castray_desktop.workers.ray_side.byte_plane.delivery import Timing
+from castray_desktop.workers.ray_side.byte_plane.place import Timing
 from castray_desktop.workers.ray_side.protocol import (
     Algorithms,
     ForgetCast,

@@ -11,7 +11,7 @@ import pytest
 
 from castray_desktop.workers.ray_side.addresses import own_addresses
 from castray_desktop.workers.ray_side.byte_plane import listener
-from castray_desktop.workers.ray_side.byte_plane.delivery import Timing
+from castray_desktop.workers.ray_side.byte_plane.place import Timing
 from castray_desktop.workers.ray_side.protocol import DeliveryReport, RecipientState, Upstream
 from tests.workers.byte_plane.lab import Lab, Node
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from typing import TYPE_CHECKING
 
 from castray_desktop.core import wire
+from castray_desktop.core.ranges import Range, RangeSet
 from castray_desktop.core.wire import FrameType, PieceFlag, ProtocolError
 from castray_desktop.workers.ray_side.byte_plane.channel import Channel
 from castray_desktop.workers.ray_side.byte_plane.supply import Gone, read_some
@@ -30,11 +32,16 @@ class Fetching:
         self._buffer = memoryview(bytearray(min(self._layout.piece_bytes, self._layout.stream_bytes)))
         self._repairs: dict[int, int] = {}
         self._unplaced = False
+        self._asked = RangeSet()
+        self._queue: deque[Range] = deque()
+        self._last_pieces: deque[int] = deque()  # of what was asked for and has not come
 
     def run(self) -> None:
         """Until everything is there. Raises Silent, ConnectionError, ProtocolError, Gone, or CastRayError."""
         self._request_missing()
         while not self._delivery.is_complete():
+            if self._delivery.more_wanted:
+                self._request_missing()
             if self._delivery.unwoken and not self._channel.something_to_read():
                 self._delivery.wake()
             header = self._channel.read_header()
@@ -52,10 +59,28 @@ class Fetching:
                 raise ProtocolError(f"{header.type.name} frame where a piece belongs")
 
     def _request_missing(self) -> None:
-        gaps = self._delivery.have.missing(0, self._layout.stream_bytes)
-        if len(gaps) > MAX_REQUESTS:  # some come twice then, which does no harm
-            gaps = [*gaps[: MAX_REQUESTS - 1], (gaps[MAX_REQUESTS - 1][0], self._layout.stream_bytes)]
-        self._channel.write(b"".join(wire.request(start, end) for start, end in gaps))
+        """Ask for what is wanted and was not asked for on this connection."""
+        for start, end in self._delivery.wanted():
+            self._queue.extend(self._asked.missing(start, end))
+            self._asked.add(start, end)
+        self._ask()
+
+    def _ask(self) -> None:
+        """A bounded number of requests at once; the next ones when the first were answered."""
+        requests = []
+        while self._queue and len(self._last_pieces) < MAX_REQUESTS:
+            start, end = self._queue.popleft()
+            requests.append(wire.request(start, end))
+            self._last_pieces.append((end - 1) // self._layout.piece_bytes)
+        if requests:
+            self._channel.write(b"".join(requests))
+
+    def _ask_again(self) -> None:
+        """What came could not be placed: ask for all that is missing, as on a new connection."""
+        self._asked = RangeSet()
+        self._queue.clear()
+        self._last_pieces.clear()
+        self._request_missing()
 
     def _take_piece(self, header: wire.Header) -> None:
         head = wire.parse_piece_head(header, self._channel.read(wire.PIECE_BYTES))
@@ -69,14 +94,17 @@ class Fetching:
         by_fd = bool(header.flags & PieceFlag.BY_FD)
         good = (self._copied(view) if by_fd else self._received(view)) == head.digest
         self._delivery.received_bytes += head.length
+        if self._last_pieces and head.index == self._last_pieces[0]:
+            self._last_pieces.popleft()
+            self._ask()
         if not good:
             self._repair(head.index, start, end, bool(header.flags & PieceFlag.CHANGED))
-        elif not self._delivery.have.contains(start, end):
+        elif not self._delivery.has_piece(head.index):
             if not self._delivery.place_piece(head.index, head.digest, view):
                 self._unplaced = True  # damage has made a hole in the manifest: what follows has to wait
             elif self._unplaced and head.index in self._repairs:
                 self._unplaced = False
-                self._request_missing()
+                self._ask_again()
 
     def _received(self, view: memoryview) -> bytes:
         """The payload, in one system call: fewer wake-ups weigh more than a warm cache (measured)."""

@@ -53,13 +53,14 @@ class Landing:
 
     def run(self) -> Landed:
         """Put everything in place that was read well at the source."""
+        self._parts.begin_landing()
         self._arrange()
         for entry in self._children.get(b"", ()):
             self.landed.paths.append(self._land_top(entry))
         for path, entry in reversed(self._new_folders):
-            os.chmod(path, self._parts.mode_of(entry))
-            os.utime(path, ns=(entry.mtime_ns, entry.mtime_ns))
+            self._finish_folder(path, entry)
         self._sync_folder(self._destination)
+        self.landed.something_new = self._parts.something_moved
         return self.landed
 
     def _arrange(self) -> None:
@@ -78,17 +79,28 @@ class Landing:
             self._children.setdefault(entry.path.rpartition(b"/")[0], []).append(entry)
 
     def _make_link(self, entry: Entry) -> None:
+        if self._parts.has_landed(entry.path):
+            return
         path = self._parts.staged(entry.path)
-        os.symlink(entry.target, path)
+        try:
+            os.symlink(entry.target, path)
+        except FileExistsError:  # made by an earlier delivery that went on to here
+            return
         os.utime(path, ns=(entry.mtime_ns, entry.mtime_ns), follow_symlinks=False)
 
     def _land_top(self, entry: Entry) -> bytes:
+        landed = self._landed_before(entry)
+        if landed is not None:
+            return landed
         if self._on_conflict == "rename":
             return self._move_to_free_name(entry, self._destination, entry.path)
         return self._land(entry, self._destination, entry.path)
 
     def _land(self, entry: Entry, folder: bytes, name: bytes) -> bytes:
         """Give one entry its name in an existing folder; where it is now."""
+        landed = self._landed_before(entry)
+        if landed is not None:
+            return landed
         target = folder + b"/" + name
         try:
             return self._move(entry, target)
@@ -102,9 +114,14 @@ class Landing:
             return target
         elif self._on_conflict == "overwrite" and not _is_real_folder(target):
             self._parts.replace(entry.path, target)
-            self.landed.something_new = True
             return target
         return self._move_to_free_name(entry, folder, name)
+
+    def _landed_before(self, entry: Entry) -> Optional[bytes]:
+        target = self._parts.landed_at(entry.path)
+        if target is not None and entry.kind is EntryKind.FOLDER:
+            self._remember_folders(entry, target)
+        return target
 
     def _merge(self, entry: Entry, target: bytes) -> bytes:
         for child in self._children.get(entry.path, ()):
@@ -114,7 +131,6 @@ class Landing:
 
     def _move(self, entry: Entry, target: bytes) -> bytes:
         self._parts.move(entry.path, target)
-        self.landed.something_new = True
         if entry.kind is EntryKind.FOLDER:
             self._remember_folders(entry, target)
         return target
@@ -156,6 +172,13 @@ class Landing:
                     hasher.update(buffer[:count])
         except OSError:
             return None
+
+    def _finish_folder(self, path: bytes, entry: Entry) -> None:
+        try:
+            os.chmod(path, self._parts.mode_of(entry))
+            os.utime(path, ns=(entry.mtime_ns, entry.mtime_ns))
+        except FileNotFoundError:  # it landed before an agent's end, and the user has moved it since
+            return
 
     def _sync_folder(self, folder: bytes) -> None:
         fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import os
 import threading
+from typing import Optional
 
 from castray_desktop.core.parcel import Entry, EntryKind, Manifest
 from castray_desktop.workers.ray_side.byte_plane import linux
 from castray_desktop.workers.ray_side.byte_plane.files import OpenFiles
+from castray_desktop.workers.ray_side.byte_plane.journal import DROP, MOVE, STAND, LandingLog
 from castray_desktop.workers.ray_side.byte_plane.room import Ledger
+from castray_desktop.workers.ray_side.byte_plane.staging import Staging
 
 RESERVE_FROM = 1 << 20
 CREATED, RESERVED = 1, 2
@@ -45,8 +48,13 @@ def sync_path(path: bytes) -> None:
 class PartFiles:
     """The files of one delivery by number. All methods raise OSError."""
 
-    def __init__(self, root: bytes, manifest: Manifest, cast: str, ledger: Ledger) -> None:
-        self._root = root
+    def __init__(
+        self, staging: Staging, manifest: Manifest, cast: str, ledger: Ledger, on_conflict: str
+    ) -> None:
+        self._staging = staging
+        self._root = staging.parts
+        # only there a name that a loss of power made us forget would be given twice
+        self._careful = on_conflict == "rename"
         self._manifest = manifest
         self._cast = cast
         self._ledger = ledger
@@ -54,13 +62,22 @@ class PartFiles:
         self._created = bytearray(len(manifest.files))
         self._lock = threading.Lock()
         self._moved: dict[bytes, bytes] = {}  # path in the parcel -> where it is now
+        self._dropped: set[bytes] = set()
+        self.something_moved = False
         self._lost: dict[int, int] = {}  # files that will not land: kept open for those below
         self._writing = OpenFiles(self._open_for_writing)
 
     def make_folders(self) -> None:
         for entry in self._manifest.entries:
             if entry.kind is EntryKind.FOLDER:
-                os.mkdir(self._root + b"/" + entry.path, 0o700)
+                self._make_folder(self._root + b"/" + entry.path)
+
+    def _make_folder(self, path: bytes) -> None:
+        try:
+            os.mkdir(path, 0o700)
+        except FileExistsError:
+            if not self._staging.resumed:
+                raise
 
     def write(self, file: int, offset: int, view: memoryview) -> None:
         """Write a verified part of a file."""
@@ -77,6 +94,8 @@ class PartFiles:
         """All of it is there: mode and time, and close it."""
         entry = self._manifest.files[file]
         with self._writing.borrow(file) as fd:
+            if self._staging.resumed and os.fstat(fd).st_size != entry.size:
+                os.ftruncate(fd, entry.size)
             os.fchmod(fd, entry.mode & PERMISSIONS & ~self._umask)
             os.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
         self._writing.forget(file)
@@ -110,28 +129,77 @@ class PartFiles:
     def move(self, path: bytes, target: bytes) -> None:
         """Give a staged entry its final name, without replacing. Raises FileExistsError."""
         with self._lock:
+            self._log.note(MOVE, path, target)
             linux.rename_without_replacing(self.staged(path), target)
             self._moved[path] = target
+            self.something_moved = True
 
     def replace(self, path: bytes, target: bytes) -> None:
         """Give a staged file its final name; what had it is gone."""
         with self._lock:
+            self._log.note(MOVE, path, target)
             os.replace(self.staged(path), target)
             self._moved[path] = target
+            self.something_moved = True
 
     def stands_at(self, path: bytes, target: bytes) -> None:
         """An identical one is there already: the staged one is not needed."""
         with self._lock:
+            self._log.note(STAND, path, target)
             os.unlink(self.staged(path))
             self._moved[path] = target
 
     def drop(self, file: int) -> None:
         """This file will not land. Those below may still fetch its bytes, as long as it is open here."""
         with self._lock:
-            path = self.staged(self._manifest.files[file].path)
+            entry = self._manifest.files[file]
+            if entry.path in self._dropped:
+                return
+            path = self.staged(entry.path)
+            self._log.note(DROP, entry.path)
             if len(self._lost) < 256:
                 self._lost[file] = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
             os.unlink(path)
+
+    # --- landing, and going on with it
+
+    def begin_landing(self) -> None:
+        """All files were verified and synced: from now on entries get their names."""
+        self._staging.landing_log(self._careful)
+
+    @property
+    def _log(self) -> LandingLog:
+        return self._staging.landing_log(self._careful)
+
+    def landed_at(self, path: bytes) -> Optional[bytes]:
+        """Where the entry is, if it has its final name already."""
+        return self._moved.get(path)
+
+    def take_up_landing(self) -> bool:
+        """Find out what has its final name already. False where entries lack that nobody knows about."""
+        for path, step in self._log.steps().items():
+            if os.path.lexists(self.staged(path)):
+                continue  # it was about to move, and did not
+            if step.verb == DROP:
+                self._dropped.add(path)
+            else:
+                self._moved[path] = step.target
+                self.something_moved = self.something_moved or step.verb == MOVE
+        return all(
+            entry.path in self._dropped
+            or self.has_landed(entry.path)
+            or os.path.lexists(self.staged(entry.path))
+            for entry in self._manifest.entries
+            if entry.kind is not EntryKind.SYMLINK
+        )
+
+    def has_landed(self, path: bytes) -> bool:
+        """Whether it, or a folder that it lies in, has its final name; there it is the user's."""
+        while path:
+            if path in self._moved:
+                return True
+            path = path.rpartition(b"/")[0]
+        return False
 
     def close(self) -> None:
         self._writing.close()
@@ -156,9 +224,12 @@ class PartFiles:
     def _open_for_writing(self, file: int) -> int:
         entry = self._manifest.files[file]
         flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+        path = self.staged(entry.path)
         if self._created[file]:
-            return os.open(self.staged(entry.path), flags)
-        fd = os.open(self.staged(entry.path), flags | os.O_CREAT | os.O_EXCL, 0o600)
+            return os.open(path, flags)
+        fd = self._open_anew(path, flags) if self._staging.resumed else -1
+        if fd < 0:
+            fd = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
         self._created[file] = CREATED
         if entry.size >= RESERVE_FROM:
             try:
@@ -169,3 +240,13 @@ class PartFiles:
                 os.close(fd)
                 raise
         return fd
+
+    def _open_anew(self, path: bytes, flags: int) -> int:
+        """What an earlier delivery has left of a file, maybe with its final mode; -1 for nothing."""
+        try:
+            return os.open(path, flags)
+        except FileNotFoundError:
+            return -1
+        except PermissionError:
+            os.chmod(path, 0o600)
+            return os.open(path, flags)

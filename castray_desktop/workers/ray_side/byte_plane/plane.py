@@ -11,10 +11,11 @@ from typing import Callable, Optional
 
 from castray_desktop.core.failure import Failure, FailureKind
 from castray_desktop.workers.ray_side.byte_plane.channel import Channel
-from castray_desktop.workers.ray_side.byte_plane.delivery import Delivery, Place, Timing
+from castray_desktop.workers.ray_side.byte_plane.delivery import Delivery
 from castray_desktop.workers.ray_side.byte_plane.limits import Limiter
 from castray_desktop.workers.ray_side.byte_plane.listener import Listener
 from castray_desktop.workers.ray_side.byte_plane.meeting import Surroundings
+from castray_desktop.workers.ray_side.byte_plane.place import Place, Timing
 from castray_desktop.workers.ray_side.byte_plane.preflight import examine
 from castray_desktop.workers.ray_side.byte_plane.registry import Registry
 from castray_desktop.workers.ray_side.byte_plane.room import Ledger
@@ -204,14 +205,17 @@ class BytePlane:
             (*refused, *(delivery.report() for delivery in deliveries if delivery.take_dirty())),
         )
 
-    def close(self) -> None:
-        """End threads and sockets; what has not landed is removed."""
+    def close(self, keep: bool = False) -> None:
+        """End threads and sockets. What has not landed is removed, or kept for a later agent."""
         with self._lock:
             sources, deliveries = list(self._sources.values()), list(self._deliveries.values())
         for source in sources:
             source.cancel()
         for delivery in deliveries:
-            delivery.cancel()
+            if keep:
+                delivery.leave()
+            else:
+                delivery.cancel()
         for source in sources:
             source.join(JOIN_SECONDS)
         for delivery in deliveries:

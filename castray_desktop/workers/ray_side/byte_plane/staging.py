@@ -1,61 +1,86 @@
-"""The hidden folder beside the destination's entries where a delivery grows, and its journal.
+"""The hidden folder beside the destination's entries where a delivery grows.
 
     DEST/.castray-CAST-NODE/parts/...   the parcel's tree
-    DEST/.castray-CAST-NODE/journal     header, then one record for each verified piece
+    DEST/.castray-CAST-NODE/journal     which pieces are there, with their digests
+    DEST/.castray-CAST-NODE/manifest    the parcel's list of files, once it is whole
+    DEST/.castray-CAST-NODE/trailer     the list of hashes, as far as it has come
+    DEST/.castray-CAST-NODE/landing     what was about to get its final name
 
-A line about each staging folder lies in the node's registry, so that a later start removes what nobody will
-go on with. Nothing is removed that does not carry our journal.
+A delivery that finds such a folder about the same parcel goes on from it. A line about each lies in the
+node's registry, so that a later start removes what nobody will go on with. Nothing is removed that does not
+carry our journal.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
 import stat
-import struct
 from collections.abc import Collection
+from typing import Optional
 
 from castray_desktop.core.names import safe_node
+from castray_desktop.workers.ray_side.byte_plane.journal import JOURNAL_MAGIC, Journal, LandingLog
 from castray_desktop.workers.ray_side.byte_plane.registry import Registry
 
-JOURNAL_MAGIC = b"CastRay journal 1\n"
-_RECORD = struct.Struct("<Q16s")
 _NAME = re.compile(rb"^\.castray-[0-9A-Za-z]+-[A-Za-z0-9._-]+$")
+_WRITE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Staging:
-    """One delivery's staging folder. Raises OSError where it can't be made."""
+    """One delivery's staging folder. Raises OSError where it can't be made, or another process has it."""
 
     def __init__(
         self, destination: bytes, cast: str, node: str, header: dict[str, str], registry: Registry
     ) -> None:
         self.destination = destination
+        self.resumed = False
         self._made: list[bytes] = []  # folders of the destination that we made, outermost first
-        self._journal = -1
+        self._journal: Optional[Journal] = None
+        self._log: Optional[LandingLog] = None
+        self._trailer = -1
         self._registry = registry
         self._record = registry.path(cast, node)
         self.folder = destination + b"/" + os.fsencode(f".castray-{cast}-{safe_node(node)}")
         self.parts = self.folder + b"/parts"
+        self._cast = cast
+        self._header = {"cast": cast, "node": node, **header}
+        self._ours = False
         try:
-            self._make(cast, node, header)
+            self._make_destination()
+            if not self._reopen():
+                self._make()
         except OSError:
-            self.remove()
+            if self._ours:
+                self.remove()
             self.remove_made_folders()
             raise
+        registry.write(self._record, cast, self.folder)
 
-    def _make(self, cast: str, node: str, header: dict[str, str]) -> None:
-        self._make_destination()
+    def _reopen(self) -> bool:
+        """Go on with what is there, if it is about the same parcel."""
+        if not _is_folder(self.folder) or not _is_folder(self.parts):
+            return False
+        self._journal = Journal.reopen(self.folder + b"/journal", self._header)
+        self.resumed = self._ours = self._journal is not None
+        return self.resumed
+
+    def _make(self) -> None:
         if os.path.lexists(self.folder):
             remove_staging(self.folder)
-        self._registry.write(self._record, cast, self.folder)
+        self._registry.write(self._record, self._cast, self.folder)
         os.mkdir(self.folder, 0o700)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-        self._journal = os.open(self.folder + b"/journal", flags, 0o600)
-        line = json.dumps({"cast": cast, "node": node, **header}, sort_keys=True).encode() + b"\n"
-        os.write(self._journal, JOURNAL_MAGIC + line)
+        self._ours = True
+        self._journal = Journal.create(self.folder + b"/journal", self._header)
         os.mkdir(self.parts, 0o700)
+
+    def start_over(self) -> None:
+        """Forget what was found: it can't be used."""
+        self._close()
+        remove_tree(self.folder)
+        self.resumed = False
+        self._make()
 
     def _make_destination(self) -> None:
         missing = []
@@ -69,17 +94,80 @@ class Staging:
         if not os.path.isdir(self.destination):
             raise NotADirectoryError(20, "Not a directory", os.fsdecode(self.destination))
 
-    def note(self, index: int, digest: bytes) -> None:
-        """A piece was verified and written. Not synced: whoever resumes checks what the journal says."""
-        os.write(self._journal, _RECORD.pack(index, digest))
+    # --- what is kept besides the part files
+
+    @property
+    def journal(self) -> Journal:
+        assert self._journal is not None
+        return self._journal
+
+    def keep_manifest(self, raw: bytes) -> None:
+        """Appears whole or not at all; a damaged one is found by its digest."""
+        fresh = self.folder + b"/manifest.new"
+        with open(fresh, "wb") as file:
+            file.write(raw)
+        os.rename(fresh, self.folder + b"/manifest")
+
+    def kept_manifest(self) -> bytes:
+        return self._read(b"manifest")
+
+    def keep_trailer(self, offset: int, view: memoryview) -> None:
+        if self._trailer < 0:
+            self._trailer = os.open(self.folder + b"/trailer", _WRITE, 0o600)
+        os.pwrite(self._trailer, view, offset)
+
+    def kept_trailer(self) -> bytes:
+        return self._read(b"trailer")
+
+    def _read(self, name: bytes) -> bytes:
+        try:
+            with open(self.folder + b"/" + name, "rb") as file:
+                return file.read()
+        except OSError:
+            return b""
+
+    def has_begun_landing(self) -> bool:
+        return os.path.lexists(self.folder + b"/landing")
+
+    def landing_log(self, careful: bool) -> LandingLog:
+        """Made at the first call. `careful`: what it depends on is synced to the disk as well."""
+        if self._log is None:
+            self._log = LandingLog(self.folder + b"/landing", careful)
+            if careful:
+                for name in (b"journal", b"manifest", b"trailer", b"landing", b"."):
+                    _sync(self.folder + b"/" + name)
+        return self._log
+
+    def used_bytes(self) -> int:
+        """What the part files take up on the disk."""
+        total = 0
+        for path, _, files in os.walk(self.parts):
+            for name in files:
+                total += os.lstat(os.path.join(path, name)).st_blocks * 512
+        return total
+
+    # --- the end
+
+    def leave(self) -> None:
+        """Keep all of it for a later delivery."""
+        self._close()
 
     def remove(self) -> None:
         """The folder and all in it, and its line in the registry."""
-        if self._journal >= 0:
-            os.close(self._journal)
-            self._journal = -1
+        self._close()
         remove_tree(self.folder)
         self._record.unlink(missing_ok=True)
+
+    def _close(self) -> None:
+        if self._trailer >= 0:
+            os.close(self._trailer)
+            self._trailer = -1
+        if self._log is not None:
+            self._log.close()
+            self._log = None
+        if self._journal is not None:
+            self._journal.close()
+            self._journal = None
 
     def remove_made_folders(self) -> None:
         """The destination's folders that we made, if nothing came into them."""
@@ -88,6 +176,24 @@ class Staging:
                 os.rmdir(folder)
             except OSError:
                 return
+
+
+def _is_folder(path: bytes) -> bool:
+    try:
+        return stat.S_ISDIR(os.lstat(path).st_mode)
+    except OSError:
+        return False
+
+
+def _sync(path: bytes) -> None:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:  # a parcel of empty files has no trailer of its own, a folder no contents
+        return
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def _made_folder(folder: bytes) -> bool:

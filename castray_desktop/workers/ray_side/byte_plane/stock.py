@@ -1,0 +1,304 @@
+"""What a recipient has of one cast: pieces as they come, part files, hashes, and what a journal kept."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import Optional
+
+from castray_desktop.core.failure import CastRayError, FailureKind
+from castray_desktop.core.names import display
+from castray_desktop.core.parcel import Layout, Span, decode
+from castray_desktop.core.ranges import Range, RangeSet
+from castray_desktop.core.wire import DIGEST_BYTES
+from castray_desktop.workers.ray_side.byte_plane.digests import file_hasher, piece_hasher
+from castray_desktop.workers.ray_side.byte_plane.failures import no_room, write_failure
+from castray_desktop.workers.ray_side.byte_plane.hashing import FileHashes
+from castray_desktop.workers.ray_side.byte_plane.parts import PartFiles
+from castray_desktop.workers.ray_side.byte_plane.place import Place
+from castray_desktop.workers.ray_side.byte_plane.preflight import nearest_folder, resolve_destination
+from castray_desktop.workers.ray_side.byte_plane.staging import Staging
+from castray_desktop.workers.ray_side.byte_plane.supply import Again, Changed, Gone, Supply
+from castray_desktop.workers.ray_side.protocol import StartDelivery
+
+
+class Stock(Supply):
+    """The pieces of one cast on a recipient."""
+
+    def __init__(self, order: StartDelivery, place: Place, changed: Changed) -> None:
+        super().__init__(order.cast, changed)
+        self.order = order
+        self._place = place
+        self._staging: Optional[Staging] = None
+        self._parts: Optional[PartFiles] = None
+        self._hashes: Optional[FileHashes] = None
+        self._content_bytes = 0
+        totals = order.totals
+        self._lay_out(
+            Layout(
+                totals.manifest_bytes,
+                totals.content_bytes,
+                totals.trailer_bytes,
+                order.algorithms.piece_bytes,
+            )
+        )
+        self._raw_manifest = bytearray(totals.manifest_bytes)
+        self._raw_trailer = bytearray(totals.trailer_bytes)
+        self.new_piece_hasher = piece_hasher(order.algorithms.piece)
+        self._new_file_hasher = file_hasher(order.algorithms.file)
+        self.claims = RangeSet()  # what the journal says is there
+        self.checked_to = 0  # claims before it were read back: they are had, or found to be false
+        self.more_wanted = False  # claims were false: the fetch has more to ask for
+        self.landing_begun = False  # an earlier delivery had verified all of it
+
+    # --- the beginning
+
+    def _open(self) -> None:
+        """Make the staging folder, if there is room, or go on with the one that is there.
+
+        Raises CastRayError or OSError.
+        """
+        order, place = self.order, self._place
+        destination = resolve_destination(order.destination, place.node, place.inbox)
+        folder = nearest_folder(destination, place.node)
+        try:
+            self._staging = self._make_staging(destination)
+            if self._staging.resumed and not self._take_up():
+                self._staging.start_over()
+        except OSError as error:
+            raise write_failure(error, place.node, destination, order.totals.content_bytes) from error
+        self._promise_room(folder, destination)
+        if order.totals.manifest_bytes == 0:
+            raise CastRayError(FailureKind.INTERNAL, reason="a parcel without a manifest")
+
+    def _make_staging(self, destination: bytes) -> Staging:
+        order, place = self.order, self._place
+        header = {
+            "manifest": order.totals.manifest_digest,
+            "piece": order.algorithms.piece,
+            "file": order.algorithms.file,
+            "piece_bytes": str(order.algorithms.piece_bytes),
+        }
+        return Staging(destination, self.cast, place.node, header, place.registry)
+
+    def _promise_room(self, folder: bytes, destination: bytes) -> None:
+        order, place = self.order, self._place
+        assert self._staging is not None
+        needed = order.totals.content_bytes
+        free = place.ledger.free(folder, but=self.cast)
+        if self._staging.resumed and free < needed:
+            needed = max(needed - self._staging.used_bytes(), 0)
+        if free < needed:
+            raise no_room(place.node, destination, free, needed)
+        place.ledger.promise(self.cast, os.stat(folder).st_dev, needed)
+
+    def _take_up(self) -> bool:
+        """Use what an earlier delivery has left. False where it can't be used at all."""
+        assert self._staging is not None
+        raw = self._staging.kept_manifest()
+        if hashlib.sha256(raw).hexdigest() != self.order.totals.manifest_digest:
+            return False
+        self._raw_manifest[:] = raw
+        trailer = self._staging.kept_trailer()[: len(self._raw_trailer)]
+        self._raw_trailer[: len(trailer)] = trailer
+        for index, digest in self._staging.journal.records():
+            if index < self.layout.pieces:
+                self.claims.add(*self.layout.piece(index))
+                self._digests[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES] = digest
+        self._use_manifest(raw)
+        if not self._staging.has_begun_landing():
+            return True
+        assert self._parts is not None
+        if self.claims.total < self.layout.stream_bytes or not self._parts.take_up_landing():
+            self.claims, self._parts, self.manifest = RangeSet(), None, None
+            return False
+        self.landing_begun = True  # all of it was verified, and some may be in the user's hands by now
+        self.have, self._content_bytes = self.claims, self.layout.content_bytes
+        self.checked_to = self.layout.stream_bytes
+        return True
+
+    def has_piece(self, index: int) -> bool:
+        with self.condition:
+            return self.have.contains(*self.layout.piece(index))
+
+    def wanted(self) -> list[Range]:
+        """What has to be fetched, ascending: neither had nor claimed by the journal."""
+        with self.condition:
+            self.more_wanted = False
+            had = self.have
+            if self.checked_to < self.layout.stream_bytes and self.claims.total:
+                had = had.copy()
+                for start, end in self.claims:
+                    if end > self.checked_to:
+                        had.add(max(start, self.checked_to), end)
+            return had.missing(0, self.layout.stream_bytes)
+
+    def restore(self, index: int, buffer: memoryview) -> bool:
+        """Read a claimed piece back; whether it is what the journal says. Raises OSError."""
+        start, end = self.layout.piece(index)
+        view = buffer[: end - start]
+        good = self._reads_as(index, start, end, view)
+        with self.condition:
+            if good:
+                low, high = self.layout.content_part(start, end)
+                self._content_bytes += high - low
+                self._add(index, self.digest(index))
+            self.checked_to = end
+        if good:
+            self._feed(start, end, view)
+            self.progressed()
+        return good
+
+    def _reads_as(self, index: int, start: int, end: int, view: memoryview) -> bool:
+        try:
+            self._fill(view, start, end)
+        except (OSError, EOFError):
+            return False
+        hasher = self.new_piece_hasher()
+        hasher.update(view)
+        return hasher.digest() == self.digest(index)
+
+    # --- pieces
+
+    def is_complete(self) -> bool:
+        """Whether every byte of the stream is here and was verified."""
+        return self.have.total == self.layout.stream_bytes
+
+    def place_piece(self, index: int, digest: bytes, view: memoryview) -> bool:
+        """Write a verified piece; False where it can't be placed yet, since the manifest is not there.
+
+        Raises CastRayError where it can't be stored.
+        """
+        try:
+            return self._place_piece(index, digest, view)
+        except OSError as error:
+            needed = self.layout.stream_bytes - self.have.total
+            raise write_failure(error, self._place.node, self._shown_path(error), needed) from error
+
+    def _place_piece(self, index: int, digest: bytes, view: memoryview) -> bool:
+        start, end = self.layout.piece(index)
+        layout = self.layout
+        if start < layout.manifest_bytes and self.manifest is None:
+            part = view[: layout.manifest_bytes - start]
+            self._raw_manifest[start : start + len(part)] = part
+        if self.manifest is None and end >= layout.manifest_bytes:
+            if self.have.prefix < min(start, layout.manifest_bytes):
+                return False
+            self._decode_manifest()
+        low, high = layout.content_part(start, end)
+        content = view[layout.manifest_bytes + low - start :]
+        spans = self.manifest.spans(low, high) if self.manifest is not None else []
+        assert self._staging is not None
+        self._write(spans, content)
+        if end > layout.trailer_start:
+            first = max(start, layout.trailer_start)
+            part = view[first - start :]
+            self._raw_trailer[first - layout.trailer_start : end - layout.trailer_start] = part
+            self._staging.keep_trailer(first - layout.trailer_start, part)
+        self._staging.journal.note(index, digest)
+        whole = len(spans) == 1 and high - low == end - start
+        with self.condition:
+            self._content_bytes += high - low
+            self._add(index, digest, None if whole else bytes(view))
+        if self._hashes is not None:
+            self._hashes.feed(low, high, spans, content)
+        self.progressed()
+        return True
+
+    def _feed(self, start: int, end: int, view: memoryview) -> None:
+        if self.manifest is None or self._hashes is None:
+            return
+        low, high = self.layout.content_part(start, end)
+        content = view[self.layout.manifest_bytes + low - start :]
+        self._hashes.feed(low, high, self.manifest.spans(low, high), content)
+
+    def _decode_manifest(self) -> None:
+        raw = bytes(self._raw_manifest)
+        if hashlib.sha256(raw).hexdigest() != self.order.totals.manifest_digest:
+            raise self.damaged("the list of files")
+        assert self._staging is not None
+        self._use_manifest(raw)
+        self._staging.keep_manifest(raw)
+
+    def _use_manifest(self, raw: bytes) -> None:
+        try:
+            manifest = decode(raw)
+        except ValueError as error:
+            raise CastRayError(
+                FailureKind.INTERNAL, reason=f"the list of files is not valid: {error}"
+            ) from error
+        layout = self.layout
+        if manifest.content_bytes != layout.content_bytes or len(manifest.files) != self.order.totals.files:
+            raise CastRayError(FailureKind.INTERNAL, reason="the list of files does not fit the parcel")
+        assert self._staging is not None
+        parts = PartFiles(self._staging, manifest, self.cast, self._place.ledger, self.order.on_conflict)
+        self._parts = parts
+        if not self._staging.has_begun_landing():
+            parts.make_folders()
+        self._hashes = FileHashes(self, manifest, self._new_file_hasher, parts.complete)
+        self.manifest = manifest
+
+    def _write(self, spans: list[Span], view: memoryview) -> None:
+        at = 0
+        for span in spans:
+            assert self.manifest is not None
+            assert self._parts is not None
+            try:
+                self._parts.write(span.file, span.offset, view[at : at + span.length])
+            except OSError as error:
+                entry = self.manifest.files[span.file]
+                path = os.fsencode(self._destination_text()) + b"/" + entry.path
+                raise write_failure(error, self._place.node, path, entry.size - span.offset) from error
+            at += span.length
+
+    # --- naming things
+
+    def damaged(self, path: str) -> CastRayError:
+        raise NotImplementedError
+
+    def path_of_piece(self, index: int) -> str:
+        """The file that a piece belongs to, to name it."""
+        if self.manifest is not None:
+            spans = self.manifest.spans(*self.layout.content_part(*self.layout.piece(index)))
+            if spans:
+                return display(self.manifest.files[spans[0].file].path)
+        return "the list of files"
+
+    def _shown_path(self, error: OSError) -> str:
+        """What to name in a failure: the file's final place rather than the staging folder."""
+        name = error.filename
+        if name is None or self._staging is None:
+            return display(self._destination_text())
+        raw = os.fsencode(name)
+        parts = self._staging.parts + b"/"
+        return display(self._staging.destination + b"/" + raw[len(parts) :] if raw.startswith(parts) else raw)
+
+    def _destination_text(self) -> str:
+        return os.fspath(self.order.destination or self._place.inbox)
+
+    # --- serving
+
+    def read_contents(self, low: int, high: int, view: memoryview) -> None:
+        """Read contents back from the part files. Raises OSError, or EOFError where a file is too short."""
+        self._fill(view, self.layout.manifest_bytes + low, self.layout.manifest_bytes + high)
+
+    def _manifest_bytes(self) -> bytearray:
+        return self._raw_manifest
+
+    def _trailer_bytes(self) -> bytearray:
+        return self._raw_trailer
+
+    def _open_for_reading(self, file: int) -> int:
+        assert self._parts is not None
+        return self._parts.open(file)
+
+    def read_anew(self, index: int) -> Again:
+        """A piece that arrived damaged below: it is sent again if it is still right here."""
+        if self.gone:
+            raise Gone(self.gone)
+        payload = self.assembled(index)
+        hasher = self.new_piece_hasher()
+        hasher.update(payload)
+        if hasher.digest() != self.digest(index):
+            raise Gone(f"its copy on {self._place.node} has been damaged")
+        return Again(payload, self.digest(index), False)

@@ -1,0 +1,75 @@
+"""A recipient in a process of its own, to be killed: orders come in as lines, reports go out as lines.
+
+    python -m tests.workers.byte_plane.recipient FOLDER NAME [die=N]
+
+With `die=N` the process kills itself at the N-th renaming, before it (`die=-N`) or after it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from castray_desktop.workers.ray_side import protocol
+from castray_desktop.workers.ray_side.byte_plane import linux
+from castray_desktop.workers.ray_side.byte_plane.place import Timing
+from castray_desktop.workers.ray_side.byte_plane.plane import BytePlane
+
+
+def main() -> None:
+    folder, name = Path(sys.argv[1]), sys.argv[2]
+    if len(sys.argv) > 3:
+        die_at(int(sys.argv[3].removeprefix("die=")))
+    first = protocol.from_json(sys.stdin.buffer.readline(), protocol.Order)
+    ready, lock = threading.Event(), threading.Lock()
+
+    def changed(urgent: bool) -> None:
+        ready.wait()
+        with lock:
+            for report in plane.take_reports()[1]:
+                sys.stdout.write(protocol.to_json(report).decode() + "\n")
+                sys.stdout.flush()
+
+    plane = BytePlane(
+        node=name,
+        inbox=folder / "inbox" / name,
+        address="127.0.0.1",
+        ports=None,
+        host="here",
+        runtime_dir=None,
+        local_copy=False,
+        changed=changed,
+        timing=Timing(lost_after=5, grace=5),
+        engine="engine",
+        keep=(first.cast,),
+    )
+    plane.start()
+    ready.set()
+    plane.deliver(first)
+    for line in sys.stdin.buffer:
+        plane.seal(protocol.from_json(line, protocol.Order))
+    plane.close()
+
+
+def die_at(number: int) -> None:
+    rename, count = linux.rename_without_replacing, 0
+
+    def renamed(source: bytes, target: bytes) -> None:
+        nonlocal count
+        count += 1
+        if count == -number:
+            os.kill(os.getpid(), signal.SIGKILL)
+        try:
+            rename(source, target)
+        finally:
+            if count == number:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    linux.rename_without_replacing = renamed
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,306 @@
+"""A delivery goes on from what an earlier one left, whatever ended it and whatever the disk made of it."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from castray_desktop.workers.ray_side import protocol
+from castray_desktop.workers.ray_side.byte_plane.journal import JOURNAL_MAGIC
+from castray_desktop.workers.ray_side.protocol import DeliveryReport, RecipientState, Seal, StartDelivery
+from tests.workers.byte_plane.lab import Cast, Lab, Node, await_true, tree
+from tests.workers.byte_plane.proxy import Proxy
+
+pytestmark = pytest.mark.timeout(60)
+MIB = 1 << 20
+
+
+def make_tree(lab: Lab) -> Path:
+    """Large files, small ones, empty ones, links, folders that may not be written to."""
+    top = lab.files / "top"
+    (top / "deep" / "deeper").mkdir(parents=True)
+    for number in range(3):
+        (top / f"large {number}").write_bytes(os.urandom(3 * MIB + number))
+    for number in range(200):
+        (top / "deep" / f"small {number:03}").write_bytes(os.urandom(number * 31))
+    (top / "deep" / "deeper" / "empty").touch()
+    (top / "deep" / "link").symlink_to("small 003")
+    (top / "read only").write_bytes(os.urandom(MIB))
+    (top / "read only").chmod(0o400)
+    (top / "deep" / "deeper").chmod(0o555)
+    return top
+
+
+def start_order(cast: Cast, upstream: protocol.Upstream, on_conflict: str = "skip") -> StartDelivery:
+    return StartDelivery(
+        cast.cast,
+        cast.secret,
+        1,
+        upstream,
+        cast.totals,
+        cast.algorithms,
+        on_conflict=on_conflict,
+    )
+
+
+class Killable:
+    """A recipient's process."""
+
+    def __init__(self, lab: Lab, order: StartDelivery, *arguments: str) -> None:
+        command = [sys.executable, "-m", "tests.workers.byte_plane.recipient", str(lab.folder), "node_1"]
+        self.process = subprocess.Popen(
+            [*command, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self.say(order)
+
+    def say(self, order: object) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(protocol.to_json(order).decode() + "\n")
+        self.process.stdin.flush()
+
+    def read(self) -> DeliveryReport | None:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        return protocol.from_json(line.encode(), DeliveryReport | None) if line else None
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.end()
+
+    def end(self) -> None:
+        self.process.communicate()
+
+
+def staging_of(lab: Lab) -> Path:
+    (folder,) = (lab.folder / "inbox" / "node_1").glob(".castray-*")
+    return folder
+
+
+def noted(staging: Path) -> int:
+    raw = (staging / "journal").read_bytes()
+    return (len(raw) - raw.index(b"\n", len(JOURNAL_MAGIC)) - 1) // 24
+
+
+def left_half_way(lab: Lab, source: Node, cast: Cast, at: int) -> int:
+    """A recipient gets about that many bytes, and its process is killed; pieces that it had."""
+    before = sum(noted(path) for path in (lab.folder / "inbox" / "node_1").glob(".castray-*"))
+    came = max(at - (1 << 17), 0) // MIB
+    with Proxy(source.upstream(), hold_at=at) as proxy:
+        killed = Killable(lab, start_order(cast, proxy.upstream))
+        assert proxy.held.wait(20)
+        await_true(lambda: noted(staging_of(lab)) >= before + came)
+        killed.kill()
+    return noted(staging_of(lab))
+
+
+def go_on(lab: Lab, source: Node, cast: Cast, on_conflict: str = "skip") -> DeliveryReport:
+    node = lab.node("node_1")
+    cast.deliver(node, source.upstream(), on_conflict=on_conflict)
+    (result,) = cast.results()
+    return result
+
+
+@pytest.mark.parametrize("at", [100, MIB // 2, 3 * MIB, 7 * MIB, 10 * MIB])
+def test_a_killed_recipient_goes_on(lab: Lab, at: int) -> None:
+    top, source = make_tree(lab), lab.node("node_0")
+    cast = lab.cast(source, [top])
+    had = left_half_way(lab, source, cast, at)
+    result = go_on(lab, source, cast)
+    assert result.state is RecipientState.COMPLETED
+    assert result.received_bytes == result.stream_bytes - had * MIB
+    assert tree(lab.folder / "inbox" / "node_1" / "top") == tree(top)
+
+
+def test_killed_again_and_again(lab: Lab) -> None:
+    top, source = make_tree(lab), lab.node("node_0")
+    cast = lab.cast(source, [top])
+    had = 0
+    for _ in range(4):
+        before, had = had, left_half_way(lab, source, cast, int(2.5 * MIB))
+        assert had > before
+    result = go_on(lab, source, cast)
+    assert result.received_bytes == result.stream_bytes - had * MIB
+    assert tree(lab.folder / "inbox" / "node_1" / "top") == tree(top)
+
+
+def test_what_was_read_back_is_served(lab: Lab) -> None:
+    source, path = lab.node("node_0"), lab.file("a", 8 * MIB)
+    cast = lab.cast(source, [path])
+    left_half_way(lab, source, cast, 5 * MIB)
+    middle, last = lab.node("node_1"), lab.node("node_2")
+    cast.deliver(last, middle.upstream())
+    cast.deliver(middle, source.upstream())
+    assert [result.state for result in cast.results()] == [RecipientState.COMPLETED] * 2
+    assert source.sources[cast.cast].sent_bytes < cast.totals.stream_bytes + 5 * MIB
+    assert (last.inbox / "a").read_bytes() == path.read_bytes()
+
+
+# --- damage ---------------------------------------------------------------------------------------
+
+
+def cut_journal(staging: Path) -> None:
+    raw = (staging / "journal").read_bytes()
+    (staging / "journal").write_bytes(raw[:-7])
+
+
+def scramble_digest(staging: Path) -> None:
+    raw = bytearray((staging / "journal").read_bytes())
+    raw[-40] ^= 1
+    (staging / "journal").write_bytes(raw)
+
+
+def add_nonsense(staging: Path) -> None:
+    with (staging / "journal").open("ab") as file:
+        file.write(random.Random(1).randbytes(24 * 50 + 5))
+
+
+def claim_everything(staging: Path) -> None:
+    """As after a loss of power: the journal is ahead of the data."""
+    with (staging / "journal").open("ab") as file:
+        for index in range(40):
+            file.write(index.to_bytes(8, "little") + bytes(16))
+
+
+def turn_a_bit(staging: Path) -> None:
+    with next(staging.rglob("large 1")).open("r+b") as file:
+        file.seek(MIB)
+        file.write(b"another byte")
+
+
+def truncate_part(staging: Path) -> None:
+    os.truncate(next(staging.rglob("large 1")), 17)
+
+
+def lengthen_part(staging: Path) -> None:
+    with next(staging.rglob("large 0")).open("ab") as file:
+        file.write(bytes(3 * MIB))
+
+
+def remove_part(staging: Path) -> None:
+    next(staging.rglob("large 1")).unlink()
+
+
+def remove_folder(staging: Path) -> None:
+    shutil.rmtree(staging / "parts" / "top" / "deep")
+
+
+def damage_manifest(staging: Path) -> None:
+    os.truncate(staging / "manifest", 50)
+
+
+def another_parcel(staging: Path) -> None:
+    raw = (staging / "journal").read_bytes()
+    (staging / "journal").write_bytes(raw.replace(b'"piece_bytes": "1', b'"piece_bytes": "2'))
+
+
+def empty_journal(staging: Path) -> None:
+    (staging / "journal").write_bytes(JOURNAL_MAGIC)
+
+
+@pytest.mark.parametrize(
+    ("damage", "all_anew"),
+    [
+        (cut_journal, False),
+        (scramble_digest, False),
+        (add_nonsense, False),
+        (claim_everything, False),
+        (turn_a_bit, False),
+        (truncate_part, False),
+        (lengthen_part, False),
+        (remove_part, False),
+        (remove_folder, False),
+        (damage_manifest, True),
+        (another_parcel, True),
+        (empty_journal, True),
+    ],
+)
+def test_what_is_damaged_is_fetched_anew(lab: Lab, damage: Callable[[Path], None], all_anew: bool) -> None:
+    top, source = make_tree(lab), lab.node("node_0")
+    cast = lab.cast(source, [top])
+    left_half_way(lab, source, cast, 8 * MIB)
+    damage(staging_of(lab))
+    result = go_on(lab, source, cast)
+    assert result.state is RecipientState.COMPLETED
+    assert result.failure is None
+    assert (result.received_bytes == result.stream_bytes) == (all_anew or damage is claim_everything)
+    assert tree(lab.folder / "inbox" / "node_1" / "top") == tree(top)
+
+
+def test_a_staging_folder_that_somebody_works_in_is_left_alone(lab: Lab) -> None:
+    source, path = lab.node("node_0"), lab.file("a", 8 * MIB)
+    cast = lab.cast(source, [path])
+    with Proxy(source.upstream(), hold_at=5 * MIB) as proxy:
+        first = Killable(lab, start_order(cast, proxy.upstream))
+        assert proxy.held.wait(20)
+        node = lab.node("node_1")
+        cast.deliver(node, source.upstream())
+        assert node.await_end(cast.cast).state is RecipientState.FAILED
+        proxy.release()
+        report = cast.seal()
+        first.say(Seal(cast.cast, report.trailer_digest))
+        while (said := first.read()) is not None and said.state is not RecipientState.COMPLETED:
+            pass
+        first.end()
+    assert (node.inbox / "a").read_bytes() == path.read_bytes()
+
+
+# --- landing --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("on_conflict", ["skip", "overwrite", "rename"])
+@pytest.mark.parametrize("at", [-1, 1, 2, -3, 5])
+def test_killed_while_landing(lab: Lab, on_conflict: str, at: int) -> None:
+    """Some entries have their names by then; nothing comes twice, nothing of the user's is replaced."""
+    top, source, inbox = make_tree(lab), lab.node("node_0"), lab.folder / "inbox" / "node_1"
+    others = [lab.file(f"file {number}", 1000) for number in range(4)]
+    (inbox / "top" / "deep").mkdir(parents=True)
+    (inbox / "top" / "mine").write_text("mine")
+    (inbox / "file 1").write_text("mine")
+    (inbox / "file 2").write_bytes(others[2].read_bytes())
+    cast = lab.cast(source, [others[0], others[1], top, others[2], others[3]])
+    killed = Killable(lab, start_order(cast, source.upstream(), on_conflict), f"die={at}")
+    killed.say(Seal(cast.cast, cast.seal().trailer_digest))
+    assert killed.process.wait(20) == -9
+    killed.end()
+    result = go_on(lab, source, cast, on_conflict)
+    assert result.state is RecipientState.COMPLETED, result
+    assert result.received_bytes == 0
+    found = sorted(path.name for path in inbox.iterdir())
+    expected = {
+        "skip": ["file 0", "file 1", "file 1 (2)", "file 2", "file 3", "top"],
+        "overwrite": ["file 0", "file 1", "file 2", "file 3", "top"],
+        "rename": ["file 0", "file 1", "file 1 (2)", "file 2", "file 2 (2)", "file 3", "top", "top (2)"],
+    }
+    assert found == expected[on_conflict]
+    assert (inbox / "top" / "mine").read_text() == "mine"
+    arrived = tree(inbox / ("top (2)" if on_conflict == "rename" else "top"))
+    arrived.pop("mine", None)
+    sent = tree(top)
+    if on_conflict != "rename":  # a folder that was there keeps its mode and time
+        arrived.pop("deep")
+        sent.pop("deep")
+    assert arrived == sent
+    first = inbox / ("file 1" if on_conflict == "overwrite" else "file 1 (2)")
+    assert first.read_bytes() == others[1].read_bytes()
+    assert len(result.paths) == 5
+
+
+def test_an_agent_that_ends_in_order_can_keep_what_it_has(lab: Lab) -> None:
+    source, path, node = lab.node("node_0"), lab.file("a", 8 * MIB), lab.node("node_1")
+    cast = lab.cast(source, [path])
+    with Proxy(source.upstream(), hold_at=5 * MIB) as proxy:
+        cast.deliver(node, proxy.upstream)
+        assert proxy.held.wait(20)
+        node.plane.close(keep=True)
+    cast.recipients.clear()
+    had = noted(staging_of(lab))
+    result = go_on(lab, source, cast)
+    assert result.state is RecipientState.COMPLETED
+    assert result.received_bytes == result.stream_bytes - had * MIB
