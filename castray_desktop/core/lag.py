@@ -144,9 +144,7 @@ class LagWatch:
         found = self._found
         self._found = {}
         for node in view.waiting_below(route.source):
-            if not self._may_go(node, view):
-                continue
-            if self._is_slow(node, view):
+            if self._is_slow(node, view) and self._may_go(node, view):
                 since = self._found[node] = found.get(node, now)
                 if now - since >= AGAIN_SECONDS:
                     return self._decide(node, view)

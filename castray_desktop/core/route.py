@@ -31,10 +31,14 @@ SPEED = 125_000_000.0
 
 NEAR = 1.05
 UNNOTICED_SECONDS = 0.05
-"""Plans within this factor and time of the best one are as good; the one with the fewest copies is taken."""
+"""Plans within this factor and time of the best one are as good: of them the one with the fewest copies is
+taken, then the one that ends first on average."""
 
-MOST_FED = 8
-_QUANTILES = (0.0, 0.01, 0.05, 0.2, 0.5, 1.0)
+FED = (1, 2, 3, 4, 6, 8)
+"""How many a node may feed in the plans that are made."""
+
+QUANTILES = (0.0, 0.01, 0.05, 0.2, 0.5, 1.0)
+"""The speeds, from the highest down, whose nodes are to feed so many."""
 
 
 @dataclass(frozen=True)
@@ -154,9 +158,11 @@ def _subtree(children: Mapping[str, list[str]], top: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a plan would take: seconds until the last node has everything, copies that the source sends."""
+    """What a plan would take: seconds until the last node has everything and of all nodes on average, and
+    how many copies the source sends."""
 
     seconds: float
+    average: float
     copies: int
 
 
@@ -200,21 +206,39 @@ def plan(
 
 def best_shape(speeds: Sequence[float], zones: Sequence[str], size: int, hop_seconds: float) -> list[int]:
     """The upstream of each node, by number: 0 is the source, and every upstream comes before its nodes."""
-    plans = []
+    plans: list[tuple[Estimate, list[int]]] = []
+    enough = inf
     for rate in _rates(speeds):
+        if _at_least(speeds, zones, size, rate) > enough:
+            continue
         shape = grow(speeds, zones, rate)
         plans.append((estimate(shape, speeds, size, hop_seconds), shape))
-    enough = min(result.seconds for result, _ in plans) * NEAR + UNNOTICED_SECONDS
-    good = [(result.copies, result.seconds, shape) for result, shape in plans if result.seconds <= enough]
+        enough = min(enough, plans[-1][0].seconds * NEAR + UNNOTICED_SECONDS)
+    good = [(result.copies, result.average, shape) for result, shape in plans if result.seconds <= enough]
     return min(good, key=lambda item: item[:2])[2]
+
+
+def _at_least(speeds: Sequence[float], zones: Sequence[str], size: int, rate: float) -> float:
+    """Seconds that a plan for `rate` takes for what the source and its first node feed, if not more."""
+    near = sum(zone == zones[0] for zone in zones) - 1
+    seconds = 0.0
+    for speed in speeds[:2]:
+        fed = min(_places(speed, rate), near)
+        near -= fed
+        seconds = max(seconds, size * fed / speed)
+    return seconds
+
+
+def _places(speed: float, rate: float) -> int:
+    """How many a node of this speed can feed at `rate`; one that is slower feeds one all the same."""
+    return max(1, min(FED[-1], int(speed / rate + 1e-9)))
 
 
 def _rates(speeds: Sequence[float]) -> list[float]:
     """Rates to plan for, highest first. No node can feed two at the first one: it makes a chain."""
     ordered = sorted(speeds, reverse=True)
-    picks = {ordered[round(share * (len(ordered) - 1))] for share in _QUANTILES} | {speeds[0]}
-    rates = {pick / fed for pick in picks for fed in range(1, MOST_FED + 1)}
-    return [inf, *sorted(rates, reverse=True)]
+    picks = {ordered[round(share * (len(ordered) - 1))] for share in QUANTILES} | {speeds[0]}
+    return [inf, *sorted({pick / fed for pick in picks for fed in FED}, reverse=True)]
 
 
 def grow(speeds: Sequence[float], zones: Sequence[str], rate: float) -> list[int]:
@@ -223,7 +247,7 @@ def grow(speeds: Sequence[float], zones: Sequence[str], rate: float) -> list[int
     A node of speed v can feed v/rate others; one that is slower than `rate` feeds one, which is no
     faster, since the fast ones come first.
     """
-    free = [max(1, min(MOST_FED, int(speed / rate + 1e-9))) for speed in speeds]
+    free = [_places(speed, rate) for speed in speeds]
     shape, depth = [-1], [0]
     entries: list[tuple[int, int]] = []  # where another zone may begin: depth and number
     number, count = 1, len(speeds)
@@ -262,27 +286,13 @@ def estimate(shape: Sequence[int], speeds: Sequence[float], size: int, hop_secon
         fed[above] += 1
     piece = min(size, PIECE_BYTES)
     flow, delay = [speeds[0]], [0.0]
-    seconds = 0.0
+    last = total = 0.0
     for above, speed in zip(shape[1:], speeds[1:], strict=True):
         rate = min(flow[above], speeds[above] / fed[above], speed)
         late = delay[above] + max(hop_seconds, piece / rate)
         flow.append(rate)
         delay.append(late)
-        seconds = max(seconds, size / rate + late)
-    return Estimate(seconds, fed[0])
-
-
-def plan_chain(source: str, recipients: Iterable[str], zones: Mapping[str, str] | None = None) -> Route:
-    """One chain through all recipients that crosses each border between zones once.
-
-    The source's own zone comes first, then the others by name; within a zone the given order holds.
-    """
-    zones = zones or {}
-    own = zones.get(source, "")
-    ordered = sorted(recipients, key=lambda node: (zones.get(node, "") != own, zones.get(node, "")))
-    upstreams: dict[str, str] = {}
-    above = source
-    for node in ordered:
-        upstreams[node] = above
-        above = node
-    return Route(source, MappingProxyType(upstreams))
+        seconds = size / rate + late
+        last = max(last, seconds)
+        total += seconds
+    return Estimate(last, total / max(1, len(shape) - 1), fed[0])

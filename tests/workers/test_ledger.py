@@ -7,7 +7,7 @@ import pytest
 from castray_desktop.core.cast import CastEvent, DeliveryEvent
 from castray_desktop.core.failure import Failure, FailureKind
 from castray_desktop.core.messages import CastMode, CastState, DeliveryState, SendRequest, Transport
-from castray_desktop.core.route import plan_chain
+from castray_desktop.core.route import Route
 from castray_desktop.workers.ledger import CastLedger
 from castray_desktop.workers.ray_side.protocol import (
     DeliveryReport,
@@ -33,7 +33,7 @@ def ledger() -> CastLedger:
     ledger = CastLedger("cast", request, addresses, CastMode.BROADCAST, STARTED, 10.0)
     ledger.advance(CastEvent.STARTED, 10.0)
     ledger.source_reported(SourceReport("cast", SourceState.PREPARED, totals=TOTALS), 10.0)
-    ledger.planned(plan_chain("s", ["a", "b"]))
+    ledger.planned(Route("s", {"a": "s", "b": "a"}))
     ledger.advance(CastEvent.PREPARED, 10.0)
     return ledger
 
