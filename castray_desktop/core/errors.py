@@ -101,6 +101,10 @@ TEMPLATES: Mapping[FailureKind, tuple[str, str]] = {
         "{node} lost its connection to {upstream}: {reason}.",
         "Check the network between them, then send again.",
     ),
+    K.NOT_TRUSTED: (
+        "{node} and {upstream} do not trust each other's certificates: {reason}.",
+        "Check that both have a certificate of the authority in RAY_TLS_CA_CERT.",
+    ),
     K.NODE_OFFLINE: ("{node} went offline.", "Send again when it is back."),
     K.NODE_SILENT: ("{node} has not answered for {seconds} seconds.", "Check that machine, then send again."),
     K.NODE_AWAY: (

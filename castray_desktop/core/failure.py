@@ -44,6 +44,7 @@ class FailureKind(str, enum.Enum):
     WRITE_ERROR = "write_error"
     DAMAGED = "damaged"
     UPSTREAM_LOST = "upstream_lost"
+    NOT_TRUSTED = "not_trusted"
     NODE_OFFLINE = "node_offline"
     NODE_SILENT = "node_silent"
     NODE_AWAY = "node_away"  # not an end: why something waits

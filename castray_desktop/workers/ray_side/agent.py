@@ -19,6 +19,7 @@ from typing import Any, Callable, Optional
 from castray_desktop.workers.ray_side import addresses, protocol
 from castray_desktop.workers.ray_side.byte_plane.digests import FILE_HASHES, PIECE_DIGESTS
 from castray_desktop.workers.ray_side.byte_plane.plane import BytePlane
+from castray_desktop.workers.ray_side.byte_plane.tls import ray_certificates
 from castray_desktop.workers.ray_side.facts import FactsMeter, machine_identity
 
 PROGRESS_SECONDS = 0.25
@@ -71,6 +72,7 @@ class NodeAgent:
             host=self._host,
             runtime_dir=Path(self._place.runtime_dir) if self._place.runtime_dir else None,
             local_copy=os.environ.get("CASTRAY_LOCAL_COPY", "1") != "0",
+            certificates=ray_certificates(os.environ),
             changed=self._byte_plane_changed,
             engine=self._place.engine,
             keep=self._place.keep,

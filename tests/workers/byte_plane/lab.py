@@ -15,6 +15,7 @@ from pathlib import Path
 from castray_desktop.workers.ray_side.byte_plane.digests import FILE_HASHES, PIECE_DIGESTS
 from castray_desktop.workers.ray_side.byte_plane.place import Timing
 from castray_desktop.workers.ray_side.byte_plane.plane import BytePlane
+from castray_desktop.workers.ray_side.byte_plane.tls import Certificates
 from castray_desktop.workers.ray_side.protocol import (
     Algorithms,
     CancelCast,
@@ -50,6 +51,7 @@ class Node:
         timing: Timing,
         ports: tuple[int, int] | None,
         address: str,
+        certificates: Certificates | None,
     ) -> None:
         self.name = name
         self.address = address
@@ -66,6 +68,7 @@ class Node:
             host="here",
             runtime_dir=folder / "run",
             local_copy=local,
+            certificates=certificates,
             changed=self._changed,
             timing=timing,
         )
@@ -186,9 +189,10 @@ class Lab:
         timing: Timing | None = None,
         ports: tuple[int, int] | None = None,
         address: str = "127.0.0.1",
+        certificates: Certificates | None = None,
     ) -> Node:
         timing = timing or Timing(lost_after=1.0, grace=1.0)
-        node = Node(name, self.folder, local, timing, ports, address)
+        node = Node(name, self.folder, local, timing, ports, address, certificates)
         self.nodes.append(node)
         return node
 

@@ -33,6 +33,10 @@ class Silent(ConnectionError):
     """The peer sent nothing for too long, or took nothing."""
 
 
+class Untrusted(OSError):
+    """A certificate of one end is not one that the other trusts."""
+
+
 class Channel:
     """A connected socket. One thread reads and writes; any thread may `abort`."""
 
@@ -71,13 +75,17 @@ class Channel:
         """Fill `view`. Raises Silent or ConnectionError."""
         at = 0
         while at < len(view):
-            try:
-                count = self._socket.recv_into(view[at:], 0, _WAITALL)
-            except BlockingIOError as error:
-                raise _silent() from error
+            count = self._receive(view[at:])
             if count == 0:
                 raise ConnectionError("the connection was closed")
             at += count
+
+    def _receive(self, view: memoryview) -> int:
+        """What there is for `view`, all of it if it comes in time; 0 at the end. Raises Silent."""
+        try:
+            return self._socket.recv_into(view, 0, _WAITALL)
+        except BlockingIOError as error:
+            raise _silent() from error
 
     def read(self, count: int) -> bytes:
         """Exactly `count` bytes. Raises Silent or ConnectionError."""
@@ -134,19 +142,19 @@ class Channel:
         """Send all of `data`; `more` says that something follows at once."""
         view = memoryview(data)
         while view:
-            try:
-                view = view[self._socket.send(view, _MORE if more else 0) :]
-            except BlockingIOError as error:
-                raise _silent() from error
+            view = view[self._send(view, more) :]
+
+    def _send(self, view: memoryview, more: bool) -> int:
+        try:
+            return self._socket.send(view, _MORE if more else 0)
+        except BlockingIOError as error:
+            raise _silent() from error
 
     def write_file(self, fd: int, offset: int, length: int) -> int:
         """Send a part of a file from the page cache, zeros for what lies past its end; how many zeros."""
         end = offset + length
         while offset < end:
-            try:
-                count = os.sendfile(self._socket.fileno(), fd, offset, end - offset)
-            except BlockingIOError as error:
-                raise _silent() from error
+            count = self._send_file(fd, offset, end - offset)
             if count == 0:
                 break
             offset += count
@@ -154,6 +162,13 @@ class Channel:
         for start in range(0, missing, len(_ZEROS)):
             self.write(_ZEROS[: missing - start])
         return missing
+
+    def _send_file(self, fd: int, offset: int, length: int) -> int:
+        """Some of it, and how much; 0 at the file's end."""
+        try:
+            return os.sendfile(self._socket.fileno(), fd, offset, length)
+        except BlockingIOError as error:
+            raise _silent() from error
 
     def pass_file(self, file: int, fd: int) -> None:
         """Hand an open file to the peer, beside the frame's body; on local channels only."""
@@ -169,34 +184,37 @@ class Channel:
 
     def dial(self, greeting: Greeting, secret: bytes, seconds: float) -> None:
         """Prove both ends to each other. Raises Refused, ProtocolError or ConnectionError."""
+        deadline = time.monotonic() + seconds
+        self.secure(seconds)
         handshake = Handshake.dial(secrets.token_bytes(wire.NONCE_BYTES), greeting, secret)
         self.write(handshake.hello())
-        self._shake(handshake, seconds)
+        self._shake(handshake, deadline)
 
     def listen(self, secret_of: Callable[[str], Optional[bytes]], seconds: float) -> Greeting:
         """Prove both ends to each other; who dialled and what for. Raises like `dial`."""
+        deadline = time.monotonic() + seconds
+        self.secure(seconds)
         handshake = Handshake.listen(secrets.token_bytes(wire.NONCE_BYTES), secret_of)
         try:
-            self._shake(handshake, seconds)
+            self._shake(handshake, deadline)
         except Refused as refused:
             self.write(wire.refusal_frame(refused))
             raise
         assert handshake.greeting is not None
         return handshake.greeting
 
-    def _shake(self, handshake: Handshake, seconds: float) -> None:
-        """All of it within `seconds`, however slowly the peer drips its bytes."""
-        deadline = time.monotonic() + seconds
+    def secure(self, seconds: float) -> None:
+        """What comes before the handshake; nothing, unless the channel is encrypted."""
+
+    def _shake(self, handshake: Handshake, deadline: float) -> None:
+        """All of it until then, however slowly the peer drips its bytes."""
         while handshake.wanted:
             left = deadline - time.monotonic()
             if left <= 0:
                 raise Silent("the handshake took too long")
             self.limit_silence(left, left)
             raw = bytearray(handshake.wanted)
-            try:
-                count = self._socket.recv_into(raw)
-            except BlockingIOError as error:
-                raise _silent() from error
+            count = self._receive(memoryview(raw))
             if count == 0:
                 raise ConnectionError("the connection was closed during the handshake")
             answer = handshake.receive(bytes(raw[:count]))
@@ -222,16 +240,6 @@ def begin_connecting(address: str, port: int) -> socket.socket:
         sock.close()
         raise
     return sock
-
-
-def connect_tcp(address: str, port: int, seconds: float) -> Channel:
-    """A channel to a listener. Raises OSError."""
-    sock = socket.create_connection((address, port), seconds)
-    try:
-        return Channel(sock)
-    except OSError:
-        sock.close()
-        raise
 
 
 def connect_local(path: str, seconds: float) -> Channel:

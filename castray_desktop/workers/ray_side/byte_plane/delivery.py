@@ -22,7 +22,7 @@ from castray_desktop.core.parcel import (
     decode_trailer,
 )
 from castray_desktop.core.wire import ProtocolError
-from castray_desktop.workers.ray_side.byte_plane.channel import Channel
+from castray_desktop.workers.ray_side.byte_plane.channel import Channel, Untrusted
 from castray_desktop.workers.ray_side.byte_plane.failures import (
     file_failure,
     reason_of,
@@ -91,6 +91,7 @@ class Delivery(Stock):
         self._stop = False
         self._left = False
         self._forgotten = False
+        self._trouble = FailureKind.UPSTREAM_LOST
         self._channel: Optional[Channel] = None
         self._meeting = Meeting(
             place.surroundings, order.cast, self.secret, order.transport, self._meeting_changed
@@ -308,6 +309,9 @@ class Delivery(Stock):
             self._fetch_from(epoch, upstream)
         except (OSError, ProtocolError, Gone) as error:
             log.info("cast %s on %s: %s", self.cast, self._place.node, error)
+            self._trouble = (
+                FailureKind.NOT_TRUSTED if isinstance(error, Untrusted) else FailureKind.UPSTREAM_LOST
+            )
             return reason_of(error) if isinstance(error, OSError) and error.strerror else str(error)
         return ""
 
@@ -336,10 +340,10 @@ class Delivery(Stock):
             return
         values = {"node": self._place.node, "upstream": upstream.node, "reason": reason}
         if seconds >= timing.lost_after + timing.grace:
-            raise CastRayError(FailureKind.UPSTREAM_LOST, **values)
+            raise CastRayError(self._trouble, **values)
         if self._failure is None:
             self._connected_to = ""
-            self._go(R.CONNECTING, Failure(FailureKind.UPSTREAM_LOST, values))
+            self._go(R.CONNECTING, Failure(self._trouble, values))
 
     def heard(self) -> None:
         """The upstream lives."""

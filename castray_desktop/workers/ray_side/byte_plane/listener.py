@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Callable, Optional, TypeVar
 
 from castray_desktop.core.wire import Greeting, ProtocolError, Role
-from castray_desktop.workers.ray_side.addresses import scoped
-from castray_desktop.workers.ray_side.byte_plane.channel import Channel, connect_tcp
+from castray_desktop.workers.ray_side.byte_plane.channel import Channel, Untrusted
 from castray_desktop.workers.ray_side.byte_plane.serving import Serving
 from castray_desktop.workers.ray_side.byte_plane.supply import Supply
+from castray_desktop.workers.ray_side.byte_plane.surroundings import Surroundings
 from castray_desktop.workers.ray_side.protocol import Reach
 
 log = logging.getLogger("castray.byte_plane")
@@ -40,10 +40,10 @@ class Listener:
     dials in order to serve, and says whether it takes the channel.
     """
 
-    def __init__(self, supply_of: SupplyOf, upstream_came: UpstreamCame, address: str) -> None:
+    def __init__(self, supply_of: SupplyOf, upstream_came: UpstreamCame, surroundings: Surroundings) -> None:
         self._supply_of = supply_of
         self._upstream_came = upstream_came
-        self._address = address
+        self._around = surroundings
         self._lock = threading.Lock()
         self._strangers = 0
         self._connections: dict[threading.Thread, Optional[Channel]] = {}
@@ -149,7 +149,7 @@ class Listener:
                 self._wake_read.recv(1, socket.MSG_PEEK)
             return
         try:
-            channel = Channel(sock)
+            channel = self._around.channel(sock, listening=True)
         except OSError:  # gone already
             sock.close()
             return
@@ -191,6 +191,8 @@ class Listener:
                 kept = self._upstream_came(greeting.cast, greeting.epoch, channel)
             else:
                 self._serve(channel, greeting.cast)
+        except Untrusted as error:
+            log.info("a peer was refused: %s", error)
         except (OSError, ProtocolError) as error:
             log.debug("connection ended: %s", error)
         except Exception:
@@ -223,7 +225,7 @@ class Listener:
         secret = self._secret_of(order.cast)
         if secret is None:
             return None
-        channel = connect_tcp(scoped(order.address, self._address), order.port, CONNECT_SECONDS)
+        channel = self._connect(order)
         try:
             with self._lock:
                 self._connections[threading.current_thread()] = channel
@@ -234,6 +236,15 @@ class Listener:
             channel.close()
             raise
         return channel
+
+    def _connect(self, order: Reach) -> Channel:
+        where = self._around.reachable(order.address), order.port
+        sock = socket.create_connection(where, CONNECT_SECONDS)
+        try:
+            return self._around.channel(sock, listening=False)
+        except OSError:
+            sock.close()
+            raise
 
     def _serve(self, channel: Channel, cast: str) -> None:
         found = self._supply_of(cast)

@@ -12,13 +12,17 @@ import select
 import socket
 import threading
 import time
-from dataclasses import dataclass, field
 from typing import Callable, NamedTuple, Optional
 
 from castray_desktop.core import ways
 from castray_desktop.core.wire import Greeting, ProtocolError, Role
-from castray_desktop.workers.ray_side.addresses import scoped
-from castray_desktop.workers.ray_side.byte_plane.channel import Channel, begin_connecting, connect_local
+from castray_desktop.workers.ray_side.byte_plane.channel import (
+    Channel,
+    Untrusted,
+    begin_connecting,
+    connect_local,
+)
+from castray_desktop.workers.ray_side.byte_plane.surroundings import Carry, Surroundings
 from castray_desktop.workers.ray_side.protocol import Upstream
 
 log = logging.getLogger("castray.byte_plane")
@@ -29,29 +33,6 @@ SILENCE_SECONDS = 5.0
 SEND_SECONDS = 10.0
 ASK_AGAIN_SECONDS = 1.0
 RAY_AGAIN_SECONDS = 2.0
-
-Carry = Callable[[str], socket.socket]
-"""Opens a connection to the agent of a node through Ray; bytes that go in come out there. Raises OSError."""
-
-
-@dataclass
-class Surroundings:
-    """What all connections of a node have in common."""
-
-    host: str
-    local_copy: bool
-    address: str  # of the data port
-    carry: Optional[Carry] = None
-    known: ways.KnownWays = field(default_factory=ways.KnownWays)
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def learn(self, upstream: Upstream, way: str) -> None:
-        with self.lock:
-            self.known.learn(_pair(upstream), way, time.monotonic())
-
-    def plan(self, upstream: Upstream, wanted: str) -> ways.Plan:
-        with self.lock:
-            return ways.plan(wanted, self.known.of(_pair(upstream), time.monotonic()))
 
 
 class Asked(NamedTuple):
@@ -137,7 +118,7 @@ class Meeting:
             self._since = time.monotonic()
         try:
             channel, way = self._connect(upstream, epoch, wanted)
-        except ProtocolError:
+        except (ProtocolError, Untrusted):
             self._since = 0.0  # it can be reached, but does not want us
             raise
         with self._lock:
@@ -199,17 +180,19 @@ class Meeting:
     ) -> tuple[Channel, str]:
         """Dial, and ask to be dialled when that takes too long; what comes first."""
         try:
-            sock = begin_connecting(scoped(upstream.address, self._around.address), upstream.port)
+            sock = begin_connecting(self._around.reachable(upstream.address), upstream.port)
             try:
                 come = self._await(sock, upstream, plan, wanted)
                 if come is not None:
                     sock.close()
                     return come, ways.REVERSE
-                channel = Channel(sock)
+                channel = self._around.channel(sock, listening=False)
             except BaseException:
                 sock.close()
                 raise
             return self._prove(channel, epoch), ways.DIRECT
+        except Untrusted:
+            raise
         except OSError:
             if wanted():
                 self._ask(upstream)
@@ -278,10 +261,6 @@ class Meeting:
                 os.write(self._wake[1], b"x")
             except BlockingIOError:  # it will wake up in any case
                 return
-
-
-def _pair(upstream: Upstream) -> str:
-    return f"{upstream.node} {upstream.address}"
 
 
 def _pipe() -> tuple[int, int]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from castray_desktop.workers.ray_side.byte_plane.meeting import Surroundings
 from castray_desktop.workers.ray_side.byte_plane.registry import Registry
 from castray_desktop.workers.ray_side.byte_plane.room import Ledger
+from castray_desktop.workers.ray_side.byte_plane.surroundings import Surroundings
 
 
 @dataclass(frozen=True)

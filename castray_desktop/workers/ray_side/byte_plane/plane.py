@@ -14,7 +14,6 @@ from castray_desktop.workers.ray_side.byte_plane.channel import Channel
 from castray_desktop.workers.ray_side.byte_plane.delivery import Delivery
 from castray_desktop.workers.ray_side.byte_plane.limits import Limiter
 from castray_desktop.workers.ray_side.byte_plane.listener import Listener
-from castray_desktop.workers.ray_side.byte_plane.meeting import Surroundings
 from castray_desktop.workers.ray_side.byte_plane.place import Place, Timing
 from castray_desktop.workers.ray_side.byte_plane.preflight import examine
 from castray_desktop.workers.ray_side.byte_plane.registry import Registry
@@ -22,6 +21,8 @@ from castray_desktop.workers.ray_side.byte_plane.room import Ledger
 from castray_desktop.workers.ray_side.byte_plane.source import Source
 from castray_desktop.workers.ray_side.byte_plane.staging import sweep
 from castray_desktop.workers.ray_side.byte_plane.supply import Supply
+from castray_desktop.workers.ray_side.byte_plane.surroundings import Surroundings
+from castray_desktop.workers.ray_side.byte_plane.tls import Certificates
 from castray_desktop.workers.ray_side.protocol import (
     FINAL_RECIPIENT_STATES,
     CancelCast,
@@ -65,6 +66,7 @@ class BytePlane:
         host: str,
         runtime_dir: Optional[Path],
         local_copy: bool,
+        certificates: Optional[Certificates] = None,
         changed: Callable[[bool], None],
         timing: Timing = PATIENT,
         engine: str = "",
@@ -82,13 +84,13 @@ class BytePlane:
         self._limiter = Limiter()
         self._registry = Registry(engine)
         self._keep = frozenset(keep)
-        self.surroundings = Surroundings(host, local_copy, address)
+        self.surroundings = Surroundings(host, local_copy, address, certificates)
         self._place = Place(node, inbox, self._ledger, self._registry, self.surroundings, timing)
         self._lock = threading.Lock()
         self._sources: dict[str, Source] = {}
         self._deliveries: dict[str, Delivery] = {}
         self._refused: list[DeliveryReport] = []
-        self._listener = Listener(self._supply_of, self._upstream_came, address)
+        self._listener = Listener(self._supply_of, self._upstream_came, self.surroundings)
         self._local_path = ""
 
     def start(self) -> tuple[int, str]:
