@@ -91,7 +91,7 @@ class Delivery(Stock):
         self._stop = False
         self._left = False
         self._forgotten = False
-        self._trouble = FailureKind.UPSTREAM_LOST
+        self._why_lost = FailureKind.UPSTREAM_LOST
         self._channel: Optional[Channel] = None
         self._meeting = Meeting(
             place.surroundings, order.cast, self.secret, order.transport, self._meeting_changed
@@ -309,7 +309,7 @@ class Delivery(Stock):
             self._fetch_from(epoch, upstream)
         except (OSError, ProtocolError, Gone) as error:
             log.info("cast %s on %s: %s", self.cast, self._place.node, error)
-            self._trouble = (
+            self._why_lost = (
                 FailureKind.NOT_TRUSTED if isinstance(error, Untrusted) else FailureKind.UPSTREAM_LOST
             )
             return reason_of(error) if isinstance(error, OSError) and error.strerror else str(error)
@@ -340,10 +340,10 @@ class Delivery(Stock):
             return
         values = {"node": self._place.node, "upstream": upstream.node, "reason": reason}
         if seconds >= timing.lost_after + timing.grace:
-            raise CastRayError(self._trouble, **values)
+            raise CastRayError(self._why_lost, **values)
         if self._failure is None:
             self._connected_to = ""
-            self._go(R.CONNECTING, Failure(self._trouble, values))
+            self._go(R.CONNECTING, Failure(self._why_lost, values))
 
     def heard(self) -> None:
         """The upstream lives."""
