@@ -9,7 +9,7 @@ import sys
 import castray_desktop
 from castray_desktop.core.names import display
 
-COMMANDS = ("send", "nodes", "node", "casts", "cancel", "limit", "engine")
+COMMANDS = ("send", "nodes", "node", "casts", "add", "cancel", "limit", "engine")
 
 EXIT_DELIVERED = 0
 EXIT_NOT_DELIVERED = 1
@@ -98,6 +98,10 @@ def _command_parser() -> argparse.ArgumentParser:
     _add_node(commands, common)
     casts = commands.add_parser("casts", parents=[common], help="list the casts")
     _add_json(casts)
+    add = commands.add_parser("add", help="have more nodes receive a cast that runs")
+    add.add_argument("cast", metavar="CAST", help="its id, or the beginning of it")
+    add.add_argument("--to", required=True, metavar="WHO", help="as for send")
+    _add_json(add)
     cancel = commands.add_parser("cancel", help="end a cast")
     cancel.add_argument("cast", metavar="CAST", help="its id, or the beginning of it")
     limit = commands.add_parser("limit", help="limit what every node passes on, now and from now on")

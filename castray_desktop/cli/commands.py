@@ -38,6 +38,7 @@ _BAD_INPUT = frozenset(
         K.BAD_NODE_NAME,
         K.NO_RECIPIENTS,
         K.SOURCE_IS_RECIPIENT,
+        K.RECIPIENT_ALREADY,
         K.BAD_RATE,
         K.BAD_DESTINATION,
         K.CAST_UNKNOWN,
@@ -114,6 +115,7 @@ def _find(options: argparse.Namespace) -> Callable[[argparse.Namespace], Corouti
         "node add": _add_node,
         "node remove": _remove_node,
         "casts": _casts,
+        "add": _add_recipients,
         "cancel": _cancel,
         "limit": _limit,
         "engine start": _start_engine,
@@ -212,6 +214,20 @@ async def _casts(options: argparse.Namespace) -> int:
     else:
         text.print_casts(casts)
     return arguments.EXIT_DELIVERED
+
+
+async def _add_recipients(options: argparse.Namespace) -> int:
+    recipients = tuple(who.strip() for who in options.to.split(",") if who.strip())
+    async with Session(start=False) as session:
+        added = await session.client.request(
+            messages.AddRecipients(options.cast, recipients), messages.PreflightReport
+        )
+    if options.json:
+        problems = [{"node": item.node, "reason": sentence(item.failure)} for item in added.problems]
+        text.print_json({"event": "added", "recipients": list(added.recipients), "problems": problems})
+    else:
+        text.print_added(added)
+    return arguments.EXIT_NOT_DELIVERED if added.problems else arguments.EXIT_DELIVERED
 
 
 async def _cancel(options: argparse.Namespace) -> int:

@@ -114,6 +114,16 @@ def print_preflight(report: PreflightReport) -> None:
         print("Every recipient can take it. Nothing was sent.")
 
 
+def print_added(report: PreflightReport) -> None:
+    """Who receives a cast as well from now on, and who can't."""
+    problems = {problem.node for problem in report.problems}
+    added = [node for node in report.recipients if node not in problems]
+    if added:
+        print(f"Also to {', '.join(added)}.")
+    for problem in report.problems:
+        print(f"{problem.node}: {sentence(problem.failure)}", file=sys.stderr)
+
+
 def state_word(state: CastState | DeliveryState) -> str:
     """A state in words."""
     return state.value.replace("_", " ")

@@ -300,6 +300,16 @@ class Cancel(Message, frozen=True):
     cast: str
 
 
+class AddRecipients(Message, frozen=True):
+    """Have more nodes receive a cast that runs. Reply: `PreflightReport`, once they are part of it.
+
+    Those that can't take it are in its problems, and their deliveries have failed.
+    """
+
+    cast: str
+    recipients: tuple[str, ...]  # as in `SendRequest`
+
+
 class SetLimit(Message, frozen=True):
     """Limit what every node passes on, over all casts or for one of them. Reply: `Done`, once it holds.
 
@@ -369,6 +379,7 @@ Command = (
     | Send
     | Preflight
     | Cancel
+    | AddRecipients
     | SetLimit
     | ClearFinished
     | AddNode

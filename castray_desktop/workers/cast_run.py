@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
 
@@ -20,13 +20,13 @@ from castray_desktop.core.cast import CastEvent, DeliveryEvent
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.core.feed import FeedEvent, FeedState, next_feed_state
 from castray_desktop.core.joining import upstream_for
-from castray_desktop.core.lag import LagWatch
-from castray_desktop.core.messages import CastState, NodeState, SendRequest
+from castray_desktop.core.messages import CastMode, CastState, NodeState, SendRequest
 from castray_desktop.core.route import Route, plan
 from castray_desktop.core.sharing import Sharing
 from castray_desktop.workers.agents import Agents, common_algorithms
 from castray_desktop.workers.ledger import CastLedger, offline
 from castray_desktop.workers.orders import Orders
+from castray_desktop.workers.pace import Pace
 from castray_desktop.workers.ray_side import protocol
 from castray_desktop.workers.ray_side.protocol import FINAL_RECIPIENT_STATES, RecipientState, SourceState
 from castray_desktop.workers.relay import Relay
@@ -37,9 +37,6 @@ SETTLE_SECONDS = 0.5
 
 TICK_SECONDS = 0.25
 """While somebody is away, the time is looked at this often."""
-
-LOOK_SECONDS = 0.25
-"""Slow nodes are looked for this often; agents report progress no more often."""
 
 _AWAY = frozenset({FailureKind.NODE_OFFLINE, FailureKind.NODE_SILENT, FailureKind.UPSTREAM_LOST})
 _SOURCE_FAULTS = frozenset(
@@ -59,7 +56,12 @@ class CastRun:
     """Runs one cast, whose deliveries the ledger has."""
 
     def __init__(
-        self, ledger: CastLedger, agents: Agents, clock: Callable[[], float], changed: Callable[[], None]
+        self,
+        ledger: CastLedger,
+        agents: Agents,
+        clock: Callable[[], float],
+        changed: Callable[[], None],
+        speeds: Mapping[str, float],
     ) -> None:
         self.ledger = ledger
         self._cast = ledger.cast
@@ -82,8 +84,8 @@ class CastRun:
         self._feed = FeedState.SCANNING
         self._absences = Absences()
         self._sharing = Sharing()
-        self._lag = LagWatch()
-        self._next_look = 0.0
+        self.pace = Pace(speeds)
+        self._joining = 0  # requests for more recipients that are not through
         self._algorithms = protocol.Algorithms()
         self._secret = secrets.token_hex(32)
         self._handled: set[str] = set()  # whose end was acted upon
@@ -123,6 +125,7 @@ class CastRun:
             self._absences.back(node)
             if node in self.ledger.recipients:
                 self.ledger.back(node)
+                self._begin_pace()
             self._wake()
 
     def node_removed(self, node: str) -> None:
@@ -196,6 +199,64 @@ class CastRun:
         self._ended_by = self._ended_by or failure or Failure(FailureKind.CANCELLED)
         if self._work is not None:
             self._work.cancel()
+
+    async def add_recipients(self, nodes: tuple[str, ...], mode: CastMode) -> Survey:
+        """Have more nodes receive it, once it is under way; what keeps some from it fails them alone.
+
+        Raises CastRayError: CAST_FINISHED.
+        """
+        self._joining += 1
+        try:
+            while self._relay.route is None or self.ledger.totals is None:
+                self._check_going_on()
+                await asyncio.wait([self._work] if self._work else [], timeout=TICK_SECONDS)
+            self._check_going_on()
+            survey = await ask_recipients(
+                self._cast, self._request, self.ledger.totals, nodes, self._agents, self._orders
+            )
+            self._check_going_on()
+            replies = {node: self._lacks_hashes(node) or reply for node, reply in survey.replies.items()}
+            for node, reply in replies.items():
+                self._join(node, reply, mode)
+            self._request = msgspec.structs.replace(self._request, recipients=self.ledger.recipients)
+            self.ledger.request = self._request
+            return Survey(survey.totals, replies)
+        finally:
+            self._joining -= 1
+            self._wake()
+
+    def _check_going_on(self) -> None:
+        if self._work is None or self._work.done() or self._ended_by is not None:
+            raise CastRayError(FailureKind.CAST_FINISHED, cast=self._cast)
+
+    def _join(self, node: str, reply: protocol.PreflightReply, mode: CastMode) -> None:
+        """One more recipient; it gets an upstream with the next reaction."""
+        info, now = self._agents.nodes.get(node), self._clock()
+        self.ledger.add_recipient(node, info.address if info is not None else "", mode)
+        if reply.failure is not None:
+            self.ledger.end_delivery(node, DeliveryEvent.FAILED, now, reply.failure)
+            return
+        self._sharing.add(node, reply.storage)
+        writer = self._sharing.writer_of(node)
+        if writer is None:
+            return
+        state = self.ledger.delivery(writer).state
+        if state.delivered:
+            self.ledger.share(node, writer, now)
+        elif state.finished:
+            self._sharing.hand_over(writer, node)
+
+    def _lacks_hashes(self, node: str) -> protocol.PreflightReply | None:
+        """Why it can't check what the others are sent, if it can't."""
+        try:
+            hello = self._agents.hello(node)
+        except CastRayError as error:
+            return protocol.PreflightReply(failure=error.failure)
+        used = self._algorithms
+        if used.piece in hello.piece_digests and used.file in hello.file_hashes:
+            return None
+        values = {"node": node, "hashes": f"{used.piece}, {used.file}"}
+        return protocol.PreflightReply(failure=Failure(FailureKind.HASH_MISSING, values))
 
     async def set_limit(self, limit: int) -> None:
         """Every hop keeps to this limit from now on, those that are still to come as well."""
@@ -293,7 +354,7 @@ class CastRun:
         self._relay.pump()
         self._seal()
         self._follow_bytes()
-        return not self.ledger.unfinished
+        return not self.ledger.unfinished and not self._joining
 
     def _give_up(self, node: str) -> None:
         """A node has been away for too long."""
@@ -378,11 +439,10 @@ class CastRun:
     def _move_slow(self) -> None:
         """A node that holds up those below it goes to the tail."""
         route, now = self._relay.route, self._clock()
-        if route is None or now < self._next_look or not self._feeds(route.source):
+        if route is None or not self.pace.is_due(now) or not self._feeds(route.source):
             return
-        self._next_look = now + LOOK_SECONDS
         progress = {node: self.ledger.verified_bytes(node) for node in route.upstreams}
-        slow = self._lag.look(now, route, progress, self._stream_bytes)
+        slow = self.pace.look(now, route, progress, self._stream_bytes)
         if slow is not None:
             log.info("cast %s: %s is slow", self._cast, slow)
             self._relay.change(route.to_tail(slow)[0])
@@ -481,9 +541,18 @@ class CastRun:
             for node in self.ledger.unfinished
             if self._sharing.writer_of(node) is None and node not in self._absences
         ]
-        zones = {name: info.zone for name, info in self._agents.nodes.items()}
-        self._relay.begin(plan(self._source, writers, zones=zones, size=self._stream_bytes))
+        speeds = self.pace.speeds
+        self._relay.begin(
+            plan(self._source, writers, zones=self._zones(), speeds=speeds, size=self._stream_bytes)
+        )
+        self._begin_pace()
         self._advance(CastEvent.PREPARED)
+
+    def _zones(self) -> dict[str, str]:
+        return {name: info.zone for name, info in self._agents.nodes.items()}
+
+    def _begin_pace(self) -> None:
+        self.pace.begin(self._zones(), self._request.limit)
 
     def _successor(self) -> str | None:
         """A recipient that has every byte and the hashes, and can feed the others when the source is gone."""

@@ -33,6 +33,8 @@ from castray_desktop.workers.cast_run import CastRun
 from castray_desktop.workers.ledger import CastLedger
 from castray_desktop.workers.ray_side import protocol
 from castray_desktop.workers.reaching import Reaching
+from castray_desktop.workers.speed_memory import SpeedMemory
+from castray_desktop.workers.surveying import Survey
 from castray_desktop.workers.who import resolve_recipients, resolve_source
 
 PUBLISH_SECONDS = 0.1
@@ -52,11 +54,13 @@ class Dispatcher:
         publish: Callable[[Event], None],
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
+        speeds: SpeedMemory | None = None,
     ) -> None:
         self._agents = agents
         self._publish = publish
         self._clock = clock
         self._wall = wall
+        self._speeds = speeds
         self._runs: dict[str, CastRun] = {}
         self._reaching = Reaching(agents)
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -91,8 +95,7 @@ class Dispatcher:
         finally:
             del self._surveys[run.ledger.cast]
             self._forget(run)
-        problems = tuple(PreflightProblem(node, failure) for node, failure in survey.problems.items())
-        return PreflightReport(survey.totals.files, survey.totals.content_bytes, recipients, problems)
+        return _preflight_report(survey, recipients)
 
     async def cancel(self, cast: str) -> None:
         """End a cast; returns when its part files are gone. Raises CastRayError."""
@@ -110,6 +113,19 @@ class Dispatcher:
         if task is not None:
             await asyncio.wait([task])
         return run.ledger.result(self._clock())
+
+    async def add_recipients(self, cast: str, who: tuple[str, ...]) -> PreflightReport:
+        """Have more nodes receive a cast; returns when they are part of it. Raises CastRayError."""
+        run = self._find(cast)
+        if run.ledger.cast not in self._tasks:
+            raise CastRayError(FailureKind.CAST_FINISHED, cast=cast)
+        nodes, request = self._agents.nodes, run.ledger.request
+        named = resolve_recipients(who, request.source, nodes)
+        added = tuple(node for node in named if node not in request.recipients)
+        if not added:
+            raise CastRayError(FailureKind.RECIPIENT_ALREADY, node=", ".join(named))
+        survey = await run.add_recipients(added, mode_for(len(run.ledger.recipients + added), len(nodes) - 1))
+        return _preflight_report(survey, added)
 
     async def set_limit(self, cast: str, limit: int) -> None:
         """Another limit for every hop of a cast, in bytes per second; 0: none. Raises CastRayError."""
@@ -215,7 +231,8 @@ class Dispatcher:
             self._wall(),
             self._clock(),
         )
-        return CastRun(ledger, self._agents, self._clock, self._dirty.set)
+        known = self._speeds.speeds(nodes.values()) if self._speeds is not None else {}
+        return CastRun(ledger, self._agents, self._clock, self._dirty.set, known)
 
     def _find(self, cast: str) -> CastRun:
         """A cast by its id or by the beginning of it that only one has."""
@@ -231,6 +248,8 @@ class Dispatcher:
         self._publish_cast(cast)
         self._publish(self._runs[cast].ledger.result(self._clock()))
         self._dirty.set()
+        if self._speeds is not None and (measured := self._runs[cast].pace.measured()):
+            self._speeds.learn(self._agents.nodes.values(), measured)
         self._forget(self._runs[cast])
 
     def _forget(self, run: CastRun) -> None:
@@ -278,3 +297,8 @@ class Dispatcher:
         own = {name for name, node in self._agents.nodes.items() if node.this_computer}
         upload = sum(rate for name, rate in sent.items() if name in own)
         self._publish(Throughput(self._wall(), sum(received.values()), upload, nodes))
+
+
+def _preflight_report(survey: Survey, recipients: tuple[str, ...]) -> PreflightReport:
+    problems = tuple(PreflightProblem(node, failure) for node, failure in survey.problems.items())
+    return PreflightReport(survey.totals.files, survey.totals.content_bytes, recipients, problems)

@@ -32,6 +32,7 @@ from castray_desktop.workers.measure import measure_paths
 from castray_desktop.workers.node_limit import NodeLimit
 from castray_desktop.workers.places import Places, find_places
 from castray_desktop.workers.ray_side import protocol
+from castray_desktop.workers.speed_memory import SpeedMemory
 from castray_desktop.workers.supervisor import ClusterListener, ClusterSupervisor
 
 IDLE_SECONDS = 5.0
@@ -56,6 +57,7 @@ class Engine:
         self._clock = clock
         self._hub = ClientHub()
         self._supervisor = supervise(places, self)
+        self._speeds = SpeedMemory(places.speeds)
         self._limit = NodeLimit(places.settings, self._supervisor)
         self._dispatcher: Dispatcher | None = None
         self._stopping = asyncio.Event()
@@ -66,7 +68,7 @@ class Engine:
 
     async def run(self, listener: socket.socket) -> None:
         """Serve until stopped or unused. Everything that was started has ended afterwards."""
-        self._dispatcher = Dispatcher(self._supervisor, self._hub.publish)
+        self._dispatcher = Dispatcher(self._supervisor, self._hub.publish, speeds=self._speeds)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
@@ -217,6 +219,8 @@ class Engine:
                 return messages.Accepted(self._casts.send(request))
             case messages.Preflight(request):
                 return await self._casts.preflight(request)
+            case messages.AddRecipients(cast, recipients):
+                return await self._casts.add_recipients(cast, recipients)
             case messages.GetResult(cast):
                 return await self._casts.result(cast)
             case messages.MeasurePaths(paths, exclude):

@@ -38,9 +38,19 @@ class Places:
         """What the engine keeps over restarts."""
         return self.home / "engine.json"
 
+    @property
+    def speeds(self) -> Path:
+        """How fast nodes are, as casts have shown."""
+        return self.home / "speeds.json"
+
+    @property
+    def casts(self) -> Path:
+        """One file for each cast that has not ended."""
+        return self.home / "casts"
+
     def prepare(self) -> None:
         """Make the folders, for this user alone. Raises OSError."""
-        for folder in (self.home, self.log, self.runs, self.socket.parent):
+        for folder in (self.home, self.log, self.runs, self.casts, self.socket.parent):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.check()
 

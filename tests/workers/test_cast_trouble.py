@@ -8,12 +8,14 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from castray_desktop.core.failure import Failure, FailureKind
-from castray_desktop.core.messages import CastState, DeliveryState
+from castray_desktop.core.failure import CastRayError, Failure, FailureKind
+from castray_desktop.core.messages import CastState, DeliveryState, SendRequest
 from castray_desktop.workers.ray_side import protocol
 from castray_desktop.workers.ray_side.protocol import RecipientState, SourceState
 from tests.helpers.fake_agents import STREAM, TOTALS
 from tests.workers.test_dispatcher import REQUEST, Stage
+
+TO_A_AND_B = SendRequest(("/data/model.bin",), ("a", "b"), leave_out=True)
 
 
 @pytest.fixture
@@ -226,3 +228,53 @@ async def test_a_late_answer_of_an_agent_that_is_gone_says_nothing(stage: Stage)
         await stage.agents.wait_for(node, protocol.Seal)
         stage.agents.complete(node, cast, above)
     assert (await stage.result(cast)).summary.state is CastState.COMPLETED
+
+
+async def test_a_late_joiner_goes_below_whoever_feeds_nobody(stage: Stage) -> None:
+    cast = await stage.start(TO_A_AND_B, "ab")
+    received(stage, "a", cast, 500)
+    received(stage, "b", cast, 490)
+    report = await stage.dispatcher.add_recipients(cast, ("c",))
+    assert (report.recipients, report.problems) == (("c",), ())
+    above = await upstream(stage, "c", protocol.StartDelivery)
+    assert above is not None
+    assert above.node == "b"
+    with pytest.raises(CastRayError) as caught:
+        await stage.dispatcher.add_recipients(cast, ("all",))
+    assert caught.value.failure.kind is FailureKind.RECIPIENT_ALREADY
+    stage.seal(cast)
+    for node, feeder in (("a", "s"), ("b", "a"), ("c", "b")):
+        await stage.agents.wait_for(node, protocol.Seal)
+        stage.agents.complete(node, cast, feeder)
+    result = await stage.result(cast)
+    assert result.summary.state is CastState.COMPLETED
+    assert result.summary.recipients == ("a", "b", "c")
+    assert result.summary.chain == ("s", "a", "b", "c")
+    with pytest.raises(CastRayError) as caught:
+        await stage.dispatcher.add_recipients(cast, ("c",))
+    assert caught.value.failure.kind is FailureKind.CAST_FINISHED
+
+
+async def test_a_late_joiner_shares_what_another_one_has_written(stage: Stage) -> None:
+    for node in "ac":
+        stage.agents.replies[node] = protocol.PreflightReply("/shared", "same", 1 << 40)
+    cast = await stage.start(TO_A_AND_B, "ab")
+    stage.seal(cast)
+    await stage.agents.wait_for("a", protocol.Seal)
+    stage.agents.complete("a", cast, "s")
+    await stage.dispatcher.add_recipients(cast, ("c",))
+    stage.agents.complete("b", cast, "a")
+    states = [item.state for item in (await stage.result(cast)).deliveries]
+    assert states == [DeliveryState.COMPLETED, DeliveryState.COMPLETED, DeliveryState.SHARED]
+    assert not stage.agents.started("c")
+
+
+async def test_a_late_joiner_that_cannot_take_it_is_the_only_one_that_fails(stage: Stage) -> None:
+    cast = await stage.start(TO_A_AND_B, "ab")
+    stage.agents.hashes["c"] = ("sha256",)
+    report = await stage.dispatcher.add_recipients(cast, ("c",))
+    assert [item.failure.kind for item in report.problems] == [FailureKind.HASH_MISSING]
+    stage.seal(cast)
+    stage.agents.complete("a", cast, "s")
+    stage.agents.complete("b", cast, "a")
+    assert (await stage.result(cast)).summary.state is CastState.PARTLY_FAILED

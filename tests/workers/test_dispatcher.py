@@ -43,10 +43,10 @@ class Stage:
         """Let time pass at once."""
         self.skipped += seconds
 
-    async def start(self, request: SendRequest = REQUEST) -> str:
+    async def start(self, request: SendRequest = REQUEST, nodes: str = "abc") -> str:
         """Start a cast, and wait until the last recipient was told to fetch."""
         cast = self.dispatcher.send(request)
-        for node in ("a", "b", "c"):
+        for node in nodes:
             await self.agents.wait_for(node, protocol.StartDelivery)
         return cast
 

@@ -1,0 +1,41 @@
+"""How fast the nodes of a running cast are: who holds up others, and what is worth remembering."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import inf
+
+from castray_desktop.core.lag import LOOK_SECONDS, LagWatch
+from castray_desktop.core.route import Route
+from castray_desktop.core.speeds import Measure, SpeedMeter
+
+
+class Pace:
+    """Looks at the progress of one cast, as often as reports come. `speeds` is what is known before it."""
+
+    def __init__(self, speeds: Mapping[str, float]) -> None:
+        self.speeds = speeds
+        self._meter = SpeedMeter()
+        self._lag = LagWatch()
+        self._looked = -inf
+
+    def begin(self, zones: Mapping[str, str], limit: int) -> None:
+        """The cast is under way, or has another agent, whose count begins anew.
+
+        `limit` is the cast's own in bytes per second, 0 for none.
+        """
+        self._lag = LagWatch(zones, self.speeds, limit)
+
+    def is_due(self, now: float) -> bool:
+        """Whether a look would say anything new."""
+        return now - self._looked >= LOOK_SECONDS
+
+    def look(self, now: float, route: Route, progress: Mapping[str, int], total: int) -> str | None:
+        """The node that is to go to the tail now, if any. As in `LagWatch.look`."""
+        self._looked = now
+        self._meter.look(now, route, progress)
+        return self._lag.look(now, route, progress, total)
+
+    def measured(self) -> dict[str, Measure]:
+        """What the cast has shown of its nodes."""
+        return self._meter.measured()
