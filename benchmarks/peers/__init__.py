@@ -1,0 +1,19 @@
+"""The relay and the tools it is compared with, one module each; see `benchmarks.peers.common.Peer`."""
+
+from __future__ import annotations
+
+from benchmarks.peers import bittorrent, cp, ray_store, relay, rsync, scp, uftp
+from benchmarks.peers.common import Peer
+
+RELAY = relay.NAME
+
+PEERS: dict[str, Peer] = {
+    "relay": relay,
+    "rsync": rsync,
+    "uftp": uftp,
+    "bittorrent": bittorrent,
+    "ray": ray_store,
+    "scp": scp,
+    "cp": cp,
+}
+"""By the word that the command line has for them."""

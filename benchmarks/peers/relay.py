@@ -1,0 +1,47 @@
+"""Our relay: the real dispatcher and a real agent in each host, without Ray; no short cuts of one machine."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.lab import Host, Lab
+from benchmarks.lab_nodes import lab_nodes
+from benchmarks.peers.common import LIMIT_SECONDS, PeerFailed
+from castray_desktop.core.errors import sentence
+from castray_desktop.core.messages import CastState, SendRequest
+
+NAME = "CastRay relay"
+RUNS_WITH = (
+    "a relay chain over TCP from Send to the last recipient's verified result; every byte hashed twice"
+)
+
+
+def available() -> str:
+    return ""
+
+
+def run(lab: Lab, source: Path, hosts: Sequence[Host], destinations: Sequence[Path]) -> float:
+    """The destinations must be one folder's, each with its host's name."""
+    return asyncio.run(_run(lab, source, hosts, destinations))
+
+
+async def _run(lab: Lab, source: Path, hosts: Sequence[Host], destinations: Sequence[Path]) -> float:
+    first, *recipients = (host.name for host in hosts)
+    request = SendRequest(
+        (str(source),), tuple(recipients), source=first, destination=str(destinations[0].parent / "{node}")
+    )
+    async with lab_nodes(lab) as nodes:
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(LIMIT_SECONDS):
+                result = await nodes.dispatcher.result(nodes.dispatcher.send(request))
+        except TimeoutError as error:
+            raise PeerFailed(f"it did not end within {LIMIT_SECONDS:g} s") from error
+        seconds = time.monotonic() - began
+    if result.summary.state is not CastState.COMPLETED:
+        failures = [item.failure for item in result.deliveries if item.failure]
+        raise PeerFailed("; ".join(map(sentence, failures)) or result.summary.state.value)
+    return seconds
