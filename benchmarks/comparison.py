@@ -183,11 +183,19 @@ def size_text(size: int) -> str:
 
 def title(comparison: Comparison) -> str:
     """One line that says what was sent where."""
-    what = size_text(comparison.size)
+    return f"{what(comparison)}, {network(comparison)}"
+
+
+def network(comparison: Comparison) -> str:
+    return f"{comparison.link}, TCP with {comparison.tcp}"
+
+
+def what(comparison: Comparison) -> str:
+    words = size_text(comparison.size)
     if comparison.files > 1:
-        what = f"{comparison.files:,} files of {size_text(comparison.size // comparison.files)}"
+        words = f"{comparison.files:,} files of {size_text(comparison.size // comparison.files)}"
     many = "1 recipient" if comparison.recipients == 1 else f"{comparison.recipients} recipients"
-    return f"{what}, {many}, {comparison.link}, TCP with {comparison.tcp}"
+    return f"{words}, {many}"
 
 
 def cells(comparison: Comparison) -> list[tuple[str, ...]]:

@@ -1,6 +1,8 @@
 """Draws the results of `benchmarks.compare` as bars: an SVG in the reader's light or dark colours.
 
-python -m benchmarks.plot figures.json docs/images/relay.svg
+    python -m benchmarks.plot figures.json docs/images/relay.svg
+
+The quickest tool of each comparison comes first; a dashed line is one copy at the limit.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from xml.sax.saxutils import escape, quoteattr
 
-from benchmarks.comparison import Comparison, Results, Row, load, title
+from benchmarks.comparison import Comparison, Results, Row, load, network, what
 
 WIDTH = 860
 MARGIN = 20
@@ -19,7 +21,7 @@ NAMES = 150  # of the column with the tools' names
 VALUES = 170  # room for the figures right of the longest bar
 LINE = 24
 BAR = 14
-HEADING = 34
+HEADING = 52
 GAP = 22
 
 STYLE = """
@@ -64,7 +66,8 @@ def _panel(comparison: Comparison, top: int) -> tuple[list[str], int]:
     rows = sorted(comparison.rows, key=lambda row: (row.median is None, row.median or 0.0))
     longest = max([row.median for row in rows if row.median is not None] + [comparison.one_copy])
     scale = (WIDTH - 2 * MARGIN - NAMES - VALUES) / longest
-    parts = [_text(MARGIN, top + 14, title(comparison), "text title")]
+    parts = [_text(MARGIN, top + 14, what(comparison), "text title")]
+    parts.append(_text(MARGIN, top + 34, network(comparison), "quiet"))
     for number, row in enumerate(rows):
         parts += _bar(row, comparison.one_copy, scale, top + HEADING + number * LINE)
     limit = MARGIN + NAMES + comparison.one_copy * scale
