@@ -7,14 +7,24 @@ import random
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from castray_desktop.workers.ray_side import protocol
+from castray_desktop.workers.ray_side.byte_plane import source as source_module
 from castray_desktop.workers.ray_side.byte_plane.journal import JOURNAL_MAGIC
-from castray_desktop.workers.ray_side.protocol import DeliveryReport, RecipientState, Seal, StartDelivery
+from castray_desktop.workers.ray_side.byte_plane.reader import Reader
+from castray_desktop.workers.ray_side.protocol import (
+    DeliveryReport,
+    PrepareSource,
+    RecipientState,
+    Seal,
+    ServeSource,
+    StartDelivery,
+)
 from tests.workers.byte_plane.lab import Cast, Lab, Node, await_true, tree
 from tests.workers.byte_plane.proxy import Proxy
 
@@ -304,3 +314,41 @@ def test_an_agent_that_ends_in_order_can_keep_what_it_has(lab: Lab) -> None:
     result = go_on(lab, source, cast)
     assert result.state is RecipientState.COMPLETED
     assert result.received_bytes == result.stream_bytes - had * MIB
+
+
+# --- the source -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["file", "small files"])
+def test_a_source_that_was_restarted_serves_from_the_middle(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """What is asked for far from the reader does not wait for it, and the file hashes are right."""
+    path = lab.file("a", 12 * MIB)
+    if kind == "small files":
+        path = lab.files / "many"
+        path.mkdir()
+        for number in range(600):
+            (path / str(number)).write_bytes(os.urandom(20_000))
+    cast = lab.cast(lab.node("old"), [path])
+    left_half_way(lab, cast.source, cast, 5 * MIB)
+    monkeypatch.setattr(source_module, "NEAR_BYTES", MIB)
+    go, read_piece = threading.Event(), Reader.read_piece
+    monkeypatch.setattr(Reader, "read_piece", lambda reader, index: go.wait(20) and read_piece(reader, index))
+    source, node = lab.node("new"), lab.node("node_1")
+    source.plane.prepare(PrepareSource(cast.cast, (str(path),)))
+    report = source.await_source(cast.cast, lambda report: report.totals is not None)
+    assert report.totals == cast.totals
+    source.plane.serve(ServeSource(cast.cast, cast.secret, 2, cast.algorithms))
+    cast.source = source
+    cast.deliver(node, source.upstream())
+    node.await_delivery(cast.cast, lambda report: report.stream_bytes >= 11 * MIB)
+    go.set()
+    (result,) = cast.results()
+    assert result.state is RecipientState.COMPLETED
+    assert result.received_bytes < 9 * MIB
+    assert source.sources[cast.cast].sent_bytes == result.received_bytes
+    if kind == "file":
+        assert (node.inbox / "a").read_bytes() == path.read_bytes()
+    else:
+        assert tree(node.inbox / "many") == tree(path)

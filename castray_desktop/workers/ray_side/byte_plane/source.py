@@ -18,7 +18,6 @@ from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.core.names import display
 from castray_desktop.core.parcel import (
     TRAILER_RECORD,
-    EntryKind,
     FileResult,
     FileStatus,
     Layout,
@@ -27,8 +26,9 @@ from castray_desktop.core.parcel import (
     encode,
     encode_trailer,
 )
-from castray_desktop.workers.ray_side.byte_plane.digests import Hasher, file_hasher, piece_hasher
-from castray_desktop.workers.ray_side.byte_plane.failures import file_failure, reason_of, user_name
+from castray_desktop.workers.ray_side.byte_plane.digests import file_hasher, piece_hasher
+from castray_desktop.workers.ray_side.byte_plane.failures import file_failure, user_name
+from castray_desktop.workers.ray_side.byte_plane.reader import Reader
 from castray_desktop.workers.ray_side.byte_plane.scan import MAX_PROBLEMS, Scan, Scanner, Stamp
 from castray_desktop.workers.ray_side.byte_plane.supply import (
     RECENT_BYTES,
@@ -51,8 +51,8 @@ from castray_desktop.workers.ray_side.protocol import (
 log = logging.getLogger("castray.byte_plane")
 
 LEAD_BYTES = 64 << 20
-CHUNK_BYTES = 256 << 10  # stays in a core's cache between reading and hashing
 SCAN_REPORT_SECONDS = 0.25
+NEAR_BYTES = 16 << 20
 
 S = SourceState
 TRANSITIONS: dict[SourceState, tuple[SourceState, ...]] = {
@@ -88,6 +88,7 @@ class Source(Supply):
         self._problem_count = 0
         self._scanned = (0, 0)
         self._last_scan_report = 0.0
+        self._reading = 0  # the piece that the in-order reader is at
         self._threads: list[threading.Thread] = []
 
     # --- orders
@@ -113,8 +114,8 @@ class Source(Supply):
         self._start(self._read_all)
 
     def _use(self, algorithms: Algorithms, totals: ParcelTotals) -> None:
-        self._new_piece_hasher = piece_hasher(algorithms.piece)
-        self._new_file_hasher = file_hasher(algorithms.file)
+        self.new_piece_hasher = piece_hasher(algorithms.piece)
+        self.new_file_hasher = file_hasher(algorithms.file)
         sizes = (totals.manifest_bytes, totals.content_bytes, totals.trailer_bytes)
         self._lay_out(Layout(*sizes, algorithms.piece_bytes))
 
@@ -210,11 +211,13 @@ class Source(Supply):
     # --- reading
 
     def _read_all(self) -> None:
-        reader = _Reader(self)
+        reader = Reader(self)
         try:
             for index in range(self.layout.pieces):
                 self._await_demand(index)
+                self._reading = index
                 reader.read_piece(index)
+            self._reading = self.layout.pieces
             if not self._trailer_digest:
                 reader.seal()
         finally:
@@ -269,10 +272,10 @@ class Source(Supply):
 
     # --- serving
 
-    def _manifest_bytes(self) -> bytes:
+    def manifest_bytes(self) -> bytes:
         return self._raw_manifest
 
-    def _trailer_bytes(self) -> bytes:
+    def trailer_bytes(self) -> bytes:
         return self._raw_trailer
 
     def _open_for_reading(self, file: int) -> int:
@@ -318,6 +321,14 @@ class Source(Supply):
                 return None
         return None
 
+    def can_digest(self, index: int) -> bool:
+        """Pieces far before the reader are read when they are asked for; those near it come soon.
+
+        So whoever asks from the middle, after a restart of this agent, does not wait for the whole beginning.
+        """
+        near = max(NEAR_BYTES // self.layout.piece_bytes, 1)
+        return index > self._reading + near and self.layout.piece(index)[1] <= self.layout.trailer_start
+
     def read_anew(self, index: int) -> Again:
         """Read again what arrived damaged; another digest than the first time means a changed file."""
         if self.gone:
@@ -326,12 +337,12 @@ class Source(Supply):
         with self.condition:
             self._recent.pop(index, None)
         payload = self.assembled(index)
-        hasher = self._new_piece_hasher()
+        hasher = self.new_piece_hasher()
         hasher.update(payload)
         digest = hasher.digest()
         if digest == self.digest(index):
             return Again(payload, digest, False)
-        self._add(index, digest)
+        self.add(index, digest)
         if not self.sealed:
             assert self.manifest is not None
             for span in self.manifest.spans(*self.layout.content_part(start, end)):
@@ -346,117 +357,3 @@ class Source(Supply):
             unchanged = False
         if not unchanged:
             self.settle(span.file, FileStatus.CHANGED)
-
-
-class _Reader:
-    """Reads the stream in order. One file is open at a time, with the hasher that has seen all of it."""
-
-    def __init__(self, source: Source) -> None:
-        assert source.manifest is not None
-        self._source = source
-        self._manifest = source.manifest
-        self._layout = source.layout
-        self._chunk = memoryview(bytearray(min(CHUNK_BYTES, source.layout.piece_bytes)))
-        self._next_file = 0
-        self._fd = -1
-        self._hasher: Hasher = source._new_file_hasher()
-
-    def close(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-
-    def read_piece(self, index: int) -> None:
-        source, layout = self._source, self._layout
-        start, end = layout.piece(index)
-        hasher = source._new_piece_hasher()
-        spans = self._manifest.spans(*layout.content_part(start, end))
-        if len(spans) == 1 and spans[0].length == end - start:
-            self._read_span(spans[0], hasher, None)
-            source._add(index, hasher.digest())
-            return
-        payload = bytearray(end - start)
-        self._assemble(memoryview(payload), start, end, spans)
-        hasher.update(payload)
-        source._add(index, hasher.digest(), bytes(payload))
-
-    def _assemble(self, view: memoryview, start: int, end: int, spans: list[Span]) -> None:
-        layout = self._layout
-        if start < layout.manifest_bytes:
-            part = self._source._manifest_bytes()[start:end]
-            view[: len(part)] = part
-        at = max(layout.manifest_bytes - start, 0)
-        for span in spans:
-            self._read_span(span, None, view[at : at + span.length])
-            at += span.length
-        if end >= layout.trailer_start:
-            if not self._source.sealed:
-                self.seal()
-            first = max(start, layout.trailer_start)
-            part = self._source._trailer_bytes()[first - layout.trailer_start : end - layout.trailer_start]
-            view[first - start : first - start + len(part)] = part
-
-    def _read_span(self, span: Span, hasher: Optional[Hasher], into: Optional[memoryview]) -> None:
-        if span.offset == 0:
-            self._open_up_to(span.file)
-        at = 0
-        while at < span.length:
-            length = min(span.length - at, len(self._chunk))
-            view = into[at : at + length] if into is not None else self._chunk[:length]
-            self._read(span.file, span.offset + at, view)
-            if hasher is not None:
-                hasher.update(view)
-            at += length
-        if span.offset + span.length == self._manifest.files[span.file].size:
-            self._finish(span.file)
-
-    def _read(self, file: int, offset: int, view: memoryview) -> None:
-        count = 0
-        if self._fd >= 0:
-            try:
-                count = read_some(self._fd, offset, view)
-            except OSError as error:
-                self._source.settle(file, FileStatus.READ_ERROR, reason=reason_of(error))
-                self.close()
-        if count < len(view):
-            view[count:] = bytes(len(view) - count)
-        self._hasher.update(view)
-
-    def _open_up_to(self, file: int) -> None:
-        """Open the file; those before it that were not read are empty, and only looked at."""
-        while self._next_file <= file:
-            current = self._next_file
-            self._next_file += 1
-            self.close()
-            self._hasher = self._source._new_file_hasher()
-            self._open(current)
-            if current < file or self._manifest.files[current].size == 0:
-                self._finish(current)
-
-    def _open(self, file: int) -> None:
-        try:
-            self._fd = self._source.open_scanned(file)
-        except FileNotFoundError:
-            self._source.settle(file, FileStatus.VANISHED)
-        except PermissionError:
-            self._source.settle(file, FileStatus.NOT_READABLE)
-        except OSError as error:
-            if error.errno in (errno.ESTALE, errno.ELOOP, errno.ENXIO):
-                self._source.settle(file, FileStatus.CHANGED)
-            else:
-                self._source.settle(file, FileStatus.READ_ERROR, reason=reason_of(error))
-
-    def _finish(self, file: int) -> None:
-        if self._fd >= 0:
-            status = FileStatus.OK if self._source.unchanged(file, self._fd) else FileStatus.CHANGED
-            self._source.settle(file, status, self._hasher.digest())
-        self.close()
-
-    def seal(self) -> None:
-        """All contents were read: look at the empty files that are left, then close the books."""
-        if self._manifest.files:
-            self._open_up_to(len(self._manifest.files) - 1)
-        self._source.seal_with()
-
-
-__all__ = ["EntryKind", "Source"]

@@ -117,10 +117,6 @@ class Stock(Supply):
         self.checked_to = self.layout.stream_bytes
         return True
 
-    def has_piece(self, index: int) -> bool:
-        with self.condition:
-            return self.have.contains(*self.layout.piece(index))
-
     def wanted(self) -> list[Range]:
         """What has to be fetched, ascending: neither had nor claimed by the journal."""
         with self.condition:
@@ -142,7 +138,7 @@ class Stock(Supply):
             if good:
                 low, high = self.layout.content_part(start, end)
                 self._content_bytes += high - low
-                self._add(index, self.digest(index))
+                self.add(index, self.digest(index))
             self.checked_to = end
         if good:
             self._feed(start, end, view)
@@ -199,7 +195,7 @@ class Stock(Supply):
         whole = len(spans) == 1 and high - low == end - start
         with self.condition:
             self._content_bytes += high - low
-            self._add(index, digest, None if whole else bytes(view))
+            self.add(index, digest, None if whole else bytes(view))
         if self._hashes is not None:
             self._hashes.feed(low, high, spans, content)
         self.progressed()
@@ -282,10 +278,10 @@ class Stock(Supply):
         """Read contents back from the part files. Raises OSError, or EOFError where a file is too short."""
         self._fill(view, self.layout.manifest_bytes + low, self.layout.manifest_bytes + high)
 
-    def _manifest_bytes(self) -> bytearray:
+    def manifest_bytes(self) -> bytearray:
         return self._raw_manifest
 
-    def _trailer_bytes(self) -> bytearray:
+    def trailer_bytes(self) -> bytearray:
         return self._raw_trailer
 
     def _open_for_reading(self, file: int) -> int:

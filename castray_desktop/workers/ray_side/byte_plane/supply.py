@@ -16,6 +16,7 @@ from typing import NamedTuple, Optional
 from castray_desktop.core.parcel import Layout, Manifest
 from castray_desktop.core.ranges import RangeSet
 from castray_desktop.core.wire import DIGEST_BYTES, MAX_PIECE
+from castray_desktop.workers.ray_side.byte_plane.digests import PIECE_DIGESTS, piece_hasher
 from castray_desktop.workers.ray_side.byte_plane.files import OpenFiles
 from castray_desktop.workers.ray_side.byte_plane.limits import Limiter
 
@@ -59,6 +60,7 @@ class Supply:
         self._last_wake = 0.0
         self.unwoken = False
         self._dirty = False
+        self.new_piece_hasher = piece_hasher(PIECE_DIGESTS[-1])
         self.reading = OpenFiles(self._open_for_reading)
 
     # --- for the subclasses
@@ -66,10 +68,10 @@ class Supply:
     def _open_for_reading(self, file: int) -> int:
         raise NotImplementedError
 
-    def _manifest_bytes(self) -> bytes | bytearray:
+    def manifest_bytes(self) -> bytes | bytearray:
         raise NotImplementedError
 
-    def _trailer_bytes(self) -> bytes | bytearray:
+    def trailer_bytes(self) -> bytes | bytearray:
         raise NotImplementedError
 
     def read_anew(self, index: int) -> Again:
@@ -82,7 +84,7 @@ class Supply:
         self.layout = layout
         self._digests = bytearray(layout.pieces * DIGEST_BYTES)
 
-    def _add(self, index: int, digest: bytes, payload: Optional[bytes] = None) -> None:
+    def add(self, index: int, digest: bytes, payload: Optional[bytes] = None) -> None:
         """A piece is there. `payload` is kept for a while, for pieces that are costly to put together."""
         start, end = self.layout.piece(index)
         with self.condition:
@@ -125,11 +127,33 @@ class Supply:
             if index > self.demand:
                 self.demand = index
                 self.condition.notify_all()
-            if not self.gone and not self.have.contains(start, end):
+            on_demand = not self.have.contains(start, end) and self.can_digest(index)
+            if not self.gone and not on_demand and not self.have.contains(start, end):
                 self.condition.wait(seconds)
             if self.gone:
                 raise Gone(self.gone)
-            return self.have.contains(start, end)
+            if not on_demand:
+                return self.have.contains(start, end)
+        self._digest(index)
+        return True
+
+    def can_digest(self, index: int) -> bool:
+        """Whether the bytes of a piece are there, and only its digest is not."""
+        return False
+
+    def has_piece(self, index: int) -> bool:
+        with self.condition:
+            return self.have.contains(*self.layout.piece(index))
+
+    def _digest(self, index: int) -> None:
+        """Read a piece and make its digest, since somebody asks for it. Raises Gone or OSError."""
+        payload = self.assembled(index)
+        hasher = self.new_piece_hasher()
+        hasher.update(payload)
+        with self.condition:
+            if not self.has_piece(index):  # another server may have been faster
+                whole = self.within_file(index) is not None
+                self.add(index, hasher.digest(), None if whole else bytes(payload))
 
     def digest(self, index: int) -> bytes:
         return bytes(self._digests[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES])
@@ -159,7 +183,7 @@ class Supply:
     def _fill(self, view: memoryview, start: int, end: int) -> None:
         layout = self.layout
         if start < layout.manifest_bytes:
-            part = self._manifest_bytes()[start:end]
+            part = self.manifest_bytes()[start:end]
             view[: len(part)] = part
         low, high = layout.content_part(start, end)
         at = layout.manifest_bytes + low - start
@@ -168,7 +192,7 @@ class Supply:
             at += span.length
         if end > layout.trailer_start:
             first = max(start, layout.trailer_start)
-            part = self._trailer_bytes()[first - layout.trailer_start : end - layout.trailer_start]
+            part = self.trailer_bytes()[first - layout.trailer_start : end - layout.trailer_start]
             view[first - start : first - start + len(part)] = part
 
     def _read_file(self, file: int, offset: int, view: memoryview) -> None:

@@ -1,0 +1,132 @@
+"""Reads a source's files once, in the stream's order, and makes the piece digests and the file hashes."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING, Optional
+
+from castray_desktop.core.parcel import FileStatus, Span
+from castray_desktop.workers.ray_side.byte_plane.digests import Hasher
+from castray_desktop.workers.ray_side.byte_plane.failures import reason_of
+from castray_desktop.workers.ray_side.byte_plane.supply import read_some
+
+if TYPE_CHECKING:
+    from castray_desktop.workers.ray_side.byte_plane.source import Source
+
+CHUNK_BYTES = 256 << 10  # stays in a core's cache between reading and hashing
+
+
+class Reader:
+    """Reads the stream in order. One file is open at a time, with the hasher that has seen all of it."""
+
+    def __init__(self, source: Source) -> None:
+        assert source.manifest is not None
+        self._source = source
+        self._manifest = source.manifest
+        self._layout = source.layout
+        self._chunk = memoryview(bytearray(min(CHUNK_BYTES, source.layout.piece_bytes)))
+        self._next_file = 0
+        self._fd = -1
+        self._hasher: Hasher = source.new_file_hasher()
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def read_piece(self, index: int) -> None:
+        source, layout = self._source, self._layout
+        start, end = layout.piece(index)
+        hasher = (
+            None if source.has_piece(index) else source.new_piece_hasher()
+        )  # had: it was asked for before
+        spans = self._manifest.spans(*layout.content_part(start, end))
+        if len(spans) == 1 and spans[0].length == end - start:
+            self._read_span(spans[0], hasher, None)
+            if hasher is not None:
+                source.add(index, hasher.digest())
+            return
+        payload = bytearray(end - start)
+        self._assemble(memoryview(payload), start, end, spans)
+        if hasher is not None:
+            hasher.update(payload)
+            source.add(index, hasher.digest(), bytes(payload))
+
+    def _assemble(self, view: memoryview, start: int, end: int, spans: list[Span]) -> None:
+        layout = self._layout
+        if start < layout.manifest_bytes:
+            part = self._source.manifest_bytes()[start:end]
+            view[: len(part)] = part
+        at = max(layout.manifest_bytes - start, 0)
+        for span in spans:
+            self._read_span(span, None, view[at : at + span.length])
+            at += span.length
+        if end >= layout.trailer_start:
+            if not self._source.sealed:
+                self.seal()
+            first = max(start, layout.trailer_start)
+            part = self._source.trailer_bytes()[first - layout.trailer_start : end - layout.trailer_start]
+            view[first - start : first - start + len(part)] = part
+
+    def _read_span(self, span: Span, hasher: Optional[Hasher], into: Optional[memoryview]) -> None:
+        if span.offset == 0:
+            self._open_up_to(span.file)
+        at = 0
+        while at < span.length:
+            length = min(span.length - at, len(self._chunk))
+            view = into[at : at + length] if into is not None else self._chunk[:length]
+            self._read(span.file, span.offset + at, view)
+            if hasher is not None:
+                hasher.update(view)
+            at += length
+        if span.offset + span.length == self._manifest.files[span.file].size:
+            self._finish(span.file)
+
+    def _read(self, file: int, offset: int, view: memoryview) -> None:
+        count = 0
+        if self._fd >= 0:
+            try:
+                count = read_some(self._fd, offset, view)
+            except OSError as error:
+                self._source.settle(file, FileStatus.READ_ERROR, reason=reason_of(error))
+                self.close()
+        if count < len(view):
+            view[count:] = bytes(len(view) - count)
+        self._hasher.update(view)
+
+    def _open_up_to(self, file: int) -> None:
+        """Open the file; those before it that were not read are empty, and only looked at."""
+        while self._next_file <= file:
+            current = self._next_file
+            self._next_file += 1
+            self.close()
+            self._hasher = self._source.new_file_hasher()
+            self._open(current)
+            if current < file or self._manifest.files[current].size == 0:
+                self._finish(current)
+
+    def _open(self, file: int) -> None:
+        try:
+            self._fd = self._source.open_scanned(file)
+        except FileNotFoundError:
+            self._source.settle(file, FileStatus.VANISHED)
+        except PermissionError:
+            self._source.settle(file, FileStatus.NOT_READABLE)
+        except OSError as error:
+            if error.errno in (errno.ESTALE, errno.ELOOP, errno.ENXIO):
+                self._source.settle(file, FileStatus.CHANGED)
+            else:
+                self._source.settle(file, FileStatus.READ_ERROR, reason=reason_of(error))
+
+    def _finish(self, file: int) -> None:
+        if self._fd >= 0:
+            status = FileStatus.OK if self._source.unchanged(file, self._fd) else FileStatus.CHANGED
+            self._source.settle(file, status, self._hasher.digest())
+        self.close()
+
+    def seal(self) -> None:
+        """All contents were read: look at the empty files that are left, then close the books."""
+        if self._manifest.files:
+            self._open_up_to(len(self._manifest.files) - 1)
+        self._source.seal_with()
