@@ -312,6 +312,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except LabUnavailable as error:
         say(str(error))
         return 1
+    except KeyboardInterrupt:
+        return 130
     if options.read and not options.markdown:
         print("\n\n".join(text(item) for item in results.comparisons))
     if options.markdown:

@@ -11,6 +11,7 @@ from benchmarks.lab import Host, Lab
 from benchmarks.lab_nodes import lab_nodes
 from benchmarks.peers.common import LIMIT_SECONDS, PeerFailed
 from castray_desktop.core.errors import sentence
+from castray_desktop.core.failure import CastRayError
 from castray_desktop.core.messages import CastState, SendRequest
 
 NAME = "CastRay relay"
@@ -25,7 +26,12 @@ def available() -> str:
 
 def run(lab: Lab, source: Path, hosts: Sequence[Host], destinations: Sequence[Path]) -> float:
     """The destinations must be one folder's, each with its host's name."""
-    return asyncio.run(_run(lab, source, hosts, destinations))
+    try:
+        return asyncio.run(_run(lab, source, hosts, destinations))
+    except CastRayError as error:
+        raise PeerFailed(sentence(error.failure)) from error
+    except RuntimeError as error:  # an agent did not start
+        raise PeerFailed(str(error)) from error
 
 
 async def _run(lab: Lab, source: Path, hosts: Sequence[Host], destinations: Sequence[Path]) -> float:
