@@ -99,7 +99,7 @@ class LabNodes:
             return protocol.AgentHello(**vars(hello) | {"address": address, "port": port})
         return hello
 
-    async def call(self, node: str, order: protocol.Order) -> protocol.PreflightReply | None:
+    async def call(self, node: str, order: protocol.Order) -> protocol.Answers | None:
         """Have an order carried out. Raises CastRayError(NODE_OFFLINE or INTERNAL)."""
         agent, number = self._agent(node), next(self._numbers)
         answer: asyncio.Future[protocol.Returned] = asyncio.get_running_loop().create_future()

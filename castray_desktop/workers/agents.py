@@ -23,7 +23,7 @@ class Agents(Protocol):
     def hello(self, node: str) -> protocol.AgentHello:
         """Where a node's agent can be reached. Raises CastRayError(NODE_OFFLINE)."""
 
-    async def call(self, node: str, order: protocol.Order) -> protocol.PreflightReply | None:
+    async def call(self, node: str, order: protocol.Order) -> protocol.Answers | None:
         """Have an order carried out. Raises CastRayError(NODE_OFFLINE)."""
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import logging
 import secrets
 from collections.abc import Callable, Iterator, Mapping
@@ -30,6 +31,7 @@ from castray_desktop.workers.pace import Pace
 from castray_desktop.workers.ray_side import protocol
 from castray_desktop.workers.ray_side.protocol import FINAL_RECIPIENT_STATES, RecipientState, SourceState
 from castray_desktop.workers.relay import Relay
+from castray_desktop.workers.storage_groups import StorageGroups
 from castray_desktop.workers.surveying import Survey, ask_recipients, scan_order
 
 CLEANUP_SECONDS = 5.0
@@ -84,6 +86,7 @@ class CastRun:
         self._feed = FeedState.SCANNING
         self._absences = Absences()
         self._sharing = Sharing()
+        self._folders: dict[str, protocol.PreflightReply] = {}  # where each recipient writes
         self.pace = Pace(speeds)
         self._joining = 0  # requests for more recipients that are not through
         self._algorithms = protocol.Algorithms()
@@ -216,6 +219,8 @@ class CastRun:
             )
             self._check_going_on()
             replies = {node: self._lacks_hashes(node) or reply for node, reply in survey.replies.items()}
+            await self._find_storage({node: reply for node, reply in replies.items() if not reply.failure})
+            self._check_going_on()
             for node, reply in replies.items():
                 self._join(node, reply, mode)
             self._request = msgspec.structs.replace(self._request, recipients=self.ledger.recipients)
@@ -236,13 +241,13 @@ class CastRun:
         if reply.failure is not None:
             self.ledger.end_delivery(node, DeliveryEvent.FAILED, now, reply.failure)
             return
-        self._sharing.add(node, reply.storage)
+        self._sharing.add(node, self._folders[node].storage)
         writer = self._sharing.writer_of(node)
         if writer is None:
             return
         state = self.ledger.delivery(writer).state
         if state.delivered:
-            self.ledger.share(node, writer, now)
+            self._share(node, writer)
         elif state.finished:
             self._sharing.hand_over(writer, node)
 
@@ -276,10 +281,23 @@ class CastRun:
         survey = await self._patient_survey()
         self._leave_out(survey)
         self._algorithms = common_algorithms(self._hellos(self._source, *self.ledger.unfinished))
+        await self._find_storage({node: survey.replies[node] for node in self.ledger.unfinished})
         for node in self.ledger.unfinished:
-            self._sharing.add(node, survey.replies[node].storage)
+            self._sharing.add(node, self._folders[node].storage)
         await self._until(self._react)
         await self._settle()
+
+    async def _find_storage(self, replies: Mapping[str, protocol.PreflightReply]) -> None:
+        """Note where these recipients write: `storage` is equal for all that write to one folder now."""
+        groups = StorageGroups(self._cast, self._request.destination, self._orders.call, self._orders.spawn)
+        there = {node: reply for node, reply in self._folders.items() if node not in self._absences}
+        asked = {**there, **replies}
+        for node, storage in (await groups.find(asked)).items():
+            self._folders[node] = dataclasses.replace(asked[node], storage=storage)
+
+    def _share(self, follower: str, writer: str) -> None:
+        folders = self._folders[writer].destination, self._folders[follower].destination
+        self.ledger.share(follower, writer, self._clock(), *folders)
 
     async def _patient_survey(self) -> Survey:
         """The survey, again when the source went away during it. Raises CastRayError."""
@@ -371,7 +389,7 @@ class CastRun:
         followers = self._sharing.followers_of(node)
         if snapshot.state.delivered:
             for follower in followers:
-                self.ledger.share(follower, node, self._clock())
+                self._share(follower, node)
             return
         if snapshot.failure is not None and snapshot.failure.kind in _SOURCE_FAULTS:
             for follower in followers:  # it goes on serving what it has, which is all there is

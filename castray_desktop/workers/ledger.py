@@ -188,12 +188,19 @@ class CastLedger:
         if not entry.snapshot.state.finished:
             entry.snapshot = msgspec.structs.replace(entry.snapshot, failure=None)
 
-    def share(self, node: str, writer: str, now: float) -> None:
-        """`node` has the files since `writer` wrote to the same folder."""
+    def share(self, node: str, writer: str, now: float, theirs: str = "", ours: str = "") -> None:
+        """`node` has the files since `writer` wrote to the same folder: `theirs` there, `ours` here."""
         written = self._entries[writer].snapshot
         entry = self._entries[node]
         entry.snapshot = msgspec.structs.replace(
-            entry.snapshot, bytes=written.bytes, paths=written.paths, hash=written.hash, upstream=writer
+            entry.snapshot,
+            bytes=written.bytes,
+            paths=tuple(
+                ours + path.removeprefix(theirs) if path.startswith(theirs) else path
+                for path in written.paths
+            ),
+            hash=written.hash,
+            upstream=writer,
         )
         self._finish(entry, DeliveryEvent.SHARED, now, None)
 

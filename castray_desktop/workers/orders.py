@@ -20,7 +20,7 @@ class Orders:
         self._agents = agents
         self._chores: set[asyncio.Future[None]] = set()
 
-    async def call(self, node: str, order: protocol.Order) -> protocol.PreflightReply | None:
+    async def call(self, node: str, order: protocol.Order) -> protocol.Answers | None:
         """One order. Raises CastRayError: NODE_OFFLINE, NODE_SILENT, or INTERNAL when it failed there."""
         try:
             async with asyncio.timeout(CALL_SECONDS):

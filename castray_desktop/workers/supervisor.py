@@ -150,7 +150,7 @@ class ClusterSupervisor:
         async with self._changing:
             await to_the_end(self._leave())
 
-    async def call(self, node: str, order: protocol.Order) -> protocol.PreflightReply | None:
+    async def call(self, node: str, order: protocol.Order) -> protocol.Answers | None:
         """Have an agent carry out an order.
 
         Raises CastRayError: NODE_OFFLINE when it can't be reached, INTERNAL when it could not do it.

@@ -53,7 +53,9 @@ async def ask_recipients(
             reply = await orders.call(node, order)
         except CastRayError as error:
             return protocol.PreflightReply(failure=error.failure)
-        return reply or protocol.PreflightReply(failure=offline(node))
+        if isinstance(reply, protocol.PreflightReply):
+            return reply
+        return protocol.PreflightReply(failure=offline(node))
 
     asked = tuple(recipients)
     answers = await asyncio.gather(*(ask(node) for node in asked))

@@ -62,7 +62,7 @@ class FakeAgents:
             file_hashes=self.hashes.get(node, ("blake3", "sha256")),
         )
 
-    async def call(self, node: str, order: protocol.Order) -> protocol.PreflightReply | None:
+    async def call(self, node: str, order: protocol.Order) -> protocol.Answers | None:
         if self._nodes[node].state is not NodeState.ONLINE:
             raise CastRayError(FailureKind.NODE_OFFLINE, node=node)
         self.orders.append((node, order))

@@ -94,14 +94,18 @@ class NodeAgent:
         return protocol.to_json(hello)
 
     async def order(self, text: bytes) -> bytes:
-        """Carry out an order. Returns a `PreflightReply` as JSON, or nothing."""
+        """Carry out an order. Returns its answer as JSON, or nothing."""
         order = protocol.from_json(text, protocol.Order)
         plane = self._plane
         if plane is None:
             raise RuntimeError("the agent has not been started")
-        if isinstance(order, protocol.Preflight):
-            reply = await asyncio.get_running_loop().run_in_executor(None, plane.preflight, order)
-            return protocol.to_json(reply)
+        asked: dict[type, Callable[[Any], protocol.Answers]] = {  # these look at disks
+            protocol.Preflight: plane.preflight,
+            protocol.Probe: plane.probe,
+        }
+        if type(order) in asked:
+            work = asyncio.get_running_loop().run_in_executor(None, asked[type(order)], order)
+            return protocol.to_json(await work)
         handlers: dict[type, Callable[[Any], None]] = {
             protocol.PrepareSource: plane.prepare,
             protocol.ServeSource: plane.serve,

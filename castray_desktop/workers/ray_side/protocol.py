@@ -128,8 +128,37 @@ class PreflightReply:
 
     destination: str = ""  # absolute, links resolved as far as it exists
     storage: str = ""  # equal for two nodes of one machine that would write to the same folder
+    mount: str = ""  # equal for two nodes that may write to one folder of one storage: a `Probe` tells
     free_bytes: int = 0
     failure: Optional[Failure] = None
+
+
+class ProbeVerb(str, enum.Enum):
+    """What to do with a probe file."""
+
+    PLACE = "place"  # make it in the nearest folder of the destination that exists
+    LOOK = "look"  # is it there, with that content
+    REMOVE = "remove"
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Find out whether two nodes write to the same folder. Answered with `ProbeReply`."""
+
+    cast: str
+    verb: ProbeVerb
+    name: str  # of the file, unique
+    content: str = ""
+    destination: str = ""  # as in `Preflight`
+    below: str = ""  # for LOOK: what `ProbeReply.below` of the other node said
+
+
+@dataclass(frozen=True)
+class ProbeReply:
+    """Whether it was placed, found or removed."""
+
+    yes: bool
+    below: str = ""  # for PLACE: the destination as seen from the folder that the file is in
 
 
 @dataclass(frozen=True)
@@ -367,6 +396,7 @@ Order = typing.Union[
     PrepareSource,
     ServeSource,
     Preflight,
+    Probe,
     StartDelivery,
     SetUpstream,
     Reach,
@@ -434,17 +464,19 @@ class Reported:
     report: AgentReport
 
 
+Answers = typing.Union[PreflightReply, ProbeReply]
+
+
 @dataclass(frozen=True)
 class Returned:
-    """The answer to a call: a `PreflightReply`, or nothing; `error` when the call itself failed."""
+    """The answer to a call: what the order is answered with, or nothing; `error` when the call failed."""
 
     number: int
-    reply: Optional[PreflightReply] = None
+    reply: Optional[Answers] = None
     error: str = ""
     raised: bool = False  # the agent is there, but could not carry the order out
 
 
-Answers = typing.Union[PreflightReply, None]
 FromDriver = typing.Union[ClusterUp, ClusterFailed, AgentUp, AgentLost, Reported, Returned]
 
 # --- JSON ----------------------------------------------------------------------------------------
@@ -475,9 +507,12 @@ def from_json(text: bytes, kind: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Dataclasses as objects; orders inside a call carry their class's name."""
+    """Dataclasses as objects; orders and answers inside a message carry their class's name."""
     if isinstance(value, Call):
         return {"number": value.number, "agent": value.agent, "order": json.loads(to_json(value.order))}
+    if isinstance(value, Returned):
+        reply = None if value.reply is None else json.loads(to_json(value.reply))
+        return {"number": value.number, "reply": reply, "error": value.error, "raised": value.raised}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {item.name: _plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
     if isinstance(value, (list, tuple)):
@@ -501,10 +536,10 @@ def _build(value: Any, kind: Any) -> Any:
     if origin is dict:
         return {key: _build(item, typing.get_args(kind)[1]) for key, item in value.items()}
     if origin is typing.Union:
-        choices = typing.get_args(kind)
-        if type(None) in choices:
-            return None if value is None else _build(value, next(c for c in choices if c is not type(None)))
-        return from_json(json.dumps(value).encode(), kind)
+        choices = [choice for choice in typing.get_args(kind) if choice is not type(None)]
+        if value is None and len(choices) < len(typing.get_args(kind)):
+            return None
+        return _build(value, choices[0]) if len(choices) == 1 else from_json(json.dumps(value).encode(), kind)
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
         return kind(value)
     return value

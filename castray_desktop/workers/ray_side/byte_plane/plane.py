@@ -16,6 +16,7 @@ from castray_desktop.workers.ray_side.byte_plane.limits import Limiter
 from castray_desktop.workers.ray_side.byte_plane.listener import Listener
 from castray_desktop.workers.ray_side.byte_plane.place import Place, Timing
 from castray_desktop.workers.ray_side.byte_plane.preflight import examine
+from castray_desktop.workers.ray_side.byte_plane.probing import Probes
 from castray_desktop.workers.ray_side.byte_plane.registry import Registry
 from castray_desktop.workers.ray_side.byte_plane.room import Ledger
 from castray_desktop.workers.ray_side.byte_plane.source import Source
@@ -31,6 +32,8 @@ from castray_desktop.workers.ray_side.protocol import (
     Preflight,
     PreflightReply,
     PrepareSource,
+    Probe,
+    ProbeReply,
     Reach,
     RecipientState,
     Seal,
@@ -84,6 +87,7 @@ class BytePlane:
         self._limiter = Limiter()
         self._registry = Registry(engine)
         self._keep = frozenset(keep)
+        self._probes = Probes(node, inbox, self._registry)
         self.surroundings = Surroundings(host, local_copy, address, certificates)
         self._place = Place(node, inbox, self._ledger, self._registry, self.surroundings, timing)
         self._lock = threading.Lock()
@@ -127,7 +131,11 @@ class BytePlane:
 
     def preflight(self, order: Preflight) -> PreflightReply:
         """Could this node take it? Looks at the disk, so not for an event loop's thread."""
-        return examine(order, self._node, self._host, self._inbox, self._ledger)
+        return examine(order, self._node, self._host, self._inbox, self._ledger, share=self._local_copy)
+
+    def probe(self, order: Probe) -> ProbeReply:
+        """Does another node write to the same folder? Looks at the disk as well."""
+        return self._probes.carry_out(order)
 
     def deliver(self, order: StartDelivery) -> None:
         """Fetch, verify and land a parcel, in a thread."""
@@ -192,6 +200,7 @@ class BytePlane:
         with self._lock:
             source = self._sources.pop(order.cast, None)
             delivery = self._deliveries.pop(order.cast, None)
+        self._probes.forget(order.cast)
         if source is not None:
             source.cancel()
         if delivery is not None:
@@ -211,6 +220,7 @@ class BytePlane:
         """End threads and sockets. What has not landed is removed, or kept for a later agent."""
         with self._lock:
             sources, deliveries = list(self._sources.values()), list(self._deliveries.values())
+        self._probes.close()
         for source in sources:
             source.cancel()
         for delivery in deliveries:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from castray_desktop.core.failure import CastRayError, FailureKind
 from castray_desktop.core.names import display, safe_node
+from castray_desktop.workers.ray_side.byte_plane import linux
 from castray_desktop.workers.ray_side.byte_plane.failures import no_room, reason_of
+from castray_desktop.workers.ray_side.byte_plane.mounts import storage_of
 from castray_desktop.workers.ray_side.byte_plane.room import Ledger, free_files
 from castray_desktop.workers.ray_side.protocol import Preflight, PreflightReply
 
@@ -31,8 +33,13 @@ def nearest_folder(path: bytes, node: str) -> bytes:
     return path
 
 
-def examine(order: Preflight, node: str, host: str, inbox: Path, ledger: Ledger) -> PreflightReply:
-    """The answer, with the failure in it where this node can't."""
+def examine(
+    order: Preflight, node: str, host: str, inbox: Path, ledger: Ledger, share: bool = True
+) -> PreflightReply:
+    """The answer, with the failure in it where this node can't.
+
+    Without `share` other machines are not told which storage it is.
+    """
     try:
         destination = resolve_destination(order.destination, node, inbox)
         folder = nearest_folder(destination, node)
@@ -52,6 +59,7 @@ def examine(order: Preflight, node: str, host: str, inbox: Path, ledger: Ledger)
     return PreflightReply(
         destination=display(destination),
         storage=f"{host}:{device}:{display(destination)}",
+        mount=storage_of(destination, linux.machine()[1]) if share else "",
         free_bytes=max(free, 0),
     )
 

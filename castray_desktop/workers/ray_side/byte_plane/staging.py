@@ -22,6 +22,7 @@ from typing import Optional
 
 from castray_desktop.core.names import safe_node
 from castray_desktop.workers.ray_side.byte_plane.journal import JOURNAL_MAGIC, Journal, LandingLog
+from castray_desktop.workers.ray_side.byte_plane.probing import remove_probe
 from castray_desktop.workers.ray_side.byte_plane.registry import Registry
 
 _NAME = re.compile(rb"^\.castray-[0-9A-Za-z]+-[A-Za-z0-9._-]+$")
@@ -209,7 +210,7 @@ def sweep(registry: Registry, keep: Collection[str] = ()) -> list[bytes]:
     """Remove the staging that nobody will go on with; the folders."""
     swept = []
     for record, folder in registry.left_behind(keep):
-        if remove_staging(folder):
+        if remove_staging(folder) or remove_probe(folder):
             swept.append(folder)
         record.unlink(missing_ok=True)
     return swept

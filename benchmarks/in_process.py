@@ -1,0 +1,89 @@
+"""Real agents in this process, without Ray, under the real dispatcher."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from castray_desktop.core.failure import CastRayError, FailureKind
+from castray_desktop.core.messages import Event, NodeInfo, NodeState
+from castray_desktop.workers.dispatcher import Dispatcher
+from castray_desktop.workers.ray_side import protocol
+from castray_desktop.workers.ray_side.agent import NodeAgent
+
+
+class InProcess:
+    """Follows `workers.agents.Agents`. Each has an address of the loopback, and so is a machine of its own.
+
+    The first node is *this computer*. Inboxes are FOLDER/NAME.
+    """
+
+    settled = True
+
+    def __init__(self, folder: Path, names: Sequence[str]) -> None:
+        self.folder = folder
+        self.events: list[Event] = []
+        self.dispatcher = Dispatcher(self, self.events.append)
+        self._names = names
+        self._nodes: dict[str, NodeInfo] = {}
+        self._hellos: dict[str, protocol.AgentHello] = {}
+        self._agents: dict[str, NodeAgent] = {}
+        self._reporting: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> InProcess:
+        for number, name in enumerate(self._names):
+            await self._place(name, f"127.0.0.{number + 1}", number == 0)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.dispatcher.close()
+        for task in self._reporting:
+            task.cancel()
+        await asyncio.gather(*self._reporting, return_exceptions=True)
+        for agent in self._agents.values():
+            await agent.stop()
+
+    @property
+    def nodes(self) -> Mapping[str, NodeInfo]:
+        """The nodes by name."""
+        return self._nodes
+
+    def hello(self, node: str) -> protocol.AgentHello:
+        """Where a node's agent can be reached. Raises CastRayError(NODE_OFFLINE)."""
+        if node not in self._agents:
+            raise CastRayError(FailureKind.NODE_OFFLINE, node=node)
+        return self._hellos[node]
+
+    async def call(self, node: str, order: protocol.Order) -> protocol.Answers | None:
+        """Have an order carried out. Raises CastRayError(NODE_OFFLINE)."""
+        if node not in self._agents:
+            raise CastRayError(FailureKind.NODE_OFFLINE, node=node)
+        answer = await self._agents[node].order(protocol.to_json(order))
+        reply: protocol.Answers | None = protocol.from_json(answer, protocol.Answers) if answer else None
+        return reply
+
+    async def lose(self, node: str) -> None:
+        """The node's agent ends, as if it had been killed but for what it cleans up."""
+        agent = self._agents.pop(node)
+        await agent.stop()
+        self._nodes[node] = NodeInfo(node, NodeState.OFFLINE, address=self._nodes[node].address)
+        self.dispatcher.agent_lost(node)
+
+    async def _place(self, name: str, address: str, first: bool) -> None:
+        place = protocol.PlaceAgent(
+            name, str(self.folder / name), address, runtime_dir=str(self.folder / "run")
+        )
+        agent = NodeAgent(place)
+        self._hellos[name] = protocol.from_json(
+            await agent.start(), protocol.AgentHello | protocol.AgentReport
+        )
+        self._agents[name] = agent
+        self._nodes[name] = NodeInfo(name, NodeState.ONLINE, address=address, this_computer=first)
+        self._reporting.append(asyncio.create_task(self._follow(name, agent), name=f"reports of {name}"))
+
+    async def _follow(self, name: str, agent: NodeAgent) -> None:
+        while True:
+            said = protocol.from_json(await agent.report(), protocol.AgentReport | protocol.AgentHello)
+            if name in self._agents:
+                self.dispatcher.agent_reported(name, said)
