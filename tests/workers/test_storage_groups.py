@@ -189,14 +189,18 @@ async def test_machines_with_equal_names_of_folders_on_other_storage(
         assert (tmp_path / f"on-{node}" / "dest" / "x.bin").exists()
 
 
+async def first_bytes(machines: InProcess, cast: str) -> None:
+    while not any(item.bytes for item in machines.dispatcher.deliveries()[cast]):  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+
+
 async def test_another_machine_takes_over_when_the_writer_goes(machines: InProcess, tmp_path: Path) -> None:
     (tmp_path / "x.bin").write_bytes(bytes(8_000_000))
     dest = tmp_path / "shared"
     request = SendRequest((str(tmp_path / "x.bin"),), ("a", "b"), destination=str(dest), limit=4_000_000)
     cast = machines.dispatcher.send(request)
     async with asyncio.timeout(20):
-        while not any(item.bytes for item in machines.dispatcher.deliveries()[cast]):  # noqa: ASYNC110 - nobody tells
-            await asyncio.sleep(0.01)
+        await first_bytes(machines, cast)
         await machines.lose("a")
         await machines.dispatcher.set_limit(cast, 0)
         result = await machines.dispatcher.result(cast)
@@ -211,6 +215,7 @@ async def test_a_late_joiner_shares_what_others_write(machines: InProcess, tmp_p
     )
     cast = machines.dispatcher.send(request)
     async with asyncio.timeout(20):
+        await first_bytes(machines, cast)
         await machines.dispatcher.add_recipients(cast, ("b",))
         await machines.dispatcher.set_limit(cast, 0)
         result = await machines.dispatcher.result(cast)
