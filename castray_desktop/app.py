@@ -25,6 +25,7 @@ from castray_desktop.ui.cluster_choice import ClusterChoice
 from castray_desktop.ui.engine_link import Engine, EngineLink
 from castray_desktop.ui.fonts import load_fonts
 from castray_desktop.ui.garbage import WindowThreadCollector
+from castray_desktop.ui.language import Language
 from castray_desktop.ui.main_window import MainWindow
 from castray_desktop.ui.stall_meter import Gap, StallMeter
 from castray_desktop.ui.style import apply_style
@@ -48,6 +49,8 @@ def run(files: list[str], cluster: str | None) -> int:
     application = build_application()
     settings = open_settings(places)
     theme = Theme(settings, application)
+    language = Language(settings, application)
+    language.start()
     load_fonts()
     theme.changed.connect(lambda: apply_style(application, theme))
     trace = Trace(os.environ.get("CASTRAY_STARTUP_TRACE", ""))
@@ -59,7 +62,7 @@ def run(files: list[str], cluster: str | None) -> int:
 
     link = EngineLink(connect, application)
     choice = ClusterChoice(link, settings, cluster or os.environ.get("CASTRAY_CLUSTER"), first="local")
-    window = MainWindow(theme, link, settings, choice)
+    window = MainWindow(theme, language, link, settings, choice)
     window.add_files([str(Path(name).absolute()) for name in files])
     trace.follow(window, link)
     # Given to the finished window: one that is there before is worked out at every step of building.

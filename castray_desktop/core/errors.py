@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from castray_desktop.core.failure import Failure, FailureKind
+from castray_desktop.core.reasons import say_reason
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,8 @@ class Explanation:
     @property
     def text(self) -> str:
         """Both sentences in one line."""
-        return f"{self.happened} {self.remedy}".strip()
+        # A Chinese full stop brings its own space.
+        return f"{self.happened}{'' if self.happened.endswith('。') else ' '}{self.remedy}".strip()
 
 
 K = FailureKind
@@ -165,9 +167,15 @@ class _Blanks(dict[str, str]):
 
 
 def explain(failure: Failure, translate: Callable[[str], str] = str) -> Explanation:
-    """The sentences for a failure, in the language of `translate`."""
+    """The sentences for a failure, in the language of `translate`.
+
+    A failure with `because` in its values, the kind of another one, gives that one's sentence as its reason.
+    """
     happened, remedy = TEMPLATES[failure.kind]
-    values = _Blanks(failure.values)
+    values = _Blanks({name: say_reason(value, translate) for name, value in failure.values.items()})
+    if "because" in failure.values:
+        inner = {name: value for name, value in failure.values.items() if name != "because"}
+        values["reason"] = explain(Failure(FailureKind(failure.values["because"]), inner), translate).happened
     return Explanation(
         translate(happened).format_map(values),
         translate(remedy).format_map(values) if remedy else "",

@@ -12,6 +12,7 @@ from castray_desktop.core.errors import Explanation
 from castray_desktop.ui.glyphs import GlyphState
 from castray_desktop.ui.theme import Theme
 from castray_desktop.ui.widgets import GlyphLabel, button, icon_button, label, paint_round, set_tone
+from castray_desktop.ui.words import Text, Words
 
 _LOOKS = {
     "warn": (GlyphState.LAGGING, "warn_soft", "warn_line"),
@@ -28,6 +29,7 @@ class Banner(QWidget):
         super().__init__(parent)
         self._theme = theme
         self._tone = self._shown_tone = tone
+        self._message: Callable[[], Explanation] | None = None
         self._glyph = GlyphLabel(theme, _LOOKS[tone][0])
         self._happened = label("", 12, 600, tone)
         self._remedy = label("", 12, 400, "1")
@@ -42,9 +44,10 @@ class Banner(QWidget):
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
         theme.changed.connect(self.update)
         self.hide()
+        Words(self, self._tell)
 
     def _build(self) -> None:
-        close = icon_button(self._theme, "x", self.tr("Dismiss"), side=24, size=14)
+        close = icon_button(self._theme, "x", lambda: self.tr("Dismiss"), side=24, size=14)
         close.clicked.connect(self._dismiss)
         words = QVBoxLayout()
         words.setSpacing(1)
@@ -59,31 +62,39 @@ class Banner(QWidget):
         row.addWidget(close, 0, Qt.AlignmentFlag.AlignTop)
 
     def show_message(
-        self, message: Explanation, *actions: tuple[str, Callable[[], None]], tone: str = ""
+        self, message: Callable[[], Explanation], *actions: tuple[Text, Callable[[], None]], tone: str = ""
     ) -> None:
         """Say this, in place of what was said before; each action is a button that closes the banner.
 
-        `tone` is "warn" or "bad"; without one it is the banner's own.
+        `message` is asked for again in every new language. `tone` is "warn" or "bad"; without one it is the
+        banner's own.
         """
         self._shown_tone = tone or self._tone
         self._glyph.set_state(_LOOKS[self._shown_tone][0])
         set_tone(self._happened, self._shown_tone)
-        self._happened.setText(message.happened)
-        self._remedy.setText(message.remedy)
-        self._remedy.setVisible(bool(message.remedy))
+        self._message = message
+        self._tell()
         self._clear_actions()
         for text, run in actions:
             self._add_action(text, run)
         self._actions.addStretch()
         self._buttons.setVisible(bool(actions))
-        self.setAccessibleName(message.text)
         self.show()
+
+    def _tell(self) -> None:
+        if self._message is None:
+            return
+        message = self._message()
+        self._happened.setText(message.happened)
+        self._remedy.setText(message.remedy)
+        self._remedy.setVisible(bool(message.remedy))
+        self.setAccessibleName(message.text)
 
     def text(self) -> str:
         """What is being said; empty while hidden."""
-        return "" if self.isHidden() else f"{self._happened.text()} {self._remedy.text()}".strip()
+        return "" if self.isHidden() or self._message is None else self._message().text
 
-    def _add_action(self, text: str, run: Callable[[], None]) -> None:
+    def _add_action(self, text: Text, run: Callable[[], None]) -> None:
         def pressed() -> None:
             self.hide()
             run()

@@ -10,10 +10,7 @@ from castray_desktop.core.messages import ClusterPhase, ClusterStatus
 from castray_desktop.ui.connection import Connection
 from castray_desktop.ui.glyphs import GlyphState
 
-
-def tr(text: str) -> str:
-    """Translate in the context that these words share."""
-    return QCoreApplication.translate("Cluster", text)
+translate = QCoreApplication.translate
 
 
 def explain_failure(failure: Failure) -> Explanation:
@@ -24,27 +21,30 @@ def explain_failure(failure: Failure) -> Explanation:
 def cluster_name(cluster: ClusterStatus, connection: Connection) -> str:
     """The first words of the chip."""
     if connection is Connection.CONNECTING:
-        return tr("CastRay engine")
+        return translate("Cluster", "CastRay engine")
     if connection is not Connection.CONNECTED:
-        return tr("Engine lost")
+        return translate("Cluster", "Engine lost")
     if cluster.phase is ClusterPhase.NONE:
-        return tr("No cluster")
-    return tr("Local cluster") if cluster.target == "local" else cluster.target
+        return translate("Cluster", "No cluster")
+    return translate("Cluster", "Local cluster") if cluster.target == "local" else cluster.target
 
 
 def cluster_facts(cluster: ClusterStatus, connection: Connection, *, short: bool) -> str:
     """The rest of the chip: what is going on, or how large it is."""
     if connection is Connection.CONNECTING:
-        return tr("Starting…")
+        return translate("Cluster", "Starting…")
     if connection is not Connection.CONNECTED:
-        return tr("Reconnecting…")
+        return translate("Cluster", "Reconnecting…")
     match cluster.phase:
         case ClusterPhase.NONE:
-            return tr("Start one or attach")
+            return translate("Cluster", "Start one or attach")
         case ClusterPhase.READY:
             return _size(cluster, short)
         case ClusterPhase.FAILED:
-            return tr("Could not start") if cluster.target == "local" else tr("Could not attach")
+            local = cluster.target == "local"
+            return (
+                translate("Cluster", "Could not start") if local else translate("Cluster", "Could not attach")
+            )
         case _:
             return step(cluster)
 
@@ -53,21 +53,22 @@ def step(cluster: ClusterStatus) -> str:
     """What a cluster on its way is doing now."""
     match cluster.phase:
         case ClusterPhase.STARTING:
-            text = tr("Starting Ray…") if cluster.target == "local" else tr("Connecting…")
+            local = cluster.target == "local"
+            text = translate("Cluster", "Starting Ray…") if local else translate("Cluster", "Connecting…")
             if cluster.attempt > 1:
-                again = tr("attempt {number} of {total}")
+                again = translate("Cluster", "attempt {number} of {total}")
                 text += " " + again.format(number=cluster.attempt, total=cluster.attempts)
             return text
         case ClusterPhase.PLACING:
             if not cluster.nodes_total:
-                return tr("Placing nodes…")
-            return tr("Placing nodes {ready}/{total}").format(
+                return translate("Cluster", "Placing nodes…")
+            return translate("Cluster", "Placing nodes {ready}/{total}").format(
                 ready=cluster.nodes_ready, total=cluster.nodes_total
             )
         case ClusterPhase.RECONNECTING:
-            return tr("Reconnecting…")
+            return translate("Cluster", "Reconnecting…")
         case ClusterPhase.STOPPING:
-            return tr("Stopping…")
+            return translate("Cluster", "Stopping…")
         case _:
             return ""
 
@@ -75,11 +76,12 @@ def step(cluster: ClusterStatus) -> str:
 def _size(cluster: ClusterStatus, short: bool) -> str:
     ready, total = cluster.nodes_ready, cluster.nodes_total
     count = str(total) if ready == total else f"{ready}/{total}"
-    parts = [(tr("{count} node") if total == 1 else tr("{count} nodes")).format(count=count)]
+    nodes = translate("Cluster", "{count} node") if total == 1 else translate("Cluster", "{count} nodes")
+    parts = [nodes.format(count=count)]
     if cluster.cpus and not short:
-        parts.append(tr("{count} CPU").format(count=f"{cluster.cpus:g}"))
+        parts.append(translate("Cluster", "{count} CPU").format(count=f"{cluster.cpus:g}"))
     if cluster.gpus and not short:
-        parts.append(tr("{count} GPU").format(count=f"{cluster.gpus:g}"))
+        parts.append(translate("Cluster", "{count} GPU").format(count=f"{cluster.gpus:g}"))
     return " · ".join(parts)
 
 

@@ -18,7 +18,8 @@ from castray_desktop.ui.icons import icon
 from castray_desktop.ui.send_list import SendList, SendListView, files_text
 from castray_desktop.ui.theme import Theme
 from castray_desktop.ui.units import format_bytes
-from castray_desktop.ui.widgets import INNER_RADIUS, IconLabel, Rule, button, label
+from castray_desktop.ui.widgets import INNER_RADIUS, IconLabel, Rule, button, label, say
+from castray_desktop.ui.words import Words
 
 MIN_HEIGHT = 100
 INVITATION_FROM = 150
@@ -54,7 +55,7 @@ class DropArea(QWidget):
         theme.changed.connect(self.update)
         for signal in (entries.rowsInserted, entries.rowsRemoved, entries.modelReset, entries.dataChanged):
             signal.connect(self._show_entries)
-        self._show_entries()
+        Words(self, self._show_entries)
 
     def set_hovered(self, hovered: bool) -> None:
         """Whether a drag that would land here is over the window."""
@@ -82,9 +83,9 @@ class DropArea(QWidget):
 
     def _empty_page(self) -> QWidget:
         page = QWidget()
-        files = button(self._theme, self.tr("Add files"), "file-plus")
+        files = button(self._theme, lambda: self.tr("Add files"), "file-plus")
         files.clicked.connect(self.files_wanted)
-        folder = button(self._theme, self.tr("Add folder"), "folder-plus")
+        folder = button(self._theme, lambda: self.tr("Add folder"), "folder-plus")
         folder.clicked.connect(self.folder_wanted)
         buttons = QHBoxLayout()
         buttons.setSpacing(8)
@@ -99,9 +100,9 @@ class DropArea(QWidget):
         column.addWidget(self._picture, 0, Qt.AlignmentFlag.AlignHCenter)
         column.addSpacing(10)
         center = Qt.AlignmentFlag.AlignHCenter
-        column.addWidget(label(self.tr("Drop files or folders here"), 14, 600), 0, center)
+        column.addWidget(label(lambda: self.tr("Drop files or folders here"), 14, 600), 0, center)
         column.addSpacing(2)
-        column.addWidget(label(self.tr("or anywhere on this window"), 12, 400, "2"), 0, center)
+        column.addWidget(label(lambda: self.tr("or anywhere on this window"), 12, 400, "2"), 0, center)
         column.addSpacing(12)
         column.addLayout(buttons)
         column.addStretch()
@@ -121,7 +122,7 @@ class DropArea(QWidget):
         invite.setContentsMargins(0, 2, 0, 6)
         invite.setSpacing(4)
         invite.addStretch()
-        invite.addWidget(label(self.tr("Drop more files or folders, or"), 12, 400, "2"))
+        invite.addWidget(label(lambda: self.tr("Drop more files or folders, or"), 12, 400, "2"))
         invite.addWidget(self.browse)
         invite.addStretch()
         column.addWidget(self._invitation)
@@ -139,8 +140,8 @@ class DropArea(QWidget):
         return total
 
     def _browse_button(self) -> QPushButton:
-        browse = button(self._theme, self.tr("browse"), kind="link", height=20)
-        browse.setAccessibleName(self.tr("Browse for files or folders"))
+        browse = button(self._theme, lambda: self.tr("browse"), kind="link", height=20)
+        say(browse, browse.setAccessibleName, lambda: self.tr("Browse for files or folders"))
         browse.clicked.connect(self._open_menu)
         return browse
 

@@ -8,7 +8,8 @@ from PySide6.QtWidgets import QComboBox, QLineEdit, QWidget
 
 from castray_desktop.ui.fonts import font
 from castray_desktop.ui.theme import Theme
-from castray_desktop.ui.widgets import paint_icon, paint_round
+from castray_desktop.ui.widgets import paint_icon, paint_round, say
+from castray_desktop.ui.words import Text, Words
 
 RADIUS = 8.0
 
@@ -16,10 +17,10 @@ RADIUS = 8.0
 class Dropdown(QComboBox):
     """A field that opens a short list."""
 
-    def __init__(self, theme: Theme, name: str) -> None:
+    def __init__(self, theme: Theme, name: Text) -> None:
         super().__init__()
         self._theme = theme
-        self.setAccessibleName(name)
+        say(self, self.setAccessibleName, name)
         self.setFixedHeight(32)
         self.setFont(font(13))
         self.setMinimumWidth(80)
@@ -42,11 +43,11 @@ class Dropdown(QComboBox):
 class IconField(QLineEdit):
     """A field to type into, with an icon in front."""
 
-    def __init__(self, theme: Theme, icon_name: str, name: str) -> None:
+    def __init__(self, theme: Theme, icon_name: str, name: Text) -> None:
         super().__init__()
         self._theme = theme
         self._icon_name = icon_name
-        self.setAccessibleName(name)
+        say(self, self.setAccessibleName, name)
         self.setFixedHeight(32)
         self.setFont(font(13))
         self.setTextMargins(23, 0, 0, 0)
@@ -61,7 +62,7 @@ class IconField(QLineEdit):
 class StaticField(QWidget):
     """A field that only says something."""
 
-    def __init__(self, theme: Theme, icon_name: str, name: str) -> None:
+    def __init__(self, theme: Theme, icon_name: str, name: Text) -> None:
         super().__init__()
         self._theme = theme
         self._icon_name = icon_name
@@ -69,11 +70,16 @@ class StaticField(QWidget):
         self._texts = ("", "")
         self.setFixedHeight(32)
         theme.changed.connect(self.update)
+        Words(self, self._tell)
 
     def set_texts(self, text: str, detail: str) -> None:
         self._texts = (text, detail)
-        self.setAccessibleName(f"{self._name}: {text} {detail}".strip())
+        self._tell()
         self.update()
+
+    def _tell(self) -> None:
+        text, detail = self._texts
+        self.setAccessibleName(f"{self._name()}: {text} {detail}".strip())
 
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)

@@ -12,6 +12,7 @@ from castray_desktop.ui.glyphs import GlyphState, paint_glyph
 from castray_desktop.ui.nodes import glyph_word
 from castray_desktop.ui.painting import CENTRE, metrics, paint_text
 from castray_desktop.ui.theme import Theme
+from castray_desktop.ui.words import Words
 
 LEGEND = (
     GlyphState.SELECTED,
@@ -30,10 +31,13 @@ class Legend(QWidget):
         super().__init__(parent)
         self._theme = theme
         self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        theme.changed.connect(self.update)
+        Words(self, self._say)
+
+    def _say(self) -> None:
         self.setAccessibleName(self.tr("Legend"))
         widest = max(metrics(11, 500).horizontalAdvance(glyph_word(state)) for state in LEGEND)
         self.setFixedSize(max(112, math.ceil(widest) + 46), len(LEGEND) * 18 + 12)
-        theme.changed.connect(self.update)
 
     def paintEvent(self, event: QPaintEvent) -> None:
         palette = self._theme.palette

@@ -65,6 +65,11 @@ class GraphScene(QGraphicsScene):
         self.targets: frozenset[str] = frozenset()
         self.dragging = False
 
+    def say(self) -> None:
+        """Say everything in the language that is spoken now."""
+        self._place_zones()
+        self.refresh()
+
     # --- places ----------------------------------------------------------------------------
 
     def population(self) -> tuple[str, tuple[tuple[str, str], ...]]:

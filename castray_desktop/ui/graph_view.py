@@ -33,6 +33,7 @@ from castray_desktop.ui.graph_overlays import AllNodesPill, Legend
 from castray_desktop.ui.graph_scene import GraphScene
 from castray_desktop.ui.selection import RecipientSelection
 from castray_desktop.ui.theme import Theme
+from castray_desktop.ui.widgets import say
 
 ZOOM_MOST = 4.0
 ZOOM_STEP = 1.25
@@ -95,9 +96,11 @@ class GraphView(QGraphicsView):
         self.setMouseTracking(True)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setMinimumSize(200, 160)
-        self.setAccessibleName(self.tr("Nodes"))
-        self.setAccessibleDescription(
-            self.tr("The recipient list beside this shows the same nodes and the same selection.")
+        say(self, self.setAccessibleName, lambda: self.tr("Nodes"))
+        say(
+            self,
+            self.setAccessibleDescription,
+            lambda: self.tr("The recipient list beside this shows the same nodes and the same selection."),
         )
 
     # --- size and zoom ---------------------------------------------------------------------

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
 
 from PySide6.QtCore import QPointF, QRect, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import (
+    QActionGroup,
     QColor,
     QFontMetrics,
     QLinearGradient,
@@ -23,6 +25,7 @@ from castray_desktop.ui.connection import Connection
 from castray_desktop.ui.fonts import font
 from castray_desktop.ui.glyphs import paint_glyph
 from castray_desktop.ui.icons import icon
+from castray_desktop.ui.language import CHINESE, CHOICES, ENGLISH, SYSTEM, Language
 from castray_desktop.ui.resources import resource
 from castray_desktop.ui.theme import BRAND_END, BRAND_START, Theme
 from castray_desktop.ui.units import format_rate
@@ -34,8 +37,10 @@ from castray_desktop.ui.widgets import (
     label,
     paint_icon,
     paint_round,
+    say,
     set_tone,
 )
+from castray_desktop.ui.words import Words
 
 HEIGHT = 56
 SPARK_POINTS = 72
@@ -53,9 +58,10 @@ class Header(QWidget):
     leave_requested = Signal()
     add_node_requested = Signal()
 
-    def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
+    def __init__(self, theme: Theme, language: Language, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._theme = theme
+        self._theme, self._language = theme, language
+        self._upload_rate: float | None = None
         self.setFixedHeight(HEIGHT)
         self.chip = ClusterChip(theme)
         self._menu = QMenu(self)
@@ -64,13 +70,17 @@ class Header(QWidget):
         self.sparkline = Sparkline(theme)
         self.total = label("", 15, 600, tabular=True)
         self.upload = label("", 11, 400, "2", tabular=True)
-        self.theme_button = icon_button(theme, "moon", self.tr("Dark colours"), side=32, size=18)
+        self.theme_button = icon_button(theme, "moon", "", side=32, size=18)
+        self.language_button = icon_button(theme, "languages", "", side=32, size=18)
+        self.language_menu = QMenu(self)
+        self.language_menu.aboutToShow.connect(self._fill_language_menu)
+        self.language_button.setMenu(self.language_menu)
         self._theme_tint = self.theme_button.findChild(IconTint)
         self.theme_button.clicked.connect(self._toggle_theme)
         self._build()
         theme.changed.connect(self._show_theme)
-        self._show_theme()
         self.show_rates(None)
+        Words(self, self._say)
 
     def _build(self) -> None:
         rates = QVBoxLayout()
@@ -95,7 +105,17 @@ class Header(QWidget):
         row.addSpacing(12)
         row.addWidget(Rule(self._theme, upright=True, length=24))
         row.addSpacing(12)
+        row.addWidget(self.language_button)
+        row.addSpacing(4)
         row.addWidget(self.theme_button)
+
+    def _say(self) -> None:
+        # In both languages: whoever wants the other one may not read this one.
+        name = self.tr("Language") + (" / 语言" if self._language.spoken == ENGLISH else " / Language")
+        self.language_button.setToolTip(name)
+        self.language_button.setAccessibleName(name)
+        self._show_theme()
+        self._show_upload()
 
     def set_status(self, cluster: ClusterStatus, connection: Connection) -> None:
         """What the chip says."""
@@ -113,10 +133,14 @@ class Header(QWidget):
         idle = total < 1 and upload < 1
         self.total.setText(format_rate(total))
         set_tone(self.total, "2" if idle else "1")
-        self.upload.setText(
-            self.tr("Idle") if idle else self.tr("↑ {rate} from here").format(rate=format_rate(upload))
-        )
+        self._upload_rate = None if idle else upload
+        self._show_upload()
         self.sparkline.add(total)
+
+    def _show_upload(self) -> None:
+        rate = self._upload_rate
+        here = self.tr("↑ {rate} from here")
+        self.upload.setText(self.tr("Idle") if rate is None else here.format(rate=format_rate(rate)))
 
     def _fill_menu(self) -> None:
         menu = self._menu
@@ -135,6 +159,21 @@ class Header(QWidget):
             menu.addAction(icon("square", color), self.tr("Stop local cluster"), self.leave_requested.emit)
         else:
             menu.addAction(icon("unplug", color), self.tr("Detach"), self.leave_requested.emit)
+
+    def choose_language(self, choice: str) -> None:
+        """Speak one of `language.CHOICES` from now on."""
+        self._language.choose(choice)
+
+    def _fill_language_menu(self) -> None:
+        menu = self.language_menu
+        menu.clear()
+        group = QActionGroup(menu)
+        names = {SYSTEM: self.tr("Same as the system"), ENGLISH: "English", CHINESE: "简体中文"}
+        for choice in CHOICES:
+            action = menu.addAction(names[choice], partial(self.choose_language, choice))
+            action.setCheckable(True)
+            action.setChecked(choice == self._language.choice)
+            group.addAction(action)
 
     def _toggle_theme(self) -> None:
         self._theme.set_dark(not self._theme.dark)
@@ -183,14 +222,12 @@ class ClusterChip(QPushButton):
         self.setFixedHeight(36)
         self.setCursor(Qt.CursorShape.PointingHandCursor)
         theme.changed.connect(self.update)
-        self._describe()
+        Words(self, self._describe)
 
     def set_status(self, cluster: ClusterStatus, connection: Connection) -> None:
         self.cluster = cluster
         self.connection = connection
         self._describe()
-        self.updateGeometry()
-        self.update()
 
     def set_compact(self, compact: bool) -> None:
         self._compact = compact
@@ -209,6 +246,8 @@ class ClusterChip(QPushButton):
         words = [word for word in (name, self.cluster.address, facts) if word]
         self.setAccessibleName(self.tr("Cluster: {state}").format(state=", ".join(words)))
         self.setToolTip("\n".join(words))
+        self.updateGeometry()
+        self.update()
 
     def _width(self) -> int:
         name, address, facts = self.texts()
@@ -258,7 +297,7 @@ class Sparkline(QWidget):
         self._theme = theme
         self._values: deque[float] = deque([0.0] * SPARK_POINTS, SPARK_POINTS)
         self.setFixedSize(72, 24)
-        self.setAccessibleName(self.tr("Total rate of the last moments"))
+        say(self, self.setAccessibleName, lambda: self.tr("Total rate of the last moments"))
         theme.changed.connect(self.update)
 
     def add(self, value: float) -> None:

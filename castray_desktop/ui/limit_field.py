@@ -11,6 +11,7 @@ from castray_desktop.ui.cluster_words import explain_failure
 from castray_desktop.ui.fields import Dropdown
 from castray_desktop.ui.theme import Theme
 from castray_desktop.ui.units import format_rate
+from castray_desktop.ui.words import Words
 
 COMMON = (1_000_000, 10_000_000, 50_000_000, 100_000_000, 500_000_000)
 OTHER = -1
@@ -25,15 +26,19 @@ class LimitField(Dropdown):
     limit_changed = Signal()
 
     def __init__(self, theme: Theme) -> None:
-        super().__init__(theme, "")
-        self.setAccessibleName(self.tr("Speed limit"))
-        self.setToolTip(self.tr("The most that crosses each hop of the relay, for this cast"))
+        super().__init__(theme, lambda: self.tr("Speed limit"))
         self._limit = 0
-        self.addItem(self.tr("None"), 0)
+        self.addItem("", 0)
         for limit in COMMON:
             self.addItem(format_rate(limit), limit)
-        self.addItem(self.tr("Other…"), OTHER)
+        self.addItem("", OTHER)
         self.activated.connect(self._chosen)
+        Words(self, self._say)
+
+    def _say(self) -> None:
+        self.setToolTip(self.tr("The most that crosses each hop of the relay, for this cast"))
+        self.setItemText(0, self.tr("None"))
+        self.setItemText(self.count() - 1, self.tr("Other…"))
 
     def limit(self) -> int:
         """Bytes per second; 0 is no limit."""

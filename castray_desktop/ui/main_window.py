@@ -41,6 +41,7 @@ from castray_desktop.ui.drop_overlay import DropOverlay
 from castray_desktop.ui.fields import Dropdown
 from castray_desktop.ui.focus_ring import FocusRing
 from castray_desktop.ui.header import Header
+from castray_desktop.ui.language import Language
 from castray_desktop.ui.node_graph import NodeGraph
 from castray_desktop.ui.nodes import NodeList
 from castray_desktop.ui.recipient_picker import RecipientPicker
@@ -54,6 +55,7 @@ from castray_desktop.ui.transfer_model import TransferModel
 from castray_desktop.ui.transfer_table import TransferTable
 from castray_desktop.ui.transfers_card import TransfersCard
 from castray_desktop.ui.welcome_page import WelcomePage
+from castray_desktop.ui.words import Words
 
 if TYPE_CHECKING:
     from castray_desktop.ui.engine_link import EngineLink
@@ -74,10 +76,18 @@ class MainWindow(QMainWindow):
     painted = Signal()
     quit_requested = Signal()
 
-    def __init__(self, theme: Theme, link: EngineLink, settings: QSettings, choice: ClusterChoice) -> None:
+    def __init__(
+        self,
+        theme: Theme,
+        language: Language,
+        link: EngineLink,
+        settings: QSettings,
+        choice: ClusterChoice,
+    ) -> None:
         super().__init__()
         self._theme, self._link, self._settings, self._choice = theme, link, settings, choice
         self._cluster = ClusterStatus()
+        self._titled = False
         self._was_painted = False
         self._asked_to_close = False
         self._keyboard = False
@@ -88,7 +98,7 @@ class MainWindow(QMainWindow):
         self.selection = RecipientSelection(self)
         self.selection.follow(self.nodes)
         self.transfers = TransferModel(self)
-        self.header = Header(theme)
+        self.header = Header(theme, language)
         self.banner = Banner(theme, "bad")
         self.send_panel = SendPanel(theme, link, self.nodes, self.selection)
         self.welcome_page = WelcomePage(theme)
@@ -105,6 +115,7 @@ class MainWindow(QMainWindow):
         self._wire_keys()
         self._restore()
         self._show_status()
+        Words(self, self._say_title)
 
     def add_files(self, paths: list[str]) -> None:
         """Put absolute paths on the send list."""
@@ -112,7 +123,7 @@ class MainWindow(QMainWindow):
 
     def show_failure(self, failure: Failure) -> None:
         """Say what went wrong, above everything else."""
-        self.banner.show_message(explain_failure(failure))
+        self.banner.show_message(lambda: explain_failure(failure))
 
     def save_state(self) -> None:
         """Remember where the window was and how it was divided."""
@@ -324,8 +335,12 @@ class MainWindow(QMainWindow):
         )
         self.graph.set_nodes_editable(cluster.phase is ClusterPhase.READY and cluster.target == "local")
         self._middle.setCurrentWidget(self.graph if there else self.welcome_page)
-        name = cluster_name(cluster, connection)
-        self.setWindowTitle(f"CastRay – {name}" if there else "CastRay")
+        self._titled = there
+        self._say_title()
+
+    def _say_title(self) -> None:
+        name = cluster_name(self._cluster, self._link.connection)
+        self.setWindowTitle(f"CastRay – {name}" if self._titled else "CastRay")
 
     def _set_compact(self, compact: bool) -> None:
         if compact == self._compact:
@@ -378,14 +393,14 @@ class MainWindow(QMainWindow):
 
     def _ask_to_close(self, running: int) -> None:
         self._asked_to_close = True
-        text = (
-            self.tr("A cast is still running.")
-            if running == 1
-            else self.tr("{count} casts are still running.")
-        )
-        message = Explanation(text.format(count=running), self.tr("Closing the window ends what it sends."))
-        close = (self.tr("Close anyway"), self.quit_requested.emit)
-        self.banner.show_message(message, close, tone="warn")
+        close = (lambda: self.tr("Close anyway"), self.quit_requested.emit)
+        self.banner.show_message(lambda: self._closing_text(running), close, tone="warn")
+
+    def _closing_text(self, running: int) -> Explanation:
+        one = self.tr("A cast is still running.")
+        many = self.tr("{count} casts are still running.")
+        text = one if running == 1 else many.format(count=running)
+        return Explanation(text, self.tr("Closing the window ends what it sends."))
 
     # --- Qt ------------------------------------------------------------------------------------------
 

@@ -32,6 +32,7 @@ from castray_desktop.ui.segments import Segments
 from castray_desktop.ui.selection import RecipientSelection
 from castray_desktop.ui.theme import Theme
 from castray_desktop.ui.widgets import Card, ElidedLabel, icon_button, label
+from castray_desktop.ui.words import Words
 
 TITLE_BAR = 48
 COMPACT_WIDTH, COMPACT_HEIGHT = 600, 420
@@ -69,31 +70,31 @@ class NodeGraph(Card):
         self._ages.timeout.connect(self.scene_.refresh)
         self._ages.start()
         self.setMinimumSize(360, 240)
-        self._refresh_title()
+        Words(self, self._say)
 
     def _build(self, theme: Theme) -> None:
-        self._title = label(self.tr("Nodes"), 14, 600)
+        self._title = label(lambda: self.tr("Nodes"), 14, 600)
         self._count = ElidedLabel(size=12, tone="2")
         self._count.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
         self._pick = Segments(
             theme,
             [
-                (self.tr("All"), self.tr("Select all nodes")),
-                (self.tr("None"), self.tr("Select no node")),
-                (self.tr("Invert"), self.tr("Invert the selection")),
+                (lambda: self.tr("All"), lambda: self.tr("Select all nodes")),
+                (lambda: self.tr("None"), lambda: self.tr("Select no node")),
+                (lambda: self.tr("Invert"), lambda: self.tr("Invert the selection")),
             ],
         )
         self._zoom = Segments(
             theme,
             [
-                (":minus", self.tr("Zoom out")),
-                ("100%", self.tr("Show everything")),
-                (":plus", self.tr("Zoom in")),
+                (":minus", lambda: self.tr("Zoom out")),
+                ("100%", lambda: self.tr("Show everything")),
+                (":plus", lambda: self.tr("Zoom in")),
             ],
             widths=[28, 48, 28],
         )
-        self._fit = icon_button(theme, "maximize", self.tr("Fit"))
-        self._legend = icon_button(theme, "list", self.tr("Legend"))
+        self._fit = icon_button(theme, "maximize", lambda: self.tr("Fit"))
+        self._legend = icon_button(theme, "list", lambda: self.tr("Legend"))
         self._legend.setCheckable(True)
         bar = QHBoxLayout()
         bar.setContentsMargins(16, 0, 16, 0)
@@ -126,6 +127,10 @@ class NodeGraph(Card):
         self._selection.changed.connect(self._selection_changed)
         self._selection.source_changed.connect(self._nodes_changed)
         self.scene_.arranged.connect(self._refresh_title)
+
+    def _say(self) -> None:
+        self.scene_.say()
+        self._refresh_title()
 
     # --- what the window calls -------------------------------------------------------------
 

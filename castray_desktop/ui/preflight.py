@@ -45,6 +45,11 @@ class PreflightCheck(QObject):
         else:
             self._timer.start()
 
+    @property
+    def waiting(self) -> bool:
+        """Whether it is still quiet for too short a time to ask."""
+        return self._timer.isActive()
+
     def ask_again(self) -> None:
         """Forget the answer: the world may have changed."""
         request, self._request = self._request, None

@@ -39,7 +39,8 @@ from castray_desktop.ui.recipient_rows import ROW, Order, RecipientDelegate, Rec
 from castray_desktop.ui.segments import Segments
 from castray_desktop.ui.selection import RecipientSelection
 from castray_desktop.ui.theme import Theme, mix
-from castray_desktop.ui.widgets import Badge, Card, Rule, button, label
+from castray_desktop.ui.widgets import Badge, Card, Rule, button, label, say
+from castray_desktop.ui.words import Words
 
 AGES_MS = 30_000
 GHOSTS = ((96, 72, 1.0), (80, 56, 0.8), (104, 72, 0.55), (88, 60, 0.35))
@@ -56,7 +57,7 @@ class RecipientList(QListView):
         self.setModel(model)
         self._painter = RecipientDelegate(theme, model, self)
         self.setItemDelegate(self._painter)
-        self.setAccessibleName(self.tr("Recipients"))
+        say(self, self.setAccessibleName, lambda: self.tr("Recipients"))
         self.setUniformItemSizes(True)
         self.setMouseTracking(True)
         self.setFrameShape(QListView.Shape.NoFrame)
@@ -162,33 +163,39 @@ class RecipientPicker(Card):
         self._ages.start()
         self.setMinimumSize(248, 240)
         self._restyle()
+        Words(self, self._say)
+
+    def _say(self) -> None:
+        self._label_sort_button()
+        self.model.say()
         self._refresh()
 
     def _build(self, theme: Theme) -> None:
         self.badge = Badge(theme)
         self.search = QLineEdit(self)
-        self.search.setPlaceholderText(self.tr("Name, address or label"))
-        self.search.setAccessibleName(self.tr("Search recipients"))
+        say(self.search, self.search.setPlaceholderText, lambda: self.tr("Name, address or label"))
+        say(self.search, self.search.setAccessibleName, lambda: self.tr("Search recipients"))
         self.search.setFixedHeight(32)
         self.search.setFont(face(13))
         self.search.setClearButtonEnabled(True)
         self._search_icon = self.search.addAction(QIcon(), QLineEdit.ActionPosition.LeadingPosition)
+        say(self.search, self._search_icon.setText, lambda: self.tr("Search recipients"))
         self._pick = Segments(
             theme,
             [
-                (self.tr("All"), self.tr("Select all nodes")),
-                (self.tr("None"), self.tr("Select no node")),
-                (self.tr("Invert"), self.tr("Invert the selection")),
+                (lambda: self.tr("All"), lambda: self.tr("Select all nodes")),
+                (lambda: self.tr("None"), lambda: self.tr("Select no node")),
+                (lambda: self.tr("Invert"), lambda: self.tr("Invert the selection")),
             ],
         )
-        self.sort_button = button(theme, self.tr("Name"), "arrow-up-down")
-        self.sort_button.setAccessibleName(self.tr("Sort the recipients"))
-        self.sort_button.setToolTip(self.tr("Sort"))
+        self.sort_button = button(theme, "", "arrow-up-down")
+        say(self.sort_button, self.sort_button.setAccessibleName, lambda: self.tr("Sort the recipients"))
+        say(self.sort_button, self.sort_button.setToolTip, lambda: self.tr("Sort"))
         self.sort_button.clicked.connect(self._show_sort_menu)
         column = QVBoxLayout(self)
         column.setContentsMargins(1, 0, 1, 8)
         column.setSpacing(0)
-        column.addLayout(_row((label(self.tr("Recipients"), 14, 600), None, self.badge), 48))
+        column.addLayout(_row((label(lambda: self.tr("Recipients"), 14, 600), None, self.badge), 48))
         column.addLayout(_row((self.search,), 32))
         column.addSpacing(8)
         column.addLayout(_row((self._pick, self.sort_button), 28))

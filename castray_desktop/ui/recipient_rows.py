@@ -67,6 +67,11 @@ class RecipientModel(QAbstractListModel):
         self._order = order
         self.refresh()
 
+    def say(self) -> None:
+        """The language is another one: every row says something else."""
+        if self._rows:
+            self.dataChanged.emit(self.index(0), self.index(len(self._rows) - 1))
+
     def names(self) -> list[str]:
         """The nodes shown, in order."""
         return [node.name for node in self._rows]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from PySide6.QtCore import QSize, Signal
 from PySide6.QtWidgets import QButtonGroup, QHBoxLayout, QPushButton, QWidget
 
 from castray_desktop.ui.icons import icon
 from castray_desktop.ui.painting import face
 from castray_desktop.ui.theme import Theme
+from castray_desktop.ui.widgets import say
+from castray_desktop.ui.words import Text
 
 HEIGHT = 28
 
@@ -16,7 +20,7 @@ class Segments(QWidget):
     """A strip of buttons. Signal: `pressed(index)`.
 
     With `exclusive` one of them is pressed in; else they are plain buttons. `texts` are pairs of the
-    text shown and the accessible name; a text beginning with ":" names an icon.
+    text shown and the accessible name; a plain text that begins with ":" names an icon.
     """
 
     pressed = Signal(int)
@@ -24,7 +28,7 @@ class Segments(QWidget):
     def __init__(
         self,
         theme: Theme,
-        texts: list[tuple[str, str]],
+        texts: Sequence[tuple[str | Text, Text]],
         *,
         exclusive: bool = False,
         widths: list[int] | None = None,
@@ -49,14 +53,15 @@ class Segments(QWidget):
         theme.changed.connect(self._restyle)
         self._restyle()
 
-    def _button(self, text: str, name: str, *, first: bool, last: bool) -> QPushButton:
-        button = QPushButton("" if text.startswith(":") else text, self)
-        if text.startswith(":"):
+    def _button(self, text: str | Text, name: Text, *, first: bool, last: bool) -> QPushButton:
+        button = QPushButton(self)
+        if isinstance(text, str) and text.startswith(":"):
             self._icons[button] = text[1:]
             button.setIconSize(QSize(14, 14))
-        button.setAccessibleName(name)
-        if name != text:
-            button.setToolTip(name)
+        else:
+            say(button, button.setText, text)
+        say(button, button.setAccessibleName, name)
+        say(button, button.setToolTip, name)
         button.setCheckable(self._exclusive)
         button.setFont(face(12, 500))
         button.setFixedHeight(HEIGHT)

@@ -34,7 +34,7 @@ from castray_desktop.ui.cluster_words import explain_failure
 from castray_desktop.ui.fonts import font
 from castray_desktop.ui.theme import Theme
 from castray_desktop.ui.units import format_bytes, format_count
-from castray_desktop.ui.widgets import paint_icon
+from castray_desktop.ui.widgets import paint_icon, say
 
 Index = QModelIndex | QPersistentModelIndex
 ROW_HEIGHT = 32
@@ -165,10 +165,6 @@ class SendList(QAbstractListModel):
         return None
 
 
-def _tr(text: str) -> str:
-    return QCoreApplication.translate("SendList", text)
-
-
 def _plain(path: str) -> str:
     return path.rstrip("/") or path
 
@@ -178,7 +174,7 @@ def size_text(entry: SendEntry) -> str:
     if entry.summary is None:
         return "…"
     if entry.failure is not None:
-        return _tr("Can't be sent")
+        return QCoreApplication.translate("SendList", "Can't be sent")
     return format_bytes(entry.summary.bytes)
 
 
@@ -191,7 +187,8 @@ def count_text(entry: SendEntry) -> str:
 
 def files_text(count: int) -> str:
     """ "1 file", "14 files"."""
-    text = _tr("{count} file") if count == 1 else _tr("{count} files")
+    translate = QCoreApplication.translate
+    text = translate("SendList", "{count} file") if count == 1 else translate("SendList", "{count} files")
     return text.format(count=format_count(count))
 
 
@@ -211,7 +208,7 @@ class SendListView(QListView):
         self.setStyleSheet("QListView { background: transparent; border: none; outline: none; }")
         self.setMouseTracking(True)
         self.setAcceptDrops(False)
-        self.setAccessibleName(self.tr("What will be sent"))
+        say(self, self.setAccessibleName, lambda: self.tr("What will be sent"))
 
     def sizeHint(self) -> QSize:
         return QSize(200, 3 * ROW_HEIGHT)

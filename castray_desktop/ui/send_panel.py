@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, QTimer, Signal
@@ -38,6 +38,7 @@ from castray_desktop.ui.widgets import (
     refresh_style,
     set_tone,
 )
+from castray_desktop.ui.words import Text, Words
 
 if TYPE_CHECKING:
     from castray_desktop.ui.engine_link import EngineLink
@@ -72,13 +73,13 @@ class SendPanel(Card):
         self.entries.setParent(self)
         self.preflight = PreflightCheck(link, self)
         self.drop_area = DropArea(theme, self.entries)
-        self.source = StaticField(theme, "monitor", self.tr("From"))
-        self.destination = IconField(theme, "hard-drive-download", self.tr("Save to"))
-        self.conflict = Dropdown(theme, self.tr("If a file exists"))
+        self.source = StaticField(theme, "monitor", lambda: self.tr("From"))
+        self.destination = IconField(theme, "hard-drive-download", lambda: self.tr("Save to"))
+        self.conflict = Dropdown(theme, lambda: self.tr("If a file exists"))
         self.limit = LimitField(theme)
-        self.clear_button = button(theme, self.tr("Clear"), kind="flat", height=24)
-        self.add_button = icon_button(theme, "plus", self.tr("Add files or a folder"), side=24)
-        self.send_button = PrimaryButton(theme, self.tr("Send"), "send", self.tr("Ctrl+Enter"))
+        self.clear_button = button(theme, lambda: self.tr("Clear"), kind="flat", height=24)
+        self.add_button = icon_button(theme, "plus", lambda: self.tr("Add files or a folder"), side=24)
+        self.send_button = PrimaryButton(theme, "", "send", "Ctrl+Enter")
         self.hint_glyph = GlyphLabel(theme, GlyphState.VERIFIED)
         self.hint = ElidedLabel("", 12, 400, "2")
         self.banner = Banner(theme, "warn")
@@ -88,7 +89,7 @@ class SendPanel(Card):
         self._set_up_fields()
         self._build()
         self._wire()
-        self._refresh()
+        Words(self, self._say)
 
     # --- for the owner ---------------------------------------------------------------------------
 
@@ -125,7 +126,7 @@ class SendPanel(Card):
 
     def refused(self, failure: Failure) -> None:
         """The cast could not be started: say why, and look at the recipients again."""
-        self.banner.show_message(explain_failure(failure))
+        self.banner.show_message(lambda: explain_failure(failure))
         self._show_hint()
         self.preflight.ask_again()
 
@@ -153,25 +154,26 @@ class SendPanel(Card):
     # --- building --------------------------------------------------------------------------------
 
     def _set_up_fields(self) -> None:
-        field = self.destination
-        field.setPlaceholderText(self.tr("Inbox of each node"))
-        field.setToolTip(
+        for value in (OnConflict.SKIP, OnConflict.RENAME, OnConflict.OVERWRITE):
+            self.conflict.addItem("", value.value)
+
+    def _say(self) -> None:
+        self.destination.setPlaceholderText(self.tr("Inbox of each node"))
+        self.destination.setToolTip(
             self.tr(
                 "Empty: the inbox of each node. Or a folder there, such as /data/models/{node};"
                 " {node} stands for the node's name."
             )
         )
-        for value, text in (
-            (OnConflict.SKIP, self.tr("Skip identical")),
-            (OnConflict.RENAME, self.tr("Keep both")),
-            (OnConflict.OVERWRITE, self.tr("Overwrite")),
-        ):
-            self.conflict.addItem(text, value.value)
+        words = (self.tr("Skip identical"), self.tr("Keep both"), self.tr("Overwrite"))
+        for number, text in enumerate(words):
+            self.conflict.setItemText(number, text)
+        self._refresh()
 
     def _build(self) -> None:
         self._column = QVBoxLayout(self)
         self._title = title = QHBoxLayout()
-        heading = label(self.tr("Send"), 14, 600)
+        heading = label(lambda: self.tr("Send"), 14, 600)
         heading.setFixedHeight(48)
         title.addWidget(heading)
         title.addStretch()
@@ -217,9 +219,11 @@ class SendPanel(Card):
         form.setVerticalSpacing(8)
         form.setHorizontalSpacing(0)
         form.setColumnStretch(1, 1)
-        beside = ((self.tr("From"), self.source), (self.tr("Save to"), self.destination))
-        for row, (text, field) in enumerate(beside):
-            name = label(text, 12, 500, "2")
+        beside = (
+            (label(lambda: self.tr("From"), 12, 500, "2"), self.source),
+            (label(lambda: self.tr("Save to"), 12, 500, "2"), self.destination),
+        )
+        for row, (name, field) in enumerate(beside):
             name.setMinimumWidth(LABEL_WIDTH)
             name.setBuddy(field)
             form.addWidget(name, row, 0)
@@ -232,9 +236,11 @@ class SendPanel(Card):
         choices = QGridLayout()
         choices.setVerticalSpacing(4)
         choices.setHorizontalSpacing(8)
-        above = ((self.tr("If a file exists"), self.conflict), (self.tr("Speed limit"), self.limit))
-        for column, (text, field) in enumerate(above):
-            name = label(text, 12, 500, "2")
+        above = (
+            (label(lambda: self.tr("If a file exists"), 12, 500, "2"), self.conflict),
+            (label(lambda: self.tr("Speed limit"), 12, 500, "2"), self.limit),
+        )
+        for column, (name, field) in enumerate(above):
             name.setBuddy(field)
             choices.addWidget(name, 0, column)
             choices.addWidget(field, 1, column)
@@ -277,19 +283,26 @@ class SendPanel(Card):
         if report is None or not report.problems:
             self.send_requested.emit(self.request())
             return
-        problem = explain_failure(report.problems[0].failure)
-        others = len(self._selection.ready()) - len({each.node for each in report.problems})
-        if len(report.problems) > 1:
-            more = self.tr("{problem} (and {count} more)")
-            problem = Explanation(
-                more.format(problem=problem.happened, count=len(report.problems) - 1), problem.remedy
-            )
-        actions = []
+        problems = report.problems
+        others = len(self._selection.ready()) - len({each.node for each in problems})
+        actions: list[tuple[Text, Callable[[], None]]] = []
         if others > 0:
-            text = self.tr("Send to the other {count}").format(count=others)
-            actions.append((text, lambda: self.send_requested.emit(self.request(leave_out=True))))
-        self.banner.show_message(problem, *actions)
+            actions.append((lambda: self._others_text(others), self._send_to_others))
+        self.banner.show_message(lambda: self._problems_text(problems), *actions)
         self._show_hint()
+
+    def _problems_text(self, problems: Sequence[messages.PreflightProblem]) -> Explanation:
+        first = explain_failure(problems[0].failure)
+        if len(problems) == 1:
+            return first
+        more = self.tr("{problem} (and {count} more)")
+        return Explanation(more.format(problem=first.happened, count=len(problems) - 1), first.remedy)
+
+    def _others_text(self, count: int) -> str:
+        return self.tr("Send to the other {count}").format(count=count)
+
+    def _send_to_others(self) -> None:
+        self.send_requested.emit(self.request(leave_out=True))
 
     def _measure(self) -> None:
         paths = self.entries.unmeasured()

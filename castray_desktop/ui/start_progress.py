@@ -10,6 +10,7 @@ from castray_desktop.core.messages import ClusterPhase, ClusterStatus
 from castray_desktop.ui.cluster_words import step
 from castray_desktop.ui.theme import BUTTON_END, BUTTON_START, Theme
 from castray_desktop.ui.widgets import ElidedLabel, button
+from castray_desktop.ui.words import Words
 
 TICK_MS = 40
 STARTING_SHARE = 0.6  # of the bar, for bringing Ray up; the rest is for placing the nodes
@@ -22,9 +23,10 @@ class StartProgress(QWidget):
 
     def __init__(self, theme: Theme) -> None:
         super().__init__()
+        self._status = ClusterStatus()
         self._step = ElidedLabel("", 12, 500, "1")
         self._bar = StartBar(theme)
-        self.cancel_button = button(theme, self.tr("Cancel"))
+        self.cancel_button = button(theme, lambda: self.tr("Cancel"))
         self.cancel_button.clicked.connect(self.cancel_requested)
         words = QVBoxLayout()
         words.setSpacing(6)
@@ -38,10 +40,12 @@ class StartProgress(QWidget):
         row.addLayout(words, 1)
         row.addWidget(self.cancel_button)
         self.setFixedHeight(40)
+        Words(self, self._say)
 
     def set_status(self, cluster: ClusterStatus) -> None:
         """Show the step that the cluster is at."""
-        self._step.set_full_text(step(cluster))
+        self._status = cluster
+        self._say()
         self.cancel_button.setEnabled(cluster.phase is not ClusterPhase.STOPPING)
         if cluster.phase is ClusterPhase.PLACING and cluster.nodes_total:
             share = cluster.nodes_ready / cluster.nodes_total
@@ -50,6 +54,9 @@ class StartProgress(QWidget):
             self._bar.set_aim(STARTING_SHARE)
         else:
             self._bar.restart()
+
+    def _say(self) -> None:
+        self._step.set_full_text(step(self._status))
 
     def step_text(self) -> str:
         return self._step.full_text()

@@ -13,6 +13,7 @@ from castray_desktop.ui.theme import Theme
 from castray_desktop.ui.transfer_text import cast_glyph
 from castray_desktop.ui.units import format_rate
 from castray_desktop.ui.widgets import DotLabel, GlyphLabel, label
+from castray_desktop.ui.words import Words
 
 
 class StatusBar(QWidget):
@@ -38,7 +39,7 @@ class StatusBar(QWidget):
         row.addWidget(self._facts, 1)
         row.addWidget(self._versions)
         theme.changed.connect(self.update)
-        self._refresh()
+        Words(self, self._refresh)
 
     def set_status(self, cluster: ClusterStatus, connection: Connection) -> None:
         self._cluster, self._connection = cluster, connection

@@ -25,6 +25,7 @@ from castray_desktop.ui.segments import Segments
 from castray_desktop.ui.theme import Theme
 from castray_desktop.ui.units import format_ago
 from castray_desktop.ui.widgets import IconTint, icon_button, label
+from castray_desktop.ui.words import Words
 
 SPANS = (60, 300, 1800)
 TICKS = {60: (60, 45, 30, 15, 0), 300: (300, 240, 180, 120, 60, 0), 1800: (1800, 1200, 600, 0)}
@@ -88,6 +89,14 @@ class ThroughputPlot(QWidget):
         self._timer.timeout.connect(self._frame)
         theme.changed.connect(self._restyle)
         self._restyle()
+        Words(self, self._say)
+
+    def _say(self) -> None:
+        self.setAccessibleName(self.tr("Throughput"))
+        pause = self.tr("Go on drawing") if self.paused else self.tr("Pause drawing")
+        self._pause.setToolTip(pause)
+        self._pause.setAccessibleName(pause)
+        self._overlay.update()
 
     # --- what the window calls -------------------------------------------------------------
 
@@ -108,7 +117,7 @@ class ThroughputPlot(QWidget):
         """Stand still, or catch up."""
         self._frozen_at = self._now() if paused else None
         self._pause.setChecked(paused)
-        self._pause.setToolTip(self.tr("Go on drawing") if paused else self.tr("Pause drawing"))
+        self._say()
         self._pause_tint.set_name("play" if paused else "pause")
         self._fresh = True
         self._frame()
@@ -125,20 +134,20 @@ class ThroughputPlot(QWidget):
     # --- building --------------------------------------------------------------------------
 
     def _build(self) -> None:
-        self._title = label(self.tr("Throughput"), 13, 600)
+        self._title = label(lambda: self.tr("Throughput"), 13, 600)
         self._unit = label("MB/s", 12, tone="3")
         self._spans = Segments(
             self._theme,
             [
-                (self.tr("1 min"), self.tr("The last minute")),
-                ("5", self.tr("The last 5 minutes")),
-                ("30", self.tr("The last 30 minutes")),
+                (lambda: self.tr("1 min"), lambda: self.tr("The last minute")),
+                ("5", lambda: self.tr("The last 5 minutes")),
+                ("30", lambda: self.tr("The last 30 minutes")),
             ],
             exclusive=True,
         )
         self._spans.set_checked(0)
         self._spans.pressed.connect(self._span_pressed)
-        self._pause = icon_button(self._theme, "pause", self.tr("Pause drawing"))
+        self._pause = icon_button(self._theme, "pause", "")
         self._pause.setCheckable(True)
         self._pause_tint = self._pause.findChild(IconTint) or IconTint(
             self._theme, self._pause, "pause", "text_2", 16
@@ -157,7 +166,6 @@ class ThroughputPlot(QWidget):
         column.setSpacing(0)
         column.addLayout(bar)
         column.addWidget(self._build_plot(), 1)
-        self.setAccessibleName(self.tr("Throughput"))
         self.setMinimumSize(280, 140)
 
     def _build_plot(self) -> QWidget:

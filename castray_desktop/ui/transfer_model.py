@@ -98,6 +98,20 @@ class TransferModel(QAbstractItemModel):
         self._resort.setInterval(RESORT_MS)
         self._resort.timeout.connect(self._sort_now)
 
+    def say(self) -> None:
+        """The language is another one: every cell and heading says something else."""
+        self.headerDataChanged.emit(Qt.Orientation.Horizontal, 0, COLUMNS - 1)
+        if self._rows:
+            self.dataChanged.emit(self.index(0, 0), self.index(len(self._rows) - 1, COLUMNS - 1))
+            for row in self._rows:
+                self._announce_deliveries(row)
+
+    def _announce_deliveries(self, row: _Row) -> None:
+        if row.deliveries:
+            parent = self.index(self._place[row.serial], 0)
+            last = self.index(len(row.deliveries) - 1, COLUMNS - 1, parent)
+            self.dataChanged.emit(self.index(0, 0, parent), last)
+
     # --- what the window reads -------------------------------------------------------------
 
     def casts(self) -> tuple[CastSummary, ...]:

@@ -47,6 +47,8 @@ from castray_desktop.ui.theme import Theme
 from castray_desktop.ui.transfer_delegate import EDGE, PADDING, TransferDelegate, paint_row_end, spans_reason
 from castray_desktop.ui.transfer_model import CAST_ROLE, ITEM_ROLE, NUMBERS, Column, Index, TransferModel
 from castray_desktop.ui.transfer_text import delivery_status
+from castray_desktop.ui.widgets import say
+from castray_desktop.ui.words import Words
 
 WIDTHS = {
     Column.NAME: 276,
@@ -130,7 +132,7 @@ class TransferTable(QTreeView):
         self.setModel(model)
         self.setHeader(_Header(theme, self))
         self.setItemDelegate(TransferDelegate(theme, self))
-        self.setAccessibleName(self.tr("Transfers"))
+        say(self, self.setAccessibleName, lambda: self.tr("Transfers"))
         self._set_up_view()
         self.header().setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
         self.setSortingEnabled(True)
@@ -141,6 +143,7 @@ class TransferTable(QTreeView):
         theme.changed.connect(self._restyle)
         self._restyle()
         self._rows_changed()
+        Words(self, model.say)
 
     def _set_up_view(self) -> None:
         self.setIndentation(0)

@@ -14,7 +14,8 @@ from castray_desktop.ui.fonts import font
 from castray_desktop.ui.theme import Theme
 from castray_desktop.ui.transfer_model import TransferModel
 from castray_desktop.ui.transfer_table import TransferTable
-from castray_desktop.ui.widgets import Card, Rule, button, paint_round
+from castray_desktop.ui.widgets import Card, Rule, button, paint_round, say
+from castray_desktop.ui.words import Text, Words
 
 TABS_HEIGHT = 40
 BACKLOG = 1200  # samples kept for a plot that isn't there yet: five minutes
@@ -40,15 +41,22 @@ class TransfersCard(Card):
         self._add_to_plot: Callable[[Throughput], None] | None = None
         self._backlog: deque[Throughput] = deque(maxlen=BACKLOG)
         self._compact = False
-        self.transfers_tab = Tab(theme, self.tr("Transfers"))
-        self.plot_tab = Tab(theme, self.tr("Throughput"))
-        self.clear_button = button(theme, self.tr("Clear finished"), "list-x", kind="flat")
+        self.transfers_tab = Tab(theme, lambda: self.tr("Transfers"))
+        self.plot_tab = Tab(theme, lambda: self.tr("Throughput"))
+        self.clear_button = button(theme, "", "list-x", kind="flat")
         self._plot_place = QWidget()
         self._plot_place.setMinimumWidth(320)
         self._split = DividedSplitter(theme)
         self._build()
         self._wire()
         self._show_count()
+        Words(self, self._say)
+
+    def _say(self) -> None:
+        text = self.tr("Clear finished")
+        self.clear_button.setText("" if self._compact else text)
+        self.clear_button.setToolTip(text)
+        self.clear_button.setAccessibleName(text)
 
     def put_plot(self, plot: QWidget, add: Callable[[Throughput], None]) -> None:
         """The plot is there: show it with what it has missed."""
@@ -71,9 +79,7 @@ class TransfersCard(Card):
         """Table and plot share the place, one tab each."""
         self._compact = compact
         self.plot_tab.setVisible(compact)
-        self.clear_button.setText("" if compact else self.tr("Clear finished"))
-        self.clear_button.setToolTip(self.tr("Clear finished"))
-        self.clear_button.setAccessibleName(self.tr("Clear finished"))
+        self._say()
         self._show_tab()
 
     def _build(self) -> None:
@@ -135,13 +141,14 @@ class TransfersCard(Card):
 class Tab(QPushButton):
     """A title that can be chosen, with a number beside it and a line below while it is chosen."""
 
-    def __init__(self, theme: Theme, text: str) -> None:
-        super().__init__(text)
+    def __init__(self, theme: Theme, text: Text) -> None:
+        super().__init__()
         self._theme = theme
         self._count = 0
         self.setCheckable(True)
         self.setFixedHeight(TABS_HEIGHT)
         self.setFont(font(13, 600))
+        say(self, self.setText, text)
         self.setAutoDefault(False)
         theme.changed.connect(self.update)
 

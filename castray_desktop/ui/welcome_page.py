@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from PySide6.QtCore import QPointF, QRect, QRectF, Qt, Signal
 from PySide6.QtGui import (
     QColor,
@@ -28,7 +30,9 @@ from castray_desktop.ui.widgets import (
     button,
     label,
     paint_icon,
+    say,
 )
+from castray_desktop.ui.words import Text, Words
 
 LOCAL = "local"
 NARROW_WIDTH = 640
@@ -56,11 +60,8 @@ class WelcomePage(Card):
         self._status = ClusterStatus()
         self._shape: tuple[bool, bool, bool] | None = None
         self.illustration = RelayPicture(theme)
-        self._title = label(self.tr("Choose a cluster to send to"), 20, 600)
+        self._title = label("", 20, 600)
         self._sentence = label("", 13, 400, "2")
-        self._sentence.setText(
-            self.tr("Your computer uploads once, every node passes it on, every copy is checked by hash.")
-        )
         self._sentence.setWordWrap(True)
         self._sentence.setAlignment(Qt.AlignmentFlag.AlignHCenter)
         self.banner = Banner(theme, "bad")
@@ -72,6 +73,7 @@ class WelcomePage(Card):
         self.attach.chosen.connect(self.start_requested)
         for progress in (self.local.progress, self.attach.progress):
             progress.cancel_requested.connect(self.cancel_requested)
+        Words(self, self._say)
 
     def set_status(self, cluster: ClusterStatus, connected: bool) -> None:
         """Where the cluster stands; `connected` says whether the engine can be asked for one."""
@@ -81,13 +83,21 @@ class WelcomePage(Card):
         attaching = moving and cluster.target != LOCAL
         self.local.show_state(cluster if local else None, connected and not moving)
         self.attach.show_state(cluster if attaching else None, connected and not moving)
-        if moving and local:
-            self._title.setText(self.tr("Your local cluster is on its way"))
-        elif moving:
-            self._title.setText(self.tr("On the way to {target}").format(target=cluster.target))
-        else:
-            self._title.setText(self.tr("Choose a cluster to send to"))
+        self._say()
         self._show_failure(cluster)
+
+    def _say(self) -> None:
+        cluster = self._status
+        if cluster.phase not in ON_THEIR_WAY:
+            title = self.tr("Choose a cluster to send to")
+        elif cluster.target == LOCAL:
+            title = self.tr("Your local cluster is on its way")
+        else:
+            title = self.tr("On the way to {target}").format(target=cluster.target)
+        self._title.setText(title)
+        self._sentence.setText(
+            self.tr("Your computer uploads once, every node passes it on, every copy is checked by hash.")
+        )
 
     def focus_address(self) -> None:
         """Put the cursor where an address is typed."""
@@ -97,11 +107,14 @@ class WelcomePage(Card):
         self.start_requested.emit(LOCAL)
 
     def _show_failure(self, cluster: ClusterStatus) -> None:
-        if cluster.phase is not ClusterPhase.FAILED or cluster.failure is None:
+        failure = cluster.failure
+        if cluster.phase is not ClusterPhase.FAILED or failure is None:
             self.banner.hide()
         else:
-            again = (self.tr("Try again"), lambda: self.start_requested.emit(cluster.target or LOCAL))
-            self.banner.show_message(explain_failure(cluster.failure), again)
+            self.banner.show_message(
+                lambda: explain_failure(failure),
+                (lambda: self.tr("Try again"), lambda: self.start_requested.emit(cluster.target or LOCAL)),
+            )
         self._fit()
 
     def _build(self) -> None:
@@ -162,14 +175,14 @@ class WelcomePage(Card):
 class ChoiceCard(Card):
     """A way to come by a cluster: tile, title, line, body, foot."""
 
-    def __init__(self, theme: Theme, icon_name: str, title: str, line: str, points: tuple[str, ...]) -> None:
+    def __init__(self, theme: Theme, icon_name: str, title: Text, line: Text, points: Sequence[Text]) -> None:
         super().__init__(theme, radius=12, border="line_strong")
         self._theme = theme
         self.progress = StartProgress(theme)
         self._points = QWidget()
         self._build(icon_name, title, line, points)
 
-    def _build(self, icon_name: str, title: str, line: str, points: tuple[str, ...]) -> None:
+    def _build(self, icon_name: str, title: Text, line: Text, points: Sequence[Text]) -> None:
         head = QHBoxLayout()
         head.setSpacing(12)
         head.addWidget(IconLabel(self._theme, icon_name, "accent", 20, side=40, tile="accent_soft"))
@@ -190,7 +203,7 @@ class ChoiceCard(Card):
         self.column.addWidget(self._points)
         self.column.addStretch()
 
-    def _point(self, text: str) -> QHBoxLayout:
+    def _point(self, text: Text) -> QHBoxLayout:
         row = QHBoxLayout()
         row.setSpacing(8)
         row.addWidget(IconLabel(self._theme, "check", "ok_fill", 14, side=16), 0, Qt.AlignmentFlag.AlignTop)
@@ -212,19 +225,15 @@ class LocalCard(ChoiceCard):
         super().__init__(
             theme,
             "laptop",
-            self.tr("Start a local cluster"),
-            self.tr("On this computer, in a few seconds"),
-            (),
+            lambda: self.tr("Start a local cluster"),
+            lambda: self.tr("On this computer, in a few seconds"),
+            (
+                lambda: self.tr("Nothing else is needed to try every feature"),
+                lambda: self.tr("This computer and three demo nodes, each with an inbox of its own"),
+                lambda: self.tr("Listens on this computer only, ends with the window"),
+            ),
         )
-        self.start_button = PrimaryButton(theme, self.tr("Start local cluster"), "play")
-        points = self._points.layout()
-        assert isinstance(points, QVBoxLayout)
-        for point in (
-            self.tr("Nothing else is needed to try every feature"),
-            self.tr("This computer and three demo nodes, each with an inbox of its own"),
-            self.tr("Listens on this computer only, ends with the window"),
-        ):
-            points.addLayout(self._point(point))
+        self.start_button = PrimaryButton(theme, lambda: self.tr("Start local cluster"), "play")
         self.column.addWidget(self.start_button)
         self.column.addWidget(self.progress)
         self.progress.hide()
@@ -247,20 +256,16 @@ class AttachCard(ChoiceCard):
         super().__init__(
             theme,
             "network",
-            self.tr("Attach to a cluster"),
-            self.tr("Ray already runs, here or elsewhere"),
-            (),
+            lambda: self.tr("Attach to a cluster"),
+            lambda: self.tr("Ray already runs, here or elsewhere"),
+            (
+                lambda: self.tr("Every machine of the cluster becomes a node"),
+                lambda: self.tr("Bytes go straight from machine to machine, never through Ray's memory"),
+                lambda: self.tr("What runs on the cluster is left alone"),
+            ),
         )
-        points = self._points.layout()
-        assert isinstance(points, QVBoxLayout)
-        for point in (
-            self.tr("Every machine of the cluster becomes a node"),
-            self.tr("Bytes go straight from machine to machine, never through Ray's memory"),
-            self.tr("What runs on the cluster is left alone"),
-        ):
-            points.addLayout(self._point(point))
         self.address = QLineEdit()
-        self.attach_button = button(theme, self.tr("Attach"), height=32)
+        self.attach_button = button(theme, lambda: self.tr("Attach"), height=32)
         self._foot = QWidget()
         self._build_foot()
         self.column.addWidget(self._foot)
@@ -284,8 +289,8 @@ class AttachCard(ChoiceCard):
     def _build_foot(self) -> None:
         self.address.setFixedHeight(32)
         self.address.setFont(font(13))
-        self.address.setPlaceholderText(self.tr("host:6379"))
-        self.address.setAccessibleName(self.tr("Address of the cluster"))
+        self.address.setPlaceholderText("host:6379")
+        say(self.address, self.address.setAccessibleName, lambda: self.tr("Address of the cluster"))
         row = QHBoxLayout(self._foot)
         row.setContentsMargins(0, 4, 0, 4)
         row.setSpacing(8)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from PySide6.QtCore import QObject, QRect, QRectF, QSize, Qt
 from PySide6.QtGui import (
@@ -21,6 +21,7 @@ from castray_desktop.ui.fonts import font
 from castray_desktop.ui.glyphs import GlyphState, paint_glyph
 from castray_desktop.ui.icons import icon, pixmap
 from castray_desktop.ui.theme import BUTTON_END, BUTTON_START, ON_GRADIENT, Theme
+from castray_desktop.ui.words import Text, Words
 
 CARD_RADIUS = 14.0
 INNER_RADIUS = 12.0
@@ -44,14 +45,23 @@ def paint_round(
 
 
 def label(
-    text: str = "", size: int = 13, weight: int = 400, tone: str = "1", *, tabular: bool = False
+    text: str | Text = "", size: int = 13, weight: int = 400, tone: str = "1", *, tabular: bool = False
 ) -> QLabel:
     """A line of text. `tone`: "1", "2", "3", "accent", "ok", "warn" or "bad"."""
-    result = QLabel(text)
+    result = QLabel()
+    say(result, result.setText, text)
     result.setTextFormat(Qt.TextFormat.PlainText)
     result.setFont(font(size, weight, tabular=tabular))
     result.setProperty("tone", tone)
     return result
+
+
+def say(owner: QWidget, tell: Callable[[str], None], text: str | Text) -> None:
+    """Have `tell` say a text; one that is asked for is said again in every new language."""
+    if isinstance(text, str):
+        tell(text)
+    else:
+        Words(owner, lambda: tell(text()))
 
 
 def set_tone(widget: QWidget, tone: str) -> None:
@@ -119,10 +129,11 @@ class Card(QFrame):
 
 
 def button(
-    theme: Theme, text: str, icon_name: str = "", *, kind: str = "plain", height: int = 28
+    theme: Theme, text: str | Text, icon_name: str = "", *, kind: str = "plain", height: int = 28
 ) -> QPushButton:
     """A text button. `kind`: "plain", "flat" or "link"."""
-    result = QPushButton(text)
+    result = QPushButton()
+    say(result, result.setText, text)
     result.setProperty("kind", kind)
     result.setFont(font(12, 600 if kind == "link" else 500))
     if height:
@@ -134,13 +145,15 @@ def button(
     return result
 
 
-def icon_button(theme: Theme, icon_name: str, name: str, *, side: int = 28, size: int = 16) -> QPushButton:
+def icon_button(
+    theme: Theme, icon_name: str, name: str | Text, *, side: int = 28, size: int = 16
+) -> QPushButton:
     """A square button with an icon; `name` is its tool tip and accessible name."""
     result = QPushButton()
     result.setProperty("kind", "icon")
     result.setFixedSize(side, side)
-    result.setToolTip(name)
-    result.setAccessibleName(name)
+    say(result, result.setToolTip, name)
+    say(result, result.setAccessibleName, name)
     result.setAutoDefault(False)
     result.setCursor(Qt.CursorShape.PointingHandCursor)
     IconTint(theme, result, icon_name, "text_2", size)
@@ -152,7 +165,7 @@ class ElidedLabel(QLabel):
 
     def __init__(
         self,
-        text: str = "",
+        text: str | Text = "",
         size: int = 13,
         weight: int = 400,
         tone: str = "1",
@@ -165,7 +178,7 @@ class ElidedLabel(QLabel):
         self.setFont(font(size, weight, tabular=True))
         self.setProperty("tone", tone)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-        self.set_full_text(text)
+        say(self, self.set_full_text, text)
 
     def full_text(self) -> str:
         return self._full
@@ -243,13 +256,14 @@ def paint_icon(painter: QPainter, rect: QRect, name: str, color: str, size: int)
 class PrimaryButton(QPushButton):
     """The one button that the eye should find: gradient, icon, text, and the key that presses it."""
 
-    def __init__(self, theme: Theme, text: str, icon_name: str, key: str = "") -> None:
-        super().__init__(text)
+    def __init__(self, theme: Theme, text: str | Text, icon_name: str, key: str = "") -> None:
+        super().__init__()
         self._theme = theme
         self._icon_name = icon_name
         self._key = key
         self.setFixedHeight(40)
         self.setFont(font(14, 600))
+        say(self, self.setText, text)
         self.setAutoDefault(False)
         self.setCursor(Qt.CursorShape.PointingHandCursor)
         theme.changed.connect(self.update)

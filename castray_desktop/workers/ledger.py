@@ -14,7 +14,6 @@ from castray_desktop.core.cast import (
     next_delivery_state,
     outcome,
 )
-from castray_desktop.core.errors import explain
 from castray_desktop.core.failure import Failure, FailureKind
 from castray_desktop.core.messages import (
     CastMode,
@@ -239,11 +238,13 @@ class CastLedger:
         if report is None or totals is None or not report.problem_count:
             return None
         left_out = sum(problem.failure.kind in _LEFT_OUT for problem in report.problems)
+        first = report.problems[0]
         values = {
+            "path": first.path,
+            **first.failure.values,
             "count": str(report.problem_count),
             "total": str(totals.files + left_out),
-            "path": report.problems[0].path,
-            "reason": explain(report.problems[0].failure).happened,
+            "because": first.failure.kind.value,
         }
         return Failure(FailureKind.FILES_FAILED, values)
 

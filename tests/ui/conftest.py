@@ -15,6 +15,7 @@ from pytestqt.qtbot import QtBot
 
 from castray_desktop.ui.cluster_choice import ClusterChoice
 from castray_desktop.ui.fonts import load_fonts
+from castray_desktop.ui.language import Language
 from castray_desktop.ui.main_window import MainWindow
 from castray_desktop.ui.style import apply_style
 from castray_desktop.ui.theme import Theme
@@ -66,12 +67,22 @@ def link() -> FakeLink:
 
 
 @pytest.fixture
-def window(qtbot: QtBot, qapp: QApplication, theme: Theme, link: FakeLink, settings: QSettings) -> MainWindow:
+def language(qapp: QApplication, settings: QSettings) -> Iterator[Language]:
+    """English, whatever the system speaks."""
+    made = Language(settings)
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def window(
+    qtbot: QtBot, qapp: QApplication, theme: Theme, language: Language, link: FakeLink, settings: QSettings
+) -> MainWindow:
     """The whole window in its look, with an engine that is not there yet."""
     load_fonts()
     apply_style(qapp, theme)
     theme.changed.connect(lambda: apply_style(qapp, theme))
-    made = MainWindow(theme, link, settings, ClusterChoice(link, settings))
+    made = MainWindow(theme, language, link, settings, ClusterChoice(link, settings))
     qtbot.addWidget(made)
     made.show()
     qtbot.waitExposed(made)

@@ -1,6 +1,7 @@
 """Every state of the window as a picture, to look at: `python -m tests.ui.scenes FOLDER [NAME...]`.
 
-Builds the real window with a scripted engine in place of the real one: light, dark, first run, small.
+Builds the real window with a scripted engine in place of the real one: light, dark, first run, small; each
+in English and, with `-zh` behind its name, in Chinese. With QT_SCALE_FACTOR=2 as on a dense screen.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import product
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
-from PySide6.QtCore import QElapsedTimer, QSettings
+from PySide6.QtCore import QElapsedTimer, QEvent, QSettings
 from PySide6.QtWidgets import QApplication
 
 from castray_desktop.app import build_application
@@ -21,6 +23,7 @@ from castray_desktop.core import messages as m
 from castray_desktop.core.failure import Failure, FailureKind
 from castray_desktop.ui.cluster_choice import ClusterChoice
 from castray_desktop.ui.fonts import load_fonts
+from castray_desktop.ui.language import CHINESE, ENGLISH, Language
 from castray_desktop.ui.main_window import MainWindow
 from castray_desktop.ui.style import apply_style
 from castray_desktop.ui.theme import Theme
@@ -31,19 +34,25 @@ Scene = Callable[[MainWindow, fake.FakeLink], None]
 
 @contextmanager
 def fake_window(
-    application: QApplication, *, dark: bool = False
+    application: QApplication, *, dark: bool = False, spoken: str = ENGLISH
 ) -> Iterator[tuple[MainWindow, fake.FakeLink]]:
     """The window with an engine that says what it is told to say."""
     with tempfile.TemporaryDirectory() as home:
         settings = QSettings(f"{home}/window.ini", QSettings.Format.IniFormat)
         theme = Theme(settings)
         theme.set_dark(dark)
+        language = Language(settings)
+        language.choose(spoken)
         apply_style(application, theme)
         link = fake.FakeLink()
-        window = MainWindow(theme, link, settings, ClusterChoice(link, settings))
-        yield window, link
-        window.hide()
-        window.deleteLater()
+        window = MainWindow(theme, language, link, settings, ClusterChoice(link, settings))
+        try:
+            yield window, link
+        finally:
+            window.hide()
+            window.deleteLater()
+            language.stop()
+            application.sendPostedEvents(None, QEvent.Type.DeferredDelete)
 
 
 def settle(application: QApplication, milliseconds: int = 700) -> None:
@@ -80,6 +89,12 @@ def busy(window: MainWindow, link: fake.FakeLink) -> None:
         wave = 1 + 0.06 * ((number * 7919) % 13 - 6) / 6
         link.say(fake.throughput(now - 60 + number / 4, 546e6 * wave, 118e6 * wave))
     window.table.expand(window.transfers.index_of("c0ffee000002"))
+
+
+def empty(window: MainWindow, link: fake.FakeLink) -> None:
+    """A cluster, and nothing to send yet."""
+    link.start(m.Welcome(m.PROTOCOL_VERSION, "0.1.0", 4711, fake.local_cluster(), fake.local_nodes(), (), {}))
+    add_plot(window)
 
 
 def first_run(window: MainWindow, link: fake.FakeLink) -> None:
@@ -151,6 +166,9 @@ SCENES: dict[str, tuple[Scene, bool, tuple[int, int]]] = {
     "busy-light": (busy, False, (1440, 900)),
     "busy-dark": (busy, True, (1440, 900)),
     "busy-small": (busy, False, (1024, 700)),
+    "busy-large": (busy, False, (1920, 1080)),
+    "empty-light": (empty, False, (1440, 900)),
+    "empty-small": (empty, True, (1024, 700)),
     "first-run-light": (first_run, False, (1440, 900)),
     "first-run-dark": (first_run, True, (1440, 900)),
     "first-run-small": (first_run, False, (1024, 700)),
@@ -169,10 +187,11 @@ SCENES: dict[str, tuple[Scene, bool, tuple[int, int]]] = {
 def main(folder: str, *names: str) -> None:
     application = build_application()
     load_fonts()
-    for name, (scene, dark, size) in SCENES.items():
+    for (plain, (scene, dark, size)), spoken in product(SCENES.items(), (ENGLISH, CHINESE)):
+        name = plain if spoken == ENGLISH else f"{plain}-zh"
         if names and name not in names:
             continue
-        with fake_window(application, dark=dark) as (window, link):
+        with fake_window(application, dark=dark, spoken=spoken) as (window, link):
             window.resize(*size)
             window.show()
             settle(application, 100)

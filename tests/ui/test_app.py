@@ -22,6 +22,7 @@ from castray_desktop.ui.cluster_choice import ClusterChoice
 from castray_desktop.ui.connection import Connection
 from castray_desktop.ui.engine_link import EngineLink
 from castray_desktop.ui.garbage import WindowThreadCollector
+from castray_desktop.ui.language import Language
 from castray_desktop.ui.main_window import MainWindow
 from castray_desktop.ui.theme import Theme
 from castray_desktop.workers.places import Places
@@ -44,7 +45,7 @@ def live_link(engine: FakeEngine) -> EngineLink:
 
 @pytest.fixture
 def live_window(qtbot: QtBot, theme: Theme, live_link: EngineLink, settings: QSettings) -> MainWindow:
-    window = MainWindow(theme, live_link, settings, ClusterChoice(live_link, settings))
+    window = MainWindow(theme, Language(settings), live_link, settings, ClusterChoice(live_link, settings))
     qtbot.addWidget(window)
     window.show()
     return window

@@ -11,6 +11,7 @@ from castray_desktop.ui.cluster_words import cluster_glyph
 from castray_desktop.ui.connection import Connection
 from castray_desktop.ui.glyphs import GlyphState
 from castray_desktop.ui.header import Header
+from castray_desktop.ui.language import Language
 from castray_desktop.ui.theme import Theme
 from tests.helpers import fake_engine as fake
 
@@ -18,8 +19,8 @@ ON = Connection.CONNECTED
 
 
 @pytest.fixture
-def header(qtbot: QtBot, theme: Theme) -> Header:
-    made = Header(theme)
+def header(qtbot: QtBot, theme: Theme, language: Language) -> Header:
+    made = Header(theme, language)
     qtbot.addWidget(made)
     made.resize(1440, 56)
     made.show()

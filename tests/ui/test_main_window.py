@@ -15,6 +15,7 @@ from castray_desktop.core import messages as m
 from castray_desktop.core.failure import Failure, FailureKind
 from castray_desktop.core.messages import ClusterPhase, ClusterStatus
 from castray_desktop.ui.cluster_choice import ClusterChoice
+from castray_desktop.ui.language import Language
 from castray_desktop.ui.main_window import MainWindow
 from castray_desktop.ui.stall_meter import Gap, StallMeter
 from castray_desktop.ui.theme import Theme
@@ -322,7 +323,7 @@ def test_the_window_is_divided_as_designed(window: MainWindow, link: FakeLink) -
 
 
 def test_the_division_is_remembered(
-    qtbot: QtBot, window: MainWindow, theme: Theme, settings: QSettings
+    qtbot: QtBot, window: MainWindow, theme: Theme, language: Language, settings: QSettings
 ) -> None:
     QApplication.processEvents()
     window._columns.setSizes([400, 608, 368])
@@ -330,7 +331,7 @@ def test_the_division_is_remembered(
     window.save_state()
     settings.remove("window/geometry")  # Qt fits it to the screen, and the screen of a test is small
     link = FakeLink()
-    again = MainWindow(theme, link, settings, ClusterChoice(link, settings))
+    again = MainWindow(theme, language, link, settings, ClusterChoice(link, settings))
     qtbot.addWidget(again)
     again.show()
     qtbot.waitUntil(lambda: again._columns.sizes() == wanted)

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from castray_desktop.core.absence import AWAY_SECONDS
+from castray_desktop.core.errors import sentence
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.core.messages import (
     CastResult,
@@ -307,7 +308,7 @@ async def test_a_file_that_the_source_could_not_send_is_named(stage: Stage) -> N
     failure = result.deliveries[0].failure
     assert failure is not None
     assert failure.kind is FailureKind.FILES_FAILED
-    assert failure.values["reason"] == "data/a.bin changed while it was being sent."
+    assert "files were not delivered. data/a.bin changed while it was being sent." in sentence(failure)
     assert not any(isinstance(order, protocol.SetUpstream) for _, order in stage.agents.orders)
 
 

@@ -1,0 +1,99 @@
+"""Words that travel inside failures as text, so that they can be said in another language as well.
+
+A failure's values are names and numbers, and now and then words: what kind of thing a path is, or what the
+operating system says. Those that are known are translated like the sentences around them; what is not known
+stays as it came.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+REASONS = (
+    # what a path is
+    "a named pipe",
+    "a socket",
+    "a device",
+    "neither file nor folder",
+    "a name that is not UTF-8",
+    "the root of the file system",
+    "too deep in its folders",
+    "a link to a folder that it lies in",
+    # a single file
+    "it changed while it was being sent.",
+    "it disappeared before it was sent.",
+    "it may not be read at the source.",
+    "it could not be read at the source.",
+    "it arrived damaged.",
+    "the source could not read it",
+    "the source",
+    # room
+    "room for {count} files",
+    "{count} files",
+    # a folder
+    "it is read-only",
+    "permission denied",
+    # the engine
+    "it took too long",
+    "it does not answer",
+    "it is ending",
+    "it has ended",
+    "it ended while the cast was running",
+    "it failed, see the log in {path}",
+    "no engine is running",
+    "the engine has ended",
+    "the connection has ended",
+    "there is no connection yet",
+    "the driver has ended",
+    # a connection between nodes
+    "the connection was closed",
+    "the connection was closed during the handshake",
+    "the handshake took too long",
+    "nothing came through for too long",
+    "the file ends too early",
+    "this cast is not known here",
+)
+
+SYSTEM_REASONS = (
+    "Broken pipe",
+    "Connection refused",
+    "Connection reset by peer",
+    "Connection timed out",
+    "Device or resource busy",
+    "Disk quota exceeded",
+    "File name too long",
+    "Input/output error",
+    "Name or service not known",
+    "Network is unreachable",
+    "No route to host",
+    "No space left on device",
+    "No such file or directory",
+    "Not a directory",
+    "Operation not permitted",
+    "Permission denied",
+    "Read-only file system",
+    "Stale file handle",
+    "Temporary failure in name resolution",
+    "Too many open files",
+    "timed out",
+)
+"""What the operating system says, in its English."""
+
+_KNOWN = frozenset({*REASONS, *SYSTEM_REASONS})
+_WITH_VALUES = {
+    text: re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>.+)", re.escape(text)))
+    for text in REASONS
+    if "{" in text
+}
+
+
+def say_reason(value: str, translate: Callable[[str], str]) -> str:
+    """A failure's value in the language of `translate`, if it is one of the words here."""
+    if value in _KNOWN:
+        return translate(value)
+    for text, pattern in _WITH_VALUES.items():
+        found = pattern.fullmatch(value)
+        if found is not None:
+            return translate(text).format_map(found.groupdict())
+    return value

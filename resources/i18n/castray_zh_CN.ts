@@ -1,0 +1,1684 @@
+<?xml version="1.0" encoding="utf-8"?>
+<!DOCTYPE TS>
+<TS version="2.1" language="zh_CN" sourcelanguage="en_US">
+<context>
+    <name>AttachCard</name>
+    <message>
+        <source>Attach to a cluster</source>
+        <translation>连接到集群</translation>
+    </message>
+    <message>
+        <source>Ray already runs, here or elsewhere</source>
+        <translation>Ray 已在本机或别处运行</translation>
+    </message>
+    <message>
+        <source>Every machine of the cluster becomes a node</source>
+        <translation>集群中的每台机器都会成为节点</translation>
+    </message>
+    <message>
+        <source>Bytes go straight from machine to machine, never through Ray&apos;s memory</source>
+        <translation>数据在机器之间直接传输，不占用 Ray 的内存</translation>
+    </message>
+    <message>
+        <source>What runs on the cluster is left alone</source>
+        <translation>不影响集群上正在运行的任务</translation>
+    </message>
+    <message>
+        <source>Attach</source>
+        <translation>连接</translation>
+    </message>
+    <message>
+        <source>Address of the cluster</source>
+        <translation>集群地址</translation>
+    </message>
+</context>
+<context>
+    <name>Banner</name>
+    <message>
+        <source>Dismiss</source>
+        <translation>关闭提示</translation>
+    </message>
+</context>
+<context>
+    <name>Cluster</name>
+    <message>
+        <source>CastRay engine</source>
+        <translation>CastRay 引擎</translation>
+    </message>
+    <message>
+        <source>Engine lost</source>
+        <translation>引擎已断开</translation>
+    </message>
+    <message>
+        <source>No cluster</source>
+        <translation>未连接集群</translation>
+    </message>
+    <message>
+        <source>Local cluster</source>
+        <translation>本地集群</translation>
+    </message>
+    <message>
+        <source>Starting…</source>
+        <translation>正在启动…</translation>
+    </message>
+    <message>
+        <source>Reconnecting…</source>
+        <translation>正在重新连接…</translation>
+    </message>
+    <message>
+        <source>Start one or attach</source>
+        <translation>请启动或连接集群</translation>
+    </message>
+    <message>
+        <source>Could not start</source>
+        <translation>启动失败</translation>
+    </message>
+    <message>
+        <source>Could not attach</source>
+        <translation>连接失败</translation>
+    </message>
+    <message>
+        <source>Starting Ray…</source>
+        <translation>正在启动 Ray…</translation>
+    </message>
+    <message>
+        <source>Connecting…</source>
+        <translation>正在连接…</translation>
+    </message>
+    <message>
+        <source>attempt {number} of {total}</source>
+        <translation>第 {number}/{total} 次尝试</translation>
+    </message>
+    <message>
+        <source>Placing nodes…</source>
+        <translation>正在部署节点…</translation>
+    </message>
+    <message>
+        <source>Placing nodes {ready}/{total}</source>
+        <translation>正在部署节点 {ready}/{total}</translation>
+    </message>
+    <message>
+        <source>Stopping…</source>
+        <translation>正在停止…</translation>
+    </message>
+    <message>
+        <source>{count} node</source>
+        <translation>{count} 个节点</translation>
+    </message>
+    <message>
+        <source>{count} nodes</source>
+        <translation>{count} 个节点</translation>
+    </message>
+    <message>
+        <source>{count} CPU</source>
+        <translation>{count} CPU</translation>
+    </message>
+    <message>
+        <source>{count} GPU</source>
+        <translation>{count} GPU</translation>
+    </message>
+</context>
+<context>
+    <name>ClusterChip</name>
+    <message>
+        <source>Cluster: {state}</source>
+        <translation>集群：{state}</translation>
+    </message>
+</context>
+<context>
+    <name>Destination</name>
+    <message>
+        <source>Save to needs a full path, such as /data</source>
+        <translation>“保存到”需填写完整路径，例如 /data</translation>
+    </message>
+    <message>
+        <source>Only {node} may stand in braces</source>
+        <translation>花括号中只能写 {node}</translation>
+    </message>
+</context>
+<context>
+    <name>DropArea</name>
+    <message>
+        <source>Add files</source>
+        <translation>添加文件</translation>
+    </message>
+    <message>
+        <source>Add folder</source>
+        <translation>添加文件夹</translation>
+    </message>
+    <message>
+        <source>Drop files or folders here</source>
+        <translation>将文件或文件夹拖到此处</translation>
+    </message>
+    <message>
+        <source>or anywhere on this window</source>
+        <translation>也可以拖到窗口的任意位置</translation>
+    </message>
+    <message>
+        <source>Drop more files or folders, or</source>
+        <translation>继续拖入文件或文件夹，或</translation>
+    </message>
+    <message>
+        <source>browse</source>
+        <translation>浏览</translation>
+    </message>
+    <message>
+        <source>Browse for files or folders</source>
+        <translation>浏览文件或文件夹</translation>
+    </message>
+    <message>
+        <source>Add files…</source>
+        <translation>添加文件…</translation>
+    </message>
+    <message>
+        <source>Add folder…</source>
+        <translation>添加文件夹…</translation>
+    </message>
+    <message>
+        <source>Counting…</source>
+        <translation>正在统计…</translation>
+    </message>
+</context>
+<context>
+    <name>Failure</name>
+    <message>
+        <source>{path} does not exist.</source>
+        <translation>{path} 不存在。</translation>
+    </message>
+    <message>
+        <source>Check the name and send it again.</source>
+        <translation>请检查名称，然后重新发送。</translation>
+    </message>
+    <message>
+        <source>{path} may not be read by {user}.</source>
+        <translation>{user} 没有读取 {path} 的权限。</translation>
+    </message>
+    <message>
+        <source>Change its permissions, or send it as a user who may read it.</source>
+        <translation>请修改文件权限，或改用有读取权限的用户发送。</translation>
+    </message>
+    <message>
+        <source>{path} is {what} and can&apos;t be sent.</source>
+        <translation>无法发送 {path}：{what}。</translation>
+    </message>
+    <message>
+        <source>Send only files, folders and symbolic links, or leave it out with --exclude.</source>
+        <translation>只能发送文件、文件夹和符号链接；也可以用 --exclude 将它排除。</translation>
+    </message>
+    <message>
+        <source>There is nothing to send.</source>
+        <translation>没有可发送的内容。</translation>
+    </message>
+    <message>
+        <source>Name at least one file or folder.</source>
+        <translation>请至少指定一个文件或文件夹。</translation>
+    </message>
+    <message>
+        <source>Two of the things to send are called {name}.</source>
+        <translation>要发送的内容中有两项都叫 {name}。</translation>
+    </message>
+    <message>
+        <source>Send them one after the other, or rename one of them.</source>
+        <translation>请分两次发送，或重命名其中一项。</translation>
+    </message>
+    <message>
+        <source>There is no node {node}.</source>
+        <translation>没有名为 {node} 的节点。</translation>
+    </message>
+    <message>
+        <source>Nodes here: {nodes}.</source>
+        <translation>现有节点：{nodes}。</translation>
+    </message>
+    <message>
+        <source>There is a node {node} already.</source>
+        <translation>节点 {node} 已存在。</translation>
+    </message>
+    <message>
+        <source>Choose another name.</source>
+        <translation>请换一个名称。</translation>
+    </message>
+    <message>
+        <source>{node} can&apos;t be removed.</source>
+        <translation>无法移除 {node}。</translation>
+    </message>
+    <message>
+        <source>Only nodes that were added can be removed.</source>
+        <translation>只能移除手动添加的节点。</translation>
+    </message>
+    <message>
+        <source>{node} can&apos;t be the name of a node.</source>
+        <translation>{node} 不能用作节点名称。</translation>
+    </message>
+    <message>
+        <source>Use letters, digits, dots, hyphens and underscores, 60 characters at most.</source>
+        <translation>名称只能包含字母、数字、点、连字符和下划线，最多 60 个字符。</translation>
+    </message>
+    <message>
+        <source>No recipients were chosen.</source>
+        <translation>尚未选择接收节点。</translation>
+    </message>
+    <message>
+        <source>Choose at least one node other than the source.</source>
+        <translation>请至少选择一个源节点以外的节点。</translation>
+    </message>
+    <message>
+        <source>{node} is the source, so it can&apos;t be a recipient.</source>
+        <translation>{node} 是源节点，不能同时作为接收节点。</translation>
+    </message>
+    <message>
+        <source>Choose other recipients or another source.</source>
+        <translation>请选择其他接收节点，或更换源节点。</translation>
+    </message>
+    <message>
+        <source>{rate} is not a rate.</source>
+        <translation>{rate} 不是有效的速率。</translation>
+    </message>
+    <message>
+        <source>Write it like 10MB/s, 800kB/s or 100Mbit/s.</source>
+        <translation>请写成 10MB/s、800kB/s 或 100Mbit/s 的形式。</translation>
+    </message>
+    <message>
+        <source>{destination} can&apos;t be a destination.</source>
+        <translation>{destination} 不能用作保存位置。</translation>
+    </message>
+    <message>
+        <source>Give an absolute path on the recipients; it may hold {{node}}.</source>
+        <translation>请填写接收节点上的绝对路径，其中可以包含 {{node}}。</translation>
+    </message>
+    <message>
+        <source>There is no cast {cast}.</source>
+        <translation>没有编号为 {cast} 的传输。</translation>
+    </message>
+    <message>
+        <source>List them with: castray casts</source>
+        <translation>查看全部传输请运行：castray casts</translation>
+    </message>
+    <message>
+        <source>Cast {cast} has ended already.</source>
+        <translation>传输 {cast} 已经结束。</translation>
+    </message>
+    <message>
+        <source>There is nothing to cancel.</source>
+        <translation>无需取消。</translation>
+    </message>
+    <message>
+        <source>{path} changed while it was being sent.</source>
+        <translation>{path} 在发送过程中发生了变化。</translation>
+    </message>
+    <message>
+        <source>Send it again once nothing writes to it.</source>
+        <translation>请在没有程序写入该文件时重新发送。</translation>
+    </message>
+    <message>
+        <source>{path} disappeared before it was sent.</source>
+        <translation>{path} 在发送之前消失了。</translation>
+    </message>
+    <message>
+        <source>Send it again if it is still needed.</source>
+        <translation>如仍需要，请重新发送。</translation>
+    </message>
+    <message>
+        <source>{path} could not be read to its end: {reason}.</source>
+        <translation>未能读完 {path}：{reason}。</translation>
+    </message>
+    <message>
+        <source>Check the disk it lies on.</source>
+        <translation>请检查该文件所在的磁盘。</translation>
+    </message>
+    <message>
+        <source>{count} of {total} files were not delivered. {reason}</source>
+        <translation>{total} 个文件中有 {count} 个未送达。{reason}</translation>
+    </message>
+    <message>
+        <source>Everything else arrived.</source>
+        <translation>其余内容均已送达。</translation>
+    </message>
+    <message>
+        <source>{node} has no room: {path} has {free} free and {needed} are needed.</source>
+        <translation>{node} 空间不足：{path} 可用 {free}，需要 {needed}。</translation>
+    </message>
+    <message>
+        <source>Make room there, or choose another destination.</source>
+        <translation>请在该节点腾出空间，或选择其他保存位置。</translation>
+    </message>
+    <message>
+        <source>{node} can&apos;t write to {path}: {reason}.</source>
+        <translation>{node} 无法写入 {path}：{reason}。</translation>
+    </message>
+    <message>
+        <source>Change the permissions there, or choose another destination.</source>
+        <translation>请修改该节点上的权限，或选择其他保存位置。</translation>
+    </message>
+    <message>
+        <source>{path} on {node} is not a folder.</source>
+        <translation>{node} 上的 {path} 不是文件夹。</translation>
+    </message>
+    <message>
+        <source>Choose another destination.</source>
+        <translation>请选择其他保存位置。</translation>
+    </message>
+    <message>
+        <source>{node} can&apos;t store a file called {path}.</source>
+        <translation>{node} 无法保存名为 {path} 的文件。</translation>
+    </message>
+    <message>
+        <source>Rename it at the source and send it again.</source>
+        <translation>请在源节点上重命名该文件，然后重新发送。</translation>
+    </message>
+    <message>
+        <source>{node} could not write {path}: {reason}.</source>
+        <translation>{node} 写入 {path} 失败：{reason}。</translation>
+    </message>
+    <message>
+        <source>Check the disk of {node}, then send again.</source>
+        <translation>请检查 {node} 的磁盘，然后重新发送。</translation>
+    </message>
+    <message>
+        <source>{path} arrived damaged on {node}, twice.</source>
+        <translation>{path} 两次到达 {node} 时都已损坏。</translation>
+    </message>
+    <message>
+        <source>Check memory and network of {node} and {upstream}, then send again.</source>
+        <translation>请检查 {node} 和 {upstream} 的内存与网络，然后重新发送。</translation>
+    </message>
+    <message>
+        <source>{node} lost its connection to {upstream}: {reason}.</source>
+        <translation>{node} 与 {upstream} 的连接中断：{reason}。</translation>
+    </message>
+    <message>
+        <source>Check the network between them, then send again.</source>
+        <translation>请检查两者之间的网络，然后重新发送。</translation>
+    </message>
+    <message>
+        <source>{node} went offline.</source>
+        <translation>{node} 已离线。</translation>
+    </message>
+    <message>
+        <source>Send again when it is back.</source>
+        <translation>请在它恢复后重新发送。</translation>
+    </message>
+    <message>
+        <source>{node} has not answered for {seconds} seconds.</source>
+        <translation>{node} 已有 {seconds} 秒没有响应。</translation>
+    </message>
+    <message>
+        <source>Check that machine, then send again.</source>
+        <translation>请检查该机器，然后重新发送。</translation>
+    </message>
+    <message>
+        <source>{node} shares its folder with {writer}, whose copy failed.</source>
+        <translation>{node} 与 {writer} 共用文件夹，而 {writer} 写入失败。</translation>
+    </message>
+    <message>
+        <source>See the reason given for {writer}.</source>
+        <translation>请查看 {writer} 的失败原因。</translation>
+    </message>
+    <message>
+        <source>There is no cluster.</source>
+        <translation>当前没有集群。</translation>
+    </message>
+    <message>
+        <source>Start or attach one first.</source>
+        <translation>请先启动或连接集群。</translation>
+    </message>
+    <message>
+        <source>The running engine uses the cluster {current}, not {target}.</source>
+        <translation>正在运行的引擎使用的是集群 {current}，而不是 {target}。</translation>
+    </message>
+    <message>
+        <source>End it with castray engine stop, or leave --cluster out.</source>
+        <translation>请用 castray engine stop 停止引擎，或去掉 --cluster。</translation>
+    </message>
+    <message>
+        <source>The cluster was stopped.</source>
+        <translation>集群已停止。</translation>
+    </message>
+    <message>
+        <source>Start or attach one, then send again.</source>
+        <translation>请启动或连接集群，然后重新发送。</translation>
+    </message>
+    <message>
+        <source>Ray could not be started ({attempts} attempts): {reason}</source>
+        <translation>Ray 启动失败（已尝试 {attempts} 次）：{reason}</translation>
+    </message>
+    <message>
+        <source>Details are in {log}.</source>
+        <translation>详情见 {log}。</translation>
+    </message>
+    <message>
+        <source>The cluster {target} did not answer within {seconds} seconds.</source>
+        <translation>集群 {target} 在 {seconds} 秒内没有响应。</translation>
+    </message>
+    <message>
+        <source>Check the address and that Ray runs there.</source>
+        <translation>请检查地址，并确认 Ray 正在该处运行。</translation>
+    </message>
+    <message>
+        <source>The cluster {target} can&apos;t be reached: {reason}</source>
+        <translation>无法连接集群 {target}：{reason}</translation>
+    </message>
+    <message>
+        <source>The CastRay engine can&apos;t be reached: {reason}.</source>
+        <translation>无法连接 CastRay 引擎：{reason}。</translation>
+    </message>
+    <message>
+        <source>Start again: castray engine start</source>
+        <translation>请重新启动引擎：castray engine start</translation>
+    </message>
+    <message>
+        <source>The running CastRay engine is of another version.</source>
+        <translation>正在运行的 CastRay 引擎版本不同。</translation>
+    </message>
+    <message>
+        <source>Close other CastRay windows or run: castray engine stop</source>
+        <translation>请关闭其他 CastRay 窗口，或运行：castray engine stop</translation>
+    </message>
+    <message>
+        <source>Cancelled.</source>
+        <translation>已取消。</translation>
+    </message>
+    <message>
+        <source>Something went wrong inside CastRay: {reason}.</source>
+        <translation>CastRay 内部出错：{reason}。</translation>
+    </message>
+    <message>
+        <source>Please report it with the log.</source>
+        <translation>请附上日志反馈此问题。</translation>
+    </message>
+    <message>
+        <source>a named pipe</source>
+        <translation>它是命名管道</translation>
+    </message>
+    <message>
+        <source>a socket</source>
+        <translation>它是套接字</translation>
+    </message>
+    <message>
+        <source>a device</source>
+        <translation>它是设备文件</translation>
+    </message>
+    <message>
+        <source>neither file nor folder</source>
+        <translation>它既不是文件也不是文件夹</translation>
+    </message>
+    <message>
+        <source>a name that is not UTF-8</source>
+        <translation>名称不是 UTF-8 编码</translation>
+    </message>
+    <message>
+        <source>the root of the file system</source>
+        <translation>它是文件系统的根目录</translation>
+    </message>
+    <message>
+        <source>too deep in its folders</source>
+        <translation>所在的文件夹层级过深</translation>
+    </message>
+    <message>
+        <source>a link to a folder that it lies in</source>
+        <translation>它是指向上级文件夹的链接</translation>
+    </message>
+    <message>
+        <source>it changed while it was being sent.</source>
+        <translation>文件在发送过程中发生了变化。</translation>
+    </message>
+    <message>
+        <source>it disappeared before it was sent.</source>
+        <translation>文件在发送之前消失了。</translation>
+    </message>
+    <message>
+        <source>it may not be read at the source.</source>
+        <translation>源节点没有读取该文件的权限。</translation>
+    </message>
+    <message>
+        <source>it could not be read at the source.</source>
+        <translation>源节点无法读取该文件。</translation>
+    </message>
+    <message>
+        <source>it arrived damaged.</source>
+        <translation>文件到达时已损坏。</translation>
+    </message>
+    <message>
+        <source>the source could not read it</source>
+        <translation>源节点无法读取</translation>
+    </message>
+    <message>
+        <source>the source</source>
+        <translation>源节点</translation>
+    </message>
+    <message>
+        <source>room for {count} files</source>
+        <translation>可再存放 {count} 个文件</translation>
+    </message>
+    <message>
+        <source>{count} files</source>
+        <translation>{count} 个文件</translation>
+    </message>
+    <message>
+        <source>it is read-only</source>
+        <translation>它是只读的</translation>
+    </message>
+    <message>
+        <source>permission denied</source>
+        <translation>没有权限</translation>
+    </message>
+    <message>
+        <source>it took too long</source>
+        <translation>等待超时</translation>
+    </message>
+    <message>
+        <source>it does not answer</source>
+        <translation>没有响应</translation>
+    </message>
+    <message>
+        <source>it is ending</source>
+        <translation>引擎正在退出</translation>
+    </message>
+    <message>
+        <source>it has ended</source>
+        <translation>引擎已退出</translation>
+    </message>
+    <message>
+        <source>it ended while the cast was running</source>
+        <translation>引擎在传输过程中退出了</translation>
+    </message>
+    <message>
+        <source>it failed, see the log in {path}</source>
+        <translation>启动失败，日志见 {path}</translation>
+    </message>
+    <message>
+        <source>no engine is running</source>
+        <translation>没有正在运行的引擎</translation>
+    </message>
+    <message>
+        <source>the engine has ended</source>
+        <translation>引擎已退出</translation>
+    </message>
+    <message>
+        <source>the connection has ended</source>
+        <translation>连接已断开</translation>
+    </message>
+    <message>
+        <source>there is no connection yet</source>
+        <translation>尚未建立连接</translation>
+    </message>
+    <message>
+        <source>the driver has ended</source>
+        <translation>驱动进程已退出</translation>
+    </message>
+    <message>
+        <source>the connection was closed</source>
+        <translation>连接已关闭</translation>
+    </message>
+    <message>
+        <source>the connection was closed during the handshake</source>
+        <translation>连接在握手时被关闭</translation>
+    </message>
+    <message>
+        <source>the handshake took too long</source>
+        <translation>握手超时</translation>
+    </message>
+    <message>
+        <source>nothing came through for too long</source>
+        <translation>长时间没有收到数据</translation>
+    </message>
+    <message>
+        <source>the file ends too early</source>
+        <translation>文件提前结束</translation>
+    </message>
+    <message>
+        <source>this cast is not known here</source>
+        <translation>对方没有这次传输</translation>
+    </message>
+    <message>
+        <source>Broken pipe</source>
+        <translation>连接已断开</translation>
+    </message>
+    <message>
+        <source>Connection refused</source>
+        <translation>连接被拒绝</translation>
+    </message>
+    <message>
+        <source>Connection reset by peer</source>
+        <translation>连接被对方重置</translation>
+    </message>
+    <message>
+        <source>Connection timed out</source>
+        <translation>连接超时</translation>
+    </message>
+    <message>
+        <source>Device or resource busy</source>
+        <translation>设备或资源忙</translation>
+    </message>
+    <message>
+        <source>Disk quota exceeded</source>
+        <translation>超出磁盘配额</translation>
+    </message>
+    <message>
+        <source>File name too long</source>
+        <translation>文件名过长</translation>
+    </message>
+    <message>
+        <source>Input/output error</source>
+        <translation>输入/输出错误</translation>
+    </message>
+    <message>
+        <source>Name or service not known</source>
+        <translation>无法解析主机名</translation>
+    </message>
+    <message>
+        <source>Network is unreachable</source>
+        <translation>网络不可达</translation>
+    </message>
+    <message>
+        <source>No route to host</source>
+        <translation>没有到主机的路由</translation>
+    </message>
+    <message>
+        <source>No space left on device</source>
+        <translation>磁盘空间不足</translation>
+    </message>
+    <message>
+        <source>No such file or directory</source>
+        <translation>没有该文件或文件夹</translation>
+    </message>
+    <message>
+        <source>Not a directory</source>
+        <translation>不是文件夹</translation>
+    </message>
+    <message>
+        <source>Operation not permitted</source>
+        <translation>操作不被允许</translation>
+    </message>
+    <message>
+        <source>Permission denied</source>
+        <translation>没有权限</translation>
+    </message>
+    <message>
+        <source>Read-only file system</source>
+        <translation>文件系统是只读的</translation>
+    </message>
+    <message>
+        <source>Stale file handle</source>
+        <translation>文件句柄已失效</translation>
+    </message>
+    <message>
+        <source>Temporary failure in name resolution</source>
+        <translation>域名解析暂时失败</translation>
+    </message>
+    <message>
+        <source>Too many open files</source>
+        <translation>打开的文件过多</translation>
+    </message>
+    <message>
+        <source>timed out</source>
+        <translation>超时</translation>
+    </message>
+</context>
+<context>
+    <name>GraphScene</name>
+    <message>
+        <source>{zone} · {count} node</source>
+        <translation>{zone} · {count} 个节点</translation>
+    </message>
+    <message>
+        <source>{zone} · {count} nodes</source>
+        <translation>{zone} · {count} 个节点</translation>
+    </message>
+</context>
+<context>
+    <name>GraphView</name>
+    <message>
+        <source>Nodes</source>
+        <translation>节点</translation>
+    </message>
+    <message>
+        <source>The recipient list beside this shows the same nodes and the same selection.</source>
+        <translation>旁边的接收节点列表显示相同的节点和选择。</translation>
+    </message>
+    <message>
+        <source>All nodes ({count})</source>
+        <translation>所有节点（{count} 个）</translation>
+    </message>
+    <message>
+        <source>Drop to send to {name}</source>
+        <translation>松开即可发送到 {name}</translation>
+    </message>
+    <message>
+        <source>Drop to send to {count} nodes</source>
+        <translation>松开即可发送到 {count} 个节点</translation>
+    </message>
+</context>
+<context>
+    <name>Header</name>
+    <message>
+        <source>Language</source>
+        <translation>语言</translation>
+    </message>
+    <message>
+        <source>↑ {rate} from here</source>
+        <translation>↑ 本机上传 {rate}</translation>
+    </message>
+    <message>
+        <source>Idle</source>
+        <translation>空闲</translation>
+    </message>
+    <message>
+        <source>Start local cluster</source>
+        <translation>启动本地集群</translation>
+    </message>
+    <message>
+        <source>Attach to a cluster…</source>
+        <translation>连接到集群…</translation>
+    </message>
+    <message>
+        <source>Cancel</source>
+        <translation>取消</translation>
+    </message>
+    <message>
+        <source>Add node…</source>
+        <translation>添加节点…</translation>
+    </message>
+    <message>
+        <source>Stop local cluster</source>
+        <translation>停止本地集群</translation>
+    </message>
+    <message>
+        <source>Detach</source>
+        <translation>断开连接</translation>
+    </message>
+    <message>
+        <source>Same as the system</source>
+        <translation>跟随系统</translation>
+    </message>
+    <message>
+        <source>Light colours</source>
+        <translation>浅色外观</translation>
+    </message>
+    <message>
+        <source>Dark colours</source>
+        <translation>深色外观</translation>
+    </message>
+</context>
+<context>
+    <name>Legend</name>
+    <message>
+        <source>Legend</source>
+        <translation>图例</translation>
+    </message>
+</context>
+<context>
+    <name>LimitField</name>
+    <message>
+        <source>Speed limit</source>
+        <translation>限速</translation>
+    </message>
+    <message>
+        <source>The most that crosses each hop of the relay, for this cast</source>
+        <translation>本次传输中，接力链每一跳的最高速率</translation>
+    </message>
+    <message>
+        <source>None</source>
+        <translation>不限速</translation>
+    </message>
+    <message>
+        <source>Other…</source>
+        <translation>其他…</translation>
+    </message>
+    <message>
+        <source>At most, for example 25MB/s or 200Mbit/s:</source>
+        <translation>最高速率，例如 25MB/s 或 200Mbit/s：</translation>
+    </message>
+</context>
+<context>
+    <name>LocalCard</name>
+    <message>
+        <source>Start a local cluster</source>
+        <translation>启动本地集群</translation>
+    </message>
+    <message>
+        <source>On this computer, in a few seconds</source>
+        <translation>在本机启动，只需几秒</translation>
+    </message>
+    <message>
+        <source>Nothing else is needed to try every feature</source>
+        <translation>无需其他准备即可体验全部功能</translation>
+    </message>
+    <message>
+        <source>This computer and three demo nodes, each with an inbox of its own</source>
+        <translation>包括本机和三个演示节点，各有自己的收件箱</translation>
+    </message>
+    <message>
+        <source>Listens on this computer only, ends with the window</source>
+        <translation>只监听本机，随窗口关闭而停止</translation>
+    </message>
+    <message>
+        <source>Start local cluster</source>
+        <translation>启动本地集群</translation>
+    </message>
+</context>
+<context>
+    <name>MainWindow</name>
+    <message>
+        <source>Add a node</source>
+        <translation>添加节点</translation>
+    </message>
+    <message>
+        <source>Name of the new node, which gets an inbox of its own:</source>
+        <translation>新节点的名称（它会有自己的收件箱）：</translation>
+    </message>
+    <message>
+        <source>Add</source>
+        <translation>添加</translation>
+    </message>
+    <message>
+        <source>Cancel</source>
+        <translation>取消</translation>
+    </message>
+    <message>
+        <source>Close anyway</source>
+        <translation>仍要关闭</translation>
+    </message>
+    <message>
+        <source>A cast is still running.</source>
+        <translation>还有一项传输正在进行。</translation>
+    </message>
+    <message>
+        <source>{count} casts are still running.</source>
+        <translation>还有 {count} 项传输正在进行。</translation>
+    </message>
+    <message>
+        <source>Closing the window ends what it sends.</source>
+        <translation>关闭窗口会终止正在发送的内容。</translation>
+    </message>
+    <message>
+        <source>Drop to add {name} to the send list</source>
+        <translation>松开即可将 {name} 加入发送列表</translation>
+    </message>
+    <message>
+        <source>Drop to add {count} items to the send list</source>
+        <translation>松开即可将 {count} 项加入发送列表</translation>
+    </message>
+</context>
+<context>
+    <name>NodeGraph</name>
+    <message>
+        <source>{name} · source</source>
+        <translation>{name} · 源节点</translation>
+    </message>
+    <message>
+        <source>This computer</source>
+        <translation>本机</translation>
+    </message>
+    <message>
+        <source>Offline</source>
+        <translation>离线</translation>
+    </message>
+    <message>
+        <source>Offline {count} min</source>
+        <translation>离线 {count} 分钟</translation>
+    </message>
+    <message>
+        <source>Offline {count} h</source>
+        <translation>离线 {count} 小时</translation>
+    </message>
+    <message>
+        <source>Starting…</source>
+        <translation>正在启动…</translation>
+    </message>
+    <message>
+        <source>{size} behind</source>
+        <translation>落后 {size}</translation>
+    </message>
+    <message>
+        <source>{count} CPU</source>
+        <translation>{count} CPU</translation>
+    </message>
+    <message>
+        <source>{count} GPU</source>
+        <translation>{count} GPU</translation>
+    </message>
+    <message>
+        <source>Address: {address}</source>
+        <translation>地址：{address}</translation>
+    </message>
+    <message>
+        <source>Memory: {free} of {total} free</source>
+        <translation>内存：可用 {free}，共 {total}</translation>
+    </message>
+    <message>
+        <source>Disk: {free} of {total} free</source>
+        <translation>磁盘：可用 {free}，共 {total}</translation>
+    </message>
+    <message>
+        <source>Inbox: {path}</source>
+        <translation>收件箱：{path}</translation>
+    </message>
+    <message>
+        <source>{time} left</source>
+        <translation>剩余 {time}</translation>
+    </message>
+    <message>
+        <source>{size} verified on 1 node</source>
+        <translation>{size} 已在 1 个节点上通过校验</translation>
+    </message>
+    <message>
+        <source>{size} verified on {count} nodes</source>
+        <translation>{size} 已在 {count} 个节点上通过校验</translation>
+    </message>
+    <message>
+        <source>{done} of {total} each</source>
+        <translation>每个节点 {done} / {total}</translation>
+    </message>
+    <message>
+        <source>{done} of {total}</source>
+        <translation>{done} / {total}</translation>
+    </message>
+    <message>
+        <source>Nodes</source>
+        <translation>节点</translation>
+    </message>
+    <message>
+        <source>All</source>
+        <translation>全选</translation>
+    </message>
+    <message>
+        <source>Select all nodes</source>
+        <translation>选择所有节点</translation>
+    </message>
+    <message>
+        <source>None</source>
+        <translation>不选</translation>
+    </message>
+    <message>
+        <source>Select no node</source>
+        <translation>取消选择所有节点</translation>
+    </message>
+    <message>
+        <source>Invert</source>
+        <translation>反选</translation>
+    </message>
+    <message>
+        <source>Invert the selection</source>
+        <translation>反转选择</translation>
+    </message>
+    <message>
+        <source>Zoom out</source>
+        <translation>缩小</translation>
+    </message>
+    <message>
+        <source>Show everything</source>
+        <translation>显示全部</translation>
+    </message>
+    <message>
+        <source>Zoom in</source>
+        <translation>放大</translation>
+    </message>
+    <message>
+        <source>Fit</source>
+        <translation>适应窗口</translation>
+    </message>
+    <message>
+        <source>Legend</source>
+        <translation>图例</translation>
+    </message>
+    <message>
+        <source>Send files here…</source>
+        <translation>发送文件到此…</translation>
+    </message>
+    <message>
+        <source>Copy address</source>
+        <translation>复制地址</translation>
+    </message>
+    <message>
+        <source>Copy inbox path</source>
+        <translation>复制收件箱路径</translation>
+    </message>
+    <message>
+        <source>Add node…</source>
+        <translation>添加节点…</translation>
+    </message>
+    <message>
+        <source>Remove node</source>
+        <translation>移除节点</translation>
+    </message>
+    <message>
+        <source>{chosen} of {total} selected</source>
+        <translation>已选 {chosen}/{total}</translation>
+    </message>
+</context>
+<context>
+    <name>RecipientList</name>
+    <message>
+        <source>Recipients</source>
+        <translation>接收节点</translation>
+    </message>
+    <message>
+        <source>Nothing found</source>
+        <translation>没有找到</translation>
+    </message>
+    <message>
+        <source>No node has this name, address or label.</source>
+        <translation>没有节点的名称、地址或标签与之相符。</translation>
+    </message>
+    <message>
+        <source>No nodes yet</source>
+        <translation>还没有节点</translation>
+    </message>
+    <message>
+        <source>Every node of the cluster shows up here, ready to be ticked.</source>
+        <translation>集群的节点会列在这里，供您勾选。</translation>
+    </message>
+</context>
+<context>
+    <name>RecipientModel</name>
+    <message>
+        <source>seen {ago}</source>
+        <translation>{ago}在线</translation>
+    </message>
+    <message>
+        <source>Offline</source>
+        <translation>离线</translation>
+    </message>
+    <message>
+        <source>Starting…</source>
+        <translation>正在启动…</translation>
+    </message>
+    <message>
+        <source>{size} free</source>
+        <translation>可用 {size}</translation>
+    </message>
+</context>
+<context>
+    <name>RecipientPicker</name>
+    <message>
+        <source>Name, address or label</source>
+        <translation>名称、地址或标签</translation>
+    </message>
+    <message>
+        <source>Search recipients</source>
+        <translation>搜索接收节点</translation>
+    </message>
+    <message>
+        <source>All</source>
+        <translation>全选</translation>
+    </message>
+    <message>
+        <source>Select all nodes</source>
+        <translation>选择所有节点</translation>
+    </message>
+    <message>
+        <source>None</source>
+        <translation>不选</translation>
+    </message>
+    <message>
+        <source>Select no node</source>
+        <translation>取消选择所有节点</translation>
+    </message>
+    <message>
+        <source>Invert</source>
+        <translation>反选</translation>
+    </message>
+    <message>
+        <source>Invert the selection</source>
+        <translation>反转选择</translation>
+    </message>
+    <message>
+        <source>Sort the recipients</source>
+        <translation>接收节点排序</translation>
+    </message>
+    <message>
+        <source>Sort</source>
+        <translation>排序</translation>
+    </message>
+    <message>
+        <source>Recipients</source>
+        <translation>接收节点</translation>
+    </message>
+    <message>
+        <source>Name</source>
+        <translation>名称</translation>
+    </message>
+    <message>
+        <source>Room</source>
+        <translation>空间</translation>
+    </message>
+    <message>
+        <source>Load</source>
+        <translation>负载</translation>
+    </message>
+    <message>
+        <source>Most free room</source>
+        <translation>可用空间从多到少</translation>
+    </message>
+    <message>
+        <source>Least load</source>
+        <translation>负载从低到高</translation>
+    </message>
+    <message>
+        <source>{chosen} of {total}</source>
+        <translation>{chosen}/{total}</translation>
+    </message>
+</context>
+<context>
+    <name>SendList</name>
+    <message>
+        <source>Can&apos;t be sent</source>
+        <translation>无法发送</translation>
+    </message>
+    <message>
+        <source>{count} file</source>
+        <translation>{count} 个文件</translation>
+    </message>
+    <message>
+        <source>{count} files</source>
+        <translation>{count} 个文件</translation>
+    </message>
+</context>
+<context>
+    <name>SendListView</name>
+    <message>
+        <source>What will be sent</source>
+        <translation>待发送的内容</translation>
+    </message>
+</context>
+<context>
+    <name>SendPanel</name>
+    <message>
+        <source>From</source>
+        <translation>来源</translation>
+    </message>
+    <message>
+        <source>Save to</source>
+        <translation>保存到</translation>
+    </message>
+    <message>
+        <source>If a file exists</source>
+        <translation>文件已存在时</translation>
+    </message>
+    <message>
+        <source>Clear</source>
+        <translation>清空</translation>
+    </message>
+    <message>
+        <source>Add files or a folder</source>
+        <translation>添加文件或文件夹</translation>
+    </message>
+    <message>
+        <source>Inbox of each node</source>
+        <translation>各节点的收件箱</translation>
+    </message>
+    <message>
+        <source>Empty: the inbox of each node. Or a folder there, such as /data/models/{node}; {node} stands for the node&apos;s name.</source>
+        <translation>留空则保存到各节点的收件箱。也可以填写节点上的文件夹，例如 /data/models/{node}，其中 {node} 代表节点名称。</translation>
+    </message>
+    <message>
+        <source>Skip identical</source>
+        <translation>跳过相同文件</translation>
+    </message>
+    <message>
+        <source>Keep both</source>
+        <translation>两者都保留</translation>
+    </message>
+    <message>
+        <source>Overwrite</source>
+        <translation>覆盖</translation>
+    </message>
+    <message>
+        <source>Send</source>
+        <translation>发送</translation>
+    </message>
+    <message>
+        <source>Speed limit</source>
+        <translation>限速</translation>
+    </message>
+    <message>
+        <source>{problem} (and {count} more)</source>
+        <translation>{problem}（另有 {count} 个问题）</translation>
+    </message>
+    <message>
+        <source>Send to the other {count}</source>
+        <translation>发送到其余 {count} 个节点</translation>
+    </message>
+    <message>
+        <source>Add files</source>
+        <translation>添加文件</translation>
+    </message>
+    <message>
+        <source>Add a folder</source>
+        <translation>添加文件夹</translation>
+    </message>
+    <message>
+        <source>This computer</source>
+        <translation>本机</translation>
+    </message>
+    <message>
+        <source>Send to {count} node</source>
+        <translation>发送到 {count} 个节点</translation>
+    </message>
+    <message>
+        <source>Send to {count} nodes</source>
+        <translation>发送到 {count} 个节点</translation>
+    </message>
+    <message>
+        <source>Add what to send first</source>
+        <translation>请先添加要发送的内容</translation>
+    </message>
+    <message>
+        <source>{name} can&apos;t be sent, remove it</source>
+        <translation>{name} 无法发送，请将其移除</translation>
+    </message>
+    <message>
+        <source>The chosen nodes are offline</source>
+        <translation>所选节点均已离线</translation>
+    </message>
+    <message>
+        <source>Choose at least one recipient</source>
+        <translation>请至少选择一个接收节点</translation>
+    </message>
+    <message>
+        <source>Files wait here until the nodes are ready</source>
+        <translation>文件会在此等待，直到节点就绪</translation>
+    </message>
+    <message>
+        <source>Files wait here until you are connected</source>
+        <translation>文件会在此等待，直到连接集群</translation>
+    </message>
+    <message>
+        <source>Checking the recipients…</source>
+        <translation>正在检查接收节点…</translation>
+    </message>
+    <message>
+        <source>Fits on all {count}</source>
+        <translation>{count} 个节点空间均充足</translation>
+    </message>
+    <message>
+        <source>Fits</source>
+        <translation>空间充足</translation>
+    </message>
+    <message>
+        <source>uploaded once, {size}</source>
+        <translation>只上传一次，共 {size}</translation>
+    </message>
+</context>
+<context>
+    <name>Sparkline</name>
+    <message>
+        <source>Total rate of the last moments</source>
+        <translation>最近的总速率</translation>
+    </message>
+</context>
+<context>
+    <name>StartProgress</name>
+    <message>
+        <source>Cancel</source>
+        <translation>取消</translation>
+    </message>
+</context>
+<context>
+    <name>State</name>
+    <message>
+        <source>Online</source>
+        <translation>在线</translation>
+    </message>
+    <message>
+        <source>Selected</source>
+        <translation>已选择</translation>
+    </message>
+    <message>
+        <source>Receiving</source>
+        <translation>正在接收</translation>
+    </message>
+    <message>
+        <source>Checking hash</source>
+        <translation>正在校验</translation>
+    </message>
+    <message>
+        <source>Verified</source>
+        <translation>已校验</translation>
+    </message>
+    <message>
+        <source>Lagging</source>
+        <translation>落后</translation>
+    </message>
+    <message>
+        <source>Failed</source>
+        <translation>失败</translation>
+    </message>
+    <message>
+        <source>Offline</source>
+        <translation>离线</translation>
+    </message>
+    <message>
+        <source>Waiting</source>
+        <translation>等待中</translation>
+    </message>
+    <message>
+        <source>Stopped</source>
+        <translation>已停止</translation>
+    </message>
+</context>
+<context>
+    <name>StatusBar</name>
+    <message>
+        <source>Ray {version}</source>
+        <translation>Ray {version}</translation>
+    </message>
+    <message>
+        <source>Python {version}</source>
+        <translation>Python {version}</translation>
+    </message>
+    <message>
+        <source>Starting the engine…</source>
+        <translation>正在启动引擎…</translation>
+    </message>
+    <message>
+        <source>Engine lost, reconnecting…</source>
+        <translation>引擎已断开，正在重新连接…</translation>
+    </message>
+    <message>
+        <source>Cluster lost, reconnecting…</source>
+        <translation>集群已断开，正在重新连接…</translation>
+    </message>
+    <message>
+        <source>Not connected</source>
+        <translation>未连接</translation>
+    </message>
+    <message>
+        <source>No cluster</source>
+        <translation>未连接集群</translation>
+    </message>
+    <message>
+        <source>the last attempt failed</source>
+        <translation>上次尝试失败</translation>
+    </message>
+    <message>
+        <source>Ready</source>
+        <translation>就绪</translation>
+    </message>
+    <message>
+        <source>{count} recipient</source>
+        <translation>{count} 个接收节点</translation>
+    </message>
+    <message>
+        <source>{count} recipients</source>
+        <translation>{count} 个接收节点</translation>
+    </message>
+    <message>
+        <source>{rate} each</source>
+        <translation>每个节点 {rate}</translation>
+    </message>
+    <message>
+        <source> ({count} lagging)</source>
+        <translation>（{count} 个落后）</translation>
+    </message>
+    <message>
+        <source>source upload {copies} copies</source>
+        <translation>源节点上传 {copies} 份</translation>
+    </message>
+    <message>
+        <source>{count} error</source>
+        <translation>{count} 个错误</translation>
+    </message>
+    <message>
+        <source>{count} errors</source>
+        <translation>{count} 个错误</translation>
+    </message>
+</context>
+<context>
+    <name>ThroughputPlot</name>
+    <message>
+        <source>Throughput</source>
+        <translation>吞吐量</translation>
+    </message>
+    <message>
+        <source>Go on drawing</source>
+        <translation>继续绘制</translation>
+    </message>
+    <message>
+        <source>Pause drawing</source>
+        <translation>暂停绘制</translation>
+    </message>
+    <message>
+        <source>1 min</source>
+        <translation>1 分钟</translation>
+    </message>
+    <message>
+        <source>The last minute</source>
+        <translation>最近 1 分钟</translation>
+    </message>
+    <message>
+        <source>The last 5 minutes</source>
+        <translation>最近 5 分钟</translation>
+    </message>
+    <message>
+        <source>The last 30 minutes</source>
+        <translation>最近 30 分钟</translation>
+    </message>
+    <message>
+        <source>Rates appear here as soon as bytes move</source>
+        <translation>开始传输后，这里会显示速率</translation>
+    </message>
+    <message>
+        <source>now</source>
+        <translation>现在</translation>
+    </message>
+    <message>
+        <source>{count} s</source>
+        <translation>{count} 秒</translation>
+    </message>
+    <message>
+        <source>{count} min</source>
+        <translation>{count} 分钟</translation>
+    </message>
+    <message>
+        <source>Total {rate} {unit}</source>
+        <translation>合计 {rate} {unit}</translation>
+    </message>
+</context>
+<context>
+    <name>TransferModel</name>
+    <message>
+        <source>Name</source>
+        <translation>名称</translation>
+    </message>
+    <message>
+        <source>Size</source>
+        <translation>大小</translation>
+    </message>
+    <message>
+        <source>Progress</source>
+        <translation>进度</translation>
+    </message>
+    <message>
+        <source>Status</source>
+        <translation>状态</translation>
+    </message>
+    <message>
+        <source>Speed</source>
+        <translation>速度</translation>
+    </message>
+    <message>
+        <source>ETA</source>
+        <translation>剩余</translation>
+    </message>
+    <message>
+        <source>Recipients</source>
+        <translation>接收节点</translation>
+    </message>
+    <message>
+        <source>Started</source>
+        <translation>开始</translation>
+    </message>
+</context>
+<context>
+    <name>TransferTable</name>
+    <message>
+        <source>Transfers</source>
+        <translation>传输</translation>
+    </message>
+    <message>
+        <source>Cancel</source>
+        <translation>取消</translation>
+    </message>
+    <message>
+        <source>Copy name</source>
+        <translation>复制名称</translation>
+    </message>
+    <message>
+        <source>Clear finished</source>
+        <translation>清除已结束的传输</translation>
+    </message>
+    <message>
+        <source>Copy path</source>
+        <translation>复制路径</translation>
+    </message>
+    <message>
+        <source>Copy hash</source>
+        <translation>复制哈希</translation>
+    </message>
+    <message>
+        <source>Open folder</source>
+        <translation>打开文件夹</translation>
+    </message>
+    <message>
+        <source>No transfers yet</source>
+        <translation>还没有传输</translation>
+    </message>
+    <message>
+        <source>Drop files, tick recipients, press Send. Progress, speed and hashes of every node show up here.</source>
+        <translation>拖入文件，勾选接收节点，然后点击发送。各节点的进度、速度和哈希会显示在这里。</translation>
+    </message>
+</context>
+<context>
+    <name>Transfers</name>
+    <message>
+        <source>pending</source>
+        <translation>待定</translation>
+    </message>
+    <message>
+        <source>{count} failed</source>
+        <translation>{count} 个失败</translation>
+    </message>
+    <message>
+        <source>Waiting</source>
+        <translation>等待中</translation>
+    </message>
+    <message>
+        <source>Preparing</source>
+        <translation>正在准备</translation>
+    </message>
+    <message>
+        <source>Sending</source>
+        <translation>正在发送</translation>
+    </message>
+    <message>
+        <source>Checking hash</source>
+        <translation>正在校验</translation>
+    </message>
+    <message>
+        <source>Paused</source>
+        <translation>已暂停</translation>
+    </message>
+    <message>
+        <source>Verified</source>
+        <translation>已校验</translation>
+    </message>
+    <message>
+        <source>Partly failed</source>
+        <translation>部分失败</translation>
+    </message>
+    <message>
+        <source>Failed</source>
+        <translation>失败</translation>
+    </message>
+    <message>
+        <source>Cancelled</source>
+        <translation>已取消</translation>
+    </message>
+    <message>
+        <source>{size} behind</source>
+        <translation>落后 {size}</translation>
+    </message>
+    <message>
+        <source>Receiving</source>
+        <translation>正在接收</translation>
+    </message>
+    <message>
+        <source>Already there</source>
+        <translation>已存在</translation>
+    </message>
+    <message>
+        <source>Same folder</source>
+        <translation>共用文件夹</translation>
+    </message>
+    <message>
+        <source>{count} file</source>
+        <translation>{count} 个文件</translation>
+    </message>
+    <message>
+        <source>{count} files</source>
+        <translation>{count} 个文件</translation>
+    </message>
+</context>
+<context>
+    <name>TransfersCard</name>
+    <message>
+        <source>Transfers</source>
+        <translation>传输</translation>
+    </message>
+    <message>
+        <source>Throughput</source>
+        <translation>吞吐量</translation>
+    </message>
+    <message>
+        <source>Clear finished</source>
+        <translation>清除已结束的传输</translation>
+    </message>
+</context>
+<context>
+    <name>WelcomePage</name>
+    <message>
+        <source>Choose a cluster to send to</source>
+        <translation>选择要使用的集群</translation>
+    </message>
+    <message>
+        <source>Your local cluster is on its way</source>
+        <translation>正在启动本地集群</translation>
+    </message>
+    <message>
+        <source>On the way to {target}</source>
+        <translation>正在连接 {target}</translation>
+    </message>
+    <message>
+        <source>Your computer uploads once, every node passes it on, every copy is checked by hash.</source>
+        <translation>本机只上传一次，各节点依次接力，每份副本都经过哈希校验。</translation>
+    </message>
+    <message>
+        <source>Try again</source>
+        <translation>重试</translation>
+    </message>
+</context>
+<context>
+    <name>units</name>
+    <message>
+        <source>just now</source>
+        <translation>刚刚</translation>
+    </message>
+    <message>
+        <source>{count} s ago</source>
+        <translation>{count} 秒前</translation>
+    </message>
+    <message>
+        <source>{count} min ago</source>
+        <translation>{count} 分钟前</translation>
+    </message>
+    <message>
+        <source>{count} h ago</source>
+        <translation>{count} 小时前</translation>
+    </message>
+    <message>
+        <source>{count} days ago</source>
+        <translation>{count} 天前</translation>
+    </message>
+</context>
+</TS>
