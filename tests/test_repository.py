@@ -110,7 +110,7 @@ def test_fonts_and_icons_carry_their_licences() -> None:
     resources = ROOT / "resources"
     assert "SIL OPEN FONT LICENSE" in (resources / "fonts/OFL.txt").read_text()
     assert "ISC License" in (resources / "icons/LICENSE").read_text()
-    named = {"fonts", "icons", "castray.svg", "castray-256.png", "README.md"}
+    named = {"fonts", "icons", "i18n", "castray.svg", "castray-256.png", "README.md"}
     overview = (resources / "README.md").read_text()
     for path in resources.iterdir():
         assert path.name in named or f"`{path.name}" in overview, f"{path.name} is not in resources/README.md"

@@ -262,6 +262,14 @@
         <translation>请至少选择一个源节点以外的节点。</translation>
     </message>
     <message>
+        <source>{node} is a recipient of this cast already.</source>
+        <translation>{node} 已经是这次传输的接收节点。</translation>
+    </message>
+    <message>
+        <source>Name other nodes.</source>
+        <translation>请指定其他节点。</translation>
+    </message>
+    <message>
         <source>{node} is the source, so it can&apos;t be a recipient.</source>
         <translation>{node} 是源节点，不能同时作为接收节点。</translation>
     </message>
@@ -308,6 +316,14 @@
     <message>
         <source>Send it again once nothing writes to it.</source>
         <translation>请在没有程序写入该文件时重新发送。</translation>
+    </message>
+    <message>
+        <source>The files changed while {node} was away, so the cast could not go on.</source>
+        <translation>{node} 离线期间文件发生了变化，传输无法继续。</translation>
+    </message>
+    <message>
+        <source>Send them again.</source>
+        <translation>请重新发送。</translation>
     </message>
     <message>
         <source>{path} disappeared before it was sent.</source>
@@ -390,6 +406,14 @@
         <translation>请检查两者之间的网络，然后重新发送。</translation>
     </message>
     <message>
+        <source>{node} and {upstream} do not trust each other&apos;s certificates: {reason}.</source>
+        <translation>{node} 与 {upstream} 互不信任对方的证书：{reason}。</translation>
+    </message>
+    <message>
+        <source>Check that both have a certificate of the authority in RAY_TLS_CA_CERT.</source>
+        <translation>请确认两者的证书都由 RAY_TLS_CA_CERT 中的机构签发。</translation>
+    </message>
+    <message>
         <source>{node} went offline.</source>
         <translation>{node} 已离线。</translation>
     </message>
@@ -404,6 +428,22 @@
     <message>
         <source>Check that machine, then send again.</source>
         <translation>请检查该机器，然后重新发送。</translation>
+    </message>
+    <message>
+        <source>{node} is away at the moment.</source>
+        <translation>{node} 暂时离线。</translation>
+    </message>
+    <message>
+        <source>The cast goes on when it is back; there is nothing to do.</source>
+        <translation>它恢复后传输会自动继续，无需任何操作。</translation>
+    </message>
+    <message>
+        <source>{node} can&apos;t compute the hashes that this cast uses ({hashes}).</source>
+        <translation>{node} 无法计算这次传输使用的哈希（{hashes}）。</translation>
+    </message>
+    <message>
+        <source>Send to it with a cast of its own.</source>
+        <translation>请单独向它发送。</translation>
     </message>
     <message>
         <source>{node} shares its folder with {writer}, whose copy failed.</source>
@@ -436,6 +476,14 @@
     <message>
         <source>Start or attach one, then send again.</source>
         <translation>请启动或连接集群，然后重新发送。</translation>
+    </message>
+    <message>
+        <source>The cast waits for its cluster {target}.</source>
+        <translation>传输正在等待集群 {target}。</translation>
+    </message>
+    <message>
+        <source>Start or attach that cluster, or cancel the cast.</source>
+        <translation>请启动或连接该集群，或者取消传输。</translation>
     </message>
     <message>
         <source>Ray could not be started ({attempts} attempts): {reason}</source>
