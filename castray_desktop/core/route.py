@@ -72,23 +72,23 @@ class Route:
 
     def children(self) -> dict[str, list[str]]:
         """What `below` says, for every node that feeds another one."""
-        found: dict[str, list[str]] = {}
-        for child, upstream in self.upstreams.items():
-            found.setdefault(upstream, []).append(child)
-        return found
+        return _children(self.upstreams)
 
     def order(self) -> tuple[str, ...]:
         """The source, then every recipient after its upstream, those with fewer hops first."""
         return tuple(_subtree(self.children(), self.source))
 
     def without(self, node: str) -> tuple[Route, tuple[Move, ...]]:
-        """The route after `node` has dropped out: what was below it goes below its upstream."""
+        """The route after `node` has dropped out: what was below it goes below its upstream.
+
+        Of several, the first takes its place and the others go below leaves near to it, so that the
+        upstream, and all below it, does not have to divide its line any further.
+        """
         if node not in self.upstreams:
             return self, ()
-        upstream = self.upstreams[node]
-        changed = dict(self.upstreams)
-        del changed[node]
-        return self._changed(changed, dict.fromkeys(self.below(node), upstream))
+        rest = dict(self.upstreams)
+        upstream = rest.pop(node)
+        return self._changed(rest, _adopted(rest, node, upstream))
 
     def with_leaf(self, node: str, upstream: str) -> tuple[Route, tuple[Move, ...]]:
         """The route with a new `node` that nobody fetches from yet. Raises KeyError, ValueError."""
@@ -113,18 +113,14 @@ class Route:
     def to_tail(self, node: str) -> tuple[Route, tuple[Move, ...]]:
         """The route with `node` at the end of the branch that it was on, where it holds up nobody.
 
-        What was below it goes below its upstream; `node` goes below the deepest of what its upstream
+        What was below it goes where it goes in `without`; `node` goes below the deepest of what its upstream
         feeds then. A node that is there already stays. Raises KeyError for a node that is not on the
         route.
         """
-        upstream = self.upstreams[node]
-        orphans = dict.fromkeys(self.below(node), upstream)
-        rest = dict(self.upstreams) | orphans
-        del rest[node]
-        children: dict[str, list[str]] = {}
-        for child, parent in rest.items():
-            children.setdefault(parent, []).append(child)
-        tail = _subtree(children, upstream)[-1]
+        rest = dict(self.upstreams)
+        upstream = rest.pop(node)
+        orphans = _adopted(rest, node, upstream)
+        tail = _subtree(_children(rest | orphans), upstream)[-1]
         if tail == upstream:
             return self, ()
         return self._changed(self.upstreams, orphans | {node: tail})
@@ -146,6 +142,25 @@ class Route:
         epoch = self.epoch + 1
         route = Route(source or self.source, MappingProxyType({**upstreams, **moved}), epoch)
         return route, tuple(Move(node, upstream, epoch) for node, upstream in moved.items())
+
+
+def _children(upstreams: Mapping[str, str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for child, upstream in upstreams.items():
+        found.setdefault(upstream, []).append(child)
+    return found
+
+
+def _adopted(rest: Mapping[str, str], node: str, upstream: str) -> dict[str, str]:
+    """New upstreams for what fetched from `node`, which `upstream` fed and which `rest` leaves out."""
+    children = _children(rest)
+    found: dict[str, str] = {}
+    orphans = children.pop(node, [])
+    for orphan in orphans:
+        reached = _subtree(children, orphans[0])
+        found[orphan] = next(leaf for leaf in reached if leaf not in children) if found else upstream
+        children.setdefault(found[orphan], []).append(orphan)
+    return found
 
 
 def _subtree(children: Mapping[str, list[str]], top: str) -> list[str]:

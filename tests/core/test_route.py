@@ -81,8 +81,15 @@ def test_a_slow_node_goes_to_the_end_of_its_chain() -> None:
 def test_a_slow_node_stays_on_its_branch() -> None:
     tree = Route("s", {"a": "s", "b": "s", "c": "a", "d": "c", "e": "c", "f": "b", "g": "f", "h": "g"})
     route, moves = tree.to_tail("c")
-    assert set(moves) == {Move("d", "a", 2), Move("e", "a", 2), Move("c", "e", 2)}
-    assert route.below("a") == ("d", "e")
+    assert moves == (Move("d", "a", 2), Move("e", "d", 2), Move("c", "e", 2))
+    assert route.below("a") == ("d",)
+
+
+def test_an_upstream_feeds_no_more_than_before() -> None:
+    tree = Route("s", {"a": "s", "b": "a", "c": "a", "d": "a", "e": "b", "f": "b", "g": "e"})
+    route, moves = tree.without("a")
+    assert moves == (Move("b", "s", 2), Move("c", "f", 2), Move("d", "g", 2))
+    assert most_fed(route) == 2
 
 
 def test_who_is_at_the_tail_stays_there() -> None:
