@@ -146,6 +146,13 @@ def _add_send(
     )
     send.add_argument("--exclude", action="append", default=[], metavar="GLOB", help="leave these out")
     send.add_argument("--limit", metavar="RATE", help="of every hop: 10MB/s, 800kB/s, 100Mbit/s")
+    send.add_argument(
+        "--transport",
+        choices=("auto", "direct", "ray"),
+        default="auto",
+        help="the way from node to node: sockets, and through Ray where none gets through, or one of them"
+        " alone (auto)",
+    )
     send.add_argument("--dry-run", action="store_true", help="say what would happen, send nothing")
     _add_json(send)
 

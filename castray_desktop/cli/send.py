@@ -79,6 +79,7 @@ def _request(options: argparse.Namespace) -> SendRequest:
         links=Links(options.links),
         exclude=tuple(options.exclude),
         limit=limit,
+        transport=messages.Ways(options.transport),
         leave_out=True,
     )
 

@@ -108,6 +108,14 @@ class Links(enum.StrEnum):
     FOLLOW = "follow"
 
 
+class Ways(enum.StrEnum):
+    """Which ways bytes may take from node to node."""
+
+    AUTO = "auto"
+    DIRECT = "direct"  # sockets alone, whoever dials
+    RAY = "ray"  # calls between agents alone
+
+
 class SendRequest(Record, frozen=True):
     """What a person asks for with one press of *Send*."""
 
@@ -119,6 +127,7 @@ class SendRequest(Record, frozen=True):
     links: Links = Links.KEEP
     exclude: tuple[str, ...] = ()
     limit: int = 0  # bytes per second on every hop; 0: none
+    transport: Ways = Ways.AUTO
     leave_out: bool = False  # send to the others when some recipients can't take it
 
 

@@ -640,6 +640,7 @@ class CastRun:
             destination=self._request.destination,
             on_conflict=self._request.on_conflict.value,
             limit=self._request.limit,
+            transport=self._request.transport.value,
         )
 
     def _order_failed(self, node: str, failure: Failure) -> None:

@@ -67,6 +67,19 @@ def test_a_gibibyte_arrives_everywhere(cluster: Castray) -> None:
         shutil.rmtree(root)
 
 
+@pytest.mark.parametrize(("asked", "taken"), [("ray", "ray"), ("direct", "local")])
+def test_the_way_that_was_asked_for(cluster: Castray, tmp_path: Path, asked: str, taken: str) -> None:
+    file = make_file(tmp_path / "big.bin", 100 * MIB)  # more than the object store of a local cluster holds
+    status, result, errors = cluster.send(
+        file, "--to", "all", "--dest", tmp_path / "{node}", "--transport", asked
+    )
+    assert status == 0, errors
+    assert {item["transport"] for item in result["deliveries"]} == {taken}
+    assert result["source_copies"] == pytest.approx(1.0, abs=0.02)
+    for path in landed(result).values():
+        assert filecmp.cmp(file, path, shallow=False)
+
+
 def test_a_folder_of_two_thousand_files_arrives_as_it_is(cluster: Castray, tmp_path: Path) -> None:
     folder = make_tree(tmp_path / "数据集", 2000)
     status, result, errors = cluster.send(folder, "--to", "all", "--dest", tmp_path / "{node}")

@@ -21,6 +21,7 @@ from castray_desktop.workers.ray_side.byte_plane.digests import FILE_HASHES, PIE
 from castray_desktop.workers.ray_side.byte_plane.plane import BytePlane
 from castray_desktop.workers.ray_side.byte_plane.tls import ray_certificates
 from castray_desktop.workers.ray_side.facts import FactsMeter, machine_identity
+from castray_desktop.workers.ray_side.tunnel import Remote, TunnelMouths, Tunnels
 
 PROGRESS_SECONDS = 0.25
 """Mere progress is reported this often."""
@@ -29,6 +30,7 @@ IDLE_SECONDS = 2.0
 """An agent with nothing to say answers this often."""
 
 FACTS_SECONDS = 1.0
+TUNNEL_SECONDS = 1.0
 
 NAMESPACE = "castray"
 
@@ -44,8 +46,13 @@ class NodeAgent:
     `start` must have returned before any other method is called.
     """
 
-    def __init__(self, place: protocol.PlaceAgent) -> None:
+    def __init__(
+        self, place: protocol.PlaceAgent, remote_of: Optional[Callable[[str], Remote]] = None
+    ) -> None:
+        """`remote_of` gives the agents of other nodes, for what has to go through Ray."""
         self._place = place
+        self._tunnels = Tunnels(remote_of) if remote_of is not None else None
+        self._mouths: Optional[TunnelMouths] = None
         self._inbox = Path(place.inbox).expanduser()
         self._host = machine_identity(place.address)
         self._facts = FactsMeter(self._inbox)
@@ -73,10 +80,12 @@ class NodeAgent:
             runtime_dir=Path(self._place.runtime_dir) if self._place.runtime_dir else None,
             local_copy=os.environ.get("CASTRAY_LOCAL_COPY", "1") != "0",
             certificates=ray_certificates(os.environ),
+            carry=self._tunnels.carry if self._tunnels is not None else None,
             changed=self._byte_plane_changed,
             engine=self._place.engine,
             keep=self._place.keep,
         )
+        self._mouths = TunnelMouths(self._plane.adopt)
         port, local_path = self._plane.start()
         hello = protocol.AgentHello(
             node=self._place.name,
@@ -121,6 +130,23 @@ class NodeAgent:
         handlers[type(order)](order)
         return b""
 
+    async def open_tunnel(self, tunnel: str) -> None:
+        """A recipient's agent, which reaches this node through Ray alone. Raises ConnectionError."""
+        self._open_mouths().open(tunnel)
+
+    async def put_into_tunnel(self, tunnel: str, data: bytes) -> None:
+        """Bytes from that recipient. Raises ConnectionError."""
+        await self._open_mouths().put(tunnel, data)
+
+    async def get_from_tunnel(self, tunnel: str, number: int) -> bytes:
+        """Bytes for that recipient, see `tunnel.Remote`. Raises ConnectionError."""
+        return await self._open_mouths().get(tunnel, number)
+
+    def _open_mouths(self) -> TunnelMouths:
+        if self._mouths is None:
+            raise ConnectionRefusedError("this agent does not run")
+        return self._mouths
+
     async def report(self) -> bytes:
         """Wait for something to say, at most two seconds. Returns an `AgentReport` as JSON.
 
@@ -131,14 +157,21 @@ class NodeAgent:
             await _wait(self._urgent, PROGRESS_SECONDS)
         self._changed.clear()
         self._urgent.clear()
+        if self._mouths is not None:
+            self._mouths.sweep()
         sources, deliveries = self._plane.take_reports() if self._plane else ((), ())
         return protocol.to_json(protocol.AgentReport(sources, deliveries, self._due_facts()))
 
     async def stop(self, keep: bool = False) -> None:
         """End threads and sockets, and remove unfinished part files, or keep them for a later agent."""
         plane, self._plane = self._plane, None
+        mouths, self._mouths = self._mouths, None
+        if mouths is not None:
+            mouths.close()
         if plane is not None:
             await asyncio.get_running_loop().run_in_executor(None, plane.close, keep)
+        if self._tunnels is not None:
+            await asyncio.get_running_loop().run_in_executor(None, self._tunnels.join, TUNNEL_SECONDS)
 
     def _due_facts(self) -> Optional[protocol.NodeFacts]:
         now = time.monotonic()

@@ -22,6 +22,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.workers.ray_side import cluster, protocol
 from castray_desktop.workers.ray_side.agent import NodeAgent, actor_name
+from castray_desktop.workers.ray_side.ray_calls import RayRemote
 
 STOP_SECONDS = 1.5
 
@@ -93,7 +94,7 @@ class Driver:
             "max_concurrency": 1000,
             "scheduling_strategy": NodeAffinitySchedulingStrategy(node_id, soft=False),
         }
-        return ray.remote(NodeAgent).options(**options).remote(order)
+        return ray.remote(NodeAgent).options(**options).remote(order, RayRemote)
 
     async def _follow(self, name: str, handle: Any) -> None:
         """Forward an agent's reports for as long as it lives."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -43,3 +44,11 @@ def lab(tmp_path: Path, home: Path) -> Iterator[Lab]:
     assert descriptors() <= before
     assert [str(path) for path in tmp_path.rglob(".castray-*")] == []
     assert not list((home / "staging").glob("*"))
+
+
+@pytest.fixture
+def refusing() -> int:
+    """A port at which nobody listens."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])

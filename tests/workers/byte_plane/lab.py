@@ -15,6 +15,7 @@ from pathlib import Path
 from castray_desktop.workers.ray_side.byte_plane.digests import FILE_HASHES, PIECE_DIGESTS
 from castray_desktop.workers.ray_side.byte_plane.place import Timing
 from castray_desktop.workers.ray_side.byte_plane.plane import BytePlane
+from castray_desktop.workers.ray_side.byte_plane.surroundings import Carry
 from castray_desktop.workers.ray_side.byte_plane.tls import Certificates
 from castray_desktop.workers.ray_side.protocol import (
     Algorithms,
@@ -52,6 +53,7 @@ class Node:
         ports: tuple[int, int] | None,
         address: str,
         certificates: Certificates | None,
+        carry: Carry | None,
     ) -> None:
         self.name = name
         self.address = address
@@ -69,6 +71,7 @@ class Node:
             runtime_dir=folder / "run",
             local_copy=local,
             certificates=certificates,
+            carry=carry,
             changed=self._changed,
             timing=timing,
         )
@@ -190,9 +193,10 @@ class Lab:
         ports: tuple[int, int] | None = None,
         address: str = "127.0.0.1",
         certificates: Certificates | None = None,
+        carry: Carry | None = None,
     ) -> Node:
         timing = timing or Timing(lost_after=1.0, grace=1.0)
-        node = Node(name, self.folder, local, timing, ports, address, certificates)
+        node = Node(name, self.folder, local, timing, ports, address, certificates, carry)
         self.nodes.append(node)
         return node
 

@@ -35,14 +35,6 @@ def test_a_chain_over_ipv6(lab: Lab) -> None:
 
 
 @pytest.fixture
-def refusing() -> int:
-    """A port at which nobody listens."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
-
-
-@pytest.fixture
 def silent() -> Iterator[int]:
     """A port that answers nothing at all, as behind a firewall that drops: its backlog is full."""
     with socket.socket() as sock, socket.socket() as first, socket.socket() as second:

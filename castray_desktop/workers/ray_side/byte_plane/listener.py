@@ -155,6 +155,11 @@ class Listener:
             return
         self._begin(channel, lambda: self._meet(channel))
 
+    def adopt(self, sock: socket.socket) -> bool:
+        """Serve a connection that came by another way; False: it was closed, since there are too many."""
+        channel = Channel(sock, local=False)
+        return self._begin(channel, lambda: self._meet(channel))
+
     def reach(self, order: Reach) -> None:
         """Dial a recipient and serve it, in a thread; not twice at a time."""
         key = order.cast, order.node

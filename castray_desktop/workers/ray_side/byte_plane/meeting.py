@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
 import os
 import select
 import socket
@@ -156,6 +157,8 @@ class Meeting:
             return come, ways.REVERSE
         now = time.monotonic()
         if self._around.carry is not None and now >= max(self._since + plan.ray_after, self._next_ray):
+            if plan.dial_after != math.inf:  # then dialling is tried in between
+                self._next_ray = now + RAY_AGAIN_SECONDS
             return self._through_ray(self._around.carry, upstream, epoch), ways.RAY
         if now < self._since + plan.dial_after:
             raise OSError(errno.EHOSTUNREACH, "there is no way through Ray to it")
@@ -171,7 +174,6 @@ class Meeting:
             return None
 
     def _through_ray(self, carry: Carry, upstream: Upstream, epoch: int) -> Channel:
-        self._next_ray = time.monotonic() + RAY_AGAIN_SECONDS
         log.info("cast %s: to %s through Ray", self._cast, upstream.node)
         return self._prove(Channel(carry(upstream.node), local=False), epoch)
 

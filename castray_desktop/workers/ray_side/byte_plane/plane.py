@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import threading
 from collections.abc import Collection
 from pathlib import Path
@@ -22,7 +23,7 @@ from castray_desktop.workers.ray_side.byte_plane.room import Ledger
 from castray_desktop.workers.ray_side.byte_plane.source import Source
 from castray_desktop.workers.ray_side.byte_plane.staging import sweep
 from castray_desktop.workers.ray_side.byte_plane.supply import Supply
-from castray_desktop.workers.ray_side.byte_plane.surroundings import Surroundings
+from castray_desktop.workers.ray_side.byte_plane.surroundings import Carry, Surroundings
 from castray_desktop.workers.ray_side.byte_plane.tls import Certificates
 from castray_desktop.workers.ray_side.protocol import (
     FINAL_RECIPIENT_STATES,
@@ -70,6 +71,7 @@ class BytePlane:
         runtime_dir: Optional[Path],
         local_copy: bool,
         certificates: Optional[Certificates] = None,
+        carry: Optional[Carry] = None,
         changed: Callable[[bool], None],
         timing: Timing = PATIENT,
         engine: str = "",
@@ -88,7 +90,7 @@ class BytePlane:
         self._registry = Registry(engine)
         self._keep = frozenset(keep)
         self._probes = Probes(node, inbox, self._registry)
-        self.surroundings = Surroundings(host, local_copy, address, certificates)
+        self.surroundings = Surroundings(host, local_copy, address, certificates, carry)
         self._place = Place(node, inbox, self._ledger, self._registry, self.surroundings, timing)
         self._lock = threading.Lock()
         self._sources: dict[str, Source] = {}
@@ -170,6 +172,10 @@ class BytePlane:
     def reach(self, order: Reach) -> None:
         """Dial a recipient that can't dial here, in a thread."""
         self._listener.reach(order)
+
+    def adopt(self, sock: socket.socket) -> bool:
+        """Serve a connection that came by another way than the data port; False: there are too many."""
+        return self._listener.adopt(sock)
 
     def seal(self, order: Seal) -> None:
         """The trailer's digest, from the source."""

@@ -1,0 +1,57 @@
+"""Calls from agent to agent through Ray, for tunnels.
+
+What a call returns as `bytes` Ray neither pickles nor keeps: small results travel in the answer, a chunk in
+the object store of either node, from where it is copied out and freed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ray
+
+from castray_desktop.workers.ray_side.agent import NAMESPACE, actor_name
+from castray_desktop.workers.ray_side.tunnel import Ticket
+
+_RAY_ERRORS = (ray.exceptions.RayError, RuntimeError, ValueError)
+
+
+class RayRemote:
+    """The agent of another node. Follows `tunnel.Remote`."""
+
+    def __init__(self, node: str) -> None:
+        try:
+            self._actor: Any = ray.get_actor(actor_name(node), namespace=NAMESPACE)
+        except _RAY_ERRORS as error:
+            raise ConnectionError(f"Ray does not know the agent of {node}") from error
+
+    def open(self, tunnel: str) -> Ticket:
+        """Open a tunnel with this name."""
+        return _Call(self._actor.open_tunnel, tunnel)
+
+    def put(self, tunnel: str, data: bytes) -> Ticket:
+        """Bytes for the other end."""
+        return _Call(self._actor.put_into_tunnel, tunnel, data)
+
+    def get(self, tunnel: str, number: int) -> Ticket:
+        """The next bytes from there."""
+        return _Call(self._actor.get_from_tunnel, tunnel, number)
+
+
+class _Call:
+    """One call. Its result is freed once it was asked for."""
+
+    def __init__(self, method: Any, *arguments: Any) -> None:
+        try:
+            self._reference: Any = method.remote(*arguments)
+        except _RAY_ERRORS as error:
+            raise ConnectionError(str(error)) from error
+
+    def result(self, seconds: float) -> bytes:
+        """What it returned. Raises OSError, also when it takes too long."""
+        reference, self._reference = self._reference, None
+        try:
+            return bytes(ray.get(reference, timeout=seconds) or b"")
+        except _RAY_ERRORS as error:
+            lines = str(error).strip().splitlines()
+            raise ConnectionError(lines[-1] if lines else type(error).__name__) from error
