@@ -40,7 +40,14 @@ SETTLE_SECONDS = 0.5
 TICK_SECONDS = 0.25
 """While somebody is away, the time is looked at this often."""
 
-_AWAY = frozenset({FailureKind.NODE_OFFLINE, FailureKind.NODE_SILENT, FailureKind.UPSTREAM_LOST})
+_AWAY = frozenset(
+    {
+        FailureKind.NODE_OFFLINE,
+        FailureKind.NODE_SILENT,
+        FailureKind.UPSTREAM_LOST,
+        FailureKind.NOT_TRUSTED,
+    }
+)
 _SOURCE_FAULTS = frozenset(
     {
         FailureKind.FILES_FAILED,
