@@ -225,7 +225,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--nodes", type=int, nargs="+", default=[10, 100, 1000, 10_000])
     parser.add_argument("--size", type=float, default=10.0, help="GiB")
-    parser.add_argument("--rate", type=float, default=10.0, help="Gbit/s of the median node and the source")
+    parser.add_argument("--rate", type=float, default=10.0, help="Gbit/s of the median node")
     parser.add_argument("--uneven", type=float, default=2.0, help="fastest over slowest")
     parser.add_argument("--failing", type=float, default=0.01, help="share of nodes that fail")
     parser.add_argument("--hop-seconds", type=float, default=HOP_SECONDS)
@@ -243,7 +243,7 @@ def main() -> None:
     )
     print(
         f"{given.size:g} GiB at {given.rate:g} Gbit/s, {given.failing:.1%} failing, noticed after "
-    parser.add_argument("--rate", type=float, default=10.0, help="Gbit/s of the median node")
+        f"{given.detect_seconds:g} s, {given.hop_seconds * 1000:g} ms a hop; 1 is one copy at the median speed"
     )
     report(setting, given.nodes, given.uneven, range(1, given.seeds + 1))
 
