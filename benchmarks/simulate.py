@@ -243,7 +243,7 @@ def main() -> None:
     )
     print(
         f"{given.size:g} GiB at {given.rate:g} Gbit/s, {given.failing:.1%} failing, noticed after "
-        f"{given.detect_seconds:g} s, {given.hop_seconds * 1000:g} ms a hop; 1 is one copy at the median speed"
+        f"{given.detect_seconds:g} s, {given.hop_seconds * 1000:g} ms a hop; 1 is one copy at the median"
     )
     report(setting, given.nodes, given.uneven, range(1, given.seeds + 1))
 
