@@ -152,6 +152,7 @@ class LabNodes:
             zone=zone or before.zone,
             this_computer=host == self.lab.hosts[0],
         )
+        self.dispatcher.agent_up(name)
         self._news.set()
 
     async def _start(self, host: Host, log: IO[bytes]) -> asyncio.subprocess.Process:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.flipping_proxy import flipping
+from benchmarks.lab_nodes import LabNodes
 from benchmarks.trials import MIB, Bench, Trial, TrialFailed, bench, median, repeat, stopwatch
 from castray_desktop.workers.ray_side.protocol import SourceState
 
@@ -255,6 +256,39 @@ async def slow(options: Options) -> list[Row]:
     ]
 
 
+async def late(options: Options) -> list[Row]:
+    """1 GiB to 4 recipients; a fifth is added when it is half way."""
+    size = options.size(1024)
+    seconds: list[float] = []
+    async with bench(6, "1gbit") as lab:
+        path = await lab.make_file(size)
+        *first, joiner = lab.recipients
+
+        async def join(cast: str) -> Collection[str]:
+            await half_way(lab, cast, size)
+            passed = stopwatch()
+            await lab.nodes.dispatcher.add_recipients(cast, (joiner,))
+            await lab.nodes.ended(cast, (joiner,), EVENT_SECONDS)
+            seconds.append(passed())
+            return ()
+
+        trials = [await lab.run(path, join, first) for _ in range(options.times)]
+        copy = lab.one_copy(size)
+    others = median(max(trial.deliveries[node].seconds for node in first) for trial in trials)
+    return [
+        row(
+            "late",
+            f"{size // MIB} MiB, 1 Gbit/s, a fifth from its joining",
+            trials,
+            value=median(seconds),
+            one_copy=copy,
+            bar=1.6 * copy,
+            rule="1.6 x one copy",
+            note=f"the four others {others:.2f} s",
+        )
+    ]
+
+
 async def source_killed(options: Options) -> list[Row]:
     """The source's agent is killed after its last byte and hashes, while the last of 4 is far behind."""
     size = options.size(256)
@@ -267,7 +301,7 @@ async def source_killed(options: Options) -> list[Row]:
         left = []
 
         async def kill_source(cast: str) -> Collection[str]:
-            await lab.nodes.until(lambda: given_away(lab, cast), EVENT_SECONDS)
+            await lab.nodes.until(lambda: given_away(lab.nodes, cast), EVENT_SECONDS)
             left.append(1 - lab.bytes_at(cast, last) / size)
             await lab.nodes.kill(source.name)
             return ()
@@ -287,12 +321,17 @@ async def source_killed(options: Options) -> list[Row]:
     ]
 
 
-def given_away(lab: Bench, cast: str) -> bool:
-    """Whether the source has sent every byte and told its hashes."""
-    report = lab.nodes.sources.get(cast)
+def given_away(nodes: LabNodes, cast: str) -> bool:
+    """Whether the source has told its hashes, and some recipient has every byte.
+
+    What the source has handed to its sockets is not enough: its end takes the last of that away.
+    """
+    report = nodes.sources.get(cast)
     if report is None or report.state is not SourceState.SEALED or report.totals is None:
         return False
-    return report.sent_bytes >= report.totals.content_bytes
+    totals = report.totals
+    stream = totals.manifest_bytes + totals.content_bytes + totals.trailer_bytes
+    return any(item.stream_bytes >= stream for (one, _), item in nodes.reports.items() if one == cast)
 
 
 async def flipped(options: Options) -> list[Row]:
@@ -393,6 +432,7 @@ CASES: dict[str, Case] = {
     "memory": memory,
     "killed": killed,
     "slow": slow,
+    "late": late,
     "source-killed": source_killed,
     "flipped": flipped,
     "first-byte": first_byte,

@@ -107,7 +107,7 @@ class Bench:
         try:
             async with asyncio.timeout(patience):
                 spared = await during(cast) if during else ()
-                waited = set(recipients or self.recipients) - set(spared)
+                waited = {item.node for item in self.nodes.dispatcher.deliveries()[cast]} - set(spared)
                 deliveries = await self.nodes.ended(cast, sorted(waited), patience)
                 if not spared:
                     await self.nodes.dispatcher.result(cast)

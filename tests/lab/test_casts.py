@@ -11,6 +11,7 @@ import pytest
 from benchmarks.flipping_proxy import flipping
 from benchmarks.lab import Lab
 from benchmarks.lab_nodes import LabNodes, lab_nodes
+from benchmarks.relay_cases import given_away
 from castray_desktop.core.messages import CastResult, CastState, DeliveryState, SendRequest
 
 MakeLab = Callable[..., Lab]
@@ -93,6 +94,53 @@ async def test_lost_packets_are_not_lost_bytes(make_lab: MakeLab) -> None:
     async with lab_nodes(lab) as nodes:
         path = make_file(nodes, 8_000_000)
         assert_delivered(nodes, await result(nodes, send(nodes, path)), path)
+
+
+async def test_a_killed_hop_comes_back_and_completes(make_lab: MakeLab) -> None:
+    lab = make_lab(4, "200mbit")
+    async with lab_nodes(lab) as nodes:
+        path = make_file(nodes, 50_000_000)
+        cast = send(nodes, path)
+        await nodes.until(lambda: len(chain(nodes)) == 4, SECONDS)
+        middle = chain(nodes)[2]
+        await nodes.until(lambda: begun(nodes, cast, middle), SECONDS)
+        await nodes.kill(middle)
+        await nodes.place(next(host for host in lab.hosts if host.name == middle))
+        assert_delivered(nodes, await result(nodes, cast), path)
+
+
+async def test_a_late_recipient_gets_everything(make_lab: MakeLab) -> None:
+    lab = make_lab(4, "200mbit")
+    async with lab_nodes(lab) as nodes:
+        path = make_file(nodes, 50_000_000)
+        cast = nodes.dispatcher.send(SendRequest((str(path),), ("h1", "h2"), source="h0"))
+        await nodes.until(lambda: begun(nodes, cast, "h1"), SECONDS)
+        await nodes.dispatcher.add_recipients(cast, ("h3",))
+        ended = await result(nodes, cast)
+        assert len(ended.deliveries) == 3
+        assert_delivered(nodes, ended, path)
+
+
+async def test_a_killed_source_comes_back_and_goes_on(make_lab: MakeLab) -> None:
+    lab = make_lab(3, "200mbit")
+    async with lab_nodes(lab) as nodes:
+        path = make_file(nodes, 50_000_000)
+        cast = send(nodes, path)
+        await nodes.until(lambda: begun(nodes, cast, lab.hosts[1].name), SECONDS)
+        await nodes.kill(lab.hosts[0].name)
+        await nodes.place(lab.hosts[0])
+        assert_delivered(nodes, await result(nodes, cast), path)
+
+
+async def test_a_source_that_gave_everything_away_is_not_missed(make_lab: MakeLab) -> None:
+    lab = make_lab(3, "400mbit", rates={2: "40mbit"})
+    async with lab_nodes(lab) as nodes:
+        path = make_file(nodes, 16 << 20)
+        cast = send(nodes, path)
+        await nodes.until(lambda: given_away(nodes, cast), SECONDS)
+        assert not nodes.dispatcher.deliveries()[cast][1].state.finished
+        await nodes.kill(lab.hosts[0].name)
+        assert_delivered(nodes, await result(nodes, cast), path)
 
 
 @pytest.mark.slow
