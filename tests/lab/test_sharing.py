@@ -1,0 +1,63 @@
+"""Several casts at once over one link: the link is used, and none of them starves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from benchmarks.lab import Lab
+from benchmarks.lab_nodes import LabNodes, lab_nodes
+from castray_desktop.core.messages import CastState, SendRequest
+from castray_desktop.workers.ray_side import protocol
+from tests.lab.test_casts import SECONDS, make_file
+
+SIZE = 40_000_000
+
+
+def received(nodes: LabNodes, cast: str, node: str) -> int:
+    report = nodes.reports.get((cast, node))
+    return report.content_bytes if report is not None else 0
+
+
+async def run_both(nodes: LabNodes, ways: list[tuple[str, str]], paths: list[Path]) -> list[float]:
+    """Start a cast for each way, from and to; each one's share of what was received when one had all."""
+    casts = [
+        nodes.dispatcher.send(SendRequest((str(path),), (recipient,), source=source))
+        for path, (source, recipient) in zip(paths, ways, strict=True)
+    ]
+    so_far: list[int] = []
+
+    def look() -> bool:
+        so_far[:] = [received(nodes, cast, way[1]) for cast, way in zip(casts, ways, strict=True)]
+        return max(so_far) >= 0.9 * SIZE
+
+    await nodes.until(look, SECONDS)
+    for cast in casts:
+        assert (await nodes.dispatcher.result(cast)).summary.state is CastState.COMPLETED
+    return [count / sum(so_far) for count in so_far]
+
+
+@pytest.mark.parametrize("one_recipient", [True, False])
+async def test_two_casts_share_a_link(make_lab: Callable[..., Lab], one_recipient: bool) -> None:
+    """Both leave one host; or both come to one host, from two others."""
+    lab = make_lab(3, "200mbit")
+    h0, h1, h2 = (host.name for host in lab.hosts)
+    ways = [(h0, h1), (h2, h1)] if one_recipient else [(h0, h1), (h0, h2)]
+    async with lab_nodes(lab) as nodes:
+        shares = await run_both(nodes, ways, [make_file(nodes, SIZE, name) for name in ("a", "b")])
+    assert min(shares) >= 0.35, shares
+
+
+async def test_two_casts_share_the_limit_of_a_node(make_lab: Callable[..., Lab]) -> None:
+    lab = make_lab(3, "1gbit")
+    h0, h1, h2 = (host.name for host in lab.hosts)
+    async with lab_nodes(lab) as nodes:
+        await nodes.call(h0, protocol.SetNodeLimit(25_000_000))
+        before = lab.traffic(lab.hosts[0])[0]
+        shares = await run_both(
+            nodes, [(h0, h1), (h0, h2)], [make_file(nodes, SIZE, name) for name in ("a", "b")]
+        )
+        assert lab.traffic(lab.hosts[0])[0] - before < 2 * SIZE * 1.1
+    assert min(shares) >= 0.35, shares  # a report of progress may be a quarter of a second old
