@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from castray_desktop.core.failure import CastRayError, FailureKind
-from castray_desktop.core.messages import Event, NodeInfo, NodeState
+from castray_desktop.core.messages import NodeInfo, NodeState
 from castray_desktop.workers.dispatcher import Dispatcher
 from castray_desktop.workers.ray_side import protocol
 from castray_desktop.workers.ray_side.agent import NodeAgent
@@ -23,8 +23,7 @@ class InProcess:
 
     def __init__(self, folder: Path, names: Sequence[str]) -> None:
         self.folder = folder
-        self.events: list[Event] = []
-        self.dispatcher = Dispatcher(self, self.events.append)
+        self.dispatcher = Dispatcher(self, lambda event: None)
         self._names = names
         self._nodes: dict[str, NodeInfo] = {}
         self._hellos: dict[str, protocol.AgentHello] = {}

@@ -42,6 +42,13 @@ PUBLISH_SECONDS = 0.1
 
 THROUGHPUT_SECONDS = 0.25
 IDLE_SECONDS = 1.0
+
+KEPT_CASTS = 200
+"""So many of those that have ended are kept, the latest; fewer when they have very many deliveries."""
+
+KEPT_DELIVERIES = 20_000
+"""Of the casts that have ended, all together; the latest cast is kept in any case."""
+
 CLOSE_SECONDS = 1.0
 
 
@@ -64,6 +71,7 @@ class Dispatcher:
         self._runs: dict[str, CastRun] = {}
         self._reaching = Reaching(agents)
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._kept: dict[str, int] = {}  # deliveries of each cast that has ended, in the order of the ends
         self._surveys: dict[str, CastRun] = {}
         self._summaries: dict[str, CastSummary] = {}
         self._chores: set[asyncio.Task[None]] = set()
@@ -136,12 +144,18 @@ class Dispatcher:
 
     def clear_finished(self) -> None:
         """Forget the casts that have ended."""
-        ended = tuple(cast for cast in self._runs if cast not in self._tasks)
-        for cast in ended:
-            del self._runs[cast]
+        self._forget_ended(0, 0)
+
+    def _forget_ended(self, casts: int, deliveries: int) -> None:
+        """Forget the first of those that have ended, until so many are left at most."""
+        gone = []
+        while self._kept and (len(self._kept) > casts or sum(self._kept.values()) > deliveries):
+            cast = next(iter(self._kept))
+            del self._kept[cast], self._runs[cast]
             self._summaries.pop(cast, None)
-        if ended:
-            self._publish(CastsRemoved(ended))
+            gone.append(cast)
+        if gone:
+            self._publish(CastsRemoved(tuple(gone)))
 
     async def end_all(self, failure: Failure | None = None) -> None:
         """End every cast: cancelled, or failed by `failure`. Returns when they have ended."""
@@ -251,6 +265,9 @@ class Dispatcher:
         if self._speeds is not None and (measured := self._runs[cast].pace.measured()):
             self._speeds.learn(self._agents.nodes.values(), measured)
         self._forget(self._runs[cast])
+        deliveries = len(self._runs[cast].ledger.recipients)
+        self._kept[cast] = deliveries
+        self._forget_ended(KEPT_CASTS, max(KEPT_DELIVERIES, deliveries))
 
     def _forget(self, run: CastRun) -> None:
         """Have the agents free what they hold; nobody waits for that."""

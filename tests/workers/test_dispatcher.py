@@ -13,12 +13,14 @@ from castray_desktop.core.errors import sentence
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.core.messages import (
     CastResult,
+    CastsRemoved,
     CastState,
     DeliveryState,
     Event,
     SendRequest,
     Transport,
 )
+from castray_desktop.workers import dispatcher as dispatcher_module
 from castray_desktop.workers.dispatcher import Dispatcher
 from castray_desktop.workers.ray_side import protocol
 from castray_desktop.workers.ray_side.protocol import RecipientState, SourceState
@@ -491,3 +493,21 @@ async def test_another_limit_while_it_runs(stage: Stage) -> None:
     with pytest.raises(CastRayError) as caught:
         await stage.dispatcher.set_limit(cast, 0)
     assert caught.value.failure.kind is FailureKind.CAST_FINISHED
+
+
+async def test_of_ended_casts_the_latest_are_kept(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatcher_module, "KEPT_CASTS", 2)
+    first = await stage.start()
+    others = [stage.dispatcher.send(REQUEST) for _ in range(3)]
+    for cast in (*others, first):
+        await stage.dispatcher.cancel(cast)
+    # the one that ended last is kept, though it was the first to start
+    assert {summary.cast for summary in stage.dispatcher.summaries()} == {first, others[-1]}
+    removed = [cast for event in stage.events if isinstance(event, CastsRemoved) for cast in event.casts]
+    assert removed == others[:2]
+    monkeypatch.setattr(dispatcher_module, "KEPT_DELIVERIES", 1)
+    last = stage.dispatcher.send(REQUEST)
+    await stage.dispatcher.cancel(last)
+    assert [summary.cast for summary in stage.dispatcher.summaries()] == [last]
+    stage.dispatcher.clear_finished()
+    assert stage.dispatcher.summaries() == ()
