@@ -78,7 +78,12 @@ _ANY_END_OF_CAST = {_CE.FAILED: _C.FAILED, _CE.CANCELLED: _C.CANCELLED}
 
 CAST_TRANSITIONS: Mapping[CastState, Mapping[CastEvent, CastState]] = {
     _C.QUEUED: {_CE.STARTED: _C.PREPARING, **_ANY_END_OF_CAST},
-    _C.PREPARING: {_CE.PREPARED: _C.SENDING, **_ANY_END_OF_CAST},
+    _C.PREPARING: {
+        _CE.PREPARED: _C.SENDING,
+        _CE.COMPLETED: _C.COMPLETED,  # what an engine before this one had delivered counts
+        _CE.PARTLY_FAILED: _C.PARTLY_FAILED,
+        **_ANY_END_OF_CAST,
+    },
     _C.SENDING: {
         _CE.ALL_BYTES: _C.VERIFYING,
         _CE.COMPLETED: _C.COMPLETED,

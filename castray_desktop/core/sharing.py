@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 
 class Sharing:
     """Who writes for whom. A writer never follows another one."""
@@ -15,6 +17,14 @@ class Sharing:
         writer = self._writers.setdefault(storage, node) if storage else node
         if writer != node:
             self._followed[node] = writer
+
+    def writers(self) -> dict[str, str]:
+        """By follower: who writes for it."""
+        return dict(self._followed)
+
+    def restore(self, writers: Mapping[str, str]) -> None:
+        """Follow as it was said before, by another engine."""
+        self._followed.update(writers)
 
     def writer_of(self, node: str) -> str | None:
         """Who writes for `node`; None when it writes itself."""

@@ -17,6 +17,10 @@ class Agents(Protocol):
         """The nodes by name."""
 
     @property
+    def target(self) -> str:
+        """The cluster that is in use, as it was asked for; empty for none."""
+
+    @property
     def settled(self) -> bool:
         """Whether a node that is not there is missing: not while the cluster itself is being connected to."""
 

@@ -21,10 +21,11 @@ from castray_desktop.core.cast import CastEvent, DeliveryEvent
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.core.feed import FeedEvent, FeedState, next_feed_state
 from castray_desktop.core.joining import upstream_for
-from castray_desktop.core.messages import CastMode, CastState, NodeState, SendRequest
+from castray_desktop.core.messages import CastMode, CastState, DeliverySnapshot, NodeState, SendRequest
 from castray_desktop.core.route import Route, plan
 from castray_desktop.core.sharing import Sharing
 from castray_desktop.workers.agents import Agents, common_algorithms
+from castray_desktop.workers.cast_records import CastRecord
 from castray_desktop.workers.ledger import CastLedger, offline
 from castray_desktop.workers.orders import Orders
 from castray_desktop.workers.pace import Pace
@@ -71,6 +72,8 @@ class CastRun:
         clock: Callable[[], float],
         changed: Callable[[], None],
         speeds: Mapping[str, float],
+        keep: Callable[[CastRecord], None] | None = None,
+        record: CastRecord | None = None,
     ) -> None:
         self.ledger = ledger
         self._cast = ledger.cast
@@ -95,6 +98,11 @@ class CastRun:
         self._sharing = Sharing()
         self._folders: dict[str, protocol.PreflightReply] = {}  # where each recipient writes
         self.pace = Pace(speeds)
+        self._keep = keep
+        self._record = record  # of an engine before this one
+        self._kept: tuple[object, ...] = ()  # what the record was made from
+        self._digest = record.manifest_digest if record is not None else ""
+        self.waits_for_cluster = record is not None
         self._joining = 0  # requests for more recipients that are not through
         self._algorithms = protocol.Algorithms()
         self._secret = secrets.token_hex(32)
@@ -122,6 +130,10 @@ class CastRun:
         self.ledger.delivery_reported(node, report, self._clock())
         if report.state is RecipientState.CONNECTING and report.failure is not None:
             self._cut_off[node] = report.epoch
+        self._wake()
+
+    def cluster_changed(self) -> None:
+        """The cluster's state is another one."""
         self._wake()
 
     def agent_lost(self, node: str) -> None:
@@ -284,15 +296,70 @@ class CastRun:
         await self._orders.tell({self._source, *self.ledger.recipients}, order)
 
     async def _carry_out(self) -> None:
+        await self._cluster_there()
         self._advance(CastEvent.STARTED)
-        survey = await self._patient_survey()
-        self._leave_out(survey)
-        self._algorithms = common_algorithms(self._hellos(self._source, *self.ledger.unfinished))
-        await self._find_storage({node: survey.replies[node] for node in self.ledger.unfinished})
-        for node in self.ledger.unfinished:
-            self._sharing.add(node, self._folders[node].storage)
+        self._keep_record()
+        if self._record is not None and self._digest:
+            self._go_on(self._record)
+        else:
+            survey = await self._patient_survey()
+            self._leave_out(survey)
+            self._algorithms = common_algorithms(self._hellos(self._source, *self.ledger.unfinished))
+            await self._find_storage({node: survey.replies[node] for node in self.ledger.unfinished})
+            for node in self.ledger.unfinished:
+                self._sharing.add(node, self._folders[node].storage)
         await self._until(self._react)
         await self._settle()
+
+    async def _cluster_there(self) -> None:
+        """A cast of an engine before this one waits for the cluster that it was sent on."""
+        if self._record is None:
+            return
+        target = self._record.target
+        self.ledger.wait_for(Failure(FailureKind.CLUSTER_AWAITED, {"target": target}))
+        self._changed()
+        await self._until(lambda: self._agents.target == target and self._is_up())
+        self.waits_for_cluster = False
+        self.ledger.wait_for(None)
+
+    def _is_up(self) -> bool:
+        return self._agents.settled and any(self._online(node) for node in self._agents.nodes)
+
+    def _go_on(self, record: CastRecord) -> None:
+        """Without a survey: who had begun has reserved its room."""
+        self._algorithms = record.algorithms
+        self._sharing.restore(record.writers)
+        self._folders.update(record.folders)
+        self._handled.update(set(self.ledger.recipients) - set(self.ledger.unfinished))
+        for node in (self._source, *self.ledger.unfinished):
+            if not self._online(node):
+                self._lose(node, offline(node))
+        if self._feed is FeedState.SCANNING:
+            self._orders.spawn(self._ask_source(scan_order(self._cast, self._request)))
+
+    def _keep_record(self) -> None:
+        """Note what the next engine would need, where that has changed."""
+        state = len(self._handled), self._digest, self._request, self._sharing.writers(), len(self._folders)
+        if self._keep is None or state == self._kept:
+            return
+        self._kept = state
+        deliveries = (self.ledger.delivery(node) for node in self.ledger.recipients)
+        record = CastRecord(
+            cast=self._cast,
+            target=self._agents.target if self._record is None else self._record.target,
+            request=self._request,
+            mode=self.ledger.mode,
+            started=self.ledger.started,
+            deliveries=tuple(
+                item if item.state.finished else DeliverySnapshot(item.node, address=item.address)
+                for item in deliveries
+            ),
+            manifest_digest=self._digest,
+            algorithms=self._algorithms,
+            writers=self._sharing.writers(),
+            folders=dict(self._folders),
+        )
+        self._keep(record)
 
     async def _find_storage(self, replies: Mapping[str, protocol.PreflightReply]) -> None:
         """Note where these recipients write: `storage` is equal for all that write to one folder now."""
@@ -379,6 +446,7 @@ class CastRun:
         self._relay.pump()
         self._seal()
         self._follow_bytes()
+        self._keep_record()
         return not self.ledger.unfinished and not self._joining
 
     def _give_up(self, node: str) -> None:
@@ -553,10 +621,9 @@ class CastRun:
             self._wake()
 
     def _check_totals(self, report: protocol.SourceReport) -> None:
-        known = self.ledger.totals
-        if known is None or report.totals is None:
-            return
-        if report.totals.manifest_digest != known.manifest_digest:
+        digest = report.totals.manifest_digest if report.totals is not None else ""
+        self._digest = self._digest or digest
+        if digest != self._digest:
             self._broken = Failure(FailureKind.PARCEL_CHANGED, {"node": self._source})
 
     def _plan(self) -> None:

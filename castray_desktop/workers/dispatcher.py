@@ -29,6 +29,7 @@ from castray_desktop.core.messages import (
     Throughput,
 )
 from castray_desktop.workers.agents import Agents
+from castray_desktop.workers.cast_records import CastRecord, CastRecords
 from castray_desktop.workers.cast_run import CastRun
 from castray_desktop.workers.ledger import CastLedger
 from castray_desktop.workers.ray_side import protocol
@@ -62,12 +63,14 @@ class Dispatcher:
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         speeds: SpeedMemory | None = None,
+        records: CastRecords | None = None,
     ) -> None:
         self._agents = agents
         self._publish = publish
         self._clock = clock
         self._wall = wall
         self._speeds = speeds
+        self._records = records
         self._runs: dict[str, CastRun] = {}
         self._reaching = Reaching(agents)
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -84,7 +87,23 @@ class Dispatcher:
 
     def send(self, request: SendRequest) -> str:
         """Start a cast and return its id. Raises CastRayError when the request makes no sense."""
-        run = self._new_run(request)
+        return self._begin(self._new_run(request))
+
+    def go_on(self, record: CastRecord) -> None:
+        """Go on with a cast of an engine before this one, as soon as its cluster is there."""
+        deliveries = record.deliveries
+        ledger = CastLedger(
+            record.cast,
+            record.request,
+            {item.node: item.address for item in deliveries},
+            record.mode,
+            record.started,
+            self._clock() - max(0.0, self._wall() - record.started),
+        )
+        ledger.restore(deliveries)
+        self._begin(self._make_run(ledger, record))
+
+    def _begin(self, run: CastRun) -> str:
         cast = run.ledger.cast
         self._runs[cast] = run
         task = asyncio.create_task(run.run(), name=f"cast {cast}")
@@ -160,13 +179,20 @@ class Dispatcher:
     async def end_all(self, failure: Failure | None = None) -> None:
         """End every cast: cancelled, or failed by `failure`. Returns when they have ended."""
         for cast in self._tasks:
-            self._runs[cast].end(failure)
-        if self._tasks:
-            await asyncio.wait(list(self._tasks.values()))
+            if not self._runs[cast].waits_for_cluster:
+                self._runs[cast].end(failure)
+        ending = [task for cast, task in self._tasks.items() if not self._runs[cast].waits_for_cluster]
+        if ending:
+            await asyncio.wait(ending)
 
     async def close(self) -> None:
-        """Cancel every cast and wait for its end."""
+        """Cancel every cast and wait for its end; those that wait for a cluster stay for the next engine."""
+        waiting = [cast for cast in self._tasks if self._runs[cast].waits_for_cluster]
+        for cast in waiting:
+            self._tasks[cast].cancel()
         await self.end_all()
+        if self._records is not None:
+            await self._records.close()
         if self._chores:
             await asyncio.wait(self._chores, timeout=CLOSE_SECONDS)
         for chore in self._chores:
@@ -177,6 +203,11 @@ class Dispatcher:
             await self._publishing
 
     # --- what is there --------------------------------------------------------------------------
+
+    @property
+    def unfinished(self) -> tuple[str, ...]:
+        """The casts that have not ended."""
+        return tuple(self._tasks)
 
     @property
     def active(self) -> int:
@@ -205,6 +236,11 @@ class Dispatcher:
             if (run := self._runs.get(delivery.cast)) is not None:
                 run.delivery_reported(node, delivery)
                 self._reaching.reported(node, delivery)
+
+    def cluster_changed(self) -> None:
+        """The cluster's state is another one; casts may wait for that."""
+        for run in self._going_on():
+            run.cluster_changed()
 
     def agent_lost(self, node: str) -> None:
         """A node's agent has gone; every cast hears of it."""
@@ -245,8 +281,13 @@ class Dispatcher:
             self._wall(),
             self._clock(),
         )
-        known = self._speeds.speeds(nodes.values()) if self._speeds is not None else {}
-        return CastRun(ledger, self._agents, self._clock, self._dirty.set, known)
+        return self._make_run(ledger, None)
+
+    def _make_run(self, ledger: CastLedger, record: CastRecord | None) -> CastRun:
+        nodes = self._agents.nodes.values()
+        speeds = self._speeds.speeds(nodes) if self._speeds is not None else {}
+        keep = self._records.put if self._records is not None and ledger.cast not in self._surveys else None
+        return CastRun(ledger, self._agents, self._clock, self._dirty.set, speeds, keep, record)
 
     def _find(self, cast: str) -> CastRun:
         """A cast by its id or by the beginning of it that only one has."""
@@ -257,7 +298,10 @@ class Dispatcher:
 
     def _ended(self, cast: str) -> None:
         """Its result goes to everybody, whatever progress was still to be told."""
-        del self._tasks[cast]
+        if self._tasks.pop(cast).cancelled():
+            return  # the next engine goes on with it
+        if self._records is not None:
+            self._records.drop(cast)
         self._reaching.forget(cast)
         self._publish_cast(cast)
         self._publish(self._runs[cast].ledger.result(self._clock()))

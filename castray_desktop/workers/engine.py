@@ -25,6 +25,7 @@ from castray_desktop.core import messages
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.core.messages import ClusterPhase, ClusterStatus, NodeInfo
 from castray_desktop.workers import reaper
+from castray_desktop.workers.cast_records import CastRecords
 from castray_desktop.workers.dispatcher import Dispatcher
 from castray_desktop.workers.frames import read_body
 from castray_desktop.workers.hub import Client, ClientHub
@@ -57,6 +58,7 @@ class Engine:
         self._clock = clock
         self._hub = ClientHub()
         self._supervisor = supervise(places, self)
+        self._records = CastRecords(places.casts)
         self._speeds = SpeedMemory(places.speeds)
         self._limit = NodeLimit(places.settings, self._supervisor)
         self._dispatcher: Dispatcher | None = None
@@ -68,7 +70,11 @@ class Engine:
 
     async def run(self, listener: socket.socket) -> None:
         """Serve until stopped or unused. Everything that was started has ended afterwards."""
-        self._dispatcher = Dispatcher(self._supervisor, self._hub.publish, speeds=self._speeds)
+        self._dispatcher = Dispatcher(
+            self._supervisor, self._hub.publish, speeds=self._speeds, records=self._records
+        )
+        for record in self._records.load():
+            self._dispatcher.go_on(record)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
@@ -103,6 +109,8 @@ class Engine:
     def cluster_changed(self, status: ClusterStatus) -> None:
         """See `ClusterListener`."""
         self._hub.publish(messages.ClusterChanged(status))
+        if self._dispatcher is not None:
+            self._dispatcher.cluster_changed()
 
     def nodes_changed(self, changed: tuple[NodeInfo, ...], removed: tuple[str, ...]) -> None:
         """See `ClusterListener`."""
@@ -114,6 +122,10 @@ class Engine:
     def agent_reported(self, node: str, report: protocol.AgentReport) -> None:
         """See `ClusterListener`."""
         self._casts.agent_reported(node, report)
+
+    def unfinished_casts(self) -> tuple[str, ...]:
+        """See `ClusterListener`."""
+        return self._casts.unfinished
 
     def agent_up(self, node: str) -> None:
         """See `ClusterListener`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import msgspec
@@ -110,6 +111,26 @@ class CastLedger:
             self.failure = failure
         if self.state.finished:
             self._ended = now
+
+    def restore(self, deliveries: Iterable[DeliverySnapshot]) -> None:
+        """Take over what had ended under another engine; the others begin again."""
+        for snapshot in deliveries:
+            if snapshot.state.finished:
+                self._entries[snapshot.node].snapshot = snapshot
+
+    def wait_for(self, failure: Failure | None) -> None:
+        """The cast waits, for the reason given, or does not any more."""
+        self.failure = failure
+
+    @property
+    def started(self) -> float:
+        """POSIX seconds."""
+        return self._started
+
+    @property
+    def mode(self) -> CastMode:
+        """As it follows from the recipients."""
+        return self._mode
 
     def planned(self, route: Route) -> None:
         """The relay chain is this one now."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import itertools
 import logging
 import os
@@ -17,7 +18,7 @@ from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.core.messages import THIS_COMPUTER, ClusterPhase, ClusterStatus, NodeInfo, NodeState
 from castray_desktop.workers.driver_process import DriverProcess
 from castray_desktop.workers.ledger import offline
-from castray_desktop.workers.node_plan import attached_nodes, local_nodes, may_be_named
+from castray_desktop.workers.node_plan import attached_nodes, local_nodes, may_be_named, own_name
 from castray_desktop.workers.places import Places
 from castray_desktop.workers.pulse import CHECK_SECONDS, SILENT_SECONDS, Pulse
 from castray_desktop.workers.ray_side import protocol
@@ -51,6 +52,9 @@ class ClusterListener(Protocol):
 
     def agent_reported(self, node: str, report: protocol.AgentReport) -> None:
         """An agent's report."""
+
+    def unfinished_casts(self) -> tuple[str, ...]:
+        """What agents keep the part files of."""
 
     def agent_up(self, node: str) -> None:
         """A node can send and receive; its agent is a new one."""
@@ -96,6 +100,7 @@ class ClusterSupervisor:
     ) -> None:
         self.status = ClusterStatus()
         self._places = places
+        self._engine = f"{own_name()}-{places.socket.stem}"
         self._listener = listener
         self._start_driver = start_driver
         self._clock = clock
@@ -120,6 +125,11 @@ class ClusterSupervisor:
     def nodes(self) -> Mapping[str, NodeInfo]:
         """The nodes by name."""
         return self._nodes
+
+    @property
+    def target(self) -> str:
+        """The cluster that is in use, as it was asked for; empty for none."""
+        return self.status.target
 
     @property
     def settled(self) -> bool:
@@ -384,7 +394,8 @@ class ClusterSupervisor:
     def _send_placement(self, placement: protocol.PlaceAgent) -> None:
         if self._driver is not None:
             self._pulse.expect(placement.name)
-            self._driver.send(placement)
+            keep = self._listener.unfinished_casts()
+            self._driver.send(dataclasses.replace(placement, engine=self._engine, keep=keep))
 
     def _agent_up(self, hello: protocol.AgentHello) -> None:
         if hello.node not in self._placements:  # removed meanwhile

@@ -43,6 +43,7 @@ class FakeAgents:
         self.dispatcher: Dispatcher | None = None
         self.ordered = asyncio.Condition()
         self.settled = True
+        self.target = "local"
         self.totals = TOTALS
         self.scanning = False  # the source is not through with its scan
         self._lives: Counter[str] = Counter()
@@ -76,7 +77,7 @@ class FakeAgents:
             totals = None if failed else self.totals
             self.report_source(node, order.cast, state, totals=totals, failure=self.source_failure)
         if isinstance(order, protocol.Preflight):
-            return self.replies.get(node, protocol.PreflightReply(f"/inbox/{node}", node, 10**9))
+            return self.replies.get(node, protocol.PreflightReply(f"/inbox/{node}", node, free_bytes=10**9))
         if isinstance(order, protocol.CancelCast) and self.started(node):
             self.report_delivery(node, order.cast, RecipientState.CANCELLED)
         return None

@@ -257,7 +257,7 @@ async def test_a_late_joiner_goes_below_whoever_feeds_nobody(stage: Stage) -> No
 
 async def test_a_late_joiner_shares_what_another_one_has_written(stage: Stage) -> None:
     for node in "ac":
-        stage.agents.replies[node] = protocol.PreflightReply("/shared", "same", 1 << 40)
+        stage.agents.replies[node] = protocol.PreflightReply("/shared", "same", free_bytes=1 << 40)
     cast = await stage.start(TO_A_AND_B, "ab")
     stage.seal(cast)
     await stage.agents.wait_for("a", protocol.Seal)

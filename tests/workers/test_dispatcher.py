@@ -203,7 +203,7 @@ async def test_the_loss_of_the_source_ends_the_cast_after_a_while(stage: Stage) 
 
 async def test_recipients_of_one_folder_get_it_written_once(stage: Stage) -> None:
     for node in "abc":
-        stage.agents.replies[node] = protocol.PreflightReply("/shared", "same", 10**9)
+        stage.agents.replies[node] = protocol.PreflightReply("/shared", "same", free_bytes=10**9)
     cast = stage.dispatcher.send(REQUEST)
     await stage.agents.wait_for("a", protocol.StartDelivery)
     stage.seal(cast)
@@ -218,7 +218,7 @@ async def test_recipients_of_one_folder_get_it_written_once(stage: Stage) -> Non
 
 async def test_another_one_takes_over_from_a_lost_writer(stage: Stage) -> None:
     for node in "ab":
-        stage.agents.replies[node] = protocol.PreflightReply("/shared", "same", 10**9)
+        stage.agents.replies[node] = protocol.PreflightReply("/shared", "same", free_bytes=10**9)
     cast = stage.dispatcher.send(REQUEST)
     await stage.agents.wait_for("c", protocol.StartDelivery)
     stage.agents.go_away("a")

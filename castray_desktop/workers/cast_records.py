@@ -1,0 +1,93 @@
+"""The casts that have not ended, one file each, so that the next engine can go on with them.
+
+A record has no secret: a cast that goes on gets a new one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from pathlib import Path
+
+import msgspec
+
+from castray_desktop.core.messages import CastMode, DeliverySnapshot, SendRequest
+from castray_desktop.workers.ray_side.protocol import Algorithms, PreflightReply
+
+log = logging.getLogger("castray.casts")
+
+
+class CastRecord(msgspec.Struct, frozen=True):
+    """What is needed to go on with a cast."""
+
+    cast: str
+    target: str  # the cluster that it runs on
+    request: SendRequest  # with the names of nodes
+    mode: CastMode
+    started: float  # POSIX seconds
+    deliveries: tuple[DeliverySnapshot, ...]  # of all recipients
+    manifest_digest: str = ""  # empty before the files were scanned
+    algorithms: Algorithms = Algorithms()
+    writers: dict[str, str] = {}  # by recipient: who writes for it
+    folders: dict[str, PreflightReply] = {}  # by recipient: where it writes
+
+
+class CastRecords:
+    """The records in one folder. Writing happens beside the event loop; `close` waits for it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._waiting: dict[str, CastRecord | None] = {}
+        self._writing: asyncio.Task[None] | None = None
+
+    def load(self) -> tuple[CastRecord, ...]:
+        """What the last engine left, oldest first; a damaged record is removed, since nobody can use it."""
+        records = []
+        for path in self._folder.glob("*.json"):
+            try:
+                records.append(msgspec.json.decode(path.read_bytes(), type=CastRecord))
+            except (OSError, msgspec.DecodeError, ValueError) as error:
+                log.warning("%s is of no use: %s", path, error)
+                path.unlink(missing_ok=True)
+        return tuple(sorted(records, key=lambda record: record.started))
+
+    def put(self, record: CastRecord) -> None:
+        """Keep this in the place of what was known of the cast."""
+        self._change(record.cast, record)
+
+    def drop(self, cast: str) -> None:
+        """The cast has ended."""
+        self._change(cast, None)
+
+    async def close(self) -> None:
+        """Wait until all of it is on the disk."""
+        if self._writing is not None:
+            await self._writing
+
+    def _change(self, cast: str, record: CastRecord | None) -> None:
+        self._waiting[cast] = record
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.create_task(self._write_all(), name="write casts")
+
+    async def _write_all(self) -> None:
+        while self._waiting:
+            cast = next(iter(self._waiting))
+            record = self._waiting.pop(cast)
+            try:
+                await asyncio.to_thread(self._write, cast, record)
+            except OSError as error:
+                log.warning("cast %s is not kept: %s", cast, error)
+
+    def _write(self, cast: str, record: CastRecord | None) -> None:
+        path = self._folder / f"{cast}.json"
+        if record is None:
+            path.unlink(missing_ok=True)
+            return
+        beside = path.with_suffix(".new")
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(msgspec.json.encode(record))
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)

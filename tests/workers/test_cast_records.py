@@ -1,0 +1,153 @@
+"""Casts that outlive their engine."""
+
+from __future__ import annotations
+
+import asyncio
+import stat
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from castray_desktop.core.failure import Failure, FailureKind
+from castray_desktop.core.messages import CastState, DeliveryState
+from castray_desktop.workers.cast_records import CastRecords
+from castray_desktop.workers.dispatcher import Dispatcher
+from castray_desktop.workers.ray_side import protocol
+from tests.workers.test_dispatcher import REQUEST, Stage
+
+
+class Engines:
+    """Engines of one home, one after the other."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.stages: list[Stage] = []
+        self.records: list[CastRecords] = []
+
+    async def start(self, target: str = "local") -> Stage:
+        stage = Stage()
+        await stage.dispatcher.close()
+        stage.agents.target = target
+        records = CastRecords(self.folder)
+        stage.dispatcher = Dispatcher(stage.agents, stage.events.append, records=records)
+        stage.agents.dispatcher = stage.dispatcher
+        for record in records.load():
+            stage.dispatcher.go_on(record)
+        self.stages.append(stage)
+        self.records.append(records)
+        return stage
+
+    async def kill(self) -> None:
+        """What has been written stays, and nothing else is."""
+        stage = self.stages.pop()
+        for _ in range(9):  # what was reported has its effect
+            await asyncio.sleep(0)
+        await self.records[-1].close()
+        assert {stat.S_IMODE(path.stat().st_mode) for path in self.folder.iterdir()} == {0o600}
+        kept = {path: path.read_bytes() for path in self.folder.iterdir()}
+        await stage.dispatcher.close()
+        for path, text in kept.items():
+            path.write_bytes(text)
+
+
+@pytest.fixture
+async def engines(tmp_path: Path) -> AsyncIterator[Engines]:
+    engines = Engines(tmp_path)
+    yield engines
+    for stage in engines.stages:
+        await stage.dispatcher.close()
+
+
+async def finish(stage: Stage, cast: str, *nodes: str) -> CastState:
+    stage.seal(cast)
+    for node in nodes:
+        await stage.agents.wait_for(node, protocol.Seal)
+        stage.agents.complete(node, cast, "s")
+    return (await stage.result(cast)).summary.state
+
+
+async def test_a_cast_goes_on_under_the_next_engine(engines: Engines) -> None:
+    first = await engines.start()
+    cast = await first.start()
+    old = await first.agents.wait_for("b", protocol.StartDelivery)
+    first.agents.complete("a", cast, "s")
+    before = first.dispatcher.summaries()[0]
+    await engines.kill()
+    assert isinstance(old, protocol.StartDelivery)
+    (file,) = engines.folder.iterdir()
+    assert old.secret not in file.read_text()
+    second = await engines.start()
+    new = await second.agents.wait_for("b", protocol.StartDelivery)
+    assert isinstance(new, protocol.StartDelivery)
+    assert new.secret != old.secret
+    assert new.algorithms == old.algorithms
+    assert not any(isinstance(order, protocol.Preflight) for _, order in second.agents.orders)
+    summary = second.dispatcher.summaries()[0]
+    assert (summary.cast, summary.started, summary.mode) == (cast, before.started, before.mode)
+    assert second.dispatcher.deliveries()[cast][0].state is DeliveryState.COMPLETED
+    assert await finish(second, cast, "b", "c") is CastState.COMPLETED
+    assert not second.agents.started("a")
+    await engines.records[-1].close()
+    assert list(engines.folder.iterdir()) == []
+
+
+async def test_a_cast_whose_files_have_changed_ends(engines: Engines) -> None:
+    cast = await (await engines.start()).start()
+    await engines.kill()
+    second = Stage()
+    await second.dispatcher.close()
+    record = CastRecords(engines.folder).load()[0]
+    second.agents.totals = protocol.ParcelTotals(100, "other", 1, 33, 1, 1)
+    second.dispatcher = Dispatcher(second.agents, second.events.append)
+    second.agents.dispatcher = second.dispatcher
+    engines.stages.append(second)
+    second.dispatcher.go_on(record)
+    result = await second.result(cast)
+    assert result.deliveries[0].failure == Failure(FailureKind.PARCEL_CHANGED, {"node": "s"})
+
+
+async def test_a_cast_waits_for_its_cluster(engines: Engines) -> None:
+    cast = await (await engines.start("10.0.0.1:6379")).start()
+    await engines.kill()
+    second = await engines.start("local")
+    summary = second.dispatcher.summaries()[0]
+    assert summary.state is CastState.QUEUED
+    await second.dispatcher.end_all(Failure(FailureKind.CLUSTER_STOPPED))  # that of the other cluster
+    second.agents.target = "10.0.0.1:6379"
+    second.dispatcher.cluster_changed()
+    await second.agents.wait_for("c", protocol.StartDelivery)
+    assert await finish(second, cast, "a", "b", "c") is CastState.COMPLETED
+
+
+async def test_a_cast_that_waits_for_its_cluster_outlives_an_orderly_end(engines: Engines) -> None:
+    await (await engines.start("10.0.0.1:6379")).start()
+    await engines.kill()
+    await engines.start("local")
+    await engines.stages.pop().dispatcher.close()
+    assert len(list(engines.folder.iterdir())) == 1
+
+
+async def test_an_orderly_end_leaves_no_record(engines: Engines) -> None:
+    first = await engines.start()
+    await first.start()
+    await engines.stages.pop().dispatcher.close()
+    assert list(engines.folder.iterdir()) == []
+
+
+async def test_a_cast_that_was_being_scanned_begins_again(engines: Engines) -> None:
+    first = await engines.start()
+    first.agents.scanning = True
+    cast = first.dispatcher.send(REQUEST)
+    await first.agents.wait_for("s", protocol.PrepareSource)
+    await engines.kill()
+    second = await engines.start()
+    await second.agents.wait_for("c", protocol.StartDelivery)
+    assert await finish(second, cast, "a", "b", "c") is CastState.COMPLETED
+
+
+async def test_a_damaged_record_is_no_error(engines: Engines) -> None:
+    (engines.folder / "c0ffee.json").write_text("{")
+    stage = await engines.start()
+    assert stage.dispatcher.summaries() == ()
+    assert list(engines.folder.iterdir()) == []
