@@ -126,6 +126,8 @@ class LabNodes:
             inbox=str(inbox or before.inbox or self.folder / name),
             address=host.address,
             runtime_dir=str(self.folder),
+            engine=str(self.folder),
+            keep=tuple(cast.cast for cast in self.dispatcher.summaries() if not cast.state.finished),
         )
         with (self.folder / f"{name}.log").open("ab") as log:
             process = await self._start(host, log)
@@ -237,6 +239,10 @@ class LabNodes:
             with contextlib.suppress(OSError, CastRayError):
                 Path(f"/proc/{self._agent(node).process.pid}/clear_refs").write_text("5")
         self._before = {node: self._measure(node, "VmRSS") for node in self._agents}
+
+    def memory(self) -> dict[str, int]:
+        """Resident bytes of each agent that is there."""
+        return {node: self._measure(node, "VmRSS")[1] for node in self._agents}
 
     def _measure(self, node: str, memory: str) -> tuple[float, int]:
         """CPU seconds and one of the figures for memory. Raises OSError, CastRayError."""

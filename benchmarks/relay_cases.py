@@ -180,6 +180,29 @@ async def memory(options: Options) -> list[Row]:
     ]
 
 
+async def casts(options: Options) -> list[Row]:
+    """1,000 small casts in a row to 2 recipients: how much an agent grows after the first tenth."""
+    count = max(int(1000 * options.scale), 20)
+    async with bench(3, None) as lab:
+        path = await lab.make_file(MIB)
+        early = [await lab.run(path) for _ in range(count // 10)]
+        before = lab.nodes.memory()
+        trials = [await lab.run(path) for _ in range(count - len(early))]
+        after = lab.nodes.memory()
+    return [
+        row(
+            "casts",
+            f"{count} casts of 1 MiB, 2 recipients",
+            trials,
+            value=max(after[node] - before[node] for node in before) / MIB,
+            unit="MiB",
+            bar=4.0,
+            rule="flat: an agent grows by less than 4 MiB",
+            note=f"{median(trial.seconds for trial in trials):.3f} s for each",
+        )
+    ]
+
+
 # --- what breaks ---------------------------------------------------------------------------------
 
 
@@ -430,6 +453,7 @@ CASES: dict[str, Case] = {
     "long": long,
     "small": small,
     "memory": memory,
+    "casts": casts,
     "killed": killed,
     "slow": slow,
     "late": late,

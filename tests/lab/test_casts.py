@@ -107,6 +107,8 @@ async def test_a_killed_hop_comes_back_and_completes(make_lab: MakeLab) -> None:
         await nodes.kill(middle)
         await nodes.place(next(host for host in lab.hosts if host.name == middle))
         assert_delivered(nodes, await result(nodes, cast), path)
+        report = nodes.reports[cast, middle]
+        assert report.received_bytes < report.stream_bytes - 5_000_000  # it had a fifth at least
 
 
 async def test_a_late_recipient_gets_everything(make_lab: MakeLab) -> None:
