@@ -103,6 +103,8 @@ class CastRun:
         self._kept: tuple[object, ...] = ()  # what the record was made from
         self._digest = record.manifest_digest if record is not None else ""
         self.waits_for_cluster = record is not None
+        self._under_way = asyncio.Event()  # there is a route, or will never be
+        self._closed = False  # nobody may join any more
         self._joining = 0  # requests for more recipients that are not through
         self._algorithms = protocol.Algorithms()
         self._secret = secrets.token_hex(32)
@@ -203,6 +205,8 @@ class CastRun:
         if self._ended_by is None:
             self._work = asyncio.create_task(self._carry_out(), name=f"work of cast {self._cast}")
             await asyncio.wait([self._work])
+        self._closed = True
+        self._under_way.set()
         failure = self._failure_of_work()
         if failure is None:
             self._advance(self.ledger.outcome())
@@ -227,14 +231,15 @@ class CastRun:
 
         Raises CastRayError: CAST_FINISHED.
         """
+        await self._under_way.wait()
+        self._check_going_on()
+        totals = self.ledger.totals
+        if totals is None:
+            raise RuntimeError("a route before the scan")
         self._joining += 1
         try:
-            while self._relay.route is None or self.ledger.totals is None:
-                self._check_going_on()
-                await asyncio.wait([self._work] if self._work else [], timeout=TICK_SECONDS)
-            self._check_going_on()
             survey = await ask_recipients(
-                self._cast, self._request, self.ledger.totals, nodes, self._agents, self._orders
+                self._cast, self._request, totals, nodes, self._agents, self._orders
             )
             self._check_going_on()
             replies = {node: self._lacks_hashes(node) or reply for node, reply in survey.replies.items()}
@@ -250,7 +255,7 @@ class CastRun:
             self._wake()
 
     def _check_going_on(self) -> None:
-        if self._work is None or self._work.done() or self._ended_by is not None:
+        if self._closed or self._ended_by is not None:
             raise CastRayError(FailureKind.CAST_FINISHED, cast=self._cast)
 
     def _join(self, node: str, reply: protocol.PreflightReply, mode: CastMode) -> None:
@@ -309,6 +314,7 @@ class CastRun:
             for node in self.ledger.unfinished:
                 self._sharing.add(node, self._folders[node].storage)
         await self._until(self._react)
+        self._closed = True
         await self._settle()
 
     async def _cluster_there(self) -> None:
@@ -639,6 +645,7 @@ class CastRun:
         )
         self._begin_pace()
         self._advance(CastEvent.PREPARED)
+        self._under_way.set()
 
     def _zones(self) -> dict[str, str]:
         return {name: info.zone for name, info in self._agents.nodes.items()}

@@ -1,0 +1,238 @@
+"""A cast under random events in random order: losses, returns, joins, removals, progress, slow answers."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import dataclass, field
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from castray_desktop.core.failure import CastRayError, FailureKind
+from castray_desktop.core.messages import CastState, Event, NodeInfo, NodeState, SendRequest
+from castray_desktop.workers.dispatcher import Dispatcher
+from castray_desktop.workers.ray_side import protocol
+from castray_desktop.workers.ray_side.protocol import RecipientState, SourceState
+from tests.helpers.fake_agents import STREAM, TOTALS
+
+NODES = ("s", "a", "b", "c", "d", "e")
+JOINERS = ("d", "e")
+STEPS = 400
+
+
+@dataclass
+class Agent:
+    """One agent of a node, from its placing to its death."""
+
+    fetching: bool = False
+    upstream: str | None = None
+    port: int = 0
+    epoch: int = 0
+    has: int = 0
+    sealed: bool = False
+    ended: bool = False
+    serving: bool = False
+    life: int = 0
+
+
+@dataclass
+class World:
+    """Agents that do what they are told, after a while; follows `agents.Agents`."""
+
+    chance: random.Random
+    nodes: dict[str, NodeInfo] = field(default_factory=dict)
+    agents: dict[str, Agent] = field(default_factory=dict)
+    settled: bool = True
+    target: str = "local"
+    now: float = 0.0
+    cast: str = ""
+
+    def __post_init__(self) -> None:
+        for number, node in enumerate(NODES):
+            self.nodes[node] = NodeInfo(
+                node, NodeState.ONLINE, address=str(number), this_computer=node == "s"
+            )
+            self.agents[node] = Agent()
+        self.dispatcher = Dispatcher(self, self.hear, lambda: self.now)
+        self.delivered: set[str] = set()
+
+    def hear(self, event: Event) -> None:
+        """Nobody listens."""
+
+    def hello(self, node: str) -> protocol.AgentHello:
+        if node not in self.agents:
+            raise CastRayError(FailureKind.NODE_OFFLINE, node=node)
+        port = 7000 + self.agents[node].life
+        return protocol.AgentHello(node, 1, "", port, "h", "", "/", "", "", ("xxh3-128",), ("blake3",))
+
+    async def call(self, node: str, order: protocol.Order) -> protocol.PreflightReply | None:
+        last_words = isinstance(order, protocol.CancelCast | protocol.ForgetCast | protocol.Preflight)
+        assert node in self.agents or last_words, (node, order)
+        agent = self.agents.get(node)
+        for _ in range(self.chance.randrange(6)):
+            await asyncio.sleep(0)
+        if agent is None or self.agents.get(node) is not agent:
+            raise CastRayError(FailureKind.NODE_OFFLINE, node=node)
+        reply = self.obey(node, agent, order)
+        for _ in range(self.chance.randrange(6)):
+            await asyncio.sleep(0)
+        if self.agents.get(node) is not agent:
+            raise CastRayError(FailureKind.NODE_OFFLINE, node=node)
+        return reply
+
+    def obey(self, node: str, agent: Agent, order: protocol.Order) -> protocol.PreflightReply | None:
+        if isinstance(order, protocol.Preflight):
+            return protocol.PreflightReply("/", node)
+        if isinstance(order, protocol.PrepareSource):
+            self.report_source(SourceState.PREPARED, totals=TOTALS)
+        elif isinstance(order, protocol.ServeSource):
+            agent.serving = True
+        elif isinstance(order, protocol.StartDelivery):
+            assert not agent.fetching
+            agent.fetching = True
+            self.set_upstream(node, agent, order.epoch, order.upstream)
+        elif isinstance(order, protocol.SetUpstream):
+            assert agent.fetching
+            if order.epoch > agent.epoch:
+                self.set_upstream(node, agent, order.epoch, order.upstream)
+        elif isinstance(order, protocol.Seal):
+            assert agent.fetching
+            agent.sealed = True
+        elif isinstance(order, protocol.CancelCast) and agent.fetching and not agent.ended:
+            agent.ended = True
+            self.report(node, RecipientState.CANCELLED)
+        return None
+
+    def set_upstream(self, node: str, agent: Agent, epoch: int, upstream: protocol.Upstream | None) -> None:
+        agent.epoch = epoch
+        agent.upstream = upstream.node if upstream is not None else None
+        agent.port = upstream.port if upstream is not None else 0
+        seen, above = {node}, agent.upstream
+        while above is not None and above != "s":
+            assert above not in seen, f"{node} fetches from itself by way of {above}"
+            seen.add(above)
+            feeder = self.agents.get(above)
+            above = feeder.upstream if feeder is not None and not feeder.ended else None
+
+    def report(self, node: str, state: RecipientState) -> None:
+        agent = self.agents[node]
+        report = protocol.DeliveryReport(
+            self.cast,
+            state,
+            epoch=agent.epoch,
+            upstream=agent.upstream or "",
+            stream_bytes=agent.has,
+            content_bytes=agent.has,
+        )
+        self.dispatcher.agent_reported(node, protocol.AgentReport(deliveries=(report,)))
+
+    def report_source(self, state: SourceState, totals: protocol.ParcelTotals | None = None) -> None:
+        digest = "t" if state is SourceState.SEALED else ""
+        report = protocol.SourceReport(self.cast, state, totals=totals, trailer_digest=digest)
+        self.dispatcher.agent_reported("s", protocol.AgentReport(sources=(report,)))
+
+    # --- events ---------------------------------------------------------------------------------
+
+    def lose(self, node: str) -> None:
+        if self.agents.pop(node, None) is not None:
+            self.nodes[node] = NodeInfo(node, NodeState.OFFLINE, this_computer=node == "s")
+            self.dispatcher.agent_lost(node)
+
+    def come_back(self, node: str) -> None:
+        if node in self.nodes and node not in self.agents:
+            self.agents[node] = Agent(life=self.chance.randrange(1, 1 << 20))
+            self.nodes[node] = NodeInfo(node, NodeState.ONLINE, this_computer=node == "s")
+            self.dispatcher.agent_up(node)
+
+    def remove(self, node: str) -> None:
+        self.lose(node)
+        if self.nodes.pop(node, None) is not None:
+            self.dispatcher.node_removed(node)
+
+    def flow(self, node: str) -> None:
+        """The node takes in half of what its upstream has for it, or all of it when that is little."""
+        agent = self.agents.get(node)
+        if agent is None or not agent.fetching or agent.ended:
+            return
+        feeder = self.agents.get(agent.upstream or "")
+        if feeder is not None and 7000 + feeder.life == agent.port:
+            there = STREAM if agent.upstream == "s" and feeder.serving else feeder.has
+            gain = there - agent.has
+            agent.has += max(0, gain if gain < STREAM // 4 else gain // 2)
+        if agent.has == STREAM and agent.sealed:
+            agent.ended = True
+            self.report(node, RecipientState.COMPLETED)
+            self.delivered.add(node)
+        else:
+            full = agent.has == STREAM
+            self.report(node, RecipientState.VERIFYING if full else RecipientState.RECEIVING)
+
+    def seal(self) -> None:
+        source = self.agents.get("s")
+        if source is not None and source.serving:
+            self.report_source(SourceState.SEALED)
+
+    def skip(self, seconds: float) -> None:
+        self.now += seconds
+        self.dispatcher.cluster_changed()
+
+
+EVENTS = st.one_of(
+    st.tuples(st.just("lose"), st.sampled_from(NODES)),
+    st.tuples(st.just("come_back"), st.sampled_from(NODES)),
+    st.tuples(st.just("flow"), st.sampled_from(NODES[1:])),
+    st.tuples(st.just("flow"), st.sampled_from(NODES[1:])),
+    st.tuples(st.just("seal"), st.none()),
+    st.tuples(st.just("join"), st.sampled_from(JOINERS)),
+    st.tuples(st.just("remove"), st.sampled_from(NODES[1:])),
+    st.tuples(st.just("skip"), st.sampled_from((0.3, 5.0))),
+    st.tuples(st.just("wait"), st.integers(1, 9)),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(EVENTS, max_size=40), st.integers(0, 1 << 32), st.booleans())
+def test_every_cast_ends_and_what_was_delivered_stays_so(
+    events: list[tuple[str, object]], seed: int, all_return: bool
+) -> None:
+    asyncio.run(play(events, seed, all_return))
+
+
+async def play(events: list[tuple[str, object]], seed: int, all_return: bool) -> None:
+    world = World(random.Random(seed))
+    world.cast = world.dispatcher.send(SendRequest(("/x",), ("a", "b", "c"), leave_out=True))
+    joining: list[asyncio.Task[object]] = []
+    for name, value in events:
+        if name == "wait":
+            for _ in range(int(str(value))):
+                await asyncio.sleep(0)
+        elif name == "join":
+            joining.append(asyncio.create_task(world.dispatcher.add_recipients(world.cast, (str(value),))))
+        elif value is None:
+            world.seal()
+        else:
+            getattr(world, name)(value)
+    for node in NODES if all_return else ():
+        world.come_back(node)
+    for _ in range(STEPS):
+        for node in NODES[1:]:
+            world.flow(node)
+        world.seal()
+        world.skip(0.5)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        if not world.dispatcher.active:
+            break
+    assert not world.dispatcher.active, "it does not end"
+    await asyncio.gather(*joining, return_exceptions=True)
+    result = await world.dispatcher.result(world.cast)
+    await world.dispatcher.close()
+    states = {item.node: item.state for item in result.deliveries}
+    assert all(states[node].delivered for node in world.delivered)
+    assert result.summary.state.finished
+    if all_return and result.summary.state is not CastState.COMPLETED:
+        gone = {item.node for item in result.deliveries if not item.state.delivered}
+        assert "s" in {value for name, value in events if name == "lose"} or all(
+            ("remove", node) in events or ("lose", node) in events or node in JOINERS for node in gone
+        )
