@@ -1,4 +1,4 @@
-"""The pictures in docs/images: the real window during a real cast, light and dark.
+"""The pictures in docs/images: the real window during a real cast, light, dark and Chinese.
 
     python docs/make_screenshots.py
 

@@ -21,7 +21,7 @@ from castray_desktop.ui.units import format_bytes
 from castray_desktop.ui.widgets import INNER_RADIUS, IconLabel, Rule, button, label, say
 from castray_desktop.ui.words import Words
 
-MIN_HEIGHT = 100
+MIN_HEIGHT = 108  # the invitation without its picture; Chinese lines are higher than English ones
 INVITATION_FROM = 150
 PICTURE_FROM = 164
 

@@ -216,6 +216,8 @@ class ChoiceCard(Card):
         """Head and foot only."""
         self._points.setVisible(not short)
         self.column.setSpacing(10 if short else 14)
+        edge = 11 if short else 15
+        self.column.setContentsMargins(15, edge, 15, edge)
 
 
 class LocalCard(ChoiceCard):

@@ -4,7 +4,7 @@
 
 Opens the window with a local cluster, drops the files on it, ticks every recipient, presses Send, waits
 for the result and closes the window. Prints one JSON object. With `--shots` it also saves pictures of the
-running cast, light and dark. A screen is needed: Xvfb, or QT_QPA_PLATFORM=offscreen.
+running cast, light, dark and Chinese. A screen is needed: Xvfb, or QT_QPA_PLATFORM=offscreen.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from castray_desktop import app
 from castray_desktop.core.errors import sentence
 from castray_desktop.core.messages import CastResult, NodeState
 from castray_desktop.core.quantities import parse_rate
+from castray_desktop.ui.language import CHINESE, ENGLISH
 from castray_desktop.ui.main_window import MainWindow
 
 STEP_MS = 50
@@ -133,15 +134,20 @@ class Pilot(QObject):
         self.seen["paths"] = {item.node: list(item.paths) for item in result.deliveries}
 
     def _shoot(self) -> None:
-        """Light and dark, with the newest cast's deliveries in view."""
+        """Light, dark and Chinese, with the newest cast's deliveries in view."""
         folder, window = Path(self._options.shots), self.window
         folder.mkdir(parents=True, exist_ok=True)
+        window.header.choose_language(ENGLISH)
         window.table.expandAll()
         for dark in (False, True):
             window._theme.set_dark(dark)
             QApplication.processEvents()
             window.grab().save(str(folder / f"window-{'dark' if dark else 'light'}.png"))
         window._theme.set_dark(False)
+        window.header.choose_language(CHINESE)
+        QApplication.processEvents()
+        window.grab().save(str(folder / "window-light-zh.png"))
+        window.header.choose_language(ENGLISH)
 
 
 def main() -> int:

@@ -101,6 +101,8 @@ def _cut_off(widget: QWidget) -> str:
     if isinstance(widget, QLabel) and widget.wordWrap():
         return widget.text() if widget.heightForWidth(widget.width()) > widget.height() + 2 else ""
     if isinstance(widget, QLabel | QAbstractButton):
+        if not widget.parentWidget().rect().contains(widget.geometry()):
+            return f"{widget.text()} reaches out of what holds it"
         needed = QFontMetrics(widget.font()).horizontalAdvance(widget.text())
         return widget.text() if needed > widget.width() + 1 else ""
     return ""
