@@ -43,6 +43,7 @@ REASONS = (
     "it failed, see the log in {path}",
     "no engine is running",
     "the engine has ended",
+    "the engine closed the connection",
     "the connection has ended",
     "there is no connection yet",
     "the driver has ended",
@@ -53,6 +54,17 @@ REASONS = (
     "nothing came through for too long",
     "the file ends too early",
     "this cast is not known here",
+    "the peer does not know this cast's secret",
+    "version {version} is spoken here",
+    "this node is closing",
+    "there is no way through Ray to it",
+    "no port in {low}-{high}",
+    # files on a node
+    "these files have been closed",
+    "another process still works with it",
+    # what should not happen
+    "a parcel without a manifest",
+    "the list of files does not fit the parcel",
 )
 
 SYSTEM_REASONS = (
@@ -63,6 +75,7 @@ SYSTEM_REASONS = (
     "Device or resource busy",
     "Disk quota exceeded",
     "File name too long",
+    "Host is down",
     "Input/output error",
     "Name or service not known",
     "Network is unreachable",

@@ -642,6 +642,10 @@
         <translation>引擎已退出</translation>
     </message>
     <message>
+        <source>the engine closed the connection</source>
+        <translation>引擎关闭了连接</translation>
+    </message>
+    <message>
         <source>the connection has ended</source>
         <translation>连接已断开</translation>
     </message>
@@ -678,6 +682,42 @@
         <translation>对方没有这次传输</translation>
     </message>
     <message>
+        <source>the peer does not know this cast&apos;s secret</source>
+        <translation>对方不知道这次传输的密钥</translation>
+    </message>
+    <message>
+        <source>version {version} is spoken here</source>
+        <translation>对方使用的协议版本是 {version}</translation>
+    </message>
+    <message>
+        <source>this node is closing</source>
+        <translation>对方节点正在关闭</translation>
+    </message>
+    <message>
+        <source>there is no way through Ray to it</source>
+        <translation>无法经由 Ray 到达该节点</translation>
+    </message>
+    <message>
+        <source>no port in {low}-{high}</source>
+        <translation>{low}-{high} 中没有可用的端口</translation>
+    </message>
+    <message>
+        <source>these files have been closed</source>
+        <translation>这些文件已关闭</translation>
+    </message>
+    <message>
+        <source>another process still works with it</source>
+        <translation>另一个进程仍在使用</translation>
+    </message>
+    <message>
+        <source>a parcel without a manifest</source>
+        <translation>收到的内容缺少清单</translation>
+    </message>
+    <message>
+        <source>the list of files does not fit the parcel</source>
+        <translation>文件清单与内容不符</translation>
+    </message>
+    <message>
         <source>Broken pipe</source>
         <translation>连接已断开</translation>
     </message>
@@ -704,6 +744,10 @@
     <message>
         <source>File name too long</source>
         <translation>文件名过长</translation>
+    </message>
+    <message>
+        <source>Host is down</source>
+        <translation>主机已关机</translation>
     </message>
     <message>
         <source>Input/output error</source>
