@@ -24,10 +24,9 @@ class Steering:
 
     def __init__(self, route: Route) -> None:
         self._wanted = route
-        self._order = route.order()[1:]
         self._confirmed: dict[str, str] = {}
         self._pending: dict[str, Move] = {}
-        self._refused: dict[str, Move] = {}
+        self._missing = dict.fromkeys(route.order()[1:])  # to be sent, nearest to the source first
 
     @property
     def wanted(self) -> Route:
@@ -60,48 +59,51 @@ class Steering:
         if route.epoch <= self._wanted.epoch:
             return
         self._wanted = route
-        self._order = route.order()[1:]
-        self._refused.clear()
         self.gone(route.source)
+        self._missing = {
+            node: None
+            for node in route.order()[1:]
+            if node not in self._pending and self._confirmed.get(node) != route.upstreams[node]
+        }
 
     def due(self) -> tuple[Move, ...]:
         """The moves that may be sent now; they count as sent."""
-        missing = [node for node in self._order if self._is_missing(node)]
-        if not missing:
+        if not self._missing:
             return ()
         upward = _Upward(self.edges())
         found: list[Move] = []
-        for node in missing:
+        for node in tuple(self._missing):
             upstream = self._wanted.upstreams[node]
             if upward.leads(upstream, node):
                 continue
             upward.add(node, upstream)
+            del self._missing[node]
             self._pending[node] = Move(node, upstream, self._wanted.epoch)
             found.append(self._pending[node])
         return tuple(found)
-
-    def _is_missing(self, node: str) -> bool:
-        upstream = self._wanted.upstreams[node]
-        return (
-            node not in self._pending and node not in self._refused and self._confirmed.get(node) != upstream
-        )
 
     def acknowledged(self, move: Move) -> None:
         """The node has taken the order. Answers to orders that are not outstanding are ignored."""
         if self._pending.get(move.node) == move:
             del self._pending[move.node]
             self._confirmed[move.node] = move.upstream
+            if self._wanted.upstreams.get(move.node, move.upstream) != move.upstream:
+                self._missing[move.node] = None
 
     def refused(self, move: Move) -> None:
         """The node is there and has not taken the order; it is not asked again before the next route."""
         if self._pending.get(move.node) == move:
-            self._refused[move.node] = self._pending.pop(move.node)
+            del self._pending[move.node]
 
     def gone(self, node: str) -> None:
-        """The node fetches nothing any more: it is dead or through. What it was told does not count."""
+        """The node fetches nothing any more, and what it was told does not count.
+
+        If it is on the wanted route all the same, it is to begin anew: its move is due again.
+        """
         self._confirmed.pop(node, None)
         self._pending.pop(node, None)
-        self._refused.pop(node, None)
+        if node in self._wanted.upstreams:
+            self._missing[node] = None
 
 
 class _Upward:
