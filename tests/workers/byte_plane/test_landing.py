@@ -286,3 +286,21 @@ def test_a_damaged_registry_harms_nothing(home: Path) -> None:
     (home / "staging" / "a").write_text("not json")
     (home / "staging" / "b").write_text(json.dumps({"pid": 1}))
     assert sweep(Registry("engine a")) == []
+
+
+def test_small_files_keep_their_modes_and_times(lab: Lab, nodes: list[Node]) -> None:
+    folder = lab.files / "many"
+    folder.mkdir()
+    for number in range(300):
+        path = folder / f"{number}"
+        path.write_bytes(os.urandom(number))
+        os.utime(path, ns=(0, 1_000_000_007 * number))
+        path.chmod((0o644, 0o600, 0o444, 0o755, 0o500, 0o404)[number % 6])
+    before = os.umask(0o022)
+    try:
+        results = lab.send(nodes, [folder])
+    finally:
+        os.umask(before)
+    assert {result.state for result in results} == {RecipientState.COMPLETED}
+    for node in nodes[1:]:
+        assert tree(node.inbox / "many") == tree(folder)

@@ -7,6 +7,7 @@ once, from staging to its final name; those who serve from it ask here.
 from __future__ import annotations
 
 import os
+import stat
 import threading
 from typing import Optional
 
@@ -84,7 +85,7 @@ class PartFiles:
         length = len(view)
         if not (offset or self._created[file] or self._staging.resumed) and length < RESERVE_FROM:
             entry = self._manifest.files[file]
-            if length == entry.size:
+            if length == entry.size and self.mode_of(entry) & stat.S_IRUSR:  # we read it back ourselves
                 self._write_whole(file, entry, view)
                 return
         with self._writing.borrow(file) as fd:
