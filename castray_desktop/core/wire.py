@@ -72,6 +72,7 @@ class PieceFlag(enum.IntFlag):
     NONE = 0
     AGAIN = 1  # of a request: the piece arrived damaged, read it anew
     CHANGED = 2  # of a piece: the source's file has changed, this digest replaces the first
+    DIGEST = 8  # of a request: only digests are wanted; of a piece: no payload
     BY_FD = 4  # of a piece: no payload, its bytes are in a file that was passed before
 
 
@@ -124,9 +125,9 @@ def parse_header(raw: bytes) -> Header:
     return Header(known, flags, length)
 
 
-def request(start: int, end: int, again: bool = False) -> bytes:
+def request(start: int, end: int, flags: int = 0) -> bytes:
     """A REQUEST frame for `[start, end)` of the stream."""
-    return frame(FrameType.REQUEST, _REQUEST.pack(start, end), PieceFlag.AGAIN if again else 0)
+    return frame(FrameType.REQUEST, _REQUEST.pack(start, end), flags)
 
 
 def parse_request(body: bytes) -> tuple[int, int]:
@@ -144,6 +145,11 @@ def piece_head(index: int, digest: bytes, length: int, flags: int = 0) -> bytes:
     return _HEADER.pack(FrameType.PIECE, flags, _PIECE.size + length) + _PIECE.pack(index, digest, length)
 
 
+def piece_digest(index: int, digest: bytes, length: int) -> bytes:
+    """A whole PIECE frame without its bytes."""
+    return frame(FrameType.PIECE, _PIECE.pack(index, digest, length), PieceFlag.DIGEST)
+
+
 def piece_by_fd(index: int, digest: bytes, length: int, file: int, offset: int, flags: int = 0) -> bytes:
     """A whole PIECE frame whose bytes are in a file that was passed before."""
     body = _PIECE.pack(index, digest, length) + _BY_FD.pack(file, offset)
@@ -156,6 +162,8 @@ def parse_piece_head(header: Header, raw: bytes) -> PieceHead:
         raise ProtocolError("a piece without its head")
     head = PieceHead(*_PIECE.unpack(raw))
     payload = BY_FD_BYTES if header.flags & PieceFlag.BY_FD else head.length
+    if header.flags & PieceFlag.DIGEST:
+        payload = 0
     if header.length != _PIECE.size + payload or not 0 < head.length <= MAX_PIECE:
         raise ProtocolError("a piece whose lengths differ")
     return head

@@ -159,7 +159,7 @@ def test_any_header_is_known_and_bounded_or_refused(raw: bytes) -> None:
 
 
 def test_requests_survive_their_way() -> None:
-    raw = wire.request(5, 9, again=True)
+    raw = wire.request(5, 9, wire.PieceFlag.AGAIN)
     header = wire.parse_header(raw[: wire.HEADER_BYTES])
     assert (header.type, header.flags) == (FrameType.REQUEST, wire.PieceFlag.AGAIN)
     assert wire.parse_request(raw[wire.HEADER_BYTES :]) == (5, 9)

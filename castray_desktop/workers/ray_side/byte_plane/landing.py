@@ -6,6 +6,7 @@ into it and decide file by file. An identical file is left as it is. Modes and t
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from castray_desktop.core.names import free_name
 from castray_desktop.core.parcel import Entry, EntryKind, FileResult, FileStatus, Manifest
 from castray_desktop.workers.ray_side.byte_plane.digests import file_hasher
 from castray_desktop.workers.ray_side.byte_plane.parts import PartFiles
+from castray_desktop.workers.ray_side.byte_plane.twins import CHANGED_TWIN
 
 CHUNK_BYTES = 1 << 20
 
@@ -48,6 +50,7 @@ class Landing:
         self._new_hasher = file_hasher(file_hash)
         self._children: dict[bytes, list[Entry]] = {}
         self._hash_of: dict[bytes, bytes] = {}
+        self._standing: set[bytes] = set()  # files that were not sent, and the folders that they lie in
         self._new_folders: list[tuple[bytes, Entry]] = []
         self.landed = Landed()
 
@@ -74,9 +77,16 @@ class Landing:
                     self._parts.drop(number - 1)
                     continue
                 self._hash_of[entry.path] = result.hash
+                if self._parts.is_standing(number - 1):
+                    self._note_standing(entry.path)
             elif entry.kind is EntryKind.SYMLINK:
                 self._make_link(entry)
             self._children.setdefault(entry.path.rpartition(b"/")[0], []).append(entry)
+
+    def _note_standing(self, path: bytes) -> None:
+        while path and path not in self._standing:
+            self._standing.add(path)
+            path = path.rpartition(b"/")[0]
 
     def _make_link(self, entry: Entry) -> None:
         if self._parts.has_landed(entry.path):
@@ -102,6 +112,8 @@ class Landing:
         if landed is not None:
             return landed
         target = folder + b"/" + name
+        if entry.path in self._standing:
+            return self._leave_standing(entry, target)
         try:
             return self._move(entry, target)
         except FileExistsError:
@@ -116,6 +128,15 @@ class Landing:
             self._parts.replace(entry.path, target)
             return target
         return self._move_to_free_name(entry, folder, name)
+
+    def _leave_standing(self, entry: Entry, target: bytes) -> bytes:
+        """What was compared before has to be there still, and the same: it was not sent."""
+        if entry.kind is EntryKind.FOLDER and os.path.lexists(target) and _is_real_folder(target):
+            return self._merge(entry, target)
+        if entry.kind is EntryKind.FILE and os.path.lexists(target) and self._identical(entry, target):
+            self._parts.stands_at(entry.path, target)
+            return target
+        raise OSError(errno.ESTALE, CHANGED_TWIN, os.fsdecode(target))
 
     def _landed_before(self, entry: Entry) -> Optional[bytes]:
         target = self._parts.landed_at(entry.path)

@@ -6,6 +6,7 @@ once, from staging to its final name; those who serve from it ask here.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import threading
@@ -17,6 +18,7 @@ from castray_desktop.workers.ray_side.byte_plane.files import OpenFiles
 from castray_desktop.workers.ray_side.byte_plane.journal import DROP, MOVE, STAND, LandingLog
 from castray_desktop.workers.ray_side.byte_plane.room import Ledger
 from castray_desktop.workers.ray_side.byte_plane.staging import Staging
+from castray_desktop.workers.ray_side.byte_plane.twins import Twins
 
 RESERVE_FROM = 1 << 20
 CREATED, RESERVED, WHOLE = 1, 2, 3
@@ -65,6 +67,7 @@ class PartFiles:
         self._moved: dict[bytes, bytes] = {}  # path in the parcel -> where it is now
         self._dropped: set[bytes] = set()
         self.something_moved = False
+        self.twins: Optional[Twins] = None  # files that stand at the destination and need no part file
         self._lost: dict[int, int] = {}  # files that will not land: kept open for those below
         self._writing = OpenFiles(self._open_for_writing)
 
@@ -113,7 +116,7 @@ class PartFiles:
 
     def complete(self, file: int) -> None:
         """All of it is there: mode and time, and close it."""
-        if self._created[file] == WHOLE:
+        if self._created[file] == WHOLE or self.is_standing(file):
             return
         entry = self._manifest.files[file]
         with self._writing.borrow(file) as fd:
@@ -133,7 +136,10 @@ class PartFiles:
                 os.close(fd)
             return
         for entry in self._manifest.entries:
-            if entry.kind is not EntryKind.SYMLINK:
+            if entry.kind is EntryKind.FOLDER:
+                sync_path(self.staged(entry.path))
+        for number, entry in enumerate(self._manifest.files):
+            if not self.is_standing(number):
                 sync_path(self.staged(entry.path))
 
     def open(self, file: int) -> int:
@@ -143,7 +149,14 @@ class PartFiles:
             lost = self._lost.get(file)
             if lost is not None:
                 return os.dup(lost)
+            if self.twins is not None and file in self.twins:
+                path = self.twins.place(file)
+                return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
             return os.open(self._place(path), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+
+    def is_standing(self, file: int) -> bool:
+        """Whether its bytes are those of a file of the user's that stands where it would go."""
+        return self.twins is not None and file in self.twins
 
     def staged(self, path: bytes) -> bytes:
         """Where an entry of the parcel lies before landing."""
@@ -169,14 +182,15 @@ class PartFiles:
         """An identical one is there already: the staged one is not needed."""
         with self._lock:
             self._log.note(STAND, path, target)
-            os.unlink(self.staged(path))
+            with contextlib.suppress(FileNotFoundError):  # one that was never sent
+                os.unlink(self.staged(path))
             self._moved[path] = target
 
     def drop(self, file: int) -> None:
         """This file will not land. Those below may still fetch its bytes, as long as it is open here."""
         with self._lock:
             entry = self._manifest.files[file]
-            if entry.path in self._dropped:
+            if entry.path in self._dropped or self.is_standing(file):
                 return
             path = self.staged(entry.path)
             self._log.note(DROP, entry.path)
@@ -208,13 +222,17 @@ class PartFiles:
             else:
                 self._moved[path] = step.target
                 self.something_moved = self.something_moved or step.verb == MOVE
-        return all(
-            entry.path in self._dropped
-            or self.has_landed(entry.path)
-            or os.path.lexists(self.staged(entry.path))
-            for entry in self._manifest.entries
-            if entry.kind is not EntryKind.SYMLINK
-        )
+        number = -1
+        for entry in self._manifest.entries:
+            if entry.kind is EntryKind.FILE:
+                number += 1
+                if self.is_standing(number):  # it is hashed once more when it lands
+                    continue
+            if entry.kind is EntryKind.SYMLINK or entry.path in self._dropped or self.has_landed(entry.path):
+                continue
+            if not os.path.lexists(self.staged(entry.path)):
+                return False
+        return True
 
     def has_landed(self, path: bytes) -> bool:
         """Whether it, or a folder that it lies in, has its final name; there it is the user's."""

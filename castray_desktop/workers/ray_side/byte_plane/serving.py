@@ -22,7 +22,7 @@ class Serving:
     def __init__(self, channel: Channel, supply: Supply) -> None:
         self._channel = channel
         self._supply = supply
-        self._requests: deque[list[int]] = deque()  # [next piece, piece after the last]
+        self._requests: deque[list[int]] = deque()  # [next piece, piece after the last, digests only]
         self._again: deque[int] = deque()
         self._file_passed = -1
         self._last_sent = time.monotonic()
@@ -45,7 +45,12 @@ class Serving:
         elif not self._requests:
             self._idle()
         elif self._supply.await_piece(self._requests[0][0], LOOK_SECONDS):
-            self._send(self._next_index())
+            digest_only = self._requests[0][2]
+            index = self._next_index()
+            if digest_only:
+                self._send_digest(index)
+            else:
+                self._send(index)
         else:
             self._keep_alive()
 
@@ -82,7 +87,7 @@ class Serving:
         if header.flags & PieceFlag.AGAIN:
             self._again.append(first)
         else:
-            self._requests.append([first, last + 1])
+            self._requests.append([first, last + 1, bool(header.flags & PieceFlag.DIGEST)])
 
     def _send(self, index: int) -> None:
         start, end = self._supply.layout.piece(index)
@@ -100,6 +105,11 @@ class Serving:
             with self._supply.borrow(where[0]) as fd:
                 self._channel.write(wire.piece_head(index, digest, length), more=True)
                 self._channel.write_file(fd, where[1], length)
+        self._last_sent = time.monotonic()
+
+    def _send_digest(self, index: int) -> None:
+        start, end = self._supply.layout.piece(index)
+        self._channel.write(wire.piece_digest(index, self._supply.digest(index), end - start))
         self._last_sent = time.monotonic()
 
     def _keep_to_limits(self, length: int) -> None:

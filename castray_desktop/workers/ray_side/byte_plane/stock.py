@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import threading
 from typing import Optional
 
 from castray_desktop.core.failure import CastRayError, FailureKind
@@ -19,7 +21,10 @@ from castray_desktop.workers.ray_side.byte_plane.place import Place
 from castray_desktop.workers.ray_side.byte_plane.preflight import nearest_folder, resolve_destination
 from castray_desktop.workers.ray_side.byte_plane.staging import Staging
 from castray_desktop.workers.ray_side.byte_plane.supply import Again, Changed, Gone, Supply
+from castray_desktop.workers.ray_side.byte_plane.twins import CHANGED_TWIN, Twins, may_exist
 from castray_desktop.workers.ray_side.protocol import StartDelivery
+
+COPY_BYTES = 1 << 20
 
 
 class Stock(Supply):
@@ -49,6 +54,9 @@ class Stock(Supply):
         self.claims = RangeSet()  # what the journal says is there
         self.checked_to = 0  # claims before it were read back: they are had, or found to be false
         self.more_wanted = False  # claims were false: the fetch has more to ask for
+        self._twins: Optional[Twins] = None
+        self._await_manifest = False  # before it is there, nobody knows what need not be sent
+        self._twin_lock = threading.Lock()
         self.landing_begun = False  # an earlier delivery had verified all of it
 
     # --- the beginning
@@ -68,6 +76,8 @@ class Stock(Supply):
         except OSError as error:
             raise write_failure(error, place.node, destination, order.totals.content_bytes) from error
         self._promise_room(folder, destination)
+        if self.manifest is None and order.on_conflict != "rename":
+            self._await_manifest = may_exist(destination, order.totals.top)
         if order.totals.manifest_bytes == 0:
             raise CastRayError(FailureKind.INTERNAL, reason="a parcel without a manifest")
 
@@ -121,25 +131,27 @@ class Stock(Supply):
         """What has to be fetched, ascending: neither had nor claimed by the journal."""
         with self.condition:
             self.more_wanted = False
-            had = self.have
+            had, known = self.have, self.layout.stream_bytes
+            if self._await_manifest:
+                known = self.layout.piece((self.layout.manifest_bytes - 1) // self.layout.piece_bytes)[1]
             if self.checked_to < self.layout.stream_bytes and self.claims.total:
                 had = had.copy()
                 for start, end in self.claims:
                     if end > self.checked_to:
                         had.add(max(start, self.checked_to), end)
-            return had.missing(0, self.layout.stream_bytes)
+            return had.missing(0, known)
 
     def restore(self, index: int, buffer: memoryview) -> bool:
         """Read a claimed piece back; whether it is what the journal says. Raises OSError."""
         start, end = self.layout.piece(index)
         view = buffer[: end - start]
-        good = self._reads_as(index, start, end, view)
-        with self.condition:
-            if good:
-                low, high = self.layout.content_part(start, end)
-                self._content_bytes += high - low
-                self.add(index, self.digest(index))
-            self.checked_to = end
+        with self._twin_lock:  # a file may lose its twin meanwhile
+            good = self._reads_as(index, start, end, view)
+            with self.condition:
+                if good:
+                    self._count(start, end)
+                    self.add(index, self.digest(index))
+                self.checked_to = end
         if good:
             self._feed(start, end, view)
             self.progressed()
@@ -153,6 +165,81 @@ class Stock(Supply):
         hasher = self.new_piece_hasher()
         hasher.update(view)
         return hasher.digest() == self.digest(index)
+
+    def _count(self, start: int, end: int) -> None:
+        low, high = self.layout.content_part(start, end)
+        self._content_bytes += high - low
+
+    # --- files that stand here already
+
+    def split_by_twins(self, start: int, end: int) -> list[tuple[int, int, bool]]:
+        """Parts of a range that is wanted, and whether their digests will do for now."""
+        if self._twins is None:
+            return [(start, end, False)]
+        found, at = [], start
+        for low, high in [*self._twins.pieces.missing(start, end), (end, end)]:
+            if at < low:
+                found.append((at, low, True))
+            if low < high:
+                found.append((low, high, False))
+            at = high
+        return found
+
+    def take_from_twins(self, index: int, digest: bytes, buffer: memoryview) -> bool:
+        """The piece is had if the files that stand here have these bytes; whether they do."""
+        start, end = self.layout.piece(index)
+        view = buffer[: end - start]
+        if self._twins is None or self.manifest is None:
+            return False
+        if not self._twins.cover(self.manifest.spans(*self.layout.content_part(start, end))):
+            return False
+        with self.condition:
+            self._digests[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES] = digest
+        if not self._reads_as(index, start, end, view):
+            return False
+        assert self._staging is not None
+        self._staging.journal.note(index, digest)
+        with self.condition:
+            self._count(start, end)
+            self.add(index, digest)
+        self._feed(start, end, view)
+        self.progressed()
+        return True
+
+    def _agrees(self, span: Span, view: memoryview) -> bool:
+        """Whether the file that stands here has these bytes; else it is another file from now on."""
+        twins, parts = self._twins, self._parts
+        if twins is None or parts is None or span.file not in twins:
+            return False
+        mine = memoryview(bytearray(span.length))
+        try:
+            self._read_file(span.file, span.offset, mine)
+            if mine == view:
+                return True
+        except (OSError, EOFError):
+            pass
+        with self._twin_lock:
+            self._copy_what_agreed(span.file)
+            twins.lose(span.file)
+        self.reading.forget(span.file)
+        return False
+
+    def _copy_what_agreed(self, file: int) -> None:
+        """What is had of a file was found where it stands: the part file needs it as well."""
+        assert self.manifest is not None
+        assert self._parts is not None
+        first, last = (self.layout.manifest_bytes + at for at in self.manifest.file_range(file))
+        with self.condition:
+            had = [
+                (max(low, first), min(high, last)) for low, high in self.have if low < last and high > first
+            ]
+        for low, high in had:
+            for at in range(low, high, COPY_BYTES):
+                view = memoryview(bytearray(min(COPY_BYTES, high - at)))
+                self._read_file(file, at - first, view)
+                self._parts.write(file, at - first, view)
+        if self._twins is not None and not self._twins.is_unchanged(file):
+            raise OSError(errno.ESTALE, CHANGED_TWIN, os.fsdecode(self._twins.place(file)))
 
     # --- pieces
 
@@ -231,14 +318,22 @@ class Stock(Supply):
         self._parts = parts
         if not self._staging.has_begun_landing():
             parts.make_folders()
+        if self.order.on_conflict != "rename" and may_exist(self._staging.destination, self.order.totals.top):
+            self._twins = Twins(manifest, layout, self._staging.destination, self._staging.parts)
+            parts.twins = self._twins
         self._hashes = FileHashes(self, manifest, self._new_file_hasher, parts.complete)
         self.manifest = manifest
+        if self._await_manifest:
+            self._await_manifest, self.more_wanted = False, True
 
     def _write(self, spans: list[Span], view: memoryview) -> None:
         at = 0
         for span in spans:
             assert self.manifest is not None
             assert self._parts is not None
+            if self._agrees(span, view[at : at + span.length]):
+                at += span.length
+                continue
             try:
                 self._parts.write(span.file, span.offset, view[at : at + span.length])
             except OSError as error:

@@ -1,0 +1,103 @@
+"""Files that stand at the destination with the name and the size of one that comes.
+
+Of their pieces only the digests are asked for. Where such a file's own bytes have that digest, the piece is
+there without having been sent, and as long as all of it agrees the file needs no part file.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from array import array
+from typing import Optional
+
+from castray_desktop.core.parcel import EntryKind, Layout, Manifest, Span
+from castray_desktop.core.ranges import RangeSet
+from castray_desktop.workers.ray_side.protocol import TopEntry
+
+CHANGED_TWIN = "it changed while it was compared"
+
+
+def may_exist(destination: bytes, top: tuple[TopEntry, ...]) -> bool:
+    """Whether something that comes has a name that is taken: else there is nothing to look for."""
+    return any(os.path.lexists(destination + b"/" + os.fsencode(entry.name)) for entry in top)
+
+
+class Twins:
+    """Which files of a parcel have one, by their numbers."""
+
+    def __init__(self, manifest: Manifest, layout: Layout, destination: bytes, parts: bytes) -> None:
+        """Files that an earlier delivery has begun to write to `parts` are left out."""
+        self._manifest = manifest
+        self._destination = destination
+        self._is = bytearray(len(manifest.files))
+        self._ctimes = array("q", bytes(8 * len(manifest.files)))
+        self._find(parts)
+        self.pieces = self._whole_pieces(layout)
+
+    def _find(self, parts: bytes) -> None:
+        folders = {b""}  # that stand there as real folders: landing never goes through a link
+        number = -1
+        for entry in self._manifest.entries:
+            if entry.kind is EntryKind.FILE:
+                number += 1
+            if entry.path.rpartition(b"/")[0] not in folders:
+                continue
+            if entry.kind is EntryKind.FOLDER:
+                if stat.S_ISDIR(_mode(self._destination + b"/" + entry.path)):
+                    folders.add(entry.path)
+            elif entry.kind is EntryKind.FILE and entry.size:
+                found = _stat(self._destination + b"/" + entry.path)
+                if found is None or not stat.S_ISREG(found.st_mode) or found.st_size != entry.size:
+                    continue
+                self._is[number] = not os.path.lexists(parts + b"/" + entry.path)
+                self._ctimes[number] = found.st_ctime_ns
+
+    def _whole_pieces(self, layout: Layout) -> RangeSet:
+        """The pieces that lie in such files with all their bytes, in offsets of the stream."""
+        found, length = RangeSet(), layout.piece_bytes
+        start = end = layout.manifest_bytes
+        for number, entry in enumerate(self._manifest.files):
+            if not self._is[number] and entry.size:
+                _add_whole(found, start, end, length)
+                start = end + entry.size
+            end += entry.size
+        _add_whole(found, start, end, length)
+        return found
+
+    def __contains__(self, file: int) -> bool:
+        return bool(self._is[file])
+
+    def cover(self, spans: list[Span]) -> bool:
+        """Whether all these parts of files still have one."""
+        return bool(spans) and all(self._is[span.file] for span in spans)
+
+    def lose(self, file: int) -> None:
+        """It is another file after all."""
+        self._is[file] = 0
+
+    def is_unchanged(self, file: int) -> bool:
+        """Whether nobody has written to it since it was found."""
+        found = _stat(self.place(file))
+        return found is not None and found.st_ctime_ns == self._ctimes[file]
+
+    def place(self, file: int) -> bytes:
+        return self._destination + b"/" + self._manifest.files[file].path
+
+
+def _add_whole(found: RangeSet, start: int, end: int, length: int) -> None:
+    start, end = -(-start // length) * length, end // length * length
+    if start < end:
+        found.add(start, end)
+
+
+def _stat(path: bytes) -> Optional[os.stat_result]:
+    try:
+        return os.lstat(path)
+    except OSError:
+        return None
+
+
+def _mode(path: bytes) -> int:
+    found = _stat(path)
+    return found.st_mode if found is not None else 0
