@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
-import secrets
 from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
@@ -19,13 +18,14 @@ import msgspec
 from castray_desktop.core.absence import Absences
 from castray_desktop.core.cast import CastEvent, DeliveryEvent
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
-from castray_desktop.core.feed import FeedEvent, FeedState, next_feed_state
+from castray_desktop.core.feed import FeedEvent, FeedState
 from castray_desktop.core.joining import upstream_for
 from castray_desktop.core.messages import CastMode, CastState, DeliverySnapshot, NodeState, SendRequest
 from castray_desktop.core.route import Route, plan
 from castray_desktop.core.sharing import Sharing
 from castray_desktop.workers.agents import Agents, common_algorithms
 from castray_desktop.workers.cast_records import CastRecord
+from castray_desktop.workers.feeding import Feeding
 from castray_desktop.workers.ledger import CastLedger, offline
 from castray_desktop.workers.orders import Orders
 from castray_desktop.workers.pace import Pace
@@ -83,36 +83,41 @@ class CastRun:
         self._clock = clock
         self._changed = changed
         self._orders = Orders(agents)
+        self._absences = Absences()
+        self._feed = Feeding(
+            ledger,
+            agents,
+            self._orders,
+            self._absences,
+            clock,
+            self._order_failed,
+            self._wake,
+            record.manifest_digest if record is not None else "",
+        )
         self._relay = Relay(
             ledger,
             agents,
             self._orders,
             self._delivery_order,
-            self._feeds,
+            self._feed.feeds,
             self._order_failed,
             self._wake,
         )
         self._news = asyncio.Event()
-        self._feed = FeedState.SCANNING
-        self._absences = Absences()
         self._sharing = Sharing()
         self._folders: dict[str, protocol.PreflightReply] = {}  # where each recipient writes
         self.pace = Pace(speeds)
         self._keep = keep
         self._record = record  # of an engine before this one
         self._kept: tuple[object, ...] = ()  # what the record was made from
-        self._digest = record.manifest_digest if record is not None else ""
         self.waits_for_cluster = record is not None
         self._under_way = asyncio.Event()  # there is a route, or will never be
         self._closed = False  # nobody may join any more
         self._joining = 0  # requests for more recipients that are not through
-        self._algorithms = protocol.Algorithms()
-        self._secret = secrets.token_hex(32)
         self._handled: set[str] = set()  # whose end was acted upon
         self._cut_off: dict[str, int] = {}  # can't reach its upstream, as of the route of that epoch
         self._sealed: set[str] = set()  # whose present agent knows the trailer's digest
         self._stopped: set[str] = set()  # recipients whose agent has said that it is through with it
-        self._broken: Failure | None = None  # why nothing can come from the source any more
         self._work: asyncio.Task[None] | None = None
         self._ended_by: Failure | None = None
 
@@ -155,7 +160,7 @@ class CastRun:
     def node_removed(self, node: str) -> None:
         """A node will not come back."""
         if node == self._source:
-            self._broken = self._broken or offline(node)
+            self._feed.fail(offline(node))
             self._lose(node, offline(node))
         elif node in self.ledger.recipients:
             self._lose(node, offline(node))
@@ -178,8 +183,8 @@ class CastRun:
             return
         route = self._relay.route
         feeds = route.source == node if route is not None else node == self._source
-        if feeds and self._feed is not FeedState.AWAY:
-            self._go(FeedEvent.LOST)
+        if feeds and self._feed.state is not FeedState.AWAY:
+            self._feed.go(FeedEvent.LOST)
             self.ledger.source_away(Failure(FailureKind.NODE_AWAY, {"node": self._source}))
             self._relay.feed_from(route.source if route is not None else node)
         self._relay.lost(node)
@@ -196,7 +201,7 @@ class CastRun:
         await self._until(self._scanned_or_not)
         report, totals = self.ledger.source, self.ledger.totals
         if report is None or report.state is not SourceState.PREPARED or totals is None:
-            raise CastRayError.of(self._source_failure())
+            raise CastRayError.of(self._feed.source_failure())
         asked = self.ledger.unfinished
         return await ask_recipients(self._cast, self._request, totals, asked, self._agents, self._orders)
 
@@ -281,7 +286,7 @@ class CastRun:
             hello = self._agents.hello(node)
         except CastRayError as error:
             return protocol.PreflightReply(failure=error.failure)
-        used = self._algorithms
+        used = self._feed.algorithms
         if used.piece in hello.piece_digests and used.file in hello.file_hashes:
             return None
         values = {"node": node, "hashes": f"{used.piece}, {used.file}"}
@@ -304,12 +309,12 @@ class CastRun:
         await self._cluster_there()
         self._advance(CastEvent.STARTED)
         self._keep_record()
-        if self._record is not None and self._digest:
+        if self._record is not None and self._feed.digest:
             self._go_on(self._record)
         else:
             survey = await self._patient_survey()
             self._leave_out(survey)
-            self._algorithms = common_algorithms(self._hellos(self._source, *self.ledger.unfinished))
+            self._feed.algorithms = common_algorithms(self._hellos(self._source, *self.ledger.unfinished))
             await self._find_storage({node: survey.replies[node] for node in self.ledger.unfinished})
             for node in self.ledger.unfinished:
                 self._sharing.add(node, self._folders[node].storage)
@@ -333,19 +338,24 @@ class CastRun:
 
     def _go_on(self, record: CastRecord) -> None:
         """Without a survey: who had begun has reserved its room."""
-        self._algorithms = record.algorithms
+        self._feed.algorithms = record.algorithms
         self._sharing.restore(record.writers)
         self._folders.update(record.folders)
         self._handled.update(set(self.ledger.recipients) - set(self.ledger.unfinished))
         for node in (self._source, *self.ledger.unfinished):
             if not self._online(node):
                 self._lose(node, offline(node))
-        if self._feed is FeedState.SCANNING:
-            self._orders.spawn(self._ask_source(scan_order(self._cast, self._request)))
+        self._feed.begin(self._relay)
 
     def _keep_record(self) -> None:
         """Note what the next engine would need, where that has changed."""
-        state = len(self._handled), self._digest, self._request, self._sharing.writers(), len(self._folders)
+        state = (
+            len(self._handled),
+            self._feed.digest,
+            self._request,
+            self._sharing.writers(),
+            len(self._folders),
+        )
         if self._keep is None or state == self._kept:
             return
         self._kept = state
@@ -360,8 +370,8 @@ class CastRun:
                 item if item.state.finished else DeliverySnapshot(item.node, address=item.address)
                 for item in deliveries
             ),
-            manifest_digest=self._digest,
-            algorithms=self._algorithms,
+            manifest_digest=self._feed.digest,
+            algorithms=self._feed.algorithms,
             writers=self._sharing.writers(),
             folders=dict(self._folders),
         )
@@ -385,8 +395,8 @@ class CastRun:
             await self._until(lambda: self._source not in self._absences or self._given_up(self._source))
             if self._source in self._absences:
                 raise CastRayError.of(self._absences.why(self._source))
-            if self._feed is FeedState.AWAY:
-                self._go(FeedEvent.BACK)
+            if self._feed.state is FeedState.AWAY:
+                self._feed.go(FeedEvent.BACK)
             try:
                 survey = await self.survey()
             except CastRayError:
@@ -438,9 +448,11 @@ class CastRun:
         """Act upon the news, then say whether everything has ended."""
         for node in self._absences.look(self._clock(), self._agents.settled):
             self._give_up(node)
-        self._feed_on()
-        if self._broken is not None:
-            self._end_all(DeliveryEvent.FAILED, self._broken)
+        self._feed.go_on(self._relay)
+        if self._feed.state is FeedState.SERVING and self._relay.route is None:
+            self._plan()
+        if self._feed.broken is not None:
+            self._end_all(DeliveryEvent.FAILED, self._feed.broken)
             return True
         for node in self.ledger.recipients:
             if self.ledger.delivery(node).state.finished and node not in self._handled:
@@ -459,7 +471,7 @@ class CastRun:
         """A node has been away for too long."""
         failure = self._absences.why(node)
         if node == self._source:
-            self._broken = self._broken or failure
+            self._feed.fail(failure)
         else:
             self._absences.back(node)
             self.ledger.end_delivery(node, DeliveryEvent.FAILED, self._clock(), failure)
@@ -497,7 +509,7 @@ class CastRun:
     def _bring_in(self) -> None:
         """Those that should fetch and have no upstream get one: who came back, joined, or inherited."""
         route = self._relay.route
-        if route is None or self._feed is FeedState.AWAY:
+        if route is None or self._feed.state is FeedState.AWAY:
             return
         for node in self.ledger.unfinished:
             if node in route.upstreams or node in self._absences or self._sharing.writer_of(node):
@@ -516,7 +528,7 @@ class CastRun:
             for node in route.upstreams
             if node in self._relay.fetching or self.ledger.delivery(node).state.delivered
         }
-        if self._feeds(route.source):
+        if self._feed.feeds(route.source):
             found[route.source] = self._stream_bytes
         return found
 
@@ -532,13 +544,13 @@ class CastRun:
             upstream = route.upstream_of(node)
             if upstream != route.source:
                 self._relay.change(route.moved(node, route.upstream_of(upstream))[0])
-            elif self._feeds(upstream):
+            elif self._feed.feeds(upstream):
                 self._relay.change(route.to_tail(node)[0])
 
     def _move_slow(self) -> None:
         """A node that holds up those below it goes to the tail."""
         route, now = self._relay.route, self._clock()
-        if route is None or not self.pace.is_due(now) or not self._feeds(route.source):
+        if route is None or not self.pace.is_due(now) or not self._feed.feeds(route.source):
             return
         progress = {node: self.ledger.verified_bytes(node) for node in route.upstreams}
         slow = self.pace.look(now, route, progress, self._stream_bytes)
@@ -568,69 +580,7 @@ class CastRun:
         if waiting and self.ledger.state is CastState.VERIFYING:
             self._advance(CastEvent.BYTES_MISSING)
 
-    # --- where the bytes come from --------------------------------------------------------------
-
-    def _go(self, event: FeedEvent) -> None:
-        self._feed = next_feed_state(self._feed, event)
-
-    def _feeds(self, node: str) -> bool:
-        """Whether others may fetch from `node` now."""
-        if node in self._absences:
-            return False
-        return node != self._source or self._feed is FeedState.SERVING
-
-    def _feed_on(self) -> None:
-        """Take the next step with the source, or without it."""
-        if self._feed is FeedState.AWAY:
-            successor = self._successor()
-            route = self._relay.route
-            if successor is not None and route is not None:
-                self._go(FeedEvent.TAKEN_OVER)
-                log.info("cast %s: %s feeds the others now", self._cast, successor)
-                self._absences.back(self._source)
-                self.ledger.source_back()
-                self._relay.change(route.rerooted(successor)[0])
-            elif self._source not in self._absences and self._online(self._source):
-                self._go(FeedEvent.BACK)
-                self._orders.spawn(self._ask_source(scan_order(self._cast, self._request)))
-            else:
-                self._absences.left(self._source, offline(self._source), self._clock())
-        report, route = self.ledger.source, self._relay.route
-        if report is None or self._feed is FeedState.REPLACED:
-            return
-        if report.state in (SourceState.FAILED, SourceState.CANCELLED):
-            self._broken = self._source_failure()
-        elif self._feed is FeedState.SCANNING and report.state is SourceState.PREPARED:
-            self._check_totals(report)
-            self._go(FeedEvent.SCANNED)
-            serve = protocol.ServeSource(
-                self._cast, self._secret, route.epoch if route else 1, self._algorithms, self._request.limit
-            )
-            self._orders.spawn(self._ask_source(serve))
-        elif report.trailer_digest and report.trailer_digest != self.ledger.trailer_digest:
-            self._broken = Failure(FailureKind.PARCEL_CHANGED, {"node": self._source})
-        if self._feed is FeedState.SERVING and route is None:
-            self._plan()
-
-    async def _ask_source(self, order: protocol.PrepareSource | protocol.ServeSource) -> None:
-        life = self._relay.life(self._source)
-        try:
-            await self._orders.call(self._source, order)
-        except CastRayError as error:
-            if life == self._relay.life(self._source):
-                self._order_failed(self._source, error.failure)
-            return
-        if life == self._relay.life(self._source) and isinstance(order, protocol.ServeSource):
-            self._go(FeedEvent.SERVES)
-            self.ledger.source_back()
-            self._relay.feed_from(self._source)
-            self._wake()
-
-    def _check_totals(self, report: protocol.SourceReport) -> None:
-        digest = report.totals.manifest_digest if report.totals is not None else ""
-        self._digest = self._digest or digest
-        if digest != self._digest:
-            self._broken = Failure(FailureKind.PARCEL_CHANGED, {"node": self._source})
+    # --- the route --------------------------------------------------------------
 
     def _plan(self) -> None:
         """The first route; everybody on it is told at once."""
@@ -652,26 +602,6 @@ class CastRun:
 
     def _begin_pace(self) -> None:
         self.pace.begin(self._zones(), self._request.limit)
-
-    def _successor(self) -> str | None:
-        """A recipient that has every byte and the hashes, and can feed the others when the source is gone."""
-        route = self._relay.route
-        if route is None or not self.ledger.trailer_digest:
-            return None
-        return next(
-            (
-                node
-                for node in route.order()[1:]
-                if node not in self._absences and self.ledger.verified_bytes(node) >= self._stream_bytes
-            ),
-            None,
-        )
-
-    def _source_failure(self) -> Failure:
-        if self._source in self._absences:
-            return self._absences.why(self._source)
-        report = self.ledger.source
-        return (report and report.failure) or offline(self._source)
 
     def _online(self, node: str) -> bool:
         info = self._agents.nodes.get(node)
@@ -713,11 +643,11 @@ class CastRun:
             raise RuntimeError("a delivery before its plan")
         return protocol.StartDelivery(
             cast=self._cast,
-            secret=self._secret,
+            secret=self._feed.secret,
             epoch=epoch,
             upstream=upstream,
             totals=self.ledger.totals,
-            algorithms=self._algorithms,
+            algorithms=self._feed.algorithms,
             destination=self._request.destination,
             on_conflict=self._request.on_conflict.value,
             limit=self._request.limit,
@@ -728,7 +658,7 @@ class CastRun:
         if failure.kind is FailureKind.NODE_OFFLINE:
             self._lose(node, failure)
         elif node == self._source:
-            self._broken = self._broken or failure
+            self._feed.fail(failure)
         else:
             self.ledger.end_delivery(node, DeliveryEvent.FAILED, self._clock(), failure)
         self._wake()
