@@ -94,6 +94,7 @@ async def _dry_run(session: Session, request: SendRequest, as_json: bool) -> int
             "bytes": report.bytes,
             "recipients": list(report.recipients),
             "problems": problems,
+            "broken_links": report.broken_links,
         }
         text.print_json(plan)
     else:

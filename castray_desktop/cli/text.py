@@ -110,6 +110,10 @@ def print_preflight(report: PreflightReport) -> None:
     print(f"{report.files} files, {format_bytes(report.bytes)}, to {', '.join(report.recipients)}.")
     for problem in report.problems:
         print(f"{problem.node}: {sentence(problem.failure)}", file=sys.stderr)
+    if report.broken_links:
+        print(
+            f"Links that would lead nowhere there: {report.broken_links}. --links follow sends what they point to."
+        )
     if not report.problems:
         print("Every recipient can take it. Nothing was sent.")
 

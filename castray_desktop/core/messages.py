@@ -420,6 +420,7 @@ class PreflightReport(Message, frozen=True):
     recipients: tuple[str, ...]
     problems: tuple[PreflightProblem, ...] = ()
     failure: Failure | None = None  # the request itself can't be carried out
+    broken_links: int = 0  # kept links that would point to nothing at a recipient
 
 
 class Measured(Message, frozen=True):

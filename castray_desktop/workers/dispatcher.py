@@ -362,4 +362,7 @@ class Dispatcher:
 
 def _preflight_report(survey: Survey, recipients: tuple[str, ...]) -> PreflightReport:
     problems = tuple(PreflightProblem(node, failure) for node, failure in survey.problems.items())
-    return PreflightReport(survey.totals.files, survey.totals.content_bytes, recipients, problems)
+    totals = survey.totals
+    return PreflightReport(
+        totals.files, totals.content_bytes, recipients, problems, broken_links=totals.broken_links
+    )

@@ -53,6 +53,7 @@ class ParcelTotals:
     files: int  # regular files
     entries: int  # everything in the manifest
     top: tuple[TopEntry, ...] = ()
+    broken_links: int = 0  # links that would point to nothing of the parcel at a recipient
 
     @property
     def stream_bytes(self) -> int:

@@ -672,3 +672,16 @@ def test_an_upstream_can_be_taken_away_and_given_back(lab: Lab) -> None:
         assert not first.ends_within(cast.cast, 0.5)
         cast.set_upstream(first, source.upstream(), 3)
         assert [report.state for report in cast.results()] == [RecipientState.COMPLETED]
+
+
+def test_links_that_would_lead_nowhere_are_counted(lab: Lab) -> None:
+    top = lab.files / "top"
+    (top / "deep").mkdir(parents=True)
+    (top / "file").touch()
+    targets = ("../file", "../../outside", "/etc/hostname", "missing", "folder/x", "..")
+    for number, target in enumerate(targets):
+        (top / "deep" / str(number)).symlink_to(target)
+    (top / "deep" / "folder").symlink_to("/etc")
+    _, report = lab.prepare(lab.node("node_0"), [top])
+    assert report.totals is not None
+    assert report.totals.broken_links == 4

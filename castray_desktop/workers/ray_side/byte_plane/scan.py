@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Optional
 
@@ -177,3 +177,24 @@ def _unreadable(place: bytes, error: OSError) -> Failure:
     if isinstance(error, FileNotFoundError):
         return Failure(FailureKind.VANISHED, {"path": display(place)})
     return Failure(FailureKind.READ_ERROR, {"path": display(place), "reason": reason_of(error)})
+
+
+def broken_links(entries: Sequence[Entry]) -> int:
+    """How many links lead out of the parcel, or to something that is not in it."""
+    known = {entry.path: entry.kind for entry in entries}
+    return sum(entry.kind is EntryKind.SYMLINK and _leads_out(entry, known) for entry in entries)
+
+
+def _leads_out(link: Entry, known: dict[bytes, EntryKind]) -> bool:
+    path = os.path.normpath(os.path.join(os.path.dirname(link.path), link.target))
+    if os.path.isabs(link.target) or path.split(b"/")[0] == b"..":
+        return True
+    while path and path != b".":
+        if path in known:
+            return False
+        path = os.path.dirname(path)
+        if known.get(path) is EntryKind.SYMLINK:  # through another link: that one is looked at by itself
+            return False
+        if path in known:
+            return True
+    return True

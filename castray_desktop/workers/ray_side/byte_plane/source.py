@@ -29,7 +29,7 @@ from castray_desktop.core.parcel import (
 from castray_desktop.workers.ray_side.byte_plane.digests import file_hasher, piece_hasher
 from castray_desktop.workers.ray_side.byte_plane.failures import file_failure, user_name
 from castray_desktop.workers.ray_side.byte_plane.reader import Reader
-from castray_desktop.workers.ray_side.byte_plane.scan import MAX_PROBLEMS, Scan, Scanner, Stamp
+from castray_desktop.workers.ray_side.byte_plane.scan import MAX_PROBLEMS, Scan, Scanner, Stamp, broken_links
 from castray_desktop.workers.ray_side.byte_plane.supply import (
     RECENT_BYTES,
     Again,
@@ -195,6 +195,7 @@ class Source(Supply):
                 files=len(manifest.files),
                 entries=len(manifest.entries),
                 top=tuple(scan.top),
+                broken_links=broken_links(scan.entries),
             )
         self._go(S.PREPARED)
 
