@@ -112,7 +112,7 @@ def print_preflight(report: PreflightReport) -> None:
         print(f"{problem.node}: {sentence(problem.failure)}", file=sys.stderr)
     if report.broken_links:
         print(
-            f"Links that would lead nowhere there: {report.broken_links}. --links follow sends what they point to."
+            f"Links that would lead nowhere: {report.broken_links}. --links follow sends what they point to."
         )
     if not report.problems:
         print("Every recipient can take it. Nothing was sent.")
