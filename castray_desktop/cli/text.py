@@ -36,6 +36,7 @@ from castray_desktop.core.quantities import format_bytes
 
 LINE_SECONDS = 5.0
 MAX_BARS = 24
+FOLLOW = "--links follow sends what they point to."
 
 
 def print_json(value: object) -> None:
@@ -111,9 +112,7 @@ def print_preflight(report: PreflightReport) -> None:
     for problem in report.problems:
         print(f"{problem.node}: {sentence(problem.failure)}", file=sys.stderr)
     if report.broken_links:
-        print(
-            f"Links that would lead nowhere: {report.broken_links}. --links follow sends what they point to."
-        )
+        print(f"Links that would lead nowhere: {report.broken_links}. {FOLLOW}")
     if not report.problems:
         print("Every recipient can take it. Nothing was sent.")
 
@@ -213,6 +212,8 @@ def print_result(result: CastResult) -> None:
         f" {format_bytes(summary.bytes)} in {result.seconds:.1f} s ({rate}/s),"
         f" {summary.source_copies:.2f} copies uploaded"
     )
+    if summary.broken_links and summary.verified:
+        print(f"Links that lead nowhere there: {summary.broken_links}. {FOLLOW}", file=sys.stderr)
 
 
 def _say(line: str) -> None:

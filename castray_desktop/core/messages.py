@@ -242,6 +242,7 @@ class CastSummary(Record, frozen=True):
     chain: tuple[str, ...] = ()  # source first, in relay order
     source_copies: float = 0.0
     limit: int = 0  # bytes per second on every hop; 0: none
+    broken_links: int = 0  # kept links that point to nothing at a recipient
     failure: Failure | None = None
 
 

@@ -371,6 +371,7 @@ class CastLedger:
             chain=self._final_chain,
             source_copies=self._source_copies(),
             limit=self.request.limit,
+            broken_links=totals.broken_links if totals else 0,
             failure=self.failure,
         )
 

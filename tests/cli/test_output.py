@@ -116,6 +116,13 @@ def test_a_cast_that_failed_as_a_whole_says_why() -> None:
     assert line["reason"] == "/x does not exist. Check the name and send it again."
 
 
+def test_links_that_lead_nowhere_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    text.print_result(ended(broken_links=3))
+    text.print_result(ended())
+    told = [line for line in capsys.readouterr().err.splitlines() if "lead nowhere" in line]
+    assert told == ["Links that lead nowhere there: 3. --links follow sends what they point to."]
+
+
 async def test_progress_leaves_at_most_ten_times_a_second(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
