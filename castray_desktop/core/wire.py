@@ -23,6 +23,7 @@ import enum
 import hashlib
 import hmac
 import struct
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Callable, NamedTuple
 
@@ -34,6 +35,8 @@ MAX_CAST = 64
 MAX_REASON = 400
 MAX_PIECE = 64 << 20
 DIGEST_BYTES = 16
+FILE_HASH_BYTES = 32
+MAX_HASHES = 1 << 15  # in one frame
 
 _HEADER = struct.Struct("<BBI")
 _HELLO = struct.Struct("<8sBBB")  # magic, version, role, length of the cast's id
@@ -64,6 +67,7 @@ class FrameType(enum.IntEnum):
     WAITING = 18
     GONE = 19
     FILE = 20
+    HASHES = 21
 
 
 class PieceFlag(enum.IntFlag):
@@ -87,6 +91,7 @@ _LIMITS: dict[FrameType, int] = {
     FrameType.WAITING: 0,
     FrameType.GONE: MAX_REASON,
     FrameType.FILE: 4,
+    FrameType.HASHES: 4 + MAX_HASHES * FILE_HASH_BYTES,
 }
 
 
@@ -190,6 +195,29 @@ def parse_file(body: bytes) -> int:
     if len(body) != 4:
         raise ProtocolError(f"a FILE frame of {len(body)} bytes")
     return int(struct.unpack("<I", body)[0])
+
+
+def hashes(known: Sequence[bytes]) -> Iterator[bytes]:
+    """HASHES frames with what is known of all files in order, an empty one where nothing is.
+
+    A file whose hash is not known has zeros.
+    """
+    if not any(known):
+        yield frame(FrameType.HASHES)
+        return
+    for first in range(0, len(known), MAX_HASHES):
+        some = b"".join(each.ljust(FILE_HASH_BYTES, b"\0") for each in known[first : first + MAX_HASHES])
+        yield frame(FrameType.HASHES, struct.pack("<I", first) + some)
+
+
+def parse_hashes(body: bytes) -> tuple[int, list[bytes]]:
+    """The number of the first file, and hashes; empty ones are not known. Raises ProtocolError."""
+    if not body:
+        return 0, []
+    if len(body) % FILE_HASH_BYTES != 4 or len(body) == 4:
+        raise ProtocolError(f"a HASHES frame of {len(body)} bytes")
+    some = (body[at : at + FILE_HASH_BYTES] for at in range(4, len(body), FILE_HASH_BYTES))
+    return int(struct.unpack_from("<I", body)[0]), [each if any(each) else b"" for each in some]
 
 
 def text_of(body: bytes) -> str:

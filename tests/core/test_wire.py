@@ -200,3 +200,26 @@ def test_a_reason_is_harmless_to_show() -> None:
 
 def test_every_transition_names_a_method() -> None:
     assert all(hasattr(Handshake, method) for method, _ in wire.TRANSITIONS.values())
+
+
+@given(st.lists(st.one_of(st.just(b""), st.binary(min_size=32, max_size=32)), max_size=20), st.integers(1, 7))
+def test_hashes_survive_the_way(known: list[bytes], bound: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(wire, "MAX_HASHES", bound)
+        frames = list(wire.hashes(known))
+    found: list[bytes] = []
+    for raw in frames:
+        header = wire.parse_header(raw[: wire.HEADER_BYTES])
+        assert header.type is FrameType.HASHES
+        first, some = wire.parse_hashes(raw[wire.HEADER_BYTES :])
+        assert first == len(found)
+        assert len(some) <= bound
+        found += some
+    zeros = bytes(32)
+    assert found == ([each if each != zeros else b"" for each in known] if any(known) else [])
+
+
+@pytest.mark.parametrize("length", [1, 4, 5, 35, 37])
+def test_hashes_of_a_wrong_length_are_refused(length: int) -> None:
+    with pytest.raises(ProtocolError):
+        wire.parse_hashes(bytes(length))

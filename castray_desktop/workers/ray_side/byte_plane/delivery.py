@@ -372,6 +372,7 @@ class Delivery(Stock):
             self._staging.destination,
             self.order.on_conflict,
             self.order.algorithms.file,
+            self._place.hashes,
         )
         try:
             landed = landing.run()

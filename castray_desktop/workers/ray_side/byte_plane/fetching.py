@@ -32,6 +32,7 @@ class Fetching:
         self._buffer = memoryview(bytearray(min(self._layout.piece_bytes, self._layout.stream_bytes)))
         self._repairs: dict[int, int] = {}
         self._unplaced = False
+        self._hashes_asked = False
         self._asked = RangeSet()
         self._queue: deque[tuple[int, int, bool]] = deque()  # start, end, whether digests will do
         self._last_pieces: deque[int] = deque()  # of what was asked for and has not come
@@ -42,10 +43,13 @@ class Fetching:
         while not self._delivery.is_complete():
             if self._delivery.more_wanted:
                 self._request_missing()
+            if self._delivery.hashes_awaited and not self._hashes_asked:
+                self._hashes_asked = True
+                self._channel.write(wire.frame(FrameType.HASHES))
             if self._delivery.unwoken and not self._channel.something_to_read():
                 self._delivery.wake()
             header = self._channel.read_header()
-            if header.type in (FrameType.PIECE, FrameType.WAITING):
+            if header.type in (FrameType.PIECE, FrameType.WAITING, FrameType.HASHES):
                 self._delivery.heard()
             if header.type is FrameType.PIECE:
                 self._take_piece(header)
@@ -53,6 +57,8 @@ class Fetching:
                 self._delivery.flush_progress()
             elif header.type is FrameType.FILE and self._channel.local:
                 wire.parse_file(self._channel.take_file(header.length))
+            elif header.type is FrameType.HASHES and self._hashes_asked:
+                self._delivery.take_hashes(*wire.parse_hashes(self._channel.read(header.length)))
             elif header.type is FrameType.GONE:
                 raise Gone(wire.text_of(self._channel.read(header.length)) or "it can't serve this cast")
             else:

@@ -16,10 +16,9 @@ from typing import Optional
 from castray_desktop.core.names import free_name
 from castray_desktop.core.parcel import Entry, EntryKind, FileResult, FileStatus, Manifest
 from castray_desktop.workers.ray_side.byte_plane.digests import file_hasher
+from castray_desktop.workers.ray_side.byte_plane.hash_cache import FileKey, HashCache, hash_file, keys_of
 from castray_desktop.workers.ray_side.byte_plane.parts import PartFiles
 from castray_desktop.workers.ray_side.byte_plane.twins import CHANGED_TWIN
-
-CHUNK_BYTES = 1 << 20
 
 
 @dataclass
@@ -41,13 +40,19 @@ class Landing:
         destination: bytes,
         on_conflict: str,
         file_hash: str,
+        cache: HashCache,
     ) -> None:
         self._manifest = manifest
         self._parts = parts
         self._results = results
         self._destination = destination
         self._on_conflict = on_conflict
+        self._file_hash = file_hash
         self._new_hasher = file_hasher(file_hash)
+        self._cache = cache
+        self._known: dict[FileKey, bytes] = {}  # hashes of the user's files from earlier
+        self._learned: dict[FileKey, bytes] = {}
+        self._proved: set[bytes] = set()  # files that were compared by their hash, and have not changed since
         self._children: dict[bytes, list[Entry]] = {}
         self._hash_of: dict[bytes, bytes] = {}
         self._standing: set[bytes] = set()  # files that were not sent, and the folders that they lie in
@@ -63,12 +68,13 @@ class Landing:
         for path, entry in reversed(self._new_folders):
             self._finish_folder(path, entry)
         self._sync_folder(self._destination)
+        self._cache.keep(self._file_hash, self._learned)
         self.landed.something_new = self._parts.something_moved
         return self.landed
 
     def _arrange(self) -> None:
         """Links are made, what failed at the source is dropped, the rest is listed by folder."""
-        number = 0
+        number, unproved = 0, []
         for entry in self._manifest.entries:
             if entry.kind is EntryKind.FILE:
                 result = self._results[number]
@@ -79,9 +85,14 @@ class Landing:
                 self._hash_of[entry.path] = result.hash
                 if self._parts.is_standing(number - 1):
                     self._note_standing(entry.path)
+                    if self._parts.is_proved(number - 1):
+                        self._proved.add(entry.path)
+                    else:
+                        unproved.append(self._destination + b"/" + entry.path)
             elif entry.kind is EntryKind.SYMLINK:
                 self._make_link(entry)
             self._children.setdefault(entry.path.rpartition(b"/")[0], []).append(entry)
+        self._known = self._cache.find(self._file_hash, keys_of(unproved))
 
     def _note_standing(self, path: bytes) -> None:
         while path and path not in self._standing:
@@ -133,7 +144,9 @@ class Landing:
         """What was compared before has to be there still, and the same: it was not sent."""
         if entry.kind is EntryKind.FOLDER and os.path.lexists(target) and _is_real_folder(target):
             return self._merge(entry, target)
-        if entry.kind is EntryKind.FILE and os.path.lexists(target) and self._identical(entry, target):
+        if entry.path in self._proved or (
+            entry.kind is EntryKind.FILE and os.path.lexists(target) and self._identical(entry, target)
+        ):
             self._parts.stands_at(entry.path, target)
             return target
         raise OSError(errno.ESTALE, CHANGED_TWIN, os.fsdecode(target))
@@ -178,21 +191,18 @@ class Landing:
             return stat.S_ISLNK(found.st_mode) and os.readlink(target) == entry.target
         if not stat.S_ISREG(found.st_mode) or found.st_size != entry.size:
             return False
-        return self._hash_file(target) == self._hash_of[entry.path]
+        known = self._known.get(FileKey.of(found))
+        return (known or self._hash_file(target)) == self._hash_of[entry.path]
 
     def _hash_file(self, path: bytes) -> Optional[bytes]:
         """The hash of a file of the user's, None if it can't be read."""
-        hasher = self._new_hasher()
-        buffer = memoryview(bytearray(CHUNK_BYTES))
         try:
-            with open(path, "rb", buffering=0) as file:
-                while True:
-                    count = file.readinto(buffer)
-                    if not count:
-                        return hasher.digest()
-                    hasher.update(buffer[:count])
+            key, hash_ = hash_file(path, self._new_hasher)
         except OSError:
             return None
+        if key is not None:
+            self._learned[key] = hash_
+        return hash_
 
     def _finish_folder(self, path: bytes, entry: Entry) -> None:
         try:

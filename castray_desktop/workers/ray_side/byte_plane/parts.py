@@ -158,6 +158,10 @@ class PartFiles:
         """Whether its bytes are those of a file of the user's that stands where it would go."""
         return self.twins is not None and file in self.twins
 
+    def is_proved(self, file: int) -> bool:
+        """Whether it is known to have the right hash still, without being read again."""
+        return self.twins is not None and self.twins.is_proved(file)
+
     def staged(self, path: bytes) -> bytes:
         """Where an entry of the parcel lies before landing."""
         return self._root + b"/" + path

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from castray_desktop.workers.ray_side.byte_plane.hash_cache import HashCache
 from castray_desktop.workers.ray_side.byte_plane.registry import Registry
 from castray_desktop.workers.ray_side.byte_plane.room import Ledger
 from castray_desktop.workers.ray_side.byte_plane.surroundings import Surroundings
@@ -30,3 +31,4 @@ class Place:
     registry: Registry
     surroundings: Surroundings
     timing: Timing
+    hashes: HashCache

@@ -13,12 +13,13 @@ from typing import Callable, Optional
 from castray_desktop.core.failure import Failure, FailureKind
 from castray_desktop.workers.ray_side.byte_plane.channel import Channel
 from castray_desktop.workers.ray_side.byte_plane.delivery import Delivery
+from castray_desktop.workers.ray_side.byte_plane.hash_cache import HashCache
 from castray_desktop.workers.ray_side.byte_plane.limits import Limiter
 from castray_desktop.workers.ray_side.byte_plane.listener import Listener
 from castray_desktop.workers.ray_side.byte_plane.place import Place, Timing
 from castray_desktop.workers.ray_side.byte_plane.preflight import examine
 from castray_desktop.workers.ray_side.byte_plane.probing import Probes
-from castray_desktop.workers.ray_side.byte_plane.registry import Registry
+from castray_desktop.workers.ray_side.byte_plane.registry import Registry, data_folder
 from castray_desktop.workers.ray_side.byte_plane.room import Ledger
 from castray_desktop.workers.ray_side.byte_plane.source import Source
 from castray_desktop.workers.ray_side.byte_plane.staging import sweep
@@ -91,7 +92,10 @@ class BytePlane:
         self._keep = frozenset(keep)
         self._probes = Probes(node, inbox, self._registry)
         self.surroundings = Surroundings(host, local_copy, address, certificates, carry)
-        self._place = Place(node, inbox, self._ledger, self._registry, self.surroundings, timing)
+        self._hashes = HashCache(data_folder())
+        self._place = Place(
+            node, inbox, self._ledger, self._registry, self.surroundings, timing, self._hashes
+        )
         self._lock = threading.Lock()
         self._sources: dict[str, Source] = {}
         self._deliveries: dict[str, Delivery] = {}
@@ -117,7 +121,7 @@ class BytePlane:
 
     def prepare(self, order: PrepareSource) -> None:
         """Scan the paths, in a thread; a report tells when the manifest is there."""
-        source = Source(order, self._changed)
+        source = Source(order, self._changed, self._hashes)
         source.share_limit(self._limiter)
         with self._lock:
             if order.cast in self._sources:
@@ -208,6 +212,7 @@ class BytePlane:
             delivery = self._deliveries.pop(order.cast, None)
         self._probes.forget(order.cast)
         if source is not None:
+            source.remember()
             source.cancel()
         if delivery is not None:
             delivery.forget()
@@ -240,6 +245,7 @@ class BytePlane:
             delivery.join(JOIN_SECONDS)
             delivery.release()
         self._listener.close()
+        self._hashes.close()
 
     def _upstream_came(self, cast: str, epoch: int, channel: Channel) -> bool:
         delivery = self._deliveries.get(cast)

@@ -29,6 +29,7 @@ class Reader:
         self._next_file = 0
         self._fd = -1
         self._hasher: Hasher = source.new_file_hasher()
+        self._skipped = False  # a part of the file was not read, since its hash is known
 
     def close(self) -> None:
         if self._fd >= 0:
@@ -52,6 +53,15 @@ class Reader:
         if hasher is not None:
             hasher.update(payload)
             source.add(index, hasher.digest(), bytes(payload))
+
+    def skip_piece(self, index: int) -> None:
+        """Nobody wants its bytes, and the hashes of its files are known: look at the files only."""
+        for span in self._manifest.spans(*self._layout.content_part(*self._layout.piece(index))):
+            if span.offset == 0:
+                self._open_up_to(span.file)
+            self._skipped = True
+            if span.offset + span.length == self._manifest.files[span.file].size:
+                self._finish(span.file)
 
     def _assemble(self, view: memoryview, start: int, end: int, spans: list[Span]) -> None:
         layout = self._layout
@@ -101,7 +111,7 @@ class Reader:
             current = self._next_file
             self._next_file += 1
             self.close()
-            self._hasher = self._source.new_file_hasher()
+            self._hasher, self._skipped = self._source.new_file_hasher(), False
             self._open(current)
             if current < file or self._manifest.files[current].size == 0:
                 self._finish(current)
@@ -121,8 +131,12 @@ class Reader:
 
     def _finish(self, file: int) -> None:
         if self._fd >= 0:
-            status = FileStatus.OK if self._source.unchanged(file, self._fd) else FileStatus.CHANGED
-            self._source.settle(file, status, self._hasher.digest())
+            good = self._source.unchanged(file, self._fd)
+            if self._skipped:
+                good, hash_ = good and self._source.is_steady(file), self._source.known_hash(file)
+            else:
+                hash_ = self._hasher.digest()
+            self._source.settle(file, FileStatus.OK if good else FileStatus.CHANGED, hash_)
         self.close()
 
     def seal(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from array import array
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Optional
@@ -36,6 +37,7 @@ class Scan:
 
     entries: list[Entry] = field(default_factory=list)
     stamps: list[Stamp] = field(default_factory=list)  # of the regular files, in order
+    ctimes: array[int] = field(default_factory=lambda: array("q"))  # of the same, nanoseconds
     places: dict[bytes, bytes] = field(default_factory=dict)  # top-level name -> absolute path
     top: list[TopEntry] = field(default_factory=list)
     problems: list[FileProblem] = field(default_factory=list)
@@ -125,6 +127,7 @@ class Scanner:
                 return _unreadable(place, PermissionError())
             self._scan.entries.append(Entry(EntryKind.FILE, path, mode, mtime, found.st_size))
             self._scan.stamps.append(Stamp.of(found))
+            self._scan.ctimes.append(found.st_ctime_ns)
             self._scan.files += 1
             self._scan.size += found.st_size
             return None

@@ -24,6 +24,7 @@ class Serving:
         self._supply = supply
         self._requests: deque[list[int]] = deque()  # [next piece, piece after the last, digests only]
         self._again: deque[int] = deque()
+        self._hashes_wanted = False
         self._file_passed = -1
         self._last_sent = time.monotonic()
 
@@ -42,6 +43,8 @@ class Serving:
             self._take_request()
         if self._again:
             self._send_again(self._again.popleft())
+        elif self._hashes_wanted and self._send_hashes():
+            self._hashes_wanted = False
         elif not self._requests:
             self._idle()
         elif self._supply.await_piece(self._requests[0][0], LOOK_SECONDS):
@@ -77,6 +80,9 @@ class Serving:
 
     def _take_request(self) -> None:
         header = wire.parse_header(self._channel.read(wire.HEADER_BYTES))
+        if header.type is FrameType.HASHES and header.length == 0:
+            self._hashes_wanted = True
+            return
         if header.type is not FrameType.REQUEST:
             raise ProtocolError(f"{header.type.name} frame where a request belongs")
         start, end = wire.parse_request(self._channel.read(header.length))
@@ -87,6 +93,7 @@ class Serving:
         if header.flags & PieceFlag.AGAIN:
             self._again.append(first)
         else:
+            self._supply.note_asked(first, last)
             self._requests.append([first, last + 1, bool(header.flags & PieceFlag.DIGEST)])
 
     def _send(self, index: int) -> None:
@@ -111,6 +118,16 @@ class Serving:
         start, end = self._supply.layout.piece(index)
         self._channel.write(wire.piece_digest(index, self._supply.digest(index), end - start))
         self._last_sent = time.monotonic()
+
+    def _send_hashes(self) -> bool:
+        """What is known of the files' hashes, once that is clear."""
+        known = self._supply.known_hashes()
+        if known is None:
+            return False
+        for frame in wire.hashes(known):
+            self._channel.write(frame)
+        self._last_sent = time.monotonic()
+        return True
 
     def _keep_to_limits(self, length: int) -> None:
         """Wait until so many bytes may leave."""

@@ -12,6 +12,7 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Sequence
 from typing import Optional
 
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
@@ -26,8 +27,10 @@ from castray_desktop.core.parcel import (
     encode,
     encode_trailer,
 )
+from castray_desktop.core.ranges import RangeSet
 from castray_desktop.workers.ray_side.byte_plane.digests import file_hasher, piece_hasher
 from castray_desktop.workers.ray_side.byte_plane.failures import file_failure, user_name
+from castray_desktop.workers.ray_side.byte_plane.hash_cache import FileKey, HashCache
 from castray_desktop.workers.ray_side.byte_plane.reader import Reader
 from castray_desktop.workers.ray_side.byte_plane.scan import MAX_PROBLEMS, Scan, Scanner, Stamp, broken_links
 from castray_desktop.workers.ray_side.byte_plane.supply import (
@@ -72,7 +75,7 @@ class _Ended(Exception):
 class Source(Supply):
     """The sending side of one cast."""
 
-    def __init__(self, order: PrepareSource, changed: Changed) -> None:
+    def __init__(self, order: PrepareSource, changed: Changed, cache: HashCache) -> None:
         super().__init__(order.cast, changed)
         self.secret = b""
         self.state = S.SCANNING
@@ -88,6 +91,13 @@ class Source(Supply):
         self._problem_count = 0
         self._scanned = (0, 0)
         self._last_scan_report = 0.0
+        self._cache = cache
+        self._file_hash = ""
+        self._served_ns = 0
+        self._steady = bytearray()  # files that nobody has touched between the scan and their end
+        self._asked = RangeSet()  # pieces, by number
+        self._known: Optional[list[bytes]] = None  # hashes of files that were read for an earlier cast
+        self._finding = False
         self._reading = 0  # the piece that the in-order reader is at
         self._threads: list[threading.Thread] = []
 
@@ -110,12 +120,15 @@ class Source(Supply):
                 return
             self.limiter.change(order.limit)
             self._results = [None] * len(self.manifest.files)
+            self._steady = bytearray(len(self._results))
+            self._served_ns = time.time_ns()
         self._go(S.SERVING)
         self._start(self._read_all)
 
     def _use(self, algorithms: Algorithms, totals: ParcelTotals) -> None:
         self.new_piece_hasher = piece_hasher(algorithms.piece)
         self.new_file_hasher = file_hasher(algorithms.file)
+        self._file_hash = algorithms.file
         sizes = (totals.manifest_bytes, totals.content_bytes, totals.trailer_bytes)
         self._lay_out(Layout(*sizes, algorithms.piece_bytes))
 
@@ -217,12 +230,27 @@ class Source(Supply):
             for index in range(self.layout.pieces):
                 self._await_demand(index)
                 self._reading = index
-                reader.read_piece(index)
+                if self._may_skip(index):
+                    reader.skip_piece(index)
+                else:
+                    reader.read_piece(index)
             self._reading = self.layout.pieces
             if not self._trailer_digest:
                 reader.seal()
         finally:
             reader.close()
+
+    def _may_skip(self, index: int) -> bool:
+        """Nobody has asked for it, and the hashes of its files are known."""
+        start, end = self.layout.piece(index)
+        if not self._known or start < self.layout.manifest_bytes or end > self.layout.trailer_start:
+            return False
+        with self.condition:
+            if self._asked.contains(index, index + 1) and not self.have.contains(start, end):
+                return False
+        assert self.manifest is not None
+        known = self._known
+        return all(known[span.file] for span in self.manifest.spans(*self.layout.content_part(start, end)))
 
     def _await_demand(self, index: int) -> None:
         lead = LEAD_BYTES // self.layout.piece_bytes
@@ -294,7 +322,52 @@ class Source(Supply):
         return fd
 
     def unchanged(self, file: int, fd: int) -> bool:
-        return Stamp.of(os.fstat(fd)) == self._scan.stamps[file]
+        found = os.fstat(fd)
+        self._steady[file] = found.st_ctime_ns == self._scan.ctimes[file]
+        return Stamp.of(found) == self._scan.stamps[file]
+
+    # --- hashes of earlier casts
+
+    def is_steady(self, file: int) -> bool:
+        """Whether nobody had touched it at all when it was looked at last."""
+        return bool(self._steady[file])
+
+    def known_hash(self, file: int) -> bytes:
+        """Its hash from an earlier cast."""
+        return self._known[file] if self._known else b""
+
+    def known_hashes(self) -> Optional[Sequence[bytes]]:
+        """Looked for when the first one asks: a cast to recipients that have nothing needs none of it."""
+        with self.condition:
+            if self._known is None and not self._finding:
+                self._finding = True
+                self._start(self._find_known)
+            return self._known
+
+    def _find_known(self) -> None:
+        files = range(len(self._scan.stamps))
+        found = self._cache.find(self._file_hash, map(self._key, files))
+        self._known = [found.get(self._key(file), b"") for file in files]
+        self.wake()
+
+    def _key(self, file: int) -> FileKey:
+        stamp = self._scan.stamps[file]
+        return FileKey(stamp.device, stamp.inode, stamp.size, stamp.mtime_ns, self._scan.ctimes[file])
+
+    def remember(self) -> None:
+        """Keep the hashes of what was read, for later casts. After the cast: nobody waits for it."""
+        if self.sealed:
+            self._cache.keep_later(self._file_hash, self._learned)
+
+    def _learned(self) -> dict[FileKey, bytes]:
+        learned = {}
+        for file, result in enumerate(self._results):
+            if result is None or result.status is not FileStatus.OK or not self._steady[file]:
+                continue
+            key = self._key(file)
+            if key.size and key.is_settled(self._served_ns) and not self.known_hash(file):
+                learned[key] = result.hash
+        return learned
 
     def _read_file(self, file: int, offset: int, view: memoryview) -> None:
         """As much as there is; zeros where the file has become shorter or unreadable."""
@@ -323,12 +396,17 @@ class Source(Supply):
         return None
 
     def can_digest(self, index: int) -> bool:
-        """Pieces far before the reader are read when they are asked for; those near it come soon.
+        """Pieces that the reader has skipped, or that are far before it, are read when they are asked for.
 
         So whoever asks from the middle, after a restart of this agent, does not wait for the whole beginning.
         """
         near = max(NEAR_BYTES // self.layout.piece_bytes, 1)
-        return index > self._reading + near and self.layout.piece(index)[1] <= self.layout.trailer_start
+        skipped_or_far = index < self._reading or index > self._reading + near
+        return skipped_or_far and self.layout.piece(index)[1] <= self.layout.trailer_start
+
+    def note_asked(self, first: int, last: int) -> None:
+        with self.condition:
+            self._asked.add(first, last + 1)
 
     def read_anew(self, index: int) -> Again:
         """Read again what arrived damaged; another digest than the first time means a changed file."""

@@ -12,7 +12,8 @@ from castray_desktop.core.failure import CastRayError, FailureKind
 from castray_desktop.core.names import display
 from castray_desktop.core.parcel import Layout, Span, decode
 from castray_desktop.core.ranges import Range, RangeSet
-from castray_desktop.core.wire import DIGEST_BYTES
+from castray_desktop.core.wire import DIGEST_BYTES, ProtocolError
+from castray_desktop.workers.ray_side.byte_plane.comparing import same_hash
 from castray_desktop.workers.ray_side.byte_plane.digests import file_hasher, piece_hasher
 from castray_desktop.workers.ray_side.byte_plane.failures import no_room, write_failure
 from castray_desktop.workers.ray_side.byte_plane.hashing import FileHashes
@@ -56,6 +57,10 @@ class Stock(Supply):
         self.more_wanted = False  # claims were false: the fetch has more to ask for
         self._twins: Optional[Twins] = None
         self._await_manifest = False  # before it is there, nobody knows what need not be sent
+        self.hashes_awaited = False  # nor which of these files have the right hash
+        self._coming_hashes: list[bytes] = []
+        self._known_hashes: Optional[list[bytes]] = None  # None: whoever asks for them has to wait
+        self._undigested = bytearray()  # pieces that are had, by number: nobody has made their digest
         self._twin_lock = threading.Lock()
         self.landing_begun = False  # an earlier delivery had verified all of it
 
@@ -132,7 +137,7 @@ class Stock(Supply):
         with self.condition:
             self.more_wanted = False
             had, known = self.have, self.layout.stream_bytes
-            if self._await_manifest:
+            if self._await_manifest or self.hashes_awaited:
                 known = self.layout.piece((self.layout.manifest_bytes - 1) // self.layout.piece_bytes)[1]
             if self.checked_to < self.layout.stream_bytes and self.claims.total:
                 had = had.copy()
@@ -171,6 +176,68 @@ class Stock(Supply):
         self._content_bytes += high - low
 
     # --- files that stand here already
+
+    def take_hashes(self, first: int, hashes: list[bytes]) -> None:
+        """A part of the file hashes that are known above; empty: none is. Raises ProtocolError."""
+        assert self.manifest is not None
+        files = len(self.manifest.files)
+        if first == 0:
+            self._coming_hashes = []
+        if not self.hashes_awaited or first != len(self._coming_hashes) or first + len(hashes) > files:
+            raise ProtocolError("hashes that nobody asked for")
+        self._coming_hashes += hashes
+        if not hashes or len(self._coming_hashes) == files:
+            self._known_hashes = self._coming_hashes
+            self._agree_by_hash(self._coming_hashes)
+
+    def _agree_by_hash(self, hashes: list[bytes]) -> None:
+        """What stands here with the right hash is had; its pieces get their digests when somebody asks."""
+        assert self._twins is not None
+        assert self._hashes is not None
+        algorithm = self.order.algorithms.file
+        cache, hasher = self._place.hashes, self._new_file_hasher
+        agreed = same_hash(self._twins, hashes, cache, algorithm, hasher, self._comparing)
+        self._hashes.know({file: hashes[file] for file in agreed})
+        pieces, length = self._twins.agree(self.layout, agreed), self.layout.piece_bytes
+        with self.condition:
+            self._undigested = bytearray(self.layout.pieces)
+            for start, end in pieces:
+                for gap in self.have.missing(start, end):
+                    self._count(*gap)
+                    first, last = gap[0] // length, -(-gap[1] // length)
+                    self._undigested[first:last] = b"\1" * (last - first)
+                self.have.add(start, end)
+            self.hashes_awaited, self.more_wanted = False, True
+        self.wake()
+        self.progressed()
+
+    def _comparing(self) -> None:
+        self.check_stop()
+        self.progressed()
+
+    def check_stop(self) -> None:
+        raise NotImplementedError
+
+    def known_hashes(self) -> Optional[list[bytes]]:
+        return self._known_hashes
+
+    def is_ready(self, index: int) -> bool:
+        return super().is_ready(index) and not self.can_digest(index)
+
+    def can_digest(self, index: int) -> bool:
+        return bool(self._undigested) and self._undigested[index] == 1
+
+    def _digest(self, index: int) -> None:
+        assert self.manifest is not None
+        payload = self.assembled(index)
+        hasher = self.new_piece_hasher()
+        hasher.update(payload)
+        for span in self.manifest.spans(*self.layout.content_part(*self.layout.piece(index))):
+            if self._twins is None or not self._twins.is_unchanged(span.file):
+                raise Gone(f"its copy on {self._place.node} has changed")
+        with self.condition:
+            self._digests[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES] = hasher.digest()
+            self._undigested[index] = 0
 
     def split_by_twins(self, start: int, end: int) -> list[tuple[int, int, bool]]:
         """Parts of a range that is wanted, and whether their digests will do for now."""
@@ -211,6 +278,8 @@ class Stock(Supply):
         twins, parts = self._twins, self._parts
         if twins is None or parts is None or span.file not in twins:
             return False
+        if twins.agrees(span.file):  # if it has changed since, that is found when it lands
+            return True
         mine = memoryview(bytearray(span.length))
         try:
             self._read_file(span.file, span.offset, mine)
@@ -323,8 +392,13 @@ class Stock(Supply):
             parts.twins = self._twins
         self._hashes = FileHashes(self, manifest, self._new_file_hasher, parts.complete)
         self.manifest = manifest
-        if self._await_manifest:
-            self._await_manifest, self.more_wanted = False, True
+        self.hashes_awaited = (
+            self._await_manifest and self._twins is not None and self._twins.pieces.total > 0
+        )
+        if not self.hashes_awaited:
+            self._known_hashes = []
+            self.more_wanted = self.more_wanted or self._await_manifest
+        self._await_manifest = False
 
     def _write(self, spans: list[Span], view: memoryview) -> None:
         at = 0

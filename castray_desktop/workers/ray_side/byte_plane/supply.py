@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Optional
 
@@ -122,20 +122,31 @@ class Supply:
 
     def await_piece(self, index: int, seconds: float) -> bool:
         """Whether the piece is there within `seconds`. Raises Gone when it never will be."""
-        start, end = self.layout.piece(index)
         with self.condition:
             if index > self.demand:
                 self.demand = index
                 self.condition.notify_all()
-            on_demand = not self.have.contains(start, end) and self.can_digest(index)
-            if not self.gone and not on_demand and not self.have.contains(start, end):
+            ready = self.is_ready(index)
+            on_demand = not ready and self.can_digest(index)
+            if not self.gone and not on_demand and not ready:
                 self.condition.wait(seconds)
             if self.gone:
                 raise Gone(self.gone)
             if not on_demand:
-                return self.have.contains(start, end)
+                return self.is_ready(index)
         self._digest(index)
         return True
+
+    def note_asked(self, first: int, last: int) -> None:
+        """Somebody wants the pieces `first` to `last`, one after the other."""
+
+    def known_hashes(self) -> Optional[Sequence[bytes]]:
+        """File hashes that are known before the trailer; empty where they are not, None: ask again soon."""
+        return ()
+
+    def is_ready(self, index: int) -> bool:
+        """Whether the piece can be served, with its digest."""
+        return self.has_piece(index)
 
     def can_digest(self, index: int) -> bool:
         """Whether the bytes of a piece are there, and only its digest is not."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import stat
 from array import array
+from collections.abc import Mapping
 from typing import Optional
 
 from castray_desktop.core.parcel import EntryKind, Layout, Manifest, Span
@@ -16,6 +17,7 @@ from castray_desktop.core.ranges import RangeSet
 from castray_desktop.workers.ray_side.protocol import TopEntry
 
 CHANGED_TWIN = "it changed while it was compared"
+TWIN, AGREED, PROVED = 1, 2, 3  # same size; same hash; and any later write to it would show
 
 
 def may_exist(destination: bytes, top: tuple[TopEntry, ...]) -> bool:
@@ -50,15 +52,15 @@ class Twins:
                 found = _stat(self._destination + b"/" + entry.path)
                 if found is None or not stat.S_ISREG(found.st_mode) or found.st_size != entry.size:
                     continue
-                self._is[number] = not os.path.lexists(parts + b"/" + entry.path)
+                self._is[number] = 0 if os.path.lexists(parts + b"/" + entry.path) else TWIN
                 self._ctimes[number] = found.st_ctime_ns
 
-    def _whole_pieces(self, layout: Layout) -> RangeSet:
+    def _whole_pieces(self, layout: Layout, least: int = TWIN) -> RangeSet:
         """The pieces that lie in such files with all their bytes, in offsets of the stream."""
         found, length = RangeSet(), layout.piece_bytes
         start = end = layout.manifest_bytes
         for number, entry in enumerate(self._manifest.files):
-            if not self._is[number] and entry.size:
+            if self._is[number] < least and entry.size:
                 _add_whole(found, start, end, length)
                 start = end + entry.size
             end += entry.size
@@ -71,6 +73,23 @@ class Twins:
     def cover(self, spans: list[Span]) -> bool:
         """Whether all these parts of files still have one."""
         return bool(spans) and all(self._is[span.file] for span in spans)
+
+    def agree(self, layout: Layout, files: Mapping[int, bool]) -> RangeSet:
+        """These have the hash of the file that comes; True: and writing to them would show.
+
+        Returns the pieces that lie in such files.
+        """
+        for file, settled in files.items():
+            self._is[file] = PROVED if settled else AGREED
+        return self._whole_pieces(layout, AGREED)
+
+    def agrees(self, file: int) -> bool:
+        """Whether all of it was compared, by its hash."""
+        return self._is[file] >= AGREED
+
+    def is_proved(self, file: int) -> bool:
+        """Whether its hash, made a while ago, is that of what stands there now."""
+        return self._is[file] == PROVED and self.is_unchanged(file)
 
     def lose(self, file: int) -> None:
         """It is another file after all."""
