@@ -31,23 +31,28 @@ MAX_TARGET = 4095
 MAX_SIZE = 1 << 62
 
 _HEAD = struct.Struct("<4sBxxxIQ")  # magic, version, entries, content bytes
+_FILE_NUMBER = struct.Struct("<I")
 # kind, flags (0; room for holes), mode, parent + 1, mtime_ns, size, length of name, length of target
 _ENTRY = struct.Struct("<BBHIqQHH")
 
 
 class EntryKind(enum.IntEnum):
-    """What an entry is. Hard links (4) and sparse files (flag 1) are left room for."""
+    """What an entry is. Sparse files (flag 1) are left room for."""
 
     FOLDER = 1
     FILE = 2
     SYMLINK = 3
+    HARDLINK = 4  # another name of an earlier file
 
 
 _KINDS: dict[int, EntryKind] = {int(kind): kind for kind in EntryKind}
 
 
 class Entry(NamedTuple):
-    """One thing in a parcel. `path` is relative, `/` between its components, bytes as on disk."""
+    """One thing in a parcel. `path` is relative, `/` between its components, bytes as on disk.
+
+    `target` is a symbolic link's text, and for a hard link the path of the file that it is a name of.
+    """
 
     kind: EntryKind
     path: bytes
@@ -107,6 +112,7 @@ class Manifest:
 def encode(manifest: Manifest) -> bytes:
     """The manifest as bytes, equal for equal entries. Raises ValueError for what `decode` would refuse."""
     folders: dict[bytes, int] = {b"": 0}
+    files: dict[bytes, int] = {}
     parts: list[bytes] = [_HEAD.pack(MAGIC, VERSION, len(manifest.entries), manifest.content_bytes)]
     for number, entry in enumerate(manifest.entries, 1):
         above, _, name = entry.path.rpartition(b"/")
@@ -114,6 +120,13 @@ def encode(manifest: Manifest) -> bytes:
             raise ValueError(f"no folder for {entry.path!r}")
         if entry.kind is EntryKind.FOLDER:
             folders[entry.path] = number
+        elif entry.kind is EntryKind.FILE:
+            files[entry.path] = len(files)
+        target = entry.target
+        if entry.kind is EntryKind.HARDLINK:
+            if target not in files:
+                raise ValueError(f"a name of no earlier file: {entry.path!r}")
+            target = _FILE_NUMBER.pack(files[target])
         fixed = _ENTRY.pack(
             entry.kind,
             0,
@@ -122,9 +135,9 @@ def encode(manifest: Manifest) -> bytes:
             entry.mtime_ns,
             entry.size,
             len(name),
-            len(entry.target),
+            len(target),
         )
-        parts.append(fixed + name + entry.target)
+        parts.append(fixed + name + target)
     raw = b"".join(parts)
     if manifest.content_bytes >= ALIGN_FROM:
         raw += bytes(-len(raw) % ALIGNMENT)
@@ -156,6 +169,7 @@ def decode(raw: bytes) -> Manifest:
 
 def _entries(raw: bytes, at: int, count: int) -> tuple[list[Entry], int]:
     entries: list[Entry] = []
+    files: list[bytes] = []
     paths: set[bytes] = set()
     total = 0
     for _ in range(count):
@@ -173,13 +187,27 @@ def _entries(raw: bytes, at: int, count: int) -> tuple[list[Entry], int]:
         if path in paths:
             raise ValueError(f"an entry twice: {path!r}")
         paths.add(path)
+        if kind == EntryKind.HARDLINK:
+            target = _first_name(files, target)
         entry = Entry(_KINDS[kind], path, mode, mtime, size, target)
         _check(entry)
+        if kind == EntryKind.FILE:
+            files.append(path)
         total += size
         if total > MAX_SIZE:
             raise ValueError("more contents than a stream can have")
         entries.append(entry)
     return entries, at
+
+
+def _first_name(files: Sequence[bytes], target: bytes) -> bytes:
+    """The path of the earlier file whose number is in `target`."""
+    if len(target) != _FILE_NUMBER.size:
+        raise ValueError("a name of a file without that file's number")
+    number = int(_FILE_NUMBER.unpack(target)[0])
+    if number >= len(files):
+        raise ValueError("a name of no earlier file")
+    return files[number]
 
 
 def _below(entries: Sequence[Entry], parent: int, name: bytes) -> bytes:
@@ -200,6 +228,9 @@ def _check(entry: Entry) -> None:
     if entry.kind is EntryKind.SYMLINK:
         if not entry.target or len(entry.target) > MAX_TARGET or b"\0" in entry.target:
             raise ValueError("a link without a proper target")
+    elif entry.kind is EntryKind.HARDLINK:
+        if entry.mode or entry.mtime_ns:
+            raise ValueError("a second name with a mode or a time of its own")
     elif entry.target:
         raise ValueError("only links have a target")
 

@@ -25,7 +25,7 @@ from castray_desktop.core.parcel import (
     encode_trailer,
 )
 
-FOLDER, FILE, SYMLINK = EntryKind.FOLDER, EntryKind.FILE, EntryKind.SYMLINK
+FOLDER, FILE, SYMLINK, HARDLINK = EntryKind
 
 names = st.binary(min_size=1, max_size=12).filter(
     lambda name: b"/" not in name and b"\0" not in name and name not in (b".", b"..")
@@ -43,7 +43,11 @@ def manifests(draw: st.DrawFn) -> Manifest:
         if path in taken:
             continue
         taken.add(path)
-        kind = draw(st.sampled_from(EntryKind))
+        files = [entry.path for entry in entries if entry.kind is FILE]
+        kind = draw(st.sampled_from([kind for kind in EntryKind if files or kind is not HARDLINK]))
+        if kind is HARDLINK:
+            entries.append(Entry(kind, path, target=draw(st.sampled_from(files))))
+            continue
         mode, mtime = draw(st.integers(0, 0o7777)), draw(st.integers(-(2**60), 2**60))
         size = draw(st.integers(0, 5000)) if kind is FILE else 0
         target = draw(names) if kind is SYMLINK else b""
@@ -88,6 +92,38 @@ def _assert_refused_or_safe(raw: bytes) -> None:
     for path in paths:
         parts = safe_path(path)
         assert not any(b"/".join(parts[:count]) in links for count in range(1, len(parts)))
+    for number, entry in enumerate(manifest.entries):
+        if entry.kind is HARDLINK:
+            assert entry.target in [other.path for other in manifest.entries[:number] if other.kind is FILE]
+
+
+@pytest.mark.parametrize(
+    "target", [b"", b"\0", b"\1\0\0\0", b"\xff\xff\xff\xff", b"\0\0\0\0\0", b"../../etc/passwd"]
+)
+def test_a_name_of_what_is_no_earlier_file_is_refused(target: bytes) -> None:
+    first = Entry(FILE, b"a", size=1)
+    with pytest.raises(ValueError, match="no earlier file"):
+        encode(Manifest([Entry(HARDLINK, b"b", target=b"a"), first]))
+    with pytest.raises(ValueError, match="no earlier file"):
+        encode(Manifest([first, Entry(FOLDER, b"f"), Entry(HARDLINK, b"b", target=b"f")]))
+    raw = bytearray(encode(Manifest([first, Entry(SYMLINK, b"b", target=target or b"x")])))
+    at = raw.rindex(b"b" + (target or b"x"))
+    raw[at - 28] = HARDLINK
+    if not target:
+        raw[at - 2 : at] = bytes(2)
+        del raw[-1:]
+    with pytest.raises(ValueError, match="a name of"):
+        decode(bytes(raw))
+
+
+def test_a_second_name_has_no_mode_size_or_time() -> None:
+    for entry in (
+        Entry(HARDLINK, b"b", 0o644, 0, 0, b"a"),
+        Entry(HARDLINK, b"b", 0, 5, 0, b"a"),
+        Entry(HARDLINK, b"b", 0, 0, 7, b"a"),
+    ):
+        with pytest.raises(ValueError, match=r"size|mode"):
+            decode(encode(Manifest([Entry(FILE, b"a"), entry])))
 
 
 def test_an_entry_below_a_link_cannot_be_written_down() -> None:

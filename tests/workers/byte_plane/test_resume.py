@@ -33,7 +33,7 @@ MIB = 1 << 20
 
 
 def make_tree(lab: Lab) -> Path:
-    """Large files, small ones, empty ones, links, folders that may not be written to."""
+    """Large files, small ones, empty ones, links of both kinds, folders that may not be written to."""
     top = lab.files / "top"
     (top / "deep" / "deeper").mkdir(parents=True)
     for number in range(3):
@@ -42,6 +42,8 @@ def make_tree(lab: Lab) -> Path:
         (top / "deep" / f"small {number:03}").write_bytes(os.urandom(number * 31))
     (top / "deep" / "deeper" / "empty").touch()
     (top / "deep" / "link").symlink_to("small 003")
+    (top / "a name").hardlink_to(top / "deep" / "small 007")
+    (top / "name").hardlink_to(top / "large 1")
     (top / "read only").write_bytes(os.urandom(MIB))
     (top / "read only").chmod(0o400)
     (top / "deep" / "deeper").chmod(0o555)
@@ -297,6 +299,9 @@ def test_killed_while_landing(lab: Lab, on_conflict: str, at: int) -> None:
         arrived.pop("deep")
         sent.pop("deep")
     assert arrived == sent
+    landed = inbox / ("top (2)" if on_conflict == "rename" else "top")
+    assert (landed / "a name").samefile(landed / "deep" / "small 007")
+    assert (landed / "large 1").samefile(landed / "name")
     first = inbox / ("file 1" if on_conflict == "overwrite" else "file 1 (2)")
     assert first.read_bytes() == others[1].read_bytes()
     assert len(result.paths) == 5

@@ -52,6 +52,7 @@ class Landing:
         self._cache = cache
         self._known: dict[FileKey, bytes] = {}  # hashes of the user's files from earlier
         self._learned: dict[FileKey, bytes] = {}
+        self._numbers: dict[bytes, int] = {}
         self._proved: set[bytes] = set()  # files that were compared by their hash, and have not changed since
         self._children: dict[bytes, list[Entry]] = {}
         self._hash_of: dict[bytes, bytes] = {}
@@ -91,8 +92,19 @@ class Landing:
                         unproved.append(self._destination + b"/" + entry.path)
             elif entry.kind is EntryKind.SYMLINK:
                 self._make_link(entry)
+            elif entry.kind is EntryKind.HARDLINK:
+                if entry.target not in self._hash_of:  # the file failed, and with it all of its names
+                    continue
+                if not self._parts.has_landed(entry.path):
+                    self._parts.link(entry.path, self._number_of(entry.target))
             self._children.setdefault(entry.path.rpartition(b"/")[0], []).append(entry)
         self._known = self._cache.find(self._file_hash, keys_of(unproved))
+
+    def _number_of(self, path: bytes) -> int:
+        """A file's number; they are counted when the first file with several names comes."""
+        if not self._numbers:
+            self._numbers = {entry.path: number for number, entry in enumerate(self._manifest.files)}
+        return self._numbers[path]
 
     def _note_standing(self, path: bytes) -> None:
         while path and path not in self._standing:
@@ -189,6 +201,10 @@ class Landing:
         found = os.lstat(target)
         if entry.kind is EntryKind.SYMLINK:
             return stat.S_ISLNK(found.st_mode) and os.readlink(target) == entry.target
+        if entry.kind is EntryKind.HARDLINK:
+            if os.path.samestat(found, os.lstat(self._parts.staged(entry.path))):
+                return True
+            entry = self._manifest.files[self._number_of(entry.target)]
         if not stat.S_ISREG(found.st_mode) or found.st_size != entry.size:
             return False
         known = self._known.get(FileKey.of(found))

@@ -7,7 +7,9 @@ once, from staging to its final name; those who serve from it ask here.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import shutil
 import stat
 import threading
 from typing import Optional
@@ -22,6 +24,7 @@ from castray_desktop.workers.ray_side.byte_plane.twins import Twins
 
 RESERVE_FROM = 1 << 20
 CREATED, RESERVED, WHOLE = 1, 2, 3
+_NO_LINKS = (errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV)
 PERMISSIONS = 0o777  # never set-user-id, set-group-id or sticky
 
 
@@ -166,6 +169,22 @@ class PartFiles:
         """Where an entry of the parcel lies before landing."""
         return self._root + b"/" + path
 
+    def link(self, path: bytes, file: int) -> None:
+        """Stage another name of a file, or a copy where the file system has no such names."""
+        with self._lock:
+            if self.twins is not None and file in self.twins:
+                first = self.twins.place(file)
+            else:
+                first = self._place(self._manifest.files[file].path)
+        try:
+            os.link(first, self.staged(path), follow_symlinks=False)
+        except FileExistsError:  # made by an earlier delivery that went on to here
+            return
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            shutil.copy2(first, self.staged(path), follow_symlinks=False)
+
     def move(self, path: bytes, target: bytes) -> None:
         """Give a staged entry its final name, without replacing. Raises FileExistsError."""
         with self._lock:
@@ -232,7 +251,9 @@ class PartFiles:
                 number += 1
                 if self.is_standing(number):  # it is hashed once more when it lands
                     continue
-            if entry.kind is EntryKind.SYMLINK or entry.path in self._dropped or self.has_landed(entry.path):
+            if entry.kind in (EntryKind.SYMLINK, EntryKind.HARDLINK):  # they are made when it lands
+                continue
+            if entry.path in self._dropped or self.has_landed(entry.path):
                 continue
             if not os.path.lexists(self.staged(entry.path)):
                 return False

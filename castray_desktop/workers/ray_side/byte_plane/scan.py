@@ -67,6 +67,7 @@ class Scanner:
         self._exclusions = Exclusions(tuple(exclude))
         self._went_on = went_on
         self._scan = Scan()
+        self._first: dict[tuple[int, int], bytes] = {}  # of files with several names, the first one's path
         self._above: list[tuple[int, int]] = []  # folders being walked, against loops of links
 
     def run(self, paths: Iterable[str]) -> Scan:
@@ -125,6 +126,11 @@ class Scanner:
         if stat.S_ISREG(found.st_mode):
             if not os.access(place, os.R_OK):
                 return _unreadable(place, PermissionError())
+            if found.st_nlink > 1:
+                first = self._first.setdefault((found.st_dev, found.st_ino), path)
+                if first is not path:
+                    self._scan.entries.append(Entry(EntryKind.HARDLINK, path, target=first))
+                    return None
             self._scan.entries.append(Entry(EntryKind.FILE, path, mode, mtime, found.st_size))
             self._scan.stamps.append(Stamp.of(found))
             self._scan.ctimes.append(found.st_ctime_ns)
