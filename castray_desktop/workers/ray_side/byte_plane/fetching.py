@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from castray_desktop.core import wire
 from castray_desktop.core.ranges import RangeSet
 from castray_desktop.core.wire import FrameType, PieceFlag, ProtocolError
+from castray_desktop.workers.ray_side.byte_plane.buffers import page_buffer
 from castray_desktop.workers.ray_side.byte_plane.channel import Channel
 from castray_desktop.workers.ray_side.byte_plane.supply import Gone, read_some
 
@@ -29,7 +30,7 @@ class Fetching:
         self._channel = channel
         self._delivery = delivery
         self._layout = delivery.layout
-        self._buffer = memoryview(bytearray(min(self._layout.piece_bytes, self._layout.stream_bytes)))
+        self._buffer = page_buffer(min(self._layout.piece_bytes, self._layout.stream_bytes))
         self._repairs: dict[int, int] = {}
         self._unplaced = False
         self._hashes_asked = False

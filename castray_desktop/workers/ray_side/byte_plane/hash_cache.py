@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple, Optional
 
 from castray_desktop.core.parcel import HASH_BYTES
+from castray_desktop.workers.ray_side.byte_plane.buffers import page_buffer
 from castray_desktop.workers.ray_side.byte_plane.digests import Hasher
 
 try:
@@ -161,7 +162,7 @@ def hash_file(
     Raises OSError where it can't be read.
     """
     hasher = new_hasher()
-    buffer = memoryview(bytearray(CHUNK_BYTES))
+    buffer = page_buffer(CHUNK_BYTES)
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     with open(fd, "rb", buffering=0) as file:
         before, now = FileKey.of(os.fstat(fd)), time.time_ns()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from castray_desktop.core.parcel import Manifest, Span
+from castray_desktop.workers.ray_side.byte_plane.buffers import page_buffer
 from castray_desktop.workers.ray_side.byte_plane.digests import Hasher
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ class FileHashes:
         end = min(self._ready(), self._at + self._stock.layout.piece_bytes)
         if end <= self._at or self._stopped:
             return False
-        view = memoryview(bytearray(end - self._at))
+        view = page_buffer(end - self._at)
         self._stock.read_contents(self._at, end, view)
         self._hash(self._manifest.spans(self._at, end), view)
         self._at = end

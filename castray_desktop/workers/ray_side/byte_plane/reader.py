@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING, Optional
 
 from castray_desktop.core.parcel import FileStatus, Span
+from castray_desktop.workers.ray_side.byte_plane.buffers import page_buffer
 from castray_desktop.workers.ray_side.byte_plane.digests import Hasher
 from castray_desktop.workers.ray_side.byte_plane.failures import reason_of
 from castray_desktop.workers.ray_side.byte_plane.supply import read_some
@@ -25,7 +26,7 @@ class Reader:
         self._source = source
         self._manifest = source.manifest
         self._layout = source.layout
-        self._chunk = memoryview(bytearray(min(CHUNK_BYTES, source.layout.piece_bytes)))
+        self._chunk = page_buffer(min(CHUNK_BYTES, source.layout.piece_bytes))
         self._next_file = 0
         self._fd = -1
         self._hasher: Hasher = source.new_file_hasher()

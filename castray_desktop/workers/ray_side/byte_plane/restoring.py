@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 
 from castray_desktop.core.failure import CastRayError
+from castray_desktop.workers.ray_side.byte_plane.buffers import page_buffer
 from castray_desktop.workers.ray_side.byte_plane.stock import Stock
 
 log = logging.getLogger("castray.byte_plane")
@@ -49,7 +50,7 @@ class Restoring:
     def _check_all(self) -> None:
         stock = self._stock
         length = stock.layout.piece_bytes
-        buffer = memoryview(bytearray(min(length, stock.layout.stream_bytes)))
+        buffer = page_buffer(min(length, stock.layout.stream_bytes))
         good = false = 0
         for start, end in stock.claims:
             for index in range(start // length, -(-end // length)):

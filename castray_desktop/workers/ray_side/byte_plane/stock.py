@@ -13,6 +13,7 @@ from castray_desktop.core.names import display
 from castray_desktop.core.parcel import Layout, Span, decode
 from castray_desktop.core.ranges import Range, RangeSet
 from castray_desktop.core.wire import DIGEST_BYTES, ProtocolError
+from castray_desktop.workers.ray_side.byte_plane.buffers import page_buffer
 from castray_desktop.workers.ray_side.byte_plane.comparing import same_hash
 from castray_desktop.workers.ray_side.byte_plane.digests import file_hasher, piece_hasher
 from castray_desktop.workers.ray_side.byte_plane.failures import no_room, write_failure
@@ -280,7 +281,7 @@ class Stock(Supply):
             return False
         if twins.agrees(span.file):  # if it has changed since, that is found when it lands
             return True
-        mine = memoryview(bytearray(span.length))
+        mine = page_buffer(span.length)
         try:
             self._read_file(span.file, span.offset, mine)
             if mine == view:
@@ -304,7 +305,7 @@ class Stock(Supply):
             ]
         for low, high in had:
             for at in range(low, high, COPY_BYTES):
-                view = memoryview(bytearray(min(COPY_BYTES, high - at)))
+                view = page_buffer(min(COPY_BYTES, high - at))
                 self._read_file(file, at - first, view)
                 self._parts.write(file, at - first, view)
         if self._twins is not None and not self._twins.is_unchanged(file):
