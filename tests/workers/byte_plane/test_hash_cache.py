@@ -247,6 +247,46 @@ def test_a_fresh_recipient_costs_the_source_one_reading(lab: Lab, monkeypatch: p
     assert reads.bytes <= size + 12 * MIB  # small files are put together, and may be read once more
 
 
+def test_a_file_that_was_made_just_now_is_hashed_again_when_it_lands(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its hash is right, but a write since then might not show in its times."""
+    path, (source, node) = lab.file("a", 4 * MIB), lab.chain(1)
+    known = path.stat().st_ino
+    monkeypatch.setattr(FileKey, "is_settled", lambda key, _: key.inode == known)
+    lab.send([source, lab.node("other")], [path])
+    source.plane._hashes.close()
+    node.inbox.mkdir(parents=True)
+    shutil.copy(path, node.inbox / "a")
+    hashed, hash_file = [], landing.hash_file
+    monkeypatch.setattr(landing, "hash_file", lambda *args: hashed.append(args[0]) or hash_file(*args))
+    (result,) = lab.send([source, node], [path])
+    assert result.state is RecipientState.SKIPPED
+    assert result.received_bytes <= 2 * MIB
+    assert hashed == [os.fsencode(node.inbox / "a")]
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_file_that_changes_after_its_hash_was_compared(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not called delivered, and it is not touched."""
+    nodes, path = lab.chain(1), lab.file("a", 4 * MIB)
+    nodes[1].inbox.mkdir(parents=True)
+    mine = nodes[1].inbox / "a"
+    shutil.copy2(path, mine)
+    lab.send(nodes, [path])
+    nodes[0].plane._hashes.close()
+    run = landing.Landing.run
+
+    def change_first(self: landing.Landing) -> object:
+        mine.write_bytes(b"x" * 4 * MIB)
+        return run(self)
+
+    monkeypatch.setattr(landing.Landing, "run", change_first)
+    (result,) = lab.send(nodes, [path])
+    assert result.state is RecipientState.FAILED
+    assert mine.read_bytes() == b"x" * 4 * MIB
+
+
 def test_files_that_are_young_are_read(lab: Lab, home: Path) -> None:
     path, nodes = lab.file("a", 3 * MIB), lab.chain(1)
     lab.send(nodes, [path])

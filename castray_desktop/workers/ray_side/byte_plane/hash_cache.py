@@ -75,14 +75,13 @@ class HashCache:
     def find(self, algorithm: str, keys: Iterable[FileKey]) -> dict[FileKey, bytes]:
         """The hashes that are known of these files."""
         found: dict[FileKey, bytes] = {}
-        if not self._path.exists():
-            return found
         now = time.time_ns()
+        settled = [key for key in keys if key.is_settled(now)]
+        if not settled or not self._path.exists():
+            return found
 
         def look(known: sqlite3.Connection) -> None:
-            for key in keys:
-                if not key.is_settled(now):
-                    continue
+            for key in settled:
                 row = known.execute(_FIND, (algorithm, _file(key), _state(key))).fetchone()
                 if row is not None and len(row[0]) == HASH_BYTES:
                     found[key] = bytes(row[0])

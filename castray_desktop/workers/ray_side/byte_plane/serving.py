@@ -43,8 +43,8 @@ class Serving:
             self._take_request()
         if self._again:
             self._send_again(self._again.popleft())
-        elif self._hashes_wanted and self._send_hashes():
-            self._hashes_wanted = False
+        elif self._hashes_wanted:
+            self._send_hashes()
         elif not self._requests:
             self._idle()
         elif self._supply.await_piece(self._requests[0][0], LOOK_SECONDS):
@@ -119,15 +119,16 @@ class Serving:
         self._channel.write(wire.piece_digest(index, self._supply.digest(index), end - start))
         self._last_sent = time.monotonic()
 
-    def _send_hashes(self) -> bool:
+    def _send_hashes(self) -> None:
         """What is known of the files' hashes, once that is clear."""
-        known = self._supply.known_hashes()
+        known = self._supply.await_hashes(LOOK_SECONDS)
         if known is None:
-            return False
+            self._keep_alive()
+            return
+        self._hashes_wanted = False
         for frame in wire.hashes(known):
             self._channel.write(frame)
         self._last_sent = time.monotonic()
-        return True
 
     def _keep_to_limits(self, length: int) -> None:
         """Wait until so many bytes may leave."""

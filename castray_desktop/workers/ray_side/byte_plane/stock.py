@@ -189,6 +189,7 @@ class Stock(Supply):
         self._coming_hashes += hashes
         if not hashes or len(self._coming_hashes) == files:
             self._known_hashes = self._coming_hashes
+            self.wake()
             self._agree_by_hash(self._coming_hashes)
 
     def _agree_by_hash(self, hashes: list[bytes]) -> None:

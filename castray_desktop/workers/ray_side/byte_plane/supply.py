@@ -140,8 +140,20 @@ class Supply:
     def note_asked(self, first: int, last: int) -> None:
         """Somebody wants the pieces `first` to `last`, one after the other."""
 
+    def await_hashes(self, seconds: float) -> Optional[Sequence[bytes]]:
+        """What is known of file hashes before the trailer, None if that is not clear within `seconds`.
+
+        Raises Gone when it never will be.
+        """
+        with self.condition:
+            if not self.gone and self.known_hashes() is None:
+                self.condition.wait(seconds)
+            if self.gone:
+                raise Gone(self.gone)
+            return self.known_hashes()
+
     def known_hashes(self) -> Optional[Sequence[bytes]]:
-        """File hashes that are known before the trailer; empty where they are not, None: ask again soon."""
+        """File hashes that are known before the trailer; empty where they are not, None: not clear yet."""
         return ()
 
     def is_ready(self, index: int) -> bool:
