@@ -77,18 +77,22 @@ def row(case: str, what: str, trials: Sequence[Trial], **fields: object) -> Row:
 
 
 async def links(options: Options) -> list[Row]:
-    """1 GiB over links of 1 Gbit/s to 1, 4 and 8 recipients."""
+    """1 GiB over links of 1 Gbit/s to 1, 4 and 8 recipients.
+
+    Eight at half the rate as well: a machine of two processors can't write, hash and pass on eight
+    streams of 1 Gbit/s at once, and this row shows the chain without that limit.
+    """
     size = options.size(1024)
     rows = []
-    for recipients in (1, 4, 8):
-        async with bench(recipients + 1, "1gbit") as lab:
+    for recipients, rate in ((1, 1000), (4, 1000), (8, 1000), (8, 500)):
+        async with bench(recipients + 1, f"{rate}mbit") as lab:
             path = await lab.make_file(size)
             trials = await repeat(options.times, lab, path)
             copy = lab.one_copy(size)
         rows.append(
             row(
                 "links",
-                f"{size // MIB} MiB, 1 Gbit/s, {recipients} recipients",
+                f"{size // MIB} MiB, {rate} Mbit/s, {recipients} recipients",
                 trials,
                 one_copy=copy,
                 bar=1.05 * copy + 0.2,
