@@ -302,14 +302,20 @@ def encode_trailer(results: Iterable[FileResult]) -> bytes:
     return b"".join(bytes((result.status,)) + result.hash.ljust(HASH_BYTES, b"\0") for result in results)
 
 
+_STATUSES = {status.value: status for status in FileStatus}
+
+
 def decode_trailer(raw: bytes, files: int) -> list[FileResult]:
     """The records of a trailer. Raises ValueError where it does not fit the manifest."""
     if len(raw) != files * TRAILER_RECORD:
         raise ValueError(f"a trailer of {len(raw)} bytes for {files} files")
-    return [
-        FileResult(FileStatus(raw[at]), raw[at + 1 : at + TRAILER_RECORD])
-        for at in range(0, len(raw), TRAILER_RECORD)
-    ]
+    try:
+        return [
+            FileResult(_STATUSES[raw[at]], raw[at + 1 : at + TRAILER_RECORD])
+            for at in range(0, len(raw), TRAILER_RECORD)
+        ]
+    except KeyError as error:
+        raise ValueError(f"a file with the state {error}") from error
 
 
 # --- what to leave out ---------------------------------------------------------------------------

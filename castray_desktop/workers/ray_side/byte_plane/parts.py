@@ -66,6 +66,7 @@ class PartFiles:
         self._ledger = ledger
         self._umask = current_umask()
         self._created = bytearray(len(manifest.files))
+        self._unsaid = 0  # bytes of small files that the ledger has not been told of, one mebibyte at most
         self._lock = threading.Lock()
         self._moved: dict[bytes, bytes] = {}  # path in the parcel -> where it is now
         self._dropped: set[bytes] = set()
@@ -115,7 +116,10 @@ class PartFiles:
         finally:
             os.close(fd)
         self._created[file] = WHOLE
-        self._ledger.wrote(self._cast, len(view))
+        self._unsaid += len(view)
+        if self._unsaid >= RESERVE_FROM:
+            self._ledger.wrote(self._cast, self._unsaid)
+            self._unsaid = 0
 
     def complete(self, file: int) -> None:
         """All of it is there: mode and time, and close it."""

@@ -407,16 +407,16 @@ class Stock(Supply):
         for span in spans:
             assert self.manifest is not None
             assert self._parts is not None
-            if self._agrees(span, view[at : at + span.length]):
-                at += span.length
+            part = view[at : at + span.length]
+            at += span.length
+            if self._twins is not None and self._agrees(span, part):
                 continue
             try:
-                self._parts.write(span.file, span.offset, view[at : at + span.length])
+                self._parts.write(span.file, span.offset, part)
             except OSError as error:
                 entry = self.manifest.files[span.file]
                 path = os.fsencode(self._destination_text()) + b"/" + entry.path
                 raise write_failure(error, self._place.node, path, entry.size - span.offset) from error
-            at += span.length
 
     # --- naming things
 
