@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import mmap
 
+CHUNK_BYTES = 256 << 10  # stays in a core's cache between reading and hashing
+
 
 def page_buffer(size: int) -> memoryview:
     """`size` bytes of zeros that begin at a page's start.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from castray_desktop.core import wire
 from castray_desktop.core.ranges import RangeSet
 from castray_desktop.core.wire import FrameType, PieceFlag, ProtocolError
-from castray_desktop.workers.ray_side.byte_plane.buffers import page_buffer
+from castray_desktop.workers.ray_side.byte_plane.buffers import CHUNK_BYTES, page_buffer
 from castray_desktop.workers.ray_side.byte_plane.channel import Channel
 from castray_desktop.workers.ray_side.byte_plane.supply import Gone, read_some
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("castray.byte_plane")
 
-CHUNK_BYTES = 256 << 10  # stays in a core's cache between reading and hashing
 MAX_REQUESTS = 1000
 MAX_REPAIRS = 5
 

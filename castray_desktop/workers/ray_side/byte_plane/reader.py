@@ -7,15 +7,13 @@ import os
 from typing import TYPE_CHECKING, Optional
 
 from castray_desktop.core.parcel import FileStatus, Span
-from castray_desktop.workers.ray_side.byte_plane.buffers import page_buffer
+from castray_desktop.workers.ray_side.byte_plane.buffers import CHUNK_BYTES, page_buffer
 from castray_desktop.workers.ray_side.byte_plane.digests import Hasher
 from castray_desktop.workers.ray_side.byte_plane.failures import reason_of
 from castray_desktop.workers.ray_side.byte_plane.supply import read_some
 
 if TYPE_CHECKING:
     from castray_desktop.workers.ray_side.byte_plane.source import Source
-
-CHUNK_BYTES = 256 << 10  # stays in a core's cache between reading and hashing
 
 
 class Reader:
