@@ -151,6 +151,7 @@ def delivery_status(delivery: DeliverySnapshot) -> str:
         DeliveryState.SHARED: translate("Transfers", "Same folder"),
         DeliveryState.FAILED: translate("Transfers", "Failed"),
         DeliveryState.CANCELLED: translate("Transfers", "Cancelled"),
+        DeliveryState.AWAITED: translate("Transfers", "When it is back"),
     }
     return words[delivery.state]
 

@@ -268,6 +268,8 @@ class Engine:
                 if not only_if_unused or (not self._kept and len(self._hub) <= 1 and not self._casts.active):
                     self._ending = True
                     self._stopping.set()
+            case _:
+                raise CastRayError(FailureKind.INTERNAL, reason=f"{type(command).__name__} is not known here")
 
     async def _set_limit(self, limit: int, cast: str) -> None:
         if limit < 0:

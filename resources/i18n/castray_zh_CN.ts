@@ -1704,6 +1704,10 @@
         <translation>共用文件夹</translation>
     </message>
     <message>
+        <source>When it is back</source>
+        <translation>待其恢复后</translation>
+    </message>
+    <message>
         <source>{count} file</source>
         <translation>{count} 个文件</translation>
     </message>

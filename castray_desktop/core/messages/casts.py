@@ -1,96 +1,12 @@
-"""The engine protocol: commands that clients send, replies and events that the engine returns.
-
-Frames are a 4-byte big-endian length and a MessagePack body. A client opens with `Hello` and gets
-`Welcome`, the whole picture; from then on it sends a `Request` with a number of its own, which the
-engine answers with one `Answer` of that number, and receives an event whenever something
-changed. Sizes are bytes, rates bytes per second, durations seconds, times UTC as POSIX seconds.
-"""
+"""Casts and their deliveries: what is asked for, and how they stand."""
 
 from __future__ import annotations
 
 import enum
 
-import msgspec
-
 from castray_desktop.core.failure import Failure
-
-PROTOCOL_VERSION = 1
-MAX_FRAME_BYTES = 64 * 1024 * 1024
-
-THIS_COMPUTER = "this computer"
-"""A name that a request may use for the node that runs beside the window."""
-
-
-class Message(msgspec.Struct, frozen=True, tag=True, omit_defaults=True):
-    """Base of everything on the engine's socket; the class name is the tag."""
-
-
-class Record(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Base of the parts of messages."""
-
-
-# --- what exists ---------------------------------------------------------------------------
-
-
-class ClusterPhase(enum.StrEnum):
-    """Where the connection to the cluster stands."""
-
-    NONE = "none"  # no cluster chosen
-    STARTING = "starting"  # starting Ray, or connecting to it
-    PLACING = "placing"  # Ray is there, the nodes' agents are being placed
-    READY = "ready"
-    RECONNECTING = "reconnecting"  # the driver was lost; another one is being started
-    STOPPING = "stopping"
-    FAILED = "failed"  # gave up; `failure` says why
-
-
-class ClusterStatus(Record, frozen=True):
-    """The cluster as the header shows it."""
-
-    phase: ClusterPhase = ClusterPhase.NONE
-    target: str = ""  # what was asked for: "local", "auto", "HOST:PORT"
-    address: str = ""  # of the head, once known
-    attempt: int = 1
-    attempts: int = 1
-    nodes_ready: int = 0
-    nodes_total: int = 0
-    cpus: float = 0.0
-    gpus: float = 0.0
-    memory: int = 0
-    ray_version: str = ""
-    python_version: str = ""
-    failure: Failure | None = None
-
-
-class NodeState(enum.StrEnum):
-    """Whether a node can send and receive now."""
-
-    STARTING = "starting"
-    ONLINE = "online"
-    OFFLINE = "offline"
-
-
-class NodeInfo(Record, frozen=True):
-    """A node: a place that can send and receive."""
-
-    name: str
-    state: NodeState
-    address: str = ""
-    node_id: str = ""  # Ray's, hexadecimal
-    inbox: str = ""
-    zone: str = ""
-    this_computer: bool = False
-    removable: bool = False
-    cpus: float = 0.0
-    gpus: float = 0.0
-    memory: int = 0  # total
-    memory_free: int = 0
-    disk_free: int = 0  # where the inbox lies
-    disk_total: int = 0
-    load: float = 0.0  # processor load of its machine, 0..1
-    labels: dict[str, str] = {}
-    last_seen: float = 0.0
-    failure: Failure | None = None
+from castray_desktop.core.messages.base import Message, Record
+from castray_desktop.core.messages.cluster import THIS_COMPUTER
 
 
 class OnConflict(enum.StrEnum):
@@ -129,6 +45,9 @@ class SendRequest(Record, frozen=True):
     limit: int = 0  # bytes per second on every hop; 0: none
     transport: Ways = Ways.AUTO
     leave_out: bool = False  # send to the others when some recipients can't take it
+    await_offline: bool = False  # recipients that are offline get theirs when they come back
+    remove_extra: bool = False  # with OVERWRITE: what a sent folder no longer has goes at the recipients
+    hook: str = ""  # a command for each recipient after its delivery, where that node allows it
 
 
 class CastMode(enum.StrEnum):
@@ -172,6 +91,7 @@ class DeliveryState(enum.StrEnum):
     COMPLETED = "completed"
     SKIPPED = "skipped"  # identical files were there already
     SHARED = "shared"  # another recipient wrote to the same folder
+    AWAITED = "awaited"  # its node was offline; it is served by a cast of its own when that comes back
     FAILED = "failed"
     CANCELLED = "cancelled"
 
@@ -185,7 +105,13 @@ class DeliveryState(enum.StrEnum):
 
 
 DELIVERED_STATES = frozenset({DeliveryState.COMPLETED, DeliveryState.SKIPPED, DeliveryState.SHARED})
-FINISHED_DELIVERY_STATES = DELIVERED_STATES | {DeliveryState.FAILED, DeliveryState.CANCELLED}
+
+
+FINISHED_DELIVERY_STATES = DELIVERED_STATES | {
+    DeliveryState.FAILED,
+    DeliveryState.CANCELLED,
+    DeliveryState.AWAITED,
+}
 
 
 class Transport(enum.StrEnum):
@@ -239,10 +165,14 @@ class CastSummary(Record, frozen=True):
     verified: int = 0  # deliveries completed, skipped or shared
     failed: int = 0
     lagging: int = 0
+    awaited: int = 0  # deliveries that wait for their nodes
     chain: tuple[str, ...] = ()  # source first, in relay order
     source_copies: float = 0.0
     limit: int = 0  # bytes per second on every hop; 0: none
     broken_links: int = 0  # kept links that point to nothing at a recipient
+    place: int = 0  # among those that are queued; 0: the next to start
+    schedule: str = ""  # the id of the schedule that started it
+    follows: str = ""  # the id of the cast whose recipients it serves later or again
     failure: Failure | None = None
 
 
@@ -264,32 +194,12 @@ class PreflightProblem(Record, frozen=True):
     failure: Failure
 
 
-class NodeRate(Record, frozen=True):
-    """A node's traffic over the last moment."""
+class Removal(Record, frozen=True):
+    """What would be removed at one recipient, since the source no longer has it."""
 
     node: str
-    received: float = 0.0
-    sent: float = 0.0
-
-
-# --- commands and their replies ----------------------------------------------------------------
-
-
-class Hello(Message, frozen=True):
-    """The first frame of a client."""
-
-    protocol: int
-    client: str  # "window", "cli", ...
-
-
-class UseCluster(Message, frozen=True):
-    """Start or attach: "local", "auto", "HOST:PORT". Reply: `Done`, at once; events tell the rest."""
-
-    target: str
-
-
-class LeaveCluster(Message, frozen=True):
-    """Stop a local cluster, or detach from another one. Reply: `Done`."""
+    count: int
+    paths: tuple[str, ...]  # absolute, the first hundred
 
 
 class Send(Message, frozen=True):
@@ -334,25 +244,12 @@ class ClearFinished(Message, frozen=True):
     """Forget the casts that have ended. Reply: `Done`; `CastsRemoved` follows."""
 
 
-class AddNode(Message, frozen=True):
-    """Add a node to the local cluster. Reply: `Done` once it can be used."""
-
-    name: str
-    on: str = ""
-    inbox: str = ""
-
-
-class RemoveNode(Message, frozen=True):
-    """Remove a node that was added. Reply: `Done`."""
-
-    name: str
-
-
 class MeasurePaths(Message, frozen=True):
-    """Count what lies under these paths of this computer. Reply: `Measured`."""
+    """Count what lies under these paths of a node. Reply: `Measured`."""
 
     paths: tuple[str, ...]
     exclude: tuple[str, ...] = ()
+    node: str = THIS_COMPUTER
 
 
 class Watch(Message, frozen=True):
@@ -361,50 +258,10 @@ class Watch(Message, frozen=True):
     casts: tuple[str, ...] | None = None
 
 
-class GetStatus(Message, frozen=True):
-    """Reply: `EngineStatus`."""
-
-
 class GetResult(Message, frozen=True):
     """Reply: `CastResult`, once the cast has ended."""
 
     cast: str
-
-
-class KeepEngine(Message, frozen=True):
-    """Keep the engine after its last client has gone, or not any more. Reply: `Done`."""
-
-    keep: bool
-
-
-class StopEngine(Message, frozen=True):
-    """End the engine and what it started. Reply: `Done`; then the socket closes."""
-
-    only_if_unused: bool = False  # do nothing while other clients are there, or it is kept
-
-
-Command = (
-    UseCluster
-    | LeaveCluster
-    | Send
-    | Preflight
-    | Cancel
-    | AddRecipients
-    | SetLimit
-    | ClearFinished
-    | AddNode
-    | RemoveNode
-    | MeasurePaths
-    | Watch
-    | GetStatus
-    | GetResult
-    | KeepEngine
-    | StopEngine
-)
-
-
-class Done(Message, frozen=True):
-    """It was done."""
 
 
 class Accepted(Message, frozen=True):
@@ -422,6 +279,7 @@ class PreflightReport(Message, frozen=True):
     problems: tuple[PreflightProblem, ...] = ()
     failure: Failure | None = None  # the request itself can't be carried out
     broken_links: int = 0  # kept links that would point to nothing at a recipient
+    removals: tuple[Removal, ...] = ()  # what `remove_extra` would remove
 
 
 class Measured(Message, frozen=True):
@@ -430,76 +288,12 @@ class Measured(Message, frozen=True):
     entries: tuple[PathSummary, ...]
 
 
-class EngineStatus(Message, frozen=True):
-    """The engine in numbers."""
-
-    pid: int
-    cluster: ClusterStatus
-    nodes: int
-    casts: int  # that have not ended
-    clients: int
-    kept: bool
-    limit: int = 0  # bytes per second that every node may pass on over all casts; 0: no limit
-
-
 class CastResult(Message, frozen=True):
     """How a cast ended. Sent once to every client; repeated on request."""
 
     summary: CastSummary
     deliveries: tuple[DeliverySnapshot, ...]
     seconds: float
-
-
-class Failed(Message, frozen=True):
-    """The command could not be carried out."""
-
-    failure: Failure
-
-
-Reply = Done | Accepted | PreflightReport | Measured | EngineStatus | CastResult | Failed
-
-
-class Request(Message, frozen=True):
-    """A command with the client's number for it."""
-
-    number: int
-    command: Command
-
-
-class Answer(Message, frozen=True):
-    """The reply to the request of that number."""
-
-    number: int
-    reply: Reply
-
-
-# --- events ------------------------------------------------------------------------------------
-
-
-class Welcome(Message, frozen=True):
-    """The whole picture, as the first frame to a client."""
-
-    protocol: int
-    version: str
-    pid: int
-    cluster: ClusterStatus
-    nodes: tuple[NodeInfo, ...]
-    casts: tuple[CastSummary, ...]
-    deliveries: dict[str, tuple[DeliverySnapshot, ...]] = {}  # by cast
-    started: bool = False  # filled by the client: it started this engine
-
-
-class ClusterChanged(Message, frozen=True):
-    """Sent whenever something in the cluster's state changed."""
-
-    cluster: ClusterStatus
-
-
-class NodesChanged(Message, frozen=True):
-    """Nodes that are new or have changed, and names that are gone. At most once a second for facts."""
-
-    changed: tuple[NodeInfo, ...]
-    removed: tuple[str, ...] = ()
 
 
 class CastChanged(Message, frozen=True):
@@ -521,62 +315,8 @@ class CastsRemoved(Message, frozen=True):
     casts: tuple[str, ...]
 
 
-class Throughput(Message, frozen=True):
-    """Traffic of the nodes, four times a second while bytes move, and once when they stop."""
-
-    at: float
-    total: float  # sum of what recipients receive
-    upload: float  # what leaves this computer
-    nodes: tuple[NodeRate, ...]
-
-
-class LogLine(Message, frozen=True):
-    """A line of the engine's log, of level warning or above."""
-
-    at: float
-    level: str
-    origin: str
-    text: str
-
-
-Event = (
-    Welcome
-    | ClusterChanged
-    | NodesChanged
-    | CastChanged
-    | DeliveriesChanged
-    | CastResult
-    | CastsRemoved
-    | Throughput
-    | LogLine
+CastCommand = (
+    Send | Preflight | Cancel | AddRecipients | SetLimit | ClearFinished | MeasurePaths | Watch | GetResult
 )
-
-ToEngine = Hello | Request
-FromEngine = Answer | Failed | Event
-
-_encoder = msgspec.msgpack.Encoder()
-_to_engine = msgspec.msgpack.Decoder(ToEngine)
-_from_engine = msgspec.msgpack.Decoder(FromEngine)
-
-
-def encode(message: ToEngine | FromEngine) -> bytes:
-    """The frame of a message, its length included.
-
-    Raises ValueError when the body would be longer than a frame may be.
-    """
-    body = _encoder.encode(message)
-    if len(body) > MAX_FRAME_BYTES:
-        raise ValueError(f"a frame of {len(body)} bytes is too long")
-    return len(body).to_bytes(4, "big") + body
-
-
-def decode_to_engine(body: bytes) -> ToEngine:
-    """A client's message. Raises msgspec.DecodeError or msgspec.ValidationError for anything else."""
-    message: ToEngine = _to_engine.decode(body)
-    return message
-
-
-def decode_from_engine(body: bytes) -> FromEngine:
-    """The engine's message. Raises msgspec.DecodeError or msgspec.ValidationError for anything else."""
-    message: FromEngine = _from_engine.decode(body)
-    return message
+CastReply = Accepted | PreflightReport | Measured | CastResult
+CastEvent = CastChanged | DeliveriesChanged | CastResult | CastsRemoved

@@ -1,0 +1,226 @@
+"""The cluster and its nodes."""
+
+from __future__ import annotations
+
+import enum
+
+from castray_desktop.core.failure import Failure
+from castray_desktop.core.messages.base import Message, Record
+
+THIS_COMPUTER = "this computer"
+"""A name that a request may use for the node that runs beside the window."""
+
+
+class ClusterPhase(enum.StrEnum):
+    """Where the connection to the cluster stands."""
+
+    NONE = "none"  # no cluster chosen
+    STARTING = "starting"  # starting Ray, or connecting to it
+    PLACING = "placing"  # Ray is there, the nodes' agents are being placed
+    READY = "ready"
+    RECONNECTING = "reconnecting"  # the driver was lost; another one is being started
+    STOPPING = "stopping"
+    FAILED = "failed"  # gave up; `failure` says why
+
+
+class ClusterStatus(Record, frozen=True):
+    """The cluster as the header shows it."""
+
+    phase: ClusterPhase = ClusterPhase.NONE
+    target: str = ""  # what was asked for: "local", "auto", "HOST:PORT"
+    address: str = ""  # of the head, once known
+    attempt: int = 1
+    attempts: int = 1
+    nodes_ready: int = 0
+    nodes_total: int = 0
+    cpus: float = 0.0
+    gpus: float = 0.0
+    memory: int = 0
+    ray_version: str = ""
+    python_version: str = ""
+    failure: Failure | None = None
+
+
+class NodeState(enum.StrEnum):
+    """Whether a node can send and receive now."""
+
+    STARTING = "starting"
+    ONLINE = "online"
+    OFFLINE = "offline"
+
+
+class NodeInfo(Record, frozen=True):
+    """A node: a place that can send and receive."""
+
+    name: str
+    state: NodeState
+    address: str = ""
+    node_id: str = ""  # Ray's, hexadecimal
+    inbox: str = ""
+    zone: str = ""
+    this_computer: bool = False
+    removable: bool = False
+    cpus: float = 0.0
+    gpus: float = 0.0
+    memory: int = 0  # total
+    memory_free: int = 0
+    disk_free: int = 0  # where the inbox lies
+    disk_total: int = 0
+    load: float = 0.0  # processor load of its machine, 0..1
+    labels: dict[str, str] = {}
+    last_seen: float = 0.0
+    failure: Failure | None = None
+
+
+class NodeRate(Record, frozen=True):
+    """A node's traffic over the last moment."""
+
+    node: str
+    received: float = 0.0
+    sent: float = 0.0
+
+
+class UseCluster(Message, frozen=True):
+    """Look at another cluster, started or attached if need be. Reply: `Done`, at once; events tell the rest.
+
+    Targets are "local", "auto", "HOST:PORT" and "ray://HOST:PORT". A client looks at one cluster at a
+    time; when it is another one, a new `Welcome` comes first.
+    """
+
+    target: str
+
+
+class LeaveCluster(Message, frozen=True):
+    """Stop a local cluster, or detach from another one. Reply: `Done`."""
+
+
+class AddNode(Message, frozen=True):
+    """Add a node to the local cluster. Reply: `Done` once it can be used."""
+
+    name: str
+    on: str = ""
+    inbox: str = ""
+
+
+class RemoveNode(Message, frozen=True):
+    """Remove a node that was added. Reply: `Done`."""
+
+    name: str
+
+
+class ClusterChanged(Message, frozen=True):
+    """Sent whenever something in the cluster's state changed."""
+
+    cluster: ClusterStatus
+
+
+class NodesChanged(Message, frozen=True):
+    """Nodes that are new or have changed, and names that are gone. At most once a second for facts."""
+
+    changed: tuple[NodeInfo, ...]
+    removed: tuple[str, ...] = ()
+
+
+class Throughput(Message, frozen=True):
+    """Traffic of the nodes, four times a second while bytes move, and once when they stop."""
+
+    at: float
+    total: float  # sum of what recipients receive
+    upload: float  # what leaves this computer
+    nodes: tuple[NodeRate, ...]
+
+
+class KnownCluster(Record, frozen=True):
+    """A cluster that could be used."""
+
+    target: str
+    running: bool = False  # seen on this machine now
+    in_use: bool = False  # the engine holds it
+    last_used: float = 0.0  # POSIX seconds; 0: never
+    nodes: int = 0  # 0: not known
+    ray_version: str = ""
+
+
+class ListClusters(Message, frozen=True):
+    """The clusters that run on this machine, those in use and those used before. Reply: `ClusterList`."""
+
+
+class ClusterList(Message, frozen=True):
+    """Running ones first, then the latest used."""
+
+    clusters: tuple[KnownCluster, ...]
+    last: str = ""  # the target that was chosen last
+
+
+class ForgetCluster(Message, frozen=True):
+    """Take a cluster off the list of those used before. Reply: `Done`."""
+
+    target: str
+
+
+class JoinCluster(Message, frozen=True):
+    """Make this machine a node of that cluster, without CPUs for its tasks, and use it. Reply: `Done`."""
+
+    target: str  # HOST:PORT
+
+
+class PrepareDriver(Message, frozen=True):
+    """Make an environment with the Ray of a cluster that runs another version, then connect again.
+
+    Reply: `Done`, at once; events tell the rest.
+    """
+
+    target: str
+
+
+class ShareCluster(Message, frozen=True):
+    """Start a local cluster that other machines can join. Reply: `ShareInfo`."""
+
+
+class ShareInfo(Message, frozen=True):
+    """How another machine joins; the command holds a secret."""
+
+    command: str
+    address: str
+
+
+class FolderEntry(Record, frozen=True):
+    """One entry of a folder."""
+
+    name: str
+    folder: bool = False
+    bytes: int = 0
+    modified: float = 0.0
+    link: bool = False
+
+
+class Browse(Message, frozen=True):
+    """What lies in a folder of a node. Reply: `FolderListing`."""
+
+    node: str
+    path: str = ""  # empty: the home of whoever the agent runs as
+
+
+class FolderListing(Message, frozen=True):
+    """Folders first, by name; so many at most that a person could look at."""
+
+    node: str
+    path: str
+    entries: tuple[FolderEntry, ...]
+    left_out: int = 0
+
+
+ClusterCommand = (
+    UseCluster
+    | LeaveCluster
+    | AddNode
+    | RemoveNode
+    | ListClusters
+    | ForgetCluster
+    | JoinCluster
+    | PrepareDriver
+    | ShareCluster
+    | Browse
+)
+ClusterReply = ClusterList | ShareInfo | FolderListing
+ClusterEvent = ClusterChanged | NodesChanged | Throughput

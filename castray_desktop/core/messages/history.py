@@ -1,0 +1,117 @@
+"""Casts that have ended, and what all of them add up to."""
+
+from __future__ import annotations
+
+from castray_desktop.core.messages.base import Message, Record
+from castray_desktop.core.messages.casts import CastState, CastSummary
+
+
+class HistoryQuery(Record, frozen=True):
+    """Which ended casts are asked for, the latest first."""
+
+    text: str = ""  # part of a name, a node, a source or a destination
+    states: tuple[CastState, ...] = ()  # none: all
+    node: str = ""  # source or recipient
+    since: float = 0.0  # POSIX seconds of the end
+    until: float = 0.0  # 0: now
+    offset: int = 0
+    limit: int = 100
+
+
+class GetHistory(Message, frozen=True):
+    """Reply: `HistoryPage`."""
+
+    query: HistoryQuery = HistoryQuery()
+
+
+class GetPastCast(Message, frozen=True):
+    """One ended cast with its deliveries. Reply: `CastResult`."""
+
+    cast: str
+
+
+class ClearHistory(Message, frozen=True):
+    """Forget ended casts for good. Reply: `Done`."""
+
+    casts: tuple[str, ...] = ()  # none: all
+
+
+class HistoryPage(Message, frozen=True):
+    """Some of the casts that fit the query."""
+
+    casts: tuple[CastSummary, ...]
+    total: int  # that fit
+
+
+class HistoryChanged(Message, frozen=True):
+    """Casts were added to the history or removed from it; at most one a second."""
+
+
+class NodeStatistics(Record, frozen=True):
+    """What one recipient has got."""
+
+    node: str
+    delivered: int = 0  # deliveries
+    failed: int = 0
+    bytes: int = 0
+    mean_rate: float = 0.0
+    peak_rate: float = 0.0
+
+
+class Statistics(Record, frozen=True):
+    """Casts in numbers over some time."""
+
+    since: float = 0.0  # POSIX seconds
+    casts: int = 0  # that have ended
+    completed: int = 0
+    partly_failed: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    delivered: int = 0  # deliveries
+    failed_deliveries: int = 0
+    bytes: int = 0  # delivered, over all recipients
+    uploaded: int = 0  # that left the sources
+    seconds: float = 0.0  # of the casts, added up
+    mean_rate: float = 0.0  # of all deliveries together while casts ran
+    peak_rate: float = 0.0  # the most that all recipients together received
+    nodes: tuple[NodeStatistics, ...] = ()
+
+
+class GetStatistics(Message, frozen=True):
+    """Reply: `StatisticsReport`."""
+
+
+class StatisticsReport(Message, frozen=True):
+    """Since this engine started, and for ever."""
+
+    engine: Statistics
+    ever: Statistics
+    active: int  # casts that run
+    queued: int
+
+
+class RateSample(Record, frozen=True):
+    """The traffic of one moment, as in `Throughput`; means over the step."""
+
+    at: float
+    total: float
+    upload: float
+    nodes: dict[str, float] = {}  # received, by node
+
+
+class GetRates(Message, frozen=True):
+    """The traffic of the past, for a plot that was not there. Reply: `RateHistory`."""
+
+    seconds: float  # up to 24 hours back
+
+
+class RateHistory(Message, frozen=True):
+    """Oldest first; moments without traffic may be left out."""
+
+    step: float  # seconds between samples
+    samples: tuple[RateSample, ...]
+
+
+HistoryCommand = GetHistory | GetPastCast | ClearHistory | GetStatistics | GetRates
+HistoryReply = HistoryPage | StatisticsReport | RateHistory
+HistoryEvent = HistoryChanged
