@@ -35,7 +35,7 @@ from castray_desktop.workers.ray_side.byte_plane.meeting import Meeting
 from castray_desktop.workers.ray_side.byte_plane.place import Place
 from castray_desktop.workers.ray_side.byte_plane.restoring import Restoring
 from castray_desktop.workers.ray_side.byte_plane.scan import MAX_PROBLEMS
-from castray_desktop.workers.ray_side.byte_plane.stock import Stock
+from castray_desktop.workers.ray_side.byte_plane.standing import StandingStock
 from castray_desktop.workers.ray_side.byte_plane.supply import Changed, Gone
 from castray_desktop.workers.ray_side.protocol import (
     FINAL_RECIPIENT_STATES,
@@ -69,7 +69,7 @@ class Cancelled(Exception):
     """The cast was cancelled here."""
 
 
-class Delivery(Stock):
+class Delivery(StandingStock):
     """The receiving side of one cast on one node."""
 
     def __init__(self, order: StartDelivery, place: Place, changed: Changed) -> None:

@@ -1,0 +1,189 @@
+"""What stands at a recipient's destination already: compared by hashes and digests, not sent."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import Optional
+
+from castray_desktop.core.parcel import Manifest, Span
+from castray_desktop.core.wire import DIGEST_BYTES, ProtocolError
+from castray_desktop.workers.ray_side.byte_plane.buffers import page_buffer
+from castray_desktop.workers.ray_side.byte_plane.comparing import same_hash
+from castray_desktop.workers.ray_side.byte_plane.parts import PartFiles
+from castray_desktop.workers.ray_side.byte_plane.place import Place
+from castray_desktop.workers.ray_side.byte_plane.stock import Stock
+from castray_desktop.workers.ray_side.byte_plane.supply import Changed, Gone
+from castray_desktop.workers.ray_side.byte_plane.twins import CHANGED_TWIN, Twins, may_exist
+from castray_desktop.workers.ray_side.protocol import StartDelivery
+
+COPY_BYTES = 1 << 20
+
+
+class StandingStock(Stock):
+    """A stock that looks at the destination first."""
+
+    def __init__(self, order: StartDelivery, place: Place, changed: Changed) -> None:
+        super().__init__(order, place, changed)
+        self._twins: Optional[Twins] = None
+        self._await_manifest = False  # before it is there, nobody knows what need not be sent
+        self.hashes_awaited = False  # nor which of these files have the right hash
+        self._coming_hashes: list[bytes] = []
+        self._known_hashes: Optional[list[bytes]] = None  # None: whoever asks for them has to wait
+        self._undigested = bytearray()  # pieces that are had, by number: nobody has made their digest
+
+    def _open(self) -> None:
+        super()._open()
+        assert self._staging is not None
+        if self.manifest is None and self.order.on_conflict != "rename":
+            self._await_manifest = may_exist(self._staging.destination, self.order.totals.top)
+
+    def _known_to(self) -> int:
+        layout = self.layout
+        if self._await_manifest or self.hashes_awaited:
+            return layout.piece((layout.manifest_bytes - 1) // layout.piece_bytes)[1]
+        return layout.stream_bytes
+
+    def _look_around(self, manifest: Manifest, parts: PartFiles) -> None:
+        assert self._staging is not None
+        destination = self._staging.destination
+        if self.order.on_conflict != "rename" and may_exist(destination, self.order.totals.top):
+            self._twins = parts.twins = Twins(manifest, self.layout, destination, self._staging.parts)
+        self.hashes_awaited = (
+            self._await_manifest and self._twins is not None and self._twins.pieces.total > 0
+        )
+        if not self.hashes_awaited:
+            self._known_hashes = []
+            self.more_wanted = self.more_wanted or self._await_manifest
+        self._await_manifest = False
+
+    def take_hashes(self, first: int, hashes: list[bytes]) -> None:
+        """A part of the file hashes that are known above; empty: none is. Raises ProtocolError."""
+        assert self.manifest is not None
+        files = len(self.manifest.files)
+        if first == 0:
+            self._coming_hashes = []
+        if not self.hashes_awaited or first != len(self._coming_hashes) or first + len(hashes) > files:
+            raise ProtocolError("hashes that nobody asked for")
+        self._coming_hashes += hashes
+        if not hashes or len(self._coming_hashes) == files:
+            self._known_hashes = self._coming_hashes
+            self.wake()
+            self._agree_by_hash(self._coming_hashes)
+
+    def _agree_by_hash(self, hashes: list[bytes]) -> None:
+        """What stands here with the right hash is had; its pieces get their digests when somebody asks."""
+        assert self._twins is not None
+        assert self._hashes is not None
+        algorithm = self.order.algorithms.file
+        cache, hasher = self._place.hashes, self._new_file_hasher
+        agreed = same_hash(self._twins, hashes, cache, algorithm, hasher, self._comparing)
+        self._hashes.know({file: hashes[file] for file in agreed})
+        pieces, length = self._twins.agree(self.layout, agreed), self.layout.piece_bytes
+        with self.condition:
+            self._undigested = bytearray(self.layout.pieces)
+            for start, end in pieces:
+                for gap in self.have.missing(start, end):
+                    self._count(*gap)
+                    first, last = gap[0] // length, -(-gap[1] // length)
+                    self._undigested[first:last] = b"\1" * (last - first)
+                self.have.add(start, end)
+            self.hashes_awaited, self.more_wanted = False, True
+        self.wake()
+        self.progressed()
+
+    def _comparing(self) -> None:
+        self.check_stop()
+        self.progressed()
+
+    def known_hashes(self) -> Optional[list[bytes]]:
+        return self._known_hashes
+
+    def is_ready(self, index: int) -> bool:
+        return super().is_ready(index) and not self.can_digest(index)
+
+    def can_digest(self, index: int) -> bool:
+        return bool(self._undigested) and self._undigested[index] == 1
+
+    def _digest(self, index: int) -> None:
+        assert self.manifest is not None
+        payload = self.assembled(index)
+        hasher = self.new_piece_hasher()
+        hasher.update(payload)
+        for span in self.manifest.spans(*self.layout.content_part(*self.layout.piece(index))):
+            if self._twins is None or not self._twins.is_unchanged(span.file):
+                raise Gone(f"its copy on {self._place.node} has changed")
+        with self.condition:
+            self._digests[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES] = hasher.digest()
+            self._undigested[index] = 0
+
+    def split_by_twins(self, start: int, end: int) -> list[tuple[int, int, bool]]:
+        """Parts of a range that is wanted, and whether their digests will do for now."""
+        if self._twins is None:
+            return [(start, end, False)]
+        found, at = [], start
+        for low, high in [*self._twins.pieces.missing(start, end), (end, end)]:
+            if at < low:
+                found.append((at, low, True))
+            if low < high:
+                found.append((low, high, False))
+            at = high
+        return found
+
+    def take_from_twins(self, index: int, digest: bytes, buffer: memoryview) -> bool:
+        """The piece is had if the files that stand here have these bytes; whether they do."""
+        start, end = self.layout.piece(index)
+        view = buffer[: end - start]
+        if self._twins is None or self.manifest is None:
+            return False
+        if not self._twins.cover(self.manifest.spans(*self.layout.content_part(start, end))):
+            return False
+        with self.condition:
+            self._digests[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES] = digest
+        if not self._reads_as(index, start, end, view):
+            return False
+        assert self._staging is not None
+        self._staging.journal.note(index, digest)
+        with self.condition:
+            self._count(start, end)
+            self.add(index, digest)
+        self._feed(start, end, view)
+        self.progressed()
+        return True
+
+    def _stands(self, span: Span, view: memoryview) -> bool:
+        """Whether the file that stands here has these bytes; else it is another file from now on."""
+        twins, parts = self._twins, self._parts
+        if twins is None or parts is None or span.file not in twins:
+            return False
+        if twins.agrees(span.file):  # if it has changed since, that is found when it lands
+            return True
+        mine = page_buffer(span.length)
+        try:
+            self._read_file(span.file, span.offset, mine)
+            if mine == view:
+                return True
+        except (OSError, EOFError):
+            pass
+        with self._place_lock:
+            self._copy_what_agreed(span.file)
+            twins.lose(span.file)
+        self.reading.forget(span.file)
+        return False
+
+    def _copy_what_agreed(self, file: int) -> None:
+        """What is had of a file was found where it stands: the part file needs it as well."""
+        assert self.manifest is not None
+        assert self._parts is not None
+        first, last = (self.layout.manifest_bytes + at for at in self.manifest.file_range(file))
+        with self.condition:
+            had = [
+                (max(low, first), min(high, last)) for low, high in self.have if low < last and high > first
+            ]
+        for low, high in had:
+            for at in range(low, high, COPY_BYTES):
+                view = page_buffer(min(COPY_BYTES, high - at))
+                self._read_file(file, at - first, view)
+                self._parts.write(file, at - first, view)
+        if self._twins is not None and not self._twins.is_unchanged(file):
+            raise OSError(errno.ESTALE, CHANGED_TWIN, os.fsdecode(self._twins.place(file)))
