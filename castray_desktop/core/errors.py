@@ -48,6 +48,15 @@ TEMPLATES: Mapping[FailureKind, tuple[str, str]] = {
         "There is no node {node}.",
         "Nodes here: {nodes}.",
     ),
+    K.GROUP_UNKNOWN: ("There is no group {group}.", "Groups here: {groups}."),
+    K.GROUP_EMPTY: (
+        "No node of {group} is in this cluster.",
+        "Attach to the cluster that the group was made for, or save it again with nodes that are here.",
+    ),
+    K.BAD_GROUP_NAME: (
+        "{group} can't be the name of a group.",
+        "Use letters, digits and spaces, 60 at most, without commas, slashes and @.",
+    ),
     K.NODE_EXISTS: ("There is a node {node} already.", "Choose another name."),
     K.NODE_NOT_REMOVABLE: ("{node} can't be removed.", "Only nodes that were added can be removed."),
     K.BAD_NODE_NAME: (

@@ -13,6 +13,7 @@ import msgspec
 
 from castray_desktop.core.cast import mode_for
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
+from castray_desktop.core.groups import Groups
 from castray_desktop.core.messages import (
     CastChanged,
     CastResult,
@@ -64,6 +65,7 @@ class Dispatcher:
         wall: Callable[[], float] = time.time,
         speeds: SpeedMemory | None = None,
         records: CastRecords | None = None,
+        groups: Callable[[], Groups] = dict,
     ) -> None:
         self._agents = agents
         self._publish = publish
@@ -71,6 +73,7 @@ class Dispatcher:
         self._wall = wall
         self._speeds = speeds
         self._records = records
+        self._groups = groups
         self._runs: dict[str, CastRun] = {}
         self._reaching = Reaching(agents)
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -147,7 +150,7 @@ class Dispatcher:
         if run.ledger.cast not in self._tasks:
             raise CastRayError(FailureKind.CAST_FINISHED, cast=cast)
         nodes, request = self._agents.nodes, run.ledger.request
-        named = resolve_recipients(who, request.source, nodes)
+        named = resolve_recipients(who, request.source, nodes, self._groups())
         added = tuple(node for node in named if node not in request.recipients)
         if not added:
             raise CastRayError(FailureKind.RECIPIENT_ALREADY, node=", ".join(named))
@@ -270,7 +273,7 @@ class Dispatcher:
         if not request.paths:
             raise CastRayError(FailureKind.NOTHING_TO_SEND)
         source = resolve_source(request.source, nodes)
-        recipients = resolve_recipients(request.recipients, source, nodes)
+        recipients = resolve_recipients(request.recipients, source, nodes, self._groups())
         if request.destination and not request.destination.startswith("/"):
             raise CastRayError(FailureKind.BAD_DESTINATION, destination=request.destination)
         ledger = CastLedger(

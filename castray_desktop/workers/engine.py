@@ -28,7 +28,9 @@ from castray_desktop.workers import reaper
 from castray_desktop.workers.cast_records import CastRecords
 from castray_desktop.workers.dispatcher import Dispatcher
 from castray_desktop.workers.frames import read_body
+from castray_desktop.workers.groups import GroupFile
 from castray_desktop.workers.hub import Client, ClientHub
+from castray_desktop.workers.log_tail import LogTail, read_log
 from castray_desktop.workers.measure import measure_paths
 from castray_desktop.workers.node_limit import NodeLimit
 from castray_desktop.workers.places import Places, find_places
@@ -59,6 +61,9 @@ class Engine:
         self._hub = ClientHub()
         self._supervisor = supervise(places, self)
         self._records = CastRecords(places.casts)
+        self._groups = GroupFile(places.groups)
+        self._log_folder = places.log
+        self._log_tail = LogTail(places.log, self._hub.publish, lambda: self._hub.watches_log)
         self._speeds = SpeedMemory(places.speeds)
         self._limit = NodeLimit(places.settings, self._supervisor)
         self._dispatcher: Dispatcher | None = None
@@ -71,13 +76,18 @@ class Engine:
     async def run(self, listener: socket.socket) -> None:
         """Serve until stopped or unused. Everything that was started has ended afterwards."""
         self._dispatcher = Dispatcher(
-            self._supervisor, self._hub.publish, speeds=self._speeds, records=self._records
+            self._supervisor,
+            self._hub.publish,
+            speeds=self._speeds,
+            records=self._records,
+            groups=self._groups.load,
         )
         for record in self._records.load():
             self._dispatcher.go_on(record)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
+        self._log_tail.start()
         server = await asyncio.start_unix_server(self._serve, sock=listener)
         try:
             await self._wait_for_end()
@@ -86,6 +96,7 @@ class Engine:
             server.close()
             await self._dispatcher.close()
             await self._supervisor.leave()
+            await self._log_tail.stop()
             await self._hub.close()
             for session in tuple(self._sessions):
                 session.cancel()
@@ -237,6 +248,8 @@ class Engine:
                 return await self._casts.result(cast)
             case messages.MeasurePaths(paths, exclude):
                 return messages.Measured(await asyncio.to_thread(measure_paths, paths, exclude))
+            case messages.GetLog(lines):
+                return messages.LogLines(await asyncio.to_thread(read_log, self._log_folder, lines))
             case messages.GetStatus():
                 return self._status()
             case _:
@@ -262,6 +275,8 @@ class Engine:
                 await self._supervisor.remove_node(name)
             case messages.Watch(casts):
                 client.watch(casts)
+            case messages.WatchLog(level):
+                client.watch_log(level)
             case messages.KeepEngine(keep):
                 self._kept = keep
             case messages.StopEngine(only_if_unused):

@@ -11,7 +11,15 @@ import itertools
 import logging
 
 from castray_desktop.core import messages
-from castray_desktop.core.messages import CastChanged, DeliveriesChanged, Event, FromEngine, Throughput
+from castray_desktop.core.messages import (
+    CastChanged,
+    DeliveriesChanged,
+    Event,
+    FromEngine,
+    LogLine,
+    Throughput,
+)
+from castray_desktop.workers.log_tail import LEVELS
 
 SLOW_BYTES = 4 * 1024 * 1024
 """Progress is dropped for a client with more than this unread."""
@@ -31,15 +39,26 @@ class Client:
         self.kind = kind
         self._writer = writer
         self._watched: frozenset[str] | None = None
+        self._log_level: int | None = None
 
     def watch(self, casts: tuple[str, ...] | None) -> None:
         """Send the deliveries of these casts only; None is all."""
         self._watched = None if casts is None else frozenset(casts)
 
+    def watch_log(self, level: str) -> None:
+        """Send lines of the log from this level on; empty is none. Unknown levels count as "info"."""
+        self._log_level = LEVELS.get(level, LEVELS["info"]) if level else None
+
+    @property
+    def watches_log(self) -> bool:
+        return self._log_level is not None
+
     def send(self, message: FromEngine, frame: bytes) -> bool:
         """Send a frame, unless it is progress and the client is slow. False when it was left out."""
         unread = self._writer.transport.get_write_buffer_size()
         if isinstance(message, DeliveriesChanged) and not self._watches(message.cast):
+            return True
+        if isinstance(message, LogLine) and not self._wants_line(message):
             return True
         if self._writer.is_closing():
             return False
@@ -53,6 +72,9 @@ class Client:
 
     def _watches(self, cast: str) -> bool:
         return self._watched is None or cast in self._watched
+
+    def _wants_line(self, line: LogLine) -> bool:
+        return self._log_level is not None and LEVELS.get(line.level, 0) >= self._log_level
 
     async def close(self) -> None:
         """Close the connection after what was written has gone out; a reader that stands still loses it."""
@@ -83,6 +105,11 @@ class ClientHub:
         """Leave a client out from now on."""
         self._clients.pop(number, None)
 
+    @property
+    def watches_log(self) -> bool:
+        """Whether any client wants lines of the log."""
+        return any(client.watches_log for client in self._clients.values())
+
     def publish(self, event: Event) -> None:
         """Send an event to every client."""
         if not self._clients:
@@ -106,4 +133,4 @@ def _is_progress(message: FromEngine) -> bool:
         return not message.summary.state.finished
     if isinstance(message, DeliveriesChanged):
         return not any(item.state.finished for item in message.deliveries)
-    return isinstance(message, Throughput)
+    return isinstance(message, Throughput | LogLine)

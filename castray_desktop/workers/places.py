@@ -39,6 +39,11 @@ class Places:
         return self.home / "engine.json"
 
     @property
+    def groups(self) -> Path:
+        """The saved groups of recipients."""
+        return self.home / "groups.json"
+
+    @property
     def speeds(self) -> Path:
         """How fast nodes are, as casts have shown."""
         return self.home / "speeds.json"

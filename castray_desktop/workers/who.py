@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from castray_desktop.core.failure import CastRayError, FailureKind
+from castray_desktop.core.groups import Groups, expand
 from castray_desktop.core.messages import THIS_COMPUTER, NodeInfo
 
 ALL = "all"
@@ -36,13 +37,16 @@ def resolve_source(who: str, nodes: Mapping[str, NodeInfo]) -> str:
     return find_node(who, nodes).name
 
 
-def resolve_recipients(who: Iterable[str], source: str, nodes: Mapping[str, NodeInfo]) -> tuple[str, ...]:
-    """The names of the recipients, each once, in the order given; `all` is every node but the source.
+def resolve_recipients(
+    who: Iterable[str], source: str, nodes: Mapping[str, NodeInfo], groups: Groups | None = None
+) -> tuple[str, ...]:
+    """The names of the recipients, each once, in the order given.
 
-    Raises CastRayError: NODE_UNKNOWN, SOURCE_IS_RECIPIENT or NO_RECIPIENTS.
+    `all` is every node but the source, `@group` what is here of a saved group.
+    Raises CastRayError: NODE_UNKNOWN, SOURCE_IS_RECIPIENT, NO_RECIPIENTS, GROUP_UNKNOWN or GROUP_EMPTY.
     """
     names: dict[str, None] = {}
-    for one in who:
+    for one in expand(who, groups or {}, nodes, source):
         if one == ALL:
             names.update(dict.fromkeys(name for name in nodes if name != source))
             continue

@@ -230,6 +230,30 @@
         <translation>现有节点：{nodes}。</translation>
     </message>
     <message>
+        <source>There is no group {group}.</source>
+        <translation>没有名为 {group} 的分组。</translation>
+    </message>
+    <message>
+        <source>Groups here: {groups}.</source>
+        <translation>现有分组：{groups}。</translation>
+    </message>
+    <message>
+        <source>No node of {group} is in this cluster.</source>
+        <translation>这个集群里没有 {group} 的节点。</translation>
+    </message>
+    <message>
+        <source>Attach to the cluster that the group was made for, or save it again with nodes that are here.</source>
+        <translation>请连接该分组所属的集群，或用现有节点重新保存该分组。</translation>
+    </message>
+    <message>
+        <source>{group} can&apos;t be the name of a group.</source>
+        <translation>{group} 不能用作分组名称。</translation>
+    </message>
+    <message>
+        <source>Use letters, digits and spaces, 60 at most, without commas, slashes and @.</source>
+        <translation>请使用字母、数字和空格，最多 60 个字符，不含逗号、斜杠和 @。</translation>
+    </message>
+    <message>
         <source>There is a node {node} already.</source>
         <translation>节点 {node} 已存在。</translation>
     </message>

@@ -2,11 +2,68 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
+
+from castray_desktop.core.failure import CastRayError, FailureKind
+from castray_desktop.core.groups import group_name
 from castray_desktop.core.messages import NodeInfo, NodeState
-from castray_desktop.workers.who import find_node
+from castray_desktop.workers.groups import GroupFile
+from castray_desktop.workers.who import find_node, resolve_recipients
 
 
 def test_an_ipv6_address_with_and_without_brackets() -> None:
     nodes = {"a": NodeInfo("a", NodeState.ONLINE, address="fd00::5"), "b": NodeInfo("b", NodeState.ONLINE)}
     assert find_node("fd00::5", nodes).name == "a"
     assert find_node("[fd00::5]", nodes).name == "a"
+
+
+NODES = {name: NodeInfo(name, NodeState.ONLINE) for name in ("here", "a", "b", "c")}
+
+
+def test_a_group_stands_for_its_members_that_are_here_without_the_source() -> None:
+    groups = {"rack": ("here", "b", "gone"), "other": ("b", "c")}
+    assert resolve_recipients(("@rack", "a", "@other"), "here", NODES, groups) == ("b", "a", "c")
+
+
+@pytest.mark.parametrize(
+    ("who", "kind"), [("@nobody", FailureKind.GROUP_UNKNOWN), ("@empty", FailureKind.GROUP_EMPTY)]
+)
+def test_a_group_that_is_not_there_and_one_with_nobody_in_it(who: str, kind: FailureKind) -> None:
+    with pytest.raises(CastRayError) as raised:
+        resolve_recipients((who,), "here", NODES, {"empty": ("gone", "here")})
+    assert raised.value.failure.kind is kind
+
+
+@pytest.mark.parametrize("name", ["", "@", "a,b", "a/b", "x" * 61, "a\nb"])
+def test_names_that_no_group_can_have(name: str) -> None:
+    with pytest.raises(CastRayError) as raised:
+        group_name(name)
+    assert raised.value.failure.kind is FailureKind.BAD_GROUP_NAME
+
+
+def test_a_group_may_be_typed_with_its_mark() -> None:
+    assert group_name(" @GPU nodes ") == "GPU nodes"
+    assert group_name("机架") == "机架"
+
+
+def test_groups_are_kept_in_a_file(tmp_path: Path) -> None:
+    file = GroupFile(tmp_path / "home" / "groups.json")
+    assert file.load() == {}
+    file.put("rack", ("a", "b"))
+    file.put("all of them", ("a", "b", "c"))
+    assert GroupFile(tmp_path / "home" / "groups.json").load() == {
+        "rack": ("a", "b"),
+        "all of them": ("a", "b", "c"),
+    }
+    file.remove("rack")
+    file.remove("rack")
+    assert set(file.load()) == {"all of them"}
+    assert [path.name for path in (tmp_path / "home").iterdir()] == ["groups.json"]
+
+
+def test_a_file_that_is_none_has_no_groups(tmp_path: Path) -> None:
+    path = tmp_path / "groups.json"
+    path.write_text('{"a": 1}')
+    assert GroupFile(path).load() == {}

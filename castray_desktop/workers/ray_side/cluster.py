@@ -31,7 +31,7 @@ def connect(order: protocol.StartCluster) -> protocol.ClusterUp:
     """
     options: dict[str, Any] = {
         "namespace": NAMESPACE,
-        "log_to_driver": False,
+        "log_to_driver": True,
         "configure_logging": False,
     }
     if order.target == protocol.LOCAL_TARGET:

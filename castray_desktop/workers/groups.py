@@ -1,0 +1,47 @@
+"""The saved groups of recipients, in a file of the home that window, engine and command line read."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+
+import msgspec
+
+from castray_desktop.core.groups import Groups
+
+
+class GroupFile:
+    """`groups.json`: an object of lists of node names. It is read anew each time: others write it too."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def load(self) -> dict[str, tuple[str, ...]]:
+        """All groups; none where the file is not there or is not readable as such."""
+        try:
+            return msgspec.json.decode(self._path.read_bytes(), type=dict[str, tuple[str, ...]])
+        except (OSError, msgspec.MsgspecError):
+            return {}
+
+    def save(self, groups: Groups) -> None:
+        """Keep exactly these. Raises OSError; then the file is as it was."""
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        number, name = tempfile.mkstemp(prefix=".groups-", dir=self._path.parent)
+        try:
+            with os.fdopen(number, "wb") as file:
+                file.write(msgspec.json.format(msgspec.json.encode(dict(sorted(groups.items()))), indent=2))
+            Path(name).replace(self._path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                Path(name).unlink()
+            raise
+
+    def put(self, name: str, nodes: tuple[str, ...]) -> None:
+        """Keep a group under this name, in the place of one that has it. Raises OSError."""
+        self.save({**self.load(), name: nodes})
+
+    def remove(self, name: str) -> None:
+        """Forget a group; an unknown one does not matter. Raises OSError."""
+        self.save({other: nodes for other, nodes in self.load().items() if other != name})
