@@ -26,6 +26,7 @@ from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.core.messages import ClusterPhase, ClusterStatus, NodeInfo
 from castray_desktop.workers import reaper
 from castray_desktop.workers.cast_records import CastRecords
+from castray_desktop.workers.cluster_roles import ClusterListener
 from castray_desktop.workers.dispatcher import Dispatcher
 from castray_desktop.workers.frames import read_body
 from castray_desktop.workers.groups import GroupFile
@@ -36,7 +37,7 @@ from castray_desktop.workers.node_limit import NodeLimit
 from castray_desktop.workers.places import Places, find_places
 from castray_desktop.workers.ray_side import protocol
 from castray_desktop.workers.speed_memory import SpeedMemory
-from castray_desktop.workers.supervisor import ClusterListener, ClusterSupervisor
+from castray_desktop.workers.supervisor import ClusterSupervisor
 
 IDLE_SECONDS = 5.0
 """How long the engine stays after its last client."""

@@ -165,7 +165,7 @@ async def test_three_attempts_then_the_failure_stays(stage: Stage) -> None:
     await stage.supervisor.use("local")
     await stage.phase(ClusterPhase.FAILED)
     assert len(stage.drivers) == 3
-    assert stage.pauses == [3.0, 3.0]
+    assert stage.pauses == [1.0, 3.0]
     failure = stage.supervisor.status.failure
     assert failure is not None
     assert failure.values["reason"] == "no room"
@@ -313,7 +313,7 @@ def pass_time(stage: Stage, seconds: int, *speakers: str) -> None:
     for _ in range(seconds):
         stage.now += 1.0
         for name in speakers:
-            stage.supervisor._reported(name, protocol.AgentReport())
+            stage.supervisor.roster.reported(name, protocol.AgentReport())
         stage.supervisor.check_pulse()
 
 
@@ -521,7 +521,7 @@ async def test_no_replacement_outlives_its_driver(stage: Stage) -> None:
     async def wait(seconds: float) -> Any:
         await gate.wait()
 
-    stage.supervisor._pause = wait
+    stage.supervisor.roster._pause = wait
     driver.say(protocol.AgentLost("node_1", "killed"))
     await stage.until(lambda: stage.state("node_1") is NodeState.OFFLINE)
     await stage.supervisor.leave()
