@@ -332,10 +332,11 @@ class Lab:
 
     # --- Ray ------------------------------------------------------------------------------------
 
-    def start_ray(self, host: Host, head: Host | None = None) -> str:
+    def start_ray(self, host: Host, head: Host | None = None, python: str | Path = sys.executable) -> str:
         """Start a Ray node in the host: the head, or one that joins `head`. Returns the head's address.
 
-        Nothing but the laboratory ends it. Raises LabUnavailable.
+        `python` is the interpreter whose Ray it is. Nothing but the laboratory ends it. Raises
+        LabUnavailable.
         """
         folder = tempfile.mkdtemp(prefix="clr", dir="/tmp")  # Ray's sockets bear no long path
         self._folders.append(folder)
@@ -343,7 +344,7 @@ class Lab:
         role = [f"--address={address}"] if head else ["--head", "--port=6379", f"--temp-dir={folder}"]
         command = [
             *(
-                sys.executable,
+                str(python),
                 "-m",
                 "ray.scripts.scripts",
                 "start",

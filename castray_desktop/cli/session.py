@@ -101,6 +101,14 @@ class Session:
                 pass
 
 
+_PREPARING = {
+    "python": "Looking for a Python that fits the cluster …",
+    "environment": "Making an environment for the cluster's Ray …",
+    "ray": "Installing the cluster's Ray …",
+    "check": "Checking the new driver …",
+}
+
+
 def _announce(status: ClusterStatus, announced: str) -> str:
     """Say on stderr what the cluster is doing, each step once."""
     if status.phase is ClusterPhase.STARTING:
@@ -110,6 +118,8 @@ def _announce(status: ClusterStatus, announced: str) -> str:
             if status.target == "local"
             else f"Connecting to {status.target}{again} …"
         )
+    elif status.phase is ClusterPhase.PREPARING:
+        text = _PREPARING.get(status.preparing, "Preparing a driver …")
     elif status.phase is ClusterPhase.PLACING:
         text = f"Placing {status.nodes_total} nodes …"
     else:

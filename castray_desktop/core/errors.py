@@ -152,6 +152,24 @@ TEMPLATES: Mapping[FailureKind, tuple[str, str]] = {
         "The cluster {target} can't be reached: {reason}",
         "Check the address and that Ray runs there.",
     ),
+    K.RAY_DIFFERS: (
+        "The cluster {target} runs Ray {ray} on Python {python}, CastRay has Ray {own_ray} on"
+        " Python {own_python}.",
+        "Prepare a driver with that Ray: castray cluster prepare {target}",
+    ),
+    K.PYTHON_MISSING: (
+        "There is no Python {python} on this computer, which a driver with Ray {ray} needs.",
+        "Install it, or uv, which brings it; or name an interpreter that has that Ray in"
+        " CASTRAY_DRIVER_PYTHON.",
+    ),
+    K.DRIVER_NOT_PREPARED: (
+        "A driver with Ray {ray} on Python {python} could not be prepared: {reason}",
+        "Details are in {log}.",
+    ),
+    K.JOIN_FAILED: (
+        "This computer could not join the cluster {target}: {reason}",
+        "Details are in {log}.",
+    ),
     K.ENGINE_UNREACHABLE: (
         "The CastRay engine can't be reached: {reason}.",
         "Start again: castray engine start",

@@ -61,6 +61,10 @@ class FailureKind(str, enum.Enum):
     CLUSTER_START_FAILED = "cluster_start_failed"
     CLUSTER_TIMED_OUT = "cluster_timed_out"
     CLUSTER_UNREACHABLE = "cluster_unreachable"
+    RAY_DIFFERS = "ray_differs"
+    PYTHON_MISSING = "python_missing"
+    DRIVER_NOT_PREPARED = "driver_not_prepared"
+    JOIN_FAILED = "join_failed"
     # the engine
     ENGINE_UNREACHABLE = "engine_unreachable"
     ENGINE_VERSION = "engine_version"

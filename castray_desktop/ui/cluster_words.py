@@ -59,6 +59,8 @@ def step(cluster: ClusterStatus) -> str:
                 again = translate("Cluster", "attempt {number} of {total}")
                 text += " " + again.format(number=cluster.attempt, total=cluster.attempts)
             return text
+        case ClusterPhase.PREPARING:
+            return _preparing(cluster.preparing)
         case ClusterPhase.PLACING:
             if not cluster.nodes_total:
                 return translate("Cluster", "Placing nodes…")
@@ -71,6 +73,20 @@ def step(cluster: ClusterStatus) -> str:
             return translate("Cluster", "Stopping…")
         case _:
             return ""
+
+
+def _preparing(done: str) -> str:
+    match done:
+        case "python":
+            return translate("Cluster", "Looking for a Python that fits…")
+        case "environment":
+            return translate("Cluster", "Making an environment…")
+        case "ray":
+            return translate("Cluster", "Installing the cluster's Ray…")
+        case "check":
+            return translate("Cluster", "Checking the new driver…")
+        case _:
+            return translate("Cluster", "Preparing a driver…")
 
 
 def _size(cluster: ClusterStatus, short: bool) -> str:

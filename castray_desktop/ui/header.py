@@ -151,7 +151,7 @@ class Header(QWidget):
         if phase in (ClusterPhase.NONE, ClusterPhase.FAILED):
             menu.addAction(icon("play", color), self.tr("Start local cluster"), self.start_requested.emit)
             menu.addAction(icon("link", color), self.tr("Attach to a cluster…"), self.attach_requested.emit)
-        elif phase in (ClusterPhase.STARTING, ClusterPhase.PLACING):
+        elif phase in (ClusterPhase.STARTING, ClusterPhase.PREPARING, ClusterPhase.PLACING):
             menu.addAction(icon("x", color), self.tr("Cancel"), self.leave_requested.emit)
         elif local:
             if phase is ClusterPhase.READY:

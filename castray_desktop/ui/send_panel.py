@@ -371,7 +371,7 @@ class SendPanel(Card):
         return ""
 
     def _why_not_connected(self) -> str:
-        waiting = self._cluster.phase in (ClusterPhase.STARTING, ClusterPhase.PLACING)
+        waiting = self._cluster.phase in (ClusterPhase.STARTING, ClusterPhase.PREPARING, ClusterPhase.PLACING)
         if self._connection is Connection.CONNECTED and waiting:
             return self.tr("Files wait here until the nodes are ready")
         return self.tr("Files wait here until you are connected")

@@ -39,6 +39,7 @@ NARROW_WIDTH = 640
 LOW_HEIGHT = 440
 ON_THEIR_WAY = (
     ClusterPhase.STARTING,
+    ClusterPhase.PREPARING,
     ClusterPhase.PLACING,
     ClusterPhase.STOPPING,
     ClusterPhase.RECONNECTING,

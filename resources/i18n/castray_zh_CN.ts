@@ -102,6 +102,26 @@
         <translation>正在停止…</translation>
     </message>
     <message>
+        <source>Looking for a Python that fits…</source>
+        <translation>正在查找合适的 Python…</translation>
+    </message>
+    <message>
+        <source>Making an environment…</source>
+        <translation>正在创建运行环境…</translation>
+    </message>
+    <message>
+        <source>Installing the cluster&apos;s Ray…</source>
+        <translation>正在安装集群所用的 Ray…</translation>
+    </message>
+    <message>
+        <source>Checking the new driver…</source>
+        <translation>正在检查新的驱动进程…</translation>
+    </message>
+    <message>
+        <source>Preparing a driver…</source>
+        <translation>正在准备驱动进程…</translation>
+    </message>
+    <message>
         <source>{count} node</source>
         <translation>{count} 个节点</translation>
     </message>
@@ -528,6 +548,30 @@
     <message>
         <source>The cluster {target} can&apos;t be reached: {reason}</source>
         <translation>无法连接集群 {target}：{reason}</translation>
+    </message>
+    <message>
+        <source>The cluster {target} runs Ray {ray} on Python {python}, CastRay has Ray {own_ray} on Python {own_python}.</source>
+        <translation>集群 {target} 运行 Ray {ray}（Python {python}），而 CastRay 使用 Ray {own_ray}（Python {own_python}）。</translation>
+    </message>
+    <message>
+        <source>Prepare a driver with that Ray: castray cluster prepare {target}</source>
+        <translation>请为它准备相应 Ray 版本的驱动进程：castray cluster prepare {target}</translation>
+    </message>
+    <message>
+        <source>There is no Python {python} on this computer, which a driver with Ray {ray} needs.</source>
+        <translation>本机没有 Python {python}，而使用 Ray {ray} 的驱动进程需要它。</translation>
+    </message>
+    <message>
+        <source>Install it, or uv, which brings it; or name an interpreter that has that Ray in CASTRAY_DRIVER_PYTHON.</source>
+        <translation>请安装该版本的 Python，或安装可自动获取它的 uv；也可以用 CASTRAY_DRIVER_PYTHON 指定一个已装有该 Ray 的解释器。</translation>
+    </message>
+    <message>
+        <source>A driver with Ray {ray} on Python {python} could not be prepared: {reason}</source>
+        <translation>无法准备使用 Ray {ray}（Python {python}）的驱动进程：{reason}</translation>
+    </message>
+    <message>
+        <source>This computer could not join the cluster {target}: {reason}</source>
+        <translation>本机无法加入集群 {target}：{reason}</translation>
     </message>
     <message>
         <source>The CastRay engine can&apos;t be reached: {reason}.</source>

@@ -16,6 +16,7 @@ class ClusterPhase(enum.StrEnum):
 
     NONE = "none"  # no cluster chosen
     STARTING = "starting"  # starting Ray, or connecting to it
+    PREPARING = "preparing"  # making an environment with the cluster's Ray; `preparing` says how far
     PLACING = "placing"  # Ray is there, the nodes' agents are being placed
     READY = "ready"
     RECONNECTING = "reconnecting"  # the driver was lost; another one is being started
@@ -38,6 +39,7 @@ class ClusterStatus(Record, frozen=True):
     memory: int = 0
     ray_version: str = ""
     python_version: str = ""
+    preparing: str = ""  # "python", "environment", "ray" or "check"
     failure: Failure | None = None
 
 
