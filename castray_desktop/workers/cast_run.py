@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import logging
 from collections.abc import Callable, Iterator, Mapping
 
@@ -19,45 +18,28 @@ from castray_desktop.core.absence import Absences
 from castray_desktop.core.cast import CastEvent, DeliveryEvent
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.core.feed import FeedEvent, FeedState
-from castray_desktop.core.joining import upstream_for
-from castray_desktop.core.messages import CastMode, CastState, DeliverySnapshot, NodeState, SendRequest
-from castray_desktop.core.route import Route, plan
-from castray_desktop.core.sharing import Sharing
+from castray_desktop.core.messages import CastMode, CastState, NodeState
+from castray_desktop.core.speeds import Measure
+from castray_desktop.workers.additions import Additions
 from castray_desktop.workers.agents import Agents, common_algorithms
 from castray_desktop.workers.cast_records import CastRecord
 from castray_desktop.workers.feeding import Feeding
 from castray_desktop.workers.ledger import CastLedger, offline
+from castray_desktop.workers.losses import Losses
 from castray_desktop.workers.orders import Orders
-from castray_desktop.workers.pace import Pace
 from castray_desktop.workers.ray_side import protocol
 from castray_desktop.workers.ray_side.protocol import FINAL_RECIPIENT_STATES, RecipientState, SourceState
+from castray_desktop.workers.recording import Keep, Recording
 from castray_desktop.workers.relay import Relay
-from castray_desktop.workers.storage_groups import StorageGroups
+from castray_desktop.workers.rerouting import Rerouting
 from castray_desktop.workers.surveying import Survey, ask_recipients, scan_order
+from castray_desktop.workers.writers import Writers
 
 CLEANUP_SECONDS = 5.0
 SETTLE_SECONDS = 0.5
 
 TICK_SECONDS = 0.25
 """While somebody is away, the time is looked at this often."""
-
-_AWAY = frozenset(
-    {
-        FailureKind.NODE_OFFLINE,
-        FailureKind.NODE_SILENT,
-        FailureKind.UPSTREAM_LOST,
-        FailureKind.NOT_TRUSTED,
-    }
-)
-_SOURCE_FAULTS = frozenset(
-    {
-        FailureKind.FILES_FAILED,
-        FailureKind.CHANGED,
-        FailureKind.VANISHED,
-        FailureKind.READ_ERROR,
-        FailureKind.NOT_READABLE,
-    }
-)
 
 log = logging.getLogger("castray.cast")
 
@@ -72,12 +54,11 @@ class CastRun:
         clock: Callable[[], float],
         changed: Callable[[], None],
         speeds: Mapping[str, float],
-        keep: Callable[[CastRecord], None] | None = None,
+        keep: Keep | None = None,
         record: CastRecord | None = None,
     ) -> None:
         self.ledger = ledger
         self._cast = ledger.cast
-        self._request: SendRequest = ledger.request
         self._source = ledger.request.source
         self._agents = agents
         self._clock = clock
@@ -104,18 +85,22 @@ class CastRun:
             self._wake,
         )
         self._news = asyncio.Event()
-        self._sharing = Sharing()
-        self._folders: dict[str, protocol.PreflightReply] = {}  # where each recipient writes
-        self.pace = Pace(speeds)
-        self._keep = keep
+        self._writers = Writers(ledger, self._orders, self._absences, clock)
+        self._losses = Losses(
+            ledger, self._feed, self._relay, self._writers, self._absences, clock, self._left
+        )
+        self._rerouting = Rerouting(
+            ledger, agents, self._relay, self._feed, self._writers, self._absences, speeds, clock
+        )
+        self._additions = Additions(
+            ledger, agents, self._orders, self._feed, self._writers, clock, self._check_going_on
+        )
+        self._recording = Recording(ledger, agents, self._feed, self._writers, keep, record)
         self._record = record  # of an engine before this one
-        self._kept: tuple[object, ...] = ()  # what the record was made from
         self.waits_for_cluster = record is not None
         self._under_way = asyncio.Event()  # there is a route, or will never be
         self._closed = False  # nobody may join any more
-        self._joining = 0  # requests for more recipients that are not through
         self._handled: set[str] = set()  # whose end was acted upon
-        self._cut_off: dict[str, int] = {}  # can't reach its upstream, as of the route of that epoch
         self._sealed: set[str] = set()  # whose present agent knows the trailer's digest
         self._stopped: set[str] = set()  # recipients whose agent has said that it is through with it
         self._work: asyncio.Task[None] | None = None
@@ -130,13 +115,13 @@ class CastRun:
 
     def delivery_reported(self, node: str, report: protocol.DeliveryReport) -> None:
         """A recipient's agent has reported on this cast."""
-        if node not in self.ledger.recipients or self._sharing.writer_of(node) is not None:
+        if node not in self.ledger.recipients or self._writers.writer_of(node) is not None:
             return
         if report.state in FINAL_RECIPIENT_STATES:
             self._stopped.add(node)
         self.ledger.delivery_reported(node, report, self._clock())
         if report.state is RecipientState.CONNECTING and report.failure is not None:
-            self._cut_off[node] = report.epoch
+            self._rerouting.cut_off(node, report.epoch)
         self._wake()
 
     def cluster_changed(self) -> None:
@@ -150,45 +135,27 @@ class CastRun:
 
     def agent_up(self, node: str) -> None:
         """A node's agent is there, and knows nothing of this cast."""
-        if node in self._absences:
-            self._absences.back(node)
-            if node in self.ledger.recipients:
-                self.ledger.back(node)
-                self._begin_pace()
+        if self._losses.back(node):
+            self._rerouting.begin_pace()
             self._wake()
 
     def node_removed(self, node: str) -> None:
         """A node will not come back."""
-        if node == self._source:
-            self._feed.fail(offline(node))
-            self._lose(node, offline(node))
-        elif node in self.ledger.recipients:
-            self._lose(node, offline(node))
-            self._absences.back(node)
-            self.ledger.end_delivery(node, DeliveryEvent.FAILED, self._clock(), offline(node))
+        if self._losses.removed(node):
             self._wake()
 
     def _lose(self, node: str, failure: Failure) -> None:
-        away = Failure(FailureKind.NODE_AWAY, {"node": node})
-        if node in self.ledger.recipients:
-            self._absences.left(node, failure, self._clock())
-            self.ledger.away(node, away)
-            self._sealed.discard(node)
-            self._stopped.discard(node)
-            self._pass_on_writing(node)
-        elif node == self._source:
-            self._absences.left(node, failure, self._clock())
-            self.ledger.source_away(self.ledger.failure)
-        else:
-            return
-        route = self._relay.route
-        feeds = route.source == node if route is not None else node == self._source
-        if feeds and self._feed.state is not FeedState.AWAY:
-            self._feed.go(FeedEvent.LOST)
-            self.ledger.source_away(Failure(FailureKind.NODE_AWAY, {"node": self._source}))
-            self._relay.feed_from(route.source if route is not None else node)
-        self._relay.lost(node)
-        self._wake()
+        if self._losses.lost(node, failure):
+            self._wake()
+
+    def _left(self, node: str) -> None:
+        self._sealed.discard(node)
+        self._stopped.discard(node)
+
+    @property
+    def measured(self) -> dict[str, Measure]:
+        """How fast nodes have shown to be."""
+        return self._rerouting.pace.measured()
 
     # --- the cast -------------------------------------------------------------------------------
 
@@ -197,13 +164,15 @@ class CastRun:
 
         Raises CastRayError with what keeps the cast from starting at all.
         """
-        await self._orders.call(self._source, scan_order(self._cast, self._request))
+        await self._orders.call(self._source, scan_order(self._cast, self.ledger.request))
         await self._until(self._scanned_or_not)
         report, totals = self.ledger.source, self.ledger.totals
         if report is None or report.state is not SourceState.PREPARED or totals is None:
             raise CastRayError.of(self._feed.source_failure())
         asked = self.ledger.unfinished
-        return await ask_recipients(self._cast, self._request, totals, asked, self._agents, self._orders)
+        return await ask_recipients(
+            self._cast, self.ledger.request, totals, asked, self._agents, self._orders
+        )
 
     async def run(self) -> None:
         """The whole cast; it has ended afterwards, however. `end` ends it before its time."""
@@ -237,65 +206,18 @@ class CastRun:
         Raises CastRayError: CAST_FINISHED.
         """
         await self._under_way.wait()
-        self._check_going_on()
-        totals = self.ledger.totals
-        if totals is None:
-            raise RuntimeError("a route before the scan")
-        self._joining += 1
         try:
-            survey = await ask_recipients(
-                self._cast, self._request, totals, nodes, self._agents, self._orders
-            )
-            self._check_going_on()
-            replies = {node: self._lacks_hashes(node) or reply for node, reply in survey.replies.items()}
-            await self._find_storage({node: reply for node, reply in replies.items() if not reply.failure})
-            self._check_going_on()
-            for node, reply in replies.items():
-                self._join(node, reply, mode)
-            self._request = msgspec.structs.replace(self._request, recipients=self.ledger.recipients)
-            self.ledger.request = self._request
-            return Survey(survey.totals, replies)
+            return await self._additions.add(nodes, mode)
         finally:
-            self._joining -= 1
             self._wake()
 
     def _check_going_on(self) -> None:
         if self._closed or self._ended_by is not None:
             raise CastRayError(FailureKind.CAST_FINISHED, cast=self._cast)
 
-    def _join(self, node: str, reply: protocol.PreflightReply, mode: CastMode) -> None:
-        """One more recipient; it gets an upstream with the next reaction."""
-        info, now = self._agents.nodes.get(node), self._clock()
-        self.ledger.add_recipient(node, info.address if info is not None else "", mode)
-        if reply.failure is not None:
-            self.ledger.end_delivery(node, DeliveryEvent.FAILED, now, reply.failure)
-            return
-        self._sharing.add(node, self._folders[node].storage)
-        writer = self._sharing.writer_of(node)
-        if writer is None:
-            return
-        state = self.ledger.delivery(writer).state
-        if state.delivered:
-            self._share(node, writer)
-        elif state.finished:
-            self._sharing.hand_over(writer, node)
-
-    def _lacks_hashes(self, node: str) -> protocol.PreflightReply | None:
-        """Why it can't check what the others are sent, if it can't."""
-        try:
-            hello = self._agents.hello(node)
-        except CastRayError as error:
-            return protocol.PreflightReply(failure=error.failure)
-        used = self._feed.algorithms
-        if used.piece in hello.piece_digests and used.file in hello.file_hashes:
-            return None
-        values = {"node": node, "hashes": f"{used.piece}, {used.file}"}
-        return protocol.PreflightReply(failure=Failure(FailureKind.HASH_MISSING, values))
-
     async def set_limit(self, limit: int) -> None:
         """Every hop keeps to this limit from now on, those that are still to come as well."""
-        self._request = msgspec.structs.replace(self._request, limit=limit)
-        self.ledger.request = self._request
+        self.ledger.request = msgspec.structs.replace(self.ledger.request, limit=limit)
         order = protocol.SetCastLimit(self._cast, limit)
         await self._orders.tell({self._source, *self.ledger.recipients}, order)
         self._changed()
@@ -308,16 +230,15 @@ class CastRun:
     async def _carry_out(self) -> None:
         await self._cluster_there()
         self._advance(CastEvent.STARTED)
-        self._keep_record()
+        self._recording.note(len(self._handled))
         if self._record is not None and self._feed.digest:
             self._go_on(self._record)
         else:
             survey = await self._patient_survey()
             self._leave_out(survey)
             self._feed.algorithms = common_algorithms(self._hellos(self._source, *self.ledger.unfinished))
-            await self._find_storage({node: survey.replies[node] for node in self.ledger.unfinished})
-            for node in self.ledger.unfinished:
-                self._sharing.add(node, self._folders[node].storage)
+            await self._writers.find({node: survey.replies[node] for node in self.ledger.unfinished})
+            self._writers.add(self.ledger.unfinished)
         await self._until(self._react)
         self._closed = True
         await self._settle()
@@ -339,55 +260,12 @@ class CastRun:
     def _go_on(self, record: CastRecord) -> None:
         """Without a survey: who had begun has reserved its room."""
         self._feed.algorithms = record.algorithms
-        self._sharing.restore(record.writers)
-        self._folders.update(record.folders)
+        self._writers.restore(record.writers, record.folders)
         self._handled.update(set(self.ledger.recipients) - set(self.ledger.unfinished))
         for node in (self._source, *self.ledger.unfinished):
             if not self._online(node):
                 self._lose(node, offline(node))
         self._feed.begin(self._relay)
-
-    def _keep_record(self) -> None:
-        """Note what the next engine would need, where that has changed."""
-        state = (
-            len(self._handled),
-            self._feed.digest,
-            self._request,
-            self._sharing.writers(),
-            len(self._folders),
-        )
-        if self._keep is None or state == self._kept:
-            return
-        self._kept = state
-        deliveries = (self.ledger.delivery(node) for node in self.ledger.recipients)
-        record = CastRecord(
-            cast=self._cast,
-            target=self._agents.target if self._record is None else self._record.target,
-            request=self._request,
-            mode=self.ledger.mode,
-            started=self.ledger.started,
-            deliveries=tuple(
-                item if item.state.finished else DeliverySnapshot(item.node, address=item.address)
-                for item in deliveries
-            ),
-            manifest_digest=self._feed.digest,
-            algorithms=self._feed.algorithms,
-            writers=self._sharing.writers(),
-            folders=dict(self._folders),
-        )
-        self._keep(record)
-
-    async def _find_storage(self, replies: Mapping[str, protocol.PreflightReply]) -> None:
-        """Note where these recipients write: `storage` is equal for all that write to one folder now."""
-        groups = StorageGroups(self._cast, self._request.destination, self._orders.call, self._orders.spawn)
-        there = {node: reply for node, reply in self._folders.items() if node not in self._absences}
-        asked = {**there, **replies}
-        for node, storage in (await groups.find(asked)).items():
-            self._folders[node] = dataclasses.replace(asked[node], storage=storage)
-
-    def _share(self, follower: str, writer: str) -> None:
-        folders = self._folders[writer].destination, self._folders[follower].destination
-        self.ledger.share(follower, writer, self._clock(), *folders)
 
     async def _patient_survey(self) -> Survey:
         """The survey, again when the source went away during it. Raises CastRayError."""
@@ -432,7 +310,7 @@ class CastRun:
         for node, failure in survey.problems.items():
             self.ledger.end_delivery(node, DeliveryEvent.FAILED, now, failure)
             self._handled.add(node)
-        if survey.problems and not (self._request.leave_out and self.ledger.unfinished):
+        if survey.problems and not (self.ledger.request.leave_out and self.ledger.unfinished):
             self._end_all(DeliveryEvent.CANCELLED, Failure(FailureKind.CANCELLED))
             raise CastRayError.of(next(iter(survey.problems.values())))
 
@@ -446,121 +324,26 @@ class CastRun:
 
     def _react(self) -> bool:
         """Act upon the news, then say whether everything has ended."""
-        for node in self._absences.look(self._clock(), self._agents.settled):
-            self._give_up(node)
+        self._losses.give_up(self._agents.settled)
         self._feed.go_on(self._relay)
         if self._feed.state is FeedState.SERVING and self._relay.route is None:
-            self._plan()
+            self._rerouting.plan()
+            self._advance(CastEvent.PREPARED)
+            self._under_way.set()
         if self._feed.broken is not None:
             self._end_all(DeliveryEvent.FAILED, self._feed.broken)
             return True
         for node in self.ledger.recipients:
             if self.ledger.delivery(node).state.finished and node not in self._handled:
                 self._handled.add(node)
-                self._delivery_ended(node)
-        self._bring_in()
-        self._go_around()
-        self._move_slow()
+                if self._writers.ended(node):
+                    self._relay.leave(node)
+        self._rerouting.go_on()
         self._relay.pump()
         self._seal()
         self._follow_bytes()
-        self._keep_record()
-        return not self.ledger.unfinished and not self._joining
-
-    def _give_up(self, node: str) -> None:
-        """A node has been away for too long."""
-        failure = self._absences.why(node)
-        if node == self._source:
-            self._feed.fail(failure)
-        else:
-            self._absences.back(node)
-            self.ledger.end_delivery(node, DeliveryEvent.FAILED, self._clock(), failure)
-
-    def _delivery_ended(self, node: str) -> None:
-        """Whoever depended on `node` goes on without it."""
-        snapshot = self.ledger.delivery(node)
-        followers = self._sharing.followers_of(node)
-        if snapshot.state.delivered:
-            for follower in followers:
-                self._share(follower, node)
-            return
-        if snapshot.failure is not None and snapshot.failure.kind in _SOURCE_FAULTS:
-            for follower in followers:  # it goes on serving what it has, which is all there is
-                self.ledger.end_delivery(follower, DeliveryEvent.FAILED, self._clock(), snapshot.failure)
-            return
-        self._relay.leave(node)
-        # The trouble of a writer's disk would be its followers' trouble as well.
-        if snapshot.failure is not None and snapshot.failure.kind in _AWAY and self._pass_on_writing(node):
-            return
-        for follower in self._sharing.followers_of(node):
-            failure = Failure(FailureKind.WRITER_FAILED, {"writer": node, "node": follower})
-            self.ledger.end_delivery(follower, DeliveryEvent.FAILED, self._clock(), failure)
-
-    def _pass_on_writing(self, writer: str) -> bool:
-        """Have one of its followers write in the place of a writer that went away, if one is there."""
-        if self.ledger.delivery(writer).state.delivered:
-            return False
-        for heir in self._sharing.followers_of(writer):
-            if heir not in self._absences and not self.ledger.delivery(heir).state.finished:
-                self._sharing.hand_over(writer, heir)
-                return True
-        return False
-
-    def _bring_in(self) -> None:
-        """Those that should fetch and have no upstream get one: who came back, joined, or inherited."""
-        route = self._relay.route
-        if route is None or self._feed.state is FeedState.AWAY:
-            return
-        for node in self.ledger.unfinished:
-            if node in route.upstreams or node in self._absences or self._sharing.writer_of(node):
-                continue
-            if node == route.source:
-                continue
-            upstream = upstream_for(route, self._feeders(route))
-            if upstream is not None:
-                route = route.with_leaf(node, upstream)[0]
-                self._relay.change(route)
-
-    def _feeders(self, route: Route) -> dict[str, int]:
-        """Who can feed another one now, and what each has of the stream."""
-        found = {
-            node: self.ledger.verified_bytes(node)
-            for node in route.upstreams
-            if node in self._relay.fetching or self.ledger.delivery(node).state.delivered
-        }
-        if self._feed.feeds(route.source):
-            found[route.source] = self._stream_bytes
-        return found
-
-    def _go_around(self) -> None:
-        """Whoever can't reach its upstream fetches from the one above it, or goes to the tail."""
-        cut_off, self._cut_off = self._cut_off, {}
-        for node, epoch in cut_off.items():
-            route = self._relay.route
-            if route is None or node not in route.upstreams or self.ledger.delivery(node).state.finished:
-                continue
-            if epoch < self._relay.ordered.get(node, 0):
-                continue
-            upstream = route.upstream_of(node)
-            if upstream != route.source:
-                self._relay.change(route.moved(node, route.upstream_of(upstream))[0])
-            elif self._feed.feeds(upstream):
-                self._relay.change(route.to_tail(node)[0])
-
-    def _move_slow(self) -> None:
-        """A node that holds up those below it goes to the tail."""
-        route, now = self._relay.route, self._clock()
-        if route is None or not self.pace.is_due(now) or not self._feed.feeds(route.source):
-            return
-        progress = {node: self.ledger.verified_bytes(node) for node in route.upstreams}
-        slow = self.pace.look(now, route, progress, self._stream_bytes)
-        if slow is not None:
-            log.info("cast %s: %s is slow", self._cast, slow)
-            self._relay.change(route.to_tail(slow)[0])
-
-    @property
-    def _stream_bytes(self) -> int:
-        return self.ledger.totals.stream_bytes if self.ledger.totals is not None else 0
+        self._recording.note(len(self._handled))
+        return not self.ledger.unfinished and not self._additions.under_way
 
     def _seal(self) -> None:
         """Hand the trailer's digest to everybody who fetches, once the source has said it."""
@@ -579,33 +362,6 @@ class CastRun:
         waiting = self.ledger.unfinished and not self.ledger.all_bytes_there
         if waiting and self.ledger.state is CastState.VERIFYING:
             self._advance(CastEvent.BYTES_MISSING)
-
-    # --- the route --------------------------------------------------------------
-
-    def _plan(self) -> None:
-        """The first route; everybody on it is told at once."""
-        writers = [
-            node
-            for node in self.ledger.unfinished
-            if self._sharing.writer_of(node) is None and node not in self._absences
-        ]
-        speeds = self.pace.speeds
-        self._relay.begin(
-            plan(self._source, writers, zones=self._zones(), speeds=speeds, size=self._stream_bytes)
-        )
-        self._begin_pace()
-        self._advance(CastEvent.PREPARED)
-        self._under_way.set()
-
-    def _zones(self) -> dict[str, str]:
-        return {name: info.zone for name, info in self._agents.nodes.items()}
-
-    def _begin_pace(self) -> None:
-        self.pace.begin(self._zones(), self._request.limit)
-
-    def _online(self, node: str) -> bool:
-        info = self._agents.nodes.get(node)
-        return info is not None and info.state is NodeState.ONLINE
 
     # --- ending ---------------------------------------------------------------------------------
 
@@ -632,6 +388,10 @@ class CastRun:
         for node in self.ledger.unfinished:
             self.ledger.end_delivery(node, event, self._clock(), failure)
 
+    def _online(self, node: str) -> bool:
+        info = self._agents.nodes.get(node)
+        return info is not None and info.state is NodeState.ONLINE
+
     def _advance(self, event: CastEvent, failure: Failure | None = None) -> None:
         self.ledger.advance(event, self._clock(), failure)
         self._changed()
@@ -648,10 +408,10 @@ class CastRun:
             upstream=upstream,
             totals=self.ledger.totals,
             algorithms=self._feed.algorithms,
-            destination=self._request.destination,
-            on_conflict=self._request.on_conflict.value,
-            limit=self._request.limit,
-            transport=self._request.transport.value,
+            destination=self.ledger.request.destination,
+            on_conflict=self.ledger.request.on_conflict.value,
+            limit=self.ledger.request.limit,
+            transport=self.ledger.request.transport.value,
         )
 
     def _order_failed(self, node: str, failure: Failure) -> None:

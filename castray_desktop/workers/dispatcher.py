@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import secrets
 import time
-from collections import defaultdict
 from collections.abc import Callable
 
 import msgspec
@@ -15,21 +13,18 @@ from castray_desktop.core.cast import mode_for
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.core.groups import Groups
 from castray_desktop.core.messages import (
-    CastChanged,
     CastResult,
     CastsRemoved,
     CastSummary,
-    DeliveriesChanged,
     DeliverySnapshot,
     Event,
-    NodeRate,
     NodeState,
     PreflightProblem,
     PreflightReport,
     SendRequest,
-    Throughput,
 )
 from castray_desktop.workers.agents import Agents
+from castray_desktop.workers.cast_news import CastNews
 from castray_desktop.workers.cast_records import CastRecord, CastRecords
 from castray_desktop.workers.cast_run import CastRun
 from castray_desktop.workers.ledger import CastLedger
@@ -38,12 +33,6 @@ from castray_desktop.workers.reaching import Reaching
 from castray_desktop.workers.speed_memory import SpeedMemory
 from castray_desktop.workers.surveying import Survey
 from castray_desktop.workers.who import resolve_recipients, resolve_source
-
-PUBLISH_SECONDS = 0.1
-"""Summaries and deliveries leave at most this often."""
-
-THROUGHPUT_SECONDS = 0.25
-IDLE_SECONDS = 1.0
 
 KEPT_CASTS = 200
 """So many of those that have ended are kept, the latest; fewer when they have very many deliveries."""
@@ -79,12 +68,8 @@ class Dispatcher:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._kept: dict[str, int] = {}  # deliveries of each cast that has ended, in the order of the ends
         self._surveys: dict[str, CastRun] = {}
-        self._summaries: dict[str, CastSummary] = {}
         self._chores: set[asyncio.Task[None]] = set()
-        self._dirty = asyncio.Event()
-        self._next_throughput = 0.0
-        self._flowing = False
-        self._publishing = asyncio.create_task(self._publish_changes(), name="publish casts")
+        self._news = CastNews(agents, publish, clock, wall, self._running)
 
     # --- commands -------------------------------------------------------------------------------
 
@@ -112,7 +97,7 @@ class Dispatcher:
         task = asyncio.create_task(run.run(), name=f"cast {cast}")
         self._tasks[cast] = task
         task.add_done_callback(lambda _: self._ended(cast))
-        self._dirty.set()
+        self._news.changed()
         return cast
 
     async def preflight(self, request: SendRequest) -> PreflightReport:
@@ -174,7 +159,7 @@ class Dispatcher:
         while self._kept and (len(self._kept) > casts or sum(self._kept.values()) > deliveries):
             cast = next(iter(self._kept))
             del self._kept[cast], self._runs[cast]
-            self._summaries.pop(cast, None)
+            self._news.forget(cast)
             gone.append(cast)
         if gone:
             self._publish(CastsRemoved(tuple(gone)))
@@ -201,9 +186,7 @@ class Dispatcher:
         for chore in self._chores:
             chore.cancel()
         self._reaching.close()
-        self._publishing.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._publishing
+        await self._news.close()
 
     # --- what is there --------------------------------------------------------------------------
 
@@ -260,6 +243,9 @@ class Dispatcher:
         for run in self._going_on():
             run.node_removed(node)
 
+    def _running(self) -> dict[str, CastLedger]:
+        return {cast: self._runs[cast].ledger for cast in self._tasks}
+
     def _going_on(self) -> tuple[CastRun, ...]:
         runs = (*self._runs.values(), *self._surveys.values())
         return tuple(run for run in runs if not run.ledger.state.finished)
@@ -290,7 +276,7 @@ class Dispatcher:
         nodes = self._agents.nodes.values()
         speeds = self._speeds.speeds(nodes) if self._speeds is not None else {}
         keep = self._records.put if self._records is not None and ledger.cast not in self._surveys else None
-        return CastRun(ledger, self._agents, self._clock, self._dirty.set, speeds, keep, record)
+        return CastRun(ledger, self._agents, self._clock, self._news.changed, speeds, keep, record)
 
     def _find(self, cast: str) -> CastRun:
         """A cast by its id or by the beginning of it that only one has."""
@@ -306,10 +292,10 @@ class Dispatcher:
         if self._records is not None:
             self._records.drop(cast)
         self._reaching.forget(cast)
-        self._publish_cast(cast)
+        self._news.tell(self._runs[cast].ledger)
         self._publish(self._runs[cast].ledger.result(self._clock()))
-        self._dirty.set()
-        if self._speeds is not None and (measured := self._runs[cast].pace.measured()):
+        self._news.changed()
+        if self._speeds is not None and (measured := self._runs[cast].measured):
             self._speeds.learn(self._agents.nodes.values(), measured)
         self._forget(self._runs[cast])
         deliveries = len(self._runs[cast].ledger.recipients)
@@ -321,46 +307,6 @@ class Dispatcher:
         chore = asyncio.create_task(run.forget(), name=f"forget {run.ledger.cast}")
         self._chores.add(chore)
         chore.add_done_callback(self._chores.discard)
-
-    async def _publish_changes(self) -> None:
-        while True:
-            with contextlib.suppress(TimeoutError):  # rates decay also while nobody reports
-                async with asyncio.timeout(IDLE_SECONDS if self._tasks or self._flowing else None):
-                    await self._dirty.wait()
-            self._dirty.clear()
-            for cast in tuple(self._tasks):
-                self._publish_cast(cast)
-            self._publish_throughput()
-            await asyncio.sleep(PUBLISH_SECONDS)
-
-    def _publish_cast(self, cast: str) -> None:
-        ledger, now = self._runs[cast].ledger, self._clock()
-        summary = ledger.summary(now)
-        if self._summaries.get(cast) != summary:
-            self._summaries[cast] = summary
-            self._publish(CastChanged(summary))
-        if changed := ledger.changed_deliveries(now):
-            self._publish(DeliveriesChanged(cast, changed))
-
-    def _publish_throughput(self) -> None:
-        now = self._clock()
-        if now < self._next_throughput and self._tasks:
-            return
-        self._next_throughput = now + THROUGHPUT_SECONDS
-        received: dict[str, float] = defaultdict(float)
-        sent: dict[str, float] = defaultdict(float)
-        for cast in self._tasks:
-            for rate in self._runs[cast].ledger.rates(now):
-                received[rate.node] += rate.received
-                sent[rate.node] += rate.sent
-        flowing = any(received.values()) or any(sent.values())
-        if not flowing and not self._flowing:
-            return
-        self._flowing = flowing
-        nodes = tuple(NodeRate(name, received[name], sent[name]) for name in received | sent)
-        own = {name for name, node in self._agents.nodes.items() if node.this_computer}
-        upload = sum(rate for name, rate in sent.items() if name in own)
-        self._publish(Throughput(self._wall(), sum(received.values()), upload, nodes))
 
 
 def _preflight_report(survey: Survey, recipients: tuple[str, ...]) -> PreflightReport:

@@ -1,0 +1,62 @@
+"""What the next engine needs to know of a running cast, noted whenever it has changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from castray_desktop.core.messages import DeliverySnapshot
+from castray_desktop.workers.agents import Agents
+from castray_desktop.workers.cast_records import CastRecord
+from castray_desktop.workers.feeding import Feeding
+from castray_desktop.workers.ledger import CastLedger
+from castray_desktop.workers.writers import Writers
+
+Keep = Callable[[CastRecord], None]
+
+
+class Recording:
+    """Gives `keep` a record where it differs from the last one. `before` is that of an earlier engine."""
+
+    def __init__(
+        self,
+        ledger: CastLedger,
+        agents: Agents,
+        feed: Feeding,
+        writers: Writers,
+        keep: Keep | None,
+        before: CastRecord | None,
+    ) -> None:
+        self._ledger = ledger
+        self._agents = agents
+        self._feed = feed
+        self._writers = writers
+        self._keep = keep
+        self._before = before
+        self._kept: tuple[object, ...] = ()
+
+    def note(self, ended: int) -> None:
+        """Keep how the cast stands now; `ended` is how many of its deliveries have been dealt with."""
+        ledger, feed, writers = self._ledger, self._feed, self._writers.by_follower()
+        state = (ended, feed.digest, ledger.request, writers, len(self._writers.folders))
+        if self._keep is None or state == self._kept:
+            return
+        self._kept = state
+        self._keep(
+            CastRecord(
+                cast=ledger.cast,
+                target=self._agents.target if self._before is None else self._before.target,
+                request=ledger.request,
+                mode=ledger.mode,
+                started=ledger.started,
+                deliveries=tuple(map(_as_kept, map(ledger.delivery, ledger.recipients))),
+                manifest_digest=feed.digest,
+                algorithms=feed.algorithms,
+                writers=writers,
+                folders=dict(self._writers.folders),
+            )
+        )
+
+
+def _as_kept(delivery: DeliverySnapshot) -> DeliverySnapshot:
+    """A delivery that goes on begins again under another engine, from what its node has."""
+    return delivery if delivery.state.finished else DeliverySnapshot(delivery.node, address=delivery.address)
