@@ -141,7 +141,9 @@ class DeliverySnapshot(Record, frozen=True):
     transport: Transport | None = None
     paths: tuple[str, ...] = ()  # each top-level entry as it landed
     failure: Failure | None = None
-    hook_status: str = ""  # of the command after the delivery: "done", "not enabled there", or what went wrong
+    hook_status: str = (
+        ""  # of the command after the delivery: "done", "not enabled there", or what went wrong
+    )
 
 
 class CastSummary(Record, frozen=True):
