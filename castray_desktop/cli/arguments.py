@@ -9,7 +9,7 @@ import sys
 import castray_desktop
 from castray_desktop.core.names import display
 
-COMMANDS = ("send", "nodes", "node", "casts", "add", "cancel", "limit", "engine")
+COMMANDS = ("send", "nodes", "node", "casts", "add", "cancel", "limit", "cluster", "engine")
 
 EXIT_DELIVERED = 0
 EXIT_NOT_DELIVERED = 1
@@ -112,6 +112,7 @@ def _command_parser() -> argparse.ArgumentParser:
         "--cast", default="", metavar="CAST", help="of this cast alone, for as long as it runs"
     )
     _add_json(limit)
+    _add_cluster_commands(commands)
     _add_engine(commands, common)
     return parser
 
@@ -167,6 +168,13 @@ def _add_node(
     add.add_argument("--inbox", default="", metavar="DIR", help="where it writes (~/CastRay/NAME)")
     remove = actions.add_parser("remove", help="remove a node that was added")
     remove.add_argument("name", metavar="NAME")
+
+
+def _add_cluster_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    cluster = commands.add_parser("cluster", help="prepare for a cluster, share one or join one")
+    actions = cluster.add_subparsers(dest="action", required=True, metavar="ACTION")
+    prepare = actions.add_parser("prepare", help="make a driver for a cluster that runs another Ray")
+    prepare.add_argument("target", metavar="HOST:PORT")
 
 
 def _add_engine(

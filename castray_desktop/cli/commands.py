@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterator
 
-from castray_desktop.cli import arguments, text
+from castray_desktop.cli import arguments, cluster, text
 from castray_desktop.cli.send import send
 from castray_desktop.cli.session import Session
 from castray_desktop.core import messages
@@ -114,7 +114,7 @@ def _log_file() -> Iterator[None]:
 
 def _find(options: argparse.Namespace) -> Callable[[argparse.Namespace], Coroutine[None, None, int]]:
     name = options.command
-    if name in ("node", "engine"):
+    if name in ("node", "cluster", "engine"):
         name = f"{name} {options.action}"
     return {
         "send": send,
@@ -125,6 +125,7 @@ def _find(options: argparse.Namespace) -> Callable[[argparse.Namespace], Corouti
         "add": _add_recipients,
         "cancel": _cancel,
         "limit": _limit,
+        "cluster prepare": cluster.prepare,
         "engine start": _start_engine,
         "engine stop": _stop_engine,
         "engine status": _engine_status,
@@ -307,13 +308,13 @@ def _status_object(status: messages.EngineStatus | None) -> dict[str, object]:
     if status is None:
         nothing = {"state": "stopped", "pid": None, "cluster": None, "limit": None}
         return nothing | {"nodes": 0, "casts": 0, "clients": 0}
-    cluster = status.cluster
+    used = status.cluster
     return {
         "state": "running",
         "pid": status.pid,
-        "cluster": cluster.target or None,
-        "cluster_state": cluster.phase.value,
-        "address": cluster.address or None,
+        "cluster": used.target or None,
+        "cluster_state": used.phase.value,
+        "address": used.address or None,
         "nodes": status.nodes,
         "casts": status.casts,
         "clients": status.clients - 1,

@@ -76,10 +76,19 @@ class Session:
             self.cluster = ClusterStatus(ClusterPhase.STARTING, target=target or "local")
         elif target is not None and target != self.cluster.target:
             raise CastRayError(FailureKind.OTHER_CLUSTER, target=target, current=self.cluster.target)
-        if self.cluster.phase is ClusterPhase.READY:
+        if self.cluster.phase is not ClusterPhase.READY:
+            await self._until_ready(started=self.cluster.phase is not ClusterPhase.STARTING)
+
+    async def follow(self, target: str) -> None:
+        """Wait until `target` can be used, which the engine was just told to use. Raises CastRayError."""
+        if self.cluster.target == target and self.cluster.phase is ClusterPhase.READY:
             return
+        self.cluster = ClusterStatus(ClusterPhase.STARTING, target=target)
+        await self._until_ready(started=False)
+
+    async def _until_ready(self, *, started: bool) -> None:
+        """Raises CastRayError when it fails; what the engine said before it had `started` does not count."""
         announced = ""
-        started = self.cluster.phase is not ClusterPhase.STARTING
         async for event in self.events():
             if not isinstance(event, messages.ClusterChanged):
                 continue

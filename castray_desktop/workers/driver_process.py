@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 
 import castray_desktop
 from castray_desktop.workers import reaper
+from castray_desktop.workers.driver_environments import DriverEnvironments
 from castray_desktop.workers.places import Places
 from castray_desktop.workers.ray_side import protocol
 from castray_desktop.workers.tasks import to_the_end
@@ -30,6 +31,7 @@ _RAY_VARIABLES = {
     "RAY_worker_niceness": "0",
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
     "RAY_NUM_REDIS_GET_RETRIES": "1",
+    "RAY_DEFAULT_PYTHON_VERSION_MATCH_LEVEL": "minor",
     "RAY_py_gcs_connect_timeout_s": "3",
     "PYTHONUNBUFFERED": "1",
 }
@@ -153,7 +155,7 @@ def _spawn_driver(
 ) -> subprocess.Popen[bytes]:
     environment = driver_environment(os.environ, target, run)
     environment[protocol.SOCKET_VARIABLE] = str(connection.fileno())
-    interpreter = os.environ.get("CASTRAY_DRIVER_PYTHON") or sys.executable
+    interpreter = DriverEnvironments(places.home, places.log).interpreter(target)
     if interpreter != sys.executable:
         environment["PYTHONPATH"] = str(_package_alone(places))
     with _open_log(places.log / "driver.log") as output:

@@ -262,6 +262,8 @@ class Engine:
         match command:
             case messages.UseCluster(target):
                 await self._supervisor.use(target)
+            case messages.PrepareDriver(target):
+                await self._supervisor.use(target, prepare=True)
             case messages.LeaveCluster():
                 await self._supervisor.leave()
             case messages.Cancel(cast):

@@ -12,6 +12,7 @@ import msgspec
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.core.messages import ClusterPhase, ClusterStatus, NodeInfo, NodeState
 from castray_desktop.workers.cluster_roles import ClusterListener, Driver
+from castray_desktop.workers.driver_environments import DriverEnvironments, Versions
 from castray_desktop.workers.driver_process import DriverProcess
 from castray_desktop.workers.node_plan import attached_nodes, local_nodes
 from castray_desktop.workers.places import Places
@@ -28,7 +29,7 @@ LOCAL_START_SECONDS = 60.0
 ATTACH_SECONDS = 10.0
 
 _UP = (ClusterPhase.PLACING, ClusterPhase.READY)
-_WORKING = (ClusterPhase.STARTING, ClusterPhase.RECONNECTING, *_UP)
+_WORKING = (ClusterPhase.STARTING, ClusterPhase.PREPARING, ClusterPhase.RECONNECTING, *_UP)
 
 log = logging.getLogger("castray.cluster")
 
@@ -44,6 +45,7 @@ class ClusterSupervisor:
         start_driver: Callable[[Places, str], Awaitable[Driver]] = DriverProcess.start,
         clock: Callable[[], float] = time.monotonic,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        environments: DriverEnvironments | None = None,
     ) -> None:
         self.status = ClusterStatus()
         self.roster = Roster(places, listener, self._count_ready, clock, pause)
@@ -51,6 +53,7 @@ class ClusterSupervisor:
         self._listener = listener
         self._start_driver = start_driver
         self._pause = pause
+        self._environments = environments or DriverEnvironments(places.home, places.log)
         self._driver: Driver | None = None
         self._life: asyncio.Task[None] | None = None
         self._changing = asyncio.Lock()  # one change of the cluster at a time
@@ -80,17 +83,18 @@ class ClusterSupervisor:
         """Have an agent carry out an order. Raises CastRayError, see `AgentCalls.call`."""
         return await self.roster.call(node, order)
 
-    async def use(self, target: str) -> None:
+    async def use(self, target: str, *, prepare: bool = False) -> None:
         """Start or attach to a cluster in the background, after leaving the one before.
 
-        Does nothing when that very cluster is in use already, or on its way.
+        Does nothing when that very cluster is in use already, or on its way. With `prepare`, a cluster that
+        runs another Ray gets a driver with that one made for it.
         """
         async with self._changing:
             if self.status.target == target and self.status.phase in _WORKING:
                 return
             await to_the_end(self._leave())
             self._set_status(ClusterStatus(ClusterPhase.STARTING, target=target, attempts=ATTEMPTS))
-            self._life = asyncio.create_task(self._live(target), name="cluster")
+            self._life = asyncio.create_task(self._live(target, prepare), name="cluster")
 
     async def leave(self) -> None:
         """Stop a local cluster, or detach. Nothing of it is left when this returns."""
@@ -128,22 +132,27 @@ class ClusterSupervisor:
         if self.status.phase is not ClusterPhase.NONE:
             self._set_status(ClusterStatus())
 
-    async def _live(self, target: str) -> None:
+    async def _live(self, target: str, prepare: bool) -> None:
         try:
-            await self._keep_driving(target)
+            await self._keep_driving(target, prepare)
+        except CastRayError as error:
+            self._give_up(error.failure, 1)
         except Exception as error:
             log.exception("cluster %s", target)
             self.roster.drop_agents()
             self._give_up(Failure(FailureKind.INTERNAL, {"reason": f"{type(error).__name__}: {error}"}), 1)
 
-    async def _keep_driving(self, target: str) -> None:
+    async def _keep_driving(self, target: str, prepare: bool) -> None:
         """Start drivers until one stays, at most `ATTEMPTS` in a row.
 
         The address of another cluster is tried once, unless it has been right before.
         """
         attempt, been_up = 1, False
+        tried: set[Versions] = set()
         while True:
             failure = await self._drive(target, attempt)
+            if failure.kind is FailureKind.RAY_DIFFERS and await self._fit(target, failure, prepare, tried):
+                continue
             log.error("cluster %s, attempt %d of %d: %s", target, attempt, ATTEMPTS, failure)
             been_up = been_up or self.status.phase in _UP
             was_ready = self.status.phase is ClusterPhase.READY
@@ -162,6 +171,26 @@ class ClusterSupervisor:
             )
             await self._pause(BACK_OFF_SECONDS[max(0, attempt - 2)])
 
+    async def _fit(self, target: str, failure: Failure, prepare: bool, tried: set[Versions]) -> bool:
+        """Have the next driver run on the cluster's own versions, each once. Raises CastRayError."""
+        versions = Versions(failure.values["ray"], failure.values["python"])
+        if versions in tried:
+            return False
+        tried.add(versions)
+        if prepare and not self._environments.use(target, versions):
+            await self._environments.prepare(versions, self._preparing)
+        if not self._environments.use(target, versions):
+            return False
+        self._set_status(ClusterStatus(ClusterPhase.STARTING, target=target, attempts=ATTEMPTS))
+        return True
+
+    def _preparing(self, step: str) -> None:
+        self._set_status(
+            msgspec.structs.replace(
+                self.status, phase=ClusterPhase.PREPARING, attempt=1, preparing=step, failure=None
+            )
+        )
+
     def _give_up(self, failure: Failure, attempts: int) -> None:
         failure = self._detailed(failure, attempts)
         self._set_status(ClusterStatus(ClusterPhase.FAILED, target=self.status.target, failure=failure))
@@ -169,7 +198,8 @@ class ClusterSupervisor:
     def _detailed(self, failure: Failure, attempts: int) -> Failure:
         """With what its sentence names beside the reason."""
         log_file = str(self._places.log / "driver.log")
-        return Failure(failure.kind, failure.values | {"attempts": str(attempts), "log": log_file})
+        values = {"log": log_file} | failure.values | {"attempts": str(attempts)}
+        return Failure(failure.kind, values)
 
     async def _drive(self, target: str, attempt: int) -> Failure:
         """One driver from its start to its end. Returns why it ended."""

@@ -7,9 +7,10 @@ what Ray takes as arguments.
 from __future__ import annotations
 
 import platform
+import re
 import socket
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import ray
 
@@ -96,7 +97,25 @@ def _check_reachable(target: str) -> None:
         ) from error
 
 
+def _differing(text: str) -> Optional[tuple[str, str]]:
+    """The cluster's Ray and Python in what Ray says about versions that don't fit."""
+    if not text.startswith("Version mismatch"):
+        return None
+    versions = re.search(r"Ray: (\S+)\s+Python: (\S+)", text)
+    return (versions.group(1), versions.group(2)) if versions else None
+
+
 def _failure(target: str, error: BaseException) -> CastRayError:
+    if (differing := _differing(str(error))) is not None:
+        ray_version, python_version = differing
+        return CastRayError(
+            FailureKind.RAY_DIFFERS,
+            target=target,
+            ray=ray_version,
+            python=python_version,
+            own_ray=ray.__version__,
+            own_python=platform.python_version(),
+        )
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     if target == protocol.LOCAL_TARGET:
         return CastRayError(FailureKind.CLUSTER_START_FAILED, reason=reason, attempts=1)
