@@ -12,8 +12,7 @@ from castray_desktop.core import messages
 async def prepare(options: argparse.Namespace) -> int:
     """Have a driver made for a cluster that runs another Ray, and say what it runs on."""
     async with Session() as session:
-        await session.client.request(messages.PrepareDriver(options.target), messages.Done)
-        await session.follow(options.target)
+        await session.use(messages.PrepareDriver(options.target))
         status = session.cluster
     print(f"{options.target} can be used: Ray {status.ray_version} on Python {status.python_version}.")
     return EXIT_DELIVERED

@@ -51,7 +51,6 @@ _BAD_INPUT = frozenset(
 _NO_CLUSTER = frozenset(
     {
         K.NO_CLUSTER,
-        K.OTHER_CLUSTER,
         K.CLUSTER_STOPPED,
         K.CLUSTER_START_FAILED,
         K.CLUSTER_TIMED_OUT,

@@ -57,6 +57,9 @@ class Session:
         """What the engine reports, with `nodes` and `cluster` kept up to date."""
         async for event in self.client.events():
             match event:
+                case messages.Welcome():
+                    self.cluster = event.cluster
+                    self.nodes = {node.name: node for node in event.nodes}
                 case messages.ClusterChanged(status):
                     self.cluster = status
                 case messages.NodesChanged(changed, removed):
@@ -70,21 +73,23 @@ class Session:
 
         Raises CastRayError with what keeps it from coming up.
         """
-        if self.cluster.phase in (ClusterPhase.NONE, ClusterPhase.FAILED):
-            await self.client.request(messages.UseCluster(target or "local"), messages.Done)
-            # What the engine said before it took the command is of no use any more.
-            self.cluster = ClusterStatus(ClusterPhase.STARTING, target=target or "local")
-        elif target is not None and target != self.cluster.target:
-            raise CastRayError(FailureKind.OTHER_CLUSTER, target=target, current=self.cluster.target)
-        if self.cluster.phase is not ClusterPhase.READY:
+        if target is not None or self.cluster.phase in (ClusterPhase.NONE, ClusterPhase.FAILED):
+            await self.use(messages.UseCluster(target or "local"))
+        elif self.cluster.phase is not ClusterPhase.READY:
             await self._until_ready(started=self.cluster.phase is not ClusterPhase.STARTING)
 
-    async def follow(self, target: str) -> None:
-        """Wait until `target` can be used, which the engine was just told to use. Raises CastRayError."""
-        if self.cluster.target == target and self.cluster.phase is ClusterPhase.READY:
-            return
-        self.cluster = ClusterStatus(ClusterPhase.STARTING, target=target)
-        await self._until_ready(started=False)
+    async def use(self, command: messages.UseCluster | messages.PrepareDriver) -> None:
+        """Have the engine use a cluster, and look at it once it is ready. Raises CastRayError."""
+        known = self.client.welcome
+        await self.client.request(command, messages.Done)
+        if self.client.welcome is not known:  # it is another one: what was said before is of no use
+            async for event in self.events():
+                if isinstance(event, messages.Welcome):
+                    break
+        elif self.cluster.phase in (ClusterPhase.NONE, ClusterPhase.FAILED):
+            self.cluster = ClusterStatus(ClusterPhase.STARTING, target=command.target)
+        if self.cluster.phase is not ClusterPhase.READY:
+            await self._until_ready(started=self.cluster.phase is not ClusterPhase.STARTING)
 
     async def _until_ready(self, *, started: bool) -> None:
         """Raises CastRayError when it fails; what the engine said before it had `started` does not count."""

@@ -131,10 +131,6 @@ TEMPLATES: Mapping[FailureKind, tuple[str, str]] = {
         "See the reason given for {writer}.",
     ),
     K.NO_CLUSTER: ("There is no cluster.", "Start or attach one first."),
-    K.OTHER_CLUSTER: (
-        "The running engine uses the cluster {current}, not {target}.",
-        "End it with castray engine stop, or leave --cluster out.",
-    ),
     K.CLUSTER_STOPPED: ("The cluster was stopped.", "Start or attach one, then send again."),
     K.CLUSTER_AWAITED: (
         "The cast waits for its cluster {target}.",

@@ -55,7 +55,6 @@ class FailureKind(str, enum.Enum):
     HASH_MISSING = "hash_missing"
     # the cluster
     NO_CLUSTER = "no_cluster"
-    OTHER_CLUSTER = "other_cluster"
     CLUSTER_STOPPED = "cluster_stopped"
     CLUSTER_AWAITED = "cluster_awaited"  # not an end: why something waits
     CLUSTER_START_FAILED = "cluster_start_failed"

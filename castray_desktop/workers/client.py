@@ -32,8 +32,9 @@ GOODBYE_SECONDS = 1.0
 class EngineClient:
     """A connection to the engine.
 
-    Make one with `connect`. `request` sends a command and waits for its reply; `events` yields
-    everything else in the order in which the engine sent it, and ends when the connection does.
+    Make one with `connect`. `welcome` is the whole picture as it was last sent. `request` sends a command
+    and waits for its reply; `events` yields everything else in the order in which the engine sent it, and
+    ends when the connection does.
     """
 
     def __init__(
@@ -168,6 +169,8 @@ class EngineClient:
                     if future is not None and not future.done():
                         future.set_result(message.reply)
                 elif not isinstance(message, messages.Failed):
+                    if isinstance(message, messages.Welcome):
+                        self.welcome = msgspec.structs.replace(message, started=self.welcome.started)
                     self._events.put_nowait(message)
         except (EOFError, OSError, ValueError):
             pass

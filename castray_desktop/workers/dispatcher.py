@@ -175,8 +175,7 @@ class Dispatcher:
 
     async def close(self) -> None:
         """Cancel every cast and wait for its end; those that wait for a cluster stay for the next engine."""
-        waiting = [cast for cast in self._tasks if self._runs[cast].waits_for_cluster]
-        for cast in waiting:
+        for cast in self.waiting:
             self._tasks[cast].cancel()
         await self.end_all()
         if self._records is not None:
@@ -194,6 +193,15 @@ class Dispatcher:
     def unfinished(self) -> tuple[str, ...]:
         """The casts that have not ended."""
         return tuple(self._tasks)
+
+    @property
+    def waiting(self) -> tuple[str, ...]:
+        """The casts of an engine before this one that wait for their cluster."""
+        return tuple(cast for cast in self._tasks if self._runs[cast].waits_for_cluster)
+
+    def knows(self, cast: str) -> bool:
+        """Whether a cast has this id, or this beginning of it."""
+        return bool(cast) and any(known.startswith(cast) for known in self._runs)
 
     @property
     def active(self) -> int:

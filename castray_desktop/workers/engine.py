@@ -1,4 +1,4 @@
-"""The engine: one process for each user that owns the clients' socket, the cluster and every cast.
+"""The engine: one process for each user that owns the clients' socket, the clusters and every cast.
 
 It ends five seconds after its last client, unless it is kept, and takes down what it started.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import functools
 import logging
 import logging.handlers
 import os
@@ -23,10 +24,12 @@ import msgspec
 import castray_desktop
 from castray_desktop.core import messages
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
-from castray_desktop.core.messages import ClusterPhase, ClusterStatus, NodeInfo
+from castray_desktop.core.messages import ClusterPhase
 from castray_desktop.workers import reaper
+from castray_desktop.workers.agents import Agents
 from castray_desktop.workers.cast_records import CastRecords
 from castray_desktop.workers.cluster_roles import ClusterListener
+from castray_desktop.workers.clusters import Cluster, Clusters, Parts, welcome_status
 from castray_desktop.workers.dispatcher import Dispatcher
 from castray_desktop.workers.frames import read_body
 from castray_desktop.workers.groups import GroupFile
@@ -35,7 +38,6 @@ from castray_desktop.workers.log_tail import LogTail, read_log
 from castray_desktop.workers.measure import measure_paths
 from castray_desktop.workers.node_limit import NodeLimit
 from castray_desktop.workers.places import Places, find_places
-from castray_desktop.workers.ray_side import protocol
 from castray_desktop.workers.speed_memory import SpeedMemory
 from castray_desktop.workers.supervisor import ClusterSupervisor
 
@@ -60,14 +62,14 @@ class Engine:
     ) -> None:
         self._clock = clock
         self._hub = ClientHub()
-        self._supervisor = supervise(places, self)
+        self._supervise = functools.partial(supervise, places)
         self._records = CastRecords(places.casts)
         self._groups = GroupFile(places.groups)
         self._log_folder = places.log
         self._log_tail = LogTail(places.log, self._hub.publish, lambda: self._hub.watches_log)
         self._speeds = SpeedMemory(places.speeds)
-        self._limit = NodeLimit(places.settings, self._supervisor)
-        self._dispatcher: Dispatcher | None = None
+        self._limit_of = functools.partial(NodeLimit, places.settings)
+        self._made: Clusters | None = None
         self._stopping = asyncio.Event()
         self._kept = False
         self._ending = False  # from then on, whoever comes has to start another engine
@@ -76,15 +78,9 @@ class Engine:
 
     async def run(self, listener: socket.socket) -> None:
         """Serve until stopped or unused. Everything that was started has ended afterwards."""
-        self._dispatcher = Dispatcher(
-            self._supervisor,
-            self._hub.publish,
-            speeds=self._speeds,
-            records=self._records,
-            groups=self._groups.load,
-        )
-        for record in self._records.load():
-            self._dispatcher.go_on(record)
+        parts = Parts(self._supervise, self._dispatch, self._limit_of)
+        self._made = Clusters(parts, self._hub.tell, self._clock)
+        self._made.go_on(self._records.load())
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
@@ -95,8 +91,7 @@ class Engine:
         finally:
             self._ending = True
             server.close()
-            await self._dispatcher.close()
-            await self._supervisor.leave()
+            await self._clusters.close()
             await self._log_tail.stop()
             await self._hub.close()
             for session in tuple(self._sessions):
@@ -107,6 +102,7 @@ class Engine:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CHECK_SECONDS):
                     await self._stopping.wait()
+            self._clusters.part_with_unused(self._hub.targets)
             if self._is_idle():
                 log.info("no client for %.0f seconds", IDLE_SECONDS)
                 return
@@ -116,46 +112,16 @@ class Engine:
             return False
         return self._clock() - self._idle_since >= IDLE_SECONDS
 
-    # --- what the cluster tells -----------------------------------------------------------------
-
-    def cluster_changed(self, status: ClusterStatus) -> None:
-        """See `ClusterListener`."""
-        self._hub.publish(messages.ClusterChanged(status))
-        if self._dispatcher is not None:
-            self._dispatcher.cluster_changed()
-
-    def nodes_changed(self, changed: tuple[NodeInfo, ...], removed: tuple[str, ...]) -> None:
-        """See `ClusterListener`."""
-        self._limit.nodes_changed(changed, removed)
-        self._hub.publish(messages.NodesChanged(changed, removed))
-        for node in removed:
-            self._casts.node_removed(node)
-
-    def agent_reported(self, node: str, report: protocol.AgentReport) -> None:
-        """See `ClusterListener`."""
-        self._casts.agent_reported(node, report)
-
-    def unfinished_casts(self) -> tuple[str, ...]:
-        """See `ClusterListener`."""
-        return self._casts.unfinished
-
-    def agent_up(self, node: str) -> None:
-        """See `ClusterListener`."""
-        self._casts.agent_up(node)
-
-    def agent_lost(self, node: str) -> None:
-        """See `ClusterListener`."""
-        self._casts.agent_lost(node)
-
-    async def cluster_leaving(self) -> None:
-        """See `ClusterListener`."""
-        await self._casts.end_all(Failure(FailureKind.CLUSTER_STOPPED))
-
     @property
-    def _casts(self) -> Dispatcher:
-        if self._dispatcher is None:
+    def _clusters(self) -> Clusters:
+        if self._made is None:
             raise RuntimeError("the engine is not running")
-        return self._dispatcher
+        return self._made
+
+    def _dispatch(self, agents: Agents, publish: Callable[[messages.Event], None]) -> Dispatcher:
+        return Dispatcher(
+            agents, publish, speeds=self._speeds, records=self._records, groups=self._groups.load
+        )
 
     # --- clients --------------------------------------------------------------------------------
 
@@ -198,22 +164,27 @@ class Engine:
         if not isinstance(hello, messages.Hello) or hello.protocol != messages.PROTOCOL_VERSION:
             writer.write(messages.encode(messages.Failed(Failure(FailureKind.ENGINE_VERSION))))
             return None
-        welcome = messages.Welcome(
+        client = Client(writer, hello.client, self._clusters.current.target)
+        writer.write(messages.encode(self._picture(client)))
+        return client
+
+    def _picture(self, client: Client) -> messages.Welcome:
+        cluster = self._clusters.get(client.target)
+        casts, deliveries = self._clusters.picture(cluster)
+        return messages.Welcome(
             protocol=messages.PROTOCOL_VERSION,
             version=castray_desktop.__version__,
             pid=os.getpid(),
-            cluster=self._supervisor.status,
-            nodes=tuple(self._supervisor.nodes.values()),
-            casts=self._casts.summaries(),
-            deliveries=self._casts.deliveries(),
+            cluster=cluster.status,
+            nodes=tuple(cluster.supervisor.nodes.values()),
+            casts=casts,
+            deliveries=deliveries,
         )
-        writer.write(messages.encode(welcome))
-        return Client(writer, hello.client)
 
     async def _answer(self, client: Client, request: messages.Request) -> None:
         reply: messages.Reply
         try:
-            self._check_alive(request.command)
+            self._check_alive(client, request.command)
             reply = await self._carry_out(client, request.command)
         except CastRayError as error:
             reply = messages.Failed(error.failure)
@@ -229,80 +200,99 @@ class Engine:
             frame = messages.encode(messages.Answer(request.number, messages.Failed(failure)))
         client.send(answer, frame)
 
-    def _check_alive(self, command: messages.Command) -> None:
+    def _check_alive(self, client: Client, command: messages.Command) -> None:
         """Whatever would begin something is refused while it would be ended at once. Raises CastRayError."""
         if self._ending and not isinstance(command, messages.StopEngine):
             raise CastRayError(FailureKind.ENGINE_UNREACHABLE, reason="it is ending")
-        leaving = self._supervisor.status.phase is ClusterPhase.STOPPING
+        leaving = self._clusters.get(client.target).status.phase is ClusterPhase.STOPPING
         if leaving and isinstance(command, messages.Send | messages.Preflight):
             raise CastRayError(FailureKind.CLUSTER_STOPPED)
 
     async def _carry_out(self, client: Client, command: messages.Command) -> messages.Reply:
+        cluster = self._clusters.get(client.target)
         match command:
             case messages.Send(request):
-                return messages.Accepted(self._casts.send(request))
+                return messages.Accepted(cluster.casts.send(request))
             case messages.Preflight(request):
-                return await self._casts.preflight(request)
+                return await cluster.casts.preflight(request)
             case messages.AddRecipients(cast, recipients):
-                return await self._casts.add_recipients(cast, recipients)
+                return await self._clusters.casts_with(cast).add_recipients(cast, recipients)
             case messages.GetResult(cast):
-                return await self._casts.result(cast)
+                return await self._clusters.casts_with(cast).result(cast)
             case messages.MeasurePaths(paths, exclude):
                 return messages.Measured(await asyncio.to_thread(measure_paths, paths, exclude))
             case messages.GetLog(lines):
                 return messages.LogLines(await asyncio.to_thread(read_log, self._log_folder, lines))
             case messages.GetStatus():
-                return self._status()
+                return self._status(cluster)
             case _:
                 await self._do(client, command)
                 return messages.Done()
 
     async def _do(self, client: Client, command: messages.Command) -> None:
         """The commands that are answered by `Done`."""
+        cluster = self._clusters.get(client.target)
         match command:
             case messages.UseCluster(target):
-                await self._supervisor.use(target)
+                await self._use(client, target)
             case messages.PrepareDriver(target):
-                await self._supervisor.use(target, prepare=True)
+                await self._use(client, target, prepare=True)
             case messages.LeaveCluster():
-                await self._supervisor.leave()
+                await cluster.supervisor.leave()
             case messages.Cancel(cast):
-                await self._casts.cancel(cast)
+                await self._clusters.casts_with(cast).cancel(cast)
             case messages.SetLimit(limit, cast):
                 await self._set_limit(limit, cast)
             case messages.ClearFinished():
-                self._casts.clear_finished()
+                cluster.casts.clear_finished()
             case messages.AddNode(name, on, inbox):
-                await self._supervisor.add_node(name, inbox, on)
+                await cluster.supervisor.add_node(name, inbox, on)
             case messages.RemoveNode(name):
-                await self._supervisor.remove_node(name)
+                await cluster.supervisor.remove_node(name)
             case messages.Watch(casts):
                 client.watch(casts)
             case messages.WatchLog(level):
                 client.watch_log(level)
             case messages.KeepEngine(keep):
                 self._kept = keep
+                self._clusters.keep(cluster if keep else None)
             case messages.StopEngine(only_if_unused):
-                if not only_if_unused or (not self._kept and len(self._hub) <= 1 and not self._casts.active):
+                if not only_if_unused or (
+                    not self._kept and len(self._hub) <= 1 and not self._clusters.active
+                ):
                     self._ending = True
                     self._stopping.set()
             case _:
                 raise CastRayError(FailureKind.INTERNAL, reason=f"{type(command).__name__} is not known here")
 
+    async def _use(self, client: Client, target: str, prepare: bool = False) -> None:
+        """Have a client look at a cluster, and those that look at none yet; see to it that it is in use."""
+        cluster = self._clusters.chosen(target)
+        for other in self._hub:
+            if other.target != cluster.target and (other is client or not other.target):
+                other.target = cluster.target
+                picture = self._picture(other)
+                picture = msgspec.structs.replace(picture, cluster=welcome_status(cluster.status, target))
+                other.send(picture, messages.encode(picture))
+        await cluster.supervisor.use(target, prepare=prepare)
+
     async def _set_limit(self, limit: int, cast: str) -> None:
         if limit < 0:
             raise CastRayError(FailureKind.BAD_RATE, rate=limit)
-        await (self._casts.set_limit(cast, limit) if cast else self._limit.change(limit))
+        if cast:
+            await self._clusters.casts_with(cast).set_limit(cast, limit)
+        else:
+            await self._clusters.change_limit(limit)
 
-    def _status(self) -> messages.EngineStatus:
+    def _status(self, cluster: Cluster) -> messages.EngineStatus:
         return messages.EngineStatus(
             pid=os.getpid(),
-            cluster=self._supervisor.status,
-            nodes=len(self._supervisor.nodes),
-            casts=self._casts.active,
+            cluster=cluster.status,
+            nodes=len(cluster.supervisor.nodes),
+            casts=self._clusters.active,
             clients=len(self._hub),
             kept=self._kept,
-            limit=self._limit.limit,
+            limit=cluster.limit.limit,
         )
 
 

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
+from collections.abc import Collection, Iterator
 
 from castray_desktop.core import messages
 from castray_desktop.core.messages import (
@@ -35,8 +36,10 @@ log = logging.getLogger("castray.engine")
 class Client:
     """One connection."""
 
-    def __init__(self, writer: asyncio.StreamWriter, kind: str) -> None:
+    def __init__(self, writer: asyncio.StreamWriter, kind: str, target: str = "") -> None:
         self.kind = kind
+        self.target = target
+        """The cluster that it looks at."""
         self._writer = writer
         self._watched: frozenset[str] | None = None
         self._log_level: int | None = None
@@ -95,6 +98,9 @@ class ClientHub:
     def __len__(self) -> int:
         return len(self._clients)
 
+    def __iter__(self) -> Iterator[Client]:
+        return iter(tuple(self._clients.values()))
+
     def add(self, client: Client) -> int:
         """Take in a client; returns the number to remove it with."""
         number = next(self._numbers)
@@ -110,16 +116,28 @@ class ClientHub:
         """Whether any client wants lines of the log."""
         return any(client.watches_log for client in self._clients.values())
 
+    @property
+    def targets(self) -> frozenset[str]:
+        """The clusters that clients look at."""
+        return frozenset(client.target for client in self._clients.values())
+
     def publish(self, event: Event) -> None:
         """Send an event to every client."""
-        if not self._clients:
+        self._send(event, self._clients.values())
+
+    def tell(self, event: Event, target: str, looking: bool) -> None:
+        """Send an event to those who look at a cluster, or to all who don't."""
+        self._send(event, [item for item in self._clients.values() if (item.target == target) is looking])
+
+    def _send(self, event: Event, clients: Collection[Client]) -> None:
+        if not clients:
             return
         try:
             frame = messages.encode(event)
         except ValueError:  # what can't be told must not end whoever wanted to tell it
             log.exception("%s", type(event).__name__)
             return
-        for client in self._clients.values():
+        for client in clients:
             client.send(event, frame)
 
     async def close(self) -> None:

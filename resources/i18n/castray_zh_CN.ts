@@ -506,14 +506,6 @@
         <translation>请先启动或连接集群。</translation>
     </message>
     <message>
-        <source>The running engine uses the cluster {current}, not {target}.</source>
-        <translation>正在运行的引擎使用的是集群 {current}，而不是 {target}。</translation>
-    </message>
-    <message>
-        <source>End it with castray engine stop, or leave --cluster out.</source>
-        <translation>请用 castray engine stop 停止引擎，或去掉 --cluster。</translation>
-    </message>
-    <message>
         <source>The cluster was stopped.</source>
         <translation>集群已停止。</translation>
     </message>

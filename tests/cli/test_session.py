@@ -71,11 +71,16 @@ async def test_the_engine_stays_when_others_have_come(house: House) -> None:
 
 
 async def test_another_cluster_than_the_one_in_use(house: House) -> None:
+    window = await house.connect()
+    await window.request(messages.UseCluster("local"), messages.Done)
     async with Session(start=False) as session:
-        await session.ready("local")
-        with pytest.raises(CastRayError) as caught:
-            await session.ready("10.0.0.1:6379")
-    assert caught.value.failure.kind is FailureKind.OTHER_CLUSTER
+        await session.ready("10.0.0.1:6379")
+        assert (session.cluster.target, session.cluster.phase) == ("10.0.0.1:6379", ClusterPhase.READY)
+        assert list(session.nodes) == ["head"]
+    status = await window.request(messages.GetStatus(), messages.EngineStatus)
+    assert (status.cluster.target, status.nodes) == ("local", 4)
+    assert len(house.drivers) == 2
+    await window.close()
 
 
 async def test_a_cluster_that_does_not_come_up(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

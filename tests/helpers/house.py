@@ -18,14 +18,19 @@ class House:
     def __init__(self, places: Places) -> None:
         self.places = places
         self.now = 0.0
+        self.checks = asyncio.Event()
         self.drivers: list[FakeDriver] = []
         self.script: Callable[[FakeDriver], None] = FakeDriver.come_up
         self.engine = Engine(
             places,
             lambda places, listener: ClusterSupervisor(places, listener, start_driver=self.start_driver),
-            lambda: self.now,
+            self.clock,
         )
         self.running = asyncio.create_task(self.engine.run(open_socket(places.socket)), name="engine")
+
+    def clock(self) -> float:
+        self.checks.set()
+        return self.now
 
     async def start_driver(self, places: Places, target: str) -> FakeDriver:
         driver = FakeDriver()
@@ -39,6 +44,13 @@ class House:
         async with asyncio.timeout(5):
             while len(self.engine._hub) > clients:  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(0)
+
+    async def checked(self) -> None:
+        """Wait until the engine has looked at the clock."""
+        async with asyncio.timeout(5):
+            for _ in range(2):
+                self.checks.clear()
+                await self.checks.wait()
 
     async def connect(self) -> EngineClient:
         return await EngineClient.connect(self.places, "test", start=False)

@@ -1,0 +1,175 @@
+"""Several clusters at once behind one engine: who sees what, and which are left."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from castray_desktop.core import messages
+from castray_desktop.core.failure import CastRayError, FailureKind
+from castray_desktop.core.messages import CastMode, CastState, ClusterPhase, DeliverySnapshot, SendRequest
+from castray_desktop.workers import engine as engine_module
+from castray_desktop.workers.cast_records import CastRecord, CastRecords
+from castray_desktop.workers.client import EngineClient
+from castray_desktop.workers.places import Places
+from castray_desktop.workers.ray_side import protocol
+from tests.helpers.fake_driver import hello
+from tests.helpers.house import House
+
+FAR = "10.0.0.1:6379"
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Places:
+    places = Places(tmp_path, tmp_path / "run" / "s.sock")
+    places.prepare()
+    return places
+
+
+@pytest.fixture
+async def house(places: Places, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
+    monkeypatch.setattr(engine_module, "CHECK_SECONDS", 0.005)
+    house = House(places)
+    yield house
+    house.engine._stopping.set()
+    await house.ended()
+
+
+async def use(client: EngineClient, target: str) -> None:
+    """Look at a cluster once it is ready."""
+    await client.request(messages.UseCluster(target), messages.Done)
+    async with asyncio.timeout(5):
+        while (await status(client)).cluster.phase is not ClusterPhase.READY:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0)
+
+
+async def status(client: EngineClient) -> messages.EngineStatus:
+    return await client.request(messages.GetStatus(), messages.EngineStatus)
+
+
+async def heard(client: EngineClient) -> list[messages.Event]:
+    """Everything that the client has been told so far."""
+    await status(client)
+    events = []
+    while not client._events.empty():
+        event = client._events.get_nowait()
+        assert event is not None
+        events.append(event)
+    return events
+
+
+async def test_two_clients_look_at_two_clusters(house: House, tmp_path: Path) -> None:
+    one, other = await house.connect(), await house.connect()
+    await use(one, "local")
+    await use(other, FAR)
+    assert len(house.drivers) == 2
+    assert not house.drivers[0].stopped
+    assert ((await status(one)).nodes, (await status(other)).nodes) == (4, 1)
+    await heard(one)
+    await heard(other)
+    (tmp_path / "x").write_text("x")
+    request = SendRequest((str(tmp_path / "x"),), ("node_1",))
+    cast = (await one.request(messages.Send(request), messages.Accepted)).cast
+    await house.drivers[0].wait_for(protocol.Call)
+    await other.request(messages.Cancel(cast[:6]), messages.Done)  # by its id, wherever it is
+    casts = {event.summary.cast for event in await heard(one) if isinstance(event, messages.CastChanged)}
+    assert casts == {cast}
+    assert await heard(other) == []
+    with pytest.raises(CastRayError) as caught:
+        await other.request(messages.Send(request), messages.Accepted)
+    assert caught.value.failure.kind is FailureKind.NODE_UNKNOWN
+    await one.close()
+    await other.close()
+
+
+async def test_a_welcome_comes_before_anything_of_another_cluster(house: House) -> None:
+    client = await house.connect()
+    await use(client, "local")
+    await use(client, FAR)
+    events = await heard(client)
+    at = [number for number, event in enumerate(events) if isinstance(event, messages.Welcome)]
+    assert len(at) == 2
+    welcomes = [event for event in events if isinstance(event, messages.Welcome)]
+    assert [item.cluster.phase for item in welcomes] == [ClusterPhase.STARTING] * 2
+    targets = [event.cluster.target for event in events if isinstance(event, messages.ClusterChanged)]
+    assert targets == sorted(targets, key=["local", FAR].index)
+    await use(client, "local")  # it is still there
+    assert len(house.drivers) == 2
+    back = (await heard(client))[0]
+    assert isinstance(back, messages.Welcome)
+    assert len(back.nodes) == 4
+    await client.close()
+
+
+async def test_a_cluster_that_nobody_looks_at_is_left(house: House) -> None:
+    client = await house.connect()
+    await use(client, FAR)
+    await use(client, "local")
+    house.now += 4.0
+    await house.checked()
+    house.now += 4.9
+    await house.checked()
+    assert not house.drivers[0].stopped
+    house.now += 0.2
+    await house.drivers[0].stopping.wait()
+    assert not house.drivers[1].stopped
+    newcomer = await house.connect()
+    assert newcomer.welcome.cluster.target == "local"
+    await newcomer.close()
+    await client.close()
+
+
+async def test_what_keeps_a_cluster_in_use(house: House, tmp_path: Path) -> None:
+    client = await house.connect()
+    await use(client, FAR)
+    await client.request(messages.KeepEngine(True), messages.Done)
+    await use(client, "held:1")
+    house.engine._clusters.held.add("held:1")
+    await use(client, "busy:1")
+    (tmp_path / "x").write_text("x")
+    house.script = lambda driver: driver.come_up()
+    request = SendRequest((str(tmp_path / "x"),), ("extra",))
+    adding = asyncio.create_task(client.request(messages.AddNode("extra"), messages.Done))
+    await house.drivers[2].wait_for(protocol.PlaceAgent, 2)
+    house.drivers[2].say(protocol.AgentUp(hello("extra")))
+    await adding
+    cast = (await client.request(messages.Send(request), messages.Accepted)).cast
+    await use(client, "local")
+    for _ in range(3):
+        house.now += 6.0
+        await house.checked()
+    assert [driver.stopped for driver in house.drivers] == [0, 0, 0, 0]
+    await client.request(messages.Cancel(cast), messages.Done)
+    await client.request(messages.KeepEngine(False), messages.Done)
+    house.engine._clusters.held.clear()
+    await house.checked()
+    house.now += 6.0
+    for driver in house.drivers[:3]:
+        await driver.stopping.wait()
+    await client.close()
+
+
+async def test_a_cast_that_waits_for_a_cluster_is_seen_by_all(places: Places) -> None:
+    request = SendRequest(("/x",), ("node_1",), source="node_2")
+    record = CastRecord("c0ffee", FAR, request, CastMode.UNICAST, 1.0, (DeliverySnapshot("node_1"),))
+    records = CastRecords(places.casts)
+    records.put(record)
+    await records.close()
+    house = House(places)
+    client = await house.connect()
+    assert [(cast.cast, cast.state) for cast in client.welcome.casts] == [("c0ffee", CastState.QUEUED)]
+    await use(client, "local")
+    assert [cast.cast for cast in client.welcome.casts] == ["c0ffee"]
+    await heard(client)
+    other = await house.connect()
+    await use(other, FAR)
+    gone = [event for event in await heard(client) if isinstance(event, messages.CastsRemoved)]
+    assert gone == [messages.CastsRemoved(("c0ffee",))]
+    assert [cast.cast for cast in other.welcome.casts] == ["c0ffee"]
+    await client.request(messages.StopEngine(), messages.Done)
+    await house.ended()
+    await client.close()
+    await other.close()
