@@ -27,6 +27,7 @@ from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.core.messages import ClusterPhase
 from castray_desktop.workers import reaper
 from castray_desktop.workers.agents import Agents
+from castray_desktop.workers.browsing import browse, measure
 from castray_desktop.workers.cast_records import CastRecords
 from castray_desktop.workers.cluster_roles import ClusterListener
 from castray_desktop.workers.clusters import Cluster, Clusters, Parts, welcome_status
@@ -35,7 +36,6 @@ from castray_desktop.workers.frames import read_body
 from castray_desktop.workers.groups import GroupFile
 from castray_desktop.workers.hub import Client, ClientHub
 from castray_desktop.workers.log_tail import LogTail, read_log
-from castray_desktop.workers.measure import measure_paths
 from castray_desktop.workers.node_limit import NodeLimit
 from castray_desktop.workers.places import Places, find_places
 from castray_desktop.workers.speed_memory import SpeedMemory
@@ -219,8 +219,10 @@ class Engine:
                 return await self._clusters.casts_with(cast).add_recipients(cast, recipients)
             case messages.GetResult(cast):
                 return await self._clusters.casts_with(cast).result(cast)
-            case messages.MeasurePaths(paths, exclude):
-                return messages.Measured(await asyncio.to_thread(measure_paths, paths, exclude))
+            case messages.MeasurePaths(paths, exclude, node):
+                return messages.Measured(await measure(cluster.supervisor, node, paths, exclude))
+            case messages.Browse(node, path):
+                return await browse(cluster.supervisor, node, path)
             case messages.GetLog(lines):
                 return messages.LogLines(await asyncio.to_thread(read_log, self._log_folder, lines))
             case messages.GetStatus():

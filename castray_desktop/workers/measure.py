@@ -7,12 +7,14 @@ from pathlib import Path
 
 from castray_desktop.core.failure import CastRayError, Failure
 from castray_desktop.core.messages import PathSummary
+from castray_desktop.workers.ray_side import protocol
 from castray_desktop.workers.ray_side.byte_plane.scan import Scan, Scanner
+from castray_desktop.workers.ray_side.looking import measure_path
 
 
 def measure_paths(paths: tuple[str, ...], exclude: tuple[str, ...]) -> tuple[PathSummary, ...]:
     """One entry for each path, in order. Blocking: reads every folder below them."""
-    return tuple(_measure(path, exclude) for path in paths)
+    return tuple(path_summary(measure_path(path, exclude)) for path in paths)
 
 
 def check_path(path: str) -> Failure | None:
@@ -29,14 +31,9 @@ def check_path(path: str) -> Failure | None:
     return None
 
 
-def _measure(path: str, exclude: tuple[str, ...]) -> PathSummary:
-    name = Path(path).name or path
-    try:
-        scan = _scan(path, exclude)
-    except CastRayError as error:
-        return PathSummary(path, name, failure=error.failure)
-    folder = any(entry.folder for entry in scan.top)
-    return PathSummary(path, name, folder, scan.files, scan.size)
+def path_summary(size: protocol.PathSize) -> PathSummary:
+    """What an agent found, as a client is told."""
+    return PathSummary(size.path, size.name, size.folder, size.files, size.bytes, size.failure)
 
 
 def _scan(path: str, exclude: tuple[str, ...]) -> Scan:

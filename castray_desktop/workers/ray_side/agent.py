@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any, Callable, Optional
 
-from castray_desktop.workers.ray_side import addresses, protocol
+from castray_desktop.workers.ray_side import addresses, looking, protocol
 from castray_desktop.workers.ray_side.byte_plane.digests import FILE_HASHES, PIECE_DIGESTS
 from castray_desktop.workers.ray_side.byte_plane.plane import BytePlane
 from castray_desktop.workers.ray_side.byte_plane.tls import ray_certificates
@@ -57,6 +57,7 @@ class NodeAgent:
         self._host = machine_identity(place.address)
         self._facts = FactsMeter(self._inbox)
         self._facts_due = 0.0
+        self._address = place.address
         self._plane: Optional[BytePlane] = None
         self._loop: Optional[asyncio.AbstractEventLoop] = None
         self._changed = asyncio.Event()
@@ -71,6 +72,7 @@ class NodeAgent:
         address = addresses.data_address(
             self._place.address, os.environ.get(addresses.NETWORK_VARIABLE, ""), addresses.own_addresses()
         )
+        self._address = address
         self._plane = BytePlane(
             node=self._place.name,
             inbox=self._inbox,
@@ -111,7 +113,12 @@ class NodeAgent:
         asked: dict[type, Callable[[Any], protocol.Answers]] = {  # these look at disks
             protocol.Preflight: plane.preflight,
             protocol.Probe: plane.probe,
+            protocol.ListFolder: looking.list_folder,
+            protocol.MeasurePaths: looking.measure,
+            protocol.Examine: self._examine,
         }
+        if isinstance(order, protocol.Dial):
+            return protocol.to_json(await looking.dial(order, self._address))
         if type(order) in asked:
             work = asyncio.get_running_loop().run_in_executor(None, asked[type(order)], order)
             return protocol.to_json(await work)
@@ -129,6 +136,10 @@ class NodeAgent:
         }
         handlers[type(order)](order)
         return b""
+
+    def _examine(self, _order: protocol.Examine) -> protocol.ExamineReply:
+        ray_version = looking.ray_of_this_process()
+        return looking.examine(ray_version, self._inbox, self._address, self._place.ports)
 
     async def open_tunnel(self, tunnel: str) -> None:
         """A recipient's agent, which reaches this node through Ray alone. Raises ConnectionError."""

@@ -239,6 +239,120 @@ class ForgetCast:
     cast: str
 
 
+@dataclass(frozen=True)
+class ListFolder:
+    """What lies in a folder? Answered with `FolderReply`."""
+
+    path: str  # empty: the home of whoever the agent runs as
+    limit: int = 1000  # entries
+
+
+@dataclass(frozen=True)
+class FolderItem:
+    """One entry of a folder."""
+
+    name: str
+    folder: bool = False  # also a link to one
+    bytes: int = 0
+    modified: float = 0.0
+    link: bool = False
+
+
+@dataclass(frozen=True)
+class FolderReply:
+    """Folders first, by name."""
+
+    path: str  # absolute
+    entries: tuple[FolderItem, ...] = ()
+    left_out: int = 0  # too many, or with names that are not UTF-8
+    failure: Optional[Failure] = None
+
+
+@dataclass(frozen=True)
+class MeasurePaths:
+    """How much lies under these? Answered with `MeasureReply`."""
+
+    paths: tuple[str, ...]
+    exclude: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PathSize:
+    """How much lies under a path, or why it can't be sent."""
+
+    path: str
+    name: str
+    folder: bool = False
+    files: int = 0
+    bytes: int = 0
+    failure: Optional[Failure] = None
+
+
+@dataclass(frozen=True)
+class MeasureReply:
+    """The paths in the order of the question."""
+
+    entries: tuple[PathSize, ...]
+
+
+@dataclass(frozen=True)
+class Peer:
+    """Another node's data port."""
+
+    node: str
+    address: str
+    port: int
+
+
+@dataclass(frozen=True)
+class Dial:
+    """Can this node connect to those? Answered with `DialReply`."""
+
+    peers: tuple[Peer, ...]
+    seconds: float = 3.0  # for each of them; all at once
+
+
+@dataclass(frozen=True)
+class Dialled:
+    """How a connection came about, or why it did not."""
+
+    node: str
+    seconds: float = 0.0
+    reason: str = ""  # empty: it did
+
+
+@dataclass(frozen=True)
+class DialReply:
+    """The peers in the order of the question."""
+
+    results: tuple[Dialled, ...]
+
+
+@dataclass(frozen=True)
+class Examine:
+    """What does this node have of what casts need? Answered with `ExamineReply`."""
+
+
+@dataclass(frozen=True)
+class ExamineReply:
+    """What is not known is 0 or empty."""
+
+    time: float = 0.0  # its clock, POSIX seconds
+    ray_version: str = ""
+    python_version: str = ""
+    system: str = ""
+    user: str = ""
+    hostname: str = ""
+    shared_free: int = 0  # of /dev/shm
+    shared_total: int = 0
+    open_files: int = 0  # that one process may have
+    inbox: str = ""
+    inbox_writable: bool = True
+    inbox_free: int = 0
+    data_address: str = ""
+    data_ports: str = ""
+
+
 # --- reports of an agent -------------------------------------------------------------------------
 
 
@@ -406,6 +520,10 @@ Order = typing.Union[
     SetNodeLimit,
     CancelCast,
     ForgetCast,
+    ListFolder,
+    MeasurePaths,
+    Dial,
+    Examine,
 ]
 ToDriver = typing.Union[StartCluster, PlaceAgent, RemoveAgent, Call]
 
@@ -465,7 +583,7 @@ class Reported:
     report: AgentReport
 
 
-Answers = typing.Union[PreflightReply, ProbeReply]
+Answers = typing.Union[PreflightReply, ProbeReply, FolderReply, MeasureReply, DialReply, ExamineReply]
 
 
 @dataclass(frozen=True)
