@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 from PySide6.QtCore import QCoreApplication, QObject, Signal
 
@@ -21,6 +22,7 @@ from castray_desktop.core.messages import (
 from castray_desktop.ui.glyphs import GlyphState
 
 
+@lru_cache(maxsize=16_384)
 def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
     """Sorts node_2 before node_10, whatever the case of the letters."""
     parts = re.findall(r"\d+|\D+", name.casefold())

@@ -80,7 +80,7 @@ _KEYS: Mapping[Column, Callable[[CastSummary], tuple[object, ...]]] = {
 
 
 class TransferModel(QAbstractItemModel):
-    """See the module. Signal: `counts_changed()` when `casts()` became more or fewer."""
+    """See the module. Signal: `counts_changed()` when there are more or fewer casts, or one has ended."""
 
     counts_changed = Signal()
 
@@ -169,6 +169,8 @@ class TransferModel(QAbstractItemModel):
                 if cast_text(before, c) != cast_text(summary, c) or _drawn(before, summary, c)
             ],
         )
+        if before.state.finished != summary.state.finished:
+            self.counts_changed.emit()
         key = _KEYS[self._sort_column]
         if key(before) != key(summary) and not self._resort.isActive():
             self._resort.start()
@@ -178,20 +180,23 @@ class TransferModel(QAbstractItemModel):
         row = self._row_of.get(cast)
         if row is None:
             return
-        fresh = []
-        parent = self.index(self._place[row.serial], 0)
+        fresh: list[DeliverySnapshot] = []
+        changed: list[int] = []
         for delivery in deliveries:
             position = row.position.get(delivery.node)
             if position is None:
                 fresh.append(delivery)
-                continue
-            before, row.deliveries[position] = row.deliveries[position], delivery
-            if before != delivery:
-                self._announce(position, parent, list(Column))
+            elif row.deliveries[position] != delivery:
+                row.deliveries[position] = delivery
+                changed.append(position)
+        parent = self.index(self._place[row.serial], 0)
+        if changed:  # told once for all of them: ten times a second a thousand may have changed
+            first, last = self.index(min(changed), 0, parent), self.index(max(changed), COLUMNS - 1, parent)
+            self.dataChanged.emit(first, last)
         if fresh:
-            first = len(row.deliveries)
-            self.beginInsertRows(parent, first, first + len(fresh) - 1)
-            row.position.update((item.node, first + i) for i, item in enumerate(fresh))
+            count = len(row.deliveries)
+            self.beginInsertRows(parent, count, count + len(fresh) - 1)
+            row.position.update((item.node, count + i) for i, item in enumerate(fresh))
             row.deliveries.extend(fresh)
             self.endInsertRows()
 

@@ -7,6 +7,7 @@ current cast is another one ("" when there is none), `cancel_requested(id)` from
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -22,10 +23,12 @@ from PySide6.QtCore import (
     QRunnable,
     Qt,
     QThreadPool,
+    QTimer,
     QUrl,
     Signal,
 )
 from PySide6.QtGui import (
+    QAccessible,
     QColor,
     QContextMenuEvent,
     QDesktopServices,
@@ -129,6 +132,9 @@ class TransferTable(QTreeView):
         self._hovered = QModelIndex()
         self._checks: set[_PathCheck] = set()
         self._menu: QMenu | None = None
+        self._measuring = QTimer(self)  # once for all rows that open or come at a time
+        self._measuring.setSingleShot(True)
+        self._measuring.timeout.connect(self._measure_or_not)
         self.setModel(model)
         self.setHeader(_Header(theme, self))
         self.setItemDelegate(TransferDelegate(theme, self))
@@ -140,6 +146,8 @@ class TransferTable(QTreeView):
         self.sortByColumn(Column.STARTED, Qt.SortOrder.DescendingOrder)
         model.rowsInserted.connect(self._rows_changed)
         model.rowsRemoved.connect(self._rows_changed)
+        self.expanded.connect(self._measure_soon)
+        self.collapsed.connect(self._measure_soon)
         theme.changed.connect(self._restyle)
         self._restyle()
         self._rows_changed()
@@ -248,11 +256,23 @@ class TransferTable(QTreeView):
 
     def _rows_changed(self) -> None:
         self._hovered = QModelIndex()
-        # Qt measures every row above the first one seen; thousands would hold up the window, so in a long
-        # table deliveries are as high as casts.
-        self.setUniformRowHeights(self._casts.rowCount() > MOST_MEASURED)
+        self._measure_soon()
         self.header().setVisible(self._casts.rowCount() > 0)
         self.viewport().update()
+
+    def _measure_soon(self) -> None:
+        if not self._measuring.isActive():
+            self._measuring.start(0)
+
+    def _measure_or_not(self) -> None:
+        """Qt measures every row above the first one seen; thousands would hold up the window, so in a long
+        table deliveries are as high as casts.
+        """
+        rows = self._casts.rowCount()
+        if rows <= MOST_MEASURED:
+            tops = (self._casts.index(row, 0) for row in range(rows))
+            rows += sum(self._casts.rowCount(top) for top in tops if self.isExpanded(top))
+        self.setUniformRowHeights(rows > MOST_MEASURED)
 
     def _span(self, first: Column, rect: QRect) -> QRectF:
         left = self.header().sectionViewportPosition(first)
@@ -304,6 +324,13 @@ class TransferTable(QTreeView):
         painter.end()
 
     # --- Qt --------------------------------------------------------------------------------
+
+    def dataChanged(self, first: Index, last: Index, roles: Sequence[int] = ()) -> None:
+        """Qt would ask for the height of each row in between, which never changes."""
+        if QAccessible.isActive():
+            super().dataChanged(first, last, roles)
+        elif not first.parent().isValid() or self.isExpanded(first.parent()):
+            self.viewport().update()
 
     def drawRow(self, painter: QPainter, options: QStyleOptionViewItem, index: Index) -> None:
         rect: QRect = options.rect

@@ -114,10 +114,7 @@ class TransfersCard(Card):
         self.clear_button.clicked.connect(self.clear_requested)
         self.transfers_tab.clicked.connect(lambda: self._choose(self.transfers_tab))
         self.plot_tab.clicked.connect(lambda: self._choose(self.plot_tab))
-        self._model.rowsInserted.connect(self._show_count)
-        self._model.rowsRemoved.connect(self._show_count)
-        self._model.modelReset.connect(self._show_count)
-        self._model.dataChanged.connect(self._show_count)
+        self._model.counts_changed.connect(self._show_count)
 
     def _choose(self, tab: Tab) -> None:
         for each in (self.transfers_tab, self.plot_tab):

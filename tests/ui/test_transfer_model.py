@@ -7,6 +7,7 @@ import random
 import pytest
 from PySide6.QtCore import QModelIndex, QPersistentModelIndex, Qt
 from PySide6.QtTest import QAbstractItemModelTester
+from pytestqt.qtbot import QtBot
 
 from castray_desktop.core.failure import Failure, FailureKind
 from castray_desktop.core.messages import CastState, DeliveryState
@@ -139,3 +140,21 @@ def test_any_order_of_events_keeps_the_tree_whole(model: TransferModel) -> None:
     for row, cast in enumerate(model.casts()):
         assert model.index_of(cast.cast).row() == row
         assert model.rowCount(model.index_of(cast.cast)) == len(model.deliveries(cast.cast))
+
+
+def test_a_thousand_deliveries_that_changed_are_told_at_once(model: TransferModel, qtbot: QtBot) -> None:
+    model.load([make_cast("a")], {"a": [make_delivery(f"node_{i}") for i in range(1000)]})
+    told: list[tuple[int, int]] = []
+    model.dataChanged.connect(lambda first, last: told.append((first.row(), last.row())))
+    model.apply_deliveries("a", [make_delivery(f"node_{i}", bytes=i) for i in range(1000)])
+    model.apply_deliveries("a", [make_delivery(f"node_{i}", bytes=i) for i in range(1000)])
+    model.apply_deliveries("a", [make_delivery(f"node_{i}", bytes=1) for i in (7, 40)])
+    assert told == [(0, 999), (7, 40)]
+
+
+def test_progress_changes_no_count_but_an_end_does(model: TransferModel, qtbot: QtBot) -> None:
+    model.apply_summary(make_cast("a"))
+    with qtbot.assertNotEmitted(model.counts_changed):
+        model.apply_summary(make_cast("a", done_bytes=1))
+    with qtbot.waitSignal(model.counts_changed):
+        model.apply_summary(make_cast("a", state=CastState.COMPLETED))

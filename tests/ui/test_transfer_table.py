@@ -153,3 +153,34 @@ def test_ten_thousand_rows_are_painted_only_where_seen(table: TransferTable, qtb
     assert table.indexAt(QPointF(100, 40).toPoint()).isValid()
     QTest.keyClick(table, Qt.Key.Key_Home)
     assert table.selected_cast() == "c0"
+
+
+def test_a_long_table_measures_no_rows(table: TransferTable, qtbot: QtBot) -> None:
+    model = model_of(table)
+    many = [make_delivery(f"node_{i}") for i in range(300)]
+    model.load([make_cast("a", started=NOW), make_cast("b", started=NOW - 1)], {"a": many, "b": many[:3]})
+    table.expand(model.index_of("b"))
+    qtbot.wait(1)
+    assert not table.uniformRowHeights()
+    table.expand(model.index_of("a"))
+    qtbot.waitUntil(table.uniformRowHeights, timeout=2000)
+    table.collapse(model.index_of("a"))
+    qtbot.waitUntil(lambda: not table.uniformRowHeights(), timeout=2000)
+
+
+def test_deliveries_that_change_out_of_sight_paint_nothing(table: TransferTable, qtbot: QtBot) -> None:
+    model = model_of(table)
+    model.load([make_cast("a")], {"a": [make_delivery("node_1")]})
+    painted: list[int] = []
+    paint = table.paintEvent
+    table.paintEvent = lambda event: (painted.append(1), paint(event))  # type: ignore[method-assign, func-returns-value]
+    qtbot.wait(50)
+    painted.clear()
+    model.apply_deliveries("a", [make_delivery("node_1", bytes=5)])
+    qtbot.wait(50)
+    assert painted == []
+    table.expand(model.index_of("a"))
+    qtbot.waitUntil(lambda: bool(painted), timeout=2000)
+    painted.clear()
+    model.apply_deliveries("a", [make_delivery("node_1", bytes=6)])
+    qtbot.waitUntil(lambda: bool(painted), timeout=2000)
