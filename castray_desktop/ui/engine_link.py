@@ -7,7 +7,9 @@ before anything runs on its loop, and should not wait for it.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from PySide6.QtCore import QObject, Signal
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 ReplyType = TypeVar("ReplyType", bound=messages.Message)
 
 FLUSH_SECONDS = 0.1
+MOST_IN_A_TURN = 300
+"""Nodes and deliveries together; what belongs to one cast is not divided."""
+
 FIRST_DELAY_SECONDS = 0.2
 LAST_DELAY_SECONDS = 3.0
 
@@ -71,6 +76,8 @@ class EngineLink(QObject):
         self._tasks: set[asyncio.Task[None]] = set()
         self._pending = PendingEvents()
         self._flush_timer: asyncio.TimerHandle | None = None
+        self._released: deque[tuple[int, Callable[[], object]]] = deque()  # how much it is, and what emits it
+        self._next_turn: asyncio.Handle | None = None
         self.connection = Connection.CONNECTING
 
     @property
@@ -151,6 +158,7 @@ class EngineLink(QObject):
     async def _serve(self, engine: Engine) -> None:
         self._engine = engine
         self._pending = PendingEvents()
+        self._released.clear()
         self._set_connection(Connection.CONNECTED)
         self.welcome.emit(engine.welcome)
         async for event in engine.events():
@@ -188,20 +196,45 @@ class EngineLink(QObject):
                 pass  # log lines have no place in the window yet
 
     def flush(self) -> None:
-        """Emit what is held back."""
+        """Emit all that is held back."""
+        self._release()
+        while self._released:
+            self._emit_some()
+
+    def _release(self) -> None:
+        """Queue what is held back, in the order in which it is emitted."""
         pending, self._pending = self._pending, PendingEvents()
         if pending.nodes or pending.removed:
-            self.nodes_changed.emit(tuple(pending.nodes.values()), tuple(pending.removed))
+            changed, removed = tuple(pending.nodes.values()), tuple(pending.removed)
+            self._released.append((len(changed), partial(self.nodes_changed.emit, changed, removed)))
         for summary in pending.casts.values():
-            self.cast_changed.emit(summary)
+            self._released.append((1, partial(self.cast_changed.emit, summary)))
         for cast, deliveries in pending.deliveries.items():
-            self.deliveries_changed.emit(cast, tuple(deliveries.values()))
+            newest = tuple(deliveries.values())
+            self._released.append((len(newest), partial(self.deliveries_changed.emit, cast, newest)))
+
+    def _emit_some(self) -> None:
+        """As much as may be done in one turn of the loop."""
+        done = 0
+        while self._released and done < MOST_IN_A_TURN:
+            size, emit = self._released.popleft()
+            done += size
+            emit()
 
     def _flush_due(self) -> None:
         self._flush_timer = None
         if not self._pending.empty:
-            self.flush()
+            self._release()
+            self._go_on()
             self._flush_later()
+
+    def _go_on(self) -> None:
+        """Emit in several turns, so that a thousand deliveries don't hold up the window."""
+        import asyncio
+
+        self._emit_some()
+        if self._released:
+            self._next_turn = asyncio.get_running_loop().call_soon(self._go_on)
 
     def _flush_later(self) -> None:
         import asyncio
@@ -209,9 +242,11 @@ class EngineLink(QObject):
         self._flush_timer = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self._flush_due)
 
     def _stop_flushing(self) -> None:
-        if self._flush_timer is not None:
-            self._flush_timer.cancel()
-            self._flush_timer = None
+        for handle in (self._flush_timer, self._next_turn):
+            if handle is not None:
+                handle.cancel()
+        self._flush_timer = self._next_turn = None
+        self._released.clear()
 
 
 def failure_of(error: CastRayError | OSError) -> Failure:

@@ -29,6 +29,9 @@ from castray_desktop.ui.selection import RecipientSelection
 from castray_desktop.ui.theme import Theme
 from castray_desktop.ui.units import format_rate
 
+Places = tuple[str, tuple[tuple[str, str], ...]]
+_Population = tuple[tuple[object, ...], Places]  # of these nodes, these places
+
 
 class GraphScene(QGraphicsScene):
     """The items and where they are.
@@ -61,6 +64,7 @@ class GraphScene(QGraphicsScene):
         self.addItem(self._middle)
         self._middle.hide()
         self._arranged_for: tuple[object, ...] = ()
+        self._population: _Population | None = None
         self.focus_node = ""
         self.targets: frozenset[str] = frozenset()
         self.dragging = False
@@ -72,11 +76,15 @@ class GraphScene(QGraphicsScene):
 
     # --- places ----------------------------------------------------------------------------
 
-    def population(self) -> tuple[str, tuple[tuple[str, str], ...]]:
+    def population(self) -> Places:
         """What the places depend on beside the room: the source, and the recipients with their zones."""
-        source = self._selection.source
-        nodes = sorted(self._nodes.nodes(), key=_neighbourhood)
-        return source, tuple((node.name, node.zone) for node in nodes if node.name != source)
+        source, nodes = self._selection.source, self._nodes.nodes()
+        seen = (source, tuple((node.name, node.zone, node.address) for node in nodes))
+        if self._population is None or self._population[0] != seen:
+            ordered = sorted(nodes, key=_neighbourhood)
+            places = tuple((node.name, node.zone) for node in ordered if node.name != source)
+            self._population = (seen, (source, places))
+        return self._population[1]
 
     def fit(self, width: float, height: float) -> None:
         """Lay everything out for this room; does nothing when nothing about it is different."""
@@ -126,25 +134,31 @@ class GraphScene(QGraphicsScene):
 
     def _refresh_nodes(self) -> None:
         selected, source = self._selection.selected(), self._selection.source
-        as_dots = self.plan.cell is Cell.DOT
-        dots: list[Dot] = []
-        for node in self._nodes.nodes():
+        dots = self._dots_now(selected) if self.plan.cell is Cell.DOT else ()
+        self._dots.show_dots(dots, self.sceneRect() if dots else QRectF(), dim=self.dragging)
+        for node in self._nodes.nodes() if not dots else filter(None, [self._nodes.get(source)]):
             place = self.place(node.name)
-            if place is None:
-                continue
-            marks = Marks(
-                selected=node.name in selected,
-                focused=node.name == self.focus_node,
-                target=node.name in self.targets,
-                dim=self._dims(node.name),
-            )
-            if as_dots and node.name != source:
-                glyph = node_glyph(node, self._nodes.activity(node.name))
-                marked = marks.focused or marks.target
-                dots.append(Dot(place, DOT_ROLES[glyph], marks.selected, marked))
-            else:
+            if place is not None:
+                marks = Marks(
+                    selected=node.name in selected,
+                    focused=node.name == self.focus_node,
+                    target=node.name in self.targets,
+                    dim=self._dims(node.name),
+                )
                 self._refresh_node(node, marks, place)
-        self._dots.show_dots(tuple(dots), self.sceneRect() if dots else QRectF(), dim=self.dragging)
+
+    def _dots_now(self, selected: frozenset[str]) -> tuple[Dot, ...]:
+        marked = self.targets | {self.focus_node}
+        return tuple(
+            Dot(
+                place,
+                DOT_ROLES[node_glyph(node, self._nodes.activity(name))],
+                name in selected,
+                name in marked,
+            )
+            for name, place in self.plan.nodes.items()
+            if (node := self._nodes.get(name)) is not None
+        )
 
     def _refresh_node(self, node: NodeInfo, marks: Marks, place: Point) -> None:
         is_source = node.name == self._selection.source

@@ -134,12 +134,15 @@ class GraphView(QGraphicsView):
         scene, rect = self.mapToScene(at), self._graph.sceneRect()
         return QPointF(scene.x() / max(1.0, rect.width()), scene.y() / max(1.0, rect.height()))
 
-    def relayout(self) -> None:
-        """Lay out anew. Large cells grow with the zoom; small ones get more room, and so larger cells."""
+    def relayout(self) -> bool:
+        """Lay out anew; says whether there was a reason to.
+
+        Large cells grow with the zoom; small ones get more room, and so larger cells.
+        """
         size = self.viewport().size()
         key = (size.width(), size.height(), self._zoom, self._graph.population())
         if key == self._laid_out_for:
-            return
+            return False
         self._laid_out_for = key
         centre = self._share_at(self.viewport().rect().center())
         width, height = float(size.width()), float(size.height())
@@ -156,6 +159,7 @@ class GraphView(QGraphicsView):
         policy = Qt.ScrollBarPolicy
         self.setVerticalScrollBarPolicy(policy.ScrollBarAlwaysOn if taller else policy.ScrollBarAlwaysOff)
         self.refresh_motion()
+        return True
 
     # --- motion ----------------------------------------------------------------------------
 

@@ -94,6 +94,11 @@ class MainWindow(QMainWindow):
         self._compact: bool | None = None
         self._drag_text = ""  # what a drop on the window would do, while files are dragged
         self._expected = ""  # a cast that was accepted and is to be selected
+        self._show_soon = QTimer(
+            self
+        )  # summary and deliveries come one after the other and are shown at once
+        self._show_soon.setSingleShot(True)
+        self._show_soon.timeout.connect(self._show_selected)
         self.nodes = NodeList(self)
         self.selection = RecipientSelection(self)
         self.selection.follow(self.nodes)
@@ -243,12 +248,12 @@ class MainWindow(QMainWindow):
             self._expected = ""
             self.table.select_cast(summary.cast)
         if summary.cast == self.table.selected_cast():
-            self._show_cast(summary.cast)
+            self._show_soon.start()
 
     def _on_deliveries(self, cast: str, deliveries: tuple[messages.DeliverySnapshot, ...]) -> None:
         self.transfers.apply_deliveries(cast, deliveries)
         if cast == self.table.selected_cast():
-            self._show_cast(cast)
+            self._show_soon.start()
 
     def _on_result(self, result: messages.CastResult) -> None:
         self._on_cast(result.summary)
@@ -318,6 +323,9 @@ class MainWindow(QMainWindow):
         self.send_panel.add_paths(local_paths(QGuiApplication.clipboard().mimeData().urls()))
 
     # --- showing -------------------------------------------------------------------------------------
+
+    def _show_selected(self) -> None:
+        self._show_cast(self.table.selected_cast())
 
     def _show_cast(self, cast: str) -> None:
         summary = self.transfers.summary(cast)

@@ -176,8 +176,8 @@ class NodeGraph(Card):
     # --- changes ---------------------------------------------------------------------------
 
     def _nodes_changed(self) -> None:
-        self.view.relayout()
-        self.scene_.refresh()
+        if not self.view.relayout():
+            self.scene_.refresh()
         self._refresh_title()
 
     def _activity_changed(self) -> None:

@@ -98,21 +98,25 @@ class NodeList(QObject):
         return tuple(self._deliveries.values())
 
 
+DELIVERY_GLYPHS = {
+    DeliveryState.WAITING: GlyphState.QUEUED,
+    DeliveryState.RECEIVING: GlyphState.RECEIVING,
+    DeliveryState.VERIFYING: GlyphState.CHECKING,
+    DeliveryState.PAUSED: GlyphState.PAUSED,
+    DeliveryState.COMPLETED: GlyphState.VERIFIED,
+    DeliveryState.SKIPPED: GlyphState.VERIFIED,
+    DeliveryState.SHARED: GlyphState.VERIFIED,
+    DeliveryState.AWAITED: GlyphState.QUEUED,
+    DeliveryState.FAILED: GlyphState.FAILED,
+    DeliveryState.CANCELLED: GlyphState.PAUSED,
+}
+
+
 def delivery_glyph(delivery: DeliverySnapshot) -> GlyphState:
     """The shape that tells how a delivery stands."""
-    match delivery.state:
-        case DeliveryState.COMPLETED | DeliveryState.SKIPPED | DeliveryState.SHARED:
-            return GlyphState.VERIFIED
-        case DeliveryState.FAILED:
-            return GlyphState.FAILED
-        case DeliveryState.RECEIVING:
-            return GlyphState.LAGGING if delivery.lagging else GlyphState.RECEIVING
-        case DeliveryState.VERIFYING:
-            return GlyphState.CHECKING
-        case DeliveryState.PAUSED | DeliveryState.CANCELLED:
-            return GlyphState.PAUSED
-        case _:
-            return GlyphState.QUEUED
+    if delivery.lagging and delivery.state is DeliveryState.RECEIVING:
+        return GlyphState.LAGGING
+    return DELIVERY_GLYPHS[delivery.state]
 
 
 def node_glyph(node: NodeInfo, delivery: DeliverySnapshot | None) -> GlyphState:

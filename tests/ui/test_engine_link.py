@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -128,6 +129,51 @@ async def test_deliveries_and_nodes_are_folded_together(qtbot: QtBot) -> None:
     assert deliveries.values[0] == ("c", (one,))
     assert {delivery.node for delivery in deliveries.values[1][1]} == {"node_1", "node_2", "node_3"}
     assert await nodes.until(bool) == [((fake.node("node_4", 6),), ())]
+    await link.close()
+    await running
+
+
+async def test_much_that_changed_is_told_in_several_turns_of_the_loop(qtbot: QtBot) -> None:
+    engine = FakeEngine(fake.busy_welcome())
+    link = link_to(engine)
+    turn = 0
+    turns: dict[str, int] = {}
+    link.deliveries_changed.connect(lambda cast, deliveries: turns.setdefault(cast, turn))
+    running = asyncio.create_task(link.run())
+    engine.say(m.NodesChanged((fake.node("node_4", 6),)))  # at once; what follows is held back
+    for cast in range(6):
+        many = tuple(m.DeliverySnapshot(f"node_{number}") for number in range(250))
+        engine.say(m.DeliveriesChanged(f"c{cast}", many))
+    async with asyncio.timeout(10):
+        while len(turns) < 6:
+            turn += 1
+            await asyncio.sleep(0)
+    counts = Counter(turns.values())
+    assert max(counts.values()) == 2
+    await link.close()
+    await running
+
+
+async def test_a_result_waits_for_all_turns_of_what_was_held_back(qtbot: QtBot) -> None:
+    engine = FakeEngine(fake.busy_welcome())
+    link = link_to(engine)
+    order: list[str] = []
+    link.deliveries_changed.connect(lambda cast, deliveries: order.append(cast))
+    link.cast_finished.connect(lambda result: order.append("finished"))
+    running = asyncio.create_task(link.run())
+    casts = [f"c{cast}" for cast in range(6)]
+    many = tuple(m.DeliverySnapshot(f"node_{number}") for number in range(250))
+    first_told, finished = asyncio.Event(), asyncio.Event()
+    link.deliveries_changed.connect(lambda cast, deliveries: first_told.set() if cast == "c0" else None)
+    link.cast_finished.connect(lambda result: finished.set())
+    engine.say(m.NodesChanged((fake.node("node_4", 6),)))
+    engine.say(*(m.DeliveriesChanged(cast, many) for cast in casts))
+    async with asyncio.timeout(10):
+        await first_told.wait()
+    engine.say(m.CastResult(fake.finished_cast(), (), 80.0))
+    async with asyncio.timeout(10):
+        await finished.wait()
+    assert order == [*casts, "finished"]
     await link.close()
     await running
 

@@ -126,7 +126,8 @@ def test_control_enter_sends_and_the_new_cast_is_shown(
         m.CastChanged(fake.sending_cast()), m.DeliveriesChanged("c0ffee000001", fake.sending_deliveries())
     )
     assert window.table.selected_cast() == "c0ffee000001"
-    assert window.nodes.activity("node_3") == fake.sending_deliveries()[2]
+    expected = fake.sending_deliveries()[2]
+    qtbot.waitUntil(lambda: window.nodes.activity("node_3") == expected, timeout=2000)
 
 
 def test_a_cast_that_was_told_before_it_was_accepted_is_shown_too(
