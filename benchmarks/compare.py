@@ -15,14 +15,14 @@ runs left.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import platform
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -32,6 +32,7 @@ from blake3 import blake3
 from benchmarks.byte_plane import parse_size, warm_up
 from benchmarks.comparison import Comparison, Results, Row, load, markdown, replace_between, save, text
 from benchmarks.lab import Host, Lab, LabUnavailable
+from benchmarks.memory_disk import memory_disk
 from benchmarks.peers import PEERS
 from benchmarks.peers.common import PeerFailed
 
@@ -273,8 +274,8 @@ def run_all(options: argparse.Namespace) -> Results:
     results = replace(results, machine=machine())
     for case in chosen(options):
         for recipients in case.recipients:
-            with temporary(options.folder) as name:
-                found = compare(case, recipients, options.times, Path(name), options.congestion)
+            with place(options.folder) as folder:
+                found = compare(case, recipients, options.times, folder, options.congestion)
             print(text(found), flush=True)
             results = results.with_comparison(found)
             if options.json:
@@ -282,8 +283,15 @@ def run_all(options: argparse.Namespace) -> Results:
     return results
 
 
-def temporary(folder: str) -> AbstractContextManager[str]:
-    return tempfile.TemporaryDirectory(prefix="castray-compare-", dir=folder)
+@contextlib.contextmanager
+def place(below: str) -> Iterator[Path]:
+    """An empty folder for sources and destinations, in memory unless it is to be `below` another one."""
+    if not below:
+        with memory_disk("castray-compare-") as folder:
+            yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="castray-compare-", dir=below) as name:
+        yield Path(name)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -302,7 +310,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rate", help="of each link, as tc writes it")
     parser.add_argument("--congestion", default="", help="the hosts' TCP, cubic or bbr; else as here")
     parser.add_argument("--times", type=int, default=3)
-    parser.add_argument("--folder", default="/dev/shm", help="on a tmpfs")
+    parser.add_argument("--folder", default="", help="for the files; else a tmpfs with huge pages")
     parser.add_argument("--json", type=Path, help="results are added to this file")
     parser.add_argument("--read", type=Path, help="measure nothing, take this file")
     parser.add_argument("--markdown", type=Path, help="put the tables between the marks in this document")

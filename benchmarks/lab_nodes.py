@@ -312,10 +312,14 @@ class LabNodes:
 
 @contextlib.asynccontextmanager
 async def lab_nodes(
-    lab: Lab, *, zones: Iterable[str] = (), environment: Mapping[str, str] | None = None
+    lab: Lab,
+    *,
+    zones: Iterable[str] = (),
+    environment: Mapping[str, str] | None = None,
+    below: str | Path = "/dev/shm",
 ) -> AsyncIterator[LabNodes]:
-    """An agent in every host, with inboxes on a tmpfs that are gone afterwards. Raises RuntimeError."""
-    folder = Path(tempfile.mkdtemp(prefix="castray-lab-", dir="/dev/shm"))
+    """An agent in every host, with inboxes `below` a folder that are gone afterwards. Raises RuntimeError."""
+    folder = Path(tempfile.mkdtemp(prefix="castray-lab-", dir=below))
     variables = os.environ | {"CASTRAY_LOCAL_COPY": "0", "CASTRAY_HOME": str(folder / "home")}
     nodes = LabNodes(lab, folder, variables | dict(environment or {}))
     try:

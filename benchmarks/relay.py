@@ -7,7 +7,7 @@
 
 Every figure is the median of `--times` casts, and every recipient's bytes are compared with the source's.
 *One copy* is the time of the bytes at the rate that iperf3 shows in the same laboratory. Needs what
-`benchmarks.lab` needs, room in /dev/shm for all copies at once, and a quiet machine. Ends with 1 if a bar
+`benchmarks.lab` needs, memory for all copies at once, and a quiet machine. Ends with 1 if a bar
 was missed.
 """
 

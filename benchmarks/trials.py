@@ -16,6 +16,7 @@ from blake3 import blake3
 
 from benchmarks.lab import Lab
 from benchmarks.lab_nodes import LabNodes, lab_nodes
+from benchmarks.memory_disk import memory_disk
 from castray_desktop.core.errors import sentence
 from castray_desktop.core.failure import CastRayError
 from castray_desktop.core.messages import DeliverySnapshot, SendRequest
@@ -172,12 +173,12 @@ async def bench(
 
     Raises LabUnavailable, RuntimeError.
     """
-    with Lab(hosts, rate, coalesce=coalesce, delay=delay) as lab:
+    with memory_disk("castray-bench-") as disk, Lab(hosts, rate, coalesce=coalesce, delay=delay) as lab:
         limit = lab.iperf(lab.hosts[0], lab.hosts[1], IPERF_SECONDS) if measure else 0.0
         if loss:
             for host in lab.hosts:
                 lab.set_loss(host, loss)
-        async with lab_nodes(lab) as nodes:
+        async with lab_nodes(lab, below=disk) as nodes:
             yield Bench(lab, nodes, limit)
 
 
