@@ -46,6 +46,9 @@ _BAD_INPUT = frozenset(
         K.BAD_DESTINATION,
         K.CAST_UNKNOWN,
         K.CAST_FINISHED,
+        K.BAD_SCHEDULE,
+        K.SCHEDULE_UNKNOWN,
+        K.REMOVE_EXTRA_REFUSED,
     }
 )
 _NO_CLUSTER = frozenset(

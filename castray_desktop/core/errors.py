@@ -76,6 +76,16 @@ TEMPLATES: Mapping[FailureKind, tuple[str, str]] = {
     ),
     K.CAST_UNKNOWN: ("There is no cast {cast}.", "List them with: castray casts"),
     K.CAST_FINISHED: ("Cast {cast} has ended already.", "There is nothing to cancel."),
+    K.BAD_SCHEDULE: ("{name} can't be a schedule: {reason}.", "Change it and save it again."),
+    K.SCHEDULE_UNKNOWN: ("There is no schedule {schedule}.", "List them with: castray schedule list"),
+    K.SCHEDULE_RUNNING: (
+        "The last run of {name} has not ended.",
+        "Wait for it, or cancel its cast.",
+    ),
+    K.REMOVE_EXTRA_REFUSED: (
+        "Removing what the source no longer has needs folders to send, and files of the same name replaced.",
+        "Send folders and overwrite what has the same name, or leave --delete out.",
+    ),
     K.CHANGED: ("{path} changed while it was being sent.", "Send it again once nothing writes to it."),
     K.PARCEL_CHANGED: (
         "The files changed while {node} was away, so the cast could not go on.",
@@ -121,6 +131,10 @@ TEMPLATES: Mapping[FailureKind, tuple[str, str]] = {
     K.NODE_AWAY: (
         "{node} is away at the moment.",
         "The cast goes on when it is back; there is nothing to do.",
+    ),
+    K.NOT_REMOVED: (
+        "Everything arrived, but {node} could not remove {count} entries, among them {path}: {reason}.",
+        "Change the permissions there and send again.",
     ),
     K.HASH_MISSING: (
         "{node} can't compute the hashes that this cast uses ({hashes}).",
@@ -173,6 +187,10 @@ TEMPLATES: Mapping[FailureKind, tuple[str, str]] = {
     K.ENGINE_VERSION: (
         "The running CastRay engine is of another version.",
         "Close other CastRay windows or run: castray engine stop",
+    ),
+    K.HISTORY_UNAVAILABLE: (
+        "The history can't be used: {reason}.",
+        "Check the folder of CastRay's data, then start the engine again.",
     ),
     K.CANCELLED: ("Cancelled.", ""),
     K.INTERNAL: (

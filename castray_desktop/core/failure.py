@@ -33,6 +33,10 @@ class FailureKind(str, enum.Enum):
     BAD_DESTINATION = "bad_destination"
     CAST_UNKNOWN = "cast_unknown"
     CAST_FINISHED = "cast_finished"
+    BAD_SCHEDULE = "bad_schedule"
+    SCHEDULE_UNKNOWN = "schedule_unknown"
+    SCHEDULE_RUNNING = "schedule_running"
+    REMOVE_EXTRA_REFUSED = "remove_extra_refused"
     # the source's files
     CHANGED = "changed"
     PARCEL_CHANGED = "parcel_changed"
@@ -53,6 +57,7 @@ class FailureKind(str, enum.Enum):
     NODE_AWAY = "node_away"  # not an end: why something waits
     WRITER_FAILED = "writer_failed"
     HASH_MISSING = "hash_missing"
+    NOT_REMOVED = "not_removed"
     # the cluster
     NO_CLUSTER = "no_cluster"
     CLUSTER_STOPPED = "cluster_stopped"
@@ -67,6 +72,7 @@ class FailureKind(str, enum.Enum):
     # the engine
     ENGINE_UNREACHABLE = "engine_unreachable"
     ENGINE_VERSION = "engine_version"
+    HISTORY_UNAVAILABLE = "history_unavailable"
     CANCELLED = "cancelled"
     INTERNAL = "internal"
 

@@ -34,6 +34,8 @@ REASONS = (
     # a folder
     "it is read-only",
     "permission denied",
+    # schedules and history
+    "it was written by a later version of CastRay",
     # the engine
     "it took too long",
     "it does not answer",

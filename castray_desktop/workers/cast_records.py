@@ -31,6 +31,7 @@ class CastRecord(msgspec.Struct, frozen=True):
     algorithms: Algorithms = Algorithms()
     writers: dict[str, str] = {}  # by recipient: who writes for it
     folders: dict[str, PreflightReply] = {}  # by recipient: where it writes
+    schedule: str = ""  # that started it
 
 
 class CastRecords:

@@ -55,7 +55,9 @@ class Dispatcher:
         speeds: SpeedMemory | None = None,
         records: CastRecords | None = None,
         groups: Callable[[], Groups] = dict,
+        ended: Callable[[SendRequest, str, CastResult], None] | None = None,
     ) -> None:
+        """`ended` hears of each cast that ends: what was asked for, on which cluster, and how it went."""
         self._agents = agents
         self._publish = publish
         self._clock = clock
@@ -63,6 +65,7 @@ class Dispatcher:
         self._speeds = speeds
         self._records = records
         self._groups = groups
+        self._ended_for_good = ended
         self._runs: dict[str, CastRun] = {}
         self._reaching = Reaching(agents)
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -73,9 +76,12 @@ class Dispatcher:
 
     # --- commands -------------------------------------------------------------------------------
 
-    def send(self, request: SendRequest) -> str:
-        """Start a cast and return its id. Raises CastRayError when the request makes no sense."""
-        return self._begin(self._new_run(request))
+    def send(self, request: SendRequest, schedule: str = "") -> str:
+        """Start a cast, for a schedule perhaps, and return its id.
+
+        Raises CastRayError when the request makes no sense.
+        """
+        return self._begin(self._new_run(request, schedule))
 
     def go_on(self, record: CastRecord) -> None:
         """Go on with a cast of an engine before this one, as soon as its cluster is there."""
@@ -87,6 +93,7 @@ class Dispatcher:
             record.mode,
             record.started,
             self._clock() - max(0.0, self._wall() - record.started),
+            record.schedule,
         )
         ledger.restore(deliveries)
         self._begin(self._make_run(ledger, record))
@@ -260,7 +267,7 @@ class Dispatcher:
 
     # --- inside ---------------------------------------------------------------------------------
 
-    def _new_run(self, request: SendRequest) -> CastRun:
+    def _new_run(self, request: SendRequest, schedule: str = "") -> CastRun:
         nodes = self._agents.nodes
         if not any(node.state is NodeState.ONLINE for node in nodes.values()):
             raise CastRayError(FailureKind.NO_CLUSTER)
@@ -277,6 +284,7 @@ class Dispatcher:
             mode_for(len(recipients), len(nodes) - 1),
             self._wall(),
             self._clock(),
+            schedule,
         )
         return self._make_run(ledger, None)
 
@@ -301,7 +309,10 @@ class Dispatcher:
             self._records.drop(cast)
         self._reaching.forget(cast)
         self._news.tell(self._runs[cast].ledger)
-        self._publish(self._runs[cast].ledger.result(self._clock()))
+        result = self._runs[cast].ledger.result(self._clock())
+        self._publish(result)
+        if self._ended_for_good is not None:
+            self._ended_for_good(self._runs[cast].ledger.request, self._agents.target, result)
         self._news.changed()
         if self._speeds is not None and (measured := self._runs[cast].measured):
             self._speeds.learn(self._agents.nodes.values(), measured)

@@ -34,6 +34,7 @@ from castray_desktop.workers.clusters import Cluster, Clusters, Parts, welcome_s
 from castray_desktop.workers.dispatcher import Dispatcher
 from castray_desktop.workers.frames import read_body
 from castray_desktop.workers.groups import GroupFile
+from castray_desktop.workers.history import History, running_and_queued
 from castray_desktop.workers.hub import Client, ClientHub
 from castray_desktop.workers.log_tail import LogTail, read_log
 from castray_desktop.workers.node_limit import NodeLimit
@@ -68,6 +69,7 @@ class Engine:
         self._log_folder = places.log
         self._log_tail = LogTail(places.log, self._hub.publish, lambda: self._hub.watches_log)
         self._speeds = SpeedMemory(places.speeds)
+        self._history = History(places.history, self._hub.publish, self._running)
         self._limit_of = functools.partial(NodeLimit, places.settings)
         self._made: Clusters | None = None
         self._stopping = asyncio.Event()
@@ -78,6 +80,7 @@ class Engine:
 
     async def run(self, listener: socket.socket) -> None:
         """Serve until stopped or unused. Everything that was started has ended afterwards."""
+        await self._history.start()
         parts = Parts(self._supervise, self._dispatch, self._limit_of)
         self._made = Clusters(parts, self._hub.tell, self._clock)
         self._made.go_on(self._records.load())
@@ -92,6 +95,7 @@ class Engine:
             self._ending = True
             server.close()
             await self._clusters.close()
+            await self._history.close()
             await self._log_tail.stop()
             await self._hub.close()
             for session in tuple(self._sessions):
@@ -119,9 +123,23 @@ class Engine:
         return self._made
 
     def _dispatch(self, agents: Agents, publish: Callable[[messages.Event], None]) -> Dispatcher:
+        def tell(event: messages.Event) -> None:
+            if isinstance(event, messages.Throughput):
+                self._history.throughput(agents.target, event)
+            publish(event)
+
         return Dispatcher(
-            agents, publish, speeds=self._speeds, records=self._records, groups=self._groups.load
+            agents,
+            tell,
+            speeds=self._speeds,
+            records=self._records,
+            groups=self._groups.load,
+            ended=self._history.ended,
         )
+
+    def _running(self) -> tuple[int, int]:
+        casts = (summary for cluster in self._clusters for summary in cluster.casts.summaries())
+        return running_and_queued(summary.state for summary in casts)
 
     # --- clients --------------------------------------------------------------------------------
 
@@ -209,6 +227,8 @@ class Engine:
             raise CastRayError(FailureKind.CLUSTER_STOPPED)
 
     async def _carry_out(self, client: Client, command: messages.Command) -> messages.Reply:
+        if isinstance(command, messages.HistoryCommand):
+            return await self._history.answer(command)
         cluster = self._clusters.get(client.target)
         match command:
             case messages.Send(request):

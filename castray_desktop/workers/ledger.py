@@ -80,8 +80,10 @@ class CastLedger:
         mode: CastMode,
         started: float,
         now: float,
+        schedule: str = "",
     ) -> None:
         self.cast = cast
+        self.schedule = schedule
         self.request = request
         self.state = CastState.QUEUED
         self.totals: ParcelTotals | None = None
@@ -371,6 +373,7 @@ class CastLedger:
             chain=self._final_chain,
             source_copies=self._source_copies(),
             limit=self.request.limit,
+            schedule=self.schedule,
             broken_links=totals.broken_links if totals else 0,
             failure=self.failure,
         )

@@ -44,6 +44,16 @@ class Places:
         return self.home / "groups.json"
 
     @property
+    def history(self) -> Path:
+        """The casts that have ended, and what they add up to."""
+        return self.home / "history.sqlite"
+
+    @property
+    def schedules(self) -> Path:
+        """What is sent by itself, and when."""
+        return self.home / "schedules.json"
+
+    @property
     def speeds(self) -> Path:
         """How fast nodes are, as casts have shown."""
         return self.home / "speeds.json"

@@ -53,6 +53,7 @@ class Recording:
                 algorithms=feed.algorithms,
                 writers=writers,
                 folders=dict(self._writers.folders),
+                schedule=ledger.schedule,
             )
         )
 

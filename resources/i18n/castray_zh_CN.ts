@@ -354,6 +354,38 @@
         <translation>无需取消。</translation>
     </message>
     <message>
+        <source>{name} can&apos;t be a schedule: {reason}.</source>
+        <translation>{name} 不能用作计划：{reason}。</translation>
+    </message>
+    <message>
+        <source>Change it and save it again.</source>
+        <translation>请修改后重新保存。</translation>
+    </message>
+    <message>
+        <source>There is no schedule {schedule}.</source>
+        <translation>没有编号为 {schedule} 的计划。</translation>
+    </message>
+    <message>
+        <source>List them with: castray schedule list</source>
+        <translation>查看全部计划请运行：castray schedule list</translation>
+    </message>
+    <message>
+        <source>The last run of {name} has not ended.</source>
+        <translation>计划“{name}”的上一次运行尚未结束。</translation>
+    </message>
+    <message>
+        <source>Wait for it, or cancel its cast.</source>
+        <translation>请等待其结束，或取消该次传输。</translation>
+    </message>
+    <message>
+        <source>Removing what the source no longer has needs folders to send, and files of the same name replaced.</source>
+        <translation>要删除源节点上已不存在的内容，发送的必须是文件夹，并且同名文件须设为覆盖。</translation>
+    </message>
+    <message>
+        <source>Send folders and overwrite what has the same name, or leave --delete out.</source>
+        <translation>请发送文件夹并覆盖同名文件，或去掉 --delete。</translation>
+    </message>
+    <message>
         <source>{path} changed while it was being sent.</source>
         <translation>{path} 在发送过程中发生了变化。</translation>
     </message>
@@ -482,6 +514,14 @@
         <translation>它恢复后传输会自动继续，无需任何操作。</translation>
     </message>
     <message>
+        <source>Everything arrived, but {node} could not remove {count} entries, among them {path}: {reason}.</source>
+        <translation>内容均已送达，但 {node} 有 {count} 项无法删除，其中包括 {path}：{reason}。</translation>
+    </message>
+    <message>
+        <source>Change the permissions there and send again.</source>
+        <translation>请修改该处的权限，然后重新发送。</translation>
+    </message>
+    <message>
         <source>{node} can&apos;t compute the hashes that this cast uses ({hashes}).</source>
         <translation>{node} 无法计算这次传输使用的哈希（{hashes}）。</translation>
     </message>
@@ -582,6 +622,14 @@
         <translation>请关闭其他 CastRay 窗口，或运行：castray engine stop</translation>
     </message>
     <message>
+        <source>The history can&apos;t be used: {reason}.</source>
+        <translation>无法使用历史记录：{reason}。</translation>
+    </message>
+    <message>
+        <source>Check the folder of CastRay&apos;s data, then start the engine again.</source>
+        <translation>请检查 CastRay 的数据文件夹，然后重新启动引擎。</translation>
+    </message>
+    <message>
         <source>Cancelled.</source>
         <translation>已取消。</translation>
     </message>
@@ -668,6 +716,10 @@
     <message>
         <source>permission denied</source>
         <translation>没有权限</translation>
+    </message>
+    <message>
+        <source>it was written by a later version of CastRay</source>
+        <translation>它由更新版本的 CastRay 写入</translation>
     </message>
     <message>
         <source>it took too long</source>

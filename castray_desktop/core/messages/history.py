@@ -9,7 +9,7 @@ from castray_desktop.core.messages.casts import CastState, CastSummary
 class HistoryQuery(Record, frozen=True):
     """Which ended casts are asked for, the latest first."""
 
-    text: str = ""  # part of a name, a node, a source or a destination
+    text: str = ""  # parts of a name, a path, a node or a destination, in any case; all of them must be there
     states: tuple[CastState, ...] = ()  # none: all
     node: str = ""  # source or recipient
     since: float = 0.0  # POSIX seconds of the end
@@ -93,10 +93,10 @@ class StatisticsReport(Message, frozen=True):
 class RateSample(Record, frozen=True):
     """The traffic of one moment, as in `Throughput`; means over the step."""
 
-    at: float
+    at: float  # the end of the step
     total: float
     upload: float
-    nodes: dict[str, float] = {}  # received, by node
+    nodes: dict[str, float] = {}  # received, by node; of very many, the hundred with the most traffic
 
 
 class GetRates(Message, frozen=True):

@@ -1,0 +1,226 @@
+"""The engine's memory: casts that have ended, what they add up to, and the traffic of the last day.
+
+SQLite blocks, so it has a thread of its own; the sums and the traffic are in memory and answer at once.
+Without a usable file the engine works all the same, and says so to whoever asks for the past.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+import time
+from collections.abc import Callable, Coroutine, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from castray_desktop.core import messages
+from castray_desktop.core.failure import CastRayError, FailureKind
+from castray_desktop.core.messages import CastResult, CastState, Event, SendRequest, Throughput
+from castray_desktop.core.rate_log import KEPT_STEPS, RateLog
+from castray_desktop.core.tally import BusyTime, CastTally, NodeTally, Tally
+from castray_desktop.workers.history_store import HistoryStore, PastCast
+from castray_desktop.workers.tasks import to_the_end
+
+KEEP_SECONDS = 60.0
+"""Sums that grew without a cast's end, and the traffic, are written this often."""
+
+FORGET_SECONDS = 3600.0
+CHANGED_SECONDS = 1.0
+MOST_RATE_SECONDS = 24 * 3600.0
+DAY = 24 * 3600.0
+
+Answer = TypeVar("Answer")
+
+log = logging.getLogger("castray.history")
+
+
+class History:
+    """What was. `start` opens the file, `close` writes what is left."""
+
+    def __init__(
+        self,
+        path: Path,
+        publish: Callable[[Event], None],
+        running: Callable[[], tuple[int, int]],
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        """`running` tells how many casts run and how many are queued; `wall` gives POSIX seconds."""
+        self._path = path
+        self._publish = publish
+        self._running = running
+        self._wall = wall
+        self._thread = ThreadPoolExecutor(1, "castray-history")
+        self._store: HistoryStore | None = None
+        self._why_not = CastRayError(FailureKind.HISTORY_UNAVAILABLE, reason="it has not been opened")
+        self._engine = Tally(CastTally(since=wall()))
+        self._ever = Tally(CastTally())
+        self._busy = BusyTime()
+        self._rates = RateLog()
+        self._faster: set[str] = set()  # nodes whose peak has not been written
+        self._days = 0
+        self._chores: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.Task[None] | None = None
+        self._tells: asyncio.TimerHandle | None = None
+
+    async def start(self) -> None:
+        """Open the file and take in what it has; one that can't be used is logged, and asked for in vain."""
+        try:
+            await self._on_thread(self._open)
+        except CastRayError as error:
+            self._why_not = error
+            log.warning("there is no history: %s", error.failure.values["reason"])
+        self._timer = asyncio.create_task(self._keep_regularly(), name="keep history")
+
+    def _open(self) -> None:
+        store = HistoryStore(self._path)
+        self._ever = Tally(*store.tallies())
+        for step in KEPT_STEPS:
+            self._rates.restore(step, store.rates(step))
+        self._store = store
+
+    # --- what happens ---------------------------------------------------------------------------
+
+    def ended(self, request: SendRequest, target: str, result: CastResult) -> None:
+        """A cast on the cluster `target` has ended; it is written beside the event loop."""
+        end = result.summary.finished or self._wall()
+        busy = self._busy.add(end - result.seconds, end)
+        self._engine.add(result, busy)
+        self._ever.add(result, busy)
+        past = PastCast(request, target, result)
+        self._spawn(self._add(past), f"history of {result.summary.cast}")
+
+    def throughput(self, cluster: str, now: Throughput) -> None:
+        """The traffic of a cluster at this moment."""
+        self._rates.heard(now, cluster)
+        rates = [(item.node, item.received) for item in now.nodes]
+        self._engine.saw(now.total, rates)
+        self._faster.update(self._ever.saw(now.total, rates))
+
+    def keep_days(self, days: int) -> None:
+        """Casts that ended longer ago are forgotten, now and from now on; 0: never."""
+        self._days = days
+        if days:
+            self._spawn(self._forget_old(), "forget old casts")
+
+    # --- what is asked --------------------------------------------------------------------------
+
+    async def answer(self, command: messages.HistoryCommand) -> messages.Reply:
+        """Carry out one of the commands about the past. Raises CastRayError."""
+        match command:
+            case messages.GetHistory(query):
+                return await self._ask(lambda store: store.page(query))
+            case messages.GetPastCast(cast):
+                return (await self.past(cast)).result
+            case messages.ClearHistory(casts):
+                await self._ask(lambda store: store.clear(casts))
+                self._tell_soon()
+                return messages.Done()
+            case messages.GetRates(seconds):
+                return self._rates.history(min(max(seconds, 0.0), MOST_RATE_SECONDS), self._wall())
+            case messages.GetStatistics():
+                return self.statistics()
+
+    async def past(self, cast: str) -> PastCast:
+        """A cast that has ended, by its id or the beginning of it. Raises CastRayError."""
+        return await self._ask(lambda store: store.past(cast))
+
+    def statistics(self) -> messages.StatisticsReport:
+        """Since this engine started, and for ever."""
+        active, queued = self._running()
+        return messages.StatisticsReport(self._engine.statistics(), self._ever.statistics(), active, queued)
+
+    async def close(self) -> None:
+        """Write what has not been written, and close the file."""
+        if self._timer is not None:
+            self._timer.cancel()
+            await asyncio.wait([self._timer])
+        if self._tells is not None:
+            self._tells.cancel()
+        if self._chores:
+            await asyncio.wait(self._chores)
+        await self._keep()
+        store, self._store = self._store, None
+        if store is not None:
+            await self._on_thread(store.close)
+        self._thread.shutdown()
+
+    # --- inside ---------------------------------------------------------------------------------
+
+    async def _add(self, past: PastCast) -> None:
+        names = {item.node for item in past.result.deliveries}
+        nodes = {name: self._ever.nodes[name] for name in names}
+        try:
+            await self._ask(lambda store: store.add(past, self._ever.all, nodes))
+        except CastRayError as error:
+            log.warning("cast %s is not in the history: %s", past.result.summary.cast, error)
+            return
+        self._tell_soon()
+
+    async def _keep_regularly(self) -> None:
+        since_forgetting = 0.0
+        while True:
+            await asyncio.sleep(KEEP_SECONDS)
+            await self._keep()
+            since_forgetting += KEEP_SECONDS
+            if self._days and since_forgetting >= FORGET_SECONDS:
+                since_forgetting = 0.0
+                await self._forget_old()
+
+    async def _keep(self) -> None:
+        rates = self._rates.take_fresh(self._wall())
+        faster, self._faster = self._faster, set()
+        if not rates and not faster:
+            return
+        nodes = {node: self._ever.nodes.get(node, NodeTally()) for node in faster}
+        now = self._wall()
+        try:
+            await self._ask(lambda store: store.keep(self._ever.all, nodes, rates, now))
+        except CastRayError as error:
+            log.warning("statistics are not kept: %s", error)
+
+    async def _forget_old(self) -> None:
+        before = self._wall() - self._days * DAY
+        try:
+            gone = await self._ask(lambda store: store.clear_before(before))
+        except CastRayError as error:
+            log.warning("old casts are not forgotten: %s", error)
+            return
+        if gone:
+            log.info("%d casts ended more than %d days ago and were forgotten", gone, self._days)
+            self._tell_soon()
+
+    def _tell_soon(self) -> None:
+        """Clients hear of any number of changes once a second at most."""
+        if self._tells is None:
+            self._tells = asyncio.get_running_loop().call_later(CHANGED_SECONDS, self._tell)
+
+    def _tell(self) -> None:
+        self._tells = None
+        self._publish(messages.HistoryChanged())
+
+    async def _ask(self, work: Callable[[HistoryStore], Answer]) -> Answer:
+        """Have the store do something. Raises CastRayError(HISTORY_UNAVAILABLE)."""
+        store = self._store
+        if store is None:
+            raise CastRayError.of(self._why_not.failure)
+        return await self._on_thread(lambda: work(store))
+
+    async def _on_thread(self, work: Callable[[], Answer]) -> Answer:
+        try:
+            return await to_the_end(asyncio.get_running_loop().run_in_executor(self._thread, work))
+        except (sqlite3.Error, OSError) as error:
+            raise CastRayError(FailureKind.HISTORY_UNAVAILABLE, reason=str(error)) from error
+
+    def _spawn(self, work: Coroutine[None, None, None], name: str) -> None:
+        chore = asyncio.get_running_loop().create_task(work, name=name)
+        self._chores.add(chore)
+        chore.add_done_callback(self._chores.discard)
+
+
+def running_and_queued(states: Iterable[CastState]) -> tuple[int, int]:
+    """How many of these casts run, and how many are queued."""
+    going_on = [state for state in states if not state.finished]
+    queued = going_on.count(CastState.QUEUED)
+    return len(going_on) - queued, queued

@@ -1,0 +1,290 @@
+"""Casts that have ended, in a SQLite file. Every method blocks; `History` calls them on its own thread.
+
+Whoever looks for a text looks for it anywhere in a name, a source, a destination or a recipient, whatever
+its case. That is a scan of short columns, which for 10,000 casts takes some milliseconds; an index of
+three-letter parts would miss the two-letter words of which Chinese names are made.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from castray_desktop.core.failure import CastRayError, FailureKind
+from castray_desktop.core.messages import (
+    CastResult,
+    CastSummary,
+    DeliverySnapshot,
+    HistoryPage,
+    HistoryQuery,
+    RateSample,
+    SendRequest,
+)
+from castray_desktop.core.tally import CastTally, NodeTally
+
+VERSION = 1
+MOST_ROWS = 1000
+"""On one page."""
+
+RATE_SECONDS = 26 * 3600.0
+
+_MIGRATIONS: tuple[str, ...] = (
+    """
+    CREATE TABLE casts(
+        number INTEGER PRIMARY KEY,
+        id TEXT NOT NULL UNIQUE,
+        ended REAL NOT NULL,
+        state TEXT NOT NULL,
+        source TEXT NOT NULL,
+        text TEXT NOT NULL,
+        seconds REAL NOT NULL,
+        target TEXT NOT NULL
+    );
+    CREATE TABLE details(
+        whose INTEGER PRIMARY KEY REFERENCES casts ON DELETE CASCADE,
+        request BLOB NOT NULL,
+        summary BLOB NOT NULL,
+        deliveries BLOB NOT NULL
+    );
+    CREATE INDEX casts_by_end ON casts(ended);
+    CREATE TABLE nodes(number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, text TEXT NOT NULL);
+    CREATE TABLE recipients(
+        whose INTEGER NOT NULL REFERENCES casts ON DELETE CASCADE,
+        node INTEGER NOT NULL REFERENCES nodes,
+        PRIMARY KEY (whose, node)
+    ) WITHOUT ROWID;
+    CREATE TABLE tallies(node TEXT PRIMARY KEY, tally BLOB NOT NULL) WITHOUT ROWID;
+    CREATE TABLE rates(
+        step REAL NOT NULL, at REAL NOT NULL, sample BLOB NOT NULL, PRIMARY KEY (step, at)
+    ) WITHOUT ROWID;
+    """,
+)
+"""From each version to the next."""
+
+_ALL = ""  # the row of `tallies` that counts casts; a node's name is never empty
+
+log = logging.getLogger("castray.history")
+
+
+class PastCast(msgspec.Struct, frozen=True):
+    """A cast that has ended, and what was asked for."""
+
+    request: SendRequest
+    target: str  # the cluster that it ran on
+    result: CastResult
+
+
+class HistoryStore:
+    """One file, open from the beginning to `close`. What can't be read or written raises sqlite3.Error."""
+
+    def __init__(self, path: Path) -> None:
+        """Opens or makes the file, for this user alone. One that is damaged is set aside first.
+
+        Raises sqlite3.Error or OSError, and CastRayError for a file of a later version.
+        """
+        try:
+            self._open(path)
+        except sqlite3.OperationalError:  # no room, no right, locked: the file may be sound
+            raise
+        except sqlite3.DatabaseError as error:
+            self._set_aside(path, error)
+            self._open(path)
+
+    def _open(self, path: Path) -> None:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        path.chmod(0o600)
+        self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        try:
+            self._run("PRAGMA journal_mode=WAL")
+            self._run("PRAGMA synchronous=NORMAL")
+            self._run("PRAGMA foreign_keys=ON")
+            self._run("PRAGMA secure_delete=ON")  # what is cleared is gone
+            if self._run("PRAGMA quick_check").fetchone()[0] != "ok":
+                raise sqlite3.DatabaseError("the file is damaged")
+            self._migrate()
+        except BaseException:
+            self._database.close()
+            raise
+
+    def _migrate(self) -> None:
+        version = self._run("PRAGMA user_version").fetchone()[0]
+        if version > VERSION:
+            raise CastRayError(
+                FailureKind.HISTORY_UNAVAILABLE, reason="it was written by a later version of CastRay"
+            )
+        for number in range(version, VERSION):
+            self._database.executescript(
+                f"BEGIN; {_MIGRATIONS[number]} PRAGMA user_version={number + 1}; COMMIT;"
+            )
+
+    def _set_aside(self, path: Path, error: sqlite3.DatabaseError) -> None:
+        """Nothing is deleted: whoever wants to can still look at it."""
+        stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+        for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
+            with contextlib.suppress(FileNotFoundError):
+                path.with_name(name).rename(path.with_name(f"damaged-{stamp}-{name}"))
+        log.warning(
+            "The history could not be read (%s). It was set aside as %s, and a new one begins.",
+            error,
+            path.with_name(f"damaged-{stamp}-{path.name}"),
+        )
+
+    def close(self) -> None:
+        """Nothing can be asked afterwards."""
+        self._database.close()
+
+    # --- casts ----------------------------------------------------------------------------------
+
+    def add(self, past: PastCast, all_casts: CastTally, nodes: Mapping[str, NodeTally]) -> None:
+        """Keep a cast that has ended, and the sums that it has changed: both or none."""
+        summary, encode = past.result.summary, msgspec.msgpack.encode
+        text = "\n".join((summary.name, summary.source, summary.destination, *past.request.paths))
+        with self._transaction():
+            self._run("DELETE FROM casts WHERE id = ?", summary.cast)
+            number = self._run(
+                "INSERT INTO casts(id, ended, state, source, text, seconds, target) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                *(summary.cast, summary.finished, summary.state.value, summary.source, text.casefold()),
+                *(past.result.seconds, past.target),
+            ).lastrowid
+            self._run(
+                "INSERT INTO details(whose, request, summary, deliveries) VALUES (?, ?, ?, ?)",
+                *(number, encode(past.request), encode(summary), encode(past.result.deliveries)),
+            )
+            for name in {item.node for item in past.result.deliveries}:
+                self._run("INSERT OR IGNORE INTO nodes(name, text) VALUES (?, ?)", name, name.casefold())
+                self._run("INSERT INTO recipients SELECT ?, number FROM nodes WHERE name = ?", number, name)
+            self._keep_tallies(all_casts, nodes)
+
+    def page(self, query: HistoryQuery) -> HistoryPage:
+        """Those that fit, the latest first."""
+        where, values = self._condition(query)
+        total = self._run(f"SELECT count(*) FROM casts WHERE {where}", *values).fetchone()[0]
+        limit = max(0, min(query.limit, MOST_ROWS))
+        rows = self._run(
+            f"{_PAGE.format(where)} LIMIT ? OFFSET ?",
+            *(*values, limit, max(0, query.offset)),
+        ).fetchall()
+        return HistoryPage(tuple(msgspec.msgpack.decode(row[0], type=CastSummary) for row in rows), total)
+
+    def _condition(self, query: HistoryQuery) -> tuple[str, list[Any]]:
+        parts: list[str] = ["ended >= ?"]
+        values: list[Any] = [query.since]
+        if query.until:
+            parts.append("ended <= ?")
+            values.append(query.until)
+        if query.states:
+            parts.append(f"state IN ({', '.join('?' * len(query.states))})")
+            values += [state.value for state in query.states]
+        if query.node:
+            parts.append(f"(source = ? OR {_HAS_RECIPIENT.format('name = ?')})")
+            values += [query.node, query.node]
+        for word in query.text.casefold().split():
+            parts.append(f"(instr(text, ?) OR {_HAS_RECIPIENT.format('instr(nodes.text, ?)')})")
+            values += [word, word]
+        return " AND ".join(parts), values
+
+    def past(self, cast: str) -> PastCast:
+        """One by its id, or by the beginning of it that only one has. Raises CastRayError(CAST_UNKNOWN)."""
+        rows = self._run(
+            "SELECT seconds, target, request, summary, deliveries FROM casts JOIN details ON whose = number "
+            "WHERE id >= ? AND id < ? "
+            "LIMIT 2",
+            *(cast, cast + "\U0010ffff"),
+        ).fetchall()
+        if not cast or len(rows) != 1:
+            raise CastRayError(FailureKind.CAST_UNKNOWN, cast=cast)
+        seconds, target, request, summary, deliveries = rows[0]
+        decode = msgspec.msgpack.decode
+        result = CastResult(
+            decode(summary, type=CastSummary),
+            decode(deliveries, type=tuple[DeliverySnapshot, ...]),
+            seconds,
+        )
+        return PastCast(decode(request, type=SendRequest), target, result)
+
+    def clear(self, casts: Iterable[str] = ()) -> None:
+        """Forget these, or all; what they added up to stays."""
+        named = tuple(casts)
+        with self._transaction():
+            for cast in named:
+                self._run("DELETE FROM casts WHERE id = ?", cast)
+            if not named:
+                self._run("DELETE FROM casts WHERE true")
+            self._forget_nodes()
+
+    def clear_before(self, ended: float) -> int:
+        """Forget those that ended before; returns how many."""
+        with self._transaction():
+            gone = self._run("DELETE FROM casts WHERE ended < ?", ended).rowcount
+            if gone:
+                self._forget_nodes()
+            return gone
+
+    def _forget_nodes(self) -> None:
+        self._run("DELETE FROM nodes WHERE NOT EXISTS (SELECT 1 FROM recipients WHERE node = number)")
+
+    # --- sums and rates -------------------------------------------------------------------------
+
+    def tallies(self) -> tuple[CastTally, dict[str, NodeTally]]:
+        """The sums over all casts that there ever were, and those of each recipient."""
+        rows = dict(self._run("SELECT node, tally FROM tallies").fetchall())
+        total = rows.pop(_ALL, None)
+        all_casts = msgspec.msgpack.decode(total, type=CastTally) if total is not None else CastTally()
+        return all_casts, {node: msgspec.msgpack.decode(row, type=NodeTally) for node, row in rows.items()}
+
+    def keep(
+        self,
+        all_casts: CastTally,
+        nodes: Mapping[str, NodeTally],
+        rates: Iterable[tuple[float, RateSample]],
+        now: float,
+    ) -> None:
+        """Keep sums that have changed, and means of the traffic; what is a day old goes."""
+        with self._transaction():
+            self._keep_tallies(all_casts, nodes)
+            for step, sample in rates:
+                self._run(
+                    "INSERT OR REPLACE INTO rates VALUES (?, ?, ?)",
+                    *(step, sample.at, msgspec.msgpack.encode(sample)),
+                )
+            self._run("DELETE FROM rates WHERE at < ?", now - RATE_SECONDS)
+
+    def rates(self, step: float) -> list[RateSample]:
+        """The means of the traffic over such steps, oldest first."""
+        rows = self._run("SELECT sample FROM rates WHERE step = ? ORDER BY at", step).fetchall()
+        return [msgspec.msgpack.decode(row[0], type=RateSample) for row in rows]
+
+    def _keep_tallies(self, all_casts: CastTally, nodes: Mapping[str, NodeTally]) -> None:
+        for node, tally in ((_ALL, all_casts), *nodes.items()):
+            self._run("INSERT OR REPLACE INTO tallies VALUES (?, ?)", node, msgspec.msgpack.encode(tally))
+
+    # --- the file -------------------------------------------------------------------------------
+
+    def _run(self, statement: str, *values: Any) -> sqlite3.Cursor:
+        return self._database.execute(statement, values)
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._run("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._run("ROLLBACK")
+            raise
+        self._run("COMMIT")
+
+
+_PAGE = "SELECT summary FROM casts JOIN details ON whose = number WHERE {} ORDER BY ended DESC, number DESC"
+_HAS_RECIPIENT = (
+    "EXISTS (SELECT 1 FROM recipients WHERE recipients.whose = casts.number "
+    "AND node IN (SELECT nodes.number FROM nodes WHERE {}))"
+)

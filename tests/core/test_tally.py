@@ -1,0 +1,75 @@
+"""Sums over casts that have ended."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from castray_desktop.core.messages import (
+    CastMode,
+    CastResult,
+    CastState,
+    CastSummary,
+    DeliverySnapshot,
+    DeliveryState,
+)
+from castray_desktop.core.tally import MOST_INTERVALS, BusyTime, CastTally, Tally
+
+D = DeliveryState
+
+
+def result(state: CastState, *deliveries: DeliverySnapshot, seconds: float = 10.0) -> CastResult:
+    nodes = tuple(item.node for item in deliveries)
+    summary = CastSummary(
+        "c0ffee", "model.bin", state, "s", nodes, CastMode.MULTICAST, 100.0, bytes=1000, source_copies=1.5
+    )
+    return CastResult(summary, deliveries, seconds)
+
+
+def test_what_was_there_already_counts_as_delivered_and_not_as_speed() -> None:
+    tally = Tally(CastTally())
+    moved = DeliverySnapshot("a", D.COMPLETED, bytes=1000, seconds=10.0)
+    found = DeliverySnapshot("b", D.SKIPPED, bytes=1000, seconds=0.1)
+    tally.add(result(CastState.COMPLETED, moved, found), 10.0)
+    told = tally.statistics()
+    assert (told.casts, told.completed, told.delivered, told.bytes) == (1, 1, 2, 2000)
+    assert (told.mean_rate, told.uploaded, told.since) == (100.0, 1500, 100.0)
+    assert {node.node: node.mean_rate for node in told.nodes} == {"a": 100.0, "b": 0.0}
+
+
+def test_failures_are_counted_and_what_was_cancelled_is_neither() -> None:
+    tally = Tally(CastTally(since=5.0))
+    tally.add(result(CastState.PARTLY_FAILED, DeliverySnapshot("a", D.FAILED, bytes=10)), 1.0)
+    tally.add(result(CastState.CANCELLED, DeliverySnapshot("a", D.CANCELLED, bytes=10)), 1.0)
+    told = tally.statistics()
+    assert (told.casts, told.partly_failed, told.cancelled, told.failed_deliveries) == (2, 1, 1, 1)
+    assert (told.delivered, told.bytes, told.mean_rate, told.since) == (0, 0, 0.0, 5.0)
+    assert (told.nodes[0].delivered, told.nodes[0].failed) == (0, 1)
+
+
+def test_the_peak_is_the_most_that_was_seen() -> None:
+    tally = Tally(CastTally())
+    assert tally.saw(50.0, [("a", 30.0), ("b", 20.0)]) == ["a", "b"]
+    assert tally.saw(40.0, [("a", 40.0), ("b", 0.0)]) == ["a"]
+    told = tally.statistics()
+    assert told.peak_rate == 50.0
+    assert [node.peak_rate for node in told.nodes] == [40.0, 20.0]
+
+
+def test_a_peak_is_never_below_the_mean() -> None:
+    tally = Tally(CastTally())
+    tally.add(result(CastState.COMPLETED, DeliverySnapshot("a", D.COMPLETED, bytes=1000, seconds=0.1)), 0.1)
+    told = tally.statistics()
+    assert told.peak_rate == told.nodes[0].peak_rate == pytest.approx(10_000)
+
+
+times = st.integers(0, 60)
+
+
+@given(st.lists(st.tuples(times, times).map(sorted), max_size=MOST_INTERVALS))
+def test_no_second_is_counted_twice_however_casts_overlap(casts: list[list[int]]) -> None:
+    busy = BusyTime()
+    counted = sum(busy.add(start, end) for start, end in casts)
+    covered = {second for start, end in casts for second in range(start, end)}
+    assert counted == pytest.approx(len(covered))
