@@ -140,6 +140,7 @@ class DeliverySnapshot(Record, frozen=True):
     hash: str = ""  # "blake3:HEX" or "sha256:HEX" of a single file
     transport: Transport | None = None
     paths: tuple[str, ...] = ()  # each top-level entry as it landed
+    removed: int = 0  # entries that the source no longer has, removed by `remove_extra`
     failure: Failure | None = None
     hook_status: str = (
         ""  # of the command after the delivery: "done", "not enabled there", or what went wrong

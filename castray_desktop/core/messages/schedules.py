@@ -8,7 +8,11 @@ from castray_desktop.core.messages.casts import CastState, SendRequest
 
 
 class Schedule(Record, frozen=True):
-    """What is sent, and when: by exactly one of `every`, `cron` and `quiet`."""
+    """What is sent, and when: by exactly one of `every`, `cron` and `quiet`.
+
+    With OVERWRITE recipients get what has changed under its own name, so clients offer that first: SKIP
+    would give it a free name beside the old one.
+    """
 
     schedule: str  # id, 12 hexadecimal digits; empty in a new one
     name: str
@@ -18,6 +22,7 @@ class Schedule(Record, frozen=True):
     cron: str = ""  # five fields, in local time
     quiet: float = 0.0  # seconds without a change after which changed files are sent
     enabled: bool = True
+    demonstration: bool = False  # it sends a file that the engine itself writes anew each time
 
 
 class ScheduleInfo(Record, frozen=True):
@@ -29,8 +34,10 @@ class ScheduleInfo(Record, frozen=True):
     last_cast: str = ""
     last_state: CastState | None = None
     running: bool = False
+    unchanged: bool = False  # the last run found nothing new to send, so there was no cast
     changes_seen: int = 0  # paths that have changed and wait to become quiet
-    failure: Failure | None = None  # why the last run could not begin
+    looks_every: float = 0.0  # seconds between looks at what can't be watched; 0: it is watched
+    failure: Failure | None = None  # why the last run could not begin, or what it waits for
 
 
 class ListSchedules(Message, frozen=True):
@@ -68,6 +75,13 @@ class RunSchedule(Message, frozen=True):
     schedule: str
 
 
+class AddDemonstration(Message, frozen=True):
+    """Keep a schedule, switched off, that sends a small file to all nodes of the local cluster each minute.
+
+    Reply: `ScheduleAdded`; with the same id where it is there already.
+    """
+
+
 class ScheduleAdded(Message, frozen=True):
     """It is kept under this id."""
 
@@ -80,6 +94,14 @@ class SchedulesChanged(Message, frozen=True):
     schedules: tuple[ScheduleInfo, ...]
 
 
-ScheduleCommand = ListSchedules | AddSchedule | ChangeSchedule | RemoveSchedule | EnableSchedule | RunSchedule
+ScheduleCommand = (
+    ListSchedules
+    | AddSchedule
+    | ChangeSchedule
+    | RemoveSchedule
+    | EnableSchedule
+    | RunSchedule
+    | AddDemonstration
+)
 ScheduleReply = ScheduleAdded | SchedulesChanged
 ScheduleEvent = SchedulesChanged
