@@ -12,14 +12,14 @@ LAG_FLOOR_BYTES = 16 * 1024 * 1024
 
 
 class RateMeter:
-    """Bytes per second over the last `window` seconds of a counter that never falls."""
+    """How much a counter that never falls has grown in each of the last `window` seconds."""
 
     def __init__(self, window: float = WINDOW_SECONDS) -> None:
         self._window = window
-        self._samples: deque[tuple[float, int]] = deque()
+        self._samples: deque[tuple[float, float]] = deque()
 
-    def add(self, now: float, total: int) -> None:
-        """Note that the counter stood at `total` bytes at `now` seconds."""
+    def add(self, now: float, total: float) -> None:
+        """Note that the counter stood at `total` at `now` seconds."""
         self._samples.append((now, total))
         while len(self._samples) > 2 and self._samples[1][0] <= now - self._window:
             self._samples.popleft()

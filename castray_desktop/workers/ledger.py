@@ -59,11 +59,14 @@ class _Entry:
     received: RateMeter = field(default_factory=RateMeter)
     content: RateMeter = field(default_factory=RateMeter)
     sent: RateMeter = field(default_factory=RateMeter)
+    checking: RateMeter = field(default_factory=RateMeter)
+    writing: RateMeter = field(default_factory=RateMeter)
 
     def restart(self) -> None:
         """The node's agent has gone; the next one counts from zero."""
         self.report = None
         self.received, self.content, self.sent = RateMeter(), RateMeter(), RateMeter()
+        self.checking, self.writing = RateMeter(), RateMeter()
 
 
 class CastLedger:
@@ -98,6 +101,7 @@ class CastLedger:
         self._problems: SourceReport | None = None  # the last report that the source gave, here or before
         self._sent_before = 0  # by agents of the source that are gone
         self._upload = RateMeter()
+        self._checking, self._reading = RateMeter(), RateMeter()
         self._entries = {
             node: _Entry(DeliverySnapshot(node, address=address)) for node, address in addresses.items()
         }
@@ -148,6 +152,8 @@ class CastLedger:
         """The source has said where it stands."""
         self.source = self._problems = report
         self._upload.add(now, self._sent_before + report.sent_bytes)
+        self._checking.add(now, report.checking)
+        self._reading.add(now, report.reading)
         if self.totals is None:  # what a source says that is back is compared with these
             self.totals = report.totals
         if report.state is SourceState.SEALED and not self.trailer_digest:
@@ -157,6 +163,7 @@ class CastLedger:
         """The source's agent has gone, with all that it knew; `failure` says what is waited for."""
         if self.source is not None:
             self._sent_before += self.source.sent_bytes
+        self._checking, self._reading = RateMeter(), RateMeter()
         self.source, self.failure = None, failure
 
     def source_back(self) -> None:
@@ -177,6 +184,8 @@ class CastLedger:
         entry.received.add(now, report.received_bytes)
         entry.content.add(now, report.content_bytes)
         entry.sent.add(now, report.sent_bytes)
+        entry.checking.add(now, report.checking)
+        entry.writing.add(now, report.writing)
         entry.snapshot = msgspec.structs.replace(
             entry.snapshot,
             bytes=report.content_bytes,
@@ -366,6 +375,8 @@ class CastLedger:
             done_bytes=sum(item.bytes for item in deliveries) // max(1, len(deliveries)),
             rate=median_rate([item.rate for item in counted]),
             upload_rate=0.0 if self.state.finished else self._upload.rate(now),
+            checking=0.0 if self.state.finished else _share(self._checking, now),
+            reading=0.0 if self.state.finished else _share(self._reading, now),
             eta=None if self.state.finished else slowest([item.eta for item in active]),
             verified=sum(item.state.delivered for item in deliveries),
             failed=sum(item.state is DeliveryState.FAILED for item in deliveries),
@@ -407,7 +418,14 @@ class CastLedger:
             behind=behind,
             lagging=behind > 0,
             seconds=round(now - self._began, 1),
+            checking=_share(entry.checking, now),
+            writing=_share(entry.writing, now),
         )
+
+
+def _share(seconds: RateMeter, now: float) -> float:
+    """Seconds spent in each second, coarse: it is for people, and every change is published."""
+    return round(min(1.0, max(0.0, seconds.rate(now))) * 20) / 20
 
 
 def offline(node: str) -> Failure:

@@ -199,3 +199,24 @@ def test_the_name_before_the_scan_is_made_from_the_paths() -> None:
     request = SendRequest(("/data/configs/", "/data/x"), ("a",), source="s")
     ledger = CastLedger("cast", request, {"a": ""}, CastMode.UNICAST, STARTED, 0.0)
     assert ledger.summary(0.0).name == "configs and 1 more"
+
+
+def test_where_the_time_goes_is_told_in_shares(ledger: CastLedger) -> None:
+    for second in range(4):
+        report = DeliveryReport(
+            "cast",
+            RecipientState.RECEIVING,
+            stream_bytes=1,
+            content_bytes=second * MB,
+            checking=second * 0.1,
+            writing=second * 0.72,
+        )
+        ledger.delivery_reported("a", report, 11.0 + second)
+        source = SourceReport("cast", SourceState.SERVING, checking=second * 0.4, reading=second * 0.2)
+        ledger.source_reported(source, 11.0 + second)
+    [first, _] = ledger.deliveries(14.0)
+    assert (first.checking, first.writing) == (0.1, 0.7)
+    summary = ledger.summary(14.0)
+    assert (summary.checking, summary.reading) == (0.4, 0.2)
+    ledger.source_away(None)
+    assert ledger.summary(14.0).checking == 0.0

@@ -381,6 +381,8 @@ class SourceReport:
     problems: tuple[FileProblem, ...] = ()  # the first hundred
     problem_count: int = 0
     failure: Optional[Failure] = None
+    checking: float = 0.0  # seconds that its reader has spent on digests and hashes
+    reading: float = 0.0  # and on reading; the rest it waited until somebody wanted more
 
 
 class RecipientState(str, enum.Enum):
@@ -425,6 +427,8 @@ class DeliveryReport:
     failure: Optional[Failure] = None
     asked: int = 0  # how often it has asked to be dialled, since it can't get through
     asked_upstream: str = ""  # by which node
+    checking: float = 0.0  # seconds that its fetch has spent on digests and hashes
+    writing: float = 0.0  # and on writing; the rest it waited for bytes
 
 
 @dataclass(frozen=True)

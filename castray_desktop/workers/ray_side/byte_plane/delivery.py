@@ -35,6 +35,7 @@ from castray_desktop.workers.ray_side.byte_plane.meeting import Meeting
 from castray_desktop.workers.ray_side.byte_plane.place import Place
 from castray_desktop.workers.ray_side.byte_plane.restoring import Restoring
 from castray_desktop.workers.ray_side.byte_plane.scan import MAX_PROBLEMS
+from castray_desktop.workers.ray_side.byte_plane.spending import CHECKING, DISK, WAITING
 from castray_desktop.workers.ray_side.byte_plane.standing import StandingStock
 from castray_desktop.workers.ray_side.byte_plane.supply import Changed, Gone
 from castray_desktop.workers.ray_side.protocol import (
@@ -174,6 +175,8 @@ class Delivery(StandingStock):
                 failure=self._failure,
                 asked=self._meeting.asked.times,
                 asked_upstream=self._meeting.asked.upstream,
+                checking=self.spending.seconds(CHECKING),
+                writing=self.spending.seconds(DISK),
             )
 
     def _meeting_changed(self, urgent: bool) -> None:
@@ -329,6 +332,7 @@ class Delivery(StandingStock):
                 self._go(R.RECEIVING)
             Fetching(channel, self).run()
         finally:
+            self.spending.on(WAITING)
             with self.condition:
                 self._channel = None
             channel.close()

@@ -11,6 +11,7 @@ from castray_desktop.core.ranges import RangeSet
 from castray_desktop.core.wire import FrameType, PieceFlag, ProtocolError
 from castray_desktop.workers.ray_side.byte_plane.buffers import CHUNK_BYTES, page_buffer
 from castray_desktop.workers.ray_side.byte_plane.channel import Channel
+from castray_desktop.workers.ray_side.byte_plane.spending import CHECKING, WAITING
 from castray_desktop.workers.ray_side.byte_plane.supply import Gone, read_some
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class Fetching:
                 self._channel.write(wire.frame(FrameType.HASHES))
             if self._delivery.unwoken and not self._channel.something_to_read():
                 self._delivery.wake()
+            self._delivery.spending.on(WAITING)
             header = self._channel.read_header()
             if header.type in (FrameType.PIECE, FrameType.WAITING, FrameType.HASHES):
                 self._delivery.heard()
@@ -133,6 +135,7 @@ class Fetching:
     def _received(self, view: memoryview) -> bytes:
         """The payload, in one system call: fewer wake-ups weigh more than a warm cache (measured)."""
         self._channel.read_into(view)
+        self._delivery.spending.on(CHECKING)
         hasher = self._delivery.new_piece_hasher()
         hasher.update(view)
         return hasher.digest()
@@ -142,6 +145,7 @@ class Fetching:
         _, offset = wire.parse_by_fd(self._channel.read(wire.BY_FD_BYTES))
         if self._channel.passed_fd < 0:
             raise ProtocolError("a piece of a file that was never passed")
+        self._delivery.spending.on(CHECKING)
         hasher = self._delivery.new_piece_hasher()
         for at in range(0, len(view), CHUNK_BYTES):
             chunk = view[at : at + CHUNK_BYTES]

@@ -10,6 +10,7 @@ from castray_desktop.core.parcel import FileStatus, Span
 from castray_desktop.workers.ray_side.byte_plane.buffers import CHUNK_BYTES, page_buffer
 from castray_desktop.workers.ray_side.byte_plane.digests import Hasher
 from castray_desktop.workers.ray_side.byte_plane.failures import reason_of
+from castray_desktop.workers.ray_side.byte_plane.spending import CHECKING, DISK
 from castray_desktop.workers.ray_side.byte_plane.supply import read_some
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ class Reader:
 
     def _read(self, file: int, offset: int, view: memoryview) -> None:
         count = 0
+        self._source.spending.on(DISK)
         if self._fd >= 0:
             try:
                 count = read_some(self._fd, offset, view)
@@ -102,6 +104,7 @@ class Reader:
                 self.close()
         if count < len(view):
             view[count:] = bytes(len(view) - count)
+        self._source.spending.on(CHECKING)
         self._hasher.update(view)
 
     def _open_up_to(self, file: int) -> None:

@@ -33,6 +33,7 @@ from castray_desktop.workers.ray_side.byte_plane.failures import file_failure, u
 from castray_desktop.workers.ray_side.byte_plane.hash_cache import FileKey, HashCache
 from castray_desktop.workers.ray_side.byte_plane.reader import Reader
 from castray_desktop.workers.ray_side.byte_plane.scan import MAX_PROBLEMS, Scan, Scanner, Stamp, broken_links
+from castray_desktop.workers.ray_side.byte_plane.spending import CHECKING, DISK, WAITING, Spending
 from castray_desktop.workers.ray_side.byte_plane.supply import (
     RECENT_BYTES,
     Again,
@@ -98,6 +99,7 @@ class Source(Supply):
         self._asked = RangeSet()  # pieces, by number
         self._known: Optional[list[bytes]] = None  # hashes of files that were read for an earlier cast
         self._finding = False
+        self.spending = Spending()  # of the thread that reads
         self._reading = 0  # the piece that the in-order reader is at
         self._threads: list[threading.Thread] = []
 
@@ -154,6 +156,8 @@ class Source(Supply):
                 problems=tuple(self._problems),
                 problem_count=self._problem_count,
                 failure=self._failure,
+                checking=self.spending.seconds(CHECKING),
+                reading=self.spending.seconds(DISK),
             )
 
     def _start(self, work: object) -> None:
@@ -238,6 +242,7 @@ class Source(Supply):
             if not self._trailer_digest:
                 reader.seal()
         finally:
+            self.spending.on(WAITING)
             reader.close()
 
     def _may_skip(self, index: int) -> bool:
@@ -258,6 +263,7 @@ class Source(Supply):
             # these wait in memory for their server, and must not push each other out
             lead = max(min(lead, RECENT_BYTES // self.layout.piece_bytes - 2), 1)
         with self.condition:
+            self.spending.on(WAITING)
             while not self.gone and index > self.demand + lead:
                 self.wake()
                 self.condition.wait()

@@ -18,6 +18,7 @@ from castray_desktop.workers.ray_side.byte_plane.hashing import FileHashes
 from castray_desktop.workers.ray_side.byte_plane.parts import PartFiles
 from castray_desktop.workers.ray_side.byte_plane.place import Place
 from castray_desktop.workers.ray_side.byte_plane.preflight import nearest_folder, resolve_destination
+from castray_desktop.workers.ray_side.byte_plane.spending import CHECKING, DISK, Spending
 from castray_desktop.workers.ray_side.byte_plane.staging import Staging
 from castray_desktop.workers.ray_side.byte_plane.supply import Again, Changed, Gone, Supply
 from castray_desktop.workers.ray_side.protocol import StartDelivery
@@ -34,6 +35,7 @@ class Stock(Supply):
         self._parts: Optional[PartFiles] = None
         self._hashes: Optional[FileHashes] = None
         self._content_bytes = 0
+        self.spending = Spending()  # of the thread that fetches
         totals = order.totals
         self._lay_out(
             Layout(
@@ -195,7 +197,9 @@ class Stock(Supply):
         content = view[layout.manifest_bytes + low - start :]
         spans = self.manifest.spans(low, high) if self.manifest is not None else []
         assert self._staging is not None
+        self.spending.on(DISK)
         self._write(spans, content)
+        self.spending.on(CHECKING)
         if end > layout.trailer_start:
             first = max(start, layout.trailer_start)
             part = view[first - start :]

@@ -1,0 +1,65 @@
+"""Where a recipient's time goes: into a slow line, or into a slow disk."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from castray_desktop.workers.ray_side.byte_plane.parts import PartFiles
+from castray_desktop.workers.ray_side.byte_plane.spending import CHECKING, DISK, WAITING, Spending
+from castray_desktop.workers.ray_side.protocol import RecipientState, SetCastLimit
+from tests.workers.byte_plane.lab import Lab
+
+MB = 1_000_000
+
+
+def test_the_time_goes_into_what_was_said_last() -> None:
+    now = 10.0
+    spending = Spending(lambda: now)
+    now = 11.0
+    spending.on(DISK)
+    now = 14.0
+    assert spending.seconds(DISK) == 3.0
+    spending.on(CHECKING)
+    now = 14.5
+    spending.on(WAITING)
+    now = 20.0
+    assert [spending.seconds(what) for what in (WAITING, CHECKING, DISK)] == [6.5, 0.5, 3.0]
+
+
+def test_behind_a_slow_line_a_recipient_waits(lab: Lab) -> None:
+    source, node = lab.node("s"), lab.node("a")
+    cast = lab.cast(source, [lab.file("x", 8 << 20)])
+    source.plane.limit_cast(SetCastLimit(cast.cast, 8 * MB))
+    start = time.monotonic()
+    cast.deliver(node, source.upstream())
+    [result] = cast.results()
+    seconds = time.monotonic() - start
+    assert result.state is RecipientState.COMPLETED
+    assert result.writing < seconds / 2
+    assert result.checking < seconds / 2
+    read = source.sources[cast.cast]
+    assert read.reading + read.checking < seconds / 2
+    assert read.checking > 0
+    cast.forget()
+
+
+def test_with_a_slow_disk_a_recipient_writes(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no slow disk to be had in a test: each write takes 50 ms more."""
+    write = PartFiles.write
+
+    def slow(parts: PartFiles, file: int, offset: int, view: memoryview) -> None:
+        time.sleep(0.05)
+        write(parts, file, offset, view)
+
+    monkeypatch.setattr(PartFiles, "write", slow)
+    source, node = lab.node("s"), lab.node("a")
+    cast = lab.cast(source, [lab.file("x", 8 << 20)])
+    start = time.monotonic()
+    cast.deliver(node, source.upstream())
+    [result] = cast.results()
+    seconds = time.monotonic() - start
+    assert result.writing >= 8 * 0.05
+    assert result.writing > seconds / 2
+    cast.forget()
