@@ -43,12 +43,17 @@ _BAD_INPUT = frozenset(
         K.SOURCE_IS_RECIPIENT,
         K.RECIPIENT_ALREADY,
         K.BAD_RATE,
+        K.BAD_SETTING,
         K.BAD_DESTINATION,
         K.CAST_UNKNOWN,
         K.CAST_FINISHED,
         K.BAD_SCHEDULE,
         K.SCHEDULE_UNKNOWN,
         K.REMOVE_EXTRA_REFUSED,
+        K.CAST_GOES_ON,
+        K.CAST_NOT_QUEUED,
+        K.NOTHING_TO_RETRY,
+        K.NOTHING_TO_VERIFY,
     }
 )
 _NO_CLUSTER = frozenset(

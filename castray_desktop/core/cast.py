@@ -31,6 +31,9 @@ class DeliveryEvent(enum.Enum):
     IDENTICAL = "identical"
     SHARED = "shared"
     AWAY = "away"  # its node can't be reached now; it goes on when that is back
+    PAUSED = "paused"
+    RESUMED = "resumed"
+    PUT_OFF = "put off"  # its node is offline; a cast of its own serves it later
     FAILED = "failed"
     CANCELLED = "cancelled"
 
@@ -42,6 +45,8 @@ class CastEvent(enum.Enum):
     PREPARED = "prepared"
     ALL_BYTES = "all bytes"
     BYTES_MISSING = "bytes missing"  # again: somebody joined, or came back without them
+    PAUSED = "paused"
+    RESUMED = "resumed"  # it has to wait for its turn
     COMPLETED = "completed"
     PARTLY_FAILED = "partly failed"
     FAILED = "failed"
@@ -53,7 +58,11 @@ _DE = DeliveryEvent
 _C = CastState
 _CE = CastEvent
 
-_ANY_END_OF_DELIVERY = {_DE.FAILED: _D.FAILED, _DE.CANCELLED: _D.CANCELLED}
+_ANY_END_OF_DELIVERY = {
+    _DE.FAILED: _D.FAILED,
+    _DE.CANCELLED: _D.CANCELLED,
+    _DE.PUT_OFF: _D.AWAITED,
+}
 _LANDING = {_DE.LANDED: _D.COMPLETED, _DE.IDENTICAL: _D.SKIPPED}
 
 DELIVERY_TRANSITIONS: Mapping[DeliveryState, Mapping[DeliveryEvent, DeliveryState]] = {
@@ -62,37 +71,62 @@ DELIVERY_TRANSITIONS: Mapping[DeliveryState, Mapping[DeliveryEvent, DeliveryStat
         _DE.ALL_BYTES: _D.VERIFYING,
         _DE.SHARED: _D.SHARED,
         _DE.AWAY: _D.WAITING,
+        _DE.PAUSED: _D.PAUSED,
         **_LANDING,
         **_ANY_END_OF_DELIVERY,
     },
     _D.RECEIVING: {
         _DE.ALL_BYTES: _D.VERIFYING,
         _DE.AWAY: _D.WAITING,
+        _DE.PAUSED: _D.PAUSED,
         **_LANDING,
         **_ANY_END_OF_DELIVERY,
     },
     _D.VERIFYING: {_DE.AWAY: _D.WAITING, **_LANDING, **_ANY_END_OF_DELIVERY},
+    _D.PAUSED: {
+        _DE.RESUMED: _D.WAITING,
+        _DE.ALL_BYTES: _D.VERIFYING,  # they had been on their way: it lands nevertheless
+        _DE.SHARED: _D.SHARED,
+        _DE.AWAY: _D.PAUSED,
+        **_LANDING,
+        **_ANY_END_OF_DELIVERY,
+    },
 }
 
 _ANY_END_OF_CAST = {_CE.FAILED: _C.FAILED, _CE.CANCELLED: _C.CANCELLED}
 
 CAST_TRANSITIONS: Mapping[CastState, Mapping[CastEvent, CastState]] = {
-    _C.QUEUED: {_CE.STARTED: _C.PREPARING, **_ANY_END_OF_CAST},
+    _C.QUEUED: {
+        _CE.STARTED: _C.PREPARING,
+        _CE.PAUSED: _C.PAUSED,
+        _CE.COMPLETED: _C.COMPLETED,  # it had been paused, and what had all its bytes has landed
+        _CE.PARTLY_FAILED: _C.PARTLY_FAILED,
+        **_ANY_END_OF_CAST,
+    },
     _C.PREPARING: {
         _CE.PREPARED: _C.SENDING,
+        _CE.PAUSED: _C.PAUSED,
         _CE.COMPLETED: _C.COMPLETED,  # what an engine before this one had delivered counts
         _CE.PARTLY_FAILED: _C.PARTLY_FAILED,
         **_ANY_END_OF_CAST,
     },
     _C.SENDING: {
         _CE.ALL_BYTES: _C.VERIFYING,
+        _CE.PAUSED: _C.PAUSED,
         _CE.COMPLETED: _C.COMPLETED,
         _CE.PARTLY_FAILED: _C.PARTLY_FAILED,
         **_ANY_END_OF_CAST,
     },
     _C.VERIFYING: {
         _CE.BYTES_MISSING: _C.SENDING,
+        _CE.PAUSED: _C.PAUSED,
         _CE.COMPLETED: _C.COMPLETED,
+        _CE.PARTLY_FAILED: _C.PARTLY_FAILED,
+        **_ANY_END_OF_CAST,
+    },
+    _C.PAUSED: {
+        _CE.RESUMED: _C.QUEUED,
+        _CE.COMPLETED: _C.COMPLETED,  # what had all its bytes lands nevertheless
         _CE.PARTLY_FAILED: _C.PARTLY_FAILED,
         **_ANY_END_OF_CAST,
     },
@@ -118,14 +152,15 @@ def next_cast_state(state: CastState, event: CastEvent) -> CastState:
 def outcome(deliveries: Iterable[DeliverySnapshot]) -> CastEvent:
     """How a cast has ended whose deliveries have all ended.
 
-    A delivery that lacks only some of the files, by the source's fault, counts as a part.
+    A delivery that lacks only some of the files, by the source's fault, counts as a part; so does one that is
+    put off until its node is there.
     """
     ended = list(deliveries)
     arrived = [item.state.delivered for item in ended]
     if ended and all(arrived):
         return CastEvent.COMPLETED
     parts = any(item.failure and item.failure.kind is FailureKind.FILES_FAILED for item in ended)
-    if any(arrived) or parts:
+    if any(arrived) or parts or any(item.state is DeliveryState.AWAITED for item in ended):
         return CastEvent.PARTLY_FAILED
     if ended and all(item.state is DeliveryState.CANCELLED for item in ended):
         return CastEvent.CANCELLED

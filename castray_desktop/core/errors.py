@@ -70,12 +70,31 @@ TEMPLATES: Mapping[FailureKind, tuple[str, str]] = {
         "Choose other recipients or another source.",
     ),
     K.BAD_RATE: ("{rate} is not a rate.", "Write it like 10MB/s, 800kB/s or 100Mbit/s."),
+    K.BAD_SETTING: ("{number} can't be set here.", "Give a number of 0 or more."),
     K.BAD_DESTINATION: (
         "{destination} can't be a destination.",
         "Give an absolute path on the recipients; it may hold {{node}}.",
     ),
     K.CAST_UNKNOWN: ("There is no cast {cast}.", "List them with: castray casts"),
-    K.CAST_FINISHED: ("Cast {cast} has ended already.", "There is nothing to cancel."),
+    K.CAST_FINISHED: ("Cast {cast} has ended already.", "Nothing of it can be changed any more."),
+    K.CAST_GOES_ON: ("Cast {cast} has not ended yet.", "Wait for its end, or cancel it."),
+    K.CAST_NOT_QUEUED: (
+        "Cast {cast} is not waiting in the queue.",
+        "Only casts that wait for their turn can be moved.",
+    ),
+    K.NOTHING_TO_RETRY: (
+        "No delivery of cast {cast} has failed there.",
+        "To have everybody receive it once more, send it again.",
+    ),
+    K.NOTHING_TO_VERIFY: (
+        "Cast {cast} has put nothing in place that could be read back.",
+        "Verify a path instead.",
+    ),
+    K.NODE_AWAITED: ("{node} is offline.", "It gets the files as soon as it is back; you can cancel that."),
+    K.NOBODY_HAS_IT: (
+        "Nobody who is online has the files for {node} any more: at {source} they are gone or have changed.",
+        "Send them again.",
+    ),
     K.BAD_SCHEDULE: ("{name} can't be a schedule: {reason}.", "Change it and save it again."),
     K.SCHEDULE_UNKNOWN: ("There is no schedule {schedule}.", "List them with: castray schedule list"),
     K.SCHEDULE_RUNNING: (

@@ -30,6 +30,7 @@ class FailureKind(str, enum.Enum):
     BAD_GROUP_NAME = "bad_group_name"
     SOURCE_IS_RECIPIENT = "source_is_recipient"
     BAD_RATE = "bad_rate"
+    BAD_SETTING = "bad_setting"
     BAD_DESTINATION = "bad_destination"
     CAST_UNKNOWN = "cast_unknown"
     CAST_FINISHED = "cast_finished"
@@ -37,6 +38,10 @@ class FailureKind(str, enum.Enum):
     SCHEDULE_UNKNOWN = "schedule_unknown"
     SCHEDULE_RUNNING = "schedule_running"
     REMOVE_EXTRA_REFUSED = "remove_extra_refused"
+    CAST_GOES_ON = "cast_goes_on"
+    CAST_NOT_QUEUED = "cast_not_queued"
+    NOTHING_TO_RETRY = "nothing_to_retry"
+    NOTHING_TO_VERIFY = "nothing_to_verify"
     # the source's files
     CHANGED = "changed"
     PARCEL_CHANGED = "parcel_changed"
@@ -55,6 +60,8 @@ class FailureKind(str, enum.Enum):
     NODE_OFFLINE = "node_offline"
     NODE_SILENT = "node_silent"
     NODE_AWAY = "node_away"  # not an end: why something waits
+    NODE_AWAITED = "node_awaited"  # it is served later
+    NOBODY_HAS_IT = "nobody_has_it"
     WRITER_FAILED = "writer_failed"
     HASH_MISSING = "hash_missing"
     NOT_REMOVED = "not_removed"

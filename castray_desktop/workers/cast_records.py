@@ -31,7 +31,10 @@ class CastRecord(msgspec.Struct, frozen=True):
     algorithms: Algorithms = Algorithms()
     writers: dict[str, str] = {}  # by recipient: who writes for it
     folders: dict[str, PreflightReply] = {}  # by recipient: where it writes
+    paused: bool = False
+    sent_bytes: int = 0  # payload that has left the source, about
     schedule: str = ""  # that started it
+    follows: str = ""  # the cast whose recipients it serves later or again
 
 
 class CastRecords:

@@ -56,6 +56,7 @@ class CastRun:
         speeds: Mapping[str, float],
         keep: Keep | None = None,
         record: CastRecord | None = None,
+        ask: Callable[[], None] | None = None,
     ) -> None:
         self.ledger = ledger
         self._cast = ledger.cast
@@ -97,6 +98,10 @@ class CastRun:
         )
         self._recording = Recording(ledger, agents, self._feed, self._writers, keep, record)
         self._record = record  # of an engine before this one
+        self._ask = ask or self.start
+        self._paused = False
+        self._has_turn = False
+        self._pauses = 0  # orders to pause or to go on
         self.waits_for_cluster = record is not None
         self._under_way = asyncio.Event()  # there is a route, or will never be
         self._closed = False  # nobody may join any more
@@ -175,7 +180,22 @@ class CastRun:
         )
 
     async def run(self) -> None:
-        """The whole cast; it has ended afterwards, however. `end` ends it before its time."""
+        """The whole cast; it has ended afterwards, however. `end` ends it before its time.
+
+        Cancelled, it is left as it is: from its record, another engine can go on with it.
+        """
+        try:
+            await self._run()
+        except asyncio.CancelledError:
+            if self._work is not None:
+                self._work.cancel()
+                await asyncio.wait([self._work])
+            raise
+        finally:
+            self._under_way.set()
+            self._orders.close()
+
+    async def _run(self) -> None:
         if self._ended_by is None:
             self._work = asyncio.create_task(self._carry_out(), name=f"work of cast {self._cast}")
             await asyncio.wait([self._work])
@@ -192,13 +212,83 @@ class CastRun:
             self._end_all(DeliveryEvent.FAILED, failure)
             await self._clean_up()
             self._advance(CastEvent.FAILED, failure)
-        self._orders.close()
 
     def end(self, failure: Failure | None = None) -> None:
         """Have the cast end soon: cancelled, or failed by `failure`. The first reason counts."""
         self._ended_by = self._ended_by or failure or Failure(FailureKind.CANCELLED)
         if self._work is not None:
             self._work.cancel()
+
+    # --- turns and pauses -----------------------------------------------------------------------
+
+    def start(self) -> None:
+        """It is its turn: go on, or begin."""
+        if self._paused:
+            return
+        self._has_turn = True
+        self._advance(CastEvent.STARTED)
+        if self._relay.route is not None:
+            self._advance(CastEvent.PREPARED)
+        if self._pauses:
+            self._rerouting.begin_pace()
+            self._orders.spawn(self._hold(False))
+        self._wake()
+
+    @property
+    def paused(self) -> bool:
+        """Whether it waits for `resume`."""
+        return self._paused
+
+    def stay_paused(self) -> None:
+        """Take no step until `resume`, and then a turn. What flows already is stopped by `hold_back`."""
+        if not self._paused:
+            self._paused, self._has_turn = True, False
+            self.ledger.pause(self._clock())
+            self._note()
+            self._wake()
+
+    def resume(self) -> None:
+        """Ask for a turn."""
+        if self._paused:
+            self._paused = False
+            self.ledger.resume(self._clock())
+            self._note()
+            if not self.waits_for_cluster:
+                self._ask()
+            self._wake()
+
+    @property
+    def _flows(self) -> bool:
+        return self._has_turn and not self._paused
+
+    async def hold_back(self) -> None:
+        """Have nothing of it flow from any node; returns when that holds."""
+        await self._hold(True)
+
+    async def _hold(self, paused: bool) -> None:
+        self._pauses += 1
+        order = protocol.PauseCast(self._cast, paused, self._pauses)
+        await self._orders.tell({self._source, *self._relay.told}, order)
+
+    def record(self) -> CastRecord:
+        """What another run needs to go on with it."""
+        return self._recording.record(self._paused)
+
+    def _note(self) -> None:
+        self._recording.note(len(self._handled), self._paused)
+
+    # --- more and fewer of it -------------------------------------------------------------------
+
+    async def drop_recipients(self, nodes: tuple[str, ...]) -> None:
+        """Cancel these deliveries; returns when their part files are gone, or their nodes don't answer."""
+        self._check_going_on()
+        for node in nodes:
+            self.ledger.end_delivery(
+                node, DeliveryEvent.CANCELLED, self._clock(), Failure(FailureKind.CANCELLED)
+            )
+        self._wake()
+        told = set(nodes) & self._relay.told
+        await self._orders.tell(told, protocol.CancelCast(self._cast))
 
     async def add_recipients(self, nodes: tuple[str, ...], mode: CastMode) -> Survey:
         """Have more nodes receive it, once it is under way; what keeps some from it fails them alone.
@@ -229,12 +319,15 @@ class CastRun:
 
     async def _carry_out(self) -> None:
         await self._cluster_there()
-        self._advance(CastEvent.STARTED)
-        self._recording.note(len(self._handled))
+        self._note()
+        if not self._paused:
+            self._ask()
+        await self._until(self._may_flow)
         if self._record is not None and self._feed.digest:
             self._go_on(self._record)
         else:
             survey = await self._patient_survey()
+            await self._until(self._may_flow)
             self._leave_out(survey)
             self._feed.algorithms = common_algorithms(self._hellos(self._source, *self.ledger.unfinished))
             await self._writers.find({node: survey.replies[node] for node in self.ledger.unfinished})
@@ -253,6 +346,9 @@ class CastRun:
         await self._until(lambda: self._agents.target == target and self._is_up())
         self.waits_for_cluster = False
         self.ledger.wait_for(None)
+
+    def _may_flow(self) -> bool:
+        return self._flows
 
     def _is_up(self) -> bool:
         return self._agents.settled and any(self._online(node) for node in self._agents.nodes)
@@ -285,7 +381,12 @@ class CastRun:
                 return survey
 
     def _given_up(self, node: str) -> bool:
-        return node in self._absences.look(self._clock(), self._agents.settled)
+        return node in self._absences.look(self._clock(), self._counts)
+
+    @property
+    def _counts(self) -> bool:
+        """Whether somebody who is away now is missing."""
+        return self._agents.settled and self._flows
 
     def _scanned_or_not(self) -> bool:
         report = self.ledger.source
@@ -324,9 +425,10 @@ class CastRun:
 
     def _react(self) -> bool:
         """Act upon the news, then say whether everything has ended."""
-        self._losses.give_up(self._agents.settled)
-        self._feed.go_on(self._relay)
-        if self._feed.state is FeedState.SERVING and self._relay.route is None:
+        self._losses.give_up(self._counts)
+        if self._flows:
+            self._feed.go_on(self._relay)
+        if self._flows and self._feed.state is FeedState.SERVING and self._relay.route is None:
             self._rerouting.plan()
             self._advance(CastEvent.PREPARED)
             self._under_way.set()
@@ -338,11 +440,12 @@ class CastRun:
                 self._handled.add(node)
                 if self._writers.ended(node):
                     self._relay.leave(node)
-        self._rerouting.go_on()
-        self._relay.pump()
+        if self._flows:
+            self._rerouting.go_on()
+            self._relay.pump()
         self._seal()
         self._follow_bytes()
-        self._recording.note(len(self._handled))
+        self._note()
         return not self.ledger.unfinished and not self._additions.under_way
 
     def _seal(self) -> None:

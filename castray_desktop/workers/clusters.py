@@ -164,16 +164,18 @@ class Clusters:
             raise CastRayError(FailureKind.CAST_UNKNOWN, cast=cast)
         return fitting[0]
 
-    def go_on(self, records: Iterable[CastRecord]) -> None:
-        """Go on with casts of an engine before this one, each once its cluster is in use."""
+    def go_on(self, records: Iterable[CastRecord], paused: bool) -> None:
+        """Go on with casts of an earlier engine once their clusters are in use, or have them paused."""
         for record in records:
-            self.get(record.target).casts.go_on(record)
+            self.get(record.target).casts.go_on(record, paused)
         for cluster in self:
             self.changed(cluster)
 
-    async def change_limit(self, limit: int) -> None:
-        """Another limit for every node. Raises OSError."""
-        await asyncio.gather(*(cluster.limit.change(limit) for cluster in self))
+    async def settings_changed(self, settings: messages.EngineSettings) -> None:
+        """Other settings hold; every node that answers keeps to their limit when this returns."""
+        for cluster in self:
+            cluster.casts.change_at_once(settings.casts_at_once)
+        await asyncio.gather(*(cluster.limit.tell() for cluster in self))
 
     # --- what clients see -----------------------------------------------------------------------
 

@@ -23,10 +23,12 @@ from castray_desktop.core.messages import (
     PreflightReport,
     SendRequest,
 )
+from castray_desktop.core.queue import CastQueue
 from castray_desktop.workers.agents import Agents
 from castray_desktop.workers.cast_news import CastNews
 from castray_desktop.workers.cast_records import CastRecord, CastRecords
 from castray_desktop.workers.cast_run import CastRun
+from castray_desktop.workers.control import CastControl, Past
 from castray_desktop.workers.ledger import CastLedger
 from castray_desktop.workers.ray_side import protocol
 from castray_desktop.workers.reaching import Reaching
@@ -56,6 +58,8 @@ class Dispatcher:
         records: CastRecords | None = None,
         groups: Callable[[], Groups] = dict,
         ended: Callable[[SendRequest, str, CastResult], None] | None = None,
+        at_once: int = 0,
+        past: Past | None = None,
     ) -> None:
         """`ended` hears of each cast that ends: what was asked for, on which cluster, and how it went."""
         self._agents = agents
@@ -72,19 +76,25 @@ class Dispatcher:
         self._kept: dict[str, int] = {}  # deliveries of each cast that has ended, in the order of the ends
         self._surveys: dict[str, CastRun] = {}
         self._chores: set[asyncio.Task[None]] = set()
+        self._queue = CastQueue(at_once)
+        self.control = CastControl(self._runs, self._tasks, self._queue, self._admit, self.send, past)
         self._news = CastNews(agents, publish, clock, wall, self._running)
 
     # --- commands -------------------------------------------------------------------------------
 
-    def send(self, request: SendRequest, schedule: str = "") -> str:
-        """Start a cast, for a schedule perhaps, and return its id.
+    def send(self, request: SendRequest, *, schedule: str = "", follows: str = "") -> str:
+        """Start a cast, as soon as it is its turn, and return its id.
 
-        Raises CastRayError when the request makes no sense.
+        `schedule` is the id of the schedule that wants it, `follows` that of the cast whose recipients it
+        serves. Raises CastRayError when the request makes no sense.
         """
-        return self._begin(self._new_run(request, schedule))
+        return self._begin(self._new_run(request, schedule, follows))
 
-    def go_on(self, record: CastRecord) -> None:
-        """Go on with a cast of an engine before this one, as soon as its cluster is there."""
+    def go_on(self, record: CastRecord, paused: bool = False) -> None:
+        """Go on with a cast of an engine before this one, as soon as its cluster is there.
+
+        It is there, and paused, if it had been or `paused` says so.
+        """
         deliveries = record.deliveries
         ledger = CastLedger(
             record.cast,
@@ -94,13 +104,18 @@ class Dispatcher:
             record.started,
             self._clock() - max(0.0, self._wall() - record.started),
             record.schedule,
+            record.follows,
         )
-        ledger.restore(deliveries)
-        self._begin(self._make_run(ledger, record))
+        ledger.restore(deliveries, record.sent_bytes)
+        run = self._make_run(ledger, record)
+        if paused or record.paused:
+            run.stay_paused()
+        self._begin(run)
 
     def _begin(self, run: CastRun) -> str:
         cast = run.ledger.cast
         self._runs[cast] = run
+        self._queue.add(cast)
         task = asyncio.create_task(run.run(), name=f"cast {cast}")
         self._tasks[cast] = task
         task.add_done_callback(lambda _: self._ended(cast))
@@ -172,7 +187,12 @@ class Dispatcher:
             self._publish(CastsRemoved(tuple(gone)))
 
     async def end_all(self, failure: Failure | None = None) -> None:
-        """End every cast: cancelled, or failed by `failure`. Returns when they have ended."""
+        """End every cast: cancelled, or failed by `failure`. Returns when they have ended.
+
+        Those that are paused wait for their cluster instead.
+        """
+        for cast in [cast for cast in self._tasks if self._runs[cast].paused]:
+            await self._wait_again(cast)
         for cast in self._tasks:
             if not self._runs[cast].waits_for_cluster:
                 self._runs[cast].end(failure)
@@ -180,11 +200,27 @@ class Dispatcher:
         if ending:
             await asyncio.wait(ending)
 
+    async def _wait_again(self, cast: str) -> None:
+        """Have a paused cast be there as it would be under another engine."""
+        run, task = self._runs[cast], self._tasks[cast]
+        if not run.waits_for_cluster:
+            record = run.record()
+            task.cancel()
+            await asyncio.wait([task])
+            self.go_on(record)
+
     async def close(self) -> None:
-        """Cancel every cast and wait for its end; those that wait for a cluster stay for the next engine."""
-        for cast in self.waiting:
-            self._tasks[cast].cancel()
-        await self.end_all()
+        """Leave every cast as it is: the next engine goes on with it, if there is a place for records.
+
+        Else all are cancelled; returns when they have ended.
+        """
+        if self._records is None:
+            await self.end_all()
+        leaving = tuple(self._tasks.values())
+        for task in leaving:
+            task.cancel()
+        if leaving:
+            await asyncio.wait(leaving)
         if self._records is not None:
             await self._records.close()
         if self._chores:
@@ -267,7 +303,7 @@ class Dispatcher:
 
     # --- inside ---------------------------------------------------------------------------------
 
-    def _new_run(self, request: SendRequest, schedule: str = "") -> CastRun:
+    def _new_run(self, request: SendRequest, schedule: str = "", follows: str = "") -> CastRun:
         nodes = self._agents.nodes
         if not any(node.state is NodeState.ONLINE for node in nodes.values()):
             raise CastRayError(FailureKind.NO_CLUSTER)
@@ -285,6 +321,7 @@ class Dispatcher:
             self._wall(),
             self._clock(),
             schedule,
+            follows,
         )
         return self._make_run(ledger, None)
 
@@ -292,7 +329,27 @@ class Dispatcher:
         nodes = self._agents.nodes.values()
         speeds = self._speeds.speeds(nodes) if self._speeds is not None else {}
         keep = self._records.put if self._records is not None and ledger.cast not in self._surveys else None
-        return CastRun(ledger, self._agents, self._clock, self._news.changed, speeds, keep, record)
+        return CastRun(
+            *(ledger, self._agents, self._clock, self._news.changed, speeds, keep, record),
+            ask=lambda: self._asked(ledger.cast),
+        )
+
+    def _asked(self, cast: str) -> None:
+        self._queue.ask(cast)
+        self._admit()
+
+    def _admit(self) -> None:
+        """Start those whose turn it is, and say how long the others have to wait."""
+        for cast in self._queue.due():
+            self._runs[cast].start()
+        for place, cast in enumerate(self._queue.waiting):
+            self._runs[cast].ledger.place = place
+        self._news.changed()
+
+    def change_at_once(self, at_once: int) -> None:
+        """So many casts may run at once from now on; 0: no bound."""
+        self._queue.change(at_once)
+        self._admit()
 
     def _find(self, cast: str) -> CastRun:
         """A cast by its id or by the beginning of it that only one has."""
@@ -303,8 +360,10 @@ class Dispatcher:
 
     def _ended(self, cast: str) -> None:
         """Its result goes to everybody, whatever progress was still to be told."""
+        self._queue.remove(cast)
         if self._tasks.pop(cast).cancelled():
             return  # the next engine goes on with it
+        self._admit()
         if self._records is not None:
             self._records.drop(cast)
         self._reaching.forget(cast)

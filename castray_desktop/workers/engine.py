@@ -31,6 +31,7 @@ from castray_desktop.workers.browsing import browse, measure
 from castray_desktop.workers.cast_records import CastRecords
 from castray_desktop.workers.cluster_roles import ClusterListener
 from castray_desktop.workers.clusters import Cluster, Clusters, Parts, welcome_status
+from castray_desktop.workers.control import CastControl
 from castray_desktop.workers.dispatcher import Dispatcher
 from castray_desktop.workers.frames import read_body
 from castray_desktop.workers.groups import GroupFile
@@ -39,6 +40,7 @@ from castray_desktop.workers.hub import Client, ClientHub
 from castray_desktop.workers.log_tail import LogTail, read_log
 from castray_desktop.workers.node_limit import NodeLimit
 from castray_desktop.workers.places import Places, find_places
+from castray_desktop.workers.settings import SettingsFile
 from castray_desktop.workers.speed_memory import SpeedMemory
 from castray_desktop.workers.supervisor import ClusterSupervisor
 
@@ -70,7 +72,8 @@ class Engine:
         self._log_tail = LogTail(places.log, self._hub.publish, lambda: self._hub.watches_log)
         self._speeds = SpeedMemory(places.speeds)
         self._history = History(places.history, self._hub.publish, self._running)
-        self._limit_of = functools.partial(NodeLimit, places.settings)
+        self._settings = SettingsFile(places.settings)
+        self._limit_of = functools.partial(NodeLimit, self._settings)
         self._made: Clusters | None = None
         self._stopping = asyncio.Event()
         self._kept = False
@@ -81,9 +84,10 @@ class Engine:
     async def run(self, listener: socket.socket) -> None:
         """Serve until stopped or unused. Everything that was started has ended afterwards."""
         await self._history.start()
+        self._history.keep_days(self._settings.current.history_days)
         parts = Parts(self._supervise, self._dispatch, self._limit_of)
         self._made = Clusters(parts, self._hub.tell, self._clock)
-        self._made.go_on(self._records.load())
+        self._made.go_on(self._records.load(), paused=not self._settings.current.go_on)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
@@ -135,6 +139,8 @@ class Engine:
             records=self._records,
             groups=self._groups.load,
             ended=self._history.ended,
+            at_once=self._settings.current.casts_at_once,
+            past=self._history.past,
         )
 
     def _running(self) -> tuple[int, int]:
@@ -247,6 +253,10 @@ class Engine:
                 return messages.LogLines(await asyncio.to_thread(read_log, self._log_folder, lines))
             case messages.GetStatus():
                 return self._status(cluster)
+            case messages.GetSettings():
+                return messages.SettingsChanged(self._settings.current)
+            case _ if isinstance(command, messages.ControlCommand):
+                return await self._control_of(cluster, command).carry_out(command)
             case _:
                 await self._do(client, command)
                 return messages.Done()
@@ -265,6 +275,8 @@ class Engine:
                 await self._clusters.casts_with(cast).cancel(cast)
             case messages.SetLimit(limit, cast):
                 await self._set_limit(limit, cast)
+            case messages.ChangeSettings(settings):
+                await self._change_settings(settings)
             case messages.ClearFinished():
                 cluster.casts.clear_finished()
             case messages.AddNode(name, on, inbox):
@@ -304,7 +316,19 @@ class Engine:
         if cast:
             await self._clusters.casts_with(cast).set_limit(cast, limit)
         else:
-            await self._clusters.change_limit(limit)
+            await self._change_settings(msgspec.structs.replace(self._settings.current, limit=limit))
+
+    async def _change_settings(self, settings: messages.EngineSettings) -> None:
+        self._settings.change(settings)
+        self._history.keep_days(settings.history_days)
+        self._hub.publish(messages.SettingsChanged(settings))
+        await self._clusters.settings_changed(settings)
+
+    def _control_of(self, cluster: Cluster, command: messages.ControlCommand) -> CastControl:
+        """That of the cluster which has the cast; of the one that the client looks at where none has it."""
+        cast = getattr(command, "cast", "")
+        known = [other for other in self._clusters if cast and other.casts.knows(cast)]
+        return (known[0] if len(known) == 1 else cluster).casts.control
 
     def _status(self, cluster: Cluster) -> messages.EngineStatus:
         return messages.EngineStatus(

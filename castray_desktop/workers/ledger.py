@@ -84,9 +84,11 @@ class CastLedger:
         started: float,
         now: float,
         schedule: str = "",
+        follows: str = "",
     ) -> None:
         self.cast = cast
         self.schedule = schedule
+        self.follows = follows
         self.request = request
         self.state = CastState.QUEUED
         self.totals: ParcelTotals | None = None
@@ -105,6 +107,7 @@ class CastLedger:
         self._entries = {
             node: _Entry(DeliverySnapshot(node, address=address)) for node, address in addresses.items()
         }
+        self.place = 0  # among the casts that wait for their turn
         self._published: dict[str, DeliverySnapshot] = {}
         self._final_chain: tuple[str, ...] = ()
 
@@ -118,11 +121,29 @@ class CastLedger:
         if self.state.finished:
             self._ended = now
 
-    def restore(self, deliveries: Iterable[DeliverySnapshot]) -> None:
-        """Take over what had ended under another engine; the others begin again."""
+    def restore(self, deliveries: Iterable[DeliverySnapshot], sent_bytes: int = 0) -> None:
+        """Take over what had ended under another engine; the others begin again.
+
+        `sent_bytes` is what had left the source then.
+        """
+        self._sent_before = sent_bytes
         for snapshot in deliveries:
             if snapshot.state.finished:
                 self._entries[snapshot.node].snapshot = snapshot
+
+    def pause(self, now: float) -> None:
+        """The cast is paused, and with it every delivery that has not all its bytes."""
+        self.advance(CastEvent.PAUSED, now)
+        for entry in self._entries.values():
+            if entry.snapshot.state in (DeliveryState.WAITING, DeliveryState.RECEIVING):
+                self._step(entry, DeliveryEvent.PAUSED)
+
+    def resume(self, now: float) -> None:
+        """The cast waits for its turn, and goes on then."""
+        self.advance(CastEvent.RESUMED, now)
+        for entry in self._entries.values():
+            if entry.snapshot.state is DeliveryState.PAUSED:
+                self._step(entry, DeliveryEvent.RESUMED)
 
     def wait_for(self, failure: Failure | None) -> None:
         """The cast waits, for the reason given, or does not any more."""
@@ -172,7 +193,8 @@ class CastLedger:
 
     def add_recipient(self, node: str, address: str, mode: CastMode) -> None:
         """One more, unless it is among them already."""
-        self._entries.setdefault(node, _Entry(DeliverySnapshot(node, address=address)))
+        state = DeliveryState.PAUSED if self.state is CastState.PAUSED else DeliveryState.WAITING
+        self._entries.setdefault(node, _Entry(DeliverySnapshot(node, state, address)))
         self._mode = mode
 
     def delivery_reported(self, node: str, report: DeliveryReport, now: float) -> None:
@@ -310,10 +332,15 @@ class CastLedger:
             for entry in self._entries.values()
             if entry.report is not None and entry.snapshot.upstream == self.request.source
         )
-        return self._sent >= taken
+        return self.sent_bytes >= taken
 
     @property
-    def _sent(self) -> int:
+    def stream_bytes(self) -> int:
+        """The parcel's, 0 before it is known."""
+        return self.totals.stream_bytes if self.totals is not None else 0
+
+    @property
+    def sent_bytes(self) -> int:
         """Payload that left the source, counting every agent that it has had."""
         return self._sent_before + (self.source.sent_bytes if self.source is not None else 0)
 
@@ -384,8 +411,11 @@ class CastLedger:
             chain=self._final_chain,
             source_copies=self._source_copies(),
             limit=self.request.limit,
-            schedule=self.schedule,
             broken_links=totals.broken_links if totals else 0,
+            awaited=sum(item.state is DeliveryState.AWAITED for item in deliveries),
+            place=self.place,
+            schedule=self.schedule,
+            follows=self.follows,
             failure=self.failure,
         )
 
@@ -396,9 +426,7 @@ class CastLedger:
         return cast_name(tuple(path.rstrip("/").rpartition("/")[2] for path in self.request.paths), False)
 
     def _source_copies(self) -> float:
-        if self.totals is None or not self.totals.stream_bytes:
-            return 0.0
-        return round(self._sent / self.totals.stream_bytes, 4)
+        return round(self.sent_bytes / self.stream_bytes, 4) if self.stream_bytes else 0.0
 
     def _snapshot(self, entry: _Entry, now: float) -> DeliverySnapshot:
         """With rate, remaining time and lag, which depend on the time."""

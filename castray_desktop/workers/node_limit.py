@@ -1,17 +1,16 @@
-"""The limit that every node keeps to over all of its casts: kept in the home, told to every agent."""
+"""The limit that every node keeps to over all of its casts: told to every agent."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import Iterable
-from pathlib import Path
 
 from castray_desktop.core.failure import CastRayError
 from castray_desktop.core.messages import NodeInfo, NodeState
 from castray_desktop.workers.agents import Agents
 from castray_desktop.workers.ray_side.protocol import SetNodeLimit
+from castray_desktop.workers.settings import SettingsFile
 
 TELL_SECONDS = 5.0
 
@@ -19,19 +18,21 @@ log = logging.getLogger("castray.limit")
 
 
 class NodeLimit:
-    """Bytes per second that each node may pass on; 0 is no limit. `file` keeps it over restarts."""
+    """Bytes per second that each node of one cluster may pass on, as the settings have it; 0 is no limit."""
 
-    def __init__(self, file: Path, agents: Agents) -> None:
-        self._file = file
+    def __init__(self, settings: SettingsFile, agents: Agents) -> None:
+        self._settings = settings
         self._agents = agents
         self._told: set[str] = set()  # the nodes that are online, as far as they were seen
         self._chores: set[asyncio.Task[None]] = set()
-        self.limit = _load(file)
 
-    async def change(self, limit: int) -> None:
-        """Another limit; every agent that answers keeps to it when this returns. Raises OSError."""
-        _save(self._file, limit)
-        self.limit = limit
+    @property
+    def limit(self) -> int:
+        """As the settings have it now."""
+        return self._settings.current.limit
+
+    async def tell(self) -> None:
+        """The settings have another limit; every agent that answers keeps to it when this returns."""
         online = [node.name for node in self._agents.nodes.values() if node.state is NodeState.ONLINE]
         if online:
             await asyncio.wait([self._spawn(name) for name in online], timeout=TELL_SECONDS)
@@ -58,22 +59,3 @@ class NodeLimit:
             await self._agents.call(node, SetNodeLimit(limit))
         except CastRayError as error:  # an agent that was lost is told when it is back
             log.warning("%s was not told the limit: %s", node, error)
-
-
-def _load(file: Path) -> int:
-    try:
-        limit = json.loads(file.read_bytes())["limit"]
-    except FileNotFoundError:
-        return 0
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        log.warning("%s can't be read, so there is no limit: %s", file, error)
-        return 0
-    return limit if isinstance(limit, int) and limit > 0 else 0
-
-
-def _save(file: Path, limit: int) -> None:
-    """Replaced as a whole, so that a crash leaves the old or the new one."""
-    fresh = file.with_name(file.name + ".new")
-    fresh.touch(mode=0o600)
-    fresh.write_text(json.dumps({"limit": limit}))
-    fresh.replace(file)

@@ -11,6 +11,9 @@ from castray_desktop.workers.feeding import Feeding
 from castray_desktop.workers.ledger import CastLedger
 from castray_desktop.workers.writers import Writers
 
+SENT_STEPS = 20
+"""So often per copy of the parcel it is noted how much the source has sent."""
+
 Keep = Callable[[CastRecord], None]
 
 
@@ -34,27 +37,35 @@ class Recording:
         self._before = before
         self._kept: tuple[object, ...] = ()
 
-    def note(self, ended: int) -> None:
+    def note(self, ended: int, paused: bool) -> None:
         """Keep how the cast stands now; `ended` is how many of its deliveries have been dealt with."""
-        ledger, feed, writers = self._ledger, self._feed, self._writers.by_follower()
-        state = (ended, feed.digest, ledger.request, writers, len(self._writers.folders))
+        ledger, feed = self._ledger, self._feed
+        writers, folders = self._writers.by_follower(), len(self._writers.folders)
+        sent = ledger.sent_bytes * SENT_STEPS // (ledger.stream_bytes or 1)
+        state = (ended, paused, feed.digest, ledger.request, writers, folders, sent)
         if self._keep is None or state == self._kept:
             return
         self._kept = state
-        self._keep(
-            CastRecord(
-                cast=ledger.cast,
-                target=self._agents.target if self._before is None else self._before.target,
-                request=ledger.request,
-                mode=ledger.mode,
-                started=ledger.started,
-                deliveries=tuple(map(_as_kept, map(ledger.delivery, ledger.recipients))),
-                manifest_digest=feed.digest,
-                algorithms=feed.algorithms,
-                writers=writers,
-                folders=dict(self._writers.folders),
-                schedule=ledger.schedule,
-            )
+        self._keep(self.record(paused))
+
+    def record(self, paused: bool) -> CastRecord:
+        """The cast as it stands now."""
+        ledger, feed = self._ledger, self._feed
+        return CastRecord(
+            cast=ledger.cast,
+            target=self._agents.target if self._before is None else self._before.target,
+            request=ledger.request,
+            mode=ledger.mode,
+            started=ledger.started,
+            deliveries=tuple(map(_as_kept, map(ledger.delivery, ledger.recipients))),
+            manifest_digest=feed.digest,
+            algorithms=feed.algorithms,
+            writers=self._writers.by_follower(),
+            folders=dict(self._writers.folders),
+            paused=paused,
+            sent_bytes=ledger.sent_bytes,
+            schedule=ledger.schedule,
+            follows=ledger.follows,
         )
 
 

@@ -20,6 +20,7 @@ _AWAY = frozenset(
         FailureKind.NODE_SILENT,
         FailureKind.UPSTREAM_LOST,
         FailureKind.NOT_TRUSTED,
+        FailureKind.CANCELLED,
     }
 )
 _SOURCE_FAULTS = frozenset(

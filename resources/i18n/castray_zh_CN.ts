@@ -350,10 +350,6 @@
         <translation>传输 {cast} 已经结束。</translation>
     </message>
     <message>
-        <source>There is nothing to cancel.</source>
-        <translation>无需取消。</translation>
-    </message>
-    <message>
         <source>{name} can&apos;t be a schedule: {reason}.</source>
         <translation>{name} 不能用作计划：{reason}。</translation>
     </message>
@@ -400,6 +396,62 @@
     <message>
         <source>Send them again.</source>
         <translation>请重新发送。</translation>
+    </message>
+    <message>
+        <source>{number} can&apos;t be set here.</source>
+        <translation>此处不能设为 {number}。</translation>
+    </message>
+    <message>
+        <source>Give a number of 0 or more.</source>
+        <translation>请填写 0 或更大的数。</translation>
+    </message>
+    <message>
+        <source>Nothing of it can be changed any more.</source>
+        <translation>已无法再对它进行更改。</translation>
+    </message>
+    <message>
+        <source>Cast {cast} has not ended yet.</source>
+        <translation>传输 {cast} 尚未结束。</translation>
+    </message>
+    <message>
+        <source>Wait for its end, or cancel it.</source>
+        <translation>请等待其结束，或取消它。</translation>
+    </message>
+    <message>
+        <source>Cast {cast} is not waiting in the queue.</source>
+        <translation>传输 {cast} 不在队列中等待。</translation>
+    </message>
+    <message>
+        <source>Only casts that wait for their turn can be moved.</source>
+        <translation>只有排队等待的传输才能移动位置。</translation>
+    </message>
+    <message>
+        <source>No delivery of cast {cast} has failed there.</source>
+        <translation>传输 {cast} 在这些节点上没有失败。</translation>
+    </message>
+    <message>
+        <source>To have everybody receive it once more, send it again.</source>
+        <translation>如需让所有节点再接收一次，请重新发送。</translation>
+    </message>
+    <message>
+        <source>Cast {cast} has put nothing in place that could be read back.</source>
+        <translation>传输 {cast} 没有留下可供读回校验的文件。</translation>
+    </message>
+    <message>
+        <source>Verify a path instead.</source>
+        <translation>请改为校验某个路径。</translation>
+    </message>
+    <message>
+        <source>{node} is offline.</source>
+        <translation>{node} 已离线。</translation>
+    </message>
+    <message>
+        <source>It gets the files as soon as it is back; you can cancel that.</source>
+        <translation>它恢复在线后会立即收到文件；你也可以取消等待。</translation>
+    </message>
+    <message>
+        <source>Nobody who is online has the files for {node} any more: at {source} they are gone or have changed.</source>
+        <translation>在线节点都已没有要发给 {node} 的文件：{source} 上的文件已被删除或发生了变化。</translation>
     </message>
     <message>
         <source>{path} disappeared before it was sent.</source>

@@ -186,6 +186,7 @@ EVENTS = st.one_of(
     st.tuples(st.just("seal"), st.none()),
     st.tuples(st.just("join"), st.sampled_from(JOINERS)),
     st.tuples(st.just("remove"), st.sampled_from(NODES[1:])),
+    st.tuples(st.sampled_from(("pause", "resume")), st.just("")),
     st.tuples(st.just("skip"), st.sampled_from((0.3, 5.0))),
     st.tuples(st.just("wait"), st.integers(1, 9)),
 )
@@ -209,12 +210,18 @@ async def play(events: list[tuple[str, object]], seed: int, all_return: bool) ->
                 await asyncio.sleep(0)
         elif name == "join":
             joining.append(asyncio.create_task(world.dispatcher.add_recipients(world.cast, (str(value),))))
+        elif name == "pause":
+            if world.dispatcher.active:
+                await world.dispatcher.control.pause(world.cast)
+        elif name == "resume":
+            world.dispatcher.control.resume()
         elif value is None:
             world.seal()
         else:
             getattr(world, name)(value)
     for node in NODES if all_return else ():
         world.come_back(node)
+    world.dispatcher.control.resume()
     for _ in range(STEPS):
         for node in NODES[1:]:
             world.flow(node)

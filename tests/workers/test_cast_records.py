@@ -14,6 +14,7 @@ from castray_desktop.core.messages import CastState, DeliveryState
 from castray_desktop.workers.cast_records import CastRecords
 from castray_desktop.workers.dispatcher import Dispatcher
 from castray_desktop.workers.ray_side import protocol
+from tests.helpers.fake_agents import STREAM
 from tests.workers.test_dispatcher import REQUEST, Stage
 
 
@@ -25,7 +26,7 @@ class Engines:
         self.stages: list[Stage] = []
         self.records: list[CastRecords] = []
 
-    async def start(self, target: str = "local") -> Stage:
+    async def start(self, target: str = "local", paused: bool = False) -> Stage:
         stage = Stage()
         await stage.dispatcher.close()
         stage.agents.target = target
@@ -33,7 +34,7 @@ class Engines:
         stage.dispatcher = Dispatcher(stage.agents, stage.events.append, records=records)
         stage.agents.dispatcher = stage.dispatcher
         for record in records.load():
-            stage.dispatcher.go_on(record)
+            stage.dispatcher.go_on(record, paused)
         self.stages.append(stage)
         self.records.append(records)
         return stage
@@ -128,11 +129,58 @@ async def test_a_cast_that_waits_for_its_cluster_outlives_an_orderly_end(engines
     assert len(list(engines.folder.iterdir())) == 1
 
 
-async def test_an_orderly_end_leaves_no_record(engines: Engines) -> None:
+async def test_an_orderly_end_leaves_casts_to_the_next_engine(engines: Engines) -> None:
     first = await engines.start()
-    await first.start()
+    cast = await first.start()
     await engines.stages.pop().dispatcher.close()
-    assert list(engines.folder.iterdir()) == []
+    assert not any(isinstance(order, protocol.CancelCast) for _, order in first.agents.orders)
+    second = await engines.start()
+    await second.agents.wait_for("c", protocol.StartDelivery)
+    assert await finish(second, cast, "a", "b", "c") is CastState.COMPLETED
+
+
+async def test_a_paused_cast_stays_so_until_somebody_resumes_it(engines: Engines) -> None:
+    first = await engines.start()
+    cast = await first.start()
+    first.agents.complete("a", cast, "s")
+    first.agents.report_source("s", cast, protocol.SourceState.SERVING, sent_bytes=STREAM // 2)
+    await first.dispatcher.control.pause()
+    await engines.kill()
+    second = await engines.start()
+    for _ in range(9):
+        await asyncio.sleep(0)
+    summary = second.dispatcher.summaries()[0]
+    states = [item.state for item in second.dispatcher.deliveries()[cast]]
+    assert summary.state is CastState.PAUSED
+    assert states == [DeliveryState.COMPLETED, DeliveryState.PAUSED, DeliveryState.PAUSED]
+    assert second.agents.orders == []
+    second.dispatcher.control.resume(cast)
+    await second.agents.wait_for("c", protocol.StartDelivery)
+    assert await finish(second, cast, "b", "c") is CastState.COMPLETED
+    copies = second.dispatcher.summaries()[0].source_copies
+    assert copies == pytest.approx(1.5, abs=0.06)  # what left the source before counts as well
+
+
+async def test_casts_can_wait_to_be_resumed_after_every_start(engines: Engines) -> None:
+    cast = await (await engines.start()).start()
+    await engines.kill()
+    second = await engines.start(paused=True)
+    assert second.dispatcher.summaries()[0].state is CastState.PAUSED
+    second.dispatcher.control.resume(cast)
+    await second.agents.wait_for("c", protocol.StartDelivery)
+    assert await finish(second, cast, "a", "b", "c") is CastState.COMPLETED
+
+
+async def test_a_paused_cast_outlives_its_cluster(engines: Engines) -> None:
+    stage = await engines.start()
+    cast = await stage.start()
+    await stage.dispatcher.control.pause(cast)
+    await stage.dispatcher.end_all(Failure(FailureKind.CLUSTER_STOPPED))
+    assert stage.dispatcher.summaries()[0].state is CastState.PAUSED
+    assert stage.dispatcher.active == 1
+    stage.dispatcher.control.resume(cast)
+    await stage.agents.wait_for("c", protocol.StartDelivery, 2)
+    assert await finish(stage, cast, "a", "b", "c") is CastState.COMPLETED
 
 
 async def test_a_cast_that_was_being_scanned_begins_again(engines: Engines) -> None:

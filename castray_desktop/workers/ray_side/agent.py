@@ -131,6 +131,7 @@ class NodeAgent:
             protocol.Seal: plane.seal,
             protocol.SetCastLimit: plane.limit_cast,
             protocol.SetNodeLimit: plane.limit_node,
+            protocol.PauseCast: plane.pause,
             protocol.CancelCast: plane.cancel,
             protocol.ForgetCast: plane.forget,
         }

@@ -226,6 +226,18 @@ class SetNodeLimit:
 
 
 @dataclass(frozen=True)
+class PauseCast:
+    """Stop passing on bytes for the cast, or go on. What the node has, and its connections, stay.
+
+    Orders are counted for each cast; one that is not newer than another is ignored.
+    """
+
+    cast: str
+    paused: bool
+    number: int
+
+
+@dataclass(frozen=True)
 class CancelCast:
     """End it here: stop fetching and serving, remove the part files."""
 
@@ -522,6 +534,7 @@ Order = typing.Union[
     Seal,
     SetCastLimit,
     SetNodeLimit,
+    PauseCast,
     CancelCast,
     ForgetCast,
     ListFolder,

@@ -280,6 +280,10 @@ class Delivery(StandingStock):
             if route[1] is None:
                 self._wait_for_orders()
                 continue
+            if self.paused:  # and not connected: nobody is missed until it goes on
+                self.rest()
+                lost_since = 0.0
+                continue
             reason = self._try_fetching(route[0], route[1])
             self.check_stop()
             if self._heard or route != asked:
@@ -302,6 +306,13 @@ class Delivery(StandingStock):
             while self.route[1] is None and not self._stop and self._trouble is None:
                 if self.is_complete():
                     return
+                self.condition.wait()
+        self.check_stop()
+
+    def rest(self) -> None:
+        """Wait while the cast is paused. Raises what ends the delivery."""
+        with self.condition:
+            while self.paused and not self._stop and self._trouble is None and not self.is_complete():
                 self.condition.wait()
         self.check_stop()
 

@@ -104,6 +104,8 @@ class Fetching:
             return
         view = self._buffer[: head.length]
         by_fd = bool(header.flags & PieceFlag.BY_FD)
+        if by_fd and self._delivery.paused:  # hundreds of these may have been on their way
+            self._delivery.rest()
         good = (self._copied(view) if by_fd else self._received(view)) == head.digest
         self._delivery.received_bytes += head.length
         self._answered(head.index)

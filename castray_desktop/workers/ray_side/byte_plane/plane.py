@@ -31,6 +31,7 @@ from castray_desktop.workers.ray_side.protocol import (
     CancelCast,
     DeliveryReport,
     ForgetCast,
+    PauseCast,
     Preflight,
     PreflightReply,
     PrepareSource,
@@ -196,6 +197,12 @@ class BytePlane:
     def limit_node(self, order: SetNodeLimit) -> None:
         """Another limit for what leaves this node for all casts together."""
         self._limiter.change(order.limit)
+
+    def pause(self, order: PauseCast) -> None:
+        """Nothing of the cast leaves this node until it goes on."""
+        for supply in (self._sources.get(order.cast), self._deliveries.get(order.cast)):
+            if supply is not None:
+                supply.pause(order.paused, order.number)
 
     def cancel(self, order: CancelCast) -> None:
         """End the cast here, whatever it is doing."""

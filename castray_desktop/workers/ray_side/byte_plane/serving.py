@@ -41,7 +41,9 @@ class Serving:
     def _step(self) -> None:
         while self._channel.something_to_read():
             self._take_request()
-        if self._again:
+        if self._supply.paused:
+            self._rest()
+        elif self._again:
             self._send_again(self._again.popleft())
         elif self._hashes_wanted:
             self._send_hashes()
@@ -133,6 +135,12 @@ class Serving:
     def _keep_to_limits(self, length: int) -> None:
         """Wait until so many bytes may leave."""
         wait_for_all(self._supply.limiters, length, self._pause)
+        while self._supply.paused:
+            self._rest()
+
+    def _rest(self) -> None:
+        """The cast is paused: the connection stays, and nothing is sent."""
+        self._pause(LOOK_SECONDS)
 
     def _pause(self, seconds: float) -> None:
         with self._supply.condition:

@@ -53,6 +53,8 @@ class Supply:
         self.limiters: tuple[Limiter, ...] = (self.limiter,)  # all that what leaves has to keep to
         self.demand = -1  # the furthest piece that anyone has asked for
         self.gone = ""
+        self.paused = False
+        self._pauses = 0  # the number of the last order to pause or to go on
         self._digests = bytearray()
         self._recent: OrderedDict[int, bytes] = OrderedDict()
         self._changed = changed
@@ -113,6 +115,13 @@ class Supply:
             self._recent.clear()
             self.condition.notify_all()
         self.reading.close()
+
+    def pause(self, paused: bool, number: int) -> None:
+        """Serve nothing for now, or go on; an order that is not newer than the last one is ignored."""
+        with self.condition:
+            if number > self._pauses:
+                self.paused, self._pauses = paused, number
+                self.condition.notify_all()
 
     def share_limit(self, limiter: Limiter) -> None:
         """Keep to this limit as well, together with the other casts of the node."""

@@ -1,0 +1,55 @@
+"""The engine's settings, kept in the home over restarts."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import msgspec
+
+from castray_desktop.core.failure import CastRayError, FailureKind
+from castray_desktop.core.messages import EngineSettings
+
+log = logging.getLogger("castray.settings")
+
+
+class SettingsFile:
+    """The settings as of now; a file that is damaged or missing means those of the first start."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self.current = _load(file)
+
+    def change(self, settings: EngineSettings) -> None:
+        """Keep these from now on. Raises OSError, or CastRayError for numbers that make no sense."""
+        _check(settings)
+        _save(self._file, settings)
+        self.current = settings
+
+
+def _check(settings: EngineSettings) -> None:
+    if settings.limit < 0:
+        raise CastRayError(FailureKind.BAD_RATE, rate=settings.limit)
+    if settings.casts_at_once < 0 or settings.history_days < 0:
+        number = min(settings.casts_at_once, settings.history_days)
+        raise CastRayError(FailureKind.BAD_SETTING, number=number)
+
+
+def _load(file: Path) -> EngineSettings:
+    try:
+        settings = msgspec.json.decode(file.read_bytes(), type=EngineSettings)
+        _check(settings)
+        return settings
+    except FileNotFoundError:
+        return EngineSettings()
+    except (OSError, ValueError, CastRayError) as error:
+        log.warning("%s can't be read, so the settings are those of the first start: %s", file, error)
+        return EngineSettings()
+
+
+def _save(file: Path, settings: EngineSettings) -> None:
+    """Replaced as a whole, so that a crash leaves the old or the new ones."""
+    fresh = file.with_name(file.name + ".new")
+    fresh.touch(mode=0o600)
+    fresh.write_bytes(msgspec.json.encode(settings))
+    fresh.replace(file)

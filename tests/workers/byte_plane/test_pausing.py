@@ -1,0 +1,101 @@
+"""A cast that is paused: no byte leaves any node, and it goes on where it was."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from castray_desktop.workers.ray_side.protocol import CancelCast, PauseCast, RecipientState
+from tests.workers.byte_plane.lab import Cast, Lab, Node
+
+MIB = 1 << 20
+QUIET_SECONDS = 0.3
+STOP_SECONDS = 0.5
+
+
+def pause(cast: Cast, paused: bool, number: int) -> None:
+    for node in (cast.source, *cast.recipients):
+        node.plane.pause(PauseCast(cast.cast, paused, number))
+
+
+def counts(cast: Cast) -> list[int]:
+    """What has left each node, and what has arrived there."""
+    found = [cast.source.plane._sources[cast.cast].report().sent_bytes]
+    for node in cast.recipients:
+        report = node.plane._deliveries[cast.cast].report()
+        found += [report.sent_bytes, report.received_bytes]
+    return found
+
+
+def stand_still(cast: Cast) -> list[int]:
+    """What everybody has counted, once that has not changed for a while."""
+    quiet, waited, before = 0.0, 0.0, counts(cast)
+    while quiet < QUIET_SECONDS:
+        assert not threading.Event().wait(0.05)
+        after = counts(cast)
+        quiet = quiet + 0.05 if after == before else 0.0
+        before, waited = after, waited + 0.05
+        assert waited < STOP_SECONDS + QUIET_SECONDS, "bytes still flow"
+    return before
+
+
+def chain_of_three(lab: Lab, size: int, limit: int, local: bool = False) -> tuple[Cast, list[Node]]:
+    source, *nodes = lab.chain(3, local)
+    cast = lab.cast(source, [lab.file("x", size)])
+    for feeder, node in zip((source, *nodes), nodes, strict=False):
+        cast.deliver(node, feeder.upstream())
+        node.plane._deliveries[cast.cast].limiter.change(limit)
+    source.plane._sources[cast.cast].limiter.change(limit)
+    return cast, nodes
+
+
+@pytest.mark.parametrize("local", [False, True])
+def test_every_hop_stops_and_goes_on_at_the_same_offset(lab: Lab, local: bool) -> None:
+    cast, nodes = chain_of_three(lab, 48 * MIB, 32 * MIB, local)
+    nodes[-1].await_delivery(cast.cast, lambda report: report.content_bytes >= 2 * MIB)
+    pause(cast, True, 1)
+    before = stand_still(cast)
+    assert max(before) < 40 * MIB
+    pause(cast, False, 2)
+    reports = cast.results()
+    assert [report.state for report in reports] == [RecipientState.COMPLETED] * 3
+    sent = [counts(cast)[at] for at in (0, 1, 3)]
+    assert sum(sent) <= 1.01 * 3 * cast.totals.stream_bytes
+    cast.forget()
+
+
+def test_a_connection_that_is_lost_meanwhile_is_missed_by_nobody(lab: Lab) -> None:
+    cast, nodes = chain_of_three(lab, 32 * MIB, 16 * MIB)
+    nodes[-1].await_delivery(cast.cast, lambda report: report.content_bytes >= 2 * MIB)
+    pause(cast, True, 1)
+    before = stand_still(cast)
+    for node in nodes:
+        channel = node.plane._deliveries[cast.cast]._channel
+        assert channel is not None
+        channel.abort()
+    assert stand_still(cast) == before
+    assert not nodes[0].ends_within(cast.cast, 2.2)
+    pause(cast, False, 2)
+    reports = cast.results()
+    assert [report.state for report in reports] == [RecipientState.COMPLETED] * 3
+    cast.forget()
+
+
+def test_an_older_order_changes_nothing(lab: Lab) -> None:
+    cast, _ = chain_of_three(lab, 32 * MIB, 16 * MIB)
+    pause(cast, False, 2)
+    pause(cast, True, 1)
+    assert [report.state for report in cast.results()] == [RecipientState.COMPLETED] * 3
+    cast.forget()
+
+
+def test_a_paused_cast_can_be_cancelled(lab: Lab) -> None:
+    cast, nodes = chain_of_three(lab, 32 * MIB, 16 * MIB)
+    nodes[-1].await_delivery(cast.cast, lambda report: report.content_bytes >= MIB)
+    pause(cast, True, 1)
+    stand_still(cast)
+    for node in (cast.source, *nodes):
+        node.plane.cancel(CancelCast(cast.cast))
+    assert [node.await_end(cast.cast).state for node in nodes] == [RecipientState.CANCELLED] * 3
+    assert not list(lab.folder.rglob(".castray*"))
