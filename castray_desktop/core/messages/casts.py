@@ -144,9 +144,7 @@ class DeliverySnapshot(Record, frozen=True):
     paths: tuple[str, ...] = ()  # each top-level entry as it landed
     removed: int = 0  # entries that the source no longer has, removed by `remove_extra`
     failure: Failure | None = None
-    hook_status: str = (
-        ""  # of the command after the delivery: "done", "not enabled there", or what went wrong
-    )
+    hook_status: str = ""  # of the command after it: "done", "not allowed there", or what went wrong
 
 
 class CastSummary(Record, frozen=True):
