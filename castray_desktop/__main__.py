@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 
@@ -11,6 +12,10 @@ def main() -> int:
     Imports only what is needed, so that the window is drawn soon.
     """
     arguments = sys.argv[1:]
+    if "_ARGCOMPLETE" in os.environ:  # a shell asks what could come next
+        from castray_desktop.cli.completion import complete
+
+        complete()
     from castray_desktop.cli.arguments import is_window_start, parse
 
     if is_window_start(arguments):

@@ -5,11 +5,36 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import textwrap
+from typing import TypeAlias
 
 import castray_desktop
 from castray_desktop.core.names import display
 
-COMMANDS = ("send", "nodes", "node", "casts", "add", "cancel", "limit", "cluster", "engine")
+COMMANDS = (
+    "send",
+    "nodes",
+    "node",
+    "casts",
+    "add",
+    "pause",
+    "resume",
+    "cancel",
+    "retry",
+    "again",
+    "drop",
+    "move",
+    "limit",
+    "verify",
+    "history",
+    "stats",
+    "settings",
+    "schedule",
+    "cluster",
+    "engine",
+    "serve",
+    "completion",
+)
 
 EXIT_DELIVERED = 0
 EXIT_NOT_DELIVERED = 1
@@ -17,13 +42,19 @@ EXIT_BAD_USAGE = 2
 EXIT_NO_CLUSTER = 3
 EXIT_INTERRUPTED = 130
 
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
 _EPILOGUE = """\
 examples:
   castray                                          open the window
   castray model.safetensors                        open it with this file in the send list
   castray send model.safetensors --to all          send it to the inbox of every node
   castray send data/ --to node_1,node_2 --dest /data/{node}
+  castray pause all                                stop every byte, and go on with: castray resume all
+  castray schedule add nightly data/ --to all --cron "0 3 * * *"
   castray nodes                                    list the nodes
+
+castray COMMAND --help tells more, with examples.
 
 exit status:
   0  everything was delivered      2  bad usage or bad input
@@ -49,7 +80,7 @@ def is_window_start(arguments: list[str]) -> bool:
 def window_parser() -> argparse.ArgumentParser:
     """The parser for starting the window."""
     parser = argparse.ArgumentParser(prog="castray", add_help=False)
-    _add_cluster(parser)
+    add_cluster(parser)
     parser.add_argument("files", nargs="*", metavar="FILE")
     return parser
 
@@ -57,7 +88,7 @@ def window_parser() -> argparse.ArgumentParser:
 def parse(arguments: list[str]) -> argparse.Namespace:
     """Parse a command. Ends the process with a usage line on stderr and status 2 when that fails."""
     refuse_bad_text(arguments)
-    return _command_parser().parse_args(arguments)
+    return command_parser().parse_args(arguments)
 
 
 def refuse_bad_text(arguments: list[str]) -> None:
@@ -77,7 +108,11 @@ def refuse_bad_text(arguments: list[str]) -> None:
             sys.exit(EXIT_BAD_USAGE)
 
 
-def _command_parser() -> argparse.ArgumentParser:
+def command_parser() -> argparse.ArgumentParser:
+    """Everything that can be written, for parsing, for completion and for the manual."""
+    # These import this module for its parts.
+    from castray_desktop.cli import cast_arguments, past_arguments
+
     parser = argparse.ArgumentParser(
         prog="castray",
         usage="castray [FILE...]\n       castray COMMAND [OPTIONS]",
@@ -86,109 +121,137 @@ def _command_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"castray {castray_desktop.__version__}")
-    _add_cluster(parser)
+    add_cluster(parser)
     commands = parser.add_subparsers(
         dest="command", required=True, metavar="COMMAND", title="commands", prog="castray"
     )
     common = argparse.ArgumentParser(add_help=False)
-    _add_cluster(common, argparse.SUPPRESS)  # what was given before the command stays
-    _add_send(commands, common)
-    nodes = commands.add_parser("nodes", parents=[common], help="list the nodes")
-    _add_json(nodes)
-    _add_node(commands, common)
-    casts = commands.add_parser("casts", parents=[common], help="list the casts")
-    _add_json(casts)
-    add = commands.add_parser("add", help="have more nodes receive a cast that runs")
-    add.add_argument("cast", metavar="CAST", help="its id, or the beginning of it")
-    add.add_argument("--to", required=True, metavar="WHO", help="as for send")
-    _add_json(add)
-    cancel = commands.add_parser("cancel", help="end a cast")
-    cancel.add_argument("cast", metavar="CAST", help="its id, or the beginning of it")
-    limit = commands.add_parser("limit", help="limit what every node passes on, now and from now on")
-    limit.add_argument(
-        "rate", metavar="RATE", nargs="?", help="10MB/s, 800kB/s, 100Mbit/s or off; left out: say the limit"
-    )
-    limit.add_argument(
-        "--cast", default="", metavar="CAST", help="of this cast alone, for as long as it runs"
-    )
-    _add_json(limit)
+    add_cluster(common, argparse.SUPPRESS)  # what was given before the command stays
+    cast_arguments.add_send(commands, common)
+    _add_nodes(commands, common)
+    cast_arguments.add_casts(commands, common)
+    past_arguments.add_past(commands)
+    past_arguments.add_schedule(commands, common)
     _add_cluster_commands(commands)
     _add_engine(commands, common)
+    _add_serve(commands, common)
     return parser
 
 
-def _add_send(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser], common: argparse.ArgumentParser
-) -> None:
-    send = commands.add_parser("send", parents=[common], help="send files and folders")
-    send.add_argument("paths", nargs="+", metavar="PATH")
-    send.add_argument(
-        "--to",
-        required=True,
-        metavar="WHO",
-        help="'all', or node names, addresses or Ray node id prefixes, with commas between",
+def add_command(
+    commands: Commands,
+    name: str,
+    tells: str,
+    examples: str = "",
+    parents: tuple[argparse.ArgumentParser, ...] = (),
+) -> argparse.ArgumentParser:
+    """A command, with what it does as its description and examples below its options."""
+    return commands.add_parser(
+        name,
+        parents=parents,
+        help=tells,
+        description=tells[0].upper() + tells[1:] + ".",
+        epilog=examples and "examples:\n" + textwrap.indent(textwrap.dedent(examples).strip("\n"), "  "),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    send.add_argument("--from", dest="source", metavar="NODE", help="the source (this computer)")
-    send.add_argument(
-        "--dest", default="", metavar="DIR", help="absolute path on the recipients, may hold {node} (inboxes)"
-    )
-    send.add_argument(
-        "--on-conflict",
-        choices=("skip", "rename", "overwrite"),
-        default="skip",
-        help="where a file of that name exists: leave an identical one and give a different one a free"
-        " name, always take a free name, or replace it (skip)",
-    )
-    send.add_argument(
-        "--links",
-        choices=("keep", "follow"),
-        default="keep",
-        help="send symbolic links as links, or what they point to (keep)",
-    )
-    send.add_argument("--exclude", action="append", default=[], metavar="GLOB", help="leave these out")
-    send.add_argument("--limit", metavar="RATE", help="of every hop: 10MB/s, 800kB/s, 100Mbit/s")
-    send.add_argument(
-        "--transport",
-        choices=("auto", "direct", "ray"),
-        default="auto",
-        help="the way from node to node: sockets, and through Ray where none gets through, or one of them"
-        " alone (auto)",
-    )
-    send.add_argument("--dry-run", action="store_true", help="say what would happen, send nothing")
-    _add_json(send)
 
 
-def _add_node(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser], common: argparse.ArgumentParser
-) -> None:
-    node = commands.add_parser("node", help="add or remove a node of the local cluster")
+def names(text: str) -> tuple[str, ...]:
+    """What stands between the commas."""
+    return tuple(who.strip() for who in text.split(",") if who.strip())
+
+
+def _add_nodes(commands: Commands, common: argparse.ArgumentParser) -> None:
+    nodes = add_command(
+        commands,
+        "nodes",
+        "list the nodes",
+        """
+        castray nodes
+        castray nodes --cluster 10.0.0.5:6379 --json
+        """,
+        (common,),
+    )
+    add_json(nodes)
+    node = add_command(
+        commands,
+        "node",
+        "add or remove a node of the local cluster",
+        """
+        castray node add node_4 --inbox /data/node_4
+        castray node remove node_4
+        """,
+    )
     actions = node.add_subparsers(dest="action", required=True, metavar="ACTION")
-    add = actions.add_parser("add", parents=[common], help="add a node")
+    add = add_command(actions, "add", "add a node", parents=(common,))
     add.add_argument("name", metavar="NAME")
+    add.add_argument("--on", default="", metavar="NODE", help="the Ray node that it is placed on")
     add.add_argument("--inbox", default="", metavar="DIR", help="where it writes (~/CastRay/NAME)")
-    remove = actions.add_parser("remove", help="remove a node that was added")
+    remove = add_command(actions, "remove", "remove a node that was added")
     remove.add_argument("name", metavar="NAME")
 
 
-def _add_cluster_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    cluster = commands.add_parser("cluster", help="prepare for a cluster, share one or join one")
+def _add_cluster_commands(commands: Commands) -> None:
+    cluster = add_command(commands, "cluster", "prepare for a cluster, share one or join one")
     actions = cluster.add_subparsers(dest="action", required=True, metavar="ACTION")
-    prepare = actions.add_parser("prepare", help="make a driver for a cluster that runs another Ray")
+    prepare = add_command(actions, "prepare", "make a driver for a cluster that runs another Ray")
     prepare.add_argument("target", metavar="HOST:PORT")
 
 
-def _add_engine(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser], common: argparse.ArgumentParser
-) -> None:
-    engine = commands.add_parser("engine", help="start, stop or ask the background engine")
+def _add_engine(commands: Commands, common: argparse.ArgumentParser) -> None:
+    engine = add_command(
+        commands,
+        "engine",
+        "start, stop or ask the background engine",
+        """
+        castray engine start --cluster auto
+        castray engine status --json
+        castray engine stop
+        """,
+    )
     actions = engine.add_subparsers(dest="action", required=True, metavar="ACTION")
-    actions.add_parser("start", parents=[common], help="start it with its cluster, and keep it")
-    actions.add_parser("stop", help="end it and what it started")
-    status = actions.add_parser("status", help="what it does")
-    _add_json(status)
+    add_command(actions, "start", "start it with its cluster, and keep it", parents=(common,))
+    add_command(actions, "stop", "end it and what it started")
+    status = add_command(actions, "status", "say what it does")
+    add_json(status)
 
 
-def _add_cluster(parser: argparse.ArgumentParser, default: str | None = None) -> None:
+def _add_serve(commands: Commands, common: argparse.ArgumentParser) -> None:
+    serve = add_command(
+        commands,
+        "serve",
+        "serve the HTTP API and its WebSocket until it is interrupted",
+        """
+        castray serve
+        castray serve --port 9000 --cluster auto
+        curl -H "Authorization: Bearer $(cat ~/.local/share/castray/api-token)" http://127.0.0.1:8001/api/status
+        """,
+        (common,),
+    )
+    serve.add_argument(
+        "--host", default="127.0.0.1", metavar="H", help="the address to listen at (127.0.0.1: this machine)"
+    )
+    serve.add_argument("--port", type=_port, default=8001, metavar="P", help="8001; 0: any that is free")
+    completion = add_command(
+        commands,
+        "completion",
+        "print what makes a shell complete these commands",
+        """
+        castray completion bash > ~/.local/share/bash-completion/completions/castray
+        castray completion zsh > ~/.zfunc/_castray        # in a folder of $fpath
+        castray completion fish > ~/.config/fish/completions/castray.fish
+        """,
+    )
+    completion.add_argument("shell", choices=("bash", "zsh", "fish"))
+
+
+def _port(text: str) -> int:
+    if not text.isdigit() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: a number from 0 to 65535")
+    return int(text)
+
+
+def add_cluster(parser: argparse.ArgumentParser, default: str | None = None) -> None:
     parser.add_argument(
         "--cluster",
         metavar="WHICH",
@@ -197,5 +260,5 @@ def _add_cluster(parser: argparse.ArgumentParser, default: str | None = None) ->
     )
 
 
-def _add_json(parser: argparse.ArgumentParser) -> None:
+def add_json(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--json", action="store_true", help="machine-readable output")

@@ -11,19 +11,20 @@ import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterator
 
-from castray_desktop.cli import arguments, cluster, text
+from castray_desktop.cli import arguments, casts, cluster, past, schedules, text
 from castray_desktop.cli.send import send
 from castray_desktop.cli.session import Session
 from castray_desktop.core import messages
 from castray_desktop.core.errors import sentence
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.core.messages import NodeInfo
-from castray_desktop.core.quantities import parse_limit
 from castray_desktop.workers.places import find_places
 
 K = FailureKind
 
 log = logging.getLogger("castray.command")
+
+Command = Callable[[argparse.Namespace], Coroutine[None, None, int]]
 
 _BAD_INPUT = frozenset(
     {
@@ -119,24 +120,9 @@ def _log_file() -> Iterator[None]:
     handler.close()
 
 
-def _find(options: argparse.Namespace) -> Callable[[argparse.Namespace], Coroutine[None, None, int]]:
-    name = options.command
-    if name in ("node", "cluster", "engine"):
-        name = f"{name} {options.action}"
-    return {
-        "send": send,
-        "nodes": _nodes,
-        "node add": _add_node,
-        "node remove": _remove_node,
-        "casts": _casts,
-        "add": _add_recipients,
-        "cancel": _cancel,
-        "limit": _limit,
-        "cluster prepare": cluster.prepare,
-        "engine start": _start_engine,
-        "engine stop": _stop_engine,
-        "engine status": _engine_status,
-    }[name]
+def _find(options: argparse.Namespace) -> Command:
+    action = getattr(options, "action", None)
+    return _COMMANDS[f"{options.command} {action}" if action else options.command]
 
 
 async def _interruptible(command: Coroutine[None, None, int]) -> int:
@@ -185,11 +171,26 @@ def _node_object(node: NodeInfo) -> dict[str, object]:
     }
 
 
+async def _serve(options: argparse.Namespace) -> int:
+    from castray_desktop.cli.serve import serve
+
+    return await serve(options)
+
+
+async def _print_completion(options: argparse.Namespace) -> int:
+    from castray_desktop.cli.completion import script
+
+    print(script(options.shell))
+    return arguments.EXIT_DELIVERED
+
+
 async def _add_node(options: argparse.Namespace) -> int:
     async with Session(start=False) as session:
         await session.ready(options.cluster)
         await session.client.request(
-            messages.AddNode(options.name, inbox=os.path.abspath(options.inbox) if options.inbox else ""),
+            messages.AddNode(
+                options.name, options.on, os.path.abspath(options.inbox) if options.inbox else ""
+            ),
             messages.Done,
         )
     return arguments.EXIT_DELIVERED
@@ -199,79 +200,6 @@ async def _remove_node(options: argparse.Namespace) -> int:
     async with Session(start=False) as session:
         await session.client.request(messages.RemoveNode(options.name), messages.Done)
     return arguments.EXIT_DELIVERED
-
-
-async def _casts(options: argparse.Namespace) -> int:
-    try:
-        async with Session(start=False) as session:
-            welcome = session.client.welcome
-    except CastRayError as error:
-        if error.failure.kind is not FailureKind.ENGINE_UNREACHABLE:
-            raise
-        welcome = None  # no engine, so no casts
-    casts = welcome.casts if welcome else ()
-    deliveries = welcome.deliveries if welcome else {}
-    if options.json:
-        rows = [
-            {
-                "cast": cast.cast,
-                "name": cast.name,
-                "state": cast.state.value,
-                "bytes": cast.bytes,
-                "deliveries": [
-                    {"node": item.node, "state": item.state.value, "bytes": item.bytes}
-                    for item in deliveries.get(cast.cast, ())
-                ],
-            }
-            for cast in casts
-        ]
-        text.print_json(rows)
-    else:
-        text.print_casts(casts)
-    return arguments.EXIT_DELIVERED
-
-
-async def _add_recipients(options: argparse.Namespace) -> int:
-    recipients = tuple(who.strip() for who in options.to.split(",") if who.strip())
-    async with Session(start=False) as session:
-        added = await session.client.request(
-            messages.AddRecipients(options.cast, recipients), messages.PreflightReport
-        )
-    if options.json:
-        problems = [{"node": item.node, "reason": sentence(item.failure)} for item in added.problems]
-        text.print_json({"event": "added", "recipients": list(added.recipients), "problems": problems})
-    else:
-        text.print_added(added)
-    return arguments.EXIT_NOT_DELIVERED if added.problems else arguments.EXIT_DELIVERED
-
-
-async def _cancel(options: argparse.Namespace) -> int:
-    async with Session(start=False) as session:
-        await session.client.request(messages.Cancel(options.cast), messages.Done)
-    return arguments.EXIT_DELIVERED
-
-
-async def _limit(options: argparse.Namespace) -> int:
-    limit = None if options.rate is None else parse_limit(options.rate)
-    async with Session(start=not options.cast) as session:
-        if limit is not None:
-            await session.client.request(messages.SetLimit(limit, options.cast), messages.Done)
-        elif options.cast:
-            limit = _cast_limit(options.cast, session.client.welcome.casts)
-        else:
-            limit = (await session.client.request(messages.GetStatus(), messages.EngineStatus)).limit
-    if options.json:
-        text.print_json({"limit": limit or None, "cast": options.cast or None})
-    else:
-        text.print_limit(limit, options.cast)
-    return arguments.EXIT_DELIVERED
-
-
-def _cast_limit(cast: str, casts: tuple[messages.CastSummary, ...]) -> int:
-    fitting = [summary for summary in casts if summary.cast.startswith(cast)]
-    if len(fitting) != 1:
-        raise CastRayError(FailureKind.CAST_UNKNOWN, cast=cast)
-    return fitting[0].limit
 
 
 async def _start_engine(options: argparse.Namespace) -> int:
@@ -328,3 +256,37 @@ def _status_object(status: messages.EngineStatus | None) -> dict[str, object]:
         "kept": status.kept,
         "limit": status.limit or None,
     }
+
+
+_COMMANDS: dict[str, Command] = {
+    "send": send,
+    "nodes": _nodes,
+    "node add": _add_node,
+    "node remove": _remove_node,
+    "casts": casts.casts,
+    "add": casts.add_recipients,
+    "pause": casts.pause,
+    "resume": casts.resume,
+    "cancel": casts.cancel,
+    "retry": casts.retry,
+    "again": casts.again,
+    "drop": casts.drop,
+    "move": casts.move,
+    "limit": casts.limit,
+    "verify": casts.verify,
+    "history": past.history,
+    "stats": past.statistics,
+    "settings": past.settings,
+    "schedule list": schedules.show,
+    "schedule add": schedules.add,
+    "schedule remove": schedules.remove,
+    "schedule pause": schedules.pause,
+    "schedule resume": schedules.resume,
+    "schedule run": schedules.run,
+    "cluster prepare": cluster.prepare,
+    "engine start": _start_engine,
+    "engine stop": _stop_engine,
+    "engine status": _engine_status,
+    "serve": _serve,
+    "completion": _print_completion,
+}

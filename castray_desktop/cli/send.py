@@ -27,6 +27,8 @@ from castray_desktop.workers.measure import check_path
 
 PROGRESS_SECONDS = 0.1
 
+Starting = messages.Send | messages.Retry | messages.SendAgain | messages.RunSchedule
+
 
 class Reporter(Protocol):
     """Shows a cast to whoever started the command."""
@@ -40,27 +42,34 @@ class Reporter(Protocol):
 
 async def send(options: argparse.Namespace) -> int:
     """Send; returns the exit status. Raises CastRayError when the cast could not be started."""
-    request = _request(options)
+    request = request_of(options)
     async with Session() as session:
         await session.ready(options.cluster)
         if options.dry_run:
             return await _dry_run(session, request, options.json)
-        asking = asyncio.ensure_future(session.client.request(messages.Send(request), messages.Accepted))
-        try:
-            accepted = await asyncio.shield(asking)
-            result = await _follow(session, accepted.cast, _reporter(options.json))
-        except asyncio.CancelledError:
-            with contextlib.suppress(CastRayError):  # also what was accepted just now
-                cast = (await asking).cast
-                await session.client.request(messages.Cancel(cast), messages.Done)
-            raise
-    return _status(result)
+        return await follow_new(session, messages.Send(request), options.json)
 
 
-def _request(options: argparse.Namespace) -> SendRequest:
+async def follow_new(session: Session, command: Starting, as_json: bool) -> int:
+    """Start a cast and show how it goes; it is cancelled when the command is interrupted.
+
+    Returns the exit status. Raises CastRayError when it could not be started.
+    """
+    asking = asyncio.ensure_future(session.client.request(command, messages.Accepted))
+    try:
+        accepted = await asyncio.shield(asking)
+        return _status(await _follow(session, accepted.cast, _reporter(as_json)))
+    except asyncio.CancelledError:
+        with contextlib.suppress(CastRayError):  # also what was accepted just now
+            cast = (await asking).cast
+            await session.client.request(messages.Cancel(cast), messages.Done)
+        raise
+
+
+def request_of(options: argparse.Namespace) -> SendRequest:
     """The request that the options make. Raises CastRayError for what is wrong with them."""
     paths = tuple(os.path.abspath(path) for path in options.paths)
-    recipients = tuple(who.strip() for who in options.to.split(",") if who.strip())
+    recipients = arguments.names(options.to)
     limit = parse_rate(options.limit) if options.limit else 0
     if not recipients:
         raise CastRayError(FailureKind.NO_RECIPIENTS)
@@ -81,6 +90,8 @@ def _request(options: argparse.Namespace) -> SendRequest:
         limit=limit,
         transport=messages.Ways(options.transport),
         leave_out=True,
+        await_offline=options.await_offline,
+        hook=options.hook,
     )
 
 
@@ -185,4 +196,5 @@ def _delivery_object(item: DeliverySnapshot) -> dict[str, object]:
         "hash": item.hash or None,
         "transport": item.transport.value if item.transport else None,
         "reason": sentence(item.failure) if item.failure else None,
+        **({"hook": item.hook_status} if item.hook_status else {}),
     }

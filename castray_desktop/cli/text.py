@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from rich.console import Console
 from rich.progress import (
@@ -31,6 +32,7 @@ from castray_desktop.core.messages import (
     EngineStatus,
     NodeInfo,
     PreflightReport,
+    VerifyReport,
 )
 from castray_desktop.core.quantities import format_bytes
 
@@ -54,9 +56,9 @@ def accept_any_name() -> None:
 
 def print_nodes(nodes: Iterable[NodeInfo]) -> None:
     """The nodes as a table."""
-    table = _table("Node", "Address", "State", "CPU", "Memory", "Free", "Inbox")
+    table = table_of("Node", "Address", "State", "CPU", "Memory", "Free", "Inbox")
     for node in nodes:
-        _add_row(
+        add_row(
             table,
             node.name,
             node.address,
@@ -74,11 +76,11 @@ def print_casts(casts: Sequence[CastSummary]) -> None:
     if not casts:
         print("No casts.")
         return
-    table = _table("Cast", "Name", "State", "Size", "Done", "Recipients")
+    table = table_of("Cast", "Name", "State", "Size", "Done", "Recipients")
     for cast in casts:
         done = f"{100 * cast.done_bytes // cast.bytes} %" if cast.bytes else ""
         recipients = f"{cast.verified}/{len(cast.recipients)}"
-        _add_row(
+        add_row(
             table, cast.cast, cast.name, state_word(cast.state), format_bytes(cast.bytes), done, recipients
         )
     Console().print(table)
@@ -127,6 +129,33 @@ def print_added(report: PreflightReport) -> None:
         print(f"{problem.node}: {sentence(problem.failure)}", file=sys.stderr)
 
 
+def print_verified(report: VerifyReport) -> None:
+    """What stands on every node, and what is not as it should be."""
+    table = table_of("Node", "State", "Files", "Size", "Hash")
+    for node in report.nodes:
+        add_row(table, node.node, node.state.value, str(node.files), format_bytes(node.bytes), node.hash)
+    Console().print(table)
+    for node in report.nodes:
+        if node.failure is not None:
+            print(f"castray: {_tame(sentence(node.failure))}", file=sys.stderr)
+        for path in node.differing:
+            say(f"{node.node}: {path}")
+        if node.differing_count > len(node.differing):
+            say(f"{node.node}: and {node.differing_count - len(node.differing)} more")
+
+
+@contextlib.contextmanager
+def reading_bar() -> Iterator[Callable[[int, int], None]]:
+    """A bar for what is read back, on a terminal; called with the bytes read and those there are."""
+    if not sys.stderr.isatty():
+        yield lambda read, total: None
+        return
+    columns = (TextColumn("Reading back"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        task = bars.add_task("", total=None)
+        yield lambda read, total: bars.update(task, completed=read, total=total or None)
+
+
 def state_word(state: CastState | DeliveryState) -> str:
     """A state in words."""
     return state.value.replace("_", " ")
@@ -147,11 +176,11 @@ class LineReporter:
             if item.state is not self._states.get(item.node, DeliveryState.WAITING):
                 self._states[item.node] = item.state
                 if not item.state.finished:
-                    _say(f"{item.node}: {state_word(item.state)}")
+                    say(f"{item.node}: {state_word(item.state)}")
         if summary.bytes and time.monotonic() >= self._next:
             self._next = time.monotonic() + LINE_SECONDS
             share = 100 * summary.done_bytes // summary.bytes
-            _say(f"{summary.name}: {share} % on average, {format_bytes(summary.rate)}/s")
+            say(f"{summary.name}: {share} % on average, {format_bytes(summary.rate)}/s")
 
     def result(self, result: CastResult) -> None:
         """Print how it ended."""
@@ -203,10 +232,12 @@ def print_result(result: CastResult) -> None:
             print(f"castray: {_tame(sentence(item.failure))}", file=sys.stderr)
         else:
             parts = (f"{item.node}: {state_word(item.state)}", ", ".join(item.paths), item.hash)
-            _say(" ".join(part for part in parts if part))
+            say(" ".join(part for part in parts if part))
+        if item.hook_status:
+            say(f"{item.node}: hook: {item.hook_status}")
     summary = result.summary
     rate = format_bytes(summary.bytes / result.seconds) if result.seconds > 0 else "0 B"
-    _say(
+    say(
         f"{summary.name}: {state_word(summary.state)},"
         f" {summary.verified} of {len(summary.recipients)} recipients,"
         f" {format_bytes(summary.bytes)} in {result.seconds:.1f} s ({rate}/s),"
@@ -216,7 +247,8 @@ def print_result(result: CastResult) -> None:
         print(f"Links that lead nowhere there: {summary.broken_links}. {FOLLOW}", file=sys.stderr)
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
+    """A line of text, whatever is in it."""
     print(_tame(line), flush=True)
 
 
@@ -225,12 +257,13 @@ def _tame(line: str) -> str:
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in line)
 
 
-def _add_row(table: Table, *cells: str) -> None:
+def add_row(table: Table, *cells: str) -> None:
     """Cells are shown as they are, square brackets too."""
     table.add_row(*(Text(_tame(cell)) for cell in cells))
 
 
-def _table(*columns: str) -> Table:
+def table_of(*columns: str) -> Table:
+    """An empty table."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")

@@ -63,6 +63,11 @@ class Places:
         """One file for each cast that has not ended."""
         return self.home / "casts"
 
+    @property
+    def api_token(self) -> Path:
+        """What a client of the HTTP API has to show."""
+        return self.home / "api-token"
+
     def prepare(self) -> None:
         """Make the folders, for this user alone. Raises OSError."""
         for folder in (self.home, self.log, self.runs, self.casts, self.socket.parent):

@@ -98,7 +98,7 @@ def test_a_request_from_its_options(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             *("--exclude", "*.o", "--exclude", "tmp", "--limit", "10MB/s"),
         ]
     )
-    request = send_module._request(options)
+    request = send_module.request_of(options)
     assert request.paths == (str(tmp_path / "x"),)
     assert request.recipients == ("a", "b", "@g")
     assert (request.source, request.destination) == (THIS_COMPUTER, "/data/{node}")
@@ -110,7 +110,7 @@ def test_a_request_from_its_options(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_a_link_is_sent_as_it_is_named(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("x")
     options = parse(["send", str(tmp_path / "link"), "--to", "all"])
-    assert send_module._request(options).paths == (str(tmp_path / "link"),)
+    assert send_module.request_of(options).paths == (str(tmp_path / "link"),)
 
 
 @pytest.mark.parametrize(
@@ -125,13 +125,13 @@ def test_a_link_is_sent_as_it_is_named(tmp_path: Path) -> None:
 )
 def test_bad_input_is_found_before_a_cluster_is_started(arguments: list[str], kind: FailureKind) -> None:
     with pytest.raises(CastRayError) as caught:
-        send_module._request(parse(["send", *arguments]))
+        send_module.request_of(parse(["send", *arguments]))
     assert caught.value.failure.kind is kind
 
 
 def test_paths_of_another_source_are_its_own_business() -> None:
     options = parse(["send", "/nowhere", "--to", "all", "--from", "node_1"])
-    assert send_module._request(options).source == "node_1"
+    assert send_module.request_of(options).source == "node_1"
 
 
 def test_the_cluster_may_be_named_before_and_after_the_command(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from castray_desktop.cli import commands, send
+from castray_desktop.cli import casts, commands, send
 from castray_desktop.cli import session as session_module
 from castray_desktop.cli.arguments import parse
 from castray_desktop.cli.session import Session
@@ -138,7 +138,7 @@ async def test_leaving_the_cluster_ends_casts_with_a_reason(house: House, tmp_pa
 
 async def test_the_limit_is_set_said_and_taken_away(house: House, capsys: pytest.CaptureFixture[str]) -> None:
     for words in (["limit", "10MB/s"], ["limit", "--json"], ["limit", "off"], ["limit"]):
-        assert await commands._limit(parse(words)) == 0
+        assert await casts.limit(parse(words)) == 0
     assert capsys.readouterr().out.splitlines() == [
         "Every node passes on at most 10.0 MB/s over all casts.",
         '{"limit": 10000000, "cast": null}',
@@ -147,5 +147,5 @@ async def test_the_limit_is_set_said_and_taken_away(house: House, capsys: pytest
     ]
     for words in (["limit", "1MB/s", "--cast", "c0ffee"], ["limit", "--cast", "c0ffee"]):
         with pytest.raises(CastRayError) as caught:
-            await commands._limit(parse(words))
+            await casts.limit(parse(words))
         assert caught.value.failure.kind is FailureKind.CAST_UNKNOWN

@@ -1,0 +1,97 @@
+"""The commands about casts that start by themselves."""
+
+from __future__ import annotations
+
+import argparse
+
+import msgspec
+
+from castray_desktop.cli import arguments, past_text, text
+from castray_desktop.cli.send import request_of
+from castray_desktop.cli.session import Session
+from castray_desktop.core import messages
+from castray_desktop.core.failure import CastRayError, FailureKind
+from castray_desktop.core.forms import schedule_form
+from castray_desktop.core.messages import Schedule, ScheduleInfo
+
+
+async def show(options: argparse.Namespace) -> int:
+    """All schedules."""
+    async with Session() as session:
+        schedules = await _known(session)
+    if options.json:
+        text.print_json([msgspec.to_builtins(schedule_form(info)) for info in schedules])
+    else:
+        past_text.print_schedules(schedules)
+    return arguments.EXIT_DELIVERED
+
+
+async def add(options: argparse.Namespace) -> int:
+    """Keep a new schedule; its id goes to stdout."""
+    schedule = Schedule(
+        schedule="",
+        name=options.name,
+        request=request_of(options),
+        cluster=options.cluster or "local",
+        every=options.every or 0.0,
+        cron=options.cron or "",
+        quiet=options.quiet or 0.0,
+        enabled=not options.paused,
+    )
+    async with Session() as session:
+        added = await session.client.request(messages.AddSchedule(schedule), messages.ScheduleAdded)
+    if options.json:
+        text.print_json({"schedule": added.schedule})
+    else:
+        print(added.schedule)
+    return arguments.EXIT_DELIVERED
+
+
+async def remove(options: argparse.Namespace) -> int:
+    """Forget a schedule."""
+    async with Session() as session:
+        found = await _find(session, options.schedule)
+        await session.client.request(messages.RemoveSchedule(found), messages.Done)
+    return arguments.EXIT_DELIVERED
+
+
+async def pause(options: argparse.Namespace) -> int:
+    """Switch a schedule off, or all."""
+    return await _switch(options.schedule, False)
+
+
+async def resume(options: argparse.Namespace) -> int:
+    """Switch a schedule on, or all."""
+    return await _switch(options.schedule, True)
+
+
+async def run(options: argparse.Namespace) -> int:
+    """Run a schedule now, and follow its cast."""
+    from castray_desktop.cli.send import follow_new
+
+    async with Session() as session:
+        found = await _find(session, options.schedule)
+        await session.ready(options.cluster)
+        return await follow_new(session, messages.RunSchedule(found), options.json)
+
+
+async def _switch(schedule: str, enabled: bool) -> int:
+    async with Session() as session:
+        found = "" if schedule == "all" else await _find(session, schedule)
+        await session.client.request(messages.EnableSchedule(found, enabled), messages.Done)
+    return arguments.EXIT_DELIVERED
+
+
+async def _known(session: Session) -> tuple[ScheduleInfo, ...]:
+    return (await session.client.request(messages.ListSchedules(), messages.SchedulesChanged)).schedules
+
+
+async def _find(session: Session, wanted: str) -> str:
+    """The id of the schedule with that name, id or beginning of an id. Raises CastRayError."""
+    known = [info.schedule for info in await _known(session)]
+    fitting = [schedule for schedule in known if schedule.name == wanted] or [
+        schedule for schedule in known if schedule.schedule.startswith(wanted)
+    ]
+    if len(fitting) != 1:
+        raise CastRayError(FailureKind("schedule_unknown"), schedule=wanted)
+    return fitting[0].schedule

@@ -1,0 +1,334 @@
+"""Nodes, casts and results as scripts get them: from the command line, the HTTP API and Python alike.
+
+Every field is always there, what is unknown is null. Sizes are bytes, rates bytes per second, durations
+seconds, times POSIX seconds.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from castray_desktop.core.errors import sentence
+from castray_desktop.core.failure import Failure
+from castray_desktop.core.messages import (
+    CastMode,
+    CastResult,
+    CastState,
+    CastSummary,
+    ClusterPhase,
+    ClusterStatus,
+    DeliverySnapshot,
+    DeliveryState,
+    NodeInfo,
+    NodeState,
+    ScheduleInfo,
+    SendRequest,
+    Transport,
+)
+
+
+class Form(msgspec.Struct, frozen=True):
+    """Base of what scripts get."""
+
+
+class ClusterForm(Form, frozen=True):
+    """The cluster, as a whole."""
+
+    state: ClusterPhase
+    target: str | None
+    address: str | None
+    nodes_ready: int
+    nodes_total: int
+    cpus: float
+    gpus: float
+    memory: int
+    ray_version: str | None
+    python_version: str | None
+    reason: str | None
+
+
+class NodeForm(Form, frozen=True):
+    """A node."""
+
+    name: str
+    address: str
+    node_id: str
+    state: NodeState
+    inbox: str
+    cpus: float
+    gpus: float
+    memory: int
+    memory_free: int
+    disk_free: int
+    disk_total: int
+    load: float
+    labels: dict[str, str]
+    this_computer: bool
+    reason: str | None
+
+
+class DeliveryForm(Form, frozen=True):
+    """One recipient's share of a cast."""
+
+    node: str
+    address: str
+    state: DeliveryState
+    paths: tuple[str, ...]
+    bytes: int
+    seconds: float
+    hash: str | None
+    transport: Transport | None
+    reason: str | None
+    upstream: str | None
+    rate: float
+    eta: float | None
+    hook: str | None
+
+
+class CastForm(Form, frozen=True):
+    """A cast as it stands."""
+
+    cast: str
+    name: str
+    state: CastState
+    source: str
+    recipients: tuple[str, ...]
+    mode: CastMode
+    destination: str | None
+    started: float
+    finished: float | None
+    files: int
+    bytes: int
+    done_bytes: int
+    rate: float
+    upload_rate: float
+    eta: float | None
+    verified: int
+    failed: int
+    awaited: int
+    chain: tuple[str, ...]
+    source_copies: float
+    limit: int | None
+    place: int
+    schedule: str | None
+    follows: str | None
+    reason: str | None
+    deliveries: tuple[DeliveryForm, ...]
+
+
+class ResultForm(Form, frozen=True):
+    """How a cast ended."""
+
+    event: Literal["result"]
+    cast: str
+    name: str
+    state: CastState
+    bytes: int
+    files: int
+    seconds: float
+    source_copies: float
+    chain: tuple[str, ...]
+    deliveries: tuple[DeliveryForm, ...]
+    reason: str | None
+
+
+class RequestForm(Form, frozen=True):
+    """What a schedule sends."""
+
+    paths: tuple[str, ...]
+    recipients: tuple[str, ...]
+    source: str
+    dest: str | None
+    on_conflict: str
+    links: str
+    exclude: tuple[str, ...]
+    limit: int | None
+    transport: str
+    await_offline: bool
+    remove_extra: bool
+    hook: str | None
+
+
+class ScheduleForm(Form, frozen=True):
+    """A schedule as it stands."""
+
+    schedule: str
+    name: str
+    cluster: str
+    enabled: bool
+    every: float | None
+    cron: str | None
+    quiet: float | None
+    next_run: float | None
+    last_run: float | None
+    last_cast: str | None
+    last_state: CastState | None
+    running: bool
+    changes_seen: int
+    reason: str | None
+    request: RequestForm
+
+
+def cluster_form(status: ClusterStatus) -> ClusterForm:
+    return ClusterForm(
+        state=status.phase,
+        target=status.target or None,
+        address=status.address or None,
+        nodes_ready=status.nodes_ready,
+        nodes_total=status.nodes_total,
+        cpus=status.cpus,
+        gpus=status.gpus,
+        memory=status.memory,
+        ray_version=status.ray_version or None,
+        python_version=status.python_version or None,
+        reason=reason(status.failure),
+    )
+
+
+def node_form(node: NodeInfo) -> NodeForm:
+    return NodeForm(
+        name=node.name,
+        address=node.address,
+        node_id=node.node_id,
+        state=node.state,
+        inbox=node.inbox,
+        cpus=node.cpus,
+        gpus=node.gpus,
+        memory=node.memory,
+        memory_free=node.memory_free,
+        disk_free=node.disk_free,
+        disk_total=node.disk_total,
+        load=round(node.load, 3),
+        labels=node.labels,
+        this_computer=node.this_computer,
+        reason=reason(node.failure),
+    )
+
+
+def delivery_form(item: DeliverySnapshot) -> DeliveryForm:
+    return DeliveryForm(
+        node=item.node,
+        address=item.address,
+        state=item.state,
+        paths=item.paths,
+        bytes=item.bytes,
+        seconds=round(item.seconds, 3),
+        hash=item.hash or None,
+        transport=item.transport,
+        reason=reason(item.failure),
+        upstream=item.upstream or None,
+        rate=round(item.rate),
+        eta=item.eta,
+        hook=item.hook_status or None,
+    )
+
+
+def cast_form(cast: CastSummary, deliveries: tuple[DeliverySnapshot, ...] = ()) -> CastForm:
+    return CastForm(
+        cast=cast.cast,
+        name=cast.name,
+        state=cast.state,
+        source=cast.source,
+        recipients=cast.recipients,
+        mode=cast.mode,
+        destination=cast.destination or None,
+        started=cast.started,
+        finished=cast.finished or None,
+        files=cast.files,
+        bytes=cast.bytes,
+        done_bytes=cast.done_bytes,
+        rate=round(cast.rate),
+        upload_rate=round(cast.upload_rate),
+        eta=cast.eta,
+        verified=cast.verified,
+        failed=cast.failed,
+        awaited=cast.awaited,
+        chain=cast.chain,
+        source_copies=cast.source_copies,
+        limit=cast.limit or None,
+        place=cast.place,
+        schedule=cast.schedule or None,
+        follows=cast.follows or None,
+        reason=reason(cast.failure),
+        deliveries=tuple(delivery_form(item) for item in deliveries),
+    )
+
+
+def result_form(result: CastResult) -> ResultForm:
+    summary = result.summary
+    return ResultForm(
+        event="result",
+        cast=summary.cast,
+        name=summary.name,
+        state=summary.state,
+        bytes=summary.bytes,
+        files=summary.files,
+        seconds=round(result.seconds, 3),
+        source_copies=summary.source_copies,
+        chain=summary.chain,
+        deliveries=tuple(delivery_form(item) for item in result.deliveries),
+        reason=reason(summary.failure),
+    )
+
+
+def request_form(request: SendRequest) -> RequestForm:
+    return RequestForm(
+        paths=request.paths,
+        recipients=request.recipients,
+        source=request.source,
+        dest=request.destination or None,
+        on_conflict=request.on_conflict.value,
+        links=request.links.value,
+        exclude=request.exclude,
+        limit=request.limit or None,
+        transport=request.transport.value,
+        await_offline=request.await_offline,
+        remove_extra=request.remove_extra,
+        hook=request.hook or None,
+    )
+
+
+def schedule_form(info: ScheduleInfo) -> ScheduleForm:
+    schedule = info.schedule
+    return ScheduleForm(
+        schedule=schedule.schedule,
+        name=schedule.name,
+        cluster=schedule.cluster,
+        enabled=schedule.enabled,
+        every=schedule.every or None,
+        cron=schedule.cron or None,
+        quiet=schedule.quiet or None,
+        next_run=info.next_run or None,
+        last_run=info.last_run or None,
+        last_cast=info.last_cast or None,
+        last_state=info.last_state,
+        running=info.running,
+        changes_seen=info.changes_seen,
+        reason=reason(info.failure),
+        request=request_form(schedule.request),
+    )
+
+
+def reason(failure: Failure | None) -> str | None:
+    """What happened and what to do, or nothing."""
+    return None if failure is None else sentence(failure)
+
+
+def whole(value: Any) -> Any:
+    """A message of the engine in plain values: every field, also those that have their default.
+
+    A message carries its name as `type`, a failure its sentence as `text`.
+    """
+    if isinstance(value, msgspec.Struct):
+        fields = {name: whole(getattr(value, name)) for name in value.__struct_fields__}
+        tag = value.__struct_config__.tag
+        return fields if tag is None else {"type": tag, **fields}
+    if isinstance(value, Failure):
+        return {"kind": value.kind.value, "values": value.values, "text": sentence(value)}
+    if isinstance(value, tuple | list):
+        return [whole(item) for item in value]
+    if isinstance(value, dict):
+        return {key: whole(item) for key, item in value.items()}
+    return value

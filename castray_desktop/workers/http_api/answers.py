@@ -1,0 +1,225 @@
+"""What the API answers with, and the words for it in its OpenAPI document."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.routing import compile_path
+
+from castray_desktop.core import messages
+from castray_desktop.core.errors import sentence
+from castray_desktop.core.failure import CastRayError, FailureKind
+from castray_desktop.core.forms import (
+    CastForm,
+    ClusterForm,
+    DeliveryForm,
+    Form,
+    NodeForm,
+    ResultForm,
+    ScheduleForm,
+)
+
+K = FailureKind
+
+_NOT_FOUND = frozenset({K.CAST_UNKNOWN, K.NODE_UNKNOWN})
+_CONFLICT = frozenset({K.CAST_FINISHED, K.NODE_EXISTS, K.NODE_NOT_REMOVABLE, K.RECIPIENT_ALREADY})
+_NOT_NOW = frozenset(
+    {
+        K.NO_CLUSTER,
+        K.CLUSTER_STOPPED,
+        K.CLUSTER_START_FAILED,
+        K.CLUSTER_TIMED_OUT,
+        K.CLUSTER_UNREACHABLE,
+        K.ENGINE_UNREACHABLE,
+        K.ENGINE_VERSION,
+    }
+)
+
+
+class ProblemForm(Form, frozen=True):
+    """Why a request was not carried out."""
+
+    detail: str  # what happened and what to do
+    kind: str  # for programs
+
+
+class TotalsForm(Form, frozen=True):
+    """The engine in numbers."""
+
+    nodes: int
+    nodes_online: int
+    casts: int  # that the engine knows
+    casts_active: int
+    received_rate: float
+    upload_rate: float
+
+
+class StatusForm(Form, frozen=True):
+    """`GET /api/status`."""
+
+    state: str  # "running", or "away" while there is no engine
+    version: str
+    cluster: ClusterForm
+    nodes: tuple[NodeForm, ...]
+    totals: TotalsForm
+
+
+class TransfersForm(Form, frozen=True):
+    """`GET /api/file-transfers/status`."""
+
+    active: tuple[CastForm, ...]
+    statistics: messages.StatisticsReport | None  # null where the engine can't tell
+
+
+class StartedForm(Form, frozen=True):
+    """A cast was started."""
+
+    cast: str
+
+
+class ScheduleIdForm(Form, frozen=True):
+    """A schedule was kept."""
+
+    schedule: str
+
+
+class SwitchedForm(Form, frozen=True):
+    """All schedules were switched on or off."""
+
+    enabled: bool
+
+
+class AddedForm(Form, frozen=True):
+    """Who receives a cast as well, and who can't, with the reason."""
+
+    recipients: tuple[str, ...]
+    problems: dict[str, str]
+
+
+class DoneForm(Form, frozen=True):
+    """It was done."""
+
+    done: bool = True
+
+
+class HistoryForm(Form, frozen=True):
+    """Some of the ended casts that fit, the latest first, and how many fit."""
+
+    casts: tuple[CastForm, ...]
+    total: int
+
+
+DOCUMENTED = (
+    ProblemForm,
+    StatusForm,
+    TransfersForm,
+    StartedForm,
+    ScheduleIdForm,
+    SwitchedForm,
+    AddedForm,
+    DoneForm,
+    HistoryForm,
+    CastForm,
+    NodeForm,
+    DeliveryForm,
+    ResultForm,
+    ScheduleForm,
+    messages.StatisticsReport,
+    messages.RateHistory,
+    messages.EngineSettings,
+    messages.VerifyReport,
+)
+
+
+def answer(form: Any, status: int = 200) -> Response:
+    """A form as JSON."""
+    return Response(msgspec.json.encode(form), status, media_type="application/json")
+
+
+def documented(form: type, *, many: bool = False) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route that answers with this form."""
+    reference = {"$ref": f"#/components/schemas/{form.__name__}"}
+    schema = {"type": "array", "items": reference} if many else reference
+    return {200: {"description": "Done.", "content": {"application/json": {"schema": schema}}}}
+
+
+_PROBLEM = {"application/json": {"schema": {"$ref": "#/components/schemas/ProblemForm"}}}
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    400: {"description": "The request makes no sense, or names another host.", "content": _PROBLEM},
+    401: {"description": "No token, or a wrong one.", "content": _PROBLEM},
+    404: {"description": "There is no such thing.", "content": _PROBLEM},
+    409: {"description": "Not as things stand.", "content": _PROBLEM},
+    422: {"description": "The request is malformed.", "content": _PROBLEM},
+    500: {"description": "Something went wrong inside.", "content": _PROBLEM},
+    503: {"description": "There is no engine or no cluster now.", "content": _PROBLEM},
+}
+
+
+def schemas() -> dict[str, Any]:
+    """The JSON schemas of everything that the API answers with."""
+    _, components = msgspec.json.schema_components(DOCUMENTED, ref_template="#/components/schemas/{name}")
+    return components
+
+
+def status_of(kind: FailureKind) -> int:
+    """The HTTP status for a failure."""
+    if kind in _NOT_FOUND:
+        return 404
+    if kind in _CONFLICT:
+        return 409
+    if kind in _NOT_NOW:
+        return 503
+    return 500 if kind is K.INTERNAL else 400
+
+
+async def failed(_request: Request, error: Exception) -> Response:
+    """A command that could not be carried out."""
+    assert isinstance(error, CastRayError)
+    failure = error.failure
+    return answer(ProblemForm(sentence(failure), failure.kind.value), status_of(failure.kind))
+
+
+async def malformed(_request: Request, error: Exception) -> Response:
+    """What is wrong with a request, in a sentence for each thing."""
+    assert isinstance(error, RequestValidationError)
+    text = " ".join(_complaint(one) for one in error.errors())
+    return answer(ProblemForm(text, "malformed"), 422)
+
+
+async def refused(request: Request, error: Exception) -> Response:
+    """A path or a method that does not exist."""
+    assert isinstance(error, HTTPException)
+    response = answer(ProblemForm(f"{error.detail}.", "refused"), error.status_code)
+    response.headers.update(error.headers or {})
+    if error.status_code == 405:
+        response.headers["Allow"] = ", ".join(_methods(request))
+    return response
+
+
+def _methods(request: Request) -> list[str]:
+    """What the path can be asked with; the framework knows of the first route alone."""
+    paths = request.app.openapi()["paths"]
+    fitting = [methods for path, methods in paths.items() if compile_path(path)[0].match(request.url.path)]
+    return sorted({method.upper() for methods in fitting for method in methods})
+
+
+def _complaint(error: dict[str, Any]) -> str:
+    place = [str(part) for part in error["loc"][1:]]
+    where = ".".join(place) or "The body"
+    match error["type"]:
+        case "missing":
+            return f"{where} has to be given."
+        case "extra_forbidden":
+            return f"{where} is not known here."
+        case "json_invalid":
+            return "The body is not valid JSON."
+        case "string_pattern_mismatch":  # the only pattern there is
+            return f"{where}: an absolute path has to be given, one that begins with a slash."
+        case "value_error":
+            return f"{where}: {str(error['ctx']['error']).rstrip('.')}."
+    return f"{where}: {str(error['msg'])[:1].lower()}{str(error['msg'])[1:]}."

@@ -1,0 +1,280 @@
+"""What can be asked over HTTP. A route is a command to the engine, or reads the client's own picture."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query
+from starlette.responses import Response
+
+from castray_desktop.core import messages
+from castray_desktop.core.errors import sentence
+from castray_desktop.core.failure import CastRayError, FailureKind
+from castray_desktop.core.forms import (
+    CastForm,
+    NodeForm,
+    ResultForm,
+    ScheduleForm,
+    cast_form,
+    node_form,
+    result_form,
+    schedule_form,
+    whole,
+)
+from castray_desktop.workers.http_api import answers, requests
+from castray_desktop.workers.http_api.answers import answer, documented
+from castray_desktop.workers.http_api.picture import Picture
+
+CastId = Annotated[str, Path(max_length=64, description="A cast's id, or the beginning of it.")]
+ScheduleId = Annotated[str, Path(max_length=64)]
+NodeName = Annotated[str, Path(max_length=256)]
+PlainText = Annotated[str, Query(max_length=1024)]
+Moment = Annotated[float, Query(ge=0, le=1e11, allow_inf_nan=False, description="POSIX seconds.")]
+
+_DONE = documented(answers.DoneForm)
+_STARTED = documented(answers.StartedForm)
+
+
+def transfer_routes(picture: Picture) -> APIRouter:
+    """What the first CastRay had, under the same paths."""
+    router = APIRouter(tags=["transfers"])
+
+    @router.get("/api/status", responses=documented(answers.StatusForm), summary="Cluster, nodes, totals")
+    async def status() -> Response:
+        return Response(picture.status(), media_type="application/json")
+
+    @router.get(
+        "/api/file-transfers/status",
+        responses=documented(answers.TransfersForm),
+        summary="Active casts, their deliveries, statistics",
+    )
+    async def transfers() -> Response:
+        return answer(answers.TransfersForm(picture.active(), await picture.statistics()))
+
+    @router.post("/api/file-transfers/manual", responses=_STARTED, summary="Send files")
+    async def send(body: requests.Transfer) -> Response:
+        accepted = await picture.ask(messages.Send(body.request()), messages.Accepted)
+        return answer(answers.StartedForm(accepted.cast))
+
+    @router.post(
+        "/api/file-transfers/auto/toggle",
+        responses=documented(answers.SwitchedForm),
+        summary="Switch all schedules on or off",
+    )
+    async def toggle(body: requests.Switch) -> Response:
+        await picture.ask(messages.EnableSchedule("", body.enabled), messages.Done)
+        return answer(answers.SwitchedForm(body.enabled))
+
+    return router
+
+
+def node_routes(picture: Picture) -> APIRouter:
+    router = APIRouter(prefix="/api/nodes", tags=["nodes"])
+
+    @router.get("", responses=documented(NodeForm, many=True), summary="The nodes")
+    async def nodes() -> Response:
+        return answer([node_form(node) for node in picture.mirror.nodes.values()])
+
+    @router.post("", responses=_DONE, summary="Add a node to the local cluster")
+    async def add(body: requests.NewNode) -> Response:
+        command = messages.AddNode(body.node_id, body.on or "", body.inbox or "")
+        await picture.ask(command, messages.Done)
+        return answer(answers.DoneForm())
+
+    @router.delete("/{node_id}", responses=_DONE, summary="Remove a node that was added")
+    async def remove(node_id: NodeName) -> Response:
+        await picture.ask(messages.RemoveNode(node_id), messages.Done)
+        return answer(answers.DoneForm())
+
+    return router
+
+
+def cast_routes(picture: Picture) -> APIRouter:
+    router = APIRouter(prefix="/api/casts", tags=["casts"])
+
+    @router.get("", responses=documented(CastForm, many=True), summary="The casts, oldest first")
+    async def casts() -> Response:
+        mirror = picture.mirror
+        return answer([cast_form(cast, mirror.deliveries(cast.cast)) for cast in mirror.casts.values()])
+
+    @router.get("/{cast}", responses=documented(CastForm), summary="A cast as it stands")
+    async def one(cast: CastId) -> Response:
+        summary = picture.mirror.find(cast)
+        if summary is None:
+            raise CastRayError(FailureKind.CAST_UNKNOWN, cast=cast)
+        return answer(cast_form(summary, picture.mirror.deliveries(summary.cast)))
+
+    @router.get(
+        "/{cast}/result",
+        responses=documented(ResultForm),
+        summary="How a cast ended; waits for its end",
+    )
+    async def result(cast: CastId) -> Response:
+        return answer(result_form(await picture.ask(messages.GetResult(cast), messages.CastResult)))
+
+    @router.post("/{cast}/pause", responses=_DONE, summary="Stop every byte until it is resumed")
+    async def pause(cast: CastId) -> Response:
+        await picture.ask(messages.Pause(cast), messages.Done)
+        return answer(answers.DoneForm())
+
+    @router.post("/{cast}/resume", responses=_DONE, summary="Go on with a paused cast")
+    async def resume(cast: CastId) -> Response:
+        await picture.ask(messages.Resume(cast), messages.Done)
+        return answer(answers.DoneForm())
+
+    @router.post("/{cast}/cancel", responses=_DONE, summary="End a cast; returns when part files are gone")
+    async def cancel(cast: CastId) -> Response:
+        await picture.ask(messages.Cancel(cast), messages.Done)
+        return answer(answers.DoneForm())
+
+    @router.post("/{cast}/retry", responses=_STARTED, summary="Send to those that did not get it")
+    async def retry(cast: CastId, body: requests.SomeRecipients) -> Response:
+        command = messages.Retry(cast, tuple(body.recipients))
+        return answer(answers.StartedForm((await picture.ask(command, messages.Accepted)).cast))
+
+    @router.post("/{cast}/again", responses=_STARTED, summary="Send the same to all of its recipients again")
+    async def again(cast: CastId) -> Response:
+        accepted = await picture.ask(messages.SendAgain(cast), messages.Accepted)
+        return answer(answers.StartedForm(accepted.cast))
+
+    @router.put("/{cast}/limit", responses=_DONE, summary="Limit every hop of a cast")
+    async def limit(cast: CastId, body: requests.Limit) -> Response:
+        await picture.ask(messages.SetLimit(body.rate(), cast), messages.Done)
+        return answer(answers.DoneForm())
+
+    @router.post(
+        "/{cast}/recipients",
+        responses=documented(answers.AddedForm),
+        summary="Have more nodes receive a cast",
+    )
+    async def add(cast: CastId, body: requests.Recipients) -> Response:
+        command = messages.AddRecipients(cast, tuple(body.recipients))
+        report = await picture.ask(command, messages.PreflightReport)
+        problems = {item.node: sentence(item.failure) for item in report.problems}
+        return answer(answers.AddedForm(report.recipients, problems))
+
+    @router.delete("/{cast}/recipients/{node}", responses=_DONE, summary="End one delivery of a cast")
+    async def drop(cast: CastId, node: NodeName) -> Response:
+        await picture.ask(messages.DropRecipients(cast, (node,)), messages.Done)
+        return answer(answers.DoneForm())
+
+    return router
+
+
+def history_routes(picture: Picture) -> APIRouter:
+    router = APIRouter(tags=["history"])
+
+    @router.get("/api/history", responses=documented(answers.HistoryForm), summary="Casts that have ended")
+    async def history(
+        text: PlainText = "",
+        state: Annotated[list[messages.CastState], Query(max_length=20)] = [],  # noqa: B006 - it is copied
+        node: PlainText = "",
+        since: Moment = 0.0,
+        until: Moment = 0.0,
+        offset: Annotated[int, Query(ge=0, le=2**31)] = 0,
+        limit: Annotated[int, Query(ge=1, le=10_000)] = 100,
+    ) -> Response:
+        query = messages.HistoryQuery(text, tuple(state), node, since, until, offset, limit)
+        page = await picture.ask(messages.GetHistory(query), messages.HistoryPage)
+        return answer(answers.HistoryForm(tuple(cast_form(cast) for cast in page.casts), page.total))
+
+    @router.get("/api/history/{cast}", responses=documented(ResultForm), summary="A past cast")
+    async def past(cast: CastId) -> Response:
+        return answer(result_form(await picture.ask(messages.GetPastCast(cast), messages.CastResult)))
+
+    @router.delete("/api/history/{cast}", responses=_DONE, summary="Forget a past cast")
+    async def forget(cast: CastId) -> Response:
+        await picture.ask(messages.ClearHistory((cast,)), messages.Done)
+        return answer(answers.DoneForm())
+
+    @router.get(
+        "/api/statistics", responses=documented(messages.StatisticsReport), summary="All casts in numbers"
+    )
+    async def statistics() -> Response:
+        report = await picture.ask(messages.GetStatistics(), messages.StatisticsReport)
+        return answer(whole(report))
+
+    @router.get("/api/rates", responses=documented(messages.RateHistory), summary="The traffic of the past")
+    async def rates(seconds: Annotated[float, Query(gt=0, le=86_400)] = 3600.0) -> Response:
+        report = await picture.ask(messages.GetRates(seconds), messages.RateHistory)
+        return answer(whole(report))
+
+    return router
+
+
+def schedule_routes(picture: Picture) -> APIRouter:
+    router = APIRouter(prefix="/api/schedules", tags=["schedules"])
+
+    @router.get("", responses=documented(ScheduleForm, many=True), summary="All schedules")
+    async def schedules() -> Response:
+        known = await picture.ask(messages.ListSchedules(), messages.SchedulesChanged)
+        return answer([schedule_form(info) for info in known.schedules])
+
+    @router.post("", responses=documented(answers.ScheduleIdForm), summary="Keep a new schedule")
+    async def add(body: requests.NewSchedule) -> Response:
+        added = await picture.ask(messages.AddSchedule(body.schedule()), messages.ScheduleAdded)
+        return answer(answers.ScheduleIdForm(added.schedule))
+
+    @router.put("/{schedule}", responses=_DONE, summary="Change a schedule")
+    async def change(schedule: ScheduleId, body: requests.NewSchedule) -> Response:
+        await picture.ask(messages.ChangeSchedule(body.schedule(schedule)), messages.Done)
+        return answer(answers.DoneForm())
+
+    @router.delete("/{schedule}", responses=_DONE, summary="Remove a schedule")
+    async def remove(schedule: ScheduleId) -> Response:
+        await picture.ask(messages.RemoveSchedule(schedule), messages.Done)
+        return answer(answers.DoneForm())
+
+    @router.post("/{schedule}/run", responses=_STARTED, summary="Run it now")
+    async def run(schedule: ScheduleId) -> Response:
+        accepted = await picture.ask(messages.RunSchedule(schedule), messages.Accepted)
+        return answer(answers.StartedForm(accepted.cast))
+
+    @router.put("/{schedule}/enabled", responses=_DONE, summary="Switch it on or off")
+    async def enable(schedule: ScheduleId, body: requests.Switch) -> Response:
+        await picture.ask(messages.EnableSchedule(schedule, body.enabled), messages.Done)
+        return answer(answers.DoneForm())
+
+    return router
+
+
+def engine_routes(picture: Picture) -> APIRouter:
+    router = APIRouter(tags=["engine"])
+
+    @router.get("/api/settings", responses=documented(messages.EngineSettings), summary="The settings")
+    async def settings() -> Response:
+        kept = await picture.ask(messages.GetSettings(), messages.SettingsChanged)
+        return answer(whole(kept.settings))
+
+    @router.patch("/api/settings", responses=documented(messages.EngineSettings), summary="Change settings")
+    async def change(body: requests.Settings) -> Response:
+        kept = await picture.ask(messages.GetSettings(), messages.SettingsChanged)
+        wanted = body.change(kept.settings)
+        await picture.ask(messages.ChangeSettings(wanted), messages.Done)
+        return answer(whole(wanted))
+
+    @router.put("/api/limit", responses=_DONE, summary="Limit what every node passes on, over all casts")
+    async def limit(body: requests.Limit) -> Response:
+        await picture.ask(messages.SetLimit(body.rate()), messages.Done)
+        return answer(answers.DoneForm())
+
+    @router.post(
+        "/api/verify",
+        responses=documented(messages.VerifyReport),
+        summary="Read files back on every node and compare their hashes",
+    )
+    async def verify(body: requests.Verification) -> Response:
+        job = secrets.token_hex(6)
+        command = messages.Verify(job, body.cast or "", body.path or "", tuple(body.nodes))
+        return answer(whole(await picture.ask(command, messages.VerifyReport)))
+
+    @router.get(
+        "/metrics",
+        summary="The engine's numbers for Prometheus",
+        responses={200: {"description": "Prometheus' text format.", "content": {"text/plain": {}}}},
+    )
+    async def metrics() -> Response:
+        return Response(await picture.metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    return router

@@ -1,0 +1,100 @@
+"""An engine as the HTTP API sees it: a picture, and answers from a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from castray_desktop.core import messages as m
+from castray_desktop.core.failure import CastRayError, Failure, FailureKind
+from castray_desktop.core.mirror import Mirror
+from tests.helpers.fake_engine import answer, busy_welcome, finished_cast, finished_deliveries
+
+ReplyType = TypeVar("ReplyType", bound=m.Message)
+
+CAST = "c0ffee000001"
+
+
+def _of_a_cast(reply: m.Reply) -> Callable[[Any], m.Reply]:
+    """That reply for a cast that is known, as the engine would."""
+
+    def give(command: Any) -> m.Reply:
+        cast = getattr(command, "cast", "")
+        if cast and not CAST.startswith(cast) and not "c0ffee000002".startswith(cast):
+            return m.Failed(Failure(FailureKind.CAST_UNKNOWN, {"cast": cast}))
+        return reply
+
+    return give
+
+
+RESULT = m.CastResult(finished_cast(), finished_deliveries(), 80.0)
+SCHEDULE = m.ScheduleInfo(
+    m.Schedule("5c4ed01e0001", "nightly", m.SendRequest(("/data",), ("all",)), cron="0 3 * * *"),
+    next_run=1_760_000_000.0,
+)
+STATISTICS = m.StatisticsReport(
+    m.Statistics(since=1_760_000_000.0, casts=2, completed=1, failed=1),
+    m.Statistics(casts=20, completed=18, bytes=10**12, nodes=(m.NodeStatistics('no"de', 5, 1, 10**9),)),
+    1,
+    0,
+)
+
+ANSWERS: Mapping[type[m.Message], Callable[[Any], m.Reply]] = {
+    m.Send: lambda command: m.Accepted(CAST),
+    m.Retry: _of_a_cast(m.Accepted(CAST)),
+    m.SendAgain: _of_a_cast(m.Accepted(CAST)),
+    m.GetResult: _of_a_cast(RESULT),
+    m.GetPastCast: _of_a_cast(RESULT),
+    m.GetHistory: lambda command: m.HistoryPage((finished_cast(),), 1),
+    m.ClearHistory: lambda command: m.Done(),
+    m.GetStatistics: lambda command: STATISTICS,
+    m.GetRates: lambda command: m.RateHistory(0.25, (m.RateSample(1.0, 2.0, 3.0, {"node_1": 2.0}),)),
+    m.ListSchedules: lambda command: m.SchedulesChanged((SCHEDULE,)),
+    m.AddSchedule: lambda command: m.ScheduleAdded("5c4ed01e0002"),
+    m.RunSchedule: lambda command: m.Accepted(CAST),
+    m.GetSettings: lambda command: m.SettingsChanged(m.EngineSettings(limit=5)),
+    m.AddRecipients: _of_a_cast(
+        m.PreflightReport(
+            1, 10, ("node_3",), (m.PreflightProblem("node_4", Failure(FailureKind.NODE_OFFLINE, {})),)
+        )
+    ),
+    m.Verify: lambda command: m.VerifyReport(
+        command.job, (m.VerifiedNode("node_1", m.VerifiedState.SAME, "blake3:00", 1, 10),)
+    ),
+    **{
+        kind: _of_a_cast(m.Done())
+        for kind in (
+            m.Pause,
+            m.Resume,
+            m.Cancel,
+            m.DropRecipients,
+            m.SetLimit,
+            m.AddNode,
+            m.RemoveNode,
+            m.EnableSchedule,
+            m.RemoveSchedule,
+            m.ChangeSchedule,
+            m.ChangeSettings,
+        )
+    },
+}
+
+
+class AnsweringEngine:
+    """Follows `picture.Engine`."""
+
+    def __init__(self, answers: Mapping[type[m.Message], Callable[[Any], m.Reply]] | None = None) -> None:
+        self.mirror = Mirror(busy_welcome())
+        self.connected = True
+        self.answers = {**ANSWERS, **(answers or {})}
+        self.commands: list[m.Command] = []
+
+    async def request(self, command: m.Command, expect: type[ReplyType]) -> ReplyType:
+        if not self.connected:
+            raise CastRayError(FailureKind.ENGINE_UNREACHABLE, reason="this is a test")
+        try:
+            m.encode(m.Request(1, command))
+        except UnicodeEncodeError as error:
+            raise CastRayError(FailureKind.NOT_SENDABLE, path="?", what="a name that is not UTF-8") from error
+        self.commands.append(command)
+        return answer(self.answers, command, expect)

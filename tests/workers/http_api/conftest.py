@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+
+from castray_desktop.workers.http_api.access import HostNames
+from castray_desktop.workers.http_api.app import Api
+from tests.helpers.answering_engine import AnsweringEngine
+
+TOKEN = "a-token-for-tests-alone"
+
+
+@pytest.fixture
+def engine() -> AnsweringEngine:
+    return AnsweringEngine()
+
+
+@pytest.fixture
+def api(engine: AnsweringEngine) -> Api:
+    return Api(engine, TOKEN, HostNames("127.0.0.1"))
+
+
+@pytest.fixture
+async def client(api: Api) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(api.app)
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    async with httpx.AsyncClient(
+        transport=transport, base_url="http://localhost:8001", headers=headers
+    ) as it:
+        yield it
