@@ -93,5 +93,5 @@ async def _find(session: Session, wanted: str) -> str:
         schedule for schedule in known if schedule.schedule.startswith(wanted)
     ]
     if len(fitting) != 1:
-        raise CastRayError(FailureKind("schedule_unknown"), schedule=wanted)
+        raise CastRayError(FailureKind.SCHEDULE_UNKNOWN, schedule=wanted)
     return fitting[0].schedule

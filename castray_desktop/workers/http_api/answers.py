@@ -26,7 +26,7 @@ from castray_desktop.core.forms import (
 
 K = FailureKind
 
-_NOT_FOUND = frozenset({K.CAST_UNKNOWN, K.NODE_UNKNOWN})
+_NOT_FOUND = frozenset({K.CAST_UNKNOWN, K.NODE_UNKNOWN, K.SCHEDULE_UNKNOWN})
 _CONFLICT = frozenset({K.CAST_FINISHED, K.NODE_EXISTS, K.NODE_NOT_REMOVABLE, K.RECIPIENT_ALREADY})
 _NOT_NOW = frozenset(
     {
