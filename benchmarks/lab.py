@@ -354,7 +354,10 @@ class Lab:
             *("--num-cpus=1", "--object-store-memory=200000000", "--disable-usage-stats"),
             *([] if head else ["--include-dashboard=false"]),
         ]
-        environment = ray_environment() | ({"RAY_TMPDIR": folder, "TMPDIR": folder} if head else {})
+        environment = ray_environment()
+        if str(python) != sys.executable:
+            environment.pop("PYTHONPATH", None)  # it has what is installed for it, and nothing of ours
+        environment |= {"RAY_TMPDIR": folder, "TMPDIR": folder} if head else {}
         try:
             started = self.run(
                 host,

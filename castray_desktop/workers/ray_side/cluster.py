@@ -6,6 +6,7 @@ what Ray takes as arguments.
 
 from __future__ import annotations
 
+import logging
 import platform
 import re
 import socket
@@ -18,6 +19,9 @@ import castray_desktop
 from castray_desktop.core.failure import CastRayError, FailureKind
 from castray_desktop.workers.ray_side import protocol
 from castray_desktop.workers.ray_side.agent import NAMESPACE, shipped_environment
+from castray_desktop.workers.ray_side.byte_plane import compiled
+
+log = logging.getLogger("castray.driver")
 
 OBJECT_STORE_BYTES = 80 * 1024 * 1024
 """The least that Ray takes is 75 MiB; no file goes through it."""
@@ -45,9 +49,10 @@ def connect(order: protocol.StartCluster) -> protocol.ClusterUp:
     else:
         _check_reachable(order.target)
         options["address"] = order.target
-        # The nodes need nothing of ours: the package travels through Ray.
-        package = str(Path(castray_desktop.__file__).parent)
-        options["runtime_env"] = {"py_modules": [package], "env_vars": shipped_environment()}
+        options["runtime_env"] = {
+            "py_modules": _shipped(Path(order.temp_dir)),
+            "env_vars": shipped_environment(),
+        }
     try:
         context: Any = ray.init(**options)
     except (RuntimeError, ConnectionError, ValueError, OSError, ray.exceptions.RayError) as error:
@@ -58,6 +63,18 @@ def connect(order: protocol.StartCluster) -> protocol.ClusterUp:
         python_version=platform.python_version(),
         nodes=live_nodes(),
     )
+
+
+def _shipped(temp_dir: Path) -> list[str]:
+    """What travels through Ray, since the nodes need nothing of ours: the package, and what makes it fast."""
+    shipped = [str(Path(castray_desktop.__file__).parent)]
+    try:
+        temp_dir.mkdir(mode=0o700, exist_ok=True)
+        compiled_modules = compiled.pack(temp_dir)
+    except OSError as error:
+        log.warning("compiled modules are not shipped: %s", error)
+        return shipped
+    return shipped if compiled_modules is None else [*shipped, str(compiled_modules)]
 
 
 def live_nodes() -> tuple[protocol.RayNode, ...]:

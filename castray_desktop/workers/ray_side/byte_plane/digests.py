@@ -6,14 +6,10 @@ import hashlib
 from collections.abc import Callable
 from typing import Any, Protocol
 
-try:
-    import xxhash
-except ImportError:  # optional on the cluster's Python
-    xxhash = None  # type: ignore[assignment]
-try:
-    import blake3
-except ImportError:
-    blake3 = None  # type: ignore[assignment]
+from castray_desktop.workers.ray_side.byte_plane import compiled
+
+xxhash = compiled.find("xxhash")  # optional on the cluster's Python
+blake3 = compiled.find("blake3")
 
 
 class Hasher(Protocol):
