@@ -181,6 +181,38 @@ TEMPLATES: Mapping[FailureKind, tuple[str, str]] = {
         "The cluster {target} can't be reached: {reason}",
         "Check the address and that Ray runs there.",
     ),
+    K.CLUSTER_SILENT: (
+        "{target} takes connections but says nothing.",
+        "Check the port: a Ray head listens on 6379, and on 10001 for ray://.",
+    ),
+    K.CLUSTER_LOST: (
+        "The cluster {target} is gone: its head does not answer any more.",
+        "It is attached again as soon as it is back.",
+    ),
+    K.CLUSTER_AMBIGUOUS: (
+        "This machine is in several Ray clusters: {addresses}.",
+        "Name the one to use by its address.",
+    ),
+    K.CLUSTER_NOT_HERE: (
+        "This machine is in no Ray cluster.",
+        "Give the address of one, or start a local one.",
+    ),
+    K.NOT_RAY: (
+        "What listens at {target} is not Ray.",
+        "Check the port: a Ray head listens on 6379, and on 10001 for ray://.",
+    ),
+    K.TOKEN_NEEDED: (
+        "The cluster {target} lets nobody in without its token.",
+        "Put the token into ~/.ray/auth_token, or set RAY_AUTH_TOKEN for CastRay, then attach again.",
+    ),
+    K.TOKEN_WRONG: (
+        "The cluster {target} does not accept the token from {origin}.",
+        "Put the cluster's own token there, then attach again.",
+    ),
+    K.PORTS_TAKEN: (
+        "{node} has no free port in {ports}.",
+        "End what uses them there, or choose other ones in CASTRAY_DATA_PORTS.",
+    ),
     K.RAY_DIFFERS: (
         "The cluster {target} runs Ray {ray} on Python {python}, CastRay has Ray {own_ray} on"
         " Python {own_python}.",

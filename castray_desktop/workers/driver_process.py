@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 import castray_desktop
 from castray_desktop.workers import reaper
 from castray_desktop.workers.driver_environments import DriverEnvironments
+from castray_desktop.workers.greeting import greet
 from castray_desktop.workers.places import Places
 from castray_desktop.workers.ray_side import protocol
 from castray_desktop.workers.tasks import to_the_end
@@ -76,10 +77,15 @@ class DriverProcess:
         self._guard = guard
         self._reader, self._writer = streams
         self._record = record
+        self._has_spoken = False
 
     @classmethod
     async def start(cls, places: Places, target: str) -> DriverProcess:
-        """Start a driver for `target`. Raises OSError. Cancelled meanwhile, it leaves nothing behind."""
+        """Start a driver for `target`, if anything there may be Ray.
+
+        Raises OSError, and CastRayError, see `greet`. Cancelled meanwhile, it leaves nothing behind.
+        """
+        await greet(target)
         starting = asyncio.ensure_future(cls._start(places, target))
         try:
             return await to_the_end(starting)
@@ -112,6 +118,7 @@ class DriverProcess:
         """What the driver says, until its end. Raises ValueError when that is no message."""
         with contextlib.suppress(ConnectionError):
             while line := await self._reader.readline():
+                self._has_spoken = True
                 yield protocol.from_json(line, protocol.FromDriver)
 
     def hang_up(self) -> None:
@@ -125,7 +132,7 @@ class DriverProcess:
 
     def _end(self) -> None:
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(STOP_SECONDS)
+            self._process.wait(STOP_SECONDS if self._has_spoken else 0.0)  # else it sits in Ray
         reaper.sweep(self._record, grace=0.2)
         self._process.kill()
         self._process.wait()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import socket
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from castray_desktop.core.messages import NodeInfo, NodeState
 from castray_desktop.workers.ray_side.protocol import RayNode
@@ -14,9 +16,8 @@ DEMO_NODES = ("node_1", "node_2", "node_3")
 _NODE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}")
 
 
-def local_nodes(ray_node: RayNode, added: Iterable[str]) -> tuple[NodeInfo, ...]:
-    """This computer, the demo nodes and those that were added: several agents on the one Ray node."""
-    added = tuple(added)
+def local_nodes(ray_node: RayNode) -> tuple[NodeInfo, ...]:
+    """This computer and the demo nodes: several agents on the one Ray node."""
     return tuple(
         NodeInfo(
             name,
@@ -24,27 +25,73 @@ def local_nodes(ray_node: RayNode, added: Iterable[str]) -> tuple[NodeInfo, ...]
             address=ray_node.address,
             node_id=ray_node.node_id,
             this_computer=name == own_name(),
-            removable=name in added,
         )
-        for name in (own_name(), *DEMO_NODES, *added)
+        for name in (own_name(), *DEMO_NODES)
     )
 
 
-def attached_nodes(ray_nodes: tuple[RayNode, ...]) -> tuple[NodeInfo, ...]:
-    """One node for each live Ray node; equal host names are told apart by the address."""
-    names = [node_name(node.hostname) for node in ray_nodes]
-    return tuple(
-        NodeInfo(
-            short if names.count(short) == 1 else node_name(f"{short}-{ray_node.address}"),
-            NodeState.STARTING,
-            address=ray_node.address,
-            node_id=ray_node.node_id,
-            this_computer=ray_node.mine,
-            zone=ray_node.labels.get("ray.io/availability-zone", ""),
-            gpus=ray_node.gpus,
-            labels=ray_node.labels,
-        )
-        for ray_node, short in zip(ray_nodes, names, strict=True)
+class NodeNames:
+    """Names the nodes of Ray by host and address, and calls them the same for as long as it lives.
+
+    A Ray node that is started again has another id, but is the same node: it takes over the name of one at
+    its host and address that has gone, or whose agent has.
+    """
+
+    def __init__(self) -> None:
+        self._homes: dict[str, tuple[str, str]] = {}  # by name: host and address
+        self._ids: dict[str, str] = {}  # by name: Ray's id
+        self._replaced: set[str] = set()  # ids that another one has taken the name of
+
+    def name_all(
+        self, ray_nodes: Iterable[RayNode], is_away: Callable[[str], bool], taken: Collection[str] = ()
+    ) -> dict[str, RayNode]:
+        """Those nodes by name. `taken` are names of other things."""
+        live = [node for node in ray_nodes if node.node_id not in self._replaced]
+        known = {node_id: name for name, node_id in self._ids.items()}
+        named = {known[node.node_id]: node for node in live if node.node_id in known}
+        newcomers = [node for node in live if node.node_id not in known]
+        hosts = Counter(node_name(node.hostname) for node in newcomers)
+        for node in newcomers:
+            name = self._returning(node, named, is_away)
+            if name in named:
+                self._replaced.add(named[name].node_id)
+            name = name or self._new_name(node, hosts[node_name(node.hostname)] == 1, taken)
+            self._homes[name], self._ids[name] = (node.hostname, node.address), node.node_id
+            named[name] = node
+        return named
+
+    def forget(self, name: str) -> None:
+        """That node will not come back."""
+        self._homes.pop(name, None)
+        self._ids.pop(name, None)
+
+    def _returning(self, node: RayNode, named: Mapping[str, RayNode], is_away: Callable[[str], bool]) -> str:
+        for name, home in self._homes.items():
+            if home == (node.hostname, node.address) and (name not in named or is_away(name)):
+                return name
+        return ""
+
+    def _new_name(self, node: RayNode, alone: bool, taken: Collection[str]) -> str:
+        """The host's name if no other has it, else with the address, else with a number as well."""
+        short, long = node_name(node.hostname), node_name(f"{node.hostname}-{node.address}")
+        numbered = (node_name(f"{long[:56]}-{number}") for number in itertools.count(2))
+        candidates = itertools.chain([short] if alone and short != "all" else [], [long], numbered)
+        return next(name for name in candidates if name not in self._homes and name not in taken)
+
+
+def attached_node(name: str, ray_node: RayNode) -> NodeInfo:
+    """What is known of a Ray node before its agent has measured it."""
+    return NodeInfo(
+        name,
+        NodeState.STARTING,
+        address=ray_node.address,
+        node_id=ray_node.node_id,
+        this_computer=ray_node.mine,
+        zone=ray_node.labels.get("ray.io/availability-zone", ""),
+        cpus=ray_node.cpus,
+        gpus=ray_node.gpus,
+        memory=ray_node.memory,
+        labels=ray_node.labels,
     )
 
 

@@ -7,7 +7,7 @@ import dataclasses
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from castray_desktop.core.messages import THIS_COMPUTER, NodeInfo, NodeState
 from castray_desktop.workers.agent_calls import AgentCalls
 from castray_desktop.workers.cluster_roles import ClusterListener
 from castray_desktop.workers.ledger import offline
-from castray_desktop.workers.node_plan import may_be_named, own_name
+from castray_desktop.workers.node_plan import NodeNames, attached_node, local_nodes, may_be_named, own_name
 from castray_desktop.workers.places import Places
 from castray_desktop.workers.pulse import SILENT_SECONDS, Pulse
 from castray_desktop.workers.ray_side import protocol
@@ -27,6 +27,12 @@ from castray_desktop.workers.who import find_node
 PLACE_SECONDS = 30.0
 REPLACE_SECONDS = 1.0
 REPLACE_TIMES = 3
+LATER_SECONDS = 30.0
+"""An agent that has died so many times in a row is tried again only after this."""
+
+GONE_SECONDS = 600.0
+"""A Ray node that has gone stays in the list for so long, and as long as any cast has not ended."""
+
 STEADY_SECONDS = 60.0
 """What an agent died of before it has run for so long does not count any more."""
 
@@ -58,18 +64,17 @@ class Roster:
         self._hellos: dict[str, protocol.AgentHello] = {}
         self._up_since: dict[str, float] = {}
         self._deaths: dict[str, int] = {}
+        self._placed: set[str] = set()  # by the present driver
         self._waiting: dict[str, asyncio.Future[None]] = {}
+        self._beside: dict[str, str] = {}  # by added node: on whose Ray node it is
+        self._gone: dict[str, float] = {}  # whose Ray node has gone, and when
+        self._names = NodeNames()
         self._chores: set[asyncio.Task[None]] = set()
 
     @property
     def nodes(self) -> Mapping[str, NodeInfo]:
         """The nodes by name."""
         return self._nodes
-
-    @property
-    def added(self) -> tuple[str, ...]:
-        """The names of those that the user has added."""
-        return tuple(name for name, node in self._nodes.items() if node.removable)
 
     def hello(self, node: str) -> protocol.AgentHello:
         """Where a node's agent can be reached. Raises CastRayError(NODE_OFFLINE)."""
@@ -94,11 +99,57 @@ class Roster:
         """There is no driver."""
         self._send = None
 
-    def place_all(self, planned: Iterable[NodeInfo]) -> None:
-        """A driver is connected; these are the nodes."""
-        for info in planned:
-            previous = self._placements.get(info.name)
-            self._place(info, previous.inbox if previous else "")
+    def follow(self, ray_nodes: Sequence[protocol.RayNode], *, local: bool) -> None:
+        """These Ray nodes are alive, the head first: place agents on new ones, part with those of others.
+
+        The first node of a `local` cluster is this computer, with several agents.
+        """
+        plan = {info.name: info for info in local_nodes(ray_nodes[0])} if local else {}
+        others = ray_nodes[1:] if local else ray_nodes
+        named = self._names.name_all(others, self._is_away, taken=(*plan, *self._beside))
+        plan |= {name: attached_node(name, node) for name, node in named.items()}
+        for name, beside in self._beside.items():
+            if beside in plan:
+                plan[name] = _added(name, plan[beside])
+        for name in self._nodes.keys() - plan.keys():
+            self._ray_node_gone(name)
+        for info in plan.values():
+            self._ray_node_there(info)
+        self._counted()
+
+    def _is_away(self, name: str) -> bool:
+        node = self._nodes.get(name)
+        return node is not None and node.state is NodeState.OFFLINE
+
+    def _ray_node_there(self, info: NodeInfo) -> None:
+        """Place an agent on it, unless there is one, or there will be."""
+        placement = self._placements.get(info.name)
+        if info.name in self._placed and info.name not in self._gone:
+            if placement is not None and placement.node_id == info.node_id:
+                return
+            self._tell_driver(protocol.RemoveAgent(info.name))
+            self._lose(info.name, offline(info.name))
+        self._gone.pop(info.name, None)
+        self._deaths.pop(info.name, None)
+        self._place(info, placement.inbox if placement else "")
+
+    def _ray_node_gone(self, name: str) -> None:
+        """Its agent has gone with it."""
+        if name in self._gone:
+            return
+        log.warning("Ray has lost the node %s", name)
+        self._gone[name] = self._clock()
+        self._tell_driver(protocol.RemoveAgent(name))
+        self._lose(name, offline(name))
+
+    def forget_gone(self) -> None:
+        """Take Ray nodes out of the list that have gone for long."""
+        long_ago = self._clock() - GONE_SECONDS
+        old = [name for name, since in self._gone.items() if since < long_ago and name not in self._beside]
+        if old and not self._listener.unfinished_casts():
+            for name in old:
+                self._names.forget(name)
+                self._remove(name)
 
     def drop_agents(self, failure: Failure | None = None) -> None:
         """The driver has gone, and with it every agent."""
@@ -112,12 +163,16 @@ class Roster:
         self._pulse.clear()
         self._deaths.clear()
         self._up_since.clear()
+        self._placed.clear()
 
     def clear(self) -> None:
         """The cluster has been left; `drop_agents` came before."""
         names = tuple(self._nodes)
         self._nodes.clear()
         self._placements.clear()
+        self._beside.clear()
+        self._gone.clear()
+        self._names = NodeNames()
         if names:
             self._listener.nodes_changed((), names)
 
@@ -143,9 +198,8 @@ class Roster:
         Raises CastRayError; the node does not exist then.
         """
         beside = find_node(on or THIS_COMPUTER, self._nodes)
-        info = NodeInfo(
-            name, NodeState.STARTING, address=beside.address, node_id=beside.node_id, removable=True
-        )
+        info = _added(name, beside)
+        self._beside[name] = beside.name
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting[name] = future
         try:
@@ -256,6 +310,7 @@ class Roster:
     def _send_placement(self, placement: protocol.PlaceAgent) -> None:
         if self._send is not None:
             self._pulse.expect(placement.name)
+            self._placed.add(placement.name)
             keep = self._listener.unfinished_casts()
             self._send(dataclasses.replace(placement, engine=self._engine, keep=keep))
 
@@ -269,15 +324,16 @@ class Roster:
         if self._clock() - self._up_since.pop(name, self._clock()) > STEADY_SECONDS:
             self._deaths.pop(name, None)
         self._deaths[name] = self._deaths.get(name, 0) + 1
-        if self._deaths[name] <= REPLACE_TIMES:
+        if name not in self._gone:
             chore = asyncio.create_task(self._replace_agent(name), name=f"replace agent {name}")
             self._chores.add(chore)
             chore.add_done_callback(self._chores.discard)
 
     async def _replace_agent(self, name: str) -> None:
-        await self._pause(REPLACE_SECONDS * self._deaths[name])
+        deaths = self._deaths[name]
+        await self._pause(REPLACE_SECONDS * deaths if deaths <= REPLACE_TIMES else LATER_SECONDS)
         placement = self._placements.get(name)
-        if placement is not None and name not in self._hellos:
+        if placement is not None and name not in self._hellos and name not in self._gone:
             self._send_placement(placement)
 
     def _lose(self, name: str, failure: Failure) -> None:
@@ -296,6 +352,9 @@ class Roster:
         if name not in self._nodes:
             return
         del self._placements[name]
+        self._beside.pop(name, None)
+        self._gone.pop(name, None)
+        self._placed.discard(name)
         self._tell_driver(protocol.RemoveAgent(name))
         self._lose(name, offline(name))
         del self._nodes[name]
@@ -308,3 +367,8 @@ class Roster:
         if self._nodes.get(info.name) != info:
             self._nodes[info.name] = info
             self._listener.nodes_changed((info,), ())
+
+
+def _added(name: str, beside: NodeInfo) -> NodeInfo:
+    """A node that the user adds on the same Ray node as another one."""
+    return NodeInfo(name, NodeState.STARTING, address=beside.address, node_id=beside.node_id, removable=True)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 import msgspec
 
@@ -14,7 +15,7 @@ from castray_desktop.core.messages import ClusterPhase, ClusterStatus, NodeInfo,
 from castray_desktop.workers.cluster_roles import ClusterListener, Driver
 from castray_desktop.workers.driver_environments import DriverEnvironments, Versions
 from castray_desktop.workers.driver_process import DriverProcess
-from castray_desktop.workers.node_plan import attached_nodes, local_nodes
+from castray_desktop.workers.greeting import greet
 from castray_desktop.workers.places import Places
 from castray_desktop.workers.pulse import CHECK_SECONDS
 from castray_desktop.workers.ray_side import protocol
@@ -26,10 +27,19 @@ BACK_OFF_SECONDS = (1.0, 3.0)
 """Before the second and the third attempt."""
 
 LOCAL_START_SECONDS = 60.0
-ATTACH_SECONDS = 10.0
+ATTACH_SECONDS = 9.0
+"""With the end of the driver it makes ten."""
+
+LOST_SECONDS = 60.0
+"""A cluster that has been lost is reported as failed after this. It is attached again whenever it is back."""
+
+KNOCK_SECONDS = 2.0
 
 _UP = (ClusterPhase.PLACING, ClusterPhase.READY)
 _WORKING = (ClusterPhase.STARTING, ClusterPhase.PREPARING, ClusterPhase.RECONNECTING, *_UP)
+
+_LOST = (FailureKind.CLUSTER_LOST, FailureKind.CLUSTER_UNREACHABLE, FailureKind.CLUSTER_SILENT)
+"""Of a cluster that was there: it may come back."""
 
 log = logging.getLogger("castray.cluster")
 
@@ -45,6 +55,7 @@ class ClusterSupervisor:
         start_driver: Callable[[Places, str], Awaitable[Driver]] = DriverProcess.start,
         clock: Callable[[], float] = time.monotonic,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        greet: Callable[[str], Awaitable[None]] = greet,
         environments: DriverEnvironments | None = None,
     ) -> None:
         self.status = ClusterStatus()
@@ -52,7 +63,9 @@ class ClusterSupervisor:
         self._places = places
         self._listener = listener
         self._start_driver = start_driver
+        self._clock = clock
         self._pause = pause
+        self._greet = greet
         self._environments = environments or DriverEnvironments(places.home, places.log)
         self._driver: Driver | None = None
         self._life: asyncio.Task[None] | None = None
@@ -157,6 +170,10 @@ class ClusterSupervisor:
             been_up = been_up or self.status.phase in _UP
             was_ready = self.status.phase is ClusterPhase.READY
             self.roster.drop_agents()
+            if been_up and failure.kind in _LOST:
+                await self._until_back(target, failure)
+                attempt = 1
+                continue
             limit = ATTEMPTS if been_up or target == protocol.LOCAL_TARGET else 1
             if attempt >= limit and not was_ready:
                 self._give_up(failure, attempt)
@@ -170,6 +187,25 @@ class ClusterSupervisor:
                 )
             )
             await self._pause(BACK_OFF_SECONDS[max(0, attempt - 2)])
+
+    async def _until_back(self, target: str, failure: Failure) -> None:
+        """Wait for a cluster that has been lost to be back at its address."""
+        lost = self._clock()
+        self._set_status(
+            msgspec.structs.replace(
+                self.status, phase=ClusterPhase.RECONNECTING, attempt=1, nodes_ready=0, failure=failure
+            )
+        )
+        while True:
+            await self._pause(KNOCK_SECONDS)
+            try:
+                await self._greet(target)
+                break
+            except CastRayError:
+                if self._clock() - lost >= LOST_SECONDS and self.status.phase is not ClusterPhase.FAILED:
+                    self._give_up(failure, 1)
+        if self.status.phase is ClusterPhase.FAILED:
+            self._set_status(ClusterStatus(ClusterPhase.STARTING, target=target, attempts=ATTEMPTS))
 
     async def _fit(self, target: str, failure: Failure, prepare: bool, tried: set[Versions]) -> bool:
         """Have the next driver run on the cluster's own versions, each once. Raises CastRayError."""
@@ -205,6 +241,8 @@ class ClusterSupervisor:
         """One driver from its start to its end. Returns why it ended."""
         try:
             driver = await self._start_driver(self._places, target)
+        except CastRayError as error:
+            return error.failure
         except OSError as error:
             return Failure(FailureKind.CLUSTER_START_FAILED, {"reason": str(error)})
         self._driver = driver
@@ -237,11 +275,14 @@ class ClusterSupervisor:
         while True:
             await asyncio.sleep(CHECK_SECONDS)
             self.check_pulse()
+            self.roster.forget_gone()
 
     def _handle(self, message: object, target: str, attempt: int) -> None:
         match message:
             case protocol.ClusterUp():
                 self._cluster_up(message, target, attempt)
+            case protocol.NodesSeen(nodes):
+                self._nodes_seen(nodes)
             case protocol.AgentUp(hello):
                 self.roster.agent_up(hello)
             case protocol.AgentLost(name, reason):
@@ -253,10 +294,7 @@ class ClusterSupervisor:
 
     def _cluster_up(self, up: protocol.ClusterUp, target: str, attempt: int) -> None:
         log.info("connected to %s, Ray %s, Python %s", up.address, up.ray_version, up.python_version)
-        if target == protocol.LOCAL_TARGET:
-            self.roster.place_all(local_nodes(up.nodes[0], self.roster.added))
-        else:
-            self.roster.place_all(attached_nodes(up.nodes))
+        self.roster.follow(up.nodes, local=target == protocol.LOCAL_TARGET)
         self._set_status(
             ClusterStatus(
                 ClusterPhase.PLACING,
@@ -265,13 +303,15 @@ class ClusterSupervisor:
                 attempt=attempt,
                 attempts=ATTEMPTS,
                 nodes_total=len(self.nodes),
-                cpus=sum(node.cpus for node in up.nodes),
-                gpus=sum(node.gpus for node in up.nodes),
-                memory=sum(node.memory for node in up.nodes),
                 ray_version=up.ray_version,
                 python_version=up.python_version,
+                **_totals(up.nodes),
             )
         )
+
+    def _nodes_seen(self, nodes: tuple[protocol.RayNode, ...]) -> None:
+        self.roster.follow(nodes, local=self.status.target == protocol.LOCAL_TARGET)
+        self._set_status(msgspec.structs.replace(self.status, **_totals(nodes)))
 
     # --- status ---------------------------------------------------------------------------------
 
@@ -295,3 +335,12 @@ class ClusterSupervisor:
         if status != self.status:
             self.status = status
             self._listener.cluster_changed(status)
+
+
+def _totals(nodes: tuple[protocol.RayNode, ...]) -> dict[str, Any]:
+    """What the cluster has, as Ray counts it."""
+    return {
+        "cpus": sum(node.cpus for node in nodes),
+        "gpus": sum(node.gpus for node in nodes),
+        "memory": sum(node.memory for node in nodes),
+    }

@@ -634,6 +634,66 @@
         <translation>无法连接集群 {target}：{reason}</translation>
     </message>
     <message>
+        <source>{target} takes connections but says nothing.</source>
+        <translation>{target} 能连上，但没有任何回应。</translation>
+    </message>
+    <message>
+        <source>Check the port: a Ray head listens on 6379, and on 10001 for ray://.</source>
+        <translation>请检查端口：Ray 头节点监听 6379，ray:// 则是 10001。</translation>
+    </message>
+    <message>
+        <source>The cluster {target} is gone: its head does not answer any more.</source>
+        <translation>集群 {target} 已断开：它的头节点不再回应。</translation>
+    </message>
+    <message>
+        <source>It is attached again as soon as it is back.</source>
+        <translation>它一恢复就会自动重新连接。</translation>
+    </message>
+    <message>
+        <source>This machine is in several Ray clusters: {addresses}.</source>
+        <translation>本机同时属于多个 Ray 集群：{addresses}。</translation>
+    </message>
+    <message>
+        <source>Name the one to use by its address.</source>
+        <translation>请用地址指明要使用的那一个。</translation>
+    </message>
+    <message>
+        <source>This machine is in no Ray cluster.</source>
+        <translation>本机不属于任何 Ray 集群。</translation>
+    </message>
+    <message>
+        <source>Give the address of one, or start a local one.</source>
+        <translation>请给出集群的地址，或启动本地集群。</translation>
+    </message>
+    <message>
+        <source>What listens at {target} is not Ray.</source>
+        <translation>在 {target} 监听的不是 Ray。</translation>
+    </message>
+    <message>
+        <source>The cluster {target} lets nobody in without its token.</source>
+        <translation>集群 {target} 需要令牌才能进入。</translation>
+    </message>
+    <message>
+        <source>Put the token into ~/.ray/auth_token, or set RAY_AUTH_TOKEN for CastRay, then attach again.</source>
+        <translation>请把令牌写入 ~/.ray/auth_token，或为 CastRay 设置 RAY_AUTH_TOKEN，然后重新连接。</translation>
+    </message>
+    <message>
+        <source>The cluster {target} does not accept the token from {origin}.</source>
+        <translation>集群 {target} 不接受 {origin} 中的令牌。</translation>
+    </message>
+    <message>
+        <source>Put the cluster&apos;s own token there, then attach again.</source>
+        <translation>请在那里换上该集群自己的令牌，然后重新连接。</translation>
+    </message>
+    <message>
+        <source>{node} has no free port in {ports}.</source>
+        <translation>{node} 在 {ports} 范围内没有空闲端口。</translation>
+    </message>
+    <message>
+        <source>End what uses them there, or choose other ones in CASTRAY_DATA_PORTS.</source>
+        <translation>请结束占用这些端口的程序，或在 CASTRAY_DATA_PORTS 中换一个范围。</translation>
+    </message>
+    <message>
         <source>The cluster {target} runs Ray {ray} on Python {python}, CastRay has Ray {own_ray} on Python {own_python}.</source>
         <translation>集群 {target} 运行 Ray {ray}（Python {python}），而 CastRay 使用 Ray {own_ray}（Python {own_python}）。</translation>
     </message>

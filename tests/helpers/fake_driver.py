@@ -48,10 +48,10 @@ class FakeDriver:
     def up(self, *nodes: protocol.RayNode) -> protocol.ClusterUp:
         return protocol.ClusterUp("127.0.0.1:6379", "2.60.0", "3.11.7", nodes or (RAY_NODE,))
 
-    def come_up(self) -> None:
+    def come_up(self, *nodes: protocol.RayNode) -> None:
         """Be up, and have an agent for every node of the plan; later ones are the test's business."""
         self._answers = True
-        self.say(self.up())
+        self.say(self.up(*nodes))
 
     def sent(self, kind: type[OrderType]) -> list[OrderType]:
         return [order for order in self.orders if isinstance(order, kind)]

@@ -30,6 +30,8 @@ class Stage:
         self.drivers: list[FakeDriver] = []
         self.script: Callable[[FakeDriver], None] = lambda driver: None
         self.start_error: OSError | None = None
+        self.casts: tuple[str, ...] = ("c0ffee",)
+        self.away: Failure | None = None
         self.pauses: list[float] = []
         self.phases: list[ClusterPhase] = []
         self.lost: list[str] = []
@@ -44,6 +46,7 @@ class Stage:
             start_driver=self.start_driver,
             clock=lambda: self.now,
             pause=self.pause,
+            greet=self.greet,
         )
 
     async def start_driver(self, places: Places, target: str) -> FakeDriver:
@@ -56,6 +59,11 @@ class Stage:
 
     async def pause(self, seconds: float) -> None:
         self.pauses.append(seconds)
+        await asyncio.sleep(0)
+
+    async def greet(self, target: str) -> None:
+        if self.away is not None:
+            raise CastRayError.of(self.away)
 
     # what the supervisor tells
 
@@ -73,7 +81,7 @@ class Stage:
         self._notify()
 
     def unfinished_casts(self) -> tuple[str, ...]:
-        return ("c0ffee",)
+        return self.casts
 
     def agent_up(self, node: str) -> None:
         self.up.append(node)
@@ -268,8 +276,8 @@ async def test_a_lost_agent_is_replaced_three_times(stage: Stage) -> None:
     assert stage.pauses == [1.0, 2.0, 3.0]
     driver.say(protocol.AgentLost("node_1", "killed"))
     await stage.until(lambda: stage.state("node_1") is NodeState.OFFLINE)
-    await asyncio.sleep(0)
-    assert len(driver.sent(protocol.PlaceAgent)) == 7
+    await driver.wait_for(protocol.PlaceAgent, 8)
+    assert stage.pauses == [1.0, 2.0, 3.0, 30.0]
     assert stage.supervisor.status.nodes_ready == 3
     assert stage.lost == ["node_1"] * 4
 
@@ -528,3 +536,109 @@ async def test_no_replacement_outlives_its_driver(stage: Stage) -> None:
     gate.set()
     await stage.ready()
     assert [order.name for order in stage.driver.sent(protocol.PlaceAgent)].count("node_1") == 1
+
+
+# --- nodes that come and go -----------------------------------------------------------------------
+
+FAR = "10.0.0.1:6379"
+
+
+def ray_node(number: int, host: str = "", start: int = 1) -> protocol.RayNode:
+    """The Ray node of a host in its start of that number."""
+    return protocol.RayNode(f"{number}-{start}", f"10.0.0.{number}", host or f"host-{number}", cpus=2.0)
+
+
+def placed(driver: FakeDriver) -> list[tuple[str, str]]:
+    return [(order.name, order.node_id) for order in driver.sent(protocol.PlaceAgent)]
+
+
+async def attached(stage: Stage, *nodes: protocol.RayNode) -> FakeDriver:
+    stage.script = lambda driver: driver.come_up(*nodes)
+    await stage.supervisor.use(FAR)
+    await stage.phase(ClusterPhase.READY)
+    return stage.driver
+
+
+async def test_an_agent_is_placed_on_a_node_that_joins(stage: Stage) -> None:
+    driver = await attached(stage, ray_node(1))
+    driver.say(protocol.NodesSeen((ray_node(1), ray_node(2))), protocol.AgentUp(hello("host-2")))
+    await stage.until(lambda: stage.supervisor.status.nodes_ready == 2)
+    assert placed(driver) == [("host-1", "1-1"), ("host-2", "2-1")]
+    assert stage.supervisor.status.cpus == 4.0
+    assert stage.supervisor.status.phase is ClusterPhase.READY
+
+
+async def test_a_node_that_ray_has_lost_is_offline_and_forgotten_after_long(stage: Stage) -> None:
+    driver = await attached(stage, ray_node(1), ray_node(2))
+    driver.say(protocol.NodesSeen((ray_node(1),)))
+    await stage.until(lambda: stage.lost == ["host-2"])
+    assert stage.state("host-2") is NodeState.OFFLINE
+    assert driver.sent(protocol.RemoveAgent) == [protocol.RemoveAgent("host-2")]
+    assert stage.pauses == []  # nobody tries to place it again
+    stage.now += 601.0
+    stage.casts = ("c0ffee",)
+    stage.supervisor.roster.forget_gone()
+    assert "host-2" in stage.supervisor.nodes
+    stage.casts = ()
+    stage.supervisor.roster.forget_gone()
+    assert list(stage.supervisor.nodes) == ["host-1"]
+    assert stage.supervisor.status.nodes_total == 1
+
+
+async def test_a_node_that_comes_back_has_its_name_again(stage: Stage) -> None:
+    driver = await attached(stage, ray_node(1), ray_node(2))
+    driver.say(protocol.NodesSeen((ray_node(1),)))
+    await stage.until(lambda: stage.lost == ["host-2"])
+    driver.say(protocol.NodesSeen((ray_node(1), ray_node(2, start=2))), protocol.AgentUp(hello("host-2")))
+    await stage.until(lambda: stage.state("host-2") is NodeState.ONLINE)
+    assert placed(driver)[-1] == ("host-2", "2-2")
+    assert stage.supervisor.status.nodes_total == 2
+
+
+async def test_a_raylet_that_is_started_again_before_ray_has_noticed_its_end(stage: Stage) -> None:
+    driver = await attached(stage, ray_node(1), ray_node(2))
+    driver.say(protocol.AgentLost("host-2", "its worker has died"))
+    await stage.until(lambda: stage.lost == ["host-2"])
+    both = (ray_node(1), ray_node(2), ray_node(2, start=2))
+    driver.say(protocol.NodesSeen(both), protocol.AgentUp(hello("host-2")))
+    await stage.until(lambda: stage.state("host-2") is NodeState.ONLINE)
+    assert placed(driver)[-1] == ("host-2", "2-2")
+    driver.say(protocol.NodesSeen((ray_node(1), ray_node(2, start=2))))
+    driver.say(protocol.NodesSeen(both), protocol.Reported("host-1", protocol.AgentReport()))
+    await stage.until(lambda: stage.reports)
+    assert list(stage.supervisor.nodes) == ["host-1", "host-2"]
+    assert stage.state("host-2") is NodeState.ONLINE
+
+
+async def test_names_stay_when_another_host_of_that_name_joins(stage: Stage) -> None:
+    driver = await attached(stage, ray_node(1, "gpu"), ray_node(2, "cpu"))
+    later = (ray_node(1, "gpu"), ray_node(2, "cpu"), ray_node(3, "gpu"))
+    driver.say(protocol.NodesSeen(later))
+    await stage.until(lambda: len(stage.supervisor.nodes) == 3)
+    assert list(stage.supervisor.nodes) == ["gpu", "cpu", "gpu-10.0.0.3"]
+
+
+async def test_two_ray_nodes_of_one_host_and_address(stage: Stage) -> None:
+    one, other = ray_node(1, "host"), ray_node(1, "host", start=2)
+    driver = await attached(stage, one, other)
+    assert list(stage.supervisor.nodes) == ["host-10.0.0.1", "host-10.0.0.1-2"]
+    driver.end()
+    await stage.until(lambda: len(stage.drivers) == 2)
+    await stage.phase(ClusterPhase.READY)
+    assert placed(stage.driver) == placed(driver)
+
+
+async def test_a_cluster_whose_head_is_gone_is_attached_again_when_it_is_back(stage: Stage) -> None:
+    driver = await attached(stage, ray_node(1), ray_node(2))
+    stage.away = Failure(FailureKind.CLUSTER_UNREACHABLE, {"target": FAR})
+    lost = Failure(FailureKind.CLUSTER_LOST, {"target": FAR})
+    driver.say(protocol.ClusterFailed(lost))
+    await stage.until(lambda: stage.supervisor.status.phase is ClusterPhase.RECONNECTING)
+    assert stage.supervisor.status.failure == lost
+    stage.now += 61.0
+    await stage.phase(ClusterPhase.FAILED)
+    assert len(stage.drivers) == 1
+    stage.away = None
+    await stage.phase(ClusterPhase.READY)
+    assert placed(stage.driver) == placed(driver)
+    assert stage.supervisor.status.failure is None

@@ -23,6 +23,7 @@ from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.workers.ray_side import cluster, protocol
 from castray_desktop.workers.ray_side.agent import NodeAgent, actor_name
 from castray_desktop.workers.ray_side.ray_calls import RayRemote
+from castray_desktop.workers.ray_side.watching import ClusterWatch
 
 STOP_SECONDS = 1.5
 
@@ -64,9 +65,12 @@ class Driver:
     def _connect(self, order: protocol.StartCluster) -> None:
         """Connect in this very thread: Ray's processes end with the thread that started them."""
         try:
-            self._send(cluster.connect(order))
+            up = cluster.connect(order)
         except CastRayError as error:
             self._send(protocol.ClusterFailed(error.failure))
+            return
+        self._send(up)
+        self._spawn(ClusterWatch(order.target, up, cluster.live_nodes).run(self._send))
 
     async def _place(self, order: protocol.PlaceAgent) -> None:
         name = order.name

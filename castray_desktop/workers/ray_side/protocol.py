@@ -571,6 +571,13 @@ class ClusterUp:
 
 
 @dataclass(frozen=True)
+class NodesSeen:
+    """The live nodes are others now."""
+
+    nodes: tuple[RayNode, ...]
+
+
+@dataclass(frozen=True)
 class ClusterFailed:
     """The driver could not connect, or has lost the cluster. It ends after this."""
 
@@ -613,7 +620,7 @@ class Returned:
     raised: bool = False  # the agent is there, but could not carry the order out
 
 
-FromDriver = typing.Union[ClusterUp, ClusterFailed, AgentUp, AgentLost, Reported, Returned]
+FromDriver = typing.Union[ClusterUp, NodesSeen, ClusterFailed, AgentUp, AgentLost, Reported, Returned]
 
 # --- JSON ----------------------------------------------------------------------------------------
 

@@ -1,0 +1,289 @@
+"""What becomes of casts when nodes and heads of a Ray cluster come and go, seen by a client of the engine.
+
+    python -m benchmarks.clusters [--hosts 5] [--megabytes 300] [CASE...]
+
+Cases: join, raylet, head, client. Each prints what it saw with the seconds that it took, and the exit
+status is 1 if anything did not become true. Needs root: it makes a laboratory (`benchmarks/lab.py`) with a
+Ray node in each host. The engine runs in the first host, or for `client` in one that is no node.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import filecmp
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+from benchmarks.lab import Host, Lab, LabUnavailable, ray_environment
+from castray_desktop.core import messages
+from castray_desktop.core.errors import sentence
+from castray_desktop.core.messages import ClusterPhase, NodeInfo, NodeState
+from castray_desktop.workers.client import EngineClient
+from castray_desktop.workers.places import Places, find_places
+
+CASES = ("join", "raylet", "head", "client")
+SECONDS = 60.0
+RATE = 30_000_000
+
+
+class Desk:
+    """A client that keeps the picture up to date, and waits for what should become true."""
+
+    def __init__(self, client: EngineClient) -> None:
+        self.client = client
+        self.cluster = client.welcome.cluster
+        self.nodes: dict[str, NodeInfo] = {node.name: node for node in client.welcome.nodes}
+        self.casts: dict[str, messages.CastSummary] = {}
+        self.results: dict[str, messages.CastResult] = {}
+        self._news = asyncio.Event()
+        self._following = asyncio.create_task(self._follow())
+
+    async def _follow(self) -> None:
+        async for event in self.client.events():
+            match event:
+                case messages.Welcome():
+                    self.cluster = event.cluster
+                    self.nodes = {node.name: node for node in event.nodes}
+                case messages.ClusterChanged(status):
+                    self.cluster = status
+                case messages.NodesChanged(changed, removed):
+                    self.nodes |= {node.name: node for node in changed}
+                    for name in removed:
+                        self.nodes.pop(name, None)
+                case messages.CastChanged(summary):
+                    self.casts[summary.cast] = summary
+                case messages.CastResult(summary):
+                    self.results[summary.cast] = event
+            self._news.set()
+
+    async def until(self, what: str, done: Callable[[], object], seconds: float = SECONDS) -> float:
+        """Wait for it; prints and returns how long that took. Raises TimeoutError."""
+        begun = time.monotonic()
+        try:
+            async with asyncio.timeout(seconds):
+                while not done():
+                    self._news.clear()
+                    await self._news.wait()
+        except TimeoutError:
+            print(f"  NOT within {seconds:.0f} s: {what}; {self.cluster}", flush=True)
+            raise
+        took = time.monotonic() - begun
+        print(f"  {took:6.2f} s  {what}", flush=True)
+        return took
+
+    def is_online(self, address: str) -> bool:
+        return any(node.address == address and node.state is NodeState.ONLINE for node in self.nodes.values())
+
+    def is_ready(self, nodes: int) -> bool:
+        return self.cluster.phase is ClusterPhase.READY and self.cluster.nodes_ready == nodes
+
+    async def use(self, target: str) -> None:
+        await self.client.request(messages.UseCluster(target), messages.Done)
+
+    async def send(self, path: Path, folder: Path, recipients: tuple[str, ...] = ("all",)) -> str:
+        request = messages.SendRequest(
+            (str(path),), recipients, destination=str(folder / "{node}"), limit=RATE, leave_out=True
+        )
+        return (await self.client.request(messages.Send(request), messages.Accepted)).cast
+
+    def done_bytes(self, cast: str) -> int:
+        summary = self.casts.get(cast)
+        return summary.done_bytes if summary is not None else 0
+
+    async def close(self) -> None:
+        await self.client.request(messages.StopEngine(), messages.Done)
+        await self.client.close()
+        await self._following
+
+
+@contextlib.contextmanager
+def _home(folder: Path) -> Iterator[Places]:
+    """A home of its own for the engine, and its place for sockets."""
+    environment = {"CASTRAY_HOME": str(folder / "home"), "XDG_RUNTIME_DIR": str(folder / "run")}
+    (folder / "run").mkdir(mode=0o700)
+    places = find_places(environment)
+    places.prepare()
+    yield places
+
+
+@contextlib.asynccontextmanager
+async def engine_in(lab: Lab, host: Host, folder: Path) -> AsyncIterator[Desk]:
+    """An engine in a host. Its socket lies in the file system, which all hosts share."""
+    with _home(folder) as places:
+        environment = ray_environment() | {
+            "CASTRAY_HOME": str(places.home),
+            "XDG_RUNTIME_DIR": str(places.socket.parent.parent),
+            "CASTRAY_LOCAL_COPY": "0",
+            "HOME": str(folder),
+        }
+        with (folder / "engine.out").open("wb") as output:
+            process = lab.popen(
+                host,
+                [sys.executable, "-m", "castray_desktop.workers.engine"],
+                env=environment,
+                stdout=output,
+                stderr=output,
+            )
+        desk = Desk(await _connect(places))
+        try:
+            yield desk
+        finally:
+            await desk.close()
+            await asyncio.to_thread(process.wait, 20)
+            assert not list(places.runs.iterdir())
+            assert not (folder / ".ray").exists()
+
+
+async def _connect(places: Places) -> EngineClient:
+    for _ in range(100):
+        with contextlib.suppress(Exception):
+            return await EngineClient.connect(places, "test", start=False)
+        await asyncio.sleep(0.1)
+    raise RuntimeError("the engine did not come up")
+
+
+def ray_processes(lab: Lab, host: Host, *names: str) -> list[int]:
+    """Ray's own processes in a host whose programs have one of these names."""
+    found = []
+    for pid in lab.processes(host):
+        with contextlib.suppress(OSError):
+            program = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].decode()
+            if program.rpartition("/")[2] in names:
+                found.append(pid)
+    return found
+
+
+def kill(pids: list[int]) -> None:
+    assert pids
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def check_files(desk: Desk, cast: str, path: Path) -> None:
+    """Everybody has all of it."""
+    result = desk.results[cast]
+    for item in result.deliveries:
+        reason = sentence(item.failure) if item.failure else ""
+        assert item.state.delivered, (item.node, item.state, reason)
+        assert filecmp.cmp(path, item.paths[0], shallow=False)
+    ways = sorted({str(item.transport) for item in result.deliveries})
+    print(
+        f"  {result.seconds:6.2f} s  the cast, to {len(result.deliveries)} nodes, {', '.join(ways)}",
+        flush=True,
+    )
+
+
+async def join(lab: Lab, desk: Desk, path: Path, folder: Path) -> None:
+    """A node joins, and goes again."""
+    await desk.use(f"{lab.hosts[0].address}:6379")
+    await desk.until("attached, with an agent on every node", lambda: desk.is_ready(len(lab.hosts) - 1))
+    late = lab.hosts[-1]
+    await asyncio.to_thread(lab.start_ray, late, lab.hosts[0])
+    took = await desk.until("the agent on a node that has joined", lambda: desk.is_online(late.address))
+    kill(ray_processes(lab, late, "raylet"))
+    gone = await desk.until("offline after its raylet was killed", lambda: not desk.is_online(late.address))
+    assert took < 3
+    assert gone < 5
+
+
+async def raylet(lab: Lab, desk: Desk, path: Path, folder: Path) -> None:
+    """A raylet is killed in the middle of a cast, and started again."""
+    await desk.use(f"{lab.hosts[0].address}:6379")
+    await desk.until("attached", lambda: desk.is_ready(len(lab.hosts)))
+    cast = await desk.send(path, folder)
+    share = path.stat().st_size * (len(lab.hosts) - 1) // 5
+    await desk.until("a fifth has arrived", lambda: desk.done_bytes(cast) > share)
+    victim = lab.hosts[2]
+    kill(ray_processes(lab, victim, "raylet"))
+    await desk.until("offline after its raylet was killed", lambda: not desk.is_online(victim.address))
+    await asyncio.to_thread(lab.start_ray, victim, lab.hosts[0])
+    await desk.until("online after it was started again", lambda: desk.is_online(victim.address))
+    await desk.until("the cast has ended", lambda: cast in desk.results)
+    check_files(desk, cast, path)
+
+
+async def head(lab: Lab, desk: Desk, path: Path, folder: Path) -> None:
+    """The head is killed in the middle of a cast, and another one is started at its address."""
+    await desk.use(f"{lab.hosts[0].address}:6379")
+    await desk.until("attached", lambda: desk.is_ready(len(lab.hosts)))
+    cast = await desk.send(path, folder)
+    await desk.until("some has arrived", lambda: desk.done_bytes(cast) > path.stat().st_size // 4)
+    kill(ray_processes(lab, lab.hosts[0], "gcs_server", "raylet"))
+    took = await desk.until("said that the head is gone", lambda: desk.cluster.failure is not None)
+    assert desk.cluster.failure is not None
+    print(f"            “{sentence(desk.cluster.failure)}”", flush=True)
+    assert took < 5
+    for host in lab.hosts:
+        for pid in lab.processes(host):
+            with contextlib.suppress(OSError):
+                command = Path(f"/proc/{pid}/cmdline").read_bytes()
+                if b"/ray/" in command and b"castray" not in command:
+                    os.kill(pid, signal.SIGKILL)
+    await asyncio.to_thread(lab.start_ray, lab.hosts[0])
+    await desk.until("attached to the new head", lambda: desk.is_ready(1))
+    for host in lab.hosts[1:]:
+        await asyncio.to_thread(lab.start_ray, host, lab.hosts[0])
+    await desk.until("all nodes are back", lambda: desk.is_ready(len(lab.hosts)))
+    await desk.until("the cast has ended", lambda: cast in desk.results)
+    result = desk.results[cast]
+    print(f"            it is {result.summary.state}", flush=True)
+
+
+async def client(lab: Lab, desk: Desk, path: Path, folder: Path) -> None:
+    """A computer that is no node of the cluster sends and receives through Ray's client server."""
+    await desk.use(f"ray://{lab.hosts[0].address}:10001")
+    nodes = len(lab.hosts)
+    await desk.until("attached from outside", lambda: desk.is_ready(nodes))
+    cast = await desk.send(path, folder)
+    await desk.until("the cast has ended", lambda: cast in desk.results)
+    check_files(desk, cast, path)
+
+
+async def run(case: str, hosts: int, size: int) -> bool:
+    """One case in a laboratory of its own; whether all of it became true."""
+    print(f"{case}: {(globals()[case].__doc__ or '').strip()}", flush=True)
+    with (
+        tempfile.TemporaryDirectory(prefix="castray-clusters-", dir="/dev/shm") as name,
+        Lab(hosts, "1gbit") as lab,
+    ):
+        folder = Path(name)
+        path = folder / "big.bin"
+        path.write_bytes(os.urandom(1 << 20) * (size >> 20))
+        outside = lab.hosts[-1:] if case in ("join", "client") else ()
+        nodes = [host for host in lab.hosts if host not in outside]
+        for host in nodes:
+            await asyncio.to_thread(lab.start_ray, host, None if host is nodes[0] else nodes[0])
+        async with engine_in(lab, lab.hosts[-1] if case == "client" else lab.hosts[0], folder) as desk:
+            try:
+                await globals()[case](lab, desk, path, folder)
+            except (AssertionError, TimeoutError) as error:
+                print(f"  {type(error).__name__}: {error}", flush=True)
+                return False
+    return True
+
+
+def main() -> int:
+    """Run the cases."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.clusters", description=__doc__)
+    parser.add_argument("--hosts", type=int, default=5)
+    parser.add_argument("--megabytes", type=int, default=300)
+    parser.add_argument("cases", nargs="*", metavar="CASE", default=list(CASES))
+    options = parser.parse_args()
+    try:
+        came_true = [asyncio.run(run(case, options.hosts, options.megabytes << 20)) for case in options.cases]
+    except LabUnavailable as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0 if all(came_true) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

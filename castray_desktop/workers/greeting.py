@@ -1,0 +1,75 @@
+"""What listens at a cluster's address: asked before a driver is started, which would wait for long.
+
+Ray's head and its client server speak gRPC, so HTTP/2 (RFC 9113): both sides open with a SETTINGS frame.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+
+from castray_desktop.core.failure import CastRayError, FailureKind
+from castray_desktop.workers.ray_side import protocol
+
+CONNECT_SECONDS = 3.0
+ANSWER_SECONDS = 4.0
+CLIENT_PREFIX = "ray://"
+
+_SETTINGS = 4
+_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, _SETTINGS, 0, 0, 0, 0, 0])
+_FRAME_HEADER = 9
+
+
+async def greet(target: str) -> None:
+    """Find out whether Ray may be there; at once for a cluster that has no address.
+
+    Raises CastRayError: CLUSTER_UNREACHABLE, CLUSTER_SILENT or NOT_RAY.
+    """
+    if target == protocol.LOCAL_TARGET:
+        return
+    host, port = split_address(target)
+    try:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            reader, writer = await asyncio.open_connection(host, port)
+    except TimeoutError:
+        reason = "nothing answers there"
+        raise CastRayError(FailureKind.CLUSTER_UNREACHABLE, target=target, reason=reason) from None
+    except OSError as error:
+        raise CastRayError(FailureKind.CLUSTER_UNREACHABLE, target=target, reason=_reason(error)) from error
+    try:
+        if os.environ.get("RAY_USE_TLS") != "1":  # then nobody but Ray knows what to say
+            await _exchange(target, reader, writer)
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+
+def split_address(target: str) -> tuple[str, int]:
+    """Host and port of HOST:PORT or ray://HOST:PORT. Raises CastRayError(CLUSTER_UNREACHABLE)."""
+    host, _, port = target.removeprefix(CLIENT_PREFIX).rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+        reason = "an address is written HOST:PORT or ray://HOST:PORT"
+        raise CastRayError(FailureKind.CLUSTER_UNREACHABLE, target=target, reason=reason)
+    return host.strip("[]"), int(port)
+
+
+async def _exchange(target: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(_HELLO)
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            header = await reader.readexactly(_FRAME_HEADER)
+    except TimeoutError:
+        raise CastRayError(FailureKind.CLUSTER_SILENT, target=target) from None
+    except (OSError, EOFError):
+        raise CastRayError(FailureKind.NOT_RAY, target=target) from None
+    if header[3] != _SETTINGS or header[5:] != bytes(4):
+        raise CastRayError(FailureKind.NOT_RAY, target=target)
+
+
+def _reason(error: OSError) -> str:
+    """In few words: asyncio puts several addresses' errors into one."""
+    if isinstance(error, ConnectionRefusedError) or "refused" in str(error).lower():
+        return "nothing listens there"
+    return error.strerror or str(error)
