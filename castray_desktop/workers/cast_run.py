@@ -515,6 +515,7 @@ class CastRun:
             on_conflict=self.ledger.request.on_conflict.value,
             limit=self.ledger.request.limit,
             transport=self.ledger.request.transport.value,
+            hook=self.ledger.request.hook,
         )
 
     def _order_failed(self, node: str, failure: Failure) -> None:

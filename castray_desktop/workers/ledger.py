@@ -215,6 +215,7 @@ class CastLedger:
             hash=report.hash,
             paths=report.paths,
             transport=Transport(report.transport) if report.transport else None,
+            hook_status=report.hook,
         )
         self._advance_delivery(entry, report, now)
 

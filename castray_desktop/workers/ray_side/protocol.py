@@ -176,6 +176,7 @@ class StartDelivery:
     on_conflict: str = "skip"
     limit: int = 0  # as in `ServeSource`
     transport: str = "auto"  # which ways may be taken: "auto", "direct" (not through Ray) or "ray"
+    hook: str = ""  # a command to run after it, where this node allows that
 
 
 @dataclass(frozen=True)
@@ -441,6 +442,7 @@ class DeliveryReport:
     asked_upstream: str = ""  # by which node
     checking: float = 0.0  # seconds that its fetch has spent on digests and hashes
     writing: float = 0.0  # and on writing; the rest it waited for bytes
+    hook: str = ""  # what became of that command
 
 
 @dataclass(frozen=True)

@@ -136,6 +136,7 @@ class Cast:
         on_conflict: str = "skip",
         secret: str = "",
         transport: str = "auto",
+        hook: str = "",
     ) -> None:
         self.recipients.append(node)
         order = StartDelivery(
@@ -148,6 +149,7 @@ class Cast:
             destination=str(dest),
             on_conflict=on_conflict,
             transport=transport,
+            hook=hook,
         )
         node.plane.deliver(order)
 

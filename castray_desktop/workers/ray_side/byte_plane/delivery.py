@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import threading
 import time
 from typing import Optional
@@ -38,6 +39,7 @@ from castray_desktop.workers.ray_side.byte_plane.scan import MAX_PROBLEMS
 from castray_desktop.workers.ray_side.byte_plane.spending import CHECKING, DISK, WAITING
 from castray_desktop.workers.ray_side.byte_plane.standing import StandingStock
 from castray_desktop.workers.ray_side.byte_plane.supply import Changed, Gone
+from castray_desktop.workers.ray_side.hooks import read_rules, rules_path, run_hook
 from castray_desktop.workers.ray_side.protocol import (
     FINAL_RECIPIENT_STATES,
     DeliveryReport,
@@ -87,6 +89,7 @@ class Delivery(StandingStock):
         self._failure: Optional[Failure] = None
         self._paths: tuple[str, ...] = ()
         self._file_hash = ""
+        self._hook = ""
         self._problems: tuple[FileProblem, ...] = ()
         self._problem_count = 0
         self._stop = False
@@ -177,6 +180,7 @@ class Delivery(StandingStock):
                 asked_upstream=self._meeting.asked.upstream,
                 checking=self.spending.seconds(CHECKING),
                 writing=self.spending.seconds(DISK),
+                hook=self._hook,
             )
 
     def _meeting_changed(self, urgent: bool) -> None:
@@ -210,6 +214,8 @@ class Delivery(StandingStock):
             self._restoring.stop()
             self._go(R.VERIFYING)
             final, failure = self._verify_and_land()
+            if self.order.hook and failure is None:
+                self._hook = self._run_hook(final)
         except Cancelled:
             final, failure = R.CANCELLED, Failure(FailureKind.CANCELLED)
         except CastRayError as error:
@@ -399,6 +405,19 @@ class Delivery(StandingStock):
         if failure is not None:
             return R.FAILED, failure
         return (R.COMPLETED if landed.something_new else R.SKIPPED), None
+
+    def _run_hook(self, final: RecipientState) -> str:
+        """What was sent is in place: run the command that comes with it, where this node allows that."""
+        assert self._staging is not None
+        folder = os.fsdecode(self._staging.destination)
+        variables = {
+            "CASTRAY_CAST": self.cast,
+            "CASTRAY_NODE": self._place.node,
+            "CASTRAY_STATE": final.value,
+            "CASTRAY_DESTINATION": folder,
+            "CASTRAY_PATHS": "\n".join(self._paths),
+        }
+        return run_hook(self.order.hook, read_rules(rules_path()), variables, folder, lambda: self._stop)
 
     def _checked_results(self, manifest: Manifest) -> list[FileResult]:
         """The trailer's records, once its digest has come from the source and fits."""

@@ -1,0 +1,172 @@
+"""Commands that a node runs after a delivery, where its owner allows that.
+
+Whoever sends a cast names the command; whether it is run is said in a file on the node, `node.json` in
+the folder `castray` of `XDG_CONFIG_HOME` (by default `~/.config`):
+
+    {"hooks": true, "hook_seconds": 60}
+
+`hooks` may be a list of programs instead, each as it is written first in a command; others are not run then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import shlex
+import signal
+import stat
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable, Optional
+
+SECONDS = 60.0
+LONGEST_SECONDS = 24 * 3600.0
+LOOK_SECONDS = 0.1
+TAIL_BYTES = 600
+
+DONE = "done"
+
+_PASSED_ON = ("HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "SHELL", "TMPDIR", "TZ", "USER", "XDG_RUNTIME_DIR")
+"""Of the agent's environment; the rest of it has the cluster's secrets in it."""
+
+
+@dataclass(frozen=True)
+class HookRules:
+    """What this node's owner allows."""
+
+    allowed: bool = False
+    programs: Optional[tuple[str, ...]] = None  # None: any
+    seconds: float = SECONDS
+    why_not: str = ""
+
+
+def rules_path() -> Path:
+    """Where a node's owner says so."""
+    folder = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    return Path(folder) / "castray" / "node.json"
+
+
+def read_rules(path: Path) -> HookRules:
+    """The rules in that file. Without it, or where others could have written it, nothing is allowed."""
+    try:
+        with path.open("rb") as file:
+            facts = os.fstat(file.fileno())
+            if facts.st_uid not in (0, os.getuid()) or stat.S_IMODE(facts.st_mode) & 0o022:
+                return HookRules(why_not=f"{path} could be changed by others")
+            given = json.loads(file.read(64 * 1024))
+        hooks, seconds = given.get("hooks", False), float(given.get("hook_seconds", SECONDS))
+    except FileNotFoundError:
+        return HookRules(why_not=f'allow it there with {{"hooks": true}} in {path}')
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        return HookRules(why_not=f"{path} can't be used: {error}")
+    seconds = min(max(seconds, 1.0), LONGEST_SECONDS)
+    if isinstance(hooks, list):
+        return HookRules(True, tuple(str(program) for program in hooks), seconds)
+    if hooks is True:
+        return HookRules(True, None, seconds)
+    return HookRules(why_not=f'allow it there with {{"hooks": true}} in {path}')
+
+
+def run_hook(
+    command: str,
+    rules: HookRules,
+    variables: dict[str, str],
+    folder: str,
+    stopped: Callable[[], bool],
+) -> str:
+    """Run a command, without a shell, in `folder`; returns "done" or what went wrong.
+
+    `stopped` is asked ten times a second: true ends the command, and so does the time that the rules allow.
+    """
+    if not rules.allowed:
+        return f"not allowed on this node: {rules.why_not}"
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        return f"not a command: {error}"
+    if not words:
+        return "not a command: it is empty"
+    if rules.programs is not None and words[0] not in rules.programs:
+        return f"not allowed on this node: {words[0]} is not in its list of programs"
+    environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    try:
+        process = subprocess.Popen(
+            words,
+            cwd=folder,
+            env={**environment, **variables},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    except (OSError, ValueError) as error:
+        return f"could not be started: {error}"
+    return _watch(process, rules.seconds, stopped)
+
+
+def _watch(process: subprocess.Popen[bytes], seconds: float, stopped: Callable[[], bool]) -> str:
+    """Wait for its end, keeping the end of what it prints."""
+    assert process.stdout is not None
+    tail = bytearray()
+    deadline = time.monotonic() + seconds
+    os.set_blocking(process.stdout.fileno(), False)
+    with process.stdout, selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        while process.poll() is None:
+            if stopped():
+                _end(process)
+                return "ended, as the cast was cancelled"
+            if time.monotonic() >= deadline:
+                _end(process)
+                return f"ended after {seconds:g} s, as it did not end by itself{_said(tail)}"
+            if selector.get_map() and selector.select(LOOK_SECONDS):
+                if not _read(process, tail):
+                    selector.unregister(process.stdout)
+            else:
+                _pause(process)
+        _read(process, tail)
+    if process.returncode == 0:
+        return DONE
+    how = f"status {process.returncode}" if process.returncode > 0 else f"signal {-process.returncode}"
+    return f"ended with {how}{_said(tail)}"
+
+
+def _read(process: subprocess.Popen[bytes], tail: bytearray) -> bool:
+    """Take what it has printed. False: it has closed its output."""
+    assert process.stdout is not None
+    while True:
+        data = process.stdout.read(64 * 1024)
+        if data is None:
+            return True
+        if not data:
+            return False
+        tail += data
+        del tail[:-TAIL_BYTES]
+
+
+def _pause(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(LOOK_SECONDS)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """With everything that it has started in its session."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, number)
+        except ProcessLookupError:
+            break
+        try:
+            process.wait(2.0)
+        except subprocess.TimeoutExpired:
+            continue
+    process.wait()
+
+
+def _said(tail: bytearray) -> str:
+    text = " ".join(tail.decode("utf-8", "replace").split())
+    return f": {text}" if text else ""
