@@ -1,7 +1,8 @@
 """The states of a cast and of a delivery: one transition table each.
 
 An event that the table does not name for a state is a mistake of the caller and raises
-`IllegalEventError`; an ended cast or delivery takes no events at all.
+`IllegalEventError`. Casts and deliveries that have ended take no events, but for those which wait for nodes
+that were offline.
 """
 
 from __future__ import annotations
@@ -91,6 +92,12 @@ DELIVERY_TRANSITIONS: Mapping[DeliveryState, Mapping[DeliveryEvent, DeliveryStat
         **_LANDING,
         **_ANY_END_OF_DELIVERY,
     },
+    _D.AWAITED: {  # what became of it in the cast that served it
+        **_LANDING,
+        _DE.SHARED: _D.SHARED,
+        _DE.FAILED: _D.FAILED,
+        _DE.CANCELLED: _D.CANCELLED,
+    },
 }
 
 _ANY_END_OF_CAST = {_CE.FAILED: _C.FAILED, _CE.CANCELLED: _C.CANCELLED}
@@ -128,6 +135,10 @@ CAST_TRANSITIONS: Mapping[CastState, Mapping[CastEvent, CastState]] = {
         _CE.RESUMED: _C.QUEUED,
         _CE.COMPLETED: _C.COMPLETED,  # what had all its bytes lands nevertheless
         _CE.PARTLY_FAILED: _C.PARTLY_FAILED,
+        **_ANY_END_OF_CAST,
+    },
+    _C.PARTLY_FAILED: {  # once those that it waited for have been served
+        _CE.COMPLETED: _C.COMPLETED,
         **_ANY_END_OF_CAST,
     },
 }

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from castray_desktop.core.messages import CastMode, DeliverySnapshot, SendRequest
-from castray_desktop.workers.ray_side.protocol import Algorithms, PreflightReply
+from castray_desktop.workers.ray_side.protocol import Algorithms, ParcelTotals, PreflightReply
 
 log = logging.getLogger("castray.casts")
 
@@ -32,6 +32,8 @@ class CastRecord(msgspec.Struct, frozen=True):
     writers: dict[str, str] = {}  # by recipient: who writes for it
     folders: dict[str, PreflightReply] = {}  # by recipient: where it writes
     paused: bool = False
+    totals: ParcelTotals | None = None  # None before the files were scanned
+    seconds: float | None = None  # it has ended so long after its start, and has deliveries that wait
     sent_bytes: int = 0  # payload that has left the source, about
     schedule: str = ""  # that started it
     follows: str = ""  # the cast whose recipients it serves later or again

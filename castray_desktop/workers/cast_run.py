@@ -25,7 +25,7 @@ from castray_desktop.workers.agents import Agents, common_algorithms
 from castray_desktop.workers.cast_records import CastRecord
 from castray_desktop.workers.feeding import Feeding
 from castray_desktop.workers.ledger import CastLedger, offline
-from castray_desktop.workers.losses import Losses
+from castray_desktop.workers.losses import Losses, put_off
 from castray_desktop.workers.orders import Orders
 from castray_desktop.workers.ray_side import protocol
 from castray_desktop.workers.ray_side.protocol import FINAL_RECIPIENT_STATES, RecipientState, SourceState
@@ -164,8 +164,8 @@ class CastRun:
 
     # --- the cast -------------------------------------------------------------------------------
 
-    async def survey(self) -> Survey:
-        """Scan the source and ask every recipient, in that order; nothing is written anywhere.
+    async def survey(self, ask: bool = True) -> Survey:
+        """Scan the source and ask every recipient, if they are to be asked; nothing is written anywhere.
 
         Raises CastRayError with what keeps the cast from starting at all.
         """
@@ -174,7 +174,7 @@ class CastRun:
         report, totals = self.ledger.source, self.ledger.totals
         if report is None or report.state is not SourceState.PREPARED or totals is None:
             raise CastRayError.of(self._feed.source_failure())
-        asked = self.ledger.unfinished
+        asked = self.ledger.unfinished if ask else ()
         return await ask_recipients(
             self._cast, self.ledger.request, totals, asked, self._agents, self._orders
         )
@@ -408,12 +408,15 @@ class CastRun:
     def _leave_out(self, survey: Survey) -> None:
         """Recipients that can't take it fail before the first byte, and touch nobody else."""
         now = self._clock()
-        for node, failure in survey.problems.items():
-            self.ledger.end_delivery(node, DeliveryEvent.FAILED, now, failure)
+        problems = []
+        for node, problem in survey.problems.items():
+            event, failure = put_off(self.ledger.request, node, problem)
+            self.ledger.end_delivery(node, event, now, failure)
             self._handled.add(node)
-        if survey.problems and not (self.ledger.request.leave_out and self.ledger.unfinished):
+            problems += [failure] if event is DeliveryEvent.FAILED else []
+        if problems and not (self.ledger.request.leave_out and self.ledger.unfinished):
             self._end_all(DeliveryEvent.CANCELLED, Failure(FailureKind.CANCELLED))
-            raise CastRayError.of(next(iter(survey.problems.values())))
+            raise CastRayError.of(problems[0])
 
     def _hellos(self, *nodes: str) -> Iterator[protocol.AgentHello]:
         """Of those that are there; the others have no part in the cast."""

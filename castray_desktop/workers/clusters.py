@@ -171,6 +171,14 @@ class Clusters:
         for cluster in self:
             self.changed(cluster)
 
+    @property
+    def awaits(self) -> bool:
+        """Whether nodes of a cluster that is in use are waited for, in order to be served."""
+        return any(
+            cluster.in_use and cluster.status.phase is not ClusterPhase.FAILED and cluster.casts.awaits
+            for cluster in self
+        )
+
     async def settings_changed(self, settings: messages.EngineSettings) -> None:
         """Other settings hold; every node that answers keeps to their limit when this returns."""
         for cluster in self:
@@ -226,7 +234,7 @@ class Clusters:
                 or (
                     cluster.in_use
                     and cluster.status.phase is not ClusterPhase.FAILED
-                    and cluster.casts.active
+                    and (cluster.casts.active or cluster.casts.awaits)
                 )
             ):
                 cluster.idle_since = None

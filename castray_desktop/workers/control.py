@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 import msgspec
 
@@ -13,6 +12,7 @@ from castray_desktop.core import messages
 from castray_desktop.core.failure import CastRayError, FailureKind
 from castray_desktop.core.messages import DeliverySnapshot, DeliveryState, SendRequest
 from castray_desktop.core.queue import CastQueue
+from castray_desktop.workers.awaiting import Sender
 from castray_desktop.workers.cast_run import CastRun
 from castray_desktop.workers.history_store import PastCast
 
@@ -30,16 +30,11 @@ Past = Callable[[str], Awaitable[PastCast]]
 """An ended cast from the history, by its id or the beginning of it. Raises CastRayError."""
 
 
-class Sender(Protocol):
-    """As `Dispatcher.send`."""
-
-    def __call__(self, request: SendRequest, *, schedule: str = "", follows: str = "") -> str: ...
-
-
 class CastControl:
     """Carries out what is asked of casts by their ids, or by the beginning of an id.
 
-    `runs` has every cast that is known, `tasks` those that have not ended; `admit` gives free turns away.
+    `runs` has every cast that is known, `tasks` those that have not ended; `admit` gives free turns away;
+    `stop_waiting(cast, nodes)` ends deliveries of an ended cast that wait for their nodes.
     """
 
     def __init__(
@@ -50,6 +45,7 @@ class CastControl:
         admit: Callable[[], None],
         send: Sender,
         past: Past | None,
+        stop_waiting: Callable[[str, tuple[str, ...]], None],
     ) -> None:
         self._runs = runs
         self._tasks = tasks
@@ -57,6 +53,7 @@ class CastControl:
         self._admit = admit
         self._send = send
         self._past = past
+        self._stop_waiting = stop_waiting
 
     async def carry_out(self, command: messages.ControlCommand) -> messages.Reply:
         """The reply to a command. Raises CastRayError."""
@@ -93,7 +90,7 @@ class CastControl:
 
     async def drop(self, cast: str, who: Iterable[str]) -> None:
         """Cancel the deliveries to these nodes. Raises CastRayError."""
-        run = self._running(cast)
+        run = self.find(cast)
         nodes = tuple(dict.fromkeys(who))
         strangers = [node for node in nodes if node not in run.ledger.recipients]
         if not nodes:
@@ -101,7 +98,10 @@ class CastControl:
         if strangers:
             known = ", ".join(run.ledger.recipients)
             raise CastRayError(FailureKind.NODE_UNKNOWN, node=", ".join(strangers), nodes=known)
-        await run.drop_recipients(nodes)
+        if run.ledger.cast in self._tasks:
+            await run.drop_recipients(nodes)
+        else:
+            self._stop_waiting(run.ledger.cast, nodes)
 
     def move(self, cast: str, place: int) -> None:
         """Give a queued cast another place. Raises CastRayError."""

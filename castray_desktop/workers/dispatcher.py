@@ -25,6 +25,7 @@ from castray_desktop.core.messages import (
 )
 from castray_desktop.core.queue import CastQueue
 from castray_desktop.workers.agents import Agents
+from castray_desktop.workers.awaiting import Awaiting
 from castray_desktop.workers.cast_news import CastNews
 from castray_desktop.workers.cast_records import CastRecord, CastRecords
 from castray_desktop.workers.cast_run import CastRun
@@ -77,7 +78,10 @@ class Dispatcher:
         self._surveys: dict[str, CastRun] = {}
         self._chores: set[asyncio.Task[None]] = set()
         self._queue = CastQueue(at_once)
-        self.control = CastControl(self._runs, self._tasks, self._queue, self._admit, self.send, past)
+        self._awaiting = Awaiting(agents, self._running, self.send, self._scan, self._settled)
+        self.control = CastControl(
+            self._runs, self._tasks, self._queue, self._admit, self.send, past, self._awaiting.cancel
+        )
         self._news = CastNews(agents, publish, clock, wall, self._running)
 
     # --- commands -------------------------------------------------------------------------------
@@ -106,8 +110,13 @@ class Dispatcher:
             record.schedule,
             record.follows,
         )
-        ledger.restore(deliveries, record.sent_bytes)
+        ledger.restore(deliveries, record.sent_bytes, record.totals)
         run = self._make_run(ledger, record)
+        if record.seconds is not None:
+            ledger.restore_end(record.seconds)
+            self._runs[ledger.cast] = run
+            self._awaiting.add(ledger)
+            return
         if paused or record.paused:
             run.stay_paused()
         self._begin(run)
@@ -125,27 +134,36 @@ class Dispatcher:
     async def preflight(self, request: SendRequest) -> PreflightReport:
         """What a cast would be and who could not take it. Raises CastRayError."""
         run = self._new_run(request)
+        survey = await self._survey(run)
+        if request.await_offline:
+            survey = survey.without(FailureKind.NODE_OFFLINE)
+        return _preflight_report(survey, run.ledger.recipients)
+
+    async def _survey(self, run: CastRun, ask: bool = True) -> Survey:
         self._surveys[run.ledger.cast] = run
-        recipients = tuple(item.node for item in run.ledger.deliveries(0.0))
         try:
-            survey = await run.survey()
+            return await run.survey(ask)
         finally:
             del self._surveys[run.ledger.cast]
             self._forget(run)
-        return _preflight_report(survey, recipients)
+
+    async def _scan(self, request: SendRequest) -> protocol.ParcelTotals:
+        """What a request would send. Raises CastRayError."""
+        return (await self._survey(self._new_run(request), ask=False)).totals
 
     async def cancel(self, cast: str) -> None:
         """End a cast; returns when its part files are gone. Raises CastRayError."""
-        run = self._find(cast)
+        run = self.control.find(cast)
         task = self._tasks.get(run.ledger.cast)
         if task is None:
-            raise CastRayError(FailureKind.CAST_FINISHED, cast=cast)
+            self._awaiting.cancel(run.ledger.cast)
+            return
         run.end()
         await asyncio.wait([task])
 
     async def result(self, cast: str) -> CastResult:
         """How a cast ended, once it has. Raises CastRayError."""
-        run = self._find(cast)
+        run = self.control.find(cast)
         task = self._tasks.get(run.ledger.cast)
         if task is not None:
             await asyncio.wait([task])
@@ -153,7 +171,7 @@ class Dispatcher:
 
     async def add_recipients(self, cast: str, who: tuple[str, ...]) -> PreflightReport:
         """Have more nodes receive a cast; returns when they are part of it. Raises CastRayError."""
-        run = self._find(cast)
+        run = self.control.find(cast)
         if run.ledger.cast not in self._tasks:
             raise CastRayError(FailureKind.CAST_FINISHED, cast=cast)
         nodes, request = self._agents.nodes, run.ledger.request
@@ -166,7 +184,7 @@ class Dispatcher:
 
     async def set_limit(self, cast: str, limit: int) -> None:
         """Another limit for every hop of a cast, in bytes per second; 0: none. Raises CastRayError."""
-        run = self._find(cast)
+        run = self.control.find(cast)
         if run.ledger.cast not in self._tasks:
             raise CastRayError(FailureKind.CAST_FINISHED, cast=cast)
         await run.set_limit(limit)
@@ -214,6 +232,7 @@ class Dispatcher:
 
         Else all are cancelled; returns when they have ended.
         """
+        await self._awaiting.close()
         if self._records is None:
             await self.end_all()
         leaving = tuple(self._tasks.values())
@@ -247,6 +266,11 @@ class Dispatcher:
         return bool(cast) and any(known.startswith(cast) for known in self._runs)
 
     @property
+    def awaits(self) -> bool:
+        """Whether deliveries of casts that have ended wait for their nodes."""
+        return bool(self._awaiting)
+
+    @property
     def active(self) -> int:
         """How many casts have not ended."""
         return len(self._tasks)
@@ -278,6 +302,7 @@ class Dispatcher:
         """The cluster's state is another one; casts may wait for that."""
         for run in self._going_on():
             run.cluster_changed()
+        self._awaiting.look()
 
     def agent_lost(self, node: str) -> None:
         """A node's agent has gone; every cast hears of it."""
@@ -288,6 +313,7 @@ class Dispatcher:
         """A node's agent is there; every cast hears of it."""
         for run in self._going_on():
             run.agent_up(node)
+        self._awaiting.look()
 
     def node_removed(self, node: str) -> None:
         """A node will not come back; every cast hears of it."""
@@ -351,21 +377,14 @@ class Dispatcher:
         self._queue.change(at_once)
         self._admit()
 
-    def _find(self, cast: str) -> CastRun:
-        """A cast by its id or by the beginning of it that only one has."""
-        fitting = [run for known, run in self._runs.items() if known.startswith(cast)] if cast else []
-        if len(fitting) != 1:
-            raise CastRayError(FailureKind.CAST_UNKNOWN, cast=cast)
-        return fitting[0]
-
     def _ended(self, cast: str) -> None:
         """Its result goes to everybody, whatever progress was still to be told."""
         self._queue.remove(cast)
         if self._tasks.pop(cast).cancelled():
             return  # the next engine goes on with it
         self._admit()
-        if self._records is not None:
-            self._records.drop(cast)
+        ledger = self._runs[cast].ledger
+        self._keep_awaited(ledger)
         self._reaching.forget(cast)
         self._news.tell(self._runs[cast].ledger)
         result = self._runs[cast].ledger.result(self._clock())
@@ -376,9 +395,34 @@ class Dispatcher:
         if self._speeds is not None and (measured := self._runs[cast].measured):
             self._speeds.learn(self._agents.nodes.values(), measured)
         self._forget(self._runs[cast])
-        deliveries = len(self._runs[cast].ledger.recipients)
-        self._kept[cast] = deliveries
+        if ledger.awaited:
+            self._awaiting.add(ledger)
+        else:
+            self._keep_ended(ledger)
+        self._awaiting.cast_ended(ledger)
+
+    def _keep_ended(self, ledger: CastLedger) -> None:
+        deliveries = len(ledger.recipients)
+        self._kept[ledger.cast] = deliveries
         self._forget_ended(KEPT_CASTS, max(KEPT_DELIVERIES, deliveries))
+
+    def _keep_awaited(self, ledger: CastLedger) -> None:
+        """The next engine needs to know of an ended cast as long as deliveries wait for their nodes."""
+        if self._records is None:
+            return
+        if ledger.awaited:
+            record = self._runs[ledger.cast].record()
+            seconds = ledger.result(self._clock()).seconds
+            self._records.put(msgspec.structs.replace(record, seconds=seconds))
+        else:
+            self._records.drop(ledger.cast)
+
+    def _settled(self, ledger: CastLedger) -> None:
+        """Deliveries of an ended cast that waited for their nodes do so no longer."""
+        self._keep_awaited(ledger)
+        self._news.tell(ledger)
+        if not ledger.awaited:
+            self._keep_ended(ledger)
 
     def _forget(self, run: CastRun) -> None:
         """Have the agents free what they hold; nobody waits for that."""

@@ -116,7 +116,7 @@ class Engine:
                 return
 
     def _is_idle(self) -> bool:
-        if self._kept or len(self._hub) or self._idle_since is None:
+        if self._kept or len(self._hub) or self._idle_since is None or self._clusters.awaits:
             return False
         return self._clock() - self._idle_since >= IDLE_SECONDS
 
@@ -292,7 +292,10 @@ class Engine:
                 self._clusters.keep(cluster if keep else None)
             case messages.StopEngine(only_if_unused):
                 if not only_if_unused or (
-                    not self._kept and len(self._hub) <= 1 and not self._clusters.active
+                    not self._kept
+                    and len(self._hub) <= 1
+                    and not self._clusters.active
+                    and not self._clusters.awaits
                 ):
                     self._ending = True
                     self._stopping.set()

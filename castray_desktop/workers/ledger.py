@@ -44,6 +44,14 @@ _ENDINGS = {
     RecipientState.CANCELLED: DeliveryEvent.CANCELLED,
 }
 
+_LATER = {
+    DeliveryState.COMPLETED: DeliveryEvent.LANDED,
+    DeliveryState.SKIPPED: DeliveryEvent.IDENTICAL,
+    DeliveryState.SHARED: DeliveryEvent.SHARED,
+    DeliveryState.FAILED: DeliveryEvent.FAILED,
+    DeliveryState.CANCELLED: DeliveryEvent.CANCELLED,
+}
+
 _ARRIVED = frozenset({DeliveryEvent.LANDED, DeliveryEvent.IDENTICAL, DeliveryEvent.SHARED})
 
 # Problems of the scan: these files are not in the manifest, so the totals don't count them.
@@ -121,12 +129,17 @@ class CastLedger:
         if self.state.finished:
             self._ended = now
 
-    def restore(self, deliveries: Iterable[DeliverySnapshot], sent_bytes: int = 0) -> None:
+    def restore(
+        self,
+        deliveries: Iterable[DeliverySnapshot],
+        sent_bytes: int = 0,
+        totals: ParcelTotals | None = None,
+    ) -> None:
         """Take over what had ended under another engine; the others begin again.
 
-        `sent_bytes` is what had left the source then.
+        `sent_bytes` is what had left the source then, `totals` the parcel's if they were known.
         """
-        self._sent_before = sent_bytes
+        self._sent_before, self.totals = sent_bytes, totals
         for snapshot in deliveries:
             if snapshot.state.finished:
                 self._entries[snapshot.node].snapshot = snapshot
@@ -144,6 +157,11 @@ class CastLedger:
         for entry in self._entries.values():
             if entry.snapshot.state is DeliveryState.PAUSED:
                 self._step(entry, DeliveryEvent.RESUMED)
+
+    def restore_end(self, seconds: float) -> None:
+        """The cast had ended under another engine, so many seconds after its start."""
+        self.state = next_cast_state(CastState.PREPARING, self.outcome())
+        self._ended = self._began + seconds
 
     def wait_for(self, failure: Failure | None) -> None:
         """The cast waits, for the reason given, or does not any more."""
@@ -227,6 +245,18 @@ class CastLedger:
         if entry.snapshot.state.finished:
             return
         self._finish(entry, event, now, failure)
+
+    def settle(self, later: DeliverySnapshot) -> None:
+        """What became of a delivery that waited for its node; the last one may change how the cast ended."""
+        entry = self._entries[later.node]
+        event = _LATER[later.state]
+        state = next_delivery_state(entry.snapshot.state, event)
+        entry.snapshot = msgspec.structs.replace(later, state=state)
+        outcome = self.outcome()
+        if not self.awaited and outcome is not CastEvent.PARTLY_FAILED:
+            self.state = next_cast_state(self.state, outcome)
+            if outcome is CastEvent.COMPLETED:
+                self.failure = None
 
     def away(self, node: str, failure: Failure) -> None:
         """The node's agent has gone; its delivery waits. Does nothing when it had ended."""
@@ -314,6 +344,13 @@ class CastLedger:
     def unfinished(self) -> tuple[str, ...]:
         """The recipients whose deliveries have not ended."""
         return tuple(node for node, entry in self._entries.items() if not entry.snapshot.state.finished)
+
+    @property
+    def awaited(self) -> tuple[str, ...]:
+        """The recipients that get theirs by another cast, when they are there."""
+        return tuple(
+            node for node, entry in self._entries.items() if entry.snapshot.state is DeliveryState.AWAITED
+        )
 
     @property
     def all_bytes_there(self) -> bool:

@@ -8,6 +8,7 @@ from castray_desktop.core.absence import Absences
 from castray_desktop.core.cast import DeliveryEvent
 from castray_desktop.core.failure import Failure, FailureKind
 from castray_desktop.core.feed import FeedEvent, FeedState
+from castray_desktop.core.messages import SendRequest
 from castray_desktop.workers.feeding import Feeding
 from castray_desktop.workers.ledger import CastLedger, offline
 from castray_desktop.workers.relay import Relay
@@ -84,6 +85,17 @@ class Losses:
             failure = self._absences.why(node)
             if node == self._ledger.request.source:
                 self._feed.fail(failure)
-            else:
-                self._absences.back(node)
-                self._ledger.end_delivery(node, DeliveryEvent.FAILED, self._clock(), failure)
+                continue
+            self._absences.back(node)
+            event, failure = put_off(self._ledger.request, node, failure)
+            self._ledger.end_delivery(node, event, self._clock(), failure)
+
+
+def put_off(request: SendRequest, node: str, failure: Failure) -> tuple[DeliveryEvent, Failure]:
+    """How the delivery to a node that is not there ends: put off if that was asked for, else failed."""
+    if request.await_offline and failure.kind in _NOT_THERE:
+        return DeliveryEvent.PUT_OFF, Failure(FailureKind.NODE_AWAITED, {"node": node})
+    return DeliveryEvent.FAILED, failure
+
+
+_NOT_THERE = frozenset({FailureKind.NODE_OFFLINE, FailureKind.NODE_SILENT})

@@ -63,6 +63,7 @@ class Recording:
             writers=self._writers.by_follower(),
             folders=dict(self._writers.folders),
             paused=paused,
+            totals=ledger.totals,
             sent_bytes=ledger.sent_bytes,
             schedule=ledger.schedule,
             follows=ledger.follows,

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from castray_desktop.core.failure import CastRayError, Failure
+from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.core.messages import NodeState, SendRequest
 from castray_desktop.workers.agents import Agents
 from castray_desktop.workers.ledger import offline
@@ -25,6 +25,15 @@ class Survey:
     def problems(self) -> dict[str, Failure]:
         """Why those that could not take it can't."""
         return {node: reply.failure for node, reply in self.replies.items() if reply.failure is not None}
+
+    def without(self, kind: FailureKind) -> Survey:
+        """Without those that could not take it for this reason."""
+        kept = {
+            node: reply
+            for node, reply in self.replies.items()
+            if reply.failure is None or reply.failure.kind is not kind
+        }
+        return Survey(self.totals, kept)
 
 
 def scan_order(cast: str, request: SendRequest) -> protocol.PrepareSource:

@@ -18,6 +18,7 @@ _AWAY = frozenset(
     {
         FailureKind.NODE_OFFLINE,
         FailureKind.NODE_SILENT,
+        FailureKind.NODE_AWAITED,
         FailureKind.UPSTREAM_LOST,
         FailureKind.NOT_TRUSTED,
         FailureKind.CANCELLED,

@@ -25,6 +25,7 @@ COMPLETED = DeliverySnapshot("a", DeliveryState.COMPLETED)
 SHARED = DeliverySnapshot("b", DeliveryState.SHARED)
 FAILED = DeliverySnapshot("c", DeliveryState.FAILED, failure=Failure(FailureKind.NO_ROOM))
 IN_PART = DeliverySnapshot("d", DeliveryState.FAILED, failure=Failure(FailureKind.FILES_FAILED))
+AWAITED = DeliverySnapshot("f", DeliveryState.AWAITED, failure=Failure(FailureKind.NODE_AWAITED))
 CANCELLED = DeliverySnapshot("e", DeliveryState.CANCELLED)
 
 
@@ -33,11 +34,13 @@ def test_any_events_of_a_delivery_end_in_at_most_one_final_state(events: list[De
     state = DeliveryState.WAITING
     ends = 0
     for event in events:
+        before = state
         try:
             state = next_delivery_state(state, event)
         except IllegalEventError:
             continue
-        ends += state.finished
+        assert state.finished or not before.finished
+        ends += state.finished and state is not DeliveryState.AWAITED
     assert ends <= 1
 
 
@@ -46,11 +49,13 @@ def test_any_events_of_a_cast_end_in_at_most_one_final_state(events: list[CastEv
     state = CastState.QUEUED
     ends = 0
     for event in events:
+        before = state
         try:
             state = next_cast_state(state, event)
         except IllegalEventError:
             continue
-        ends += state.finished
+        assert state.finished or not before.finished
+        ends += state.finished and state is not CastState.PARTLY_FAILED
     assert ends <= 1
 
 
@@ -70,6 +75,8 @@ def test_every_state_that_goes_on_can_fail_and_be_cancelled() -> None:
         ([FAILED], CastEvent.FAILED),
         ([FAILED, CANCELLED], CastEvent.FAILED),
         ([CANCELLED], CastEvent.CANCELLED),
+        ([COMPLETED, AWAITED], CastEvent.PARTLY_FAILED),
+        ([AWAITED, CANCELLED], CastEvent.PARTLY_FAILED),
         ([], CastEvent.FAILED),
     ],
 )

@@ -45,6 +45,7 @@ class FakeAgents:
         self.settled = True
         self.target = "local"
         self.totals = TOTALS
+        self.totals_of: dict[str, protocol.ParcelTotals] = {}  # of a node that would send something else
         self.scanning = False  # the source is not through with its scan
         self._lives: Counter[str] = Counter()
         self._held: type | None = None
@@ -74,7 +75,7 @@ class FakeAgents:
         if isinstance(order, protocol.PrepareSource) and not self.scanning:
             failed = self.source_failure is not None
             state = SourceState.FAILED if failed else SourceState.PREPARED
-            totals = None if failed else self.totals
+            totals = None if failed else self.totals_of.get(node, self.totals)
             self.report_source(node, order.cast, state, totals=totals, failure=self.source_failure)
         if isinstance(order, protocol.Preflight):
             return self.replies.get(node, protocol.PreflightReply(f"/inbox/{node}", node, free_bytes=10**9))
