@@ -57,6 +57,10 @@ TEMPLATES: Mapping[FailureKind, tuple[str, str]] = {
         "{group} can't be the name of a group.",
         "Use letters, digits and spaces, 60 at most, without commas, slashes and @.",
     ),
+    K.FILE_NOT_WRITTEN: (
+        "{path} could not be written: {reason}.",
+        "Choose another folder, or make room there.",
+    ),
     K.NODE_EXISTS: ("There is a node {node} already.", "Choose another name."),
     K.NODE_NOT_REMOVABLE: ("{node} can't be removed.", "Only nodes that were added can be removed."),
     K.BAD_NODE_NAME: (

@@ -28,6 +28,7 @@ class FailureKind(str, enum.Enum):
     GROUP_UNKNOWN = "group_unknown"
     GROUP_EMPTY = "group_empty"
     BAD_GROUP_NAME = "bad_group_name"
+    FILE_NOT_WRITTEN = "file_not_written"
     SOURCE_IS_RECIPIENT = "source_is_recipient"
     BAD_RATE = "bad_rate"
     BAD_SETTING = "bad_setting"

@@ -15,6 +15,7 @@ from castray_desktop.ui.widgets import GlyphLabel, button, icon_button, label, p
 from castray_desktop.ui.words import Text, Words
 
 _LOOKS = {
+    "ok": (GlyphState.VERIFIED, "ok_soft", "ok_fill"),
     "warn": (GlyphState.LAGGING, "warn_soft", "warn_line"),
     "bad": (GlyphState.FAILED, "bad_soft", "bad_fill"),
 }
@@ -66,8 +67,8 @@ class Banner(QWidget):
     ) -> None:
         """Say this, in place of what was said before; each action is a button that closes the banner.
 
-        `message` is asked for again in every new language. `tone` is "warn" or "bad"; without one it is the
-        banner's own.
+        `message` is asked for again in every new language. `tone` is "ok", "warn" or "bad"; without one it
+        is the banner's own.
         """
         self._shown_tone = tone or self._tone
         self._glyph.set_state(_LOOKS[self._shown_tone][0])

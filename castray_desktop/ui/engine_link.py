@@ -53,6 +53,8 @@ class EngineLink(QObject):
     `nodes_changed(tuple[NodeInfo, ...], tuple[str, ...])`, changed and removed;
     `cast_changed(CastSummary)`; `deliveries_changed(str, tuple[DeliverySnapshot, ...])`;
     `cast_finished(CastResult)`; `casts_removed(tuple[str, ...])`; `throughput(Throughput)`;
+    `settings_changed(EngineSettings)`; `schedules_changed(tuple[ScheduleInfo, ...])`; `history_changed()`;
+    `log_line(LogLine)`; `verify_progress(VerifyProgress)`; `diagnosis_progress(DiagnosisProgress)`;
     `connection_changed(Connection)`; `connection_failed(Failure)`, again at every vain attempt.
     """
 
@@ -64,6 +66,12 @@ class EngineLink(QObject):
     cast_finished = Signal(object)
     casts_removed = Signal(object)
     throughput = Signal(object)
+    settings_changed = Signal(object)
+    schedules_changed = Signal(object)
+    history_changed = Signal()
+    log_line = Signal(object)
+    verify_progress = Signal(object)
+    diagnosis_progress = Signal(object)
     connection_changed = Signal(object)
     connection_failed = Signal(object)
 
@@ -193,7 +201,25 @@ class EngineLink(QObject):
             case messages.Welcome():
                 self.welcome.emit(event)
             case _:
-                pass  # log lines have no place in the window yet
+                self._take_rest(event)
+
+    def _take_rest(self, event: messages.Event) -> None:
+        """What only some pages care for."""
+        match event:
+            case messages.SettingsChanged(settings):
+                self.settings_changed.emit(settings)
+            case messages.SchedulesChanged(schedules):
+                self.schedules_changed.emit(schedules)
+            case messages.HistoryChanged():
+                self.history_changed.emit()
+            case messages.LogLine():
+                self.log_line.emit(event)
+            case messages.VerifyProgress():
+                self.verify_progress.emit(event)
+            case messages.DiagnosisProgress():
+                self.diagnosis_progress.emit(event)
+            case _:
+                pass
 
     def flush(self) -> None:
         """Emit all that is held back."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QInputDialog, QLineEdit
+from collections.abc import Callable
+
+from PySide6.QtCore import QCoreApplication, Signal
+from PySide6.QtWidgets import QInputDialog, QLineEdit, QWidget
 
 from castray_desktop.core.failure import CastRayError
 from castray_desktop.core.quantities import parse_rate
@@ -61,22 +63,30 @@ class LimitField(Dropdown):
             self.set_limit(value)
             return
         self.set_limit(self._limit)  # until another one has been typed
-        self._ask(self.tr("At most, for example 25MB/s or 200Mbit/s:"))
+        ask_for_limit(self, self.set_limit)
 
-    def _ask(self, text: str, typed: str = "") -> None:
-        """Ask without holding up the window; again, with the reason, for what is not a rate."""
-        dialog = QInputDialog(self.window())
-        dialog.setWindowTitle(self.tr("Speed limit"))
-        dialog.setLabelText(text)
-        dialog.setTextEchoMode(QLineEdit.EchoMode.Normal)
-        dialog.setTextValue(typed)
-        dialog.textValueSelected.connect(self._typed)
-        dialog.finished.connect(dialog.deleteLater)
-        dialog.open()
 
-    def _typed(self, text: str) -> None:
+def ask_for_limit(owner: QWidget, take: Callable[[int], None], typed: str = "", problem: str = "") -> None:
+    """Ask for a rate without holding up the window; again, with the reason, for what is none."""
+
+    def done(text: str) -> None:
         try:
-            self.set_limit(parse_rate(text))
+            limit = parse_rate(text)
         except CastRayError as error:
             explanation = explain_failure(error.failure)
-            self._ask(f"{explanation.happened} {explanation.remedy}", text)
+            ask_for_limit(owner, take, text, f"{explanation.happened} {explanation.remedy}")
+        else:
+            take(limit)
+
+    translate = QCoreApplication.translate
+    dialog = QInputDialog(owner.window())
+    dialog.setWindowTitle(translate("LimitField", "Speed limit"))
+    hint = translate("LimitField", "At most, for example 25MB/s or 200Mbit/s:")
+    dialog.setLabelText(problem or hint)
+    dialog.setTextEchoMode(QLineEdit.EchoMode.Normal)
+    dialog.setTextValue(typed)
+    dialog.setOkButtonText(translate("LimitField", "Set"))
+    dialog.setCancelButtonText(translate("LimitField", "Cancel"))
+    dialog.textValueSelected.connect(done)
+    dialog.finished.connect(dialog.deleteLater)
+    dialog.open()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QByteArray, QSettings, Qt, QTimer, QUrl, Signal
@@ -34,6 +36,7 @@ from castray_desktop.core.errors import Explanation
 from castray_desktop.core.failure import Failure
 from castray_desktop.core.messages import CastSummary, ClusterPhase, ClusterStatus, SendRequest
 from castray_desktop.ui.banner import Banner
+from castray_desktop.ui.cast_actions import CastActions
 from castray_desktop.ui.cluster_choice import ClusterChoice
 from castray_desktop.ui.cluster_words import cluster_name, explain_failure
 from castray_desktop.ui.connection import Connection
@@ -44,16 +47,19 @@ from castray_desktop.ui.header import Header
 from castray_desktop.ui.language import Language
 from castray_desktop.ui.node_graph import NodeGraph
 from castray_desktop.ui.nodes import NodeList
+from castray_desktop.ui.pages import Pages
 from castray_desktop.ui.recipient_picker import RecipientPicker
+from castray_desktop.ui.recipient_rows import Order
 from castray_desktop.ui.resources import resource
 from castray_desktop.ui.selection import RecipientSelection
 from castray_desktop.ui.send_panel import SendPanel
+from castray_desktop.ui.sheets import Sheets
 from castray_desktop.ui.splitter import GapSplitter
 from castray_desktop.ui.status_bar import StatusBar
 from castray_desktop.ui.theme import Theme
 from castray_desktop.ui.transfer_model import TransferModel
 from castray_desktop.ui.transfer_table import TransferTable
-from castray_desktop.ui.transfers_card import TransfersCard
+from castray_desktop.ui.transfers_card import TRANSFERS, TransfersCard
 from castray_desktop.ui.welcome_page import WelcomePage
 from castray_desktop.ui.words import Words
 
@@ -63,7 +69,7 @@ if TYPE_CHECKING:
 MINIMUM = (1024, 700)
 COMPACT_BELOW = (1200, 800)
 GAP, COMPACT_GAP = 16, 12
-GEOMETRY, SPLIT = "window/geometry", "window/split"
+GEOMETRY, SPLIT, PAGE, ORDER = "window/geometry", "window/split", "window/page", "recipients/order"
 
 
 class MainWindow(QMainWindow):
@@ -88,15 +94,15 @@ class MainWindow(QMainWindow):
         self._theme, self._link, self._settings, self._choice = theme, link, settings, choice
         self._cluster = ClusterStatus()
         self._titled = False
+        self._enlarged = False
         self._was_painted = False
         self._asked_to_close = False
         self._keyboard = False
         self._compact: bool | None = None
         self._drag_text = ""  # what a drop on the window would do, while files are dragged
         self._expected = ""  # a cast that was accepted and is to be selected
-        self._show_soon = QTimer(
-            self
-        )  # summary and deliveries come one after the other and are shown at once
+        # Summary and deliveries come one after the other and are shown at once.
+        self._show_soon = QTimer(self)
         self._show_soon.setSingleShot(True)
         self._show_soon.timeout.connect(self._show_selected)
         self.nodes = NodeList(self)
@@ -109,8 +115,12 @@ class MainWindow(QMainWindow):
         self.welcome_page = WelcomePage(theme)
         self.graph = NodeGraph(theme, self.nodes, self.selection)
         self.recipients = RecipientPicker(theme, self.nodes, self.selection)
-        self.table = TransferTable(theme, self.transfers, self.nodes)
-        self.transfers_card = TransfersCard(theme, self.transfers, self.table)
+        self.actions_on_casts = CastActions(link, self.transfers, self.selection, self)
+        self.table = TransferTable(theme, self.transfers, self.nodes, self.actions_on_casts)
+        self.transfers_card = TransfersCard(theme, self.transfers, self.table, self.actions_on_casts)
+        self.pages = Pages(theme, link, self.actions_on_casts, self.nodes, lambda: self._cluster)
+        self.pages.put_into(self.transfers_card)
+        self.sheets = Sheets(theme, link, self.transfers, self)
         self.status = StatusBar(theme)
         self.overlay = DropOverlay(theme, self)
         self.focus_ring = FocusRing(theme, self)
@@ -133,6 +143,9 @@ class MainWindow(QMainWindow):
     def save_state(self) -> None:
         """Remember where the window was and how it was divided."""
         self._settings.setValue(GEOMETRY, self.saveGeometry())
+        self._settings.setValue(PAGE, self.transfers_card.page)
+        self._settings.setValue(ORDER, self.recipients.model.order.value)
+        self.table.save_columns(self._settings)
         if not self._compact:
             self._settings.setValue(SPLIT + "/rows", self._rows.saveState())
             self._settings.setValue(SPLIT + "/columns", self._columns.saveState())
@@ -195,8 +208,13 @@ class MainWindow(QMainWindow):
         self.graph.add_node_requested.connect(self._ask_node_name)
         self.graph.remove_node_requested.connect(self._remove_node)
         self.transfers_card.cast_selected.connect(self._show_cast)
-        self.transfers_card.cancel_requested.connect(self._cancel)
-        self.transfers_card.clear_requested.connect(self._clear_finished)
+        self.transfers_card.enlarged.connect(self._enlarge)
+        self.transfers_card.page_changed.connect(self.pages.activate)
+        self.actions_on_casts.details_wanted.connect(self.sheets.show_details)
+        self.actions_on_casts.verify_wanted.connect(self.sheets.verify)
+        self.pages.history.details_wanted.connect(self.sheets.show_result)
+        self.actions_on_casts.failed.connect(self.show_failure)
+        self.actions_on_casts.accepted.connect(self._expect)
 
     def _wire_engine(self) -> None:
         link = self._link
@@ -205,6 +223,7 @@ class MainWindow(QMainWindow):
         link.welcome.connect(self._on_welcome)
         link.cluster_changed.connect(self._on_cluster)
         link.nodes_changed.connect(self.nodes.apply)
+        self.nodes.changed.connect(self._find_this_computer)
         link.cast_changed.connect(self._on_cast)
         link.deliveries_changed.connect(self._on_deliveries)
         link.cast_finished.connect(self._on_result)
@@ -213,8 +232,25 @@ class MainWindow(QMainWindow):
         link.throughput.connect(self.transfers_card.add_throughput)
 
     def _wire_keys(self) -> None:
-        for keys in ("Ctrl+Return", "Ctrl+Enter"):
-            QShortcut(QKeySequence(keys), self, self.send_panel.send)
+        actions, table = self.actions_on_casts, self.table
+        keys: list[tuple[str, Callable[[], object]]] = [
+            ("Ctrl+Return", self.send_panel.send),
+            ("Ctrl+Enter", self.send_panel.send),
+            ("Ctrl+P", lambda: actions.pause(table.chosen_names())),
+            ("Ctrl+S", lambda: actions.resume(table.chosen_names())),
+            ("Ctrl+Shift+P", actions.pause_all),
+            ("Ctrl+Shift+S", actions.resume_all),
+            ("Ctrl+R", lambda: actions.retry(table.chosen_names())),
+            ("Alt+Up", lambda: actions.move(table.selected_cast(), -1)),
+            ("Alt+Down", lambda: actions.move(table.selected_cast(), 1)),
+            ("Alt+Return", lambda: self.sheets.show_details(table.selected_cast())),
+            ("Ctrl+F", self.transfers_card.focus_filter),
+            ("F11", lambda: self._enlarge(not self._enlarged)),
+        ]
+        for number, page in enumerate(self.transfers_card.keys(), 1):
+            keys.append((f"Ctrl+{number}", partial(self.transfers_card.show_page, page)))
+        for key, run in keys:
+            QShortcut(QKeySequence(key), self, run)
         QShortcut(QKeySequence(QKeySequence.StandardKey.Paste), self, self._paste)
         QShortcut(QKeySequence(QKeySequence.StandardKey.Quit), self, self.close)
         application = QGuiApplication.instance()
@@ -232,11 +268,17 @@ class MainWindow(QMainWindow):
 
     def _on_welcome(self, welcome: messages.Welcome) -> None:
         self.nodes.replace(welcome.nodes)
+        self._find_this_computer()
         self.transfers.load(welcome.casts, welcome.deliveries)
         self._link.ask(messages.Watch(None), messages.Done)
         self._on_cluster(welcome.cluster)
         if not self.table.selected_cast() and welcome.casts:
             self.table.select_cast(max(welcome.casts, key=lambda cast: cast.started).cast)
+
+    def _find_this_computer(self) -> None:
+        here = next((node.name for node in self.nodes.nodes() if node.this_computer), "")
+        if here:
+            self.transfers.set_here(here)
 
     def _on_cluster(self, cluster: ClusterStatus) -> None:
         self._cluster = cluster
@@ -276,18 +318,16 @@ class MainWindow(QMainWindow):
     def _send(self, request: SendRequest) -> None:
         def accepted(reply: messages.Accepted) -> None:
             self.send_panel.accepted(request)
-            self._expected = reply.cast
-            summary = self.transfers.summary(reply.cast)
-            if summary is not None:
-                self._on_cast(summary)
+            self._expect(reply.cast)
 
         self._link.ask(messages.Send(request), messages.Accepted, accepted, self.send_panel.refused)
 
-    def _cancel(self, cast: str) -> None:
-        self._link.ask(messages.Cancel(cast), messages.Done, None, self.show_failure)
-
-    def _clear_finished(self) -> None:
-        self._link.ask(messages.ClearFinished(), messages.Done, None, self.show_failure)
+    def _expect(self, cast: str) -> None:
+        """Select a cast that was accepted, now or when it is told."""
+        self._expected = cast
+        summary = self.transfers.summary(cast)
+        if summary is not None:
+            self._on_cast(summary)
 
     def _take_files(self, paths: list[str], recipients: frozenset[str]) -> None:
         if recipients:
@@ -329,6 +369,7 @@ class MainWindow(QMainWindow):
 
     def _show_cast(self, cast: str) -> None:
         summary = self.transfers.summary(cast)
+        self.sheets.refresh(cast)
         self.graph.show_cast(summary, self.transfers.deliveries(cast))
         self.status.show_cast(summary)
 
@@ -349,6 +390,12 @@ class MainWindow(QMainWindow):
     def _say_title(self) -> None:
         name = cluster_name(self._cluster, self._link.connection)
         self.setWindowTitle(f"CastRay – {name}" if self._titled else "CastRay")
+
+    def _enlarge(self, enlarged: bool) -> None:
+        """The bottom card over the whole window, or at its place again."""
+        self._enlarged = enlarged
+        self._columns.setVisible(not enlarged)
+        self.transfers_card.set_enlarged(enlarged)
 
     def _set_compact(self, compact: bool) -> None:
         if compact == self._compact:
@@ -381,6 +428,11 @@ class MainWindow(QMainWindow):
         geometry = self._settings.value(GEOMETRY)
         if isinstance(geometry, QByteArray):
             self.restoreGeometry(geometry)
+        self.table.restore_columns(self._settings)
+        order = self._settings.value(ORDER)
+        if order in {each.value for each in Order}:
+            self.recipients.set_order(Order(order))
+        self.transfers_card.show_page(str(self._settings.value(PAGE, TRANSFERS)))
 
     def _restore_split(self) -> None:
         for key, splitter in (("/rows", self._rows), ("/columns", self._columns)):

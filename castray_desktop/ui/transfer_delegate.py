@@ -10,14 +10,14 @@ from castray_desktop.core.messages import CastState, CastSummary, DeliverySnapsh
 from castray_desktop.ui.glyphs import GlyphState, paint_glyph
 from castray_desktop.ui.icons import pixmap
 from castray_desktop.ui.nodes import delivery_glyph
-from castray_desktop.ui.painting import RIGHT, metrics, paint_bar, paint_text
+from castray_desktop.ui.painting import LEFT, RIGHT, metrics, paint_bar, paint_text
 from castray_desktop.ui.theme import Theme
-from castray_desktop.ui.transfer_model import CAST_ROLE, ITEM_ROLE, Column
+from castray_desktop.ui.transfer_columns import NUMBERS, Column
+from castray_desktop.ui.transfer_model import CAST_ROLE, ITEM_ROLE
 from castray_desktop.ui.transfer_text import (
     cast_glyph,
     cast_share,
     cast_status,
-    cast_text,
     delivery_share,
     delivery_status,
     delivery_text,
@@ -30,13 +30,16 @@ from castray_desktop.ui.transfer_text import (
 ROW, SUB_ROW = 32, 24
 PADDING = 8
 EDGE = 12  # the table's own padding, inside its first and last column
+QUIET = frozenset({Column.SIZE, Column.STARTED, Column.ELAPSED, Column.HASH, Column.DESTINATION})
+OF_CASTS = frozenset({Column.RECIPIENTS, Column.STARTED, Column.DIRECTION})
+"""Columns that say nothing about a delivery."""
 ARCHIVES = (".tar", ".gz", ".zip", ".xz", ".zst", ".bz2", ".tgz", ".7z")
 
 Index = QModelIndex | QPersistentModelIndex
 
 
 def spans_reason(item: object) -> bool:
-    """Whether a row gives its last four columns to the reason of its failure."""
+    """Whether a row gives the columns after its state to the reason of its failure."""
     return (
         isinstance(item, DeliverySnapshot) and item.state is DeliveryState.FAILED and item.failure is not None
     )
@@ -48,6 +51,9 @@ class TransferDelegate(QStyledItemDelegate):
     def __init__(self, theme: Theme, parent: QWidget) -> None:
         super().__init__(parent)
         self._theme = theme
+        self.last = Column.STARTED  # at the right edge
+        self.at_end: frozenset[Column] = frozenset()  # where the end of a delivery's row is painted
+        self.after_state: frozenset[Column] = frozenset()  # where the reason of a failure is
 
     # --- casts -----------------------------------------------------------------------------
 
@@ -76,7 +82,9 @@ class TransferDelegate(QStyledItemDelegate):
             rest.setLeft(rest.left() + used + 8)
             paint_text(painter, rest, files, palette.text_3, 11)
 
-    def _cast_cell(self, painter: QPainter, rect: QRectF, cast: CastSummary, column: Column) -> None:
+    def _cast_cell(
+        self, painter: QPainter, rect: QRectF, cast: CastSummary, column: Column, text: str
+    ) -> None:
         palette = self._theme.palette
         if column is Column.PROGRESS:
             fill = palette.accent
@@ -95,10 +103,11 @@ class TransferDelegate(QStyledItemDelegate):
             rest = rect.adjusted(20, 0, 0, 0)
             paint_text(painter, rest, cast_status(cast), self._word_color(glyph), 12, 500)
         else:
-            text = cast_text(cast, column)
-            quiet = column in (Column.SIZE, Column.STARTED) or text == "–"
+            quiet = column in QUIET or text == "–"
             color = palette.text_2 if quiet else palette.text
-            paint_text(painter, rect, text, color, 12, 500, RIGHT, tabular=True)
+            align = RIGHT if column in NUMBERS else LEFT
+            middle = Qt.TextElideMode.ElideMiddle
+            paint_text(painter, rect, text, color, 12, 500, align, tabular=True, elide=middle)
 
     # --- deliveries ------------------------------------------------------------------------
 
@@ -125,9 +134,11 @@ class TransferDelegate(QStyledItemDelegate):
         elif column is Column.STATUS:
             color = self._word_color(delivery_glyph(delivery))
             paint_text(painter, rect, delivery_status(delivery), color, 12, 500)
-        elif column not in (Column.RECIPIENTS, Column.STARTED):
-            text = delivery_text(cast, delivery, column)
-            paint_text(painter, rect, text, palette.text_2, 12, 500, RIGHT, tabular=True)
+        elif column not in self.at_end:
+            text = delivery_text(cast, delivery, column) if column not in OF_CASTS else ""
+            align = RIGHT if column in NUMBERS else LEFT
+            middle = Qt.TextElideMode.ElideMiddle
+            paint_text(painter, rect, text, palette.text_2, 12, 500, align, tabular=True, elide=middle)
 
     def _delivery_fill(self, delivery: DeliverySnapshot) -> str:
         palette = self._theme.palette
@@ -158,7 +169,7 @@ class TransferDelegate(QStyledItemDelegate):
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
         item, column = index.data(ITEM_ROLE), Column(index.column())
         rect = QRectF(option.rect)
-        right = EDGE if column is Column.STARTED else PADDING
+        right = EDGE if column is self.last else PADDING
         padded = rect.adjusted(0 if column is Column.NAME else PADDING, 0, -right, -1)
         painter.save()
         if isinstance(item, CastSummary):
@@ -167,10 +178,10 @@ class TransferDelegate(QStyledItemDelegate):
                 is_open = bool(option.state & option.state.State_Open)
                 self._cast_name(painter, padded, item, open_=is_open if has_children else None)
             else:
-                self._cast_cell(painter, padded, item, column)
+                self._cast_cell(painter, padded, item, column, str(index.data()))
         elif column is Column.NAME:
             self._delivery_name(painter, padded, item)
-        elif not (column >= Column.SPEED and spans_reason(item)):
+        elif not (column in self.after_state and spans_reason(item)):
             self._delivery_cell(painter, padded, index.data(CAST_ROLE), item, column)
         painter.restore()
 

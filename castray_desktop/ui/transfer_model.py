@@ -2,20 +2,17 @@
 
 `TransferModel` has one top-level row for each cast and, below it, one row for each delivery that is
 known. It is fed by `load` (the whole picture), `apply_summary`, `apply_deliveries` and `remove`, and
-announces only cells that changed. It sorts itself (newest on top until told otherwise): with 10,000
-rows a proxy that asks Python for every comparison would hold up the window.
+announces only cells that changed. It sorts and filters itself (newest on top until told otherwise): with
+10,000 rows a proxy that asks Python for every comparison would hold up the window.
 """
 
 from __future__ import annotations
 
-import enum
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
 
 from PySide6.QtCore import (
     QAbstractItemModel,
-    QCoreApplication,
     QModelIndex,
     QObject,
     QPersistentModelIndex,
@@ -24,27 +21,17 @@ from PySide6.QtCore import (
     Signal,
 )
 
-from castray_desktop.core.messages import CastSummary, DeliverySnapshot, DeliveryState
-from castray_desktop.ui.nodes import natural_key
-from castray_desktop.ui.transfer_text import cast_text, delivery_text, failure_text, full_time
+from castray_desktop.core.messages import CastSummary, DeliverySnapshot
+from castray_desktop.ui.transfer_columns import KEYS, NUMBERS, Column, heading
+from castray_desktop.ui.transfer_rows import CastRow, drawn, passes, runs, tool_tip
+from castray_desktop.ui.transfer_text import cast_text, delivery_text
 
 Index = QModelIndex | QPersistentModelIndex
 
 NO_PARENT = QModelIndex()
 RESORT_MS = 500
-
-
-class Column(enum.IntEnum):
-    """The columns, left to right."""
-
-    NAME = 0
-    SIZE = 1
-    PROGRESS = 2
-    STATUS = 3
-    SPEED = 4
-    ETA = 5
-    RECIPIENTS = 6
-    STARTED = 7
+MOST_STEPS = 100
+"""More changes than this at once are one reset."""
 
 
 COLUMNS = len(Column)
@@ -54,43 +41,21 @@ ITEM_ROLE = Qt.ItemDataRole.UserRole + 1
 CAST_ROLE = Qt.ItemDataRole.UserRole + 2
 """The `CastSummary` of a row, or of the row above it."""
 
-NUMBERS = frozenset({Column.SIZE, Column.SPEED, Column.ETA, Column.RECIPIENTS, Column.STARTED})
-
-
-@dataclass(eq=False)
-class _Row:
-    """A cast with what is known of its deliveries."""
-
-    serial: int  # the internal id of its children
-    summary: CastSummary
-    deliveries: list[DeliverySnapshot] = field(default_factory=list)
-    position: dict[str, int] = field(default_factory=dict)  # of each node's delivery
-
-
-_KEYS: Mapping[Column, Callable[[CastSummary], tuple[object, ...]]] = {
-    Column.NAME: lambda cast: natural_key(cast.name),
-    Column.SIZE: lambda cast: (cast.bytes,),
-    Column.PROGRESS: lambda cast: (cast.done_bytes / cast.bytes if cast.bytes else 1.0,),
-    Column.STATUS: lambda cast: (cast.state.value,),
-    Column.SPEED: lambda cast: (cast.rate,),
-    Column.ETA: lambda cast: (cast.eta if cast.eta is not None else -1.0,),
-    Column.RECIPIENTS: lambda cast: (cast.verified, len(cast.recipients)),
-    Column.STARTED: lambda cast: (cast.started,),
-}
-
 
 class TransferModel(QAbstractItemModel):
-    """See the module. Signal: `counts_changed()` when there are more or fewer casts, or one has ended."""
+    """See the module. Signal: `counts_changed()`: there are more or fewer casts, or one has another state."""
 
     counts_changed = Signal()
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self._rows: list[_Row] = []
-        self._row_of: dict[str, _Row] = {}
-        self._by_serial: dict[int, _Row] = {}
+        self._rows: list[CastRow] = []
+        self._row_of: dict[str, CastRow] = {}
+        self._by_serial: dict[int, CastRow] = {}
         self._place: dict[int, int] = {}  # serial -> row number
         self._next_serial = 1
+        self._words: list[str] = []  # what a row has to hold to be shown
+        self._here = ""
         self._sort_column = Column.STARTED
         self._sort_order = Qt.SortOrder.DescendingOrder
         self._resort = QTimer(self)
@@ -106,7 +71,7 @@ class TransferModel(QAbstractItemModel):
             for row in self._rows:
                 self._announce_deliveries(row)
 
-    def _announce_deliveries(self, row: _Row) -> None:
+    def _announce_deliveries(self, row: CastRow) -> None:
         if row.deliveries:
             parent = self.index(self._place[row.serial], 0)
             last = self.index(len(row.deliveries) - 1, COLUMNS - 1, parent)
@@ -115,8 +80,16 @@ class TransferModel(QAbstractItemModel):
     # --- what the window reads -------------------------------------------------------------
 
     def casts(self) -> tuple[CastSummary, ...]:
-        """Every cast, in the order shown."""
-        return tuple(row.summary for row in self._rows)
+        """Every cast: those that are shown in their order, then those that the filter holds back."""
+        shown = tuple(row.summary for row in self._rows)
+        if len(shown) == len(self._row_of):
+            return shown
+        return shown + tuple(row.summary for row in self._row_of.values() if row.serial not in self._place)
+
+    @property
+    def filtered(self) -> bool:
+        """Whether a filter is on."""
+        return bool(self._words)
 
     def summary(self, cast: str) -> CastSummary | None:
         """The cast of that id."""
@@ -129,9 +102,45 @@ class TransferModel(QAbstractItemModel):
         return tuple(row.deliveries) if row else ()
 
     def index_of(self, cast: str) -> QModelIndex:
-        """The first cell of a cast's row; an invalid index for an unknown cast."""
+        """The first cell of a cast's row; an invalid index for one that is unknown or not shown."""
         row = self._row_of.get(cast)
-        return self.index(self._place[row.serial], 0) if row else QModelIndex()
+        shown = row is not None and row.serial in self._place
+        return self.index(self._place[row.serial], 0) if row and shown else QModelIndex()
+
+    # --- what is shown ---------------------------------------------------------------------
+
+    def set_here(self, node: str) -> None:
+        """The name of this computer's node."""
+        if node != self._here:
+            self._here = node
+            self._announce_column(Column.DIRECTION)
+
+    def set_filter(self, text: str) -> None:
+        """Show only casts whose name, nodes, destination or state hold every word of `text`."""
+        self._words = text.casefold().split()
+        gone = [number for number, row in enumerate(self._rows) if not self._passes(row.summary)]
+        self._take_out(gone)
+        fresh = [
+            row
+            for row in self._row_of.values()
+            if row.serial not in self._place and self._passes(row.summary)
+        ]
+        self._put_in(fresh)
+        self.counts_changed.emit()
+
+    def tick(self) -> None:
+        """A moment has passed: say how long the running casts have taken."""
+        for number, row in enumerate(self._rows):
+            if not row.summary.state.finished:
+                index = self.index(number, Column.ELAPSED)
+                self.dataChanged.emit(index, index)
+
+    def _announce_column(self, column: Column) -> None:
+        if self._rows:
+            self.dataChanged.emit(self.index(0, column), self.index(len(self._rows) - 1, column))
+
+    def _passes(self, cast: CastSummary) -> bool:
+        return passes(cast, self._words)
 
     # --- what the engine reports -----------------------------------------------------------
 
@@ -159,26 +168,37 @@ class TransferModel(QAbstractItemModel):
             self._insert_many([summary])
             return
         before, row.summary = row.summary, summary
-        number = self._place[row.serial]
+        if self._words:
+            self._show_or_hide(row)
+        number = self._place.get(row.serial)
+        if number is None:
+            return
         self._announce(
             number,
             QModelIndex(),
-            [
-                c
-                for c in Column
-                if cast_text(before, c) != cast_text(summary, c) or _drawn(before, summary, c)
-            ],
+            [c for c in Column if cast_text(before, c) != cast_text(summary, c) or drawn(before, summary, c)],
         )
-        if before.state.finished != summary.state.finished:
+        if before.state is not summary.state:
             self.counts_changed.emit()
-        key = _KEYS[self._sort_column]
+        key = KEYS[self._sort_column]
         if key(before) != key(summary) and not self._resort.isActive():
             self._resort.start()
+
+    def _show_or_hide(self, row: CastRow) -> None:
+        """After a change the filter may say something else."""
+        number, passes = self._place.get(row.serial), self._passes(row.summary)
+        if number is not None and not passes:
+            self._take_out([number])
+        elif number is None and passes:
+            self._put_in([row])
 
     def apply_deliveries(self, cast: str, deliveries: Iterable[DeliverySnapshot]) -> None:
         """Deliveries of a cast that are new or have changed. Does nothing for an unknown cast."""
         row = self._row_of.get(cast)
         if row is None:
+            return
+        if row.serial not in self._place:
+            row.take(deliveries)
             return
         fresh: list[DeliverySnapshot] = []
         changed: list[int] = []
@@ -205,36 +225,55 @@ class TransferModel(QAbstractItemModel):
         gone = {name for name in casts if name in self._row_of}
         if not gone:
             return
-        for first, last in reversed(
-            _runs([i for i, row in enumerate(self._rows) if row.summary.cast in gone])
-        ):
+        self._take_out([i for i, row in enumerate(self._rows) if row.summary.cast in gone])
+        for name in gone:
+            del self._by_serial[self._row_of.pop(name).serial]
+        self.counts_changed.emit()
+
+    def _take_out(self, numbers: list[int]) -> None:
+        """Show these rows no more."""
+        pieces = runs(numbers)
+        if len(pieces) > MOST_STEPS:
+            gone = set(numbers)
+            self._become([row for number, row in enumerate(self._rows) if number not in gone])
+            return
+        for first, last in reversed(pieces):
             self.beginRemoveRows(QModelIndex(), first, last)
-            for row in self._rows[first : last + 1]:
-                del self._row_of[row.summary.cast], self._by_serial[row.serial]
             del self._rows[first : last + 1]
             self._number_rows()
             self.endRemoveRows()
-        self.counts_changed.emit()
+
+    def _become(self, rows: list[CastRow]) -> None:
+        """Other rows at once, where step by step would hold up the window."""
+        self.beginResetModel()
+        self._rows = sorted(rows, key=lambda row: self._key(row.summary), reverse=self._descending)
+        self._number_rows()
+        self.endResetModel()
 
     def _insert_many(self, casts: list[CastSummary]) -> None:
-        """One cast goes to its place; for many the order is made anew."""
-        many = len(casts) > 1 and bool(self._rows)
-        for summary in casts if many else ():
-            self._insert_run(self._place_for(summary), [summary])
-        if not many:
-            ordered = sorted(casts, key=self._key, reverse=self._descending)
-            self._insert_run(self._place_for(ordered[0]) if self._rows else 0, ordered)
-        self.counts_changed.emit()
-
-    def _insert_run(self, first: int, casts: list[CastSummary]) -> None:
-        self.beginInsertRows(QModelIndex(), first, first + len(casts) - 1)
         rows = []
         for summary in casts:
-            row = _Row(self._next_serial, summary)
+            row = CastRow(self._next_serial, summary)
             self._next_serial += 1
             self._row_of[summary.cast] = row
             self._by_serial[row.serial] = row
             rows.append(row)
+        self._put_in([row for row in rows if self._passes(row.summary)])
+        self.counts_changed.emit()
+
+    def _put_in(self, rows: list[CastRow]) -> None:
+        """Show rows at their places."""
+        if not self._rows and rows:
+            ordered = sorted(rows, key=lambda row: self._key(row.summary), reverse=self._descending)
+            self._insert_run(0, ordered)
+        elif len(rows) > MOST_STEPS:
+            self._become(self._rows + rows)
+        else:
+            for row in rows:
+                self._insert_run(self._place_for(row.summary), [row])
+
+    def _insert_run(self, first: int, rows: list[CastRow]) -> None:
+        self.beginInsertRows(QModelIndex(), first, first + len(rows) - 1)
         self._rows[first:first] = rows
         self._number_rows()
         self.endInsertRows()
@@ -255,7 +294,7 @@ class TransferModel(QAbstractItemModel):
         return self._sort_order is Qt.SortOrder.DescendingOrder
 
     def _key(self, cast: CastSummary) -> tuple[object, ...]:
-        return (_KEYS[self._sort_column](cast), cast.started, cast.cast)
+        return (KEYS[self._sort_column](cast), cast.started, cast.cast)
 
     def _place_for(self, summary: CastSummary) -> int:
         """Where a new cast goes. The newest goes on top without a search, in the usual order."""
@@ -336,13 +375,13 @@ class TransferModel(QAbstractItemModel):
         column = Column(index.column())
         if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.AccessibleTextRole):
             if isinstance(item, CastSummary):
-                return cast_text(item, column)
+                return row.hash if column is Column.HASH else cast_text(item, column, self._here)
             return delivery_text(row.summary, item, column)
         if role == Qt.ItemDataRole.TextAlignmentRole:
             side = Qt.AlignmentFlag.AlignRight if column in NUMBERS else Qt.AlignmentFlag.AlignLeft
             return side | Qt.AlignmentFlag.AlignVCenter
         if role == Qt.ItemDataRole.ToolTipRole:
-            return _tool_tip(row.summary, item, column)
+            return tool_tip(row.summary, item, column)
         return None
 
     def headerData(
@@ -351,55 +390,8 @@ class TransferModel(QAbstractItemModel):
         if orientation is not Qt.Orientation.Horizontal or not 0 <= section < len(Column):
             return None
         if role == Qt.ItemDataRole.DisplayRole:
-            return _heading(Column(section))
+            return heading(Column(section))
         if role == Qt.ItemDataRole.TextAlignmentRole:
-            side = Qt.AlignmentFlag.AlignRight if section in NUMBERS else Qt.AlignmentFlag.AlignLeft
+            side = Qt.AlignmentFlag.AlignRight if Column(section) in NUMBERS else Qt.AlignmentFlag.AlignLeft
             return side | Qt.AlignmentFlag.AlignVCenter
         return None
-
-
-def _drawn(before: CastSummary, after: CastSummary, column: Column) -> bool:
-    """Whether a cell looks different though its text is the same: bars are finer than percents."""
-    if column is Column.PROGRESS:
-        return (before.done_bytes, before.bytes, before.state) != (after.done_bytes, after.bytes, after.state)
-    if column is Column.STATUS:
-        return (before.state, before.failed, before.lagging) != (after.state, after.failed, after.lagging)
-    return column is Column.NAME and before.files != after.files
-
-
-def _runs(numbers: list[int]) -> list[tuple[int, int]]:
-    """Ascending numbers as runs without gaps: first and last of each."""
-    runs: list[tuple[int, int]] = []
-    for number in numbers:
-        if runs and runs[-1][1] == number - 1:
-            runs[-1] = (runs[-1][0], number)
-        else:
-            runs.append((number, number))
-    return runs
-
-
-def _heading(column: Column) -> str:
-    return {
-        Column.NAME: QCoreApplication.translate("TransferModel", "Name"),
-        Column.SIZE: QCoreApplication.translate("TransferModel", "Size"),
-        Column.PROGRESS: QCoreApplication.translate("TransferModel", "Progress"),
-        Column.STATUS: QCoreApplication.translate("TransferModel", "Status"),
-        Column.SPEED: QCoreApplication.translate("TransferModel", "Speed"),
-        Column.ETA: QCoreApplication.translate("TransferModel", "ETA"),
-        Column.RECIPIENTS: QCoreApplication.translate("TransferModel", "Recipients"),
-        Column.STARTED: QCoreApplication.translate("TransferModel", "Started"),
-    }[column]
-
-
-def _tool_tip(cast: CastSummary, item: CastSummary | DeliverySnapshot, column: Column) -> str | None:
-    if isinstance(item, CastSummary):
-        if column is Column.STARTED:
-            return full_time(item.started)
-        if column is Column.STATUS and item.failure is not None:
-            return failure_text(item.failure)
-        return item.name if column is Column.NAME else None
-    if item.state is DeliveryState.FAILED or item.failure is not None:
-        return delivery_text(cast, item, Column.ETA) if column >= Column.SPEED else None
-    if column >= Column.RECIPIENTS and item.hash:
-        return item.hash
-    return "\n".join(item.paths) or None if column is Column.NAME else None

@@ -1,155 +1,118 @@
 """The transfer table: a tree of casts, each opening into its deliveries.
 
-`TransferTable(theme, model, nodes)` is the view of a `TransferModel`. Signals: `cast_selected(id)` when the
-current cast is another one ("" when there is none), `cancel_requested(id)` from the context menu or Del,
-`clear_finished_requested()` from the context menu. Methods: `select_cast(id)`, `selected_cast()`.
+`TransferTable(theme, model, nodes, actions)` is the view of a `TransferModel`. Signals: `cast_selected(id)`
+when the current cast is another one ("" when there is none), `arranged()` when its columns were changed.
+Methods: `select_cast(id)`, `selected_cast()`, `chosen_casts()`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
-from pathlib import Path
 
 from PySide6.QtCore import (
     QEvent,
     QItemSelectionModel,
     QModelIndex,
-    QObject,
     QPoint,
     QPointF,
     QRect,
     QRectF,
-    QRunnable,
+    QSettings,
     Qt,
-    QThreadPool,
     QTimer,
-    QUrl,
     Signal,
 )
 from PySide6.QtGui import (
     QAccessible,
     QColor,
     QContextMenuEvent,
-    QDesktopServices,
-    QGuiApplication,
     QKeyEvent,
     QMouseEvent,
     QPainter,
     QPaintEvent,
     QPen,
     QResizeEvent,
+    QShowEvent,
 )
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QMenu, QStyleOptionViewItem, QTreeView, QWidget
 
 from castray_desktop.core.messages import CastSummary, DeliverySnapshot
+from castray_desktop.ui.cast_actions import CastActions
 from castray_desktop.ui.icons import pixmap
 from castray_desktop.ui.nodes import NodeList
-from castray_desktop.ui.painting import CENTRE, LEFT, RIGHT, metrics, paint_text, paint_wrapped
+from castray_desktop.ui.opening import copy
+from castray_desktop.ui.painting import CENTRE, metrics, paint_text, paint_wrapped
 from castray_desktop.ui.theme import Theme
-from castray_desktop.ui.transfer_delegate import EDGE, PADDING, TransferDelegate, paint_row_end, spans_reason
-from castray_desktop.ui.transfer_model import CAST_ROLE, ITEM_ROLE, NUMBERS, Column, Index, TransferModel
+from castray_desktop.ui.transfer_columns import HIDDEN_AT_FIRST, Column
+from castray_desktop.ui.transfer_delegate import (
+    EDGE,
+    OF_CASTS,
+    PADDING,
+    TransferDelegate,
+    paint_row_end,
+    spans_reason,
+)
+from castray_desktop.ui.transfer_header import TransferHeader
+from castray_desktop.ui.transfer_menu import TransferMenu
+from castray_desktop.ui.transfer_model import CAST_ROLE, ITEM_ROLE, Index, TransferModel
 from castray_desktop.ui.transfer_text import delivery_status
 from castray_desktop.ui.widgets import say
 from castray_desktop.ui.words import Words
 
-WIDTHS = {
-    Column.NAME: 276,
-    Column.SIZE: 68,
-    Column.PROGRESS: 176,
-    Column.STATUS: 128,
-    Column.SPEED: 84,
-    Column.ETA: 60,
-    Column.RECIPIENTS: 88,
-    Column.STARTED: 72,
-}
-NAME_LEAST = 140
-HEADER = 28
 MOST_MEASURED = 200
 CHEVRON_END = EDGE + 20
-
-
-class _Header(QHeaderView):
-    """Column titles 11 px high, the sort arrow before the title."""
-
-    def __init__(self, theme: Theme, parent: QWidget) -> None:
-        super().__init__(Qt.Orientation.Horizontal, parent)
-        self._theme = theme
-        self.setSectionsClickable(True)
-        self.setFixedHeight(HEADER)
-        self.setMinimumSectionSize(40)
-
-    def paintSection(self, painter: QPainter, rect: QRect, logical: int) -> None:
-        palette, column = self._theme.palette, Column(logical)
-        painter.save()
-        painter.fillRect(rect, QColor(palette.inset))
-        painter.fillRect(QRect(rect.left(), rect.bottom(), rect.width(), 1), QColor(palette.line))
-        title = str(self.model().headerData(logical, Qt.Orientation.Horizontal))
-        sorted_by = self.sortIndicatorSection() == logical
-        color, weight = (palette.text, 600) if sorted_by else (palette.text_3, 500)
-        left = EDGE if column is Column.NAME else PADDING
-        right = EDGE if column is Column.STARTED else PADDING
-        inner = QRectF(rect).adjusted(left, 0, -right, -1)
-        number = column in NUMBERS
-        if column is Column.NAME:
-            inner.setLeft(inner.left() + 4)
-        used = paint_text(painter, inner, title, color, 11, weight, RIGHT if number else LEFT)
-        if sorted_by:
-            down = self.sortIndicatorOrder() is Qt.SortOrder.DescendingOrder
-            arrow = pixmap("arrow-down" if down else "arrow-up", color, 12, self.devicePixelRatioF())
-            x = inner.right() - used - 15 if number else inner.left() + used + 3
-            painter.drawPixmap(QPointF(x, inner.center().y() - 6), arrow)
-        painter.restore()
-
-
-class _PathCheck(QRunnable):
-    """Looks, off the window's loop, whether a folder is there; may take long on a dead mount."""
-
-    class Told(QObject):
-        there = Signal(bool)
-
-    def __init__(self, folder: str) -> None:
-        super().__init__()
-        self._folder = folder
-        self.told = self.Told()
-
-    def run(self) -> None:
-        self.told.there.emit(Path(self._folder).is_dir())
+TICK_MS = 1000
 
 
 class TransferTable(QTreeView):
     """See the module."""
 
-    cancel_requested = Signal(str)
     cast_selected = Signal(str)
-    clear_finished_requested = Signal()
+    arranged = Signal()
 
     def __init__(
-        self, theme: Theme, model: TransferModel, nodes: NodeList | None = None, parent: QWidget | None = None
+        self,
+        theme: Theme,
+        model: TransferModel,
+        nodes: NodeList | None = None,
+        actions: CastActions | None = None,
+        parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
-        self._theme, self._casts, self._nodes = theme, model, nodes
+        self._theme, self._casts, self._actions = theme, model, actions
         self._hovered = QModelIndex()
-        self._checks: set[_PathCheck] = set()
-        self._menu: QMenu | None = None
+        self._menu = TransferMenu(self, actions, nodes) if actions is not None else None
+        self._before_reset = ""
         self._measuring = QTimer(self)  # once for all rows that open or come at a time
         self._measuring.setSingleShot(True)
         self._measuring.timeout.connect(self._measure_or_not)
         self.setModel(model)
-        self.setHeader(_Header(theme, self))
-        self.setItemDelegate(TransferDelegate(theme, self))
+        self.columns = TransferHeader(theme, self)
+        self.setHeader(self.columns)
+        self._delegate = TransferDelegate(theme, self)
+        self.setItemDelegate(self._delegate)
         say(self, self.setAccessibleName, lambda: self.tr("Transfers"))
         self._set_up_view()
         self.header().setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
         self.setSortingEnabled(True)
         self.header().setSortIndicator(Column.STARTED, Qt.SortOrder.DescendingOrder)
         self.sortByColumn(Column.STARTED, Qt.SortOrder.DescendingOrder)
+        for column in HIDDEN_AT_FIRST:
+            self.columns.setSectionHidden(column, True)
+        self.columns.arranged.connect(self._arrange)
+        self._ticking = QTimer(self)
+        self._ticking.setInterval(TICK_MS)
+        self._ticking.timeout.connect(model.tick)
+        model.modelAboutToBeReset.connect(self._remember_current)
+        model.modelReset.connect(self._rows_changed)
+        model.modelReset.connect(self._select_again)
         model.rowsInserted.connect(self._rows_changed)
         model.rowsRemoved.connect(self._rows_changed)
         self.expanded.connect(self._measure_soon)
         self.collapsed.connect(self._measure_soon)
         theme.changed.connect(self._restyle)
         self._restyle()
+        self._arrange()
         self._rows_changed()
         Words(self, model.say)
 
@@ -157,7 +120,7 @@ class TransferTable(QTreeView):
         self.setIndentation(0)
         self.setRootIsDecorated(False)
         self.setFrameShape(QTreeView.Shape.NoFrame)
-        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         # Rows have two heights; scrolling by pixels would measure all 10,000 of them after every insertion.
@@ -165,7 +128,6 @@ class TransferTable(QTreeView):
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAsNeeded)
         self.setMouseTracking(True)
         self.setAnimated(False)
-        self.header().setStretchLastSection(False)
 
     # --- what the window calls -------------------------------------------------------------
 
@@ -182,55 +144,43 @@ class TransferTable(QTreeView):
             self.selectionModel().setCurrentIndex(index, flags)
             self.scrollTo(index)
 
-    # --- actions ---------------------------------------------------------------------------
+    def chosen_casts(self) -> list[CastSummary]:
+        """Every cast of which a row is selected, from top to bottom."""
+        found: dict[str, CastSummary] = {}
+        for index in sorted(self.selectionModel().selectedRows(), key=_place):
+            cast = index.data(CAST_ROLE)
+            if isinstance(cast, CastSummary):
+                found[cast.cast] = cast
+        return list(found.values())
 
-    def _cancel(self, cast: str) -> None:
-        summary = self._casts.summary(cast)
-        if summary is not None and not summary.state.finished:
-            self.cancel_requested.emit(cast)
+    def chosen_names(self) -> list[str]:
+        """The ids of `chosen_casts`."""
+        return [cast.cast for cast in self.chosen_casts()]
+
+    def save_columns(self, settings: QSettings) -> None:
+        """Remember how the columns are arranged."""
+        self.columns.save(settings)
+
+    def restore_columns(self, settings: QSettings) -> None:
+        """As they were arranged."""
+        self.columns.restore(settings)
 
     def context_menu(self, index: QModelIndex) -> QMenu:
-        """The menu for a row: only what can be done with it."""
+        """The menu for a row: only what can be done with it, or with all that are selected."""
         menu = QMenu(self)
         item, cast = index.data(ITEM_ROLE), index.data(CAST_ROLE)
-        if isinstance(cast, CastSummary):
-            if not cast.state.finished:
-                menu.addAction(self.tr("Cancel") + "\tDel", partial(self._cancel, cast.cast))
-                menu.addSeparator()
+        if self._menu is not None and isinstance(cast, CastSummary):
             if isinstance(item, DeliverySnapshot):
-                self._add_delivery_actions(menu, item)
-            menu.addAction(self.tr("Copy name"), partial(_copy, cast.name))
-        if any(summary.state.finished for summary in self._casts.casts()):
+                self._menu.for_delivery(menu, cast, item)
+            else:
+                chosen = self.chosen_casts()
+                casts = chosen if any(each.cast == cast.cast for each in chosen) else [cast]
+                alone = self._casts.deliveries(cast.cast) if len(casts) == 1 else ()
+                self._menu.for_casts(menu, casts, alone)
+        if self._actions is not None and any(cast.state.finished for cast in self._casts.casts()):
             menu.addSeparator()
-            menu.addAction(self.tr("Clear finished"), self.clear_finished_requested.emit)
+            menu.addAction(self.tr("Clear finished"), self._actions.clear_finished)
         return menu
-
-    def _add_delivery_actions(self, menu: QMenu, delivery: DeliverySnapshot) -> None:
-        if delivery.paths:
-            if self._is_here(delivery):
-                self._add_open_folder(menu, str(Path(delivery.paths[0]).parent))
-            menu.addAction(self.tr("Copy path"), partial(_copy, "\n".join(delivery.paths)))
-        if delivery.hash:
-            menu.addAction(self.tr("Copy hash"), partial(_copy, delivery.hash))
-
-    def _add_open_folder(self, menu: QMenu, folder: str) -> None:
-        """The action can be used once a look at the disk, off the loop, has found the folder."""
-        action = menu.addAction(self.tr("Open folder"), partial(_open, folder))
-        action.setEnabled(False)
-        check = _PathCheck(folder)
-        self._checks.add(check)
-        check.setAutoDelete(False)
-        check.told.there.connect(action.setEnabled)
-        check.told.there.connect(partial(self._checked, check))
-        QThreadPool.globalInstance().start(check)
-
-    def _checked(self, check: _PathCheck, _there: bool) -> None:
-        self._checks.discard(check)
-
-    def _is_here(self, delivery: DeliverySnapshot) -> bool:
-        node = self._nodes.get(delivery.node) if self._nodes else None
-        address = (node.address if node else "") or delivery.address
-        return bool(node and node.this_computer) or address.startswith("127.") or address == "::1"
 
     # --- looks -----------------------------------------------------------------------------
 
@@ -242,17 +192,40 @@ class TransferTable(QTreeView):
         self.viewport().update()
         self.header().viewport().update()
 
+    def _arrange(self) -> None:
+        """After other columns are shown: who paints what in a delivery's row, and how wide all are."""
+        shown = self.columns.shown()
+        place = shown.index(Column.STATUS) + 1 if Column.STATUS in shown else len(shown)
+        after = shown[place:] or shown[-2:]
+        end = shown[-2:] if Column.HASH not in shown else []
+        while end and end[0] not in OF_CASTS:
+            del end[0]
+        if not set(end) <= OF_CASTS:
+            end = []
+        self._delegate.last = shown[-1]
+        self._delegate.after_state, self._delegate.at_end = frozenset(after), frozenset(end)
+        self._fit_columns()
+        self._run_clock()
+        self.arranged.emit()
+
     def _fit_columns(self) -> None:
-        """The name takes what the others leave; in a narrow table the bar gives way first."""
-        room = self.viewport().width()
-        others = sum(width for column, width in WIDTHS.items() if column is not Column.NAME)
-        short = max(0, NAME_LEAST + others - room)
-        progress = max(110, WIDTHS[Column.PROGRESS] - short)
-        for column, width in WIDTHS.items():
-            if column is not Column.NAME:
-                self.header().resizeSection(column, progress if column is Column.PROGRESS else width)
-        rest = room - others + WIDTHS[Column.PROGRESS] - progress
-        self.header().resizeSection(Column.NAME, max(NAME_LEAST, rest))
+        self.columns.fit(self.viewport().width())
+        self.viewport().update()
+
+    def _run_clock(self) -> None:
+        """Elapsed times go on by themselves, where they can be seen."""
+        seen = self.isVisible() and not self.columns.isSectionHidden(Column.ELAPSED)
+        if seen and not self._ticking.isActive():
+            self._ticking.start()
+        elif not seen:
+            self._ticking.stop()
+
+    def _remember_current(self) -> None:
+        self._before_reset = self.selected_cast()
+
+    def _select_again(self) -> None:
+        if self._before_reset:
+            self.select_cast(self._before_reset)
 
     def _rows_changed(self) -> None:
         self._hovered = QModelIndex()
@@ -274,11 +247,12 @@ class TransferTable(QTreeView):
             rows += sum(self._casts.rowCount(top) for top in tops if self.isExpanded(top))
         self.setUniformRowHeights(rows > MOST_MEASURED)
 
-    def _span(self, first: Column, rect: QRect) -> QRectF:
-        left = self.header().sectionViewportPosition(first)
-        last = self.header().sectionViewportPosition(Column.STARTED)
-        right = last + self.header().sectionSize(Column.STARTED)
-        return QRectF(left, rect.top(), right - left, rect.height())
+    def _span(self, columns: frozenset[Column], rect: QRect) -> QRectF:
+        """Where these columns are; they stand side by side."""
+        header = self.header()
+        lefts = [header.sectionViewportPosition(column) for column in columns]
+        rights = [header.sectionViewportPosition(each) + header.sectionSize(each) for each in columns]
+        return QRectF(min(lefts), rect.top(), max(rights) - min(lefts), rect.height())
 
     def _paint_background(self, painter: QPainter, rect: QRect, index: QModelIndex) -> None:
         palette = self._theme.palette
@@ -316,12 +290,20 @@ class TransferTable(QTreeView):
         mark = pixmap("arrow-left-right", palette.text_2, 20, self.devicePixelRatioF())
         painter.drawPixmap(QPointF(tile.center().x() - 10, tile.center().y() - 10), mark)
         title = QRectF(16, top + 58, area.width() - 32, 22)
-        paint_text(painter, title, self.tr("No transfers yet"), palette.text, 14, 600, CENTRE)
+        words, hint = self._empty_words()
+        paint_text(painter, title, words, palette.text, 14, 600, CENTRE)
+        paint_wrapped(painter, QRectF(16, top + 82, area.width() - 32, 36), hint, palette.text_2)
+        painter.end()
+
+    def _empty_words(self) -> tuple[str, str]:
+        if self._casts.filtered:
+            return self.tr("Nothing found"), self.tr(
+                "No transfer has these words in its name, nodes or state."
+            )
         hint = self.tr(
             "Drop files, tick recipients, press Send. Progress, speed and hashes of every node show up here."
         )
-        paint_wrapped(painter, QRectF(16, top + 82, area.width() - 32, 36), hint, palette.text_2)
-        painter.end()
+        return self.tr("No transfers yet"), hint
 
     # --- Qt --------------------------------------------------------------------------------
 
@@ -342,13 +324,21 @@ class TransferTable(QTreeView):
         item = index.data(ITEM_ROLE)
         if isinstance(item, DeliverySnapshot):
             reason = spans_reason(item)
-            span = self._span(Column.SPEED if reason else Column.RECIPIENTS, rect)
-            if reason:  # the state's word is short, so the reason gets what it leaves
+            columns = self._delegate.after_state if reason else self._delegate.at_end
+            if not columns:
+                return
+            span = self._span(columns, rect)
+            if reason and self._state_is_before(columns):
+                # The state's word is short, so the reason gets what it leaves.
                 word = metrics(12, 500).horizontalAdvance(delivery_status(item))
                 span.setLeft(span.left() - self.header().sectionSize(Column.STATUS) + word + 2 * PADDING)
             painter.save()
             paint_row_end(painter, span, item, self._theme)
             painter.restore()
+
+    def _state_is_before(self, columns: frozenset[Column]) -> bool:
+        hidden = self.header().isSectionHidden(Column.STATUS)
+        return not hidden and Column.STATUS not in columns
 
     def drawBranches(self, painter: QPainter, rect: QRect, index: Index) -> None:
         """The delegate draws the chevron."""
@@ -371,8 +361,9 @@ class TransferTable(QTreeView):
             self.setExpanded(first, not self.isExpanded(first))
             return
         super().mousePressEvent(event)
-        if left and isinstance(item, DeliverySnapshot) and index.column() >= Column.RECIPIENTS and item.hash:
-            _copy(item.hash)
+        on_hash = index.column() in self._delegate.at_end or index.column() == Column.HASH
+        if left and isinstance(item, DeliverySnapshot) and on_hash and item.hash:
+            copy(item.hash)
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
         super().mouseMoveEvent(event)
@@ -389,9 +380,8 @@ class TransferTable(QTreeView):
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         self._keyboard_used = True
-        cast = self.selected_cast()
-        if event.key() == Qt.Key.Key_Delete and cast:
-            self._cancel(cast)
+        if event.key() == Qt.Key.Key_Delete and self._actions is not None:
+            self._actions.cancel(self.chosen_names())
             return
         super().keyPressEvent(event)
         self.viewport().update()
@@ -411,15 +401,17 @@ class TransferTable(QTreeView):
         super().resizeEvent(event)
         self._fit_columns()
 
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        self._run_clock()
+
     def paintEvent(self, event: QPaintEvent) -> None:
         super().paintEvent(event)
         if not self._casts.rowCount():
             self._paint_empty()
 
 
-def _copy(text: str) -> None:
-    QGuiApplication.clipboard().setText(text)
-
-
-def _open(folder: str) -> None:
-    QDesktopServices.openUrl(QUrl.fromLocalFile(folder))
+def _place(index: QModelIndex) -> tuple[int, int]:
+    """Where a row stands, its parent's first."""
+    above = index.parent()
+    return (above.row(), index.row() + 1) if above.isValid() else (index.row(), 0)

@@ -11,9 +11,8 @@ from castray_desktop.core.errors import explain
 from castray_desktop.core.failure import Failure
 from castray_desktop.core.messages import CastState, CastSummary, DeliverySnapshot, DeliveryState
 from castray_desktop.ui.glyphs import GlyphState
+from castray_desktop.ui.transfer_columns import Column
 from castray_desktop.ui.units import DASH, format_bytes, format_duration, format_rate
-
-NAME, SIZE, PROGRESS, STATUS, SPEED, ETA, RECIPIENTS, STARTED = range(8)  # as in `transfer_model.Column`
 
 
 def cast_share(cast: CastSummary) -> float:
@@ -35,42 +34,75 @@ def percent_text(share: float) -> str:
     return f"{int(share * 100 + 1e-9)}%"
 
 
-def cast_text(cast: CastSummary, column: int) -> str:
-    """A cell of a cast's row."""
-    if column == NAME:
-        return cast.name
-    if column == SIZE:
-        return format_bytes(cast.bytes) if cast.bytes or cast.files else DASH
-    if column == PROGRESS:
-        return percent_text(cast_share(cast))
-    if column == STATUS:
-        return cast_status(cast)
-    if column == SPEED:
-        return format_rate(cast.rate) if cast.rate >= 1 and not cast.state.finished else DASH
-    if column == ETA:
-        return format_duration(None if cast.state.finished else cast.eta)
-    if column == RECIPIENTS:
-        return f"{cast.verified}/{len(cast.recipients)}"
+def cast_text(cast: CastSummary, column: Column, here: str = "") -> str:
+    """A cell of a cast's row. `here` is the name of this computer's node."""
+    match column:
+        case Column.NAME:
+            return cast.name
+        case Column.SIZE:
+            return format_bytes(cast.bytes) if cast.bytes or cast.files else DASH
+        case Column.PROGRESS:
+            return percent_text(cast_share(cast))
+        case Column.STATUS:
+            return cast_status(cast)
+        case Column.SPEED:
+            return format_rate(cast.rate) if cast.rate >= 1 and not cast.state.finished else DASH
+        case Column.ETA:
+            return format_duration(None if cast.state.finished else cast.eta)
+        case Column.RECIPIENTS:
+            return f"{cast.verified}/{len(cast.recipients)}"
+        case Column.DIRECTION:
+            return direction(cast, here)
+        case Column.ELAPSED:
+            return format_duration(elapsed(cast))
+        case Column.DESTINATION:
+            return cast.destination or QCoreApplication.translate("Transfers", "Inboxes")
+        case Column.HASH:
+            return ""  # of the deliveries, which a summary does not know
     return clock(cast.started)
 
 
-def delivery_text(cast: CastSummary, delivery: DeliverySnapshot, column: int) -> str:
-    """A cell of a delivery's row. A failed one says why in the last four."""
-    if column == NAME:
-        return delivery.node
-    if column == SIZE:
-        return format_bytes(cast.bytes if delivery.state.delivered else delivery.bytes)
-    if column == PROGRESS:
-        return percent_text(delivery_share(cast, delivery))
-    if column == STATUS:
-        return delivery_status(delivery)
+def direction(cast: CastSummary, here: str) -> str:
+    """Whether this computer sends or receives."""
+    if cast.source == here:
+        return QCoreApplication.translate("Transfers", "Sent")
+    if here in cast.recipients:
+        return QCoreApplication.translate("Transfers", "Received")
+    return QCoreApplication.translate("Transfers", "Elsewhere")
+
+
+def elapsed(cast: CastSummary) -> float | None:
+    """Seconds since the start, until the end."""
+    if cast.started <= 0:
+        return None
+    return max(0.0, (cast.finished or time.time()) - cast.started)
+
+
+def delivery_text(cast: CastSummary, delivery: DeliverySnapshot, column: Column) -> str:
+    """A cell of a delivery's row. A failed one says why in those after its state."""
+    match column:
+        case Column.NAME:
+            return delivery.node
+        case Column.SIZE:
+            return format_bytes(cast.bytes if delivery.state.delivered else delivery.bytes)
+        case Column.PROGRESS:
+            return percent_text(delivery_share(cast, delivery))
+        case Column.STATUS:
+            return delivery_status(delivery)
     if delivery.failure is not None and delivery.state is DeliveryState.FAILED:
         return failure_text(delivery.failure)
-    if column == SPEED:
-        rate = delivery_rate(delivery)
-        return format_rate(rate) if rate >= 1 else DASH
-    if column == ETA:
-        return format_duration(None if delivery.state.finished else delivery.eta)
+    match column:
+        case Column.SPEED:
+            rate = delivery_rate(delivery)
+            return format_rate(rate) if rate >= 1 else DASH
+        case Column.ETA:
+            return format_duration(None if delivery.state.finished else delivery.eta)
+        case Column.ELAPSED:
+            return format_duration(delivery.seconds or None)
+        case Column.DESTINATION:
+            return delivery.paths[0] if delivery.paths else ""
+        case Column.DIRECTION:
+            return ""
     return hash_text(delivery)
 
 

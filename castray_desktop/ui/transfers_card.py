@@ -1,62 +1,119 @@
-"""The bottom card: the transfer table beside the throughput plot, or one of them where it is narrow."""
+"""The bottom card: transfers beside their throughput, and behind tabs the pages about all else.
+
+The transfer table and the plot share the first page; where it is narrow, or on its own tab, the plot has all
+of it. Other pages are put in with `add_page`. The card may be enlarged over the whole window.
+"""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
-from PySide6.QtCore import QRect, QRectF, QSize, Qt, Signal
-from PySide6.QtGui import QFontMetrics, QPainter, QPaintEvent
-from PySide6.QtWidgets import QHBoxLayout, QPushButton, QSplitter, QVBoxLayout, QWidget
+from PySide6.QtCore import QEvent, QObject, Qt, QTimer, Signal
+from PySide6.QtGui import QKeyEvent
+from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from castray_desktop.core.messages import Throughput
-from castray_desktop.ui.fonts import font
+from castray_desktop.ui.cast_actions import CastActions
+from castray_desktop.ui.tabs import Tab
 from castray_desktop.ui.theme import Theme
 from castray_desktop.ui.transfer_model import TransferModel
 from castray_desktop.ui.transfer_table import TransferTable
-from castray_desktop.ui.widgets import Card, Rule, button, paint_round, say
+from castray_desktop.ui.transfer_tools import TransferTools
+from castray_desktop.ui.widgets import Card, Rule, icon_button
 from castray_desktop.ui.words import Text, Words
 
-TABS_HEIGHT = 40
+COUNT_MS = 300
 BACKLOG = 1200  # samples kept for a plot that isn't there yet: five minutes
 SHARES = (974, 432)
+TRANSFERS, THROUGHPUT = "transfers", "throughput"
 
 
 class TransfersCard(Card):
-    """Table and plot.
+    """Table, plot and the other pages.
 
-    Signals: `cancel_requested(str)`, `cast_selected(str)`, `clear_requested()`.
+    Signals: `cast_selected(str)`; `page_changed(str)` with the key of the page that is shown;
+    `enlarged(bool)` when the user wants the card to fill the window, or no longer.
     """
 
-    cancel_requested = Signal(str)
     cast_selected = Signal(str)
-    clear_requested = Signal()
+    page_changed = Signal(str)
+    enlarged = Signal(bool)
 
-    def __init__(self, theme: Theme, model: TransferModel, table: TransferTable) -> None:
+    def __init__(
+        self, theme: Theme, model: TransferModel, table: TransferTable, actions: CastActions
+    ) -> None:
         super().__init__(theme)
-        self._theme = theme
-        self._model = model
+        self._theme, self._model, self._actions = theme, model, actions
         self.table = table
         self.plot: QWidget | None = None
         self._add_to_plot: Callable[[Throughput], None] | None = None
         self._backlog: deque[Throughput] = deque(maxlen=BACKLOG)
         self._compact = False
-        self.transfers_tab = Tab(theme, lambda: self.tr("Transfers"))
-        self.plot_tab = Tab(theme, lambda: self.tr("Throughput"))
-        self.clear_button = button(theme, "", "list-x", kind="flat")
+        self.page = TRANSFERS
+        self.tabs: dict[str, Tab] = {}
+        self._pages: dict[str, QWidget] = {}
+        self._tools: dict[str, QWidget] = {}  # what stands at the right of the tabs, page by page
         self._plot_place = QWidget()
         self._plot_place.setMinimumWidth(320)
         self._split = DividedSplitter(theme)
+        self._stack = QStackedWidget()
+        self.tools = TransferTools(theme, model, actions)
+        self.enlarge_button = icon_button(theme, "maximize", "")
+        self.enlarge_button.setCheckable(True)
         self._build()
         self._wire()
         self._show_count()
         Words(self, self._say)
 
-    def _say(self) -> None:
-        text = self.tr("Clear finished")
-        self.clear_button.setText("" if self._compact else text)
-        self.clear_button.setToolTip(text)
-        self.clear_button.setAccessibleName(text)
+    # --- pages -----------------------------------------------------------------------------
+
+    def add_page(self, key: str, title: Text, page: QWidget, tools: QWidget | None = None) -> None:
+        """One more page behind a tab; `tools` stand beside the tabs while it is shown."""
+        self._add_tab(key, title)
+        self._pages[key] = page
+        self._stack.addWidget(page)
+        if tools is not None:
+            self._tools[key] = tools
+            self._tool_row.addWidget(tools)
+            tools.hide()
+
+    def show_page(self, key: str) -> None:
+        """Show the page of that key; an unknown one shows the transfers."""
+        self.page = key if key in self.tabs else TRANSFERS
+        self._show_tab()
+        self.page_changed.emit(self.page)
+
+    def keys(self) -> list[str]:
+        """The pages, left to right."""
+        return list(self.tabs)
+
+    def set_enlarged(self, enlarged: bool) -> None:
+        """Whether the card fills the window now."""
+        self.enlarge_button.setChecked(enlarged)
+        self._say()
+
+    def focus_filter(self) -> None:
+        """Put the cursor where the page that is shown is searched."""
+        page = self._pages.get(self.page)
+        field = page.findChild(QLineEdit, "search") if page is not None else None
+        if field is not None:
+            field.setFocus(Qt.FocusReason.ShortcutFocusReason)
+            field.selectAll()
+            return
+        if self.page != TRANSFERS:
+            self.show_page(TRANSFERS)
+        self.tools.focus_filter()
+
+    def _add_tab(self, key: str, title: Text) -> None:
+        tab = Tab(self._theme, title)
+        tab.clicked.connect(partial(self.show_page, key))
+        tab.installEventFilter(self)
+        self.tabs[key] = tab
+        self._tab_row.addWidget(tab)
+
+    # --- plot ------------------------------------------------------------------------------
 
     def put_plot(self, plot: QWidget, add: Callable[[Throughput], None]) -> None:
         """The plot is there: show it with what it has missed."""
@@ -75,21 +132,30 @@ class TransfersCard(Card):
         else:
             self._backlog.append(throughput)
 
+    # --- building --------------------------------------------------------------------------
+
     def set_compact(self, compact: bool) -> None:
-        """Table and plot share the place, one tab each."""
+        """Table and plot share the place, one tab each; buttons are icons."""
         self._compact = compact
-        self.plot_tab.setVisible(compact)
+        self.tools.set_compact(compact)
+        self._tab_row.setSpacing(16 if compact else 24)
         self._say()
         self._show_tab()
 
     def _build(self) -> None:
         tabs = QHBoxLayout()
         tabs.setContentsMargins(16, 0, 10, 0)
-        tabs.setSpacing(24)
-        tabs.addWidget(self.transfers_tab)
-        tabs.addWidget(self.plot_tab)
+        self._tab_row = QHBoxLayout()
+        self._tab_row.setSpacing(24)
+        tabs.addLayout(self._tab_row)
         tabs.addStretch()
-        tabs.addWidget(self.clear_button)
+        self._tool_row = QHBoxLayout()
+        tabs.addLayout(self._tool_row)
+        tabs.addWidget(self.enlarge_button)
+        self._add_tab(TRANSFERS, lambda: self.tr("Transfers"))
+        self._add_tab(THROUGHPUT, lambda: self.tr("Throughput"))
+        self._tool_row.addWidget(self.tools)
+        self._tools[TRANSFERS] = self.tools
         holder = QVBoxLayout(self._plot_place)
         holder.setContentsMargins(0, 0, 0, 0)
         self._split.addWidget(self.table)
@@ -98,91 +164,72 @@ class TransfersCard(Card):
         self._split.setStretchFactor(1, SHARES[1])
         self._split.setSizes(list(SHARES))
         self.table.setMinimumWidth(400)
+        self._stack.addWidget(self._split)
         column = QVBoxLayout(self)
         column.setContentsMargins(1, 0, 1, 8)
         column.setSpacing(0)
         column.addLayout(tabs)
         column.addWidget(Rule(self._theme))
-        column.addWidget(self._split, 1)
-        self.plot_tab.hide()
-        self.transfers_tab.setChecked(True)
+        column.addWidget(self._stack, 1)
+        self.tabs[TRANSFERS].setChecked(True)
 
     def _wire(self) -> None:
-        self.table.cancel_requested.connect(self.cancel_requested)
         self.table.cast_selected.connect(self.cast_selected)
-        self.table.clear_finished_requested.connect(self.clear_requested)
-        self.clear_button.clicked.connect(self.clear_requested)
-        self.transfers_tab.clicked.connect(lambda: self._choose(self.transfers_tab))
-        self.plot_tab.clicked.connect(lambda: self._choose(self.plot_tab))
-        self._model.counts_changed.connect(self._show_count)
+        self.enlarge_button.clicked.connect(self.enlarged)
+        self._model.counts_changed.connect(self._count_soon)
+        self._counting = QTimer(self)
+        self._counting.setSingleShot(True)
+        self._counting.setInterval(COUNT_MS)
+        self._counting.timeout.connect(self._count_late)
+        self._count_again = False
 
-    def _choose(self, tab: Tab) -> None:
-        for each in (self.transfers_tab, self.plot_tab):
-            each.setChecked(each is tab)
-        self._show_tab()
+    def _say(self) -> None:
+        large = self.enlarge_button.isChecked()
+        text = self.tr("Show nodes and recipients again") if large else self.tr("Fill the window")
+        self.enlarge_button.setToolTip(text + " (F11)")
+        self.enlarge_button.setAccessibleName(text)
 
     def _show_tab(self) -> None:
-        plot_alone = self._compact and self.plot_tab.isChecked()
+        for key, tab in self.tabs.items():
+            tab.setChecked(key == self.page)
+        for key, tools in self._tools.items():
+            tools.setVisible(key == self.page)
+        self._stack.setCurrentWidget(self._pages.get(self.page, self._split))
+        plot_alone = self.page == THROUGHPUT
         self.table.setVisible(not plot_alone)
-        self._plot_place.setVisible(not self._compact or plot_alone)
-        if not self._compact:
-            self.transfers_tab.setChecked(True)
-            self.plot_tab.setChecked(False)
+        self._plot_place.setVisible(plot_alone or not self._compact)
+
+    def _count_soon(self) -> None:
+        """At once, but not more often than every so often: looking at 10,000 casts takes its time."""
+        if self._counting.isActive():
+            self._count_again = True
+            return
+        self._show_count()
+        self._counting.start()
+
+    def _count_late(self) -> None:
+        if self._count_again:
+            self._count_again = False
+            self._count_soon()
 
     def _show_count(self) -> None:
-        casts = self._model.casts()
-        self.transfers_tab.set_count(len(casts))
-        self.clear_button.setVisible(any(cast.state.finished for cast in casts))
+        self.tabs[TRANSFERS].set_count(len(self._model.casts()))
+        self.tools.refresh()
 
+    # --- Qt --------------------------------------------------------------------------------
 
-class Tab(QPushButton):
-    """A title that can be chosen, with a number beside it and a line below while it is chosen."""
-
-    def __init__(self, theme: Theme, text: Text) -> None:
-        super().__init__()
-        self._theme = theme
-        self._count = 0
-        self.setCheckable(True)
-        self.setFixedHeight(TABS_HEIGHT)
-        self.setFont(font(13, 600))
-        say(self, self.setText, text)
-        self.setAutoDefault(False)
-        theme.changed.connect(self.update)
-
-    def set_count(self, count: int) -> None:
-        """Zero shows no number."""
-        if count != self._count:
-            self._count = count
-            self.updateGeometry()
-            self.update()
-
-    def _badge_width(self) -> int:
-        if not self._count:
-            return 0
-        return max(18, QFontMetrics(font(11, 600)).horizontalAdvance(f"{self._count:,}") + 11)
-
-    def sizeHint(self) -> QSize:
-        badge = self._badge_width()
-        width = QFontMetrics(self.font()).horizontalAdvance(self.text()) + 1
-        return QSize(width + (8 + badge if badge else 0), TABS_HEIGHT)
-
-    def minimumSizeHint(self) -> QSize:
-        return self.sizeHint()
-
-    def paintEvent(self, event: QPaintEvent) -> None:
-        painter = QPainter(self)
-        strong = self.isChecked() or self.underMouse()
-        painter.setFont(self.font())
-        painter.setPen(self._theme.color("text" if strong else "text_2"))
-        painter.drawText(self.rect(), Qt.AlignmentFlag.AlignVCenter, self.text())
-        if badge := self._badge_width():
-            pill = QRectF(self.width() - badge, (self.height() - 18) / 2, badge, 18)
-            paint_round(painter, pill, 9, self._theme.color("accent_soft"), None)
-            painter.setFont(font(11, 600, tabular=True))
-            painter.setPen(self._theme.color("accent"))
-            painter.drawText(pill, Qt.AlignmentFlag.AlignCenter, f"{self._count:,}")
-        if self.isChecked():
-            painter.fillRect(QRect(0, self.height() - 2, self.width(), 2), self._theme.color("accent"))
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Arrows go from tab to tab."""
+        if event.type() is QEvent.Type.KeyPress and isinstance(event, QKeyEvent) and isinstance(watched, Tab):
+            step = {Qt.Key.Key_Left: -1, Qt.Key.Key_Right: 1}.get(Qt.Key(event.key()), 0)
+            if step:
+                keys = self.keys()
+                here = next(key for key, tab in self.tabs.items() if tab is watched)
+                there = keys[(keys.index(here) + step) % len(keys)]
+                self.show_page(there)
+                self.tabs[there].setFocus(Qt.FocusReason.TabFocusReason)
+                return True
+        return super().eventFilter(watched, event)
 
 
 class DividedSplitter(QSplitter):

@@ -40,6 +40,121 @@
     </message>
 </context>
 <context>
+    <name>CastDetails</name>
+    <message>
+        <source>Direct</source>
+        <translation>直连</translation>
+    </message>
+    <message>
+        <source>Direct, dialled back</source>
+        <translation>直连（反向拨入）</translation>
+    </message>
+    <message>
+        <source>Through Ray</source>
+        <translation>经由 Ray</translation>
+    </message>
+    <message>
+        <source>UDP</source>
+        <translation>UDP</translation>
+    </message>
+    <message>
+        <source>Same machine</source>
+        <translation>同一台机器</translation>
+    </message>
+    <message>
+        <source>Node</source>
+        <translation>节点</translation>
+    </message>
+    <message>
+        <source>State</source>
+        <translation>状态</translation>
+    </message>
+    <message>
+        <source>Size</source>
+        <translation>大小</translation>
+    </message>
+    <message>
+        <source>Rate</source>
+        <translation>速率</translation>
+    </message>
+    <message>
+        <source>Took</source>
+        <translation>用时</translation>
+    </message>
+    <message>
+        <source>Upstream</source>
+        <translation>上游</translation>
+    </message>
+    <message>
+        <source>Way</source>
+        <translation>传输方式</translation>
+    </message>
+    <message>
+        <source>Path, or why not</source>
+        <translation>保存位置或失败原因</translation>
+    </message>
+    <message>
+        <source>Hash</source>
+        <translation>哈希</translation>
+    </message>
+    <message>
+        <source>Deliveries</source>
+        <translation>送达</translation>
+    </message>
+    <message>
+        <source>Source</source>
+        <translation>源节点</translation>
+    </message>
+    <message>
+        <source>Saved to</source>
+        <translation>保存到</translation>
+    </message>
+    <message>
+        <source>Inbox of each node</source>
+        <translation>各节点的收件箱</translation>
+    </message>
+    <message>
+        <source>Started</source>
+        <translation>开始</translation>
+    </message>
+    <message>
+        <source>Relay</source>
+        <translation>接力链</translation>
+    </message>
+    <message>
+        <source>Copies from the source</source>
+        <translation>源节点上传份数</translation>
+    </message>
+    <message>
+        <source>Speed limit</source>
+        <translation>限速</translation>
+    </message>
+    <message>
+        <source>None</source>
+        <translation>无</translation>
+    </message>
+    <message>
+        <source>Id</source>
+        <translation>编号</translation>
+    </message>
+    <message>
+        <source>Links that lead nowhere</source>
+        <translation>失效的链接</translation>
+    </message>
+    <message>
+        <source>Reason</source>
+        <translation>原因</translation>
+    </message>
+    <message>
+        <source>Details</source>
+        <translation>详情</translation>
+    </message>
+    <message>
+        <source>Copy all</source>
+        <translation>全部复制</translation>
+    </message>
+</context>
+<context>
     <name>Cluster</name>
     <message>
         <source>CastRay engine</source>
@@ -396,6 +511,14 @@
     <message>
         <source>Send them again.</source>
         <translation>请重新发送。</translation>
+    </message>
+    <message>
+        <source>{path} could not be written: {reason}.</source>
+        <translation>无法写入 {path}：{reason}。</translation>
+    </message>
+    <message>
+        <source>Choose another folder, or make room there.</source>
+        <translation>请另选一个文件夹，或在那里腾出空间。</translation>
     </message>
     <message>
         <source>{number} can&apos;t be set here.</source>
@@ -1116,6 +1239,184 @@
     </message>
 </context>
 <context>
+    <name>History</name>
+    <message>
+        <source>Name</source>
+        <translation>名称</translation>
+    </message>
+    <message>
+        <source>Result</source>
+        <translation>结果</translation>
+    </message>
+    <message>
+        <source>Size</source>
+        <translation>大小</translation>
+    </message>
+    <message>
+        <source>Recipients</source>
+        <translation>接收节点</translation>
+    </message>
+    <message>
+        <source>Source</source>
+        <translation>源节点</translation>
+    </message>
+    <message>
+        <source>Saved to</source>
+        <translation>保存到</translation>
+    </message>
+    <message>
+        <source>Took</source>
+        <translation>用时</translation>
+    </message>
+    <message>
+        <source>Rate</source>
+        <translation>速率</translation>
+    </message>
+    <message>
+        <source>Ended</source>
+        <translation>结束时间</translation>
+    </message>
+</context>
+<context>
+    <name>HistoryPage</name>
+    <message>
+        <source>History</source>
+        <translation>历史</translation>
+    </message>
+    <message>
+        <source>Name, node or folder</source>
+        <translation>名称、节点或文件夹</translation>
+    </message>
+    <message>
+        <source>Search the history</source>
+        <translation>搜索历史</translation>
+    </message>
+    <message>
+        <source>Result</source>
+        <translation>结果</translation>
+    </message>
+    <message>
+        <source>Statistics</source>
+        <translation>统计</translation>
+    </message>
+    <message>
+        <source>Export…</source>
+        <translation>导出…</translation>
+    </message>
+    <message>
+        <source>Clear…</source>
+        <translation>清空…</translation>
+    </message>
+    <message>
+        <source>All results</source>
+        <translation>全部结果</translation>
+    </message>
+    <message>
+        <source>Delivered</source>
+        <translation>已送达</translation>
+    </message>
+    <message>
+        <source>Failed</source>
+        <translation>失败</translation>
+    </message>
+    <message>
+        <source>Cancelled</source>
+        <translation>已取消</translation>
+    </message>
+    <message>
+        <source>{count} cast</source>
+        <translation>{count} 次传输</translation>
+    </message>
+    <message>
+        <source>{count} casts</source>
+        <translation>{count} 次传输</translation>
+    </message>
+    <message>
+        <source>Nothing found</source>
+        <translation>没有找到</translation>
+    </message>
+    <message>
+        <source>No cast of the history fits.</source>
+        <translation>历史中没有符合条件的传输。</translation>
+    </message>
+    <message>
+        <source>No history yet</source>
+        <translation>尚无历史记录</translation>
+    </message>
+    <message>
+        <source>Every cast is kept here once it has ended.</source>
+        <translation>传输结束后都会记录在这里。</translation>
+    </message>
+    <message>
+        <source>Send again</source>
+        <translation>再次发送</translation>
+    </message>
+    <message>
+        <source>Retry failed</source>
+        <translation>重试失败项</translation>
+    </message>
+    <message>
+        <source>Verify again…</source>
+        <translation>重新校验…</translation>
+    </message>
+    <message>
+        <source>Details…</source>
+        <translation>详情…</translation>
+    </message>
+    <message>
+        <source>Copy name</source>
+        <translation>复制名称</translation>
+    </message>
+    <message>
+        <source>Forget this cast…</source>
+        <translation>删除这条记录…</translation>
+    </message>
+    <message>
+        <source>Forget every cast of the history?</source>
+        <translation>要清空全部历史记录吗？</translation>
+    </message>
+    <message>
+        <source>Files stay where they are. This can&apos;t be undone.</source>
+        <translation>文件不受影响。此操作无法撤销。</translation>
+    </message>
+    <message>
+        <source>Forget all</source>
+        <translation>全部清空</translation>
+    </message>
+    <message>
+        <source>Forget {name}?</source>
+        <translation>要删除 {name} 的记录吗？</translation>
+    </message>
+    <message>
+        <source>Forget</source>
+        <translation>删除</translation>
+    </message>
+    <message>
+        <source>As CSV, a line for each delivery…</source>
+        <translation>导出为 CSV，每次送达一行…</translation>
+    </message>
+    <message>
+        <source>As JSON, casts with their deliveries…</source>
+        <translation>导出为 JSON，含每次传输的送达详情…</translation>
+    </message>
+    <message>
+        <source>Export the history</source>
+        <translation>导出历史</translation>
+    </message>
+    <message>
+        <source>Cancel</source>
+        <translation>取消</translation>
+    </message>
+    <message>
+        <source>Exporting: {done} of {total} casts</source>
+        <translation>正在导出：{done} / {total} 次传输</translation>
+    </message>
+    <message>
+        <source>The history was written to {name}.</source>
+        <translation>历史已写入 {name}。</translation>
+    </message>
+</context>
+<context>
     <name>Legend</name>
     <message>
         <source>Legend</source>
@@ -1144,6 +1445,14 @@
         <source>At most, for example 25MB/s or 200Mbit/s:</source>
         <translation>最高速率，例如 25MB/s 或 200Mbit/s：</translation>
     </message>
+    <message>
+        <source>Set</source>
+        <translation>设定</translation>
+    </message>
+    <message>
+        <source>Cancel</source>
+        <translation>取消</translation>
+    </message>
 </context>
 <context>
     <name>LocalCard</name>
@@ -1170,6 +1479,108 @@
     <message>
         <source>Start local cluster</source>
         <translation>启动本地集群</translation>
+    </message>
+</context>
+<context>
+    <name>Log</name>
+    <message>
+        <source>Detail</source>
+        <translation>细节</translation>
+    </message>
+    <message>
+        <source>Info</source>
+        <translation>信息</translation>
+    </message>
+    <message>
+        <source>Warning</source>
+        <translation>警告</translation>
+    </message>
+    <message>
+        <source>Error</source>
+        <translation>错误</translation>
+    </message>
+    <message>
+        <source>Time</source>
+        <translation>时间</translation>
+    </message>
+    <message>
+        <source>Level</source>
+        <translation>级别</translation>
+    </message>
+    <message>
+        <source>From</source>
+        <translation>来源</translation>
+    </message>
+    <message>
+        <source>Message</source>
+        <translation>内容</translation>
+    </message>
+</context>
+<context>
+    <name>LogPage</name>
+    <message>
+        <source>Log</source>
+        <translation>日志</translation>
+    </message>
+    <message>
+        <source>Level</source>
+        <translation>级别</translation>
+    </message>
+    <message>
+        <source>Copy lines</source>
+        <translation>复制日志</translation>
+    </message>
+    <message>
+        <source>Copy diagnostics</source>
+        <translation>复制诊断信息</translation>
+    </message>
+    <message>
+        <source>Words of a line</source>
+        <translation>日志中的字词</translation>
+    </message>
+    <message>
+        <source>Search the log</source>
+        <translation>搜索日志</translation>
+    </message>
+    <message>
+        <source>Versions, cluster, nodes and the last lines, without tokens and keys</source>
+        <translation>版本、集群、节点和最近的日志，不含令牌和密钥</translation>
+    </message>
+    <message>
+        <source>Everything</source>
+        <translation>全部</translation>
+    </message>
+    <message>
+        <source>Warnings</source>
+        <translation>警告</translation>
+    </message>
+    <message>
+        <source>Errors</source>
+        <translation>错误</translation>
+    </message>
+    <message>
+        <source>{count} line</source>
+        <translation>{count} 行</translation>
+    </message>
+    <message>
+        <source>{count} lines</source>
+        <translation>{count} 行</translation>
+    </message>
+    <message>
+        <source>Nothing found</source>
+        <translation>没有找到</translation>
+    </message>
+    <message>
+        <source>No line of the log fits.</source>
+        <translation>没有符合条件的日志。</translation>
+    </message>
+    <message>
+        <source>Nothing logged yet</source>
+        <translation>尚无日志</translation>
+    </message>
+    <message>
+        <source>What engine and agents report shows up here.</source>
+        <translation>引擎和各节点的报告会显示在这里。</translation>
     </message>
 </context>
 <context>
@@ -1360,6 +1771,17 @@
     <message>
         <source>{chosen} of {total} selected</source>
         <translation>已选 {chosen}/{total}</translation>
+    </message>
+</context>
+<context>
+    <name>Pages</name>
+    <message>
+        <source>History</source>
+        <translation>历史</translation>
+    </message>
+    <message>
+        <source>Log</source>
+        <translation>日志</translation>
     </message>
 </context>
 <context>
@@ -1617,6 +2039,13 @@
     </message>
 </context>
 <context>
+    <name>Sheet</name>
+    <message>
+        <source>Close</source>
+        <translation>关闭</translation>
+    </message>
+</context>
+<context>
     <name>Sparkline</name>
     <message>
         <source>Total rate of the last moments</source>
@@ -1671,6 +2100,85 @@
     <message>
         <source>Stopped</source>
         <translation>已停止</translation>
+    </message>
+</context>
+<context>
+    <name>Statistics</name>
+    <message>
+        <source>Casts</source>
+        <translation>传输次数</translation>
+    </message>
+    <message>
+        <source>Delivered in full</source>
+        <translation>全部送达</translation>
+    </message>
+    <message>
+        <source>Failed in part</source>
+        <translation>部分失败</translation>
+    </message>
+    <message>
+        <source>Failed</source>
+        <translation>失败</translation>
+    </message>
+    <message>
+        <source>Cancelled</source>
+        <translation>已取消</translation>
+    </message>
+    <message>
+        <source>Deliveries</source>
+        <translation>送达</translation>
+    </message>
+    <message>
+        <source>Failed deliveries</source>
+        <translation>未送达</translation>
+    </message>
+    <message>
+        <source>Delivered bytes</source>
+        <translation>送达数据量</translation>
+    </message>
+    <message>
+        <source>Uploaded bytes</source>
+        <translation>上传数据量</translation>
+    </message>
+    <message>
+        <source>Time of all casts</source>
+        <translation>传输总用时</translation>
+    </message>
+    <message>
+        <source>Mean rate</source>
+        <translation>平均速率</translation>
+    </message>
+    <message>
+        <source>Peak rate</source>
+        <translation>最高速率</translation>
+    </message>
+    <message>
+        <source>Node</source>
+        <translation>节点</translation>
+    </message>
+    <message>
+        <source>Bytes</source>
+        <translation>数据量</translation>
+    </message>
+    <message>
+        <source>Statistics of the nodes</source>
+        <translation>各节点统计</translation>
+    </message>
+    <message>
+        <source>No deliveries yet</source>
+        <translation>尚无送达记录</translation>
+    </message>
+    <message>
+        <source>What each node got is added up here.</source>
+        <translation>这里汇总每个节点收到的数据。</translation>
+    </message>
+    <message>
+        <source>Since the engine started</source>
+        <translation>引擎启动以来</translation>
+    </message>
+    <message>
+        <source>Ever</source>
+        <translation>全部</translation>
     </message>
 </context>
 <context>
@@ -1792,6 +2300,13 @@
     </message>
 </context>
 <context>
+    <name>TransferHeader</name>
+    <message>
+        <source>Columns as at first</source>
+        <translation>恢复默认列</translation>
+    </message>
+</context>
+<context>
     <name>TransferModel</name>
     <message>
         <source>Name</source>
@@ -1825,12 +2340,36 @@
         <source>Started</source>
         <translation>开始</translation>
     </message>
+    <message>
+        <source>Direction</source>
+        <translation>方向</translation>
+    </message>
+    <message>
+        <source>Elapsed</source>
+        <translation>已用时间</translation>
+    </message>
+    <message>
+        <source>Saved to</source>
+        <translation>保存到</translation>
+    </message>
+    <message>
+        <source>Hash</source>
+        <translation>哈希</translation>
+    </message>
 </context>
 <context>
     <name>TransferTable</name>
     <message>
         <source>Transfers</source>
         <translation>传输</translation>
+    </message>
+    <message>
+        <source>Nothing found</source>
+        <translation>没有找到</translation>
+    </message>
+    <message>
+        <source>No transfer has these words in its name, nodes or state.</source>
+        <translation>没有名称、节点或状态包含这些字词的传输。</translation>
     </message>
     <message>
         <source>Cancel</source>
@@ -1853,6 +2392,70 @@
         <translation>复制哈希</translation>
     </message>
     <message>
+        <source>Drop {node}</source>
+        <translation>移除接收节点 {node}</translation>
+    </message>
+    <message>
+        <source>Send to {node} again</source>
+        <translation>重新发送到 {node}</translation>
+    </message>
+    <message>
+        <source>Copy node</source>
+        <translation>复制节点名称</translation>
+    </message>
+    <message>
+        <source>Pause</source>
+        <translation>暂停</translation>
+    </message>
+    <message>
+        <source>Resume</source>
+        <translation>继续</translation>
+    </message>
+    <message>
+        <source>Earlier in the queue</source>
+        <translation>在队列中前移</translation>
+    </message>
+    <message>
+        <source>Later in the queue</source>
+        <translation>在队列中后移</translation>
+    </message>
+    <message>
+        <source>Add {node} as a recipient</source>
+        <translation>将 {node} 加为接收节点</translation>
+    </message>
+    <message>
+        <source>Add the {count} chosen nodes</source>
+        <translation>加入选中的 {count} 个节点</translation>
+    </message>
+    <message>
+        <source>Speed limit</source>
+        <translation>限速</translation>
+    </message>
+    <message>
+        <source>No limit</source>
+        <translation>不限速</translation>
+    </message>
+    <message>
+        <source>Other…</source>
+        <translation>其他…</translation>
+    </message>
+    <message>
+        <source>Retry failed</source>
+        <translation>重试失败项</translation>
+    </message>
+    <message>
+        <source>Send again</source>
+        <translation>再次发送</translation>
+    </message>
+    <message>
+        <source>Verify again…</source>
+        <translation>重新校验…</translation>
+    </message>
+    <message>
+        <source>Details…</source>
+        <translation>详情…</translation>
+    </message>
+    <message>
         <source>Open folder</source>
         <translation>打开文件夹</translation>
     </message>
@@ -1866,7 +2469,50 @@
     </message>
 </context>
 <context>
+    <name>TransferTools</name>
+    <message>
+        <source>Name, node or state</source>
+        <translation>名称、节点或状态</translation>
+    </message>
+    <message>
+        <source>Filter transfers</source>
+        <translation>筛选传输</translation>
+    </message>
+    <message>
+        <source>Filter (Ctrl+F)</source>
+        <translation>筛选（Ctrl+F）</translation>
+    </message>
+    <message>
+        <source>Pause all</source>
+        <translation>全部暂停</translation>
+    </message>
+    <message>
+        <source>Resume all</source>
+        <translation>全部继续</translation>
+    </message>
+    <message>
+        <source>Retry failed</source>
+        <translation>重试失败项</translation>
+    </message>
+    <message>
+        <source>Clear finished</source>
+        <translation>清除已结束的传输</translation>
+    </message>
+</context>
+<context>
     <name>Transfers</name>
+    <message>
+        <source>Sent</source>
+        <translation>发送</translation>
+    </message>
+    <message>
+        <source>Received</source>
+        <translation>接收</translation>
+    </message>
+    <message>
+        <source>Elsewhere</source>
+        <translation>其他节点之间</translation>
+    </message>
     <message>
         <source>pending</source>
         <translation>待定</translation>
@@ -1939,6 +2585,10 @@
         <source>{count} files</source>
         <translation>{count} 个文件</translation>
     </message>
+    <message>
+        <source>Inboxes</source>
+        <translation>收件箱</translation>
+    </message>
 </context>
 <context>
     <name>TransfersCard</name>
@@ -1951,8 +2601,95 @@
         <translation>吞吐量</translation>
     </message>
     <message>
-        <source>Clear finished</source>
-        <translation>清除已结束的传输</translation>
+        <source>Show nodes and recipients again</source>
+        <translation>重新显示节点和接收节点</translation>
+    </message>
+    <message>
+        <source>Fill the window</source>
+        <translation>铺满窗口</translation>
+    </message>
+</context>
+<context>
+    <name>Verify</name>
+    <message>
+        <source>The same</source>
+        <translation>一致</translation>
+    </message>
+    <message>
+        <source>Different</source>
+        <translation>不一致</translation>
+    </message>
+    <message>
+        <source>Missing</source>
+        <translation>缺失</translation>
+    </message>
+    <message>
+        <source>Could not be read</source>
+        <translation>无法读取</translation>
+    </message>
+    <message>
+        <source> and {count} more</source>
+        <translation> 等，另有 {count} 个</translation>
+    </message>
+    <message>
+        <source>Verify again</source>
+        <translation>重新校验</translation>
+    </message>
+    <message>
+        <source>Node</source>
+        <translation>节点</translation>
+    </message>
+    <message>
+        <source>Result</source>
+        <translation>结果</translation>
+    </message>
+    <message>
+        <source>Files</source>
+        <translation>文件</translation>
+    </message>
+    <message>
+        <source>Size</source>
+        <translation>大小</translation>
+    </message>
+    <message>
+        <source>What is different</source>
+        <translation>不一致之处</translation>
+    </message>
+    <message>
+        <source>Hash</source>
+        <translation>哈希</translation>
+    </message>
+    <message>
+        <source>What was found</source>
+        <translation>校验结果</translation>
+    </message>
+    <message>
+        <source>Stop</source>
+        <translation>停止</translation>
+    </message>
+    <message>
+        <source>How much has been read</source>
+        <translation>读取进度</translation>
+    </message>
+    <message>
+        <source>Stopped before everything was read.</source>
+        <translation>尚未全部读完就已停止。</translation>
+    </message>
+    <message>
+        <source>Reading files back: {read} of {total}</source>
+        <translation>正在读取文件：{read} / {total}</translation>
+    </message>
+    <message>
+        <source>Reading files back: {read}</source>
+        <translation>正在读取文件：{read}</translation>
+    </message>
+    <message>
+        <source>All {count} nodes hold the same.</source>
+        <translation>全部 {count} 个节点的内容一致。</translation>
+    </message>
+    <message>
+        <source>{count} of {total} nodes don&apos;t hold what was sent.</source>
+        <translation>{total} 个节点中有 {count} 个与发送的内容不一致。</translation>
     </message>
 </context>
 <context>

@@ -15,8 +15,11 @@ from PySide6.QtWidgets import (
     QComboBox,
     QGraphicsItem,
     QGraphicsView,
+    QHeaderView,
     QLabel,
     QLineEdit,
+    QTableView,
+    QTreeView,
     QWidget,
 )
 
@@ -68,21 +71,29 @@ def _texts(widget: QWidget) -> Iterator[str]:
     if isinstance(widget, QComboBox):
         yield from (widget.itemText(number) for number in range(widget.count()))
     elif isinstance(widget, QAbstractItemView) and widget.model() is not None:
-        yield from _cells(widget.model(), QModelIndex())
+        hidden = {column for column in range(40) if _is_hidden(widget, column)}
+        yield from _cells(widget.model(), QModelIndex(), hidden)
 
 
-def _cells(model: QAbstractItemModel, parent: QModelIndex) -> Iterator[str]:
+def _is_hidden(view: QAbstractItemView, column: int) -> bool:
+    if isinstance(view, QHeaderView):
+        return column < view.count() and view.isSectionHidden(column)
+    return isinstance(view, QTreeView | QTableView) and view.isColumnHidden(column)
+
+
+def _cells(model: QAbstractItemModel, parent: QModelIndex, hidden: set[int]) -> Iterator[str]:
     roles = (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.ToolTipRole, Qt.ItemDataRole.AccessibleTextRole)
     columns = 1 if isinstance(model, QAbstractListModel) else model.columnCount(parent)
-    for column in range(columns):
+    seen = [column for column in range(columns) if column not in hidden]
+    for column in seen:
         heading = model.headerData(column, Qt.Orientation.Horizontal)
         yield heading if isinstance(heading, str) else ""
     for row in range(model.rowCount(parent)):
-        for column in range(columns):
+        for column in seen:
             index = model.index(row, column, parent)
             yield from (str(index.data(role) or "") for role in roles)
         if model.rowCount(model.index(row, 0, parent)):
-            yield from _cells(model, model.index(row, 0, parent))
+            yield from _cells(model, model.index(row, 0, parent), hidden)
 
 
 CONTROLS = frozenset(

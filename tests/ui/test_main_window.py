@@ -169,13 +169,13 @@ def test_delete_cancels_the_selected_cast(window: MainWindow, link: FakeLink) ->
     assert link.asked(m.Cancel) == [m.Cancel("c0ffee000001")]
 
 
-def test_finished_casts_can_be_cleared(window: MainWindow, link: FakeLink) -> None:
+def test_finished_casts_can_be_cleared(qtbot: QtBot, window: MainWindow, link: FakeLink) -> None:
     link.start(fake.busy_welcome())
-    window.transfers_card.clear_button.click()
+    window.transfers_card.tools.clear_button.click()
     assert link.asked(m.ClearFinished) == [m.ClearFinished()]
     link.say(m.CastsRemoved(("c0ffee000002",)))
     assert [cast.cast for cast in window.transfers.casts()] == ["c0ffee000001"]
-    assert window.transfers_card.clear_button.isHidden()
+    qtbot.waitUntil(window.transfers_card.tools.clear_button.isHidden, timeout=2000)
 
 
 def test_a_file_dropped_on_the_window_goes_to_the_list(window: MainWindow, link: FakeLink) -> None:
@@ -297,12 +297,14 @@ def test_small_windows_keep_everything_in_reach(qtbot: QtBot, window: MainWindow
     assert window.recipients.width() == 248
     card = window.transfers_card
     assert card.table.isVisible()
-    assert card.plot_tab.isVisible()
-    card.plot_tab.click()
+    assert not card._plot_place.isVisible()
+    card.tabs["throughput"].click()
     assert not card.table.isVisible()
+    assert card._plot_place.isVisible()
+    card.tabs["transfers"].click()
     window.resize(1440, 900)
     assert card.table.isVisible()
-    assert not card.plot_tab.isVisible()
+    assert card._plot_place.isVisible()
 
 
 def test_the_window_is_divided_as_designed(window: MainWindow, link: FakeLink) -> None:

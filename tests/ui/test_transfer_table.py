@@ -5,25 +5,32 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import QPoint, QPointF, Qt
+from PySide6.QtCore import QPoint, QPointF, QSettings, Qt
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QMenu
 from pytestqt.qtbot import QtBot
 
+from castray_desktop.core import messages as m
 from castray_desktop.core.failure import Failure, FailureKind
 from castray_desktop.core.messages import CastState, DeliveryState
+from castray_desktop.ui.cast_actions import CastActions
+from castray_desktop.ui.selection import RecipientSelection
 from castray_desktop.ui.theme import Theme
+from castray_desktop.ui.transfer_columns import Column
 from castray_desktop.ui.transfer_delegate import ROW, SUB_ROW
-from castray_desktop.ui.transfer_model import Column, TransferModel
+from castray_desktop.ui.transfer_model import TransferModel
 from castray_desktop.ui.transfer_table import TransferTable
+from tests.helpers.fake_engine import FakeLink
 from tests.helpers.samples import NOW, make_cast, make_delivery
 
 
 @pytest.fixture
-def table(qtbot: QtBot) -> TransferTable:
+def table(qtbot: QtBot, link: FakeLink) -> TransferTable:
     model = TransferModel()
-    result = TransferTable(Theme(), model)
+    actions = CastActions(link, model, RecipientSelection())
+    result = TransferTable(Theme(), model, None, actions)
+    actions.setParent(result)
     model.setParent(result)
     qtbot.addWidget(result)
     result.resize(974, 256)
@@ -62,16 +69,15 @@ def test_selecting_a_cast_tells_which(table: TransferTable, qtbot: QtBot) -> Non
     assert table.selected_cast() == "a"
 
 
-def test_delete_cancels_what_still_runs(table: TransferTable, qtbot: QtBot) -> None:
+def test_delete_cancels_what_still_runs(table: TransferTable, link: FakeLink) -> None:
     model = model_of(table)
     model.load([make_cast("a"), make_cast("done", state=CastState.COMPLETED)])
     table.select_cast("a")
-    with qtbot.waitSignal(table.cancel_requested) as caught:
-        QTest.keyClick(table, Qt.Key.Key_Delete)
-    assert caught.args == ["a"]
+    QTest.keyClick(table, Qt.Key.Key_Delete)
+    assert link.asked(m.Cancel) == [m.Cancel("a")]
     table.select_cast("done")
-    with qtbot.assertNotEmitted(table.cancel_requested):
-        QTest.keyClick(table, Qt.Key.Key_Delete)
+    QTest.keyClick(table, Qt.Key.Key_Delete)
+    assert link.asked(m.Cancel) == [m.Cancel("a")]
 
 
 def test_a_click_on_the_chevron_opens_a_row(table: TransferTable, qtbot: QtBot) -> None:
@@ -99,20 +105,165 @@ def test_a_click_on_the_hash_copies_all_of_it(table: TransferTable, qtbot: QtBot
     assert QGuiApplication.clipboard().text() == digest
 
 
-def test_the_menu_offers_only_what_can_be_done(table: TransferTable, qtbot: QtBot, tmp_path: Path) -> None:
+def run(menu: QMenu, title: str) -> None:
+    """Choose what is called so in a menu."""
+    next(action for action in menu.actions() if action.text().split("\t")[0] == title).trigger()
+
+
+def test_the_menu_offers_only_what_can_be_done(
+    table: TransferTable, qtbot: QtBot, tmp_path: Path, link: FakeLink
+) -> None:
     model = model_of(table)
     done = make_delivery(
         "node_1", DeliveryState.COMPLETED, hash="blake3:" + 64 * "a", paths=(str(tmp_path / "model.bin"),)
     )
-    model.load([make_cast("a"), make_cast("b", state=CastState.COMPLETED)], {"a": [done]})
-    assert titles(table.context_menu(model.index_of("a"))) == ["Cancel", "Copy name", "Clear finished"]
-    assert titles(table.context_menu(model.index_of("b"))) == ["Copy name", "Clear finished"]
+    failed = make_delivery("node_2", DeliveryState.FAILED)
+    ended = make_cast("b", state=CastState.PARTLY_FAILED, verified=1, failed=1)
+    model.load([make_cast("a"), ended], {"a": [done], "b": [failed]})
+    always = ["Details…", "Copy name", "Clear finished"]
+    running = [
+        "Pause",
+        "Cancel",
+        "Speed limit",
+        "Details…",
+        "Open folder",
+        "Copy name",
+        "Copy path",
+        "Copy hash",
+    ]
+    assert titles(table.context_menu(model.index_of("a"))) == [*running, "Clear finished"]
+    after = ["Retry failed", "Send again", "Verify again…"]
+    assert titles(table.context_menu(model.index_of("b"))) == [*after, *always]
     menu = table.context_menu(model.index(0, 0, model.index_of("a")))
-    assert titles(menu) == ["Cancel", "Open folder", "Copy path", "Copy hash", "Copy name", "Clear finished"]
+    assert titles(menu) == ["Open folder", "Copy node", "Copy path", "Copy hash", "Clear finished"]
     folder = next(action for action in menu.actions() if action.text() == "Open folder")
     qtbot.waitUntil(folder.isEnabled)
-    with qtbot.waitSignal(table.clear_finished_requested):
-        menu.actions()[-1].trigger()
+    run(menu, "Clear finished")
+    assert link.asked(m.ClearFinished) == [m.ClearFinished()]
+    run(table.context_menu(model.index(0, 0, model.index_of("b"))), "Send to node_2 again")
+    assert link.asked(m.Retry) == [m.Retry("b", ("node_2",))]
+
+
+def test_several_casts_are_steered_at_once(table: TransferTable, link: FakeLink) -> None:
+    model = model_of(table)
+    model.load([make_cast("a"), make_cast("b", state=CastState.PAUSED), make_cast("c")])
+    table.selectAll()
+    menu = table.context_menu(model.index_of("a"))
+    assert titles(menu) == ["Pause", "Resume", "Cancel", "Copy name"]
+    run(menu, "Pause")
+    run(menu, "Resume")
+    run(menu, "Copy name")
+    assert {command.cast for command in link.asked(m.Pause)} == {"a", "c"}
+    assert link.asked(m.Resume) == [m.Resume("b")]
+    assert set(QGuiApplication.clipboard().text().split()) == {"a", "b", "c"}
+
+
+def test_the_limit_and_the_place_in_the_queue_are_changed_from_the_menu(
+    table: TransferTable, link: FakeLink
+) -> None:
+    model = model_of(table)
+    waiting = [make_cast(name, state=CastState.QUEUED, place=place) for place, name in enumerate("abc")]
+    model.load(waiting)
+    menu = table.context_menu(model.index_of("b"))
+    run(menu, "Earlier in the queue")
+    run(menu, "Later in the queue")
+    assert link.asked(m.MoveInQueue) == [m.MoveInQueue("b", 0), m.MoveInQueue("b", 2)]
+    limits = next(action.menu() for action in menu.actions() if action.text() == "Speed limit")
+    assert isinstance(limits, QMenu)
+    run(limits, "10 MB/s")
+    assert link.asked(m.SetLimit) == [m.SetLimit(10_000_000, "b")]
+
+
+def test_one_recipient_can_be_dropped(table: TransferTable, link: FakeLink) -> None:
+    model = model_of(table)
+    model.load([make_cast("a")], {"a": [make_delivery("node_1")]})
+    run(table.context_menu(model.index(0, 0, model.index_of("a"))), "Drop node_1")
+    assert link.asked(m.DropRecipients) == [m.DropRecipients("a", ("node_1",))]
+
+
+def test_columns_are_hidden_moved_and_remembered(
+    table: TransferTable, qtbot: QtBot, settings: QSettings, link: FakeLink
+) -> None:
+    header = table.columns
+    assert header.shown() == list(Column)[:8]
+    header.set_shown(Column.DESTINATION, True)
+    header.set_shown(Column.SPEED, False)
+    header.set_shown(Column.NAME, False)  # stays
+    header.moveSection(header.visualIndex(Column.STARTED), 1)
+    header.resizeSection(Column.STATUS, 200)
+    arranged = header.shown()
+    assert arranged[:2] == [Column.NAME, Column.STARTED]
+    assert Column.SPEED not in arranged
+    table.save_columns(settings)
+    again = TransferTable(Theme(), TransferModel(table), None, None)
+    qtbot.addWidget(again)
+    again.restore_columns(settings)
+    again.resize(1200, 200)
+    again.show()
+    assert again.columns.shown() == arranged
+    assert again.header().sectionSize(Column.STATUS) == 200
+    again.columns.reset()
+    assert again.columns.shown() == list(Column)[:8]
+    assert titles(header.menu())[0] == "Name"
+
+
+def test_the_further_columns_say_what_they_promise(table: TransferTable, link: FakeLink) -> None:
+    model = model_of(table)
+    digest = "blake3:9f2c" + 56 * "0" + "e41a"
+    model.set_here("desk")
+    ended = make_cast("a", state=CastState.COMPLETED, finished=NOW + 83, destination="/data/{node}")
+    model.load([ended], {"a": [make_delivery("node_1", DeliveryState.COMPLETED, hash=digest)]})
+    cells = [
+        model.index(0, column).data()
+        for column in (Column.DIRECTION, Column.ELAPSED, Column.DESTINATION, Column.HASH)
+    ]
+    assert cells == ["Sent", "1:23", "/data/{node}", "blake3 9f2c…e41a"]
+    model.set_here("node_1")
+    assert model.index(0, Column.DIRECTION).data() == "Received"
+    model.set_here("other")
+    assert model.index(0, Column.DIRECTION).data() == "Elsewhere"
+    for column in Column:
+        table.columns.set_shown(column, True)
+    table.expandAll()
+    assert not table.grab().isNull()
+
+
+def test_the_filter_keeps_what_is_chosen_and_what_is_open(table: TransferTable, link: FakeLink) -> None:
+    model = model_of(table)
+    model.load(
+        [make_cast("model.bin", started=NOW), make_cast("data.tar", started=NOW - 1, recipients=1)],
+        {"model.bin": [make_delivery("node_1")]},
+    )
+    table.select_cast("model.bin")
+    table.expand(model.index_of("model.bin"))
+    model.set_filter("NODE_2 send")
+    assert [model.index(row, 0).data() for row in range(model.rowCount())] == ["model.bin"]
+    assert table.selected_cast() == "model.bin"
+    assert table.isExpanded(model.index_of("model.bin"))
+    assert len(model.casts()) == 2
+    model.apply_summary(make_cast("model.bin", started=NOW, state=CastState.COMPLETED))
+    assert model.rowCount() == 0
+    assert not table.grab().isNull()
+    model.apply_deliveries("model.bin", [make_delivery("node_1", bytes=1), make_delivery("node_2")])
+    model.set_filter("")
+    assert model.rowCount() == 2
+    assert [item.bytes for item in model.deliveries("model.bin")][:1] == [1]
+    assert model.rowCount(model.index_of("model.bin")) == 2
+
+
+def test_a_filter_over_ten_thousand_rows_is_one_step(table: TransferTable, link: FakeLink) -> None:
+    model = model_of(table)
+    model.load([make_cast(f"c{i}", started=NOW - i) for i in range(10_000)])
+    table.select_cast("c77")
+    resets: list[int] = []
+    model.modelReset.connect(lambda: resets.append(1))
+    model.set_filter("7")
+    assert model.rowCount() == sum("7" in str(i) for i in range(10_000))
+    assert table.selected_cast() == "c77"
+    model.set_filter("")
+    assert model.rowCount() == 10_000
+    assert len(resets) == 2
+    assert [model.index(row, 0).data() for row in range(3)] == ["c0", "c1", "c2"]
 
 
 def test_every_state_can_be_painted(table: TransferTable) -> None:

@@ -1,0 +1,194 @@
+"""The history as a file: CSV with a line for each delivery, or JSON with casts and their deliveries."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from PySide6.QtCore import QObject, Signal
+
+from castray_desktop.core import messages
+from castray_desktop.core.errors import sentence
+from castray_desktop.core.failure import Failure, FailureKind
+from castray_desktop.core.messages import CastResult, CastSummary, HistoryQuery
+
+if TYPE_CHECKING:
+    from castray_desktop.ui.engine_link import EngineLink
+
+PAGE = 200
+CSV_COLUMNS = (
+    *("cast", "name", "state", "source", "recipient", "address", "result", "started", "ended", "files"),
+    *("bytes", "delivered_bytes", "seconds", "transport", "hash", "path", "reason"),
+)
+
+
+def csv_rows(result: CastResult) -> list[list[object]]:
+    """A row for each delivery of a cast; times in ISO 8601 and UTC."""
+    cast = result.summary
+    return [
+        [
+            *(cast.cast, cast.name, cast.state.value, cast.source, item.node, item.address),
+            *(item.state.value, iso(cast.started), iso(cast.finished), cast.files, cast.bytes, item.bytes),
+            *(round(item.seconds, 3), item.transport.value if item.transport else "", item.hash),
+            *("\n".join(item.paths), sentence(item.failure) if item.failure else ""),
+        ]
+        for item in result.deliveries
+    ]
+
+
+def as_json(result: CastResult) -> dict[str, object]:
+    """A cast with its deliveries, named as in `castray casts --json` and the result of `castray send`."""
+    cast = result.summary
+    return {
+        "cast": cast.cast,
+        "name": cast.name,
+        "state": cast.state.value,
+        "source": cast.source,
+        "destination": cast.destination,
+        "started": cast.started,
+        "ended": cast.finished,
+        "files": cast.files,
+        "bytes": cast.bytes,
+        "seconds": round(result.seconds, 3),
+        "source_copies": round(cast.source_copies, 4),
+        "chain": list(cast.chain),
+        "reason": sentence(cast.failure) if cast.failure else None,
+        "deliveries": [
+            {
+                "node": item.node,
+                "address": item.address,
+                "state": item.state.value,
+                "paths": list(item.paths),
+                "bytes": item.bytes,
+                "seconds": round(item.seconds, 3),
+                "hash": item.hash or None,
+                "transport": item.transport.value if item.transport else None,
+                "reason": sentence(item.failure) if item.failure else None,
+            }
+            for item in result.deliveries
+        ],
+    }
+
+
+def iso(at: float) -> str:
+    """A time in UTC, to the second; empty for none."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at)) if at > 0 else ""
+
+
+class HistoryExport(QObject):
+    """Writes what fits a query, page by page; the file has its name once it is whole.
+
+    Signals: `progress(int, int)` done and in all; `done(str)` with the path; `failed(Failure)`. `cancel` ends
+    it without a file and without another signal.
+    """
+
+    progress = Signal(int, int)
+    done = Signal(str)
+    failed = Signal(object)
+
+    def __init__(
+        self, link: EngineLink, query: HistoryQuery, path: str, parent: QObject | None = None
+    ) -> None:
+        super().__init__(parent)
+        self._link, self._query, self._path = link, query, Path(path)
+        self._json = path.casefold().endswith(".json")
+        self._file: IO[str] | None = None
+        self._written = 0
+        self._total = 0
+        self._offset = 0
+        self._waiting: list[CastSummary] = []
+        self._ended = False
+
+    def start(self) -> None:
+        """Begin. Errors of the disk come as `failed`, too."""
+        try:
+            number, _ = name = tempfile.mkstemp(prefix=".castray-export-", dir=self._path.parent)
+            self._temporary = Path(name[1])
+            self._file = os.fdopen(number, "w", encoding="utf-8", newline="")
+            if self._json:
+                self._file.write("[")
+            else:
+                csv.writer(self._file).writerow(CSV_COLUMNS)
+        except OSError as error:
+            self._fail_with(error)
+            return
+        self._next_page()
+
+    def cancel(self) -> None:
+        """Stop and leave nothing."""
+        self._ended = True
+        self._drop()
+
+    def _next_page(self) -> None:
+        old = self._query
+        query = HistoryQuery(old.text, old.states, old.node, old.since, old.until, self._offset, PAGE)
+        self._link.ask(messages.GetHistory(query), messages.HistoryPage, self._take_page, self._on_failed)
+
+    def _take_page(self, page: messages.HistoryPage) -> None:
+        self._total = page.total
+        self._offset += len(page.casts)
+        self._waiting = list(page.casts)
+        self._next_cast() if page.casts else self._finish()
+
+    def _next_cast(self) -> None:
+        if self._ended:
+            return
+        if not self._waiting:
+            self._next_page() if self._offset < self._total else self._finish()
+            return
+        cast = self._waiting.pop(0)
+        self._link.ask(messages.GetPastCast(cast.cast), CastResult, self._take_cast, self._on_failed)
+
+    def _take_cast(self, result: CastResult) -> None:
+        if self._ended or self._file is None:
+            return
+        try:
+            if self._json:
+                self._file.write(",\n" if self._written else "\n")
+                json.dump(as_json(result), self._file, ensure_ascii=False)
+            else:
+                csv.writer(self._file).writerows(csv_rows(result))
+        except OSError as error:
+            self._fail_with(error)
+            return
+        self._written += 1
+        self.progress.emit(self._written, self._total)
+        self._next_cast()
+
+    def _finish(self) -> None:
+        if self._ended or self._file is None:
+            return
+        self._ended = True
+        try:
+            if self._json:
+                self._file.write("\n]\n")
+            self._file.close()
+            self._temporary.replace(self._path)
+        except OSError as error:
+            self._fail_with(error)
+            return
+        self._file = None
+        self.done.emit(str(self._path))
+
+    def _on_failed(self, failure: Failure) -> None:
+        if not self._ended:
+            self._ended = True
+            self._drop()
+            self.failed.emit(failure)
+
+    def _fail_with(self, error: OSError) -> None:
+        self._ended = True
+        self._drop()
+        values = {"path": str(self._path), "reason": error.strerror or str(error)}
+        self.failed.emit(Failure(FailureKind.FILE_NOT_WRITTEN, values))
+
+    def _drop(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+            self._temporary.unlink(missing_ok=True)

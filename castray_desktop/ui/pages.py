@@ -1,0 +1,49 @@
+"""The pages behind the tabs of the bottom card, built together and told when they are seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QCoreApplication
+
+from castray_desktop.core.messages import ClusterStatus
+from castray_desktop.ui.cast_actions import CastActions
+from castray_desktop.ui.history_page import HistoryPage
+from castray_desktop.ui.log_page import LogPage
+from castray_desktop.ui.nodes import NodeList
+from castray_desktop.ui.theme import Theme
+from castray_desktop.ui.transfers_card import TransfersCard
+
+if TYPE_CHECKING:
+    from castray_desktop.ui.engine_link import EngineLink
+
+HISTORY, SCHEDULES, LOG, DOCTOR = "history", "schedules", "log", "doctor"
+
+
+translate = QCoreApplication.translate
+
+
+class Pages:
+    """History, schedules, log and doctor."""
+
+    def __init__(
+        self,
+        theme: Theme,
+        link: EngineLink,
+        actions: CastActions,
+        nodes: NodeList,
+        cluster: Callable[[], ClusterStatus],
+    ) -> None:
+        self.history = HistoryPage(theme, link, actions)
+        self.log = LogPage(theme, link, nodes, cluster)
+
+    def put_into(self, card: TransfersCard) -> None:
+        """One tab for each."""
+        card.add_page(HISTORY, lambda: translate("Pages", "History"), self.history)
+        card.add_page(LOG, lambda: translate("Pages", "Log"), self.log)
+
+    def activate(self, key: str) -> None:
+        """The page of that key is seen now."""
+        if key == HISTORY:
+            self.history.activate()
