@@ -69,12 +69,12 @@ class Session:
             yield event
 
     async def ready(self, target: str | None) -> None:
-        """Wait until the cluster can be used, starting `target` (else a local one) where there is none.
+        """Wait until `target` can be used; else the cluster in use, that of this machine, or a local one.
 
         Raises CastRayError with what keeps it from coming up.
         """
         if target is not None or self.cluster.phase in (ClusterPhase.NONE, ClusterPhase.FAILED):
-            await self.use(messages.UseCluster(target or "local"))
+            await self.use(messages.UseCluster(target or ""))
         elif self.cluster.phase is not ClusterPhase.READY:
             await self._until_ready(started=self.cluster.phase is not ClusterPhase.STARTING)
 

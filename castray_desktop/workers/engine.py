@@ -29,6 +29,7 @@ from castray_desktop.workers import reaper
 from castray_desktop.workers.agents import Agents
 from castray_desktop.workers.browsing import browse, measure
 from castray_desktop.workers.cast_records import CastRecords
+from castray_desktop.workers.choosing import choose
 from castray_desktop.workers.cluster_roles import ClusterListener
 from castray_desktop.workers.clusters import Cluster, Clusters, Parts, welcome_status
 from castray_desktop.workers.control import CastControl
@@ -37,9 +38,11 @@ from castray_desktop.workers.frames import read_body
 from castray_desktop.workers.groups import GroupFile
 from castray_desktop.workers.history import History, running_and_queued
 from castray_desktop.workers.hub import Client, ClientHub
+from castray_desktop.workers.known_clusters import KnownClusters, list_clusters
 from castray_desktop.workers.log_tail import LogTail, read_log
 from castray_desktop.workers.node_limit import NodeLimit
 from castray_desktop.workers.places import Places, find_places
+from castray_desktop.workers.running_clusters import running_clusters
 from castray_desktop.workers.settings import SettingsFile
 from castray_desktop.workers.speed_memory import SpeedMemory
 from castray_desktop.workers.supervisor import ClusterSupervisor
@@ -62,8 +65,11 @@ class Engine:
         places: Places,
         supervise: Callable[[Places, ClusterListener], ClusterSupervisor] = ClusterSupervisor,
         clock: Callable[[], float] = time.monotonic,
+        running_here: Callable[[], tuple[str, ...]] = running_clusters,
     ) -> None:
         self._clock = clock
+        self._running_here = running_here
+        self._known = KnownClusters(places.clusters)
         self._hub = ClientHub()
         self._supervise = functools.partial(supervise, places)
         self._records = CastRecords(places.casts)
@@ -86,7 +92,7 @@ class Engine:
         await self._history.start()
         self._history.keep_days(self._settings.current.history_days)
         parts = Parts(self._supervise, self._dispatch, self._limit_of)
-        self._made = Clusters(parts, self._hub.tell, self._clock)
+        self._made = Clusters(parts, self._tell, self._clock)
         self._made.go_on(self._records.load(), paused=not self._settings.current.go_on)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -142,6 +148,11 @@ class Engine:
             at_once=self._settings.current.casts_at_once,
             past=self._history.past,
         )
+
+    def _tell(self, event: messages.Event, target: str, looking: bool) -> None:
+        if isinstance(event, messages.ClusterChanged):
+            self._known.changed(event.cluster, time.time())
+        self._hub.tell(event, target, looking)
 
     def _running(self) -> tuple[int, int]:
         casts = (summary for cluster in self._clusters for summary in cluster.casts.summaries())
@@ -253,6 +264,8 @@ class Engine:
                 return messages.LogLines(await asyncio.to_thread(read_log, self._log_folder, lines))
             case messages.GetStatus():
                 return self._status(cluster)
+            case messages.ListClusters():
+                return await self._list_clusters()
             case messages.GetSettings():
                 return messages.SettingsChanged(self._settings.current)
             case _ if isinstance(command, messages.ControlCommand):
@@ -269,6 +282,8 @@ class Engine:
                 await self._use(client, target)
             case messages.PrepareDriver(target):
                 await self._use(client, target, prepare=True)
+            case messages.ForgetCluster(target):
+                self._known.forget(target)
             case messages.LeaveCluster():
                 await cluster.supervisor.leave()
             case messages.Cancel(cast):
@@ -302,8 +317,11 @@ class Engine:
             case _:
                 raise CastRayError(FailureKind.INTERNAL, reason=f"{type(command).__name__} is not known here")
 
-    async def _use(self, client: Client, target: str, prepare: bool = False) -> None:
+    async def _use(self, client: Client, wanted: str, prepare: bool = False) -> None:
         """Have a client look at a cluster, and those that look at none yet; see to it that it is in use."""
+        status = self._clusters.get(client.target).status
+        target = choose(wanted, status, await asyncio.to_thread(self._running_here))
+        self._known.chosen(target, time.time())
         cluster = self._clusters.chosen(target)
         for other in self._hub:
             if other.target != cluster.target and (other is client or not other.target):
@@ -312,6 +330,11 @@ class Engine:
                 picture = msgspec.structs.replace(picture, cluster=welcome_status(cluster.status, target))
                 other.send(picture, messages.encode(picture))
         await cluster.supervisor.use(target, prepare=prepare)
+
+    async def _list_clusters(self) -> messages.ClusterList:
+        running = await asyncio.to_thread(self._running_here)
+        in_use = tuple(cluster.status for cluster in self._clusters if cluster.in_use)
+        return messages.ClusterList(list_clusters(running, in_use, self._known), self._known.last)
 
     async def _set_limit(self, limit: int, cast: str) -> None:
         if limit < 0:

@@ -59,6 +59,11 @@ class Places:
         return self.home / "speeds.json"
 
     @property
+    def clusters(self) -> Path:
+        """Which clusters were used before."""
+        return self.home / "clusters.json"
+
+    @property
     def casts(self) -> Path:
         """One file for each cast that has not ended."""
         return self.home / "casts"

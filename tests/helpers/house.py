@@ -18,6 +18,7 @@ class House:
     def __init__(self, places: Places) -> None:
         self.places = places
         self.now = 0.0
+        self.running_here: tuple[str, ...] = ()
         self.checks = asyncio.Event()
         self.drivers: list[FakeDriver] = []
         self.script: Callable[[FakeDriver], None] = FakeDriver.come_up
@@ -25,6 +26,7 @@ class House:
             places,
             lambda places, listener: ClusterSupervisor(places, listener, start_driver=self.start_driver),
             self.clock,
+            lambda: self.running_here,
         )
         self.running = asyncio.create_task(self.engine.run(open_socket(places.socket)), name="engine")
 

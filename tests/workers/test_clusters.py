@@ -108,7 +108,6 @@ async def test_a_cluster_that_nobody_looks_at_is_left(house: House) -> None:
     client = await house.connect()
     await use(client, FAR)
     await use(client, "local")
-    house.now += 4.0
     await house.checked()
     house.now += 4.9
     await house.checked()
@@ -173,3 +172,36 @@ async def test_a_cast_that_waits_for_a_cluster_is_seen_by_all(places: Places) ->
     await house.ended()
     await client.close()
     await other.close()
+
+
+async def test_the_clusters_that_could_be_used(house: House) -> None:
+    house.running_here = (FAR,)
+    client = await house.connect()
+    await use(client, "auto")
+    assert (await status(client)).cluster.target == FAR
+    await use(client, "local")
+    await client.request(messages.LeaveCluster(), messages.Done)
+    listed = await client.request(messages.ListClusters(), messages.ClusterList)
+    assert [(item.target, item.running, item.in_use) for item in listed.clusters] == [
+        (FAR, True, True),
+        ("local", False, False),
+    ]
+    assert listed.last == "local"
+    await client.request(messages.ForgetCluster("local"), messages.Done)
+    listed = await client.request(messages.ListClusters(), messages.ClusterList)
+    assert ([item.target for item in listed.clusters], listed.last) == ([FAR], FAR)
+    await client.close()
+
+
+async def test_the_cluster_of_this_machine_where_none_is_named(house: House) -> None:
+    house.running_here = (FAR,)
+    client = await house.connect()
+    await use(client, "")
+    assert (await status(client)).cluster.target == FAR
+    house.running_here = ()
+    await use(client, "")  # the one in use
+    assert len(house.drivers) == 1
+    with pytest.raises(CastRayError) as caught:
+        await use(client, "auto")
+    assert caught.value.failure.kind is FailureKind.CLUSTER_NOT_HERE
+    await client.close()

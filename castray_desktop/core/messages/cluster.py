@@ -85,8 +85,9 @@ class NodeRate(Record, frozen=True):
 class UseCluster(Message, frozen=True):
     """Look at another cluster, started or attached if need be. Reply: `Done`, at once; events tell the rest.
 
-    Targets are "local", "auto", "HOST:PORT" and "ray://HOST:PORT". A client looks at one cluster at a
-    time; when it is another one, a new `Welcome` comes first.
+    Targets are "local", "auto", "HOST:PORT" and "ray://HOST:PORT"; empty is the one that is looked at, else
+    that of this machine, else "local". "auto" becomes the address of this machine's cluster. A client looks
+    at one cluster at a time; when it is another one, a new `Welcome` comes first.
     """
 
     target: str

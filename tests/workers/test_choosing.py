@@ -1,0 +1,134 @@
+"""Which cluster is meant, which run here, and which are remembered."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from castray_desktop.core.failure import CastRayError, FailureKind
+from castray_desktop.core.messages import ClusterPhase, ClusterStatus
+from castray_desktop.workers.choosing import choose
+from castray_desktop.workers.known_clusters import MOST, KnownClusters, list_clusters
+from castray_desktop.workers.running_clusters import addresses, running_clusters
+
+NONE = ClusterStatus()
+HERE, OTHER = "10.0.0.1:6379", "10.0.0.2:6379"
+
+
+def status(target: str, phase: ClusterPhase = ClusterPhase.READY, nodes: int = 3) -> ClusterStatus:
+    return ClusterStatus(phase, target=target, nodes_total=nodes, ray_version="2.60.0")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "current", "running", "named", "meant"),
+    [
+        ("local", status(HERE), (HERE,), "", "local"),
+        (OTHER, status(HERE), (HERE,), "", OTHER),
+        ("ray://head:10001", NONE, (), "", "ray://head:10001"),
+        ("", status(OTHER), (HERE,), "", OTHER),
+        ("", status(OTHER, ClusterPhase.FAILED), (HERE,), "", OTHER),
+        ("", NONE, (HERE,), "", HERE),
+        ("", NONE, (), "", "local"),
+        ("auto", status(OTHER), (HERE,), "", HERE),
+        ("auto", NONE, (HERE,), OTHER, OTHER),
+        ("auto", NONE, (HERE,), "auto", HERE),
+        ("", NONE, (), "ray://head:10001", "ray://head:10001"),
+    ],
+)
+def test_what_is_meant(
+    wanted: str, current: ClusterStatus, running: tuple[str, ...], named: str, meant: str
+) -> None:
+    assert choose(wanted, current, running, {"RAY_ADDRESS": named} if named else {}) == meant
+
+
+@pytest.mark.parametrize(
+    ("wanted", "running", "kind"),
+    [
+        ("auto", (), FailureKind.CLUSTER_NOT_HERE),
+        ("auto", (HERE, OTHER), FailureKind.CLUSTER_AMBIGUOUS),
+        ("", (HERE, OTHER), FailureKind.CLUSTER_AMBIGUOUS),
+        ("head", (), FailureKind.CLUSTER_UNREACHABLE),
+    ],
+)
+def test_what_can_not_be_meant(wanted: str, running: tuple[str, ...], kind: FailureKind) -> None:
+    with pytest.raises(CastRayError) as caught:
+        choose(wanted, NONE, running, {})
+    assert caught.value.failure.kind is kind
+
+
+def test_the_command_lines_of_raylets() -> None:
+    raylet = b"/opt/ray/core/src/ray/raylet/raylet"
+    commands = [
+        [raylet, b"--gcs-address=10.0.0.1:6379", b"--session-dir=/tmp/ray/session_1"],
+        [raylet, b"--gcs-address=127.0.0.1:7001", b"--session-dir=/tmp/castray-0123456789ab/session_1"],
+        [b"/usr/bin/python3", b"--gcs-address=10.0.0.9:6379"],
+        [],
+    ]
+    assert list(addresses(commands)) == ["10.0.0.1:6379"]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_a_process_that_looks_like_a_raylet(tmp_path: Path) -> None:
+    raylet = tmp_path / "raylet"
+    address = "10.99.0.1:6379"
+    process = subprocess.Popen(
+        [str(raylet), "-c", "echo; read line", f"--gcs-address={address}"],
+        executable="/bin/sh",
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    process.stdout.readline()  # it runs
+    try:
+        assert address in running_clusters()
+    finally:
+        process.communicate(b"\n", timeout=5)
+    assert address not in running_clusters()
+
+
+def test_clusters_are_remembered(tmp_path: Path) -> None:
+    known = KnownClusters(tmp_path / "clusters.json")
+    assert known.last == ""
+    known.changed(status(HERE, ClusterPhase.STARTING), 1.0)
+    known.chosen(HERE, 2.0)  # it has never been reached
+    assert known.remembered == ()
+    known.changed(status(HERE), 3.0)
+    known.changed(status("local", nodes=4), 4.0)
+    known.changed(status(HERE, nodes=5), 5.0)  # that is no choice
+    assert known.last == "local"
+    known.chosen(HERE, 6.0)
+    again = KnownClusters(tmp_path / "clusters.json")
+    assert [(item.target, item.last_used, item.nodes) for item in again.remembered] == [
+        (HERE, 6.0, 5),
+        ("local", 4.0, 4),
+    ]
+    again.forget(HERE)
+    again.forget("never")
+    assert KnownClusters(tmp_path / "clusters.json").last == "local"
+    for number in range(MOST + 5):
+        again.changed(status(f"h{number}:1"), 10.0 + number)
+    assert len(again.remembered) == MOST
+
+
+def test_a_damaged_file_counts_as_empty(tmp_path: Path) -> None:
+    (tmp_path / "clusters.json").write_text("{")
+    known = KnownClusters(tmp_path / "clusters.json")
+    assert known.last == ""
+    known.changed(status(HERE), 3.0)
+    assert KnownClusters(tmp_path / "clusters.json").last == HERE
+
+
+def test_the_list_has_running_ones_first(tmp_path: Path) -> None:
+    known = KnownClusters(tmp_path / "clusters.json")
+    for number, target in enumerate(("old:1", "used:1", "new:1")):
+        known.changed(status(target), float(number))
+    listed = list_clusters(("here:1",), (status("used:1", nodes=9),), known)
+    assert [(item.target, item.running, item.in_use, item.nodes) for item in listed] == [
+        ("here:1", True, False, 0),
+        ("used:1", False, True, 9),
+        ("new:1", False, False, 3),
+        ("old:1", False, False, 3),
+    ]
