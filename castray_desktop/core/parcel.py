@@ -13,15 +13,16 @@ Standard library only: this module is shipped to the nodes.
 from __future__ import annotations
 
 import enum
-import fnmatch
 import struct
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from itertools import accumulate, chain
+from typing import NamedTuple, Optional
 
 from castray_desktop.core.names import MAX_PATH, safe_component
+from castray_desktop.core.ranges import Range
 
 MAGIC = b"CRPM"
 VERSION = 1
@@ -29,15 +30,18 @@ ALIGNMENT = 4096  # contents of big parcels start on a page border, which makes 
 ALIGN_FROM = 1 << 20
 MAX_TARGET = 4095
 MAX_SIZE = 1 << 62
+MAX_DATA_RANGES = 4096  # of one file; with more, the smallest holes count as data
 
 _HEAD = struct.Struct("<4sBxxxIQ")  # magic, version, entries, content bytes
 _FILE_NUMBER = struct.Struct("<I")
-# kind, flags (0; room for holes), mode, parent + 1, mtime_ns, size, length of name, length of target
+# kind, flags, mode, parent + 1, mtime_ns, size, length of name, length of target
 _ENTRY = struct.Struct("<BBHIqQHH")
+_COUNT = struct.Struct("<I")  # of the ranges that follow the entry of a file with holes
+_SPARSE = 1  # the only flag
 
 
 class EntryKind(enum.IntEnum):
-    """What an entry is. Sparse files (flag 1) are left room for."""
+    """What an entry is."""
 
     FOLDER = 1
     FILE = 2
@@ -52,6 +56,7 @@ class Entry(NamedTuple):
     """One thing in a parcel. `path` is relative, `/` between its components, bytes as on disk.
 
     `target` is a symbolic link's text, and for a hard link the path of the file that it is a name of.
+    `data` says of a file with holes where its bytes are, ascending and apart; only these are sent.
     """
 
     kind: EntryKind
@@ -60,6 +65,12 @@ class Entry(NamedTuple):
     mtime_ns: int = 0
     size: int = 0
     target: bytes = b""
+    data: Optional[tuple[Range, ...]] = None
+
+    @property
+    def content_bytes(self) -> int:
+        """What it adds to the contents: its size, less its holes."""
+        return self.size if self.data is None else sum(end - start for start, end in self.data)
 
 
 class Span(NamedTuple):
@@ -77,29 +88,61 @@ class Manifest:
         self.entries: tuple[Entry, ...] = tuple(entries)
         self.files: tuple[Entry, ...] = tuple(e for e in self.entries if e.kind is EntryKind.FILE)
         self._ends = array("Q")
+        self._sparse: dict[
+            int, array[int]
+        ] = {}  # of files with holes: where in their contents each range ends
         end = 0
-        for entry in self.files:
-            end += entry.size
+        for number, entry in enumerate(self.files):
+            if entry.data is not None:
+                self._sparse[number] = array("Q", accumulate(high - low for low, high in entry.data))
+            end += entry.size if entry.data is None else entry.content_bytes
             self._ends.append(end)
         self.content_bytes = end
 
     def file_range(self, file: int) -> tuple[int, int]:
         """Where in the contents the file lies."""
-        end = self._ends[file]
-        return end - self.files[file].size, end
+        return (self._ends[file - 1] if file else 0), self._ends[file]
 
     def spans(self, start: int, end: int) -> list[Span]:
-        """The parts of files that lie in `[start, end)` of the contents; empty files have none."""
+        """The parts of files that lie in `[start, end)` of the contents; files without bytes have none."""
         found: list[Span] = []
         file = bisect_right(self._ends, start)
         while start < end and file < len(self._ends):
-            file_end = self._ends[file]
-            length = min(end, file_end) - start
-            if length > 0:
-                found.append(Span(file, start - (file_end - self.files[file].size), length))
-                start += length
+            first, file_end = (self._ends[file - 1] if file else 0), self._ends[file]
+            stop = min(end, file_end)
+            if start < stop:
+                if file in self._sparse:
+                    found += self._spans_between_holes(file, start - first, stop - first)
+                else:
+                    found.append(Span(file, start - first, stop - start))
+                start = stop
             file += 1
         return found
+
+    def _spans_between_holes(self, file: int, start: int, end: int) -> Iterator[Span]:
+        """The same for one file, in offsets of its own contents."""
+        ends, data = self._sparse[file], self.files[file].data or ()
+        number = bisect_right(ends, start)
+        while start < end:
+            stop = min(end, ends[number])
+            yield Span(file, data[number][1] - (ends[number] - start), stop - start)
+            start = stop
+            number += 1
+
+    def is_first(self, span: Span) -> bool:
+        """Whether no byte of the file comes before it."""
+        data = self.files[span.file].data
+        return span.offset == (data[0][0] if data else 0)
+
+    def is_last(self, span: Span) -> bool:
+        """Whether no byte of the file comes after it."""
+        entry = self.files[span.file]
+        return span.offset + span.length == (entry.data[-1][1] if entry.data else entry.size)
+
+    def has_bytes(self, file: int) -> bool:
+        """Whether anything of it is sent: not of an empty file, nor of one that is a hole from end to end."""
+        first, end = self.file_range(file)
+        return first < end
 
     def file_at(self, offset: int) -> int:
         """The first file whose contents end after `offset`; the number of files past the end."""
@@ -129,7 +172,7 @@ def encode(manifest: Manifest) -> bytes:
             target = _FILE_NUMBER.pack(files[target])
         fixed = _ENTRY.pack(
             entry.kind,
-            0,
+            0 if entry.data is None else _SPARSE,
             entry.mode & 0o7777,
             folders[above],
             entry.mtime_ns,
@@ -138,10 +181,18 @@ def encode(manifest: Manifest) -> bytes:
             len(target),
         )
         parts.append(fixed + name + target)
+        if entry.data is not None:
+            parts.append(_encode_data(entry))
     raw = b"".join(parts)
     if manifest.content_bytes >= ALIGN_FROM:
         raw += bytes(-len(raw) % ALIGNMENT)
     return raw
+
+
+def _encode_data(entry: Entry) -> bytes:
+    _check_data(entry)
+    data = entry.data or ()
+    return _COUNT.pack(len(data)) + struct.pack(f"<{2 * len(data)}Q", *chain.from_iterable(data))
 
 
 def decode(raw: bytes) -> Manifest:
@@ -181,7 +232,7 @@ def _entries(raw: bytes, at: int, count: int) -> tuple[list[Entry], int]:
         name = safe_component(raw[at : at + name_length])
         target = raw[at + name_length : at + name_length + target_length]
         at += name_length + target_length
-        if at > len(raw) or kind not in _KINDS or flags or mode > 0o7777:
+        if at > len(raw) or kind not in _KINDS or flags > _SPARSE or mode > 0o7777:
             raise ValueError("an entry that this version does not know")
         path = _below(entries, parent, name)
         if path in paths:
@@ -189,15 +240,30 @@ def _entries(raw: bytes, at: int, count: int) -> tuple[list[Entry], int]:
         paths.add(path)
         if kind == EntryKind.HARDLINK:
             target = _first_name(files, target)
-        entry = Entry(_KINDS[kind], path, mode, mtime, size, target)
+        data = None
+        if flags:
+            data, at = _decode_data(raw, at)
+        entry = Entry(_KINDS[kind], path, mode, mtime, size, target, data)
         _check(entry)
         if kind == EntryKind.FILE:
             files.append(path)
-        total += size
+        total += entry.content_bytes
         if total > MAX_SIZE:
             raise ValueError("more contents than a stream can have")
         entries.append(entry)
     return entries, at
+
+
+def _decode_data(raw: bytes, at: int) -> tuple[tuple[Range, ...], int]:
+    try:
+        (count,) = _COUNT.unpack_from(raw, at)
+        at += _COUNT.size
+        if count > MAX_DATA_RANGES:
+            raise ValueError("a file with too many holes")
+        bounds = struct.unpack_from(f"<{2 * count}Q", raw, at)
+    except struct.error as error:
+        raise ValueError("a manifest that ends within an entry") from error
+    return tuple(zip(bounds[::2], bounds[1::2])), at + 16 * count
 
 
 def _first_name(files: Sequence[bytes], target: bytes) -> bytes:
@@ -233,6 +299,20 @@ def _check(entry: Entry) -> None:
             raise ValueError("a second name with a mode or a time of its own")
     elif entry.target:
         raise ValueError("only links have a target")
+    if entry.data is not None:
+        _check_data(entry)
+
+
+def _check_data(entry: Entry) -> None:
+    """What is there between the holes of a file: ascending, apart, within it, and not all of it."""
+    data = entry.data or ()
+    if entry.kind is not EntryKind.FILE or len(data) > MAX_DATA_RANGES or entry.size > MAX_SIZE:
+        raise ValueError("holes where there can be none")
+    bounds = [-1, *chain.from_iterable(data)]
+    if any(low >= high for low, high in zip(bounds, bounds[1:])) or bounds[-1] > entry.size:
+        raise ValueError("a file whose holes do not fit it")
+    if entry.size == entry.content_bytes:
+        raise ValueError("a file with holes that has none")
 
 
 # --- the stream ----------------------------------------------------------------------------------
@@ -316,47 +396,3 @@ def decode_trailer(raw: bytes, files: int) -> list[FileResult]:
         ]
     except KeyError as error:
         raise ValueError(f"a file with the state {error}") from error
-
-
-# --- what to leave out ---------------------------------------------------------------------------
-
-
-class Exclusions:
-    """Patterns of what to leave out, a subset of gitignore's.
-
-    Without a slash a pattern matches any name, with one the whole path (with or without the parcel's
-    top folder); `/` at the end means folders only, `/` at the start anchors.
-    """
-
-    def __init__(self, patterns: Sequence[str]) -> None:
-        self._names: list[tuple[str, bool]] = []
-        self._paths: list[tuple[str, bool]] = []
-        for pattern in patterns:
-            folders_only = pattern.endswith("/")
-            text = pattern.rstrip("/")
-            if not text:
-                continue
-            if "/" in text:
-                text = text.lstrip("/")
-                self._paths.append((text, folders_only))
-                if text.startswith("**/"):
-                    self._paths.append((text[3:], folders_only))
-            else:
-                self._names.append((text, folders_only))
-
-    def __bool__(self) -> bool:
-        return bool(self._names or self._paths)
-
-    def excludes(self, path: str, folder: bool) -> bool:
-        """Whether the entry at this path of the parcel is left out."""
-        name = path.rpartition("/")[2]
-        inner = path.partition("/")[2]
-        for pattern, folders_only in self._names:
-            if (folder or not folders_only) and fnmatch.fnmatchcase(name, pattern):
-                return True
-        for pattern, folders_only in self._paths:
-            if (folder or not folders_only) and (
-                fnmatch.fnmatchcase(path, pattern) or (inner and fnmatch.fnmatchcase(inner, pattern))
-            ):
-                return True
-        return False

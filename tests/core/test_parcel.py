@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import struct
 
 import pytest
 from hypothesis import given
@@ -13,7 +14,6 @@ from castray_desktop.core.parcel import (
     TRAILER_RECORD,
     Entry,
     EntryKind,
-    Exclusions,
     FileResult,
     FileStatus,
     Layout,
@@ -30,6 +30,14 @@ FOLDER, FILE, SYMLINK, HARDLINK = EntryKind
 names = st.binary(min_size=1, max_size=12).filter(
     lambda name: b"/" not in name and b"\0" not in name and name not in (b".", b"..")
 )
+
+
+@st.composite
+def ranges_in(draw: st.DrawFn, size: int) -> tuple[tuple[int, int], ...] | None:
+    """Where the bytes of a file with holes are, None where it has none."""
+    bounds = sorted(draw(st.sets(st.integers(0, size), max_size=8)))
+    data = tuple(zip(bounds[::2], bounds[1::2], strict=False))
+    return None if sum(end - start for start, end in data) == size else data
 
 
 @st.composite
@@ -53,7 +61,8 @@ def manifests(draw: st.DrawFn) -> Manifest:
         target = draw(names) if kind is SYMLINK else b""
         if kind is FOLDER:
             folders.append(path)
-        entries.append(Entry(kind, path, mode, mtime, size, target))
+        data = draw(ranges_in(size)) if kind is FILE and draw(st.booleans()) else None
+        entries.append(Entry(kind, path, mode, mtime, size, target, data))
     return Manifest(entries)
 
 
@@ -159,9 +168,16 @@ def test_spans_tile_the_contents(manifest: Manifest, data: st.DataObject) -> Non
         assert sum(span.length for span in spans) == end - start
         for span in spans:
             assert span.length > 0
-            assert span.offset == covered[span.file]
+            entry = manifest.files[span.file]
+            before = [(low, high) for low, high in entry.data or ((0, entry.size),) if low <= span.offset]
+            assert span.offset + span.length <= before[-1][1]
+            skipped = sum(high - low for low, high in before) - (before[-1][1] - span.offset)
+            assert skipped == covered[span.file]
+            assert manifest.is_first(span) == (skipped == 0)
             covered[span.file] += span.length
-    assert covered == [entry.size for entry in manifest.files]
+            assert manifest.is_last(span) == (covered[span.file] == entry.content_bytes)
+    assert covered == [entry.content_bytes for entry in manifest.files]
+    assert [manifest.has_bytes(file) for file in range(len(covered))] == [count > 0 for count in covered]
 
 
 def test_where_a_file_lies() -> None:
@@ -169,6 +185,40 @@ def test_where_a_file_lies() -> None:
     assert manifest.file_range(2) == (3, 7)
     assert manifest.spans(2, 5) == [Span(0, 2, 1), Span(2, 0, 2)]
     assert [manifest.file_at(offset) for offset in (0, 2, 3, 6, 7)] == [0, 0, 2, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        ((0, 10),),  # no hole at all
+        ((0, 5), (5, 8)),
+        ((3, 3),),
+        ((4, 8), (0, 2)),
+        ((0, 11),),
+        tuple((number * 2, number * 2 + 1) for number in range(5000)),
+    ],
+)
+def test_holes_that_do_not_fit_are_refused(data: tuple[tuple[int, int], ...]) -> None:
+    manifest = Manifest([Entry(FILE, b"a", size=10, data=data)])
+    with pytest.raises(ValueError, match="hole"):
+        encode(manifest)
+    raw = bytearray(encode(Manifest([Entry(FILE, b"a", size=10, data=((0, 5),))])))
+    raw[12:20] = struct.pack("<Q", manifest.content_bytes)
+    raw[-20:] = struct.pack("<I", len(data)) + struct.pack(f"<{2 * len(data)}Q", *itertools.chain(*data))
+    with pytest.raises(ValueError, match="hole"):
+        decode(bytes(raw))
+
+
+def test_only_files_have_holes() -> None:
+    with pytest.raises(ValueError, match="holes"):
+        encode(Manifest([Entry(FOLDER, b"a", data=())]))
+
+
+def test_a_claim_of_many_holes_costs_nothing() -> None:
+    raw = bytearray(encode(Manifest([Entry(FILE, b"a", size=10, data=())])))
+    raw[-4:] = struct.pack("<I", 4096)
+    with pytest.raises(ValueError, match="ends within"):
+        decode(bytes(raw))
 
 
 @given(st.integers(0, 50), st.integers(0, 500), st.integers(0, 50), st.integers(1, 64))
@@ -196,28 +246,3 @@ def test_a_trailer_survives_its_way() -> None:
         decode_trailer(raw, 3)
     with pytest.raises(ValueError):
         decode_trailer(b"\x63" + raw[1:], 2)
-
-
-@pytest.mark.parametrize(
-    ("pattern", "path", "folder", "excluded"),
-    [
-        ("*.log", "top/deep/a.log", False, True),
-        ("*.log", "top/a.txt", False, False),
-        ("cache/", "top/cache", True, True),
-        ("cache/", "top/cache", False, False),
-        ("deep/*.log", "top/deep/a.log", False, True),
-        ("top/deep/*.log", "top/deep/a.log", False, True),
-        ("/deep", "top/deep", True, True),
-        ("/deep", "top/more/deep", True, False),
-        ("**/deep/x", "top/deep/x", False, True),
-        ("日志*", "top/日志一", False, True),
-        ("[ab].bin", "a.bin", False, True),
-    ],
-)
-def test_exclusions(pattern: str, path: str, folder: bool, excluded: bool) -> None:
-    assert Exclusions([pattern]).excludes(path, folder) is excluded
-
-
-def test_no_patterns_exclude_nothing() -> None:
-    assert not Exclusions(["", "/"])
-    assert not Exclusions([]).excludes("a", False)

@@ -14,7 +14,8 @@ from castray_desktop.workers.ray_side.byte_plane import comparing, landing, read
 from castray_desktop.workers.ray_side.byte_plane.digests import file_hasher
 from castray_desktop.workers.ray_side.byte_plane.hash_cache import FileKey, HashCache, hash_file
 from castray_desktop.workers.ray_side.protocol import RecipientState
-from tests.workers.byte_plane.lab import BEST, Lab, tree
+from tests.workers.byte_plane.lab import BEST, Lab, Node, tree
+from tests.workers.byte_plane.test_resume import go_on, left_half_way
 
 pytestmark = pytest.mark.timeout(60)
 MIB = 1 << 20
@@ -201,6 +202,25 @@ def test_those_below_get_what_is_known_to_be_the_same(lab: Lab, monkeypatch: pyt
     assert second.received_bytes == second.stream_bytes
     assert tree(nodes[2].inbox / "top") == tree(top)  # type: ignore[attr-defined]
     assert reads.bytes <= 4 * MIB
+
+
+@pytest.mark.usefixtures("at_once")
+def test_who_goes_on_asks_for_hashes_as_well(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    top = make_tree(lab)
+    source = send_twice(lab, top, 1)[0]
+    assert isinstance(source, Node)
+    lab.nodes.pop().plane.close()
+    old = lab.folder / "inbox" / "node_1" / "top"
+    (old / "large 0").unlink()
+    cast = lab.cast(source, [top])
+    had = left_half_way(lab, source, cast, 4 * MIB)
+    reads = Reads(monkeypatch, lab.files)
+    result = go_on(lab, source, cast)
+    assert result.state is RecipientState.COMPLETED
+    assert result.received_bytes < 11 * MIB - had * MIB
+    assert result.content_bytes == cast.totals.content_bytes
+    assert reads.bytes < 12 * MIB  # what lacked, not what stands there
+    assert tree(old) == tree(top)
 
 
 @pytest.mark.usefixtures("at_once")

@@ -38,7 +38,7 @@ from castray_desktop.workers.ray_side.byte_plane.restoring import Restoring
 from castray_desktop.workers.ray_side.byte_plane.scan import MAX_PROBLEMS
 from castray_desktop.workers.ray_side.byte_plane.spending import CHECKING, DISK, WAITING
 from castray_desktop.workers.ray_side.byte_plane.standing import StandingStock
-from castray_desktop.workers.ray_side.byte_plane.supply import Changed, Gone
+from castray_desktop.workers.ray_side.byte_plane.supply import Cancelled, Changed, Gone
 from castray_desktop.workers.ray_side.hooks import read_rules, rules_path, run_hook
 from castray_desktop.workers.ray_side.protocol import (
     FINAL_RECIPIENT_STATES,
@@ -66,10 +66,6 @@ TRANSITIONS: dict[RecipientState, tuple[RecipientState, ...]] = {
 
 
 Route = tuple[int, Optional[Upstream]]  # epoch, and where to fetch from; None: nowhere for now
-
-
-class Cancelled(Exception):
-    """The cast was cancelled here."""
 
 
 class Delivery(StandingStock):

@@ -301,15 +301,20 @@ class PartFiles:
         if fd < 0:
             fd = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
         self._created[file] = CREATED
-        if entry.size >= RESERVE_FROM:
-            try:
-                if linux.reserve(fd, entry.size):
-                    self._created[file] = RESERVED
-                    self._ledger.wrote(self._cast, entry.size)
-            except OSError:
-                os.close(fd)
-                raise
+        try:
+            self._shape(file, fd, entry)
+        except OSError:
+            os.close(fd)
+            raise
         return fd
+
+    def _shape(self, file: int, fd: int, entry: Entry) -> None:
+        """Room for all of it, if it has no holes; else its size, and room only where bytes will be."""
+        if entry.data is not None:
+            os.ftruncate(fd, entry.size)
+        elif entry.size >= RESERVE_FROM and linux.reserve(fd, entry.size):
+            self._created[file] = RESERVED
+            self._ledger.wrote(self._cast, entry.size)
 
     def _open_anew(self, path: bytes, flags: int) -> int:
         """What an earlier delivery has left of a file, maybe with its final mode; -1 for nothing."""

@@ -10,6 +10,7 @@ from castray_desktop.core.parcel import FileStatus, Span
 from castray_desktop.workers.ray_side.byte_plane.buffers import CHUNK_BYTES, page_buffer
 from castray_desktop.workers.ray_side.byte_plane.digests import Hasher
 from castray_desktop.workers.ray_side.byte_plane.failures import reason_of
+from castray_desktop.workers.ray_side.byte_plane.holes import hash_zeros
 from castray_desktop.workers.ray_side.byte_plane.spending import CHECKING, DISK
 from castray_desktop.workers.ray_side.byte_plane.supply import read_some
 
@@ -29,6 +30,7 @@ class Reader:
         self._next_file = 0
         self._fd = -1
         self._hasher: Hasher = source.new_file_hasher()
+        self._hashed = 0  # of that file, holes included
         self._skipped = False  # a part of the file was not read, since its hash is known
 
     def close(self) -> None:
@@ -57,10 +59,10 @@ class Reader:
     def skip_piece(self, index: int) -> None:
         """Nobody wants its bytes, and the hashes of its files are known: look at the files only."""
         for span in self._manifest.spans(*self._layout.content_part(*self._layout.piece(index))):
-            if span.offset == 0:
+            if self._manifest.is_first(span):
                 self._open_up_to(span.file)
             self._skipped = True
-            if span.offset + span.length == self._manifest.files[span.file].size:
+            if self._manifest.is_last(span):
                 self._finish(span.file)
 
     def _assemble(self, view: memoryview, start: int, end: int, spans: list[Span]) -> None:
@@ -80,8 +82,9 @@ class Reader:
             view[first - start : first - start + len(part)] = part
 
     def _read_span(self, span: Span, hasher: Optional[Hasher], into: Optional[memoryview]) -> None:
-        if span.offset == 0:
+        if self._manifest.is_first(span):
             self._open_up_to(span.file)
+        self._hash_hole(span.offset)
         at = 0
         while at < span.length:
             length = min(span.length - at, len(self._chunk))
@@ -90,8 +93,16 @@ class Reader:
             if hasher is not None:
                 hasher.update(view)
             at += length
-        if span.offset + span.length == self._manifest.files[span.file].size:
+        if self._manifest.is_last(span):
             self._finish(span.file)
+
+    def _hash_hole(self, end: int) -> None:
+        """The file is a hole from what was hashed up to there."""
+        if end > self._hashed and self._fd >= 0 and not self._skipped:
+            self._source.wake()
+            self._source.spending.on(CHECKING)
+            hash_zeros(self._hasher, end - self._hashed, self._source.check_end)
+        self._hashed = end
 
     def _read(self, file: int, offset: int, view: memoryview) -> None:
         count = 0
@@ -106,16 +117,17 @@ class Reader:
             view[count:] = bytes(len(view) - count)
         self._source.spending.on(CHECKING)
         self._hasher.update(view)
+        self._hashed = offset + len(view)
 
     def _open_up_to(self, file: int) -> None:
-        """Open the file; those before it that were not read are empty, and only looked at."""
+        """Open the file; those before it that were not read have no bytes, and are only looked at."""
         while self._next_file <= file:
             current = self._next_file
             self._next_file += 1
             self.close()
-            self._hasher, self._skipped = self._source.new_file_hasher(), False
+            self._hasher, self._hashed, self._skipped = self._source.new_file_hasher(), 0, False
             self._open(current)
-            if current < file or self._manifest.files[current].size == 0:
+            if not self._manifest.has_bytes(current):
                 self._finish(current)
 
     def _open(self, file: int) -> None:
@@ -132,6 +144,7 @@ class Reader:
                 self._source.settle(file, FileStatus.READ_ERROR, reason=reason_of(error))
 
     def _finish(self, file: int) -> None:
+        self._hash_hole(self._manifest.files[file].size)
         if self._fd >= 0:
             good = self._source.unchanged(file, self._fd)
             if self._skipped:
@@ -142,7 +155,7 @@ class Reader:
         self.close()
 
     def seal(self) -> None:
-        """All contents were read: look at the empty files that are left, then close the books."""
+        """All contents were read: look at the files without bytes that are left, then close the books."""
         if self._manifest.files:
             self._open_up_to(len(self._manifest.files) - 1)
         self._source.seal_with()

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from castray_desktop.core.failure import CastRayError
 from castray_desktop.workers.ray_side.byte_plane.buffers import page_buffer
 from castray_desktop.workers.ray_side.byte_plane.stock import Stock
+from castray_desktop.workers.ray_side.byte_plane.supply import Cancelled
 
 log = logging.getLogger("castray.byte_plane")
 
@@ -45,6 +46,8 @@ class Restoring:
             self._check_all()
         except (OSError, EOFError, CastRayError) as trouble:
             error = trouble
+        except Cancelled:
+            log.debug("cast %s ends while its journal is checked", self._stock.cast)
         self._ended(error)
 
     def _check_all(self) -> None:

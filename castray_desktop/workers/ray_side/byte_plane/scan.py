@@ -9,10 +9,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Optional
 
+from castray_desktop.core.exclusions import Exclusions
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.core.names import MAX_PATH, display
-from castray_desktop.core.parcel import Entry, EntryKind, Exclusions
+from castray_desktop.core.parcel import Entry, EntryKind
 from castray_desktop.workers.ray_side.byte_plane.failures import reason_of, user_name
+from castray_desktop.workers.ray_side.byte_plane.holes import Data, data_ranges, may_have_holes
 from castray_desktop.workers.ray_side.protocol import FileProblem, TopEntry
 
 MAX_PROBLEMS = 100
@@ -43,7 +45,7 @@ class Scan:
     problems: list[FileProblem] = field(default_factory=list)
     problem_count: int = 0
     files: int = 0
-    size: int = 0
+    size: int = 0  # what is to be sent: holes don't count
 
     def place(self, path: bytes) -> bytes:
         """Where an entry of the parcel is on this machine."""
@@ -131,14 +133,28 @@ class Scanner:
                 if first is not path:
                     self._scan.entries.append(Entry(EntryKind.HARDLINK, path, target=first))
                     return None
-            self._scan.entries.append(Entry(EntryKind.FILE, path, mode, mtime, found.st_size))
+            data = self._data_of(place, found) if may_have_holes(found) else None
+            entry = Entry(EntryKind.FILE, path, mode, mtime, found.st_size, b"", data)
+            self._scan.entries.append(entry)
             self._scan.stamps.append(Stamp.of(found))
             self._scan.ctimes.append(found.st_ctime_ns)
             self._scan.files += 1
-            self._scan.size += found.st_size
+            self._scan.size += found.st_size if data is None else entry.content_bytes
             return None
         what = next((what for test, what in _KINDS if test(found.st_mode)), "neither file nor folder")
         return Failure(FailureKind.NOT_SENDABLE, {"path": display(place), "what": what})
+
+    def _data_of(self, place: bytes, found: os.stat_result) -> Data:
+        """Where the file's bytes are, if it has holes. One that changes meanwhile is told by its stamp."""
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if self._follow else os.O_NOFOLLOW)
+        try:
+            fd = os.open(place, flags)
+        except OSError:
+            return None
+        try:
+            return data_ranges(fd, found.st_size) if Stamp.of(os.fstat(fd)) == Stamp.of(found) else None
+        finally:
+            os.close(fd)
 
     def _add_folder(self, place: bytes, path: bytes, found: os.stat_result) -> Optional[Failure]:
         identity = (found.st_dev, found.st_ino)

@@ -139,6 +139,11 @@ class Source(Supply):
         self._go(S.CANCELLED)
         self.end("the cast was cancelled")
 
+    def check_end(self) -> None:
+        """Leaves the thread that calls it if the cast is over."""
+        if self.gone:
+            raise _Ended
+
     def join(self, seconds: float) -> None:
         for thread in self._threads:
             thread.join(seconds)
@@ -217,8 +222,7 @@ class Source(Supply):
         self._go(S.PREPARED)
 
     def _scanning(self, scan: Scan) -> None:
-        if self.gone:
-            raise _Ended
+        self.check_end()
         now = time.monotonic()
         if now - self._last_scan_report >= SCAN_REPORT_SECONDS:
             self._last_scan_report = now
@@ -267,8 +271,7 @@ class Source(Supply):
             while not self.gone and index > self.demand + lead:
                 self.wake()
                 self.condition.wait()
-            if self.gone:
-                raise _Ended
+            self.check_end()
 
     def settle(self, file: int, status: FileStatus, hash_: bytes = b"", reason: str = "") -> None:
         """How a file went, once; what was changed while it was sent stays so."""

@@ -48,10 +48,11 @@ class StandingStock(Stock):
         assert self._staging is not None
         destination = self._staging.destination
         if self.order.on_conflict != "rename" and may_exist(destination, self.order.totals.top):
-            self._twins = parts.twins = Twins(manifest, self.layout, destination, self._staging.parts)
-        self.hashes_awaited = (
-            self._await_manifest and self._twins is not None and self._twins.pieces.total > 0
-        )
+            self._twins = parts.twins = Twins(
+                manifest, self.layout, destination, self._staging.parts, self._comparing
+            )
+        wanted = self._await_manifest or (self._staging.resumed and not self._staging.has_begun_landing())
+        self.hashes_awaited = wanted and self._twins is not None and self._twins.pieces.total > 0
         if not self.hashes_awaited:
             self._known_hashes = []
             self.more_wanted = self.more_wanted or self._await_manifest
@@ -182,8 +183,9 @@ class StandingStock(Stock):
             ]
         for low, high in had:
             for at in range(low, high, COPY_BYTES):
-                view = page_buffer(min(COPY_BYTES, high - at))
-                self._read_file(file, at - first, view)
-                self._parts.write(file, at - first, view)
+                for span in self.manifest.spans(*self.layout.content_part(at, min(at + COPY_BYTES, high))):
+                    view = page_buffer(span.length)
+                    self._read_file(file, span.offset, view)
+                    self._parts.write(file, span.offset, view)
         if self._twins is not None and not self._twins.is_unchanged(file):
             raise OSError(errno.ESTALE, CHANGED_TWIN, os.fsdecode(self._twins.place(file)))

@@ -145,7 +145,8 @@ class Stock(Supply):
             good = self._reads_as(index, start, end, view)
             with self.condition:
                 if good:
-                    self._count(start, end)
+                    if not self.has_piece(index):  # it may lie in a file whose hash agreed meanwhile
+                        self._count(start, end)
                     self.add(index, self.digest(index))
                 self.checked_to = end
         if good:
@@ -253,20 +254,28 @@ class Stock(Supply):
         """The manifest is known, and nothing of the contents was written yet."""
 
     def _write(self, spans: list[Span], view: memoryview) -> None:
-        at = 0
+        at, standing = 0, []
         for span in spans:
-            assert self.manifest is not None
-            assert self._parts is not None
             part = view[at : at + span.length]
             at += span.length
             if self._stands(span, part):
+                standing.append((span, part))
                 continue
-            try:
-                self._parts.write(span.file, span.offset, part)
-            except OSError as error:
-                entry = self.manifest.files[span.file]
-                path = os.fsencode(self._destination_text()) + b"/" + entry.path
-                raise write_failure(error, self._place.node, path, entry.size - span.offset) from error
+            for earlier, before in standing:  # of a file with holes: it stood before this part was compared
+                if earlier.file == span.file:
+                    self._write_part(earlier, before)
+            standing.clear()
+            self._write_part(span, part)
+
+    def _write_part(self, span: Span, view: memoryview) -> None:
+        assert self.manifest is not None
+        assert self._parts is not None
+        try:
+            self._parts.write(span.file, span.offset, view)
+        except OSError as error:
+            entry = self.manifest.files[span.file]
+            path = os.fsencode(self._destination_text()) + b"/" + entry.path
+            raise write_failure(error, self._place.node, path, entry.size - span.offset) from error
 
     def _stands(self, span: Span, view: memoryview) -> bool:
         """Whether these bytes need not be written, since they are at the destination already."""

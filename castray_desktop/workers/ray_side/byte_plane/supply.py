@@ -31,6 +31,10 @@ class Gone(Exception):
     """This node can't ever serve it."""
 
 
+class Cancelled(Exception):
+    """The cast was cancelled here."""
+
+
 class Again(NamedTuple):
     """A piece that was read anew, since it arrived damaged."""
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import stat
 from array import array
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Optional
 
 from castray_desktop.core.parcel import EntryKind, Layout, Manifest, Span
 from castray_desktop.core.ranges import RangeSet
+from castray_desktop.workers.ray_side.byte_plane.holes import has_same_holes
 from castray_desktop.workers.ray_side.protocol import TopEntry
 
 CHANGED_TWIN = "it changed while it was compared"
@@ -28,16 +29,26 @@ def may_exist(destination: bytes, top: tuple[TopEntry, ...]) -> bool:
 class Twins:
     """Which files of a parcel have one, by their numbers."""
 
-    def __init__(self, manifest: Manifest, layout: Layout, destination: bytes, parts: bytes) -> None:
-        """Files that an earlier delivery has begun to write to `parts` are left out."""
+    def __init__(
+        self,
+        manifest: Manifest,
+        layout: Layout,
+        destination: bytes,
+        parts: bytes,
+        went_on: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Files that an earlier delivery has begun to write to `parts` are left out.
+
+        `went_on` is called now and then while a file is read, and may raise to end it.
+        """
         self._manifest = manifest
         self._destination = destination
         self._is = bytearray(len(manifest.files))
         self._ctimes = array("q", bytes(8 * len(manifest.files)))
-        self._find(parts)
+        self._find(parts, went_on)
         self.pieces = self._whole_pieces(layout)
 
-    def _find(self, parts: bytes) -> None:
+    def _find(self, parts: bytes, went_on: Callable[[], None]) -> None:
         folders = {b""}  # that stand there as real folders: landing never goes through a link
         number = -1
         for entry in self._manifest.entries:
@@ -52,18 +63,25 @@ class Twins:
                 found = _stat(self._destination + b"/" + entry.path)
                 if found is None or not stat.S_ISREG(found.st_mode) or found.st_size != entry.size:
                     continue
-                self._is[number] = 0 if os.path.lexists(parts + b"/" + entry.path) else TWIN
+                if os.path.lexists(parts + b"/" + entry.path):
+                    continue
+                if entry.data is not None and not has_same_holes(
+                    self._destination + b"/" + entry.path, entry.data, entry.size, went_on
+                ):
+                    continue  # nothing that is sent would tell that it is another file
+                self._is[number] = TWIN
                 self._ctimes[number] = found.st_ctime_ns
 
     def _whole_pieces(self, layout: Layout, least: int = TWIN) -> RangeSet:
         """The pieces that lie in such files with all their bytes, in offsets of the stream."""
         found, length = RangeSet(), layout.piece_bytes
         start = end = layout.manifest_bytes
-        for number, entry in enumerate(self._manifest.files):
-            if self._is[number] < least and entry.size:
+        for number in range(len(self._is)):
+            low, high = self._manifest.file_range(number)
+            if self._is[number] < least and low < high:
                 _add_whole(found, start, end, length)
-                start = end + entry.size
-            end += entry.size
+                start = layout.manifest_bytes + high
+            end = layout.manifest_bytes + high
         _add_whole(found, start, end, length)
         return found
 
