@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 from itertools import pairwise
 
-from PySide6.QtCore import QPointF, QRectF, Qt
+from PySide6.QtCore import QLineF, QPointF, QRectF, Qt
 from PySide6.QtGui import (
     QBrush,
     QColor,
@@ -117,6 +117,7 @@ class HopLook:
     calm: bool  # the cast has ended
     dim: bool = False
     head: bool = True
+    failed: bool = False  # dashed, with a cross: bytes will not take this way any more
 
 
 class HopItem(QGraphicsItem):
@@ -149,13 +150,16 @@ class HopItem(QGraphicsItem):
             self._dots.run(phase)
 
     def boundingRect(self) -> QRectF:
-        return self._line.boundingRect().united(self._head.boundingRect()).adjusted(-4, -4, 4, 4)
+        return self._line.boundingRect().united(self._head.boundingRect()).adjusted(-8, -8, 8, 8)
 
     def paint(
         self, painter: QPainter, option: QStyleOptionGraphicsItem, widget: QWidget | None = None
     ) -> None:
         palette, look = self._theme.palette, self.look
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        if look.failed:
+            self._paint_failed(painter)
+            return
         opacity = DIM if look.dim else 0.45 if look.calm else 1.0
         first = mix(palette.path_start, palette.path_end, look.first)
         last = mix(palette.path_start, palette.path_end, look.last)
@@ -172,6 +176,25 @@ class HopItem(QGraphicsItem):
             painter.setPen(Qt.PenStyle.NoPen)
             painter.setBrush(last)
             painter.drawPath(self._head)
+
+    def _paint_failed(self, painter: QPainter) -> None:
+        """Told from a whole one by its dashes and its cross, whatever the colours."""
+        palette = self._theme.palette
+        color = mix(palette.card, palette.bad_fill, DIM if self.look.dim else 1.0)
+        pen = QPen(color, 2)
+        pen.setDashPattern([2.5, 2.5])
+        painter.setPen(pen)
+        painter.setBrush(Qt.BrushStyle.NoBrush)
+        painter.drawPath(self._line)
+        middle = to_point(self.look.curve.at(0.5))
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(QColor(palette.card))
+        painter.drawEllipse(middle, 7, 7)
+        pen = QPen(color, 2)
+        pen.setCapStyle(Qt.PenCapStyle.RoundCap)
+        painter.setPen(pen)
+        for slope in (1, -1):
+            painter.drawLine(middle + QPointF(-3.5, -3.5 * slope), middle + QPointF(3.5, 3.5 * slope))
 
 
 class _RunningDots(QGraphicsItem):
@@ -249,6 +272,55 @@ def _hop_path(look: HopLook) -> tuple[QPainterPath, QPainterPath]:
     line = QPainterPath(to_point(curve.start))
     line.cubicTo(to_point(curve.control_1), to_point(curve.control_2), end)
     return line, head
+
+
+Thread = tuple[Point, Point]
+
+
+class ThreadsItem(QGraphicsItem):
+    """The hops between dots: as many as there are nodes, painted as two paths."""
+
+    def __init__(self, theme: Theme) -> None:
+        super().__init__()
+        self._theme = theme
+        self._threads: tuple[tuple[Thread, ...], tuple[Thread, ...]] = ((), ())
+        self._lines: tuple[list[QLineF], list[QLineF]] = ([], [])
+        self._box = QRectF()
+        self._dim = False
+        self.setZValue(Z_HOP)
+        self.setCacheMode(QGraphicsItem.CacheMode.DeviceCoordinateCache)
+
+    def show_threads(
+        self, whole: tuple[Thread, ...], failed: tuple[Thread, ...], box: QRectF, *, dim: bool
+    ) -> None:
+        """Draw these from now on, all of them inside `box`."""
+        if ((whole, failed), box, dim) == (self._threads, self._box, self._dim):
+            return
+        if box != self._box:
+            self.prepareGeometryChange()
+        self._threads, self._box, self._dim = (whole, failed), box, dim
+        self._lines = (_lines(whole), _lines(failed))
+        self.update()
+
+    def boundingRect(self) -> QRectF:
+        return self._box
+
+    def paint(
+        self, painter: QPainter, option: QStyleOptionGraphicsItem, widget: QWidget | None = None
+    ) -> None:
+        palette = self._theme.palette
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setOpacity((DIM if self._dim else 1.0) * 0.6)
+        painter.setPen(QPen(QColor(palette.path_start), 1))
+        painter.drawLines(self._lines[0])
+        pen = QPen(QColor(palette.bad_fill), 1)
+        pen.setDashPattern([3, 3])
+        painter.setPen(pen)
+        painter.drawLines(self._lines[1])
+
+
+def _lines(threads: tuple[Thread, ...]) -> list[QLineF]:
+    return [QLineF(to_point(start), to_point(end)) for start, end in threads]
 
 
 class RateItem(QGraphicsItem):

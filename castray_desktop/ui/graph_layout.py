@@ -362,10 +362,40 @@ class Curve:
         )
 
 
-def hop_curve(
-    start: Point, end: Point, centre: Point, cut_start: float, cut_end: float, most: float = 84.0
+def clear_curve(
+    start: Point, end: Point, centre: Point, cuts: tuple[float, float], most: float, obstacles: Sequence[Box]
 ) -> Curve:
-    """The way of a hop: bent away from `centre`, by `most` at most, cut clear of both circles.
+    """The way of a hop as `hop_curve` makes it, or a wider one or one on the other side, where that covers
+    less of the obstacles.
+    """
+    best, least = hop_curve(start, end, centre, *cuts, most), 1e9
+    for other, wider in ((False, 1.0), (False, 1.8), (True, 1.0), (True, 1.8), (False, 2.6), (True, 2.6)):
+        curve = hop_curve(start, end, centre, *cuts, most * wider, other=other)
+        points = [curve.at(step / 24) for step in range(2, 23)]
+        covered = sum(_within(box, point) for box in obstacles for point in points)
+        if covered < least:
+            best, least = curve, covered
+        if not least:
+            break
+    return best
+
+
+def _within(box: Box, point: Point) -> bool:
+    return box.x < point.x < box.x + box.width and box.y < point.y < box.y + box.height
+
+
+def hop_curve(
+    start: Point,
+    end: Point,
+    centre: Point,
+    cut_start: float,
+    cut_end: float,
+    most: float = 84.0,
+    *,
+    other: bool = False,
+) -> Curve:
+    """The way of a hop: bent away from `centre`, by `most` at most, cut clear of both circles; with
+    `other` bent towards it.
 
     It leaves no node downwards and enters none upwards, since the names stand there.
     """
@@ -374,7 +404,7 @@ def hop_curve(
     chord = math.atan2(dy, dx)
     # On which side of the chord the centre lies: the curve goes to the other one.
     cross = dx * (centre.y - start.y) - dy * (centre.x - start.x)
-    side = -1.0 if cross >= 0 else 1.0
+    side = -1.0 if (cross >= 0) is not other else 1.0
     steep = abs(dy) / distance
     bend = math.radians(18 + 50 * steep) * side
     reach = distance * (0.36 + 0.36 * steep * steep)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 from PySide6.QtCore import QCoreApplication
 
+from castray_desktop.core.bottleneck import SlowestHop
 from castray_desktop.core.messages import (
     CastState,
     CastSummary,
@@ -19,8 +20,15 @@ from castray_desktop.core.messages import (
 from castray_desktop.ui.glyphs import GlyphState
 from castray_desktop.ui.graph_node import NodeLook
 from castray_desktop.ui.nodes import glyph_word, node_glyph
-from castray_desktop.ui.transfer_text import cast_share, cast_status, delivery_share, percent_text
-from castray_desktop.ui.units import format_bytes, format_duration
+from castray_desktop.ui.relay_words import held_up_line
+from castray_desktop.ui.transfer_text import (
+    cast_share,
+    cast_status,
+    delivery_share,
+    failure_text,
+    percent_text,
+)
+from castray_desktop.ui.units import format_bytes, format_duration, format_rate
 
 BADGES = frozenset({GlyphState.LAGGING, GlyphState.VERIFIED, GlyphState.FAILED, GlyphState.CHECKING})
 BAR_ROLES = {
@@ -114,10 +122,11 @@ def machine_facts(node: NodeInfo) -> str:
     return " · ".join(parts) or node.address
 
 
-def tool_tip(node: NodeInfo, delivery: DeliverySnapshot | None) -> str:
-    """A node's facts, one a line."""
+def tool_tip(node: NodeInfo, delivery: DeliverySnapshot | None, way: Sequence[str] = ()) -> str:
+    """A node's facts, one a line; `way` says how the bytes come to it."""
     translate = QCoreApplication.translate
     lines = [f"{node.name} — {glyph_word(node_glyph(node, delivery))}"]
+    lines += way
     if node.address:
         lines.append(translate("NodeGraph", "Address: {address}").format(address=node.address))
     if node.cpus or node.gpus:
@@ -133,6 +142,26 @@ def tool_tip(node: NodeInfo, delivery: DeliverySnapshot | None) -> str:
     return "\n".join(lines)
 
 
+def way_lines(delivery: DeliverySnapshot | None, before: str, slowest: SlowestHop | None) -> list[str]:
+    """How the bytes come to a node, and what is the matter with it."""
+    translate = QCoreApplication.translate
+    lines = []
+    if delivery is None:
+        return []
+    if delivery.state is DeliveryState.RECEIVING and delivery.upstream:
+        rate = format_rate(delivery.rate)
+        template = translate("NodeGraph", "From {upstream} at {rate}")
+        lines.append(template.format(upstream=delivery.upstream, rate=rate))
+    if before:
+        template = translate("NodeGraph", "The route was repaired: it fetched from {upstream} before")
+        lines.append(template.format(upstream=before))
+    if slowest is not None and slowest.node == delivery.node:
+        lines.append(held_up_line(slowest))
+    if delivery.failure is not None:
+        lines.append(failure_text(delivery.failure))
+    return lines
+
+
 @dataclass(frozen=True)
 class Hop:
     """One link of the shown cast's path: `order` 0..1 is where it lies between source and end."""
@@ -144,10 +173,19 @@ class Hop:
     rate: float
     lagging: bool
     moving: bool
+    failed: bool = False  # bytes will not take this way any more
+    repaired: bool = False  # the node fetched from another one before
 
 
-def hops(cast: CastSummary | None, deliveries: Mapping[str, DeliverySnapshot]) -> list[Hop]:
-    """The shown cast's path as it is: where each node fetches from, else the planned chain."""
+def hops(
+    cast: CastSummary | None,
+    deliveries: Mapping[str, DeliverySnapshot],
+    upstream_before: Callable[[str], str] = lambda name: "",
+) -> list[Hop]:
+    """The shown cast's path as it is: where each node fetches from, else the planned chain.
+
+    The hop to a node that failed is part of it, as one that failed.
+    """
     if cast is None or cast.state is CastState.CANCELLED:
         return []
     chain = list(cast.chain) or [cast.source, *cast.recipients]
@@ -158,7 +196,7 @@ def hops(cast: CastSummary | None, deliveries: Mapping[str, DeliverySnapshot]) -
     result = []
     for index, name in enumerate(order):
         delivery = deliveries.get(name)
-        if delivery is not None and delivery.state in (DeliveryState.FAILED, DeliveryState.CANCELLED):
+        if delivery is not None and delivery.state in (DeliveryState.CANCELLED, DeliveryState.AWAITED):
             continue
         planned = before.get(name, cast.source)
         receiving = delivery is not None and delivery.state is DeliveryState.RECEIVING
@@ -172,6 +210,8 @@ def hops(cast: CastSummary | None, deliveries: Mapping[str, DeliverySnapshot]) -
                 rate=rate,
                 lagging=bool(receiving and delivery and delivery.lagging),
                 moving=receiving and rate >= 1 and not cast.state.finished,
+                failed=delivery is not None and delivery.state is DeliveryState.FAILED,
+                repaired=bool(upstream_before(name)) and not cast.state.finished,
             )
         )
     return result

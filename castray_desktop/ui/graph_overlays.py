@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 
-from PySide6.QtCore import QRectF, Qt
+from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QWidget
 
 from castray_desktop.ui.glyphs import GlyphState, paint_glyph
+from castray_desktop.ui.icons import pixmap
 from castray_desktop.ui.nodes import glyph_word
 from castray_desktop.ui.painting import CENTRE, metrics, paint_text
 from castray_desktop.ui.theme import Theme
@@ -22,6 +23,9 @@ LEGEND = (
     GlyphState.FAILED,
     GlyphState.OFFLINE,
 )
+
+
+MOST_WIDE = 320  # of the read-out
 
 
 class Legend(QWidget):
@@ -51,6 +55,42 @@ class Legend(QWidget):
             paint_glyph(painter, QRectF(13, y + 3, 12, 12), state, palette)
             rest = QRectF(33, y, self.width() - 38, 18)
             paint_text(painter, rest, glyph_word(state), palette.text_2, 11, 500)
+        painter.end()
+
+
+class ReadOut(QWidget):
+    """Two lines about the relay: its slowest hop. Lies over the scene and lets the pointer through."""
+
+    def __init__(self, theme: Theme, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._theme = theme
+        self.lines = ("", "")
+        self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        theme.changed.connect(self.update)
+        self.hide()
+
+    def say(self, which: str, why: str) -> None:
+        """Show these two lines."""
+        if (which, why) != self.lines:
+            self.lines = (which, why)
+            self.setAccessibleName(f"{which}. {why}")
+            widest = max(metrics(12, 600, True).horizontalAdvance(which), metrics(11).horizontalAdvance(why))
+            self.resize(min(MOST_WIDE, math.ceil(widest) + 44), 44)
+            self.update()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        palette = self._theme.palette
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setPen(QPen(QColor(palette.line), 1))
+        painter.setBrush(QColor(palette.card))
+        painter.drawRoundedRect(QRectF(self.rect()).adjusted(0.5, 0.5, -0.5, -0.5), 8, 8)
+        mark = pixmap("gauge", palette.text_2, 14, self.devicePixelRatioF())
+        painter.drawPixmap(QPointF(10, 8), mark)
+        upper, lower = QRectF(30, 5, self.width() - 40, 18), QRectF(30, 22, self.width() - 40, 17)
+        elide = Qt.TextElideMode.ElideMiddle
+        paint_text(painter, upper, self.lines[0], palette.text, 12, 600, elide=elide, tabular=True)
+        paint_text(painter, lower, self.lines[1], palette.text_2, 11, elide=elide)
         painter.end()
 
 

@@ -10,7 +10,16 @@ from PySide6.QtCore import QPointF, QRectF, Signal
 from PySide6.QtWidgets import QGraphicsScene, QWidget
 
 from castray_desktop.core.messages import NodeInfo
-from castray_desktop.ui.graph_items import DOT_GAP, HopItem, HopLook, MiddleItem, RateItem, ZoneItem
+from castray_desktop.ui.graph_items import (
+    DOT_GAP,
+    HopItem,
+    HopLook,
+    MiddleItem,
+    RateItem,
+    Thread,
+    ThreadsItem,
+    ZoneItem,
+)
 from castray_desktop.ui.graph_layout import (
     SOURCE_RADIUS,
     Box,
@@ -19,10 +28,10 @@ from castray_desktop.ui.graph_layout import (
     Plan,
     Point,
     arrange,
-    hop_curve,
+    clear_curve,
     ink,
 )
-from castray_desktop.ui.graph_looks import Hop, Marks, cast_lines, hops, node_look, tool_tip
+from castray_desktop.ui.graph_looks import Hop, Marks, cast_lines, hops, node_look, tool_tip, way_lines
 from castray_desktop.ui.graph_node import DOT_ROLES, Dot, DotsItem, NodeItem
 from castray_desktop.ui.nodes import NodeList, natural_key, node_glyph
 from castray_desktop.ui.selection import RecipientSelection
@@ -31,6 +40,10 @@ from castray_desktop.ui.units import format_rate
 
 Places = tuple[str, tuple[tuple[str, str], ...]]
 _Population = tuple[tuple[object, ...], Places]  # of these nodes, these places
+
+
+REPAIRED = "↪"
+"""Before the rate of a hop that has replaced another one."""
 
 
 class GraphScene(QGraphicsScene):
@@ -57,7 +70,10 @@ class GraphScene(QGraphicsScene):
         self._zones: list[ZoneItem] = []
         self._hops: dict[str, HopItem] = {}
         self._rates: dict[str, RateItem] = {}
+        self._curves: dict[tuple[Point, Point, tuple[float, float]], Curve] = {}  # as the nodes lie now
         self._rate_boxes: dict[str, tuple[object, Box | None]] = {}  # a place is searched once for a hop
+        self._threads = ThreadsItem(theme)
+        self.addItem(self._threads)
         self._dots = DotsItem(theme)
         self.addItem(self._dots)
         self._middle = MiddleItem(theme)
@@ -94,6 +110,7 @@ class GraphScene(QGraphicsScene):
             return
         self._arranged_for = key
         self.plan = arrange(width, height, recipients)
+        self._curves = {}
         self.setSceneRect(QRectF(0, 0, self.plan.width, self.plan.height))
         self._place_zones()
         self._drop_gone()
@@ -179,12 +196,17 @@ class GraphScene(QGraphicsScene):
     def tool_tip(self, name: str) -> str:
         """A node's facts."""
         node = self._nodes.get(name)
-        return tool_tip(node, self._nodes.activity(name)) if node else ""
+        delivery = self._nodes.activity(name)
+        way = way_lines(delivery, self._nodes.upstream_before(name), self._nodes.slowest)
+        return tool_tip(node, delivery, way) if node else ""
 
     def _refresh_hops(self) -> None:
         cast = self._nodes.cast
         deliveries = {item.node: item for item in self._nodes.deliveries()}
-        path = hops(cast, deliveries) if self.plan.cell is not Cell.DOT else []
+        path = hops(cast, deliveries, self._nodes.upstream_before)
+        self._refresh_threads(path if self.plan.cell is Cell.DOT else [])
+        if self.plan.cell is Cell.DOT:
+            path = []
         shown = [hop for hop in path if self._can_draw(hop)]
         names = {hop.node for hop in shown}
         for gone in self._hops.keys() - names:
@@ -202,6 +224,16 @@ class GraphScene(QGraphicsScene):
             if hop.rate >= 1 and self.plan.cell in (Cell.FULL, Cell.COMPACT):
                 self._show_rate(hop, look.curve, taken)
 
+    def _refresh_threads(self, path: list[Hop]) -> None:
+        """Among dots a hop is a thread, and all of them are one item."""
+        lines: tuple[list[Thread], list[Thread]] = ([], [])
+        for hop in path:
+            start, end = self.place(hop.upstream), self.place(hop.node)
+            if start is not None and end is not None:
+                lines[hop.failed].append((start, end))
+        room = self.sceneRect() if path else QRectF()
+        self._threads.show_threads(tuple(lines[False]), tuple(lines[True]), room, dim=self.dragging)
+
     def _can_draw(self, hop: Hop) -> bool:
         both = self.place(hop.upstream) is not None and self.place(hop.node) is not None
         return both and hop.upstream != hop.node
@@ -214,12 +246,39 @@ class GraphScene(QGraphicsScene):
         cut_start = SOURCE_RADIUS + 6.0 if from_source else plan.cell.radius + gap
         if not large and not from_source:
             curve = Curve.straight(start, end, cut_start, plan.cell.radius + gap)
-            return HopLook(curve, hop.first, hop.last, 1.5, False, calm, dim=self.dragging, head=False)
-        curve = hop_curve(start, end, plan.centre, cut_start, plan.cell.radius + gap + 3, self._bend_room())
+            return HopLook(
+                curve, hop.first, hop.last, 1.5, False, calm, dim=self.dragging, head=False, failed=hop.failed
+            )
+        curve = self._curve(start, end, (cut_start, plan.cell.radius + gap + 3))
         width = (3.0 if hop.lagging or plan.cell is Cell.COMPACT else 4.0) if large else 1.5
         return HopLook(
-            curve, hop.first, hop.last, width, hop.moving and large, calm, dim=self.dragging, head=large
+            curve,
+            hop.first,
+            hop.last,
+            width,
+            hop.moving and large,
+            calm,
+            dim=self.dragging,
+            head=large,
+            failed=hop.failed,
         )
+
+    def _curve(self, start: Point, end: Point, cuts: tuple[float, float]) -> Curve:
+        """Clear of other nodes and of the figures, as far as that goes; worked out once for each hop."""
+        known = self._curves.get((start, end, cuts))
+        if known is None:
+            plan, others = (
+                self.plan,
+                [place for place in self.plan.nodes.values() if place not in (start, end)],
+            )
+            if plan.source not in (start, end):
+                others.append(plan.source)
+            obstacles = [box for place in others for box in ink(plan.cell, place)]
+            if plan.middle is not None:
+                obstacles.append(plan.middle)
+            known = clear_curve(start, end, plan.centre, cuts, self._bend_room(), obstacles)
+            self._curves[start, end, cuts] = known
+        return known
 
     def _bend_room(self) -> float:
         rightmost = max((place.x for place in self.plan.nodes.values()), default=0.0)
@@ -233,6 +292,8 @@ class GraphScene(QGraphicsScene):
         text = format_rate(hop.rate)
         if self.plan.cell is Cell.COMPACT:
             text = text.split(" ")[0]
+        if hop.repaired:
+            text = f"{REPAIRED} {text}"
         width, height = RateItem.room(text, hop.lagging)
         key = (curve, width, height, self.plan.middle)
         known = self._rate_boxes.get(hop.node)

@@ -29,7 +29,7 @@ from PySide6.QtWidgets import QGraphicsView, QToolTip, QWidget
 
 from castray_desktop.ui.graph_items import to_point, to_rect
 from castray_desktop.ui.graph_layout import Cell, ink
-from castray_desktop.ui.graph_overlays import AllNodesPill, Legend
+from castray_desktop.ui.graph_overlays import AllNodesPill, Legend, ReadOut
 from castray_desktop.ui.graph_scene import GraphScene
 from castray_desktop.ui.selection import RecipientSelection
 from castray_desktop.ui.theme import Theme
@@ -77,6 +77,7 @@ class GraphView(QGraphicsView):
         self._dots.timeout.connect(self._move_dots)
         self.legend = Legend(theme, self)
         self.pill = AllNodesPill(theme, self)
+        self.read_out = ReadOut(theme, self)
         self._set_up()
         theme.changed.connect(self._repaint_all)
 
@@ -251,18 +252,41 @@ class GraphView(QGraphicsView):
 
     def _pill_place(self) -> int:
         """In the middle of the upper edge, or beside it where a node lies there."""
-        width = self.viewport().width()
-        covered = [
-            self.mapFromScene(to_rect(part)).boundingRect()
-            for centre in self._graph.plan.nodes.values()
-            for part in ink(self._graph.plan.cell, centre)
-        ]
-        free = max(0, width - self.pill.width())
+        free = max(0, self.viewport().width() - self.pill.width())
+        covered = self._covered()
         for share in (0.5, 0.25, 0.75, 0.0, 1.0):
             place = QRect(round(free * share), 8, self.pill.width(), self.pill.height())
             if not any(place.intersects(other) for other in covered):
                 return place.x()
         return free // 2
+
+    def _covered(self) -> list[QRect]:
+        """Where nodes draw, in the view."""
+        plan = self._graph.plan
+        parts = [part for centre in plan.nodes.values() for part in ink(plan.cell, centre)]
+        parts.extend(ink(Cell.FULL, plan.source))
+        return [self.mapFromScene(to_rect(part)).boundingRect() for part in parts]
+
+    def show_read_out(self, lines: tuple[str, str] | None) -> None:
+        """Say this about the relay where it covers no node; None says nothing."""
+        self.read_out.say(*(lines or ("", "")))
+        place = self._read_out_place() if lines else None
+        self.read_out.setVisible(place is not None)
+        if place is not None:
+            self.read_out.move(place)
+
+    def _read_out_place(self) -> QPoint | None:
+        size, box = self.read_out.size(), self.viewport().rect().adjusted(14, 10, -14, -14)
+        taken = self._covered()
+        if self.legend.isVisible():
+            taken.append(self.legend.geometry().adjusted(-8, -8, 8, 8))
+        right, left, middle = box.right() - size.width(), box.left(), box.center().x() - size.width() // 2
+        for y in (box.bottom() - size.height(), box.top()):
+            for x in (right, middle, left):
+                place = QRect(QPoint(x, y), size)
+                if box.contains(place) and not any(place.intersects(other) for other in taken):
+                    return place.topLeft()
+        return None
 
     def _drop_words(self, targets: frozenset[str]) -> str:
         if not targets:

@@ -371,7 +371,7 @@ class MainWindow(QMainWindow):
         summary = self.transfers.summary(cast)
         self.sheets.refresh(cast)
         self.graph.show_cast(summary, self.transfers.deliveries(cast))
-        self.status.show_cast(summary)
+        self.status.show_cast(summary, self.nodes.slowest)
 
     def _show_status(self) -> None:
         cluster, connection = self._cluster, self._link.connection

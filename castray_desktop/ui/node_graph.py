@@ -28,6 +28,7 @@ from castray_desktop.ui.graph_looks import cast_line
 from castray_desktop.ui.graph_scene import GraphScene
 from castray_desktop.ui.graph_view import ZOOM_MOST, ZOOM_STEP, GraphView
 from castray_desktop.ui.nodes import NodeList
+from castray_desktop.ui.relay_words import slowest_lines
 from castray_desktop.ui.segments import Segments
 from castray_desktop.ui.selection import RecipientSelection
 from castray_desktop.ui.theme import Theme
@@ -127,10 +128,12 @@ class NodeGraph(Card):
         self._selection.changed.connect(self._selection_changed)
         self._selection.source_changed.connect(self._nodes_changed)
         self.scene_.arranged.connect(self._refresh_title)
+        self.scene_.arranged.connect(self._refresh_read_out)
 
     def _say(self) -> None:
         self.scene_.say()
         self._refresh_title()
+        self._refresh_read_out()
 
     # --- what the window calls -------------------------------------------------------------
 
@@ -182,6 +185,7 @@ class NodeGraph(Card):
 
     def _activity_changed(self) -> None:
         self.scene_.refresh()
+        self._refresh_read_out()
         self.view.refresh_motion()
         self._refresh_title()
 
@@ -198,6 +202,10 @@ class NodeGraph(Card):
         if cast is not None and self.scene_.plan.middle is None:
             text = cast_line(cast) if self._compact else f"{text} · {cast_line(cast)}"
         self._count.set_full_text(text)
+
+    def _refresh_read_out(self) -> None:
+        slowest = self._nodes.slowest
+        self.view.show_read_out(slowest_lines(slowest) if slowest is not None else None)
 
     def _refresh_zoom(self, zoom: float) -> None:
         self._zoom.button(1).setText(f"{round(zoom * 100)}%")

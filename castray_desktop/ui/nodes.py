@@ -12,6 +12,7 @@ from functools import lru_cache
 
 from PySide6.QtCore import QCoreApplication, QObject, Signal
 
+from castray_desktop.core.bottleneck import SlowestHop, slowest_hop
 from castray_desktop.core.messages import (
     CastSummary,
     DeliverySnapshot,
@@ -32,8 +33,8 @@ def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
 class NodeList(QObject):
     """The known nodes, sorted by name, and the watched cast.
 
-    Signals: `changed()` when a node came, went or has new facts; `activity_changed()` when the watched
-    cast or one of its deliveries did.
+    `slowest` is the watched cast's slowest hop. Signals: `changed()` when a node came, went or has new
+    facts; `activity_changed()` when the watched cast or one of its deliveries did.
     """
 
     changed = Signal()
@@ -45,6 +46,9 @@ class NodeList(QObject):
         self._sorted: tuple[NodeInfo, ...] = ()
         self._cast: CastSummary | None = None
         self._deliveries: dict[str, DeliverySnapshot] = {}
+        self._upstreams_before: dict[str, str] = {}  # of nodes that fetch from another one by now
+        self._limit = 0
+        self.slowest: SlowestHop | None = None
 
     def nodes(self) -> tuple[NodeInfo, ...]:
         """Every node, in the natural order of the names."""
@@ -80,9 +84,29 @@ class NodeList(QObject):
     def watch(self, cast: CastSummary | None, deliveries: Iterable[DeliverySnapshot] = ()) -> None:
         """Show this cast with all its deliveries on the nodes; None shows none."""
         found = {delivery.node: delivery for delivery in deliveries} if cast is not None else {}
-        if cast != self._cast or found != self._deliveries:
-            self._cast, self._deliveries = cast, found
-            self.activity_changed.emit()
+        if cast == self._cast and found == self._deliveries:
+            return
+        if cast is None or self._cast is None or cast.cast != self._cast.cast:
+            self._upstreams_before = {}
+        else:
+            self._note_changed_ways(found)
+        self._cast, self._deliveries = cast, found
+        self.slowest = slowest_hop(cast, found.values(), self._limit) if cast is not None else None
+        self.activity_changed.emit()
+
+    def _note_changed_ways(self, found: dict[str, DeliverySnapshot]) -> None:
+        for name, before in self._deliveries.items():
+            now = found.get(name, before)
+            if before.upstream and now.upstream != before.upstream:
+                self._upstreams_before[name] = before.upstream
+
+    def set_limit(self, limit: int) -> None:
+        """The speed limit over all casts, in bytes per second; 0 for none."""
+        self._limit = limit
+
+    def upstream_before(self, name: str) -> str:
+        """The node that this one fetched from before the watched cast's route was repaired; "" for none."""
+        return self._upstreams_before.get(name, "")
 
     @property
     def cast(self) -> CastSummary | None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import QHBoxLayout, QWidget
 
+from castray_desktop.core.bottleneck import SlowestHop
 from castray_desktop.core.messages import CastSummary, ClusterPhase, ClusterStatus
 from castray_desktop.ui.cluster_words import step
 from castray_desktop.ui.connection import Connection
 from castray_desktop.ui.glyphs import GlyphState
+from castray_desktop.ui.relay_words import short_line
 from castray_desktop.ui.theme import Theme
 from castray_desktop.ui.transfer_text import cast_glyph
 from castray_desktop.ui.units import format_rate
@@ -25,6 +27,7 @@ class StatusBar(QWidget):
         self._cluster = ClusterStatus()
         self._connection = Connection.CONNECTING
         self._cast: CastSummary | None = None
+        self._slowest: SlowestHop | None = None
         self._glyph = GlyphLabel(theme, GlyphState.QUEUED, 12)
         self._name = label("", 12, 500)
         self._facts = DotLabel(theme)
@@ -45,8 +48,9 @@ class StatusBar(QWidget):
         self._cluster, self._connection = cluster, connection
         self._refresh()
 
-    def show_cast(self, cast: CastSummary | None) -> None:
-        self._cast = cast
+    def show_cast(self, cast: CastSummary | None, slowest: SlowestHop | None = None) -> None:
+        """Say how this cast stands, and which hop is its slowest."""
+        self._cast, self._slowest = cast, slowest
         self._refresh()
 
     def text(self) -> str:
@@ -96,6 +100,8 @@ class StatusBar(QWidget):
             if cast.lagging:
                 rate += self.tr(" ({count} lagging)").format(count=cast.lagging)
             facts.append(rate)
+            if self._slowest is not None and len(cast.recipients) > 1:
+                facts.append(short_line(self._slowest))
         if cast.source_copies:
             facts.append(self.tr("source upload {copies} copies").format(copies=f"{cast.source_copies:.2f}"))
         errors = self.tr("{count} error") if cast.failed == 1 else self.tr("{count} errors")

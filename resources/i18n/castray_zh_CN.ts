@@ -1681,6 +1681,14 @@
         <translation>收件箱：{path}</translation>
     </message>
     <message>
+        <source>From {upstream} at {rate}</source>
+        <translation>来自 {upstream}，{rate}</translation>
+    </message>
+    <message>
+        <source>The route was repaired: it fetched from {upstream} before</source>
+        <translation>线路已修复：之前从 {upstream} 获取</translation>
+    </message>
+    <message>
         <source>{time} left</source>
         <translation>剩余 {time}</translation>
     </message>
@@ -1895,6 +1903,49 @@
     <message>
         <source>{chosen} of {total}</source>
         <translation>{chosen}/{total}</translation>
+    </message>
+</context>
+<context>
+    <name>Relay</name>
+    <message>
+        <source>the link</source>
+        <translation>链路</translation>
+    </message>
+    <message>
+        <source>the speed limit</source>
+        <translation>限速</translation>
+    </message>
+    <message>
+        <source>the disk of {node}</source>
+        <translation>{node} 的磁盘</translation>
+    </message>
+    <message>
+        <source>the processor of {node}</source>
+        <translation>{node} 的处理器</translation>
+    </message>
+    <message>
+        <source>the disk of {upstream}</source>
+        <translation>{upstream} 的磁盘</translation>
+    </message>
+    <message>
+        <source>the processor of {upstream}</source>
+        <translation>{upstream} 的处理器</translation>
+    </message>
+    <message>
+        <source>Slowest: {upstream} → {node}, {rate}</source>
+        <translation>最慢的一跳：{upstream} → {node}，{rate}</translation>
+    </message>
+    <message>
+        <source>Held up by {cause}</source>
+        <translation>瓶颈：{cause}</translation>
+    </message>
+    <message>
+        <source>slowest {upstream} → {node}: {cause}</source>
+        <translation>最慢 {upstream} → {node}：{cause}</translation>
+    </message>
+    <message>
+        <source>Holds up the cast: {cause}</source>
+        <translation>拖慢本次传输：{cause}</translation>
     </message>
 </context>
 <context>

@@ -15,6 +15,7 @@ from itertools import product
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
+import msgspec
 from PySide6.QtCore import QElapsedTimer, QEvent, QSettings
 from PySide6.QtWidgets import QApplication
 
@@ -162,6 +163,24 @@ def dragging(window: MainWindow, link: fake.FakeLink) -> None:
     QApplication.sendEvent(window, event)
 
 
+def repaired(window: MainWindow, link: fake.FakeLink) -> None:
+    """A node was lost; the one below it fetches from another one, and its disk is slow."""
+    busy(window, link)
+    window.table.select_cast("c0ffee000001")
+    first, _, last = fake.sending_deliveries()
+    lost = m.DeliverySnapshot(
+        "node_2",
+        m.DeliveryState.FAILED,
+        "127.0.0.3",
+        "node_1",
+        int(19.2 * fake.GB),
+        failure=Failure(FailureKind.NODE_OFFLINE, {"node": "node_2"}),
+    )
+    moved = msgspec.structs.replace(last, upstream="node_1", writing=0.9, checking=0.05)
+    link.say(m.CastChanged(fake.sending_cast(failed=1)))
+    link.say(m.DeliveriesChanged("c0ffee000001", (first, lost, moved)))
+
+
 SCENES: dict[str, tuple[Scene, bool, tuple[int, int]]] = {
     "busy-light": (busy, False, (1440, 900)),
     "busy-dark": (busy, True, (1440, 900)),
@@ -178,6 +197,8 @@ SCENES: dict[str, tuple[Scene, bool, tuple[int, int]]] = {
     "refused-light": (refused, False, (1440, 900)),
     "refused-small": (refused, False, (1024, 700)),
     "closing-dark": (closing, True, (1440, 900)),
+    "repaired-light": (repaired, False, (1440, 900)),
+    "repaired-dark": (repaired, True, (1440, 900)),
     "dragging-light": (dragging, False, (1440, 900)),
     "no-room-light": (no_room, False, (1440, 900)),
     "no-room-small": (no_room, False, (1024, 700)),

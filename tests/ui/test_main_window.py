@@ -93,7 +93,7 @@ def test_the_newest_cast_is_shown(window: MainWindow, link: FakeLink) -> None:
     assert window.table.selected_cast() == "c0ffee000001"
     assert window.status.text() == (
         "qwen2.5-14b-instruct/ · 3 recipients · 118 MB/s each (1 lagging)"
-        " · source upload 1.00 copies · 0 errors"
+        " · slowest node_2 → node_3: the link · source upload 1.00 copies · 0 errors"
     )
     assert window.nodes.cast is not None
     assert window.nodes.cast.cast == "c0ffee000001"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -11,10 +12,11 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QVBoxLayout, QWidget
 from pytestqt.qtbot import QtBot
 
-from castray_desktop.core.messages import CastState, DeliveryState, NodeState
+from castray_desktop.core.messages import CastState, DeliverySnapshot, DeliveryState, NodeState
 from castray_desktop.ui.graph_items import to_point
 from castray_desktop.ui.graph_layout import Cell
 from castray_desktop.ui.graph_looks import cast_lines, hops
+from castray_desktop.ui.graph_scene import REPAIRED
 from castray_desktop.ui.node_graph import NodeGraph
 from castray_desktop.ui.nodes import NodeList
 from castray_desktop.ui.selection import RecipientSelection
@@ -254,7 +256,8 @@ def test_an_ended_cast_is_calm(stage: Stage) -> None:
     done = [make_delivery(f"node_{i}", DeliveryState.COMPLETED, rate=0.0) for i in (1, 2)]
     stage.graph.show_cast(ended, [*done, make_delivery("node_3", DeliveryState.FAILED)])
     assert not stage.view._dots.isActive()
-    assert stage.scene.counts()["HopItem"] == 2
+    failed = [item for item in stage.scene._hops.values() if item.look.failed]
+    assert (stage.scene.counts()["HopItem"], len(failed)) == (3, 1)
     assert stage.scene.counts()["RateItem"] == 0
     looks = {name: item.look for name, item in stage.scene.items_by_name.items()}
     assert looks["node_1"].share == 1.0
@@ -367,3 +370,75 @@ def test_both_themes_are_painted(stage: Stage) -> None:
         pictures.append(image.pixelColor(300, 20).name)
     assert pictures[0]() != pictures[1]()
     assert isinstance(theme, QObject)
+
+
+def relayed(*upstreams: str, failed: str = "") -> list[DeliverySnapshot]:
+    """node_1 and so on, each fetching from the node given for it."""
+    result = []
+    for number, upstream in enumerate(upstreams, 1):
+        name = f"node_{number}"
+        state = DeliveryState.FAILED if name == failed else DeliveryState.RECEIVING
+        rate = 0.0 if name == failed else 100e6 - number
+        result.append(make_delivery(name, state, upstream=upstream, rate=rate))
+    return result
+
+
+def test_a_lost_node_and_the_hop_that_replaces_it_are_seen(stage: Stage) -> None:
+    stage.graph.show_cast(make_cast(), relayed("desk", "node_1", "node_2"))
+    assert not any(rate.text.startswith(REPAIRED) for rate in stage.scene._rates.values())
+    stage.graph.show_cast(make_cast(failed=1), relayed("desk", "node_1", "node_1", failed="node_2"))
+    looks = {name: item.look for name, item in stage.scene._hops.items()}
+    assert {name: look.failed for name, look in looks.items()} == {
+        "node_1": False,
+        "node_2": True,
+        "node_3": False,
+    }
+    place = stage.scene.places()
+    ends = {name: (look.curve.start, look.curve.end) for name, look in looks.items()}
+    assert math.dist(ends["node_3"][0], place["node_1"]) < 60
+    assert math.dist(ends["node_3"][1], place["node_3"]) < 60
+    assert stage.scene._rates["node_3"].text.startswith(REPAIRED)
+    assert "it fetched from node_2 before" in stage.scene.tool_tip("node_3")
+    assert stage.view.grab().toImage().size() == stage.view.size()
+    stage.graph.show_cast(make_cast(cast="another"), relayed("desk", "node_1", "node_1"))
+    assert "before" not in stage.scene.tool_tip("node_3")
+
+
+def test_a_chain_that_branches_is_drawn_as_it_is(stage: Stage) -> None:
+    stage.graph.show_cast(make_cast(), relayed("desk", "desk", "node_1"))
+    ways = {hop.node: hop.upstream for hop in hops(stage.nodes.cast, by_node(stage))}
+    assert ways == {"node_1": "desk", "node_2": "desk", "node_3": "node_1"}
+
+
+def by_node(stage: Stage) -> dict[str, DeliverySnapshot]:
+    return {delivery.node: delivery for delivery in stage.nodes.deliveries()}
+
+
+def test_the_slowest_hop_and_what_holds_it_up_are_read_out(stage: Stage) -> None:
+    slow = make_delivery("node_3", upstream="node_2", bytes=GB, rate=20e6, writing=0.9)
+    stage.graph.show_cast(make_cast(), [*relayed("desk", "node_1"), slow])
+    assert stage.view.read_out.isVisible()
+    assert stage.view.read_out.accessibleName() == (
+        "Slowest: node_2 → node_3, 20 MB/s. Held up by the disk of node_3"
+    )
+    assert "Holds up the cast: the disk of node_3" in stage.scene.tool_tip("node_3")
+    covered = stage.view._covered()
+    assert not any(stage.view.read_out.geometry().intersects(place) for place in covered)
+    stage.graph.show_cast(make_cast(state=CastState.COMPLETED), [])
+    assert not stage.view.read_out.isVisible()
+
+
+def test_a_limit_over_all_casts_is_named(stage: Stage) -> None:
+    stage.nodes.set_limit(100_000_000)
+    stage.graph.show_cast(make_cast(), relayed("desk", "node_1", "node_2"))
+    assert stage.view.read_out.lines[1] == "Held up by the speed limit"
+
+
+def test_among_dots_the_relay_is_threads(qtbot: QtBot) -> None:
+    stage = Stage(qtbot, 900)
+    names = [f"node_{number}" for number in range(1, 901)]
+    stage.graph.show_cast(make_cast(recipients=900), relayed("desk", *names[:-1], failed="node_5"))
+    assert stage.scene.plan.cell is Cell.DOT
+    whole, failed = stage.scene._threads._threads
+    assert (len(whole), len(failed)) == (899, 1)
+    assert stage.scene.counts()["HopItem"] == 0
