@@ -54,6 +54,11 @@ class Places:
         return self.home / "schedules.json"
 
     @property
+    def added_nodes(self) -> Path:
+        """The nodes that the user has added to the local cluster."""
+        return self.home / "nodes.json"
+
+    @property
     def speeds(self) -> Path:
         """How fast nodes are, as casts have shown."""
         return self.home / "speeds.json"

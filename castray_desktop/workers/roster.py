@@ -15,6 +15,7 @@ import msgspec
 
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.core.messages import THIS_COMPUTER, NodeInfo, NodeState
+from castray_desktop.workers.added_nodes import AddedNode, AddedNodes
 from castray_desktop.workers.agent_calls import AgentCalls
 from castray_desktop.workers.cluster_roles import ClusterListener
 from castray_desktop.workers.ledger import offline
@@ -68,6 +69,8 @@ class Roster:
         self._waiting: dict[str, asyncio.Future[None]] = {}
         self._beside: dict[str, str] = {}  # by added node: on whose Ray node it is
         self._gone: dict[str, float] = {}  # whose Ray node has gone, and when
+        self._added = AddedNodes(places.added_nodes)
+        self._local = False
         self._names = NodeNames()
         self._chores: set[asyncio.Task[None]] = set()
 
@@ -105,6 +108,8 @@ class Roster:
         The first node of a `local` cluster is this computer, with several agents.
         """
         plan = {info.name: info for info in local_nodes(ray_nodes[0])} if local else {}
+        inboxes = self._remembered() if local and not self._local else {}
+        self._local = local
         others = ray_nodes[1:] if local else ray_nodes
         named = self._names.name_all(others, self._is_away, taken=(*plan, *self._beside))
         plan |= {name: attached_node(name, node) for name, node in named.items()}
@@ -114,14 +119,20 @@ class Roster:
         for name in self._nodes.keys() - plan.keys():
             self._ray_node_gone(name)
         for info in plan.values():
-            self._ray_node_there(info)
+            self._ray_node_there(info, inboxes.get(info.name, ""))
         self._counted()
+
+    def _remembered(self) -> dict[str, str]:
+        """The nodes that were added to a local cluster before this one, and their inboxes."""
+        nodes = self._added.load()
+        self._beside.update({node.name: own_name() for node in nodes})
+        return {node.name: node.inbox for node in nodes}
 
     def _is_away(self, name: str) -> bool:
         node = self._nodes.get(name)
         return node is not None and node.state is NodeState.OFFLINE
 
-    def _ray_node_there(self, info: NodeInfo) -> None:
+    def _ray_node_there(self, info: NodeInfo, inbox: str) -> None:
         """Place an agent on it, unless there is one, or there will be."""
         placement = self._placements.get(info.name)
         if info.name in self._placed and info.name not in self._gone:
@@ -131,7 +142,7 @@ class Roster:
             self._lose(info.name, offline(info.name))
         self._gone.pop(info.name, None)
         self._deaths.pop(info.name, None)
-        self._place(info, placement.inbox if placement else "")
+        self._place(info, placement.inbox if placement else inbox)
 
     def _ray_node_gone(self, name: str) -> None:
         """Its agent has gone with it."""
@@ -171,6 +182,7 @@ class Roster:
         self._nodes.clear()
         self._placements.clear()
         self._beside.clear()
+        self._local = False
         self._gone.clear()
         self._names = NodeNames()
         if names:
@@ -206,6 +218,8 @@ class Roster:
             self._place(info, inbox)
             async with asyncio.timeout(PLACE_SECONDS):
                 await future
+            if self._local:
+                self._added.add(AddedNode(name, inbox))
         except TimeoutError:
             self._remove(name)
             raise CastRayError(FailureKind.NODE_SILENT, node=name, seconds=int(PLACE_SECONDS)) from None
@@ -230,6 +244,8 @@ class Roster:
         if not node.removable:
             raise CastRayError(FailureKind.NODE_NOT_REMOVABLE, node=name)
         self._remove(name)
+        if self._local:
+            self._added.remove(name)
 
     # --- what the driver says -------------------------------------------------------------------
 

@@ -83,27 +83,6 @@ def test_the_driver_is_killed(whole: Castray, tmp_path: Path) -> None:
     finish(command, file, tmp_path)
 
 
-def test_the_engine_is_killed(own_castray: Castray, tmp_path: Path) -> None:
-    folder = tmp_path / "got"
-    file = make_file(tmp_path / "slow.bin", 100 * MIB)
-    assert own_castray("engine", "start", "--cluster", "local", timeout=120).returncode == 0
-    command = start_slowly(own_castray, file, folder)
-    os.kill(process_of(own_castray, b"castray_desktop.workers.engine"), signal.SIGKILL)
-    command.communicate(timeout=30)
-    before = json.loads(own_castray("casts", "--json").stdout)
-    assert before == []  # no engine
-    assert own_castray.wait_until_gone(20) == []
-    assert own_castray("engine", "start", "--cluster", "local", timeout=120).returncode == 0
-    deadline = time.monotonic() + 60
-    while (cast := json.loads(own_castray("casts", "--json").stdout)[0])["state"] != "completed":
-        assert cast["state"] in ("queued", "preparing", "sending", "verifying"), cast
-        assert time.monotonic() < deadline
-    for item in cast["deliveries"]:
-        assert filecmp.cmp(file, folder / item["node"] / file.name, shallow=False)
-    assert not list(folder.rglob(".castray*"))
-    assert not list((own_castray.home / "castray" / "casts").iterdir())
-
-
 def agent_pid(cluster: Castray, node: str) -> int:
     """The process of a node's agent, as the engine's log has it."""
     log = (cluster.home / "castray" / "logs" / "engine.log").read_text()

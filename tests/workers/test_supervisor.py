@@ -459,6 +459,23 @@ async def test_an_added_node_comes_back_with_the_next_driver(stage: Stage) -> No
     assert (again.name, again.inbox) == ("extra", "/in")
 
 
+async def test_an_added_node_is_there_again_when_the_local_cluster_is(stage: Stage) -> None:
+    driver = await stage.ready()
+    adding = asyncio.create_task(stage.supervisor.add_node("extra", "/in"))
+    await driver.wait_for(protocol.PlaceAgent, 5)
+    driver.say(protocol.AgentUp(hello("extra")))
+    await adding
+    await stage.supervisor.leave()
+    driver = await stage.ready()
+    again = driver.sent(protocol.PlaceAgent)[-1]
+    assert (again.name, again.inbox) == ("extra", "/in")
+    assert stage.supervisor.nodes["extra"].removable
+    await stage.supervisor.remove_node("extra")
+    await stage.supervisor.leave()
+    await stage.ready()
+    assert "extra" not in stage.supervisor.nodes
+
+
 async def test_a_node_that_can_not_be_placed_is_not_kept(stage: Stage) -> None:
     driver = await stage.ready()
     adding = asyncio.create_task(stage.supervisor.add_node("extra", ""))

@@ -123,9 +123,11 @@ class Supply:
     def pause(self, paused: bool, number: int) -> None:
         """Serve nothing for now, or go on; an order that is not newer than the last one is ignored."""
         with self.condition:
-            if number > self._pauses:
-                self.paused, self._pauses = paused, number
-                self.condition.notify_all()
+            if number <= self._pauses:
+                return
+            self.paused, self._pauses = paused, number
+            self.condition.notify_all()
+        self.stated()
 
     def share_limit(self, limiter: Limiter) -> None:
         """Keep to this limit as well, together with the other casts of the node."""

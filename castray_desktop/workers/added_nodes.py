@@ -1,0 +1,57 @@
+"""The nodes that the user has added to the local cluster: they are there again when it is started again."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import msgspec
+
+log = logging.getLogger("castray.cluster")
+
+
+class AddedNode(msgspec.Struct, frozen=True):
+    """As it was asked for."""
+
+    name: str
+    inbox: str = ""  # empty: the one that follows from its name
+
+
+class AddedNodes:
+    """Kept in a file, which is written at each change."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def load(self) -> tuple[AddedNode, ...]:
+        """In the order in which they were added; none where the file can't be read."""
+        try:
+            return msgspec.json.decode(self._file.read_bytes(), type=tuple[AddedNode, ...])
+        except FileNotFoundError:
+            return ()
+        except (OSError, ValueError) as error:
+            log.warning("%s can't be read, so added nodes are not there again: %s", self._file, error)
+            return ()
+
+    def add(self, node: AddedNode) -> None:
+        """One more, or another one of that name."""
+        self._save((*self._others(node.name), node))
+
+    def remove(self, name: str) -> None:
+        """It is not wanted any more."""
+        others = self._others(name)
+        if len(others) != len(self.load()):
+            self._save(others)
+
+    def _others(self, name: str) -> tuple[AddedNode, ...]:
+        return tuple(node for node in self.load() if node.name != name)
+
+    def _save(self, nodes: tuple[AddedNode, ...]) -> None:
+        """Replaced as a whole, so that a crash leaves the old or the new ones."""
+        fresh = self._file.with_name(self._file.name + ".new")
+        try:
+            fresh.touch(mode=0o600)
+            fresh.write_bytes(msgspec.json.encode(nodes))
+            fresh.replace(self._file)
+        except OSError as error:
+            log.warning("added nodes will not be there after the next start: %s", error)

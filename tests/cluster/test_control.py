@@ -1,0 +1,137 @@
+"""Casts that are paused, and casts of an engine that is killed, in a real local cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import filecmp
+import json
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from castray_desktop.core import messages
+from castray_desktop.core.messages import CastState, DeliverySnapshot, DeliveryState, SendRequest
+from castray_desktop.workers.client import EngineClient
+from castray_desktop.workers.places import find_places
+from tests.cluster.conftest import Castray
+from tests.cluster.test_recovery import process_of
+from tests.helpers.trees import make_file
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(180)]
+
+MIB = 1 << 20
+STOP_SECONDS = 0.5
+REPORT_SECONDS = 1.5  # the last of what agents have to say may be so old
+LIMIT = 30_000_000
+
+
+class Watcher:
+    """A client that keeps the deliveries of all casts as they were last told."""
+
+    def __init__(self, client: EngineClient) -> None:
+        self.client = client
+        self.deliveries: dict[str, dict[str, DeliverySnapshot]] = {}
+        self.states: dict[str, CastState] = {}
+        self._told = asyncio.Condition()
+        self._watching = asyncio.create_task(self._watch())
+
+    async def _watch(self) -> None:
+        async for event in self.client.events():
+            async with self._told:
+                match event:
+                    case messages.DeliveriesChanged(cast, changed):
+                        rows = self.deliveries.setdefault(cast, {})
+                        rows.update({item.node: item for item in changed})
+                    case messages.CastChanged(summary):
+                        self.states[summary.cast] = summary.state
+                self._told.notify_all()
+
+    async def until(self, condition: Callable[[], object], seconds: float = 60) -> None:
+        async with asyncio.timeout(seconds), self._told:
+            await self._told.wait_for(condition)
+
+    def bytes(self, cast: str) -> list[int]:
+        return [item.bytes for item in self.deliveries[cast].values()]
+
+    async def close(self) -> None:
+        await self.client.close()
+        await self._watching
+
+
+@pytest.fixture
+async def watcher(cluster: Castray) -> AsyncIterator[Watcher]:
+    watcher = Watcher(await EngineClient.connect(find_places(cluster.environment), "test", start=False))
+    yield watcher
+    await watcher.close()
+
+
+async def test_a_pause_stops_every_hop_and_the_cast_goes_on_at_the_same_offset(
+    watcher: Watcher, tmp_path: Path
+) -> None:
+    file = make_file(tmp_path / "slow.bin", 100 * MIB)
+    request = SendRequest((str(file),), ("all",), destination=str(tmp_path / "{node}"), limit=LIMIT)
+    cast = (await watcher.client.request(messages.Send(request), messages.Accepted)).cast
+    await watcher.until(lambda: cast in watcher.deliveries and all(watcher.bytes(cast)))
+    asked, at_first = time.monotonic(), watcher.bytes(cast)
+    await watcher.client.request(messages.Pause(cast), messages.Done)
+    assert time.monotonic() - asked < STOP_SECONDS
+    await asyncio.sleep(REPORT_SECONDS)  # what the nodes had until then is told
+    before = watcher.bytes(cast)
+    await asyncio.sleep(1.0)
+    assert watcher.bytes(cast) == before
+    since = [after - first for first, after in zip(at_first, before, strict=True)]
+    assert max(since) <= LIMIT * (STOP_SECONDS + 0.25)  # what was told at first was as old as that
+    assert watcher.states[cast] is CastState.PAUSED
+    assert {item.state for item in watcher.deliveries[cast].values()} == {DeliveryState.PAUSED}
+    await watcher.client.request(messages.Resume(), messages.Done)
+    result = await watcher.client.request(messages.GetResult(cast), messages.CastResult)
+    assert result.summary.state is CastState.COMPLETED, result
+    assert result.summary.source_copies <= 1.01
+    for item in result.deliveries:
+        assert filecmp.cmp(file, tmp_path / item.node / file.name, shallow=False)
+
+
+def test_three_casts_to_four_nodes_outlive_a_killed_engine(own_castray: Castray, tmp_path: Path) -> None:
+    folder, names = tmp_path / "got", ("one", "two", "three")
+    assert own_castray("engine", "start", "--cluster", "local", timeout=120).returncode == 0
+    added = own_castray("node", "add", "node_4", "--inbox", tmp_path / "in")
+    assert added.returncode == 0, added.stderr
+    sends = []
+    for name in names:
+        file = make_file(tmp_path / name, 60 * MIB)
+        where = ("--to", "node_1,node_2,node_3,node_4", "--dest", folder / "{node}")
+        sends.append(own_castray.start("send", file, *where, "--limit", "12MB/s", "--json"))
+    for command in sends:
+        assert command.stdout is not None
+        for line in command.stdout:
+            if all(item["bytes"] for item in json.loads(line)["deliveries"]):
+                break
+    os.kill(process_of(own_castray, b"castray_desktop.workers.engine"), signal.SIGKILL)
+    for command in sends:
+        command.communicate(timeout=30)
+    assert json.loads(own_castray("casts", "--json").stdout) == []  # no engine
+    assert own_castray.wait_until_gone(20) == []
+    assert own_castray("engine", "start", "--cluster", "local", timeout=120).returncode == 0
+    casts = asyncio.run(results(own_castray))
+    assert len(casts) == 3
+    for result in casts:
+        assert result.summary.state is CastState.COMPLETED, result
+        assert [item.node for item in result.deliveries] == ["node_1", "node_2", "node_3", "node_4"]
+        assert result.summary.source_copies <= 1.05
+    for name in names:
+        for node in ("node_1", "node_2", "node_3", "node_4"):
+            assert filecmp.cmp(tmp_path / name, folder / node / name, shallow=False)
+    assert not list(folder.rglob(".castray*"))
+    assert not list((own_castray.home / "castray" / "casts").iterdir())
+
+
+async def results(castray: Castray) -> list[messages.CastResult]:
+    client = await EngineClient.connect(find_places(castray.environment), "test", start=False)
+    casts = [summary.cast for summary in client.welcome.casts]
+    found = [await client.request(messages.GetResult(cast), messages.CastResult) for cast in casts]
+    await client.close()
+    return found

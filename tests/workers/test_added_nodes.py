@@ -1,0 +1,35 @@
+"""Nodes that were added are there again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from castray_desktop.workers.added_nodes import AddedNode, AddedNodes
+
+ONE, OTHER = AddedNode("one", "/data/one"), AddedNode("other")
+
+
+def test_what_was_added_is_there_after_a_restart_in_the_same_order(tmp_path: Path) -> None:
+    nodes = AddedNodes(tmp_path / "nodes.json")
+    assert nodes.load() == ()
+    nodes.add(ONE)
+    nodes.add(OTHER)
+    nodes.add(AddedNode("one", "/elsewhere"))
+    again = AddedNodes(tmp_path / "nodes.json")
+    assert again.load() == (OTHER, AddedNode("one", "/elsewhere"))
+    again.remove("other")
+    again.remove("nobody")
+    assert [node.name for node in nodes.load()] == ["one"]
+    assert (tmp_path / "nodes.json").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("text", ["", "{", "{}", '[{"inbox": 1}]'])
+def test_a_damaged_file_is_no_reason_not_to_start(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "nodes.json"
+    file.write_text(text)
+    nodes = AddedNodes(file)
+    assert nodes.load() == ()
+    nodes.add(ONE)
+    assert nodes.load() == (ONE,)
