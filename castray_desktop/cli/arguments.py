@@ -196,6 +196,10 @@ def _add_cluster_commands(commands: Commands) -> None:
     actions = cluster.add_subparsers(dest="action", required=True, metavar="ACTION")
     prepare = add_command(actions, "prepare", "make a driver for a cluster that runs another Ray")
     prepare.add_argument("target", metavar="HOST:PORT")
+    join = add_command(actions, "join", "make this computer a node of a cluster, without CPUs for its tasks")
+    join.add_argument("target", metavar="HOST:PORT")
+    share = add_command(actions, "share", "start a cluster that other machines can join, and say how")
+    add_json(share)
 
 
 def _add_engine(commands: Commands, common: argparse.ArgumentParser) -> None:

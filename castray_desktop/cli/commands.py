@@ -291,6 +291,8 @@ _COMMANDS: dict[str, Command] = {
     "schedule resume": schedules.resume,
     "schedule run": schedules.run,
     "cluster prepare": cluster.prepare,
+    "cluster join": cluster.join,
+    "cluster share": cluster.share,
     "engine start": _start_engine,
     "engine stop": _stop_engine,
     "engine status": _engine_status,

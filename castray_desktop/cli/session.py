@@ -78,7 +78,7 @@ class Session:
         elif self.cluster.phase is not ClusterPhase.READY:
             await self._until_ready(started=self.cluster.phase is not ClusterPhase.STARTING)
 
-    async def use(self, command: messages.UseCluster | messages.PrepareDriver) -> None:
+    async def use(self, command: messages.UseCluster | messages.PrepareDriver | messages.JoinCluster) -> None:
         """Have the engine use a cluster, and look at it once it is ready. Raises CastRayError."""
         known = self.client.welcome
         await self.client.request(command, messages.Done)

@@ -18,6 +18,7 @@ import castray_desktop
 from castray_desktop.workers import reaper
 from castray_desktop.workers.driver_environments import DriverEnvironments
 from castray_desktop.workers.greeting import greet
+from castray_desktop.workers.invitation import share_token
 from castray_desktop.workers.places import Places
 from castray_desktop.workers.ray_side import protocol
 from castray_desktop.workers.tasks import to_the_end
@@ -40,13 +41,16 @@ _RAY_VARIABLES = {
 _LOOPBACK = ("127.0.0.1:", "localhost:", "[::1]:")
 
 
-def driver_environment(base: Mapping[str, str], target: str, run: str) -> dict[str, str]:
-    """The environment of a driver for `target`, made from the engine's own."""
+def driver_environment(base: Mapping[str, str], target: str, run: str, token: str = "") -> dict[str, str]:
+    """The environment of a driver for `target`, made from the engine's own.
+
+    `token` is what others join a cluster of ours with; without one it has a secret of its own.
+    """
     environment: dict[str, str] = {**base, **_RAY_VARIABLES, reaper.RUN_VARIABLE: run}
     environment.pop("RAY_ADDRESS", None)
-    if target == protocol.LOCAL_TARGET:
+    if target in protocol.OWN_TARGETS:
         environment["RAY_AUTH_MODE"] = "token"
-        environment["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+        environment["RAY_AUTH_TOKEN"] = token or secrets.token_hex(32)
     else:
         environment.setdefault("RAY_AUTH_MODE", "disabled")
     if target == protocol.LOCAL_TARGET or target.startswith(_LOOPBACK):
@@ -160,7 +164,8 @@ def _spawn(
 def _spawn_driver(
     places: Places, target: str, run: str, connection: socket.socket
 ) -> subprocess.Popen[bytes]:
-    environment = driver_environment(os.environ, target, run)
+    token = share_token(places) if target == protocol.SHARED_TARGET else ""
+    environment = driver_environment(os.environ, target, run, token)
     environment[protocol.SOCKET_VARIABLE] = str(connection.fileno())
     interpreter = DriverEnvironments(places.home, places.log).interpreter(target)
     if interpreter != sys.executable:

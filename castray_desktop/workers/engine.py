@@ -38,10 +38,12 @@ from castray_desktop.workers.frames import read_body
 from castray_desktop.workers.groups import GroupFile
 from castray_desktop.workers.history import History, running_and_queued
 from castray_desktop.workers.hub import Client, ClientHub
+from castray_desktop.workers.invitation import invitation
 from castray_desktop.workers.known_clusters import KnownClusters, list_clusters
 from castray_desktop.workers.log_tail import LogTail, read_log
 from castray_desktop.workers.node_limit import NodeLimit
 from castray_desktop.workers.places import Places, find_places
+from castray_desktop.workers.ray_side import protocol
 from castray_desktop.workers.running_clusters import running_clusters
 from castray_desktop.workers.settings import SettingsFile
 from castray_desktop.workers.speed_memory import SpeedMemory
@@ -70,6 +72,7 @@ class Engine:
         self._clock = clock
         self._running_here = running_here
         self._known = KnownClusters(places.clusters)
+        self._places = places
         self._hub = ClientHub()
         self._supervise = functools.partial(supervise, places)
         self._records = CastRecords(places.casts)
@@ -260,6 +263,10 @@ class Engine:
                 return messages.Measured(await measure(cluster.supervisor, node, paths, exclude))
             case messages.Browse(node, path):
                 return await browse(cluster.supervisor, node, path)
+            case messages.ShareCluster():
+                await self._use(client, protocol.SHARED_TARGET)
+                status = await self._clusters.get(protocol.SHARED_TARGET).supervisor.until_settled()
+                return invitation(status, self._places)
             case messages.GetLog(lines):
                 return messages.LogLines(await asyncio.to_thread(read_log, self._log_folder, lines))
             case messages.GetStatus():
@@ -284,6 +291,8 @@ class Engine:
                 await self._use(client, target, prepare=True)
             case messages.ForgetCluster(target):
                 self._known.forget(target)
+            case messages.JoinCluster(target):
+                await self._use(client, target, join=True)
             case messages.LeaveCluster():
                 await cluster.supervisor.leave()
             case messages.Cancel(cast):
@@ -317,7 +326,7 @@ class Engine:
             case _:
                 raise CastRayError(FailureKind.INTERNAL, reason=f"{type(command).__name__} is not known here")
 
-    async def _use(self, client: Client, wanted: str, prepare: bool = False) -> None:
+    async def _use(self, client: Client, wanted: str, *, prepare: bool = False, join: bool = False) -> None:
         """Have a client look at a cluster, and those that look at none yet; see to it that it is in use."""
         status = self._clusters.get(client.target).status
         target = choose(wanted, status, await asyncio.to_thread(self._running_here))
@@ -329,7 +338,7 @@ class Engine:
                 picture = self._picture(other)
                 picture = msgspec.structs.replace(picture, cluster=welcome_status(cluster.status, target))
                 other.send(picture, messages.encode(picture))
-        await cluster.supervisor.use(target, prepare=prepare)
+        await cluster.supervisor.use(target, prepare=prepare, join=join)
 
     async def _list_clusters(self) -> messages.ClusterList:
         running = await asyncio.to_thread(self._running_here)

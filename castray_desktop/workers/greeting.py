@@ -26,7 +26,7 @@ async def greet(target: str) -> None:
 
     Raises CastRayError: CLUSTER_UNREACHABLE, CLUSTER_SILENT or NOT_RAY.
     """
-    if target == protocol.LOCAL_TARGET:
+    if target in protocol.OWN_TARGETS:
         return
     host, port = split_address(target)
     try:

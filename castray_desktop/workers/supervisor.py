@@ -69,6 +69,8 @@ class ClusterSupervisor:
         self._environments = environments or DriverEnvironments(places.home, places.log)
         self._driver: Driver | None = None
         self._life: asyncio.Task[None] | None = None
+        self._joins = False
+        self._settling: set[asyncio.Future[None]] = set()
         self._changing = asyncio.Lock()  # one change of the cluster at a time
 
     # --- what the engine asks for ---------------------------------------------------------------
@@ -96,18 +98,30 @@ class ClusterSupervisor:
         """Have an agent carry out an order. Raises CastRayError, see `AgentCalls.call`."""
         return await self.roster.call(node, order)
 
-    async def use(self, target: str, *, prepare: bool = False) -> None:
+    async def use(self, target: str, *, prepare: bool = False, join: bool = False) -> None:
         """Start or attach to a cluster in the background, after leaving the one before.
 
         Does nothing when that very cluster is in use already, or on its way. With `prepare`, a cluster that
-        runs another Ray gets a driver with that one made for it.
+        runs another Ray gets a driver with that one made for it; with `join`, this machine becomes its node.
         """
         async with self._changing:
             if self.status.target == target and self.status.phase in _WORKING:
                 return
             await to_the_end(self._leave())
             self._set_status(ClusterStatus(ClusterPhase.STARTING, target=target, attempts=ATTEMPTS))
+            self._joins = join
             self._life = asyncio.create_task(self._live(target, prepare), name="cluster")
+
+    async def until_settled(self) -> ClusterStatus:
+        """Wait until the cluster is ready, or there is none; returns its state."""
+        while not self.settled:
+            news = asyncio.get_running_loop().create_future()
+            self._settling.add(news)
+            try:
+                await news
+            finally:
+                self._settling.discard(news)
+        return self.status
 
     async def leave(self) -> None:
         """Stop a local cluster, or detach. Nothing of it is left when this returns."""
@@ -174,7 +188,7 @@ class ClusterSupervisor:
                 await self._until_back(target, failure)
                 attempt = 1
                 continue
-            limit = ATTEMPTS if been_up or target == protocol.LOCAL_TARGET else 1
+            limit = ATTEMPTS if been_up or target in protocol.OWN_TARGETS else 1
             if attempt >= limit and not was_ready:
                 self._give_up(failure, attempt)
                 return
@@ -248,10 +262,11 @@ class ClusterSupervisor:
         self._driver = driver
         self.roster.connect(driver.send)
         watching = asyncio.create_task(self._watch(), name="watch agents")
-        limit = LOCAL_START_SECONDS if target == protocol.LOCAL_TARGET else ATTACH_SECONDS
+        starts = target in protocol.OWN_TARGETS or self._joins
+        limit = LOCAL_START_SECONDS if starts else ATTACH_SECONDS
         try:
             async with asyncio.timeout(limit) as timer:
-                driver.send(protocol.StartCluster(target, str(driver.temp_dir)))
+                driver.send(protocol.StartCluster(target, str(driver.temp_dir), self._joins))
                 async for message in driver.messages():
                     if isinstance(message, protocol.ClusterFailed):
                         return message.failure
@@ -335,6 +350,9 @@ class ClusterSupervisor:
         if status != self.status:
             self.status = status
             self._listener.cluster_changed(status)
+            for news in self._settling:
+                if not news.done():
+                    news.set_result(None)
 
 
 def _totals(nodes: tuple[protocol.RayNode, ...]) -> dict[str, Any]:

@@ -16,6 +16,9 @@ from typing import Any
 NETWORK_VARIABLE = "CASTRAY_DATA_NETWORK"
 """A network in CIDR notation, or several with commas between, the best first."""
 
+ELSEWHERE = "192.0.2.1"
+"""An address for documents: the way there is the default route."""
+
 log = logging.getLogger("castray.agent")
 
 
@@ -34,6 +37,49 @@ def data_address(ray_address: str, networks: str, own: Iterable[str]) -> str:
             "no address of this node lies in %s=%s; it uses %s", NETWORK_VARIABLE, networks, ray_address
         )
     return without_brackets(ray_address)
+
+
+def address_for_others(networks: str) -> str:
+    """The address of this machine that others reach it at; empty if it has none but its loopback.
+
+    In the `networks` if one lies there, else that of the default route, else the first one. Raises ValueError
+    for what is no network.
+    """
+    own = [address for address in own_addresses() if not _is_for_this_machine(address)]
+    first = address_towards(ELSEWHERE) or (own[0] if own else "")
+    return data_address(first, networks, own) if own else ""
+
+
+def is_free(address: str, port: int) -> bool:
+    """Whether one could listen there."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        try:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((address, port))
+        except OSError:
+            return False
+    return True
+
+
+def _is_for_this_machine(address: str) -> bool:
+    parsed = ipaddress.ip_address(without_scope(address))
+    return bool(parsed.is_loopback or parsed.is_link_local)
+
+
+def address_towards(host: str) -> str:
+    """The own address that packets to a host carry; empty if that is its loopback, or there is no way there.
+
+    Nothing is sent.
+    """
+    try:
+        family, _, _, _, where = socket.getaddrinfo(host, 9, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect(where)
+            address = str(probe.getsockname()[0])
+    except OSError:
+        return ""
+    return "" if _is_for_this_machine(address) else address
 
 
 def parse_networks(text: str) -> list[Any]:

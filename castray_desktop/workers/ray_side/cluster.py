@@ -7,6 +7,7 @@ what Ray takes as arguments.
 from __future__ import annotations
 
 import logging
+import os
 import platform
 import re
 from pathlib import Path
@@ -15,19 +16,22 @@ from typing import Any, Optional
 import ray
 
 import castray_desktop
-from castray_desktop.core.failure import CastRayError, FailureKind
-from castray_desktop.workers.ray_side import protocol
+from castray_desktop.core.failure import CastRayError, Failure, FailureKind
+from castray_desktop.workers.ray_side import addresses, protocol
 from castray_desktop.workers.ray_side.agent import NAMESPACE, shipped_environment
 from castray_desktop.workers.ray_side.byte_plane import compiled
 
 log = logging.getLogger("castray.driver")
 
+RAY_PORT = 6379
 OBJECT_STORE_BYTES = 80 * 1024 * 1024
 """The least that Ray takes is 75 MiB; no file goes through it."""
 
 
-def connect(order: protocol.StartCluster) -> protocol.ClusterUp:
+def connect(order: protocol.StartCluster, node: str = "") -> protocol.ClusterUp:
     """Start or attach to a cluster, blocking. Raises CastRayError with what Ray says.
+
+    `node` is the address of the one to connect through, where Ray should not choose.
 
     A wrong address would block Ray for minutes; the engine has tried the port before, and ends us in time.
     """
@@ -36,15 +40,20 @@ def connect(order: protocol.StartCluster) -> protocol.ClusterUp:
         "log_to_driver": True,
         "configure_logging": False,
     }
-    if order.target == protocol.LOCAL_TARGET:
+    if order.target in protocol.OWN_TARGETS:
         options.update(
             address="local",
             include_dashboard=False,
             object_store_memory=OBJECT_STORE_BYTES,
             _temp_dir=order.temp_dir,
         )
+        if order.target == protocol.SHARED_TARGET:
+            options["_node_ip_address"] = _open_to_others()
     else:
         options["address"] = order.target
+        if node:
+            options["_node_ip_address"] = node
+    if order.target != protocol.LOCAL_TARGET:
         options["runtime_env"] = {
             "py_modules": _shipped(Path(order.temp_dir)),
             "env_vars": shipped_environment(),
@@ -59,6 +68,21 @@ def connect(order: protocol.StartCluster) -> protocol.ClusterUp:
         python_version=platform.python_version(),
         nodes=live_nodes(),
     )
+
+
+def _open_to_others() -> str:
+    """Where a head that others can join listens, at Ray's usual port if that is free. Raises CastRayError."""
+    address = addresses.address_for_others(os.environ.get(addresses.NETWORK_VARIABLE, ""))
+    reason = ""
+    if not hasattr(ray._raylet, "AuthenticationMode"):
+        reason = f"Ray {ray.__version__} has no tokens that keep strangers out"
+    elif not address:
+        reason = "this computer has no address that others could reach"
+    if reason:
+        raise CastRayError(FailureKind.CLUSTER_START_FAILED, reason=reason, attempts=1)
+    if addresses.is_free(address, RAY_PORT):
+        os.environ["RAY_GCS_SERVER_PORT"] = str(RAY_PORT)
+    return address
 
 
 def _shipped(temp_dir: Path) -> list[str]:
@@ -100,24 +124,36 @@ def live_nodes() -> tuple[protocol.RayNode, ...]:
 
 def _differing(text: str) -> Optional[tuple[str, str]]:
     """The cluster's Ray and Python in what Ray says about versions that don't fit."""
-    if not text.startswith("Version mismatch"):
-        return None
-    versions = re.search(r"Ray: (\S+)\s+Python: (\S+)", text)
+    versions = re.search(r"Version mismatch[^\n]*\s+Ray: (\S+)\s+Python: (\S+)", text)
     return (versions.group(1), versions.group(2)) if versions else None
+
+
+def explained(failure: Failure) -> Failure:
+    """The failure to join, in one line; when the versions differ, that one."""
+    if failure.kind is not FailureKind.JOIN_FAILED:
+        return failure
+    text, target = failure.values["reason"], failure.values["target"]
+    if (differing := _differing(text)) is not None:
+        return _other_ray(target, *differing).failure
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return Failure(failure.kind, {"target": target, "reason": lines[-1] if lines else "it has ended"})
+
+
+def _other_ray(target: str, ray_version: str, python_version: str) -> CastRayError:
+    return CastRayError(
+        FailureKind.RAY_DIFFERS,
+        target=target,
+        ray=ray_version,
+        python=python_version,
+        own_ray=ray.__version__,
+        own_python=platform.python_version(),
+    )
 
 
 def _failure(target: str, error: BaseException) -> CastRayError:
     if (differing := _differing(str(error))) is not None:
-        ray_version, python_version = differing
-        return CastRayError(
-            FailureKind.RAY_DIFFERS,
-            target=target,
-            ray=ray_version,
-            python=python_version,
-            own_ray=ray.__version__,
-            own_python=platform.python_version(),
-        )
+        return _other_ray(target, *differing)
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    if target == protocol.LOCAL_TARGET:
+    if target in protocol.OWN_TARGETS:
         return CastRayError(FailureKind.CLUSTER_START_FAILED, reason=reason, attempts=1)
     return CastRayError(FailureKind.CLUSTER_UNREACHABLE, target=target, reason=reason)

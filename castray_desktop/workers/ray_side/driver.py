@@ -22,6 +22,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.workers.ray_side import cluster, protocol
 from castray_desktop.workers.ray_side.agent import NodeAgent, actor_name
+from castray_desktop.workers.ray_side.membership import Membership
 from castray_desktop.workers.ray_side.ray_calls import RayRemote
 from castray_desktop.workers.ray_side.watching import ClusterWatch
 
@@ -43,6 +44,7 @@ class Driver:
         self._wanted: dict[str, protocol.PlaceAgent] = {}
         self._removals: dict[str, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._membership = Membership()
 
     async def run(self) -> None:
         """Serve the engine until it closes the socket."""
@@ -65,9 +67,10 @@ class Driver:
     def _connect(self, order: protocol.StartCluster) -> None:
         """Connect in this very thread: Ray's processes end with the thread that started them."""
         try:
-            up = cluster.connect(order)
+            node = self._membership.join(order.target, order.temp_dir) if order.join else ""
+            up = cluster.connect(order, node)
         except CastRayError as error:
-            self._send(protocol.ClusterFailed(error.failure))
+            self._send(protocol.ClusterFailed(cluster.explained(error.failure)))
             return
         self._send(up)
         self._spawn(ClusterWatch(order.target, up, cluster.live_nodes).run(self._send))
@@ -166,6 +169,7 @@ class Driver:
             _kill(handle)
         for task in self._tasks:
             task.cancel()
+        self._membership.leave()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)

@@ -19,6 +19,12 @@ from castray_desktop.core.failure import Failure
 LOCAL_TARGET = "local"
 """The cluster that is started on this machine, where another one has an address."""
 
+SHARED_TARGET = "shared"
+"""The same, but one that other machines can join."""
+
+OWN_TARGETS = (LOCAL_TARGET, SHARED_TARGET)
+"""The clusters that live and end with their driver."""
+
 SOCKET_VARIABLE = "CASTRAY_DRIVER_SOCKET"
 """Holds the number of the driver's end of the socket that engine and driver share."""
 
@@ -491,8 +497,9 @@ class AgentReport:
 class StartCluster:
     """Start or attach to a cluster. Answered by `ClusterUp` or `ClusterFailed`."""
 
-    target: str  # "local", "auto" or HOST:PORT
-    temp_dir: str = ""  # of a local cluster
+    target: str  # "local", "shared", "auto" or HOST:PORT
+    temp_dir: str = ""  # for what it writes
+    join: bool = False  # make this machine a node of the cluster first
 
 
 @dataclass(frozen=True)

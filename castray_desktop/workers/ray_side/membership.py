@@ -1,0 +1,86 @@
+"""Making this machine a node of a cluster while a driver wants it: `ray start` without CPUs for tasks."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import threading
+from typing import Optional
+
+from castray_desktop.core.failure import CastRayError, FailureKind
+from castray_desktop.workers.ray_side import addresses
+
+JOIN_SECONDS = 45.0
+LEAVE_SECONDS = 1.0
+STARTED = "Ray runtime started."
+OBJECT_STORE_BYTES = 80 * 1024 * 1024
+"""The least that Ray takes is 75 MiB."""
+
+log = logging.getLogger("castray.driver")
+
+
+class Membership:
+    """The Ray node that was started here. `leave` ends it; if we are killed, the engine's sweep does."""
+
+    def __init__(self) -> None:
+        self._process: Optional[subprocess.Popen[str]] = None
+        self._lines: list[str] = []
+        self._news = threading.Event()
+
+    def join(self, target: str, temp_dir: str) -> str:
+        """Start the node and wait until it is one; returns its address, empty if Ray chose that itself.
+
+        Raises CastRayError(JOIN_FAILED) with what Ray says.
+        """
+        address = addresses.address_towards(addresses.without_brackets(target.rpartition(":")[0]))
+        command = [sys.executable, "-m", "ray.scripts.scripts", "start", f"--address={target}"]
+        command += ["--num-cpus=0", "--num-gpus=0", f"--object-store-memory={OBJECT_STORE_BYTES}"]
+        command += ["--disable-usage-stats", "--log-color=false", "--block"]
+        command += [f"--node-ip-address={address}"] if address else []
+        os.makedirs(temp_dir, mode=0o700, exist_ok=True)
+        environment = dict(os.environ, RAY_TMPDIR=temp_dir, RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S="0")
+        try:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                text=True,
+                errors="replace",
+            )
+        except OSError as error:
+            raise CastRayError(FailureKind.JOIN_FAILED, target=target, reason=str(error)) from error
+        threading.Thread(target=self._read, name="ray start", daemon=True).start()
+        came = self._news.wait(JOIN_SECONDS)
+        if not any(STARTED in line for line in self._lines):
+            self.leave()
+            text = "\n".join(self._lines) if came else "it took too long"
+            raise CastRayError(FailureKind.JOIN_FAILED, target=target, reason=text)
+        return address
+
+    def leave(self) -> None:
+        """End the node, if there is one. Bounded: what does not end in time is swept."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.terminate()
+        try:
+            process.wait(LEAVE_SECONDS)
+        except subprocess.TimeoutExpired:
+            log.warning("the node that was started here has not ended yet")
+
+    def _read(self) -> None:
+        """Its output: to the log, and to whoever waits. Ends with it."""
+        process = self._process
+        if process is None or process.stdout is None:
+            return
+        for line in process.stdout:
+            log.info("ray start: %s", line.rstrip())
+            if not self._news.is_set():
+                self._lines.append(line.rstrip())
+                if STARTED in line:
+                    self._news.set()
+        self._news.set()
