@@ -129,7 +129,7 @@ def _announce(status: ClusterStatus, announced: str) -> str:
         again = f", attempt {status.attempt} of {status.attempts}" if status.attempt > 1 else ""
         text = (
             f"Starting Ray{again} …"
-            if status.target == "local"
+            if status.target in ("local", "shared")
             else f"Connecting to {status.target}{again} …"
         )
     elif status.phase is ClusterPhase.PREPARING:

@@ -26,7 +26,14 @@ def cluster_name(cluster: ClusterStatus, connection: Connection) -> str:
         return translate("Cluster", "Engine lost")
     if cluster.phase is ClusterPhase.NONE:
         return translate("Cluster", "No cluster")
-    return translate("Cluster", "Local cluster") if cluster.target == "local" else cluster.target
+    return target_name(cluster.target)
+
+
+def target_name(target: str) -> str:
+    """What a cluster is called: by its address, but for those of this computer."""
+    if target == "shared":
+        return translate("Cluster", "Shared cluster")
+    return translate("Cluster", "Local cluster") if target == "local" else target
 
 
 def cluster_facts(cluster: ClusterStatus, connection: Connection, *, short: bool) -> str:
@@ -41,7 +48,7 @@ def cluster_facts(cluster: ClusterStatus, connection: Connection, *, short: bool
         case ClusterPhase.READY:
             return _size(cluster, short)
         case ClusterPhase.FAILED:
-            local = cluster.target == "local"
+            local = cluster.target in ("local", "shared")
             return (
                 translate("Cluster", "Could not start") if local else translate("Cluster", "Could not attach")
             )
@@ -53,7 +60,7 @@ def step(cluster: ClusterStatus) -> str:
     """What a cluster on its way is doing now."""
     match cluster.phase:
         case ClusterPhase.STARTING:
-            local = cluster.target == "local"
+            local = cluster.target in ("local", "shared")
             text = translate("Cluster", "Starting Ray…") if local else translate("Cluster", "Connecting…")
             if cluster.attempt > 1:
                 again = translate("Cluster", "attempt {number} of {total}")

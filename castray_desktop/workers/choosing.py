@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from castray_desktop.core.failure import CastRayError, FailureKind
 from castray_desktop.core.messages import ClusterPhase, ClusterStatus
 from castray_desktop.workers.greeting import split_address
-from castray_desktop.workers.ray_side.protocol import LOCAL_TARGET
+from castray_desktop.workers.ray_side.protocol import LOCAL_TARGET, OWN_TARGETS
 
 AUTO = "auto"
 
@@ -25,14 +25,14 @@ def choose(
     RAY_ADDRESS, else that of this machine. Raises CastRayError: CLUSTER_NOT_HERE, CLUSTER_AMBIGUOUS, or
     CLUSTER_UNREACHABLE for what is no address.
     """
-    if wanted not in ("", AUTO, LOCAL_TARGET):
+    if wanted not in ("", AUTO, *OWN_TARGETS):
         split_address(wanted)
     if wanted not in ("", AUTO):
         return wanted
     if not wanted and current.phase is not ClusterPhase.NONE:
         return current.target
     named = environment.get("RAY_ADDRESS", "")
-    if named and named not in (AUTO, LOCAL_TARGET):
+    if named and named not in (AUTO, *OWN_TARGETS):
         return choose(named, current, running)
     if len(running) > 1:
         raise CastRayError(FailureKind.CLUSTER_AMBIGUOUS, addresses=", ".join(running))

@@ -169,6 +169,10 @@
         <translation>未连接集群</translation>
     </message>
     <message>
+        <source>Shared cluster</source>
+        <translation>共享集群</translation>
+    </message>
+    <message>
         <source>Local cluster</source>
         <translation>本地集群</translation>
     </message>

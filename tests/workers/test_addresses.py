@@ -7,6 +7,7 @@ import socket
 
 import pytest
 
+from castray_desktop.workers.ray_side import addresses
 from castray_desktop.workers.ray_side.addresses import (
     data_address,
     own_addresses,
@@ -64,3 +65,22 @@ def test_a_machine_knows_its_own_addresses() -> None:
         family, kind, protocol, _, where = socket.getaddrinfo(address, 0, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as sock:
             sock.bind(where)
+
+
+def test_the_own_address_towards_a_host() -> None:
+    assert addresses.address_towards("127.0.0.1") == ""  # nobody else reaches it
+    assert addresses.address_towards("no such host.invalid") == ""
+
+
+def test_an_address_for_others_is_never_a_loopback() -> None:
+    found = addresses.address_for_others("")
+    assert found == "" or not found.startswith("127.")
+    with pytest.raises(ValueError):
+        addresses.address_for_others("no network")
+
+
+def test_whether_a_port_is_free() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert not addresses.is_free("127.0.0.1", port)
+    assert addresses.is_free("127.0.0.1", port)

@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from castray_desktop.core.failure import CastRayError, Failure, FailureKind
+from castray_desktop.core.messages import ClusterPhase, ClusterStatus
 from castray_desktop.workers import driver_process, reaper
 from castray_desktop.workers.driver_process import DriverProcess, driver_environment
+from castray_desktop.workers.invitation import invitation, share_token
 from castray_desktop.workers.places import Places
 from castray_desktop.workers.ray_side import protocol
 
@@ -30,6 +33,34 @@ def test_a_local_cluster_has_a_secret_of_its_own() -> None:
     assert first["RAY_AUTH_MODE"] == "token"
     assert len(first["RAY_AUTH_TOKEN"]) == 64
     assert first["RAY_AUTH_TOKEN"] != second["RAY_AUTH_TOKEN"]
+
+
+def test_a_shared_cluster_has_the_token_that_others_were_given(places: Places) -> None:
+    token = share_token(places)
+    environment = driver_environment({"RAY_AUTH_TOKEN": "mine"}, "shared", "run", token)
+    assert (environment["RAY_AUTH_MODE"], environment["RAY_AUTH_TOKEN"]) == ("token", token)
+    assert SWITCH not in environment  # it binds an address that others reach
+
+
+def test_the_token_stays_and_is_for_this_user_alone(places: Places) -> None:
+    token = share_token(places)
+    assert share_token(places) == token
+    path = places.home / "share-token"
+    assert path.stat().st_mode & 0o777 == 0o600
+    path.write_text("something else")
+    assert share_token(places) != "something else"
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_an_invitation_is_a_command_and_only_for_a_cluster_that_is_there(places: Places) -> None:
+    ready = ClusterStatus(ClusterPhase.READY, target="shared", address="10.0.0.1:6379")
+    shared = invitation(ready, places)
+    assert shared.address == "10.0.0.1:6379"
+    assert shared.command.endswith(f"{share_token(places)} ray start --address=10.0.0.1:6379")
+    why = Failure(FailureKind.CLUSTER_START_FAILED, {"reason": "no room"})
+    for status in (ClusterStatus(ClusterPhase.FAILED, failure=why), ClusterStatus()):
+        with pytest.raises(CastRayError):
+            invitation(status, places)
 
 
 def test_the_user_s_own_token_is_not_that_of_the_local_cluster() -> None:

@@ -659,3 +659,21 @@ async def test_a_cluster_whose_head_is_gone_is_attached_again_when_it_is_back(st
     await stage.phase(ClusterPhase.READY)
     assert placed(stage.driver) == placed(driver)
     assert stage.supervisor.status.failure is None
+
+
+async def test_joining_is_the_drivers_business(stage: Stage) -> None:
+    stage.script = lambda driver: driver.come_up()
+    await stage.supervisor.use("10.0.0.1:6379", join=True)
+    await stage.phase(ClusterPhase.READY)
+    assert stage.driver.sent(protocol.StartCluster)[0].join
+
+
+async def test_somebody_may_wait_until_it_is_ready_or_has_failed(stage: Stage) -> None:
+    assert (await stage.supervisor.until_settled()).phase is ClusterPhase.NONE
+    await stage.supervisor.use("10.0.0.1:6379")
+    waiting = asyncio.create_task(stage.supervisor.until_settled())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    await stage.until(lambda: stage.drivers)
+    stage.driver.come_up()
+    assert (await waiting).phase is ClusterPhase.READY

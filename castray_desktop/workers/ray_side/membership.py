@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import threading
-from typing import Optional
+from typing import Any, Optional
 
 from castray_desktop.core.failure import CastRayError, FailureKind
 from castray_desktop.workers.ray_side import addresses
@@ -26,6 +26,7 @@ class Membership:
 
     def __init__(self) -> None:
         self._process: Optional[subprocess.Popen[str]] = None
+        self._reader: Optional[threading.Thread] = None
         self._lines: list[str] = []
         self._news = threading.Event()
 
@@ -53,7 +54,10 @@ class Membership:
             )
         except OSError as error:
             raise CastRayError(FailureKind.JOIN_FAILED, target=target, reason=str(error)) from error
-        threading.Thread(target=self._read, name="ray start", daemon=True).start()
+        self._reader = threading.Thread(
+            target=self._read, args=(self._process.stdout,), name="ray start", daemon=True
+        )
+        self._reader.start()
         came = self._news.wait(JOIN_SECONDS)
         if not any(STARTED in line for line in self._lines):
             self.leave()
@@ -71,16 +75,16 @@ class Membership:
             process.wait(LEAVE_SECONDS)
         except subprocess.TimeoutExpired:
             log.warning("the node that was started here has not ended yet")
+        if self._reader is not None:
+            self._reader.join(LEAVE_SECONDS)
 
-    def _read(self) -> None:
+    def _read(self, output: Any) -> None:
         """Its output: to the log, and to whoever waits. Ends with it."""
-        process = self._process
-        if process is None or process.stdout is None:
-            return
-        for line in process.stdout:
-            log.info("ray start: %s", line.rstrip())
-            if not self._news.is_set():
-                self._lines.append(line.rstrip())
-                if STARTED in line:
-                    self._news.set()
+        with output:
+            for line in output:
+                log.info("ray start: %s", line.rstrip())
+                if not self._news.is_set():
+                    self._lines.append(line.rstrip())
+                    if STARTED in line:
+                        self._news.set()
         self._news.set()
