@@ -15,7 +15,7 @@ from castray_desktop.workers.ray_side.byte_plane.spending import CHECKING, WAITI
 from castray_desktop.workers.ray_side.byte_plane.supply import Gone, read_some
 
 if TYPE_CHECKING:
-    from castray_desktop.workers.ray_side.byte_plane.delivery import Delivery
+    from castray_desktop.workers.ray_side.byte_plane.following import Follower
 
 log = logging.getLogger("castray.byte_plane")
 
@@ -26,7 +26,7 @@ MAX_REPAIRS = 5
 class Fetching:
     """One connection's share of a delivery."""
 
-    def __init__(self, channel: Channel, delivery: Delivery) -> None:
+    def __init__(self, channel: Channel, delivery: Follower) -> None:
         self._channel = channel
         self._delivery = delivery
         self._layout = delivery.layout

@@ -148,7 +148,7 @@ class Reader:
         if self._fd >= 0:
             good = self._source.unchanged(file, self._fd)
             if self._skipped:
-                good, hash_ = good and self._source.is_steady(file), self._source.known_hash(file)
+                good, hash_ = good and self._source.known.is_steady(file), self._source.known.hash_of(file)
             else:
                 hash_ = self._hasher.digest()
             self._source.settle(file, FileStatus.OK if good else FileStatus.CHANGED, hash_)

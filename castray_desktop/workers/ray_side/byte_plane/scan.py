@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from array import array
@@ -12,10 +13,10 @@ from typing import NamedTuple, Optional
 from castray_desktop.core.exclusions import Exclusions
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.core.names import MAX_PATH, display
-from castray_desktop.core.parcel import Entry, EntryKind
+from castray_desktop.core.parcel import TRAILER_RECORD, Entry, EntryKind, Manifest
 from castray_desktop.workers.ray_side.byte_plane.failures import reason_of, user_name
 from castray_desktop.workers.ray_side.byte_plane.holes import Data, data_ranges, may_have_holes
-from castray_desktop.workers.ray_side.protocol import FileProblem, TopEntry
+from castray_desktop.workers.ray_side.protocol import FileProblem, ParcelTotals, TopEntry
 
 MAX_PROBLEMS = 100
 
@@ -51,6 +52,19 @@ class Scan:
         """Where an entry of the parcel is on this machine."""
         name, slash, rest = path.partition(b"/")
         return self.places[name] + slash + rest
+
+    def totals(self, manifest: Manifest, raw: bytes) -> ParcelTotals:
+        """The parcel in numbers, with its manifest as bytes."""
+        return ParcelTotals(
+            manifest_bytes=len(raw),
+            manifest_digest=hashlib.sha256(raw).hexdigest(),
+            content_bytes=manifest.content_bytes,
+            trailer_bytes=len(manifest.files) * TRAILER_RECORD,
+            files=len(manifest.files),
+            entries=len(manifest.entries),
+            top=tuple(self.top),
+            broken_links=broken_links(self.entries),
+        )
 
 
 _KINDS = (

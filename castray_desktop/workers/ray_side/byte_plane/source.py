@@ -18,7 +18,6 @@ from typing import Optional
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.core.names import display
 from castray_desktop.core.parcel import (
-    TRAILER_RECORD,
     FileResult,
     FileStatus,
     Layout,
@@ -30,9 +29,10 @@ from castray_desktop.core.parcel import (
 from castray_desktop.core.ranges import RangeSet
 from castray_desktop.workers.ray_side.byte_plane.digests import file_hasher, piece_hasher
 from castray_desktop.workers.ray_side.byte_plane.failures import file_failure, user_name
-from castray_desktop.workers.ray_side.byte_plane.hash_cache import FileKey, HashCache
+from castray_desktop.workers.ray_side.byte_plane.hash_cache import HashCache
+from castray_desktop.workers.ray_side.byte_plane.known_files import KnownFiles
 from castray_desktop.workers.ray_side.byte_plane.reader import Reader
-from castray_desktop.workers.ray_side.byte_plane.scan import MAX_PROBLEMS, Scan, Scanner, Stamp, broken_links
+from castray_desktop.workers.ray_side.byte_plane.scan import MAX_PROBLEMS, Scan, Scanner
 from castray_desktop.workers.ray_side.byte_plane.spending import CHECKING, DISK, WAITING, Spending
 from castray_desktop.workers.ray_side.byte_plane.supply import (
     RECENT_BYTES,
@@ -93,11 +93,8 @@ class Source(Supply):
         self._scanned = (0, 0)
         self._last_scan_report = 0.0
         self._cache = cache
-        self._file_hash = ""
-        self._served_ns = 0
-        self._steady = bytearray()  # files that nobody has touched between the scan and their end
+        self.known = KnownFiles(self._scan, cache, "")
         self._asked = RangeSet()  # pieces, by number
-        self._known: Optional[list[bytes]] = None  # hashes of files that were read for an earlier cast
         self._finding = False
         self.spending = Spending()  # of the thread that reads
         self._reading = 0  # the piece that the in-order reader is at
@@ -122,15 +119,13 @@ class Source(Supply):
                 return
             self.limiter.change(order.limit)
             self._results = [None] * len(self.manifest.files)
-            self._steady = bytearray(len(self._results))
-            self._served_ns = time.time_ns()
+            self.known = KnownFiles(self._scan, self._cache, order.algorithms.file)
         self._go(S.SERVING)
         self._start(self._read_all)
 
     def _use(self, algorithms: Algorithms, totals: ParcelTotals) -> None:
         self.new_piece_hasher = piece_hasher(algorithms.piece)
         self.new_file_hasher = file_hasher(algorithms.file)
-        self._file_hash = algorithms.file
         sizes = (totals.manifest_bytes, totals.content_bytes, totals.trailer_bytes)
         self._lay_out(Layout(*sizes, algorithms.piece_bytes))
 
@@ -209,16 +204,7 @@ class Source(Supply):
             self._scan, self.manifest, self._raw_manifest = scan, manifest, raw
             self._scanned = (scan.files, scan.size)
             self._problems, self._problem_count = list(scan.problems), scan.problem_count
-            self._totals = ParcelTotals(
-                manifest_bytes=len(raw),
-                manifest_digest=hashlib.sha256(raw).hexdigest(),
-                content_bytes=manifest.content_bytes,
-                trailer_bytes=len(manifest.files) * TRAILER_RECORD,
-                files=len(manifest.files),
-                entries=len(manifest.entries),
-                top=tuple(scan.top),
-                broken_links=broken_links(scan.entries),
-            )
+            self._totals = scan.totals(manifest, raw)
         self._go(S.PREPARED)
 
     def _scanning(self, scan: Scan) -> None:
@@ -252,13 +238,13 @@ class Source(Supply):
     def _may_skip(self, index: int) -> bool:
         """Nobody has asked for it, and the hashes of its files are known."""
         start, end = self.layout.piece(index)
-        if not self._known or start < self.layout.manifest_bytes or end > self.layout.trailer_start:
+        known = self.known.hashes
+        if not known or start < self.layout.manifest_bytes or end > self.layout.trailer_start:
             return False
         with self.condition:
             if self._asked.contains(index, index + 1) and not self.have.contains(start, end):
                 return False
         assert self.manifest is not None
-        known = self._known
         return all(known[span.file] for span in self.manifest.spans(*self.layout.content_part(start, end)))
 
     def _await_demand(self, index: int) -> None:
@@ -325,58 +311,33 @@ class Source(Supply):
     def open_scanned(self, file: int) -> int:
         """The file, if it is still the one that was scanned. Raises OSError."""
         fd = self._open_for_reading(file)
-        if Stamp.of(os.fstat(fd)) != self._scan.stamps[file]:
+        if not self.known.is_scanned(file, os.fstat(fd)):
             os.close(fd)
             raise OSError(errno.ESTALE, "changed")
         return fd
 
     def unchanged(self, file: int, fd: int) -> bool:
+        """Whether it is still the one that was scanned."""
         found = os.fstat(fd)
-        self._steady[file] = found.st_ctime_ns == self._scan.ctimes[file]
-        return Stamp.of(found) == self._scan.stamps[file]
-
-    # --- hashes of earlier casts
-
-    def is_steady(self, file: int) -> bool:
-        """Whether nobody had touched it at all when it was looked at last."""
-        return bool(self._steady[file])
-
-    def known_hash(self, file: int) -> bytes:
-        """Its hash from an earlier cast."""
-        return self._known[file] if self._known else b""
+        self.known.note(file, found)
+        return self.known.is_scanned(file, found)
 
     def known_hashes(self) -> Optional[Sequence[bytes]]:
         """Looked for when the first one asks: a cast to recipients that have nothing needs none of it."""
         with self.condition:
-            if self._known is None and not self._finding:
+            if self.known.hashes is None and not self._finding:
                 self._finding = True
                 self._start(self._find_known)
-            return self._known
+            return self.known.hashes
 
     def _find_known(self) -> None:
-        files = range(len(self._scan.stamps))
-        found = self._cache.find(self._file_hash, map(self._key, files))
-        self._known = [found.get(self._key(file), b"") for file in files]
+        self.known.find()
         self.wake()
 
-    def _key(self, file: int) -> FileKey:
-        stamp = self._scan.stamps[file]
-        return FileKey(stamp.device, stamp.inode, stamp.size, stamp.mtime_ns, self._scan.ctimes[file])
-
     def remember(self) -> None:
-        """Keep the hashes of what was read, for later casts. After the cast: nobody waits for it."""
+        """Keep the hashes of what was read. After the cast."""
         if self.sealed:
-            self._cache.keep_later(self._file_hash, self._learned)
-
-    def _learned(self) -> dict[FileKey, bytes]:
-        learned = {}
-        for file, result in enumerate(self._results):
-            if result is None or result.status is not FileStatus.OK or not self._steady[file]:
-                continue
-            key = self._key(file)
-            if key.size and key.is_settled(self._served_ns) and not self.known_hash(file):
-                learned[key] = result.hash
-        return learned
+            self.known.keep(self._results)
 
     def _read_file(self, file: int, offset: int, view: memoryview) -> None:
         """As much as there is; zeros where the file has become shorter or unreadable."""

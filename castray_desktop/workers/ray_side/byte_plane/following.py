@@ -1,0 +1,216 @@
+"""Fetching what lacks from the upstream, whichever that is at the time, until everything is there."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Optional
+
+from castray_desktop.core.failure import CastRayError, Failure, FailureKind
+from castray_desktop.core.wire import ProtocolError
+from castray_desktop.workers.ray_side.byte_plane.channel import Channel, Untrusted
+from castray_desktop.workers.ray_side.byte_plane.failures import (
+    reason_of,
+)
+from castray_desktop.workers.ray_side.byte_plane.fetching import Fetching
+from castray_desktop.workers.ray_side.byte_plane.meeting import Meeting
+from castray_desktop.workers.ray_side.byte_plane.place import Place
+from castray_desktop.workers.ray_side.byte_plane.restoring import Restoring
+from castray_desktop.workers.ray_side.byte_plane.spending import WAITING
+from castray_desktop.workers.ray_side.byte_plane.standing import StandingStock
+from castray_desktop.workers.ray_side.byte_plane.supply import Cancelled, Changed, Gone
+from castray_desktop.workers.ray_side.protocol import (
+    RecipientState,
+    SetUpstream,
+    StartDelivery,
+    Upstream,
+)
+
+log = logging.getLogger("castray.byte_plane")
+
+R = RecipientState
+TRANSITIONS: dict[RecipientState, tuple[RecipientState, ...]] = {
+    R.CONNECTING: (R.RECEIVING, R.VERIFYING, R.FAILED, R.CANCELLED),
+    R.RECEIVING: (R.CONNECTING, R.VERIFYING, R.FAILED, R.CANCELLED),
+    R.VERIFYING: (R.COMPLETED, R.SKIPPED, R.FAILED, R.CANCELLED),
+    R.COMPLETED: (),
+    R.SKIPPED: (),
+    R.FAILED: (),
+    R.CANCELLED: (),
+}
+
+
+Route = tuple[int, Optional[Upstream]]  # epoch, and where to fetch from; None: nowhere for now
+
+
+class Follower(StandingStock):
+    """A stock that an upstream fills. Orders come from other threads, and change the upstream or the end."""
+
+    def __init__(self, order: StartDelivery, place: Place, changed: Changed) -> None:
+        super().__init__(order, place, changed)
+        self.limiter.change(order.limit)
+        self.secret = bytes.fromhex(order.secret)
+        self.state = R.CONNECTING
+        self.route: Route = (order.epoch, order.upstream)
+        self.received_bytes = 0
+        self._heard = False
+        self._connected_to = ""
+        self._transport = ""
+        self._failure: Optional[Failure] = None
+        self._stop = False
+        self._why_lost = FailureKind.UPSTREAM_LOST
+        self._channel: Optional[Channel] = None
+        self._meeting = Meeting(
+            place.surroundings, order.cast, self.secret, order.transport, self._meeting_changed
+        )
+        self._trouble: Optional[BaseException] = None
+        self._restoring = Restoring(self, self._restored)
+
+    # --- orders
+
+    def set_upstream(self, order: SetUpstream) -> None:
+        """Fetch from there from now on; older orders are ignored."""
+        with self.condition:
+            if order.epoch <= self.route[0]:
+                return
+            self.route = (order.epoch, order.upstream)
+            self._abort_channel()
+            self.condition.notify_all()
+
+    def offer(self, channel: Channel, epoch: int) -> bool:
+        """The upstream has dialled, since it can't be dialled. True: the channel is ours now."""
+        return self._meeting.offer(channel, epoch)
+
+    def _meeting_changed(self, urgent: bool) -> None:
+        """The upstream is to be told that it should dial, or has done so."""
+        if urgent:
+            self.stated()
+        with self.condition:
+            self.condition.notify_all()
+
+    def _abort_channel(self) -> None:
+        self._meeting.interrupt()
+        if self._channel is not None:
+            self._channel.abort()
+
+    def _go(self, state: RecipientState, failure: Optional[Failure] = None) -> None:
+        with self.condition:
+            if state is not self.state and state not in TRANSITIONS[self.state]:
+                raise RuntimeError(f"{self.state.value} can't become {state.value}")
+            self.state, self._failure = state, failure
+        self.stated()
+
+    def _restored(self, error: Optional[BaseException]) -> None:
+        """What the journal claimed was read back; the fetch may have all it needs by that."""
+        with self.condition:
+            self._trouble = error
+            if error is not None or self.is_complete():
+                self._abort_channel()
+            self.condition.notify_all()
+
+    def check_stop(self) -> None:
+        if self._stop:
+            raise Cancelled
+        if self._trouble is not None:
+            raise self._trouble
+
+    # --- the thread
+
+    def _fetch_all(self) -> None:
+        timing = self._place.timing
+        pause, lost_since, asked = timing.first_pause, 0.0, self.route
+        while not self.is_complete():
+            self.check_stop()
+            route = self.route
+            if route[1] is None:
+                self._wait_for_orders()
+                continue
+            if self.paused:  # and not connected: nobody is missed until it goes on
+                self.rest()
+                lost_since = 0.0
+                continue
+            reason = self._try_fetching(route[0], route[1])
+            self.check_stop()
+            if self._heard or route != asked:
+                pause, lost_since, asked = timing.first_pause, 0.0, route
+            if self.is_complete() or self.route != route:
+                continue
+            if lost_since == 0.0 or self._restoring.alive:
+                lost_since = time.monotonic()
+            self._lost(route[1], time.monotonic() - lost_since, reason)
+            with self.condition:
+                if self.route == route and not self._stop and not self._meeting.has_come:
+                    self.condition.wait(pause)
+            pause = min(pause * 2, timing.longest_pause)
+
+    def _wait_for_orders(self) -> None:
+        """The engine has nobody to fetch from: wait until it has."""
+        self._connected_to = ""
+        self._go(R.CONNECTING)
+        with self.condition:
+            while self.route[1] is None and not self._stop and self._trouble is None:
+                if self.is_complete():
+                    return
+                self.condition.wait()
+        self.check_stop()
+
+    def rest(self) -> None:
+        """Wait while the cast is paused. Raises what ends the delivery."""
+        with self.condition:
+            while self.paused and not self._stop and self._trouble is None and not self.is_complete():
+                self.condition.wait()
+        self.check_stop()
+
+    def _try_fetching(self, epoch: int, upstream: Upstream) -> str:
+        """One connection, until everything is there or it breaks; why it broke."""
+        self._heard = False
+        try:
+            self._fetch_from(epoch, upstream)
+        except (OSError, ProtocolError, Gone) as error:
+            log.info("cast %s on %s: %s", self.cast, self._place.node, error)
+            self._why_lost = (
+                FailureKind.NOT_TRUSTED if isinstance(error, Untrusted) else FailureKind.UPSTREAM_LOST
+            )
+            return reason_of(error) if isinstance(error, OSError) and error.strerror else str(error)
+        return ""
+
+    def _fetch_from(self, epoch: int, upstream: Upstream) -> None:
+        channel, transport = self._meeting.connect(
+            epoch, upstream, lambda: not self._stop and self.route[0] == epoch
+        )
+        try:
+            with self.condition:
+                self._channel = channel
+                if self._stop or self.route[0] != epoch:
+                    return
+                self._connected_to, self._transport = upstream.node, transport
+            if self.state is not R.RECEIVING:
+                self._go(R.RECEIVING)
+            Fetching(channel, self).run()
+        finally:
+            self.spending.on(WAITING)
+            with self.condition:
+                self._channel = None
+            channel.close()
+
+    def _lost(self, upstream: Upstream, seconds: float, reason: str) -> None:
+        """Say so after a while, give up after a while more."""
+        timing = self._place.timing
+        if seconds < timing.lost_after:
+            return
+        values = {"node": self._place.node, "upstream": upstream.node, "reason": reason}
+        if seconds >= timing.lost_after + timing.grace:
+            raise CastRayError(self._why_lost, **values)
+        if self._failure is None:
+            self._connected_to = ""
+            self._go(R.CONNECTING, Failure(self._why_lost, values))
+
+    def heard(self) -> None:
+        """The upstream lives."""
+        self._heard = True
+
+    def damaged(self, path: str) -> CastRayError:
+        upstream = self.route[1]
+        return CastRayError(
+            FailureKind.DAMAGED, path=path, node=self._place.node, upstream=upstream.node if upstream else ""
+        )

@@ -1,0 +1,66 @@
+"""A source's files: whether they are those that were scanned, and their hashes from earlier casts."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from typing import Optional
+
+from castray_desktop.core.parcel import FileResult, FileStatus
+from castray_desktop.workers.ray_side.byte_plane.hash_cache import FileKey, HashCache
+from castray_desktop.workers.ray_side.byte_plane.scan import Scan, Stamp
+
+
+class KnownFiles:
+    """The regular files of one cast, by number."""
+
+    def __init__(self, scan: Scan, cache: HashCache, algorithm: str) -> None:
+        self.hashes: Optional[list[bytes]] = (
+            None  # of earlier casts, empty where unknown; None: not looked for
+        )
+        self._scan = scan
+        self._cache = cache
+        self._algorithm = algorithm
+        self._since_ns = time.time_ns()
+        self._steady = bytearray(len(scan.stamps))
+
+    def is_scanned(self, file: int, found: os.stat_result) -> bool:
+        """Whether it is still as it was scanned."""
+        return Stamp.of(found) == self._scan.stamps[file]
+
+    def note(self, file: int, found: os.stat_result) -> None:
+        """How it looked when it had been read."""
+        self._steady[file] = found.st_ctime_ns == self._scan.ctimes[file]
+
+    def is_steady(self, file: int) -> bool:
+        """Whether nobody had touched it at all when it was looked at last."""
+        return bool(self._steady[file])
+
+    def hash_of(self, file: int) -> bytes:
+        """Its hash from an earlier cast."""
+        return self.hashes[file] if self.hashes else b""
+
+    def find(self) -> None:
+        """Look for the hashes of earlier casts. Takes a while for many files."""
+        files = range(len(self._scan.stamps))
+        found = self._cache.find(self._algorithm, map(self._key, files))
+        self.hashes = [found.get(self._key(file), b"") for file in files]
+
+    def keep(self, results: Sequence[Optional[FileResult]]) -> None:
+        """Remember the hashes of what was read, for later casts, in a thread: nobody waits for it."""
+        self._cache.keep_later(self._algorithm, lambda: self._learned(results))
+
+    def _key(self, file: int) -> FileKey:
+        stamp = self._scan.stamps[file]
+        return FileKey(stamp.device, stamp.inode, stamp.size, stamp.mtime_ns, self._scan.ctimes[file])
+
+    def _learned(self, results: Sequence[Optional[FileResult]]) -> dict[FileKey, bytes]:
+        learned = {}
+        for file, result in enumerate(results):
+            if result is None or result.status is not FileStatus.OK or not self._steady[file]:
+                continue
+            key = self._key(file)
+            if key.size and key.is_settled(self._since_ns) and not self.hash_of(file):
+                learned[key] = result.hash
+        return learned
