@@ -72,7 +72,7 @@ def run(files: list[str], cluster: str | None) -> int:
     wait_for_paint(window)
     collector = WindowThreadCollector(window)
     collector.start()
-    plot = PlotLoader(theme, window)
+    plot = PlotLoader(theme, window, link, settings)
     plot.loaded.connect(collector.settle)
     with closing_signals(window):
         status = serve(application, wish, link)
@@ -200,9 +200,9 @@ class PlotLoader(QObject):
     loaded = Signal()
     _imported = Signal()
 
-    def __init__(self, theme: Theme, window: MainWindow) -> None:
+    def __init__(self, theme: Theme, window: MainWindow, link: EngineLink, settings: QSettings) -> None:
         super().__init__(window)
-        self._theme = theme
+        self._theme, self._link, self._settings = theme, link, settings
         self._window = window
         self._imported.connect(self._put)
         self._thread = threading.Thread(target=self._import, name="plot import", daemon=True)
@@ -227,15 +227,18 @@ class PlotLoader(QObject):
             self._thread.start()
 
     def _import(self) -> None:
-        import castray_desktop.ui.throughput_plot  # noqa: F401
+        import castray_desktop.ui.plot_link  # noqa: F401
 
         self._imported.emit()
 
     def _put(self) -> None:
+        from castray_desktop.ui.plot_link import PlotLink
         from castray_desktop.ui.throughput_plot import ThroughputPlot
 
         plot = ThroughputPlot(self._theme)
+        plot.failed.connect(self._window.show_failure)
         self._window.transfers_card.put_plot(plot, plot.add)
+        PlotLink(plot, self._link, self._settings)
         self.loaded.emit()
 
 

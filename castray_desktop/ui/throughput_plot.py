@@ -1,41 +1,62 @@
-"""The throughput plot: total and recipients over the last minutes. The only module that needs pyqtgraph.
+"""The throughput plot: total and recipients over the last minutes or hours. Needs pyqtgraph.
 
-`ThroughputPlot(theme)`: feed it every `Throughput` through `add`. `set_span(60 | 300 | 1800)` and
-`set_paused(bool)` do what its controls do. It draws at most four times a second, only what is new,
-and nothing while it is hidden.
+`ThroughputPlot(theme)`: feed it every `Throughput` through `add`, and what was before it through `take_past`.
+`set_span(seconds)`, `set_paused(bool)` and `set_bits(bool)` do what its controls do. It draws at most four
+times a second, only what is new, and nothing while it is hidden. Signal: `chosen(span, bits)` when the user
+has chosen a span or a unit; `failed(Failure)` when it could not be saved.
 """
 
 from __future__ import annotations
 
+import csv
+import io
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyqtgraph as pg
-from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt, QTimer
-from PySide6.QtGui import QColor, QHideEvent, QPainter, QPaintEvent, QPen, QShowEvent
-from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtCore import QBuffer, QByteArray, QEvent, QPoint, QPointF, QRectF, QSize, Qt, QTimer, Signal
+from PySide6.QtGui import QColor, QHideEvent, QPainter, QPaintEvent, QPen, QPixmap, QShowEvent
+from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QVBoxLayout, QWidget
 
+from castray_desktop.core.failure import Failure, FailureKind
+from castray_desktop.core.messages import RateHistory as PastRates
 from castray_desktop.core.messages import Throughput
 from castray_desktop.ui.nodes import natural_key
 from castray_desktop.ui.painting import CENTRE, LEFT, RIGHT, paint_text
-from castray_desktop.ui.rate_history import STEP, RateHistory, Values, Window
+from castray_desktop.ui.rate_history import LONG_STEP, STEP, RateHistory, Window
 from castray_desktop.ui.segments import Segments
 from castray_desktop.ui.theme import Theme
 from castray_desktop.ui.units import format_ago
 from castray_desktop.ui.widgets import IconTint, icon_button, label
 from castray_desktop.ui.words import Words
 
-SPANS = (60, 300, 1800)
-TICKS = {60: (60, 45, 30, 15, 0), 300: (300, 240, 180, 120, 60, 0), 1800: (1800, 1200, 600, 0)}
+MINUTES, HOURS = (60, 300, 1800), (3 * 3600, 12 * 3600, 24 * 3600)
+SPANS = MINUTES + HOURS
+TICKS = {
+    60: (60, 45, 30, 15, 0),
+    300: (300, 240, 180, 120, 60, 0),
+    1800: (1800, 1200, 600, 0),
+    HOURS[0]: (10800, 7200, 3600, 0),
+    HOURS[1]: (43200, 32400, 21600, 10800, 0),
+    HOURS[2]: (86400, 64800, 43200, 21600, 0),
+}
 FRAME_MS = 250
+CALM_SECONDS = 1.0  # between frames that only move, since nothing has arrived
+FRAMES_A_SPAN = 800  # more than the plot is wide
+MOST_PAUSE = 5.0  # seconds; what is new shall not wait longer
+PNG, CSV = "png", "csv"
 SCALE_EVERY = 1.0
 CHOOSE_EVERY = 5.0
 MOST_LINES = 8  # with more recipients: the seven slowest and a band
 SLOWEST = 7
 AXIS_LEFT, AXIS_BOTTOM = 48, 28
 UNITS = ((1e9, "GB/s"), (1e6, "MB/s"), (1e3, "KB/s"), (1.0, "B/s"))
+BIT_UNITS = ((1e9 / 8, "Gbit/s"), (1e6 / 8, "Mbit/s"), (1e3 / 8, "kbit/s"), (1 / 8, "bit/s"))
 
 
 def nice_top(most: float) -> float:
@@ -67,6 +88,9 @@ class _Overlay(QWidget):
 class ThroughputPlot(QWidget):
     """See the module."""
 
+    chosen = Signal(int, bool)
+    failed = Signal(object)
+
     def __init__(
         self, theme: Theme, parent: QWidget | None = None, now: Callable[[], float] = time.time
     ) -> None:
@@ -76,8 +100,10 @@ class ThroughputPlot(QWidget):
         self._span = SPANS[0]
         self._top = nice_top(0)
         self._scaled_at = self._chosen_at = -1e9
+        self._bits = False
         self._fresh = True
-        self._moving_until = 0.0
+        self._drawn_at = -1e9
+        self._moved_at = -1e9  # the newest sample
         self._frozen_at: float | None = None
         self._hover_age: float | None = None
         self._shown: Window | None = None
@@ -96,7 +122,14 @@ class ThroughputPlot(QWidget):
         pause = self.tr("Go on drawing") if self.paused else self.tr("Pause drawing")
         self._pause.setToolTip(pause)
         self._pause.setAccessibleName(pause)
+        self.export_button.setToolTip(self.tr("Save or change the plot"))
+        self.export_button.setAccessibleName(self.tr("Save or change the plot"))
+        self._say_hours()
         self._overlay.update()
+
+    def _say_hours(self) -> None:
+        hours = (self._span if self._span in HOURS else HOURS[0]) // 3600
+        self._spans.button(len(MINUTES)).setText(self.tr("{count} h").format(count=hours))
 
     # --- what the window calls -------------------------------------------------------------
 
@@ -104,9 +137,25 @@ class ThroughputPlot(QWidget):
         """Take in a sample of the engine's."""
         received = {node.node: node.received for node in sample.nodes if node.received > 0}
         self._history.add(sample.at, sample.total, received)
-        self._moving_until = max(self._moving_until, sample.at + self._span)
+        self._moved_at = max(self._moved_at, sample.at)
         self._fresh = True
         self._keep_time()
+
+    def take_past(self, past: PastRates) -> None:
+        """What the engine knows of the time before this plot; the longest stretch first."""
+        self._history.take_past(past, self._now())
+        if past.samples:
+            self._moved_at = max(self._moved_at, past.samples[-1].at)
+        self._draw_anew()
+
+    @property
+    def _moving_until(self) -> float:
+        """When the last rate leaves the plot."""
+        return self._moved_at + self._span
+
+    def _draw_anew(self) -> None:
+        self._fresh, self._drawn_at, self._scaled_at = True, -1e9, -1e9
+        self._frame()
 
     @property
     def paused(self) -> bool:
@@ -119,17 +168,39 @@ class ThroughputPlot(QWidget):
         self._pause.setChecked(paused)
         self._say()
         self._pause_tint.set_name("play" if paused else "pause")
-        self._fresh = True
-        self._frame()
+        self._draw_anew()
 
     def set_span(self, seconds: int) -> None:
         """Show this many of the last seconds: one of `SPANS`."""
         self._span = seconds
-        self._spans.set_checked(SPANS.index(seconds))
+        self._spans.set_checked(min(SPANS.index(seconds), len(MINUTES)))
+        self._say_hours()
         self._plot.setXRange(-seconds, 0, padding=0)
-        self._fresh = True
-        self._scaled_at = -1e9
-        self._frame()
+        self._draw_anew()
+
+    def set_bits(self, bits: bool) -> None:
+        """Speak of bits per second, or of bytes."""
+        self._bits = bits
+        self._unit.setText(self._scale_unit()[1])
+        self._overlay.update()
+
+    def picture(self) -> QPixmap:
+        """The plot as it is, with its axes and lines."""
+        return QPixmap(self._plot.grab())
+
+    def table(self) -> str:
+        """The numbers behind the plot as CSV: one line for each step, in bytes per second."""
+        now = self._frozen_at if self._frozen_at is not None else self._now()
+        window = self._history.window(now, self._span)
+        names = sorted(window.nodes, key=natural_key)
+        columns = [window.total, *(window.nodes[name] for name in names)]
+        text = io.StringIO(newline="")
+        rows = csv.writer(text)
+        rows.writerow(["time", "total", *names])
+        for place, age in enumerate(window.age.tolist()):
+            at = datetime.fromtimestamp(now - age, UTC).isoformat(timespec="milliseconds")
+            rows.writerow([at, *(f"{column[place]:.0f}" for column in columns)])
+        return text.getvalue()
 
     # --- building --------------------------------------------------------------------------
 
@@ -142,6 +213,7 @@ class ThroughputPlot(QWidget):
                 (lambda: self.tr("1 min"), lambda: self.tr("The last minute")),
                 ("5", lambda: self.tr("The last 5 minutes")),
                 ("30", lambda: self.tr("The last 30 minutes")),
+                ("3 h", lambda: self.tr("The last hours")),
             ],
             exclusive=True,
         )
@@ -153,6 +225,10 @@ class ThroughputPlot(QWidget):
             self._theme, self._pause, "pause", "text_2", 16
         )
         self._pause.clicked.connect(self.set_paused)
+        self.export_button = icon_button(self._theme, "download", "")
+        self.menu = QMenu(self)
+        self.menu.aboutToShow.connect(self._fill_menu)
+        self.export_button.clicked.connect(lambda: self._pop_up(self.menu, self.export_button))
         bar = QHBoxLayout()
         bar.setContentsMargins(16, 8, 12, 0)
         bar.setSpacing(6)
@@ -161,6 +237,7 @@ class ThroughputPlot(QWidget):
         bar.addStretch(1)
         bar.addWidget(self._spans)
         bar.addWidget(self._pause)
+        bar.addWidget(self.export_button)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
@@ -224,9 +301,8 @@ class ThroughputPlot(QWidget):
         band = QColor(palette.text_3)
         band.setAlphaF(0.25)
         self._band.setBrush(band)
-        self._fresh = True
         self._overlay.update()
-        self._frame()
+        self._draw_anew()
 
     # --- drawing ---------------------------------------------------------------------------
 
@@ -245,6 +321,10 @@ class ThroughputPlot(QWidget):
         now = self._frozen_at if self._frozen_at is not None else self._now()
         if not self._fresh and (self.paused or now > self._moving_until + 1):
             return
+        pause = self._span / FRAMES_A_SPAN if self._fresh else max(CALM_SECONDS, self._span / FRAMES_A_SPAN)
+        if 0 <= now - self._drawn_at < min(pause, MOST_PAUSE) - 0.05:
+            return
+        self._drawn_at = now
         self._fresh = False
         self.frames += 1
         self._draw(self._history.window(now, self._span), now)
@@ -273,8 +353,8 @@ class ThroughputPlot(QWidget):
         due = abs(now - self._chosen_at) >= CHOOSE_EVERY
         if due or len(self._names) != SLOWEST or not window.nodes.keys() >= set(self._names):
             self._chosen_at = now
-            recent = int(CHOOSE_EVERY / STEP)
-            speeds = {name: float(values[-recent:].mean()) for name, values in window.nodes.items()}
+            step = STEP if self._span <= MINUTES[-1] else LONG_STEP
+            speeds = window.nodes.lately(max(1, int(CHOOSE_EVERY / step)))
             slowest = sorted(speeds, key=lambda name: (speeds[name], natural_key(name)))[:SLOWEST]
             return sorted(slowest, key=natural_key)
         return self._names
@@ -283,9 +363,8 @@ class ThroughputPlot(QWidget):
         many = len(window.nodes) > MOST_LINES
         self._band.setVisible(many)
         if many:
-            stacked: Values = np.vstack(list(window.nodes.values()))
-            self._band_low.setData(x, stacked.min(axis=0))
-            self._band_high.setData(x, stacked.max(axis=0))
+            self._band_low.setData(x, window.low)
+            self._band_high.setData(x, window.high)
         else:
             self._band_low.setData([], [])
             self._band_high.setData([], [])
@@ -303,7 +382,8 @@ class ThroughputPlot(QWidget):
         self._unit.setText(self._scale_unit()[1])
 
     def _scale_unit(self) -> tuple[float, str]:
-        return next((size, name) for size, name in UNITS if self._top >= size * 0.999 or size == 1.0)
+        units = BIT_UNITS if self._bits else UNITS
+        return next(((size, name) for size, name in units if self._top >= size * 0.999), units[-1])
 
     # --- overlay ---------------------------------------------------------------------------
 
@@ -352,6 +432,9 @@ class ThroughputPlot(QWidget):
         if self._span <= 60:
             text = f"{age:g}"
             return self.tr("{count} s").format(count=text) if first else text
+        if self._span in HOURS:
+            text = f"{age / 3600:.3g}"
+            return self.tr("{count} h").format(count=text) if first else text
         text = f"{age / 60:.3g}"
         return self.tr("{count} min").format(count=text) if first else text
 
@@ -379,7 +462,7 @@ class ThroughputPlot(QWidget):
         rows = (len(self._names) + 1) // 2
         width, height = min(256.0, area.width() - 24), 34.0 + rows * 17
         left = x - 12 - width if x - 12 - width >= 4 else min(x + 12, self.width() - width - 4)
-        highest = self._y(area, max([float(v[index]) for v in window.nodes.values()], default=0.0))
+        highest = self._y(area, float(window.high[index]))
         upper = self._y(area, float(window.total[index]))
         between = (upper + highest - height) / 2
         top = min(max(between, 4.0), max(4.0, area.bottom() - height - 4))
@@ -405,7 +488,61 @@ class ThroughputPlot(QWidget):
     # --- slots -----------------------------------------------------------------------------
 
     def _span_pressed(self, which: int) -> None:
-        self.set_span(SPANS[which])
+        if which < len(MINUTES):
+            self._choose(MINUTES[which], self._bits)
+        else:
+            self._spans.set_checked(min(SPANS.index(self._span), len(MINUTES)))
+            self._pop_up(self._hours_menu(), self._spans.button(which))
+
+    def _hours_menu(self) -> QMenu:
+        menu = QMenu(self)
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        for seconds in HOURS:
+            text = self.tr("The last {count} hours").format(count=seconds // 3600)
+            action = menu.addAction(text, partial(self._choose, seconds, self._bits))
+            action.setCheckable(True)
+            action.setChecked(seconds == self._span)
+        return menu
+
+    def _pop_up(self, menu: QMenu, below: QWidget) -> None:
+        menu.popup(below.mapToGlobal(QPoint(0, below.height() + 2)))
+
+    def _choose(self, span: int, bits: bool) -> None:
+        self.set_bits(bits)
+        self.set_span(span)
+        self.chosen.emit(span, bits)
+
+    def _fill_menu(self) -> None:
+        menu = self.menu
+        menu.clear()
+        menu.addAction(self.tr("Save as a picture (PNG)…"), partial(self._ask_where, PNG))
+        menu.addAction(self.tr("Save the numbers (CSV)…"), partial(self._ask_where, CSV))
+        menu.addSeparator()
+        for bits, text in ((False, self.tr("Bytes per second")), (True, self.tr("Bits per second"))):
+            action = menu.addAction(text, partial(self._choose, self._span, bits))
+            action.setCheckable(True)
+            action.setChecked(bits is self._bits)
+
+    def _ask_where(self, ending: str) -> None:
+        dialog = QFileDialog(self, self.tr("Save the throughput"))
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
+        dialog.setDefaultSuffix(ending)
+        dialog.setNameFilter(f"{ending.upper()} (*.{ending})")
+        dialog.selectFile(f"throughput.{ending}")
+        dialog.fileSelected.connect(self.save)
+        dialog.open()
+
+    def save(self, path: str) -> None:
+        """Write the picture or the numbers, as the name ends; says above the plot when that fails."""
+        try:
+            if path.lower().endswith(f".{PNG}"):
+                Path(path).write_bytes(_png(self.picture()))
+            else:
+                Path(path).write_text(self.table(), encoding="utf-8", newline="")
+        except OSError as error:
+            values = {"path": path, "reason": error.strerror or str(error)}
+            self.failed.emit(Failure(FailureKind.FILE_NOT_WRITTEN, values))
 
     def hover_at(self, place: QPointF | None) -> None:
         """Show the read-out for a place in the plot; None takes it away."""
@@ -434,8 +571,7 @@ class ThroughputPlot(QWidget):
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
-        self._fresh = True
-        self._frame()
+        self._draw_anew()
 
     def hideEvent(self, event: QHideEvent) -> None:
         super().hideEvent(event)
@@ -443,6 +579,14 @@ class ThroughputPlot(QWidget):
 
     def sizeHint(self) -> QSize:
         return QSize(432, 256)
+
+
+def _png(picture: QPixmap) -> bytes:
+    data = QByteArray()
+    buffer = QBuffer(data)
+    buffer.open(QBuffer.OpenModeFlag.WriteOnly)
+    picture.save(buffer, "PNG")
+    return bytes(data.data())
 
 
 def _figure(rate: float, size: float) -> str:

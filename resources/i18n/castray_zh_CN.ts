@@ -2318,6 +2318,14 @@
         <translation>暂停绘制</translation>
     </message>
     <message>
+        <source>Save or change the plot</source>
+        <translation>保存或更改图表</translation>
+    </message>
+    <message>
+        <source>{count} h</source>
+        <translation>{count} 小时</translation>
+    </message>
+    <message>
         <source>1 min</source>
         <translation>1 分钟</translation>
     </message>
@@ -2332,6 +2340,10 @@
     <message>
         <source>The last 30 minutes</source>
         <translation>最近 30 分钟</translation>
+    </message>
+    <message>
+        <source>The last hours</source>
+        <translation>最近几小时</translation>
     </message>
     <message>
         <source>Rates appear here as soon as bytes move</source>
@@ -2352,6 +2364,30 @@
     <message>
         <source>Total {rate} {unit}</source>
         <translation>合计 {rate} {unit}</translation>
+    </message>
+    <message>
+        <source>The last {count} hours</source>
+        <translation>最近 {count} 小时</translation>
+    </message>
+    <message>
+        <source>Save as a picture (PNG)…</source>
+        <translation>保存为图片（PNG）…</translation>
+    </message>
+    <message>
+        <source>Save the numbers (CSV)…</source>
+        <translation>保存数据（CSV）…</translation>
+    </message>
+    <message>
+        <source>Bytes per second</source>
+        <translation>字节每秒</translation>
+    </message>
+    <message>
+        <source>Bits per second</source>
+        <translation>比特每秒</translation>
+    </message>
+    <message>
+        <source>Save the throughput</source>
+        <translation>保存吞吐量</translation>
     </message>
 </context>
 <context>

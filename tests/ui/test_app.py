@@ -115,7 +115,7 @@ def test_the_plot_comes_later_and_gets_what_it_missed(
     collector = WindowThreadCollector(live_window)
     collector.start()
     live_window.transfers_card.add_throughput(fake.throughput(1.0, 1e6, 1e6))
-    loader = app.PlotLoader(theme, live_window)
+    loader = app.PlotLoader(theme, live_window, live_window._link, live_window._settings)
     qtbot.waitUntil(lambda: live_window.transfers_card.plot is not None, timeout=20_000)
     loader.stop()
     collector.stop()

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import csv
+from pathlib import Path
+
 import numpy as np
 import pytest
-from PySide6.QtCore import QPointF, Qt
+from PySide6.QtCore import QPointF, QSettings, Qt
+from PySide6.QtGui import QImage
 from PySide6.QtTest import QTest
 from pytestqt.qtbot import QtBot
 
-from castray_desktop.core.messages import NodeRate, Throughput
+from castray_desktop.core import messages as m
+from castray_desktop.core.failure import Failure, FailureKind
+from castray_desktop.core.messages import NodeRate, RateSample, Throughput
+from castray_desktop.core.messages import RateHistory as PastRates
+from castray_desktop.ui.plot_link import PlotLink
 from castray_desktop.ui.rate_history import CAPACITY, STEP, RateHistory
 from castray_desktop.ui.theme import Theme
-from castray_desktop.ui.throughput_plot import SPANS, ThroughputPlot, nice_top
+from castray_desktop.ui.throughput_plot import HOURS, MINUTES, SPANS, ThroughputPlot, nice_top
+from tests.helpers.fake_engine import FakeLink, empty_welcome
 from tests.helpers.samples import NOW
 
 
@@ -168,11 +177,110 @@ def test_pausing_stops_drawing_but_loses_nothing(stage: Stage) -> None:
 def test_the_span_can_be_chosen(stage: Stage) -> None:
     stage.plot.show()
     stage.feed(3)
-    for index, span in enumerate(SPANS):
-        QTest.mouseClick(stage.plot._spans.button(index), Qt.MouseButton.LeftButton)
+    for span in SPANS:
+        choose(stage.plot, span)
         (left, right), _ = stage.plot._plot.viewRange()
         assert (left, right) == (-span, 0)
         stage.plot.grab()
+
+
+def choose(plot: ThroughputPlot, span: int) -> None:
+    """By its button, or by the menu of the button for hours."""
+    if span in MINUTES:
+        QTest.mouseClick(plot._spans.button(MINUTES.index(span)), Qt.MouseButton.LeftButton)
+        return
+    menu = plot._hours_menu()
+    menu.actions()[HOURS.index(span)].trigger()
+    menu.deleteLater()
+
+
+def past(step: float, *ages: float, rate: float = 50e6) -> PastRates:
+    """Samples that ended so long ago."""
+    samples = tuple(RateSample(NOW - age, 2 * rate, rate, {"node_1": rate}) for age in sorted(ages)[::-1])
+    return PastRates(step, samples)
+
+
+def test_what_the_engine_knows_of_the_time_before_is_drawn(stage: Stage) -> None:
+    for known in (past(120, 7200, 7080), past(30, 600), past(5, 600, 595, rate=70e6), past(1)):
+        stage.plot.take_past(known)
+    stage.plot.show()
+    stage.feed(2)
+    choose(stage.plot, 1800)
+    window = stage.plot._shown
+    assert window is not None
+    long_ago = window.total[(window.age > 550) & (window.age < 700)]
+    assert set(long_ago.tolist()) == {0.0, 100e6, 140e6}  # the rest of the 30 s is a mean still
+    assert window.total[-1] == pytest.approx(300e6, rel=0.01)
+    choose(stage.plot, HOURS[0])
+    window = stage.plot._shown
+    assert window is not None
+    two_hours_ago = window.total[(window.age > 7100) & (window.age < 7150)]
+    assert two_hours_ago.max() == pytest.approx(100e6)
+    assert stage.plot._names[0] == "node_1"
+
+
+def test_means_of_a_long_time_hold_what_was_there(stage: Stage) -> None:
+    stage.plot.show()
+    stage.feed(60)
+    choose(stage.plot, HOURS[2])
+    window = stage.plot._shown
+    assert window is not None
+    assert window.total[-3] == pytest.approx(300e6, rel=0.01)
+    assert window.low[-3] == pytest.approx(100e6, rel=0.01)
+
+
+def test_bits_are_eight_times_as_many(stage: Stage, qtbot: QtBot) -> None:
+    stage.plot.show()
+    stage.feed(2)
+    stage.plot._frame()
+    stage.plot._fill_menu()
+    with qtbot.waitSignal(stage.plot.chosen) as caught:
+        stage.plot.menu.actions()[-1].trigger()
+    assert caught.args == [60, True]
+    assert stage.plot._unit.text() == "Gbit/s"
+    size, _ = stage.plot._scale_unit()
+    assert 300e6 / size == pytest.approx(2.4)
+
+
+def test_the_plot_is_saved_as_a_picture_and_as_numbers(stage: Stage, tmp_path: Path) -> None:
+    stage.plot.show()
+    stage.feed(10)
+    stage.plot.save(str(tmp_path / "rates.csv"))
+    rows = list(csv.reader((tmp_path / "rates.csv").read_text("utf-8").splitlines()))
+    assert rows[0] == ["time", "total", "node_1", "node_2", "node_3"]
+    assert [float(cell) for cell in rows[-1][1:]] == pytest.approx([300e6, 100e6, 100e6, 100e6])
+    assert rows[-1][0].endswith("+00:00")
+    assert len(rows) == 242
+    stage.plot.save(str(tmp_path / "rates.png"))
+    assert QImage(str(tmp_path / "rates.png")).width() >= 400
+
+
+def test_a_plot_that_can_not_be_saved_says_why(stage: Stage, tmp_path: Path, qtbot: QtBot) -> None:
+    with qtbot.waitSignal(stage.plot.failed) as caught:
+        stage.plot.save(str(tmp_path / "missing" / "rates.csv"))
+    values = {"path": str(tmp_path / "missing" / "rates.csv"), "reason": "No such file or directory"}
+    assert caught.args == [Failure(FailureKind.FILE_NOT_WRITTEN, values)]
+
+
+def test_a_long_span_is_drawn_seldom(stage: Stage) -> None:
+    stage.plot.show()
+    choose(stage.plot, HOURS[2])
+    frames = stage.plot.frames
+    for _ in range(40):  # ten seconds
+        stage.feed(STEP)
+        stage.plot._frame()
+    assert 1 <= stage.plot.frames - frames <= 4
+
+
+def test_while_nothing_arrives_it_moves_once_a_second(stage: Stage) -> None:
+    stage.plot.show()
+    stage.feed(2)
+    stage.plot._frame()
+    frames = stage.plot.frames
+    for _ in range(40):
+        stage.clock.now += STEP
+        stage.plot._frame()
+    assert 8 <= stage.plot.frames - frames <= 11
 
 
 def test_it_is_painted_empty_and_in_both_themes(stage: Stage) -> None:
@@ -184,3 +292,20 @@ def test_it_is_painted_empty_and_in_both_themes(stage: Stage) -> None:
     stage.plot.hover_at(QPointF(300, 100))
     stage.plot.grab()
     stage.plot.hover_at(None)
+
+
+def test_the_past_is_asked_for_and_the_choice_is_kept(
+    stage: Stage, settings: QSettings, link: FakeLink
+) -> None:
+    link.answers[m.GetRates] = lambda command: past(1800.0, 600.0) if command.seconds > 20000 else past(5)
+    link.start(empty_welcome())
+    PlotLink(stage.plot, link, settings)
+    assert [command.seconds for command in link.asked(m.GetRates)] == [86400, 10800, 1800, 300]
+    link.start(empty_welcome())
+    assert len(link.asked(m.GetRates)) == 8
+    choose(stage.plot, HOURS[1])
+    stage.plot._choose(HOURS[1], True)
+    again = ThroughputPlot(Theme())
+    again.setParent(stage.plot)
+    PlotLink(again, link, settings)
+    assert (again._span, again._bits) == (HOURS[1], True)
