@@ -22,6 +22,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 from benchmarks.lab import Host, Lab, LabUnavailable, ray_environment
+from benchmarks.namespaces import nft
 from castray_desktop.core import messages
 from castray_desktop.core.errors import sentence
 from castray_desktop.core.messages import ClusterPhase, NodeInfo, NodeState
@@ -87,9 +88,15 @@ class Desk:
     async def use(self, target: str) -> None:
         await self.client.request(messages.UseCluster(target), messages.Done)
 
-    async def send(self, path: Path, folder: Path, recipients: tuple[str, ...] = ("all",)) -> str:
+    async def send(
+        self,
+        path: Path,
+        folder: Path,
+        recipients: tuple[str, ...] = ("all",),
+        source: str = messages.THIS_COMPUTER,
+    ) -> str:
         request = messages.SendRequest(
-            (str(path),), recipients, destination=str(folder / "{node}"), limit=RATE, leave_out=True
+            (str(path),), recipients, source, destination=str(folder / "{node}"), limit=RATE, leave_out=True
         )
         return (await self.client.request(messages.Send(request), messages.Accepted)).cast
 
@@ -240,11 +247,23 @@ async def head(lab: Lab, desk: Desk, path: Path, folder: Path) -> None:
 async def client(lab: Lab, desk: Desk, path: Path, folder: Path) -> None:
     """A computer that is no node of the cluster sends and receives through Ray's client server."""
     await desk.use(f"ray://{lab.hosts[0].address}:10001")
-    nodes = len(lab.hosts)
+    nodes, outside = len(lab.hosts), lab.hosts[-1]
     await desk.until("attached from outside", lambda: desk.is_ready(nodes))
-    cast = await desk.send(path, folder)
-    await desk.until("the cast has ended", lambda: cast in desk.results)
-    check_files(desk, cast, path)
+    own, other = (
+        next(node.name for node in desk.nodes.values() if node.address == host.address)
+        for host in (outside, lab.hosts[1])
+    )
+    for what in ("by sockets", "its own port blocked", "all but Ray's port blocked"):
+        print(f"            {what}", flush=True)
+        if what == "its own port blocked":
+            lab.block(outside, "in")
+        elif what.startswith("all"):
+            rule = "tcp dport != 10001 tcp flags & (syn | ack) == syn drop"
+            nft(outside.namespace, f"add rule inet lab out {rule}")
+        for source, recipients in ((own, ("all",)), (other, (own,))):
+            cast = await desk.send(path, folder / what[:3] / source, recipients, source)
+            await desk.until(f"the cast from {source} has ended", lambda: cast in desk.results)  # noqa: B023
+            check_files(desk, cast, path)
 
 
 async def run(case: str, hosts: int, size: int) -> bool:
@@ -266,6 +285,8 @@ async def run(case: str, hosts: int, size: int) -> bool:
                 await globals()[case](lab, desk, path, folder)
             except (AssertionError, TimeoutError) as error:
                 print(f"  {type(error).__name__}: {error}", flush=True)
+                for log in sorted((folder / "home" / "logs").glob("*.log")):
+                    print(f"--- {log.name}\n{log.read_text(errors='replace')[-6000:]}", flush=True)
                 return False
     return True
 

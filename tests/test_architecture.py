@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "castray_desktop"
 SHIPPED_CORE = ("exclusions", "failure", "names", "pacing", "parcel", "quantities", "ranges", "ways", "wire")
-RAY_MODULES = ("driver", "cluster", "ray_calls")
+RAY_MODULES = ("driver", "cluster", "handles", "ray_calls")
 
 
 def modules(folder: str) -> list[Path]:

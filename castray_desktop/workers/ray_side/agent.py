@@ -35,9 +35,12 @@ TUNNEL_SECONDS = 1.0
 NAMESPACE = "castray"
 
 
-def actor_name(node: str) -> str:
-    """The name of a node's actor in Ray's namespace `castray`."""
-    return f"castray-agent-{node}"
+def actor_name(node: str, engine: str = "") -> str:
+    """The name of a node's actor in Ray's namespace `castray`.
+
+    The plain one belongs to the engine that came first; another one's agents have its id in theirs.
+    """
+    return f"castray-agent-{node}" + (f"-of-{engine}" if engine else "")
 
 
 class NodeAgent:

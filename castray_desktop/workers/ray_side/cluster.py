@@ -10,6 +10,7 @@ import logging
 import os
 import platform
 import re
+import socket
 from pathlib import Path
 from typing import Any, Optional
 
@@ -20,6 +21,9 @@ from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.workers.ray_side import addresses, protocol
 from castray_desktop.workers.ray_side.agent import NAMESPACE, shipped_environment
 from castray_desktop.workers.ray_side.byte_plane import compiled
+
+CLIENT_PREFIX = "ray://"
+LOOPBACK = "127.0.0.1"
 
 log = logging.getLogger("castray.driver")
 
@@ -50,6 +54,8 @@ def connect(order: protocol.StartCluster, node: str = "") -> protocol.ClusterUp:
         if order.target == protocol.SHARED_TARGET:
             options["_node_ip_address"] = _open_to_others()
     else:
+        if is_outside(order.target):
+            options = {"namespace": NAMESPACE}  # Ray Client knows no others
         options["address"] = order.target
         if node:
             options["_node_ip_address"] = node
@@ -62,11 +68,12 @@ def connect(order: protocol.StartCluster, node: str = "") -> protocol.ClusterUp:
         context: Any = ray.init(**options)
     except (RuntimeError, ConnectionError, ValueError, OSError, ray.exceptions.RayError) as error:
         raise _failure(order.target, error) from error
+    outside = is_outside(order.target)
     return protocol.ClusterUp(
-        address=context.address_info["gcs_address"],
+        address=order.target[len(CLIENT_PREFIX) :] if outside else context.address_info["gcs_address"],
         ray_version=ray.__version__,
         python_version=platform.python_version(),
-        nodes=live_nodes(),
+        nodes=live_nodes(order.target),
     )
 
 
@@ -85,6 +92,18 @@ def _open_to_others() -> str:
     return address
 
 
+def is_outside(target: str) -> bool:
+    """Whether the cluster is reached through its client server, so that this computer is no node of it."""
+    return target.startswith(CLIENT_PREFIX)
+
+
+def _this_computer(target: str) -> protocol.RayNode:
+    """This computer as a node beside those of the cluster, with the address that leads there."""
+    host, _, _ = target[len(CLIENT_PREFIX) :].rpartition(":")
+    address = addresses.address_towards(host.strip("[]")) or LOOPBACK
+    return protocol.RayNode("", address, socket.gethostname(), mine=True)
+
+
 def _shipped(temp_dir: Path) -> list[str]:
     """What travels through Ray, since the nodes need nothing of ours: the package, and what makes it fast."""
     shipped = [str(Path(castray_desktop.__file__).parent)]
@@ -97,9 +116,10 @@ def _shipped(temp_dir: Path) -> list[str]:
     return shipped if compiled_modules is None else [*shipped, str(compiled_modules)]
 
 
-def live_nodes() -> tuple[protocol.RayNode, ...]:
-    """The nodes that Ray holds for alive, the head first."""
-    own = ray.get_runtime_context().get_node_id()
+def live_nodes(target: str) -> tuple[protocol.RayNode, ...]:
+    """The nodes that Ray holds for alive, the head first; this computer last where it is none of them."""
+    outside = is_outside(target)
+    own = None if outside else ray.get_runtime_context().get_node_id()
     nodes: list[protocol.RayNode] = []
     table: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
     for facts in table:
@@ -119,7 +139,8 @@ def live_nodes() -> tuple[protocol.RayNode, ...]:
                 labels={str(key): str(value) for key, value in facts.get("Labels", {}).items()},
             )
         )
-    return tuple(sorted(nodes, key=lambda node: (not node.head, node.hostname, node.address)))
+    ordered = sorted(nodes, key=lambda node: (not node.head, node.hostname, node.address))
+    return (*ordered, _this_computer(target)) if outside else tuple(ordered)
 
 
 def _differing(text: str) -> Optional[tuple[str, str]]:

@@ -8,28 +8,31 @@ the engine watches it, ends it and starts another one.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import os
 import signal
 import socket
 import sys
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, Optional
 
 import ray
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.workers.ray_side import cluster, protocol
-from castray_desktop.workers.ray_side.agent import NodeAgent, actor_name
+from castray_desktop.workers.ray_side.handles import (
+    RAY_ERRORS,
+    ActorHandle,
+    AgentHandle,
+    OrderFailed,
+    OwnHandle,
+    reason_of,
+)
 from castray_desktop.workers.ray_side.membership import Membership
-from castray_desktop.workers.ray_side.ray_calls import RayRemote
 from castray_desktop.workers.ray_side.watching import ClusterWatch
 
 STOP_SECONDS = 1.5
-
-# Whatever an agent's method raises arrives as a RayError; the others come from placing it.
-_RAY_ERRORS = (ray.exceptions.RayError, RuntimeError, ValueError, OSError, asyncio.TimeoutError)
 
 log = logging.getLogger("castray.driver")
 
@@ -40,7 +43,8 @@ class Driver:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
-        self._agents: dict[str, Any] = {}
+        self._agents: dict[str, AgentHandle] = {}
+        self._outside = False  # this computer is no node of the cluster
         self._wanted: dict[str, protocol.PlaceAgent] = {}
         self._removals: dict[str, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -72,8 +76,10 @@ class Driver:
         except CastRayError as error:
             self._send(protocol.ClusterFailed(cluster.explained(error.failure)))
             return
+        self._outside = cluster.is_outside(order.target)
         self._send(up)
-        self._spawn(ClusterWatch(order.target, up, cluster.live_nodes).run(self._send))
+        look = functools.partial(cluster.live_nodes, order.target)
+        self._spawn(ClusterWatch(order.target, up, look).run(self._send))
 
     async def _place(self, order: protocol.PlaceAgent) -> None:
         name = order.name
@@ -81,11 +87,11 @@ class Driver:
             await asyncio.wait([self._removals[name]])
         if self._wanted.get(name) is not order:
             return
-        handle: Any = None
+        handle: Optional[AgentHandle] = None
         try:
             handle = self._agents[name] = self._create(order)
-            hello: bytes = await handle.start.remote(order.node_id)
-        except _RAY_ERRORS as error:  # whatever Ray raises, it is the reason why there is no agent
+            hello = await handle.start()
+        except RAY_ERRORS as error:  # whatever Ray raises, it is the reason why there is no agent
             log.exception("agent %s", name)
             self._lose(name, handle, error)
             return
@@ -93,35 +99,29 @@ class Driver:
             self._write(b'["AgentUp",{"hello":' + _body(hello) + b"}]")
             await self._follow(name, handle)
 
-    def _create(self, order: protocol.PlaceAgent) -> Any:
-        node_id = order.node_id or ray.get_runtime_context().get_node_id()
-        options: dict[str, Any] = {
-            "name": actor_name(order.name),
-            "num_cpus": 0,
-            "max_concurrency": 1000,
-            "scheduling_strategy": NodeAffinitySchedulingStrategy(node_id, soft=False),
-        }
-        return ray.remote(NodeAgent).options(**options).remote(order, RayRemote)
+    def _create(self, order: protocol.PlaceAgent) -> AgentHandle:
+        outside = self._outside and not order.node_id
+        return OwnHandle(order) if outside else ActorHandle(order)
 
-    async def _follow(self, name: str, handle: Any) -> None:
+    async def _follow(self, name: str, handle: AgentHandle) -> None:
         """Forward an agent's reports for as long as it lives."""
         try:
             while name in self._agents and self._agents[name] is handle:
-                report: bytes = await handle.report.remote()
+                report = await handle.report()
                 self._write(
                     b'["Reported",{"name":' + protocol.text_json(name) + b',"report":' + _body(report) + b"}]"
                 )
-        except _RAY_ERRORS as error:  # likewise: an agent that can't report is lost
+        except RAY_ERRORS as error:  # likewise: an agent that can't report is lost
             self._lose(name, handle, error)
 
-    def _lose(self, name: str, handle: Any, error: BaseException) -> None:
+    def _lose(self, name: str, handle: Optional[AgentHandle], error: BaseException) -> None:
         """Part with an agent that failed, unless another one has its name already."""
         if self._agents.get(name) is not handle:
             return
         self._agents.pop(name, None)
         if handle is not None:
-            _kill(handle)  # it may live on, and would keep the name
-        self._send(protocol.AgentLost(name, _reason(error)))
+            handle.kill()  # it may live on, and would keep the name
+        self._send(protocol.AgentLost(name, reason_of(error)))
 
     def _take_away(self, name: str) -> None:
         self._wanted.pop(name, None)
@@ -134,12 +134,12 @@ class Driver:
         if self._removals.get(name) is task:
             del self._removals[name]
 
-    async def _end(self, name: str, handle: Any) -> None:
+    async def _end(self, name: str, handle: AgentHandle) -> None:
         try:
-            await asyncio.wait_for(asyncio.wrap_future(handle.stop.remote().future()), STOP_SECONDS)
-        except _RAY_ERRORS as error:  # it is ended in any case
-            log.warning("agent %s did not stop: %s", name, _reason(error))
-        _kill(handle)
+            await asyncio.wait_for(handle.stop(), STOP_SECONDS)
+        except RAY_ERRORS as error:  # it is ended in any case
+            log.warning("agent %s did not stop: %s", name, reason_of(error))
+        handle.kill()
 
     async def _call(self, call: protocol.Call) -> None:
         handle = self._agents.get(call.agent)
@@ -147,12 +147,12 @@ class Driver:
             self._send(protocol.Returned(call.number, error=f"no agent {call.agent}"))
             return
         try:
-            answer = await handle.order.remote(protocol.to_json(call.order))
-        except ray.exceptions.RayTaskError as error:
-            self._send(protocol.Returned(call.number, error=_reason(error), raised=True))
+            answer = await handle.order(protocol.to_json(call.order))
+        except OrderFailed as error:
+            self._send(protocol.Returned(call.number, error=str(error), raised=True))
             return
-        except _RAY_ERRORS as error:  # the engine decides what it means
-            self._send(protocol.Returned(call.number, error=_reason(error)))
+        except RAY_ERRORS as error:  # the engine decides what it means
+            self._send(protocol.Returned(call.number, error=reason_of(error)))
             return
         reply = protocol.from_json(answer, protocol.Answers) if answer else None
         self._send(protocol.Returned(call.number, reply))
@@ -162,11 +162,13 @@ class Driver:
 
         An engine that stops in order has cancelled its casts before. One that was killed may go on with them.
         """
-        stops = [handle.stop.remote(True).future() for handle in self._agents.values()]
+        stops = [asyncio.ensure_future(handle.stop(True)) for handle in self._agents.values()]
         if stops:
-            await asyncio.wait([asyncio.wrap_future(stop) for stop in stops], timeout=STOP_SECONDS)
+            await asyncio.wait(stops, timeout=STOP_SECONDS)
+        for stop in stops:
+            stop.cancel()
         for handle in self._agents.values():
-            _kill(handle)
+            handle.kill()
         for task in self._tasks:
             task.cancel()
         self._membership.leave()
@@ -184,22 +186,9 @@ class Driver:
         self._writer.write(line + b"\n")
 
 
-def _kill(handle: Any) -> None:
-    try:
-        ray.kill(handle)
-    except _RAY_ERRORS as error:  # it has gone already, or Ray has
-        log.warning("an agent could not be ended: %s", _reason(error))
-
-
 def _body(message: bytes) -> bytes:
     """The body of a message that comes as ["Name",{...}]."""
     return message[message.index(b",") + 1 : -1]
-
-
-def _reason(error: BaseException) -> str:
-    """One line of what went wrong; Ray appends the trace of the remote side."""
-    lines = str(error).strip().splitlines()
-    return "{}: {}".format(type(error).__name__, lines[-1] if lines else "")
 
 
 async def _serve(connection: socket.socket) -> None:
@@ -210,7 +199,7 @@ async def _serve(connection: socket.socket) -> None:
         log.info("the engine has gone: %s", error)
     except Exception as error:
         log.exception("the driver failed")
-        failure = Failure(FailureKind.INTERNAL, {"reason": _reason(error)})
+        failure = Failure(FailureKind.INTERNAL, {"reason": reason_of(error)})
         writer.write(protocol.to_json(protocol.ClusterFailed(failure)) + b"\n")
     finally:
         writer.close()

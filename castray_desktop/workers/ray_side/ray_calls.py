@@ -19,9 +19,10 @@ _RAY_ERRORS = (ray.exceptions.RayError, RuntimeError, ValueError)
 class RayRemote:
     """The agent of another node. Follows `tunnel.Remote`."""
 
-    def __init__(self, node: str) -> None:
+    def __init__(self, node: str, engine: str = "") -> None:
+        """That of the engine with this id, where several engines have agents in the cluster."""
         try:
-            self._actor: Any = ray.get_actor(actor_name(node), namespace=NAMESPACE)
+            self._actor: Any = _find(node, engine)
         except _RAY_ERRORS as error:
             raise ConnectionError(f"Ray does not know the agent of {node}") from error
 
@@ -55,3 +56,11 @@ class _Call:
         except _RAY_ERRORS as error:
             lines = str(error).strip().splitlines()
             raise ConnectionError(lines[-1] if lines else type(error).__name__) from error
+
+
+def _find(node: str, engine: str) -> Any:
+    """The agent under its engine's own name, else under the plain one. Raises what Ray raises."""
+    try:
+        return ray.get_actor(actor_name(node, engine), namespace=NAMESPACE)
+    except ValueError:
+        return ray.get_actor(actor_name(node), namespace=NAMESPACE)

@@ -18,6 +18,9 @@ KNOCK_SECONDS = 1.0
 KNOCKS = 2
 """So many vain attempts in a row to connect to the head, and it is gone."""
 
+ERRORS = 5
+"""Likewise when Ray raises an error so many times in a row: its own connection has broken."""
+
 log = logging.getLogger("castray.driver")
 
 Nodes = tuple[protocol.RayNode, ...]
@@ -32,11 +35,12 @@ class ClusterWatch:
         self._nodes = up.nodes
         self._look = look
         self._looking: Any = None
+        self._errors = 0
 
     async def run(self, tell: Callable[[Any], None]) -> None:
         """Watch until the head is gone, which is told as `ClusterFailed`."""
         knocks = 0
-        while knocks < KNOCKS:
+        while knocks < KNOCKS and self._errors < ERRORS:
             await asyncio.sleep(LOOK_SECONDS)
             knocks = 0 if await answers(self._address, KNOCK_SECONDS) else knocks + 1
             nodes = await self._seen() if not knocks else self._nodes
@@ -55,8 +59,10 @@ class ClusterWatch:
             return self._nodes
         looked, self._looking = self._looking, None
         if (error := looked.exception()) is not None:  # the head is asked again, and knocked at
+            self._errors += 1
             log.warning("Ray does not say which nodes there are: %s", error)
             return self._nodes
+        self._errors = 0
         nodes: Nodes = looked.result()
         return nodes
 

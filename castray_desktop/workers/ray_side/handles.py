@@ -1,0 +1,176 @@
+"""Agents as the driver handles them: actors on the cluster's nodes, and one in the driver's own process."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+from typing import Any, Optional, Protocol
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from castray_desktop.workers.ray_side import protocol
+from castray_desktop.workers.ray_side.agent import NodeAgent, actor_name
+from castray_desktop.workers.ray_side.mailbox import Letter, Mailbox, carry_out
+from castray_desktop.workers.ray_side.ray_calls import RayRemote
+
+RAY_ERRORS = (ray.exceptions.RayError, RuntimeError, ValueError, OSError, asyncio.TimeoutError)
+"""Whatever an agent's method raises arrives as a RayError; the others come from placing it."""
+
+CONCURRENCY = 1000
+TAKE_PAUSE_SECONDS = 1.0
+
+log = logging.getLogger("castray.driver")
+
+
+class OrderFailed(Exception):
+    """The agent is there, but could not carry an order out."""
+
+
+class AgentHandle(Protocol):
+    """An agent that is being placed, or has been. All of it may raise one of `RAY_ERRORS`."""
+
+    async def start(self) -> bytes:
+        """See `NodeAgent.start`."""
+
+    async def report(self) -> bytes:
+        """See `NodeAgent.report`."""
+
+    async def order(self, text: bytes) -> bytes:
+        """See `NodeAgent.order`. Raises OrderFailed for what the agent itself raises."""
+
+    async def stop(self, keep: bool = False) -> None:
+        """See `NodeAgent.stop`."""
+
+    def kill(self) -> None:
+        """End it at once, whatever it does."""
+
+
+class ActorHandle:
+    """An agent on a node of the cluster."""
+
+    def __init__(self, order: protocol.PlaceAgent) -> None:
+        self._node_id = order.node_id or ray.get_runtime_context().get_node_id()
+        remote_of = functools.partial(RayRemote, engine=order.engine)
+        self._actor = _create_agent(order, self._node_id, remote_of)
+
+    async def start(self) -> bytes:
+        hello: bytes = await _result(self._actor.start.remote(self._node_id))
+        return hello
+
+    async def report(self) -> bytes:
+        report: bytes = await _result(self._actor.report.remote())
+        return report
+
+    async def order(self, text: bytes) -> bytes:
+        try:
+            answer: bytes = await _result(self._actor.order.remote(text))
+        except ray.exceptions.RayTaskError as error:
+            raise OrderFailed(reason_of(error)) from error
+        return answer
+
+    async def stop(self, keep: bool = False) -> None:
+        await _result(self._actor.stop.remote(keep))
+
+    def kill(self) -> None:
+        _kill(self._actor)
+
+
+class OwnHandle:
+    """The agent of this computer, which is no node of the cluster; a mailbox takes the calls of others."""
+
+    def __init__(self, order: protocol.PlaceAgent) -> None:
+        self._name = actor_name(order.name)
+        self._agent = NodeAgent(order, functools.partial(RayRemote, engine=order.engine))
+        self._mailbox: Any = None
+        self._serving: Optional[asyncio.Task[None]] = None
+        self._replies: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> bytes:
+        hello = await self._agent.start()
+        self._serving = asyncio.ensure_future(self._serve())
+        return hello
+
+    async def report(self) -> bytes:
+        return await self._agent.report()
+
+    async def order(self, text: bytes) -> bytes:
+        try:
+            return await self._agent.order(text)
+        except Exception as error:
+            log.exception("an order")
+            raise OrderFailed(reason_of(error)) from error
+
+    async def stop(self, keep: bool = False) -> None:
+        if self._serving is not None:
+            self._serving.cancel()
+        for reply in self._replies:
+            reply.cancel()
+        await self._agent.stop(keep)
+
+    def kill(self) -> None:
+        if self._mailbox is not None:
+            _kill(self._mailbox)
+            self._mailbox = None
+        self._stopping = asyncio.ensure_future(self.stop(True))
+
+    async def _serve(self) -> None:
+        """Carry out the calls of others. Without a mailbox, they reach us by sockets alone."""
+        while True:
+            try:
+                if self._mailbox is None:
+                    options = {"name": self._name, "num_cpus": 0, "max_concurrency": CONCURRENCY}
+                    self._mailbox = ray.remote(Mailbox).options(**options).remote()
+                letters: list[Letter] = await _result(self._mailbox.take.remote())
+            except RAY_ERRORS as error:
+                log.warning("the mailbox: %s", reason_of(error))
+                self._mailbox = None
+                await asyncio.sleep(TAKE_PAUSE_SECONDS)
+                continue
+            for letter in letters:
+                reply = asyncio.ensure_future(self._reply(letter))
+                self._replies.add(reply)
+                reply.add_done_callback(self._replies.discard)
+
+    async def _reply(self, letter: Letter) -> None:
+        answer = await carry_out(self._agent, letter)
+        try:
+            await _result(self._mailbox.answer.remote(*answer))
+        except (*RAY_ERRORS, AttributeError) as error:  # who asked gives up after a while
+            log.warning("an answer was lost: %s", reason_of(error))
+
+
+def reason_of(error: BaseException) -> str:
+    """One line of what went wrong; Ray appends the trace of the remote side."""
+    lines = str(error).strip().splitlines()
+    return "{}: {}".format(type(error).__name__, lines[-1] if lines else "")
+
+
+def _create_agent(order: protocol.PlaceAgent, node_id: str, remote_of: Any) -> Any:
+    """The actor, under a name of this engine's own where another engine's agent has the plain one."""
+    options: dict[str, Any] = {
+        "num_cpus": 0,
+        "max_concurrency": CONCURRENCY,
+        "scheduling_strategy": NodeAffinitySchedulingStrategy(node_id, soft=False),
+    }
+    make: Any = ray.remote(NodeAgent)
+    try:
+        return make.options(name=actor_name(order.name), **options).remote(order, remote_of)
+    except ValueError as error:  # the name is taken
+        log.info("the agent of %s gets another name: %s", order.name, error)
+        return make.options(name=actor_name(order.name, order.engine), **options).remote(order, remote_of)
+
+
+async def _result(reference: Any) -> Any:
+    """What a call returned. Ray Client's references can't be awaited."""
+    if hasattr(reference, "__await__"):
+        return await reference
+    return await asyncio.wrap_future(reference.future())
+
+
+def _kill(actor: Any) -> None:
+    try:
+        ray.kill(actor)
+    except RAY_ERRORS as error:  # it has gone already, or Ray has
+        log.warning("an agent could not be ended: %s", reason_of(error))
