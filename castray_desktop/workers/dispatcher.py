@@ -25,6 +25,7 @@ from castray_desktop.core.messages import (
 )
 from castray_desktop.core.queue import CastQueue
 from castray_desktop.workers.agents import Agents
+from castray_desktop.workers.asked_by_agents import AskedByAgents
 from castray_desktop.workers.awaiting import Awaiting
 from castray_desktop.workers.cast_news import CastNews
 from castray_desktop.workers.cast_records import CastRecord, CastRecords
@@ -73,6 +74,7 @@ class Dispatcher:
         self._ended_for_good = ended
         self._runs: dict[str, CastRun] = {}
         self._reaching = Reaching(agents)
+        self._from_agents = AskedByAgents(agents, self.send)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._kept: dict[str, int] = {}  # deliveries of each cast that has ended, in the order of the ends
         self._surveys: dict[str, CastRun] = {}
@@ -247,6 +249,7 @@ class Dispatcher:
         for chore in self._chores:
             chore.cancel()
         self._reaching.close()
+        self._from_agents.close()
         await self._news.close()
 
     # --- what is there --------------------------------------------------------------------------
@@ -297,6 +300,8 @@ class Dispatcher:
             if (run := self._runs.get(delivery.cast)) is not None:
                 run.delivery_reported(node, delivery)
                 self._reaching.reported(node, delivery)
+        for asked in report.requests:
+            self._from_agents.take(node, asked)
 
     def cluster_changed(self) -> None:
         """The cluster's state is another one; casts may wait for that."""

@@ -21,6 +21,8 @@ from castray_desktop.workers.ray_side.byte_plane.digests import FILE_HASHES, PIE
 from castray_desktop.workers.ray_side.byte_plane.plane import BytePlane
 from castray_desktop.workers.ray_side.byte_plane.tls import ray_certificates
 from castray_desktop.workers.ray_side.facts import FactsMeter, machine_identity
+from castray_desktop.workers.ray_side.transfer_counts import TransferCounts
+from castray_desktop.workers.ray_side.transfer_requests import Names, TransferRequests
 from castray_desktop.workers.ray_side.tunnel import Remote, TunnelMouths, Tunnels
 
 PROGRESS_SECONDS = 0.25
@@ -66,6 +68,8 @@ class NodeAgent:
         self._changed = asyncio.Event()
         self._changed.set()  # the first report comes at once, with the facts
         self._urgent = asyncio.Event()
+        self._requests = TransferRequests(lambda: self._wake(True))
+        self._counts = TransferCounts()
 
     async def start(self, node_id: str = "") -> bytes:
         """Open the data port. Returns an `AgentHello` as JSON; raises OSError, or ValueError for
@@ -136,14 +140,43 @@ class NodeAgent:
             protocol.SetNodeLimit: plane.limit_node,
             protocol.PauseCast: plane.pause,
             protocol.CancelCast: plane.cancel,
-            protocol.ForgetCast: plane.forget,
+            protocol.ForgetCast: self._forget,
+            protocol.AnswerTransfer: self._requests.answer,
         }
         handlers[type(order)](order)
         return b""
 
+    def _forget(self, order: protocol.ForgetCast) -> None:
+        self._counts.forget(order.cast)
+        if self._plane is not None:
+            self._plane.forget(order)
+
     def _examine(self, _order: protocol.Examine) -> protocol.ExamineReply:
         ray_version = looking.ray_of_this_process()
         return looking.examine(ray_version, self._inbox, self._address, self._place.ports)
+
+    # --- for code that runs inside Ray ----------------------------------------------------------
+
+    async def initiate_file_transfer(
+        self, file_path: Names, recipients: Names = (), transfer_mode: str = ""
+    ) -> str:
+        """Send files of this node; returns the cast's id once the engine has started it.
+
+        `file_path` is one absolute path or several. `recipients` are names, addresses or Ray node ids, or
+        "all"; `transfer_mode` ("unicast", "multicast" or "broadcast") follows from them and may be left out.
+        Raises ValueError with the reason, TimeoutError when no engine answers.
+        """
+        return await self._requests.ask(file_path, recipients, transfer_mode)
+
+    async def get_file_transfer_stats(self) -> dict[str, Any]:
+        """What this node has sent and received since its agent began."""
+        return {"node": self._place.name, **self._counts.stats()}
+
+    async def get_active_transfers_count(self) -> int:
+        """How many casts this node takes part in now."""
+        return self._counts.active
+
+    # --- tunnels --------------------------------------------------------------------------------
 
     async def open_tunnel(self, tunnel: str) -> None:
         """A recipient's agent, which reaches this node through Ray alone. Raises ConnectionError."""
@@ -175,7 +208,9 @@ class NodeAgent:
         if self._mouths is not None:
             self._mouths.sweep()
         sources, deliveries = self._plane.take_reports() if self._plane else ((), ())
-        return protocol.to_json(protocol.AgentReport(sources, deliveries, self._due_facts()))
+        self._counts.take(sources, deliveries)
+        report = protocol.AgentReport(sources, deliveries, self._due_facts(), self._requests.take())
+        return protocol.to_json(report)
 
     async def stop(self, keep: bool = False) -> None:
         """End threads and sockets, and remove unfinished part files, or keep them for a later agent."""

@@ -252,6 +252,15 @@ class CancelCast:
 
 
 @dataclass(frozen=True)
+class AnswerTransfer:
+    """What became of a `TransferRequest`: the id of the cast, or why there is none."""
+
+    number: int
+    cast: str = ""
+    refusal: str = ""
+
+
+@dataclass(frozen=True)
 class ForgetCast:
     """The cast has ended everywhere: stop serving it and free what it holds."""
 
@@ -482,12 +491,22 @@ class AgentHello:
 
 
 @dataclass(frozen=True)
+class TransferRequest:
+    """A cast from this node that code inside Ray asks for. Answered with `AnswerTransfer`."""
+
+    number: int
+    paths: tuple[str, ...]
+    recipients: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class AgentReport:
     """What changed at an agent since its last report."""
 
     sources: tuple[SourceReport, ...] = ()
     deliveries: tuple[DeliveryReport, ...] = ()
     facts: Optional[NodeFacts] = None
+    requests: tuple[TransferRequest, ...] = ()
 
 
 # --- engine and driver ---------------------------------------------------------------------------
@@ -546,6 +565,7 @@ Order = typing.Union[
     PauseCast,
     CancelCast,
     ForgetCast,
+    AnswerTransfer,
     ListFolder,
     MeasurePaths,
     Dial,

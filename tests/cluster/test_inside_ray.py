@@ -1,0 +1,79 @@
+"""Code that runs inside Ray asks a node's agent."""
+
+from __future__ import annotations
+
+import contextlib
+import filecmp
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.conftest import Castray
+from tests.helpers.trees import make_file
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(180)]
+
+SCRIPT = """
+import json, sys, time
+import ray
+address, path = sys.argv[1:]
+ray.init(address=address, namespace="castray", log_to_driver=False, logging_level="error")
+agent = ray.get_actor("castray-agent-node_1", namespace="castray")
+before = ray.get(agent.get_file_transfer_stats.remote())
+cast = ray.get(agent.initiate_file_transfer.remote(path, ["node_2"], "unicast"))
+try:
+    ray.get(agent.initiate_file_transfer.remote(path, ["nobody"], "unicast"))
+    refusal = ""
+except ray.exceptions.RayTaskError as error:
+    refusal = str(error)
+deadline = time.monotonic() + 60
+while ray.get(agent.get_active_transfers_count.remote()) and time.monotonic() < deadline:
+    time.sleep(0.05)
+after = ray.get(agent.get_file_transfer_stats.remote())
+print(json.dumps({"cast": cast, "refusal": refusal, "sent": after["sent_bytes"] - before["sent_bytes"]}))
+"""
+
+
+def ray_variables(cluster: Castray) -> dict[str, str]:
+    """What Ray needs to know of a cluster that is on the loopback interface, with a token of its own."""
+    return {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": token_of(cluster),
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # else it takes 127.0.0.1 for another address
+    }
+
+
+def token_of(cluster: Castray) -> str:
+    for pid in cluster.processes():
+        with contextlib.suppress(OSError):
+            variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+            for variable in variables:
+                if variable.startswith(b"RAY_AUTH_TOKEN="):
+                    return variable.partition(b"=")[2].decode()
+    raise AssertionError("no process has a token")
+
+
+def test_an_actor_sends_from_its_own_node(cluster: Castray, tmp_path: Path) -> None:
+    file = make_file(tmp_path / "from inside.bin", 3_000_000)
+    status = json.loads(cluster("engine", "status", "--json").stdout)
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, status["address"], str(file)],
+        env=cluster.environment | ray_variables(cluster),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout.splitlines()[-1])
+    assert "There is no node nobody" in said["refusal"]
+    (result,) = [
+        cast for cast in json.loads(cluster("casts", "--json").stdout) if cast["cast"] == said["cast"]
+    ]
+    assert result["state"] == "completed"
+    assert said["sent"] >= 3_000_000
+    (node,) = [node for node in cluster.nodes() if node["name"] == "node_2"]
+    assert filecmp.cmp(file, Path(node["inbox"]) / file.name, shallow=False)

@@ -1,0 +1,121 @@
+"""What code inside Ray can ask an agent for."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from castray_desktop.core.failure import CastRayError, FailureKind
+from castray_desktop.core.messages import SendRequest
+from castray_desktop.workers.asked_by_agents import AskedByAgents
+from castray_desktop.workers.ray_side import protocol, transfer_requests
+from castray_desktop.workers.ray_side.protocol import (
+    DeliveryReport,
+    RecipientState,
+    SourceReport,
+    SourceState,
+)
+from castray_desktop.workers.ray_side.transfer_counts import TransferCounts
+from castray_desktop.workers.ray_side.transfer_requests import TransferRequests
+from tests.helpers.fake_agents import FakeAgents
+
+
+async def asked(requests: TransferRequests, *arguments: Any) -> asyncio.Task[str]:
+    task = asyncio.create_task(requests.ask(*arguments))
+    await asyncio.sleep(0)
+    return task
+
+
+async def test_a_request_leaves_once_and_gets_its_id() -> None:
+    woken: list[None] = []
+    requests = TransferRequests(lambda: woken.append(None))
+    task = await asked(requests, "/x", ["node_1", "node_2"], "multicast")
+    (request,) = requests.take()
+    assert request == protocol.TransferRequest(1, ("/x",), ("node_1", "node_2"))
+    assert requests.take() == ()
+    assert woken
+    requests.answer(protocol.AnswerTransfer(1, "c0ffee"))
+    assert await task == "c0ffee"
+    requests.answer(protocol.AnswerTransfer(1, "c0ffee"))  # nobody waits any more
+
+
+async def test_a_refusal_is_an_error_with_its_reason() -> None:
+    requests = TransferRequests(lambda: None)
+    task = await asked(requests, "/x", "nobody")
+    requests.answer(protocol.AnswerTransfer(1, refusal="There is no node nobody."))
+    with pytest.raises(ValueError, match="There is no node nobody"):
+        await task
+
+
+async def test_an_engine_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transfer_requests, "ANSWER_SECONDS", 0.01)
+    requests = TransferRequests(lambda: None)
+    with pytest.raises(TimeoutError, match="did not answer"):
+        await requests.ask("/x", "all")
+    assert requests.take() == ()  # nobody would know of that cast
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("", "all"), "name something"),
+        ((["/x", "y"], "all"), "y is not an absolute path"),
+        (("/x", ()), "name somebody"),
+        (("/x", "all", "everywhere"), "has to be one of"),
+        (("/x", "all", "unicast"), "unicast is to one"),
+        (("/x", ["a"], "broadcast"), "broadcast is to all"),
+    ],
+)
+async def test_what_makes_no_sense(arguments: Any, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        await TransferRequests(lambda: None).ask(*arguments)
+
+
+async def test_a_broadcast_needs_no_names() -> None:
+    requests = TransferRequests(lambda: None)
+    task = await asked(requests, "/x", (), "broadcast")
+    assert requests.take()[0].recipients == ("all",)
+    task.cancel()
+
+
+async def test_the_engine_starts_it_from_that_node_and_tells_its_agent() -> None:
+    agents = FakeAgents("s", "a")
+    sent: list[SendRequest] = []
+
+    def send(request: SendRequest) -> str:
+        if request.recipients == ("nobody",):
+            raise CastRayError(FailureKind.NODE_UNKNOWN, node="nobody", nodes="a, s")
+        sent.append(request)
+        return "c0ffee"
+
+    asked_by = AskedByAgents(agents, send)
+    asked_by.take("a", protocol.TransferRequest(1, ("/x",), ("s",)))
+    asked_by.take("a", protocol.TransferRequest(2, ("/x",), ("nobody",)))
+    async with asyncio.timeout(5), agents.ordered:
+        await agents.ordered.wait_for(lambda: len(agents.orders) == 2)
+    assert sent == [SendRequest(("/x",), ("s",), source="a", leave_out=True)]
+    assert agents.orders[0] == ("a", protocol.AnswerTransfer(1, "c0ffee"))
+    refusal = agents.orders[1][1]
+    assert isinstance(refusal, protocol.AnswerTransfer)
+    assert refusal.refusal == "There is no node nobody. Nodes here: a, s."
+
+
+def test_what_a_node_has_done() -> None:
+    counts = TransferCounts()
+    receiving = DeliveryReport("c", RecipientState.RECEIVING, received_bytes=5, sent_bytes=2)
+    counts.take((SourceReport("d", SourceState.SERVING, sent_bytes=10),), (receiving,))
+    assert counts.active == 2
+    done = DeliveryReport("c", RecipientState.COMPLETED, received_bytes=9, sent_bytes=3)
+    counts.take((SourceReport("d", SourceState.SEALED, sent_bytes=20),), (done,))
+    counts.take((), (done, DeliveryReport("e", RecipientState.FAILED, received_bytes=1)))
+    assert counts.stats() == {
+        "active": 1,
+        "delivered": 1,
+        "failed": 1,
+        "sent_bytes": 23,
+        "received_bytes": 10,
+    }
+    counts.forget("d")
+    assert counts.active == 0
