@@ -30,8 +30,8 @@ def add_send(commands: Commands, common: argparse.ArgumentParser) -> None:
     add_json(send)
 
 
-def add_sending(parser: argparse.ArgumentParser) -> None:
-    """What every kind of sending can be told."""
+def add_sending(parser: argparse.ArgumentParser, on_conflict: str = "skip") -> None:
+    """What every kind of sending can be told; `on_conflict` holds where nothing is said."""
     parser.add_argument("--to", required=True, metavar="WHO", help=WHO)
     parser.add_argument("--from", dest="source", metavar="NODE", help="the source (this computer)")
     parser.add_argument(
@@ -40,9 +40,9 @@ def add_sending(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--on-conflict",
         choices=("skip", "rename", "overwrite"),
-        default="skip",
+        default=on_conflict,
         help="where a file of that name exists: leave an identical one and give a different one a free"
-        " name, always take a free name, or replace it (skip)",
+        f" name, always take a free name, or replace it ({on_conflict})",
     )
     parser.add_argument(
         "--links",

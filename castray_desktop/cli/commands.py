@@ -286,6 +286,7 @@ _COMMANDS: dict[str, Command] = {
     "settings": past.settings,
     "schedule list": schedules.show,
     "schedule add": schedules.add,
+    "schedule demo": schedules.demo,
     "schedule remove": schedules.remove,
     "schedule pause": schedules.pause,
     "schedule resume": schedules.resume,

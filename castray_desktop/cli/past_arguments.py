@@ -86,6 +86,16 @@ def add_schedule(commands: Commands, common: argparse.ArgumentParser) -> None:
     actions = schedule.add_subparsers(dest="action", required=True, metavar="ACTION")
     add_json(add_command(actions, "list", "list the schedules"))
     _add_new_schedule(actions, common)
+    demo = add_command(
+        actions,
+        "demo",
+        "keep one, switched off, that sends a small file to all nodes of the local cluster each minute",
+        """
+        castray schedule demo
+        castray schedule resume Demonstration
+        """,
+    )
+    add_json(demo)
     for name, tells in (
         ("remove", "forget a schedule"),
         ("pause", "switch it off"),
@@ -124,7 +134,7 @@ def _add_new_schedule(actions: Commands, common: argparse.ArgumentParser) -> Non
         metavar="TIME",
         help="when something has changed and was quiet for so long (5s)",
     )
-    add_sending(add)
+    add_sending(add, on_conflict="overwrite")
     add.add_argument("--paused", action="store_true", help="keep it switched off for now")
     add_json(add)
 

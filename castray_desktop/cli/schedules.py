@@ -38,13 +38,12 @@ async def add(options: argparse.Namespace) -> int:
         quiet=options.quiet or 0.0,
         enabled=not options.paused,
     )
-    async with Session() as session:
-        added = await session.client.request(messages.AddSchedule(schedule), messages.ScheduleAdded)
-    if options.json:
-        text.print_json({"schedule": added.schedule})
-    else:
-        print(added.schedule)
-    return arguments.EXIT_DELIVERED
+    return await _added(messages.AddSchedule(schedule), options.json)
+
+
+async def demo(options: argparse.Namespace) -> int:
+    """Keep the demonstration; its id goes to stdout."""
+    return await _added(messages.AddDemonstration(), options.json)
 
 
 async def remove(options: argparse.Namespace) -> int:
@@ -73,6 +72,16 @@ async def run(options: argparse.Namespace) -> int:
         found = await _find(session, options.schedule)
         await session.ready(options.cluster)
         return await follow_new(session, messages.RunSchedule(found), options.json)
+
+
+async def _added(command: messages.AddSchedule | messages.AddDemonstration, as_json: bool) -> int:
+    async with Session() as session:
+        added = await session.client.request(command, messages.ScheduleAdded)
+    if as_json:
+        text.print_json({"schedule": added.schedule})
+    else:
+        print(added.schedule)
+    return arguments.EXIT_DELIVERED
 
 
 async def _switch(schedule: str, enabled: bool) -> int:

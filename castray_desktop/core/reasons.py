@@ -35,6 +35,11 @@ REASONS = (
     "it is read-only",
     "permission denied",
     # schedules and history
+    "it needs exactly one of an interval, a cron expression and a quiet time",
+    "{cron} is not a cron expression that ever comes true",
+    "its interval or quiet time is shorter than {seconds} s",
+    "what {node} receives would lie in what is sent",
+    "it has no name",
     "it was written by a later version of CastRay",
     # the engine
     "it took too long",

@@ -153,6 +153,20 @@ class Dispatcher:
         """What a request would send. Raises CastRayError."""
         return (await self._survey(self._new_run(request), ask=False)).totals
 
+    async def look(self, request: SendRequest) -> tuple[str, str, tuple[str, ...]]:
+        """What would be sent now, as the digest of its manifest; the names of source and recipients.
+
+        Nobody but the source is asked. Raises CastRayError.
+        """
+        run = self._new_run(request)
+        self._surveys[run.ledger.cast] = run
+        try:
+            survey = await run.survey(ask=False)
+            return survey.totals.manifest_digest, run.ledger.request.source, run.ledger.request.recipients
+        finally:
+            del self._surveys[run.ledger.cast]
+            self._forget(run)
+
     async def cancel(self, cast: str) -> None:
         """End a cast; returns when its part files are gone. Raises CastRayError."""
         run = self.control.find(cast)

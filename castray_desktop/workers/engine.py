@@ -45,6 +45,8 @@ from castray_desktop.workers.node_limit import NodeLimit
 from castray_desktop.workers.places import Places, find_places
 from castray_desktop.workers.ray_side import protocol
 from castray_desktop.workers.running_clusters import running_clusters
+from castray_desktop.workers.schedule_casts import ClusterCasts
+from castray_desktop.workers.schedules import Schedules
 from castray_desktop.workers.settings import SettingsFile
 from castray_desktop.workers.speed_memory import SpeedMemory
 from castray_desktop.workers.supervisor import ClusterSupervisor
@@ -84,6 +86,8 @@ class Engine:
         self._settings = SettingsFile(places.settings)
         self._limit_of = functools.partial(NodeLimit, self._settings)
         self._made: Clusters | None = None
+        self._schedule_file = places.schedules
+        self._scheduled: Schedules | None = None
         self._stopping = asyncio.Event()
         self._kept = False
         self._ending = False  # from then on, whoever comes has to start another engine
@@ -97,6 +101,9 @@ class Engine:
         parts = Parts(self._supervise, self._dispatch, self._limit_of)
         self._made = Clusters(parts, self._tell, self._clock)
         self._made.go_on(self._records.load(), paused=not self._settings.current.go_on)
+        self._schedule_casts = ClusterCasts(self._made)
+        self._scheduled = Schedules(self._schedule_file, self._schedule_casts, self._hub.publish)
+        await self._scheduled.start()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
@@ -107,6 +114,7 @@ class Engine:
         finally:
             self._ending = True
             server.close()
+            await self._schedules.close()
             await self._clusters.close()
             await self._history.close()
             await self._log_tail.stop()
@@ -125,9 +133,25 @@ class Engine:
                 return
 
     def _is_idle(self) -> bool:
-        if self._kept or len(self._hub) or self._idle_since is None or self._clusters.awaits:
+        if self._needed or len(self._hub) or self._idle_since is None:
             return False
         return self._clock() - self._idle_since >= IDLE_SECONDS
+
+    @property
+    def _needed(self) -> bool:
+        """Whether it stays without clients."""
+        return self._kept or self._schedules.active or self._clusters.awaits
+
+    @property
+    def _schedules(self) -> Schedules:
+        if self._scheduled is None:
+            raise RuntimeError("the engine is not running")
+        return self._scheduled
+
+    def _ended(self, request: messages.SendRequest, target: str, result: messages.CastResult) -> None:
+        self._history.ended(request, target, result)
+        if self._scheduled is not None:
+            self._scheduled.ended(result)
 
     @property
     def _clusters(self) -> Clusters:
@@ -147,7 +171,7 @@ class Engine:
             speeds=self._speeds,
             records=self._records,
             groups=self._groups.load,
-            ended=self._history.ended,
+            ended=self._ended,
             at_once=self._settings.current.casts_at_once,
             past=self._history.past,
         )
@@ -249,6 +273,8 @@ class Engine:
     async def _carry_out(self, client: Client, command: messages.Command) -> messages.Reply:
         if isinstance(command, messages.HistoryCommand):
             return await self._history.answer(command)
+        if isinstance(command, messages.ScheduleCommand):
+            return await self._schedules.answer(command)
         cluster = self._clusters.get(client.target)
         match command:
             case messages.Send(request):
@@ -294,6 +320,7 @@ class Engine:
             case messages.JoinCluster(target):
                 await self._use(client, target, join=True)
             case messages.LeaveCluster():
+                self._schedule_casts.left(cluster.target)
                 await cluster.supervisor.leave()
             case messages.Cancel(cast):
                 await self._clusters.casts_with(cast).cancel(cast)
@@ -316,10 +343,7 @@ class Engine:
                 self._clusters.keep(cluster if keep else None)
             case messages.StopEngine(only_if_unused):
                 if not only_if_unused or (
-                    not self._kept
-                    and len(self._hub) <= 1
-                    and not self._clusters.active
-                    and not self._clusters.awaits
+                    not self._needed and len(self._hub) <= 1 and not self._clusters.active
                 ):
                     self._ending = True
                     self._stopping.set()
@@ -332,6 +356,7 @@ class Engine:
         target = choose(wanted, status, await asyncio.to_thread(self._running_here))
         self._known.chosen(target, time.time())
         cluster = self._clusters.chosen(target)
+        self._schedule_casts.used(target)
         for other in self._hub:
             if other.target != cluster.target and (other is client or not other.target):
                 other.target = cluster.target
@@ -372,7 +397,7 @@ class Engine:
             nodes=len(cluster.supervisor.nodes),
             casts=self._clusters.active,
             clients=len(self._hub),
-            kept=self._kept,
+            kept=self._needed,
             limit=cluster.limit.limit,
         )
 
@@ -398,6 +423,7 @@ def _log_to(folder: Path) -> None:
     handler = logging.handlers.RotatingFileHandler(folder / "engine.log", maxBytes=LOG_BYTES, backupCount=2)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it tells of each change
 
 
 def main() -> int:

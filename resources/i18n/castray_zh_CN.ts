@@ -957,6 +957,26 @@
         <translation>没有权限</translation>
     </message>
     <message>
+        <source>it needs exactly one of an interval, a cron expression and a quiet time</source>
+        <translation>间隔、cron 表达式和静默时间必须且只能设置一项</translation>
+    </message>
+    <message>
+        <source>{cron} is not a cron expression that ever comes true</source>
+        <translation>{cron} 不是会触发的 cron 表达式</translation>
+    </message>
+    <message>
+        <source>its interval or quiet time is shorter than {seconds} s</source>
+        <translation>间隔或静默时间短于 {seconds} s</translation>
+    </message>
+    <message>
+        <source>what {node} receives would lie in what is sent</source>
+        <translation>{node} 收到的内容会落在所发送的内容之中</translation>
+    </message>
+    <message>
+        <source>it has no name</source>
+        <translation>没有名称</translation>
+    </message>
+    <message>
         <source>it was written by a later version of CastRay</source>
         <translation>它由更新版本的 CastRay 写入</translation>
     </message>

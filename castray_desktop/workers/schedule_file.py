@@ -1,0 +1,67 @@
+"""Schedules and how they stand, in a file of the home that is replaced as a whole."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from pathlib import Path
+
+import msgspec
+
+from castray_desktop.core.failure import Failure
+from castray_desktop.core.messages import CastState, Schedule
+
+log = logging.getLogger("castray.schedules")
+
+
+class Standing(msgspec.Struct):
+    """A schedule and what its runs have led to; kept over restarts."""
+
+    schedule: Schedule
+    next_run: float = 0.0
+    last_run: float = 0.0
+    last_cast: str = ""
+    last_state: CastState | None = None
+    unchanged: bool = False
+    failure: Failure | None = None
+    failures: int = 0  # runs in a row that did not serve everybody
+    sending: str = ""  # the digest of what the last cast sends
+    sent_to: dict[str, str] = msgspec.field(default_factory=dict)  # by recipient: the digest of what it got
+
+
+class ScheduleFile:
+    """Reads once, writes often. `write` blocks."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def read(self) -> list[Standing]:
+        """What was kept. A damaged file is set aside, never deleted, and there are no schedules then."""
+        try:
+            return msgspec.json.decode(self._path.read_bytes(), type=list[Standing])
+        except FileNotFoundError:
+            return []
+        except (OSError, msgspec.DecodeError, ValueError) as error:
+            aside = self._path.with_name(f"damaged-{time.strftime('%Y%m%d-%H%M%S')}-{self._path.name}")
+            log.warning("The schedules could not be read (%s). The file was set aside as %s.", error, aside)
+            try:
+                self._path.rename(aside)
+            except OSError as trouble:
+                log.warning("%s could not be set aside: %s", self._path, trouble)
+            return []
+
+    def write(self, content: bytes) -> None:
+        """Replace what is kept: a crash leaves the old or the new. Raises OSError."""
+        beside = self._path.with_name(self._path.name + ".new")
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(self._path)
+
+
+def as_bytes(standings: list[Standing]) -> bytes:
+    """What `write` keeps."""
+    return msgspec.json.encode(standings)
