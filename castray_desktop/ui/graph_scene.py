@@ -10,6 +10,7 @@ from PySide6.QtCore import QPointF, QRectF, Signal
 from PySide6.QtWidgets import QGraphicsScene, QWidget
 
 from castray_desktop.core.messages import NodeInfo
+from castray_desktop.ui.glyphs import GlyphState
 from castray_desktop.ui.graph_items import (
     DOT_GAP,
     HopItem,
@@ -33,9 +34,10 @@ from castray_desktop.ui.graph_layout import (
 )
 from castray_desktop.ui.graph_looks import Hop, Marks, cast_lines, hops, node_look, tool_tip, way_lines
 from castray_desktop.ui.graph_node import DOT_ROLES, Dot, DotsItem, NodeItem
-from castray_desktop.ui.nodes import NodeList, natural_key, node_glyph
+from castray_desktop.ui.nodes import NodeList, glyph_word, natural_key, node_glyph
 from castray_desktop.ui.selection import RecipientSelection
 from castray_desktop.ui.theme import Theme
+from castray_desktop.ui.transfer_text import percent_text
 from castray_desktop.ui.units import format_rate
 
 Places = tuple[str, tuple[tuple[str, str], ...]]
@@ -199,6 +201,19 @@ class GraphScene(QGraphicsScene):
         delivery = self._nodes.activity(name)
         way = way_lines(delivery, self._nodes.upstream_before(name), self._nodes.slowest)
         return tool_tip(node, delivery, way) if node else ""
+
+    def words(self, name: str) -> str:
+        """A node in one line, as a screen reader says it; "" for an unknown one."""
+        node = self._nodes.get(name)
+        if node is None:
+            return ""
+        look = self.items_by_name.get(name)
+        parts = [name, glyph_word(node_glyph(node, self._nodes.activity(name)))]
+        if look is not None and look.look.share is not None:
+            parts.append(percent_text(look.look.share))
+        if name in self._selection.selected():
+            parts.append(glyph_word(GlyphState.SELECTED))
+        return ", ".join(part for part in parts if part)
 
     def _refresh_hops(self) -> None:
         cast = self._nodes.cast

@@ -6,6 +6,8 @@ import math
 
 from PySide6.QtCore import QEvent, QPoint, QPointF, QRect, QRectF, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import (
+    QAccessible,
+    QAccessibleAnnouncementEvent,
     QColor,
     QContextMenuEvent,
     QDragEnterEvent,
@@ -98,11 +100,8 @@ class GraphView(QGraphicsView):
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setMinimumSize(200, 160)
         say(self, self.setAccessibleName, lambda: self.tr("Nodes"))
-        say(
-            self,
-            self.setAccessibleDescription,
-            lambda: self.tr("The recipient list beside this shows the same nodes and the same selection."),
-        )
+        say(self, self.viewport().setAccessibleName, lambda: self.tr("Nodes"))
+        say(self, self.setAccessibleDescription, self._description)
 
     # --- size and zoom ---------------------------------------------------------------------
 
@@ -198,9 +197,18 @@ class GraphView(QGraphicsView):
 
     # --- keyboard --------------------------------------------------------------------------
 
+    def _description(self) -> str:
+        """Of the node that the keyboard is at; else where a screen reader finds the same nodes."""
+        return self._graph.words(self._graph.focus_node) or self.tr(
+            "The recipient list beside this shows the same nodes and the same selection."
+        )
+
     def _focus(self, name: str) -> None:
         self._graph.focus_node = name
         self._graph.refresh()
+        self.setAccessibleDescription(self._description())
+        if name and QAccessible.isActive():
+            QAccessible.updateAccessibility(QAccessibleAnnouncementEvent(self, self._description()))
         place = self._graph.place(name)
         if name and place is not None:
             self.ensureVisible(to_rect(self._graph.plan.cell.box(place)), 8, 8)

@@ -16,6 +16,7 @@ from PySide6.QtGui import (
     QFocusEvent,
     QIcon,
     QKeyEvent,
+    QKeySequence,
     QMouseEvent,
     QPainter,
     QPaintEvent,
@@ -121,6 +122,10 @@ class RecipientList(QListView):
         self._painter.show_focus = True
         if event.key() == Qt.Key.Key_Space:
             self.toggle(self.currentIndex())
+        elif event.matches(QKeySequence.StandardKey.SelectAll):
+            self._rows.tick_all()
+        elif event.key() == Qt.Key.Key_Escape:
+            self._rows.tick_none()
         else:
             super().keyPressEvent(event)
 

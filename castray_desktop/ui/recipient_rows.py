@@ -72,6 +72,14 @@ class RecipientModel(QAbstractListModel):
         if self._rows:
             self.dataChanged.emit(self.index(0), self.index(len(self._rows) - 1))
 
+    def tick_all(self) -> None:
+        """Choose every node that can be chosen."""
+        self._selection.select_all()
+
+    def tick_none(self) -> None:
+        """Choose none."""
+        self._selection.clear()
+
     def names(self) -> list[str]:
         """The nodes shown, in order."""
         return [node.name for node in self._rows]

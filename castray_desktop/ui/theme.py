@@ -1,7 +1,8 @@
-"""Colours: the roles of the design, their values in light and dark, and which of the two is on."""
+"""Colours: the roles of the design, their values in light, in dark and in high contrast, and which are on."""
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
 
 from PySide6.QtCore import QObject, QSettings, Qt, Signal
@@ -15,7 +16,15 @@ SOURCE_START = "#5F76E4"
 SOURCE_END = BRAND_END
 ON_GRADIENT = "#FFFFFF"
 
-SETTING = "theme"
+SETTING, CONTRAST_SETTING = "theme", "contrast"
+
+
+class Contrast(enum.StrEnum):
+    """How much colours differ."""
+
+    SYSTEM = "system"  # as the desktop asks for
+    NORMAL = "normal"
+    HIGH = "high"
 
 
 @dataclass(frozen=True)
@@ -63,7 +72,7 @@ class Palette:
     @property
     def field(self) -> str:
         """Fill of buttons and fields: the card's in light, the inset's in dark."""
-        return self.inset if self.name == "dark" else self.card
+        return self.inset if self.name == DARK.name else self.card
 
 
 LIGHT = Palette(
@@ -147,11 +156,92 @@ DARK = Palette(
 )
 
 
-class Theme(QObject):
-    """Whether the window is light or dark, and the colours that follow.
+HIGH_LIGHT = Palette(
+    name="light in high contrast",
+    window="#FFFFFF",
+    card="#FFFFFF",
+    inset="#FFFFFF",
+    hover="#E8E8E8",
+    selected="#DDE3FF",
+    line="#5A5A5A",
+    line_strong="#000000",
+    control="#000000",
+    text="#000000",
+    text_2="#000000",
+    text_3="#1E1E1E",
+    decoration="#3C3C3C",
+    accent="#1F2F9E",
+    on_accent="#FFFFFF",
+    accent_soft="#E6EAFF",
+    accent_line="#1F2F9E",
+    ok="#0A4A2E",
+    ok_fill="#0B5535",
+    ok_soft="#FFFFFF",
+    warn="#5A3600",
+    warn_fill="#6B4200",
+    warn_soft="#FFFFFF",
+    warn_line="#5A3600",
+    bad="#8A0E1A",
+    bad_fill="#96101D",
+    bad_soft="#FFFFFF",
+    offline="#3C3F4A",
+    track="#C4C4C4",
+    zone="#FFFFFF",
+    zone_line="#5A5A5A",
+    canvas_dot="#FFFFFF",
+    grid="#B0B0B0",
+    tip="#FFFFFF",
+    path_start="#1F2F9E",
+    path_end="#4B1F80",
+    series=("#00494A", "#123F78", "#3B450A", "#6B3208", "#7A1C58", "#523519", "#2E3E4C", "#5A2390"),
+)
 
-    Follows the system's colour scheme until `set_dark` is called; that choice is kept in `settings`.
-    Signals: `changed` after the colours have changed.
+HIGH_DARK = Palette(
+    name="dark in high contrast",
+    window="#000000",
+    card="#000000",
+    inset="#000000",
+    hover="#262626",
+    selected="#1B2352",
+    line="#A8A8A8",
+    line_strong="#FFFFFF",
+    control="#FFFFFF",
+    text="#FFFFFF",
+    text_2="#FFFFFF",
+    text_3="#E4E4E4",
+    decoration="#C8C8C8",
+    accent="#BFC9FF",
+    on_accent="#000000",
+    accent_soft="#141A3C",
+    accent_line="#BFC9FF",
+    ok="#7CF0BF",
+    ok_fill="#6FE6B3",
+    ok_soft="#000000",
+    warn="#FFD27A",
+    warn_fill="#FFC95F",
+    warn_soft="#000000",
+    warn_line="#FFD27A",
+    bad="#FFB3B8",
+    bad_fill="#FF9AA1",
+    bad_soft="#000000",
+    offline="#C4C9D6",
+    track="#4A4A4A",
+    zone="#000000",
+    zone_line="#A8A8A8",
+    canvas_dot="#000000",
+    grid="#4A4A4A",
+    tip="#000000",
+    path_start="#BFC9FF",
+    path_end="#DCC2FF",
+    series=("#5FE8E3", "#9CCBFF", "#D6E36B", "#FFB982", "#FFA6D8", "#E3C39F", "#C3D6E6", "#DCBEFF"),
+)
+
+
+class Theme(QObject):
+    """Whether the window is light or dark and of high contrast, and the colours that follow.
+
+    Follows the system until `set_dark` is called, and its wish for contrast until `set_contrast` is; those
+    choices are kept in `settings`. Signals: `changed` after the colours have changed.
     """
 
     changed = Signal()
@@ -162,14 +252,26 @@ class Theme(QObject):
         chosen = settings.value(SETTING, "") if settings is not None else ""
         self._chosen = chosen in (LIGHT.name, DARK.name)
         self._dark = chosen == DARK.name if self._chosen else system_is_dark()
-        QGuiApplication.styleHints().colorSchemeChanged.connect(self._follow_system)
+        kept = str(settings.value(CONTRAST_SETTING, "")) if settings is not None else ""
+        self._contrast = Contrast(kept) if kept in set(Contrast) else Contrast.SYSTEM
+        self._high = self._wants_high()
+        hints = QGuiApplication.styleHints()
+        hints.colorSchemeChanged.connect(self._follow_system)
+        hints.accessibility().contrastPreferenceChanged.connect(self._follow_contrast)
 
     @property
     def dark(self) -> bool:
         return self._dark
 
     @property
+    def contrast(self) -> Contrast:
+        """What was chosen."""
+        return self._contrast
+
+    @property
     def palette(self) -> Palette:
+        if self._high:
+            return HIGH_DARK if self._dark else HIGH_LIGHT
         return DARK if self._dark else LIGHT
 
     def color(self, role: str) -> QColor:
@@ -182,6 +284,35 @@ class Theme(QObject):
         if self._settings is not None:
             self._settings.setValue(SETTING, (DARK if dark else LIGHT).name)
         self._change(dark)
+
+    def follow_system(self) -> None:
+        """Be as light or dark as the desktop, from now on, and forget what was chosen."""
+        self._chosen = False
+        if self._settings is not None:
+            self._settings.remove(SETTING)
+        self._follow_system()
+
+    @property
+    def follows_system(self) -> bool:
+        """Whether the desktop decides between light and dark."""
+        return not self._chosen
+
+    def set_contrast(self, contrast: Contrast) -> None:
+        """Choose how much colours differ, and remember the choice."""
+        self._contrast = contrast
+        if self._settings is not None:
+            self._settings.setValue(CONTRAST_SETTING, contrast.value)
+        self._follow_contrast()
+
+    def _follow_contrast(self) -> None:
+        if self._wants_high() is not self._high:
+            self._high = not self._high
+            self.changed.emit()
+
+    def _wants_high(self) -> bool:
+        return self._contrast is Contrast.HIGH or (
+            self._contrast is Contrast.SYSTEM and system_wants_contrast()
+        )
 
     def _follow_system(self) -> None:
         if not self._chosen:
@@ -196,6 +327,12 @@ class Theme(QObject):
 def system_is_dark() -> bool:
     """Whether the desktop asks for dark windows; False where it doesn't say."""
     return QGuiApplication.styleHints().colorScheme() == Qt.ColorScheme.Dark
+
+
+def system_wants_contrast() -> bool:
+    """Whether the desktop asks for high contrast; False where it doesn't say."""
+    hints = QGuiApplication.styleHints()  # what it gives is gone when it is
+    return hints.accessibility().contrastPreference() == Qt.ContrastPreference.HighContrast
 
 
 def mix(below: str, above: str, share: float) -> QColor:

@@ -274,7 +274,8 @@ class ThroughputPlot(QWidget):
         self._overlay = _Overlay(self, self._plot)
         self._plot.viewport().installEventFilter(self)
         self._plot.viewport().setMouseTracking(True)
-        self._plot.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        for widget in (self._plot, self._plot.viewport()):
+            widget.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         plot: QWidget = self._plot
         return plot
 

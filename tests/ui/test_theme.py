@@ -16,14 +16,16 @@ from castray_desktop.ui import theme as themes
 from castray_desktop.ui.glyphs import GlyphState, paint_glyph
 from castray_desktop.ui.resources import resource
 from castray_desktop.ui.style import build_style_sheet
-from castray_desktop.ui.theme import DARK, LIGHT, Palette, Theme
+from castray_desktop.ui.theme import DARK, HIGH_DARK, HIGH_LIGHT, LIGHT, Contrast, Palette, Theme
 
 TEXT, SHAPE = 4.5, 3.0
+MORE = 7.0  # of text in high contrast
+PALETTES = (LIGHT, DARK, HIGH_LIGHT, HIGH_DARK)
 SURFACES = ("window", "card", "inset", "hover", "selected", "zone")
 READ_ON = {
-    "text": SURFACES,
-    "text_2": SURFACES,
-    "text_3": ("window", "card", "inset", "zone", "hover"),
+    "text": (*SURFACES, "tip"),
+    "text_2": (*SURFACES, "tip"),
+    "text_3": ("window", "card", "inset", "zone", "hover", "tip"),
     "accent": ("card", "inset", "accent_soft", "selected"),
     "ok": ("card", "inset", "ok_soft"),
     "warn": ("card", "inset", "warn_soft"),
@@ -58,19 +60,20 @@ def pairs(table: dict[str, tuple[str, ...]]) -> list[tuple[str, str]]:
     return [(ink, ground) for ink, grounds in table.items() for ground in grounds]
 
 
-@pytest.mark.parametrize("palette", [LIGHT, DARK], ids=["light", "dark"])
+@pytest.mark.parametrize("palette", PALETTES, ids=lambda palette: palette.name)
 @pytest.mark.parametrize(("ink", "ground"), pairs(READ_ON))
 def test_text_can_be_read(palette: Palette, ink: str, ground: str) -> None:
-    assert contrast(getattr(palette, ink), getattr(palette, ground)) >= TEXT
+    least = TEXT if palette in (LIGHT, DARK) else MORE
+    assert contrast(getattr(palette, ink), getattr(palette, ground)) >= least
 
 
-@pytest.mark.parametrize("palette", [LIGHT, DARK], ids=["light", "dark"])
+@pytest.mark.parametrize("palette", PALETTES, ids=lambda palette: palette.name)
 @pytest.mark.parametrize(("shape", "ground"), pairs(SEEN_ON))
 def test_shapes_can_be_seen(palette: Palette, shape: str, ground: str) -> None:
     assert contrast(getattr(palette, shape), getattr(palette, ground)) >= SHAPE
 
 
-@pytest.mark.parametrize("palette", [LIGHT, DARK], ids=["light", "dark"])
+@pytest.mark.parametrize("palette", PALETTES, ids=lambda palette: palette.name)
 def test_lines_of_the_plot_can_be_seen(palette: Palette) -> None:
     assert min(contrast(color, palette.card) for color in palette.series) >= SHAPE
 
@@ -88,13 +91,55 @@ def test_the_choice_is_remembered(qtbot: QtBot, tmp_path: Path) -> None:
     assert Theme(settings).dark == theme.dark
 
 
+@pytest.mark.parametrize("palette", [HIGH_LIGHT, HIGH_DARK], ids=lambda palette: palette.name)
+def test_lines_are_as_visible_as_shapes_in_high_contrast(palette: Palette) -> None:
+    for line in (palette.line, palette.line_strong, palette.zone_line, palette.warn_line):
+        assert contrast(line, palette.card) >= SHAPE
+
+
+def test_every_colour_is_part_of_a_pair() -> None:
+    """A new role is measured, or said to carry no meaning."""
+    silent = {
+        *("name", "line", "line_strong", "decoration", "accent_line", "warn_line", "track", "zone_line"),
+        *("canvas_dot", "grid"),
+    }
+    grounds = {ground for table in (READ_ON, SEEN_ON) for pair in table.values() for ground in pair}
+    known = READ_ON.keys() | SEEN_ON.keys() | grounds | {"series"}
+    assert {field.name for field in dataclasses.fields(Palette)} - silent - known == set()
+
+
+def test_high_contrast_is_chosen_and_remembered(qtbot: QtBot, tmp_path: Path) -> None:
+    settings = QSettings(str(tmp_path / "a.ini"), QSettings.Format.IniFormat)
+    theme = Theme(settings)
+    theme.set_dark(True)
+    assert theme.palette is DARK
+    with qtbot.waitSignal(theme.changed):
+        theme.set_contrast(Contrast.HIGH)
+    assert theme.palette is HIGH_DARK
+    assert Theme(settings).palette is HIGH_DARK
+    theme.set_dark(False)
+    assert theme.palette is HIGH_LIGHT
+    theme.set_contrast(Contrast.NORMAL)
+    assert theme.palette is LIGHT
+
+
+def test_light_or_dark_can_be_left_to_the_system_again(tmp_path: Path, qtbot: QtBot) -> None:
+    settings = QSettings(str(tmp_path / "a.ini"), QSettings.Format.IniFormat)
+    theme = Theme(settings)
+    before = theme.dark
+    theme.set_dark(not before)
+    assert not theme.follows_system
+    theme.follow_system()
+    assert (theme.dark, theme.follows_system, Theme(settings).follows_system) == (before, True, True)
+
+
 def test_nothing_is_announced_when_nothing_changes(qtbot: QtBot, theme: Theme) -> None:
     with qtbot.assertNotEmitted(theme.changed):
         theme.set_dark(theme.dark)
 
 
 def test_every_role_is_a_colour(qapp: QApplication) -> None:
-    for palette in (LIGHT, DARK):
+    for palette in PALETTES:
         for field in dataclasses.fields(palette):
             value = getattr(palette, field.name)
             if field.name != "name":

@@ -1,0 +1,200 @@
+"""What a screen reader and a keyboard find: a name for everything that can be used, and a way to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from PySide6.QtCore import QPoint, Qt
+from PySide6.QtGui import QAccessible, QAccessibleInterface, QContextMenuEvent
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QApplication, QComboBox, QWidget
+from pytestqt.qtbot import QtBot
+
+from castray_desktop.ui.language import CHINESE, ENGLISH
+from castray_desktop.ui.main_window import MainWindow
+from tests.helpers import fake_engine as fake
+from tests.helpers.fake_engine import FakeLink
+from tests.ui import scenes
+
+Scene = Callable[[MainWindow, FakeLink], None]
+Role = QAccessible.Role
+MUST_HAVE_A_NAME = frozenset(
+    {
+        *(Role.Button, Role.ButtonMenu, Role.ButtonDropDown, Role.CheckBox, Role.RadioButton, Role.PageTab),
+        *(Role.ComboBox, Role.EditableText, Role.SpinBox, Role.Slider, Role.Link, Role.MenuItem),
+        *(Role.List, Role.Tree, Role.Table, Role.ListItem, Role.ColumnHeader),
+    }
+)
+MOST_CHILDREN = 60
+
+
+def walk(interface: QAccessibleInterface, path: str = "") -> Iterator[tuple[str, QAccessibleInterface]]:
+    """Everything that can be seen below this, with the way to it."""
+    if not interface.isValid() or interface.state().invisible:
+        return
+    widget = interface.object()
+    path = f"{path}/{type(widget).__name__ if widget is not None else interface.role().name}"
+    yield path, interface
+    for number in range(min(interface.childCount(), MOST_CHILDREN)):
+        child = interface.child(number)
+        if child is not None:
+            yield from walk(child, path)
+
+
+def name_of(interface: QAccessibleInterface) -> str:
+    widget = interface.object()
+    if isinstance(widget, QComboBox):  # Qt says its value there on Linux; its name is the widget's own
+        return widget.accessibleName()
+    return interface.text(QAccessible.Text.Name)
+
+
+def unnamed(window: QWidget) -> list[str]:
+    """Controls without a name, and whatever can have the focus and is not called anything."""
+    return [
+        f"{path} ({interface.role().name})"
+        for path, interface in walk(QAccessible.queryAccessibleInterface(window))
+        if (interface.role() in MUST_HAVE_A_NAME or interface.state().focusable)
+        and not name_of(interface).strip()
+    ]
+
+
+SCENES: list[Scene] = [
+    scenes.busy,
+    scenes.empty,
+    scenes.first_run,
+    scenes.failed,
+    scenes.refused,
+    scenes.closing,
+]
+
+
+@pytest.mark.parametrize("spoken", [ENGLISH, CHINESE])
+@pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.__name__)
+def test_everything_that_can_be_used_has_a_name(
+    window: MainWindow, link: FakeLink, qapp: QApplication, scene: Scene, spoken: str
+) -> None:
+    window.header.choose_language(spoken)
+    scene(window, link)
+    qapp.processEvents()
+    assert len(list(walk(QAccessible.queryAccessibleInterface(window)))) > 40
+    assert unnamed(window) == []
+
+
+def test_every_page_has_names(window: MainWindow, link: FakeLink, qapp: QApplication) -> None:
+    scenes.busy(window, link)
+    window.resize(1024, 700)
+    for tab in tabs(window):
+        QTest.mouseClick(tab, Qt.MouseButton.LeftButton)
+        qapp.processEvents()
+        assert unnamed(window) == [], tab.accessibleName()
+
+
+def tabs(window: MainWindow) -> list[QWidget]:
+    from castray_desktop.ui.tabs import Tab
+
+    found: list[QWidget] = window.transfers_card.findChildren(Tab)
+    return [tab for tab in found if tab.isVisible()]
+
+
+def test_the_test_finds_a_control_without_a_name(window: MainWindow, link: FakeLink) -> None:
+    scenes.busy(window, link)
+    window.header.theme_button.setAccessibleName("")
+    window.header.theme_button.setToolTip("")
+    assert len(unnamed(window)) == 1
+
+
+def by_tab(window: MainWindow, most: int = 120) -> list[QWidget]:
+    """What has the focus after each press of Tab, until it is where it began."""
+    window.activateWindow()
+    window.send_panel.send_button.setFocus(Qt.FocusReason.TabFocusReason)
+    order: list[QWidget] = []
+    for _ in range(most):
+        focused = QApplication.focusWidget()
+        assert focused is not None
+        if order and focused is order[0]:
+            break
+        order.append(focused)
+        QTest.keyClick(focused, Qt.Key.Key_Tab)
+    return order
+
+
+def test_every_part_is_reached_with_tab_and_left_again(
+    window: MainWindow, link: FakeLink, qtbot: QtBot
+) -> None:
+    scenes.busy(window, link)
+    qtbot.waitUntil(window.isActiveWindow, timeout=2000)
+    order = by_tab(window)
+    parts = {
+        "graph": window.graph.view,
+        "recipients": window.recipients,
+        "table": window.table,
+        "send button": window.send_panel.send_button,
+        "theme": window.header.theme_button,
+        "cluster": window.header.chip,
+    }
+    for name, part in parts.items():
+        assert any(widget is part or part.isAncestorOf(widget) for widget in order), name
+    back = [QApplication.focusWidget()]
+    QTest.keyClick(back[0], Qt.Key.Key_Backtab)
+    assert QApplication.focusWidget() is not back[0]
+
+
+def test_nothing_that_can_be_pressed_is_out_of_the_keyboards_reach(
+    window: MainWindow, link: FakeLink, qtbot: QtBot
+) -> None:
+    scenes.busy(window, link)
+    qtbot.waitUntil(window.isActiveWindow, timeout=2000)
+    reached = set(map(id, by_tab(window)))
+    pressable = {Role.Button, Role.ButtonMenu, Role.CheckBox, Role.ComboBox, Role.EditableText}
+    missed = [
+        path
+        for path, interface in walk(QAccessible.queryAccessibleInterface(window))
+        if interface.role() in pressable
+        and isinstance(interface.object(), QWidget)
+        and interface.object().isEnabled()
+        and id(interface.object()) not in reached
+        and "QLineEdit/" not in path  # the icon inside a field does what the field does
+    ]
+    assert missed == []
+
+
+@pytest.mark.qt_log_ignore("propagateSizeHints", "This plugin does not support")  # of popups, offscreen
+def test_the_menu_key_opens_the_focused_nodes_menu(window: MainWindow, link: FakeLink, qtbot: QtBot) -> None:
+    scenes.busy(window, link)
+    view = window.graph.view
+    view.setFocus(Qt.FocusReason.TabFocusReason)
+    QTest.keyClick(view, Qt.Key.Key_Right)
+    focused = window.graph.scene_.focus_node
+    assert focused
+    at = QPoint(1, 1)
+    event = QContextMenuEvent(QContextMenuEvent.Reason.Keyboard, at, view.viewport().mapToGlobal(at))
+    with qtbot.waitSignal(view.menu_requested) as caught:
+        QApplication.sendEvent(view.viewport(), event)
+    assert caught.args[0] == focused
+    popup = QApplication.activePopupWidget()
+    assert popup is not None
+    assert popup.actions()
+    popup.close()
+
+
+def test_the_graph_says_which_node_has_the_keyboard(window: MainWindow, link: FakeLink) -> None:
+    link.start(fake.busy_welcome())
+    view = window.graph.view
+    view.setFocus(Qt.FocusReason.TabFocusReason)
+    QTest.keyClick(view, Qt.Key.Key_Right)
+    name = window.graph.scene_.focus_node
+    words = {"node_2": "node_2, Receiving, 65%", "node_3": "node_3, Lagging, 57%"}
+    assert view.accessibleDescription() == words.get(name, "node_1, Receiving, 66%")
+    QTest.keyClick(view, Qt.Key.Key_Up)
+    assert window.graph.scene_.focus_node in view.accessibleDescription()
+
+
+def test_the_list_takes_the_same_keys_as_the_graph(window: MainWindow, link: FakeLink) -> None:
+    link.start(fake.busy_welcome())
+    rows = window.recipients.list
+    rows.setFocus(Qt.FocusReason.TabFocusReason)
+    QTest.keyClick(rows, Qt.Key.Key_A, Qt.KeyboardModifier.ControlModifier)
+    assert window.selection.selected() == {"node_1", "node_2", "node_3"}
+    QTest.keyClick(rows, Qt.Key.Key_Escape)
+    assert window.selection.selected() == frozenset()
