@@ -31,6 +31,7 @@ COMMANDS = (
     "settings",
     "schedule",
     "cluster",
+    "doctor",
     "engine",
     "serve",
     "completion",
@@ -133,6 +134,7 @@ def command_parser() -> argparse.ArgumentParser:
     past_arguments.add_past(commands)
     past_arguments.add_schedule(commands, common)
     _add_cluster_commands(commands)
+    _add_doctor(commands, common)
     _add_engine(commands, common)
     _add_serve(commands, common)
     return parser
@@ -189,6 +191,20 @@ def _add_nodes(commands: Commands, common: argparse.ArgumentParser) -> None:
     add.add_argument("--inbox", default="", metavar="DIR", help="where it writes (~/CastRay/NAME)")
     remove = add_command(actions, "remove", "remove a node that was added")
     remove.add_argument("name", metavar="NAME")
+
+
+def _add_doctor(commands: Commands, common: argparse.ArgumentParser) -> None:
+    doctor = add_command(
+        commands,
+        "doctor",
+        "look at everything that casts need, and say what to do",
+        """
+        castray doctor
+        castray doctor --cluster 10.0.0.1:6379 --json
+        """,
+        (common,),
+    )
+    add_json(doctor)
 
 
 def _add_cluster_commands(commands: Commands) -> None:

@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterator
 
-from castray_desktop.cli import arguments, casts, cluster, past, schedules, text
+from castray_desktop.cli import arguments, casts, cluster, doctor, past, schedules, text
 from castray_desktop.cli.send import send
 from castray_desktop.cli.session import Session
 from castray_desktop.core import messages
@@ -294,6 +294,7 @@ _COMMANDS: dict[str, Command] = {
     "cluster prepare": cluster.prepare,
     "cluster join": cluster.join,
     "cluster share": cluster.share,
+    "doctor": doctor.doctor,
     "engine start": _start_engine,
     "engine stop": _stop_engine,
     "engine status": _engine_status,

@@ -33,6 +33,7 @@ from castray_desktop.workers.choosing import choose
 from castray_desktop.workers.cluster_roles import ClusterListener
 from castray_desktop.workers.clusters import Cluster, Clusters, Parts, welcome_status
 from castray_desktop.workers.control import CastControl
+from castray_desktop.workers.diagnosis import Diagnoses
 from castray_desktop.workers.dispatcher import Dispatcher
 from castray_desktop.workers.frames import read_body
 from castray_desktop.workers.groups import GroupFile
@@ -76,6 +77,7 @@ class Engine:
         self._known = KnownClusters(places.clusters)
         self._places = places
         self._hub = ClientHub()
+        self._diagnoses = Diagnoses(self._hub.publish)
         self._supervise = functools.partial(supervise, places)
         self._records = CastRecords(places.casts)
         self._groups = GroupFile(places.groups)
@@ -293,6 +295,8 @@ class Engine:
                 await self._use(client, protocol.SHARED_TARGET)
                 status = await self._clusters.get(protocol.SHARED_TARGET).supervisor.until_settled()
                 return invitation(status, self._places)
+            case messages.Diagnose(job):
+                return await self._diagnoses.diagnose(job, cluster.status, cluster.supervisor)
             case messages.GetLog(lines):
                 return messages.LogLines(await asyncio.to_thread(read_log, self._log_folder, lines))
             case messages.GetStatus():
@@ -319,6 +323,8 @@ class Engine:
                 self._known.forget(target)
             case messages.JoinCluster(target):
                 await self._use(client, target, join=True)
+            case messages.CancelDiagnosis(job):
+                self._diagnoses.cancel(job)
             case messages.LeaveCluster():
                 self._schedule_casts.left(cluster.target)
                 await cluster.supervisor.leave()

@@ -881,6 +881,262 @@
         <translation>请附上日志反馈此问题。</translation>
     </message>
     <message>
+        <source>CastRay</source>
+        <translation>CastRay</translation>
+    </message>
+    <message>
+        <source>CastRay {version} with Ray {ray} on Python {python}, {system}.</source>
+        <translation>CastRay {version}，Ray {ray}，Python {python}，{system}。</translation>
+    </message>
+    <message>
+        <source>Engine</source>
+        <translation>引擎</translation>
+    </message>
+    <message>
+        <source>The engine runs as process {pid}.</source>
+        <translation>引擎正在运行，进程号 {pid}。</translation>
+    </message>
+    <message>
+        <source>{reason}</source>
+        <translation>{reason}</translation>
+    </message>
+    <message>
+        <source>{remedy}</source>
+        <translation>{remedy}</translation>
+    </message>
+    <message>
+        <source>Cluster</source>
+        <translation>集群</translation>
+    </message>
+    <message>
+        <source>{target}: {ready} of {total} nodes are online, Ray {ray} on Python {python}.</source>
+        <translation>{target}：{total} 个节点中有 {ready} 个在线，Ray {ray}，Python {python}。</translation>
+    </message>
+    <message>
+        <source>No cluster is in use, so nodes were not looked at.</source>
+        <translation>当前没有使用任何集群，因此未检查节点。</translation>
+    </message>
+    <message>
+        <source>Start or attach one, then look again.</source>
+        <translation>请先启动或连接一个集群，再重新检查。</translation>
+    </message>
+    <message>
+        <source>Node</source>
+        <translation>节点</translation>
+    </message>
+    <message>
+        <source>{node} answers: Ray {ray} on Python {python}, {system}.</source>
+        <translation>{node} 有响应：Ray {ray}，Python {python}，{system}。</translation>
+    </message>
+    <message>
+        <source>Check that machine, and that Ray runs there.</source>
+        <translation>请检查该机器，并确认其上的 Ray 正在运行。</translation>
+    </message>
+    <message>
+        <source>{node} does not answer: {reason}</source>
+        <translation>{node} 没有响应：{reason}</translation>
+    </message>
+    <message>
+        <source>Clock</source>
+        <translation>时钟</translation>
+    </message>
+    <message>
+        <source>The clock of {node} agrees with this computer&apos;s.</source>
+        <translation>{node} 的时钟与本机一致。</translation>
+    </message>
+    <message>
+        <source>The clock of {node} is {seconds} s away from this computer&apos;s.</source>
+        <translation>{node} 的时钟与本机相差 {seconds} 秒。</translation>
+    </message>
+    <message>
+        <source>Let NTP set both: the times of files and the validity of certificates depend on them.</source>
+        <translation>请用 NTP 校准两边的时钟：文件时间和证书有效期都取决于时钟。</translation>
+    </message>
+    <message>
+        <source>Shared memory</source>
+        <translation>共享内存</translation>
+    </message>
+    <message>
+        <source>{node} has {free} of {total} free in /dev/shm.</source>
+        <translation>{node} 的 /dev/shm 共 {total}，可用 {free}。</translation>
+    </message>
+    <message>
+        <source>{node} has only {free} free in /dev/shm, less than Ray needs to start.</source>
+        <translation>{node} 的 /dev/shm 仅剩 {free}，不足以启动 Ray。</translation>
+    </message>
+    <message>
+        <source>Enlarge it: mount -o remount,size=2G /dev/shm, or --shm-size=2g for a container.</source>
+        <translation>请将其扩大：mount -o remount,size=2G /dev/shm；容器请使用 --shm-size=2g。</translation>
+    </message>
+    <message>
+        <source>Room</source>
+        <translation>磁盘空间</translation>
+    </message>
+    <message>
+        <source>{node} can write to {path}, where {free} are free.</source>
+        <translation>{node} 可以写入 {path}，可用空间 {free}。</translation>
+    </message>
+    <message>
+        <source>{node} has only {free} left at {path}.</source>
+        <translation>{node} 的 {path} 仅剩 {free}。</translation>
+    </message>
+    <message>
+        <source>Make room there, or choose another inbox.</source>
+        <translation>请腾出空间，或改用其他收件箱。</translation>
+    </message>
+    <message>
+        <source>{node} can&apos;t write to {path}.</source>
+        <translation>{node} 无法写入 {path}。</translation>
+    </message>
+    <message>
+        <source>Change the permissions there, or choose another inbox.</source>
+        <translation>请修改该处的权限，或改用其他收件箱。</translation>
+    </message>
+    <message>
+        <source>Open files</source>
+        <translation>打开文件数</translation>
+    </message>
+    <message>
+        <source>A process of {node} may have {count} files open.</source>
+        <translation>{node} 上的一个进程最多可打开 {count} 个文件。</translation>
+    </message>
+    <message>
+        <source>A process of {node} may have only {count} files open.</source>
+        <translation>{node} 上的一个进程最多只能打开 {count} 个文件。</translation>
+    </message>
+    <message>
+        <source>Raise it before Ray is started there: ulimit -n 4096</source>
+        <translation>请在该处启动 Ray 之前提高上限：ulimit -n 4096</translation>
+    </message>
+    <message>
+        <source>Connections</source>
+        <translation>连接</translation>
+    </message>
+    <message>
+        <source>All {count} connections between {nodes} nodes came about, the slowest in {milliseconds} ms.</source>
+        <translation>{nodes} 个节点之间的 {count} 条连接全部成功，最慢的用时 {milliseconds} 毫秒。</translation>
+    </message>
+    <message>
+        <source>{failed} of {count} connections between {nodes} nodes did not come about.</source>
+        <translation>{nodes} 个节点之间的 {count} 条连接中有 {failed} 条失败。</translation>
+    </message>
+    <message>
+        <source>See the connections by name.</source>
+        <translation>详见下面列出的各条连接。</translation>
+    </message>
+    <message>
+        <source>Connection</source>
+        <translation>连接</translation>
+    </message>
+    <message>
+        <source>{node} can&apos;t connect to {peer} ({address}): {reason}. The other way round it works, and is taken.</source>
+        <translation>{node} 无法连接到 {peer}（{address}）：{reason}。反方向可以连通，文件将走反方向的连接。</translation>
+    </message>
+    <message>
+        <source>There is nothing to do, unless a firewall is not meant to be there.</source>
+        <translation>无需处理，除非这里本不应有防火墙。</translation>
+    </message>
+    <message>
+        <source>{node} can&apos;t connect to {peer} ({address}): {reason}. Files go through Ray, which is slower.</source>
+        <translation>{node} 无法连接到 {peer}（{address}）：{reason}。文件将经由 Ray 传输，速度较慢。</translation>
+    </message>
+    <message>
+        <source>Open TCP ports between them, a fixed range of which CASTRAY_DATA_PORTS=LOW-HIGH names.</source>
+        <translation>请在两者之间开放 TCP 端口；可用 CASTRAY_DATA_PORTS=LOW-HIGH 指定固定的端口范围。</translation>
+    </message>
+    <message>
+        <source>{node} can&apos;t connect to {peer} ({address}): {reason}.</source>
+        <translation>{node} 无法连接到 {peer}（{address}）：{reason}。</translation>
+    </message>
+    <message>
+        <source>Data ports</source>
+        <translation>数据端口</translation>
+    </message>
+    <message>
+        <source>Bytes use {ports} at {network}.</source>
+        <translation>传输数据使用{ports}（{network}）。</translation>
+    </message>
+    <message>
+        <source>This computer has no address in CASTRAY_DATA_NETWORK={network}, so it uses Ray&apos;s.</source>
+        <translation>本机在 CASTRAY_DATA_NETWORK={network} 中没有地址，因此使用 Ray 的地址。</translation>
+    </message>
+    <message>
+        <source>Name a network that this computer is in.</source>
+        <translation>请指定本机所在的网络。</translation>
+    </message>
+    <message>
+        <source>{variable}={value} can&apos;t be used: {reason}</source>
+        <translation>{variable}={value} 无法使用：{reason}</translation>
+    </message>
+    <message>
+        <source>Correct it, or take it out of the environment.</source>
+        <translation>请改正，或将其从环境变量中删除。</translation>
+    </message>
+    <message>
+        <source>Display</source>
+        <translation>显示</translation>
+    </message>
+    <message>
+        <source>The window is shown on {display}.</source>
+        <translation>窗口显示在 {display} 上。</translation>
+    </message>
+    <message>
+        <source>There is no display, so the window can&apos;t be opened here.</source>
+        <translation>没有可用的显示器，因此无法在这里打开窗口。</translation>
+    </message>
+    <message>
+        <source>Start it in a desktop session or with ssh -X. The command line needs none.</source>
+        <translation>请在桌面会话中启动，或使用 ssh -X。命令行不需要显示器。</translation>
+    </message>
+    <message>
+        <source>Qt</source>
+        <translation>Qt</translation>
+    </message>
+    <message>
+        <source>Qt {version} can be loaded.</source>
+        <translation>可以加载 Qt {version}。</translation>
+    </message>
+    <message>
+        <source>The window can&apos;t be opened, since Qt can&apos;t be loaded: {reason}</source>
+        <translation>无法加载 Qt，因此无法打开窗口：{reason}</translation>
+    </message>
+    <message>
+        <source>Install the libraries listed in README.md.</source>
+        <translation>请安装 README.zh-CN.md 中列出的库。</translation>
+    </message>
+    <message>
+        <source>Fonts</source>
+        <translation>字体</translation>
+    </message>
+    <message>
+        <source>{font} shows Chinese names.</source>
+        <translation>{font} 可以显示中文名称。</translation>
+    </message>
+    <message>
+        <source>There is no font with Chinese letters, so names in Chinese can&apos;t be shown.</source>
+        <translation>没有包含中文的字体，因此无法显示中文名称。</translation>
+    </message>
+    <message>
+        <source>Install one, such as fonts-noto-cjk.</source>
+        <translation>请安装一种中文字体，例如 fonts-noto-cjk。</translation>
+    </message>
+    <message>
+        <source>Watched folders</source>
+        <translation>文件夹监视</translation>
+    </message>
+    <message>
+        <source>{watches} folders can be watched for changes.</source>
+        <translation>可以监视 {watches} 个文件夹的变化。</translation>
+    </message>
+    <message>
+        <source>Only {watches} folders can be watched for changes.</source>
+        <translation>只能监视 {watches} 个文件夹的变化。</translation>
+    </message>
+    <message>
+        <source>Raise it: sysctl fs.inotify.max_user_watches=524288</source>
+        <translation>请提高上限：sysctl fs.inotify.max_user_watches=524288</translation>
+    </message>
+    <message>
         <source>a named pipe</source>
         <translation>它是命名管道</translation>
     </message>
@@ -1175,6 +1431,26 @@
     <message>
         <source>timed out</source>
         <translation>超时</translation>
+    </message>
+    <message>
+        <source>this computer</source>
+        <translation>本机</translation>
+    </message>
+    <message>
+        <source>any free port</source>
+        <translation>任意空闲端口</translation>
+    </message>
+    <message>
+        <source>every address</source>
+        <translation>所有地址</translation>
+    </message>
+    <message>
+        <source>ports {low} to {high}</source>
+        <translation>端口 {low} 至 {high}</translation>
+    </message>
+    <message>
+        <source>it is written LOW-HIGH</source>
+        <translation>格式应为 LOW-HIGH</translation>
     </message>
 </context>
 <context>

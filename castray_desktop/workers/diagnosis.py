@@ -1,0 +1,241 @@
+"""Looks at everything that casts need: this computer, every node, and the connections between them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from castray_desktop.core.checks import MOST_NODES
+from castray_desktop.core.failure import CastRayError
+from castray_desktop.core.messages import (
+    Check,
+    CheckState,
+    ClusterPhase,
+    ClusterStatus,
+    Diagnosis,
+    DiagnosisProgress,
+    NodeState,
+)
+from castray_desktop.core.quantities import format_bytes
+from castray_desktop.workers import local_checks
+from castray_desktop.workers.agents import Agents
+from castray_desktop.workers.orders import Orders
+from castray_desktop.workers.ray_side import protocol
+
+AT_ONCE = 32
+DIAL_SECONDS = 3.0
+NEIGHBOURS = 3
+"""Of more than `MOST_NODES` nodes, each tries so many others."""
+
+CLOCK_SECONDS = 5.0
+LITTLE_ROOM = 1_000_000_000
+LITTLE_SHARED = 96 * 1024 * 1024  # the least object store that Ray makes, and some
+FEW_FILES = 1024
+
+Step = Callable[[], Awaitable[list[Check]]]
+
+
+class Diagnoses:
+    """Carries out `Diagnose`, each under its job's name. `publish` hears how far it is."""
+
+    def __init__(self, publish: Callable[[DiagnosisProgress], None]) -> None:
+        self._publish = publish
+        self._cancelled: dict[str, asyncio.Event] = {}
+
+    async def diagnose(self, job: str, status: ClusterStatus, agents: Agents) -> Diagnosis:
+        """Look at all of it. Cancelled by its job's name, it gives what was found until then."""
+        cancelled = self._cancelled.setdefault(job, asyncio.Event())
+        try:
+            look = _Look(agents, lambda done, total: self._publish(DiagnosisProgress(job, done, total)))
+            return Diagnosis(tuple(await look.run(status, cancelled)))
+        finally:
+            self._cancelled.pop(job, None)
+
+    def cancel(self, job: str) -> None:
+        """End it soon; nothing happens when there is none."""
+        if (event := self._cancelled.get(job)) is not None:
+            event.set()
+
+
+@dataclass
+class _Look:
+    """One diagnosis."""
+
+    agents: Agents
+    tell: Callable[[int, int], None]
+    dialled: dict[tuple[str, str], protocol.Dialled] = field(default_factory=dict)
+    peers: dict[str, protocol.Peer] = field(default_factory=dict)
+
+    async def run(self, status: ClusterStatus, cancelled: asyncio.Event) -> list[Check]:
+        online = [name for name, node in self.agents.nodes.items() if node.state is NodeState.ONLINE]
+        self.peers = {name: peer for name in online if (peer := self._peer(name)) is not None}
+        steps: list[Step] = [self._this_computer, local_checks_of_window]
+        steps += [lambda: _now([cluster_check(status)])]
+        steps += [self._examine_step(name) for name in self.agents.nodes]
+        steps += [self._dial_step(name, others) for name, others in self._pairs()]
+        found = await self._all(steps, cancelled)
+        return [*found, *connection_checks(self.dialled, self.peers)]
+
+    async def _all(self, steps: list[Step], cancelled: asyncio.Event) -> list[Check]:
+        """Carry out all steps, some at once; their checks in the order of the steps."""
+        results: dict[int, list[Check]] = {}
+        gate = asyncio.Semaphore(AT_ONCE)
+
+        async def carry_out(number: int, step: Step) -> None:
+            async with gate:
+                results[number] = await step()
+            self.tell(len(results), len(steps))
+
+        self.tell(0, len(steps))
+        tasks = [asyncio.create_task(carry_out(number, step)) for number, step in enumerate(steps)]
+        everything: asyncio.Future[Any] = asyncio.gather(*tasks)
+        waiting: asyncio.Future[Any] = asyncio.ensure_future(cancelled.wait())
+        try:
+            await asyncio.wait({everything, waiting}, return_when=asyncio.FIRST_COMPLETED)
+            if everything.done():
+                everything.result()
+        finally:
+            for task in (*tasks, waiting):
+                task.cancel()
+            await asyncio.gather(*tasks, waiting, everything, return_exceptions=True)
+        return [check for number in sorted(results) for check in results[number]]
+
+    def _peer(self, name: str) -> protocol.Peer | None:
+        try:
+            hello = self.agents.hello(name)
+        except CastRayError:
+            return None
+        return protocol.Peer(name, hello.address, hello.port)
+
+    def _pairs(self) -> list[tuple[str, list[str]]]:
+        """Whom each node tries: all others, or of many nodes its neighbours in a ring."""
+        names = sorted(self.peers)
+        if len(names) <= MOST_NODES:
+            return [(name, [other for other in names if other != name]) for name in names if len(names) > 1]
+        ring = names + names[:NEIGHBOURS]
+        return [(name, ring[at + 1 : at + 1 + NEIGHBOURS]) for at, name in enumerate(names)]
+
+    async def _this_computer(self) -> list[Check]:
+        checks = [local_checks.castray_check(), engine_check(), local_checks.data_ports_check()]
+        inotify = local_checks.inotify_check()
+        return checks if inotify is None else [*checks, inotify]
+
+    def _examine_step(self, name: str) -> Step:
+        async def examine() -> list[Check]:
+            if self.agents.nodes[name].state is not NodeState.ONLINE:
+                return [Check("node", CheckState.NOTICE, name)]
+            before = time.time()
+            try:
+                reply = await Orders(self.agents).call(name, protocol.Examine())
+            except CastRayError as error:
+                values = error.failure.values | {"because": error.failure.kind.value}
+                return [Check("node", CheckState.BAD, name, values)]
+            if not isinstance(reply, protocol.ExamineReply):
+                return []
+            return node_checks(name, reply, before, time.time())
+
+        return examine
+
+    def _dial_step(self, name: str, others: list[str]) -> Step:
+        async def dial() -> list[Check]:
+            order = protocol.Dial(tuple(self.peers[other] for other in others), DIAL_SECONDS)
+            try:
+                reply = await Orders(self.agents).call(name, order)
+            except CastRayError:  # its examination says so
+                return []
+            if isinstance(reply, protocol.DialReply):
+                self.dialled.update({(name, result.node): result for result in reply.results})
+            return []
+
+        return dial
+
+
+async def _now(checks: list[Check]) -> list[Check]:
+    return checks
+
+
+async def local_checks_of_window() -> list[Check]:
+    """What the window needs of this computer."""
+    qt, fonts = await asyncio.gather(local_checks.qt_check(), local_checks.fonts_check())
+    return [local_checks.display_check(), qt, fonts]
+
+
+def engine_check() -> Check:
+    """The engine says itself that it runs."""
+    return Check("engine", CheckState.GOOD, values={"pid": str(os.getpid())})
+
+
+def cluster_check(status: ClusterStatus) -> Check:
+    """Where the cluster stands."""
+    if status.failure is not None and status.phase is not ClusterPhase.READY:
+        values = status.failure.values | {"because": status.failure.kind.value}
+        return Check("cluster", CheckState.BAD, values=values)
+    if status.phase not in (ClusterPhase.READY, ClusterPhase.PLACING):
+        return Check("cluster", CheckState.NOTICE)
+    return Check(
+        "cluster",
+        CheckState.GOOD,
+        values={
+            "target": status.target,
+            "ready": str(status.nodes_ready),
+            "total": str(status.nodes_total),
+            "ray": status.ray_version,
+            "python": status.python_version,
+        },
+    )
+
+
+def node_checks(name: str, reply: protocol.ExamineReply, before: float, after: float) -> list[Check]:
+    """What a node said about itself, asked at `before` and heard at `after` by our clock."""
+
+    def check(kind: str, state: CheckState, **values: object) -> Check:
+        return Check(kind, state, name, {key: str(value) for key, value in values.items()})
+
+    good, notice, bad = CheckState.GOOD, CheckState.NOTICE, CheckState.BAD
+    versions = {"ray": reply.ray_version or "–", "python": reply.python_version, "system": reply.system}
+    away = max(before - reply.time, reply.time - after, 0.0)
+    checks = [
+        check("node", good, **versions),
+        check("clock", good if away <= CLOCK_SECONDS else notice, seconds=round(away)),
+    ]
+    if reply.shared_total:
+        enough = reply.shared_free >= LITTLE_SHARED
+        free, total = format_bytes(reply.shared_free), format_bytes(reply.shared_total)
+        checks.append(check("shared_memory", good if enough else bad, free=free, total=total))
+    roomy = good if reply.inbox_free >= LITTLE_ROOM else notice
+    state = roomy if reply.inbox_writable else bad
+    checks.append(check("room", state, path=reply.inbox, free=format_bytes(reply.inbox_free)))
+    if reply.open_files:
+        checks.append(
+            check("open_files", good if reply.open_files >= FEW_FILES else notice, count=reply.open_files)
+        )
+    return checks
+
+
+def connection_checks(
+    dialled: dict[tuple[str, str], protocol.Dialled], peers: dict[str, protocol.Peer]
+) -> Iterable[Check]:
+    """One check for all connections, and one for each that did not come about."""
+    if not dialled:
+        return
+    failed = [(pair, result) for pair, result in dialled.items() if result.reason]
+    slowest = max((result.seconds for result in dialled.values() if not result.reason), default=0.0)
+    values = {
+        "count": str(len(dialled)),
+        "nodes": str(len(peers)),
+        "failed": str(len(failed)),
+        "milliseconds": f"{slowest * 1000:.1f}",
+    }
+    yield Check("connections", CheckState.NOTICE if failed else CheckState.GOOD, values=values)
+    for (node, peer), result in failed:
+        where = f"{peers[peer].address}:{peers[peer].port}"
+        told = {"peer": peer, "address": where, "reason": result.reason}
+        back = dialled.get((peer, node))
+        if back is None:  # a sample did not try it
+            yield Check("one_way", CheckState.NOTICE, node, told)
+        else:
+            yield Check("connection", CheckState.BAD if back.reason else CheckState.NOTICE, node, told)
