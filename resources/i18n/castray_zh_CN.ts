@@ -970,7 +970,7 @@
     </message>
     <message>
         <source>Room</source>
-        <translation>磁盘空间</translation>
+        <translation>空间</translation>
     </message>
     <message>
         <source>{node} can write to {path}, where {free} are free.</source>
