@@ -1054,7 +1054,7 @@
     </message>
     <message>
         <source>Bytes use {ports} at {network}.</source>
-        <translation>传输数据使用{ports}（{network}）。</translation>
+        <translation>数据传输的端口：{ports}；网络：{network}。</translation>
     </message>
     <message>
         <source>This computer has no address in CASTRAY_DATA_NETWORK={network}, so it uses Ray&apos;s.</source>
