@@ -129,6 +129,20 @@ class Manifest:
             start = stop
             number += 1
 
+    def span_within(self, start: int, end: int) -> Optional[Span]:
+        """`[start, end)` of the contents as a part of one file, None where it is made of several parts."""
+        file = bisect_right(self._ends, start)
+        if start >= end or end > self._ends[file]:
+            return None
+        if file in self._sparse:
+            spans = self.spans(start, end)
+            return spans[0] if len(spans) == 1 else None
+        return Span(file, start - self.file_range(file)[0], end - start)
+
+    def has_holes(self, spans: Iterable[Span]) -> bool:
+        """Whether any of these parts belongs to a file with holes."""
+        return bool(self._sparse) and any(span.file in self._sparse for span in spans)
+
     def is_first(self, span: Span) -> bool:
         """Whether no byte of the file comes before it."""
         data = self.files[span.file].data
@@ -155,8 +169,10 @@ class Manifest:
 def encode(manifest: Manifest) -> bytes:
     """The manifest as bytes, equal for equal entries. Raises ValueError for what `decode` would refuse."""
     folders: dict[bytes, int] = {b"": 0}
-    files: dict[bytes, int] = {}
-    parts: list[bytes] = [_HEAD.pack(MAGIC, VERSION, len(manifest.entries), manifest.content_bytes)]
+    names = {entry.target for entry in manifest.entries if entry.kind is EntryKind.HARDLINK}
+    files: dict[bytes, int] = {}  # those with several names
+    count = 0
+    raw = bytearray(_HEAD.pack(MAGIC, VERSION, len(manifest.entries), manifest.content_bytes))
     for number, entry in enumerate(manifest.entries, 1):
         above, _, name = entry.path.rpartition(b"/")
         if above not in folders:
@@ -164,7 +180,9 @@ def encode(manifest: Manifest) -> bytes:
         if entry.kind is EntryKind.FOLDER:
             folders[entry.path] = number
         elif entry.kind is EntryKind.FILE:
-            files[entry.path] = len(files)
+            if entry.path in names:
+                files[entry.path] = count
+            count += 1
         target = entry.target
         if entry.kind is EntryKind.HARDLINK:
             if target not in files:
@@ -180,13 +198,12 @@ def encode(manifest: Manifest) -> bytes:
             len(name),
             len(target),
         )
-        parts.append(fixed + name + target)
+        raw += fixed + name + target
         if entry.data is not None:
-            parts.append(_encode_data(entry))
-    raw = b"".join(parts)
+            raw += _encode_data(entry)
     if manifest.content_bytes >= ALIGN_FROM:
         raw += bytes(-len(raw) % ALIGNMENT)
-    return raw
+    return bytes(raw)
 
 
 def _encode_data(entry: Entry) -> bytes:
@@ -367,7 +384,8 @@ class FileStatus(enum.IntEnum):
 
 
 HASH_BYTES = 32
-TRAILER_RECORD = 1 + HASH_BYTES
+_RECORD = struct.Struct(f"<B{HASH_BYTES}s")
+TRAILER_RECORD = _RECORD.size
 
 
 class FileResult(NamedTuple):
@@ -379,7 +397,11 @@ class FileResult(NamedTuple):
 
 def encode_trailer(results: Iterable[FileResult]) -> bytes:
     """One fixed-size record for each regular file, in order."""
-    return b"".join(bytes((result.status,)) + result.hash.ljust(HASH_BYTES, b"\0") for result in results)
+    raw = bytearray()
+    for status, hash_ in results:
+        raw.append(status)
+        raw += hash_.ljust(HASH_BYTES, b"\0")
+    return bytes(raw)
 
 
 _STATUSES = {status.value: status for status in FileStatus}
@@ -390,9 +412,6 @@ def decode_trailer(raw: bytes, files: int) -> list[FileResult]:
     if len(raw) != files * TRAILER_RECORD:
         raise ValueError(f"a trailer of {len(raw)} bytes for {files} files")
     try:
-        return [
-            FileResult(_STATUSES[raw[at]], raw[at + 1 : at + TRAILER_RECORD])
-            for at in range(0, len(raw), TRAILER_RECORD)
-        ]
+        return [FileResult(_STATUSES[status], hash_) for status, hash_ in _RECORD.iter_unpack(raw)]
     except KeyError as error:
         raise ValueError(f"a file with the state {error}") from error

@@ -165,6 +165,7 @@ def test_spans_tile_the_contents(manifest: Manifest, data: st.DataObject) -> Non
     covered = [0] * len(manifest.files)
     for start, end in itertools.pairwise(borders):
         spans = manifest.spans(start, end)
+        assert manifest.span_within(start, end) == (spans[0] if len(spans) == 1 else None)
         assert sum(span.length for span in spans) == end - start
         for span in spans:
             assert span.length > 0

@@ -62,7 +62,7 @@ class FileHashes:
             return
         with self._condition:
             self._raise()
-            if low != self._at or self._working or self._has_holes(spans):
+            if low != self._at or self._working or self._manifest.has_holes(spans):
                 self._leave()
                 return
             self._working = True
@@ -70,9 +70,6 @@ class FileHashes:
             self._hash(spans, view)
         finally:
             self._done(high)
-
-    def _has_holes(self, spans: list[Span]) -> bool:
-        return any(self._manifest.files[span.file].data is not None for span in spans)
 
     def know(self, hashes: Mapping[int, bytes]) -> None:
         """These files need not be read: they are the same as files whose hashes are known."""

@@ -7,27 +7,34 @@ import time
 from collections.abc import Sequence
 from typing import Optional
 
-from castray_desktop.core.parcel import FileResult, FileStatus
+from castray_desktop.core.parcel import Entry, FileResult, FileStatus
 from castray_desktop.workers.ray_side.byte_plane.hash_cache import FileKey, HashCache
-from castray_desktop.workers.ray_side.byte_plane.scan import Scan, Stamp
+from castray_desktop.workers.ray_side.byte_plane.scan import Scan
 
 
 class KnownFiles:
     """The regular files of one cast, by number."""
 
-    def __init__(self, scan: Scan, cache: HashCache, algorithm: str) -> None:
+    def __init__(self, scan: Scan, files: Sequence[Entry], cache: HashCache, algorithm: str) -> None:
         self.hashes: Optional[list[bytes]] = (
             None  # of earlier casts, empty where unknown; None: not looked for
         )
         self._scan = scan
+        self._files = files
         self._cache = cache
         self._algorithm = algorithm
         self._since_ns = time.time_ns()
-        self._steady = bytearray(len(scan.stamps))
+        self._steady = bytearray(len(files))
 
     def is_scanned(self, file: int, found: os.stat_result) -> bool:
         """Whether it is still as it was scanned."""
-        return Stamp.of(found) == self._scan.stamps[file]
+        entry = self._files[file]
+        return (
+            found.st_mtime_ns == entry.mtime_ns
+            and found.st_size == entry.size
+            and found.st_ino == self._scan.inodes[file]
+            and found.st_dev == self._scan.devices[file]
+        )
 
     def note(self, file: int, found: os.stat_result) -> None:
         """How it looked when it had been read."""
@@ -43,7 +50,7 @@ class KnownFiles:
 
     def find(self) -> None:
         """Look for the hashes of earlier casts. Takes a while for many files."""
-        files = range(len(self._scan.stamps))
+        files = range(len(self._files))
         found = self._cache.find(self._algorithm, map(self._key, files))
         self.hashes = [found.get(self._key(file), b"") for file in files]
 
@@ -52,8 +59,8 @@ class KnownFiles:
         self._cache.keep_later(self._algorithm, lambda: self._learned(results))
 
     def _key(self, file: int) -> FileKey:
-        stamp = self._scan.stamps[file]
-        return FileKey(stamp.device, stamp.inode, stamp.size, stamp.mtime_ns, self._scan.ctimes[file])
+        entry, scan = self._files[file], self._scan
+        return FileKey(scan.devices[file], scan.inodes[file], entry.size, entry.mtime_ns, scan.ctimes[file])
 
     def _learned(self, results: Sequence[Optional[FileResult]]) -> dict[FileKey, bytes]:
         learned = {}

@@ -55,7 +55,7 @@ class Landing:
         self._numbers: dict[bytes, int] = {}
         self._proved: set[bytes] = set()  # files that were compared by their hash, and have not changed since
         self._children: dict[bytes, list[Entry]] = {}
-        self._hash_of: dict[bytes, bytes] = {}
+        self._failed: set[bytes] = set()  # files that won't land
         self._standing: set[bytes] = set()  # files that were not sent, and the folders that they lie in
         self._new_folders: list[tuple[bytes, Entry]] = []
         self.landed = Landed()
@@ -82,8 +82,8 @@ class Landing:
                 number += 1
                 if result.status is not FileStatus.OK:
                     self._parts.drop(number - 1)
+                    self._failed.add(entry.path)
                     continue
-                self._hash_of[entry.path] = result.hash
                 if self._parts.is_standing(number - 1):
                     self._note_standing(entry.path)
                     if self._parts.is_proved(number - 1):
@@ -93,7 +93,7 @@ class Landing:
             elif entry.kind is EntryKind.SYMLINK:
                 self._make_link(entry)
             elif entry.kind is EntryKind.HARDLINK:
-                if entry.target not in self._hash_of:  # the file failed, and with it all of its names
+                if entry.target in self._failed:  # the file failed, and with it all of its names
                     continue
                 if not self._parts.has_landed(entry.path):
                     self._parts.link(entry.path, self._number_of(entry.target))
@@ -101,7 +101,7 @@ class Landing:
         self._known = self._cache.find(self._file_hash, keys_of(unproved))
 
     def _number_of(self, path: bytes) -> int:
-        """A file's number; they are counted when the first file with several names comes."""
+        """A file's number; they are counted when the first one is asked for."""
         if not self._numbers:
             self._numbers = {entry.path: number for number, entry in enumerate(self._manifest.files)}
         return self._numbers[path]
@@ -208,7 +208,7 @@ class Landing:
         if not stat.S_ISREG(found.st_mode) or found.st_size != entry.size:
             return False
         known = self._known.get(FileKey.of(found))
-        return (known or self._hash_file(target)) == self._hash_of[entry.path]
+        return (known or self._hash_file(target)) == self._results[self._number_of(entry.path)].hash
 
     def _hash_file(self, path: bytes) -> Optional[bytes]:
         """The hash of a file of the user's, None if it can't be read."""

@@ -8,7 +8,7 @@ import stat
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Optional
+from typing import Optional
 
 from castray_desktop.core.exclusions import Exclusions
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
@@ -21,26 +21,14 @@ from castray_desktop.workers.ray_side.protocol import FileProblem, ParcelTotals,
 MAX_PROBLEMS = 100
 
 
-class Stamp(NamedTuple):
-    """What tells whether a file is still the one that was scanned."""
-
-    size: int
-    mtime_ns: int
-    inode: int
-    device: int
-
-    @classmethod
-    def of(cls, found: os.stat_result) -> Stamp:
-        return cls(found.st_size, found.st_mtime_ns, found.st_ino, found.st_dev)
-
-
 @dataclass
 class Scan:
     """The result: entries with parents before children, and for each regular file where it is."""
 
     entries: list[Entry] = field(default_factory=list)
-    stamps: list[Stamp] = field(default_factory=list)  # of the regular files, in order
-    ctimes: array[int] = field(default_factory=lambda: array("q"))  # of the same, nanoseconds
+    inodes: array[int] = field(default_factory=lambda: array("Q"))  # of the regular files, in order
+    devices: array[int] = field(default_factory=lambda: array("Q"))
+    ctimes: array[int] = field(default_factory=lambda: array("q"))  # nanoseconds
     places: dict[bytes, bytes] = field(default_factory=dict)  # top-level name -> absolute path
     top: list[TopEntry] = field(default_factory=list)
     problems: list[FileProblem] = field(default_factory=list)
@@ -150,7 +138,8 @@ class Scanner:
             data = self._data_of(place, found) if may_have_holes(found) else None
             entry = Entry(EntryKind.FILE, path, mode, mtime, found.st_size, b"", data)
             self._scan.entries.append(entry)
-            self._scan.stamps.append(Stamp.of(found))
+            self._scan.inodes.append(found.st_ino)
+            self._scan.devices.append(found.st_dev)
             self._scan.ctimes.append(found.st_ctime_ns)
             self._scan.files += 1
             self._scan.size += found.st_size if data is None else entry.content_bytes
@@ -159,14 +148,14 @@ class Scanner:
         return Failure(FailureKind.NOT_SENDABLE, {"path": display(place), "what": what})
 
     def _data_of(self, place: bytes, found: os.stat_result) -> Data:
-        """Where the file's bytes are, if it has holes. One that changes meanwhile is told by its stamp."""
+        """Where the file's bytes are, if it has holes. Whether it changes meanwhile is looked at later."""
         flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if self._follow else os.O_NOFOLLOW)
         try:
             fd = os.open(place, flags)
         except OSError:
             return None
         try:
-            return data_ranges(fd, found.st_size) if Stamp.of(os.fstat(fd)) == Stamp.of(found) else None
+            return data_ranges(fd, found.st_size) if os.path.samestat(os.fstat(fd), found) else None
         finally:
             os.close(fd)
 

@@ -93,7 +93,7 @@ class Source(Supply):
         self._scanned = (0, 0)
         self._last_scan_report = 0.0
         self._cache = cache
-        self.known = KnownFiles(self._scan, cache, "")
+        self.known = KnownFiles(self._scan, (), cache, "")
         self._asked = RangeSet()  # pieces, by number
         self._finding = False
         self.spending = Spending()  # of the thread that reads
@@ -119,7 +119,7 @@ class Source(Supply):
                 return
             self.limiter.change(order.limit)
             self._results = [None] * len(self.manifest.files)
-            self.known = KnownFiles(self._scan, self._cache, order.algorithms.file)
+            self.known = KnownFiles(self._scan, self.manifest.files, self._cache, order.algorithms.file)
         self._go(S.SERVING)
         self._start(self._read_all)
 
@@ -303,6 +303,10 @@ class Source(Supply):
         return self._raw_trailer
 
     def _open_for_reading(self, file: int) -> int:
+        return self.open_to_read(file)
+
+    def open_to_read(self, file: int) -> int:
+        """The file, whatever it is by now. Raises OSError."""
         flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
         if self._order.links != "follow":
             flags |= os.O_NOFOLLOW

@@ -201,8 +201,8 @@ class Supply:
         start, end = self.layout.piece(index)
         if self.manifest is None or start < self.layout.manifest_bytes or end > self.layout.trailer_start:
             return None
-        spans = self.manifest.spans(*self.layout.content_part(start, end))
-        return (spans[0].file, spans[0].offset) if len(spans) == 1 else None
+        span = self.manifest.span_within(*self.layout.content_part(start, end))
+        return (span.file, span.offset) if span is not None else None
 
     def borrow(self, file: int) -> AbstractContextManager[int]:
         """A descriptor to read the file from."""
