@@ -450,6 +450,24 @@ async def latency(options: Options) -> list[Row]:
     return rows
 
 
+async def hop(options: Options) -> list[Row]:
+    """What one more hop adds where the line is not what takes the time: `core.route.HOP_SECONDS`.
+
+    Half a piece along a chain of 8 without limits; the time between the ends at the first and at the last.
+    """
+    async with bench(9, None) as lab:
+        path = await lab.make_file(MIB // 2)
+        trials = [await lab.run(path) for _ in range(10 * options.times)]
+    value = 1000 * median(hop_seconds(trial) for trial in trials)
+    return [row("hop", "512 KiB, unshaped, each hop", trials, value=value, unit="ms")]
+
+
+def hop_seconds(trial: Trial) -> float:
+    """Seconds from the end at the chain's first recipient to that at its last one, for each hop between."""
+    _, first, *others = trial.chain
+    return (trial.deliveries[others[-1]].seconds - trial.deliveries[first].seconds) / len(others)
+
+
 CASES: dict[str, Case] = {
     "links": links,
     "many": many,
@@ -465,4 +483,5 @@ CASES: dict[str, Case] = {
     "flipped": flipped,
     "first-byte": first_byte,
     "latency": latency,
+    "hop": hop,
 }
