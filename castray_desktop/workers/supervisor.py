@@ -181,7 +181,7 @@ class ClusterSupervisor:
             if failure.kind is FailureKind.RAY_DIFFERS and await self._fit(target, failure, prepare, tried):
                 continue
             log.error("cluster %s, attempt %d of %d: %s", target, attempt, ATTEMPTS, failure)
-            been_up = been_up or self.status.phase in _UP
+            been_up = been_up or self.status.phase in (*_UP, ClusterPhase.RECONNECTING)
             was_ready = self.status.phase is ClusterPhase.READY
             self.roster.drop_agents()
             if been_up and failure.kind in _LOST:
@@ -194,22 +194,13 @@ class ClusterSupervisor:
                 return
             attempt = 1 if was_ready else attempt + 1
             phase = ClusterPhase.RECONNECTING if been_up else ClusterPhase.STARTING
-            failure = self._detailed(failure, attempt)
-            self._set_status(
-                msgspec.structs.replace(
-                    self.status, phase=phase, attempt=attempt, nodes_ready=0, failure=failure
-                )
-            )
+            self._reconnecting(self._detailed(failure, attempt), attempt, phase)
             await self._pause(BACK_OFF_SECONDS[max(0, attempt - 2)])
 
     async def _until_back(self, target: str, failure: Failure) -> None:
         """Wait for a cluster that has been lost to be back at its address."""
         lost = self._clock()
-        self._set_status(
-            msgspec.structs.replace(
-                self.status, phase=ClusterPhase.RECONNECTING, attempt=1, nodes_ready=0, failure=failure
-            )
-        )
+        self._reconnecting(failure, 1)
         while True:
             await self._pause(KNOCK_SECONDS)
             try:
@@ -220,6 +211,18 @@ class ClusterSupervisor:
                     self._give_up(failure, 1)
         if self.status.phase is ClusterPhase.FAILED:
             self._set_status(ClusterStatus(ClusterPhase.STARTING, target=target, attempts=ATTEMPTS))
+
+    def _announce_loss(self, failure: Failure) -> None:
+        """The end of the driver takes a while; what happened is said before."""
+        if self.status.phase in _UP and failure.kind in _LOST:
+            self._reconnecting(failure, 1)
+
+    def _reconnecting(
+        self, failure: Failure, attempt: int, phase: ClusterPhase = ClusterPhase.RECONNECTING
+    ) -> None:
+        self._set_status(
+            msgspec.structs.replace(self.status, phase=phase, attempt=attempt, nodes_ready=0, failure=failure)
+        )
 
     async def _fit(self, target: str, failure: Failure, prepare: bool, tried: set[Versions]) -> bool:
         """Have the next driver run on the cluster's own versions, each once. Raises CastRayError."""
@@ -269,6 +272,7 @@ class ClusterSupervisor:
                 driver.send(protocol.StartCluster(target, str(driver.temp_dir), self._joins))
                 async for message in driver.messages():
                     if isinstance(message, protocol.ClusterFailed):
+                        self._announce_loss(message.failure)
                         return message.failure
                     if isinstance(message, protocol.ClusterUp):
                         timer.reschedule(None)

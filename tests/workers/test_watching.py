@@ -18,6 +18,7 @@ OTHER = protocol.RayNode("2", "10.0.0.2", "other")
 @pytest.fixture(autouse=True)
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watching, "LOOK_SECONDS", 0.005)
+    monkeypatch.setattr(watching, "AGAIN_SECONDS", 0.005)
 
 
 async def head() -> tuple[asyncio.Server, str]:

@@ -136,6 +136,7 @@ def live_nodes(target: str) -> tuple[protocol.RayNode, ...]:
                 cpus=float(resources.get("CPU", 0.0)),
                 gpus=float(resources.get("GPU", 0.0)),
                 memory=int(resources.get("memory", 0)),
+                port=int(facts.get("NodeManagerPort", 0)),
                 labels={str(key): str(value) for key, value in facts.get("Labels", {}).items()},
             )
         )

@@ -587,6 +587,7 @@ class RayNode:
     gpus: float = 0.0
     memory: int = 0
     labels: dict[str, str] = field(default_factory=dict)
+    port: int = 0  # of its raylet
 
 
 @dataclass(frozen=True)

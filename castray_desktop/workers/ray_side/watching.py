@@ -6,15 +6,15 @@ Ray itself would notice a lost head after a minute only, and end the driver then
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from typing import Any, Callable
 
 from castray_desktop.core.failure import Failure, FailureKind
 from castray_desktop.workers.ray_side import protocol
+from castray_desktop.workers.ray_side.knocking import Answer, NodeKnocks, knock
 
 LOOK_SECONDS = 1.0
-KNOCK_SECONDS = 1.0
+AGAIN_SECONDS = 0.3
 KNOCKS = 2
 """So many vain attempts in a row to connect to the head, and it is gone."""
 
@@ -32,23 +32,34 @@ class ClusterWatch:
     def __init__(self, target: str, up: protocol.ClusterUp, look: Callable[[], Nodes]) -> None:
         self._target = target
         self._address = up.address
-        self._nodes = up.nodes
+        self._nodes = self._alive = up.nodes
         self._look = look
+        self._knocks = NodeKnocks()
         self._looking: Any = None
         self._errors = 0
 
     async def run(self, tell: Callable[[Any], None]) -> None:
-        """Watch until the head is gone, which is told as `ClusterFailed`."""
+        """Watch until the head is gone, or every node; that is told as `ClusterFailed`."""
         knocks = 0
         while knocks < KNOCKS and self._errors < ERRORS:
-            await asyncio.sleep(LOOK_SECONDS)
-            knocks = 0 if await answers(self._address, KNOCK_SECONDS) else knocks + 1
-            nodes = await self._seen() if not knocks else self._nodes
-            if nodes != self._nodes:
-                self._nodes = nodes
-                tell(protocol.NodesSeen(nodes))
-        log.error("the head at %s does not answer", self._address)
+            await asyncio.sleep(AGAIN_SECONDS if knocks else LOOK_SECONDS)
+            host, _, port = self._address.rpartition(":")
+            knocks = 0 if await knock(host, int(port)) is Answer.THERE else knocks + 1
+            if not knocks:
+                await self._compare(tell)
+            if not self._nodes:
+                break
+        log.error("the cluster at %s does not answer", self._address)
         tell(protocol.ClusterFailed(Failure(FailureKind.CLUSTER_LOST, {"target": self._target})))
+
+    async def _compare(self, tell: Callable[[Any], None]) -> None:
+        """Tell of the nodes where they are others than before."""
+        self._alive = await self._seen()
+        nodes = await self._knocks.present(self._alive)
+        if nodes != self._nodes:
+            self._nodes = nodes
+            if nodes:
+                tell(protocol.NodesSeen(nodes))
 
     async def _seen(self) -> Nodes:
         """The nodes as of now, or as of before while Ray does not answer; it is asked by one thread."""
@@ -56,26 +67,12 @@ class ClusterWatch:
             self._looking = asyncio.get_running_loop().run_in_executor(None, self._look)
         done, _ = await asyncio.wait([self._looking], timeout=LOOK_SECONDS)
         if not done:
-            return self._nodes
+            return self._alive
         looked, self._looking = self._looking, None
         if (error := looked.exception()) is not None:  # the head is asked again, and knocked at
             self._errors += 1
             log.warning("Ray does not say which nodes there are: %s", error)
-            return self._nodes
+            return self._alive
         self._errors = 0
         nodes: Nodes = looked.result()
         return nodes
-
-
-async def answers(address: str, seconds: float) -> bool:
-    """Whether anything takes connections at HOST:PORT."""
-    host, _, port = address.rpartition(":")
-    try:
-        opening = asyncio.open_connection(host.strip("[]"), int(port))
-        _, writer = await asyncio.wait_for(opening, seconds)
-    except (OSError, ValueError, asyncio.TimeoutError):
-        return False
-    writer.close()
-    with contextlib.suppress(OSError):
-        await writer.wait_closed()
-    return True
