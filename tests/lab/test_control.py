@@ -1,0 +1,74 @@
+"""Pauses and absent recipients, between real agents over the links of a laboratory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks.lab import Lab
+from benchmarks.lab_nodes import LabNodes, lab_nodes
+from castray_desktop.core.messages import CastState, DeliveryState, SendRequest
+from tests.lab.test_casts import SECONDS, assert_delivered, begun, content, make_file, result, send
+
+MakeLab = Callable[..., Lab]
+STOP_SECONDS = 0.5
+QUIET_BYTES = 20_000
+"""What may cross a link in a second in which nothing is sent: signs of life, and their acknowledgements."""
+
+
+def traffic(lab: Lab) -> list[int]:
+    return [sum(lab.traffic(host)) for host in lab.hosts]
+
+
+async def test_a_pause_silences_every_link_within_half_a_second(make_lab: MakeLab) -> None:
+    lab = make_lab(4, "200mbit")
+    async with lab_nodes(lab) as nodes:
+        path = make_file(nodes, 50_000_000)
+        cast = send(nodes, path)
+        for host in lab.hosts[1:]:
+            await nodes.until(lambda name=host.name: begun(nodes, cast, name), SECONDS)  # type: ignore[misc]
+        await nodes.dispatcher.control.pause(cast)
+        await asyncio.sleep(STOP_SECONDS)
+        before = traffic(lab)
+        await asyncio.sleep(1.0)
+        since = [after - earlier for earlier, after in zip(before, traffic(lab), strict=True)]
+        assert max(since) < QUIET_BYTES
+        assert nodes.dispatcher.summaries()[0].state is CastState.PAUSED
+        nodes.dispatcher.control.resume(cast)
+        ended = await result(nodes, cast)
+        assert_delivered(nodes, ended, path)
+        assert ended.summary.source_copies <= 1.01
+        assert all(copies <= 1.01 for copies in received(nodes, cast))
+
+
+def received(nodes: LabNodes, cast: str) -> list[float]:
+    """How many copies each recipient took in."""
+    reports = [report for (of, _), report in nodes.reports.items() if of == cast]
+    assert len(reports) == 3
+    return [report.received_bytes / report.stream_bytes for report in reports]
+
+
+async def test_who_is_off_at_first_is_served_by_a_recipient_when_the_source_is_gone(
+    make_lab: MakeLab,
+) -> None:
+    lab = make_lab(4, "400mbit")
+    async with lab_nodes(lab) as nodes:
+        path = make_file(nodes, 5_000_000)
+        await nodes.kill("h3")
+        request = SendRequest((str(path),), ("h1", "h2", "h3"), source="h0", await_offline=True)
+        cast = nodes.dispatcher.send(request)
+        ended = await result(nodes, cast)
+        assert [item.state for item in ended.deliveries] == [
+            *(DeliveryState.COMPLETED, DeliveryState.COMPLETED),
+            DeliveryState.AWAITED,
+        ]
+        await nodes.kill("h0")
+        await nodes.place(lab.hosts[3])
+        await nodes.until(lambda: not nodes.dispatcher.awaits, SECONDS)
+        served = nodes.dispatcher.deliveries()[cast][2]
+        assert served.state is DeliveryState.COMPLETED
+        assert Path(served.paths[0]).parent == nodes.folder / "h3"
+        assert content(Path(served.paths[0])) == content(path)
+        assert [item.state for item in nodes.dispatcher.summaries()] == [CastState.COMPLETED] * 2
+        assert nodes.dispatcher.summaries()[1].source in ("h1", "h2")
