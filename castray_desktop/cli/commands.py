@@ -55,6 +55,7 @@ _BAD_INPUT = frozenset(
         K.CAST_NOT_QUEUED,
         K.NOTHING_TO_RETRY,
         K.NOTHING_TO_VERIFY,
+        K.JOB_UNKNOWN,
     }
 )
 _NO_CLUSTER = frozenset(

@@ -94,6 +94,7 @@ TEMPLATES: Mapping[FailureKind, tuple[str, str]] = {
         "Cast {cast} has put nothing in place that could be read back.",
         "Verify a path instead.",
     ),
+    K.JOB_UNKNOWN: ("There is no job {job} any more.", "It has ended; its result has been told."),
     K.NODE_AWAITED: ("{node} is offline.", "It gets the files as soon as it is back; you can cancel that."),
     K.NOBODY_HAS_IT: (
         "Nobody who is online has the files for {node} any more: at {source} they are gone or have changed.",

@@ -43,6 +43,7 @@ class FailureKind(str, enum.Enum):
     CAST_NOT_QUEUED = "cast_not_queued"
     NOTHING_TO_RETRY = "nothing_to_retry"
     NOTHING_TO_VERIFY = "nothing_to_verify"
+    JOB_UNKNOWN = "job_unknown"
     # the source's files
     CHANGED = "changed"
     PARCEL_CHANGED = "parcel_changed"

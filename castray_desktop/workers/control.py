@@ -15,6 +15,7 @@ from castray_desktop.core.queue import CastQueue
 from castray_desktop.workers.awaiting import Sender
 from castray_desktop.workers.cast_run import CastRun
 from castray_desktop.workers.history_store import PastCast
+from castray_desktop.workers.verifying import Verifying
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,9 @@ class CastControl:
         send: Sender,
         past: Past | None,
         stop_waiting: Callable[[str, tuple[str, ...]], None],
+        verifying: Verifying,
     ) -> None:
+        self.verifying = verifying
         self._runs = runs
         self._tasks = tasks
         self._queue = queue
@@ -70,6 +73,10 @@ class CastControl:
                 return messages.Accepted(await self.retry(cast, recipients))
             case messages.SendAgain(cast):
                 return messages.Accepted(await self.send_again(cast))
+            case messages.Verify():
+                return await self.verify(command)
+            case messages.CancelVerify(job):
+                self.verifying.cancel(job)
             case _:
                 raise CastRayError(FailureKind.INTERNAL, reason=f"{type(command).__name__} is not known here")
         return messages.Done()
@@ -123,6 +130,14 @@ class CastControl:
         """Send it to all of its recipients again; the new cast's id. Raises CastRayError."""
         past = await self.find_past(cast)
         return self._send(past.request, follows=past.cast)
+
+    async def verify(self, command: messages.Verify) -> messages.VerifyReport:
+        """What stands on the nodes of what a cast delivered, or at a path. Raises CastRayError."""
+        if not command.cast:
+            return await self.verifying.path(command)
+        past = await self.find_past(command.cast)
+        command = msgspec.structs.replace(command, cast=past.cast)
+        return await self.verifying.cast(command, past.deliveries)
 
     async def find_past(self, cast: str) -> Ended:
         """An ended cast, from here or from the history. Raises CastRayError."""

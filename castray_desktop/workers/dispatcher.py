@@ -36,6 +36,7 @@ from castray_desktop.workers.ray_side import protocol
 from castray_desktop.workers.reaching import Reaching
 from castray_desktop.workers.speed_memory import SpeedMemory
 from castray_desktop.workers.surveying import Survey
+from castray_desktop.workers.verifying import Verifying
 from castray_desktop.workers.who import resolve_recipients, resolve_source
 
 KEPT_CASTS = 200
@@ -81,8 +82,11 @@ class Dispatcher:
         self._chores: set[asyncio.Task[None]] = set()
         self._queue = CastQueue(at_once)
         self._awaiting = Awaiting(agents, self._running, self.send, self._scan, self._settled)
+        self._verifying = Verifying(agents, publish, groups, clock)
         self.control = CastControl(
-            self._runs, self._tasks, self._queue, self._admit, self.send, past, self._awaiting.cancel
+            *(self._runs, self._tasks, self._queue, self._admit, self.send, past),
+            self._awaiting.cancel,
+            self._verifying,
         )
         self._news = CastNews(agents, publish, clock, wall, self._running)
 
@@ -248,6 +252,7 @@ class Dispatcher:
 
         Else all are cancelled; returns when they have ended.
         """
+        self._verifying.close()
         await self._awaiting.close()
         if self._records is None:
             await self.end_all()
@@ -305,7 +310,8 @@ class Dispatcher:
     # --- reports --------------------------------------------------------------------------------
 
     def agent_reported(self, node: str, report: protocol.AgentReport) -> None:
-        """Hand an agent's report to the casts that it speaks of."""
+        """Hand an agent's report to the casts and verifications that it speaks of."""
+        self._verifying.reported(node, report.verifications)
         for source in report.sources:
             run = self._runs.get(source.cast) or self._surveys.get(source.cast)
             if run is not None and run.ledger.request.source == node:
@@ -327,6 +333,7 @@ class Dispatcher:
         """A node's agent has gone; every cast hears of it."""
         for run in self._going_on():
             run.agent_lost(node)
+        self._verifying.agent_lost(node)
 
     def agent_up(self, node: str) -> None:
         """A node's agent is there; every cast hears of it."""

@@ -569,6 +569,14 @@
         <translation>请改为校验某个路径。</translation>
     </message>
     <message>
+        <source>There is no job {job} any more.</source>
+        <translation>任务 {job} 已不存在。</translation>
+    </message>
+    <message>
+        <source>It has ended; its result has been told.</source>
+        <translation>它已结束，结果已经给出。</translation>
+    </message>
+    <message>
         <source>{node} is offline.</source>
         <translation>{node} 已离线。</translation>
     </message>

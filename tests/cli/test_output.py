@@ -46,7 +46,14 @@ STATUS_OF = {
             K.CAST_UNKNOWN,
             K.CAST_FINISHED,
         ),
-        *(K.RECIPIENT_ALREADY, K.CAST_GOES_ON, K.CAST_NOT_QUEUED, K.NOTHING_TO_RETRY, K.NOTHING_TO_VERIFY),
+        *(
+            K.RECIPIENT_ALREADY,
+            K.CAST_GOES_ON,
+            K.CAST_NOT_QUEUED,
+            K.NOTHING_TO_RETRY,
+            K.JOB_UNKNOWN,
+            K.NOTHING_TO_VERIFY,
+        ),
         *(K.BAD_SCHEDULE, K.SCHEDULE_UNKNOWN, K.REMOVE_EXTRA_REFUSED),
     },
     3: {

@@ -46,6 +46,7 @@ class FakeAgents:
         self.target = "local"
         self.totals = TOTALS
         self.totals_of: dict[str, protocol.ParcelTotals] = {}  # of a node that would send something else
+        self.files: dict[str, list[protocol.FileHash]] = {}  # what a verification finds on a node
         self.scanning = False  # the source is not through with its scan
         self._lives: Counter[str] = Counter()
         self._held: type | None = None
@@ -79,6 +80,9 @@ class FakeAgents:
             self.report_source(node, order.cast, state, totals=totals, failure=self.source_failure)
         if isinstance(order, protocol.Preflight):
             return self.replies.get(node, protocol.PreflightReply(f"/inbox/{node}", node, free_bytes=10**9))
+        if isinstance(order, protocol.DescribeFiles):
+            files = self.files.get(node, [])[order.start : order.start + order.count]
+            return protocol.FileHashes(tuple(files))
         if isinstance(order, protocol.CancelCast) and self.started(node):
             self.report_delivery(node, order.cast, RecipientState.CANCELLED)
         return None

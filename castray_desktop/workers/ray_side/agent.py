@@ -19,6 +19,7 @@ from typing import Any, Callable, Optional
 from castray_desktop.workers.ray_side import addresses, looking, protocol
 from castray_desktop.workers.ray_side.byte_plane.digests import FILE_HASHES, PIECE_DIGESTS
 from castray_desktop.workers.ray_side.byte_plane.plane import BytePlane
+from castray_desktop.workers.ray_side.byte_plane.reading_back import Verifications
 from castray_desktop.workers.ray_side.byte_plane.tls import ray_certificates
 from castray_desktop.workers.ray_side.facts import FactsMeter, machine_identity
 from castray_desktop.workers.ray_side.transfer_counts import TransferCounts
@@ -70,6 +71,7 @@ class NodeAgent:
         self._urgent = asyncio.Event()
         self._requests = TransferRequests(lambda: self._wake(True))
         self._counts = TransferCounts()
+        self._verifications = Verifications(place.name, self._byte_plane_changed)
 
     async def start(self, node_id: str = "") -> bytes:
         """Open the data port. Returns an `AgentHello` as JSON; raises OSError, or ValueError for
@@ -117,7 +119,9 @@ class NodeAgent:
         plane = self._plane
         if plane is None:
             raise RuntimeError("the agent has not been started")
+        verifications = self._verifications
         asked: dict[type, Callable[[Any], protocol.Answers]] = {  # these look at disks
+            protocol.DescribeFiles: verifications.describe,
             protocol.Preflight: plane.preflight,
             protocol.Probe: plane.probe,
             protocol.ListFolder: looking.list_folder,
@@ -139,6 +143,8 @@ class NodeAgent:
             protocol.SetCastLimit: plane.limit_cast,
             protocol.SetNodeLimit: plane.limit_node,
             protocol.PauseCast: plane.pause,
+            protocol.VerifyFiles: verifications.start,
+            protocol.EndVerification: verifications.end,
             protocol.CancelCast: plane.cancel,
             protocol.ForgetCast: self._forget,
             protocol.AnswerTransfer: self._requests.answer,
@@ -209,11 +215,13 @@ class NodeAgent:
             self._mouths.sweep()
         sources, deliveries = self._plane.take_reports() if self._plane else ((), ())
         self._counts.take(sources, deliveries)
-        report = protocol.AgentReport(sources, deliveries, self._due_facts(), self._requests.take())
+        verified = self._verifications.take_reports()
+        report = protocol.AgentReport(sources, deliveries, self._due_facts(), self._requests.take(), verified)
         return protocol.to_json(report)
 
     async def stop(self, keep: bool = False) -> None:
         """End threads and sockets, and remove unfinished part files, or keep them for a later agent."""
+        self._verifications.close(TUNNEL_SECONDS)
         plane, self._plane = self._plane, None
         mouths, self._mouths = self._mouths, None
         if mouths is not None:

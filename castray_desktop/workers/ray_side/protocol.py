@@ -245,6 +245,53 @@ class PauseCast:
 
 
 @dataclass(frozen=True)
+class VerifyFiles:
+    """Read files back and hash them. `VerificationReport` tells how it goes.
+
+    Either what a cast has delivered here, against the hashes that it came with, or what lies at a path.
+    """
+
+    job: str
+    cast: str = ""
+    path: str = ""  # absolute, may hold {node}
+    algorithm: str = "sha256"  # for a path; a cast has its own
+
+
+@dataclass(frozen=True)
+class DescribeFiles:
+    """Some of the files of a verification that has ended, in the order of their names.
+
+    Answered with `FileHashes`.
+    """
+
+    job: str
+    start: int
+    count: int
+
+
+@dataclass(frozen=True)
+class FileHash:
+    """One file, or link, of a verification."""
+
+    path: str  # relative to what was verified
+    hash: str  # empty for what could not be read
+
+
+@dataclass(frozen=True)
+class FileHashes:
+    """Fewer than were asked for: there are no more."""
+
+    files: tuple[FileHash, ...]
+
+
+@dataclass(frozen=True)
+class EndVerification:
+    """Stop it, and forget what it found."""
+
+    job: str
+
+
+@dataclass(frozen=True)
 class CancelCast:
     """End it here: stop fetching and serving, remove the part files."""
 
@@ -460,6 +507,30 @@ class DeliveryReport:
     hook: str = ""  # what became of that command
 
 
+class VerificationState(str, enum.Enum):
+    """Where a verification stands on a node."""
+
+    READING = "reading"
+    DONE = "done"
+    MISSING = "missing"  # there is nothing of it
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class VerificationReport:
+    """What a verification has found so far."""
+
+    job: str
+    state: VerificationState
+    read: int = 0
+    total: int = 0  # bytes; 0 while it is not known
+    files: int = 0
+    digest: str = ""  # with its algorithm: of a single file, or of all names and hashes
+    differing: tuple[str, ...] = ()  # of a cast: the first hundred files that are others now, or gone
+    differing_count: int = 0
+    failure: Optional[Failure] = None
+
+
 @dataclass(frozen=True)
 class NodeFacts:
     """What a node is and has, measured on it."""
@@ -507,6 +578,7 @@ class AgentReport:
     deliveries: tuple[DeliveryReport, ...] = ()
     facts: Optional[NodeFacts] = None
     requests: tuple[TransferRequest, ...] = ()
+    verifications: tuple[VerificationReport, ...] = ()
 
 
 # --- engine and driver ---------------------------------------------------------------------------
@@ -563,6 +635,9 @@ Order = typing.Union[
     SetCastLimit,
     SetNodeLimit,
     PauseCast,
+    VerifyFiles,
+    DescribeFiles,
+    EndVerification,
     CancelCast,
     ForgetCast,
     AnswerTransfer,
@@ -637,7 +712,9 @@ class Reported:
     report: AgentReport
 
 
-Answers = typing.Union[PreflightReply, ProbeReply, FolderReply, MeasureReply, DialReply, ExamineReply]
+Answers = typing.Union[
+    PreflightReply, ProbeReply, FolderReply, MeasureReply, DialReply, ExamineReply, FileHashes
+]
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from castray_desktop.workers.ray_side.byte_plane.failures import write_failure
 from castray_desktop.workers.ray_side.byte_plane.following import Follower
 from castray_desktop.workers.ray_side.byte_plane.landing import Landing
 from castray_desktop.workers.ray_side.byte_plane.place import Place
+from castray_desktop.workers.ray_side.byte_plane.receipts import Receipts, items_of
 from castray_desktop.workers.ray_side.byte_plane.scan import MAX_PROBLEMS
 from castray_desktop.workers.ray_side.byte_plane.spending import CHECKING, DISK
 from castray_desktop.workers.ray_side.byte_plane.supply import Cancelled, Changed
@@ -56,6 +57,7 @@ class Delivery(Follower):
         self._problem_count = 0
         self._left = False
         self._forgotten = False
+        self._landed: Optional[tuple[Manifest, list[FileResult], dict[bytes, bytes]]] = None
         self._thread = threading.Thread(target=self._run, name=f"castray-delivery-{self.cast}", daemon=True)
 
     # --- orders
@@ -151,6 +153,7 @@ class Delivery(Follower):
             self._hashes.stop()
         self._restoring.stop()
         self._finish(final, failure)
+        self._keep_receipt()
 
     def _finish(self, final: RecipientState, failure: Optional[Failure]) -> None:
         whole = final in (R.COMPLETED, R.SKIPPED) or (failure is not None and failure.kind in STILL_SERVED)
@@ -173,6 +176,16 @@ class Delivery(Follower):
         self._go(final, failure)
         if self._forgotten:
             self.release()
+
+    def _keep_receipt(self) -> None:
+        """Note what was put where, so that it can be read back later. Nobody waits for that."""
+        landed, self._landed = self._landed, None
+        if landed is None:
+            return
+        try:
+            Receipts().keep(self.cast, self._place.node, self.order.algorithms.file, items_of(*landed))
+        except OSError as error:
+            log.warning("cast %s on %s can't be verified later: %s", self.cast, self._place.node, error)
 
     def _clean_up(self, final: RecipientState) -> None:
         if self._staging is not None:
@@ -206,6 +219,7 @@ class Delivery(Follower):
             landed = landing.run()
         finally:
             self._paths = tuple(display(path) for path in landing.landed.paths)
+        self._landed = self.manifest, results, landing.landed.places
         if len(self.manifest.files) == 1 == len(self.manifest.entries) and results[0].status is FileStatus.OK:
             self._file_hash = f"{self.order.algorithms.file}:{results[0].hash.hex()}"
         problems = file_problems(self.manifest, results)

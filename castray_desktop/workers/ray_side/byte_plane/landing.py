@@ -26,6 +26,7 @@ class Landed:
     """Where the top-level entries are now, and whether anything new came."""
 
     paths: list[bytes] = field(default_factory=list)
+    places: dict[bytes, bytes] = field(default_factory=dict)  # by path in the parcel: of whatever got a name
     something_new: bool = False
 
 
@@ -65,7 +66,8 @@ class Landing:
         self._parts.begin_landing()
         self._arrange()
         for entry in self._children.get(b"", ()):
-            self.landed.paths.append(self._land_top(entry))
+            place = self.landed.places[entry.path] = self._land_top(entry)
+            self.landed.paths.append(place)
         for path, entry in reversed(self._new_folders):
             self._finish_folder(path, entry)
         self._sync_folder(self._destination)
@@ -171,7 +173,8 @@ class Landing:
 
     def _merge(self, entry: Entry, target: bytes) -> bytes:
         for child in self._children.get(entry.path, ()):
-            self._land(child, target, child.path.rpartition(b"/")[2])
+            name = child.path.rpartition(b"/")[2]
+            self.landed.places[child.path] = self._land(child, target, name)
         self._sync_folder(target)
         return target
 
