@@ -35,6 +35,7 @@ COMMANDS = (
     "engine",
     "serve",
     "completion",
+    "desktop",
 )
 
 EXIT_DELIVERED = 0
@@ -137,6 +138,7 @@ def command_parser() -> argparse.ArgumentParser:
     _add_doctor(commands, common)
     _add_engine(commands, common)
     _add_serve(commands, common)
+    _add_desktop(commands)
     return parser
 
 
@@ -263,6 +265,21 @@ def _add_serve(commands: Commands, common: argparse.ArgumentParser) -> None:
         """,
     )
     completion.add_argument("shell", choices=("bash", "zsh", "fish"))
+
+
+def _add_desktop(commands: Commands) -> None:
+    desktop = add_command(
+        commands,
+        "desktop",
+        "put CastRay into the desktop's menu and its file managers",
+        """
+        castray desktop install       into the menu, and into Files, Nemo, Caja, Dolphin and Thunar
+        castray desktop remove        take all of that away again
+        """,
+    )
+    actions = desktop.add_subparsers(dest="action", required=True, metavar="ACTION")
+    add_json(add_command(actions, "install", "write the entries into your own folders"))
+    add_json(add_command(actions, "remove", "remove what install has written, and nothing else"))
 
 
 def _port(text: str) -> int:

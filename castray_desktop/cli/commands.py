@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterator
 
-from castray_desktop.cli import arguments, casts, cluster, doctor, past, schedules, text
+from castray_desktop.cli import arguments, casts, cluster, desktop, doctor, past, schedules, text
 from castray_desktop.cli.send import send
 from castray_desktop.cli.session import Session
 from castray_desktop.core import messages
@@ -301,4 +301,6 @@ _COMMANDS: dict[str, Command] = {
     "engine status": _engine_status,
     "serve": _serve,
     "completion": _print_completion,
+    "desktop install": desktop.install,
+    "desktop remove": desktop.remove,
 }
