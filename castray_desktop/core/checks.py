@@ -39,7 +39,7 @@ class CheckWords:
         return (text for text in (self.title, self.good, *self.notice, *self.bad) if text)
 
 
-_PORTS = "Open TCP ports between them, a fixed range of which CASTRAY_DATA_PORTS=LOW-HIGH names."
+_PORTS = "Open TCP ports between them; CASTRAY_DATA_PORTS=LOW-HIGH keeps them in a fixed range."
 
 TEMPLATES: Mapping[str, CheckWords] = {
     "castray": CheckWords("CastRay", "CastRay {version} with Ray {ray} on Python {python}, {system}."),

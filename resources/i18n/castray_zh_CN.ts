@@ -276,6 +276,88 @@
     </message>
 </context>
 <context>
+    <name>Doctor</name>
+    <message>
+        <source>This computer</source>
+        <translation>本机</translation>
+    </message>
+    <message>
+        <source>Check</source>
+        <translation>检查项</translation>
+    </message>
+    <message>
+        <source>Node</source>
+        <translation>节点</translation>
+    </message>
+    <message>
+        <source>Found</source>
+        <translation>结果</translation>
+    </message>
+    <message>
+        <source>What to do</source>
+        <translation>处理方法</translation>
+    </message>
+</context>
+<context>
+    <name>DoctorPage</name>
+    <message>
+        <source>Checks</source>
+        <translation>检查结果</translation>
+    </message>
+    <message>
+        <source>Check now</source>
+        <translation>立即检查</translation>
+    </message>
+    <message>
+        <source>Cancel</source>
+        <translation>取消</translation>
+    </message>
+    <message>
+        <source>Copy diagnostics</source>
+        <translation>复制诊断信息</translation>
+    </message>
+    <message>
+        <source>Everything that was found, without tokens</source>
+        <translation>全部检查结果，不含令牌</translation>
+    </message>
+    <message>
+        <source>Looking: {done} of {total}</source>
+        <translation>正在检查：{done}/{total}</translation>
+    </message>
+    <message>
+        <source>Looking…</source>
+        <translation>正在检查…</translation>
+    </message>
+    <message>
+        <source>All {count} checks are fine</source>
+        <translation>全部 {count} 项检查均正常</translation>
+    </message>
+    <message>
+        <source>{count} problem</source>
+        <translation>{count} 个问题</translation>
+    </message>
+    <message>
+        <source>{count} problems</source>
+        <translation>{count} 个问题</translation>
+    </message>
+    <message>
+        <source>{count} note</source>
+        <translation>{count} 条提示</translation>
+    </message>
+    <message>
+        <source>{count} notes</source>
+        <translation>{count} 条提示</translation>
+    </message>
+    <message>
+        <source>Nothing was looked at yet</source>
+        <translation>尚未检查</translation>
+    </message>
+    <message>
+        <source>Check now looks at this computer, the cluster, every node and the connections between them.</source>
+        <translation>点击“立即检查”将检查本机、集群、所有节点及节点之间的连接。</translation>
+    </message>
+</context>
+<context>
     <name>DropArea</name>
     <message>
         <source>Add files</source>
@@ -1049,7 +1131,7 @@
         <translation>{node} 无法连接到 {peer}（{address}）：{reason}。文件将经由 Ray 传输，速度较慢。</translation>
     </message>
     <message>
-        <source>Open TCP ports between them, a fixed range of which CASTRAY_DATA_PORTS=LOW-HIGH names.</source>
+        <source>Open TCP ports between them; CASTRAY_DATA_PORTS=LOW-HIGH keeps them in a fixed range.</source>
         <translation>请在两者之间开放 TCP 端口；可用 CASTRAY_DATA_PORTS=LOW-HIGH 指定固定的端口范围。</translation>
     </message>
     <message>
