@@ -75,6 +75,11 @@ def test_the_command_line_is_a_client() -> None:
     assert found == []
 
 
+def test_what_programs_use_is_a_client() -> None:
+    found = offenders(modules("python"), ("ray", "PySide6", "qasync", "castray_desktop.ui"))
+    assert found == []
+
+
 def test_ray_is_imported_where_it_is_called_alone() -> None:
     others = [path for path in modules(".") if path.stem not in RAY_MODULES or path.parent.name != "ray_side"]
     assert offenders(others, ("ray",)) == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import Self
 
@@ -22,8 +22,17 @@ STOP_SECONDS = 10.0
 class Session:
     """Connects to the running engine, or starts one and ends it again with the command."""
 
-    def __init__(self, *, start: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        start: bool = True,
+        quiet: bool = False,
+        heard: Callable[[messages.Event], None] = lambda event: None,
+    ) -> None:
+        """`quiet`: say nothing of the cluster's start. `heard` gets each event, the picture first."""
         self._start = start
+        self._quiet = quiet
+        self._heard = heard
         self._client: EngineClient | None = None
         self.nodes: dict[str, NodeInfo] = {}
         self.cluster = ClusterStatus()
@@ -33,6 +42,7 @@ class Session:
         self._client = await EngineClient.connect(find_places(), "cli", start=self._start)
         self.cluster = self._client.welcome.cluster
         self.nodes = {node.name: node for node in self._client.welcome.nodes}
+        self._heard(self._client.welcome)
         return self
 
     async def __aexit__(
@@ -66,6 +76,7 @@ class Session:
                     self.nodes.update({node.name: node for node in changed})
                     for name in removed:
                         self.nodes.pop(name, None)
+            self._heard(event)
             yield event
 
     async def ready(self, target: str | None) -> None:
@@ -99,7 +110,8 @@ class Session:
                 continue
             phase = event.cluster.phase
             started = started or phase is ClusterPhase.STARTING
-            announced = _announce(event.cluster, announced)
+            if not self._quiet:
+                announced = _announce(event.cluster, announced)
             if phase is ClusterPhase.READY:
                 return
             if started and phase in (ClusterPhase.FAILED, ClusterPhase.NONE):

@@ -220,9 +220,14 @@ class BarReporter:
 
     def result(self, result: CastResult) -> None:
         """Take the bars down and print how it ended."""
+        self.stop()
+        print_result(result)
+
+    def stop(self) -> None:
+        """Leave the bars as they are."""
         if self._running:
             self._bars.stop()
-        print_result(result)
+            self._running = False
 
 
 def print_result(result: CastResult) -> None:

@@ -133,6 +133,11 @@ class ResultForm(Form, frozen=True):
     deliveries: tuple[DeliveryForm, ...]
     reason: str | None
 
+    @property
+    def delivered(self) -> bool:
+        """Whether every recipient has everything."""
+        return self.state is CastState.COMPLETED
+
 
 class RequestForm(Form, frozen=True):
     """What a schedule sends."""

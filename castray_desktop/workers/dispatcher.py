@@ -134,6 +134,7 @@ class Dispatcher:
         task = asyncio.create_task(run.run(), name=f"cast {cast}")
         self._tasks[cast] = task
         task.add_done_callback(lambda _: self._ended(cast))
+        self._news.tell(run.ledger)  # whoever is told its id next can look it up
         self._news.changed()
         return cast
 

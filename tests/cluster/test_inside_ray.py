@@ -1,4 +1,4 @@
-"""Code that runs inside Ray asks a node's agent."""
+"""Programs inside Ray: they ask a node's agent, and connect to the cluster that they run in."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ pytestmark = [pytest.mark.ray, pytest.mark.timeout(180)]
 SCRIPT = """
 import json, sys, time
 import ray
-address, path = sys.argv[1:]
+from castray_desktop import connect
+address, path, dest = sys.argv[1:]
 ray.init(address=address, namespace="castray", log_to_driver=False, logging_level="error")
 agent = ray.get_actor("castray-agent-node_1", namespace="castray")
 before = ray.get(agent.get_file_transfer_stats.remote())
@@ -33,7 +34,17 @@ deadline = time.monotonic() + 60
 while ray.get(agent.get_active_transfers_count.remote()) and time.monotonic() < deadline:
     time.sleep(0.05)
 after = ray.get(agent.get_file_transfer_stats.remote())
-print(json.dumps({"cast": cast, "refusal": refusal, "sent": after["sent_bytes"] - before["sent_bytes"]}))
+with connect() as cluster:  # this program is a driver of that cluster: it is the one that is meant
+    result = cluster.send(path, to="all", dest=dest + "/{node}")
+    known = [one.cast for one in cluster.casts()]
+print(json.dumps({
+    "cast": cast,
+    "refusal": refusal,
+    "sent": after["sent_bytes"] - before["sent_bytes"],
+    "delivered": result.delivered,
+    "paths": [item.paths[0] for item in result.deliveries],
+    "known": cast in known and result.cast in known,
+}))
 """
 
 
@@ -56,11 +67,11 @@ def token_of(cluster: Castray) -> str:
     raise AssertionError("no process has a token")
 
 
-def test_an_actor_sends_from_its_own_node(cluster: Castray, tmp_path: Path) -> None:
+def test_a_program_inside_ray_sends(cluster: Castray, tmp_path: Path) -> None:
     file = make_file(tmp_path / "from inside.bin", 3_000_000)
     status = json.loads(cluster("engine", "status", "--json").stdout)
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, status["address"], str(file)],
+        [sys.executable, "-c", SCRIPT, status["address"], str(file), str(tmp_path / "in")],
         env=cluster.environment | ray_variables(cluster),
         capture_output=True,
         text=True,
@@ -75,5 +86,7 @@ def test_an_actor_sends_from_its_own_node(cluster: Castray, tmp_path: Path) -> N
     ]
     assert result["state"] == "completed"
     assert said["sent"] >= 3_000_000
+    assert (said["delivered"], said["known"], len(said["paths"])) == (True, True, 3)
+    assert all(filecmp.cmp(file, path, shallow=False) for path in said["paths"])
     (node,) = [node for node in cluster.nodes() if node["name"] == "node_2"]
     assert filecmp.cmp(file, Path(node["inbox"]) / file.name, shallow=False)

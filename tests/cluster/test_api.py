@@ -1,0 +1,70 @@
+"""`castray serve` for real: a cast is sent over HTTP, followed over the WebSocket, and compared."""
+
+from __future__ import annotations
+
+import asyncio
+import filecmp
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from websockets.asyncio.client import connect
+
+from tests.cluster.conftest import Castray
+from tests.helpers.trees import make_file
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(180)]
+
+
+@pytest.fixture
+def api(cluster: Castray) -> Iterator[httpx.Client]:
+    """A client of a server that runs, and ends with the test."""
+    server = cluster.start("serve", "--port", "0")
+    assert server.stdout is not None
+    address = server.stdout.readline().split()[4].rstrip(",")
+    assert "The token is in" in server.stdout.readline()
+    token = (cluster.home / "castray" / "api-token").read_text().strip()
+    with httpx.Client(base_url=address, headers={"Authorization": f"Bearer {token}"}, timeout=60) as client:
+        yield client
+    server.send_signal(signal.SIGTERM)
+    output, errors = server.communicate(timeout=30)
+    assert token not in output + errors
+    assert server.returncode == 0
+    logs = cluster.home / "castray" / "logs"
+    assert all(token not in path.read_text(errors="replace") for path in logs.glob("*.log"))
+
+
+def test_a_cast_over_http(api: httpx.Client, tmp_path: Path) -> None:
+    file = make_file(tmp_path / "x.bin", 30_000_000)
+    body = {"file_path": str(file), "recipients": "all", "dest": str(tmp_path / "{node}"), "limit": "20MB/s"}
+
+    async def follow() -> list[dict[str, Any]]:
+        headers = {"Authorization": api.headers["Authorization"]}
+        address = str(api.base_url.copy_with(scheme="ws", path="/ws"))
+        heard: list[dict[str, Any]] = []
+        async with connect(address, additional_headers=headers, max_size=None) as socket:
+            heard.append(json.loads(await socket.recv()))
+            cast = (await asyncio.to_thread(api.post, "/api/file-transfers/manual", json=body)).json()["cast"]
+            assert (await asyncio.to_thread(api.get, f"/api/casts/{cast}")).json()["state"] != "completed"
+            while heard[-1]["type"] != "CastResult" or heard[-1]["summary"]["cast"] != cast:
+                heard.append(json.loads(await asyncio.wait_for(socket.recv(), 60)))
+        return heard
+
+    heard = asyncio.run(follow())
+    assert heard[0]["type"] == "Welcome"
+    assert {"CastChanged", "DeliveriesChanged", "Throughput"} <= {message["type"] for message in heard}
+    result = api.get(f"/api/casts/{heard[-1]['summary']['cast']}/result").json()
+    assert (result["state"], len(result["deliveries"])) == ("completed", 3)
+    assert all(filecmp.cmp(file, item["paths"][0], shallow=False) for item in result["deliveries"])
+
+
+def test_nodes_come_and_go_over_http(api: httpx.Client) -> None:
+    assert api.post("/api/nodes", json={"node_id": "node_9"}).status_code == 200
+    assert api.post("/api/nodes", json={"node_id": "node_9"}).status_code == 409
+    assert "node_9" in {node["name"] for node in api.get("/api/nodes").json()}
+    assert api.delete("/api/nodes/node_9").status_code == 200
+    assert api.delete("/api/nodes/node_9").status_code == 404
