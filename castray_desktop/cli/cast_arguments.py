@@ -45,6 +45,12 @@ def add_sending(parser: argparse.ArgumentParser, on_conflict: str = "skip") -> N
         f" name, always take a free name, or replace it ({on_conflict})",
     )
     parser.add_argument(
+        "--delete",
+        action="store_true",
+        help="with --on-conflict overwrite: remove what the sent folders no longer have, once all of it"
+        " arrived; --dry-run lists it",
+    )
+    parser.add_argument(
         "--links",
         choices=("keep", "follow"),
         default="keep",

@@ -23,6 +23,7 @@ from castray_desktop.core.messages import (
     SendRequest,
 )
 from castray_desktop.core.quantities import parse_rate
+from castray_desktop.core.removal import check_removal
 from castray_desktop.workers.measure import check_path
 
 PROGRESS_SECONDS = 0.1
@@ -79,7 +80,7 @@ def request_of(options: argparse.Namespace) -> SendRequest:
         for path in paths:
             if (failure := check_path(path)) is not None:
                 raise CastRayError.of(failure)
-    return SendRequest(
+    request = SendRequest(
         paths=paths,
         recipients=recipients,
         source=options.source or messages.THIS_COMPUTER,
@@ -92,7 +93,10 @@ def request_of(options: argparse.Namespace) -> SendRequest:
         leave_out=True,
         await_offline=options.await_offline,
         hook=options.hook,
+        remove_extra=options.delete,
     )
+    check_removal(request)
+    return request
 
 
 async def _dry_run(session: Session, request: SendRequest, as_json: bool) -> int:
@@ -106,6 +110,10 @@ async def _dry_run(session: Session, request: SendRequest, as_json: bool) -> int
             "recipients": list(report.recipients),
             "problems": problems,
             "broken_links": report.broken_links,
+            "removals": [
+                {"node": item.node, "count": item.count, "paths": list(item.paths)}
+                for item in report.removals
+            ],
         }
         text.print_json(plan)
     else:
@@ -197,4 +205,5 @@ def _delivery_object(item: DeliverySnapshot) -> dict[str, object]:
         "transport": item.transport.value if item.transport else None,
         "reason": sentence(item.failure) if item.failure else None,
         **({"hook": item.hook_status} if item.hook_status else {}),
+        **({"removed": item.removed} if item.removed else {}),
     }

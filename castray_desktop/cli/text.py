@@ -115,6 +115,12 @@ def print_preflight(report: PreflightReport) -> None:
         print(f"{problem.node}: {sentence(problem.failure)}", file=sys.stderr)
     if report.broken_links:
         print(f"Links that would lead nowhere: {report.broken_links}. {FOLLOW}")
+    for removal in report.removals:
+        print(f"{removal.node} would lose {removal.count}, since the source has them no longer:")
+        for path in removal.paths:
+            print(f"  {path}")
+        if removal.count > len(removal.paths):
+            print(f"  and {removal.count - len(removal.paths)} more")
     if not report.problems:
         print("Every recipient can take it. Nothing was sent.")
 

@@ -13,7 +13,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, tzinfo
 
 from castray_desktop.core.failure import CastRayError, FailureKind
-from castray_desktop.core.messages import OnConflict, Schedule, SendRequest
+from castray_desktop.core.messages import Schedule, SendRequest
+from castray_desktop.core.removal import check_removal
 
 SHORTEST_SECONDS = 1.0
 """Of an interval and of a quiet time."""
@@ -57,12 +58,6 @@ def _check_cron(name: str, cron: str, next_time: NextTime) -> None:
     if not comes:
         reason = f"{cron} is not a cron expression that ever comes true"
         raise CastRayError(FailureKind.BAD_SCHEDULE, name=name, reason=reason)
-
-
-def check_removal(request: SendRequest) -> None:
-    """Removing needs names that are kept. Raises CastRayError(REMOVE_EXTRA_REFUSED)."""
-    if request.remove_extra and request.on_conflict is not OnConflict.OVERWRITE:
-        raise CastRayError(FailureKind.REMOVE_EXTRA_REFUSED)
 
 
 def next_run(schedule: Schedule, last_run: float, now: float, zone: tzinfo, next_time: NextTime) -> float:

@@ -18,7 +18,7 @@ from castray_desktop.core.absence import Absences
 from castray_desktop.core.cast import CastEvent, DeliveryEvent
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.core.feed import FeedEvent, FeedState
-from castray_desktop.core.messages import CastMode, CastState, NodeState
+from castray_desktop.core.messages import CastMode, CastState, NodeState, Removal
 from castray_desktop.core.speeds import Measure
 from castray_desktop.workers.additions import Additions
 from castray_desktop.workers.agents import Agents, common_algorithms
@@ -31,6 +31,7 @@ from castray_desktop.workers.ray_side import protocol
 from castray_desktop.workers.ray_side.protocol import FINAL_RECIPIENT_STATES, RecipientState, SourceState
 from castray_desktop.workers.recording import Keep, Recording
 from castray_desktop.workers.relay import Relay
+from castray_desktop.workers.removals import find_removals
 from castray_desktop.workers.rerouting import Rerouting
 from castray_desktop.workers.surveying import Survey, ask_recipients, scan_order
 from castray_desktop.workers.writers import Writers
@@ -178,6 +179,13 @@ class CastRun:
         return await ask_recipients(
             self._cast, self.ledger.request, totals, asked, self._agents, self._orders
         )
+
+    async def removals(self, survey: Survey) -> tuple[Removal, ...]:
+        """What the recipients that could take it would remove. Raises CastRayError."""
+        if not self.ledger.request.remove_extra or survey.totals.left_out:
+            return ()
+        asked = tuple(node for node, reply in survey.replies.items() if reply.failure is None)
+        return await find_removals(self._cast, self.ledger.request, asked, self._orders)
 
     async def run(self) -> None:
         """The whole cast; it has ended afterwards, however. `end` ends it before its time.
@@ -519,6 +527,8 @@ class CastRun:
             limit=self.ledger.request.limit,
             transport=self.ledger.request.transport.value,
             hook=self.ledger.request.hook,
+            remove_extra=self.ledger.request.remove_extra,
+            exclude=self.ledger.request.exclude if self.ledger.request.remove_extra else (),
         )
 
     def _order_failed(self, node: str, failure: Failure) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 import msgspec
 
@@ -21,9 +22,11 @@ from castray_desktop.core.messages import (
     NodeState,
     PreflightProblem,
     PreflightReport,
+    Removal,
     SendRequest,
 )
 from castray_desktop.core.queue import CastQueue
+from castray_desktop.core.removal import check_removal
 from castray_desktop.workers.agents import Agents
 from castray_desktop.workers.asked_by_agents import AskedByAgents
 from castray_desktop.workers.awaiting import Awaiting
@@ -141,22 +144,28 @@ class Dispatcher:
     async def preflight(self, request: SendRequest) -> PreflightReport:
         """What a cast would be and who could not take it. Raises CastRayError."""
         run = self._new_run(request)
-        survey = await self._survey(run)
+        async with self._surveying(run):
+            survey = await run.survey()
+            removals = await run.removals(survey)
         if request.await_offline:
             survey = survey.without(FailureKind.NODE_OFFLINE)
-        return _preflight_report(survey, run.ledger.recipients)
+        return _preflight_report(survey, run.ledger.recipients, removals)
 
-    async def _survey(self, run: CastRun, ask: bool = True) -> Survey:
+    @contextlib.asynccontextmanager
+    async def _surveying(self, run: CastRun) -> AsyncIterator[None]:
+        """Reports are handed to it meanwhile; it is no cast, and everybody forgets it afterwards."""
         self._surveys[run.ledger.cast] = run
         try:
-            return await run.survey(ask)
+            yield
         finally:
             del self._surveys[run.ledger.cast]
             self._forget(run)
 
     async def _scan(self, request: SendRequest) -> protocol.ParcelTotals:
         """What a request would send. Raises CastRayError."""
-        return (await self._survey(self._new_run(request), ask=False)).totals
+        run = self._new_run(request)
+        async with self._surveying(run):
+            return (await run.survey(ask=False)).totals
 
     async def look(self, request: SendRequest) -> tuple[str, str, tuple[str, ...]]:
         """What would be sent now, as the digest of its manifest; the names of source and recipients.
@@ -164,13 +173,9 @@ class Dispatcher:
         Nobody but the source is asked. Raises CastRayError.
         """
         run = self._new_run(request)
-        self._surveys[run.ledger.cast] = run
-        try:
+        async with self._surveying(run):
             survey = await run.survey(ask=False)
-            return survey.totals.manifest_digest, run.ledger.request.source, run.ledger.request.recipients
-        finally:
-            del self._surveys[run.ledger.cast]
-            self._forget(run)
+        return survey.totals.manifest_digest, run.ledger.request.source, run.ledger.request.recipients
 
     async def cancel(self, cast: str) -> None:
         """End a cast; returns when its part files are gone. Raises CastRayError."""
@@ -362,6 +367,7 @@ class Dispatcher:
             raise CastRayError(FailureKind.NO_CLUSTER)
         if not request.paths:
             raise CastRayError(FailureKind.NOTHING_TO_SEND)
+        check_removal(request)
         source = resolve_source(request.source, nodes)
         recipients = resolve_recipients(request.recipients, source, nodes, self._groups())
         if request.destination and not request.destination.startswith("/"):
@@ -458,9 +464,16 @@ class Dispatcher:
         chore.add_done_callback(self._chores.discard)
 
 
-def _preflight_report(survey: Survey, recipients: tuple[str, ...]) -> PreflightReport:
+def _preflight_report(
+    survey: Survey, recipients: tuple[str, ...], removals: tuple[Removal, ...] = ()
+) -> PreflightReport:
     problems = tuple(PreflightProblem(node, failure) for node, failure in survey.problems.items())
     totals = survey.totals
     return PreflightReport(
-        totals.files, totals.content_bytes, recipients, problems, broken_links=totals.broken_links
+        totals.files,
+        totals.content_bytes,
+        recipients,
+        problems,
+        broken_links=totals.broken_links,
+        removals=removals,
     )

@@ -234,6 +234,7 @@ class CastLedger:
             paths=report.paths,
             transport=Transport(report.transport) if report.transport else None,
             hook_status=report.hook,
+            removed=report.removed,
         )
         self._advance_delivery(entry, report, now)
 

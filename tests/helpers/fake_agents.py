@@ -39,6 +39,8 @@ class FakeAgents:
         self.orders: list[tuple[str, protocol.Order]] = []
         self.replies: dict[str, protocol.PreflightReply] = {}
         self.hashes: dict[str, tuple[str, ...]] = {}
+        self.packed = ""
+        self.extras: dict[str, protocol.ExtraReply] = {}
         self.source_failure: Failure | None = None
         self.dispatcher: Dispatcher | None = None
         self.ordered = asyncio.Condition()
@@ -83,6 +85,10 @@ class FakeAgents:
         if isinstance(order, protocol.DescribeFiles):
             files = self.files.get(node, [])[order.start : order.start + order.count]
             return protocol.FileHashes(tuple(files))
+        if isinstance(order, protocol.GetManifest):
+            return protocol.ManifestReply(self.packed)
+        if isinstance(order, protocol.FindExtra):
+            return self.extras.get(node, protocol.ExtraReply())
         if isinstance(order, protocol.CancelCast) and self.started(node):
             self.report_delivery(node, order.cast, RecipientState.CANCELLED)
         return None

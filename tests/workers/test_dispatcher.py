@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 
+import msgspec
 import pytest
 
 from castray_desktop.core.absence import AWAY_SECONDS
@@ -17,6 +18,8 @@ from castray_desktop.core.messages import (
     CastState,
     DeliveryState,
     Event,
+    OnConflict,
+    Removal,
     SendRequest,
     Transport,
 )
@@ -511,3 +514,35 @@ async def test_of_ended_casts_the_latest_are_kept(stage: Stage, monkeypatch: pyt
     assert [summary.cast for summary in stage.dispatcher.summaries()] == [last]
     stage.dispatcher.clear_finished()
     assert stage.dispatcher.summaries() == ()
+
+
+async def test_a_preflight_tells_what_would_be_removed(stage: Stage) -> None:
+    stage.agents.packed = "the source's files"
+    stage.agents.extras = {"a": protocol.ExtraReply(2, ("/x/old", "/x/older")), "b": protocol.ExtraReply()}
+    request = msgspec.structs.replace(
+        REQUEST, on_conflict=OnConflict.OVERWRITE, remove_extra=True, exclude=("*.log",)
+    )
+    report = await stage.dispatcher.preflight(request)
+    assert report.removals == (Removal("a", 2, ("/x/old", "/x/older")),)
+    asked = [order for _, order in stage.agents.orders if isinstance(order, protocol.FindExtra)]
+    assert {(order.packed, order.exclude) for order in asked} == {("the source's files", ("*.log",))}
+    cast = await stage.start(request)
+    order = await stage.agents.wait_for("a", protocol.StartDelivery)
+    assert isinstance(order, protocol.StartDelivery)
+    assert (order.remove_extra, order.exclude) == (True, ("*.log",))
+    stage.seal(cast)
+    for node, upstream in (("a", "s"), ("b", "a"), ("c", "b")):
+        stage.agents.complete(node, cast, upstream)
+    await stage.result(cast)
+
+
+async def test_without_a_wish_nobody_is_asked_what_would_be_removed(stage: Stage) -> None:
+    assert (await stage.dispatcher.preflight(REQUEST)).removals == ()
+    kinds = {type(order) for _, order in stage.agents.orders}
+    assert not kinds & {protocol.GetManifest, protocol.FindExtra}
+
+
+async def test_removing_needs_names_that_are_kept(stage: Stage) -> None:
+    with pytest.raises(CastRayError) as caught:
+        stage.dispatcher.send(msgspec.structs.replace(REQUEST, remove_extra=True))
+    assert caught.value.failure.kind is FailureKind.REMOVE_EXTRA_REFUSED

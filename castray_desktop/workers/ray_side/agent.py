@@ -124,6 +124,8 @@ class NodeAgent:
             protocol.DescribeFiles: verifications.describe,
             protocol.Preflight: plane.preflight,
             protocol.Probe: plane.probe,
+            protocol.GetManifest: plane.manifest,
+            protocol.FindExtra: plane.find_extra,
             protocol.ListFolder: looking.list_folder,
             protocol.MeasurePaths: looking.measure,
             protocol.Examine: self._examine,

@@ -60,6 +60,7 @@ class ParcelTotals:
     entries: int  # everything in the manifest
     top: tuple[TopEntry, ...] = ()
     broken_links: int = 0  # links that would point to nothing of the parcel at a recipient
+    left_out: int = 0  # what lies there and can't be sent, or could not be looked at
 
     @property
     def stream_bytes(self) -> int:
@@ -169,6 +170,39 @@ class ProbeReply:
 
 
 @dataclass(frozen=True)
+class GetManifest:
+    """What has been scanned for the cast. Answered with `ManifestReply`."""
+
+    cast: str
+
+
+@dataclass(frozen=True)
+class ManifestReply:
+    """The manifest, compressed and as text; nothing where the cast is not known."""
+
+    packed: str = ""
+
+
+@dataclass(frozen=True)
+class FindExtra:
+    """What would `remove_extra` remove here? Answered with `ExtraReply`."""
+
+    cast: str
+    packed: str  # as in `ManifestReply`
+    destination: str = ""
+    exclude: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ExtraReply:
+    """What a delivery would remove."""
+
+    count: int = 0
+    paths: tuple[str, ...] = ()  # absolute, the first hundred
+    failure: Optional[Failure] = None
+
+
+@dataclass(frozen=True)
 class StartDelivery:
     """Fetch this parcel from `upstream`, verify it and put it in place."""
 
@@ -183,6 +217,8 @@ class StartDelivery:
     limit: int = 0  # as in `ServeSource`
     transport: str = "auto"  # which ways may be taken: "auto", "direct" (not through Ray) or "ray"
     hook: str = ""  # a command to run after it, where this node allows that
+    remove_extra: bool = False  # with "overwrite": what folders have that the parcel's have not goes
+    exclude: tuple[str, ...] = ()  # what was left out of the parcel, and stays
 
 
 @dataclass(frozen=True)
@@ -496,6 +532,7 @@ class DeliveryReport:
     sent_bytes: int = 0  # payload passed on to others
     transport: str = ""
     paths: tuple[str, ...] = ()
+    removed: int = 0
     hash: str = ""
     problems: tuple[FileProblem, ...] = ()
     problem_count: int = 0
@@ -628,6 +665,8 @@ Order = typing.Union[
     ServeSource,
     Preflight,
     Probe,
+    GetManifest,
+    FindExtra,
     StartDelivery,
     SetUpstream,
     Reach,
@@ -713,7 +752,15 @@ class Reported:
 
 
 Answers = typing.Union[
-    PreflightReply, ProbeReply, FolderReply, MeasureReply, DialReply, ExamineReply, FileHashes
+    PreflightReply,
+    ProbeReply,
+    ManifestReply,
+    ExtraReply,
+    FolderReply,
+    MeasureReply,
+    DialReply,
+    ExamineReply,
+    FileHashes,
 ]
 
 

@@ -137,6 +137,8 @@ class Cast:
         secret: str = "",
         transport: str = "auto",
         hook: str = "",
+        remove_extra: bool = False,
+        exclude: tuple[str, ...] = (),
     ) -> None:
         self.recipients.append(node)
         order = StartDelivery(
@@ -150,6 +152,8 @@ class Cast:
             on_conflict=on_conflict,
             transport=transport,
             hook=hook,
+            remove_extra=remove_extra,
+            exclude=exclude,
         )
         node.plane.deliver(order)
 
@@ -241,11 +245,14 @@ class Lab:
         on_conflict: str = "skip",
         algorithms: Algorithms = BEST,
         exclude: tuple[str, ...] = (),
+        remove_extra: bool = False,
     ) -> list[DeliveryReport]:
         """Send along the chain `nodes` and wait for all."""
         cast = self.cast(nodes[0], paths, algorithms, exclude)
         for above, node in itertools.pairwise(nodes):
-            cast.deliver(node, above.upstream(), dest, on_conflict)
+            cast.deliver(
+                node, above.upstream(), dest, on_conflict, remove_extra=remove_extra, exclude=exclude
+            )
         results = cast.results()
         cast.forget()
         return results

@@ -15,9 +15,10 @@ from typing import Optional
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.core.names import display
 from castray_desktop.core.parcel import FileResult, FileStatus, Manifest, decode_trailer
+from castray_desktop.workers.ray_side.byte_plane.extras import ExtraFinder, not_removed
 from castray_desktop.workers.ray_side.byte_plane.failures import write_failure
 from castray_desktop.workers.ray_side.byte_plane.following import Follower
-from castray_desktop.workers.ray_side.byte_plane.landing import Landing
+from castray_desktop.workers.ray_side.byte_plane.landing import Landed, Landing
 from castray_desktop.workers.ray_side.byte_plane.place import Place
 from castray_desktop.workers.ray_side.byte_plane.receipts import Receipts, items_of
 from castray_desktop.workers.ray_side.byte_plane.scan import MAX_PROBLEMS
@@ -51,6 +52,7 @@ class Delivery(Follower):
         super().__init__(order, place, changed)
         self._seal = ""
         self._paths: tuple[str, ...] = ()
+        self._removed = 0
         self._file_hash = ""
         self._hook = ""
         self._problems: tuple[FileProblem, ...] = ()
@@ -115,6 +117,7 @@ class Delivery(Follower):
                 sent_bytes=self.sent_bytes,
                 transport=self._transport,
                 paths=self._paths,
+                removed=self._removed,
                 hash=self._file_hash,
                 problems=self._problems,
                 problem_count=self._problem_count,
@@ -226,7 +229,25 @@ class Delivery(Follower):
         if problems:
             self._problems, self._problem_count = problems[:MAX_PROBLEMS], len(problems)
             return R.FAILED, failure_of(self.manifest, problems)
-        return (R.COMPLETED if landed.something_new else R.SKIPPED), None
+        failure = self._remove_extras(self.manifest, landed) if self.order.remove_extra else None
+        return (R.COMPLETED if landed.something_new else R.SKIPPED) if failure is None else R.FAILED, failure
+
+    def _remove_extras(self, manifest: Manifest, landed: Landed) -> Optional[Failure]:
+        """Every file of the parcel is in place: what the source no longer has goes.
+
+        Nothing goes where the source could not send all that it has, since that would look the same.
+        """
+        assert self._parts is not None
+        assert self._staging is not None
+        if self.order.totals.left_out or self.order.on_conflict != "overwrite":
+            return None
+        extras = ExtraFinder(
+            manifest, self._staging.destination, self.order.exclude, self.check_stop, self._parts.elsewhere()
+        ).remove()
+        self._removed = extras.count
+        if extras.count:
+            log.info("cast %s on %s: removed %d entries", self.cast, self._place.node, extras.count)
+        return None if extras.trouble is None else not_removed(self._place.node, extras)
 
     def _checked_results(self, manifest: Manifest) -> list[FileResult]:
         """The trailer's records, once its digest has come from the source and fits."""

@@ -263,6 +263,11 @@ class PartFiles:
                 return False
         return True
 
+    def elsewhere(self) -> set[bytes]:
+        """The names that entries got because theirs were taken: paths below the destination."""
+        start = len(self._staging.destination) + 1
+        return {target[start:] for path, target in self._moved.items() if target[start:] != path}
+
     def has_landed(self, path: bytes) -> bool:
         """Whether it, or a folder that it lies in, has its final name; there it is the user's."""
         while path:

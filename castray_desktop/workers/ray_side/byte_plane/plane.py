@@ -10,14 +10,15 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Callable, Optional
 
-from castray_desktop.core.failure import Failure, FailureKind
+from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.workers.ray_side.byte_plane.channel import Channel
 from castray_desktop.workers.ray_side.byte_plane.delivery import Delivery
+from castray_desktop.workers.ray_side.byte_plane.extras import ExtraFinder, pack, unpack
 from castray_desktop.workers.ray_side.byte_plane.hash_cache import HashCache
 from castray_desktop.workers.ray_side.byte_plane.limits import Limiter
 from castray_desktop.workers.ray_side.byte_plane.listener import Listener
 from castray_desktop.workers.ray_side.byte_plane.place import Place, Timing
-from castray_desktop.workers.ray_side.byte_plane.preflight import examine
+from castray_desktop.workers.ray_side.byte_plane.preflight import examine, resolve_destination
 from castray_desktop.workers.ray_side.byte_plane.probing import Probes
 from castray_desktop.workers.ray_side.byte_plane.registry import Registry, data_folder
 from castray_desktop.workers.ray_side.byte_plane.room import Ledger
@@ -30,7 +31,11 @@ from castray_desktop.workers.ray_side.protocol import (
     FINAL_RECIPIENT_STATES,
     CancelCast,
     DeliveryReport,
+    ExtraReply,
+    FindExtra,
     ForgetCast,
+    GetManifest,
+    ManifestReply,
     PauseCast,
     Preflight,
     PreflightReply,
@@ -143,6 +148,23 @@ class BytePlane:
     def probe(self, order: Probe) -> ProbeReply:
         """Does another node write to the same folder? Looks at the disk as well."""
         return self._probes.carry_out(order)
+
+    def manifest(self, order: GetManifest) -> ManifestReply:
+        """What was scanned for a cast; compressing takes a moment."""
+        source = self._sources.get(order.cast)
+        raw = source.manifest_bytes() if source is not None else b""
+        return ManifestReply(pack(raw) if raw else "")
+
+    def find_extra(self, order: FindExtra) -> ExtraReply:
+        """What a delivery would remove here. Looks through the folders."""
+        try:
+            destination = resolve_destination(order.destination, self._node, self._inbox)
+            found = ExtraFinder(unpack(order.packed), destination, order.exclude).find()
+        except CastRayError as error:
+            return ExtraReply(failure=error.failure)
+        except (OSError, ValueError) as error:
+            return ExtraReply(failure=Failure(FailureKind.INTERNAL, {"reason": str(error)}))
+        return ExtraReply(found.count, tuple(found.paths))
 
     def deliver(self, order: StartDelivery) -> None:
         """Fetch, verify and land a parcel, in a thread."""

@@ -52,6 +52,7 @@ class Scan:
             entries=len(manifest.entries),
             top=tuple(self.top),
             broken_links=broken_links(self.entries),
+            left_out=self.problem_count,
         )
 
 

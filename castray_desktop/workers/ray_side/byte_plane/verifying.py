@@ -16,6 +16,7 @@ STILL_SERVED = (
     FailureKind.VANISHED,
     FailureKind.READ_ERROR,
     FailureKind.NOT_READABLE,
+    FailureKind.NOT_REMOVED,
 )
 """A delivery that fails for one of these has good files too, for itself and for those below."""
 
