@@ -99,6 +99,9 @@ class CastRun:
         )
         self._recording = Recording(ledger, agents, self._feed, self._writers, keep, record)
         self._record = record  # of an engine before this one
+        if record is not None:
+            self._feed.algorithms = record.algorithms
+            self._writers.restore(record.writers, record.folders)
         self._ask = ask or self.start
         self._paused = False
         self._has_turn = False
@@ -363,8 +366,6 @@ class CastRun:
 
     def _go_on(self, record: CastRecord) -> None:
         """Without a survey: who had begun has reserved its room."""
-        self._feed.algorithms = record.algorithms
-        self._writers.restore(record.writers, record.folders)
         self._handled.update(set(self.ledger.recipients) - set(self.ledger.unfinished))
         for node in (self._source, *self.ledger.unfinished):
             if not self._online(node):

@@ -141,8 +141,7 @@ class CastLedger:
         """
         self._sent_before, self.totals = sent_bytes, totals
         for snapshot in deliveries:
-            if snapshot.state.finished:
-                self._entries[snapshot.node].snapshot = snapshot
+            self._entries[snapshot.node].snapshot = snapshot
 
     def pause(self, now: float) -> None:
         """The cast is paused, and with it every delivery that has not all its bytes."""

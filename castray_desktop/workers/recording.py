@@ -72,4 +72,6 @@ class Recording:
 
 def _as_kept(delivery: DeliverySnapshot) -> DeliverySnapshot:
     """A delivery that goes on begins again under another engine, from what its node has."""
-    return delivery if delivery.state.finished else DeliverySnapshot(delivery.node, address=delivery.address)
+    if delivery.state.finished:
+        return delivery
+    return DeliverySnapshot(delivery.node, address=delivery.address, bytes=delivery.bytes)

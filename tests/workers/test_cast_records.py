@@ -145,7 +145,10 @@ async def test_a_paused_cast_stays_so_until_somebody_resumes_it(engines: Engines
     first.agents.complete("a", cast, "s")
     first.agents.report_source("s", cast, protocol.SourceState.SERVING, sent_bytes=STREAM // 2)
     await first.dispatcher.control.pause()
+    before = await first.agents.wait_for("b", protocol.StartDelivery)
     await engines.kill()
+    await engines.start()
+    await engines.kill()  # the one that did nothing but wait passes all on
     second = await engines.start()
     for _ in range(9):
         await asyncio.sleep(0)
@@ -156,6 +159,10 @@ async def test_a_paused_cast_stays_so_until_somebody_resumes_it(engines: Engines
     assert second.agents.orders == []
     second.dispatcher.control.resume(cast)
     await second.agents.wait_for("c", protocol.StartDelivery)
+    after = await second.agents.wait_for("b", protocol.StartDelivery)
+    assert isinstance(before, protocol.StartDelivery)
+    assert isinstance(after, protocol.StartDelivery)
+    assert after.algorithms == before.algorithms
     assert await finish(second, cast, "b", "c") is CastState.COMPLETED
     copies = second.dispatcher.summaries()[0].source_copies
     assert copies == pytest.approx(1.5, abs=0.06)  # what left the source before counts as well
