@@ -298,8 +298,7 @@ class CastRun:
                 node, DeliveryEvent.CANCELLED, self._clock(), Failure(FailureKind.CANCELLED)
             )
         self._wake()
-        told = set(nodes) & self._relay.told
-        await self._orders.tell(told, protocol.CancelCast(self._cast))
+        await self._orders.tell(nodes, protocol.CancelCast(self._cast))
 
     async def add_recipients(self, nodes: tuple[str, ...], mode: CastMode) -> Survey:
         """Have more nodes receive it, once it is under way; what keeps some from it fails them alone.

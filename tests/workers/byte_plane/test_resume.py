@@ -17,6 +17,8 @@ from castray_desktop.workers.ray_side import protocol
 from castray_desktop.workers.ray_side.byte_plane import source as source_module
 from castray_desktop.workers.ray_side.byte_plane.journal import JOURNAL_MAGIC
 from castray_desktop.workers.ray_side.byte_plane.reader import Reader
+from castray_desktop.workers.ray_side.byte_plane.registry import Registry
+from castray_desktop.workers.ray_side.byte_plane.staging import discard
 from castray_desktop.workers.ray_side.protocol import (
     DeliveryReport,
     PrepareSource,
@@ -319,6 +321,17 @@ def test_an_agent_that_ends_in_order_can_keep_what_it_has(lab: Lab) -> None:
     result = go_on(lab, source, cast)
     assert result.state is RecipientState.COMPLETED
     assert result.received_bytes == result.stream_bytes - had * MIB
+
+
+def test_what_was_left_for_a_cast_that_is_cancelled_goes(lab: Lab) -> None:
+    top, source = make_tree(lab), lab.node("node_0")
+    cast = lab.cast(source, [top])
+    left_half_way(lab, source, cast, MIB)
+    discard(Registry("another"), cast.cast, "node_1")
+    assert staging_of(lab).is_dir()
+    discard(Registry("engine"), cast.cast, "node_1")
+    assert not list((lab.folder / "inbox" / "node_1").glob(".castray-*"))
+    discard(Registry("engine"), cast.cast, "node_1")  # there is nothing left to do
 
 
 # --- the source -----------------------------------------------------------------------------------

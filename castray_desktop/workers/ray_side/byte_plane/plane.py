@@ -23,7 +23,7 @@ from castray_desktop.workers.ray_side.byte_plane.probing import Probes
 from castray_desktop.workers.ray_side.byte_plane.registry import Registry, data_folder
 from castray_desktop.workers.ray_side.byte_plane.room import Ledger
 from castray_desktop.workers.ray_side.byte_plane.source import Source
-from castray_desktop.workers.ray_side.byte_plane.staging import sweep
+from castray_desktop.workers.ray_side.byte_plane.staging import discard, sweep
 from castray_desktop.workers.ray_side.byte_plane.supply import Supply
 from castray_desktop.workers.ray_side.byte_plane.surroundings import Carry, Surroundings
 from castray_desktop.workers.ray_side.byte_plane.tls import Certificates
@@ -106,6 +106,7 @@ class BytePlane:
         self._sources: dict[str, Source] = {}
         self._deliveries: dict[str, Delivery] = {}
         self._refused: list[DeliveryReport] = []
+        self._discarding: list[threading.Thread] = []
         self._listener = Listener(self._supply_of, self._upstream_came, self.surroundings)
         self._local_path = ""
 
@@ -233,6 +234,17 @@ class BytePlane:
             source.cancel()
         if delivery is not None:
             delivery.cancel()
+        elif source is None:
+            self._discard(order.cast)
+
+    def _discard(self, cast: str) -> None:
+        """An agent before this one may have left staging for it."""
+        thread = threading.Thread(
+            target=discard, args=(self._registry, cast, self._node), name=f"castray-discard-{cast}"
+        )
+        with self._lock:
+            self._discarding = [one for one in self._discarding if one.is_alive()] + [thread]
+        thread.start()
 
     def forget(self, order: ForgetCast) -> None:
         """Stop serving the cast and free what it holds."""
@@ -273,6 +285,8 @@ class BytePlane:
         for delivery in deliveries:
             delivery.join(JOIN_SECONDS)
             delivery.release()
+        for thread in self._discarding:
+            thread.join(JOIN_SECONDS)
         self._listener.close()
         self._hashes.close()
 

@@ -77,6 +77,14 @@ class Registry:
                 found.append((record, bytes.fromhex(known["folder"])))
         return found
 
+    def left_of(self, cast: str, node: str) -> Optional[tuple[Path, bytes]]:
+        """What an ended process of this engine has left of one delivery."""
+        record = self.path(cast, node)
+        known = _ended(record)
+        if known is None or known.get("engine", "") != self._engine:
+            return None
+        return record, bytes.fromhex(known["folder"])
+
 
 def _age(record: Path) -> float:
     try:

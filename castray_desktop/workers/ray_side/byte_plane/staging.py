@@ -216,6 +216,15 @@ def sweep(registry: Registry, keep: Collection[str] = ()) -> list[bytes]:
     return swept
 
 
+def discard(registry: Registry, cast: str, node: str) -> None:
+    """Remove the staging of a delivery that had been left for a later one, which will not come."""
+    left = registry.left_of(cast, node)
+    if left is not None:
+        record, folder = left
+        remove_staging(folder)
+        record.unlink(missing_ok=True)
+
+
 def remove_staging(folder: bytes) -> bool:
     """Remove a staging folder, if it is one: named like one and with our journal in it."""
     if not _NAME.match(os.path.basename(folder)) or os.path.islink(folder):
