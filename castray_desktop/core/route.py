@@ -24,7 +24,7 @@ PIECE_BYTES = 1 << 20
 """What a node takes in before it passes it on."""
 
 HOP_SECONDS = 0.0013
-"""What one more hop adds where the line is not what takes the time."""
+"""What one more hop adds where the line is not what takes the time (`python -m benchmarks.relay hop`)."""
 
 SPEED = 125_000_000.0
 """Bytes per second of a node when nothing is known of any: 1 Gbit/s."""

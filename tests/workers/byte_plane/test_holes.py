@@ -17,6 +17,7 @@ from castray_desktop.workers.ray_side.byte_plane.digests import file_hasher
 from castray_desktop.workers.ray_side.byte_plane.holes import data_ranges, hash_zeros
 from castray_desktop.workers.ray_side.protocol import Algorithms, RecipientState
 from tests.workers.byte_plane.lab import BEST, Lab, tree
+from tests.workers.byte_plane.proxy import Proxy
 from tests.workers.byte_plane.test_resume import go_on, left_half_way
 
 pytestmark = pytest.mark.timeout(60)
@@ -167,6 +168,17 @@ def test_a_killed_recipient_goes_on(lab: Lab, at: int) -> None:
     assert result.state is RecipientState.COMPLETED
     assert result.received_bytes == result.stream_bytes - had * MIB
     assert_same_holes(lab.folder / "inbox" / "node_1" / "top", top)
+
+
+def test_a_turned_bit_beside_a_hole_costs_one_piece(lab: Lab) -> None:
+    nodes, top = lab.chain(1), images(lab)
+    cast = lab.cast(nodes[0], [top])
+    with Proxy(nodes[0].upstream(), flip_at=(2 * MIB + 300_000,)) as proxy:
+        cast.deliver(nodes[1], proxy.upstream)
+        (result,) = cast.results()
+    assert result.received_bytes == result.stream_bytes + MIB
+    assert_same_holes(nodes[1].inbox / "top", top)
+    cast.forget()
 
 
 def test_a_late_joiner_gets_holes_from_a_recipient(lab: Lab) -> None:

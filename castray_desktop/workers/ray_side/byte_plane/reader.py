@@ -53,6 +53,7 @@ class Reader:
         payload = bytearray(end - start)
         self._assemble(memoryview(payload), start, end, spans)
         if hasher is not None:
+            self._source.spending.on(CHECKING)
             hasher.update(payload)
             source.add(index, hasher.digest(), bytes(payload))
 
