@@ -1,0 +1,276 @@
+"""Whether the HTTP API holds up a cast: requests and WebSocket clients while one fills a link.
+
+    python -m benchmarks.api_load                                    a local cluster, hops limited to 1 Gbit/s
+    python -m benchmarks.lab --hosts 2 --rate 1gbit --ray -- python -m benchmarks.api_load --lab
+
+Starts `castray serve` in a home of its own. By turns a cast runs alone, a cast runs under load, and the load
+runs on an idle server. Printed: the medians of the casts' times and their ratio, and how long requests took
+with and without a cast. Requests leave at fixed times, whether answers have come or not, so a server that
+stands still shows. The load comes from a process of its own, which costs the machine as well: on few
+processors that is most of what is seen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import base64
+import contextlib
+import json
+import os
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+START_SECONDS = 120.0
+CONNECTIONS = 25
+MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class Latencies:
+    """What requests took, in milliseconds, and how many messages the WebSocket clients were sent."""
+
+    count: int
+    failed: int
+    median: float
+    p99: float
+    longest: float
+    messages: int
+    seconds: float
+
+    def line(self) -> str:
+        return (
+            f"{self.count / self.seconds:.0f} requests/s, {self.failed} failed,"
+            f" {self.median:.2f} ms in the middle, {self.p99:.1f} ms for 99 of 100, {self.longest:.1f} ms the"
+            f" longest; {self.messages / self.seconds:.0f} WebSocket messages/s"
+        )
+
+
+class Load:
+    """So many requests a second to `/api/status`, and so many WebSocket clients that read all they get."""
+
+    def __init__(self, host: str, port: int, token: str, rate: float, sockets: int) -> None:
+        self._host, self._port = host, port
+        self._rate, self._sockets = rate, sockets
+        head = f"Host: {host}:{port}\r\nAuthorization: Bearer {token}\r\n"
+        self._request = f"GET /api/status HTTP/1.1\r\n{head}\r\n".encode()
+        key = base64.b64encode(os.urandom(16)).decode()
+        self._upgrade = (
+            f"GET /ws HTTP/1.1\r\n{head}Upgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n"
+        ).encode()
+        self._times: list[float] = []
+        self._failed = 0
+        self._messages = 0
+
+    async def run(self) -> Latencies:
+        """Until SIGTERM."""
+        stopping = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
+        listening = [asyncio.create_task(self._listen()) for _ in range(self._sockets)]
+        asking = [asyncio.create_task(self._ask(number)) for number in range(CONNECTIONS)]
+        begun = time.monotonic()
+        await stopping.wait()
+        seconds = time.monotonic() - begun
+        self._failed += sum(task.done() for task in (*listening, *asking))
+        for task in (*listening, *asking):
+            task.cancel()
+        await asyncio.gather(*listening, *asking, return_exceptions=True)
+        taken = sorted(self._times)
+        return Latencies(
+            count=len(taken),
+            failed=self._failed,
+            median=1000 * statistics.median(taken),
+            p99=1000 * taken[int(len(taken) * 0.99)],
+            longest=1000 * taken[-1],
+            messages=self._messages,
+            seconds=seconds,
+        )
+
+    async def _ask(self, number: int) -> None:
+        """One connection's share of the requests. A late answer delays the next, and counts from its time."""
+        reader, writer = await asyncio.open_connection(self._host, self._port)
+        step = CONNECTIONS / self._rate
+        due = time.monotonic() + step * number / CONNECTIONS
+        try:
+            while True:
+                await asyncio.sleep(max(0.0, due - time.monotonic()))
+                writer.write(self._request)
+                head = await reader.readuntil(b"\r\n\r\n")
+                length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0])
+                await reader.readexactly(length)
+                self._failed += not head.startswith(b"HTTP/1.1 200")
+                self._times.append(time.monotonic() - due)
+                due += step
+        finally:
+            writer.close()
+
+    async def _listen(self) -> None:
+        """One WebSocket client that counts its messages."""
+        reader, writer = await asyncio.open_connection(self._host, self._port)
+        writer.write(self._upgrade)
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+            if not head.startswith(b"HTTP/1.1 101"):
+                raise ConnectionError(head.decode())
+            while True:
+                first, length = await reader.readexactly(2)
+                if length == 126:
+                    length = int.from_bytes(await reader.readexactly(2), "big")
+                elif length == 127:
+                    length = int.from_bytes(await reader.readexactly(8), "big")
+                await reader.readexactly(length)
+                if first & 0x0F == 9:  # a ping
+                    writer.write(b"\x8a\x80\0\0\0\0")
+                self._messages += 1
+        finally:
+            writer.close()
+
+
+class Server:
+    """`castray serve`, and casts over it."""
+
+    def __init__(self, folder: Path, cluster: str) -> None:
+        self._environment = os.environ | {
+            "CASTRAY_HOME": str(folder / "home"),
+            "XDG_RUNTIME_DIR": str(folder / "run"),
+        }
+        (folder / "run").mkdir(mode=0o700)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "castray_desktop", "serve", "--port", "0", "--cluster", cluster],
+            env=self._environment,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise SystemExit("castray serve did not start")
+        self.address = line.split()[4].rstrip(",")
+        self.token = (folder / "home" / "api-token").read_text().strip()
+        self.client = httpx.Client(
+            base_url=self.address, headers={"Authorization": f"Bearer {self.token}"}, timeout=600
+        )
+
+    def cast(self, body: dict[str, object]) -> float:
+        """Seconds that a cast took. Raises SystemExit for one that did not arrive."""
+        cast = self.client.post("/api/file-transfers/manual", json=body).raise_for_status().json()["cast"]
+        result = self.client.get(f"/api/casts/{cast}/result").raise_for_status().json()
+        if result["state"] != "completed":
+            raise SystemExit(f"the cast did not arrive: {result}")
+        seconds: float = result["seconds"]
+        return seconds
+
+    def processor_seconds(self) -> float:
+        """That the server's process has used."""
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def close(self) -> None:
+        self.client.close()
+        self._process.terminate()
+        self._process.wait(30)
+
+    @contextlib.contextmanager
+    def under_load(self, options: argparse.Namespace, told: list[Latencies]) -> Iterator[None]:
+        """The load runs while entered; what it saw is added to `told`."""
+        host, _, port = self.address.removeprefix("http://").rpartition(":")
+        command = [sys.executable, "-m", "benchmarks.api_load", "--load", host, port]
+        command += ["--rate", str(options.rate), "--sockets", str(options.sockets)]
+        load = subprocess.Popen(
+            command, env=os.environ | {"TOKEN": self.token}, stdout=subprocess.PIPE, text=True
+        )
+        time.sleep(options.settle)  # until every client is connected and has the whole picture
+        try:
+            yield
+        finally:
+            load.terminate()
+            output, _ = load.communicate(timeout=30)
+            told.append(Latencies(**json.loads(output)))
+
+
+def measure(server: Server, options: argparse.Namespace, folder: Path) -> None:
+    """The trials, by turns, and what came out."""
+    file = folder / "file.bin"
+    with file.open("wb") as output:
+        for _ in range(options.size):
+            output.write(os.urandom(MIB))
+    destination = Path(options.dest or folder / "in")
+    body = {
+        "file_path": str(file),
+        "recipients": [options.to],
+        "dest": str(destination),
+        "limit": options.limit,
+    }
+    alone, loaded, used = [], [], []
+    with_cast: list[Latencies] = []
+    without: list[Latencies] = []
+    server.cast(body)
+    for turn in range(options.times):
+        for kind in ("alone", "loaded") if turn % 2 == 0 else ("loaded", "alone"):
+            shutil.rmtree(destination, ignore_errors=True)
+            if kind == "alone":
+                alone.append(server.cast(body))
+                continue
+            with server.under_load(options, with_cast):
+                before = server.processor_seconds()
+                loaded.append(server.cast(body))
+                used.append((server.processor_seconds() - before) / loaded[-1])
+        with server.under_load(options, without):
+            time.sleep(statistics.median(alone))
+        print(f"turn {turn + 1}: alone {alone[-1]:.2f} s, under load {loaded[-1]:.2f} s", flush=True)
+    first, second = statistics.median(alone), statistics.median(loaded)
+    print(f"{options.size} MiB to {options.to}: {first:.2f} s alone, {second:.2f} s under load")
+    print(f"ratio {second / first:.3f}; the server used {statistics.median(used):.2f} of a processor")
+    for name, seen in (("with a cast", with_cast), ("without one", without)):
+        print(f"{name}: {min(seen, key=lambda one: one.p99).line()}")
+
+
+def main() -> None:
+    """Serve, send and load; or be the load."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rate", type=float, default=500.0, help="requests a second")
+    parser.add_argument("--sockets", type=int, default=200, help="WebSocket clients")
+    parser.add_argument("--size", type=int, default=1024, help="MiB to send")
+    parser.add_argument("--times", type=int, default=5)
+    parser.add_argument("--settle", type=float, default=3.0, help="seconds before a cast under load begins")
+    parser.add_argument("--limit", default="1Gbit/s", help="of the hop; off where the link has that rate")
+    parser.add_argument("--to", default="node_1")
+    parser.add_argument("--dest", default="")
+    parser.add_argument("--cluster", default="local")
+    parser.add_argument("--lab", action="store_true", help="in the first host of a laboratory, to its second")
+    parser.add_argument("--load", nargs=2, metavar=("HOST", "PORT"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.load:
+        load = Load(options.load[0], int(options.load[1]), os.environ["TOKEN"], options.rate, options.sockets)
+        print(json.dumps(vars(asyncio.run(load.run()))))
+        return
+    if options.lab:
+        hosts = os.environ["HOSTS"].split()
+        options.cluster, options.to, options.limit = f"{hosts[0]}:6379", hosts[1], "off"
+    shared = Path("/dev/shm")
+    folder = Path(tempfile.mkdtemp(prefix="castray-api-", dir=shared if shared.is_dir() else None))
+    try:
+        server = Server(folder, options.cluster)
+        try:
+            measure(server, options, folder)
+        finally:
+            server.close()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
