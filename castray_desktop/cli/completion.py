@@ -50,7 +50,7 @@ def _completer(name: str) -> Any:
     if name in _FILES:
         return FilesCompleter()
     if name in _CASTS:
-        return lambda **_: [*_known(lambda welcome: [cast.cast for cast in welcome.casts]), "all"]
+        return lambda **_: _known(lambda welcome: [cast.cast for cast in welcome.casts])
     if name in _NODES:
         return _complete_nodes
     return None

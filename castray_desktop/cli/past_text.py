@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from rich.console import Console
-
-from castray_desktop.cli.text import add_row, say, state_word, table_of
+from castray_desktop.cli.text import add_row, print_table, say, state_word, table_of
 from castray_desktop.core.errors import sentence
 from castray_desktop.core.messages import (
     CastSummary,
@@ -36,7 +34,7 @@ def print_history(casts: Sequence[CastSummary]) -> None:
             _span(cast.finished - cast.started),
             f"{cast.verified}/{len(cast.recipients)}",
         )
-    Console().print(table)
+    print_table(table)
 
 
 def print_statistics(report: StatisticsReport) -> None:
@@ -46,7 +44,7 @@ def print_statistics(report: StatisticsReport) -> None:
     table = table_of("", f"Since {_when(engine.since)}" if engine.since else "This engine", "Ever")
     for name, left, right in zip(_NAMES, _cells(engine), _cells(ever), strict=True):
         add_row(table, name, left, right)
-    Console().print(table)
+    print_table(table)
     if ever.nodes:
         nodes = table_of("Node", "Delivered", "Failed", "Received", "Mean", "Peak")
         for node in ever.nodes:
@@ -59,7 +57,7 @@ def print_statistics(report: StatisticsReport) -> None:
                 f"{format_bytes(node.mean_rate)}/s",
                 f"{format_bytes(node.peak_rate)}/s",
             )
-        Console().print(nodes)
+        print_table(nodes)
 
 
 _NAMES = (
@@ -121,7 +119,7 @@ def print_schedules(schedules: Sequence[ScheduleInfo]) -> None:
             _when(info.last_run),
             _state(info),
         )
-    Console().print(table)
+    print_table(table)
     for info in schedules:
         if info.failure is not None:
             say(f"{info.schedule.name}: {sentence(info.failure)}")

@@ -38,6 +38,7 @@ from castray_desktop.core.quantities import format_bytes
 
 LINE_SECONDS = 5.0
 MAX_BARS = 24
+WIDE = 10_000
 FOLLOW = "--links follow sends what they point to."
 
 
@@ -68,7 +69,7 @@ def print_nodes(nodes: Iterable[NodeInfo]) -> None:
             format_bytes(node.disk_free),
             node.inbox,
         )
-    Console().print(table)
+    print_table(table)
 
 
 def print_casts(casts: Sequence[CastSummary]) -> None:
@@ -83,7 +84,7 @@ def print_casts(casts: Sequence[CastSummary]) -> None:
         add_row(
             table, cast.cast, cast.name, state_word(cast.state), format_bytes(cast.bytes), done, recipients
         )
-    Console().print(table)
+    print_table(table)
 
 
 def print_status(status: EngineStatus | None) -> None:
@@ -140,7 +141,7 @@ def print_verified(report: VerifyReport) -> None:
     table = table_of("Node", "State", "Files", "Size", "Hash")
     for node in report.nodes:
         add_row(table, node.node, node.state.value, str(node.files), format_bytes(node.bytes), node.hash)
-    Console().print(table)
+    print_table(table)
     for node in report.nodes:
         if node.failure is not None:
             print(f"castray: {_tame(sentence(node.failure))}", file=sys.stderr)
@@ -271,6 +272,11 @@ def _tame(line: str) -> str:
 def add_row(table: Table, *cells: str) -> None:
     """Cells are shown as they are, square brackets too."""
     table.add_row(*(Text(_tame(cell)) for cell in cells))
+
+
+def print_table(table: Table) -> None:
+    """A table as wide as the terminal; elsewhere as wide as it wants, a line for each row."""
+    (Console() if sys.stdout.isatty() else Console(width=WIDE)).print(table)
 
 
 def table_of(*columns: str) -> Table:

@@ -1,0 +1,45 @@
+"""The manual page tells of everything that can be written on the command line."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+from castray_desktop.cli.arguments import COMMANDS, command_parser
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "castray.1"
+
+
+def parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    yield parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for inner in action.choices.values():
+                yield from parsers(inner)
+
+
+def test_the_manual_names_every_command_and_option() -> None:
+    """If this fails: python -m tools.manual"""
+    page = PAGE.read_text().replace("\\-", "-")
+    missing = [parser.prog for parser in parsers(command_parser()) if parser.prog not in page]
+    for parser in parsers(command_parser()):
+        for action in parser._actions:
+            missing += [option for option in action.option_strings if option not in page]
+    assert missing == []
+
+
+def test_every_command_has_examples_or_needs_none() -> None:
+    plain = {"cluster prepare", "cluster share", "cluster join"}
+    for parser in parsers(command_parser()):
+        name = parser.prog.removeprefix("castray").strip()
+        if name in COMMANDS and name not in ("cluster", *plain):
+            assert "examples:" in (parser.epilog or ""), name
+
+
+def test_the_window_knows_every_command() -> None:
+    """Whatever is not in that list is taken for a file to open."""
+    (commands,) = (
+        action for action in command_parser()._actions if isinstance(action, argparse._SubParsersAction)
+    )
+    assert set(commands.choices) == set(COMMANDS)

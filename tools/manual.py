@@ -1,0 +1,125 @@
+"""Makes the manual page, docs/castray.1, from the command line's own parser: python -m tools.manual"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+from castray_desktop.cli.arguments import command_parser
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "castray.1"
+
+SUMMARY = "put files on many machines of a Ray cluster at once"
+
+ENVIRONMENT = {
+    "CASTRAY_HOME": "settings, history, token and logs (the platform's own data folder)",
+    "CASTRAY_CLUSTER": "the cluster that is meant where --cluster is not given",
+    "CASTRAY_DRIVER_PYTHON": "an interpreter that has the cluster's Ray",
+    "CASTRAY_DATA_PORTS": "LOW-HIGH, the ports of the byte plane",
+    "CASTRAY_DATA_NETWORK": "a network as CIDR, the one that bytes should take",
+    "CASTRAY_LOCAL_COPY": "0: no short cuts between nodes of one machine",
+}
+
+FILES = {
+    "$CASTRAY_HOME/api-token": "what a client of the HTTP API has to show",
+    "~/.config/castray/node.json": "on a recipient: which hooks its owner allows",
+}
+
+
+def manual() -> str:
+    """The page in roff."""
+    parser = command_parser()
+    lines = [
+        '.TH CASTRAY 1 "" "CastRay Desktop" "CastRay Desktop"',
+        ".SH NAME",
+        f"castray \\- {SUMMARY}",
+        ".SH SYNOPSIS",
+        ".B castray",
+        "[\\fIFILE\\fR...]",
+        ".br",
+        ".B castray",
+        "\\fICOMMAND\\fR [\\fIOPTIONS\\fR]",
+        ".SH DESCRIPTION",
+        "Without a command it opens the window, with FILEs in its list.",
+        ".SH OPTIONS",
+        *_options(parser),
+        ".SH COMMANDS",
+    ]
+    for command, tells in _commands(parser):
+        lines += [f'.SS "{_text(command.prog)}"', *_paragraph(tells), *_usage(command), *_options(command)]
+        if command.epilog:
+            lines += [".PP", "Examples:", *_verbatim(command.epilog.partition("\n")[2])]
+    lines += [".SH ENVIRONMENT", *_list(ENVIRONMENT), ".SH FILES", *_list(FILES)]
+    about = (parser.epilog or "").partition("exit status:\n")
+    lines += [
+        ".SH EXAMPLES",
+        *_verbatim(about[0].partition("\n")[2]),
+        ".SH EXIT STATUS",
+        *_verbatim(about[2]),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _commands(parser: argparse.ArgumentParser) -> Iterator[tuple[argparse.ArgumentParser, str]]:
+    """Those that do something themselves, with what they tell of themselves."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for inner in action.choices.values():
+                deeper = list(_commands(inner))
+                if not deeper or inner.epilog:
+                    yield inner, inner.description or ""
+                yield from deeper
+
+
+def _usage(command: argparse.ArgumentParser) -> list[str]:
+    words = " ".join(command.format_usage().removeprefix("usage: ").split())
+    return [".PP", f"\\fB{_text(command.prog)}\\fR{_text(words.removeprefix(command.prog))}"]
+
+
+def _options(parser: argparse.ArgumentParser) -> list[str]:
+    lines = []
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction | argparse._HelpAction):
+            continue
+        name = ", ".join(action.option_strings)
+        value = "" if action.nargs == 0 else _value(action)
+        tells = (action.help or "").replace("%%", "%")
+        title = " ".join(part for part in (name and f"\\fB{_text(name)}\\fR", value) if part)
+        lines += [".TP", title, *_paragraph(tells)]
+    return lines
+
+
+def _value(action: argparse.Action) -> str:
+    if action.choices is not None:
+        return _text("|".join(map(str, action.choices)))
+    return f"\\fI{_text(str(action.metavar or action.dest))}\\fR"
+
+
+def _list(things: dict[str, str]) -> list[str]:
+    return [
+        line for name, tells in things.items() for line in (".TP", f"\\fB{_text(name)}\\fR", _text(tells))
+    ]
+
+
+def _paragraph(text: str) -> list[str]:
+    return [_text(text)] if text else []
+
+
+def _verbatim(text: str) -> list[str]:
+    return [".PP", ".RS 2", ".EX", *map(_text, text.strip("\n").splitlines()), ".EE", ".RE"]
+
+
+def _text(text: str) -> str:
+    """Text for a line of its own: nothing in it is taken for a command."""
+    escaped = text.replace("\\", "\\e").replace("-", "\\-").replace("'", "\\(aq").replace("`", "\\(ga")
+    return f"\\&{escaped}" if escaped.startswith((".", "'")) else escaped
+
+
+def main() -> None:
+    """Write it."""
+    PAGE.write_text(manual())
+
+
+if __name__ == "__main__":
+    main()
