@@ -3,36 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from castray_desktop.cli import casts, commands, send
-from castray_desktop.cli import session as session_module
 from castray_desktop.cli.arguments import parse
 from castray_desktop.cli.session import Session
 from castray_desktop.core import messages
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.core.messages import ClusterPhase
-from castray_desktop.workers import engine as engine_module
 from castray_desktop.workers import supervisor as supervisor_module
-from castray_desktop.workers.places import Places
 from castray_desktop.workers.ray_side import protocol
 from tests.helpers.house import House
-
-
-@pytest.fixture
-async def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
-    places = Places(tmp_path, tmp_path / "run" / "s.sock")
-    places.prepare()
-    monkeypatch.setattr(session_module, "find_places", lambda: places)
-    monkeypatch.setattr(engine_module, "CHECK_SECONDS", 0.005)
-    house = House(places)
-    yield house
-    house.engine._stopping.set()
-    await house.ended()
 
 
 def own(session: Session) -> None:
