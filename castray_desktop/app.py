@@ -27,9 +27,12 @@ from castray_desktop.ui.fonts import load_fonts
 from castray_desktop.ui.garbage import WindowThreadCollector
 from castray_desktop.ui.language import Language
 from castray_desktop.ui.main_window import MainWindow
+from castray_desktop.ui.preferences import Preferences
 from castray_desktop.ui.stall_meter import Gap, StallMeter
 from castray_desktop.ui.style import apply_style
 from castray_desktop.ui.theme import Theme
+from castray_desktop.workers.groups import GroupFile
+from castray_desktop.workers.handover import Door, Handed, Visitor, hand_over
 from castray_desktop.workers.places import Places, find_places
 
 FIRST_PAINT_SECONDS = 0.5  # a hidden desktop may never paint; go on without it
@@ -43,9 +46,14 @@ def run(files: list[str], cluster: str | None) -> int:
     """Show the window until the user closes it; returns the exit status.
 
     `files` are put on the send list, relative ones seen from the current folder; `cluster` is what to
-    start or attach when the engine has none; else that is what was used last, at first a local one.
+    start or attach when the engine has none; else that is what was used last, and at first the user is asked.
+    A window of this home that is open already gets them instead, and this one is not shown.
     """
     places = find_places()
+    wanted = cluster or os.environ.get("CASTRAY_CLUSTER")
+    paths = [str(Path(name).absolute()) for name in files]
+    if hand_over(places, Handed(tuple(paths), cluster or "")):
+        return 0
     application = build_application()
     settings = open_settings(places)
     theme = Theme(settings, application)
@@ -61,9 +69,11 @@ def run(files: list[str], cluster: str | None) -> int:
         return await EngineClient.connect(places, "window")
 
     link = EngineLink(connect, application)
-    choice = ClusterChoice(link, settings, cluster or os.environ.get("CASTRAY_CLUSTER"), first="local")
-    window = MainWindow(theme, language, link, settings, choice)
-    window.add_files([str(Path(name).absolute()) for name in files])
+    choice = ClusterChoice(link, settings, wanted, at_start=Preferences(settings).at_start)
+    groups = GroupFile(places.groups)
+    window = MainWindow(theme, language, link, settings, choice, groups=groups, home=str(places.home))
+    window.add_files(paths)
+    doorkeeper = Doorkeeper(places, window, choice)
     trace.follow(window, link)
     # Given to the finished window: one that is there before is worked out at every step of building.
     apply_style(application, theme)
@@ -76,6 +86,9 @@ def run(files: list[str], cluster: str | None) -> int:
     plot.loaded.connect(collector.settle)
     with closing_signals(window):
         status = serve(application, wish, link)
+    doorkeeper.close()
+    window.tray.close()
+    window.close_sheets()
     plot.stop()
     collector.stop()
     trace.stop()
@@ -108,6 +121,61 @@ def wait_for_paint(window: MainWindow) -> None:
     window.painted.connect(loop.quit)
     QTimer.singleShot(round(FIRST_PAINT_SECONDS * 1000), loop, loop.quit)
     loop.exec()
+
+
+class Doorkeeper(QObject):
+    """Takes what further starts hand over: their files go on the list, and the window comes to the front."""
+
+    def __init__(self, places: Places, window: MainWindow, choice: ClusterChoice) -> None:
+        super().__init__(window)
+        self._window, self._choice = window, choice
+        self._visitors: dict[int, tuple[Visitor, QSocketNotifier]] = {}
+        self._door: Door | None = None
+        with contextlib.suppress(OSError):  # without it further starts open a window of their own
+            self._door = Door(places)
+            self._notifier = QSocketNotifier(self._door.fileno(), QSocketNotifier.Type.Read, self)
+            self._notifier.activated.connect(self._let_in)
+
+    def close(self) -> None:
+        """Let nobody in any more."""
+        for number in tuple(self._visitors):
+            self._send_away(number)
+        if self._door is not None:
+            self._notifier.setEnabled(False)
+            self._door.close()
+            self._door = None
+
+    def _let_in(self) -> None:
+        visitor = self._door.accept() if self._door is not None else None
+        if visitor is None:
+            return
+        number = visitor.connection.fileno()
+        notifier = QSocketNotifier(number, QSocketNotifier.Type.Read, self)
+        notifier.activated.connect(lambda: self._listen(number))
+        self._visitors[number] = (visitor, notifier)
+
+    def _listen(self, number: int) -> None:
+        if number not in self._visitors:
+            return
+        visitor = self._visitors[number][0]
+        try:
+            handed = visitor.listen()
+        except (OSError, ValueError):
+            self._send_away(number)
+            return
+        if handed is None:
+            return
+        self._window.bring_to_front()
+        self._window.add_files(list(handed.files))
+        if handed.cluster:
+            self._choice.use(handed.cluster)
+        self._visitors.pop(number)[1].setEnabled(False)
+        visitor.thank()
+
+    def _send_away(self, number: int) -> None:
+        visitor, notifier = self._visitors.pop(number)
+        notifier.setEnabled(False)
+        visitor.connection.close()
 
 
 class QuitWish(QObject):

@@ -1,4 +1,4 @@
-"""Which cluster to use when the engine has none: the one asked for, the one used last, or `first`."""
+"""Which cluster to use when the engine has none: the one asked for, the one used last, or none yet."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from PySide6.QtCore import QObject, QSettings, Signal
 from castray_desktop.core import messages
 from castray_desktop.core.failure import Failure
 from castray_desktop.core.messages import ClusterPhase, ClusterStatus
+from castray_desktop.ui.preferences import AtStart
 
 if TYPE_CHECKING:
     from castray_desktop.ui.engine_link import EngineLink
@@ -19,19 +20,26 @@ SETTING = "cluster"
 class ClusterChoice(QObject):
     """Starts, attaches and leaves for the user, and remembers what worked.
 
-    Signals: `failed(Failure)` when the engine would not even try.
+    Signals: `failed(Failure)` when the engine would not even try; `shared(ShareInfo)`.
     """
 
     failed = Signal(object)
+    shared = Signal(object)
 
     def __init__(
-        self, link: EngineLink, settings: QSettings, wanted: str | None = None, *, first: str = ""
+        self,
+        link: EngineLink,
+        settings: QSettings,
+        wanted: str | None = None,
+        *,
+        at_start: AtStart = AtStart.LAST,
     ) -> None:
         super().__init__()
         self._link = link
         self._settings = settings
-        remembered = settings.value(SETTING, "")
-        self._wanted = wanted or (remembered if isinstance(remembered, str) else "") or first
+        remembered = settings.value(SETTING, "") if at_start is AtStart.LAST else ""
+        usual = "local" if at_start is AtStart.LOCAL else ""
+        self._wanted = wanted or (remembered if isinstance(remembered, str) else "") or usual
         link.welcome.connect(self._on_welcome)
         link.cluster_changed.connect(self._on_cluster)
 
@@ -44,6 +52,10 @@ class ClusterChoice(QObject):
         """Start or attach."""
         self._wanted = target
         self._link.ask(messages.UseCluster(target), messages.Done, None, self._on_failed)
+
+    def share(self) -> None:
+        """Start, or use, a local cluster that other machines can join; `shared` tells how they do."""
+        self._link.ask(messages.ShareCluster(), messages.ShareInfo, self.shared.emit, self._on_failed)
 
     def leave(self) -> None:
         """Stop or detach. What worked before is used again at the next start of the window."""

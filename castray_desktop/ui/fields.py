@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from PySide6.QtCore import QRect, QRectF, Qt
 from PySide6.QtGui import QColor, QFontMetrics, QPainter, QPaintEvent
-from PySide6.QtWidgets import QComboBox, QLineEdit, QWidget
+from PySide6.QtWidgets import QComboBox, QLineEdit
 
 from castray_desktop.ui.fonts import font
 from castray_desktop.ui.theme import Theme
 from castray_desktop.ui.widgets import paint_icon, paint_round, say
-from castray_desktop.ui.words import Text, Words
+from castray_desktop.ui.words import Text
 
 RADIUS = 8.0
 
@@ -57,42 +57,3 @@ class IconField(QLineEdit):
         super().paintEvent(event)
         rect = QRect(10, 0, 16, self.height())
         paint_icon(QPainter(self), rect, self._icon_name, self._theme.palette.text_2, 16)
-
-
-class StaticField(QWidget):
-    """A field that only says something."""
-
-    def __init__(self, theme: Theme, icon_name: str, name: Text) -> None:
-        super().__init__()
-        self._theme = theme
-        self._icon_name = icon_name
-        self._name = name
-        self._texts = ("", "")
-        self.setFixedHeight(32)
-        theme.changed.connect(self.update)
-        Words(self, self._tell)
-
-    def set_texts(self, text: str, detail: str) -> None:
-        self._texts = (text, detail)
-        self._tell()
-        self.update()
-
-    def _tell(self) -> None:
-        text, detail = self._texts
-        self.setAccessibleName(f"{self._name()}: {text} {detail}".strip())
-
-    def paintEvent(self, event: QPaintEvent) -> None:
-        painter = QPainter(self)
-        palette = self._theme.palette
-        paint_round(painter, QRectF(self.rect()), RADIUS, QColor(palette.inset), QColor(palette.line))
-        paint_icon(painter, QRect(10, 0, 16, self.height()), self._icon_name, palette.text_2, 16)
-        text, detail = self._texts
-        painter.setFont(font(13))
-        painter.setPen(QColor(palette.text))
-        painter.drawText(QRect(34, 0, self.width() - 42, self.height()), Qt.AlignmentFlag.AlignVCenter, text)
-        x = 34 + painter.fontMetrics().horizontalAdvance(text) + 8
-        painter.setFont(font(12))
-        painter.setPen(QColor(palette.text_2))
-        room = self.width() - x - 10
-        detail = painter.fontMetrics().elidedText(detail, Qt.TextElideMode.ElideRight, room)
-        painter.drawText(QRect(x, 0, room, self.height()), Qt.AlignmentFlag.AlignVCenter, detail)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections import deque
 from functools import partial
 
-from PySide6.QtCore import QPointF, QRect, QRectF, QSize, Qt, Signal
+from PySide6.QtCore import QPointF, QRectF, Qt, Signal
 from PySide6.QtGui import (
     QActionGroup,
     QColor,
-    QFontMetrics,
     QLinearGradient,
     QPainter,
     QPaintEvent,
@@ -17,26 +16,22 @@ from PySide6.QtGui import (
     QPolygonF,
 )
 from PySide6.QtSvg import QSvgRenderer
-from PySide6.QtWidgets import QHBoxLayout, QMenu, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QMenu, QVBoxLayout, QWidget
 
-from castray_desktop.core.messages import ClusterPhase, ClusterStatus, Throughput
-from castray_desktop.ui.cluster_words import cluster_facts, cluster_glyph, cluster_name
+from castray_desktop.core.messages import ClusterStatus, Throughput
+from castray_desktop.ui.cluster_chip import ClusterChip, ClusterMenu
 from castray_desktop.ui.connection import Connection
-from castray_desktop.ui.fonts import font
-from castray_desktop.ui.glyphs import paint_glyph
-from castray_desktop.ui.icons import icon
+from castray_desktop.ui.known_clusters import KnownClusters
 from castray_desktop.ui.language import CHINESE, CHOICES, ENGLISH, SYSTEM, Language
+from castray_desktop.ui.limit_field import COMMON, ask_for_limit
 from castray_desktop.ui.resources import resource
 from castray_desktop.ui.theme import BRAND_END, BRAND_START, Theme
 from castray_desktop.ui.units import format_rate
 from castray_desktop.ui.widgets import (
-    BUTTON_RADIUS,
     IconTint,
     Rule,
     icon_button,
     label,
-    paint_icon,
-    paint_round,
     say,
     set_tone,
 )
@@ -49,24 +44,36 @@ SPARK_POINTS = 72
 class Header(QWidget):
     """The header.
 
-    Signals: `start_requested()` for the local cluster, `attach_requested()`, `leave_requested()`,
-    `add_node_requested()`.
+    Signals: `limit_requested(int)` for every node over all casts, `settings_requested()`; those about
+    clusters come from `menu`.
     """
 
-    start_requested = Signal()
-    attach_requested = Signal()
-    leave_requested = Signal()
-    add_node_requested = Signal()
+    limit_requested = Signal(int)
+    settings_requested = Signal()
 
-    def __init__(self, theme: Theme, language: Language, parent: QWidget | None = None) -> None:
+    def __init__(
+        self,
+        theme: Theme,
+        language: Language,
+        known: KnownClusters | None = None,
+        parent: QWidget | None = None,
+    ) -> None:
         super().__init__(parent)
         self._theme, self._language = theme, language
         self._upload_rate: float | None = None
         self.setFixedHeight(HEIGHT)
         self.chip = ClusterChip(theme)
-        self._menu = QMenu(self)
-        self._menu.aboutToShow.connect(self._fill_menu)
-        self.chip.setMenu(self._menu)
+        self.menu = ClusterMenu(theme, self.chip, known, self)
+        self.chip.setMenu(self.menu)
+        self.limit = 0
+        self.limit_button = icon_button(theme, "gauge", "", side=32, size=18)
+        self.limit_menu = QMenu(self)
+        self.limit_menu.aboutToShow.connect(self._fill_limit_menu)
+        self.limit_button.setMenu(self.limit_menu)
+        self.settings_button = icon_button(
+            theme, "settings", lambda: self.tr("Settings") + " (Ctrl+,)", side=32, size=18
+        )
+        self.settings_button.clicked.connect(self.settings_requested)
         self.sparkline = Sparkline(theme)
         self.total = label("", 15, 600, tabular=True)
         self.upload = label("", 11, 400, "2", tabular=True)
@@ -102,12 +109,15 @@ class Header(QWidget):
         row.addWidget(self.sparkline)
         row.addSpacing(12)
         row.addLayout(rates)
-        row.addSpacing(12)
+        row.addWidget(self.limit_button)
+        row.addSpacing(8)
         row.addWidget(Rule(self._theme, upright=True, length=24))
         row.addSpacing(12)
         row.addWidget(self.language_button)
         row.addSpacing(4)
         row.addWidget(self.theme_button)
+        row.addSpacing(4)
+        row.addWidget(self.settings_button)
 
     def _say(self) -> None:
         # In both languages: whoever wants the other one may not read this one.
@@ -116,6 +126,7 @@ class Header(QWidget):
         self.language_button.setAccessibleName(name)
         self._show_theme()
         self._show_upload()
+        self.show_limit(self.limit)
 
     def set_status(self, cluster: ClusterStatus, connection: Connection) -> None:
         """What the chip says."""
@@ -142,23 +153,28 @@ class Header(QWidget):
         here = self.tr("↑ {rate} from here")
         self.upload.setText(self.tr("Idle") if rate is None else here.format(rate=format_rate(rate)))
 
-    def _fill_menu(self) -> None:
-        menu = self._menu
+    def show_limit(self, limit: int) -> None:
+        """What every node passes on at most over all casts; 0: no limit."""
+        self.limit = limit
+        text = self.tr("Limit over all casts: {limit}")
+        name = text.format(limit=format_rate(limit) if limit else self.tr("none"))
+        self.limit_button.setToolTip(name)
+        self.limit_button.setAccessibleName(name)
+        tint = self.limit_button.findChild(IconTint)
+        if isinstance(tint, IconTint):
+            tint.set_role("accent" if limit else "text_2")
+
+    def _fill_limit_menu(self) -> None:
+        menu = self.limit_menu
         menu.clear()
-        color = self._theme.palette.text_2
-        phase = self.chip.cluster.phase
-        local = self.chip.cluster.target == "local"
-        if phase in (ClusterPhase.NONE, ClusterPhase.FAILED):
-            menu.addAction(icon("play", color), self.tr("Start local cluster"), self.start_requested.emit)
-            menu.addAction(icon("link", color), self.tr("Attach to a cluster…"), self.attach_requested.emit)
-        elif phase in (ClusterPhase.STARTING, ClusterPhase.PREPARING, ClusterPhase.PLACING):
-            menu.addAction(icon("x", color), self.tr("Cancel"), self.leave_requested.emit)
-        elif local:
-            if phase is ClusterPhase.READY:
-                menu.addAction(icon("plus", color), self.tr("Add node…"), self.add_node_requested.emit)
-            menu.addAction(icon("square", color), self.tr("Stop local cluster"), self.leave_requested.emit)
-        else:
-            menu.addAction(icon("unplug", color), self.tr("Detach"), self.leave_requested.emit)
+        group = QActionGroup(menu)
+        for limit in sorted({0, *COMMON, self.limit}):
+            text = format_rate(limit) if limit else self.tr("No limit")
+            action = menu.addAction(text, partial(self.limit_requested.emit, limit))
+            action.setCheckable(True)
+            action.setChecked(limit == self.limit)
+            group.addAction(action)
+        menu.addAction(self.tr("Other…"), partial(ask_for_limit, self, self.limit_requested.emit))
 
     def choose_language(self, choice: str) -> None:
         """Speak one of `language.CHOICES` from now on."""
@@ -208,85 +224,6 @@ class AppMark(QWidget):
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         self._sign.render(painter, QRectF(self.rect()))
-
-
-class ClusterChip(QPushButton):
-    """The cluster in one line: state, name, address, facts; opens the cluster's menu."""
-
-    def __init__(self, theme: Theme) -> None:
-        super().__init__()
-        self._theme = theme
-        self._compact = False
-        self.cluster = ClusterStatus()
-        self.connection = Connection.CONNECTING
-        self.setFixedHeight(36)
-        self.setCursor(Qt.CursorShape.PointingHandCursor)
-        theme.changed.connect(self.update)
-        Words(self, self._describe)
-
-    def set_status(self, cluster: ClusterStatus, connection: Connection) -> None:
-        self.cluster = cluster
-        self.connection = connection
-        self._describe()
-
-    def set_compact(self, compact: bool) -> None:
-        self._compact = compact
-        self.updateGeometry()
-        self.update()
-
-    def texts(self) -> tuple[str, str, str]:
-        """Name, address and facts, as shown."""
-        address = self.cluster.address if self.cluster.phase is ClusterPhase.READY else ""
-        facts = cluster_facts(self.cluster, self.connection, short=self._compact)
-        return cluster_name(self.cluster, self.connection), "" if self._compact else address, facts
-
-    def _describe(self) -> None:
-        name = cluster_name(self.cluster, self.connection)
-        facts = cluster_facts(self.cluster, self.connection, short=False)
-        words = [word for word in (name, self.cluster.address, facts) if word]
-        self.setAccessibleName(self.tr("Cluster: {state}").format(state=", ".join(words)))
-        self.setToolTip("\n".join(words))
-        self.updateGeometry()
-        self.update()
-
-    def _width(self) -> int:
-        name, address, facts = self.texts()
-        width = 12 + 14 + 8 + QFontMetrics(font(13, 600)).horizontalAdvance(name)
-        if address:
-            width += 8 + QFontMetrics(font(12)).horizontalAdvance(address)
-        if facts:
-            width += 25 + QFontMetrics(font(12, 400, tabular=True)).horizontalAdvance(facts)
-        return width + 8 + 16 + 12
-
-    def sizeHint(self) -> QSize:
-        return QSize(self._width() + 4, 36)
-
-    def minimumSizeHint(self) -> QSize:
-        return self.sizeHint()
-
-    def paintEvent(self, event: QPaintEvent) -> None:
-        painter = QPainter(self)
-        palette = self._theme.palette
-        fill = palette.selected if self.isDown() else palette.hover if self.underMouse() else palette.inset
-        paint_round(painter, QRectF(self.rect()), BUTTON_RADIUS, QColor(fill), QColor(palette.line_strong))
-        glyph = QRectF(12, 11, 14, 14)
-        paint_glyph(painter, glyph, cluster_glyph(self.cluster, self.connection), palette)
-        name, address, facts = self.texts()
-        x = self._text(painter, 34, name, 13, 600, palette.text)
-        if address:
-            x = self._text(painter, x + 8, address, 12, 400, palette.text_2)
-        if facts:
-            painter.fillRect(x + 12, 10, 1, 16, self._theme.color("line_strong"))
-            tone = palette.bad if self.cluster.phase is ClusterPhase.FAILED else palette.text_2
-            x = self._text(painter, x + 25, facts, 12, 400, tone)
-        paint_icon(painter, QRect(x + 8, 0, 16, self.height()), "chevron-down", palette.text_2, 16)
-
-    def _text(self, painter: QPainter, x: int, text: str, size: int, weight: int, color: str) -> int:
-        painter.setFont(font(size, weight, tabular=True))
-        painter.setPen(QColor(color))
-        width = painter.fontMetrics().horizontalAdvance(text)
-        painter.drawText(QRect(x, 0, width + 4, self.height()), Qt.AlignmentFlag.AlignVCenter, text)
-        return x + width
 
 
 class Sparkline(QWidget):

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QByteArray, QSettings, Qt, QTimer, QUrl, Signal
+from PySide6.QtCore import QSettings, Qt, QTimer, QUrl, Signal
 from PySide6.QtGui import (
     QCloseEvent,
     QDragEnterEvent,
@@ -15,14 +13,11 @@ from PySide6.QtGui import (
     QDropEvent,
     QGuiApplication,
     QIcon,
-    QKeySequence,
     QPaintEvent,
     QResizeEvent,
-    QShortcut,
 )
 from PySide6.QtWidgets import (
     QApplication,
-    QInputDialog,
     QLineEdit,
     QMainWindow,
     QPushButton,
@@ -32,35 +27,45 @@ from PySide6.QtWidgets import (
 )
 
 from castray_desktop.core import messages
-from castray_desktop.core.errors import Explanation
 from castray_desktop.core.failure import Failure
-from castray_desktop.core.messages import CastSummary, ClusterPhase, ClusterStatus, SendRequest
+from castray_desktop.core.messages import CastState, CastSummary, ClusterPhase, ClusterStatus, SendRequest
 from castray_desktop.ui.banner import Banner
 from castray_desktop.ui.cast_actions import CastActions
+from castray_desktop.ui.closing import CloseQuestion
 from castray_desktop.ui.cluster_choice import ClusterChoice
 from castray_desktop.ui.cluster_words import cluster_name, explain_failure
 from castray_desktop.ui.connection import Connection
 from castray_desktop.ui.drop_overlay import DropOverlay
 from castray_desktop.ui.fields import Dropdown
 from castray_desktop.ui.focus_ring import FocusRing
+from castray_desktop.ui.groups import GroupStore
 from castray_desktop.ui.header import Header
+from castray_desktop.ui.known_clusters import KnownClusters
 from castray_desktop.ui.language import Language
+from castray_desktop.ui.node_dialogs import NodeDialogs
 from castray_desktop.ui.node_graph import NodeGraph
 from castray_desktop.ui.nodes import NodeList
+from castray_desktop.ui.notifier import Notifier
 from castray_desktop.ui.pages import Pages
+from castray_desktop.ui.preferences import Preferences
 from castray_desktop.ui.recipient_picker import RecipientPicker
-from castray_desktop.ui.recipient_rows import Order
 from castray_desktop.ui.resources import resource
 from castray_desktop.ui.selection import RecipientSelection
 from castray_desktop.ui.send_panel import SendPanel
+from castray_desktop.ui.settings_sheet import SettingsSheet
+from castray_desktop.ui.share_sheet import ShareSheet
 from castray_desktop.ui.sheets import Sheets
+from castray_desktop.ui.shortcuts import install_keys
 from castray_desktop.ui.splitter import GapSplitter
 from castray_desktop.ui.status_bar import StatusBar
 from castray_desktop.ui.theme import Theme
+from castray_desktop.ui.toast import Toast
 from castray_desktop.ui.transfer_model import TransferModel
 from castray_desktop.ui.transfer_table import TransferTable
-from castray_desktop.ui.transfers_card import TRANSFERS, TransfersCard
+from castray_desktop.ui.transfers_card import TransfersCard
+from castray_desktop.ui.tray import Tray
 from castray_desktop.ui.welcome_page import WelcomePage
+from castray_desktop.ui.window_memory import WindowMemory
 from castray_desktop.ui.words import Words
 
 if TYPE_CHECKING:
@@ -69,7 +74,6 @@ if TYPE_CHECKING:
 MINIMUM = (1024, 700)
 COMPACT_BELOW = (1200, 800)
 GAP, COMPACT_GAP = 16, 12
-GEOMETRY, SPLIT, PAGE, ORDER = "window/geometry", "window/split", "window/page", "recipients/order"
 
 
 class MainWindow(QMainWindow):
@@ -89,14 +93,19 @@ class MainWindow(QMainWindow):
         link: EngineLink,
         settings: QSettings,
         choice: ClusterChoice,
+        *,
+        groups: GroupStore | None = None,
+        home: str = "",
     ) -> None:
+        """`groups` is where they are kept, by default with this window; the settings show `home`."""
         super().__init__()
-        self._theme, self._link, self._settings, self._choice = theme, link, settings, choice
+        self._theme, self._language, self._link, self._choice = theme, language, link, choice
+        self._settings, self._home = settings, home
+        self.preferences = Preferences(settings, self)
         self._cluster = ClusterStatus()
         self._titled = False
         self._enlarged = False
         self._was_painted = False
-        self._asked_to_close = False
         self._keyboard = False
         self._compact: bool | None = None
         self._drag_text = ""  # what a drop on the window would do, while files are dragged
@@ -109,26 +118,39 @@ class MainWindow(QMainWindow):
         self.selection = RecipientSelection(self)
         self.selection.follow(self.nodes)
         self.transfers = TransferModel(self)
-        self.header = Header(theme, language)
+        self.known = KnownClusters(link, self)
+        self.header = Header(theme, language, self.known)
         self.banner = Banner(theme, "bad")
         self.send_panel = SendPanel(theme, link, self.nodes, self.selection)
-        self.welcome_page = WelcomePage(theme)
+        self.welcome_page = WelcomePage(theme, self.known)
         self.graph = NodeGraph(theme, self.nodes, self.selection)
-        self.recipients = RecipientPicker(theme, self.nodes, self.selection)
+        self.recipients = RecipientPicker(theme, self.nodes, self.selection, groups=groups)
         self.actions_on_casts = CastActions(link, self.transfers, self.selection, self)
         self.table = TransferTable(theme, self.transfers, self.nodes, self.actions_on_casts)
         self.transfers_card = TransfersCard(theme, self.transfers, self.table, self.actions_on_casts)
-        self.pages = Pages(theme, link, self.actions_on_casts, self.nodes, lambda: self._cluster)
+        self.pages = Pages(
+            theme, link, self.actions_on_casts, self.nodes, lambda: self._cluster, self.send_panel.request
+        )
         self.pages.put_into(self.transfers_card)
         self.sheets = Sheets(theme, link, self.transfers, self)
         self.status = StatusBar(theme)
+        self.tray = Tray(self)
+        self.toast = Toast(theme, self)
+        self.notifier = Notifier(self.preferences, self.toast, self.tray, self.nodes, self)
+        self.close_question = CloseQuestion(self.banner, self.tray, self.preferences, self._running, self)
+        self.node_dialogs = NodeDialogs(link, self.nodes, self)
+        self.settings_sheet: SettingsSheet | None = None
+        self.share_sheet: ShareSheet | None = None
         self.overlay = DropOverlay(theme, self)
         self.focus_ring = FocusRing(theme, self)
         self._build()
+        self._memory = WindowMemory(settings, self._rows, self._columns)
         self._wire_parts()
         self._wire_engine()
-        self._wire_keys()
-        self._restore()
+        install_keys(self)
+        self._follow_focus()
+        self._memory.restore(self)
+        self._apply_preferences()
         self._show_status()
         Words(self, self._say_title)
 
@@ -136,19 +158,28 @@ class MainWindow(QMainWindow):
         """Put absolute paths on the send list."""
         self.send_panel.add_paths(paths)
 
+    def close_sheets(self) -> None:
+        """Close what stands beside the window."""
+        self.sheets.close()
+        panel = self.send_panel
+        for sheet in (
+            self.settings_sheet,
+            self.share_sheet,
+            self.pages.schedules.editor,
+            panel.options_sheet,
+            panel.preflight_sheet,
+            panel.browser,
+        ):
+            if sheet is not None:
+                sheet.close()
+
     def show_failure(self, failure: Failure) -> None:
         """Say what went wrong, above everything else."""
         self.banner.show_message(lambda: explain_failure(failure))
 
     def save_state(self) -> None:
         """Remember where the window was and how it was divided."""
-        self._settings.setValue(GEOMETRY, self.saveGeometry())
-        self._settings.setValue(PAGE, self.transfers_card.page)
-        self._settings.setValue(ORDER, self.recipients.model.order.value)
-        self.table.save_columns(self._settings)
-        if not self._compact:
-            self._settings.setValue(SPLIT + "/rows", self._rows.saveState())
-            self._settings.setValue(SPLIT + "/columns", self._columns.saveState())
+        self._memory.save(self, divided=not self._compact)
 
     # --- building --------------------------------------------------------------------------------
 
@@ -192,26 +223,42 @@ class MainWindow(QMainWindow):
         self.transfers_card.setMinimumHeight(188)
 
     def _wire_parts(self) -> None:
-        self.header.start_requested.connect(self._start_local)
-        self.header.attach_requested.connect(self._show_attach)
-        self.header.leave_requested.connect(self._choice.leave)
-        self.header.add_node_requested.connect(self._ask_node_name)
+        menu = self.header.menu
+        menu.use_requested.connect(self._choice.use)
+        menu.attach_requested.connect(self._show_attach)
+        menu.leave_requested.connect(self._choice.leave)
+        menu.share_requested.connect(self._choice.share)
+        menu.add_node_requested.connect(self.node_dialogs.ask_name)
+        self.header.settings_requested.connect(self.show_settings)
+        self.header.limit_requested.connect(self._set_limit)
+        self._choice.shared.connect(self._show_share)
         self.welcome_page.start_requested.connect(self._choice.use)
+        self.welcome_page.share_requested.connect(self._choice.share)
+        self.welcome_page.back_requested.connect(self._show_status)
         self.welcome_page.cancel_requested.connect(self._choice.leave)
         self._choice.failed.connect(self.show_failure)
-        self.banner.dismissed.connect(self._forget_close)
+        self.close_question.quit_requested.connect(self.quit_requested)
+        self.close_question.hidden.connect(self.hide)
+        self.tray.open_requested.connect(self.bring_to_front)
+        self.tray.pause_requested.connect(self.actions_on_casts.pause_all)
+        self.tray.resume_requested.connect(self.actions_on_casts.resume_all)
+        self.tray.quit_requested.connect(self.quit_requested)
+        self.preferences.changed.connect(self._apply_preferences)
+        self.recipients.groups.failed.connect(self.show_failure)
+        self.node_dialogs.failed.connect(self.show_failure)
         self.send_panel.send_requested.connect(self._send)
         self.graph.files_dropped.connect(self._take_files)
         self.graph.drop_hint.connect(self._on_drop_hint)
         self.graph.send_requested.connect(self.send_panel.send)
         self.graph.browse_requested.connect(self._browse_for)
-        self.graph.add_node_requested.connect(self._ask_node_name)
-        self.graph.remove_node_requested.connect(self._remove_node)
+        self.graph.add_node_requested.connect(self.node_dialogs.ask_name)
+        self.graph.remove_node_requested.connect(self.node_dialogs.remove)
         self.transfers_card.cast_selected.connect(self._show_cast)
-        self.transfers_card.enlarged.connect(self._enlarge)
+        self.transfers_card.enlarged.connect(lambda _: self.toggle_enlarged())
         self.transfers_card.page_changed.connect(self.pages.activate)
         self.actions_on_casts.details_wanted.connect(self.sheets.show_details)
         self.actions_on_casts.verify_wanted.connect(self.sheets.verify)
+        self.pages.schedules.ran.connect(self._expect)
         self.pages.history.details_wanted.connect(self.sheets.show_result)
         self.actions_on_casts.failed.connect(self.show_failure)
         self.actions_on_casts.accepted.connect(self._expect)
@@ -228,31 +275,11 @@ class MainWindow(QMainWindow):
         link.deliveries_changed.connect(self._on_deliveries)
         link.cast_finished.connect(self._on_result)
         link.casts_removed.connect(self.transfers.remove)
+        link.settings_changed.connect(self._on_settings)
         link.throughput.connect(self.header.show_rates)
         link.throughput.connect(self.transfers_card.add_throughput)
 
-    def _wire_keys(self) -> None:
-        actions, table = self.actions_on_casts, self.table
-        keys: list[tuple[str, Callable[[], object]]] = [
-            ("Ctrl+Return", self.send_panel.send),
-            ("Ctrl+Enter", self.send_panel.send),
-            ("Ctrl+P", lambda: actions.pause(table.chosen_names())),
-            ("Ctrl+S", lambda: actions.resume(table.chosen_names())),
-            ("Ctrl+Shift+P", actions.pause_all),
-            ("Ctrl+Shift+S", actions.resume_all),
-            ("Ctrl+R", lambda: actions.retry(table.chosen_names())),
-            ("Alt+Up", lambda: actions.move(table.selected_cast(), -1)),
-            ("Alt+Down", lambda: actions.move(table.selected_cast(), 1)),
-            ("Alt+Return", lambda: self.sheets.show_details(table.selected_cast())),
-            ("Ctrl+F", self.transfers_card.focus_filter),
-            ("F11", lambda: self._enlarge(not self._enlarged)),
-        ]
-        for number, page in enumerate(self.transfers_card.keys(), 1):
-            keys.append((f"Ctrl+{number}", partial(self.transfers_card.show_page, page)))
-        for key, run in keys:
-            QShortcut(QKeySequence(key), self, run)
-        QShortcut(QKeySequence(QKeySequence.StandardKey.Paste), self, self._paste)
-        QShortcut(QKeySequence(QKeySequence.StandardKey.Quit), self, self.close)
+    def _follow_focus(self) -> None:
         application = QGuiApplication.instance()
         if isinstance(application, QApplication):
             application.focusChanged.connect(self._on_focus)
@@ -271,6 +298,9 @@ class MainWindow(QMainWindow):
         self._find_this_computer()
         self.transfers.load(welcome.casts, welcome.deliveries)
         self._link.ask(messages.Watch(None), messages.Done)
+        self._ask_settings()
+        if self.preferences.keep_engine:
+            self._keep_engine(True)
         self._on_cluster(welcome.cluster)
         if not self.table.selected_cast() and welcome.casts:
             self.table.select_cast(max(welcome.casts, key=lambda cast: cast.started).cast)
@@ -300,16 +330,55 @@ class MainWindow(QMainWindow):
     def _on_result(self, result: messages.CastResult) -> None:
         self._on_cast(result.summary)
         self._on_deliveries(result.summary.cast, result.deliveries)
-        if self._asked_to_close and not self._running():
-            self._forget_close()
-            self.banner.hide()
+        self.close_question.casts_changed()
+        self.notifier.tell(result)
         if result.summary.failure is not None:
             self.show_failure(result.summary.failure)
 
     # --- what the user asks for --------------------------------------------------------------------
 
-    def _start_local(self) -> None:
-        self._choice.use("local")
+    def bring_to_front(self) -> None:
+        """Show the window, above the others."""
+        self.setWindowState(self.windowState() & ~Qt.WindowState.WindowMinimized)
+        self.show()
+        self.raise_()
+        self.activateWindow()
+
+    def show_settings(self) -> None:
+        """Open the settings beside the window."""
+        if self.settings_sheet is None:
+            self.settings_sheet = sheet = SettingsSheet(
+                self._theme, self._language, self._link, self.preferences, self._home, self
+            )
+            sheet.columns_reset.connect(self.table.columns.reset)
+            sheet.keep_changed.connect(self._keep_engine)
+        self.settings_sheet.refresh()
+        self.settings_sheet.show()
+        self.settings_sheet.raise_()
+
+    def _show_share(self, info: messages.ShareInfo) -> None:
+        if self.share_sheet is None:
+            self.share_sheet = ShareSheet(self._theme, self)
+        self.share_sheet.show_info(info)
+
+    def _keep_engine(self, keep: bool) -> None:
+        self._link.ask(messages.KeepEngine(keep), messages.Done, None, self.show_failure)
+
+    def _set_limit(self, limit: int) -> None:
+        self._link.ask(messages.SetLimit(limit), messages.Done, self._ask_settings, self.show_failure)
+
+    def _ask_settings(self, _: object = None) -> None:
+        def got(reply: messages.SettingsChanged) -> None:
+            self._on_settings(reply.settings)
+
+        self._link.ask(messages.GetSettings(), messages.SettingsChanged, got)
+
+    def _on_settings(self, settings: messages.EngineSettings) -> None:
+        self.header.show_limit(settings.limit)
+
+    def _apply_preferences(self) -> None:
+        self.graph.reduce_motion = self.preferences.still
+        self.send_panel.set_usual_conflict(self.preferences.conflict)
 
     def _show_attach(self) -> None:
         self._middle.setCurrentWidget(self.welcome_page)
@@ -339,27 +408,7 @@ class MainWindow(QMainWindow):
             self.selection.set_selected(recipients)
         self.send_panel.drop_area.files_wanted.emit()
 
-    def _ask_node_name(self) -> None:
-        taken = {node.name for node in self.nodes.nodes()}
-        free = next(name for number in range(1, 10_000) if (name := f"node_{number}") not in taken)
-        dialog = QInputDialog(self)
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.setWindowTitle(self.tr("Add a node"))
-        dialog.setLabelText(self.tr("Name of the new node, which gets an inbox of its own:"))
-        dialog.setTextValue(free)
-        dialog.setOkButtonText(self.tr("Add"))
-        dialog.setCancelButtonText(self.tr("Cancel"))
-        dialog.textValueSelected.connect(self._add_node)
-        dialog.open()
-
-    def _add_node(self, name: str) -> None:
-        if name.strip():
-            self._link.ask(messages.AddNode(name.strip()), messages.Done, None, self.show_failure)
-
-    def _remove_node(self, name: str) -> None:
-        self._link.ask(messages.RemoveNode(name), messages.Done, None, self.show_failure)
-
-    def _paste(self) -> None:
+    def paste(self) -> None:
         self.send_panel.add_paths(local_paths(QGuiApplication.clipboard().mimeData().urls()))
 
     # --- showing -------------------------------------------------------------------------------------
@@ -391,11 +440,11 @@ class MainWindow(QMainWindow):
         name = cluster_name(self._cluster, self._link.connection)
         self.setWindowTitle(f"CastRay – {name}" if self._titled else "CastRay")
 
-    def _enlarge(self, enlarged: bool) -> None:
+    def toggle_enlarged(self) -> None:
         """The bottom card over the whole window, or at its place again."""
-        self._enlarged = enlarged
-        self._columns.setVisible(not enlarged)
-        self.transfers_card.set_enlarged(enlarged)
+        self._enlarged = not self._enlarged
+        self._columns.setVisible(not self._enlarged)
+        self.transfers_card.set_enlarged(self._enlarged)
 
     def _set_compact(self, compact: bool) -> None:
         if compact == self._compact:
@@ -422,23 +471,7 @@ class MainWindow(QMainWindow):
         top = 392 / 580 if self._compact else 472 / 768
         self._rows.setSizes([round(height * top), height - round(height * top)])
         if not self._compact:
-            self._restore_split()
-
-    def _restore(self) -> None:
-        geometry = self._settings.value(GEOMETRY)
-        if isinstance(geometry, QByteArray):
-            self.restoreGeometry(geometry)
-        self.table.restore_columns(self._settings)
-        order = self._settings.value(ORDER)
-        if order in {each.value for each in Order}:
-            self.recipients.set_order(Order(order))
-        self.transfers_card.show_page(str(self._settings.value(PAGE, TRANSFERS)))
-
-    def _restore_split(self) -> None:
-        for key, splitter in (("/rows", self._rows), ("/columns", self._columns)):
-            state = self._settings.value(SPLIT + key)
-            if isinstance(state, QByteArray):
-                splitter.restoreState(state)
+            self._memory.restore_division()
 
     def _on_focus(self, before: QWidget | None, now: QWidget | None) -> None:
         ringed = isinstance(now, QPushButton | QLineEdit | Dropdown) and now.window() is self
@@ -446,21 +479,11 @@ class MainWindow(QMainWindow):
         self._keyboard = False
 
     def _running(self) -> int:
-        return sum(1 for cast in self.transfers.casts() if not cast.state.finished)
-
-    def _forget_close(self) -> None:
-        self._asked_to_close = False
-
-    def _ask_to_close(self, running: int) -> None:
-        self._asked_to_close = True
-        close = (lambda: self.tr("Close anyway"), self.quit_requested.emit)
-        self.banner.show_message(lambda: self._closing_text(running), close, tone="warn")
-
-    def _closing_text(self, running: int) -> Explanation:
-        one = self.tr("A cast is still running.")
-        many = self.tr("{count} casts are still running.")
-        text = one if running == 1 else many.format(count=running)
-        return Explanation(text, self.tr("Closing the window ends what it sends."))
+        """Casts that would stop with the engine."""
+        if not self._link.connected:
+            return 0
+        casts = self.transfers.casts()
+        return sum(not cast.state.finished and cast.state is not CastState.PAUSED for cast in casts)
 
     # --- Qt ------------------------------------------------------------------------------------------
 
@@ -518,11 +541,7 @@ class MainWindow(QMainWindow):
 
     def closeEvent(self, event: QCloseEvent) -> None:
         event.ignore()
-        running = self._running() if self._link.connected else 0
-        if running and not self._asked_to_close:
-            self._ask_to_close(running)
-            return
-        self.quit_requested.emit()
+        self.close_question.close()
 
 
 def local_paths(urls: list[QUrl]) -> list[str]:

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QCoreApplication
 
-from castray_desktop.core.messages import ClusterStatus
+from castray_desktop.core.messages import ClusterStatus, SendRequest
 from castray_desktop.ui.cast_actions import CastActions
 from castray_desktop.ui.history_page import HistoryPage
 from castray_desktop.ui.log_page import LogPage
 from castray_desktop.ui.nodes import NodeList
+from castray_desktop.ui.schedules_page import SchedulesPage
 from castray_desktop.ui.theme import Theme
 from castray_desktop.ui.transfers_card import TransfersCard
 
@@ -34,13 +35,16 @@ class Pages:
         actions: CastActions,
         nodes: NodeList,
         cluster: Callable[[], ClusterStatus],
+        draft: Callable[[], SendRequest],
     ) -> None:
         self.history = HistoryPage(theme, link, actions)
+        self.schedules = SchedulesPage(theme, link, draft)
         self.log = LogPage(theme, link, nodes, cluster)
 
     def put_into(self, card: TransfersCard) -> None:
         """One tab for each."""
         card.add_page(HISTORY, lambda: translate("Pages", "History"), self.history)
+        card.add_page(SCHEDULES, lambda: translate("Pages", "Schedules"), self.schedules)
         card.add_page(LOG, lambda: translate("Pages", "Log"), self.log)
 
     def activate(self, key: str) -> None:

@@ -33,6 +33,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from castray_desktop.ui.groups import GroupBar, GroupStore, MemoryGroups
 from castray_desktop.ui.icons import icon
 from castray_desktop.ui.nodes import NodeList
 from castray_desktop.ui.painting import CENTRE, face, paint_text, paint_wrapped
@@ -150,12 +151,14 @@ class RecipientPicker(Card):
         selection: RecipientSelection,
         parent: QWidget | None = None,
         now: Callable[[], float] = time.time,
+        groups: GroupStore | None = None,
     ) -> None:
         super().__init__(theme, parent)
         self._selection = selection
         self.model = RecipientModel(nodes, selection, now)
         self.model.setParent(self)
         self.list = RecipientList(theme, self.model, self)
+        self.groups = GroupBar(theme, nodes, selection, groups or MemoryGroups())
         self._build(theme)
         self.search.textChanged.connect(self._search_changed)
         self._pick.pressed.connect(self._pick_pressed)
@@ -203,8 +206,9 @@ class RecipientPicker(Card):
         column.addLayout(_row((label(lambda: self.tr("Recipients"), 14, 600), None, self.badge), 48))
         column.addLayout(_row((self.search,), 32))
         column.addSpacing(8)
-        column.addLayout(_row((self._pick, self.sort_button), 28))
+        column.addLayout(_row((self._pick, self.sort_button, self.groups.save_button), 28))
         column.addSpacing(8)
+        column.addWidget(self.groups)
         self._line = Rule(theme)
         column.addWidget(self._line)
         column.addWidget(self.list, 1)
@@ -261,7 +265,7 @@ class RecipientPicker(Card):
             self._pick.button(index).setEnabled(total > 0)
         self.sort_button.setEnabled(total > 0)
         some = total > 0
-        for widget in (self._pick, self.sort_button, self._line):
+        for widget in (self._pick, self.sort_button, self.groups.save_button, self._line):
             widget.setVisible(some)
 
     def _restyle(self) -> None:

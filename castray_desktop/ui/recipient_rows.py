@@ -5,11 +5,12 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 
-from PySide6.QtCore import QAbstractListModel, QModelIndex, QPersistentModelIndex, QPointF, QRectF, QSize, Qt
+from PySide6.QtCore import QAbstractListModel, QModelIndex, QPersistentModelIndex, QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QPainter, QPen
 from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem, QWidget
 
 from castray_desktop.core.messages import NodeInfo, NodeState
+from castray_desktop.ui.checkbox import paint_tick_box
 from castray_desktop.ui.glyphs import GlyphState, paint_glyph
 from castray_desktop.ui.nodes import NodeList, glyph_word, natural_key, node_glyph
 from castray_desktop.ui.painting import RIGHT, paint_bar, paint_text
@@ -164,6 +165,8 @@ class RecipientModel(QAbstractListModel):
             parts = [node.name, node.address, glyph_word(self._glyphs[node.name]), *self.facts(node)]
             return ", ".join(part for part in parts if part)
         if role == Qt.ItemDataRole.ToolTipRole:
+            if node.state is NodeState.OFFLINE:
+                return self.tr("Offline. Ticked, it gets the files when it is back.")
             return node.inbox or None
         return None
 
@@ -183,7 +186,8 @@ class RecipientModel(QAbstractListModel):
             return Qt.ItemFlag.NoItemFlags
         flags = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable | Qt.ItemFlag.ItemNeverHasChildren
         name = self._rows[index.row()].name
-        if self._selection.selectable(name) or name in self._selection.selected():
+        tickable = self._selection.selectable(name) or self._selection.awaitable(name)
+        if tickable or name in self._selection.selected():
             flags |= Qt.ItemFlag.ItemIsUserCheckable
         return flags
 
@@ -205,25 +209,6 @@ class RecipientDelegate(QStyledItemDelegate):
         super().__init__(parent)
         self._theme, self._rows = theme, model
         self.show_focus = False  # the keyboard was used last
-
-    def _paint_box(self, painter: QPainter, rect: QRectF, *, ticked: bool, enabled: bool) -> None:
-        palette = self._theme.palette
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        if not ticked:
-            painter.setPen(QPen(QColor(palette.control if enabled else palette.line_strong), 1.5))
-            painter.setBrush(QColor(palette.field if enabled else palette.hover))
-            painter.drawRoundedRect(rect.adjusted(0.75, 0.75, -0.75, -0.75), 4, 4)
-            return
-        painter.setPen(Qt.PenStyle.NoPen)
-        painter.setBrush(QColor(palette.accent))
-        painter.drawRoundedRect(rect, 4, 4)
-        pen = QPen(QColor(palette.on_accent), 1.8)
-        pen.setCapStyle(Qt.PenCapStyle.RoundCap)
-        pen.setJoinStyle(Qt.PenJoinStyle.RoundJoin)
-        painter.setPen(pen)
-        x, y = rect.x(), rect.y()
-        path = [(4.2, 8.3), (7.0, 11.0), (11.8, 5.4)]
-        painter.drawPolyline([QPointF(x + dx, y + dy) for dx, dy in path])
 
     def _paint_facts(self, painter: QPainter, rect: QRectF, node: NodeInfo) -> float:
         """Returns the width taken."""
@@ -263,7 +248,8 @@ class RecipientDelegate(QStyledItemDelegate):
         ticked = index.data(Qt.ItemDataRole.CheckStateRole) is Qt.CheckState.Checked
         enabled = bool(index.flags() & Qt.ItemFlag.ItemIsUserCheckable)
         middle = inner.center().y()
-        self._paint_box(painter, QRectF(inner.x(), middle - 8, 16, 16), ticked=ticked, enabled=enabled)
+        box = QRectF(inner.x(), middle - 8, 16, 16)
+        paint_tick_box(painter, box, palette, ticked=ticked, enabled=enabled)
         glyph = index.data(GLYPH_ROLE)
         paint_glyph(painter, QRectF(inner.x() + 26, middle - 7, 14, 14), glyph, palette)
         facts = self._paint_facts(painter, inner, node)

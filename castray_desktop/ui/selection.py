@@ -1,8 +1,9 @@
 """Which nodes are to receive: one selection, shared by the node graph and the recipient list.
 
-`RecipientSelection` never holds the source, never takes up a node that is offline, and never forgets a
-choice: a chosen node that goes offline stays chosen, one that vanishes is chosen again when it is
-back. `selected()` is what the views tick, `ready()` what a cast can be sent to now.
+`RecipientSelection` never holds the source, takes up a node that is offline only when that one is ticked by
+itself (it gets its files when it is back), and never forgets a choice: a chosen node that goes offline stays
+chosen, one that vanishes is chosen again when it is back. `selected()` is what the views tick, `ready()` what
+a cast can be sent to now, `waiting()` what gets it later.
 """
 
 from __future__ import annotations
@@ -84,6 +85,15 @@ class RecipientSelection(QObject):
         node = self._nodes.get(name)
         return node is not None and name != self._source and node.state is not NodeState.OFFLINE
 
+    def awaitable(self, name: str) -> bool:
+        """Whether this node is away and can be chosen one by one, to get its files when it is back."""
+        node = self._nodes.get(name)
+        return node is not None and name != self._source and node.state is NodeState.OFFLINE
+
+    def waiting(self) -> frozenset[str]:
+        """The chosen nodes that are away: they get their files when they are back."""
+        return frozenset(name for name in self.selected() if self._nodes[name].state is NodeState.OFFLINE)
+
     def set_selected(self, names: Iterable[str]) -> None:
         """Choose exactly these. A name that can't be chosen is left out, unless it was chosen before."""
         wanted = set(names)
@@ -95,7 +105,7 @@ class RecipientSelection(QObject):
         """Choose a node, or no longer."""
         if name in self._chosen:
             self._chosen.discard(name)
-        elif self.selectable(name):
+        elif self.selectable(name) or self.awaitable(name):
             self._chosen.add(name)
         self._publish()
 

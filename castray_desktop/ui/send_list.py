@@ -98,6 +98,12 @@ class SendList(QAbstractListModel):
     def paths(self) -> tuple[str, ...]:
         return tuple(entry.path for entry in self._entries)
 
+    def measure_again(self) -> None:
+        """Forget all sizes: they are to be counted anew."""
+        self._entries = [SendEntry(entry.path) for entry in self._entries]
+        if self._entries:
+            self.dataChanged.emit(self.index(0), self.index(len(self._entries) - 1))
+
     def unmeasured(self) -> tuple[str, ...]:
         return tuple(entry.path for entry in self._entries if entry.summary is None)
 

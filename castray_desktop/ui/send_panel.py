@@ -18,13 +18,17 @@ from castray_desktop.ui.cluster_words import explain_failure
 from castray_desktop.ui.connection import Connection
 from castray_desktop.ui.destination import destination_problem
 from castray_desktop.ui.drop_area import DropArea
-from castray_desktop.ui.fields import Dropdown, IconField, StaticField
+from castray_desktop.ui.fields import Dropdown, IconField
 from castray_desktop.ui.glyphs import GlyphState
 from castray_desktop.ui.limit_field import LimitField
+from castray_desktop.ui.node_browser import NodeBrowser
 from castray_desktop.ui.nodes import NodeList, natural_key
 from castray_desktop.ui.preflight import PreflightCheck
+from castray_desktop.ui.preflight_sheet import PreflightSheet
 from castray_desktop.ui.selection import RecipientSelection
 from castray_desktop.ui.send_list import SendList
+from castray_desktop.ui.send_options import OptionsSheet, SendOptions
+from castray_desktop.ui.source_field import SourceField
 from castray_desktop.ui.theme import Theme
 from castray_desktop.ui.units import format_bytes
 from castray_desktop.ui.widgets import (
@@ -44,6 +48,7 @@ if TYPE_CHECKING:
     from castray_desktop.ui.engine_link import EngineLink
 
 LABEL_WIDTH = 56
+MEASURE_MS = 300
 
 
 class SendPanel(Card):
@@ -66,6 +71,7 @@ class SendPanel(Card):
         self._cluster = ClusterStatus()
         self._connection = Connection.CONNECTING
         self._compact = False
+        self._usual_conflict = OnConflict.SKIP
         self._margin = 16
         self._banner_gap = QWidget()
         self._banner_gap.setFixedHeight(8)
@@ -73,10 +79,15 @@ class SendPanel(Card):
         self.entries.setParent(self)
         self.preflight = PreflightCheck(link, self)
         self.drop_area = DropArea(theme, self.entries)
-        self.source = StaticField(theme, "monitor", lambda: self.tr("From"))
+        self.source = SourceField(theme, nodes, selection)
         self.destination = IconField(theme, "hard-drive-download", lambda: self.tr("Save to"))
         self.conflict = Dropdown(theme, lambda: self.tr("If a file exists"))
         self.limit = LimitField(theme)
+        self.options = SendOptions()
+        self.options_button = button(theme, "", "settings", kind="flat", height=24)
+        self.options_sheet: OptionsSheet | None = None
+        self.preflight_sheet: PreflightSheet | None = None
+        self.browser: NodeBrowser | None = None
         self.clear_button = button(theme, lambda: self.tr("Clear"), kind="flat", height=24)
         self.add_button = icon_button(theme, "plus", lambda: self.tr("Add files or a folder"), side=24)
         self.send_button = PrimaryButton(theme, "", "send", "Ctrl+Enter")
@@ -102,15 +113,24 @@ class SendPanel(Card):
 
     def request(self, *, leave_out: bool = False) -> SendRequest:
         """What a press of Send means now."""
-        return SendRequest(
+        waiting = self._selection.waiting()
+        request = SendRequest(
             paths=self.entries.paths(),
-            recipients=tuple(sorted(self._selection.ready(), key=natural_key)),
+            recipients=tuple(sorted(self._selection.ready() | waiting, key=natural_key)),
             source=self._selection.source or messages.THIS_COMPUTER,
             destination=self.destination.text().strip(),
             on_conflict=OnConflict(self.conflict.currentData()),
             limit=self.limit.limit(),
             leave_out=leave_out,
+            await_offline=bool(waiting),
         )
+        return self.options.applied(request)
+
+    def set_usual_conflict(self, conflict: OnConflict) -> None:
+        """What to begin with where a file exists."""
+        if conflict is not self._usual_conflict:
+            self._usual_conflict = conflict
+            self.conflict.setCurrentIndex(self.conflict.findData(conflict.value))
 
     def send(self) -> None:
         """As if the button were pressed; nothing happens while it is disabled."""
@@ -177,6 +197,7 @@ class SendPanel(Card):
         heading.setFixedHeight(48)
         title.addWidget(heading)
         title.addStretch()
+        title.addWidget(self.options_button)
         title.addWidget(self.add_button)
         title.addWidget(self.clear_button)
         self._column.addLayout(title)
@@ -265,6 +286,8 @@ class SendPanel(Card):
         self.add_button.clicked.connect(self._open_add_menu)
         self.drop_area.invitation_changed.connect(self._refresh)
         self.clear_button.clicked.connect(self.entries.clear)
+        self.options_button.clicked.connect(self._show_options)
+        self._selection.source_changed.connect(self._on_source)
         self.send_button.clicked.connect(self._press)
         self.destination.textChanged.connect(self._refresh)
         self.conflict.currentIndexChanged.connect(self._refresh)
@@ -280,8 +303,11 @@ class SendPanel(Card):
 
     def _press(self) -> None:
         report = self.preflight.report
-        if report is None or not report.problems:
+        if report is None or not (report.problems or report.removals):
             self.send_requested.emit(self.request())
+            return
+        if report.removals or len(report.problems) > 1:
+            self._show_report(report)
             return
         problems = report.problems
         others = len(self._selection.ready()) - len({each.node for each in problems})
@@ -290,6 +316,37 @@ class SendPanel(Card):
             actions.append((lambda: self._others_text(others), self._send_to_others))
         self.banner.show_message(lambda: self._problems_text(problems), *actions)
         self._show_hint()
+
+    def _show_report(self, report: messages.PreflightReport) -> None:
+        if self.preflight_sheet is None:
+            self.preflight_sheet = PreflightSheet(self._theme, self.window())
+            self.preflight_sheet.go_on.connect(self._send_to_others)
+        self.preflight_sheet.show_report(report)
+
+    def _show_options(self) -> None:
+        if self.options_sheet is None:
+            self.options_sheet = OptionsSheet(self._theme, self.window())
+            self.options_sheet.changed.connect(self._take_options)
+        self.options_sheet.show_options(self.options)
+        self.options_sheet.show()
+        self.options_sheet.raise_()
+
+    def _take_options(self, options: SendOptions) -> None:
+        if options.exclude != self.options.exclude:
+            self.entries.measure_again()
+            self._measuring.start(MEASURE_MS)
+        self.options = options
+        self._refresh()
+
+    def _on_source(self) -> None:
+        """The files of one node mean nothing on another."""
+        self.entries.clear()
+
+    @property
+    def from_here(self) -> bool:
+        """Whether this computer is the source."""
+        source = self._nodes.get(self._selection.source)
+        return source is None or source.this_computer
 
     def _problems_text(self, problems: Sequence[messages.PreflightProblem]) -> Explanation:
         first = explain_failure(problems[0].failure)
@@ -312,7 +369,9 @@ class SendPanel(Card):
         def done(measured: messages.Measured) -> None:
             self.entries.measured(paths, measured.entries)
 
-        self._link.ask(messages.MeasurePaths(paths), messages.Measured, done, self.refused)
+        node = messages.THIS_COMPUTER if self.from_here else self._selection.source
+        command = messages.MeasurePaths(paths, self.options.exclude, node)
+        self._link.ask(command, messages.Measured, done, self.refused)
 
     def _open_add_menu(self) -> None:
         self.drop_area.open_menu(self.add_button)
@@ -324,6 +383,9 @@ class SendPanel(Card):
         self._browse(QFileDialog.FileMode.Directory, self.tr("Add a folder"))
 
     def _browse(self, mode: QFileDialog.FileMode, title: str) -> None:
+        if not self.from_here:
+            self._browse_node()
+            return
         dialog = QFileDialog(self.window(), title)
         dialog.setFileMode(mode)
         dialog.setOption(QFileDialog.Option.ShowDirsOnly, mode is QFileDialog.FileMode.Directory)
@@ -331,14 +393,21 @@ class SendPanel(Card):
         dialog.filesSelected.connect(self.add_paths)
         dialog.open()
 
+    def _browse_node(self) -> None:
+        if self.browser is None:
+            self.browser = NodeBrowser(self._theme, self._link, self.window())
+            self.browser.picked.connect(self.add_paths)
+        self.browser.browse(self._selection.source)
+
     # --- showing ---------------------------------------------------------------------------------
 
     def _refresh(self) -> None:
-        source = self._nodes.get(self._selection.source) if self._selection.source else None
-        self.source.set_texts(self.tr("This computer"), source.name if source is not None else "")
-        count = len(self._selection.ready())
-        text = self.tr("Send to {count} node") if count == 1 else self.tr("Send to {count} nodes")
-        self.send_button.setText(text.format(count=count) if count else self.tr("Send"))
+        self.source.refresh()
+        self._show_count()
+        changed = self.options.count
+        text = self.tr("Options · {count}").format(count=changed) if changed else self.tr("Options")
+        self.options_button.setText(text)
+        self.options_button.setAccessibleName(text)
         filled = bool(self.entries.rowCount())
         self.clear_button.setVisible(filled)
         self.add_button.setVisible(filled and not self.drop_area.inviting)
@@ -354,6 +423,15 @@ class SendPanel(Card):
         self.preflight.set_request(self.request() if not reason else None)
         self._show_hint()
 
+    def _show_count(self) -> None:
+        count, waiting = len(self._selection.ready()), len(self._selection.waiting())
+        if count or not waiting:
+            text = self.tr("Send to {count} node") if count == 1 else self.tr("Send to {count} nodes")
+            self.send_button.setText(text.format(count=count) if count else self.tr("Send"))
+        else:
+            one, many = self.tr("Keep for {count} node"), self.tr("Keep for {count} nodes")
+            self.send_button.setText((one if waiting == 1 else many).format(count=waiting))
+
     def why_not(self) -> str:
         """Why nothing can be sent now; empty when it can."""
         if self._connection is not Connection.CONNECTED or self._cluster.phase is not ClusterPhase.READY:
@@ -365,9 +443,8 @@ class SendPanel(Card):
             return self.tr("{name} can't be sent, remove it").format(name=broken.name)
         if problem := destination_problem(self.destination.text()):
             return problem
-        if not self._selection.ready():
-            offline = self.tr("The chosen nodes are offline")
-            return offline if self._selection.selected() else self.tr("Choose at least one recipient")
+        if not self._selection.ready() and not self._selection.waiting():
+            return self.tr("Choose at least one recipient")
         return ""
 
     def _why_not_connected(self) -> str:
@@ -426,10 +503,22 @@ class SendPanel(Card):
                 "warn",
                 "\n".join(words.text for words in all_words),
             )
-        count = len(report.recipients)
+        return self._good_verdict(report)
+
+    def _good_verdict(self, report: messages.PreflightReport) -> tuple[GlyphState | None, str, str, str]:
+        removed = sum(removal.count for removal in report.removals)
+        if removed:
+            text = self.tr("Removes {count} entries at the recipients").format(count=f"{removed:,}")
+            return GlyphState.LAGGING, text, "warn", ""
+        waiting = len(self._selection.waiting())
+        count = max(0, len(report.recipients) - waiting)
         fits = self.tr("Fits on all {count}") if count > 1 else self.tr("Fits")
-        once = self.tr("uploaded once, {size}").format(size=format_bytes(report.bytes))
-        return GlyphState.VERIFIED, f"{fits.format(count=count)} · {once}", "2", ""
+        parts = [fits.format(count=count)] if count else []
+        if waiting:
+            parts.append(self.tr("{count} get it when they are back").format(count=waiting))
+        else:
+            parts.append(self.tr("uploaded once, {size}").format(size=format_bytes(report.bytes)))
+        return GlyphState.VERIFIED if count else GlyphState.QUEUED, " · ".join(parts), "2", ""
 
     # --- Qt --------------------------------------------------------------------------------------
 

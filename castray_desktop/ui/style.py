@@ -45,6 +45,16 @@ QLineEdit:focus { border-color: $accent; }
 QLineEdit[invalid="true"] { border-color: $bad_fill; }
 QLineEdit:disabled { background: $hover; color: $text_3; }
 
+QPlainTextEdit, QSpinBox { background: $field; border: 1px solid $line_strong; border-radius: 8px;
+    padding: 2px 6px; selection-background-color: $accent; selection-color: $on_accent; }
+QPlainTextEdit:focus, QSpinBox:focus { border-color: $accent; }
+QPlainTextEdit:disabled, QSpinBox:disabled { background: $hover; color: $text_3; }
+QSpinBox::up-button, QSpinBox::down-button { width: 16px; border: none; background: transparent; }
+QProgressBar { background: $track; border: none; border-radius: 3px; }
+QProgressBar::chunk { background: $accent; border-radius: 3px; }
+QCheckBox, QRadioButton { background: transparent; spacing: 8px; }
+QCheckBox:disabled, QRadioButton:disabled { color: $text_3; }
+
 QComboBox QAbstractItemView, QMenu { background: $card; border: 1px solid $line_strong;
     border-radius: 8px; padding: 4px; outline: none; }
 QComboBox QAbstractItemView::item { min-height: 28px; padding: 0 8px; border-radius: 6px; color: $text; }

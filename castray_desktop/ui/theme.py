@@ -314,6 +314,18 @@ class Theme(QObject):
             self._contrast is Contrast.SYSTEM and system_wants_contrast()
         )
 
+    @property
+    def choice(self) -> str:
+        """What was chosen, "light" or "dark"; empty while the system is followed."""
+        return (DARK if self._dark else LIGHT).name if self._chosen else ""
+
+    def choose(self, choice: str) -> None:
+        """Light, dark, or for an empty one what the system says; and remember it."""
+        if choice:
+            self.set_dark(choice == DARK.name)
+        else:
+            self.follow_system()
+
     def _follow_system(self) -> None:
         if not self._chosen:
             self._change(system_is_dark())

@@ -153,6 +153,11 @@ CAST_GLYPHS: Mapping[CastState, GlyphState] = {
 }
 
 
+def cast_word(state: CastState) -> str:
+    """A state in a word or two."""
+    return _cast_words()[state]
+
+
 def _cast_words() -> Mapping[CastState, str]:
     translate = QCoreApplication.translate
     return {

@@ -2,37 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from PySide6.QtCore import QPointF, QRect, QRectF, Qt, Signal
-from PySide6.QtGui import (
-    QColor,
-    QLinearGradient,
-    QPainter,
-    QPaintEvent,
-    QPen,
-    QPolygonF,
-    QResizeEvent,
-)
-from PySide6.QtWidgets import QBoxLayout, QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QResizeEvent
+from PySide6.QtWidgets import QBoxLayout, QHBoxLayout, QVBoxLayout, QWidget
 
 from castray_desktop.core.messages import ClusterPhase, ClusterStatus
 from castray_desktop.ui.banner import Banner
+from castray_desktop.ui.choice_cards import AttachCard, LocalCard
+from castray_desktop.ui.cluster_chip import OURS
 from castray_desktop.ui.cluster_words import explain_failure
-from castray_desktop.ui.fonts import font
-from castray_desktop.ui.start_progress import StartProgress
-from castray_desktop.ui.theme import BRAND_END, BRAND_START, ON_GRADIENT, SOURCE_START, Theme, mix
-from castray_desktop.ui.widgets import (
-    Card,
-    ElidedLabel,
-    IconLabel,
-    PrimaryButton,
-    button,
-    label,
-    paint_icon,
-    say,
-)
-from castray_desktop.ui.words import Text, Words
+from castray_desktop.ui.known_clusters import KnownClusters
+from castray_desktop.ui.relay_picture import RelayPicture
+from castray_desktop.ui.theme import Theme
+from castray_desktop.ui.widgets import Card, button, label
+from castray_desktop.ui.words import Words
 
 LOCAL = "local"
 NARROW_WIDTH = 640
@@ -49,13 +32,16 @@ ON_THEIR_WAY = (
 class WelcomePage(Card):
     """The page to choose a cluster on.
 
-    Signals: `start_requested(str)` with the target ("local", or an address), `cancel_requested()`.
+    Signals: `start_requested(str)` with the target ("local", or an address), `share_requested()` for a local
+    cluster that others can join, `cancel_requested()`, `back_requested()` to the cluster that is in use.
     """
 
     start_requested = Signal(str)
+    share_requested = Signal()
     cancel_requested = Signal()
+    back_requested = Signal()
 
-    def __init__(self, theme: Theme) -> None:
+    def __init__(self, theme: Theme, known: KnownClusters) -> None:
         super().__init__(theme)
         self._theme = theme
         self._status = ClusterStatus()
@@ -67,7 +53,9 @@ class WelcomePage(Card):
         self._sentence.setAlignment(Qt.AlignmentFlag.AlignHCenter)
         self.banner = Banner(theme, "bad")
         self.local = LocalCard(theme)
-        self.attach = AttachCard(theme)
+        self.attach = AttachCard(theme, known)
+        self.back_button = button(theme, lambda: self.tr("Back to the nodes"), "chevron-left", kind="flat")
+        self.back_button.clicked.connect(self.back_requested)
         self._build()
         self.local.start_button.clicked.connect(self._start_local)
         self.banner.dismissed.connect(self._fit)
@@ -80,8 +68,9 @@ class WelcomePage(Card):
         """Where the cluster stands; `connected` says whether the engine can be asked for one."""
         self._status = cluster
         moving = cluster.phase in ON_THEIR_WAY
-        local = moving and cluster.target == LOCAL
-        attaching = moving and cluster.target != LOCAL
+        self.back_button.setVisible(cluster.phase is ClusterPhase.READY)
+        local = moving and cluster.target in OURS
+        attaching = moving and cluster.target not in OURS
         self.local.show_state(cluster if local else None, connected and not moving)
         self.attach.show_state(cluster if attaching else None, connected and not moving)
         self._say()
@@ -91,7 +80,7 @@ class WelcomePage(Card):
         cluster = self._status
         if cluster.phase not in ON_THEIR_WAY:
             title = self.tr("Choose a cluster to send to")
-        elif cluster.target == LOCAL:
+        elif cluster.target in OURS:
             title = self.tr("Your local cluster is on its way")
         else:
             title = self.tr("On the way to {target}").format(target=cluster.target)
@@ -105,7 +94,10 @@ class WelcomePage(Card):
         self.attach.address.setFocus(Qt.FocusReason.OtherFocusReason)
 
     def _start_local(self) -> None:
-        self.start_requested.emit(LOCAL)
+        if self.local.share.isChecked():
+            self.share_requested.emit()
+        else:
+            self.start_requested.emit(LOCAL)
 
     def _show_failure(self, cluster: ClusterStatus) -> None:
         failure = cluster.failure
@@ -123,6 +115,7 @@ class WelcomePage(Card):
         column.setContentsMargins(16, 12, 16, 12)
         column.setSpacing(0)
         center = Qt.AlignmentFlag.AlignHCenter
+        column.addWidget(self.back_button, 0, Qt.AlignmentFlag.AlignLeft)
         column.addStretch(3)
         column.addWidget(self.illustration, 0, center)
         self._picture_gap = QWidget()
@@ -171,191 +164,3 @@ class WelcomePage(Card):
         self._picture_gap.setVisible(not narrow and not low)
         for card in (self.local, self.attach):
             card.set_short(narrow)
-
-
-class ChoiceCard(Card):
-    """A way to come by a cluster: tile, title, line, body, foot."""
-
-    def __init__(self, theme: Theme, icon_name: str, title: Text, line: Text, points: Sequence[Text]) -> None:
-        super().__init__(theme, radius=12, border="line_strong")
-        self._theme = theme
-        self.progress = StartProgress(theme)
-        self._points = QWidget()
-        self._build(icon_name, title, line, points)
-
-    def _build(self, icon_name: str, title: Text, line: Text, points: Sequence[Text]) -> None:
-        head = QHBoxLayout()
-        head.setSpacing(12)
-        head.addWidget(IconLabel(self._theme, icon_name, "accent", 20, side=40, tile="accent_soft"))
-        words = QVBoxLayout()
-        words.setSpacing(1)
-        words.addWidget(label(title, 14, 600))
-        words.addWidget(ElidedLabel(line, 12, 400, "2"))
-        head.addLayout(words, 1)
-        rows = QVBoxLayout(self._points)
-        rows.setContentsMargins(0, 2, 0, 0)
-        rows.setSpacing(10)
-        for point in points:
-            rows.addLayout(self._point(point))
-        self.column = QVBoxLayout(self)
-        self.column.setContentsMargins(15, 15, 15, 15)
-        self.column.setSpacing(14)
-        self.column.addLayout(head)
-        self.column.addWidget(self._points)
-        self.column.addStretch()
-
-    def _point(self, text: Text) -> QHBoxLayout:
-        row = QHBoxLayout()
-        row.setSpacing(8)
-        row.addWidget(IconLabel(self._theme, "check", "ok_fill", 14, side=16), 0, Qt.AlignmentFlag.AlignTop)
-        words = label(text, 12, 400, "2")
-        words.setWordWrap(True)
-        row.addWidget(words, 1)
-        return row
-
-    def set_short(self, short: bool) -> None:
-        """Head and foot only."""
-        self._points.setVisible(not short)
-        self.column.setSpacing(10 if short else 14)
-        edge = 11 if short else 15
-        self.column.setContentsMargins(15, edge, 15, edge)
-
-
-class LocalCard(ChoiceCard):
-    """Start Ray here."""
-
-    def __init__(self, theme: Theme) -> None:
-        super().__init__(
-            theme,
-            "laptop",
-            lambda: self.tr("Start a local cluster"),
-            lambda: self.tr("On this computer, in a few seconds"),
-            (
-                lambda: self.tr("Nothing else is needed to try every feature"),
-                lambda: self.tr("This computer and three demo nodes, each with an inbox of its own"),
-                lambda: self.tr("Listens on this computer only, ends with the window"),
-            ),
-        )
-        self.start_button = PrimaryButton(theme, lambda: self.tr("Start local cluster"), "play")
-        self.column.addWidget(self.start_button)
-        self.column.addWidget(self.progress)
-        self.progress.hide()
-
-    def show_state(self, moving: ClusterStatus | None, enabled: bool) -> None:
-        """`moving`: this cluster is on its way."""
-        self.start_button.setVisible(moving is None)
-        self.progress.setVisible(moving is not None)
-        if moving is not None:
-            self.progress.set_status(moving)
-        self.start_button.setEnabled(enabled)
-
-
-class AttachCard(ChoiceCard):
-    """Join a Ray cluster that runs. Signals: `chosen(str)` with the address."""
-
-    chosen = Signal(str)
-
-    def __init__(self, theme: Theme) -> None:
-        super().__init__(
-            theme,
-            "network",
-            lambda: self.tr("Attach to a cluster"),
-            lambda: self.tr("Ray already runs, here or elsewhere"),
-            (
-                lambda: self.tr("Every machine of the cluster becomes a node"),
-                lambda: self.tr("Bytes go straight from machine to machine, never through Ray's memory"),
-                lambda: self.tr("What runs on the cluster is left alone"),
-            ),
-        )
-        self.address = QLineEdit()
-        self.attach_button = button(theme, lambda: self.tr("Attach"), height=32)
-        self._foot = QWidget()
-        self._build_foot()
-        self.column.addWidget(self._foot)
-        self.column.addWidget(self.progress)
-        self.progress.hide()
-        self._enabled = False
-        self.address.textChanged.connect(self._refresh)
-        self.address.returnPressed.connect(self._choose)
-        self.attach_button.clicked.connect(self._choose)
-        self._refresh()
-
-    def show_state(self, moving: ClusterStatus | None, enabled: bool) -> None:
-        """`moving`: that cluster is being attached."""
-        self._foot.setVisible(moving is None)
-        self.progress.setVisible(moving is not None)
-        if moving is not None:
-            self.progress.set_status(moving)
-        self._enabled = enabled
-        self._refresh()
-
-    def _build_foot(self) -> None:
-        self.address.setFixedHeight(32)
-        self.address.setFont(font(13))
-        self.address.setPlaceholderText("host:6379")
-        say(self.address, self.address.setAccessibleName, lambda: self.tr("Address of the cluster"))
-        row = QHBoxLayout(self._foot)
-        row.setContentsMargins(0, 4, 0, 4)
-        row.setSpacing(8)
-        row.addWidget(self.address, 1)
-        row.addWidget(self.attach_button)
-
-    def _refresh(self) -> None:
-        self.address.setEnabled(self._enabled)
-        self.attach_button.setEnabled(self._enabled and bool(self.address.text().strip()))
-
-    def _choose(self) -> None:
-        if self.attach_button.isEnabled():
-            self.chosen.emit(self.address.text().strip())
-
-
-class RelayPicture(QWidget):
-    """One source, three copies, each from the one before."""
-
-    def __init__(self, theme: Theme) -> None:
-        super().__init__()
-        self._theme = theme
-        self.setFixedSize(265, 65)
-        theme.changed.connect(self.update)
-
-    def paintEvent(self, event: QPaintEvent) -> None:
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        self._source(painter)
-        for number in range(3):
-            self._hop(painter, 57 + number * 68, number)
-            self._node(painter, 101 + number * 68, number)
-
-    def _source(self, painter: QPainter) -> None:
-        gradient = QLinearGradient(6, 6, 58, 58)
-        gradient.setColorAt(0, QColor(SOURCE_START))
-        gradient.setColorAt(1, QColor(BRAND_END))
-        painter.setPen(Qt.PenStyle.NoPen)
-        painter.setBrush(gradient)
-        painter.drawEllipse(QPointF(27, 32), 26, 26)
-        paint_icon(painter, QRect(15, 20, 24, 24), "monitor-up", ON_GRADIENT, 24)
-
-    def _color(self, number: float) -> QColor:
-        start, end = (
-            (self._theme.palette.path_start, self._theme.palette.path_end)
-            if self._theme.dark
-            else (BRAND_START, BRAND_END)
-        )
-        return mix(start, end, number / 3)
-
-    def _hop(self, painter: QPainter, x: float, number: int) -> None:
-        color = self._color(number + 0.3)
-        painter.setPen(QPen(color, 3.5, Qt.PenStyle.SolidLine, Qt.PenCapStyle.RoundCap))
-        painter.drawLine(QPointF(x, 32), QPointF(x + 10, 32))
-        painter.setPen(Qt.PenStyle.NoPen)
-        painter.setBrush(color)
-        painter.drawPolygon(QPolygonF([QPointF(x + 9, 26), QPointF(x + 20, 32), QPointF(x + 9, 38)]))
-
-    def _node(self, painter: QPainter, x: float, number: int) -> None:
-        painter.setPen(QPen(self._color(number + 0.7), 2))
-        painter.setBrush(self._theme.color("card"))
-        painter.drawEllipse(QRectF(x - 20, 13, 38, 38))
-        pen = QPen(self._theme.color("ok_fill"), 2.6, Qt.PenStyle.SolidLine, Qt.PenCapStyle.RoundCap)
-        pen.setJoinStyle(Qt.PenJoinStyle.RoundJoin)
-        painter.setPen(pen)
-        painter.drawPolyline(QPolygonF([QPointF(x - 8, 32), QPointF(x - 3, 37.5), QPointF(x + 7, 26.5)]))

@@ -98,6 +98,10 @@ class IconTint(QObject):
         self._name = name
         self.refresh()
 
+    def set_role(self, role: str) -> None:
+        self._role = role
+        self.refresh()
+
     def refresh(self) -> None:
         color = getattr(self._theme.palette, self._role)
         self._button.setIcon(icon(self._name, color, self._size, self._gap))

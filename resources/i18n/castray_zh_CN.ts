@@ -24,6 +24,10 @@
         <translation>不影响集群上正在运行的任务</translation>
     </message>
     <message>
+        <source>Look again</source>
+        <translation>重新查找</translation>
+    </message>
+    <message>
         <source>Attach</source>
         <translation>连接</translation>
     </message>
@@ -37,6 +41,57 @@
     <message>
         <source>Dismiss</source>
         <translation>关闭提示</translation>
+    </message>
+</context>
+<context>
+    <name>Browser</name>
+    <message>
+        <source>Files of a node</source>
+        <translation>节点上的文件</translation>
+    </message>
+    <message>
+        <source>Name</source>
+        <translation>名称</translation>
+    </message>
+    <message>
+        <source>Size</source>
+        <translation>大小</translation>
+    </message>
+    <message>
+        <source>Changed</source>
+        <translation>修改时间</translation>
+    </message>
+    <message>
+        <source>Folder</source>
+        <translation>文件夹</translation>
+    </message>
+    <message>
+        <source>Empty</source>
+        <translation>空文件夹</translation>
+    </message>
+    <message>
+        <source>Nothing lies in this folder.</source>
+        <translation>这个文件夹里没有内容。</translation>
+    </message>
+    <message>
+        <source>Folder on the node</source>
+        <translation>节点上的文件夹</translation>
+    </message>
+    <message>
+        <source>Up</source>
+        <translation>上一级</translation>
+    </message>
+    <message>
+        <source>Add to the list</source>
+        <translation>加入列表</translation>
+    </message>
+    <message>
+        <source>Add this folder</source>
+        <translation>加入此文件夹</translation>
+    </message>
+    <message>
+        <source>{count} more are not shown</source>
+        <translation>另有 {count} 项未显示</translation>
     </message>
 </context>
 <context>
@@ -256,12 +311,70 @@
         <source>{count} GPU</source>
         <translation>{count} GPU</translation>
     </message>
+    <message>
+        <source>in use</source>
+        <translation>使用中</translation>
+    </message>
+    <message>
+        <source>runs on this computer</source>
+        <translation>正在本机运行</translation>
+    </message>
+    <message>
+        <source>used {ago}</source>
+        <translation>上次使用：{ago}</translation>
+    </message>
 </context>
 <context>
     <name>ClusterChip</name>
     <message>
         <source>Cluster: {state}</source>
         <translation>集群：{state}</translation>
+    </message>
+</context>
+<context>
+    <name>ClusterMenu</name>
+    <message>
+        <source>Add node…</source>
+        <translation>添加节点…</translation>
+    </message>
+    <message>
+        <source>Start local cluster</source>
+        <translation>启动本地集群</translation>
+    </message>
+    <message>
+        <source>Attach to a cluster…</source>
+        <translation>连接到集群…</translation>
+    </message>
+    <message>
+        <source>Let other machines join…</source>
+        <translation>允许其他机器加入…</translation>
+    </message>
+    <message>
+        <source>Cancel</source>
+        <translation>取消</translation>
+    </message>
+    <message>
+        <source>Stop local cluster</source>
+        <translation>停止本地集群</translation>
+    </message>
+    <message>
+        <source>Detach</source>
+        <translation>断开连接</translation>
+    </message>
+</context>
+<context>
+    <name>ClusterRow</name>
+    <message>
+        <source>Attach</source>
+        <translation>连接</translation>
+    </message>
+    <message>
+        <source>Forget this cluster</source>
+        <translation>移除这个集群</translation>
+    </message>
+    <message>
+        <source>Attach to {target}</source>
+        <translation>连接 {target}</translation>
     </message>
 </context>
 <context>
@@ -1578,7 +1691,54 @@
     </message>
 </context>
 <context>
+    <name>GroupBar</name>
+    <message>
+        <source>Save the chosen nodes as a group</source>
+        <translation>将选中的节点保存为分组</translation>
+    </message>
+    <message>
+        <source>Choose the group {name}, {count} nodes</source>
+        <translation>选择分组 {name}，{count} 个节点</translation>
+    </message>
+    <message>
+        <source>Choose these alone</source>
+        <translation>只选这些</translation>
+    </message>
+    <message>
+        <source>Choose these too</source>
+        <translation>同时选中这些</translation>
+    </message>
+    <message>
+        <source>Save the selection under this name</source>
+        <translation>用当前选择更新此分组</translation>
+    </message>
+    <message>
+        <source>Remove this group</source>
+        <translation>删除此分组</translation>
+    </message>
+    <message>
+        <source>Save a group</source>
+        <translation>保存分组</translation>
+    </message>
+    <message>
+        <source>Name of the group; the command line knows it as @name:</source>
+        <translation>分组名称（命令行中写作 @名称）：</translation>
+    </message>
+    <message>
+        <source>Save</source>
+        <translation>保存</translation>
+    </message>
+    <message>
+        <source>Cancel</source>
+        <translation>取消</translation>
+    </message>
+</context>
+<context>
     <name>Header</name>
+    <message>
+        <source>Settings</source>
+        <translation>设置</translation>
+    </message>
     <message>
         <source>Language</source>
         <translation>语言</translation>
@@ -1592,28 +1752,20 @@
         <translation>空闲</translation>
     </message>
     <message>
-        <source>Start local cluster</source>
-        <translation>启动本地集群</translation>
+        <source>Limit over all casts: {limit}</source>
+        <translation>总限速：{limit}</translation>
     </message>
     <message>
-        <source>Attach to a cluster…</source>
-        <translation>连接到集群…</translation>
+        <source>none</source>
+        <translation>无</translation>
     </message>
     <message>
-        <source>Cancel</source>
-        <translation>取消</translation>
+        <source>No limit</source>
+        <translation>不限速</translation>
     </message>
     <message>
-        <source>Add node…</source>
-        <translation>添加节点…</translation>
-    </message>
-    <message>
-        <source>Stop local cluster</source>
-        <translation>停止本地集群</translation>
-    </message>
-    <message>
-        <source>Detach</source>
-        <translation>断开连接</translation>
+        <source>Other…</source>
+        <translation>其他…</translation>
     </message>
     <message>
         <source>Same as the system</source>
@@ -1867,6 +2019,10 @@
         <translation>只监听本机，随窗口关闭而停止</translation>
     </message>
     <message>
+        <source>Let other machines join</source>
+        <translation>允许其他机器加入</translation>
+    </message>
+    <message>
         <source>Start local cluster</source>
         <translation>启动本地集群</translation>
     </message>
@@ -1976,6 +2132,41 @@
 <context>
     <name>MainWindow</name>
     <message>
+        <source>Stop, and go on next time</source>
+        <translation>停止，下次继续</translation>
+    </message>
+    <message>
+        <source>Keep running in the tray</source>
+        <translation>在托盘中继续运行</translation>
+    </message>
+    <message>
+        <source>A cast is still running.</source>
+        <translation>还有一项传输正在进行。</translation>
+    </message>
+    <message>
+        <source>{count} casts are still running.</source>
+        <translation>还有 {count} 项传输正在进行。</translation>
+    </message>
+    <message>
+        <source>It can go on in the tray, or at the next start.</source>
+        <translation>可以在托盘中继续，也可以在下次启动时继续。</translation>
+    </message>
+    <message>
+        <source>This desktop has no tray to keep running in. What is not delivered goes on at the next start.</source>
+        <translation>此桌面没有可供继续运行的托盘。未送达的内容将在下次启动时继续。</translation>
+    </message>
+    <message>
+        <source>Drop to add {name} to the send list</source>
+        <translation>松开即可将 {name} 加入发送列表</translation>
+    </message>
+    <message>
+        <source>Drop to add {count} items to the send list</source>
+        <translation>松开即可将 {count} 项加入发送列表</translation>
+    </message>
+</context>
+<context>
+    <name>NodeDialogs</name>
+    <message>
         <source>Add a node</source>
         <translation>添加节点</translation>
     </message>
@@ -1990,30 +2181,6 @@
     <message>
         <source>Cancel</source>
         <translation>取消</translation>
-    </message>
-    <message>
-        <source>Close anyway</source>
-        <translation>仍要关闭</translation>
-    </message>
-    <message>
-        <source>A cast is still running.</source>
-        <translation>还有一项传输正在进行。</translation>
-    </message>
-    <message>
-        <source>{count} casts are still running.</source>
-        <translation>还有 {count} 项传输正在进行。</translation>
-    </message>
-    <message>
-        <source>Closing the window ends what it sends.</source>
-        <translation>关闭窗口会终止正在发送的内容。</translation>
-    </message>
-    <message>
-        <source>Drop to add {name} to the send list</source>
-        <translation>松开即可将 {name} 加入发送列表</translation>
-    </message>
-    <message>
-        <source>Drop to add {count} items to the send list</source>
-        <translation>松开即可将 {count} 项加入发送列表</translation>
     </message>
 </context>
 <context>
@@ -2172,14 +2339,92 @@
     </message>
 </context>
 <context>
+    <name>Notifier</name>
+    <message>
+        <source>{name} has arrived on {node}</source>
+        <translation>{name} 已送达 {node}</translation>
+    </message>
+    <message>
+        <source>{name} has arrived on {count} nodes</source>
+        <translation>{name} 已送达 {count} 个节点</translation>
+    </message>
+    <message>
+        <source>Every copy was checked by its hash.</source>
+        <translation>每份副本均已通过哈希校验。</translation>
+    </message>
+    <message>
+        <source>{name} did not arrive on {count} of {total} nodes</source>
+        <translation>{name} 在 {total} 个节点中有 {count} 个未送达</translation>
+    </message>
+    <message>
+        <source>{name} could not be sent</source>
+        <translation>{name} 未能发送</translation>
+    </message>
+    <message>
+        <source>Show in folder</source>
+        <translation>在文件夹中显示</translation>
+    </message>
+</context>
+<context>
     <name>Pages</name>
     <message>
         <source>History</source>
         <translation>历史</translation>
     </message>
     <message>
+        <source>Schedules</source>
+        <translation>定时任务</translation>
+    </message>
+    <message>
         <source>Log</source>
         <translation>日志</translation>
+    </message>
+</context>
+<context>
+    <name>Preflight</name>
+    <message>
+        <source>and {count} more</source>
+        <translation>另有 {count} 项</translation>
+    </message>
+    <message>
+        <source>Before sending</source>
+        <translation>发送前检查</translation>
+    </message>
+    <message>
+        <source>Node</source>
+        <translation>节点</translation>
+    </message>
+    <message>
+        <source>What is wrong</source>
+        <translation>问题</translation>
+    </message>
+    <message>
+        <source>What to do</source>
+        <translation>处理方法</translation>
+    </message>
+    <message>
+        <source>What would be removed</source>
+        <translation>将被删除的内容</translation>
+    </message>
+    <message>
+        <source>Problems</source>
+        <translation>问题列表</translation>
+    </message>
+    <message>
+        <source>{count} of {total} nodes can&apos;t take it.</source>
+        <translation>{total} 个节点中有 {count} 个无法接收。</translation>
+    </message>
+    <message>
+        <source>{count} entries that the source no longer has would be removed.</source>
+        <translation>源节点已没有的 {count} 项将被删除。</translation>
+    </message>
+    <message>
+        <source>Send to the other {count}</source>
+        <translation>发送到其余 {count} 个节点</translation>
+    </message>
+    <message>
+        <source>Send and remove</source>
+        <translation>发送并删除</translation>
     </message>
 </context>
 <context>
@@ -2207,6 +2452,10 @@
 </context>
 <context>
     <name>RecipientModel</name>
+    <message>
+        <source>Offline. Ticked, it gets the files when it is back.</source>
+        <translation>离线。勾选后，恢复在线时会收到文件。</translation>
+    </message>
     <message>
         <source>seen {ago}</source>
         <translation>{ago}在线</translation>
@@ -2339,6 +2588,296 @@
     </message>
 </context>
 <context>
+    <name>Schedules</name>
+    <message>
+        <source>New schedule</source>
+        <translation>新建定时任务</translation>
+    </message>
+    <message>
+        <source>Change the schedule</source>
+        <translation>修改定时任务</translation>
+    </message>
+    <message>
+        <source>Name</source>
+        <translation>名称</translation>
+    </message>
+    <message>
+        <source>Paths, one a line</source>
+        <translation>路径，每行一个</translation>
+    </message>
+    <message>
+        <source>To</source>
+        <translation>发送到</translation>
+    </message>
+    <message>
+        <source>Save to</source>
+        <translation>保存到</translation>
+    </message>
+    <message>
+        <source>When</source>
+        <translation>何时</translation>
+    </message>
+    <message>
+        <source>If a file exists</source>
+        <translation>文件已存在时</translation>
+    </message>
+    <message>
+        <source>Remove at the recipients what a sent folder no longer has</source>
+        <translation>删除接收节点上源文件夹已没有的内容</translation>
+    </message>
+    <message>
+        <source>Leave out</source>
+        <translation>排除</translation>
+    </message>
+    <message>
+        <source>Add files</source>
+        <translation>添加文件</translation>
+    </message>
+    <message>
+        <source>Add folder</source>
+        <translation>添加文件夹</translation>
+    </message>
+    <message>
+        <source>Send</source>
+        <translation>发送</translation>
+    </message>
+    <message>
+        <source>Speed limit</source>
+        <translation>限速</translation>
+    </message>
+    <message>
+        <source>Save</source>
+        <translation>保存</translation>
+    </message>
+    <message>
+        <source>How often</source>
+        <translation>间隔</translation>
+    </message>
+    <message>
+        <source>Unit</source>
+        <translation>单位</translation>
+    </message>
+    <message>
+        <source>Times as in cron</source>
+        <translation>cron 格式的时间</translation>
+    </message>
+    <message>
+        <source>Seconds without a change</source>
+        <translation>无变化的秒数</translation>
+    </message>
+    <message>
+        <source>minute hour day month weekday</source>
+        <translation>分 时 日 月 星期</translation>
+    </message>
+    <message>
+        <source>seconds without a change</source>
+        <translation>秒内无变化后发送</translation>
+    </message>
+    <message>
+        <source>Again and again</source>
+        <translation>按间隔重复</translation>
+    </message>
+    <message>
+        <source>At set times</source>
+        <translation>在指定时间</translation>
+    </message>
+    <message>
+        <source>When it changes</source>
+        <translation>内容变化时</translation>
+    </message>
+    <message>
+        <source>seconds</source>
+        <translation>秒</translation>
+    </message>
+    <message>
+        <source>minutes</source>
+        <translation>分钟</translation>
+    </message>
+    <message>
+        <source>hours</source>
+        <translation>小时</translation>
+    </message>
+    <message>
+        <source>days</source>
+        <translation>天</translation>
+    </message>
+    <message>
+        <source>all, names with commas between, or @group</source>
+        <translation>all、逗号分隔的节点名称或 @分组</translation>
+    </message>
+    <message>
+        <source>Patterns with commas between, such as *.tmp</source>
+        <translation>逗号分隔的模式，例如 *.tmp</translation>
+    </message>
+    <message>
+        <source>Add what to send first</source>
+        <translation>请先添加要发送的内容</translation>
+    </message>
+    <message>
+        <source>Each line needs a full path, such as /data/models</source>
+        <translation>每行都需要完整路径，例如 /data/models</translation>
+    </message>
+    <message>
+        <source>Say whom to send to: all, names, or @group</source>
+        <translation>请填写接收节点：all、节点名称或 @分组</translation>
+    </message>
+    <message>
+        <source>Say at which times, for example 0 2 * * * for two at night</source>
+        <translation>请填写时间，例如 0 2 * * * 表示凌晨两点</translation>
+    </message>
+    <message>
+        <source>{count} d</source>
+        <translation>{count} 天</translation>
+    </message>
+    <message>
+        <source>{count} h</source>
+        <translation>{count} 小时</translation>
+    </message>
+    <message>
+        <source>{count} min</source>
+        <translation>{count} 分钟</translation>
+    </message>
+    <message>
+        <source>{count} s</source>
+        <translation>{count} 秒</translation>
+    </message>
+    <message>
+        <source>Every {span}</source>
+        <translation>每 {span}</translation>
+    </message>
+    <message>
+        <source>At {times}</source>
+        <translation>按 {times}</translation>
+    </message>
+    <message>
+        <source>After changes, {span} quiet</source>
+        <translation>变化后静默 {span}</translation>
+    </message>
+    <message>
+        <source>A small file of its own</source>
+        <translation>自带的小文件</translation>
+    </message>
+    <message>
+        <source>{name} and {count} more</source>
+        <translation>{name} 等，另有 {count} 项</translation>
+    </message>
+    <message>
+        <source>All nodes</source>
+        <translation>所有节点</translation>
+    </message>
+    <message>
+        <source>Running</source>
+        <translation>正在运行</translation>
+    </message>
+    <message>
+        <source>Nothing new</source>
+        <translation>没有变化</translation>
+    </message>
+    <message>
+        <source>Switched off</source>
+        <translation>已停用</translation>
+    </message>
+    <message>
+        <source>{count} changes wait</source>
+        <translation>{count} 处变化待发送</translation>
+    </message>
+    <message>
+        <source>Looks every {span}</source>
+        <translation>每 {span} 检查一次</translation>
+    </message>
+</context>
+<context>
+    <name>SchedulesPage</name>
+    <message>
+        <source>Name</source>
+        <translation>名称</translation>
+    </message>
+    <message>
+        <source>Sends</source>
+        <translation>发送内容</translation>
+    </message>
+    <message>
+        <source>To</source>
+        <translation>发送到</translation>
+    </message>
+    <message>
+        <source>When</source>
+        <translation>何时</translation>
+    </message>
+    <message>
+        <source>Next</source>
+        <translation>下次运行</translation>
+    </message>
+    <message>
+        <source>Last run</source>
+        <translation>上次运行</translation>
+    </message>
+    <message>
+        <source>Last result</source>
+        <translation>上次结果</translation>
+    </message>
+    <message>
+        <source>Schedules</source>
+        <translation>定时任务</translation>
+    </message>
+    <message>
+        <source>Add…</source>
+        <translation>新建…</translation>
+    </message>
+    <message>
+        <source>Change…</source>
+        <translation>修改…</translation>
+    </message>
+    <message>
+        <source>Run now</source>
+        <translation>立即运行</translation>
+    </message>
+    <message>
+        <source>Remove…</source>
+        <translation>删除…</translation>
+    </message>
+    <message>
+        <source>Sends a small file to every node of the local cluster once a minute</source>
+        <translation>每分钟向本地集群的所有节点发送一个小文件</translation>
+    </message>
+    <message>
+        <source>Switch off</source>
+        <translation>停用</translation>
+    </message>
+    <message>
+        <source>Switch on</source>
+        <translation>启用</translation>
+    </message>
+    <message>
+        <source>Stop the demonstration</source>
+        <translation>停止演示</translation>
+    </message>
+    <message>
+        <source>Start a demonstration</source>
+        <translation>开始演示</translation>
+    </message>
+    <message>
+        <source>A schedule sends by itself: again and again, at set times, or when a folder changes.</source>
+        <translation>定时任务会自动发送：按间隔重复、在指定时间，或在文件夹变化时。</translation>
+    </message>
+    <message>
+        <source>No schedules yet</source>
+        <translation>尚无定时任务</translation>
+    </message>
+    <message>
+        <source>Remove the schedule {name}?</source>
+        <translation>要删除定时任务 {name} 吗？</translation>
+    </message>
+    <message>
+        <source>What it has sent stays where it is.</source>
+        <translation>已发送的内容不受影响。</translation>
+    </message>
+    <message>
+        <source>Remove</source>
+        <translation>删除</translation>
+    </message>
+</context>
+<context>
     <name>SendList</name>
     <message>
         <source>Can&apos;t be sent</source>
@@ -2358,6 +2897,65 @@
     <message>
         <source>What will be sent</source>
         <translation>待发送的内容</translation>
+    </message>
+</context>
+<context>
+    <name>SendOptions</name>
+    <message>
+        <source>More options</source>
+        <translation>更多选项</translation>
+    </message>
+    <message>
+        <source>Leave out</source>
+        <translation>排除</translation>
+    </message>
+    <message>
+        <source>Symbolic links</source>
+        <translation>符号链接</translation>
+    </message>
+    <message>
+        <source>Way from node to node</source>
+        <translation>节点间的传输方式</translation>
+    </message>
+    <message>
+        <source>Remove at the recipients what a sent folder no longer has</source>
+        <translation>删除接收节点上源文件夹已没有的内容</translation>
+    </message>
+    <message>
+        <source>Command afterwards</source>
+        <translation>完成后的命令</translation>
+    </message>
+    <message>
+        <source>Removing takes effect with Overwrite, and is shown before anything is sent. The command runs on each recipient that allows it, once its files are verified.</source>
+        <translation>仅在选择“覆盖”时才会删除，并会在发送前列出。文件通过校验后，命令会在允许执行的接收节点上运行。</translation>
+    </message>
+    <message>
+        <source>As usual</source>
+        <translation>恢复默认</translation>
+    </message>
+    <message>
+        <source>Send as links</source>
+        <translation>作为链接发送</translation>
+    </message>
+    <message>
+        <source>Send what they point to</source>
+        <translation>发送链接指向的内容</translation>
+    </message>
+    <message>
+        <source>Whatever gets through</source>
+        <translation>自动选择</translation>
+    </message>
+    <message>
+        <source>Sockets alone</source>
+        <translation>仅直连</translation>
+    </message>
+    <message>
+        <source>Through Ray alone</source>
+        <translation>仅经由 Ray</translation>
+    </message>
+    <message>
+        <source>Patterns with commas between, such as *.tmp, .git</source>
+        <translation>逗号分隔的模式，例如 *.tmp, .git</translation>
     </message>
 </context>
 <context>
@@ -2427,10 +3025,6 @@
         <translation>添加文件夹</translation>
     </message>
     <message>
-        <source>This computer</source>
-        <translation>本机</translation>
-    </message>
-    <message>
         <source>Send to {count} node</source>
         <translation>发送到 {count} 个节点</translation>
     </message>
@@ -2447,8 +3041,20 @@
         <translation>{name} 无法发送，请将其移除</translation>
     </message>
     <message>
-        <source>The chosen nodes are offline</source>
-        <translation>所选节点均已离线</translation>
+        <source>Options · {count}</source>
+        <translation>选项 · {count}</translation>
+    </message>
+    <message>
+        <source>Options</source>
+        <translation>选项</translation>
+    </message>
+    <message>
+        <source>Keep for {count} node</source>
+        <translation>为 {count} 个节点保留</translation>
+    </message>
+    <message>
+        <source>Keep for {count} nodes</source>
+        <translation>为 {count} 个节点保留</translation>
     </message>
     <message>
         <source>Choose at least one recipient</source>
@@ -2467,6 +3073,10 @@
         <translation>正在检查接收节点…</translation>
     </message>
     <message>
+        <source>Removes {count} entries at the recipients</source>
+        <translation>将删除接收节点上的 {count} 项</translation>
+    </message>
+    <message>
         <source>Fits on all {count}</source>
         <translation>{count} 个节点空间均充足</translation>
     </message>
@@ -2475,8 +3085,194 @@
         <translation>空间充足</translation>
     </message>
     <message>
+        <source>{count} get it when they are back</source>
+        <translation>{count} 个节点恢复在线后会收到</translation>
+    </message>
+    <message>
         <source>uploaded once, {size}</source>
         <translation>只上传一次，共 {size}</translation>
+    </message>
+</context>
+<context>
+    <name>Settings</name>
+    <message>
+        <source>General</source>
+        <translation>常规</translation>
+    </message>
+    <message>
+        <source>Transfers</source>
+        <translation>传输</translation>
+    </message>
+    <message>
+        <source>Network</source>
+        <translation>网络</translation>
+    </message>
+    <message>
+        <source>Notifications</source>
+        <translation>通知</translation>
+    </message>
+    <message>
+        <source>Appearance</source>
+        <translation>外观</translation>
+    </message>
+    <message>
+        <source>Advanced</source>
+        <translation>高级</translation>
+    </message>
+    <message>
+        <source>Settings</source>
+        <translation>设置</translation>
+    </message>
+    <message>
+        <source>Changes hold at once.</source>
+        <translation>更改立即生效。</translation>
+    </message>
+    <message>
+        <source>Language</source>
+        <translation>语言</translation>
+    </message>
+    <message>
+        <source>At the start</source>
+        <translation>启动时</translation>
+    </message>
+    <message>
+        <source>Closing while casts run</source>
+        <translation>有传输时关闭窗口</translation>
+    </message>
+    <message>
+        <source>If a file exists</source>
+        <translation>文件已存在时</translation>
+    </message>
+    <message>
+        <source>Casts at once</source>
+        <translation>同时传输数</translation>
+    </message>
+    <message>
+        <source>Keep the history</source>
+        <translation>历史保留</translation>
+    </message>
+    <message>
+        <source>After a restart, go on with what had not ended</source>
+        <translation>重新启动后继续未结束的传输</translation>
+    </message>
+    <message>
+        <source>Ports, networks and TLS are set where the engine starts: CASTRAY_DATA_PORTS, CASTRAY_DATA_NETWORK and RAY_USE_TLS; see the user guide.</source>
+        <translation>端口、网络和 TLS 在启动引擎的环境中设置：CASTRAY_DATA_PORTS、CASTRAY_DATA_NETWORK 和 RAY_USE_TLS，参见用户指南。</translation>
+    </message>
+    <message>
+        <source>Each node passes on at most</source>
+        <translation>每个节点的转发上限</translation>
+    </message>
+    <message>
+        <source>When a cast has arrived</source>
+        <translation>传输送达时</translation>
+    </message>
+    <message>
+        <source>When a cast has failed</source>
+        <translation>传输失败时</translation>
+    </message>
+    <message>
+        <source>On the desktop too, while the window is not in front</source>
+        <translation>窗口不在前台时也在桌面上通知</translation>
+    </message>
+    <message>
+        <source>Colours</source>
+        <translation>配色</translation>
+    </message>
+    <message>
+        <source>Contrast</source>
+        <translation>对比度</translation>
+    </message>
+    <message>
+        <source>Reduce motion: nothing moves by itself</source>
+        <translation>减少动态效果</translation>
+    </message>
+    <message>
+        <source>Columns as at first</source>
+        <translation>恢复默认列</translation>
+    </message>
+    <message>
+        <source>Keep the engine and its cluster after the window</source>
+        <translation>关闭窗口后保留引擎和集群</translation>
+    </message>
+    <message>
+        <source>Open the home folder</source>
+        <translation>打开数据文件夹</translation>
+    </message>
+    <message>
+        <source>Settings, logs, records</source>
+        <translation>设置、日志和记录</translation>
+    </message>
+    <message>
+        <source>The cluster that was used last</source>
+        <translation>使用上次的集群</translation>
+    </message>
+    <message>
+        <source>Start a local cluster</source>
+        <translation>启动本地集群</translation>
+    </message>
+    <message>
+        <source>Ask</source>
+        <translation>询问</translation>
+    </message>
+    <message>
+        <source>Keep running in the tray</source>
+        <translation>在托盘中继续运行</translation>
+    </message>
+    <message>
+        <source>Stop, and go on next time</source>
+        <translation>停止，下次继续</translation>
+    </message>
+    <message>
+        <source>Light</source>
+        <translation>浅色</translation>
+    </message>
+    <message>
+        <source>Dark</source>
+        <translation>深色</translation>
+    </message>
+    <message>
+        <source>Normal</source>
+        <translation>标准</translation>
+    </message>
+    <message>
+        <source>High</source>
+        <translation>高</translation>
+    </message>
+    <message>
+        <source>No bound</source>
+        <translation>不限</translation>
+    </message>
+    <message>
+        <source>For ever</source>
+        <translation>永久</translation>
+    </message>
+    <message>
+        <source> days</source>
+        <translation> 天</translation>
+    </message>
+</context>
+<context>
+    <name>Share</name>
+    <message>
+        <source>Let other machines join</source>
+        <translation>允许其他机器加入</translation>
+    </message>
+    <message>
+        <source>Run this on each machine that is to join. It needs CastRay or Ray there, and a way to the address of this computer.</source>
+        <translation>请在每台要加入的机器上运行此命令。该机器需要装有 CastRay 或 Ray，并能访问本机的地址。</translation>
+    </message>
+    <message>
+        <source>Whoever has this command can run code in this cluster: keep it secret.</source>
+        <translation>持有此命令的人可以在集群中运行代码，请妥善保密。</translation>
+    </message>
+    <message>
+        <source>Command to join</source>
+        <translation>加入命令</translation>
+    </message>
+    <message>
+        <source>Copy the command</source>
+        <translation>复制命令</translation>
     </message>
 </context>
 <context>
@@ -2484,6 +3280,21 @@
     <message>
         <source>Close</source>
         <translation>关闭</translation>
+    </message>
+</context>
+<context>
+    <name>SourceField</name>
+    <message>
+        <source>From</source>
+        <translation>来源</translation>
+    </message>
+    <message>
+        <source>This computer ({name})</source>
+        <translation>本机（{name}）</translation>
+    </message>
+    <message>
+        <source>This computer</source>
+        <translation>本机</translation>
     </message>
 </context>
 <context>
@@ -2774,6 +3585,13 @@
     <message>
         <source>Save the throughput</source>
         <translation>保存吞吐量</translation>
+    </message>
+</context>
+<context>
+    <name>Toast</name>
+    <message>
+        <source>Dismiss</source>
+        <translation>关闭提示</translation>
     </message>
 </context>
 <context>
@@ -3087,6 +3905,17 @@
     </message>
 </context>
 <context>
+    <name>Tray</name>
+    <message>
+        <source>Open CastRay</source>
+        <translation>打开 CastRay</translation>
+    </message>
+    <message>
+        <source>Quit</source>
+        <translation>退出</translation>
+    </message>
+</context>
+<context>
     <name>Verify</name>
     <message>
         <source>The same</source>
@@ -3171,6 +4000,10 @@
 </context>
 <context>
     <name>WelcomePage</name>
+    <message>
+        <source>Back to the nodes</source>
+        <translation>返回节点</translation>
+    </message>
     <message>
         <source>Choose a cluster to send to</source>
         <translation>选择要使用的集群</translation>

@@ -77,6 +77,7 @@ DEFAULT_ANSWERS: Mapping[type[m.Message], Answerer] = {
     m.ChangeSchedule: lambda command: m.Done(),
     m.RemoveSchedule: lambda command: m.Done(),
     m.EnableSchedule: lambda command: m.Done(),
+    m.AddDemonstration: lambda command: m.ScheduleAdded("de3000000001"),
     m.RunSchedule: lambda command: m.Accepted("c0ffee000003"),
     m.ListClusters: lambda command: m.ClusterList(()),
     m.ForgetCluster: lambda command: m.Done(),

@@ -11,9 +11,11 @@ from castray_desktop.ui.cluster_words import cluster_glyph
 from castray_desktop.ui.connection import Connection
 from castray_desktop.ui.glyphs import GlyphState
 from castray_desktop.ui.header import Header
+from castray_desktop.ui.known_clusters import KnownClusters
 from castray_desktop.ui.language import Language
 from castray_desktop.ui.theme import Theme
 from tests.helpers import fake_engine as fake
+from tests.helpers.fake_engine import FakeLink
 
 ON = Connection.CONNECTED
 
@@ -95,18 +97,21 @@ def test_the_chip_says_what_is_going_on(
     assert header.grab().width() == 1440
 
 
+ANY = ("Attach to a cluster…", "Let other machines join…")
+
+
 def menu_texts(header: Header) -> list[str]:
-    header._fill_menu()
-    return [action.text() for action in header.chip.menu().actions()]
+    header.menu.aboutToShow.emit()
+    return [action.text() for action in header.menu.actions() if not action.isSeparator()]
 
 
 @pytest.mark.parametrize(
     ("cluster", "texts"),
     [
-        (ClusterStatus(), ["Start local cluster", "Attach to a cluster…"]),
+        (ClusterStatus(), ["Start local cluster", *ANY]),
         (ClusterStatus(ClusterPhase.STARTING, "local"), ["Cancel"]),
-        (fake.local_cluster(), ["Add node…", "Stop local cluster"]),
-        (fake.local_cluster(target="auto"), ["Detach"]),
+        (fake.local_cluster(), ["Add node…", *ANY, "Stop local cluster"]),
+        (fake.local_cluster(target="auto"), ["Start local cluster", *ANY, "Detach"]),
     ],
 )
 def test_the_menu_offers_what_applies(header: Header, cluster: ClusterStatus, texts: list[str]) -> None:
@@ -117,8 +122,41 @@ def test_the_menu_offers_what_applies(header: Header, cluster: ClusterStatus, te
 def test_the_menu_asks_for_it(qtbot: QtBot, header: Header) -> None:
     header.set_status(ClusterStatus(), ON)
     menu_texts(header)
-    with qtbot.waitSignal(header.start_requested):
+    with qtbot.waitSignal(header.menu.use_requested) as caught:
         header.chip.menu().actions()[0].trigger()
+    assert caught.args == ["local"]
+
+
+def test_known_clusters_can_be_changed_over_to(qtbot: QtBot, theme: Theme, language: Language) -> None:
+    link = FakeLink()
+    known = (
+        m.KnownCluster("local", running=True, in_use=True, nodes=4),
+        m.KnownCluster("10.0.4.10:6379", running=True, nodes=7, ray_version="2.49.0"),
+    )
+    link.answers[m.ListClusters] = lambda command: m.ClusterList(known)
+    header = Header(theme, language, KnownClusters(link))
+    qtbot.addWidget(header)
+    link.start(fake.busy_welcome())
+    header.set_status(fake.local_cluster(), ON)
+    texts = menu_texts(header)
+    assert texts[:2] == [
+        "Local cluster  (in use · 4 nodes)",
+        "10.0.4.10:6379  (runs on this computer · 7 nodes · Ray 2.49.0)",
+    ]
+    with qtbot.waitSignal(header.menu.use_requested) as caught:
+        header.menu.actions()[1].trigger()
+    assert caught.args == ["10.0.4.10:6379"]
+
+
+def test_the_limit_over_all_casts_is_shown_and_changed(qtbot: QtBot, header: Header) -> None:
+    header.show_limit(10_000_000)
+    assert header.limit_button.accessibleName() == "Limit over all casts: 10 MB/s"
+    header.limit_menu.aboutToShow.emit()
+    chosen = [action.text() for action in header.limit_menu.actions() if action.isChecked()]
+    assert chosen == ["10 MB/s"]
+    with qtbot.waitSignal(header.limit_requested) as caught:
+        header.limit_menu.actions()[0].trigger()
+    assert caught.args == [0]
 
 
 def test_rates(header: Header) -> None:

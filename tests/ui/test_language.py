@@ -25,7 +25,7 @@ from tests.ui import scenes
 CJK = re.compile(r"[\u3400-\u9fff]")
 NAMES = re.compile(
     r"llama\S+|RAY_TLS_CA_CERT|CastRay|Ray|Python|English|Language|Ctrl|Shift|Alt|Enter|Del|CSV|JSON|UDP|uv"
-    r"|CPU|GPU|UTF|PB|TB|GB|MB|KB|B/s|Mbit/s|blake3[ :]\S+|host:6379|\{node\}"
+    r"|CPU|GPU|UTF|PB|TB|GB|MB|KB|B/s|Mbit/s|blake3[ :]\S+|host:6379|ray://host:10001|\{node\}"
     r"|[\w./@{}-]*[/._@-][\w./@{}-]*|ubuntu-ws|configs"
 )
 """What stands in Latin letters in Chinese too: names, units, paths, keys, and the language's own name."""
@@ -214,7 +214,7 @@ def test_every_failure_is_explained_in_chinese(
     language.stop()
     assert CJK.search(explanation.happened)
     assert bool(explanation.remedy) is bool(TEMPLATES[kind][1])
-    commands = re.compile(r"--\w+|castray \w+( \w+)?|ray \w+|MB|kB|Mbit")
+    commands = re.compile(r"--\w+|castray \w+( \w+)?|\bray\b|MB|kB|Mbit")
     assert english_in(commands.sub("", explanation.text)) == ""
 
 

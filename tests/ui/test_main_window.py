@@ -17,6 +17,7 @@ from castray_desktop.core.messages import ClusterPhase, ClusterStatus
 from castray_desktop.ui.cluster_choice import ClusterChoice
 from castray_desktop.ui.language import Language
 from castray_desktop.ui.main_window import MainWindow
+from castray_desktop.ui.preferences import AtStart, Closing
 from castray_desktop.ui.stall_meter import Gap, StallMeter
 from castray_desktop.ui.theme import Theme
 from tests.helpers import fake_engine as fake
@@ -255,9 +256,30 @@ def test_closing_asks_while_a_cast_runs(qtbot: QtBot, window: MainWindow, link: 
     link.start(fake.busy_welcome())
     with qtbot.assertNotEmitted(window.quit_requested):
         window.close()
-    assert window.banner.text().startswith("A cast is still running.")
+    assert window.banner.text() == (
+        "A cast is still running. This desktop has no tray to keep running in."
+        " What is not delivered goes on at the next start."
+    )
     with qtbot.waitSignal(window.quit_requested):
-        button(window.banner, "Close anyway").click()
+        button(window.banner, "Stop, and go on next time").click()
+    with qtbot.waitSignal(window.quit_requested):
+        window.close()
+
+
+def test_what_closing_does_can_be_set(qtbot: QtBot, window: MainWindow, link: FakeLink) -> None:
+    link.start(fake.busy_welcome())
+    window.preferences.set_closing(Closing.TRAY)  # there is none here
+    with qtbot.assertNotEmitted(window.quit_requested):
+        window.close()
+    window.close_question.forget()
+    window.preferences.set_closing(Closing.STOP)
+    with qtbot.waitSignal(window.quit_requested):
+        window.close()
+
+
+def test_paused_casts_hold_nothing_up(qtbot: QtBot, window: MainWindow, link: FakeLink) -> None:
+    link.start(fake.busy_welcome())
+    link.say(m.CastChanged(fake.sending_cast(state=m.CastState.PAUSED)))
     with qtbot.waitSignal(window.quit_requested):
         window.close()
 
@@ -382,9 +404,16 @@ def test_what_was_asked_for_is_used_when_there_is_none(link: FakeLink, settings:
     assert choice.wanted == "auto"
 
 
-def test_at_first_a_local_one_is_started(link: FakeLink, settings: QSettings) -> None:
+def test_at_first_the_user_is_asked(link: FakeLink, settings: QSettings) -> None:
     settings.remove("cluster")
-    choice = ClusterChoice(link, settings, first="local")
+    ClusterChoice(link, settings)
+    link.start(fake.empty_welcome())
+    assert link.asked(m.UseCluster) == []
+
+
+def test_a_local_one_can_be_started_each_time(link: FakeLink, settings: QSettings) -> None:
+    settings.remove("cluster")
+    choice = ClusterChoice(link, settings, at_start=AtStart.LOCAL)
     link.start(fake.empty_welcome())
     assert link.asked(m.UseCluster) == [m.UseCluster("local")]
     choice.leave()
@@ -392,9 +421,14 @@ def test_at_first_a_local_one_is_started(link: FakeLink, settings: QSettings) ->
     assert len(link.asked(m.UseCluster)) == 1
 
 
-def test_what_was_used_last_comes_before_what_is_used_first(link: FakeLink, settings: QSettings) -> None:
+@pytest.mark.parametrize(
+    ("at_start", "wanted"), [(AtStart.LAST, "10.0.0.1:6379"), (AtStart.LOCAL, "local"), (AtStart.ASK, "")]
+)
+def test_what_is_used_at_the_start_can_be_set(
+    link: FakeLink, settings: QSettings, at_start: AtStart, wanted: str
+) -> None:
     settings.setValue("cluster", "10.0.0.1:6379")
-    assert ClusterChoice(link, settings, first="local").wanted == "10.0.0.1:6379"
+    assert ClusterChoice(link, settings, at_start=at_start).wanted == wanted
 
 
 def test_the_last_cluster_is_used_again(link: FakeLink, settings: QSettings) -> None:

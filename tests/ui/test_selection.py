@@ -51,15 +51,19 @@ def test_a_chosen_node_that_goes_offline_stays_chosen_but_is_not_ready() -> None
     assert selection.ready() == {"node_1", "node_2"}
 
 
-def test_an_offline_node_can_not_be_chosen() -> None:
+def test_an_offline_node_is_chosen_only_by_itself() -> None:
     selection = RecipientSelection()
     selection.set_nodes([*make_nodes(1), make_node("node_2", NodeState.OFFLINE)])
-    selection.toggle("node_2")
     selection.select_only("node_2")
     selection.set_selected({"node_2"})
     assert selection.selected() == frozenset()
     selection.invert()
     assert selection.selected() == {"node_1"}
+    selection.toggle("node_2")
+    assert selection.selected() == {"node_1", "node_2"}
+    assert (selection.ready(), selection.waiting()) == ({"node_1"}, {"node_2"})
+    selection.toggle("desk")
+    assert "desk" not in selection.selected()
 
 
 def test_signals_are_sent_only_for_changes(qtbot: QtBot) -> None:

@@ -1,0 +1,85 @@
+"""Tells the user that a cast has ended: in the window, and on the desktop while that is not in front."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PySide6.QtCore import QCoreApplication, QObject
+from PySide6.QtWidgets import QWidget
+
+from castray_desktop.core.errors import Explanation
+from castray_desktop.core.messages import CastResult, CastState, DeliverySnapshot
+from castray_desktop.ui.nodes import NodeList
+from castray_desktop.ui.opening import open_folder
+from castray_desktop.ui.preferences import Preferences
+from castray_desktop.ui.toast import Toast
+from castray_desktop.ui.transfer_text import failure_text
+from castray_desktop.ui.tray import Tray
+
+translate = QCoreApplication.translate
+
+
+def result_words(result: CastResult) -> Explanation:
+    """How a cast ended, in two short sentences."""
+    cast = result.summary
+    total = len(cast.recipients)
+    match cast.state:
+        case CastState.COMPLETED:
+            one = translate("Notifier", "{name} has arrived on {node}")
+            many = translate("Notifier", "{name} has arrived on {count} nodes")
+            text = (one if total == 1 else many).format(
+                name=cast.name, node=cast.recipients[0] if cast.recipients else "", count=total
+            )
+            return Explanation(text, translate("Notifier", "Every copy was checked by its hash."))
+        case CastState.PARTLY_FAILED:
+            text = translate("Notifier", "{name} did not arrive on {count} of {total} nodes")
+            happened = text.format(name=cast.name, count=total - cast.verified - cast.awaited, total=total)
+            return Explanation(happened, _first_reason(result))
+    text = translate("Notifier", "{name} could not be sent").format(name=cast.name)
+    return Explanation(text, failure_text(cast.failure) if cast.failure else _first_reason(result))
+
+
+def _first_reason(result: CastResult) -> str:
+    failures = [item.failure for item in result.deliveries if item.failure is not None]
+    return failure_text(failures[0]) if failures else ""
+
+
+class Notifier(QObject):
+    """Listens to results. `window` is what may be in front."""
+
+    def __init__(
+        self, chosen: Preferences, toast: Toast, tray: Tray, nodes: NodeList, window: QWidget
+    ) -> None:
+        super().__init__(window)
+        self._chosen, self._toast, self._tray = chosen, toast, tray
+        self._nodes, self._window = nodes, window
+
+    def tell(self, result: CastResult) -> None:
+        """A cast has ended."""
+        state = result.summary.state
+        failed = state is not CastState.COMPLETED
+        wanted = self._chosen.notify_failed if failed else self._chosen.notify_done
+        if state is CastState.CANCELLED or not wanted:
+            return
+        folder = self._folder(result)
+        show = (lambda: translate("Notifier", "Show in folder"), lambda: open_folder(folder))
+        self._toast.show_message(lambda: result_words(result), failed=failed, action=show if folder else None)
+        if self._chosen.notify_desktop and not self._window.isActiveWindow():
+            words = result_words(result)
+            clicked = (lambda: open_folder(folder)) if folder else self._raise
+            self._tray.tell(words.happened, words.remedy, failed=failed, clicked=clicked)
+
+    def _folder(self, result: CastResult) -> str:
+        """Where it landed on this computer; empty when it did not."""
+        here = next((item for item in result.deliveries if item.paths and self._is_here(item)), None)
+        return str(Path(here.paths[0]).parent) if here is not None else ""
+
+    def _is_here(self, delivery: DeliverySnapshot) -> bool:
+        node = self._nodes.get(delivery.node)
+        address = (node.address if node else "") or delivery.address
+        return bool(node and node.this_computer) or address.startswith("127.") or address == "::1"
+
+    def _raise(self) -> None:
+        self._window.show()
+        self._window.raise_()
+        self._window.activateWindow()
