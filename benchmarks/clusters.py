@@ -2,7 +2,7 @@
 
     python -m benchmarks.clusters [--hosts 5] [--megabytes 300] [CASE...]
 
-Cases: join, raylet, head, client. Each prints what it saw with the seconds that it took, and the exit
+Cases: join, raylet, head, client, errors. Each prints what it saw with the seconds that it took, and the exit
 status is 1 if anything did not become true. Needs root: it makes a laboratory (`benchmarks/lab.py`) with a
 Ray node in each host. The engine runs in the first host, or for `client` in one that is no node.
 """
@@ -15,6 +15,7 @@ import contextlib
 import filecmp
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -25,13 +26,15 @@ from benchmarks.lab import Host, Lab, LabUnavailable, ray_environment
 from benchmarks.namespaces import nft
 from castray_desktop.core import messages
 from castray_desktop.core.errors import sentence
+from castray_desktop.core.failure import FailureKind
 from castray_desktop.core.messages import ClusterPhase, NodeInfo, NodeState
 from castray_desktop.workers.client import EngineClient
 from castray_desktop.workers.places import Places, find_places
 
-CASES = ("join", "raylet", "head", "client")
+CASES = ("join", "raylet", "head", "client", "errors")
 SECONDS = 60.0
 RATE = 30_000_000
+TOKEN = "a" * 64
 
 
 class Desk:
@@ -130,6 +133,7 @@ async def engine_in(lab: Lab, host: Host, folder: Path) -> AsyncIterator[Desk]:
             "CASTRAY_LOCAL_COPY": "0",
             "HOME": str(folder),
         }
+        environment.pop("RAY_AUTH_MODE")  # that of a user who has set nothing
         with (folder / "engine.out").open("wb") as output:
             process = lab.popen(
                 host,
@@ -145,7 +149,8 @@ async def engine_in(lab: Lab, host: Host, folder: Path) -> AsyncIterator[Desk]:
             await desk.close()
             await asyncio.to_thread(process.wait, 20)
             assert not list(places.runs.iterdir())
-            assert not (folder / ".ray").exists()
+            token = folder / ".ray" / "auth_token"
+            assert not token.exists() or token.read_text() == TOKEN
 
 
 async def _connect(places: Places) -> EngineClient:
@@ -266,6 +271,53 @@ async def client(lab: Lab, desk: Desk, path: Path, folder: Path) -> None:
             check_files(desk, cast, path)
 
 
+async def errors(lab: Lab, desk: Desk, path: Path, folder: Path) -> None:
+    """What is wrong with an address or a token is said within ten seconds; then it can be attached."""
+    head = lab.hosts[0]
+    token = folder / ".ray" / "auth_token"
+    token.parent.mkdir()
+    web = [sys.executable, "-m", "http.server", "8000", "--bind", head.address]
+    mute = [
+        sys.executable,
+        "-c",
+        f"import socket as s,time\nx=s.create_server(('{head.address}',8001))\ntime.sleep(600)",
+    ]
+    for command in (web, mute):
+        lab.popen(head, command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    await asyncio.sleep(1.0)
+    for target, secret, kind in (
+        (f"{head.address}:1", "", FailureKind.CLUSTER_UNREACHABLE),
+        ("10.99.0.1:6379", "", FailureKind.CLUSTER_UNREACHABLE),
+        ("no-such-host:6379", "", FailureKind.CLUSTER_UNREACHABLE),
+        (f"{head.address}:8000", "", FailureKind.NOT_RAY),
+        (f"{head.address}:8001", "", FailureKind.CLUSTER_SILENT),
+        (f"{head.address}:6379", "", FailureKind.TOKEN_NEEDED),
+        (f"ray://{head.address}:10001", "", FailureKind.TOKEN_NEEDED),
+        (f"{head.address}:6379", "b" * 64, FailureKind.TOKEN_WRONG),
+        (f"ray://{head.address}:10001", "b" * 64, FailureKind.TOKEN_WRONG),
+        (f"{head.address}:10001", TOKEN, FailureKind.NOT_RAY),
+        (f"ray://{head.address}:6379", TOKEN, FailureKind.NOT_RAY),
+    ):
+        token.unlink(missing_ok=True)
+        if secret:
+            token.write_text(secret)
+        await desk.use(target)
+        took = await desk.until(
+            target,
+            lambda: desk.cluster.phase is ClusterPhase.FAILED and desk.cluster.target == target,  # noqa: B023
+        )
+        failure = desk.cluster.failure
+        assert failure is not None
+        print(f"            “{sentence(failure)}”", flush=True)
+        assert took < 10
+        assert failure.kind is kind, failure
+    await desk.use(f"{head.address}:6379")
+    await desk.until("attached with the right token", lambda: desk.is_ready(len(lab.hosts)))
+    await desk.use(f"ray://{head.address}:10001")
+    await desk.until("and through its client server", lambda: desk.is_ready(len(lab.hosts) + 1))
+    assert token.read_text() == TOKEN
+
+
 async def run(case: str, hosts: int, size: int) -> bool:
     """One case in a laboratory of its own; whether all of it became true."""
     print(f"{case}: {(globals()[case].__doc__ or '').strip()}", flush=True)
@@ -278,8 +330,10 @@ async def run(case: str, hosts: int, size: int) -> bool:
         path.write_bytes(os.urandom(1 << 20) * (size >> 20))
         outside = lab.hosts[-1:] if case in ("join", "client") else ()
         nodes = [host for host in lab.hosts if host not in outside]
+        secret = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN} if case == "errors" else {}
         for host in nodes:
-            await asyncio.to_thread(lab.start_ray, host, None if host is nodes[0] else nodes[0])
+            head = None if host is nodes[0] else nodes[0]
+            await asyncio.to_thread(lab.start_ray, host, head, environment=secret)
         async with engine_in(lab, lab.hosts[-1] if case == "client" else lab.hosts[0], folder) as desk:
             try:
                 await globals()[case](lab, desk, path, folder)

@@ -332,10 +332,18 @@ class Lab:
 
     # --- Ray ------------------------------------------------------------------------------------
 
-    def start_ray(self, host: Host, head: Host | None = None, python: str | Path = sys.executable) -> str:
+    def start_ray(
+        self,
+        host: Host,
+        head: Host | None = None,
+        python: str | Path = sys.executable,
+        *,
+        environment: Mapping[str, str] | None = None,
+    ) -> str:
         """Start a Ray node in the host: the head, or one that joins `head`. Returns the head's address.
 
-        `python` is the interpreter whose Ray it is. Nothing but the laboratory ends it. Raises
+        `python` is the interpreter whose Ray it is, `environment` what its processes have beside the usual.
+        Nothing but the laboratory ends it. Raises
         LabUnavailable.
         """
         folder = tempfile.mkdtemp(prefix="clr", dir="/tmp")  # Ray's sockets bear no long path
@@ -354,15 +362,15 @@ class Lab:
             *("--num-cpus=1", "--object-store-memory=200000000", "--disable-usage-stats"),
             *([] if head else ["--include-dashboard=false"]),
         ]
-        environment = ray_environment()
+        variables = ray_environment() | dict(environment or {})
         if str(python) != sys.executable:
-            environment.pop("PYTHONPATH", None)  # it has what is installed for it, and nothing of ours
-        environment |= {"RAY_TMPDIR": folder, "TMPDIR": folder} if head else {}
+            variables.pop("PYTHONPATH", None)  # it has what is installed for it, and nothing of ours
+        variables |= {"RAY_TMPDIR": folder, "TMPDIR": folder} if head else {}
         try:
             started = self.run(
                 host,
                 command,
-                env=environment,
+                env=variables,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,

@@ -183,7 +183,7 @@ TEMPLATES: Mapping[FailureKind, tuple[str, str]] = {
         "Check the address and that Ray runs there.",
     ),
     K.CLUSTER_UNREACHABLE: (
-        "The cluster {target} can't be reached: {reason}",
+        "The cluster {target} can't be reached: {reason}.",
         "Check the address and that Ray runs there.",
     ),
     K.CLUSTER_SILENT: (
@@ -203,7 +203,7 @@ TEMPLATES: Mapping[FailureKind, tuple[str, str]] = {
         "Give the address of one, or start a local one.",
     ),
     K.NOT_RAY: (
-        "What listens at {target} is not Ray.",
+        "What listens at {target} is no Ray cluster.",
         "Check the port: a Ray head listens on 6379, and on 10001 for ray://.",
     ),
     K.TOKEN_NEEDED: (

@@ -41,10 +41,13 @@ _RAY_VARIABLES = {
 _LOOPBACK = ("127.0.0.1:", "localhost:", "[::1]:")
 
 
-def driver_environment(base: Mapping[str, str], target: str, run: str, token: str = "") -> dict[str, str]:
+def driver_environment(
+    base: Mapping[str, str], target: str, run: str, token: str = "", *, show_token: bool = False
+) -> dict[str, str]:
     """The environment of a driver for `target`, made from the engine's own.
 
-    `token` is what others join a cluster of ours with; without one it has a secret of its own.
+    `token` is what others join a cluster of ours with; without one it has a secret of its own. With
+    `show_token` another cluster is shown the token that Ray finds, else only if the user's settings say so.
     """
     environment: dict[str, str] = {**base, **_RAY_VARIABLES, reaper.RUN_VARIABLE: run}
     environment.pop("RAY_ADDRESS", None)
@@ -52,7 +55,7 @@ def driver_environment(base: Mapping[str, str], target: str, run: str, token: st
         environment["RAY_AUTH_MODE"] = "token"
         environment["RAY_AUTH_TOKEN"] = token or secrets.token_hex(32)
     else:
-        environment.setdefault("RAY_AUTH_MODE", "disabled")
+        environment.setdefault("RAY_AUTH_MODE", "token" if show_token else "disabled")
     if target == protocol.LOCAL_TARGET or target.startswith(_LOOPBACK):
         # Ray rewrites 127.0.0.1 to the machine's address, except where it takes a single machine for
         # granted; this is its switch for that, and every port of it then binds loopback alone.
@@ -84,13 +87,13 @@ class DriverProcess:
         self._has_spoken = False
 
     @classmethod
-    async def start(cls, places: Places, target: str) -> DriverProcess:
+    async def start(cls, places: Places, target: str, *, show_token: bool = False) -> DriverProcess:
         """Start a driver for `target`, if anything there may be Ray.
 
         Raises OSError, and CastRayError, see `greet`. Cancelled meanwhile, it leaves nothing behind.
         """
         await greet(target)
-        starting = asyncio.ensure_future(cls._start(places, target))
+        starting = asyncio.ensure_future(cls._start(places, target, show_token))
         try:
             return await to_the_end(starting)
         except asyncio.CancelledError:
@@ -99,14 +102,16 @@ class DriverProcess:
             raise
 
     @classmethod
-    async def _start(cls, places: Places, target: str) -> DriverProcess:
+    async def _start(cls, places: Places, target: str, show_token: bool) -> DriverProcess:
         run = secrets.token_hex(6)
         temp_dir = short_temp_dir(tempfile.gettempdir()) / f"{reaper.TEMP_PREFIX}{run}"
         record = await asyncio.to_thread(reaper.write_run, places.runs, run, temp_dir, os.getpid())
         ours, theirs = socket.socketpair()
         try:
             with theirs:
-                process, guard = await asyncio.to_thread(_spawn, places, target, run, record, theirs)
+                process, guard = await asyncio.to_thread(
+                    _spawn, places, target, run, record, theirs, show_token
+                )
         except BaseException:
             ours.close()
             raise
@@ -144,7 +149,7 @@ class DriverProcess:
 
 
 def _spawn(
-    places: Places, target: str, run: str, record: Path, connection: socket.socket
+    places: Places, target: str, run: str, record: Path, connection: socket.socket, show_token: bool
 ) -> tuple[subprocess.Popen[bytes], subprocess.Popen[bytes]]:
     """The reaper first: from then on nothing that the driver starts can be left behind."""
     guard = subprocess.Popen(
@@ -155,17 +160,17 @@ def _spawn(
         start_new_session=True,
     )
     try:
-        return _spawn_driver(places, target, run, connection), guard
+        return _spawn_driver(places, target, run, connection, show_token), guard
     except OSError:
         _release(guard)
         raise
 
 
 def _spawn_driver(
-    places: Places, target: str, run: str, connection: socket.socket
+    places: Places, target: str, run: str, connection: socket.socket, show_token: bool
 ) -> subprocess.Popen[bytes]:
     token = share_token(places) if target == protocol.SHARED_TARGET else ""
-    environment = driver_environment(os.environ, target, run, token)
+    environment = driver_environment(os.environ, target, run, token, show_token=show_token)
     environment[protocol.SOCKET_VARIABLE] = str(connection.fileno())
     interpreter = DriverEnvironments(places.home, places.log).interpreter(target)
     if interpreter != sys.executable:

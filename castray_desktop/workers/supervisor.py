@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -19,6 +20,7 @@ from castray_desktop.workers.greeting import greet
 from castray_desktop.workers.places import Places
 from castray_desktop.workers.pulse import CHECK_SECONDS
 from castray_desktop.workers.ray_side import protocol
+from castray_desktop.workers.ray_side.tokens import token_origin
 from castray_desktop.workers.roster import Roster
 from castray_desktop.workers.tasks import to_the_end
 
@@ -52,10 +54,11 @@ class ClusterSupervisor:
         places: Places,
         listener: ClusterListener,
         *,
-        start_driver: Callable[[Places, str], Awaitable[Driver]] = DriverProcess.start,
+        start_driver: Callable[..., Awaitable[Driver]] = DriverProcess.start,
         clock: Callable[[], float] = time.monotonic,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
         greet: Callable[[str], Awaitable[None]] = greet,
+        token_origin: Callable[[Mapping[str, str]], str] = token_origin,
         environments: DriverEnvironments | None = None,
     ) -> None:
         self.status = ClusterStatus()
@@ -66,6 +69,8 @@ class ClusterSupervisor:
         self._clock = clock
         self._pause = pause
         self._greet = greet
+        self._token_origin = token_origin
+        self._start_options: dict[str, bool] = {}
         self._environments = environments or DriverEnvironments(places.home, places.log)
         self._driver: Driver | None = None
         self._life: asyncio.Task[None] | None = None
@@ -110,6 +115,7 @@ class ClusterSupervisor:
             await to_the_end(self._leave())
             self._set_status(ClusterStatus(ClusterPhase.STARTING, target=target, attempts=ATTEMPTS))
             self._joins = join
+            self._start_options = {}
             self._life = asyncio.create_task(self._live(target, prepare), name="cluster")
 
     async def until_settled(self) -> ClusterStatus:
@@ -180,6 +186,8 @@ class ClusterSupervisor:
             failure = await self._drive(target, attempt)
             if failure.kind is FailureKind.RAY_DIFFERS and await self._fit(target, failure, prepare, tried):
                 continue
+            if failure.kind is FailureKind.TOKEN_NEEDED and self._may_show_token():
+                continue
             log.error("cluster %s, attempt %d of %d: %s", target, attempt, ATTEMPTS, failure)
             been_up = been_up or self.status.phase in (*_UP, ClusterPhase.RECONNECTING)
             was_ready = self.status.phase is ClusterPhase.READY
@@ -211,6 +219,13 @@ class ClusterSupervisor:
                     self._give_up(failure, 1)
         if self.status.phase is ClusterPhase.FAILED:
             self._set_status(ClusterStatus(ClusterPhase.STARTING, target=target, attempts=ATTEMPTS))
+
+    def _may_show_token(self) -> bool:
+        """Whether the next driver shows a token where this one has not: only who asks for one is shown it."""
+        if self._start_options or not self._token_origin(os.environ):
+            return False
+        self._start_options = {"show_token": True}
+        return True
 
     def _announce_loss(self, failure: Failure) -> None:
         """The end of the driver takes a while; what happened is said before."""
@@ -257,7 +272,7 @@ class ClusterSupervisor:
     async def _drive(self, target: str, attempt: int) -> Failure:
         """One driver from its start to its end. Returns why it ended."""
         try:
-            driver = await self._start_driver(self._places, target)
+            driver = await self._start_driver(self._places, target, **self._start_options)
         except CastRayError as error:
             return error.failure
         except OSError as error:

@@ -960,8 +960,8 @@
         <translation>请检查地址，并确认 Ray 正在该处运行。</translation>
     </message>
     <message>
-        <source>The cluster {target} can&apos;t be reached: {reason}</source>
-        <translation>无法连接集群 {target}：{reason}</translation>
+        <source>The cluster {target} can&apos;t be reached: {reason}.</source>
+        <translation>无法连接集群 {target}：{reason}。</translation>
     </message>
     <message>
         <source>{target} takes connections but says nothing.</source>
@@ -996,8 +996,8 @@
         <translation>请给出集群的地址，或启动本地集群。</translation>
     </message>
     <message>
-        <source>What listens at {target} is not Ray.</source>
-        <translation>在 {target} 监听的不是 Ray。</translation>
+        <source>What listens at {target} is no Ray cluster.</source>
+        <translation>在 {target} 监听的不是 Ray 集群。</translation>
     </message>
     <message>
         <source>The cluster {target} lets nobody in without its token.</source>

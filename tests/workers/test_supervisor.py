@@ -31,6 +31,8 @@ class Stage:
         self.script: Callable[[FakeDriver], None] = lambda driver: None
         self.start_error: OSError | None = None
         self.casts: tuple[str, ...] = ("c0ffee",)
+        self.token = ""
+        self.shown: list[bool] = []
         self.away: Failure | None = None
         self.pauses: list[float] = []
         self.phases: list[ClusterPhase] = []
@@ -47,9 +49,11 @@ class Stage:
             clock=lambda: self.now,
             pause=self.pause,
             greet=self.greet,
+            token_origin=lambda environment: self.token,
         )
 
-    async def start_driver(self, places: Places, target: str) -> FakeDriver:
+    async def start_driver(self, places: Places, target: str, show_token: bool = False) -> FakeDriver:
+        self.shown.append(show_token)
         if self.start_error is not None:
             raise self.start_error
         driver = FakeDriver()
@@ -677,3 +681,29 @@ async def test_somebody_may_wait_until_it_is_ready_or_has_failed(stage: Stage) -
     await stage.until(lambda: stage.drivers)
     stage.driver.come_up()
     assert (await waiting).phase is ClusterPhase.READY
+
+
+# --- tokens ---------------------------------------------------------------------------------------
+
+NEEDED = protocol.ClusterFailed(Failure(FailureKind.TOKEN_NEEDED, {"target": FAR}))
+
+
+async def test_a_token_is_shown_to_who_asks_for_it(stage: Stage) -> None:
+    stage.token = "~/.ray/auth_token"
+    stage.script = lambda driver: driver.come_up() if stage.shown[-1] else driver.say(NEEDED)
+    await stage.supervisor.use(FAR)
+    await stage.phase(ClusterPhase.READY)
+    assert stage.shown == [False, True]
+    await stage.supervisor.use("other:1")  # that one has not asked
+    await stage.until(lambda: len(stage.shown) == 4)
+    assert stage.shown == [False, True, False, True]
+
+
+async def test_without_a_token_the_cluster_is_not_asked_again(stage: Stage) -> None:
+    stage.script = lambda driver: driver.say(NEEDED)
+    await stage.supervisor.use(FAR)
+    await stage.phase(ClusterPhase.FAILED)
+    assert stage.shown == [False]
+    stage.token = "~/.ray/auth_token"  # the user has put it there
+    await stage.supervisor.use(FAR)
+    await stage.until(lambda: stage.shown == [False, False, True])

@@ -6,11 +6,13 @@ what Ray takes as arguments.
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import platform
 import re
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Optional
 
@@ -18,7 +20,7 @@ import ray
 
 import castray_desktop
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
-from castray_desktop.workers.ray_side import addresses, protocol
+from castray_desktop.workers.ray_side import addresses, protocol, tokens
 from castray_desktop.workers.ray_side.agent import NAMESPACE, shipped_environment
 from castray_desktop.workers.ray_side.byte_plane import compiled
 
@@ -28,6 +30,7 @@ LOOPBACK = "127.0.0.1"
 log = logging.getLogger("castray.driver")
 
 RAY_PORT = 6379
+ASK_SECONDS = 2.0
 OBJECT_STORE_BYTES = 80 * 1024 * 1024
 """The least that Ray takes is 75 MiB; no file goes through it."""
 
@@ -65,6 +68,8 @@ def connect(order: protocol.StartCluster, node: str = "") -> protocol.ClusterUp:
             "env_vars": shipped_environment(),
         }
     try:
+        if is_outside(order.target):
+            _check_client_server(order.target)
         context: Any = ray.init(**options)
     except (RuntimeError, ConnectionError, ValueError, OSError, ray.exceptions.RayError) as error:
         raise _failure(order.target, error) from error
@@ -172,10 +177,53 @@ def _other_ray(target: str, ray_version: str, python_version: str) -> CastRayErr
     )
 
 
+def _token_failure(target: str) -> CastRayError:
+    origin = tokens.token_origin(os.environ)
+    if tokens.uses_token(os.environ) and origin:
+        return CastRayError(FailureKind.TOKEN_WRONG, target=target, origin=origin)
+    return CastRayError(FailureKind.TOKEN_NEEDED, target=target)
+
+
+def _check_client_server(target: str) -> None:
+    """Raises CastRayError where Ray's client would try again for a minute."""
+    status = _ask(target[len(CLIENT_PREFIX) :], "/ray.rpc.RayletDriver/ClusterInfo")
+    if status == "UNAUTHENTICATED":
+        raise _token_failure(target)
+    if status == "UNIMPLEMENTED":
+        raise CastRayError(FailureKind.NOT_RAY, target=target)
+
+
+def _ask(address: str, method: str) -> str:
+    """The status that a gRPC server gives a method; empty if it has none, or we lack gRPC."""
+    try:
+        grpc: Any = importlib.import_module("grpc")  # Ray's client needs it as well
+    except ImportError:
+        return ""
+    shown = tokens.read_token(os.environ) if tokens.uses_token(os.environ) else ""
+    metadata = [("authorization", f"Bearer {shown}")] if shown else None
+    with grpc.insecure_channel(address) as channel:
+        try:
+            channel.unary_unary(method)(b"", timeout=ASK_SECONDS, metadata=metadata)
+        except grpc.RpcError as error:
+            return str(error.code().name)
+    return "OK"
+
+
 def _failure(target: str, error: BaseException) -> CastRayError:
+    if any("AuthenticationError" in f"{type(cause).__name__} {cause}" for cause in _causes(error)):
+        return _token_failure(target)  # at times Ray gives the trace as text alone
     if (differing := _differing(str(error))) is not None:
         return _other_ray(target, *differing)
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     if target in protocol.OWN_TARGETS:
         return CastRayError(FailureKind.CLUSTER_START_FAILED, reason=reason, attempts=1)
-    return CastRayError(FailureKind.CLUSTER_UNREACHABLE, target=target, reason=reason)
+    if _ask(target, "/ray.rpc.NodeInfoGcsService/CheckAlive") == "UNIMPLEMENTED":  # it has another purpose
+        return CastRayError(FailureKind.NOT_RAY, target=target)
+    return CastRayError(FailureKind.CLUSTER_UNREACHABLE, target=target, reason=reason.rstrip("."))
+
+
+def _causes(error: Optional[BaseException]) -> Iterator[BaseException]:
+    """An error, and what it was raised because of."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
