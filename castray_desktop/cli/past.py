@@ -128,6 +128,7 @@ async def settings(options: argparse.Namespace) -> int:
             casts_at_once=known.casts_at_once if options.casts_at_once is None else options.casts_at_once,
             go_on=known.go_on if options.go_on is None else options.go_on == "yes",
             history_days=known.history_days if options.history_days is None else options.history_days,
+            stay_awake=known.stay_awake if options.stay_awake is None else options.stay_awake == "yes",
         )
         if wanted != known:
             await session.client.request(messages.ChangeSettings(wanted), messages.Done)

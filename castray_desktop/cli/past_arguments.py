@@ -67,6 +67,9 @@ def add_past(commands: Commands) -> None:
     settings.add_argument(
         "--history-days", type=_count, metavar="N", help="forget casts that ended longer ago; 0: never"
     )
+    settings.add_argument(
+        "--stay-awake", choices=("yes", "no"), help="whether this computer stays awake while a cast runs"
+    )
     add_json(settings)
 
 

@@ -138,6 +138,10 @@ class SettingsSheet(Sheet):
         self.go_on = CheckBox(
             theme, lambda: translate("Settings", "After a restart, go on with what had not ended")
         )
+        self.stay_awake = CheckBox(
+            theme, lambda: translate("Settings", "Keep this computer awake while a cast runs")
+        )
+        self.stay_awake.clicked.connect(lambda on: self._change(stay_awake=on))
         self.conflict.activated.connect(lambda index: self._chosen.set_conflict(list(OnConflict)[index]))
         self.at_once.editingFinished.connect(lambda: self._change(casts_at_once=self.at_once.value()))
         self.history_days.editingFinished.connect(
@@ -149,6 +153,7 @@ class SettingsSheet(Sheet):
             (lambda: translate("Settings", "Casts at once"), self.at_once),
             (lambda: translate("Settings", "Keep the history"), self.history_days),
             (lambda: "", self.go_on),
+            (lambda: "", self.stay_awake),
         )
 
     def _network(self, theme: Theme) -> QWidget:
@@ -276,6 +281,7 @@ class SettingsSheet(Sheet):
         self.at_once.setValue(self._engine.casts_at_once)
         self.history_days.setValue(self._engine.history_days)
         self.go_on.setChecked(self._engine.go_on)
+        self.stay_awake.setChecked(self._engine.stay_awake)
         self._filling = False
 
     def _take(self, settings: EngineSettings) -> None:

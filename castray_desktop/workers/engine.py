@@ -27,6 +27,7 @@ from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.core.messages import ClusterPhase
 from castray_desktop.workers import reaper
 from castray_desktop.workers.agents import Agents
+from castray_desktop.workers.awake import Awake
 from castray_desktop.workers.browsing import browse, measure
 from castray_desktop.workers.cast_records import CastRecords
 from castray_desktop.workers.choosing import choose
@@ -86,6 +87,7 @@ class Engine:
         self._speeds = SpeedMemory(places.speeds)
         self._history = History(places.history, self._hub.publish, self._running)
         self._settings = SettingsFile(places.settings)
+        self._awake = Awake(lambda: self._settings.current.stay_awake)
         self._limit_of = functools.partial(NodeLimit, self._settings)
         self._made: Clusters | None = None
         self._schedule_file = places.schedules
@@ -118,6 +120,7 @@ class Engine:
             server.close()
             await self._schedules.close()
             await self._clusters.close()
+            await self._awake.close()
             await self._history.close()
             await self._log_tail.stop()
             await self._hub.close()
@@ -165,6 +168,7 @@ class Engine:
         def tell(event: messages.Event) -> None:
             if isinstance(event, messages.Throughput):
                 self._history.throughput(agents.target, event)
+            self._awake.heard(event)
             publish(event)
 
         return Dispatcher(
@@ -387,6 +391,7 @@ class Engine:
     async def _change_settings(self, settings: messages.EngineSettings) -> None:
         self._settings.change(settings)
         self._history.keep_days(settings.history_days)
+        self._awake.look()
         self._hub.publish(messages.SettingsChanged(settings))
         await self._clusters.settings_changed(settings)
 

@@ -3156,6 +3156,10 @@
         <translation>重新启动后继续未结束的传输</translation>
     </message>
     <message>
+        <source>Keep this computer awake while a cast runs</source>
+        <translation>传输进行时不让本机休眠</translation>
+    </message>
+    <message>
         <source>Ports, networks and TLS are set where the engine starts: CASTRAY_DATA_PORTS, CASTRAY_DATA_NETWORK and RAY_USE_TLS; see the user guide.</source>
         <translation>端口、网络和 TLS 在启动引擎的环境中设置：CASTRAY_DATA_PORTS、CASTRAY_DATA_NETWORK 和 RAY_USE_TLS，参见用户指南。</translation>
     </message>

@@ -1,4 +1,4 @@
-"""A drag from another program's window onto a node, by a mouse that moves over the screen: the file arrives."""
+"""A drag from another program's window onto a node, by a mouse that moves: the file arrives."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ class EngineSettings(Record, frozen=True):
     casts_at_once: int = 4  # more wait in the queue; 0: no bound
     go_on: bool = True  # after a restart unfinished casts go on; else they are there, paused
     history_days: int = 0  # casts that ended longer ago are forgotten; 0: never
+    stay_awake: bool = True  # the engine's computer doesn't go to sleep while a cast runs
 
 
 class GetSettings(Message, frozen=True):

@@ -169,6 +169,7 @@ class Settings(Body):
     casts_at_once: Count | None = None
     go_on: bool | None = None
     history_days: Count | None = None
+    stay_awake: bool | None = None
 
     def change(self, settings: messages.EngineSettings) -> messages.EngineSettings:
         return messages.EngineSettings(
@@ -176,6 +177,7 @@ class Settings(Body):
             casts_at_once=settings.casts_at_once if self.casts_at_once is None else self.casts_at_once,
             go_on=settings.go_on if self.go_on is None else self.go_on,
             history_days=settings.history_days if self.history_days is None else self.history_days,
+            stay_awake=settings.stay_awake if self.stay_awake is None else self.stay_awake,
         )
 
 
