@@ -8,8 +8,10 @@ import socket
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 
+import msgspec
+
 from castray_desktop.core.messages import NodeInfo, NodeState
-from castray_desktop.workers.ray_side.protocol import RayNode
+from castray_desktop.workers.ray_side.protocol import NodeFacts, RayNode
 
 DEMO_NODES = ("node_1", "node_2", "node_3")
 
@@ -92,6 +94,21 @@ def attached_node(name: str, ray_node: RayNode) -> NodeInfo:
         gpus=ray_node.gpus,
         memory=ray_node.memory,
         labels=ray_node.labels,
+    )
+
+
+def with_facts(node: NodeInfo, facts: NodeFacts, now: float) -> NodeInfo:
+    """A node with what its agent has measured."""
+    return msgspec.structs.replace(
+        node,
+        cpus=facts.cpus,
+        memory=facts.memory,
+        memory_free=facts.memory_free,
+        disk_free=facts.disk_free,
+        disk_total=facts.disk_total,
+        load=facts.load,
+        link=facts.link,
+        last_seen=now,
     )
 
 

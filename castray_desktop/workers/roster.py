@@ -19,10 +19,18 @@ from castray_desktop.workers.added_nodes import AddedNode, AddedNodes
 from castray_desktop.workers.agent_calls import AgentCalls
 from castray_desktop.workers.cluster_roles import ClusterListener
 from castray_desktop.workers.ledger import offline
-from castray_desktop.workers.node_plan import NodeNames, attached_node, local_nodes, may_be_named, own_name
+from castray_desktop.workers.node_plan import (
+    NodeNames,
+    attached_node,
+    local_nodes,
+    may_be_named,
+    own_name,
+    with_facts,
+)
 from castray_desktop.workers.places import Places
 from castray_desktop.workers.pulse import SILENT_SECONDS, Pulse
 from castray_desktop.workers.ray_side import protocol
+from castray_desktop.workers.resting import Resting
 from castray_desktop.workers.who import find_node
 
 PLACE_SECONDS = 30.0
@@ -66,6 +74,9 @@ class Roster:
         self._up_since: dict[str, float] = {}
         self._deaths: dict[str, int] = {}
         self._placed: set[str] = set()  # by the present driver
+        self._resting = Resting(clock)
+        self._waking: dict[str, asyncio.Future[None]] = {}
+        self._stale: set[str] = set()  # nodes with facts that nobody has been told
         self._waiting: dict[str, asyncio.Future[None]] = {}
         self._beside: dict[str, str] = {}  # by added node: on whose Ray node it is
         self._gone: dict[str, float] = {}  # whose Ray node has gone, and when
@@ -87,7 +98,11 @@ class Roster:
             raise CastRayError(FailureKind.NODE_OFFLINE, node=node) from None
 
     async def call(self, node: str, order: protocol.Order) -> protocol.Answers | None:
-        """Have an agent carry out an order. Raises CastRayError, see `AgentCalls.call`."""
+        """Have an agent carry out an order, placing it again if it rests.
+
+        Raises CastRayError, see `AgentCalls.call`.
+        """
+        await self._wake(node)
         if self._send is None or node not in self._hellos:
             raise CastRayError(FailureKind.NODE_OFFLINE, node=node)
         return await self._calls.call(self._send, node, order)
@@ -175,6 +190,7 @@ class Roster:
         self._deaths.clear()
         self._up_since.clear()
         self._placed.clear()
+        self._resting.clear()
 
     def clear(self) -> None:
         """The cluster has been left; `drop_agents` came before."""
@@ -268,6 +284,7 @@ class Roster:
         )
         if (future := self._waiting.get(hello.node)) and not future.done():
             future.set_result(None)
+        self._awake(hello.node)
         self._listener.agent_up(hello.node)
         self._counted()
 
@@ -275,8 +292,13 @@ class Roster:
         """An agent could not be placed, or has died."""
         log.error("the agent of %s: %s", name, reason)
         never_up = name not in self._hellos
-        failure = Failure(FailureKind.INTERNAL, {"reason": f"{name}: {reason}"})
-        self._agent_down(name, failure if never_up else offline(name))
+        self._agent_down(name, self._not_placed(name, reason) if never_up else offline(name))
+
+    def _not_placed(self, name: str, reason: str) -> Failure:
+        ports = self._placements[name].ports if name in self._placements else ""
+        if ports and "already in use" in reason:
+            return Failure(FailureKind.PORTS_TAKEN, {"node": name, "ports": ports})
+        return Failure(FailureKind.INTERNAL, {"reason": f"{name}: {reason}"})
 
     def reported(self, name: str, report: protocol.AgentReport) -> None:
         """An agent's report."""
@@ -285,20 +307,18 @@ class Roster:
             return
         self._pulse.heard(name)
         if report.facts is not None:
-            facts = report.facts
-            self._set_node(
-                msgspec.structs.replace(
-                    node,
-                    cpus=facts.cpus,
-                    memory=facts.memory,
-                    memory_free=facts.memory_free,
-                    disk_free=facts.disk_free,
-                    disk_total=facts.disk_total,
-                    load=facts.load,
-                    last_seen=time.time(),
-                )
-            )
+            self._nodes[name] = with_facts(node, report.facts, time.time())
+            self._stale.add(name)
+            if not node.disk_total:  # the first ones are awaited
+                self.tell_facts()
         self._listener.agent_reported(name, report)
+
+    def tell_facts(self) -> None:
+        """Tell the listener of facts that are new. They are kept until then, since there are many."""
+        changed = tuple(self._nodes[name] for name in self._stale if name in self._nodes)
+        self._stale.clear()
+        if changed:
+            self._listener.nodes_changed(changed, ())
 
     def returned(self, returned: protocol.Returned) -> None:
         """The answer to a call."""
@@ -345,6 +365,31 @@ class Roster:
             self._chores.add(chore)
             chore.add_done_callback(self._chores.discard)
 
+    def let_rest(self) -> None:
+        """Remove agents that have had nothing to do for long; their nodes stay in the list as they are."""
+        workers = [name for name in self._hellos if not self._nodes[name].this_computer]
+        for name in self._resting.due(workers, busy=bool(self._listener.unfinished_casts())):
+            log.info("the agent of %s rests", name)
+            del self._hellos[name]
+            self._pulse.forget(name)
+            self._tell_driver(protocol.RemoveAgent(name))
+
+    async def _wake(self, node: str) -> None:
+        """See to it that a node has an agent which rested. Raises CastRayError(NODE_SILENT)."""
+        if node in self._resting and node in self._placements:
+            self._resting.used(node)
+            self._waking[node] = asyncio.get_running_loop().create_future()
+            self._set_node(msgspec.structs.replace(self._nodes[node], state=NodeState.STARTING))
+            self._send_placement(self._placements[node])
+        if (waking := self._waking.get(node)) is not None:
+            await asyncio.wait([waking], timeout=PLACE_SECONDS)
+        self._resting.used(node)
+
+    def _awake(self, node: str) -> None:
+        """Its agent is there, or will not be."""
+        if (waking := self._waking.pop(node, None)) is not None and not waking.done():
+            waking.set_result(None)
+
     async def _replace_agent(self, name: str) -> None:
         deaths = self._deaths[name]
         await self._pause(REPLACE_SECONDS * deaths if deaths <= REPLACE_TIMES else LATER_SECONDS)
@@ -360,6 +405,8 @@ class Roster:
         if node is not None:
             self._set_node(msgspec.structs.replace(node, state=NodeState.OFFLINE, failure=failure))
         self._calls.lost(name)
+        self._awake(name)
+        self._resting.used(name)
         if was_up:
             self._listener.agent_lost(name)
 
@@ -382,6 +429,7 @@ class Roster:
     def _set_node(self, info: NodeInfo) -> None:
         if self._nodes.get(info.name) != info:
             self._nodes[info.name] = info
+            self._stale.discard(info.name)
             self._listener.nodes_changed((info,), ())
 
 

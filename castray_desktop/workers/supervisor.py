@@ -70,6 +70,7 @@ class ClusterSupervisor:
         self._pause = pause
         self._greet = greet
         self._token_origin = token_origin
+        self._autoscaled = False
         self._start_options: dict[str, bool] = {}
         self._environments = environments or DriverEnvironments(places.home, places.log)
         self._driver: Driver | None = None
@@ -309,7 +310,10 @@ class ClusterSupervisor:
         while True:
             await asyncio.sleep(CHECK_SECONDS)
             self.check_pulse()
+            self.roster.tell_facts()
             self.roster.forget_gone()
+            if self._autoscaled:
+                self.roster.let_rest()
 
     def _handle(self, message: object, target: str, attempt: int) -> None:
         match message:
@@ -328,6 +332,7 @@ class ClusterSupervisor:
 
     def _cluster_up(self, up: protocol.ClusterUp, target: str, attempt: int) -> None:
         log.info("connected to %s, Ray %s, Python %s", up.address, up.ray_version, up.python_version)
+        self._autoscaled = up.autoscaled
         self.roster.follow(up.nodes, local=target == protocol.LOCAL_TARGET)
         self._set_status(
             ClusterStatus(

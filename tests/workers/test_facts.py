@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
 from castray_desktop.workers.ray_side import facts
+from castray_desktop.workers.ray_side.addresses import device_of
 from castray_desktop.workers.ray_side.facts import FactsMeter, machine_identity
 
 
@@ -49,3 +51,19 @@ def test_the_load_is_what_was_not_idle(
 def test_one_machine_is_one_identity_for_each_address() -> None:
     assert machine_identity("127.0.0.1") == machine_identity("127.0.0.1")
     assert machine_identity("127.0.0.1") != machine_identity("10.0.0.1")
+
+
+def test_the_speed_of_the_device_with_an_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "eth7").mkdir()
+    (tmp_path / "eth7" / "speed").write_text("10000\n")
+    monkeypatch.setattr(facts, "device_of", lambda address: "eth7" if address == "10.0.0.1" else "lo")
+    assert facts._link_speed("10.0.0.1", tmp_path) == 1_250_000_000
+    assert facts._link_speed("127.0.0.1", tmp_path) == 0
+    (tmp_path / "eth7" / "speed").write_text("-1\n")  # as the kernel says of one that is down
+    assert facts._link_speed("10.0.0.1", tmp_path) == 0
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the name of the loopback")
+def test_the_device_of_an_address() -> None:
+    assert device_of("127.0.0.1") == "lo"
+    assert device_of("192.0.2.77") == ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from castray_desktop.workers.node_plan import own_name
 from castray_desktop.workers.places import Places
 from castray_desktop.workers.pulse import SILENT_SECONDS
 from castray_desktop.workers.ray_side import protocol
+from castray_desktop.workers.resting import REST_SECONDS
 from castray_desktop.workers.supervisor import ClusterSupervisor
 from tests.helpers.fake_driver import RAY_NODE, FakeDriver, hello
 
@@ -38,6 +40,7 @@ class Stage:
         self.phases: list[ClusterPhase] = []
         self.lost: list[str] = []
         self.up: list[str] = []
+        self.changes: list[NodeInfo] = []
         self.removed: list[str] = []
         self.reports: list[str] = []
         self.left_with: list[ClusterPhase] = []
@@ -77,6 +80,7 @@ class Stage:
         self._notify()
 
     def nodes_changed(self, changed: tuple[NodeInfo, ...], removed: tuple[str, ...]) -> None:
+        self.changes.extend(changed)
         self.removed.extend(removed)
         self._notify()
 
@@ -707,3 +711,84 @@ async def test_without_a_token_the_cluster_is_not_asked_again(stage: Stage) -> N
     stage.token = "~/.ray/auth_token"  # the user has put it there
     await stage.supervisor.use(FAR)
     await stage.until(lambda: stage.shown == [False, False, True])
+
+
+# --- facts, ports, rest ---------------------------------------------------------------------------
+
+
+async def test_facts_are_told_once_a_second(stage: Stage) -> None:
+    driver = await attached(stage, ray_node(1), ray_node(2))
+    facts = [protocol.NodeFacts(cpus=2.0, disk_total=10, load=load, link=125) for load in (0.1, 0.2, 0.3)]
+    for load in facts:
+        driver.say(protocol.Reported("host-1", protocol.AgentReport(facts=load)))
+    await stage.until(lambda: len(stage.reports) == 3)
+    told = [node.load for node in stage.changes if node.name == "host-1" and node.disk_total]
+    assert told == [0.1]  # the first ones are awaited
+    stage.supervisor.roster.tell_facts()
+    stage.supervisor.roster.tell_facts()
+    told = [node.load for node in stage.changes if node.name == "host-1" and node.disk_total]
+    assert told == [0.1, 0.3]
+    assert stage.supervisor.nodes["host-1"].link == 125
+
+
+async def test_data_ports_that_are_all_taken(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CASTRAY_DATA_PORTS", "7000-7001")
+    stage.script = lambda driver: driver.say(driver.up())
+    await stage.supervisor.use("local")
+    await stage.phase(ClusterPhase.PLACING)
+    stage.driver.say(protocol.AgentLost("node_1", "OSError: [Errno 98] Address already in use"))
+    await stage.until(lambda: stage.state("node_1") is NodeState.OFFLINE)
+    failure = stage.supervisor.nodes["node_1"].failure
+    assert failure == Failure(FailureKind.PORTS_TAKEN, {"node": "node_1", "ports": "7000-7001"})
+
+
+async def rested(stage: Stage) -> FakeDriver:
+    """An autoscaled cluster of two hosts, the first of which is this computer; nobody has worked for long."""
+    driver = await attached(stage, dataclasses.replace(ray_node(1), mine=True), ray_node(2))
+    stage.casts = ()
+    stage.supervisor.roster.let_rest()
+    stage.now += REST_SECONDS
+    stage.supervisor.roster.let_rest()
+    return driver
+
+
+async def test_an_agent_without_work_rests_and_its_node_stays(stage: Stage) -> None:
+    driver = await rested(stage)
+    assert driver.sent(protocol.RemoveAgent) == [protocol.RemoveAgent("host-2")]
+    assert stage.state("host-2") is NodeState.ONLINE
+    assert stage.lost == []
+    pass_time(stage, 20, "host-1")  # it is not expected to say anything
+    assert stage.state("host-2") is NodeState.ONLINE
+
+
+async def test_nobody_rests_while_casts_run(stage: Stage) -> None:
+    driver = await attached(stage, ray_node(1), ray_node(2))
+    for _ in range(3):
+        stage.supervisor.roster.let_rest()
+        stage.now += REST_SECONDS
+    assert driver.sent(protocol.RemoveAgent) == []
+
+
+async def test_an_order_wakes_an_agent_that_rests(stage: Stage) -> None:
+    driver = await rested(stage)
+    calls = [asyncio.create_task(stage.supervisor.call("host-2", protocol.CancelCast(cast))) for cast in "ab"]
+    await driver.wait_for(protocol.PlaceAgent, 3)
+    assert placed(driver)[-1] == ("host-2", "2-1")
+    assert stage.state("host-2") is NodeState.STARTING
+    driver.say(protocol.AgentUp(hello("host-2")))
+    await driver.wait_for(protocol.Call, 2)
+    for call in driver.sent(protocol.Call):
+        driver.say(protocol.Returned(call.number))
+    await asyncio.gather(*calls)
+    assert len(driver.sent(protocol.PlaceAgent)) == 3
+    assert stage.state("host-2") is NodeState.ONLINE
+
+
+async def test_an_agent_that_can_not_be_woken(stage: Stage) -> None:
+    driver = await rested(stage)
+    call = asyncio.create_task(stage.supervisor.call("host-2", protocol.CancelCast("c")))
+    await driver.wait_for(protocol.PlaceAgent, 3)
+    driver.say(protocol.AgentLost("host-2", "the node is gone"))
+    with pytest.raises(CastRayError) as caught:
+        await call
+    assert caught.value.failure.kind is FailureKind.NODE_OFFLINE

@@ -69,6 +69,7 @@ class NodeInfo(Record, frozen=True):
     disk_free: int = 0  # where the inbox lies
     disk_total: int = 0
     load: float = 0.0  # processor load of its machine, 0..1
+    link: int = 0  # bytes per second that its network device can do; 0: not known
     labels: dict[str, str] = {}
     last_seen: float = 0.0
     failure: Failure | None = None

@@ -122,24 +122,35 @@ _Interface._fields_ = [
 
 def own_addresses() -> tuple[str, ...]:
     """The IPv4 and IPv6 addresses of this machine's interfaces, in the kernel's order; none if unknown."""
+    return tuple(dict.fromkeys(address for _, address in _interfaces()))
+
+
+def device_of(address: str) -> str:
+    """The name of the interface that has this address; empty if none has."""
+    wanted = without_scope(without_brackets(address))
+    return next((name for name, own in _interfaces() if without_scope(own) == wanted), "")
+
+
+def _interfaces() -> list[tuple[str, str]]:
+    """The names of interfaces, each with an address of it."""
     try:
         library = ctypes.CDLL(None, use_errno=True)
         first = ctypes.POINTER(_Interface)()
         if library.getifaddrs(ctypes.byref(first)) != 0:
-            return ()
+            return []
     except (OSError, AttributeError):
-        return ()
-    found: list[str] = []
+        return []
+    found: list[tuple[str, str]] = []
     try:
         interface: Any = first
         while interface:  # false at the list's end
             address = _address(interface.contents.address)
-            if address and address not in found:
-                found.append(address)
+            if address:
+                found.append((interface.contents.name.decode(errors="replace"), address))
             interface = interface.contents.next
     finally:
         library.freeifaddrs(first)
-    return tuple(found)
+    return found
 
 
 def _address(where: Any) -> str:

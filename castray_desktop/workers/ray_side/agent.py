@@ -61,7 +61,7 @@ class NodeAgent:
         self._mouths: Optional[TunnelMouths] = None
         self._inbox = Path(place.inbox).expanduser()
         self._host = machine_identity(place.address)
-        self._facts = FactsMeter(self._inbox)
+        self._facts = FactsMeter(self._inbox, place.address)
         self._facts_due = 0.0
         self._address = place.address
         self._plane: Optional[BytePlane] = None

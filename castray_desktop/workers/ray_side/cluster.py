@@ -7,6 +7,7 @@ what Ray takes as arguments.
 from __future__ import annotations
 
 import importlib
+import json
 import logging
 import os
 import platform
@@ -79,7 +80,31 @@ def connect(order: protocol.StartCluster, node: str = "") -> protocol.ClusterUp:
         ray_version=ray.__version__,
         python_version=platform.python_version(),
         nodes=live_nodes(order.target),
+        autoscaled=order.target not in protocol.OWN_TARGETS and _is_autoscaled(),
     )
+
+
+def _is_autoscaled() -> bool:
+    """Whether the cluster takes nodes away on which nothing runs, as far as Ray lets us know."""
+    try:
+        kv: Any = importlib.import_module("ray.experimental.internal_kv")
+        report = kv._internal_kv_get(b"__autoscaling_status")
+    except (ImportError, AttributeError, AssertionError, RuntimeError, ray.exceptions.RayError) as error:
+        log.info("Ray does not tell whether the cluster is autoscaled: %s", error)
+        return False
+    return has_node_types(report or b"")
+
+
+def has_node_types(report: bytes) -> bool:
+    """Whether an autoscaler's report speaks of kinds of nodes that it may start.
+
+    One that only watches gives every node a kind of its own, `node_` with an id.
+    """
+    try:
+        kinds = json.loads(report)["autoscaler_report"]["active_nodes"]
+    except (ValueError, KeyError, TypeError):
+        return False
+    return any(not kind.startswith("node_") for kind in kinds)
 
 
 def _open_to_others() -> str:

@@ -8,6 +8,7 @@ import socket
 from pathlib import Path
 from typing import Optional
 
+from castray_desktop.workers.ray_side.addresses import device_of
 from castray_desktop.workers.ray_side.protocol import NodeFacts
 
 
@@ -28,8 +29,9 @@ def machine_identity(address: str) -> str:
 class FactsMeter:
     """Measures this node. Keeps the last processor counters, since load is a difference of two."""
 
-    def __init__(self, inbox: Path) -> None:
+    def __init__(self, inbox: Path, address: str = "") -> None:
         self._inbox = inbox
+        self._link = _link_speed(address)
         self._last: Optional[tuple[int, int]] = _processor_times()
 
     def measure(self) -> NodeFacts:
@@ -44,6 +46,7 @@ class FactsMeter:
             disk_total=disk.total,
             load=self._load(),
             resident=_resident(),
+            link=self._link,
         )
 
     def _load(self) -> float:
@@ -53,6 +56,16 @@ class FactsMeter:
             return 0.0
         busy = 1.0 - (now[0] - last[0]) / (now[1] - last[1])
         return round(min(1.0, max(0.0, busy)), 3)  # the kernel may take idle time back
+
+
+def _link_speed(address: str, devices: Path = Path("/sys/class/net")) -> int:
+    """Bytes per second of the network device with that address; 0 where the system does not say."""
+    device = device_of(address)
+    try:
+        megabits = int((devices / device / "speed").read_text()) if device else 0
+    except (OSError, ValueError):
+        return 0
+    return max(0, megabits) * 125_000
 
 
 def _nearest_existing(folder: Path) -> Path:

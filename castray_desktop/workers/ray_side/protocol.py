@@ -579,6 +579,7 @@ class NodeFacts:
     disk_total: int = 0
     load: float = 0.0  # 0..1
     resident: int = 0  # memory of the agent's process
+    link: int = 0  # bytes per second of the network device with its address
 
 
 @dataclass(frozen=True)
@@ -712,6 +713,7 @@ class ClusterUp:
     ray_version: str
     python_version: str
     nodes: tuple[RayNode, ...]
+    autoscaled: bool = False  # it takes nodes away on which nothing runs
 
 
 @dataclass(frozen=True)

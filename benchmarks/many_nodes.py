@@ -1,0 +1,141 @@
+"""What a cluster of many nodes costs the engine while nothing is sent.
+
+    python -m benchmarks.many_nodes [--nodes 200] [--seconds 10]
+
+The engine is the real one, behind its socket, with a client that reads everything. Its driver is played:
+each node reports its facts every two seconds, as the lines of JSON that the real one sends. Prints the share
+of a core that the engine's process takes, which has the player and the client in it as well.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from castray_desktop.core import messages
+from castray_desktop.core.messages import ClusterPhase
+from castray_desktop.workers.client import EngineClient
+from castray_desktop.workers.engine import Engine, open_socket
+from castray_desktop.workers.places import Places
+from castray_desktop.workers.ray_side import protocol
+from castray_desktop.workers.supervisor import ClusterSupervisor
+
+REPORT_SECONDS = 2.0
+BAR = 0.10
+TICKS = 50
+
+
+class Player:
+    """Plays the driver of a cluster; follows `workers.cluster_roles.Driver`."""
+
+    def __init__(self, count: int) -> None:
+        self.temp_dir = Path("/tmp/castray-many-nodes")
+        self._count = count
+        self._lines: asyncio.Queue[bytes] = asyncio.Queue()
+        self._names: list[str] = []
+        self._reporting = asyncio.create_task(self._report())
+
+    def send(self, message: Any) -> None:
+        if isinstance(message, protocol.StartCluster):
+            nodes = tuple(_ray_node(number) for number in range(self._count))
+            self._say(protocol.ClusterUp("10.0.0.0:6379", "2.60.0", "3.11.7", nodes))
+        elif isinstance(message, protocol.PlaceAgent):
+            self._names.append(message.name)
+            hello = protocol.AgentHello(message.name, 1, message.address, 7000, "host", "", "/inbox")
+            self._say(protocol.AgentUp(hello))
+        elif isinstance(message, protocol.Call):
+            self._say(protocol.Returned(message.number))
+
+    async def _report(self) -> None:
+        """Each node in its turn, so that their reports are spread over the time."""
+        number = 0
+        while True:
+            for _ in range(max(1, self._count // TICKS)):
+                if self._names:
+                    number += 1
+                    load = number % 100 / 100
+                    facts = protocol.NodeFacts(64.0, 1 << 38, number << 20, 1 << 40, 1 << 41, load)
+                    name = self._names[number % len(self._names)]
+                    self._say(protocol.Reported(name, protocol.AgentReport(facts=facts)))
+            await asyncio.sleep(REPORT_SECONDS / TICKS)
+
+    def _say(self, message: Any) -> None:
+        self._lines.put_nowait(protocol.to_json(message))
+
+    async def messages(self) -> AsyncIterator[Any]:
+        while line := await self._lines.get():
+            yield protocol.from_json(line, protocol.FromDriver)
+
+    def hang_up(self) -> None:
+        self._lines.put_nowait(b"")
+
+    async def stop(self) -> None:
+        self._reporting.cancel()
+
+
+def _ray_node(number: int) -> protocol.RayNode:
+    address = f"10.0.{number >> 8}.{number & 255}"
+    return protocol.RayNode(f"{number:056x}", address, f"host-{number}", cpus=64.0)
+
+
+async def measure(count: int, seconds: float) -> float:
+    """The share of a core that is used while nothing is sent."""
+    with tempfile.TemporaryDirectory(prefix="castray-many-") as name:
+        places = Places(Path(name), Path(name) / "run" / "s.sock")
+        places.prepare()
+
+        async def start(places: Places, target: str, **options: bool) -> Player:
+            return Player(count)
+
+        engine = Engine(
+            places, lambda places, listener: ClusterSupervisor(places, listener, start_driver=start)
+        )
+        running = asyncio.create_task(engine.run(open_socket(places.socket)))
+        client = await EngineClient.connect(places, "test", start=False)
+        await client.request(messages.UseCluster("10.0.0.0:6379"), messages.Done)
+        reading = asyncio.create_task(_read(client, count))
+        await reading
+        draining = asyncio.create_task(_drain(client))
+        before, begun = time.process_time(), time.monotonic()
+        await asyncio.sleep(seconds)
+        share = (time.process_time() - before) / (time.monotonic() - begun)
+        await client.request(messages.StopEngine(), messages.Done)
+        await running
+        await draining
+        await client.close()
+    return share
+
+
+async def _read(client: EngineClient, count: int) -> None:
+    """Until all nodes are there."""
+    async for event in client.events():
+        if isinstance(event, messages.ClusterChanged):
+            ready = event.cluster.phase is ClusterPhase.READY and event.cluster.nodes_ready == count
+            if ready:
+                return
+
+
+async def _drain(client: EngineClient) -> None:
+    async for _ in client.events():
+        pass
+
+
+def main() -> int:
+    """Measure, and say whether it is below the bar."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.many_nodes", description=__doc__)
+    parser.add_argument("--nodes", type=int, default=200)
+    parser.add_argument("--seconds", type=float, default=10.0)
+    options = parser.parse_args()
+    share = asyncio.run(measure(options.nodes, options.seconds))
+    print(f"{options.nodes} nodes, nothing sent: {share:.1%} of a core (bar: {BAR:.0%} for 200 nodes)")
+    return 0 if share < BAR else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
