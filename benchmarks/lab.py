@@ -105,6 +105,7 @@ class Lab:
         self._ipv6 = ipv6
         self._processes: list[subprocess.Popen[Any]] = []
         self._folders: list[str] = []
+        self._head_folder = ""
         self._long_path: subprocess.Popen[Any] | None = None
         self._terminate: Any = None
 
@@ -366,6 +367,12 @@ class Lab:
         if str(python) != sys.executable:
             variables.pop("PYTHONPATH", None)  # it has what is installed for it, and nothing of ours
         variables |= {"RAY_TMPDIR": folder, "TMPDIR": folder} if head else {}
+        if head is None:
+            self._head_folder = folder
+        elif str(python) != sys.executable:
+            # Older Rays put a node's files where the head's are; there they would meet.
+            script = f'mount --bind {folder} {self._head_folder} && exec "$@"'
+            command = ["sh", "-c", script, "sh", *command]
         try:
             started = self.run(
                 host,

@@ -28,6 +28,7 @@ INTERPRETER_VARIABLE = "CASTRAY_DRIVER_PYTHON"
 STEP_SECONDS = 900.0
 MARK = "castray-driver.json"
 KEPT_TARGETS = 200
+FAST_HASHES = ("blake3", "xxhash")
 
 log = logging.getLogger("castray.drivers")
 
@@ -124,17 +125,21 @@ class DriverEnvironments:
         ray = f"ray[client]=={versions.ray}"  # it can be spoken to from outside as well
         if interpreter is not None:
             make = [str(interpreter.path), "-I", "-m", "venv", str(folder)]
-            install = [str(python), "-I", "-m", "pip", "install", "--no-input", ray]
+            install = [str(python), "-I", "-m", "pip", "install", "--no-input"]
         elif uv is not None:
             make = [str(uv), "venv", "--python", minor(versions.python), str(folder)]
-            install = [str(uv), "pip", "install", "--python", str(python), ray]
+            install = [str(uv), "pip", "install", "--python", str(python)]
         else:
             wanted = minor(versions.python)
             raise CastRayError(FailureKind.PYTHON_MISSING, python=wanted, ray=versions.ray)
         step("environment")
         await _run(make, output)
         step("ray")
-        await _run(install, output)
+        await _run([*install, ray], output)
+        try:  # they make casts faster, and are shipped to the nodes
+            await _run([*install, "--only-binary", ":all:", *FAST_HASHES], output)
+        except _StepFailed as error:
+            log.warning("hashes of that environment will be slow: %s", error)
         step("check")
         check = f"import ray; assert ray.__version__ == {versions.ray!r}, ray.__version__"
         await _run([str(python), "-I", "-c", check], output)

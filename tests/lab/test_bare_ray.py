@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -49,15 +50,27 @@ def test_hosts_with_ray_alone_get_everything_by_every_way(
         assert_sent(sent, [head, third], "direct")
         sent = cluster.send(path, "--to", second, "--transport", "ray", "--dest", folder / "three" / "{node}")
         assert_sent(sent, [second], "ray")
+        checks = doctor(cluster, 0)
+        assert {check["node"] for check in checks if check["kind"] == "node"} == {head, second, third}
+        assert {check["state"] for check in checks if check["kind"].startswith("connection")} == {"good"}
         for host in lab.hosts:
             lab.block(host, "in", DATA_PORT)
         sent = cluster.send(path, "--to", "all", "--dest", folder / "four" / "{node}")
         assert_sent(sent, [second, third], "ray")
         assert sent.first_byte < 3
+        checks = doctor(cluster, 1)
+        assert len([check for check in checks if check["kind"] == "connection"]) == 6  # each pair, both ways
         stopped = cluster.castray("engine", "stop")
         assert stopped.returncode == 0, stopped.stderr
     assert not list((folder / "castray" / "runs").iterdir())
     assert not (folder / ".ray").exists()
+
+
+def doctor(cluster: LabCluster, status: int) -> list[dict[str, str]]:
+    looked = cluster.castray("doctor", "--json")
+    assert looked.returncode == status, looked.stdout + looked.stderr
+    checks: list[dict[str, str]] = json.loads(looked.stdout)
+    return checks
 
 
 def digest(path: Path) -> str:

@@ -134,7 +134,7 @@ async def test_uv_brings_a_python_that_is_not_here(tmp_path: Path, no_pythons: P
     known = environments(tmp_path)
     await known.prepare(THERE, lambda step: None)
     assert known.use(TARGET, THERE)
-    made, installed = uv.with_name("uv.log").read_text().splitlines()
+    made, installed, _ = uv.with_name("uv.log").read_text().splitlines()
     assert made.startswith("venv --python 3.99 ")
     assert installed.endswith("ray[client]==2.49.2")
 

@@ -1,0 +1,127 @@
+"""The command line against clusters of several Rays, whose hosts have Ray and nothing else.
+
+    python -m benchmarks.ray_versions                      2.40, 2.49 and our own, in five hosts each
+    python -m benchmarks.ray_versions --ray 2.49.2=3.12    that one, on this Python
+
+For each, hosts get a Ray node from an environment with that Ray alone, CastRay gets a driver prepared for it,
+and one file is sent in four ways: from the head to all others, from a worker, through Ray alone, and with the
+data ports closed by firewalls. Every copy is compared. Environments are made once, in `--folder`; that needs
+the package index. Root is needed for the hosts. Ends with 1 when something was not delivered.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import hashlib
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.lab import Lab, LabUnavailable
+from benchmarks.lab_clusters import LabCluster, Sent, ray_of_version
+from castray_desktop.workers.driver_environments import DriverEnvironments, Versions, own_versions
+from castray_desktop.workers.interpreters import find_interpreter
+
+DATA_PORT = 7000
+OTHERS = ("2.40.0=3.10", "2.49.2=3.12")
+MEGABYTE = 1_000_000
+
+
+def main() -> int:
+    """Print a table with one line for each Ray and way."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.ray_versions",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--ray", action="append", metavar="RAY=PYTHON")
+    parser.add_argument("--hosts", type=int, default=5)
+    parser.add_argument("--megabytes", type=int, default=100)
+    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "castray-rays")
+    options = parser.parse_args()
+    own = own_versions()
+    wanted = options.ray or [*OTHERS, f"{own.ray}={own.python}"]
+    options.folder.mkdir(parents=True, exist_ok=True)
+    row = "{:<9} {:<8} {:<14} {:>8} {:>11} {:<8} {:<7} {}"
+    print(row.format("Ray", "Python", "case", "seconds", "first byte", "way", "hash", "result"), flush=True)
+    failed = False
+    for text in wanted:
+        ray, _, python = text.partition("=")
+        try:
+            for line in measure(Versions(ray, python), options):
+                print(row.format(*line), flush=True)
+                failed = failed or line[-1] != "delivered"
+        except LabUnavailable as error:
+            print(f"{text}: {error}", file=sys.stderr)
+            failed = True
+    return 1 if failed else 0
+
+
+def measure(asked: Versions, options: argparse.Namespace) -> Iterator[tuple[str, ...]]:
+    """One line for each way to send."""
+    interpreter = asyncio.run(find_interpreter(asked.python))
+    if interpreter is None:
+        raise LabUnavailable(f"there is no Python {asked.python} here")
+    versions = Versions(asked.ray, interpreter.version)
+    python = ray_of_version(options.folder, versions)
+    home = options.folder / "home"
+    home.mkdir(exist_ok=True)
+    drivers = DriverEnvironments(home / "castray", home / "castray" / "logs")
+    # Hosts of a laboratory reach no package index, so the driver is prepared outside of them.
+    if not drivers.use("nowhere:1", versions):
+        asyncio.run(drivers.prepare(versions, lambda step: None))
+    files = Path(tempfile.mkdtemp(prefix="castray-files-"))
+    try:
+        path = files / "big.bin"
+        path.write_bytes(os.urandom(options.megabytes * MEGABYTE))
+        with Lab(options.hosts, "1gbit") as lab, LabCluster(lab, python, home, DATA_PORT) as cluster:
+            started = cluster.castray("engine", "start", "--cluster", cluster.address)
+            if started.returncode:
+                raise LabUnavailable(started.stderr.strip())
+            for case, sent in send_all(lab, cluster, path, files):
+                yield (versions.ray, versions.python, case, *figures(sent, path, options.hosts - 1))
+    finally:
+        shutil.rmtree(files, ignore_errors=True)
+
+
+def send_all(lab: Lab, cluster: LabCluster, path: Path, files: Path) -> Iterator[tuple[str, Sent]]:
+    """The four ways."""
+    worker = cluster.nodes()[lab.hosts[1].address]
+    yield "from the head", cluster.send(path, "--to", "all", "--dest", files / "one" / "{node}")
+    options = ("--to", "all", "--from", worker, "--dest", files / "two" / "{node}")
+    yield "from a worker", cluster.send(path, *options)
+    options = ("--to", "all", "--transport", "ray", "--dest", files / "three" / "{node}")
+    yield "through Ray", cluster.send(path, *options)
+    for host in lab.hosts:
+        lab.block(host, "in", DATA_PORT)
+    yield "firewalls", cluster.send(path, "--to", "all", "--dest", files / "four" / "{node}")
+
+
+def figures(sent: Sent, path: Path, recipients: int) -> tuple[str, str, str, str, str]:
+    """Seconds, first byte, way, hash and how it went."""
+    deliveries = sent.result.get("deliveries", [])
+    copies = [Path(copy) for delivery in deliveries for copy in delivery["paths"]]
+    same = all(digest(copy) == digest(path) for copy in copies)
+    result = "delivered" if same and sent.status == 0 and len(copies) == recipients else "NOT DELIVERED"
+    hashes = {str(delivery["hash"]).partition(":")[0] for delivery in deliveries}
+    return (
+        f"{sent.result.get('seconds', 0):.2f}",
+        f"{sent.first_byte:.2f}",
+        ",".join(sorted(map(str, sent.ways))),
+        ",".join(sorted(hashes)),
+        result if result == "delivered" else f"{result}: {sent.errors.strip()}",
+    )
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
