@@ -72,6 +72,7 @@ _NO_CLUSTER = frozenset(
         K.NOT_RAY,
         K.TOKEN_NEEDED,
         K.TOKEN_WRONG,
+        K.NOT_A_NODE,
         K.RAY_DIFFERS,
         K.PYTHON_MISSING,
         K.DRIVER_NOT_PREPARED,

@@ -218,6 +218,11 @@ TEMPLATES: Mapping[FailureKind, tuple[str, str]] = {
         "{node} has no free port in {ports}.",
         "End what uses them there, or choose other ones in CASTRAY_DATA_PORTS.",
     ),
+    K.NOT_A_NODE: (
+        "This computer is no node of the cluster {target}, and only a node can attach.",
+        "Make it one, without CPUs for others' tasks: castray cluster join {target}; or go through the client"
+        " server of the cluster: ray://{host}:10001",
+    ),
     K.RAY_DIFFERS: (
         "The cluster {target} runs Ray {ray} on Python {python}, CastRay has Ray {own_ray} on"
         " Python {own_python}.",

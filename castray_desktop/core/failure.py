@@ -82,6 +82,7 @@ class FailureKind(str, enum.Enum):
     TOKEN_NEEDED = "token_needed"
     TOKEN_WRONG = "token_wrong"
     PORTS_TAKEN = "ports_taken"
+    NOT_A_NODE = "not_a_node"
     RAY_DIFFERS = "ray_differs"
     PYTHON_MISSING = "python_missing"
     DRIVER_NOT_PREPARED = "driver_not_prepared"

@@ -53,6 +53,16 @@ class ClusterChoice(QObject):
         self._wanted = target
         self._link.ask(messages.UseCluster(target), messages.Done, None, self._on_failed)
 
+    def prepare(self, target: str) -> None:
+        """Have a driver made for a cluster that runs another Ray, and attach."""
+        self._wanted = target
+        self._link.ask(messages.PrepareDriver(target), messages.Done, None, self._on_failed)
+
+    def join(self, target: str) -> None:
+        """Make this computer a node of a cluster, and attach."""
+        self._wanted = target
+        self._link.ask(messages.JoinCluster(target), messages.Done, None, self._on_failed)
+
     def share(self) -> None:
         """Start, or use, a local cluster that other machines can join; `shared` tells how they do."""
         self._link.ask(messages.ShareCluster(), messages.ShareInfo, self.shared.emit, self._on_failed)

@@ -234,6 +234,8 @@ class MainWindow(QMainWindow):
         self._choice.shared.connect(self._show_share)
         self.welcome_page.start_requested.connect(self._choice.use)
         self.welcome_page.share_requested.connect(self._choice.share)
+        self.welcome_page.prepare_requested.connect(self._choice.prepare)
+        self.welcome_page.join_requested.connect(self._choice.join)
         self.welcome_page.back_requested.connect(self._show_status)
         self.welcome_page.cancel_requested.connect(self._choice.leave)
         self._choice.failed.connect(self.show_failure)

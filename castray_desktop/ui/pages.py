@@ -9,6 +9,7 @@ from PySide6.QtCore import QCoreApplication
 
 from castray_desktop.core.messages import ClusterStatus, SendRequest
 from castray_desktop.ui.cast_actions import CastActions
+from castray_desktop.ui.doctor_page import DoctorPage
 from castray_desktop.ui.history_page import HistoryPage
 from castray_desktop.ui.log_page import LogPage
 from castray_desktop.ui.nodes import NodeList
@@ -40,12 +41,14 @@ class Pages:
         self.history = HistoryPage(theme, link, actions)
         self.schedules = SchedulesPage(theme, link, draft)
         self.log = LogPage(theme, link, nodes, cluster)
+        self.doctor = DoctorPage(theme, link)
 
     def put_into(self, card: TransfersCard) -> None:
         """One tab for each."""
         card.add_page(HISTORY, lambda: translate("Pages", "History"), self.history)
         card.add_page(SCHEDULES, lambda: translate("Pages", "Schedules"), self.schedules)
         card.add_page(LOG, lambda: translate("Pages", "Log"), self.log)
+        card.add_page(DOCTOR, lambda: translate("Pages", "Doctor"), self.doctor)
 
     def activate(self, key: str) -> None:
         """The page of that key is seen now."""

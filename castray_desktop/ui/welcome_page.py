@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QBoxLayout, QHBoxLayout, QVBoxLayout, QWidget
 
+from castray_desktop.core.failure import Failure, FailureKind
 from castray_desktop.core.messages import ClusterPhase, ClusterStatus
 from castray_desktop.ui.banner import Banner
 from castray_desktop.ui.choice_cards import AttachCard, LocalCard
@@ -15,7 +18,7 @@ from castray_desktop.ui.known_clusters import KnownClusters
 from castray_desktop.ui.relay_picture import RelayPicture
 from castray_desktop.ui.theme import Theme
 from castray_desktop.ui.widgets import Card, button, label
-from castray_desktop.ui.words import Words
+from castray_desktop.ui.words import Text, Words
 
 LOCAL = "local"
 NARROW_WIDTH = 640
@@ -33,11 +36,14 @@ class WelcomePage(Card):
     """The page to choose a cluster on.
 
     Signals: `start_requested(str)` with the target ("local", or an address), `share_requested()` for a local
-    cluster that others can join, `cancel_requested()`, `back_requested()` to the cluster that is in use.
+    cluster that others can join, `cancel_requested()`, `back_requested()` to the cluster that is in use;
+    `prepare_requested(str)` for a driver with another Ray, `join_requested(str)` to become a node.
     """
 
     start_requested = Signal(str)
     share_requested = Signal()
+    prepare_requested = Signal(str)
+    join_requested = Signal(str)
     cancel_requested = Signal()
     back_requested = Signal()
 
@@ -104,11 +110,21 @@ class WelcomePage(Card):
         if cluster.phase is not ClusterPhase.FAILED or failure is None:
             self.banner.hide()
         else:
-            self.banner.show_message(
-                lambda: explain_failure(failure),
-                (lambda: self.tr("Try again"), lambda: self.start_requested.emit(cluster.target or LOCAL)),
-            )
+            self.banner.show_message(lambda: explain_failure(failure), *self._ways_out(cluster, failure))
         self._fit()
+
+    def _ways_out(self, cluster: ClusterStatus, failure: Failure) -> list[tuple[Text, Callable[[], None]]]:
+        """What can be done about it from here."""
+        target = cluster.target
+        ways: list[tuple[Text, Callable[[], None]]] = []
+        if failure.kind is FailureKind.RAY_DIFFERS:
+            ways.append((lambda: self.tr("Prepare a driver"), lambda: self.prepare_requested.emit(target)))
+        elif failure.kind is FailureKind.NOT_A_NODE:
+            ways.append((lambda: self.tr("Join as a node"), lambda: self.join_requested.emit(target)))
+        return [
+            *ways,
+            (lambda: self.tr("Try again"), lambda: self.start_requested.emit(target or LOCAL)),
+        ]
 
     def _build(self) -> None:
         column = QVBoxLayout(self)

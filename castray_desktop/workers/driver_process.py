@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import castray_desktop
+from castray_desktop.core.failure import CastRayError, FailureKind
 from castray_desktop.workers import reaper
 from castray_desktop.workers.driver_environments import DriverEnvironments
-from castray_desktop.workers.greeting import greet
+from castray_desktop.workers.greeting import CLIENT_PREFIX, greet
 from castray_desktop.workers.invitation import share_token
 from castray_desktop.workers.places import Places
 from castray_desktop.workers.ray_side import protocol
+from castray_desktop.workers.running_clusters import is_a_node
 from castray_desktop.workers.tasks import to_the_end
 
 STOP_SECONDS = 2.5
@@ -87,12 +89,16 @@ class DriverProcess:
         self._has_spoken = False
 
     @classmethod
-    async def start(cls, places: Places, target: str, *, show_token: bool = False) -> DriverProcess:
-        """Start a driver for `target`, if anything there may be Ray.
+    async def start(
+        cls, places: Places, target: str, *, show_token: bool = False, join: bool = False
+    ) -> DriverProcess:
+        """Start a driver for `target`, if anything there may be Ray, and this is a node or is to `join`.
 
-        Raises OSError, and CastRayError, see `greet`. Cancelled meanwhile, it leaves nothing behind.
+        Raises OSError, and CastRayError: NOT_A_NODE, or see `greet`. Cancelled meanwhile, it leaves nothing
+        behind.
         """
         await greet(target)
+        await _check_node(target, join)
         starting = asyncio.ensure_future(cls._start(places, target, show_token))
         try:
             return await to_the_end(starting)
@@ -146,6 +152,14 @@ class DriverProcess:
         self._process.kill()
         self._process.wait()
         _release(self._guard)
+
+
+async def _check_node(target: str, join: bool) -> None:
+    """Ray would look for a node on this machine for a minute. Raises CastRayError(NOT_A_NODE)."""
+    if join or target in protocol.OWN_TARGETS or target.startswith(CLIENT_PREFIX):
+        return
+    if not await asyncio.to_thread(is_a_node):
+        raise CastRayError(FailureKind.NOT_A_NODE, target=target, host=target.rpartition(":")[0])
 
 
 def _spawn(

@@ -25,6 +25,12 @@ def running_clusters(proc: Path = PROC) -> tuple[str, ...]:
     return tuple(sorted(set(addresses(commands))))
 
 
+def is_a_node(proc: Path = PROC) -> bool:
+    """Whether any node of Ray runs on this machine, one of our own clusters as well."""
+    commands = list(_linux(proc) if sys.platform.startswith("linux") else _elsewhere())
+    return any(words and words[0].rpartition(b"/")[2] == b"raylet" for words in commands)
+
+
 def addresses(commands: Iterable[list[bytes]]) -> Iterator[str]:
     """The heads' addresses in the command lines of raylets."""
     for words in commands:

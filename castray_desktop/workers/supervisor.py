@@ -273,7 +273,8 @@ class ClusterSupervisor:
     async def _drive(self, target: str, attempt: int) -> Failure:
         """One driver from its start to its end. Returns why it ended."""
         try:
-            driver = await self._start_driver(self._places, target, **self._start_options)
+            options = self._start_options | ({"join": True} if self._joins else {})
+            driver = await self._start_driver(self._places, target, **options)
         except CastRayError as error:
             return error.failure
         except OSError as error:

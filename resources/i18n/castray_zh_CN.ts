@@ -1024,6 +1024,14 @@
         <translation>请结束占用这些端口的程序，或在 CASTRAY_DATA_PORTS 中换一个范围。</translation>
     </message>
     <message>
+        <source>This computer is no node of the cluster {target}, and only a node can attach.</source>
+        <translation>本机不是集群 {target} 的节点，只有节点才能连接。</translation>
+    </message>
+    <message>
+        <source>Make it one, without CPUs for others&apos; tasks: castray cluster join {target}; or go through the client server of the cluster: ray://{host}:10001</source>
+        <translation>可让本机加入（不提供 CPU 给他人的任务）：castray cluster join {target}；或经由集群的客户端服务器连接：ray://{host}:10001</translation>
+    </message>
+    <message>
         <source>The cluster {target} runs Ray {ray} on Python {python}, CastRay has Ray {own_ray} on Python {own_python}.</source>
         <translation>集群 {target} 运行 Ray {ray}（Python {python}），而 CastRay 使用 Ray {own_ray}（Python {own_python}）。</translation>
     </message>
@@ -2378,6 +2386,10 @@
     <message>
         <source>Log</source>
         <translation>日志</translation>
+    </message>
+    <message>
+        <source>Doctor</source>
+        <translation>诊断</translation>
     </message>
 </context>
 <context>
@@ -4023,6 +4035,14 @@
     <message>
         <source>Your computer uploads once, every node passes it on, every copy is checked by hash.</source>
         <translation>本机只上传一次，各节点依次接力，每份副本都经过哈希校验。</translation>
+    </message>
+    <message>
+        <source>Prepare a driver</source>
+        <translation>准备驱动进程</translation>
+    </message>
+    <message>
+        <source>Join as a node</source>
+        <translation>作为节点加入</translation>
     </message>
     <message>
         <source>Try again</source>

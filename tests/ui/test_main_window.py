@@ -71,6 +71,20 @@ def test_a_failed_start_says_why_and_can_be_tried_again(window: MainWindow, link
     assert link.asked(m.UseCluster) == [m.UseCluster("local")]
 
 
+def test_a_cluster_that_needs_something_first_offers_it(window: MainWindow, link: FakeLink) -> None:
+    link.start(fake.empty_welcome())
+    target = "10.0.0.1:6379"
+    for kind, name, command in (
+        (FailureKind.RAY_DIFFERS, "Prepare a driver", m.PrepareDriver(target)),
+        (FailureKind.NOT_A_NODE, "Join as a node", m.JoinCluster(target)),
+    ):
+        link.answers[type(command)] = lambda command: m.Done()
+        status = ClusterStatus(ClusterPhase.FAILED, target, failure=Failure(kind, {"target": target}))
+        link.say(m.ClusterChanged(status))
+        button(window.welcome_page.banner, name).click()
+        assert link.commands[-1] == command
+
+
 def test_an_address_can_be_attached(window: MainWindow, link: FakeLink) -> None:
     link.start(fake.empty_welcome())
     card = window.welcome_page.attach

@@ -171,3 +171,24 @@ async def test_a_start_that_is_cancelled_leaves_nothing(
 def test_a_long_temp_folder_leaves_no_room_for_rays_sockets() -> None:
     assert driver_process.short_temp_dir("/var/tmp") == Path("/var/tmp")
     assert driver_process.short_temp_dir("/home/somebody/with/a/long/name") == Path("/tmp")
+
+
+async def test_only_a_node_can_attach_but_one_may_become_it(
+    places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def nobody(target: str) -> None:
+        """Ray is there."""
+
+    monkeypatch.setattr(driver_process, "greet", nobody)
+    monkeypatch.setattr(driver_process, "is_a_node", lambda: False)
+    monkeypatch.setenv("CASTRAY_DRIVER_PYTHON", str(interpreter(tmp_path, b"")))
+    monkeypatch.setattr(driver_process, "STOP_SECONDS", 0.0)
+    with pytest.raises(CastRayError) as raised:
+        await DriverProcess.start(places, "10.0.0.1:6379")
+    assert raised.value.failure == Failure(
+        FailureKind.NOT_A_NODE, {"target": "10.0.0.1:6379", "host": "10.0.0.1"}
+    )
+    assert left_over(places) == []
+    for target, join in (("10.0.0.1:6379", True), ("ray://10.0.0.1:10001", False)):
+        driver = await DriverProcess.start(places, target, join=join)
+        await driver.stop()

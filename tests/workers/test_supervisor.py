@@ -55,7 +55,9 @@ class Stage:
             token_origin=lambda environment: self.token,
         )
 
-    async def start_driver(self, places: Places, target: str, show_token: bool = False) -> FakeDriver:
+    async def start_driver(
+        self, places: Places, target: str, show_token: bool = False, join: bool = False
+    ) -> FakeDriver:
         self.shown.append(show_token)
         if self.start_error is not None:
             raise self.start_error
