@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from pathlib import Path
 
 import pytest
 
+from castray_desktop.core.parcel import Manifest, decode
 from castray_desktop.workers.ray_side.byte_plane.digests import FILE_HASHES, PIECE_DIGESTS, file_hasher
 from castray_desktop.workers.ray_side.protocol import Algorithms, RecipientState
 from tests.workers.byte_plane.lab import Lab, tree
@@ -138,3 +140,20 @@ def test_a_late_recipient_gets_it_from_one_that_has_landed(lab: Lab) -> None:
     cast.seal()
     assert nodes[2].await_end(cast.cast).state is RecipientState.COMPLETED
     assert tree(nodes[2].inbox / "数据集") == tree(folder)
+
+
+def test_the_list_of_files_is_passed_on_before_it_is_understood(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading a long list takes a while, which must not add up along the chain."""
+    nodes = lab.chain(3)
+    all_are_at_it = threading.Barrier(3)
+
+    def together(raw: bytes) -> Manifest:
+        all_are_at_it.wait(20)
+        return decode(raw)
+
+    monkeypatch.setattr("castray_desktop.workers.ray_side.byte_plane.stock.decode", together)
+    folder = make_folder(lab)
+    assert {result.state for result in lab.send(nodes, [folder])} == {RecipientState.COMPLETED}
+    assert tree(nodes[3].inbox / folder.name) == tree(folder)

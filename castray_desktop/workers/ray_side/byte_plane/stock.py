@@ -193,6 +193,7 @@ class Stock(Supply):
         if self.manifest is None and end >= layout.manifest_bytes:
             if self.have.prefix < min(start, layout.manifest_bytes):
                 return False
+            self.pass_on(index, digest, bytes(view))  # reading a long list takes a while
             self._decode_manifest()
         low, high = layout.content_part(start, end)
         content = view[layout.manifest_bytes + low - start :]

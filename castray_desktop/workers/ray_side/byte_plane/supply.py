@@ -61,6 +61,7 @@ class Supply:
         self._pauses = 0  # the number of the last order to pause or to go on
         self._digests = bytearray()
         self._recent: OrderedDict[int, bytes] = OrderedDict()
+        self._early = -1  # a piece that is only in memory so far
         self._changed = changed
         self._last_progress = 0.0
         self._last_wake = 0.0
@@ -104,6 +105,14 @@ class Supply:
             complete = self.have.total == self.layout.stream_bytes
             if complete or time.monotonic() - self._last_wake > WAKE_SECONDS:
                 self.wake()
+
+    def pass_on(self, index: int, digest: bytes, payload: bytes) -> None:
+        """A piece may be served from memory. Whoever calls this adds it soon, and no other one before it."""
+        with self.condition:
+            self._digests[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES] = digest
+            self._recent[index] = payload
+            self._early = index
+        self.wake()
 
     def wake(self) -> None:
         """Let those go on who wait for pieces. Whoever adds pieces calls it before waiting for anything."""
@@ -173,7 +182,7 @@ class Supply:
 
     def is_ready(self, index: int) -> bool:
         """Whether the piece can be served, with its digest."""
-        return self.has_piece(index)
+        return index == self._early or self.has_piece(index)
 
     def can_digest(self, index: int) -> bool:
         """Whether the bytes of a piece are there, and only its digest is not."""
