@@ -54,3 +54,30 @@ class Pacer:
 
     def _most(self) -> float:
         return self._taken + self.limit * BURST_SECONDS
+
+
+class Portion:
+    """How many bytes are handed to the kernel at once: all of them, but on a slow line as many as that takes
+    in a twentieth of a second, so that a pause is heeded soon.
+    """
+
+    def __init__(self) -> None:
+        self.bytes = ALL_AT_ONCE
+
+    def took(self, count: int, seconds: float) -> bool:
+        """Handing over `count` bytes took so long. Whether portions have another size now."""
+        if seconds > SLOW_SECONDS:
+            size = max(LEAST_PORTION, int(count / seconds * PORTION_SECONDS))
+        elif seconds < PORTION_SECONDS / 4 and count >= self.bytes:
+            size = min(self.bytes * 2, ALL_AT_ONCE)
+        else:
+            return False
+        changed = size != self.bytes
+        self.bytes = size
+        return changed
+
+
+ALL_AT_ONCE = 1 << 26
+LEAST_PORTION = 1 << 14
+PORTION_SECONDS = 0.05
+SLOW_SECONDS = 0.15

@@ -7,7 +7,7 @@ import heapq
 from hypothesis import given
 from hypothesis import strategies as st
 
-from castray_desktop.core.pacing import BURST_SECONDS, Pacer
+from castray_desktop.core.pacing import ALL_AT_ONCE, BURST_SECONDS, LEAST_PORTION, Pacer, Portion
 
 PIECE = 5000
 
@@ -83,3 +83,18 @@ def test_senders_take_turns_piece_by_piece(lengths: list[int], limits: list[int]
             sent, pieces[sender] = sent + lengths[sender], pieces[sender] + 1
             waiting.append((pacer.take(now, lengths[sender]), sender))
             assert max(pieces) - min(pieces) <= 1
+
+
+def test_portions_follow_the_line() -> None:
+    portion = Portion()
+    assert not portion.took(1 << 20, 0.001)
+    assert portion.bytes == ALL_AT_ONCE
+    assert portion.took(1 << 20, 1.0)
+    assert portion.bytes == int((1 << 20) / 20)
+    assert not portion.took(portion.bytes, 0.05)
+    assert portion.took(portion.bytes, 10.0)
+    assert portion.bytes == LEAST_PORTION
+    assert not portion.took(100, 0.0)  # less than a portion says nothing about the line
+    while portion.took(portion.bytes, 0.001):
+        assert portion.bytes <= ALL_AT_ONCE
+    assert portion.bytes == ALL_AT_ONCE

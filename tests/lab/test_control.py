@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks.lab import Lab
 from benchmarks.lab_nodes import LabNodes, lab_nodes
 from castray_desktop.core.messages import CastState, DeliveryState, SendRequest
-from tests.lab.test_casts import SECONDS, assert_delivered, begun, content, make_file, result, send
+from tests.lab.test_casts import SECONDS, assert_delivered, content, make_file, result, send
 
 MakeLab = Callable[..., Lab]
 STOP_SECONDS = 0.5
@@ -22,12 +22,12 @@ def traffic(lab: Lab) -> list[int]:
 
 
 async def test_a_pause_silences_every_link_within_half_a_second(make_lab: MakeLab) -> None:
-    lab = make_lab(4, "200mbit")
+    """On slow links, where a piece takes 0.4 s, and what the kernel could hold longer than that."""
+    lab = make_lab(3, "20mbit")
     async with lab_nodes(lab) as nodes:
-        path = make_file(nodes, 50_000_000)
+        path = make_file(nodes, 8_000_000)
         cast = send(nodes, path)
-        for host in lab.hosts[1:]:
-            await nodes.until(lambda name=host.name: begun(nodes, cast, name), SECONDS)  # type: ignore[misc]
+        await nodes.until(lambda: has(nodes, cast, "h2") > 2_000_000, SECONDS)
         await nodes.dispatcher.control.pause(cast)
         await asyncio.sleep(STOP_SECONDS)
         before = traffic(lab)
@@ -42,10 +42,15 @@ async def test_a_pause_silences_every_link_within_half_a_second(make_lab: MakeLa
         assert all(copies <= 1.01 for copies in received(nodes, cast))
 
 
+def has(nodes: LabNodes, cast: str, node: str) -> int:
+    report = nodes.reports.get((cast, node))
+    return report.stream_bytes if report is not None else 0
+
+
 def received(nodes: LabNodes, cast: str) -> list[float]:
     """How many copies each recipient took in."""
     reports = [report for (of, _), report in nodes.reports.items() if of == cast]
-    assert len(reports) == 3
+    assert len(reports) == 2
     return [report.received_bytes / report.stream_bytes for report in reports]
 
 

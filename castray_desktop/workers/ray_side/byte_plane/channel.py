@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Optional
 
 from castray_desktop.core import wire
+from castray_desktop.core.pacing import ALL_AT_ONCE, Portion
 from castray_desktop.core.wire import Greeting, Handshake, ProtocolError, Refused
 from castray_desktop.workers.ray_side.byte_plane import linux
 
@@ -45,6 +46,11 @@ class Channel:
         self._socket = sock
         self.local = local and sock.family == socket.AF_UNIX
         self.passed_fd = -1
+        self.patient: Callable[[], bool] = lambda: False
+        """Whether silence is borne at the moment, in the middle of something as well."""
+        self.between: Callable[[], None] = lambda: None
+        """Called between two portions of what is sent."""
+        self._portion = Portion()
         sock.settimeout(None)
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -75,7 +81,12 @@ class Channel:
         """Fill `view`. Raises Silent or ConnectionError."""
         at = 0
         while at < len(view):
-            count = self._receive(view[at:])
+            try:
+                count = self._receive(view[at:])
+            except Silent:
+                if not self.patient():
+                    raise
+                continue
             if count == 0:
                 raise ConnectionError("the connection was closed")
             at += count
@@ -91,8 +102,10 @@ class Channel:
         """Exactly `count` bytes. Raises Silent or ConnectionError."""
         try:
             whole = self._socket.recv(count, _WAITALL)
-        except BlockingIOError as error:
-            raise _silent() from error
+        except BlockingIOError:
+            if self.patient():
+                return self._rest(count)
+            raise _silent() from None
         if len(whole) == count:
             return whole
         return whole + self._rest(count - len(whole)) if whole else self._rest(count)
@@ -142,7 +155,12 @@ class Channel:
         """Send all of `data`; `more` says that something follows at once."""
         view = memoryview(data)
         while view:
-            view = view[self._send(view, more) :]
+            started = time.monotonic()
+            count = self._send(view[: self._portion.bytes], more)
+            view = view[count:]
+            self._took(count, started)
+            if view:
+                self.between()
 
     def _send(self, view: memoryview, more: bool) -> int:
         try:
@@ -154,14 +172,24 @@ class Channel:
         """Send a part of a file from the page cache, zeros for what lies past its end; how many zeros."""
         end = offset + length
         while offset < end:
-            count = self._send_file(fd, offset, end - offset)
+            started = time.monotonic()
+            count = self._send_file(fd, offset, min(end - offset, self._portion.bytes))
             if count == 0:
                 break
             offset += count
+            self._took(count, started)
+            if offset < end:
+                self.between()
         missing = end - offset
         for start in range(0, missing, len(_ZEROS)):
             self.write(_ZEROS[: missing - start])
         return missing
+
+    def _took(self, count: int, started: float) -> None:
+        """On a slow line little waits in the kernel, so that a pause ends the sending soon."""
+        if self._portion.took(count, time.monotonic() - started) and not self.local:
+            size = self._portion.bytes
+            linux.hold_unsent(self._socket, size if size < ALL_AT_ONCE else linux.NO_BOUND)
 
     def _send_file(self, fd: int, offset: int, length: int) -> int:
         """Some of it, and how much; 0 at the file's end."""

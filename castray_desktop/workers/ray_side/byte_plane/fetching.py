@@ -28,6 +28,7 @@ class Fetching:
 
     def __init__(self, channel: Channel, delivery: Follower) -> None:
         self._channel = channel
+        channel.patient = lambda: delivery.paused
         self._delivery = delivery
         self._layout = delivery.layout
         self._buffer = page_buffer(min(self._layout.piece_bytes, self._layout.stream_bytes))

@@ -117,6 +117,16 @@ def give_up_after(sock: socket.socket, seconds: float) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, option, int(seconds * 1000))
 
 
+NO_BOUND = (1 << 31) - 1
+
+
+def hold_unsent(sock: socket.socket, count: int) -> None:
+    """Have the kernel keep no more than about so many bytes that it has not sent yet, where it can."""
+    if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, count)
+
+
 def machine() -> tuple[str, str, str]:
     """What tells this machine from others, this start of it from earlier ones, and its process numbers
     from those of a container.

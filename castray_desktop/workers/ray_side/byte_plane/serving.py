@@ -21,6 +21,7 @@ class Serving:
 
     def __init__(self, channel: Channel, supply: Supply) -> None:
         self._channel = channel
+        channel.between = self._rest_within
         self._supply = supply
         self._requests: deque[list[int]] = deque()  # [next piece, piece after the last, digests only]
         self._again: deque[int] = deque()
@@ -141,6 +142,19 @@ class Serving:
     def _rest(self) -> None:
         """The cast is paused: the connection stays, and nothing is sent."""
         self._pause(LOOK_SECONDS)
+
+    def _rest_within(self) -> None:
+        """The cast may be paused in the middle of a piece, where nothing else can be sent.
+
+        Raises ConnectionError when it will not go on.
+        """
+        while self._supply.paused:
+            with self._supply.condition:
+                if not self._supply.gone:
+                    self._supply.condition.wait(LOOK_SECONDS)
+            if self._supply.gone:
+                raise ConnectionError(self._supply.gone)
+            self._channel.something_to_read()
 
     def _pause(self, seconds: float) -> None:
         with self._supply.condition:
