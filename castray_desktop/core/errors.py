@@ -102,6 +102,10 @@ TEMPLATES: Mapping[FailureKind, tuple[str, str]] = {
     ),
     K.BAD_SCHEDULE: ("{name} can't be a schedule: {reason}.", "Change it and save it again."),
     K.SCHEDULE_UNKNOWN: ("There is no schedule {schedule}.", "List them with: castray schedule list"),
+    K.SCHEDULE_WAITS: (
+        "The cluster {target} is not there, so the run waits.",
+        "It is made up for once the cluster can be used.",
+    ),
     K.SCHEDULE_RUNNING: (
         "The last run of {name} has not ended.",
         "Wait for it, or cancel its cast.",

@@ -38,6 +38,7 @@ class FailureKind(str, enum.Enum):
     BAD_SCHEDULE = "bad_schedule"
     SCHEDULE_UNKNOWN = "schedule_unknown"
     SCHEDULE_RUNNING = "schedule_running"
+    SCHEDULE_WAITS = "schedule_waits"  # not an end: why something waits
     REMOVE_EXTRA_REFUSED = "remove_extra_refused"
     CAST_GOES_ON = "cast_goes_on"
     CAST_NOT_QUEUED = "cast_not_queued"

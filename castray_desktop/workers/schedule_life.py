@@ -193,7 +193,7 @@ class Life:
         if self.running or self._busy:
             raise CastRayError(FailureKind.SCHEDULE_RUNNING, name=self.schedule.name)
         if not self._around.casts.is_ready(self.schedule.cluster):
-            raise CastRayError(FailureKind.CLUSTER_AWAITED, target=self.schedule.cluster)
+            raise CastRayError(FailureKind.NO_CLUSTER)
         self._busy = True
         try:
             look = await self._look()
@@ -207,7 +207,7 @@ class Life:
 
     async def _wait_for_cluster(self) -> None:
         self._wait_until = self._around.wall() + WAIT_SECONDS
-        self.standing.failure = Failure(FailureKind.CLUSTER_AWAITED, {"target": self.schedule.cluster})
+        self.standing.failure = Failure(FailureKind.SCHEDULE_WAITS, {"target": self.schedule.cluster})
         await self._around.casts.bring_up(self.schedule.cluster)
 
     async def _run(self) -> None:

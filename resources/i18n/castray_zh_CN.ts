@@ -784,6 +784,14 @@
         <translation>在线节点都已没有要发给 {node} 的文件：{source} 上的文件已被删除或发生了变化。</translation>
     </message>
     <message>
+        <source>The cluster {target} is not there, so the run waits.</source>
+        <translation>集群 {target} 不在，本次运行正在等待。</translation>
+    </message>
+    <message>
+        <source>It is made up for once the cluster can be used.</source>
+        <translation>集群可用后会补上这次运行。</translation>
+    </message>
+    <message>
         <source>{path} disappeared before it was sent.</source>
         <translation>{path} 在发送之前消失了。</translation>
     </message>

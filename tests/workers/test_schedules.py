@@ -7,6 +7,8 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import msgspec
 import pytest
@@ -18,6 +20,7 @@ from castray_desktop.workers import engine as engine_module
 from castray_desktop.workers import file_watch
 from castray_desktop.workers import schedules as schedules_module
 from castray_desktop.workers.places import Places
+from castray_desktop.workers.schedule_casts import ClusterCasts
 from castray_desktop.workers.schedule_life import LOOK_SECONDS, SURE_SECONDS, Look
 from castray_desktop.workers.schedules import Schedules
 from tests.helpers.house import House
@@ -258,7 +261,7 @@ async def test_without_its_cluster_it_waits_and_says_so(stage: Stage) -> None:
     await stage.later(2000)
     assert stage.casts.sent == []
     assert stage.casts.brought_up == ["10.0.0.1:6379"]
-    assert stage.info().failure == Failure(FailureKind.CLUSTER_AWAITED, {"target": "10.0.0.1:6379"})
+    assert stage.info().failure == Failure(FailureKind.SCHEDULE_WAITS, {"target": "10.0.0.1:6379"})
     stage.casts.ready = True
     await stage.later(5)
     assert len(stage.casts.sent) == 1
@@ -426,7 +429,7 @@ async def test_run_now_without_the_cluster_fails(stage: Stage) -> None:
     stage.casts.ready = False
     with pytest.raises(CastRayError) as caught:
         await stage.schedules.answer(m.RunSchedule(schedule))
-    assert caught.value.failure.kind is FailureKind.CLUSTER_AWAITED
+    assert caught.value.failure.kind is FailureKind.NO_CLUSTER
 
 
 async def test_off_and_on(stage: Stage) -> None:
@@ -565,8 +568,98 @@ async def test_a_cluster_that_the_user_has_left_is_not_brought_up(
         async for event in client.events():
             if isinstance(event, m.SchedulesChanged) and event.schedules[0].failure is not None:
                 break
-    assert event.schedules[0].failure == Failure(FailureKind.CLUSTER_AWAITED, {"target": "local"})
+    assert event.schedules[0].failure == Failure(FailureKind.SCHEDULE_WAITS, {"target": "local"})
     assert len(house.drivers) == drivers
     await client.close()
     house.engine._stopping.set()
     await house.ended()
+
+
+def make_cluster(nodes: dict[str, m.NodeInfo], target: str = "10.0.0.1:6379") -> Any:
+    """As much of a cluster as is asked for."""
+    casts = SimpleNamespace(look=None, unfinished=("c0ffee",))
+    status = m.ClusterStatus(m.ClusterPhase.READY, target=target)
+    supervisor = SimpleNamespace(settled=True, nodes=nodes)
+    return SimpleNamespace(target=target, casts=casts, status=status, supervisor=supervisor)
+
+
+class FakeClusters(list[Any]):
+    """As much of `Clusters` as is asked for."""
+
+    held: ClassVar[set[str]] = set()
+
+    @property
+    def current(self) -> Any:
+        return self[0]
+
+    def get(self, target: str) -> Any:
+        return next(cluster for cluster in self if cluster.target == target)
+
+
+@pytest.fixture
+def nodes(tmp_path: Path) -> dict[str, m.NodeInfo]:
+    online = m.NodeState.ONLINE
+    return {
+        "here": m.NodeInfo("here", online, "10.0.0.1", this_computer=True),
+        "beside": m.NodeInfo("beside", online, "10.0.0.1", inbox=str(tmp_path / "data" / "inbox")),
+        "far": m.NodeInfo("far", online, "10.0.0.2", inbox=str(tmp_path / "data" / "inbox")),
+        "off": m.NodeInfo("off", m.NodeState.OFFLINE, "10.0.0.3"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("recipients", "destination", "refused"),
+    [
+        (("far", "off"), "", False),
+        (("far", "beside"), "", True),
+        (("beside",), "/elsewhere/{node}", False),
+        (("beside",), "HOME/data/{node}", True),
+        (("beside",), "HOME/data", True),
+        (("beside",), "HOME/data more", False),
+        (("beside",), "HOME/link/x", True),
+    ],
+)
+async def test_what_is_received_must_not_lie_in_what_is_sent(
+    tmp_path: Path,
+    nodes: dict[str, m.NodeInfo],
+    recipients: tuple[str, ...],
+    destination: str,
+    refused: bool,
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "data")
+    cluster = make_cluster(nodes)
+
+    async def look(request: SendRequest) -> tuple[str, str, tuple[str, ...]]:
+        return "digest", "here", recipients
+
+    cluster.casts.look = look
+    casts = ClusterCasts(FakeClusters([cluster]))  # type: ignore[arg-type]
+    request = SendRequest(
+        (str(tmp_path / "data"),), recipients, destination=destination.replace("HOME", str(tmp_path))
+    )
+    if refused:
+        with pytest.raises(CastRayError) as caught:
+            await casts.look(cluster.target, request)
+        assert caught.value.failure.values["reason"] == "what beside receives would lie in what is sent"
+    else:
+        expected = Look("digest", recipients, frozenset({"off"} & set(recipients)))
+        assert await casts.look(cluster.target, request) == expected
+
+
+def test_which_files_are_here_and_which_cluster_is_meant(nodes: dict[str, m.NodeInfo]) -> None:
+    clusters = FakeClusters([make_cluster(nodes)])
+    casts = ClusterCasts(clusters)  # type: ignore[arg-type]
+    target = clusters.current.target
+    assert casts.is_ready(target)
+    assert casts.is_ready("auto")
+    assert not casts.is_ready("10.9.9.9:1")
+    assert casts.is_here(target, m.THIS_COMPUTER)
+    assert casts.is_here(target, "here")
+    assert not casts.is_here(target, "far")
+    assert not casts.is_here(target, "nobody")
+    assert casts.is_here("local", "node_2")
+    assert casts.runs("c0ffee")
+    assert not casts.runs("beef")
+    casts.hold({"auto", "local"})
+    assert clusters.held == {target, "local"}

@@ -1,8 +1,9 @@
 """A recipient in a process of its own, to be killed: orders come in as lines, reports go out as lines.
 
-    python -m tests.workers.byte_plane.recipient FOLDER NAME [die=N]
+    python -m tests.workers.byte_plane.recipient FOLDER NAME [die=N | remove=N]
 
-With `die=N` the process kills itself at the N-th renaming, before it (`die=-N`) or after it.
+With `die=N` the process kills itself at the N-th renaming, before it (`die=-N`) or after it; with
+`remove=N` before it removes the N-th file that the source has no longer.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ import signal
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 from castray_desktop.workers.ray_side import protocol
 from castray_desktop.workers.ray_side.byte_plane import linux
+from castray_desktop.workers.ray_side.byte_plane.extras import ExtraFinder
 from castray_desktop.workers.ray_side.byte_plane.place import Timing
 from castray_desktop.workers.ray_side.byte_plane.plane import BytePlane
 
@@ -22,7 +25,8 @@ from castray_desktop.workers.ray_side.byte_plane.plane import BytePlane
 def main() -> None:
     folder, name = Path(sys.argv[1]), sys.argv[2]
     if len(sys.argv) > 3:
-        die_at(int(sys.argv[3].removeprefix("die=")))
+        verb, _, number = sys.argv[3].partition("=")
+        {"die": die_at, "remove": die_removing}[verb](int(number))
     first = protocol.from_json(sys.stdin.buffer.readline(), protocol.Order)
     ready, lock = threading.Event(), threading.Lock()
 
@@ -69,6 +73,19 @@ def die_at(number: int) -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     linux.rename_without_replacing = renamed
+
+
+def die_removing(number: int) -> None:
+    drop, count = ExtraFinder._drop, 0
+
+    def dropped(finder: ExtraFinder, folder: int, name: bytes, *more: Any) -> bool:
+        nonlocal count
+        count += 1
+        if count == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return drop(finder, folder, name, *more)
+
+    ExtraFinder._drop = dropped  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":

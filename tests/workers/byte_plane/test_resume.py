@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import random
 import shutil
@@ -263,6 +264,27 @@ def test_a_staging_folder_that_somebody_works_in_is_left_alone(lab: Lab) -> None
             pass
         first.end()
     assert (node.inbox / "a").read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize("at", [1, 20, 41])
+def test_killed_while_removing_what_the_source_no_longer_has(lab: Lab, at: int) -> None:
+    top, source = make_tree(lab), lab.node("node_0")
+    there = lab.folder / "inbox" / "node_1" / "top"
+    (there / "old").mkdir(parents=True)
+    for number in range(40):
+        (there / "old" / f"{number:02}").write_text(str(number))
+    cast = lab.cast(source, [top])
+    order = dataclasses.replace(start_order(cast, source.upstream(), "overwrite"), remove_extra=True)
+    killed = Killable(lab, order, f"remove={at}")
+    killed.say(Seal(cast.cast, cast.seal().trailer_digest))
+    assert killed.process.wait(20) < 0
+    killed.end()
+    assert len(list((there / "old").iterdir())) == 40 - (at - 1)
+    node = lab.node("node_1")
+    cast.deliver(node, source.upstream(), on_conflict="overwrite", remove_extra=True)
+    (result,) = cast.results()
+    assert result.state is RecipientState.COMPLETED
+    assert tree(there) == tree(top)
 
 
 # --- landing --------------------------------------------------------------------------------------
