@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from PySide6.QtCore import QRectF, Qt, Signal
-from PySide6.QtGui import QPainter, QPaintEvent
+from PySide6.QtGui import QHideEvent, QPainter, QPaintEvent, QShowEvent
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
 from castray_desktop.core.errors import Explanation
@@ -22,9 +22,10 @@ _LOOKS = {
 
 
 class Banner(QWidget):
-    """Hidden until `show_message`. Signals: `dismissed()` when the user closes it."""
+    """Hidden until `show_message`. Signals: `dismissed()` when the user closes it, `shown(bool)`."""
 
     dismissed = Signal()
+    shown = Signal(bool)
 
     def __init__(self, theme: Theme, tone: str = "bad", parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -115,7 +116,27 @@ class Banner(QWidget):
         self.hide()
         self.dismissed.emit()
 
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        self.shown.emit(True)
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        super().hideEvent(event)
+        self.shown.emit(not self.isHidden())
+
     def paintEvent(self, event: QPaintEvent) -> None:
         color = self._theme.color
         _, fill, border = _LOOKS[self._shown_tone]
         paint_round(QPainter(self), QRectF(self.rect()), 10, color(fill), color(border))
+
+
+def framed(banner: Banner) -> QWidget:
+    """The banner with a little room around it, for pages without margins."""
+    frame = QWidget()
+    column = QVBoxLayout(frame)
+    column.setContentsMargins(12, 0, 12, 6)
+    column.addWidget(banner)
+    frame.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
+    frame.hide()
+    banner.shown.connect(frame.setVisible)
+    return frame

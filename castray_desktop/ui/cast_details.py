@@ -57,7 +57,7 @@ def make_delivery_table(theme: Theme) -> tuple[PlainModel, PlainTable]:
         theme,
         model,
         lambda: translate("CastDetails", "Deliveries"),
-        (150, 120, 74, 86, 60, 110, 110, 240, 150),
+        (130, 104, 70, 80, 52, 100, 104, 240, 120),
         7,
     )
     model.setParent(table)
@@ -88,11 +88,19 @@ def _cells(delivery: DeliverySnapshot) -> list[Cell]:
     ]
 
 
+def _size(cast: CastSummary) -> str:
+    one = QCoreApplication.translate("Transfers", "{count} file")
+    many = QCoreApplication.translate("Transfers", "{count} files")
+    return (
+        f"{format_bytes(cast.bytes)} · {(one if cast.files == 1 else many).format(count=f'{cast.files:,}')}"
+    )
+
+
 def cast_facts(cast: CastSummary) -> list[tuple[str, str]]:
     """What there is to say about a cast, name by name."""
     facts = [
         (translate("CastDetails", "State"), cast_status(cast)),
-        (translate("CastDetails", "Size"), f"{format_bytes(cast.bytes)} · {cast.files:,}"),
+        (translate("CastDetails", "Size"), _size(cast)),
         (translate("CastDetails", "Source"), cast.source),
         (
             translate("CastDetails", "Saved to"),

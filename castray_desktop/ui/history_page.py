@@ -24,7 +24,7 @@ from castray_desktop.core.errors import Explanation
 from castray_desktop.core.failure import Failure
 from castray_desktop.core.messages import CastState, CastSummary
 from castray_desktop.ui import cast_actions
-from castray_desktop.ui.banner import Banner
+from castray_desktop.ui.banner import Banner, framed
 from castray_desktop.ui.cast_actions import CastActions
 from castray_desktop.ui.cast_details import delivery_rows, make_delivery_table
 from castray_desktop.ui.cluster_words import explain_failure
@@ -139,7 +139,7 @@ class HistoryPage(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
         column.addLayout(bar)
-        column.addWidget(self.banner)
+        column.addWidget(framed(self.banner))
         column.addWidget(self._stack, 1)
 
     def _wire(self) -> None:
@@ -154,6 +154,7 @@ class HistoryPage(QWidget):
         self.clear_button.clicked.connect(self._ask_to_clear)
         self.model.counted.connect(self._show_count)
         self.model.failed.connect(self._say_failure)
+        self.model.dataChanged.connect(self._follow_row)
         self.table.selectionModel().currentRowChanged.connect(self._on_row)
         self.table.menu_wanted.connect(self._show_menu)
         self.table.opened.connect(self._open)
@@ -213,6 +214,12 @@ class HistoryPage(QWidget):
             widget.setVisible(not shown)
         if shown:
             self.statistics.refresh()
+
+    def _follow_row(self) -> None:
+        """Another cast may stand in the current row now."""
+        cast = self.current_cast()
+        if cast is not None and (self._shown is None or self._shown.summary.cast != cast.cast):
+            self._on_row()
 
     def _on_row(self) -> None:
         cast = self.current_cast()

@@ -16,7 +16,7 @@ import castray_desktop
 from castray_desktop.core import messages
 from castray_desktop.core.failure import Failure
 from castray_desktop.core.messages import ClusterStatus, LogLine
-from castray_desktop.ui.banner import Banner
+from castray_desktop.ui.banner import Banner, framed
 from castray_desktop.ui.cluster_words import explain_failure
 from castray_desktop.ui.fields import Dropdown
 from castray_desktop.ui.fonts import font
@@ -212,7 +212,7 @@ class LogPage(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
         column.addLayout(bar)
-        column.addWidget(self.banner)
+        column.addWidget(framed(self.banner))
         column.addWidget(self.table, 1)
 
     def _wire(self) -> None:

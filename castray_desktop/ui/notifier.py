@@ -55,11 +55,12 @@ class Notifier(QObject):
         self._nodes, self._window = nodes, window
 
     def tell(self, result: CastResult) -> None:
-        """A cast has ended."""
+        """A cast has ended. What a schedule has sent is told only when it failed."""
         state = result.summary.state
         failed = state is not CastState.COMPLETED
         wanted = self._chosen.notify_failed if failed else self._chosen.notify_done
-        if state is CastState.CANCELLED or not wanted:
+        by_itself = bool(result.summary.schedule) and not failed
+        if state is CastState.CANCELLED or by_itself or not wanted:
             return
         folder = self._folder(result)
         show = (lambda: translate("Notifier", "Show in folder"), lambda: open_folder(folder))

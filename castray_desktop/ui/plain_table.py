@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QObject, QPersistentModelIndex, QRect, QRectF, Qt
-from PySide6.QtGui import QColor, QPainter, QPaintEvent
+from PySide6.QtGui import QColor, QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
@@ -35,6 +35,7 @@ KEY_ROLE = Qt.ItemDataRole.UserRole + 3
 ROW, HEADER = 28, 28
 PADDING = 8
 EDGE = 16
+STRETCH_LEAST = 180
 
 
 class Cell:
@@ -214,10 +215,10 @@ class PlainTable(QTableView):
         header = _Header(theme, self)
         self.setHorizontalHeader(header)
         self.setItemDelegate(_Delegate(theme, self))
-        for column, width in enumerate(widths):
-            header.resizeSection(column, width)
+        self._widths, self._stretch = list(widths), stretch
         header.setStretchLastSection(False)
-        header.setSectionResizeMode(stretch, QHeaderView.ResizeMode.Stretch)
+        header.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.verticalHeader().hide()
         self.verticalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         self.verticalHeader().setDefaultSectionSize(ROW)
@@ -247,6 +248,23 @@ class PlainTable(QTableView):
             f"QHeaderView {{ background: {self._theme.palette.inset}; border: none; }}"
         )
         self.viewport().update()
+
+    def _fit(self) -> None:
+        """One column takes what the others leave; where there is too little they all give way."""
+        room, header = self.viewport().width(), self.horizontalHeader()
+        least = min(self._widths[self._stretch], STRETCH_LEAST)
+        others = sum(self._widths) - self._widths[self._stretch]
+        share = min(1.0, max(0, room - least) / others) if others else 1.0
+        used = 0
+        for column, width in enumerate(self._widths):
+            if column != self._stretch:
+                header.resizeSection(column, int(width * share))
+                used += int(width * share)
+        header.resizeSection(self._stretch, max(40, room - used))
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._fit()
 
     def paintEvent(self, event: QPaintEvent) -> None:
         super().paintEvent(event)

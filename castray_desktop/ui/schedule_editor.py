@@ -157,6 +157,7 @@ class ScheduleEditor(Sheet):
         row.addWidget(self.when)
         row.addWidget(self._kinds, 1)
         self.cron.setFixedWidth(140)
+        self.when.setFixedWidth(170)
         return holder
 
     def _say_choices(self) -> None:
@@ -292,6 +293,8 @@ def _number(name: Text) -> QSpinBox:
     field.setRange(1, 100_000)
     field.setFixedHeight(32)
     field.setFixedWidth(90)
+    field.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
+    field.lineEdit().setTextMargins(6, 0, 6, 0)
     field.setFont(font(13, 400, tabular=True))
     say(field, field.setAccessibleName, name)
     return field

@@ -15,7 +15,7 @@ from castray_desktop.core import messages
 from castray_desktop.core.errors import Explanation
 from castray_desktop.core.failure import Failure
 from castray_desktop.core.messages import OnConflict, Schedule, ScheduleInfo, SendRequest
-from castray_desktop.ui.banner import Banner
+from castray_desktop.ui.banner import Banner, framed
 from castray_desktop.ui.cluster_words import explain_failure
 from castray_desktop.ui.plain_table import PlainModel, PlainTable
 from castray_desktop.ui.schedule_editor import ScheduleEditor
@@ -118,7 +118,7 @@ class SchedulesPage(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
         column.addLayout(bar)
-        column.addWidget(self.banner)
+        column.addWidget(framed(self.banner))
         column.addWidget(self.table, 1)
 
     def _wire(self) -> None:

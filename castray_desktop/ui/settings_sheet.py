@@ -326,6 +326,8 @@ def _number(name: Text, least: int, most: int) -> QSpinBox:
     field = QSpinBox()
     field.setRange(least, most)
     field.setFixedHeight(32)
+    field.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
+    field.lineEdit().setTextMargins(6, 0, 6, 0)
     field.setFont(font(13, 400, tabular=True))
     say(field, field.setAccessibleName, name)
     return field

@@ -5,8 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QCoreApplication
-from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSplitter, QVBoxLayout, QWidget
+from PySide6.QtCore import QCoreApplication, Qt
+from PySide6.QtWidgets import (
+    QFrame,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QScrollArea,
+    QSplitter,
+    QVBoxLayout,
+    QWidget,
+)
 
 from castray_desktop.core import messages
 from castray_desktop.core.failure import Failure
@@ -103,9 +112,14 @@ class StatisticsView(QWidget):
         column.addLayout(self._numbers)
         column.addWidget(self._hint)
         column.addStretch()
+        scroll = QScrollArea()
+        scroll.setWidget(left)
+        scroll.setWidgetResizable(True)
+        scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         split = QSplitter()
         split.setChildrenCollapsible(False)
-        split.addWidget(left)
+        split.addWidget(scroll)
         split.addWidget(self.table)
         split.setSizes([420, 560])
         row = QHBoxLayout(self)
@@ -158,4 +172,5 @@ class StatisticsView(QWidget):
                 "2" if place == 0 else "1",
                 tabular=True,
             )
+            cell.setMinimumHeight(18)
             self._numbers.addWidget(cell, row, place)
