@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -188,9 +187,17 @@ class SettingsSheet(Sheet):
         )
         for key, text in words:
             self.notify[key] = box = CheckBox(theme, text)
-            box.clicked.connect(partial(self._chosen.set_flag, key))
+            box.clicked.connect(self._flag_setter(key))
             rows.append((lambda: "", box))
         return _page(*rows)
+
+    def _flag_setter(self, key: str) -> Callable[[bool], None]:
+        """Qt tells a partial nothing of the new state, so this is a function."""
+
+        def change(on: bool) -> None:
+            self._chosen.set_flag(key, on)
+
+        return change
 
     def _appearance(self, theme: Theme) -> QWidget:
         self.theme = Dropdown(theme, lambda: translate("Settings", "Colours"))
@@ -198,7 +205,7 @@ class SettingsSheet(Sheet):
         self.contrast = Dropdown(theme, lambda: translate("Settings", "Contrast"))
         self.contrast.activated.connect(lambda index: self._theme.set_contrast(list(Contrast)[index]))
         self.still = CheckBox(theme, lambda: translate("Settings", "Reduce motion: nothing moves by itself"))
-        self.still.clicked.connect(partial(self._chosen.set_flag, preferences.STILL))
+        self.still.clicked.connect(self._flag_setter(preferences.STILL))
         columns = button(theme, lambda: translate("Settings", "Columns as at first"), "columns-3", height=32)
         columns.clicked.connect(self.columns_reset)
         return _page(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable
 
 from PySide6.QtCore import QByteArray, QPointF, QRect, QRectF, QSettings, Qt, Signal
 from PySide6.QtGui import QColor, QContextMenuEvent, QPainter
@@ -114,10 +114,18 @@ class TransferHeader(QHeaderView):
             action.setCheckable(True)
             action.setChecked(not self.isSectionHidden(column))
             action.setEnabled(column is not Column.NAME)
-            action.toggled.connect(partial(self.set_shown, column))
+            action.toggled.connect(self._shower(column))
         menu.addSeparator()
         menu.addAction(self.tr("Columns as at first"), self.reset)
         return menu
+
+    def _shower(self, column: Column) -> Callable[[bool], None]:
+        """Qt tells a partial nothing of the new state, so this is a function."""
+
+        def show(shown: bool) -> None:
+            self.set_shown(column, shown)
+
+        return show
 
     # --- Qt --------------------------------------------------------------------------------
 

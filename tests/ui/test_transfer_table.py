@@ -202,6 +202,9 @@ def test_columns_are_hidden_moved_and_remembered(
     again.show()
     assert again.columns.shown() == arranged
     assert again.header().sectionSize(Column.STATUS) == 200
+    hash_action = next(each for each in again.columns.menu().actions() if each.text() == "Hash")
+    hash_action.trigger()
+    assert again.columns.shown()[-1] is Column.HASH
     again.columns.reset()
     assert again.columns.shown() == list(Column)[:8]
     assert titles(header.menu())[0] == "Name"

@@ -1,0 +1,150 @@
+"""What is told when a cast has ended, and where; the tray; the groups."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from PySide6.QtCore import QObject
+from PySide6.QtWidgets import QWidget
+from pytestqt.qtbot import QtBot
+
+from castray_desktop.core import messages as m
+from castray_desktop.core.messages import CastState
+from castray_desktop.ui import preferences
+from castray_desktop.ui.main_window import MainWindow
+from castray_desktop.ui.tray import Tray
+from tests.helpers import fake_engine as fake
+from tests.helpers.fake_engine import FakeLink
+
+
+class FakeTray(QObject):
+    """A tray that remembers what it was to tell."""
+
+    available = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[tuple[str, bool]] = []
+
+    def tell(self, title: str, text: str, *, failed: bool, clicked: Callable[[], object]) -> None:
+        self.told.append((title, failed))
+
+
+class BehindOthers:
+    """A window that is never in front."""
+
+    def isActiveWindow(self) -> bool:
+        return False
+
+
+def done(**values: object) -> m.CastResult:
+    summary = fake.finished_cast(**({"state": CastState.COMPLETED, "verified": 3, "failed": 0} | values))
+    return m.CastResult(summary, fake.finished_deliveries()[:2], 80.0)
+
+
+@pytest.fixture
+def tray(window: MainWindow, link: FakeLink) -> FakeTray:
+    link.start(fake.busy_welcome())
+    made = FakeTray()
+    window.notifier._tray = made  # type: ignore[assignment]
+    window.notifier._window = BehindOthers()  # type: ignore[assignment]
+    return made
+
+
+def test_an_arrival_is_told_in_the_window_and_on_the_desktop(
+    window: MainWindow, link: FakeLink, tray: FakeTray
+) -> None:
+    link.say(done())
+    assert window.toast.text().startswith("imagenet-val.tar has arrived on 3 nodes")
+    assert window.toast.action.text() == "Show in folder"
+    assert tray.told == [("imagenet-val.tar has arrived on 3 nodes", False)]
+
+
+def test_a_failure_says_where_and_why(window: MainWindow, link: FakeLink, tray: FakeTray) -> None:
+    link.say(m.CastResult(fake.finished_cast(), fake.finished_deliveries(), 80.0))
+    assert window.toast.text().startswith("imagenet-val.tar did not arrive on 1 of 3 nodes")
+    assert "node_3 went offline" in window.toast.text()
+    assert tray.told[0][1] is True
+
+
+@pytest.mark.parametrize(
+    ("result", "keys"),
+    [
+        (done(state=CastState.CANCELLED), ()),
+        (done(schedule="a1"), ()),
+        (done(), (preferences.NOTIFY_DONE,)),
+    ],
+)
+def test_what_nobody_wants_to_hear_is_not_told(
+    window: MainWindow, link: FakeLink, tray: FakeTray, result: m.CastResult, keys: tuple[str, ...]
+) -> None:
+    for key in keys:
+        window.preferences.set_flag(key, False)
+    link.say(result)
+    assert window.toast.text() == ""
+    assert tray.told == []
+
+
+def test_the_desktop_is_left_alone_while_the_window_is_in_front_or_if_set(
+    window: MainWindow, link: FakeLink, tray: FakeTray
+) -> None:
+    window.preferences.set_flag(preferences.NOTIFY_DESKTOP, False)
+    link.say(done())
+    assert window.toast.text()
+    assert tray.told == []
+
+
+def test_a_toast_goes_by_itself_and_follows_the_window(qtbot: QtBot, window: MainWindow) -> None:
+    window.toast._timer.setInterval(50)
+    window.notifier.tell(done())
+    window.resize(1100, 720)
+    corner = window.toast.geometry().bottomRight()
+    assert window.rect().contains(corner)
+    qtbot.waitUntil(window.toast.isHidden, timeout=3000)
+
+
+def test_without_a_tray_nothing_is_hidden_in_it(qtbot: QtBot) -> None:
+    owner = QWidget()
+    qtbot.addWidget(owner)
+    tray = Tray(owner, available=False)
+    assert not tray.available
+    tray.tell("a", "b", failed=False, clicked=lambda: None)
+    assert [action.text() for action in tray._menu.actions() if not action.isSeparator()] == [
+        "Open CastRay",
+        "Pause all",
+        "Resume all",
+        "Quit",
+    ]
+    tray.close()
+
+
+def test_groups_are_saved_chosen_and_removed(window: MainWindow, link: FakeLink) -> None:
+    link.start(fake.busy_welcome())
+    bar = window.recipients.groups
+    assert bar.isHidden()
+    window.selection.set_selected(["node_1", "node_3"])
+    bar.save("@outer")
+    assert [tag.text() for tag in bar.tags] == ["outer  2"]
+    window.selection.clear()
+    bar.tags[0].click()
+    assert window.selection.selected() == {"node_1", "node_3"}
+    bar.save("a,b")
+    assert "can't be the name of a group" in window.banner.text()
+    menu = bar.menu("outer", ("node_1", "node_3"), True)
+    next(action for action in menu.actions() if action.text() == "Remove this group").trigger()
+    assert bar.tags == []
+
+
+def test_zones_are_groups_too(window: MainWindow, link: FakeLink) -> None:
+    link.start(fake.busy_welcome())
+    link.say(
+        m.NodesChanged(
+            (
+                fake.node("node_1", 2, zone="rack a"),
+                fake.node("node_2", 3, zone="rack a"),
+                fake.node("node_3", 4, zone="rack b"),
+            )
+        )
+    )
+    assert [tag.text() for tag in window.recipients.groups.tags] == ["rack a  2", "rack b  1"]
