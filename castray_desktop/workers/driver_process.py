@@ -26,6 +26,8 @@ from castray_desktop.workers.running_clusters import is_a_node
 from castray_desktop.workers.tasks import to_the_end
 
 STOP_SECONDS = 2.5
+NODE_SECONDS = 2.0
+"""A node that is being started beside its head, or again, is there by then."""
 MAX_TEMP_DIR = 20
 LOG_BYTES = 2 * 1024 * 1024
 
@@ -158,8 +160,12 @@ async def _check_node(target: str, join: bool) -> None:
     """Ray would look for a node on this machine for a minute. Raises CastRayError(NOT_A_NODE)."""
     if join or target in protocol.OWN_TARGETS or target.startswith(CLIENT_PREFIX):
         return
-    if not await asyncio.to_thread(is_a_node):
-        raise CastRayError(FailureKind.NOT_A_NODE, target=target, host=target.rpartition(":")[0])
+    try:
+        async with asyncio.timeout(NODE_SECONDS):
+            while not await asyncio.to_thread(is_a_node):  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(NODE_SECONDS / 10)
+    except TimeoutError:
+        raise CastRayError(FailureKind.NOT_A_NODE, target=target, host=target.rpartition(":")[0]) from None
 
 
 def _spawn(

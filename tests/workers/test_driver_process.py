@@ -181,6 +181,7 @@ async def test_only_a_node_can_attach_but_one_may_become_it(
 
     monkeypatch.setattr(driver_process, "greet", nobody)
     monkeypatch.setattr(driver_process, "is_a_node", lambda: False)
+    monkeypatch.setattr(driver_process, "NODE_SECONDS", 0.05)
     monkeypatch.setenv("CASTRAY_DRIVER_PYTHON", str(interpreter(tmp_path, b"")))
     monkeypatch.setattr(driver_process, "STOP_SECONDS", 0.0)
     with pytest.raises(CastRayError) as raised:
