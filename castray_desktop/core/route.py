@@ -126,13 +126,13 @@ class Route:
         return self._changed(self.upstreams, orphans | {node: tail})
 
     def rerooted(self, root: str) -> tuple[Route, tuple[Move, ...]]:
-        """The route after its source has gone and the recipient `root`, which has everything, feeds it.
+        """The route after `root` feeds it: a recipient that has everything, or the source, or its next agent.
 
         What the source fed directly goes below `root`; everybody else keeps its upstream, also those
-        that `root` fetched from. Raises KeyError for a node that is not on the route.
+        that `root` fetched from.
         """
         left = dict(self.upstreams)
-        del left[root]
+        left.pop(root, None)
         orphans = {child: root for child, upstream in left.items() if upstream == self.source}
         return self._changed(left, orphans, source=root)
 

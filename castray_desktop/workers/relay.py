@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Callable
-from types import MappingProxyType
 
 from castray_desktop.core.failure import CastRayError, Failure
 from castray_desktop.core.route import Move, Route
@@ -91,12 +90,7 @@ class Relay:
         if route is None or self._steering is None:
             return
         self._feeds_told += 1
-        upstreams = {
-            node: root if upstream == route.source else upstream
-            for node, upstream in route.upstreams.items()
-            if node != root
-        }
-        route = Route(root, MappingProxyType(upstreams), route.epoch + 1)
+        route = route.rerooted(root)[0]
         for node in route.below(root):
             if node not in self._under_way:  # else when its answer is there
                 self._steering.gone(node)

@@ -110,8 +110,9 @@ def test_a_recipient_takes_over_from_the_source() -> None:
     assert route.source == "b"
     assert dict(route.upstreams) == {"a": "b", "c": "b", "x": "b"}
     assert set(moves) == {Move("a", "b", 2), Move("x", "b", 2)}
-    with pytest.raises(KeyError):
-        route.rerooted("s")
+    again, moves = route.rerooted("b")  # its next agent
+    assert (again.source, again.upstreams, again.epoch) == ("b", route.upstreams, 3)
+    assert set(moves) == {Move("a", "b", 3), Move("c", "b", 3), Move("x", "b", 3)}
 
 
 @given(

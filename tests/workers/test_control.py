@@ -194,6 +194,14 @@ async def test_a_cast_that_nobody_is_to_receive_any_more_is_cancelled(stage: Sta
     assert (await stage.result(cast)).summary.state is CastState.CANCELLED
 
 
+async def test_somebody_joins_before_the_cast_has_taken_a_step(stage: Stage) -> None:
+    cast = stage.dispatcher.send(msgspec.structs.replace(REQUEST, recipients=("a",)))
+    async with asyncio.timeout(5):
+        await stage.dispatcher.add_recipients(cast, ("b",))
+    await stage.agents.wait_for("b", protocol.StartDelivery)
+    assert await finish(stage, cast, "a", "b") is CastState.COMPLETED
+
+
 async def test_what_failed_is_retried_alone(stage: Stage) -> None:
     cast = await stage.start()
     with pytest.raises(CastRayError) as error:
