@@ -10,30 +10,31 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 
 from castray_desktop.core.absence import Absences
 from castray_desktop.core.cast import CastEvent, DeliveryEvent
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
-from castray_desktop.core.feed import FeedEvent, FeedState
-from castray_desktop.core.messages import CastMode, CastState, NodeState, Removal
+from castray_desktop.core.feed import FeedState
+from castray_desktop.core.messages import CastMode, CastState, NodeState
 from castray_desktop.core.speeds import Measure
 from castray_desktop.workers.additions import Additions
-from castray_desktop.workers.agents import Agents, common_algorithms
+from castray_desktop.workers.agents import Agents
+from castray_desktop.workers.beginning import Beginning
 from castray_desktop.workers.cast_records import CastRecord
 from castray_desktop.workers.feeding import Feeding
 from castray_desktop.workers.ledger import CastLedger, offline
-from castray_desktop.workers.losses import Losses, put_off
+from castray_desktop.workers.losses import Losses
 from castray_desktop.workers.orders import Orders
 from castray_desktop.workers.ray_side import protocol
-from castray_desktop.workers.ray_side.protocol import FINAL_RECIPIENT_STATES, RecipientState, SourceState
+from castray_desktop.workers.ray_side.protocol import FINAL_RECIPIENT_STATES, RecipientState
 from castray_desktop.workers.recording import Keep, Recording
 from castray_desktop.workers.relay import Relay
-from castray_desktop.workers.removals import find_removals
 from castray_desktop.workers.rerouting import Rerouting
-from castray_desktop.workers.surveying import Survey, ask_recipients, scan_order
+from castray_desktop.workers.surveying import Survey
+from castray_desktop.workers.turn import Turn
 from castray_desktop.workers.writers import Writers
 
 CLEANUP_SECONDS = 5.0
@@ -102,10 +103,16 @@ class CastRun:
         if record is not None:
             self._feed.algorithms = record.algorithms
             self._writers.restore(record.writers, record.folders)
-        self._ask = ask or self.start
-        self._paused = False
-        self._has_turn = False
-        self._pauses = 0  # orders to pause or to go on
+        self.turn = Turn(
+            *(ledger, self._relay, self._orders, clock, ask),
+            goes_on=self._rerouting.begin_pace,
+            changed=self._turn_changed,
+        )
+        self.beginning = Beginning(
+            *(ledger, agents, self._orders, self._feed, self._absences, clock),
+            until=self._until,
+            counts=self._counts,
+        )
         self.waits_for_cluster = record is not None
         self._under_way = asyncio.Event()  # there is a route, or will never be
         self._closed = False  # nobody may join any more
@@ -168,28 +175,6 @@ class CastRun:
 
     # --- the cast -------------------------------------------------------------------------------
 
-    async def survey(self, ask: bool = True) -> Survey:
-        """Scan the source and ask every recipient, if they are to be asked; nothing is written anywhere.
-
-        Raises CastRayError with what keeps the cast from starting at all.
-        """
-        await self._orders.call(self._source, scan_order(self._cast, self.ledger.request))
-        await self._until(self._scanned_or_not)
-        report, totals = self.ledger.source, self.ledger.totals
-        if report is None or report.state is not SourceState.PREPARED or totals is None:
-            raise CastRayError.of(self._feed.source_failure())
-        asked = self.ledger.unfinished if ask else ()
-        return await ask_recipients(
-            self._cast, self.ledger.request, totals, asked, self._agents, self._orders
-        )
-
-    async def removals(self, survey: Survey) -> tuple[Removal, ...]:
-        """What the recipients that could take it would remove. Raises CastRayError."""
-        if not self.ledger.request.remove_extra or survey.totals.left_out:
-            return ()
-        asked = tuple(node for node, reply in survey.replies.items() if reply.failure is None)
-        return await find_removals(self._cast, self.ledger.request, asked, self._orders)
-
     async def run(self) -> None:
         """The whole cast; it has ended afterwards, however. `end` ends it before its time.
 
@@ -230,65 +215,14 @@ class CastRun:
         if self._work is not None:
             self._work.cancel()
 
-    # --- turns and pauses -----------------------------------------------------------------------
-
-    def start(self) -> None:
-        """It is its turn: go on, or begin."""
-        if self._paused:
-            return
-        self._has_turn = True
-        self._advance(CastEvent.STARTED)
-        if self._relay.route is not None:
-            self._advance(CastEvent.PREPARED)
-        if self._pauses:
-            self._rerouting.begin_pace()
-            self._orders.spawn(self._hold(False))
-        self._wake()
-
-    @property
-    def paused(self) -> bool:
-        """Whether it waits for `resume`."""
-        return self._paused
-
-    def stay_paused(self) -> None:
-        """Take no step until `resume`, and then a turn. What flows already is stopped by `hold_back`."""
-        if not self._paused:
-            self._paused, self._has_turn = True, False
-            self.ledger.pause(self._clock())
-            self._note()
-            self._wake()
-
-    def resume(self) -> None:
-        """Ask for a turn."""
-        if self._paused:
-            self._paused = False
-            self.ledger.resume(self._clock())
-            self._note()
-            if not self.waits_for_cluster:
-                self._ask()
-            self._wake()
-
-    @property
-    def _flows(self) -> bool:
-        return self._has_turn and not self._paused
-
-    async def hold_back(self) -> None:
-        """Have nothing of it flow from any node; returns when that holds."""
-        await self._hold(True)
-
-    async def _hold(self, paused: bool) -> None:
-        self._pauses += 1
-        order = protocol.PauseCast(self._cast, paused, self._pauses)
-        await self._orders.tell({self._source, *self._relay.told}, order)
+    # --- more and fewer of it -------------------------------------------------------------------
 
     def record(self) -> CastRecord:
         """What another run needs to go on with it."""
-        return self._recording.record(self._paused)
+        return self._recording.record(self.turn.paused)
 
     def _note(self) -> None:
-        self._recording.note(len(self._handled), self._paused)
-
-    # --- more and fewer of it -------------------------------------------------------------------
+        self._recording.note(len(self._handled), self.turn.paused)
 
     async def drop_recipients(self, nodes: tuple[str, ...]) -> None:
         """Cancel these deliveries; returns when their part files are gone, or their nodes don't answer."""
@@ -330,16 +264,16 @@ class CastRun:
     async def _carry_out(self) -> None:
         await self._cluster_there()
         self._note()
-        if not self._paused:
-            self._ask()
+        self.turn.is_ready()
         await self._until(self._may_flow)
         if self._record is not None and self._feed.digest:
             self._go_on(self._record)
         else:
-            survey = await self._patient_survey()
+            survey = await self.beginning.patient_survey()
             await self._until(self._may_flow)
-            self._leave_out(survey)
-            self._feed.algorithms = common_algorithms(self._hellos(self._source, *self.ledger.unfinished))
+            self.beginning.leave_out(survey)
+            self._note_ended()
+            self.beginning.choose_algorithms()
             await self._writers.find({node: survey.replies[node] for node in self.ledger.unfinished})
             self._writers.add(self.ledger.unfinished)
         await self._until(self._react)
@@ -358,49 +292,26 @@ class CastRun:
         self.ledger.wait_for(None)
 
     def _may_flow(self) -> bool:
-        return self._flows
+        return self.turn.flows
+
+    def _counts(self) -> bool:
+        """Whether somebody who is away now is missing."""
+        return self._agents.settled and self.turn.flows
+
+    def _turn_changed(self) -> None:
+        self._note()
+        self._wake()
 
     def _is_up(self) -> bool:
         return self._agents.settled and any(self._online(node) for node in self._agents.nodes)
 
     def _go_on(self, record: CastRecord) -> None:
         """Without a survey: who had begun has reserved its room."""
-        self._handled.update(set(self.ledger.recipients) - set(self.ledger.unfinished))
+        self._note_ended()
         for node in (self._source, *self.ledger.unfinished):
             if not self._online(node):
                 self._lose(node, offline(node))
         self._feed.begin(self._relay)
-
-    async def _patient_survey(self) -> Survey:
-        """The survey, again when the source went away during it. Raises CastRayError."""
-        while True:
-            await self._until(lambda: self._source not in self._absences or self._given_up(self._source))
-            if self._source in self._absences:
-                raise CastRayError.of(self._absences.why(self._source))
-            if self._feed.state is FeedState.AWAY:
-                self._feed.go(FeedEvent.BACK)
-            try:
-                survey = await self.survey()
-            except CastRayError:
-                if self._source not in self._absences:
-                    raise
-                continue
-            if self._source not in self._absences:
-                return survey
-
-    def _given_up(self, node: str) -> bool:
-        return node in self._absences.look(self._clock(), self._counts)
-
-    @property
-    def _counts(self) -> bool:
-        """Whether somebody who is away now is missing."""
-        return self._agents.settled and self._flows
-
-    def _scanned_or_not(self) -> bool:
-        report = self.ledger.source
-        return self._source in self._absences or (
-            report is not None and report.state is not SourceState.SCANNING
-        )
 
     def _failure_of_work(self) -> Failure | None:
         if self._work is None or self._work.cancelled():
@@ -413,33 +324,18 @@ class CastRun:
         log.error("cast %s", self._cast, exc_info=error)
         return Failure(FailureKind.INTERNAL, {"reason": f"{type(error).__name__}: {error}"})
 
-    def _leave_out(self, survey: Survey) -> None:
-        """Recipients that can't take it fail before the first byte, and touch nobody else."""
-        now = self._clock()
-        problems = []
-        for node, problem in survey.problems.items():
-            event, failure = put_off(self.ledger.request, node, problem)
-            self.ledger.end_delivery(node, event, now, failure)
-            self._handled.add(node)
-            problems += [failure] if event is DeliveryEvent.FAILED else []
-        if problems and not (self.ledger.request.leave_out and self.ledger.unfinished):
-            self._end_all(DeliveryEvent.CANCELLED, Failure(FailureKind.CANCELLED))
-            raise CastRayError.of(problems[0])
-
-    def _hellos(self, *nodes: str) -> Iterator[protocol.AgentHello]:
-        """Of those that are there; the others have no part in the cast."""
-        for node in nodes:
-            with contextlib.suppress(CastRayError):
-                yield self._agents.hello(node)
+    def _note_ended(self) -> None:
+        """Those that have ended by now have no part in the relay."""
+        self._handled.update(set(self.ledger.recipients) - set(self.ledger.unfinished))
 
     # --- while it runs --------------------------------------------------------------------------
 
     def _react(self) -> bool:
         """Act upon the news, then say whether everything has ended."""
-        self._losses.give_up(self._counts)
-        if self._flows:
+        self._losses.give_up(self._counts())
+        if self.turn.flows:
             self._feed.go_on(self._relay)
-        if self._flows and self._feed.state is FeedState.SERVING and self._relay.route is None:
+        if self.turn.flows and self._feed.state is FeedState.SERVING and self._relay.route is None:
             self._rerouting.plan()
             self._advance(CastEvent.PREPARED)
             self._under_way.set()
@@ -451,7 +347,7 @@ class CastRun:
                 self._handled.add(node)
                 if self._writers.ended(node):
                     self._relay.leave(node)
-        if self._flows:
+        if self.turn.flows:
             self._rerouting.go_on()
             self._relay.pump()
         self._seal()

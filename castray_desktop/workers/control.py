@@ -83,17 +83,17 @@ class CastControl:
 
     async def pause(self, cast: str = "") -> None:
         """Have nothing flow of a cast, or of all; returns when nothing does. Raises CastRayError."""
-        runs = [run for run in self._chosen(cast) if not run.paused]
+        runs = [run for run in self._chosen(cast) if not run.turn.paused]
         for run in runs:
             self._queue.step_back(run.ledger.cast)
-            run.stay_paused()
+            run.turn.pause()
         self._admit()  # only now: none of them is to take another one's turn
-        await asyncio.gather(*(run.hold_back() for run in runs))
+        await asyncio.gather(*(run.turn.hold_back() for run in runs))
 
     def resume(self, cast: str = "") -> None:
         """Have a paused cast go on when it is its turn, or all. Raises CastRayError."""
         for run in self._chosen(cast):
-            run.resume()
+            run.turn.resume()
 
     async def drop(self, cast: str, who: Iterable[str]) -> None:
         """Cancel the deliveries to these nodes. Raises CastRayError."""

@@ -127,7 +127,7 @@ class Dispatcher:
             self._awaiting.add(ledger)
             return
         if paused or record.paused:
-            run.stay_paused()
+            run.turn.pause()
         self._begin(run)
 
     def _begin(self, run: CastRun) -> str:
@@ -145,8 +145,8 @@ class Dispatcher:
         """What a cast would be and who could not take it. Raises CastRayError."""
         run = self._new_run(request)
         async with self._surveying(run):
-            survey = await run.survey()
-            removals = await run.removals(survey)
+            survey = await run.beginning.survey()
+            removals = await run.beginning.removals(survey)
         if request.await_offline:
             survey = survey.without(FailureKind.NODE_OFFLINE)
         return _preflight_report(survey, run.ledger.recipients, removals)
@@ -165,7 +165,7 @@ class Dispatcher:
         """What a request would send. Raises CastRayError."""
         run = self._new_run(request)
         async with self._surveying(run):
-            return (await run.survey(ask=False)).totals
+            return (await run.beginning.survey(ask=False)).totals
 
     async def look(self, request: SendRequest) -> tuple[str, str, tuple[str, ...]]:
         """What would be sent now, as the digest of its manifest; the names of source and recipients.
@@ -174,7 +174,7 @@ class Dispatcher:
         """
         run = self._new_run(request)
         async with self._surveying(run):
-            survey = await run.survey(ask=False)
+            survey = await run.beginning.survey(ask=False)
         return survey.totals.manifest_digest, run.ledger.request.source, run.ledger.request.recipients
 
     async def cancel(self, cast: str) -> None:
@@ -235,7 +235,7 @@ class Dispatcher:
 
         Those that are paused wait for their cluster instead.
         """
-        for cast in [cast for cast in self._tasks if self._runs[cast].paused]:
+        for cast in [cast for cast in self._tasks if self._runs[cast].turn.paused]:
             await self._wait_again(cast)
         for cast in self._tasks:
             if not self._runs[cast].waits_for_cluster:
@@ -400,7 +400,7 @@ class Dispatcher:
     def _admit(self) -> None:
         """Start those whose turn it is, and say how long the others have to wait."""
         for cast in self._queue.due():
-            self._runs[cast].start()
+            self._runs[cast].turn.start()
         for place, cast in enumerate(self._queue.waiting):
             self._runs[cast].ledger.place = place
         self._news.changed()
