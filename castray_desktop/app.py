@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import signal
 import socket
@@ -28,6 +29,7 @@ from castray_desktop.ui.garbage import WindowThreadCollector
 from castray_desktop.ui.language import Language
 from castray_desktop.ui.main_window import MainWindow
 from castray_desktop.ui.preferences import Preferences
+from castray_desktop.ui.stall_log import StallLog, close_window_log, open_window_log
 from castray_desktop.ui.stall_meter import Gap, StallMeter
 from castray_desktop.ui.style import apply_style
 from castray_desktop.ui.theme import Theme
@@ -80,6 +82,9 @@ def run(files: list[str], cluster: str | None) -> int:
     wish = QuitWish(window)
     window.show()
     wait_for_paint(window)
+    window_log = open_log(places)
+    stalls = StallLog(window)
+    stalls.start()
     collector = WindowThreadCollector(window)
     collector.start()
     plot = PlotLoader(theme, window, link, settings)
@@ -91,6 +96,8 @@ def run(files: list[str], cluster: str | None) -> int:
     window.close_sheets()
     plot.stop()
     collector.stop()
+    stalls.stop()
+    close_window_log(window_log)
     trace.stop()
     window.save_state()
     settings.sync()
@@ -113,6 +120,14 @@ def build_application() -> QApplication:
 def open_settings(places: Places) -> QSettings:
     """The window's settings, in the home."""
     return QSettings(str(places.home / "window.ini"), QSettings.Format.IniFormat)
+
+
+def open_log(places: Places) -> logging.Handler | None:
+    """The window's log, if `CASTRAY_WINDOW_LOG` names a level; a folder that can't be written makes none."""
+    try:
+        return open_window_log(places.log, os.environ.get("CASTRAY_WINDOW_LOG", ""))
+    except OSError:
+        return None
 
 
 def wait_for_paint(window: MainWindow) -> None:
