@@ -1,4 +1,4 @@
-"""The pictures in docs/images: the real window during a real cast, light, dark and Chinese.
+"""The pictures in docs/images: the window during a real cast, light, dark and Chinese, and an animation.
 
     python docs/make_screenshots.py
 
@@ -45,7 +45,7 @@ def main() -> int:
         files = make_model(Path(folder))
         pilot = [sys.executable, "-m", "tests.helpers.window_pilot", *map(str, files)]
         flight = subprocess.run(
-            [*pilot, "--limit", "118MB/s", "--shots", str(IMAGES)],
+            [*pilot, "--limit", "118MB/s", "--shots", str(IMAGES), "--film", str(IMAGES / "cast.png")],
             cwd=ROOT,
             env=os.environ | {"CASTRAY_HOME": home, "HOME": folder, "QT_QPA_PLATFORM": "offscreen"},
             stdout=subprocess.PIPE,

@@ -37,25 +37,44 @@ class NodeLook:
     badge: GlyphState | None = None
 
 
+EASED_PART, EASED_ENOUGH = 0.35, 0.002  # of what is left at each step; of the whole
+
+
 class NodeItem(QGraphicsItem):
     """A node: ring, percent or icon, badges, name and facts, as much as its cell has room for."""
 
     def __init__(self, theme: Theme, look: NodeLook, cell: Cell) -> None:
         super().__init__()
         self._theme, self.look, self.cell = theme, look, cell
+        self.shown = look.share  # of the ring, on its way to the look's
         self.hovered = False
         self.setZValue(Z_NODE)
         self.setAcceptHoverEvents(True)
         self.setCacheMode(QGraphicsItem.CacheMode.DeviceCoordinateCache)
         self.setCursor(Qt.CursorShape.PointingHandCursor)
 
-    def show_look(self, look: NodeLook, cell: Cell) -> None:
-        """Draw this from now on; paints only when something is different."""
+    def show_look(self, look: NodeLook, cell: Cell, *, eased: bool = False) -> None:
+        """Draw this from now on; paints only when something is different.
+
+        Eased, the ring stays where it is, and `ease` moves it.
+        """
+        snaps = not eased or look.share is None or self.shown is None
+        if snaps and self.shown != look.share:
+            self.shown = look.share
+            self.update()
         if look == self.look and cell is self.cell:
             return
         if cell is not self.cell or look.source != self.look.source:
             self.prepareGeometryChange()
         self.look, self.cell = look, cell
+        self.update()
+
+    def ease(self) -> None:
+        """Move the ring a part of the way that is left."""
+        if self.shown is None or self.look.share is None or self.shown == self.look.share:
+            return
+        left = self.look.share - self.shown
+        self.shown = self.look.share if abs(left) < EASED_ENOUGH else self.shown + left * EASED_PART
         self.update()
 
     @property
@@ -93,12 +112,12 @@ class NodeItem(QGraphicsItem):
         inner = radius - width / 2
         painter.setPen(QPen(QColor(palette.track), width))
         painter.drawEllipse(QPointF(0, 0), inner, inner)
-        if look.share is not None and look.share > 0:
+        if self.shown is not None and self.shown > 0:
             pen = QPen(QColor(getattr(palette, look.bar_role)), width)
             pen.setCapStyle(Qt.PenCapStyle.RoundCap)
             painter.setPen(pen)
             arc = QRectF(-inner, -inner, 2 * inner, 2 * inner)
-            painter.drawArc(arc, 90 * 16, -round(min(1.0, look.share) * 360 * 16))
+            painter.drawArc(arc, 90 * 16, -round(min(1.0, self.shown) * 360 * 16))
         self._paint_inside(painter, palette, radius)
 
     def _paint_inside(self, painter: QPainter, palette: Palette, radius: float) -> None:

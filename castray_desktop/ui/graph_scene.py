@@ -85,6 +85,7 @@ class GraphScene(QGraphicsScene):
         self._population: _Population | None = None
         self.focus_node = ""
         self.targets: frozenset[str] = frozenset()
+        self.easing = False  # rings move in steps of `ease`
         self.dragging = False
 
     def say(self) -> None:
@@ -187,7 +188,7 @@ class GraphScene(QGraphicsScene):
         if item is None:
             item = self.items_by_name[node.name] = NodeItem(self._theme, look, self.plan.cell)
             self.addItem(item)
-        item.show_look(look, self.plan.cell)
+        item.show_look(look, self.plan.cell, eased=self.easing)
         item.setPos(*place)
 
     def _dims(self, name: str) -> bool:
@@ -384,6 +385,11 @@ class GraphScene(QGraphicsScene):
         """Move the dots to where they are after having run that far."""
         for item in self._hops.values():
             item.run_dots(pixels % DOT_GAP)
+
+    def ease(self) -> None:
+        """Move every ring a part of its way."""
+        for item in self.items_by_name.values():
+            item.ease()
 
     def node_at(self, place: QPointF) -> str:
         """The node at a place; "" for none."""

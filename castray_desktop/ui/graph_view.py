@@ -40,6 +40,7 @@ from castray_desktop.ui.widgets import say
 ZOOM_MOST = 4.0
 ZOOM_STEP = 1.25
 DOT_TICK_MS = 60
+MOST_EASED = 12  # nodes whose rings glide; each step paints all of them
 DOT_SPEED = 11 / 0.6  # pixels a second
 CANVAS_STEP = 24
 CANVAS_TILE = 10 * CANVAS_STEP
@@ -168,12 +169,18 @@ class GraphView(QGraphicsView):
         run = self._graph.moving and self.isVisible() and not self.reduce_motion
         if run != self._dots.isActive():
             self._dots.start() if run else self._dots.stop()
+        eased = run and len(self._graph.items_by_name) <= MOST_EASED
+        if eased is not self._graph.easing:
+            self._graph.easing = eased
+            self._graph.refresh()  # at its place at once from now on, or from there
 
     def _move_dots(self) -> None:
         if self.window().isMinimized():
             return
         self._run = (self._run + DOT_SPEED * DOT_TICK_MS / 1000) % 1100
         self._graph.run_dots(self._run)
+        if self._graph.easing:
+            self._graph.ease()
 
     # --- pointer ---------------------------------------------------------------------------
 

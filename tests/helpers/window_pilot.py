@@ -1,10 +1,11 @@
 """Drives the real window as a person would, and says what it saw.
 
-    python -m tests.helpers.window_pilot FILE... [--dest DIR] [--limit RATE] [--shots FOLDER]
+    python -m tests.helpers.window_pilot FILE... [--dest DIR] [--limit RATE] [--shots FOLDER] [--film FILE]
 
 Opens the window with a local cluster, drops the files on it, ticks every recipient, presses Send, waits
 for the result and closes the window. Prints one JSON object. With `--shots` it also saves pictures of the
-running cast, light, dark and Chinese. A screen is needed: Xvfb, or QT_QPA_PLATFORM=offscreen.
+running cast, light, dark and Chinese; with `--film` an animation of it, four times as fast. A screen is
+needed: Xvfb, or QT_QPA_PLATFORM=offscreen.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from PySide6.QtCore import QMimeData, QObject, QPointF, Qt, QTimer, QUrl
-from PySide6.QtGui import QDragEnterEvent, QDragMoveEvent, QDropEvent
+from PySide6.QtGui import QDragEnterEvent, QDragMoveEvent, QDropEvent, QImage
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 
@@ -27,10 +28,12 @@ from castray_desktop.core.messages import CastResult, NodeState
 from castray_desktop.core.quantities import parse_rate
 from castray_desktop.ui.language import CHINESE, ENGLISH
 from castray_desktop.ui.main_window import MainWindow
+from tools.animation import animate
 
 STEP_MS = 50
 WAIT_SECONDS = 120.0
 SHARE_FOR_SHOT = 0.64
+FILM_MS, FILM_FASTER, FILM_WIDTH = 500, 4, 960
 
 Condition = Callable[[], bool]
 
@@ -49,6 +52,9 @@ class Pilot(QObject):
         self._timer = QTimer(self)
         self._timer.timeout.connect(self._step)
         self._timer.start(STEP_MS)
+        self._frames: list[QImage] = []
+        self._film = QTimer(self)
+        self._film.timeout.connect(self._take_frame)
 
     @property
     def window(self) -> MainWindow:
@@ -88,12 +94,18 @@ class Pilot(QObject):
         window._link.cast_finished.connect(results.append)
         self.seen["sent"] = time.time()
         QTest.mouseClick(window.send_panel.send_button, Qt.MouseButton.LeftButton)
+        if self._options.film:
+            self._film.start(FILM_MS)
         if self._options.shots:
             yield lambda: self._share() > SHARE_FOR_SHOT or bool(results)
             self._shoot()
         yield lambda: bool(results)
         self.seen["finished"] = time.time()
         self._note(results[0])
+        if self._options.film:
+            self._take_frame()
+            self._film.stop()
+            self._save_film()
         window.close()
 
     def _find_window(self) -> bool:
@@ -133,9 +145,20 @@ class Pilot(QObject):
         self.seen["failures"] = [sentence(failure) for failure in failures]
         self.seen["paths"] = {item.node: list(item.paths) for item in result.deliveries}
 
+    def _take_frame(self) -> None:
+        smooth = Qt.TransformationMode.SmoothTransformation
+        self._frames.append(self.window.grab().toImage().scaledToWidth(FILM_WIDTH, smooth))
+
+    def _save_film(self) -> None:
+        path = Path(self._options.film)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(animate(self._frames, FILM_MS // FILM_FASTER))
+
     def _shoot(self) -> None:
         """Light, dark and Chinese, with the newest cast's deliveries in view."""
         folder, window = Path(self._options.shots), self.window
+        filming = self._film.isActive()
+        self._film.stop()
         folder.mkdir(parents=True, exist_ok=True)
         window.header.choose_language(ENGLISH)
         window.table.expandAll()
@@ -148,6 +171,8 @@ class Pilot(QObject):
         QApplication.processEvents()
         window.grab().save(str(folder / "window-light-zh.png"))
         window.header.choose_language(ENGLISH)
+        if filming:
+            self._film.start(FILM_MS)
 
 
 def main() -> int:
@@ -157,6 +182,7 @@ def main() -> int:
     parser.add_argument("--dest", default="")
     parser.add_argument("--limit", default="")
     parser.add_argument("--shots", default="")
+    parser.add_argument("--film", default="")
     options = parser.parse_args()
     app.build_application()
     pilot = Pilot(options)

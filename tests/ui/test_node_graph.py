@@ -442,3 +442,26 @@ def test_among_dots_the_relay_is_threads(qtbot: QtBot) -> None:
     whole, failed = stage.scene._threads._threads
     assert (len(whole), len(failed)) == (899, 1)
     assert stage.scene.counts()["HopItem"] == 0
+
+
+def test_rings_glide_unless_motion_is_reduced(stage: Stage) -> None:
+    stage.graph.show_cast(make_cast(), [make_delivery("node_1", bytes=2 * GB)])
+    item = stage.scene.items_by_name["node_1"]
+    assert (item.shown, stage.scene.easing) == (0.2, True)
+    stage.graph.show_cast(make_cast(), [make_delivery("node_1", bytes=3 * GB)])
+    assert item.shown == 0.2
+    stage.view._move_dots()
+    assert 0.2 < item.shown < 0.3
+    for _ in range(20):
+        stage.view._move_dots()
+    assert item.shown == item.look.share == 0.3
+    stage.graph.reduce_motion = True
+    stage.graph.show_cast(make_cast(), [make_delivery("node_1", bytes=5 * GB)])
+    assert item.shown == 0.5
+
+
+def test_a_ring_is_full_when_its_cast_ends(stage: Stage) -> None:
+    stage.graph.show_cast(make_cast(), [make_delivery("node_1", bytes=2 * GB)])
+    ended = make_cast(state=CastState.COMPLETED, verified=1, eta=None)
+    stage.graph.show_cast(ended, [make_delivery("node_1", DeliveryState.COMPLETED, bytes=10 * GB)])
+    assert stage.scene.items_by_name["node_1"].shown == 1.0
