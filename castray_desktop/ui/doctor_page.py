@@ -6,7 +6,7 @@ import secrets
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QCoreApplication, Qt
-from PySide6.QtGui import QKeySequence, QShortcut
+from PySide6.QtGui import QKeySequence, QResizeEvent, QShortcut
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from castray_desktop.core import messages
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from castray_desktop.ui.engine_link import EngineLink
 
 translate = QCoreApplication.translate
+
+DETAILS_FROM = 200
+"""A page that is lower has more use for its rows."""
 
 _LOOKS = {
     CheckState.GOOD: (GlyphState.VERIFIED, "text"),
@@ -178,7 +181,7 @@ class DoctorPage(QWidget):
 
     def _show_details(self) -> None:
         check = self.table.current_key()
-        self._details.setVisible(isinstance(check, Check))
+        self._details.setVisible(isinstance(check, Check) and self.height() >= DETAILS_FROM)
         if isinstance(check, Check):
             finding = explain_check(check, in_window_language)
             self.found.setText(finding.found)
@@ -225,3 +228,9 @@ class DoctorPage(QWidget):
                 "Check now looks at this computer, the cluster, every node and the connections between them."
             ),
         )
+
+    # --- Qt --------------------------------------------------------------------------------
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._show_details()

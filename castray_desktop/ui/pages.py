@@ -42,14 +42,12 @@ class Pages:
         self.schedules = SchedulesPage(theme, link, draft)
         self.log = LogPage(theme, link, nodes, cluster)
         self.doctor = DoctorPage(theme, link)
-        self.doctor = DoctorPage(theme, link)
 
     def put_into(self, card: TransfersCard) -> None:
         """One tab for each."""
         card.add_page(HISTORY, lambda: translate("Pages", "History"), self.history)
         card.add_page(SCHEDULES, lambda: translate("Pages", "Schedules"), self.schedules)
         card.add_page(LOG, lambda: translate("Pages", "Log"), self.log)
-        card.add_page(DOCTOR, lambda: translate("Pages", "Doctor"), self.doctor)
         card.add_page(DOCTOR, lambda: translate("Pages", "Doctor"), self.doctor)
 
     def activate(self, key: str) -> None:
