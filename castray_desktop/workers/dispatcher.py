@@ -63,11 +63,14 @@ class Dispatcher:
         speeds: SpeedMemory | None = None,
         records: CastRecords | None = None,
         groups: Callable[[], Groups] = dict,
-        ended: Callable[[SendRequest, str, CastResult], None] | None = None,
+        ended: Callable[[SendRequest, str, CastResult, bool], None] | None = None,
         at_once: int = 0,
         past: Past | None = None,
     ) -> None:
-        """`ended` hears of each cast that ends: what was asked for, on which cluster, and how it went."""
+        """`ended` hears of each cast that ends: what was asked for, on which cluster, and how it went.
+
+        It hears of it again (True) when deliveries that waited for their nodes do so no longer.
+        """
         self._agents = agents
         self._publish = publish
         self._clock = clock
@@ -420,10 +423,8 @@ class Dispatcher:
         self._keep_awaited(ledger)
         self._reaching.forget(cast)
         self._news.tell(self._runs[cast].ledger)
-        result = self._runs[cast].ledger.result(self._clock())
-        self._publish(result)
-        if self._ended_for_good is not None:
-            self._ended_for_good(self._runs[cast].ledger.request, self._agents.target, result)
+        self._publish(ledger.result(self._clock()))
+        self._tell_end(ledger, again=False)
         self._news.changed()
         if self._speeds is not None and (measured := self._runs[cast].measured):
             self._speeds.learn(self._agents.nodes.values(), measured)
@@ -454,8 +455,14 @@ class Dispatcher:
         """Deliveries of an ended cast that waited for their nodes do so no longer."""
         self._keep_awaited(ledger)
         self._news.tell(ledger)
+        self._tell_end(ledger, again=True)
         if not ledger.awaited:
             self._keep_ended(ledger)
+
+    def _tell_end(self, ledger: CastLedger, again: bool) -> None:
+        if self._ended_for_good is not None:
+            result = ledger.result(self._clock())
+            self._ended_for_good(ledger.request, self._agents.target, result, again)
 
     def _forget(self, run: CastRun) -> None:
         """Have the agents free what they hold; nobody waits for that."""

@@ -153,8 +153,10 @@ class Engine:
             raise RuntimeError("the engine is not running")
         return self._scheduled
 
-    def _ended(self, request: messages.SendRequest, target: str, result: messages.CastResult) -> None:
-        self._history.ended(request, target, result)
+    def _ended(
+        self, request: messages.SendRequest, target: str, result: messages.CastResult, again: bool
+    ) -> None:
+        (self._history.settled if again else self._history.ended)(request, target, result)
         if self._scheduled is not None:
             self._scheduled.ended(result)
 

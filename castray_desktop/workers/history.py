@@ -88,8 +88,17 @@ class History:
         busy = self._busy.add(end - result.seconds, end)
         self._engine.add(result, busy)
         self._ever.add(result, busy)
-        past = PastCast(request, target, result)
-        self._spawn(self._add(past), f"history of {result.summary.cast}")
+        self._remember(PastCast(request, target, result))
+
+    def settled(self, request: SendRequest, target: str, result: CastResult) -> None:
+        """What became of an ended cast whose last recipients were awaited: the same row, told anew.
+
+        Their deliveries were casts of their own, which have been counted.
+        """
+        self._remember(PastCast(request, target, result))
+
+    def _remember(self, past: PastCast) -> None:
+        self._spawn(self._add(past), f"history of {past.result.summary.cast}")
 
     def throughput(self, cluster: str, now: Throughput) -> None:
         """The traffic of a cluster at this moment."""
@@ -150,7 +159,7 @@ class History:
 
     async def _add(self, past: PastCast) -> None:
         names = {item.node for item in past.result.deliveries}
-        nodes = {name: self._ever.nodes[name] for name in names}
+        nodes = {name: self._ever.nodes[name] for name in names & self._ever.nodes.keys()}
         try:
             await self._ask(lambda store: store.add(past, self._ever.all, nodes))
         except CastRayError as error:

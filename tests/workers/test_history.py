@@ -276,6 +276,18 @@ async def test_an_ended_cast_can_be_asked_for_with_its_deliveries(history: Histo
     assert report.engine.mean_rate == 1000.0
 
 
+async def test_a_cast_whose_last_recipient_came_later_is_told_anew_and_counted_once(history: History) -> None:
+    first, later = past_cast(1, state=CastState.PARTLY_FAILED), past_cast(1)
+    ended(history, first)
+    history.settled(later.request, later.target, later.result)
+    await wait_until_kept(history)
+    assert await history.past("000000000001") == later
+    page = await history.answer(m.GetHistory())
+    assert isinstance(page, m.HistoryPage)
+    assert page.total == 1
+    assert (history.statistics().ever.casts, history.statistics().ever.partly_failed) == (1, 1)
+
+
 async def test_sums_and_traffic_outlive_the_engine(path: Path) -> None:
     now = [END - 100]
     first = History(path, lambda event: None, lambda: (1, 2), lambda: now[0])

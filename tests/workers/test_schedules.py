@@ -112,19 +112,20 @@ class Stage:
         self.now += seconds
         await self.settle()
 
-    async def end(self, *failed: str, cast: int = -1) -> None:
+    async def end(self, *failed: str, cast: int = -1, state: DeliveryState = DeliveryState.FAILED) -> None:
         """The latest cast ends; all recipients but these have it."""
         number = cast % len(self.casts.sent)
         _, request, schedule = self.casts.sent[number]
         name = f"cast {number}"
         self.casts.running.discard(name)
         rows = tuple(
-            m.DeliverySnapshot(node, DeliveryState.FAILED if node in failed else DeliveryState.COMPLETED)
+            m.DeliverySnapshot(node, state if node in failed else DeliveryState.COMPLETED)
             for node in request.recipients
         )
-        state = CastState.PARTLY_FAILED if failed else CastState.COMPLETED
+        outcome = CastState.PARTLY_FAILED if failed else CastState.COMPLETED
         summary = m.CastSummary(
-            *(name, "data", state, "s", request.recipients, m.CastMode.MULTICAST, self.now), schedule=schedule
+            *(name, "data", outcome, "s", request.recipients, m.CastMode.MULTICAST, self.now),
+            schedule=schedule,
         )
         self.schedules.ended(m.CastResult(summary, rows, 1.0))
         await self.settle()
@@ -253,6 +254,17 @@ async def test_one_whose_recipients_may_be_awaited_leaves_nobody_out(stage: Stag
     await stage.add(every=600.0, request=request)
     await stage.settle()
     assert stage.casts.sent[0][1].recipients == NODES
+
+
+async def test_one_that_was_awaited_in_vain_is_sent_to_again(stage: Stage) -> None:
+    await stage.add(every=600.0)
+    await stage.settle()
+    await stage.end("b", state=DeliveryState.AWAITED)
+    await stage.later(600)
+    assert len(stage.casts.sent) == 1  # it is served by somebody else
+    await stage.end("b", cast=0)
+    await stage.later(600)
+    assert stage.casts.sent[1][1].recipients == ("b",)
 
 
 async def test_without_its_cluster_it_waits_and_says_so(stage: Stage) -> None:
