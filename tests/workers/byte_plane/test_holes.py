@@ -6,14 +6,15 @@ import errno
 import hashlib
 import os
 import shutil
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from castray_desktop.core.failure import FailureKind
 from castray_desktop.core.parcel import MAX_DATA_RANGES
-from castray_desktop.workers.ray_side.byte_plane.digests import file_hasher
+from castray_desktop.workers.ray_side.byte_plane.digests import Hasher, file_hasher
 from castray_desktop.workers.ray_side.byte_plane.holes import data_ranges, hash_zeros
 from castray_desktop.workers.ray_side.protocol import Algorithms, RecipientState
 from tests.workers.byte_plane.lab import BEST, Lab, tree
@@ -119,6 +120,24 @@ def test_a_recipient_that_hashes_a_long_hole_can_be_cancelled(
     cast.cancel(*nodes)
     assert nodes[1].await_end(cast.cast).state is RecipientState.CANCELLED
     cast.forget()
+
+
+def test_a_hole_is_hashed_while_the_source_is_at_it(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ends need the zeros; one after the other would take twice as long."""
+    nodes = lab.chain(1)
+    path = sparse(lab.files / "image", 64 * MIB, [(0, 2 * MIB), (40 * MIB, 44 * MIB)])
+    both = threading.Barrier(2)
+    module = "castray_desktop.workers.ray_side.byte_plane"
+
+    def together(hasher: Hasher, count: int, went_on: Callable[[], None]) -> None:
+        if count == 38 * MIB:
+            both.wait(20)
+        hash_zeros(hasher, count, went_on)
+
+    monkeypatch.setattr(f"{module}.reader.hash_zeros", together)
+    monkeypatch.setattr(f"{module}.hashing.hash_zeros", together)
+    (result,) = lab.send(nodes, [path])
+    assert result.state is RecipientState.COMPLETED
 
 
 def test_what_stands_there_is_not_sent(lab: Lab) -> None:

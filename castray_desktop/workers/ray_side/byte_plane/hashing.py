@@ -154,6 +154,10 @@ class FileHashes:
             self._behind = True
             self._note(file, self._known[file])
             return self._manifest.file_range(file)[1]
+        if (
+            self._manifest.files[file].data is not None
+        ):  # the source is at the same hole, before its next bytes
+            self._hash_hole(self._manifest.spans(self._at, self._at + 1)[0].offset)
         end = min(self._ready(), self._at + self._stock.layout.piece_bytes)
         if end <= self._at:
             return self._at

@@ -41,10 +41,12 @@ class Reader:
     def read_piece(self, index: int) -> None:
         source, layout = self._source, self._layout
         start, end = layout.piece(index)
+        spans = self._manifest.spans(*layout.content_part(start, end))
+        if self._comes_after_hole(spans) and end <= layout.trailer_start:
+            source.make_ready(index)  # recipients hash the hole while it is hashed here
         hasher = (
             None if source.has_piece(index) else source.new_piece_hasher()
         )  # had: it was asked for before
-        spans = self._manifest.spans(*layout.content_part(start, end))
         if len(spans) == 1 and spans[0].length == end - start:
             self._read_span(spans[0], hasher, None)
             if hasher is not None:
@@ -56,6 +58,9 @@ class Reader:
             self._source.spending.on(CHECKING)
             hasher.update(payload)
             source.add(index, hasher.digest(), bytes(payload))
+
+    def _comes_after_hole(self, spans: list[Span]) -> bool:
+        return self._manifest.has_holes(spans) and (len(spans) > 1 or spans[0].offset != self._hashed)
 
     def skip_piece(self, index: int) -> None:
         """Nobody wants its bytes, and the hashes of its files are known: look at the files only."""

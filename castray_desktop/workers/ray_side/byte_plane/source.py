@@ -378,6 +378,12 @@ class Source(Supply):
         skipped_or_far = index < self._reading or index > self._reading + near
         return skipped_or_far and self.layout.piece(index)[1] <= self.layout.trailer_start
 
+    def make_ready(self, index: int) -> None:
+        """Have a piece served before the files' hashes have come to it."""
+        if not self.has_piece(index):
+            self._digest(index)
+        self.wake()
+
     def note_asked(self, first: int, last: int) -> None:
         with self.condition:
             self._asked.add(first, last + 1)
