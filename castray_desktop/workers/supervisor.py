@@ -320,7 +320,8 @@ class ClusterSupervisor:
         match message:
             case protocol.ClusterUp():
                 self._cluster_up(message, target, attempt)
-            case protocol.NodesSeen(nodes):
+            case protocol.NodesSeen(nodes, autoscaled):
+                self._autoscaled = autoscaled
                 self._nodes_seen(nodes)
             case protocol.AgentUp(hello):
                 self.roster.agent_up(hello)

@@ -80,11 +80,11 @@ def connect(order: protocol.StartCluster, node: str = "") -> protocol.ClusterUp:
         ray_version=ray.__version__,
         python_version=platform.python_version(),
         nodes=live_nodes(order.target),
-        autoscaled=order.target not in protocol.OWN_TARGETS and _is_autoscaled(),
+        autoscaled=order.target not in protocol.OWN_TARGETS and is_autoscaled(),
     )
 
 
-def _is_autoscaled() -> bool:
+def is_autoscaled() -> bool:
     """Whether the cluster takes nodes away on which nothing runs, as far as Ray lets us know."""
     try:
         kv: Any = importlib.import_module("ray.experimental.internal_kv")
@@ -101,8 +101,9 @@ def has_node_types(report: bytes) -> bool:
     One that only watches gives every node a kind of its own, `node_` with an id.
     """
     try:
-        kinds = json.loads(report)["autoscaler_report"]["active_nodes"]
-    except (ValueError, KeyError, TypeError):
+        said = json.loads(report)["autoscaler_report"]
+        kinds = [*said["active_nodes"], *said["node_type_mapping"].values()]
+    except (ValueError, KeyError, TypeError, AttributeError):
         return False
     return any(not kind.startswith("node_") for kind in kinds)
 

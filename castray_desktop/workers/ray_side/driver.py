@@ -79,7 +79,7 @@ class Driver:
         self._outside = cluster.is_outside(order.target)
         self._send(up)
         look = functools.partial(cluster.live_nodes, order.target)
-        self._spawn(ClusterWatch(order.target, up, look).run(self._send))
+        self._spawn(ClusterWatch(order.target, up, look, cluster.is_autoscaled).run(self._send))
 
     async def _place(self, order: protocol.PlaceAgent) -> None:
         name = order.name

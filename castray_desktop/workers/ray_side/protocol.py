@@ -721,6 +721,7 @@ class NodesSeen:
     """The live nodes are others now."""
 
     nodes: tuple[RayNode, ...]
+    autoscaled: bool = False  # as in `ClusterUp`
 
 
 @dataclass(frozen=True)

@@ -27,13 +27,23 @@ Nodes = tuple[protocol.RayNode, ...]
 
 
 class ClusterWatch:
-    """Looks once a second. `look` asks Ray for its nodes and may block; `tell` takes what is new."""
+    """Looks once a second; `tell` takes what is new.
 
-    def __init__(self, target: str, up: protocol.ClusterUp, look: Callable[[], Nodes]) -> None:
+    `look` asks Ray for its nodes, `is_autoscaled` whether it takes them away; both may block.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        up: protocol.ClusterUp,
+        look: Callable[[], Nodes],
+        is_autoscaled: Callable[[], bool] = bool,
+    ) -> None:
         self._target = target
         self._address = up.address
         self._nodes = self._alive = up.nodes
         self._look = look
+        self._is_autoscaled = is_autoscaled
         self._knocks = NodeKnocks()
         self._looking: Any = None
         self._errors = 0
@@ -59,7 +69,8 @@ class ClusterWatch:
         if nodes != self._nodes:
             self._nodes = nodes
             if nodes:
-                tell(protocol.NodesSeen(nodes))
+                ask = asyncio.get_running_loop().run_in_executor
+                tell(protocol.NodesSeen(nodes, await ask(None, self._is_autoscaled)))
 
     async def _seen(self) -> Nodes:
         """The nodes as of now, or as of before while Ray does not answer; it is asked by one thread."""
