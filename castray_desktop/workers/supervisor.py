@@ -32,6 +32,9 @@ LOCAL_START_SECONDS = 60.0
 ATTACH_SECONDS = 9.0
 """With the end of the driver it makes ten."""
 
+ANSWERED_SECONDS = 30.0
+"""For a cluster whose head has answered: Ray Client has processes started there, which may be slow."""
+
 LOST_SECONDS = 60.0
 """A cluster that has been lost is reported as failed after this. It is attached again whenever it is back."""
 
@@ -291,11 +294,14 @@ class ClusterSupervisor:
                     if isinstance(message, protocol.ClusterFailed):
                         self._announce_loss(message.failure)
                         return message.failure
+                    if isinstance(message, protocol.HeadAnswered):
+                        limit = ANSWERED_SECONDS
+                        timer.reschedule(asyncio.get_running_loop().time() + limit)
                     if isinstance(message, protocol.ClusterUp):
                         timer.reschedule(None)
                     self._handle(message, target, attempt)
         except TimeoutError:
-            values = {"target": target, "seconds": str(int(limit))}
+            values = {"target": target, "seconds": str(round(limit))}
             return Failure(FailureKind.CLUSTER_TIMED_OUT, values)
         except ValueError as error:
             log.exception("the driver")

@@ -20,9 +20,7 @@ pytestmark = pytest.mark.ray
         ({}, {}, False),
     ],
 )
-def test_reports_of_autoscalers(
-    active: dict[str, int], mapping: dict[str, str], autoscaled: bool
-) -> None:
+def test_reports_of_autoscalers(active: dict[str, int], mapping: dict[str, str], autoscaled: bool) -> None:
     report = {"autoscaler_report": {"active_nodes": active, "node_type_mapping": mapping}}
     assert has_node_types(json.dumps(report).encode()) is autoscaled
 

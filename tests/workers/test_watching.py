@@ -62,3 +62,32 @@ async def test_a_ray_that_raises_all_the_time_is_lost() -> None:
     assert [message.failure.kind for message in told] == [FailureKind.CLUSTER_LOST]
     server.close()
     await server.wait_closed()
+
+
+async def test_from_outside_the_head_s_raylet_is_needed() -> None:
+    server, address = await head()
+    raylet, raylet_address = await head()
+    port = int(raylet_address.rpartition(":")[2])
+    first = protocol.RayNode("1", "127.0.0.1", "one", head=True, port=port)
+    nodes = (first, OTHER, protocol.RayNode("", "10.0.0.9", "own", mine=True))
+    told: list[Any] = []
+    seen = asyncio.Event()
+
+    def look() -> tuple[protocol.RayNode, ...]:
+        loop.call_soon_threadsafe(seen.set)
+        return nodes
+
+    loop = asyncio.get_running_loop()
+    there = protocol.ClusterUp(address, "2.60.0", "3.11.7", nodes)
+    watch = asyncio.create_task(ClusterWatch("ray://far", there, look).run(told.append))
+    async with asyncio.timeout(5):
+        for _ in range(2):
+            seen.clear()
+            await seen.wait()
+        assert told == []
+        raylet.close()
+        await raylet.wait_closed()
+        await watch
+    assert [message.failure.kind for message in told] == [FailureKind.CLUSTER_LOST]
+    server.close()
+    await server.wait_closed()

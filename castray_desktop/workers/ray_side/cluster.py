@@ -13,7 +13,7 @@ import os
 import platform
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Optional
 
@@ -32,14 +32,19 @@ log = logging.getLogger("castray.driver")
 
 RAY_PORT = 6379
 ASK_SECONDS = 2.0
+ASK_HEAD = "/ray.rpc.NodeInfoGcsService/CheckAlive"
+ASK_CLIENT_SERVER = "/ray.rpc.RayletDriver/ClusterInfo"
 OBJECT_STORE_BYTES = 80 * 1024 * 1024
 """The least that Ray takes is 75 MiB; no file goes through it."""
 
 
-def connect(order: protocol.StartCluster, node: str = "") -> protocol.ClusterUp:
+def connect(
+    order: protocol.StartCluster, node: str = "", answered: Callable[[], None] = lambda: None
+) -> protocol.ClusterUp:
     """Start or attach to a cluster, blocking. Raises CastRayError with what Ray says.
 
-    `node` is the address of the one to connect through, where Ray should not choose.
+    `node` is the address of the one to connect through, where Ray should not choose. `answered` is called
+    once the cluster's head has answered.
 
     A wrong address would block Ray for minutes; the engine has tried the port before, and ends us in time.
     """
@@ -69,8 +74,8 @@ def connect(order: protocol.StartCluster, node: str = "") -> protocol.ClusterUp:
             "env_vars": shipped_environment(),
         }
     try:
-        if is_outside(order.target):
-            _check_client_server(order.target)
+        if order.target not in protocol.OWN_TARGETS and _head_answers(order.target):
+            answered()
         context: Any = ray.init(**options)
     except (RuntimeError, ConnectionError, ValueError, OSError, ray.exceptions.RayError) as error:
         raise _failure(order.target, error) from error
@@ -210,13 +215,19 @@ def _token_failure(target: str) -> CastRayError:
     return CastRayError(FailureKind.TOKEN_NEEDED, target=target)
 
 
-def _check_client_server(target: str) -> None:
-    """Raises CastRayError where Ray's client would try again for a minute."""
-    status = _ask(target[len(CLIENT_PREFIX) :], "/ray.rpc.RayletDriver/ClusterInfo")
+def _head_answers(target: str) -> bool:
+    """Whether the head does what it is asked; False where we can't know.
+
+    Raises CastRayError where Ray's client would try again for a minute.
+    """
+    if not is_outside(target):
+        return _ask(target, ASK_HEAD) == "OK"
+    status = _ask(target[len(CLIENT_PREFIX) :], ASK_CLIENT_SERVER)
     if status == "UNAUTHENTICATED":
         raise _token_failure(target)
     if status == "UNIMPLEMENTED":
         raise CastRayError(FailureKind.NOT_RAY, target=target)
+    return bool(status)
 
 
 def _ask(address: str, method: str) -> str:
@@ -243,7 +254,7 @@ def _failure(target: str, error: BaseException) -> CastRayError:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     if target in protocol.OWN_TARGETS:
         return CastRayError(FailureKind.CLUSTER_START_FAILED, reason=reason, attempts=1)
-    if _ask(target, "/ray.rpc.NodeInfoGcsService/CheckAlive") == "UNIMPLEMENTED":  # it has another purpose
+    if _ask(target, ASK_HEAD) == "UNIMPLEMENTED":  # it has another purpose
         return CastRayError(FailureKind.NOT_RAY, target=target)
     return CastRayError(FailureKind.CLUSTER_UNREACHABLE, target=target, reason=reason.rstrip("."))
 

@@ -72,7 +72,7 @@ class Driver:
         """Connect in this very thread: Ray's processes end with the thread that started them."""
         try:
             node = self._membership.join(order.target, order.temp_dir) if order.join else ""
-            up = cluster.connect(order, node)
+            up = cluster.connect(order, node, lambda: self._send(protocol.HeadAnswered()))
         except CastRayError as error:
             self._send(protocol.ClusterFailed(cluster.explained(error.failure)))
             return

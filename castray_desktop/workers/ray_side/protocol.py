@@ -706,6 +706,11 @@ class RayNode:
 
 
 @dataclass(frozen=True)
+class HeadAnswered:
+    """The cluster's head does what it is asked; the rest is a matter of its speed."""
+
+
+@dataclass(frozen=True)
 class ClusterUp:
     """The driver is connected."""
 
@@ -777,7 +782,9 @@ class Returned:
     raised: bool = False  # the agent is there, but could not carry the order out
 
 
-FromDriver = typing.Union[ClusterUp, NodesSeen, ClusterFailed, AgentUp, AgentLost, Reported, Returned]
+FromDriver = typing.Union[
+    HeadAnswered, ClusterUp, NodesSeen, ClusterFailed, AgentUp, AgentLost, Reported, Returned
+]
 
 # --- JSON ----------------------------------------------------------------------------------------
 

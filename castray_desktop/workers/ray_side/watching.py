@@ -21,6 +21,9 @@ KNOCKS = 2
 ERRORS = 5
 """Likewise when Ray raises an error so many times in a row: its own connection has broken."""
 
+PATIENCE = 3
+"""A look that Ray does not answer counts as a third of an error a second."""
+
 log = logging.getLogger("castray.driver")
 
 Nodes = tuple[protocol.RayNode, ...]
@@ -41,12 +44,13 @@ class ClusterWatch:
     ) -> None:
         self._target = target
         self._address = up.address
+        self._through_head = any(node.mine and not node.node_id for node in up.nodes)
         self._nodes = self._alive = up.nodes
         self._look = look
         self._is_autoscaled = is_autoscaled
         self._knocks = NodeKnocks()
         self._looking: Any = None
-        self._errors = 0
+        self._errors = 0.0
 
     async def run(self, tell: Callable[[Any], None]) -> None:
         """Watch until the head is gone, or every node; that is told as `ClusterFailed`."""
@@ -66,6 +70,9 @@ class ClusterWatch:
         """Tell of the nodes where they are others than before."""
         self._alive = await self._seen()
         nodes = await self._knocks.present(self._alive)
+        head_gone = any(node.head for node in self._alive) and not any(node.head for node in nodes)
+        if head_gone and self._through_head:
+            nodes = ()  # what serves us ends with the head's raylet
         if nodes != self._nodes:
             self._nodes = nodes
             if nodes:
@@ -78,12 +85,13 @@ class ClusterWatch:
             self._looking = asyncio.get_running_loop().run_in_executor(None, self._look)
         done, _ = await asyncio.wait([self._looking], timeout=LOOK_SECONDS)
         if not done:
+            self._errors += 1 / PATIENCE
             return self._alive
         looked, self._looking = self._looking, None
         if (error := looked.exception()) is not None:  # the head is asked again, and knocked at
             self._errors += 1
             log.warning("Ray does not say which nodes there are: %s", error)
             return self._alive
-        self._errors = 0
+        self._errors = 0.0
         nodes: Nodes = looked.result()
         return nodes

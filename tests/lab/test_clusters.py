@@ -1,0 +1,49 @@
+"""A real Ray cluster whose nodes and head go away in the middle, seen from a host that is no node of it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from benchmarks.clusters import check_files, engine_in, kill, ray_processes
+from benchmarks.lab import Lab
+from castray_desktop.core.failure import FailureKind
+
+MakeLab = Callable[..., Lab]
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(180)]
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="castray-lab-", dir="/dev/shm") as name:
+        yield Path(name)
+
+
+async def test_a_raylet_and_then_the_head_are_killed(make_lab: MakeLab, folder: Path) -> None:
+    lab = make_lab(3, "400mbit")
+    head, worker, outside = lab.hosts
+    await asyncio.to_thread(lab.start_ray, head)
+    await asyncio.to_thread(lab.start_ray, worker, head)
+    path = folder / "big.bin"
+    path.write_bytes(os.urandom(90_000_000))
+    async with engine_in(lab, outside, folder) as desk:
+        await desk.use(f"ray://{head.address}:10001")
+        await desk.until("attached from outside", lambda: desk.is_ready(3))
+        cast = await desk.send(path, folder)
+        await desk.until("some has arrived", lambda: desk.done_bytes(cast) > 30_000_000)
+        kill(ray_processes(lab, worker, "raylet"))
+        await desk.until("offline", lambda: not desk.is_online(worker.address), 5)
+        await asyncio.to_thread(lab.start_ray, worker, head)
+        await desk.until("online again", lambda: desk.is_online(worker.address))
+        await desk.until("the cast has ended", lambda: cast in desk.results)
+        check_files(desk, cast, path)
+        kill(ray_processes(lab, head, "gcs_server", "raylet"))
+        await desk.until("said that the head is gone", lambda: desk.cluster.failure is not None, 5)
+        assert desk.cluster.failure is not None
+        assert desk.cluster.failure.kind is FailureKind.CLUSTER_LOST
