@@ -6,8 +6,8 @@
 Starts `castray serve` in a home of its own. By turns a cast runs alone, a cast runs under load, and the load
 runs on an idle server. Printed: the medians of the casts' times and their ratio, and how long requests took
 with and without a cast. Requests leave at fixed times, whether answers have come or not, so a server that
-stands still shows. The load comes from a process of its own, which costs the machine as well: on few
-processors that is most of what is seen.
+stands still shows. The load comes from a process of its own, at a low priority, since it stands for other
+machines; on few processors it is still most of what is seen.
 """
 
 from __future__ import annotations
@@ -185,7 +185,7 @@ class Server:
     def under_load(self, options: argparse.Namespace, told: list[Latencies]) -> Iterator[None]:
         """The load runs while entered; what it saw is added to `told`."""
         host, _, port = self.address.removeprefix("http://").rpartition(":")
-        command = [sys.executable, "-m", "benchmarks.api_load", "--load", host, port]
+        command = ["nice", "-n", "10", sys.executable, "-m", "benchmarks.api_load", "--load", host, port]
         command += ["--rate", str(options.rate), "--sockets", str(options.sockets)]
         load = subprocess.Popen(
             command, env=os.environ | {"TOKEN": self.token}, stdout=subprocess.PIPE, text=True

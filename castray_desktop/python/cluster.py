@@ -172,6 +172,7 @@ class Cluster:
         limit: int | str = 0,
         transport: Literal["auto", "direct", "ray"] = "auto",
         await_offline: bool = False,
+        remove_extra: bool = False,
         hook: str = "",
         progress: Progress = None,
     ) -> ResultForm:
@@ -197,6 +198,7 @@ class Cluster:
             limit=limit,
             transport=transport,
             await_offline=await_offline,
+            remove_extra=remove_extra,
             hook=hook,
         )
         return self._wait_or_cancel(cast, progress)
@@ -214,6 +216,7 @@ class Cluster:
         limit: int | str = 0,
         transport: Literal["auto", "direct", "ray"] = "auto",
         await_offline: bool = False,
+        remove_extra: bool = False,
         hook: str = "",
     ) -> str:
         """As `send`, but return the cast's id at once. `wait` has the result."""
@@ -229,6 +232,7 @@ class Cluster:
             transport=messages.Ways(transport),
             leave_out=True,
             await_offline=await_offline,
+            remove_extra=remove_extra,
             hook=hook,
         )
         return self._ask(messages.Send(request), messages.Accepted).cast

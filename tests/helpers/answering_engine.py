@@ -41,6 +41,7 @@ STATISTICS = m.StatisticsReport(
 
 ANSWERS: Mapping[type[m.Message], Callable[[Any], m.Reply]] = {
     m.Send: lambda command: m.Accepted(CAST),
+    m.Preflight: lambda command: m.PreflightReport(1, 10, ("node_1",)),
     m.Retry: _of_a_cast(m.Accepted(CAST)),
     m.SendAgain: _of_a_cast(m.Accepted(CAST)),
     m.GetResult: _of_a_cast(RESULT),

@@ -133,6 +133,7 @@ DOCUMENTED = (
     messages.RateHistory,
     messages.EngineSettings,
     messages.VerifyReport,
+    messages.PreflightReport,
 )
 
 

@@ -37,6 +37,10 @@ class TransferOptions(Body):
     limit: Text | Count | None = Field(default=None, description='Bytes per second, or a text as "10MB/s".')
     transport: Literal["auto", "direct", "ray"] = "auto"
     await_offline: bool = False
+    remove_extra: bool = Field(
+        default=False,
+        description="With overwrite: remove at the recipients what a sent folder no longer has.",
+    )
     hook: Text | None = Field(default=None, description="A command for each recipient that allows it.")
 
     def _request(self, paths: tuple[str, ...], recipients: tuple[str, ...]) -> messages.SendRequest:
@@ -54,6 +58,7 @@ class TransferOptions(Body):
             transport=messages.Ways(self.transport),
             leave_out=True,
             await_offline=self.await_offline,
+            remove_extra=self.remove_extra,
             hook=self.hook or "",
         )
 

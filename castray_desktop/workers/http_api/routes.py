@@ -58,6 +58,14 @@ def transfer_routes(picture: Picture) -> APIRouter:
         return answer(answers.StartedForm(accepted.cast))
 
     @router.post(
+        "/api/file-transfers/check",
+        responses=documented(messages.PreflightReport),
+        summary="Ask every recipient whether it could take this, and send nothing",
+    )
+    async def check(body: requests.Transfer) -> Response:
+        return answer(whole(await picture.ask(messages.Preflight(body.request()), messages.PreflightReport)))
+
+    @router.post(
         "/api/file-transfers/auto/toggle",
         responses=documented(answers.SwitchedForm),
         summary="Switch all schedules on or off",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
+import httpx
 import pytest
 import websockets
 from websockets.asyncio.client import ClientConnection, connect
@@ -113,3 +115,16 @@ async def test_a_client_that_goes_is_forgotten(address: str, api: Api) -> None:
         while api._outboxes:
             api.heard(RESULT)
             await asyncio.sleep(0)
+
+
+async def test_no_answer_waits_for_an_acknowledgement(address: str) -> None:
+    """A hundred requests one after the other; with Nagle's algorithm each takes 40 ms."""
+    url = address.replace("ws:", "http:").replace("/ws", "/api/status")
+    async with httpx.AsyncClient(headers=HEADERS) as client:
+        taken = []
+        for _ in range(100):
+            begun = time.monotonic()
+            assert (await client.get(url)).status_code == 200
+            taken.append(time.monotonic() - begun)
+    assert min(taken) < 0.03
+    assert sorted(taken)[20] < 0.035
