@@ -123,13 +123,7 @@ async def settings(options: argparse.Namespace) -> int:
     """Say the engine's settings, after changing those that are given."""
     async with Session() as session:
         known = (await session.client.request(messages.GetSettings(), messages.SettingsChanged)).settings
-        wanted = messages.EngineSettings(
-            limit=known.limit,
-            casts_at_once=known.casts_at_once if options.casts_at_once is None else options.casts_at_once,
-            go_on=known.go_on if options.go_on is None else options.go_on == "yes",
-            history_days=known.history_days if options.history_days is None else options.history_days,
-            stay_awake=known.stay_awake if options.stay_awake is None else options.stay_awake == "yes",
-        )
+        wanted = msgspec.structs.replace(known, **_changes(options))
         if wanted != known:
             await session.client.request(messages.ChangeSettings(wanted), messages.Done)
     if options.json:
@@ -137,3 +131,14 @@ async def settings(options: argparse.Namespace) -> int:
     else:
         past_text.print_settings(wanted)
     return arguments.EXIT_DELIVERED
+
+
+def _changes(options: argparse.Namespace) -> dict[str, object]:
+    """The settings that are given, by their names."""
+    given = {
+        "casts_at_once": options.casts_at_once,
+        "go_on": None if options.go_on is None else options.go_on == "yes",
+        "history_days": options.history_days,
+        "stay_awake": None if options.stay_awake is None else options.stay_awake == "yes",
+    }
+    return {name: value for name, value in given.items() if value is not None}

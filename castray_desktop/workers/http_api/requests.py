@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
+import msgspec
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from castray_desktop.core import messages
@@ -177,13 +178,7 @@ class Settings(Body):
     stay_awake: bool | None = None
 
     def change(self, settings: messages.EngineSettings) -> messages.EngineSettings:
-        return messages.EngineSettings(
-            limit=settings.limit if self.limit is None else self.limit,
-            casts_at_once=settings.casts_at_once if self.casts_at_once is None else self.casts_at_once,
-            go_on=settings.go_on if self.go_on is None else self.go_on,
-            history_days=settings.history_days if self.history_days is None else self.history_days,
-            stay_awake=settings.stay_awake if self.stay_awake is None else self.stay_awake,
-        )
+        return msgspec.structs.replace(settings, **self.model_dump(exclude_none=True))
 
 
 class Verification(Body):
