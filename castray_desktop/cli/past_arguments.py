@@ -65,11 +65,6 @@ def add_past(commands: Commands) -> None:
         "--go-on", choices=("yes", "no"), help="whether unfinished casts go on after a restart, or are paused"
     )
     settings.add_argument(
-        "--stay-awake",
-        choices=("yes", "no"),
-        help="whether this computer is kept from falling asleep while casts run",
-    )
-    settings.add_argument(
         "--history-days", type=_count, metavar="N", help="forget casts that ended longer ago; 0: never"
     )
     settings.add_argument(

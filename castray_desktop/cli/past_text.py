@@ -97,7 +97,6 @@ def print_settings(settings: EngineSettings) -> None:
     print(f"Limit of every node over all casts: {limit}.")
     print(f"Casts at once: {settings.casts_at_once or 'no bound'}.")
     print(f"After a restart unfinished casts {'go on' if settings.go_on else 'are there, paused'}.")
-    print(f"This computer {'stays awake' if settings.stay_awake else 'may fall asleep'} while casts run.")
     kept = f"for {settings.history_days} days" if settings.history_days else "for ever"
     print(f"The history is kept {kept}.")
     print(f"While a cast runs this computer {'stays awake' if settings.stay_awake else 'may go to sleep'}.")
