@@ -81,12 +81,23 @@ class DriverEnvironments:
         targets.pop(target, None)
         if not versions.fits_us:
             targets[target] = (versions.ray, versions.python)
+        self._note(targets)
+        return True
+
+    def forget(self, target: str) -> bool:
+        """Have drivers for `target` run on our own versions again; says whether they did not."""
+        targets = self._targets()
+        if targets.pop(target, None) is None:
+            return False
+        self._note(targets)
+        return True
+
+    def _note(self, targets: dict[str, tuple[str, str]]) -> None:
         latest = dict(list(targets.items())[-KEPT_TARGETS:])
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         draft = self._folder / "targets.json.new"
         draft.write_text(json.dumps(latest))
         draft.replace(self._folder / "targets.json")
-        return True
 
     async def prepare(self, versions: Versions, step: Callable[[str], None]) -> None:
         """Make the environment for these versions. Cancelled, or where it fails, nothing of it is left.

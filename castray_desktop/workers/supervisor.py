@@ -41,6 +41,13 @@ LOST_SECONDS = 60.0
 KNOCK_SECONDS = 2.0
 
 _UP = (ClusterPhase.PLACING, ClusterPhase.READY)
+_NOT_CONNECTED = (
+    FailureKind.CLUSTER_UNREACHABLE,
+    FailureKind.CLUSTER_TIMED_OUT,
+    FailureKind.CLUSTER_START_FAILED,
+)
+"""What becomes of a driver that was made for the Ray which a cluster ran before."""
+
 _WORKING = (ClusterPhase.STARTING, ClusterPhase.PREPARING, ClusterPhase.RECONNECTING, *_UP)
 
 _LOST = (FailureKind.CLUSTER_LOST, FailureKind.CLUSTER_UNREACHABLE, FailureKind.CLUSTER_SILENT)
@@ -191,6 +198,9 @@ class ClusterSupervisor:
             if failure.kind is FailureKind.RAY_DIFFERS and await self._fit(target, failure, prepare, tried):
                 continue
             if failure.kind is FailureKind.TOKEN_NEEDED and self._may_show_token():
+                continue
+            if failure.kind in _NOT_CONNECTED and self._environments.forget(target):
+                log.warning("cluster %s may run another Ray by now: %s", target, failure)
                 continue
             log.error("cluster %s, attempt %d of %d: %s", target, attempt, ATTEMPTS, failure)
             been_up = been_up or self.status.phase in (*_UP, ClusterPhase.RECONNECTING)

@@ -15,6 +15,7 @@ from castray_desktop.core.messages import ClusterPhase
 from castray_desktop.workers.driver_environments import DriverEnvironments, Versions, own_versions
 from castray_desktop.workers.interpreters import Interpreter, candidates, find_interpreter, minor
 from castray_desktop.workers.ray_side import protocol
+from tests.helpers.fake_driver import FakeDriver
 from tests.workers.test_supervisor import Stage
 
 THERE = Versions("2.49.2", "3.99.1")
@@ -236,3 +237,30 @@ async def test_versions_that_never_fit_end_the_attempts(stage: Stage, no_pythons
     await stage.supervisor.use(TARGET, prepare=True)
     await stage.phase(ClusterPhase.FAILED)
     assert len(stage.drivers) == 2
+
+
+async def test_a_cluster_that_was_brought_up_to_date_is_found_out(stage: Stage, no_pythons: Path) -> None:
+    """A driver of the Ray before says nothing of versions: it can't connect at all."""
+    add_python(no_pythons)
+    stage.script = first_differs()
+    await stage.supervisor.use(TARGET, prepare=True)
+    await stage.phase(ClusterPhase.READY)
+    await stage.supervisor.leave()
+    refused = protocol.ClusterFailed(
+        Failure(FailureKind.CLUSTER_UNREACHABLE, {"target": TARGET, "reason": ""})
+    )
+    met: list[object] = []
+
+    def script(driver: FakeDriver) -> None:
+        met.append(driver)
+        (driver.say(refused) if len(met) == 1 else driver.come_up())
+
+    stage.script = script
+    await stage.supervisor.use(TARGET)
+    await stage.phase(ClusterPhase.READY)
+    assert len(met) == 2
+    await stage.supervisor.leave()
+    stage.script = lambda driver: driver.say(refused)  # nothing is noted any more: one attempt
+    await stage.supervisor.use(TARGET)
+    await stage.phase(ClusterPhase.FAILED)
+    assert len(met) == 2
