@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from castray_desktop.core import messages
@@ -135,10 +135,16 @@ class Clusters:
             self._clusters[target] = Cluster(target, self._parts, self)
         return self._clusters[target]
 
-    @property
-    def current(self) -> Cluster:
-        """What somebody who does not choose looks at: one in use before one that was, then the latest."""
-        return max(self._clusters.values(), key=lambda cluster: (cluster.in_use, cluster.used))
+    def current(self, windows: Collection[str] = ()) -> Cluster:
+        """What somebody who does not choose looks at.
+
+        One in use before one that was; of those one that is kept, or that a window looks at; the latest then.
+        """
+
+        def rank(cluster: Cluster) -> tuple[bool, bool, int]:
+            return cluster.in_use, cluster.kept or cluster.target in windows, cluster.used
+
+        return max(self._clusters.values(), key=rank)
 
     @property
     def active(self) -> int:
@@ -225,7 +231,7 @@ class Clusters:
     def part_with_unused(self, looked_at: Iterable[str]) -> None:
         """Leave clusters that nobody has needed for a while, and forget those of which nothing is left."""
         seen, now = set(looked_at), self._clock()
-        current = self.current
+        current = self.current()
         for cluster in self:
             if (
                 cluster.target in seen

@@ -234,7 +234,7 @@ class Engine:
         if not isinstance(hello, messages.Hello) or hello.protocol != messages.PROTOCOL_VERSION:
             writer.write(messages.encode(messages.Failed(Failure(FailureKind.ENGINE_VERSION))))
             return None
-        client = Client(writer, hello.client, self._clusters.current.target)
+        client = Client(writer, hello.client, self._clusters.current(self._hub.targets_of("window")).target)
         writer.write(messages.encode(self._picture(client)))
         return client
 

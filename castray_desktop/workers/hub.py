@@ -121,6 +121,10 @@ class ClientHub:
         """The clusters that clients look at."""
         return frozenset(client.target for client in self._clients.values())
 
+    def targets_of(self, kind: str) -> frozenset[str]:
+        """The clusters that clients of a kind look at."""
+        return frozenset(client.target for client in self._clients.values() if client.kind == kind)
+
     def publish(self, event: Event) -> None:
         """Send an event to every client."""
         self._send(event, self._clients.values())

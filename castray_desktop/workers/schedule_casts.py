@@ -96,7 +96,7 @@ class ClusterCasts:
 
     def _meant(self, target: str) -> str:
         """Whoever named no cluster means the one that is in use."""
-        return self._clusters.current.target if target in ("", "auto") else target
+        return self._clusters.current().target if target in ("", "auto") else target
 
     def _known(self, target: str) -> Cluster | None:
         meant = self._meant(target)

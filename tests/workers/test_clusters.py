@@ -205,3 +205,14 @@ async def test_the_cluster_of_this_machine_where_none_is_named(house: House) -> 
         await use(client, "auto")
     assert caught.value.failure.kind is FailureKind.CLUSTER_NOT_HERE
     await client.close()
+
+
+async def test_a_newcomer_looks_at_what_is_kept_rather_than_at_the_latest(house: House) -> None:
+    client = await house.connect()
+    await use(client, FAR)
+    await client.request(messages.KeepEngine(True), messages.Done)
+    await use(client, "local")
+    newcomer = await house.connect()
+    assert newcomer.welcome.cluster.target == FAR
+    await newcomer.close()
+    await client.close()
