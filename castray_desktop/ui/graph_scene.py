@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from PySide6.QtCore import QPointF, QRectF, Signal
 from PySide6.QtWidgets import QGraphicsScene, QWidget
 
-from castray_desktop.core.messages import NodeInfo
+from castray_desktop.core.messages import CastSummary, DeliverySnapshot, DeliveryState, NodeInfo
 from castray_desktop.ui.glyphs import GlyphState
 from castray_desktop.ui.graph_items import (
     DOT_GAP,
@@ -75,6 +75,7 @@ class GraphScene(QGraphicsScene):
         self._curves: dict[tuple[Point, Point, tuple[float, float]], Curve] = {}  # as the nodes lie now
         self._rate_boxes: dict[str, tuple[object, Box | None]] = {}  # a place is searched once for a hop
         self._threads = ThreadsItem(theme)
+        self._threads_for: tuple[object, ...] = ()
         self.addItem(self._threads)
         self._dots = DotsItem(theme)
         self.addItem(self._dots)
@@ -219,10 +220,9 @@ class GraphScene(QGraphicsScene):
     def _refresh_hops(self) -> None:
         cast = self._nodes.cast
         deliveries = {item.node: item for item in self._nodes.deliveries()}
-        path = hops(cast, deliveries, self._nodes.upstream_before)
-        self._refresh_threads(path if self.plan.cell is Cell.DOT else [])
-        if self.plan.cell is Cell.DOT:
-            path = []
+        dots = self.plan.cell is Cell.DOT
+        self._refresh_threads(cast if dots else None, deliveries)
+        path = hops(cast, deliveries, self._nodes.upstream_before) if not dots else []
         shown = [hop for hop in path if self._can_draw(hop)]
         names = {hop.node for hop in shown}
         for gone in self._hops.keys() - names:
@@ -240,8 +240,16 @@ class GraphScene(QGraphicsScene):
             if hop.rate >= 1 and self.plan.cell in (Cell.FULL, Cell.COMPACT):
                 self._show_rate(hop, look.curve, taken)
 
-    def _refresh_threads(self, path: list[Hop]) -> None:
-        """Among dots a hop is a thread, and all of them are one item."""
+    def _refresh_threads(self, cast: CastSummary | None, deliveries: Mapping[str, DeliverySnapshot]) -> None:
+        """Among dots a hop is a thread, and all of them are one item; made anew when a way has changed."""
+        ways = [
+            (item.node, item.upstream, item.state is DeliveryState.FAILED) for item in deliveries.values()
+        ]
+        key = (self.plan, cast and (cast.cast, cast.chain, cast.state), ways, self.dragging)
+        if key == self._threads_for:
+            return
+        self._threads_for = key
+        path = hops(cast, deliveries)
         lines: tuple[list[Thread], list[Thread]] = ([], [])
         for hop in path:
             start, end = self.place(hop.upstream), self.place(hop.node)

@@ -81,6 +81,8 @@ class GraphView(QGraphicsView):
         self.legend = Legend(theme, self)
         self.pill = AllNodesPill(theme, self)
         self.read_out = ReadOut(theme, self)
+        self._read_out_for: tuple[object, ...] = ()
+        self._read_out_at: QPoint | None = None
         self._set_up()
         theme.changed.connect(self._repaint_all)
 
@@ -291,6 +293,23 @@ class GraphView(QGraphicsView):
             self.read_out.move(place)
 
     def _read_out_place(self) -> QPoint | None:
+        """None among dots, which are everywhere; worked out anew when something lies elsewhere."""
+        if self._graph.plan.cell is Cell.DOT:
+            return None
+        bars = (self.horizontalScrollBar().value(), self.verticalScrollBar().value())
+        key = (
+            id(self._graph.plan),
+            self.read_out.size(),
+            self.viewport().size(),
+            bars,
+            self.legend.isVisible(),
+        )
+        if key != self._read_out_for:
+            self._read_out_for = key
+            self._read_out_at = self._find_read_out_place()
+        return self._read_out_at
+
+    def _find_read_out_place(self) -> QPoint | None:
         size, box = self.read_out.size(), self.viewport().rect().adjusted(14, 10, -14, -14)
         taken = self._covered()
         if self.legend.isVisible():
@@ -527,6 +546,8 @@ class GraphView(QGraphicsView):
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
+        if not self.relayout():
+            self._graph.refresh()
         self.refresh_motion()
 
     def hideEvent(self, event: QHideEvent) -> None:

@@ -179,7 +179,7 @@ class NodeGraph(Card):
     # --- changes ---------------------------------------------------------------------------
 
     def _nodes_changed(self) -> None:
-        if not self.view.relayout():
+        if self.view.isVisible() and not self.view.relayout():  # else it is laid out when it is shown
             self.scene_.refresh()
         self._refresh_title()
 
@@ -190,7 +190,8 @@ class NodeGraph(Card):
         self._refresh_title()
 
     def _selection_changed(self) -> None:
-        self.scene_.refresh()
+        if self.view.isVisible():
+            self.scene_.refresh()
         self._refresh_title()
 
     def _refresh_title(self) -> None:
