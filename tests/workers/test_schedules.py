@@ -600,7 +600,6 @@ class FakeClusters(list[Any]):
 
     held: ClassVar[set[str]] = set()
 
-    @property
     def current(self) -> Any:
         return self[0]
 
@@ -662,7 +661,7 @@ async def test_what_is_received_must_not_lie_in_what_is_sent(
 def test_which_files_are_here_and_which_cluster_is_meant(nodes: dict[str, m.NodeInfo]) -> None:
     clusters = FakeClusters([make_cluster(nodes)])
     casts = ClusterCasts(clusters)  # type: ignore[arg-type]
-    target = clusters.current.target
+    target = clusters.current().target
     assert casts.is_ready(target)
     assert casts.is_ready("auto")
     assert not casts.is_ready("10.9.9.9:1")
