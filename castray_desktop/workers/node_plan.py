@@ -39,8 +39,9 @@ class NodeNames:
     its host and address that has gone, or whose agent has.
     """
 
-    def __init__(self) -> None:
-        self._homes: dict[str, tuple[str, str]] = {}  # by name: host and address
+    def __init__(self, homes: Mapping[str, tuple[str, str]] | None = None) -> None:
+        """`homes` are host and address by name, as they were known before."""
+        self._homes = dict(homes or {})
         self._ids: dict[str, str] = {}  # by name: Ray's id
         self._replaced: set[str] = set()  # ids that another one has taken the name of
 
@@ -61,6 +62,11 @@ class NodeNames:
             self._homes[name], self._ids[name] = (node.hostname, node.address), node.node_id
             named[name] = node
         return named
+
+    @property
+    def homes(self) -> dict[str, tuple[str, str]]:
+        """Host and address by name."""
+        return dict(self._homes)
 
     def forget(self, name: str) -> None:
         """That node will not come back."""

@@ -69,6 +69,11 @@ class Places:
         return self.home / "clusters.json"
 
     @property
+    def names(self) -> Path:
+        """What the nodes of each cluster are called."""
+        return self.home / "names.json"
+
+    @property
     def casts(self) -> Path:
         """One file for each cast that has not ended."""
         return self.home / "casts"

@@ -19,6 +19,7 @@ from castray_desktop.workers.added_nodes import AddedNode, AddedNodes
 from castray_desktop.workers.agent_calls import AgentCalls
 from castray_desktop.workers.cluster_roles import ClusterListener
 from castray_desktop.workers.ledger import offline
+from castray_desktop.workers.name_memory import NameMemory
 from castray_desktop.workers.node_plan import (
     NodeNames,
     attached_node,
@@ -83,6 +84,8 @@ class Roster:
         self._added = AddedNodes(places.added_nodes)
         self._local = False
         self._names = NodeNames()
+        self._target = ""
+        self._name_memory = NameMemory(places.names)
         self._chores: set[asyncio.Task[None]] = set()
 
     @property
@@ -109,9 +112,11 @@ class Roster:
 
     # --- the driver -----------------------------------------------------------------------------
 
-    def connect(self, send: Callable[[Any], None]) -> None:
-        """From now on orders go there."""
+    def connect(self, send: Callable[[Any], None], target: str) -> None:
+        """From now on orders go there, to a driver for `target`."""
         self._send = send
+        if target != self._target:
+            self._target, self._names = target, NodeNames(self._name_memory.load(target))
 
     def disconnect(self) -> None:
         """There is no driver."""
@@ -135,6 +140,7 @@ class Roster:
             self._ray_node_gone(name)
         for info in plan.values():
             self._ray_node_there(info, inboxes.get(info.name, ""))
+        self._name_memory.keep(self._target, self._names.homes)
         self._counted()
 
     def _remembered(self) -> dict[str, str]:
@@ -176,6 +182,7 @@ class Roster:
             for name in old:
                 self._names.forget(name)
                 self._remove(name)
+            self._name_memory.keep(self._target, self._names.homes)
 
     def drop_agents(self, failure: Failure | None = None) -> None:
         """The driver has gone, and with it every agent."""
@@ -200,7 +207,7 @@ class Roster:
         self._beside.clear()
         self._local = False
         self._gone.clear()
-        self._names = NodeNames()
+        self._target = ""
         if names:
             self._listener.nodes_changed((), names)
 

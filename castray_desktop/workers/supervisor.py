@@ -293,7 +293,7 @@ class ClusterSupervisor:
         except OSError as error:
             return Failure(FailureKind.CLUSTER_START_FAILED, {"reason": str(error)})
         self._driver = driver
-        self.roster.connect(driver.send)
+        self.roster.connect(driver.send, target)
         watching = asyncio.create_task(self._watch(), name="watch agents")
         starts = target in protocol.OWN_TARGETS or self._joins
         limit = LOCAL_START_SECONDS if starts else ATTACH_SECONDS

@@ -49,7 +49,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         (
             ["{file}", "--to", "all", "--cluster", "127.0.0.1:1"],
             3,
-            "The running engine uses the cluster local",
+            "The cluster 127.0.0.1:1 can't be reached: nothing listens there. Check",
         ),
     ],
 )

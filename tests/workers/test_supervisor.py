@@ -645,6 +645,19 @@ async def test_names_stay_when_another_host_of_that_name_joins(stage: Stage) -> 
     assert list(stage.supervisor.nodes) == ["gpu", "cpu", "gpu-10.0.0.3"]
 
 
+async def test_names_outlive_the_engine(stage: Stage, tmp_path: Path) -> None:
+    driver = await attached(stage, ray_node(1, "gpu"))
+    driver.say(protocol.NodesSeen((ray_node(1, "gpu"), ray_node(2, "gpu"))))
+    await stage.until(lambda: len(stage.supervisor.nodes) == 2)
+    again = Stage(tmp_path)
+    await attached(again, ray_node(2, "gpu", start=2), ray_node(1, "gpu", start=2))
+    assert {name: node.address for name, node in again.supervisor.nodes.items()} == {
+        "gpu": "10.0.0.1",
+        "gpu-10.0.0.2": "10.0.0.2",
+    }
+    await again.supervisor.leave()
+
+
 async def test_two_ray_nodes_of_one_host_and_address(stage: Stage) -> None:
     one, other = ray_node(1, "host"), ray_node(1, "host", start=2)
     driver = await attached(stage, one, other)

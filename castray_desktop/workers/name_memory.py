@@ -1,0 +1,53 @@
+"""What the nodes of each cluster are called, kept in the home: a cast that goes on names its nodes."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import msgspec
+
+Homes = dict[str, tuple[str, str]]
+"""By name: host and address."""
+
+MOST_CLUSTERS = 50
+
+log = logging.getLogger("castray.cluster")
+
+
+class NameMemory:
+    """Reads and writes one file as a whole. A damaged file counts as empty; an unwritable one is no error."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def load(self, target: str) -> Homes:
+        """What the nodes of that cluster were called."""
+        return self._read().get(target, {})
+
+    def keep(self, target: str, homes: Homes) -> None:
+        """From now on they are called that."""
+        known = self._read()
+        if known.get(target, {}) == homes:
+            return
+        known.pop(target, None)
+        if homes:
+            known[target] = homes
+        for old in list(known)[:-MOST_CLUSTERS]:
+            del known[old]
+        fresh = self._file.with_name(self._file.name + ".new")
+        try:
+            fresh.touch(mode=0o600)
+            fresh.write_bytes(msgspec.json.encode(known))
+            fresh.replace(self._file)
+        except OSError as error:
+            log.warning("the names of nodes are not kept: %s", error)
+
+    def _read(self) -> dict[str, Homes]:
+        try:
+            return msgspec.json.decode(self._file.read_bytes(), type=dict[str, Homes])
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as error:
+            log.warning("%s is of no use: %s", self._file, error)
+            return {}
