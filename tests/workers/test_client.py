@@ -20,6 +20,7 @@ from castray_desktop.workers.client import EngineClient
 from castray_desktop.workers.engine import open_socket
 from castray_desktop.workers.places import Places
 from castray_desktop.workers.ray_side import protocol
+from castray_desktop.workers.settings import SettingsFile
 from tests.helpers.house import House
 
 
@@ -349,4 +350,47 @@ async def test_the_limit_of_every_node_and_of_a_cast(house: House, tmp_path: Pat
     with pytest.raises(CastRayError) as caught:
         await client.request(messages.SetLimit(1000, "c0ffee"), messages.Done)
     assert caught.value.failure.kind is FailureKind.CAST_UNKNOWN
+    await client.close()
+
+
+async def test_settings_are_told_to_everybody_and_kept(house: House, places: Places) -> None:
+    client, other = await house.connect(), await house.connect()
+    assert (await client.request(messages.GetSettings(), messages.SettingsChanged)).settings.go_on
+    wanted = messages.EngineSettings(limit=7000, casts_at_once=2, go_on=False)
+    await client.request(messages.ChangeSettings(wanted), messages.Done)
+    async with asyncio.timeout(5):
+        async for event in other.events():
+            if isinstance(event, messages.SettingsChanged):
+                assert event.settings == wanted
+                break
+    assert SettingsFile(places.settings).current == wanted
+    assert (await client.request(messages.GetStatus(), messages.EngineStatus)).limit == 7000
+    with pytest.raises(CastRayError) as caught:
+        await client.request(
+            messages.ChangeSettings(messages.EngineSettings(casts_at_once=-1)), messages.Done
+        )
+    assert caught.value.failure.kind is FailureKind.BAD_SETTING
+    await client.close()
+    await other.close()
+
+
+async def test_what_steers_casts_reaches_those_that_there_are(house: House) -> None:
+    client = await house.connect()
+    await client.request(messages.Pause(), messages.Done)  # all of none
+    await client.request(messages.Resume(), messages.Done)
+    for command in (
+        messages.Pause("c0ffee"),
+        messages.Resume("c0ffee"),
+        messages.DropRecipients("c0ffee", ("a",)),
+        messages.MoveInQueue("c0ffee", 0),
+        messages.Retry("c0ffee"),
+        messages.SendAgain("c0ffee"),
+        messages.Verify("job", cast="c0ffee"),
+    ):
+        with pytest.raises(CastRayError) as caught:
+            await client.request(command, messages.Done)
+        assert caught.value.failure.kind is FailureKind.CAST_UNKNOWN, command
+    with pytest.raises(CastRayError) as caught:
+        await client.request(messages.CancelVerify("job"), messages.Done)
+    assert caught.value.failure.kind is FailureKind.JOB_UNKNOWN
     await client.close()
