@@ -130,7 +130,8 @@ def _rhythm(info: ScheduleInfo) -> str:
     schedule = info.schedule
     if schedule.every:
         return f"every {_span(schedule.every)}"
-    return schedule.cron or f"when changed, and quiet for {_span(schedule.quiet)}"
+    looks = f", looked at every {_span(info.looks_every)}" if info.looks_every else ""
+    return schedule.cron or f"when changed, and quiet for {_span(schedule.quiet)}{looks}"
 
 
 def _state(info: ScheduleInfo) -> str:
@@ -138,6 +139,8 @@ def _state(info: ScheduleInfo) -> str:
         return "running"
     if not info.schedule.enabled:
         return "paused"
+    if info.unchanged and info.failure is None:
+        return "nothing new"
     return state_word(info.last_state) if info.last_state is not None else "on"
 
 

@@ -171,7 +171,9 @@ class ScheduleForm(Form, frozen=True):
     last_cast: str | None
     last_state: CastState | None
     running: bool
+    unchanged: bool  # the last run found nothing new to send
     changes_seen: int
+    looks_every: float | None  # seconds, where it can't be watched
     reason: str | None
     request: RequestForm
 
@@ -310,7 +312,9 @@ def schedule_form(info: ScheduleInfo) -> ScheduleForm:
         last_cast=info.last_cast or None,
         last_state=info.last_state,
         running=info.running,
+        unchanged=info.unchanged,
         changes_seen=info.changes_seen,
+        looks_every=info.looks_every or None,
         reason=reason(info.failure),
         request=request_form(schedule.request),
     )
