@@ -181,9 +181,9 @@ class Life:
             else:
                 await self._run()
         except CastRayError as error:
-            self._failed(error.failure)
+            self.failed(error.failure)
         except OSError as error:
-            self._failed(Failure(FailureKind.INTERNAL, {"reason": str(error)}))
+            self.failed(Failure(FailureKind.INTERNAL, {"reason": str(error)}))
         finally:
             self._busy = False
             self._around.changed()
@@ -267,8 +267,8 @@ class Life:
         standing.last_run, standing.unchanged, standing.failure = now, unchanged, None
         standing.next_run = self._next(now)
 
-    def _failed(self, failure: Failure) -> None:
-        """It could not begin."""
+    def failed(self, failure: Failure) -> None:
+        """It could not begin; it is tried again in its time."""
         now = self._around.wall()
         log.warning("schedule %s: %s %s", self.schedule.name, failure.kind.value, failure.values)
         self.standing.last_run, self.standing.failure = now, failure

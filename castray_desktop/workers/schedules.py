@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from castray_desktop.core import messages
-from castray_desktop.core.failure import CastRayError, FailureKind
+from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.core.messages import (
     CastResult,
     Event,
@@ -225,10 +225,10 @@ class Schedules:
     async def _run(self, life: Life) -> None:
         try:
             await life.attend()
-        except Exception:  # one schedule must not end the others
+        except Exception as error:  # one schedule must not end the others
             log.exception("schedule %s", life.schedule.name)
-            await self._replace(life, msgspec.structs.replace(life.schedule, enabled=False))
-            self._hold()
+            life.failed(Failure(FailureKind.INTERNAL, {"reason": f"{type(error).__name__}: {error}"}))
+            self._changed()
 
     def _changed(self) -> None:
         self._dirty.set()

@@ -291,6 +291,22 @@ async def test_what_keeps_it_from_beginning_is_told_and_the_next_run_comes(stage
     assert stage.info().failure is None
 
 
+async def test_an_error_that_nobody_expected_is_told_and_ends_no_schedule(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    stage.casts.recipients = 5  # type: ignore[assignment]
+    await stage.add(every=600.0)
+    await stage.settle()
+    failure = stage.info().failure
+    assert failure is not None
+    assert failure.kind is FailureKind.INTERNAL
+    assert "TypeError" in failure.values["reason"]
+    assert "Traceback" in caplog.text
+    stage.casts.recipients = NODES
+    await stage.later(600)
+    assert len(stage.casts.sent) == 1
+
+
 async def test_a_cast_that_goes_on_under_the_next_engine_is_waited_for(stage: Stage) -> None:
     await stage.add(every=600.0)
     await stage.settle()
