@@ -52,6 +52,14 @@ class ZoneItem(QGraphicsItem):
         self.setZValue(Z_ZONE)
         self.setCacheMode(QGraphicsItem.CacheMode.DeviceCoordinateCache)
 
+    def keep_clear_of(self, others: list[QRectF]) -> None:
+        """Move the name along the border until it covers none of these."""
+        for other in others:
+            if self.label.intersects(other):
+                self.prepareGeometryChange()
+                ahead = self.label.center().x() >= other.center().x()
+                self.label.moveLeft(other.right() + 4 if ahead else other.left() - 4 - self.label.width())
+
     def boundingRect(self) -> QRectF:
         return self._outline.boundingRect().united(self.label).adjusted(-1, -1, 1, 1)
 
@@ -377,6 +385,19 @@ class MiddleItem(QGraphicsItem):
         self.setZValue(Z_MIDDLE)
         self.setCacheMode(QGraphicsItem.CacheMode.DeviceCoordinateCache)
 
+    def _clear_behind(self, painter: QPainter) -> None:
+        """Hops that cross the figures' room stay visible, but don't make them hard to read."""
+        ground = QColor(self._theme.palette.card)
+        ground.setAlphaF(0.8)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(ground)
+        sizes = ((0, 18, 13, 400), (18, 36, 28, 600), (56, 18, 12, 400))
+        for text, (down, height, size, weight) in zip(self._lines, sizes, strict=True):
+            width = min(self._box.width(), metrics(size, weight, True).horizontalAdvance(text) + 12)
+            left = self._box.center().x() - width / 2
+            painter.drawRoundedRect(QRectF(left, self._box.y() + down, width, height), 6, 6)
+
     def show_lines(self, name: str, figure: str, facts: str, box: Box) -> None:
         """Show these lines in `box` from now on."""
         if ((name, figure, facts), to_rect(box)) != (self._lines, self._box):
@@ -393,6 +414,7 @@ class MiddleItem(QGraphicsItem):
         palette, box = self._theme.palette, self._box
         name, figure, facts = self._lines
         painter.setOpacity(DIM if self.dim else 1.0)
+        self._clear_behind(painter)
         top = QRectF(box.x(), box.y(), box.width(), 18)
         paint_text(painter, top, name, palette.text_2, 13, 400, CENTRE, elide=Qt.TextElideMode.ElideMiddle)
         middle = QRectF(box.x(), box.y() + 18, box.width(), 36)

@@ -377,6 +377,7 @@ class MainWindow(QMainWindow):
 
     def _on_settings(self, settings: messages.EngineSettings) -> None:
         self.header.show_limit(settings.limit)
+        self.nodes.set_limit(settings.limit)
 
     def _apply_preferences(self) -> None:
         self.graph.reduce_motion = self.preferences.still

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 
@@ -465,3 +466,12 @@ def test_a_ring_is_full_when_its_cast_ends(stage: Stage) -> None:
     ended = make_cast(state=CastState.COMPLETED, verified=1, eta=None)
     stage.graph.show_cast(ended, [make_delivery("node_1", DeliveryState.COMPLETED, bytes=10 * GB)])
     assert stage.scene.items_by_name["node_1"].shown == 1.0
+
+
+def test_names_of_zones_do_not_cover_each_other(qtbot: QtBot) -> None:
+    stage = Stage(qtbot, 0)
+    nodes = [make_node(f"gpu-{i:03}", zone=f"rack {i // 4}", address=f"10.0.0.{i}") for i in range(1, 13)]
+    stage.nodes.apply(nodes)
+    labels = [zone.label for zone in stage.scene._zones]
+    assert len(labels) == 4
+    assert not any(one.intersects(other) for one, other in itertools.combinations(labels, 2))
