@@ -30,7 +30,7 @@ import msgspec
 
 from benchmarks.lab import Host, Lab, inside
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
-from castray_desktop.core.messages import DeliverySnapshot, NodeInfo, NodeState
+from castray_desktop.core.messages import DeliverySnapshot, Event, NodeInfo, NodeState
 from castray_desktop.workers.dispatcher import Dispatcher
 from castray_desktop.workers.pulse import CHECK_SECONDS, Pulse
 from castray_desktop.workers.ray_side import protocol
@@ -64,7 +64,8 @@ class LabNodes:
     def __init__(self, lab: Lab, folder: Path, environment: Mapping[str, str]) -> None:
         self.lab = lab
         self.folder = folder
-        self.dispatcher = Dispatcher(self, lambda event: self._news.set())
+        self.listeners: list[Callable[[Event], None]] = []  # hear what a client would
+        self.dispatcher = Dispatcher(self, self._tell)
         self.sources: dict[str, protocol.SourceReport] = {}
         """The last report on each cast by its source."""
         self.reports: dict[tuple[str, str], protocol.DeliveryReport] = {}
@@ -207,6 +208,11 @@ class LabNodes:
             await self._watching
 
     # --- what they do ---------------------------------------------------------------------------
+
+    def _tell(self, event: Event) -> None:
+        for listener in self.listeners:
+            listener(event)
+        self._news.set()
 
     async def until(self, done: Callable[[], bool], seconds: float) -> None:
         """Wait for something that a report or an event of a cast brings about. Raises TimeoutError."""

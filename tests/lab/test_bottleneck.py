@@ -1,0 +1,52 @@
+"""With links of a known rate the read-out names the hop that is slow, and says that it is the link."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from benchmarks.lab import Lab
+from benchmarks.lab_nodes import LabNodes, lab_nodes
+from castray_desktop.core.bottleneck import Cause, SlowestHop, slowest_hop
+from castray_desktop.core.messages import CastChanged, CastSummary, DeliveriesChanged, DeliverySnapshot
+from tests.lab.test_casts import make_file, result, send
+
+MakeLab = Callable[..., Lab]
+
+
+class Watcher:
+    """What a client sees, and the slowest hops that it would read out."""
+
+    def __init__(self) -> None:
+        self.found: list[SlowestHop] = []
+        self._summary: CastSummary | None = None
+        self._deliveries: dict[str, DeliverySnapshot] = {}
+
+    def hear(self, event: object) -> None:
+        match event:
+            case CastChanged(summary):
+                self._summary = summary
+            case DeliveriesChanged(_, deliveries):
+                self._deliveries |= {item.node: item for item in deliveries}
+        if self._summary is not None:
+            slowest = slowest_hop(self._summary, self._deliveries.values())
+            if slowest is not None:
+                self.found.append(slowest)
+
+
+def listen(nodes: LabNodes) -> Watcher:
+    watcher = Watcher()
+    nodes.listeners.append(watcher.hear)
+    return watcher
+
+
+async def test_a_slow_link_is_the_slowest_hop(make_lab: MakeLab) -> None:
+    lab = make_lab(3, "400mbit", rates={2: "80mbit"})
+    async with lab_nodes(lab) as nodes:
+        watcher = listen(nodes)
+        await result(nodes, send(nodes, make_file(nodes, 60_000_000)))
+    slow = lab.hosts[2].name
+    late = watcher.found[len(watcher.found) // 2 :]
+    named = [hop for hop in late if hop.node == slow]
+    assert len(named) >= 0.8 * len(late) > 3, late
+    assert {hop.cause for hop in named} == {Cause.LINK}
+    assert 6e6 < sorted(hop.rate for hop in named)[len(named) // 2] < 11e6
