@@ -34,6 +34,7 @@ class CastRecord(msgspec.Struct, frozen=True):
     paused: bool = False
     totals: ParcelTotals | None = None  # None before the files were scanned
     seconds: float | None = None  # it has ended so long after its start, and has deliveries that wait
+    order: float = 0.0  # as in the ledger; 0: as it was started
     sent_bytes: int = 0  # payload that has left the source, about
     schedule: str = ""  # that started it
     follows: str = ""  # the cast whose recipients it serves later or again
@@ -48,7 +49,7 @@ class CastRecords:
         self._writing: asyncio.Task[None] | None = None
 
     def load(self) -> tuple[CastRecord, ...]:
-        """What the last engine left, oldest first; a damaged record is removed, since nobody can use it."""
+        """What the last engine left, in the order of the queue. Damaged records are removed as useless."""
         records = []
         for path in self._folder.glob("*.json"):
             try:
@@ -56,7 +57,7 @@ class CastRecords:
             except (OSError, msgspec.DecodeError, ValueError) as error:
                 log.warning("%s is of no use: %s", path, error)
                 path.unlink(missing_ok=True)
-        return tuple(sorted(records, key=lambda record: record.started))
+        return tuple(sorted(records, key=lambda record: record.order or record.started))
 
     def put(self, record: CastRecord) -> None:
         """Keep this in the place of what was known of the cast."""

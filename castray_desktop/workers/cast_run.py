@@ -221,6 +221,11 @@ class CastRun:
         """What another run needs to go on with it."""
         return self._recording.record(self.turn.paused)
 
+    def reorder(self, order: float) -> None:
+        """Another place in the queue, as in the ledger."""
+        self.ledger.order = order
+        self._note()
+
     def _note(self) -> None:
         self._recording.note(len(self._handled), self.turn.paused)
 

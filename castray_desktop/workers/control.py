@@ -115,6 +115,9 @@ class CastControl:
         run = self._running(cast)
         if not self._queue.move(run.ledger.cast, place):
             raise CastRayError(FailureKind.CAST_NOT_QUEUED, cast=cast)
+        waiting = [self._runs[one] for one in self._queue.waiting]
+        for run, order in zip(waiting, sorted(one.ledger.order for one in waiting), strict=True):
+            run.reorder(order)
         self._admit()
 
     async def retry(self, cast: str, who: tuple[str, ...] = ()) -> str:

@@ -15,14 +15,11 @@ from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.core.groups import Groups
 from castray_desktop.core.messages import (
     CastResult,
-    CastsRemoved,
     CastSummary,
     DeliverySnapshot,
     Event,
     NodeState,
-    PreflightProblem,
     PreflightReport,
-    Removal,
     SendRequest,
 )
 from castray_desktop.core.queue import CastQueue
@@ -34,19 +31,13 @@ from castray_desktop.workers.cast_news import CastNews
 from castray_desktop.workers.cast_records import CastRecord, CastRecords
 from castray_desktop.workers.cast_run import CastRun
 from castray_desktop.workers.control import CastControl, Past
+from castray_desktop.workers.ended_casts import EndedCasts, Told
 from castray_desktop.workers.ledger import CastLedger
 from castray_desktop.workers.ray_side import protocol
 from castray_desktop.workers.reaching import Reaching
 from castray_desktop.workers.speed_memory import SpeedMemory
-from castray_desktop.workers.surveying import Survey
 from castray_desktop.workers.verifying import Verifying
 from castray_desktop.workers.who import resolve_recipients, resolve_source
-
-KEPT_CASTS = 200
-"""So many of those that have ended are kept, the latest; fewer when they have very many deliveries."""
-
-KEPT_DELIVERIES = 20_000
-"""Of the casts that have ended, all together; the latest cast is kept in any case."""
 
 CLOSE_SECONDS = 1.0
 
@@ -63,7 +54,7 @@ class Dispatcher:
         speeds: SpeedMemory | None = None,
         records: CastRecords | None = None,
         groups: Callable[[], Groups] = dict,
-        ended: Callable[[SendRequest, str, CastResult, bool], None] | None = None,
+        ended: Told | None = None,
         at_once: int = 0,
         past: Past | None = None,
     ) -> None:
@@ -78,23 +69,22 @@ class Dispatcher:
         self._speeds = speeds
         self._records = records
         self._groups = groups
-        self._ended_for_good = ended
         self._runs: dict[str, CastRun] = {}
         self._reaching = Reaching(agents)
         self._from_agents = AskedByAgents(agents, self.send)
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._kept: dict[str, int] = {}  # deliveries of each cast that has ended, in the order of the ends
         self._surveys: dict[str, CastRun] = {}
         self._chores: set[asyncio.Task[None]] = set()
         self._queue = CastQueue(at_once)
-        self._awaiting = Awaiting(agents, self._running, self.send, self._scan, self._settled)
+        self._news = CastNews(agents, publish, clock, wall, self._running)
+        self._ends = EndedCasts(self._runs, agents, self._news, publish, clock, records, ended)
+        self._awaiting = Awaiting(agents, self._running, self.send, self._scan, self._ends.settled)
         self._verifying = Verifying(agents, publish, groups, clock)
         self.control = CastControl(
             *(self._runs, self._tasks, self._queue, self._admit, self.send, past),
             self._awaiting.cancel,
             self._verifying,
         )
-        self._news = CastNews(agents, publish, clock, wall, self._running)
 
     # --- commands -------------------------------------------------------------------------------
 
@@ -123,6 +113,7 @@ class Dispatcher:
             record.follows,
         )
         ledger.restore(deliveries, record.sent_bytes, record.totals)
+        ledger.order = record.order or record.started
         run = self._make_run(ledger, record)
         if record.seconds is not None:
             ledger.restore_end(record.seconds)
@@ -152,7 +143,7 @@ class Dispatcher:
             removals = await run.beginning.removals(survey)
         if request.await_offline:
             survey = survey.without(FailureKind.NODE_OFFLINE)
-        return _preflight_report(survey, run.ledger.recipients, removals)
+        return survey.report(run.ledger.recipients, removals)
 
     @contextlib.asynccontextmanager
     async def _surveying(self, run: CastRun) -> AsyncIterator[None]:
@@ -209,7 +200,7 @@ class Dispatcher:
         if not added:
             raise CastRayError(FailureKind.RECIPIENT_ALREADY, node=", ".join(named))
         survey = await run.add_recipients(added, mode_for(len(run.ledger.recipients + added), len(nodes) - 1))
-        return _preflight_report(survey, added)
+        return survey.report(added)
 
     async def set_limit(self, cast: str, limit: int) -> None:
         """Another limit for every hop of a cast, in bytes per second; 0: none. Raises CastRayError."""
@@ -220,18 +211,7 @@ class Dispatcher:
 
     def clear_finished(self) -> None:
         """Forget the casts that have ended."""
-        self._forget_ended(0, 0)
-
-    def _forget_ended(self, casts: int, deliveries: int) -> None:
-        """Forget the first of those that have ended, until so many are left at most."""
-        gone = []
-        while self._kept and (len(self._kept) > casts or sum(self._kept.values()) > deliveries):
-            cast = next(iter(self._kept))
-            del self._kept[cast], self._runs[cast]
-            self._news.forget(cast)
-            gone.append(cast)
-        if gone:
-            self._publish(CastsRemoved(tuple(gone)))
+        self._ends.forget(0, 0)
 
     async def end_all(self, failure: Failure | None = None) -> None:
         """End every cast: cancelled, or failed by `failure`. Returns when they have ended.
@@ -414,73 +394,22 @@ class Dispatcher:
         self._admit()
 
     def _ended(self, cast: str) -> None:
-        """Its result goes to everybody, whatever progress was still to be told."""
         self._queue.remove(cast)
         if self._tasks.pop(cast).cancelled():
             return  # the next engine goes on with it
         self._admit()
-        ledger = self._runs[cast].ledger
-        self._keep_awaited(ledger)
+        run = self._runs[cast]
         self._reaching.forget(cast)
-        self._news.tell(self._runs[cast].ledger)
-        self._publish(ledger.result(self._clock()))
-        self._tell_end(ledger, again=False)
-        self._news.changed()
-        if self._speeds is not None and (measured := self._runs[cast].measured):
-            self._speeds.learn(self._agents.nodes.values(), measured)
-        self._forget(self._runs[cast])
-        if ledger.awaited:
-            self._awaiting.add(ledger)
-        else:
-            self._keep_ended(ledger)
-        self._awaiting.cast_ended(ledger)
-
-    def _keep_ended(self, ledger: CastLedger) -> None:
-        deliveries = len(ledger.recipients)
-        self._kept[ledger.cast] = deliveries
-        self._forget_ended(KEPT_CASTS, max(KEPT_DELIVERIES, deliveries))
-
-    def _keep_awaited(self, ledger: CastLedger) -> None:
-        """The next engine needs to know of an ended cast as long as deliveries wait for their nodes."""
-        if self._records is None:
-            return
-        if ledger.awaited:
-            record = self._runs[ledger.cast].record()
-            seconds = ledger.result(self._clock()).seconds
-            self._records.put(msgspec.structs.replace(record, seconds=seconds))
-        else:
-            self._records.drop(ledger.cast)
-
-    def _settled(self, ledger: CastLedger) -> None:
-        """Deliveries of an ended cast that waited for their nodes do so no longer."""
-        self._keep_awaited(ledger)
-        self._news.tell(ledger)
-        self._tell_end(ledger, again=True)
-        if not ledger.awaited:
-            self._keep_ended(ledger)
-
-    def _tell_end(self, ledger: CastLedger, again: bool) -> None:
-        if self._ended_for_good is not None:
-            result = ledger.result(self._clock())
-            self._ended_for_good(ledger.request, self._agents.target, result, again)
+        self._ends.ended(run)
+        if self._speeds is not None and run.measured:
+            self._speeds.learn(self._agents.nodes.values(), run.measured)
+        self._forget(run)
+        if run.ledger.awaited:
+            self._awaiting.add(run.ledger)
+        self._awaiting.cast_ended(run.ledger)
 
     def _forget(self, run: CastRun) -> None:
         """Have the agents free what they hold; nobody waits for that."""
         chore = asyncio.create_task(run.forget(), name=f"forget {run.ledger.cast}")
         self._chores.add(chore)
         chore.add_done_callback(self._chores.discard)
-
-
-def _preflight_report(
-    survey: Survey, recipients: tuple[str, ...], removals: tuple[Removal, ...] = ()
-) -> PreflightReport:
-    problems = tuple(PreflightProblem(node, failure) for node, failure in survey.problems.items())
-    totals = survey.totals
-    return PreflightReport(
-        totals.files,
-        totals.content_bytes,
-        recipients,
-        problems,
-        broken_links=totals.broken_links,
-        removals=removals,
-    )

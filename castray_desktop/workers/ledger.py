@@ -116,6 +116,7 @@ class CastLedger:
             node: _Entry(DeliverySnapshot(node, address=address)) for node, address in addresses.items()
         }
         self.place = 0  # among the casts that wait for their turn
+        self.order = started  # casts with less come before it, also under the next engine
         self._published: dict[str, DeliverySnapshot] = {}
         self._final_chain: tuple[str, ...] = ()
 

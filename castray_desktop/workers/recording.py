@@ -42,7 +42,7 @@ class Recording:
         ledger, feed = self._ledger, self._feed
         writers, folders = self._writers.by_follower(), len(self._writers.folders)
         sent = ledger.sent_bytes * SENT_STEPS // (ledger.stream_bytes or 1)
-        state = (ended, paused, feed.digest, ledger.request, writers, folders, sent)
+        state = (ended, paused, ledger.order, feed.digest, ledger.request, writers, folders, sent)
         if self._keep is None or state == self._kept:
             return
         self._kept = state
@@ -63,6 +63,7 @@ class Recording:
             writers=self._writers.by_follower(),
             folders=dict(self._writers.folders),
             paused=paused,
+            order=ledger.order,
             totals=ledger.totals,
             sent_bytes=ledger.sent_bytes,
             schedule=ledger.schedule,

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
-from castray_desktop.core.messages import NodeState, SendRequest
+from castray_desktop.core.messages import NodeState, PreflightProblem, PreflightReport, Removal, SendRequest
 from castray_desktop.workers.agents import Agents
 from castray_desktop.workers.ledger import offline
 from castray_desktop.workers.orders import Orders
@@ -34,6 +34,17 @@ class Survey:
             if reply.failure is None or reply.failure.kind is not kind
         }
         return Survey(self.totals, kept)
+
+    def report(self, recipients: tuple[str, ...], removals: tuple[Removal, ...] = ()) -> PreflightReport:
+        """As clients hear of it."""
+        return PreflightReport(
+            self.totals.files,
+            self.totals.content_bytes,
+            recipients,
+            tuple(PreflightProblem(node, failure) for node, failure in self.problems.items()),
+            broken_links=self.totals.broken_links,
+            removals=removals,
+        )
 
 
 def scan_order(cast: str, request: SendRequest) -> protocol.PrepareSource:

@@ -201,6 +201,21 @@ async def test_a_cast_that_was_being_scanned_begins_again(engines: Engines) -> N
     assert await finish(second, cast, "a", "b", "c") is CastState.COMPLETED
 
 
+async def test_the_order_of_the_queue_is_kept(engines: Engines) -> None:
+    first = await engines.start()
+    first.dispatcher.change_at_once(1)
+    running = await first.start()
+    waiting = [first.dispatcher.send(REQUEST) for _ in range(3)]
+    for _ in range(9):
+        await asyncio.sleep(0)
+    first.dispatcher.control.move(waiting[2], 0)
+    await engines.kill()
+    second = await engines.start()
+    assert [item.cast for item in second.dispatcher.summaries()] == [
+        *(running, waiting[2], waiting[0], waiting[1])
+    ]
+
+
 async def test_a_damaged_record_is_no_error(engines: Engines) -> None:
     (engines.folder / "c0ffee.json").write_text("{")
     stage = await engines.start()

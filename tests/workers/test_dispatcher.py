@@ -23,7 +23,7 @@ from castray_desktop.core.messages import (
     SendRequest,
     Transport,
 )
-from castray_desktop.workers import dispatcher as dispatcher_module
+from castray_desktop.workers import ended_casts
 from castray_desktop.workers.dispatcher import Dispatcher
 from castray_desktop.workers.ray_side import protocol
 from castray_desktop.workers.ray_side.protocol import RecipientState, SourceState
@@ -499,7 +499,7 @@ async def test_another_limit_while_it_runs(stage: Stage) -> None:
 
 
 async def test_of_ended_casts_the_latest_are_kept(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dispatcher_module, "KEPT_CASTS", 2)
+    monkeypatch.setattr(ended_casts, "KEPT_CASTS", 2)
     first = await stage.start()
     others = [stage.dispatcher.send(REQUEST) for _ in range(3)]
     for cast in (*others, first):
@@ -508,7 +508,7 @@ async def test_of_ended_casts_the_latest_are_kept(stage: Stage, monkeypatch: pyt
     assert {summary.cast for summary in stage.dispatcher.summaries()} == {first, others[-1]}
     removed = [cast for event in stage.events if isinstance(event, CastsRemoved) for cast in event.casts]
     assert removed == others[:2]
-    monkeypatch.setattr(dispatcher_module, "KEPT_DELIVERIES", 1)
+    monkeypatch.setattr(ended_casts, "KEPT_DELIVERIES", 1)
     last = stage.dispatcher.send(REQUEST)
     await stage.dispatcher.cancel(last)
     assert [summary.cast for summary in stage.dispatcher.summaries()] == [last]

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from benchmarks import many_casts
-from castray_desktop.workers import dispatcher
+from castray_desktop.workers import ended_casts
 
 
 async def test_nothing_grows_with_the_number_of_casts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CASTRAY_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(dispatcher, "KEPT_CASTS", 5)
+    monkeypatch.setattr(ended_casts, "KEPT_CASTS", 5)
     samples = await many_casts.run(tmp_path, casts=60, recipients=2, step=20)
     _, middle, last = samples
     assert last.kept == middle.kept == 5
