@@ -86,7 +86,9 @@ def _mean(rings: list[_Ring], at: float, seconds: float) -> _Sample:
 class RateLog:
     """Hears every `Throughput`, and tells what was."""
 
-    def __init__(self) -> None:
+    def __init__(self, began: float = 0.0) -> None:
+        """It has heard everything since `began`."""
+        self._began = began
         self._rings = [_Ring(step, length) for step, length in RINGS]
         self._numbers: dict[str, int] = {}
         self._names: list[str] = []
@@ -128,7 +130,10 @@ class RateLog:
         if under_way.total or under_way.upload:
             samples.append(under_way)
         busiest = self._busiest(samples)
-        return RateHistory(ring.step, tuple(self._told(sample, busiest) for sample in samples))
+        since = now - min(seconds, ring.step * RINGS[number][1])
+        if ring.step not in KEPT_STEPS:
+            since = max(since, self._began)
+        return RateHistory(ring.step, tuple(self._told(sample, busiest) for sample in samples), since)
 
     def _go_on_to(self, now: float) -> None:
         """What was heard last has held until now, or as long as it may."""

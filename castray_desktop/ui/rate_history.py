@@ -137,6 +137,13 @@ class Ring:
             self._rows = {name: row for row, name in enumerate(kept)}
             self._heard = {name: self._heard[name] for name in kept}
 
+    def silence(self, first: int) -> None:
+        """Nothing moved from this slot on."""
+        slots = np.arange(max(first, self.last - self.capacity + 1), self.last + 1) % self.capacity
+        self._nodes[:, slots] = 0
+        for ring in (self._total, self._low, self._high):
+            ring[slots] = 0
+
     def holds(self, slot: int) -> bool:
         """Whether a slot is among those that are kept."""
         return self.last - self.capacity < slot <= self.last
@@ -209,6 +216,8 @@ class RateHistory:
             if past.step < ring.step:
                 continue  # live samples have made better means, and coarser steps the rest
             ring.advance(max(ring.last, int(now / ring.step)))
+            if past.since:
+                ring.silence(int(past.since / ring.step) + 1)
             for sample in past.samples:
                 first = round((sample.at - past.step) / ring.step)
                 for slot in range(first, max(first + 1, round(sample.at / ring.step))):

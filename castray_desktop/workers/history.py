@@ -57,7 +57,7 @@ class History:
         self._engine = Tally(CastTally(since=wall()))
         self._ever = Tally(CastTally())
         self._busy = BusyTime()
-        self._rates = RateLog()
+        self._rates = RateLog(wall())
         self._faster: set[str] = set()  # nodes whose peak has not been written
         self._days = 0
         self._chores: set[asyncio.Task[None]] = set()

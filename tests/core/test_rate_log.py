@@ -108,3 +108,10 @@ def test_the_traffic_of_several_clusters_is_added_up() -> None:
     first, second = log.history(300, 1_200_002.0).samples
     assert first.nodes == {"a": pytest.approx(100.0), "b": pytest.approx(9.0)}
     assert second.total == pytest.approx(110.0)
+
+
+def test_it_says_since_when_it_knows() -> None:
+    log = RateLog(began=1_200_000.0)
+    assert log.history(300, 1_200_060.0).since == 1_200_000.0
+    assert log.history(300, 1_200_900.0).since == 1_200_600.0
+    assert log.history(86400, 1_200_900.0).since == 1_200_900.0 - 86400  # kept over restarts

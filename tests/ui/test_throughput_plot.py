@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from PySide6.QtCore import QPointF, QSettings, Qt
@@ -217,6 +218,20 @@ def test_what_the_engine_knows_of_the_time_before_is_drawn(stage: Stage) -> None
     two_hours_ago = window.total[(window.age > 7100) & (window.age < 7150)]
     assert two_hours_ago.max() == pytest.approx(100e6)
     assert stage.plot._names[0] == "node_1"
+
+
+def test_finer_steps_tell_that_nothing_moved_between_them(stage: Stage) -> None:
+    coarse = past(30, 60, 30)
+    fine = msgspec.structs.replace(past(1, 70, 40), since=NOW - 300)
+    for known in (coarse, fine):
+        stage.plot.take_past(known)
+    stage.plot.show()
+    stage.feed(2)
+    choose(stage.plot, 300)
+    window = stage.plot._shown
+    assert window is not None
+    before = window.total[(window.age > 20) & (window.age < 200)]
+    assert int((before > 0).sum()) == 8  # two seconds in quarters, and no means over half a minute
 
 
 def test_means_of_a_long_time_hold_what_was_there(stage: Stage) -> None:

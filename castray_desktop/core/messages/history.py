@@ -106,10 +106,11 @@ class GetRates(Message, frozen=True):
 
 
 class RateHistory(Message, frozen=True):
-    """Oldest first; moments without traffic may be left out."""
+    """Oldest first; moments without traffic are left out."""
 
     step: float  # seconds between samples
     samples: tuple[RateSample, ...]
+    since: float = 0.0  # from then on, what is left out was without traffic; before, nothing is known
 
 
 HistoryCommand = GetHistory | GetPastCast | ClearHistory | GetStatistics | GetRates
