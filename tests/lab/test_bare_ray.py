@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,14 +18,19 @@ SIZE = 20_000_001
 DATA_PORT = 7000
 
 
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The interpreter of an environment with Ray alone."""
+    return ray_alone(tmp_path_factory.mktemp("ray") / "environment")
+
+
 @pytest.mark.ray
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_hosts_with_ray_alone_get_everything_by_every_way(
-    make_lab: Callable[..., Lab], tmp_path_factory: pytest.TempPathFactory
+    make_lab: Callable[..., Lab], tmp_path_factory: pytest.TempPathFactory, python: Path
 ) -> None:
     folder = tmp_path_factory.mktemp("bare")
-    python = ray_alone(folder / "environment")
     path = folder / "big.bin"
     path.write_bytes(os.urandom(SIZE))
     lab = make_lab(3, "1gbit")
@@ -64,6 +70,46 @@ def test_hosts_with_ray_alone_get_everything_by_every_way(
         assert stopped.returncode == 0, stopped.stderr
     assert not list((folder / "castray" / "runs").iterdir())
     assert not (folder / ".ray").exists()
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_a_host_joins_with_the_command_that_it_was_given(
+    make_lab: Callable[..., Lab], tmp_path_factory: pytest.TempPathFactory, python: Path
+) -> None:
+    folder = tmp_path_factory.mktemp("shared")
+    lab = make_lab(2, "1gbit")
+    own, other = lab.hosts
+    cluster = LabCluster(lab, python, folder)
+    shared = cluster.castray("cluster", "share", "--json")
+    try:
+        assert shared.returncode == 0, shared.stderr
+        command = json.loads(shared.stdout)["command"]
+        (folder / "ray").mkdir()
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        environment |= {"PATH": f"{python.parent}:/usr/bin:/bin", "RAY_TMPDIR": str(folder / "ray")}
+        words = ["env", *command.split()]
+        words[words.index("ray")] = f"{python} -m ray.scripts.scripts"
+        script = f"{' '.join(words)} --node-ip-address={other.address} --disable-usage-stats"
+        joined = lab.run(other, ["sh", "-c", script], env=environment, capture_output=True, text=True)
+        assert joined.returncode == 0, joined.stdout + joined.stderr
+        deadline = time.monotonic() + 15
+        while len(addresses := online(cluster)) < 2:
+            assert time.monotonic() < deadline
+        assert set(addresses) == {own.address, other.address}
+        token = command.partition("RAY_AUTH_TOKEN=")[2].split()[0]
+        logs = [path.read_text(errors="replace") for path in (folder / "castray" / "logs").iterdir()]
+        assert not [text for text in logs if token in text]
+    finally:
+        cluster.castray("engine", "stop")
+    assert not list((folder / "castray" / "runs").iterdir())
+
+
+def online(cluster: LabCluster) -> list[str]:
+    listed = cluster.castray("nodes", "--json")
+    assert listed.returncode == 0, listed.stderr
+    return [node["address"] for node in json.loads(listed.stdout) if node["state"] == "online"]
 
 
 def doctor(cluster: LabCluster, status: int) -> list[dict[str, str]]:
