@@ -131,6 +131,9 @@ def tool_tip(node: NodeInfo, delivery: DeliverySnapshot | None, way: Sequence[st
         lines.append(translate("NodeGraph", "Address: {address}").format(address=node.address))
     if node.cpus or node.gpus:
         lines.append(machine_facts(node))
+    if node.cpus:
+        busy = f"{round(node.load * 100)}%"
+        lines.append(translate("NodeGraph", "Processors: {share} busy").format(share=busy))
     if node.memory:
         free, total = format_bytes(node.memory_free), format_bytes(node.memory)
         lines.append(translate("NodeGraph", "Memory: {free} of {total} free").format(free=free, total=total))

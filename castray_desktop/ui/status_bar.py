@@ -100,12 +100,15 @@ class StatusBar(QWidget):
             if cast.lagging:
                 rate += self.tr(" ({count} lagging)").format(count=cast.lagging)
             facts.append(rate)
-            if self._slowest is not None and len(cast.recipients) > 1:
-                facts.append(short_line(self._slowest))
+        errors = self.tr("{count} error") if cast.failed == 1 else self.tr("{count} errors")
+        if cast.failed:
+            facts.append(errors.format(count=cast.failed))
+        if self._slowest is not None and len(cast.recipients) > 1 and not cast.state.finished:
+            facts.append(short_line(self._slowest))
         if cast.source_copies:
             facts.append(self.tr("source upload {copies} copies").format(copies=f"{cast.source_copies:.2f}"))
-        errors = self.tr("{count} error") if cast.failed == 1 else self.tr("{count} errors")
-        facts.append(errors.format(count=cast.failed))
+        if not cast.failed:
+            facts.append(errors.format(count=0))
         return facts
 
     def paintEvent(self, event: QPaintEvent) -> None:

@@ -2242,6 +2242,10 @@
         <translation>地址：{address}</translation>
     </message>
     <message>
+        <source>Processors: {share} busy</source>
+        <translation>处理器：占用 {share}</translation>
+    </message>
+    <message>
         <source>Memory: {free} of {total} free</source>
         <translation>内存：可用 {free}，共 {total}</translation>
     </message>
