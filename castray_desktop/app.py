@@ -28,6 +28,7 @@ from castray_desktop.ui.fonts import load_fonts
 from castray_desktop.ui.garbage import WindowThreadCollector
 from castray_desktop.ui.language import Language
 from castray_desktop.ui.main_window import MainWindow
+from castray_desktop.ui.motion import ask_gnome
 from castray_desktop.ui.preferences import Preferences
 from castray_desktop.ui.stall_log import StallLog, close_window_log, open_window_log
 from castray_desktop.ui.stall_meter import Gap, StallMeter
@@ -83,6 +84,7 @@ def run(files: list[str], cluster: str | None) -> int:
     window.show()
     wait_for_paint(window)
     window_log = open_log(places)
+    ask_gnome(window.preferences.follow_desktop, window)
     stalls = StallLog(window)
     stalls.start()
     collector = WindowThreadCollector(window)

@@ -7,6 +7,7 @@ import enum
 from PySide6.QtCore import QObject, QSettings, Signal
 
 from castray_desktop.core.messages import OnConflict
+from castray_desktop.ui.motion import desktop_is_still
 
 NOTIFY_DONE, NOTIFY_FAILED, NOTIFY_DESKTOP = "notify/done", "notify/failed", "notify/desktop"
 CLOSING, STILL, CONFLICT, START, BACKGROUND = (
@@ -38,6 +39,7 @@ class Preferences(QObject):
     def __init__(self, settings: QSettings, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._settings = settings
+        self._desktop_is_still = desktop_is_still()
 
     def flag(self, key: str, default: bool) -> bool:
         """One that is on or off."""
@@ -71,8 +73,14 @@ class Preferences(QObject):
 
     @property
     def still(self) -> bool:
-        """Nothing moves by itself."""
-        return self.flag(STILL, False)
+        """Nothing moves by itself; as the desktop asks for, until it is set here."""
+        return self.flag(STILL, self._desktop_is_still)
+
+    def follow_desktop(self, still: bool) -> None:
+        """The desktop says whether anything may move."""
+        if still is not self._desktop_is_still:
+            self._desktop_is_still = still
+            self.changed.emit()
 
     @property
     def keep_engine(self) -> bool:
