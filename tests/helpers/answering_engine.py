@@ -41,6 +41,8 @@ STATISTICS = m.StatisticsReport(
 
 ANSWERS: Mapping[type[m.Message], Callable[[Any], m.Reply]] = {
     m.Send: lambda command: m.Accepted(CAST),
+    m.Browse: lambda command: m.FolderListing(command.node, "/data", (m.FolderEntry("x", bytes=5),)),
+    m.Diagnose: lambda command: m.Diagnosis((m.Check("engine", m.CheckState.GOOD, values={}),)),
     m.Preflight: lambda command: m.PreflightReport(1, 10, ("node_1",)),
     m.Retry: _of_a_cast(m.Accepted(CAST)),
     m.SendAgain: _of_a_cast(m.Accepted(CAST)),

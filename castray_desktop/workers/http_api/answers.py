@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import compile_path
 
 from castray_desktop.core import messages
+from castray_desktop.core.checks import explain_check, without_secrets
 from castray_desktop.core.errors import sentence
 from castray_desktop.core.failure import CastRayError, FailureKind
 from castray_desktop.core.forms import (
@@ -107,11 +108,28 @@ class DoneForm(Form, frozen=True):
     done: bool = True
 
 
+class CheckForm(Form, frozen=True):
+    """One thing that was looked at."""
+
+    kind: str
+    state: messages.CheckState
+    node: str | None
+    text: str
+    remedy: str | None
+
+
 class HistoryForm(Form, frozen=True):
     """Some of the ended casts that fit, the latest first, and how many fit."""
 
     casts: tuple[CastForm, ...]
     total: int
+
+
+def check_form(check: messages.Check) -> CheckForm:
+    """A check in words, without anything secret."""
+    finding = explain_check(check)
+    remedy = without_secrets(finding.remedy) if finding.remedy else None
+    return CheckForm(check.kind, check.state, check.node or None, without_secrets(finding.found), remedy)
 
 
 DOCUMENTED = (
@@ -124,6 +142,8 @@ DOCUMENTED = (
     AddedForm,
     DoneForm,
     HistoryForm,
+    CheckForm,
+    messages.FolderListing,
     CastForm,
     NodeForm,
     DeliveryForm,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
@@ -15,7 +15,7 @@ import castray_desktop
 from castray_desktop.core import messages
 from castray_desktop.core.failure import CastRayError
 from castray_desktop.core.mirror import Mirror
-from castray_desktop.workers.http_api import answers, routes
+from castray_desktop.workers.http_api import answers, requests, routes
 from castray_desktop.workers.http_api.access import SUBPROTOCOL, Guard, HostNames
 from castray_desktop.workers.http_api.documents import add_documents
 from castray_desktop.workers.http_api.outbox import Outbox, Outgoing
@@ -56,6 +56,7 @@ class Api:
             redoc_url=None,
             responses=answers.PROBLEMS,
             redirect_slashes=False,
+            dependencies=[Depends(requests.refuse_strange_parameters)],
         )
         app.add_exception_handler(CastRayError, answers.failed)
         app.add_exception_handler(RequestValidationError, answers.malformed)

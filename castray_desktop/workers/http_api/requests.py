@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Annotated, Literal, Self
 
 import msgspec
+from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from starlette.requests import HTTPConnection
 
 from castray_desktop.core import messages
 from castray_desktop.core.quantities import parse_limit
@@ -14,6 +16,22 @@ Text = Annotated[str, Field(max_length=4096)]
 AbsolutePath = Annotated[str, Field(max_length=4096, pattern="^/")]
 Count = Annotated[int, Field(ge=0, le=2**62)]
 Seconds = Annotated[float, Field(ge=0, le=1e9)]
+
+
+async def refuse_strange_parameters(asked: HTTPConnection) -> None:
+    """A query parameter that is not known would do nothing, so it is a mistake.
+
+    Raises RequestValidationError.
+    """
+    dependant = getattr(asked.scope.get("route"), "dependant", None)
+    if dependant is None or asked.scope["type"] != "http":
+        return
+    known = {parameter.alias for parameter in dependant.query_params}
+    strange = [name for name in asked.query_params if name not in known]
+    if strange:
+        raise RequestValidationError(
+            [{"type": "extra_forbidden", "loc": ("query", name)} for name in strange]
+        )
 
 
 class Body(BaseModel):

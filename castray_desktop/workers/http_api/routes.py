@@ -90,6 +90,14 @@ def node_routes(picture: Picture) -> APIRouter:
         await picture.ask(command, messages.Done)
         return answer(answers.DoneForm())
 
+    @router.get(
+        "/{node_id}/files",
+        responses=documented(messages.FolderListing),
+        summary="What lies in a node's folder",
+    )
+    async def files(node_id: NodeName, path: Annotated[str, Query(max_length=4096)] = "") -> Response:
+        return answer(whole(await picture.ask(messages.Browse(node_id, path), messages.FolderListing)))
+
     @router.delete("/{node_id}", responses=_DONE, summary="Remove a node that was added")
     async def remove(node_id: NodeName) -> Response:
         await picture.ask(messages.RemoveNode(node_id), messages.Done)
@@ -276,6 +284,15 @@ def engine_routes(picture: Picture) -> APIRouter:
         job = secrets.token_hex(6)
         command = messages.Verify(job, body.cast or "", body.path or "", tuple(body.nodes))
         return answer(whole(await picture.ask(command, messages.VerifyReport)))
+
+    @router.get(
+        "/api/doctor",
+        responses=documented(answers.CheckForm, many=True),
+        summary="Look at everything that casts need",
+    )
+    async def doctor() -> Response:
+        found = await picture.ask(messages.Diagnose(secrets.token_hex(6)), messages.Diagnosis)
+        return answer([answers.check_form(check) for check in found.checks])
 
     @router.get(
         "/metrics",

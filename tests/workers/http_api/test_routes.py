@@ -249,3 +249,23 @@ async def test_the_documents_come_from_here_alone(client: httpx.AsyncClient) -> 
     assert document["paths"]["/api/status"]["get"]["responses"]["200"]["content"] == {
         "application/json": {"schema": {"$ref": "#/components/schemas/StatusForm"}}
     }
+
+
+async def test_what_is_the_matter_in_words(client: httpx.AsyncClient) -> None:
+    (check,) = (await client.get("/api/doctor")).json()
+    assert (check["kind"], check["state"], check["node"]) == ("engine", "good", None)
+    assert check["text"]
+
+
+async def test_what_lies_on_a_node(client: httpx.AsyncClient, engine: AnsweringEngine) -> None:
+    listing = (await client.get("/api/nodes/node_1/files?path=/data")).json()
+    assert [entry["name"] for entry in listing["entries"]] == ["x"]
+    assert engine.commands == [m.Browse("node_1", "/data")]
+
+
+async def test_a_parameter_that_is_not_known_is_a_mistake(client: httpx.AsyncClient) -> None:
+    for path in ("/api/history?stat=failed", "/api/status?verbose=1", "/api/casts/c0ffee000001?x"):
+        response = await client.get(path)
+        assert response.status_code == 422
+        assert response.json()["detail"].endswith("is not known here.")
+    assert (await client.get("/api/history?state=failed")).status_code == 200
