@@ -71,16 +71,19 @@ class _Look:
     peers: dict[str, protocol.Peer] = field(default_factory=dict)
 
     async def run(self, status: ClusterStatus, cancelled: asyncio.Event) -> list[Check]:
-        online = [name for name, node in self.agents.nodes.items() if node.state is NodeState.ONLINE]
-        self.peers = {name: peer for name in online if (peer := self._peer(name)) is not None}
+        nodes = self.agents.nodes
         steps: list[Step] = [self._this_computer, local_checks_of_window]
         steps += [lambda: _now([cluster_check(status)])]
-        steps += [self._examine_step(name) for name in self.agents.nodes]
-        steps += [self._dial_step(name, others) for name, others in self._pairs()]
-        found = await self._all(steps, cancelled)
+        steps += [self._examine_step(name) for name in nodes]
+        online = [name for name, node in nodes.items() if node.state is NodeState.ONLINE]
+        found = await self._all(steps, cancelled, 0, len(steps) + len(online))
+        # Only now: an agent that has rested was placed again to be examined.
+        self.peers = {name: peer for name in online if (peer := self._peer(name)) is not None}
+        dials = [self._dial_step(name, others) for name, others in self._pairs()]
+        await self._all(dials, cancelled, len(steps), len(steps) + len(dials))
         return [*found, *connection_checks(self.dialled, self.peers)]
 
-    async def _all(self, steps: list[Step], cancelled: asyncio.Event) -> list[Check]:
+    async def _all(self, steps: list[Step], cancelled: asyncio.Event, before: int, total: int) -> list[Check]:
         """Carry out all steps, some at once; their checks in the order of the steps."""
         results: dict[int, list[Check]] = {}
         gate = asyncio.Semaphore(AT_ONCE)
@@ -88,9 +91,9 @@ class _Look:
         async def carry_out(number: int, step: Step) -> None:
             async with gate:
                 results[number] = await step()
-            self.tell(len(results), len(steps))
+            self.tell(before + len(results), total)
 
-        self.tell(0, len(steps))
+        self.tell(before, total)
         tasks = [asyncio.create_task(carry_out(number, step)) for number, step in enumerate(steps)]
         everything: asyncio.Future[Any] = asyncio.gather(*tasks)
         waiting: asyncio.Future[Any] = asyncio.ensure_future(cancelled.wait())
