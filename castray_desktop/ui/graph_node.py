@@ -254,7 +254,7 @@ class Dot(NamedTuple):
     """A node as a dot. A tuple, since a thousand are made ten times a second."""
 
     place: Point
-    role: str  # of its colour
+    state: GlyphState
     selected: bool
     marked: bool  # the keyboard's, or a drag's target
 
@@ -288,9 +288,9 @@ class DotsItem(QGraphicsItem):
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.setOpacity(DIM if self._dim else 1.0)
         ratio = painter.device().devicePixelRatioF()
-        stamps: dict[tuple[str, bool], QPixmap] = {}
+        stamps: dict[tuple[GlyphState, bool], QPixmap] = {}
         for dot in self._dots:
-            look = (dot.role, dot.selected)
+            look = (dot.state, dot.selected)
             stamp = stamps.get(look)
             if stamp is None:
                 stamp = stamps[look] = _dot_stamp(palette, *look, ratio)
@@ -306,19 +306,50 @@ class DotsItem(QGraphicsItem):
 DOT_STAMP = 12
 
 
-def _dot_stamp(palette: Palette, role: str, selected: bool, ratio: float) -> QPixmap:
+def _dot_stamp(palette: Palette, state: GlyphState, selected: bool, ratio: float) -> QPixmap:
     """A dot drawn once, since stamping it a thousand times is quick and stroking it is not."""
     stamp = QPixmap(round(DOT_STAMP * ratio), round(DOT_STAMP * ratio))
     stamp.setDevicePixelRatio(ratio)
     stamp.fill(Qt.GlobalColor.transparent)
     painter = QPainter(stamp)
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-    middle = QPointF(DOT_STAMP / 2, DOT_STAMP / 2)
+    painter.translate(DOT_STAMP / 2, DOT_STAMP / 2)
     if selected:
         painter.setPen(QPen(QColor(palette.accent), 1.5))
-        painter.drawEllipse(middle, 4.75, 4.75)
-    painter.setPen(Qt.PenStyle.NoPen)
-    painter.setBrush(QColor(getattr(palette, role)))
-    painter.drawEllipse(middle, 3, 3)
+        painter.drawEllipse(QPointF(0, 0), 4.75, 4.75)
+    paint_dot(painter, state, QColor(getattr(palette, DOT_ROLES[state])))
     painter.end()
     return stamp
+
+
+def paint_dot(painter: QPainter, state: GlyphState, color: QColor) -> None:
+    """A state in six pixels around the origin: every one has a shape of its own."""
+    painter.setPen(Qt.PenStyle.NoPen)
+    painter.setBrush(color)
+    match state:
+        case GlyphState.ONLINE:
+            painter.drawEllipse(QPointF(0, 0), 2, 2)
+        case GlyphState.VERIFIED:
+            painter.drawRect(QRectF(-2.75, -2.75, 5.5, 5.5))
+        case GlyphState.LAGGING:
+            painter.drawPolygon([QPointF(0, -3.4), QPointF(3.4, 2.6), QPointF(-3.4, 2.6)])
+        case GlyphState.CHECKING:
+            painter.drawPie(QRectF(-3, -3, 6, 6), 90 * 16, 180 * 16)
+            painter.setPen(QPen(color, 1))
+            painter.setBrush(Qt.BrushStyle.NoBrush)
+            painter.drawEllipse(QPointF(0, 0), 2.75, 2.75)
+        case GlyphState.FAILED:
+            painter.setPen(QPen(color, 2))
+            for slope in (1, -1):
+                painter.drawLine(QPointF(-2.5, -2.5 * slope), QPointF(2.5, 2.5 * slope))
+        case GlyphState.OFFLINE | GlyphState.QUEUED | GlyphState.PAUSED:
+            painter.setPen(QPen(color, 1.25))
+            painter.setBrush(Qt.BrushStyle.NoBrush)
+            if state is GlyphState.OFFLINE:
+                painter.drawEllipse(QPointF(0, 0), 2.5, 2.5)
+            elif state is GlyphState.QUEUED:
+                painter.drawLine(QPointF(-2.5, 0), QPointF(2.5, 0))
+            else:
+                painter.drawRect(QRectF(-2.25, -2.25, 4.5, 4.5))
+        case _:
+            painter.drawEllipse(QPointF(0, 0), 3, 3)

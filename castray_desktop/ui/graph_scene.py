@@ -33,7 +33,7 @@ from castray_desktop.ui.graph_layout import (
     ink,
 )
 from castray_desktop.ui.graph_looks import Hop, Marks, cast_lines, hops, node_look, tool_tip, way_lines
-from castray_desktop.ui.graph_node import DOT_ROLES, Dot, DotsItem, NodeItem
+from castray_desktop.ui.graph_node import Dot, DotsItem, NodeItem
 from castray_desktop.ui.nodes import NodeList, glyph_word, natural_key, node_glyph
 from castray_desktop.ui.selection import RecipientSelection
 from castray_desktop.ui.theme import Theme
@@ -174,7 +174,7 @@ class GraphScene(QGraphicsScene):
         return tuple(
             Dot(
                 place,
-                DOT_ROLES[node_glyph(node, self._nodes.activity(name))],
+                node_glyph(node, self._nodes.activity(name)),
                 name in selected,
                 name in marked,
             )

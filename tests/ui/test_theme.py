@@ -14,6 +14,7 @@ from pytestqt.qtbot import QtBot
 
 from castray_desktop.ui import theme as themes
 from castray_desktop.ui.glyphs import GlyphState, paint_glyph
+from castray_desktop.ui.graph_node import DOT_ROLES, paint_dot
 from castray_desktop.ui.resources import resource
 from castray_desktop.ui.style import build_style_sheet
 from castray_desktop.ui.theme import DARK, HIGH_DARK, HIGH_LIGHT, LIGHT, Contrast, Palette, Theme
@@ -163,6 +164,20 @@ def test_states_differ_by_shape_alone(qapp: QApplication) -> None:
         painter.end()
         pictures.add(bytes(image.constBits()))
     assert len(pictures) == len(GlyphState)
+
+
+def test_dots_of_a_large_cluster_differ_by_shape_alone(qapp: QApplication) -> None:
+    pictures = {}
+    for state in DOT_ROLES.keys() - {GlyphState.SELECTED}:  # that one is a ring around the dot
+        image = QImage(24, 24, QImage.Format.Format_Grayscale8)
+        image.fill(QColor("white"))
+        painter = QPainter(image)
+        painter.translate(12, 12)
+        painter.scale(2, 2)
+        paint_dot(painter, state, QColor("black"))
+        painter.end()
+        pictures[bytes(image.constBits())] = state
+    assert len(pictures) == len(DOT_ROLES) - 1
 
 
 def test_every_icon_that_the_code_names_is_bundled() -> None:
