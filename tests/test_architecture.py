@@ -143,3 +143,22 @@ def test_opening_the_window_imports_nothing_heavy() -> None:
         check=True,
     )
     assert done.stdout.split() == []
+
+
+@pytest.mark.timeout(60)
+def test_a_command_imports_nothing_of_the_window_or_the_api() -> None:
+    """Every command starts Python anew: what one of them needs, the others don't pay for."""
+    code = (
+        "import sys, castray_desktop.cli.commands, castray_desktop.cli.arguments as arguments\n"
+        "arguments.command_parser()\n"
+        "heavy = {'ray', 'numpy', 'PySide6', 'fastapi', 'pydantic', 'starlette', 'uvicorn', 'argcomplete'}\n"
+        "print(*sorted({name.partition('.')[0] for name in sys.modules} & heavy))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == []

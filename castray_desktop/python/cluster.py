@@ -25,15 +25,12 @@ from castray_desktop.core.forms import (
 )
 from castray_desktop.core.messages import SendRequest
 from castray_desktop.core.mirror import Mirror
-from castray_desktop.core.quantities import parse_limit
 from castray_desktop.python.bars import Progress, bars_for, somebody_looks
+from castray_desktop.python.given import Names, Paths, absolute, names, rate
 from castray_desktop.python.loop import LoopThread
-from castray_desktop.workers.measure import check_path
 
 Result = TypeVar("Result")
 ReplyType = TypeVar("ReplyType", bound=messages.Message)
-Names = str | Iterable[str]
-Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
 
 class CommandFailed(RuntimeError):
@@ -221,14 +218,14 @@ class Cluster:
     ) -> str:
         """As `send`, but return the cast's id at once. `wait` has the result."""
         request = SendRequest(
-            paths=_absolute(paths, here=not source),
-            recipients=_names(to),
+            paths=_said(lambda: absolute(paths, here=not source)),
+            recipients=names(to),
             source=source or messages.THIS_COMPUTER,
             destination=os.fspath(dest),
             on_conflict=messages.OnConflict(on_conflict),
             links=messages.Links(links),
             exclude=tuple(exclude),
-            limit=_rate(limit),
+            limit=_said(lambda: rate(limit)),
             transport=messages.Ways(transport),
             leave_out=True,
             await_offline=await_offline,
@@ -257,7 +254,7 @@ class Cluster:
 
     def retry(self, cast: str, to: Names = (), *, progress: Progress = None) -> ResultForm:
         """Send what a cast sent to those that did not get it, and wait. Raises CommandFailed."""
-        command = messages.Retry(cast, _names(to))
+        command = messages.Retry(cast, names(to))
         return self._wait_or_cancel(self._ask(command, messages.Accepted).cast, progress)
 
     def again(self, cast: str, *, progress: Progress = None) -> ResultForm:
@@ -281,16 +278,16 @@ class Cluster:
 
     def add(self, cast: str, to: Names) -> dict[str, str]:
         """Have more nodes receive a cast that runs; who can't, with the reason. Raises CommandFailed."""
-        report = self._ask(messages.AddRecipients(cast, _names(to)), messages.PreflightReport)
+        report = self._ask(messages.AddRecipients(cast, names(to)), messages.PreflightReport)
         return {problem.node: sentence(problem.failure) for problem in report.problems}
 
     def drop(self, cast: str, nodes: Names) -> None:
         """End a cast for some of its recipients. Raises CommandFailed."""
-        self._ask(messages.DropRecipients(cast, _names(nodes)), messages.Done)
+        self._ask(messages.DropRecipients(cast, names(nodes)), messages.Done)
 
     def limit(self, limit: int | str, cast: str = "") -> None:
         """Limit what every node passes on, over all casts or for one: bytes per second, "10MB/s" or "off"."""
-        self._ask(messages.SetLimit(_rate(limit), cast), messages.Done)
+        self._ask(messages.SetLimit(_said(lambda: rate(limit)), cast), messages.Done)
 
     # --- inside, in the caller's thread ---------------------------------------------------------
 
@@ -391,22 +388,3 @@ def _said(work: Callable[[], Result]) -> Result:
         return work()
     except CastRayError as error:
         raise CommandFailed(error) from error
-
-
-def _absolute(paths: Paths, here: bool) -> tuple[str, ...]:
-    """Absolute paths, which have to exist where they are of `here`. Raises CommandFailed."""
-    given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
-    found = tuple(os.path.abspath(path) if here else os.fspath(path) for path in given)
-    for path in found if here else ():
-        if (failure := check_path(path)) is not None:
-            raise CommandFailed(CastRayError.of(failure))
-    return found
-
-
-def _names(names: Names) -> tuple[str, ...]:
-    given = names.split(",") if isinstance(names, str) else names
-    return tuple(name.strip() for name in given if name.strip())
-
-
-def _rate(limit: int | str) -> int:
-    return _said(lambda: parse_limit(limit)) if isinstance(limit, str) else limit
