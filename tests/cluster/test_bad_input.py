@@ -47,9 +47,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         (["{fifo}", "--to", "all"], 2, "is a named pipe and can't be sent"),
         (["/dev/null", "--to", "all"], 2, "/dev/null is a device and can't be sent"),
         (
-            ["{file}", "--to", "all", "--cluster", "127.0.0.1:1"],
+            ["{file}", "--to", "all", "--cluster", "nowhere"],
             3,
-            "The cluster 127.0.0.1:1 can't be reached: nothing listens there. Check",
+            "The cluster nowhere can't be reached: an address is written HOST:PORT",
         ),
     ],
 )

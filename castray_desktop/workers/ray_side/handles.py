@@ -166,7 +166,7 @@ async def _result(reference: Any) -> Any:
     """What a call returned. Ray Client's references can't be awaited."""
     if hasattr(reference, "__await__"):
         return await reference
-    return await asyncio.wrap_future(reference.future())
+    return await asyncio.shield(asyncio.wrap_future(reference.future()))  # it can't be cancelled either
 
 
 def _kill(actor: Any) -> None:
