@@ -35,6 +35,7 @@ class Castray:
             "HOME": str(self.home),
             "CASTRAY_HOME": str(self.home / "castray"),
             "XDG_RUNTIME_DIR": str(self.home / "run"),
+            "CASTRAY_CLUSTER": "local",  # this machine may be a node of another one
         }
 
     def __call__(
