@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Coroutine, Iterator
 
 from castray_desktop.cli import arguments, casts, cluster, desktop, doctor, past, schedules, text
@@ -18,9 +19,15 @@ from castray_desktop.core import messages
 from castray_desktop.core.errors import sentence
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.core.messages import NodeInfo
+from castray_desktop.workers.client import engine_lives
 from castray_desktop.workers.places import find_places
 
 K = FailureKind
+
+STOP_SECONDS = 30.0
+"""An engine that does not answer is asked to end for so long."""
+
+AGAIN_SECONDS = 0.2
 
 log = logging.getLogger("castray.command")
 
@@ -222,15 +229,28 @@ async def _start_engine(options: argparse.Namespace) -> int:
 
 async def _stop_engine(_options: argparse.Namespace) -> int:
     try:
-        async with Session(start=False) as session:
-            await session.client.request(messages.StopEngine(), messages.Done)
-            async for _ in session.events():
-                pass
+        await _stop_it()
     except CastRayError as error:
-        if error.failure.kind is not FailureKind.ENGINE_UNREACHABLE:
+        if not _is_no_engine(error):
             raise
         print("No engine is running.", file=sys.stderr)
     return arguments.EXIT_DELIVERED
+
+
+async def _stop_it() -> None:
+    """Returns when the engine has ended. Raises CastRayError where there is none, or it does not answer."""
+    deadline = time.monotonic() + STOP_SECONDS
+    while True:
+        try:
+            async with Session(start=False) as session:
+                await session.client.request(messages.StopEngine(), messages.Done)
+                async for _ in session.events():
+                    pass
+            return
+        except CastRayError as error:  # a busy one may answer later, one that is ending is gone soon
+            if not _is_there(error) or time.monotonic() >= deadline:
+                raise
+            await asyncio.sleep(AGAIN_SECONDS)
 
 
 async def _engine_status(options: argparse.Namespace) -> int:
@@ -238,7 +258,7 @@ async def _engine_status(options: argparse.Namespace) -> int:
         async with Session(start=False) as session:
             status = await session.client.request(messages.GetStatus(), messages.EngineStatus)
     except CastRayError as error:
-        if error.failure.kind is not FailureKind.ENGINE_UNREACHABLE:
+        if not _is_no_engine(error):
             raise
         status = None
     if options.json:
@@ -246,6 +266,15 @@ async def _engine_status(options: argparse.Namespace) -> int:
     else:
         text.print_status(status)
     return arguments.EXIT_DELIVERED
+
+
+def _is_there(error: CastRayError) -> bool:
+    """Whether there is an engine that can't be reached."""
+    return error.failure.kind is FailureKind.ENGINE_UNREACHABLE and engine_lives(find_places())
+
+
+def _is_no_engine(error: CastRayError) -> bool:
+    return error.failure.kind is FailureKind.ENGINE_UNREACHABLE and not engine_lives(find_places())
 
 
 def _status_object(status: messages.EngineStatus | None) -> dict[str, object]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import subprocess
 import sys
@@ -201,6 +202,18 @@ def _frame(request: messages.Request) -> bytes:
 
 async def _read_message(reader: asyncio.StreamReader) -> messages.FromEngine:
     return messages.decode_from_engine(await read_body(reader))
+
+
+def engine_lives(places: Places) -> bool:
+    """Whether this home has an engine, also one that is busy, or about to end, and answers nobody."""
+    try:
+        with places.lock.open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def start_engine(

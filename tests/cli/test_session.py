@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from castray_desktop.cli import casts, commands, send
+from castray_desktop.cli import session as session_module
 from castray_desktop.cli.arguments import parse
 from castray_desktop.cli.session import Session
 from castray_desktop.core import messages
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.core.messages import ClusterPhase
+from castray_desktop.workers import client as client_module
 from castray_desktop.workers import supervisor as supervisor_module
+from castray_desktop.workers.engine import open_socket
+from castray_desktop.workers.places import Places
 from castray_desktop.workers.ray_side import protocol
 from tests.helpers.house import House
 
@@ -133,3 +138,50 @@ async def test_the_limit_is_set_said_and_taken_away(house: House, capsys: pytest
         with pytest.raises(CastRayError) as caught:
             await casts.limit(parse(words))
         assert caught.value.failure.kind is FailureKind.CAST_UNKNOWN
+
+
+@pytest.fixture
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Places:
+    """A home whose engine the commands of a test find, if it has one."""
+    places = Places(tmp_path, tmp_path / "run" / "s.sock")
+    places.prepare()
+    for module in (commands, session_module):
+        monkeypatch.setattr(module, "find_places", lambda: places)
+    monkeypatch.setattr(commands, "STOP_SECONDS", 0.0)
+    monkeypatch.setattr(client_module, "WELCOME_SECONDS", 0.05)
+    return places
+
+
+async def _command(words: list[str]) -> int:
+    options = parse(words)
+    return await commands._find(options)(options)
+
+
+@pytest.mark.parametrize("command", ["stop", "status"])
+async def test_an_engine_that_does_not_answer_is_none_that_has_ended(places: Places, command: str) -> None:
+    with places.lock.open("w") as lock, open_socket(places.socket):
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with pytest.raises(CastRayError) as caught:
+            await _command(["engine", command])
+    assert caught.value.failure.values == {"reason": "it does not answer"}
+
+
+async def test_no_engine_is_stopped_where_none_is(places: Places, capsys: pytest.CaptureFixture[str]) -> None:
+    places.lock.touch()
+    assert await _command(["engine", "stop"]) == 0
+    assert capsys.readouterr().err == "No engine is running.\n"
+
+
+async def test_a_busy_engine_is_stopped_once_it_answers(
+    places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commands, "STOP_SECONDS", 5.0)
+    monkeypatch.setattr(commands, "AGAIN_SECONDS", 0.0)
+    with places.lock.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with open_socket(places.socket):
+            stopping = asyncio.create_task(_command(["engine", "stop"]))
+            await asyncio.sleep(0.1)  # it has been in vain by then
+        house = House(places)
+        assert await stopping == 0
+        await house.ended()
