@@ -83,7 +83,7 @@ class Awaiting:
             return
         for node in set(ledger.awaited) & set(ended.recipients):
             delivery = ended.delivery(node)
-            if not _is_gone_again(delivery):
+            if delivery.state is not DeliveryState.AWAITED and not _is_gone_again(delivery):
                 ledger.settle(delivery)
         self._check(ledger)
         self.look()
@@ -159,7 +159,7 @@ class Awaiting:
         if self._online(plain.source):
             yield plain
         for delivery in map(ledger.delivery, ledger.recipients):
-            if delivery.state.delivered and delivery.paths and self._online(delivery.node):
+            if _has_the_names(delivery, ledger.totals) and self._online(delivery.node):
                 yield msgspec.structs.replace(
                     plain, source=delivery.node, paths=delivery.paths, remove_extra=False, exclude=()
                 )
@@ -175,6 +175,17 @@ class Awaiting:
     def _online(self, node: str) -> bool:
         info = self._agents.nodes.get(node)
         return info is not None and info.state is NodeState.ONLINE
+
+
+def _has_the_names(delivery: DeliverySnapshot, sent: ParcelTotals | None) -> bool:
+    """Whether a node has got everything, and under the names that it was sent with."""
+    names = sorted(path.rpartition("/")[2] for path in delivery.paths)
+    return (
+        delivery.state.delivered
+        and sent is not None
+        and bool(names)
+        and names == sorted(top.name for top in sent.top)
+    )
 
 
 def _is_gone_again(delivery: DeliverySnapshot) -> bool:

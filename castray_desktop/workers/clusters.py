@@ -254,7 +254,7 @@ class Clusters:
             if cluster.target not in self._chores:
                 log.info("nobody needs %s", cluster.target)
                 self._begin(cluster.target, cluster.supervisor.leave())
-        elif not keep and not cluster.casts.active and cluster.target not in self._chores:
+        elif not (keep or cluster.casts.active or cluster.casts.awaits or cluster.target in self._chores):
             del self._clusters[cluster.target]
             self._begin(cluster.target, cluster.casts.close())
 

@@ -219,7 +219,8 @@ class Dispatcher:
         Those that are paused wait for their cluster instead.
         """
         for cast in [cast for cast in self._tasks if self._runs[cast].turn.paused]:
-            await self._wait_again(cast)
+            if cast in self._tasks:  # it may have ended while others were looked after
+                await self._wait_again(cast)
         for cast in self._tasks:
             if not self._runs[cast].waits_for_cluster:
                 self._runs[cast].end(failure)
@@ -234,7 +235,8 @@ class Dispatcher:
             record = run.record()
             task.cancel()
             await asyncio.wait([task])
-            self.go_on(record)
+            if task.cancelled():  # else it has ended by itself meanwhile
+                self.go_on(record)
 
     async def close(self) -> None:
         """Leave every cast as it is: the next engine goes on with it, if there is a place for records.

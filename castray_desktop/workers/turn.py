@@ -52,8 +52,8 @@ class Turn:
             self._ask()
 
     def start(self) -> None:
-        """It is its turn: begin, or go on. Does nothing for one that was paused meanwhile."""
-        if self.paused:
+        """It is its turn: begin, or go on. Does nothing for one that was paused meanwhile, or has ended."""
+        if self.paused or self._ledger.state.finished:
             return
         self._has = True
         self._ledger.advance(CastEvent.STARTED, self._clock())

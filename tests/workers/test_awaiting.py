@@ -223,3 +223,31 @@ async def test_the_survey_does_not_mind_who_is_offline(stage: Stage) -> None:
     assert (await stage.dispatcher.preflight(PATIENT)).problems == ()
     impatient = msgspec.structs.replace(PATIENT, await_offline=False)
     assert [item.node for item in (await stage.dispatcher.preflight(impatient)).problems] == ["b"]
+
+
+async def test_who_is_sent_the_same_again_while_it_is_offline_is_waited_for_still(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    cast = await send(stage, "b")
+    again = await stage.dispatcher.control.send_again(cast)
+    for node in "ac":
+        await stage.agents.wait_for(node, protocol.StartDelivery, 2)
+    stage.seal(again)
+    for node in "ac":
+        stage.agents.complete(node, again, "s")
+    await stage.result(again)
+    await settle()
+    assert states(stage, cast)["b"] is states(stage, again)["b"] is DeliveryState.AWAITED
+    assert again in stage.dispatcher._awaiting
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+async def test_a_copy_that_got_another_name_is_not_sent_in_the_place_of_the_files(stage: Stage) -> None:
+    cast = await send(stage, "b")
+    ledger = stage.dispatcher._runs[cast].ledger
+    renamed = msgspec.structs.replace(ledger.delivery("a"), paths=("/inbox/a/model (2).bin",))
+    ledger._entries["a"].snapshot = renamed
+    stage.agents.go_away("s")
+    stage.agents.come_back("b")
+    later = await follow(stage, cast, "b")
+    assert later.source == "c"

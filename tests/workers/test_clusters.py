@@ -10,7 +10,14 @@ import pytest
 
 from castray_desktop.core import messages
 from castray_desktop.core.failure import CastRayError, FailureKind
-from castray_desktop.core.messages import CastMode, CastState, ClusterPhase, DeliverySnapshot, SendRequest
+from castray_desktop.core.messages import (
+    CastMode,
+    CastState,
+    ClusterPhase,
+    DeliverySnapshot,
+    DeliveryState,
+    SendRequest,
+)
 from castray_desktop.workers import engine as engine_module
 from castray_desktop.workers.cast_records import CastRecord, CastRecords
 from castray_desktop.workers.client import EngineClient
@@ -172,6 +179,29 @@ async def test_a_cast_that_waits_for_a_cluster_is_seen_by_all(places: Places) ->
     await house.ended()
     await client.close()
     await other.close()
+
+
+async def test_deliveries_that_wait_outlive_the_use_of_their_cluster(
+    places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_module, "CHECK_SECONDS", 0.005)
+    request = SendRequest(("/x",), ("node_1",), source="node_2", await_offline=True)
+    waiting = DeliverySnapshot("node_1", DeliveryState.AWAITED)
+    record = CastRecord("c0ffee", FAR, request, CastMode.UNICAST, 1.0, (waiting,), seconds=1.0)
+    records = CastRecords(places.casts)
+    records.put(record)
+    await records.close()
+    house = House(places)
+    client = await house.connect()
+    await use(client, "local")
+    for _ in range(3):
+        await house.checked()
+        house.now += 6.0
+    await use(client, FAR)
+    assert [cast.cast for cast in client.welcome.casts] == ["c0ffee"]
+    await client.request(messages.StopEngine(), messages.Done)
+    await house.ended()
+    await client.close()
 
 
 async def test_the_clusters_that_could_be_used(house: House) -> None:

@@ -237,3 +237,17 @@ async def test_what_only_the_history_knows_can_be_sent_again(stage: Stage) -> No
         await dispatcher.control.send_again("f00")
     assert kind_of(error) is FailureKind.CAST_UNKNOWN
     await dispatcher.close()
+
+
+async def test_all_end_together_although_one_is_queued(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    stage.dispatcher.change_at_once(1)
+    casts = [stage.dispatcher.send(REQUEST) for _ in range(4)]
+    await settle()
+    await stage.dispatcher.end_all()
+    await settle()
+    ended = [event.summary.cast for event in stage.events if isinstance(event, CastResult)]
+    assert sorted(ended) == sorted(casts)
+    assert stage.dispatcher.active == 0
+    assert caplog.records == []
