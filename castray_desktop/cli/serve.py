@@ -8,7 +8,6 @@ import contextlib
 import errno
 import logging
 import logging.handlers
-import os
 import socket
 import sys
 from collections.abc import Iterator
@@ -29,10 +28,6 @@ OPEN_TO_OTHERS = (
 )
 
 
-NICENESS = 5
-"""Answers wait for the bytes of an agent on the same machine, not the other way round."""
-
-
 async def serve(options: argparse.Namespace) -> int:
     """Serve until interrupted. The engine and its cluster stay for as long."""
     places = find_places()
@@ -43,7 +38,6 @@ async def serve(options: argparse.Namespace) -> int:
     except OSError as error:
         print(f"castray: the API can't be served: {_reason(error, options)}.", file=sys.stderr)
         return EXIT_BAD_USAGE
-    os.nice(NICENESS)
     with listener, _log_file(places.log):
         async with Session() as session:
             await session.ready(options.cluster)

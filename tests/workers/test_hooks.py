@@ -129,6 +129,12 @@ def test_one_that_does_not_end_is_ended_with_its_children(tmp_path: Path) -> Non
         time.sleep(0.01)
 
 
+def test_one_that_prints_without_an_end_is_ended(tmp_path: Path) -> None:
+    status = run("yes", tmp_path, HookRules(True, None, 1.0))
+    assert status.startswith("ended after 1 s")
+    assert len(status) < 700
+
+
 def test_one_that_leaves_a_child_behind_is_not_waited_for(tmp_path: Path) -> None:
     code = (
         "import subprocess; child = subprocess.Popen(['sleep', '60'], start_new_session=True);"

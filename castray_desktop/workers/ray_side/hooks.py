@@ -27,6 +27,8 @@ SECONDS = 60.0
 LONGEST_SECONDS = 24 * 3600.0
 LOOK_SECONDS = 0.1
 TAIL_BYTES = 600
+READS = 16
+"""At once, so that one that prints without an end is still looked at."""
 
 DONE = "done"
 
@@ -136,9 +138,9 @@ def _watch(process: subprocess.Popen[bytes], seconds: float, stopped: Callable[[
 
 
 def _read(process: subprocess.Popen[bytes], tail: bytearray) -> bool:
-    """Take what it has printed. False: it has closed its output."""
+    """Take some of what it has printed. False: it has closed its output."""
     assert process.stdout is not None
-    while True:
+    for _ in range(READS):
         data = process.stdout.read(64 * 1024)
         if data is None:
             return True
@@ -146,6 +148,7 @@ def _read(process: subprocess.Popen[bytes], tail: bytearray) -> bool:
             return False
         tail += data
         del tail[:-TAIL_BYTES]
+    return True
 
 
 def _pause(process: subprocess.Popen[bytes]) -> None:
