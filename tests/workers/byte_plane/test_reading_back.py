@@ -138,6 +138,20 @@ def test_equal_trees_have_equal_digests_whatever_their_times(lab: Lab, reader: R
     reader.jobs.close(5)
 
 
+def test_a_file_is_told_from_a_folder_with_one_file(lab: Lab, reader: Reader) -> None:
+    for name, within in (("one", "x"), ("two", "y")):
+        (lab.files / name).mkdir()
+        (lab.files / name / within).write_bytes(b"equal")
+    digests = [
+        reader.read(str(number), path=str(lab.files / path)).digest
+        for number, path in enumerate(("one", "two", "one/x", "two/y"))
+    ]
+    assert len(set(digests)) == 3
+    assert digests[2] == digests[3]
+    assert reader.jobs.describe(DescribeFiles("2", 0, 9)).files[0].path == "x"
+    reader.jobs.close(5)
+
+
 def test_it_can_be_ended_in_the_middle(lab: Lab, reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
     begun, go_on = threading.Event(), threading.Event()
 

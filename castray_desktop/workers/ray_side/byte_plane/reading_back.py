@@ -76,6 +76,7 @@ class Verification:
         self._differing: list[str] = []
         self._differing_count = 0
         self._next = 0
+        self._single = False  # it is one file, and no folder with one file
         self._unread = ""  # why a file could not be read
         self._stop = False
         self._dirty = True
@@ -151,11 +152,13 @@ class Verification:
             algorithm = receipt.algorithm
             files = [Found(item.name, item.path, item.size, item.hash) for item in receipt.items]
             files.sort()
+            self._single = len(files) == 1 and b"/" not in files[0].name
         else:
             path = self._order.path.replace("{node}", safe_node(self._node))
             root = os.path.realpath(os.fsencode(path))
             if not os.path.lexists(root):
                 return S.MISSING
+            self._single = not os.path.isdir(root)
             files = sorted(self._walk(root))
         with self._lock:
             self._files, self._hashes = files, [b""] * len(files)
@@ -176,7 +179,8 @@ class Verification:
     def _walk(self, root: bytes) -> Iterator[Found]:
         """Files and links below a folder, or the file itself; staging of casts is left out."""
         if not os.path.isdir(root):
-            yield Found(b"", root, os.lstat(root).st_size, b"")
+            name = os.fsencode(self._order.path.rstrip("/").rpartition("/")[2])
+            yield Found(name, root, os.lstat(root).st_size, b"")
             return
         below = [b""]
         while below:
@@ -269,7 +273,7 @@ class Verification:
 
     def _combined(self, algorithm: str) -> str:
         """The only file's hash, or that of all names and hashes in their order."""
-        if len(self._files) == 1 and b"/" not in self._files[0].name:
+        if self._single:
             return self._hashes[0].hex()
         hasher = file_hasher(algorithm)()
         for file, hash_ in zip(self._files, self._hashes):
