@@ -428,7 +428,7 @@ class CastRun:
             limit=self.ledger.request.limit,
             transport=self.ledger.request.transport.value,
             hook=self.ledger.request.hook,
-            remove_extra=self.ledger.request.remove_extra,
+            remove_extra=self._writers.may_remove(node),
             exclude=self.ledger.request.exclude if self.ledger.request.remove_extra else (),
         )
 

@@ -12,6 +12,7 @@ from castray_desktop.core.sharing import Sharing
 from castray_desktop.workers.ledger import CastLedger
 from castray_desktop.workers.orders import Orders
 from castray_desktop.workers.ray_side.protocol import PreflightReply
+from castray_desktop.workers.sent_here import find_sent_here
 from castray_desktop.workers.storage_groups import StorageGroups
 
 _AWAY = frozenset(
@@ -73,8 +74,17 @@ class Writers:
         )
         there = {node: reply for node, reply in self._folders.items() if node not in self._absences}
         asked = {**there, **replies}
+        request, here = self._ledger.request, frozenset[str]()
+        if request.remove_extra:
+            here = await find_sent_here(self._ledger.cast, request, replies, self._orders)
         for node, storage in (await groups.find(asked)).items():
-            self._folders[node] = dataclasses.replace(asked[node], storage=storage)
+            sent_here = asked[node].sent_here or node in here
+            self._folders[node] = dataclasses.replace(asked[node], storage=storage, sent_here=sent_here)
+
+    def may_remove(self, node: str) -> bool:
+        """Whether what is not in the parcel may go at `node`, if that was asked for."""
+        folder = self._folders.get(node)
+        return self._ledger.request.remove_extra and folder is not None and not folder.sent_here
 
     def add(self, nodes: Iterable[str]) -> None:
         """These receive, each as the writer of its folder or as a follower of another one."""

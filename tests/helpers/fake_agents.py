@@ -85,6 +85,8 @@ class FakeAgents:
         if isinstance(order, protocol.DescribeFiles):
             files = self.files.get(node, [])[order.start : order.start + order.count]
             return protocol.FileHashes(tuple(files))
+        if isinstance(order, protocol.Probe):
+            return protocol.ProbeReply(order.verb is not protocol.ProbeVerb.LOOK)
         if isinstance(order, protocol.GetManifest):
             return protocol.ManifestReply(self.packed)
         if isinstance(order, protocol.FindExtra):

@@ -139,6 +139,7 @@ class PreflightReply:
     mount: str = ""  # equal for two nodes that may write to one folder of one storage: a `Probe` tells
     free_bytes: int = 0
     failure: Optional[Failure] = None
+    sent_here: bool = False  # it is the source's own folder, as far as the engine has found out
 
 
 class ProbeVerb(str, enum.Enum):

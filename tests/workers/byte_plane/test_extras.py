@@ -153,6 +153,14 @@ def test_a_folder_that_was_empty_at_the_source_removes_nothing(there: Path, tmp_
     assert everything(there) == before
 
 
+def test_nor_does_an_empty_folder_inside(source: Path, there: Path) -> None:
+    """A disk that is mounted there at other times."""
+    (source / "mounted").mkdir()
+    make(there / "data", "mounted/precious", "old")
+    assert finder(source, there).remove().paths == [str(there / "data" / "old")]
+    assert (there / "data" / "mounted" / "precious").exists()
+
+
 def test_a_sent_file_removes_nothing_beside_it(tmp_path: Path, there: Path) -> None:
     file = make(tmp_path / "source", "model.bin") / "model.bin"
     before = everything(there)

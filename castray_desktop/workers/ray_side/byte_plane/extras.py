@@ -86,7 +86,7 @@ class ExtraFinder:
             return self._found
         with _closing(destination):
             for name in self._names.get(b"", ()):
-                if self._kinds[name] is EntryKind.FOLDER and self._names.get(name):
+                if self._kinds[name] is EntryKind.FOLDER:
                     self._go_into(destination, name, name)
         return self._found
 
@@ -103,7 +103,9 @@ class ExtraFinder:
         with _closing(folder):
             if os.fstat(folder).st_dev != os.fstat(above).st_dev:
                 return
-            known = self._names.get(path, set())
+            known = self._names.get(path)
+            if known is None:  # it was empty
+                return
             there = _identities(folder, known)
             for found in self._listed(folder):
                 below = path + b"/" + found
