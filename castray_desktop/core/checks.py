@@ -60,6 +60,9 @@ TEMPLATES: Mapping[str, CheckWords] = {
         ("{node} is offline.", "Check that machine, and that Ray runs there."),
         ("{node} does not answer: {reason}", "Check that machine, and that Ray runs there."),
     ),
+    "starting": CheckWords(
+        "Node", notice=("{node} is still on its way.", "Look again in a moment, when it is online.")
+    ),
     "clock": CheckWords(
         "Clock",
         "The clock of {node} agrees with this computer's.",

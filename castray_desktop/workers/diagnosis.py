@@ -129,8 +129,10 @@ class _Look:
 
     def _examine_step(self, name: str) -> Step:
         async def examine() -> list[Check]:
-            if self.agents.nodes[name].state is not NodeState.ONLINE:
-                return [Check("node", CheckState.NOTICE, name)]
+            state = self.agents.nodes[name].state
+            if state is not NodeState.ONLINE:
+                kind = "starting" if state is NodeState.STARTING else "node"
+                return [Check(kind, CheckState.NOTICE, name)]
             before = time.time()
             try:
                 reply = await Orders(self.agents).call(name, protocol.Examine())

@@ -1156,6 +1156,14 @@
         <translation>{node} 没有响应：{reason}</translation>
     </message>
     <message>
+        <source>{node} is still on its way.</source>
+        <translation>{node} 仍在启动中。</translation>
+    </message>
+    <message>
+        <source>Look again in a moment, when it is online.</source>
+        <translation>请稍候，待其上线后再检查。</translation>
+    </message>
+    <message>
         <source>Clock</source>
         <translation>时钟</translation>
     </message>

@@ -130,6 +130,17 @@ async def test_what_a_node_lacks() -> None:
     assert found["lost", "node"].values == {"node": "lost", "because": "node_offline"}
 
 
+async def test_nodes_that_are_not_there_are_not_asked() -> None:
+    nodes = Nodes("a")
+    nodes.nodes = {
+        "a": NodeInfo("a", NodeState.STARTING),
+        "b": NodeInfo("b", NodeState.OFFLINE),
+    }
+    checks = await look(nodes)
+    assert [(check.kind, check.node) for check in checks if check.node] == [("starting", "a"), ("node", "b")]
+    assert nodes.dialled == []
+
+
 async def test_without_a_cluster_the_computer_is_looked_at_and_why_is_said() -> None:
     nothing = await look(Nodes(), ClusterStatus())
     assert of_kind(nothing, "cluster")[0].state is CheckState.NOTICE
