@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QSettings, Qt, QTimer, QUrl, Signal
+from PySide6.QtCore import QSettings, Qt, QTimer, Signal
 from PySide6.QtGui import (
     QCloseEvent,
-    QDragEnterEvent,
-    QDragLeaveEvent,
-    QDragMoveEvent,
-    QDropEvent,
     QGuiApplication,
     QIcon,
     QPaintEvent,
@@ -19,10 +15,7 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import (
     QApplication,
     QLineEdit,
-    QMainWindow,
     QPushButton,
-    QStackedWidget,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -36,6 +29,7 @@ from castray_desktop.ui.cluster_choice import ClusterChoice
 from castray_desktop.ui.cluster_words import cluster_name, explain_failure
 from castray_desktop.ui.connection import Connection
 from castray_desktop.ui.drop_overlay import DropOverlay
+from castray_desktop.ui.drop_window import DropWindow, local_paths
 from castray_desktop.ui.fields import Dropdown
 from castray_desktop.ui.focus_ring import FocusRing
 from castray_desktop.ui.groups import GroupStore
@@ -52,11 +46,9 @@ from castray_desktop.ui.recipient_picker import RecipientPicker
 from castray_desktop.ui.resources import resource
 from castray_desktop.ui.selection import RecipientSelection
 from castray_desktop.ui.send_panel import SendPanel
-from castray_desktop.ui.settings_sheet import SettingsSheet
-from castray_desktop.ui.share_sheet import ShareSheet
+from castray_desktop.ui.setting_up import SettingUp
 from castray_desktop.ui.sheets import Sheets
 from castray_desktop.ui.shortcuts import install_keys
-from castray_desktop.ui.splitter import GapSplitter
 from castray_desktop.ui.status_bar import StatusBar
 from castray_desktop.ui.theme import Theme
 from castray_desktop.ui.toast import Toast
@@ -65,6 +57,7 @@ from castray_desktop.ui.transfer_table import TransferTable
 from castray_desktop.ui.transfers_card import TransfersCard
 from castray_desktop.ui.tray import Tray
 from castray_desktop.ui.welcome_page import WelcomePage
+from castray_desktop.ui.window_body import WindowBody
 from castray_desktop.ui.window_memory import WindowMemory
 from castray_desktop.ui.words import Words
 
@@ -72,11 +65,9 @@ if TYPE_CHECKING:
     from castray_desktop.ui.engine_link import EngineLink
 
 MINIMUM = (1024, 700)
-COMPACT_BELOW = (1200, 800)
-GAP, COMPACT_GAP = 16, 12
 
 
-class MainWindow(QMainWindow):
+class MainWindow(DropWindow):
     """The CastRay window.
 
     Signals: `painted()` once, after it was drawn for the first time; `quit_requested()` when the user
@@ -99,16 +90,13 @@ class MainWindow(QMainWindow):
     ) -> None:
         """`groups` is where they are kept, by default with this window; the settings show `home`."""
         super().__init__()
-        self._theme, self._language, self._link, self._choice = theme, language, link, choice
-        self._settings, self._home = settings, home
+        self._theme, self._link, self._choice = theme, link, choice
+        self._settings = settings
         self.preferences = Preferences(settings, self)
         self._cluster = ClusterStatus()
         self._titled = False
-        self._enlarged = False
         self._was_painted = False
         self._keyboard = False
-        self._compact: bool | None = None
-        self._drag_text = ""  # what a drop on the window would do, while files are dragged
         self._expected = ""  # a cast that was accepted and is to be selected
         # Summary and deliveries come one after the other and are shown at once.
         self._show_soon = QTimer(self)
@@ -139,17 +127,20 @@ class MainWindow(QMainWindow):
         self.notifier = Notifier(self.preferences, self.toast, self.tray, self.nodes, self)
         self.close_question = CloseQuestion(self.banner, self.tray, self.preferences, self._running, self)
         self.node_dialogs = NodeDialogs(link, self.nodes, self)
-        self.settings_sheet: SettingsSheet | None = None
-        self.share_sheet: ShareSheet | None = None
+        self.setting_up = SettingUp(theme, language, link, self.preferences, home, self)
         self.overlay = DropOverlay(theme, self)
         self.focus_ring = FocusRing(theme, self)
-        self._build()
-        self._memory = WindowMemory(settings, self._rows, self._columns)
+        self.body = WindowBody(theme, self)
+        self.memory = WindowMemory(settings, self.body.rows, self.body.columns)
+        self.setMinimumSize(*MINIMUM)
+        self.resize(1440, 900)
+        self.setWindowIcon(QIcon(str(resource("castray-256.png"))))
+        self.setCentralWidget(self.body)
         self._wire_parts()
         self._wire_engine()
         install_keys(self)
         self._follow_focus()
-        self._memory.restore(self)
+        self.memory.restore(self)
         self._apply_preferences()
         self._show_status()
         Words(self, self._say_title)
@@ -161,17 +152,10 @@ class MainWindow(QMainWindow):
     def close_sheets(self) -> None:
         """Close what stands beside the window."""
         self.sheets.close()
-        panel = self.send_panel
-        for sheet in (
-            self.settings_sheet,
-            self.share_sheet,
-            self.pages.schedules.editor,
-            panel.options_sheet,
-            panel.preflight_sheet,
-            panel.browser,
-        ):
-            if sheet is not None:
-                sheet.close()
+        self.setting_up.close()
+        self.send_panel.sheets.close()
+        if self.pages.schedules.editor is not None:
+            self.pages.schedules.editor.close()
 
     def show_failure(self, failure: Failure) -> None:
         """Say what went wrong, above everything else."""
@@ -179,48 +163,7 @@ class MainWindow(QMainWindow):
 
     def save_state(self) -> None:
         """Remember where the window was and how it was divided."""
-        self._memory.save(self, divided=not self._compact)
-
-    # --- building --------------------------------------------------------------------------------
-
-    def _build(self) -> None:
-        self.setMinimumSize(*MINIMUM)
-        self.resize(1440, 900)
-        self.setAcceptDrops(True)
-        self.setWindowIcon(QIcon(str(resource("castray-256.png"))))
-        self._middle = QStackedWidget()
-        self._middle.addWidget(self.welcome_page)
-        self._middle.addWidget(self.graph)
-        self._columns = GapSplitter(self._theme, Qt.Orientation.Horizontal)
-        for number, part in enumerate((self.send_panel, self._middle, self.recipients)):
-            self._columns.addWidget(part)
-            self._columns.setStretchFactor(number, 1 if part is self._middle else 0)
-        self._rows = GapSplitter(self._theme, Qt.Orientation.Vertical)
-        self._rows.addWidget(self._columns)
-        self._rows.addWidget(self.transfers_card)
-        self._rows.setStretchFactor(0, 3)
-        self._rows.setStretchFactor(1, 2)
-        self._limit_sizes()
-        central = QWidget()
-        central.setObjectName("central")
-        column = QVBoxLayout(central)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(0)
-        self._body = QVBoxLayout()
-        self._body.addWidget(self.banner)
-        self._body.addWidget(self._rows, 1)
-        column.addWidget(self.header)
-        column.addLayout(self._body, 1)
-        column.addWidget(self.status)
-        self.setCentralWidget(central)
-
-    def _limit_sizes(self) -> None:
-        self.send_panel.setMinimumWidth(288)
-        self.send_panel.setMaximumWidth(420)
-        self._middle.setMinimumSize(360, 296)
-        self.recipients.setMinimumWidth(248)
-        self.recipients.setMaximumWidth(400)
-        self.transfers_card.setMinimumHeight(188)
+        self.memory.save(self, divided=not self.body.compact)
 
     def _wire_parts(self) -> None:
         menu = self.header.menu
@@ -229,9 +172,13 @@ class MainWindow(QMainWindow):
         menu.leave_requested.connect(self._choice.leave)
         menu.share_requested.connect(self._choice.share)
         menu.add_node_requested.connect(self.node_dialogs.ask_name)
-        self.header.settings_requested.connect(self.show_settings)
-        self.header.limit_requested.connect(self._set_limit)
-        self._choice.shared.connect(self._show_share)
+        setting_up = self.setting_up
+        self.header.settings_requested.connect(setting_up.show)
+        self.header.limit_requested.connect(setting_up.set_limit)
+        setting_up.limit_known.connect(self._on_limit)
+        setting_up.columns_reset.connect(self.table.columns.reset)
+        setting_up.failed.connect(self.show_failure)
+        self._choice.shared.connect(setting_up.show_share)
         self.welcome_page.start_requested.connect(self._choice.use)
         self.welcome_page.share_requested.connect(self._choice.share)
         self.welcome_page.prepare_requested.connect(self._choice.prepare)
@@ -250,13 +197,13 @@ class MainWindow(QMainWindow):
         self.node_dialogs.failed.connect(self.show_failure)
         self.send_panel.send_requested.connect(self._send)
         self.graph.files_dropped.connect(self._take_files)
-        self.graph.drop_hint.connect(self._on_drop_hint)
+        self.graph.drop_hint.connect(self.show_drop_hint)
         self.graph.send_requested.connect(self.send_panel.send)
         self.graph.browse_requested.connect(self._browse_for)
         self.graph.add_node_requested.connect(self.node_dialogs.ask_name)
         self.graph.remove_node_requested.connect(self.node_dialogs.remove)
         self.transfers_card.cast_selected.connect(self._show_cast)
-        self.transfers_card.enlarged.connect(lambda _: self.toggle_enlarged())
+        self.transfers_card.enlarged.connect(lambda _: self.body.toggle_enlarged())
         self.transfers_card.page_changed.connect(self.pages.activate)
         self.actions_on_casts.details_wanted.connect(self.sheets.show_details)
         self.actions_on_casts.verify_wanted.connect(self.sheets.verify)
@@ -277,7 +224,6 @@ class MainWindow(QMainWindow):
         link.deliveries_changed.connect(self._on_deliveries)
         link.cast_finished.connect(self._on_result)
         link.casts_removed.connect(self.transfers.remove)
-        link.settings_changed.connect(self._on_settings)
         link.throughput.connect(self.header.show_rates)
         link.throughput.connect(self.transfers_card.add_throughput)
 
@@ -300,9 +246,6 @@ class MainWindow(QMainWindow):
         self._find_this_computer()
         self.transfers.load(welcome.casts, welcome.deliveries)
         self._link.ask(messages.Watch(None), messages.Done)
-        self._ask_settings()
-        if self.preferences.keep_engine:
-            self._keep_engine(True)
         self._on_cluster(welcome.cluster)
         if not self.table.selected_cast() and welcome.casts:
             self.table.select_cast(max(welcome.casts, key=lambda cast: cast.started).cast)
@@ -346,45 +289,16 @@ class MainWindow(QMainWindow):
         self.raise_()
         self.activateWindow()
 
-    def show_settings(self) -> None:
-        """Open the settings beside the window."""
-        if self.settings_sheet is None:
-            self.settings_sheet = sheet = SettingsSheet(
-                self._theme, self._language, self._link, self.preferences, self._home, self
-            )
-            sheet.columns_reset.connect(self.table.columns.reset)
-            sheet.keep_changed.connect(self._keep_engine)
-        self.settings_sheet.refresh()
-        self.settings_sheet.show()
-        self.settings_sheet.raise_()
-
-    def _show_share(self, info: messages.ShareInfo) -> None:
-        if self.share_sheet is None:
-            self.share_sheet = ShareSheet(self._theme, self)
-        self.share_sheet.show_info(info)
-
-    def _keep_engine(self, keep: bool) -> None:
-        self._link.ask(messages.KeepEngine(keep), messages.Done, None, self.show_failure)
-
-    def _set_limit(self, limit: int) -> None:
-        self._link.ask(messages.SetLimit(limit), messages.Done, self._ask_settings, self.show_failure)
-
-    def _ask_settings(self, _: object = None) -> None:
-        def got(reply: messages.SettingsChanged) -> None:
-            self._on_settings(reply.settings)
-
-        self._link.ask(messages.GetSettings(), messages.SettingsChanged, got)
-
-    def _on_settings(self, settings: messages.EngineSettings) -> None:
-        self.header.show_limit(settings.limit)
-        self.nodes.set_limit(settings.limit)
+    def _on_limit(self, limit: int) -> None:
+        self.header.show_limit(limit)
+        self.nodes.set_limit(limit)
 
     def _apply_preferences(self) -> None:
         self.graph.reduce_motion = self.preferences.still
         self.send_panel.set_usual_conflict(self.preferences.conflict)
 
     def _show_attach(self) -> None:
-        self._middle.setCurrentWidget(self.welcome_page)
+        self.body.middle.setCurrentWidget(self.welcome_page)
         self.welcome_page.focus_address()
 
     def _send(self, request: SendRequest) -> None:
@@ -435,46 +349,13 @@ class MainWindow(QMainWindow):
             cluster.phase is ClusterPhase.RECONNECTING and bool(self.nodes.nodes())
         )
         self.graph.set_nodes_editable(cluster.phase is ClusterPhase.READY and cluster.target == "local")
-        self._middle.setCurrentWidget(self.graph if there else self.welcome_page)
+        self.body.middle.setCurrentWidget(self.graph if there else self.welcome_page)
         self._titled = there
         self._say_title()
 
     def _say_title(self) -> None:
         name = cluster_name(self._cluster, self._link.connection)
         self.setWindowTitle(f"CastRay – {name}" if self._titled else "CastRay")
-
-    def toggle_enlarged(self) -> None:
-        """The bottom card over the whole window, or at its place again."""
-        self._enlarged = not self._enlarged
-        self._columns.setVisible(not self._enlarged)
-        self.transfers_card.set_enlarged(self._enlarged)
-
-    def _set_compact(self, compact: bool) -> None:
-        if compact == self._compact:
-            return
-        self._compact = compact
-        gap = COMPACT_GAP if compact else GAP
-        self._body.setContentsMargins(gap, gap, gap, gap)
-        self._body.setSpacing(gap)
-        for splitter in (self._rows, self._columns):
-            splitter.setHandleWidth(gap)
-        for part in (self.header, self.send_panel, self.transfers_card):
-            part.set_compact(compact)
-        for view in (self.graph, self.recipients):
-            if hasattr(view, "set_compact"):
-                view.set_compact(compact)
-        QTimer.singleShot(0, self, self._divide)
-
-    def _divide(self) -> None:
-        width = self._columns.width()
-        left, right = (288, 248) if self._compact else (336, 304)
-        gaps = 2 * self._columns.handleWidth()
-        self._columns.setSizes([left, width - left - right - gaps, right])
-        height = self._rows.height() - self._rows.handleWidth()
-        top = 392 / 580 if self._compact else 472 / 768
-        self._rows.setSizes([round(height * top), height - round(height * top)])
-        if not self._compact:
-            self._memory.restore_division()
 
     def _on_focus(self, before: QWidget | None, now: QWidget | None) -> None:
         ringed = isinstance(now, QPushButton | QLineEdit | Dropdown) and now.window() is self
@@ -502,51 +383,10 @@ class MainWindow(QMainWindow):
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
-        self._set_compact(self.width() < COMPACT_BELOW[0] or self.height() < COMPACT_BELOW[1])
+        self.body.fit(self.width(), self.height())
         if self.overlay.isVisible():
             self.overlay.setGeometry(self.rect())
-
-    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        paths = local_paths(event.mimeData().urls())
-        if not paths:
-            return
-        event.setDropAction(Qt.DropAction.CopyAction)
-        event.accept()
-        self.send_panel.drop_area.set_hovered(True)
-        one = self.tr("Drop to add {name} to the send list")
-        many = self.tr("Drop to add {count} items to the send list")
-        name = paths[0].rstrip("/").rsplit("/", 1)[-1]
-        self._drag_text = (one if len(paths) == 1 else many).format(name=name, count=len(paths))
-        self.overlay.show_text(self._drag_text)
-
-    def dragMoveEvent(self, event: QDragMoveEvent) -> None:
-        event.setDropAction(Qt.DropAction.CopyAction)
-        event.accept()
-
-    def dragLeaveEvent(self, event: QDragLeaveEvent) -> None:
-        self._end_drag()
-
-    def dropEvent(self, event: QDropEvent) -> None:
-        self._end_drag()
-        event.setDropAction(Qt.DropAction.CopyAction)
-        event.accept()
-        self.send_panel.add_paths(local_paths(event.mimeData().urls()))
-
-    def _on_drop_hint(self, hint: str) -> None:
-        if self._drag_text:
-            self.overlay.show_text(hint or self._drag_text)
-            self.send_panel.drop_area.set_hovered(not hint)
-
-    def _end_drag(self) -> None:
-        self._drag_text = ""
-        self.overlay.hide()
-        self.send_panel.drop_area.set_hovered(False)
 
     def closeEvent(self, event: QCloseEvent) -> None:
         event.ignore()
         self.close_question.close()
-
-
-def local_paths(urls: list[QUrl]) -> list[str]:
-    """The paths among the URLs that a drag or a clipboard holds."""
-    return [url.toLocalFile() for url in urls if url.isLocalFile()]

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtGui import QResizeEvent
-from PySide6.QtWidgets import QFileDialog, QFrame, QGridLayout, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFileDialog, QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
 from castray_desktop.core import messages
-from castray_desktop.core.errors import Explanation
 from castray_desktop.core.failure import Failure
 from castray_desktop.core.messages import ClusterPhase, ClusterStatus, OnConflict, SendRequest
 from castray_desktop.ui.banner import Banner
@@ -21,16 +20,16 @@ from castray_desktop.ui.drop_area import DropArea
 from castray_desktop.ui.fields import Dropdown, IconField
 from castray_desktop.ui.glyphs import GlyphState
 from castray_desktop.ui.limit_field import LimitField
-from castray_desktop.ui.node_browser import NodeBrowser
 from castray_desktop.ui.nodes import NodeList, natural_key
 from castray_desktop.ui.preflight import PreflightCheck
-from castray_desktop.ui.preflight_sheet import PreflightSheet
+from castray_desktop.ui.preflight_words import problems_text, verdict
 from castray_desktop.ui.selection import RecipientSelection
+from castray_desktop.ui.send_form import form_of
 from castray_desktop.ui.send_list import SendList
-from castray_desktop.ui.send_options import OptionsSheet, SendOptions
+from castray_desktop.ui.send_options import SendOptions
+from castray_desktop.ui.send_sheets import SendSheets
 from castray_desktop.ui.source_field import SourceField
 from castray_desktop.ui.theme import Theme
-from castray_desktop.ui.units import format_bytes
 from castray_desktop.ui.widgets import (
     Card,
     ElidedLabel,
@@ -47,7 +46,6 @@ from castray_desktop.ui.words import Text, Words
 if TYPE_CHECKING:
     from castray_desktop.ui.engine_link import EngineLink
 
-LABEL_WIDTH = 56
 MEASURE_MS = 300
 
 
@@ -85,9 +83,7 @@ class SendPanel(Card):
         self.limit = LimitField(theme)
         self.options = SendOptions()
         self.options_button = button(theme, "", "settings", kind="flat", height=24)
-        self.options_sheet: OptionsSheet | None = None
-        self.preflight_sheet: PreflightSheet | None = None
-        self.browser: NodeBrowser | None = None
+        self.sheets = SendSheets(theme, link, self)
         self.clear_button = button(theme, lambda: self.tr("Clear"), kind="flat", height=24)
         self.add_button = icon_button(theme, "plus", lambda: self.tr("Add files or a folder"), side=24)
         self.send_button = PrimaryButton(theme, "", "send", "Ctrl+Enter")
@@ -218,7 +214,7 @@ class SendPanel(Card):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(16)
         column.addWidget(self.drop_area, 1)
-        column.addLayout(self._form())
+        column.addLayout(form_of(self.source, self.destination, self.conflict, self.limit))
         self._body_column = column
         self._scroll = scroll = QScrollArea()
         scroll.verticalScrollBar().rangeChanged.connect(self._place_scroll_bar)
@@ -234,39 +230,6 @@ class SendPanel(Card):
         bar = self._scroll.verticalScrollBar()
         taken = bar.sizeHint().width() if bar.maximum() > bar.minimum() else 0
         self._body_column.setContentsMargins(0, 0, max(0, self._margin - taken), 0)
-
-    def _form(self) -> QGridLayout:
-        form = QGridLayout()
-        form.setVerticalSpacing(8)
-        form.setHorizontalSpacing(0)
-        form.setColumnStretch(1, 1)
-        beside = (
-            (label(lambda: self.tr("From"), 12, 500, "2"), self.source),
-            (label(lambda: self.tr("Save to"), 12, 500, "2"), self.destination),
-        )
-        for row, (name, field) in enumerate(beside):
-            name.setMinimumWidth(LABEL_WIDTH)
-            name.setBuddy(field)
-            form.addWidget(name, row, 0)
-            form.addWidget(field, row, 1)
-        form.addLayout(self._choices(), len(beside), 0, 1, 2)
-        return form
-
-    def _choices(self) -> QGridLayout:
-        """Two fields side by side, their names above them."""
-        choices = QGridLayout()
-        choices.setVerticalSpacing(4)
-        choices.setHorizontalSpacing(8)
-        above = (
-            (label(lambda: self.tr("If a file exists"), 12, 500, "2"), self.conflict),
-            (label(lambda: self.tr("Speed limit"), 12, 500, "2"), self.limit),
-        )
-        for column, (name, field) in enumerate(above):
-            name.setBuddy(field)
-            choices.addWidget(name, 0, column)
-            choices.addWidget(field, 1, column)
-            choices.setColumnStretch(column, 1)
-        return choices
 
     def _hint_row(self) -> QWidget:
         self._hint_line = QWidget()
@@ -287,6 +250,9 @@ class SendPanel(Card):
         self.drop_area.invitation_changed.connect(self._refresh)
         self.clear_button.clicked.connect(self.entries.clear)
         self.options_button.clicked.connect(self._show_options)
+        self.sheets.options_changed.connect(self._take_options)
+        self.sheets.go_on.connect(self._send_to_others)
+        self.sheets.picked.connect(self.add_paths)
         self._selection.source_changed.connect(self._on_source)
         self.send_button.clicked.connect(self._press)
         self.destination.textChanged.connect(self._refresh)
@@ -307,29 +273,18 @@ class SendPanel(Card):
             self.send_requested.emit(self.request())
             return
         if report.removals or len(report.problems) > 1:
-            self._show_report(report)
+            self.sheets.show_report(report)
             return
         problems = report.problems
         others = len(self._selection.ready()) - len({each.node for each in problems})
         actions: list[tuple[Text, Callable[[], None]]] = []
         if others > 0:
             actions.append((lambda: self._others_text(others), self._send_to_others))
-        self.banner.show_message(lambda: self._problems_text(problems), *actions)
+        self.banner.show_message(lambda: problems_text(problems), *actions)
         self._show_hint()
 
-    def _show_report(self, report: messages.PreflightReport) -> None:
-        if self.preflight_sheet is None:
-            self.preflight_sheet = PreflightSheet(self._theme, self.window())
-            self.preflight_sheet.go_on.connect(self._send_to_others)
-        self.preflight_sheet.show_report(report)
-
     def _show_options(self) -> None:
-        if self.options_sheet is None:
-            self.options_sheet = OptionsSheet(self._theme, self.window())
-            self.options_sheet.changed.connect(self._take_options)
-        self.options_sheet.show_options(self.options)
-        self.options_sheet.show()
-        self.options_sheet.raise_()
+        self.sheets.show_options(self.options)
 
     def _take_options(self, options: SendOptions) -> None:
         if options.exclude != self.options.exclude:
@@ -347,13 +302,6 @@ class SendPanel(Card):
         """Whether this computer is the source."""
         source = self._nodes.get(self._selection.source)
         return source is None or source.this_computer
-
-    def _problems_text(self, problems: Sequence[messages.PreflightProblem]) -> Explanation:
-        first = explain_failure(problems[0].failure)
-        if len(problems) == 1:
-            return first
-        more = self.tr("{problem} (and {count} more)")
-        return Explanation(more.format(problem=first.happened, count=len(problems) - 1), first.remedy)
 
     def _others_text(self, count: int) -> str:
         return self.tr("Send to the other {count}").format(count=count)
@@ -384,7 +332,7 @@ class SendPanel(Card):
 
     def _browse(self, mode: QFileDialog.FileMode, title: str) -> None:
         if not self.from_here:
-            self._browse_node()
+            self.sheets.browse(self._selection.source)
             return
         dialog = QFileDialog(self.window(), title)
         dialog.setFileMode(mode)
@@ -392,12 +340,6 @@ class SendPanel(Card):
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.filesSelected.connect(self.add_paths)
         dialog.open()
-
-    def _browse_node(self) -> None:
-        if self.browser is None:
-            self.browser = NodeBrowser(self._theme, self._link, self.window())
-            self.browser.picked.connect(self.add_paths)
-        self.browser.browse(self._selection.source)
 
     # --- showing ---------------------------------------------------------------------------------
 
@@ -455,7 +397,9 @@ class SendPanel(Card):
 
     def _show_hint(self) -> None:
         reason = self.why_not()
-        glyph, text, tone, details = self._verdict() if not reason else (None, reason, "2", "")
+        glyph, text, tone, details = (
+            verdict(self.preflight, len(self._selection.waiting())) if not reason else (None, reason, "2", "")
+        )
         self.hint_glyph.setVisible(glyph is not None)
         if glyph is not None:
             self.hint_glyph.set_state(glyph)
@@ -485,40 +429,6 @@ class SendPanel(Card):
         assert isinstance(row, QHBoxLayout)
         room = self.width() - 2 * 16 - (22 if with_glyph else 0)
         self.hint.setFixedWidth(max(0, min(room, self.hint.sizeHint().width())))
-
-    def _verdict(self) -> tuple[GlyphState | None, str, str, str]:
-        """Glyph, line, tone and details of the preflight."""
-        check = self.preflight
-        if check.failure is not None:
-            words = explain_failure(check.failure)
-            return GlyphState.LAGGING, words.happened, "warn", words.text
-        report = check.report
-        if report is None:
-            return None, self.tr("Checking the recipients…"), "2", ""
-        if report.problems:
-            all_words = [explain_failure(problem.failure) for problem in report.problems]
-            return (
-                GlyphState.LAGGING,
-                all_words[0].happened,
-                "warn",
-                "\n".join(words.text for words in all_words),
-            )
-        return self._good_verdict(report)
-
-    def _good_verdict(self, report: messages.PreflightReport) -> tuple[GlyphState | None, str, str, str]:
-        removed = sum(removal.count for removal in report.removals)
-        if removed:
-            text = self.tr("Removes {count} entries at the recipients").format(count=f"{removed:,}")
-            return GlyphState.LAGGING, text, "warn", ""
-        waiting = len(self._selection.waiting())
-        count = max(0, len(report.recipients) - waiting)
-        fits = self.tr("Fits on all {count}") if count > 1 else self.tr("Fits")
-        parts = [fits.format(count=count)] if count else []
-        if waiting:
-            parts.append(self.tr("{count} get it when they are back").format(count=waiting))
-        else:
-            parts.append(self.tr("uploaded once, {size}").format(size=format_bytes(report.bytes)))
-        return GlyphState.VERIFIED if count else GlyphState.QUEUED, " · ".join(parts), "2", ""
 
     # --- Qt --------------------------------------------------------------------------------------
 

@@ -29,8 +29,8 @@ def keys_of(window: MainWindow) -> list[tuple[str, Run]]:
         ("Alt+Down", lambda: actions.move(table.selected_cast(), 1)),
         ("Alt+Return", lambda: window.sheets.show_details(table.selected_cast())),
         ("Ctrl+F", card.focus_filter),
-        ("Ctrl+,", window.show_settings),
-        ("F11", window.toggle_enlarged),
+        ("Ctrl+,", window.setting_up.show),
+        ("F11", window.body.toggle_enlarged),
     ]
     keys += [(f"Ctrl+{number}", partial(card.show_page, page)) for number, page in enumerate(card.keys(), 1)]
     return keys

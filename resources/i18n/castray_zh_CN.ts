@@ -514,6 +514,17 @@
     </message>
 </context>
 <context>
+    <name>DropWindow</name>
+    <message>
+        <source>Drop to add {name} to the send list</source>
+        <translation>松开即可将 {name} 加入发送列表</translation>
+    </message>
+    <message>
+        <source>Drop to add {count} items to the send list</source>
+        <translation>松开即可将 {count} 项加入发送列表</translation>
+    </message>
+</context>
+<context>
     <name>Failure</name>
     <message>
         <source>{path} does not exist.</source>
@@ -2178,14 +2189,6 @@
     <message>
         <source>This desktop has no tray to keep running in. What is not delivered goes on at the next start.</source>
         <translation>此桌面没有可供继续运行的托盘。未送达的内容将在下次启动时继续。</translation>
-    </message>
-    <message>
-        <source>Drop to add {name} to the send list</source>
-        <translation>松开即可将 {name} 加入发送列表</translation>
-    </message>
-    <message>
-        <source>Drop to add {count} items to the send list</source>
-        <translation>松开即可将 {count} 项加入发送列表</translation>
     </message>
 </context>
 <context>

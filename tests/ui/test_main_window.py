@@ -365,15 +365,15 @@ def test_the_division_is_remembered(
     qtbot: QtBot, window: MainWindow, theme: Theme, language: Language, settings: QSettings
 ) -> None:
     QApplication.processEvents()
-    window._columns.setSizes([400, 608, 368])
-    wanted = window._columns.sizes()
+    window.body.columns.setSizes([400, 608, 368])
+    wanted = window.body.columns.sizes()
     window.save_state()
     settings.remove("window/geometry")  # Qt fits it to the screen, and the screen of a test is small
     link = FakeLink()
     again = MainWindow(theme, language, link, settings, ClusterChoice(link, settings))
     qtbot.addWidget(again)
     again.show()
-    qtbot.waitUntil(lambda: again._columns.sizes() == wanted)
+    qtbot.waitUntil(lambda: again.body.columns.sizes() == wanted)
 
 
 def test_every_button_has_a_name(window: MainWindow, link: FakeLink) -> None:

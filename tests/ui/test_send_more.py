@@ -37,7 +37,7 @@ def add_files(qtbot: QtBot, window: MainWindow) -> None:
 def test_options_go_with_the_request(qtbot: QtBot, ready: MainWindow, link: FakeLink) -> None:
     panel = ready.send_panel
     panel.options_button.click()
-    sheet = panel.options_sheet
+    sheet = panel.sheets.options
     assert sheet is not None
     sheet.exclude.setText("*.tmp，.git")
     sheet.links.setCurrentIndex(1)
@@ -66,7 +66,7 @@ def test_several_problems_are_shown_with_their_remedies(
     link.answers[m.Preflight] = lambda command: m.PreflightReport(1, 15, names, problems)
     add_files(qtbot, ready)
     ready.send_panel.send()
-    sheet = ready.send_panel.preflight_sheet
+    sheet = ready.send_panel.sheets.preflight
     assert sheet is not None
     assert link.asked(m.Send) == []
     assert sheet.words.text() == "2 of 3 nodes can't take it."
@@ -87,7 +87,7 @@ def test_removals_are_previewed_before_anything_is_sent(
     add_files(qtbot, ready)
     assert ready.send_panel.hint.full_text() == "Removes 102 entries at the recipients"
     ready.send_panel.send()
-    sheet = ready.send_panel.preflight_sheet
+    sheet = ready.send_panel.sheets.preflight
     assert sheet is not None
     assert sheet.words.text() == "102 entries that the source no longer has would be removed."
     rows = [sheet._removals.index(row, 1).data() for row in range(sheet._removals.rowCount())]
@@ -127,7 +127,7 @@ def test_another_node_is_the_source_and_its_files_are_browsed(
     assert ready.selection.selected() == {"node_1", "node_3"}
     assert panel.entries.paths() == ()
     panel.drop_area.files_wanted.emit()
-    browser = panel.browser
+    browser = panel.sheets.browser
     assert browser is not None
     assert browser.address.text() == "/home/ada"
     assert browser.left_out.text() == "3 more are not shown"
@@ -148,8 +148,8 @@ def test_what_can_not_be_looked_into_is_said(ready: MainWindow, link: FakeLink) 
     link.answers[m.Browse] = lambda command: m.Failed(failure)
     ready.selection.source = "node_1"
     ready.send_panel.drop_area.files_wanted.emit()
-    assert ready.send_panel.browser is not None
-    assert ready.send_panel.browser.banner.text()
+    assert ready.send_panel.sheets.browser is not None
+    assert ready.send_panel.sheets.browser.banner.text()
 
 
 def test_verifying_shows_how_far_it_is_and_what_it_found(ready: MainWindow, link: FakeLink) -> None:

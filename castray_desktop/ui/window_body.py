@@ -1,0 +1,95 @@
+"""How the parts share the room: three columns above the bottom card, closer where the window is small."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import Qt, QTimer
+from PySide6.QtWidgets import QStackedWidget, QVBoxLayout, QWidget
+
+from castray_desktop.ui.splitter import GapSplitter
+from castray_desktop.ui.theme import Theme
+
+if TYPE_CHECKING:
+    from castray_desktop.ui.main_window import MainWindow
+
+COMPACT_BELOW = (1200, 800)
+GAP, COMPACT_GAP = 16, 12
+
+
+class WindowBody(QWidget):
+    """Everything inside the window's frame."""
+
+    def __init__(self, theme: Theme, window: MainWindow) -> None:
+        super().__init__()
+        self._window = window
+        self.compact: bool | None = None
+        self.enlarged = False
+        self.middle = QStackedWidget()
+        self.middle.addWidget(window.welcome_page)
+        self.middle.addWidget(window.graph)
+        self.columns = GapSplitter(theme, Qt.Orientation.Horizontal)
+        for number, part in enumerate((window.send_panel, self.middle, window.recipients)):
+            self.columns.addWidget(part)
+            self.columns.setStretchFactor(number, 1 if part is self.middle else 0)
+        self.rows = GapSplitter(theme, Qt.Orientation.Vertical)
+        self.rows.addWidget(self.columns)
+        self.rows.addWidget(window.transfers_card)
+        self.rows.setStretchFactor(0, 3)
+        self.rows.setStretchFactor(1, 2)
+        self._limit_sizes()
+        self.setObjectName("central")
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        self._inner = QVBoxLayout()
+        self._inner.addWidget(window.banner)
+        self._inner.addWidget(self.rows, 1)
+        column.addWidget(window.header)
+        column.addLayout(self._inner, 1)
+        column.addWidget(window.status)
+
+    def _limit_sizes(self) -> None:
+        window = self._window
+        window.send_panel.setMinimumWidth(288)
+        window.send_panel.setMaximumWidth(420)
+        self.middle.setMinimumSize(360, 296)
+        window.recipients.setMinimumWidth(248)
+        window.recipients.setMaximumWidth(400)
+        window.transfers_card.setMinimumHeight(188)
+
+    def toggle_enlarged(self) -> None:
+        """The bottom card over the whole window, or at its place again."""
+        self.enlarged = not self.enlarged
+        self.columns.setVisible(not self.enlarged)
+        self._window.transfers_card.set_enlarged(self.enlarged)
+
+    def fit(self, width: int, height: int) -> None:
+        """Closer together in a window of less than so many pixels."""
+        compact = width < COMPACT_BELOW[0] or height < COMPACT_BELOW[1]
+        if compact == self.compact:
+            return
+        self.compact = compact
+        gap = COMPACT_GAP if compact else GAP
+        self._inner.setContentsMargins(gap, gap, gap, gap)
+        self._inner.setSpacing(gap)
+        for splitter in (self.rows, self.columns):
+            splitter.setHandleWidth(gap)
+        window = self._window
+        for part in (window.header, window.send_panel, window.transfers_card):
+            part.set_compact(compact)
+        for view in (window.graph, window.recipients):
+            if hasattr(view, "set_compact"):
+                view.set_compact(compact)
+        QTimer.singleShot(0, self, self._divide)
+
+    def _divide(self) -> None:
+        width = self.columns.width()
+        left, right = (288, 248) if self.compact else (336, 304)
+        gaps = 2 * self.columns.handleWidth()
+        self.columns.setSizes([left, width - left - right - gaps, right])
+        height = self.rows.height() - self.rows.handleWidth()
+        top = 392 / 580 if self.compact else 472 / 768
+        self.rows.setSizes([round(height * top), height - round(height * top)])
+        if not self.compact:
+            self._window.memory.restore_division()
