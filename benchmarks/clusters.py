@@ -2,9 +2,9 @@
 
     python -m benchmarks.clusters [--hosts 5] [--megabytes 300] [CASE...]
 
-Cases: join, raylet, head, client, errors. Each prints what it saw with the seconds that it took, and the exit
-status is 1 if anything did not become true. Needs root: it makes a laboratory (`benchmarks/lab.py`) with a
-Ray node in each host. The engine runs in the first host, or for `client` in one that is no node.
+Cases: join, cable, raylet, head, client, errors. Each prints what it saw with the seconds that it took, and
+the exit status is 1 if anything did not become true. Needs root: it makes a laboratory (`benchmarks/lab.py`)
+with a Ray node in each host. The engine runs in the first host, or for `client` in one that is no node.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from castray_desktop.core.messages import ClusterPhase, NodeInfo, NodeState
 from castray_desktop.workers.client import EngineClient
 from castray_desktop.workers.places import Places, find_places
 
-CASES = ("join", "raylet", "head", "client", "errors")
+CASES = ("join", "cable", "raylet", "head", "client", "errors")
 SECONDS = 60.0
 RATE = 30_000_000
 TOKEN = "a" * 64
@@ -203,6 +203,22 @@ async def join(lab: Lab, desk: Desk, path: Path, folder: Path) -> None:
     kill(ray_processes(lab, late, "raylet"))
     gone = await desk.until("offline after its raylet was killed", lambda: not desk.is_online(late.address))
     assert took < 3
+    assert gone < 5
+
+
+async def cable(lab: Lab, desk: Desk, path: Path, folder: Path) -> None:
+    """A cable is pulled out in the middle of a cast, and put in again."""
+    await desk.use(f"{lab.hosts[0].address}:6379")
+    await desk.until("attached", lambda: desk.is_ready(len(lab.hosts)))
+    cast = await desk.send(path, folder)
+    await desk.until("some has arrived", lambda: desk.done_bytes(cast) > path.stat().st_size // 4)
+    victim = lab.hosts[1]
+    lab.set_link(victim, up=False)
+    gone = await desk.until("offline after its cable was pulled", lambda: not desk.is_online(victim.address))
+    lab.set_link(victim, up=True)
+    await desk.until("online after it was put in again", lambda: desk.is_online(victim.address))
+    await desk.until("the cast has ended", lambda: cast in desk.results)
+    check_files(desk, cast, path)
     assert gone < 5
 
 

@@ -15,19 +15,11 @@ import msgspec
 
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.core.messages import THIS_COMPUTER, NodeInfo, NodeState
-from castray_desktop.workers.added_nodes import AddedNode, AddedNodes
 from castray_desktop.workers.agent_calls import AgentCalls
 from castray_desktop.workers.cluster_roles import ClusterListener
+from castray_desktop.workers.expected_nodes import ExpectedNodes, added_node
 from castray_desktop.workers.ledger import offline
-from castray_desktop.workers.name_memory import NameMemory
-from castray_desktop.workers.node_plan import (
-    NodeNames,
-    attached_node,
-    local_nodes,
-    may_be_named,
-    own_name,
-    with_facts,
-)
+from castray_desktop.workers.node_plan import may_be_named, own_name, with_facts
 from castray_desktop.workers.places import Places
 from castray_desktop.workers.pulse import SILENT_SECONDS, Pulse
 from castray_desktop.workers.ray_side import protocol
@@ -79,13 +71,8 @@ class Roster:
         self._waking: dict[str, asyncio.Future[None]] = {}
         self._stale: set[str] = set()  # nodes with facts that nobody has been told
         self._waiting: dict[str, asyncio.Future[None]] = {}
-        self._beside: dict[str, str] = {}  # by added node: on whose Ray node it is
         self._gone: dict[str, float] = {}  # whose Ray node has gone, and when
-        self._added = AddedNodes(places.added_nodes)
-        self._local = False
-        self._names = NodeNames()
-        self._target = ""
-        self._name_memory = NameMemory(places.names)
+        self._expected = ExpectedNodes(places)
         self._chores: set[asyncio.Task[None]] = set()
 
     @property
@@ -115,8 +102,7 @@ class Roster:
     def connect(self, send: Callable[[Any], None], target: str) -> None:
         """From now on orders go there, to a driver for `target`."""
         self._send = send
-        if target != self._target:
-            self._target, self._names = target, NodeNames(self._name_memory.load(target))
+        self._expected.begin(target)
 
     def disconnect(self) -> None:
         """There is no driver."""
@@ -127,33 +113,18 @@ class Roster:
 
         The first node of a `local` cluster is this computer, with several agents.
         """
-        plan = {info.name: info for info in local_nodes(ray_nodes[0])} if local else {}
-        inboxes = self._remembered() if local and not self._local else {}
-        self._local = local
-        others = ray_nodes[1:] if local else ray_nodes
-        named = self._names.name_all(others, self._is_away, taken=(*plan, *self._beside))
-        plan |= {name: attached_node(name, node) for name, node in named.items()}
-        for name, beside in self._beside.items():
-            if beside in plan:
-                plan[name] = _added(name, plan[beside])
+        plan = self._expected.plan(ray_nodes, local, self._is_away)
         for name in self._nodes.keys() - plan.keys():
             self._ray_node_gone(name)
         for info in plan.values():
-            self._ray_node_there(info, inboxes.get(info.name, ""))
-        self._name_memory.keep(self._target, self._names.homes)
+            self._ray_node_there(info)
         self._counted()
-
-    def _remembered(self) -> dict[str, str]:
-        """The nodes that were added to a local cluster before this one, and their inboxes."""
-        nodes = self._added.load()
-        self._beside.update({node.name: own_name() for node in nodes})
-        return {node.name: node.inbox for node in nodes}
 
     def _is_away(self, name: str) -> bool:
         node = self._nodes.get(name)
         return node is not None and node.state is NodeState.OFFLINE
 
-    def _ray_node_there(self, info: NodeInfo, inbox: str) -> None:
+    def _ray_node_there(self, info: NodeInfo) -> None:
         """Place an agent on it, unless there is one, or there will be."""
         placement = self._placements.get(info.name)
         if info.name in self._placed and info.name not in self._gone:
@@ -163,7 +134,7 @@ class Roster:
             self._lose(info.name, offline(info.name))
         self._gone.pop(info.name, None)
         self._deaths.pop(info.name, None)
-        self._place(info, placement.inbox if placement else inbox)
+        self._place(info, placement.inbox if placement else self._expected.inbox(info.name))
 
     def _ray_node_gone(self, name: str) -> None:
         """Its agent has gone with it."""
@@ -177,12 +148,11 @@ class Roster:
     def forget_gone(self) -> None:
         """Take Ray nodes out of the list that have gone for long."""
         long_ago = self._clock() - GONE_SECONDS
-        old = [name for name, since in self._gone.items() if since < long_ago and name not in self._beside]
+        old = [name for name, since in self._gone.items() if since < long_ago]
         if old and not self._listener.unfinished_casts():
             for name in old:
-                self._names.forget(name)
-                self._remove(name)
-            self._name_memory.keep(self._target, self._names.homes)
+                if not self._expected.is_added(name):
+                    self._remove(name)
 
     def drop_agents(self, failure: Failure | None = None) -> None:
         """The driver has gone, and with it every agent."""
@@ -204,10 +174,8 @@ class Roster:
         names = tuple(self._nodes)
         self._nodes.clear()
         self._placements.clear()
-        self._beside.clear()
-        self._local = False
         self._gone.clear()
-        self._target = ""
+        self._expected.clear()
         if names:
             self._listener.nodes_changed((), names)
 
@@ -233,16 +201,15 @@ class Roster:
         Raises CastRayError; the node does not exist then.
         """
         beside = find_node(on or THIS_COMPUTER, self._nodes)
-        info = _added(name, beside)
-        self._beside[name] = beside.name
+        info = added_node(name, beside)
+        self._expected.add(name, beside.name)
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting[name] = future
         try:
             self._place(info, inbox)
             async with asyncio.timeout(PLACE_SECONDS):
                 await future
-            if self._local:
-                self._added.add(AddedNode(name, inbox))
+            self._expected.keep(name, inbox)
         except TimeoutError:
             self._remove(name)
             raise CastRayError(FailureKind.NODE_SILENT, node=name, seconds=int(PLACE_SECONDS)) from None
@@ -267,8 +234,7 @@ class Roster:
         if not node.removable:
             raise CastRayError(FailureKind.NODE_NOT_REMOVABLE, node=name)
         self._remove(name)
-        if self._local:
-            self._added.remove(name)
+        self._expected.remove(name)
 
     # --- what the driver says -------------------------------------------------------------------
 
@@ -422,7 +388,7 @@ class Roster:
         if name not in self._nodes:
             return
         del self._placements[name]
-        self._beside.pop(name, None)
+        self._expected.forget(name)
         self._gone.pop(name, None)
         self._placed.discard(name)
         self._tell_driver(protocol.RemoveAgent(name))
@@ -438,8 +404,3 @@ class Roster:
             self._nodes[info.name] = info
             self._stale.discard(info.name)
             self._listener.nodes_changed((info,), ())
-
-
-def _added(name: str, beside: NodeInfo) -> NodeInfo:
-    """A node that the user adds on the same Ray node as another one."""
-    return NodeInfo(name, NodeState.STARTING, address=beside.address, node_id=beside.node_id, removable=True)
