@@ -112,6 +112,11 @@ async def test_schedules(house: House, tmp_path: Path, capsys: pytest.CaptureFix
     (known,) = [one for one in json.loads(capsys.readouterr().out) if one["schedule"] == schedule]
     assert (known["name"], known["enabled"], known["cron"]) == ("nightly", False, "0 3 * * *")
     await run("schedule", "resume", schedule[:6])
+    for word, enabled in (("pause", False), ("resume", True)):
+        await run("schedule", word, "all")
+        capsys.readouterr()
+        await run("schedule", "list", "--json")
+        assert {one["enabled"] for one in json.loads(capsys.readouterr().out)} == {enabled}
     await run("schedule", "list")
     assert "nightly" in capsys.readouterr().out
     await run("schedule", "remove", "nightly")
