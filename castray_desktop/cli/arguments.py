@@ -191,7 +191,7 @@ def _add_nodes(commands: Commands, common: argparse.ArgumentParser) -> None:
     add.add_argument("name", metavar="NAME")
     add.add_argument("--on", default="", metavar="NODE", help="the Ray node that it is placed on")
     add.add_argument("--inbox", default="", metavar="DIR", help="where it writes (~/CastRay/NAME)")
-    remove = add_command(actions, "remove", "remove a node that was added")
+    remove = add_command(actions, "remove", "remove a node that was added", parents=(common,))
     remove.add_argument("name", metavar="NAME")
 
 

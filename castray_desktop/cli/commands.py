@@ -214,6 +214,8 @@ async def _add_node(options: argparse.Namespace) -> int:
 
 async def _remove_node(options: argparse.Namespace) -> int:
     async with Session(start=False) as session:
+        if options.cluster is not None:
+            await session.ready(options.cluster)
         await session.client.request(messages.RemoveNode(options.name), messages.Done)
     return arguments.EXIT_DELIVERED
 

@@ -25,6 +25,8 @@ GATHER_MS = 1000
 CHECK_MS = 1000
 """Whether the folder is still the one that is watched is asked this often."""
 
+STOP_SECONDS = 5.0
+
 
 class Watch:
     """Calls `begun` once nothing is missed any more, `changed` with the paths that changed, and `lost` with
@@ -61,10 +63,10 @@ class Watch:
             self._begin(sorted({str(Path(path).parent) for path in files}), tuple(files))
 
     async def stop(self) -> None:
-        """Nothing is told any more."""
+        """Nothing is told any more. A thread that storage holds up is left behind."""
         self._stop.set()
         for thread in self._threads:
-            await asyncio.to_thread(thread.join)
+            await asyncio.to_thread(thread.join, STOP_SECONDS)
 
     def _begin(self, roots: list[str], files: tuple[str, ...]) -> None:
         thread = threading.Thread(target=self._run, args=(roots, files), name="castray-watch", daemon=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+import time
 from pathlib import Path
 
 import msgspec
@@ -21,7 +22,7 @@ class GroupFile:
     def load(self) -> dict[str, tuple[str, ...]]:
         """All groups; none where the file is not there or is not readable as such."""
         try:
-            return msgspec.json.decode(self._path.read_bytes(), type=dict[str, tuple[str, ...]])
+            return _decode(self._path.read_bytes())
         except (OSError, msgspec.MsgspecError):
             return {}
 
@@ -40,8 +41,23 @@ class GroupFile:
 
     def put(self, name: str, nodes: tuple[str, ...]) -> None:
         """Keep a group under this name, in the place of one that has it. Raises OSError."""
-        self.save({**self.load(), name: nodes})
+        self.save({**self._kept(), name: nodes})
 
     def remove(self, name: str) -> None:
         """Forget a group; an unknown one does not matter. Raises OSError."""
-        self.save({other: nodes for other, nodes in self.load().items() if other != name})
+        self.save({other: nodes for other, nodes in self._kept().items() if other != name})
+
+    def _kept(self) -> dict[str, tuple[str, ...]]:
+        """All groups, before they are written anew. A damaged file is set aside, never overwritten."""
+        try:
+            return _decode(self._path.read_bytes())
+        except FileNotFoundError:
+            return {}
+        except msgspec.MsgspecError:
+            aside = f"damaged-{time.strftime('%Y%m%d-%H%M%S')}-{self._path.name}"
+            self._path.rename(self._path.with_name(aside))
+            return {}
+
+
+def _decode(content: bytes) -> dict[str, tuple[str, ...]]:
+    return msgspec.json.decode(content, type=dict[str, tuple[str, ...]])

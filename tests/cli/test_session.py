@@ -185,3 +185,12 @@ async def test_a_busy_engine_is_stopped_once_it_answers(
         house = House(places)
         assert await stopping == 0
         await house.ended()
+
+
+async def test_a_node_is_removed_from_the_cluster_that_was_named(house: House) -> None:
+    async with Session(start=False) as session:
+        await session.ready("local")
+        await session.ready("10.0.0.1:6379")
+        with pytest.raises(CastRayError) as caught:
+            await _command(["node", "remove", "node_1", "--cluster", "local"])
+    assert caught.value.failure.kind is FailureKind.NODE_NOT_REMOVABLE

@@ -50,6 +50,14 @@ async def test_what_is_called_is_done_elsewhere() -> None:
     serving.cancel()
 
 
+async def test_nothing_but_tunnels_is_called() -> None:
+    class Whole(Agent):
+        async def order(self, text: bytes) -> bytes:
+            raise AssertionError("an order from the cluster")
+
+    assert await carry_out(Whole(), (7, "order", (b"{}",))) == (7, b"", "order can't be called from here")
+
+
 async def test_a_caller_that_has_given_up_is_not_answered(monkeypatch: pytest.MonkeyPatch) -> None:
     mailbox = Mailbox()
     call = asyncio.create_task(mailbox.open_tunnel("t"))

@@ -67,3 +67,7 @@ def test_a_file_that_is_none_has_no_groups(tmp_path: Path) -> None:
     path = tmp_path / "groups.json"
     path.write_text('{"a": 1}')
     assert GroupFile(path).load() == {}
+    GroupFile(path).put("rack", ("b",))  # what somebody wrote by hand is not lost by that
+    assert GroupFile(path).load() == {"rack": ("b",)}
+    (aside,) = tmp_path.glob("damaged-*-groups.json")
+    assert aside.read_text() == '{"a": 1}'

@@ -182,7 +182,7 @@ def live_nodes(target: str) -> tuple[protocol.RayNode, ...]:
 
 def _differing(text: str) -> Optional[tuple[str, str]]:
     """The cluster's Ray and Python in what Ray says about versions that don't fit."""
-    versions = re.search(r"Version mismatch[^\n]*\s+Ray: (\S+)\s+Python: (\S+)", text)
+    versions = re.search(r"Version mismatch[^\n]*\s+Ray: (\d[\w.+]*)\s+Python: (\d[\w.+]*)", text)
     return (versions.group(1), versions.group(2)) if versions else None
 
 

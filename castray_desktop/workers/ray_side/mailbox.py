@@ -13,6 +13,8 @@ from typing import Any
 
 WAIT_SECONDS = 2.0
 
+METHODS = ("open_tunnel", "put_into_tunnel", "get_from_tunnel")
+
 Letter = tuple[int, str, tuple[Any, ...]]
 """A number, and which method of the agent is called with what."""
 
@@ -71,8 +73,10 @@ class Mailbox:
 
 
 async def carry_out(agent: Any, letter: Letter) -> tuple[int, bytes, str]:
-    """Have the agent do what a call asks for. Returns the arguments of `answer`."""
+    """Have the agent do what a call asks for, about a tunnel. Returns the arguments of `answer`."""
     number, method, arguments = letter
+    if method not in METHODS:
+        return number, b"", f"{method} can't be called from here"
     try:
         data = await getattr(agent, method)(*arguments)
     except OSError as error:
