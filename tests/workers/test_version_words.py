@@ -1,0 +1,32 @@
+"""What Ray says about versions that don't fit, as Ray 2.40 to 2.60 word it."""
+
+from __future__ import annotations
+
+import pytest
+
+from castray_desktop.core.failure import Failure, FailureKind
+from castray_desktop.workers.ray_side import cluster
+
+TARGET = "10.0.0.1:6379"
+SAID = (
+    "Version mismatch: The cluster was started with:\n    Ray: 2.49.2\n    Python: 3.12.1\n"
+    "This process on node 10.0.0.2 was started with:\n    Ray: 2.60.0\n    Python: 3.11.7\n"
+)
+
+
+@pytest.mark.parametrize("said", [SAID, f"Traceback (most recent call last):\n  ...\nRuntimeError: {SAID}"])
+def test_the_clusters_versions_are_found(said: str) -> None:
+    failure = cluster.explained(Failure(FailureKind.JOIN_FAILED, {"target": TARGET, "reason": said}))
+    assert failure.kind is FailureKind.RAY_DIFFERS
+    assert (failure.values["ray"], failure.values["python"]) == ("2.49.2", "3.12.1")
+    assert failure.values["own_ray"]
+
+
+def test_another_reason_is_its_last_line() -> None:
+    said = "Traceback (most recent call last):\n  ...\nConnectionError: no such address\n\n"
+    failure = cluster.explained(Failure(FailureKind.JOIN_FAILED, {"target": TARGET, "reason": said}))
+    assert failure == Failure(
+        FailureKind.JOIN_FAILED, {"target": TARGET, "reason": "ConnectionError: no such address"}
+    )
+    lost = Failure(FailureKind.CLUSTER_LOST, {"target": TARGET})
+    assert cluster.explained(lost) is lost
