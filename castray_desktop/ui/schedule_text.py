@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import PurePath
 
 from PySide6.QtCore import QCoreApplication
@@ -60,6 +61,14 @@ def to_text(schedule: Schedule) -> str:
     return translate("Schedules", "All nodes") if who == ("all",) else ", ".join(who)
 
 
+def when(at: float) -> str:
+    """The time of day; for another day than today with its date."""
+    if at <= 0:
+        return DASH
+    then, now = time.localtime(at), time.localtime()
+    return time.strftime("%H:%M" if then[:3] == now[:3] else "%m-%d %H:%M", then)
+
+
 def last_cell(info: ScheduleInfo) -> Cell:
     """How the last run ended, or what it waits for."""
     if info.running:
@@ -88,7 +97,7 @@ def next_cell(info: ScheduleInfo) -> Cell:
         text = translate("Schedules", "{count} changes wait").format(count=f"{info.changes_seen:,}")
         return Cell(text, "accent")
     if info.next_run:
-        return Cell(full_time(info.next_run)[:16], "text", tip=full_time(info.next_run))
+        return Cell(when(info.next_run), "text", tip=full_time(info.next_run))
     if info.looks_every:
         text = translate("Schedules", "Looks every {span}").format(span=span_text(info.looks_every))
         return Cell(text, "text_2")
@@ -107,6 +116,6 @@ def schedule_cells(info: ScheduleInfo) -> list[Cell]:
         Cell(to_text(schedule), "text_2", tip=to_text(schedule)),
         Cell(when_text(schedule), "text_2"),
         next_cell(info),
-        Cell(full_time(info.last_run)[:16] if info.last_run else DASH, "text_2"),
+        Cell(when(info.last_run), "text_2", tip=full_time(info.last_run) if info.last_run else ""),
         last_cell(info),
     ]
