@@ -224,8 +224,8 @@ TEMPLATES: Mapping[FailureKind, tuple[str, str]] = {
     ),
     K.NOT_A_NODE: (
         "This computer is no node of the cluster {target}, and only a node can attach.",
-        "Make it one, without CPUs for others' tasks: castray cluster join {target}; or go through the client"
-        " server of the cluster: ray://{host}:10001",
+        "Go through the client server of the cluster, ray://{host}:10001; or make it a node, without CPUs for"
+        " others' tasks: castray cluster join {target}",
     ),
     K.RAY_DIFFERS: (
         "The cluster {target} runs Ray {ray} on Python {python}, CastRay has Ray {own_ray} on"

@@ -1047,8 +1047,8 @@
         <translation>本机不是集群 {target} 的节点，只有节点才能连接。</translation>
     </message>
     <message>
-        <source>Make it one, without CPUs for others&apos; tasks: castray cluster join {target}; or go through the client server of the cluster: ray://{host}:10001</source>
-        <translation>可让本机加入（不提供 CPU 给他人的任务）：castray cluster join {target}；或经由集群的客户端服务器连接：ray://{host}:10001</translation>
+        <source>Go through the client server of the cluster, ray://{host}:10001; or make it a node, without CPUs for others&apos; tasks: castray cluster join {target}</source>
+        <translation>可经由集群的客户端服务器连接：ray://{host}:10001；或让本机加入（不提供 CPU 给他人的任务）：castray cluster join {target}</translation>
     </message>
     <message>
         <source>The cluster {target} runs Ray {ray} on Python {python}, CastRay has Ray {own_ray} on Python {own_python}.</source>
