@@ -27,8 +27,20 @@ from castray_desktop.core.forms import (
 
 K = FailureKind
 
-_NOT_FOUND = frozenset({K.CAST_UNKNOWN, K.NODE_UNKNOWN, K.SCHEDULE_UNKNOWN})
-_CONFLICT = frozenset({K.CAST_FINISHED, K.NODE_EXISTS, K.NODE_NOT_REMOVABLE, K.RECIPIENT_ALREADY})
+_NOT_FOUND = frozenset({K.CAST_UNKNOWN, K.NODE_UNKNOWN, K.SCHEDULE_UNKNOWN, K.GROUP_UNKNOWN})
+_CONFLICT = frozenset(
+    {
+        K.CAST_FINISHED,
+        K.CAST_GOES_ON,
+        K.CAST_NOT_QUEUED,
+        K.NOTHING_TO_RETRY,
+        K.NOTHING_TO_VERIFY,
+        K.NODE_EXISTS,
+        K.NODE_NOT_REMOVABLE,
+        K.RECIPIENT_ALREADY,
+        K.SCHEDULE_RUNNING,
+    }
+)
 _NOT_NOW = frozenset(
     {
         K.NO_CLUSTER,
@@ -36,6 +48,11 @@ _NOT_NOW = frozenset(
         K.CLUSTER_START_FAILED,
         K.CLUSTER_TIMED_OUT,
         K.CLUSTER_UNREACHABLE,
+        K.RAY_DIFFERS,
+        K.PYTHON_MISSING,
+        K.DRIVER_NOT_PREPARED,
+        K.JOIN_FAILED,
+        K.HISTORY_UNAVAILABLE,
         K.ENGINE_UNREACHABLE,
         K.ENGINE_VERSION,
     }

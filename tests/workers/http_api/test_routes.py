@@ -8,7 +8,9 @@ import httpx
 import pytest
 
 from castray_desktop.core import messages as m
+from castray_desktop.core.errors import sentence
 from castray_desktop.core.failure import Failure, FailureKind
+from castray_desktop.workers.http_api import answers
 from tests.helpers.answering_engine import CAST, AnsweringEngine
 
 
@@ -140,6 +142,9 @@ async def test_a_body_that_is_no_json(client: httpx.AsyncClient) -> None:
         (FailureKind.NO_CLUSTER, 503),
         (FailureKind.NO_SUCH_FILE, 400),
         (FailureKind.CAST_FINISHED, 409),
+        (FailureKind.NOTHING_TO_RETRY, 409),
+        (FailureKind.SCHEDULE_UNKNOWN, 404),
+        (FailureKind.RAY_DIFFERS, 503),
         (FailureKind.INTERNAL, 500),
     ],
 )
@@ -151,7 +156,7 @@ async def test_a_failure_has_its_status_and_its_sentence(
     response = await client.post("/api/file-transfers/manual", json=body)
     assert response.status_code == status
     assert response.json()["kind"] == kind.value
-    assert response.json()["detail"].endswith(".")
+    assert response.json()["detail"] == sentence(Failure(kind, {"path": "/x"}))
 
 
 @pytest.mark.parametrize(
@@ -269,3 +274,7 @@ async def test_a_parameter_that_is_not_known_is_a_mistake(client: httpx.AsyncCli
         assert response.status_code == 422
         assert response.json()["detail"].endswith("is not known here.")
     assert (await client.get("/api/history?state=failed")).status_code == 200
+
+
+def test_every_failure_is_documented() -> None:
+    assert {answers.status_of(kind) for kind in FailureKind} <= set(answers.PROBLEMS)
