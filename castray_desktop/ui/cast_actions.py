@@ -28,7 +28,8 @@ def can_resume(cast: CastSummary) -> bool:
 
 
 def can_cancel(cast: CastSummary) -> bool:
-    return not cast.state.finished
+    """Whether something of it is still to come, also only for recipients that are waited for."""
+    return not cast.state.finished or cast.awaited > 0
 
 
 def can_retry(cast: CastSummary) -> bool:
@@ -41,7 +42,7 @@ def can_verify(cast: CastSummary) -> bool:
 
 
 def can_drop(cast: CastSummary, delivery: DeliverySnapshot) -> bool:
-    return not cast.state.finished and not delivery.state.finished
+    return not (cast.state.finished or delivery.state.finished) or delivery.state is DeliveryState.AWAITED
 
 
 def can_retry_delivery(cast: CastSummary, delivery: DeliverySnapshot) -> bool:
@@ -83,7 +84,7 @@ class CastActions(QObject):
             self._do(messages.Resume(cast))
 
     def cancel(self, casts: Iterable[str]) -> None:
-        """End those of the casts that have not ended."""
+        """End those of the casts that have not ended, and waiting for recipients of those that have."""
         for cast in self._fitting(casts, can_cancel):
             self._do(messages.Cancel(cast))
 

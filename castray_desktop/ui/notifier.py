@@ -8,7 +8,7 @@ from PySide6.QtCore import QCoreApplication, QObject
 from PySide6.QtWidgets import QWidget
 
 from castray_desktop.core.errors import Explanation
-from castray_desktop.core.messages import CastResult, CastState, DeliverySnapshot
+from castray_desktop.core.messages import CastResult, CastState, CastSummary, DeliverySnapshot
 from castray_desktop.ui.nodes import NodeList
 from castray_desktop.ui.opening import open_folder
 from castray_desktop.ui.preferences import Preferences
@@ -31,12 +31,21 @@ def result_words(result: CastResult) -> Explanation:
                 name=cast.name, node=cast.recipients[0] if cast.recipients else "", count=total
             )
             return Explanation(text, translate("Notifier", "Every copy was checked by its hash."))
+        case CastState.PARTLY_FAILED if _only_waits(cast):
+            text = translate("Notifier", "{name} waits for {count} of {total} nodes")
+            happened = text.format(name=cast.name, count=cast.awaited, total=total)
+            return Explanation(happened, _first_reason(result))
         case CastState.PARTLY_FAILED:
             text = translate("Notifier", "{name} did not arrive on {count} of {total} nodes")
             happened = text.format(name=cast.name, count=total - cast.verified - cast.awaited, total=total)
             return Explanation(happened, _first_reason(result))
     text = translate("Notifier", "{name} could not be sent").format(name=cast.name)
     return Explanation(text, failure_text(cast.failure) if cast.failure else _first_reason(result))
+
+
+def _only_waits(cast: CastSummary) -> bool:
+    """Whether all who have not got it get it once they are back."""
+    return cast.awaited > 0 and cast.verified + cast.awaited == len(cast.recipients)
 
 
 def _first_reason(result: CastResult) -> str:
@@ -57,7 +66,7 @@ class Notifier(QObject):
     def tell(self, result: CastResult) -> None:
         """A cast has ended. What a schedule has sent is told only when it failed."""
         state = result.summary.state
-        failed = state is not CastState.COMPLETED
+        failed = state is not CastState.COMPLETED and not _only_waits(result.summary)
         wanted = self._chosen.notify_failed if failed else self._chosen.notify_done
         by_itself = bool(result.summary.schedule) and not failed
         if state is CastState.CANCELLED or by_itself or not wanted:

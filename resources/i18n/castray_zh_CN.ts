@@ -1858,7 +1858,7 @@
     <name>HistoryPage</name>
     <message>
         <source>History</source>
-        <translation>历史</translation>
+        <translation>历史记录</translation>
     </message>
     <message>
         <source>Name, node or folder</source>
@@ -2384,6 +2384,10 @@
         <translation>每份副本均已通过哈希校验。</translation>
     </message>
     <message>
+        <source>{name} waits for {count} of {total} nodes</source>
+        <translation>{name} 正在等待 {total} 个节点中的 {count} 个恢复在线</translation>
+    </message>
+    <message>
         <source>{name} did not arrive on {count} of {total} nodes</source>
         <translation>{name} 在 {total} 个节点中有 {count} 个未送达</translation>
     </message>
@@ -2400,11 +2404,11 @@
     <name>Pages</name>
     <message>
         <source>History</source>
-        <translation>历史</translation>
+        <translation>历史记录</translation>
     </message>
     <message>
         <source>Schedules</source>
-        <translation>定时任务</translation>
+        <translation>计划</translation>
     </message>
     <message>
         <source>Log</source>
@@ -2626,11 +2630,11 @@
     <name>Schedules</name>
     <message>
         <source>New schedule</source>
-        <translation>新建定时任务</translation>
+        <translation>新建计划</translation>
     </message>
     <message>
         <source>Change the schedule</source>
-        <translation>修改定时任务</translation>
+        <translation>修改计划</translation>
     </message>
     <message>
         <source>Name</source>
@@ -2853,7 +2857,7 @@
     </message>
     <message>
         <source>Schedules</source>
-        <translation>定时任务</translation>
+        <translation>计划</translation>
     </message>
     <message>
         <source>Add…</source>
@@ -2893,15 +2897,15 @@
     </message>
     <message>
         <source>A schedule sends by itself: again and again, at set times, or when a folder changes.</source>
-        <translation>定时任务会自动发送：按间隔重复、在指定时间，或在文件夹变化时。</translation>
+        <translation>计划会自动发送：按间隔重复、在指定时间，或在文件夹变化时。</translation>
     </message>
     <message>
         <source>No schedules yet</source>
-        <translation>尚无定时任务</translation>
+        <translation>尚无计划</translation>
     </message>
     <message>
         <source>Remove the schedule {name}?</source>
-        <translation>要删除定时任务 {name} 吗？</translation>
+        <translation>要删除计划 {name} 吗？</translation>
     </message>
     <message>
         <source>What it has sent stays where it is.</source>

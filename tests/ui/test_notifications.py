@@ -148,3 +148,9 @@ def test_zones_are_groups_too(window: MainWindow, link: FakeLink) -> None:
         )
     )
     assert [tag.text() for tag in window.recipients.groups.tags] == ["rack a  2", "rack b  1"]
+
+
+def test_who_is_waited_for_is_no_failure(window: MainWindow, link: FakeLink, tray: FakeTray) -> None:
+    link.say(done(state=CastState.PARTLY_FAILED, verified=2, awaited=1))
+    assert window.toast.text().startswith("imagenet-val.tar waits for 1 of 3 nodes")
+    assert tray.told == [("imagenet-val.tar waits for 1 of 3 nodes", False)]

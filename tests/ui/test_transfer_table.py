@@ -181,6 +181,17 @@ def test_one_recipient_can_be_dropped(table: TransferTable, link: FakeLink) -> N
     assert link.asked(m.DropRecipients) == [m.DropRecipients("a", ("node_1",))]
 
 
+def test_waiting_for_recipients_can_be_ended(table: TransferTable, link: FakeLink) -> None:
+    model = model_of(table)
+    waits = make_cast("a", state=CastState.PARTLY_FAILED, verified=1, awaited=1)
+    model.load([waits], {"a": [make_delivery("node_1", DeliveryState.AWAITED)]})
+    run(table.context_menu(model.index(0, 0, model.index_of("a"))), "Drop node_1")
+    assert link.asked(m.DropRecipients) == [m.DropRecipients("a", ("node_1",))]
+    table.select_cast("a")
+    QTest.keyClick(table, Qt.Key.Key_Delete)
+    assert link.asked(m.Cancel) == [m.Cancel("a")]
+
+
 def test_columns_are_hidden_moved_and_remembered(
     table: TransferTable, qtbot: QtBot, settings: QSettings, link: FakeLink
 ) -> None:
