@@ -30,7 +30,6 @@ from castray_desktop.ui.cast_details import delivery_rows, make_delivery_table
 from castray_desktop.ui.cluster_words import explain_failure
 from castray_desktop.ui.fields import Dropdown
 from castray_desktop.ui.fonts import font
-from castray_desktop.ui.history_export import HistoryExport
 from castray_desktop.ui.history_model import HistoryModel
 from castray_desktop.ui.opening import copy
 from castray_desktop.ui.plain_table import PlainTable
@@ -41,6 +40,7 @@ from castray_desktop.ui.words import Words
 
 if TYPE_CHECKING:
     from castray_desktop.ui.engine_link import EngineLink
+    from castray_desktop.ui.history_export import HistoryExport
 
 SEARCH_MS = 250
 STATES: tuple[tuple[CastState, ...], ...] = (
@@ -327,6 +327,8 @@ class HistoryPage(QWidget):
     def export_to(self, path: str) -> None:
         """Write what is shown to a file; its ending says how."""
         self._cancel_export()
+        from castray_desktop.ui.history_export import HistoryExport
+
         self._export = export = HistoryExport(self._link, self.model.query, path, self)
         export.done.connect(self._exported)
         export.failed.connect(self._say_failure)

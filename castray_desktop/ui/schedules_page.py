@@ -18,7 +18,6 @@ from castray_desktop.core.messages import OnConflict, Schedule, ScheduleInfo, Se
 from castray_desktop.ui.banner import Banner, framed
 from castray_desktop.ui.cluster_words import explain_failure
 from castray_desktop.ui.plain_table import PlainModel, PlainTable
-from castray_desktop.ui.schedule_editor import ScheduleEditor
 from castray_desktop.ui.schedule_text import schedule_cells
 from castray_desktop.ui.theme import Theme
 from castray_desktop.ui.widgets import button, say
@@ -26,6 +25,7 @@ from castray_desktop.ui.words import Words
 
 if TYPE_CHECKING:
     from castray_desktop.ui.engine_link import EngineLink
+    from castray_desktop.ui.schedule_editor import ScheduleEditor
 
 EVERY_HOUR = 3600.0
 
@@ -210,6 +210,8 @@ class SchedulesPage(QWidget):
         if self.editor is not None:
             self.editor.close()
             self.editor.deleteLater()
+        from castray_desktop.ui.schedule_editor import ScheduleEditor
+
         self.editor = ScheduleEditor(self._theme, self._link, schedule, self.window())
         self.editor.show()
 

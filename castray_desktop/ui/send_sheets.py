@@ -8,13 +8,13 @@ from PySide6.QtCore import QObject, Signal
 from PySide6.QtWidgets import QWidget
 
 from castray_desktop.core import messages
-from castray_desktop.ui.node_browser import NodeBrowser
-from castray_desktop.ui.preflight_sheet import PreflightSheet
 from castray_desktop.ui.send_options import OptionsSheet, SendOptions
 from castray_desktop.ui.theme import Theme
 
 if TYPE_CHECKING:
     from castray_desktop.ui.engine_link import EngineLink
+    from castray_desktop.ui.node_browser import NodeBrowser
+    from castray_desktop.ui.preflight_sheet import PreflightSheet
 
 
 class SendSheets(QObject):
@@ -47,6 +47,8 @@ class SendSheets(QObject):
     def show_report(self, report: messages.PreflightReport) -> None:
         """Show what was found, and ask whether to go on."""
         if self.preflight is None:
+            from castray_desktop.ui.preflight_sheet import PreflightSheet
+
             self.preflight = PreflightSheet(self._theme, self._panel.window())
             self.preflight.go_on.connect(self.go_on)
         self.preflight.show_report(report)
@@ -54,6 +56,8 @@ class SendSheets(QObject):
     def browse(self, node: str) -> None:
         """Pick files of a node."""
         if self.browser is None:
+            from castray_desktop.ui.node_browser import NodeBrowser
+
             self.browser = NodeBrowser(self._theme, self._link, self._panel.window())
             self.browser.picked.connect(self.picked)
         self.browser.browse(node)

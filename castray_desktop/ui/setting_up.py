@@ -11,12 +11,12 @@ from castray_desktop.core import messages
 from castray_desktop.core.failure import Failure
 from castray_desktop.ui.language import Language
 from castray_desktop.ui.preferences import Preferences
-from castray_desktop.ui.settings_sheet import SettingsSheet
-from castray_desktop.ui.share_sheet import ShareSheet
 from castray_desktop.ui.theme import Theme
 
 if TYPE_CHECKING:
     from castray_desktop.ui.engine_link import EngineLink
+    from castray_desktop.ui.settings_sheet import SettingsSheet
+    from castray_desktop.ui.share_sheet import ShareSheet
 
 
 class SettingUp(QObject):
@@ -46,6 +46,8 @@ class SettingUp(QObject):
     def show(self) -> None:
         """Open the settings beside the window."""
         if self.sheet is None:
+            from castray_desktop.ui.settings_sheet import SettingsSheet
+
             self.sheet = sheet = SettingsSheet(
                 self._theme, self._language, self._link, self._chosen, self._home, self._window
             )
@@ -58,6 +60,8 @@ class SettingUp(QObject):
     def show_share(self, info: messages.ShareInfo) -> None:
         """Show how another machine joins."""
         if self.share_sheet is None:
+            from castray_desktop.ui.share_sheet import ShareSheet
+
             self.share_sheet = ShareSheet(self._theme, self._window)
         self.share_sheet.show_info(info)
 
