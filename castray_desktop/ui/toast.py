@@ -100,8 +100,8 @@ class Toast(QWidget):
 
     def _place(self) -> None:
         layout = self.layout()
-        height = layout.heightForWidth(WIDTH) if layout is not None else 0
-        self.resize(WIDTH, max(height, self.sizeHint().height()))
+        height = layout.totalHeightForWidth(WIDTH) if layout is not None else 0
+        self.resize(WIDTH, height if height > 0 else self.sizeHint().height())
         self.move(self._window.width() - WIDTH - EDGE, self._window.height() - self.height() - 28 - EDGE)
 
     # --- Qt --------------------------------------------------------------------------------
