@@ -26,6 +26,7 @@ from pathlib import Path
 RUN_VARIABLE = "CASTRAY_RUN"
 GRACE_SECONDS = 2.0
 KILL_SECONDS = 2.0
+REMOVE_SECONDS = 3.0
 TEMP_PREFIX = "castray-"
 RAY_TITLE = b"ray::"
 
@@ -57,8 +58,17 @@ def sweep(record: Path, grace: float = GRACE_SECONDS) -> None:
             _kill(pid)
         time.sleep(0.05)
     if temp_dir.name.startswith(TEMP_PREFIX):
-        shutil.rmtree(temp_dir, ignore_errors=True)
+        _remove(temp_dir)
     record.unlink(missing_ok=True)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder, again where something that is just ending has written into it meanwhile."""
+    deadline = time.monotonic() + REMOVE_SECONDS
+    shutil.rmtree(folder, ignore_errors=True)
+    while folder.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def sweep_abandoned(runs: Path) -> None:

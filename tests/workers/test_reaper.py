@@ -133,3 +133,23 @@ def test_it_waits_for_the_end_of_the_engine(tmp_path: Path, run: str) -> None:
         guard.stdin.close()
         assert guard.wait(10) == 0
         assert process.wait() == -signal.SIGKILL
+
+
+def test_the_folder_goes_also_when_something_writes_into_it_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / f"{reaper.TEMP_PREFIX}run"
+    folder.mkdir()
+    record = reaper.write_run(tmp_path, "0123456789ab", folder, os.getpid())
+    remove, calls = reaper.shutil.rmtree, []
+
+    def rmtree(path: Path, ignore_errors: bool) -> None:
+        remove(path, ignore_errors=ignore_errors)
+        calls.append(path)
+        if len(calls) == 1:  # the last words of a process that was not found
+            path.mkdir()
+
+    monkeypatch.setattr(reaper.shutil, "rmtree", rmtree)
+    reaper.sweep(record, grace=0.0)
+    assert not folder.exists()
+    assert calls == [folder, folder]
