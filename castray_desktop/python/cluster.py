@@ -29,6 +29,8 @@ from castray_desktop.python.bars import Progress, bars_for, somebody_looks
 from castray_desktop.python.given import Names, Paths, absolute, names, rate
 from castray_desktop.python.loop import LoopThread
 
+PAGE = 500  # casts of the history at once
+
 Result = TypeVar("Result")
 ReplyType = TypeVar("ReplyType", bound=messages.Message)
 
@@ -146,9 +148,15 @@ class Cluster:
         CommandFailed.
         """
         wanted = tuple(messages.CastState(state) for state in states)
-        query = messages.HistoryQuery(text, wanted, node, since, until, 0, limit)
-        page = self._ask(messages.GetHistory(query), messages.HistoryPage)
-        return tuple(cast_form(cast) for cast in page.casts)
+        found: list[CastForm] = []
+        while len(found) < limit:
+            asked = min(PAGE, limit - len(found))
+            query = messages.HistoryQuery(text, wanted, node, since, until, len(found), asked)
+            page = self._ask(messages.GetHistory(query), messages.HistoryPage)
+            found += map(cast_form, page.casts)
+            if len(page.casts) < asked:
+                break
+        return tuple(found)
 
     def statistics(self) -> messages.StatisticsReport:
         """All casts in numbers, since the engine's start and for ever. Raises CommandFailed."""

@@ -15,13 +15,14 @@ import pytest
 import castray_desktop
 from castray_desktop import CommandFailed, connect
 from castray_desktop.cli import session as session_module
-from castray_desktop.core.messages import CastState
+from castray_desktop.core.messages import CastResult, CastState, SendRequest
 from castray_desktop.python import Cluster
 from castray_desktop.python import cluster as cluster_module
 from castray_desktop.workers import engine as engine_module
 from castray_desktop.workers.places import Places
 from castray_desktop.workers.ray_side import protocol
 from tests.helpers.house import House
+from tests.helpers.samples import make_cast
 
 Result = TypeVar("Result")
 
@@ -138,3 +139,20 @@ def test_the_package_gives_what_programs_use() -> None:
     assert castray_desktop.Cluster is Cluster
     with pytest.raises(AttributeError, match="nonsense"):
         castray_desktop.nonsense  # noqa: B018
+
+
+async def test_the_history_comes_in_pages(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster_module, "PAGE", 2)
+    client = await house.connect()  # the history is open
+    request = SendRequest(("/x",), ("all",))
+    for number in range(5):
+        summary = make_cast(f"c{number}", state=CastState.COMPLETED, finished=float(number + 1))
+        house.engine._history.ended(request, "local", CastResult(summary, (), 1.0))
+
+    def program() -> None:
+        with connect("local") as cluster:
+            assert [cast.cast for cast in cluster.history(limit=3)] == ["c4", "c3", "c2"]
+            assert len(cluster.history()) == 5
+
+    await in_thread(program)
+    await client.close()

@@ -189,7 +189,7 @@ def history_routes(picture: Picture) -> APIRouter:
         since: Moment = 0.0,
         until: Moment = 0.0,
         offset: Annotated[int, Query(ge=0, le=2**31)] = 0,
-        limit: Annotated[int, Query(ge=1, le=10_000)] = 100,
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     ) -> Response:
         query = messages.HistoryQuery(text, tuple(state), node, since, until, offset, limit)
         page = await picture.ask(messages.GetHistory(query), messages.HistoryPage)
