@@ -38,7 +38,8 @@ class Awaiting:
     """Looks after casts that have ended and have deliveries which wait for their nodes.
 
     `running` has the casts that have not ended. `scan(request)` says what a request would send, and raises
-    CastRayError. `settled(ledger)` hears of each change.
+    CastRayError. `unharmed(ledger, node)` says whether what a node has got of a cast still has its hashes.
+    `settled(ledger)` hears of each change.
     """
 
     def __init__(
@@ -47,12 +48,14 @@ class Awaiting:
         running: Callable[[], Mapping[str, CastLedger]],
         send: Sender,
         scan: Callable[[SendRequest], Awaitable[ParcelTotals]],
+        unharmed: Callable[[CastLedger, str], Awaitable[bool]],
         settled: Callable[[CastLedger], None],
     ) -> None:
         self._agents = agents
         self._running = running
         self._send = send
         self._scan = scan
+        self._unharmed = unharmed
         self._settled = settled
         self._casts: dict[str, CastLedger] = {}
         self._work: dict[str, asyncio.Task[None]] = {}
@@ -147,7 +150,10 @@ class Awaiting:
             except CastRayError as error:
                 log.info("cast %s: not from %s: %s", ledger.cast, request.source, error)
                 continue
-            if _is_the_same(totals, ledger.totals, exactly=request.source == ledger.request.source):
+            first = request.source == ledger.request.source
+            if not _is_the_same(totals, ledger.totals, exactly=first):
+                continue
+            if first or await self._unharmed(ledger, request.source):
                 return request
         return None
 

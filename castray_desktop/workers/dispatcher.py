@@ -78,8 +78,10 @@ class Dispatcher:
         self._queue = CastQueue(at_once)
         self._news = CastNews(agents, publish, clock, wall, self._running)
         self._ends = EndedCasts(self._runs, agents, self._news, publish, clock, records, ended)
-        self._awaiting = Awaiting(agents, self._running, self.send, self._scan, self._ends.settled)
         self._verifying = Verifying(agents, publish, groups, clock)
+        self._awaiting = Awaiting(
+            *(agents, self._running, self.send, self._scan, self._verifying.is_unharmed, self._ends.settled)
+        )
         self.control = CastControl(
             *(self._runs, self._tasks, self._queue, self._admit, self.send, past),
             self._awaiting.cancel,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -24,7 +25,7 @@ from castray_desktop.core.messages import (
     VerifyReport,
 )
 from castray_desktop.workers.agents import Agents, common_algorithms
-from castray_desktop.workers.ledger import offline
+from castray_desktop.workers.ledger import CastLedger, offline
 from castray_desktop.workers.orders import Orders
 from castray_desktop.workers.ray_side import protocol
 from castray_desktop.workers.ray_side.protocol import VerificationReport, VerificationState
@@ -88,6 +89,15 @@ class Verifying:
         return VerifyReport(
             command.job, tuple(msgspec.structs.replace(found[readers[node]], node=node) for node in chosen)
         )
+
+    async def is_unharmed(self, ledger: CastLedger, node: str) -> bool:
+        """Whether all that a cast has delivered to a node still has the hashes that it came with."""
+        command = Verify(secrets.token_hex(6), cast=ledger.cast, nodes=(node,))
+        try:
+            report = await self.cast(command, map(ledger.delivery, ledger.recipients))
+        except CastRayError:
+            return False
+        return all(item.state is VerifiedState.SAME for item in report.nodes)
 
     def cancel(self, job: str) -> None:
         """Stop one. Raises CastRayError(JOB_UNKNOWN)."""

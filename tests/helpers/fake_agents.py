@@ -49,6 +49,7 @@ class FakeAgents:
         self.totals = TOTALS
         self.totals_of: dict[str, protocol.ParcelTotals] = {}  # of a node that would send something else
         self.files: dict[str, list[protocol.FileHash]] = {}  # what a verification finds on a node
+        self.read_back: dict[str, int] = {}  # how many files differ from what a cast delivered to a node
         self.scanning = False  # the source is not through with its scan
         self._lives: Counter[str] = Counter()
         self._held: type | None = None
@@ -82,6 +83,8 @@ class FakeAgents:
             self.report_source(node, order.cast, state, totals=totals, failure=self.source_failure)
         if isinstance(order, protocol.Preflight):
             return self.replies.get(node, protocol.PreflightReply(f"/inbox/{node}", node, free_bytes=10**9))
+        if isinstance(order, protocol.VerifyFiles) and node in self.read_back:
+            self.report_verification(node, order.job, self.read_back[node])
         if isinstance(order, protocol.DescribeFiles):
             files = self.files.get(node, [])[order.start : order.start + order.count]
             return protocol.FileHashes(tuple(files))
@@ -141,6 +144,14 @@ class FakeAgents:
         assert self.dispatcher is not None
         report = SourceReport(cast, state, **facts)  # type: ignore[arg-type]
         self.dispatcher.agent_reported(node, protocol.AgentReport(sources=(report,)))
+
+    def report_verification(self, node: str, job: str, differing: int) -> None:
+        """The node has read back what it got."""
+        assert self.dispatcher is not None
+        report = protocol.VerificationReport(
+            job, protocol.VerificationState.DONE, files=1, differing_count=differing
+        )
+        self.dispatcher.agent_reported(node, protocol.AgentReport(verifications=(report,)))
 
     def report_delivery(self, node: str, cast: str, state: RecipientState, **facts: object) -> None:
         assert self.dispatcher is not None
