@@ -52,9 +52,13 @@ from castray_desktop.workers.schedules import Schedules
 from castray_desktop.workers.settings import SettingsFile
 from castray_desktop.workers.speed_memory import SpeedMemory
 from castray_desktop.workers.supervisor import ClusterSupervisor
+from castray_desktop.workers.tasks import UnwaitedThreads
 
 IDLE_SECONDS = 5.0
 """How long the engine stays after its last client."""
+
+THREADS = 64
+"""Some may look at folders for long, while a driver is to be ended."""
 
 CHECK_SECONDS = 0.5
 HELLO_SECONDS = 5.0
@@ -439,6 +443,11 @@ def _log_to(folder: Path) -> None:
     logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it tells of each change
 
 
+async def _live(places: Places, listener: socket.socket) -> None:
+    asyncio.get_running_loop().set_default_executor(UnwaitedThreads(THREADS, "castray"))
+    await Engine(places).run(listener)
+
+
 def main() -> int:
     """The engine process. Ends at once, with 0, when another engine serves this home already."""
     places = find_places()
@@ -452,7 +461,7 @@ def main() -> int:
         reaper.sweep_abandoned(places.runs)
         listener = open_socket(places.socket)
         try:
-            asyncio.run(Engine(places).run(listener))
+            asyncio.run(_live(places, listener))
         except Exception:
             log.exception("the engine failed")
             return 1
@@ -462,4 +471,8 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)  # Python would wait for threads that look at folders
