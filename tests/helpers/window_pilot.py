@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from PySide6.QtCore import QMimeData, QObject, QPointF, Qt, QTimer, QUrl
+from PySide6.QtCore import QElapsedTimer, QMimeData, QObject, QPointF, Qt, QTimer, QUrl
 from PySide6.QtGui import QDragEnterEvent, QDragMoveEvent, QDropEvent, QImage
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
@@ -31,6 +31,7 @@ from castray_desktop.ui.main_window import MainWindow
 from tools.animation import animate
 
 STEP_MS = 50
+SETTLE_MS = 250
 WAIT_SECONDS = 120.0
 SHARE_FOR_SHOT = 0.64
 FILM_MS, FILM_FASTER, FILM_WIDTH = 500, 4, 960
@@ -164,15 +165,23 @@ class Pilot(QObject):
         window.table.expandAll()
         for dark in (False, True):
             window._theme.set_dark(dark)
-            QApplication.processEvents()
+            _settle()
             window.grab().save(str(folder / f"window-{'dark' if dark else 'light'}.png"))
         window._theme.set_dark(False)
         window.header.choose_language(CHINESE)
-        QApplication.processEvents()
+        _settle()
         window.grab().save(str(folder / "window-light-zh.png"))
         window.header.choose_language(ENGLISH)
         if filming:
             self._film.start(FILM_MS)
+
+
+def _settle() -> None:
+    """Layouts follow a change one within the other, a round of events each."""
+    clock = QElapsedTimer()
+    clock.start()
+    while clock.elapsed() < SETTLE_MS:
+        QApplication.processEvents()
 
 
 def main() -> int:
