@@ -85,6 +85,7 @@ class DeliveryForm(Form, frozen=True):
     rate: float
     eta: float | None
     hook: str | None
+    removed: int  # entries that the source no longer has
 
 
 class CastForm(Form, frozen=True):
@@ -229,6 +230,7 @@ def delivery_form(item: DeliverySnapshot) -> DeliveryForm:
         rate=round(item.rate),
         eta=item.eta,
         hook=item.hook_status or None,
+        removed=item.removed,
     )
 
 
