@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import secrets
 from collections.abc import Iterable
 from pathlib import PurePosixPath
@@ -17,7 +18,9 @@ from castray_desktop.core.messages import SendRequest
 from castray_desktop.workers.orders import Orders
 from castray_desktop.workers.ray_side.protocol import Probe, ProbeReply, ProbeVerb
 
-PROBE_SECONDS = 5.0
+PROBE_SECONDS = 15.0
+
+log = logging.getLogger("castray.cast")
 
 
 async def find_sent_here(
@@ -51,7 +54,8 @@ async def _is_sent_here(cast: str, request: SendRequest, node: str, orders: Orde
                 for folder in folders_above(request.paths)
             ]
             answers = await asyncio.gather(*looks)
-    except (CastRayError, TimeoutError):
+    except (CastRayError, TimeoutError) as error:
+        log.warning("cast %s: nothing is removed on %s, which did not answer in time: %s", cast, node, error)
         return True
     finally:
         orders.spawn(orders.tell((node,), Probe(cast, ProbeVerb.REMOVE, name)))
