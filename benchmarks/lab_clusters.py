@@ -29,8 +29,8 @@ from typing import Any, Self
 from packaging.requirements import Requirement
 
 from benchmarks.lab import ROOT, Host, Lab, LabUnavailable, ray_environment
-from castray_desktop.workers.driver_environments import Versions
-from castray_desktop.workers.interpreters import find_interpreter
+from castray_desktop.workers.cluster.driver_environments import Versions
+from castray_desktop.workers.cluster.interpreters import find_interpreter
 
 COMMAND_SECONDS = 120.0
 STOP_SECONDS = 20.0

@@ -31,8 +31,8 @@ import msgspec
 from benchmarks.lab import Host, Lab, inside
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.core.messages import DeliverySnapshot, Event, NodeInfo, NodeState
+from castray_desktop.workers.cluster.pulse import CHECK_SECONDS, Pulse
 from castray_desktop.workers.dispatcher import Dispatcher
-from castray_desktop.workers.pulse import CHECK_SECONDS, Pulse
 from castray_desktop.workers.ray_side import protocol
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -21,10 +21,10 @@ from typing import Any
 from castray_desktop.core import messages
 from castray_desktop.core.messages import ClusterPhase
 from castray_desktop.workers.client import EngineClient
+from castray_desktop.workers.cluster.supervisor import ClusterSupervisor
 from castray_desktop.workers.engine import Engine, open_socket
 from castray_desktop.workers.places import Places
 from castray_desktop.workers.ray_side import protocol
-from castray_desktop.workers.supervisor import ClusterSupervisor
 
 REPORT_SECONDS = 2.0
 BAR = 0.10

@@ -23,8 +23,8 @@ from pathlib import Path
 
 from benchmarks.lab import Lab, LabUnavailable
 from benchmarks.lab_clusters import LabCluster, Sent, ray_of_version
-from castray_desktop.workers.driver_environments import DriverEnvironments, Versions, own_versions
-from castray_desktop.workers.interpreters import find_interpreter
+from castray_desktop.workers.cluster.driver_environments import DriverEnvironments, Versions, own_versions
+from castray_desktop.workers.cluster.interpreters import find_interpreter
 
 DATA_PORT = 7000
 OTHERS = ("2.40.0=3.10", "2.49.2=3.12")

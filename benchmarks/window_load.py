@@ -38,7 +38,7 @@ from PySide6.QtWidgets import QApplication
 from benchmarks.window import BARE_TIMER, Gap
 from castray_desktop.app import build_application
 from castray_desktop.core import messages as m
-from castray_desktop.ui.cluster_choice import ClusterChoice
+from castray_desktop.ui.clusters.cluster_choice import ClusterChoice
 from castray_desktop.ui.engine_link import EngineLink
 from castray_desktop.ui.fonts import load_fonts
 from castray_desktop.ui.garbage import WindowThreadCollector

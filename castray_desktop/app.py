@@ -22,7 +22,7 @@ from PySide6 import QtCore, QtGui, QtSvg, QtWidgets
 from PySide6.QtCore import QEventLoop, QObject, QSettings, QSocketNotifier, QTimer, Signal
 from PySide6.QtWidgets import QApplication
 
-from castray_desktop.ui.cluster_choice import ClusterChoice
+from castray_desktop.ui.clusters.cluster_choice import ClusterChoice
 from castray_desktop.ui.engine_link import Engine, EngineLink
 from castray_desktop.ui.fonts import load_fonts
 from castray_desktop.ui.garbage import WindowThreadCollector

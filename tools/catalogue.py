@@ -54,7 +54,7 @@ def compiled(language: str) -> Path:
 
 def update(path: Path, language: str) -> None:
     """Add the texts of the code to the source at `path`, take out those that are gone."""
-    code = sorted((ROOT / "castray_desktop" / "ui").glob("*.py"))
+    code = sorted((ROOT / "castray_desktop" / "ui").rglob("*.py"))
     with tempfile.TemporaryDirectory() as folder:
         failures = Path(folder) / "failures.py"
         failures.write_text("\n".join(_failure_lines()), encoding="utf-8")

@@ -8,7 +8,7 @@ from PySide6.QtCore import QCoreApplication, QObject, Signal
 from PySide6.QtWidgets import QWidget
 
 from castray_desktop.core.errors import Explanation
-from castray_desktop.ui.banner import Banner
+from castray_desktop.ui.controls.banner import Banner
 from castray_desktop.ui.preferences import Closing, Preferences
 from castray_desktop.ui.tray import Tray
 from castray_desktop.ui.words import Text

@@ -6,9 +6,9 @@ from PySide6.QtCore import QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QFontMetrics, QPainter, QPaintEvent
 from PySide6.QtWidgets import QWidget
 
+from castray_desktop.ui.controls.widgets import paint_icon, paint_round
 from castray_desktop.ui.fonts import font
 from castray_desktop.ui.theme import Theme
-from castray_desktop.ui.widgets import paint_icon, paint_round
 
 HEIGHT = 44
 

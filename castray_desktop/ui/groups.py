@@ -11,10 +11,10 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QInputDialog, QMenu, QPushBut
 
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.core.groups import group_name
+from castray_desktop.ui.controls.widgets import button, icon_button
 from castray_desktop.ui.nodes import NodeList, natural_key
 from castray_desktop.ui.selection import RecipientSelection
 from castray_desktop.ui.theme import Theme
-from castray_desktop.ui.widgets import button, icon_button
 from castray_desktop.ui.words import Words
 
 TAG_HEIGHT = 24

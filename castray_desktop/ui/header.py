@@ -19,15 +19,10 @@ from PySide6.QtSvg import QSvgRenderer
 from PySide6.QtWidgets import QHBoxLayout, QMenu, QVBoxLayout, QWidget
 
 from castray_desktop.core.messages import ClusterStatus, Throughput
-from castray_desktop.ui.cluster_chip import ClusterChip, ClusterMenu
+from castray_desktop.ui.clusters.cluster_chip import ClusterChip, ClusterMenu
+from castray_desktop.ui.clusters.known_clusters import KnownClusters
 from castray_desktop.ui.connection import Connection
-from castray_desktop.ui.known_clusters import KnownClusters
-from castray_desktop.ui.language import CHINESE, CHOICES, ENGLISH, SYSTEM, Language
-from castray_desktop.ui.limit_field import COMMON, ask_for_limit
-from castray_desktop.ui.resources import resource
-from castray_desktop.ui.theme import BRAND_END, BRAND_START, Theme
-from castray_desktop.ui.units import format_rate
-from castray_desktop.ui.widgets import (
+from castray_desktop.ui.controls.widgets import (
     IconTint,
     Rule,
     icon_button,
@@ -35,6 +30,11 @@ from castray_desktop.ui.widgets import (
     say,
     set_tone,
 )
+from castray_desktop.ui.language import CHINESE, CHOICES, ENGLISH, SYSTEM, Language
+from castray_desktop.ui.resources import resource
+from castray_desktop.ui.sending.limit_field import COMMON, ask_for_limit
+from castray_desktop.ui.theme import BRAND_END, BRAND_START, Theme
+from castray_desktop.ui.units import format_rate
 from castray_desktop.ui.words import Words
 
 HEIGHT = 56

@@ -22,41 +22,41 @@ from PySide6.QtWidgets import (
 from castray_desktop.core import messages
 from castray_desktop.core.failure import Failure
 from castray_desktop.core.messages import CastState, CastSummary, ClusterPhase, ClusterStatus, SendRequest
-from castray_desktop.ui.banner import Banner
-from castray_desktop.ui.cast_actions import CastActions
 from castray_desktop.ui.closing import CloseQuestion
-from castray_desktop.ui.cluster_choice import ClusterChoice
-from castray_desktop.ui.cluster_words import cluster_name, explain_failure
+from castray_desktop.ui.clusters.cluster_choice import ClusterChoice
+from castray_desktop.ui.clusters.cluster_words import cluster_name, explain_failure
+from castray_desktop.ui.clusters.known_clusters import KnownClusters
+from castray_desktop.ui.clusters.node_dialogs import NodeDialogs
+from castray_desktop.ui.clusters.welcome_page import WelcomePage
 from castray_desktop.ui.connection import Connection
+from castray_desktop.ui.controls.banner import Banner
+from castray_desktop.ui.controls.fields import Dropdown
+from castray_desktop.ui.controls.focus_ring import FocusRing
+from castray_desktop.ui.controls.toast import Toast
 from castray_desktop.ui.drop_overlay import DropOverlay
 from castray_desktop.ui.drop_window import DropWindow, local_paths
-from castray_desktop.ui.fields import Dropdown
-from castray_desktop.ui.focus_ring import FocusRing
 from castray_desktop.ui.groups import GroupStore
 from castray_desktop.ui.header import Header
-from castray_desktop.ui.known_clusters import KnownClusters
 from castray_desktop.ui.language import Language
-from castray_desktop.ui.node_dialogs import NodeDialogs
 from castray_desktop.ui.node_graph import NodeGraph
 from castray_desktop.ui.nodes import NodeList
 from castray_desktop.ui.notifier import Notifier
-from castray_desktop.ui.pages import Pages
+from castray_desktop.ui.pages.setting_up import SettingUp
+from castray_desktop.ui.pages.tab_pages import Pages
 from castray_desktop.ui.preferences import Preferences
 from castray_desktop.ui.recipient_picker import RecipientPicker
 from castray_desktop.ui.resources import resource
 from castray_desktop.ui.selection import RecipientSelection
 from castray_desktop.ui.send_panel import SendPanel
-from castray_desktop.ui.setting_up import SettingUp
 from castray_desktop.ui.sheets import Sheets
 from castray_desktop.ui.shortcuts import install_keys
 from castray_desktop.ui.status_bar import StatusBar
 from castray_desktop.ui.theme import Theme
-from castray_desktop.ui.toast import Toast
-from castray_desktop.ui.transfer_model import TransferModel
 from castray_desktop.ui.transfer_table import TransferTable
+from castray_desktop.ui.transfers.cast_actions import CastActions
+from castray_desktop.ui.transfers.transfer_model import TransferModel
 from castray_desktop.ui.transfers_card import TransfersCard
 from castray_desktop.ui.tray import Tray
-from castray_desktop.ui.welcome_page import WelcomePage
 from castray_desktop.ui.window_body import WindowBody
 from castray_desktop.ui.window_memory import WindowMemory
 from castray_desktop.ui.words import Words

@@ -24,15 +24,15 @@ from PySide6.QtGui import QGuiApplication, QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QMenu, QSizePolicy, QVBoxLayout, QWidget
 
 from castray_desktop.core.messages import CastSummary, DeliverySnapshot
-from castray_desktop.ui.graph_looks import cast_line
-from castray_desktop.ui.graph_scene import GraphScene
-from castray_desktop.ui.graph_view import ZOOM_MOST, ZOOM_STEP, GraphView
+from castray_desktop.ui.controls.segments import Segments
+from castray_desktop.ui.controls.widgets import Card, ElidedLabel, icon_button, label
+from castray_desktop.ui.graph.graph_looks import cast_line
+from castray_desktop.ui.graph.graph_scene import GraphScene
+from castray_desktop.ui.graph.graph_view import ZOOM_MOST, ZOOM_STEP, GraphView
+from castray_desktop.ui.graph.relay_words import slowest_lines
 from castray_desktop.ui.nodes import NodeList
-from castray_desktop.ui.relay_words import slowest_lines
-from castray_desktop.ui.segments import Segments
 from castray_desktop.ui.selection import RecipientSelection
 from castray_desktop.ui.theme import Theme
-from castray_desktop.ui.widgets import Card, ElidedLabel, icon_button, label
 from castray_desktop.ui.words import Words
 
 TITLE_BAR = 48

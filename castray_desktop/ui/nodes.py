@@ -20,7 +20,7 @@ from castray_desktop.core.messages import (
     NodeInfo,
     NodeState,
 )
-from castray_desktop.ui.glyphs import GlyphState
+from castray_desktop.ui.controls.glyphs import GlyphState
 
 
 @lru_cache(maxsize=16_384)

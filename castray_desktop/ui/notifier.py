@@ -9,11 +9,11 @@ from PySide6.QtWidgets import QWidget
 
 from castray_desktop.core.errors import Explanation
 from castray_desktop.core.messages import CastResult, CastState, CastSummary, DeliverySnapshot
+from castray_desktop.ui.controls.toast import Toast
 from castray_desktop.ui.nodes import NodeList
 from castray_desktop.ui.opening import open_folder
 from castray_desktop.ui.preferences import Preferences
-from castray_desktop.ui.toast import Toast
-from castray_desktop.ui.transfer_text import failure_text
+from castray_desktop.ui.transfers.transfer_text import failure_text
 from castray_desktop.ui.tray import Tray
 
 translate = QCoreApplication.translate

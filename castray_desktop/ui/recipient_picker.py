@@ -33,15 +33,15 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from castray_desktop.ui.controls.icons import icon
+from castray_desktop.ui.controls.painting import CENTRE, face, paint_text, paint_wrapped
+from castray_desktop.ui.controls.segments import Segments
+from castray_desktop.ui.controls.widgets import Badge, Card, Rule, button, label, say
 from castray_desktop.ui.groups import GroupBar, GroupStore, MemoryGroups
-from castray_desktop.ui.icons import icon
 from castray_desktop.ui.nodes import NodeList
-from castray_desktop.ui.painting import CENTRE, face, paint_text, paint_wrapped
 from castray_desktop.ui.recipient_rows import ROW, Order, RecipientDelegate, RecipientModel
-from castray_desktop.ui.segments import Segments
 from castray_desktop.ui.selection import RecipientSelection
 from castray_desktop.ui.theme import Theme, mix
-from castray_desktop.ui.widgets import Badge, Card, Rule, button, label, say
 from castray_desktop.ui.words import Words
 
 AGES_MS = 30_000

@@ -10,10 +10,10 @@ from PySide6.QtGui import QColor, QPainter, QPen
 from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem, QWidget
 
 from castray_desktop.core.messages import NodeInfo, NodeState
-from castray_desktop.ui.checkbox import paint_tick_box
-from castray_desktop.ui.glyphs import GlyphState, paint_glyph
+from castray_desktop.ui.controls.checkbox import paint_tick_box
+from castray_desktop.ui.controls.glyphs import GlyphState, paint_glyph
+from castray_desktop.ui.controls.painting import RIGHT, paint_bar, paint_text
 from castray_desktop.ui.nodes import NodeList, glyph_word, natural_key, node_glyph
-from castray_desktop.ui.painting import RIGHT, paint_bar, paint_text
 from castray_desktop.ui.selection import RecipientSelection
 from castray_desktop.ui.theme import Theme
 from castray_desktop.ui.units import format_ago, format_bytes

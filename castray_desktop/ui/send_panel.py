@@ -12,25 +12,12 @@ from PySide6.QtWidgets import QFileDialog, QFrame, QHBoxLayout, QScrollArea, QVB
 from castray_desktop.core import messages
 from castray_desktop.core.failure import Failure
 from castray_desktop.core.messages import ClusterPhase, ClusterStatus, OnConflict, SendRequest
-from castray_desktop.ui.banner import Banner
-from castray_desktop.ui.cluster_words import explain_failure
+from castray_desktop.ui.clusters.cluster_words import explain_failure
 from castray_desktop.ui.connection import Connection
-from castray_desktop.ui.destination import destination_problem
-from castray_desktop.ui.drop_area import DropArea
-from castray_desktop.ui.fields import Dropdown, IconField
-from castray_desktop.ui.glyphs import GlyphState
-from castray_desktop.ui.limit_field import LimitField
-from castray_desktop.ui.nodes import NodeList, natural_key
-from castray_desktop.ui.preflight import PreflightCheck
-from castray_desktop.ui.preflight_words import problems_text, verdict
-from castray_desktop.ui.selection import RecipientSelection
-from castray_desktop.ui.send_form import form_of
-from castray_desktop.ui.send_list import SendList
-from castray_desktop.ui.send_options import SendOptions
-from castray_desktop.ui.send_sheets import SendSheets
-from castray_desktop.ui.source_field import SourceField
-from castray_desktop.ui.theme import Theme
-from castray_desktop.ui.widgets import (
+from castray_desktop.ui.controls.banner import Banner
+from castray_desktop.ui.controls.fields import Dropdown, IconField
+from castray_desktop.ui.controls.glyphs import GlyphState
+from castray_desktop.ui.controls.widgets import (
     Card,
     ElidedLabel,
     GlyphLabel,
@@ -41,6 +28,19 @@ from castray_desktop.ui.widgets import (
     refresh_style,
     set_tone,
 )
+from castray_desktop.ui.nodes import NodeList, natural_key
+from castray_desktop.ui.selection import RecipientSelection
+from castray_desktop.ui.sending.destination import destination_problem
+from castray_desktop.ui.sending.drop_area import DropArea
+from castray_desktop.ui.sending.limit_field import LimitField
+from castray_desktop.ui.sending.preflight import PreflightCheck
+from castray_desktop.ui.sending.preflight_words import problems_text, verdict
+from castray_desktop.ui.sending.send_form import form_of
+from castray_desktop.ui.sending.send_list import SendList
+from castray_desktop.ui.sending.send_options import SendOptions
+from castray_desktop.ui.sending.send_sheets import SendSheets
+from castray_desktop.ui.sending.source_field import SourceField
+from castray_desktop.ui.theme import Theme
 from castray_desktop.ui.words import Text, Words
 
 if TYPE_CHECKING:

@@ -8,13 +8,13 @@ from PySide6.QtCore import QObject
 from PySide6.QtWidgets import QWidget
 
 from castray_desktop.core import messages
-from castray_desktop.ui.cast_details import CastDetails
 from castray_desktop.ui.theme import Theme
-from castray_desktop.ui.transfer_model import TransferModel
+from castray_desktop.ui.transfers.cast_details import CastDetails
+from castray_desktop.ui.transfers.transfer_model import TransferModel
 
 if TYPE_CHECKING:
     from castray_desktop.ui.engine_link import EngineLink
-    from castray_desktop.ui.verify_sheet import VerifySheet
+    from castray_desktop.ui.transfers.verify_sheet import VerifySheet
 
 
 class Sheets(QObject):
@@ -48,7 +48,7 @@ class Sheets(QObject):
     def verify(self, cast: str) -> None:
         """Read back what a cast delivered. One at a time: another one takes the place of the first."""
         if self.verifying is None:
-            from castray_desktop.ui.verify_sheet import VerifySheet
+            from castray_desktop.ui.transfers.verify_sheet import VerifySheet
 
             self.verifying = VerifySheet(self._theme, self._link, self._window)
         summary = self._transfers.summary(cast)

@@ -7,14 +7,14 @@ from PySide6.QtWidgets import QHBoxLayout, QWidget
 
 from castray_desktop.core.bottleneck import SlowestHop
 from castray_desktop.core.messages import CastSummary, ClusterPhase, ClusterStatus
-from castray_desktop.ui.cluster_words import step
+from castray_desktop.ui.clusters.cluster_words import step
 from castray_desktop.ui.connection import Connection
-from castray_desktop.ui.glyphs import GlyphState
-from castray_desktop.ui.relay_words import short_line
+from castray_desktop.ui.controls.glyphs import GlyphState
+from castray_desktop.ui.controls.widgets import DotLabel, GlyphLabel, label
+from castray_desktop.ui.graph.relay_words import short_line
 from castray_desktop.ui.theme import Theme
-from castray_desktop.ui.transfer_text import cast_glyph
+from castray_desktop.ui.transfers.transfer_text import cast_glyph
 from castray_desktop.ui.units import format_rate
-from castray_desktop.ui.widgets import DotLabel, GlyphLabel, label
 from castray_desktop.ui.words import Words
 
 

@@ -26,13 +26,13 @@ from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QVBoxLayout, QWid
 from castray_desktop.core.failure import Failure, FailureKind
 from castray_desktop.core.messages import RateHistory as PastRates
 from castray_desktop.core.messages import Throughput
+from castray_desktop.ui.controls.painting import CENTRE, LEFT, RIGHT, paint_text
+from castray_desktop.ui.controls.segments import Segments
+from castray_desktop.ui.controls.widgets import IconTint, icon_button, label
 from castray_desktop.ui.nodes import natural_key
-from castray_desktop.ui.painting import CENTRE, LEFT, RIGHT, paint_text
 from castray_desktop.ui.rate_history import LONG_STEP, STEP, RateHistory, Window
-from castray_desktop.ui.segments import Segments
 from castray_desktop.ui.theme import Theme
 from castray_desktop.ui.units import format_ago
-from castray_desktop.ui.widgets import IconTint, icon_button, label
 from castray_desktop.ui.words import Words
 
 MINUTES, HOURS = (60, 300, 1800), (3 * 3600, 12 * 3600, 24 * 3600)

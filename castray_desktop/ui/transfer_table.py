@@ -37,14 +37,15 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QMenu, QStyleOptionViewItem, QTreeView, QWidget
 
 from castray_desktop.core.messages import CastSummary, DeliverySnapshot
-from castray_desktop.ui.cast_actions import CastActions
-from castray_desktop.ui.icons import pixmap
+from castray_desktop.ui.controls.icons import pixmap
+from castray_desktop.ui.controls.painting import CENTRE, metrics, paint_text, paint_wrapped
+from castray_desktop.ui.controls.widgets import say
 from castray_desktop.ui.nodes import NodeList
 from castray_desktop.ui.opening import copy
-from castray_desktop.ui.painting import CENTRE, metrics, paint_text, paint_wrapped
 from castray_desktop.ui.theme import Theme
-from castray_desktop.ui.transfer_columns import HIDDEN_AT_FIRST, Column
-from castray_desktop.ui.transfer_delegate import (
+from castray_desktop.ui.transfers.cast_actions import CastActions
+from castray_desktop.ui.transfers.transfer_columns import HIDDEN_AT_FIRST, Column
+from castray_desktop.ui.transfers.transfer_delegate import (
     EDGE,
     OF_CASTS,
     PADDING,
@@ -52,11 +53,10 @@ from castray_desktop.ui.transfer_delegate import (
     paint_row_end,
     spans_reason,
 )
-from castray_desktop.ui.transfer_header import TransferHeader
-from castray_desktop.ui.transfer_menu import TransferMenu
-from castray_desktop.ui.transfer_model import CAST_ROLE, ITEM_ROLE, Index, TransferModel
-from castray_desktop.ui.transfer_text import delivery_status
-from castray_desktop.ui.widgets import say
+from castray_desktop.ui.transfers.transfer_header import TransferHeader
+from castray_desktop.ui.transfers.transfer_menu import TransferMenu
+from castray_desktop.ui.transfers.transfer_model import CAST_ROLE, ITEM_ROLE, Index, TransferModel
+from castray_desktop.ui.transfers.transfer_text import delivery_status
 from castray_desktop.ui.words import Words
 
 MOST_MEASURED = 200

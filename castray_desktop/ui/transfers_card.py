@@ -15,13 +15,13 @@ from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from castray_desktop.core.messages import Throughput
-from castray_desktop.ui.cast_actions import CastActions
-from castray_desktop.ui.tabs import Tab
+from castray_desktop.ui.controls.tabs import Tab
+from castray_desktop.ui.controls.widgets import Card, Rule, icon_button
 from castray_desktop.ui.theme import Theme
-from castray_desktop.ui.transfer_model import TransferModel
 from castray_desktop.ui.transfer_table import TransferTable
-from castray_desktop.ui.transfer_tools import TransferTools
-from castray_desktop.ui.widgets import Card, Rule, icon_button
+from castray_desktop.ui.transfers.cast_actions import CastActions
+from castray_desktop.ui.transfers.transfer_model import TransferModel
+from castray_desktop.ui.transfers.transfer_tools import TransferTools
 from castray_desktop.ui.words import Text, Words
 
 COUNT_MS = 300

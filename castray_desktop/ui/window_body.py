@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtWidgets import QStackedWidget, QVBoxLayout, QWidget
 
-from castray_desktop.ui.splitter import GapSplitter
+from castray_desktop.ui.controls.splitter import GapSplitter
 from castray_desktop.ui.theme import Theme
 
 if TYPE_CHECKING:

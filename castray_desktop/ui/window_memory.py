@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QByteArray, QSettings
 
+from castray_desktop.ui.controls.splitter import GapSplitter
 from castray_desktop.ui.recipient_rows import Order
-from castray_desktop.ui.splitter import GapSplitter
 from castray_desktop.ui.transfers_card import TRANSFERS
 
 if TYPE_CHECKING:

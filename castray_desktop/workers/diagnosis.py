@@ -23,7 +23,7 @@ from castray_desktop.core.messages import (
 from castray_desktop.core.quantities import format_bytes
 from castray_desktop.workers import local_checks
 from castray_desktop.workers.agents import Agents
-from castray_desktop.workers.orders import Orders
+from castray_desktop.workers.casts.orders import Orders
 from castray_desktop.workers.ray_side import protocol
 
 AT_ONCE = 32

@@ -25,18 +25,18 @@ from castray_desktop.core.messages import (
 from castray_desktop.core.queue import CastQueue
 from castray_desktop.core.removal import check_removal
 from castray_desktop.workers.agents import Agents
-from castray_desktop.workers.asked_by_agents import AskedByAgents
-from castray_desktop.workers.awaiting import Awaiting
-from castray_desktop.workers.cast_news import CastNews
-from castray_desktop.workers.cast_records import CastRecord, CastRecords
-from castray_desktop.workers.cast_run import CastRun
-from castray_desktop.workers.control import CastControl, Past
-from castray_desktop.workers.ended_casts import EndedCasts, Told
-from castray_desktop.workers.ledger import CastLedger
+from castray_desktop.workers.casts.asked_by_agents import AskedByAgents
+from castray_desktop.workers.casts.awaiting import Awaiting
+from castray_desktop.workers.casts.cast_news import CastNews
+from castray_desktop.workers.casts.cast_records import CastRecord, CastRecords
+from castray_desktop.workers.casts.cast_run import CastRun
+from castray_desktop.workers.casts.control import CastControl, Past
+from castray_desktop.workers.casts.ended_casts import EndedCasts, Told
+from castray_desktop.workers.casts.ledger import CastLedger
+from castray_desktop.workers.casts.reaching import Reaching
+from castray_desktop.workers.casts.speed_memory import SpeedMemory
+from castray_desktop.workers.casts.verifying import Verifying
 from castray_desktop.workers.ray_side import protocol
-from castray_desktop.workers.reaching import Reaching
-from castray_desktop.workers.speed_memory import SpeedMemory
-from castray_desktop.workers.verifying import Verifying
 from castray_desktop.workers.who import resolve_recipients, resolve_source
 
 CLOSE_SECONDS = 1.0

@@ -25,33 +25,33 @@ import castray_desktop
 from castray_desktop.core import messages
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.core.messages import ClusterPhase
-from castray_desktop.workers import reaper
 from castray_desktop.workers.agents import Agents
 from castray_desktop.workers.awake import Awake
-from castray_desktop.workers.browsing import browse, measure
-from castray_desktop.workers.cast_records import CastRecords
-from castray_desktop.workers.choosing import choose
-from castray_desktop.workers.cluster_roles import ClusterListener
-from castray_desktop.workers.clusters import Cluster, Clusters, Parts, welcome_status
-from castray_desktop.workers.control import CastControl
+from castray_desktop.workers.casts.cast_records import CastRecords
+from castray_desktop.workers.casts.control import CastControl
+from castray_desktop.workers.casts.node_limit import NodeLimit
+from castray_desktop.workers.casts.speed_memory import SpeedMemory
+from castray_desktop.workers.cluster import reaper
+from castray_desktop.workers.cluster.browsing import browse, measure
+from castray_desktop.workers.cluster.choosing import choose
+from castray_desktop.workers.cluster.cluster_roles import ClusterListener
+from castray_desktop.workers.cluster.clusters import Cluster, Clusters, Parts, welcome_status
+from castray_desktop.workers.cluster.invitation import invitation
+from castray_desktop.workers.cluster.known_clusters import KnownClusters, list_clusters
+from castray_desktop.workers.cluster.running_clusters import running_clusters
+from castray_desktop.workers.cluster.supervisor import ClusterSupervisor
 from castray_desktop.workers.diagnosis import Diagnoses
 from castray_desktop.workers.dispatcher import Dispatcher
 from castray_desktop.workers.frames import read_body
 from castray_desktop.workers.groups import GroupFile
 from castray_desktop.workers.history import History, running_and_queued
 from castray_desktop.workers.hub import Client, ClientHub
-from castray_desktop.workers.invitation import invitation
-from castray_desktop.workers.known_clusters import KnownClusters, list_clusters
 from castray_desktop.workers.log_tail import LogTail, read_log
-from castray_desktop.workers.node_limit import NodeLimit
 from castray_desktop.workers.places import Places, find_places
 from castray_desktop.workers.ray_side import protocol
-from castray_desktop.workers.running_clusters import running_clusters
-from castray_desktop.workers.schedule_casts import ClusterCasts
 from castray_desktop.workers.schedules import Schedules
+from castray_desktop.workers.scheduling.schedule_casts import ClusterCasts
 from castray_desktop.workers.settings import SettingsFile
-from castray_desktop.workers.speed_memory import SpeedMemory
-from castray_desktop.workers.supervisor import ClusterSupervisor
 from castray_desktop.workers.tasks import UnwaitedThreads
 
 IDLE_SECONDS = 5.0

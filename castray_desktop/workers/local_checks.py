@@ -15,7 +15,7 @@ from pathlib import Path
 
 import castray_desktop
 from castray_desktop.core.messages import Check, CheckState
-from castray_desktop.workers.driver_environments import own_versions
+from castray_desktop.workers.cluster.driver_environments import own_versions
 from castray_desktop.workers.ray_side import addresses
 
 PROGRAM_SECONDS = 20.0

@@ -24,9 +24,9 @@ from castray_desktop.core.messages import (
     SendRequest,
 )
 from castray_desktop.core.schedule import NextTime, check, what_it_sends
-from castray_desktop.workers.local_time import local_zone, next_time
-from castray_desktop.workers.schedule_file import ScheduleFile, Standing, as_bytes
-from castray_desktop.workers.schedule_life import Casts, Life, Surroundings
+from castray_desktop.workers.scheduling.local_time import local_zone, next_time
+from castray_desktop.workers.scheduling.schedule_file import ScheduleFile, Standing, as_bytes
+from castray_desktop.workers.scheduling.schedule_life import Casts, Life, Surroundings
 from castray_desktop.workers.tasks import to_the_end
 
 LOOK_UP_SECONDS = 20.0

@@ -17,7 +17,7 @@ from castray_desktop.core import messages
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.core.messages import ClusterPhase
 from castray_desktop.workers import client as client_module
-from castray_desktop.workers import supervisor as supervisor_module
+from castray_desktop.workers.cluster import supervisor as supervisor_module
 from castray_desktop.workers.engine import open_socket
 from castray_desktop.workers.places import Places
 from castray_desktop.workers.ray_side import protocol

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from castray_desktop.workers.node_plan import own_name
+from castray_desktop.workers.cluster.node_plan import own_name
 from tests.cluster.conftest import Castray
 from tests.helpers.trees import make_file
 

@@ -14,7 +14,7 @@ from castray_desktop.core.errors import sentence
 from castray_desktop.core.failure import CastRayError, FailureKind
 from castray_desktop.core.messages import OnConflict, Schedule, SendRequest
 from castray_desktop.core.schedule import check, next_run, retry_after, what_it_sends
-from castray_desktop.workers.local_time import next_time
+from castray_desktop.workers.scheduling.local_time import next_time
 
 BERLIN = ZoneInfo("Europe/Berlin")
 REQUEST = SendRequest(("/data/models",), ("all",))

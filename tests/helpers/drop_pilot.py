@@ -15,7 +15,7 @@ from PySide6.QtWidgets import QApplication
 
 from castray_desktop import app
 from castray_desktop.core.messages import CastResult, NodeState
-from castray_desktop.ui.graph_items import to_point
+from castray_desktop.ui.graph.graph_items import to_point
 from castray_desktop.ui.main_window import MainWindow
 
 STEP_MS = 100

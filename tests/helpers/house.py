@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Callable
 
 from castray_desktop.workers.client import EngineClient
+from castray_desktop.workers.cluster.supervisor import ClusterSupervisor
 from castray_desktop.workers.engine import Engine, open_socket
 from castray_desktop.workers.places import Places
-from castray_desktop.workers.supervisor import ClusterSupervisor
 from tests.helpers.fake_driver import FakeDriver
 
 

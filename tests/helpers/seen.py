@@ -23,7 +23,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from castray_desktop.ui.widgets import ElidedLabel
+from castray_desktop.ui.controls.widgets import ElidedLabel
 
 
 def painted(window: QWidget) -> list[str]:

@@ -13,7 +13,7 @@ from PySide6.QtGui import QDragEnterEvent, QDragMoveEvent, QDropEvent
 from PySide6.QtWidgets import QApplication, QWidget
 from pytestqt.qtbot import QtBot
 
-from castray_desktop.ui.cluster_choice import ClusterChoice
+from castray_desktop.ui.clusters.cluster_choice import ClusterChoice
 from castray_desktop.ui.fonts import load_fonts
 from castray_desktop.ui.language import Language
 from castray_desktop.ui.main_window import MainWindow

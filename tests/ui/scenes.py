@@ -22,7 +22,7 @@ from PySide6.QtWidgets import QApplication
 from castray_desktop.app import build_application
 from castray_desktop.core import messages as m
 from castray_desktop.core.failure import Failure, FailureKind
-from castray_desktop.ui.cluster_choice import ClusterChoice
+from castray_desktop.ui.clusters.cluster_choice import ClusterChoice
 from castray_desktop.ui.fonts import load_fonts
 from castray_desktop.ui.language import CHINESE, ENGLISH, Language
 from castray_desktop.ui.main_window import MainWindow

@@ -91,7 +91,7 @@ def test_every_page_has_names(window: MainWindow, link: FakeLink, qapp: QApplica
 
 
 def tabs(window: MainWindow) -> list[QWidget]:
-    from castray_desktop.ui.tabs import Tab
+    from castray_desktop.ui.controls.tabs import Tab
 
     found: list[QWidget] = window.transfers_card.findChildren(Tab)
     return [tab for tab in found if tab.isVisible()]

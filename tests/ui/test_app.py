@@ -18,7 +18,7 @@ from pytestqt.qtbot import QtBot
 
 from castray_desktop import app
 from castray_desktop.core import messages as m
-from castray_desktop.ui.cluster_choice import ClusterChoice
+from castray_desktop.ui.clusters.cluster_choice import ClusterChoice
 from castray_desktop.ui.connection import Connection
 from castray_desktop.ui.engine_link import EngineLink
 from castray_desktop.ui.garbage import WindowThreadCollector

@@ -9,8 +9,8 @@ from pytestqt.qtbot import QtBot
 
 from castray_desktop.core import messages as m
 from castray_desktop.core.failure import CastRayError, FailureKind
-from castray_desktop.ui.doctor_page import DoctorPage
 from castray_desktop.ui.language import Language
+from castray_desktop.ui.pages.doctor_page import DoctorPage
 from castray_desktop.ui.theme import Theme
 from tests.helpers.fake_engine import FakeLink
 

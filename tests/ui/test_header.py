@@ -7,11 +7,11 @@ from pytestqt.qtbot import QtBot
 
 from castray_desktop.core import messages as m
 from castray_desktop.core.messages import ClusterPhase, ClusterStatus
-from castray_desktop.ui.cluster_words import cluster_glyph
+from castray_desktop.ui.clusters.cluster_words import cluster_glyph
+from castray_desktop.ui.clusters.known_clusters import KnownClusters
 from castray_desktop.ui.connection import Connection
-from castray_desktop.ui.glyphs import GlyphState
+from castray_desktop.ui.controls.glyphs import GlyphState
 from castray_desktop.ui.header import Header
-from castray_desktop.ui.known_clusters import KnownClusters
 from castray_desktop.ui.language import Language
 from castray_desktop.ui.theme import Theme
 from tests.helpers import fake_engine as fake

@@ -13,13 +13,13 @@ from pytestqt.qtbot import QtBot
 from castray_desktop.core import messages as m
 from castray_desktop.core.failure import Failure, FailureKind
 from castray_desktop.core.messages import CastState
-from castray_desktop.ui.cast_actions import CastActions
-from castray_desktop.ui.history_export import CSV_COLUMNS, HistoryExport
-from castray_desktop.ui.history_model import PAGE, HistoryModel
-from castray_desktop.ui.history_page import HistoryPage
+from castray_desktop.ui.pages.history_export import CSV_COLUMNS, HistoryExport
+from castray_desktop.ui.pages.history_model import PAGE, HistoryModel
+from castray_desktop.ui.pages.history_page import HistoryPage
 from castray_desktop.ui.selection import RecipientSelection
 from castray_desktop.ui.theme import Theme
-from castray_desktop.ui.transfer_model import TransferModel
+from castray_desktop.ui.transfers.cast_actions import CastActions
+from castray_desktop.ui.transfers.transfer_model import TransferModel
 from tests.helpers import fake_engine as fake
 from tests.helpers.fake_engine import FakeLink
 from tests.helpers.samples import NOW, make_cast

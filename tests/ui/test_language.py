@@ -13,11 +13,11 @@ from PySide6.QtWidgets import QAbstractButton, QApplication, QLabel, QToolButton
 from castray_desktop.core.errors import TEMPLATES
 from castray_desktop.core.failure import Failure, FailureKind
 from castray_desktop.core.messages import CastState, DeliveryState
-from castray_desktop.ui.cluster_words import explain_failure
+from castray_desktop.ui.clusters.cluster_words import explain_failure
+from castray_desktop.ui.controls.widgets import ElidedLabel
 from castray_desktop.ui.fonts import load_fonts
 from castray_desktop.ui.language import CHINESE, ENGLISH, SYSTEM, Language, system_language
 from castray_desktop.ui.main_window import MainWindow
-from castray_desktop.ui.widgets import ElidedLabel
 from tests.helpers import fake_engine as fake
 from tests.helpers.seen import controls, painted, said
 from tests.ui import scenes
@@ -193,7 +193,7 @@ def test_every_control_has_a_name_for_a_screen_reader(looks: Looks, spoken: str)
 
 
 def test_every_state_has_a_chinese_word(qapp: QApplication, settings: QSettings) -> None:
-    from castray_desktop.ui.transfer_text import cast_status, delivery_status
+    from castray_desktop.ui.transfers.transfer_text import cast_status, delivery_status
 
     language = Language(settings)
     language.choose(CHINESE)

@@ -8,7 +8,7 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QInputDialog
 from pytestqt.qtbot import QtBot
 
-from castray_desktop.ui.limit_field import LimitField
+from castray_desktop.ui.sending.limit_field import LimitField
 from castray_desktop.ui.theme import Theme
 
 

@@ -8,8 +8,8 @@ from pytestqt.qtbot import QtBot
 
 from castray_desktop.core import messages as m
 from castray_desktop.core.messages import LogLine
-from castray_desktop.ui.log_page import MOST_LINES, LogModel, LogPage
 from castray_desktop.ui.nodes import NodeList
+from castray_desktop.ui.pages.log_page import MOST_LINES, LogModel, LogPage
 from castray_desktop.ui.theme import Theme
 from tests.helpers import fake_engine as fake
 from tests.helpers.fake_engine import FakeLink

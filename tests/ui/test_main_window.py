@@ -14,7 +14,7 @@ from pytestqt.qtbot import QtBot
 from castray_desktop.core import messages as m
 from castray_desktop.core.failure import Failure, FailureKind
 from castray_desktop.core.messages import ClusterPhase, ClusterStatus
-from castray_desktop.ui.cluster_choice import ClusterChoice
+from castray_desktop.ui.clusters.cluster_choice import ClusterChoice
 from castray_desktop.ui.language import Language
 from castray_desktop.ui.main_window import MainWindow
 from castray_desktop.ui.preferences import AtStart, Closing

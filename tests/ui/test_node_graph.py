@@ -14,10 +14,10 @@ from PySide6.QtWidgets import QApplication, QVBoxLayout, QWidget
 from pytestqt.qtbot import QtBot
 
 from castray_desktop.core.messages import CastState, DeliverySnapshot, DeliveryState, NodeState
-from castray_desktop.ui.graph_items import to_point
-from castray_desktop.ui.graph_layout import Cell
-from castray_desktop.ui.graph_looks import cast_lines, hops
-from castray_desktop.ui.graph_scene import REPAIRED
+from castray_desktop.ui.graph.graph_items import to_point
+from castray_desktop.ui.graph.graph_layout import Cell
+from castray_desktop.ui.graph.graph_looks import cast_lines, hops
+from castray_desktop.ui.graph.graph_scene import REPAIRED
 from castray_desktop.ui.node_graph import NodeGraph
 from castray_desktop.ui.nodes import NodeList
 from castray_desktop.ui.selection import RecipientSelection

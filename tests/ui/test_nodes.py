@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from castray_desktop.core.messages import DeliveryState, NodeState
-from castray_desktop.ui.glyphs import GlyphState
+from castray_desktop.ui.controls.glyphs import GlyphState
 from castray_desktop.ui.nodes import NodeList, glyph_word, natural_key, node_glyph
 from tests.helpers.samples import make_cast, make_delivery, make_node, make_nodes
 

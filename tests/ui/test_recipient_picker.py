@@ -8,7 +8,7 @@ from PySide6.QtTest import QAbstractItemModelTester, QTest
 from pytestqt.qtbot import QtBot
 
 from castray_desktop.core.messages import NodeState
-from castray_desktop.ui.glyphs import GlyphState
+from castray_desktop.ui.controls.glyphs import GlyphState
 from castray_desktop.ui.nodes import NodeList
 from castray_desktop.ui.recipient_picker import RecipientPicker
 from castray_desktop.ui.recipient_rows import GLYPH_ROLE, ROW, Order

@@ -8,8 +8,8 @@ from pytestqt.qtbot import QtBot
 from castray_desktop.core import messages as m
 from castray_desktop.core.failure import Failure, FailureKind
 from castray_desktop.core.messages import CastState, OnConflict, Schedule, ScheduleInfo, SendRequest
-from castray_desktop.ui.schedule_text import span_text, when_text
-from castray_desktop.ui.schedules_page import SchedulesPage
+from castray_desktop.ui.pages.schedule_text import span_text, when_text
+from castray_desktop.ui.pages.schedules_page import SchedulesPage
 from castray_desktop.ui.theme import Theme
 from tests.helpers import fake_engine as fake
 from tests.helpers.fake_engine import FakeLink

@@ -11,7 +11,7 @@ from castray_desktop.core import messages as m
 from castray_desktop.core.failure import Failure, FailureKind
 from castray_desktop.core.messages import Links, NodeState, OnConflict, Ways
 from castray_desktop.ui.main_window import MainWindow
-from castray_desktop.ui.send_options import SendOptions
+from castray_desktop.ui.sending.send_options import SendOptions
 from tests.helpers import fake_engine as fake
 from tests.helpers.fake_engine import FakeLink
 

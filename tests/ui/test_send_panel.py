@@ -12,12 +12,12 @@ from pytestqt.qtbot import QtBot
 from castray_desktop.core import messages as m
 from castray_desktop.core.failure import Failure, FailureKind
 from castray_desktop.ui.connection import Connection
-from castray_desktop.ui.destination import destination_problem
 from castray_desktop.ui.main_window import MainWindow
 from castray_desktop.ui.nodes import NodeList
 from castray_desktop.ui.selection import RecipientSelection
-from castray_desktop.ui.send_list import SendList
 from castray_desktop.ui.send_panel import SendPanel
+from castray_desktop.ui.sending.destination import destination_problem
+from castray_desktop.ui.sending.send_list import SendList
 from castray_desktop.ui.theme import Theme
 from tests.helpers import fake_engine as fake
 from tests.helpers.fake_engine import FakeLink

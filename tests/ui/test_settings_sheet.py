@@ -14,8 +14,8 @@ from castray_desktop.core.failure import Failure, FailureKind
 from castray_desktop.core.messages import EngineSettings, OnConflict
 from castray_desktop.ui.language import CHINESE
 from castray_desktop.ui.main_window import MainWindow
+from castray_desktop.ui.pages.settings_sheet import PAGES, SettingsSheet
 from castray_desktop.ui.preferences import AtStart, Closing, Preferences
-from castray_desktop.ui.settings_sheet import PAGES, SettingsSheet
 from tests.helpers import fake_engine as fake
 from tests.helpers.fake_engine import FakeLink
 

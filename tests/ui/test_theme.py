@@ -13,8 +13,8 @@ from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from castray_desktop.ui import theme as themes
-from castray_desktop.ui.glyphs import GlyphState, paint_glyph
-from castray_desktop.ui.graph_node import DOT_ROLES, paint_dot
+from castray_desktop.ui.controls.glyphs import GlyphState, paint_glyph
+from castray_desktop.ui.graph.graph_node import DOT_ROLES, paint_dot
 from castray_desktop.ui.resources import resource
 from castray_desktop.ui.style import build_style_sheet
 from castray_desktop.ui.theme import DARK, HIGH_DARK, HIGH_LIGHT, LIGHT, Contrast, Palette, Theme

@@ -11,8 +11,8 @@ from pytestqt.qtbot import QtBot
 
 from castray_desktop.core.failure import Failure, FailureKind
 from castray_desktop.core.messages import CastState, DeliveryState
-from castray_desktop.ui.transfer_columns import Column
-from castray_desktop.ui.transfer_model import ITEM_ROLE, TransferModel
+from castray_desktop.ui.transfers.transfer_columns import Column
+from castray_desktop.ui.transfers.transfer_model import ITEM_ROLE, TransferModel
 from tests.helpers.samples import GB, NOW, make_cast, make_delivery
 
 

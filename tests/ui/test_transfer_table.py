@@ -14,13 +14,13 @@ from pytestqt.qtbot import QtBot
 from castray_desktop.core import messages as m
 from castray_desktop.core.failure import Failure, FailureKind
 from castray_desktop.core.messages import CastState, DeliveryState
-from castray_desktop.ui.cast_actions import CastActions
 from castray_desktop.ui.selection import RecipientSelection
 from castray_desktop.ui.theme import Theme
-from castray_desktop.ui.transfer_columns import Column
-from castray_desktop.ui.transfer_delegate import ROW, SUB_ROW
-from castray_desktop.ui.transfer_model import TransferModel
 from castray_desktop.ui.transfer_table import TransferTable
+from castray_desktop.ui.transfers.cast_actions import CastActions
+from castray_desktop.ui.transfers.transfer_columns import Column
+from castray_desktop.ui.transfers.transfer_delegate import ROW, SUB_ROW
+from castray_desktop.ui.transfers.transfer_model import TransferModel
 from tests.helpers.fake_engine import FakeLink
 from tests.helpers.samples import NOW, make_cast, make_delivery
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from castray_desktop.workers.added_nodes import AddedNode, AddedNodes
+from castray_desktop.workers.cluster.added_nodes import AddedNode, AddedNodes
 
 ONE, OTHER = AddedNode("one", "/data/one"), AddedNode("other")
 

@@ -11,8 +11,8 @@ import pytest
 
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.core.messages import CastState, CastSummary, DeliveryState
-from castray_desktop.workers import awaiting
-from castray_desktop.workers.cast_records import CastRecords
+from castray_desktop.workers.casts import awaiting
+from castray_desktop.workers.casts.cast_records import CastRecords
 from castray_desktop.workers.dispatcher import Dispatcher
 from castray_desktop.workers.ray_side import protocol
 from tests.workers.test_dispatcher import REQUEST, Stage

@@ -10,8 +10,8 @@ import pytest
 
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.core.messages import THIS_COMPUTER, FolderEntry, NodeInfo, NodeState
-from castray_desktop.workers import browsing
-from castray_desktop.workers.browsing import browse, measure
+from castray_desktop.workers.cluster import browsing
+from castray_desktop.workers.cluster.browsing import browse, measure
 from castray_desktop.workers.ray_side import protocol
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from castray_desktop.core.failure import Failure, FailureKind
 from castray_desktop.core.messages import CastState, DeliveryState
-from castray_desktop.workers.cast_records import CastRecords
+from castray_desktop.workers.casts.cast_records import CastRecords
 from castray_desktop.workers.dispatcher import Dispatcher
 from castray_desktop.workers.ray_side import protocol
 from tests.helpers.fake_agents import STREAM

@@ -10,9 +10,9 @@ import pytest
 
 from castray_desktop.core.failure import CastRayError, FailureKind
 from castray_desktop.core.messages import ClusterPhase, ClusterStatus
-from castray_desktop.workers.choosing import choose
-from castray_desktop.workers.known_clusters import MOST, KnownClusters, list_clusters
-from castray_desktop.workers.running_clusters import addresses, running_clusters
+from castray_desktop.workers.cluster.choosing import choose
+from castray_desktop.workers.cluster.known_clusters import MOST, KnownClusters, list_clusters
+from castray_desktop.workers.cluster.running_clusters import addresses, running_clusters
 
 NONE = ClusterStatus()
 HERE, OTHER = "10.0.0.1:6379", "10.0.0.2:6379"

@@ -19,7 +19,7 @@ from castray_desktop.core.messages import (
     SendRequest,
 )
 from castray_desktop.workers import engine as engine_module
-from castray_desktop.workers.cast_records import CastRecord, CastRecords
+from castray_desktop.workers.casts.cast_records import CastRecord, CastRecords
 from castray_desktop.workers.client import EngineClient
 from castray_desktop.workers.places import Places
 from castray_desktop.workers.ray_side import protocol

@@ -23,7 +23,7 @@ from castray_desktop.core.messages import (
     SendRequest,
     Transport,
 )
-from castray_desktop.workers import ended_casts
+from castray_desktop.workers.casts import ended_casts
 from castray_desktop.workers.dispatcher import Dispatcher
 from castray_desktop.workers.ray_side import protocol
 from castray_desktop.workers.ray_side.protocol import RecipientState, SourceState

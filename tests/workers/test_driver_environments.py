@@ -12,8 +12,8 @@ import pytest
 
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.core.messages import ClusterPhase
-from castray_desktop.workers.driver_environments import DriverEnvironments, Versions, own_versions
-from castray_desktop.workers.interpreters import Interpreter, candidates, find_interpreter, minor
+from castray_desktop.workers.cluster.driver_environments import DriverEnvironments, Versions, own_versions
+from castray_desktop.workers.cluster.interpreters import Interpreter, candidates, find_interpreter, minor
 from castray_desktop.workers.ray_side import protocol
 from tests.helpers.fake_driver import FakeDriver
 from tests.workers.test_supervisor import Stage

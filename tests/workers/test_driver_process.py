@@ -11,9 +11,9 @@ import pytest
 
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.core.messages import ClusterPhase, ClusterStatus
-from castray_desktop.workers import driver_process, reaper
-from castray_desktop.workers.driver_process import DriverProcess, driver_environment
-from castray_desktop.workers.invitation import invitation, share_token
+from castray_desktop.workers.cluster import driver_process, reaper
+from castray_desktop.workers.cluster.driver_process import DriverProcess, driver_environment
+from castray_desktop.workers.cluster.invitation import invitation, share_token
 from castray_desktop.workers.places import Places
 from castray_desktop.workers.ray_side import protocol
 

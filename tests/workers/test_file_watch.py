@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from castray_desktop.workers import file_watch
-from castray_desktop.workers.file_watch import Watch
+from castray_desktop.workers.scheduling import file_watch
+from castray_desktop.workers.scheduling.file_watch import Watch
 
 
 class Seen:

@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
-from castray_desktop.workers import greeting
-from castray_desktop.workers.greeting import greet, split_address
+from castray_desktop.workers.cluster import greeting
+from castray_desktop.workers.cluster.greeting import greet, split_address
 
 Server = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 

@@ -8,7 +8,7 @@ from castray_desktop.core.cast import CastEvent, DeliveryEvent
 from castray_desktop.core.failure import Failure, FailureKind
 from castray_desktop.core.messages import CastMode, CastState, DeliveryState, SendRequest, Transport
 from castray_desktop.core.route import Route
-from castray_desktop.workers.ledger import CastLedger
+from castray_desktop.workers.casts.ledger import CastLedger
 from castray_desktop.workers.ray_side.protocol import (
     DeliveryReport,
     FileProblem,

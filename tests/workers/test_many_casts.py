@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import many_casts
-from castray_desktop.workers import ended_casts
+from castray_desktop.workers.casts import ended_casts
 
 
 async def test_nothing_grows_with_the_number_of_casts(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from castray_desktop.workers.name_memory import MOST_CLUSTERS, NameMemory
+from castray_desktop.workers.cluster.name_memory import MOST_CLUSTERS, NameMemory
 
 
 def test_names_are_kept_by_cluster(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from castray_desktop.core.messages import EngineSettings, NodeInfo, NodeState
-from castray_desktop.workers.node_limit import NodeLimit
+from castray_desktop.workers.casts.node_limit import NodeLimit
 from castray_desktop.workers.ray_side.protocol import SetNodeLimit
 from castray_desktop.workers.settings import SettingsFile
 from tests.helpers.fake_agents import FakeAgents
@@ -60,7 +60,7 @@ async def test_it_is_told_to_agents_as_they_come(settings: SettingsFile) -> None
 async def test_an_agent_that_does_not_answer_holds_up_nobody(
     settings: SettingsFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("castray_desktop.workers.node_limit.TELL_SECONDS", 0.01)
+    monkeypatch.setattr("castray_desktop.workers.casts.node_limit.TELL_SECONDS", 0.01)
     agents = FakeAgents("s", "a")
     agents.hold(SetNodeLimit)
     async with asyncio.timeout(5):

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
+from castray_desktop.workers.casts.reaching import Reaching
 from castray_desktop.workers.ray_side.protocol import DeliveryReport, Reach, RecipientState
-from castray_desktop.workers.reaching import Reaching
 from tests.helpers.fake_agents import FakeAgents
 
 S = RecipientState

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from castray_desktop.workers import reaper
+from castray_desktop.workers.cluster import reaper
 
 pytestmark = pytest.mark.timeout(30)
 

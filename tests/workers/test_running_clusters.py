@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from castray_desktop.workers.running_clusters import is_a_node, running_clusters
+from castray_desktop.workers.cluster.running_clusters import is_a_node, running_clusters
 
 
 def test_a_node_of_ours_is_one_as_well(tmp_path: Path) -> None:

@@ -17,12 +17,12 @@ from castray_desktop.core import messages as m
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.core.messages import CastState, DeliveryState, OnConflict, Schedule, SendRequest
 from castray_desktop.workers import engine as engine_module
-from castray_desktop.workers import file_watch
 from castray_desktop.workers import schedules as schedules_module
 from castray_desktop.workers.places import Places
-from castray_desktop.workers.schedule_casts import ClusterCasts
-from castray_desktop.workers.schedule_life import LOOK_SECONDS, SURE_SECONDS, Look
 from castray_desktop.workers.schedules import Schedules
+from castray_desktop.workers.scheduling import file_watch
+from castray_desktop.workers.scheduling.schedule_casts import ClusterCasts
+from castray_desktop.workers.scheduling.schedule_life import LOOK_SECONDS, SURE_SECONDS, Look
 from tests.helpers.house import House
 
 NOW = 1_790_000_000.0

@@ -9,8 +9,8 @@ import pytest
 
 from benchmarks.in_process import InProcess
 from castray_desktop.core.messages import DeliveryState, OnConflict, SendRequest
+from castray_desktop.workers.casts.sent_here import folders_above
 from castray_desktop.workers.ray_side import protocol
-from castray_desktop.workers.sent_here import folders_above
 
 
 @pytest.fixture

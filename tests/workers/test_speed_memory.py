@@ -9,8 +9,8 @@ import pytest
 
 from castray_desktop.core.messages import NodeInfo, NodeState
 from castray_desktop.core.speeds import OLD_SECONDS, Measure
-from castray_desktop.workers import speed_memory
-from castray_desktop.workers.speed_memory import SpeedMemory
+from castray_desktop.workers.casts import speed_memory
+from castray_desktop.workers.casts.speed_memory import SpeedMemory
 
 FAST, SLOW = Measure(2.0**27, exact=True), Measure(2.0**24, exact=True)
 

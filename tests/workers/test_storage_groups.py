@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from benchmarks.in_process import InProcess
 from castray_desktop.core.failure import CastRayError, FailureKind
 from castray_desktop.core.messages import CastState, DeliveryState, OnConflict, SendRequest
-from castray_desktop.workers import storage_groups
+from castray_desktop.workers.casts import storage_groups
+from castray_desktop.workers.casts.storage_groups import StorageGroups
 from castray_desktop.workers.ray_side import protocol
 from castray_desktop.workers.ray_side.protocol import PreflightReply, Probe, ProbeReply, ProbeVerb
-from castray_desktop.workers.storage_groups import StorageGroups
 
 
 @dataclass

@@ -12,12 +12,12 @@ import pytest
 
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.core.messages import ClusterPhase, ClusterStatus, NodeInfo, NodeState
-from castray_desktop.workers.node_plan import own_name
+from castray_desktop.workers.cluster.node_plan import own_name
+from castray_desktop.workers.cluster.pulse import SILENT_SECONDS
+from castray_desktop.workers.cluster.resting import REST_SECONDS
+from castray_desktop.workers.cluster.supervisor import ClusterSupervisor
 from castray_desktop.workers.places import Places
-from castray_desktop.workers.pulse import SILENT_SECONDS
 from castray_desktop.workers.ray_side import protocol
-from castray_desktop.workers.resting import REST_SECONDS
-from castray_desktop.workers.supervisor import ClusterSupervisor
 from tests.helpers.fake_driver import RAY_NODE, FakeDriver, hello
 
 LOCAL_NAMES = (own_name(), "node_1", "node_2", "node_3")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from castray_desktop.workers.driver_process import driver_environment
+from castray_desktop.workers.cluster.driver_process import driver_environment
 from castray_desktop.workers.ray_side.tokens import read_token, token_origin, uses_token
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from castray_desktop.core.failure import CastRayError, FailureKind
 from castray_desktop.core.messages import SendRequest
-from castray_desktop.workers.asked_by_agents import AskedByAgents
+from castray_desktop.workers.casts.asked_by_agents import AskedByAgents
 from castray_desktop.workers.ray_side import protocol, transfer_requests
 from castray_desktop.workers.ray_side.protocol import (
     DeliveryReport,

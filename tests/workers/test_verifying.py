@@ -10,7 +10,7 @@ import pytest
 from castray_desktop.core import messages
 from castray_desktop.core.failure import CastRayError, FailureKind
 from castray_desktop.core.messages import VerifiedNode, VerifiedState, Verify, VerifyProgress, VerifyReport
-from castray_desktop.workers import verifying
+from castray_desktop.workers.casts import verifying
 from castray_desktop.workers.ray_side import protocol
 from castray_desktop.workers.ray_side.protocol import FileHash, VerificationReport, VerificationState
 from tests.workers.test_dispatcher import Stage

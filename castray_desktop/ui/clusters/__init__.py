@@ -1,0 +1,1 @@
+"""Choosing, starting, attaching and sharing a cluster."""

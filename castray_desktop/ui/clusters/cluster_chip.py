@@ -1,0 +1,165 @@
+"""The button that says which cluster this is and how it stands, and its menu."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from PySide6.QtCore import QRect, QRectF, QSize, Qt, Signal
+from PySide6.QtGui import QColor, QFontMetrics, QPainter, QPaintEvent
+from PySide6.QtWidgets import QMenu, QPushButton, QWidget
+
+from castray_desktop.core.messages import ClusterPhase, ClusterStatus
+from castray_desktop.ui.clusters.cluster_words import cluster_facts, cluster_glyph, cluster_name
+from castray_desktop.ui.clusters.known_clusters import KnownClusters, cluster_line, cluster_title
+from castray_desktop.ui.connection import Connection
+from castray_desktop.ui.controls.glyphs import paint_glyph
+from castray_desktop.ui.controls.icons import icon
+from castray_desktop.ui.controls.widgets import BUTTON_RADIUS, paint_icon, paint_round
+from castray_desktop.ui.fonts import font
+from castray_desktop.ui.theme import Theme
+from castray_desktop.ui.words import Words
+
+OURS = ("local", "shared")
+"""Targets that this computer starts itself."""
+
+
+class ClusterChip(QPushButton):
+    """The cluster in one line: state, name, address, facts; opens the cluster's menu."""
+
+    def __init__(self, theme: Theme) -> None:
+        super().__init__()
+        self._theme = theme
+        self._compact = False
+        self.cluster = ClusterStatus()
+        self.connection = Connection.CONNECTING
+        self.setFixedHeight(36)
+        self.setCursor(Qt.CursorShape.PointingHandCursor)
+        theme.changed.connect(self.update)
+        Words(self, self._describe)
+
+    def set_status(self, cluster: ClusterStatus, connection: Connection) -> None:
+        self.cluster = cluster
+        self.connection = connection
+        self._describe()
+
+    def set_compact(self, compact: bool) -> None:
+        self._compact = compact
+        self.updateGeometry()
+        self.update()
+
+    def texts(self) -> tuple[str, str, str]:
+        """Name, address and facts, as shown."""
+        address = self.cluster.address if self.cluster.phase is ClusterPhase.READY else ""
+        facts = cluster_facts(self.cluster, self.connection, short=self._compact)
+        return cluster_name(self.cluster, self.connection), "" if self._compact else address, facts
+
+    def _describe(self) -> None:
+        name = cluster_name(self.cluster, self.connection)
+        facts = cluster_facts(self.cluster, self.connection, short=False)
+        words = [word for word in (name, self.cluster.address, facts) if word]
+        self.setAccessibleName(self.tr("Cluster: {state}").format(state=", ".join(words)))
+        self.setToolTip("\n".join(words))
+        self.updateGeometry()
+        self.update()
+
+    def _width(self) -> int:
+        name, address, facts = self.texts()
+        width = 12 + 14 + 8 + QFontMetrics(font(13, 600)).horizontalAdvance(name)
+        if address:
+            width += 8 + QFontMetrics(font(12)).horizontalAdvance(address)
+        if facts:
+            width += 25 + QFontMetrics(font(12, 400, tabular=True)).horizontalAdvance(facts)
+        return width + 8 + 16 + 12
+
+    def sizeHint(self) -> QSize:
+        return QSize(self._width() + 4, 36)
+
+    def minimumSizeHint(self) -> QSize:
+        return self.sizeHint()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        palette = self._theme.palette
+        fill = palette.selected if self.isDown() else palette.hover if self.underMouse() else palette.inset
+        paint_round(painter, QRectF(self.rect()), BUTTON_RADIUS, QColor(fill), QColor(palette.line_strong))
+        glyph = QRectF(12, 11, 14, 14)
+        paint_glyph(painter, glyph, cluster_glyph(self.cluster, self.connection), palette)
+        name, address, facts = self.texts()
+        x = self._text(painter, 34, name, 13, 600, palette.text)
+        if address:
+            x = self._text(painter, x + 8, address, 12, 400, palette.text_2)
+        if facts:
+            painter.fillRect(x + 12, 10, 1, 16, self._theme.color("line_strong"))
+            tone = palette.bad if self.cluster.phase is ClusterPhase.FAILED else palette.text_2
+            x = self._text(painter, x + 25, facts, 12, 400, tone)
+        paint_icon(painter, QRect(x + 8, 0, 16, self.height()), "chevron-down", palette.text_2, 16)
+
+    def _text(self, painter: QPainter, x: int, text: str, size: int, weight: int, color: str) -> int:
+        painter.setFont(font(size, weight, tabular=True))
+        painter.setPen(QColor(color))
+        width = painter.fontMetrics().horizontalAdvance(text)
+        painter.drawText(QRect(x, 0, width + 4, self.height()), Qt.AlignmentFlag.AlignVCenter, text)
+        return x + width
+
+
+class ClusterMenu(QMenu):
+    """What can be done with clusters now, filled when it opens.
+
+    Signals: `use_requested(str)` with a target, `attach_requested()`, `leave_requested()`,
+    `share_requested()`, `add_node_requested()`.
+    """
+
+    use_requested = Signal(str)
+    attach_requested = Signal()
+    leave_requested = Signal()
+    share_requested = Signal()
+    add_node_requested = Signal()
+
+    def __init__(self, theme: Theme, chip: ClusterChip, known: KnownClusters | None, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._theme, self._chip, self._known = theme, chip, known
+        self.aboutToShow.connect(self._fill)
+
+    def _fill(self) -> None:
+        self.clear()
+        color = self._theme.palette.text_2
+        phase, target = self._chip.cluster.phase, self._chip.cluster.target
+        there = phase in (ClusterPhase.READY, ClusterPhase.RECONNECTING)
+        free = phase in (ClusterPhase.NONE, ClusterPhase.FAILED)
+        self._add_known(target if there else "")
+        if phase is ClusterPhase.READY and target in OURS:
+            self.addAction(icon("plus", color), self.tr("Add node…"), self.add_node_requested.emit)
+        if free or (there and target not in OURS):
+            use = partial(self.use_requested.emit, "local")
+            self.addAction(icon("play", color), self.tr("Start local cluster"), use)
+        if free or there:
+            self.addAction(icon("link", color), self.tr("Attach to a cluster…"), self.attach_requested.emit)
+            self.addAction(
+                icon("share-2", color), self.tr("Let other machines join…"), self.share_requested.emit
+            )
+        if not free:
+            self.addSeparator()
+            self._add_leaving(phase, target)
+
+    def _add_known(self, current: str) -> None:
+        """Those that can be changed over to at once."""
+        clusters = self._known.clusters if self._known is not None else ()
+        shown = [each for each in clusters if each.in_use or each.running or each.last_used]
+        if not any(each.target != current for each in shown):
+            return
+        for cluster in shown[:12]:
+            line = cluster_line(cluster)
+            text = cluster_title(cluster) + (f"  ({line})" if line else "")
+            action = self.addAction(text, partial(self.use_requested.emit, cluster.target))
+            action.setCheckable(True)
+            action.setChecked(cluster.target == current)
+        self.addSeparator()
+
+    def _add_leaving(self, phase: ClusterPhase, target: str) -> None:
+        color = self._theme.palette.text_2
+        if phase in (ClusterPhase.STARTING, ClusterPhase.PREPARING, ClusterPhase.PLACING):
+            self.addAction(icon("x", color), self.tr("Cancel"), self.leave_requested.emit)
+        elif target in OURS:
+            self.addAction(icon("square", color), self.tr("Stop local cluster"), self.leave_requested.emit)
+        else:
+            self.addAction(icon("unplug", color), self.tr("Detach"), self.leave_requested.emit)

@@ -1,0 +1,182 @@
+"""What stands in the middle while there is no cluster: choose one, watch it start, read why it failed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QResizeEvent
+from PySide6.QtWidgets import QBoxLayout, QHBoxLayout, QVBoxLayout, QWidget
+
+from castray_desktop.core.failure import Failure, FailureKind
+from castray_desktop.core.messages import ClusterPhase, ClusterStatus
+from castray_desktop.ui.clusters.choice_cards import AttachCard, LocalCard
+from castray_desktop.ui.clusters.cluster_chip import OURS
+from castray_desktop.ui.clusters.cluster_words import explain_failure
+from castray_desktop.ui.clusters.known_clusters import KnownClusters
+from castray_desktop.ui.controls.banner import Banner
+from castray_desktop.ui.controls.widgets import Card, button, label
+from castray_desktop.ui.graph.relay_picture import RelayPicture
+from castray_desktop.ui.theme import Theme
+from castray_desktop.ui.words import Text, Words
+
+LOCAL = "local"
+NARROW_WIDTH = 640
+LOW_HEIGHT = 440
+ON_THEIR_WAY = (
+    ClusterPhase.STARTING,
+    ClusterPhase.PREPARING,
+    ClusterPhase.PLACING,
+    ClusterPhase.STOPPING,
+    ClusterPhase.RECONNECTING,
+)
+
+
+class WelcomePage(Card):
+    """The page to choose a cluster on.
+
+    Signals: `start_requested(str)` with the target ("local", or an address), `share_requested()` for a local
+    cluster that others can join, `cancel_requested()`, `back_requested()` to the cluster that is in use;
+    `prepare_requested(str)` for a driver with another Ray, `join_requested(str)` to become a node.
+    """
+
+    start_requested = Signal(str)
+    share_requested = Signal()
+    prepare_requested = Signal(str)
+    join_requested = Signal(str)
+    cancel_requested = Signal()
+    back_requested = Signal()
+
+    def __init__(self, theme: Theme, known: KnownClusters) -> None:
+        super().__init__(theme)
+        self._theme = theme
+        self._status = ClusterStatus()
+        self._shape: tuple[bool, bool, bool] | None = None
+        self.illustration = RelayPicture(theme)
+        self._title = label("", 20, 600)
+        self._sentence = label("", 13, 400, "2")
+        self._sentence.setWordWrap(True)
+        self._sentence.setAlignment(Qt.AlignmentFlag.AlignHCenter)
+        self.banner = Banner(theme, "bad")
+        self.local = LocalCard(theme)
+        self.attach = AttachCard(theme, known)
+        self.back_button = button(theme, lambda: self.tr("Back to the nodes"), "chevron-left", kind="flat")
+        self.back_button.clicked.connect(self.back_requested)
+        self._build()
+        self.local.start_button.clicked.connect(self._start_local)
+        self.banner.dismissed.connect(self._fit)
+        self.attach.chosen.connect(self.start_requested)
+        for progress in (self.local.progress, self.attach.progress):
+            progress.cancel_requested.connect(self.cancel_requested)
+        Words(self, self._say)
+
+    def set_status(self, cluster: ClusterStatus, connected: bool) -> None:
+        """Where the cluster stands; `connected` says whether the engine can be asked for one."""
+        self._status = cluster
+        moving = cluster.phase in ON_THEIR_WAY
+        self.back_button.setVisible(cluster.phase is ClusterPhase.READY)
+        local = moving and cluster.target in OURS
+        attaching = moving and cluster.target not in OURS
+        self.local.show_state(cluster if local else None, connected and not moving)
+        self.attach.show_state(cluster if attaching else None, connected and not moving)
+        self._say()
+        self._show_failure(cluster)
+
+    def _say(self) -> None:
+        cluster = self._status
+        if cluster.phase not in ON_THEIR_WAY:
+            title = self.tr("Choose a cluster to send to")
+        elif cluster.target in OURS:
+            title = self.tr("Your local cluster is on its way")
+        else:
+            title = self.tr("On the way to {target}").format(target=cluster.target)
+        self._title.setText(title)
+        self._sentence.setText(
+            self.tr("Your computer uploads once, every node passes it on, every copy is checked by hash.")
+        )
+
+    def focus_address(self) -> None:
+        """Put the cursor where an address is typed."""
+        self.attach.address.setFocus(Qt.FocusReason.OtherFocusReason)
+
+    def _start_local(self) -> None:
+        if self.local.share.isChecked():
+            self.share_requested.emit()
+        else:
+            self.start_requested.emit(LOCAL)
+
+    def _show_failure(self, cluster: ClusterStatus) -> None:
+        failure = cluster.failure
+        if cluster.phase is not ClusterPhase.FAILED or failure is None:
+            self.banner.hide()
+        else:
+            self.banner.show_message(lambda: explain_failure(failure), *self._ways_out(cluster, failure))
+        self._fit()
+
+    def _ways_out(self, cluster: ClusterStatus, failure: Failure) -> list[tuple[Text, Callable[[], None]]]:
+        """What can be done about it from here."""
+        target = cluster.target
+        ways: list[tuple[Text, Callable[[], None]]] = []
+        if failure.kind is FailureKind.RAY_DIFFERS:
+            ways.append((lambda: self.tr("Prepare a driver"), lambda: self.prepare_requested.emit(target)))
+        elif failure.kind is FailureKind.NOT_A_NODE:
+            ways.append((lambda: self.tr("Join as a node"), lambda: self.join_requested.emit(target)))
+        return [
+            *ways,
+            (lambda: self.tr("Try again"), lambda: self.start_requested.emit(target or LOCAL)),
+        ]
+
+    def _build(self) -> None:
+        column = QVBoxLayout(self)
+        column.setContentsMargins(16, 12, 16, 12)
+        column.setSpacing(0)
+        center = Qt.AlignmentFlag.AlignHCenter
+        column.addWidget(self.back_button, 0, Qt.AlignmentFlag.AlignLeft)
+        column.addStretch(3)
+        column.addWidget(self.illustration, 0, center)
+        self._picture_gap = QWidget()
+        self._picture_gap.setFixedHeight(14)
+        column.addWidget(self._picture_gap)
+        column.addWidget(self._title, 0, center)
+        column.addSpacing(4)
+        column.addWidget(self._sentence)
+        column.addSpacing(16)
+        self._cards = QBoxLayout(QBoxLayout.Direction.LeftToRight)
+        self._cards.setSpacing(16)
+        self._cards.addWidget(self.local, 304)
+        self._cards.addWidget(self.attach, 368)
+        inner = QHBoxLayout()
+        inner.addStretch(1)
+        holder = QWidget()
+        holder.setMaximumWidth(688)
+        lower = QVBoxLayout(holder)
+        lower.setContentsMargins(0, 0, 0, 0)
+        lower.setSpacing(16)
+        lower.addWidget(self.banner)
+        lower.addLayout(self._cards)
+        inner.addWidget(holder, 1000)
+        inner.addStretch(1)
+        column.addLayout(inner)
+        column.addStretch(4)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        """Leave out what there is no room for."""
+        narrow = self.width() < NARROW_WIDTH
+        telling = not self.banner.isHidden()
+        low = self.height() < LOW_HEIGHT or telling
+        if (narrow, low, telling) == self._shape:
+            return
+        self._shape = (narrow, low, telling)
+        for words in (self._title, self._sentence):
+            words.setVisible(not (narrow and telling))
+        direction = QBoxLayout.Direction.TopToBottom if narrow else QBoxLayout.Direction.LeftToRight
+        self._cards.setDirection(direction)
+        self._cards.setSpacing(8 if narrow else 16)
+        self.illustration.setVisible(not narrow and not low)
+        self._picture_gap.setVisible(not narrow and not low)
+        for card in (self.local, self.attach):
+            card.set_short(narrow)

@@ -1,0 +1,563 @@
+"""The node graph's view: pointer, keyboard, wheel, drags, and what lies over the scene."""
+
+from __future__ import annotations
+
+import math
+
+from PySide6.QtCore import QEvent, QPoint, QPointF, QRect, QRectF, QSize, Qt, QTimer, Signal
+from PySide6.QtGui import (
+    QAccessible,
+    QAccessibleAnnouncementEvent,
+    QColor,
+    QContextMenuEvent,
+    QDragEnterEvent,
+    QDragLeaveEvent,
+    QDragMoveEvent,
+    QDropEvent,
+    QFocusEvent,
+    QHelpEvent,
+    QHideEvent,
+    QKeyEvent,
+    QMouseEvent,
+    QPainter,
+    QPen,
+    QPixmap,
+    QPixmapCache,
+    QResizeEvent,
+    QShowEvent,
+    QWheelEvent,
+)
+from PySide6.QtWidgets import QGraphicsView, QToolTip, QWidget
+
+from castray_desktop.ui.controls.widgets import say
+from castray_desktop.ui.graph.graph_items import to_point, to_rect
+from castray_desktop.ui.graph.graph_layout import Cell, ink
+from castray_desktop.ui.graph.graph_overlays import AllNodesPill, Legend, ReadOut
+from castray_desktop.ui.graph.graph_scene import GraphScene
+from castray_desktop.ui.selection import RecipientSelection
+from castray_desktop.ui.theme import Theme
+
+ZOOM_MOST = 4.0
+ZOOM_STEP = 1.25
+DOT_TICK_MS = 60
+MOST_EASED = 12  # nodes whose rings glide; each step paints all of them
+DOT_SPEED = 11 / 0.6  # pixels a second
+CANVAS_STEP = 24
+CANVAS_TILE = 10 * CANVAS_STEP
+CLICK_SLACK = 4
+PICTURE_ROOM_KB = 48 * 1024
+
+
+class GraphView(QGraphicsView):
+    """Signals: `files_dropped(paths, recipients)`, `send_requested()` on Enter, `zoomed(factor)`,
+    `menu_requested(name, global place)` ("" when not on a node), `drop_hint(text)`: what a drop here would
+    do, "" when nothing in the graph is the target.
+    """
+
+    files_dropped = Signal(list, object)
+    send_requested = Signal()
+    zoomed = Signal(float)
+    menu_requested = Signal(str, QPoint)
+    drop_hint = Signal(str)
+
+    def __init__(
+        self, theme: Theme, scene: GraphScene, selection: RecipientSelection, parent: QWidget
+    ) -> None:
+        super().__init__(scene, parent)
+        self._theme, self._graph, self._selection = theme, scene, selection
+        self.reduce_motion = False
+        self._zoom = 1.0
+        self._press: QPoint | None = None
+        self._band: QRect | None = None
+        self._pan_from: QPoint | None = None
+        self._space = False
+        self._space_used = False
+        self._run = 0.0
+        self._laid_out_for: tuple[object, ...] = ()
+        self._tile: tuple[tuple[str, float], QPixmap] | None = None
+        self._dots = QTimer(self)
+        self._dots.setInterval(DOT_TICK_MS)
+        self._dots.timeout.connect(self._move_dots)
+        self.legend = Legend(theme, self)
+        self.pill = AllNodesPill(theme, self)
+        self.read_out = ReadOut(theme, self)
+        self._read_out_for: tuple[object, ...] = ()
+        self._read_out_at: QPoint | None = None
+        self._set_up()
+        theme.changed.connect(self._repaint_all)
+
+    def _set_up(self) -> None:
+        # The items keep pictures of themselves there; too little room would paint them anew each time.
+        QPixmapCache.setCacheLimit(max(QPixmapCache.cacheLimit(), PICTURE_ROOM_KB))
+        self.setFrameShape(QGraphicsView.Shape.NoFrame)
+        self.setRenderHint(QPainter.RenderHint.Antialiasing)
+        self.setStyleSheet("QGraphicsView { background: transparent; border: none; }")
+        self.viewport().setAutoFillBackground(False)
+        self.setViewportUpdateMode(QGraphicsView.ViewportUpdateMode.SmartViewportUpdate)
+        self.setOptimizationFlag(QGraphicsView.OptimizationFlag.DontSavePainterState, False)
+        self.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setAcceptDrops(True)
+        self.setMouseTracking(True)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.setMinimumSize(200, 160)
+        say(self, self.setAccessibleName, lambda: self.tr("Nodes"))
+        say(self, self.viewport().setAccessibleName, lambda: self.tr("Nodes"))
+        say(self, self.setAccessibleDescription, self._description)
+
+    # --- size and zoom ---------------------------------------------------------------------
+
+    @property
+    def zoom(self) -> float:
+        """1 is the whole scene in the view."""
+        return self._zoom
+
+    def set_zoom(self, zoom: float, anchor: QPoint | None = None) -> None:
+        """Show the scene larger, up to 4 times, around a place in the view."""
+        zoom = min(ZOOM_MOST, max(1.0, zoom))
+        if abs(zoom - 1.0) < 0.05:
+            zoom = 1.0
+        size = self.viewport().size()
+        at = anchor or QPoint(size.width() // 2, size.height() // 2)
+        share = self._share_at(at)
+        self._zoom = zoom
+        self.relayout()
+        width, height = self._graph.sceneRect().width(), self._graph.sceneRect().height()
+        wanted = QPointF(share.x() * width, share.y() * height)
+        shift = QPointF(size.width() / 2 - at.x(), size.height() / 2 - at.y()) / self.transform().m11()
+        self.centerOn(wanted + shift)
+        self.zoomed.emit(zoom)
+
+    def fit(self) -> None:
+        """Show everything."""
+        self.set_zoom(1.0)
+
+    def _share_at(self, at: QPoint) -> QPointF:
+        scene, rect = self.mapToScene(at), self._graph.sceneRect()
+        return QPointF(scene.x() / max(1.0, rect.width()), scene.y() / max(1.0, rect.height()))
+
+    def relayout(self) -> bool:
+        """Lay out anew; says whether there was a reason to.
+
+        Large cells grow with the zoom; small ones get more room, and so larger cells.
+        """
+        size = self.viewport().size()
+        key = (size.width(), size.height(), self._zoom, self._graph.population())
+        if key == self._laid_out_for:
+            return False
+        self._laid_out_for = key
+        centre = self._share_at(self.viewport().rect().center())
+        width, height = float(size.width()), float(size.height())
+        self.resetTransform()
+        self._graph.fit(width, height)
+        if self._zoom > 1.0:
+            if self._graph.plan.cell is Cell.FULL:
+                self.scale(self._zoom, self._zoom)
+            else:
+                self._graph.fit(width * self._zoom, height * self._zoom)
+            scene = self._graph.sceneRect()
+            self.centerOn(centre.x() * scene.width(), centre.y() * scene.height())
+        taller = self._zoom == 1.0 and self._graph.plan.height > height + 0.5
+        policy = Qt.ScrollBarPolicy
+        self.setVerticalScrollBarPolicy(policy.ScrollBarAlwaysOn if taller else policy.ScrollBarAlwaysOff)
+        self.refresh_motion()
+        return True
+
+    # --- motion ----------------------------------------------------------------------------
+
+    def refresh_motion(self) -> None:
+        """Run the dots' timer only while a cast moves bytes and somebody can see it."""
+        run = self._graph.moving and self.isVisible() and not self.reduce_motion
+        if run != self._dots.isActive():
+            self._dots.start() if run else self._dots.stop()
+        eased = run and len(self._graph.items_by_name) <= MOST_EASED
+        if eased is not self._graph.easing:
+            self._graph.easing = eased
+            self._graph.refresh()  # at its place at once from now on, or from there
+
+    def _move_dots(self) -> None:
+        if self.window().isMinimized():
+            return
+        self._run = (self._run + DOT_SPEED * DOT_TICK_MS / 1000) % 1100
+        self._graph.run_dots(self._run)
+        if self._graph.easing:
+            self._graph.ease()
+
+    # --- pointer ---------------------------------------------------------------------------
+
+    def _click(self, name: str, *, adds: bool) -> None:
+        if name and name != self._selection.source:
+            self._selection.toggle(name) if adds else self._selection.select_only(name)
+        elif not name and not adds:
+            self._selection.clear()
+
+    def _finish_band(self, band: QRect, *, adds: bool) -> None:
+        area = self.mapToScene(band).boundingRect()
+        found = self._graph.nodes_in(area)
+        self._selection.set_selected(found | self._selection.selected() if adds else found)
+
+    def _pan(self, place: QPoint) -> None:
+        if self._pan_from is not None:
+            moved = place - self._pan_from
+            self._pan_from = place
+            self.horizontalScrollBar().setValue(self.horizontalScrollBar().value() - moved.x())
+            self.verticalScrollBar().setValue(self.verticalScrollBar().value() - moved.y())
+
+    # --- keyboard --------------------------------------------------------------------------
+
+    def _description(self) -> str:
+        """Of the node that the keyboard is at; else where a screen reader finds the same nodes."""
+        return self._graph.words(self._graph.focus_node) or self.tr(
+            "The recipient list beside this shows the same nodes and the same selection."
+        )
+
+    def _focus(self, name: str) -> None:
+        self._graph.focus_node = name
+        self._graph.refresh()
+        self.setAccessibleDescription(self._description())
+        if name and QAccessible.isActive():
+            QAccessible.updateAccessibility(QAccessibleAnnouncementEvent(self, self._description()))
+        place = self._graph.place(name)
+        if name and place is not None:
+            self.ensureVisible(to_rect(self._graph.plan.cell.box(place)), 8, 8)
+
+    def _move_focus(self, key: int) -> None:
+        """To the nearest node in that direction, sideways steps counting double."""
+        places = self._graph.places()
+        here = places.get(self._graph.focus_node)
+        if here is None:
+            self._focus(next(iter(self._graph.plan.nodes), ""))
+            return
+        dx, dy = {
+            Qt.Key.Key_Left: (-1, 0),
+            Qt.Key.Key_Right: (1, 0),
+            Qt.Key.Key_Up: (0, -1),
+            Qt.Key.Key_Down: (0, 1),
+        }[Qt.Key(key)]
+        best, least = "", 1e9
+        for name, place in places.items():
+            x, y = place.x - here.x, place.y - here.y
+            ahead, aside = x * dx + y * dy, abs(x * dy) + abs(y * dx)
+            if ahead > 1 and ahead + 2 * aside < least:
+                best, least = name, ahead + 2 * aside
+        if best:
+            self._focus(best)
+
+    # --- drags -----------------------------------------------------------------------------
+
+    def _targets_at(self, place: QPoint) -> frozenset[str]:
+        if self.pill.isVisible() and self.pill.geometry().contains(place):
+            return frozenset(
+                name for name in self._selection.recipients() if self._selection.selectable(name)
+            )
+        name = self._graph.node_at(self.mapToScene(place))
+        if not name or not self._selection.selectable(name):
+            return frozenset()
+        ready = self._selection.ready()
+        return ready if name in ready else frozenset({name})
+
+    def _show_drag(self, targets: frozenset[str], *, dragging: bool, place: QPoint | None = None) -> None:
+        on_pill = place is not None and self.pill.isVisible() and self.pill.geometry().contains(place)
+        self._graph.targets, self._graph.dragging = targets, dragging
+        self._graph.refresh()
+        everyone = sum(self._selection.selectable(name) for name in self._selection.recipients())
+        self.pill.show_state(self.tr("All nodes ({count})").format(count=everyone), target=on_pill)
+        self.pill.move(self._pill_place(), 8)
+        self.pill.setVisible(dragging and everyone > 1)
+        self.drop_hint.emit(self._drop_words(targets))
+
+    def _pill_place(self) -> int:
+        """In the middle of the upper edge, or beside it where a node lies there."""
+        free = max(0, self.viewport().width() - self.pill.width())
+        covered = self._covered()
+        for share in (0.5, 0.25, 0.75, 0.0, 1.0):
+            place = QRect(round(free * share), 8, self.pill.width(), self.pill.height())
+            if not any(place.intersects(other) for other in covered):
+                return place.x()
+        return free // 2
+
+    def _covered(self) -> list[QRect]:
+        """Where nodes draw, in the view."""
+        plan = self._graph.plan
+        parts = [part for centre in plan.nodes.values() for part in ink(plan.cell, centre)]
+        parts.extend(ink(Cell.FULL, plan.source))
+        return [self.mapFromScene(to_rect(part)).boundingRect() for part in parts]
+
+    def show_read_out(self, lines: tuple[str, str] | None) -> None:
+        """Say this about the relay where it covers no node; None says nothing."""
+        self.read_out.say(*(lines or ("", "")))
+        place = self._read_out_place() if lines else None
+        self.read_out.setVisible(place is not None)
+        if place is not None:
+            self.read_out.move(place)
+
+    def _read_out_place(self) -> QPoint | None:
+        """None among dots, which are everywhere; worked out anew when something lies elsewhere."""
+        if self._graph.plan.cell is Cell.DOT:
+            return None
+        bars = (self.horizontalScrollBar().value(), self.verticalScrollBar().value())
+        key = (
+            id(self._graph.plan),
+            self.read_out.size(),
+            self.viewport().size(),
+            bars,
+            self.legend.isVisible(),
+        )
+        if key != self._read_out_for:
+            self._read_out_for = key
+            self._read_out_at = self._find_read_out_place()
+        return self._read_out_at
+
+    def _find_read_out_place(self) -> QPoint | None:
+        size, box = self.read_out.size(), self.viewport().rect().adjusted(14, 10, -14, -14)
+        taken = self._covered()
+        if self.legend.isVisible():
+            taken.append(self.legend.geometry().adjusted(-8, -8, 8, 8))
+        right, left, middle = box.right() - size.width(), box.left(), box.center().x() - size.width() // 2
+        for y in (box.bottom() - size.height(), box.top()):
+            for x in (right, middle, left):
+                place = QRect(QPoint(x, y), size)
+                if box.contains(place) and not any(place.intersects(other) for other in taken):
+                    return place.topLeft()
+        return None
+
+    def _drop_words(self, targets: frozenset[str]) -> str:
+        if not targets:
+            return ""
+        if len(targets) == 1:
+            return self.tr("Drop to send to {name}").format(name=next(iter(targets)))
+        return self.tr("Drop to send to {count} nodes").format(count=len(targets))
+
+    def _to_window(self, event: QDropEvent, kind: type[QDropEvent]) -> None:
+        """A drag that is on no node is the window's: its whole area takes files for the send list."""
+        window = self.window()
+        place = self.viewport().mapTo(window, event.position())
+        arguments = (event.possibleActions(), event.mimeData(), event.buttons(), event.modifiers())
+        at = place if kind is QDropEvent else place.toPoint()  # the others take whole pixels
+        copy = kind(at, *arguments)
+        copy.ignore()
+        window.event(copy)  # not through the application, which would send it back here
+        event.setAccepted(copy.isAccepted())
+
+    # --- Qt --------------------------------------------------------------------------------
+
+    def drawBackground(self, painter: QPainter, rect: QRectF | QRect) -> None:
+        area = QRectF(rect)
+        side = CANVAS_TILE
+        first_x, first_y = math.floor(area.left() / side), math.floor(area.top() / side)
+        for column in range(first_x, math.ceil(area.right() / side)):
+            for row in range(first_y, math.ceil(area.bottom() / side)):
+                painter.drawPixmap(QPointF(column * side, row * side), self._canvas_tile())
+
+    def _canvas_tile(self) -> QPixmap:
+        """A part of the canvas with its dots, drawn once for each theme and screen."""
+        color, ratio = self._theme.palette.canvas_dot, self.devicePixelRatioF()
+        if self._tile is None or self._tile[0] != (color, ratio):
+            side = round(CANVAS_TILE * ratio)
+            tile = QPixmap(side, side)
+            tile.setDevicePixelRatio(ratio)
+            tile.fill(Qt.GlobalColor.transparent)
+            painter = QPainter(tile)
+            painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+            painter.setPen(Qt.PenStyle.NoPen)
+            painter.setBrush(QColor(color))
+            for x in range(12, CANVAS_TILE, CANVAS_STEP):
+                for y in range(12, CANVAS_TILE, CANVAS_STEP):
+                    painter.drawEllipse(QPointF(x, y), 1.1, 1.1)
+            painter.end()
+            self._tile = ((color, ratio), tile)
+        return self._tile[1]
+
+    def drawForeground(self, painter: QPainter, rect: QRectF | QRect) -> None:
+        if self._band is not None:
+            fill = self._theme.color("accent")
+            painter.setPen(QPen(fill, 1))
+            fill.setAlphaF(0.12)
+            painter.setBrush(fill)
+            painter.drawRect(self.mapToScene(self._band).boundingRect())
+
+    def viewportEvent(self, event: QEvent) -> bool:
+        if event.type() is QEvent.Type.ToolTip and isinstance(event, QHelpEvent):
+            name = self._graph.node_at(self.mapToScene(event.pos()))
+            if name:
+                QToolTip.showText(event.globalPos(), self._graph.tool_tip(name), self)
+            else:
+                QToolTip.hideText()
+            return True
+        return super().viewportEvent(event)
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        place = event.position().toPoint()
+        if event.button() is Qt.MouseButton.MiddleButton or (
+            event.button() is Qt.MouseButton.LeftButton and self._space
+        ):
+            self._pan_from, self._space_used = place, True
+            self.viewport().setCursor(Qt.CursorShape.ClosedHandCursor)
+        elif event.button() is Qt.MouseButton.LeftButton:
+            self._press = place
+            self._graph.focus_node = ""
+        event.accept()
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        place = event.position().toPoint()
+        if self._pan_from is not None:
+            self._pan(place)
+            return
+        if self._press is not None:
+            on_canvas = not self._graph.node_at(self.mapToScene(self._press))
+            far = (place - self._press).manhattanLength() > CLICK_SLACK
+            if self._band is not None or (on_canvas and far):
+                self._band = QRect(self._press, place).normalized()
+                self.viewport().update()
+                return
+        super().mouseMoveEvent(event)
+
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
+        if self._pan_from is not None:
+            self._pan_from = None
+            self.viewport().unsetCursor()
+            return
+        if self._press is None or event.button() is not Qt.MouseButton.LeftButton:
+            return
+        adds = bool(
+            event.modifiers() & (Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.ShiftModifier)
+        )
+        press, band = self._press, self._band
+        self._press = self._band = None
+        if band is not None:
+            self._finish_band(band, adds=adds)
+        else:
+            scene = self.mapToScene(press)
+            members = self._graph.zone_at(scene)
+            if members:
+                self._selection.set_selected({*members, *(self._selection.selected() if adds else ())})
+            else:
+                self._click(self._graph.node_at(scene), adds=adds)
+        self._graph.refresh()
+        self.viewport().update()
+
+    def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
+        self.mousePressEvent(event)
+
+    def wheelEvent(self, event: QWheelEvent) -> None:
+        if event.modifiers() & Qt.KeyboardModifier.ControlModifier:
+            steps = event.angleDelta().y() / 120
+            self.set_zoom(self._zoom * ZOOM_STEP**steps, event.position().toPoint())
+            event.accept()
+        else:
+            super().wheelEvent(event)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        key = event.key()
+        control = bool(event.modifiers() & Qt.KeyboardModifier.ControlModifier)
+        if key in (Qt.Key.Key_Left, Qt.Key.Key_Right, Qt.Key.Key_Up, Qt.Key.Key_Down):
+            self._move_focus(key)
+        elif key == Qt.Key.Key_Space:
+            if not event.isAutoRepeat():
+                self._space, self._space_used = True, False
+        elif key == Qt.Key.Key_A and control:
+            self._selection.select_all()
+        elif key == Qt.Key.Key_Escape:
+            self._selection.clear()
+        elif key in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and not control:
+            self.send_requested.emit()
+        elif key in (Qt.Key.Key_Plus, Qt.Key.Key_Equal):
+            self.set_zoom(self._zoom * ZOOM_STEP)
+        elif key == Qt.Key.Key_Minus:
+            self.set_zoom(self._zoom / ZOOM_STEP)
+        elif key == Qt.Key.Key_0:
+            self.fit()
+        else:
+            event.ignore()
+
+    def keyReleaseEvent(self, event: QKeyEvent) -> None:
+        if event.key() != Qt.Key.Key_Space:
+            super().keyReleaseEvent(event)
+        elif not event.isAutoRepeat() and self._space:
+            self._space = False
+            if not self._space_used and self._graph.focus_node:
+                self._selection.toggle(self._graph.focus_node)
+
+    def focusInEvent(self, event: QFocusEvent) -> None:
+        super().focusInEvent(event)
+        by_keyboard = event.reason() in (Qt.FocusReason.TabFocusReason, Qt.FocusReason.BacktabFocusReason)
+        if by_keyboard and not self._graph.focus_node:
+            self._focus(next(iter(sorted(self._selection.selected() or self._selection.recipients())), ""))
+
+    def focusOutEvent(self, event: QFocusEvent) -> None:
+        super().focusOutEvent(event)
+        self._space = False
+        if event.reason() is not Qt.FocusReason.PopupFocusReason and self._graph.focus_node:
+            self._graph.focus_node = ""
+            self._graph.refresh()
+
+    def contextMenuEvent(self, event: QContextMenuEvent) -> None:
+        if event.reason() is QContextMenuEvent.Reason.Keyboard:
+            name = self._graph.focus_node
+            spot = self._graph.places().get(name)
+            place = self.mapFromScene(to_point(spot)) if spot else self.viewport().rect().center()
+        else:
+            place = event.pos()
+            name = self._graph.node_at(self.mapToScene(place))
+        self.menu_requested.emit(name, self.viewport().mapToGlobal(place))
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        if not event.mimeData().hasUrls():
+            event.ignore()
+            return
+        self._show_drag(frozenset(), dragging=True)
+        self._to_window(event, QDragEnterEvent)
+        event.acceptProposedAction()
+
+    def dragMoveEvent(self, event: QDragMoveEvent) -> None:
+        if not event.mimeData().hasUrls():
+            event.ignore()
+            return
+        place = event.position().toPoint()
+        targets = self._targets_at(place)
+        self._show_drag(targets, dragging=True, place=place)
+        if targets:
+            event.acceptProposedAction()
+        else:
+            self._to_window(event, QDragMoveEvent)
+
+    def dragLeaveEvent(self, event: QDragLeaveEvent) -> None:
+        self._show_drag(frozenset(), dragging=False)
+        self.window().event(QDragLeaveEvent())
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        targets = self._targets_at(event.position().toPoint())
+        self._show_drag(frozenset(), dragging=False)
+        paths = [url.toLocalFile() for url in event.mimeData().urls() if url.isLocalFile()]
+        if not targets:
+            self._to_window(event, QDropEvent)
+            return
+        self.window().event(QDragLeaveEvent())
+        if paths:
+            event.acceptProposedAction()
+            self.files_dropped.emit(paths, targets)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self.relayout()
+        self.legend.move(16, self.height() - self.legend.height() - 14)
+        self.zoomed.emit(self._zoom)
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        if not self.relayout():
+            self._graph.refresh()
+        self.refresh_motion()
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        super().hideEvent(event)
+        self.refresh_motion()
+
+    def sizeHint(self) -> QSize:
+        return QSize(736, 424)
+
+    def _repaint_all(self) -> None:
+        for item in self._graph.items():  # each keeps a picture in the old colours
+            item.update()
+        self.viewport().update()

@@ -1,0 +1,236 @@
+"""What is the matter, and what to do about it: the engine's diagnosis as a table, what needs doing first."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QCoreApplication, Qt
+from PySide6.QtGui import QKeySequence, QResizeEvent, QShortcut
+from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+
+from castray_desktop.core import messages
+from castray_desktop.core.checks import by_importance, diagnostics_text, explain_check
+from castray_desktop.core.failure import Failure
+from castray_desktop.core.messages import Check, CheckState, DiagnosisProgress
+from castray_desktop.ui.clusters.cluster_words import explain_failure
+from castray_desktop.ui.connection import Connection
+from castray_desktop.ui.controls.banner import Banner
+from castray_desktop.ui.controls.glyphs import GlyphState
+from castray_desktop.ui.controls.plain_table import Cell, PlainModel, PlainTable
+from castray_desktop.ui.controls.widgets import button, label, say, set_tone
+from castray_desktop.ui.opening import copy
+from castray_desktop.ui.theme import Theme
+from castray_desktop.ui.words import Words
+
+if TYPE_CHECKING:
+    from castray_desktop.ui.engine_link import EngineLink
+
+translate = QCoreApplication.translate
+
+DETAILS_FROM = 200
+"""A page that is lower has more use for its rows."""
+
+_LOOKS = {
+    CheckState.GOOD: (GlyphState.VERIFIED, "text"),
+    CheckState.NOTICE: (GlyphState.LAGGING, "warn"),
+    CheckState.BAD: (GlyphState.FAILED, "bad"),
+}
+
+
+def in_window_language(text: str) -> str:
+    """A sentence about checks in the window's language."""
+    return QCoreApplication.translate("Failure", text)
+
+
+def check_cells(check: Check) -> list[Cell]:
+    """A row of the table."""
+    finding = explain_check(check, in_window_language)
+    glyph, tone = _LOOKS[check.state]
+    return [
+        Cell(finding.title, tone, glyph),
+        Cell(check.node or translate("Doctor", "This computer"), "text_2"),
+        Cell(finding.found, tip=finding.found),
+        Cell(finding.remedy, "text_2", tip=finding.remedy),
+    ]
+
+
+class DoctorPage(QWidget):
+    """Asks the engine when the user wants it; shows how far it is, and can be cancelled."""
+
+    def __init__(self, theme: Theme, link: EngineLink) -> None:
+        super().__init__()
+        self._link = link
+        self._job = ""
+        self._checks: list[Check] = []
+        headings = (
+            lambda: translate("Doctor", "Check"),
+            lambda: translate("Doctor", "Node"),
+            lambda: translate("Doctor", "Found"),
+            lambda: translate("Doctor", "What to do"),
+        )
+        self.model = PlainModel(headings, parent=self)
+        self.table = PlainTable(
+            theme, self.model, lambda: self.tr("Checks"), (150, 120, 300, 300), 2, self._empty_words
+        )
+        self.look_button = button(theme, lambda: self.tr("Check now"), "refresh-cw")
+        self.cancel_button = button(theme, lambda: self.tr("Cancel"), "x", kind="flat")
+        self.copy_button = button(theme, lambda: self.tr("Copy diagnostics"), "clipboard-paste", kind="flat")
+        self.verdict = label("", 12, 400, "2", tabular=True)
+        self.found = label("", 12, 500)
+        self.remedy = label("", 12, 400, "2")
+        self.banner = Banner(theme, "bad")
+        self._build()
+        self._wire()
+        Words(self, self._say)
+
+    def _build(self) -> None:
+        say(
+            self.copy_button,
+            self.copy_button.setToolTip,
+            lambda: self.tr("Everything that was found, without tokens"),
+        )
+        bar = QHBoxLayout()
+        bar.setContentsMargins(15, 6, 15, 6)
+        bar.setSpacing(8)
+        for widget in (self.look_button, self.cancel_button, self.verdict):
+            bar.addWidget(widget)
+        bar.addStretch()
+        bar.addWidget(self.copy_button)
+        self._details = QWidget()
+        details = QVBoxLayout(self._details)
+        details.setContentsMargins(16, 8, 16, 8)
+        details.setSpacing(2)
+        for text in (self.found, self.remedy):
+            text.setWordWrap(True)
+            text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+            details.addWidget(text)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        column.addLayout(bar)
+        column.addWidget(self.banner)
+        column.addWidget(self.table, 1)
+        column.addWidget(self._details)
+
+    def _wire(self) -> None:
+        self.look_button.clicked.connect(self.look)
+        self.cancel_button.clicked.connect(self.cancel)
+        self.copy_button.clicked.connect(lambda: copy(self.diagnostics()))
+        self._link.diagnosis_progress.connect(self._on_progress)
+        self._link.connection_changed.connect(self._on_connection)
+        self.table.selectionModel().currentRowChanged.connect(lambda *_: self._show_details())
+        self.model.modelReset.connect(self._show_details)
+        key = QShortcut(QKeySequence(QKeySequence.StandardKey.Refresh), self)
+        key.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+        key.activated.connect(self.look)
+
+    def _say(self) -> None:
+        self._show_rows()
+        self._show_state()
+
+    # --- looking ---------------------------------------------------------------------------
+
+    def look(self) -> None:
+        """Have the engine look at everything, unless it is at it."""
+        if self._job or not self._link.connected:
+            return
+        self._job = job = secrets.token_hex(6)
+        self.banner.hide()
+
+        def done(found: messages.Diagnosis) -> None:
+            if job == self._job:
+                self._job = ""
+                self._checks = by_importance(found.checks)
+                self._say()
+
+        def failed(failure: Failure) -> None:
+            if job == self._job:
+                self._job = ""
+                self.banner.show_message(lambda: explain_failure(failure))
+                self._show_state()
+
+        self._show_state()
+        self._link.ask(messages.Diagnose(job), messages.Diagnosis, done, failed)
+
+    def cancel(self) -> None:
+        """End the diagnosis; what was found until then is shown."""
+        if self._job:
+            self.cancel_button.setEnabled(False)
+            self._link.ask(messages.CancelDiagnosis(self._job), messages.Done)
+
+    def _on_progress(self, progress: DiagnosisProgress) -> None:
+        if progress.job == self._job:
+            text = self.tr("Looking: {done} of {total}")
+            self.verdict.setText(text.format(done=progress.done, total=progress.total))
+
+    def _on_connection(self, connection: Connection) -> None:
+        if connection is not Connection.CONNECTED:
+            self._job = ""
+        self._show_state()
+
+    # --- showing ---------------------------------------------------------------------------
+
+    def diagnostics(self) -> str:
+        """Everything that was found as text, in English, for whoever helps."""
+        return diagnostics_text(self._checks) + "\n"
+
+    def _show_rows(self) -> None:
+        self.model.set_rows([(check, check_cells(check)) for check in self._checks])
+        self._show_details()
+
+    def _show_details(self) -> None:
+        check = self.table.current_key()
+        self._details.setVisible(isinstance(check, Check) and self.height() >= DETAILS_FROM)
+        if isinstance(check, Check):
+            finding = explain_check(check, in_window_language)
+            self.found.setText(finding.found)
+            self.remedy.setText(finding.remedy)
+            self.remedy.setVisible(bool(finding.remedy))
+
+    def _show_state(self) -> None:
+        looking = bool(self._job)
+        if looking and self.look_button.hasFocus():
+            self.cancel_button.setVisible(True)
+            self.cancel_button.setFocus()
+        self.look_button.setEnabled(not looking and self._link.connected)
+        self.cancel_button.setVisible(looking)
+        self.cancel_button.setEnabled(looking)
+        self.copy_button.setEnabled(bool(self._checks))
+        if looking:
+            self.verdict.setText(self.tr("Looking…"))
+            set_tone(self.verdict, "2")
+            return
+        self.verdict.setText(self._verdict())
+        bad = any(check.state is CheckState.BAD for check in self._checks)
+        set_tone(self.verdict, "bad" if bad else "2")
+
+    def _verdict(self) -> str:
+        if not self._checks:
+            return ""
+        bad = sum(check.state is CheckState.BAD for check in self._checks)
+        notices = sum(check.state is CheckState.NOTICE for check in self._checks)
+        if not bad and not notices:
+            return self.tr("All {count} checks are fine").format(count=len(self._checks))
+        parts = []
+        if bad:
+            one, many = self.tr("{count} problem"), self.tr("{count} problems")
+            parts.append((one if bad == 1 else many).format(count=bad))
+        if notices:
+            one, many = self.tr("{count} note"), self.tr("{count} notes")
+            parts.append((one if notices == 1 else many).format(count=notices))
+        return " · ".join(parts)
+
+    def _empty_words(self) -> tuple[str, str]:
+        return (
+            self.tr("Nothing was looked at yet"),
+            self.tr(
+                "Check now looks at this computer, the cluster, every node and the connections between them."
+            ),
+        )
+
+    # --- Qt --------------------------------------------------------------------------------
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._show_details()

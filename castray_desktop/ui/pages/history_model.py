@@ -1,0 +1,189 @@
+"""The casts that have ended, as rows that are fetched from the engine when they are seen."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QCoreApplication, QObject, QTimer, Signal
+
+from castray_desktop.core import messages
+from castray_desktop.core.failure import Failure
+from castray_desktop.core.messages import CastState, CastSummary, HistoryQuery
+from castray_desktop.ui.controls.plain_table import NO_PARENT, Cell, PlainModel
+from castray_desktop.ui.transfers.transfer_text import cast_glyph, cast_status, elapsed, full_time
+from castray_desktop.ui.units import DASH, format_bytes, format_duration, format_rate
+
+if TYPE_CHECKING:
+    from castray_desktop.ui.engine_link import EngineLink
+
+PAGE = 200
+MOST_PAGES = 20
+AGAIN_MS = 500
+
+
+translate = QCoreApplication.translate
+
+
+class HistoryModel(PlainModel):
+    """As many rows as casts fit the query; a page of them is asked for when one of its rows is painted.
+
+    Signals: `counted(int)` when the number of casts is known; `failed(Failure)`.
+    """
+
+    counted = Signal(int)
+    failed = Signal(object)
+
+    def __init__(self, link: EngineLink, parent: QObject | None = None) -> None:
+        headings = (
+            lambda: translate("History", "Name"),
+            lambda: translate("History", "Result"),
+            lambda: translate("History", "Size"),
+            lambda: translate("History", "Recipients"),
+            lambda: translate("History", "Source"),
+            lambda: translate("History", "Saved to"),
+            lambda: translate("History", "Took"),
+            lambda: translate("History", "Rate"),
+            lambda: translate("History", "Ended"),
+        )
+        super().__init__(headings, frozenset({2, 3, 6, 7, 8}), parent)
+        self._link = link
+        self._query = HistoryQuery()
+        self._total = 0
+        self._pages: OrderedDict[int, tuple[CastSummary, ...]] = OrderedDict()
+        self._asked: set[int] = set()
+        self._version = 0  # answers to older questions are thrown away
+        self._again = QTimer(self)
+        self._again.setSingleShot(True)
+        self._again.setInterval(AGAIN_MS)
+        self._again.timeout.connect(self.refresh)
+
+    @property
+    def query(self) -> HistoryQuery:
+        """Which casts are shown."""
+        return self._query
+
+    @property
+    def total(self) -> int:
+        return self._total
+
+    def search(self, text: str, states: tuple[CastState, ...]) -> None:
+        """Show those that fit."""
+        query = HistoryQuery(text=text.strip(), states=states)
+        if query != self._query:
+            self._query = query
+            self.refresh()
+
+    def refresh(self) -> None:
+        """Ask anew for what is shown."""
+        self._version += 1
+        self._asked.clear()
+        self._ask(0)
+
+    def refresh_soon(self) -> None:
+        """Something has changed; look once it is quiet."""
+        self._again.start()
+
+    def cast_at(self, row: int) -> CastSummary | None:
+        """The cast of a row, if its page is here; else the page is asked for."""
+        page = self._pages.get(row // PAGE)
+        if page is None:
+            self._ask(row // PAGE)
+            return None
+        self._pages.move_to_end(row // PAGE)
+        return page[row % PAGE] if row % PAGE < len(page) else None
+
+    def _ask(self, page: int) -> None:
+        if page in self._asked or not self._link.connected:
+            return
+        self._asked.add(page)
+        version = self._version
+        old = self._query
+        query = HistoryQuery(old.text, old.states, old.node, old.since, old.until, page * PAGE, PAGE)
+
+        def done(reply: messages.HistoryPage) -> None:
+            if version == self._version:
+                self._take(page, reply)
+
+        def failed(failure: Failure) -> None:
+            if version == self._version:
+                self.failed.emit(failure)
+
+        self._link.ask(messages.GetHistory(query), messages.HistoryPage, done, failed)
+
+    def _take(self, page: int, reply: messages.HistoryPage) -> None:
+        if page == 0 or reply.total != self._total:
+            self._become(reply.total)
+        self._pages[page] = reply.casts
+        while len(self._pages) > MOST_PAGES:
+            gone, _ = self._pages.popitem(last=False)
+            self._asked.discard(gone)
+        first, last = page * PAGE, min(self._total, (page + 1) * PAGE) - 1
+        if last >= first:
+            self.dataChanged.emit(self.index(first, 0), self.index(last, self.columnCount() - 1))
+        self.counted.emit(self._total)
+
+    def _become(self, total: int) -> None:
+        """All that was known may stand elsewhere now."""
+        self._pages.clear()
+        if total > self._total:
+            self.beginInsertRows(NO_PARENT, self._total, total - 1)
+            self._total = total
+            self.endInsertRows()
+        elif total < self._total:
+            self.beginRemoveRows(NO_PARENT, total, self._total - 1)
+            self._total = total
+            self.endRemoveRows()
+        self._asked &= {0}
+
+    # --- cells -----------------------------------------------------------------------------
+
+    def rowCount(self, parent: object = None) -> int:
+        valid = getattr(parent, "isValid", None)
+        return 0 if valid is not None and valid() else self._total
+
+    def key(self, row: int) -> object:
+        cast = self.cast_at(row)
+        return cast.cast if cast is not None else None
+
+    def cell(self, row: int, column: int) -> Cell | None:
+        cast = self.cast_at(row)
+        if cast is None:
+            return Cell("…", "text_3") if column == 0 else None
+        return history_cell(cast, column)
+
+
+def history_cell(cast: CastSummary, column: int) -> Cell:
+    """A cell of a cast's row."""
+    match column:
+        case 0:
+            return Cell(cast.name, tip=cast.name)
+        case 1:
+            tones = {CastState.COMPLETED: "ok", CastState.CANCELLED: "text_2"}
+            return Cell(cast_status(cast), tones.get(cast.state, "bad"), cast_glyph(cast))
+        case 2:
+            return Cell(format_bytes(cast.bytes) if cast.bytes or cast.files else DASH, "text_2")
+        case 3:
+            return Cell(f"{cast.verified}/{len(cast.recipients)}", tip=", ".join(cast.recipients[:40]))
+        case 4:
+            return Cell(cast.source, "text_2")
+        case 5:
+            return Cell(cast.destination or QCoreApplication.translate("Transfers", "Inboxes"), "text_2")
+        case 6:
+            return Cell(format_duration(elapsed(cast)), "text_2")
+        case 7:
+            return Cell(mean_rate(cast), "text_2")
+    return Cell(short_time(cast.finished or cast.started), "text_2", tip=full_time(cast.finished))
+
+
+def mean_rate(cast: CastSummary) -> str:
+    """What all recipients together got, over the cast's time."""
+    seconds = elapsed(cast)
+    if not seconds or not cast.verified:
+        return DASH
+    return format_rate(cast.bytes * cast.verified / seconds)
+
+
+def short_time(at: float) -> str:
+    """The local date and time to the minute."""
+    return full_time(at)[:16] if at > 0 else DASH

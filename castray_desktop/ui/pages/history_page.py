@@ -1,0 +1,360 @@
+"""The history: every cast that has ended, to be searched, opened, exported, cleared and sent again."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtGui import QContextMenuEvent, QKeyEvent
+from PySide6.QtWidgets import (
+    QFileDialog,
+    QHBoxLayout,
+    QLineEdit,
+    QMenu,
+    QSplitter,
+    QStackedWidget,
+    QVBoxLayout,
+    QWidget,
+)
+
+from castray_desktop.core import messages
+from castray_desktop.core.errors import Explanation
+from castray_desktop.core.failure import Failure
+from castray_desktop.core.messages import CastState, CastSummary
+from castray_desktop.ui.clusters.cluster_words import explain_failure
+from castray_desktop.ui.controls.banner import Banner, framed
+from castray_desktop.ui.controls.fields import Dropdown
+from castray_desktop.ui.controls.plain_table import PlainTable
+from castray_desktop.ui.controls.widgets import button, label, say
+from castray_desktop.ui.fonts import font
+from castray_desktop.ui.opening import copy
+from castray_desktop.ui.pages.history_model import HistoryModel
+from castray_desktop.ui.pages.statistics_view import StatisticsView
+from castray_desktop.ui.theme import Theme
+from castray_desktop.ui.transfers import cast_actions
+from castray_desktop.ui.transfers.cast_actions import CastActions
+from castray_desktop.ui.transfers.cast_details import delivery_rows, make_delivery_table
+from castray_desktop.ui.words import Words
+
+if TYPE_CHECKING:
+    from castray_desktop.ui.engine_link import EngineLink
+    from castray_desktop.ui.pages.history_export import HistoryExport
+
+SEARCH_MS = 250
+STATES: tuple[tuple[CastState, ...], ...] = (
+    (),
+    (CastState.COMPLETED,),
+    (CastState.PARTLY_FAILED, CastState.FAILED),
+    (CastState.CANCELLED,),
+)
+
+
+class HistoryTable(PlainTable):
+    """The list. Signals: `menu_wanted(object)` with a place, `again_wanted()` for Return."""
+
+    menu_wanted = Signal(object)
+    opened = Signal()
+
+    def contextMenuEvent(self, event: QContextMenuEvent) -> None:
+        self.menu_wanted.emit(event.globalPos())
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
+            self.opened.emit()
+            return
+        super().keyPressEvent(event)
+
+
+class HistoryPage(QWidget):
+    """See the module. Signals: `details_wanted(CastResult)` for the sheet with everything."""
+
+    details_wanted = Signal(object)
+
+    def __init__(self, theme: Theme, link: EngineLink, actions: CastActions) -> None:
+        super().__init__()
+        self._theme, self._link, self._actions = theme, link, actions
+        self._stale = True
+        self._shown: messages.CastResult | None = None
+        self._export: HistoryExport | None = None
+        self.model = HistoryModel(link, self)
+        self.table = HistoryTable(
+            theme,
+            self.model,
+            lambda: self.tr("History"),
+            (220, 130, 76, 84, 110, 120, 64, 88, 130),
+            0,
+            self._empty_words,
+        )
+        self.deliveries, self.delivery_table = make_delivery_table(theme)
+        self.statistics = StatisticsView(theme, link)
+        self.banner = Banner(theme, "warn")
+        self.tools = QWidget()
+        self._build()
+        self._wire()
+        Words(self, self._say)
+
+    # --- building --------------------------------------------------------------------------
+
+    def _build(self) -> None:
+        self.search = QLineEdit()
+        self.search.setObjectName("search")
+        self.search.setFixedHeight(28)
+        self.search.setFont(font(12))
+        self.search.setMaximumWidth(240)
+        self.search.setClearButtonEnabled(True)
+        say(self.search, self.search.setPlaceholderText, lambda: self.tr("Name, node or folder"))
+        say(self.search, self.search.setAccessibleName, lambda: self.tr("Search the history"))
+        self.state = Dropdown(self._theme, lambda: self.tr("Result"))
+        self.state.setFixedHeight(28)
+        self.state.setFixedWidth(130)
+        for _ in STATES:
+            self.state.addItem("")
+        self.count = label("", 12, 400, "2", tabular=True)
+        self.statistics_button = button(self._theme, lambda: self.tr("Statistics"), "activity", kind="flat")
+        self.statistics_button.setCheckable(True)
+        self.export_button = button(self._theme, lambda: self.tr("Export…"), "download", kind="flat")
+        self.clear_button = button(self._theme, lambda: self.tr("Clear…"), "trash-2", kind="flat")
+        bar = QHBoxLayout()
+        bar.setContentsMargins(15, 6, 15, 6)
+        bar.setSpacing(8)
+        for widget in (self.search, self.state, self.count):
+            bar.addWidget(widget)
+        bar.addStretch()
+        for each in (self.statistics_button, self.export_button, self.clear_button):
+            bar.addWidget(each)
+        self._split = QSplitter(Qt.Orientation.Vertical)
+        self._split.setChildrenCollapsible(False)
+        self._split.addWidget(self.table)
+        self._split.addWidget(self.delivery_table)
+        self._split.setSizes([300, 160])
+        self.delivery_table.hide()
+        self.table.setMinimumHeight(80)
+        self.delivery_table.setMinimumHeight(70)
+        self._stack = QStackedWidget()
+        self._stack.addWidget(self._split)
+        self._stack.addWidget(self.statistics)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        column.addLayout(bar)
+        column.addWidget(framed(self.banner))
+        column.addWidget(self._stack, 1)
+
+    def _wire(self) -> None:
+        self._typing = QTimer(self)
+        self._typing.setSingleShot(True)
+        self._typing.setInterval(SEARCH_MS)
+        self._typing.timeout.connect(self._search)
+        self.search.textChanged.connect(self._typing.start)
+        self.state.currentIndexChanged.connect(self._search)
+        self.statistics_button.toggled.connect(self._show_statistics)
+        self.export_button.clicked.connect(self._show_export_menu)
+        self.clear_button.clicked.connect(self._ask_to_clear)
+        self.model.counted.connect(self._show_count)
+        self.model.failed.connect(self._say_failure)
+        self.model.dataChanged.connect(self._follow_row)
+        self.table.selectionModel().currentRowChanged.connect(self._on_row)
+        self.table.menu_wanted.connect(self._show_menu)
+        self.table.opened.connect(self._open)
+        self.table.doubleClicked.connect(self._open)
+        self._link.history_changed.connect(self._on_changed)
+        self._link.welcome.connect(self._on_welcome)
+
+    def _say(self) -> None:
+        names = (self.tr("All results"), self.tr("Delivered"), self.tr("Failed"), self.tr("Cancelled"))
+        for number, text in enumerate(names):
+            self.state.setItemText(number, text)
+        self._show_count(self.model.total)
+        if self._shown is not None:
+            self.deliveries.set_rows(delivery_rows(self._shown.deliveries))
+
+    # --- what is shown ---------------------------------------------------------------------
+
+    def activate(self) -> None:
+        """The page is seen now."""
+        if self._stale:
+            self._stale = False
+            self.model.refresh()
+        if self.statistics_button.isChecked():
+            self.statistics.refresh()
+
+    def _on_welcome(self, _: object) -> None:
+        self._stale = True
+        if self.isVisible():
+            self.activate()
+
+    def _on_changed(self) -> None:
+        if self.isVisible():
+            self.model.refresh_soon()
+            if self.statistics_button.isChecked():
+                self.statistics.refresh()
+        else:
+            self._stale = True
+
+    def _search(self) -> None:
+        self.model.search(self.search.text(), STATES[max(0, self.state.currentIndex())])
+
+    def _show_count(self, total: int) -> None:
+        one, many = self.tr("{count} cast"), self.tr("{count} casts")
+        self.count.setText((one if total == 1 else many).format(count=f"{total:,}"))
+        self.export_button.setEnabled(total > 0)
+        self.clear_button.setEnabled(total > 0)
+        self.table.viewport().update()
+
+    def _empty_words(self) -> tuple[str, str]:
+        if self.model.query.text or self.model.query.states:
+            return self.tr("Nothing found"), self.tr("No cast of the history fits.")
+        return self.tr("No history yet"), self.tr("Every cast is kept here once it has ended.")
+
+    def _show_statistics(self, shown: bool) -> None:
+        self._stack.setCurrentWidget(self.statistics if shown else self._split)
+        for widget in (self.search, self.state, self.count, self.export_button, self.clear_button):
+            widget.setVisible(not shown)
+        if shown:
+            self.statistics.refresh()
+
+    def _follow_row(self) -> None:
+        """Another cast may stand in the current row now."""
+        cast = self.current_cast()
+        if cast is not None and (self._shown is None or self._shown.summary.cast != cast.cast):
+            self._on_row()
+
+    def _on_row(self) -> None:
+        cast = self.current_cast()
+        if cast is None:
+            self.delivery_table.hide()
+            return
+        self._with_result(cast.cast, self._show_result)
+
+    def current_cast(self) -> CastSummary | None:
+        """The cast of the current row."""
+        index = self.table.currentIndex()
+        return self.model.cast_at(index.row()) if index.isValid() else None
+
+    def _with_result(self, cast: str, use: object) -> None:
+        self._link.ask(messages.GetPastCast(cast), messages.CastResult, use, self._say_failure)  # type: ignore[arg-type]
+
+    def _show_result(self, result: messages.CastResult) -> None:
+        cast = self.current_cast()
+        if cast is not None and cast.cast == result.summary.cast:
+            self._shown = result
+            self.deliveries.set_rows(delivery_rows(result.deliveries))
+            self.delivery_table.setVisible(True)
+
+    # --- what can be done ------------------------------------------------------------------
+
+    def menu(self, cast: CastSummary) -> QMenu:
+        """What can be done with a past cast."""
+        menu = QMenu(self)
+        menu.addAction(self.tr("Send again"), partial(self._actions.send_again, cast.cast))
+        if cast_actions.can_retry(cast):
+            menu.addAction(self.tr("Retry failed"), partial(self._actions.retry_to, cast.cast, ()))
+        if cast_actions.can_verify(cast):
+            menu.addAction(self.tr("Verify again…"), partial(self._actions.verify_wanted.emit, cast.cast))
+        menu.addAction(self.tr("Details…"), self._open)
+        menu.addSeparator()
+        menu.addAction(self.tr("Copy name"), partial(copy, cast.name))
+        menu.addSeparator()
+        menu.addAction(self.tr("Forget this cast…"), partial(self._ask_to_forget, cast))
+        return menu
+
+    def _show_menu(self, place: object) -> None:
+        cast = self.current_cast()
+        if cast is not None:
+            menu = self.menu(cast)
+            menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+            menu.popup(place)  # type: ignore[arg-type]
+
+    def _open(self) -> None:
+        cast = self.current_cast()
+        if cast is not None:
+            self._with_result(cast.cast, self.details_wanted.emit)
+
+    def _ask_to_clear(self) -> None:
+        count = self.model.total
+        everything = not (self.model.query.text or self.model.query.states)
+        if not everything:
+            self.search.clear()
+            self.state.setCurrentIndex(0)
+
+        def text() -> Explanation:
+            happened = self.tr("Forget every cast of the history?")
+            return Explanation(happened, self.tr("Files stay where they are. This can't be undone."))
+
+        clear = (lambda: self.tr("Forget all"), partial(self._forget, ()))
+        if count or not everything:
+            self.banner.show_message(text, clear, tone="warn")
+
+    def _ask_to_forget(self, cast: CastSummary) -> None:
+        def text() -> Explanation:
+            happened = self.tr("Forget {name}?").format(name=cast.name)
+            return Explanation(happened, self.tr("Files stay where they are. This can't be undone."))
+
+        forget = (lambda: self.tr("Forget"), partial(self._forget, (cast.cast,)))
+        self.banner.show_message(text, forget, tone="warn")
+
+    def _forget(self, casts: tuple[str, ...]) -> None:
+        def done(_: messages.Done) -> None:
+            self._shown = None
+            self.delivery_table.hide()
+            self.model.refresh()
+
+        self._link.ask(messages.ClearHistory(casts), messages.Done, done, self._say_failure)
+
+    def _say_failure(self, failure: Failure) -> None:
+        self.banner.show_message(lambda: explain_failure(failure), tone="bad")
+
+    # --- export ----------------------------------------------------------------------------
+
+    def _show_export_menu(self) -> None:
+        menu = QMenu(self)
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        menu.addAction(self.tr("As CSV, a line for each delivery…"), partial(self._ask_where, "csv"))
+        menu.addAction(self.tr("As JSON, casts with their deliveries…"), partial(self._ask_where, "json"))
+        menu.popup(self.export_button.mapToGlobal(self.export_button.rect().bottomLeft()))
+
+    def _ask_where(self, kind: str) -> None:
+        dialog = QFileDialog(self.window(), self.tr("Export the history"))
+        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
+        dialog.setDefaultSuffix(kind)
+        dialog.selectFile(f"castray-history.{kind}")
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.fileSelected.connect(self.export_to)
+        dialog.open()
+
+    def export_to(self, path: str) -> None:
+        """Write what is shown to a file; its ending says how."""
+        self._cancel_export()
+        from castray_desktop.ui.pages.history_export import HistoryExport
+
+        self._export = export = HistoryExport(self._link, self.model.query, path, self)
+        export.done.connect(self._exported)
+        export.failed.connect(self._say_failure)
+        export.progress.connect(self._show_progress)
+        self._show_progress(0, self.model.total)
+        export.start()
+
+    def _show_progress(self, done: int, total: int) -> None:
+        if done and done % 100:
+            return
+        cancel = (lambda: self.tr("Cancel"), self._cancel_export)
+        text = self.tr("Exporting: {done} of {total} casts")
+        self.banner.show_message(
+            lambda: Explanation(text.format(done=f"{done:,}", total=f"{total:,}"), ""), cancel, tone="warn"
+        )
+
+    def _cancel_export(self) -> None:
+        if self._export is not None:
+            self._export.cancel()
+            self._export.deleteLater()
+            self._export = None
+
+    def _exported(self, path: str) -> None:
+        folder, name = str(Path(path).parent), Path(path).name
+
+        def text() -> Explanation:
+            return Explanation(self.tr("The history was written to {name}.").format(name=name), folder)
+
+        self.banner.show_message(text, tone="ok")

@@ -1,0 +1,330 @@
+"""The log of engine, driver and agents: filtered by level, searched, copied without what is secret."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QCoreApplication, QObject, QTimer, qVersion
+from PySide6.QtGui import QHideEvent, QShowEvent
+from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
+
+import castray_desktop
+from castray_desktop.core import messages
+from castray_desktop.core.failure import Failure
+from castray_desktop.core.messages import ClusterStatus, LogLine
+from castray_desktop.ui.clusters.cluster_words import explain_failure
+from castray_desktop.ui.controls.banner import Banner, framed
+from castray_desktop.ui.controls.fields import Dropdown
+from castray_desktop.ui.controls.glyphs import GlyphState
+from castray_desktop.ui.controls.plain_table import NO_PARENT, Cell, PlainModel, PlainTable
+from castray_desktop.ui.controls.widgets import button, label, say
+from castray_desktop.ui.fonts import font
+from castray_desktop.ui.nodes import NodeList
+from castray_desktop.ui.opening import copy
+from castray_desktop.ui.theme import Theme
+from castray_desktop.ui.words import Words
+
+if TYPE_CHECKING:
+    from castray_desktop.ui.engine_link import EngineLink
+
+MOST_LINES = 5000
+SHOW_MS = 150
+LEVELS = ("debug", "info", "warning", "error", "critical")
+CHOICES = ("info", "warning", "error")
+COPIED_LINES = 500
+WATCHED = "info"
+
+
+translate = QCoreApplication.translate
+
+
+def level_word(level: str) -> str:
+    """A level as people say it."""
+    words = {
+        "debug": translate("Log", "Detail"),
+        "info": translate("Log", "Info"),
+        "warning": translate("Log", "Warning"),
+        "error": translate("Log", "Error"),
+        "critical": translate("Log", "Error"),
+    }
+    return words.get(level, level)
+
+
+class LogModel(PlainModel):
+    """The last lines, those that fit shown; the newest last."""
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        headings = (
+            lambda: translate("Log", "Time"),
+            lambda: translate("Log", "Level"),
+            lambda: translate("Log", "From"),
+            lambda: translate("Log", "Message"),
+        )
+        super().__init__(headings, parent=parent)
+        self._lines: deque[LogLine] = deque(maxlen=MOST_LINES)
+        self._shown: list[LogLine] = []
+        self._level = 1
+        self._words: list[str] = []
+
+    def lines(self) -> list[LogLine]:
+        """Those that are shown."""
+        return list(self._shown)
+
+    def all_lines(self) -> list[LogLine]:
+        """Every line that is kept."""
+        return list(self._lines)
+
+    def load(self, lines: Iterable[LogLine]) -> None:
+        """The whole picture."""
+        self._lines = deque(lines, MOST_LINES)
+        self._fit()
+
+    def add(self, lines: list[LogLine]) -> None:
+        """New lines."""
+        self._lines.extend(lines)
+        fresh = [line for line in lines if self._passes(line)]
+        if not fresh:
+            return
+        first = len(self._shown)
+        self.beginInsertRows(NO_PARENT, first, first + len(fresh) - 1)
+        self._shown.extend(fresh)
+        self.endInsertRows()
+        over = len(self._shown) - MOST_LINES
+        if over > 0:
+            self.beginRemoveRows(NO_PARENT, 0, over - 1)
+            del self._shown[:over]
+            self.endRemoveRows()
+
+    def set_filter(self, level: str, text: str) -> None:
+        """Show lines from this level on that hold every word."""
+        self._level = LEVELS.index(level)
+        self._words = text.casefold().split()
+        self._fit()
+
+    def _fit(self) -> None:
+        self.beginResetModel()
+        self._shown = [line for line in self._lines if self._passes(line)]
+        self.endResetModel()
+
+    def _passes(self, line: LogLine) -> bool:
+        level = LEVELS.index(line.level) if line.level in LEVELS else 1
+        if level < self._level:
+            return False
+        text = f"{line.origin} {line.text}".casefold()
+        return all(word in text for word in self._words)
+
+    def rowCount(self, parent: object = None) -> int:
+        valid = getattr(parent, "isValid", None)
+        return 0 if valid is not None and valid() else len(self._shown)
+
+    def key(self, row: int) -> object:
+        return self._shown[row]
+
+    def cell(self, row: int, column: int) -> Cell | None:
+        line = self._shown[row]
+        match column:
+            case 0:
+                return Cell(line_time(line.at), "text_2")
+            case 1:
+                tone = {"warning": "warn", "error": "bad", "critical": "bad"}.get(line.level, "text_2")
+                glyph = {"warning": GlyphState.LAGGING, "error": GlyphState.FAILED}.get(line.level)
+                return Cell(level_word(line.level), tone, glyph)
+            case 2:
+                return Cell(line.origin, "text_2")
+        return Cell(line.text, tip=line.text[:2000])
+
+
+def line_time(at: float) -> str:
+    """The local time to the millisecond, with the date where it is another day."""
+    then, now = time.localtime(at), time.localtime()
+    day = "" if then[:3] == now[:3] else time.strftime("%m-%d ", then)
+    return f"{day}{time.strftime('%H:%M:%S', then)}.{int(at % 1 * 1000):03}"
+
+
+class LogPage(QWidget):
+    """See the module. The engine is watched only while the page is seen."""
+
+    def __init__(
+        self, theme: Theme, link: EngineLink, nodes: NodeList, cluster: Callable[[], ClusterStatus]
+    ) -> None:
+        super().__init__()
+        self._link, self._nodes, self._cluster = link, nodes, cluster
+        self._waiting: list[LogLine] = []
+        self._watching = False
+        self._engine_pid = 0
+        self._engine_version = ""
+        self.model = LogModel(self)
+        self.table = PlainTable(
+            theme,
+            self.model,
+            lambda: self.tr("Log"),
+            (118, 96, 130, 400),
+            3,
+            self._empty_words,
+        )
+        self.search = QLineEdit()
+        self.search.setObjectName("search")
+        self.level = Dropdown(theme, lambda: self.tr("Level"))
+        self.copy_button = button(theme, lambda: self.tr("Copy lines"), "copy", kind="flat")
+        self.diagnostics_button = button(
+            theme, lambda: self.tr("Copy diagnostics"), "clipboard-paste", kind="flat"
+        )
+        self.count = label("", 12, 400, "2", tabular=True)
+        self.banner = Banner(theme, "bad")
+        self._build()
+        self._flush = QTimer(self)
+        self._flush.setSingleShot(True)
+        self._flush.setInterval(SHOW_MS)
+        self._flush.timeout.connect(self._take_waiting)
+        self._wire()
+        Words(self, self._say)
+
+    def _build(self) -> None:
+        self.search.setFixedHeight(28)
+        self.search.setFont(font(12))
+        self.search.setMaximumWidth(240)
+        self.search.setClearButtonEnabled(True)
+        say(self.search, self.search.setPlaceholderText, lambda: self.tr("Words of a line"))
+        say(self.search, self.search.setAccessibleName, lambda: self.tr("Search the log"))
+        self.level.setFixedHeight(28)
+        self.level.setFixedWidth(150)
+        for choice in CHOICES:
+            self.level.addItem("", choice)
+        say(
+            self.diagnostics_button,
+            self.diagnostics_button.setToolTip,
+            lambda: self.tr("Versions, cluster, nodes and the last lines, without tokens and keys"),
+        )
+        bar = QHBoxLayout()
+        bar.setContentsMargins(15, 6, 15, 6)
+        bar.setSpacing(8)
+        bar.addWidget(self.search)
+        bar.addWidget(self.level)
+        bar.addWidget(self.count)
+        bar.addStretch()
+        bar.addWidget(self.copy_button)
+        bar.addWidget(self.diagnostics_button)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        column.addLayout(bar)
+        column.addWidget(framed(self.banner))
+        column.addWidget(self.table, 1)
+
+    def _wire(self) -> None:
+        self.search.textChanged.connect(self._filter)
+        self.level.currentIndexChanged.connect(self._filter)
+        self.copy_button.clicked.connect(self._copy_lines)
+        self.diagnostics_button.clicked.connect(self._copy_diagnostics)
+        self._link.log_line.connect(self._on_line)
+        self._link.welcome.connect(self._on_welcome)
+
+    def _say(self) -> None:
+        words = (self.tr("Everything"), self.tr("Warnings"), self.tr("Errors"))
+        for number, text in enumerate(words):
+            self.level.setItemText(number, text)
+        self._show_count()
+
+    # --- lines -----------------------------------------------------------------------------
+
+    def _on_welcome(self, welcome: messages.Welcome) -> None:
+        self._engine_pid, self._engine_version = welcome.pid, welcome.version
+        self._watching = False
+        if self.isVisible():
+            self._watch()
+
+    def _watch(self) -> None:
+        if self._watching or not self._link.connected:
+            return
+        self._watching = True
+
+        def loaded(reply: messages.LogLines) -> None:
+            self.banner.hide()
+            self.model.load(reply.lines)
+            self._show_count()
+            self.table.scrollToBottom()
+
+        self._link.ask(messages.WatchLog(WATCHED), messages.Done, None, self._say_failure)
+        self._link.ask(messages.GetLog(), messages.LogLines, loaded, self._say_failure)
+
+    def _say_failure(self, failure: Failure) -> None:
+        self.banner.show_message(lambda: explain_failure(failure))
+
+    def _on_line(self, line: LogLine) -> None:
+        self._waiting.append(line)
+        if not self._flush.isActive():
+            self._flush.start()
+
+    def _take_waiting(self) -> None:
+        bar = self.table.verticalScrollBar()
+        at_end = bar.value() >= bar.maximum() - 4
+        lines, self._waiting = self._waiting[-MOST_LINES:], []
+        self.model.add(lines)
+        self._show_count()
+        if at_end:
+            self.table.scrollToBottom()
+
+    def _filter(self) -> None:
+        self.model.set_filter(CHOICES[max(0, self.level.currentIndex())], self.search.text())
+        self._show_count()
+        self.table.scrollToBottom()
+
+    def _show_count(self) -> None:
+        count = self.model.rowCount()
+        one, many = self.tr("{count} line"), self.tr("{count} lines")
+        self.count.setText((one if count == 1 else many).format(count=f"{count:,}"))
+
+    def _empty_words(self) -> tuple[str, str]:
+        if self.model.all_lines():
+            return self.tr("Nothing found"), self.tr("No line of the log fits.")
+        return self.tr("Nothing logged yet"), self.tr("What engine and agents report shows up here.")
+
+    # --- copying ---------------------------------------------------------------------------
+
+    def _copy_lines(self) -> None:
+        copy("\n".join(as_text(line) for line in self.model.lines()))
+
+    def _copy_diagnostics(self) -> None:
+        copy(self.diagnostics())
+
+    def diagnostics(self) -> str:
+        """What somebody who helps needs to know. The engine has taken secrets out of its lines."""
+        cluster = self._cluster()
+        nodes = self._nodes.nodes()
+        lines = [
+            f"CastRay Desktop {castray_desktop.__version__}, engine {self._engine_version}",
+            f"Python {platform.python_version()}, Qt {qVersion()}, {platform.platform()}",
+            f"cluster: {cluster.phase.value}, Ray {cluster.ray_version or '-'},"
+            f" Python {cluster.python_version or '-'}, nodes {cluster.nodes_ready}/{cluster.nodes_total}",
+            *(
+                f"node {node.name}: {node.state.value}, {node.address}, {node.cpus:g} CPU,"
+                f" {node.disk_free:,} bytes free"
+                for node in nodes[:100]
+            ),
+            *([f"and {len(nodes) - 100} more nodes"] if len(nodes) > 100 else []),
+            "",
+            *(as_text(line) for line in self.model.all_lines()[-COPIED_LINES:]),
+        ]
+        return "\n".join(lines) + "\n"
+
+    # --- Qt --------------------------------------------------------------------------------
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        self._watch()
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        super().hideEvent(event)
+        if self._watching and self._link.connected:
+            self._watching = False
+            self._link.ask(messages.WatchLog(""), messages.Done)
+
+
+def as_text(line: LogLine) -> str:
+    """A line as in a log file, in UTC."""
+    at = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(line.at))
+    return f"{at}.{int(line.at % 1 * 1000):03}Z {line.level.upper()} {line.origin} {line.text}"

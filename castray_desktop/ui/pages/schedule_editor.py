@@ -1,0 +1,308 @@
+"""The sheet in which a schedule is made or changed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+from PySide6.QtCore import QCoreApplication, Qt, Signal
+from PySide6.QtWidgets import (
+    QFileDialog,
+    QFormLayout,
+    QHBoxLayout,
+    QLineEdit,
+    QPlainTextEdit,
+    QSpinBox,
+    QStackedWidget,
+    QVBoxLayout,
+    QWidget,
+)
+
+from castray_desktop.core import messages
+from castray_desktop.core.errors import Explanation
+from castray_desktop.core.failure import Failure
+from castray_desktop.core.messages import OnConflict, Schedule, SendRequest
+from castray_desktop.ui.clusters.cluster_words import explain_failure
+from castray_desktop.ui.controls.banner import Banner
+from castray_desktop.ui.controls.checkbox import CheckBox
+from castray_desktop.ui.controls.fields import Dropdown
+from castray_desktop.ui.controls.sheet import Sheet
+from castray_desktop.ui.controls.widgets import button, label, say
+from castray_desktop.ui.fonts import font
+from castray_desktop.ui.sending.destination import destination_problem
+from castray_desktop.ui.sending.limit_field import LimitField
+from castray_desktop.ui.theme import Theme
+from castray_desktop.ui.words import Text, Words
+
+if TYPE_CHECKING:
+    from castray_desktop.ui.engine_link import EngineLink
+
+translate = QCoreApplication.translate
+
+EVERY, CRON, QUIET = range(3)
+UNITS = (1, 60, 3600, 86400)
+
+
+class ScheduleEditor(Sheet):
+    """Makes a new schedule, or changes one. Signals: `saved()` once the engine keeps it."""
+
+    saved = Signal()
+
+    def __init__(self, theme: Theme, link: EngineLink, schedule: Schedule, parent: QWidget) -> None:
+        self._schedule = schedule
+        super().__init__(theme, self._heading, parent, size=(620, 560))
+        self._link = link
+        self.banner = Banner(theme, "bad")
+        self._build(theme)
+        self._fill(schedule)
+        Words(self, self._say_choices)
+        self._show_when()
+
+    def _heading(self) -> str:
+        new = not self._schedule.schedule
+        return (
+            translate("Schedules", "New schedule") if new else translate("Schedules", "Change the schedule")
+        )
+
+    # --- building --------------------------------------------------------------------------
+
+    def _build(self, theme: Theme) -> None:
+        form = QFormLayout()
+        form.setHorizontalSpacing(16)
+        form.setVerticalSpacing(10)
+        form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
+        self.name = _line(lambda: translate("Schedules", "Name"))
+        self.paths = QPlainTextEdit()
+        self.paths.setFixedHeight(76)
+        self.paths.setFont(font(12))
+        self.paths.setTabChangesFocus(True)
+        say(self.paths, self.paths.setAccessibleName, lambda: translate("Schedules", "Paths, one a line"))
+        self.recipients = _line(lambda: translate("Schedules", "To"))
+        self.destination = _line(lambda: translate("Schedules", "Save to"))
+        self.when = Dropdown(theme, lambda: translate("Schedules", "When"))
+        self.conflict = Dropdown(theme, lambda: translate("Schedules", "If a file exists"))
+        self.limit = LimitField(theme)
+        self.remove_extra = CheckBox(
+            theme, lambda: translate("Schedules", "Remove at the recipients what a sent folder no longer has")
+        )
+        self.exclude = _line(lambda: translate("Schedules", "Leave out"))
+        self._files = button(theme, lambda: translate("Schedules", "Add files"), "file-plus")
+        self._folder = button(theme, lambda: translate("Schedules", "Add folder"), "folder-plus")
+        rows: list[tuple[Text, QWidget]] = [
+            (lambda: translate("Schedules", "Name"), self.name),
+            (lambda: translate("Schedules", "Send"), self._paths_with_buttons()),
+            (lambda: translate("Schedules", "To"), self.recipients),
+            (lambda: translate("Schedules", "Save to"), self.destination),
+            (lambda: translate("Schedules", "When"), self._when_fields(theme)),
+            (lambda: translate("Schedules", "If a file exists"), self.conflict),
+            (lambda: translate("Schedules", "Leave out"), self.exclude),
+            (lambda: translate("Schedules", "Speed limit"), self.limit),
+        ]
+        for text, field in rows:
+            form.addRow(label(text, 12, 500, "2"), field)
+        form.addRow("", self.remove_extra)
+        body = QVBoxLayout()
+        body.addWidget(self.banner)
+        body.addLayout(form)
+        body.addStretch()
+        self.set_body(body)
+        self.save_button = button(theme, lambda: translate("Schedules", "Save"), "check", height=32)
+        self.save_button.clicked.connect(self.save)
+        row = QHBoxLayout()
+        row.addStretch()
+        row.addWidget(self.save_button)
+        self.set_foot(row)
+        self.when.currentIndexChanged.connect(self._show_when)
+        self.conflict.currentIndexChanged.connect(self._show_when)
+        self._files.clicked.connect(lambda: self._browse(QFileDialog.FileMode.ExistingFiles))
+        self._folder.clicked.connect(lambda: self._browse(QFileDialog.FileMode.Directory))
+
+    def _paths_with_buttons(self) -> QWidget:
+        holder = QWidget()
+        column = QVBoxLayout(holder)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(6)
+        column.addWidget(self.paths)
+        row = QHBoxLayout()
+        row.addWidget(self._files)
+        row.addWidget(self._folder)
+        row.addStretch()
+        column.addLayout(row)
+        return holder
+
+    def _when_fields(self, theme: Theme) -> QWidget:
+        self.count = _number(lambda: translate("Schedules", "How often"))
+        self.unit = Dropdown(theme, lambda: translate("Schedules", "Unit"))
+        self.cron = _line(lambda: translate("Schedules", "Times as in cron"))
+        self.cron.setPlaceholderText("0 2 * * 1-5")
+        self.quiet = _number(lambda: translate("Schedules", "Seconds without a change"))
+        for field, names in ((self.when, 3), (self.unit, len(UNITS)), (self.conflict, 3)):
+            for _ in range(names):
+                field.addItem("")
+        self._kinds = QStackedWidget()
+        self._kinds.setFixedHeight(32)
+        self._cron_hint = label(lambda: translate("Schedules", "minute hour day month weekday"), 12, 400, "2")
+        self._quiet_hint = label(lambda: translate("Schedules", "seconds without a change"), 12, 400, "2")
+        for parts in ((self.count, self.unit), (self.cron, self._cron_hint), (self.quiet, self._quiet_hint)):
+            page = QWidget()
+            row = QHBoxLayout(page)
+            row.setContentsMargins(0, 0, 0, 0)
+            for part in parts:
+                row.addWidget(part)
+            row.addStretch()
+            self._kinds.addWidget(page)
+        holder = QWidget()
+        row = QHBoxLayout(holder)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self.when)
+        row.addWidget(self._kinds, 1)
+        self.cron.setFixedWidth(140)
+        self.when.setFixedWidth(170)
+        return holder
+
+    def _say_choices(self) -> None:
+        when = (
+            translate("Schedules", "Again and again"),
+            translate("Schedules", "At set times"),
+            translate("Schedules", "When it changes"),
+        )
+        units = (
+            translate("Schedules", "seconds"),
+            translate("Schedules", "minutes"),
+            translate("Schedules", "hours"),
+            translate("Schedules", "days"),
+        )
+        conflict = (
+            translate("SendPanel", "Overwrite"),
+            translate("SendPanel", "Skip identical"),
+            translate("SendPanel", "Keep both"),
+        )
+        for field, words in ((self.when, when), (self.unit, units), (self.conflict, conflict)):
+            for number, word in enumerate(words):
+                field.setItemText(number, word)
+        self.recipients.setPlaceholderText(
+            translate("Schedules", "all, names with commas between, or @group")
+        )
+        self.destination.setPlaceholderText(translate("SendPanel", "Inbox of each node"))
+        self.exclude.setPlaceholderText(translate("Schedules", "Patterns with commas between, such as *.tmp"))
+
+    # --- values ----------------------------------------------------------------------------
+
+    def _fill(self, schedule: Schedule) -> None:
+        request = schedule.request
+        self.name.setText(schedule.name)
+        self.paths.setPlainText("\n".join(request.paths))
+        self.recipients.setText(", ".join(request.recipients))
+        self.destination.setText(request.destination)
+        self.exclude.setText(", ".join(request.exclude))
+        self.limit.set_limit(request.limit)
+        self.remove_extra.setChecked(request.remove_extra)
+        order = (OnConflict.OVERWRITE, OnConflict.SKIP, OnConflict.RENAME)
+        self.conflict.setCurrentIndex(order.index(request.on_conflict))
+        self.when.setCurrentIndex(CRON if schedule.cron else QUIET if schedule.quiet else EVERY)
+        every = round(schedule.every) or 3600
+        unit = max(unit for unit in UNITS if every % unit == 0)
+        self.count.setValue(every // unit)
+        self.unit.setCurrentIndex(UNITS.index(unit))
+        self.cron.setText(schedule.cron)
+        self.quiet.setValue(round(schedule.quiet) or 10)
+
+    def schedule(self) -> Schedule:
+        """What stands in the fields."""
+        kind = self.when.currentIndex()
+        conflict = (OnConflict.OVERWRITE, OnConflict.SKIP, OnConflict.RENAME)[self.conflict.currentIndex()]
+        request: SendRequest = msgspec.structs.replace(
+            self._schedule.request,
+            paths=tuple(line.strip() for line in self.paths.toPlainText().splitlines() if line.strip()),
+            recipients=_parts(self.recipients.text()),
+            destination=self.destination.text().strip(),
+            exclude=_parts(self.exclude.text()),
+            on_conflict=conflict,
+            limit=self.limit.limit(),
+            remove_extra=self.remove_extra.isChecked() and conflict is OnConflict.OVERWRITE,
+        )
+        return msgspec.structs.replace(
+            self._schedule,
+            name=self.name.text().strip() or (request.paths[0].rsplit("/", 1)[-1] if request.paths else ""),
+            request=request,
+            every=float(self.count.value() * UNITS[self.unit.currentIndex()]) if kind == EVERY else 0.0,
+            cron=self.cron.text().strip() if kind == CRON else "",
+            quiet=float(self.quiet.value()) if kind == QUIET else 0.0,
+        )
+
+    def problem(self) -> str:
+        """What is missing; empty when nothing is."""
+        schedule = self.schedule()
+        if not schedule.request.paths and not schedule.demonstration:
+            return translate("Schedules", "Add what to send first")
+        if not all(path.startswith("/") for path in schedule.request.paths):
+            return translate("Schedules", "Each line needs a full path, such as /data/models")
+        if not schedule.request.recipients:
+            return translate("Schedules", "Say whom to send to: all, names, or @group")
+        if self.when.currentIndex() == CRON and not schedule.cron:
+            return translate("Schedules", "Say at which times, for example 0 2 * * * for two at night")
+        return destination_problem(schedule.request.destination)
+
+    def save(self) -> None:
+        """Have the engine keep it; says what is wrong with it."""
+        if problem := self.problem():
+            self.banner.show_message(lambda: _plain(problem))
+            return
+        schedule = self.schedule()
+        if schedule.schedule:
+            self._link.ask(messages.ChangeSchedule(schedule), messages.Done, self._kept, self._failed)
+        else:
+            self._link.ask(messages.AddSchedule(schedule), messages.ScheduleAdded, self._kept, self._failed)
+
+    def _kept(self, _: object) -> None:
+        self.saved.emit()
+        self.close()
+
+    def _failed(self, failure: Failure) -> None:
+        self.banner.show_message(lambda: explain_failure(failure))
+
+    def _show_when(self) -> None:
+        self._kinds.setCurrentIndex(max(0, self.when.currentIndex()))
+        self.remove_extra.setEnabled(self.conflict.currentIndex() == 0)
+        self.paths.setEnabled(not self._schedule.demonstration)
+
+    def _browse(self, mode: QFileDialog.FileMode) -> None:
+        dialog = QFileDialog(self)
+        dialog.setFileMode(mode)
+        dialog.setOption(QFileDialog.Option.ShowDirsOnly, mode is QFileDialog.FileMode.Directory)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.filesSelected.connect(self.add_paths)
+        dialog.open()
+
+    def add_paths(self, paths: list[str]) -> None:
+        """More lines."""
+        text = self.paths.toPlainText().rstrip("\n")
+        self.paths.setPlainText("\n".join(part for part in (text, *paths) if part))
+
+
+def _line(name: Text) -> QLineEdit:
+    field = QLineEdit()
+    field.setFixedHeight(32)
+    field.setFont(font(13))
+    say(field, field.setAccessibleName, name)
+    return field
+
+
+def _number(name: Text) -> QSpinBox:
+    field = QSpinBox()
+    field.setRange(1, 100_000)
+    field.setFixedHeight(32)
+    field.setFixedWidth(90)
+    field.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
+    field.lineEdit().setTextMargins(6, 0, 6, 0)
+    field.setFont(font(13, 400, tabular=True))
+    say(field, field.setAccessibleName, name)
+    return field
+
+
+def _parts(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.replace("，", ",").split(",") if part.strip())
+
+
+def _plain(text: str) -> Explanation:
+    return Explanation(text, "")

@@ -1,0 +1,283 @@
+"""The schedules: what sends itself, when it did and when it will; made, changed, paused and run from here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+import msgspec
+from PySide6.QtCore import Signal
+from PySide6.QtGui import QContextMenuEvent, QKeyEvent, Qt
+from PySide6.QtWidgets import QHBoxLayout, QMenu, QVBoxLayout, QWidget
+
+from castray_desktop.core import messages
+from castray_desktop.core.errors import Explanation
+from castray_desktop.core.failure import Failure
+from castray_desktop.core.messages import OnConflict, Schedule, ScheduleInfo, SendRequest
+from castray_desktop.ui.clusters.cluster_words import explain_failure
+from castray_desktop.ui.controls.banner import Banner, framed
+from castray_desktop.ui.controls.plain_table import PlainModel, PlainTable
+from castray_desktop.ui.controls.widgets import button, say
+from castray_desktop.ui.pages.schedule_text import schedule_cells
+from castray_desktop.ui.theme import Theme
+from castray_desktop.ui.words import Words
+
+if TYPE_CHECKING:
+    from castray_desktop.ui.engine_link import EngineLink
+    from castray_desktop.ui.pages.schedule_editor import ScheduleEditor
+
+EVERY_HOUR = 3600.0
+
+
+class ScheduleTable(PlainTable):
+    """The list. Signals: `menu_wanted(object)` with a place, `opened()`, `removed()`, `toggled()`."""
+
+    menu_wanted = Signal(object)
+    opened = Signal()
+    removed = Signal()
+    toggled = Signal()
+
+    def contextMenuEvent(self, event: QContextMenuEvent) -> None:
+        self.menu_wanted.emit(event.globalPos())
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        keys = {
+            Qt.Key.Key_Return: self.opened,
+            Qt.Key.Key_Enter: self.opened,
+            Qt.Key.Key_Delete: self.removed,
+            Qt.Key.Key_Space: self.toggled,
+        }
+        signal = keys.get(Qt.Key(event.key()))
+        if signal is not None:
+            signal.emit()
+            return
+        super().keyPressEvent(event)
+
+
+class SchedulesPage(QWidget):
+    """See the module. `draft` says what a new schedule would send: what stands in the send panel."""
+
+    ran = Signal(str)
+
+    def __init__(self, theme: Theme, link: EngineLink, draft: Callable[[], SendRequest]) -> None:
+        super().__init__()
+        self._theme, self._link, self._draft = theme, link, draft
+        self._cluster = "local"
+        self._schedules: tuple[ScheduleInfo, ...] = ()
+        self.editor: ScheduleEditor | None = None
+        headings = (
+            lambda: self.tr("Name"),
+            lambda: self.tr("Sends"),
+            lambda: self.tr("To"),
+            lambda: self.tr("When"),
+            lambda: self.tr("Next"),
+            lambda: self.tr("Last run"),
+            lambda: self.tr("Last result"),
+        )
+        self.model = PlainModel(headings, parent=self)
+        self.table = ScheduleTable(
+            theme,
+            self.model,
+            lambda: self.tr("Schedules"),
+            (180, 180, 120, 170, 140, 130, 170),
+            0,
+            self._empty_words,
+        )
+        self.banner = Banner(theme, "bad")
+        self.add_button = button(theme, lambda: self.tr("Add…"), "plus", kind="flat")
+        self.edit_button = button(theme, lambda: self.tr("Change…"), "settings", kind="flat")
+        self.run_button = button(theme, lambda: self.tr("Run now"), "play", kind="flat")
+        self.toggle_button = button(theme, "", "pause", kind="flat")
+        self.remove_button = button(theme, lambda: self.tr("Remove…"), "trash-2", kind="flat")
+        self.demonstration_button = button(theme, "", "zap", kind="flat")
+        self._build()
+        self._wire()
+        Words(self, self._refresh)
+
+    def _build(self) -> None:
+        bar = QHBoxLayout()
+        bar.setContentsMargins(11, 6, 15, 6)
+        bar.setSpacing(4)
+        for widget in (
+            self.add_button,
+            self.edit_button,
+            self.run_button,
+            self.toggle_button,
+            self.remove_button,
+        ):
+            bar.addWidget(widget)
+        bar.addStretch()
+        bar.addWidget(self.demonstration_button)
+        say(
+            self.demonstration_button,
+            self.demonstration_button.setToolTip,
+            lambda: self.tr("Sends a small file to every node of the local cluster once a minute"),
+        )
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        column.addLayout(bar)
+        column.addWidget(framed(self.banner))
+        column.addWidget(self.table, 1)
+
+    def _wire(self) -> None:
+        self.add_button.clicked.connect(self.add)
+        self.edit_button.clicked.connect(self.edit)
+        self.run_button.clicked.connect(self.run)
+        self.toggle_button.clicked.connect(self.toggle)
+        self.remove_button.clicked.connect(self.ask_to_remove)
+        self.demonstration_button.clicked.connect(self.toggle_demonstration)
+        self.table.menu_wanted.connect(self._show_menu)
+        self.table.opened.connect(self.edit)
+        self.table.doubleClicked.connect(self.edit)
+        self.table.removed.connect(self.ask_to_remove)
+        self.table.toggled.connect(self.toggle)
+        self.table.selectionModel().currentRowChanged.connect(self._show_buttons)
+        self._link.schedules_changed.connect(self._take)
+        self._link.welcome.connect(self._on_welcome)
+        self._link.cluster_changed.connect(self._on_cluster)
+
+    # --- what is shown ---------------------------------------------------------------------
+
+    def _on_welcome(self, welcome: messages.Welcome) -> None:
+        self._on_cluster(welcome.cluster)
+
+        def listed(reply: messages.SchedulesChanged) -> None:
+            self._take(reply.schedules)
+
+        self._link.ask(messages.ListSchedules(), messages.SchedulesChanged, listed, self._say_failure)
+
+    def _on_cluster(self, cluster: messages.ClusterStatus) -> None:
+        self._cluster = cluster.target or self._cluster
+        self._show_buttons()
+
+    def _take(self, schedules: tuple[ScheduleInfo, ...]) -> None:
+        self._schedules = schedules
+        self._refresh()
+
+    def _refresh(self) -> None:
+        current = self.current()
+        self.model.set_rows([(info.schedule.schedule, schedule_cells(info)) for info in self._schedules])
+        if current is not None and not self.table.currentIndex().isValid():
+            names = [info.schedule.schedule for info in self._schedules]
+            if current.schedule.schedule in names:
+                self.table.selectRow(names.index(current.schedule.schedule))
+        self._show_buttons()
+
+    def current(self) -> ScheduleInfo | None:
+        """The schedule of the current row."""
+        key = self.table.current_key()
+        return next((info for info in self._schedules if info.schedule.schedule == key), None)
+
+    def _demonstration(self) -> ScheduleInfo | None:
+        return next((info for info in self._schedules if info.schedule.demonstration), None)
+
+    def _show_buttons(self) -> None:
+        info = self.current()
+        for widget in (self.edit_button, self.run_button, self.toggle_button, self.remove_button):
+            widget.setEnabled(info is not None)
+        on = info is None or info.schedule.enabled
+        self.toggle_button.setText(self.tr("Switch off") if on else self.tr("Switch on"))
+        self.toggle_button.setAccessibleName(self.toggle_button.text())
+        shown = self._demonstration()
+        running = shown is not None and shown.schedule.enabled
+        text = self.tr("Stop the demonstration") if running else self.tr("Start a demonstration")
+        self.demonstration_button.setText(text)
+        self.demonstration_button.setVisible(self._cluster == "local")
+
+    def _empty_words(self) -> tuple[str, str]:
+        hint = self.tr("A schedule sends by itself: again and again, at set times, or when a folder changes.")
+        return self.tr("No schedules yet"), hint
+
+    # --- what can be done ------------------------------------------------------------------
+
+    def add(self) -> None:
+        """A new schedule for what stands in the send panel."""
+        request = msgspec.structs.replace(self._draft(), on_conflict=OnConflict.OVERWRITE)
+        name = request.paths[0].rstrip("/").rsplit("/", 1)[-1] if request.paths else ""
+        if not request.recipients:
+            request = msgspec.structs.replace(request, recipients=("all",))
+        self._open(Schedule("", name, request, self._cluster, every=EVERY_HOUR))
+
+    def edit(self) -> None:
+        """Change the current schedule."""
+        info = self.current()
+        if info is not None:
+            self._open(info.schedule)
+
+    def _open(self, schedule: Schedule) -> None:
+        if self.editor is not None:
+            self.editor.close()
+            self.editor.deleteLater()
+        from castray_desktop.ui.pages.schedule_editor import ScheduleEditor
+
+        self.editor = ScheduleEditor(self._theme, self._link, schedule, self.window())
+        self.editor.show()
+
+    def run(self) -> None:
+        """Run the current schedule now."""
+        info = self.current()
+        if info is None:
+            return
+
+        def accepted(reply: messages.Accepted) -> None:
+            self.ran.emit(reply.cast)
+
+        command = messages.RunSchedule(info.schedule.schedule)
+        self._link.ask(command, messages.Accepted, accepted, self._say_failure)
+
+    def toggle(self) -> None:
+        """Switch the current schedule off or on."""
+        info = self.current()
+        if info is not None:
+            self._enable(info.schedule.schedule, not info.schedule.enabled)
+
+    def _enable(self, schedule: str, enabled: bool) -> None:
+        command = messages.EnableSchedule(schedule, enabled)
+        self._link.ask(command, messages.Done, None, self._say_failure)
+
+    def toggle_demonstration(self) -> None:
+        """See it work: a small file to every node once a minute, until it is switched off."""
+        info = self._demonstration()
+        if info is not None:
+            self._enable(info.schedule.schedule, not info.schedule.enabled)
+            return
+
+        def added(reply: messages.ScheduleAdded) -> None:
+            self._enable(reply.schedule, True)
+
+        self._link.ask(messages.AddDemonstration(), messages.ScheduleAdded, added, self._say_failure)
+
+    def ask_to_remove(self) -> None:
+        """Remove the current schedule, after a question."""
+        info = self.current()
+        if info is None:
+            return
+
+        def text() -> Explanation:
+            happened = self.tr("Remove the schedule {name}?").format(name=info.schedule.name)
+            return Explanation(happened, self.tr("What it has sent stays where it is."))
+
+        remove = (lambda: self.tr("Remove"), partial(self._remove, info.schedule.schedule))
+        self.banner.show_message(text, remove, tone="warn")
+
+    def _remove(self, schedule: str) -> None:
+        self._link.ask(messages.RemoveSchedule(schedule), messages.Done, None, self._say_failure)
+
+    def _show_menu(self, place: object) -> None:
+        menu = QMenu(self)
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        info = self.current()
+        if info is not None:
+            menu.addAction(self.tr("Run now"), self.run)
+            on = info.schedule.enabled
+            menu.addAction(self.tr("Switch off") if on else self.tr("Switch on"), self.toggle)
+            menu.addAction(self.tr("Change…"), self.edit)
+            menu.addAction(self.tr("Remove…"), self.ask_to_remove)
+            menu.addSeparator()
+        menu.addAction(self.tr("Add…"), self.add)
+        menu.popup(place)  # type: ignore[arg-type]
+
+    def _say_failure(self, failure: Failure) -> None:
+        self.banner.show_message(lambda: explain_failure(failure))

@@ -1,0 +1,348 @@
+"""The settings: the window's, kept in its own file, and the engine's, which hold for every client."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+from PySide6.QtCore import QCoreApplication, Qt, Signal
+from PySide6.QtWidgets import (
+    QFormLayout,
+    QHBoxLayout,
+    QSpinBox,
+    QStackedWidget,
+    QVBoxLayout,
+    QWidget,
+)
+
+from castray_desktop.core import messages
+from castray_desktop.core.failure import Failure
+from castray_desktop.core.messages import EngineSettings, OnConflict
+from castray_desktop.ui import preferences
+from castray_desktop.ui.clusters.cluster_words import explain_failure
+from castray_desktop.ui.controls.banner import Banner
+from castray_desktop.ui.controls.checkbox import CheckBox
+from castray_desktop.ui.controls.choice_list import ChoiceList
+from castray_desktop.ui.controls.fields import Dropdown
+from castray_desktop.ui.controls.sheet import Sheet
+from castray_desktop.ui.controls.widgets import button, label, say
+from castray_desktop.ui.fonts import font
+from castray_desktop.ui.language import CHINESE, CHOICES, ENGLISH, SYSTEM, Language
+from castray_desktop.ui.opening import open_folder
+from castray_desktop.ui.preferences import AtStart, Closing, Preferences
+from castray_desktop.ui.sending.limit_field import LimitField
+from castray_desktop.ui.theme import DARK, LIGHT, Contrast, Theme
+from castray_desktop.ui.words import Text, Words
+
+if TYPE_CHECKING:
+    from castray_desktop.ui.engine_link import EngineLink
+
+translate = QCoreApplication.translate
+
+PAGES: tuple[tuple[str, Text], ...] = (
+    ("general", lambda: translate("Settings", "General")),
+    ("transfers", lambda: translate("Settings", "Transfers")),
+    ("network", lambda: translate("Settings", "Network")),
+    ("notifications", lambda: translate("Settings", "Notifications")),
+    ("appearance", lambda: translate("Settings", "Appearance")),
+    ("advanced", lambda: translate("Settings", "Advanced")),
+)
+
+
+class SettingsSheet(Sheet):
+    """Every change holds at once. Signals: `columns_reset()`, `keep_changed(bool)` for the engine."""
+
+    columns_reset = Signal()
+    keep_changed = Signal(bool)
+
+    def __init__(
+        self,
+        theme: Theme,
+        language: Language,
+        link: EngineLink,
+        chosen: Preferences,
+        home: str,
+        parent: QWidget,
+    ) -> None:
+        super().__init__(theme, lambda: translate("Settings", "Settings"), parent, size=(720, 460))
+        self._language, self._link, self._chosen, self._home = language, link, chosen, home
+        self._engine = EngineSettings()
+        self._filling = False
+        self.banner = Banner(theme, "bad")
+        self.list = ChoiceList(theme, [text for _, text in PAGES], lambda: translate("Settings", "Settings"))
+        self._stack = QStackedWidget()
+        self._build(theme)
+        link.settings_changed.connect(self._take)
+        self.list.chosen.connect(self._stack.setCurrentIndex)
+        theme.changed.connect(self._fill)
+        Words(self, self._fill)
+        self.setMinimumSize(620, 400)
+
+    def show_page(self, key: str) -> None:
+        """Open at one of `PAGES`."""
+        self.list.choose([name for name, _ in PAGES].index(key))
+
+    def refresh(self) -> None:
+        """Ask for the engine's settings."""
+
+        def got(reply: messages.SettingsChanged) -> None:
+            self._take(reply.settings)
+
+        self._link.ask(messages.GetSettings(), messages.SettingsChanged, got, self._failed)
+
+    # --- building --------------------------------------------------------------------------
+
+    def _build(self, theme: Theme) -> None:
+        for make in (
+            self._general,
+            self._transfers,
+            self._network,
+            self._notifications,
+            self._appearance,
+            self._advanced,
+        ):
+            self._stack.addWidget(make(theme))
+        row = QHBoxLayout()
+        row.setSpacing(20)
+        self.list.setFixedWidth(160)
+        row.addWidget(self.list)
+        row.addWidget(self._stack, 1)
+        body = QVBoxLayout()
+        body.addWidget(self.banner)
+        body.addLayout(row, 1)
+        self.set_body(body)
+        foot = QHBoxLayout()
+        foot.addWidget(label(lambda: translate("Settings", "Changes hold at once."), 12, 400, "2"))
+        foot.addStretch()
+        self.set_foot(foot)
+
+    def _general(self, theme: Theme) -> QWidget:
+        self.language = Dropdown(theme, lambda: translate("Settings", "Language"))
+        self.at_start = Dropdown(theme, lambda: translate("Settings", "At the start"))
+        self.closing = Dropdown(theme, lambda: translate("Settings", "Closing while casts run"))
+        self.language.activated.connect(lambda index: self._language.choose(CHOICES[index]))
+        self.at_start.activated.connect(lambda index: self._chosen.set_at_start(list(AtStart)[index]))
+        self.closing.activated.connect(lambda index: self._chosen.set_closing(list(Closing)[index]))
+        return _page(
+            (lambda: translate("Settings", "Language"), self.language),
+            (lambda: translate("Settings", "At the start"), self.at_start),
+            (lambda: translate("Settings", "Closing while casts run"), self.closing),
+        )
+
+    def _transfers(self, theme: Theme) -> QWidget:
+        self.conflict = Dropdown(theme, lambda: translate("Settings", "If a file exists"))
+        self.at_once = _number(lambda: translate("Settings", "Casts at once"), 0, 1000)
+        self.history_days = _number(lambda: translate("Settings", "Keep the history"), 0, 36500)
+        self.go_on = CheckBox(
+            theme, lambda: translate("Settings", "After a restart, go on with what had not ended")
+        )
+        self.stay_awake = CheckBox(
+            theme, lambda: translate("Settings", "Keep this computer awake while a cast runs")
+        )
+        self.stay_awake.clicked.connect(lambda on: self._change(stay_awake=on))
+        self.conflict.activated.connect(lambda index: self._chosen.set_conflict(list(OnConflict)[index]))
+        self.at_once.editingFinished.connect(lambda: self._change(casts_at_once=self.at_once.value()))
+        self.history_days.editingFinished.connect(
+            lambda: self._change(history_days=self.history_days.value())
+        )
+        self.go_on.clicked.connect(lambda on: self._change(go_on=on))
+        return _page(
+            (lambda: translate("Settings", "If a file exists"), self.conflict),
+            (lambda: translate("Settings", "Casts at once"), self.at_once),
+            (lambda: translate("Settings", "Keep the history"), self.history_days),
+            (lambda: "", self.go_on),
+            (lambda: "", self.stay_awake),
+        )
+
+    def _network(self, theme: Theme) -> QWidget:
+        self.limit = LimitField(theme)
+        self.limit.limit_changed.connect(lambda: self._change(limit=self.limit.limit()))
+        hint = label(
+            lambda: translate(
+                "Settings",
+                "Ports, networks and TLS are set where the engine starts: CASTRAY_DATA_PORTS, "
+                "CASTRAY_DATA_NETWORK and RAY_USE_TLS; see the user guide.",
+            ),
+            12,
+            400,
+            "2",
+        )
+        hint.setWordWrap(True)
+        return _page(
+            (lambda: translate("Settings", "Each node passes on at most"), self.limit),
+            (lambda: "", hint),
+        )
+
+    def _notifications(self, theme: Theme) -> QWidget:
+        rows: list[tuple[Text, QWidget]] = []
+        self.notify: dict[str, CheckBox] = {}
+        words: Sequence[tuple[str, Text]] = (
+            (preferences.NOTIFY_DONE, lambda: translate("Settings", "When a cast has arrived")),
+            (preferences.NOTIFY_FAILED, lambda: translate("Settings", "When a cast has failed")),
+            (
+                preferences.NOTIFY_DESKTOP,
+                lambda: translate("Settings", "On the desktop too, while the window is not in front"),
+            ),
+        )
+        for key, text in words:
+            self.notify[key] = box = CheckBox(theme, text)
+            box.clicked.connect(self._flag_setter(key))
+            rows.append((lambda: "", box))
+        return _page(*rows)
+
+    def _flag_setter(self, key: str) -> Callable[[bool], None]:
+        """Qt tells a partial nothing of the new state, so this is a function."""
+
+        def change(on: bool) -> None:
+            self._chosen.set_flag(key, on)
+
+        return change
+
+    def _appearance(self, theme: Theme) -> QWidget:
+        self.theme = Dropdown(theme, lambda: translate("Settings", "Colours"))
+        self.theme.activated.connect(lambda index: self._theme.choose(("", LIGHT.name, DARK.name)[index]))
+        self.contrast = Dropdown(theme, lambda: translate("Settings", "Contrast"))
+        self.contrast.activated.connect(lambda index: self._theme.set_contrast(list(Contrast)[index]))
+        self.still = CheckBox(theme, lambda: translate("Settings", "Reduce motion: nothing moves by itself"))
+        self.still.clicked.connect(self._flag_setter(preferences.STILL))
+        columns = button(theme, lambda: translate("Settings", "Columns as at first"), "columns-3", height=32)
+        columns.clicked.connect(self.columns_reset)
+        return _page(
+            (lambda: translate("Settings", "Colours"), self.theme),
+            (lambda: translate("Settings", "Contrast"), self.contrast),
+            (lambda: "", self.still),
+            (lambda: translate("Settings", "Transfers"), columns),
+        )
+
+    def _advanced(self, theme: Theme) -> QWidget:
+        self.keep = CheckBox(
+            theme, lambda: translate("Settings", "Keep the engine and its cluster after the window")
+        )
+        self.keep.clicked.connect(self._keep)
+        home = button(theme, lambda: translate("Settings", "Open the home folder"), "folder-open", height=32)
+        home.clicked.connect(lambda: open_folder(self._home))
+        where = label(self._home, 12, 400, "2")
+        where.setWordWrap(True)
+        where.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        home.setVisible(bool(self._home))
+        return _page(
+            (lambda: "", self.keep),
+            (lambda: translate("Settings", "Settings, logs, records"), home),
+            (lambda: "", where),
+        )
+
+    # --- values ----------------------------------------------------------------------------
+
+    def _fill(self) -> None:
+        """Say and show everything as it is now."""
+        self._filling = True
+        _choose(
+            self.language,
+            (translate("Header", "Same as the system"), "English", "简体中文"),
+            (SYSTEM, ENGLISH, CHINESE).index(self._language.choice),
+        )
+        starts = (
+            translate("Settings", "The cluster that was used last"),
+            translate("Settings", "Start a local cluster"),
+            translate("Settings", "Ask"),
+        )
+        _choose(self.at_start, starts, list(AtStart).index(self._chosen.at_start))
+        closings = (
+            translate("Settings", "Ask"),
+            translate("Settings", "Keep running in the tray"),
+            translate("Settings", "Stop, and go on next time"),
+        )
+        _choose(self.closing, closings, list(Closing).index(self._chosen.closing))
+        conflicts = (
+            translate("SendPanel", "Skip identical"),
+            translate("SendPanel", "Keep both"),
+            translate("SendPanel", "Overwrite"),
+        )
+        _choose(self.conflict, conflicts, list(OnConflict).index(self._chosen.conflict))
+        themes = (
+            translate("Header", "Same as the system"),
+            translate("Settings", "Light"),
+            translate("Settings", "Dark"),
+        )
+        _choose(self.theme, themes, ("", LIGHT.name, DARK.name).index(self._theme.choice))
+        contrasts = (
+            translate("Header", "Same as the system"),
+            translate("Settings", "Normal"),
+            translate("Settings", "High"),
+        )
+        _choose(self.contrast, contrasts, list(Contrast).index(self._theme.contrast))
+        for key, box in self.notify.items():
+            box.setChecked(self._chosen.flag(key, True))
+        self.still.setChecked(self._chosen.still)
+        self.keep.setChecked(self._chosen.keep_engine)
+        self.at_once.setSpecialValueText(translate("Settings", "No bound"))
+        self.history_days.setSpecialValueText(translate("Settings", "For ever"))
+        self.history_days.setSuffix(translate("Settings", " days"))
+        self._filling = False
+        self._fill_engine()
+
+    def _fill_engine(self) -> None:
+        self._filling = True
+        self.limit.set_limit(self._engine.limit)
+        self.at_once.setValue(self._engine.casts_at_once)
+        self.history_days.setValue(self._engine.history_days)
+        self.go_on.setChecked(self._engine.go_on)
+        self.stay_awake.setChecked(self._engine.stay_awake)
+        self._filling = False
+
+    def _take(self, settings: EngineSettings) -> None:
+        self._engine = settings
+        self.banner.hide()
+        self._fill_engine()
+
+    def _change(self, **values: object) -> None:
+        changed = msgspec.structs.replace(self._engine, **values)
+        if self._filling or changed == self._engine:
+            return
+        self._engine = changed
+        self._link.ask(messages.ChangeSettings(changed), messages.Done, None, self._failed)
+
+    def _keep(self, on: bool) -> None:
+        self._chosen.set_flag(preferences.BACKGROUND, on)
+        self.keep_changed.emit(on)
+
+    def _failed(self, failure: Failure) -> None:
+        self.banner.show_message(lambda: explain_failure(failure))
+
+
+def _page(*rows: tuple[Text, QWidget]) -> QWidget:
+    page = QWidget()
+    form = QFormLayout(page)
+    form.setContentsMargins(0, 4, 0, 0)
+    form.setHorizontalSpacing(16)
+    form.setVerticalSpacing(12)
+    form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+    form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+    for text, field in rows:
+        if text():
+            name = label(text, 12, 500, "2")
+            name.setMinimumHeight(32)
+            form.addRow(name, field)
+        else:
+            form.addRow(field)
+    return page
+
+
+def _number(name: Text, least: int, most: int) -> QSpinBox:
+    field = QSpinBox()
+    field.setRange(least, most)
+    field.setFixedHeight(32)
+    field.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
+    field.lineEdit().setTextMargins(6, 0, 6, 0)
+    field.setFont(font(13, 400, tabular=True))
+    say(field, field.setAccessibleName, name)
+    return field
+
+
+def _choose(field: Dropdown, texts: Sequence[str], current: int) -> None:
+    while field.count() < len(texts):
+        field.addItem("")
+    for number, text in enumerate(texts):
+        field.setItemText(number, text)
+    field.setCurrentIndex(current)

@@ -1,0 +1,176 @@
+"""All casts in numbers: since the engine started, and ever; over all and node by node."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QCoreApplication, Qt
+from PySide6.QtWidgets import (
+    QFrame,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QScrollArea,
+    QSplitter,
+    QVBoxLayout,
+    QWidget,
+)
+
+from castray_desktop.core import messages
+from castray_desktop.core.failure import Failure
+from castray_desktop.core.messages import NodeStatistics, Statistics
+from castray_desktop.ui.clusters.cluster_words import explain_failure
+from castray_desktop.ui.controls.plain_table import Cell, PlainModel, PlainTable
+from castray_desktop.ui.controls.widgets import label
+from castray_desktop.ui.theme import Theme
+from castray_desktop.ui.units import DASH, format_bytes, format_count, format_duration, format_rate
+from castray_desktop.ui.words import Words
+
+if TYPE_CHECKING:
+    from castray_desktop.ui.engine_link import EngineLink
+
+
+translate = QCoreApplication.translate
+
+
+def facts(numbers: Statistics) -> list[tuple[str, str]]:
+    """What there is to say over all nodes, name by name."""
+    return [
+        (translate("Statistics", "Casts"), format_count(numbers.casts)),
+        (translate("Statistics", "Delivered in full"), format_count(numbers.completed)),
+        (translate("Statistics", "Failed in part"), format_count(numbers.partly_failed)),
+        (translate("Statistics", "Failed"), format_count(numbers.failed)),
+        (translate("Statistics", "Cancelled"), format_count(numbers.cancelled)),
+        (translate("Statistics", "Deliveries"), format_count(numbers.delivered)),
+        (translate("Statistics", "Failed deliveries"), format_count(numbers.failed_deliveries)),
+        (translate("Statistics", "Delivered bytes"), format_bytes(numbers.bytes)),
+        (translate("Statistics", "Uploaded bytes"), format_bytes(numbers.uploaded)),
+        (translate("Statistics", "Time of all casts"), format_duration(numbers.seconds)),
+        (translate("Statistics", "Mean rate"), _rate(numbers.mean_rate)),
+        (translate("Statistics", "Peak rate"), _rate(numbers.peak_rate)),
+    ]
+
+
+def node_rows(nodes: Sequence[NodeStatistics]) -> list[tuple[object, list[Cell]]]:
+    """A row for each node."""
+    return [
+        (
+            node.node,
+            [
+                Cell(node.node),
+                Cell(format_count(node.delivered), "text_2"),
+                Cell(format_count(node.failed), "bad" if node.failed else "text_2"),
+                Cell(format_bytes(node.bytes), "text_2"),
+                Cell(_rate(node.mean_rate), "text_2"),
+                Cell(_rate(node.peak_rate), "text_2"),
+            ],
+        )
+        for node in nodes
+    ]
+
+
+def _rate(rate: float) -> str:
+    return format_rate(rate) if rate >= 1 else DASH
+
+
+class StatisticsView(QWidget):
+    """Numbers at the left, nodes at the right; asked for when it is seen."""
+
+    def __init__(self, theme: Theme, link: EngineLink) -> None:
+        super().__init__()
+        self._link = link
+        self.report: messages.StatisticsReport | None = None
+        self._problem: Failure | None = None
+        self._hint = label("", 12, 400, "2")
+        self._numbers = QGridLayout()
+        self._numbers.setVerticalSpacing(3)
+        self._numbers.setHorizontalSpacing(18)
+        headings = (
+            lambda: translate("Statistics", "Node"),
+            lambda: translate("Statistics", "Deliveries"),
+            lambda: translate("Statistics", "Failed"),
+            lambda: translate("Statistics", "Bytes"),
+            lambda: translate("Statistics", "Mean rate"),
+            lambda: translate("Statistics", "Peak rate"),
+        )
+        self.nodes = PlainModel(headings, frozenset({1, 2, 3, 4, 5}), self)
+        self.table = PlainTable(
+            theme,
+            self.nodes,
+            lambda: translate("Statistics", "Statistics of the nodes"),
+            (160, 90, 70, 90, 96, 96),
+            0,
+            lambda: (
+                translate("Statistics", "No deliveries yet"),
+                translate("Statistics", "What each node got is added up here."),
+            ),
+        )
+        left = QWidget()
+        column = QVBoxLayout(left)
+        column.setContentsMargins(16, 10, 16, 8)
+        column.addLayout(self._numbers)
+        column.addWidget(self._hint)
+        column.addStretch()
+        scroll = QScrollArea()
+        scroll.setWidget(left)
+        scroll.setWidgetResizable(True)
+        scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        split = QSplitter()
+        split.setChildrenCollapsible(False)
+        split.addWidget(scroll)
+        split.addWidget(self.table)
+        split.setSizes([420, 560])
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(split)
+        Words(self, self._show)
+
+    def refresh(self) -> None:
+        """Ask for the numbers of now."""
+
+        def done(report: messages.StatisticsReport) -> None:
+            self.report, self._problem = report, None
+            self._show()
+
+        def failed(failure: Failure) -> None:
+            self._problem = failure
+            self._show()
+
+        self._link.ask(messages.GetStatistics(), messages.StatisticsReport, done, failed)
+
+    def _show(self) -> None:
+        while (item := self._numbers.takeAt(0)) is not None:
+            widget = item.widget()
+            if widget is not None:
+                widget.hide()
+                widget.deleteLater()
+        self._hint.setText(explain_failure(self._problem).text if self._problem is not None else "")
+        self._hint.setVisible(self._problem is not None)
+        if self.report is None:
+            return
+        self._put(
+            0,
+            "",
+            translate("Statistics", "Since the engine started"),
+            translate("Statistics", "Ever"),
+            weight=600,
+        )
+        pairs = zip(facts(self.report.engine), facts(self.report.ever), strict=True)
+        for row, ((name, since), (_, ever)) in enumerate(pairs, 1):
+            self._put(row, name, since, ever)
+        self._numbers.setColumnStretch(3, 1)
+        self.nodes.set_rows(node_rows(self.report.ever.nodes))
+
+    def _put(self, row: int, name: str, since: str, ever: str, *, weight: int = 400) -> None:
+        for place, text in enumerate((name, since, ever)):
+            cell: QLabel = label(
+                text,
+                12,
+                weight if place == 0 or weight > 400 else 500,
+                "2" if place == 0 else "1",
+                tabular=True,
+            )
+            cell.setMinimumHeight(18)
+            self._numbers.addWidget(cell, row, place)

@@ -1,0 +1,56 @@
+"""The pages behind the tabs of the bottom card, built together and told when they are seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QCoreApplication
+
+from castray_desktop.core.messages import ClusterStatus, SendRequest
+from castray_desktop.ui.nodes import NodeList
+from castray_desktop.ui.pages.doctor_page import DoctorPage
+from castray_desktop.ui.pages.history_page import HistoryPage
+from castray_desktop.ui.pages.log_page import LogPage
+from castray_desktop.ui.pages.schedules_page import SchedulesPage
+from castray_desktop.ui.theme import Theme
+from castray_desktop.ui.transfers.cast_actions import CastActions
+from castray_desktop.ui.transfers_card import TransfersCard
+
+if TYPE_CHECKING:
+    from castray_desktop.ui.engine_link import EngineLink
+
+HISTORY, SCHEDULES, LOG, DOCTOR = "history", "schedules", "log", "doctor"
+
+
+translate = QCoreApplication.translate
+
+
+class Pages:
+    """History, schedules, log and doctor."""
+
+    def __init__(
+        self,
+        theme: Theme,
+        link: EngineLink,
+        actions: CastActions,
+        nodes: NodeList,
+        cluster: Callable[[], ClusterStatus],
+        draft: Callable[[], SendRequest],
+    ) -> None:
+        self.history = HistoryPage(theme, link, actions)
+        self.schedules = SchedulesPage(theme, link, draft)
+        self.log = LogPage(theme, link, nodes, cluster)
+        self.doctor = DoctorPage(theme, link)
+
+    def put_into(self, card: TransfersCard) -> None:
+        """One tab for each."""
+        card.add_page(HISTORY, lambda: translate("Pages", "History"), self.history)
+        card.add_page(SCHEDULES, lambda: translate("Pages", "Schedules"), self.schedules)
+        card.add_page(LOG, lambda: translate("Pages", "Log"), self.log)
+        card.add_page(DOCTOR, lambda: translate("Pages", "Doctor"), self.doctor)
+
+    def activate(self, key: str) -> None:
+        """The page of that key is seen now."""
+        if key == HISTORY:
+            self.history.activate()

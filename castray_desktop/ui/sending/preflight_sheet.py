@@ -1,0 +1,130 @@
+"""What stands in the way of a cast, and what it would remove, before the first byte is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from PySide6.QtCore import QCoreApplication, Signal
+from PySide6.QtWidgets import QHBoxLayout, QTabWidget, QVBoxLayout, QWidget
+
+from castray_desktop.core.messages import PreflightProblem, PreflightReport, Removal
+from castray_desktop.ui.clusters.cluster_words import explain_failure
+from castray_desktop.ui.controls.glyphs import GlyphState
+from castray_desktop.ui.controls.plain_table import Cell, PlainModel, PlainTable
+from castray_desktop.ui.controls.sheet import Sheet
+from castray_desktop.ui.controls.widgets import button, label
+from castray_desktop.ui.theme import Theme
+
+translate = QCoreApplication.translate
+
+
+def problem_rows(problems: Sequence[PreflightProblem]) -> list[tuple[object, list[Cell]]]:
+    """A row for each problem: node, what is wrong, what to do."""
+    rows: list[tuple[object, list[Cell]]] = []
+    for problem in problems:
+        words = explain_failure(problem.failure)
+        cells = [
+            Cell(problem.node, glyph=GlyphState.LAGGING),
+            Cell(words.happened, "warn", tip=words.happened),
+            Cell(words.remedy, "text_2", tip=words.remedy),
+        ]
+        rows.append((problem.node, cells))
+    return rows
+
+
+def removal_rows(removals: Sequence[Removal]) -> list[tuple[object, list[Cell]]]:
+    """A row for each path that would go; of very many the last row says how many more."""
+    rows: list[tuple[object, list[Cell]]] = []
+    for removal in removals:
+        rows += [(removal.node, [Cell(removal.node), Cell(path, tip=path)]) for path in removal.paths]
+        more = removal.count - len(removal.paths)
+        if more > 0:
+            text = translate("Preflight", "and {count} more").format(count=f"{more:,}")
+            rows.append((removal.node, [Cell(removal.node), Cell(text, "text_2")]))
+    return rows
+
+
+class PreflightSheet(Sheet):
+    """Signals: `go_on()` when the user wants to send all the same, without the nodes that can't take it."""
+
+    go_on = Signal()
+
+    def __init__(self, theme: Theme, parent: QWidget) -> None:
+        self._report: PreflightReport | None = None
+        super().__init__(theme, lambda: translate("Preflight", "Before sending"), parent, size=(780, 420))
+        self._problems = PlainModel(
+            (
+                lambda: translate("Preflight", "Node"),
+                lambda: translate("Preflight", "What is wrong"),
+                lambda: translate("Preflight", "What to do"),
+            ),
+            parent=self,
+        )
+        self._removals = PlainModel(
+            (
+                lambda: translate("Preflight", "Node"),
+                lambda: translate("Preflight", "What would be removed"),
+            ),
+            parent=self,
+        )
+        self.problems = PlainTable(
+            theme, self._problems, lambda: translate("Preflight", "Problems"), (140, 300, 300), 1
+        )
+        self.removals = PlainTable(
+            theme, self._removals, lambda: translate("Preflight", "What would be removed"), (140, 560), 1
+        )
+        self.words = label("", 13, 500)
+        self.words.setWordWrap(True)
+        self._tabs = QTabWidget()
+        self._tabs.setDocumentMode(True)
+        self._tabs.addTab(self.problems, "")
+        self._tabs.addTab(self.removals, "")
+        self.go_on_button = button(theme, "", "send", height=32)
+        self.go_on_button.clicked.connect(self._press)
+        body = QVBoxLayout()
+        body.addWidget(self.words)
+        body.addWidget(self._tabs, 1)
+        self.set_body(body)
+        row = QHBoxLayout()
+        row.addStretch()
+        row.addWidget(self.go_on_button)
+        self.set_foot(row)
+
+    def show_report(self, report: PreflightReport) -> None:
+        """Show what was found, and ask."""
+        self._report = report
+        self.say()
+        self._tabs.setCurrentIndex(0 if report.problems else 1)
+        self.show()
+        self.raise_()
+
+    def _press(self) -> None:
+        self.close()
+        self.go_on.emit()
+
+    def say(self) -> None:
+        super().say()
+        report = self._report
+        if report is None:
+            return
+        failing = {problem.node for problem in report.problems}
+        others = len(set(report.recipients) - failing)
+        removed = sum(removal.count for removal in report.removals if removal.node not in failing)
+        parts = []
+        if failing:
+            text = translate("Preflight", "{count} of {total} nodes can't take it.")
+            parts.append(text.format(count=len(failing), total=len(set(report.recipients) | failing)))
+        if removed:
+            text = translate("Preflight", "{count} entries that the source no longer has would be removed.")
+            parts.append(text.format(count=f"{removed:,}"))
+        self.words.setText(" ".join(parts))
+        self._problems.set_rows(problem_rows(report.problems))
+        self._removals.set_rows(removal_rows(report.removals))
+        self._tabs.setTabText(0, translate("Preflight", "Problems"))
+        self._tabs.setTabText(1, translate("Preflight", "What would be removed"))
+        self._tabs.setTabVisible(0, bool(report.problems))
+        self._tabs.setTabVisible(1, bool(report.removals))
+        one = translate("Preflight", "Send to the other {count}")
+        remove = translate("Preflight", "Send and remove")
+        self.go_on_button.setText(one.format(count=others) if failing else remove)
+        self.go_on_button.setVisible(others > 0)

@@ -1,0 +1,1 @@
+"""The parts of the bottom card about casts that run."""

@@ -1,0 +1,176 @@
+"""What a person can do with casts: says what is possible now, and asks the engine to do it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QObject, Signal
+
+from castray_desktop.core import messages
+from castray_desktop.core.failure import Failure
+from castray_desktop.core.messages import CastState, CastSummary, DeliverySnapshot, DeliveryState
+from castray_desktop.ui.selection import RecipientSelection
+from castray_desktop.ui.transfers.transfer_model import TransferModel
+
+if TYPE_CHECKING:
+    from castray_desktop.ui.engine_link import EngineLink
+
+RUNNING = frozenset({CastState.QUEUED, CastState.PREPARING, CastState.SENDING, CastState.VERIFYING})
+
+
+def can_pause(cast: CastSummary) -> bool:
+    return cast.state in RUNNING
+
+
+def can_resume(cast: CastSummary) -> bool:
+    return cast.state is CastState.PAUSED
+
+
+def can_cancel(cast: CastSummary) -> bool:
+    """Whether something of it is still to come, also only for recipients that are waited for."""
+    return not cast.state.finished or cast.awaited > 0
+
+
+def can_retry(cast: CastSummary) -> bool:
+    """Whether somebody did not get an ended cast."""
+    return cast.state.finished and cast.verified + cast.awaited < len(cast.recipients)
+
+
+def can_verify(cast: CastSummary) -> bool:
+    return cast.state.finished and cast.verified > 0
+
+
+def can_drop(cast: CastSummary, delivery: DeliverySnapshot) -> bool:
+    return not (cast.state.finished or delivery.state.finished) or delivery.state is DeliveryState.AWAITED
+
+
+def can_retry_delivery(cast: CastSummary, delivery: DeliverySnapshot) -> bool:
+    return cast.state.finished and delivery.state in (DeliveryState.FAILED, DeliveryState.CANCELLED)
+
+
+class CastActions(QObject):
+    """Asks the engine for what the user wants with casts.
+
+    Signals: `failed(Failure)` when the engine could not; `accepted(str)` with the id of a new cast;
+    `details_wanted(str)` and `verify_wanted(str)` with the id of a cast, for the window to open.
+    """
+
+    failed = Signal(object)
+    accepted = Signal(str)
+    details_wanted = Signal(str)
+    verify_wanted = Signal(str)
+
+    def __init__(
+        self,
+        link: EngineLink,
+        transfers: TransferModel,
+        selection: RecipientSelection,
+        parent: QObject | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._link, self._transfers, self._selection = link, transfers, selection
+
+    # --- many casts ------------------------------------------------------------------------
+
+    def pause(self, casts: Iterable[str]) -> None:
+        """Pause those of the casts that run."""
+        for cast in self._fitting(casts, can_pause):
+            self._do(messages.Pause(cast))
+
+    def resume(self, casts: Iterable[str]) -> None:
+        """Go on with those of the casts that are paused."""
+        for cast in self._fitting(casts, can_resume):
+            self._do(messages.Resume(cast))
+
+    def cancel(self, casts: Iterable[str]) -> None:
+        """End those of the casts that have not ended, and waiting for recipients of those that have."""
+        for cast in self._fitting(casts, can_cancel):
+            self._do(messages.Cancel(cast))
+
+    def retry(self, casts: Iterable[str]) -> None:
+        """Send to those that did not get it."""
+        for cast in self._fitting(casts, can_retry):
+            self._begin(messages.Retry(cast))
+
+    def pause_all(self) -> None:
+        if self.any(can_pause):
+            self._do(messages.Pause())
+
+    def resume_all(self) -> None:
+        if self.any(can_resume):
+            self._do(messages.Resume())
+
+    def retry_all(self) -> None:
+        self.retry([cast.cast for cast in self._transfers.casts()])
+
+    def clear_finished(self) -> None:
+        self._do(messages.ClearFinished())
+
+    def any(self, fits: Callable[[CastSummary], bool]) -> bool:
+        """Whether something can be done with any cast."""
+        return any(fits(cast) for cast in self._transfers.casts())
+
+    # --- one cast --------------------------------------------------------------------------
+
+    def send_again(self, cast: str) -> None:
+        """Send the same to the same recipients; also for casts of the history."""
+        self._begin(messages.SendAgain(cast))
+
+    def retry_to(self, cast: str, recipients: Iterable[str]) -> None:
+        """Send to some of those that did not get it."""
+        self._begin(messages.Retry(cast, tuple(recipients)))
+
+    def drop(self, cast: str, recipients: Iterable[str]) -> None:
+        """The cast goes on without these."""
+        self._do(messages.DropRecipients(cast, tuple(recipients)))
+
+    def addable(self, cast: CastSummary) -> tuple[str, ...]:
+        """The chosen nodes that a running cast could be sent to as well."""
+        if cast.state.finished:
+            return ()
+        chosen = self._selection.ready() - set(cast.recipients) - {cast.source}
+        return tuple(sorted(chosen))
+
+    def add_recipients(self, cast: str, recipients: tuple[str, ...]) -> None:
+        """More recipients for a running cast; says which of them can't take it."""
+
+        def added(report: messages.PreflightReport) -> None:
+            if report.failure is not None:
+                self.failed.emit(report.failure)
+            elif report.problems:
+                self.failed.emit(report.problems[0].failure)
+
+        command = messages.AddRecipients(cast, recipients)
+        self._link.ask(command, messages.PreflightReport, added, self._on_failed)
+
+    def set_limit(self, cast: str, limit: int) -> None:
+        """Bytes per second on every hop of the cast; 0: none."""
+        self._do(messages.SetLimit(limit, cast))
+
+    def move(self, cast: str, by: int) -> None:
+        """Another place in the queue: -1 is one place nearer to the start."""
+        summary = self._transfers.summary(cast)
+        if summary is not None and summary.state is CastState.QUEUED:
+            last = sum(each.state is CastState.QUEUED for each in self._transfers.casts()) - 1
+            place = max(0, min(last, summary.place + by))
+            if place != summary.place:
+                self._do(messages.MoveInQueue(cast, place))
+
+    # --- inside ----------------------------------------------------------------------------
+
+    def _fitting(self, casts: Iterable[str], fits: Callable[[CastSummary], bool]) -> list[str]:
+        summaries = [self._transfers.summary(cast) for cast in casts]
+        return [each.cast for each in summaries if each is not None and fits(each)]
+
+    def _do(self, command: messages.Command) -> None:
+        self._link.ask(command, messages.Done, None, self._on_failed)
+
+    def _begin(self, command: messages.Command) -> None:
+        def accepted(reply: messages.Accepted) -> None:
+            self.accepted.emit(reply.cast)
+
+        self._link.ask(command, messages.Accepted, accepted, self._on_failed)
+
+    def _on_failed(self, failure: Failure) -> None:
+        self.failed.emit(failure)

@@ -1,0 +1,199 @@
+"""Paints the cells of the transfer table."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QRectF, QSize, Qt
+from PySide6.QtGui import QPainter
+from PySide6.QtWidgets import QStyledItemDelegate, QStyleOptionViewItem, QWidget
+
+from castray_desktop.core.messages import CastState, CastSummary, DeliverySnapshot, DeliveryState
+from castray_desktop.ui.controls.glyphs import GlyphState, paint_glyph
+from castray_desktop.ui.controls.icons import pixmap
+from castray_desktop.ui.controls.painting import LEFT, RIGHT, metrics, paint_bar, paint_text
+from castray_desktop.ui.nodes import delivery_glyph
+from castray_desktop.ui.theme import Theme
+from castray_desktop.ui.transfers.transfer_columns import NUMBERS, Column
+from castray_desktop.ui.transfers.transfer_model import CAST_ROLE, ITEM_ROLE
+from castray_desktop.ui.transfers.transfer_text import (
+    cast_glyph,
+    cast_share,
+    cast_status,
+    delivery_share,
+    delivery_status,
+    delivery_text,
+    failure_text,
+    files_text,
+    hash_text,
+    percent_text,
+)
+
+ROW, SUB_ROW = 32, 24
+PADDING = 8
+EDGE = 12  # the table's own padding, inside its first and last column
+QUIET = frozenset({Column.SIZE, Column.STARTED, Column.ELAPSED, Column.HASH, Column.DESTINATION})
+OF_CASTS = frozenset({Column.RECIPIENTS, Column.STARTED, Column.DIRECTION})
+"""Columns that say nothing about a delivery."""
+ARCHIVES = (".tar", ".gz", ".zip", ".xz", ".zst", ".bz2", ".tgz", ".7z")
+
+Index = QModelIndex | QPersistentModelIndex
+
+
+def spans_reason(item: object) -> bool:
+    """Whether a row gives the columns after its state to the reason of its failure."""
+    return (
+        isinstance(item, DeliverySnapshot) and item.state is DeliveryState.FAILED and item.failure is not None
+    )
+
+
+class TransferDelegate(QStyledItemDelegate):
+    """Rows of casts 32 px high, of deliveries 24 px; everything but the row's background."""
+
+    def __init__(self, theme: Theme, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._theme = theme
+        self.last = Column.STARTED  # at the right edge
+        self.at_end: frozenset[Column] = frozenset()  # where the end of a delivery's row is painted
+        self.after_state: frozenset[Column] = frozenset()  # where the reason of a failure is
+
+    # --- casts -----------------------------------------------------------------------------
+
+    def _cast_name(self, painter: QPainter, rect: QRectF, cast: CastSummary, *, open_: bool | None) -> None:
+        palette = self._theme.palette
+        x, middle = rect.x() + EDGE, rect.center().y()
+        ratio = painter.device().devicePixelRatioF()
+        if open_ is not None:
+            name = "chevron-down" if open_ else "chevron-right"
+            painter.drawPixmap(round(x + 1), round(middle - 7), pixmap(name, palette.text_2, 14, ratio))
+        kind = "folder" if cast.folder else "archive" if cast.name.endswith(ARCHIVES) else "file"
+        painter.drawPixmap(round(x + 24), round(middle - 8), pixmap(kind, palette.text_2, 16, ratio))
+        rest = QRectF(rect)
+        rest.setLeft(x + 48)
+        files = files_text(cast)
+        files_width = metrics(11).horizontalAdvance(files) + 8 if files else 0
+        name_width = metrics(13, 500).horizontalAdvance(cast.name)
+        shows_files = bool(files) and min(name_width, 120) + files_width < rest.width()
+        name_rect = QRectF(rest)
+        if shows_files:
+            name_rect.setRight(rest.right() - files_width)
+        used = paint_text(
+            painter, name_rect, cast.name, palette.text, 13, 500, elide=Qt.TextElideMode.ElideMiddle
+        )
+        if shows_files:
+            rest.setLeft(rest.left() + used + 8)
+            paint_text(painter, rest, files, palette.text_3, 11)
+
+    def _cast_cell(
+        self, painter: QPainter, rect: QRectF, cast: CastSummary, column: Column, text: str
+    ) -> None:
+        palette = self._theme.palette
+        if column is Column.PROGRESS:
+            fill = palette.accent
+            if cast.state is CastState.COMPLETED:
+                fill = palette.ok_fill
+            elif cast.state in (CastState.FAILED, CastState.PARTLY_FAILED):
+                fill = palette.bad_fill
+            elif cast.state is CastState.CANCELLED:
+                fill = palette.offline
+            share = cast_share(cast)
+            self._bar(painter, rect, share, fill, 8)
+            paint_text(painter, rect, percent_text(share), palette.text_2, 12, 500, RIGHT, tabular=True)
+        elif column is Column.STATUS:
+            glyph = cast_glyph(cast)
+            paint_glyph(painter, QRectF(rect.x(), rect.center().y() - 7, 14, 14), glyph, palette)
+            rest = rect.adjusted(20, 0, 0, 0)
+            paint_text(painter, rest, cast_status(cast), self._word_color(glyph), 12, 500)
+        else:
+            quiet = column in QUIET or text == "–"
+            color = palette.text_2 if quiet else palette.text
+            align = RIGHT if column in NUMBERS else LEFT
+            middle = Qt.TextElideMode.ElideMiddle
+            paint_text(painter, rect, text, color, 12, 500, align, tabular=True, elide=middle)
+
+    # --- deliveries ------------------------------------------------------------------------
+
+    def _delivery_name(self, painter: QPainter, rect: QRectF, delivery: DeliverySnapshot) -> None:
+        palette = self._theme.palette
+        x = rect.x() + EDGE + 36
+        glyph = QRectF(x, rect.center().y() - 6, 12, 12)
+        paint_glyph(painter, glyph, delivery_glyph(delivery), palette)
+        rest = QRectF(rect)
+        rest.setLeft(x + 20)
+        used = paint_text(painter, rest, delivery.node, palette.text, 12, 500)
+        rest.setLeft(rest.left() + used + 8)
+        if rest.width() > 40:
+            paint_text(painter, rest, delivery.address, palette.text_3, 11)
+
+    def _delivery_cell(
+        self, painter: QPainter, rect: QRectF, cast: CastSummary, delivery: DeliverySnapshot, column: Column
+    ) -> None:
+        palette = self._theme.palette
+        if column is Column.PROGRESS:
+            share = delivery_share(cast, delivery)
+            self._bar(painter, rect, share, self._delivery_fill(delivery), 4)
+            paint_text(painter, rect, percent_text(share), palette.text_2, 12, 500, RIGHT, tabular=True)
+        elif column is Column.STATUS:
+            color = self._word_color(delivery_glyph(delivery))
+            paint_text(painter, rect, delivery_status(delivery), color, 12, 500)
+        elif column not in self.at_end:
+            text = delivery_text(cast, delivery, column) if column not in OF_CASTS else ""
+            align = RIGHT if column in NUMBERS else LEFT
+            middle = Qt.TextElideMode.ElideMiddle
+            paint_text(painter, rect, text, palette.text_2, 12, 500, align, tabular=True, elide=middle)
+
+    def _delivery_fill(self, delivery: DeliverySnapshot) -> str:
+        palette = self._theme.palette
+        if delivery.state.delivered:
+            return palette.ok_fill
+        if delivery.state is DeliveryState.FAILED:
+            return palette.bad_fill
+        if delivery.state is DeliveryState.CANCELLED:
+            return palette.offline
+        return palette.warn_fill if delivery.lagging else palette.accent
+
+    def _word_color(self, glyph: GlyphState) -> str:
+        palette = self._theme.palette
+        return {
+            GlyphState.VERIFIED: palette.ok,
+            GlyphState.FAILED: palette.bad,
+            GlyphState.LAGGING: palette.warn,
+            GlyphState.QUEUED: palette.text_2,
+            GlyphState.PAUSED: palette.text_2,
+        }.get(glyph, palette.text)
+
+    def _bar(self, painter: QPainter, rect: QRectF, share: float, fill: str, height: float) -> None:
+        bar = QRectF(rect.x(), rect.center().y() - height / 2, rect.width() - 42, height)
+        paint_bar(painter, bar, share, fill, self._theme.palette.track)
+
+    # --- Qt --------------------------------------------------------------------------------
+
+    def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
+        item, column = index.data(ITEM_ROLE), Column(index.column())
+        rect = QRectF(option.rect)
+        right = EDGE if column is self.last else PADDING
+        padded = rect.adjusted(0 if column is Column.NAME else PADDING, 0, -right, -1)
+        painter.save()
+        if isinstance(item, CastSummary):
+            if column is Column.NAME:
+                has_children = index.model().hasChildren(index)
+                is_open = bool(option.state & option.state.State_Open)
+                self._cast_name(painter, padded, item, open_=is_open if has_children else None)
+            else:
+                self._cast_cell(painter, padded, item, column, str(index.data()))
+        elif column is Column.NAME:
+            self._delivery_name(painter, padded, item)
+        elif not (column in self.after_state and spans_reason(item)):
+            self._delivery_cell(painter, padded, index.data(CAST_ROLE), item, column)
+        painter.restore()
+
+    def sizeHint(self, option: QStyleOptionViewItem, index: Index) -> QSize:
+        return QSize(40, SUB_ROW if index.parent().isValid() else ROW)
+
+
+def paint_row_end(painter: QPainter, rect: QRectF, item: DeliverySnapshot, theme: Theme) -> None:
+    """What a delivery's row shows across its last columns: the reason of its failure, or its hash."""
+    palette = theme.palette
+    inner = rect.adjusted(PADDING, 0, -EDGE, -1)
+    if spans_reason(item) and item.failure is not None:
+        paint_text(painter, inner, failure_text(item.failure), palette.text, 12, 500, RIGHT)
+    else:
+        paint_text(painter, inner, hash_text(item), palette.text_2, 11, 400, RIGHT)

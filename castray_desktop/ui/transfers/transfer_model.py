@@ -1,0 +1,397 @@
+"""The casts and their deliveries as a tree for the transfer table.
+
+`TransferModel` has one top-level row for each cast and, below it, one row for each delivery that is
+known. It is fed by `load` (the whole picture), `apply_summary`, `apply_deliveries` and `remove`, and
+announces only cells that changed. It sorts and filters itself (newest on top until told otherwise): with
+10,000 rows a proxy that asks Python for every comparison would hold up the window.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping
+
+from PySide6.QtCore import (
+    QAbstractItemModel,
+    QModelIndex,
+    QObject,
+    QPersistentModelIndex,
+    Qt,
+    QTimer,
+    Signal,
+)
+
+from castray_desktop.core.messages import CastSummary, DeliverySnapshot
+from castray_desktop.ui.transfers.transfer_columns import KEYS, NUMBERS, Column, heading
+from castray_desktop.ui.transfers.transfer_rows import CastRow, drawn, passes, runs, tool_tip
+from castray_desktop.ui.transfers.transfer_text import cast_text, delivery_text
+
+Index = QModelIndex | QPersistentModelIndex
+
+NO_PARENT = QModelIndex()
+RESORT_MS = 500
+MOST_STEPS = 100
+"""More changes than this at once are one reset."""
+
+
+COLUMNS = len(Column)
+
+ITEM_ROLE = Qt.ItemDataRole.UserRole + 1
+"""The `CastSummary` or `DeliverySnapshot` of a row."""
+CAST_ROLE = Qt.ItemDataRole.UserRole + 2
+"""The `CastSummary` of a row, or of the row above it."""
+
+
+class TransferModel(QAbstractItemModel):
+    """See the module. Signal: `counts_changed()`: there are more or fewer casts, or one has another state."""
+
+    counts_changed = Signal()
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._rows: list[CastRow] = []
+        self._row_of: dict[str, CastRow] = {}
+        self._by_serial: dict[int, CastRow] = {}
+        self._place: dict[int, int] = {}  # serial -> row number
+        self._next_serial = 1
+        self._words: list[str] = []  # what a row has to hold to be shown
+        self._here = ""
+        self._sort_column = Column.STARTED
+        self._sort_order = Qt.SortOrder.DescendingOrder
+        self._resort = QTimer(self)
+        self._resort.setSingleShot(True)
+        self._resort.setInterval(RESORT_MS)
+        self._resort.timeout.connect(self._sort_now)
+
+    def say(self) -> None:
+        """The language is another one: every cell and heading says something else."""
+        self.headerDataChanged.emit(Qt.Orientation.Horizontal, 0, COLUMNS - 1)
+        if self._rows:
+            self.dataChanged.emit(self.index(0, 0), self.index(len(self._rows) - 1, COLUMNS - 1))
+            for row in self._rows:
+                self._announce_deliveries(row)
+
+    def _announce_deliveries(self, row: CastRow) -> None:
+        if row.deliveries:
+            parent = self.index(self._place[row.serial], 0)
+            last = self.index(len(row.deliveries) - 1, COLUMNS - 1, parent)
+            self.dataChanged.emit(self.index(0, 0, parent), last)
+
+    # --- what the window reads -------------------------------------------------------------
+
+    def casts(self) -> tuple[CastSummary, ...]:
+        """Every cast: those that are shown in their order, then those that the filter holds back."""
+        shown = tuple(row.summary for row in self._rows)
+        if len(shown) == len(self._row_of):
+            return shown
+        return shown + tuple(row.summary for row in self._row_of.values() if row.serial not in self._place)
+
+    @property
+    def filtered(self) -> bool:
+        """Whether a filter is on."""
+        return bool(self._words)
+
+    def summary(self, cast: str) -> CastSummary | None:
+        """The cast of that id."""
+        row = self._row_of.get(cast)
+        return row.summary if row else None
+
+    def deliveries(self, cast: str) -> tuple[DeliverySnapshot, ...]:
+        """What is known of a cast's deliveries; empty for an unknown cast."""
+        row = self._row_of.get(cast)
+        return tuple(row.deliveries) if row else ()
+
+    def index_of(self, cast: str) -> QModelIndex:
+        """The first cell of a cast's row; an invalid index for one that is unknown or not shown."""
+        row = self._row_of.get(cast)
+        shown = row is not None and row.serial in self._place
+        return self.index(self._place[row.serial], 0) if row and shown else QModelIndex()
+
+    # --- what is shown ---------------------------------------------------------------------
+
+    def set_here(self, node: str) -> None:
+        """The name of this computer's node."""
+        if node != self._here:
+            self._here = node
+            self._announce_column(Column.DIRECTION)
+
+    def set_filter(self, text: str) -> None:
+        """Show only casts whose name, nodes, destination or state hold every word of `text`."""
+        self._words = text.casefold().split()
+        gone = [number for number, row in enumerate(self._rows) if not self._passes(row.summary)]
+        self._take_out(gone)
+        fresh = [
+            row
+            for row in self._row_of.values()
+            if row.serial not in self._place and self._passes(row.summary)
+        ]
+        self._put_in(fresh)
+        self.counts_changed.emit()
+
+    def tick(self) -> None:
+        """A moment has passed: say how long the running casts have taken."""
+        for number, row in enumerate(self._rows):
+            if not row.summary.state.finished:
+                index = self.index(number, Column.ELAPSED)
+                self.dataChanged.emit(index, index)
+
+    def _announce_column(self, column: Column) -> None:
+        if self._rows:
+            self.dataChanged.emit(self.index(0, column), self.index(len(self._rows) - 1, column))
+
+    def _passes(self, cast: CastSummary) -> bool:
+        return passes(cast, self._words)
+
+    # --- what the engine reports -----------------------------------------------------------
+
+    def load(
+        self,
+        casts: Iterable[CastSummary],
+        deliveries: Mapping[str, Iterable[DeliverySnapshot]] | None = None,
+    ) -> None:
+        """Take over the whole picture, as on connecting; casts that are not in it go."""
+        casts = tuple(casts)
+        self.remove(self._row_of.keys() - {cast.cast for cast in casts})
+        fresh = [cast for cast in casts if cast.cast not in self._row_of]
+        for cast in casts:
+            if cast.cast in self._row_of:
+                self.apply_summary(cast)
+        if fresh:
+            self._insert_many(fresh)
+        for name, items in (deliveries or {}).items():
+            self.apply_deliveries(name, items)
+
+    def apply_summary(self, summary: CastSummary) -> None:
+        """A cast that is new or has changed."""
+        row = self._row_of.get(summary.cast)
+        if row is None:
+            self._insert_many([summary])
+            return
+        before, row.summary = row.summary, summary
+        if self._words:
+            self._show_or_hide(row)
+        number = self._place.get(row.serial)
+        if number is None:
+            return
+        self._announce(
+            number,
+            QModelIndex(),
+            [c for c in Column if cast_text(before, c) != cast_text(summary, c) or drawn(before, summary, c)],
+        )
+        if before.state is not summary.state:
+            self.counts_changed.emit()
+        key = KEYS[self._sort_column]
+        if key(before) != key(summary) and not self._resort.isActive():
+            self._resort.start()
+
+    def _show_or_hide(self, row: CastRow) -> None:
+        """After a change the filter may say something else."""
+        number, passes = self._place.get(row.serial), self._passes(row.summary)
+        if number is not None and not passes:
+            self._take_out([number])
+        elif number is None and passes:
+            self._put_in([row])
+
+    def apply_deliveries(self, cast: str, deliveries: Iterable[DeliverySnapshot]) -> None:
+        """Deliveries of a cast that are new or have changed. Does nothing for an unknown cast."""
+        row = self._row_of.get(cast)
+        if row is None:
+            return
+        if row.serial not in self._place:
+            row.take(deliveries)
+            return
+        fresh: list[DeliverySnapshot] = []
+        changed: list[int] = []
+        for delivery in deliveries:
+            position = row.position.get(delivery.node)
+            if position is None:
+                fresh.append(delivery)
+            elif row.deliveries[position] != delivery:
+                row.deliveries[position] = delivery
+                changed.append(position)
+        parent = self.index(self._place[row.serial], 0)
+        if changed:  # told once for all of them: ten times a second a thousand may have changed
+            first, last = self.index(min(changed), 0, parent), self.index(max(changed), COLUMNS - 1, parent)
+            self.dataChanged.emit(first, last)
+        if fresh:
+            count = len(row.deliveries)
+            self.beginInsertRows(parent, count, count + len(fresh) - 1)
+            row.position.update((item.node, count + i) for i, item in enumerate(fresh))
+            row.deliveries.extend(fresh)
+            self.endInsertRows()
+
+    def remove(self, casts: Iterable[str]) -> None:
+        """Forget casts; unknown ones do not matter."""
+        gone = {name for name in casts if name in self._row_of}
+        if not gone:
+            return
+        self._take_out([i for i, row in enumerate(self._rows) if row.summary.cast in gone])
+        for name in gone:
+            del self._by_serial[self._row_of.pop(name).serial]
+        self.counts_changed.emit()
+
+    def _take_out(self, numbers: list[int]) -> None:
+        """Show these rows no more."""
+        pieces = runs(numbers)
+        if len(pieces) > MOST_STEPS:
+            gone = set(numbers)
+            self._become([row for number, row in enumerate(self._rows) if number not in gone])
+            return
+        for first, last in reversed(pieces):
+            self.beginRemoveRows(QModelIndex(), first, last)
+            del self._rows[first : last + 1]
+            self._number_rows()
+            self.endRemoveRows()
+
+    def _become(self, rows: list[CastRow]) -> None:
+        """Other rows at once, where step by step would hold up the window."""
+        self.beginResetModel()
+        self._rows = sorted(rows, key=lambda row: self._key(row.summary), reverse=self._descending)
+        self._number_rows()
+        self.endResetModel()
+
+    def _insert_many(self, casts: list[CastSummary]) -> None:
+        rows = []
+        for summary in casts:
+            row = CastRow(self._next_serial, summary)
+            self._next_serial += 1
+            self._row_of[summary.cast] = row
+            self._by_serial[row.serial] = row
+            rows.append(row)
+        self._put_in([row for row in rows if self._passes(row.summary)])
+        self.counts_changed.emit()
+
+    def _put_in(self, rows: list[CastRow]) -> None:
+        """Show rows at their places."""
+        if not self._rows and rows:
+            ordered = sorted(rows, key=lambda row: self._key(row.summary), reverse=self._descending)
+            self._insert_run(0, ordered)
+        elif len(rows) > MOST_STEPS:
+            self._become(self._rows + rows)
+        else:
+            for row in rows:
+                self._insert_run(self._place_for(row.summary), [row])
+
+    def _insert_run(self, first: int, rows: list[CastRow]) -> None:
+        self.beginInsertRows(QModelIndex(), first, first + len(rows) - 1)
+        self._rows[first:first] = rows
+        self._number_rows()
+        self.endInsertRows()
+
+    def _number_rows(self) -> None:
+        self._place = {row.serial: number for number, row in enumerate(self._rows)}
+
+    def _announce(self, row: int, parent: QModelIndex, columns: list[Column]) -> None:
+        if columns:
+            self.dataChanged.emit(
+                self.index(row, min(columns), parent), self.index(row, max(columns), parent)
+            )
+
+    # --- order -----------------------------------------------------------------------------
+
+    @property
+    def _descending(self) -> bool:
+        return self._sort_order is Qt.SortOrder.DescendingOrder
+
+    def _key(self, cast: CastSummary) -> tuple[object, ...]:
+        return (KEYS[self._sort_column](cast), cast.started, cast.cast)
+
+    def _place_for(self, summary: CastSummary) -> int:
+        """Where a new cast goes. The newest goes on top without a search, in the usual order."""
+        if self._descending:
+            count = len(self._rows)
+            return count - bisect_left(
+                self._rows[::-1], self._key(summary), key=lambda row: self._key(row.summary)
+            )
+        return bisect_left(self._rows, self._key(summary), key=lambda row: self._key(row.summary))
+
+    def _sort_now(self) -> None:
+        ordered = sorted(self._rows, key=lambda row: self._key(row.summary), reverse=self._descending)
+        if all(a is b for a, b in zip(ordered, self._rows, strict=True)):
+            return
+        self.layoutAboutToBeChanged.emit()
+        before = [index for index in self.persistentIndexList() if index.internalId() == 0]
+        rows = [self._rows[index.row()] for index in before]
+        self._rows = ordered
+        self._number_rows()
+        after = [
+            self.createIndex(self._place[row.serial], index.column(), 0)
+            for index, row in zip(before, rows, strict=True)
+        ]
+        self.changePersistentIndexList(before, after)
+        self.layoutChanged.emit()
+
+    # --- Qt --------------------------------------------------------------------------------
+
+    def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
+        self._sort_column, self._sort_order = Column(max(0, column)), order
+        self._sort_now()
+
+    # A view asks these of every row after an insertion, so they are written to be quick.
+
+    def index(self, row: int, column: int, parent: Index = NO_PARENT) -> QModelIndex:
+        if not 0 <= column < COLUMNS or row < 0:
+            return QModelIndex()
+        if not parent.isValid():
+            return self.createIndex(row, column, 0) if row < len(self._rows) else QModelIndex()
+        if parent.internalId() or parent.column() or parent.row() >= len(self._rows):
+            return QModelIndex()
+        above = self._rows[parent.row()]
+        return self.createIndex(row, column, above.serial) if row < len(above.deliveries) else QModelIndex()
+
+    def parent(self, index: Index = NO_PARENT) -> QModelIndex:  # type: ignore[override]
+        serial = index.internalId() if index.isValid() else 0
+        if not serial or serial not in self._place:
+            return QModelIndex()
+        return self.createIndex(self._place[serial], 0, 0)
+
+    def rowCount(self, parent: Index = NO_PARENT) -> int:
+        if not parent.isValid():
+            return len(self._rows)
+        if parent.internalId() or parent.column():
+            return 0
+        return len(self._rows[parent.row()].deliveries) if parent.row() < len(self._rows) else 0
+
+    def columnCount(self, parent: Index = NO_PARENT) -> int:
+        return COLUMNS
+
+    def hasChildren(self, parent: Index = NO_PARENT) -> bool:
+        if not parent.isValid():
+            return bool(self._rows)
+        if parent.internalId() or parent.column() or parent.row() >= len(self._rows):
+            return False
+        return bool(self._rows[parent.row()].deliveries)
+
+    def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> object:
+        if not index.isValid():
+            return None
+        serial = index.internalId()
+        row = self._by_serial[serial] if serial else self._rows[index.row()]
+        item = row.deliveries[index.row()] if serial else row.summary
+        if role == ITEM_ROLE:
+            return item
+        if role == CAST_ROLE:
+            return row.summary
+        column = Column(index.column())
+        if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.AccessibleTextRole):
+            if isinstance(item, CastSummary):
+                return row.hash if column is Column.HASH else cast_text(item, column, self._here)
+            return delivery_text(row.summary, item, column)
+        if role == Qt.ItemDataRole.TextAlignmentRole:
+            side = Qt.AlignmentFlag.AlignRight if column in NUMBERS else Qt.AlignmentFlag.AlignLeft
+            return side | Qt.AlignmentFlag.AlignVCenter
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return tool_tip(row.summary, item, column)
+        return None
+
+    def headerData(
+        self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole
+    ) -> object:
+        if orientation is not Qt.Orientation.Horizontal or not 0 <= section < len(Column):
+            return None
+        if role == Qt.ItemDataRole.DisplayRole:
+            return heading(Column(section))
+        if role == Qt.ItemDataRole.TextAlignmentRole:
+            side = Qt.AlignmentFlag.AlignRight if Column(section) in NUMBERS else Qt.AlignmentFlag.AlignLeft
+            return side | Qt.AlignmentFlag.AlignVCenter
+        return None

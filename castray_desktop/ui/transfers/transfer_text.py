@@ -1,0 +1,218 @@
+"""What the cells of the transfer table say, and the shapes beside it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from PySide6.QtCore import QCoreApplication
+
+from castray_desktop.core.errors import explain
+from castray_desktop.core.failure import Failure
+from castray_desktop.core.messages import CastState, CastSummary, DeliverySnapshot, DeliveryState
+from castray_desktop.ui.controls.glyphs import GlyphState
+from castray_desktop.ui.transfers.transfer_columns import Column
+from castray_desktop.ui.units import DASH, format_bytes, format_duration, format_rate
+
+
+def cast_share(cast: CastSummary) -> float:
+    """How much of a cast is done, 0..1."""
+    if cast.bytes <= 0:
+        return 1.0 if cast.state is CastState.COMPLETED else 0.0
+    return min(1.0, cast.done_bytes / cast.bytes)
+
+
+def delivery_share(cast: CastSummary, delivery: DeliverySnapshot) -> float:
+    """How much of a delivery is there, 0..1."""
+    if delivery.state.delivered:
+        return 1.0
+    return min(1.0, delivery.bytes / cast.bytes) if cast.bytes > 0 else 0.0
+
+
+def percent_text(share: float) -> str:
+    """The share in whole percent, rounded down."""
+    return f"{int(share * 100 + 1e-9)}%"
+
+
+def cast_text(cast: CastSummary, column: Column, here: str = "") -> str:
+    """A cell of a cast's row. `here` is the name of this computer's node."""
+    match column:
+        case Column.NAME:
+            return cast.name
+        case Column.SIZE:
+            return format_bytes(cast.bytes) if cast.bytes or cast.files else DASH
+        case Column.PROGRESS:
+            return percent_text(cast_share(cast))
+        case Column.STATUS:
+            return cast_status(cast)
+        case Column.SPEED:
+            return format_rate(cast.rate) if cast.rate >= 1 and not cast.state.finished else DASH
+        case Column.ETA:
+            return format_duration(None if cast.state.finished else cast.eta)
+        case Column.RECIPIENTS:
+            return f"{cast.verified}/{len(cast.recipients)}"
+        case Column.DIRECTION:
+            return direction(cast, here)
+        case Column.ELAPSED:
+            return format_duration(elapsed(cast))
+        case Column.DESTINATION:
+            return cast.destination or QCoreApplication.translate("Transfers", "Inboxes")
+        case Column.HASH:
+            return ""  # of the deliveries, which a summary does not know
+    return clock(cast.started)
+
+
+def direction(cast: CastSummary, here: str) -> str:
+    """Whether this computer sends or receives."""
+    if cast.source == here:
+        return QCoreApplication.translate("Transfers", "Sent")
+    if here in cast.recipients:
+        return QCoreApplication.translate("Transfers", "Received")
+    return QCoreApplication.translate("Transfers", "Elsewhere")
+
+
+def elapsed(cast: CastSummary) -> float | None:
+    """Seconds since the start, until the end."""
+    if cast.started <= 0:
+        return None
+    return max(0.0, (cast.finished or time.time()) - cast.started)
+
+
+def delivery_text(cast: CastSummary, delivery: DeliverySnapshot, column: Column) -> str:
+    """A cell of a delivery's row. A failed one says why in those after its state."""
+    match column:
+        case Column.NAME:
+            return delivery.node
+        case Column.SIZE:
+            return format_bytes(cast.bytes if delivery.state.delivered else delivery.bytes)
+        case Column.PROGRESS:
+            return percent_text(delivery_share(cast, delivery))
+        case Column.STATUS:
+            return delivery_status(delivery)
+    if delivery.failure is not None and delivery.state is DeliveryState.FAILED:
+        return failure_text(delivery.failure)
+    match column:
+        case Column.SPEED:
+            rate = delivery_rate(delivery)
+            return format_rate(rate) if rate >= 1 else DASH
+        case Column.ETA:
+            return format_duration(None if delivery.state.finished else delivery.eta)
+        case Column.ELAPSED:
+            return format_duration(delivery.seconds or None)
+        case Column.DESTINATION:
+            return delivery.paths[0] if delivery.paths else ""
+        case Column.DIRECTION:
+            return ""
+    return hash_text(delivery)
+
+
+def delivery_rate(delivery: DeliverySnapshot) -> float:
+    """The rate now while bytes come, the mean rate once all are there."""
+    if delivery.state is DeliveryState.COMPLETED and delivery.seconds > 0:
+        return delivery.bytes / delivery.seconds
+    return delivery.rate if delivery.state is DeliveryState.RECEIVING else 0.0
+
+
+def hash_text(delivery: DeliverySnapshot) -> str:
+    """The file's hash, shortened in the middle: "blake3 9f2c…e41a"."""
+    if delivery.state is DeliveryState.VERIFYING:
+        return QCoreApplication.translate("Transfers", "pending")
+    kind, _, digits = delivery.hash.partition(":")
+    return f"{kind} {digits[:4]}…{digits[-4:]}" if digits else ""
+
+
+def failure_text(failure: Failure) -> str:
+    """What happened and what to do, in one line, in the window's language."""
+    return explain(failure, lambda text: QCoreApplication.translate("Failure", text)).text
+
+
+def cast_status(cast: CastSummary) -> str:
+    """The state of a cast in a word or two."""
+    if cast.state is CastState.FAILED or cast.failed == 0 or cast.state is CastState.CANCELLED:
+        return _cast_words()[cast.state]
+    return QCoreApplication.translate("Transfers", "{count} failed").format(count=cast.failed)
+
+
+def cast_glyph(cast: CastSummary) -> GlyphState:
+    """The shape of a cast's state."""
+    if cast.failed and cast.state is not CastState.CANCELLED:
+        return GlyphState.FAILED
+    return CAST_GLYPHS[cast.state]
+
+
+CAST_GLYPHS: Mapping[CastState, GlyphState] = {
+    CastState.QUEUED: GlyphState.QUEUED,
+    CastState.PREPARING: GlyphState.QUEUED,
+    CastState.SENDING: GlyphState.RECEIVING,
+    CastState.VERIFYING: GlyphState.CHECKING,
+    CastState.PAUSED: GlyphState.PAUSED,
+    CastState.COMPLETED: GlyphState.VERIFIED,
+    CastState.PARTLY_FAILED: GlyphState.FAILED,
+    CastState.FAILED: GlyphState.FAILED,
+    CastState.CANCELLED: GlyphState.PAUSED,
+}
+
+
+def cast_word(state: CastState) -> str:
+    """A state in a word or two."""
+    return _cast_words()[state]
+
+
+def _cast_words() -> Mapping[CastState, str]:
+    translate = QCoreApplication.translate
+    return {
+        CastState.QUEUED: translate("Transfers", "Waiting"),
+        CastState.PREPARING: translate("Transfers", "Preparing"),
+        CastState.SENDING: translate("Transfers", "Sending"),
+        CastState.VERIFYING: translate("Transfers", "Checking hash"),
+        CastState.PAUSED: translate("Transfers", "Paused"),
+        CastState.COMPLETED: translate("Transfers", "Verified"),
+        CastState.PARTLY_FAILED: translate("Transfers", "Partly failed"),
+        CastState.FAILED: translate("Transfers", "Failed"),
+        CastState.CANCELLED: translate("Transfers", "Cancelled"),
+    }
+
+
+def delivery_status(delivery: DeliverySnapshot) -> str:
+    """The state of a delivery in a word or two."""
+    translate = QCoreApplication.translate
+    if delivery.state is DeliveryState.RECEIVING and delivery.lagging:
+        return translate("Transfers", "{size} behind").format(size=format_bytes(delivery.behind))
+    words = {
+        DeliveryState.WAITING: translate("Transfers", "Waiting"),
+        DeliveryState.RECEIVING: translate("Transfers", "Receiving"),
+        DeliveryState.VERIFYING: translate("Transfers", "Checking hash"),
+        DeliveryState.PAUSED: translate("Transfers", "Paused"),
+        DeliveryState.COMPLETED: translate("Transfers", "Verified"),
+        DeliveryState.SKIPPED: translate("Transfers", "Already there"),
+        DeliveryState.SHARED: translate("Transfers", "Same folder"),
+        DeliveryState.FAILED: translate("Transfers", "Failed"),
+        DeliveryState.CANCELLED: translate("Transfers", "Cancelled"),
+        DeliveryState.AWAITED: translate("Transfers", "When it is back"),
+    }
+    return words[delivery.state]
+
+
+def files_text(cast: CastSummary) -> str:
+    """How many files a cast holds, where it is not a single one: "19 files"."""
+    if cast.files <= 1 and not cast.folder:
+        return ""
+    template = (
+        QCoreApplication.translate("Transfers", "{count} file")
+        if cast.files == 1
+        else QCoreApplication.translate("Transfers", "{count} files")
+    )
+    return template.format(count=f"{cast.files:,}")
+
+
+def clock(at: float) -> str:
+    """The local time of day; for another day than today its date."""
+    if at <= 0:
+        return DASH
+    then, now = time.localtime(at), time.localtime()
+    return time.strftime("%H:%M" if then[:3] == now[:3] else "%m-%d", then)
+
+
+def full_time(at: float) -> str:
+    """The local date and time to the second."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))

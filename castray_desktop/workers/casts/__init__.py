@@ -1,0 +1,1 @@
+"""Casts: from what was asked for to what became of it."""

@@ -1,0 +1,453 @@
+"""One cast from its survey to its end: what the news of its nodes lead to.
+
+News come in through the methods named after them and are acted upon in `_react`, one step after the
+other in one task. Who feeds whom is the relay's business (`relay.py`), where the bytes come from is a
+table (`core/feed.py`), and so is how long somebody is waited for (`core/absence.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from castray_desktop.core.absence import Absences
+from castray_desktop.core.cast import CastEvent, DeliveryEvent
+from castray_desktop.core.failure import CastRayError, Failure, FailureKind
+from castray_desktop.core.feed import FeedState
+from castray_desktop.core.messages import CastMode, CastState, NodeState
+from castray_desktop.core.speeds import Measure
+from castray_desktop.workers.agents import Agents
+from castray_desktop.workers.casts.additions import Additions
+from castray_desktop.workers.casts.beginning import Beginning
+from castray_desktop.workers.casts.cast_records import CastRecord
+from castray_desktop.workers.casts.feeding import Feeding
+from castray_desktop.workers.casts.ledger import CastLedger, offline
+from castray_desktop.workers.casts.losses import Losses
+from castray_desktop.workers.casts.orders import Orders
+from castray_desktop.workers.casts.recording import Keep, Recording
+from castray_desktop.workers.casts.relay import Relay
+from castray_desktop.workers.casts.rerouting import Rerouting
+from castray_desktop.workers.casts.surveying import Survey
+from castray_desktop.workers.casts.turn import Turn
+from castray_desktop.workers.casts.writers import Writers
+from castray_desktop.workers.ray_side import protocol
+from castray_desktop.workers.ray_side.protocol import FINAL_RECIPIENT_STATES, RecipientState
+
+CLEANUP_SECONDS = 5.0
+SETTLE_SECONDS = 0.5
+
+TICK_SECONDS = 0.25
+"""While somebody is away, the time is looked at this often."""
+
+log = logging.getLogger("castray.cast")
+
+
+class CastRun:
+    """Runs one cast, whose deliveries the ledger has."""
+
+    def __init__(
+        self,
+        ledger: CastLedger,
+        agents: Agents,
+        clock: Callable[[], float],
+        changed: Callable[[], None],
+        speeds: Mapping[str, float],
+        keep: Keep | None = None,
+        record: CastRecord | None = None,
+        ask: Callable[[], None] | None = None,
+    ) -> None:
+        self.ledger = ledger
+        self._cast = ledger.cast
+        self._source = ledger.request.source
+        self._agents = agents
+        self._clock = clock
+        self._changed = changed
+        self._orders = Orders(agents)
+        self._absences = Absences()
+        self._feed = Feeding(
+            ledger,
+            agents,
+            self._orders,
+            self._absences,
+            clock,
+            self._order_failed,
+            self._wake,
+            record.manifest_digest if record is not None else "",
+        )
+        self._relay = Relay(
+            ledger,
+            agents,
+            self._orders,
+            self._delivery_order,
+            self._feed.feeds,
+            self._order_failed,
+            self._wake,
+        )
+        self._news = asyncio.Event()
+        self._writers = Writers(ledger, self._orders, self._absences, clock)
+        self._losses = Losses(
+            ledger, self._feed, self._relay, self._writers, self._absences, clock, self._left
+        )
+        self._rerouting = Rerouting(
+            ledger, agents, self._relay, self._feed, self._writers, self._absences, speeds, clock
+        )
+        self._additions = Additions(
+            ledger, agents, self._orders, self._feed, self._writers, clock, self._check_going_on
+        )
+        self._recording = Recording(ledger, agents, self._feed, self._writers, keep, record)
+        self._record = record  # of an engine before this one
+        if record is not None:
+            self._feed.algorithms = record.algorithms
+            self._writers.restore(record.writers, record.folders)
+        self.turn = Turn(
+            *(ledger, self._relay, self._orders, clock, ask),
+            goes_on=self._rerouting.begin_pace,
+            changed=self._turn_changed,
+        )
+        self.beginning = Beginning(
+            *(ledger, agents, self._orders, self._feed, self._absences, clock),
+            until=self._until,
+            counts=self._counts,
+        )
+        self.waits_for_cluster = record is not None
+        self._under_way = asyncio.Event()  # there is a route, or will never be
+        self._closed = False  # nobody may join any more
+        self._handled: set[str] = set()  # whose end was acted upon
+        self._sealed: set[str] = set()  # whose present agent knows the trailer's digest
+        self._stopped: set[str] = set()  # recipients whose agent has said that it is through with it
+        self._work: asyncio.Task[None] | None = None
+        self._ended_by: Failure | None = None
+
+    # --- news -----------------------------------------------------------------------------------
+
+    def source_reported(self, report: protocol.SourceReport) -> None:
+        """The source's agent has reported on this cast."""
+        self.ledger.source_reported(report, self._clock())
+        self._wake()
+
+    def delivery_reported(self, node: str, report: protocol.DeliveryReport) -> None:
+        """A recipient's agent has reported on this cast."""
+        if node not in self.ledger.recipients or self._writers.writer_of(node) is not None:
+            return
+        if report.state in FINAL_RECIPIENT_STATES:
+            self._stopped.add(node)
+        self.ledger.delivery_reported(node, report, self._clock())
+        if report.state is RecipientState.CONNECTING and report.failure is not None:
+            self._rerouting.cut_off(node, report.epoch)
+        self._wake()
+
+    def cluster_changed(self) -> None:
+        """The cluster's state is another one."""
+        self._wake()
+
+    def agent_lost(self, node: str) -> None:
+        """A node's agent has gone. It may come back."""
+        info = self._agents.nodes.get(node)
+        self._lose(node, (info and info.failure) or offline(node))
+
+    def agent_up(self, node: str) -> None:
+        """A node's agent is there, and knows nothing of this cast."""
+        if self._losses.back(node):
+            self._rerouting.begin_pace()
+            self._wake()
+
+    def node_removed(self, node: str) -> None:
+        """A node will not come back."""
+        if self._losses.removed(node):
+            self._wake()
+
+    def _lose(self, node: str, failure: Failure) -> None:
+        if self._losses.lost(node, failure):
+            self._wake()
+
+    def _left(self, node: str) -> None:
+        self._sealed.discard(node)
+        self._stopped.discard(node)
+
+    @property
+    def measured(self) -> dict[str, Measure]:
+        """How fast nodes have shown to be."""
+        return self._rerouting.pace.measured()
+
+    # --- the cast -------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """The whole cast; it has ended afterwards, however. `end` ends it before its time.
+
+        Cancelled, it is left as it is: from its record, another engine can go on with it.
+        """
+        try:
+            await self._run()
+        except asyncio.CancelledError:
+            if self._work is not None:
+                self._work.cancel()
+                await asyncio.wait([self._work])
+            raise
+        finally:
+            self._under_way.set()
+            self._orders.close()
+
+    async def _run(self) -> None:
+        if self._ended_by is None:
+            self._work = asyncio.create_task(self._carry_out(), name=f"work of cast {self._cast}")
+            await asyncio.wait([self._work])
+        self._closed = True
+        self._under_way.set()
+        failure = self._failure_of_work()
+        if failure is None:
+            self._advance(self.ledger.outcome())
+        elif failure.kind is FailureKind.CANCELLED:
+            await self._clean_up()  # who has landed it meanwhile has it
+            self._end_all(DeliveryEvent.CANCELLED, failure)
+            self._advance(CastEvent.CANCELLED, failure)
+        else:
+            self._end_all(DeliveryEvent.FAILED, failure)
+            await self._clean_up()
+            self._advance(CastEvent.FAILED, failure)
+
+    def end(self, failure: Failure | None = None) -> None:
+        """Have the cast end soon: cancelled, or failed by `failure`. The first reason counts."""
+        self._ended_by = self._ended_by or failure or Failure(FailureKind.CANCELLED)
+        if self._work is not None:
+            self._work.cancel()
+
+    # --- more and fewer of it -------------------------------------------------------------------
+
+    def record(self) -> CastRecord:
+        """What another run needs to go on with it."""
+        return self._recording.record(self.turn.paused)
+
+    def reorder(self, order: float) -> None:
+        """Another place in the queue, as in the ledger."""
+        self.ledger.order = order
+        self._note()
+
+    def _note(self) -> None:
+        self._recording.note(len(self._handled), self.turn.paused)
+
+    async def drop_recipients(self, nodes: tuple[str, ...]) -> None:
+        """Cancel these deliveries; returns when their part files are gone, or their nodes don't answer."""
+        self._check_going_on()
+        for node in nodes:
+            self.ledger.end_delivery(
+                node, DeliveryEvent.CANCELLED, self._clock(), Failure(FailureKind.CANCELLED)
+            )
+        self._wake()
+        await self._orders.tell(nodes, protocol.CancelCast(self._cast))
+
+    async def add_recipients(self, nodes: tuple[str, ...], mode: CastMode) -> Survey:
+        """Have more nodes receive it, once it is under way; what keeps some from it fails them alone.
+
+        Raises CastRayError: CAST_FINISHED.
+        """
+        await self._under_way.wait()
+        try:
+            return await self._additions.add(nodes, mode)
+        finally:
+            self._wake()
+
+    def _check_going_on(self) -> None:
+        if self._closed or self._ended_by is not None:
+            raise CastRayError(FailureKind.CAST_FINISHED, cast=self._cast)
+
+    async def set_limit(self, limit: int) -> None:
+        """Every hop keeps to this limit from now on, those that are still to come as well."""
+        self.ledger.request = msgspec.structs.replace(self.ledger.request, limit=limit)
+        order = protocol.SetCastLimit(self._cast, limit)
+        await self._orders.tell({self._source, *self.ledger.recipients}, order)
+        self._changed()
+
+    async def forget(self) -> None:
+        """Have everybody free what the cast holds."""
+        order = protocol.ForgetCast(self._cast)
+        await self._orders.tell({self._source, *self.ledger.recipients}, order)
+
+    async def _carry_out(self) -> None:
+        await self._cluster_there()
+        self._note()
+        self.turn.is_ready()
+        await self._until(self._may_flow)
+        if self._record is not None and self._feed.digest:
+            self._go_on(self._record)
+        else:
+            survey = await self.beginning.patient_survey()
+            await self._until(self._may_flow)
+            self.beginning.leave_out(survey)
+            self._note_ended()
+            self.beginning.choose_algorithms()
+            await self._writers.find({node: survey.replies[node] for node in self.ledger.unfinished})
+            self._writers.add(self.ledger.unfinished)
+        await self._until(self._react)
+        self._closed = True
+        await self._settle()
+
+    async def _cluster_there(self) -> None:
+        """A cast of an engine before this one waits for the cluster that it was sent on."""
+        if self._record is None:
+            return
+        target = self._record.target
+        self.ledger.wait_for(Failure(FailureKind.CLUSTER_AWAITED, {"target": target}))
+        self._changed()
+        await self._until(lambda: self._agents.target == target and self._is_up())
+        self.waits_for_cluster = False
+        self.ledger.wait_for(None)
+
+    def _may_flow(self) -> bool:
+        return self.turn.flows
+
+    def _counts(self) -> bool:
+        """Whether somebody who is away now is missing."""
+        return self._agents.settled and self.turn.flows
+
+    def _turn_changed(self) -> None:
+        self._note()
+        self._wake()
+
+    def _is_up(self) -> bool:
+        return self._agents.settled and any(self._online(node) for node in self._agents.nodes)
+
+    def _go_on(self, record: CastRecord) -> None:
+        """Without a survey: who had begun has reserved its room."""
+        self._note_ended()
+        for node in (self._source, *self.ledger.unfinished):
+            if not self._online(node):
+                self._lose(node, offline(node))
+        self._feed.begin(self._relay)
+
+    def _failure_of_work(self) -> Failure | None:
+        if self._work is None or self._work.cancelled():
+            return self._ended_by or Failure(FailureKind.CANCELLED)
+        error = self._work.exception()
+        if error is None:
+            return None
+        if isinstance(error, CastRayError):
+            return error.failure
+        log.error("cast %s", self._cast, exc_info=error)
+        return Failure(FailureKind.INTERNAL, {"reason": f"{type(error).__name__}: {error}"})
+
+    def _note_ended(self) -> None:
+        """Those that have ended by now have no part in the relay."""
+        self._handled.update(set(self.ledger.recipients) - set(self.ledger.unfinished))
+
+    # --- while it runs --------------------------------------------------------------------------
+
+    def _react(self) -> bool:
+        """Act upon the news, then say whether everything has ended."""
+        self._losses.give_up(self._counts())
+        if self.turn.flows:
+            self._feed.go_on(self._relay)
+        if self.turn.flows and self._feed.state is FeedState.SERVING and self._relay.route is None:
+            self._rerouting.plan()
+            self._advance(CastEvent.PREPARED)
+            self._under_way.set()
+        if self._feed.broken is not None:
+            self._end_all(DeliveryEvent.FAILED, self._feed.broken)
+            return True
+        for node in self.ledger.recipients:
+            if self.ledger.delivery(node).state.finished and node not in self._handled:
+                self._handled.add(node)
+                if self._writers.ended(node):
+                    self._relay.leave(node)
+        if self.turn.flows:
+            self._rerouting.go_on()
+            self._relay.pump()
+        self._seal()
+        self._follow_bytes()
+        self._note()
+        return not self.ledger.unfinished and not self._additions.under_way
+
+    def _seal(self) -> None:
+        """Hand the trailer's digest to everybody who fetches, once the source has said it."""
+        digest = self.ledger.trailer_digest
+        if not digest:
+            return
+        unsealed = self._relay.fetching - self._sealed
+        self._sealed |= unsealed
+        going_on = [node for node in unsealed if not self.ledger.delivery(node).state.finished]
+        if going_on:
+            self._orders.spawn(self._orders.tell(going_on, protocol.Seal(self._cast, digest)))
+
+    def _follow_bytes(self) -> None:
+        if self.ledger.all_bytes_there and self.ledger.state is CastState.SENDING:
+            self._advance(CastEvent.ALL_BYTES)
+        waiting = self.ledger.unfinished and not self.ledger.all_bytes_there
+        if waiting and self.ledger.state is CastState.VERIFYING:
+            self._advance(CastEvent.BYTES_MISSING)
+
+    # --- ending ---------------------------------------------------------------------------------
+
+    async def _settle(self) -> None:
+        """Wait for the source's last count of what it sent; the result shall be exact."""
+        if self.ledger.source is None:
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SETTLE_SECONDS):
+                await self._until(lambda: self.ledger.source_settled)
+
+    async def _clean_up(self) -> None:
+        """Have all agents end the cast, and wait until the recipients have removed their part files."""
+        involved = {self._source, *self.ledger.recipients} - set(self._absences)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLEANUP_SECONDS):
+                await self._orders.tell(involved, protocol.CancelCast(self._cast))
+                await self._until(lambda: not any(self._is_busy(node) for node in self.ledger.recipients))
+
+    def _is_busy(self, node: str) -> bool:
+        return node in self._relay.told and node not in self._absences and node not in self._stopped
+
+    def _end_all(self, event: DeliveryEvent, failure: Failure) -> None:
+        for node in self.ledger.unfinished:
+            self.ledger.end_delivery(node, event, self._clock(), failure)
+
+    def _online(self, node: str) -> bool:
+        info = self._agents.nodes.get(node)
+        return info is not None and info.state is NodeState.ONLINE
+
+    def _advance(self, event: CastEvent, failure: Failure | None = None) -> None:
+        self.ledger.advance(event, self._clock(), failure)
+        self._changed()
+
+    # --- talking to agents ----------------------------------------------------------------------
+
+    def _delivery_order(self, node: str, epoch: int, upstream: protocol.Upstream) -> protocol.StartDelivery:
+        if self.ledger.totals is None:
+            raise RuntimeError("a delivery before its plan")
+        return protocol.StartDelivery(
+            cast=self._cast,
+            secret=self._feed.secret,
+            epoch=epoch,
+            upstream=upstream,
+            totals=self.ledger.totals,
+            algorithms=self._feed.algorithms,
+            destination=self.ledger.request.destination,
+            on_conflict=self.ledger.request.on_conflict.value,
+            limit=self.ledger.request.limit,
+            transport=self.ledger.request.transport.value,
+            hook=self.ledger.request.hook,
+            remove_extra=self._writers.may_remove(node),
+            exclude=self.ledger.request.exclude if self.ledger.request.remove_extra else (),
+        )
+
+    def _order_failed(self, node: str, failure: Failure) -> None:
+        if failure.kind is FailureKind.NODE_OFFLINE:
+            self._lose(node, failure)
+        elif node == self._source:
+            self._feed.fail(failure)
+        else:
+            self.ledger.end_delivery(node, DeliveryEvent.FAILED, self._clock(), failure)
+        self._wake()
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(TICK_SECONDS if self._absences else None):
+                    await self._news.wait()
+            self._news.clear()
+
+    def _wake(self) -> None:
+        self._news.set()
+        self._changed()

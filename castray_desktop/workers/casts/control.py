@@ -1,0 +1,183 @@
+"""Steering the casts that run, and sending again what earlier ones sent."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import msgspec
+
+from castray_desktop.core import messages
+from castray_desktop.core.failure import CastRayError, FailureKind
+from castray_desktop.core.messages import DeliverySnapshot, DeliveryState, SendRequest
+from castray_desktop.core.queue import CastQueue
+from castray_desktop.workers.casts.awaiting import Sender
+from castray_desktop.workers.casts.cast_run import CastRun
+from castray_desktop.workers.casts.verifying import Verifying
+from castray_desktop.workers.history_store import PastCast
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What an ended cast was asked for, with the names of nodes, and what became of it."""
+
+    cast: str
+    request: SendRequest
+    deliveries: tuple[DeliverySnapshot, ...]
+
+
+Past = Callable[[str], Awaitable[PastCast]]
+"""An ended cast from the history, by its id or the beginning of it. Raises CastRayError."""
+
+
+class CastControl:
+    """Carries out what is asked of casts by their ids, or by the beginning of an id.
+
+    `runs` has every cast that is known, `tasks` those that have not ended; `admit` gives free turns away;
+    `stop_waiting(cast, nodes)` ends deliveries of an ended cast that wait for their nodes.
+    """
+
+    def __init__(
+        self,
+        runs: Mapping[str, CastRun],
+        tasks: Mapping[str, asyncio.Task[None]],
+        queue: CastQueue,
+        admit: Callable[[], None],
+        send: Sender,
+        past: Past | None,
+        stop_waiting: Callable[[str, tuple[str, ...]], None],
+        verifying: Verifying,
+    ) -> None:
+        self.verifying = verifying
+        self._runs = runs
+        self._tasks = tasks
+        self._queue = queue
+        self._admit = admit
+        self._send = send
+        self._past = past
+        self._stop_waiting = stop_waiting
+
+    async def carry_out(self, command: messages.ControlCommand) -> messages.Reply:
+        """The reply to a command. Raises CastRayError."""
+        match command:
+            case messages.Pause(cast):
+                await self.pause(cast)
+            case messages.Resume(cast):
+                self.resume(cast)
+            case messages.DropRecipients(cast, recipients):
+                await self.drop(cast, recipients)
+            case messages.MoveInQueue(cast, place):
+                self.move(cast, place)
+            case messages.Retry(cast, recipients):
+                return messages.Accepted(await self.retry(cast, recipients))
+            case messages.SendAgain(cast):
+                return messages.Accepted(await self.send_again(cast))
+            case messages.Verify():
+                return await self.verify(command)
+            case messages.CancelVerify(job):
+                self.verifying.cancel(job)
+            case _:
+                raise CastRayError(FailureKind.INTERNAL, reason=f"{type(command).__name__} is not known here")
+        return messages.Done()
+
+    async def pause(self, cast: str = "") -> None:
+        """Have nothing flow of a cast, or of all; returns when nothing does. Raises CastRayError."""
+        runs = [run for run in self._chosen(cast) if not run.turn.paused]
+        for run in runs:
+            self._queue.step_back(run.ledger.cast)
+            run.turn.pause()
+        self._admit()  # only now: none of them is to take another one's turn
+        await asyncio.gather(*(run.turn.hold_back() for run in runs))
+
+    def resume(self, cast: str = "") -> None:
+        """Have a paused cast go on when it is its turn, or all. Raises CastRayError."""
+        for run in self._chosen(cast):
+            run.turn.resume()
+
+    async def drop(self, cast: str, who: Iterable[str]) -> None:
+        """Cancel the deliveries to these nodes. Raises CastRayError."""
+        run = self.find(cast)
+        nodes = tuple(dict.fromkeys(who))
+        strangers = [node for node in nodes if node not in run.ledger.recipients]
+        if not nodes:
+            raise CastRayError(FailureKind.NO_RECIPIENTS)
+        if strangers:
+            known = ", ".join(run.ledger.recipients)
+            raise CastRayError(FailureKind.NODE_UNKNOWN, node=", ".join(strangers), nodes=known)
+        if run.ledger.cast in self._tasks:
+            await run.drop_recipients(nodes)
+        else:
+            self._stop_waiting(run.ledger.cast, nodes)
+
+    def move(self, cast: str, place: int) -> None:
+        """Give a queued cast another place. Raises CastRayError."""
+        run = self._running(cast)
+        if not self._queue.move(run.ledger.cast, place):
+            raise CastRayError(FailureKind.CAST_NOT_QUEUED, cast=cast)
+        waiting = [self._runs[one] for one in self._queue.waiting]
+        for run, order in zip(waiting, sorted(one.ledger.order for one in waiting), strict=True):
+            run.reorder(order)
+        self._admit()
+
+    async def retry(self, cast: str, who: tuple[str, ...] = ()) -> str:
+        """Send it to those that did not get it; the new cast's id. Raises CastRayError."""
+        past = await self.find_past(cast)
+        missing = [item.node for item in past.deliveries if item.state in _MISSING]
+        chosen = tuple(node for node in missing if not who or node in who)
+        if not chosen:
+            raise CastRayError(FailureKind.NOTHING_TO_RETRY, cast=cast)
+        return self._send(msgspec.structs.replace(past.request, recipients=chosen), follows=past.cast)
+
+    async def send_again(self, cast: str) -> str:
+        """Send it to all of its recipients again; the new cast's id. Raises CastRayError."""
+        past = await self.find_past(cast)
+        return self._send(past.request, follows=past.cast)
+
+    async def verify(self, command: messages.Verify) -> messages.VerifyReport:
+        """What stands on the nodes of what a cast delivered, or at a path. Raises CastRayError."""
+        if not command.cast:
+            return await self.verifying.path(command)
+        past = await self.find_past(command.cast)
+        command = msgspec.structs.replace(command, cast=past.cast)
+        return await self.verifying.cast(command, past.deliveries)
+
+    async def find_past(self, cast: str) -> Ended:
+        """An ended cast, from here or from the history. Raises CastRayError."""
+        fitting = self._fitting(cast)
+        if len(fitting) == 1:
+            run = fitting[0]
+            if run.ledger.cast in self._tasks:
+                raise CastRayError(FailureKind.CAST_GOES_ON, cast=cast)
+            ledger = run.ledger
+            deliveries = tuple(map(ledger.delivery, ledger.recipients))
+            return Ended(ledger.cast, ledger.request, deliveries)
+        if self._past is None or fitting or not cast:
+            raise CastRayError(FailureKind.CAST_UNKNOWN, cast=cast)
+        past = await self._past(cast)
+        return Ended(past.result.summary.cast, past.request, past.result.deliveries)
+
+    def find(self, cast: str) -> CastRun:
+        """A cast by its id or by the beginning of it that only one has. Raises CastRayError."""
+        fitting = self._fitting(cast)
+        if len(fitting) != 1:
+            raise CastRayError(FailureKind.CAST_UNKNOWN, cast=cast)
+        return fitting[0]
+
+    def _running(self, cast: str) -> CastRun:
+        run = self.find(cast)
+        if run.ledger.cast not in self._tasks:
+            raise CastRayError(FailureKind.CAST_FINISHED, cast=cast)
+        return run
+
+    def _chosen(self, cast: str) -> list[CastRun]:
+        """One that goes on, or all of those; in their order."""
+        if cast:
+            return [self._running(cast)]
+        return [self._runs[one] for one in self._queue.order if one in self._tasks]
+
+    def _fitting(self, cast: str) -> list[CastRun]:
+        return [run for known, run in self._runs.items() if known.startswith(cast)] if cast else []
+
+
+_MISSING = frozenset({DeliveryState.FAILED, DeliveryState.CANCELLED})

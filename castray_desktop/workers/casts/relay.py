@@ -1,0 +1,148 @@
+"""The relay of a running cast: its route, and the orders that make the route true."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable
+
+from castray_desktop.core.failure import CastRayError, Failure
+from castray_desktop.core.route import Move, Route
+from castray_desktop.core.steering import Steering
+from castray_desktop.workers.agents import Agents
+from castray_desktop.workers.casts.ledger import CastLedger
+from castray_desktop.workers.casts.orders import Orders
+from castray_desktop.workers.ray_side import protocol
+
+log = logging.getLogger("castray.cast")
+
+
+class Relay:
+    """Changes the route, and tells every node that this concerns, in an order that is safe.
+
+    `start_order(node, epoch, upstream)` makes the order for a node that does not fetch yet; `feeds(node)`
+    says whether others may fetch from it now; `failed(node, failure)` hears of an order that did not get
+    there, `done()` of one that did.
+    """
+
+    def __init__(
+        self,
+        ledger: CastLedger,
+        agents: Agents,
+        orders: Orders,
+        start_order: Callable[[str, int, protocol.Upstream], protocol.StartDelivery],
+        feeds: Callable[[str], bool],
+        failed: Callable[[str, Failure], None],
+        done: Callable[[], None],
+    ) -> None:
+        self.fetching: set[str] = set()  # whose present agent has taken the order to fetch
+        self.told: set[str] = set()  # to whose present agent that order is on its way at least
+        self._ledger = ledger
+        self._agents = agents
+        self._orders = orders
+        self._start_order = start_order
+        self._feeds = feeds
+        self._failed = failed
+        self._done = done
+        self.ordered: dict[str, int] = {}  # the epoch of the last order that a node was given
+        self._steering: Steering | None = None
+        self._under_way: set[str] = set()  # with an order that has not been answered yet
+        self._feeds_told = 0  # how often the root has changed
+        self._lives: dict[str, int] = defaultdict(int)  # how many agents of a node have gone
+
+    @property
+    def route(self) -> Route | None:
+        """Who is to fetch from whom; None before there is a plan."""
+        return self._ledger.route
+
+    def begin(self, route: Route) -> None:
+        """The first plan."""
+        self._steering = Steering(route)
+        self._ledger.planned(route)
+
+    def change(self, route: Route) -> None:
+        """From now on this is the route. `pump` gives the orders."""
+        self._ledger.planned(route)
+        if self._steering is not None:
+            self._steering.want(route)
+
+    def lost(self, node: str) -> None:
+        """The node's agent has gone, and with it what it was told."""
+        self._lives[node] += 1
+        self._under_way.discard(node)
+        self.fetching.discard(node)
+        self.told.discard(node)
+        self.leave(node)
+
+    def leave(self, node: str) -> None:
+        """The node is not part of the relay any more; what fetched from it goes below its upstream."""
+        if self.route is not None and self._steering is not None:
+            self._steering.gone(node)
+            self.change(self.route.without(node)[0])
+
+    def life(self, node: str) -> int:
+        """How many agents of the node have gone; an answer of an earlier one says nothing any more."""
+        return self._lives[node]
+
+    def feed_from(self, root: str) -> None:
+        """The bytes come from `root` now, or its agent is another one: those below it are told so again."""
+        route = self.route
+        if route is None or self._steering is None:
+            return
+        self._feeds_told += 1
+        route = route.rerooted(root)[0]
+        for node in route.below(root):
+            if node not in self._under_way:  # else when its answer is there
+                self._steering.gone(node)
+        self.change(route)
+
+    def pump(self) -> None:
+        """Give the orders that may be given now."""
+        if self._steering is None:
+            return
+        while moves := self._steering.due():
+            for move in moves:
+                if self._ledger.delivery(move.node).state.finished:
+                    self._steering.acknowledged(move)  # it only feeds, and needs no upstream
+                else:
+                    self._under_way.add(move.node)
+                    self.ordered[move.node] = move.epoch
+                    self._orders.spawn(self._carry_out(move, self._lives[move.node]))
+
+    async def _carry_out(self, move: Move, life: int) -> None:
+        node, told = move.node, self._feeds_told
+        upstream = self._upstream(move.upstream)
+        order: protocol.StartDelivery | protocol.SetUpstream
+        if node in self.told:
+            order = protocol.SetUpstream(self._ledger.cast, move.epoch, upstream)
+        elif upstream is not None:
+            self.told.add(node)
+            order = self._start_order(node, move.epoch, upstream)
+        else:  # there is nothing to begin with now
+            self.leave(node)
+            return
+        try:
+            await self._orders.call(node, order)
+        except CastRayError as error:
+            if self._lives[node] == life:
+                self._failed(node, error.failure)
+            return
+        if self._lives[node] != life or self._steering is None:
+            return
+        log.info("cast %s: %s fetches from %s now", self._ledger.cast, node, move.upstream)
+        self.fetching.add(node)
+        self._under_way.discard(node)
+        self._steering.acknowledged(move)
+        if told != self._feeds_told and move.upstream == self._steering.wanted.source:
+            self._steering.gone(node)  # it was told where the root had been before
+        self._done()
+
+    def _upstream(self, node: str) -> protocol.Upstream | None:
+        """Where to fetch from, if anybody can at the moment."""
+        if not self._feeds(node):
+            return None
+        try:
+            hello = self._agents.hello(node)
+        except CastRayError:
+            return None  # it has gone as well, and its own loss gives another move
+        return protocol.Upstream(node, hello.address, hello.port, hello.host, hello.local_path)

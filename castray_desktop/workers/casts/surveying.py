@@ -1,0 +1,82 @@
+"""The survey before a cast: what the source would send, and whether the recipients could take it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from castray_desktop.core.failure import CastRayError, Failure, FailureKind
+from castray_desktop.core.messages import NodeState, PreflightProblem, PreflightReport, Removal, SendRequest
+from castray_desktop.workers.agents import Agents
+from castray_desktop.workers.casts.ledger import offline
+from castray_desktop.workers.casts.orders import Orders
+from castray_desktop.workers.ray_side import protocol
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What the preflight found: who could take the parcel, who could not, and why."""
+
+    totals: protocol.ParcelTotals
+    replies: Mapping[str, protocol.PreflightReply]
+
+    @property
+    def problems(self) -> dict[str, Failure]:
+        """Why those that could not take it can't."""
+        return {node: reply.failure for node, reply in self.replies.items() if reply.failure is not None}
+
+    def without(self, kind: FailureKind) -> Survey:
+        """Without those that could not take it for this reason."""
+        kept = {
+            node: reply
+            for node, reply in self.replies.items()
+            if reply.failure is None or reply.failure.kind is not kind
+        }
+        return Survey(self.totals, kept)
+
+    def report(self, recipients: tuple[str, ...], removals: tuple[Removal, ...] = ()) -> PreflightReport:
+        """As clients hear of it."""
+        return PreflightReport(
+            self.totals.files,
+            self.totals.content_bytes,
+            recipients,
+            tuple(PreflightProblem(node, failure) for node, failure in self.problems.items()),
+            broken_links=self.totals.broken_links,
+            removals=removals,
+        )
+
+
+def scan_order(cast: str, request: SendRequest) -> protocol.PrepareSource:
+    """The order to scan what was asked for."""
+    return protocol.PrepareSource(cast, request.paths, request.links.value, request.exclude)
+
+
+async def ask_recipients(
+    cast: str,
+    request: SendRequest,
+    totals: protocol.ParcelTotals,
+    recipients: Iterable[str],
+    agents: Agents,
+    orders: Orders,
+) -> Survey:
+    """Ask all of them at once; nothing is written anywhere."""
+
+    async def ask(node: str) -> protocol.PreflightReply:
+        info = agents.nodes.get(node)
+        if info is None or info.state is not NodeState.ONLINE:
+            return protocol.PreflightReply(failure=offline(node))
+        order = protocol.Preflight(
+            cast, request.destination, totals.top, totals.content_bytes, totals.entries
+        )
+        try:
+            reply = await orders.call(node, order)
+        except CastRayError as error:
+            return protocol.PreflightReply(failure=error.failure)
+        if isinstance(reply, protocol.PreflightReply):
+            return reply
+        return protocol.PreflightReply(failure=offline(node))
+
+    asked = tuple(recipients)
+    answers = await asyncio.gather(*(ask(node) for node in asked))
+    return Survey(totals, dict(zip(asked, answers, strict=True)))

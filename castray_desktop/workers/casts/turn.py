@@ -1,0 +1,90 @@
+"""Whether a cast may take steps at the moment: it has its turn, and is not paused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from castray_desktop.core.cast import CastEvent
+from castray_desktop.workers.casts.ledger import CastLedger
+from castray_desktop.workers.casts.orders import Orders
+from castray_desktop.workers.casts.relay import Relay
+from castray_desktop.workers.ray_side.protocol import PauseCast
+
+
+class Turn:
+    """The turn of one cast, and its pauses.
+
+    `ask()` asks for a turn, which comes by `start`; `goes_on()` hears of every turn after the first one,
+    `changed()` of every change.
+    """
+
+    def __init__(
+        self,
+        ledger: CastLedger,
+        relay: Relay,
+        orders: Orders,
+        clock: Callable[[], float],
+        ask: Callable[[], None] | None,
+        goes_on: Callable[[], None],
+        changed: Callable[[], None],
+    ) -> None:
+        self.paused = False
+        self._ledger = ledger
+        self._relay = relay
+        self._orders = orders
+        self._clock = clock
+        self._ask = ask or self.start
+        self._goes_on = goes_on
+        self._changed = changed
+        self._ready = False
+        self._has = False
+        self._pauses = 0  # orders to pause or to go on
+
+    @property
+    def flows(self) -> bool:
+        """Whether the cast may take steps."""
+        return self._has and not self.paused
+
+    def is_ready(self) -> None:
+        """The cast's cluster is there: it takes part from now on."""
+        self._ready = True
+        if not self.paused:
+            self._ask()
+
+    def start(self) -> None:
+        """It is its turn: begin, or go on. Does nothing for one that was paused meanwhile, or has ended."""
+        if self.paused or self._ledger.state.finished:
+            return
+        self._has = True
+        self._ledger.advance(CastEvent.STARTED, self._clock())
+        if self._relay.route is not None:
+            self._ledger.advance(CastEvent.PREPARED, self._clock())
+        if self._pauses:
+            self._goes_on()
+            self._orders.spawn(self._tell(False))
+        self._changed()
+
+    def pause(self) -> None:
+        """Take no step until `resume`, and then a turn. What flows already is stopped by `hold_back`."""
+        if not self.paused:
+            self.paused, self._has = True, False
+            self._ledger.pause(self._clock())
+            self._changed()
+
+    async def hold_back(self) -> None:
+        """Have nothing of the cast leave any node; returns when that holds."""
+        await self._tell(True)
+
+    def resume(self) -> None:
+        """Ask for a turn again. Does nothing for one that is not paused."""
+        if self.paused:
+            self.paused = False
+            self._ledger.resume(self._clock())
+            if self._ready:
+                self._ask()
+            self._changed()
+
+    async def _tell(self, paused: bool) -> None:
+        self._pauses += 1
+        order = PauseCast(self._ledger.cast, paused, self._pauses)
+        await self._orders.tell({self._ledger.request.source, *self._relay.told}, order)

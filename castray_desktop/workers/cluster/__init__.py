@@ -1,0 +1,1 @@
+"""The clusters in use: drivers, nodes and their agents."""

@@ -1,0 +1,216 @@
+"""Environments for drivers: each has exactly the Ray that a cluster runs, on a Python that fits it.
+
+They lie in `HOME/drivers`, one folder for each pair of versions, and are kept for the next time. Which
+of them a cluster needs is noted by its target in `HOME/drivers/targets.json`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.metadata
+import json
+import logging
+import os
+import platform
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from castray_desktop.core.failure import CastRayError, FailureKind
+from castray_desktop.workers.cluster.interpreters import find_interpreter, find_uv, minor
+
+INTERPRETER_VARIABLE = "CASTRAY_DRIVER_PYTHON"
+STEP_SECONDS = 900.0
+MARK = "castray-driver.json"
+KEPT_TARGETS = 200
+FAST_HASHES = ("blake3", "xxhash")
+
+log = logging.getLogger("castray.drivers")
+
+
+@dataclass(frozen=True)
+class Versions:
+    """What a cluster runs: "2.49.2" and "3.12.1"."""
+
+    ray: str
+    python: str
+
+    @property
+    def fits_us(self) -> bool:
+        """Whether a driver of our own interpreter would do: the same Ray, and the same minor Python."""
+        return self.ray == own_versions().ray and minor(self.python) == minor(platform.python_version())
+
+
+def own_versions() -> Versions:
+    """Those of the interpreter that runs this."""
+    try:
+        ray = importlib.metadata.version("ray")
+    except importlib.metadata.PackageNotFoundError:
+        ray = ""
+    return Versions(ray, platform.python_version())
+
+
+class DriverEnvironments:
+    """Knows the environments that are ready, and makes others."""
+
+    def __init__(self, home: Path, log_folder: Path) -> None:
+        self._folder = home / "drivers"
+        self._log = log_folder / "prepare.log"
+
+    def interpreter(self, target: str) -> str:
+        """The Python that a driver for `target` runs on."""
+        given = os.environ.get(INTERPRETER_VARIABLE)
+        if given:
+            return given
+        noted = self._targets().get(target)
+        ready = self._ready(Versions(*noted)) if noted else None
+        return str(ready) if ready else sys.executable
+
+    def use(self, target: str, versions: Versions) -> bool:
+        """Have drivers for `target` run on these versions from now on; says whether they can."""
+        if os.environ.get(INTERPRETER_VARIABLE):
+            return False
+        if not versions.fits_us and self._ready(versions) is None:
+            return False
+        targets = self._targets()
+        targets.pop(target, None)
+        if not versions.fits_us:
+            targets[target] = (versions.ray, versions.python)
+        self._note(targets)
+        return True
+
+    def forget(self, target: str) -> bool:
+        """Have drivers for `target` run on our own versions again; says whether they did not."""
+        targets = self._targets()
+        if targets.pop(target, None) is None:
+            return False
+        self._note(targets)
+        return True
+
+    def _note(self, targets: dict[str, tuple[str, str]]) -> None:
+        latest = dict(list(targets.items())[-KEPT_TARGETS:])
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        draft = self._folder / "targets.json.new"
+        draft.write_text(json.dumps(latest))
+        draft.replace(self._folder / "targets.json")
+
+    async def prepare(self, versions: Versions, step: Callable[[str], None]) -> None:
+        """Make the environment for these versions. Cancelled, or where it fails, nothing of it is left.
+
+        `step` hears "python", "environment", "ray" and "check", each when it begins. Raises CastRayError:
+        PYTHON_MISSING or DRIVER_NOT_PREPARED.
+        """
+        values = {"ray": versions.ray, "python": versions.python, "log": str(self._log)}
+        if os.environ.get(INTERPRETER_VARIABLE):
+            reason = f"{INTERPRETER_VARIABLE} names the interpreter for all clusters"
+            raise CastRayError(FailureKind.DRIVER_NOT_PREPARED, **values, reason=reason)
+        folder = self._place(versions)
+        try:
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._log.parent.mkdir(parents=True, exist_ok=True)
+            with self._log.open("wb") as output:
+                await self._make(folder, versions, step, output)
+            mark = {"ray": versions.ray, "python": versions.python}
+            (folder / MARK).write_text(json.dumps(mark))
+        except BaseException as error:
+            await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
+            if isinstance(error, OSError):
+                reason = error.strerror or str(error)
+                raise CastRayError(FailureKind.DRIVER_NOT_PREPARED, **values, reason=reason) from error
+            if isinstance(error, _StepFailed):
+                raise CastRayError(FailureKind.DRIVER_NOT_PREPARED, **values, reason=str(error)) from error
+            raise
+
+    async def _make(
+        self, folder: Path, versions: Versions, step: Callable[[str], None], output: BinaryIO
+    ) -> None:
+        step("python")
+        interpreter, uv = await find_interpreter(versions.python), find_uv()
+        python = folder / "bin" / "python"
+        ray = f"ray[client]=={versions.ray}"  # it can be spoken to from outside as well
+        if interpreter is not None:
+            make = [str(interpreter.path), "-I", "-m", "venv", str(folder)]
+            install = [str(python), "-I", "-m", "pip", "install", "--no-input"]
+        elif uv is not None:
+            make = [str(uv), "venv", "--python", minor(versions.python), str(folder)]
+            install = [str(uv), "pip", "install", "--python", str(python)]
+        else:
+            wanted = minor(versions.python)
+            raise CastRayError(FailureKind.PYTHON_MISSING, python=wanted, ray=versions.ray)
+        step("environment")
+        await _run(make, output)
+        step("ray")
+        await _run([*install, ray], output)
+        try:  # they make casts faster, and are shipped to the nodes
+            await _run([*install, "--only-binary", ":all:", *FAST_HASHES], output)
+        except _StepFailed as error:
+            log.warning("hashes of that environment will be slow: %s", error)
+        step("check")
+        check = f"import ray; assert ray.__version__ == {versions.ray!r}, ray.__version__"
+        await _run([str(python), "-I", "-c", check], output)
+
+    def _ready(self, versions: Versions) -> Path | None:
+        folder = self._place(versions)
+        python = folder / "bin" / "python"
+        return python if (folder / MARK).exists() and os.access(python, os.X_OK) else None
+
+    def _place(self, versions: Versions) -> Path:
+        """By the minor version of Python: what is the same up to there works together."""
+        return self._folder / f"ray-{versions.ray}-py{minor(versions.python)}"
+
+    def _targets(self) -> dict[str, tuple[str, str]]:
+        try:
+            read = json.loads((self._folder / "targets.json").read_text())
+            return {str(target): (str(ray), str(python)) for target, (ray, python) in read.items()}
+        except (OSError, ValueError, AttributeError, TypeError):
+            return {}
+
+
+class _StepFailed(Exception):
+    """A program ended with another status than 0."""
+
+
+async def _run(command: Sequence[str], output: BinaryIO) -> None:
+    """Run a program to its end, with nothing of our own Python in its way. Raises _StepFailed and OSError."""
+    ours = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PYTHONSTARTUP")
+    environment = {name: value for name, value in os.environ.items() if name not in ours}
+    output.write(f"$ {' '.join(command)}\n".encode())
+    output.flush()
+    start = output.tell()
+    log.info("%s", " ".join(command))
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        start_new_session=True,
+        env=environment,
+    )
+    try:
+        async with asyncio.timeout(STEP_SECONDS):
+            status = await process.wait()
+    except TimeoutError as error:
+        raise _StepFailed("it took too long") from error
+    finally:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
+    if status:
+        raise _StepFailed(_why(Path(output.name), start))
+
+
+def _why(path: Path, start: int) -> str:
+    """The line of the output that says most."""
+    with path.open("rb") as file:
+        file.seek(start)
+        lines = [line.strip() for line in file.read().decode(errors="replace").splitlines()]
+    lines = [line for line in lines if line and not line.startswith("[notice]")]
+    telling = [line for line in lines if line.lower().startswith("error")]
+    return (telling or lines or ["it failed"])[-1]

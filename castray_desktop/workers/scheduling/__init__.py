@@ -1,0 +1,1 @@
+"""Schedules: casts that start by themselves."""
