@@ -25,7 +25,8 @@ from dataclasses import astuple, dataclass, field
 import numpy as np
 
 from castray_desktop.core.lag import LagWatch
-from castray_desktop.core.route import HOP_SECONDS, PIECE_BYTES, Move, Route, plan
+from castray_desktop.core.piece_size import piece_bytes
+from castray_desktop.core.route import HOP_SECONDS, Move, Route, plan
 from castray_desktop.core.speeds import comparable
 from castray_desktop.core.steering import Steering
 
@@ -80,7 +81,8 @@ class Cluster:
         self.upstream = np.full(count, -1)
         self.alive = np.ones(count, dtype=bool)
         self.finished = np.full(count, np.inf)
-        self.step = max(self.setting.hop_seconds, PIECE_BYTES / self.setting.rate)
+        piece = piece_bytes(self.setting.size, count - 1)
+        self.step = max(self.setting.hop_seconds, piece / self.setting.rate)
         self.steering = Steering(self.route)
         for move in self.steering.due():
             self.upstream[self.number[move.node]] = self.number[move.upstream]

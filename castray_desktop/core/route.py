@@ -20,8 +20,7 @@ from math import inf
 from statistics import median
 from types import MappingProxyType
 
-PIECE_BYTES = 1 << 20
-"""What a node takes in before it passes it on."""
+from castray_desktop.core.piece_size import piece_bytes
 
 HOP_SECONDS = 0.0013
 """What one more hop adds where the line is not what takes the time (`python -m benchmarks.relay hop`)."""
@@ -299,7 +298,7 @@ def estimate(shape: Sequence[int], speeds: Sequence[float], size: int, hop_secon
     fed = [0] * len(shape)
     for above in shape[1:]:
         fed[above] += 1
-    piece = min(size, PIECE_BYTES)
+    piece = min(size, piece_bytes(size, len(shape) - 1))
     flow, delay = [speeds[0]], [0.0]
     last = total = 0.0
     for above, speed in zip(shape[1:], speeds[1:], strict=True):

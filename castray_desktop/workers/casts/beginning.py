@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Awaitable, Callable, Iterator
 
 from castray_desktop.core.absence import Absences
@@ -10,6 +11,7 @@ from castray_desktop.core.cast import DeliveryEvent
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.core.feed import FeedEvent, FeedState
 from castray_desktop.core.messages import Removal
+from castray_desktop.core.piece_size import piece_bytes
 from castray_desktop.workers.agents import Agents, common_algorithms
 from castray_desktop.workers.casts.feeding import Feeding
 from castray_desktop.workers.casts.ledger import CastLedger
@@ -103,8 +105,10 @@ class Beginning:
             raise CastRayError.of(problems[0])
 
     def choose_algorithms(self) -> None:
-        """The best that all can compute who take part."""
-        self._feed.algorithms = common_algorithms(self._hellos())
+        """The best that all can compute who take part, and pieces that suit their number."""
+        totals, recipients = self._ledger.totals, len(self._ledger.unfinished)
+        length = piece_bytes(totals.stream_bytes if totals is not None else 0, recipients)
+        self._feed.algorithms = dataclasses.replace(common_algorithms(self._hellos()), piece_bytes=length)
 
     def _hellos(self) -> Iterator[AgentHello]:
         """Of those that are there; the others have no part in the cast."""
