@@ -22,7 +22,7 @@ from types import MappingProxyType
 
 from castray_desktop.core.piece_size import piece_bytes
 
-HOP_SECONDS = 0.0013
+HOP_SECONDS = 0.0021
 """What one more hop adds where the line is not what takes the time (`python -m benchmarks.relay hop`)."""
 
 SPEED = 125_000_000.0
