@@ -111,7 +111,7 @@ class MainWindow(DropWindow):
         self.banner = Banner(theme, "bad")
         self.send_panel = SendPanel(theme, link, self.nodes, self.selection)
         self.welcome_page = WelcomePage(theme, self.known)
-        self.graph = NodeGraph(theme, self.nodes, self.selection)
+        self.graph = NodeGraph(theme, self.nodes, self.selection, under_way_on=self.transfers.under_way_on)
         self.recipients = RecipientPicker(theme, self.nodes, self.selection, groups=groups)
         self.actions_on_casts = CastActions(link, self.transfers, self.selection, self)
         self.table = TransferTable(theme, self.transfers, self.nodes, self.actions_on_casts)

@@ -28,8 +28,11 @@ from castray_desktop.ui.controls.segments import Segments
 from castray_desktop.ui.controls.widgets import Card, ElidedLabel, icon_button, label
 from castray_desktop.ui.graph.graph_looks import cast_line
 from castray_desktop.ui.graph.graph_scene import GraphScene
+from castray_desktop.ui.graph.graph_stage import GraphStage
 from castray_desktop.ui.graph.graph_view import ZOOM_MOST, ZOOM_STEP, GraphView
+from castray_desktop.ui.graph.node_facts import CastOnNode
 from castray_desktop.ui.graph.relay_words import slowest_lines
+from castray_desktop.ui.graph.side_card_keeper import SideCardKeeper
 from castray_desktop.ui.nodes import NodeList
 from castray_desktop.ui.selection import RecipientSelection
 from castray_desktop.ui.theme import Theme
@@ -57,18 +60,24 @@ class NodeGraph(Card):
         selection: RecipientSelection,
         parent: QWidget | None = None,
         now: Callable[[], float] = time.time,
+        *,
+        under_way_on: Callable[[str], Iterable[CastOnNode]] = lambda node: (),
     ) -> None:
+        """`under_way_on` says which casts under way a node takes part in, for its facts."""
         super().__init__(theme, parent)
         self._nodes, self._selection = nodes, selection
         self._editable = False
         self._legend_wanted: bool | None = None
         self.scene_ = GraphScene(theme, nodes, selection, self, now)
-        self.view = GraphView(theme, self.scene_, selection, self)
+        self._stage = GraphStage(self)
+        self.view = GraphView(theme, self.scene_, selection, self._stage)
+        self.side_card = SideCardKeeper(self._stage, self.view, nodes, under_way_on, now)
         self._build(theme)
         self._connect()
         self._ages = QTimer(self)
         self._ages.setInterval(AGES_MS)
         self._ages.timeout.connect(self.scene_.refresh)
+        self._ages.timeout.connect(self.side_card.refresh)
         self._ages.start()
         self.setMinimumSize(360, 240)
         Words(self, self._say)
@@ -111,7 +120,8 @@ class NodeGraph(Card):
         column.setContentsMargins(1, 1, 1, 1)
         column.setSpacing(0)
         column.addWidget(holder)
-        column.addWidget(self.view, 1)
+        column.addWidget(self._stage, 1)
+        self._stage.fill(self.view)
 
     def _connect(self) -> None:
         self._pick.pressed.connect(self._pick_pressed)
@@ -129,9 +139,11 @@ class NodeGraph(Card):
         self._selection.source_changed.connect(self._nodes_changed)
         self.scene_.arranged.connect(self._refresh_title)
         self.scene_.arranged.connect(self._refresh_read_out)
+        self.scene_.arranged.connect(self.side_card.refresh_soon)
 
     def _say(self) -> None:
         self.scene_.say()
+        self.side_card.refresh()
         self._refresh_title()
         self._refresh_read_out()
 
@@ -165,6 +177,7 @@ class NodeGraph(Card):
                 names = ready if name in ready else frozenset({name})
                 menu.addAction(self.tr("Send files here…"), partial(self.browse_requested.emit, names))
                 menu.addSeparator()
+            menu.addAction(self.tr("Facts"), partial(self.side_card.show, name))
             if node.address:
                 menu.addAction(self.tr("Copy address"), partial(_copy, node.address))
             if node.inbox:
@@ -181,10 +194,12 @@ class NodeGraph(Card):
     def _nodes_changed(self) -> None:
         if self.view.isVisible() and not self.view.relayout():  # else it is laid out when it is shown
             self.scene_.refresh()
+        self.side_card.refresh_soon()
         self._refresh_title()
 
     def _activity_changed(self) -> None:
         self.scene_.refresh()
+        self.side_card.refresh_soon()
         self._refresh_read_out()
         self.view.refresh_motion()
         self._refresh_title()
@@ -225,6 +240,7 @@ class NodeGraph(Card):
     def _legend_clicked(self, shown: bool) -> None:
         self._legend_wanted = shown
         self.view.legend.setVisible(shown)
+        self.side_card.refresh()
 
     def _show_menu(self, name: str, place: QPoint) -> None:
         menu = self.context_menu(name)

@@ -2211,6 +2211,77 @@
     </message>
 </context>
 <context>
+    <name>NodeFacts</name>
+    <message>
+        <source>The route was repaired: it fetched from {upstream} before</source>
+        <translation>线路已修复：之前从 {upstream} 获取</translation>
+    </message>
+    <message>
+        <source>From</source>
+        <translation>来源</translation>
+    </message>
+    <message>
+        <source>To</source>
+        <translation>发送到</translation>
+    </message>
+    <message>
+        <source>{node} at {rate}</source>
+        <translation>{node}，{rate}</translation>
+    </message>
+    <message>
+        <source>Casts</source>
+        <translation>传输</translation>
+    </message>
+    <message>
+        <source>none under way</source>
+        <translation>没有进行中的传输</translation>
+    </message>
+    <message>
+        <source>and {count} more</source>
+        <translation>另有 {count} 项</translation>
+    </message>
+    <message>
+        <source>Last seen</source>
+        <translation>上次在线</translation>
+    </message>
+    <message>
+        <source>Address</source>
+        <translation>地址</translation>
+    </message>
+    <message>
+        <source>Zone</source>
+        <translation>区域</translation>
+    </message>
+    <message>
+        <source>{count}, {share}% busy</source>
+        <translation>{count}，占用 {share}%</translation>
+    </message>
+    <message>
+        <source>Memory</source>
+        <translation>内存</translation>
+    </message>
+    <message>
+        <source>Disk</source>
+        <translation>磁盘</translation>
+    </message>
+    <message>
+        <source>Link</source>
+        <translation>链路</translation>
+    </message>
+    <message>
+        <source>speed not known</source>
+        <translation>速度未知</translation>
+    </message>
+    <message>
+        <source>Labels</source>
+        <translation>标签</translation>
+    </message>
+    <message>
+        <source>{free} of {total} free</source>
+        <translation>可用 {free}，共 {total}</translation>
+    </message>
+</context>
+<context>
     <name>NodeGraph</name>
     <message>
         <source>{name} · source</source>
@@ -2347,6 +2418,10 @@
     <message>
         <source>Send files here…</source>
         <translation>发送文件到此…</translation>
+    </message>
+    <message>
+        <source>Facts</source>
+        <translation>节点信息</translation>
     </message>
     <message>
         <source>Copy address</source>
@@ -3323,6 +3398,17 @@
     <message>
         <source>Close</source>
         <translation>关闭</translation>
+    </message>
+</context>
+<context>
+    <name>SideCard</name>
+    <message>
+        <source>Close the facts</source>
+        <translation>关闭节点信息</translation>
+    </message>
+    <message>
+        <source>Facts of {name}</source>
+        <translation>{name} 的信息</translation>
     </message>
 </context>
 <context>

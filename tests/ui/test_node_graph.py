@@ -216,8 +216,8 @@ def test_the_menu_offers_only_what_can_be_done(stage: Stage, qtbot: QtBot) -> No
         return [action.text() for action in graph.context_menu(name).actions() if not action.isSeparator()]
 
     assert titles("") == []
-    assert titles("node_1") == ["Send files here…", "Copy address", "Copy inbox path"]
-    assert titles("desk") == ["Copy address", "Copy inbox path"]
+    assert titles("node_1") == ["Send files here…", "Facts", "Copy address", "Copy inbox path"]
+    assert titles("desk") == ["Facts", "Copy address", "Copy inbox path"]
     graph.set_nodes_editable(True)
     stage.nodes.apply([make_node("node_3", removable=True)])
     assert titles("") == ["Add node…"]
@@ -423,7 +423,7 @@ def test_the_slowest_hop_and_what_holds_it_up_are_read_out(stage: Stage) -> None
         "Slowest: node_2 → node_3, 20 MB/s. Held up by the disk of node_3"
     )
     assert "Holds up the cast: the disk of node_3" in stage.scene.tool_tip("node_3")
-    covered = stage.view._covered()
+    covered = stage.view.covered()
     assert not any(stage.view.read_out.geometry().intersects(place) for place in covered)
     stage.graph.show_cast(make_cast(state=CastState.COMPLETED), [])
     assert not stage.view.read_out.isVisible()

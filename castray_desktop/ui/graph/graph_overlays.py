@@ -40,6 +40,7 @@ class Legend(QWidget):
 
     def _say(self) -> None:
         self.setAccessibleName(self.tr("Legend"))
+        self.setAccessibleDescription(", ".join(glyph_word(state) for state in LEGEND))
         widest = max(metrics(11, 500).horizontalAdvance(glyph_word(state)) for state in LEGEND)
         self.setFixedSize(max(112, math.ceil(widest) + 46), len(LEGEND) * 18 + 12)
 

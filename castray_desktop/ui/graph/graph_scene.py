@@ -383,6 +383,15 @@ class GraphScene(QGraphicsScene):
                 self._middle.dim = self.dragging
                 self._middle.update()
 
+    def figures(self) -> list[Box]:
+        """Where figures are drawn: the rates of the hops and the shown cast's in the middle."""
+        shown = [
+            box for name, (_, box) in self._rate_boxes.items() if box is not None and name in self._rates
+        ]
+        if self._middle.isVisible() and self.plan.middle is not None:
+            shown.append(self.plan.middle)
+        return shown
+
     # --- motion and finding ----------------------------------------------------------------
 
     @property

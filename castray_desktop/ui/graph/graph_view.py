@@ -34,6 +34,7 @@ from castray_desktop.ui.graph.graph_items import to_point, to_rect
 from castray_desktop.ui.graph.graph_layout import Cell, ink
 from castray_desktop.ui.graph.graph_overlays import AllNodesPill, Legend, ReadOut
 from castray_desktop.ui.graph.graph_scene import GraphScene
+from castray_desktop.ui.graph.side_card import SideCard
 from castray_desktop.ui.selection import RecipientSelection
 from castray_desktop.ui.theme import Theme
 
@@ -51,7 +52,12 @@ PICTURE_ROOM_KB = 48 * 1024
 class GraphView(QGraphicsView):
     """Signals: `files_dropped(paths, recipients)`, `send_requested()` on Enter, `zoomed(factor)`,
     `menu_requested(name, global place)` ("" when not on a node), `drop_hint(text)`: what a drop here would
-    do, "" when nothing in the graph is the target.
+    do, "" when nothing in the graph is the target; `facts_requested(name)`, "" to close the
+    card; `current_changed(name)` when a node was clicked or the keyboard went to it; `resized()`, also by
+    zooming and panning.
+
+    What lies over the view is a child of `parent`, whose area the view fills: screen readers don't find a
+    view's own children.
     """
 
     files_dropped = Signal(list, object)
@@ -59,6 +65,9 @@ class GraphView(QGraphicsView):
     zoomed = Signal(float)
     menu_requested = Signal(str, QPoint)
     drop_hint = Signal(str)
+    facts_requested = Signal(str)
+    current_changed = Signal(str)
+    resized = Signal()
 
     def __init__(
         self, theme: Theme, scene: GraphScene, selection: RecipientSelection, parent: QWidget
@@ -78,9 +87,11 @@ class GraphView(QGraphicsView):
         self._dots = QTimer(self)
         self._dots.setInterval(DOT_TICK_MS)
         self._dots.timeout.connect(self._move_dots)
-        self.legend = Legend(theme, self)
-        self.pill = AllNodesPill(theme, self)
-        self.read_out = ReadOut(theme, self)
+        self._stage = parent
+        self.legend = Legend(theme, parent)
+        self.read_out = ReadOut(theme, parent)
+        self.side_card = SideCard(theme, parent)
+        self.pill = AllNodesPill(theme, parent)
         self._read_out_for: tuple[object, ...] = ()
         self._read_out_at: QPoint | None = None
         self._set_up()
@@ -187,6 +198,7 @@ class GraphView(QGraphicsView):
     # --- pointer ---------------------------------------------------------------------------
 
     def _click(self, name: str, *, adds: bool) -> None:
+        self.current_changed.emit(name)
         if name and name != self._selection.source:
             self._selection.toggle(name) if adds else self._selection.select_only(name)
         elif not name and not adds:
@@ -221,6 +233,12 @@ class GraphView(QGraphicsView):
         place = self._graph.place(name)
         if name and place is not None:
             self.ensureVisible(to_rect(self._graph.plan.cell.box(place)), 8, 8)
+        self.current_changed.emit(name)
+
+    def go_to(self, name: str) -> None:
+        """Take the keyboard to this node."""
+        self.setFocus(Qt.FocusReason.OtherFocusReason)
+        self._focus(name if self._graph.place(name) is not None else "")
 
     def _move_focus(self, key: int) -> None:
         """To the nearest node in that direction, sideways steps counting double."""
@@ -243,6 +261,11 @@ class GraphView(QGraphicsView):
                 best, least = name, ahead + 2 * aside
         if best:
             self._focus(best)
+
+    @property
+    def dragging(self) -> bool:
+        """Whether files are dragged over the graph."""
+        return self._graph.dragging
 
     # --- drags -----------------------------------------------------------------------------
 
@@ -270,19 +293,36 @@ class GraphView(QGraphicsView):
     def _pill_place(self) -> int:
         """In the middle of the upper edge, or beside it where a node lies there."""
         free = max(0, self.viewport().width() - self.pill.width())
-        covered = self._covered()
+        covered = self.covered()
         for share in (0.5, 0.25, 0.75, 0.0, 1.0):
             place = QRect(round(free * share), 8, self.pill.width(), self.pill.height())
             if not any(place.intersects(other) for other in covered):
                 return place.x()
         return free // 2
 
-    def _covered(self) -> list[QRect]:
+    def covered(self) -> list[QRect]:
         """Where nodes draw, in the view."""
         plan = self._graph.plan
         parts = [part for centre in plan.nodes.values() for part in ink(plan.cell, centre)]
         parts.extend(ink(Cell.FULL, plan.source))
         return [self.mapFromScene(to_rect(part)).boundingRect() for part in parts]
+
+    def figures(self) -> list[QRect]:
+        """Where the rates of the hops and the shown cast's figures are, in the view."""
+        return [self.mapFromScene(to_rect(box)).boundingRect() for box in self._graph.figures()]
+
+    def spot_of(self, name: str) -> QRect | None:
+        """Where a node is drawn, in the view; None for one that has no place."""
+        place = self._graph.place(name)
+        if place is None:
+            return None
+        cell = Cell.FULL if name == self._selection.source else self._graph.plan.cell
+        return self.mapFromScene(to_rect(cell.box(place))).boundingRect()
+
+    def lie(self) -> tuple[object, ...]:
+        """Different when nodes and what lies over them may be elsewhere in the view."""
+        bars = (self.horizontalScrollBar().value(), self.verticalScrollBar().value())
+        return (id(self._graph.plan), self._zoom, bars, self.legend.isVisible(), len(self._graph.figures()))
 
     def show_read_out(self, lines: tuple[str, str] | None) -> None:
         """Say this about the relay where it covers no node; None says nothing."""
@@ -303,6 +343,7 @@ class GraphView(QGraphicsView):
             self.viewport().size(),
             bars,
             self.legend.isVisible(),
+            self.side_card.geometry() if self.side_card.isVisible() else None,
         )
         if key != self._read_out_for:
             self._read_out_for = key
@@ -310,10 +351,12 @@ class GraphView(QGraphicsView):
         return self._read_out_at
 
     def _find_read_out_place(self) -> QPoint | None:
-        size, box = self.read_out.size(), self.viewport().rect().adjusted(14, 10, -14, -14)
-        taken = self._covered()
-        if self.legend.isVisible():
-            taken.append(self.legend.geometry().adjusted(-8, -8, 8, 8))
+        """Also below the side card, where that stands beside the view."""
+        size, box = self.read_out.size(), self._stage.rect().adjusted(14, 10, -14, -14)
+        taken = self.covered()
+        for other in (self.legend, self.side_card):
+            if other.isVisible():
+                taken.append(other.geometry().adjusted(-8, -8, 8, 8))
         right, left, middle = box.right() - size.width(), box.left(), box.center().x() - size.width() // 2
         for y in (box.bottom() - size.height(), box.top()):
             for x in (right, middle, left):
@@ -438,7 +481,11 @@ class GraphView(QGraphicsView):
         self.viewport().update()
 
     def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
+        name = self._graph.node_at(self.mapToScene(event.position().toPoint()))
+        plain = event.button() is Qt.MouseButton.LeftButton and not event.modifiers()
         self.mousePressEvent(event)
+        if name and plain and not self._space:
+            self.facts_requested.emit(name)
 
     def wheelEvent(self, event: QWheelEvent) -> None:
         if event.modifiers() & Qt.KeyboardModifier.ControlModifier:
@@ -459,7 +506,9 @@ class GraphView(QGraphicsView):
         elif key == Qt.Key.Key_A and control:
             self._selection.select_all()
         elif key == Qt.Key.Key_Escape:
-            self._selection.clear()
+            self._selection.clear() if self.side_card.isHidden() else self.facts_requested.emit("")
+        elif key == Qt.Key.Key_I and not control:
+            self._toggle_facts(self._graph.focus_node or self._only_selected())
         elif key in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and not control:
             self.send_requested.emit()
         elif key in (Qt.Key.Key_Plus, Qt.Key.Key_Equal):
@@ -470,6 +519,15 @@ class GraphView(QGraphicsView):
             self.fit()
         else:
             event.ignore()
+
+    def _toggle_facts(self, name: str) -> None:
+        shown = self.side_card.shown
+        closes = self.side_card.isVisible() and shown is not None and shown.name == name
+        self.facts_requested.emit("" if closes else name)
+
+    def _only_selected(self) -> str:
+        selected = self._selection.selected()
+        return next(iter(selected)) if len(selected) == 1 else ""
 
     def keyReleaseEvent(self, event: QKeyEvent) -> None:
         if event.key() != Qt.Key.Key_Space:
@@ -543,6 +601,11 @@ class GraphView(QGraphicsView):
         self.relayout()
         self.legend.move(16, self.height() - self.legend.height() - 14)
         self.zoomed.emit(self._zoom)
+        self.resized.emit()
+
+    def scrollContentsBy(self, dx: int, dy: int) -> None:
+        super().scrollContentsBy(dx, dy)
+        self.resized.emit()
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)

@@ -101,6 +101,15 @@ class TransferModel(QAbstractItemModel):
         row = self._row_of.get(cast)
         return tuple(row.deliveries) if row else ()
 
+    def under_way_on(self, node: str) -> list[tuple[CastSummary, DeliverySnapshot | None]]:
+        """The casts under way that a node takes part in, each with its delivery, None for the source."""
+        return [
+            (row.summary, next((item for item in row.deliveries if item.node == node), None))
+            for row in self._row_of.values()
+            if not row.summary.state.finished
+            and (node == row.summary.source or node in row.summary.recipients)
+        ]
+
     def index_of(self, cast: str) -> QModelIndex:
         """The first cell of a cast's row; an invalid index for one that is unknown or not shown."""
         row = self._row_of.get(cast)

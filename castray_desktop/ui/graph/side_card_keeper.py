@@ -1,0 +1,132 @@
+"""Which node the side card is about, and where the card lies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from PySide6.QtCore import QObject, QPoint, QRect, QSize, QTimer
+from PySide6.QtWidgets import QWidget
+
+from castray_desktop.ui.graph.free_place import Taken, least_covering
+from castray_desktop.ui.graph.graph_stage import GraphStage
+from castray_desktop.ui.graph.graph_view import GraphView
+from castray_desktop.ui.graph.node_facts import CastOnNode, facts_of
+from castray_desktop.ui.nodes import NodeList
+
+REFRESH_MS = 250
+OWN_NODE = 4.0  # how much worse it is to cover the node that the card is about
+EDGE = 10
+NARROWEST = 440  # of what is left of the view beside the card
+
+
+class SideCardKeeper(QObject):
+    """Opens the card for a node, keeps it true and in place, and closes it.
+
+    It is opened by the view's `facts_requested`, goes along with `current_changed` while it is open, and is
+    closed by Esc, by its button, by the key that opened it, and when the node is gone.
+    """
+
+    def __init__(
+        self,
+        stage: GraphStage,
+        view: GraphView,
+        nodes: NodeList,
+        under_way_on: Callable[[str], Iterable[CastOnNode]],
+        now: Callable[[], float],
+    ) -> None:
+        super().__init__(view)
+        self._stage, self._view, self._nodes = stage, view, nodes
+        self._under_way_on, self._now = under_way_on, now
+        self._card = view.side_card
+        self.node = ""  # "" while it is closed
+        self._placed_for: tuple[object, ...] = ()
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.setInterval(REFRESH_MS)
+        self._soon.timeout.connect(self.refresh)
+        view.facts_requested.connect(self.show)
+        view.current_changed.connect(self._follow)
+        view.resized.connect(self.refresh)
+        view.drop_hint.connect(self._make_way)
+        self._card.close_requested.connect(self.close)
+
+    def show(self, name: str) -> None:
+        """Show this node's facts; "" closes the card."""
+        if not name:
+            self.close()
+            return
+        self.node = name
+        self._placed_for = ()
+        self.refresh()
+
+    def close(self) -> None:
+        """Take the card away; the keyboard goes back to the graph if it was on the card."""
+        name, self.node = self.node, ""
+        focused: QWidget | None = self._view.window().focusWidget()
+        had_keyboard = focused is not None and self._card.isAncestorOf(focused)
+        self._soon.stop()
+        self._card.hide()
+        self._stage.set_side(0)
+        if had_keyboard:
+            self._view.go_to(name)
+
+    def _follow(self, name: str) -> None:
+        if self.node and name and name != self.node:
+            self.show(name)
+
+    def refresh_soon(self) -> None:
+        """Bring the card up to date in a moment, however often this is asked for."""
+        if self.node and not self._soon.isActive():
+            self._soon.start()
+
+    def refresh(self) -> None:
+        """Bring the card up to date."""
+        node = self._nodes.get(self.node)
+        if not self.node:
+            return
+        if node is None:
+            self.close()
+            return
+        self._card.show_facts(facts_of(node, self._nodes, self._under_way_on(self.node), self._now()))
+        self._place()
+        self._make_way()
+
+    def _make_way(self) -> None:
+        """For files that are dragged to what lies below."""
+        self._card.setVisible(bool(self.node) and not self._view.dragging)
+
+    def _place(self) -> None:
+        """Found anew when the card has another size or something else lies elsewhere."""
+        room = self._stage.rect().adjusted(EDGE, EDGE, -EDGE, -EDGE)
+        size = self._card.wanted_size(room.size())
+        key = (self.node, size, room, self._stage.side, self._view.lie())
+        if key != self._placed_for:
+            self._placed_for = key
+            self._card.setGeometry(self._free_place(size, room))
+
+    def _free_place(self, size: QSize, room: QRect) -> QRect:
+        """Over the view where it covers no node and no figures; else beside the view, which makes room."""
+        beside = size.width() + EDGE
+        if self._stage.width() - beside < NARROWEST:
+            self._stage.set_side(0)
+        if not self._stage.side:
+            spot = self._view.spot_of(self.node)
+            near = spot.center() if spot is not None else room.center()
+            place = QRect(least_covering(size, room, self._parts(spot), near), size)
+            covered = (*self._view.covered(), *self._view.figures())
+            if not any(place.intersects(area) for area in covered):
+                return place
+            if self._stage.width() - beside < NARROWEST:
+                return place
+            self._stage.set_side(beside)
+        return QRect(room.topRight() - QPoint(size.width() - 1, 0), size)
+
+    def _parts(self, spot: QRect | None) -> list[Taken]:
+        parts = [Taken(area) for area in (*self._view.covered(), *self._view.figures())]
+        if spot is not None:
+            parts.append(Taken(spot, OWN_NODE))
+        if self._view.legend.isVisible():
+            parts.append(Taken(self._view.legend.geometry(), 0.5))
+        if self._view.read_out.isVisible():
+            parts.append(Taken(self._view.read_out.geometry()))
+        return parts
