@@ -198,7 +198,9 @@ class NodeGraph(Card):
         self._refresh_title()
 
     def _activity_changed(self) -> None:
-        self.scene_.refresh()
+        moved = self.scene_.outdated and self.view.isVisible() and self.view.relayout()
+        if not moved:
+            self.scene_.refresh()
         self.side_card.refresh_soon()
         self._refresh_read_out()
         self.view.refresh_motion()

@@ -2229,7 +2229,7 @@
         <translation>{node}，{rate}</translation>
     </message>
     <message>
-        <source>Casts</source>
+        <source>Cast</source>
         <translation>传输</translation>
     </message>
     <message>
@@ -2283,6 +2283,10 @@
 </context>
 <context>
     <name>NodeGraph</name>
+    <message>
+        <source>Next source</source>
+        <translation>下次的源节点</translation>
+    </message>
     <message>
         <source>{name} · source</source>
         <translation>{name} · 源节点</translation>

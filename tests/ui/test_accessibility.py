@@ -97,6 +97,15 @@ def tabs(window: MainWindow) -> list[QWidget]:
     return [tab for tab in found if tab.isVisible()]
 
 
+def test_a_tab_is_one_of_several_and_says_which_is_chosen(window: MainWindow, link: FakeLink) -> None:
+    scenes.busy(window, link)
+    window.transfers_card.show_page("log")
+    found = [QAccessible.queryAccessibleInterface(tab) for tab in tabs(window)]
+    assert {interface.role() for interface in found} == {Role.RadioButton}
+    checked = [name_of(interface) for interface in found if interface.state().checked]
+    assert checked == ["Log"]
+
+
 def test_the_test_finds_a_control_without_a_name(window: MainWindow, link: FakeLink) -> None:
     scenes.busy(window, link)
     window.header.theme_button.setAccessibleName("")

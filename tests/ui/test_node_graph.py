@@ -475,3 +475,37 @@ def test_names_of_zones_do_not_cover_each_other(qtbot: QtBot) -> None:
     labels = [zone.label for zone in stage.scene._zones]
     assert len(labels) == 4
     assert not any(one.intersects(other) for one, other in itertools.combinations(labels, 2))
+
+
+def test_a_cast_is_drawn_from_its_own_source(stage: Stage) -> None:
+    stage.graph.show_cast(make_cast(), relayed("desk", "node_1", "node_2"))
+    before = stage.scene.places()
+    stage.selection.source = "node_1"
+    assert stage.scene.places() == before
+    looks = {name: item.look for name, item in stage.scene.items_by_name.items()}
+    assert (looks["desk"].facts, looks["node_1"].facts) == ("desk · source", "Next source")
+    assert looks["node_1"].share == 0.4
+    stage.graph.show_cast(None)
+    assert stage.scene.places()["node_1"] == before["desk"]
+    assert stage.scene.items_by_name["node_1"].look.facts == "node_1 · source"
+    stage.graph.show_cast(make_cast(), relayed("desk", "node_1", "node_2"))
+    assert stage.scene.places() == before
+
+
+def test_the_shown_casts_source_can_be_a_recipient_of_the_next(stage: Stage, qtbot: QtBot) -> None:
+    stage.graph.show_cast(make_cast(), relayed("desk", "node_1", "node_2"))
+    stage.selection.source = "node_1"
+    stage.click("node_1")
+    assert not stage.selection.selected()
+    stage.click("desk")
+    assert stage.selection.selected() == {"desk"}
+    assert stage.scene.items_by_name["desk"].look.selected
+    size = stage.view.viewport().size()
+    band(stage, QPoint(2, 2), QPoint(size.width() - 3, size.height() - 3))
+    assert stage.selection.selected() == {"desk", "node_2", "node_3"}
+    with qtbot.waitSignal(stage.graph.files_dropped) as caught:
+        stage.drag(stage.at("desk"), QDragEnterEvent)
+        stage.drag(stage.at("desk"), QDropEvent)
+    assert caught.args is not None
+    assert caught.args[1] == {"desk", "node_2", "node_3"}
+    stage.graph.grab()

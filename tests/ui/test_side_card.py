@@ -49,7 +49,7 @@ def test_a_machine_in_lines() -> None:
     }
     nodes.apply([make_node("gpu-a1", **facts)])
     assert lines(nodes, "gpu-a1") == [
-        ("Casts", "none under way"),
+        ("Cast", "none under way"),
         ("Address", "127.0.0.1"),
         ("Zone", "rack a"),
         ("CPU", "8, 38% busy"),
@@ -78,7 +78,7 @@ def test_what_a_node_does_now() -> None:
         ("To", "node_2 at 50 MB/s"),
         ("", "node_3 at 50 MB/s"),
         ("", "and 2 more"),
-        ("Casts", "model.bin · 40%"),
+        ("Cast", "model.bin · 40%"),
         ("", "b · 40%"),
         ("", "c · 40%"),
         ("", "and 1 more"),
@@ -240,4 +240,4 @@ def test_the_window_says_which_casts_a_node_takes_part_in(window: MainWindow, li
     casts = [cast.name for cast, _ in window.transfers.under_way_on("node_1")]
     assert casts == ["qwen2.5-14b-instruct/"]
     window.graph.side_card.show("node_1")
-    assert "Casts qwen2.5-14b-instruct/ · 66%" in window.graph.view.side_card.accessibleDescription()
+    assert "Cast qwen2.5-14b-instruct/ · 66%" in window.graph.view.side_card.accessibleDescription()

@@ -22,6 +22,7 @@ class Tab(QPushButton):
         self._theme = theme
         self._count = 0
         self.setCheckable(True)
+        self.setAutoExclusive(True)  # to a screen reader one of several, and one stop of the Tab key
         self.setFixedHeight(TABS_HEIGHT)
         self.setFont(font(13, 600))
         say(self, self.setText, text)

@@ -56,16 +56,19 @@ def node_look(
     marks: Marks,
     *,
     source: bool,
+    next_source: bool = False,
     now: float,
 ) -> NodeLook:
-    """All that is drawn of a node."""
+    """All that is drawn of a node; `next_source` is one that was chosen while another one's cast is shown."""
     offline = node.state is NodeState.OFFLINE
     glyph = node_glyph(node, delivery)
     facts, role = node_facts(node, delivery, now)
     share = None
     if cast is not None and delivery is not None and not offline and not source:
         share = None if delivery.state is DeliveryState.CANCELLED else delivery_share(cast, delivery)
-    if source:
+    if next_source:
+        facts, role = QCoreApplication.translate("NodeGraph", "Next source"), "text_2"
+    elif source:
         facts, role = (
             QCoreApplication.translate("NodeGraph", "{name} · source").format(name=node.name),
             "text_2",

@@ -208,8 +208,7 @@ class NodeItem(QGraphicsItem):
             painter.setOpacity(DIM)
         if self.look.source:
             self._paint_source(painter, palette)
-            if self.look.focused:
-                self._paint_source_focus(painter, palette)
+            self._paint_source_marks(painter, palette)
         elif self.cell in (Cell.FULL, Cell.COMPACT):
             if self.hovered and not self.look.selected and not self.look.offline:
                 painter.setPen(QPen(QColor(palette.line_strong), 2))
@@ -222,10 +221,15 @@ class NodeItem(QGraphicsItem):
         else:
             self._paint_small(painter, palette)
 
-    def _paint_source_focus(self, painter: QPainter, palette: Palette) -> None:
-        painter.setBrush(Qt.BrushStyle.NoBrush)
-        painter.setPen(QPen(QColor(palette.accent), 2))
-        painter.drawEllipse(QPointF(0, 0), SOURCE_RADIUS + 4, SOURCE_RADIUS + 4)
+    def _paint_source_marks(self, painter: QPainter, palette: Palette) -> None:
+        """The shown cast's source may be a recipient of the next one."""
+        look = self.look
+        if look.focused or look.selected or look.target:
+            painter.setBrush(Qt.BrushStyle.NoBrush)
+            painter.setPen(QPen(QColor(palette.accent), 3 if look.target else 2))
+            painter.drawEllipse(QPointF(0, 0), SOURCE_RADIUS + 4, SOURCE_RADIUS + 4)
+        if look.selected:
+            self._paint_tick_badge(painter, palette, QPointF(SOURCE_RADIUS * 0.8, -SOURCE_RADIUS * 0.8), 9)
 
     def hoverEnterEvent(self, event: object) -> None:
         self.hovered = True

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from PySide6.QtCore import QPointF, QRectF, Signal
 from PySide6.QtWidgets import QGraphicsScene, QWidget
 
-from castray_desktop.core.messages import CastSummary, DeliverySnapshot, DeliveryState, NodeInfo
+from castray_desktop.core.messages import CastState, CastSummary, DeliverySnapshot, DeliveryState, NodeInfo
 from castray_desktop.ui.controls.glyphs import GlyphState
 from castray_desktop.ui.graph.graph_items import (
     DOT_GAP,
@@ -96,9 +96,22 @@ class GraphScene(QGraphicsScene):
 
     # --- places ----------------------------------------------------------------------------
 
+    @property
+    def source(self) -> str:
+        """Of the shown cast; where none is shown, or that node is gone, the one chosen for the next cast."""
+        cast = self._nodes.cast
+        if cast is None or cast.state is CastState.CANCELLED or self._nodes.get(cast.source) is None:
+            return self._selection.source
+        return cast.source
+
+    @property
+    def outdated(self) -> bool:
+        """Whether nodes have to lie elsewhere since another one is the source."""
+        return bool(self._arranged_for) and self._arranged_for[2] != self.source
+
     def population(self) -> Places:
         """What the places depend on beside the room: the source, and the recipients with their zones."""
-        source, nodes = self._selection.source, self._nodes.nodes()
+        source, nodes = self.source, self._nodes.nodes()
         seen = (source, tuple((node.name, node.zone, node.address) for node in nodes))
         if self._population is None or self._population[0] != seen:
             ordered = sorted(nodes, key=_neighbourhood)
@@ -126,7 +139,7 @@ class GraphScene(QGraphicsScene):
         if self.focus_node not in kept:
             self.focus_node = ""
         if self.plan.cell is Cell.DOT:
-            kept &= {self._selection.source}
+            kept &= {self.source}
         for name in self.items_by_name.keys() - kept:
             self.removeItem(self.items_by_name.pop(name))
 
@@ -144,7 +157,7 @@ class GraphScene(QGraphicsScene):
 
     def place(self, name: str) -> Point | None:
         """Where a node's circle lies."""
-        return self.plan.source if name == self._selection.source else self.plan.nodes.get(name)
+        return self.plan.source if name == self.source else self.plan.nodes.get(name)
 
     # --- looks -----------------------------------------------------------------------------
 
@@ -155,7 +168,7 @@ class GraphScene(QGraphicsScene):
         self._refresh_middle()
 
     def _refresh_nodes(self) -> None:
-        selected, source = self._selection.selected(), self._selection.source
+        selected, source = self._selection.selected(), self.source
         dots = self._dots_now(selected) if self.plan.cell is Cell.DOT else ()
         self._dots.show_dots(dots, self.sceneRect() if dots else QRectF(), dim=self.dragging)
         for node in self._nodes.nodes() if not dots else filter(None, [self._nodes.get(source)]):
@@ -183,9 +196,12 @@ class GraphScene(QGraphicsScene):
         )
 
     def _refresh_node(self, node: NodeInfo, marks: Marks, place: Point) -> None:
-        is_source = node.name == self._selection.source
+        is_source = node.name == self.source
         activity = self._nodes.activity(node.name)
-        look = node_look(node, self._nodes.cast, activity, marks, source=is_source, now=self._now())
+        is_next = node.name == self._selection.source and not is_source
+        look = node_look(
+            node, self._nodes.cast, activity, marks, source=is_source, next_source=is_next, now=self._now()
+        )
         item = self.items_by_name.get(node.name)
         if item is None:
             item = self.items_by_name[node.name] = NodeItem(self._theme, look, self.plan.cell)
@@ -267,7 +283,7 @@ class GraphScene(QGraphicsScene):
         plan, large = self.plan, self.plan.cell in (Cell.FULL, Cell.COMPACT)
         start, end = self.place(hop.upstream) or plan.source, self.place(hop.node) or plan.source
         gap = {Cell.FULL: 6.0, Cell.COMPACT: 7.0}.get(plan.cell, 3.0)
-        from_source = hop.upstream == self._selection.source
+        from_source = hop.upstream == self.source
         cut_start = SOURCE_RADIUS + 6.0 if from_source else plan.cell.radius + gap
         if not large and not from_source:
             curve = Curve.straight(start, end, cut_start, plan.cell.radius + gap)
@@ -325,7 +341,7 @@ class GraphScene(QGraphicsScene):
         if known is not None and known[0] == key:
             box = known[1]
         else:
-            outside = hop.upstream == self._selection.source
+            outside = hop.upstream == self.source
             box = self._rate_box(curve, width, height, taken, outside=outside)
             self._rate_boxes[hop.node] = (key, box)
         item.setVisible(box is not None)
@@ -412,8 +428,8 @@ class GraphScene(QGraphicsScene):
     def node_at(self, place: QPointF) -> str:
         """The node at a place; "" for none."""
         point = Point(place.x(), place.y())
-        if self._selection.source and _holds(Cell.FULL.box(self.plan.source), point):
-            return self._selection.source
+        if self.source and _holds(Cell.FULL.box(self.plan.source), point):
+            return self.source
         for name, centre in self.plan.nodes.items():
             if _holds(self.plan.cell.box(centre), point):
                 return name
@@ -421,7 +437,7 @@ class GraphScene(QGraphicsScene):
 
     def places(self) -> dict[str, Point]:
         """Every node and where its circle lies."""
-        source = self._selection.source
+        source = self.source
         return ({source: self.plan.source} if source else {}) | self.plan.nodes
 
     def zone_at(self, place: QPointF) -> tuple[str, ...]:
@@ -432,7 +448,11 @@ class GraphScene(QGraphicsScene):
         """The recipients whose circle an area touches."""
         radius = self.plan.cell.radius
         reach = area.adjusted(-radius, -radius, radius, radius)
-        return frozenset(name for name, place in self.plan.nodes.items() if reach.contains(*place))
+        return frozenset(
+            name
+            for name, place in self.places().items()
+            if name != self._selection.source and reach.contains(*place)
+        )
 
     def counts(self) -> Counter[str]:
         """How many items of each kind there are, for tests."""

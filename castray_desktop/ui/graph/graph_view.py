@@ -316,7 +316,7 @@ class GraphView(QGraphicsView):
         place = self._graph.place(name)
         if place is None:
             return None
-        cell = Cell.FULL if name == self._selection.source else self._graph.plan.cell
+        cell = Cell.FULL if name == self._graph.source else self._graph.plan.cell
         return self.mapFromScene(to_rect(cell.box(place))).boundingRect()
 
     def lie(self) -> tuple[object, ...]:

@@ -113,13 +113,13 @@ def _with_watched(name: str, nodes: NodeList, under_way: Iterable[CastOnNode]) -
 def _casts(casts: Sequence[CastOnNode]) -> Iterable[Fact]:
     for number, (cast, delivery) in enumerate(casts[:MOST_CASTS]):
         yield Fact(
-            translate("NodeFacts", "Casts") if not number else "",
+            translate("NodeFacts", "Cast") if not number else "",
             f"{cast.name} · {_progress(cast, delivery)}",
         )
     if len(casts) > MOST_CASTS:
         yield Fact("", _more(len(casts) - MOST_CASTS))
     if not casts:
-        yield Fact(translate("NodeFacts", "Casts"), translate("NodeFacts", "none under way"))
+        yield Fact(translate("NodeFacts", "Cast"), translate("NodeFacts", "none under way"))
 
 
 def _progress(cast: CastSummary, delivery: DeliverySnapshot | None) -> str:
