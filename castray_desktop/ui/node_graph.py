@@ -223,7 +223,7 @@ class NodeGraph(Card):
 
     def _refresh_read_out(self) -> None:
         slowest = self._nodes.slowest
-        self.view.show_read_out(slowest_lines(slowest) if slowest is not None else None)
+        self.view.room.show_read_out(slowest_lines(slowest) if slowest is not None else None)
 
     def _refresh_zoom(self, zoom: float) -> None:
         self._zoom.button(1).setText(f"{round(zoom * 100)}%")

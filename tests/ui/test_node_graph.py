@@ -423,7 +423,7 @@ def test_the_slowest_hop_and_what_holds_it_up_are_read_out(stage: Stage) -> None
         "Slowest: node_2 → node_3, 20 MB/s. Held up by the disk of node_3"
     )
     assert "Holds up the cast: the disk of node_3" in stage.scene.tool_tip("node_3")
-    covered = stage.view.covered()
+    covered = stage.view.room.covered()
     assert not any(stage.view.read_out.geometry().intersects(place) for place in covered)
     stage.graph.show_cast(make_cast(state=CastState.COMPLETED), [])
     assert not stage.view.read_out.isVisible()

@@ -178,7 +178,9 @@ def test_it_covers_no_node_and_no_figures(stage: Stage, width: int) -> None:
         stage.graph.side_card.show(name)
         place = stage.view.side_card.geometry()
         assert stage.view.side_card.parentWidget().rect().contains(place)
-        assert not any(place.intersects(part) for part in (*stage.view.covered(), *stage.view.figures()))
+        assert not any(
+            place.intersects(part) for part in (*stage.view.room.covered(), *stage.view.room.figures())
+        )
     before = stage.view.width()
     stage.graph.side_card.close()
     assert stage.view.width() == width - 2 >= before
@@ -188,7 +190,7 @@ def test_where_there_is_no_room_its_own_node_is_seen(stage: Stage) -> None:
     stage.window.resize(440, 392)
     for name in ("node_1", "node_2", "node_3"):
         stage.graph.side_card.show(name)
-        spot = stage.view.spot_of(name)
+        spot = stage.view.room.spot_of(name)
         assert spot is not None
         assert not stage.view.side_card.geometry().intersects(spot), name
 

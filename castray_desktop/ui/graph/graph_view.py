@@ -31,8 +31,9 @@ from PySide6.QtWidgets import QGraphicsView, QToolTip, QWidget
 
 from castray_desktop.ui.controls.widgets import say
 from castray_desktop.ui.graph.graph_items import to_point, to_rect
-from castray_desktop.ui.graph.graph_layout import Cell, ink
+from castray_desktop.ui.graph.graph_layout import Cell
 from castray_desktop.ui.graph.graph_overlays import AllNodesPill, Legend, ReadOut
+from castray_desktop.ui.graph.graph_room import GraphRoom
 from castray_desktop.ui.graph.graph_scene import GraphScene
 from castray_desktop.ui.graph.side_card import SideCard
 from castray_desktop.ui.selection import RecipientSelection
@@ -87,13 +88,11 @@ class GraphView(QGraphicsView):
         self._dots = QTimer(self)
         self._dots.setInterval(DOT_TICK_MS)
         self._dots.timeout.connect(self._move_dots)
-        self._stage = parent
         self.legend = Legend(theme, parent)
         self.read_out = ReadOut(theme, parent)
         self.side_card = SideCard(theme, parent)
         self.pill = AllNodesPill(theme, parent)
-        self._read_out_for: tuple[object, ...] = ()
-        self._read_out_at: QPoint | None = None
+        self.room = GraphRoom(self, scene, parent)
         self._set_up()
         theme.changed.connect(self._repaint_all)
 
@@ -230,10 +229,14 @@ class GraphView(QGraphicsView):
         self.setAccessibleDescription(self._description())
         if name and QAccessible.isActive():
             QAccessible.updateAccessibility(QAccessibleAnnouncementEvent(self, self._description()))
-        place = self._graph.place(name)
-        if name and place is not None:
-            self.ensureVisible(to_rect(self._graph.plan.cell.box(place)), 8, 8)
+        self.reveal(name)
         self.current_changed.emit(name)
+
+    def reveal(self, name: str) -> None:
+        """Scroll to where this node can be seen; does nothing for one that has no place."""
+        place = self._graph.place(name)
+        if place is not None:
+            self.ensureVisible(to_rect(self._graph.plan.cell.box(place)), 8, 8)
 
     def go_to(self, name: str) -> None:
         """Take the keyboard to this node."""
@@ -293,77 +296,12 @@ class GraphView(QGraphicsView):
     def _pill_place(self) -> int:
         """In the middle of the upper edge, or beside it where a node lies there."""
         free = max(0, self.viewport().width() - self.pill.width())
-        covered = self.covered()
+        covered = self.room.covered()
         for share in (0.5, 0.25, 0.75, 0.0, 1.0):
             place = QRect(round(free * share), 8, self.pill.width(), self.pill.height())
             if not any(place.intersects(other) for other in covered):
                 return place.x()
         return free // 2
-
-    def covered(self) -> list[QRect]:
-        """Where nodes draw, in the view."""
-        plan = self._graph.plan
-        parts = [part for centre in plan.nodes.values() for part in ink(plan.cell, centre)]
-        parts.extend(ink(Cell.FULL, plan.source))
-        return [self.mapFromScene(to_rect(part)).boundingRect() for part in parts]
-
-    def figures(self) -> list[QRect]:
-        """Where the rates of the hops and the shown cast's figures are, in the view."""
-        return [self.mapFromScene(to_rect(box)).boundingRect() for box in self._graph.figures()]
-
-    def spot_of(self, name: str) -> QRect | None:
-        """Where a node is drawn, in the view; None for one that has no place."""
-        place = self._graph.place(name)
-        if place is None:
-            return None
-        cell = Cell.FULL if name == self._graph.source else self._graph.plan.cell
-        return self.mapFromScene(to_rect(cell.box(place))).boundingRect()
-
-    def lie(self) -> tuple[object, ...]:
-        """Different when nodes and what lies over them may be elsewhere in the view."""
-        bars = (self.horizontalScrollBar().value(), self.verticalScrollBar().value())
-        return (id(self._graph.plan), self._zoom, bars, self.legend.isVisible(), len(self._graph.figures()))
-
-    def show_read_out(self, lines: tuple[str, str] | None) -> None:
-        """Say this about the relay where it covers no node; None says nothing."""
-        self.read_out.say(*(lines or ("", "")))
-        place = self._read_out_place() if lines else None
-        self.read_out.setVisible(place is not None)
-        if place is not None:
-            self.read_out.move(place)
-
-    def _read_out_place(self) -> QPoint | None:
-        """None among dots, which are everywhere; worked out anew when something lies elsewhere."""
-        if self._graph.plan.cell is Cell.DOT:
-            return None
-        bars = (self.horizontalScrollBar().value(), self.verticalScrollBar().value())
-        key = (
-            id(self._graph.plan),
-            self.read_out.size(),
-            self.viewport().size(),
-            bars,
-            self.legend.isVisible(),
-            self.side_card.geometry() if self.side_card.isVisible() else None,
-        )
-        if key != self._read_out_for:
-            self._read_out_for = key
-            self._read_out_at = self._find_read_out_place()
-        return self._read_out_at
-
-    def _find_read_out_place(self) -> QPoint | None:
-        """Also below the side card, where that stands beside the view."""
-        size, box = self.read_out.size(), self._stage.rect().adjusted(14, 10, -14, -14)
-        taken = self.covered()
-        for other in (self.legend, self.side_card):
-            if other.isVisible():
-                taken.append(other.geometry().adjusted(-8, -8, 8, 8))
-        right, left, middle = box.right() - size.width(), box.left(), box.center().x() - size.width() // 2
-        for y in (box.bottom() - size.height(), box.top()):
-            for x in (right, middle, left):
-                place = QRect(QPoint(x, y), size)
-                if box.contains(place) and not any(place.intersects(other) for other in taken):
-                    return place.topLeft()
-        return None
 
     def _drop_words(self, targets: frozenset[str]) -> str:
         if not targets:

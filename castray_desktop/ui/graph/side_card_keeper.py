@@ -58,6 +58,7 @@ class SideCardKeeper(QObject):
         self.node = name
         self._placed_for = ()
         self.refresh()
+        self._view.reveal(name)
 
     def close(self) -> None:
         """Take the card away; the keyboard goes back to the graph if it was on the card."""
@@ -99,21 +100,28 @@ class SideCardKeeper(QObject):
         """Found anew when the card has another size or something else lies elsewhere."""
         room = self._stage.rect().adjusted(EDGE, EDGE, -EDGE, -EDGE)
         size = self._card.wanted_size(room.size())
-        key = (self.node, size, room, self._stage.side, self._view.lie())
+        key = (
+            self.node,
+            size,
+            room,
+            self._stage.side,
+            self._view.room.state(),
+            len(self._view.room.figures()),
+        )
         if key != self._placed_for:
             self._placed_for = key
             self._card.setGeometry(self._free_place(size, room))
 
     def _free_place(self, size: QSize, room: QRect) -> QRect:
         """Over the view where it covers no node and no figures; else beside the view, which makes room."""
-        beside = size.width() + EDGE
+        beside = size.width() + 2 * EDGE
         if self._stage.width() - beside < NARROWEST:
             self._stage.set_side(0)
         if not self._stage.side:
-            spot = self._view.spot_of(self.node)
+            spot = self._view.room.spot_of(self.node)
             near = spot.center() if spot is not None else room.center()
             place = QRect(least_covering(size, room, self._parts(spot), near), size)
-            covered = (*self._view.covered(), *self._view.figures())
+            covered = (*self._view.room.covered(), *self._view.room.figures())
             if not any(place.intersects(area) for area in covered):
                 return place
             if self._stage.width() - beside < NARROWEST:
@@ -122,7 +130,7 @@ class SideCardKeeper(QObject):
         return QRect(room.topRight() - QPoint(size.width() - 1, 0), size)
 
     def _parts(self, spot: QRect | None) -> list[Taken]:
-        parts = [Taken(area) for area in (*self._view.covered(), *self._view.figures())]
+        parts = [Taken(area) for area in (*self._view.room.covered(), *self._view.room.figures())]
         if spot is not None:
             parts.append(Taken(spot, OWN_NODE))
         if self._view.legend.isVisible():

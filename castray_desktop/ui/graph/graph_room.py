@@ -1,0 +1,89 @@
+"""Where things are in the graph's view, and where there is room for what lies over it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QPoint, QRect
+from PySide6.QtWidgets import QWidget
+
+from castray_desktop.ui.graph.graph_items import to_rect
+from castray_desktop.ui.graph.graph_layout import Box, Cell, ink
+from castray_desktop.ui.graph.graph_scene import GraphScene
+
+if TYPE_CHECKING:
+    from castray_desktop.ui.graph.graph_view import GraphView
+
+
+class GraphRoom:
+    """Rectangles in the view's coordinates, which are those of `stage` too."""
+
+    def __init__(self, view: GraphView, scene: GraphScene, stage: QWidget) -> None:
+        self._view, self._scene, self._stage = view, scene, stage
+        self._read_out_for: tuple[object, ...] = ()
+        self._read_out_at: QPoint | None = None
+
+    def covered(self) -> list[QRect]:
+        """Where nodes draw."""
+        plan = self._scene.plan
+        parts = [part for centre in plan.nodes.values() for part in ink(plan.cell, centre)]
+        parts.extend(ink(Cell.FULL, plan.source))
+        return [self._seen(part) for part in parts]
+
+    def figures(self) -> list[QRect]:
+        """Where the rates of the hops and the shown cast's figures are."""
+        return [self._seen(box) for box in self._scene.figures()]
+
+    def spot_of(self, name: str) -> QRect | None:
+        """Where a node is drawn; None for one that has no place."""
+        place = self._scene.place(name)
+        if place is None:
+            return None
+        cell = Cell.FULL if name == self._scene.source else self._scene.plan.cell
+        return self._seen(cell.box(place))
+
+    def _seen(self, box: Box) -> QRect:
+        return self._view.mapFromScene(to_rect(box)).boundingRect()
+
+    def state(self) -> tuple[object, ...]:
+        """Different when nodes, figures or the legend may be elsewhere."""
+        view = self._view
+        bars = (view.horizontalScrollBar().value(), view.verticalScrollBar().value())
+        size = view.viewport().size()
+        return id(self._scene.plan), view.zoom, size, bars, view.legend.isVisible()
+
+    def show_read_out(self, lines: tuple[str, str] | None) -> None:
+        """Say this about the relay where it covers no node; None says nothing."""
+        read_out = self._view.read_out
+        read_out.say(*(lines or ("", "")))
+        place = self._read_out_place() if lines else None
+        read_out.setVisible(place is not None)
+        if place is not None:
+            read_out.move(place)
+
+    def _read_out_place(self) -> QPoint | None:
+        """None among dots, which are everywhere; worked out anew when something lies elsewhere."""
+        if self._scene.plan.cell is Cell.DOT:
+            return None
+        card = self._view.side_card
+        beside = card.geometry() if card.isVisible() else None
+        key = (self.state(), self._view.read_out.size(), self._stage.size(), beside)
+        if key != self._read_out_for:
+            self._read_out_for = key
+            self._read_out_at = self._find_read_out_place()
+        return self._read_out_at
+
+    def _find_read_out_place(self) -> QPoint | None:
+        """Also below the side card, where that stands beside the view."""
+        size, box = self._view.read_out.size(), self._stage.rect().adjusted(14, 10, -14, -14)
+        taken = self.covered()
+        for other in (self._view.legend, self._view.side_card):
+            if other.isVisible():
+                taken.append(other.geometry().adjusted(-8, -8, 8, 8))
+        right, left, middle = box.right() - size.width(), box.left(), box.center().x() - size.width() // 2
+        for y in (box.bottom() - size.height(), box.top()):
+            for x in (right, middle, left):
+                place = QRect(QPoint(x, y), size)
+                if box.contains(place) and not any(place.intersects(other) for other in taken):
+                    return place.topLeft()
+        return None
