@@ -22,7 +22,7 @@ from castray_desktop.ui.controls.widgets import (
 from castray_desktop.ui.graph.node_facts import Fact, NodeFacts, Remark
 from castray_desktop.ui.theme import Theme
 
-WIDTH = 256
+WIDTH = 246
 SIDE = 14
 LINE = 18
 
