@@ -82,6 +82,8 @@ def _options(parser: argparse.ArgumentParser) -> list[str]:
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction | argparse._HelpAction):
             continue
+        if action.help == argparse.SUPPRESS:
+            continue
         name = ", ".join(action.option_strings)
         value = "" if action.nargs == 0 else _value(action)
         tells = (action.help or "").replace("%%", "%")

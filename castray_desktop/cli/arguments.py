@@ -150,7 +150,7 @@ def add_command(
     parents: tuple[argparse.ArgumentParser, ...] = (),
 ) -> argparse.ArgumentParser:
     """A command, with what it does as its description and examples below its options."""
-    return commands.add_parser(
+    parser = commands.add_parser(
         name,
         parents=parents,
         help=tells,
@@ -158,6 +158,9 @@ def add_command(
         epilog=examples and "examples:\n" + textwrap.indent(textwrap.dedent(examples).strip("\n"), "  "),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    if not parents:  # ids, names and the engine are found without it, and yet it can be given everywhere
+        parser.add_argument("--cluster", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+    return parser
 
 
 def names(text: str) -> tuple[str, ...]:

@@ -174,3 +174,22 @@ def test_where_there_is_a_display(
 ) -> None:
     monkeypatch.setattr("sys.platform", "linux")
     assert window.has_display(environment) is expected
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "cancel 3f2a",
+        "pause all",
+        "retry 3f2a",
+        "history",
+        "stats",
+        "settings",
+        "schedule list",
+        "engine stop",
+        "engine status",
+        "casts",
+    ],
+)
+def test_every_command_takes_the_name_of_a_cluster(command: str) -> None:
+    assert parse([*command.split(), "--cluster", "local"]).cluster == "local"
