@@ -44,13 +44,17 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as home, tempfile.TemporaryDirectory(dir=folder_on) as folder:
         files = make_model(Path(folder))
         pilot = [sys.executable, "-m", "tests.helpers.window_pilot", *map(str, files)]
+        variables = os.environ | {"CASTRAY_HOME": home, "HOME": folder, "QT_QPA_PLATFORM": "offscreen"}
         flight = subprocess.run(
             [*pilot, "--limit", "118MB/s", "--shots", str(IMAGES), "--film", str(IMAGES / "cast.png")],
             cwd=ROOT,
-            env=os.environ | {"CASTRAY_HOME": home, "HOME": folder, "QT_QPA_PLATFORM": "offscreen"},
+            env=variables,
             stdout=subprocess.PIPE,
             check=False,
         )
+        # Else it would stay for five seconds, and then no longer find what it has to clear away.
+        stop = [sys.executable, "-m", "castray_desktop", "engine", "stop"]
+        subprocess.run(stop, cwd=ROOT, env=variables, check=False)
     seen = json.loads(flight.stdout.splitlines()[-1])
     print(f"{seen['state']} in {seen['seconds']:.1f} s, {seen['source_copies']:.2f} copies; see {IMAGES}")
     return flight.returncode
