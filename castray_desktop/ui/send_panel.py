@@ -90,6 +90,7 @@ class SendPanel(Card):
         self.hint_glyph = GlyphLabel(theme, GlyphState.VERIFIED)
         self.hint = ElidedLabel("", 12, 400, "2")
         self.banner = Banner(theme, "warn")
+        self._files_on = messages.THIS_COMPUTER  # where what is on the list lies
         self._measuring = QTimer(self)
         self._measuring.setSingleShot(True)
         self._measuring.timeout.connect(self._measure)
@@ -294,8 +295,14 @@ class SendPanel(Card):
         self._refresh()
 
     def _on_source(self) -> None:
-        """The files of one node mean nothing on another."""
-        self.entries.clear()
+        """The files of one node mean nothing on another. This computer may get its name only now."""
+        if self._files_on != self._source_node:
+            self._files_on = self._source_node
+            self.entries.clear()
+
+    @property
+    def _source_node(self) -> str:
+        return messages.THIS_COMPUTER if self.from_here else self._selection.source
 
     @property
     def from_here(self) -> bool:
@@ -317,8 +324,7 @@ class SendPanel(Card):
         def done(measured: messages.Measured) -> None:
             self.entries.measured(paths, measured.entries)
 
-        node = messages.THIS_COMPUTER if self.from_here else self._selection.source
-        command = messages.MeasurePaths(paths, self.options.exclude, node)
+        command = messages.MeasurePaths(paths, self.options.exclude, self._source_node)
         self._link.ask(command, messages.Measured, done, self.refused)
 
     def _open_add_menu(self) -> None:

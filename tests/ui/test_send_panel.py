@@ -106,6 +106,19 @@ def test_what_was_added_before_the_engine_came_is_measured_then(
     assert panel.entries.unmeasured() == ()
 
 
+def test_what_was_added_before_the_cluster_came_stays(
+    qtbot: QtBot, theme: Theme, link: FakeLink, nodes: NodeList, selection: RecipientSelection
+) -> None:
+    early = SendPanel(theme, link, nodes, selection)
+    qtbot.addWidget(early)
+    early.add_paths([MODEL])
+    nodes.replace(fake.local_nodes())
+    assert selection.source
+    assert early.entries.paths() == (MODEL,)
+    selection.source = "node_1"
+    assert early.entries.paths() == ()
+
+
 def test_the_button_says_to_how_many_and_why_not(
     qtbot: QtBot, panel: SendPanel, nodes: NodeList, selection: RecipientSelection
 ) -> None:
