@@ -9,6 +9,7 @@ import msgspec
 
 from castray_desktop.core.failure import CastRayError, FailureKind
 from castray_desktop.core.messages import EngineSettings
+from castray_desktop.workers.home_files import replace_file
 
 log = logging.getLogger("castray.settings")
 
@@ -49,7 +50,4 @@ def _load(file: Path) -> EngineSettings:
 
 def _save(file: Path, settings: EngineSettings) -> None:
     """Replaced as a whole, so that a crash leaves the old or the new ones."""
-    fresh = file.with_name(file.name + ".new")
-    fresh.touch(mode=0o600)
-    fresh.write_bytes(msgspec.json.encode(settings))
-    fresh.replace(file)
+    replace_file(file, msgspec.json.encode(settings))

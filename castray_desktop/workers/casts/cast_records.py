@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from pathlib import Path
 
 import msgspec
 
 from castray_desktop.core.messages import CastMode, DeliverySnapshot, SendRequest
+from castray_desktop.workers.home_files import replace_file
 from castray_desktop.workers.ray_side.protocol import Algorithms, ParcelTotals, PreflightReply
 
 log = logging.getLogger("castray.casts")
@@ -91,10 +91,4 @@ class CastRecords:
         if record is None:
             path.unlink(missing_ok=True)
             return
-        beside = path.with_suffix(".new")
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(msgspec.json.encode(record))
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
+        replace_file(path, msgspec.json.encode(record), synced=True)

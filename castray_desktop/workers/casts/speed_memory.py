@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from math import inf
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from castray_desktop.core.messages import NodeInfo
 from castray_desktop.core.speeds import Measure, Speed, comparable, learned
+from castray_desktop.workers.home_files import replace_file
 
 MOST_NODES = 4096
 """Those measured last are kept."""
@@ -75,8 +75,4 @@ def _read(path: Path) -> dict[str, Speed]:
 def _write(path: Path, speeds: Mapping[str, Speed]) -> None:
     """Replace the file as a whole. Raises OSError."""
     text = json.dumps({"speeds": {name: [round(speed.rate), speed.when] for name, speed in speeds.items()}})
-    beside = path.with_name(path.name + ".new")
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-    beside.replace(path)
+    replace_file(path, text.encode())

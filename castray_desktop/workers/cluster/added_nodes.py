@@ -7,6 +7,8 @@ from pathlib import Path
 
 import msgspec
 
+from castray_desktop.workers.home_files import replace_file
+
 log = logging.getLogger("castray.cluster")
 
 
@@ -48,10 +50,7 @@ class AddedNodes:
 
     def _save(self, nodes: tuple[AddedNode, ...]) -> None:
         """Replaced as a whole, so that a crash leaves the old or the new ones."""
-        fresh = self._file.with_name(self._file.name + ".new")
         try:
-            fresh.touch(mode=0o600)
-            fresh.write_bytes(msgspec.json.encode(nodes))
-            fresh.replace(self._file)
+            replace_file(self._file, msgspec.json.encode(nodes))
         except OSError as error:
             log.warning("added nodes will not be there after the next start: %s", error)

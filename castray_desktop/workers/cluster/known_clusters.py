@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from castray_desktop.core.messages import ClusterPhase, ClusterStatus, KnownCluster
+from castray_desktop.workers.home_files import replace_file
 
 MOST = 50
 
@@ -72,11 +73,8 @@ class KnownClusters:
 
     def _save(self) -> None:
         """Replaced as a whole, so that a crash leaves the old or the new one."""
-        fresh = self._file.with_name(self._file.name + ".new")
         try:
-            fresh.touch(mode=0o600)
-            fresh.write_bytes(msgspec.json.encode(self.remembered))
-            fresh.replace(self._file)
+            replace_file(self._file, msgspec.json.encode(self.remembered))
         except OSError as error:
             log.warning("clusters are not remembered: %s", error)
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import msgspec
 
+from castray_desktop.workers.home_files import replace_file
+
 Homes = dict[str, tuple[str, str]]
 """By name: host and address."""
 
@@ -35,11 +37,8 @@ class NameMemory:
             known[target] = homes
         for old in list(known)[:-MOST_CLUSTERS]:
             del known[old]
-        fresh = self._file.with_name(self._file.name + ".new")
         try:
-            fresh.touch(mode=0o600)
-            fresh.write_bytes(msgspec.json.encode(known))
-            fresh.replace(self._file)
+            replace_file(self._file, msgspec.json.encode(known))
         except OSError as error:
             log.warning("the names of nodes are not kept: %s", error)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import msgspec
 
 from castray_desktop.core.failure import Failure
 from castray_desktop.core.messages import CastState, Schedule
+from castray_desktop.workers.home_files import replace_file
 
 log = logging.getLogger("castray.schedules")
 
@@ -53,13 +53,7 @@ class ScheduleFile:
 
     def write(self, content: bytes) -> None:
         """Replace what is kept: a crash leaves the old or the new. Raises OSError."""
-        beside = self._path.with_name(self._path.name + ".new")
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(self._path)
+        replace_file(self._path, content, synced=True)
 
 
 def as_bytes(standings: list[Standing]) -> bytes:
