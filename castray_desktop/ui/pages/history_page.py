@@ -15,7 +15,6 @@ from PySide6.QtWidgets import (
     QMenu,
     QSplitter,
     QStackedWidget,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -24,13 +23,14 @@ from castray_desktop.core.errors import Explanation
 from castray_desktop.core.failure import Failure
 from castray_desktop.core.messages import CastState, CastSummary
 from castray_desktop.ui.clusters.cluster_words import explain_failure
-from castray_desktop.ui.controls.banner import Banner, framed
+from castray_desktop.ui.controls.banner import Banner
 from castray_desktop.ui.controls.fields import Dropdown
 from castray_desktop.ui.controls.plain_table import PlainTable
 from castray_desktop.ui.controls.widgets import button, label, say
 from castray_desktop.ui.fonts import font
 from castray_desktop.ui.opening import copy
 from castray_desktop.ui.pages.history_model import HistoryModel
+from castray_desktop.ui.pages.page_layout import lay_out
 from castray_desktop.ui.pages.statistics_view import StatisticsView
 from castray_desktop.ui.theme import Theme
 from castray_desktop.ui.transfers import cast_actions
@@ -135,12 +135,7 @@ class HistoryPage(QWidget):
         self._stack = QStackedWidget()
         self._stack.addWidget(self._split)
         self._stack.addWidget(self.statistics)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(0)
-        column.addLayout(bar)
-        column.addWidget(framed(self.banner))
-        column.addWidget(self._stack, 1)
+        lay_out(self, bar, self.banner, self._stack)
 
     def _wire(self) -> None:
         self._typing = QTimer(self)

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QCoreApplication, QObject, QTimer, qVersion
 from PySide6.QtGui import QHideEvent, QShowEvent
-from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QWidget
 
 import castray_desktop
 from castray_desktop.core import messages
 from castray_desktop.core.failure import Failure
 from castray_desktop.core.messages import ClusterStatus, LogLine
 from castray_desktop.ui.clusters.cluster_words import explain_failure
-from castray_desktop.ui.controls.banner import Banner, framed
+from castray_desktop.ui.controls.banner import Banner
 from castray_desktop.ui.controls.fields import Dropdown
 from castray_desktop.ui.controls.glyphs import GlyphState
 from castray_desktop.ui.controls.plain_table import NO_PARENT, Cell, PlainModel, PlainTable
@@ -25,6 +25,7 @@ from castray_desktop.ui.controls.widgets import button, label, say
 from castray_desktop.ui.fonts import font
 from castray_desktop.ui.nodes import NodeList
 from castray_desktop.ui.opening import copy
+from castray_desktop.ui.pages.page_layout import lay_out
 from castray_desktop.ui.theme import Theme
 from castray_desktop.ui.words import Words
 
@@ -208,12 +209,7 @@ class LogPage(QWidget):
         bar.addStretch()
         bar.addWidget(self.copy_button)
         bar.addWidget(self.diagnostics_button)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(0)
-        column.addLayout(bar)
-        column.addWidget(framed(self.banner))
-        column.addWidget(self.table, 1)
+        lay_out(self, bar, self.banner, self.table)
 
     def _wire(self) -> None:
         self.search.textChanged.connect(self._filter)

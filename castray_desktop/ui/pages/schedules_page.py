@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING
 import msgspec
 from PySide6.QtCore import Signal
 from PySide6.QtGui import QContextMenuEvent, QKeyEvent, Qt
-from PySide6.QtWidgets import QHBoxLayout, QMenu, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QMenu, QWidget
 
 from castray_desktop.core import messages
 from castray_desktop.core.errors import Explanation
 from castray_desktop.core.failure import Failure
 from castray_desktop.core.messages import OnConflict, Schedule, ScheduleInfo, SendRequest
 from castray_desktop.ui.clusters.cluster_words import explain_failure
-from castray_desktop.ui.controls.banner import Banner, framed
+from castray_desktop.ui.controls.banner import Banner
 from castray_desktop.ui.controls.plain_table import PlainModel, PlainTable
 from castray_desktop.ui.controls.widgets import button, say
+from castray_desktop.ui.pages.page_layout import lay_out
 from castray_desktop.ui.pages.schedule_text import schedule_cells
 from castray_desktop.ui.theme import Theme
 from castray_desktop.ui.words import Words
@@ -114,12 +115,7 @@ class SchedulesPage(QWidget):
             self.demonstration_button.setToolTip,
             lambda: self.tr("Sends a small file to every node of the local cluster once a minute"),
         )
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(0)
-        column.addLayout(bar)
-        column.addWidget(framed(self.banner))
-        column.addWidget(self.table, 1)
+        lay_out(self, bar, self.banner, self.table)
 
     def _wire(self) -> None:
         self.add_button.clicked.connect(self.add)

@@ -1,0 +1,17 @@
+"""How a page behind a tab is laid out: its tools, a message where there is one, and what it shows."""
+
+from __future__ import annotations
+
+from PySide6.QtWidgets import QLayout, QVBoxLayout, QWidget
+
+from castray_desktop.ui.controls.banner import Banner, framed
+
+
+def lay_out(page: QWidget, tools: QLayout, banner: Banner, shown: QWidget) -> None:
+    """Put the parts into `page`, without margins; `shown` takes all the room that is left."""
+    column = QVBoxLayout(page)
+    column.setContentsMargins(0, 0, 0, 0)
+    column.setSpacing(0)
+    column.addLayout(tools)
+    column.addWidget(framed(banner))
+    column.addWidget(shown, 1)
