@@ -30,6 +30,7 @@ class Ways(enum.StrEnum):
     AUTO = "auto"
     DIRECT = "direct"  # sockets alone, whoever dials
     RAY = "ray"  # calls between agents alone
+    UDP = "udp"  # one stream of datagrams for all; what it does not bring comes by the other ways
 
 
 class SendRequest(Record, frozen=True):
@@ -124,6 +125,36 @@ class Transport(enum.StrEnum):
     LOCAL = "local"
 
 
+class MulticastState(enum.StrEnum):
+    """Where the one stream of datagrams for all recipients stands."""
+
+    WAITING = "waiting"  # for its listeners
+    SENDING = "sending"
+    DONE = "done"  # everything was sent once
+    STOPPED = "stopped"  # before it was done; the relay does the rest
+
+
+class MulticastEnd(enum.StrEnum):
+    """Why it was stopped."""
+
+    ORDERED = "ordered"
+    NOTHING_ARRIVES = "nothing_arrives"  # this network does not carry it, or a filter takes it away
+    TOO_SLOW = "too_slow"  # slower than the relay would be
+    NOBODY = "nobody"  # no recipient can follow, or needs it
+    NO_NETWORK = "no_network"  # the source can't send to a group
+
+
+class MulticastSnapshot(Record, frozen=True):
+    """How sending to all recipients at once goes."""
+
+    state: MulticastState
+    end: MulticastEnd | None = None  # once stopped
+    reason: str = ""  # of the source's system, where it has refused
+    listeners: tuple[str, ...] = ()  # recipients that hear it and can follow
+    bytes: int = 0  # of the stream, sent once for all of them
+    rate: float = 0.0  # bytes per second
+
+
 class DeliverySnapshot(Record, frozen=True):
     """One recipient's share of a cast, as it stands."""
 
@@ -144,6 +175,9 @@ class DeliverySnapshot(Record, frozen=True):
     paths: tuple[str, ...] = ()  # each top-level entry as it landed
     removed: int = 0  # entries that the source no longer has, removed by `remove_extra`
     failure: Failure | None = None
+    listening: bool = False  # takes the datagrams that go to all recipients
+    datagram_bytes: int = 0  # verified bytes that came by them
+    repaired_bytes: int = 0  # asked of the upstream since they did not come by datagrams, or came wrong
     hook_status: str = ""  # of the command after it: "done", "not allowed there", or what went wrong
 
 
@@ -174,6 +208,7 @@ class CastSummary(Record, frozen=True):
     awaited: int = 0  # deliveries that wait for their nodes
     chain: tuple[str, ...] = ()  # source first, in relay order
     source_copies: float = 0.0
+    multicast: MulticastSnapshot | None = None  # where it was tried
     limit: int = 0  # bytes per second on every hop; 0: none
     broken_links: int = 0  # kept links that point to nothing at a recipient
     place: int = 0  # among those that are queued; 0: the next to start

@@ -95,6 +95,16 @@ class FileProblem:
     failure: Failure
 
 
+@dataclass(frozen=True)
+class MulticastGroup:
+    """Where one stream of datagrams is for every recipient of a cast."""
+
+    address: str  # IPv4 or IPv6
+    port: int
+    source: str  # the address that the datagrams come from
+    hops: int = 1  # how many routers away they may be heard, plus one
+
+
 # --- orders to an agent --------------------------------------------------------------------------
 
 
@@ -220,6 +230,7 @@ class StartDelivery:
     hook: str = ""  # a command to run after it, where this node allows that
     remove_extra: bool = False  # with "overwrite": what folders have that the parcel's have not goes
     exclude: tuple[str, ...] = ()  # what was left out of the parcel, and stays
+    group: Optional[MulticastGroup] = None  # listen there as well, as in `Listen`
 
 
 @dataclass(frozen=True)
@@ -233,6 +244,31 @@ class SetUpstream:
     cast: str
     epoch: int
     upstream: Optional[Upstream]
+
+
+@dataclass(frozen=True)
+class Listen:
+    """Take what comes to the group; the upstream is asked for the digests, and for what does not come.
+
+    Without a group: leave it. What has come counts.
+    """
+
+    cast: str
+    group: Optional[MulticastGroup]
+
+
+@dataclass(frozen=True)
+class Multicast:
+    """Send the stream to the group, once its listeners are there. Without a group: stop that.
+
+    `SourceReport.multicast` tells how it goes.
+    """
+
+    cast: str
+    group: Optional[MulticastGroup]
+    listeners: tuple[str, ...] = ()  # nodes that were told to listen
+    rate: int = 0  # bytes per second to begin with; 0: not known
+    least: int = 0  # bytes per second; where it stays below that, it stops. 0: it never does
 
 
 @dataclass(frozen=True)
@@ -479,6 +515,37 @@ class SourceState(str, enum.Enum):
     CANCELLED = "cancelled"
 
 
+class MulticastState(str, enum.Enum):
+    """Where sending to a group stands."""
+
+    WAITING = "waiting"  # for listeners
+    SENDING = "sending"
+    DONE = "done"  # all of it was sent once
+    STOPPED = "stopped"
+
+
+class MulticastEnd(str, enum.Enum):
+    """Why it stopped before it was done. The relay does the rest."""
+
+    ORDERED = "ordered"
+    NOTHING_ARRIVES = "nothing_arrives"  # no listener has heard anything
+    TOO_SLOW = "too_slow"  # slower than the relay would be
+    NOBODY = "nobody"  # no listener is left
+    NO_NETWORK = "no_network"  # this node can't send to a group
+
+
+@dataclass(frozen=True)
+class MulticastReport:
+    """The source's side of sending to a group."""
+
+    state: MulticastState
+    end: Optional[MulticastEnd] = None  # once stopped
+    reason: str = ""  # of the system, where it has refused
+    listeners: tuple[str, ...] = ()  # who hears it and can follow
+    sent_bytes: int = 0  # of the stream; they count in `SourceReport.sent_bytes` too
+    rate: int = 0  # bytes per second that it paces itself to
+
+
 @dataclass(frozen=True)
 class SourceReport:
     """The source's side of a cast."""
@@ -495,6 +562,7 @@ class SourceReport:
     failure: Optional[Failure] = None
     checking: float = 0.0  # seconds that its reader has spent on digests and hashes
     reading: float = 0.0  # and on reading; the rest it waited until somebody wanted more
+    multicast: Optional[MulticastReport] = None  # once `Multicast` was ordered
 
 
 class RecipientState(str, enum.Enum):
@@ -543,6 +611,9 @@ class DeliveryReport:
     checking: float = 0.0  # seconds that its fetch has spent on digests and hashes
     writing: float = 0.0  # and on writing; the rest it waited for bytes
     hook: str = ""  # what became of that command
+    listening: bool = False  # to a group, and able to follow
+    datagram_bytes: int = 0  # verified bytes that came by datagrams
+    repaired_bytes: int = 0  # asked of the upstream since they did not come by datagrams, or came wrong
 
 
 class VerificationState(str, enum.Enum):
@@ -671,6 +742,8 @@ Order = typing.Union[
     FindExtra,
     StartDelivery,
     SetUpstream,
+    Listen,
+    Multicast,
     Reach,
     Seal,
     SetCastLimit,

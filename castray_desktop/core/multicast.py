@@ -1,0 +1,118 @@
+"""The datagrams of a cast that is sent to a multicast group, and what its listeners report.
+
+Standard library only: this module is shipped to the nodes.
+
+A datagram carries a part of one piece of the stream. It is never believed: its bytes count once the whole
+piece has the digest that came over an authenticated connection. The tag is there so that datagrams of others
+cost next to nothing. It is made from the cast's secret for each zone of 64 KiB, as MAC-based schemes with a
+key for each interval do (RFC 4082): who listens without the secret can repeat a tag, but can't be the first
+to use it.
+
+Reports go back to the sender's address and have a MAC each, since they steer it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import struct
+from typing import NamedTuple
+
+TAG_BYTES = 8
+ZONE_BYTES = 1 << 16
+MAX_DATAGRAM = 1472  # what fits an Ethernet frame with IPv4 and UDP
+BURST = 44  # datagrams that the kernel may take or hand over at once; 64 KiB is its bound
+MAC_BYTES = 16
+NAME_BYTES = 8
+
+_HEADER = struct.Struct("!8sIII")  # tag, sequence, piece, offset in the piece
+_REPORT = struct.Struct("!8sIBIIQQI")
+HEADER_BYTES = _HEADER.size
+REPORT_BYTES = _REPORT.size + MAC_BYTES
+
+
+class MulticastError(ValueError):
+    """Not a report of a listener of this cast."""
+
+
+class Report(NamedTuple):
+    """What a listener has got so far. Counts begin with the first datagram that it heard."""
+
+    listener: bytes  # `listener_name` of the node
+    number: int  # of this report
+    leaving: bool  # it can't follow, or needs nothing any more
+    sequence: int  # the highest that came, plus one; 0: nothing has come
+    datagrams: int  # how many have come
+    payload: int  # bytes that have come
+    micros: int  # its clock
+    wanted: int  # the first piece at or after the sender's place that it still lacks
+
+
+class Keys:
+    """Makes and checks tags and MACs of one cast."""
+
+    def __init__(self, secret: bytes, cast: str) -> None:
+        self._tag_key = _derived(secret, b"castray multicast tag", cast)
+        self._mac_key = _derived(secret, b"castray multicast report", cast)
+
+    def tag(self, piece: int, offset: int) -> bytes:
+        """Of all datagrams that begin in one zone of a piece."""
+        where = struct.pack("!II", piece, offset // ZONE_BYTES)
+        return hashlib.blake2b(where, digest_size=TAG_BYTES, key=self._tag_key).digest()
+
+    def pack_report(self, report: Report) -> bytes:
+        """A report as a datagram."""
+        body = _REPORT.pack(*report)
+        return body + self._mac(body)
+
+    def parse_report(self, raw: bytes) -> Report:
+        """A listener's report. Raises MulticastError for anything else."""
+        if len(raw) != REPORT_BYTES:
+            raise MulticastError(f"a report of {len(raw)} bytes")
+        body, mac = raw[: _REPORT.size], raw[_REPORT.size :]
+        if not hmac.compare_digest(mac, self._mac(body)):
+            raise MulticastError("a report without the right MAC")
+        listener, number, leaving, *rest = _REPORT.unpack(body)
+        return Report(listener, number, bool(leaving), *rest)
+
+    def _mac(self, body: bytes) -> bytes:
+        return hashlib.blake2b(body, digest_size=MAC_BYTES, key=self._mac_key).digest()
+
+
+def listener_name(node: str) -> bytes:
+    """What a node is called in reports."""
+    return hashlib.blake2b(node.encode(), digest_size=NAME_BYTES).digest()
+
+
+def header(tag: bytes, sequence: int, piece: int, offset: int) -> bytes:
+    """What comes before a datagram's payload."""
+    return _HEADER.pack(tag, sequence & 0xFFFFFFFF, piece, offset)
+
+
+def parse_header(raw: memoryview) -> tuple[bytes, int, int, int]:
+    """Tag, sequence, piece and offset of a datagram of at least `HEADER_BYTES`."""
+    tag, sequence, piece, offset = _HEADER.unpack_from(raw)
+    return tag, sequence, piece, offset
+
+
+def payload_bytes(mtu: int, ipv6: bool) -> int:
+    """How many bytes of a piece one datagram takes on a link whose packets have `mtu` bytes at most."""
+    room = min(mtu - (48 if ipv6 else 28), MAX_DATAGRAM) - HEADER_BYTES
+    return max(room // 4 * 4, 512)
+
+
+def group_address(cast: str, ipv6: bool, attempt: int = 0) -> tuple[str, int]:
+    """A group and a port for a cast. Another attempt gives others.
+
+    IPv4: of the organization's own scope, RFC 2365 (239.192.0.0/14). IPv6: a transient group of the link,
+    RFC 4291. Ports are of the range that IANA leaves free, above those that Linux gives to clients.
+    """
+    raw = hashlib.blake2b(f"{cast} {attempt}".encode(), digest_size=8).digest()
+    port = 61000 + int.from_bytes(raw[6:], "big") % 4500
+    if ipv6:
+        return f"ff12::ca57:{raw[:2].hex()}:{raw[2:4].hex()}", port
+    return f"239.{192 + raw[0] % 4}.{raw[1]}.{raw[2]}", port
+
+
+def _derived(secret: bytes, label: bytes, cast: str) -> bytes:
+    return hmac.new(secret, label + b"\0" + cast.encode(), hashlib.sha256).digest()
