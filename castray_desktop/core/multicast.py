@@ -25,9 +25,10 @@ BURST = 44  # datagrams that the kernel may take or hand over at once; 64 KiB is
 MAC_BYTES = 16
 NAME_BYTES = 8
 
-_HEADER = struct.Struct("!8sIII")  # tag, sequence, piece, offset in the piece
-_REPORT = struct.Struct("!8sIBIIQQI")
+_HEADER = struct.Struct("!8sQII")  # tag, sequence, piece, offset in the piece
+_REPORT = struct.Struct("!8sIBQQQQI")
 HEADER_BYTES = _HEADER.size
+HEADER_FORMAT = _HEADER.format
 REPORT_BYTES = _REPORT.size + MAC_BYTES
 
 
@@ -86,7 +87,7 @@ def listener_name(node: str) -> bytes:
 
 def header(tag: bytes, sequence: int, piece: int, offset: int) -> bytes:
     """What comes before a datagram's payload."""
-    return _HEADER.pack(tag, sequence & 0xFFFFFFFF, piece, offset)
+    return _HEADER.pack(tag, sequence, piece, offset)
 
 
 def parse_header(raw: memoryview) -> tuple[bytes, int, int, int]:

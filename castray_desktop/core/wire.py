@@ -44,10 +44,12 @@ _EPOCH = struct.Struct("<Q")
 _REQUEST = struct.Struct("<QQ")  # start and end in the stream
 _PIECE = struct.Struct("<Q16sI")  # index, digest, length
 _BY_FD = struct.Struct("<IQ")  # file, offset in it
+_PART = struct.Struct("<Q")  # start in the stream
 
 HEADER_BYTES = _HEADER.size
 PIECE_BYTES = _PIECE.size
 BY_FD_BYTES = _BY_FD.size
+PART_BYTES = _PART.size
 
 
 class ProtocolError(Exception):
@@ -68,6 +70,7 @@ class FrameType(enum.IntEnum):
     GONE = 19
     FILE = 20
     HASHES = 21
+    PART = 22
 
 
 class PieceFlag(enum.IntFlag):
@@ -78,6 +81,8 @@ class PieceFlag(enum.IntFlag):
     CHANGED = 2  # of a piece: the source's file has changed, this digest replaces the first
     DIGEST = 8  # of a request: only digests are wanted; of a piece: no payload
     BY_FD = 4  # of a piece: no payload, its bytes are in a file that was passed before
+    EARLY = 16  # with DIGEST: as soon as the digest is known, whether the piece is there or not
+    PART = 32  # of a request: just these bytes, of one piece, in a PART frame
 
 
 _LIMITS: dict[FrameType, int] = {
@@ -92,6 +97,7 @@ _LIMITS: dict[FrameType, int] = {
     FrameType.GONE: MAX_REASON,
     FrameType.FILE: 4,
     FrameType.HASHES: 4 + MAX_HASHES * FILE_HASH_BYTES,
+    FrameType.PART: _PART.size + MAX_PIECE,
 }
 
 
@@ -150,9 +156,22 @@ def piece_head(index: int, digest: bytes, length: int, flags: int = 0) -> bytes:
     return _HEADER.pack(FrameType.PIECE, flags, _PIECE.size + length) + _PIECE.pack(index, digest, length)
 
 
-def piece_digest(index: int, digest: bytes, length: int) -> bytes:
+def piece_digest(index: int, digest: bytes, length: int, flags: int = 0) -> bytes:
     """A whole PIECE frame without its bytes."""
-    return frame(FrameType.PIECE, _PIECE.pack(index, digest, length), PieceFlag.DIGEST)
+    return frame(FrameType.PIECE, _PIECE.pack(index, digest, length), PieceFlag.DIGEST | flags)
+
+
+def part_head(start: int, length: int) -> bytes:
+    """Header and head of a PART frame whose payload follows."""
+    return _HEADER.pack(FrameType.PART, 0, _PART.size + length) + _PART.pack(start)
+
+
+def parse_part_head(header: Header, raw: bytes) -> tuple[int, int]:
+    """Start and end in the stream of what follows. Raises ProtocolError."""
+    if len(raw) != _PART.size or header.length <= _PART.size:
+        raise ProtocolError("a PART frame without its head")
+    (start,) = _PART.unpack(raw)
+    return start, start + header.length - _PART.size
 
 
 def piece_by_fd(index: int, digest: bytes, length: int, file: int, offset: int, flags: int = 0) -> bytes:

@@ -140,6 +140,8 @@ class NodeAgent:
             protocol.ServeSource: plane.serve,
             protocol.StartDelivery: plane.deliver,
             protocol.SetUpstream: plane.set_upstream,
+            protocol.Listen: plane.listen,
+            protocol.Multicast: plane.multicast,
             protocol.Reach: plane.reach,
             protocol.Seal: plane.seal,
             protocol.SetCastLimit: plane.limit_cast,

@@ -22,6 +22,7 @@ from castray_desktop.workers.ray_side.protocol import (
     CancelCast,
     DeliveryReport,
     ForgetCast,
+    MulticastGroup,
     ParcelTotals,
     PrepareSource,
     Reach,
@@ -139,6 +140,7 @@ class Cast:
         hook: str = "",
         remove_extra: bool = False,
         exclude: tuple[str, ...] = (),
+        group: MulticastGroup | None = None,
     ) -> None:
         self.recipients.append(node)
         order = StartDelivery(
@@ -154,6 +156,7 @@ class Cast:
             hook=hook,
             remove_extra=remove_extra,
             exclude=exclude,
+            group=group,
         )
         node.plane.deliver(order)
 

@@ -149,6 +149,13 @@ class Channel:
         poll.register(self._socket, select.POLLIN)
         return bool(poll.poll(seconds * 1000))
 
+    def await_either(self, fd: int, seconds: float) -> bool:
+        """Wait for this connection or for `fd` to become readable; whether a read here would return."""
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        poll.register(fd, select.POLLIN)
+        return any(ready != fd for ready, _ in poll.poll(seconds * 1000))
+
     # --- writing
 
     def write(self, data: bytes | memoryview, more: bool = False) -> None:

@@ -127,6 +127,9 @@ class Delivery(Follower):
                 checking=self.spending.seconds(CHECKING),
                 writing=self.spending.seconds(DISK),
                 hook=self._hook,
+                listening=self.listening,
+                datagram_bytes=self.datagram_bytes,
+                repaired_bytes=self.repaired_bytes,
             )
 
     # --- the thread

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Optional
 
 from castray_desktop.core import wire
 from castray_desktop.core.ranges import RangeSet
 from castray_desktop.core.wire import FrameType, PieceFlag, ProtocolError
 from castray_desktop.workers.ray_side.byte_plane.buffers import CHUNK_BYTES, page_buffer
 from castray_desktop.workers.ray_side.byte_plane.channel import Channel
+from castray_desktop.workers.ray_side.byte_plane.multicast.gathering import Gathering
 from castray_desktop.workers.ray_side.byte_plane.spending import CHECKING, WAITING
 from castray_desktop.workers.ray_side.byte_plane.supply import Gone, read_some
 
@@ -21,6 +22,8 @@ log = logging.getLogger("castray.byte_plane")
 
 MAX_REQUESTS = 1000
 MAX_REPAIRS = 5
+GROUP_SECONDS = 0.1
+HEARD = (FrameType.PIECE, FrameType.PART, FrameType.WAITING, FrameType.HASHES)
 
 
 class Fetching:
@@ -38,26 +41,35 @@ class Fetching:
         self._asked = RangeSet()
         self._queue: deque[tuple[int, int, bool]] = deque()  # start, end, whether digests will do
         self._last_pieces: deque[int] = deque()  # of what was asked for and has not come
+        self._early_asked = RangeSet()  # digests that were asked for ahead of their pieces
+        self._gathering: Optional[Gathering] = None  # while a group brings pieces
 
     def run(self) -> None:
         """Until everything is there. Raises Silent, ConnectionError, ProtocolError, Gone, or CastRayError."""
+        self._look_for_group()
         self._request_missing()
         while not self._delivery.is_complete():
-            if self._delivery.more_wanted:
+            if self._look_for_group() or self._delivery.more_wanted:
                 self._request_missing()
+            if self._delivery.early_wanted:
+                self._request_early(0, self._layout.stream_bytes)
             if self._delivery.hashes_awaited and not self._hashes_asked:
                 self._hashes_asked = True
                 self._channel.write(wire.frame(FrameType.HASHES))
             if self._delivery.unwoken and not self._channel.something_to_read():
                 self._delivery.wake()
+            if not self._gather():
+                continue
             self._delivery.spending.on(WAITING)
             header = self._channel.read_header()
-            if header.type in (FrameType.PIECE, FrameType.WAITING, FrameType.HASHES):
+            if header.type in HEARD:
                 self._delivery.heard()
             if header.type is FrameType.PIECE:
                 self._take_piece(header)
             elif header.type is FrameType.WAITING:
                 self._delivery.flush_progress()
+            elif header.type is FrameType.PART and self._gathering is not None:
+                self._gathering.take_part(header)
             elif header.type is FrameType.FILE and self._channel.local:
                 wire.parse_file(self._channel.take_file(header.length))
             elif header.type is FrameType.HASHES and self._hashes_asked:
@@ -69,11 +81,58 @@ class Fetching:
 
     def _request_missing(self) -> None:
         """Ask for what is wanted and was not asked for on this connection."""
+        begins = self._layout.stream_bytes
+        if self._gathering is not None:
+            begins = self._gathering.starts_at
+            self._gathering.look_again()
         for start, end in self._delivery.wanted():
-            for gap in self._asked.missing(start, end):
-                self._queue.extend(self._delivery.split_by_twins(*gap))
-            self._asked.add(start, end)
+            self._request(start, min(end, begins))
+            self._request_early(max(start, begins), end)  # their bytes come to the group
         self._ask()
+
+    def _request(self, start: int, end: int) -> None:
+        if start >= end:
+            return
+        for gap in self._asked.missing(start, end):
+            self._queue.extend(self._delivery.split_by_twins(*gap))
+        self._asked.add(start, end)
+
+    def _request_early(self, start: int, end: int) -> None:
+        """Ask for digests as soon as they are known."""
+        if start >= end:
+            return
+        gaps = self._early_asked.missing(start, end)
+        if gaps:
+            self._early_asked.add(start, end)
+            flags = PieceFlag.DIGEST | PieceFlag.EARLY
+            self._channel.write(b"".join(wire.request(*gap, flags) for gap in gaps))
+
+    def _look_for_group(self) -> bool:
+        """Whether it is known now what a group brings, and was not before."""
+        if self._gathering is None and not self._channel.local:
+            listener = self._delivery.listener()
+            if listener is None:
+                return False
+            self._gathering = Gathering(self._channel, self._delivery, listener)
+            return True
+        return self._gathering is not None and self._gathering.met()
+
+    def _gather(self) -> bool:
+        """Make pieces of what a group has brought; whether there is something to read from the upstream."""
+        gathering = self._gathering
+        if gathering is None:
+            return True
+        for first, last in gathering.go_on():
+            self._fetch_wholly(self._layout.piece(first)[0], self._layout.piece(last - 1)[1])
+        self._ask()
+        if self._delivery.is_complete() or self._delivery.more_wanted:
+            return False
+        return not gathering.listener.listening or gathering.await_something(GROUP_SECONDS)
+
+    def _fetch_wholly(self, start: int, end: int) -> None:
+        """What the group did not bring."""
+        self._queue.extend((*gap, False) for gap in self._asked.missing(start, end))
+        self._asked.add(start, end)
 
     def _ask(self) -> None:
         """A bounded number of requests at once; the next ones when the first were answered."""
@@ -100,6 +159,9 @@ class Fetching:
             raise ProtocolError(str(error)) from error
         if head.length != end - start:
             raise ProtocolError(f"a piece of {head.length} bytes where {end - start} belong")
+        if header.flags & PieceFlag.EARLY:
+            self._delivery.take_early(head.index, head.digest)
+            return
         if header.flags & PieceFlag.DIGEST:
             self._take_digest(head, start, end)
             return

@@ -7,6 +7,7 @@ import time
 from typing import Optional
 
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
+from castray_desktop.core.multicast import Keys
 from castray_desktop.core.wire import ProtocolError
 from castray_desktop.workers.ray_side.byte_plane.channel import Channel, Untrusted
 from castray_desktop.workers.ray_side.byte_plane.failures import (
@@ -14,12 +15,14 @@ from castray_desktop.workers.ray_side.byte_plane.failures import (
 )
 from castray_desktop.workers.ray_side.byte_plane.fetching import Fetching
 from castray_desktop.workers.ray_side.byte_plane.meeting import Meeting
+from castray_desktop.workers.ray_side.byte_plane.multicast.listening import MulticastListener
 from castray_desktop.workers.ray_side.byte_plane.place import Place
 from castray_desktop.workers.ray_side.byte_plane.restoring import Restoring
 from castray_desktop.workers.ray_side.byte_plane.spending import WAITING
 from castray_desktop.workers.ray_side.byte_plane.standing import StandingStock
 from castray_desktop.workers.ray_side.byte_plane.supply import Cancelled, Changed, Gone
 from castray_desktop.workers.ray_side.protocol import (
+    Listen,
     RecipientState,
     SetUpstream,
     StartDelivery,
@@ -65,6 +68,10 @@ class Follower(StandingStock):
         )
         self._trouble: Optional[BaseException] = None
         self._restoring = Restoring(self, self._restored)
+        self._group = order.group
+        self._listener: Optional[MulticastListener] = None
+        self.datagram_bytes = 0
+        self.repaired_bytes = 0
 
     # --- orders
 
@@ -75,6 +82,18 @@ class Follower(StandingStock):
                 return
             self.route = (order.epoch, order.upstream)
             self._abort_channel()
+            self.condition.notify_all()
+
+    def listen(self, order: Listen) -> None:
+        """Listen to this group from now on, or to none."""
+        with self.condition:
+            if order.group == self._group and (self._listener is None or self._listener.listening):
+                return
+            self._group = order.group
+            if self._listener is not None:
+                self._listener.stop("it was told to")
+            if self._group is not None:
+                self._abort_channel()  # what was asked for on it comes by the group
             self.condition.notify_all()
 
     def offer(self, channel: Channel, epoch: int) -> bool:
@@ -114,9 +133,63 @@ class Follower(StandingStock):
         if self._trouble is not None:
             raise self._trouble
 
+    # --- listening, for the thread that fetches
+
+    @property
+    def listening(self) -> bool:
+        """Whether it takes datagrams."""
+        return self._listener is not None and self._listener.listening
+
+    def listener(self) -> Optional[MulticastListener]:
+        """What takes datagrams for this delivery, or has done so; None where it is not told to."""
+        group = self._group
+        if group is None or self._await_manifest or self.hashes_awaited:
+            return self._listener
+        if self._listener is not None and (self._listener.group == group):
+            return self._listener
+        self._leave_group()
+        try:
+            self._listener = MulticastListener(
+                group,
+                self._place.surroundings.address,
+                self._place.node,
+                Keys(self.secret, self.cast),
+                self.layout,
+                self,
+                lambda: self.paused,
+            )
+        except OSError as error:
+            log.info(
+                "cast %s on %s can't listen to %s: %s", self.cast, self._place.node, group.address, error
+            )
+            self._group = None
+            return None
+        self._listener.start()
+        return self._listener
+
+    def _leave_group(self) -> None:
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.close()
+
+    def came_by_datagrams(self, count: int) -> None:
+        """Verified bytes of a piece that was placed."""
+        self.datagram_bytes += count
+        self.received_bytes += count
+
+    def repaired(self, count: int) -> None:
+        """Bytes that the upstream is asked for, since they did not come to the group, or came wrong."""
+        self.repaired_bytes += count
+
     # --- the thread
 
     def _fetch_all(self) -> None:
+        try:
+            self._fetch_until_complete()
+        finally:
+            self._leave_group()
+
+    def _fetch_until_complete(self) -> None:
         timing = self._place.timing
         pause, lost_since, asked = timing.first_pause, 0.0, self.route
         while not self.is_complete():

@@ -35,7 +35,9 @@ from castray_desktop.workers.ray_side.protocol import (
     FindExtra,
     ForgetCast,
     GetManifest,
+    Listen,
     ManifestReply,
+    Multicast,
     PauseCast,
     Preflight,
     PreflightReply,
@@ -196,6 +198,18 @@ class BytePlane:
         delivery = self._deliveries.get(order.cast)
         if delivery is not None:
             delivery.set_upstream(order)
+
+    def listen(self, order: Listen) -> None:
+        """Have a delivery take what comes to a group."""
+        delivery = self._deliveries.get(order.cast)
+        if delivery is not None:
+            delivery.listen(order)
+
+    def multicast(self, order: Multicast) -> None:
+        """Send a cast to a group."""
+        source = self._sources.get(order.cast)
+        if source is not None:
+            source.multicast(order, self._address)
 
     def reach(self, order: Reach) -> None:
         """Dial a recipient that can't dial here, in a thread."""

@@ -12,7 +12,9 @@ from castray_desktop.workers.ray_side.byte_plane.limits import wait_for_all
 from castray_desktop.workers.ray_side.byte_plane.supply import Gone, Supply
 
 MAX_OUTSTANDING = 4096
+MANY_DIGESTS = 256
 KEEP_ALIVE_SECONDS = 1.0
+EARLY_SECONDS = 0.02
 LOOK_SECONDS = 0.1  # how long a request may lie unread while there is nothing new to send
 
 
@@ -25,6 +27,8 @@ class Serving:
         self._supply = supply
         self._requests: deque[list[int]] = deque()  # [next piece, piece after the last, digests only]
         self._again: deque[int] = deque()
+        self._parts: deque[tuple[int, int]] = deque()  # start and end, of one piece each
+        self._early: deque[list[int]] = deque()  # as requests: digests that may come before their pieces
         self._hashes_wanted = False
         self._file_passed = -1
         self._last_sent = time.monotonic()
@@ -48,6 +52,8 @@ class Serving:
             self._send_again(self._again.popleft())
         elif self._hashes_wanted:
             self._send_hashes()
+        elif self._send_early() or self._send_part():
+            pass
         elif not self._requests:
             self._idle()
         elif self._supply.await_piece(self._requests[0][0], LOOK_SECONDS):
@@ -72,7 +78,10 @@ class Serving:
         """Nothing is asked for: wait for a request, with a look at the cast now and then."""
         if self._supply.gone:
             raise Gone(self._supply.gone)
-        if not self._channel.await_readable(LOOK_SECONDS):
+        if self._early or self._parts:
+            self._supply.await_news(EARLY_SECONDS)
+            self._keep_alive()
+        elif not self._channel.await_readable(LOOK_SECONDS):
             self._keep_alive()
 
     def _keep_alive(self) -> None:
@@ -90,11 +99,20 @@ class Serving:
             raise ProtocolError(f"{header.type.name} frame where a request belongs")
         start, end = wire.parse_request(self._channel.read(header.length))
         layout = self._supply.layout
-        if end > layout.stream_bytes or len(self._requests) + len(self._again) >= MAX_OUTSTANDING:
+        outstanding = len(self._requests) + len(self._again) + len(self._parts) + len(self._early)
+        if end > layout.stream_bytes or outstanding >= MAX_OUTSTANDING:
             raise ProtocolError("a request beyond the stream, or too many")
         first, last = start // layout.piece_bytes, (end - 1) // layout.piece_bytes
         if header.flags & PieceFlag.AGAIN:
             self._again.append(first)
+        elif header.flags & PieceFlag.PART:
+            if first != last:
+                raise ProtocolError("a part of more than one piece")
+            self._parts.append((start, end))
+        elif header.flags & PieceFlag.EARLY:
+            self._supply.note_asked(first, last)
+            self._supply.want_early()
+            self._early.append([first, last + 1])
         else:
             self._supply.note_asked(first, last)
             self._requests.append([first, last + 1, bool(header.flags & PieceFlag.DIGEST)])
@@ -116,6 +134,46 @@ class Serving:
                 self._channel.write(wire.piece_head(index, digest, length), more=True)
                 self._channel.write_file(fd, where[1], length)
         self._last_sent = time.monotonic()
+
+    def _send_early(self) -> bool:
+        """The digests that are known by now, in order; whether there were any."""
+        frames: list[bytes] = []
+        while self._early and len(frames) < MANY_DIGESTS:
+            first = self._early[0]
+            digest = self._supply.early_digest(first[0])
+            if digest is None:
+                break
+            start, end = self._supply.layout.piece(first[0])
+            frames.append(wire.piece_digest(first[0], digest, end - start, PieceFlag.EARLY))
+            first[0] += 1
+            if first[0] >= first[1]:
+                self._early.popleft()
+        if frames:
+            self._channel.write(b"".join(frames))
+            self._last_sent = time.monotonic()
+        return bool(frames)
+
+    def _send_part(self) -> bool:
+        """Some bytes of a piece that the peer has most of, once the piece is here; whether it was."""
+        if not self._parts:
+            return False
+        start, end = self._parts[0]
+        index, length = start // self._supply.layout.piece_bytes, end - start
+        if not self._supply.await_piece(index, 0.0):
+            return False
+        self._parts.popleft()
+        self._keep_to_limits(length)
+        self._count(length)
+        where = self._supply.within_file(index)
+        offset = start - self._supply.layout.piece(index)[0]
+        self._channel.write(wire.part_head(start, length), more=True)
+        if where is None:
+            self._channel.write(self._supply.assembled(index)[offset : offset + length])
+        else:
+            with self._supply.borrow(where[0]) as fd:
+                self._channel.write_file(fd, where[1] + offset, length)
+        self._last_sent = time.monotonic()
+        return True
 
     def _send_digest(self, index: int) -> None:
         start, end = self._supply.layout.piece(index)
@@ -185,4 +243,4 @@ class Serving:
         """Counted before it is sent, and told at once for the last piece: so whoever hears that the
         recipient is done has heard of all that was sent to it.
         """
-        self._supply.count_sent(length, last=not self._requests and not self._again)
+        self._supply.count_sent(length, last=not self._requests and not self._again and not self._parts)

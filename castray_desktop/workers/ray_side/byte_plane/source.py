@@ -31,6 +31,7 @@ from castray_desktop.workers.ray_side.byte_plane.digests import file_hasher, pie
 from castray_desktop.workers.ray_side.byte_plane.failures import file_failure, user_name
 from castray_desktop.workers.ray_side.byte_plane.hash_cache import HashCache
 from castray_desktop.workers.ray_side.byte_plane.known_files import KnownFiles
+from castray_desktop.workers.ray_side.byte_plane.multicast.sending import MulticastSender
 from castray_desktop.workers.ray_side.byte_plane.reader import Reader
 from castray_desktop.workers.ray_side.byte_plane.scan import MAX_PROBLEMS, Scan, Scanner
 from castray_desktop.workers.ray_side.byte_plane.spending import CHECKING, DISK, WAITING, Spending
@@ -45,6 +46,7 @@ from castray_desktop.workers.ray_side.byte_plane.supply import (
 from castray_desktop.workers.ray_side.protocol import (
     Algorithms,
     FileProblem,
+    Multicast,
     ParcelTotals,
     PrepareSource,
     ServeSource,
@@ -99,6 +101,7 @@ class Source(Supply):
         self.spending = Spending()  # of the thread that reads
         self._reading = 0  # the piece that the in-order reader is at
         self._threads: list[threading.Thread] = []
+        self._sender: Optional[MulticastSender] = None
 
     # --- orders
 
@@ -123,6 +126,22 @@ class Source(Supply):
         self._go(S.SERVING)
         self._start(self._read_all)
 
+    def multicast(self, order: Multicast, own: str) -> None:
+        """Send the stream to a group as well, or to none any more. `own` is this node's address."""
+        with self.condition:
+            if self.state not in (S.SERVING, S.SEALED):
+                return
+            sender = self._sender
+            if order.group is None:
+                if sender is not None:
+                    sender.stop()
+                return
+            if sender is not None and sender.active:
+                sender.update(order)
+                return
+            self._sender = MulticastSender(self, order, own, self.secret)
+            self._sender.start()
+
     def _use(self, algorithms: Algorithms, totals: ParcelTotals) -> None:
         self.new_piece_hasher = piece_hasher(algorithms.piece)
         self.new_file_hasher = file_hasher(algorithms.file)
@@ -142,6 +161,8 @@ class Source(Supply):
     def join(self, seconds: float) -> None:
         for thread in self._threads:
             thread.join(seconds)
+        if self._sender is not None:
+            self._sender.join(seconds)
 
     def report(self) -> SourceReport:
         with self.condition:
@@ -158,6 +179,7 @@ class Source(Supply):
                 failure=self._failure,
                 checking=self.spending.seconds(CHECKING),
                 reading=self.spending.seconds(DISK),
+                multicast=self._sender.report() if self._sender is not None else None,
             )
 
     def _start(self, work: object) -> None:

@@ -15,6 +15,7 @@ from castray_desktop.core.wire import DIGEST_BYTES
 from castray_desktop.workers.ray_side.byte_plane.digests import file_hasher, piece_hasher
 from castray_desktop.workers.ray_side.byte_plane.failures import no_room, write_failure
 from castray_desktop.workers.ray_side.byte_plane.hashing import FileHashes
+from castray_desktop.workers.ray_side.byte_plane.multicast.early import EarlyDigests
 from castray_desktop.workers.ray_side.byte_plane.parts import PartFiles
 from castray_desktop.workers.ray_side.byte_plane.place import Place
 from castray_desktop.workers.ray_side.byte_plane.preflight import nearest_folder, resolve_destination
@@ -54,6 +55,8 @@ class Stock(Supply):
         self.more_wanted = False  # claims were false: the fetch has more to ask for
         self._place_lock = threading.Lock()  # held while a file's bytes move to another place
         self.landing_begun = False  # an earlier delivery had verified all of it
+        self.early_wanted = False  # somebody below wants digests before their pieces are here
+        self._early_digests = EarlyDigests()
 
     # --- the beginning
 
@@ -136,6 +139,35 @@ class Stock(Supply):
     def _known_to(self) -> int:
         """Up to where in the stream it is clear what has to be fetched."""
         return self.layout.stream_bytes
+
+    def wants_piece(self, index: int) -> bool:
+        """Whether this piece is neither here nor being read back."""
+        start, end = self.layout.piece(index)
+        with self.condition:
+            claimed = end > self.checked_to and self.claims.contains(start, end)
+            return not claimed and not self.have.contains(start, end)
+
+    def next_wanted(self, index: int) -> int:
+        """The first such piece from there on, the number of pieces if there is none."""
+        with self.condition:
+            at = index * self.layout.piece_bytes
+            while True:
+                further = self.have.available_from(at)
+                if further >= self.checked_to:
+                    further = self.claims.available_from(further)
+                if further == at or further >= self.layout.stream_bytes:
+                    return -(-further // self.layout.piece_bytes)
+                at = further
+
+    def can_place(self, index: int) -> bool:
+        """Whether `place_piece` could place it: contents need the manifest."""
+        start, end = self.layout.piece(index)
+        manifest_bytes = self.layout.manifest_bytes
+        return (
+            self.manifest is not None
+            or end < manifest_bytes
+            or self.have.prefix >= min(start, manifest_bytes)
+        )
 
     def restore(self, index: int, buffer: memoryview) -> bool:
         """Read a claimed piece back; whether it is what the journal says. Raises OSError."""
@@ -310,6 +342,20 @@ class Stock(Supply):
 
     def _destination_text(self) -> str:
         return os.fspath(self.order.destination or self._place.inbox)
+
+    # --- digests ahead of their pieces
+
+    def want_early(self) -> None:
+        self.early_wanted = True
+
+    def take_early(self, index: int, digest: bytes) -> None:
+        """The upstream says what the digest of a piece will be."""
+        self._early_digests.note(index, digest, self.layout.pieces)
+        if self.early_wanted:
+            self.wake()
+
+    def early_digest(self, index: int) -> Optional[bytes]:
+        return super().early_digest(index) or self._early_digests.of(index)
 
     # --- serving
 

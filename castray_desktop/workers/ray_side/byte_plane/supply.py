@@ -161,6 +161,21 @@ class Supply:
         self._digest(index)
         return True
 
+    def early_digest(self, index: int) -> Optional[bytes]:
+        """The digest of a piece that may not be here yet, once it is known."""
+        return self.digest(index) if self.is_ready(index) else None
+
+    def want_early(self) -> None:
+        """Somebody wants digests before their pieces are here."""
+
+    def await_news(self, seconds: float) -> None:
+        """Wait until pieces or digests have come. Raises Gone."""
+        with self.condition:
+            if not self.gone:
+                self.condition.wait(seconds)
+            if self.gone:
+                raise Gone(self.gone)
+
     def note_asked(self, first: int, last: int) -> None:
         """Somebody wants the pieces `first` to `last`, one after the other."""
 

@@ -1,0 +1,372 @@
+"""Sending a cast's stream to a multicast group, once, at the pace that its listeners can take.
+
+One thread. Probes go out until listeners say that they hear them, then every piece in order as soon as the
+source has read it, then probes again that say where the end is. What does not arrive is the relay's business.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Optional
+
+from castray_desktop.core.multicast import (
+    HEADER_BYTES,
+    ZONE_BYTES,
+    Keys,
+    MulticastError,
+    Report,
+    header,
+    listener_name,
+)
+from castray_desktop.core.multicast_pace import MulticastPace
+from castray_desktop.workers.ray_side.byte_plane.buffers import page_buffer
+from castray_desktop.workers.ray_side.byte_plane.limits import wait_for_all
+from castray_desktop.workers.ray_side.byte_plane.multicast.sockets import SendingSocket
+from castray_desktop.workers.ray_side.byte_plane.supply import Gone, Supply, read_some
+from castray_desktop.workers.ray_side.protocol import (
+    Multicast,
+    MulticastEnd,
+    MulticastGroup,
+    MulticastReport,
+    MulticastState,
+)
+
+log = logging.getLogger("castray.byte_plane")
+
+PROBE_SECONDS = 0.02
+IDLE_PROBE_SECONDS = 0.1
+HEARD_WITHIN = 0.8
+"""Seconds until a listener has heard a probe; then nothing arrives."""
+
+GATHER_SECONDS = 0.25
+"""Seconds from the first listener that is there until it begins without the others."""
+
+SLOW_SECONDS = 2.0
+"""So long below the least speed, and it stops."""
+
+FINISH_SECONDS = 1.0
+"""Seconds of probes after the end, for listeners that have not said that they know."""
+
+DEBT_SECONDS = 0.004
+"""What was not sent in time is sent at once later on, up to that."""
+
+PIECE_SECONDS = 0.05
+
+Fill = Callable[[list[memoryview], int], None]
+"""Puts bytes of a piece, from an offset on, into views."""
+
+
+class _Stop(Exception):
+    """It is over, for the reason that was noted."""
+
+
+class MulticastSender:
+    """Sends until it is done, or `stop`."""
+
+    def __init__(self, supply: Supply, order: Multicast, own: str, secret: bytes) -> None:
+        assert order.group is not None
+        self._supply = supply
+        self._group: MulticastGroup = order.group
+        self._own = own
+        self._keys = Keys(secret, order.cast)
+        self._names: dict[bytes, str] = {}
+        self._order = order
+        self._pace = MulticastPace(order.rate, ())
+        self._state = MulticastState.WAITING
+        self._end: Optional[MulticastEnd] = None
+        self._reason = ""
+        self._stopped: Optional[MulticastEnd] = None
+        self._sent = 0
+        self._sequence = 0
+        self._at = (0, 0)  # piece and offset that come next
+        self._wanted: dict[bytes, int] = {}  # the first piece that each listener still lacks
+        self._left: set[bytes] = set()
+        self._due = 0.0
+        self._slow_since = 0.0
+        self._probed = 0.0
+        self._listen_to(order.listeners)
+        self._thread = threading.Thread(target=self._run, name=f"castray-multicast-{order.cast}", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    @property
+    def active(self) -> bool:
+        """Whether it has not ended."""
+        return self._state in (MulticastState.WAITING, MulticastState.SENDING)
+
+    def update(self, order: Multicast) -> None:
+        """Other listeners, or another least speed. From any thread."""
+        self._order = order
+        self._listen_to(order.listeners)
+
+    def stop(self, end: MulticastEnd = MulticastEnd.ORDERED) -> None:
+        """Have it end soon. From any thread."""
+        self._stopped = self._stopped or end
+
+    def join(self, seconds: float) -> None:
+        self._thread.join(seconds)
+
+    def report(self) -> MulticastReport:
+        names = self._names
+        return MulticastReport(
+            state=self._state,
+            end=self._end,
+            reason=self._reason,
+            listeners=tuple(sorted(names[each] for each in self._pace.followers() if each in names)),
+            sent_bytes=self._sent,
+            rate=round(self._pace.rate) if self.active else 0,
+        )
+
+    def _listen_to(self, listeners: Sequence[str]) -> None:
+        self._names = {listener_name(node): node for node in listeners}
+
+    # --- the thread
+
+    def _run(self) -> None:
+        try:
+            self._socket = SendingSocket(self._group, self._own)
+        except OSError as error:
+            self._finish(MulticastState.STOPPED, MulticastEnd.NO_NETWORK, error.strerror or str(error))
+            return
+        try:
+            self._socket.socket.setblocking(True)
+            self._prepare()
+            self._gather()
+            self._go(MulticastState.SENDING)
+            self._send_all()
+            self._finish(MulticastState.DONE)
+            self._say_end()
+        except _Stop:
+            self._finish(MulticastState.STOPPED, self._end)
+        except Gone:
+            self._finish(MulticastState.STOPPED, MulticastEnd.ORDERED)
+        except OSError as error:
+            self._finish(MulticastState.STOPPED, MulticastEnd.NO_NETWORK, error.strerror or str(error))
+        except Exception as error:
+            log.exception("multicast of cast %s", self._supply.cast)
+            self._finish(MulticastState.STOPPED, MulticastEnd.NO_NETWORK, f"{type(error).__name__}: {error}")
+        finally:
+            self._socket.close()
+
+    def _go(self, state: MulticastState) -> None:
+        self._state = state
+        self._supply.stated()
+
+    def _finish(self, state: MulticastState, end: Optional[MulticastEnd] = None, reason: str = "") -> None:
+        self._end, self._reason = end, reason
+        if end is not None:
+            log.info("multicast of cast %s stopped: %s %s", self._supply.cast, end.value, reason)
+        self._go(state)
+
+    def _halt(self, end: MulticastEnd) -> _Stop:
+        self._end = end
+        return _Stop()
+
+    def _prepare(self) -> None:
+        segment = self._socket.payload + HEADER_BYTES
+        buffer = page_buffer(segment * self._socket.burst)
+        self._buffer = buffer
+        self._segment = segment
+        starts = [number * segment for number in range(self._socket.burst)]
+        self._headers = [buffer[start : start + HEADER_BYTES] for start in starts]
+        self._payloads = [buffer[start + HEADER_BYTES : start + segment] for start in starts]
+
+    # --- its three parts
+
+    def _gather(self) -> None:
+        """Probe until the listeners are there."""
+        started, first = time.monotonic(), 0.0
+        while True:
+            self._check()
+            now = time.monotonic()
+            if self._supply.paused:
+                started = now
+            heard = len(self._wanted)
+            if heard and not first:
+                first = now
+            if heard and (heard + len(self._left) >= len(self._names) or now - first > GATHER_SECONDS):
+                break
+            if not heard and now - started > HEARD_WITHIN:
+                raise self._halt(MulticastEnd.NOTHING_ARRIVES)
+            self._probe()
+            self._hear(PROBE_SECONDS)
+        self._pace = MulticastPace(self._order.rate, tuple(self._wanted))
+        self._due = time.monotonic()
+
+    def _send_all(self) -> None:
+        layout = self._supply.layout
+        piece = self._skip(0)
+        while piece < layout.pieces:
+            self._at = piece, 0
+            while not self._supply.await_piece(piece, PIECE_SECONDS):
+                self._rest()
+            self._send_piece(piece)
+            piece = self._skip(piece + 1)
+
+    def _say_end(self) -> None:
+        """Until every listener that follows has left, or should have heard it."""
+        self._at = self._supply.layout.pieces, 0
+        until = time.monotonic() + FINISH_SECONDS
+        while time.monotonic() < until and any(each not in self._left for each in self._wanted):
+            if self._stopped is not None:
+                return
+            self._probe()
+            self._hear(PROBE_SECONDS)
+
+    def _skip(self, piece: int) -> int:
+        """The next piece that anybody wants, as far as all have said."""
+        wanted = [at for each, at in self._wanted.items() if each not in self._left]
+        return max(piece, min(wanted)) if wanted else piece
+
+    # --- pieces
+
+    def _send_piece(self, index: int) -> None:
+        start, end = self._supply.layout.piece(index)
+        where = self._supply.within_file(index)
+        if where is None:
+            payload = self._supply.assembled(index)
+            self._send_parts(index, end - start, lambda views, at: _scatter(payload, views, at))
+            return
+        file, offset = where
+        with self._supply.borrow(file) as fd:
+            self._send_parts(index, end - start, lambda views, at: _read(fd, offset + at, views))
+
+    def _send_parts(self, index: int, length: int, fill: Fill) -> None:
+        payload, at = self._socket.payload, 0
+        while at < length:
+            self._check()
+            number = min(self._socket.burst, -(-(length - at) // payload))
+            count = min(number * payload, length - at)
+            self._await_turn(count)
+            views = self._payloads[:number]
+            last = count - (number - 1) * payload
+            views[-1] = views[-1][:last]
+            fill(views, at)
+            tag = b""
+            for position, place in enumerate(range(at, at + count, payload)):
+                if not tag or place % ZONE_BYTES < payload:
+                    tag = self._keys.tag(index, place)
+                self._headers[position][:] = header(tag, self._sequence + position, index, place)
+            self._send(self._buffer[: (number - 1) * self._segment + HEADER_BYTES + last])
+            self._pace.sent(time.monotonic(), self._sequence, number, count)
+            self._sequence += number
+            self._sent += count
+            at += count
+            self._at = index, at
+            self._supply.count_sent(count, last=False)
+
+    def _send(self, burst: memoryview) -> None:
+        while True:
+            try:
+                self._socket.send(burst, self._segment)
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
+                time.sleep(0.001)  # the device's queue is full
+            else:
+                self._probed = time.monotonic()
+                return
+
+    def _probe(self) -> None:
+        """A datagram without bytes, which says where the stream is."""
+        piece, offset = self._at
+        self._send(memoryview(header(self._keys.tag(piece, offset), self._sequence, piece, offset)))
+
+    # --- pace
+
+    def _await_turn(self, count: int) -> None:
+        """Wait until these bytes may leave, by the pace and by the limits."""
+        wait_for_all(self._supply.limiters, count, self._pause)
+        while self._supply.paused:
+            self._pause(IDLE_PROBE_SECONDS)
+        now = time.monotonic()
+        self._due = max(self._due, now - DEBT_SECONDS)
+        self._hear(0.0)
+        while (left := self._due - time.monotonic()) > 0:
+            self._hear(left)
+        self._due += count / max(self._pace.rate, 1.0)
+        self._check_speed(now)
+
+    def _check_speed(self, now: float) -> None:
+        """Stop where it stays slower than the relay would be."""
+        least = self._order.least
+        if not least or self._pace.rate >= least or self._supply.limiter.limit:
+            self._slow_since = 0.0
+        elif not self._slow_since:
+            self._slow_since = now
+        elif now - self._slow_since > SLOW_SECONDS:
+            raise self._halt(MulticastEnd.TOO_SLOW)
+
+    def _pause(self, seconds: float) -> None:
+        """Nothing is to be sent for now; listeners hear that it goes on."""
+        self._check()
+        self._hear(min(seconds, IDLE_PROBE_SECONDS))
+        if time.monotonic() - self._probed > IDLE_PROBE_SECONDS:
+            self._probe()
+        self._due = time.monotonic()
+
+    def _rest(self) -> None:
+        """The source has not read that far."""
+        self._pause(0.0)
+
+    def _check(self) -> None:
+        if self._supply.gone:
+            raise Gone(self._supply.gone)
+        if self._stopped is not None:
+            raise self._halt(self._stopped)
+
+    # --- reports
+
+    def _hear(self, seconds: float) -> None:
+        """Take reports for so long; all that are there already, if it is no time."""
+        until = time.monotonic() + seconds
+        while True:
+            left = until - time.monotonic()
+            raw = self._socket.receive(max(left, 0.0))
+            if raw is None:
+                if left <= 0:
+                    break
+                continue
+            try:
+                self._take(self._keys.parse_report(raw))
+            except MulticastError:
+                continue
+        if self._state is MulticastState.SENDING and not self._pace.followers() and self._left_all():
+            raise self._halt(MulticastEnd.NOBODY)
+
+    def _take(self, report: Report) -> None:
+        if report.listener not in self._names:
+            return
+        known = report.listener in self._wanted
+        self._wanted[report.listener] = report.wanted
+        if report.leaving:
+            self._left.add(report.listener)
+        elif report.listener in self._left:
+            self._left.discard(report.listener)
+        self._pace.reported(time.monotonic(), report)
+        if not known:
+            self._supply.stated()
+
+    def _left_all(self) -> bool:
+        return all(each in self._left for each in self._wanted)
+
+
+def _scatter(payload: memoryview, views: list[memoryview], at: int) -> None:
+    for view in views:
+        view[:] = payload[at : at + len(view)]
+        at += len(view)
+
+
+def _read(fd: int, offset: int, views: list[memoryview]) -> None:
+    """Fill the views from a file; zeros where it has become shorter, as the relay sends them."""
+    wanted = sum(map(len, views))
+    if os.preadv(fd, views, offset) < wanted:
+        payload = memoryview(bytearray(wanted))
+        read_some(fd, offset, payload)
+        _scatter(payload, views, 0)

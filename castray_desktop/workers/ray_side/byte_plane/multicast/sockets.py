@@ -1,0 +1,218 @@
+"""Sockets for sending to a multicast group and for listening to it, with what the kernel offers.
+
+Linux takes and hands over many datagrams in one call (UDP_SEGMENT, UDP_GRO; udp(7)); elsewhere each has
+its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import select
+import socket
+import struct
+import time
+from typing import Optional
+
+from castray_desktop.core.multicast import BURST, HEADER_BYTES, payload_bytes
+from castray_desktop.workers.ray_side.protocol import MulticastGroup
+
+_SOL_UDP = 17
+_UDP_SEGMENT = 103
+_UDP_GRO = 104
+_IP_MTU = 14
+_IPV6_MTU = 24
+_IP_MULTICAST_ALL = 49
+_IP_ADD_SOURCE_MEMBERSHIP = 39
+_IPV6_MULTICAST_ALL = 29
+_MCAST_JOIN_SOURCE_GROUP = 46
+_SO_RCVBUFFORCE = 33
+_SO_SNDBUFFORCE = 32
+_SOCKADDR_STORAGE = 128
+
+SEND_BUFFER = 1 << 20
+RECEIVE_BUFFER = 8 << 20
+DEFAULT_MTU = 1500
+MAX_REPORT = 512
+
+MOST_AT_ONCE = 65507
+ANCILLARY_BYTES = socket.CMSG_SPACE(4)
+
+
+def ipv6(group: MulticastGroup) -> bool:
+    """Whether it is a group of IPv6."""
+    return ":" in group.address
+
+
+class SendingSocket:
+    """Sends bursts to a group from one address of this machine. All methods raise OSError."""
+
+    def __init__(self, group: MulticastGroup, own: str) -> None:
+        """`own` is this machine's address, with its scope if it has one."""
+        v6 = ipv6(group)
+        self._where = _place(group.address, group.port, own)
+        self.socket = socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            self._set_up(group, own, v6)
+            self.payload = payload_bytes(self._mtu(v6), v6)
+        except BaseException:
+            self.socket.close()
+            raise
+        self.burst = min(BURST, MOST_AT_ONCE // (self.payload + HEADER_BYTES))
+        """How many datagrams `send` takes at once."""
+        self._offload = True
+
+    def _set_up(self, group: MulticastGroup, own: str, v6: bool) -> None:
+        sock = self.socket
+        if v6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, group.hops)
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, interface_of(own))
+        else:
+            sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, group.hops)
+            sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(own))
+        _enlarge(sock, _SO_SNDBUFFORCE, socket.SO_SNDBUF, SEND_BUFFER)
+        sock.bind(_place(own, 0, own))
+
+    def _mtu(self, v6: bool) -> int:
+        """Of the way to the group; the kernel tells it for a connected socket."""
+        with socket.socket(self.socket.family, socket.SOCK_DGRAM) as probe:
+            try:
+                level = socket.IPPROTO_IPV6 if v6 else socket.IPPROTO_IP
+                option = socket.IPV6_MULTICAST_IF if v6 else socket.IP_MULTICAST_IF
+                probe.setsockopt(level, option, self.socket.getsockopt(level, option, 4))
+                probe.connect(self._where)
+                return probe.getsockopt(level, _IPV6_MTU if v6 else _IP_MTU)
+            except OSError:
+                return DEFAULT_MTU
+
+    def send(self, burst: memoryview, segment: int) -> None:
+        """Send datagrams of `segment` bytes that lie one after the other; the last one may be shorter."""
+        if self._offload and len(burst) > segment:
+            size = struct.pack("=H", segment)
+            try:
+                self.socket.sendmsg([burst], [(_SOL_UDP, _UDP_SEGMENT, size)], 0, self._where)
+            except OSError:
+                self._offload = False  # this kernel, or this device, does not have it
+            else:
+                return
+        for start in range(0, len(burst), segment):
+            self.socket.sendto(burst[start : start + segment], self._where)
+
+    def receive(self, seconds: float) -> Optional[bytes]:
+        """A report that comes within `seconds`, if one does."""
+        with contextlib.suppress(BlockingIOError):
+            return self.socket.recv(MAX_REPORT, socket.MSG_DONTWAIT)
+        if seconds >= 0.001:
+            poll = select.poll()
+            poll.register(self.socket, select.POLLIN)
+            poll.poll(seconds * 1000)
+        elif seconds > 0:
+            time.sleep(seconds)
+        return None
+
+    def close(self) -> None:
+        self.socket.close()
+
+
+class ListeningSocket:
+    """Takes datagrams that one sender gives to a group. All methods raise OSError."""
+
+    def __init__(self, group: MulticastGroup, own: str) -> None:
+        v6 = ipv6(group)
+        self.socket = socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            self._set_up(group, own, v6)
+        except BaseException:
+            self.socket.close()
+            raise
+
+    def _set_up(self, group: MulticastGroup, own: str, v6: bool) -> None:
+        sock = self.socket
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # several agents of one machine
+        _enlarge(sock, _SO_RCVBUFFORCE, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        with contextlib.suppress(OSError):
+            sock.setsockopt(_SOL_UDP, _UDP_GRO, 1)
+        sock.bind(_place(group.address, group.port, own))
+        if v6:
+            with contextlib.suppress(OSError):
+                sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_MULTICAST_ALL, 0)
+            request = (
+                struct.pack("=I4x", interface_of(own)) + _storage(group.address) + _storage(group.source)
+            )
+            sock.setsockopt(socket.IPPROTO_IPV6, _MCAST_JOIN_SOURCE_GROUP, request)
+        else:
+            with contextlib.suppress(OSError):
+                sock.setsockopt(socket.IPPROTO_IP, _IP_MULTICAST_ALL, 0)
+            request = b"".join(map(socket.inet_aton, (group.address, own, group.source)))
+            sock.setsockopt(socket.IPPROTO_IP, _IP_ADD_SOURCE_MEMBERSHIP, request)
+
+    def receive(self, buffer: memoryview) -> tuple[int, int, tuple[str, int]]:
+        """How many bytes came, of what length each datagram but the last is, and from where.
+
+        Raises BlockingIOError when the socket has waited for as long as it was told to.
+        """
+        count, ancillary, _, where = self.socket.recvmsg_into([buffer], ANCILLARY_BYTES)
+        for level, kind, raw in ancillary:
+            if level == _SOL_UDP and kind == _UDP_GRO:
+                return count, int.from_bytes(raw[:4], "little" if _LITTLE else "big"), where
+        return count, count, where
+
+    def wait_at_most(self, seconds: float) -> None:
+        """How long `receive` waits from now on."""
+        self.socket.setsockopt(
+            socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", int(seconds), int(seconds % 1 * 1e6))
+        )
+
+    def close(self) -> None:
+        self.socket.close()
+
+
+_LITTLE = struct.pack("=H", 1)[0] == 1
+
+
+def interface_of(address: str) -> int:
+    """The number of the interface that has this IPv6 address, 0 if that is not known."""
+    bare, _, scope = address.partition("%")
+    if scope:
+        return int(scope) if scope.isdigit() else socket.if_nametoindex(scope)
+    wanted = ipaddress.ip_address(bare).packed.hex()
+    with contextlib.suppress(OSError, ValueError), open("/proc/net/if_inet6", encoding="ascii") as file:
+        for fields in map(str.split, file):
+            if fields[0] == wanted:
+                return int(fields[1], 16)
+    return 0
+
+
+def report_socket(own: str, to: tuple[str, int]) -> Optional[socket.socket]:
+    """A socket that is connected to a group's sender; None where that can't be."""
+    sock = socket.socket(socket.AF_INET6 if ":" in to[0] else socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        sock.setblocking(False)
+        sock.bind(_place(own, 0, own))
+        sock.connect(to)
+    except OSError:
+        sock.close()
+        return None
+    return sock
+
+
+def _place(address: str, port: int, own: str) -> tuple[str, int] | tuple[str, int, int, int]:
+    if ":" not in address:
+        return address, port
+    bare, _, scope = address.partition("%")
+    linked = bool(scope) or ipaddress.ip_address(bare).is_link_local or bare.lower().startswith("ff")
+    return bare, port, 0, interface_of(own) if linked else 0
+
+
+def _storage(address: str) -> bytes:
+    """An IPv6 address as a sockaddr_storage."""
+    raw = struct.pack("=HHI", socket.AF_INET6, 0, 0) + ipaddress.ip_address(address.partition("%")[0]).packed
+    return raw.ljust(_SOCKADDR_STORAGE, b"\0")
+
+
+def _enlarge(sock: socket.socket, force: int, ordinary: int, size: int) -> None:
+    """A larger buffer, beyond the system's bound where this process may do that."""
+    for option in (force, ordinary):
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, option, size)
+            return
