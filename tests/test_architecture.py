@@ -17,6 +17,8 @@ SHIPPED_CORE = (
     "exclusions",
     "failure",
     "multicast",
+    "multicast_pace",
+    "multicast_samples",
     "names",
     "pacing",
     "parcel",

@@ -1,18 +1,326 @@
-"""Stub."""
+"""How fast a multicast sender sends. The time is passed in; no clock, no sockets.
+
+Standard library only: this module is shipped to the nodes.
+
+The pace follows a model of the path instead of single losses, as BBRv2 and BBRv3 do (draft-ietf-ccwg-bbr):
+what the listeners get of what was sent gives the rate of the bottleneck, loss counts only above a few per
+cent, and short probes (up, then down again) find room that has become free. One-way delay, from the times of
+departure and the listener's clock, tells of a queue, which is kept short (LEDBAT, RFC 6817).
+
+Of several listeners the slowest sets the pace, as the *current limiting receiver* of TFMCC (RFC 4654, used by
+NORM, RFC 5740) and the *acker* of PGMCC do, but not one that gets less than half of what the others get: the
+relay serves that one. Without reports the pace halves again and again, as there.
+
+Sharing with TCP. Who sends more into a full queue takes it from the others, so a pace that only follows what
+it gets would push out flows that back off. The share of a probe that does *not* arrive tells how much of the
+link is the prober's own: alone, nothing more arrives; with half of the link, half of it does. A probe is
+therefore kept only if more than half of it arrives. And whoever has clearly more than half of what the link
+has been seen to carry yields to a queue that stands; whoever has less does not, as Copa's competitive mode
+(NSDI 2018).
+"""
 
 from __future__ import annotations
-from collections.abc import Collection
+
+import enum
+from collections.abc import Callable, Collection
+from math import inf
+from typing import Optional
+
 from castray_desktop.core.multicast import Report
+from castray_desktop.core.multicast_samples import LOST, Departures, Listener, Sample
+
+FLOOR = 256_000.0
+"""Bytes per second; it never paces slower."""
+
+FIRST = 8e6
+"""Bytes per second to begin with where nothing is known."""
+
+SAMPLE_SECONDS = 0.04
+"""A phase is judged by what came over this time at least."""
+
+QUEUE_SECONDS = 0.003
+"""A longer queue is drained."""
+
+DRAIN_SECONDS = 0.1
+"""A queue should be gone after this."""
+
+SMALL_STEP, LARGE_STEP, LARGEST_STEP = 0.08, 0.25, 1.0
+"""A probe exceeds the known rate by such a part; it doubles while probes succeed."""
+
+LEAST_WAIT, MOST_WAIT = 0.06, 1.0
+"""Seconds between probes; they double while probes fail."""
+
+OWN_SHARE = 0.5
+"""A probe fails if more than this part of it did not arrive."""
+
+LARGE_SHARE = 0.6
+"""Of what the link has been seen to carry. With more, it yields to a standing queue."""
+
+MEMORY_SECONDS = 5.0
+"""What a link has been seen to carry is forgotten after this time to twice this time."""
+
+TRIAL_SECONDS = 0.3
+"""So long a listener may get less than half of what the others get; then it is no follower."""
+
+BACK_SECONDS = 0.5
+"""Such a one must have got nearly everything for this long to be one again."""
+
+ABSENT_SECONDS = 1.0
+"""Whose reports stop for so long is no follower."""
+
+SILENCE_SECONDS = 0.5
+"""Without any report the pace halves each time this has passed."""
+
+
+class Phase(enum.Enum):
+    """What the sender is after."""
+
+    STARTUP = "startup"  # doubling until the listeners get no more
+    DRAIN = "drain"  # below the known rate, so that queues empty
+    CRUISE = "cruise"  # at the known rate
+    PROBE = "probe"  # above it
+
+
+class _Maximum:
+    """The greatest of late values, of `MEMORY_SECONDS` to twice that."""
+
+    def __init__(self) -> None:
+        self._values = (0.0, 0.0)
+        self._at = -inf
+
+    def add(self, now: float, value: float) -> None:
+        if now - self._at > MEMORY_SECONDS:
+            self._values, self._at = (value, self._values[0]), now
+        self._values = (max(value, self._values[0]), self._values[1])
+
+    def reset(self, value: float) -> None:
+        self._values = (value, 0.0)
+
+    @property
+    def value(self) -> float:
+        return max(self._values)
 
 
 class MulticastPace:
-    def __init__(self, start: float, listeners: Collection[bytes]) -> None:
-        self.rate = start or 100e6
-        self._f: set[bytes] = set(listeners)
+    """The pace of one sender.
 
-    def sent(self, now: float, sequence: int, datagrams: int, payload: int) -> None: ...
+    `start` is the rate known from earlier casts, in bytes of payload per second, 0 if none is; `listeners`
+    are the names of those who were told to listen, others may join. All times are of one monotonic clock, in
+    seconds.
+    `rate` is how many bytes of payload per second should leave now.
+    """
+
+    def __init__(self, start: float, listeners: Collection[bytes]) -> None:
+        self.rate = max(FLOOR, start or FIRST)
+        self._listeners = {name: Listener(name) for name in listeners}
+        self._departures = Departures()
+        self._phases: dict[Phase, Callable[[float], None]] = {
+            Phase.STARTUP: self._start_up,
+            Phase.DRAIN: self._drain,
+            Phase.CRUISE: self._cruise,
+            Phase.PROBE: self._probe,
+        }
+        self._bandwidth = self.rate  # that can be sent without overload, as far as known
+        self._phase = Phase.CRUISE if start else Phase.STARTUP
+        self._phase_at = -inf
+        self._from = 0  # first sequence of this phase
+        self._step = LARGE_STEP
+        self._wait = LEAST_WAIT
+        self._cut_at = -inf
+        self._spoke_at = inf  # last report of anybody, at first the first departure
+        self._carried = _Maximum()  # by the link, for us
+        self._reach = _Maximum()  # what most listeners could get
+
+    # --- what happens ---------------------------------------------------------------------------
+
+    def sent(self, now: float, sequence: int, datagrams: int, payload: int) -> None:
+        """A burst left: the sequence of its first datagram, how many, and their bytes of payload."""
+        self._departures.add(now, sequence, datagrams, payload)
+        self._spoke_at = min(self._spoke_at, now)
+        if now - self._spoke_at > SILENCE_SECONDS:
+            self._spoke_at = now
+            self._bandwidth = max(FLOOR, self.rate / 2)
+            self._step = LARGE_STEP
+            self._enter(now, Phase.CRUISE)
+
     def reported(self, now: float, report: Report) -> None:
-        (self._f.discard if report.leaving else self._f.add)(report.listener)
+        """A listener's report came. Older ones than the newest of the same listener are ignored."""
+        listener = self._listeners.setdefault(report.listener, Listener(report.listener))
+        news = listener.add(now, report, self._departures)
+        self._spoke_at = now
+        self._judge_followers(now)
+        if news and listener.follows:
+            self._cut_to_what_arrives(now)
+            self._phases[self._phase](now)
+
+    # --- what is known --------------------------------------------------------------------------
 
     def followers(self) -> frozenset[bytes]:
-        return frozenset(self._f)
+        """Who hears it and can follow. The others are the relay's business."""
+        return frozenset(listener.name for listener in self._following())
+
+    def heard(self) -> frozenset[bytes]:
+        """Who has ever received a datagram."""
+        return frozenset(listener.name for listener in self._listeners.values() if listener.heard)
+
+    def delivered(self) -> float:
+        """Bytes per second that the slowest follower gets, over the last quarter of a second or so."""
+        samples = self._latest(0.2)
+        return min((sample.delivered for sample in samples), default=0.0)
+
+    def loss(self) -> float:
+        """What the worst follower has lost over the last half second, as a share, 0..1."""
+        return max((sample.loss for sample in self._latest(0.5)), default=0.0)
+
+    def _latest(self, seconds: float) -> list[Sample]:
+        samples = ((each.sample(0, seconds) or each.sample(0, 0.01)) for each in self._following())
+        return [sample for sample in samples if sample is not None]
+
+    def _following(self) -> list[Listener]:
+        return [each for each in self._listeners.values() if each.heard and each.follows and not each.leaving]
+
+    # --- who is followed ------------------------------------------------------------------------
+
+    def _judge_followers(self, now: float) -> None:
+        newest = max((each.progress_at for each in self._listeners.values()), default=-inf)
+        for each in self._listeners.values():
+            if not each.heard:
+                continue
+            if now - each.last_at > ABSENT_SECONDS or newest - each.progress_at > TRIAL_SECONDS:
+                self._follow(now, each, False)
+            elif not each.follows and now - each.since > BACK_SECONDS:
+                sample = each.sample(0, BACK_SECONDS)
+                if sample and sample.loss < 0.1 and sample.delivered > 0.9 * sample.sent:
+                    self._follow(now, each, True)
+            elif each.trial is not None and now - each.trial > TRIAL_SECONDS:
+                self._follow(now, each, False)
+
+    def _follow(self, now: float, listener: Listener, follows: bool) -> None:
+        if listener.follows != follows:
+            listener.follows, listener.since, listener.trial = follows, now, None
+
+    # --- too fast -------------------------------------------------------------------------------
+
+    def _cut_to_what_arrives(self, now: float) -> None:
+        """Where a listener was overloaded in two verdicts running. One alone is a pause of its own."""
+        following = self._following()
+        struck = [(each, sample) for each in following if each.strikes > 1 and (sample := each.struck())]
+        if not struck:
+            return
+        most = 2 * len(struck) > len(following)
+        if most:
+            late = [sample.delivered for each in following if (sample := each.sample(0, SAMPLE_SECONDS))]
+            self._reach.reset(_upper_median(late or [sample.delivered for _, sample in struck]))
+        useful = []
+        for each, sample in struck:
+            if sample.delivered < 0.5 * self._reach.value:
+                each.trial = now if each.trial is None else each.trial
+            else:
+                useful.append(sample.delivered / (1 - each.ambient))
+        if useful and (most or self._phase is not Phase.STARTUP):
+            self._cut(now, min(useful))
+
+    def _cut(self, now: float, rate: float) -> None:
+        before = self.rate if self._phase is Phase.STARTUP else self._bandwidth
+        again = self._phase is Phase.PROBE or now - self._cut_at < SILENCE_SECONDS
+        self._cut_at = now
+        self._bandwidth = max(FLOOR, rate if self._phase is Phase.STARTUP else min(before, rate))
+        self._wait = min(2 * self._wait, MOST_WAIT) if again else LEAST_WAIT
+        self._step = LARGE_STEP if self._bandwidth < 0.8 * before else SMALL_STEP
+        self._enter(now, Phase.DRAIN)
+
+    # --- phases ---------------------------------------------------------------------------------
+
+    def _enter(self, now: float, phase: Phase) -> None:
+        self._phase, self._phase_at, self._from = phase, now, self._departures.next
+        if phase is Phase.PROBE:
+            self._pace(1 + self._step)
+        elif phase is Phase.DRAIN:
+            for listener in self._listeners.values():
+                listener.ignore_before(self._from)
+            self._pace(self._draining())
+        else:
+            self._pace(1.0)
+
+    def _pace(self, gain: float) -> None:
+        self.rate = max(FLOOR, self._bandwidth * gain)
+
+    def _start_up(self, now: float) -> None:
+        rates = [sample.delivered for each in self._following() if (sample := each.sample(0, 0.015))]
+        if rates:
+            usual = _upper_median(rates)
+            self._reach.add(now, usual)
+            self._carried.add(now, min(rates))
+            self._bandwidth = self.rate = max(self.rate, 2 * usual)
+
+    def _drain(self, now: float) -> None:
+        self._pace(self._draining())
+        samples = self._samples()
+        if samples is None or (self._queue() > QUEUE_SECONDS and now - self._phase_at < 3 * DRAIN_SECONDS):
+            return
+        for each, sample in samples:
+            each.ambient += (min(sample.loss, LOST) - each.ambient) / 2
+        self._enter(now, Phase.CRUISE)
+
+    def _draining(self) -> float:
+        return 1 - min(0.4, max(0.05, self._queue() / DRAIN_SECONDS))
+
+    def _cruise(self, now: float) -> None:
+        samples = self._samples()
+        if samples is None:
+            return
+        self._learn(now, samples)
+        if now - self._phase_at >= self._wait:
+            self._enter(now, Phase.PROBE)
+        elif self._queue() <= QUEUE_SECONDS:
+            self._pace(1.0)
+        else:
+            rate = self._sustained(samples)
+            self._bandwidth = max(FLOOR, min(rate, 1.03 * self._bandwidth))
+            large = self._bandwidth > LARGE_SHARE * self._carried.value
+            self._pace(0.96 if large else 1.0)
+
+    def _probe(self, now: float) -> None:
+        samples = self._samples()
+        if samples is None:
+            return
+        self._learn(now, samples)
+        sent = min(sample.sent for _, sample in samples)
+        rate = min(self._sustained(samples), sent)
+        more = sent - self._bandwidth
+        if more < self._step / 2 * self._bandwidth:  # the sender could not send as fast as it was told
+            self._enter(now, Phase.CRUISE)
+        elif sent - rate < OWN_SHARE * more:
+            self._bandwidth = rate
+            self._step, self._wait = min(2 * self._step, LARGEST_STEP), LEAST_WAIT
+            self._enter(now, Phase.PROBE)
+        else:
+            self._step, self._wait = SMALL_STEP, min(2 * self._wait, MOST_WAIT)
+            self._enter(now, Phase.DRAIN)
+
+    # --- evidence -------------------------------------------------------------------------------
+
+    def _samples(self) -> Optional[list[tuple[Listener, Sample]]]:
+        """Of this phase, once three followers of four have one."""
+        following = self._following()
+        found = [(each, sample) for each in following if (sample := each.sample(self._from, SAMPLE_SECONDS))]
+        return found if found and 4 * len(found) >= 3 * len(following) else None
+
+    def _sustained(self, samples: list[tuple[Listener, Sample]]) -> float:
+        """What could be sent to have just what arrives, by the slowest. The worst of each eight are left out:
+        they may have been stopped for a moment, and if it is more than that, strikes will tell."""
+        rates = sorted(sample.delivered / (1 - each.ambient) for each, sample in samples)
+        return rates[len(rates) // 8]
+
+    def _learn(self, now: float, samples: list[tuple[Listener, Sample]]) -> None:
+        self._carried.add(now, self._sustained(samples))
+        self._reach.add(now, _upper_median([sample.delivered for _, sample in samples]))
+
+    def _queue(self) -> float:
+        """Seconds; of the followers' queues the longest, the worst of each eight left out."""
+        queues = sorted((each.queue for each in self._following()), reverse=True)
+        return queues[len(queues) // 8] if queues else 0.0
+
+
+def _upper_median(values: list[float]) -> float:
+    return sorted(values)[len(values) // 2]

@@ -1,0 +1,238 @@
+"""What a multicast sender learns of each listener: how fast it gets what was sent, what it loses, how long
+its queue is.
+
+Standard library only: this module is shipped to the nodes.
+
+A report says how much had come at a moment of the listener's clock, and the sender knows when each datagram
+left. Two reports therefore give a delivery rate and the rate at which the same datagrams were sent, without
+the errors of counting at the sender (the rate sample of *Delivery Rate Estimation*,
+draft-cheng-iccrg-delivery-rate-estimation). That the next datagram has not come yet, though it left so long
+ago, is the delay of the path and its queues; the least delay ever seen is the path alone. The clocks need not
+agree, since only differences are used.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import deque
+from math import inf, sqrt
+from typing import NamedTuple, Optional
+
+from castray_desktop.core.multicast import Report
+
+HISTORY_SECONDS = 3.0
+"""Departures and reports are kept for this long."""
+
+JUDGED_DATAGRAMS = 48
+JUDGED_SECONDS = 0.015
+"""A verdict needs at least so much between two reports."""
+
+LOST = 0.04
+"""What may get lost at random; more is a sign of overload."""
+
+HELD_BACK = 0.88
+"""Less than this of what was sent came in time: the queue grows or overflows."""
+
+_WRAP = 1 << 32
+
+
+class Mark(NamedTuple):
+    """A report, with what the sender knows of it."""
+
+    at: float  # when it came, by the sender's clock, in seconds
+    clock: float  # when it was made, by the listener's, in seconds
+    sequence: int
+    datagrams: int
+    payload: int
+    left: float  # when the sender had sent as far as `sequence`
+    offered: float  # payload bytes before `sequence`
+
+
+class Sample(NamedTuple):
+    """What happened between two reports of one listener."""
+
+    seconds: float
+    sent: float  # bytes per second at which what came by then had left
+    delivered: float  # bytes per second
+    datagrams: int  # that were sent
+    lost: int
+
+    @property
+    def loss(self) -> float:
+        """Share of the datagrams that did not come, 0..1."""
+        return self.lost / self.datagrams if self.datagrams else 0.0
+
+    @property
+    def overloaded(self) -> bool:
+        """Whether this is more than chance: clearly more lost than at random, or a queue that grows fast."""
+        usual = LOST * self.datagrams
+        much = self.lost - usual > 2 * sqrt(usual)
+        return (much and self.delivered < 0.97 * self.sent) or self.delivered < HELD_BACK * self.sent
+
+
+class Departures:
+    """When each datagram left, as far back as reports may ask. Sequences count on beyond 32 bits."""
+
+    def __init__(self) -> None:
+        self.next = 0  # sequence after the last
+        self.last_at = -inf  # seconds
+        self._sequences: list[int] = []
+        self._times: list[float] = []
+        self._payloads: list[int] = []
+        self._payload = 0
+
+    def add(self, now: float, sequence: int, datagrams: int, payload: int) -> None:
+        """A burst left."""
+        if sequence < self.next:  # it may come wrapped
+            sequence += -(-(self.next - sequence) // _WRAP) * _WRAP
+        self._sequences.append(sequence)
+        self._times.append(now)
+        self._payloads.append(self._payload)
+        self._payload += payload
+        self.next = sequence + datagrams
+        self.last_at = now
+        if len(self._times) % 1024 == 0:
+            old = bisect_right(self._times, now - HISTORY_SECONDS)
+            del self._sequences[:old], self._times[:old], self._payloads[:old]
+
+    def unwrap(self, sequence: int) -> Optional[int]:
+        """The sequence of a report beyond 32 bits; None if nothing of the kind has left lately."""
+        full = self.next - ((self.next - sequence) & (_WRAP - 1))
+        return full if self._sequences and full >= self._sequences[0] else None
+
+    def reached(self, now: float, sequence: int) -> tuple[float, float]:
+        """When the sender had sent as far as `sequence`, in seconds, and how much payload that was.
+
+        Bursts leave at once and spread on the way, so between two of them the time is interpolated.
+        """
+        index = max(0, bisect_right(self._sequences, sequence - 1) - 1)
+        first, when, before = self._sequences[index], self._times[index], self._payloads[index]
+        if index + 1 < len(self._times):
+            end, until, after = self._sequences[index + 1], self._times[index + 1], self._payloads[index + 1]
+        else:
+            gap = when - self._times[index - 1] if index else 0.0
+            end, until, after = self.next, min(now, when + gap), self._payload
+        share = min(1.0, (sequence - first) / max(1, end - first))
+        return when + share * max(0.0, until - when), before + share * (after - before)
+
+    def left(self, sequence: int) -> Optional[float]:
+        """When this datagram left, in seconds; None if it hasn't."""
+        if not self._sequences or sequence >= self.next:
+            return None
+        return self._times[max(0, bisect_right(self._sequences, sequence) - 1)]
+
+
+class Listener:
+    """One listener, from its reports."""
+
+    def __init__(self, name: bytes) -> None:
+        self.name = name
+        self.heard = False  # ever a datagram
+        self.leaving = False
+        self.follows = True  # may be paced by
+        self.since = -inf  # when `follows` changed, in seconds
+        self.last_at = -inf  # of its last report
+        self.progress_at = -inf  # of its last report that had something new
+        self.ambient = 0.0  # share of datagrams that get lost where nothing is overloaded
+        self.strikes = 0  # verdicts of overload in a row
+        self.trial: Optional[float] = None  # since when it has been far behind the others
+        self.queue = 0.0  # seconds that datagrams wait in queues on their way here, at least
+        self.marks: deque[Mark] = deque()
+        self._number = -1
+        self._base = inf
+        self._waits: deque[float] = deque(maxlen=2)
+        self._from = 0
+        self._judged: Optional[Mark] = None
+        self._struck: Optional[Mark] = None  # where the strikes begin
+
+    def add(self, now: float, report: Report, departures: Departures) -> bool:
+        """Take a report in. Whether it says anything new of the path."""
+        if report.number <= self._number:
+            return False
+        self._number = report.number
+        self.last_at = now
+        self.leaving = report.leaving
+        sequence = departures.unwrap(report.sequence)
+        if not report.datagrams or sequence is None:
+            return False
+        self.heard = True
+        clock = report.micros / 1e6
+        if self.marks:
+            last = self.marks[-1]
+            clock = last.clock + ((report.micros - round(last.clock * 1e6)) & (_WRAP - 1)) / 1e6
+            if sequence <= last.sequence or clock <= last.clock:
+                return False
+        self.progress_at = now
+        mark = Mark(
+            now, clock, sequence, report.datagrams, report.payload, *departures.reached(now, sequence)
+        )
+        self.marks.append(mark)
+        while self.marks[0].at < now - HISTORY_SECONDS:
+            self.marks.popleft()
+        self._measure_queue(mark, departures)
+        self._judge(mark)
+        return True
+
+    def ignore_before(self, sequence: int) -> None:
+        """Verdicts count only for what is sent from here on: the rate has just been changed."""
+        self.strikes = 0
+        self._struck = self._judged = None
+        self._from = sequence
+
+    def sample(self, sequence: int, seconds: float) -> Optional[Sample]:
+        """The latest `seconds` or a little more of what was sent from `sequence` on, if there is as much."""
+        last = self.marks[-1] if self.marks else None
+        first = None
+        for mark in reversed(self.marks):
+            if mark.sequence < sequence or last is None:
+                break
+            first = mark
+            if last.clock - mark.clock >= seconds:
+                break
+        if first is None or last is None or last.clock - first.clock < seconds:
+            return None
+        return between(first, last)
+
+    def struck(self) -> Optional[Sample]:
+        """What happened since the verdicts of overload began."""
+        return between(self._struck, self.marks[-1]) if self._struck and self.marks else None
+
+    def _measure_queue(self, mark: Mark, departures: Departures) -> None:
+        left = departures.left(mark.sequence - 1)
+        if left is not None:
+            self._base = min(self._base, mark.clock - left)
+        awaited = departures.left(mark.sequence)
+        wait = 0.0 if awaited is None else mark.clock - awaited - self._base
+        self._waits.append(max(0.0, wait))
+        self.queue = min(self._waits)
+
+    def _judge(self, mark: Mark) -> None:
+        if self._judged is None:
+            if mark.sequence >= self._from:
+                self._judged = mark
+            return
+        sample = between(self._judged, mark)
+        if sample.datagrams < JUDGED_DATAGRAMS or sample.seconds < JUDGED_SECONDS:
+            return
+        if sample.overloaded:
+            if not self.strikes:
+                self._struck = self._judged
+            self.strikes += 1
+        else:
+            self.strikes = 0
+            self._struck = self.trial = None
+        self._judged = mark
+
+
+def between(first: Mark, last: Mark) -> Sample:
+    """What happened from one report to a later one."""
+    seconds = max(last.clock - first.clock, 1e-6)
+    sending = max(last.left - first.left, 1e-6)
+    datagrams = last.sequence - first.sequence
+    return Sample(
+        seconds,
+        (last.offered - first.offered) / sending,
+        (last.payload - first.payload) / seconds,
+        datagrams,
+        max(0, datagrams - (last.datagrams - first.datagrams)),
+    )
