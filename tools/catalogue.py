@@ -1,8 +1,8 @@
 """The window's translations: `python -m tools.catalogue` brings the sources up to date and compiles them.
 
 `resources/i18n/castray_*.ts` holds every text that the window can say: what Qt's `lupdate` finds in the code,
-and the sentences of `core.errors` and `core.checks` and words of `core.reasons`, which are looked up in the
-context "Failure".
+and the sentences of `core.errors`, `core.checks` and `core.multicast_words` and words of `core.reasons`,
+which are looked up in the context "Failure".
 A new text has to be translated there by hand (an editor or Qt Linguist), then this is run again. `lupdate`
 and `lrelease` come with PySide6. With `--check` nothing is written; the status is 1 if something would be.
 """
@@ -24,6 +24,7 @@ import PySide6
 from castray_desktop.core.checks import TEMPLATES as CHECKS
 from castray_desktop.core.checks import WORDS
 from castray_desktop.core.errors import TEMPLATES
+from castray_desktop.core.multicast_words import TEMPLATES as MULTICAST
 from castray_desktop.core.reasons import REASONS, SYSTEM_REASONS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -65,7 +66,8 @@ def update(path: Path, language: str) -> None:
 
 def _failure_lines() -> Iterator[str]:
     """The templates of failures as calls that `lupdate` understands."""
-    texts = [text for pair in TEMPLATES.values() for text in pair if text]
+    pairs = (*TEMPLATES.values(), *MULTICAST.values())
+    texts = [text for pair in pairs for text in pair if text]
     texts += [text for words in CHECKS.values() for text in words.texts()]
     for text in dict.fromkeys([*texts, *REASONS, *SYSTEM_REASONS, *WORDS]):
         yield f'translate("Failure", {json.dumps(text, ensure_ascii=False)})'

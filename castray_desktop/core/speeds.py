@@ -71,6 +71,10 @@ class SpeedMeter:
                 self._measure(now - self._when, route, progress)
             self._when, self._before, self._upstreams = now, dict(progress), route.upstreams
 
+    def rest(self) -> None:
+        """What was taken in since the last look did not come along the route."""
+        self._when = None
+
     def _measure(self, seconds: float, route: Route, progress: Mapping[str, int]) -> None:
         passed: dict[str, float] = {}
         fed: dict[str, int] = {}
@@ -128,3 +132,39 @@ def comparable(rate: float) -> float:
     if rate <= 0:
         return 0.0
     return float(2.0 ** (round(STEPS * math.log2(rate)) / STEPS))
+
+
+@dataclass
+class WayMeter:
+    """How fast a cast goes by one way: what its middle recipient takes in.
+
+    Looks may come as often as one likes.
+    """
+
+    _bytes: int = 0
+    _seconds: float = 0.0
+    _before: tuple[float, int] | None = None
+
+    def look(self, now: float, taken: int) -> None:
+        """`now` in seconds, `taken` in bytes of the stream. Time counts once bytes have come after it."""
+        if self._before is None or taken < self._before[1]:  # or somebody counts anew
+            self._before = now, taken
+        when, before = self._before
+        if taken > before and now > when:
+            self._bytes += taken - before
+            self._seconds += now - when
+            self._before = now, taken
+
+    def rest(self) -> None:
+        """What comes now comes by another way, or is held back."""
+        self._before = None
+
+    @property
+    def seconds(self) -> float:
+        """How long it was measured."""
+        return self._seconds
+
+    @property
+    def rate(self) -> float:
+        """Bytes per second; 0 while it was measured for less than `SPAN_SECONDS`."""
+        return self._bytes / self._seconds if self._seconds >= SPAN_SECONDS else 0.0

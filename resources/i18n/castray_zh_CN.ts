@@ -1111,6 +1111,58 @@
         <translation>请附上日志反馈此问题。</translation>
     </message>
     <message>
+        <source>Give its network device a multicast route, or leave the way to the program.</source>
+        <translation>请为其网络设备添加组播路由，或将传输方式设为“自动选择”。</translation>
+    </message>
+    <message>
+        <source>Multicast ended with the cast.</source>
+        <translation>组播已随本次传输结束。</translation>
+    </message>
+    <message>
+        <source>Multicast from {source} reached nobody, so the relay brought the files.</source>
+        <translation>{source} 发出的组播没有任何节点收到，文件已改由接力链送达。</translation>
+    </message>
+    <message>
+        <source>Let firewalls pass UDP to 239.192.0.0/14 (ff12::/16 with IPv6), and give switches with IGMP snooping a querier. Cloud networks mostly carry no multicast; the relay is the way there.</source>
+        <translation>请让防火墙放行发往 239.192.0.0/14（IPv6 为 ff12::/16）的 UDP，并为启用了 IGMP 侦听的交换机配置查询器。云网络大多不支持组播，在那里请使用接力链。</translation>
+    </message>
+    <message>
+        <source>Multicast was slower than the relay, so the relay brought the rest.</source>
+        <translation>组播比接力链慢，其余部分已改由接力链送达。</translation>
+    </message>
+    <message>
+        <source>With the way left to the program, multicast is taken only where it is faster.</source>
+        <translation>如果传输方式选择“自动选择”，则只有在组播更快时才会使用它。</translation>
+    </message>
+    <message>
+        <source>No recipient needed multicast, or could follow it, so the relay brought the files.</source>
+        <translation>没有接收节点需要组播，或没有接收节点跟得上组播，文件已由接力链送达。</translation>
+    </message>
+    <message>
+        <source>Recipients on the source&apos;s own machine, or with its storage, are served faster without it.</source>
+        <translation>与源节点在同一台机器上或共用存储的接收节点，不用组播反而更快。</translation>
+    </message>
+    <message>
+        <source>{source} can&apos;t send by multicast: {reason}. The relay brought the files.</source>
+        <translation>{source} 无法发送组播：{reason}。文件已改由接力链送达。</translation>
+    </message>
+    <message>
+        <source>Ray encrypts its connections here, and multicast can&apos;t be encrypted, so the relay brought the files.</source>
+        <translation>此处的 Ray 连接已加密，而组播无法加密，因此文件由接力链送达。</translation>
+    </message>
+    <message>
+        <source>Leave the way to the program: it keeps files encrypted where Ray is.</source>
+        <translation>请将传输方式设为“自动选择”：在 Ray 加密的地方，文件也会保持加密。</translation>
+    </message>
+    <message>
+        <source>{source} went away before multicast was through, so a recipient fed the others.</source>
+        <translation>{source} 在组播完成之前离线，其余节点改由一个接收节点供给。</translation>
+    </message>
+    <message>
+        <source>See what has become of {source} before you send from it again.</source>
+        <translation>再次从 {source} 发送之前，请先查明它的情况。</translation>
+    </message>
+    <message>
         <source>CastRay</source>
         <translation>CastRay</translation>
     </message>

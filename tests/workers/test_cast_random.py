@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from castray_desktop.core.failure import CastRayError, FailureKind
-from castray_desktop.core.messages import CastState, Event, NodeInfo, NodeState, SendRequest
+from castray_desktop.core.messages import CastState, Event, NodeInfo, NodeState, SendRequest, Ways
 from castray_desktop.workers.dispatcher import Dispatcher
 from castray_desktop.workers.ray_side import protocol
 from castray_desktop.workers.ray_side.protocol import RecipientState, SourceState
@@ -33,6 +33,7 @@ class Agent:
     sealed: bool = False
     ended: bool = False
     serving: bool = False
+    group: protocol.MulticastGroup | None = None
     life: int = 0
 
 
@@ -91,6 +92,7 @@ class World:
         elif isinstance(order, protocol.StartDelivery):
             assert not agent.fetching
             agent.fetching = True
+            agent.group = order.group
             self.set_upstream(node, agent, order.epoch, order.upstream)
         elif isinstance(order, protocol.SetUpstream):
             assert agent.fetching
@@ -99,6 +101,16 @@ class World:
         elif isinstance(order, protocol.Seal):
             assert agent.fetching
             agent.sealed = True
+        elif isinstance(order, protocol.Listen):
+            assert agent.fetching
+            agent.group = order.group
+        elif isinstance(order, protocol.Multicast):
+            assert node == "s"
+            assert agent.serving
+            assert order.group is not None
+            assert order.listeners
+            agent.group = order.group
+            self.report_source(SourceState.SERVING)
         elif isinstance(order, protocol.CancelCast) and agent.fetching and not agent.ended:
             agent.ended = True
             self.report(node, RecipientState.CANCELLED)
@@ -124,12 +136,22 @@ class World:
             upstream=agent.upstream or "",
             stream_bytes=agent.has,
             content_bytes=agent.has,
+            listening=agent.group is not None and self.chance.random() < 0.8,
         )
         self.dispatcher.agent_reported(node, protocol.AgentReport(deliveries=(report,)))
 
     def report_source(self, state: SourceState, totals: protocol.ParcelTotals | None = None) -> None:
         digest = "t" if state is SourceState.SEALED else ""
-        report = protocol.SourceReport(self.cast, state, totals=totals, trailer_digest=digest)
+        source = self.agents.get("s")
+        multicast = None
+        if source is not None and source.group is not None:
+            end = self.chance.choice((None, None, None, *protocol.MulticastEnd))
+            choices = (protocol.MulticastState.SENDING, protocol.MulticastState.DONE)
+            state_of_it = self.chance.choice(choices) if end is None else protocol.MulticastState.STOPPED
+            multicast = protocol.MulticastReport(state_of_it, end)
+        report = protocol.SourceReport(
+            self.cast, state, totals=totals, trailer_digest=digest, multicast=multicast
+        )
         self.dispatcher.agent_reported("s", protocol.AgentReport(sources=(report,)))
 
     # --- events ---------------------------------------------------------------------------------
@@ -193,16 +215,17 @@ EVENTS = st.one_of(
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.lists(EVENTS, max_size=40), st.integers(0, 1 << 32), st.booleans())
+@given(st.lists(EVENTS, max_size=40), st.integers(0, 1 << 32), st.booleans(), st.booleans())
 def test_every_cast_ends_and_what_was_delivered_stays_so(
-    events: list[tuple[str, object]], seed: int, all_return: bool
+    events: list[tuple[str, object]], seed: int, all_return: bool, udp: bool
 ) -> None:
-    asyncio.run(play(events, seed, all_return))
+    asyncio.run(play(events, seed, all_return, Ways.UDP if udp else Ways.AUTO))
 
 
-async def play(events: list[tuple[str, object]], seed: int, all_return: bool) -> None:
+async def play(events: list[tuple[str, object]], seed: int, all_return: bool, ways: Ways) -> None:
     world = World(random.Random(seed))
-    world.cast = world.dispatcher.send(SendRequest(("/x",), ("a", "b", "c"), leave_out=True))
+    request = SendRequest(("/x",), ("a", "b", "c"), leave_out=True, transport=ways)
+    world.cast = world.dispatcher.send(request)
     joining: list[asyncio.Task[object]] = []
     for name, value in events:
         if name == "wait":

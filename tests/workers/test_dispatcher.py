@@ -24,6 +24,7 @@ from castray_desktop.core.messages import (
     Transport,
 )
 from castray_desktop.workers.casts import ended_casts
+from castray_desktop.workers.casts.multicasting import MulticastMeans
 from castray_desktop.workers.dispatcher import Dispatcher
 from castray_desktop.workers.ray_side import protocol
 from castray_desktop.workers.ray_side.protocol import RecipientState, SourceState
@@ -35,11 +36,11 @@ REQUEST = SendRequest(("/data/model.bin",), ("all",), leave_out=True)
 class Stage:
     """A dispatcher with a source `s` and recipients a, b, c."""
 
-    def __init__(self) -> None:
+    def __init__(self, means: MulticastMeans | None = None) -> None:
         self.agents = FakeAgents("s", "a", "b", "c")
         self.events: list[Event] = []
         self.skipped = 0.0
-        self.dispatcher = Dispatcher(self.agents, self.events.append, self._clock)
+        self.dispatcher = Dispatcher(self.agents, self.events.append, self._clock, multicast=means)
         self.agents.dispatcher = self.dispatcher
 
     def _clock(self) -> float:

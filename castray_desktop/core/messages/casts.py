@@ -142,6 +142,8 @@ class MulticastEnd(enum.StrEnum):
     TOO_SLOW = "too_slow"  # slower than the relay would be
     NOBODY = "nobody"  # no recipient can follow, or needs it
     NO_NETWORK = "no_network"  # the source can't send to a group
+    ENCRYPTED = "encrypted"  # Ray is, and datagrams for all can't be
+    SOURCE_LOST = "source_lost"  # a recipient feeds the others instead
 
 
 class MulticastSnapshot(Record, frozen=True):

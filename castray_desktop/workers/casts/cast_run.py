@@ -18,7 +18,7 @@ from castray_desktop.core.absence import Absences
 from castray_desktop.core.cast import CastEvent, DeliveryEvent
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.core.feed import FeedState
-from castray_desktop.core.messages import CastMode, CastState, NodeState
+from castray_desktop.core.messages import CastMode, CastState, NodeState, Ways
 from castray_desktop.core.speeds import Measure
 from castray_desktop.workers.agents import Agents
 from castray_desktop.workers.casts.additions import Additions
@@ -27,6 +27,8 @@ from castray_desktop.workers.casts.cast_records import CastRecord
 from castray_desktop.workers.casts.feeding import Feeding
 from castray_desktop.workers.casts.ledger import CastLedger, offline
 from castray_desktop.workers.casts.losses import Losses
+from castray_desktop.workers.casts.multicast_memory import MulticastLesson
+from castray_desktop.workers.casts.multicasting import Multicasting, MulticastMeans
 from castray_desktop.workers.casts.orders import Orders
 from castray_desktop.workers.casts.recording import Keep, Recording
 from castray_desktop.workers.casts.relay import Relay
@@ -59,6 +61,7 @@ class CastRun:
         keep: Keep | None = None,
         record: CastRecord | None = None,
         ask: Callable[[], None] | None = None,
+        means: MulticastMeans | None = None,
     ) -> None:
         self.ledger = ledger
         self._cast = ledger.cast
@@ -87,6 +90,12 @@ class CastRun:
             self._order_failed,
             self._wake,
         )
+        self._multicasting = Multicasting(
+            *(ledger, agents, self._orders, self._relay, self._feed, self._absences, clock),
+            done=self._wake,
+            means=means or MulticastMeans(),
+        )
+        self.multicast_lesson: MulticastLesson | None = None  # once it has ended
         self._news = asyncio.Event()
         self._writers = Writers(ledger, self._orders, self._absences, clock)
         self._losses = Losses(
@@ -105,7 +114,7 @@ class CastRun:
             self._writers.restore(record.writers, record.folders)
         self.turn = Turn(
             *(ledger, self._relay, self._orders, clock, ask),
-            goes_on=self._rerouting.begin_pace,
+            goes_on=self._resumed,
             changed=self._turn_changed,
         )
         self.beginning = Beginning(
@@ -189,6 +198,7 @@ class CastRun:
             raise
         finally:
             self._under_way.set()
+            self.multicast_lesson = self._multicasting.close()
             self._orders.close()
 
     async def _run(self) -> None:
@@ -307,6 +317,10 @@ class CastRun:
         self._note()
         self._wake()
 
+    def _resumed(self) -> None:
+        self._rerouting.begin_pace()
+        self._multicasting.resumed()
+
     def _is_up(self) -> bool:
         return self._agents.settled and any(self._online(node) for node in self._agents.nodes)
 
@@ -353,7 +367,8 @@ class CastRun:
                 if self._writers.ended(node):
                     self._relay.leave(node)
         if self.turn.flows:
-            self._rerouting.go_on()
+            self._rerouting.go_on(along_route=not self._multicasting.sends)
+            self._multicasting.go_on()
             self._relay.pump()
         self._seal()
         self._follow_bytes()
@@ -416,6 +431,7 @@ class CastRun:
     def _delivery_order(self, node: str, epoch: int, upstream: protocol.Upstream) -> protocol.StartDelivery:
         if self.ledger.totals is None:
             raise RuntimeError("a delivery before its plan")
+        transport = self.ledger.request.transport
         return protocol.StartDelivery(
             cast=self._cast,
             secret=self._feed.secret,
@@ -426,7 +442,8 @@ class CastRun:
             destination=self.ledger.request.destination,
             on_conflict=self.ledger.request.on_conflict.value,
             limit=self.ledger.request.limit,
-            transport=self.ledger.request.transport.value,
+            transport=(Ways.AUTO if transport is Ways.UDP else transport).value,
+            group=self._multicasting.group_for(node),
             hook=self.ledger.request.hook,
             remove_extra=self._writers.may_remove(node),
             exclude=self.ledger.request.exclude if self.ledger.request.remove_extra else (),

@@ -25,10 +25,10 @@ from castray_desktop.core.messages import (
     DeliveryState,
     NodeRate,
     SendRequest,
-    Transport,
 )
 from castray_desktop.core.progress import RateMeter, bytes_behind, median_rate, remaining_seconds, slowest
 from castray_desktop.core.route import Route
+from castray_desktop.workers.casts.multicast_fold import MulticastFold, transport_of
 from castray_desktop.workers.ray_side.protocol import (
     DeliveryReport,
     ParcelTotals,
@@ -103,6 +103,7 @@ class CastLedger:
         self.source: SourceReport | None = None
         self.route: Route | None = None
         self.failure: Failure | None = None
+        self.multicast = MulticastFold()
         self._mode = mode
         self._started = started
         self._began = now
@@ -190,6 +191,7 @@ class CastLedger:
     def source_reported(self, report: SourceReport, now: float) -> None:
         """The source has said where it stands."""
         self.source = self._problems = report
+        self.multicast.reported(report.multicast)
         self._upload.add(now, self._sent_before + report.sent_bytes)
         self._checking.add(now, report.checking)
         self._reading.add(now, report.reading)
@@ -202,6 +204,7 @@ class CastLedger:
         """The source's agent has gone, with all that it knew; `failure` says what is waited for."""
         if self.source is not None:
             self._sent_before += self.source.sent_bytes
+        self.multicast.source_away()
         self._checking, self._reading = RateMeter(), RateMeter()
         self.source, self.failure = None, failure
 
@@ -232,7 +235,10 @@ class CastLedger:
             upstream=report.upstream or entry.snapshot.upstream,
             hash=report.hash,
             paths=report.paths,
-            transport=Transport(report.transport) if report.transport else None,
+            transport=transport_of(report),
+            listening=report.listening,
+            datagram_bytes=report.datagram_bytes,
+            repaired_bytes=report.repaired_bytes,
             hook_status=report.hook,
             removed=report.removed,
         )
@@ -265,7 +271,7 @@ class CastLedger:
         entry.restart()
         if not entry.snapshot.state.finished:
             self._step(entry, DeliveryEvent.AWAY)
-            entry.snapshot = msgspec.structs.replace(entry.snapshot, failure=failure)
+            entry.snapshot = msgspec.structs.replace(entry.snapshot, failure=failure, listening=False)
 
     def back(self, node: str) -> None:
         """The node's delivery goes on, or begins again."""
@@ -316,6 +322,7 @@ class CastLedger:
             eta=None,
             lagging=False,
             behind=0,
+            listening=False,
         )
 
     def _files_failed(self) -> Failure | None:
@@ -388,6 +395,11 @@ class CastLedger:
         report = self._entries[node].report
         return report.stream_bytes if report is not None else 0
 
+    def received_bytes(self, node: str) -> int:
+        """Payload that a recipient's present agent has taken in, as far as it has said."""
+        report = self._entries[node].report
+        return report.received_bytes if report is not None else 0
+
     def outcome(self) -> CastEvent:
         """How the cast has ended, from its deliveries."""
         return outcome(entry.snapshot for entry in self._entries.values())
@@ -449,6 +461,7 @@ class CastLedger:
             lagging=sum(item.lagging for item in deliveries),
             chain=self._final_chain,
             source_copies=self._source_copies(),
+            multicast=self.multicast.snapshot(self.state),
             limit=self.request.limit,
             broken_links=totals.broken_links if totals else 0,
             awaited=sum(item.state is DeliveryState.AWAITED for item in deliveries),

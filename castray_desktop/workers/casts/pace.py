@@ -26,6 +26,10 @@ class Pace:
         """
         self._lag = LagWatch(zones, self.speeds, limit)
 
+    def rest(self) -> None:
+        """Bytes come otherwise than along the route for now, which says nothing of its nodes."""
+        self._meter.rest()
+
     def is_due(self, now: float) -> bool:
         """Whether a look would say anything new."""
         return now - self._looked >= LOOK_SECONDS

@@ -41,6 +41,7 @@ class Rerouting:
         self._writers = writers
         self._absences = absences
         self._clock = clock
+        self._along_route = True
         self._cut_off: dict[str, int] = {}  # can't reach its upstream, as of the route of that epoch
 
     def cut_off(self, node: str, epoch: int) -> None:
@@ -65,11 +66,20 @@ class Rerouting:
         """What is known of who holds up others says nothing any more."""
         self.pace.begin(self._zones(), self._ledger.request.limit)
 
-    def go_on(self) -> None:
-        """Change the route where the news ask for it."""
+    def go_on(self, along_route: bool = True) -> None:
+        """Change the route where the news ask for it.
+
+        Bytes that don't come along it say nothing of who holds up others.
+        """
         self._bring_in()
         self._go_around()
-        self._move_slow()
+        if along_route and not self._along_route:
+            self.begin_pace()
+        self._along_route = along_route
+        if along_route:
+            self._move_slow()
+        else:
+            self.pace.rest()
 
     def _bring_in(self) -> None:
         """Those that should fetch and have no upstream get one: who came back, joined, or inherited."""

@@ -82,6 +82,7 @@ class NodeAgent:
             self._place.address, os.environ.get(addresses.NETWORK_VARIABLE, ""), addresses.own_addresses()
         )
         self._address = address
+        certificates = ray_certificates(os.environ)
         self._plane = BytePlane(
             node=self._place.name,
             inbox=self._inbox,
@@ -90,7 +91,7 @@ class NodeAgent:
             host=self._host,
             runtime_dir=Path(self._place.runtime_dir) if self._place.runtime_dir else None,
             local_copy=os.environ.get("CASTRAY_LOCAL_COPY", "1") != "0",
-            certificates=ray_certificates(os.environ),
+            certificates=certificates,
             carry=self._tunnels.carry if self._tunnels is not None else None,
             changed=self._byte_plane_changed,
             engine=self._place.engine,
@@ -110,6 +111,7 @@ class NodeAgent:
             python_version=platform.python_version(),
             piece_digests=PIECE_DIGESTS,
             file_hashes=FILE_HASHES,
+            encrypted=certificates is not None,
         )
         return protocol.to_json(hello)
 

@@ -669,6 +669,7 @@ class AgentHello:
     python_version: str = ""
     piece_digests: tuple[str, ...] = ()  # what it can compute, best first
     file_hashes: tuple[str, ...] = ()
+    encrypted: bool = False  # its data port speaks TLS alone
 
 
 @dataclass(frozen=True)
@@ -678,6 +679,7 @@ class TransferRequest:
     number: int
     paths: tuple[str, ...]
     recipients: tuple[str, ...]
+    transport: str = "auto"  # or "udp"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,58 @@
+"""The multicast groups of an engine's casts: each has its own address and port."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+from collections.abc import Mapping
+
+from castray_desktop.core.multicast import group_address
+from castray_desktop.workers.ray_side.protocol import MulticastGroup
+
+HOPS_VARIABLE = "CASTRAY_MULTICAST_HOPS"
+"""How many routers may pass datagrams on, plus one; 1 without it: they stay within the network."""
+
+MOST_HOPS = 255
+
+log = logging.getLogger("castray.cast")
+
+
+def hops_of(environment: Mapping[str, str]) -> int:
+    """The hop limit that the user has set, else 1."""
+    said = environment.get(HOPS_VARIABLE, "").strip()
+    if said.isascii() and said.isdigit() and 1 <= int(said) <= MOST_HOPS:
+        return int(said)
+    if said:
+        log.warning("%s=%s is no number from 1 to %d, so it is 1", HOPS_VARIABLE, said, MOST_HOPS)
+    return 1
+
+
+class GroupAddresses:
+    """Gives them out, and takes them back. No two casts share an address or a port at the same time.
+
+    A network device hears addresses, and a socket hears a port; sharing one of them would cost both casts.
+    """
+
+    def __init__(self, hops: int | None = None) -> None:
+        self._hops = hops_of(os.environ) if hops is None else hops
+        self._taken: dict[str, MulticastGroup] = {}
+
+    def take(self, cast: str, source: str) -> MulticastGroup:
+        """The group of a cast whose datagrams come from the address `source`; the same when asked again."""
+        if cast not in self._taken:
+            self._taken[cast] = self._free_group(cast, source)
+        return self._taken[cast]
+
+    def free(self, cast: str) -> None:
+        """The cast has ended."""
+        self._taken.pop(cast, None)
+
+    def _free_group(self, cast: str, source: str) -> MulticastGroup:
+        addresses = {group.address for group in self._taken.values()}
+        ports = {group.port for group in self._taken.values()}
+        for attempt in itertools.count():
+            address, port = group_address(cast, ":" in source, attempt)
+            if address not in addresses and port not in ports:
+                break
+        return MulticastGroup(address, port, source, self._hops)

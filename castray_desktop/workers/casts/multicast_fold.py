@@ -1,0 +1,88 @@
+"""How sending to a multicast group goes, folded from what the source and the recipients report."""
+
+from __future__ import annotations
+
+from castray_desktop.core.messages import (
+    CastState,
+    MulticastEnd,
+    MulticastSnapshot,
+    MulticastState,
+    Transport,
+)
+from castray_desktop.workers.ray_side import protocol
+from castray_desktop.workers.ray_side.protocol import DeliveryReport, MulticastReport
+
+
+class MulticastFold:
+    """One cast's, over all agents that its source has had. Nothing of it before it is tried."""
+
+    def __init__(self) -> None:
+        self._tried = False
+        self._report: MulticastReport | None = None
+        self._sent_before = 0  # by agents of the source that are gone
+        self._end: MulticastEnd | None = None  # by the engine's decision
+        self._reason = ""
+
+    @property
+    def report(self) -> MulticastReport | None:
+        """The source's last one."""
+        return self._report
+
+    @property
+    def sends(self) -> bool:
+        """Whether datagrams leave the source."""
+        report = self._report
+        return report is not None and self._end is None and report.state is protocol.MulticastState.SENDING
+
+    def tried(self) -> None:
+        """Recipients are told to listen."""
+        self._tried, self._end, self._reason = True, None, ""
+
+    def stop(self, end: MulticastEnd, reason: str = "") -> None:
+        """The engine does without it."""
+        self._end, self._reason = end, reason
+
+    def reported(self, report: MulticastReport | None) -> None:
+        """The source has said where it stands."""
+        self._report = report or self._report
+
+    def source_away(self) -> None:
+        """The source's agent has gone; the next one counts from zero."""
+        if self._report is not None:
+            self._sent_before += self._report.sent_bytes
+        self._report = None
+
+    def snapshot(self, cast: CastState) -> MulticastSnapshot | None:
+        """As clients hear of it; with the cast it has ended as well."""
+        report = self._report or MulticastReport(protocol.MulticastState.WAITING)
+        if not self._tried and self._end is None:
+            return None
+        state = MulticastState(report.state.value)
+        end = MulticastEnd(report.end.value) if report.end is not None else None
+        sent = self._sent_before + report.sent_bytes
+        if self._end is not None and state is not MulticastState.DONE:
+            state, end = MulticastState.STOPPED, self._end
+        elif cast.finished and state in (MulticastState.WAITING, MulticastState.SENDING):
+            state, end = _ended_with(cast, sent)
+        return MulticastSnapshot(
+            state,
+            end,
+            self._reason or report.reason,
+            report.listeners,
+            sent,
+            float(report.rate),
+        )
+
+
+def _ended_with(cast: CastState, sent: int) -> tuple[MulticastState, MulticastEnd | None]:
+    """What became of a stream that had not ended before its cast."""
+    if cast in (CastState.CANCELLED, CastState.FAILED):
+        return MulticastState.STOPPED, MulticastEnd.ORDERED
+    return (MulticastState.DONE, None) if sent else (MulticastState.STOPPED, MulticastEnd.NOBODY)
+
+
+def transport_of(report: DeliveryReport) -> Transport | None:
+    """The way that most of a delivery's bytes took."""
+    if report.datagram_bytes * 2 > report.stream_bytes > 0:
+        return Transport.UDP
+    return Transport(report.transport) if report.transport else None

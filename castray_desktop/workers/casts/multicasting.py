@@ -1,0 +1,374 @@
+"""Sending to all recipients of a running cast at once: who listens where, and what the source is told.
+
+The relay runs all the same; what does not come by datagrams comes by it. So nothing here can fail a cast:
+each way in which this ends is a state that says why (`MulticastEnd`), and the relay does the rest.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from math import inf
+from statistics import median_low
+
+from castray_desktop.core import messages
+from castray_desktop.core.absence import Absences
+from castray_desktop.core.errors import sentence
+from castray_desktop.core.failure import CastRayError, FailureKind
+from castray_desktop.core.feed import FeedState
+from castray_desktop.core.messages import Ways
+from castray_desktop.core.multicast_choice import Choice, Known, Start, choose, start, trial
+from castray_desktop.core.route import Route
+from castray_desktop.core.speeds import WayMeter
+from castray_desktop.workers.agents import Agents
+from castray_desktop.workers.casts.feeding import Feeding
+from castray_desktop.workers.casts.group_addresses import GroupAddresses
+from castray_desktop.workers.casts.ledger import CastLedger
+from castray_desktop.workers.casts.multicast_memory import MulticastLesson, MulticastMemory, network_of
+from castray_desktop.workers.casts.orders import Orders
+from castray_desktop.workers.casts.relay import Relay
+from castray_desktop.workers.ray_side.protocol import (
+    AgentHello,
+    Listen,
+    Multicast,
+    MulticastEnd,
+    MulticastGroup,
+    MulticastState,
+)
+
+DEAF_SECONDS = 1.5
+"""Whoever was told to listen this long ago, and does not, gets everything by the relay."""
+
+LEAST_MEASURED = 2
+"""With one recipient there is no relay that could be compared."""
+
+LOOK_SECONDS = 0.2
+
+MEASURED_BYTES = 16 << 20
+"""So much of a stream shows how fast it can be sent."""
+
+_USELESS = frozenset({MulticastEnd.NOTHING_ARRIVES, MulticastEnd.NO_NETWORK})
+
+log = logging.getLogger("castray.cast")
+
+
+@dataclass
+class MulticastMeans:
+    """What the casts of an engine share for it."""
+
+    groups: GroupAddresses = field(default_factory=GroupAddresses)
+    memory: MulticastMemory | None = None
+
+
+class Multicasting:
+    """Decides whether, has recipients listen, and gives the source its orders, again to whoever came back.
+
+    `done()` hears of an order that was answered.
+    """
+
+    def __init__(
+        self,
+        ledger: CastLedger,
+        agents: Agents,
+        orders: Orders,
+        relay: Relay,
+        feed: Feeding,
+        absences: Absences,
+        clock: Callable[[], float],
+        done: Callable[[], None],
+        means: MulticastMeans,
+    ) -> None:
+        self._ledger = ledger
+        self._cast, self._source = ledger.cast, ledger.request.source
+        self._agents = agents
+        self._orders = orders
+        self._relay = relay
+        self._feed = feed
+        self._absences = absences
+        self._clock = clock
+        self._done = done
+        self._means = means
+        self._group: MulticastGroup | None = None  # while recipients are told to listen
+        self._over = False  # there is nothing to decide any more
+        self._trial = False  # the relay runs first
+        self._tried_amidst = False
+        self._start = Start()
+        self._network = ""
+        self._told: dict[str, tuple[int, float]] = {}  # which agent of a node was told to listen, and when
+        self._calling: set[str] = set()  # with an order to listen that has not been answered
+        self._heard: set[str] = set()  # who has listened
+        self._moved: set[str] = set()  # to the tail, since they don't
+        self._life = -1  # which agent of the source has its order
+        self._ordered: dict[str, int] = {}  # the listeners in it, and which agents of theirs
+        self._ordering = False
+        self._measured: tuple[str, ...] = ()  # whose bytes tell how fast a way is
+        self._looked = -inf
+        self._by_relay, self._by_group = WayMeter(), WayMeter()
+
+    # --- for the relay --------------------------------------------------------------------------
+
+    def group_for(self, node: str) -> MulticastGroup | None:
+        """Where a node is to listen that is told to fetch now."""
+        if self._group is None or not self._can_listen(node):
+            return None
+        self._told[node] = self._relay.life(node), self._clock()
+        return self._group
+
+    @property
+    def sends(self) -> bool:
+        """Whether recipients get their bytes otherwise than along the route."""
+        return self._group is not None and self._ledger.multicast.sends
+
+    # --- steps ----------------------------------------------------------------------------------
+
+    def go_on(self) -> None:
+        """Take the steps that the news ask for."""
+        route = self._relay.route
+        if route is None:
+            return
+        self._measure()
+        if not self._over:
+            self._heed_source()
+        if self._over or self._feed.state is not FeedState.SERVING:
+            return
+        if self._group is None:
+            self._try_now(route) if self._trial else self._decide(route)
+        if self._group is not None:
+            self._have_listen()
+            self._order()
+            self._make_way(route)
+
+    def resumed(self) -> None:
+        """The cast goes on after a pause: who has stopped listening meanwhile is told to listen again."""
+        self._by_relay.rest()
+        self._by_group.rest()
+        self._life = -1
+
+    def close(self) -> MulticastLesson | None:
+        """The cast has ended. What it has shown, if anything."""
+        self._means.groups.free(self._cast)
+        relay, group = self._by_relay.rate or None, self._shown_by_group()
+        if self._ledger.request.limit:
+            relay, group = None, group if group == 0 else None
+        if not self._measured or (relay is None and group is None):
+            return None
+        return MulticastLesson(self._network, relay, group)
+
+    def _shown_by_group(self) -> float | None:
+        """How fast it was, in bytes per second; 0 where it is of no use, None where that can't be said."""
+        report = self._ledger.multicast.report
+        if report is None:
+            return None
+        useless = _USELESS | {MulticastEnd.NOBODY} if self._tried_amidst else _USELESS
+        if report.end in useless:
+            return 0.0
+        measured = self._by_group.rate
+        if not measured and report.sent_bytes >= MEASURED_BYTES:
+            measured = report.rate
+        if not measured and report.end is MulticastEnd.TOO_SLOW:
+            return 0.0
+        return float(measured) or None
+
+    # --- whether --------------------------------------------------------------------------------
+
+    def _decide(self, route: Route) -> None:
+        asked, totals = self._ledger.request.transport, self._ledger.totals
+        source = self._hello(self._source)
+        if source is None or totals is None:
+            return
+        listeners = self._possible(route)
+        self._network = network_of(source, listeners)
+        if asked is not Ways.RAY and len(listeners) >= LEAST_MEASURED:
+            self._measured = tuple(hello.node for hello in listeners)
+        known = self._known()
+        choice = choose(asked, len(listeners), totals.stream_bytes, self._ledger.request.limit, known)
+        encrypted = any(hello.encrypted for hello in (source, *listeners))
+        if choice is Choice.RELAY or (encrypted and asked is not Ways.UDP):
+            self._over = True
+        elif encrypted:
+            self._give_up(messages.MulticastEnd.ENCRYPTED)
+        elif not listeners:
+            self._ledger.multicast.stop(messages.MulticastEnd.NOBODY)  # unless one joins
+        elif choice is Choice.TRIAL:
+            self._trial = True
+        else:
+            self._begin(source, start(asked, known))
+
+    def _try_now(self, route: Route) -> None:
+        """Try it in the midst of the relay, if it is worth that by now."""
+        source, meter = self._hello(self._source), self._by_relay
+        left = self._ledger.stream_bytes - self._middle(self._ledger.verified_bytes)
+        found = trial(meter.seconds, meter.rate, left)
+        if source is None or found is None or self._ledger.request.limit:
+            return
+        self._trial = False
+        listeners = self._possible(route)
+        choice = choose(Ways.AUTO, len(listeners), self._ledger.stream_bytes, 0, Known())
+        if choice is Choice.TRIAL:
+            log.info("cast %s: multicast is tried, from %d B/s", self._cast, found.rate)
+            self._tried_amidst = True
+            self._begin(source, found)
+        else:
+            self._over = True
+
+    def _begin(self, source: AgentHello, how: Start) -> None:
+        self._start = how
+        self._group = self._means.groups.take(self._cast, source.address)
+        self._ledger.multicast.tried()
+        log.info("cast %s: to group %s, port %d", self._cast, self._group.address, self._group.port)
+
+    def _known(self) -> Known:
+        memory = self._means.memory
+        return memory.known(self._network) if memory is not None else Known()
+
+    def _possible(self, route: Route) -> list[AgentHello]:
+        """Those who fetch, or will, and could listen."""
+        nodes = (node for node in route.upstreams if not self._ledger.delivery(node).state.finished)
+        return [
+            hello for node in nodes if self._can_listen(node) and (hello := self._hello(node)) is not None
+        ]
+
+    def _can_listen(self, node: str) -> bool:
+        """Whether a node is there, and does not get everything by the local way."""
+        source, hello = self._hello(self._source), self._hello(node)
+        if source is None or hello is None or node in self._absences:
+            return False
+        return not (source.host == hello.host and source.local_path and hello.local_path)
+
+    def _hello(self, node: str) -> AgentHello | None:
+        try:
+            return self._agents.hello(node)
+        except CastRayError:
+            return None
+
+    # --- who listens ----------------------------------------------------------------------------
+
+    def _have_listen(self) -> None:
+        """Those who fetch already are told to listen as well."""
+        group = self._group
+        for node in self._relay.fetching:
+            unfinished = not self._ledger.delivery(node).state.finished
+            told = self._told.get(node, (-1, 0.0))[0] == self._relay.life(node)
+            if not told and unfinished and self._can_listen(node):
+                self._told[node] = self._relay.life(node), self._clock()
+                self._calling.add(node)
+                self._orders.spawn(self._tell_to_listen(node, group))
+
+    async def _tell_to_listen(self, node: str, group: MulticastGroup | None) -> None:
+        await self._orders.tell((node,), Listen(self._cast, group))
+        self._calling.discard(node)
+        self._done()
+
+    def _listeners(self) -> dict[str, int]:
+        """Who was told to listen, and has not finished, with the number of the agent that was told."""
+        return {
+            node: life
+            for node, (life, _) in self._told.items()
+            if life == self._relay.life(node)
+            and node not in self._absences
+            and not self._ledger.delivery(node).state.finished
+        }
+
+    def _leave_group(self) -> None:
+        """Nothing comes any more; what is missing is not to be waited for."""
+        self._group, self._over = None, True
+        for node in self._listeners():
+            if node in self._relay.fetching:
+                self._orders.spawn(self._tell_to_listen(node, None))
+
+    def _make_way(self, route: Route) -> None:
+        """Who does not listen feeds nobody who does: it would keep digests and repairs from them."""
+        if not self.sends:
+            return
+        listening = {node for node in self._told if self._ledger.delivery(node).listening}
+        self._heard |= listening
+        children = route.children()
+        for node in route.order()[1:]:
+            if node in self._moved or listening.isdisjoint(children.get(node, ())):
+                continue
+            if self._has_left(node) and not self._ledger.delivery(node).state.finished:
+                log.info("cast %s: %s can't follow the group", self._cast, node)
+                self._moved.add(node)
+                self._relay.change(route.to_tail(node)[0])
+                return
+
+    def _has_left(self, node: str) -> bool:
+        """Whether a node was told to listen, and does not."""
+        if node not in self._told or self._ledger.delivery(node).listening:
+            return False
+        return node in self._heard or self._clock() - self._told[node][1] >= DEAF_SECONDS
+
+    # --- the source -----------------------------------------------------------------------------
+
+    def _heed_source(self) -> None:
+        """Act upon what the source reports of it."""
+        report = self._ledger.multicast.report
+        if self._feed.state is FeedState.REPLACED and self._group is not None:
+            self._give_up(messages.MulticastEnd.SOURCE_LOST)
+        elif self._group is None or report is None:
+            return
+        elif report.state is MulticastState.STOPPED:
+            log.info("cast %s: no multicast any more: %s", self._cast, report.end)
+            self._leave_group()
+        elif report.state is MulticastState.DONE:
+            self._group, self._over = None, True  # what is missing comes by the relay
+        elif report.state is MulticastState.SENDING and report.rate:
+            self._start = Start(report.rate, self._start.least)  # for the next agent of the source
+
+    def _give_up(self, end: messages.MulticastEnd, reason: str = "") -> None:
+        self._ledger.multicast.stop(end, reason)
+        self._leave_group()
+
+    def _order(self) -> None:
+        """Tell the source who listens, once somebody does, and whenever there are more of them.
+
+        Who has another agent is left out once before, so that the source does not go on from what the last
+        one has reported.
+        """
+        listeners, life = self._listeners(), self._relay.life(self._source)
+        there = any(node in self._relay.fetching and node not in self._calling for node in listeners)
+        again = life != self._life
+        before = {} if again else self._ordered
+        if self._ordering or not there or all(before.get(node) == own for node, own in listeners.items()):
+            return
+        kept = {node: own for node, own in listeners.items() if before.get(node, own) == own}
+        self._ordering = True
+        # Nothing came for a while, so they may have stopped listening.
+        deaf = [node for node in listeners if node in self._relay.fetching] if again and self._ordered else []
+        self._life, self._ordered = life, kept or listeners
+        self._orders.spawn(self._tell_source(tuple(self._ordered), life, tuple(deaf)))
+
+    async def _tell_source(self, listeners: tuple[str, ...], life: int, deaf: tuple[str, ...]) -> None:
+        group, how = self._group, self._start
+        try:
+            await self._orders.tell(deaf, Listen(self._cast, group))
+            await self._orders.call(
+                self._source, Multicast(self._cast, group, listeners, how.rate, how.least)
+            )
+        except CastRayError as error:
+            lost = error.failure.kind is FailureKind.NODE_OFFLINE or life != self._relay.life(self._source)
+            if not lost and not self._over:
+                self._give_up(messages.MulticastEnd.NO_NETWORK, sentence(error.failure))
+        finally:
+            self._ordering = False
+        self._done()
+
+    # --- how fast -------------------------------------------------------------------------------
+
+    def _measure(self) -> None:
+        """See how fast it goes, by which way."""
+        now = self._clock()
+        if not self._measured or now - self._looked < LOOK_SECONDS:
+            return
+        self._looked = now
+        if self._group is None:
+            self._by_group.rest()
+            self._by_relay.look(now, self._middle(self._ledger.received_bytes))
+        else:
+            self._by_relay.rest()
+            self._by_group.look(now, self._middle(self._ledger.verified_bytes))
+
+    def _middle(self, count: Callable[[str], int]) -> int:
+        """A count of bytes at the middle one of those who are measured."""
+        return median_low([count(node) for node in self._measured] or [0])

@@ -1,0 +1,422 @@
+"""Casts to a multicast group: who is told what, and what becomes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from castray_desktop.core.messages import (
+    CastState,
+    CastSummary,
+    MulticastEnd,
+    MulticastSnapshot,
+    MulticastState,
+    SendRequest,
+    Transport,
+    Ways,
+)
+from castray_desktop.core.multicast_choice import FRESH_SECONDS, TRIAL_LEFT_SECONDS
+from castray_desktop.workers.casts.group_addresses import GroupAddresses
+from castray_desktop.workers.casts.multicast_memory import MulticastLesson, MulticastMemory
+from castray_desktop.workers.casts.multicasting import MulticastMeans
+from castray_desktop.workers.ray_side import protocol
+from castray_desktop.workers.ray_side.protocol import RecipientState, SourceState
+from tests.helpers.fake_agents import STREAM, FakeAgents
+from tests.workers.test_dispatcher import Stage
+
+UDP = SendRequest(("/data/model.bin",), ("all",), leave_out=True, transport=Ways.UDP)
+AUTO = SendRequest(("/data/model.bin",), ("all",), leave_out=True)
+NETWORK = "s 10.0.0.0 to 10.0.0.0/24"
+MB = 1_000_000
+
+
+class Scene(Stage):
+    """A stage whose agents may be anything that hellos say, and which remembers what casts have shown."""
+
+    def __init__(self, memory: Path) -> None:
+        self.wall = 1e9
+        self.memory = MulticastMemory(memory, lambda: self.wall)
+        self.means = MulticastMeans(GroupAddresses(1), self.memory)
+        super().__init__(self.means)
+
+    def summary(self, cast: str) -> CastSummary:
+        return next(summary for summary in self.dispatcher.summaries() if summary.cast == cast)
+
+    def multicast(self, cast: str) -> MulticastSnapshot:
+        found = self.summary(cast).multicast
+        assert found is not None
+        return found
+
+    def says(self, cast: str, state: protocol.MulticastState, **facts: object) -> None:
+        """The source reports on the group."""
+        sent = facts.get("sent_bytes", 0)
+        report = protocol.MulticastReport(state, **facts)  # type: ignore[arg-type]
+        self.agents.report_source("s", cast, SourceState.SERVING, multicast=report, sent_bytes=sent)
+
+    def has(self, node: str, cast: str, count: int, **facts: object) -> None:
+        """A recipient has so much."""
+        self.agents.report_delivery(
+            node,
+            cast,
+            RecipientState.RECEIVING,
+            stream_bytes=count,
+            content_bytes=count,
+            received_bytes=count,
+            transport="direct",
+            **facts,
+        )
+
+    async def settle(self) -> None:
+        """Let everything happen that follows from what was said."""
+        for _ in range(20):
+            await asyncio.sleep(0)
+
+    async def group(self, node: str, count: int = 1) -> protocol.MulticastGroup | None:
+        """Where a node is to listen as it begins."""
+        order = await self.agents.wait_for(node, protocol.StartDelivery, count)
+        assert isinstance(order, protocol.StartDelivery)
+        return order.group
+
+    async def order(self, count: int = 1) -> protocol.Multicast:
+        """What the source is told."""
+        order = await self.agents.wait_for("s", protocol.Multicast, count)
+        assert isinstance(order, protocol.Multicast)
+        return order
+
+    def orders(self, kind: type) -> list[tuple[str, protocol.Order]]:
+        return [(node, order) for node, order in self.agents.orders if isinstance(order, kind)]
+
+    async def relay(self, cast: str, rate: float, seconds: int) -> None:
+        """Everybody takes in `rate` bytes per second, as long as that."""
+        for second in range(seconds + 1):
+            for node in "abc":
+                self.has(node, cast, round(second * rate))
+            await self.settle()
+            self.skip(1.0)
+
+    async def end(self, cast: str, seal: bool = True) -> None:
+        """Everybody has everything."""
+        if seal:
+            self.seal(cast)
+        for node, upstream in ("as", "ba", "cb"):
+            await self.agents.wait_for(node, protocol.Seal)
+            self.agents.complete(node, cast, upstream)
+        await self.result(cast)
+
+
+@pytest.fixture
+async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
+    scene = Scene(tmp_path / "multicast.json")
+    yield scene
+    await scene.dispatcher.close()
+
+
+# --- asked for -----------------------------------------------------------------------------------
+
+
+async def test_everybody_listens_where_the_source_sends(scene: Scene) -> None:
+    cast = await scene.start(UDP)
+    groups = {await scene.group(node) for node in "abc"}
+    order = await scene.order()
+    assert groups == {order.group}
+    assert order.group is not None
+    assert order.group.address.startswith("239.19")
+    assert (order.group.source, order.group.hops) == ("10.0.0.0", 1)
+    assert sorted(order.listeners) == ["a", "b", "c"]
+    assert (order.rate, order.least) == (0, 0)
+    starts = [order for _, order in scene.orders(protocol.StartDelivery)]
+    assert {order.transport for order in starts} == {"auto"}  # what is missing comes whichever way it can
+    assert scene.multicast(cast).state is MulticastState.WAITING
+
+
+async def test_the_source_is_told_once_somebody_listens(scene: Scene) -> None:
+    scene.agents.hold(protocol.StartDelivery)
+    await scene.start(UDP)
+    await scene.settle()
+    assert not scene.orders(protocol.Multicast)
+    scene.agents.release()
+    await scene.order()
+    await scene.settle()
+    assert len(scene.orders(protocol.Multicast)) == 1
+
+
+async def test_how_it_goes_is_told_to_clients_and_in_the_result(scene: Scene) -> None:
+    cast = await scene.start(UDP)
+    await scene.order()
+    sending = protocol.MulticastState.SENDING
+    scene.says(cast, sending, listeners=("a", "b"), sent_bytes=STREAM // 2, rate=100 * MB)
+    scene.has("a", cast, 1000, listening=True, datagram_bytes=900, repaired_bytes=100)
+    scene.has("c", cast, 1000)
+    await scene.settle()
+    snapshot = scene.multicast(cast)
+    assert (snapshot.state, snapshot.listeners) == (MulticastState.SENDING, ("a", "b"))
+    assert (snapshot.bytes, snapshot.rate) == (STREAM // 2, 100 * MB)
+    a, _, c = scene.dispatcher.deliveries()[cast]
+    assert (a.listening, a.datagram_bytes, a.repaired_bytes, a.transport) == (True, 900, 100, Transport.UDP)
+    assert (c.listening, c.transport) == (False, Transport.DIRECT)
+    done = protocol.MulticastReport(protocol.MulticastState.DONE, sent_bytes=STREAM)
+    scene.agents.report_source(
+        "s", cast, SourceState.SEALED, trailer_digest="t", multicast=done, sent_bytes=STREAM + 100
+    )
+    await scene.end(cast, seal=False)
+    result = await scene.result(cast)
+    assert result.summary.state is CastState.COMPLETED
+    assert result.summary.source_copies == pytest.approx(1.0)  # the stream once, and repairs
+    assert result.summary.multicast == MulticastSnapshot(MulticastState.DONE, bytes=STREAM)
+
+
+@pytest.mark.parametrize("end", list(protocol.MulticastEnd))
+async def test_when_the_source_stops_nobody_waits_for_datagrams(
+    scene: Scene, end: protocol.MulticastEnd
+) -> None:
+    cast = await scene.start(UDP)
+    await scene.order()
+    scene.says(cast, protocol.MulticastState.STOPPED, end=end)
+    for node in "abc":
+        assert await scene.agents.wait_for(node, protocol.Listen) == protocol.Listen(cast, None)
+    assert scene.multicast(cast).end is MulticastEnd(end.value)
+    await scene.end(cast)
+    assert (await scene.result(cast)).summary.state is CastState.COMPLETED
+    assert len(scene.orders(protocol.Multicast)) == 1
+
+
+async def test_a_source_that_cannot_be_told_leaves_it_to_the_relay(scene: Scene) -> None:
+    refused = scene.agents.call
+
+    async def refuse(node: str, order: protocol.Order) -> protocol.Answers | None:
+        if isinstance(order, protocol.Multicast):
+            raise TimeoutError
+        return await refused(node, order)
+
+    scene.agents.call = refuse  # type: ignore[method-assign]
+    cast = await scene.start(UDP)
+    await scene.agents.wait_for("a", protocol.Listen)
+    assert scene.multicast(cast).end is MulticastEnd.NO_NETWORK
+    await scene.end(cast)
+
+
+async def test_with_tls_nothing_travels_in_the_clear(scene: Scene) -> None:
+    _say_hello(scene.agents, encrypted=True)
+    cast = await scene.start(UDP)
+    assert [await scene.group(node) for node in "abc"] == [None] * 3
+    await scene.settle()
+    assert not scene.orders(protocol.Multicast)
+    assert scene.multicast(cast) == MulticastSnapshot(MulticastState.STOPPED, MulticastEnd.ENCRYPTED)
+
+
+async def test_who_is_on_the_source_s_machine_does_not_listen(scene: Scene) -> None:
+    _say_hello(scene.agents, "sa", local_path="/run/x")
+    await scene.start(UDP)
+    assert await scene.group("a") is None
+    assert await scene.group("b") is not None
+    assert sorted((await scene.order()).listeners) == ["b", "c"]
+
+
+async def test_with_nobody_to_listen_it_says_so_until_somebody_joins(scene: Scene) -> None:
+    _say_hello(scene.agents, "sab", local_path="/run/x")
+    cast = await scene.start(msgspec.structs.replace(UDP, recipients=("a", "b")), "ab")
+    await scene.settle()
+    assert scene.multicast(cast) == MulticastSnapshot(MulticastState.STOPPED, MulticastEnd.NOBODY)
+    await scene.dispatcher.add_recipients(cast, ("c",))
+    assert await scene.group("c") is not None
+    assert (await scene.order()).listeners == ("c",)
+    assert scene.multicast(cast).state is MulticastState.WAITING
+
+
+async def test_a_late_joiner_listens_as_well(scene: Scene) -> None:
+    cast = await scene.start(msgspec.structs.replace(UDP, recipients=("a", "b")), "ab")
+    first = await scene.order()
+    await scene.dispatcher.add_recipients(cast, ("c",))
+    assert await scene.group("c") == first.group
+    assert sorted((await scene.order(2)).listeners) == ["a", "b", "c"]
+
+
+async def test_nobody_joins_a_group_that_is_over(scene: Scene) -> None:
+    cast = await scene.start(msgspec.structs.replace(UDP, recipients=("a", "b")), "ab")
+    await scene.order()
+    scene.says(cast, protocol.MulticastState.DONE, sent_bytes=STREAM)
+    await scene.settle()
+    await scene.dispatcher.add_recipients(cast, ("c",))
+    assert await scene.group("c") is None
+
+
+# --- losses, pauses ------------------------------------------------------------------------------
+
+
+async def test_an_agent_that_came_back_listens_and_counts_anew(scene: Scene) -> None:
+    await scene.start(UDP)
+    await scene.order()
+    scene.agents.go_away("a")
+    await scene.settle()
+    scene.agents.come_back("a")
+    assert await scene.group("a", 2) is not None
+    assert sorted((await scene.order(2)).listeners) == ["b", "c"]  # what it has reported before is void
+    assert sorted((await scene.order(3)).listeners) == ["a", "b", "c"]
+
+
+async def test_a_source_that_came_back_sends_again_and_all_listen_again(scene: Scene) -> None:
+    cast = await scene.start(UDP)
+    first = await scene.order()
+    scene.says(cast, protocol.MulticastState.SENDING, sent_bytes=1000, rate=50 * MB)
+    await scene.settle()
+    scene.agents.go_away("s")
+    scene.agents.come_back("s")
+    again = await scene.order(2)
+    assert (again.group, again.rate) == (first.group, 50 * MB)
+    for node in "abc":
+        assert await scene.agents.wait_for(node, protocol.Listen) == protocol.Listen(cast, first.group)
+    scene.says(cast, protocol.MulticastState.DONE, sent_bytes=STREAM)
+    assert scene.multicast(cast).bytes == STREAM + 1000
+
+
+async def test_a_recipient_that_feeds_the_others_has_no_group(scene: Scene) -> None:
+    cast = await scene.start(UDP)
+    await scene.order()
+    scene.seal(cast)
+    scene.has("b", cast, STREAM)
+    await scene.settle()
+    scene.agents.go_away("s")
+    for node in "abc":
+        assert await scene.agents.wait_for(node, protocol.Listen) == protocol.Listen(cast, None)
+    assert scene.multicast(cast).end is MulticastEnd.SOURCE_LOST
+    assert len(scene.orders(protocol.Multicast)) == 1
+
+
+async def test_after_a_pause_they_listen_again(scene: Scene) -> None:
+    cast = await scene.start(UDP)
+    first = await scene.order()
+    await scene.dispatcher.control.pause(cast)
+    await scene.settle()
+    assert len(scene.orders(protocol.Multicast)) == 1
+    scene.dispatcher.control.resume(cast)
+    for node in "abc":
+        assert await scene.agents.wait_for(node, protocol.Listen) == protocol.Listen(cast, first.group)
+    assert sorted((await scene.order(2)).listeners) == ["a", "b", "c"]
+    kinds = [type(order) for node, order in scene.agents.orders if node == "a"]
+    assert kinds.index(protocol.Listen) > len(kinds) - 1 - kinds[::-1].index(protocol.PauseCast)
+
+
+async def test_a_cancelled_cast_gives_its_group_back(scene: Scene) -> None:
+    cast = await scene.start(UDP)
+    await scene.order()
+    await scene.dispatcher.cancel(cast)
+    assert scene.multicast(cast).end is MulticastEnd.ORDERED
+    assert not scene.means.groups._taken
+
+
+async def test_casts_at_once_have_groups_of_their_own(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    def narrow(_cast: str, _ipv6: bool, attempt: int = 0) -> tuple[str, int]:
+        return f"239.192.0.{attempt % 2}", 61000 + attempt // 2 % 2
+
+    monkeypatch.setattr("castray_desktop.workers.casts.group_addresses.group_address", narrow)
+    for _ in range(2):
+        await scene.start(UDP)
+    await scene.agents.wait_for("s", protocol.Multicast, 2)
+    groups = {order.group for _, order in scene.orders(protocol.Multicast)}  # type: ignore[union-attr]
+    assert len({group.address for group in groups if group}) == 2
+    assert len({group.port for group in groups if group}) == 2
+
+
+async def test_who_cannot_follow_feeds_nobody_who_listens(scene: Scene) -> None:
+    cast = await scene.start(UDP)
+    await scene.order()
+    for node in "abc":
+        scene.has(node, cast, 1000, listening=True)
+    scene.says(cast, protocol.MulticastState.SENDING, listeners=("a", "b", "c"), sent_bytes=1000)
+    await scene.settle()
+    scene.has("a", cast, 2000, listening=False)
+    move = await scene.agents.wait_for("b", protocol.SetUpstream)
+    assert isinstance(move, protocol.SetUpstream)
+    assert move.upstream is not None
+    assert move.upstream.node == "s"
+    last = await scene.agents.wait_for("a", protocol.SetUpstream)
+    assert isinstance(last, protocol.SetUpstream)
+    assert last.upstream is not None
+    assert last.upstream.node == "c"
+
+
+# --- auto ----------------------------------------------------------------------------------------
+
+
+async def test_auto_stays_with_the_relay_where_a_trial_is_not_worth_it(scene: Scene) -> None:
+    cast = await scene.start(AUTO)
+    await scene.relay(cast, STREAM / 10, 5)  # 5 s are left
+    assert not scene.orders(protocol.Multicast)
+    await scene.end(cast)
+    assert scene.summary(cast).multicast is None
+    known = scene.memory.known(NETWORK)
+    assert known.relay is not None
+    assert known.relay.rate == pytest.approx(STREAM / 10, rel=0.01)
+    assert known.multicast is None
+
+
+async def test_auto_tries_multicast_in_a_long_cast_and_remembers_that_nothing_arrives(scene: Scene) -> None:
+    rate = STREAM / (2 * TRIAL_LEFT_SECONDS)
+    cast = await scene.start(AUTO)
+    assert await scene.group("a") is None
+    await scene.relay(cast, rate, 3)
+    order = await scene.order()
+    assert order.rate == pytest.approx(rate, rel=0.01)
+    assert order.least == pytest.approx(1.1 * rate, rel=0.01)
+    for node in "abc":
+        assert await scene.agents.wait_for(node, protocol.Listen) == protocol.Listen(cast, order.group)
+    stopped = protocol.MulticastState.STOPPED
+    scene.says(cast, stopped, end=protocol.MulticastEnd.NOTHING_ARRIVES)
+    await scene.agents.wait_for("a", protocol.Listen, 2)
+    await scene.end(cast)
+    assert scene.multicast(cast).end is MulticastEnd.NOTHING_ARRIVES
+    known = scene.memory.known(NETWORK)
+    assert known.multicast is not None
+    assert known.multicast.rate == 0
+    cast = scene.dispatcher.send(AUTO)  # within the week it is not tried again
+    await scene.agents.wait_for("c", protocol.StartDelivery, 2)
+    await scene.relay(cast, rate, 3)
+    assert len(scene.orders(protocol.Multicast)) == 1
+    scene.wall += FRESH_SECONDS + 1
+    cast = scene.dispatcher.send(AUTO)
+    await scene.agents.wait_for("c", protocol.StartDelivery, 3)
+    await scene.relay(cast, rate, 3)
+    await scene.order(2)
+
+
+async def test_auto_begins_with_multicast_where_it_has_been_clearly_faster(scene: Scene) -> None:
+    scene.memory.learn(MulticastLesson(NETWORK, relay=50.0 * MB, multicast=100.0 * MB))
+    await scene.start(AUTO)
+    assert await scene.group("a") is not None
+    order = await scene.order()
+    assert (order.rate, order.least) == (100 * MB, 50 * MB)
+
+
+async def test_what_multicast_reached_is_where_the_next_cast_begins(scene: Scene) -> None:
+    cast = await scene.start(UDP)
+    await scene.order()
+    scene.says(cast, protocol.MulticastState.DONE, sent_bytes=STREAM, rate=110 * MB)
+    await scene.settle()
+    await scene.end(cast)
+    await scene.start(UDP)
+    assert (await scene.order(2)).rate == 110 * MB
+
+
+async def test_a_limited_cast_says_nothing_of_the_network(scene: Scene) -> None:
+    cast = await scene.start(msgspec.structs.replace(UDP, limit=MB))
+    await scene.order()
+    scene.says(cast, protocol.MulticastState.DONE, sent_bytes=STREAM, rate=MB)
+    await scene.settle()
+    await scene.end(cast)
+    assert scene.memory.known(NETWORK).multicast is None
+
+
+def _say_hello(agents: FakeAgents, nodes: str = "sabc", **facts: object) -> None:
+    """Have these nodes say something else of themselves."""
+    plain = agents.hello
+
+    def hello(node: str) -> protocol.AgentHello:
+        said = plain(node)
+        return dataclasses.replace(said, **facts) if node in nodes else said  # type: ignore[arg-type]
+
+    agents.hello = hello  # type: ignore[method-assign]
