@@ -27,6 +27,7 @@ NAME_BYTES = 8
 
 _HEADER = struct.Struct("!8sQII")  # tag, sequence, piece, offset in the piece
 _REPORT = struct.Struct("!8sIBQQQQI")
+_LEAVING, _UNDECIDED = 1, 2
 HEADER_BYTES = _HEADER.size
 HEADER_FORMAT = _HEADER.format
 REPORT_BYTES = _REPORT.size + MAC_BYTES
@@ -47,6 +48,7 @@ class Report(NamedTuple):
     payload: int  # bytes that have come
     micros: int  # its clock
     wanted: int  # the first piece at or after the sender's place that it still lacks
+    undecided: bool = False  # what it needs is not clear yet, since it looks at what it has
 
 
 class Keys:
@@ -63,7 +65,8 @@ class Keys:
 
     def pack_report(self, report: Report) -> bytes:
         """A report as a datagram."""
-        body = _REPORT.pack(*report)
+        flags = report.leaving * _LEAVING | report.undecided * _UNDECIDED
+        body = _REPORT.pack(*report[:2], flags, *report[3:8])
         return body + self._mac(body)
 
     def parse_report(self, raw: bytes) -> Report:
@@ -73,8 +76,8 @@ class Keys:
         body, mac = raw[: _REPORT.size], raw[_REPORT.size :]
         if not hmac.compare_digest(mac, self._mac(body)):
             raise MulticastError("a report without the right MAC")
-        listener, number, leaving, *rest = _REPORT.unpack(body)
-        return Report(listener, number, bool(leaving), *rest)
+        listener, number, flags, *counts = _REPORT.unpack(body)
+        return Report(listener, number, bool(flags & _LEAVING), *counts, bool(flags & _UNDECIDED))
 
     def _mac(self, body: bytes) -> bytes:
         return hashlib.blake2b(body, digest_size=MAC_BYTES, key=self._mac_key).digest()

@@ -82,12 +82,16 @@ class Fetching:
     def _request_missing(self) -> None:
         """Ask for what is wanted and was not asked for on this connection."""
         begins = self._layout.stream_bytes
-        if self._gathering is not None:
+        if self._gathering is not None and not self._delivery.is_undecided():
             begins = self._gathering.starts_at
             self._gathering.look_again()
         for start, end in self._delivery.wanted():
             self._request(start, min(end, begins))
-            self._request_early(max(start, begins), end)  # their bytes come to the group
+            for low, high, digests in self._delivery.split_by_twins(max(start, begins), end):
+                if digests:
+                    self._request(low, high)
+                else:  # their bytes come to the group
+                    self._request_early(low, high)
         self._ask()
 
     def _request(self, start: int, end: int) -> None:

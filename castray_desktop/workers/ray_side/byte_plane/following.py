@@ -143,7 +143,7 @@ class Follower(StandingStock):
     def listener(self) -> Optional[MulticastListener]:
         """What takes datagrams for this delivery, or has done so; None where it is not told to."""
         group = self._group
-        if group is None or self._await_manifest or self.hashes_awaited:
+        if group is None:
             return self._listener
         if self._listener is not None and (self._listener.group == group):
             return self._listener

@@ -58,6 +58,24 @@ class StandingStock(Stock):
             self.more_wanted = self.more_wanted or self._await_manifest
         self._await_manifest = False
 
+    def wants_piece(self, index: int) -> bool:
+        """Nothing beyond the manifest before it is clear what stands here; then not what may be the same."""
+        start, end = self.layout.piece(index)
+        twins = self._twins
+        if end > self._known_to() or (twins is not None and twins.pieces.contains(start, end)):
+            return False
+        return super().wants_piece(index)
+
+    def next_wanted(self, index: int) -> int:
+        while True:
+            further = super().next_wanted(index)
+            if self._twins is not None and further < self.layout.pieces:
+                at = self._twins.pieces.available_from(further * self.layout.piece_bytes)
+                further = max(further, at // self.layout.piece_bytes)
+            if further == index:
+                return index
+            index = further
+
     def take_hashes(self, first: int, hashes: list[bytes]) -> None:
         """A part of the file hashes that are known above; empty: none is. Raises ProtocolError."""
         assert self.manifest is not None

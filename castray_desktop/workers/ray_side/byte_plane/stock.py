@@ -159,6 +159,10 @@ class Stock(Supply):
                     return -(-further // self.layout.piece_bytes)
                 at = further
 
+    def is_undecided(self) -> bool:
+        """Whether it is not clear yet which pieces are needed."""
+        return self._known_to() < self.layout.stream_bytes
+
     def can_place(self, index: int) -> bool:
         """Whether `place_piece` could place it: contents need the manifest."""
         start, end = self.layout.piece(index)

@@ -34,6 +34,9 @@ class Wanted(Protocol):
     def next_wanted(self, index: int) -> int:
         """The first such piece from there on, the number of pieces if there is none."""
 
+    def is_undecided(self) -> bool:
+        """Whether it is not clear yet which pieces are needed."""
+
 
 class _Slot:
     """One piece. What has come, by datagram or from the upstream, and what the upstream was asked for."""

@@ -61,6 +61,8 @@ class Gathering:
         """
         self.listener.take_wake()
         wholly = self._place_whole()
+        if self._delivery.is_undecided():
+            return wholly
         lacking = self._candidates.lacking(self.listener.ended)
         wholly += lacking.wholly
         for piece, gaps in lacking.parts:

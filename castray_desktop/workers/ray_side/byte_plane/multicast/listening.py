@@ -109,7 +109,7 @@ class MulticastListener:
 
     @property
     def ended(self) -> bool:
-        """Whether the sender has sent all, or nothing more is taken from it: what lacks has to be asked for."""
+        """Whether nothing more will come: what lacks has to be asked for."""
         return self._ended or self._stopped
 
     def stop(self, reason: str = "") -> None:
@@ -202,7 +202,8 @@ class MulticastListener:
             self._datagrams,
             self._payload,
             int(time.monotonic() * 1e6),
-            self._wanted.next_wanted(min(max(front, 0), self._pieces)),
+            self._wanted.next_wanted(min(front, self._pieces)),
+            self._wanted.is_undecided(),
         )
         with contextlib.suppress(OSError):
             self._reports.send(self._keys.pack_report(report))

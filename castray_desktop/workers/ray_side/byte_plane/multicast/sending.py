@@ -46,6 +46,9 @@ HEARD_WITHIN = 0.8
 GATHER_SECONDS = 0.25
 """Seconds from the first listener that is there until it begins without the others."""
 
+DECIDE_SECONDS = 2.0
+"""The same, while one of them looks at what it has already."""
+
 SLOW_SECONDS = 2.0
 """So long below the least speed, and it stops."""
 
@@ -86,6 +89,7 @@ class MulticastSender:
         self._at = (0, 0)  # piece and offset that come next
         self._wanted: dict[bytes, int] = {}  # the first piece that each listener still lacks
         self._left: set[bytes] = set()
+        self._undecided: set[bytes] = set()
         self._due = 0.0
         self._slow_since = 0.0
         self._probed = 0.0
@@ -190,14 +194,20 @@ class MulticastSender:
             heard = len(self._wanted)
             if heard and not first:
                 first = now
-            if heard and (heard + len(self._left) >= len(self._names) or now - first > GATHER_SECONDS):
+            if heard and not self._awaited(heard, now - first):
                 break
             if not heard and now - started > HEARD_WITHIN:
                 raise self._halt(MulticastEnd.NOTHING_ARRIVES)
             self._probe()
             self._hear(PROBE_SECONDS)
-        self._pace = MulticastPace(self._order.rate, tuple(self._wanted))
+        self._pace = MulticastPace(self._order.rate, tuple(set(self._wanted) - self._left))
         self._due = time.monotonic()
+
+    def _awaited(self, heard: int, seconds: float) -> bool:
+        """Whether to wait longer for those that are missing, or that look at what they have."""
+        if any(each not in self._left for each in self._undecided):
+            return seconds < DECIDE_SECONDS
+        return heard < len(self._names) and seconds < GATHER_SECONDS
 
     def _send_all(self) -> None:
         layout = self._supply.layout
@@ -345,10 +355,8 @@ class MulticastSender:
             return
         known = report.listener in self._wanted
         self._wanted[report.listener] = report.wanted
-        if report.leaving:
-            self._left.add(report.listener)
-        elif report.listener in self._left:
-            self._left.discard(report.listener)
+        for those, belongs in ((self._left, report.leaving), (self._undecided, report.undecided)):
+            (those.add if belongs else those.discard)(report.listener)
         self._pace.reported(time.monotonic(), report)
         if not known:
             self._supply.stated()

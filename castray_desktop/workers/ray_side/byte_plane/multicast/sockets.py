@@ -60,7 +60,7 @@ class SendingSocket:
             raise
         self.burst = min(BURST, MOST_AT_ONCE // (self.payload + HEADER_BYTES))
         """How many datagrams `send` takes at once."""
-        self._offload = True
+        self.offload = True
 
     def _set_up(self, group: MulticastGroup, own: str, v6: bool) -> None:
         sock = self.socket
@@ -87,12 +87,12 @@ class SendingSocket:
 
     def send(self, burst: memoryview, segment: int) -> None:
         """Send datagrams of `segment` bytes that lie one after the other; the last one may be shorter."""
-        if self._offload and len(burst) > segment:
+        if self.offload and len(burst) > segment:
             size = struct.pack("=H", segment)
             try:
                 self.socket.sendmsg([burst], [(_SOL_UDP, _UDP_SEGMENT, size)], 0, self._where)
             except OSError:
-                self._offload = False  # this kernel, or this device, does not have it
+                self.offload = False  # this kernel, or this device, does not have it
             else:
                 return
         for start in range(0, len(burst), segment):
@@ -130,8 +130,7 @@ class ListeningSocket:
         sock = self.socket
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # several agents of one machine
         _enlarge(sock, _SO_RCVBUFFORCE, socket.SO_RCVBUF, RECEIVE_BUFFER)
-        with contextlib.suppress(OSError):
-            sock.setsockopt(_SOL_UDP, _UDP_GRO, 1)
+        self.coalesce()
         sock.bind(_place(group.address, group.port, own))
         if v6:
             with contextlib.suppress(OSError):
@@ -145,6 +144,11 @@ class ListeningSocket:
                 sock.setsockopt(socket.IPPROTO_IP, _IP_MULTICAST_ALL, 0)
             request = b"".join(map(socket.inet_aton, (group.address, own, group.source)))
             sock.setsockopt(socket.IPPROTO_IP, _IP_ADD_SOURCE_MEMBERSHIP, request)
+
+    def coalesce(self) -> None:
+        """Have the kernel hand over many datagrams at once, where it can."""
+        with contextlib.suppress(OSError):
+            self.socket.setsockopt(_SOL_UDP, _UDP_GRO, 1)
 
     def receive(self, buffer: memoryview) -> tuple[int, int, tuple[str, int]]:
         """How many bytes came, of what length each datagram but the last is, and from where.
