@@ -141,10 +141,8 @@ async def test_the_limit_is_set_said_and_taken_away(house: House, capsys: pytest
 
 
 @pytest.fixture
-def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Places:
-    """A home whose engine the commands of a test find, if it has one."""
-    places = Places(tmp_path, tmp_path / "run" / "s.sock")
-    places.prepare()
+def impatient(places: Places, monkeypatch: pytest.MonkeyPatch) -> Places:
+    """A home in which commands look for an engine, and do not wait for it for long."""
     for module in (commands, session_module):
         monkeypatch.setattr(module, "find_places", lambda: places)
     monkeypatch.setattr(commands, "STOP_SECONDS", 0.0)
@@ -158,31 +156,33 @@ async def _command(words: list[str]) -> int:
 
 
 @pytest.mark.parametrize("command", ["stop", "status"])
-async def test_an_engine_that_does_not_answer_is_none_that_has_ended(places: Places, command: str) -> None:
-    with places.lock.open("w") as lock, open_socket(places.socket):
+async def test_an_engine_that_does_not_answer_is_none_that_has_ended(impatient: Places, command: str) -> None:
+    with impatient.lock.open("w") as lock, open_socket(impatient.socket):
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         with pytest.raises(CastRayError) as caught:
             await _command(["engine", command])
     assert caught.value.failure.values == {"reason": "it does not answer"}
 
 
-async def test_no_engine_is_stopped_where_none_is(places: Places, capsys: pytest.CaptureFixture[str]) -> None:
-    places.lock.touch()
+async def test_no_engine_is_stopped_where_none_is(
+    impatient: Places, capsys: pytest.CaptureFixture[str]
+) -> None:
+    impatient.lock.touch()
     assert await _command(["engine", "stop"]) == 0
     assert capsys.readouterr().err == "No engine is running.\n"
 
 
 async def test_a_busy_engine_is_stopped_once_it_answers(
-    places: Places, monkeypatch: pytest.MonkeyPatch
+    impatient: Places, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(commands, "STOP_SECONDS", 5.0)
     monkeypatch.setattr(commands, "AGAIN_SECONDS", 0.0)
-    with places.lock.open("w") as lock:
+    with impatient.lock.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        with open_socket(places.socket):
+        with open_socket(impatient.socket):
             stopping = asyncio.create_task(_command(["engine", "stop"]))
             await asyncio.sleep(0.1)  # it has been in vain by then
-        house = House(places)
+        house = House(impatient)
         assert await stopping == 0
         await house.ended()
 
