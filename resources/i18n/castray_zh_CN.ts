@@ -1575,6 +1575,70 @@
         <translation>另一个进程仍在使用</translation>
     </message>
     <message>
+        <source>done</source>
+        <translation>已完成</translation>
+    </message>
+    <message>
+        <source>not allowed on this node: {reason}</source>
+        <translation>该节点不允许：{reason}</translation>
+    </message>
+    <message>
+        <source>{program} is not in its list of programs</source>
+        <translation>{program} 不在允许的程序之列</translation>
+    </message>
+    <message>
+        <source>allow it there with {setting} in {path}</source>
+        <translation>请在该节点的 {path} 中写入 {setting} 以允许</translation>
+    </message>
+    <message>
+        <source>{path} could be changed by others</source>
+        <translation>{path} 可能被其他用户修改</translation>
+    </message>
+    <message>
+        <source>{path} can&apos;t be used: {error}</source>
+        <translation>{path} 无法使用：{error}</translation>
+    </message>
+    <message>
+        <source>not a command: {error}</source>
+        <translation>不是有效的命令：{error}</translation>
+    </message>
+    <message>
+        <source>not a command: it is empty</source>
+        <translation>命令为空</translation>
+    </message>
+    <message>
+        <source>could not be started: {error}</source>
+        <translation>无法启动：{error}</translation>
+    </message>
+    <message>
+        <source>ended, as the cast was cancelled</source>
+        <translation>传输已取消，命令随之终止</translation>
+    </message>
+    <message>
+        <source>ended after {limit} s, as it did not end by itself: {said}</source>
+        <translation>运行 {limit} 秒仍未结束，已终止：{said}</translation>
+    </message>
+    <message>
+        <source>ended after {limit} s, as it did not end by itself</source>
+        <translation>运行 {limit} 秒仍未结束，已终止</translation>
+    </message>
+    <message>
+        <source>ended with status {status}: {said}</source>
+        <translation>以状态码 {status} 结束：{said}</translation>
+    </message>
+    <message>
+        <source>ended with status {status}</source>
+        <translation>以状态码 {status} 结束</translation>
+    </message>
+    <message>
+        <source>ended with signal {number}: {said}</source>
+        <translation>被信号 {number} 终止：{said}</translation>
+    </message>
+    <message>
+        <source>ended with signal {number}</source>
+        <translation>被信号 {number} 终止</translation>
+    </message>
+    <message>
         <source>a parcel without a manifest</source>
         <translation>收到的内容缺少清单</translation>
     </message>
@@ -2877,7 +2941,7 @@
     </message>
     <message>
         <source>{name} and {count} more</source>
-        <translation>{name} 等，另有 {count} 项</translation>
+        <translation>{name} 及另外 {count} 项</translation>
     </message>
     <message>
         <source>All nodes</source>
@@ -3930,6 +3994,10 @@
 <context>
     <name>Transfers</name>
     <message>
+        <source>{name} and {count} more</source>
+        <translation>{name} 及另外 {count} 项</translation>
+    </message>
+    <message>
         <source>Sent</source>
         <translation>发送</translation>
     </message>
@@ -3944,6 +4012,10 @@
     <message>
         <source>pending</source>
         <translation>待定</translation>
+    </message>
+    <message>
+        <source>Command afterwards: {what}</source>
+        <translation>完成后的命令：{what}</translation>
     </message>
     <message>
         <source>{count} failed</source>

@@ -198,7 +198,7 @@ def test_traffic_at_each_node(ledger: CastLedger) -> None:
 def test_the_name_before_the_scan_is_made_from_the_paths() -> None:
     request = SendRequest(("/data/configs/", "/data/x"), ("a",), source="s")
     ledger = CastLedger("cast", request, {"a": ""}, CastMode.UNICAST, STARTED, 0.0)
-    assert ledger.summary(0.0).name == "configs and 1 more"
+    assert (ledger.summary(0.0).name, ledger.summary(0.0).others) == ("configs", 1)
 
 
 def test_where_the_time_goes_is_told_in_shares(ledger: CastLedger) -> None:

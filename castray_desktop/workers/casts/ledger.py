@@ -10,7 +10,6 @@ import msgspec
 from castray_desktop.core.cast import (
     CastEvent,
     DeliveryEvent,
-    cast_name,
     next_cast_state,
     next_delivery_state,
     outcome,
@@ -425,9 +424,11 @@ class CastLedger:
         receiving = [item for item in active if item.state is DeliveryState.RECEIVING]
         counted = receiving or [item for item in deliveries if item.state.delivered]
         totals = self.totals
+        name, others = self._name()
         return CastSummary(
             cast=self.cast,
-            name=self._name(),
+            name=name,
+            others=others,
             state=self.state,
             source=self.request.source,
             recipients=tuple(self._entries),
@@ -458,11 +459,13 @@ class CastLedger:
             failure=self.failure,
         )
 
-    def _name(self) -> str:
+    def _name(self) -> tuple[str, int]:
+        """Of the first entry that was chosen, and how many others there are."""
         if self.totals is not None and self.totals.top:
-            top = self.totals.top
-            return cast_name(tuple(entry.name for entry in top), top[0].folder)
-        return cast_name(tuple(path.rstrip("/").rpartition("/")[2] for path in self.request.paths), False)
+            first = self.totals.top[0]
+            return f"{first.name}/" if first.folder else first.name, len(self.totals.top) - 1
+        paths = self.request.paths
+        return paths[0].rstrip("/").rpartition("/")[2] if paths else "", max(0, len(paths) - 1)
 
     def _source_copies(self) -> float:
         return round(self.sent_bytes / self.stream_bytes, 4) if self.stream_bytes else 0.0
