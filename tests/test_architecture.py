@@ -13,7 +13,18 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "castray_desktop"
-SHIPPED_CORE = ("exclusions", "failure", "names", "pacing", "parcel", "quantities", "ranges", "ways", "wire")
+SHIPPED_CORE = (
+    "exclusions",
+    "failure",
+    "layout",
+    "names",
+    "pacing",
+    "parcel",
+    "quantities",
+    "ranges",
+    "ways",
+    "wire",
+)
 RAY_MODULES = ("driver", "cluster", "handles", "ray_calls")
 
 

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from typing import Callable, NamedTuple
 
 MAGIC = b"CASTRAY\0"
-VERSION = 1
+VERSION = 2
 NONCE_BYTES = 32
 PROOF_BYTES = 32
 MAX_CAST = 64

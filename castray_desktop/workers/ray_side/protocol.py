@@ -489,6 +489,7 @@ class SourceReport:
     scanned_bytes: int = 0
     totals: Optional[ParcelTotals] = None
     sent_bytes: int = 0  # payload that left this agent for this cast, repairs included
+    sent_lists: int = 0  # of that, manifest and trailer
     trailer_digest: str = ""
     problems: tuple[FileProblem, ...] = ()  # the first hundred
     problem_count: int = 0

@@ -81,7 +81,7 @@ class Fetching:
         while self._queue and len(self._last_pieces) < MAX_REQUESTS:
             start, end, digests = self._queue.popleft()
             requests.append(wire.request(start, end, PieceFlag.DIGEST if digests else 0))
-            self._last_pieces.append((end - 1) // self._layout.piece_bytes)
+            self._last_pieces.append(self._layout.piece_at(end - 1))
         if requests:
             self._channel.write(b"".join(requests))
 

@@ -92,18 +92,18 @@ class Serving:
         layout = self._supply.layout
         if end > layout.stream_bytes or len(self._requests) + len(self._again) >= MAX_OUTSTANDING:
             raise ProtocolError("a request beyond the stream, or too many")
-        first, last = start // layout.piece_bytes, (end - 1) // layout.piece_bytes
+        asked = layout.pieces_of(start, end)
         if header.flags & PieceFlag.AGAIN:
-            self._again.append(first)
+            self._again.append(asked.start)
         else:
-            self._supply.note_asked(first, last)
-            self._requests.append([first, last + 1, bool(header.flags & PieceFlag.DIGEST)])
+            self._supply.note_asked(asked)
+            self._requests.append([asked.start, asked.stop, bool(header.flags & PieceFlag.DIGEST)])
 
     def _send(self, index: int) -> None:
         start, end = self._supply.layout.piece(index)
         digest, length = self._supply.digest(index), end - start
         self._keep_to_limits(length)
-        self._count(length)
+        self._count(index)
         where = self._supply.within_file(index)
         if where is None:
             payload = self._supply.assembled(index)
@@ -176,13 +176,13 @@ class Serving:
         again = self._supply.read_anew(index)
         flags = PieceFlag.CHANGED if again.changed else PieceFlag.NONE
         self._keep_to_limits(len(again.payload))
-        self._count(len(again.payload))
+        self._count(index)
         self._channel.write(wire.piece_head(index, again.digest, len(again.payload), flags), more=True)
         self._channel.write(again.payload)
         self._last_sent = time.monotonic()
 
-    def _count(self, length: int) -> None:
+    def _count(self, index: int) -> None:
         """Counted before it is sent, and told at once for the last piece: so whoever hears that the
         recipient is done has heard of all that was sent to it.
         """
-        self._supply.count_sent(length, last=not self._requests and not self._again)
+        self._supply.count_sent(index, last=not self._requests and not self._again)

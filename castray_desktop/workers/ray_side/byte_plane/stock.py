@@ -8,8 +8,9 @@ import threading
 from typing import Optional
 
 from castray_desktop.core.failure import CastRayError, FailureKind
+from castray_desktop.core.layout import Layout
 from castray_desktop.core.names import display
-from castray_desktop.core.parcel import Layout, Manifest, Span, decode
+from castray_desktop.core.parcel import Manifest, Span, decode
 from castray_desktop.core.ranges import Range, RangeSet
 from castray_desktop.core.wire import DIGEST_BYTES
 from castray_desktop.workers.ray_side.byte_plane.digests import file_hasher, piece_hasher
