@@ -68,6 +68,8 @@ class FrameType(enum.IntEnum):
     GONE = 19
     FILE = 20
     HASHES = 21
+    PAUSE = 22
+    RESUME = 23
 
 
 class PieceFlag(enum.IntFlag):
@@ -92,6 +94,8 @@ _LIMITS: dict[FrameType, int] = {
     FrameType.GONE: MAX_REASON,
     FrameType.FILE: 4,
     FrameType.HASHES: 4 + MAX_HASHES * FILE_HASH_BYTES,
+    FrameType.PAUSE: 0,
+    FrameType.RESUME: 0,
 }
 
 

@@ -134,7 +134,7 @@ class Feeding:
         self._orders.spawn(self._ask(scan_order(self._ledger.cast, self._ledger.request), relay))
 
     def _serve(self, relay: Relay) -> None:
-        """Nobody waits for the answer: a recipient that dials before the source serves dials again at once."""
+        """Nobody waits for the answer: who dials before the source serves dials again at once."""
         self.go(FeedEvent.SCANNED)
         epoch = relay.route.epoch if relay.route is not None else 1
         limit = self._ledger.request.limit

@@ -145,6 +145,7 @@ class NodeAgent:
             protocol.SetCastLimit: plane.limit_cast,
             protocol.SetNodeLimit: plane.limit_node,
             protocol.PauseCast: plane.pause,
+            protocol.PauseDelivery: plane.pause_delivery,
             protocol.VerifyFiles: verifications.start,
             protocol.EndVerification: verifications.end,
             protocol.CancelCast: plane.cancel,

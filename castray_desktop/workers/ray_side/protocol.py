@@ -282,6 +282,17 @@ class PauseCast:
 
 
 @dataclass(frozen=True)
+class PauseDelivery:
+    """Fetch nothing until `SetUpstream` says from where. What the node has stays, its connection for 30 s.
+
+    Its epoch counts as there.
+    """
+
+    cast: str
+    epoch: int
+
+
+@dataclass(frozen=True)
 class VerifyFiles:
     """Read files back and hash them. `VerificationReport` tells how it goes.
 
@@ -677,6 +688,7 @@ Order = typing.Union[
     SetCastLimit,
     SetNodeLimit,
     PauseCast,
+    PauseDelivery,
     VerifyFiles,
     DescribeFiles,
     EndVerification,

@@ -37,6 +37,7 @@ from castray_desktop.workers.ray_side.protocol import (
     GetManifest,
     ManifestReply,
     PauseCast,
+    PauseDelivery,
     Preflight,
     PreflightReply,
     PrepareSource,
@@ -196,6 +197,12 @@ class BytePlane:
         delivery = self._deliveries.get(order.cast)
         if delivery is not None:
             delivery.set_upstream(order)
+
+    def pause_delivery(self, order: PauseDelivery) -> None:
+        """Have a delivery fetch nothing until it gets an upstream again."""
+        delivery = self._deliveries.get(order.cast)
+        if delivery is not None:
+            delivery.pause_fetching(order)
 
     def reach(self, order: Reach) -> None:
         """Dial a recipient that can't dial here, in a thread."""

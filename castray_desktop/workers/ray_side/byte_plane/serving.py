@@ -27,6 +27,7 @@ class Serving:
         self._again: deque[int] = deque()
         self._hashes_wanted = False
         self._file_passed = -1
+        self._paused = False  # by the peer
         self._last_sent = time.monotonic()
 
     def run(self) -> None:
@@ -40,9 +41,8 @@ class Serving:
             self._channel.write(wire.gone(f"a file is not there any more ({error})"))
 
     def _step(self) -> None:
-        while self._channel.something_to_read():
-            self._take_request()
-        if self._supply.paused:
+        self._take_requests()
+        if self._rests:
             self._rest()
         elif self._again:
             self._send_again(self._again.popleft())
@@ -81,8 +81,15 @@ class Serving:
             self._last_sent = time.monotonic()
             self._supply.flush_progress()
 
+    def _take_requests(self) -> None:
+        while self._channel.something_to_read():
+            self._take_request()
+
     def _take_request(self) -> None:
         header = wire.parse_header(self._channel.read(wire.HEADER_BYTES))
+        if header.type in (FrameType.PAUSE, FrameType.RESUME):
+            self._paused = header.type is FrameType.PAUSE
+            return
         if header.type is FrameType.HASHES and header.length == 0:
             self._hashes_wanted = True
             return
@@ -136,25 +143,35 @@ class Serving:
     def _keep_to_limits(self, length: int) -> None:
         """Wait until so many bytes may leave."""
         wait_for_all(self._supply.limiters, length, self._pause)
-        while self._supply.paused:
+        self._take_requests()
+        while self._rests:
             self._rest()
 
+    @property
+    def _rests(self) -> bool:
+        """The cast is paused, or the peer alone is: the connection stays, and nothing is sent."""
+        return self._paused or self._supply.paused
+
     def _rest(self) -> None:
-        """The cast is paused: the connection stays, and nothing is sent."""
-        self._pause(LOOK_SECONDS)
+        if self._paused:
+            self._idle()
+        else:
+            self._pause(LOOK_SECONDS)
+        self._take_requests()
 
     def _rest_within(self) -> None:
-        """The cast may be paused in the middle of a piece, where nothing else can be sent.
+        """In the middle of a piece there may be a pause as well, but nothing else can be sent.
 
         Raises ConnectionError when it will not go on.
         """
-        while self._supply.paused:
+        self._take_requests()
+        while self._rests:
             with self._supply.condition:
                 if not self._supply.gone:
                     self._supply.condition.wait(LOOK_SECONDS)
             if self._supply.gone:
                 raise ConnectionError(self._supply.gone)
-            self._channel.something_to_read()
+            self._take_requests()
 
     def _pause(self, seconds: float) -> None:
         with self._supply.condition:
