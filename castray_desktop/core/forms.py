@@ -192,7 +192,7 @@ def cluster_form(status: ClusterStatus) -> ClusterForm:
         memory=status.memory,
         ray_version=status.ray_version or None,
         python_version=status.python_version or None,
-        reason=reason(status.failure),
+        reason=reason(status.failure or status.notice),
     )
 
 

@@ -12,7 +12,7 @@ from castray_desktop.workers.home_files import replace_file, set_aside
 
 
 class SettingsFile:
-    """The settings as of now; one that is missing, or damaged and set aside, means those of the first start."""
+    """The settings as of now; those of the first start where there is no file, or a damaged one."""
 
     def __init__(self, file: Path) -> None:
         self._file = file

@@ -17,6 +17,7 @@ from castray_desktop.core import messages
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.core.messages import ClusterPhase
 from castray_desktop.workers import client as client_module
+from castray_desktop.workers.cluster import standing
 from castray_desktop.workers.cluster import supervisor as supervisor_module
 from castray_desktop.workers.engine import open_socket
 from castray_desktop.workers.places import Places
@@ -40,6 +41,24 @@ async def test_it_starts_a_local_cluster_where_there_is_none(
     async with Session(start=False) as session:
         await session.ready("local")  # it is there already
     assert len(house.drivers) == 1
+
+
+async def test_what_takes_long_is_said_once(
+    house: House, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(standing, "SLOW_SECONDS", 0.01)
+    house.script = lambda driver: None
+    session = Session(start=False)
+
+    def heard(event: messages.Event) -> None:
+        if isinstance(event, messages.ClusterChanged) and event.cluster.notice is not None:
+            house.drivers[0].come_up()
+
+    session._heard = heard
+    async with session:
+        await session.ready(None)
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("Ray has not started")]
+    assert len(said) == 1
 
 
 async def test_the_engine_it_started_ends_with_it(house: House) -> None:

@@ -110,6 +110,7 @@ class NodeAgent:
             python_version=platform.python_version(),
             piece_digests=PIECE_DIGESTS,
             file_hashes=FILE_HASHES,
+            store=looking.object_store(),
         )
         return protocol.to_json(hello)
 

@@ -468,6 +468,7 @@ class ExamineReply:
     hostname: str = ""
     shared_free: int = 0  # of /dev/shm
     shared_total: int = 0
+    store: str = ""  # the folder of its Ray's object store
     open_files: int = 0  # that one process may have
     inbox: str = ""
     inbox_writable: bool = True
@@ -610,6 +611,7 @@ class AgentHello:
     python_version: str = ""
     piece_digests: tuple[str, ...] = ()  # what it can compute, best first
     file_hashes: tuple[str, ...] = ()
+    store: str = ""  # the folder of its Ray's object store, where that is known
 
 
 @dataclass(frozen=True)
