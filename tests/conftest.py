@@ -3,7 +3,39 @@
 from __future__ import annotations
 
 import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from castray_desktop.workers.places import Places
+    from tests.helpers.house import House
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 os.environ.setdefault("QT_API", "pyside6")
 os.environ.setdefault("PYTEST_QT_API", "pyside6")
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Places:
+    """A home without an engine."""
+    from castray_desktop.workers.places import Places
+
+    places = Places(tmp_path, tmp_path / "run" / "s.sock")
+    places.prepare()
+    return places
+
+
+@pytest.fixture
+async def house(places: Places, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
+    """An engine in that home, which looks at its clock often and ends with the test."""
+    from castray_desktop.workers import engine
+    from tests.helpers.house import House
+
+    monkeypatch.setattr(engine, "CHECK_SECONDS", 0.005)
+    house = House(places)
+    yield house
+    house.engine._stopping.set()
+    await house.ended()

@@ -16,6 +16,7 @@ PACKAGE = ROOT / "castray_desktop"
 SHIPPED_CORE = (
     "exclusions",
     "failure",
+    "layout",
     "multicast",
     "multicast_pace",
     "multicast_samples",

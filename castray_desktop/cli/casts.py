@@ -12,6 +12,7 @@ from castray_desktop.cli import arguments, text
 from castray_desktop.cli.send import follow_new
 from castray_desktop.cli.session import Session
 from castray_desktop.core import messages
+from castray_desktop.core.cast import cast_name
 from castray_desktop.core.errors import sentence
 from castray_desktop.core.failure import CastRayError, FailureKind
 from castray_desktop.core.messages import VerifiedState
@@ -43,7 +44,7 @@ def _cast_object(
 ) -> dict[str, object]:
     return {
         "cast": cast.cast,
-        "name": cast.name,
+        "name": cast_name(cast),
         "state": cast.state.value,
         "bytes": cast.bytes,
         "deliveries": [

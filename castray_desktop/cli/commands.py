@@ -80,6 +80,7 @@ _NO_CLUSTER = frozenset(
         K.TOKEN_NEEDED,
         K.TOKEN_WRONG,
         K.NOT_A_NODE,
+        K.NODE_OF_ANOTHER,
         K.RAY_DIFFERS,
         K.PYTHON_MISSING,
         K.DRIVER_NOT_PREPARED,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from castray_desktop.cli.text import add_row, print_table, say, state_word, table_of
+from castray_desktop.core.cast import cast_name
 from castray_desktop.core.errors import sentence
 from castray_desktop.core.messages import (
     CastSummary,
@@ -28,7 +29,7 @@ def print_history(casts: Sequence[CastSummary]) -> None:
             table,
             cast.cast,
             _when(cast.finished),
-            cast.name,
+            cast_name(cast),
             state_word(cast.state),
             format_bytes(cast.bytes),
             _span(cast.finished - cast.started),

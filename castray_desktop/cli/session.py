@@ -37,6 +37,7 @@ class Session:
         self.nodes: dict[str, NodeInfo] = {}
         self.cluster = ClusterStatus()
         self.keep = False
+        self._noticed: Failure | None = None
 
     async def __aenter__(self) -> Self:
         self._client = await EngineClient.connect(find_places(), "cli", start=self._start)
@@ -112,11 +113,18 @@ class Session:
             started = started or phase is ClusterPhase.STARTING
             if not self._quiet:
                 announced = _announce(event.cluster, announced)
+                self._tell_notice(event.cluster.notice)
             if phase is ClusterPhase.READY:
                 return
             if started and phase in (ClusterPhase.FAILED, ClusterPhase.NONE):
                 raise CastRayError.of(event.cluster.failure or Failure(FailureKind.CLUSTER_STOPPED))
         raise CastRayError(FailureKind.ENGINE_UNREACHABLE, reason="it has ended")
+
+    def _tell_notice(self, notice: Failure | None) -> None:
+        """Say on stderr what is not as it should be, each thing once."""
+        if notice is not None and notice != self._noticed:
+            self._noticed = notice
+            print(sentence(notice), file=sys.stderr, flush=True)
 
     async def _wait_for_end(self, client: EngineClient) -> None:
         """Wait until the engine has ended, unless it goes on, since others came to use it."""

@@ -22,6 +22,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from castray_desktop.core.cast import cast_name
 from castray_desktop.core.errors import sentence
 from castray_desktop.core.messages import (
     CastResult,
@@ -82,7 +83,13 @@ def print_casts(casts: Sequence[CastSummary]) -> None:
         done = f"{100 * cast.done_bytes // cast.bytes} %" if cast.bytes else ""
         recipients = f"{cast.verified}/{len(cast.recipients)}"
         add_row(
-            table, cast.cast, cast.name, state_word(cast.state), format_bytes(cast.bytes), done, recipients
+            table,
+            cast.cast,
+            cast_name(cast),
+            state_word(cast.state),
+            format_bytes(cast.bytes),
+            done,
+            recipients,
         )
     print_table(table)
 
@@ -187,7 +194,7 @@ class LineReporter:
         if summary.bytes and time.monotonic() >= self._next:
             self._next = time.monotonic() + LINE_SECONDS
             share = 100 * summary.done_bytes // summary.bytes
-            say(f"{summary.name}: {share} % on average, {format_bytes(summary.rate)}/s")
+            say(f"{cast_name(summary)}: {share} % on average, {format_bytes(summary.rate)}/s")
 
     def result(self, result: CastResult) -> None:
         """Print how it ended."""
@@ -250,7 +257,7 @@ def print_result(result: CastResult) -> None:
     summary = result.summary
     rate = format_bytes(summary.bytes / result.seconds) if result.seconds > 0 else "0 B"
     say(
-        f"{summary.name}: {state_word(summary.state)},"
+        f"{cast_name(summary)}: {state_word(summary.state)},"
         f" {summary.verified} of {len(summary.recipients)} recipients,"
         f" {format_bytes(summary.bytes)} in {result.seconds:.1f} s ({rate}/s),"
         f" {summary.source_copies:.2f} copies uploaded"

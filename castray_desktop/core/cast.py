@@ -14,6 +14,7 @@ from castray_desktop.core.failure import FailureKind
 from castray_desktop.core.messages import (
     CastMode,
     CastState,
+    CastSummary,
     DeliverySnapshot,
     DeliveryState,
 )
@@ -185,9 +186,6 @@ def mode_for(recipients: int, others: int) -> CastMode:
     return CastMode.BROADCAST if recipients >= others else CastMode.MULTICAST
 
 
-def cast_name(top_names: tuple[str, ...], folder: bool) -> str:
-    """A cast's name for people, from the names of what was chosen."""
-    if not top_names:
-        return ""
-    first = f"{top_names[0]}/" if folder else top_names[0]
-    return first if len(top_names) == 1 else f"{first} and {len(top_names) - 1} more"
+def cast_name(cast: CastSummary) -> str:
+    """A cast's name in English, for command lines and programs: "model.bin and 2 more"."""
+    return f"{cast.name} and {cast.others} more" if cast.others else cast.name

@@ -40,6 +40,9 @@ class CheckWords:
 
 
 _PORTS = "Open TCP ports between them; CASTRAY_DATA_PORTS=LOW-HIGH keeps them in a fixed range."
+_SHARED_MEMORY = (
+    "Enlarge it before Ray starts there: mount -o remount,size=2G /dev/shm, or --shm-size=2g for a container."
+)
 
 TEMPLATES: Mapping[str, CheckWords] = {
     "castray": CheckWords("CastRay", "CastRay {version} with Ray {ray} on Python {python}, {system}."),
@@ -74,9 +77,17 @@ TEMPLATES: Mapping[str, CheckWords] = {
     "shared_memory": CheckWords(
         "Shared memory",
         "{node} has {free} of {total} free in /dev/shm.",
-        bad=(
-            "{node} has only {free} free in /dev/shm, less than Ray needs to start.",
-            "Enlarge it: mount -o remount,size=2G /dev/shm, or --shm-size=2g for a container.",
+        (
+            "{node} has only {free} of {total} free in /dev/shm, so what goes through Ray there is slow.",
+            _SHARED_MEMORY,
+        ),
+    ),
+    "object_store": CheckWords(
+        "Shared memory",
+        notice=(
+            "{node} has only {total} of /dev/shm, so its Ray keeps objects in {folder}; what goes through"
+            " Ray there is slow.",
+            _SHARED_MEMORY,
         ),
     ),
     "room": CheckWords(

@@ -227,6 +227,25 @@ TEMPLATES: Mapping[FailureKind, tuple[str, str]] = {
         "Go through the client server of the cluster, ray://{host}:10001; or make it a node, without CPUs for"
         " others' tasks: castray cluster join {target}",
     ),
+    K.NODE_OF_ANOTHER: (
+        "This computer is a node of the cluster {others}, not of {target}, and only a node can attach.",
+        "Use {others}; or go through the client server of the other one, ray://{host}:10001; or make this"
+        " computer its node as well: castray cluster join {target}",
+    ),
+    K.CLUSTER_SLOW: (
+        "The cluster {target} answers, but has not let CastRay in for {seconds} seconds.",
+        "CastRay goes on trying for half a minute. Wait or cancel, and look at the load of its head.",
+    ),
+    K.START_SLOW: (
+        "Ray has not started within {seconds} seconds.",
+        "CastRay goes on waiting for a minute, since a busy computer needs longer. Wait or cancel.",
+    ),
+    K.SHARED_MEMORY_SMALL: (
+        "/dev/shm is too small on {node}, so its Ray keeps objects in {folder}; what goes through Ray there"
+        " is slow.",
+        "Enlarge it before Ray starts there: mount -o remount,size=2G /dev/shm, or --shm-size=2g for a"
+        " container.",
+    ),
     K.RAY_DIFFERS: (
         "The cluster {target} runs Ray {ray} on Python {python}, CastRay has Ray {own_ray} on"
         " Python {own_python}.",

@@ -84,6 +84,10 @@ class FailureKind(str, enum.Enum):
     TOKEN_WRONG = "token_wrong"
     PORTS_TAKEN = "ports_taken"
     NOT_A_NODE = "not_a_node"
+    NODE_OF_ANOTHER = "node_of_another"
+    CLUSTER_SLOW = "cluster_slow"  # not an end: what takes so long
+    START_SLOW = "start_slow"  # likewise
+    SHARED_MEMORY_SMALL = "shared_memory_small"  # likewise: what will be slow
     RAY_DIFFERS = "ray_differs"
     PYTHON_MISSING = "python_missing"
     DRIVER_NOT_PREPARED = "driver_not_prepared"

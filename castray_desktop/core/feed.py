@@ -12,8 +12,7 @@ class FeedState(enum.Enum):
     """Where the feeding of a cast stands."""
 
     SCANNING = "scanning"  # the source was told to scan
-    OFFERING = "offering"  # it has scanned, and was told to serve
-    SERVING = "serving"
+    SERVING = "serving"  # it has scanned, and was told to serve
     AWAY = "away"  # its agent has gone, and nobody else has everything
     REPLACED = "replaced"  # a recipient that has everything feeds the others
 
@@ -22,7 +21,6 @@ class FeedEvent(enum.Enum):
     """What can happen to the feeding."""
 
     SCANNED = "scanned"
-    SERVES = "serves"
     LOST = "lost"  # whoever fed went away
     BACK = "back"  # the source's agent is there again, and knows nothing
     TAKEN_OVER = "taken over"
@@ -32,8 +30,7 @@ _S = FeedState
 _E = FeedEvent
 
 FEED_TRANSITIONS: Mapping[FeedState, Mapping[FeedEvent, FeedState]] = {
-    _S.SCANNING: {_E.SCANNED: _S.OFFERING, _E.LOST: _S.AWAY},
-    _S.OFFERING: {_E.SERVES: _S.SERVING, _E.LOST: _S.AWAY},
+    _S.SCANNING: {_E.SCANNED: _S.SERVING, _E.LOST: _S.AWAY},
     _S.SERVING: {_E.LOST: _S.AWAY},
     _S.AWAY: {_E.BACK: _S.SCANNING, _E.TAKEN_OVER: _S.REPLACED},
     _S.REPLACED: {_E.LOST: _S.AWAY},

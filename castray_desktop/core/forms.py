@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from castray_desktop.core.cast import cast_name
 from castray_desktop.core.errors import sentence
 from castray_desktop.core.failure import Failure
 from castray_desktop.core.messages import (
@@ -191,7 +192,7 @@ def cluster_form(status: ClusterStatus) -> ClusterForm:
         memory=status.memory,
         ray_version=status.ray_version or None,
         python_version=status.python_version or None,
-        reason=reason(status.failure),
+        reason=reason(status.failure or status.notice),
     )
 
 
@@ -237,7 +238,7 @@ def delivery_form(item: DeliverySnapshot) -> DeliveryForm:
 def cast_form(cast: CastSummary, deliveries: tuple[DeliverySnapshot, ...] = ()) -> CastForm:
     return CastForm(
         cast=cast.cast,
-        name=cast.name,
+        name=cast_name(cast),
         state=cast.state,
         source=cast.source,
         recipients=cast.recipients,
@@ -270,7 +271,7 @@ def result_form(result: CastResult) -> ResultForm:
     return ResultForm(
         event="result",
         cast=summary.cast,
-        name=summary.name,
+        name=cast_name(summary),
         state=summary.state,
         bytes=summary.bytes,
         files=summary.files,

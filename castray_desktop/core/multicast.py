@@ -76,8 +76,9 @@ class Keys:
         body, mac = raw[: _REPORT.size], raw[_REPORT.size :]
         if not hmac.compare_digest(mac, self._mac(body)):
             raise MulticastError("a report without the right MAC")
-        listener, number, flags, *counts = _REPORT.unpack(body)
-        return Report(listener, number, bool(flags & _LEAVING), *counts, bool(flags & _UNDECIDED))
+        listener, number, flags, sequence, datagrams, payload, micros, wanted = _REPORT.unpack(body)
+        leaving, undecided = bool(flags & _LEAVING), bool(flags & _UNDECIDED)
+        return Report(listener, number, leaving, sequence, datagrams, payload, micros, wanted, undecided)
 
     def _mac(self, body: bytes) -> bytes:
         return hashlib.blake2b(body, digest_size=MAC_BYTES, key=self._mac_key).digest()

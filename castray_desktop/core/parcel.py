@@ -1,6 +1,6 @@
 """A parcel: a manifest over one logical stream, and how stream offsets map to files.
 
-The stream is `manifest | contents | trailer`, offsets 0..L, cut in pieces of fixed length. The manifest
+The stream is `manifest | contents | trailer`, offsets 0..L, cut in pieces (`core.layout`). The manifest
 says what there is, the contents are the regular files' bytes one after the other, the trailer says for
 each regular file how reading it went and its strong hash.
 
@@ -17,7 +17,6 @@ import struct
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from itertools import accumulate, chain
 from typing import NamedTuple, Optional
 
@@ -330,44 +329,6 @@ def _check_data(entry: Entry) -> None:
         raise ValueError("a file whose holes do not fit it")
     if entry.size == entry.content_bytes:
         raise ValueError("a file with holes that has none")
-
-
-# --- the stream ----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Where manifest, contents and trailer lie in the stream, and its pieces."""
-
-    manifest_bytes: int
-    content_bytes: int
-    trailer_bytes: int
-    piece_bytes: int
-    trailer_start: int = field(init=False)
-    stream_bytes: int = field(init=False)
-    pieces: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        if min(self.manifest_bytes, self.content_bytes, self.trailer_bytes) < 0 or self.piece_bytes < 1:
-            raise ValueError("a layout with negative lengths")
-        trailer_start = self.manifest_bytes + self.content_bytes
-        stream_bytes = trailer_start + self.trailer_bytes
-        object.__setattr__(self, "trailer_start", trailer_start)
-        object.__setattr__(self, "stream_bytes", stream_bytes)
-        object.__setattr__(self, "pieces", -(-stream_bytes // self.piece_bytes))
-
-    def piece(self, index: int) -> tuple[int, int]:
-        """Start and end of a piece in the stream. Raises ValueError for one that there is not."""
-        if not 0 <= index < self.pieces:
-            raise ValueError(f"no piece {index}")
-        start = index * self.piece_bytes
-        return start, min(start + self.piece_bytes, self.stream_bytes)
-
-    def content_part(self, start: int, end: int) -> tuple[int, int]:
-        """The part of a span of the stream that is contents, in offsets of the contents."""
-        low = min(max(start - self.manifest_bytes, 0), self.content_bytes)
-        high = min(max(end - self.manifest_bytes, 0), self.content_bytes)
-        return low, high
 
 
 # --- the trailer ---------------------------------------------------------------------------------

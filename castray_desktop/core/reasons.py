@@ -69,6 +69,23 @@ REASONS = (
     # files on a node
     "these files have been closed",
     "another process still works with it",
+    # what became of a command after a delivery
+    "done",
+    "not allowed on this node: {reason}",
+    "{program} is not in its list of programs",
+    "allow it there with {setting} in {path}",
+    "{path} could be changed by others",
+    "{path} can't be used: {error}",
+    "not a command: {error}",
+    "not a command: it is empty",
+    "could not be started: {error}",
+    "ended, as the cast was cancelled",
+    "ended after {limit} s, as it did not end by itself: {said}",
+    "ended after {limit} s, as it did not end by itself",
+    "ended with status {status}: {said}",
+    "ended with status {status}",
+    "ended with signal {number}: {said}",
+    "ended with signal {number}",
     # what should not happen
     "a parcel without a manifest",
     "the list of files does not fit the parcel",
@@ -102,18 +119,24 @@ SYSTEM_REASONS = (
 
 _KNOWN = frozenset({*REASONS, *SYSTEM_REASONS})
 _WITH_VALUES = {
-    text: re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>.+)", re.escape(text)))
+    text: re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>.+?)", re.escape(text)))
     for text in REASONS
     if "{" in text
 }
 
 
 def say_reason(value: str, translate: Callable[[str], str]) -> str:
-    """A failure's value in the language of `translate`, if it is one of the words here."""
+    """A failure's value in the language of `translate`, if it is one of the words here.
+
+    A `{reason}` within it is said in the same way.
+    """
     if value in _KNOWN:
         return translate(value)
     for text, pattern in _WITH_VALUES.items():
         found = pattern.fullmatch(value)
         if found is not None:
-            return translate(text).format_map(found.groupdict())
+            values = found.groupdict()
+            if "reason" in values:
+                values["reason"] = say_reason(values["reason"], translate)
+            return translate(text).format_map(values)
     return value

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from typing import Callable, NamedTuple
 
 MAGIC = b"CASTRAY\0"
-VERSION = 1
+VERSION = 2
 NONCE_BYTES = 32
 PROOF_BYTES = 32
 MAX_CAST = 64
@@ -70,7 +70,9 @@ class FrameType(enum.IntEnum):
     GONE = 19
     FILE = 20
     HASHES = 21
-    PART = 22
+    PAUSE = 22
+    RESUME = 23
+    PART = 24
 
 
 class PieceFlag(enum.IntFlag):
@@ -98,6 +100,8 @@ _LIMITS: dict[FrameType, int] = {
     FrameType.FILE: 4,
     FrameType.HASHES: 4 + MAX_HASHES * FILE_HASH_BYTES,
     FrameType.PART: _PART.size + MAX_PIECE,
+    FrameType.PAUSE: 0,
+    FrameType.RESUME: 0,
 }
 
 

@@ -97,6 +97,7 @@ class MainWindow(DropWindow):
         self._titled = False
         self._was_painted = False
         self._keyboard = False
+        self._noticed: Failure | None = None
         self._expected = ""  # a cast that was accepted and is to be selected
         # Summary and deliveries come one after the other and are shown at once.
         self._show_soon = QTimer(self)
@@ -256,6 +257,10 @@ class MainWindow(DropWindow):
             self.transfers.set_here(here)
 
     def _on_cluster(self, cluster: ClusterStatus) -> None:
+        notice = cluster.notice if cluster.phase is ClusterPhase.READY else None
+        if notice is not None and notice != self._noticed:
+            self._noticed = notice
+            self.banner.show_message(lambda: explain_failure(notice), tone="warn")
         self._cluster = cluster
         self._show_status()
 

@@ -27,6 +27,7 @@ from castray_desktop.core.messages import CastSummary, DeliverySnapshot
 from castray_desktop.ui.controls.segments import Segments
 from castray_desktop.ui.controls.widgets import Card, ElidedLabel, icon_button, label
 from castray_desktop.ui.graph.graph_looks import cast_line
+from castray_desktop.ui.graph.graph_overlays import STRIP
 from castray_desktop.ui.graph.graph_scene import GraphScene
 from castray_desktop.ui.graph.graph_stage import GraphStage
 from castray_desktop.ui.graph.graph_view import ZOOM_MOST, ZOOM_STEP, GraphView
@@ -222,7 +223,10 @@ class NodeGraph(Card):
         self._count.set_full_text(text)
 
     def _refresh_read_out(self) -> None:
-        slowest = self._nodes.slowest
+        slowest, cast = self._nodes.slowest, self._nodes.cast
+        relayed = cast is not None and not cast.state.finished and len(cast.recipients) > 1
+        crowded = self._compact or self.view.room.full_of_dots()
+        self._stage.set_strip(STRIP if relayed and crowded else 0)  # also before a hop is the slowest
         self.view.room.show_read_out(slowest_lines(slowest) if slowest is not None else None)
 
     def _refresh_zoom(self, zoom: float) -> None:
@@ -267,6 +271,7 @@ class NodeGraph(Card):
         self._legend.setChecked(shown)
         self.view.legend.setVisible(shown)
         self._refresh_title()
+        self._refresh_read_out()
 
     def sizeHint(self) -> QSize:
         return QSize(736, 472)

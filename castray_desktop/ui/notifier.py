@@ -13,7 +13,7 @@ from castray_desktop.ui.controls.toast import Toast
 from castray_desktop.ui.nodes import NodeList
 from castray_desktop.ui.opening import open_folder
 from castray_desktop.ui.preferences import Preferences
-from castray_desktop.ui.transfers.transfer_text import failure_text
+from castray_desktop.ui.transfers.transfer_text import cast_title, failure_text
 from castray_desktop.ui.tray import Tray
 
 translate = QCoreApplication.translate
@@ -21,25 +21,25 @@ translate = QCoreApplication.translate
 
 def result_words(result: CastResult) -> Explanation:
     """How a cast ended, in two short sentences."""
-    cast = result.summary
+    cast, name = result.summary, cast_title(result.summary)
     total = len(cast.recipients)
     match cast.state:
         case CastState.COMPLETED:
             one = translate("Notifier", "{name} has arrived on {node}")
             many = translate("Notifier", "{name} has arrived on {count} nodes")
             text = (one if total == 1 else many).format(
-                name=cast.name, node=cast.recipients[0] if cast.recipients else "", count=total
+                name=name, node=cast.recipients[0] if cast.recipients else "", count=total
             )
             return Explanation(text, translate("Notifier", "Every copy was checked by its hash."))
         case CastState.PARTLY_FAILED if _only_waits(cast):
             text = translate("Notifier", "{name} waits for {count} of {total} nodes")
-            happened = text.format(name=cast.name, count=cast.awaited, total=total)
+            happened = text.format(name=name, count=cast.awaited, total=total)
             return Explanation(happened, _first_reason(result))
         case CastState.PARTLY_FAILED:
             text = translate("Notifier", "{name} did not arrive on {count} of {total} nodes")
-            happened = text.format(name=cast.name, count=total - cast.verified - cast.awaited, total=total)
+            happened = text.format(name=name, count=total - cast.verified - cast.awaited, total=total)
             return Explanation(happened, _first_reason(result))
-    text = translate("Notifier", "{name} could not be sent").format(name=cast.name)
+    text = translate("Notifier", "{name} could not be sent").format(name=name)
     return Explanation(text, failure_text(cast.failure) if cast.failure else _first_reason(result))
 
 

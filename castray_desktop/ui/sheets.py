@@ -11,6 +11,7 @@ from castray_desktop.core import messages
 from castray_desktop.ui.theme import Theme
 from castray_desktop.ui.transfers.cast_details import CastDetails
 from castray_desktop.ui.transfers.transfer_model import TransferModel
+from castray_desktop.ui.transfers.transfer_text import cast_title
 
 if TYPE_CHECKING:
     from castray_desktop.ui.engine_link import EngineLink
@@ -53,7 +54,7 @@ class Sheets(QObject):
             self.verifying = VerifySheet(self._theme, self._link, self._window)
         summary = self._transfers.summary(cast)
         self.verifying.stop()
-        self.verifying.start(cast, summary.name if summary is not None else cast)
+        self.verifying.start(cast, cast_title(summary) if summary is not None else cast)
         self._raise(self.verifying)
 
     def close(self) -> None:

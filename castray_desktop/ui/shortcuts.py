@@ -30,9 +30,13 @@ def keys_of(window: MainWindow) -> list[tuple[str, Run]]:
         ("Alt+Return", lambda: window.sheets.show_details(table.selected_cast())),
         ("Ctrl+F", card.focus_filter),
         ("Ctrl+,", window.setting_up.show),
+        ("Ctrl+Tab", partial(card.tabs.step, 1)),
+        ("Ctrl+Shift+Tab", partial(card.tabs.step, -1)),
+        ("Ctrl+PgDown", partial(card.tabs.step, 1)),
+        ("Ctrl+PgUp", partial(card.tabs.step, -1)),
         ("F11", window.body.toggle_enlarged),
     ]
-    keys += [(f"Ctrl+{number}", partial(card.show_page, page)) for number, page in enumerate(card.keys(), 1)]
+    keys += [(f"Ctrl+{number}", partial(card.show_page, page)) for number, page in enumerate(card.pages(), 1)]
     return keys
 
 

@@ -13,7 +13,7 @@ from castray_desktop.ui.controls.glyphs import GlyphState
 from castray_desktop.ui.controls.widgets import DotLabel, GlyphLabel, label
 from castray_desktop.ui.graph.relay_words import short_line
 from castray_desktop.ui.theme import Theme
-from castray_desktop.ui.transfers.transfer_text import cast_glyph
+from castray_desktop.ui.transfers.transfer_text import cast_glyph, cast_title
 from castray_desktop.ui.units import format_rate
 from castray_desktop.ui.words import Words
 
@@ -78,7 +78,7 @@ class StatusBar(QWidget):
         if self._cluster.phase is ClusterPhase.RECONNECTING:
             return GlyphState.QUEUED, self.tr("Cluster lost, reconnecting…"), []
         if self._cast is not None:
-            return cast_glyph(self._cast), self._cast.name, self._cast_facts(self._cast)
+            return cast_glyph(self._cast), cast_title(self._cast), self._cast_facts(self._cast)
         return self._cluster_words()
 
     def _cluster_words(self) -> tuple[GlyphState, str, list[str]]:

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from functools import partial
 
-from PySide6.QtCore import QEvent, QObject, Qt, QTimer, Signal
-from PySide6.QtGui import QKeyEvent
+from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from castray_desktop.core.messages import Throughput
-from castray_desktop.ui.controls.tabs import Tab
+from castray_desktop.ui.controls.tabs import RING_ROOM, Tabs
 from castray_desktop.ui.controls.widgets import Card, Rule, icon_button
 from castray_desktop.ui.theme import Theme
 from castray_desktop.ui.transfer_table import TransferTable
@@ -52,7 +50,7 @@ class TransfersCard(Card):
         self._backlog: deque[Throughput] = deque(maxlen=BACKLOG)
         self._compact = False
         self.page = TRANSFERS
-        self.tabs: dict[str, Tab] = {}
+        self.tabs = Tabs(theme)
         self._pages: dict[str, QWidget] = {}
         self._tools: dict[str, QWidget] = {}  # what stands at the right of the tabs, page by page
         self._plot_place = QWidget()
@@ -71,7 +69,7 @@ class TransfersCard(Card):
 
     def add_page(self, key: str, title: Text, page: QWidget, tools: QWidget | None = None) -> None:
         """One more page behind a tab; `tools` stand beside the tabs while it is shown."""
-        self._add_tab(key, title)
+        self.tabs.add(key, title)
         self._pages[key] = page
         self._stack.addWidget(page)
         if tools is not None:
@@ -81,13 +79,13 @@ class TransfersCard(Card):
 
     def show_page(self, key: str) -> None:
         """Show the page of that key; an unknown one shows the transfers."""
-        self.page = key if key in self.tabs else TRANSFERS
+        self.page = key if key in self.tabs.order() else TRANSFERS
         self._show_tab()
         self.page_changed.emit(self.page)
 
-    def keys(self) -> list[str]:
+    def pages(self) -> list[str]:
         """The pages, left to right."""
-        return list(self.tabs)
+        return self.tabs.order()
 
     def set_enlarged(self, enlarged: bool) -> None:
         """Whether the card fills the window now."""
@@ -105,13 +103,6 @@ class TransfersCard(Card):
         if self.page != TRANSFERS:
             self.show_page(TRANSFERS)
         self.tools.focus_filter()
-
-    def _add_tab(self, key: str, title: Text) -> None:
-        tab = Tab(self._theme, title)
-        tab.clicked.connect(partial(self.show_page, key))
-        tab.installEventFilter(self)
-        self.tabs[key] = tab
-        self._tab_row.addWidget(tab)
 
     # --- plot ------------------------------------------------------------------------------
 
@@ -138,22 +129,20 @@ class TransfersCard(Card):
         """Table and plot share the place, one tab each; buttons are icons."""
         self._compact = compact
         self.tools.set_compact(compact)
-        self._tab_row.setSpacing(16 if compact else 24)
+        self.tabs.set_gap(16 if compact else 24)
         self._say()
         self._show_tab()
 
     def _build(self) -> None:
         tabs = QHBoxLayout()
-        tabs.setContentsMargins(16, 0, 10, 0)
-        self._tab_row = QHBoxLayout()
-        self._tab_row.setSpacing(24)
-        tabs.addLayout(self._tab_row)
+        tabs.setContentsMargins(16 - RING_ROOM, 0, 10, 0)
+        tabs.addWidget(self.tabs)
         tabs.addStretch()
         self._tool_row = QHBoxLayout()
         tabs.addLayout(self._tool_row)
         tabs.addWidget(self.enlarge_button)
-        self._add_tab(TRANSFERS, lambda: self.tr("Transfers"))
-        self._add_tab(THROUGHPUT, lambda: self.tr("Throughput"))
+        self.tabs.add(TRANSFERS, lambda: self.tr("Transfers"))
+        self.tabs.add(THROUGHPUT, lambda: self.tr("Throughput"))
         self._tool_row.addWidget(self.tools)
         self._tools[TRANSFERS] = self.tools
         holder = QVBoxLayout(self._plot_place)
@@ -171,9 +160,9 @@ class TransfersCard(Card):
         column.addLayout(tabs)
         column.addWidget(Rule(self._theme))
         column.addWidget(self._stack, 1)
-        self.tabs[TRANSFERS].setChecked(True)
 
     def _wire(self) -> None:
+        self.tabs.chosen.connect(self.show_page)
         self.table.cast_selected.connect(self.cast_selected)
         self.enlarge_button.clicked.connect(self.enlarged)
         self._model.counts_changed.connect(self._count_soon)
@@ -190,8 +179,7 @@ class TransfersCard(Card):
         self.enlarge_button.setAccessibleName(text)
 
     def _show_tab(self) -> None:
-        for key, tab in self.tabs.items():
-            tab.setChecked(key == self.page)
+        self.tabs.choose(self.page)
         for key, tools in self._tools.items():
             tools.setVisible(key == self.page)
         self._stack.setCurrentWidget(self._pages.get(self.page, self._split))
@@ -213,23 +201,8 @@ class TransfersCard(Card):
             self._count_soon()
 
     def _show_count(self) -> None:
-        self.tabs[TRANSFERS].set_count(len(self._model.casts()))
+        self.tabs.set_count(TRANSFERS, len(self._model.casts()))
         self.tools.refresh()
-
-    # --- Qt --------------------------------------------------------------------------------
-
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Arrows go from tab to tab."""
-        if event.type() is QEvent.Type.KeyPress and isinstance(event, QKeyEvent) and isinstance(watched, Tab):
-            step = {Qt.Key.Key_Left: -1, Qt.Key.Key_Right: 1}.get(Qt.Key(event.key()), 0)
-            if step:
-                keys = self.keys()
-                here = next(key for key, tab in self.tabs.items() if tab is watched)
-                there = keys[(keys.index(here) + step) % len(keys)]
-                self.show_page(there)
-                self.tabs[there].setFocus(Qt.FocusReason.TabFocusReason)
-                return True
-        return super().eventFilter(watched, event)
 
 
 class DividedSplitter(QSplitter):

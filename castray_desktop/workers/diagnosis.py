@@ -34,6 +34,7 @@ NEIGHBOURS = 3
 CLOCK_SECONDS = 5.0
 LITTLE_ROOM = 1_000_000_000
 LITTLE_SHARED = 96 * 1024 * 1024  # the least object store that Ray makes, and some
+SHARED_MEMORY = "/dev/shm"
 FEW_FILES = 1024
 
 Step = Callable[[], Awaitable[list[Check]]]
@@ -210,7 +211,10 @@ def node_checks(name: str, reply: protocol.ExamineReply, before: float, after: f
     if reply.shared_total:
         enough = reply.shared_free >= LITTLE_SHARED
         free, total = format_bytes(reply.shared_free), format_bytes(reply.shared_total)
-        checks.append(check("shared_memory", good if enough else bad, free=free, total=total))
+        if reply.store and not reply.store.startswith(SHARED_MEMORY):
+            checks.append(check("object_store", notice, folder=reply.store, total=total))
+        else:
+            checks.append(check("shared_memory", good if enough else notice, free=free, total=total))
     roomy = good if reply.inbox_free >= LITTLE_ROOM else notice
     state = roomy if reply.inbox_writable else bad
     checks.append(check("room", state, path=reply.inbox, free=format_bytes(reply.inbox_free)))

@@ -1,9 +1,13 @@
-"""Small files of the home: written for this user alone, and replaced as a whole."""
+"""Small files of the home: written for this user alone, replaced as a whole, and set aside when damaged."""
 
 from __future__ import annotations
 
+import logging
 import os
+import time
 from pathlib import Path
+
+log = logging.getLogger("castray.home")
 
 
 def replace_file(path: Path, content: bytes, *, synced: bool = False) -> None:
@@ -19,3 +23,17 @@ def replace_file(path: Path, content: bytes, *, synced: bool = False) -> None:
             file.flush()
             os.fsync(file.fileno())
     beside.replace(path)
+
+
+def set_aside(path: Path, what: str, error: Exception) -> None:
+    """Give a damaged file another name: nothing overwrites it, and whoever wants to can still look at it.
+
+    The log says so, in a sentence about `what` is in it ("the schedules").
+    """
+    aside = path.with_name(f"damaged-{time.strftime('%Y%m%d-%H%M%S')}-{path.name}")
+    try:
+        path.rename(aside)
+    except OSError as trouble:
+        log.warning("%s can't be read from %s (%s), which can't be set aside: %s", what, path, error, trouble)
+    else:
+        log.warning("%s can't be read (%s). The file was set aside as %s.", what, error, aside)

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 import msgspec
 
 from castray_desktop.core.failure import CastRayError, FailureKind
 from castray_desktop.core.messages import EngineSettings
-from castray_desktop.workers.home_files import replace_file
-
-log = logging.getLogger("castray.settings")
+from castray_desktop.workers.home_files import replace_file, set_aside
 
 
 class SettingsFile:
-    """The settings as of now; a file that is damaged or missing means those of the first start."""
+    """The settings as of now; those of the first start where there is no file, or a damaged one."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -44,7 +41,7 @@ def _load(file: Path) -> EngineSettings:
     except FileNotFoundError:
         return EngineSettings()
     except (OSError, ValueError, CastRayError) as error:
-        log.warning("%s can't be read, so the settings are those of the first start: %s", file, error)
+        set_aside(file, "the settings", error)
         return EngineSettings()
 
 

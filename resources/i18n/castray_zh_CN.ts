@@ -1051,6 +1051,38 @@
         <translation>可经由集群的客户端服务器连接：ray://{host}:10001；或让本机加入（不提供 CPU 给他人的任务）：castray cluster join {target}</translation>
     </message>
     <message>
+        <source>This computer is a node of the cluster {others}, not of {target}, and only a node can attach.</source>
+        <translation>本机是集群 {others} 的节点，不是 {target} 的节点，而只有节点才能连接。</translation>
+    </message>
+    <message>
+        <source>Use {others}; or go through the client server of the other one, ray://{host}:10001; or make this computer its node as well: castray cluster join {target}</source>
+        <translation>可使用 {others}；或经由另一个集群的客户端服务器连接：ray://{host}:10001；或让本机也加入该集群：castray cluster join {target}</translation>
+    </message>
+    <message>
+        <source>The cluster {target} answers, but has not let CastRay in for {seconds} seconds.</source>
+        <translation>集群 {target} 有响应，但 {seconds} 秒内仍未接受 CastRay 的连接。</translation>
+    </message>
+    <message>
+        <source>CastRay goes on trying for half a minute. Wait or cancel, and look at the load of its head.</source>
+        <translation>CastRay 会继续尝试半分钟。可以等待或取消，并查看其头节点的负载。</translation>
+    </message>
+    <message>
+        <source>Ray has not started within {seconds} seconds.</source>
+        <translation>Ray 在 {seconds} 秒内未能启动。</translation>
+    </message>
+    <message>
+        <source>CastRay goes on waiting for a minute, since a busy computer needs longer. Wait or cancel.</source>
+        <translation>电脑繁忙时需要更久，CastRay 会继续等待一分钟。可以等待或取消。</translation>
+    </message>
+    <message>
+        <source>/dev/shm is too small on {node}, so its Ray keeps objects in {folder}; what goes through Ray there is slow.</source>
+        <translation>{node} 的 /dev/shm 太小，Ray 因此把对象存放在 {folder}；经由 Ray 的传输在该节点上会很慢。</translation>
+    </message>
+    <message>
+        <source>Enlarge it before Ray starts there: mount -o remount,size=2G /dev/shm, or --shm-size=2g for a container.</source>
+        <translation>请在该节点启动 Ray 之前扩大它：mount -o remount,size=2G /dev/shm；容器请用 --shm-size=2g。</translation>
+    </message>
+    <message>
         <source>The cluster {target} runs Ray {ray} on Python {python}, CastRay has Ray {own_ray} on Python {own_python}.</source>
         <translation>集群 {target} 运行 Ray {ray}（Python {python}），而 CastRay 使用 Ray {own_ray}（Python {own_python}）。</translation>
     </message>
@@ -1251,12 +1283,12 @@
         <translation>{node} 的 /dev/shm 共 {total}，可用 {free}。</translation>
     </message>
     <message>
-        <source>{node} has only {free} free in /dev/shm, less than Ray needs to start.</source>
-        <translation>{node} 的 /dev/shm 仅剩 {free}，不足以启动 Ray。</translation>
+        <source>{node} has only {free} of {total} free in /dev/shm, so what goes through Ray there is slow.</source>
+        <translation>{node} 的 /dev/shm 共 {total}，只剩 {free} 可用，经由 Ray 的传输在该节点上会很慢。</translation>
     </message>
     <message>
-        <source>Enlarge it: mount -o remount,size=2G /dev/shm, or --shm-size=2g for a container.</source>
-        <translation>请将其扩大：mount -o remount,size=2G /dev/shm；容器请使用 --shm-size=2g。</translation>
+        <source>{node} has only {total} of /dev/shm, so its Ray keeps objects in {folder}; what goes through Ray there is slow.</source>
+        <translation>{node} 的 /dev/shm 只有 {total}，Ray 因此把对象存放在 {folder}；经由 Ray 的传输在该节点上会很慢。</translation>
     </message>
     <message>
         <source>Room</source>
@@ -1625,6 +1657,70 @@
     <message>
         <source>another process still works with it</source>
         <translation>另一个进程仍在使用</translation>
+    </message>
+    <message>
+        <source>done</source>
+        <translation>已完成</translation>
+    </message>
+    <message>
+        <source>not allowed on this node: {reason}</source>
+        <translation>该节点不允许：{reason}</translation>
+    </message>
+    <message>
+        <source>{program} is not in its list of programs</source>
+        <translation>{program} 不在允许的程序之列</translation>
+    </message>
+    <message>
+        <source>allow it there with {setting} in {path}</source>
+        <translation>请在该节点的 {path} 中写入 {setting} 以允许</translation>
+    </message>
+    <message>
+        <source>{path} could be changed by others</source>
+        <translation>{path} 可能被其他用户修改</translation>
+    </message>
+    <message>
+        <source>{path} can&apos;t be used: {error}</source>
+        <translation>{path} 无法使用：{error}</translation>
+    </message>
+    <message>
+        <source>not a command: {error}</source>
+        <translation>不是有效的命令：{error}</translation>
+    </message>
+    <message>
+        <source>not a command: it is empty</source>
+        <translation>命令为空</translation>
+    </message>
+    <message>
+        <source>could not be started: {error}</source>
+        <translation>无法启动：{error}</translation>
+    </message>
+    <message>
+        <source>ended, as the cast was cancelled</source>
+        <translation>传输已取消，命令随之终止</translation>
+    </message>
+    <message>
+        <source>ended after {limit} s, as it did not end by itself: {said}</source>
+        <translation>运行 {limit} 秒仍未结束，已终止：{said}</translation>
+    </message>
+    <message>
+        <source>ended after {limit} s, as it did not end by itself</source>
+        <translation>运行 {limit} 秒仍未结束，已终止</translation>
+    </message>
+    <message>
+        <source>ended with status {status}: {said}</source>
+        <translation>以状态码 {status} 结束：{said}</translation>
+    </message>
+    <message>
+        <source>ended with status {status}</source>
+        <translation>以状态码 {status} 结束</translation>
+    </message>
+    <message>
+        <source>ended with signal {number}: {said}</source>
+        <translation>被信号 {number} 终止：{said}</translation>
+    </message>
+    <message>
+        <source>ended with signal {number}</source>
+        <translation>被信号 {number} 终止</translation>
     </message>
     <message>
         <source>a parcel without a manifest</source>
@@ -2929,7 +3025,7 @@
     </message>
     <message>
         <source>{name} and {count} more</source>
-        <translation>{name} 等，另有 {count} 项</translation>
+        <translation>{name} 及另外 {count} 项</translation>
     </message>
     <message>
         <source>All nodes</source>
@@ -3982,6 +4078,10 @@
 <context>
     <name>Transfers</name>
     <message>
+        <source>{name} and {count} more</source>
+        <translation>{name} 及另外 {count} 项</translation>
+    </message>
+    <message>
         <source>Sent</source>
         <translation>发送</translation>
     </message>
@@ -3996,6 +4096,10 @@
     <message>
         <source>pending</source>
         <translation>待定</translation>
+    </message>
+    <message>
+        <source>Command afterwards: {what}</source>
+        <translation>完成后的命令：{what}</translation>
     </message>
     <message>
         <source>{count} failed</source>

@@ -17,6 +17,7 @@ from castray_desktop.core import messages
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.core.messages import ClusterPhase
 from castray_desktop.workers import client as client_module
+from castray_desktop.workers.cluster import standing
 from castray_desktop.workers.cluster import supervisor as supervisor_module
 from castray_desktop.workers.engine import open_socket
 from castray_desktop.workers.places import Places
@@ -40,6 +41,24 @@ async def test_it_starts_a_local_cluster_where_there_is_none(
     async with Session(start=False) as session:
         await session.ready("local")  # it is there already
     assert len(house.drivers) == 1
+
+
+async def test_what_takes_long_is_said_once(
+    house: House, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(standing, "SLOW_SECONDS", 0.01)
+    house.script = lambda driver: None
+    session = Session(start=False)
+
+    def heard(event: messages.Event) -> None:
+        if isinstance(event, messages.ClusterChanged) and event.cluster.notice is not None:
+            house.drivers[0].come_up()
+
+    session._heard = heard
+    async with session:
+        await session.ready(None)
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("Ray has not started")]
+    assert len(said) == 1
 
 
 async def test_the_engine_it_started_ends_with_it(house: House) -> None:
@@ -141,10 +160,8 @@ async def test_the_limit_is_set_said_and_taken_away(house: House, capsys: pytest
 
 
 @pytest.fixture
-def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Places:
-    """A home whose engine the commands of a test find, if it has one."""
-    places = Places(tmp_path, tmp_path / "run" / "s.sock")
-    places.prepare()
+def impatient(places: Places, monkeypatch: pytest.MonkeyPatch) -> Places:
+    """A home in which commands look for an engine, and do not wait for it for long."""
     for module in (commands, session_module):
         monkeypatch.setattr(module, "find_places", lambda: places)
     monkeypatch.setattr(commands, "STOP_SECONDS", 0.0)
@@ -158,31 +175,33 @@ async def _command(words: list[str]) -> int:
 
 
 @pytest.mark.parametrize("command", ["stop", "status"])
-async def test_an_engine_that_does_not_answer_is_none_that_has_ended(places: Places, command: str) -> None:
-    with places.lock.open("w") as lock, open_socket(places.socket):
+async def test_an_engine_that_does_not_answer_is_none_that_has_ended(impatient: Places, command: str) -> None:
+    with impatient.lock.open("w") as lock, open_socket(impatient.socket):
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         with pytest.raises(CastRayError) as caught:
             await _command(["engine", command])
     assert caught.value.failure.values == {"reason": "it does not answer"}
 
 
-async def test_no_engine_is_stopped_where_none_is(places: Places, capsys: pytest.CaptureFixture[str]) -> None:
-    places.lock.touch()
+async def test_no_engine_is_stopped_where_none_is(
+    impatient: Places, capsys: pytest.CaptureFixture[str]
+) -> None:
+    impatient.lock.touch()
     assert await _command(["engine", "stop"]) == 0
     assert capsys.readouterr().err == "No engine is running.\n"
 
 
 async def test_a_busy_engine_is_stopped_once_it_answers(
-    places: Places, monkeypatch: pytest.MonkeyPatch
+    impatient: Places, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(commands, "STOP_SECONDS", 5.0)
     monkeypatch.setattr(commands, "AGAIN_SECONDS", 0.0)
-    with places.lock.open("w") as lock:
+    with impatient.lock.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        with open_socket(places.socket):
+        with open_socket(impatient.socket):
             stopping = asyncio.create_task(_command(["engine", "stop"]))
             await asyncio.sleep(0.1)  # it has been in vain by then
-        house = House(places)
+        house = House(impatient)
         assert await stopping == 0
         await house.ended()
 

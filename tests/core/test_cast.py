@@ -19,7 +19,9 @@ from castray_desktop.core.cast import (
     outcome,
 )
 from castray_desktop.core.failure import Failure, FailureKind
+from castray_desktop.core.forms import cast_form
 from castray_desktop.core.messages import CastMode, CastState, DeliverySnapshot, DeliveryState
+from tests.helpers.samples import make_cast
 
 COMPLETED = DeliverySnapshot("a", DeliveryState.COMPLETED)
 SHARED = DeliverySnapshot("b", DeliveryState.SHARED)
@@ -93,7 +95,7 @@ def test_the_mode_follows_from_the_selection() -> None:
 
 
 def test_names_for_people() -> None:
-    assert cast_name((), False) == ""
-    assert cast_name(("a.bin",), False) == "a.bin"
-    assert cast_name(("configs",), True) == "configs/"
-    assert cast_name(("a", "b", "c"), False) == "a and 2 more"
+    assert cast_name(make_cast("a.bin")) == "a.bin"
+    assert cast_name(make_cast("configs/")) == "configs/"
+    assert cast_name(make_cast("a", others=2)) == "a and 2 more"
+    assert cast_form(make_cast("a", others=2)).name == "a and 2 more"

@@ -16,7 +16,6 @@ from castray_desktop.core.parcel import (
     EntryKind,
     FileResult,
     FileStatus,
-    Layout,
     Manifest,
     Span,
     decode,
@@ -220,22 +219,6 @@ def test_a_claim_of_many_holes_costs_nothing() -> None:
     raw[-4:] = struct.pack("<I", 4096)
     with pytest.raises(ValueError, match="ends within"):
         decode(bytes(raw))
-
-
-@given(st.integers(0, 50), st.integers(0, 500), st.integers(0, 50), st.integers(1, 64))
-def test_pieces_tile_the_stream(manifest: int, content: int, trailer: int, piece: int) -> None:
-    layout = Layout(manifest, content, trailer, piece)
-    at = covered = 0
-    for index in range(layout.pieces):
-        start, end = layout.piece(index)
-        assert start == at < end <= start + piece
-        low, high = layout.content_part(start, end)
-        covered += high - low
-        at = end
-    assert at == layout.stream_bytes
-    assert covered == content
-    with pytest.raises(ValueError):
-        layout.piece(layout.pieces)
 
 
 def test_a_trailer_survives_its_way() -> None:

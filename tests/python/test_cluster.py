@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TypeVar
@@ -18,7 +18,6 @@ from castray_desktop.cli import session as session_module
 from castray_desktop.core.messages import CastResult, CastState, SendRequest
 from castray_desktop.python import Cluster
 from castray_desktop.python import cluster as cluster_module
-from castray_desktop.workers import engine as engine_module
 from castray_desktop.workers.places import Places
 from castray_desktop.workers.ray_side import protocol
 from tests.helpers.house import House
@@ -28,16 +27,11 @@ Result = TypeVar("Result")
 
 
 @pytest.fixture
-async def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
-    places = Places(tmp_path, tmp_path / "run" / "s.sock")
-    places.prepare()
+def house(house: House, places: Places, monkeypatch: pytest.MonkeyPatch) -> House:
+    """An engine that programs find running."""
     monkeypatch.setattr(session_module, "find_places", lambda: places)
-    monkeypatch.setattr(engine_module, "CHECK_SECONDS", 0.005)
     monkeypatch.delenv("CASTRAY_CLUSTER", raising=False)
-    house = House(places)
-    yield house
-    house.engine._stopping.set()
-    await house.ended()
+    return house
 
 
 async def in_thread(work: Callable[[], Result]) -> Result:

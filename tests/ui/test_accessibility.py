@@ -84,26 +84,44 @@ def test_everything_that_can_be_used_has_a_name(
 def test_every_page_has_names(window: MainWindow, link: FakeLink, qapp: QApplication) -> None:
     scenes.busy(window, link)
     window.resize(1024, 700)
-    for tab in tabs(window):
-        QTest.mouseClick(tab, Qt.MouseButton.LeftButton)
+    for page in window.transfers_card.pages():
+        window.transfers_card.show_page(page)
         qapp.processEvents()
-        assert unnamed(window) == [], tab.accessibleName()
+        assert unnamed(window) == [], page
 
 
-def tabs(window: MainWindow) -> list[QWidget]:
-    from castray_desktop.ui.controls.tabs import Tab
-
-    found: list[QWidget] = window.transfers_card.findChildren(Tab)
-    return [tab for tab in found if tab.isVisible()]
-
-
-def test_a_tab_is_one_of_several_and_says_which_is_chosen(window: MainWindow, link: FakeLink) -> None:
+def test_the_pages_have_tabs_one_of_which_is_chosen(window: MainWindow, link: FakeLink) -> None:
     scenes.busy(window, link)
     window.transfers_card.show_page("log")
-    found = [QAccessible.queryAccessibleInterface(tab) for tab in tabs(window)]
-    assert {interface.role() for interface in found} == {Role.RadioButton}
-    checked = [name_of(interface) for interface in found if interface.state().checked]
-    assert checked == ["Log"]
+    row = QAccessible.queryAccessibleInterface(window.transfers_card.tabs)
+    assert row.role() is Role.PageTabList
+    found = [interface for _, interface in walk(row) if interface.role() is Role.PageTab]
+    names = ["Transfers (2)", "Throughput", "History", "Schedules", "Log", "Doctor"]
+    assert [name_of(interface) for interface in found] == names
+    assert [name_of(interface) for interface in found if interface.state().selected] == ["Log"]
+
+
+def test_keys_go_from_page_to_page(window: MainWindow, link: FakeLink, qtbot: QtBot) -> None:
+    scenes.busy(window, link)
+    qtbot.waitUntil(window.isActiveWindow, timeout=2000)
+    card = window.transfers_card
+    card.tabs.setFocus(Qt.FocusReason.TabFocusReason)
+    for key, page in (
+        (Qt.Key.Key_Right, "throughput"),
+        (Qt.Key.Key_End, "doctor"),
+        (Qt.Key.Key_Right, "transfers"),
+        (Qt.Key.Key_Left, "doctor"),
+        (Qt.Key.Key_Home, "transfers"),
+    ):
+        QTest.keyClick(card.tabs, key)
+        assert card.page == page
+        assert card.tabs.hasFocus()
+    control, shift = Qt.KeyboardModifier.ControlModifier, Qt.KeyboardModifier.ShiftModifier
+    window.table.setFocus()
+    QTest.keyClick(window.table, Qt.Key.Key_Tab, control)
+    assert card.page == "throughput"
+    QTest.keyClick(window, Qt.Key.Key_Backtab, control | shift)
+    assert card.page == "transfers"
 
 
 def test_the_test_finds_a_control_without_a_name(window: MainWindow, link: FakeLink) -> None:

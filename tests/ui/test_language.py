@@ -203,6 +203,46 @@ def test_every_state_has_a_chinese_word(qapp: QApplication, settings: QSettings)
     assert [word for word in words if not CJK.search(word) or english_in(word)] == []
 
 
+HOOKS = {
+    "done": "已完成",
+    'not allowed on this node: allow it there with {"hooks": true} in /etc/x.json': (
+        '该节点不允许：请在该节点的 /etc/x.json 中写入 {"hooks": true} 以允许'
+    ),
+    "not allowed on this node: sh is not in its list of programs": "该节点不允许：sh 不在允许的程序之列",
+    "ended with status 4: no: service": "以状态码 4 结束：no: service",
+    "ended with signal 9": "被信号 9 终止",
+}
+
+
+@pytest.mark.parametrize("status", HOOKS)
+def test_a_command_after_a_delivery_is_told_in_chinese(
+    qapp: QApplication, settings: QSettings, status: str
+) -> None:
+    from castray_desktop.ui.transfers.transfer_text import hook_text
+
+    delivery = fake.m.DeliverySnapshot("node_1", hook_status=status)
+    assert hook_text(delivery) == f"Command afterwards: {status}"
+    language = Language(settings)
+    language.choose(CHINESE)
+    text = hook_text(delivery)
+    language.stop()
+    assert text == f"完成后的命令：{HOOKS[status]}"
+
+
+def test_several_files_have_a_chinese_name(qapp: QApplication, settings: QSettings) -> None:
+    from castray_desktop.ui.notifier import result_words
+
+    cast = fake.sending_cast(name="model.bin", others=2, state=CastState.COMPLETED)
+    result = fake.m.CastResult(cast, (), 1.0)
+    assert result_words(result).happened == "model.bin and 2 more has arrived on 3 nodes"
+    language = Language(settings)
+    language.choose(CHINESE)
+    words = result_words(result).happened
+    language.stop()
+    assert words.startswith("model.bin 及另外 2 项")
+    assert english_in(words.replace("model.bin", "")) == ""
+
+
 @pytest.mark.parametrize("kind", list(FailureKind))
 def test_every_failure_is_explained_in_chinese(
     qapp: QApplication, settings: QSettings, kind: FailureKind

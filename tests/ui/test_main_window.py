@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+import msgspec
 import pytest
 from PySide6.QtCore import QMimeData, QPoint, QSettings, Qt, QUrl
 from PySide6.QtGui import QCloseEvent, QGuiApplication
@@ -20,6 +21,7 @@ from castray_desktop.ui.main_window import MainWindow
 from castray_desktop.ui.preferences import AtStart, Closing
 from castray_desktop.ui.stall_meter import Gap, StallMeter
 from castray_desktop.ui.theme import Theme
+from castray_desktop.ui.transfers_card import TransfersCard
 from tests.helpers import fake_engine as fake
 from tests.helpers.fake_engine import FakeLink
 from tests.ui.conftest import Drag
@@ -77,12 +79,30 @@ def test_a_cluster_that_needs_something_first_offers_it(window: MainWindow, link
     for kind, name, command in (
         (FailureKind.RAY_DIFFERS, "Prepare a driver", m.PrepareDriver(target)),
         (FailureKind.NOT_A_NODE, "Join as a node", m.JoinCluster(target)),
+        (FailureKind.NODE_OF_ANOTHER, "Join as a node", m.JoinCluster(target)),
     ):
         link.answers[type(command)] = lambda command: m.Done()
         status = ClusterStatus(ClusterPhase.FAILED, target, failure=Failure(kind, {"target": target}))
         link.say(m.ClusterChanged(status))
         button(window.welcome_page.banner, name).click()
         assert link.commands[-1] == command
+
+
+def test_what_takes_long_or_will_be_slow_is_said(window: MainWindow, link: FakeLink) -> None:
+    link.start(fake.empty_welcome())
+    target = "10.0.0.1:6379"
+    slow = Failure(FailureKind.CLUSTER_SLOW, {"target": target, "seconds": "10"})
+    link.say(m.ClusterChanged(ClusterStatus(ClusterPhase.STARTING, target, notice=slow)))
+    assert f"{target} answers, but has not let CastRay in" in window.welcome_page.banner.text()
+    assert window.welcome_page.attach.progress.cancel_button.isVisible()
+    small = Failure(FailureKind.SHARED_MEMORY_SMALL, {"node": "worker", "folder": "/tmp/ray"})
+    ready = ClusterStatus(ClusterPhase.READY, target, nodes_ready=1, nodes_total=1, notice=small)
+    link.say(m.ClusterChanged(ready))
+    assert not window.welcome_page.banner.text()
+    assert window.banner.text().startswith("/dev/shm is too small on worker")
+    window.banner.hide()
+    link.say(m.ClusterChanged(msgspec.structs.replace(ready, nodes_total=2)))
+    assert not window.banner.text()  # once is enough
 
 
 def test_an_address_can_be_attached(window: MainWindow, link: FakeLink) -> None:
@@ -324,6 +344,10 @@ def test_rates_reach_header_and_plot(window: MainWindow, link: FakeLink) -> None
     assert seen == [sample, sample]
 
 
+def click_tab(card: TransfersCard, key: str) -> None:
+    QTest.mouseClick(card.tabs, Qt.MouseButton.LeftButton, pos=card.tabs.content(key).center())
+
+
 def test_small_windows_keep_everything_in_reach(qtbot: QtBot, window: MainWindow, link: FakeLink) -> None:
     link.start(fake.busy_welcome())
     window.resize(1024, 700)
@@ -334,10 +358,10 @@ def test_small_windows_keep_everything_in_reach(qtbot: QtBot, window: MainWindow
     card = window.transfers_card
     assert card.table.isVisible()
     assert not card._plot_place.isVisible()
-    card.tabs["throughput"].click()
+    click_tab(card, "throughput")
     assert not card.table.isVisible()
     assert card._plot_place.isVisible()
-    card.tabs["transfers"].click()
+    click_tab(card, "transfers")
     window.resize(1440, 900)
     assert card.table.isVisible()
     assert card._plot_place.isVisible()

@@ -17,6 +17,7 @@ from castray_desktop.core.messages import CastState, DeliverySnapshot, DeliveryS
 from castray_desktop.ui.graph.graph_items import to_point
 from castray_desktop.ui.graph.graph_layout import Cell
 from castray_desktop.ui.graph.graph_looks import cast_lines, hops
+from castray_desktop.ui.graph.graph_overlays import STRIP
 from castray_desktop.ui.graph.graph_scene import REPAIRED
 from castray_desktop.ui.node_graph import NodeGraph
 from castray_desktop.ui.nodes import NodeList
@@ -429,6 +430,22 @@ def test_the_slowest_hop_and_what_holds_it_up_are_read_out(stage: Stage) -> None
     assert not stage.view.read_out.isVisible()
 
 
+def test_it_is_read_out_in_a_line_of_its_own_where_the_window_is_small(stage: Stage) -> None:
+    stage.window.resize(440, 392)
+    stage.graph.show_cast(make_cast(), relayed("desk", "node_1", "node_2"))
+    read_out = stage.view.read_out
+    assert read_out.isVisible()
+    assert read_out.height() == STRIP
+    assert not read_out.geometry().intersects(stage.view.geometry())
+    which, why = read_out._places()
+    assert which.right() < why.left()
+    assert why.right() <= read_out.width()
+    assert read_out.grab().toImage().size() == read_out.size()
+    stage.graph.show_cast(make_cast(state=CastState.COMPLETED), [])
+    assert not read_out.isVisible()
+    assert stage.view.geometry().bottom() == read_out.parentWidget().rect().bottom()
+
+
 def test_a_limit_over_all_casts_is_named(stage: Stage) -> None:
     stage.nodes.set_limit(100_000_000)
     stage.graph.show_cast(make_cast(), relayed("desk", "node_1", "node_2"))
@@ -443,6 +460,8 @@ def test_among_dots_the_relay_is_threads(qtbot: QtBot) -> None:
     whole, failed = stage.scene._threads._threads
     assert (len(whole), len(failed)) == (899, 1)
     assert stage.scene.counts()["HopItem"] == 0
+    assert stage.view.read_out.isVisible()
+    assert not stage.view.read_out.geometry().intersects(stage.view.geometry())
 
 
 def test_rings_glide_unless_motion_is_reduced(stage: Stage) -> None:

@@ -186,16 +186,25 @@ def test_it_covers_no_node_and_no_figures(stage: Stage, width: int) -> None:
     assert stage.view.width() == width - 2 >= before
 
 
-def test_where_there_is_no_room_its_own_node_is_seen(stage: Stage) -> None:
+def test_in_a_small_window_it_stands_below_the_nodes(stage: Stage) -> None:
     stage.window.resize(440, 392)
-    for name in ("node_1", "node_2", "node_3"):
+    hops = [make_delivery(f"node_{number}", upstream=f"node_{number - 1}") for number in (2, 3)]
+    stage.graph.show_cast(make_cast(), [make_delivery("node_1", upstream="desk"), *hops])
+    card, height = stage.view.side_card, stage.view.height()
+    for name in ("node_1", "node_2", "node_3", "desk"):
         stage.graph.side_card.show(name)
-        spot = stage.view.room.spot_of(name)
-        assert spot is not None
-        assert not stage.view.side_card.geometry().intersects(spot), name
+        place = card.geometry()
+        assert card.parentWidget().rect().contains(place)
+        assert place.top() >= stage.view.geometry().bottom()
+        assert not place.intersects(stage.view.read_out.geometry())
+        assert not stage.view.read_out.geometry().intersects(stage.view.geometry())
+    lines = [line for line in card._lines if line.isVisible()]
+    assert lines[0].y() == lines[-1].y() or len({line.x() for line in lines}) == 2
+    stage.graph.side_card.close()
+    assert stage.view.height() == height
 
 
-def test_what_has_no_room_is_scrolled_to(stage: Stage) -> None:
+def test_what_has_no_room_is_scrolled_to(stage: Stage, qtbot: QtBot) -> None:
     stage.window.resize(380, 240)
     stage.graph.side_card.show("node_3")
     card = stage.view.side_card
@@ -204,9 +213,8 @@ def test_what_has_no_room_is_scrolled_to(stage: Stage) -> None:
     facts = {"zone": "a", "gpus": 1.0, "memory": GB, "labels": {"a": "1"}}
     stage.nodes.apply([make_node("node_3", **facts)])
     stage.graph.side_card.refresh()
-    QApplication.sendPostedEvents()
-    assert stage.view.rect().contains(card.geometry())
-    assert bar.maximum()
+    qtbot.waitUntil(lambda: bar.maximum() > 0, timeout=2000)
+    assert card.parentWidget().rect().contains(card.geometry())
     QTest.keyClick(card, Qt.Key.Key_Down)
     assert bar.value()
 

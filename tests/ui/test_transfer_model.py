@@ -61,6 +61,7 @@ def test_deliveries_are_children(model: TransferModel) -> None:
                 "node_3",
                 DeliveryState.FAILED,
                 failure=Failure(FailureKind.NODE_OFFLINE, {"node": "node_3"}),
+                hook_status="done",
             ),
         ],
     )
@@ -75,6 +76,8 @@ def test_deliveries_are_children(model: TransferModel) -> None:
     assert text(model, 2, Column.SPEED, parent) == "node_3 went offline. Send again when it is back."
     tip = model.index(0, Column.STARTED, parent).data(Qt.ItemDataRole.ToolTipRole)
     assert tip == digest
+    tip = model.index(2, Column.STATUS, parent).data(Qt.ItemDataRole.ToolTipRole)
+    assert tip == "Command afterwards: done"
     assert model.parent(model.index(2, 4, parent)) == parent
 
 

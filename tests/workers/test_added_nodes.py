@@ -26,10 +26,15 @@ def test_what_was_added_is_there_after_a_restart_in_the_same_order(tmp_path: Pat
 
 
 @pytest.mark.parametrize("text", ["", "{", "{}", '[{"inbox": 1}]'])
-def test_a_damaged_file_is_no_reason_not_to_start(tmp_path: Path, text: str) -> None:
+def test_a_damaged_file_is_set_aside_with_a_sentence(
+    tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
     file = tmp_path / "nodes.json"
     file.write_text(text)
     nodes = AddedNodes(file)
     assert nodes.load() == ()
     nodes.add(ONE)
     assert nodes.load() == (ONE,)
+    (aside,) = tmp_path.glob("damaged-*-nodes.json")
+    assert aside.read_text() == text
+    assert f"set aside as {aside}" in caplog.text

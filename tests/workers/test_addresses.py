@@ -10,6 +10,7 @@ import pytest
 from castray_desktop.workers.ray_side import addresses
 from castray_desktop.workers.ray_side.addresses import (
     data_address,
+    is_one_here,
     own_addresses,
     scoped,
     without_brackets,
@@ -84,3 +85,20 @@ def test_whether_a_port_is_free() -> None:
         port = taken.getsockname()[1]
         assert not addresses.is_free("127.0.0.1", port)
     assert addresses.is_free("127.0.0.1", port)
+
+
+@pytest.mark.parametrize(
+    ("hosts", "here"),
+    [
+        (["10.0.0.9", "10.0.0.5"], True),
+        (["10.0.0.9", "worker-1"], False),
+        (["127.0.0.2"], True),
+        (["[fd00::5]"], True),
+        (["fe80::1"], True),
+    ],
+)
+def test_whether_one_of_a_clusters_nodes_is_here(
+    hosts: list[str], here: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(addresses, "own_addresses", lambda: OWN)
+    assert is_one_here(hosts) is here

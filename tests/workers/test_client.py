@@ -6,7 +6,6 @@ import asyncio
 import fcntl
 import os
 import subprocess
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -22,22 +21,6 @@ from castray_desktop.workers.places import Places
 from castray_desktop.workers.ray_side import protocol
 from castray_desktop.workers.settings import SettingsFile
 from tests.helpers.house import House
-
-
-@pytest.fixture
-def places(tmp_path: Path) -> Places:
-    places = Places(tmp_path, tmp_path / "run" / "s.sock")
-    places.prepare()
-    return places
-
-
-@pytest.fixture
-async def house(places: Places, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
-    monkeypatch.setattr(engine_module, "CHECK_SECONDS", 0.005)
-    house = House(places)
-    yield house
-    house.engine._stopping.set()
-    await house.ended()
 
 
 async def ready(client: EngineClient) -> None:

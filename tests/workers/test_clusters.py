@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -27,22 +26,6 @@ from tests.helpers.fake_driver import hello
 from tests.helpers.house import House
 
 FAR = "10.0.0.1:6379"
-
-
-@pytest.fixture
-def places(tmp_path: Path) -> Places:
-    places = Places(tmp_path, tmp_path / "run" / "s.sock")
-    places.prepare()
-    return places
-
-
-@pytest.fixture
-async def house(places: Places, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
-    monkeypatch.setattr(engine_module, "CHECK_SECONDS", 0.005)
-    house = House(places)
-    yield house
-    house.engine._stopping.set()
-    await house.ended()
 
 
 async def use(client: EngineClient, target: str) -> None:

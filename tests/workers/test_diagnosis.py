@@ -112,11 +112,12 @@ async def test_of_many_nodes_each_tries_its_neighbours() -> None:
 
 
 async def test_what_a_node_lacks() -> None:
-    nodes = Nodes("far", "full", "small", "locked", "lost")
+    nodes = Nodes("far", "full", "small", "disk", "locked", "lost")
     nodes.examined = {
         "far": replace(FINE, time=time.time() - 3600),
         "full": replace(FINE, inbox_free=5),
         "small": replace(FINE, shared_free=10**6, open_files=256),
+        "disk": replace(FINE, shared_free=16 * 10**6, shared_total=16 * 10**6, store="/tmp/ray"),
         "locked": replace(FINE, inbox_writable=False),
     }
     found = {(check.node, check.kind): check for check in await look(nodes)}
@@ -124,7 +125,9 @@ async def test_what_a_node_lacks() -> None:
     assert 3590 < int(found["far", "clock"].values["seconds"]) < 3610
     assert found["full", "clock"].state is CheckState.GOOD
     assert found["full", "room"].state is CheckState.NOTICE
-    assert found["small", "shared_memory"].state is CheckState.BAD
+    assert found["small", "shared_memory"].state is CheckState.NOTICE
+    assert found["disk", "object_store"].state is CheckState.NOTICE
+    assert found["disk", "object_store"].values["folder"] == "/tmp/ray"
     assert found["small", "open_files"].state is CheckState.NOTICE
     assert found["locked", "room"].state is CheckState.BAD
     assert found["lost", "node"].values == {"node": "lost", "because": "node_offline"}

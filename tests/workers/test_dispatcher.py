@@ -406,10 +406,24 @@ async def test_a_relay_that_goes_after_it_has_everything_is_bypassed(stage: Stag
     assert result.summary.chain == ("s", "a", "b", "c")
 
 
-async def test_a_recipient_lost_before_the_start_is_the_only_one_that_fails(stage: Stage) -> None:
+async def test_nobody_waits_until_the_source_has_answered(stage: Stage) -> None:
     stage.agents.hold(protocol.ServeSource)
     cast = stage.dispatcher.send(REQUEST)
-    await stage.agents.wait_for("s", protocol.ServeSource)
+    for node in "abc":
+        await stage.agents.wait_for(node, protocol.StartDelivery)
+    kinds = [type(order) for _, order in stage.agents.orders]
+    assert kinds.index(protocol.ServeSource) < kinds.index(protocol.StartDelivery)
+    stage.agents.release()
+    stage.seal(cast)
+    for node in "abc":
+        stage.agents.complete(node, cast, "s")
+    assert (await stage.result(cast)).summary.state is CastState.COMPLETED
+
+
+async def test_a_recipient_lost_before_the_start_is_the_only_one_that_fails(stage: Stage) -> None:
+    stage.agents.hold(protocol.Preflight)
+    cast = stage.dispatcher.send(REQUEST)
+    await stage.agents.wait_for("c", protocol.Preflight)
     stage.agents.go_away("a")
     stage.agents.release()
     start = await stage.agents.wait_for("b", protocol.StartDelivery)
@@ -425,8 +439,8 @@ async def test_a_recipient_lost_before_the_start_is_the_only_one_that_fails(stag
 
 
 async def test_the_seal_comes_after_the_start(stage: Stage) -> None:
-    """A small parcel is sealed before anybody was told to fetch it."""
-    stage.agents.hold(protocol.ServeSource)
+    """A small parcel is sealed before anybody has answered that it fetches it."""
+    stage.agents.hold(protocol.StartDelivery)
     cast = stage.dispatcher.send(REQUEST)
     await stage.agents.wait_for("s", protocol.ServeSource)
     stage.seal(cast)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 
 import pytest
 
@@ -17,11 +16,9 @@ from tests.helpers.house import House
 
 
 @pytest.fixture
-def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Places:
+def places(places: Places, monkeypatch: pytest.MonkeyPatch) -> Places:
     monkeypatch.setattr(engine_module, "CHECK_SECONDS", 0.005)
     monkeypatch.setattr(engine_connection, "AGAIN_SECONDS", 0.01)
-    places = Places(tmp_path, tmp_path / "run" / "s.sock")
-    places.prepare()
     return places
 
 

@@ -177,6 +177,19 @@ def test_a_new_route_leaves_ended_deliveries_alone(ledger: CastLedger) -> None:
     assert ledger.summary(20.0).chain == ("s", "a", "b")
 
 
+def test_lists_are_no_copies_of_what_was_not_sent(ledger: CastLedger) -> None:
+    """A short file that is there already: what left the source are the lists of files and of hashes."""
+    ledger.totals = ParcelTotals(100, "m", 5, 33, 1, 1, (TopEntry("hello", False, 5, 1),))
+    for lists in (100, 133):
+        report = SourceReport("cast", SourceState.SEALED, sent_bytes=lists, sent_lists=lists)
+        ledger.source_reported(report, 20.0)
+    assert ledger.summary(20.0).source_copies == 0.0
+    ledger.source_away(None)
+    ledger.source_reported(SourceReport("cast", SourceState.SEALED, sent_bytes=15, sent_lists=10), 20.0)
+    assert ledger.summary(20.0).source_copies == 1.0
+    assert ledger.sent_bytes == 148
+
+
 def test_the_source_s_last_count_is_waited_for(ledger: CastLedger) -> None:
     ledger.source_reported(SourceReport("cast", SourceState.SEALED, sent_bytes=5), 20.0)
     landed(ledger, "a", 20.0)
@@ -198,7 +211,7 @@ def test_traffic_at_each_node(ledger: CastLedger) -> None:
 def test_the_name_before_the_scan_is_made_from_the_paths() -> None:
     request = SendRequest(("/data/configs/", "/data/x"), ("a",), source="s")
     ledger = CastLedger("cast", request, {"a": ""}, CastMode.UNICAST, STARTED, 0.0)
-    assert ledger.summary(0.0).name == "configs and 1 more"
+    assert (ledger.summary(0.0).name, ledger.summary(0.0).others) == ("configs", 1)
 
 
 def test_where_the_time_goes_is_told_in_shares(ledger: CastLedger) -> None:

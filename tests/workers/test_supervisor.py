@@ -34,6 +34,7 @@ class Stage:
         self.start_error: OSError | None = None
         self.casts: tuple[str, ...] = ("c0ffee",)
         self.token = ""
+        self.running: tuple[str, ...] = ()  # the clusters that this machine is a node of
         self.shown: list[bool] = []
         self.away: Failure | None = None
         self.pauses: list[float] = []
@@ -53,6 +54,7 @@ class Stage:
             pause=self.pause,
             greet=self.greet,
             token_origin=lambda environment: self.token,
+            running=lambda: self.running,
         )
 
     async def start_driver(

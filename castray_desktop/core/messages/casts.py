@@ -187,7 +187,7 @@ class CastSummary(Record, frozen=True):
     """One row of the transfer table."""
 
     cast: str  # id, 12 hexadecimal digits
-    name: str  # "model.bin", "configs/", or "model.bin and 2 more"
+    name: str  # of the first top-level entry: "model.bin", "configs/"
     state: CastState
     source: str
     recipients: tuple[str, ...]
@@ -195,6 +195,7 @@ class CastSummary(Record, frozen=True):
     started: float
     finished: float = 0.0
     destination: str = ""  # as asked for; empty: inboxes
+    others: int = 0  # top-level entries beside that one; `core.cast.cast_name` names them all
     folder: bool = False  # the only top-level entry is a folder
     files: int = 0
     bytes: int = 0  # of the parcel's files

@@ -41,6 +41,7 @@ class ClusterStatus(Record, frozen=True):
     python_version: str = ""
     preparing: str = ""  # "python", "environment", "ray" or "check"
     failure: Failure | None = None
+    notice: Failure | None = None  # what takes so long, or is not as it should be; it goes on all the same
 
 
 class NodeState(enum.StrEnum):

@@ -106,11 +106,13 @@ class WelcomePage(Card):
             self.start_requested.emit(LOCAL)
 
     def _show_failure(self, cluster: ClusterStatus) -> None:
-        failure = cluster.failure
-        if cluster.phase is not ClusterPhase.FAILED or failure is None:
-            self.banner.hide()
-        else:
+        failure, notice = cluster.failure, cluster.notice
+        if cluster.phase is ClusterPhase.FAILED and failure is not None:
             self.banner.show_message(lambda: explain_failure(failure), *self._ways_out(cluster, failure))
+        elif cluster.phase is ClusterPhase.STARTING and notice is not None:
+            self.banner.show_message(lambda: explain_failure(notice), tone="warn")
+        else:
+            self.banner.hide()
         self._fit()
 
     def _ways_out(self, cluster: ClusterStatus, failure: Failure) -> list[tuple[Text, Callable[[], None]]]:
@@ -119,7 +121,7 @@ class WelcomePage(Card):
         ways: list[tuple[Text, Callable[[], None]]] = []
         if failure.kind is FailureKind.RAY_DIFFERS:
             ways.append((lambda: self.tr("Prepare a driver"), lambda: self.prepare_requested.emit(target)))
-        elif failure.kind is FailureKind.NOT_A_NODE:
+        elif failure.kind in (FailureKind.NOT_A_NODE, FailureKind.NODE_OF_ANOTHER):
             ways.append((lambda: self.tr("Join as a node"), lambda: self.join_requested.emit(target)))
         return [
             *ways,

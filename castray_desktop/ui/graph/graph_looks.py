@@ -24,6 +24,7 @@ from castray_desktop.ui.nodes import glyph_word, node_glyph
 from castray_desktop.ui.transfers.transfer_text import (
     cast_share,
     cast_status,
+    cast_title,
     delivery_share,
     failure_text,
     percent_text,
@@ -225,7 +226,7 @@ def hops(
 
 def cast_lines(cast: CastSummary) -> tuple[str, str, str]:
     """The shown cast in three lines: name, mean percent, bytes and time left."""
-    return cast.name, percent_text(cast_share(cast)), _cast_facts(cast)
+    return cast_title(cast), percent_text(cast_share(cast)), _cast_facts(cast)
 
 
 def cast_line(cast: CastSummary) -> str:

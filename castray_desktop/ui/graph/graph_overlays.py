@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from PySide6.QtCore import QPointF, QRectF, Qt
+from PySide6.QtCore import QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QWidget
 
@@ -26,6 +26,8 @@ LEGEND = (
 
 
 MOST_WIDE = 320  # of the read-out
+STRIP = 30  # its height where it is one line
+STRIP_GAP = 10
 
 
 class Legend(QWidget):
@@ -60,7 +62,10 @@ class Legend(QWidget):
 
 
 class ReadOut(QWidget):
-    """Two lines about the relay: its slowest hop. Lies over the scene and lets the pointer through."""
+    """Two lines about the relay: its slowest hop. Lies over the scene and lets the pointer through.
+
+    Where it is no higher than a line of text, both are one line without a frame.
+    """
 
     def __init__(self, theme: Theme, parent: QWidget) -> None:
         super().__init__(parent)
@@ -75,23 +80,42 @@ class ReadOut(QWidget):
         if (which, why) != self.lines:
             self.lines = (which, why)
             self.setAccessibleName(f"{which}. {why}")
-            widest = max(metrics(12, 600, True).horizontalAdvance(which), metrics(11).horizontalAdvance(why))
-            self.resize(min(MOST_WIDE, math.ceil(widest) + 44), 44)
             self.update()
+
+    def wanted_size(self) -> QSize:
+        """With two lines in a frame."""
+        which, why = self._widths()
+        return QSize(min(MOST_WIDE, math.ceil(max(which, why)) + 44), 44)
+
+    def _widths(self) -> tuple[float, float]:
+        which, why = self.lines
+        return metrics(12, 600, True).horizontalAdvance(which), metrics(11).horizontalAdvance(why)
+
+    def _places(self) -> tuple[QRectF, QRectF]:
+        """Of the two; the reason keeps its width where they share a line."""
+        if self.height() > STRIP:
+            return QRectF(30, 5, self.width() - 40, 18), QRectF(30, 22, self.width() - 40, 17)
+        left, right, height = 20, self.width(), self.height()
+        which, why = (min(width + 2, right - left) for width in self._widths())
+        which = min(which, max(right - left - why - STRIP_GAP, (right - left) // 2))
+        after = left + which + STRIP_GAP
+        return QRectF(left, 0, which, height), QRectF(after, 0, right - after, height)
 
     def paintEvent(self, event: QPaintEvent) -> None:
         palette = self._theme.palette
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.setPen(QPen(QColor(palette.line), 1))
-        painter.setBrush(QColor(palette.card))
-        painter.drawRoundedRect(QRectF(self.rect()).adjusted(0.5, 0.5, -0.5, -0.5), 8, 8)
+        framed = self.height() > STRIP
+        if framed:
+            painter.setPen(QPen(QColor(palette.line), 1))
+            painter.setBrush(QColor(palette.card))
+            painter.drawRoundedRect(QRectF(self.rect()).adjusted(0.5, 0.5, -0.5, -0.5), 8, 8)
         mark = pixmap("gauge", palette.text_2, 14, self.devicePixelRatioF())
-        painter.drawPixmap(QPointF(10, 8), mark)
-        upper, lower = QRectF(30, 5, self.width() - 40, 18), QRectF(30, 22, self.width() - 40, 17)
+        painter.drawPixmap(QPointF(10, 8) if framed else QPointF(0, (self.height() - 14) / 2), mark)
+        which, why = self._places()
         elide = Qt.TextElideMode.ElideMiddle
-        paint_text(painter, upper, self.lines[0], palette.text, 12, 600, elide=elide, tabular=True)
-        paint_text(painter, lower, self.lines[1], palette.text_2, 11, elide=elide)
+        paint_text(painter, which, self.lines[0], palette.text, 12, 600, elide=elide, tabular=True)
+        paint_text(painter, why, self.lines[1], palette.text_2, 11, elide=elide)
         painter.end()
 
 

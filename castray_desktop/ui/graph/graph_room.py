@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QPoint, QRect
-from PySide6.QtWidgets import QWidget
 
 from castray_desktop.ui.graph.graph_items import to_rect
 from castray_desktop.ui.graph.graph_layout import Box, Cell, ink
 from castray_desktop.ui.graph.graph_scene import GraphScene
+from castray_desktop.ui.graph.graph_stage import GraphStage
 
 if TYPE_CHECKING:
     from castray_desktop.ui.graph.graph_view import GraphView
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 class GraphRoom:
     """Rectangles in the view's coordinates, which are those of `stage` too."""
 
-    def __init__(self, view: GraphView, scene: GraphScene, stage: QWidget) -> None:
+    def __init__(self, view: GraphView, scene: GraphScene, stage: GraphStage) -> None:
         self._view, self._scene, self._stage = view, scene, stage
         self._read_out_for: tuple[object, ...] = ()
-        self._read_out_at: QPoint | None = None
+        self._read_out_at: QRect | None = None
 
     def covered(self) -> list[QRect]:
         """Where nodes draw."""
@@ -53,29 +53,33 @@ class GraphRoom:
         return id(self._scene.plan), view.zoom, size, bars, view.legend.isVisible()
 
     def show_read_out(self, lines: tuple[str, str] | None) -> None:
-        """Say this about the relay where it covers no node; None says nothing."""
+        """Say this about the relay, in the stage's strip or where it covers no node; None says nothing."""
         read_out = self._view.read_out
         read_out.say(*(lines or ("", "")))
         place = self._read_out_place() if lines else None
         read_out.setVisible(place is not None)
         if place is not None:
-            read_out.move(place)
+            read_out.setGeometry(place)
 
-    def _read_out_place(self) -> QPoint | None:
-        """None among dots, which are everywhere; worked out anew when something lies elsewhere."""
-        if self._scene.plan.cell is Cell.DOT:
-            return None
+    def full_of_dots(self) -> bool:
+        """Whether there is something everywhere."""
+        return self._scene.plan.cell is Cell.DOT
+
+    def _read_out_place(self) -> QRect | None:
+        """Worked out anew when something lies elsewhere."""
+        if self._stage.strip:
+            return self._stage.strip_place().adjusted(16, 0, -16, 0)
         card = self._view.side_card
         beside = card.geometry() if card.isVisible() else None
-        key = (self.state(), self._view.read_out.size(), self._stage.size(), beside)
+        key = (self.state(), self._view.read_out.wanted_size(), self._stage.size(), beside)
         if key != self._read_out_for:
             self._read_out_for = key
             self._read_out_at = self._find_read_out_place()
         return self._read_out_at
 
-    def _find_read_out_place(self) -> QPoint | None:
+    def _find_read_out_place(self) -> QRect | None:
         """Also below the side card, where that stands beside the view."""
-        size, box = self._view.read_out.size(), self._stage.rect().adjusted(14, 10, -14, -14)
+        size, box = self._view.read_out.wanted_size(), self._stage.rect().adjusted(14, 10, -14, -14)
         taken = self.covered()
         for other in (self._view.legend, self._view.side_card):
             if other.isVisible():
@@ -85,5 +89,5 @@ class GraphRoom:
             for x in (right, middle, left):
                 place = QRect(QPoint(x, y), size)
                 if box.contains(place) and not any(place.intersects(other) for other in taken):
-                    return place.topLeft()
+                    return place
         return None

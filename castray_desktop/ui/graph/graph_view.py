@@ -27,7 +27,7 @@ from PySide6.QtGui import (
     QShowEvent,
     QWheelEvent,
 )
-from PySide6.QtWidgets import QGraphicsView, QToolTip, QWidget
+from PySide6.QtWidgets import QGraphicsView, QToolTip
 
 from castray_desktop.ui.controls.widgets import say
 from castray_desktop.ui.graph.graph_items import to_point, to_rect
@@ -35,6 +35,7 @@ from castray_desktop.ui.graph.graph_layout import Cell
 from castray_desktop.ui.graph.graph_overlays import AllNodesPill, Legend, ReadOut
 from castray_desktop.ui.graph.graph_room import GraphRoom
 from castray_desktop.ui.graph.graph_scene import GraphScene
+from castray_desktop.ui.graph.graph_stage import GraphStage
 from castray_desktop.ui.graph.side_card import SideCard
 from castray_desktop.ui.selection import RecipientSelection
 from castray_desktop.ui.theme import Theme
@@ -71,7 +72,7 @@ class GraphView(QGraphicsView):
     resized = Signal()
 
     def __init__(
-        self, theme: Theme, scene: GraphScene, selection: RecipientSelection, parent: QWidget
+        self, theme: Theme, scene: GraphScene, selection: RecipientSelection, parent: GraphStage
     ) -> None:
         super().__init__(scene, parent)
         self._theme, self._graph, self._selection = theme, scene, selection
@@ -111,7 +112,7 @@ class GraphView(QGraphicsView):
         self.setAcceptDrops(True)
         self.setMouseTracking(True)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-        self.setMinimumSize(200, 160)
+        self.setMinimumSize(200, 120)
         say(self, self.setAccessibleName, lambda: self.tr("Nodes"))
         say(self, self.viewport().setAccessibleName, lambda: self.tr("Nodes"))
         say(self, self.setAccessibleDescription, self._description)

@@ -14,6 +14,7 @@ from castray_desktop.ui.nodes import NodeList, glyph_word, node_glyph
 from castray_desktop.ui.transfers.transfer_text import (
     cast_share,
     cast_status,
+    cast_title,
     delivery_share,
     delivery_status,
     failure_text,
@@ -114,7 +115,7 @@ def _casts(casts: Sequence[CastOnNode]) -> Iterable[Fact]:
     for number, (cast, delivery) in enumerate(casts[:MOST_CASTS]):
         yield Fact(
             translate("NodeFacts", "Cast") if not number else "",
-            f"{cast.name} · {_progress(cast, delivery)}",
+            f"{cast_title(cast)} · {_progress(cast, delivery)}",
         )
     if len(casts) > MOST_CASTS:
         yield Fact("", _more(len(casts) - MOST_CASTS))

@@ -6,7 +6,7 @@ import math
 
 from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import QKeyEvent
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QLabel, QScrollArea, QVBoxLayout, QWidget
 
 from castray_desktop.ui.controls.glyphs import GlyphState
 from castray_desktop.ui.controls.painting import metrics
@@ -25,6 +25,8 @@ from castray_desktop.ui.theme import Theme
 WIDTH = 246
 SIDE = 14
 LINE = 18
+COLUMN_GAP = 20
+MOST_COLUMNS = 2
 
 
 class SideCard(Card):
@@ -39,6 +41,7 @@ class SideCard(Card):
         super().__init__(theme, parent, radius=INNER_RADIUS, border="line_strong")
         self.shown: NodeFacts | None = None
         self._lines: list[FactLine] = []
+        self._columns = 1
         self._remarks: list[QLabel] = []
         self._glyph = GlyphLabel(theme, GlyphState.ONLINE)
         self._name = ElidedLabel(size=13, weight=600, mode=Qt.TextElideMode.ElideMiddle)
@@ -60,6 +63,10 @@ class SideCard(Card):
         self._body = QVBoxLayout(content)
         self._body.setContentsMargins(SIDE, 0, SIDE, 0)
         self._body.setSpacing(1)
+        self._grid = QGridLayout()
+        self._grid.setHorizontalSpacing(COLUMN_GAP)
+        self._grid.setVerticalSpacing(1)
+        self._body.addLayout(self._grid)
         self._body.addStretch(1)
         self._scroll = QScrollArea()
         self._scroll.setWidgetResizable(True)
@@ -101,24 +108,37 @@ class SideCard(Card):
                 line.setText(remarks[number].text)
 
     def _show_lines(self, facts: tuple[Fact, ...]) -> None:
+        """In columns one beside the other, each read from its top to its bottom."""
         while len(self._lines) < len(facts):
-            line = FactLine()
-            self._body.insertWidget(self._body.count() - 1, line)
-            self._lines.append(line)
-        width = math.ceil(max((metrics(11).horizontalAdvance(fact.title) for fact in facts), default=0)) + 1
+            self._lines.append(FactLine())
+        rows = _rows(len(facts), self._columns)
         for number, line in enumerate(self._lines):
             line.setVisible(number < len(facts))
             if number < len(facts):
-                line.say(facts[number], width)
+                column = number // rows
+                self._grid.addWidget(line, number % rows, column)  # moves one that is there already
+                line.say(facts[number], _title_width(facts[column * rows : (column + 1) * rows]))
+        for column in range(MOST_COLUMNS):
+            self._grid.setColumnStretch(column, 1 if column < self._columns else 0)
 
-    def wanted_size(self, room: QSize) -> QSize:
-        """As large as everything on it, and not larger than the room; what is too much scrolls."""
-        width = min(WIDTH, room.width())
+    def set_columns(self, columns: int) -> None:
+        """Show the facts in so many columns, 1 or 2."""
+        if columns != self._columns:
+            self._columns = columns
+            if self.shown is not None:
+                self._show_lines(self.shown.facts)
+
+    def wanted_size(self, room: QSize, columns: int) -> QSize:
+        """As large as everything on it, and not larger than the room; what is too much scrolls.
+
+        With two columns it is as wide as the room.
+        """
+        width = min(WIDTH, room.width()) if columns == 1 else room.width()
         inner = width - 2
         remarks = sum(
             line.heightForWidth(inner - 2 * SIDE) + 1 for line in self._remarks if not line.isHidden()
         )
-        lines = sum(LINE + 1 for line in self._lines if not line.isHidden())
+        lines = (LINE + 1) * _rows(len(self.shown.facts), columns) if self.shown is not None else 0
         return QSize(width, min(room.height(), 8 + 24 + 6 + remarks + lines + 10))
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
@@ -151,6 +171,14 @@ class FactLine(QWidget):
         self._title.setText(fact.title)
         if fact.value != self._value.full_text():
             self._value.set_full_text(fact.value)
+
+
+def _rows(count: int, columns: int) -> int:
+    return max(1, -(-count // columns))
+
+
+def _title_width(facts: tuple[Fact, ...]) -> int:
+    return math.ceil(max((metrics(11).horizontalAdvance(fact.title) for fact in facts), default=0)) + 1
 
 
 def _spoken(facts: NodeFacts) -> str:

@@ -17,6 +17,8 @@ REFRESH_MS = 250
 OWN_NODE = 4.0  # how much worse it is to cover the node that the card is about
 EDGE = 10
 NARROWEST = 440  # of what is left of the view beside the card
+LOWEST = 120  # of what is left of it above the card
+LEAST_CARD = 90  # below the view; a lower one lies over it
 
 
 class SideCardKeeper(QObject):
@@ -68,6 +70,7 @@ class SideCardKeeper(QObject):
         self._soon.stop()
         self._card.hide()
         self._stage.set_side(0)
+        self._stage.set_below(0)
         if had_keyboard:
             self._view.go_to(name)
 
@@ -99,35 +102,52 @@ class SideCardKeeper(QObject):
     def _place(self) -> None:
         """Found anew when the card has another size or something else lies elsewhere."""
         room = self._stage.rect().adjusted(EDGE, EDGE, -EDGE, -EDGE)
-        size = self._card.wanted_size(room.size())
-        key = (
-            self.node,
-            size,
-            room,
-            self._stage.side,
-            self._view.room.state(),
-            len(self._view.room.figures()),
-        )
+        key = (self.node, room, self._sizes(room), self._lying())
         if key != self._placed_for:
-            self._placed_for = key
-            self._card.setGeometry(self._free_place(size, room))
+            self._card.setGeometry(self._find_place(room))
+            self._card.set_columns(2 if self._stage.below else 1)
+            self._placed_for = (self.node, room, self._sizes(room), self._lying())
 
-    def _free_place(self, size: QSize, room: QRect) -> QRect:
-        """Over the view where it covers no node and no figures; else beside the view, which makes room."""
+    def _sizes(self, room: QRect) -> tuple[QSize, QSize]:
+        return self._card.wanted_size(room.size(), 1), self._card.wanted_size(room.size(), 2)
+
+    def _lying(self) -> tuple[object, ...]:
+        margins = (self._stage.side, self._stage.below, self._stage.strip)
+        return *margins, self._view.room.state(), len(self._view.room.figures())
+
+    def _find_place(self, room: QRect) -> QRect:
+        """Over the view where it covers no node and no figures; else the view makes room for it.
+
+        That is at its right where the view is wide, else below it.
+        """
+        size = self._card.wanted_size(room.size(), 1)
         beside = size.width() + 2 * EDGE
-        if self._stage.width() - beside < NARROWEST:
+        wide = self._stage.width() - beside >= NARROWEST
+        lowest = room.height() + EDGE - self._stage.strip - LOWEST
+        if wide:
+            self._stage.set_below(0)
+        else:
             self._stage.set_side(0)
-        if not self._stage.side:
-            spot = self._view.room.spot_of(self.node)
-            near = spot.center() if spot is not None else room.center()
-            place = QRect(least_covering(size, room, self._parts(spot), near), size)
+        if not self._stage.side and not self._stage.below:
+            place = self._free_place(size, room)
             covered = (*self._view.room.covered(), *self._view.room.figures())
             if not any(place.intersects(area) for area in covered):
                 return place
-            if self._stage.width() - beside < NARROWEST:
+            if not wide and lowest < LEAST_CARD:
                 return place
+        if wide:
             self._stage.set_side(beside)
-        return QRect(room.topRight() - QPoint(size.width() - 1, 0), size)
+            return QRect(room.topRight() - QPoint(size.width() - 1, 0), size)
+        size = self._card.wanted_size(QSize(room.width(), lowest), 2)
+        self._stage.set_below(size.height() + EDGE)
+        return QRect(room.bottomLeft() - QPoint(0, size.height() - 1), size)
+
+    def _free_place(self, size: QSize, room: QRect) -> QRect:
+        """Over the view, where it covers the least."""
+        spot = self._view.room.spot_of(self.node)
+        near = spot.center() if spot is not None else room.center()
+        over = room.adjusted(0, 0, 0, -self._stage.strip)
+        return QRect(least_covering(size, over, self._parts(spot), near), size)
 
     def _parts(self, spot: QRect | None) -> list[Taken]:
         parts = [Taken(area) for area in (*self._view.room.covered(), *self._view.room.figures())]

@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING
 from PySide6.QtCore import QObject, Signal
 
 from castray_desktop.core import messages
+from castray_desktop.core.cast import cast_name
 from castray_desktop.core.errors import sentence
 from castray_desktop.core.failure import Failure, FailureKind
 from castray_desktop.core.messages import CastResult, CastSummary, HistoryQuery
@@ -32,7 +33,7 @@ def csv_rows(result: CastResult) -> list[list[object]]:
     cast = result.summary
     return [
         [
-            *(cast.cast, cast.name, cast.state.value, cast.source, item.node, item.address),
+            *(cast.cast, cast_name(cast), cast.state.value, cast.source, item.node, item.address),
             *(item.state.value, iso(cast.started), iso(cast.finished), cast.files, cast.bytes, item.bytes),
             *(round(item.seconds, 3), item.transport.value if item.transport else "", item.hash),
             *("\n".join(item.paths), sentence(item.failure) if item.failure else ""),
@@ -46,7 +47,7 @@ def as_json(result: CastResult) -> dict[str, object]:
     cast = result.summary
     return {
         "cast": cast.cast,
-        "name": cast.name,
+        "name": cast_name(cast),
         "state": cast.state.value,
         "source": cast.source,
         "destination": cast.destination,

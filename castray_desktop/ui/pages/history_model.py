@@ -11,7 +11,7 @@ from castray_desktop.core import messages
 from castray_desktop.core.failure import Failure
 from castray_desktop.core.messages import CastState, CastSummary, HistoryQuery
 from castray_desktop.ui.controls.plain_table import NO_PARENT, Cell, PlainModel
-from castray_desktop.ui.transfers.transfer_text import cast_glyph, cast_status, elapsed, full_time
+from castray_desktop.ui.transfers.transfer_text import cast_glyph, cast_status, cast_title, elapsed, full_time
 from castray_desktop.ui.units import DASH, format_bytes, format_duration, format_rate
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ def history_cell(cast: CastSummary, column: int) -> Cell:
     """A cell of a cast's row."""
     match column:
         case 0:
-            return Cell(cast.name, tip=cast.name)
+            return Cell(cast_title(cast), tip=cast_title(cast))
         case 1:
             tones = {CastState.COMPLETED: "ok", CastState.CANCELLED: "text_2"}
             return Cell(cast_status(cast), tones.get(cast.state, "bad"), cast_glyph(cast))

@@ -36,6 +36,7 @@ from castray_desktop.ui.theme import Theme
 from castray_desktop.ui.transfers import cast_actions
 from castray_desktop.ui.transfers.cast_actions import CastActions
 from castray_desktop.ui.transfers.cast_details import delivery_rows, make_delivery_table
+from castray_desktop.ui.transfers.transfer_text import cast_title
 from castray_desktop.ui.words import Words
 
 if TYPE_CHECKING:
@@ -250,7 +251,7 @@ class HistoryPage(QWidget):
             menu.addAction(self.tr("Verify again…"), partial(self._actions.verify_wanted.emit, cast.cast))
         menu.addAction(self.tr("Details…"), self._open)
         menu.addSeparator()
-        menu.addAction(self.tr("Copy name"), partial(copy, cast.name))
+        menu.addAction(self.tr("Copy name"), partial(copy, cast_title(cast)))
         menu.addSeparator()
         menu.addAction(self.tr("Forget this cast…"), partial(self._ask_to_forget, cast))
         return menu
@@ -284,7 +285,7 @@ class HistoryPage(QWidget):
 
     def _ask_to_forget(self, cast: CastSummary) -> None:
         def text() -> Explanation:
-            happened = self.tr("Forget {name}?").format(name=cast.name)
+            happened = self.tr("Forget {name}?").format(name=cast_title(cast))
             return Explanation(happened, self.tr("Files stay where they are. This can't be undone."))
 
         forget = (lambda: self.tr("Forget"), partial(self._forget, (cast.cast,)))

@@ -89,9 +89,8 @@ class SourceField(Dropdown):
         painter.setFont(font(12))
         painter.setPen(QColor(palette.text_2))
         rest = max(0, room - used)
-        if painter.fontMetrics().horizontalAdvance(detail) > rest:
-            return  # the tool tip has it
-        painter.drawText(QRect(34 + used, 0, rest, self.height()), Qt.AlignmentFlag.AlignVCenter, detail)
+        if painter.fontMetrics().horizontalAdvance(detail) <= rest:  # else the tool tip has it
+            painter.drawText(QRect(34 + used, 0, rest, self.height()), Qt.AlignmentFlag.AlignVCenter, detail)
         if self.isEnabled():
             chevron = QRect(self.width() - 26, 0, 16, self.height())
             paint_icon(painter, chevron, "chevron-down", palette.text_2, 16)

@@ -16,11 +16,13 @@ from castray_desktop.ui.opening import copy
 from castray_desktop.ui.theme import Theme
 from castray_desktop.ui.transfers.transfer_text import (
     cast_status,
+    cast_title,
     delivery_rate,
     delivery_status,
     elapsed,
     failure_text,
     full_time,
+    hook_text,
 )
 from castray_desktop.ui.units import DASH, format_bytes, format_duration, format_rate
 
@@ -75,6 +77,7 @@ def _cells(delivery: DeliverySnapshot) -> list[Cell]:
     where = "\n".join(delivery.paths)
     if delivery.failure is not None:
         where = failure_text(delivery.failure)
+    where = "\n".join(part for part in (where, hook_text(delivery)) if part)
     return [
         Cell(delivery.node, glyph=delivery_glyph(delivery), tip=delivery.address),
         Cell(delivery_status(delivery), tone),
@@ -159,7 +162,7 @@ class CastDetails(Sheet):
         if self._told is None:
             return
         cast, deliveries = self._told
-        self.set_fixed_title(cast.name)
+        self.set_fixed_title(cast_title(cast))
         self._facts.setText("\n".join(f"{name}: {value}" for name, value in cast_facts(cast)))
         self._model.set_rows(delivery_rows(deliveries))
 
@@ -167,7 +170,7 @@ class CastDetails(Sheet):
         """All of it as text."""
         if self._told is None:
             return ""
-        lines = [self._told[0].name, self._facts.text(), ""]
+        lines = [cast_title(self._told[0]), self._facts.text(), ""]
         for _, cells in delivery_rows(self._told[1]):
             lines.append("\t".join(cell.text for cell in cells))
         return "\n".join(lines)

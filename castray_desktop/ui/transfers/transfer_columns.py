@@ -51,7 +51,7 @@ WIDTHS: Mapping[Column, int] = {
 }
 
 KEYS: Mapping[Column, Callable[[CastSummary], tuple[object, ...]]] = {
-    Column.NAME: lambda cast: natural_key(cast.name),
+    Column.NAME: lambda cast: (natural_key(cast.name), cast.others),
     Column.SIZE: lambda cast: (cast.bytes,),
     Column.PROGRESS: lambda cast: (cast.done_bytes / cast.bytes if cast.bytes else 1.0,),
     Column.STATUS: lambda cast: (cast.state.value,),

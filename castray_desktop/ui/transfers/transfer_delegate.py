@@ -18,6 +18,7 @@ from castray_desktop.ui.transfers.transfer_text import (
     cast_glyph,
     cast_share,
     cast_status,
+    cast_title,
     delivery_share,
     delivery_status,
     delivery_text,
@@ -64,19 +65,21 @@ class TransferDelegate(QStyledItemDelegate):
         if open_ is not None:
             name = "chevron-down" if open_ else "chevron-right"
             painter.drawPixmap(round(x + 1), round(middle - 7), pixmap(name, palette.text_2, 14, ratio))
-        kind = "folder" if cast.folder else "archive" if cast.name.endswith(ARCHIVES) else "file"
+        archive = cast.name.endswith(ARCHIVES) and not cast.others
+        kind = "folder" if cast.folder else "archive" if archive else "file"
         painter.drawPixmap(round(x + 24), round(middle - 8), pixmap(kind, palette.text_2, 16, ratio))
         rest = QRectF(rect)
         rest.setLeft(x + 48)
         files = files_text(cast)
         files_width = metrics(11).horizontalAdvance(files) + 8 if files else 0
-        name_width = metrics(13, 500).horizontalAdvance(cast.name)
+        title = cast_title(cast)
+        name_width = metrics(13, 500).horizontalAdvance(title)
         shows_files = bool(files) and min(name_width, 120) + files_width < rest.width()
         name_rect = QRectF(rest)
         if shows_files:
             name_rect.setRight(rest.right() - files_width)
         used = paint_text(
-            painter, name_rect, cast.name, palette.text, 13, 500, elide=Qt.TextElideMode.ElideMiddle
+            painter, name_rect, title, palette.text, 13, 500, elide=Qt.TextElideMode.ElideMiddle
         )
         if shows_files:
             rest.setLeft(rest.left() + used + 8)

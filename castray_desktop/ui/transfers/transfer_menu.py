@@ -15,6 +15,7 @@ from castray_desktop.ui.opening import FolderChecks, copy, open_folder
 from castray_desktop.ui.sending.limit_field import COMMON, ask_for_limit
 from castray_desktop.ui.transfers import cast_actions
 from castray_desktop.ui.transfers.cast_actions import CastActions
+from castray_desktop.ui.transfers.transfer_text import cast_title
 from castray_desktop.ui.units import format_rate
 
 translate = QCoreApplication.translate
@@ -40,7 +41,7 @@ class TransferMenu:
         here = next((item for item in deliveries if item.paths and self._is_here(item)), None)
         if here is not None:
             self._add_open_folder(menu, here)
-        names = "\n".join(cast.name for cast in casts)
+        names = "\n".join(cast_title(cast) for cast in casts)
         menu.addAction(translate("TransferTable", "Copy name"), partial(copy, names))
         if landed is not None:
             menu.addAction(translate("TransferTable", "Copy path"), partial(copy, "\n".join(landed.paths)))

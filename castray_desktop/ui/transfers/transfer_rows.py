@@ -9,10 +9,12 @@ from castray_desktop.core.messages import CastSummary, DeliverySnapshot, Deliver
 from castray_desktop.ui.transfers.transfer_columns import Column
 from castray_desktop.ui.transfers.transfer_text import (
     cast_status,
+    cast_title,
     delivery_text,
     failure_text,
     full_time,
     hash_text,
+    hook_text,
 )
 
 
@@ -41,7 +43,7 @@ def passes(cast: CastSummary, words: list[str]) -> bool:
     """Whether a cast's name, nodes, destination and state hold every one of the words."""
     if not words:
         return True
-    names = (cast.name, cast.source, *cast.recipients, cast.destination, cast_status(cast))
+    names = (cast_title(cast), cast.source, *cast.recipients, cast.destination, cast_status(cast))
     text = " ".join(names).casefold()
     return all(word in text for word in words)
 
@@ -74,7 +76,9 @@ def tool_tip(cast: CastSummary, item: CastSummary | DeliverySnapshot, column: Co
             return full_time(item.started)
         if column is Column.STATUS and item.failure is not None:
             return failure_text(item.failure)
-        return item.name if column is Column.NAME else None
+        return cast_title(item) if column is Column.NAME else None
+    if column is Column.STATUS and item.hook_status:
+        return hook_text(item)
     if item.state is DeliveryState.FAILED or item.failure is not None:
         return delivery_text(cast, item, Column.ETA) if column >= Column.SPEED else None
     if column >= Column.RECIPIENTS and item.hash:

@@ -10,9 +10,18 @@ from PySide6.QtCore import QCoreApplication
 from castray_desktop.core.errors import explain
 from castray_desktop.core.failure import Failure
 from castray_desktop.core.messages import CastState, CastSummary, DeliverySnapshot, DeliveryState
+from castray_desktop.core.reasons import say_reason
 from castray_desktop.ui.controls.glyphs import GlyphState
 from castray_desktop.ui.transfers.transfer_columns import Column
 from castray_desktop.ui.units import DASH, format_bytes, format_duration, format_rate
+
+
+def cast_title(cast: CastSummary) -> str:
+    """A cast's name, in the window's language: "model.bin and 2 more"."""
+    if not cast.others:
+        return cast.name
+    template = QCoreApplication.translate("Transfers", "{name} and {count} more")
+    return template.format(name=cast.name, count=cast.others)
 
 
 def cast_share(cast: CastSummary) -> float:
@@ -38,7 +47,7 @@ def cast_text(cast: CastSummary, column: Column, here: str = "") -> str:
     """A cell of a cast's row. `here` is the name of this computer's node."""
     match column:
         case Column.NAME:
-            return cast.name
+            return cast_title(cast)
         case Column.SIZE:
             return format_bytes(cast.bytes) if cast.bytes or cast.files else DASH
         case Column.PROGRESS:
@@ -124,6 +133,15 @@ def hash_text(delivery: DeliverySnapshot) -> str:
 def failure_text(failure: Failure) -> str:
     """What happened and what to do, in one line, in the window's language."""
     return explain(failure, lambda text: QCoreApplication.translate("Failure", text)).text
+
+
+def hook_text(delivery: DeliverySnapshot) -> str:
+    """What became of the command after a delivery, in the window's language; "" where there was none."""
+    if not delivery.hook_status:
+        return ""
+    translate = QCoreApplication.translate
+    what = say_reason(delivery.hook_status, lambda text: translate("Failure", text))
+    return translate("Transfers", "Command afterwards: {what}").format(what=what)
 
 
 def cast_status(cast: CastSummary) -> str:

@@ -35,7 +35,7 @@ class CastRecord(msgspec.Struct, frozen=True):
     totals: ParcelTotals | None = None  # None before the files were scanned
     seconds: float | None = None  # it has ended so long after its start, and has deliveries that wait
     order: float = 0.0  # as in the ledger; 0: as it was started
-    sent_bytes: int = 0  # payload that has left the source, about
+    sent_bytes: int = 0  # of the contents, that have left the source, about
     schedule: str = ""  # that started it
     follows: str = ""  # the cast whose recipients it serves later or again
 

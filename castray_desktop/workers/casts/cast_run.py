@@ -78,7 +78,6 @@ class CastRun:
             self._absences,
             clock,
             self._order_failed,
-            self._wake,
             record.manifest_digest if record is not None else "",
         )
         self._relay = Relay(

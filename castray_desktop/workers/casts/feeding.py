@@ -28,7 +28,7 @@ class Feeding:
     """Has the source scan and serve, again when it was away; or a recipient take over from it.
 
     `digest` is the manifest's, where it is known already. `failed(node, failure)` hears of an order that did
-    not get there, `done()` of a step that was taken.
+    not get there.
     """
 
     def __init__(
@@ -39,7 +39,6 @@ class Feeding:
         absences: Absences,
         clock: Callable[[], float],
         failed: Callable[[str, Failure], None],
-        done: Callable[[], None],
         digest: str = "",
     ) -> None:
         self.state = FeedState.SCANNING
@@ -54,7 +53,6 @@ class Feeding:
         self._absences = absences
         self._clock = clock
         self._failed = failed
-        self._done = done
 
     def go(self, event: FeedEvent) -> None:
         """Take an event. Raises IllegalEventError."""
@@ -86,11 +84,7 @@ class Feeding:
             self.fail(self.source_failure())
         elif self.state is FeedState.SCANNING and report.state is SourceState.PREPARED:
             self._compare(report)
-            self.go(FeedEvent.SCANNED)
-            epoch = relay.route.epoch if relay.route is not None else 1
-            limit = self._ledger.request.limit
-            serve = protocol.ServeSource(self._ledger.cast, self.secret, epoch, self.algorithms, limit)
-            self._orders.spawn(self._ask(serve, relay))
+            self._serve(relay)
         elif report.trailer_digest and report.trailer_digest != self._ledger.trailer_digest:
             self.fail(Failure(FailureKind.PARCEL_CHANGED, {"node": self._source}))
 
@@ -139,6 +133,16 @@ class Feeding:
     def _scan(self, relay: Relay) -> None:
         self._orders.spawn(self._ask(scan_order(self._ledger.cast, self._ledger.request), relay))
 
+    def _serve(self, relay: Relay) -> None:
+        """Nobody waits for the answer: who dials before the source serves dials again at once."""
+        self.go(FeedEvent.SCANNED)
+        epoch = relay.route.epoch if relay.route is not None else 1
+        limit = self._ledger.request.limit
+        serve = protocol.ServeSource(self._ledger.cast, self.secret, epoch, self.algorithms, limit)
+        self._orders.spawn(self._ask(serve, relay))
+        self._ledger.source_back()
+        relay.feed_from(self._source)
+
     async def _ask(self, order: protocol.PrepareSource | protocol.ServeSource, relay: Relay) -> None:
         life = relay.life(self._source)
         try:
@@ -146,9 +150,3 @@ class Feeding:
         except CastRayError as error:
             if life == relay.life(self._source):
                 self._failed(self._source, error.failure)
-            return
-        if life == relay.life(self._source) and isinstance(order, protocol.ServeSource):
-            self.go(FeedEvent.SERVES)
-            self._ledger.source_back()
-            relay.feed_from(self._source)
-            self._done()

@@ -10,7 +10,6 @@ import msgspec
 from castray_desktop.core.cast import (
     CastEvent,
     DeliveryEvent,
-    cast_name,
     next_cast_state,
     next_delivery_state,
     outcome,
@@ -110,7 +109,7 @@ class CastLedger:
         self._ended: float | None = None
         self.trailer_digest = ""  # once the source has read everything
         self._problems: SourceReport | None = None  # the last report that the source gave, here or before
-        self._sent_before = 0  # by agents of the source that are gone
+        self._sent_before = self._lists_before = 0  # by agents of the source that are gone
         self._upload = RateMeter()
         self._checking, self._reading = RateMeter(), RateMeter()
         self._entries = {
@@ -139,7 +138,7 @@ class CastLedger:
     ) -> None:
         """Take over what had ended under another engine; the others begin again.
 
-        `sent_bytes` is what had left the source then, `totals` the parcel's if they were known.
+        `sent_bytes` of the contents had left the source then; `totals` are the parcel's if they were known.
         """
         self._sent_before, self.totals = sent_bytes, totals
         for snapshot in deliveries:
@@ -204,6 +203,7 @@ class CastLedger:
         """The source's agent has gone, with all that it knew; `failure` says what is waited for."""
         if self.source is not None:
             self._sent_before += self.source.sent_bytes
+            self._lists_before += self.source.sent_lists
         self.multicast.source_away()
         self._checking, self._reading = RateMeter(), RateMeter()
         self.source, self.failure = None, failure
@@ -390,6 +390,12 @@ class CastLedger:
         """Payload that left the source, counting every agent that it has had."""
         return self._sent_before + (self.source.sent_bytes if self.source is not None else 0)
 
+    @property
+    def sent_contents(self) -> int:
+        """The part of it that is files' contents."""
+        lists = self._lists_before + (self.source.sent_lists if self.source is not None else 0)
+        return self.sent_bytes - lists
+
     def verified_bytes(self, node: str) -> int:
         """What a recipient has of the stream, as far as its agent has said."""
         report = self._entries[node].report
@@ -437,9 +443,11 @@ class CastLedger:
         receiving = [item for item in active if item.state is DeliveryState.RECEIVING]
         counted = receiving or [item for item in deliveries if item.state.delivered]
         totals = self.totals
+        name, others = self._name()
         return CastSummary(
             cast=self.cast,
-            name=self._name(),
+            name=name,
+            others=others,
             state=self.state,
             source=self.request.source,
             recipients=tuple(self._entries),
@@ -471,13 +479,19 @@ class CastLedger:
             failure=self.failure,
         )
 
-    def _name(self) -> str:
+    def _name(self) -> tuple[str, int]:
+        """Of the first entry that was chosen, and how many others there are."""
         if self.totals is not None and self.totals.top:
-            top = self.totals.top
-            return cast_name(tuple(entry.name for entry in top), top[0].folder)
-        return cast_name(tuple(path.rstrip("/").rpartition("/")[2] for path in self.request.paths), False)
+            first = self.totals.top[0]
+            return f"{first.name}/" if first.folder else first.name, len(self.totals.top) - 1
+        paths = self.request.paths
+        return paths[0].rstrip("/").rpartition("/")[2] if paths else "", max(0, len(paths) - 1)
 
     def _source_copies(self) -> float:
+        """Of the files' contents: what is compared and not sent counts for nothing, however short it is."""
+        contents = self.totals.content_bytes if self.totals is not None else 0
+        if contents:
+            return round(self.sent_contents / contents, 4)
         return round(self.sent_bytes / self.stream_bytes, 4) if self.stream_bytes else 0.0
 
     def _snapshot(self, entry: _Entry, now: float) -> DeliverySnapshot:

@@ -41,7 +41,7 @@ class Recording:
         """Keep how the cast stands now; `ended` is how many of its deliveries have been dealt with."""
         ledger, feed = self._ledger, self._feed
         writers, folders = self._writers.by_follower(), len(self._writers.folders)
-        sent = ledger.sent_bytes * SENT_STEPS // (ledger.stream_bytes or 1)
+        sent = ledger.sent_contents * SENT_STEPS // (ledger.stream_bytes or 1)
         state = (ended, paused, ledger.order, feed.digest, ledger.request, writers, folders, sent)
         if self._keep is None or state == self._kept:
             return
@@ -65,7 +65,7 @@ class Recording:
             paused=paused,
             order=ledger.order,
             totals=ledger.totals,
-            sent_bytes=ledger.sent_bytes,
+            sent_bytes=ledger.sent_contents,
             schedule=ledger.schedule,
             follows=ledger.follows,
         )

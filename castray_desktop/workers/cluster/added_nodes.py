@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from castray_desktop.workers.home_files import replace_file
+from castray_desktop.workers.home_files import replace_file, set_aside
 
 log = logging.getLogger("castray.cluster")
 
@@ -26,13 +26,13 @@ class AddedNodes:
         self._file = file
 
     def load(self) -> tuple[AddedNode, ...]:
-        """In the order in which they were added; none where the file can't be read."""
+        """In the order in which they were added; none where the file can't be read and is set aside."""
         try:
             return msgspec.json.decode(self._file.read_bytes(), type=tuple[AddedNode, ...])
         except FileNotFoundError:
             return ()
         except (OSError, ValueError) as error:
-            log.warning("%s can't be read, so added nodes are not there again: %s", self._file, error)
+            set_aside(self._file, "the nodes that were added", error)
             return ()
 
     def add(self, node: AddedNode) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from castray_desktop.core.messages import ClusterPhase, ClusterStatus, KnownCluster
-from castray_desktop.workers.home_files import replace_file
+from castray_desktop.workers.home_files import replace_file, set_aside
 
 MOST = 50
 
@@ -25,7 +25,7 @@ class Remembered(msgspec.Struct, frozen=True):
 
 
 class KnownClusters:
-    """Those that were used. A damaged file counts as empty, and one that can't be written is no error."""
+    """Those that were used. A damaged file is set aside, and one that can't be written is no error."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -110,5 +110,5 @@ def _load(file: Path) -> tuple[Remembered, ...]:
     except FileNotFoundError:
         return ()
     except (OSError, ValueError) as error:
-        log.warning("%s is of no use, so no clusters are remembered: %s", file, error)
+        set_aside(file, "the clusters that were used before", error)
         return ()

@@ -7,24 +7,22 @@ import logging
 import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
-
-import msgspec
 
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
-from castray_desktop.core.messages import ClusterPhase, ClusterStatus, NodeInfo, NodeState
+from castray_desktop.core.messages import ClusterPhase, ClusterStatus, NodeInfo
 from castray_desktop.workers.cluster.cluster_roles import ClusterListener, Driver
 from castray_desktop.workers.cluster.driver_environments import DriverEnvironments, Versions
 from castray_desktop.workers.cluster.driver_process import DriverProcess
 from castray_desktop.workers.cluster.greeting import greet
 from castray_desktop.workers.cluster.pulse import CHECK_SECONDS
 from castray_desktop.workers.cluster.roster import Roster
+from castray_desktop.workers.cluster.running_clusters import running_clusters
+from castray_desktop.workers.cluster.standing import ATTEMPTS, UP, WORKING, Standing
 from castray_desktop.workers.places import Places
 from castray_desktop.workers.ray_side import protocol
 from castray_desktop.workers.ray_side.tokens import token_origin
 from castray_desktop.workers.tasks import to_the_end
 
-ATTEMPTS = 3
 BACK_OFF_SECONDS = (1.0, 3.0)
 """Before the second and the third attempt."""
 
@@ -40,15 +38,14 @@ LOST_SECONDS = 60.0
 
 KNOCK_SECONDS = 2.0
 
-_UP = (ClusterPhase.PLACING, ClusterPhase.READY)
+SHARED_MEMORY = "/dev/shm"
+
 _NOT_CONNECTED = (
     FailureKind.CLUSTER_UNREACHABLE,
     FailureKind.CLUSTER_TIMED_OUT,
     FailureKind.CLUSTER_START_FAILED,
 )
 """What becomes of a driver that was made for the Ray which a cluster ran before."""
-
-_WORKING = (ClusterPhase.STARTING, ClusterPhase.PREPARING, ClusterPhase.RECONNECTING, *_UP)
 
 _LOST = (FailureKind.CLUSTER_LOST, FailureKind.CLUSTER_UNREACHABLE, FailureKind.CLUSTER_SILENT)
 """Of a cluster that was there: it may come back."""
@@ -69,10 +66,11 @@ class ClusterSupervisor:
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
         greet: Callable[[str], Awaitable[None]] = greet,
         token_origin: Callable[[Mapping[str, str]], str] = token_origin,
+        running: Callable[[], tuple[str, ...]] = running_clusters,
         environments: DriverEnvironments | None = None,
     ) -> None:
-        self.status = ClusterStatus()
-        self.roster = Roster(places, listener, self._count_ready, clock, pause)
+        self.roster = Roster(places, listener, self._count, clock, pause)
+        self._standing = Standing(listener.cluster_changed, str(places.log / "driver.log"))
         self._places = places
         self._listener = listener
         self._start_driver = start_driver
@@ -80,16 +78,21 @@ class ClusterSupervisor:
         self._pause = pause
         self._greet = greet
         self._token_origin = token_origin
+        self._running = running
         self._autoscaled = False
         self._start_options: dict[str, bool] = {}
         self._environments = environments or DriverEnvironments(places.home, places.log)
         self._driver: Driver | None = None
         self._life: asyncio.Task[None] | None = None
         self._joins = False
-        self._settling: set[asyncio.Future[None]] = set()
         self._changing = asyncio.Lock()  # one change of the cluster at a time
 
     # --- what the engine asks for ---------------------------------------------------------------
+
+    @property
+    def status(self) -> ClusterStatus:
+        """Where the connection stands."""
+        return self._standing.status
 
     @property
     def nodes(self) -> Mapping[str, NodeInfo]:
@@ -104,7 +107,7 @@ class ClusterSupervisor:
     @property
     def settled(self) -> bool:
         """Whether a node that is not there is missing: not while the cluster itself is being connected to."""
-        return self.status.phase in (ClusterPhase.READY, ClusterPhase.FAILED, ClusterPhase.NONE)
+        return self._standing.settled
 
     def hello(self, node: str) -> protocol.AgentHello:
         """Where a node's agent can be reached. Raises CastRayError(NODE_OFFLINE)."""
@@ -121,24 +124,17 @@ class ClusterSupervisor:
         runs another Ray gets a driver with that one made for it; with `join`, this machine becomes its node.
         """
         async with self._changing:
-            if self.status.target == target and self.status.phase in _WORKING:
+            if self.status.target == target and self.status.phase in WORKING:
                 return
             await to_the_end(self._leave())
-            self._set_status(ClusterStatus(ClusterPhase.STARTING, target=target, attempts=ATTEMPTS))
+            self._standing.start(target, ours=join or target in protocol.OWN_TARGETS)
             self._joins = join
             self._start_options = {}
             self._life = asyncio.create_task(self._live(target, prepare), name="cluster")
 
     async def until_settled(self) -> ClusterStatus:
         """Wait until the cluster is ready, or there is none; returns its state."""
-        while not self.settled:
-            news = asyncio.get_running_loop().create_future()
-            self._settling.add(news)
-            try:
-                await news
-            finally:
-                self._settling.discard(news)
-        return self.status
+        return await self._standing.until_settled()
 
     async def leave(self) -> None:
         """Stop a local cluster, or detach. Nothing of it is left when this returns."""
@@ -148,7 +144,7 @@ class ClusterSupervisor:
     async def add_node(self, name: str, inbox: str, on: str = "") -> None:
         """Add a node, see `Roster.add`. Raises CastRayError."""
         self.roster.check_name(name)
-        if self.status.phase not in _UP:
+        if self.status.phase not in UP:
             raise CastRayError(FailureKind.NO_CLUSTER)
         await self.roster.add(name, inbox, on)
 
@@ -166,25 +162,24 @@ class ClusterSupervisor:
     async def _leave(self) -> None:
         life, self._life = self._life, None
         if life is not None:
-            if self.status.phase is not ClusterPhase.FAILED:
-                self._set_status(msgspec.structs.replace(self.status, phase=ClusterPhase.STOPPING))
+            self._standing.stop()
             await self._listener.cluster_leaving()
             life.cancel()
             await asyncio.wait([life])
         self.roster.drop_agents(Failure(FailureKind.CLUSTER_STOPPED))
         self.roster.clear()
-        if self.status.phase is not ClusterPhase.NONE:
-            self._set_status(ClusterStatus())
+        self._standing.clear()
 
     async def _live(self, target: str, prepare: bool) -> None:
         try:
             await self._keep_driving(target, prepare)
         except CastRayError as error:
-            self._give_up(error.failure, 1)
+            self._standing.give_up(error.failure, 1)
         except Exception as error:
             log.exception("cluster %s", target)
             self.roster.drop_agents()
-            self._give_up(Failure(FailureKind.INTERNAL, {"reason": f"{type(error).__name__}: {error}"}), 1)
+            failure = Failure(FailureKind.INTERNAL, {"reason": f"{type(error).__name__}: {error}"})
+            self._standing.give_up(failure, 1)
 
     async def _keep_driving(self, target: str, prepare: bool) -> None:
         """Start drivers until one stays, at most `ATTEMPTS` in a row.
@@ -203,7 +198,7 @@ class ClusterSupervisor:
                 log.warning("cluster %s may run another Ray by now: %s", target, failure)
                 continue
             log.error("cluster %s, attempt %d of %d: %s", target, attempt, ATTEMPTS, failure)
-            been_up = been_up or self.status.phase in (*_UP, ClusterPhase.RECONNECTING)
+            been_up = been_up or self.status.phase in (*UP, ClusterPhase.RECONNECTING)
             was_ready = self.status.phase is ClusterPhase.READY
             self.roster.drop_agents()
             if been_up and failure.kind in _LOST:
@@ -212,17 +207,17 @@ class ClusterSupervisor:
                 continue
             limit = ATTEMPTS if been_up or target in protocol.OWN_TARGETS else 1
             if attempt >= limit and not was_ready:
-                self._give_up(failure, attempt)
+                self._standing.give_up(failure, attempt)
                 return
             attempt = 1 if was_ready else attempt + 1
             phase = ClusterPhase.RECONNECTING if been_up else ClusterPhase.STARTING
-            self._reconnecting(self._detailed(failure, attempt), attempt, phase)
+            self._standing.try_again(self._standing.detailed(failure, attempt), attempt, phase)
             await self._pause(BACK_OFF_SECONDS[max(0, attempt - 2)])
 
     async def _until_back(self, target: str, failure: Failure) -> None:
         """Wait for a cluster that has been lost to be back at its address."""
         lost = self._clock()
-        self._reconnecting(failure, 1)
+        self._standing.try_again(failure, 1, ClusterPhase.RECONNECTING)
         while True:
             await self._pause(KNOCK_SECONDS)
             try:
@@ -230,9 +225,9 @@ class ClusterSupervisor:
                 break
             except CastRayError:
                 if self._clock() - lost >= LOST_SECONDS and self.status.phase is not ClusterPhase.FAILED:
-                    self._give_up(failure, 1)
+                    self._standing.give_up(failure, 1)
         if self.status.phase is ClusterPhase.FAILED:
-            self._set_status(ClusterStatus(ClusterPhase.STARTING, target=target, attempts=ATTEMPTS))
+            self._standing.start(target, ours=self._joins)
 
     def _may_show_token(self) -> bool:
         """Whether the next driver shows a token where this one has not: only who asks for one is shown it."""
@@ -243,15 +238,8 @@ class ClusterSupervisor:
 
     def _announce_loss(self, failure: Failure) -> None:
         """The end of the driver takes a while; what happened is said before."""
-        if self.status.phase in _UP and failure.kind in _LOST:
-            self._reconnecting(failure, 1)
-
-    def _reconnecting(
-        self, failure: Failure, attempt: int, phase: ClusterPhase = ClusterPhase.RECONNECTING
-    ) -> None:
-        self._set_status(
-            msgspec.structs.replace(self.status, phase=phase, attempt=attempt, nodes_ready=0, failure=failure)
-        )
+        if self.status.phase in UP and failure.kind in _LOST:
+            self._standing.try_again(failure, 1, ClusterPhase.RECONNECTING)
 
     async def _fit(self, target: str, failure: Failure, prepare: bool, tried: set[Versions]) -> bool:
         """Have the next driver run on the cluster's own versions, each once. Raises CastRayError."""
@@ -260,28 +248,11 @@ class ClusterSupervisor:
             return False
         tried.add(versions)
         if prepare and not self._environments.use(target, versions):
-            await self._environments.prepare(versions, self._preparing)
+            await self._environments.prepare(versions, self._standing.prepare)
         if not self._environments.use(target, versions):
             return False
-        self._set_status(ClusterStatus(ClusterPhase.STARTING, target=target, attempts=ATTEMPTS))
+        self._standing.start(target, ours=self._joins)
         return True
-
-    def _preparing(self, step: str) -> None:
-        self._set_status(
-            msgspec.structs.replace(
-                self.status, phase=ClusterPhase.PREPARING, attempt=1, preparing=step, failure=None
-            )
-        )
-
-    def _give_up(self, failure: Failure, attempts: int) -> None:
-        failure = self._detailed(failure, attempts)
-        self._set_status(ClusterStatus(ClusterPhase.FAILED, target=self.status.target, failure=failure))
-
-    def _detailed(self, failure: Failure, attempts: int) -> Failure:
-        """With what its sentence names beside the reason."""
-        log_file = str(self._places.log / "driver.log")
-        values = {"log": log_file} | failure.values | {"attempts": str(attempts)}
-        return Failure(failure.kind, values)
 
     async def _drive(self, target: str, attempt: int) -> Failure:
         """One driver from its start to its end. Returns why it ended."""
@@ -303,7 +274,7 @@ class ClusterSupervisor:
                 async for message in driver.messages():
                     if isinstance(message, protocol.ClusterFailed):
                         self._announce_loss(message.failure)
-                        return message.failure
+                        return await self._with_others(message.failure)
                     if isinstance(message, protocol.HeadAnswered):
                         limit = ANSWERED_SECONDS
                         timer.reschedule(asyncio.get_running_loop().time() + limit)
@@ -321,7 +292,19 @@ class ClusterSupervisor:
             self._driver = None
             self.roster.disconnect()
             await driver.stop()
-        return Failure(FailureKind.CLUSTER_START_FAILED, {"reason": "the driver has ended"})
+        reason = "the driver has ended"
+        if self.status.phase is ClusterPhase.STARTING and target not in protocol.OWN_TARGETS:
+            return Failure(FailureKind.CLUSTER_UNREACHABLE, {"target": target, "reason": reason})
+        return Failure(FailureKind.CLUSTER_START_FAILED, {"reason": reason})
+
+    async def _with_others(self, failure: Failure) -> Failure:
+        """This machine may well be a node, but of other clusters."""
+        if failure.kind is not FailureKind.NOT_A_NODE:
+            return failure
+        others = await asyncio.to_thread(self._running)
+        if not others:
+            return failure
+        return Failure(FailureKind.NODE_OF_ANOTHER, failure.values | {"others": ", ".join(others)})
 
     async def _watch(self) -> None:
         while True:
@@ -341,6 +324,7 @@ class ClusterSupervisor:
                 self._nodes_seen(nodes)
             case protocol.AgentUp(hello):
                 self.roster.agent_up(hello)
+                self._note_store(hello)
             case protocol.AgentLost(name, reason):
                 self.roster.agent_lost(name, reason)
             case protocol.Reported(name, report):
@@ -352,55 +336,20 @@ class ClusterSupervisor:
         log.info("connected to %s, Ray %s, Python %s", up.address, up.ray_version, up.python_version)
         self._autoscaled = up.autoscaled
         self.roster.follow(up.nodes, local=target == protocol.LOCAL_TARGET)
-        self._set_status(
-            ClusterStatus(
-                ClusterPhase.PLACING,
-                target=target,
-                address=up.address,
-                attempt=attempt,
-                attempts=ATTEMPTS,
-                nodes_total=len(self.nodes),
-                ray_version=up.ray_version,
-                python_version=up.python_version,
-                **_totals(up.nodes),
-            )
-        )
+        self._standing.connected(up, target, attempt, len(self.nodes))
 
     def _nodes_seen(self, nodes: tuple[protocol.RayNode, ...]) -> None:
         self.roster.follow(nodes, local=self.status.target == protocol.LOCAL_TARGET)
-        self._set_status(msgspec.structs.replace(self.status, **_totals(nodes)))
+        self._standing.ray_nodes_seen(nodes)
 
-    # --- status ---------------------------------------------------------------------------------
-
-    def _count_ready(self) -> None:
-        if self.status.phase not in _UP:
+    def _note_store(self, hello: protocol.AgentHello) -> None:
+        """Where Ray keeps objects on disk, what goes through it is slow. In a local cluster nothing does."""
+        if not hello.store or hello.store.startswith(SHARED_MEMORY) or self.status.notice is not None:
             return
-        ready = sum(node.state is NodeState.ONLINE for node in self.nodes.values())
-        starting = any(node.state is NodeState.STARTING for node in self.nodes.values())
-        placing = self.status.phase is ClusterPhase.PLACING and starting
-        self._set_status(
-            msgspec.structs.replace(
-                self.status,
-                phase=ClusterPhase.PLACING if placing else ClusterPhase.READY,
-                nodes_ready=ready,
-                nodes_total=len(self.nodes),
-                failure=None,
-            )
-        )
+        log.warning("Ray on %s keeps objects in %s: %s is too small", hello.node, hello.store, SHARED_MEMORY)
+        if self.status.target != protocol.LOCAL_TARGET:
+            values = {"node": hello.node, "folder": hello.store}
+            self._standing.notice(Failure(FailureKind.SHARED_MEMORY_SMALL, values))
 
-    def _set_status(self, status: ClusterStatus) -> None:
-        if status != self.status:
-            self.status = status
-            self._listener.cluster_changed(status)
-            for news in self._settling:
-                if not news.done():
-                    news.set_result(None)
-
-
-def _totals(nodes: tuple[protocol.RayNode, ...]) -> dict[str, Any]:
-    """What the cluster has, as Ray counts it."""
-    return {
-        "cpus": sum(node.cpus for node in nodes),
-        "gpus": sum(node.gpus for node in nodes),
-        "memory": sum(node.memory for node in nodes),
-    }
+    def _count(self) -> None:
+        self._standing.count(self.nodes.values())

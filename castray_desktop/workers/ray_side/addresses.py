@@ -50,6 +50,20 @@ def address_for_others(networks: str) -> str:
     return data_address(first, networks, own) if own else ""
 
 
+def is_one_here(hosts: Iterable[str]) -> bool:
+    """Whether one of these addresses is this machine's own, or a loopback; true if ours are unknown."""
+    own = {without_scope(address) for address in own_addresses()}
+    given = [without_scope(without_brackets(host)) for host in hosts]
+    return not own or any(host in own or _is_loopback(host) for host in given)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name
+        return False
+
+
 def is_free(address: str, port: int) -> bool:
     """Whether one could listen there."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET

@@ -112,6 +112,7 @@ class NodeAgent:
             piece_digests=PIECE_DIGESTS,
             file_hashes=FILE_HASHES,
             encrypted=certificates is not None,
+            store=looking.object_store(),
         )
         return protocol.to_json(hello)
 
@@ -149,6 +150,7 @@ class NodeAgent:
             protocol.SetCastLimit: plane.limit_cast,
             protocol.SetNodeLimit: plane.limit_node,
             protocol.PauseCast: plane.pause,
+            protocol.PauseDelivery: plane.pause_delivery,
             protocol.VerifyFiles: verifications.start,
             protocol.EndVerification: verifications.end,
             protocol.CancelCast: plane.cancel,

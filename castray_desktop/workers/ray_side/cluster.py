@@ -13,6 +13,7 @@ import os
 import platform
 import re
 import socket
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Optional
@@ -32,6 +33,12 @@ log = logging.getLogger("castray.driver")
 
 RAY_PORT = 6379
 ASK_SECONDS = 2.0
+NODE_SECONDS = 2.0
+"""A node that is being started on this machine, or again, is in the head's table by then."""
+
+INIT_ERRORS = (RuntimeError, ValueError, OSError, ray.exceptions.RayError)
+
+_ALIVE = 0  # GcsNodeInfo.GcsNodeState
 ASK_HEAD = "/ray.rpc.NodeInfoGcsService/CheckAlive"
 ASK_CLIENT_SERVER = "/ray.rpc.RayletDriver/ClusterInfo"
 OBJECT_STORE_BYTES = 80 * 1024 * 1024
@@ -76,8 +83,10 @@ def connect(
     try:
         if order.target not in protocol.OWN_TARGETS and _head_answers(order.target):
             answered()
+            if not (node or is_outside(order.target)):
+                _check_node(order.target)
         context: Any = ray.init(**options)
-    except (RuntimeError, ConnectionError, ValueError, OSError, ray.exceptions.RayError) as error:
+    except INIT_ERRORS as error:
         raise _failure(order.target, error) from error
     outside = is_outside(order.target)
     return protocol.ClusterUp(
@@ -228,6 +237,27 @@ def _head_answers(target: str) -> bool:
     if status == "UNIMPLEMENTED":
         raise CastRayError(FailureKind.NOT_RAY, target=target)
     return bool(status)
+
+
+def _check_node(target: str) -> None:
+    """Ray would look for its node on this machine for a minute. Raises CastRayError(NOT_A_NODE)."""
+    deadline = time.monotonic() + NODE_SECONDS
+    while not _has_node_here(target):
+        if time.monotonic() >= deadline:
+            raise CastRayError(FailureKind.NOT_A_NODE, target=target, host=target.rpartition(":")[0])
+        time.sleep(NODE_SECONDS / 10)
+
+
+def _has_node_here(target: str) -> bool:
+    """Whether a node of the cluster is on this machine; true as well where its head does not tell us."""
+    try:
+        raylet: Any = importlib.import_module("ray._raylet")
+        table = raylet.GcsClient(address=target).get_all_node_info(timeout=ASK_SECONDS)
+        nodes = [str(node.node_manager_address) for node in table.values() if node.state == _ALIVE]
+    except (ImportError, AttributeError, TypeError, *INIT_ERRORS) as error:  # Ray's inner parts may change
+        log.info("%s does not tell its nodes before we are connected: %s", target, error)
+        return True
+    return not nodes or addresses.is_one_here(nodes)
 
 
 def _ask(address: str, method: str) -> str:

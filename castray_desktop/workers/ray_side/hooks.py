@@ -62,7 +62,7 @@ def read_rules(path: Path) -> HookRules:
             given = json.loads(file.read(64 * 1024))
         hooks, seconds = given.get("hooks", False), float(given.get("hook_seconds", SECONDS))
     except FileNotFoundError:
-        return HookRules(why_not=f'allow it there with {{"hooks": true}} in {path}')
+        return HookRules(why_not=_allow_in(path))
     except (OSError, ValueError, AttributeError, TypeError) as error:
         return HookRules(why_not=f"{path} can't be used: {error}")
     seconds = min(max(seconds, 1.0), LONGEST_SECONDS)
@@ -70,7 +70,12 @@ def read_rules(path: Path) -> HookRules:
         return HookRules(True, tuple(str(program) for program in hooks), seconds)
     if hooks is True:
         return HookRules(True, None, seconds)
-    return HookRules(why_not=f'allow it there with {{"hooks": true}} in {path}')
+    return HookRules(why_not=_allow_in(path))
+
+
+def _allow_in(path: Path) -> str:
+    setting = '{"hooks": true}'
+    return f"allow it there with {setting} in {path}"
 
 
 def run_hook(
@@ -81,6 +86,8 @@ def run_hook(
     stopped: Callable[[], bool],
 ) -> str:
     """Run a command, without a shell, in `folder`; returns "done" or what went wrong.
+
+    The window says these words in its own language, see `core.reasons`.
 
     `stopped` is asked ten times a second: true ends the command, and so does the time that the rules allow.
     """
@@ -93,7 +100,9 @@ def run_hook(
     if not words:
         return "not a command: it is empty"
     if rules.programs is not None and words[0] not in rules.programs:
-        return f"not allowed on this node: {words[0]} is not in its list of programs"
+        program = words[0]
+        reason = f"{program} is not in its list of programs"
+        return f"not allowed on this node: {reason}"
     environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     try:
         process = subprocess.Popen(
@@ -124,7 +133,11 @@ def _watch(process: subprocess.Popen[bytes], seconds: float, stopped: Callable[[
                 return "ended, as the cast was cancelled"
             if time.monotonic() >= deadline:
                 _end(process)
-                return f"ended after {seconds:g} s, as it did not end by itself{_said(tail)}"
+                limit = f"{seconds:g}"
+                said = _words(tail)
+                if said:
+                    return f"ended after {limit} s, as it did not end by itself: {said}"
+                return f"ended after {limit} s, as it did not end by itself"
             if selector.get_map() and selector.select(LOOK_SECONDS):
                 if not _read(process, tail):
                     selector.unregister(process.stdout)
@@ -133,8 +146,10 @@ def _watch(process: subprocess.Popen[bytes], seconds: float, stopped: Callable[[
         _read(process, tail)
     if process.returncode == 0:
         return DONE
-    how = f"status {process.returncode}" if process.returncode > 0 else f"signal {-process.returncode}"
-    return f"ended with {how}{_said(tail)}"
+    status, number, said = process.returncode, -process.returncode, _words(tail)
+    if status > 0:
+        return f"ended with status {status}: {said}" if said else f"ended with status {status}"
+    return f"ended with signal {number}: {said}" if said else f"ended with signal {number}"
 
 
 def _read(process: subprocess.Popen[bytes], tail: bytearray) -> bool:
@@ -170,6 +185,5 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _said(tail: bytearray) -> str:
-    text = " ".join(tail.decode("utf-8", "replace").split())
-    return f": {text}" if text else ""
+def _words(tail: bytearray) -> str:
+    return " ".join(tail.decode("utf-8", "replace").split())

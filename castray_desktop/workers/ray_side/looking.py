@@ -26,6 +26,7 @@ LIST_SECONDS = 10.0
 """A folder that has still more entries after so long is listed as far as it was read."""
 
 SHARED_MEMORY = "/dev/shm"
+_STORE = b"--plasma_directory="
 
 
 def list_folder(order: protocol.ListFolder) -> protocol.FolderReply:
@@ -159,6 +160,7 @@ def examine(ray_version: str, inbox: Path, data_address: str, data_ports: str) -
         hostname=socket.gethostname(),
         shared_free=shared[0],
         shared_total=shared[1],
+        store=object_store(),
         open_files=_open_files(),
         inbox=str(inbox),
         inbox_writable=os.access(_nearest(inbox), os.W_OK | os.X_OK),
@@ -166,6 +168,19 @@ def examine(ray_version: str, inbox: Path, data_address: str, data_ports: str) -
         data_address=data_address,
         data_ports=data_ports,
     )
+
+
+def object_store(process: str = "") -> str:
+    """The folder of the object store of the raylet that started this process, or of another `process`.
+
+    Empty where none has, or this platform does not tell.
+    """
+    try:
+        with open(f"/proc/{process or os.getppid()}/cmdline", "rb") as file:
+            words = file.read().split(b"\0")
+    except OSError:
+        return ""
+    return next((os.fsdecode(word[len(_STORE) :]) for word in words if word.startswith(_STORE)), "")
 
 
 def ray_of_this_process() -> str:

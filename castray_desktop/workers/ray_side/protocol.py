@@ -318,6 +318,17 @@ class PauseCast:
 
 
 @dataclass(frozen=True)
+class PauseDelivery:
+    """Fetch nothing until `SetUpstream` says from where. What the node has stays, its connection for 30 s.
+
+    Its epoch counts as there.
+    """
+
+    cast: str
+    epoch: int
+
+
+@dataclass(frozen=True)
 class VerifyFiles:
     """Read files back and hash them. `VerificationReport` tells how it goes.
 
@@ -493,6 +504,7 @@ class ExamineReply:
     hostname: str = ""
     shared_free: int = 0  # of /dev/shm
     shared_total: int = 0
+    store: str = ""  # the folder of its Ray's object store
     open_files: int = 0  # that one process may have
     inbox: str = ""
     inbox_writable: bool = True
@@ -556,6 +568,7 @@ class SourceReport:
     scanned_bytes: int = 0
     totals: Optional[ParcelTotals] = None
     sent_bytes: int = 0  # payload that left this agent for this cast, repairs included
+    sent_lists: int = 0  # of that, manifest and trailer
     trailer_digest: str = ""
     problems: tuple[FileProblem, ...] = ()  # the first hundred
     problem_count: int = 0
@@ -670,6 +683,7 @@ class AgentHello:
     piece_digests: tuple[str, ...] = ()  # what it can compute, best first
     file_hashes: tuple[str, ...] = ()
     encrypted: bool = False  # its data port speaks TLS alone
+    store: str = ""  # the folder of its Ray's object store, where that is known
 
 
 @dataclass(frozen=True)
@@ -751,6 +765,7 @@ Order = typing.Union[
     SetCastLimit,
     SetNodeLimit,
     PauseCast,
+    PauseDelivery,
     VerifyFiles,
     DescribeFiles,
     EndVerification,

@@ -6,6 +6,7 @@ the object store of either node, from where it is copied out and freed.
 
 from __future__ import annotations
 
+import concurrent.futures
 from typing import Any
 
 import ray
@@ -52,7 +53,11 @@ class _Call:
         """What it returned. Raises OSError, also when it takes too long."""
         reference, self._reference = self._reference, None
         try:
-            return bytes(ray.get(reference, timeout=seconds) or b"")
+            # Not `ray.get`: in older Rays one that returns, in any thread, ends the fetching for all others
+            # of the process, which ask again after a second (Ray's issue 54007).
+            return bytes(reference.future().result(seconds) or b"")
+        except concurrent.futures.TimeoutError as error:
+            raise ConnectionError(f"Ray brought nothing for {seconds:g} s") from error
         except _RAY_ERRORS as error:
             lines = str(error).strip().splitlines()
             raise ConnectionError(lines[-1] if lines else type(error).__name__) from error

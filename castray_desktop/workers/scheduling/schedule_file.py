@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import logging
-import time
 from pathlib import Path
 
 import msgspec
 
 from castray_desktop.core.failure import Failure
 from castray_desktop.core.messages import CastState, Schedule
-from castray_desktop.workers.home_files import replace_file
-
-log = logging.getLogger("castray.schedules")
+from castray_desktop.workers.home_files import replace_file, set_aside
 
 
 class Standing(msgspec.Struct):
@@ -43,12 +39,7 @@ class ScheduleFile:
         except FileNotFoundError:
             return []
         except (OSError, msgspec.DecodeError, ValueError) as error:
-            aside = self._path.with_name(f"damaged-{time.strftime('%Y%m%d-%H%M%S')}-{self._path.name}")
-            log.warning("The schedules could not be read (%s). The file was set aside as %s.", error, aside)
-            try:
-                self._path.rename(aside)
-            except OSError as trouble:
-                log.warning("%s could not be set aside: %s", self._path, trouble)
+            set_aside(self._path, "the schedules", error)
             return []
 
     def write(self, content: bytes) -> None:

@@ -6,8 +6,17 @@ import threading
 
 import pytest
 
-from castray_desktop.workers.ray_side.protocol import CancelCast, PauseCast, RecipientState
-from tests.workers.byte_plane.lab import Cast, Lab, Node
+from castray_desktop.workers.ray_side.byte_plane.channel import Channel
+from castray_desktop.workers.ray_side.byte_plane.place import Timing
+from castray_desktop.workers.ray_side.protocol import (
+    CancelCast,
+    PauseCast,
+    PauseDelivery,
+    RecipientState,
+    SetUpstream,
+    Upstream,
+)
+from tests.workers.byte_plane.lab import Cast, Lab, Node, await_true
 
 MIB = 1 << 20
 QUIET_SECONDS = 0.3
@@ -99,3 +108,81 @@ def test_a_paused_cast_can_be_cancelled(lab: Lab) -> None:
         node.plane.cancel(CancelCast(cast.cast))
     assert [node.await_end(cast.cast).state for node in nodes] == [RecipientState.CANCELLED] * 3
     assert not list(lab.folder.rglob(".castray*"))
+
+
+# --- one recipient alone ---------------------------------------------------------------------------
+
+
+def channel_of(cast: Cast, node: Node) -> Channel | None:
+    return node.plane._deliveries[cast.cast]._channel
+
+
+def pause_first(lab: Lab, local: bool = False, keep: float = 30.0) -> tuple[Cast, Node, Node]:
+    """Two recipients fetch from the source; the first is paused half way. The cast and both of them."""
+    timing = Timing(lost_after=1.0, grace=1.0, keep=keep)
+    source, first, second = (lab.node(name, local, timing) for name in ("s", "a", "b"))
+    cast = lab.cast(source, [lab.file("x", 12 * MIB)])
+    source.plane._sources[cast.cast].limiter.change(24 * MIB)
+    for node in (first, second):
+        cast.deliver(node, source.upstream())
+    first.await_delivery(cast.cast, lambda report: report.content_bytes >= 2 * MIB)
+    first.plane.pause_delivery(PauseDelivery(cast.cast, 2))
+    return cast, first, second
+
+
+def received(cast: Cast, node: Node) -> int:
+    return node.plane._deliveries[cast.cast].report().received_bytes
+
+
+def goes_on(cast: Cast, node: Node, upstream: Upstream) -> int:
+    """The node is to fetch from there; what it has taken in at its end."""
+    node.plane.set_upstream(SetUpstream(cast.cast, 3, upstream))
+    states = [report.state for report in cast.results()]
+    assert states == [RecipientState.COMPLETED] * 2
+    return received(cast, node)
+
+
+@pytest.mark.parametrize("local", [False, True])
+def test_a_paused_recipient_stands_still_and_goes_on_over_the_same_connection(lab: Lab, local: bool) -> None:
+    cast, first, second = pause_first(lab, local)
+    cast.seal()
+    assert second.await_end(cast.cast).state is RecipientState.COMPLETED
+    had, channel = received(cast, first), channel_of(cast, first)
+    assert had < 10 * MIB  # the other one has had the time for the rest of its own
+    assert not first.ends_within(cast.cast, QUIET_SECONDS)
+    assert received(cast, first) == had
+    assert channel is not None
+    assert goes_on(cast, first, cast.source.upstream()) == cast.totals.stream_bytes
+    assert counts(cast)[0] == 2 * cast.totals.stream_bytes
+    cast.forget()
+
+
+def test_a_connection_is_not_kept_for_ever(lab: Lab) -> None:
+    cast, first, _ = pause_first(lab, keep=0.2)
+    await_true(lambda: channel_of(cast, first) is None)
+    assert first.plane._deliveries[cast.cast].report().upstream == ""
+    assert goes_on(cast, first, cast.source.upstream()) == cast.totals.stream_bytes
+    cast.forget()
+
+
+def test_a_paused_recipient_goes_on_elsewhere(lab: Lab) -> None:
+    cast, first, second = pause_first(lab)
+    assert goes_on(cast, first, second.upstream()) <= cast.totals.stream_bytes + MIB
+    cast.forget()
+
+
+def test_an_older_order_pauses_nobody(lab: Lab) -> None:
+    source, node = lab.chain(1)
+    cast = lab.cast(source, [lab.file("x", 4 * MIB)])
+    cast.deliver(node, source.upstream())
+    node.plane.pause_delivery(PauseDelivery(cast.cast, 1))
+    assert [report.state for report in cast.results()] == [RecipientState.COMPLETED]
+    cast.forget()
+
+
+def test_a_paused_recipient_can_be_cancelled_while_its_upstream_is_silent(lab: Lab) -> None:
+    cast, first, _ = pause_first(lab)
+    cast.cancel(first)
+    assert first.await_end(cast.cast).state is RecipientState.CANCELLED
+    cast.cancel(cast.source, *cast.recipients)
+    cast.forget()

@@ -6,6 +6,7 @@ import dataclasses
 import os
 import random
 import shutil
+import struct
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from castray_desktop.core.layout import Layout
 from castray_desktop.workers.ray_side import protocol
 from castray_desktop.workers.ray_side.byte_plane import source as source_module
 from castray_desktop.workers.ray_side.byte_plane.journal import JOURNAL_MAGIC
@@ -98,21 +100,31 @@ def staging_of(lab: Lab) -> Path:
     return folder
 
 
-def noted(staging: Path) -> int:
+def noted(staging: Path) -> list[int]:
+    """The pieces that a journal names."""
     raw = (staging / "journal").read_bytes()
-    return (len(raw) - raw.index(b"\n", len(JOURNAL_MAGIC)) - 1) // 24
+    records = raw[raw.index(b"\n", len(JOURNAL_MAGIC)) + 1 :]
+    return [index for index, _ in struct.iter_unpack("<Q16s", records[: len(records) // 24 * 24])]
+
+
+def had_bytes(cast: Cast, staging: Path) -> int:
+    """What the pieces have together that a journal names."""
+    totals = cast.totals
+    sizes = (totals.manifest_bytes, totals.content_bytes, totals.trailer_bytes)
+    layout = Layout(*sizes, cast.algorithms.piece_bytes)
+    return sum(end - start for start, end in map(layout.piece, noted(staging)))
 
 
 def left_half_way(lab: Lab, source: Node, cast: Cast, at: int) -> int:
-    """A recipient gets about that many bytes, and its process is killed; pieces that it had."""
-    before = sum(noted(path) for path in (lab.folder / "inbox" / "node_1").glob(".castray-*"))
+    """A recipient gets about that many bytes, and its process is killed; what it had by then."""
+    before = sum(len(noted(path)) for path in (lab.folder / "inbox" / "node_1").glob(".castray-*"))
     came = max(at - (1 << 17), 0) // MIB
     with Proxy(source.upstream(), hold_at=at) as proxy:
         killed = Killable(lab, start_order(cast, proxy.upstream))
         assert proxy.held.wait(20)
-        await_true(lambda: noted(staging_of(lab)) >= before + came)
+        await_true(lambda: len(noted(staging_of(lab))) >= before + came)
         killed.kill()
-    return noted(staging_of(lab))
+    return had_bytes(cast, staging_of(lab))
 
 
 def go_on(lab: Lab, source: Node, cast: Cast, on_conflict: str = "skip") -> DeliveryReport:
@@ -129,7 +141,7 @@ def test_a_killed_recipient_goes_on(lab: Lab, at: int) -> None:
     had = left_half_way(lab, source, cast, at)
     result = go_on(lab, source, cast)
     assert result.state is RecipientState.COMPLETED
-    assert result.received_bytes == result.stream_bytes - had * MIB
+    assert result.received_bytes == result.stream_bytes - had
     assert tree(lab.folder / "inbox" / "node_1" / "top") == tree(top)
 
 
@@ -141,7 +153,7 @@ def test_killed_again_and_again(lab: Lab) -> None:
         before, had = had, left_half_way(lab, source, cast, int(2.5 * MIB))
         assert had > before
     result = go_on(lab, source, cast)
-    assert result.received_bytes == result.stream_bytes - had * MIB
+    assert result.received_bytes == result.stream_bytes - had
     assert tree(lab.folder / "inbox" / "node_1" / "top") == tree(top)
 
 
@@ -339,10 +351,10 @@ def test_an_agent_that_ends_in_order_can_keep_what_it_has(lab: Lab) -> None:
         assert proxy.held.wait(20)
         node.plane.close(keep=True)
     cast.recipients.clear()
-    had = noted(staging_of(lab))
+    had = had_bytes(cast, staging_of(lab))
     result = go_on(lab, source, cast)
     assert result.state is RecipientState.COMPLETED
-    assert result.received_bytes == result.stream_bytes - had * MIB
+    assert result.received_bytes == result.stream_bytes - had
 
 
 def test_what_was_left_for_a_cast_that_is_cancelled_goes(lab: Lab) -> None:

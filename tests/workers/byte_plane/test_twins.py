@@ -41,11 +41,24 @@ def test_identical_files_are_not_sent(lab: Lab, on_conflict: str, local: bool) -
     results = lab.send(nodes, [top], on_conflict=on_conflict)
     for result in results:
         assert result.state is RecipientState.SKIPPED
-        assert result.received_bytes <= 2 * MIB  # what shares a piece with the lists
+        assert result.received_bytes == result.stream_bytes - result.content_bytes  # the lists alone
         assert result.content_bytes > 19 * MIB
     after = (nodes[1].inbox / "top" / "large 1").stat()
     assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
     assert nodes[0].sources[results[0].cast].sent_bytes == results[0].received_bytes
+
+
+@BOTH
+@pytest.mark.parametrize("size", [1, 400_000, MIB, MIB + 1])
+def test_an_identical_file_is_not_sent_however_short_it_is(lab: Lab, on_conflict: str, size: int) -> None:
+    nodes, path = lab.chain(2), lab.file("a", size)
+    nodes[1].inbox.mkdir(parents=True)
+    shutil.copy2(path, nodes[1].inbox / "a")
+    first, second = lab.send(nodes, [path], on_conflict=on_conflict)
+    assert (first.state, second.state) == (RecipientState.SKIPPED, RecipientState.COMPLETED)
+    assert first.received_bytes == first.stream_bytes - size
+    assert second.received_bytes == second.stream_bytes  # fed by the one that had it
+    assert (nodes[2].inbox / "a").read_bytes() == path.read_bytes()
 
 
 @BOTH

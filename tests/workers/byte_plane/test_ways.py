@@ -121,7 +121,7 @@ def test_who_does_not_know_the_secret_can_not_come(lab: Lab, silent: int) -> Non
     cast.deliver(node, closed(source, silent))
     asks(node, cast.cast)
     stranger.reach(node, cast.cast)  # does not know the cast
-    other = lab.cast(stranger, [lab.file("a.bin", MIB)])
+    other = lab.cast(stranger, [lab.file("b.bin", MIB)])
     stranger.reach(node, other.cast)  # a cast that is not known there
     asks(node, cast.cast, times=2)
     source.reach(node, cast.cast)

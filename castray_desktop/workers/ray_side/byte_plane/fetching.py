@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import deque
 from typing import TYPE_CHECKING, Optional
 
@@ -24,6 +25,7 @@ MAX_REQUESTS = 1000
 MAX_REPAIRS = 5
 GROUP_SECONDS = 0.1
 HEARD = (FrameType.PIECE, FrameType.PART, FrameType.WAITING, FrameType.HASHES)
+LOOK_SECONDS = 0.1  # while nothing is to come, the delivery is looked at this often
 
 
 class Fetching:
@@ -31,13 +33,14 @@ class Fetching:
 
     def __init__(self, channel: Channel, delivery: Follower) -> None:
         self._channel = channel
-        channel.patient = lambda: delivery.paused
+        channel.patient = lambda: delivery.keeps_still
         self._delivery = delivery
         self._layout = delivery.layout
         self._buffer = page_buffer(min(self._layout.piece_bytes, self._layout.stream_bytes))
         self._repairs: dict[int, int] = {}
         self._unplaced = False
         self._hashes_asked = False
+        self._paused = False
         self._asked = RangeSet()
         self._queue: deque[tuple[int, int, bool]] = deque()  # start, end, whether digests will do
         self._last_pieces: deque[int] = deque()  # of what was asked for and has not come
@@ -45,10 +48,19 @@ class Fetching:
         self._gathering: Optional[Gathering] = None  # while a group brings pieces
 
     def run(self) -> None:
-        """Until everything is there. Raises Silent, ConnectionError, ProtocolError, Gone, or CastRayError."""
+        """Until everything is there, or the delivery has been paused for so long that it needs no connection.
+
+        Raises Silent, ConnectionError, ProtocolError, Gone, or CastRayError.
+        """
         self._look_for_group()
         self._request_missing()
         while not self._delivery.is_complete():
+            if not self._goes_on():
+                return
+            if self._paused and not (
+                self._channel.await_readable(LOOK_SECONDS) and self._delivery.reads_in_pause()
+            ):
+                continue
             if self._look_for_group() or self._delivery.more_wanted:
                 self._request_missing()
             if self._delivery.early_wanted:
@@ -78,6 +90,20 @@ class Fetching:
                 raise Gone(wire.text_of(self._channel.read(header.length)) or "it can't serve this cast")
             else:
                 raise ProtocolError(f"{header.type.name} frame where a piece belongs")
+
+    def _goes_on(self) -> bool:
+        """Tell the upstream of pauses; False once a paused delivery does not keep its connection any more.
+
+        What is on its way when a pause begins still comes, and counts.
+        """
+        self._delivery.reading_in_pause = False
+        ends = self._delivery.pause_ends
+        if self._paused is (ends is None):
+            self._paused = not self._paused
+            self._channel.write(wire.frame(FrameType.PAUSE if self._paused else FrameType.RESUME))
+            self._delivery.leave_group()
+            self._gathering = None
+        return ends is None or time.monotonic() < ends
 
     def _request_missing(self) -> None:
         """Ask for what is wanted and was not asked for on this connection."""
@@ -144,7 +170,7 @@ class Fetching:
         while self._queue and len(self._last_pieces) < MAX_REQUESTS:
             start, end, digests = self._queue.popleft()
             requests.append(wire.request(start, end, PieceFlag.DIGEST if digests else 0))
-            self._last_pieces.append((end - 1) // self._layout.piece_bytes)
+            self._last_pieces.append(self._layout.piece_at(end - 1))
         if requests:
             self._channel.write(b"".join(requests))
 
@@ -171,8 +197,8 @@ class Fetching:
             return
         view = self._buffer[: head.length]
         by_fd = bool(header.flags & PieceFlag.BY_FD)
-        if by_fd and self._delivery.paused:  # hundreds of these may have been on their way
-            self._delivery.rest()
+        if by_fd:
+            self._delivery.rest()  # hundreds of these may have been on their way when a pause began
         good = (self._copied(view) if by_fd else self._received(view)) == head.digest
         self._delivery.received_bytes += head.length
         self._answered(head.index)

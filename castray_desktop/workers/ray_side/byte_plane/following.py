@@ -23,6 +23,7 @@ from castray_desktop.workers.ray_side.byte_plane.standing import StandingStock
 from castray_desktop.workers.ray_side.byte_plane.supply import Cancelled, Changed, Gone
 from castray_desktop.workers.ray_side.protocol import (
     Listen,
+    PauseDelivery,
     RecipientState,
     SetUpstream,
     StartDelivery,
@@ -61,6 +62,9 @@ class Follower(StandingStock):
         self._transport = ""
         self._failure: Optional[Failure] = None
         self._stop = False
+        self.pause_ends: Optional[float] = None  # until then a paused delivery keeps its connection
+        self.reading_in_pause = False  # the upstream knows of the pause, and may have stopped within a piece
+        self._fetching_from: Optional[Upstream] = None
         self._why_lost = FailureKind.UPSTREAM_LOST
         self._channel: Optional[Channel] = None
         self._meeting = Meeting(
@@ -80,8 +84,24 @@ class Follower(StandingStock):
         with self.condition:
             if order.epoch <= self.route[0]:
                 return
-            self.route = (order.epoch, order.upstream)
-            self._abort_channel()
+            kept = (
+                self.pause_ends is not None
+                and order.upstream == self._fetching_from
+                and not self.reading_in_pause
+            )
+            self.route, self.pause_ends = (order.epoch, order.upstream), None
+            if not kept:
+                self._abort_channel()
+            self.condition.notify_all()
+
+    def pause_fetching(self, order: PauseDelivery) -> None:
+        """Have nothing come any more; older orders are ignored. Its connection stays for a while."""
+        with self.condition:
+            if order.epoch <= self.route[0]:
+                return
+            self.route = (order.epoch, None)
+            self.pause_ends = time.monotonic() + self._place.timing.keep
+            self._meeting.interrupt()
             self.condition.notify_all()
 
     def listen(self, order: Listen) -> None:
@@ -147,7 +167,7 @@ class Follower(StandingStock):
             return self._listener
         if self._listener is not None and (self._listener.group == group):
             return self._listener
-        self._leave_group()
+        self.leave_group()
         try:
             self._listener = MulticastListener(
                 group,
@@ -167,7 +187,8 @@ class Follower(StandingStock):
         self._listener.start()
         return self._listener
 
-    def _leave_group(self) -> None:
+    def leave_group(self) -> None:
+        """Take no datagrams any more; `listener` listens again, if it is to."""
         listener, self._listener = self._listener, None
         if listener is not None:
             listener.close()
@@ -187,7 +208,7 @@ class Follower(StandingStock):
         try:
             self._fetch_until_complete()
         finally:
-            self._leave_group()
+            self.leave_group()
 
     def _fetch_until_complete(self) -> None:
         timing = self._place.timing
@@ -227,11 +248,23 @@ class Follower(StandingStock):
                 self.condition.wait()
         self.check_stop()
 
-    def rest(self) -> None:
-        """Wait while the cast is paused. Raises what ends the delivery."""
+    def reads_in_pause(self) -> bool:
+        """Whether a pause of this delivery goes on; then a piece is read that may end in silence."""
         with self.condition:
-            while self.paused and not self._stop and self._trouble is None and not self.is_complete():
-                self.condition.wait()
+            self.reading_in_pause = self.pause_ends is not None
+            return self.reading_in_pause
+
+    @property
+    def keeps_still(self) -> bool:
+        """Nothing is missed on its connection: the cast is paused, or this delivery for a while."""
+        return self.paused or (self.pause_ends is not None and time.monotonic() < self.pause_ends)
+
+    def rest(self) -> None:
+        """Wait while it keeps still. Raises what ends the delivery."""
+        with self.condition:
+            while self.keeps_still and not self._stop and self._trouble is None and not self.is_complete():
+                ends = self.pause_ends
+                self.condition.wait(None if ends is None else max(ends - time.monotonic(), 0.0))
         self.check_stop()
 
     def _try_fetching(self, epoch: int, upstream: Upstream) -> str:
@@ -257,13 +290,14 @@ class Follower(StandingStock):
                 if self._stop or self.route[0] != epoch:
                     return
                 self._connected_to, self._transport = upstream.node, transport
+                self._fetching_from = upstream
             if self.state is not R.RECEIVING:
                 self._go(R.RECEIVING)
             Fetching(channel, self).run()
         finally:
             self.spending.on(WAITING)
             with self.condition:
-                self._channel = None
+                self._channel = self._fetching_from = None
             channel.close()
 
     def _lost(self, upstream: Upstream, seconds: float, reason: str) -> None:

@@ -19,6 +19,7 @@ class Timing:
     grace: float = 5.0  # after that report: what the dispatcher has for another upstream
     first_pause: float = 0.02
     longest_pause: float = 0.5
+    keep: float = 30.0  # a connection while the delivery is paused
 
 
 @dataclass(frozen=True)

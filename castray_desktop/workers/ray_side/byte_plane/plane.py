@@ -39,6 +39,7 @@ from castray_desktop.workers.ray_side.protocol import (
     ManifestReply,
     Multicast,
     PauseCast,
+    PauseDelivery,
     Preflight,
     PreflightReply,
     PrepareSource,
@@ -210,6 +211,12 @@ class BytePlane:
         source = self._sources.get(order.cast)
         if source is not None:
             source.multicast(order, self._address)
+
+    def pause_delivery(self, order: PauseDelivery) -> None:
+        """Have a delivery fetch nothing until it gets an upstream again."""
+        delivery = self._deliveries.get(order.cast)
+        if delivery is not None:
+            delivery.pause_fetching(order)
 
     def reach(self, order: Reach) -> None:
         """Dial a recipient that can't dial here, in a thread."""

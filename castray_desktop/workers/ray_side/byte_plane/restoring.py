@@ -52,11 +52,10 @@ class Restoring:
 
     def _check_all(self) -> None:
         stock = self._stock
-        length = stock.layout.piece_bytes
-        buffer = page_buffer(min(length, stock.layout.stream_bytes))
+        buffer = page_buffer(min(stock.layout.piece_bytes, stock.layout.stream_bytes))
         good = false = 0
         for start, end in stock.claims:
-            for index in range(start // length, -(-end // length)):
+            for index in stock.layout.pieces_of(start, end):
                 if self._stop:
                     return
                 if stock.restore(index, buffer):

@@ -31,6 +31,7 @@ class Serving:
         self._early: deque[list[int]] = deque()  # as requests: digests that may come before their pieces
         self._hashes_wanted = False
         self._file_passed = -1
+        self._paused = False  # by the peer
         self._last_sent = time.monotonic()
 
     def run(self) -> None:
@@ -44,9 +45,8 @@ class Serving:
             self._channel.write(wire.gone(f"a file is not there any more ({error})"))
 
     def _step(self) -> None:
-        while self._channel.something_to_read():
-            self._take_request()
-        if self._supply.paused:
+        self._take_requests()
+        if self._rests:
             self._rest()
         elif self._again:
             self._send_again(self._again.popleft())
@@ -90,8 +90,15 @@ class Serving:
             self._last_sent = time.monotonic()
             self._supply.flush_progress()
 
+    def _take_requests(self) -> None:
+        while self._channel.something_to_read():
+            self._take_request()
+
     def _take_request(self) -> None:
         header = wire.parse_header(self._channel.read(wire.HEADER_BYTES))
+        if header.type in (FrameType.PAUSE, FrameType.RESUME):
+            self._paused = header.type is FrameType.PAUSE
+            return
         if header.type is FrameType.HASHES and header.length == 0:
             self._hashes_wanted = True
             return
@@ -102,26 +109,26 @@ class Serving:
         outstanding = len(self._requests) + len(self._again) + len(self._parts) + len(self._early)
         if end > layout.stream_bytes or outstanding >= MAX_OUTSTANDING:
             raise ProtocolError("a request beyond the stream, or too many")
-        first, last = start // layout.piece_bytes, (end - 1) // layout.piece_bytes
+        asked = layout.pieces_of(start, end)
         if header.flags & PieceFlag.AGAIN:
-            self._again.append(first)
+            self._again.append(asked.start)
         elif header.flags & PieceFlag.PART:
-            if first != last:
+            if len(asked) > 1:
                 raise ProtocolError("a part of more than one piece")
             self._parts.append((start, end))
         elif header.flags & PieceFlag.EARLY:
-            self._supply.note_asked(first, last)
+            self._supply.note_asked(asked)
             self._supply.want_early()
-            self._early.append([first, last + 1])
+            self._early.append([asked.start, asked.stop])
         else:
-            self._supply.note_asked(first, last)
-            self._requests.append([first, last + 1, bool(header.flags & PieceFlag.DIGEST)])
+            self._supply.note_asked(asked)
+            self._requests.append([asked.start, asked.stop, bool(header.flags & PieceFlag.DIGEST)])
 
     def _send(self, index: int) -> None:
         start, end = self._supply.layout.piece(index)
         digest, length = self._supply.digest(index), end - start
         self._keep_to_limits(length)
-        self._count(length)
+        self._count(index, length)
         where = self._supply.within_file(index)
         if where is None:
             payload = self._supply.assembled(index)
@@ -158,12 +165,12 @@ class Serving:
         if not self._parts:
             return False
         start, end = self._parts[0]
-        index, length = start // self._supply.layout.piece_bytes, end - start
+        index, length = self._supply.layout.piece_at(start), end - start
         if not self._supply.await_piece(index, 0.0):
             return False
         self._parts.popleft()
         self._keep_to_limits(length)
-        self._count(length)
+        self._count(index, length)
         where = self._supply.within_file(index)
         offset = start - self._supply.layout.piece(index)[0]
         self._channel.write(wire.part_head(start, length), more=True)
@@ -194,25 +201,35 @@ class Serving:
     def _keep_to_limits(self, length: int) -> None:
         """Wait until so many bytes may leave."""
         wait_for_all(self._supply.limiters, length, self._pause)
-        while self._supply.paused:
+        self._take_requests()
+        while self._rests:
             self._rest()
 
+    @property
+    def _rests(self) -> bool:
+        """The cast is paused, or the peer alone is: the connection stays, and nothing is sent."""
+        return self._paused or self._supply.paused
+
     def _rest(self) -> None:
-        """The cast is paused: the connection stays, and nothing is sent."""
-        self._pause(LOOK_SECONDS)
+        if self._paused:
+            self._idle()
+        else:
+            self._pause(LOOK_SECONDS)
+        self._take_requests()
 
     def _rest_within(self) -> None:
-        """The cast may be paused in the middle of a piece, where nothing else can be sent.
+        """In the middle of a piece there may be a pause as well, but nothing else can be sent.
 
         Raises ConnectionError when it will not go on.
         """
-        while self._supply.paused:
+        self._take_requests()
+        while self._rests:
             with self._supply.condition:
                 if not self._supply.gone:
                     self._supply.condition.wait(LOOK_SECONDS)
             if self._supply.gone:
                 raise ConnectionError(self._supply.gone)
-            self._channel.something_to_read()
+            self._take_requests()
 
     def _pause(self, seconds: float) -> None:
         with self._supply.condition:
@@ -234,13 +251,14 @@ class Serving:
         again = self._supply.read_anew(index)
         flags = PieceFlag.CHANGED if again.changed else PieceFlag.NONE
         self._keep_to_limits(len(again.payload))
-        self._count(len(again.payload))
+        self._count(index, len(again.payload))
         self._channel.write(wire.piece_head(index, again.digest, len(again.payload), flags), more=True)
         self._channel.write(again.payload)
         self._last_sent = time.monotonic()
 
-    def _count(self, length: int) -> None:
+    def _count(self, index: int, length: int) -> None:
         """Counted before it is sent, and told at once for the last piece: so whoever hears that the
         recipient is done has heard of all that was sent to it.
         """
-        self._supply.count_sent(length, last=not self._requests and not self._again and not self._parts)
+        last = not self._requests and not self._again and not self._parts
+        self._supply.count_sent(index, length, last)

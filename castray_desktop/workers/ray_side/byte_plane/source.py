@@ -16,11 +16,11 @@ from collections.abc import Sequence
 from typing import Optional
 
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
+from castray_desktop.core.layout import Layout
 from castray_desktop.core.names import display
 from castray_desktop.core.parcel import (
     FileResult,
     FileStatus,
-    Layout,
     Manifest,
     Span,
     encode,
@@ -173,6 +173,7 @@ class Source(Supply):
                 scanned_bytes=self._scanned[1],
                 totals=self._totals,
                 sent_bytes=self.sent_bytes,
+                sent_lists=self.sent_lists,
                 trailer_digest=self._trailer_digest,
                 problems=tuple(self._problems),
                 problem_count=self._problem_count,
@@ -406,9 +407,9 @@ class Source(Supply):
             self._digest(index)
         self.wake()
 
-    def note_asked(self, first: int, last: int) -> None:
+    def note_asked(self, pieces: range) -> None:
         with self.condition:
-            self._asked.add(first, last + 1)
+            self._asked.add(pieces.start, pieces.stop)
 
     def read_anew(self, index: int) -> Again:
         """Read again what arrived damaged; another digest than the first time means a changed file."""

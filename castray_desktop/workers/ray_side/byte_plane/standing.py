@@ -41,7 +41,7 @@ class StandingStock(Stock):
     def _known_to(self) -> int:
         layout = self.layout
         if self._await_manifest or self.hashes_awaited:
-            return layout.piece((layout.manifest_bytes - 1) // layout.piece_bytes)[1]
+            return layout.manifest_bytes
         return layout.stream_bytes
 
     def _look_around(self, manifest: Manifest, parts: PartFiles) -> None:
@@ -70,8 +70,8 @@ class StandingStock(Stock):
         while True:
             further = super().next_wanted(index)
             if self._twins is not None and further < self.layout.pieces:
-                at = self._twins.pieces.available_from(further * self.layout.piece_bytes)
-                further = max(further, at // self.layout.piece_bytes)
+                start, _ = self.layout.piece(further)
+                further = self.layout.piece_from(self._twins.pieces.available_from(start))
             if further == index:
                 return index
             index = further
@@ -98,14 +98,14 @@ class StandingStock(Stock):
         cache, hasher = self._place.hashes, self._new_file_hasher
         agreed = same_hash(self._twins, hashes, cache, algorithm, hasher, self._comparing)
         self._hashes.know({file: hashes[file] for file in agreed})
-        pieces, length = self._twins.agree(self.layout, agreed), self.layout.piece_bytes
+        pieces = self._twins.agree(self.layout, agreed)
         with self.condition:
             self._undigested = bytearray(self.layout.pieces)
             for start, end in pieces:
                 for gap in self.have.missing(start, end):
                     self._count(*gap)
-                    first, last = gap[0] // length, -(-gap[1] // length)
-                    self._undigested[first:last] = b"\1" * (last - first)
+                    undigested = self.layout.pieces_of(*gap)
+                    self._undigested[undigested.start : undigested.stop] = b"\1" * len(undigested)
                 self.have.add(start, end)
             self.hashes_awaited, self.more_wanted = False, True
         self.wake()

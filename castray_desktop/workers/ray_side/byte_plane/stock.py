@@ -8,8 +8,9 @@ import threading
 from typing import Optional
 
 from castray_desktop.core.failure import CastRayError, FailureKind
+from castray_desktop.core.layout import Layout
 from castray_desktop.core.names import display
-from castray_desktop.core.parcel import Layout, Manifest, Span, decode
+from castray_desktop.core.parcel import Manifest, Span, decode
 from castray_desktop.core.ranges import Range, RangeSet
 from castray_desktop.core.wire import DIGEST_BYTES
 from castray_desktop.workers.ray_side.byte_plane.digests import file_hasher, piece_hasher
@@ -150,13 +151,15 @@ class Stock(Supply):
     def next_wanted(self, index: int) -> int:
         """The first such piece from there on, the number of pieces if there is none."""
         with self.condition:
-            at = index * self.layout.piece_bytes
+            if index >= self.layout.pieces:
+                return index
+            at, _ = self.layout.piece(index)
             while True:
                 further = self.have.available_from(at)
                 if further >= self.checked_to:
                     further = self.claims.available_from(further)
                 if further == at or further >= self.layout.stream_bytes:
-                    return -(-further // self.layout.piece_bytes)
+                    return self.layout.piece_from(further)
                 at = further
 
     def is_undecided(self) -> bool:

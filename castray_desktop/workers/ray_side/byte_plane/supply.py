@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Optional
 
-from castray_desktop.core.parcel import Layout, Manifest
+from castray_desktop.core.layout import Layout
+from castray_desktop.core.parcel import Manifest
 from castray_desktop.core.ranges import RangeSet
 from castray_desktop.core.wire import DIGEST_BYTES, MAX_PIECE
 from castray_desktop.workers.ray_side.byte_plane.digests import PIECE_DIGESTS, piece_hasher
@@ -53,6 +54,7 @@ class Supply:
         self.manifest: Optional[Manifest] = None
         self.have = RangeSet()
         self.sent_bytes = 0
+        self.sent_lists = 0  # of these, manifest and trailer
         self.limiter = Limiter()
         self.limiters: tuple[Limiter, ...] = (self.limiter,)  # all that what leaves has to keep to
         self.demand = -1  # the furthest piece that anyone has asked for
@@ -176,8 +178,8 @@ class Supply:
             if self.gone:
                 raise Gone(self.gone)
 
-    def note_asked(self, first: int, last: int) -> None:
-        """Somebody wants the pieces `first` to `last`, one after the other."""
+    def note_asked(self, pieces: range) -> None:
+        """Somebody wants these pieces, one after the other."""
 
     def await_hashes(self, seconds: float) -> Optional[Sequence[bytes]]:
         """What is known of file hashes before the trailer, None if that is not clear within `seconds`.
@@ -262,10 +264,12 @@ class Supply:
         with self.reading.borrow(file) as fd:
             read_fully(fd, offset, view)
 
-    def count_sent(self, count: int, last: bool) -> None:
-        """Payload that leaves this node; `last` for all that a peer has asked for so far."""
+    def count_sent(self, index: int, length: int, last: bool) -> None:
+        """So many bytes of a piece leave this node; `last` for all that a peer has asked for so far."""
         with self.condition:
-            self.sent_bytes += count
+            self.sent_bytes += length
+            if index not in self.layout.contents:
+                self.sent_lists += length
         if last:
             self.stated()
         else:

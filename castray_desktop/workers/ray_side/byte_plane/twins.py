@@ -12,7 +12,8 @@ from array import array
 from collections.abc import Callable, Mapping
 from typing import Optional
 
-from castray_desktop.core.parcel import EntryKind, Layout, Manifest, Span
+from castray_desktop.core.layout import Layout
+from castray_desktop.core.parcel import EntryKind, Manifest, Span
 from castray_desktop.core.ranges import RangeSet
 from castray_desktop.workers.ray_side.byte_plane.holes import has_same_holes
 from castray_desktop.workers.ray_side.protocol import TopEntry
@@ -74,15 +75,15 @@ class Twins:
 
     def _whole_pieces(self, layout: Layout, least: int = TWIN) -> RangeSet:
         """The pieces that lie in such files with all their bytes, in offsets of the stream."""
-        found, length = RangeSet(), layout.piece_bytes
-        start = end = layout.manifest_bytes
+        found = RangeSet()
+        start = end = 0
         for number in range(len(self._is)):
             low, high = self._manifest.file_range(number)
             if self._is[number] < least and low < high:
-                _add_whole(found, start, end, length)
-                start = layout.manifest_bytes + high
-            end = layout.manifest_bytes + high
-        _add_whole(found, start, end, length)
+                _add_whole(found, start, end, layout)
+                start = high
+            end = high
+        _add_whole(found, start, end, layout)
         return found
 
     def __contains__(self, file: int) -> bool:
@@ -122,10 +123,14 @@ class Twins:
         return self._destination + b"/" + self._manifest.files[file].path
 
 
-def _add_whole(found: RangeSet, start: int, end: int, length: int) -> None:
-    start, end = -(-start // length) * length, end // length * length
+def _add_whole(found: RangeSet, start: int, end: int, layout: Layout) -> None:
+    """The whole pieces of these contents; the last one may be shorter."""
+    length = layout.piece_bytes
+    start = -(-start // length) * length
+    if end < layout.content_bytes:
+        end = end // length * length
     if start < end:
-        found.add(start, end)
+        found.add(layout.manifest_bytes + start, layout.manifest_bytes + end)
 
 
 def _stat(path: bytes) -> Optional[os.stat_result]:

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Sequence
 from typing import NamedTuple, Optional, Protocol
 
-from castray_desktop.core.parcel import Layout
+from castray_desktop.core.layout import Layout
 from castray_desktop.core.ranges import Range, RangeSet
 from castray_desktop.workers.ray_side.byte_plane.buffers import page_buffer
 

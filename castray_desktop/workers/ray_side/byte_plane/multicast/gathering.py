@@ -36,7 +36,8 @@ class Gathering:
     @property
     def starts_at(self) -> int:
         """Where in the stream the group began for us; what is before has to be fetched."""
-        return max(self._candidates.first, 0) * self._layout.piece_bytes
+        first = max(self._candidates.first, 0)
+        return self._layout.piece(first)[0] if first < self._layout.pieces else self._layout.stream_bytes
 
     def met(self) -> bool:
         """Whether it has become known now where the group began."""
@@ -108,11 +109,14 @@ class Gathering:
     def take_part(self, header: wire.Header) -> None:
         """A part that was asked for. Raises ProtocolError."""
         start, end = wire.parse_part_head(header, self._channel.read(wire.PART_BYTES))
-        piece = start // self._layout.piece_bytes
-        if end > self._layout.stream_bytes or end > (piece + 1) * self._layout.piece_bytes or not self._asked:
+        if not self._asked or end > self._layout.stream_bytes:
             raise ProtocolError("a part that nobody asked for")
+        piece = self._layout.piece_at(start)
+        base, limit = self._layout.piece(piece)
+        if end > limit:
+            raise ProtocolError("a part that goes beyond its piece")
         self._asked -= 1
-        low, high = start - piece * self._layout.piece_bytes, end - piece * self._layout.piece_bytes
+        low, high = start - base, end - base
         view = self._candidates.part(piece, low, high)
         self._channel.read_into(page_buffer(high - low) if view is None else view)
         self._delivery.repaired(high - low)

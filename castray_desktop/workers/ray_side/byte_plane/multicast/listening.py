@@ -15,6 +15,7 @@ import threading
 import time
 from typing import Callable, Optional
 
+from castray_desktop.core.layout import Layout
 from castray_desktop.core.multicast import (
     HEADER_BYTES,
     HEADER_FORMAT,
@@ -24,7 +25,6 @@ from castray_desktop.core.multicast import (
     listener_name,
     parse_header,
 )
-from castray_desktop.core.parcel import Layout
 from castray_desktop.workers.ray_side.byte_plane.buffers import page_buffer
 from castray_desktop.workers.ray_side.byte_plane.multicast.candidates import Candidates, Taken, Wanted
 from castray_desktop.workers.ray_side.byte_plane.multicast.sockets import ListeningSocket, report_socket

@@ -269,7 +269,7 @@ class MulticastSender:
             self._sent += count
             at += count
             self._at = index, at
-            self._supply.count_sent(count, last=False)
+            self._supply.count_sent(index, count, last=False)
 
     def _send(self, burst: memoryview) -> None:
         while True:
