@@ -25,6 +25,7 @@ from castray_desktop.workers.ray_side.protocol import (
     MulticastReport,
     MulticastState,
     PauseCast,
+    PauseDelivery,
     RecipientState,
     SetCastLimit,
     SourceReport,
@@ -393,4 +394,21 @@ def test_nothing_arrives_and_the_relay_does_it(lab: Lab, monkeypatch: pytest.Mon
         cast.cast, lambda report: multicast_of(report).state is MulticastState.STOPPED
     )
     assert multicast_of(report).end is MulticastEnd.NOTHING_ARRIVES
+    cast.forget()
+
+
+def test_a_paused_recipient_takes_nothing_and_then_the_rest(lab: Lab) -> None:
+    path = lab.file("model.bin", 16 * MIB)
+    cast, nodes = start(lab, 2, path, limit=8 * MIB)
+    nodes[1].await_delivery(cast.cast, lambda report: report.datagram_bytes > 2 * MIB)
+    nodes[1].plane.pause_delivery(PauseDelivery(cast.cast, 2))
+    nodes[1].await_delivery(cast.cast, lambda report: not report.listening)
+    nodes[2].await_delivery(cast.cast, lambda report: report.datagram_bytes > 6 * MIB)
+    had = nodes[1].deliveries[cast.cast].datagram_bytes
+    cast.set_upstream(nodes[2], nodes[0].upstream(), 3)
+    cast.set_upstream(nodes[1], nodes[0].upstream(), 4)
+    results = cast.results()
+    check(path, nodes, results)
+    assert had < 6 * MIB
+    assert had + 4 * MIB < results[0].datagram_bytes < 14 * MIB
     cast.forget()

@@ -46,6 +46,7 @@ class Fetching:
         self._last_pieces: deque[int] = deque()  # of what was asked for and has not come
         self._early_asked = RangeSet()  # digests that were asked for ahead of their pieces
         self._gathering: Optional[Gathering] = None  # while a group brings pieces
+        self._parts_due = 0  # that will come all the same, after the group was left
 
     def run(self) -> None:
         """Until everything is there, or the delivery has been paused for so long that it needs no connection.
@@ -80,8 +81,8 @@ class Fetching:
                 self._take_piece(header)
             elif header.type is FrameType.WAITING:
                 self._delivery.flush_progress()
-            elif header.type is FrameType.PART and self._gathering is not None:
-                self._gathering.take_part(header)
+            elif header.type is FrameType.PART:
+                self._take_part(header)
             elif header.type is FrameType.FILE and self._channel.local:
                 wire.parse_file(self._channel.take_file(header.length))
             elif header.type is FrameType.HASHES and self._hashes_asked:
@@ -101,8 +102,7 @@ class Fetching:
         if self._paused is (ends is None):
             self._paused = not self._paused
             self._channel.write(wire.frame(FrameType.PAUSE if self._paused else FrameType.RESUME))
-            self._delivery.leave_group()
-            self._gathering = None
+            self._leave_group()
         return ends is None or time.monotonic() < ends
 
     def _request_missing(self) -> None:
@@ -143,9 +143,23 @@ class Fetching:
             listener = self._delivery.listener()
             if listener is None:
                 return False
-            self._gathering = Gathering(self._channel, self._delivery, listener)
+            self._gathering = Gathering(self._channel, self._delivery, listener, self._parts_due)
             return True
         return self._gathering is not None and self._gathering.met()
+
+    def _leave_group(self) -> None:
+        self._delivery.leave_group()
+        if self._gathering is not None:
+            self._parts_due, self._gathering = self._gathering.parts_due, None
+
+    def _take_part(self, header: wire.Header) -> None:
+        if self._gathering is not None:
+            self._gathering.take_part(header)
+        elif self._parts_due:  # asked for before the group was left
+            self._parts_due -= 1
+            self._channel.read(header.length)
+        else:
+            raise ProtocolError("a part that nobody asked for")
 
     def _gather(self) -> bool:
         """Make pieces of what a group has brought; whether there is something to read from the upstream."""

@@ -192,6 +192,7 @@ class Follower(StandingStock):
         listener, self._listener = self._listener, None
         if listener is not None:
             listener.close()
+            self.stated()
 
     def came_by_datagrams(self, count: int) -> None:
         """Verified bytes of a piece that was placed."""

@@ -207,9 +207,9 @@ class BytePlane:
             delivery.listen(order)
 
     def multicast(self, order: Multicast) -> None:
-        """Send a cast to a group."""
+        """Send a cast to a group; never where connections are encrypted, since datagrams are not."""
         source = self._sources.get(order.cast)
-        if source is not None:
+        if source is not None and self.surroundings.certificates is None:
             source.multicast(order, self._address)
 
     def pause_delivery(self, order: PauseDelivery) -> None:

@@ -22,15 +22,17 @@ MANY_PARTS = 1000
 class Gathering:
     """One connection's share in what a listener has taken."""
 
-    def __init__(self, channel: Channel, delivery: Follower, listener: MulticastListener) -> None:
+    def __init__(
+        self, channel: Channel, delivery: Follower, listener: MulticastListener, parts_due: int = 0
+    ) -> None:
         self.listener = listener
+        self.parts_due = parts_due  # that were asked for and have not come
         self._channel = channel
         self._delivery = delivery
         self._layout = delivery.layout
         self._candidates = listener.candidates
         self._candidates.start_over()
         self._parts: deque[tuple[int, int]] = deque()  # to be asked for
-        self._asked = 0  # parts that are on their way
         self._met = False
 
     @property
@@ -100,22 +102,22 @@ class Gathering:
 
     def _ask(self) -> None:
         requests = []
-        while self._parts and self._asked < MANY_PARTS:
+        while self._parts and self.parts_due < MANY_PARTS:
             requests.append(wire.request(*self._parts.popleft(), PieceFlag.PART))
-            self._asked += 1
+            self.parts_due += 1
         if requests:
             self._channel.write(b"".join(requests))
 
     def take_part(self, header: wire.Header) -> None:
         """A part that was asked for. Raises ProtocolError."""
         start, end = wire.parse_part_head(header, self._channel.read(wire.PART_BYTES))
-        if not self._asked or end > self._layout.stream_bytes:
+        if not self.parts_due or end > self._layout.stream_bytes:
             raise ProtocolError("a part that nobody asked for")
         piece = self._layout.piece_at(start)
         base, limit = self._layout.piece(piece)
         if end > limit:
             raise ProtocolError("a part that goes beyond its piece")
-        self._asked -= 1
+        self.parts_due -= 1
         low, high = start - base, end - base
         view = self._candidates.part(piece, low, high)
         self._channel.read_into(page_buffer(high - low) if view is None else view)
