@@ -60,10 +60,10 @@ def add_sending(parser: argparse.ArgumentParser, on_conflict: str = "skip") -> N
     parser.add_argument("--limit", metavar="RATE", help="of every hop: 10MB/s, 800kB/s, 100Mbit/s")
     parser.add_argument(
         "--transport",
-        choices=("auto", "direct", "ray"),
+        choices=("auto", "direct", "ray", "udp"),
         default="auto",
-        help="the way from node to node: sockets, and through Ray where none gets through, or one of them"
-        " alone (auto)",
+        help="the way from node to node: the fastest that gets through; sockets alone; through Ray alone; or"
+        " one stream of UDP multicast for all recipients, with the relay for what it does not bring (auto)",
     )
     parser.add_argument(
         "--await-offline",

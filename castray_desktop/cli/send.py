@@ -9,11 +9,14 @@ import os
 import sys
 from typing import Protocol
 
+import msgspec
+
 from castray_desktop.cli import arguments, text
 from castray_desktop.cli.session import Session
 from castray_desktop.core import messages
 from castray_desktop.core.errors import sentence
 from castray_desktop.core.failure import CastRayError, FailureKind
+from castray_desktop.core.forms import multicast_form
 from castray_desktop.core.messages import (
     CastResult,
     CastState,
@@ -177,6 +180,7 @@ class JsonReporter:
 def result_object(result: CastResult) -> dict[str, object]:
     """A cast's result as scripts get it."""
     summary = result.summary
+    multicast = multicast_form(summary)
     line: dict[str, object] = {
         "event": "result",
         "cast": summary.cast,
@@ -186,6 +190,7 @@ def result_object(result: CastResult) -> dict[str, object]:
         "seconds": round(result.seconds, 3),
         "source_copies": summary.source_copies,
         "chain": list(summary.chain),
+        "multicast": None if multicast is None else msgspec.to_builtins(multicast),
         "deliveries": [_delivery_object(item) for item in result.deliveries],
     }
     if summary.failure is not None:
@@ -206,4 +211,9 @@ def _delivery_object(item: DeliverySnapshot) -> dict[str, object]:
         "reason": sentence(item.failure) if item.failure else None,
         **({"hook": item.hook_status} if item.hook_status else {}),
         **({"removed": item.removed} if item.removed else {}),
+        **(
+            {"datagram_bytes": item.datagram_bytes, "repaired_bytes": item.repaired_bytes}
+            if item.datagram_bytes or item.repaired_bytes
+            else {}
+        ),
     }

@@ -35,6 +35,7 @@ from castray_desktop.core.messages import (
     PreflightReport,
     VerifyReport,
 )
+from castray_desktop.core.multicast_words import why_stopped
 from castray_desktop.core.quantities import format_bytes
 
 LINE_SECONDS = 5.0
@@ -262,8 +263,18 @@ def print_result(result: CastResult) -> None:
         f" {format_bytes(summary.bytes)} in {result.seconds:.1f} s ({rate}/s),"
         f" {summary.source_copies:.2f} copies uploaded"
     )
+    print_multicast(summary)
     if summary.broken_links and summary.verified:
         print(f"Links that lead nowhere there: {summary.broken_links}. {FOLLOW}", file=sys.stderr)
+
+
+def print_multicast(cast: CastSummary) -> None:
+    """How much was sent to all recipients at once, and on stderr why that has stopped."""
+    why = why_stopped(cast.multicast, cast.source)
+    if why is not None and cast.state is not CastState.CANCELLED:
+        print(f"castray: {_tame(why.text)}", file=sys.stderr)
+    elif cast.multicast is not None and cast.multicast.bytes:
+        say(f"{format_bytes(cast.multicast.bytes)} by multicast, once for all.")
 
 
 def say(line: str) -> None:

@@ -22,12 +22,15 @@ from castray_desktop.core.messages import (
     ClusterStatus,
     DeliverySnapshot,
     DeliveryState,
+    MulticastEnd,
+    MulticastState,
     NodeInfo,
     NodeState,
     ScheduleInfo,
     SendRequest,
     Transport,
 )
+from castray_desktop.core.multicast_words import why_stopped
 
 
 class Form(msgspec.Struct, frozen=True):
@@ -70,6 +73,17 @@ class NodeForm(Form, frozen=True):
     reason: str | None
 
 
+class MulticastForm(Form, frozen=True):
+    """How sending to all recipients at once went; the relay did the rest."""
+
+    state: MulticastState
+    end: MulticastEnd | None  # why it stopped before it was done
+    reason: str | None  # the same in a sentence, with what to do
+    listeners: tuple[str, ...]
+    bytes: int  # sent once for all of them
+    rate: float
+
+
 class DeliveryForm(Form, frozen=True):
     """One recipient's share of a cast."""
 
@@ -87,6 +101,9 @@ class DeliveryForm(Form, frozen=True):
     eta: float | None
     hook: str | None
     removed: int  # entries that the source no longer has
+    listening: bool  # to what is sent to all recipients at once
+    datagram_bytes: int  # that came by that
+    repaired_bytes: int  # that came by the relay instead
 
 
 class CastForm(Form, frozen=True):
@@ -112,6 +129,7 @@ class CastForm(Form, frozen=True):
     awaited: int
     chain: tuple[str, ...]
     source_copies: float
+    multicast: MulticastForm | None  # where it was tried
     limit: int | None
     place: int
     schedule: str | None
@@ -132,6 +150,7 @@ class ResultForm(Form, frozen=True):
     seconds: float
     source_copies: float
     chain: tuple[str, ...]
+    multicast: MulticastForm | None  # where it was tried
     deliveries: tuple[DeliveryForm, ...]
     reason: str | None
 
@@ -216,6 +235,21 @@ def node_form(node: NodeInfo) -> NodeForm:
     )
 
 
+def multicast_form(cast: CastSummary) -> MulticastForm | None:
+    multicast = cast.multicast
+    if multicast is None:
+        return None
+    why = why_stopped(multicast, cast.source)
+    return MulticastForm(
+        state=multicast.state,
+        end=multicast.end,
+        reason=None if why is None else why.text,
+        listeners=multicast.listeners,
+        bytes=multicast.bytes,
+        rate=round(multicast.rate),
+    )
+
+
 def delivery_form(item: DeliverySnapshot) -> DeliveryForm:
     return DeliveryForm(
         node=item.node,
@@ -232,6 +266,9 @@ def delivery_form(item: DeliverySnapshot) -> DeliveryForm:
         eta=item.eta,
         hook=item.hook_status or None,
         removed=item.removed,
+        listening=item.listening,
+        datagram_bytes=item.datagram_bytes,
+        repaired_bytes=item.repaired_bytes,
     )
 
 
@@ -257,6 +294,7 @@ def cast_form(cast: CastSummary, deliveries: tuple[DeliverySnapshot, ...] = ()) 
         awaited=cast.awaited,
         chain=cast.chain,
         source_copies=cast.source_copies,
+        multicast=multicast_form(cast),
         limit=cast.limit or None,
         place=cast.place,
         schedule=cast.schedule or None,
@@ -278,6 +316,7 @@ def result_form(result: CastResult) -> ResultForm:
         seconds=round(result.seconds, 3),
         source_copies=summary.source_copies,
         chain=summary.chain,
+        multicast=multicast_form(summary),
         deliveries=tuple(delivery_form(item) for item in result.deliveries),
         reason=reason(summary.failure),
     )

@@ -26,8 +26,9 @@ FRESH_SECONDS = 7 * 86_400.0
 TRIAL_AFTER_SECONDS = 1.0
 """The relay runs for this long before multicast is tried, so that there is a speed to be beaten."""
 
-TRIAL_LEFT_SECONDS = 30.0
-"""A trial may hold a cast up for most of a second, where nothing arrives: it has to have this long to go."""
+TRIAL_LEFT_SECONDS = 60.0
+"""A trial may hold a cast up for most of a second where nothing arrives, and for two where little does. With
+this long to go, that stays within a few per cent."""
 
 ASKED_SHARE = 0.5
 """Whoever asks for multicast gets it, unless it is slower than this share of the relay's speed."""

@@ -175,7 +175,7 @@ class Cluster:
         links: Literal["keep", "follow"] = "keep",
         exclude: Iterable[str] = (),
         limit: int | str = 0,
-        transport: Literal["auto", "direct", "ray"] = "auto",
+        transport: Literal["auto", "direct", "ray", "udp"] = "auto",
         await_offline: bool = False,
         remove_extra: bool = False,
         hook: str = "",
@@ -185,6 +185,7 @@ class Cluster:
 
         `to` is "all", or names, addresses, Ray node ids or "@group"; `dest` is absolute and may hold
         "{node}", without it files land in each node's inbox. `limit` is bytes per second, or "10MB/s".
+        `transport` "udp" sends one stream of multicast to all; `result.multicast` tells what came of it.
         Deliveries that failed are in the result: `result.delivered` tells whether there is none. An
         interrupt (Ctrl+C) cancels the cast.
 
@@ -219,7 +220,7 @@ class Cluster:
         links: Literal["keep", "follow"] = "keep",
         exclude: Iterable[str] = (),
         limit: int | str = 0,
-        transport: Literal["auto", "direct", "ray"] = "auto",
+        transport: Literal["auto", "direct", "ray", "udp"] = "auto",
         await_offline: bool = False,
         remove_extra: bool = False,
         hook: str = "",

@@ -3220,6 +3220,10 @@
         <translation>仅经由 Ray</translation>
     </message>
     <message>
+        <source>Multicast: one stream for all</source>
+        <translation>组播：一份数据流发给所有节点</translation>
+    </message>
+    <message>
         <source>Patterns with commas between, such as *.tmp, .git</source>
         <translation>逗号分隔的模式，例如 *.tmp, .git</translation>
     </message>

@@ -121,6 +121,7 @@ def test_the_result_is_the_object_that_scripts_rely_on() -> None:
         "seconds": 12.346,
         "source_copies": 1.0,
         "chain": ["desk", "node_1", "node_2"],
+        "multicast": None,
         "deliveries": [
             {
                 "node": "node_1",
@@ -152,6 +153,39 @@ def test_a_cast_that_failed_as_a_whole_says_why() -> None:
     failure = Failure(K.NO_SUCH_FILE, {"path": "/x"})
     line = result_object(ended(CastState.FAILED, failure=failure))
     assert line["reason"] == "/x does not exist. Check the name and send it again."
+
+
+def test_what_came_of_multicast_is_part_of_the_result(capsys: pytest.CaptureFixture[str]) -> None:
+    stopped = messages.MulticastSnapshot(
+        messages.MulticastState.STOPPED, messages.MulticastEnd.NOTHING_ARRIVES, rate=1.2
+    )
+    line = result_object(ended(multicast=stopped))
+    assert line["multicast"] == {
+        "state": "stopped",
+        "end": "nothing_arrives",
+        "reason": "Multicast from desk reached nobody, so the relay brought the files. Let firewalls pass UDP"
+        " to 239.192.0.0/14 (ff12::/16 with IPv6), and give switches with IGMP snooping a querier. Cloud"
+        " networks mostly carry no multicast; the relay is the way there.",
+        "listeners": (),
+        "bytes": 0,
+        "rate": 1,
+    }
+    text.print_result(ended(multicast=stopped))
+    assert "castray: Multicast from desk reached nobody" in capsys.readouterr().err
+    text.print_result(ended(multicast=messages.MulticastSnapshot(messages.MulticastState.DONE, bytes=10**10)))
+    assert "10.0 GB by multicast, once for all." in capsys.readouterr().out
+
+
+def test_a_delivery_by_datagrams_says_what_was_repaired() -> None:
+    delivery = make_delivery(
+        "node_1",
+        DeliveryState.COMPLETED,
+        transport=Transport.UDP,
+        datagram_bytes=9 * 10**9,
+        repaired_bytes=10**9,
+    )
+    [item] = result_object(CastResult(make_cast(recipients=1), (delivery,), 1.0))["deliveries"]  # type: ignore[misc]
+    assert (item["transport"], item["datagram_bytes"], item["repaired_bytes"]) == ("udp", 9 * 10**9, 10**9)
 
 
 def test_links_that_lead_nowhere_are_told(capsys: pytest.CaptureFixture[str]) -> None:

@@ -41,13 +41,14 @@ def test_options_go_with_the_request(qtbot: QtBot, ready: MainWindow, link: Fake
     assert sheet is not None
     sheet.exclude.setText("*.tmp，.git")
     sheet.links.setCurrentIndex(1)
-    sheet.transport.setCurrentIndex(2)
+    assert all(sheet.transport.itemText(index) for index in range(len(Ways)))
+    sheet.transport.setCurrentIndex(3)
     sheet.remove_extra.setChecked(True)
     sheet.hook.setText("systemctl restart model")
     add_files(qtbot, ready)
     request = panel.request()
     assert request.exclude == ("*.tmp", ".git")
-    assert (request.links, request.transport) == (Links.FOLLOW, Ways.RAY)
+    assert (request.links, request.transport) == (Links.FOLLOW, Ways.UDP)
     assert not request.remove_extra  # only where existing files are overwritten
     panel.conflict.setCurrentIndex(panel.conflict.findData(OnConflict.OVERWRITE.value))
     assert panel.request().remove_extra

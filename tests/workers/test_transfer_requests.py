@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from castray_desktop.core.failure import CastRayError, FailureKind
-from castray_desktop.core.messages import SendRequest
+from castray_desktop.core.messages import SendRequest, Ways
 from castray_desktop.workers.casts.asked_by_agents import AskedByAgents
 from castray_desktop.workers.ray_side import protocol, transfer_requests
 from castray_desktop.workers.ray_side.protocol import (
@@ -73,6 +73,14 @@ async def test_what_makes_no_sense(arguments: Any, reason: str) -> None:
         await TransferRequests(lambda: None).ask(*arguments)
 
 
+@pytest.mark.parametrize(("mode", "transport"), [("UDP", "udp"), ("udp", "udp"), ("Multicast", "auto")])
+async def test_udp_is_a_way(mode: str, transport: str) -> None:
+    requests = TransferRequests(lambda: None)
+    task = await asked(requests, "/x", ["a"], mode)
+    assert requests.take()[0].transport == transport
+    task.cancel()
+
+
 async def test_a_broadcast_needs_no_names() -> None:
     requests = TransferRequests(lambda: None)
     task = await asked(requests, "/x", (), "broadcast")
@@ -91,11 +99,11 @@ async def test_the_engine_starts_it_from_that_node_and_tells_its_agent() -> None
         return "c0ffee"
 
     asked_by = AskedByAgents(agents, send)
-    asked_by.take("a", protocol.TransferRequest(1, ("/x",), ("s",)))
+    asked_by.take("a", protocol.TransferRequest(1, ("/x",), ("s",), "udp"))
     asked_by.take("a", protocol.TransferRequest(2, ("/x",), ("nobody",)))
     async with asyncio.timeout(5), agents.ordered:
         await agents.ordered.wait_for(lambda: len(agents.orders) == 2)
-    assert sent == [SendRequest(("/x",), ("s",), source="a", leave_out=True)]
+    assert sent == [SendRequest(("/x",), ("s",), source="a", transport=Ways.UDP, leave_out=True)]
     assert agents.orders[0] == ("a", protocol.AnswerTransfer(1, "c0ffee"))
     refusal = agents.orders[1][1]
     assert isinstance(refusal, protocol.AnswerTransfer)

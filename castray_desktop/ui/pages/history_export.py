@@ -10,12 +10,14 @@ import time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+import msgspec
 from PySide6.QtCore import QObject, Signal
 
 from castray_desktop.core import messages
 from castray_desktop.core.cast import cast_name
 from castray_desktop.core.errors import sentence
 from castray_desktop.core.failure import Failure, FailureKind
+from castray_desktop.core.forms import multicast_form
 from castray_desktop.core.messages import CastResult, CastSummary, HistoryQuery
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ def csv_rows(result: CastResult) -> list[list[object]]:
 def as_json(result: CastResult) -> dict[str, object]:
     """A cast with its deliveries, named as in `castray casts --json` and the result of `castray send`."""
     cast = result.summary
+    multicast = multicast_form(cast)
     return {
         "cast": cast.cast,
         "name": cast_name(cast),
@@ -58,6 +61,7 @@ def as_json(result: CastResult) -> dict[str, object]:
         "seconds": round(result.seconds, 3),
         "source_copies": round(cast.source_copies, 4),
         "chain": list(cast.chain),
+        "multicast": None if multicast is None else msgspec.to_builtins(multicast),
         "reason": sentence(cast.failure) if cast.failure else None,
         "deliveries": [
             {

@@ -123,6 +123,7 @@ class OptionsSheet(Sheet):
             translate("SendOptions", "Whatever gets through"),
             translate("SendOptions", "Sockets alone"),
             translate("SendOptions", "Through Ray alone"),
+            translate("SendOptions", "Multicast: one stream for all"),
         )
         for field, words in ((self.links, links), (self.transport, ways)):
             for number, word in enumerate(words):

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from castray_desktop.core.errors import sentence
 from castray_desktop.core.failure import CastRayError
-from castray_desktop.core.messages import SendRequest
+from castray_desktop.core.messages import SendRequest, Ways
 from castray_desktop.workers.agents import Agents
 from castray_desktop.workers.ray_side import protocol
 
@@ -28,7 +28,9 @@ class AskedByAgents:
 
     def take(self, node: str, asked: protocol.TransferRequest) -> None:
         """Start a cast from that node, and tell its agent the id, or why there is none."""
-        request = SendRequest(asked.paths, asked.recipients, source=node, leave_out=True)
+        request = SendRequest(
+            asked.paths, asked.recipients, source=node, transport=Ways(asked.transport), leave_out=True
+        )
         try:
             answer = protocol.AnswerTransfer(asked.number, self._send(request))
         except CastRayError as error:

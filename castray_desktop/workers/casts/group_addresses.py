@@ -38,10 +38,13 @@ class GroupAddresses:
         self._hops = hops_of(os.environ) if hops is None else hops
         self._taken: dict[str, MulticastGroup] = {}
 
-    def take(self, cast: str, source: str) -> MulticastGroup:
-        """The group of a cast whose datagrams come from the address `source`; the same when asked again."""
+    def take(self, cast: str, source: str, life: int = 0) -> MulticastGroup:
+        """The group of a cast whose datagrams come from the address `source`; the same when asked again.
+
+        `life` tells the groups of the source's agents apart.
+        """
         if cast not in self._taken:
-            self._taken[cast] = self._free_group(cast, source)
+            self._taken[cast] = self._free_group(f"{cast} {life}" if life else cast, source)
         return self._taken[cast]
 
     def free(self, cast: str) -> None:

@@ -45,8 +45,8 @@ LEAST_MEASURED = 2
 
 LOOK_SECONDS = 0.2
 
-MEASURED_BYTES = 16 << 20
-"""So much of a stream shows how fast it can be sent."""
+MEASURED_SECONDS = 0.3
+"""A stream that has gone for so long shows how fast it can be sent."""
 
 _USELESS = frozenset({MulticastEnd.NOTHING_ARRIVES, MulticastEnd.NO_NETWORK})
 
@@ -99,9 +99,10 @@ class Multicasting:
         self._calling: set[str] = set()  # with an order to listen that has not been answered
         self._heard: set[str] = set()  # who has listened
         self._moved: set[str] = set()  # to the tail, since they don't
-        self._life = -1  # which agent of the source has its order
-        self._ordered: dict[str, int] = {}  # the listeners in it, and which agents of theirs
+        self._life = 0  # which agent of the source the group is of
+        self._ordered: frozenset[str] = frozenset()  # the listeners that it was told
         self._ordering = False
+        self._sent_since = self._sent_until = 0.0  # by the reports
         self._measured: tuple[str, ...] = ()  # whose bytes tell how fast a way is
         self._looked = -inf
         self._by_relay, self._by_group = WayMeter(), WayMeter()
@@ -135,15 +136,15 @@ class Multicasting:
         if self._group is None:
             self._try_now(route) if self._trial else self._decide(route)
         if self._group is not None:
+            self._follow_source()
             self._have_listen()
             self._order()
             self._make_way(route)
 
     def resumed(self) -> None:
-        """The cast goes on after a pause: who has stopped listening meanwhile is told to listen again."""
+        """The cast goes on after a pause, in which agents neither send nor miss anything."""
         self._by_relay.rest()
         self._by_group.rest()
-        self._life = -1
 
     def close(self) -> MulticastLesson | None:
         """The cast has ended. What it has shown, if anything."""
@@ -163,12 +164,13 @@ class Multicasting:
         useless = _USELESS | {MulticastEnd.NOBODY} if self._tried_amidst else _USELESS
         if report.end in useless:
             return 0.0
+        seconds = self._sent_until - self._sent_since
         measured = self._by_group.rate
-        if not measured and report.sent_bytes >= MEASURED_BYTES:
-            measured = report.rate
+        if not measured and seconds >= MEASURED_SECONDS:
+            measured = report.sent_bytes / seconds
         if not measured and report.end is MulticastEnd.TOO_SLOW:
             return 0.0
-        return float(measured) or None
+        return measured or None
 
     # --- whether --------------------------------------------------------------------------------
 
@@ -213,7 +215,7 @@ class Multicasting:
             self._over = True
 
     def _begin(self, source: AgentHello, how: Start) -> None:
-        self._start = how
+        self._start, self._life = how, self._relay.life(self._source)
         self._group = self._means.groups.take(self._cast, source.address)
         self._ledger.multicast.tried()
         log.info("cast %s: to group %s, port %d", self._cast, self._group.address, self._group.port)
@@ -260,15 +262,15 @@ class Multicasting:
         self._calling.discard(node)
         self._done()
 
-    def _listeners(self) -> dict[str, int]:
-        """Who was told to listen, and has not finished, with the number of the agent that was told."""
-        return {
-            node: life
+    def _listeners(self) -> tuple[str, ...]:
+        """Whose present agent was told to listen, and has not finished."""
+        return tuple(
+            node
             for node, (life, _) in self._told.items()
             if life == self._relay.life(node)
             and node not in self._absences
             and not self._ledger.delivery(node).state.finished
-        }
+        )
 
     def _leave_group(self) -> None:
         """Nothing comes any more; what is missing is not to be waited for."""
@@ -287,7 +289,7 @@ class Multicasting:
         for node in route.order()[1:]:
             if node in self._moved or listening.isdisjoint(children.get(node, ())):
                 continue
-            if self._has_left(node) and not self._ledger.delivery(node).state.finished:
+            if self._has_left(node) and self._ledger.verified_bytes(node) < self._ledger.stream_bytes:
                 log.info("cast %s: %s can't follow the group", self._cast, node)
                 self._moved.add(node)
                 self._relay.change(route.to_tail(node)[0])
@@ -313,39 +315,40 @@ class Multicasting:
             self._leave_group()
         elif report.state is MulticastState.DONE:
             self._group, self._over = None, True  # what is missing comes by the relay
-        elif report.state is MulticastState.SENDING and report.rate:
+            self._sent_until = self._clock()
+        elif report.state is MulticastState.SENDING:
+            self._sent_since = self._sent_since or self._clock()
             self._start = Start(report.rate, self._start.least)  # for the next agent of the source
+
+    def _follow_source(self) -> None:
+        """Another agent of the source has another group: all have left the first one, or are about to."""
+        life, source = self._relay.life(self._source), self._hello(self._source)
+        if life == self._life or source is None:
+            return
+        self._means.groups.free(self._cast)
+        self._group = self._means.groups.take(self._cast, source.address, life)
+        self._life, self._ordered = life, frozenset()
+        self._told.clear()
+        self._heard.clear()
+        self._sent_since = 0.0
 
     def _give_up(self, end: messages.MulticastEnd, reason: str = "") -> None:
         self._ledger.multicast.stop(end, reason)
         self._leave_group()
 
     def _order(self) -> None:
-        """Tell the source who listens, once somebody does, and whenever there are more of them.
-
-        Who has another agent is left out once before, so that the source does not go on from what the last
-        one has reported.
-        """
-        listeners, life = self._listeners(), self._relay.life(self._source)
+        """Tell the source who listens, once somebody does, and whenever there are more of them."""
+        listeners = self._listeners()
         there = any(node in self._relay.fetching and node not in self._calling for node in listeners)
-        again = life != self._life
-        before = {} if again else self._ordered
-        if self._ordering or not there or all(before.get(node) == own for node, own in listeners.items()):
-            return
-        kept = {node: own for node, own in listeners.items() if before.get(node, own) == own}
-        self._ordering = True
-        # Nothing came for a while, so they may have stopped listening.
-        deaf = [node for node in listeners if node in self._relay.fetching] if again and self._ordered else []
-        self._life, self._ordered = life, kept or listeners
-        self._orders.spawn(self._tell_source(tuple(self._ordered), life, tuple(deaf)))
+        if there and not self._ordering and not self._ordered.issuperset(listeners):
+            self._ordering, self._ordered = True, frozenset(listeners)
+            self._orders.spawn(self._tell_source(listeners, self._life))
 
-    async def _tell_source(self, listeners: tuple[str, ...], life: int, deaf: tuple[str, ...]) -> None:
-        group, how = self._group, self._start
+    async def _tell_source(self, listeners: tuple[str, ...], life: int) -> None:
+        how = self._start
+        order = Multicast(self._cast, self._group, listeners, how.rate, how.least)
         try:
-            await self._orders.tell(deaf, Listen(self._cast, group))
-            await self._orders.call(
-                self._source, Multicast(self._cast, group, listeners, how.rate, how.least)
-            )
+            await self._orders.call(self._source, order)
         except CastRayError as error:
             lost = error.failure.kind is FailureKind.NODE_OFFLINE or life != self._relay.life(self._source)
             if not lost and not self._over:

@@ -6,14 +6,21 @@ from typing import Annotated, Literal, Self
 
 import msgspec
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from starlette.requests import HTTPConnection
 
 from castray_desktop.core import messages
 from castray_desktop.core.quantities import parse_limit
 
+
+def _folded(value: object) -> object:
+    """Words may be written in capitals."""
+    return value.lower() if isinstance(value, str) else value
+
+
 Text = Annotated[str, Field(max_length=4096)]
 AbsolutePath = Annotated[str, Field(max_length=4096, pattern="^/")]
+Mode = Annotated[Literal["unicast", "multicast", "broadcast", "udp"], BeforeValidator(_folded)]
 Count = Annotated[int, Field(ge=0, le=2**62)]
 Seconds = Annotated[float, Field(ge=0, le=1e9)]
 
@@ -54,7 +61,9 @@ class TransferOptions(Body):
     links: Literal["keep", "follow"] = "keep"
     exclude: list[Text] = []
     limit: Text | Count | None = Field(default=None, description='Bytes per second, or a text as "10MB/s".')
-    transport: Literal["auto", "direct", "ray"] = "auto"
+    transport: Literal["auto", "direct", "ray", "udp"] = Field(
+        default="auto", description="udp: one stream of multicast for all, and the relay for the rest."
+    )
     await_offline: bool = False
     remove_extra: bool = Field(
         default=False,
@@ -91,8 +100,10 @@ class Transfer(TransferOptions):
 
     file_path: AbsolutePath | None = Field(default=None, description="Absolute, on the sender.")
     file_paths: list[AbsolutePath] | None = Field(default=None, description="Absolute, on the sender.")
-    transfer_mode: Literal["unicast", "multicast", "broadcast"] | None = Field(
-        default=None, description="Follows from the recipients; where it is given it has to fit them."
+    transfer_mode: Mode | None = Field(
+        default=None,
+        description="Follows from the recipients; where it is given it has to fit them. UDP means the"
+        " transport udp.",
     )
 
     @model_validator(mode="after")
@@ -100,6 +111,8 @@ class Transfer(TransferOptions):
         if not self.paths():
             raise ValueError("file_path or file_paths has to name something to send")
         mode, recipients = self.transfer_mode, self._recipients()
+        if mode == "udp" and self.transport not in ("auto", "udp"):
+            raise ValueError(f"transfer_mode UDP and transport {self.transport} are two ways: name one")
         if not recipients and mode != "broadcast":
             raise ValueError('recipients has to name somebody, or "all"')
         if mode == "unicast" and (len(recipients) != 1 or recipients == ("all",)):
@@ -114,7 +127,10 @@ class Transfer(TransferOptions):
 
     def request(self) -> messages.SendRequest:
         """Raises CastRayError."""
-        return self._request(self.paths(), self._recipients() or ("all",))
+        request = self._request(self.paths(), self._recipients() or ("all",))
+        if self.transfer_mode == "udp":
+            return msgspec.structs.replace(request, transport=messages.Ways.UDP)
+        return request
 
 
 class NewSchedule(TransferOptions):

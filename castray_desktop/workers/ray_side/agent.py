@@ -178,7 +178,8 @@ class NodeAgent:
 
         `file_path` is one absolute path or several. `recipients` are names, addresses or Ray node ids, or
         "all"; `transfer_mode` ("unicast", "multicast" or "broadcast") follows from them and may be left out.
-        Raises ValueError with the reason, TimeoutError when no engine answers.
+        With "UDP" all of them are sent one stream of multicast. Raises ValueError with the reason,
+        TimeoutError when no engine answers.
         """
         return await self._requests.ask(file_path, recipients, transfer_mode)
 

@@ -10,7 +10,7 @@ from typing import Callable, Union
 from castray_desktop.workers.ray_side import protocol
 
 ANSWER_SECONDS = 15.0
-MODES = ("unicast", "multicast", "broadcast")
+MODES = ("unicast", "multicast", "broadcast", "udp")
 
 Names = Union[str, Sequence[str]]
 
@@ -31,8 +31,10 @@ class TransferRequests:
         Raises ValueError with the reason when it makes no sense or is refused, TimeoutError when the
         engine does not answer.
         """
+        mode = mode.lower()
         number = next(self._numbers)
-        request = protocol.TransferRequest(number, _paths(paths), _recipients(recipients, mode))
+        transport = "udp" if mode == "udp" else "auto"
+        request = protocol.TransferRequest(number, _paths(paths), _recipients(recipients, mode), transport)
         future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._asked[number] = future
         self._waiting.append(request)

@@ -68,6 +68,18 @@ async def test_files_are_sent(
     assert engine.commands == [m.Send(m.SendRequest(paths, recipients, leave_out=True))]
 
 
+@pytest.mark.parametrize(
+    "way", [{"transport": "udp"}, {"transfer_mode": "UDP"}, {"transfer_mode": "udp", "transport": "udp"}]
+)
+async def test_one_stream_for_all(
+    client: httpx.AsyncClient, engine: AnsweringEngine, way: dict[str, str]
+) -> None:
+    body = {"file_path": "/x", "recipients": ["a", "b"], **way}
+    assert (await client.post("/api/file-transfers/manual", json=body)).status_code == 200
+    request = m.SendRequest(("/x",), ("a", "b"), transport=m.Ways.UDP, leave_out=True)
+    assert engine.commands == [m.Send(request)]
+
+
 async def test_everything_that_can_be_asked_for_reaches_the_engine(
     client: httpx.AsyncClient, engine: AnsweringEngine
 ) -> None:
@@ -76,7 +88,7 @@ async def test_everything_that_can_be_asked_for_reaches_the_engine(
         "recipients": ["node_1"],
         "sender_id": "node_2",
         "dest": "/in/{node}",
-        "transfer_mode": "unicast",
+        "transfer_mode": "Unicast",
         "on_conflict": "overwrite",
         "links": "follow",
         "exclude": ["*.o"],
@@ -115,6 +127,11 @@ async def test_everything_that_can_be_asked_for_reaches_the_engine(
         ({"file_path": "/x", "recipients": []}, 'recipients has to name somebody, or "all"'),
         ({"file_path": "/x", "recipients": ["a", "b"], "transfer_mode": "unicast"}, "to one recipient"),
         ({"file_path": "/x", "recipients": ["a"], "transfer_mode": "broadcast"}, "broadcast is to all"),
+        (
+            {"file_path": "/x", "recipients": ["a"], "transfer_mode": "UDP", "transport": "ray"},
+            "transfer_mode UDP and transport ray are two ways: name one",
+        ),
+        ({"file_path": "/x", "recipients": ["a"], "transfer_mode": "UDP"[::-1]}, "transfer_mode"),
         ({"file_path": "/x", "recipients": ["a"], "colour": 1}, "colour is not known here."),
         ({"file_path": 5, "recipients": ["a"]}, "file_path: input should be a valid string."),
         ({"file_path": "/x", "recipients": ["a"], "limit": -1}, "greater than or equal to 0"),
