@@ -26,7 +26,7 @@ from collections.abc import Callable, Collection
 from math import inf
 from typing import Optional
 
-from castray_desktop.core.multicast import Report
+from castray_desktop.core.multicast import BURST, Report
 from castray_desktop.core.multicast_samples import LOST, Departures, Listener, Sample
 
 FLOOR = 256_000.0
@@ -38,8 +38,13 @@ FIRST = 8e6
 SAMPLE_SECONDS = 0.04
 """A phase is judged by what came over this time at least."""
 
-QUEUE_SECONDS = 0.003
+BURST_SECONDS = 0.001
+
+QUEUE_SECONDS = 0.001
 """A longer queue is drained."""
+
+STANDING_SECONDS = 0.06
+"""A queue that was there all this time stands."""
 
 DRAIN_SECONDS = 0.1
 """A queue should be gone after this."""
@@ -55,9 +60,6 @@ OWN_SHARE = 0.5
 
 LARGE_SHARE = 0.6
 """Of what the link has been seen to carry. With more, it yields to a standing queue."""
-
-MEMORY_SECONDS = 5.0
-"""What a link has been seen to carry is forgotten after this time to twice this time."""
 
 TRIAL_SECONDS = 0.3
 """So long a listener may get less than half of what the others get; then it is no follower."""
@@ -79,26 +81,6 @@ class Phase(enum.Enum):
     DRAIN = "drain"  # below the known rate, so that queues empty
     CRUISE = "cruise"  # at the known rate
     PROBE = "probe"  # above it
-
-
-class _Maximum:
-    """The greatest of late values, of `MEMORY_SECONDS` to twice that."""
-
-    def __init__(self) -> None:
-        self._values = (0.0, 0.0)
-        self._at = -inf
-
-    def add(self, now: float, value: float) -> None:
-        if now - self._at > MEMORY_SECONDS:
-            self._values, self._at = (value, self._values[0]), now
-        self._values = (max(value, self._values[0]), self._values[1])
-
-    def reset(self, value: float) -> None:
-        self._values = (value, 0.0)
-
-    @property
-    def value(self) -> float:
-        return max(self._values)
 
 
 class MulticastPace:
@@ -127,9 +109,11 @@ class MulticastPace:
         self._step = LARGE_STEP
         self._wait = LEAST_WAIT
         self._cut_at = -inf
+        self._cut_loss = 0.0
         self._spoke_at = inf  # last report of anybody, at first the first departure
-        self._carried = _Maximum()  # by the link, for us
-        self._reach = _Maximum()  # what most listeners could get
+        self._link = 0.0  # what the link of the slowest follower has been seen to carry
+        self._alone = False  # a probe has just shown that nobody else uses that link
+        self._reach = 0.0  # what most listeners could get, since they couldn't get more
 
     # --- what happens ---------------------------------------------------------------------------
 
@@ -152,6 +136,13 @@ class MulticastPace:
         if news and listener.follows:
             self._cut_to_what_arrives(now)
             self._phases[self._phase](now)
+
+    def burst(self, size: int) -> int:
+        """How many datagrams of `size` bytes of payload should leave at once: those of a millisecond.
+
+        Longer bursts overflow short queues, and blur what reports say.
+        """
+        return max(1, min(BURST, int(self.rate * BURST_SECONDS / size)))
 
     # --- what is known --------------------------------------------------------------------------
 
@@ -182,11 +173,13 @@ class MulticastPace:
     # --- who is followed ------------------------------------------------------------------------
 
     def _judge_followers(self, now: float) -> None:
-        newest = max((each.progress_at for each in self._listeners.values()), default=-inf)
+        furthest = max((each.sequence for each in self._listeners.values()), default=0)
         for each in self._listeners.values():
             if not each.heard:
                 continue
-            if now - each.last_at > ABSENT_SECONDS or newest - each.progress_at > TRIAL_SECONDS:
+            awaited = self._departures.left(each.sequence) if each.sequence < furthest else None
+            deaf = awaited is not None and now - awaited > TRIAL_SECONDS
+            if deaf or now - each.last_at > ABSENT_SECONDS:
                 self._follow(now, each, False)
             elif not each.follows and now - each.since > BACK_SECONDS:
                 sample = each.sample(0, BACK_SECONDS)
@@ -210,20 +203,22 @@ class MulticastPace:
         most = 2 * len(struck) > len(following)
         if most:
             late = [sample.delivered for each in following if (sample := each.sample(0, SAMPLE_SECONDS))]
-            self._reach.reset(_upper_median(late or [sample.delivered for _, sample in struck]))
+            self._reach = _upper_median(late or [sample.delivered for _, sample in struck])
         useful = []
         for each, sample in struck:
-            if sample.delivered < 0.5 * self._reach.value:
+            if sample.delivered < 0.5 * self._reach:
                 each.trial = now if each.trial is None else each.trial
             else:
-                useful.append(sample.delivered / (1 - each.ambient))
+                useful.append((sample.delivered / (1 - each.ambient), sample.loss))
         if useful and (most or self._phase is not Phase.STARTUP):
-            self._cut(now, min(useful))
+            self._cut(now, *min(useful))
 
-    def _cut(self, now: float, rate: float) -> None:
+    def _cut(self, now: float, rate: float, loss: float) -> None:
         before = self.rate if self._phase is Phase.STARTUP else self._bandwidth
         again = self._phase is Phase.PROBE or now - self._cut_at < SILENCE_SECONDS
-        self._cut_at = now
+        if again and loss > 0.6 * self._cut_loss and self._phase is not Phase.PROBE:
+            rate = max(rate, 0.4 * self._link)  # others cause the loss: to send less does not help
+        self._cut_at, self._cut_loss = now, loss
         self._bandwidth = max(FLOOR, rate if self._phase is Phase.STARTUP else min(before, rate))
         self._wait = min(2 * self._wait, MOST_WAIT) if again else LEAST_WAIT
         self._step = LARGE_STEP if self._bandwidth < 0.8 * before else SMALL_STEP
@@ -249,15 +244,19 @@ class MulticastPace:
         rates = [sample.delivered for each in self._following() if (sample := each.sample(0, 0.015))]
         if rates:
             usual = _upper_median(rates)
-            self._reach.add(now, usual)
-            self._carried.add(now, min(rates))
+            self._reach = max(self._reach, usual)
+            self._link = max(self._link, min(rates))
             self._bandwidth = self.rate = max(self.rate, 2 * usual)
 
     def _drain(self, now: float) -> None:
         self._pace(self._draining())
         samples = self._samples()
-        if samples is None or (self._queue() > QUEUE_SECONDS and now - self._phase_at < 3 * DRAIN_SECONDS):
+        stands = self._stands()
+        if samples is None or (stands and now - self._phase_at < 3 * DRAIN_SECONDS):
             return
+        if self._alone and not stands:
+            self._link = self._bandwidth
+        self._alone = False
         for each, sample in samples:
             each.ambient += (min(sample.loss, LOST) - each.ambient) / 2
         self._enter(now, Phase.CRUISE)
@@ -269,32 +268,37 @@ class MulticastPace:
         samples = self._samples()
         if samples is None:
             return
-        self._learn(now, samples)
+        self._learn(samples)
         if now - self._phase_at >= self._wait:
             self._enter(now, Phase.PROBE)
-        elif self._queue() <= QUEUE_SECONDS:
+        elif not self._stands():
             self._pace(1.0)
         else:
-            rate = self._sustained(samples)
-            self._bandwidth = max(FLOOR, min(rate, 1.03 * self._bandwidth))
-            large = self._bandwidth > LARGE_SHARE * self._carried.value
+            large = self._bandwidth > LARGE_SHARE * self._link
+            if large:
+                self._bandwidth = max(FLOOR, min(self._sustained(samples), 1.03 * self._bandwidth))
             self._pace(0.96 if large else 1.0)
 
     def _probe(self, now: float) -> None:
         samples = self._samples()
         if samples is None:
             return
-        self._learn(now, samples)
+        self._learn(samples)
         sent = min(sample.sent for _, sample in samples)
         rate = min(self._sustained(samples), sent)
         more = sent - self._bandwidth
         if more < self._step / 2 * self._bandwidth:  # the sender could not send as fast as it was told
             self._enter(now, Phase.CRUISE)
-        elif sent - rate < OWN_SHARE * more:
+        elif sent - rate < OWN_SHARE * more and (
+            not self._stands() or self._bandwidth < OWN_SHARE * self._link
+        ):
             self._bandwidth = rate
             self._step, self._wait = min(2 * self._step, LARGEST_STEP), LEAST_WAIT
             self._enter(now, Phase.PROBE)
         else:
+            self._alone = sent - rate > 0.85 * more
+            if sent - rate < 0.7 * more and self._bandwidth > LARGE_SHARE * self._link:
+                self._bandwidth *= 1 - self._step / 2  # somebody made room for it
             self._step, self._wait = SMALL_STEP, min(2 * self._wait, MOST_WAIT)
             self._enter(now, Phase.DRAIN)
 
@@ -307,19 +311,23 @@ class MulticastPace:
         return found if found and 4 * len(found) >= 3 * len(following) else None
 
     def _sustained(self, samples: list[tuple[Listener, Sample]]) -> float:
-        """What could be sent to have just what arrives, by the slowest. The worst of each eight are left out:
+        """What could be sent to have just what arrives, by the slowest. The worst of sixteen are left out:
         they may have been stopped for a moment, and if it is more than that, strikes will tell."""
         rates = sorted(sample.delivered / (1 - each.ambient) for each, sample in samples)
-        return rates[len(rates) // 8]
+        return rates[len(rates) // 16]
 
-    def _learn(self, now: float, samples: list[tuple[Listener, Sample]]) -> None:
-        self._carried.add(now, self._sustained(samples))
-        self._reach.add(now, _upper_median([sample.delivered for _, sample in samples]))
+    def _learn(self, samples: list[tuple[Listener, Sample]]) -> None:
+        self._link = max(self._link, self._sustained(samples))
+        self._reach = max(self._reach, _upper_median([sample.delivered for _, sample in samples]))
 
-    def _queue(self) -> float:
-        """Seconds; of the followers' queues the longest, the worst of each eight left out."""
-        queues = sorted((each.queue for each in self._following()), reverse=True)
-        return queues[len(queues) // 8] if queues else 0.0
+    def _queue(self, seconds: float = 0.0) -> float:
+        """Seconds; of the followers' queues the longest, the worst of each sixteen left out."""
+        queues = sorted((each.queue(seconds) for each in self._following()), reverse=True)
+        return queues[len(queues) // 16] if queues else 0.0
+
+    def _stands(self) -> bool:
+        """Whether there is a queue that does not go away."""
+        return self._queue(STANDING_SECONDS) > QUEUE_SECONDS
 
 
 def _upper_median(values: list[float]) -> float:

@@ -24,14 +24,19 @@ HISTORY_SECONDS = 3.0
 """Departures and reports are kept for this long."""
 
 JUDGED_DATAGRAMS = 48
+"""So many at least must have been sent between two reports that are compared."""
+
 JUDGED_SECONDS = 0.015
-"""A verdict needs at least so much between two reports."""
+"""And so much time have passed, for a verdict."""
 
 LOST = 0.04
 """What may get lost at random; more is a sign of overload."""
 
 HELD_BACK = 0.88
 """Less than this of what was sent came in time: the queue grows or overflows."""
+
+APART_SECONDS = 0.008
+"""Reports that follow one another more closely are left out: they tell nothing new."""
 
 _WRAP = 1 << 32
 
@@ -46,6 +51,7 @@ class Mark(NamedTuple):
     payload: int
     left: float  # when the sender had sent as far as `sequence`
     offered: float  # payload bytes before `sequence`
+    awaited: float  # how long what comes next had been under way by then, in seconds; clocks differ
 
 
 class Sample(NamedTuple):
@@ -132,15 +138,13 @@ class Listener:
         self.follows = True  # may be paced by
         self.since = -inf  # when `follows` changed, in seconds
         self.last_at = -inf  # of its last report
-        self.progress_at = -inf  # of its last report that had something new
+        self.sequence = 0  # that it has seen, plus one
         self.ambient = 0.0  # share of datagrams that get lost where nothing is overloaded
         self.strikes = 0  # verdicts of overload in a row
         self.trial: Optional[float] = None  # since when it has been far behind the others
-        self.queue = 0.0  # seconds that datagrams wait in queues on their way here, at least
         self.marks: deque[Mark] = deque()
         self._number = -1
         self._base = inf
-        self._waits: deque[float] = deque(maxlen=2)
         self._from = 0
         self._judged: Optional[Mark] = None
         self._struck: Optional[Mark] = None  # where the strikes begin
@@ -159,17 +163,22 @@ class Listener:
         clock = report.micros / 1e6
         if self.marks:
             last = self.marks[-1]
-            clock = last.clock + ((report.micros - round(last.clock * 1e6)) & (_WRAP - 1)) / 1e6
-            if sequence <= last.sequence or clock <= last.clock:
+            if sequence <= last.sequence:
                 return False
-        self.progress_at = now
-        mark = Mark(
-            now, clock, sequence, report.datagrams, report.payload, *departures.reached(now, sequence)
-        )
+            self.sequence = sequence
+            if clock < last.clock + APART_SECONDS:
+                return False
+        self.sequence = sequence
+        came = departures.left(sequence - 1)
+        if came is not None:
+            self._base = min(self._base, clock - came)
+        left, offered = departures.reached(now, sequence)
+        awaited = departures.left(sequence)
+        under_way = -inf if awaited is None else clock - awaited
+        mark = Mark(now, clock, sequence, report.datagrams, report.payload, left, offered, under_way)
         self.marks.append(mark)
         while self.marks[0].at < now - HISTORY_SECONDS:
             self.marks.popleft()
-        self._measure_queue(mark, departures)
         self._judge(mark)
         return True
 
@@ -181,30 +190,27 @@ class Listener:
 
     def sample(self, sequence: int, seconds: float) -> Optional[Sample]:
         """The latest `seconds` or a little more of what was sent from `sequence` on, if there is as much."""
-        last = self.marks[-1] if self.marks else None
-        first = None
         for mark in reversed(self.marks):
-            if mark.sequence < sequence or last is None:
+            last = self.marks[-1]
+            if mark.sequence < sequence:
                 break
-            first = mark
-            if last.clock - mark.clock >= seconds:
+            if last.clock - mark.clock >= seconds and last.sequence - mark.sequence >= JUDGED_DATAGRAMS:
+                return between(mark, last)
+        return None
+
+    def queue(self, seconds: float) -> float:
+        """How long datagrams have waited in queues on their way here, in seconds: the least of the latest
+        `seconds`, since a listener that isn't run for a moment looks the same."""
+        least = inf
+        for number, mark in enumerate(reversed(self.marks)):
+            if number > 1 and mark.clock < self.marks[-1].clock - seconds:
                 break
-        if first is None or last is None or last.clock - first.clock < seconds:
-            return None
-        return between(first, last)
+            least = min(least, mark.awaited - self._base)
+        return max(0.0, least) if least < inf else 0.0
 
     def struck(self) -> Optional[Sample]:
         """What happened since the verdicts of overload began."""
         return between(self._struck, self.marks[-1]) if self._struck and self.marks else None
-
-    def _measure_queue(self, mark: Mark, departures: Departures) -> None:
-        left = departures.left(mark.sequence - 1)
-        if left is not None:
-            self._base = min(self._base, mark.clock - left)
-        awaited = departures.left(mark.sequence)
-        wait = 0.0 if awaited is None else mark.clock - awaited - self._base
-        self._waits.append(max(0.0, wait))
-        self.queue = min(self._waits)
 
     def _judge(self, mark: Mark) -> None:
         if self._judged is None:

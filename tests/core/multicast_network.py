@@ -154,7 +154,8 @@ class Bbr:
         trip = self.least if self.least < inf else 0.01
         gain = 2.89 if self.starting else (1.25, 0.75, 1, 1, 1, 1, 1, 1)[int((now - self.start) / trip) % 8]
         self.credit = min(self.credit + self.rate * gain * STEP, self.rate * gain * 3 * STEP)
-        room = max(4.0, (2.89 if self.starting else 2.0) * self.rate * trip) - self.flying
+        most = (2.89 if self.starting else 2.0) * self.rate * trip + 3 * min(44.0, self.rate / 1024)
+        room = max(4.0, most) - self.flying
         count = max(0.0, min(self.credit, room))
         self.credit -= count
         self.flying += count
@@ -273,7 +274,8 @@ class Network:
 
     def _send(self) -> Portion | None:
         self._credit = min(self._credit + min(self.pace.rate, self.limit) * STEP / DATAGRAM, 1e4)
-        count = int(self._credit)
+        burst = self.pace.burst(DATAGRAM)
+        count = int(self._credit) // burst * burst
         if not count:
             return None
         self._credit -= count
