@@ -4,9 +4,9 @@ Standard library only: this module is shipped to the nodes.
 
 A datagram carries a part of one piece of the stream. It is never believed: its bytes count once the whole
 piece has the digest that came over an authenticated connection. The tag is there so that datagrams of others
-cost next to nothing. It is made from the cast's secret for each zone of 64 KiB, as MAC-based schemes with a
-key for each interval do (RFC 4082): who listens without the secret can repeat a tag, but can't be the first
-to use it.
+cost next to nothing. It is made from the cast's secret for each zone of 64 KiB and its place in the sequence,
+as MAC-based schemes with a key for each interval do (RFC 4082): who listens without the secret can repeat a
+tag for a part of the same zone, but can't be the first to use it.
 
 Reports go back to the sender's address and have a MAC each, since they steer it.
 """
@@ -25,7 +25,7 @@ BURST = 44  # datagrams that the kernel may take or hand over at once; 64 KiB is
 MAC_BYTES = 16
 NAME_BYTES = 8
 
-_HEADER = struct.Struct("!8sQII")  # tag, sequence, piece, offset in the piece
+_HEADER = struct.Struct("!8sQIIH")  # see `Head`
 _REPORT = struct.Struct("!8sIBQQQQI")
 _LEAVING, _UNDECIDED = 1, 2
 HEADER_BYTES = _HEADER.size
@@ -33,8 +33,23 @@ HEADER_FORMAT = _HEADER.format
 REPORT_BYTES = _REPORT.size + MAC_BYTES
 
 
+_ZONE = struct.Struct("!IIqH")
+Zone = tuple[int, int, int, int]
+"""See `zone_of`."""
+
+
 class MulticastError(ValueError):
     """Not a report of a listener of this cast."""
+
+
+class Head(NamedTuple):
+    """What comes before a datagram's bytes."""
+
+    tag: bytes
+    sequence: int  # how many datagrams with bytes the sender had sent before
+    piece: int
+    offset: int  # in the piece
+    size: int  # bytes of each datagram of the piece but the last
 
 
 class Report(NamedTuple):
@@ -58,10 +73,9 @@ class Keys:
         self._tag_key = _derived(secret, b"castray multicast tag", cast)
         self._mac_key = _derived(secret, b"castray multicast report", cast)
 
-    def tag(self, piece: int, offset: int) -> bytes:
+    def tag(self, zone: Zone) -> bytes:
         """Of all datagrams that begin in one zone of a piece."""
-        where = struct.pack("!II", piece, offset // ZONE_BYTES)
-        return hashlib.blake2b(where, digest_size=TAG_BYTES, key=self._tag_key).digest()
+        return hashlib.blake2b(_ZONE.pack(*zone), digest_size=TAG_BYTES, key=self._tag_key).digest()
 
     def pack_report(self, report: Report) -> bytes:
         """A report as a datagram."""
@@ -89,15 +103,23 @@ def listener_name(node: str) -> bytes:
     return hashlib.blake2b(node.encode(), digest_size=NAME_BYTES).digest()
 
 
-def header(tag: bytes, sequence: int, piece: int, offset: int) -> bytes:
-    """What comes before a datagram's payload."""
-    return _HEADER.pack(tag, sequence, piece, offset)
+def zone_of(sequence: int, piece: int, offset: int, size: int) -> Zone:
+    """The zone that a datagram begins in: piece, number, and the sequence of its first datagram.
+
+    `size` is not 0.
+    """
+    number = offset // ZONE_BYTES
+    return piece, number, sequence - (offset // size - -(-number * ZONE_BYTES // size)), size
 
 
-def parse_header(raw: memoryview) -> tuple[bytes, int, int, int]:
-    """Tag, sequence, piece and offset of a datagram of at least `HEADER_BYTES`."""
-    tag, sequence, piece, offset = _HEADER.unpack_from(raw)
-    return tag, sequence, piece, offset
+def pack_head(tag: bytes, sequence: int, piece: int, offset: int, size: int) -> bytes:
+    """What comes before a datagram's bytes."""
+    return _HEADER.pack(tag, sequence, piece, offset, size)
+
+
+def parse_head(raw: memoryview) -> Head:
+    """Of a datagram of at least `HEADER_BYTES`."""
+    return Head(*_HEADER.unpack_from(raw))
 
 
 def payload_bytes(mtu: int, ipv6: bool) -> int:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from castray_desktop.core.multicast import HEADER_BYTES, group_address, header, parse_header
+from castray_desktop.core.multicast import group_address, pack_head, parse_head
 from castray_desktop.workers.ray_side.byte_plane.multicast import sending
 from castray_desktop.workers.ray_side.byte_plane.multicast.sockets import ListeningSocket, SendingSocket
 from castray_desktop.workers.ray_side.protocol import (
@@ -116,7 +116,7 @@ def test_without_help_of_the_kernel(lab: Lab, monkeypatch: pytest.MonkeyPatch) -
         sock.offload = False
 
     monkeypatch.setattr(SendingSocket, "__init__", plain)
-    monkeypatch.setattr(ListeningSocket, "coalesce", lambda sock: None)
+    monkeypatch.setattr(ListeningSocket, "coalesce", lambda sock, yes: None)
     path = lab.file("model.bin", 8 * MIB + 77)
     cast, nodes = start(lab, 2, path, limit=30 * MIB)
     results = cast.results()
@@ -283,16 +283,16 @@ def forger(group: MulticastGroup, listens: bool) -> Iterator[Callable[[], int]]:
         buffer = memoryview(bytearray(1 << 16))
         while not ended.is_set():
             try:
-                _, segment, _ = ear.receive(buffer)
+                ear.receive(buffer)
             except BlockingIOError:
                 continue
-            tag, sequence, piece, offset = parse_header(buffer)
+            head = parse_head(buffer)
             if not listens:
-                tag = secrets.token_bytes(8)
+                head = head._replace(tag=secrets.token_bytes(8))
             for ahead in range(4):
-                place = offset + ahead * (segment - HEADER_BYTES) * 11
-                payload = secrets.token_bytes(segment - HEADER_BYTES)
-                mouth.send(memoryview(header(tag, sequence + ahead, piece, place) + payload), 1 << 16)
+                place = head.offset + ahead * head.size * 11
+                forged = head._replace(sequence=head.sequence + ahead * 11, offset=place)
+                mouth.send(memoryview(pack_head(*forged) + secrets.token_bytes(head.size)), 1 << 16)
                 next(sent)
         ear.close()
         mouth.close()

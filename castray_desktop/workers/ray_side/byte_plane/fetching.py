@@ -168,6 +168,9 @@ class Fetching:
             return True
         for first, last in gathering.go_on():
             self._fetch_wholly(self._layout.piece(first)[0], self._layout.piece(last - 1)[1])
+        if self._unplaced and self._delivery.manifest is not None:  # it came to the group, after contents
+            self._unplaced = False
+            self._ask_again()
         self._ask()
         if self._delivery.is_complete() or self._delivery.more_wanted:
             return False

@@ -13,19 +13,22 @@ import socket
 import struct
 import threading
 import time
-from typing import Callable, Optional
+from typing import Any, Callable, Optional
 
 from castray_desktop.core.layout import Layout
 from castray_desktop.core.multicast import (
     HEADER_BYTES,
     HEADER_FORMAT,
     ZONE_BYTES,
+    Head,
     Keys,
     Report,
+    Zone,
     listener_name,
-    parse_header,
+    zone_of,
 )
 from castray_desktop.workers.ray_side.byte_plane.buffers import page_buffer
+from castray_desktop.workers.ray_side.byte_plane.multicast.batches import Batches, Run, available
 from castray_desktop.workers.ray_side.byte_plane.multicast.candidates import Candidates, Taken, Wanted
 from castray_desktop.workers.ray_side.byte_plane.multicast.sockets import ListeningSocket, report_socket
 from castray_desktop.workers.ray_side.protocol import MulticastGroup
@@ -42,6 +45,12 @@ FOLLOWS_WITHIN = 0.5
 LEAST_SHARE = 0.5
 JUDGED_FROM = 100
 """Over half a second and at least so many datagrams: whoever gets less than this share can't follow."""
+
+DEAF_TO_OTHERS = 0.3
+"""Seconds of silence after which another sender may be the right one."""
+
+SINGLES = 256
+"""So many datagrams in a row that came alone: the kernel does not put them together."""
 
 REPORT_SECONDS = 0.02
 REPORT_BURSTS = 16
@@ -86,7 +95,11 @@ class MulticastListener:
         self._buffer = page_buffer(BUFFER_BYTES)
         self._views: dict[int, list[memoryview]] = {}
         self._structs: dict[tuple[int, int], struct.Struct] = {}
-        self._tags: dict[tuple[int, int], bytes] = {}
+        self._tags: dict[Zone, bytes] = {}
+        self._batches: Optional[Batches] = None  # once the kernel has shown not to coalesce
+        self._singles = 0  # datagrams in a row that came alone
+        self._longest = 0
+        self._last = 0.0  # when something came
         self._base = 0  # the first sequence that was heard
         self._next = 0  # the highest that was heard, plus one
         self._datagrams = 0
@@ -138,23 +151,27 @@ class MulticastListener:
     # --- the thread
 
     def _run(self) -> None:
-        started = last = reported = time.monotonic()
+        started = reported = self._last = time.monotonic()
         bursts = 0
         try:
             while not self._stopped:
                 came = self._take()
                 now = time.monotonic()
                 if self._paused():
-                    started = last = now
+                    started = self._last = now
                     self._window.clear()
                 if came:
-                    last = now
+                    self._last = now
                     bursts += 1
                 elif not self.heard and now - started > HEARD_WITHIN:
                     self.stop("nothing came to the group")
-                elif self.heard and now - last > SILENT_AFTER:
+                elif self.heard and now - self._last > SILENT_AFTER:
                     self.stop("nothing comes to the group any more")
-                if self.heard and (bursts >= REPORT_BURSTS or now - reported > REPORT_SECONDS):
+                if (
+                    self.heard
+                    and self._reports is not None
+                    and (bursts >= REPORT_BURSTS or now - reported > REPORT_SECONDS)
+                ):
                     self._report(False)
                     self._judge(now)
                     bursts, reported = 0, now
@@ -212,60 +229,95 @@ class MulticastListener:
 
     def _take(self) -> bool:
         """One call's datagrams. False: there were none of this cast for a while."""
+        if self._batches is not None:
+            return self._take_batch(self._batches)
         try:
             count, segment, where = self._socket.receive(self._buffer)
         except BlockingIOError:
             return False
         number = -(-count // segment) if segment else 0
-        if number == 0 or count - (number - 1) * segment < HEADER_BYTES or segment < HEADER_BYTES:
+        if number == 0 or segment < HEADER_BYTES:
             return False
-        heads = self._heads(segment, number)
-        tags, sequences, pieces, offsets = heads[0::4], heads[1::4], heads[2::4], heads[3::4]
-        payload = segment - HEADER_BYTES
-        first = offsets[0]
-        straight = (
-            (
-                pieces[0] == pieces[-1]
-                and pieces.count(pieces[0]) == number
-                and offsets == tuple(range(first, first + number * payload, payload))
-                and sequences == tuple(range(sequences[0], sequences[0] + number))
-                and self._tagged(tags, pieces[0], offsets)
-            )
-            if payload
-            else False
-        )
-        if straight:
-            parts = self._parts(segment, number, count)
-            self._accept(where, sequences[0], number, pieces[0], first, parts, count - number * HEADER_BYTES)
+        if where[:2] != self._sender and not self._meets(where):
+            return False
+        self._singles = self._singles + 1 if number == 1 else 0
+        if self._singles > SINGLES and available():
+            self._singles = 0
+            self._socket.coalesce(False)
+            self._batches = Batches(self._buffer, self._longest)
+        self._longest = max(self._longest, segment)
+        return self._take_run(Run(0, number, count - (number - 1) * segment), segment)
+
+    def _take_batch(self, batches: Batches) -> bool:
+        came = False
+        try:
+            runs = batches.receive(self._socket.socket)
+        except BlockingIOError:
+            runs = []
+        for run in runs:
+            came = self._take_run(run, batches.length) or came
+        if not came:  # another sender, or other lengths: see who it is
+            self._batches = None
+            self._socket.coalesce(True)
+        return came
+
+    def _take_run(self, run: Run, segment: int) -> bool:
+        """Datagrams of `segment` bytes that lie one after the other; whether one was of this cast."""
+        number = run.number
+        if run.last < HEADER_BYTES:
+            number -= 1
+            run = Run(run.first, number, segment)
+            if number == 0:
+                return False
+        heads = self._heads(run.first, number, segment)
+        _, sequence, piece, offset, size = heads[:5]
+        if size == segment - HEADER_BYTES and self._straight(heads, number):
+            parts = self._parts(run, segment)
+            length = (number - 1) * size + run.last - HEADER_BYTES
+            self._accept(sequence, number if length else 0, piece, offset, parts, length)
             return True
         came = False
         for at in range(number):
-            tag, sequence, piece, offset = heads[at * 4 : at * 4 + 4]
-            if tag == self._tag(piece, offset):
-                view = self._buffer[at * segment + HEADER_BYTES : min((at + 1) * segment, count)]
-                self._accept(where, sequence, 1 if len(view) else 0, piece, offset, [view], len(view))
+            head = Head(*heads[at * 5 : at * 5 + 5])
+            if head.size and head.tag == self._tag(zone_of(*head[1:])):
+                parts = self._parts(
+                    Run(run.first + at, 1, run.last if at == number - 1 else segment), segment
+                )
+                self._accept(
+                    head.sequence, 1 if len(parts[0]) else 0, head.piece, head.offset, parts, len(parts[0])
+                )
                 came = True
         return came
 
-    def _tagged(self, tags: tuple[bytes, ...], piece: int, offsets: tuple[int, ...]) -> bool:
-        first, last = self._tag(piece, offsets[0]), self._tag(piece, offsets[-1])
-        if first == last:
-            return tags.count(first) == len(tags)
-        return all(tag == self._tag(piece, offset) for tag, offset in zip(tags, offsets))
+    def _straight(self, heads: tuple[Any, ...], number: int) -> bool:
+        """Whether they follow each other in one piece, and all have the right tag."""
+        _, sequence, piece, offset, size = heads[:5]
+        offsets = range(offset, offset + number * size, size)
+        if (
+            heads[1::5] != tuple(range(sequence, sequence + number))
+            or heads[2::5].count(piece) != number
+            or heads[3::5] != tuple(offsets)
+            or heads[4::5].count(size) != number
+        ):
+            return False
+        tags = heads[0::5]
+        here = -(
+            -((offset // ZONE_BYTES + 1) * ZONE_BYTES - offset) // size
+        )  # so many begin in the first zone
+        for low, high in ((0, min(here, number)), (here, number)):  # a burst is shorter than a zone
+            if low < high:
+                tag = self._tag(zone_of(sequence + low, piece, offsets[low], size))
+                if tags[low:high].count(tag) != high - low:
+                    return False
+        return True
 
     def _accept(
-        self,
-        where: tuple[str, int],
-        sequence: int,
-        number: int,
-        piece: int,
-        offset: int,
-        parts: list[memoryview],
-        length: int,
+        self, sequence: int, number: int, piece: int, offset: int, parts: list[memoryview], length: int
     ) -> None:
         """Datagrams that carry the cast's tag; none where the sender only says where it is."""
-        if where[:2] != self._sender:
-            self._meet(where, sequence)
+        if not self.heard:
+            self.heard = True
+            self._base = self._next = sequence
         further = self.candidates.passed(piece, offset)
         taken = self.candidates.take(piece, offset, parts, length) if length else Taken.TAKEN
         self._next = max(self._next, sequence + number)
@@ -277,51 +329,54 @@ class MulticastListener:
         if further or taken is Taken.COMPLETED:
             self.wake()
 
-    def _meet(self, where: tuple[str, int], sequence: int) -> None:
-        """The first datagram of a sender: counts begin with it."""
-        self.heard = True
+    def _meets(self, where: tuple[str, int]) -> bool:
+        """Whether to take datagrams from there: not while another is heard, since anybody may repeat them.
+
+        Counts begin with its first one.
+        """
+        if self.heard and time.monotonic() - self._last < DEAF_TO_OTHERS:
+            return False
+        self.heard = self._ended = False
         self._sender = where[0], where[1]
-        self._base = self._next = sequence
         self._datagrams = self._payload = 0
-        self._ended = False
         self._window.clear()
         if self._reports is not None:
             self._reports.close()
         self._reports = report_socket(self._own, where)
+        return True
 
-    def _tag(self, piece: int, offset: int) -> bytes:
-        zone = piece, offset // ZONE_BYTES
+    def _tag(self, zone: Zone) -> bytes:
         tag = self._tags.get(zone)
         if tag is None:
             if len(self._tags) > 256:
                 self._tags.clear()
-            tag = self._tags[zone] = self._keys.tag(piece, offset)
+            tag = self._tags[zone] = self._keys.tag(zone)
         return tag
 
     # --- views that are made once
 
-    def _heads(self, segment: int, number: int) -> tuple:  # type: ignore[type-arg]
-        """Tag, sequence, piece and offset of each datagram, one after the other."""
-        if number == 1:
-            return parse_header(self._buffer)
+    def _heads(self, first: int, number: int, segment: int) -> tuple[Any, ...]:
+        """The fields of each datagram's head, one after the other."""
         layout = self._structs.get((segment, number))
         if layout is None:
+            if len(self._structs) > 256:
+                self._structs.clear()
             head = HEADER_FORMAT[1:]
             gap = f"{segment - HEADER_BYTES}x"
             layout = struct.Struct("!" + (head + gap) * (number - 1) + head)
             self._structs[segment, number] = layout
-        return layout.unpack_from(self._buffer)
+        return layout.unpack_from(self._buffer, first * segment)
 
-    def _parts(self, segment: int, number: int, count: int) -> list[memoryview]:
-        """The payloads of `number` datagrams."""
+    def _parts(self, run: Run, segment: int) -> list[memoryview]:
+        """The bytes of a run's datagrams, without their heads."""
         whole = self._views.get(segment)
         if whole is None:
             if len(self._views) > 8:
                 self._views.clear()
-            starts = range(0, len(self._buffer) - segment + 1, segment)
+            starts = range(0, len(self._buffer) - HEADER_BYTES + 1, segment)
             whole = [self._buffer[start + HEADER_BYTES : start + segment] for start in starts]
             self._views[segment] = whole
-        if count == number * segment:
-            return whole[:number]
-        last = (number - 1) * segment
-        return [*whole[: number - 1], self._buffer[last + HEADER_BYTES : count]]
+        parts = whole[run.first : run.first + run.number]
+        if run.last != segment:
+            parts[-1] = parts[-1][: run.last - HEADER_BYTES]
+        return parts

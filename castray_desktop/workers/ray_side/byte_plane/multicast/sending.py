@@ -20,8 +20,9 @@ from castray_desktop.core.multicast import (
     Keys,
     MulticastError,
     Report,
-    header,
     listener_name,
+    pack_head,
+    zone_of,
 )
 from castray_desktop.core.multicast_pace import MulticastPace
 from castray_desktop.workers.ray_side.byte_plane.buffers import page_buffer
@@ -260,15 +261,16 @@ class MulticastSender:
             fill(views, at)
             tag = b""
             for position, place in enumerate(range(at, at + count, payload)):
+                sequence = self._sequence + position
                 if not tag or place % ZONE_BYTES < payload:
-                    tag = self._keys.tag(index, place)
-                self._headers[position][:] = header(tag, self._sequence + position, index, place)
+                    tag = self._keys.tag(zone_of(sequence, index, place, payload))
+                self._headers[position][:] = pack_head(tag, sequence, index, place, payload)
             self._send(self._buffer[: (number - 1) * self._segment + HEADER_BYTES + last])
             self._pace.sent(time.monotonic(), self._sequence, number, count)
             self._sequence += number
             self._sent += count
             at += count
-            self._at = index, at
+            self._at = (index, at) if at < length else (index + 1, 0)
             self._supply.count_sent(index, count, last=False)
 
     def _send(self, burst: memoryview) -> None:
@@ -285,8 +287,8 @@ class MulticastSender:
 
     def _probe(self) -> None:
         """A datagram without bytes, which says where the stream is."""
-        piece, offset = self._at
-        self._send(memoryview(header(self._keys.tag(piece, offset), self._sequence, piece, offset)))
+        where = self._sequence, *self._at, self._socket.payload
+        self._send(memoryview(pack_head(self._keys.tag(zone_of(*where)), *where)))
 
     # --- pace
 

@@ -130,7 +130,7 @@ class ListeningSocket:
         sock = self.socket
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # several agents of one machine
         _enlarge(sock, _SO_RCVBUFFORCE, socket.SO_RCVBUF, RECEIVE_BUFFER)
-        self.coalesce()
+        self.coalesce(True)
         sock.bind(_place(group.address, group.port, own))
         if v6:
             with contextlib.suppress(OSError):
@@ -145,10 +145,10 @@ class ListeningSocket:
             request = b"".join(map(socket.inet_aton, (group.address, own, group.source)))
             sock.setsockopt(socket.IPPROTO_IP, _IP_ADD_SOURCE_MEMBERSHIP, request)
 
-    def coalesce(self) -> None:
-        """Have the kernel hand over many datagrams at once, where it can."""
+    def coalesce(self, yes: bool) -> None:
+        """Have the kernel hand over many datagrams at once, where it can, or not."""
         with contextlib.suppress(OSError):
-            self.socket.setsockopt(_SOL_UDP, _UDP_GRO, 1)
+            self.socket.setsockopt(_SOL_UDP, _UDP_GRO, int(yes))
 
     def receive(self, buffer: memoryview) -> tuple[int, int, tuple[str, int]]:
         """How many bytes came, of what length each datagram but the last is, and from where.
