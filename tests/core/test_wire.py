@@ -223,3 +223,18 @@ def test_hashes_survive_the_way(known: list[bytes], bound: int) -> None:
 def test_hashes_of_a_wrong_length_are_refused(length: int) -> None:
     with pytest.raises(ProtocolError):
         wire.parse_hashes(bytes(length))
+
+
+def test_parts_survive_their_way() -> None:
+    raw = wire.part_head(1 << 40, 3) + b"abc"
+    header = wire.parse_header(raw[: wire.HEADER_BYTES])
+    assert header.type is FrameType.PART
+    head = raw[wire.HEADER_BYTES : wire.HEADER_BYTES + wire.PART_BYTES]
+    assert wire.parse_part_head(header, head) == (1 << 40, (1 << 40) + 3)
+
+
+@pytest.mark.parametrize("length", [0, 4, 7, 8])
+def test_a_part_without_bytes_is_refused(length: int) -> None:
+    header = wire.Header(FrameType.PART, 0, length)
+    with pytest.raises(ProtocolError):
+        wire.parse_part_head(header, bytes(min(length, wire.PART_BYTES)))

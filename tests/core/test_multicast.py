@@ -1,0 +1,116 @@
+"""Datagrams and reports of a cast to a group."""
+
+from __future__ import annotations
+
+import ipaddress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from castray_desktop.core.multicast import (
+    HEADER_BYTES,
+    MAX_DATAGRAM,
+    REPORT_BYTES,
+    TAG_BYTES,
+    ZONE_BYTES,
+    Head,
+    Keys,
+    MulticastError,
+    Report,
+    group_address,
+    listener_name,
+    pack_head,
+    parse_head,
+    payload_bytes,
+    zone_of,
+)
+
+KEYS = Keys(bytes(range(32)), "0123456789ab")
+REPORT = Report(listener_name("gpu-01"), 7, False, 1 << 40, 1234, 1 << 41, 1 << 50, 99, True)
+
+
+@given(
+    st.binary(min_size=TAG_BYTES, max_size=TAG_BYTES),
+    st.integers(0, (1 << 64) - 1),
+    st.integers(0, (1 << 32) - 1),
+    st.integers(0, (1 << 32) - 1),
+    st.integers(0, (1 << 16) - 1),
+)
+def test_a_head_comes_back(tag: bytes, sequence: int, piece: int, offset: int, size: int) -> None:
+    raw = pack_head(tag, sequence, piece, offset, size)
+    assert len(raw) == HEADER_BYTES
+    assert parse_head(memoryview(raw + b"payload")) == Head(tag, sequence, piece, offset, size)
+
+
+@given(st.integers(0, 1 << 40), st.integers(0, 1 << 20), st.integers(0, 5000), st.integers(512, 1424))
+def test_all_datagrams_of_a_zone_name_it_alike(first: int, piece: int, number: int, size: int) -> None:
+    here = zone_of(first + number, piece, number * size, size)
+    after = zone_of(first + number + 1, piece, (number + 1) * size, size)
+    same = number * size // ZONE_BYTES == (number + 1) * size // ZONE_BYTES
+    assert (here == after) is same
+    assert here != zone_of(first + number + 1, piece, number * size, size)
+
+
+def test_tags_differ_by_zone_cast_and_secret() -> None:
+    zone = zone_of(0, 3, 0, 1424)
+    tags = {
+        KEYS.tag(zone),
+        KEYS.tag(zone_of(0, 4, 0, 1424)),
+        KEYS.tag(zone_of(0, 3, ZONE_BYTES, 1424)),
+        Keys(bytes(range(32)), "0123456789ac").tag(zone),
+        Keys(bytes(32), "0123456789ab").tag(zone),
+    }
+    assert len(tags) == 5
+    assert all(len(tag) == TAG_BYTES for tag in tags)
+
+
+@pytest.mark.parametrize("leaving", [False, True])
+@pytest.mark.parametrize("undecided", [False, True])
+def test_a_report_comes_back(leaving: bool, undecided: bool) -> None:
+    report = REPORT._replace(leaving=leaving, undecided=undecided)
+    raw = KEYS.pack_report(report)
+    assert len(raw) == REPORT_BYTES
+    assert KEYS.parse_report(raw) == report
+
+
+@given(st.binary(max_size=100))
+def test_what_is_no_report_is_refused(raw: bytes) -> None:
+    with pytest.raises(MulticastError):
+        KEYS.parse_report(raw)
+
+
+@given(st.integers(0, REPORT_BYTES * 8 - 1))
+def test_a_flipped_bit_is_noticed(bit: int) -> None:
+    raw = bytearray(KEYS.pack_report(REPORT))
+    raw[bit // 8] ^= 1 << bit % 8
+    with pytest.raises(MulticastError):
+        KEYS.parse_report(bytes(raw))
+
+
+def test_a_report_of_another_cast_is_refused() -> None:
+    with pytest.raises(MulticastError):
+        Keys(bytes(range(32)), "another").parse_report(KEYS.pack_report(REPORT))
+
+
+@pytest.mark.parametrize("ipv6", [False, True])
+@given(st.text("0123456789abcdef", min_size=12, max_size=12), st.integers(0, 5))
+def test_groups_are_of_the_organization(ipv6: bool, cast: str, attempt: int) -> None:
+    address, port = group_address(cast, ipv6, attempt)
+    found = ipaddress.ip_address(address)
+    assert found.is_multicast
+    if not ipv6:
+        assert found in ipaddress.ip_network("239.192.0.0/14")
+    assert 61000 <= port < 65536
+    assert group_address(cast, ipv6, attempt) == (address, port)
+    assert group_address(cast, ipv6, attempt + 1) != (address, port)
+
+
+@pytest.mark.parametrize(
+    ("mtu", "ipv6"), [(1500, False), (1500, True), (1450, False), (9000, False), (576, False)]
+)
+def test_datagrams_fit_the_link(mtu: int, ipv6: bool) -> None:
+    size = payload_bytes(mtu, ipv6)
+    assert size % 4 == 0
+    assert size + HEADER_BYTES <= MAX_DATAGRAM
+    assert size + HEADER_BYTES + (48 if ipv6 else 28) <= max(mtu, 576 + HEADER_BYTES)
