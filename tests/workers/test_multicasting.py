@@ -159,6 +159,7 @@ async def test_how_it_goes_is_told_to_clients_and_in_the_result(scene: Scene) ->
     a, _, c = scene.dispatcher.deliveries()[cast]
     assert (a.listening, a.datagram_bytes, a.repaired_bytes, a.transport) == (True, 900, 100, Transport.UDP)
     assert (c.listening, c.transport) == (False, Transport.DIRECT)
+    scene.skip(4.0)
     done = protocol.MulticastReport(protocol.MulticastState.DONE, sent_bytes=STREAM)
     scene.agents.report_source(
         "s", cast, SourceState.SEALED, trailer_digest="t", multicast=done, sent_bytes=STREAM + 100
@@ -167,7 +168,9 @@ async def test_how_it_goes_is_told_to_clients_and_in_the_result(scene: Scene) ->
     result = await scene.result(cast)
     assert result.summary.state is CastState.COMPLETED
     assert result.summary.source_copies == pytest.approx(1.0)  # the stream once, and repairs
-    assert result.summary.multicast == MulticastSnapshot(MulticastState.DONE, bytes=STREAM)
+    assert result.summary.multicast == MulticastSnapshot(
+        MulticastState.DONE, bytes=STREAM, rate=pytest.approx(STREAM / 4, rel=0.1)
+    )
 
 
 @pytest.mark.parametrize("end", list(protocol.MulticastEnd))

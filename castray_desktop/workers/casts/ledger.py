@@ -190,7 +190,7 @@ class CastLedger:
     def source_reported(self, report: SourceReport, now: float) -> None:
         """The source has said where it stands."""
         self.source = self._problems = report
-        self.multicast.reported(report.multicast)
+        self.multicast.reported(report.multicast, now)
         self._upload.add(now, self._sent_before + report.sent_bytes)
         self._checking.add(now, report.checking)
         self._reading.add(now, report.reading)

@@ -12,6 +12,9 @@ from castray_desktop.core.messages import (
 from castray_desktop.workers.ray_side import protocol
 from castray_desktop.workers.ray_side.protocol import DeliveryReport, MulticastReport
 
+MEASURED_SECONDS = 0.3
+"""A stream that has gone for so long shows how fast it can be sent."""
+
 
 class MulticastFold:
     """One cast's, over all agents that its source has had. Nothing of it before it is tried."""
@@ -20,6 +23,8 @@ class MulticastFold:
         self._tried = False
         self._report: MulticastReport | None = None
         self._sent_before = 0  # by agents of the source that are gone
+        self._since: float | None = None  # the present one sends
+        self._until = 0.0
         self._end: MulticastEnd | None = None  # by the engine's decision
         self._reason = ""
 
@@ -42,15 +47,30 @@ class MulticastFold:
         """The engine does without it."""
         self._end, self._reason = end, reason
 
-    def reported(self, report: MulticastReport | None) -> None:
+    def reported(self, report: MulticastReport | None, now: float) -> None:
         """The source has said where it stands."""
-        self._report = report or self._report
+        if report is None:
+            return
+        if self._since is None and report.state is protocol.MulticastState.SENDING:
+            self._since = now
+        if self._report is None or self._report.state is not report.state:
+            self._until = now
+        self._report = report
+
+    @property
+    def rate(self) -> float:
+        """Bytes per second: its pace while it sends, the mean afterwards; 0 where that can't be said."""
+        report = self._report
+        if report is None or report.state is protocol.MulticastState.SENDING or self._since is None:
+            return float(report.rate) if report is not None else 0.0
+        seconds = self._until - self._since
+        return report.sent_bytes / seconds if seconds >= MEASURED_SECONDS else 0.0
 
     def source_away(self) -> None:
         """The source's agent has gone; the next one counts from zero."""
         if self._report is not None:
             self._sent_before += self._report.sent_bytes
-        self._report = None
+        self._report = self._since = None
 
     def snapshot(self, cast: CastState) -> MulticastSnapshot | None:
         """As clients hear of it; with the cast it has ended as well."""
@@ -70,7 +90,7 @@ class MulticastFold:
             self._reason or report.reason,
             report.listeners,
             sent,
-            float(report.rate),
+            self.rate,
         )
 
 

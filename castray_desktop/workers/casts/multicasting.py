@@ -45,9 +45,6 @@ LEAST_MEASURED = 2
 
 LOOK_SECONDS = 0.2
 
-MEASURED_SECONDS = 0.3
-"""A stream that has gone for so long shows how fast it can be sent."""
-
 _USELESS = frozenset({MulticastEnd.NOTHING_ARRIVES, MulticastEnd.NO_NETWORK})
 
 log = logging.getLogger("castray.cast")
@@ -102,7 +99,6 @@ class Multicasting:
         self._life = 0  # which agent of the source the group is of
         self._ordered: frozenset[str] = frozenset()  # the listeners that it was told
         self._ordering = False
-        self._sent_since = self._sent_until = 0.0  # by the reports
         self._measured: tuple[str, ...] = ()  # whose bytes tell how fast a way is
         self._looked = -inf
         self._by_relay, self._by_group = WayMeter(), WayMeter()
@@ -164,10 +160,9 @@ class Multicasting:
         useless = _USELESS | {MulticastEnd.NOBODY} if self._tried_amidst else _USELESS
         if report.end in useless:
             return 0.0
-        seconds = self._sent_until - self._sent_since
         measured = self._by_group.rate
-        if not measured and seconds >= MEASURED_SECONDS:
-            measured = report.sent_bytes / seconds
+        if not measured and report.state is not MulticastState.SENDING:
+            measured = self._ledger.multicast.rate
         if not measured and report.end is MulticastEnd.TOO_SLOW:
             return 0.0
         return measured or None
@@ -315,9 +310,7 @@ class Multicasting:
             self._leave_group()
         elif report.state is MulticastState.DONE:
             self._group, self._over = None, True  # what is missing comes by the relay
-            self._sent_until = self._clock()
         elif report.state is MulticastState.SENDING:
-            self._sent_since = self._sent_since or self._clock()
             self._start = Start(report.rate, self._start.least)  # for the next agent of the source
 
     def _follow_source(self) -> None:
@@ -330,7 +323,6 @@ class Multicasting:
         self._life, self._ordered = life, frozenset()
         self._told.clear()
         self._heard.clear()
-        self._sent_since = 0.0
 
     def _give_up(self, end: messages.MulticastEnd, reason: str = "") -> None:
         self._ledger.multicast.stop(end, reason)
