@@ -23,7 +23,7 @@ WORTH = 1.1
 FRESH_SECONDS = 7 * 86_400.0
 """What was found out longer ago is found out again."""
 
-TRIAL_AFTER_SECONDS = 1.0
+TRIAL_AFTER_SECONDS = 2.0
 """The relay runs for this long before multicast is tried, so that there is a speed to be beaten."""
 
 TRIAL_LEFT_SECONDS = 60.0

@@ -144,16 +144,21 @@ class WayMeter:
     _bytes: int = 0
     _seconds: float = 0.0
     _before: tuple[float, int] | None = None
+    _flows: bool = False
 
     def look(self, now: float, taken: int) -> None:
-        """`now` in seconds, `taken` in bytes of the stream. Time counts once bytes have come after it."""
+        """`now` in seconds, `taken` in bytes of the stream.
+
+        Time counts from the first bytes that are seen to come, and once others have come after it.
+        """
         if self._before is None or taken < self._before[1]:  # or somebody counts anew
-            self._before = now, taken
+            self._before, self._flows = (now, taken), False
         when, before = self._before
         if taken > before and now > when:
-            self._bytes += taken - before
-            self._seconds += now - when
-            self._before = now, taken
+            if self._flows:
+                self._bytes += taken - before
+                self._seconds += now - when
+            self._before, self._flows = (now, taken), True
 
     def rest(self) -> None:
         """What comes now comes by another way, or is held back."""
