@@ -18,6 +18,7 @@ ENVIRONMENT = {
     "CASTRAY_DRIVER_PYTHON": "an interpreter that has the cluster's Ray",
     "CASTRAY_DATA_PORTS": "LOW-HIGH, the ports of the byte plane",
     "CASTRAY_DATA_NETWORK": "a network as CIDR, the one that bytes should take",
+    "CASTRAY_MULTICAST_HOPS": "how many routers pass multicast on, plus one (1)",
     "CASTRAY_LOCAL_COPY": "0: no short cuts between nodes of one machine",
 }
 
