@@ -29,7 +29,6 @@ _HEADER = struct.Struct("!8sQIIH")  # see `Head`
 _REPORT = struct.Struct("!8sIBQQQQI")
 _LEAVING, _UNDECIDED = 1, 2
 HEADER_BYTES = _HEADER.size
-HEADER_FORMAT = _HEADER.format
 REPORT_BYTES = _REPORT.size + MAC_BYTES
 
 
@@ -112,9 +111,11 @@ def zone_of(sequence: int, piece: int, offset: int, size: int) -> Zone:
     return piece, number, sequence - (offset // size - -(-number * ZONE_BYTES // size)), size
 
 
-def pack_head(tag: bytes, sequence: int, piece: int, offset: int, size: int) -> bytes:
-    """What comes before a datagram's bytes."""
-    return _HEADER.pack(tag, sequence, piece, offset, size)
+pack_head = _HEADER.pack
+"""What comes before a datagram's bytes: the fields of a `Head`."""
+
+pack_head_into = _HEADER.pack_into
+"""The same into a buffer, from a place on."""
 
 
 def parse_head(raw: memoryview) -> Head:

@@ -43,8 +43,7 @@ def datagrams(piece: int) -> list[tuple[int, bytes]]:
 
 
 def take(candidates: Candidates, piece: int, offset: int, data: bytes) -> Taken:
-    candidates.passed(piece, offset)
-    return candidates.take(piece, offset, [memoryview(data)], len(data))
+    return candidates.take(piece, offset, [memoryview(data)], len(data))[1]
 
 
 def out(candidates: Candidates, piece: int) -> bytes:

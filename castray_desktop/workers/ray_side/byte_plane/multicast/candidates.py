@@ -89,39 +89,45 @@ class Candidates:
 
     # --- for the thread that listens
 
-    def passed(self, piece: int, offset: int) -> bool:
-        """The sender has come to this place; whether it has come to another piece."""
-        with self.lock:
-            if self.first < 0:
-                self.first = self._looked = piece
-            if (piece, offset) <= self.front:
-                return False
-            further = piece > self.front[0]
-            self.front = piece, offset
-            return further
+    def take(self, piece: int, offset: int, parts: Sequence[memoryview], length: int) -> tuple[bool, Taken]:
+        """Bytes of a piece from an offset on, in `parts`; none where the sender only says where it is.
 
-    def take(self, piece: int, offset: int, parts: Sequence[memoryview], length: int) -> Taken:
-        """Bytes of a piece from an offset on, in `parts`."""
+        Also whether the sender has come to another piece with them.
+        """
         with self.lock:
-            slot = self._slots.get(piece)
-            if slot is None:
-                if not self._looked <= piece < self._layout.pieces or not self._wanted.wants_piece(piece):
-                    return Taken.TAKEN
-                if len(self._slots) + self._out >= self._most:
-                    return Taken.NO_ROOM
-                slot = self._new(piece)
-            end = offset + length
-            if end > slot.length or slot.whole:
+            further = self._passed(piece, offset)
+            return further, self._take(piece, offset, parts, length) if length else Taken.TAKEN
+
+    def _passed(self, piece: int, offset: int) -> bool:
+        if self.first < 0:
+            self.first = self._looked = piece
+        if (piece, offset) <= self.front:
+            return False
+        further = piece > self.front[0]
+        self.front = piece, offset
+        return further
+
+    def _take(self, piece: int, offset: int, parts: Sequence[memoryview], length: int) -> Taken:
+        slot = self._slots.get(piece)
+        if slot is None:
+            if not self._looked <= piece < self._layout.pieces or not self._wanted.wants_piece(piece):
                 return Taken.TAKEN
-            if not len(slot.asked) and slot.have.missing(offset, end) == [(offset, end)]:
-                self._copy(slot, offset, parts)
-                slot.have.add(offset, end)
-            else:
-                self._fill_gaps(slot, offset, b"".join(parts))
-            if not slot.whole:
-                return Taken.TAKEN
-            self._whole.append(piece)
-            return Taken.COMPLETED
+            if len(self._slots) + self._out >= self._most:
+                return Taken.NO_ROOM
+            slot = self._new(piece)
+        end = offset + length
+        if end > slot.length or slot.whole:
+            return Taken.TAKEN
+        data = b"".join(parts)
+        if not len(slot.asked) and slot.have.missing(offset, end) == [(offset, end)]:
+            slot.buffer[offset:end] = data
+            slot.have.add(offset, end)
+        else:
+            self._fill_gaps(slot, offset, data)
+        if not slot.whole:
+            return Taken.TAKEN
+        self._whole.append(piece)
+        return Taken.COMPLETED
 
     @staticmethod
     def _fill_gaps(slot: _Slot, offset: int, data: bytes) -> None:
@@ -129,14 +135,6 @@ class Candidates:
             for low, high in slot.asked.missing(start, end):
                 slot.buffer[low:high] = data[low - offset : high - offset]
                 slot.have.add(low, high)
-
-    @staticmethod
-    def _copy(slot: _Slot, at: int, parts: Sequence[memoryview]) -> None:
-        buffer = slot.buffer
-        for part in parts:
-            end = at + len(part)
-            buffer[at:end] = part
-            at = end
 
     def _new(self, piece: int) -> _Slot:
         start, end = self._layout.piece(piece)

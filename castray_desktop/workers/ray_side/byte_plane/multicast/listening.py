@@ -10,21 +10,19 @@ import contextlib
 import logging
 import os
 import socket
-import struct
 import threading
 import time
-from typing import Any, Callable, Optional
+from typing import Callable, Optional
 
 from castray_desktop.core.layout import Layout
 from castray_desktop.core.multicast import (
     HEADER_BYTES,
-    HEADER_FORMAT,
-    ZONE_BYTES,
     Head,
     Keys,
     Report,
     Zone,
     listener_name,
+    parse_head,
     zone_of,
 )
 from castray_desktop.workers.ray_side.byte_plane.buffers import page_buffer
@@ -94,7 +92,6 @@ class MulticastListener:
         self._sender: tuple[str, int] = ("", 0)
         self._buffer = page_buffer(BUFFER_BYTES)
         self._views: dict[int, list[memoryview]] = {}
-        self._structs: dict[tuple[int, int], struct.Struct] = {}
         self._tags: dict[Zone, bytes] = {}
         self._batches: Optional[Batches] = None  # once the kernel has shown not to coalesce
         self._singles = 0  # datagrams in a row that came alone
@@ -269,58 +266,50 @@ class MulticastListener:
             run = Run(run.first, number, segment)
             if number == 0:
                 return False
-        heads = self._heads(run.first, number, segment)
-        _, sequence, piece, offset, size = heads[:5]
-        if size == segment - HEADER_BYTES and self._straight(heads, number):
-            parts = self._parts(run, segment)
-            length = (number - 1) * size + run.last - HEADER_BYTES
-            self._accept(sequence, number if length else 0, piece, offset, parts, length)
-            return True
+        at = run.first * segment
+        head = parse_head(self._buffer[at:])
+        if number == 1 or self._straight(
+            head, parse_head(self._buffer[at + (number - 1) * segment :]), run, segment
+        ):
+            return self._take_straight(head, run, segment)
         came = False
-        for at in range(number):
-            head = Head(*heads[at * 5 : at * 5 + 5])
-            if head.size and head.tag == self._tag(zone_of(*head[1:])):
-                parts = self._parts(
-                    Run(run.first + at, 1, run.last if at == number - 1 else segment), segment
-                )
-                self._accept(
-                    head.sequence, 1 if len(parts[0]) else 0, head.piece, head.offset, parts, len(parts[0])
-                )
-                came = True
+        for number in range(run.number):  # not only of this cast, or out of order
+            head = parse_head(self._buffer[at + number * segment :])
+            last = run.last if number == run.number - 1 else segment
+            came = self._take_straight(head, Run(run.first + number, 1, last), segment) or came
         return came
 
-    def _straight(self, heads: tuple[Any, ...], number: int) -> bool:
-        """Whether they follow each other in one piece, and all have the right tag."""
-        _, sequence, piece, offset, size = heads[:5]
-        offsets = range(offset, offset + number * size, size)
-        if (
-            heads[1::5] != tuple(range(sequence, sequence + number))
-            or heads[2::5].count(piece) != number
-            or heads[3::5] != tuple(offsets)
-            or heads[4::5].count(size) != number
-        ):
+    def _straight(self, first: Head, last: Head, run: Run, segment: int) -> bool:
+        """Whether a run goes on from its first datagram to its last one without a gap, and with right tags.
+
+        Nobody has to look at those between: what somebody adds, or leaves away, moves the last one.
+        """
+        ahead = run.number - 1
+        return (
+            first.size == last.size == segment - HEADER_BYTES
+            and first.piece == last.piece
+            and first.sequence + ahead == last.sequence
+            and first.offset + ahead * first.size == last.offset
+            and last.tag == self._tag(last)
+        )
+
+    def _take_straight(self, head: Head, run: Run, segment: int) -> bool:
+        """Datagrams that follow each other; False if they are not of this cast."""
+        if not head.size or head.tag != self._tag(head):
             return False
-        tags = heads[0::5]
-        here = -(
-            -((offset // ZONE_BYTES + 1) * ZONE_BYTES - offset) // size
-        )  # so many begin in the first zone
-        for low, high in ((0, min(here, number)), (here, number)):  # a burst is shorter than a zone
-            if low < high:
-                tag = self._tag(zone_of(sequence + low, piece, offsets[low], size))
-                if tags[low:high].count(tag) != high - low:
-                    return False
+        parts = self._parts(run, segment)
+        length = (run.number - 1) * head.size + run.last - HEADER_BYTES
+        self._accept(head, run.number if length else 0, parts, length)
         return True
 
-    def _accept(
-        self, sequence: int, number: int, piece: int, offset: int, parts: list[memoryview], length: int
-    ) -> None:
+    def _accept(self, head: Head, number: int, parts: list[memoryview], length: int) -> None:
         """Datagrams that carry the cast's tag; none where the sender only says where it is."""
         if not self.heard:
             self.heard = True
-            self._base = self._next = sequence
-        further = self.candidates.passed(piece, offset)
-        taken = self.candidates.take(piece, offset, parts, length) if length else Taken.TAKEN
-        self._next = max(self._next, sequence + number)
+            self._base = self._next = head.sequence
+        piece = head.piece
+        further, taken = self.candidates.take(piece, head.offset, parts, length)
+        self._next = max(self._next, head.sequence + number)
         if taken is not Taken.NO_ROOM:  # what there is no room for is lost, and the sender has to slow down
             self._datagrams += number
             self._payload += length
@@ -345,7 +334,9 @@ class MulticastListener:
         self._reports = report_socket(self._own, where)
         return True
 
-    def _tag(self, zone: Zone) -> bytes:
+    def _tag(self, head: Head) -> bytes:
+        """The right one."""
+        zone = zone_of(head.sequence, head.piece, head.offset, head.size)
         tag = self._tags.get(zone)
         if tag is None:
             if len(self._tags) > 256:
@@ -354,18 +345,6 @@ class MulticastListener:
         return tag
 
     # --- views that are made once
-
-    def _heads(self, first: int, number: int, segment: int) -> tuple[Any, ...]:
-        """The fields of each datagram's head, one after the other."""
-        layout = self._structs.get((segment, number))
-        if layout is None:
-            if len(self._structs) > 256:
-                self._structs.clear()
-            head = HEADER_FORMAT[1:]
-            gap = f"{segment - HEADER_BYTES}x"
-            layout = struct.Struct("!" + (head + gap) * (number - 1) + head)
-            self._structs[segment, number] = layout
-        return layout.unpack_from(self._buffer, first * segment)
 
     def _parts(self, run: Run, segment: int) -> list[memoryview]:
         """The bytes of a run's datagrams, without their heads."""

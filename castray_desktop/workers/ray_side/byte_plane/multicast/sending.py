@@ -22,6 +22,7 @@ from castray_desktop.core.multicast import (
     Report,
     listener_name,
     pack_head,
+    pack_head_into,
     zone_of,
 )
 from castray_desktop.core.multicast_pace import MulticastPace
@@ -179,7 +180,6 @@ class MulticastSender:
         self._buffer = buffer
         self._segment = segment
         starts = [number * segment for number in range(self._socket.burst)]
-        self._headers = [buffer[start : start + HEADER_BYTES] for start in starts]
         self._payloads = [buffer[start + HEADER_BYTES : start + segment] for start in starts]
 
     # --- its three parts
@@ -264,7 +264,7 @@ class MulticastSender:
                 sequence = self._sequence + position
                 if not tag or place % ZONE_BYTES < payload:
                     tag = self._keys.tag(zone_of(sequence, index, place, payload))
-                self._headers[position][:] = pack_head(tag, sequence, index, place, payload)
+                pack_head_into(self._buffer, position * self._segment, tag, sequence, index, place, payload)
             self._send(self._buffer[: (number - 1) * self._segment + HEADER_BYTES + last])
             self._pace.sent(time.monotonic(), self._sequence, number, count)
             self._sequence += number
