@@ -35,6 +35,9 @@ FLOOR = 256_000.0
 FIRST = 8e6
 """Bytes per second to begin with where nothing is known."""
 
+GROWTH, GROWTH_SECONDS = 1.25, 0.1
+"""The beginning is over if what arrives grows less than so much in this time, and a queue stands."""
+
 SAMPLE_SECONDS = 0.04
 """A phase is judged by what came over this time at least."""
 
@@ -108,6 +111,7 @@ class MulticastPace:
         self._from = 0  # first sequence of this phase
         self._step = LARGE_STEP
         self._wait = LEAST_WAIT
+        self._grown = -inf, 0.0  # when what most get has grown last, and to what
         self._cut_at = -inf
         self._cut_loss = 0.0
         self._spoke_at = inf  # last report of anybody, at first the first departure
@@ -242,10 +246,16 @@ class MulticastPace:
 
     def _start_up(self, now: float) -> None:
         rates = [sample.delivered for each in self._following() if (sample := each.sample(0, 0.015))]
-        if rates:
-            usual = _upper_median(rates)
-            self._reach = max(self._reach, usual)
-            self._link = max(self._link, min(rates))
+        if not rates:
+            return
+        usual = _upper_median(rates)
+        if usual > GROWTH * self._grown[1]:
+            self._grown = now, usual
+        self._reach = max(self._reach, usual)
+        self._link = max(self._link, min(rates))
+        if now - self._grown[0] > GROWTH_SECONDS and self._stands():
+            self._cut(now, usual, 0.0)  # the sender's own device holds it up, so nothing gets lost
+        else:
             self._bandwidth = self.rate = max(self.rate, 2 * usual)
 
     def _drain(self, now: float) -> None:
