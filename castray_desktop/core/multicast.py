@@ -129,14 +129,21 @@ def payload_bytes(mtu: int, ipv6: bool) -> int:
     return max(room // 4 * 4, 512)
 
 
-def group_address(cast: str, ipv6: bool, attempt: int = 0) -> tuple[str, int]:
-    """A group and a port for a cast. Another attempt gives others.
+GROUP_PORTS = (61000, 65499)
+"""Of those that IANA leaves free, above those that Linux gives to clients."""
+
+
+def group_address(
+    cast: str, ipv6: bool, attempt: int = 0, ports: tuple[int, int] = GROUP_PORTS
+) -> tuple[str, int]:
+    """A group for a cast, and one of the `ports`, first to last. Another attempt gives another group.
 
     IPv4: of the organization's own scope, RFC 2365 (239.192.0.0/14). IPv6: a transient group of the link,
-    RFC 4291. Ports are of the range that IANA leaves free, above those that Linux gives to clients.
+    RFC 4291.
     """
     raw = hashlib.blake2b(f"{cast} {attempt}".encode(), digest_size=8).digest()
-    port = 61000 + int.from_bytes(raw[6:], "big") % 4500
+    low, high = ports
+    port = low + int.from_bytes(raw[6:], "big") % (high - low + 1)
     if ipv6:
         return f"ff12::ca57:{raw[:2].hex()}:{raw[2:4].hex()}", port
     return f"239.{192 + raw[0] % 4}.{raw[1]}.{raw[2]}", port

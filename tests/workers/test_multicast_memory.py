@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from castray_desktop.core.multicast import GROUP_PORTS
 from castray_desktop.core.multicast_choice import FRESH_SECONDS, Known
 from castray_desktop.core.speeds import Speed
 from castray_desktop.workers.casts import multicast_memory
-from castray_desktop.workers.casts.group_addresses import GroupAddresses, hops_of
+from castray_desktop.workers.casts.group_addresses import GroupAddresses, hops_of, ports_of
 from castray_desktop.workers.casts.multicast_memory import MulticastLesson, MulticastMemory, network_of
 from castray_desktop.workers.ray_side.protocol import AgentHello
 
@@ -91,6 +92,26 @@ def test_every_cast_has_an_address_and_a_port_of_its_own() -> None:
     assert {group.hops for group in taken} == {2}
     groups.free("cast 7")
     assert groups.take("cast 7", "fd00::1").address.startswith("ff12::")
+
+
+@pytest.mark.parametrize(
+    ("said", "ports"),
+    [
+        ("", GROUP_PORTS),
+        ("7000-7099", (7000, 7099)),
+        (" 7000 ", (7000, 7000)),
+        ("7000-", (7000, 7000)),
+        ("9-7", GROUP_PORTS),
+        ("many", GROUP_PORTS),
+        ("7-many", GROUP_PORTS),
+    ],
+)
+def test_groups_keep_to_the_ports_that_pass(said: str, ports: tuple[int, int]) -> None:
+    assert ports_of({"CASTRAY_DATA_PORTS": said}) == ports
+    groups = GroupAddresses(1, ports)
+    taken = [groups.take(f"cast {number}", "10.0.0.1") for number in range(3)]
+    assert all(ports[0] <= group.port <= ports[1] for group in taken)
+    assert len({group.address for group in taken}) == 3
 
 
 @pytest.mark.parametrize(("said", "hops"), [("", 1), ("1", 1), (" 3 ", 3), ("255", 255)])

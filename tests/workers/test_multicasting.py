@@ -313,7 +313,7 @@ async def test_a_cancelled_cast_gives_its_group_back(scene: Scene) -> None:
 
 
 async def test_casts_at_once_have_groups_of_their_own(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    def narrow(_cast: str, _ipv6: bool, attempt: int = 0) -> tuple[str, int]:
+    def narrow(_cast: str, _ipv6: bool, attempt: int, _ports: tuple[int, int]) -> tuple[str, int]:
         return f"239.192.0.{attempt % 2}", 61000 + attempt // 2 % 2
 
     monkeypatch.setattr("castray_desktop.workers.casts.group_addresses.group_address", narrow)

@@ -7,13 +7,17 @@ import logging
 import os
 from collections.abc import Mapping
 
-from castray_desktop.core.multicast import group_address
+from castray_desktop.core.multicast import GROUP_PORTS, group_address
 from castray_desktop.workers.ray_side.protocol import MulticastGroup
 
 HOPS_VARIABLE = "CASTRAY_MULTICAST_HOPS"
 """How many routers may pass datagrams on, plus one; 1 without it: they stay within the network."""
 
+PORTS_VARIABLE = "CASTRAY_DATA_PORTS"
+
 MOST_HOPS = 255
+MOST_ATTEMPTS = 100
+"""With few ports, two casts may have to share one; their addresses differ."""
 
 log = logging.getLogger("castray.cast")
 
@@ -28,14 +32,24 @@ def hops_of(environment: Mapping[str, str]) -> int:
     return 1
 
 
+def ports_of(environment: Mapping[str, str]) -> tuple[int, int]:
+    """The ports that a firewall lets through, where the user has said so, else those of `core.multicast`."""
+    low, _, high = environment.get(PORTS_VARIABLE, "").strip().partition("-")
+    if low.isascii() and low.isdigit() and (high or low).isdigit() and int(low) <= int(high or low):
+        return int(low), int(high or low)
+    return GROUP_PORTS  # agents say what is wrong with others
+
+
 class GroupAddresses:
     """Gives them out, and takes them back. No two casts share an address or a port at the same time.
 
     A network device hears addresses, and a socket hears a port; sharing one of them would cost both casts.
     """
 
-    def __init__(self, hops: int | None = None) -> None:
+    def __init__(self, hops: int | None = None, ports: tuple[int, int] | None = None) -> None:
+        """Without a hop limit or ports, those that the user has set."""
         self._hops = hops_of(os.environ) if hops is None else hops
+        self._ports = ports_of(os.environ) if ports is None else ports
         self._taken: dict[str, MulticastGroup] = {}
 
     def take(self, cast: str, source: str, life: int = 0) -> MulticastGroup:
@@ -55,7 +69,7 @@ class GroupAddresses:
         addresses = {group.address for group in self._taken.values()}
         ports = {group.port for group in self._taken.values()}
         for attempt in itertools.count():
-            address, port = group_address(cast, ":" in source, attempt)
-            if address not in addresses and port not in ports:
+            address, port = group_address(cast, ":" in source, attempt, self._ports)
+            if address not in addresses and (port not in ports or attempt > MOST_ATTEMPTS):
                 break
         return MulticastGroup(address, port, source, self._hops)

@@ -111,8 +111,10 @@ def test_without_help_of_the_kernel(lab: Lab, monkeypatch: pytest.MonkeyPatch) -
     """A kernel that neither cuts bursts into datagrams nor puts them together again."""
     build = SendingSocket.__init__
 
-    def plain(sock: SendingSocket, group: MulticastGroup, own: str) -> None:
-        build(sock, group, own)
+    def plain(
+        sock: SendingSocket, group: MulticastGroup, own: str, ports: tuple[int, int] | None = None
+    ) -> None:
+        build(sock, group, own, ports)
         sock.offload = False
 
     monkeypatch.setattr(SendingSocket, "__init__", plain)

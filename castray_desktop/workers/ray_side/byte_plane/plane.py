@@ -210,7 +210,7 @@ class BytePlane:
         """Send a cast to a group; never where connections are encrypted, since datagrams are not."""
         source = self._sources.get(order.cast)
         if source is not None and self.surroundings.certificates is None:
-            source.multicast(order, self._address)
+            source.multicast(order, self._address, self._ports)
 
     def pause_delivery(self, order: PauseDelivery) -> None:
         """Have a delivery fetch nothing until it gets an upstream again."""

@@ -126,8 +126,11 @@ class Source(Supply):
         self._go(S.SERVING)
         self._start(self._read_all)
 
-    def multicast(self, order: Multicast, own: str) -> None:
-        """Send the stream to a group as well, or to none any more. `own` is this node's address."""
+    def multicast(self, order: Multicast, own: str, ports: Optional[tuple[int, int]]) -> None:
+        """Send the stream to a group as well, or to none any more.
+
+        `own` is this node's address, `ports` those that others can reach, None for all.
+        """
         with self.condition:
             if self.state not in (S.SERVING, S.SEALED):
                 return
@@ -139,7 +142,7 @@ class Source(Supply):
             if sender is not None and sender.active:
                 sender.update(order)
                 return
-            self._sender = MulticastSender(self, order, own, self.secret)
+            self._sender = MulticastSender(self, order, own, ports, self.secret)
             self._sender.start()
 
     def _use(self, algorithms: Algorithms, totals: ParcelTotals) -> None:

@@ -73,11 +73,14 @@ class _Stop(Exception):
 class MulticastSender:
     """Sends until it is done, or `stop`."""
 
-    def __init__(self, supply: Supply, order: Multicast, own: str, secret: bytes) -> None:
+    def __init__(
+        self, supply: Supply, order: Multicast, own: str, ports: Optional[tuple[int, int]], secret: bytes
+    ) -> None:
         assert order.group is not None
         self._supply = supply
         self._group: MulticastGroup = order.group
         self._own = own
+        self._ports = ports
         self._keys = Keys(secret, order.cast)
         self._names: dict[bytes, str] = {}
         self._order = order
@@ -136,7 +139,7 @@ class MulticastSender:
 
     def _run(self) -> None:
         try:
-            self._socket = SendingSocket(self._group, self._own)
+            self._socket = SendingSocket(self._group, self._own, self._ports)
         except OSError as error:
             self._finish(MulticastState.STOPPED, MulticastEnd.NO_NETWORK, error.strerror or str(error))
             return

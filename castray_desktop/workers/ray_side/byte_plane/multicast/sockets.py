@@ -47,13 +47,14 @@ def ipv6(group: MulticastGroup) -> bool:
 class SendingSocket:
     """Sends bursts to a group from one address of this machine. All methods raise OSError."""
 
-    def __init__(self, group: MulticastGroup, own: str) -> None:
-        """`own` is this machine's address, with its scope if it has one."""
+    def __init__(self, group: MulticastGroup, own: str, ports: Optional[tuple[int, int]] = None) -> None:
+        """`own` is this machine's address, with its scope; reports come to one of the `ports`."""
         v6 = ipv6(group)
         self._where = _place(group.address, group.port, own)
         self.socket = socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_DGRAM)
         try:
             self._set_up(group, own, v6)
+            self._bind(own, ports)
             self.payload = payload_bytes(self._mtu(v6), v6)
         except BaseException:
             self.socket.close()
@@ -71,7 +72,17 @@ class SendingSocket:
             sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, group.hops)
             sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(own))
         _enlarge(sock, _SO_SNDBUFFORCE, socket.SO_SNDBUF, SEND_BUFFER)
-        sock.bind(_place(own, 0, own))
+
+    def _bind(self, own: str, ports: Optional[tuple[int, int]]) -> None:
+        low, high = ports or (0, 0)
+        for port in range(low, high + 1):
+            try:
+                self.socket.bind(_place(own, port, own))
+            except OSError:
+                if port == high:
+                    raise
+            else:
+                return
 
     def _mtu(self, v6: bool) -> int:
         """Of the way to the group; the kernel tells it for a connected socket."""
