@@ -102,7 +102,7 @@ def _ended_with(cast: CastState, sent: int) -> tuple[MulticastState, MulticastEn
 
 
 def transport_of(report: DeliveryReport) -> Transport | None:
-    """The way that most of a delivery's bytes took."""
-    if report.datagram_bytes * 2 > report.stream_bytes > 0:
+    """The way that most of the bytes took that a recipient's agent has taken in."""
+    if report.datagram_bytes * 2 > report.received_bytes > 0:
         return Transport.UDP
     return Transport(report.transport) if report.transport else None
