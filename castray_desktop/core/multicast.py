@@ -52,12 +52,12 @@ class Head(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What a listener has got so far. Counts begin with the first datagram that it heard."""
+    """What a listener has got so far. It counts from the first datagram that it heard."""
 
     listener: bytes  # `listener_name` of the node
     number: int  # of this report
     leaving: bool  # it can't follow, or needs nothing any more
-    sequence: int  # the highest that came, plus one; 0: nothing has come
+    sequence: int  # the sender's, of the latest datagram that came, plus one
     datagrams: int  # how many have come
     payload: int  # bytes that have come
     micros: int  # its clock

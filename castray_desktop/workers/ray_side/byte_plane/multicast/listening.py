@@ -97,7 +97,6 @@ class MulticastListener:
         self._singles = 0  # datagrams in a row that came alone
         self._longest = 0
         self._last = 0.0  # when something came
-        self._base = 0  # the first sequence that was heard
         self._next = 0  # the highest that was heard, plus one
         self._datagrams = 0
         self._payload = 0
@@ -212,7 +211,7 @@ class MulticastListener:
             self._name,
             self._number,
             leaving,
-            max(self._next - self._base, 0),
+            self._next,
             self._datagrams,
             self._payload,
             int(time.monotonic() * 1e6),
@@ -232,11 +231,11 @@ class MulticastListener:
             count, segment, where = self._socket.receive(self._buffer)
         except BlockingIOError:
             return False
-        number = -(-count // segment) if segment else 0
-        if number == 0 or segment < HEADER_BYTES:
+        if segment < HEADER_BYTES:
             return False
         if where[:2] != self._sender and not self._meets(where):
             return False
+        number = -(-count // segment)
         self._singles = self._singles + 1 if number == 1 else 0
         if self._singles > SINGLES and available():
             self._singles = 0
@@ -306,7 +305,7 @@ class MulticastListener:
         """Datagrams that carry the cast's tag; none where the sender only says where it is."""
         if not self.heard:
             self.heard = True
-            self._base = self._next = head.sequence
+            self._next = head.sequence
         piece = head.piece
         further, taken = self.candidates.take(piece, head.offset, parts, length)
         self._next = max(self._next, head.sequence + number)
@@ -323,6 +322,9 @@ class MulticastListener:
 
         Counts begin with its first one.
         """
+        head = parse_head(self._buffer)
+        if not head.size or head.tag != self._tag(head):
+            return False
         if self.heard and time.monotonic() - self._last < DEAF_TO_OTHERS:
             return False
         self.heard = self._ended = False

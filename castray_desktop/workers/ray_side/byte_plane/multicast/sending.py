@@ -95,6 +95,7 @@ class MulticastSender:
         self._wanted: dict[bytes, int] = {}  # the first piece that each listener still lacks
         self._left: set[bytes] = set()
         self._undecided: set[bytes] = set()
+        self._followers: tuple[str, ...] = ()  # listeners that hear it and can follow
         self._due = 0.0
         self._slow_since = 0.0
         self._probed = 0.0
@@ -122,12 +123,11 @@ class MulticastSender:
         self._thread.join(seconds)
 
     def report(self) -> MulticastReport:
-        names = self._names
         return MulticastReport(
             state=self._state,
             end=self._end,
             reason=self._reason,
-            listeners=tuple(sorted(names[each] for each in self._pace.followers() if each in names)),
+            listeners=self._followers,
             sent_bytes=self._sent,
             rate=round(self._pace.rate) if self.active else 0,
         )
@@ -255,7 +255,7 @@ class MulticastSender:
         payload, at = self._socket.payload, 0
         while at < length:
             self._check()
-            number = min(self._socket.burst, -(-(length - at) // payload))
+            number = min(self._socket.burst, self._pace.burst(payload), -(-(length - at) // payload))
             count = min(number * payload, length - at)
             self._await_turn(count)
             views = self._payloads[:number]
@@ -268,8 +268,8 @@ class MulticastSender:
                 if not tag or place % ZONE_BYTES < payload:
                     tag = self._keys.tag(zone_of(sequence, index, place, payload))
                 pack_head_into(self._buffer, position * self._segment, tag, sequence, index, place, payload)
-            self._send(self._buffer[: (number - 1) * self._segment + HEADER_BYTES + last])
             self._pace.sent(time.monotonic(), self._sequence, number, count)
+            self._send(self._buffer[: (number - 1) * self._segment + HEADER_BYTES + last])
             self._sequence += number
             self._sent += count
             at += count
@@ -311,7 +311,7 @@ class MulticastSender:
     def _check_speed(self, now: float) -> None:
         """Stop where it stays slower than the relay would be."""
         least = self._order.least
-        if not least or self._pace.rate >= least or self._supply.limiter.limit:
+        if not least or self._pace.rate >= least or any(each.limit for each in self._supply.limiters):
             self._slow_since = 0.0
         elif not self._slow_since:
             self._slow_since = now
@@ -363,7 +363,10 @@ class MulticastSender:
         for those, belongs in ((self._left, report.leaving), (self._undecided, report.undecided)):
             (those.add if belongs else those.discard)(report.listener)
         self._pace.reported(time.monotonic(), report)
-        if not known:
+        names = self._names
+        followers = tuple(sorted(names[each] for each in self._pace.followers() if each in names))
+        if not known or followers != self._followers:
+            self._followers = followers
             self._supply.stated()
 
     def _left_all(self) -> bool:

@@ -7,6 +7,7 @@ its own.
 from __future__ import annotations
 
 import contextlib
+import errno
 import ipaddress
 import select
 import socket
@@ -102,7 +103,9 @@ class SendingSocket:
             size = struct.pack("=H", segment)
             try:
                 self.socket.sendmsg([burst], [(_SOL_UDP, _UDP_SEGMENT, size)], 0, self._where)
-            except OSError:
+            except OSError as error:
+                if error.errno == errno.ENOBUFS:
+                    raise
                 self.offload = False  # this kernel, or this device, does not have it
             else:
                 return
