@@ -232,6 +232,11 @@ TEMPLATES: Mapping[FailureKind, tuple[str, str]] = {
         "Use {others}; or go through the client server of the other one, ray://{host}:10001; or make this"
         " computer its node as well: castray cluster join {target}",
     ),
+    K.NOT_SHARED: (
+        "A cluster that others can join can't be started here: {reason}.",
+        "It needs an address in a network, and Ray 2.52 or later, whose tokens keep strangers out; a local"
+        " cluster works all the same.",
+    ),
     K.CLUSTER_SLOW: (
         "The cluster {target} answers, but has not let CastRay in for {seconds} seconds.",
         "CastRay goes on trying for half a minute. Wait or cancel, and look at the load of its head.",

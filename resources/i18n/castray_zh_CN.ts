@@ -1059,6 +1059,14 @@
         <translation>可使用 {others}；或经由另一个集群的客户端服务器连接：ray://{host}:10001；或让本机也加入该集群：castray cluster join {target}</translation>
     </message>
     <message>
+        <source>A cluster that others can join can&apos;t be started here: {reason}.</source>
+        <translation>无法在此启动供他人加入的集群：{reason}。</translation>
+    </message>
+    <message>
+        <source>It needs an address in a network, and Ray 2.52 or later, whose tokens keep strangers out; a local cluster works all the same.</source>
+        <translation>这需要一个网络地址，以及 Ray 2.52 或更高版本（其令牌可阻止外人进入）；本地集群不受影响。</translation>
+    </message>
+    <message>
         <source>The cluster {target} answers, but has not let CastRay in for {seconds} seconds.</source>
         <translation>集群 {target} 有响应，但 {seconds} 秒内仍未接受 CastRay 的连接。</translation>
     </message>
@@ -1553,6 +1561,14 @@
     <message>
         <source>the driver has ended</source>
         <translation>驱动进程已退出</translation>
+    </message>
+    <message>
+        <source>Ray {version} has no tokens</source>
+        <translation>Ray {version} 不支持令牌</translation>
+    </message>
+    <message>
+        <source>this computer has no address that others could reach</source>
+        <translation>本机没有他人可以访问的地址</translation>
     </message>
     <message>
         <source>the connection was closed</source>

@@ -68,7 +68,7 @@ STATUS_OF = {
             K.RAY_DIFFERS,
             K.PYTHON_MISSING,
             K.DRIVER_NOT_PREPARED,
-            K.JOIN_FAILED,
+            *(K.JOIN_FAILED, K.NOT_SHARED),
         ),
     },
     1: {

@@ -193,6 +193,14 @@ async def test_three_attempts_then_the_failure_stays(stage: Stage) -> None:
     assert failure.values["log"].endswith("driver.log")
 
 
+async def test_a_cluster_that_can_not_be_shared_is_tried_once(stage: Stage) -> None:
+    refused = Failure(FailureKind.NOT_SHARED, {"reason": "Ray 2.49.2 has no tokens"})
+    stage.script = lambda driver: driver.say(protocol.ClusterFailed(refused))
+    await stage.supervisor.use("shared")
+    await stage.phase(ClusterPhase.FAILED)
+    assert len(stage.drivers) == 1
+
+
 async def test_the_address_of_another_cluster_is_tried_once(stage: Stage) -> None:
     stage.script = lambda driver: driver.say(REFUSED)
     await stage.supervisor.use("10.0.0.1:6379")
