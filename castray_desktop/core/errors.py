@@ -74,7 +74,7 @@ TEMPLATES: Mapping[FailureKind, tuple[str, str]] = {
         "Choose other recipients or another source.",
     ),
     K.BAD_RATE: ("{rate} is not a rate.", "Write it like 10MB/s, 800kB/s or 100Mbit/s."),
-    K.BAD_SETTING: ("{number} can't be set here.", "Give a number of 0 or more."),
+    K.BAD_SETTING: ("{number} can't be set here.", "Give a number of 0 or more; of demo nodes 12 at most."),
     K.BAD_DESTINATION: (
         "{destination} can't be a destination.",
         "Give an absolute path on the recipients; it may hold {{node}}.",

@@ -176,7 +176,8 @@ class MainWindow(DropWindow):
         setting_up = self.setting_up
         self.header.settings_requested.connect(setting_up.show)
         self.header.limit_requested.connect(setting_up.set_limit)
-        setting_up.limit_known.connect(self._on_limit)
+        setting_up.known.connect(self._on_settings)
+        self.welcome_page.local.demo_nodes.changed.connect(setting_up.set_demo_nodes)
         setting_up.columns_reset.connect(self.table.columns.reset)
         setting_up.failed.connect(self.show_failure)
         self._choice.shared.connect(setting_up.show_share)
@@ -294,9 +295,10 @@ class MainWindow(DropWindow):
         self.raise_()
         self.activateWindow()
 
-    def _on_limit(self, limit: int) -> None:
-        self.header.show_limit(limit)
-        self.nodes.set_limit(limit)
+    def _on_settings(self, settings: messages.EngineSettings) -> None:
+        self.header.show_limit(settings.limit)
+        self.nodes.set_limit(settings.limit)
+        self.welcome_page.local.demo_nodes.show_value(settings.demo_nodes)
 
     def _apply_preferences(self) -> None:
         self.graph.reduce_motion = self.preferences.still

@@ -655,6 +655,10 @@
         <translation>请写成 10MB/s、800kB/s 或 100Mbit/s 的形式。</translation>
     </message>
     <message>
+        <source>Give a number of 0 or more; of demo nodes 12 at most.</source>
+        <translation>请填写 0 或更大的数；演示节点最多 12 个。</translation>
+    </message>
+    <message>
         <source>{destination} can&apos;t be a destination.</source>
         <translation>{destination} 不能用作保存位置。</translation>
     </message>
@@ -733,10 +737,6 @@
     <message>
         <source>{number} can&apos;t be set here.</source>
         <translation>此处不能设为 {number}。</translation>
-    </message>
-    <message>
-        <source>Give a number of 0 or more.</source>
-        <translation>请填写 0 或更大的数。</translation>
     </message>
     <message>
         <source>Nothing of it can be changed any more.</source>
@@ -2158,8 +2158,8 @@
         <translation>无需其他准备即可体验全部功能</translation>
     </message>
     <message>
-        <source>This computer and three demo nodes, each with an inbox of its own</source>
-        <translation>包括本机和三个演示节点，各有自己的收件箱</translation>
+        <source>This computer and demo nodes on it, each with an inbox of its own</source>
+        <translation>本机及其上的演示节点，各有自己的收件箱</translation>
     </message>
     <message>
         <source>Listens on this computer only, ends with the window</source>
@@ -2168,6 +2168,18 @@
     <message>
         <source>Let other machines join</source>
         <translation>允许其他机器加入</translation>
+    </message>
+    <message>
+        <source>Demo nodes</source>
+        <translation>演示节点</translation>
+    </message>
+    <message>
+        <source>Fewer demo nodes</source>
+        <translation>减少演示节点</translation>
+    </message>
+    <message>
+        <source>More demo nodes</source>
+        <translation>增加演示节点</translation>
     </message>
     <message>
         <source>Start local cluster</source>
@@ -3368,6 +3380,14 @@
     <message>
         <source>Closing while casts run</source>
         <translation>有传输时关闭窗口</translation>
+    </message>
+    <message>
+        <source>Demo nodes</source>
+        <translation>演示节点</translation>
+    </message>
+    <message>
+        <source>Beside this computer, from the next start of a local cluster on.</source>
+        <translation>本机之外的节点数，下次启动本地集群时生效。</translation>
     </message>
     <message>
         <source>If a file exists</source>

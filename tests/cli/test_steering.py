@@ -95,7 +95,8 @@ async def test_the_past(house: House, tmp_path: Path, capsys: pytest.CaptureFixt
 
 async def test_settings(house: House, capsys: pytest.CaptureFixture[str]) -> None:
     await run("settings", "--casts-at-once", "2", "--go-on", "no", "--json")
-    expected = {"limit": 0, "casts_at_once": 2, "go_on": False, "history_days": 0, "stay_awake": True}
+    expected: dict[str, object] = {"limit": 0, "casts_at_once": 2, "go_on": False, "history_days": 0}
+    expected |= {"stay_awake": True, "demo_nodes": 3}
     assert json.loads(capsys.readouterr().out) == expected
     await run("settings")
     assert "Casts at once: 2." in capsys.readouterr().out
