@@ -72,9 +72,9 @@ class ChoiceCard(Card):
         row.addWidget(words, 1)
         return row
 
-    def set_short(self, short: bool) -> None:
-        """Head and foot only."""
-        self._points.setVisible(not short)
+    def set_short(self, short: bool, *, pointless: bool = False) -> None:
+        """Head and foot only; `pointless`: without the sentences in between."""
+        self._points.setVisible(not short and not pointless)
         self.column.setSpacing(10 if short else 14)
         edge = 11 if short else 15
         self.column.setContentsMargins(15, edge, 15, edge)
@@ -134,8 +134,8 @@ class LocalCard(ChoiceCard):
             self.progress.set_status(moving)
         self.start_button.setEnabled(enabled)
 
-    def set_short(self, short: bool) -> None:
-        super().set_short(short)
+    def set_short(self, short: bool, *, pointless: bool = False) -> None:
+        super().set_short(short, pointless=pointless)
         self._short = short
         self._show_choices()
 
@@ -194,7 +194,7 @@ class AttachCard(ChoiceCard):
             ),
         )
         self._known = known
-        self._short = False
+        self._short = self._pointless = False
         self.rows: list[ClusterRow] = []
         self._list = QVBoxLayout()
         self._list.setSpacing(0)
@@ -228,9 +228,9 @@ class AttachCard(ChoiceCard):
         self._enabled = enabled
         self._refresh()
 
-    def set_short(self, short: bool) -> None:
-        self._short = short
-        super().set_short(short or bool(self.rows))
+    def set_short(self, short: bool, *, pointless: bool = False) -> None:
+        self._short, self._pointless = short, pointless
+        super().set_short(short or bool(self.rows), pointless=pointless)
         self._found.setVisible(bool(self.rows) and not short)
 
     def _show_known(self) -> None:
@@ -245,7 +245,7 @@ class AttachCard(ChoiceCard):
             row.forgotten.connect(self._known.forget)
             self.rows.append(row)
             self._list.addWidget(row)
-        self.set_short(self._short)
+        self.set_short(self._short, pointless=self._pointless)
         self._refresh()
 
     def _build_foot(self) -> None:
