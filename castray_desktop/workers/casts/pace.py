@@ -20,10 +20,11 @@ class Pace:
         self._looked = -inf
 
     def begin(self, zones: Mapping[str, str], limit: int) -> None:
-        """The cast is under way, or has another agent, whose count begins anew.
+        """The cast is under way, or a node has come back to it, whose count begins anew.
 
         `limit` is the cast's own in bytes per second, 0 for none.
         """
+        self._meter.interrupt()
         self._lag = LagWatch(zones, self.speeds, limit)
 
     def is_due(self, now: float) -> bool:
