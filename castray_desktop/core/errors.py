@@ -281,6 +281,10 @@ TEMPLATES: Mapping[FailureKind, tuple[str, str]] = {
         "The history can't be used: {reason}.",
         "Check the folder of CastRay's data, then start the engine again.",
     ),
+    K.HISTORY_FORGOTTEN: (
+        "The casts have been forgotten already.",
+        "The files that they delivered are where they were.",
+    ),
     K.CANCELLED: ("Cancelled.", ""),
     K.INTERNAL: (
         "Something went wrong inside CastRay: {reason}.",

@@ -97,6 +97,7 @@ class FailureKind(str, enum.Enum):
     ENGINE_UNREACHABLE = "engine_unreachable"
     ENGINE_VERSION = "engine_version"
     HISTORY_UNAVAILABLE = "history_unavailable"
+    HISTORY_FORGOTTEN = "history_forgotten"
     CANCELLED = "cancelled"
     INTERNAL = "internal"
 

@@ -1139,6 +1139,14 @@
         <translation>请检查 CastRay 的数据文件夹，然后重新启动引擎。</translation>
     </message>
     <message>
+        <source>The casts have been forgotten already.</source>
+        <translation>这些传输记录已被清除。</translation>
+    </message>
+    <message>
+        <source>The files that they delivered are where they were.</source>
+        <translation>它们送达的文件仍在原处。</translation>
+    </message>
+    <message>
         <source>Cancelled.</source>
         <translation>已取消。</translation>
     </message>
@@ -1993,8 +2001,8 @@
         <translation>导出…</translation>
     </message>
     <message>
-        <source>Clear…</source>
-        <translation>清空…</translation>
+        <source>Clear</source>
+        <translation>清空</translation>
     </message>
     <message>
         <source>All results</source>
@@ -2057,28 +2065,36 @@
         <translation>复制名称</translation>
     </message>
     <message>
-        <source>Forget this cast…</source>
-        <translation>删除这条记录…</translation>
+        <source>Forget this cast</source>
+        <translation>清除这条记录</translation>
     </message>
     <message>
-        <source>Forget every cast of the history?</source>
-        <translation>要清空全部历史记录吗？</translation>
+        <source>Forget every cast of the history, also those that were not shown?</source>
+        <translation>要清空全部历史记录吗？包括未显示的记录。</translation>
     </message>
     <message>
-        <source>Files stay where they are. This can&apos;t be undone.</source>
-        <translation>文件不受影响。此操作无法撤销。</translation>
+        <source>Files stay where they are.</source>
+        <translation>文件仍保留在原处。</translation>
+    </message>
+    <message>
+        <source>{count} cast was forgotten.</source>
+        <translation>已清除 {count} 条记录。</translation>
+    </message>
+    <message>
+        <source>{count} casts were forgotten.</source>
+        <translation>已清除 {count} 条记录。</translation>
+    </message>
+    <message>
+        <source>{name} was forgotten.</source>
+        <translation>已清除 {name} 的记录。</translation>
+    </message>
+    <message>
+        <source>Undo</source>
+        <translation>撤销</translation>
     </message>
     <message>
         <source>Forget all</source>
         <translation>全部清空</translation>
-    </message>
-    <message>
-        <source>Forget {name}?</source>
-        <translation>要删除 {name} 的记录吗？</translation>
-    </message>
-    <message>
-        <source>Forget</source>
-        <translation>删除</translation>
     </message>
     <message>
         <source>As CSV, a line for each delivery…</source>
