@@ -110,6 +110,7 @@ class CastForm(Form, frozen=True):
     verified: int
     failed: int
     awaited: int
+    paused: int
     chain: tuple[str, ...]
     source_copies: float
     limit: int | None
@@ -255,6 +256,7 @@ def cast_form(cast: CastSummary, deliveries: tuple[DeliverySnapshot, ...] = ()) 
         verified=cast.verified,
         failed=cast.failed,
         awaited=cast.awaited,
+        paused=cast.paused,
         chain=cast.chain,
         source_copies=cast.source_copies,
         limit=cast.limit or None,

@@ -202,6 +202,7 @@ class MainWindow(DropWindow):
         self.graph.drop_hint.connect(self.show_drop_hint)
         self.graph.send_requested.connect(self.send_panel.send)
         self.graph.browse_requested.connect(self._browse_for)
+        self.graph.receiving_changed.connect(self.actions_on_casts.set_receiving)
         self.graph.add_node_requested.connect(self.node_dialogs.ask_name)
         self.graph.remove_node_requested.connect(self.node_dialogs.remove)
         self.transfers_card.cast_selected.connect(self._show_cast)

@@ -2584,6 +2584,14 @@
         <translation>移除节点</translation>
     </message>
     <message>
+        <source>Pause receiving</source>
+        <translation>暂停接收</translation>
+    </message>
+    <message>
+        <source>Resume receiving</source>
+        <translation>继续接收</translation>
+    </message>
+    <message>
         <source>{chosen} of {total} selected</source>
         <translation>已选 {chosen}/{total}</translation>
     </message>
@@ -3631,8 +3639,8 @@
         <translation>等待中</translation>
     </message>
     <message>
-        <source>Stopped</source>
-        <translation>已停止</translation>
+        <source>Paused</source>
+        <translation>已暂停</translation>
     </message>
 </context>
 <context>
@@ -3968,6 +3976,14 @@
         <translation>复制哈希</translation>
     </message>
     <message>
+        <source>Pause {node}</source>
+        <translation>暂停接收节点 {node}</translation>
+    </message>
+    <message>
+        <source>Resume {node}</source>
+        <translation>继续接收节点 {node}</translation>
+    </message>
+    <message>
         <source>Drop {node}</source>
         <translation>移除接收节点 {node}</translation>
     </message>
@@ -4100,6 +4116,10 @@
     <message>
         <source>Command afterwards: {what}</source>
         <translation>完成后的命令：{what}</translation>
+    </message>
+    <message>
+        <source>{count} paused</source>
+        <translation>{count} 个已暂停</translation>
     </message>
     <message>
         <source>{count} failed</source>

@@ -60,6 +60,21 @@ async def test_pause_resume_and_cancel_all(house: House, tmp_path: Path) -> None
     assert await run("cancel", "all") == 0  # there is none any more
 
 
+async def test_one_recipient_is_paused_and_goes_on(house: House, tmp_path: Path) -> None:
+    cast = await begun(house, tmp_path)
+    client = await house.connect()
+    (node, *_) = client.welcome.deliveries[cast]
+    await client.close()
+    for word, paused in (("pause", 1), ("resume", 0), ("pause", 1)):
+        assert await run(word, cast[:6] if paused else "all", "--node", node.node) == 0
+        client = await house.connect()
+        assert client.welcome.casts[0].paused == paused
+        await client.close()
+    with pytest.raises(CastRayError) as caught:
+        await run("pause", cast, "--node", "nobody")
+    assert caught.value.failure.kind is FailureKind.NODE_UNKNOWN
+
+
 async def test_a_cast_that_is_not_there(house: House) -> None:
     for words in (["pause", "abc"], ["drop", "abc", "node_1"], ["cancel", "abc"], ["move", "abc", "1"]):
         with pytest.raises(CastRayError) as caught:

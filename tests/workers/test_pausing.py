@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
+import msgspec
 import pytest
 
 from castray_desktop.core import messages
@@ -205,5 +206,16 @@ async def test_what_is_no_recipient_can_not_be_paused(stage: Stage) -> None:
             await stage.dispatcher.control.carry_out(order)
         assert error.value.failure.kind is FailureKind.NODE_UNKNOWN
     with pytest.raises(CastRayError) as error:
-        await stage.dispatcher.control.carry_out(messages.Pause("", ("a",)))
-    assert error.value.failure.kind is FailureKind.CAST_UNKNOWN
+        await pause(stage, "", "a", "s")
+    assert error.value.failure.values == {"node": "s", "nodes": "a, b, c"}
+
+
+async def test_a_node_can_be_paused_in_all_casts(stage: Stage) -> None:
+    first = await stage.start()
+    second = stage.dispatcher.send(msgspec.structs.replace(REQUEST, recipients=("b", "c")))
+    third = stage.dispatcher.send(msgspec.structs.replace(REQUEST, recipients=("b",)))
+    await pause(stage, "", "a", "c")
+    assert [deliveries(stage, cast).get("c") for cast in (first, second, third)] == [PAUSED, PAUSED, None]
+    assert deliveries(stage, first)["a"] is PAUSED
+    await resume(stage, "", "c")
+    assert [summary(stage, cast).paused for cast in (first, second, third)] == [1, 0, 0]

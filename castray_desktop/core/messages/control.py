@@ -16,14 +16,14 @@ class Pause(Message, frozen=True):
     """
 
     cast: str = ""  # empty: every cast that runs
-    recipients: tuple[str, ...] = ()  # of that cast; empty: all
+    recipients: tuple[str, ...] = ()  # of it; empty: all
 
 
 class Resume(Message, frozen=True):
     """Go on where it was, with a cast and all of its paused recipients or some of them. Reply: `Done`."""
 
-    cast: str = ""  # empty: every paused cast
-    recipients: tuple[str, ...] = ()  # of that cast; empty: all
+    cast: str = ""  # empty: every paused cast, with recipients every cast that has them
+    recipients: tuple[str, ...] = ()  # of it; empty: all
 
 
 class DropRecipients(Message, frozen=True):
