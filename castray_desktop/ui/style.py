@@ -117,6 +117,6 @@ def build_qt_palette(palette: Palette) -> QPalette:
 
 def apply_style(application: QApplication, theme: Theme) -> None:
     """Give the whole application the theme's look. To be called again when the theme has changed."""
-    application.setFont(font(13))
     application.setPalette(build_qt_palette(theme.palette))
     application.setStyleSheet(build_style_sheet(theme.palette))
+    application.setFont(font(13))  # last: a new style takes the desktop's for menus and lists

@@ -378,6 +378,13 @@
     </message>
 </context>
 <context>
+    <name>DesktopNotes</name>
+    <message>
+        <source>Open CastRay</source>
+        <translation>打开 CastRay</translation>
+    </message>
+</context>
+<context>
     <name>Destination</name>
     <message>
         <source>Save to needs a full path, such as /data</source>

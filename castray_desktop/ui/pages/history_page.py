@@ -110,6 +110,7 @@ class HistoryPage(QWidget):
         say(self.search, self.search.setPlaceholderText, lambda: self.tr("Name, node or folder"))
         say(self.search, self.search.setAccessibleName, lambda: self.tr("Search the history"))
         self.state = Dropdown(self._theme, lambda: self.tr("Result"))
+        say(self.state, self.state.setAccessibleDescription, lambda: self.tr("Result"))
         self.state.setFixedHeight(28)
         self.state.setFixedWidth(130)
         for _ in STATES:

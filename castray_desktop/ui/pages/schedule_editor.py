@@ -98,7 +98,9 @@ class ScheduleEditor(Sheet):
             (lambda: translate("Schedules", "Speed limit"), self.limit),
         ]
         for text, field in rows:
-            form.addRow(label(text, 12, 500, "2"), field)
+            name = label(text, 12, 500, "2")
+            name.setBuddy(field)  # a screen reader takes a field's name from it
+            form.addRow(name, field)
         form.addRow("", self.remove_extra)
         body = QVBoxLayout()
         body.addWidget(self.banner)
@@ -132,6 +134,7 @@ class ScheduleEditor(Sheet):
     def _when_fields(self, theme: Theme) -> QWidget:
         self.count = _number(lambda: translate("Schedules", "How often"))
         self.unit = Dropdown(theme, lambda: translate("Schedules", "Unit"))
+        say(self.unit, self.unit.setAccessibleDescription, lambda: translate("Schedules", "Unit"))
         self.cron = _line(lambda: translate("Schedules", "Times as in cron"))
         self.cron.setPlaceholderText("0 2 * * 1-5")
         self.quiet = _number(lambda: translate("Schedules", "Seconds without a change"))

@@ -333,6 +333,7 @@ def _page(*rows: tuple[Text, QWidget]) -> QWidget:
         if text():
             name = label(text, 12, 500, "2")
             name.setMinimumHeight(32)
+            name.setBuddy(field)  # a screen reader takes a field's name from it
             form.addRow(name, field)
         else:
             form.addRow(field)
