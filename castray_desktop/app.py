@@ -94,6 +94,7 @@ def run(files: list[str], cluster: str | None) -> int:
     with closing_signals(window):
         status = serve(application, wish, link)
     doorkeeper.close()
+    window.notifier.close()
     window.tray.close()
     window.close_sheets()
     plot.stop()

@@ -34,7 +34,7 @@ case "$*" in
     sleep "${FAKE_PIP_SECONDS:-0}"
     if [ -n "$FAKE_PIP_ERROR" ]; then echo "$FAKE_PIP_ERROR"; exit 1; fi ;;
   "-I -m venv "*) mkdir -p "$4/bin"; cp "$0" "$4/bin/python" ;;
-  *) pwd; printf '[%s]' "$@"; echo ;;
+  *) printf '%s\n%s\n' "$PWD" "$(printf '[%s]' "$@")"; [[ $3 != "$FAKE_FAILING" ]] ;;
 esac
 """
 
@@ -229,12 +229,15 @@ def test_arguments_after_test_go_to_pytest_alone(launcher: Launcher) -> None:
 
 def test_test_runs_every_check(launcher: Launcher) -> None:
     lines = launcher.run("test").stdout.splitlines()[1::2]
-    assert lines == [
-        "[-P][-m][ruff][format][--check][.]",
-        "[-P][-m][ruff][check][.]",
-        "[-P][-m][mypy]",
-        "[-P][-m][pytest]",
-    ]
+    assert lines[:2] == ["[-P][-m][ruff][format][--check][.]", "[-P][-m][ruff][check][.]"]
+    assert sorted(lines[2:]) == ["[-P][-m][mypy]", "[-P][-m][pytest][-n][auto]"]  # beside each other
+
+
+@pytest.mark.parametrize("failing", ["ruff", "mypy", "pytest"])
+def test_one_check_that_fails_is_enough(launcher: Launcher, failing: str) -> None:
+    result = launcher.run("test", FAKE_FAILING=failing)
+    assert result.returncode == 1
+    assert "some checks failed" in result.stderr
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="about the system packages of Linux")

@@ -78,6 +78,9 @@ def add_sending(parser: argparse.ArgumentParser, on_conflict: str = "skip") -> N
     )
 
 
+ONE_OR_ALL = "its id, or the beginning of it, or 'all'"
+
+
 def add_casts(commands: Commands, common: argparse.ArgumentParser) -> None:
     """The commands about casts that run."""
     casts = add_command(commands, "casts", "list the casts", "castray casts --json", (common,))
@@ -89,12 +92,18 @@ def add_casts(commands: Commands, common: argparse.ArgumentParser) -> None:
     add.add_argument("--to", required=True, metavar="WHO", help=WHO)
     add_json(add)
     for name, tells in (
-        ("pause", "stop every byte of a cast until it is resumed"),
-        ("resume", "go on with a paused cast where it was"),
-        ("cancel", "end a cast"),
+        ("pause", "stop every byte of a cast, or to some of its recipients, until that is resumed"),
+        ("resume", "go on where it was with a cast, or with some of its recipients"),
     ):
-        command = add_command(commands, name, tells, f"castray {name} 3f2a\ncastray {name} all")
-        _add_cast(command, "its id, or the beginning of it, or 'all'")
+        examples = f"castray {name} 3f2a\ncastray {name} all\ncastray {name} 3f2a --node node_2"
+        command = add_command(commands, name, tells, examples)
+        _add_cast(command, ONE_OR_ALL)
+        command.add_argument(
+            "--node", default="", metavar="NODE[,NODE...]", help="only these recipients; the others go on"
+        )
+    _add_cast(
+        add_command(commands, "cancel", "end a cast", "castray cancel 3f2a\ncastray cancel all"), ONE_OR_ALL
+    )
     retry = add_command(
         commands,
         "retry",

@@ -68,13 +68,13 @@ async def add_recipients(options: argparse.Namespace) -> int:
 
 
 async def pause(options: argparse.Namespace) -> int:
-    """Stop every byte of a cast, or of all."""
-    return await _order(messages.Pause(_one_or_all(options.cast)))
+    """Stop every byte of a cast, or of all, or what comes to some recipients of one."""
+    return await _order(messages.Pause(_one_or_all(options.cast), _some(options)))
 
 
 async def resume(options: argparse.Namespace) -> int:
-    """Go on with a paused cast, or with all."""
-    return await _order(messages.Resume(_one_or_all(options.cast)))
+    """Go on with a paused cast, or with all, or with some recipients of one."""
+    return await _order(messages.Resume(_one_or_all(options.cast), _some(options)))
 
 
 async def drop(options: argparse.Namespace) -> int:
@@ -109,6 +109,10 @@ async def _order(command: messages.ControlCommand | messages.Cancel) -> int:
     async with Session(start=False) as session:
         await session.client.request(command, messages.Done)
     return arguments.EXIT_DELIVERED
+
+
+def _some(options: argparse.Namespace) -> tuple[str, ...]:
+    return arguments.names(options.node) if options.node else ()
 
 
 def _one_or_all(cast: str) -> str:

@@ -81,6 +81,7 @@ _NO_CLUSTER = frozenset(
         K.TOKEN_WRONG,
         K.NOT_A_NODE,
         K.NODE_OF_ANOTHER,
+        K.NOT_SHARED,
         K.RAY_DIFFERS,
         K.PYTHON_MISSING,
         K.DRIVER_NOT_PREPARED,

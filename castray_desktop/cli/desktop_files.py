@@ -56,7 +56,7 @@ StartupWMClass=castray
 
 
 def _send_to(command: tuple[str, ...]) -> str:
-    """An entry of Thunar's menu *Send To*."""
+    """An entry of Thunar's menu *Send To*. Without MimeType it is there for all files and folders."""
     return f"""[Desktop Entry]
 Type=Application
 Version=1.0
@@ -65,7 +65,6 @@ Comment={SEND}
 Comment[zh_CN]={SEND_ZH}
 Exec={exec_line(command, "%F")}
 Icon=castray
-MimeType=all/all;
 NoDisplay=true
 """
 

@@ -139,6 +139,7 @@ def _changes(options: argparse.Namespace) -> dict[str, object]:
         "casts_at_once": options.casts_at_once,
         "go_on": None if options.go_on is None else options.go_on == "yes",
         "history_days": options.history_days,
+        "demo_nodes": options.demo_nodes,
         "stay_awake": None if options.stay_awake is None else options.stay_awake == "yes",
     }
     return {name: value for name, value in given.items() if value is not None}

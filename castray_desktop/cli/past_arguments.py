@@ -9,6 +9,7 @@ from datetime import datetime
 
 from castray_desktop.cli.arguments import Commands, add_command, add_json
 from castray_desktop.cli.cast_arguments import add_sending
+from castray_desktop.core.messages import MOST_DEMO_NODES
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|m|h|d|w)?")
 _UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
@@ -66,6 +67,14 @@ def add_past(commands: Commands) -> None:
     )
     settings.add_argument(
         "--history-days", type=_count, metavar="N", help="forget casts that ended longer ago; 0: never"
+    )
+    settings.add_argument(
+        "--demo-nodes",
+        type=int,
+        choices=range(MOST_DEMO_NODES + 1),
+        metavar="N",
+        help="nodes that a local cluster has beside this computer, from its next start on;"
+        f" {MOST_DEMO_NODES} at most",
     )
     settings.add_argument(
         "--stay-awake", choices=("yes", "no"), help="whether this computer stays awake while a cast runs"

@@ -100,6 +100,7 @@ def print_settings(settings: EngineSettings) -> None:
     print(f"After a restart unfinished casts {'go on' if settings.go_on else 'are there, paused'}.")
     kept = f"for {settings.history_days} days" if settings.history_days else "for ever"
     print(f"The history is kept {kept}.")
+    print(f"A local cluster starts with {settings.demo_nodes} demo nodes.")
     print(f"While a cast runs this computer {'stays awake' if settings.stay_awake else 'may go to sleep'}.")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from castray_desktop.core.failure import Failure
@@ -46,10 +46,13 @@ class Absences:
         """The reason of its absence. Raises KeyError for a node that is not away."""
         return self._away[node].failure
 
-    def look(self, now: float, counting: bool) -> tuple[str, ...]:
-        """Who has been away for too long at `now`; the time since the last look counts or does not."""
-        for absence in self._away.values():
-            if counting:
+    def look(self, now: float, counting: bool, spared: Collection[str] = ()) -> tuple[str, ...]:
+        """Who has been away for too long at `now`; the time since the last look counts or does not.
+
+        It does not for those that are spared: nobody misses them at the moment.
+        """
+        for node, absence in self._away.items():
+            if counting and node not in spared:
                 absence.seconds += now - absence.looked
             absence.looked = now
         return tuple(node for node, absence in self._away.items() if absence.seconds >= self._limit)

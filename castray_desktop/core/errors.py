@@ -74,7 +74,7 @@ TEMPLATES: Mapping[FailureKind, tuple[str, str]] = {
         "Choose other recipients or another source.",
     ),
     K.BAD_RATE: ("{rate} is not a rate.", "Write it like 10MB/s, 800kB/s or 100Mbit/s."),
-    K.BAD_SETTING: ("{number} can't be set here.", "Give a number of 0 or more."),
+    K.BAD_SETTING: ("{number} can't be set here.", "Give a number of 0 or more; of demo nodes 12 at most."),
     K.BAD_DESTINATION: (
         "{destination} can't be a destination.",
         "Give an absolute path on the recipients; it may hold {{node}}.",
@@ -232,6 +232,11 @@ TEMPLATES: Mapping[FailureKind, tuple[str, str]] = {
         "Use {others}; or go through the client server of the other one, ray://{host}:10001; or make this"
         " computer its node as well: castray cluster join {target}",
     ),
+    K.NOT_SHARED: (
+        "A cluster that others can join can't be started here: {reason}.",
+        "It needs an address in a network, and Ray 2.52 or later, whose tokens keep strangers out; a local"
+        " cluster works all the same.",
+    ),
     K.CLUSTER_SLOW: (
         "The cluster {target} answers, but has not let CastRay in for {seconds} seconds.",
         "CastRay goes on trying for half a minute. Wait or cancel, and look at the load of its head.",
@@ -275,6 +280,10 @@ TEMPLATES: Mapping[FailureKind, tuple[str, str]] = {
     K.HISTORY_UNAVAILABLE: (
         "The history can't be used: {reason}.",
         "Check the folder of CastRay's data, then start the engine again.",
+    ),
+    K.HISTORY_FORGOTTEN: (
+        "The casts have been forgotten already.",
+        "The files that they delivered are where they were.",
     ),
     K.CANCELLED: ("Cancelled.", ""),
     K.INTERNAL: (

@@ -85,6 +85,7 @@ class FailureKind(str, enum.Enum):
     PORTS_TAKEN = "ports_taken"
     NOT_A_NODE = "not_a_node"
     NODE_OF_ANOTHER = "node_of_another"
+    NOT_SHARED = "not_shared"
     CLUSTER_SLOW = "cluster_slow"  # not an end: what takes so long
     START_SLOW = "start_slow"  # likewise
     SHARED_MEMORY_SMALL = "shared_memory_small"  # likewise: what will be slow
@@ -96,6 +97,7 @@ class FailureKind(str, enum.Enum):
     ENGINE_UNREACHABLE = "engine_unreachable"
     ENGINE_VERSION = "engine_version"
     HISTORY_UNAVAILABLE = "history_unavailable"
+    HISTORY_FORGOTTEN = "history_forgotten"
     CANCELLED = "cancelled"
     INTERNAL = "internal"
 

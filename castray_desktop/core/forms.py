@@ -127,6 +127,7 @@ class CastForm(Form, frozen=True):
     verified: int
     failed: int
     awaited: int
+    paused: int
     chain: tuple[str, ...]
     source_copies: float
     multicast: MulticastForm | None  # where it was tried
@@ -292,6 +293,7 @@ def cast_form(cast: CastSummary, deliveries: tuple[DeliverySnapshot, ...] = ()) 
         verified=cast.verified,
         failed=cast.failed,
         awaited=cast.awaited,
+        paused=cast.paused,
         chain=cast.chain,
         source_copies=cast.source_copies,
         multicast=multicast_form(cast),

@@ -54,6 +54,8 @@ REASONS = (
     "the connection has ended",
     "there is no connection yet",
     "the driver has ended",
+    "Ray {version} has no tokens",
+    "this computer has no address that others could reach",
     # a connection between nodes
     "the connection was closed",
     "the connection was closed during the handshake",

@@ -71,8 +71,8 @@ class SpeedMeter:
                 self._measure(now - self._when, route, progress)
             self._when, self._before, self._upstreams = now, dict(progress), route.upstreams
 
-    def rest(self) -> None:
-        """What was taken in since the last look did not come along the route."""
+    def interrupt(self) -> None:
+        """Something happened that the next span must not include."""
         self._when = None
 
     def _measure(self, seconds: float, route: Route, progress: Mapping[str, int]) -> None:

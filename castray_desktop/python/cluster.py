@@ -273,13 +273,19 @@ class Cluster:
 
     # --- steering -------------------------------------------------------------------------------
 
-    def pause(self, cast: str = "") -> None:
-        """Stop every byte of a cast, or of all, until it is resumed. Raises CommandFailed."""
-        self._ask(messages.Pause(cast), messages.Done)
+    def pause(self, cast: str = "", nodes: Names = ()) -> None:
+        """Stop every byte of a cast, or of all, or to some recipients of one, until that is resumed.
 
-    def resume(self, cast: str = "") -> None:
-        """Go on with a paused cast, or with all, where it was. Raises CommandFailed."""
-        self._ask(messages.Resume(cast), messages.Done)
+        Raises CommandFailed.
+        """
+        self._ask(messages.Pause(cast, names(nodes)), messages.Done)
+
+    def resume(self, cast: str = "", nodes: Names = ()) -> None:
+        """Go on where it was with a paused cast, or with all, or with some recipients of one.
+
+        Raises CommandFailed.
+        """
+        self._ask(messages.Resume(cast, names(nodes)), messages.Done)
 
     def cancel(self, cast: str) -> None:
         """End a cast; returns once its part files are gone. Raises CommandFailed."""

@@ -33,6 +33,7 @@ from castray_desktop.ui.controls.banner import Banner
 from castray_desktop.ui.controls.fields import Dropdown
 from castray_desktop.ui.controls.focus_ring import FocusRing
 from castray_desktop.ui.controls.toast import Toast
+from castray_desktop.ui.desktop_notes import DesktopNotes
 from castray_desktop.ui.drop_overlay import DropOverlay
 from castray_desktop.ui.drop_window import DropWindow, local_paths
 from castray_desktop.ui.groups import GroupStore
@@ -125,7 +126,9 @@ class MainWindow(DropWindow):
         self.status = StatusBar(theme)
         self.tray = Tray(self)
         self.toast = Toast(theme, self)
-        self.notifier = Notifier(self.preferences, self.toast, self.tray, self.nodes, self)
+        self.notifier = Notifier(
+            self.preferences, self.toast, DesktopNotes(self.tray, self), self.nodes, self
+        )
         self.close_question = CloseQuestion(self.banner, self.tray, self.preferences, self._running, self)
         self.node_dialogs = NodeDialogs(link, self.nodes, self)
         self.setting_up = SettingUp(theme, language, link, self.preferences, home, self)
@@ -176,9 +179,9 @@ class MainWindow(DropWindow):
         setting_up = self.setting_up
         self.header.settings_requested.connect(setting_up.show)
         self.header.limit_requested.connect(setting_up.set_limit)
-        setting_up.limit_known.connect(self._on_limit)
+        setting_up.known.connect(self._on_settings)
+        self.welcome_page.local.demo_nodes.changed.connect(setting_up.set_demo_nodes)
         setting_up.columns_reset.connect(self.table.columns.reset)
-        setting_up.failed.connect(self.show_failure)
         self._choice.shared.connect(setting_up.show_share)
         self.welcome_page.start_requested.connect(self._choice.use)
         self.welcome_page.share_requested.connect(self._choice.share)
@@ -186,21 +189,20 @@ class MainWindow(DropWindow):
         self.welcome_page.join_requested.connect(self._choice.join)
         self.welcome_page.back_requested.connect(self._show_status)
         self.welcome_page.cancel_requested.connect(self._choice.leave)
-        self._choice.failed.connect(self.show_failure)
         self.close_question.quit_requested.connect(self.quit_requested)
         self.close_question.hidden.connect(self.hide)
         self.tray.open_requested.connect(self.bring_to_front)
+        self.notifier.window_wanted.connect(self.bring_to_front)
         self.tray.pause_requested.connect(self.actions_on_casts.pause_all)
         self.tray.resume_requested.connect(self.actions_on_casts.resume_all)
         self.tray.quit_requested.connect(self.quit_requested)
         self.preferences.changed.connect(self._apply_preferences)
-        self.recipients.groups.failed.connect(self.show_failure)
-        self.node_dialogs.failed.connect(self.show_failure)
         self.send_panel.send_requested.connect(self._send)
         self.graph.files_dropped.connect(self._take_files)
         self.graph.drop_hint.connect(self.show_drop_hint)
         self.graph.send_requested.connect(self.send_panel.send)
         self.graph.browse_requested.connect(self._browse_for)
+        self.graph.receiving_changed.connect(self.actions_on_casts.set_receiving)
         self.graph.add_node_requested.connect(self.node_dialogs.ask_name)
         self.graph.remove_node_requested.connect(self.node_dialogs.remove)
         self.transfers_card.cast_selected.connect(self._show_cast)
@@ -210,8 +212,10 @@ class MainWindow(DropWindow):
         self.actions_on_casts.verify_wanted.connect(self.sheets.verify)
         self.pages.schedules.ran.connect(self._expect)
         self.pages.history.details_wanted.connect(self.sheets.show_result)
-        self.actions_on_casts.failed.connect(self.show_failure)
         self.actions_on_casts.accepted.connect(self._expect)
+        askers = (setting_up, self._choice, self.recipients.groups, self.node_dialogs, self.actions_on_casts)
+        for asker in askers:
+            asker.failed.connect(self.show_failure)
 
     def _wire_engine(self) -> None:
         link = self._link
@@ -294,9 +298,10 @@ class MainWindow(DropWindow):
         self.raise_()
         self.activateWindow()
 
-    def _on_limit(self, limit: int) -> None:
-        self.header.show_limit(limit)
-        self.nodes.set_limit(limit)
+    def _on_settings(self, settings: messages.EngineSettings) -> None:
+        self.header.show_limit(settings.limit)
+        self.nodes.set_limit(settings.limit)
+        self.welcome_page.local.demo_nodes.show_value(settings.demo_nodes)
 
     def _apply_preferences(self) -> None:
         self.graph.reduce_motion = self.preferences.still
@@ -360,7 +365,7 @@ class MainWindow(DropWindow):
 
     def _say_title(self) -> None:
         name = cluster_name(self._cluster, self._link.connection)
-        self.setWindowTitle(f"CastRay – {name}" if self._titled else "CastRay")
+        self.setWindowTitle(f"{name} — CastRay" if self._titled else "CastRay")  # as Qt ends every title
 
     def _on_focus(self, before: QWidget | None, now: QWidget | None) -> None:
         ringed = isinstance(now, QPushButton | QLineEdit | Dropdown) and now.window() is self

@@ -7,6 +7,7 @@
 - `drop_hint(str)`: what a drop at the pointer would do; "" when the graph has no target there.
 - `browse_requested(frozenset[str] names)`: "Send files here…" was chosen for these nodes.
 - `send_requested()`: Enter was pressed on the graph.
+- `receiving_changed(str cast, str node, bool)`: that node's share of the drawn cast is to go on, or to pause.
 - `add_node_requested()`, `remove_node_requested(str)`: from the context menu.
 
 `show_cast(cast, deliveries)` draws a cast's relay path (None: none). `set_nodes_editable(bool)` says whether
@@ -37,6 +38,7 @@ from castray_desktop.ui.graph.side_card_keeper import SideCardKeeper
 from castray_desktop.ui.nodes import NodeList
 from castray_desktop.ui.selection import RecipientSelection
 from castray_desktop.ui.theme import Theme
+from castray_desktop.ui.transfers.cast_actions import can_pause_delivery, can_resume_delivery
 from castray_desktop.ui.words import Words
 
 TITLE_BAR = 48
@@ -51,6 +53,7 @@ class NodeGraph(Card):
     drop_hint = Signal(str)
     browse_requested = Signal(object)
     send_requested = Signal()
+    receiving_changed = Signal(str, str, bool)
     add_node_requested = Signal()
     remove_node_requested = Signal(str)
 
@@ -178,6 +181,7 @@ class NodeGraph(Card):
                 names = ready if name in ready else frozenset({name})
                 menu.addAction(self.tr("Send files here…"), partial(self.browse_requested.emit, names))
                 menu.addSeparator()
+            self._add_pause(menu, name)
             menu.addAction(self.tr("Facts"), partial(self.side_card.show, name))
             if node.address:
                 menu.addAction(self.tr("Copy address"), partial(_copy, node.address))
@@ -189,6 +193,19 @@ class NodeGraph(Card):
             if node is not None and node.removable:
                 menu.addAction(self.tr("Remove node"), partial(self.remove_node_requested.emit, name))
         return menu
+
+    def _add_pause(self, menu: QMenu, name: str) -> None:
+        """What can be done with the delivery that is drawn on the node."""
+        cast, delivery = self._nodes.cast, self._nodes.activity(name)
+        if cast is None or delivery is None:
+            return
+        change = partial(self.receiving_changed.emit, cast.cast, name)
+        if can_pause_delivery(cast, delivery):
+            menu.addAction(self.tr("Pause receiving"), partial(change, False))
+            menu.addSeparator()
+        elif can_resume_delivery(cast, delivery):
+            menu.addAction(self.tr("Resume receiving"), partial(change, True))
+            menu.addSeparator()
 
     # --- changes ---------------------------------------------------------------------------
 

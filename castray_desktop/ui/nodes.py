@@ -164,6 +164,6 @@ def glyph_word(state: GlyphState) -> str:
         GlyphState.FAILED: QCoreApplication.translate("State", "Failed"),
         GlyphState.OFFLINE: QCoreApplication.translate("State", "Offline"),
         GlyphState.QUEUED: QCoreApplication.translate("State", "Waiting"),
-        GlyphState.PAUSED: QCoreApplication.translate("State", "Stopped"),
+        GlyphState.PAUSED: QCoreApplication.translate("State", "Paused"),
     }
     return words[state]

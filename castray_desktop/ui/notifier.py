@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
-from PySide6.QtCore import QCoreApplication, QObject
+from PySide6.QtCore import QCoreApplication, QObject, Signal
 from PySide6.QtWidgets import QWidget
 
 from castray_desktop.core.errors import Explanation
 from castray_desktop.core.messages import CastResult, CastState, CastSummary, DeliverySnapshot
 from castray_desktop.ui.controls.toast import Toast
+from castray_desktop.ui.desktop_notes import DesktopNotes, Note
 from castray_desktop.ui.nodes import NodeList
 from castray_desktop.ui.opening import open_folder
 from castray_desktop.ui.preferences import Preferences
 from castray_desktop.ui.transfers.transfer_text import cast_title, failure_text
-from castray_desktop.ui.tray import Tray
+from castray_desktop.ui.words import Text
 
 translate = QCoreApplication.translate
 
@@ -54,13 +56,15 @@ def _first_reason(result: CastResult) -> str:
 
 
 class Notifier(QObject):
-    """Listens to results. `window` is what may be in front."""
+    """Listens to results. `window` is what may be in front. Signal: `window_wanted()`, to be in front."""
+
+    window_wanted = Signal()
 
     def __init__(
-        self, chosen: Preferences, toast: Toast, tray: Tray, nodes: NodeList, window: QWidget
+        self, chosen: Preferences, toast: Toast, notes: DesktopNotes, nodes: NodeList, window: QWidget
     ) -> None:
         super().__init__(window)
-        self._chosen, self._toast, self._tray = chosen, toast, tray
+        self._chosen, self._toast, self._notes = chosen, toast, notes
         self._nodes, self._window = nodes, window
 
     def tell(self, result: CastResult) -> None:
@@ -72,12 +76,17 @@ class Notifier(QObject):
         if state is CastState.CANCELLED or by_itself or not wanted:
             return
         folder = self._folder(result)
-        show = (lambda: translate("Notifier", "Show in folder"), lambda: open_folder(folder))
-        self._toast.show_message(lambda: result_words(result), failed=failed, action=show if folder else None)
+        action: tuple[Text, Callable[[], object]] | None = None
+        if folder:
+            action = (lambda: translate("Notifier", "Show in folder"), lambda: open_folder(folder))
+        self._toast.show_message(lambda: result_words(result), failed=failed, action=action)
         if self._chosen.notify_desktop and not self._window.isActiveWindow():
             words = result_words(result)
-            clicked = (lambda: open_folder(folder)) if folder else self._raise
-            self._tray.tell(words.happened, words.remedy, failed=failed, clicked=clicked)
+            self._notes.show(Note(words.happened, words.remedy, failed, self.window_wanted.emit, action))
+
+    def close(self) -> None:
+        """Let what is on the desktop go on without the window."""
+        self._notes.close()
 
     def _folder(self, result: CastResult) -> str:
         """Where it landed on this computer; empty when it did not."""
@@ -88,8 +97,3 @@ class Notifier(QObject):
         node = self._nodes.get(delivery.node)
         address = (node.address if node else "") or delivery.address
         return bool(node and node.this_computer) or address.startswith("127.") or address == "::1"
-
-    def _raise(self) -> None:
-        self._window.show()
-        self._window.raise_()
-        self._window.activateWindow()

@@ -20,8 +20,8 @@ def keys_of(window: MainWindow) -> list[tuple[str, Run]]:
     keys: list[tuple[str, Run]] = [
         ("Ctrl+Return", window.send_panel.send),
         ("Ctrl+Enter", window.send_panel.send),
-        ("Ctrl+P", lambda: actions.pause(table.chosen_names())),
-        ("Ctrl+S", lambda: actions.resume(table.chosen_names())),
+        ("Ctrl+P", lambda: actions.pause_rows(table.chosen_rows())),
+        ("Ctrl+S", lambda: actions.resume_rows(table.chosen_rows())),
         ("Ctrl+Shift+P", actions.pause_all),
         ("Ctrl+Shift+S", actions.resume_all),
         ("Ctrl+R", lambda: actions.retry(table.chosen_names())),

@@ -49,7 +49,10 @@ QPlainTextEdit, QSpinBox { background: $field; border: 1px solid $line_strong; b
     padding: 2px 6px; selection-background-color: $accent; selection-color: $on_accent; }
 QPlainTextEdit:focus, QSpinBox:focus { border-color: $accent; }
 QPlainTextEdit:disabled, QSpinBox:disabled { background: $hover; color: $text_3; }
-QSpinBox::up-button, QSpinBox::down-button { width: 16px; border: none; background: transparent; }
+QSpinBox::up-button { subcontrol-origin: border; subcontrol-position: top right; width: 0; }
+QSpinBox::down-button { subcontrol-origin: border; subcontrol-position: bottom right; width: 0; }
+QSpinBox::up-arrow, QSpinBox::down-arrow { image: none; width: 0; height: 0; }
+QSpinBox QLineEdit { background: transparent; border: none; border-radius: 0; padding: 0; }
 QProgressBar { background: $track; border: none; border-radius: 3px; }
 QProgressBar::chunk { background: $accent; border-radius: 3px; }
 QCheckBox, QRadioButton { background: transparent; spacing: 8px; }
@@ -114,6 +117,6 @@ def build_qt_palette(palette: Palette) -> QPalette:
 
 def apply_style(application: QApplication, theme: Theme) -> None:
     """Give the whole application the theme's look. To be called again when the theme has changed."""
-    application.setFont(font(13))
     application.setPalette(build_qt_palette(theme.palette))
     application.setStyleSheet(build_style_sheet(theme.palette))
+    application.setFont(font(13))  # last: a new style takes the desktop's for menus and lists

@@ -44,6 +44,7 @@ from castray_desktop.ui.nodes import NodeList
 from castray_desktop.ui.opening import copy
 from castray_desktop.ui.theme import Theme
 from castray_desktop.ui.transfers.cast_actions import CastActions
+from castray_desktop.ui.transfers.transfer_choice import chosen_casts, chosen_rows
 from castray_desktop.ui.transfers.transfer_columns import HIDDEN_AT_FIRST, Column
 from castray_desktop.ui.transfers.transfer_delegate import (
     EDGE,
@@ -146,16 +147,15 @@ class TransferTable(QTreeView):
 
     def chosen_casts(self) -> list[CastSummary]:
         """Every cast of which a row is selected, from top to bottom."""
-        found: dict[str, CastSummary] = {}
-        for index in sorted(self.selectionModel().selectedRows(), key=_place):
-            cast = index.data(CAST_ROLE)
-            if isinstance(cast, CastSummary):
-                found[cast.cast] = cast
-        return list(found.values())
+        return chosen_casts(self.selectionModel())
 
     def chosen_names(self) -> list[str]:
         """The ids of `chosen_casts`."""
         return [cast.cast for cast in self.chosen_casts()]
+
+    def chosen_rows(self) -> dict[str, tuple[str, ...]]:
+        """The recipients whose rows are selected, by cast; none where the cast's own row is."""
+        return chosen_rows(self.selectionModel())
 
     def save_columns(self, settings: QSettings) -> None:
         """Remember how the columns are arranged."""
@@ -409,9 +409,3 @@ class TransferTable(QTreeView):
         super().paintEvent(event)
         if not self._casts.rowCount():
             self._paint_empty()
-
-
-def _place(index: QModelIndex) -> tuple[int, int]:
-    """Where a row stands, its parent's first."""
-    above = index.parent()
-    return (above.row(), index.row() + 1) if above.isValid() else (index.row(), 0)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QByteArray, QSettings
+from PySide6.QtCore import QByteArray, QSettings, QSize
+from PySide6.QtWidgets import QWidget
 
 from castray_desktop.ui.controls.splitter import GapSplitter
 from castray_desktop.ui.recipient_rows import Order
@@ -14,6 +15,16 @@ if TYPE_CHECKING:
     from castray_desktop.ui.main_window import MainWindow
 
 GEOMETRY, SPLIT, PAGE, ORDER = "window/geometry", "window/split", "window/page", "recipients/order"
+
+
+FRAME = 40  # what the desktop's title bar takes of the height at most
+
+
+def fit_to_screen(window: QWidget) -> None:
+    """No larger than what the desktop leaves of the screen, where the smallest window fits."""
+    room = window.screen().availableSize() - QSize(0, FRAME)
+    if room.width() >= window.minimumWidth() and room.height() >= window.minimumHeight():
+        window.resize(window.size().boundedTo(room))
 
 
 class WindowMemory:
@@ -39,6 +50,8 @@ class WindowMemory:
         geometry = self._settings.value(GEOMETRY)
         if isinstance(geometry, QByteArray):
             window.restoreGeometry(geometry)
+        else:
+            fit_to_screen(window)
         window.table.restore_columns(self._settings)
         order = self._settings.value(ORDER)
         if order in {each.value for each in Order}:

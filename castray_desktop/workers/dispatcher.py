@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 import msgspec
 
@@ -36,6 +35,7 @@ from castray_desktop.workers.casts.ledger import CastLedger
 from castray_desktop.workers.casts.multicasting import MulticastMeans
 from castray_desktop.workers.casts.reaching import Reaching
 from castray_desktop.workers.casts.speed_memory import SpeedMemory
+from castray_desktop.workers.casts.surveys import Surveys
 from castray_desktop.workers.casts.verifying import Verifying
 from castray_desktop.workers.ray_side import protocol
 from castray_desktop.workers.who import resolve_recipients, resolve_source
@@ -76,14 +76,15 @@ class Dispatcher:
         self._reaching = Reaching(agents)
         self._from_agents = AskedByAgents(agents, self.send)
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._surveys: dict[str, CastRun] = {}
+        self.surveys = Surveys(self._new_run, self._forget)
         self._chores: set[asyncio.Task[None]] = set()
         self._queue = CastQueue(at_once)
         self._news = CastNews(agents, publish, clock, wall, self._running)
         self._ends = EndedCasts(self._runs, agents, self._news, publish, clock, records, ended)
         self._verifying = Verifying(agents, publish, groups, clock)
         self._awaiting = Awaiting(
-            *(agents, self._running, self.send, self._scan, self._verifying.is_unharmed, self._ends.settled)
+            *(agents, self._running, self.send, self.surveys.scan),
+            *(self._verifying.is_unharmed, self._ends.settled),
         )
         self.control = CastControl(
             *(self._runs, self._tasks, self._queue, self._admit, self.send, past),
@@ -139,42 +140,6 @@ class Dispatcher:
         self._news.tell(run.ledger)  # whoever is told its id next can look it up
         self._news.changed()
         return cast
-
-    async def preflight(self, request: SendRequest) -> PreflightReport:
-        """What a cast would be and who could not take it. Raises CastRayError."""
-        run = self._new_run(request)
-        async with self._surveying(run):
-            survey = await run.beginning.survey()
-            removals = await run.beginning.removals(survey)
-        if request.await_offline:
-            survey = survey.without(FailureKind.NODE_OFFLINE)
-        return survey.report(run.ledger.recipients, removals)
-
-    @contextlib.asynccontextmanager
-    async def _surveying(self, run: CastRun) -> AsyncIterator[None]:
-        """Reports are handed to it meanwhile; it is no cast, and everybody forgets it afterwards."""
-        self._surveys[run.ledger.cast] = run
-        try:
-            yield
-        finally:
-            del self._surveys[run.ledger.cast]
-            self._forget(run)
-
-    async def _scan(self, request: SendRequest) -> protocol.ParcelTotals:
-        """What a request would send. Raises CastRayError."""
-        run = self._new_run(request)
-        async with self._surveying(run):
-            return (await run.beginning.survey(ask=False)).totals
-
-    async def look(self, request: SendRequest) -> tuple[str, str, tuple[str, ...]]:
-        """What would be sent now, as the digest of its manifest; the names of source and recipients.
-
-        Nobody but the source is asked. Raises CastRayError.
-        """
-        run = self._new_run(request)
-        async with self._surveying(run):
-            survey = await run.beginning.survey(ask=False)
-        return survey.totals.manifest_digest, run.ledger.request.source, run.ledger.request.recipients
 
     async def cancel(self, cast: str) -> None:
         """End a cast; returns when its part files are gone. Raises CastRayError."""
@@ -309,7 +274,7 @@ class Dispatcher:
         """Hand an agent's report to the casts and verifications that it speaks of."""
         self._verifying.reported(node, report.verifications)
         for source in report.sources:
-            run = self._runs.get(source.cast) or self._surveys.get(source.cast)
+            run = self._runs.get(source.cast) or self.surveys.runs.get(source.cast)
             if run is not None and run.ledger.request.source == node:
                 run.source_reported(source)
         for delivery in report.deliveries:
@@ -346,7 +311,7 @@ class Dispatcher:
         return {cast: self._runs[cast].ledger for cast in self._tasks}
 
     def _going_on(self) -> tuple[CastRun, ...]:
-        runs = (*self._runs.values(), *self._surveys.values())
+        runs = (*self._runs.values(), *self.surveys.runs.values())
         return tuple(run for run in runs if not run.ledger.state.finished)
 
     # --- inside ---------------------------------------------------------------------------------
@@ -377,15 +342,22 @@ class Dispatcher:
     def _make_run(self, ledger: CastLedger, record: CastRecord | None) -> CastRun:
         nodes = self._agents.nodes.values()
         speeds = self._speeds.speeds(nodes) if self._speeds is not None else {}
-        keep = self._records.put if self._records is not None and ledger.cast not in self._surveys else None
+        keep = (
+            self._records.put if self._records is not None and ledger.cast not in self.surveys.runs else None
+        )
         return CastRun(
             *(ledger, self._agents, self._clock, self._news.changed, speeds, keep, record),
             ask=lambda: self._asked(ledger.cast),
             means=self._multicast,
+            step_back=lambda: self._stepped_back(ledger.cast),
         )
 
     def _asked(self, cast: str) -> None:
         self._queue.ask(cast)
+        self._admit()
+
+    def _stepped_back(self, cast: str) -> None:
+        self._queue.step_back(cast)
         self._admit()
 
     def _admit(self) -> None:

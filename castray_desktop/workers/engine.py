@@ -297,7 +297,7 @@ class Engine:
             case messages.Send(request):
                 return messages.Accepted(cluster.casts.send(request))
             case messages.Preflight(request):
-                return await cluster.casts.preflight(request)
+                return await cluster.casts.surveys.preflight(request)
             case messages.AddRecipients(cast, recipients):
                 return await self._clusters.casts_with(cast).add_recipients(cast, recipients)
             case messages.GetResult(cast):

@@ -28,6 +28,7 @@ KEEP_SECONDS = 60.0
 
 FORGET_SECONDS = 3600.0
 CHANGED_SECONDS = 1.0
+MOST_GRACE_SECONDS = 60.0
 MOST_RATE_SECONDS = 24 * 3600.0
 DAY = 24 * 3600.0
 
@@ -63,6 +64,7 @@ class History:
         self._chores: set[asyncio.Task[None]] = set()
         self._timer: asyncio.Task[None] | None = None
         self._tells: asyncio.TimerHandle | None = None
+        self._hidden: asyncio.TimerHandle | None = None  # forgets what is told no more
 
     async def start(self) -> None:
         """Open the file and take in what it has; one that can't be used is logged, and asked for in vain."""
@@ -122,14 +124,48 @@ class History:
                 return await self._ask(lambda store: store.page(query))
             case messages.GetPastCast(cast):
                 return (await self.past(cast)).result
-            case messages.ClearHistory(casts):
-                await self._ask(lambda store: store.clear(casts))
-                self._tell_soon()
+            case messages.ClearHistory(casts, grace):
+                await self._forget(casts, min(grace, MOST_GRACE_SECONDS))
+                return messages.Done()
+            case messages.KeepHistory():
+                await self._keep_hidden()
                 return messages.Done()
             case messages.GetRates(seconds):
                 return self._rates.history(min(max(seconds, 0.0), MOST_RATE_SECONDS), self._wall())
             case messages.GetStatistics():
                 return self.statistics()
+
+    async def _forget(self, casts: tuple[str, ...], grace: float) -> None:
+        if self._hidden is not None:  # those of the time before have no more
+            await self._forget_hidden()
+        if grace <= 0:
+            await self._ask(lambda store: store.clear(casts))
+        else:
+            await self._ask(lambda store: store.hide(casts))
+            self._hidden = asyncio.get_running_loop().call_later(
+                grace, lambda: self._spawn(self._forget_in_time(), "forget casts")
+            )
+        self._tell_soon()
+
+    async def _forget_in_time(self) -> None:
+        try:
+            await self._forget_hidden()
+        except CastRayError as error:
+            log.warning("casts are not forgotten: %s", error)
+
+    async def _forget_hidden(self) -> None:
+        hidden, self._hidden = self._hidden, None
+        if hidden is not None:
+            hidden.cancel()
+            await self._ask(lambda store: store.forget_hidden())
+
+    async def _keep_hidden(self) -> None:
+        hidden, self._hidden = self._hidden, None
+        if hidden is None:
+            raise CastRayError(FailureKind.HISTORY_FORGOTTEN)
+        hidden.cancel()
+        await self._ask(lambda store: store.show_hidden())
+        self._tell_soon()
 
     async def past(self, cast: str) -> PastCast:
         """A cast that has ended, by its id or the beginning of it. Raises CastRayError."""
@@ -149,6 +185,7 @@ class History:
             self._tells.cancel()
         if self._chores:
             await asyncio.wait(self._chores)
+        await self._forget_in_time()
         await self._keep()
         store, self._store = self._store, None
         if store is not None:

@@ -103,6 +103,8 @@ class HistoryStore:
             self._open(path)
 
     def _open(self, path: Path) -> None:
+        self._shown: tuple[str, list[Any]] = ("true", [])  # without those that are to be forgotten
+        self._all_hidden = False
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         path.chmod(0o600)
         self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
@@ -181,8 +183,9 @@ class HistoryStore:
         return HistoryPage(tuple(msgspec.msgpack.decode(row[0], type=CastSummary) for row in rows), total)
 
     def _condition(self, query: HistoryQuery) -> tuple[str, list[Any]]:
-        parts: list[str] = ["ended >= ?"]
-        values: list[Any] = [query.since]
+        shown, hidden = self._shown
+        parts: list[str] = ["ended >= ?", shown]
+        values: list[Any] = [query.since, *hidden]
         if query.until:
             parts.append("ended <= ?")
             values.append(query.until)
@@ -201,9 +204,9 @@ class HistoryStore:
         """One by its id, or by the beginning of it that only one has. Raises CastRayError(CAST_UNKNOWN)."""
         rows = self._run(
             "SELECT seconds, target, request, summary, deliveries FROM casts JOIN details ON whose = number "
-            "WHERE id >= ? AND id < ? "
+            f"WHERE id >= ? AND id < ? AND {self._shown[0]} "
             "LIMIT 2",
-            *(cast, cast + "\U0010ffff"),
+            *(cast, cast + "\U0010ffff", *self._shown[1]),
         ).fetchall()
         if not cast or len(rows) != 1:
             raise CastRayError(FailureKind.CAST_UNKNOWN, cast=cast)
@@ -225,9 +228,29 @@ class HistoryStore:
             if not named:
                 self._run("DELETE FROM casts WHERE true")
             self._forget_nodes()
-        if not named:
-            self._run("VACUUM")
-        self._run("PRAGMA wal_checkpoint(TRUNCATE)")  # it has copies of what was there
+        self._leave_no_copies(everything=not named)
+
+    def hide(self, casts: Iterable[str] = ()) -> None:
+        """Tell of these, or of all, no more, until `forget_hidden` or `show_hidden`."""
+        named = list(casts)
+        self._all_hidden = not named
+        if named:
+            self._shown = f"id NOT IN ({', '.join('?' * len(named))})", [*named]
+        else:
+            self._shown = "number > ?", [self._run("SELECT max(number) FROM casts").fetchone()[0] or 0]
+
+    def show_hidden(self) -> None:
+        """Tell of all again."""
+        self._shown = "true", []
+
+    def forget_hidden(self) -> None:
+        """Forget what is hidden; what it added up to stays."""
+        shown, values = self._shown
+        self._shown = "true", []
+        with self._transaction():
+            self._run(f"DELETE FROM casts WHERE NOT ({shown})", *values)
+            self._forget_nodes()
+        self._leave_no_copies(everything=self._all_hidden)
 
     def clear_before(self, ended: float) -> int:
         """Forget those that ended before; returns how many."""
@@ -236,6 +259,11 @@ class HistoryStore:
             if gone:
                 self._forget_nodes()
             return gone
+
+    def _leave_no_copies(self, *, everything: bool) -> None:
+        if everything:
+            self._run("VACUUM")
+        self._run("PRAGMA wal_checkpoint(TRUNCATE)")  # it has copies of what was there
 
     def _forget_nodes(self) -> None:
         self._run("DELETE FROM nodes WHERE NOT EXISTS (SELECT 1 FROM recipients WHERE node = number)")

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from castray_desktop.core.failure import CastRayError, FailureKind
-from castray_desktop.core.messages import EngineSettings
+from castray_desktop.core.messages import MOST_DEMO_NODES, EngineSettings
 from castray_desktop.workers.home_files import replace_file, set_aside
 
 
@@ -31,6 +31,8 @@ def _check(settings: EngineSettings) -> None:
     if settings.casts_at_once < 0 or settings.history_days < 0:
         number = min(settings.casts_at_once, settings.history_days)
         raise CastRayError(FailureKind.BAD_SETTING, number=number)
+    if not 0 <= settings.demo_nodes <= MOST_DEMO_NODES:
+        raise CastRayError(FailureKind.BAD_SETTING, number=settings.demo_nodes)
 
 
 def _load(file: Path) -> EngineSettings:

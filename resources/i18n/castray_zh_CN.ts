@@ -378,6 +378,13 @@
     </message>
 </context>
 <context>
+    <name>DesktopNotes</name>
+    <message>
+        <source>Open CastRay</source>
+        <translation>打开 CastRay</translation>
+    </message>
+</context>
+<context>
     <name>Destination</name>
     <message>
         <source>Save to needs a full path, such as /data</source>
@@ -655,6 +662,10 @@
         <translation>请写成 10MB/s、800kB/s 或 100Mbit/s 的形式。</translation>
     </message>
     <message>
+        <source>Give a number of 0 or more; of demo nodes 12 at most.</source>
+        <translation>请填写 0 或更大的数；演示节点最多 12 个。</translation>
+    </message>
+    <message>
         <source>{destination} can&apos;t be a destination.</source>
         <translation>{destination} 不能用作保存位置。</translation>
     </message>
@@ -733,10 +744,6 @@
     <message>
         <source>{number} can&apos;t be set here.</source>
         <translation>此处不能设为 {number}。</translation>
-    </message>
-    <message>
-        <source>Give a number of 0 or more.</source>
-        <translation>请填写 0 或更大的数。</translation>
     </message>
     <message>
         <source>Nothing of it can be changed any more.</source>
@@ -1059,6 +1066,14 @@
         <translation>可使用 {others}；或经由另一个集群的客户端服务器连接：ray://{host}:10001；或让本机也加入该集群：castray cluster join {target}</translation>
     </message>
     <message>
+        <source>A cluster that others can join can&apos;t be started here: {reason}.</source>
+        <translation>无法在此启动供他人加入的集群：{reason}。</translation>
+    </message>
+    <message>
+        <source>It needs an address in a network, and Ray 2.52 or later, whose tokens keep strangers out; a local cluster works all the same.</source>
+        <translation>这需要一个网络地址，以及 Ray 2.52 或更高版本（其令牌可阻止外人进入）；本地集群不受影响。</translation>
+    </message>
+    <message>
         <source>The cluster {target} answers, but has not let CastRay in for {seconds} seconds.</source>
         <translation>集群 {target} 有响应，但 {seconds} 秒内仍未接受 CastRay 的连接。</translation>
     </message>
@@ -1129,6 +1144,14 @@
     <message>
         <source>Check the folder of CastRay&apos;s data, then start the engine again.</source>
         <translation>请检查 CastRay 的数据文件夹，然后重新启动引擎。</translation>
+    </message>
+    <message>
+        <source>The casts have been forgotten already.</source>
+        <translation>这些传输记录已被清除。</translation>
+    </message>
+    <message>
+        <source>The files that they delivered are where they were.</source>
+        <translation>它们送达的文件仍在原处。</translation>
     </message>
     <message>
         <source>Cancelled.</source>
@@ -1607,6 +1630,14 @@
         <translation>驱动进程已退出</translation>
     </message>
     <message>
+        <source>Ray {version} has no tokens</source>
+        <translation>Ray {version} 不支持令牌</translation>
+    </message>
+    <message>
+        <source>this computer has no address that others could reach</source>
+        <translation>本机没有他人可以访问的地址</translation>
+    </message>
+    <message>
         <source>the connection was closed</source>
         <translation>连接已关闭</translation>
     </message>
@@ -2029,8 +2060,8 @@
         <translation>导出…</translation>
     </message>
     <message>
-        <source>Clear…</source>
-        <translation>清空…</translation>
+        <source>Clear</source>
+        <translation>清空</translation>
     </message>
     <message>
         <source>All results</source>
@@ -2093,28 +2124,36 @@
         <translation>复制名称</translation>
     </message>
     <message>
-        <source>Forget this cast…</source>
-        <translation>删除这条记录…</translation>
+        <source>Forget this cast</source>
+        <translation>清除这条记录</translation>
     </message>
     <message>
-        <source>Forget every cast of the history?</source>
-        <translation>要清空全部历史记录吗？</translation>
+        <source>Forget every cast of the history, also those that were not shown?</source>
+        <translation>要清空全部历史记录吗？包括未显示的记录。</translation>
     </message>
     <message>
-        <source>Files stay where they are. This can&apos;t be undone.</source>
-        <translation>文件不受影响。此操作无法撤销。</translation>
+        <source>Files stay where they are.</source>
+        <translation>文件仍保留在原处。</translation>
+    </message>
+    <message>
+        <source>{count} cast was forgotten.</source>
+        <translation>已清除 {count} 条记录。</translation>
+    </message>
+    <message>
+        <source>{count} casts were forgotten.</source>
+        <translation>已清除 {count} 条记录。</translation>
+    </message>
+    <message>
+        <source>{name} was forgotten.</source>
+        <translation>已清除 {name} 的记录。</translation>
+    </message>
+    <message>
+        <source>Undo</source>
+        <translation>撤销</translation>
     </message>
     <message>
         <source>Forget all</source>
         <translation>全部清空</translation>
-    </message>
-    <message>
-        <source>Forget {name}?</source>
-        <translation>要删除 {name} 的记录吗？</translation>
-    </message>
-    <message>
-        <source>Forget</source>
-        <translation>删除</translation>
     </message>
     <message>
         <source>As CSV, a line for each delivery…</source>
@@ -2194,8 +2233,8 @@
         <translation>无需其他准备即可体验全部功能</translation>
     </message>
     <message>
-        <source>This computer and three demo nodes, each with an inbox of its own</source>
-        <translation>包括本机和三个演示节点，各有自己的收件箱</translation>
+        <source>This computer and demo nodes on it, each with an inbox of its own</source>
+        <translation>本机及其上的演示节点，各有自己的收件箱</translation>
     </message>
     <message>
         <source>Listens on this computer only, ends with the window</source>
@@ -2204,6 +2243,18 @@
     <message>
         <source>Let other machines join</source>
         <translation>允许其他机器加入</translation>
+    </message>
+    <message>
+        <source>Demo nodes</source>
+        <translation>演示节点</translation>
+    </message>
+    <message>
+        <source>Fewer demo nodes</source>
+        <translation>减少演示节点</translation>
+    </message>
+    <message>
+        <source>More demo nodes</source>
+        <translation>增加演示节点</translation>
     </message>
     <message>
         <source>Start local cluster</source>
@@ -2590,6 +2641,14 @@
     <message>
         <source>Remove node</source>
         <translation>移除节点</translation>
+    </message>
+    <message>
+        <source>Pause receiving</source>
+        <translation>暂停接收</translation>
+    </message>
+    <message>
+        <source>Resume receiving</source>
+        <translation>继续接收</translation>
     </message>
     <message>
         <source>{chosen} of {total} selected</source>
@@ -3410,6 +3469,14 @@
         <translation>有传输时关闭窗口</translation>
     </message>
     <message>
+        <source>Demo nodes</source>
+        <translation>演示节点</translation>
+    </message>
+    <message>
+        <source>Beside this computer, from the next start of a local cluster on.</source>
+        <translation>本机之外的节点数，下次启动本地集群时生效。</translation>
+    </message>
+    <message>
         <source>If a file exists</source>
         <translation>文件已存在时</translation>
     </message>
@@ -3635,8 +3702,8 @@
         <translation>等待中</translation>
     </message>
     <message>
-        <source>Stopped</source>
-        <translation>已停止</translation>
+        <source>Paused</source>
+        <translation>已暂停</translation>
     </message>
 </context>
 <context>
@@ -3972,6 +4039,14 @@
         <translation>复制哈希</translation>
     </message>
     <message>
+        <source>Pause {node}</source>
+        <translation>暂停接收节点 {node}</translation>
+    </message>
+    <message>
+        <source>Resume {node}</source>
+        <translation>继续接收节点 {node}</translation>
+    </message>
+    <message>
         <source>Drop {node}</source>
         <translation>移除接收节点 {node}</translation>
     </message>
@@ -4104,6 +4179,10 @@
     <message>
         <source>Command afterwards: {what}</source>
         <translation>完成后的命令：{what}</translation>
+    </message>
+    <message>
+        <source>{count} paused</source>
+        <translation>{count} 个已暂停</translation>
     </message>
     <message>
         <source>{count} failed</source>

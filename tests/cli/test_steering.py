@@ -60,6 +60,21 @@ async def test_pause_resume_and_cancel_all(house: House, tmp_path: Path) -> None
     assert await run("cancel", "all") == 0  # there is none any more
 
 
+async def test_one_recipient_is_paused_and_goes_on(house: House, tmp_path: Path) -> None:
+    cast = await begun(house, tmp_path)
+    client = await house.connect()
+    (node, *_) = client.welcome.deliveries[cast]
+    await client.close()
+    for word, paused in (("pause", 1), ("resume", 0), ("pause", 1)):
+        assert await run(word, cast[:6] if paused else "all", "--node", node.node) == 0
+        client = await house.connect()
+        assert client.welcome.casts[0].paused == paused
+        await client.close()
+    with pytest.raises(CastRayError) as caught:
+        await run("pause", cast, "--node", "nobody")
+    assert caught.value.failure.kind is FailureKind.NODE_UNKNOWN
+
+
 async def test_a_cast_that_is_not_there(house: House) -> None:
     for words in (["pause", "abc"], ["drop", "abc", "node_1"], ["cancel", "abc"], ["move", "abc", "1"]):
         with pytest.raises(CastRayError) as caught:
@@ -95,7 +110,8 @@ async def test_the_past(house: House, tmp_path: Path, capsys: pytest.CaptureFixt
 
 async def test_settings(house: House, capsys: pytest.CaptureFixture[str]) -> None:
     await run("settings", "--casts-at-once", "2", "--go-on", "no", "--json")
-    expected = {"limit": 0, "casts_at_once": 2, "go_on": False, "history_days": 0, "stay_awake": True}
+    expected: dict[str, object] = {"limit": 0, "casts_at_once": 2, "go_on": False, "history_days": 0}
+    expected |= {"stay_awake": True, "demo_nodes": 3}
     assert json.loads(capsys.readouterr().out) == expected
     await run("settings")
     assert "Casts at once: 2." in capsys.readouterr().out

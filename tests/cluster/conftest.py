@@ -110,9 +110,9 @@ def make_home(folder: Path) -> Castray:
     return Castray(folder)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Castray]:
-    """A local cluster that stays for the session."""
+    """A local cluster that stays for all tests of this folder."""
     castray = make_home(tmp_path_factory.mktemp("home"))
     started = castray("engine", "start", "--cluster", "local", timeout=START_SECONDS)
     assert started.returncode == 0, started.stderr

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import signal
@@ -86,24 +85,6 @@ def test_a_killed_driver_is_replaced(own_castray: Castray, tmp_path: Path) -> No
     while own_castray("send", tmp_path / "x", "--to", "node_1", "--dest", tmp_path / "out").returncode != 0:
         assert time.monotonic() < deadline
     assert (tmp_path / "out" / "x").read_text() == "x"
-
-
-def test_two_commands_share_one_engine(cluster: Castray) -> None:
-    async def status() -> dict[str, object]:
-        process = await asyncio.create_subprocess_exec(
-            *cluster.command("engine", "status", "--json"), env=cluster.environment, stdout=subprocess.PIPE
-        )
-        output, _ = await process.communicate()
-        answer: dict[str, object] = json.loads(output)
-        return answer
-
-    async def both() -> list[dict[str, object]]:
-        return list(await asyncio.gather(status(), status()))
-
-    one, other = asyncio.run(both())
-    assert one["pid"] == other["pid"]
-    assert one["nodes"] == 4
-    assert one["cluster"] == "local"
 
 
 def test_two_first_starts_at_once_make_one_engine(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import blake3
 import pytest
 
-from tests.cluster.conftest import Castray
+from tests.cluster.conftest import SEND_SECONDS, Castray
 from tests.helpers.trees import facts, make_file, make_tree
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(180)]
@@ -174,6 +174,14 @@ def test_what_is_known_of_the_nodes(cluster: Castray) -> None:
         assert node["memory"] > 0
         assert node["disk_free"] > 0
         assert node["inbox"].endswith(f"CastRay/{node['name']}")
+
+
+def test_two_commands_share_one_engine(cluster: Castray) -> None:
+    both = [cluster.start("engine", "status", "--json") for _ in range(2)]
+    one, other = (json.loads(command.communicate(timeout=SEND_SECONDS)[0]) for command in both)
+    assert one["pid"] == other["pid"]
+    assert one["nodes"] == 4
+    assert one["cluster"] == "local"
 
 
 def test_everything_of_ray_listens_on_loopback_alone(cluster: Castray) -> None:

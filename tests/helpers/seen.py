@@ -25,6 +25,8 @@ from PySide6.QtWidgets import (
 
 from castray_desktop.ui.controls.widgets import ElidedLabel
 
+Role = QAccessible.Role
+
 
 def painted(window: QWidget) -> list[str]:
     """Every run of text that painting the window draws, in that order; a line in two scripts is several."""
@@ -96,35 +98,46 @@ def _cells(model: QAbstractItemModel, parent: QModelIndex, hidden: set[int]) -> 
             yield from _cells(model, model.index(row, 0, parent), hidden)
 
 
-CONTROLS = frozenset(
+MUST_HAVE_A_NAME = frozenset(
     {
-        QAccessible.Role.Button,
-        QAccessible.Role.ButtonMenu,
-        QAccessible.Role.CheckBox,
-        QAccessible.Role.ComboBox,
-        QAccessible.Role.EditableText,
-        QAccessible.Role.List,
-        QAccessible.Role.PageTab,
-        QAccessible.Role.PushButton,
-        QAccessible.Role.RadioButton,
-        QAccessible.Role.Slider,
-        QAccessible.Role.Table,
-        QAccessible.Role.Tree,
+        *(Role.Button, Role.ButtonMenu, Role.ButtonDropDown, Role.CheckBox, Role.RadioButton, Role.PageTab),
+        *(Role.ComboBox, Role.EditableText, Role.SpinBox, Role.Slider, Role.Link, Role.MenuItem),
+        *(Role.List, Role.Tree, Role.Table, Role.ListItem, Role.ColumnHeader),
     }
 )
+MOST_CHILDREN = 60
 
 
-def controls(window: QWidget) -> Iterator[tuple[str, str]]:
-    """Every visible control as a screen reader finds it: what it is, and its name."""
-    yield from _walk(QAccessible.queryAccessibleInterface(window))
+def accessible(window: QWidget) -> Iterator[tuple[str, QAccessibleInterface]]:
+    """Everything that a screen reader finds in a window and that can be seen, with the way to it."""
+    yield from _below(QAccessible.queryAccessibleInterface(window), "")
 
 
-def _walk(part: QAccessibleInterface) -> Iterator[tuple[str, str]]:
-    if part.state().invisible:
+def _below(interface: QAccessibleInterface, path: str) -> Iterator[tuple[str, QAccessibleInterface]]:
+    if not interface.isValid() or interface.state().invisible:
         return
-    if part.role() in CONTROLS:
-        yield f"{part.role().name} at {part.rect()}", part.text(QAccessible.Text.Name)
-    for number in range(part.childCount()):
-        child = part.child(number)
-        if child is not None and child.isValid():
-            yield from _walk(child)
+    widget = interface.object()
+    path = f"{path}/{type(widget).__name__ if widget is not None else interface.role().name}"
+    yield path, interface
+    for number in range(min(interface.childCount(), MOST_CHILDREN)):
+        child = interface.child(number)
+        if child is not None:
+            yield from _below(child, path)
+
+
+def name_of(interface: QAccessibleInterface) -> str:
+    """What a screen reader calls it."""
+    widget = interface.object()
+    if isinstance(widget, QComboBox):  # Qt says its value there on Linux; its name is the widget's own
+        return widget.accessibleName()
+    return interface.text(QAccessible.Text.Name)
+
+
+def unnamed(window: QWidget) -> list[str]:
+    """Controls without a name, and whatever can have the focus and is not called anything."""
+    return [
+        f"{path} ({interface.role().name})"
+        for path, interface in accessible(window)
+        if (interface.role() in MUST_HAVE_A_NAME or interface.state().focusable)
+        and not name_of(interface).strip()
+    ]

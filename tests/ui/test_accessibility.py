@@ -2,83 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-
 import pytest
 from PySide6.QtCore import QPoint, Qt
-from PySide6.QtGui import QAccessible, QAccessibleInterface, QContextMenuEvent
+from PySide6.QtGui import QAccessible, QContextMenuEvent
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication, QComboBox, QWidget
+from PySide6.QtWidgets import QApplication, QWidget
 from pytestqt.qtbot import QtBot
 
-from castray_desktop.ui.language import CHINESE, ENGLISH
 from castray_desktop.ui.main_window import MainWindow
 from tests.helpers import fake_engine as fake
 from tests.helpers.fake_engine import FakeLink
+from tests.helpers.seen import accessible, name_of, unnamed
 from tests.ui import scenes
 
-Scene = Callable[[MainWindow, FakeLink], None]
 Role = QAccessible.Role
-MUST_HAVE_A_NAME = frozenset(
-    {
-        *(Role.Button, Role.ButtonMenu, Role.ButtonDropDown, Role.CheckBox, Role.RadioButton, Role.PageTab),
-        *(Role.ComboBox, Role.EditableText, Role.SpinBox, Role.Slider, Role.Link, Role.MenuItem),
-        *(Role.List, Role.Tree, Role.Table, Role.ListItem, Role.ColumnHeader),
-    }
-)
-MOST_CHILDREN = 60
-
-
-def walk(interface: QAccessibleInterface, path: str = "") -> Iterator[tuple[str, QAccessibleInterface]]:
-    """Everything that can be seen below this, with the way to it."""
-    if not interface.isValid() or interface.state().invisible:
-        return
-    widget = interface.object()
-    path = f"{path}/{type(widget).__name__ if widget is not None else interface.role().name}"
-    yield path, interface
-    for number in range(min(interface.childCount(), MOST_CHILDREN)):
-        child = interface.child(number)
-        if child is not None:
-            yield from walk(child, path)
-
-
-def name_of(interface: QAccessibleInterface) -> str:
-    widget = interface.object()
-    if isinstance(widget, QComboBox):  # Qt says its value there on Linux; its name is the widget's own
-        return widget.accessibleName()
-    return interface.text(QAccessible.Text.Name)
-
-
-def unnamed(window: QWidget) -> list[str]:
-    """Controls without a name, and whatever can have the focus and is not called anything."""
-    return [
-        f"{path} ({interface.role().name})"
-        for path, interface in walk(QAccessible.queryAccessibleInterface(window))
-        if (interface.role() in MUST_HAVE_A_NAME or interface.state().focusable)
-        and not name_of(interface).strip()
-    ]
-
-
-SCENES: list[Scene] = [
-    scenes.busy,
-    scenes.empty,
-    scenes.first_run,
-    scenes.failed,
-    scenes.refused,
-    scenes.closing,
-]
-
-
-@pytest.mark.parametrize("spoken", [ENGLISH, CHINESE])
-@pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.__name__)
-def test_everything_that_can_be_used_has_a_name(
-    window: MainWindow, link: FakeLink, qapp: QApplication, scene: Scene, spoken: str
-) -> None:
-    window.header.choose_language(spoken)
-    scene(window, link)
-    qapp.processEvents()
-    assert len(list(walk(QAccessible.queryAccessibleInterface(window)))) > 40
-    assert unnamed(window) == []
 
 
 def test_every_page_has_names(window: MainWindow, link: FakeLink, qapp: QApplication) -> None:
@@ -95,7 +32,11 @@ def test_the_pages_have_tabs_one_of_which_is_chosen(window: MainWindow, link: Fa
     window.transfers_card.show_page("log")
     row = QAccessible.queryAccessibleInterface(window.transfers_card.tabs)
     assert row.role() is Role.PageTabList
-    found = [interface for _, interface in walk(row) if interface.role() is Role.PageTab]
+    found = [
+        interface
+        for _, interface in accessible(window.transfers_card.tabs)
+        if interface.role() is Role.PageTab
+    ]
     names = ["Transfers (2)", "Throughput", "History", "Schedules", "Log", "Doctor"]
     assert [name_of(interface) for interface in found] == names
     assert [name_of(interface) for interface in found if interface.state().selected] == ["Log"]
@@ -176,7 +117,7 @@ def test_nothing_that_can_be_pressed_is_out_of_the_keyboards_reach(
     pressable = {Role.Button, Role.ButtonMenu, Role.CheckBox, Role.ComboBox, Role.EditableText}
     missed = [
         path
-        for path, interface in walk(QAccessible.queryAccessibleInterface(window))
+        for path, interface in accessible(window)
         if interface.role() in pressable
         and isinstance(interface.object(), QWidget)
         and interface.object().isEnabled()

@@ -37,6 +37,7 @@ class Past:
         link.answers[m.GetHistory] = self.page
         link.answers[m.GetPastCast] = self.cast
         link.answers[m.ClearHistory] = self.clear
+        link.answers[m.KeepHistory] = self.keep
 
     def page(self, command: m.GetHistory) -> m.HistoryPage:
         query = command.query
@@ -48,7 +49,12 @@ class Past:
         cast = next(cast for cast in self.casts if cast.cast == command.cast)
         return m.CastResult(cast, fake.finished_deliveries(), 80.0)
 
+    def keep(self, command: m.KeepHistory) -> m.Done:
+        self.casts = self.forgotten
+        return m.Done()
+
     def clear(self, command: m.ClearHistory) -> m.Done:
+        self.forgotten = self.casts
         self.casts = [cast for cast in self.casts if command.casts and cast.cast not in command.casts]
         return m.Done()
 
@@ -124,20 +130,41 @@ def test_a_row_opens_into_its_deliveries_and_can_be_sent_again(page: HistoryPage
     cast = page.current_cast()
     assert cast is not None
     titles = [action.text() for action in page.menu(cast).actions() if not action.isSeparator()]
-    assert titles == ["Send again", "Retry failed", "Details…", "Copy name", "Forget this cast…"]
+    assert titles == ["Send again", "Retry failed", "Details…", "Copy name", "Forget this cast"]
     page.menu(cast).actions()[0].trigger()
     assert link.asked(m.SendAgain) == [m.SendAgain("c1")]
     page.grab()
 
 
-def test_clearing_asks_first(page: HistoryPage, link: FakeLink) -> None:
+def test_what_was_cleared_can_be_brought_back_for_a_while(
+    page: HistoryPage, link: FakeLink, qtbot: QtBot
+) -> None:
     past = open_page(page, link, 3)
     page.clear_button.click()
+    assert (past.casts, page.model.total) == ([], 0)
+    assert page.banner.text() == "3 casts were forgotten. Files stay where they are."
+    grace = link.asked(m.ClearHistory)[-1].grace
+    assert grace * 1000 > page.banner._hiding.remainingTime() > 0
+    button(page.banner, "Undo").click()
+    assert page.model.total == len(past.casts) == 3
+    page.table.selectRow(1)
+    cast = page.current_cast()
+    assert cast is not None
+    next(action for action in page.menu(cast).actions() if action.text() == "Forget this cast").trigger()
+    assert page.model.total == 2
+    assert page.banner.text() == "c1 was forgotten. Files stay where they are."
+    page.banner._hiding.start(0)
+    qtbot.waitUntil(page.banner.isHidden, timeout=3000)
+
+
+def test_clearing_more_than_is_shown_asks_first(page: HistoryPage, link: FakeLink) -> None:
+    past = open_page(page, link, 3)
+    page.state.setCurrentIndex(1)
+    page.clear_button.click()
     assert link.asked(m.ClearHistory) == []
-    assert page.banner.text().startswith("Forget every cast of the history?")
+    assert page.banner.text().startswith("Forget every cast of the history, also those")
     button(page.banner, "Forget all").click()
     assert past.casts == []
-    assert page.model.total == 0
 
 
 def test_changes_are_seen_once_it_is_quiet(qtbot: QtBot, page: HistoryPage, link: FakeLink) -> None:

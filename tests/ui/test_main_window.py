@@ -117,7 +117,7 @@ def test_an_address_can_be_attached(window: MainWindow, link: FakeLink) -> None:
 def test_a_ready_cluster_shows_its_nodes(window: MainWindow, link: FakeLink) -> None:
     link.start(fake.busy_welcome())
     assert window.graph.isVisible()
-    assert window.windowTitle() == "CastRay – Local cluster"
+    assert window.windowTitle() == "Local cluster — CastRay"
     assert [node.name for node in window.nodes.nodes()] == ["node_1", "node_2", "node_3", "ubuntu-ws"]
     assert window.selection.source == "ubuntu-ws"
     assert link.asked(m.Watch) == [m.Watch(None)]

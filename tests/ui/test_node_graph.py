@@ -233,6 +233,23 @@ def test_the_menu_offers_only_what_can_be_done(stage: Stage, qtbot: QtBot) -> No
     assert caught.args == [frozenset({"node_1", "node_2", "node_3"})]
 
 
+def test_what_a_node_receives_is_paused_and_resumed_from_its_menu(stage: Stage, qtbot: QtBot) -> None:
+    graph = stage.graph
+    deliveries = [make_delivery("node_1"), make_delivery("node_2", DeliveryState.PAUSED)]
+    graph.show_cast(make_cast(cast="c0ffee", recipients=2), deliveries)
+
+    def choose(name: str, title: str) -> None:
+        next(action for action in graph.context_menu(name).actions() if action.text() == title).trigger()
+
+    with qtbot.waitSignal(graph.receiving_changed) as caught:
+        choose("node_1", "Pause receiving")
+    assert caught.args == ["c0ffee", "node_1", False]
+    with qtbot.waitSignal(graph.receiving_changed) as caught:
+        choose("node_2", "Resume receiving")
+    assert caught.args == ["c0ffee", "node_2", True]
+    assert not any("receiving" in action.text() for action in graph.context_menu("node_3").actions())
+
+
 def test_a_running_cast_is_drawn_with_rates_and_moves(stage: Stage) -> None:
     cast = make_cast()
     deliveries = [make_delivery(f"node_{i}", lagging=i == 3, behind=GB) for i in (1, 2, 3)]

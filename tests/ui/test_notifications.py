@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from PySide6.QtCore import QObject
@@ -12,6 +13,7 @@ from pytestqt.qtbot import QtBot
 from castray_desktop.core import messages as m
 from castray_desktop.core.messages import CastState
 from castray_desktop.ui import preferences
+from castray_desktop.ui.desktop_notes import MOST, DesktopNotes, Note
 from castray_desktop.ui.main_window import MainWindow
 from castray_desktop.ui.tray import Tray
 from tests.helpers import fake_engine as fake
@@ -47,7 +49,7 @@ def done(**values: object) -> m.CastResult:
 def tray(window: MainWindow, link: FakeLink) -> FakeTray:
     link.start(fake.busy_welcome())
     made = FakeTray()
-    window.notifier._tray = made  # type: ignore[assignment]
+    window.notifier._notes._tray = made  # type: ignore[assignment]
     window.notifier._window = BehindOthers()  # type: ignore[assignment]
     return made
 
@@ -117,6 +119,62 @@ def test_without_a_tray_nothing_is_hidden_in_it(qtbot: QtBot) -> None:
         "Quit",
     ]
     tray.close()
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Path:
+    """In place of the desktop's: writes down what it was given, and says which button was pressed."""
+    made = tmp_path / "notify-send"
+    made.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > {tmp_path}/given\ncat {tmp_path}/pressed\n')
+    made.chmod(0o755)
+    return made
+
+
+@pytest.mark.parametrize(("pressed", "done"), [("default", ["message"]), ("button", ["button"]), ("", [])])
+def test_the_desktop_gets_a_message_with_a_button(
+    qtbot: QtBot, window: MainWindow, program: Path, pressed: str, done: list[str]
+) -> None:
+    (program.parent / "pressed").write_text(f"{pressed}\n")
+    tray, did = FakeTray(), list[str]()
+    notes = DesktopNotes(tray, window, str(program))  # type: ignore[arg-type]
+    button = (lambda: "Show in folder", lambda: did.append("button"))
+    notes.show(Note("--a & b", "<c> & d", False, lambda: did.append("message"), button))
+    qtbot.waitUntil(lambda: not notes._shown, timeout=5000)
+    given = (program.parent / "given").read_text().splitlines()
+    assert given[-5:] == [
+        "--action=default=Open CastRay",
+        "--action=button=Show in folder",
+        *("--", "--a & b", "&lt;c&gt; &amp; d"),
+    ]
+    assert did == done
+    assert tray.told == []
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_where_the_desktop_takes_no_messages_the_tray_says_them(
+    qtbot: QtBot, window: MainWindow, program: Path, there: bool
+) -> None:
+    if there:
+        program.write_text("#!/bin/sh\nexit 1\n")
+    else:
+        program.unlink()
+    tray = FakeTray()
+    notes = DesktopNotes(tray, window, str(program))  # type: ignore[arg-type]
+    notes.show(Note("a", "b", True, lambda: None))
+    qtbot.waitUntil(lambda: tray.told == [("a", True)], timeout=5000)
+    notes.show(Note("c", "d", False, lambda: None))
+    assert tray.told[1:] == [("c", False)]
+
+
+def test_messages_that_nobody_clicks_on_do_not_pile_up(window: MainWindow, program: Path) -> None:
+    program.write_text("#!/bin/sh\nexec sleep 60\n")
+    notes = DesktopNotes(FakeTray(), window, str(program))  # type: ignore[arg-type]
+    for number in range(MOST + 2):
+        notes.show(Note(str(number), "", False, lambda: None))
+    assert next(note.title for note in notes._shown.values()) == "2"
+    assert len(notes._shown) == MOST
+    notes.close()
+    assert not notes._shown
 
 
 def test_groups_are_saved_chosen_and_removed(window: MainWindow, link: FakeLink) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from PySide6.QtCore import QSettings
+from msgspec.structs import replace
+from PySide6.QtCore import QSettings, Qt
+from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
@@ -36,6 +38,7 @@ def test_the_engines_settings_are_shown_and_changed(
     sheet: SettingsSheet, window: MainWindow, link: FakeLink
 ) -> None:
     assert (sheet.at_once.value(), sheet.history_days.value()) == (7, 30)
+    assert all(field.lineEdit().width() > 100 for field in (sheet.at_once, sheet.history_days))
     assert sheet.limit.limit() == 5_000_000
     assert not sheet.go_on.isChecked()
     assert link.asked(m.ChangeSettings) == []
@@ -47,6 +50,26 @@ def test_the_engines_settings_are_shown_and_changed(
     link.say(m.SettingsChanged(EngineSettings(limit=1_000_000)))
     assert sheet.limit.limit() == 1_000_000
     assert window.header.limit == 1_000_000
+
+
+def test_the_demo_nodes_are_set_in_the_settings_and_beside_the_start(
+    sheet: SettingsSheet, window: MainWindow, link: FakeLink
+) -> None:
+    stepper = window.welcome_page.local.demo_nodes
+    assert (sheet.demo_nodes.value(), stepper.value()) == (3, 3)
+    assert stepper.field.lineEdit().width() >= 30
+    sheet.demo_nodes.setValue(5)
+    sheet.demo_nodes.editingFinished.emit()
+    assert link.asked(m.ChangeSettings)[-1].settings == replace(KEPT, demo_nodes=5)
+    link.say(m.SettingsChanged(replace(KEPT, demo_nodes=1)))
+    assert (sheet.demo_nodes.value(), stepper.value()) == (1, 1)
+    told = len(link.asked(m.ChangeSettings))
+    stepper.fewer.click()
+    assert not stepper.fewer.isEnabled()
+    QTest.keyClick(stepper.field, Qt.Key.Key_Up)
+    QTest.keyClick(stepper.field, Qt.Key.Key_Up)
+    changes = [command.settings for command in link.asked(m.ChangeSettings)[told:]]
+    assert changes == [replace(KEPT, demo_nodes=count) for count in (0, 1, 2)]
 
 
 def test_what_the_engine_refuses_is_said(sheet: SettingsSheet, link: FakeLink) -> None:

@@ -19,7 +19,7 @@ from castray_desktop.ui.nodes import NodeList
 from tests.helpers import fake_engine as fake
 from tests.helpers.fake_engine import FakeLink
 from tests.helpers.samples import GB, NOW, make_cast, make_delivery, make_node
-from tests.ui.test_accessibility import walk
+from tests.helpers.seen import accessible
 from tests.ui.test_node_graph import LEFT, NONE, Stage
 
 
@@ -238,7 +238,7 @@ def test_a_screen_reader_finds_what_lies_over_the_graph(window: MainWindow, link
     window.graph.side_card.show("node_1")
     found = [
         f"{interface.text(QAccessible.Text.Name)}: {interface.text(QAccessible.Text.Description)}"
-        for _, interface in walk(QAccessible.queryAccessibleInterface(window.graph))
+        for _, interface in accessible(window.graph)
     ]
     assert any(said.startswith("Legend: Selected, Receiving, Verified") for said in found)
     assert any(said.startswith("Slowest: node_2 → node_3, 74 MB/s. Held up by the link") for said in found)

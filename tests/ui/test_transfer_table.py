@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import QPoint, QPointF, QSettings, Qt
+from PySide6.QtCore import QItemSelectionModel, QPoint, QPointF, QSettings, Qt
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QMenu
@@ -21,6 +21,7 @@ from castray_desktop.ui.transfers.cast_actions import CastActions
 from castray_desktop.ui.transfers.transfer_columns import Column
 from castray_desktop.ui.transfers.transfer_delegate import ROW, SUB_ROW
 from castray_desktop.ui.transfers.transfer_model import TransferModel
+from castray_desktop.ui.transfers.transfer_text import cast_status
 from tests.helpers.fake_engine import FakeLink
 from tests.helpers.samples import NOW, make_cast, make_delivery
 
@@ -179,6 +180,40 @@ def test_one_recipient_can_be_dropped(table: TransferTable, link: FakeLink) -> N
     model.load([make_cast("a")], {"a": [make_delivery("node_1")]})
     run(table.context_menu(model.index(0, 0, model.index_of("a"))), "Drop node_1")
     assert link.asked(m.DropRecipients) == [m.DropRecipients("a", ("node_1",))]
+
+
+def test_one_recipient_can_be_paused_and_resumed(table: TransferTable, link: FakeLink) -> None:
+    model = model_of(table)
+    paused = make_delivery("node_2", DeliveryState.PAUSED)
+    checks = make_delivery("node_3", DeliveryState.VERIFYING)
+    model.load([make_cast("a", paused=1)], {"a": [make_delivery("node_1"), paused, checks]})
+    first, second, third = (model.index(row, 0, model.index_of("a")) for row in range(3))
+    assert titles(table.context_menu(first))[:2] == ["Pause node_1", "Drop node_1"]
+    run(table.context_menu(first), "Pause node_1")
+    assert link.asked(m.Pause) == [m.Pause("a", ("node_1",))]
+    assert titles(table.context_menu(second))[:2] == ["Resume node_2", "Drop node_2"]
+    run(table.context_menu(second), "Resume node_2")
+    assert link.asked(m.Resume) == [m.Resume("a", ("node_2",))]
+    assert titles(table.context_menu(third))[0] == "Drop node_3"
+    assert "Resume" in titles(table.context_menu(model.index_of("a")))  # all that is paused of it
+    assert cast_status(make_cast("a", paused=1)) == "1 paused"
+
+
+def test_keys_pause_the_chosen_recipients_or_the_whole_cast(table: TransferTable, link: FakeLink) -> None:
+    model = model_of(table)
+    nodes = [make_delivery(f"node_{number}") for number in range(3)]
+    model.load([make_cast("a"), make_cast("b")], {"a": nodes, "b": nodes})
+    table.expandAll()
+    actions, rows = CastActions(link, model, RecipientSelection()), QItemSelectionModel.SelectionFlag
+    for name, row in (("a", 2), ("a", 0), ("b", 1)):
+        index = model.index(row, 0, model.index_of(name))
+        table.selectionModel().select(index, rows.Select | rows.Rows)
+    table.selectionModel().select(model.index_of("b"), rows.Select | rows.Rows)
+    assert table.chosen_rows() == {"a": ("node_0", "node_2"), "b": ()}
+    actions.pause_rows(table.chosen_rows())
+    assert link.asked(m.Pause) == [m.Pause("b"), m.Pause("a", ("node_0", "node_2"))]
+    actions.resume_rows(table.chosen_rows())
+    assert link.asked(m.Resume) == []  # none of it is paused
 
 
 def test_waiting_for_recipients_can_be_ended(table: TransferTable, link: FakeLink) -> None:

@@ -221,9 +221,9 @@ async def test_who_goes_away_again_is_waited_for_again(stage: Stage) -> None:
 
 async def test_the_survey_does_not_mind_who_is_offline(stage: Stage) -> None:
     stage.agents.go_away("b")
-    assert (await stage.dispatcher.preflight(PATIENT)).problems == ()
+    assert (await stage.dispatcher.surveys.preflight(PATIENT)).problems == ()
     impatient = msgspec.structs.replace(PATIENT, await_offline=False)
-    assert [item.node for item in (await stage.dispatcher.preflight(impatient)).problems] == ["b"]
+    assert [item.node for item in (await stage.dispatcher.surveys.preflight(impatient)).problems] == ["b"]
 
 
 async def test_who_is_sent_the_same_again_while_it_is_offline_is_waited_for_still(

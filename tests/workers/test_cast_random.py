@@ -10,7 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from castray_desktop.core.failure import CastRayError, FailureKind
-from castray_desktop.core.messages import CastState, Event, NodeInfo, NodeState, SendRequest, Ways
+from castray_desktop.core.messages import (
+    CastState,
+    DeliveryState,
+    Event,
+    NodeInfo,
+    NodeState,
+    SendRequest,
+    Ways,
+)
 from castray_desktop.workers.dispatcher import Dispatcher
 from castray_desktop.workers.ray_side import protocol
 from castray_desktop.workers.ray_side.protocol import RecipientState, SourceState
@@ -98,6 +106,10 @@ class World:
             assert agent.fetching
             if order.epoch > agent.epoch:
                 self.set_upstream(node, agent, order.epoch, order.upstream)
+        elif isinstance(order, protocol.PauseDelivery):
+            assert agent.fetching
+            if order.epoch > agent.epoch:
+                self.set_upstream(node, agent, order.epoch, None)
         elif isinstance(order, protocol.Seal):
             assert agent.fetching
             agent.sealed = True
@@ -190,6 +202,22 @@ class World:
             full = agent.has == STREAM
             self.report(node, RecipientState.VERIFYING if full else RecipientState.RECEIVING)
 
+    async def steer_one(self, name: str, node: str) -> None:
+        """Pause one recipient, or have it go on; nobody who is paused is fed, or feeds anybody."""
+        dispatcher = self.dispatcher
+        deliveries = {item.node: item for item in dispatcher.deliveries()[self.cast]}
+        if not dispatcher.active or node not in deliveries:
+            return
+        if name == "resume one":
+            dispatcher.control.resume(self.cast, (node,))
+            return
+        await dispatcher.control.pause(self.cast, (node,))
+        for delivery in dispatcher.deliveries()[self.cast]:
+            agent = self.agents.get(delivery.node)
+            summary = dispatcher.summaries()[0]
+            if delivery.state is DeliveryState.PAUSED and summary.state is not CastState.PAUSED:
+                assert agent is None or agent.upstream is None, (node, delivery)
+
     def seal(self) -> None:
         source = self.agents.get("s")
         if source is not None and source.serving:
@@ -209,24 +237,29 @@ EVENTS = st.one_of(
     st.tuples(st.just("join"), st.sampled_from(JOINERS)),
     st.tuples(st.just("remove"), st.sampled_from(NODES[1:])),
     st.tuples(st.sampled_from(("pause", "resume")), st.just("")),
+    st.tuples(st.sampled_from(("pause one", "resume one")), st.sampled_from(NODES[1:])),
     st.tuples(st.just("skip"), st.sampled_from((0.3, 5.0))),
     st.tuples(st.just("wait"), st.integers(1, 9)),
 )
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.lists(EVENTS, max_size=40), st.integers(0, 1 << 32), st.booleans(), st.booleans())
+@given(st.lists(EVENTS, max_size=40), st.integers(0, 1 << 32), st.booleans(), st.booleans(), st.booleans())
 def test_every_cast_ends_and_what_was_delivered_stays_so(
-    events: list[tuple[str, object]], seed: int, all_return: bool, udp: bool
+    events: list[tuple[str, object]], seed: int, all_return: bool, begun: bool, udp: bool
 ) -> None:
-    asyncio.run(play(events, seed, all_return, Ways.UDP if udp else Ways.AUTO))
+    asyncio.run(play(events, seed, all_return, begun, Ways.UDP if udp else Ways.AUTO))
 
 
-async def play(events: list[tuple[str, object]], seed: int, all_return: bool, ways: Ways) -> None:
+async def play(
+    events: list[tuple[str, object]], seed: int, all_return: bool, begun: bool, ways: Ways
+) -> None:
     world = World(random.Random(seed))
     request = SendRequest(("/x",), ("a", "b", "c"), leave_out=True, transport=ways)
     world.cast = world.dispatcher.send(request)
     joining: list[asyncio.Task[object]] = []
+    for _ in range(99 if begun else 0):  # until it is under way
+        await asyncio.sleep(0)
     for name, value in events:
         if name == "wait":
             for _ in range(int(str(value))):
@@ -236,6 +269,8 @@ async def play(events: list[tuple[str, object]], seed: int, all_return: bool, wa
         elif name == "pause":
             if world.dispatcher.active:
                 await world.dispatcher.control.pause(world.cast)
+        elif name.endswith(" one"):
+            await world.steer_one(name, str(value))
         elif name == "resume":
             world.dispatcher.control.resume()
         elif value is None:
@@ -244,7 +279,8 @@ async def play(events: list[tuple[str, object]], seed: int, all_return: bool, wa
             getattr(world, name)(value)
     for node in NODES if all_return else ():
         world.come_back(node)
-    world.dispatcher.control.resume()
+    if world.dispatcher.active:
+        world.dispatcher.control.resume(world.cast)
     for _ in range(STEPS):
         for node in NODES[1:]:
             world.flow(node)

@@ -168,6 +168,21 @@ async def test_a_paused_cast_stays_so_until_somebody_resumes_it(engines: Engines
     assert copies == pytest.approx(1.5, abs=0.06)  # what left the source before counts as well
 
 
+async def test_a_recipient_that_is_paused_stays_so(engines: Engines) -> None:
+    first = await engines.start()
+    cast = await first.start()
+    await first.dispatcher.control.pause(cast, ("b",))
+    await engines.kill()
+    second = await engines.start()
+    await second.agents.wait_for("c", protocol.StartDelivery)
+    states = {item.node: item.state for item in second.dispatcher.deliveries()[cast]}
+    assert states["b"] is DeliveryState.PAUSED
+    assert [node for node, _ in second.agents.orders if node == "b"] == []
+    second.dispatcher.control.resume(cast, ("b",))
+    await second.agents.wait_for("b", protocol.StartDelivery)
+    assert await finish(second, cast, "a", "b", "c") is CastState.COMPLETED
+
+
 async def test_casts_can_wait_to_be_resumed_after_every_start(engines: Engines) -> None:
     cast = await (await engines.start()).start()
     await engines.kill()

@@ -253,7 +253,7 @@ async def test_cancel_ends_it_everywhere(stage: Stage) -> None:
 async def test_preflight_sends_nothing(stage: Stage) -> None:
     failure = Failure(FailureKind.NOT_WRITABLE, {"node": "b"})
     stage.agents.replies["b"] = protocol.PreflightReply(failure=failure)
-    report = await stage.dispatcher.preflight(REQUEST)
+    report = await stage.dispatcher.surveys.preflight(REQUEST)
     assert (report.files, report.bytes, report.recipients) == (1, SIZE, ("a", "b", "c"))
     assert [(item.node, item.failure) for item in report.problems] == [("b", failure)]
     assert not stage.dispatcher.summaries()
@@ -281,7 +281,7 @@ async def test_a_request_that_makes_no_sense_is_refused(
 
 async def test_recipients_by_address_and_node_id(stage: Stage) -> None:
     node_id = stage.agents.nodes["c"].node_id
-    report = await stage.dispatcher.preflight(SendRequest(("/x",), ("10.0.0.1", node_id[:6], "a")))
+    report = await stage.dispatcher.surveys.preflight(SendRequest(("/x",), ("10.0.0.1", node_id[:6], "a")))
     assert report.recipients == ("a", "c")
 
 
@@ -474,7 +474,7 @@ async def test_the_source_lost_while_it_is_scanned(stage: Stage) -> None:
 
 async def test_a_preflight_that_is_cancelled_leaves_nothing(stage: Stage) -> None:
     stage.agents.scanning = True
-    asking = asyncio.create_task(stage.dispatcher.preflight(REQUEST))
+    asking = asyncio.create_task(stage.dispatcher.surveys.preflight(REQUEST))
     await stage.agents.wait_for("s", protocol.PrepareSource)
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -537,7 +537,7 @@ async def test_a_preflight_tells_what_would_be_removed(stage: Stage) -> None:
     request = msgspec.structs.replace(
         REQUEST, on_conflict=OnConflict.OVERWRITE, remove_extra=True, exclude=("*.log",)
     )
-    report = await stage.dispatcher.preflight(request)
+    report = await stage.dispatcher.surveys.preflight(request)
     assert report.removals == (Removal("a", 2, ("/x/old", "/x/older")),)
     asked = [order for _, order in stage.agents.orders if isinstance(order, protocol.FindExtra)]
     assert {(order.packed, order.exclude) for order in asked} == {("the source's files", ("*.log",))}
@@ -552,7 +552,7 @@ async def test_a_preflight_tells_what_would_be_removed(stage: Stage) -> None:
 
 
 async def test_without_a_wish_nobody_is_asked_what_would_be_removed(stage: Stage) -> None:
-    assert (await stage.dispatcher.preflight(REQUEST)).removals == ()
+    assert (await stage.dispatcher.surveys.preflight(REQUEST)).removals == ()
     kinds = {type(order) for _, order in stage.agents.orders}
     assert not kinds & {protocol.GetManifest, protocol.FindExtra}
 

@@ -180,6 +180,25 @@ def test_what_is_cleared_is_gone_from_the_file_and_stays_in_the_sums(store: Hist
     again.close()
 
 
+@pytest.mark.parametrize(("casts", "left"), [((), []), ((f"{1:012x}",), ["b"])])
+def test_what_is_hidden_comes_back_or_is_gone(
+    store: HistoryStore, path: Path, casts: tuple[str, ...], left: list[str]
+) -> None:
+    add(store, past_cast(1, "secret-name"), past_cast(2, "b"))
+    store.hide(casts)
+    assert found(store) == left
+    with pytest.raises(CastRayError):
+        store.past(f"{1:012x}")
+    store.show_hidden()
+    assert found(store) == ["b", "secret-name"]
+    store.hide(casts)
+    add(store, past_cast(3, "later"))
+    store.forget_hidden()
+    assert found(store) == ["later", *left]
+    for file in path.parent.iterdir():
+        assert b"secret-name" not in file.read_bytes()
+
+
 def test_old_casts_are_forgotten(store: HistoryStore) -> None:
     add(store, *(past_cast(number, str(number)) for number in range(5)))
     assert store.clear_before(END + 3) == 3
@@ -311,6 +330,41 @@ async def test_sums_and_traffic_outlive_the_engine(path: Path) -> None:
     assert isinstance(rates, m.RateHistory)
     assert rates.step == 30.0
     assert max(sample.total for sample in rates.samples) == pytest.approx(300.0)
+
+
+async def total(history: History) -> int:
+    page = await history.answer(m.GetHistory())
+    assert isinstance(page, m.HistoryPage)
+    return page.total
+
+
+async def test_forgetting_can_be_taken_back_until_its_time_has_passed(history: History, path: Path) -> None:
+    for number in range(3):
+        ended(history, past_cast(number))
+    await wait_until_kept(history)
+    await history.answer(m.ClearHistory(grace=30.0))
+    assert await total(history) == 0
+    await history.answer(m.KeepHistory())
+    assert await total(history) == 3
+    with pytest.raises(CastRayError) as caught:
+        await history.answer(m.KeepHistory())
+    assert caught.value.failure.kind is FailureKind.HISTORY_FORGOTTEN
+    await history.answer(m.ClearHistory((f"{0:012x}",), grace=30.0))
+    await history.answer(m.ClearHistory((f"{1:012x}",), grace=30.0))  # the one before is gone by now
+    await history.answer(m.KeepHistory())
+    assert await total(history) == 2
+    await history.answer(m.ClearHistory((f"{1:012x}",), grace=30.0))
+    assert history._hidden is not None
+    history._hidden._run()  # its time has passed
+    await wait_until_kept(history)
+    with pytest.raises(CastRayError):
+        await history.answer(m.KeepHistory())
+    assert await total(history) == 1
+    await history.answer(m.ClearHistory(grace=30.0))
+    await history.close()  # what was asked for is done, though nobody waits for it
+    left = HistoryStore(path)
+    assert found(left) == []
+    left.close()
 
 
 async def test_changes_are_told_once(history: History, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -179,7 +179,7 @@ def test_a_new_route_leaves_ended_deliveries_alone(ledger: CastLedger) -> None:
 
 def test_lists_are_no_copies_of_what_was_not_sent(ledger: CastLedger) -> None:
     """A short file that is there already: what left the source are the lists of files and of hashes."""
-    ledger.totals = ParcelTotals(100, "m", 5, 33, 1, 1, (TopEntry("hello", False, 5, 1),))
+    ledger.restore((), totals=ParcelTotals(100, "m", 5, 33, 1, 1, (TopEntry("hello", False, 5, 1),)))
     for lists in (100, 133):
         report = SourceReport("cast", SourceState.SEALED, sent_bytes=lists, sent_lists=lists)
         ledger.source_reported(report, 20.0)

@@ -48,6 +48,8 @@ def test_what_an_earlier_version_kept_is_understood(file: Path) -> None:
         (EngineSettings(limit=-1), FailureKind.BAD_RATE),
         (EngineSettings(casts_at_once=-1), FailureKind.BAD_SETTING),
         (EngineSettings(history_days=-1), FailureKind.BAD_SETTING),
+        (EngineSettings(demo_nodes=-1), FailureKind.BAD_SETTING),
+        (EngineSettings(demo_nodes=13), FailureKind.BAD_SETTING),
     ],
 )
 def test_numbers_that_make_no_sense_are_refused(

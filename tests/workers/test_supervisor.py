@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
-from castray_desktop.core.messages import ClusterPhase, ClusterStatus, NodeInfo, NodeState
+from castray_desktop.core.messages import ClusterPhase, ClusterStatus, EngineSettings, NodeInfo, NodeState
 from castray_desktop.workers.cluster.node_plan import own_name
 from castray_desktop.workers.cluster.pulse import SILENT_SECONDS
 from castray_desktop.workers.cluster.resting import REST_SECONDS
 from castray_desktop.workers.cluster.supervisor import ClusterSupervisor
 from castray_desktop.workers.places import Places
 from castray_desktop.workers.ray_side import protocol
+from castray_desktop.workers.settings import SettingsFile
 from tests.helpers.fake_driver import RAY_NODE, FakeDriver, hello
 
 LOCAL_NAMES = (own_name(), "node_1", "node_2", "node_3")
@@ -163,6 +164,21 @@ async def test_it_plans_the_local_nodes_and_counts_them(stage: Stage) -> None:
     assert stage.phases == [ClusterPhase.STARTING, ClusterPhase.PLACING, ClusterPhase.READY]
 
 
+async def test_other_demo_nodes_are_those_of_the_next_local_cluster(stage: Stage, tmp_path: Path) -> None:
+    settings = SettingsFile(Places(tmp_path, tmp_path / "s.sock").settings)
+    settings.change(EngineSettings(demo_nodes=1))
+    await stage.ready()
+    assert tuple(stage.supervisor.nodes) == LOCAL_NAMES[:2]
+    settings.change(EngineSettings(demo_nodes=0))
+    stage.driver.end()
+    await stage.until(lambda: len(stage.drivers) == 2)
+    await stage.phase(ClusterPhase.READY)
+    assert tuple(stage.supervisor.nodes) == LOCAL_NAMES[:2]
+    await stage.supervisor.leave()
+    await stage.ready()
+    assert tuple(stage.supervisor.nodes) == LOCAL_NAMES[:1]
+
+
 async def test_one_agent_for_each_node_of_another_cluster(stage: Stage) -> None:
     def up(driver: FakeDriver) -> None:
         nodes = [("aa", "10.0.0.1", "gpu"), ("bb", "10.0.0.2", "gpu"), ("cc", "10.0.0.3", "cpu")]
@@ -191,6 +207,14 @@ async def test_three_attempts_then_the_failure_stays(stage: Stage) -> None:
     assert failure.values["reason"] == "no room"
     assert failure.values["attempts"] == "3"
     assert failure.values["log"].endswith("driver.log")
+
+
+async def test_a_cluster_that_can_not_be_shared_is_tried_once(stage: Stage) -> None:
+    refused = Failure(FailureKind.NOT_SHARED, {"reason": "Ray 2.49.2 has no tokens"})
+    stage.script = lambda driver: driver.say(protocol.ClusterFailed(refused))
+    await stage.supervisor.use("shared")
+    await stage.phase(ClusterPhase.FAILED)
+    assert len(stage.drivers) == 1
 
 
 async def test_the_address_of_another_cluster_is_tried_once(stage: Stage) -> None:

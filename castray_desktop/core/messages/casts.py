@@ -209,6 +209,7 @@ class CastSummary(Record, frozen=True):
     failed: int = 0
     lagging: int = 0
     awaited: int = 0  # deliveries that wait for their nodes
+    paused: int = 0  # deliveries that are paused, alone or with the cast
     chain: tuple[str, ...] = ()  # source first, in relay order
     source_copies: float = 0.0
     multicast: MulticastSnapshot | None = None  # where it was tried

@@ -9,15 +9,21 @@ from castray_desktop.core.messages.base import Message, Record
 
 
 class Pause(Message, frozen=True):
-    """Stop every byte of a cast until it is resumed; part files stay. Reply: `Done`, once nothing flows."""
+    """Stop every byte of a cast until it is resumed; part files stay. Reply: `Done`, once nothing flows.
+
+    With recipients only they are paused, and the others go on without them. A cast is paused when all of
+    its deliveries are that have not ended.
+    """
 
     cast: str = ""  # empty: every cast that runs
+    recipients: tuple[str, ...] = ()  # of it; empty: all
 
 
 class Resume(Message, frozen=True):
-    """Go on with a paused cast where it was. Reply: `Done`."""
+    """Go on where it was, with a cast and all of its paused recipients or some of them. Reply: `Done`."""
 
-    cast: str = ""  # empty: every paused cast
+    cast: str = ""  # empty: every paused cast, with recipients every cast that has them
+    recipients: tuple[str, ...] = ()  # of it; empty: all
 
 
 class DropRecipients(Message, frozen=True):

@@ -31,9 +31,17 @@ class GetPastCast(Message, frozen=True):
 
 
 class ClearHistory(Message, frozen=True):
-    """Forget ended casts for good. Reply: `Done`."""
+    """Forget ended casts for good. Reply: `Done`.
+
+    With a `grace` they are only told no more until it has passed; until then `KeepHistory` takes it back.
+    """
 
     casts: tuple[str, ...] = ()  # none: all
+    grace: float = 0.0  # seconds
+
+
+class KeepHistory(Message, frozen=True):
+    """Take back the last `ClearHistory` whose grace has not passed. Reply: `Done`."""
 
 
 class HistoryPage(Message, frozen=True):
@@ -113,6 +121,6 @@ class RateHistory(Message, frozen=True):
     since: float = 0.0  # from then on, what is left out was without traffic; before, nothing is known
 
 
-HistoryCommand = GetHistory | GetPastCast | ClearHistory | GetStatistics | GetRates
+HistoryCommand = GetHistory | GetPastCast | ClearHistory | KeepHistory | GetStatistics | GetRates
 HistoryReply = HistoryPage | StatisticsReport | RateHistory
 HistoryEvent = HistoryChanged

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from castray_desktop.core.messages.base import Message, Record
 
+MOST_DEMO_NODES = 12
+
 
 class EngineSettings(Record, frozen=True):
     """Settings that hold for every client of this user."""
@@ -13,6 +15,7 @@ class EngineSettings(Record, frozen=True):
     go_on: bool = True  # after a restart unfinished casts go on; else they are there, paused
     history_days: int = 0  # casts that ended longer ago are forgotten; 0: never
     stay_awake: bool = True  # the engine's computer doesn't go to sleep while a cast runs
+    demo_nodes: int = 3  # of the next local cluster that is started, beside this computer
 
 
 class GetSettings(Message, frozen=True):

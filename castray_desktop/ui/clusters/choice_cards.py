@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
 
-from castray_desktop.core.messages import ClusterStatus, KnownCluster
+from castray_desktop.core.messages import MOST_DEMO_NODES, ClusterStatus, EngineSettings, KnownCluster
 from castray_desktop.ui.clusters.known_clusters import KnownClusters, cluster_line, cluster_title
 from castray_desktop.ui.clusters.start_progress import StartProgress
 from castray_desktop.ui.controls.checkbox import CheckBox
 from castray_desktop.ui.controls.glyphs import GlyphState
+from castray_desktop.ui.controls.stepper import Stepper
 from castray_desktop.ui.controls.widgets import (
     Card,
     ElidedLabel,
@@ -71,9 +72,9 @@ class ChoiceCard(Card):
         row.addWidget(words, 1)
         return row
 
-    def set_short(self, short: bool) -> None:
-        """Head and foot only."""
-        self._points.setVisible(not short)
+    def set_short(self, short: bool, *, pointless: bool = False) -> None:
+        """Head and foot only; `pointless`: without the sentences in between."""
+        self._points.setVisible(not short and not pointless)
         self.column.setSpacing(10 if short else 14)
         edge = 11 if short else 15
         self.column.setContentsMargins(15, edge, 15, edge)
@@ -90,35 +91,57 @@ class LocalCard(ChoiceCard):
             lambda: self.tr("On this computer, in a few seconds"),
             (
                 lambda: self.tr("Nothing else is needed to try every feature"),
-                lambda: self.tr("This computer and three demo nodes, each with an inbox of its own"),
+                lambda: self.tr("This computer and demo nodes on it, each with an inbox of its own"),
                 lambda: self.tr("Listens on this computer only, ends with the window"),
             ),
         )
         self.share = CheckBox(theme, lambda: self.tr("Let other machines join"), 12)
+        self.demo_nodes = Stepper(
+            theme,
+            lambda: self.tr("Demo nodes"),
+            fewer=lambda: self.tr("Fewer demo nodes"),
+            more=lambda: self.tr("More demo nodes"),
+            most=MOST_DEMO_NODES,
+        )
+        self.demo_nodes.show_value(EngineSettings().demo_nodes)
         self._moving = self._short = False
-        self.column.addWidget(self.share)
+        self._choices = QWidget()
+        self._build_choices()
+        self.column.addWidget(self._choices)
         self.start_button = PrimaryButton(theme, lambda: self.tr("Start local cluster"), "play")
         self.column.addWidget(self.start_button)
         self.column.addWidget(self.progress)
         self.progress.hide()
 
+    def _build_choices(self) -> None:
+        row = QHBoxLayout()
+        row.addWidget(label(lambda: self.tr("Demo nodes"), 12, 500, "2"))
+        row.addStretch()
+        row.addWidget(self.demo_nodes)
+        column = QVBoxLayout(self._choices)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(10)
+        column.addLayout(row)
+        column.addWidget(self.share)
+
     def show_state(self, moving: ClusterStatus | None, enabled: bool) -> None:
         """`moving`: this cluster is on its way."""
         self.start_button.setVisible(moving is None)
         self._moving = moving is not None
-        self._show_share()
+        self._show_choices()
         self.progress.setVisible(moving is not None)
         if moving is not None:
             self.progress.set_status(moving)
         self.start_button.setEnabled(enabled)
 
-    def set_short(self, short: bool) -> None:
-        super().set_short(short)
+    def set_short(self, short: bool, *, pointless: bool = False) -> None:
+        super().set_short(short, pointless=pointless)
         self._short = short
-        self._show_share()
+        self._show_choices()
 
-    def _show_share(self) -> None:
-        self.share.setVisible(not self._moving and not self._short)
+    def _show_choices(self) -> None:
+        """Where there is little room, the settings have them."""
+        self._choices.setVisible(not self._moving and not self._short)
 
 
 class ClusterRow(QWidget):
@@ -171,7 +194,7 @@ class AttachCard(ChoiceCard):
             ),
         )
         self._known = known
-        self._short = False
+        self._short = self._pointless = False
         self.rows: list[ClusterRow] = []
         self._list = QVBoxLayout()
         self._list.setSpacing(0)
@@ -205,9 +228,9 @@ class AttachCard(ChoiceCard):
         self._enabled = enabled
         self._refresh()
 
-    def set_short(self, short: bool) -> None:
-        self._short = short
-        super().set_short(short or bool(self.rows))
+    def set_short(self, short: bool, *, pointless: bool = False) -> None:
+        self._short, self._pointless = short, pointless
+        super().set_short(short or bool(self.rows), pointless=pointless)
         self._found.setVisible(bool(self.rows) and not short)
 
     def _show_known(self) -> None:
@@ -222,7 +245,7 @@ class AttachCard(ChoiceCard):
             row.forgotten.connect(self._known.forget)
             self.rows.append(row)
             self._list.addWidget(row)
-        self.set_short(self._short)
+        self.set_short(self._short, pointless=self._pointless)
         self._refresh()
 
     def _build_foot(self) -> None:

@@ -181,4 +181,4 @@ class WelcomePage(Card):
         self.illustration.setVisible(not narrow and not low)
         self._picture_gap.setVisible(not narrow and not low)
         for card in (self.local, self.attach):
-            card.set_short(narrow)
+            card.set_short(narrow, pointless=low)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from PySide6.QtCore import QRectF, Qt, Signal
+from PySide6.QtCore import QRectF, Qt, QTimer, Signal
 from PySide6.QtGui import QHideEvent, QPainter, QPaintEvent, QShowEvent
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
@@ -42,6 +42,9 @@ class Banner(QWidget):
         self._actions = QHBoxLayout(self._buttons)
         self._actions.setContentsMargins(0, 4, 0, 0)
         self._actions.setSpacing(8)
+        self._hiding = QTimer(self)
+        self._hiding.setSingleShot(True)
+        self._hiding.timeout.connect(self.hide)
         self._build()
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
         theme.changed.connect(self.update)
@@ -64,13 +67,20 @@ class Banner(QWidget):
         row.addWidget(close, 0, Qt.AlignmentFlag.AlignTop)
 
     def show_message(
-        self, message: Callable[[], Explanation], *actions: tuple[Text, Callable[[], None]], tone: str = ""
+        self,
+        message: Callable[[], Explanation],
+        *actions: tuple[Text, Callable[[], None]],
+        tone: str = "",
+        milliseconds: int = 0,
     ) -> None:
         """Say this, in place of what was said before; each action is a button that closes the banner.
 
         `message` is asked for again in every new language. `tone` is "ok", "warn" or "bad"; without one it
-        is the banner's own.
+        is the banner's own. It stays until it is closed, or for so many `milliseconds`.
         """
+        self._hiding.stop()
+        if milliseconds:
+            self._hiding.start(milliseconds)
         self._shown_tone = tone or self._tone
         self._glyph.set_state(_LOOKS[self._shown_tone][0])
         set_tone(self._happened, self._shown_tone)

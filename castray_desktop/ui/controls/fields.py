@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PySide6.QtCore import QRect, QRectF, Qt
 from PySide6.QtGui import QColor, QFontMetrics, QPainter, QPaintEvent
-from PySide6.QtWidgets import QComboBox, QLineEdit
+from PySide6.QtWidgets import QComboBox, QLineEdit, QSpinBox
 
 from castray_desktop.ui.controls.widgets import paint_icon, paint_round, say
 from castray_desktop.ui.fonts import font
@@ -57,3 +57,18 @@ class IconField(QLineEdit):
         super().paintEvent(event)
         rect = QRect(10, 0, 16, self.height())
         paint_icon(QPainter(self), rect, self._icon_name, self._theme.palette.text_2, 16)
+
+
+class NumberField(QSpinBox):
+    """A whole number to type, or to change with the arrow keys.
+
+    Its buttons have no width in the style sheet: asked for none, Qt leaves the number no room either.
+    """
+
+    def __init__(self, name: Text, least: int, most: int) -> None:
+        super().__init__()
+        self.setRange(least, most)
+        self.setFixedHeight(32)
+        self.lineEdit().setTextMargins(8, 0, 8, 0)
+        self.setFont(font(13, 400, tabular=True))
+        say(self, self.setAccessibleName, name)

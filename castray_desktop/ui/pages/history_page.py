@@ -37,13 +37,15 @@ from castray_desktop.ui.transfers import cast_actions
 from castray_desktop.ui.transfers.cast_actions import CastActions
 from castray_desktop.ui.transfers.cast_details import delivery_rows, make_delivery_table
 from castray_desktop.ui.transfers.transfer_text import cast_title
-from castray_desktop.ui.words import Words
+from castray_desktop.ui.words import Text, Words
 
 if TYPE_CHECKING:
     from castray_desktop.ui.engine_link import EngineLink
     from castray_desktop.ui.pages.history_export import HistoryExport
 
 SEARCH_MS = 250
+UNDO_MS = 10_000
+GRACE_BEYOND = 5.0  # seconds that the engine waits longer than the button is there
 STATES: tuple[tuple[CastState, ...], ...] = (
     (),
     (CastState.COMPLETED,),
@@ -108,6 +110,7 @@ class HistoryPage(QWidget):
         say(self.search, self.search.setPlaceholderText, lambda: self.tr("Name, node or folder"))
         say(self.search, self.search.setAccessibleName, lambda: self.tr("Search the history"))
         self.state = Dropdown(self._theme, lambda: self.tr("Result"))
+        say(self.state, self.state.setAccessibleDescription, lambda: self.tr("Result"))
         self.state.setFixedHeight(28)
         self.state.setFixedWidth(130)
         for _ in STATES:
@@ -116,7 +119,7 @@ class HistoryPage(QWidget):
         self.statistics_button = button(self._theme, lambda: self.tr("Statistics"), "activity", kind="flat")
         self.statistics_button.setCheckable(True)
         self.export_button = button(self._theme, lambda: self.tr("Export…"), "download", kind="flat")
-        self.clear_button = button(self._theme, lambda: self.tr("Clear…"), "trash-2", kind="flat")
+        self.clear_button = button(self._theme, lambda: self.tr("Clear"), "trash-2", kind="flat")
         bar = QHBoxLayout()
         bar.setContentsMargins(15, 6, 15, 6)
         bar.setSpacing(8)
@@ -253,7 +256,7 @@ class HistoryPage(QWidget):
         menu.addSeparator()
         menu.addAction(self.tr("Copy name"), partial(copy, cast_title(cast)))
         menu.addSeparator()
-        menu.addAction(self.tr("Forget this cast…"), partial(self._ask_to_forget, cast))
+        menu.addAction(self.tr("Forget this cast"), partial(self._forget_one, cast))
         return menu
 
     def _show_menu(self, place: object) -> None:
@@ -269,35 +272,54 @@ class HistoryPage(QWidget):
             self._with_result(cast.cast, self.details_wanted.emit)
 
     def _ask_to_clear(self) -> None:
-        count = self.model.total
         everything = not (self.model.query.text or self.model.query.states)
         if not everything:
             self.search.clear()
             self.state.setCurrentIndex(0)
 
         def text() -> Explanation:
-            happened = self.tr("Forget every cast of the history?")
-            return Explanation(happened, self.tr("Files stay where they are. This can't be undone."))
+            happened = self.tr("Forget every cast of the history, also those that were not shown?")
+            return Explanation(happened, self.tr("Files stay where they are."))
 
-        clear = (lambda: self.tr("Forget all"), partial(self._forget, ()))
-        if count or not everything:
+        clear = (lambda: self.tr("Forget all"), self._forget_all)
+        if everything:
+            self._forget_all()
+        else:
             self.banner.show_message(text, clear, tone="warn")
 
-    def _ask_to_forget(self, cast: CastSummary) -> None:
+    def _forget_all(self) -> None:
+        count = self.model.total
+
+        def happened() -> str:
+            one, many = self.tr("{count} cast was forgotten."), self.tr("{count} casts were forgotten.")
+            return (one if count == 1 else many).format(count=f"{count:,}")
+
+        self._forget((), happened)
+
+    def _forget_one(self, cast: CastSummary) -> None:
+        self._forget((cast.cast,), lambda: self.tr("{name} was forgotten.").format(name=cast_title(cast)))
+
+    def _forget(self, casts: tuple[str, ...], happened: Text) -> None:
+        """At once, but for a while it can be taken back."""
+
         def text() -> Explanation:
-            happened = self.tr("Forget {name}?").format(name=cast_title(cast))
-            return Explanation(happened, self.tr("Files stay where they are. This can't be undone."))
+            return Explanation(happened(), self.tr("Files stay where they are."))
 
-        forget = (lambda: self.tr("Forget"), partial(self._forget, (cast.cast,)))
-        self.banner.show_message(text, forget, tone="warn")
-
-    def _forget(self, casts: tuple[str, ...]) -> None:
         def done(_: messages.Done) -> None:
             self._shown = None
             self.delivery_table.hide()
             self.model.refresh()
+            undo = (lambda: self.tr("Undo"), self._keep)
+            self.banner.show_message(text, undo, tone="ok", milliseconds=UNDO_MS)
 
-        self._link.ask(messages.ClearHistory(casts), messages.Done, done, self._say_failure)
+        command = messages.ClearHistory(casts, UNDO_MS / 1000 + GRACE_BEYOND)
+        self._link.ask(command, messages.Done, done, self._say_failure)
+
+    def _keep(self) -> None:
+        def done(_: messages.Done) -> None:
+            self.model.refresh()
+
+        self._link.ask(messages.KeepHistory(), messages.Done, done, self._say_failure)
 
     def _say_failure(self, failure: Failure) -> None:
         self.banner.show_message(lambda: explain_failure(failure), tone="bad")

@@ -170,6 +170,7 @@ class LogPage(QWidget):
         self.search = QLineEdit()
         self.search.setObjectName("search")
         self.level = Dropdown(theme, lambda: self.tr("Level"))
+        say(self.level, self.level.setAccessibleDescription, lambda: self.tr("Level"))
         self.copy_button = button(theme, lambda: self.tr("Copy lines"), "copy", kind="flat")
         self.diagnostics_button = button(
             theme, lambda: self.tr("Copy diagnostics"), "clipboard-paste", kind="flat"

@@ -12,7 +12,6 @@ from PySide6.QtWidgets import (
     QHBoxLayout,
     QLineEdit,
     QPlainTextEdit,
-    QSpinBox,
     QStackedWidget,
     QVBoxLayout,
     QWidget,
@@ -25,7 +24,7 @@ from castray_desktop.core.messages import OnConflict, Schedule, SendRequest
 from castray_desktop.ui.clusters.cluster_words import explain_failure
 from castray_desktop.ui.controls.banner import Banner
 from castray_desktop.ui.controls.checkbox import CheckBox
-from castray_desktop.ui.controls.fields import Dropdown
+from castray_desktop.ui.controls.fields import Dropdown, NumberField
 from castray_desktop.ui.controls.sheet import Sheet
 from castray_desktop.ui.controls.widgets import button, label, say
 from castray_desktop.ui.fonts import font
@@ -99,7 +98,9 @@ class ScheduleEditor(Sheet):
             (lambda: translate("Schedules", "Speed limit"), self.limit),
         ]
         for text, field in rows:
-            form.addRow(label(text, 12, 500, "2"), field)
+            name = label(text, 12, 500, "2")
+            name.setBuddy(field)  # a screen reader takes a field's name from it
+            form.addRow(name, field)
         form.addRow("", self.remove_extra)
         body = QVBoxLayout()
         body.addWidget(self.banner)
@@ -133,6 +134,7 @@ class ScheduleEditor(Sheet):
     def _when_fields(self, theme: Theme) -> QWidget:
         self.count = _number(lambda: translate("Schedules", "How often"))
         self.unit = Dropdown(theme, lambda: translate("Schedules", "Unit"))
+        say(self.unit, self.unit.setAccessibleDescription, lambda: translate("Schedules", "Unit"))
         self.cron = _line(lambda: translate("Schedules", "Times as in cron"))
         self.cron.setPlaceholderText("0 2 * * 1-5")
         self.quiet = _number(lambda: translate("Schedules", "Seconds without a change"))
@@ -288,15 +290,9 @@ def _line(name: Text) -> QLineEdit:
     return field
 
 
-def _number(name: Text) -> QSpinBox:
-    field = QSpinBox()
-    field.setRange(1, 100_000)
-    field.setFixedHeight(32)
+def _number(name: Text) -> NumberField:
+    field = NumberField(name, 1, 100_000)
     field.setFixedWidth(90)
-    field.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
-    field.lineEdit().setTextMargins(6, 0, 6, 0)
-    field.setFont(font(13, 400, tabular=True))
-    say(field, field.setAccessibleName, name)
     return field
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
 from PySide6.QtCore import QObject, Signal
 from PySide6.QtWidgets import QWidget
 
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
 
 
 class SettingUp(QObject):
-    """Signals: `limit_known(int)`, what each node passes on at most, `columns_reset()`, `failed(Failure)`."""
+    """Signals: `known(EngineSettings)` as they are now; `columns_reset()`; `failed(Failure)`."""
 
-    limit_known = Signal(int)
+    known = Signal(object)
     columns_reset = Signal()
     failed = Signal(object)
 
@@ -38,6 +39,7 @@ class SettingUp(QObject):
         super().__init__(window)
         self._theme, self._language, self._link = theme, language, link
         self._chosen, self._home, self._window = chosen, home, window
+        self._engine: messages.EngineSettings | None = None
         self.sheet: SettingsSheet | None = None
         self.share_sheet: ShareSheet | None = None
         link.settings_changed.connect(self._take)
@@ -69,6 +71,12 @@ class SettingUp(QObject):
         """Another limit over all casts."""
         self._link.ask(messages.SetLimit(limit), messages.Done, self._ask, self._on_failed)
 
+    def set_demo_nodes(self, count: int) -> None:
+        """So many in the next local cluster."""
+        if self._engine is not None:
+            self._engine = msgspec.structs.replace(self._engine, demo_nodes=count)
+            self._link.ask(messages.ChangeSettings(self._engine), messages.Done, None, self._on_failed)
+
     def close(self) -> None:
         """Close what is open."""
         for sheet in (self.sheet, self.share_sheet):
@@ -90,7 +98,8 @@ class SettingUp(QObject):
         self._link.ask(messages.GetSettings(), messages.SettingsChanged, got)
 
     def _take(self, settings: messages.EngineSettings) -> None:
-        self.limit_known.emit(settings.limit)
+        self._engine = settings
+        self.known.emit(settings)
 
     def _on_failed(self, failure: Failure) -> None:
         self.failed.emit(failure)

@@ -10,7 +10,6 @@ from PySide6.QtCore import QCoreApplication, Qt, Signal
 from PySide6.QtWidgets import (
     QFormLayout,
     QHBoxLayout,
-    QSpinBox,
     QStackedWidget,
     QVBoxLayout,
     QWidget,
@@ -18,16 +17,15 @@ from PySide6.QtWidgets import (
 
 from castray_desktop.core import messages
 from castray_desktop.core.failure import Failure
-from castray_desktop.core.messages import EngineSettings, OnConflict
+from castray_desktop.core.messages import MOST_DEMO_NODES, EngineSettings, OnConflict
 from castray_desktop.ui import preferences
 from castray_desktop.ui.clusters.cluster_words import explain_failure
 from castray_desktop.ui.controls.banner import Banner
 from castray_desktop.ui.controls.checkbox import CheckBox
 from castray_desktop.ui.controls.choice_list import ChoiceList
-from castray_desktop.ui.controls.fields import Dropdown
+from castray_desktop.ui.controls.fields import Dropdown, NumberField
 from castray_desktop.ui.controls.sheet import Sheet
-from castray_desktop.ui.controls.widgets import button, label, say
-from castray_desktop.ui.fonts import font
+from castray_desktop.ui.controls.widgets import button, label
 from castray_desktop.ui.language import CHINESE, CHOICES, ENGLISH, SYSTEM, Language
 from castray_desktop.ui.opening import open_folder
 from castray_desktop.ui.preferences import AtStart, Closing, Preferences
@@ -124,16 +122,27 @@ class SettingsSheet(Sheet):
         self.language.activated.connect(lambda index: self._language.choose(CHOICES[index]))
         self.at_start.activated.connect(lambda index: self._chosen.set_at_start(list(AtStart)[index]))
         self.closing.activated.connect(lambda index: self._chosen.set_closing(list(Closing)[index]))
+        self.demo_nodes = NumberField(lambda: translate("Settings", "Demo nodes"), 0, MOST_DEMO_NODES)
+        self.demo_nodes.editingFinished.connect(lambda: self._change(demo_nodes=self.demo_nodes.value()))
+        hint = label(
+            lambda: translate("Settings", "Beside this computer, from the next start of a local cluster on."),
+            12,
+            400,
+            "2",
+        )
+        hint.setWordWrap(True)
         return _page(
             (lambda: translate("Settings", "Language"), self.language),
             (lambda: translate("Settings", "At the start"), self.at_start),
+            (lambda: translate("Settings", "Demo nodes"), self.demo_nodes),
+            (lambda: "", hint),
             (lambda: translate("Settings", "Closing while casts run"), self.closing),
         )
 
     def _transfers(self, theme: Theme) -> QWidget:
         self.conflict = Dropdown(theme, lambda: translate("Settings", "If a file exists"))
-        self.at_once = _number(lambda: translate("Settings", "Casts at once"), 0, 1000)
-        self.history_days = _number(lambda: translate("Settings", "Keep the history"), 0, 36500)
+        self.at_once = NumberField(lambda: translate("Settings", "Casts at once"), 0, 1000)
+        self.history_days = NumberField(lambda: translate("Settings", "Keep the history"), 0, 36500)
         self.go_on = CheckBox(
             theme, lambda: translate("Settings", "After a restart, go on with what had not ended")
         )
@@ -287,6 +296,7 @@ class SettingsSheet(Sheet):
         self.limit.set_limit(self._engine.limit)
         self.at_once.setValue(self._engine.casts_at_once)
         self.history_days.setValue(self._engine.history_days)
+        self.demo_nodes.setValue(self._engine.demo_nodes)
         self.go_on.setChecked(self._engine.go_on)
         self.stay_awake.setChecked(self._engine.stay_awake)
         self._filling = False
@@ -323,21 +333,11 @@ def _page(*rows: tuple[Text, QWidget]) -> QWidget:
         if text():
             name = label(text, 12, 500, "2")
             name.setMinimumHeight(32)
+            name.setBuddy(field)  # a screen reader takes a field's name from it
             form.addRow(name, field)
         else:
             form.addRow(field)
     return page
-
-
-def _number(name: Text, least: int, most: int) -> QSpinBox:
-    field = QSpinBox()
-    field.setRange(least, most)
-    field.setFixedHeight(32)
-    field.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
-    field.lineEdit().setTextMargins(6, 0, 6, 0)
-    field.setFont(font(13, 400, tabular=True))
-    say(field, field.setAccessibleName, name)
-    return field
 
 
 def _choose(field: Dropdown, texts: Sequence[str], current: int) -> None:

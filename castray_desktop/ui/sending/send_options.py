@@ -89,7 +89,9 @@ class OptionsSheet(Sheet):
             (lambda: translate("SendOptions", "Command afterwards"), self.hook),
         )
         for text, field in rows:
-            form.addRow(label(text, 12, 500, "2"), field)
+            name = label(text, 12, 500, "2")
+            name.setBuddy(field)  # a screen reader takes a field's name from it
+            form.addRow(name, field)
         form.addRow(self.remove_extra)
         hint = label(
             lambda: translate(

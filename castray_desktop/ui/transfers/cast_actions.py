@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Signal
@@ -24,7 +24,8 @@ def can_pause(cast: CastSummary) -> bool:
 
 
 def can_resume(cast: CastSummary) -> bool:
-    return cast.state is CastState.PAUSED
+    """Whether it is paused, or some of its recipients are."""
+    return cast.state is CastState.PAUSED or (cast.paused > 0 and not cast.state.finished)
 
 
 def can_cancel(cast: CastSummary) -> bool:
@@ -43,6 +44,15 @@ def can_verify(cast: CastSummary) -> bool:
 
 def can_drop(cast: CastSummary, delivery: DeliverySnapshot) -> bool:
     return not (cast.state.finished or delivery.state.finished) or delivery.state is DeliveryState.AWAITED
+
+
+def can_pause_delivery(cast: CastSummary, delivery: DeliverySnapshot) -> bool:
+    """Whether the others could go on without it: a recipient that has all its bytes only checks them."""
+    return can_pause(cast) and delivery.state in (DeliveryState.WAITING, DeliveryState.RECEIVING)
+
+
+def can_resume_delivery(cast: CastSummary, delivery: DeliverySnapshot) -> bool:
+    return not cast.state.finished and delivery.state is DeliveryState.PAUSED
 
 
 def can_retry_delivery(cast: CastSummary, delivery: DeliverySnapshot) -> bool:
@@ -83,6 +93,20 @@ class CastActions(QObject):
         for cast in self._fitting(casts, can_resume):
             self._do(messages.Resume(cast))
 
+    def pause_rows(self, rows: Mapping[str, tuple[str, ...]]) -> None:
+        """By cast: pause these recipients of it, or all of it where none are named."""
+        self.pause([cast for cast, nodes in rows.items() if not nodes])
+        for cast, nodes in rows.items():
+            if chosen := self._fitting_deliveries(cast, nodes, can_pause_delivery):
+                self.pause_recipients(cast, chosen)
+
+    def resume_rows(self, rows: Mapping[str, tuple[str, ...]]) -> None:
+        """By cast: go on with these recipients of it, or with all of it where none are named."""
+        self.resume([cast for cast, nodes in rows.items() if not nodes])
+        for cast, nodes in rows.items():
+            if chosen := self._fitting_deliveries(cast, nodes, can_resume_delivery):
+                self.resume_recipients(cast, chosen)
+
     def cancel(self, casts: Iterable[str]) -> None:
         """End those of the casts that have not ended, and waiting for recipients of those that have."""
         for cast in self._fitting(casts, can_cancel):
@@ -120,6 +144,18 @@ class CastActions(QObject):
     def retry_to(self, cast: str, recipients: Iterable[str]) -> None:
         """Send to some of those that did not get it."""
         self._begin(messages.Retry(cast, tuple(recipients)))
+
+    def pause_recipients(self, cast: str, recipients: Iterable[str]) -> None:
+        """The cast goes on without these for now."""
+        self._do(messages.Pause(cast, tuple(recipients)))
+
+    def resume_recipients(self, cast: str, recipients: Iterable[str]) -> None:
+        """These go on where they were."""
+        self._do(messages.Resume(cast, tuple(recipients)))
+
+    def set_receiving(self, cast: str, node: str, goes_on: bool) -> None:
+        """Pause one recipient, or have it go on."""
+        (self.resume_recipients if goes_on else self.pause_recipients)(cast, (node,))
 
     def drop(self, cast: str, recipients: Iterable[str]) -> None:
         """The cast goes on without these."""
@@ -162,6 +198,15 @@ class CastActions(QObject):
     def _fitting(self, casts: Iterable[str], fits: Callable[[CastSummary], bool]) -> list[str]:
         summaries = [self._transfers.summary(cast) for cast in casts]
         return [each.cast for each in summaries if each is not None and fits(each)]
+
+    def _fitting_deliveries(
+        self, cast: str, nodes: Iterable[str], fits: Callable[[CastSummary, DeliverySnapshot], bool]
+    ) -> list[str]:
+        summary, chosen = self._transfers.summary(cast), set(nodes)
+        if summary is None:
+            return []
+        deliveries = self._transfers.deliveries(cast)
+        return [item.node for item in deliveries if item.node in chosen and fits(summary, item)]
 
     def _do(self, command: messages.Command) -> None:
         self._link.ask(command, messages.Done, None, self._on_failed)

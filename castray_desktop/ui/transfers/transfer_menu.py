@@ -51,6 +51,12 @@ class TransferMenu:
     def for_delivery(self, menu: QMenu, cast: CastSummary, delivery: DeliverySnapshot) -> None:
         """What can be done with one recipient's share."""
         actions, name = self._actions, cast.cast
+        if cast_actions.can_pause_delivery(cast, delivery):
+            text = translate("TransferTable", "Pause {node}").format(node=delivery.node)
+            menu.addAction(f"{text}\tCtrl+P", partial(actions.pause_recipients, name, (delivery.node,)))
+        if cast_actions.can_resume_delivery(cast, delivery):
+            text = translate("TransferTable", "Resume {node}").format(node=delivery.node)
+            menu.addAction(f"{text}\tCtrl+S", partial(actions.resume_recipients, name, (delivery.node,)))
         if cast_actions.can_drop(cast, delivery):
             text = translate("TransferTable", "Drop {node}").format(node=delivery.node)
             menu.addAction(text, partial(actions.drop, name, (delivery.node,)))

@@ -146,6 +146,8 @@ def hook_text(delivery: DeliverySnapshot) -> str:
 
 def cast_status(cast: CastSummary) -> str:
     """The state of a cast in a word or two."""
+    if cast.paused and not cast.failed and cast.state in (CastState.SENDING, CastState.VERIFYING):
+        return QCoreApplication.translate("Transfers", "{count} paused").format(count=cast.paused)
     if cast.state is CastState.FAILED or cast.failed == 0 or cast.state is CastState.CANCELLED:
         return _cast_words()[cast.state]
     return QCoreApplication.translate("Transfers", "{count} failed").format(count=cast.failed)

@@ -117,7 +117,7 @@ class Beginning:
                 yield self._agents.hello(node)
 
     def _given_up(self) -> bool:
-        return self._source in self._absences.look(self._clock(), self._counts())
+        return self._source in self._absences.look(self._clock(), self._counts(), self._ledger.paused)
 
     def _scanned_or_not(self) -> bool:
         report = self._ledger.source

@@ -18,29 +18,30 @@ from castray_desktop.core.absence import Absences
 from castray_desktop.core.cast import CastEvent, DeliveryEvent
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.core.feed import FeedState
-from castray_desktop.core.messages import CastMode, CastState, NodeState, Ways
+from castray_desktop.core.messages import CastMode, CastState, NodeState
 from castray_desktop.core.speeds import Measure
 from castray_desktop.workers.agents import Agents
 from castray_desktop.workers.casts.additions import Additions
 from castray_desktop.workers.casts.beginning import Beginning
 from castray_desktop.workers.casts.cast_records import CastRecord
+from castray_desktop.workers.casts.ending import Ending
 from castray_desktop.workers.casts.feeding import Feeding
 from castray_desktop.workers.casts.ledger import CastLedger, offline
 from castray_desktop.workers.casts.losses import Losses
 from castray_desktop.workers.casts.multicast_memory import MulticastLesson
 from castray_desktop.workers.casts.multicasting import Multicasting, MulticastMeans
 from castray_desktop.workers.casts.orders import Orders
+from castray_desktop.workers.casts.pausing import Pausing
 from castray_desktop.workers.casts.recording import Keep, Recording
 from castray_desktop.workers.casts.relay import Relay
 from castray_desktop.workers.casts.rerouting import Rerouting
+from castray_desktop.workers.casts.sealing import Sealing
+from castray_desktop.workers.casts.start_order import start_order
 from castray_desktop.workers.casts.surveying import Survey
 from castray_desktop.workers.casts.turn import Turn
 from castray_desktop.workers.casts.writers import Writers
 from castray_desktop.workers.ray_side import protocol
 from castray_desktop.workers.ray_side.protocol import FINAL_RECIPIENT_STATES, RecipientState
-
-CLEANUP_SECONDS = 5.0
-SETTLE_SECONDS = 0.5
 
 TICK_SECONDS = 0.25
 """While somebody is away, the time is looked at this often."""
@@ -62,7 +63,9 @@ class CastRun:
         record: CastRecord | None = None,
         ask: Callable[[], None] | None = None,
         means: MulticastMeans | None = None,
+        step_back: Callable[[], None] = lambda: None,
     ) -> None:
+        """`ask()` asks for a turn, `step_back()` gives it to others."""
         self.ledger = ledger
         self._cast = ledger.cast
         self._source = ledger.request.source
@@ -72,23 +75,15 @@ class CastRun:
         self._orders = Orders(agents)
         self._absences = Absences()
         self._feed = Feeding(
-            ledger,
-            agents,
-            self._orders,
-            self._absences,
-            clock,
-            self._order_failed,
+            *(ledger, agents, self._orders, self._absences, clock, self._order_failed),
             record.manifest_digest if record is not None else "",
         )
         self._relay = Relay(
-            ledger,
-            agents,
-            self._orders,
-            self._delivery_order,
-            self._feed.feeds,
-            self._order_failed,
-            self._wake,
+            *(ledger, agents, self._orders),
+            self._start_order,
+            *(self._feed.feeds, self._order_failed, self._wake),
         )
+        self._sealing = Sealing(ledger, self._relay, self._orders)
         self._multicasting = Multicasting(
             *(ledger, agents, self._orders, self._relay, self._feed, self._absences, clock),
             done=self._wake,
@@ -97,15 +92,10 @@ class CastRun:
         self.multicast_lesson: MulticastLesson | None = None  # once it has ended
         self._news = asyncio.Event()
         self._writers = Writers(ledger, self._orders, self._absences, clock)
-        self._losses = Losses(
-            ledger, self._feed, self._relay, self._writers, self._absences, clock, self._left
-        )
-        self._rerouting = Rerouting(
-            ledger, agents, self._relay, self._feed, self._writers, self._absences, speeds, clock
-        )
-        self._additions = Additions(
-            ledger, agents, self._orders, self._feed, self._writers, clock, self._check_going_on
-        )
+        feed, writers, absences = self._feed, self._writers, self._absences
+        self._losses = Losses(ledger, feed, self._relay, writers, absences, clock, self._left)
+        self._rerouting = Rerouting(ledger, agents, self._relay, feed, writers, absences, speeds, clock)
+        self._additions = Additions(ledger, agents, self._orders, feed, writers, clock, self._check_going_on)
         self._recording = Recording(ledger, agents, self._feed, self._writers, keep, record)
         self._record = record  # of an engine before this one
         if record is not None:
@@ -116,6 +106,7 @@ class CastRun:
             goes_on=self._resumed,
             changed=self._turn_changed,
         )
+        self._pausing = Pausing(ledger, self._relay, self._orders, self._writers, self.turn, step_back)
         self.beginning = Beginning(
             *(ledger, agents, self._orders, self._feed, self._absences, clock),
             until=self._until,
@@ -125,8 +116,7 @@ class CastRun:
         self._under_way = asyncio.Event()  # there is a route, or will never be
         self._closed = False  # nobody may join any more
         self._handled: set[str] = set()  # whose end was acted upon
-        self._sealed: set[str] = set()  # whose present agent knows the trailer's digest
-        self._stopped: set[str] = set()  # recipients whose agent has said that it is through with it
+        self._ending = Ending(ledger, self._relay, self._orders, self._absences, clock, self._until)
         self._work: asyncio.Task[None] | None = None
         self._ended_by: Failure | None = None
 
@@ -142,7 +132,7 @@ class CastRun:
         if node not in self.ledger.recipients or self._writers.writer_of(node) is not None:
             return
         if report.state in FINAL_RECIPIENT_STATES:
-            self._stopped.add(node)
+            self._ending.stopped.add(node)
         self.ledger.delivery_reported(node, report, self._clock())
         if report.state is RecipientState.CONNECTING and report.failure is not None:
             self._rerouting.cut_off(node, report.epoch)
@@ -173,8 +163,8 @@ class CastRun:
             self._wake()
 
     def _left(self, node: str) -> None:
-        self._sealed.discard(node)
-        self._stopped.discard(node)
+        self._sealing.left(node)
+        self._ending.stopped.discard(node)
 
     @property
     def measured(self) -> dict[str, Measure]:
@@ -210,12 +200,12 @@ class CastRun:
         if failure is None:
             self._advance(self.ledger.outcome())
         elif failure.kind is FailureKind.CANCELLED:
-            await self._clean_up()  # who has landed it meanwhile has it
-            self._end_all(DeliveryEvent.CANCELLED, failure)
+            await self._ending.clean_up()  # who has landed it meanwhile has it
+            self._ending.end_all(DeliveryEvent.CANCELLED, failure)
             self._advance(CastEvent.CANCELLED, failure)
         else:
-            self._end_all(DeliveryEvent.FAILED, failure)
-            await self._clean_up()
+            self._ending.end_all(DeliveryEvent.FAILED, failure)
+            await self._ending.clean_up()
             self._advance(CastEvent.FAILED, failure)
 
     def end(self, failure: Failure | None = None) -> None:
@@ -237,6 +227,17 @@ class CastRun:
 
     def _note(self) -> None:
         self._recording.note(len(self._handled), self.turn.paused)
+
+    async def pause_recipients(self, nodes: tuple[str, ...]) -> None:
+        """Have nothing come to these, and the others go on; returns when that holds."""
+        self._check_going_on()
+        await self._pausing.pause(nodes)
+        self._wake()
+
+    def resume(self, nodes: tuple[str, ...] = ()) -> None:
+        """Go on with these recipients, or with all, once it is the cast's turn."""
+        self.turn.resume(nodes)
+        self._rerouting.begin_pace()
 
     async def drop_recipients(self, nodes: tuple[str, ...]) -> None:
         """Cancel these deliveries; returns when their part files are gone, or their nodes don't answer."""
@@ -292,7 +293,7 @@ class CastRun:
             self._writers.add(self.ledger.unfinished)
         await self._until(self._react)
         self._closed = True
-        await self._settle()
+        await self._ending.settle()
 
     async def _cluster_there(self) -> None:
         """A cast of an engine before this one waits for the cluster that it was sent on."""
@@ -351,6 +352,7 @@ class CastRun:
     def _react(self) -> bool:
         """Act upon the news, then say whether everything has ended."""
         self._losses.give_up(self._counts())
+        self._pausing.look()
         if self.turn.flows:
             self._feed.go_on(self._relay)
         if self.turn.flows and self._feed.state is FeedState.SERVING and self._relay.route is None:
@@ -358,7 +360,7 @@ class CastRun:
             self._advance(CastEvent.PREPARED)
             self._under_way.set()
         if self._feed.broken is not None:
-            self._end_all(DeliveryEvent.FAILED, self._feed.broken)
+            self._ending.end_all(DeliveryEvent.FAILED, self._feed.broken)
             return True
         for node in self.ledger.recipients:
             if self.ledger.delivery(node).state.finished and node not in self._handled:
@@ -369,21 +371,10 @@ class CastRun:
             self._rerouting.go_on(along_route=not self._multicasting.sends)
             self._multicasting.go_on()
             self._relay.pump()
-        self._seal()
+        self._sealing.go_on()
         self._follow_bytes()
         self._note()
         return not self.ledger.unfinished and not self._additions.under_way
-
-    def _seal(self) -> None:
-        """Hand the trailer's digest to everybody who fetches, once the source has said it."""
-        digest = self.ledger.trailer_digest
-        if not digest:
-            return
-        unsealed = self._relay.fetching - self._sealed
-        self._sealed |= unsealed
-        going_on = [node for node in unsealed if not self.ledger.delivery(node).state.finished]
-        if going_on:
-            self._orders.spawn(self._orders.tell(going_on, protocol.Seal(self._cast, digest)))
 
     def _follow_bytes(self) -> None:
         if self.ledger.all_bytes_there and self.ledger.state is CastState.SENDING:
@@ -391,31 +382,6 @@ class CastRun:
         waiting = self.ledger.unfinished and not self.ledger.all_bytes_there
         if waiting and self.ledger.state is CastState.VERIFYING:
             self._advance(CastEvent.BYTES_MISSING)
-
-    # --- ending ---------------------------------------------------------------------------------
-
-    async def _settle(self) -> None:
-        """Wait for the source's last count of what it sent; the result shall be exact."""
-        if self.ledger.source is None:
-            return
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(SETTLE_SECONDS):
-                await self._until(lambda: self.ledger.source_settled)
-
-    async def _clean_up(self) -> None:
-        """Have all agents end the cast, and wait until the recipients have removed their part files."""
-        involved = {self._source, *self.ledger.recipients} - set(self._absences)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(CLEANUP_SECONDS):
-                await self._orders.tell(involved, protocol.CancelCast(self._cast))
-                await self._until(lambda: not any(self._is_busy(node) for node in self.ledger.recipients))
-
-    def _is_busy(self, node: str) -> bool:
-        return node in self._relay.told and node not in self._absences and node not in self._stopped
-
-    def _end_all(self, event: DeliveryEvent, failure: Failure) -> None:
-        for node in self.ledger.unfinished:
-            self.ledger.end_delivery(node, event, self._clock(), failure)
 
     def _online(self, node: str) -> bool:
         info = self._agents.nodes.get(node)
@@ -427,26 +393,9 @@ class CastRun:
 
     # --- talking to agents ----------------------------------------------------------------------
 
-    def _delivery_order(self, node: str, epoch: int, upstream: protocol.Upstream) -> protocol.StartDelivery:
-        if self.ledger.totals is None:
-            raise RuntimeError("a delivery before its plan")
-        transport = self.ledger.request.transport
-        return protocol.StartDelivery(
-            cast=self._cast,
-            secret=self._feed.secret,
-            epoch=epoch,
-            upstream=upstream,
-            totals=self.ledger.totals,
-            algorithms=self._feed.algorithms,
-            destination=self.ledger.request.destination,
-            on_conflict=self.ledger.request.on_conflict.value,
-            limit=self.ledger.request.limit,
-            transport=(Ways.AUTO if transport is Ways.UDP else transport).value,
-            group=self._multicasting.group_for(node),
-            hook=self.ledger.request.hook,
-            remove_extra=self._writers.may_remove(node),
-            exclude=self.ledger.request.exclude if self.ledger.request.remove_extra else (),
-        )
+    def _start_order(self, node: str, epoch: int, upstream: protocol.Upstream) -> protocol.StartDelivery:
+        group = self._multicasting.group_for(node)
+        return start_order(self.ledger, self._feed, self._writers, node, epoch, upstream, group)
 
     def _order_failed(self, node: str, failure: Failure) -> None:
         if failure.kind is FailureKind.NODE_OFFLINE:

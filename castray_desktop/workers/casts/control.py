@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -61,10 +61,10 @@ class CastControl:
     async def carry_out(self, command: messages.ControlCommand) -> messages.Reply:
         """The reply to a command. Raises CastRayError."""
         match command:
-            case messages.Pause(cast):
-                await self.pause(cast)
-            case messages.Resume(cast):
-                self.resume(cast)
+            case messages.Pause(cast, recipients):
+                await self.pause(cast, recipients)
+            case messages.Resume(cast, recipients):
+                self.resume(cast, recipients)
             case messages.DropRecipients(cast, recipients):
                 await self.drop(cast, recipients)
             case messages.MoveInQueue(cast, place):
@@ -81,8 +81,15 @@ class CastControl:
                 raise CastRayError(FailureKind.INTERNAL, reason=f"{type(command).__name__} is not known here")
         return messages.Done()
 
-    async def pause(self, cast: str = "") -> None:
-        """Have nothing flow of a cast, or of all; returns when nothing does. Raises CastRayError."""
+    async def pause(self, cast: str = "", who: Iterable[str] = ()) -> None:
+        """Have nothing flow of a cast, or of all, or to some of its recipients; returns when nothing does.
+
+        Raises CastRayError.
+        """
+        if nodes := tuple(who):
+            chosen = self._chosen_with(cast, nodes)
+            await asyncio.gather(*(run.pause_recipients(some) for run, some in chosen))
+            return
         runs = [run for run in self._chosen(cast) if not run.turn.paused]
         for run in runs:
             self._queue.step_back(run.ledger.cast)
@@ -90,21 +97,23 @@ class CastControl:
         self._admit()  # only now: none of them is to take another one's turn
         await asyncio.gather(*(run.turn.hold_back() for run in runs))
 
-    def resume(self, cast: str = "") -> None:
-        """Have a paused cast go on when it is its turn, or all. Raises CastRayError."""
+    def resume(self, cast: str = "", who: Iterable[str] = ()) -> None:
+        """Have a paused cast go on when it is its turn, or all, or some of its recipients.
+
+        Raises CastRayError.
+        """
+        if nodes := tuple(who):
+            for run, some in self._chosen_with(cast, nodes):
+                run.resume(some)
+            return
         for run in self._chosen(cast):
-            run.turn.resume()
+            if cast or run.turn.paused:
+                run.resume()
 
     async def drop(self, cast: str, who: Iterable[str]) -> None:
         """Cancel the deliveries to these nodes. Raises CastRayError."""
         run = self.find(cast)
-        nodes = tuple(dict.fromkeys(who))
-        strangers = [node for node in nodes if node not in run.ledger.recipients]
-        if not nodes:
-            raise CastRayError(FailureKind.NO_RECIPIENTS)
-        if strangers:
-            known = ", ".join(run.ledger.recipients)
-            raise CastRayError(FailureKind.NODE_UNKNOWN, node=", ".join(strangers), nodes=known)
+        nodes = _known(run, who)
         if run.ledger.cast in self._tasks:
             await run.drop_recipients(nodes)
         else:
@@ -176,8 +185,34 @@ class CastControl:
             return [self._running(cast)]
         return [self._runs[one] for one in self._queue.order if one in self._tasks]
 
+    def _chosen_with(self, cast: str, who: tuple[str, ...]) -> list[tuple[CastRun, tuple[str, ...]]]:
+        """The same, with those of its recipients that are meant; of all only those that have some."""
+        if cast:
+            run = self._running(cast)
+            return [(run, _known(run, who))]
+        runs = self._chosen("")
+        known = {node for run in runs for node in run.ledger.recipients}
+        _check_known(who, sorted(known))
+        chosen = [(run, tuple(node for node in who if node in run.ledger.recipients)) for run in runs]
+        return [(run, some) for run, some in chosen if some]
+
     def _fitting(self, cast: str) -> list[CastRun]:
         return [run for known, run in self._runs.items() if known.startswith(cast)] if cast else []
 
 
 _MISSING = frozenset({DeliveryState.FAILED, DeliveryState.CANCELLED})
+
+
+def _known(run: CastRun, who: Iterable[str]) -> tuple[str, ...]:
+    """Recipients of a cast, each once. Raises CastRayError for others, or none."""
+    nodes = tuple(dict.fromkeys(who))
+    if not nodes:
+        raise CastRayError(FailureKind.NO_RECIPIENTS)
+    _check_known(nodes, run.ledger.recipients)
+    return nodes
+
+
+def _check_known(who: Iterable[str], known: Sequence[str]) -> None:
+    strangers = [node for node in who if node not in known]
+    if strangers:
+        raise CastRayError(FailureKind.NODE_UNKNOWN, node=", ".join(strangers), nodes=", ".join(known))

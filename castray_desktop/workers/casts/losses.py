@@ -81,7 +81,7 @@ class Losses:
 
     def give_up(self, counting: bool) -> None:
         """Part with those that have been away for too long; time that does not count passes for nobody."""
-        for node in self._absences.look(self._clock(), counting):
+        for node in self._absences.look(self._clock(), counting, self._ledger.paused):
             failure = self._absences.why(node)
             if node == self._ledger.request.source:
                 self._feed.fail(failure)

@@ -32,11 +32,12 @@ class Orders:
         """An order whose loss does not matter, since the loss of a node is dealt with elsewhere."""
         await asyncio.gather(*(self.call(node, order) for node in nodes), return_exceptions=True)
 
-    def spawn(self, work: Coroutine[None, None, None]) -> None:
+    def spawn(self, work: Coroutine[None, None, None]) -> asyncio.Future[None]:
         """Have this done beside everything else."""
         task = asyncio.ensure_future(work)
         self._chores.add(task)
         task.add_done_callback(self._chores.discard)
+        return task
 
     def close(self) -> None:
         """Nobody is interested in what is still under way."""

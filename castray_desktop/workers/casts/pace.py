@@ -20,15 +20,16 @@ class Pace:
         self._looked = -inf
 
     def begin(self, zones: Mapping[str, str], limit: int) -> None:
-        """The cast is under way, or has another agent, whose count begins anew.
+        """The cast is under way, or a node has come back to it, whose count begins anew.
 
         `limit` is the cast's own in bytes per second, 0 for none.
         """
+        self._meter.interrupt()
         self._lag = LagWatch(zones, self.speeds, limit)
 
     def rest(self) -> None:
         """Bytes come otherwise than along the route for now, which says nothing of its nodes."""
-        self._meter.rest()
+        self._meter.interrupt()
 
     def is_due(self, now: float) -> bool:
         """Whether a look would say anything new."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from castray_desktop.core.messages import DeliverySnapshot
+from castray_desktop.core.messages import DeliverySnapshot, DeliveryState
 from castray_desktop.workers.agents import Agents
 from castray_desktop.workers.casts.cast_records import CastRecord
 from castray_desktop.workers.casts.feeding import Feeding
@@ -42,7 +42,8 @@ class Recording:
         ledger, feed = self._ledger, self._feed
         writers, folders = self._writers.by_follower(), len(self._writers.folders)
         sent = ledger.sent_contents * SENT_STEPS // (ledger.stream_bytes or 1)
-        state = (ended, paused, ledger.order, feed.digest, ledger.request, writers, folders, sent)
+        order, pauses = ledger.order, (paused, ledger.paused)
+        state = (ended, pauses, order, feed.digest, ledger.request, writers, folders, sent)
         if self._keep is None or state == self._kept:
             return
         self._kept = state
@@ -72,7 +73,9 @@ class Recording:
 
 
 def _as_kept(delivery: DeliverySnapshot) -> DeliverySnapshot:
-    """A delivery that goes on begins again under another engine, from what its node has."""
+    """A delivery that goes on begins again under another engine, from what its node has; or it is paused."""
     if delivery.state.finished:
         return delivery
-    return DeliverySnapshot(delivery.node, address=delivery.address, bytes=delivery.bytes)
+    paused = delivery.state is DeliveryState.PAUSED
+    state = DeliveryState.PAUSED if paused else DeliveryState.WAITING
+    return DeliverySnapshot(delivery.node, state, delivery.address, bytes=delivery.bytes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Callable
@@ -46,7 +47,7 @@ class Relay:
         self._done = done
         self.ordered: dict[str, int] = {}  # the epoch of the last order that a node was given
         self._steering: Steering | None = None
-        self._under_way: set[str] = set()  # with an order that has not been answered yet
+        self._under_way: dict[str, asyncio.Future[None]] = {}  # the last order that was not answered yet
         self._feeds_told = 0  # how often the root has changed
         self._lives: dict[str, int] = defaultdict(int)  # how many agents of a node have gone
 
@@ -69,7 +70,7 @@ class Relay:
     def lost(self, node: str) -> None:
         """The node's agent has gone, and with it what it was told."""
         self._lives[node] += 1
-        self._under_way.discard(node)
+        self._under_way.pop(node, None)
         self.fetching.discard(node)
         self.told.discard(node)
         self.leave(node)
@@ -79,6 +80,30 @@ class Relay:
         if self.route is not None and self._steering is not None:
             self._steering.gone(node)
             self.change(self.route.without(node)[0])
+
+    def is_fed(self, node: str) -> bool:
+        """Whether the route has an upstream for the node."""
+        return self.route is not None and node in self.route.upstreams
+
+    def rest(self, node: str) -> asyncio.Future[None]:
+        """Like `leave`, for a node that is there and shall fetch nothing for now. Done when it knows that.
+
+        It may come back to the route; then its order is to change its upstream.
+        """
+        self.leave(node)
+        epoch = self.route.epoch if self.route is not None else 0
+        return self._orders.spawn(self._rest(node, epoch, self._lives[node], self._under_way.get(node)))
+
+    async def _rest(self, node: str, epoch: int, life: int, before: asyncio.Future[None] | None) -> None:
+        if before is not None:
+            await asyncio.wait([before])
+        if self._lives[node] != life or node not in self.told:
+            return
+        try:
+            await self._orders.call(node, protocol.PauseDelivery(self._ledger.cast, epoch))
+        except CastRayError as error:
+            if self._lives[node] == life:
+                self._failed(node, error.failure)
 
     def life(self, node: str) -> int:
         """How many agents of the node have gone; an answer of an earlier one says nothing any more."""
@@ -105,11 +130,17 @@ class Relay:
                 if self._ledger.delivery(move.node).state.finished:
                     self._steering.acknowledged(move)  # it only feeds, and needs no upstream
                 else:
-                    self._under_way.add(move.node)
                     self.ordered[move.node] = move.epoch
-                    self._orders.spawn(self._carry_out(move, self._lives[move.node]))
+                    before = self._under_way.get(move.node)
+                    work = self._carry_out(move, self._lives[move.node], before)
+                    self._under_way[move.node] = self._orders.spawn(work)
 
-    async def _carry_out(self, move: Move, life: int) -> None:
+    async def _carry_out(self, move: Move, life: int, before: asyncio.Future[None] | None) -> None:
+        """`before` is the order that the node has not answered yet: this one must not overtake it."""
+        if before is not None:
+            await asyncio.wait([before])
+            if self._lives[move.node] != life:
+                return
         node, told = move.node, self._feeds_told
         upstream = self._upstream(move.upstream)
         order: protocol.StartDelivery | protocol.SetUpstream
@@ -131,7 +162,8 @@ class Relay:
             return
         log.info("cast %s: %s fetches from %s now", self._ledger.cast, node, move.upstream)
         self.fetching.add(node)
-        self._under_way.discard(node)
+        if self._under_way.get(node) is asyncio.current_task():
+            del self._under_way[node]
         self._steering.acknowledged(move)
         if told != self._feeds_told and move.upstream == self._steering.wanted.source:
             self._steering.gone(node)  # it was told where the root had been before

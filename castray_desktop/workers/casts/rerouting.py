@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from castray_desktop.core.absence import Absences
 from castray_desktop.core.feed import FeedState
 from castray_desktop.core.joining import upstream_for
+from castray_desktop.core.messages import DeliveryState
 from castray_desktop.core.route import Route, plan
 from castray_desktop.workers.agents import Agents
 from castray_desktop.workers.casts.feeding import Feeding
@@ -51,11 +52,7 @@ class Rerouting:
     def plan(self) -> None:
         """The first route; everybody on it is told at once."""
         ledger, speeds = self._ledger, self.pace.speeds
-        writers = [
-            node
-            for node in ledger.unfinished
-            if self._writers.writer_of(node) is None and node not in self._absences
-        ]
+        writers = [node for node in ledger.unfinished if self._is_to_fetch(node)]
         zones = self._zones()
         self._relay.begin(
             plan(ledger.request.source, writers, zones=zones, speeds=speeds, size=self._stream_bytes)
@@ -82,19 +79,21 @@ class Rerouting:
             self.pace.rest()
 
     def _bring_in(self) -> None:
-        """Those that should fetch and have no upstream get one: who came back, joined, or inherited."""
+        """Those that should fetch and have no upstream get one: after a loss or a pause, joiners, heirs."""
         route = self._relay.route
         if route is None or self._feed.state is FeedState.AWAY:
             return
         for node in self._ledger.unfinished:
-            if node in route.upstreams or node in self._absences or self._writers.writer_of(node):
+            if node in route.upstreams or node == route.source or not self._is_to_fetch(node):
                 continue
-            if node == route.source:
-                continue
-            upstream = upstream_for(route, self._feeders(route))
+            upstream = upstream_for(route, self._feeders(route), self._ledger.verified_bytes(node))
             if upstream is not None:
                 route = route.with_leaf(node, upstream)[0]
                 self._relay.change(route)
+
+    def _is_to_fetch(self, node: str) -> bool:
+        paused = self._ledger.delivery(node).state is DeliveryState.PAUSED
+        return node not in self._absences and not paused and self._writers.writer_of(node) is None
 
     def _feeders(self, route: Route) -> dict[str, int]:
         """Who can feed another one now, and what each has of the stream."""

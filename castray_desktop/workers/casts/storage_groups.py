@@ -32,7 +32,7 @@ class StorageGroups:
         cast: str,
         destination: str,
         call: Call,
-        spawn: Callable[[Coroutine[None, None, None]], None],
+        spawn: Callable[[Coroutine[None, None, None]], object],
     ) -> None:
         self._cast = cast
         self._destination = destination

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from castray_desktop.core.cast import CastEvent
 from castray_desktop.workers.casts.ledger import CastLedger
@@ -68,21 +68,24 @@ class Turn:
         """Take no step until `resume`, and then a turn. What flows already is stopped by `hold_back`."""
         if not self.paused:
             self.paused, self._has = True, False
-            self._ledger.pause(self._clock())
+            self._ledger.advance(CastEvent.PAUSED, self._clock())
+            self._ledger.pause(self._ledger.recipients)
             self._changed()
 
     async def hold_back(self) -> None:
         """Have nothing of the cast leave any node; returns when that holds."""
         await self._tell(True)
 
-    def resume(self) -> None:
-        """Ask for a turn again. Does nothing for one that is not paused."""
-        if self.paused:
+    def resume(self, nodes: Iterable[str] = ()) -> None:
+        """Have these recipients go on, or all. A paused cast asks for a turn if there is one to go on."""
+        chosen = tuple(nodes)
+        resumed = self._ledger.resume(chosen or self._ledger.recipients)
+        if self.paused and (resumed or not chosen):
             self.paused = False
-            self._ledger.resume(self._clock())
+            self._ledger.advance(CastEvent.RESUMED, self._clock())
             if self._ready:
                 self._ask()
-            self._changed()
+        self._changed()
 
     async def _tell(self, paused: bool) -> None:
         self._pauses += 1

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from castray_desktop.core.absence import Absences
 from castray_desktop.core.cast import DeliveryEvent
 from castray_desktop.core.failure import Failure, FailureKind
+from castray_desktop.core.messages import DeliveryState
 from castray_desktop.core.sharing import Sharing
 from castray_desktop.workers.casts.ledger import CastLedger
 from castray_desktop.workers.casts.orders import Orders
@@ -107,11 +108,32 @@ class Writers:
         """Have one of its followers write in the place of a writer that went away, if one is there."""
         if self._ledger.delivery(writer).state.delivered:
             return False
-        for heir in self._sharing.followers_of(writer):
-            if heir not in self._absences and not self._ledger.delivery(heir).state.finished:
-                self._sharing.hand_over(writer, heir)
-                return True
-        return False
+        heirs = self._heirs(writer)
+        heirs = [heir for heir in heirs if not self._is_paused(heir)] or heirs
+        if heirs:
+            self._sharing.hand_over(writer, heirs[0])
+        return bool(heirs)
+
+    def stand_in_for(self, node: str) -> None:
+        """Have one of its followers that goes on write in the place of a paused writer, if there is one.
+
+        What the writer has stays, in case that it writes again.
+        """
+        for heir in self._heirs(node):
+            if not self._is_paused(heir):
+                self._sharing.hand_over(node, heir)
+                return
+
+    def _heirs(self, writer: str) -> list[str]:
+        followers = self._sharing.followers_of(writer)
+        return [
+            node
+            for node in followers
+            if node not in self._absences and not self._ledger.delivery(node).state.finished
+        ]
+
+    def _is_paused(self, node: str) -> bool:
+        return self._ledger.delivery(node).state is DeliveryState.PAUSED
 
     def ended(self, node: str) -> bool:
         """Its delivery has ended, and perhaps with it those of its followers.

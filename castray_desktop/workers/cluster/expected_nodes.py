@@ -10,6 +10,7 @@ from castray_desktop.workers.cluster.name_memory import NameMemory
 from castray_desktop.workers.cluster.node_plan import NodeNames, attached_node, local_nodes, own_name
 from castray_desktop.workers.places import Places
 from castray_desktop.workers.ray_side.protocol import RayNode
+from castray_desktop.workers.settings import SettingsFile
 
 
 class ExpectedNodes:
@@ -23,6 +24,8 @@ class ExpectedNodes:
         self._beside: dict[str, str] = {}  # by added node: on whose Ray node it is
         self._inboxes: dict[str, str] = {}  # of nodes that were added to a local cluster before this one
         self._local = False
+        self._settings = places.settings
+        self._demo_nodes = 0  # of the local cluster, as they were set when it began
 
     def begin(self, target: str) -> None:
         """A driver for that cluster is there; the one before may have been for the same."""
@@ -40,7 +43,7 @@ class ExpectedNodes:
         if local and not self._local:
             self._remember()
         self._local = local
-        plan = {info.name: info for info in local_nodes(ray_nodes[0])} if local else {}
+        plan = {info.name: info for info in self._local_nodes(ray_nodes[0])} if local else {}
         others = ray_nodes[1:] if local else ray_nodes
         named = self._names.name_all(others, is_away, taken=(*plan, *self._beside))
         plan |= {name: attached_node(name, node) for name, node in named.items()}
@@ -85,7 +88,11 @@ class ExpectedNodes:
         self._inboxes.clear()
         self._local, self._target = False, ""
 
+    def _local_nodes(self, head: RayNode) -> tuple[NodeInfo, ...]:
+        return local_nodes(head, self._demo_nodes)
+
     def _remember(self) -> None:
+        self._demo_nodes = SettingsFile(self._settings).current.demo_nodes
         nodes = self._added.load()
         self._beside.update({node.name: own_name() for node in nodes})
         self._inboxes = {node.name: node.inbox for node in nodes}

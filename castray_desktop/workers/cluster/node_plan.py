@@ -13,13 +13,11 @@ import msgspec
 from castray_desktop.core.messages import NodeInfo, NodeState
 from castray_desktop.workers.ray_side.protocol import NodeFacts, RayNode
 
-DEMO_NODES = ("node_1", "node_2", "node_3")
-
 _NODE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}")
 
 
-def local_nodes(ray_node: RayNode) -> tuple[NodeInfo, ...]:
-    """This computer and the demo nodes: several agents on the one Ray node."""
+def local_nodes(ray_node: RayNode, demo_nodes: int) -> tuple[NodeInfo, ...]:
+    """This computer and the demo nodes, node_1 and so on: several agents on the one Ray node."""
     return tuple(
         NodeInfo(
             name,
@@ -28,7 +26,7 @@ def local_nodes(ray_node: RayNode) -> tuple[NodeInfo, ...]:
             node_id=ray_node.node_id,
             this_computer=name == own_name(),
         )
-        for name in (own_name(), *DEMO_NODES)
+        for name in (own_name(), *(f"node_{number}" for number in range(1, demo_nodes + 1)))
     )
 
 

@@ -205,7 +205,8 @@ class ClusterSupervisor:
                 await self._until_back(target, failure)
                 attempt = 1
                 continue
-            limit = ATTEMPTS if been_up or target in protocol.OWN_TARGETS else 1
+            again = been_up or target in protocol.OWN_TARGETS
+            limit = ATTEMPTS if again and failure.kind is not FailureKind.NOT_SHARED else 1
             if attempt >= limit and not was_ready:
                 self._standing.give_up(failure, attempt)
                 return

@@ -210,6 +210,7 @@ class Settings(Body):
     go_on: bool | None = None
     history_days: Count | None = None
     stay_awake: bool | None = None
+    demo_nodes: Count | None = None
 
     def change(self, settings: messages.EngineSettings) -> messages.EngineSettings:
         return msgspec.structs.replace(settings, **self.model_dump(exclude_none=True))

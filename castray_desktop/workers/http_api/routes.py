@@ -170,6 +170,24 @@ def cast_routes(picture: Picture) -> APIRouter:
         problems = {item.node: sentence(item.failure) for item in report.problems}
         return answer(answers.AddedForm(report.recipients, problems))
 
+    @router.post(
+        "/{cast}/recipients/{node}/pause",
+        responses=_DONE,
+        summary="Stop what comes to one recipient; the others go on",
+    )
+    async def pause_one(cast: CastId, node: NodeName) -> Response:
+        await picture.ask(messages.Pause(cast, (node,)), messages.Done)
+        return answer(answers.DoneForm())
+
+    @router.post(
+        "/{cast}/recipients/{node}/resume",
+        responses=_DONE,
+        summary="Go on with one paused recipient",
+    )
+    async def resume_one(cast: CastId, node: NodeName) -> Response:
+        await picture.ask(messages.Resume(cast, (node,)), messages.Done)
+        return answer(answers.DoneForm())
+
     @router.delete("/{cast}/recipients/{node}", responses=_DONE, summary="End one delivery of a cast")
     async def drop(cast: CastId, node: NodeName) -> Response:
         await picture.ask(messages.DropRecipients(cast, (node,)), messages.Done)

@@ -127,11 +127,11 @@ def _open_to_others() -> str:
     address = addresses.address_for_others(os.environ.get(addresses.NETWORK_VARIABLE, ""))
     reason = ""
     if not hasattr(ray._raylet, "AuthenticationMode"):
-        reason = f"Ray {ray.__version__} has no tokens that keep strangers out"
+        reason = f"Ray {ray.__version__} has no tokens"
     elif not address:
         reason = "this computer has no address that others could reach"
     if reason:
-        raise CastRayError(FailureKind.CLUSTER_START_FAILED, reason=reason, attempts=1)
+        raise CastRayError(FailureKind.NOT_SHARED, reason=reason)
     if addresses.is_free(address, RAY_PORT):
         os.environ["RAY_GCS_SERVER_PORT"] = str(RAY_PORT)
     return address

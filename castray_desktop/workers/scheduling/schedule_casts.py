@@ -76,7 +76,7 @@ class ClusterCasts:
     async def look(self, target: str, request: SendRequest) -> Look:
         """See `Casts`."""
         cluster = self._clusters.get(self._meant(target))
-        digest, source, recipients = await cluster.casts.look(request)
+        digest, source, recipients = await cluster.casts.surveys.look(request)
         await asyncio.to_thread(_check_apart, cluster, request, source, recipients)
         nodes = cluster.supervisor.nodes
         offline = (node for node in recipients if nodes[node].state is not NodeState.ONLINE)

@@ -190,6 +190,8 @@ async def test_a_failure_has_its_status_and_its_sentence(
         ("PUT", f"/api/casts/{CAST}/limit", {"limit": "1MB/s"}, m.SetLimit(1_000_000, CAST)),
         ("POST", f"/api/casts/{CAST}/recipients", {"recipients": ["a"]}, m.AddRecipients(CAST, ("a",))),
         ("DELETE", f"/api/casts/{CAST}/recipients/a", None, m.DropRecipients(CAST, ("a",))),
+        ("POST", f"/api/casts/{CAST}/recipients/a/pause", None, m.Pause(CAST, ("a",))),
+        ("POST", f"/api/casts/{CAST}/recipients/a/resume", None, m.Resume(CAST, ("a",))),
         ("DELETE", f"/api/history/{CAST}", None, m.ClearHistory((CAST,))),
         ("GET", f"/api/history/{CAST}", None, m.GetPastCast(CAST)),
         ("GET", "/api/rates?seconds=60", None, m.GetRates(60.0)),

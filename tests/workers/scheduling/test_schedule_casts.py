@@ -17,7 +17,7 @@ from castray_desktop.workers.scheduling.schedule_life import Look
 
 def make_cluster(nodes: dict[str, m.NodeInfo], target: str = "10.0.0.1:6379") -> Any:
     """As much of a cluster as is asked for."""
-    casts = SimpleNamespace(look=None, unfinished=("c0ffee",))
+    casts = SimpleNamespace(surveys=SimpleNamespace(look=None), unfinished=("c0ffee",))
     status = m.ClusterStatus(m.ClusterPhase.READY, target=target)
     supervisor = SimpleNamespace(settled=True, nodes=nodes)
     return SimpleNamespace(target=target, casts=casts, status=status, supervisor=supervisor)
@@ -72,7 +72,7 @@ async def test_what_is_received_must_not_lie_in_what_is_sent(
     async def look(request: SendRequest) -> tuple[str, str, tuple[str, ...]]:
         return "digest", "here", recipients
 
-    cluster.casts.look = look
+    cluster.casts.surveys.look = look
     casts = ClusterCasts(FakeClusters([cluster]))  # type: ignore[arg-type]
     request = SendRequest(
         (str(tmp_path / "data"),), recipients, destination=destination.replace("HOME", str(tmp_path))

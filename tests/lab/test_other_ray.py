@@ -1,0 +1,75 @@
+"""The command line against a cluster of another Ray, by a driver that is prepared for it."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import platform
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from benchmarks.lab import Lab
+from benchmarks.lab_clusters import LabCluster
+from castray_desktop.core.errors import sentence
+from castray_desktop.core.failure import CastRayError
+from castray_desktop.workers.cluster.driver_environments import DriverEnvironments, Versions
+from tests.lab.test_bare_ray import DATA_PORT, digest
+
+THERE = Versions("2.49.2", platform.python_version())
+SIZE = 20_000_001
+
+
+def prepared() -> Path:
+    """The environment for a driver of that Ray. It is made once, and kept in the user's cache folder."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "castray-tests"
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        drivers = DriverEnvironments(cache, cache / "logs")
+        if not drivers.use("cluster", THERE):
+            try:
+                asyncio.run(drivers.prepare(THERE, lambda step: None))
+            except CastRayError as error:
+                if os.environ.get("CI"):
+                    raise
+                pytest.skip(sentence(error.failure))
+            assert drivers.use("cluster", THERE)
+        return Path(drivers.interpreter("cluster")).parent.parent
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_cluster_of_another_ray_is_sent_to_by_a_driver_prepared_for_it(
+    make_lab: Callable[..., Lab], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    lab = make_lab(2, "1gbit")
+    environment = prepared()
+    folder = tmp_path_factory.mktemp("other")
+    drivers = folder / "castray" / "drivers"
+    drivers.mkdir(parents=True)
+    (drivers / environment.name).symlink_to(environment)
+    path = folder / "big.bin"
+    path.write_bytes(os.urandom(SIZE))
+    with LabCluster(lab, environment / "bin" / "python", folder, DATA_PORT) as cluster:
+        started = cluster.castray("engine", "start", "--cluster", cluster.address)
+        assert started.returncode == 0, started.stderr
+        log = (folder / "castray" / "logs" / "engine.log").read_text()
+        assert f"connected to {cluster.address}, Ray {THERE.ray}, Python {THERE.python}" in log
+        for way in ("direct", "ray"):
+            sent = cluster.send(path, "--to", "all", "--dest", folder / way / "{node}")
+            assert sent.status == 0, sent.errors
+            assert list(sent.states.values()) == ["completed"]
+            assert sent.ways == {way}
+            assert sent.first_byte < 3
+            for delivery in sent.result["deliveries"]:
+                assert digest(Path(*delivery["paths"])) == digest(path)
+            for host in lab.hosts:
+                lab.block(host, "in", DATA_PORT)
+        stopped = cluster.castray("engine", "stop")
+        assert stopped.returncode == 0, stopped.stderr
+    assert not list((folder / "castray" / "runs").iterdir())
+    assert not (folder / ".ray").exists()

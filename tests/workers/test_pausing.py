@@ -1,0 +1,221 @@
+"""Recipients that are paused on their own, with agents that do what the test says."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import msgspec
+import pytest
+
+from castray_desktop.core import messages
+from castray_desktop.core.absence import AWAY_SECONDS
+from castray_desktop.core.failure import CastRayError, FailureKind
+from castray_desktop.core.messages import CastState, CastSummary, DeliveryState
+from castray_desktop.workers.ray_side import protocol
+from castray_desktop.workers.ray_side.protocol import RecipientState
+from tests.helpers.fake_agents import STREAM
+from tests.workers.test_control import deliveries, finish, settle
+from tests.workers.test_dispatcher import REQUEST, Stage
+
+PAUSED, WAITING = DeliveryState.PAUSED, DeliveryState.WAITING
+
+
+@pytest.fixture
+async def stage() -> AsyncIterator[Stage]:
+    stage = Stage()
+    yield stage
+    await stage.dispatcher.close()
+
+
+def summary(stage: Stage, cast: str) -> CastSummary:
+    return next(item for item in stage.dispatcher.summaries() if item.cast == cast)
+
+
+async def upstream(stage: Stage, node: str, count: int = 1) -> str:
+    """Where the node was told to fetch from, after its start."""
+    order = await stage.agents.wait_for(node, protocol.SetUpstream, count)
+    assert isinstance(order, protocol.SetUpstream)
+    assert order.upstream is not None
+    return order.upstream.node
+
+
+def told(stage: Stage, kind: type) -> list[str]:
+    """Who has got orders of this kind."""
+    return [node for node, order in stage.agents.orders if isinstance(order, kind)]
+
+
+async def pause(stage: Stage, cast: str, *nodes: str) -> None:
+    await stage.dispatcher.control.carry_out(messages.Pause(cast, nodes))
+
+
+async def resume(stage: Stage, cast: str, *nodes: str) -> None:
+    await stage.dispatcher.control.carry_out(messages.Resume(cast, nodes))
+    await settle()
+
+
+async def test_the_others_go_on_without_it_and_it_comes_back_at_the_end(stage: Stage) -> None:
+    cast = await stage.start()
+    await pause(stage, cast, "b", "b")
+    assert told(stage, protocol.PauseDelivery) == ["b"]
+    assert deliveries(stage, cast) == {"a": WAITING, "b": PAUSED, "c": WAITING}
+    assert (summary(stage, cast).state, summary(stage, cast).paused) == (CastState.SENDING, 1)
+    assert await upstream(stage, "c") == "a"
+    stage.agents.report_delivery("a", cast, RecipientState.RECEIVING, stream_bytes=STREAM // 2)
+    stage.agents.report_delivery("c", cast, RecipientState.RECEIVING, stream_bytes=STREAM // 2)
+    await resume(stage, cast, "b")
+    assert await upstream(stage, "b") == "c"
+    assert told(stage, protocol.PauseCast) == []
+    assert await finish(stage, cast, "a", "b", "c") is CastState.COMPLETED
+
+
+async def test_an_order_for_it_comes_after_the_one_that_it_has_not_answered(stage: Stage) -> None:
+    """Else a start that arrives late would have a paused recipient fetch."""
+    stage.agents.hold(protocol.StartDelivery)
+    cast = stage.dispatcher.send(REQUEST)
+    await stage.agents.wait_for("c", protocol.StartDelivery)
+    pausing = asyncio.create_task(pause(stage, cast, "c"))
+    await settle()
+    await resume(stage, cast, "c")
+    assert [type(order) for node, order in stage.agents.orders if node == "c"][-1] is protocol.StartDelivery
+    stage.agents.release()
+    await pausing
+    await stage.agents.wait_for("c", protocol.SetUpstream)
+    assert await finish(stage, cast, "a", "b", "c") is CastState.COMPLETED
+
+
+async def test_a_cast_is_paused_when_nobody_else_is_left_and_takes_nobody_s_turn(stage: Stage) -> None:
+    stage.dispatcher.change_at_once(1)
+    cast = await stage.start()
+    other = stage.dispatcher.send(REQUEST)
+    await pause(stage, cast, "b")
+    stage.seal(cast)
+    for node in "ac":
+        stage.agents.complete(node, cast, "s")
+    await settle()
+    assert summary(stage, cast).state is CastState.PAUSED
+    assert summary(stage, other).state is not CastState.QUEUED
+    await resume(stage, cast, "b")
+    assert summary(stage, cast).state is CastState.QUEUED
+    await stage.dispatcher.cancel(other)
+    assert summary(stage, cast).state is CastState.SENDING
+    assert await finish(stage, cast, "b") is CastState.COMPLETED
+
+
+async def test_a_cast_shows_that_all_that_goes_on_has_its_bytes(stage: Stage) -> None:
+    cast = await stage.start()
+    await pause(stage, cast, "b")
+    for node in "ac":
+        stage.agents.report_delivery(node, cast, RecipientState.VERIFYING, stream_bytes=STREAM)
+    await settle()
+    assert summary(stage, cast).state is CastState.VERIFYING
+    await resume(stage, cast, "b")
+    assert summary(stage, cast).state is CastState.SENDING
+    assert await finish(stage, cast, "a", "b", "c") is CastState.COMPLETED
+
+
+async def test_the_last_one_that_is_paused_pauses_the_cast(stage: Stage) -> None:
+    cast = await stage.start()
+    await pause(stage, cast, "a", "b", "c")
+    assert summary(stage, cast).state is CastState.PAUSED
+    await resume(stage, cast, "b")
+    assert deliveries(stage, cast) == {"a": PAUSED, "b": WAITING, "c": PAUSED}
+    assert summary(stage, cast).state is CastState.SENDING
+    for node in "ac":
+        await stage.agents.wait_for(node, protocol.PauseDelivery)
+    await stage.dispatcher.control.pause(cast)
+    await resume(stage, cast)
+    assert set(deliveries(stage, cast).values()) == {WAITING}
+    assert await finish(stage, cast, "a", "b", "c") is CastState.COMPLETED
+
+
+async def test_resuming_a_running_cast_resumes_all_of_it(stage: Stage) -> None:
+    cast = await stage.start()
+    await pause(stage, cast, "a")
+    await resume(stage, "")
+    assert deliveries(stage, cast)["a"] is PAUSED
+    await resume(stage, cast)
+    assert deliveries(stage, cast)["a"] is WAITING
+
+
+async def test_who_is_away_while_it_is_paused_is_not_missed(stage: Stage) -> None:
+    cast = await stage.start()
+    await pause(stage, cast, "b")
+    stage.agents.go_away("b")
+    await settle()
+    stage.skip(AWAY_SECONDS * 9)
+    stage.dispatcher.cluster_changed()
+    await settle()
+    assert deliveries(stage, cast)["b"] is PAUSED
+    stage.agents.come_back("b")
+    await settle()
+    assert told(stage, protocol.StartDelivery).count("b") == 1
+    await resume(stage, cast, "b")
+    await stage.agents.wait_for("b", protocol.StartDelivery, 2)
+    assert await finish(stage, cast, "a", "b", "c") is CastState.COMPLETED
+
+
+async def test_one_that_is_paused_before_the_start_is_not_told_to_fetch(stage: Stage) -> None:
+    stage.agents.scanning = True
+    cast = stage.dispatcher.send(REQUEST)
+    await stage.agents.wait_for("s", protocol.PrepareSource)
+    await pause(stage, cast, "a")
+    stage.agents.report_source("s", cast, protocol.SourceState.PREPARED, totals=stage.agents.totals)
+    start = await stage.agents.wait_for("b", protocol.StartDelivery)
+    assert isinstance(start, protocol.StartDelivery)
+    assert start.upstream is not None
+    assert start.upstream.node == "s"
+    await stage.agents.wait_for("c", protocol.StartDelivery)
+    assert "a" not in told(stage, protocol.StartDelivery)
+    await resume(stage, cast, "a")
+    await stage.agents.wait_for("a", protocol.StartDelivery)
+    assert await finish(stage, cast, "a", "b", "c") is CastState.COMPLETED
+
+
+async def test_a_follower_writes_while_the_writer_of_its_folder_is_paused(stage: Stage) -> None:
+    for node in "ab":
+        stage.agents.replies[node] = protocol.PreflightReply("/shared", "same", free_bytes=1 << 40)
+    cast = stage.dispatcher.send(REQUEST)
+    await stage.agents.wait_for("c", protocol.StartDelivery)
+    await pause(stage, cast, "a")
+    await stage.agents.wait_for("b", protocol.StartDelivery)
+    await pause(stage, cast, "b")
+    await resume(stage, cast, "a")
+    assert await upstream(stage, "a") == "c"  # it goes on with what it has
+    await resume(stage, cast, "b")
+    assert await finish(stage, cast, "a", "c") is CastState.COMPLETED
+    assert deliveries(stage, cast)["b"] is DeliveryState.SHARED
+
+
+async def test_a_paused_recipient_can_be_dropped_and_a_cast_with_one_cancelled(stage: Stage) -> None:
+    cast = await stage.start()
+    await pause(stage, cast, "a", "b")
+    await stage.dispatcher.control.drop(cast, ("a",))
+    stage.seal(cast)
+    stage.agents.complete("c", cast, "s")
+    await settle()
+    assert summary(stage, cast).state is CastState.PAUSED
+    await stage.dispatcher.cancel(cast)
+    assert deliveries(stage, cast)["b"] is DeliveryState.CANCELLED
+
+
+async def test_what_is_no_recipient_can_not_be_paused(stage: Stage) -> None:
+    cast = await stage.start()
+    for order in (messages.Pause(cast, ("s",)), messages.Resume(cast, ("nobody",))):
+        with pytest.raises(CastRayError) as error:
+            await stage.dispatcher.control.carry_out(order)
+        assert error.value.failure.kind is FailureKind.NODE_UNKNOWN
+    with pytest.raises(CastRayError) as error:
+        await pause(stage, "", "a", "s")
+    assert error.value.failure.values == {"node": "s", "nodes": "a, b, c"}
+
+
+async def test_a_node_can_be_paused_in_all_casts(stage: Stage) -> None:
+    first = await stage.start()
+    second = stage.dispatcher.send(msgspec.structs.replace(REQUEST, recipients=("b", "c")))
+    third = stage.dispatcher.send(msgspec.structs.replace(REQUEST, recipients=("b",)))
+    await pause(stage, "", "a", "c")
+    assert [deliveries(stage, cast).get("c") for cast in (first, second, third)] == [PAUSED, PAUSED, None]
+    assert deliveries(stage, first)["a"] is PAUSED
+    await resume(stage, "", "c")
+    assert [summary(stage, cast).paused for cast in (first, second, third)] == [1, 0, 0]
