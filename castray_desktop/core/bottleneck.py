@@ -2,7 +2,8 @@
 
 A node that could get more than it takes in is slow by itself: its upstream is well ahead of it. One that
 keeps up with its upstream is only as slow as that. So of the hops whose upstream is ahead, the one with
-the least rate holds up the cast; the source is ahead of everybody. What holds that hop up follows from
+the least rate holds up the cast; the source is ahead of everybody. Recipients that a stream to a multicast
+group feeds have no hop. What holds that hop up follows from
 where its node's time goes: into writing, into hashes, or into waiting for bytes.
 """
 
@@ -12,6 +13,7 @@ import enum
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from castray_desktop.core.listening import is_fed
 from castray_desktop.core.messages.casts import CastSummary, DeliverySnapshot, DeliveryState
 
 AHEAD_BYTES = 16 << 20
@@ -60,6 +62,7 @@ def slowest_hop(
         for delivery in known.values()
         if delivery.state is DeliveryState.RECEIVING
         and delivery.rate >= 1
+        and not is_fed(cast, delivery)
         and _could_get_more(delivery, known)
     ]
     if cast.state.finished or not own:
