@@ -63,6 +63,7 @@ class Size:
     nodes: int
     rows: int
     casts: int
+    multicast: bool = False  # the first cast goes to a multicast group; one in twenty is repaired
 
 
 class Feed:
@@ -74,6 +75,7 @@ class Feed:
         self.names = [f"gpu-{number:04}" for number in range(size.nodes - 1)]
         self._share = {f"{number:012x}": self._recipients(number) for number in range(size.casts)}
         self._done = {cast: dict.fromkeys(nodes, 0) for cast, nodes in self._share.items()}
+        self._repaired = dict.fromkeys(self.names, 0)
         self._began = time.time()
         self._tick = 0
         self._new = size.casts
@@ -150,7 +152,19 @@ class Feed:
             eta=(15 * GB - done) / (118 * MB),
             chain=("ubuntu-ws", *nodes),
             source_copies=1.0,
+            multicast=self._stream(cast),
         )
+
+    def _stream(self, cast: str) -> m.MulticastSnapshot | None:
+        if not self._size.multicast or int(cast, 16):
+            return None
+        listeners = tuple(name for number, name in enumerate(self._share[cast]) if not _lags(number))
+        return m.MulticastSnapshot(m.MulticastState.SENDING, listeners=listeners, rate=118.0 * MB)
+
+    def _repair(self, name: str) -> int:
+        if self._random.random() < 0.05:
+            self._repaired[name] += MB
+        return self._repaired[name]
 
     def _deliveries(self, cast: str) -> tuple[m.DeliverySnapshot, ...]:
         nodes, done = self._share[cast], self._done[cast]
@@ -161,6 +175,7 @@ class Feed:
             upstream = nodes[number - 1] if number else "ubuntu-ws"
             rate = float(self._random.randrange(90, 120) * MB)
             left = (15 * GB - done[name]) / rate
+            listens = self._size.multicast and not int(cast, 16) and not _lags(number)
             result.append(
                 m.DeliverySnapshot(
                     name,
@@ -169,10 +184,13 @@ class Feed:
                     bytes=done[name],
                     rate=rate,
                     eta=left,
-                    lagging=number % 97 == 5,
-                    behind=GB if number % 97 == 5 else 0,
+                    lagging=_lags(number),
+                    behind=GB if _lags(number) else 0,
                     seconds=seconds,
-                    transport=m.Transport.DIRECT,
+                    transport=m.Transport.UDP if listens else m.Transport.DIRECT,
+                    listening=listens,
+                    datagram_bytes=done[name] if listens else 0,
+                    repaired_bytes=self._repair(name) if listens else 0,
                 )
             )
         return tuple(result)
@@ -238,6 +256,10 @@ class Feed:
         self._done[fresh] = dict.fromkeys(self._share[fresh], 0)
         yield m.CastChanged(self._summary(fresh))
         yield m.DeliveriesChanged(fresh, self._deliveries(fresh))
+
+
+def _lags(number: int) -> bool:
+    return number % 97 == 5
 
 
 class PlayedEngine:
@@ -466,6 +488,7 @@ def main() -> None:
     parser.add_argument("--nodes", type=int, default=1000)
     parser.add_argument("--rows", type=int, default=10_000)
     parser.add_argument("--casts", type=int, default=8)
+    parser.add_argument("--multicast", action="store_true", help="the first cast goes to a multicast group")
     parser.add_argument("--platform", default="offscreen")
     parser.add_argument("--profile", default="", help="a file for cProfile's figures of the feed")
     options = parser.parse_args()
@@ -473,7 +496,7 @@ def main() -> None:
     os.environ.setdefault("QT_API", "pyside6")
     import qasync
 
-    size = Size(options.nodes, options.rows, options.casts)
+    size = Size(options.nodes, options.rows, options.casts, options.multicast)
     with tempfile.TemporaryDirectory() as home, bare_timer(Path(home) / "bare"):
         stage = build(size, Path(home))
         collector = WindowThreadCollector(stage.window)
