@@ -347,7 +347,7 @@ class MainWindow(DropWindow):
         summary = self.transfers.summary(cast)
         self.sheets.refresh(cast)
         self.graph.show_cast(summary, self.transfers.deliveries(cast))
-        self.status.show_cast(summary, self.nodes.slowest)
+        self.status.show_cast(summary, self.nodes.slowest, self.nodes.listening)
 
     def _show_status(self) -> None:
         cluster, connection = self._cluster, self._link.connection

@@ -33,7 +33,7 @@ from castray_desktop.ui.graph.graph_scene import GraphScene
 from castray_desktop.ui.graph.graph_stage import GraphStage
 from castray_desktop.ui.graph.graph_view import ZOOM_MOST, ZOOM_STEP, GraphView
 from castray_desktop.ui.graph.node_facts import CastOnNode
-from castray_desktop.ui.graph.relay_words import slowest_lines
+from castray_desktop.ui.graph.path_words import path_lines
 from castray_desktop.ui.graph.side_card_keeper import SideCardKeeper
 from castray_desktop.ui.nodes import NodeList
 from castray_desktop.ui.selection import RecipientSelection
@@ -235,16 +235,16 @@ class NodeGraph(Card):
         if total:
             text = self.tr("{chosen} of {total} selected").format(chosen=chosen, total=total)
         cast = self._nodes.cast
-        if cast is not None and self.scene_.plan.middle is None:
+        if cast is not None and not self.scene_.has_middle:
             text = cast_line(cast) if self._compact else f"{text} · {cast_line(cast)}"
         self._count.set_full_text(text)
 
     def _refresh_read_out(self) -> None:
-        slowest, cast = self._nodes.slowest, self._nodes.cast
+        cast = self._nodes.cast
         relayed = cast is not None and not cast.state.finished and len(cast.recipients) > 1
         crowded = self._compact or self.view.room.full_of_dots()
         self._stage.set_strip(STRIP if relayed and crowded else 0)  # also before a hop is the slowest
-        self.view.room.show_read_out(slowest_lines(slowest) if slowest is not None else None)
+        self.view.room.show_read_out(*path_lines(self._nodes))
 
     def _refresh_zoom(self, zoom: float) -> None:
         self._zoom.button(1).setText(f"{round(zoom * 100)}%")

@@ -7,13 +7,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 
-from PySide6.QtCore import QCoreApplication, QObject, Signal
+from PySide6.QtCore import QCoreApplication, QObject, QTimer, Signal
 
 from castray_desktop.core.bottleneck import SlowestHop, slowest_hop
+from castray_desktop.core.listening import Listening, RepairRates, listening
 from castray_desktop.core.messages import (
+    CastState,
     CastSummary,
     DeliverySnapshot,
     DeliveryState,
@@ -21,6 +24,9 @@ from castray_desktop.core.messages import (
     NodeState,
 )
 from castray_desktop.ui.controls.glyphs import GlyphState
+
+REPAIRS_MS = 600
+REPAIRED_IN = (CastState.SENDING, CastState.VERIFYING)
 
 
 @lru_cache(maxsize=16_384)
@@ -33,15 +39,18 @@ def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
 class NodeList(QObject):
     """The known nodes, sorted by name, and the watched cast.
 
-    `slowest` is the watched cast's slowest hop. Signals: `changed()` when a node came, went or has new
-    facts; `activity_changed()` when the watched cast or one of its deliveries did.
+    Of the watched cast, `slowest` is the slowest hop, `listening` says who takes its stream for many, and
+    `repairs` how fast those are repaired, in bytes per second. Signals: `changed()` when a node came, went
+    or has new facts; `activity_changed()` when the watched cast or one of its deliveries did.
     """
 
     changed = Signal()
     activity_changed = Signal()
 
-    def __init__(self, parent: QObject | None = None) -> None:
+    def __init__(self, parent: QObject | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        """`clock` gives seconds and never goes back."""
         super().__init__(parent)
+        self._clock = clock
         self._nodes: dict[str, NodeInfo] = {}
         self._sorted: tuple[NodeInfo, ...] = ()
         self._cast: CastSummary | None = None
@@ -49,6 +58,12 @@ class NodeList(QObject):
         self._upstreams_before: dict[str, str] = {}  # of nodes that fetch from another one by now
         self._limit = 0
         self.slowest: SlowestHop | None = None
+        self.listening: Listening | None = None
+        self.repairs: Mapping[str, float] = {}
+        self._repair_rates = RepairRates()
+        self._repairs_end = QTimer(self)  # where nothing more is said of a repair
+        self._repairs_end.setInterval(REPAIRS_MS)
+        self._repairs_end.timeout.connect(self._see_repairs_again)
 
     def nodes(self) -> tuple[NodeInfo, ...]:
         """Every node, in the natural order of the names."""
@@ -88,11 +103,27 @@ class NodeList(QObject):
             return
         if cast is None or self._cast is None or cast.cast != self._cast.cast:
             self._upstreams_before = {}
+            self._repair_rates = RepairRates()
         else:
             self._note_changed_ways(found)
         self._cast, self._deliveries = cast, found
         self.slowest = slowest_hop(cast, found.values(), self._limit) if cast is not None else None
+        self.listening = listening(cast, found.values()) if cast is not None else None
+        self._see_repairs()
         self.activity_changed.emit()
+
+    def _see_repairs(self) -> None:
+        under_way = self.listening is not None and self._cast is not None and self._cast.state in REPAIRED_IN
+        found = self._deliveries.values() if under_way else ()
+        self.repairs = self._repair_rates.see(found, self._clock())
+        if bool(self.repairs) is not self._repairs_end.isActive():
+            self._repairs_end.start() if self.repairs else self._repairs_end.stop()
+
+    def _see_repairs_again(self) -> None:
+        before = self.repairs
+        self._see_repairs()
+        if self.repairs.keys() != before.keys():
+            self.activity_changed.emit()
 
     def _note_changed_ways(self, found: dict[str, DeliverySnapshot]) -> None:
         for name, before in self._deliveries.items():

@@ -6,11 +6,13 @@ from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import QHBoxLayout, QWidget
 
 from castray_desktop.core.bottleneck import SlowestHop
+from castray_desktop.core.listening import Listening
 from castray_desktop.core.messages import CastSummary, ClusterPhase, ClusterStatus
 from castray_desktop.ui.clusters.cluster_words import step
 from castray_desktop.ui.connection import Connection
 from castray_desktop.ui.controls.glyphs import GlyphState
 from castray_desktop.ui.controls.widgets import DotLabel, GlyphLabel, label
+from castray_desktop.ui.graph import stream_words
 from castray_desktop.ui.graph.relay_words import short_line
 from castray_desktop.ui.theme import Theme
 from castray_desktop.ui.transfers.transfer_text import cast_glyph, cast_title
@@ -28,6 +30,7 @@ class StatusBar(QWidget):
         self._connection = Connection.CONNECTING
         self._cast: CastSummary | None = None
         self._slowest: SlowestHop | None = None
+        self._listening: Listening | None = None
         self._glyph = GlyphLabel(theme, GlyphState.QUEUED, 12)
         self._name = label("", 12, 500)
         self._facts = DotLabel(theme)
@@ -48,9 +51,14 @@ class StatusBar(QWidget):
         self._cluster, self._connection = cluster, connection
         self._refresh()
 
-    def show_cast(self, cast: CastSummary | None, slowest: SlowestHop | None = None) -> None:
-        """Say how this cast stands, and which hop is its slowest."""
-        self._cast, self._slowest = cast, slowest
+    def show_cast(
+        self,
+        cast: CastSummary | None,
+        slowest: SlowestHop | None = None,
+        listening: Listening | None = None,
+    ) -> None:
+        """Say how this cast stands, how its stream for many does, and which hop is its slowest."""
+        self._cast, self._slowest, self._listening = cast, slowest, listening
         self._refresh()
 
     def text(self) -> str:
@@ -103,6 +111,8 @@ class StatusBar(QWidget):
         errors = self.tr("{count} error") if cast.failed == 1 else self.tr("{count} errors")
         if cast.failed:
             facts.append(errors.format(count=cast.failed))
+        if not cast.state.finished and (stream := stream_words.short_line(self._listening)):
+            facts.append(stream)
         if self._slowest is not None and len(cast.recipients) > 1 and not cast.state.finished:
             facts.append(short_line(self._slowest))
         if cast.source_copies:

@@ -109,8 +109,8 @@
         <translation>经由 Ray</translation>
     </message>
     <message>
-        <source>UDP</source>
-        <translation>UDP</translation>
+        <source>Multicast</source>
+        <translation>组播</translation>
     </message>
     <message>
         <source>Same machine</source>
@@ -2391,6 +2391,129 @@
     </message>
 </context>
 <context>
+    <name>Multicast</name>
+    <message>
+        <source>Multicast: {rate} to {count} listener</source>
+        <translation>组播：{rate}，{count} 个节点收听</translation>
+    </message>
+    <message>
+        <source>Multicast: {rate} to {count} at once</source>
+        <translation>组播：{rate}，同时发往 {count} 个节点</translation>
+    </message>
+    <message>
+        <source>{share} by datagrams, nothing repaired</source>
+        <translation>{share} 由数据报送达，无需补传</translation>
+    </message>
+    <message>
+        <source>{share} by datagrams, {repaired} repaired</source>
+        <translation>{share} 由数据报送达，补传 {repaired}</translation>
+    </message>
+    <message>
+        <source>{node} by the relay: can&apos;t follow</source>
+        <translation>{node} 改走接力链：跟不上</translation>
+    </message>
+    <message>
+        <source>{node} by the relay: can&apos;t hear it</source>
+        <translation>{node} 改走接力链：收不到组播</translation>
+    </message>
+    <message>
+        <source>{count} by the relay: can&apos;t follow</source>
+        <translation>{count} 个节点改走接力链：跟不上</translation>
+    </message>
+    <message>
+        <source>{count} by the relay: can&apos;t hear it</source>
+        <translation>{count} 个节点改走接力链：收不到组播</translation>
+    </message>
+    <message>
+        <source>{count} by the relay: {slow} can&apos;t follow, {deaf} can&apos;t hear it</source>
+        <translation>{count} 个节点改走接力链：{slow} 个跟不上，{deaf} 个收不到组播</translation>
+    </message>
+    <message>
+        <source>Multicast: everything was sent once</source>
+        <translation>组播：已全部发送一遍</translation>
+    </message>
+    <message>
+        <source>No multicast: nothing arrives</source>
+        <translation>组播不可用：数据报无法送达</translation>
+    </message>
+    <message>
+        <source>Multicast stopped: slower than the relay</source>
+        <translation>组播已停止：比接力链慢</translation>
+    </message>
+    <message>
+        <source>Multicast stopped: nobody listens any more</source>
+        <translation>组播已停止：已无节点收听</translation>
+    </message>
+    <message>
+        <source>No multicast: the source can&apos;t send it</source>
+        <translation>组播不可用：源节点无法发送</translation>
+    </message>
+    <message>
+        <source>Multicast was ended</source>
+        <translation>组播已结束</translation>
+    </message>
+    <message>
+        <source>No multicast: Ray encrypts here</source>
+        <translation>组播不可用：此处 Ray 启用了加密</translation>
+    </message>
+    <message>
+        <source>Multicast stopped: the source is gone</source>
+        <translation>组播已停止：源节点已失联</translation>
+    </message>
+    <message>
+        <source>Waits for its listeners</source>
+        <translation>等待节点收听</translation>
+    </message>
+    <message>
+        <source>{rate} to {count} at once</source>
+        <translation>{rate}，同时发往 {count} 个节点</translation>
+    </message>
+    <message>
+        <source>Everything was sent once</source>
+        <translation>已全部发送一遍</translation>
+    </message>
+    <message>
+        <source>multicast to {count} of {total}, {repaired} repaired</source>
+        <translation>组播至 {count}/{total} 个节点，补传 {repaired}</translation>
+    </message>
+    <message>
+        <source>multicast to {count}, {repaired} repaired</source>
+        <translation>组播至 {count} 个节点，补传 {repaired}</translation>
+    </message>
+    <message>
+        <source>by multicast</source>
+        <translation>经组播接收</translation>
+    </message>
+    <message>
+        <source>by the relay</source>
+        <translation>经接力链接收</translation>
+    </message>
+    <message>
+        <source>being repaired</source>
+        <translation>正在补传</translation>
+    </message>
+    <message>
+        <source>Repair {rate}</source>
+        <translation>补传 {rate}</translation>
+    </message>
+    <message>
+        <source>By multicast from {source} at {rate}</source>
+        <translation>来自 {source} 的组播，{rate}</translation>
+    </message>
+    <message>
+        <source>Repaired by {upstream} at {rate}</source>
+        <translation>由 {upstream} 补传，{rate}</translation>
+    </message>
+    <message>
+        <source>Left to the relay: it lost more than half of the datagrams. Look at its link, its load and its disk.</source>
+        <translation>已改走接力链：丢失了一半以上的数据报。请检查该节点的链路、负载和磁盘。</translation>
+    </message>
+    <message>
+        <source>Left to the relay: it hears no datagrams. Look at its firewall and at the switches before it.</source>
+        <translation>已改走接力链：收不到数据报。请检查该节点的防火墙及其上级交换机。</translation>
+    </message>
+</context>
+<context>
     <name>NodeDialogs</name>
     <message>
         <source>Add a node</source>
@@ -2420,8 +2543,28 @@
         <translation>来源</translation>
     </message>
     <message>
+        <source>multicast at {rate}</source>
+        <translation>组播，{rate}</translation>
+    </message>
+    <message>
+        <source>Repair</source>
+        <translation>补传来自</translation>
+    </message>
+    <message>
+        <source>Way</source>
+        <translation>传输方式</translation>
+    </message>
+    <message>
         <source>To</source>
         <translation>发送到</translation>
+    </message>
+    <message>
+        <source>{count} at once at {rate}</source>
+        <translation>同时 {count} 个节点，{rate}</translation>
+    </message>
+    <message>
+        <source>Repairs</source>
+        <translation>补传给</translation>
     </message>
     <message>
         <source>{node} at {rate}</source>
@@ -2549,6 +2692,10 @@
     <message>
         <source>The route was repaired: it fetched from {upstream} before</source>
         <translation>线路已修复：之前从 {upstream} 获取</translation>
+    </message>
+    <message>
+        <source>Multicast</source>
+        <translation>组播</translation>
     </message>
     <message>
         <source>{time} left</source>

@@ -332,3 +332,67 @@ def throughput(at: float, total: float, upload: float) -> m.Throughput:
         *(m.NodeRate(name, share, share) for name in ("node_1", "node_2", "node_3")),
     )
     return m.Throughput(at, total, upload, rates)
+
+
+# --- a cast to a multicast group ----------------------------------------------------------------
+
+
+def racks(count: int) -> tuple[m.NodeInfo, ...]:
+    """*This computer* and so many others: in two racks, where they are few."""
+    zone = "rack {}".format
+    return (
+        node("ubuntu-ws", 1, this_computer=True, address="10.0.0.1", load=0.22, cpus=8.0),
+        *(
+            node(
+                f"gpu-{number:02}",
+                number,
+                address=f"10.0.1.{number}",
+                cpus=8.0,
+                gpus=1.0,
+                zone=zone("ab"[number > count // 2]) if count > 4 else "",
+            )
+            for number in range(1, count + 1)
+        ),
+    )
+
+
+def multicast_cast(count: int, **changes: Any) -> m.CastSummary:
+    """A cast of which one stream of datagrams goes to all but the last recipient."""
+    names = tuple(f"gpu-{number:02}" for number in range(1, count + 1))
+    flow = m.MulticastSnapshot(m.MulticastState.SENDING, None, "", names[:-1], int(18.9 * GB), 112.0 * MB)
+    facts = {"recipients": names, "chain": ("ubuntu-ws", *names), "lagging": 0, "multicast": flow}
+    return sending_cast(**(facts | changes))
+
+
+def multicast_deliveries(count: int, repaired: int = 0) -> tuple[m.DeliverySnapshot, ...]:
+    """The second recipient and every seventh after it get so many bytes repaired; the last has left."""
+    result = []
+    for number in range(1, count + 1):
+        left = number == count
+        upstream = f"gpu-{number - 1:02}" if number > 1 else "ubuntu-ws"
+        have = int((17.4 if left else 18.9) * GB)
+        result.append(
+            m.DeliverySnapshot(
+                f"gpu-{number:02}",
+                m.DeliveryState.RECEIVING,
+                f"10.0.1.{number}",
+                upstream,
+                have,
+                (74.0 if left else 112.0) * MB,
+                120.0,
+                listening=not left,
+                datagram_bytes=int(have * (0.1 if left else 0.98)),
+                repaired_bytes=int(have * 0.02) + repaired if number % 7 == 2 and not left else 0,
+            )
+        )
+    return tuple(result)
+
+
+def multicast_welcome(count: int) -> m.Welcome:
+    """A cluster with that cast on its way."""
+    cast = multicast_cast(count)
+    cluster = local_cluster(
+        target="10.0.0.1:6379", address="10.0.0.1:6379", nodes_ready=count + 1, nodes_total=count + 1
+    )
+    deliveries = {cast.cast: multicast_deliveries(count)}
+    return m.Welcome(m.PROTOCOL_VERSION, "0.1.0", 4711, cluster, racks(count), (cast,), deliveries)

@@ -181,6 +181,31 @@ def repaired(window: MainWindow, link: fake.FakeLink) -> None:
     link.say(m.DeliveriesChanged("c0ffee000001", (first, lost, moved)))
 
 
+def multicast(count: int) -> Scene:
+    """One stream to so many but one, of which some are being repaired."""
+
+    def scene(window: MainWindow, link: fake.FakeLink) -> None:
+        link.start(fake.multicast_welcome(count))
+        add_plot(window)
+        window.table.select_cast("c0ffee000001")
+        link.say(m.DeliveriesChanged("c0ffee000001", fake.multicast_deliveries(count, 2 * fake.MB)))
+
+    return scene
+
+
+def multicast_filtered(window: MainWindow, link: fake.FakeLink) -> None:
+    """A stream that nobody heard: the relay does all of it."""
+    multicast(4)(window, link)
+    end = m.MulticastSnapshot(m.MulticastState.STOPPED, m.MulticastEnd.NOTHING_ARRIVES)
+    link.say(m.CastChanged(fake.multicast_cast(4, multicast=end)))
+    deaf = [
+        msgspec.structs.replace(delivery, listening=False, datagram_bytes=0, repaired_bytes=0)
+        for delivery in fake.multicast_deliveries(4)
+    ]
+    link.say(m.DeliveriesChanged("c0ffee000001", tuple(deaf)))
+    window.graph.side_card.show("ubuntu-ws")
+
+
 SCENES: dict[str, tuple[Scene, bool, tuple[int, int]]] = {
     "busy-light": (busy, False, (1440, 900)),
     "busy-dark": (busy, True, (1440, 900)),
@@ -199,6 +224,13 @@ SCENES: dict[str, tuple[Scene, bool, tuple[int, int]]] = {
     "closing-dark": (closing, True, (1440, 900)),
     "repaired-light": (repaired, False, (1440, 900)),
     "repaired-dark": (repaired, True, (1440, 900)),
+    "multicast-light": (multicast(4), False, (1440, 900)),
+    "multicast-dark": (multicast(7), True, (1440, 900)),
+    "multicast-small": (multicast(4), False, (1024, 700)),
+    "multicast-many-light": (multicast(40), False, (1440, 900)),
+    "multicast-many-dark": (multicast(30), True, (1440, 900)),
+    "multicast-1000": (multicast(1000), False, (1440, 900)),
+    "multicast-filtered-light": (multicast_filtered, False, (1440, 900)),
     "dragging-light": (dragging, False, (1440, 900)),
     "no-room-light": (no_room, False, (1440, 900)),
     "no-room-small": (no_room, False, (1024, 700)),

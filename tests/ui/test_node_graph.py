@@ -18,7 +18,7 @@ from castray_desktop.ui.graph.graph_items import to_point
 from castray_desktop.ui.graph.graph_layout import Cell
 from castray_desktop.ui.graph.graph_looks import cast_lines, hops
 from castray_desktop.ui.graph.graph_overlays import STRIP
-from castray_desktop.ui.graph.graph_scene import REPAIRED
+from castray_desktop.ui.graph.hop_layer import REROUTED
 from castray_desktop.ui.node_graph import NodeGraph
 from castray_desktop.ui.nodes import NodeList
 from castray_desktop.ui.selection import RecipientSelection
@@ -275,7 +275,7 @@ def test_an_ended_cast_is_calm(stage: Stage) -> None:
     done = [make_delivery(f"node_{i}", DeliveryState.COMPLETED, rate=0.0) for i in (1, 2)]
     stage.graph.show_cast(ended, [*done, make_delivery("node_3", DeliveryState.FAILED)])
     assert not stage.view._dots.isActive()
-    failed = [item for item in stage.scene._hops.values() if item.look.failed]
+    failed = [item for item in stage.scene.path.hops.values() if item.look.failed]
     assert (stage.scene.counts()["HopItem"], len(failed)) == (3, 1)
     assert stage.scene.counts()["RateItem"] == 0
     looks = {name: item.look for name, item in stage.scene.items_by_name.items()}
@@ -404,9 +404,9 @@ def relayed(*upstreams: str, failed: str = "") -> list[DeliverySnapshot]:
 
 def test_a_lost_node_and_the_hop_that_replaces_it_are_seen(stage: Stage) -> None:
     stage.graph.show_cast(make_cast(), relayed("desk", "node_1", "node_2"))
-    assert not any(rate.text.startswith(REPAIRED) for rate in stage.scene._rates.values())
+    assert not any(rate.text.startswith(REROUTED) for rate in stage.scene.path.rates.values())
     stage.graph.show_cast(make_cast(failed=1), relayed("desk", "node_1", "node_1", failed="node_2"))
-    looks = {name: item.look for name, item in stage.scene._hops.items()}
+    looks = {name: item.look for name, item in stage.scene.path.hops.items()}
     assert {name: look.failed for name, look in looks.items()} == {
         "node_1": False,
         "node_2": True,
@@ -416,7 +416,7 @@ def test_a_lost_node_and_the_hop_that_replaces_it_are_seen(stage: Stage) -> None
     ends = {name: (look.curve.start, look.curve.end) for name, look in looks.items()}
     assert math.dist(ends["node_3"][0], place["node_1"]) < 60
     assert math.dist(ends["node_3"][1], place["node_3"]) < 60
-    assert stage.scene._rates["node_3"].text.startswith(REPAIRED)
+    assert stage.scene.path.rates["node_3"].text.startswith(REROUTED)
     assert "it fetched from node_2 before" in stage.scene.tool_tip("node_3")
     assert stage.view.grab().toImage().size() == stage.view.size()
     stage.graph.show_cast(make_cast(cast="another"), relayed("desk", "node_1", "node_1"))
@@ -454,7 +454,7 @@ def test_it_is_read_out_in_a_line_of_its_own_where_the_window_is_small(stage: St
     assert read_out.isVisible()
     assert read_out.height() == STRIP
     assert not read_out.geometry().intersects(stage.view.geometry())
-    which, why = read_out._places()
+    (_, which), (_, why) = read_out._placed()
     assert which.right() < why.left()
     assert why.right() <= read_out.width()
     assert read_out.grab().toImage().size() == read_out.size()
@@ -474,7 +474,7 @@ def test_among_dots_the_relay_is_threads(qtbot: QtBot) -> None:
     names = [f"node_{number}" for number in range(1, 901)]
     stage.graph.show_cast(make_cast(recipients=900), relayed("desk", *names[:-1], failed="node_5"))
     assert stage.scene.plan.cell is Cell.DOT
-    whole, failed = stage.scene._threads._threads
+    whole, failed, _ = stage.scene.path.threads.threads
     assert (len(whole), len(failed)) == (899, 1)
     assert stage.scene.counts()["HopItem"] == 0
     assert stage.view.read_out.isVisible()

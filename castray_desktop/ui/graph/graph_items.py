@@ -25,9 +25,11 @@ from castray_desktop.ui.controls.painting import CENTRE, metrics, paint_text
 from castray_desktop.ui.graph.graph_layout import Box, Curve, Point, ZonePlan
 from castray_desktop.ui.theme import Theme, mix
 
+REPAIR_DASHES, SHORT_DASHES = [4.0, 2.5], [1.6, 1.2]  # in widths of the line
 Z_ZONE, Z_HOP, Z_NODE, Z_RATE, Z_MIDDLE = 1, 2, 3, 4, 5
 DOT_GAP = 11.0
 DIM = 0.4
+CALM = 0.45  # once a cast has ended
 
 
 def to_rect(box: Box) -> QRectF:
@@ -126,6 +128,7 @@ class HopLook:
     dim: bool = False
     head: bool = True
     failed: bool = False  # dashed, with a cross: bytes will not take this way any more
+    repair: bool = False  # thin and in long dashes: only what datagrams did not bring takes this way
 
 
 class HopItem(QGraphicsItem):
@@ -168,7 +171,7 @@ class HopItem(QGraphicsItem):
         if look.failed:
             self._paint_failed(painter)
             return
-        opacity = DIM if look.dim else 0.45 if look.calm else 1.0
+        opacity = DIM if look.dim else CALM if look.calm else 1.0
         first = mix(palette.path_start, palette.path_end, look.first)
         last = mix(palette.path_start, palette.path_end, look.last)
         first, last = (mix(palette.card, color.name(), opacity) for color in (first, last))
@@ -177,6 +180,9 @@ class HopItem(QGraphicsItem):
         gradient.setColorAt(1, last)
         pen = QPen(QBrush(gradient), look.width)
         pen.setCapStyle(Qt.PenCapStyle.RoundCap)
+        if look.repair:
+            pen.setCapStyle(Qt.PenCapStyle.FlatCap)
+            pen.setDashPattern(REPAIR_DASHES if look.head else SHORT_DASHES)
         painter.setPen(pen)
         painter.setBrush(Qt.BrushStyle.NoBrush)
         painter.drawPath(self._line)
@@ -286,28 +292,26 @@ Thread = tuple[Point, Point]
 
 
 class ThreadsItem(QGraphicsItem):
-    """The hops between dots: as many as there are nodes, painted as two paths."""
+    """The hops between dots: as many as there are nodes, painted as a path for each kind."""
 
     def __init__(self, theme: Theme) -> None:
         super().__init__()
         self._theme = theme
-        self._threads: tuple[tuple[Thread, ...], tuple[Thread, ...]] = ((), ())
-        self._lines: tuple[list[QLineF], list[QLineF]] = ([], [])
+        self.threads: tuple[tuple[Thread, ...], ...] = ((), (), ())
+        self._lines: tuple[list[QLineF], ...] = ([], [], [])
         self._box = QRectF()
         self._dim = False
         self.setZValue(Z_HOP)
         self.setCacheMode(QGraphicsItem.CacheMode.DeviceCoordinateCache)
 
-    def show_threads(
-        self, whole: tuple[Thread, ...], failed: tuple[Thread, ...], box: QRectF, *, dim: bool
-    ) -> None:
-        """Draw these from now on, all of them inside `box`."""
-        if ((whole, failed), box, dim) == (self._threads, self._box, self._dim):
+    def show_threads(self, threads: tuple[tuple[Thread, ...], ...], box: QRectF, *, dim: bool) -> None:
+        """Draw these from now on, all of them inside `box`: whole hops, failed ones and repairs."""
+        if (threads, box, dim) == (self.threads, self._box, self._dim):
             return
         if box != self._box:
             self.prepareGeometryChange()
-        self._threads, self._box, self._dim = (whole, failed), box, dim
-        self._lines = (_lines(whole), _lines(failed))
+        self.threads, self._box, self._dim = threads, box, dim
+        self._lines = tuple(_lines(kind) for kind in threads)
         self.update()
 
     def boundingRect(self) -> QRectF:
@@ -325,6 +329,10 @@ class ThreadsItem(QGraphicsItem):
         pen.setDashPattern([3, 3])
         painter.setPen(pen)
         painter.drawLines(self._lines[1])
+        pen = QPen(QColor(palette.path_end), 1)
+        pen.setDashPattern(SHORT_DASHES)
+        painter.setPen(pen)
+        painter.drawLines(self._lines[2])
 
 
 def _lines(threads: tuple[Thread, ...]) -> list[QLineF]:
@@ -337,7 +345,7 @@ class RateItem(QGraphicsItem):
     def __init__(self, theme: Theme) -> None:
         super().__init__()
         self._theme = theme
-        self.text, self.lagging, self.dim = "", False, False
+        self.text, self.lagging, self.dim, self._over = "", False, False, False
         self._box = QRectF()
         self.setZValue(Z_RATE)
         self.setCacheMode(QGraphicsItem.CacheMode.DeviceCoordinateCache)
@@ -348,12 +356,12 @@ class RateItem(QGraphicsItem):
         width = metrics(11, 600, True).horizontalAdvance(text)
         return (width + 18, 20.0) if lagging else (width + 8, 16.0)
 
-    def show_rate(self, text: str, box: Box, *, lagging: bool, dim: bool) -> None:
-        """Stand at `box` from now on."""
-        rect = to_rect(box)
-        if (text, lagging, dim, rect) != (self.text, self.lagging, self.dim, self._box):
+    def show_rate(self, text: str, box: Box, *, lagging: bool, dim: bool, over: bool = False) -> None:
+        """Stand at `box` from now on; `over` a line it gets a ground to be read on."""
+        rect, now = to_rect(box), (text, lagging, dim, over)
+        if (now, rect) != ((self.text, self.lagging, self.dim, self._over), self._box):
             self.prepareGeometryChange()
-            self.text, self.lagging, self.dim, self._box = text, lagging, dim, rect
+            (self.text, self.lagging, self.dim, self._over), self._box = now, rect
             self.update()
 
     def boundingRect(self) -> QRectF:
@@ -369,8 +377,19 @@ class RateItem(QGraphicsItem):
             painter.setPen(QPen(QColor(palette.warn_line), 1))
             painter.setBrush(QColor(palette.warn_soft))
             painter.drawRoundedRect(self._box, 10, 10)
+        elif self._over:
+            painter.setPen(Qt.PenStyle.NoPen)
+            painter.setBrush(_ground(palette.card))
+            painter.drawRoundedRect(self._box, 6, 6)
         color = palette.warn if self.lagging else palette.text
         paint_text(painter, self._box, self.text, color, 11, 600, CENTRE, tabular=True)
+
+
+def _ground(card: str) -> QColor:
+    """What lies below stays visible, but does not make words hard to read."""
+    color = QColor(card)
+    color.setAlphaF(0.8)
+    return color
 
 
 class MiddleItem(QGraphicsItem):
@@ -387,8 +406,7 @@ class MiddleItem(QGraphicsItem):
 
     def _clear_behind(self, painter: QPainter) -> None:
         """Hops that cross the figures' room stay visible, but don't make them hard to read."""
-        ground = QColor(self._theme.palette.card)
-        ground.setAlphaF(0.8)
+        ground = _ground(self._theme.palette.card)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(ground)

@@ -372,7 +372,7 @@ def clear_curve(
     for other, wider in ((False, 1.0), (False, 1.8), (True, 1.0), (True, 1.8), (False, 2.6), (True, 2.6)):
         curve = hop_curve(start, end, centre, *cuts, most * wider, other=other)
         points = [curve.at(step / 24) for step in range(2, 23)]
-        covered = sum(_within(box, point) for box in obstacles for point in points)
+        covered = sum(holds(box, point) for box in obstacles for point in points)
         if covered < least:
             best, least = curve, covered
         if not least:
@@ -380,7 +380,8 @@ def clear_curve(
     return best
 
 
-def _within(box: Box, point: Point) -> bool:
+def holds(box: Box, point: Point) -> bool:
+    """Whether the point lies inside, not on the edge."""
     return box.x < point.x < box.x + box.width and box.y < point.y < box.y + box.height
 
 

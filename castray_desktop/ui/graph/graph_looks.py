@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 from PySide6.QtCore import QCoreApplication
 
 from castray_desktop.core.bottleneck import SlowestHop
+from castray_desktop.core.listening import Listening, was_fed
 from castray_desktop.core.messages import (
     CastState,
     CastSummary,
     DeliverySnapshot,
     DeliveryState,
+    MulticastState,
     NodeInfo,
     NodeState,
 )
 from castray_desktop.ui.controls.glyphs import GlyphState
 from castray_desktop.ui.graph.graph_node import NodeLook
 from castray_desktop.ui.graph.relay_words import held_up_line
+from castray_desktop.ui.graph.stream_words import delivery_lines
 from castray_desktop.ui.nodes import glyph_word, node_glyph
 from castray_desktop.ui.transfers.transfer_text import (
     cast_share,
@@ -149,13 +152,20 @@ def tool_tip(node: NodeInfo, delivery: DeliverySnapshot | None, way: Sequence[st
     return "\n".join(lines)
 
 
-def way_lines(delivery: DeliverySnapshot | None, before: str, slowest: SlowestHop | None) -> list[str]:
+def way_lines(
+    delivery: DeliverySnapshot | None,
+    before: str,
+    slowest: SlowestHop | None,
+    listening: Listening | None = None,
+    repairing: float = 0.0,
+) -> list[str]:
     """How the bytes come to a node, and what is the matter with it."""
     translate = QCoreApplication.translate
-    lines = []
     if delivery is None:
         return []
-    if delivery.state is DeliveryState.RECEIVING and delivery.upstream:
+    lines = list(delivery_lines(delivery, listening, repairing))
+    fed = listening is not None and delivery.node in listening.listeners
+    if delivery.state is DeliveryState.RECEIVING and delivery.upstream and not fed:
         rate = format_rate(delivery.rate)
         template = translate("NodeGraph", "From {upstream} at {rate}")
         lines.append(template.format(upstream=delivery.upstream, rate=rate))
@@ -181,17 +191,21 @@ class Hop:
     lagging: bool
     moving: bool
     failed: bool = False  # bytes will not take this way any more
-    repaired: bool = False  # the node fetched from another one before
+    rerouted: bool = False  # the node fetched from another one before
+    repair: bool = False  # brings what datagrams did not; `rate` is that of this alone
 
 
 def hops(
     cast: CastSummary | None,
     deliveries: Mapping[str, DeliverySnapshot],
     upstream_before: Callable[[str], str] = lambda name: "",
+    fed: Collection[str] = (),
+    repairs: Mapping[str, float] | None = None,
 ) -> list[Hop]:
     """The shown cast's path as it is: where each node fetches from, else the planned chain.
 
-    The hop to a node that failed is part of it, as one that failed.
+    The hop to a node that failed is part of it, as one that failed. Those who are `fed` by a stream for many
+    have one only while they are repaired, at the rate in `repairs`.
     """
     if cast is None or cast.state is CastState.CANCELLED:
         return []
@@ -201,7 +215,11 @@ def hops(
     known = set(order)
     order += [name for name in deliveries if name not in known]
     result = []
+    repairs = repairs or {}
     for index, name in enumerate(order):
+        repair = name in fed
+        if repair and name not in repairs:
+            continue
         delivery = deliveries.get(name)
         if delivery is not None and delivery.state in (DeliveryState.CANCELLED, DeliveryState.AWAITED):
             continue
@@ -214,14 +232,42 @@ def hops(
                 node=name,
                 first=index / len(order),
                 last=(index + 1) / len(order),
-                rate=rate,
-                lagging=bool(receiving and delivery and delivery.lagging),
-                moving=receiving and rate >= 1 and not cast.state.finished,
+                rate=repairs[name] if repair else rate,
+                lagging=bool(receiving and delivery and delivery.lagging and not repair),
+                moving=receiving and rate >= 1 and not cast.state.finished and not repair,
                 failed=delivery is not None and delivery.state is DeliveryState.FAILED,
-                repaired=bool(upstream_before(name)) and not cast.state.finished,
+                rerouted=bool(upstream_before(name)) and not cast.state.finished and not repair,
+                repair=repair,
             )
         )
     return result
+
+
+@dataclass(frozen=True)
+class Stream:
+    """The one stream for many recipients, as it is drawn."""
+
+    fed: tuple[str, ...]
+    rate: float
+    label: str
+    sending: bool  # not all of it was sent once
+
+
+def stream(
+    cast: CastSummary | None, listening: Listening | None, deliveries: Iterable[DeliverySnapshot]
+) -> Stream | None:
+    """The stream to those whom it feeds; once all of it was sent, to those whom it has brought most."""
+    if cast is None or listening is None or cast.state is CastState.CANCELLED:
+        return None
+    if listening.sending:
+        rate = listening.multicast.rate
+        return Stream(listening.listeners, rate, format_rate(rate), sending=True)
+    if listening.multicast.state is not MulticastState.DONE:
+        return None
+    gone = (DeliveryState.FAILED, DeliveryState.CANCELLED)
+    fed = tuple(item.node for item in deliveries if was_fed(item) and item.state not in gone)
+    label = QCoreApplication.translate("NodeGraph", "Multicast")
+    return Stream(fed, 0.0, label, sending=False) if fed else None
 
 
 def cast_lines(cast: CastSummary) -> tuple[str, str, str]:

@@ -273,6 +273,7 @@ class DotsItem(QGraphicsItem):
         self._box = QRectF()
         self._dim = False
         self.setZValue(Z_NODE)
+        self.setCacheMode(QGraphicsItem.CacheMode.DeviceCoordinateCache)
 
     def show_dots(self, dots: tuple[Dot, ...], box: QRectF, *, dim: bool) -> None:
         """Draw these from now on, all of them inside `box`."""

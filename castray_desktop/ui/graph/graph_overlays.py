@@ -62,46 +62,57 @@ class Legend(QWidget):
 
 
 class ReadOut(QWidget):
-    """Two lines about the relay: its slowest hop. Lies over the scene and lets the pointer through.
+    """A few lines about the shown cast's path. Lies over the scene and lets the pointer through.
 
-    Where it is no higher than a line of text, both are one line without a frame.
+    Where it is no higher than a line of text, all of them are one line without a frame.
     """
 
     def __init__(self, theme: Theme, parent: QWidget) -> None:
         super().__init__(parent)
         self._theme = theme
-        self.lines = ("", "")
+        self.lines: tuple[str, ...] = ()
+        self._icon = "gauge"
         self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
         theme.changed.connect(self.update)
         self.hide()
 
-    def say(self, which: str, why: str) -> None:
-        """Show these two lines."""
-        if (which, why) != self.lines:
-            self.lines = (which, why)
-            self.setAccessibleName(f"{which}. {why}")
+    def say(self, lines: tuple[str, ...], icon: str) -> None:
+        """Show these lines, the first one larger, beside that icon."""
+        if (lines, icon) != (self.lines, self._icon):
+            self.lines, self._icon = lines, icon
+            self.setAccessibleName(". ".join(lines))
             self.update()
 
     def wanted_size(self) -> QSize:
-        """With two lines in a frame."""
-        which, why = self._widths()
-        return QSize(min(MOST_WIDE, math.ceil(max(which, why)) + 44), 44)
+        """With all lines in a frame."""
+        widest = max((_width(line, first=not row) for row, line in enumerate(self.lines)), default=0)
+        return QSize(min(MOST_WIDE, math.ceil(widest) + 44), max(32, 10 + 17 * len(self.lines)))
 
-    def _widths(self) -> tuple[float, float]:
-        which, why = self.lines
-        return metrics(12, 600, True).horizontalAdvance(which), metrics(11).horizontalAdvance(why)
-
-    def _places(self) -> tuple[QRectF, QRectF]:
-        """Of the two; the reason keeps its width where they share a line."""
+    def _placed(self) -> list[tuple[str, QRectF]]:
+        """The lines and where they are; what is not the first one keeps its width where all share a line."""
         if self.height() > STRIP:
-            return QRectF(30, 5, self.width() - 40, 18), QRectF(30, 22, self.width() - 40, 17)
-        left, right, height = 20, self.width(), self.height()
-        which, why = (min(width + 2, right - left) for width in self._widths())
-        which = min(which, max(right - left - why - STRIP_GAP, (right - left) // 2))
-        after = left + which + STRIP_GAP
-        return QRectF(left, 0, which, height), QRectF(after, 0, right - after, height)
+            top = (self.height() - 17 * len(self.lines)) / 2
+            inner = self.width() - 40
+            return [(line, QRectF(30, top + 17 * row, inner, 17)) for row, line in enumerate(self.lines)]
+        first, rest = self.lines[0], self._rest(self.width() - 20.0)
+        left, right, height = 20.0, float(self.width()), self.height()
+        others = _width(rest, first=False) + 2
+        width = min(_width(first, first=True) + 2, max(right - left - others - STRIP_GAP, (right - left) / 2))
+        after = left + width + STRIP_GAP
+        return [(first, QRectF(left, 0, width, height)), (rest, QRectF(after, 0, right - after, height))]
+
+    def _rest(self, room: float) -> str:
+        """As many of the lines after the first as fit behind that, and one of them at least."""
+        room -= min(_width(self.lines[0], first=True) + 2, room / 2) + STRIP_GAP
+        for end in range(len(self.lines), 2, -1):
+            rest = " · ".join(self.lines[1:end])
+            if _width(rest, first=False) <= room:
+                return rest
+        return "".join(self.lines[1:2])
 
     def paintEvent(self, event: QPaintEvent) -> None:
+        if not self.lines:
+            return
         palette = self._theme.palette
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
@@ -110,13 +121,17 @@ class ReadOut(QWidget):
             painter.setPen(QPen(QColor(palette.line), 1))
             painter.setBrush(QColor(palette.card))
             painter.drawRoundedRect(QRectF(self.rect()).adjusted(0.5, 0.5, -0.5, -0.5), 8, 8)
-        mark = pixmap("gauge", palette.text_2, 14, self.devicePixelRatioF())
+        mark = pixmap(self._icon, palette.text_2, 14, self.devicePixelRatioF())
         painter.drawPixmap(QPointF(10, 8) if framed else QPointF(0, (self.height() - 14) / 2), mark)
-        which, why = self._places()
         elide = Qt.TextElideMode.ElideMiddle
-        paint_text(painter, which, self.lines[0], palette.text, 12, 600, elide=elide, tabular=True)
-        paint_text(painter, why, self.lines[1], palette.text_2, 11, elide=elide)
+        for row, (line, place) in enumerate(self._placed()):
+            color, size, weight = (palette.text_2, 11, 400) if row else (palette.text, 12, 600)
+            paint_text(painter, place, line, color, size, weight, elide=elide, tabular=True)
         painter.end()
+
+
+def _width(line: str, *, first: bool) -> float:
+    return (metrics(12, 600, True) if first else metrics(11, 400, True)).horizontalAdvance(line)
 
 
 class AllNodesPill(QWidget):

@@ -14,6 +14,8 @@ from castray_desktop.ui.graph.graph_stage import GraphStage
 if TYPE_CHECKING:
     from castray_desktop.ui.graph.graph_view import GraphView
 
+STEP = 16
+
 
 class GraphRoom:
     """Rectangles in the view's coordinates, which are those of `stage` too."""
@@ -52,10 +54,10 @@ class GraphRoom:
         size = view.viewport().size()
         return id(self._scene.plan), view.zoom, size, bars, view.legend.isVisible()
 
-    def show_read_out(self, lines: tuple[str, str] | None) -> None:
-        """Say this about the relay, in the stage's strip or where it covers no node; None says nothing."""
+    def show_read_out(self, lines: tuple[str, ...], icon: str) -> None:
+        """Say this about the path, in the stage's strip or where it covers no node; no lines say nothing."""
         read_out = self._view.read_out
-        read_out.say(*(lines or ("", "")))
+        read_out.say(lines, icon)
         place = self._read_out_place() if lines else None
         read_out.setVisible(place is not None)
         if place is not None:
@@ -85,9 +87,11 @@ class GraphRoom:
             if other.isVisible():
                 taken.append(other.geometry().adjusted(-8, -8, 8, 8))
         right, left, middle = box.right() - size.width(), box.left(), box.center().x() - size.width() // 2
-        for y in (box.bottom() - size.height(), box.top()):
-            for x in (right, middle, left):
-                place = QRect(QPoint(x, y), size)
-                if box.contains(place) and not any(place.intersects(other) for other in taken):
-                    return place
+        places = [right, middle, left, *range(right, left, -STEP)]
+        for parts in (taken + self.figures(), taken):
+            for y in (box.bottom() - size.height(), box.top()):
+                for x in places:
+                    place = QRect(QPoint(x, y), size)
+                    if box.contains(place) and not any(place.intersects(part) for part in parts):
+                        return place
         return None

@@ -4,48 +4,35 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from PySide6.QtCore import QPointF, QRectF, Signal
 from PySide6.QtWidgets import QGraphicsScene, QWidget
 
-from castray_desktop.core.messages import CastState, CastSummary, DeliverySnapshot, DeliveryState, NodeInfo
+from castray_desktop.core.messages import CastState, DeliveryState, NodeInfo
 from castray_desktop.ui.controls.glyphs import GlyphState
-from castray_desktop.ui.graph.graph_items import (
-    DOT_GAP,
-    HopItem,
-    HopLook,
-    MiddleItem,
-    RateItem,
-    Thread,
-    ThreadsItem,
-    ZoneItem,
+from castray_desktop.ui.graph.graph_items import MiddleItem, ZoneItem
+from castray_desktop.ui.graph.graph_layout import Box, Cell, Plan, Point, arrange, holds
+from castray_desktop.ui.graph.graph_looks import (
+    Marks,
+    Stream,
+    cast_lines,
+    hops,
+    node_look,
+    stream,
+    tool_tip,
+    way_lines,
 )
-from castray_desktop.ui.graph.graph_layout import (
-    SOURCE_RADIUS,
-    Box,
-    Cell,
-    Curve,
-    Plan,
-    Point,
-    arrange,
-    clear_curve,
-    ink,
-)
-from castray_desktop.ui.graph.graph_looks import Hop, Marks, cast_lines, hops, node_look, tool_tip, way_lines
 from castray_desktop.ui.graph.graph_node import Dot, DotsItem, NodeItem
+from castray_desktop.ui.graph.hop_layer import HopLayer
+from castray_desktop.ui.graph.stream_words import read_out_lines, way_words
 from castray_desktop.ui.nodes import NodeList, glyph_word, natural_key, node_glyph
 from castray_desktop.ui.selection import RecipientSelection
 from castray_desktop.ui.theme import Theme
 from castray_desktop.ui.transfers.transfer_text import percent_text
-from castray_desktop.ui.units import format_rate
 
 Places = tuple[str, tuple[tuple[str, str], ...]]
 _Population = tuple[tuple[object, ...], Places]  # of these nodes, these places
-
-
-REPAIRED = "↪"
-"""Before the rate of a hop that has replaced another one."""
 
 
 class GraphScene(QGraphicsScene):
@@ -70,19 +57,14 @@ class GraphScene(QGraphicsScene):
         self.plan: Plan = arrange(736, 424, [])
         self.items_by_name: dict[str, NodeItem] = {}
         self._zones: list[ZoneItem] = []
-        self._hops: dict[str, HopItem] = {}
-        self._rates: dict[str, RateItem] = {}
-        self._curves: dict[tuple[Point, Point, tuple[float, float]], Curve] = {}  # as the nodes lie now
-        self._rate_boxes: dict[str, tuple[object, Box | None]] = {}  # a place is searched once for a hop
-        self._threads = ThreadsItem(theme)
-        self._threads_for: tuple[object, ...] = ()
-        self.addItem(self._threads)
+        self.path = HopLayer(theme, self)
         self._dots = DotsItem(theme)
         self.addItem(self._dots)
         self._middle = MiddleItem(theme)
         self.addItem(self._middle)
         self._middle.hide()
         self._arranged_for: tuple[object, ...] = ()
+        self._path_for: tuple[object, ...] = ()
         self._population: _Population | None = None
         self.focus_node = ""
         self.targets: frozenset[str] = frozenset()
@@ -127,9 +109,11 @@ class GraphScene(QGraphicsScene):
             return
         self._arranged_for = key
         self.plan = arrange(width, height, recipients)
-        self._curves = {}
         self.setSceneRect(QRectF(0, 0, self.plan.width, self.plan.height))
         self._place_zones()
+        labels = [zone.label for zone in self._zones]
+        boxes = [Box(label.x(), label.y(), label.width(), label.height()) for label in labels]
+        self.path.arrange(self.plan, source, boxes)
         self._drop_gone()
         self.refresh()
         self.arranged.emit()
@@ -164,7 +148,7 @@ class GraphScene(QGraphicsScene):
     def refresh(self) -> None:
         """Draw the nodes, the path and the figures as they are now."""
         self._refresh_nodes()
-        self._refresh_hops()
+        self._refresh_path()
         self._refresh_middle()
 
     def _refresh_nodes(self) -> None:
@@ -218,8 +202,22 @@ class GraphScene(QGraphicsScene):
         """A node's facts."""
         node = self._nodes.get(name)
         delivery = self._nodes.activity(name)
-        way = way_lines(delivery, self._nodes.upstream_before(name), self._nodes.slowest)
+        way = way_lines(
+            delivery,
+            self._nodes.upstream_before(name),
+            self._nodes.slowest,
+            self._nodes.listening,
+            self._nodes.repairs.get(name, 0.0),
+        )
         return tool_tip(node, delivery, way) if node else ""
+
+    def tip_at(self, place: QPointF) -> str:
+        """What there is to say about what lies at a place; "" for nothing."""
+        if name := self.node_at(place):
+            return self.tool_tip(name)
+        point = Point(place.x(), place.y())
+        on_bus = any(holds(box, point) for box in self.path.bus_figures())
+        return "\n".join(read_out_lines(self._nodes.listening)) if on_bus else ""
 
     def words(self, name: str) -> str:
         """A node in one line, as a screen reader says it; "" for an unknown one."""
@@ -230,168 +228,37 @@ class GraphScene(QGraphicsScene):
         parts = [name, glyph_word(node_glyph(node, self._nodes.activity(name)))]
         if look is not None and look.look.share is not None:
             parts.append(percent_text(look.look.share))
+        parts += way_words(name, self._nodes.listening, self._nodes.repairs)
         if name in self._selection.selected():
             parts.append(glyph_word(GlyphState.SELECTED))
         return ", ".join(part for part in parts if part)
 
-    def _refresh_hops(self) -> None:
-        cast = self._nodes.cast
-        deliveries = {item.node: item for item in self._nodes.deliveries()}
-        dots = self.plan.cell is Cell.DOT
-        self._refresh_threads(cast if dots else None, deliveries)
-        path = hops(cast, deliveries, self._nodes.upstream_before) if not dots else []
-        shown = [hop for hop in path if self._can_draw(hop)]
-        names = {hop.node for hop in shown}
-        for gone in self._hops.keys() - names:
-            self.removeItem(self._hops.pop(gone))
-        for gone in self._rates.keys() - {hop.node for hop in shown if hop.rate >= 1}:
-            self.removeItem(self._rates.pop(gone))
-        taken: list[Box] = []
-        for hop in shown:
-            look = self._hop_look(hop, calm=bool(cast and cast.state.finished))
-            item = self._hops.get(hop.node)
-            if item is None:
-                item = self._hops[hop.node] = HopItem(self._theme, look)
-                self.addItem(item)
-            item.show_look(look)
-            if hop.rate >= 1 and self.plan.cell in (Cell.FULL, Cell.COMPACT):
-                self._show_rate(hop, look.curve, taken)
-
-    def _refresh_threads(self, cast: CastSummary | None, deliveries: Mapping[str, DeliverySnapshot]) -> None:
-        """Among dots a hop is a thread, and all of them are one item; made anew when a way has changed."""
-        ways = [
-            (item.node, item.upstream, item.state is DeliveryState.FAILED) for item in deliveries.values()
-        ]
-        key = (self.plan, cast and (cast.cast, cast.chain, cast.state), ways, self.dragging)
-        if key == self._threads_for:
+    def _refresh_path(self) -> None:
+        cast, nodes = self._nodes.cast, self._nodes
+        deliveries = {item.node: item for item in nodes.deliveries()}
+        flow = stream(cast, nodes.listening, deliveries.values())
+        calm = bool(cast and cast.state.finished)
+        self.path.refresh_stream(flow, calm=calm, dim=self.dragging)
+        key = self._path_key(flow) if self.plan.cell is Cell.DOT else ()
+        if key and key == self._path_for:
             return
-        self._threads_for = key
-        path = hops(cast, deliveries)
-        lines: tuple[list[Thread], list[Thread]] = ([], [])
-        for hop in path:
-            start, end = self.place(hop.upstream), self.place(hop.node)
-            if start is not None and end is not None:
-                lines[hop.failed].append((start, end))
-        room = self.sceneRect() if path else QRectF()
-        self._threads.show_threads(tuple(lines[False]), tuple(lines[True]), room, dim=self.dragging)
+        self._path_for = key
+        fed = frozenset(flow.fed) if flow is not None else frozenset()
+        path = hops(cast, deliveries, nodes.upstream_before, fed, nodes.repairs)
+        self.path.refresh_hops(path, calm=calm, dim=self.dragging)
 
-    def _can_draw(self, hop: Hop) -> bool:
-        both = self.place(hop.upstream) is not None and self.place(hop.node) is not None
-        return both and hop.upstream != hop.node
-
-    def _hop_look(self, hop: Hop, *, calm: bool) -> HopLook:
-        plan, large = self.plan, self.plan.cell in (Cell.FULL, Cell.COMPACT)
-        start, end = self.place(hop.upstream) or plan.source, self.place(hop.node) or plan.source
-        gap = {Cell.FULL: 6.0, Cell.COMPACT: 7.0}.get(plan.cell, 3.0)
-        from_source = hop.upstream == self.source
-        cut_start = SOURCE_RADIUS + 6.0 if from_source else plan.cell.radius + gap
-        if not large and not from_source:
-            curve = Curve.straight(start, end, cut_start, plan.cell.radius + gap)
-            return HopLook(
-                curve, hop.first, hop.last, 1.5, False, calm, dim=self.dragging, head=False, failed=hop.failed
-            )
-        curve = self._curve(start, end, (cut_start, plan.cell.radius + gap + 3))
-        width = (3.0 if hop.lagging or plan.cell is Cell.COMPACT else 4.0) if large else 1.5
-        return HopLook(
-            curve,
-            hop.first,
-            hop.last,
-            width,
-            hop.moving and large,
-            calm,
-            dim=self.dragging,
-            head=large,
-            failed=hop.failed,
-        )
-
-    def _curve(self, start: Point, end: Point, cuts: tuple[float, float]) -> Curve:
-        """Clear of other nodes and of the figures, as far as that goes; worked out once for each hop."""
-        known = self._curves.get((start, end, cuts))
-        if known is None:
-            plan, others = (
-                self.plan,
-                [place for place in self.plan.nodes.values() if place not in (start, end)],
-            )
-            if plan.source not in (start, end):
-                others.append(plan.source)
-            obstacles = [box for place in others for box in ink(plan.cell, place)]
-            if plan.middle is not None:
-                obstacles.append(plan.middle)
-            known = clear_curve(start, end, plan.centre, cuts, self._bend_room(), obstacles)
-            self._curves[start, end, cuts] = known
-        return known
-
-    def _bend_room(self) -> float:
-        rightmost = max((place.x for place in self.plan.nodes.values()), default=0.0)
-        return max(24.0, min(84.0, self.plan.width - rightmost - 8))
-
-    def _show_rate(self, hop: Hop, curve: Curve, taken: list[Box]) -> None:
-        item = self._rates.get(hop.node)
-        if item is None:
-            item = self._rates[hop.node] = RateItem(self._theme)
-            self.addItem(item)
-        text = format_rate(hop.rate)
-        if self.plan.cell is Cell.COMPACT:
-            text = text.split(" ")[0]
-        if hop.repaired:
-            text = f"{REPAIRED} {text}"
-        width, height = RateItem.room(text, hop.lagging)
-        key = (curve, width, height, self.plan.middle)
-        known = self._rate_boxes.get(hop.node)
-        if known is not None and known[0] == key:
-            box = known[1]
-        else:
-            outside = hop.upstream == self.source
-            box = self._rate_box(curve, width, height, taken, outside=outside)
-            self._rate_boxes[hop.node] = (key, box)
-        item.setVisible(box is not None)
-        if box is not None:
-            item.show_rate(text, box, lagging=hop.lagging, dim=self.dragging)
-            taken.append(box)
-
-    def _rate_box(
-        self, curve: Curve, width: float, height: float, taken: list[Box], *, outside: bool
-    ) -> Box | None:
-        """Beside the middle of the curve, where it covers the least; None where it would cover something."""
-        cells = [box for place in self.plan.nodes.values() for box in ink(self.plan.cell, place)]
-        cells.extend(ink(Cell.FULL, self.plan.source))
-        if self.plan.middle is not None:
-            cells.append(self.plan.middle)
-        best: Box | None = None
-        least = 1e9
-        for cost, t in ((0, 0.5), (1, 0.42), (1, 0.58), (2, 0.35), (2, 0.65), (3, 0.25), (3, 0.75)):
-            for side in (True, False):
-                box = self._beside(curve, t, width, height, outside=side)
-                covered = sum(box.overlaps(other) for other in cells)
-                covered += 3 * sum(box.overlaps(other) for other in taken)
-                covered += sum(_holds(box, curve.at(step / 24)) for step in range(25))
-                covered += 4 * (not self._inside(box))
-                score = covered * 10 + cost + (0.5 if side is not outside else 0)
-                if score < least:
-                    best, least = box, score
-        return best if least < 10 else None
-
-    def _beside(self, curve: Curve, t: float, width: float, height: float, *, outside: bool) -> Box:
-        at, before, after = curve.at(t), curve.at(t - 0.05), curve.at(t + 0.05)
-        dx, dy = after.x - before.x, after.y - before.y
-        length = (dx * dx + dy * dy) ** 0.5 or 1.0
-        nx, ny = -dy / length, dx / length
-        towards = nx * (self.plan.centre.x - at.x) + ny * (self.plan.centre.y - at.y) > 0
-        sign = 1.0 if towards is not outside else -1.0
-        reach = 8 + abs(nx) * width / 2 + abs(ny) * height / 2
-        return Box(at.x + sign * nx * reach - width / 2, at.y + sign * ny * reach - height / 2, width, height)
-
-    def _inside(self, box: Box) -> bool:
-        plan = self.plan
-        return (
-            box.x >= 2
-            and box.y >= 2
-            and box.x + box.width <= plan.width - 2
-            and (box.y + box.height <= plan.height - 2)
-        )
+    def _path_key(self, flow: Stream | None) -> tuple[object, ...]:
+        """Among dots a thousand hops are made anew only when one of them takes another way."""
+        cast = self._nodes.cast
+        ways = [
+            (item.node, item.upstream, item.state is DeliveryState.FAILED)
+            for item in self._nodes.deliveries()
+        ]
+        shown = cast and (cast.cast, cast.chain, cast.state)
+        return self.plan, shown, ways, flow and flow.fed, self._nodes.repairs.keys(), self.dragging
 
     def _refresh_middle(self) -> None:
-        cast, room = self._nodes.cast, self.plan.middle
+        cast, room = self._nodes.cast, self.plan.middle if self.has_middle else None
         self._middle.setVisible(cast is not None and room is not None)
         if cast is not None and room is not None:
             self._middle.show_lines(*cast_lines(cast), room)
@@ -399,11 +266,14 @@ class GraphScene(QGraphicsScene):
                 self._middle.dim = self.dragging
                 self._middle.update()
 
+    @property
+    def has_middle(self) -> bool:
+        """Whether a cast's figures have a place among the nodes."""
+        return self.plan.middle is not None and self.path.leaves_free(self.plan.middle)
+
     def figures(self) -> list[Box]:
         """Where figures are drawn: the rates of the hops and the shown cast's in the middle."""
-        shown = [
-            box for name, (_, box) in self._rate_boxes.items() if box is not None and name in self._rates
-        ]
+        shown = self.path.figures()
         if self._middle.isVisible() and self.plan.middle is not None:
             shown.append(self.plan.middle)
         return shown
@@ -412,13 +282,12 @@ class GraphScene(QGraphicsScene):
 
     @property
     def moving(self) -> bool:
-        """Whether dots run along a hop."""
-        return any(item.look.moving for item in self._hops.values())
+        """Whether dots run along a hop or the bus."""
+        return self.path.moving
 
     def run_dots(self, pixels: float) -> None:
         """Move the dots to where they are after having run that far."""
-        for item in self._hops.values():
-            item.run_dots(pixels % DOT_GAP)
+        self.path.run_dots(pixels)
 
     def ease(self) -> None:
         """Move every ring a part of its way."""
@@ -428,10 +297,10 @@ class GraphScene(QGraphicsScene):
     def node_at(self, place: QPointF) -> str:
         """The node at a place; "" for none."""
         point = Point(place.x(), place.y())
-        if self.source and _holds(Cell.FULL.box(self.plan.source), point):
+        if self.source and holds(Cell.FULL.box(self.plan.source), point):
             return self.source
         for name, centre in self.plan.nodes.items():
-            if _holds(self.plan.cell.box(centre), point):
+            if holds(self.plan.cell.box(centre), point):
                 return name
         return ""
 
@@ -463,7 +332,3 @@ def _neighbourhood(node: NodeInfo) -> tuple[object, ...]:
     """Neighbours in the network lie side by side; the nodes of one machine keep the order of their names."""
     address = "" if node.address.startswith("127.") else node.address
     return (natural_key(address), natural_key(node.name))
-
-
-def _holds(box: Box, point: Point) -> bool:
-    return box.x < point.x < box.x + box.width and box.y < point.y < box.y + box.height

@@ -361,11 +361,7 @@ class GraphView(QGraphicsView):
 
     def viewportEvent(self, event: QEvent) -> bool:
         if event.type() is QEvent.Type.ToolTip and isinstance(event, QHelpEvent):
-            name = self._graph.node_at(self.mapToScene(event.pos()))
-            if name:
-                QToolTip.showText(event.globalPos(), self._graph.tool_tip(name), self)
-            else:
-                QToolTip.hideText()
+            QToolTip.showText(event.globalPos(), self._graph.tip_at(self.mapToScene(event.pos())), self)
             return True
         return super().viewportEvent(event)
 

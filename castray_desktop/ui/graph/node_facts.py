@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 from PySide6.QtCore import QCoreApplication
 
+from castray_desktop.core.listening import datagram_share, repaired_share
 from castray_desktop.core.messages import CastSummary, DeliverySnapshot, DeliveryState, NodeInfo, NodeState
 from castray_desktop.ui.controls.glyphs import GlyphState
 from castray_desktop.ui.graph.relay_words import held_up_line
+from castray_desktop.ui.graph.stream_words import left_text, shares_line, stopped_text
 from castray_desktop.ui.nodes import NodeList, glyph_word, node_glyph
 from castray_desktop.ui.transfers.transfer_text import (
     cast_share,
@@ -68,7 +70,7 @@ def facts_of(node: NodeInfo, nodes: NodeList, under_way: Iterable[CastOnNode], n
         glyph=glyph,
         state=glyph_word(glyph),
         remarks=tuple(_remarks(node, delivery, nodes)),
-        facts=(*_relay(node.name, delivery, nodes), *_casts(casts), *_machine(node, now)),
+        facts=(*_path(node.name, delivery, nodes), *_casts(casts), *_machine(node, now)),
     )
 
 
@@ -79,21 +81,57 @@ def _remarks(node: NodeInfo, delivery: DeliverySnapshot | None, nodes: NodeList)
         yield Remark(failure_text(delivery.failure), "bad")
     if nodes.slowest is not None and nodes.slowest.node == node.name:
         yield Remark(held_up_line(nodes.slowest), "warn")
+    if nodes.listening is not None and (why := nodes.listening.left.get(node.name)) is not None:
+        yield Remark(left_text(why), "warn")
+    own = nodes.listening if nodes.listening is not None and nodes.listening.source == node.name else None
+    if own is not None and (stopped := stopped_text(own.multicast, node.name)):
+        yield Remark(stopped, "2")
     if before := nodes.upstream_before(node.name):
         template = translate("NodeFacts", "The route was repaired: it fetched from {upstream} before")
         yield Remark(template.format(upstream=before), "2")
 
 
-def _relay(name: str, delivery: DeliverySnapshot | None, nodes: NodeList) -> Iterable[Fact]:
-    """Whom it fetches from and whom it feeds at this moment."""
+def _path(name: str, delivery: DeliverySnapshot | None, nodes: NodeList) -> Iterable[Fact]:
+    """Whom it fetches from and whom it feeds at this moment, by the stream for many and by the relay."""
+    heard = nodes.listening.listeners if nodes.listening is not None else ()
+    source = nodes.cast.source if nodes.cast is not None else ""
     if delivery is not None and _receives(delivery):
-        upstream = delivery.upstream or (nodes.cast.source if nodes.cast is not None else "")
-        yield Fact(translate("NodeFacts", "From"), _at(upstream, delivery.rate))
-    fed = [other for other in nodes.deliveries() if other.upstream == name and _receives(other)]
+        if name in heard:
+            yield Fact(
+                translate("NodeFacts", "From"),
+                translate("NodeFacts", "multicast at {rate}").format(rate=format_rate(delivery.rate)),
+            )
+        else:
+            yield Fact(translate("NodeFacts", "From"), _at(delivery.upstream or source, delivery.rate))
+        if rate := nodes.repairs.get(name):
+            yield Fact(translate("NodeFacts", "Repair"), _at(delivery.upstream or source, rate))
+        if delivery.datagram_bytes:
+            shares = shares_line(datagram_share(delivery), repaired_share(delivery))
+            yield Fact(translate("NodeFacts", "Way"), shares)
+    yield from _fed(name, nodes)
+
+
+def _fed(name: str, nodes: NodeList) -> Iterable[Fact]:
+    title = translate("NodeFacts", "To")
+    listening = nodes.listening
+    if listening is not None and listening.sending and name == listening.source:
+        template = translate("NodeFacts", "{count} at once at {rate}")
+        rate = format_rate(listening.multicast.rate)
+        yield Fact(title, template.format(count=len(listening.listeners), rate=rate))
+        title = ""
+    heard = frozenset(listening.listeners) if listening is not None else frozenset()
+    below = [other for other in nodes.deliveries() if other.upstream == name and _receives(other)]
+    fed = [other for other in below if other.node not in heard]
     for number, other in enumerate(fed[:MOST_FED]):
-        yield Fact(translate("NodeFacts", "To") if not number else "", _at(other.node, other.rate))
+        yield Fact(title if not number else "", _at(other.node, other.rate))
     if len(fed) > MOST_FED:
         yield Fact("", _more(len(fed) - MOST_FED))
+    repaired = [other.node for other in below if other.node in heard and other.node in nodes.repairs]
+    for number, node in enumerate(repaired[:MOST_FED]):
+        heading = translate("NodeFacts", "Repairs") if not number else ""
+        yield Fact(heading, _at(node, nodes.repairs[node]))
+    if len(repaired) > MOST_FED:
+        yield Fact("", _more(len(repaired) - MOST_FED))
 
 
 def _receives(delivery: DeliverySnapshot) -> bool:

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from PySide6.QtCore import QCoreApplication, Qt
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
+from castray_desktop.core.listening import datagram_share, listening, repaired_share
 from castray_desktop.core.messages import CastSummary, DeliverySnapshot, DeliveryState, Transport
 from castray_desktop.ui.controls.plain_table import Cell, PlainModel, PlainTable
 from castray_desktop.ui.controls.sheet import Sheet
 from castray_desktop.ui.controls.widgets import button, label
+from castray_desktop.ui.graph import stream_words
 from castray_desktop.ui.nodes import delivery_glyph
 from castray_desktop.ui.opening import copy
 from castray_desktop.ui.theme import Theme
@@ -35,7 +37,7 @@ def transport_word(transport: Transport | None) -> str:
         Transport.DIRECT: translate("CastDetails", "Direct"),
         Transport.REVERSE: translate("CastDetails", "Direct, dialled back"),
         Transport.RAY: translate("CastDetails", "Through Ray"),
-        Transport.UDP: translate("CastDetails", "UDP"),
+        Transport.UDP: translate("CastDetails", "Multicast"),
         Transport.LOCAL: translate("CastDetails", "Same machine"),
     }
     return words[transport] if transport is not None else DASH
@@ -85,10 +87,17 @@ def _cells(delivery: DeliverySnapshot) -> list[Cell]:
         Cell(format_rate(rate) if rate >= 1 else DASH, "text_2"),
         Cell(format_duration(delivery.seconds or None), "text_2"),
         Cell(delivery.upstream or DASH, "text_2"),
-        Cell(transport_word(delivery.transport), "text_2"),
+        Cell(transport_word(delivery.transport), "text_2", tip=_came(delivery)),
         Cell(where or DASH, "bad" if delivery.failure is not None else "text_2", tip=where),
         Cell(delivery.hash or DASH, "text_2", tip=delivery.hash),
     ]
+
+
+def _came(delivery: DeliverySnapshot) -> str:
+    """What came by which way, where more than one brought it."""
+    if not delivery.datagram_bytes and not delivery.repaired_bytes:
+        return ""
+    return stream_words.shares_line(datagram_share(delivery), repaired_share(delivery))
 
 
 def _size(cast: CastSummary) -> str:
@@ -99,7 +108,7 @@ def _size(cast: CastSummary) -> str:
     )
 
 
-def cast_facts(cast: CastSummary) -> list[tuple[str, str]]:
+def cast_facts(cast: CastSummary, deliveries: Sequence[DeliverySnapshot] = ()) -> list[tuple[str, str]]:
     """What there is to say about a cast, name by name."""
     facts = [
         (translate("CastDetails", "State"), cast_status(cast)),
@@ -124,6 +133,8 @@ def cast_facts(cast: CastSummary) -> list[tuple[str, str]]:
     ]
     if cast.broken_links:
         facts.append((translate("CastDetails", "Links that lead nowhere"), f"{cast.broken_links:,}"))
+    if stream := stream_words.cast_text(cast, listening(cast, deliveries)):
+        facts.insert(7, (translate("CastDetails", "Multicast"), stream))
     if cast.failure is not None:
         facts.insert(1, (translate("CastDetails", "Reason"), failure_text(cast.failure)))
     return facts
@@ -163,7 +174,7 @@ class CastDetails(Sheet):
             return
         cast, deliveries = self._told
         self.set_fixed_title(cast_title(cast))
-        self._facts.setText("\n".join(f"{name}: {value}" for name, value in cast_facts(cast)))
+        self._facts.setText("\n".join(f"{name}: {value}" for name, value in cast_facts(cast, deliveries)))
         self._model.set_rows(delivery_rows(deliveries))
 
     def text(self) -> str:

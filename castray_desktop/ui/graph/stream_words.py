@@ -1,0 +1,199 @@
+"""What the window says about the stream for many at once: how it goes, what is repaired, why it stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from PySide6.QtCore import QCoreApplication
+
+from castray_desktop.core.listening import Left, Listening, datagram_share, repaired_share
+from castray_desktop.core.messages import (
+    CastSummary,
+    DeliverySnapshot,
+    DeliveryState,
+    MulticastEnd,
+    MulticastSnapshot,
+    MulticastState,
+)
+from castray_desktop.core.multicast_words import why_stopped
+from castray_desktop.ui.units import format_rate
+
+
+def share_text(share: float) -> str:
+    """A share in percent, with a decimal where it is small; never "0" for what is not nothing."""
+    percent = share * 100
+    if 0 < percent < 0.1:
+        return "<0.1%"
+    if 0 < percent < 9.95:
+        return f"{percent:.1f}%"
+    return f"{int(percent + 1e-9)}%"
+
+
+def rate_line(listening: Listening) -> str:
+    """How fast, and to how many: "Multicast: 118 MB/s to 4 at once"."""
+    translate = QCoreApplication.translate
+    count = len(listening.listeners)
+    template = (
+        translate("Multicast", "Multicast: {rate} to {count} listener")
+        if count == 1
+        else translate("Multicast", "Multicast: {rate} to {count} at once")
+    )
+    return template.format(rate=format_rate(listening.multicast.rate), count=count)
+
+
+def shares_line(datagrams: float, repaired: float) -> str:
+    """What came by the stream, and what had to be repaired."""
+    translate = QCoreApplication.translate
+    if not repaired:
+        return translate("Multicast", "{share} by datagrams, nothing repaired").format(
+            share=share_text(datagrams)
+        )
+    template = translate("Multicast", "{share} by datagrams, {repaired} repaired")
+    return template.format(share=share_text(datagrams), repaired=share_text(repaired))
+
+
+def left_line(left: Mapping[str, Left]) -> str:
+    """Who gets everything by the relay, and why; "" for nobody."""
+    translate = QCoreApplication.translate
+    if not left:
+        return ""
+    if len(left) == 1:
+        node, why = next(iter(left.items()))
+        template = {
+            Left.CANT_FOLLOW: translate("Multicast", "{node} by the relay: can't follow"),
+            Left.HEARS_NOTHING: translate("Multicast", "{node} by the relay: can't hear it"),
+        }[why]
+        return template.format(node=node)
+    slow = sum(why is Left.CANT_FOLLOW for why in left.values())
+    if slow == len(left):
+        return translate("Multicast", "{count} by the relay: can't follow").format(count=slow)
+    if not slow:
+        return translate("Multicast", "{count} by the relay: can't hear it").format(count=len(left))
+    template = translate("Multicast", "{count} by the relay: {slow} can't follow, {deaf} can't hear it")
+    return template.format(count=len(left), slow=slow, deaf=len(left) - slow)
+
+
+def read_out_lines(listening: Listening | None) -> tuple[str, ...]:
+    """The stream in two or three lines; none where none is under way."""
+    if listening is None:
+        return ()
+    state = listening.multicast.state
+    shares = shares_line(listening.datagram_share, listening.repaired_share)
+    if listening.sending:
+        return tuple(filter(None, (rate_line(listening), shares, left_line(listening.left))))
+    if state is MulticastState.DONE:
+        return QCoreApplication.translate("Multicast", "Multicast: everything was sent once"), shares
+    return ()
+
+
+def stopped_line(multicast: MulticastSnapshot | None) -> str:
+    """That it was stopped, in a few words; "" where it was not."""
+    if multicast is None or multicast.state is not MulticastState.STOPPED:
+        return ""
+    translate = QCoreApplication.translate
+    return {
+        MulticastEnd.ORDERED: translate("Multicast", "Multicast was ended"),
+        MulticastEnd.NOTHING_ARRIVES: translate("Multicast", "No multicast: nothing arrives"),
+        MulticastEnd.TOO_SLOW: translate("Multicast", "Multicast stopped: slower than the relay"),
+        MulticastEnd.NOBODY: translate("Multicast", "Multicast stopped: nobody listens any more"),
+        MulticastEnd.NO_NETWORK: translate("Multicast", "No multicast: the source can't send it"),
+        MulticastEnd.ENCRYPTED: translate("Multicast", "No multicast: Ray encrypts here"),
+        MulticastEnd.SOURCE_LOST: translate("Multicast", "Multicast stopped: the source is gone"),
+    }[multicast.end or MulticastEnd.ORDERED]
+
+
+def stopped_text(multicast: MulticastSnapshot | None, source: str) -> str:
+    """Why it was stopped and what can be done; "" where it was not."""
+    why = why_stopped(multicast, source, lambda text: QCoreApplication.translate("Failure", text))
+    return why.text if why is not None else ""
+
+
+def cast_text(cast: CastSummary, listening: Listening | None) -> str:
+    """Everything about a cast's stream in a line or two, for the details; "" where none was tried."""
+    if cast.multicast is None or listening is None:
+        return ""
+    translate = QCoreApplication.translate
+    if cast.multicast.state is MulticastState.WAITING:
+        return translate("Multicast", "Waits for its listeners")
+    shares = shares_line(listening.datagram_share, listening.repaired_share)
+    if cast.multicast.state is MulticastState.STOPPED:
+        stopped = stopped_text(cast.multicast, cast.source)
+        return f"{stopped} ({shares})" if listening.datagram_share else stopped
+    if listening.sending:
+        head = translate("Multicast", "{rate} to {count} at once").format(
+            rate=format_rate(cast.multicast.rate), count=len(listening.listeners)
+        )
+    else:
+        head = translate("Multicast", "Everything was sent once")
+    return " · ".join(filter(None, (head, shares, left_line(listening.left))))
+
+
+def short_line(listening: Listening | None) -> str:
+    """The stream for the status bar; "" where there is nothing to say."""
+    if listening is None:
+        return ""
+    if not listening.sending:
+        return stopped_line(listening.multicast)
+    translate = QCoreApplication.translate
+    heard, everybody = len(listening.listeners), len(listening.listeners) + len(listening.left)
+    template = (
+        translate("Multicast", "multicast to {count} of {total}, {repaired} repaired")
+        if listening.left
+        else translate("Multicast", "multicast to {count}, {repaired} repaired")
+    )
+    return template.format(count=heard, total=everybody, repaired=share_text(listening.repaired_share))
+
+
+def way_words(name: str, listening: Listening | None, repairs: Mapping[str, float]) -> Iterable[str]:
+    """How the bytes come to a node of a cast to a group, as a screen reader says it."""
+    translate = QCoreApplication.translate
+    if listening is None:
+        return
+    if name in listening.listeners:
+        yield translate("Multicast", "by multicast")
+    if name in listening.left:
+        yield translate("Multicast", "by the relay")
+    if name in repairs:
+        yield translate("Multicast", "being repaired")
+
+
+def repair_rate(rate: float, *, short: bool) -> str:
+    """What is written beside a repair."""
+    if short:
+        return "+" + format_rate(rate).split(" ")[0]
+    return QCoreApplication.translate("Multicast", "Repair {rate}").format(rate=format_rate(rate))
+
+
+def delivery_lines(
+    delivery: DeliverySnapshot, listening: Listening | None, repairing: float
+) -> Iterable[str]:
+    """How the stream serves one recipient, line by line."""
+    translate = QCoreApplication.translate
+    if listening is None or delivery.state is not DeliveryState.RECEIVING:
+        return
+    if delivery.node in listening.listeners:
+        template = translate("Multicast", "By multicast from {source} at {rate}")
+        yield template.format(source=listening.source, rate=format_rate(delivery.rate))
+    if repairing >= 1:
+        template = translate("Multicast", "Repaired by {upstream} at {rate}")
+        yield template.format(upstream=delivery.upstream or listening.source, rate=format_rate(repairing))
+    if delivery.datagram_bytes:
+        yield shares_line(datagram_share(delivery), repaired_share(delivery))
+    if (why := listening.left.get(delivery.node)) is not None:
+        yield left_text(why)
+
+
+def left_text(why: Left) -> str:
+    """Why a recipient is served by the relay alone, and what can be done."""
+    translate = QCoreApplication.translate
+    return {
+        Left.CANT_FOLLOW: translate(
+            "Multicast",
+            "Left to the relay: it lost more than half of the datagrams. Look at its link, its load "
+            "and its disk.",
+        ),
+        Left.HEARS_NOTHING: translate(
+            "Multicast",
+            "Left to the relay: it hears no datagrams. Look at its firewall and at the switches before it.",
+        ),
+    }[why]
