@@ -18,7 +18,7 @@ Line = tuple[Point, ...]
 
 SPINE = {True: SOURCE_HALF + 10.0, False: SOURCE_HALF + 3.0}  # beside the source's centre; on a ring or not
 WIDTHS = {Cell.FULL: 4.0, Cell.COMPACT: 3.0, Cell.GLYPH: 2.0, Cell.DOT: 1.0}  # of its lines
-NAMES_END = {Cell.FULL: 72.0, Cell.COMPACT: 40.0}  # below a circle's centre
+NAMES_END = {Cell.FULL: 70.0, Cell.COMPACT: 40.0}  # below a circle's centre
 MARKS_BEGIN = {Cell.FULL: 35.0, Cell.COMPACT: 25.0, Cell.GLYPH: 11.0, Cell.DOT: 4.5}  # above and beside it
 TURN_OFF = {Cell.FULL: 60.0, Cell.COMPACT: 39.0}  # left of it, where a branch leaves the rail
 AIR = 8.0
@@ -54,8 +54,8 @@ def line_boxes(bus: Bus, reach: float = 4.0) -> Iterator[Box]:
 
 
 def leaves_free(bus: Bus, figures: Box) -> bool:
-    """Whether it runs over none of these figures, which have some air above and below."""
-    words = Box(figures.x, figures.y + AIR, figures.width, figures.height - 2 * AIR)
+    """Whether it runs over none of these figures, which have some air around them."""
+    words = Box(figures.x + AIR, figures.y + AIR, figures.width - 2 * AIR, figures.height - 2 * AIR)
     return not any(line.overlaps(words) for line in line_boxes(bus))
 
 
