@@ -24,6 +24,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Collection
 from math import inf
+from operator import itemgetter
 from typing import Optional
 
 from castray_desktop.core.multicast import BURST, Report
@@ -35,6 +36,9 @@ FLOOR = 256_000.0
 FIRST = 8e6
 """Bytes per second to begin with where nothing is known."""
 
+GROWTH, GROWTH_SECONDS = 1.25, 0.1
+"""The beginning is over if what arrives grows less than so much in this time, and a queue stands."""
+
 SAMPLE_SECONDS = 0.04
 """A phase is judged by what came over this time at least."""
 
@@ -45,6 +49,9 @@ QUEUE_SECONDS = 0.001
 
 STANDING_SECONDS = 0.06
 """A queue that was there all this time stands."""
+
+LONG_QUEUE_SECONDS = 0.004
+"""What waits longer can't be drained on the side."""
 
 DRAIN_SECONDS = 0.1
 """A queue should be gone after this."""
@@ -108,8 +115,10 @@ class MulticastPace:
         self._from = 0  # first sequence of this phase
         self._step = LARGE_STEP
         self._wait = LEAST_WAIT
+        self._grown = -inf, 0.0  # when what most get has grown last, and to what
         self._cut_at = -inf
         self._cut_loss = 0.0
+        self._too_much = inf  # bytes per second that were, at the last cut
         self._spoke_at = inf  # last report of anybody, at first the first departure
         self._link = 0.0  # what the link of the slowest follower has been seen to carry
         self._alone = False  # a probe has just shown that nobody else uses that link
@@ -118,7 +127,11 @@ class MulticastPace:
     # --- what happens ---------------------------------------------------------------------------
 
     def sent(self, now: float, sequence: int, datagrams: int, payload: int) -> None:
-        """A burst left: the sequence of its first datagram, how many, and their bytes of payload."""
+        """A burst leaves: the sequence of its first datagram, how many, and their bytes of payload.
+
+        `now` is from just before it was handed to the system: a later time, if the sender was not run for a
+        moment in between, would make every queue afterwards look longer.
+        """
         self._departures.add(now, sequence, datagrams, payload)
         self._spoke_at = min(self._spoke_at, now)
         if now - self._spoke_at > SILENCE_SECONDS:
@@ -201,27 +214,44 @@ class MulticastPace:
         if not struck:
             return
         most = 2 * len(struck) > len(following)
+        if not most:
+            struck = [(each, sample) for each, sample in struck if sample.lossy or each.strikes > 3]
         if most:
             late = [sample.delivered for each in following if (sample := each.sample(0, SAMPLE_SECONDS))]
             self._reach = _upper_median(late or [sample.delivered for _, sample in struck])
         useful = []
         for each, sample in struck:
-            if sample.delivered < 0.5 * self._reach:
+            if each.gets < 0.5 * self._reach:
                 each.trial = now if each.trial is None else each.trial
             else:
-                useful.append((sample.delivered / (1 - each.ambient), sample.loss))
+                useful.append((each.gets / (1 - each.ambient), each, sample))
         if useful and (most or self._phase is not Phase.STARTUP):
-            self._cut(now, *min(useful))
+            rate, listener, sample = min(useful, key=itemgetter(0))
+            if sample.lossy or self._phase is Phase.STARTUP:
+                self._cut(now, rate, sample.loss)
+            elif listener.queue(0.0) > LONG_QUEUE_SECONDS and self._phase is not Phase.DRAIN:
+                self._end_probe(now, rate)
 
     def _cut(self, now: float, rate: float, loss: float) -> None:
-        before = self.rate if self._phase is Phase.STARTUP else self._bandwidth
-        again = self._phase is Phase.PROBE or now - self._cut_at < SILENCE_SECONDS
+        before, tried = self._bandwidth, max(self.rate, self._bandwidth)
+        again = now - self._cut_at < SILENCE_SECONDS
         if again and loss > 0.6 * self._cut_loss and self._phase is not Phase.PROBE:
             rate = max(rate, 0.4 * self._link)  # others cause the loss: to send less does not help
-        self._cut_at, self._cut_loss = now, loss
-        self._bandwidth = max(FLOOR, rate if self._phase is Phase.STARTUP else min(before, rate))
-        self._wait = min(2 * self._wait, MOST_WAIT) if again else LEAST_WAIT
-        self._step = LARGE_STEP if self._bandwidth < 0.8 * before else SMALL_STEP
+        self._cut_at, self._cut_loss, self._too_much = now, loss, tried
+        if not again and self._phase is not Phase.PROBE:
+            self._wait = LEAST_WAIT / 2
+        self._end_probe(now, rate)
+        if self._bandwidth > rate:
+            self._bandwidth = max(FLOOR, rate)
+            self._pace(self._draining())
+        if self._bandwidth < 0.8 * before:
+            self._step = LARGE_STEP
+
+    def _end_probe(self, now: float, rate: float) -> None:
+        """Something is too much, where `rate` arrives. What a probe has gained honestly is kept."""
+        if self._phase is Phase.STARTUP or rate - self._bandwidth > OWN_SHARE * (self.rate - self._bandwidth):
+            self._bandwidth = rate
+        self._step, self._wait = SMALL_STEP, min(2 * self._wait, MOST_WAIT)
         self._enter(now, Phase.DRAIN)
 
     # --- phases ---------------------------------------------------------------------------------
@@ -242,10 +272,16 @@ class MulticastPace:
 
     def _start_up(self, now: float) -> None:
         rates = [sample.delivered for each in self._following() if (sample := each.sample(0, 0.015))]
-        if rates:
-            usual = _upper_median(rates)
-            self._reach = max(self._reach, usual)
-            self._link = max(self._link, min(rates))
+        if not rates:
+            return
+        usual = _upper_median(rates)
+        if usual > GROWTH * self._grown[1]:
+            self._grown = now, usual
+        self._reach = max(self._reach, usual)
+        self._link = max(self._link, min(rates))
+        if now - self._grown[0] > GROWTH_SECONDS and self._stands():
+            self._cut(now, usual, 0.0)  # the sender's own device holds it up, so nothing gets lost
+        else:
             self._bandwidth = self.rate = max(self.rate, 2 * usual)
 
     def _drain(self, now: float) -> None:
@@ -254,7 +290,10 @@ class MulticastPace:
         stands = self._stands()
         if samples is None or (stands and now - self._phase_at < 3 * DRAIN_SECONDS):
             return
-        if self._alone and not stands:
+        if stands and self._bandwidth > LARGE_SHARE * self._link:
+            rate = max(self._sustained(samples), 0.8 * self._bandwidth)
+            self._bandwidth = min(self._bandwidth, rate)  # it gets no shorter: others fill it
+        elif self._alone and not stands:
             self._link = self._bandwidth
         self._alone = False
         for each, sample in samples:
@@ -286,21 +325,30 @@ class MulticastPace:
         self._learn(samples)
         sent = min(sample.sent for _, sample in samples)
         rate = min(self._sustained(samples), sent)
-        more = sent - self._bandwidth
+        more, missing, stands = sent - self._bandwidth, sent - rate, self._stands()
         if more < self._step / 2 * self._bandwidth:  # the sender could not send as fast as it was told
             self._enter(now, Phase.CRUISE)
-        elif sent - rate < OWN_SHARE * more and (
-            not self._stands() or self._bandwidth < OWN_SHARE * self._link
-        ):
+        elif missing < OWN_SHARE * more and (not stands or self._bandwidth < OWN_SHARE * self._link):
             self._bandwidth = rate
-            self._step, self._wait = min(2 * self._step, LARGEST_STEP), LEAST_WAIT
+            self._step, self._wait = self._next_step(), LEAST_WAIT
             self._enter(now, Phase.PROBE)
+        elif self._queue() < QUEUE_SECONDS and not any(_loses(*each) for each in samples):
+            self._enter(
+                now, Phase.PROBE
+            )  # what is missing must be somewhere: somebody was not run for a moment
         else:
-            self._alone = sent - rate > 0.85 * more
-            if sent - rate < 0.7 * more and self._bandwidth > LARGE_SHARE * self._link:
+            self._alone = missing > 0.85 * more
+            if missing < 0.7 * more and self._bandwidth > LARGE_SHARE * self._link:
                 self._bandwidth *= 1 - self._step / 2  # somebody made room for it
-            self._step, self._wait = SMALL_STEP, min(2 * self._wait, MOST_WAIT)
-            self._enter(now, Phase.DRAIN)
+            self._end_probe(now, 0.0)
+
+    def _next_step(self) -> float:
+        """Larger ones while they succeed, but not at one leap beyond what was too much before."""
+        step = min(2 * self._step, LARGEST_STEP)
+        if self._bandwidth > 0.9 * self._too_much:
+            self._too_much = inf
+            return SMALL_STEP
+        return min(step, max(SMALL_STEP, self._too_much / self._bandwidth - 1))
 
     # --- evidence -------------------------------------------------------------------------------
 
@@ -328,6 +376,10 @@ class MulticastPace:
     def _stands(self) -> bool:
         """Whether there is a queue that does not go away."""
         return self._queue(STANDING_SECONDS) > QUEUE_SECONDS
+
+
+def _loses(listener: Listener, sample: Sample) -> bool:
+    return sample.loss > listener.ambient + 0.01
 
 
 def _upper_median(values: list[float]) -> float:

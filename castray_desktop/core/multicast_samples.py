@@ -38,6 +38,9 @@ HELD_BACK = 0.88
 APART_SECONDS = 0.008
 """Reports that follow one another more closely are left out: they tell nothing new."""
 
+DRIFT = 1e-4
+"""Clocks run apart by up to so many seconds in a second, which must not look like a queue."""
+
 _WRAP = 1 << 32
 
 
@@ -69,11 +72,15 @@ class Sample(NamedTuple):
         return self.lost / self.datagrams if self.datagrams else 0.0
 
     @property
-    def overloaded(self) -> bool:
-        """Whether this is more than chance: clearly more lost than at random, or a queue that grows fast."""
+    def lossy(self) -> bool:
+        """Whether clearly more is lost than at random."""
         usual = LOST * self.datagrams
-        much = self.lost - usual > 2 * sqrt(usual)
-        return (much and self.delivered < 0.97 * self.sent) or self.delivered < HELD_BACK * self.sent
+        return self.lost - usual > 2 * sqrt(usual) and self.delivered < 0.97 * self.sent
+
+    @property
+    def overloaded(self) -> bool:
+        """Whether it is lossy, or a queue grows fast."""
+        return self.lossy or self.delivered < HELD_BACK * self.sent
 
 
 class Departures:
@@ -88,7 +95,7 @@ class Departures:
         self._payload = 0
 
     def add(self, now: float, sequence: int, datagrams: int, payload: int) -> None:
-        """A burst left."""
+        """A burst leaves."""
         if sequence < self.next:  # it may come wrapped
             sequence += -(-(self.next - sequence) // _WRAP) * _WRAP
         self._sequences.append(sequence)
@@ -141,10 +148,11 @@ class Listener:
         self.sequence = 0  # that it has seen, plus one
         self.ambient = 0.0  # share of datagrams that get lost where nothing is overloaded
         self.strikes = 0  # verdicts of overload in a row
+        self.gets = 0.0  # bytes per second; the most that came meanwhile
         self.trial: Optional[float] = None  # since when it has been far behind the others
         self.marks: deque[Mark] = deque()
         self._number = -1
-        self._base = inf
+        self._base = inf  # of the path without queues, in seconds; clocks differ
         self._from = 0
         self._judged: Optional[Mark] = None
         self._struck: Optional[Mark] = None  # where the strikes begin
@@ -169,6 +177,8 @@ class Listener:
             if clock < last.clock + APART_SECONDS:
                 return False
         self.sequence = sequence
+        if self.marks:
+            self._base += DRIFT * (clock - self.marks[-1].clock)
         came = departures.left(sequence - 1)
         if came is not None:
             self._base = min(self._base, clock - came)
@@ -222,8 +232,9 @@ class Listener:
             return
         if sample.overloaded:
             if not self.strikes:
-                self._struck = self._judged
+                self._struck, self.gets = self._judged, 0.0
             self.strikes += 1
+            self.gets = max(self.gets, sample.delivered)
         else:
             self.strikes = 0
             self._struck = self.trial = None

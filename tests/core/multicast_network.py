@@ -212,6 +212,7 @@ class Network:
         delay: float = 0.0005,
         flows: tuple[Flow, ...] = (),
         limit: float = inf,
+        socket_bytes: float = inf,
         seed: int = 1,
     ) -> None:
         self.pace = pace
@@ -220,6 +221,7 @@ class Network:
         self.delay = delay
         self.flows = flows
         self.limit = limit
+        self.socket_bytes = socket_bytes  # with more of it in the queue, the sender waits
         self.random = random.Random(seed)
         self.now = 100.0
         self.start = self.now
@@ -276,7 +278,7 @@ class Network:
         self._credit = min(self._credit + min(self.pace.rate, self.limit) * STEP / DATAGRAM, 1e4)
         burst = self.pace.burst(DATAGRAM)
         count = int(self._credit) // burst * burst
-        if not count:
+        if not count or self.shared.length > self.socket_bytes:
             return None
         self._credit -= count
         self.pace.sent(self.now, self.sequence, count, count * DATAGRAM)

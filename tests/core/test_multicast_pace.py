@@ -72,6 +72,13 @@ def test_a_short_queue_is_used_and_not_flooded() -> None:
     assert sent(model, 1.0) < 1.03
 
 
+def test_a_sender_whose_own_device_holds_it_up_keeps_the_queue_short() -> None:
+    model = network(2, socket_bytes=1.5e6).run(0.5)
+    assert shares(model, 2.0)[0] > 0.97
+    assert model.shared.length < 0.005 * GIGABIT
+    assert model.pace.rate < 1.3 * GIGABIT
+
+
 def test_a_known_rate_is_taken_up_at_once_and_exceeded_where_there_is_room() -> None:
     model = network(2, start=80e6)
     assert model.pace.rate == 80e6
