@@ -77,6 +77,9 @@ BACK_SECONDS = 0.5
 ABSENT_SECONDS = 1.0
 """Whose reports stop for so long is no follower."""
 
+PAUSE_SECONDS = 0.1
+"""Whoever has sent nothing for so long had nothing to send."""
+
 SILENCE_SECONDS = 0.5
 """Without any report the pace halves each time this has passed."""
 
@@ -117,9 +120,8 @@ class MulticastPace:
         self._wait = LEAST_WAIT
         self._grown = -inf, 0.0  # when what most get has grown last, and to what
         self._cut_at = -inf
-        self._cut_loss = 0.0
         self._too_much = inf  # bytes per second that were, at the last cut
-        self._spoke_at = inf  # last report of anybody, at first the first departure
+        self._spoke_at = -inf  # last report of anybody, or when sending went on
         self._link = 0.0  # what the link of the slowest follower has been seen to carry
         self._alone = False  # a probe has just shown that nobody else uses that link
         self._reach = 0.0  # what most listeners could get, since they couldn't get more
@@ -132,10 +134,13 @@ class MulticastPace:
         `now` is from just before it was handed to the system: a later time, if the sender was not run for a
         moment in between, would make every queue afterwards look longer.
         """
+        gap = now - self._departures.last_at
         self._departures.add(now, sequence, datagrams, payload)
-        self._spoke_at = min(self._spoke_at, now)
-        if now - self._spoke_at > SILENCE_SECONDS:
+        if gap > PAUSE_SECONDS:
+            self._spoke_at = now  # there was nothing to report of
+        elif now - self._spoke_at > SILENCE_SECONDS:
             self._spoke_at = now
+            self._judge_followers(now)
             self._bandwidth = max(FLOOR, self.rate / 2)
             self._step = LARGE_STEP
             self._enter(now, Phase.CRUISE)
@@ -228,16 +233,14 @@ class MulticastPace:
         if useful and (most or self._phase is not Phase.STARTUP):
             rate, listener, sample = min(useful, key=itemgetter(0))
             if sample.lossy or self._phase is Phase.STARTUP:
-                self._cut(now, rate, sample.loss)
+                self._cut(now, rate)
             elif listener.queue(0.0) > LONG_QUEUE_SECONDS and self._phase is not Phase.DRAIN:
                 self._end_probe(now, rate)
 
-    def _cut(self, now: float, rate: float, loss: float) -> None:
+    def _cut(self, now: float, rate: float) -> None:
         before, tried = self._bandwidth, max(self.rate, self._bandwidth)
         again = now - self._cut_at < SILENCE_SECONDS
-        if again and loss > 0.6 * self._cut_loss and self._phase is not Phase.PROBE:
-            rate = max(rate, 0.4 * self._link)  # others cause the loss: to send less does not help
-        self._cut_at, self._cut_loss, self._too_much = now, loss, tried
+        self._cut_at, self._too_much = now, tried
         if not again and self._phase is not Phase.PROBE:
             self._wait = LEAST_WAIT / 2
         self._end_probe(now, rate)
@@ -280,7 +283,7 @@ class MulticastPace:
         self._reach = max(self._reach, usual)
         self._link = max(self._link, min(rates))
         if now - self._grown[0] > GROWTH_SECONDS and self._stands():
-            self._cut(now, usual, 0.0)  # the sender's own device holds it up, so nothing gets lost
+            self._cut(now, usual)  # the sender's own device holds it up, so nothing gets lost
         else:
             self._bandwidth = self.rate = max(self.rate, 2 * usual)
 
@@ -327,6 +330,7 @@ class MulticastPace:
         rate = min(self._sustained(samples), sent)
         more, missing, stands = sent - self._bandwidth, sent - rate, self._stands()
         if more < self._step / 2 * self._bandwidth:  # the sender could not send as fast as it was told
+            self._step, self._wait = SMALL_STEP, min(2 * self._wait, MOST_WAIT)
             self._enter(now, Phase.CRUISE)
         elif missing < OWN_SHARE * more and (not stands or self._bandwidth < OWN_SHARE * self._link):
             self._bandwidth = rate

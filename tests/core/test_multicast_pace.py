@@ -53,7 +53,7 @@ def test_a_gigabit_is_found_within_a_third_of_a_second_and_kept(listeners: int) 
 
 
 def test_one_gibibyte_takes_hardly_longer_than_the_link_needs() -> None:
-    model = network(8)
+    model = network(4)
     while model.sent < 1 << 30:
         model.step()
     assert model.elapsed < 1.04 * (1 << 30) / GIGABIT
@@ -72,10 +72,15 @@ def test_a_short_queue_is_used_and_not_flooded() -> None:
     assert sent(model, 1.0) < 1.03
 
 
-def test_a_sender_whose_own_device_holds_it_up_keeps_the_queue_short() -> None:
-    model = network(2, socket_bytes=1.5e6).run(0.5)
-    assert shares(model, 2.0)[0] > 0.97
-    assert model.shared.length < 0.005 * GIGABIT
+@pytest.mark.parametrize("socket_bytes", [400e3, 1.5e6])
+def test_a_sender_whose_own_device_holds_it_up_keeps_the_queue_short(socket_bytes: float) -> None:
+    model = network(2, socket_bytes=socket_bytes).run(0.5)
+    assert shares(model, 1.5)[0] > 0.97
+    lengths = []
+    for _ in range(20):
+        model.run(0.025)
+        lengths.append(model.shared.length / GIGABIT)
+    assert sorted(lengths)[10] < 0.005
     assert model.pace.rate < 1.3 * GIGABIT
 
 
@@ -189,6 +194,23 @@ def test_busy_machines_do_not_slow_it_much() -> None:
     assert shares(model, 2.0)[0] > 0.9
 
 
+def test_clocks_that_run_apart_are_no_queue() -> None:
+    model = network()
+    model.receivers[0].pace += 9e-5
+    model.run(14.0)
+    assert shares(model, 1.5)[0] > 0.97
+
+
+def test_a_link_that_stops_for_a_moment_does_not_mislead_it() -> None:
+    model = network(4).run(0.5)
+    for _ in range(8):
+        model.shared.rate = 1.0
+        model.run(0.01)
+        model.shared.rate = GIGABIT
+        model.run(0.2)
+    assert shares(model, 0.5)[0] > 0.9
+
+
 def test_whoever_is_silent_or_deaf_is_no_follower() -> None:
     model = network(4).run(0.5)
     silent, deaf, leaving = model.receivers[:3]
@@ -209,8 +231,8 @@ def test_without_any_report_the_pace_falls_to_the_floor_and_recovers() -> None:
     numbers = [receiver.number for receiver in model.receivers]
     for receiver in model.receivers:
         receiver.gone_at = model.elapsed
-    model.run(1.2)
-    assert model.pace.followers() == model.pace.heard() or not model.pace.followers()
+    model.run(1.7)
+    assert not model.pace.followers()
     assert model.pace.rate < 0.3 * GIGABIT
     model.run(6.0)
     assert model.pace.rate == FLOOR
