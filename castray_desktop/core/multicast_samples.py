@@ -41,8 +41,6 @@ APART_SECONDS = 0.008
 DRIFT = 1e-4
 """Clocks run apart by up to so many seconds in a second, which must not look like a queue."""
 
-_WRAP = 1 << 32
-
 
 class Mark(NamedTuple):
     """A report, with what the sender knows of it."""
@@ -84,7 +82,7 @@ class Sample(NamedTuple):
 
 
 class Departures:
-    """When each datagram left, as far back as reports may ask. Sequences count on beyond 32 bits."""
+    """When each datagram left, as far back as reports may ask."""
 
     def __init__(self) -> None:
         self.next = 0  # sequence after the last
@@ -96,8 +94,6 @@ class Departures:
 
     def add(self, now: float, sequence: int, datagrams: int, payload: int) -> None:
         """A burst leaves."""
-        if sequence < self.next:  # it may come wrapped
-            sequence += -(-(self.next - sequence) // _WRAP) * _WRAP
         self._sequences.append(sequence)
         self._times.append(now)
         self._payloads.append(self._payload)
@@ -108,10 +104,9 @@ class Departures:
             old = bisect_right(self._times, now - HISTORY_SECONDS)
             del self._sequences[:old], self._times[:old], self._payloads[:old]
 
-    def unwrap(self, sequence: int) -> Optional[int]:
-        """The sequence of a report beyond 32 bits; None if nothing of the kind has left lately."""
-        full = self.next - ((self.next - sequence) & (_WRAP - 1))
-        return full if self._sequences and full >= self._sequences[0] else None
+    def knows(self, sequence: int) -> bool:
+        """Whether the datagram before this one left, and not long ago."""
+        return bool(self._sequences) and self._sequences[0] <= sequence <= self.next
 
     def reached(self, now: float, sequence: int) -> tuple[float, float]:
         """When the sender had sent as far as `sequence`, in seconds, and how much payload that was.
@@ -164,8 +159,8 @@ class Listener:
         self._number = report.number
         self.last_at = now
         self.leaving = report.leaving
-        sequence = departures.unwrap(report.sequence)
-        if not report.datagrams or sequence is None:
+        sequence = report.sequence
+        if not report.datagrams or not departures.knows(sequence):
             return False
         self.heard = True
         clock = report.micros / 1e6

@@ -318,6 +318,7 @@ class Network:
             receiver.number += 1
             came = int(receiver.datagrams)
             micros = int((self.now * receiver.pace + receiver.clock) * 1e6)
-            seen = receiver.sequence & 0xFFFFFFFF
-            report = Report(receiver.name, receiver.number, False, seen, came, came * DATAGRAM, micros, 0)
+            report = Report(
+                receiver.name, receiver.number, False, receiver.sequence, came, came * DATAGRAM, micros, 0
+            )
             self.reports.append((self.now + self.delay, report))

@@ -263,12 +263,16 @@ def test_reports_may_come_twice_and_out_of_order() -> None:
     assert shares(model, 2.0)[0] > 0.93
 
 
-def test_it_begins_in_the_middle_and_counts_on_beyond_32_bits() -> None:
-    model = network(2)
-    model.sequence = (1 << 32) - 30_000
+def test_whoever_comes_later_is_followed_too() -> None:
+    model = network(4)
+    late = model.receivers.pop()
     model.run(0.6)
-    assert model.sequence > 1 << 32
-    assert shares(model, 1.0)[0] > 0.97
+    late.next_at = model.now
+    late.link = Queue(0.7 * GIGABIT, 1e6)
+    model.receivers.append(late)
+    model.run(0.6)
+    assert late.name in model.pace.followers()
+    assert 0.65 < sent(model, 0.5) < 0.77
 
 
 def test_nothing_is_known_at_first_and_strange_reports_do_no_harm() -> None:
