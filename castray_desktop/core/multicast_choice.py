@@ -26,7 +26,7 @@ FRESH_SECONDS = 7 * 86_400.0
 TRIAL_AFTER_SECONDS = 2.0
 """The relay runs for this long before multicast is tried, so that there is a speed to be beaten."""
 
-TRIAL_LEFT_SECONDS = 60.0
+TRIAL_LEFT_SECONDS = 40.0
 """A trial may hold a cast up for most of a second where nothing arrives, and for two where little does. With
 this long to go, that stays within a few per cent."""
 

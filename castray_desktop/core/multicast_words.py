@@ -23,7 +23,8 @@ TEMPLATES: Mapping[MulticastEnd, tuple[str, str]] = {
     ),
     _E.NOBODY: (
         "No recipient needed multicast, or could follow it, so the relay brought the files.",
-        "Recipients on the source's own machine, or with its storage, are served faster without it.",
+        "Recipients on the source's own machine, or with its storage, are served faster without it. Where"
+        " others lose most of it, look at the network between them.",
     ),
     _E.NO_NETWORK: (
         "{source} can't send by multicast: {reason}. The relay brought the files.",

@@ -1166,6 +1166,10 @@
         <translation>请附上日志反馈此问题。</translation>
     </message>
     <message>
+        <source>Recipients on the source&apos;s own machine, or with its storage, are served faster without it. Where others lose most of it, look at the network between them.</source>
+        <translation>与源节点在同一台机器上或共用存储的接收节点，不用组播反而更快。如果其他节点丢失了大部分数据，请检查它们之间的网络。</translation>
+    </message>
+    <message>
         <source>Give its network device a multicast route, or leave the way to the program.</source>
         <translation>请为其网络设备添加组播路由，或将传输方式设为“自动选择”。</translation>
     </message>
@@ -1192,10 +1196,6 @@
     <message>
         <source>No recipient needed multicast, or could follow it, so the relay brought the files.</source>
         <translation>没有接收节点需要组播，或没有接收节点跟得上组播，文件已由接力链送达。</translation>
-    </message>
-    <message>
-        <source>Recipients on the source&apos;s own machine, or with its storage, are served faster without it.</source>
-        <translation>与源节点在同一台机器上或共用存储的接收节点，不用组播反而更快。</translation>
     </message>
     <message>
         <source>{source} can&apos;t send by multicast: {reason}. The relay brought the files.</source>

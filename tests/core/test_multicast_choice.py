@@ -78,10 +78,10 @@ def test_auto_wants_at_least_the_relay_and_who_asks_for_it_half_of_that() -> Non
 
 def test_a_trial_needs_a_speed_to_beat_and_a_cast_that_takes_long() -> None:
     rate = 100 * MB
-    assert trial(2.0, rate, 61 * rate) == Start(rate, 110 * MB)
-    assert trial(2.0, rate, 59 * rate) is None
-    assert trial(1.9, rate, 61 * rate) is None
-    assert trial(2.0, 0.0, 61 * rate) is None
+    assert trial(2.0, rate, 41 * rate) == Start(rate, 110 * MB)
+    assert trial(2.0, rate, 39 * rate) is None
+    assert trial(1.9, rate, 41 * rate) is None
+    assert trial(2.0, 0.0, 41 * rate) is None
 
 
 def test_a_way_is_measured_while_bytes_come() -> None:
