@@ -2401,14 +2401,6 @@
         <translation>组播：{rate}，同时发往 {count} 个节点</translation>
     </message>
     <message>
-        <source>{share} by datagrams, nothing repaired</source>
-        <translation>{share} 由数据报送达，无需补传</translation>
-    </message>
-    <message>
-        <source>{share} by datagrams, {repaired} repaired</source>
-        <translation>{share} 由数据报送达，补传 {repaired}</translation>
-    </message>
-    <message>
         <source>{node} by the relay: can&apos;t follow</source>
         <translation>{node} 改走接力链：跟不上</translation>
     </message>
@@ -2451,6 +2443,14 @@
     <message>
         <source>Multicast was ended</source>
         <translation>组播已结束</translation>
+    </message>
+    <message>
+        <source>{share} by datagrams</source>
+        <translation>{share} 由数据报送达</translation>
+    </message>
+    <message>
+        <source>{share} repaired</source>
+        <translation>补传 {share}</translation>
     </message>
     <message>
         <source>No multicast: Ray encrypts here</source>

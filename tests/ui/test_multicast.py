@@ -25,6 +25,8 @@ from castray_desktop.ui.graph.graph_layout import Cell
 from castray_desktop.ui.graph.node_facts import facts_of
 from castray_desktop.ui.main_window import MainWindow
 from castray_desktop.ui.transfers.cast_details import cast_facts, delivery_rows
+from castray_desktop.ui.transfers.transfer_columns import Column
+from castray_desktop.ui.transfers.transfer_rows import tool_tip
 from tests.helpers import fake_engine as fake
 from tests.helpers.fake_engine import FakeLink
 from tests.helpers.samples import GB, NOW, make_cast, make_delivery
@@ -176,7 +178,7 @@ def test_the_read_out_says_how_it_goes(stage: Stage) -> None:
     show(stage, multicast(), heard(repaired=40 * MB))
     assert stage.view.read_out.isVisible()
     assert stage.view.read_out.accessibleName() == (
-        "Multicast: 112 MB/s to 3 at once. 99% by datagrams, 0.3% repaired. "
+        "Multicast: 112 MB/s to 3 at once. 99% by datagrams · 0.3% repaired. "
         "node_4 by the relay: can't hear it"
     )
     show(stage, multicast(DONE), heard(listening=False))
@@ -226,7 +228,7 @@ def test_the_card_says_what_comes_by_which_way(stage: Stage) -> None:
     assert facts(stage, "desk")["To"] == "3 at once at 112 MB/s"
     second = facts(stage, "node_2")
     assert (second["From"], second["Repair"]) == ("multicast at 100 MB/s", "node_1 at 8.0 MB/s")
-    assert second["Way"] == "99% by datagrams, <0.1% repaired"
+    assert (second["Way"], second[""]) == ("99% by datagrams", "<0.1% repaired")
     assert facts(stage, "node_1")["Repairs"] == "node_2 at 8.0 MB/s"
     assert facts(stage, "node_3")["To"] == "node_4 at 100 MB/s"
     assert facts(stage, "node_4")["From"] == "node_3 at 100 MB/s"
@@ -249,13 +251,24 @@ def test_the_details_say_how_it_went() -> None:
     cast, deliveries = multicast(), heard(repaired=40 * MB)
     told = dict(cast_facts(cast, deliveries))["Multicast"]
     assert told == (
-        "112 MB/s to 3 at once · 99% by datagrams, 0.3% repaired · node_4 by the relay: can't hear it"
+        "112 MB/s to 3 at once · 99% by datagrams · 0.3% repaired · node_4 by the relay: can't hear it"
     )
     assert "Multicast" not in dict(cast_facts(make_cast(), []))
     ended = dict(cast_facts(multicast(DONE, state=CastState.COMPLETED), deliveries))["Multicast"]
-    assert ended == "Everything was sent once · 99% by datagrams, 0.3% repaired"
+    assert ended == "Everything was sent once · 99% by datagrams · 0.3% repaired"
     (_, cells) = delivery_rows([make_delivery("node_1", transport=Transport.UDP, datagram_bytes=4 * GB)])[0]
-    assert (cells[6].text, cells[6].tip) == ("Multicast", "100% by datagrams, nothing repaired")
+    assert (cells[6].text, cells[6].tip) == ("Multicast", "100% by datagrams")
+
+
+def test_the_table_explains_a_state_where_the_pointer_rests() -> None:
+    (*_, left) = heard()
+    cast = multicast()
+    assert tool_tip(cast, heard()[0], Column.STATUS) == "99% by datagrams"
+    assert "it hears no datagrams" in str(tool_tip(cast, left, Column.STATUS))
+    assert tool_tip(make_cast(), make_delivery("node_1"), Column.STATUS) is None
+    stopped = multicast(MulticastSnapshot(MulticastState.STOPPED, MulticastEnd.TOO_SLOW))
+    assert "slower than the relay" in str(tool_tip(stopped, stopped, Column.STATUS))
+    assert tool_tip(cast, cast, Column.STATUS) is None
 
 
 def test_the_status_bar_follows_it(window: MainWindow, link: FakeLink, qtbot: QtBot) -> None:

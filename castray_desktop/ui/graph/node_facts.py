@@ -11,7 +11,7 @@ from castray_desktop.core.listening import datagram_share, repaired_share
 from castray_desktop.core.messages import CastSummary, DeliverySnapshot, DeliveryState, NodeInfo, NodeState
 from castray_desktop.ui.controls.glyphs import GlyphState
 from castray_desktop.ui.graph.relay_words import held_up_line
-from castray_desktop.ui.graph.stream_words import left_text, shares_line, stopped_text
+from castray_desktop.ui.graph.stream_words import left_text, shares, stopped_text
 from castray_desktop.ui.nodes import NodeList, glyph_word, node_glyph
 from castray_desktop.ui.transfers.transfer_text import (
     cast_share,
@@ -106,8 +106,9 @@ def _path(name: str, delivery: DeliverySnapshot | None, nodes: NodeList) -> Iter
         if rate := nodes.repairs.get(name):
             yield Fact(translate("NodeFacts", "Repair"), _at(delivery.upstream or source, rate))
         if delivery.datagram_bytes:
-            shares = shares_line(datagram_share(delivery), repaired_share(delivery))
-            yield Fact(translate("NodeFacts", "Way"), shares)
+            came, *repaired = shares(datagram_share(delivery), repaired_share(delivery))
+            yield Fact(translate("NodeFacts", "Way"), came)
+            yield from (Fact("", part) for part in repaired)
     yield from _fed(name, nodes)
 
 

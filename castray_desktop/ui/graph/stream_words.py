@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from PySide6.QtCore import QCoreApplication
 
-from castray_desktop.core.listening import Left, Listening, datagram_share, repaired_share
+from castray_desktop.core.listening import Left, Listening, datagram_share, repaired_share, why_left
 from castray_desktop.core.messages import (
     CastSummary,
     DeliverySnapshot,
@@ -41,15 +41,18 @@ def rate_line(listening: Listening) -> str:
     return template.format(rate=format_rate(listening.multicast.rate), count=count)
 
 
-def shares_line(datagrams: float, repaired: float) -> str:
-    """What came by the stream, and what had to be repaired."""
+def shares(datagrams: float, repaired: float) -> list[str]:
+    """What came by the stream, and what had to be repaired, where anything had."""
     translate = QCoreApplication.translate
-    if not repaired:
-        return translate("Multicast", "{share} by datagrams, nothing repaired").format(
-            share=share_text(datagrams)
-        )
-    template = translate("Multicast", "{share} by datagrams, {repaired} repaired")
-    return template.format(share=share_text(datagrams), repaired=share_text(repaired))
+    parts = [translate("Multicast", "{share} by datagrams").format(share=share_text(datagrams))]
+    if repaired:
+        parts.append(translate("Multicast", "{share} repaired").format(share=share_text(repaired)))
+    return parts
+
+
+def shares_line(datagrams: float, repaired: float) -> str:
+    """The same in one line."""
+    return " · ".join(shares(datagrams, repaired))
 
 
 def left_line(left: Mapping[str, Left]) -> str:
@@ -118,7 +121,7 @@ def cast_text(cast: CastSummary, listening: Listening | None) -> str:
     shares = shares_line(listening.datagram_share, listening.repaired_share)
     if cast.multicast.state is MulticastState.STOPPED:
         stopped = stopped_text(cast.multicast, cast.source)
-        return f"{stopped} ({shares})" if listening.datagram_share else stopped
+        return f"{stopped} · {shares}" if listening.datagram_share else stopped
     if listening.sending:
         head = translate("Multicast", "{rate} to {count} at once").format(
             rate=format_rate(cast.multicast.rate), count=len(listening.listeners)
@@ -177,9 +180,24 @@ def delivery_lines(
     if repairing >= 1:
         template = translate("Multicast", "Repaired by {upstream} at {rate}")
         yield template.format(upstream=delivery.upstream or listening.source, rate=format_rate(repairing))
-    if delivery.datagram_bytes:
-        yield shares_line(datagram_share(delivery), repaired_share(delivery))
+    if came := came_line(delivery):
+        yield came
     if (why := listening.left.get(delivery.node)) is not None:
+        yield left_text(why)
+
+
+def came_line(delivery: DeliverySnapshot) -> str:
+    """What came to one recipient by the stream; "" for nothing."""
+    if not delivery.datagram_bytes and not delivery.repaired_bytes:
+        return ""
+    return shares_line(datagram_share(delivery), repaired_share(delivery))
+
+
+def came_lines(cast: CastSummary, delivery: DeliverySnapshot) -> Iterable[str]:
+    """The same, and why it is left to the relay."""
+    if came := came_line(delivery):
+        yield came
+    if (why := why_left(cast, delivery)) is not None:
         yield left_text(why)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from PySide6.QtCore import QCoreApplication, Qt
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
-from castray_desktop.core.listening import datagram_share, listening, repaired_share
+from castray_desktop.core.listening import listening
 from castray_desktop.core.messages import CastSummary, DeliverySnapshot, DeliveryState, Transport
 from castray_desktop.ui.controls.plain_table import Cell, PlainModel, PlainTable
 from castray_desktop.ui.controls.sheet import Sheet
@@ -87,17 +87,10 @@ def _cells(delivery: DeliverySnapshot) -> list[Cell]:
         Cell(format_rate(rate) if rate >= 1 else DASH, "text_2"),
         Cell(format_duration(delivery.seconds or None), "text_2"),
         Cell(delivery.upstream or DASH, "text_2"),
-        Cell(transport_word(delivery.transport), "text_2", tip=_came(delivery)),
+        Cell(transport_word(delivery.transport), "text_2", tip=stream_words.came_line(delivery)),
         Cell(where or DASH, "bad" if delivery.failure is not None else "text_2", tip=where),
         Cell(delivery.hash or DASH, "text_2", tip=delivery.hash),
     ]
-
-
-def _came(delivery: DeliverySnapshot) -> str:
-    """What came by which way, where more than one brought it."""
-    if not delivery.datagram_bytes and not delivery.repaired_bytes:
-        return ""
-    return stream_words.shares_line(datagram_share(delivery), repaired_share(delivery))
 
 
 def _size(cast: CastSummary) -> str:

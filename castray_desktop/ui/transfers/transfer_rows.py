@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from castray_desktop.core.messages import CastSummary, DeliverySnapshot, DeliveryState
+from castray_desktop.ui.graph import stream_words
 from castray_desktop.ui.transfers.transfer_columns import Column
 from castray_desktop.ui.transfers.transfer_text import (
     cast_status,
@@ -76,11 +77,15 @@ def tool_tip(cast: CastSummary, item: CastSummary | DeliverySnapshot, column: Co
             return full_time(item.started)
         if column is Column.STATUS and item.failure is not None:
             return failure_text(item.failure)
+        if column is Column.STATUS:
+            return stream_words.stopped_text(item.multicast, item.source) or None
         return cast_title(item) if column is Column.NAME else None
     if column is Column.STATUS and item.hook_status:
         return hook_text(item)
     if item.state is DeliveryState.FAILED or item.failure is not None:
         return delivery_text(cast, item, Column.ETA) if column >= Column.SPEED else None
+    if column is Column.STATUS:
+        return "\n".join(stream_words.came_lines(cast, item)) or None
     if column >= Column.RECIPIENTS and item.hash:
         return item.hash
     return "\n".join(item.paths) or None if column is Column.NAME else None
