@@ -116,8 +116,11 @@ class Relay:
             return
         self._feeds_told += 1
         route = route.rerooted(root)[0]
+        there = self._steering.confirmed
         for node in route.below(root):
-            if node not in self._under_way:  # else when its answer is there
+            # Who has not taken its place below the root yet fetches from another node until it does so, and
+            # who has not answered is told again when its answer is there.
+            if there.get(node) == root and node not in self._under_way:
                 self._steering.gone(node)
         self.change(route)
 
