@@ -118,11 +118,11 @@ class World:
             agent.group = order.group
         elif isinstance(order, protocol.Multicast):
             assert node == "s"
-            assert agent.serving
             assert order.group is not None
             assert order.listeners
-            agent.group = order.group
-            self.report_source(SourceState.SERVING)
+            if agent.serving:  # else it is late, and has no effect
+                agent.group = order.group
+                self.report_source(SourceState.SERVING)
         elif isinstance(order, protocol.CancelCast) and agent.fetching and not agent.ended:
             agent.ended = True
             self.report(node, RecipientState.CANCELLED)
