@@ -224,6 +224,11 @@ class Lab:
         for host in self.hosts:
             ip_batch([f"link set eth0 mtu 1500 txqueuelen {LONG_PATH_QUEUE}"], host.namespace)
 
+    @property
+    def switch(self) -> str:
+        """The namespace of the bridge that all links end at. A long path has none."""
+        return self._switch
+
     # --- processes ------------------------------------------------------------------------------
 
     def popen(self, host: Host, argv: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
@@ -291,7 +296,7 @@ class Lab:
             stderr=subprocess.DEVNULL,
         )
         try:
-            _until(lambda: self._listens(target, IPERF_PORT), 5.0, "iperf3's server")
+            self.wait_for_port(target, IPERF_PORT)
             shown = self.run(
                 source,
                 [
@@ -315,6 +320,10 @@ class Lab:
         if "error" in report:
             raise LabUnavailable(f"iperf3: {report['error']}")
         return float(report["end"]["sum_received"]["bits_per_second"]) / 8
+
+    def wait_for_port(self, host: Host, port: int) -> None:
+        """Until something in the host listens to a TCP port. Raises LabUnavailable."""
+        _until(lambda: self._listens(host, port), 5.0, f"the server on port {port}")
 
     def _listens(self, host: Host, port: int) -> bool:
         return bool(

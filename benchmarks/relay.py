@@ -18,20 +18,35 @@ import asyncio
 import dataclasses
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.namespaces import LabUnavailable, check_machine
-from benchmarks.relay_cases import CASES, Options, Row
-from benchmarks.trials import TrialFailed, stopwatch
+from benchmarks.relay_cases import CASES, Case, Options, Row
+from benchmarks.trials import MIB, TrialFailed, stopwatch
 from castray_desktop.core.failure import CastRayError
 
+HEAD = [
+    "case",
+    "what",
+    "measured",
+    "one copy",
+    "ratio",
+    "copies",
+    "datagrams",
+    "repaired",
+    "CPU",
+    "bar",
+    "met",
+]
+"""Columns; those without a figure are left out."""
 
-async def run_case(name: str, options: Options) -> list[Row]:
+
+async def run_case(name: str, case: Case, options: Options) -> list[Row]:
     """A case's rows; one with the reason if it could not be carried out."""
     passed = stopwatch()
     try:
-        rows = await CASES[name](options)
+        rows = await case(options)
     except (TrialFailed, LabUnavailable, CastRayError, RuntimeError, TimeoutError, OSError) as error:
         rows = [Row(name, "did not succeed", error=f"{type(error).__name__}: {error}")]
     print(f"{name}: {passed():.0f} s", file=sys.stderr, flush=True)
@@ -40,9 +55,10 @@ async def run_case(name: str, options: Options) -> list[Row]:
 
 def table(rows: Sequence[Row]) -> str:
     """The rows as text, one a line."""
-    head = ["case", "what", "measured", "one copy", "ratio", "copies", "CPU", "bar", "met"]
-    lines = [head, *(cells(item) for item in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    lines = [HEAD, *(cells(item) for item in rows)]
+    used = [column for column, *found in zip(range(len(HEAD)), *lines[1:], strict=True) if any(found)]
+    lines = [[line[column] for column in used] for line in lines]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     text = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
     notes = [f"{item.case}: {item.error or item.note}" for item in rows if item.error or item.note]
     return "\n".join([*(line.rstrip() for line in text), *notes])
@@ -52,7 +68,7 @@ def cells(item: Row) -> list[str]:
     """A row as the table shows it."""
     verdict = {True: "yes", False: "NO", None: ""}[item.met]
     if item.error:
-        return [item.case, item.what, "", "", "", "", "", item.rule, verdict]
+        return [item.case, item.what, *[""] * (len(HEAD) - 4), item.rule, verdict]
     bar = f"{item.bar:.2f} {item.unit}" if item.bar is not None and item.bar < float("inf") else ""
     return [
         item.case,
@@ -61,33 +77,35 @@ def cells(item: Row) -> list[str]:
         f"{item.one_copy:.2f} s" if item.one_copy else "",
         f"{item.value / item.one_copy:.3f}" if item.one_copy and item.unit == "s" else "",
         f"{item.copies:.3f}" if item.copies else "",
+        f"{item.by_datagrams:.1%}" if item.by_datagrams else "",
+        f"{item.repaired / MIB:.1f} MiB" if item.repaired else "",
         f"{item.cpu:.1f} s" if item.cpu else "",
         f"{bar} ({item.rule})" if bar else item.rule,
         verdict,
     ]
 
 
-def main() -> int:
-    """Run the cases that the command line names."""
+def run(cases: Mapping[str, Case], module: str, description: str | None) -> int:
+    """Run the cases that the command line of a benchmark names, and print their table."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.relay",
-        description=__doc__,
+        prog=f"python -m {module}",
+        description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join(CASES)}; all by default")
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join(cases)}; all by default")
     parser.add_argument("--times", type=int, default=3)
     parser.add_argument("--scale", type=float, default=1.0, help="all sizes times this")
     parser.add_argument("--disk", type=Path, default=Path("/var/tmp"), help="folder on a disk, for memory")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    if unknown := set(arguments.cases) - CASES.keys():
-        parser.error(f"no case {', '.join(sorted(unknown))}; there are {', '.join(CASES)}")
+    if unknown := set(arguments.cases) - cases.keys():
+        parser.error(f"no case {', '.join(sorted(unknown))}; there are {', '.join(cases)}")
     options = Options(arguments.times, arguments.scale, arguments.disk)
     rows: list[Row] = []
     try:
         check_machine()
-        for name in arguments.cases or CASES:
-            rows += asyncio.run(run_case(name, options))
+        for name in arguments.cases or cases:
+            rows += asyncio.run(run_case(name, cases[name], options))
     except LabUnavailable as error:
         print(error, file=sys.stderr)
         return 1
@@ -101,4 +119,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(CASES, "benchmarks.relay", __doc__))

@@ -48,6 +48,8 @@ class Row:
     copies: float = 0.0
     most_copies: float = 0.0
     cpu: float = 0.0  # seconds
+    by_datagrams: float = 0.0  # share of the bytes, 0..1
+    repaired: int = 0  # bytes that listeners asked the relay for
     note: str = ""
     error: str = ""
 
@@ -70,6 +72,8 @@ def row(case: str, what: str, trials: Sequence[Trial], **fields: object) -> Row:
         "value": median(trial.seconds for trial in trials),
         "copies": median(trial.copies for trial in trials),
         "cpu": median(trial.cpu for trial in trials),
+        "by_datagrams": median(trial.by_datagrams for trial in trials),
+        "repaired": median(trial.repaired for trial in trials),
     }
     return Row(case, what, **(values | fields))  # type: ignore[arg-type]
 

@@ -19,7 +19,7 @@ from benchmarks.lab_nodes import LabNodes, lab_nodes
 from benchmarks.memory_disk import memory_disk
 from castray_desktop.core.errors import sentence
 from castray_desktop.core.failure import CastRayError
-from castray_desktop.core.messages import DeliverySnapshot, SendRequest
+from castray_desktop.core.messages import DeliverySnapshot, MulticastSnapshot, SendRequest, Ways
 
 MIB = 1 << 20
 IPERF_SECONDS = 2.0
@@ -50,6 +50,9 @@ class Trial:
     deliveries: Mapping[str, DeliverySnapshot]  # of the recipients that were waited for
     received: Mapping[str, int]  # payload bytes by recipient, repeated ones included
     stream: int  # bytes of the parcel's stream
+    by_datagrams: float = 0.0  # share of the stream, 0..1, on average over the recipients
+    repaired: int = 0  # bytes that did not come by datagrams to those who listened, all recipients together
+    multicast: MulticastSnapshot | None = None  # where it was tried
 
 
 class Bench:
@@ -92,19 +95,30 @@ class Bench:
         report = self.nodes.reports.get((cast, node))
         return report.stream_bytes if report else 0
 
-    def send(self, path: Path, recipients: Iterable[str] = ()) -> str:
+    def send(self, path: Path, recipients: Iterable[str] = (), transport: Ways = Ways.DIRECT) -> str:
         """Start a cast, to everybody if nobody is named."""
-        request = SendRequest((str(path),), tuple(recipients) or ("all",), source=self.lab.hosts[0].name)
+        request = SendRequest(
+            (str(path),),
+            tuple(recipients) or ("all",),
+            source=self.lab.hosts[0].name,
+            transport=transport,
+        )
         return self.nodes.dispatcher.send(request)
 
-    async def run(self, path: Path, during: During | None = None, recipients: Collection[str] = ()) -> Trial:
+    async def run(
+        self,
+        path: Path,
+        during: During | None = None,
+        recipients: Collection[str] = (),
+        transport: Ways = Ways.DIRECT,
+    ) -> Trial:
         """Run a cast to its end and look at every byte. Raises TrialFailed.
 
         A cast whose other recipients are waited for no longer is cancelled.
         """
         self.nodes.reset_usage()
         patience = PATIENCE_SECONDS + PATIENCE * _size(path) / (self.limit or UNKNOWN_RATE)
-        cast = self.send(path, recipients)
+        cast = self.send(path, recipients, transport)
         try:
             async with asyncio.timeout(patience):
                 spared = await during(cast) if during else ()
@@ -128,6 +142,8 @@ class Bench:
         usage = self.nodes.usage().values()
         summary = next(item for item in self.nodes.dispatcher.summaries() if item.cast == cast)
         reports = {node: self.nodes.reports[cast, node] for node in deliveries}
+        stream = max(report.stream_bytes for report in reports.values())
+        by_datagrams = sum(report.datagram_bytes for report in reports.values())
         return Trial(
             seconds=max(delivery.seconds for delivery in deliveries.values()),
             copies=summary.source_copies,
@@ -136,7 +152,10 @@ class Bench:
             chain=summary.chain,
             deliveries=deliveries,
             received={node: report.received_bytes for node, report in reports.items()},
-            stream=max(report.stream_bytes for report in reports.values()),
+            stream=stream,
+            by_datagrams=by_datagrams / (stream * len(reports)),
+            repaired=sum(report.repaired_bytes for report in reports.values()),
+            multicast=summary.multicast,
         )
 
     async def _compare(self, path: Path, deliveries: Mapping[str, DeliverySnapshot]) -> None:
@@ -200,9 +219,9 @@ def make_tree(path: Path, files: int, size: int) -> None:
         (below / f"{number:06}.bin").write_bytes(block[number : number + size])
 
 
-async def repeat(times: int, lab: Bench, path: Path) -> list[Trial]:
+async def repeat(times: int, lab: Bench, path: Path, transport: Ways = Ways.DIRECT) -> list[Trial]:
     """The same cast to everybody several times, one after the other. Raises TrialFailed."""
-    return [await lab.run(path) for _ in range(times)]
+    return [await lab.run(path, transport=transport) for _ in range(times)]
 
 
 def median(values: Iterable[float]) -> float:

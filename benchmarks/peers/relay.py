@@ -12,7 +12,7 @@ from benchmarks.lab_nodes import lab_nodes
 from benchmarks.peers.common import LIMIT_SECONDS, PeerFailed
 from castray_desktop.core.errors import sentence
 from castray_desktop.core.failure import CastRayError
-from castray_desktop.core.messages import CastState, SendRequest
+from castray_desktop.core.messages import CastState, SendRequest, Ways
 
 NAME = "CastRay relay"
 RUNS_WITH = (
@@ -37,7 +37,11 @@ def run(lab: Lab, source: Path, hosts: Sequence[Host], destinations: Sequence[Pa
 async def _run(lab: Lab, source: Path, hosts: Sequence[Host], destinations: Sequence[Path]) -> float:
     first, *recipients = (host.name for host in hosts)
     request = SendRequest(
-        (str(source),), tuple(recipients), source=first, destination=str(destinations[0].parent / "{node}")
+        (str(source),),
+        tuple(recipients),
+        source=first,
+        destination=str(destinations[0].parent / "{node}"),
+        transport=Ways.DIRECT,
     )
     async with lab_nodes(lab) as nodes:
         began = time.monotonic()

@@ -1,0 +1,314 @@
+"""What `benchmarks.multicast` measures, as `benchmarks.relay_cases` has it for the relay."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from blake3 import blake3
+
+from benchmarks.multicast_fairness import Shares, beside_a_cast, beside_iperf
+from benchmarks.multicast_filter import At, filtered
+from benchmarks.multicast_forger import forging
+from benchmarks.peers import uftp
+from benchmarks.peers.common import PeerFailed
+from benchmarks.relay_cases import Case, Options, Row, row
+from benchmarks.trials import MIB, Bench, Trial, TrialFailed, bench, median, repeat
+from castray_desktop.core.messages import Ways
+from castray_desktop.core.multicast import group_address
+
+MOST_OF_UFTP = 0.5
+TAKE_OVER_SECONDS = 1.0
+FORGED_SHARE = 0.1
+
+
+async def alternating(options: Options, lab: Bench, path: Path) -> tuple[list[Trial], list[Trial]]:
+    """Casts by the relay and to a group, in turn. Raises TrialFailed."""
+    relay, group = [], []
+    for _ in range(options.times):
+        relay.append(await lab.run(path))
+        group.append(await lab.run(path, transport=Ways.UDP))
+    return relay, group
+
+
+def seconds(trials: Sequence[Trial]) -> float:
+    """The median."""
+    return median(trial.seconds for trial in trials)
+
+
+# --- the time of one copy ------------------------------------------------------------------------
+
+
+async def links(options: Options) -> list[Row]:
+    """1 GiB over links of 1 Gbit/s to 8 recipients, in turn with UFTP at its best setting.
+
+    At half the rate as well, where two processors keep up with eight recipients more easily.
+    """
+    size = options.size(1024)
+    rows = []
+    for rate in (1000, 500):
+        trials, others = [], []
+        async with bench(9, f"{rate}mbit") as lab:
+            path = await lab.make_file(size)
+            for _ in range(options.times):
+                trials.append(await lab.run(path, transport=Ways.UDP))
+                others.append(await by_uftp(lab, path, uftp.BEST))
+            copy = lab.one_copy(size)
+        what = f"{size // MIB} MiB, {rate} Mbit/s, 8 recipients"
+        theirs = median(others)
+        rows.append(
+            row(
+                "links",
+                what,
+                trials,
+                one_copy=copy,
+                bar=1.06 * copy,
+                rule="1.06 x one copy",
+                note=ends(trials),
+            )
+        )
+        rows.append(
+            Row(
+                "links",
+                f"{what}, against UFTP",
+                value=seconds(trials) / theirs,
+                unit="of its time",
+                bar=MOST_OF_UFTP,
+                rule="2 x faster",
+                note=f"UFTP took {theirs:.2f} s with {uftp.BEST.words}",
+            )
+        )
+    return rows
+
+
+async def by_uftp(lab: Bench, path: Path, setting: uftp.Setting) -> float:
+    """Seconds that UFTP takes for the same file to everybody. Raises TrialFailed."""
+    folder = lab.nodes.folder / "uftp"
+    destinations = [folder / host.name for host in lab.lab.hosts[1:]]
+    for destination in destinations:
+        destination.mkdir(parents=True)
+    try:
+        took = await asyncio.to_thread(uftp.run_with, setting, lab.lab, path, lab.lab.hosts, destinations)
+        wanted = await asyncio.to_thread(digest, path)
+        for destination in destinations:
+            if await asyncio.to_thread(digest, destination / path.name) != wanted:
+                raise TrialFailed(f"UFTP has left other bytes in {destination}")
+    except PeerFailed as error:
+        raise TrialFailed(f"UFTP: {error}") from error
+    finally:
+        shutil.rmtree(folder)
+    return took
+
+
+def digest(path: Path) -> bytes:
+    """Of a file's bytes."""
+    return blake3().update_mmap(path).digest()
+
+
+async def settings_of_uftp(options: Options) -> list[Row]:
+    """128 MiB over links of 1 Gbit/s to 8 recipients by UFTP, with each of its settings in turn."""
+    size = options.size(128)
+    found: dict[uftp.Setting, list[float]] = {setting: [] for setting in uftp.SETTINGS}
+    failures: dict[uftp.Setting, str] = {}
+    async with bench(9, "1gbit") as lab:
+        path = await lab.make_file(size)
+        for _ in range(options.times):
+            for setting, times in found.items():
+                try:
+                    times.append(await by_uftp(lab, path, setting))
+                except TrialFailed as error:
+                    failures[setting] = str(error)
+        copy = lab.one_copy(size)
+    rows = []
+    for setting, times in found.items():
+        failed = f"failed once or more: {failures[setting]}" if setting in failures else ""
+        value = median(times) if times else 0.0
+        rows.append(Row("uftp", setting.words, value=value, one_copy=copy, note=failed))
+    return rows
+
+
+async def many(options: Options) -> list[Row]:
+    """256 MiB over links of 200 Mbit/s to 32 recipients."""
+    size = options.size(256)
+    async with bench(33, "200mbit") as lab:
+        path = await lab.make_file(size)
+        trials = await repeat(options.times, lab, path, Ways.UDP)
+        copy = lab.one_copy(size)
+    what = f"{size // MIB} MiB, 200 Mbit/s, 32 recipients"
+    return [
+        row("many", what, trials, one_copy=copy, bar=1.08 * copy, rule="1.08 x one copy", note=ends(trials))
+    ]
+
+
+async def loss(options: Options) -> list[Row]:
+    """256 MiB over links of 100 Mbit/s that lose one packet in a hundred, to 8 recipients."""
+    size = options.size(256)
+    async with bench(9, "100mbit", loss=0.01, coalesce=False) as lab:
+        path = await lab.make_file(size)
+        trials = await repeat(options.times, lab, path, Ways.UDP)
+        copy = lab.one_copy(size)
+    what = f"{size // MIB} MiB, 100 Mbit/s, 1 % loss, 8 recipients"
+    rule = "1.25 x one copy without loss"
+    return [row("loss", what, trials, one_copy=copy, bar=1.25 * copy, rule=rule, note=ends(trials))]
+
+
+async def unshaped(options: Options) -> list[Row]:
+    """1 GiB over links without a limit to 8 recipients, in turn with the relay."""
+    size = options.size(1024)
+    async with bench(9, None) as lab:
+        path = await lab.make_file(size)
+        relay, group = await alternating(options, lab, path)
+    what = f"{size // MIB} MiB, unshaped, 8 recipients"
+    bar = seconds(relay)
+    return [
+        row("unshaped", f"{what}, by the relay", relay),
+        row("unshaped", what, group, bar=bar, rule="faster than the relay", note=ends(group)),
+    ]
+
+
+# --- what disturbs -------------------------------------------------------------------------------
+
+
+async def slow(options: Options) -> list[Row]:
+    """512 MiB over links of 1 Gbit/s to 8 recipients; one of them has a tenth of the rate."""
+    size = options.size(512)
+    undisturbed, disturbed = [], []
+    async with bench(9, "1gbit") as lab:
+        path = await lab.make_file(size)
+        laggard = lab.recipients[3]
+        host = lab.lab.hosts[lab.host(laggard)]
+
+        async def spare(cast: str) -> Collection[str]:
+            return (laggard,)
+
+        for _ in range(options.times):
+            undisturbed.append(await lab.run(path, transport=Ways.UDP))
+            lab.lab.set_rate(host, "100mbit")
+            try:
+                disturbed.append(await lab.run(path, spare, transport=Ways.UDP))
+            finally:
+                lab.lab.set_rate(host, "1gbit")
+        copy = lab.one_copy(size)
+    note = f"undisturbed {seconds(undisturbed):.2f} s; {ends(disturbed)}"
+    what = f"{size // MIB} MiB, 1 Gbit/s, the other 7 of 8"
+    return [row("slow", what, disturbed, one_copy=copy, bar=1.15 * copy, rule="1.15 x one copy", note=note)]
+
+
+async def without_multicast(options: Options) -> list[Row]:
+    """256 MiB over links of 1 Gbit/s to 4 recipients, where multicast is filtered, in turn with the relay."""
+    size = options.size(256)
+    rows = []
+    async with bench(5, "1gbit") as lab:
+        path = await lab.make_file(size)
+        source, *others = lab.lab.hosts
+        for at, where in (
+            (At.SWITCH, "by the switch"),
+            (At.SOURCE, "on the source"),
+            (At.RECIPIENT, "on each recipient"),
+        ):
+            with filtered(lab.lab, at, [source] if at is At.SOURCE else others):
+                relay, group = await alternating(options, lab, path)
+            plain = seconds(relay)
+            rows.append(
+                row(
+                    "filtered",
+                    f"{size // MIB} MiB, 1 Gbit/s, 4 recipients, filtered {where}",
+                    group,
+                    bar=plain + TAKE_OVER_SECONDS,
+                    rule="the relay's time + 1 s",
+                    note=f"the relay alone {plain:.2f} s; {ends(group)}",
+                )
+            )
+    return rows
+
+
+async def forged(options: Options) -> list[Row]:
+    """256 MiB at 1 Gbit/s to 4 recipients, in turn without and with a forger of every tenth datagram.
+
+    At 100 Mbit/s without coalescing as well: bursts spread on the wire then, so that what is forged comes
+    between their datagrams.
+    """
+    rows = []
+    for rate, mebibytes, coalesce in ((1000, 256, True), (100, 64, False)):
+        size = options.size(mebibytes)
+        plain, spoiled, counts = [], [], []
+        async with bench(6, f"{rate}mbit", coalesce=coalesce) as lab:
+            path = await lab.make_file(size)
+            source, *_, stranger = lab.lab.hosts
+            recipients = lab.recipients[:-1]
+            for _ in range(options.times):
+                plain.append(await lab.run(path, recipients=recipients, transport=Ways.UDP))
+                with forging(lab.lab, stranger, source, FORGED_SHARE) as forger:
+
+                    async def begin(cast: str) -> Collection[str]:
+                        forger.begin(*group_address(cast, ipv6=False))
+                        return ()
+
+                    spoiled.append(await lab.run(path, begin, recipients, Ways.UDP))
+                    forger.stop()
+                    counts.append(forger.sent)
+        rows.append(
+            row(
+                "forged",
+                f"{size // MIB} MiB, {rate} Mbit/s, 4 recipients" + ("" if coalesce else ", not coalesced"),
+                spoiled,
+                bar=1.5 * seconds(plain),
+                rule="1.5 x undisturbed, right bytes",
+                note=f"undisturbed {seconds(plain):.2f} s; {median(counts):.0f} forged; {ends(spoiled)}",
+            )
+        )
+    return rows
+
+
+async def fair(options: Options) -> list[Row]:
+    """A cast to a group of 3 recipients beside one TCP stream on the source's link of 500 Mbit/s."""
+    size = options.size(768)
+    rows = []
+    async with bench(5, "500mbit") as lab:
+        path = await lab.make_file(size)
+        for name, beside in (("iperf3", beside_iperf), ("a cast by the relay", beside_a_cast)):
+            found = [await beside(lab, path) for _ in range(options.times)]
+            rows.append(fair_row(f"{size // MIB} MiB, 500 Mbit/s, beside {name}", found))
+    return rows
+
+
+def fair_row(what: str, found: Sequence[Shares]) -> Row:
+    """The larger of the two shares."""
+    ours = median(shares.ours for shares in found)
+    return Row(
+        "fair",
+        what,
+        value=max(ours, 1 - ours),
+        unit="of the two",
+        bar=0.7,
+        rule="nobody has more than 0.7",
+        note=f"multicast has {ours:.2f}; both {median(shares.used for shares in found):.2f} of one stream",
+    )
+
+
+def ends(trials: Sequence[Trial]) -> str:
+    """What became of the streams to groups."""
+    words = []
+    for trial in trials:
+        multicast = trial.multicast
+        word = "not tried" if multicast is None else f"{multicast.state}"
+        if multicast is not None and multicast.end is not None:
+            word = f"{word}: {multicast.end}"
+        if word not in words:
+            words.append(word)
+    return f"multicast {', '.join(words)}"
+
+
+CASES: dict[str, Case] = {
+    "links": links,
+    "loss": loss,
+    "unshaped": unshaped,
+    "slow": slow,
+    "many": many,
+    "filtered": without_multicast,
+    "forged": forged,
+    "fair": fair,
+    "uftp": settings_of_uftp,
+}

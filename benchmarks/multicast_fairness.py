@@ -1,0 +1,118 @@
+"""A cast to a group and something over TCP on one link at the same time: what each of them gets."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.lab import IPERF_PORT, Host
+from benchmarks.trials import Bench, TrialFailed, stopwatch
+from castray_desktop.core.messages import Ways
+
+SETTLE_SECONDS = 2.0
+"""Before it is measured."""
+
+EVENT_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Of what both got together."""
+
+    ours: float  # of the cast to the group, 0..1
+    used: float  # of what one TCP stream gets alone
+
+
+async def beside_iperf(lab: Bench, path: Path) -> Shares:
+    """Beside one stream of iperf3 from the source to a host that is no recipient. Raises TrialFailed."""
+    source, *_, target = lab.lab.hosts
+    found = []
+
+    async def during(cast: str) -> Collection[str]:
+        await begun(lab, cast)
+        seconds = 0.6 * path.stat().st_size / lab.limit - SETTLE_SECONDS / 2
+        found.append(await _iperf(lab, cast, source, target, seconds))
+        return ()
+
+    await lab.run(path, during, lab.recipients[:-1], Ways.UDP)
+    return found[0]
+
+
+async def _iperf(lab: Bench, cast: str, source: Host, target: Host, seconds: float) -> Shares:
+    server = lab.lab.popen(
+        target,
+        ["iperf3", "--server", "--one-off", "--port", str(IPERF_PORT)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        await asyncio.to_thread(lab.lab.wait_for_port, target, IPERF_PORT)
+        command = ["iperf3", "--client", target.address, "--port", str(IPERF_PORT), "--json"]
+        client = lab.lab.popen(
+            source,
+            [*command, "--time", f"{seconds + SETTLE_SECONDS:g}", "--omit", f"{SETTLE_SECONDS:g}"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        talk = asyncio.create_task(asyncio.to_thread(client.communicate))
+        await asyncio.sleep(SETTLE_SECONDS)
+        ours = await _rate(lab, cast, seconds)
+        said, _ = await talk
+    finally:
+        server.kill()
+        server.wait()
+    report = json.loads(said)
+    if "error" in report:
+        raise TrialFailed(f"iperf3: {report['error']}")
+    theirs = float(report["end"]["sum_received"]["bits_per_second"]) / 8
+    return Shares(ours / (ours + theirs), (ours + theirs) / lab.limit)
+
+
+async def beside_a_cast(lab: Bench, path: Path) -> Shares:
+    """Beside a cast of the same file by the relay to a host that is no recipient. Raises TrialFailed."""
+    *recipients, other = lab.recipients
+    found = []
+
+    async def during(cast: str) -> Collection[str]:
+        relay = lab.send(path, [other])
+        await begun(lab, cast)
+        await lab.nodes.until(lambda: lab.bytes_at(relay, other) > 0, EVENT_SECONDS)
+        await asyncio.sleep(SETTLE_SECONDS)
+        seconds = 0.6 * path.stat().st_size / lab.limit - SETTLE_SECONDS / 2
+        theirs = asyncio.create_task(_rate(lab, relay, seconds))
+        ours = await _rate(lab, cast, seconds)
+        together = ours + await theirs
+        found.append(Shares(ours / together, together / lab.limit))
+        await lab.nodes.dispatcher.cancel(relay)
+        return ()
+
+    await lab.run(path, during, recipients, Ways.UDP)
+    return found[0]
+
+
+async def begun(lab: Bench, cast: str) -> None:
+    """Until datagrams bring something."""
+
+    def datagrams() -> bool:
+        return any(report.datagram_bytes for (one, _), report in lab.nodes.reports.items() if one == cast)
+
+    await lab.nodes.until(datagrams, EVENT_SECONDS)
+
+
+async def _rate(lab: Bench, cast: str, seconds: float) -> float:
+    """Bytes per second that a cast's recipients get each on average. Raises TrialFailed if it ends before."""
+    nodes = [node for one, node in lab.nodes.reports if one == cast]
+    passed = stopwatch()
+    before = [lab.bytes_at(cast, node) for node in nodes]
+    await asyncio.sleep(seconds)
+    took = passed()
+    if all(item.state.finished for item in lab.nodes.dispatcher.deliveries()[cast]):
+        raise TrialFailed("the cast ended too early to be compared: it had more than its share")
+    after = [lab.bytes_at(cast, node) for node in nodes]
+    return sum(after[at] - before[at] for at in range(len(nodes))) / len(nodes) / took

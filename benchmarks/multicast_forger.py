@@ -1,0 +1,181 @@
+"""Somebody on the network without a cast's secret, who listens to its group and fills it with datagrams.
+
+    python -m benchmarks.multicast_forger SOURCE OWN --share 0.1
+
+The first line of its input is the group's address and port, with a space between them; it ends with its
+input, and prints then how many datagrams it has sent. Listens as recipients do, at the address OWN, and sends
+as SOURCE through a raw socket: tags and headers that it has heard, with other bytes, at once, so that some
+come before what they pretend to be. The share is of all datagrams of the group; it never sends more. Needs
+root.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import itertools
+import os
+import select
+import socket
+import struct
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+
+from benchmarks.lab import Host, Lab
+from castray_desktop.core.multicast import HEADER_BYTES, ZONE_BYTES, Head, pack_head, parse_head
+from castray_desktop.workers.ray_side.byte_plane.multicast.sockets import ListeningSocket
+from castray_desktop.workers.ray_side.protocol import MulticastGroup
+
+IDLE_SECONDS = 0.1
+END_SECONDS = 10.0
+OTHER_PORT = 4444
+FAR = 1 << 31
+
+
+class Forger:
+    """Makes datagrams that seem to be the source's. IPv4 only."""
+
+    def __init__(self, group: MulticastGroup, own: str, share: float) -> None:
+        self.sent = 0
+        self._group = group
+        self._each = share / (1 - share)  # for each that is heard
+        self._due = 0.0
+        self._noise = memoryview(os.urandom(1 << 17))
+        self._ear = ListeningSocket(group, own)
+        self._ear.wait_at_most(IDLE_SECONDS)
+        self._mouth = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+        self._mouth.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(own))
+        self._mouth.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, 0)
+        self._kinds: Iterator[Callable[[Head, int, int], None]] = itertools.cycle(
+            (self._ahead, self._ahead, self._ahead, self._repeat, self._skip, self._as_another, self._long)
+        )
+
+    def run(self, ended: Callable[[], bool]) -> None:
+        """Until it is to end."""
+        buffer = memoryview(bytearray(1 << 16))
+        while not ended():
+            try:
+                count, segment, where = self._ear.receive(buffer)
+            except BlockingIOError:
+                continue
+            number = -(-count // segment) if segment > HEADER_BYTES else 0
+            self._due += number * self._each
+            last = (number - 1) * segment
+            if number and count - last >= HEADER_BYTES:
+                self._spoil(parse_head(buffer[last:]), where[1], segment - HEADER_BYTES)
+
+    def _spoil(self, heard: Head, port: int, payload: int) -> None:
+        while self._due >= 1 and payload:
+            self._due -= 1
+            next(self._kinds)(heard, port, payload)
+
+    def close(self) -> None:
+        self._ear.close()
+        self._mouth.close()
+
+    # --- what it sends
+
+    def _ahead(self, heard: Head, port: int, payload: int) -> None:
+        """What comes next with the same tag, before it comes."""
+        steps = (ZONE_BYTES - 1 - heard.offset % ZONE_BYTES) // payload
+        step = 1 + self.sent % steps if steps else 0
+        further = {"sequence": heard.sequence + step, "offset": heard.offset + step * payload}
+        self._send(port, heard._replace(**further), payload)
+
+    def _repeat(self, heard: Head, port: int, payload: int) -> None:
+        """The same place with other bytes, for whoever has lost it."""
+        self._send(port, heard, payload)
+
+    def _skip(self, heard: Head, port: int, payload: int) -> None:
+        """So far ahead that nearly everything seems lost."""
+        self._send(port, heard._replace(sequence=heard.sequence + FAR), payload)
+
+    def _as_another(self, heard: Head, port: int, payload: int) -> None:
+        """From another port, so that reports go astray."""
+        self._send(OTHER_PORT + port % 2, heard, payload)
+
+    def _long(self, heard: Head, port: int, payload: int) -> None:
+        """Not of the length that the others have."""
+        self._send(port, heard, payload - 4)
+
+    def _send(self, port: int, head: Head, payload: int) -> None:
+        start = self.sent * 64 % (len(self._noise) - payload)
+        udp = struct.pack("!HHHH", port, self._group.port, 8 + HEADER_BYTES + payload, 0)
+        data = udp + pack_head(*head)
+        packet = b"".join((self._ip(len(data) + payload), data, self._noise[start : start + payload]))
+        try:
+            self._mouth.sendto(packet, (self._group.address, 0))
+        except OSError:  # its own queue is full
+            return
+        self.sent += 1
+
+    def _ip(self, length: int) -> bytes:
+        source, target = map(socket.inet_aton, (self._group.source, self._group.address))
+        return struct.pack(
+            "!BBHHHBBH4s4s", 0x45, 0, 20 + length, 0, 0, 1, socket.IPPROTO_UDP, 0, source, target
+        )
+
+
+@contextlib.contextmanager
+def forging(lab: Lab, host: Host, source: Host, share: float = 0.1) -> Iterator[Forging]:
+    """Somebody in `host` who forges within the block, once told the group."""
+    command = [sys.executable, "-m", "benchmarks.multicast_forger", source.address, host.address]
+    process = lab.popen(
+        host,
+        [*command, "--share", str(share)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    forger = Forging(process)
+    try:
+        yield forger
+    finally:
+        forger.stop()
+
+
+class Forging:
+    """A forger in a process of its own."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self.sent = 0  # once it was stopped
+        self._process = process
+
+    def begin(self, address: str, port: int) -> None:
+        """Say which group it is."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{address} {port}".encode())
+        self._process.stdin.flush()
+
+    def stop(self) -> None:
+        """End it; may be called again."""
+        if self._process.returncode is None:
+            said, _ = self._process.communicate(timeout=END_SECONDS)
+            self.sent = int(said or 0)
+
+
+def input_ended() -> bool:
+    """Whether standard input has ended."""
+    return bool(select.select([0], [], [], 0)[0]) and not os.read(0, 1)
+
+
+def main() -> int:
+    """Forge until the input ends."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.multicast_forger")
+    parser.add_argument("source")
+    parser.add_argument("own")
+    parser.add_argument("--share", type=float, default=0.1)
+    options = parser.parse_args()
+    address, port = os.read(0, 100).split()
+    group = MulticastGroup(address.decode(), int(port), options.source)
+    forger = Forger(group, options.own, options.share)
+    try:
+        forger.run(input_ended)
+    finally:
+        forger.close()
+    print(forger.sent, flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
