@@ -28,6 +28,7 @@ NAME_BYTES = 8
 _HEADER = struct.Struct("!8sQIIH")  # see `Head`
 _REPORT = struct.Struct("!8sIBQQQQI")
 _LEAVING, _UNDECIDED = 1, 2
+_NUMBERS = 1 << 32
 HEADER_BYTES = _HEADER.size
 REPORT_BYTES = _REPORT.size + MAC_BYTES
 
@@ -55,7 +56,7 @@ class Report(NamedTuple):
     """What a listener has got so far. It counts from the first datagram that it heard."""
 
     listener: bytes  # `listener_name` of the node
-    number: int  # of this report
+    number: int  # of this report; see `is_newer`
     leaving: bool  # it can't follow, or needs nothing any more
     sequence: int  # the sender's, of the latest datagram that came, plus one
     datagrams: int  # how many have come
@@ -95,6 +96,24 @@ class Keys:
 
     def _mac(self, body: bytes) -> bytes:
         return hashlib.blake2b(body, digest_size=MAC_BYTES, key=self._mac_key).digest()
+
+
+def first_number(seconds: float) -> int:
+    """The number that a listener's reports begin with at a time of its clock, in POSIX seconds.
+
+    So another agent of the node goes on with higher ones, though it knows nothing of the last agent's.
+    """
+    return int(seconds * 1000) % _NUMBERS
+
+
+def is_newer(number: int, than: int | None) -> bool:
+    """Whether a report was made after another one of its listener, by their numbers, which may begin anew."""
+    return than is None or 0 < (number - than) % _NUMBERS < _NUMBERS // 2
+
+
+def next_number(number: int) -> int:
+    """Of the report that follows."""
+    return (number + 1) % _NUMBERS
 
 
 def listener_name(node: str) -> bytes:

@@ -18,7 +18,7 @@ from collections import deque
 from math import inf, sqrt
 from typing import NamedTuple, Optional
 
-from castray_desktop.core.multicast import Report
+from castray_desktop.core.multicast import Report, is_newer
 
 HISTORY_SECONDS = 3.0
 """Departures and reports are kept for this long."""
@@ -146,7 +146,7 @@ class Listener:
         self.gets = 0.0  # bytes per second; the most that came meanwhile
         self.trial: Optional[float] = None  # since when it has been far behind the others
         self.marks: deque[Mark] = deque()
-        self._number = -1
+        self._number: Optional[int] = None
         self._base = inf  # of the path without queues, in seconds; clocks differ
         self._from = 0
         self._judged: Optional[Mark] = None
@@ -154,9 +154,11 @@ class Listener:
 
     def add(self, now: float, report: Report, departures: Departures) -> bool:
         """Take a report in. Whether it says anything new of the path."""
-        if report.number <= self._number:
+        if not is_newer(report.number, self._number):
             return False
         self._number = report.number
+        if self.marks and report.datagrams < self.marks[-1].datagrams:
+            self._begin_anew()
         self.last_at = now
         self.leaving = report.leaving
         sequence = report.sequence
@@ -186,6 +188,12 @@ class Listener:
             self.marks.popleft()
         self._judge(mark)
         return True
+
+    def _begin_anew(self) -> None:
+        """Another agent of the node counts from zero, maybe with another clock."""
+        self.ignore_before(0)
+        self.marks.clear()
+        self._base, self.sequence = inf, 0
 
     def ignore_before(self, sequence: int) -> None:
         """Verdicts count only for what is sent from here on: the rate has just been changed."""

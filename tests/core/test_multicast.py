@@ -18,8 +18,11 @@ from castray_desktop.core.multicast import (
     Keys,
     MulticastError,
     Report,
+    first_number,
     group_address,
+    is_newer,
     listener_name,
+    next_number,
     pack_head,
     parse_head,
     payload_bytes,
@@ -41,6 +44,19 @@ def test_a_head_comes_back(tag: bytes, sequence: int, piece: int, offset: int, s
     raw = pack_head(tag, sequence, piece, offset, size)
     assert len(raw) == HEADER_BYTES
     assert parse_head(memoryview(raw + b"payload")) == Head(tag, sequence, piece, offset, size)
+
+
+@given(st.floats(0, 1e11), st.integers(1, 1000))
+def test_another_agent_of_a_node_goes_on_numbering(seconds: float, reports: int) -> None:
+    number = first_number(seconds)
+    for _ in range(reports):
+        following = next_number(number)
+        assert is_newer(following, number)
+        assert not is_newer(number, following)
+        number = following
+    assert not is_newer(number, number)
+    assert is_newer(number, None)
+    assert is_newer(first_number(seconds + 1.5), number)
 
 
 @given(st.integers(0, 1 << 40), st.integers(0, 1 << 20), st.integers(0, 5000), st.integers(512, 1424))

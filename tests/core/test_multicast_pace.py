@@ -226,6 +226,28 @@ def test_whoever_is_silent_or_deaf_is_no_follower() -> None:
     assert shares(model, 0.5)[0] > 0.95
 
 
+@pytest.mark.parametrize("away", [0.1, 1.2])
+@pytest.mark.parametrize("clock", [0.0, 100.0])
+def test_whoever_begins_anew_is_followed_again_and_slows_nobody(away: float, clock: float) -> None:
+    model = network(3)
+    model.receivers[0].clock = clock
+    model.run(0.6)
+    killed = model.receivers[0]
+    killed.gone_at = model.elapsed
+    model.run(away)
+    before = model.pace.rate
+    killed.gone_at, killed.datagrams, killed.clock, killed.lose = 1e9, 0.0, 0.0, 0.03
+    killed.pending, killed.sequence = 0.0, model.sequence  # it has another socket
+    killed.number += 5000
+    seen = [(model.run(0.02).pace.rate, model.pace.loss()) for _ in range(40)]
+    assert min(rate for rate, _ in seen) > 0.8 * before
+    assert 0.02 < max(loss for _, loss in seen) < 0.1
+    killed.lose = 0.0
+    model.run(1.0)
+    assert killed.name in model.pace.followers()
+    assert model.pace.loss() < 0.01  # what it gets now is known
+
+
 def test_without_any_report_the_pace_falls_to_the_floor_and_recovers() -> None:
     model = network(2).run(1.0)
     numbers = [receiver.number for receiver in model.receivers]

@@ -37,6 +37,9 @@ class Wanted(Protocol):
     def is_undecided(self) -> bool:
         """Whether it is not clear yet which pieces are needed."""
 
+    def stated(self) -> None:
+        """Something is to be reported at once."""
+
 
 class _Slot:
     """One piece. What has come, by datagram or from the upstream, and what the upstream was asked for."""

@@ -21,7 +21,9 @@ from castray_desktop.core.multicast import (
     Keys,
     Report,
     Zone,
+    first_number,
     listener_name,
+    next_number,
     parse_head,
     zone_of,
 )
@@ -100,7 +102,7 @@ class MulticastListener:
         self._next = 0  # the highest that was heard, plus one
         self._datagrams = 0
         self._payload = 0
-        self._number = 0
+        self._number = first_number(time.time())
         self._window: list[tuple[float, int, int]] = []  # time, sequence, datagrams
         self._ended = False
         self.wake_fd, self._waking = os.pipe()
@@ -188,6 +190,7 @@ class MulticastListener:
         if self._reports is not None:
             self._reports.close()
         self.wake()
+        self._wanted.stated()
 
     def _judge(self, now: float) -> None:
         """Leave if less than half has come lately."""
@@ -205,7 +208,7 @@ class MulticastListener:
         """Tell the sender how it goes. What gets lost of these does no harm: the next one has everything."""
         if self._reports is None:
             return
-        self._number += 1
+        self._number = next_number(self._number)
         front = self.candidates.front[0]
         report = Report(
             self._name,

@@ -20,6 +20,7 @@ from castray_desktop.core.multicast import (
     Keys,
     MulticastError,
     Report,
+    is_newer,
     listener_name,
     pack_head,
     pack_head_into,
@@ -94,6 +95,7 @@ class MulticastSender:
         self._at = (0, 0)  # piece and offset that come next
         self._wanted: dict[bytes, int] = {}  # the first piece that each listener still lacks
         self._left: set[bytes] = set()
+        self._numbers: dict[bytes, int] = {}  # of the listeners' last reports
         self._undecided: set[bytes] = set()
         self._followers: tuple[str, ...] = ()  # listeners that hear it and can follow
         self._due = 0.0
@@ -358,6 +360,9 @@ class MulticastSender:
     def _take(self, report: Report) -> None:
         if report.listener not in self._names:
             return
+        if not is_newer(report.number, self._numbers.get(report.listener)):
+            return  # anybody may repeat it
+        self._numbers[report.listener] = report.number
         known = report.listener in self._wanted
         self._wanted[report.listener] = report.wanted
         for those, belongs in ((self._left, report.leaving), (self._undecided, report.undecided)):
@@ -365,7 +370,7 @@ class MulticastSender:
         self._pace.reported(time.monotonic(), report)
         names = self._names
         followers = tuple(sorted(names[each] for each in self._pace.followers() if each in names))
-        if not known or followers != self._followers:
+        if self.active and (not known or followers != self._followers):  # at the end they leave
             self._followers = followers
             self._supply.stated()
 
