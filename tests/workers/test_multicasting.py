@@ -343,6 +343,25 @@ async def test_who_cannot_follow_feeds_nobody_who_listens(scene: Scene) -> None:
     assert last.upstream.node == "c"
 
 
+async def test_who_could_not_follow_holds_up_nobody_once_all_is_sent(scene: Scene) -> None:
+    cast = await scene.start(UDP)
+    await scene.order()
+    for node in "abc":
+        scene.has(node, cast, 1000, listening=True)
+    scene.says(cast, protocol.MulticastState.SENDING, listeners=("a", "b", "c"), sent_bytes=1000)
+    await scene.settle()
+    scene.says(cast, protocol.MulticastState.DONE, listeners=("b", "c"), sent_bytes=STREAM)
+    for node in "bc":
+        scene.has(node, cast, STREAM - 1_000_000)
+    await scene.settle()
+    assert not scene.orders(protocol.SetUpstream)  # it may be as far as they are
+    scene.has("a", cast, 2000)
+    move = await scene.agents.wait_for("b", protocol.SetUpstream)
+    assert isinstance(move, protocol.SetUpstream)
+    assert move.upstream is not None
+    assert move.upstream.node == "s"
+
+
 # --- auto ----------------------------------------------------------------------------------------
 
 

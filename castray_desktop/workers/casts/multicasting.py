@@ -40,6 +40,9 @@ from castray_desktop.workers.ray_side.protocol import (
 DEAF_SECONDS = 1.5
 """Whoever was told to listen this long ago, and does not, gets everything by the relay."""
 
+FAR_BYTES = 4 << 20
+"""Whoever lacks more than this, and much more than those below it, holds them up."""
+
 LEAST_MEASURED = 2
 """With one recipient there is no relay that could be compared."""
 
@@ -127,7 +130,10 @@ class Multicasting:
         self._measure()
         if not self._over:
             self._heed_source()
-        if self._over or self._feed.state is not FeedState.SERVING:
+        if self._feed.state is not FeedState.SERVING:
+            return
+        self._make_way(route)
+        if self._over:
             return
         if self._group is None:
             self._try_now(route) if self._trial else self._decide(route)
@@ -135,7 +141,6 @@ class Multicasting:
             self._follow_source()
             self._have_listen()
             self._order()
-            self._make_way(route)
 
     def resumed(self) -> None:
         """The cast goes on after a pause, in which agents neither send nor miss anything."""
@@ -275,20 +280,29 @@ class Multicasting:
                 self._orders.spawn(self._tell_to_listen(node, None))
 
     def _make_way(self, route: Route) -> None:
-        """Who does not listen feeds nobody who does: it would keep digests and repairs from them."""
-        if not self.sends:
+        """Who can't follow feeds nobody who can, also once all is sent: it would keep digests and repairs
+        from them."""
+        if not self.sends and not self._heard:
             return
-        listening = {node for node in self._told if self._ledger.delivery(node).listening}
-        self._heard |= listening
+        self._heard |= {node for node in self._told if self._ledger.delivery(node).listening}
         children = route.children()
         for node in route.order()[1:]:
-            if node in self._moved or listening.isdisjoint(children.get(node, ())):
+            if node in self._moved or not self._has_left(node):
                 continue
-            if self._has_left(node) and self._ledger.verified_bytes(node) < self._ledger.stream_bytes:
+            if any(self._holds_up(node, child) for child in children.get(node, ())):
                 log.info("cast %s: %s can't follow the group", self._cast, node)
                 self._moved.add(node)
                 self._relay.change(route.to_tail(node)[0])
                 return
+
+    def _holds_up(self, node: str, child: str) -> bool:
+        """Whether a node that does not listen lacks what one below it waits for."""
+        lacks, waits_for = (
+            self._ledger.stream_bytes - self._ledger.verified_bytes(at) for at in (node, child)
+        )
+        if self.sends and self._ledger.delivery(child).listening:
+            return lacks > 0
+        return waits_for > 0 and lacks > max(2 * waits_for, FAR_BYTES)
 
     def _has_left(self, node: str) -> bool:
         """Whether a node was told to listen, and does not."""
