@@ -1,0 +1,230 @@
+"""Casts to a multicast group between real agents over the links of a laboratory, and what disturbs them."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from benchmarks.lab import Lab
+from benchmarks.lab_nodes import LabNodes, lab_nodes
+from benchmarks.multicast_filter import At, filtered
+from benchmarks.multicast_forger import forging
+from benchmarks.namespaces import nft
+from castray_desktop.core.messages import (
+    CastResult,
+    DeliverySnapshot,
+    MulticastEnd,
+    MulticastSnapshot,
+    MulticastState,
+    SendRequest,
+    Transport,
+    Ways,
+)
+from castray_desktop.core.multicast import group_address
+from tests.lab.test_casts import SECONDS, assert_delivered, make_file
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+RATE = "200mbit"
+MOST = 0.8
+"""Of the bytes: so much comes by datagrams at least where nothing disturbs them."""
+
+_names = itertools.count()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def nodes(why_not: str) -> AsyncIterator[LabNodes]:
+    """Five hosts whose links keep bursts together, as offloading devices do."""
+    skip_without_lab(why_not)
+    with Lab(5, RATE) as lab:
+        async with lab_nodes(lab) as found:
+            yield found
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def plain_nodes(why_not: str) -> AsyncIterator[LabNodes]:
+    """Five hosts whose links carry each datagram by itself."""
+    skip_without_lab(why_not)
+    with Lab(5, "100mbit", coalesce=False) as lab:
+        async with lab_nodes(lab) as found:
+            yield found
+
+
+def skip_without_lab(why_not: str) -> None:
+    if why_not:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(why_not)
+
+
+def send(
+    nodes: LabNodes,
+    size: int,
+    recipients: tuple[str, ...] = ("all",),
+    source: str = "h0",
+    limit: int = 0,
+) -> tuple[str, Path]:
+    path = make_file(nodes, size, f"{next(_names)}.bin")
+    request = SendRequest((str(path),), recipients, source=source, limit=limit, transport=Ways.UDP)
+    return nodes.dispatcher.send(request), path
+
+
+async def delivered(nodes: LabNodes, cast: str, path: Path) -> CastResult:
+    """The result, once every byte was compared."""
+    await nodes.until(lambda: nodes.dispatcher.active == 0, SECONDS)
+    ended = await nodes.dispatcher.result(cast)
+    assert_delivered(nodes, ended, path)
+    return ended
+
+
+def multicast_of(ended: CastResult) -> MulticastSnapshot:
+    assert ended.summary.multicast is not None
+    return ended.summary.multicast
+
+
+def followers(nodes: LabNodes) -> tuple[str, ...]:
+    """Who can follow the cast that runs."""
+    found = nodes.dispatcher.summaries()[-1].multicast
+    return found.listeners if found is not None else ()
+
+
+def share(nodes: LabNodes, cast: str, node: str) -> float:
+    """Of a recipient's bytes, what came by datagrams."""
+    report = nodes.reports[cast, node]
+    return report.datagram_bytes / report.stream_bytes
+
+
+def has_more_than(nodes: LabNodes, cast: str, node: str, count: int) -> Callable[[], bool]:
+    """Whether so many bytes have come by datagrams."""
+    return lambda: (cast, node) in nodes.reports and nodes.reports[cast, node].datagram_bytes > count
+
+
+def by_node(ended: CastResult) -> dict[str, DeliverySnapshot]:
+    return {item.node: item for item in ended.deliveries}
+
+
+async def test_one_stream_serves_four_hosts(nodes: LabNodes) -> None:
+    before = nodes.lab.traffic(nodes.lab.hosts[0])[0]
+    cast, path = send(nodes, 12_000_001)
+    ended = await delivered(nodes, cast, path)
+    assert multicast_of(ended).state is MulticastState.DONE
+    assert {item.transport for item in ended.deliveries} == {Transport.UDP}
+    assert all(share(nodes, cast, node) > MOST for node in by_node(ended))
+    assert 12_000_000 < nodes.lab.traffic(nodes.lab.hosts[0])[0] - before < 15_000_000
+
+
+async def test_another_host_is_the_source(nodes: LabNodes) -> None:
+    cast, path = send(nodes, 8_000_000, ("h0", "h1", "h3", "h4"), source="h2")
+    ended = await delivered(nodes, cast, path)
+    assert set(by_node(ended)) == {"h0", "h1", "h3", "h4"}
+    assert all(share(nodes, cast, node) > MOST for node in by_node(ended))
+
+
+async def test_one_host_hears_nothing_and_gets_it_by_the_relay(nodes: LabNodes) -> None:
+    with filtered(nodes.lab, At.RECIPIENT, [nodes.lab.hosts[2]]):
+        cast, path = send(nodes, 8_000_000)
+        ended = await delivered(nodes, cast, path)
+    ways = {node: item.transport for node, item in by_node(ended).items()}
+    assert ways == {"h1": Transport.UDP, "h2": Transport.DIRECT, "h3": Transport.UDP, "h4": Transport.UDP}
+    assert by_node(ended)["h2"].datagram_bytes == 0
+    assert multicast_of(ended).state is MulticastState.DONE
+    assert "h2" not in multicast_of(ended).listeners
+
+
+@pytest.mark.parametrize(
+    ("at", "end"),
+    [(At.SWITCH, MulticastEnd.NOTHING_ARRIVES), (At.SOURCE, MulticastEnd.NO_NETWORK)],
+)
+async def test_the_network_carries_no_multicast(nodes: LabNodes, at: At, end: MulticastEnd) -> None:
+    with filtered(nodes.lab, at, nodes.lab.hosts[:1]):
+        cast, path = send(nodes, 12_000_000)
+        ended = await delivered(nodes, cast, path)
+    assert multicast_of(ended).state is MulticastState.STOPPED
+    assert multicast_of(ended).end is end
+    assert multicast_of(ended).bytes == 0
+    assert {item.transport for item in ended.deliveries} == {Transport.DIRECT}
+    assert ended.summary.source_copies < 1.1
+
+
+async def test_nobody_waits_for_a_slow_link(nodes: LabNodes) -> None:
+    slow = nodes.lab.hosts[2]
+    nodes.lab.set_rate(slow, "10mbit")
+    try:
+        cast, path = send(nodes, 30_000_000)
+        await nodes.ended(cast, ("h1", "h3", "h4"), SECONDS)
+        left = nodes.reports[cast, "h2"]
+        assert not left.listening
+        assert left.stream_bytes < 15_000_000
+    finally:
+        nodes.lab.set_rate(slow, RATE)
+    ended = await delivered(nodes, cast, path)
+    assert all(share(nodes, cast, node) > MOST for node in ("h1", "h3", "h4"))
+    assert by_node(ended)["h2"].transport is Transport.DIRECT
+
+
+async def test_a_killed_host_comes_back_to_the_group(nodes: LabNodes) -> None:
+    cast, path = send(nodes, 30_000_000, limit=2_000_000)
+    await nodes.until(has_more_than(nodes, cast, "h2", 2_000_000), SECONDS)
+    await nodes.kill("h2")
+    del nodes.reports[cast, "h2"]
+    await nodes.place(nodes.lab.hosts[2])
+    await nodes.until(has_more_than(nodes, cast, "h2", 1_000_000), SECONDS)
+    await nodes.until(lambda: "h2" in followers(nodes), SECONDS)
+    assert not nodes.dispatcher.deliveries()[cast][0].state.finished
+    await nodes.dispatcher.set_limit(cast, 0)
+    await delivered(nodes, cast, path)
+    assert all(share(nodes, cast, node) > MOST for node in ("h1", "h3", "h4"))
+
+
+async def test_a_cast_over_ipv6(why_not: str) -> None:
+    skip_without_lab(why_not)
+    with Lab(3, RATE, ipv6=True) as lab:
+        for host in lab.hosts:  # nothing may go the other way
+            lab.run(host, ["ip", "-4", "address", "flush", "dev", "eth0"], check=True)
+        async with lab_nodes(lab) as nodes:
+            cast, path = send(nodes, 8_000_000)
+            await delivered(nodes, cast, path)
+            assert all(share(nodes, cast, node) > MOST for node in ("h1", "h2"))
+
+
+async def test_lost_datagrams_come_by_the_relay(plain_nodes: LabNodes) -> None:
+    nodes = plain_nodes
+    for host in nodes.lab.hosts:
+        nodes.lab.set_loss(host, 0.01)
+    try:
+        cast, path = send(nodes, 6_000_000)
+        ended = await delivered(nodes, cast, path)
+    finally:
+        for host in nodes.lab.hosts:
+            nodes.lab.set_loss(host, 0.0)
+    for node, delivery in by_node(ended).items():
+        assert share(nodes, cast, node) > MOST
+        assert 0 < delivery.repaired_bytes < 0.2 * 6_000_000
+
+
+async def test_forged_datagrams_spoil_no_file(plain_nodes: LabNodes) -> None:
+    nodes = plain_nodes
+    source, *_, stranger = nodes.lab.hosts
+    with forging(nodes.lab, stranger, source) as forger:
+        cast, path = send(nodes, 6_000_000, ("h1", "h2", "h3"))
+        forger.begin(*group_address(cast, ipv6=False))
+        await delivered(nodes, cast, path)
+        forger.stop()
+    assert forger.sent > 50
+
+
+async def test_routers_pass_nothing_on(plain_nodes: LabNodes) -> None:
+    """Whatever could go beyond the next router vanishes here, and everything comes all the same."""
+    nodes = plain_nodes
+    rule = "ip daddr 224.0.0.0/4 ip ttl != 1 drop"
+    nft(
+        nodes.lab.switch,
+        f"table bridge far {{\n chain far {{\n type filter hook forward priority 0\n {rule}\n }}\n}}\n",
+    )
+    cast, path = send(nodes, 2_000_000)
+    await delivered(nodes, cast, path)
+    nft(nodes.lab.switch, "delete table bridge far\n")
+    assert all(share(nodes, cast, node) > MOST for node in ("h1", "h2", "h3", "h4"))
