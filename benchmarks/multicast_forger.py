@@ -2,11 +2,10 @@
 
     python -m benchmarks.multicast_forger SOURCE OWN --share 0.1
 
-The first line of its input is the group's address and port, with a space between them; it ends with its
-input, and prints then how many datagrams it has sent. Listens as recipients do, at the address OWN, and sends
-as SOURCE through a raw socket: tags and headers that it has heard, with other bytes, at once, so that some
-come before what they pretend to be. The share is of all datagrams of the group; it never sends more. Needs
-root.
+Says that it is there, takes a line with the group's address and port, and ends with its input; then it prints
+how many datagrams it has sent. Listens as recipients do, at the address OWN, and sends as SOURCE through a raw
+socket: tags and headers that it has heard, with other bytes, at once, so that some come before what they
+pretend to be. The share is of all datagrams of the group; it never sends more. Needs root.
 """
 
 from __future__ import annotations
@@ -127,6 +126,8 @@ def forging(lab: Lab, host: Host, source: Host, share: float = 0.1) -> Iterator[
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
+    assert process.stdout is not None
+    process.stdout.readline()  # it is there
     forger = Forging(process)
     try:
         yield forger
@@ -151,7 +152,7 @@ class Forging:
         """End it; may be called again."""
         if self._process.returncode is None:
             said, _ = self._process.communicate(timeout=END_SECONDS)
-            self.sent = int(said or 0)
+            self.sent = int(said or 0)  # nothing where it was never told a group
 
 
 def input_ended() -> bool:
@@ -166,6 +167,7 @@ def main() -> int:
     parser.add_argument("own")
     parser.add_argument("--share", type=float, default=0.1)
     options = parser.parse_args()
+    print("ready", flush=True)
     address, port = os.read(0, 100).split()
     group = MulticastGroup(address.decode(), int(port), options.source)
     forger = Forger(group, options.own, options.share)

@@ -31,7 +31,7 @@ from tests.lab.test_casts import SECONDS, assert_delivered, make_file
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 RATE = "200mbit"
-MOST = 0.8
+MOST = 0.6
 """Of the bytes: so much comes by datagrams at least where nothing disturbs them."""
 
 _names = itertools.count()
@@ -224,7 +224,7 @@ async def test_routers_pass_nothing_on(plain_nodes: LabNodes) -> None:
         nodes.lab.switch,
         f"table bridge far {{\n chain far {{\n type filter hook forward priority 0\n {rule}\n }}\n}}\n",
     )
-    cast, path = send(nodes, 2_000_000)
+    cast, path = send(nodes, 4_000_000)
     await delivered(nodes, cast, path)
     nft(nodes.lab.switch, "delete table bridge far\n")
-    assert all(share(nodes, cast, node) > MOST for node in ("h1", "h2", "h3", "h4"))
+    assert min(share(nodes, cast, node) for node in ("h1", "h2", "h3", "h4")) > MOST
