@@ -169,7 +169,7 @@ async def test_how_it_goes_is_told_to_clients_and_in_the_result(scene: Scene) ->
     assert result.summary.state is CastState.COMPLETED
     assert result.summary.source_copies == pytest.approx(1.0)  # the stream once, and repairs
     assert result.summary.multicast == MulticastSnapshot(
-        MulticastState.DONE, bytes=STREAM, rate=pytest.approx(STREAM / 4, rel=0.1)
+        MulticastState.DONE, listeners=("a", "b"), bytes=STREAM, rate=pytest.approx(STREAM / 4, rel=0.1)
     )
 
 

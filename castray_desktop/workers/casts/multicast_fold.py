@@ -23,6 +23,7 @@ class MulticastFold:
         self._tried = False
         self._report: MulticastReport | None = None
         self._sent_before = 0  # by agents of the source that are gone
+        self._listeners: tuple[str, ...] = ()  # the last ones that there were
         self._since: float | None = None  # the present one sends
         self._until = 0.0
         self._end: MulticastEnd | None = None  # by the engine's decision
@@ -56,6 +57,7 @@ class MulticastFold:
         if self._report is None or self._report.state is not report.state:
             self._until = now
         self._report = report
+        self._listeners = report.listeners or self._listeners
 
     @property
     def rate(self) -> float:
@@ -88,7 +90,7 @@ class MulticastFold:
             state,
             end,
             self._reason or report.reason,
-            report.listeners,
+            self._listeners if state is MulticastState.DONE else report.listeners,
             sent,
             self.rate,
         )
