@@ -16,6 +16,7 @@ from castray_desktop.core.messages.casts import (
     MulticastState,
     Transport,
 )
+from castray_desktop.core.progress import median_rate
 
 
 class Left(enum.StrEnum):
@@ -27,12 +28,17 @@ class Left(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Listening:
-    """How a cast to a group stands. Shares are of what those have to whom the stream brings most, 0..1."""
+    """How a cast to a group stands. Shares are of what those have to whom the stream brings most, 0..1.
+
+    The rate is what the middle one of the listeners takes in, in bytes per second: that of the snapshot is
+    the sender's pace, which a speed limit may keep it from.
+    """
 
     multicast: MulticastSnapshot
     source: str
     listeners: tuple[str, ...]  # who is fed by the stream at this moment
     left: Mapping[str, Left]  # who is not, and why
+    rate: float
     datagram_share: float
     repaired_share: float
 
@@ -46,12 +52,12 @@ def listening(cast: CastSummary, deliveries: Iterable[DeliverySnapshot]) -> List
     """How a cast's one stream for all stands; None where none was tried."""
     if cast.multicast is None:
         return None
-    fed: list[str] = []
+    fed: list[DeliverySnapshot] = []
     left: dict[str, Left] = {}
     have = by_datagrams = repaired = 0
     for delivery in deliveries:
         if is_fed(cast, delivery):
-            fed.append(delivery.node)
+            fed.append(delivery)
         elif (why := why_left(cast, delivery)) is not None:
             left[delivery.node] = why
         if delivery.listening or was_fed(delivery):
@@ -59,7 +65,13 @@ def listening(cast: CastSummary, deliveries: Iterable[DeliverySnapshot]) -> List
             by_datagrams += delivery.datagram_bytes
             repaired += delivery.repaired_bytes
     return Listening(
-        cast.multicast, cast.source, tuple(fed), left, _share(by_datagrams, have), _share(repaired, have)
+        cast.multicast,
+        cast.source,
+        tuple(delivery.node for delivery in fed),
+        left,
+        median_rate([delivery.rate for delivery in fed]),
+        _share(by_datagrams, have),
+        _share(repaired, have),
     )
 
 

@@ -2441,6 +2441,14 @@
         <translation>组播不可用：源节点无法发送</translation>
     </message>
     <message>
+        <source>multicast to {count} of {total}</source>
+        <translation>组播至 {count}/{total} 个节点</translation>
+    </message>
+    <message>
+        <source>multicast to {count}</source>
+        <translation>组播至 {count} 个节点</translation>
+    </message>
+    <message>
         <source>Multicast was ended</source>
         <translation>组播已结束</translation>
     </message>
@@ -2471,14 +2479,6 @@
     <message>
         <source>Everything was sent once</source>
         <translation>已全部发送一遍</translation>
-    </message>
-    <message>
-        <source>multicast to {count} of {total}, {repaired} repaired</source>
-        <translation>组播至 {count}/{total} 个节点，补传 {repaired}</translation>
-    </message>
-    <message>
-        <source>multicast to {count}, {repaired} repaired</source>
-        <translation>组播至 {count} 个节点，补传 {repaired}</translation>
     </message>
     <message>
         <source>by multicast</source>

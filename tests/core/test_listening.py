@@ -29,8 +29,8 @@ def test_listeners_and_those_who_left_are_told_apart() -> None:
     found = listening(
         make_cast(recipients=4, multicast=SENDING),
         [
-            make_delivery("node_1", listening=True, datagram_bytes=4 * GB),
-            make_delivery("node_2", listening=True, datagram_bytes=3 * GB, repaired_bytes=GB),
+            make_delivery("node_1", listening=True, rate=90e6, datagram_bytes=4 * GB),
+            make_delivery("node_2", listening=True, rate=70e6, datagram_bytes=3 * GB, repaired_bytes=GB),
             make_delivery("node_3", datagram_bytes=GB),
             make_delivery("node_4"),
             make_delivery("node_5", DeliveryState.COMPLETED, bytes=10 * GB, datagram_bytes=10 * GB),
@@ -39,7 +39,7 @@ def test_listeners_and_those_who_left_are_told_apart() -> None:
     )
     assert found is not None
     assert found.sending
-    assert found.listeners == ("node_1", "node_2")
+    assert (found.listeners, found.rate) == (("node_1", "node_2"), 80e6)
     assert found.left == {"node_3": Left.CANT_FOLLOW, "node_4": Left.HEARS_NOTHING}
     assert found.datagram_share == pytest.approx(17 / 18)
     assert found.repaired_share == pytest.approx(1 / 18)

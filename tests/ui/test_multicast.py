@@ -33,7 +33,7 @@ from tests.helpers.samples import GB, NOW, make_cast, make_delivery
 from tests.ui.test_node_graph import Stage
 
 MB = 1_000_000
-SENDING = MulticastSnapshot(MulticastState.SENDING, rate=112e6)
+SENDING = MulticastSnapshot(MulticastState.SENDING, rate=150e6)
 DONE = MulticastSnapshot(MulticastState.DONE)
 
 
@@ -78,7 +78,7 @@ def test_one_bus_feeds_the_listeners_and_the_others_keep_their_hops(stage: Stage
     assert path.bus is not None
     assert len(path.bus.look.bus.ways) == 3
     assert path.bus_label is not None
-    assert path.bus_label.text == "112 MB/s"
+    assert path.bus_label.text == "100 MB/s"
     assert set(path.rates) == {"node_4"}
 
 
@@ -178,7 +178,7 @@ def test_the_read_out_says_how_it_goes(stage: Stage) -> None:
     show(stage, multicast(), heard(repaired=40 * MB))
     assert stage.view.read_out.isVisible()
     assert stage.view.read_out.accessibleName() == (
-        "Multicast: 112 MB/s to 3 at once. 99% by datagrams · 0.3% repaired. "
+        "Multicast: 100 MB/s to 3 at once. 99% by datagrams · 0.3% repaired. "
         "node_4 by the relay: can't hear it"
     )
     show(stage, multicast(DONE), heard(listening=False))
@@ -207,7 +207,7 @@ def test_what_a_screen_reader_and_the_pointer_hear_of_a_node(stage: Stage) -> No
     assert "it hears no datagrams" in stage.scene.tool_tip("node_4")
     label = stage.scene.path.bus_label
     assert label is not None
-    assert stage.scene.tip_at(label.boundingRect().center()).startswith("Multicast: 112 MB/s")
+    assert stage.scene.tip_at(label.boundingRect().center()).startswith("Multicast: 100 MB/s")
 
 
 def facts(stage: Stage, name: str) -> dict[str, str]:
@@ -225,7 +225,7 @@ def remarks(stage: Stage, name: str) -> str:
 def test_the_card_says_what_comes_by_which_way(stage: Stage) -> None:
     show(stage, multicast(), heard())
     show(stage, multicast(), heard(repaired=2 * MB))
-    assert facts(stage, "desk")["To"] == "3 at once at 112 MB/s"
+    assert facts(stage, "desk")["To"] == "3 at once at 100 MB/s"
     second = facts(stage, "node_2")
     assert (second["From"], second["Repair"]) == ("multicast at 100 MB/s", "node_1 at 8.0 MB/s")
     assert (second["Way"], second[""]) == ("99% by datagrams", "<0.1% repaired")
@@ -251,7 +251,7 @@ def test_the_details_say_how_it_went() -> None:
     cast, deliveries = multicast(), heard(repaired=40 * MB)
     told = dict(cast_facts(cast, deliveries))["Multicast"]
     assert told == (
-        "112 MB/s to 3 at once · 99% by datagrams · 0.3% repaired · node_4 by the relay: can't hear it"
+        "100 MB/s to 3 at once · 99% by datagrams · 0.3% repaired · node_4 by the relay: can't hear it"
     )
     assert "Multicast" not in dict(cast_facts(make_cast(), []))
     ended = dict(cast_facts(multicast(DONE, state=CastState.COMPLETED), deliveries))["Multicast"]

@@ -260,7 +260,7 @@ def stream(
     if cast is None or listening is None or cast.state is CastState.CANCELLED:
         return None
     if listening.sending:
-        rate = listening.multicast.rate
+        rate = listening.rate
         return Stream(listening.listeners, rate, format_rate(rate), sending=True)
     if listening.multicast.state is not MulticastState.DONE:
         return None

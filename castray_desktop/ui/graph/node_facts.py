@@ -105,10 +105,10 @@ def _path(name: str, delivery: DeliverySnapshot | None, nodes: NodeList) -> Iter
             yield Fact(translate("NodeFacts", "From"), _at(delivery.upstream or source, delivery.rate))
         if rate := nodes.repairs.get(name):
             yield Fact(translate("NodeFacts", "Repair"), _at(delivery.upstream or source, rate))
-        if delivery.datagram_bytes:
-            came, *repaired = shares(datagram_share(delivery), repaired_share(delivery))
-            yield Fact(translate("NodeFacts", "Way"), came)
-            yield from (Fact("", part) for part in repaired)
+    if delivery is not None and delivery.datagram_bytes:
+        came, *repaired = shares(datagram_share(delivery), repaired_share(delivery))
+        yield Fact(translate("NodeFacts", "Way"), came)
+        yield from (Fact("", part) for part in repaired)
     yield from _fed(name, nodes)
 
 
@@ -117,7 +117,7 @@ def _fed(name: str, nodes: NodeList) -> Iterable[Fact]:
     listening = nodes.listening
     if listening is not None and listening.sending and name == listening.source:
         template = translate("NodeFacts", "{count} at once at {rate}")
-        rate = format_rate(listening.multicast.rate)
+        rate = format_rate(listening.rate)
         yield Fact(title, template.format(count=len(listening.listeners), rate=rate))
         title = ""
     heard = frozenset(listening.listeners) if listening is not None else frozenset()

@@ -38,7 +38,7 @@ def rate_line(listening: Listening) -> str:
         if count == 1
         else translate("Multicast", "Multicast: {rate} to {count} at once")
     )
-    return template.format(rate=format_rate(listening.multicast.rate), count=count)
+    return template.format(rate=format_rate(listening.rate), count=count)
 
 
 def shares(datagrams: float, repaired: float) -> list[str]:
@@ -124,7 +124,7 @@ def cast_text(cast: CastSummary, listening: Listening | None) -> str:
         return f"{stopped} · {shares}" if listening.datagram_share else stopped
     if listening.sending:
         head = translate("Multicast", "{rate} to {count} at once").format(
-            rate=format_rate(cast.multicast.rate), count=len(listening.listeners)
+            rate=format_rate(listening.rate), count=len(listening.listeners)
         )
     else:
         head = translate("Multicast", "Everything was sent once")
@@ -140,11 +140,12 @@ def short_line(listening: Listening | None) -> str:
     translate = QCoreApplication.translate
     heard, everybody = len(listening.listeners), len(listening.listeners) + len(listening.left)
     template = (
-        translate("Multicast", "multicast to {count} of {total}, {repaired} repaired")
+        translate("Multicast", "multicast to {count} of {total}")
         if listening.left
-        else translate("Multicast", "multicast to {count}, {repaired} repaired")
+        else translate("Multicast", "multicast to {count}")
     )
-    return template.format(count=heard, total=everybody, repaired=share_text(listening.repaired_share))
+    _, *repaired = shares(listening.datagram_share, listening.repaired_share)
+    return ", ".join([template.format(count=heard, total=everybody), *repaired])
 
 
 def way_words(name: str, listening: Listening | None, repairs: Mapping[str, float]) -> Iterable[str]:
