@@ -100,7 +100,11 @@ CASES = {
         Case("links", ALL, (4, 8), 1 << 30),
         Case("loss", ALL, (4,), 64 << 20, rate="100mbit", loss=0.01, coalesce=False),
         Case(
-            "long", ("relay", "rsync"), (1,), 64 << 20, rate="50mbit", loss=0.005, delay=0.05, coalesce=False
+            *("long", ("relay", "rsync", "rsync-cubic"), (1,), 64 << 20),
+            rate="50mbit",
+            loss=0.005,
+            delay=0.05,
+            coalesce=False,
         ),
         Case("loopback", ("relay", "cp", "ray", "scp"), (1,), 4 << 30, rate=None),
         Case("small", ("relay", "rsync"), (4,), 20_000 * 4096, files=20_000),

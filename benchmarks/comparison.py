@@ -153,7 +153,7 @@ def _faster_than_all(comparison: Comparison) -> list[Bar]:
 BARS: dict[str, Callable[[Comparison], list[Bar]]] = {
     "links": lambda it: [at_most(it, 1.05, 0.2), *_faster_than_all(it)],
     "loss": lambda it: [at_most(it, 1.25), *_faster_than_all(it)],
-    "long": lambda it: [at_least(it, 0.8), faster(it, "rsync", 3)],
+    "long": lambda it: [at_least(it, 0.8), faster(it, "rsync", 3), faster(it, "rsync-cubic", 3)],
     "loopback": lambda it: [
         at_least(it, 0.5),
         no_slower(it, "cp"),

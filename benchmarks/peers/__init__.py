@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.peers import bittorrent, cp, ray_store, relay, rsync, scp, uftp
+from benchmarks.peers import bittorrent, cp, ray_store, relay, rsync, rsync_cubic, scp, uftp
 from benchmarks.peers.common import Peer
 
 RELAY = relay.NAME
@@ -10,6 +10,7 @@ RELAY = relay.NAME
 PEERS: dict[str, Peer] = {
     "relay": relay,
     "rsync": rsync,
+    "rsync-cubic": rsync_cubic,
     "uftp": uftp,
     "bittorrent": bittorrent,
     "ray": ray_store,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 
 import pytest
 
-from castray_desktop.workers.ray_side.cluster import has_node_types
+from castray_desktop.workers.ray_side.autoscaling import has_node_types, is_autoscaled
 
 pytestmark = pytest.mark.ray
 
@@ -28,3 +29,37 @@ def test_reports_of_autoscalers(active: dict[str, int], mapping: dict[str, str],
 @pytest.mark.parametrize("report", [b"", b"{", b"[]", b"{}", b'{"autoscaler_report": null}'])
 def test_what_is_no_report(report: bytes) -> None:
     assert not has_node_types(report)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "head", "autoscaled"),
+    [
+        (("", "worker"), "10.0.0.1:6379", True),
+        (("", ""), "10.0.0.1:6379", False),  # it only watches
+        ((), "", True),  # seen from outside
+    ],
+)
+def test_what_the_second_autoscaler_has_started(
+    kinds: tuple[str, ...], head: str, autoscaled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kv = importlib.import_module("ray.experimental.internal_kv")
+    messages = importlib.import_module("ray.core.generated.autoscaler_pb2")
+    reply = messages.GetClusterStatusReply()
+    for kind in kinds:
+        reply.cluster_resource_state.node_states.add(ray_node_type_name=kind)
+
+    class Head:
+        def __init__(self, address: str) -> None:
+            assert address == head
+
+        def get_cluster_status(self, timeout_s: int) -> bytes:
+            serialized: bytes = reply.SerializeToString()
+            return serialized
+
+    monkeypatch.setattr(importlib.import_module("ray._raylet"), "GcsClient", Head)
+    monkeypatch.setattr(kv, "_internal_kv_get", lambda key, namespace: b"1")
+    assert is_autoscaled(head) is autoscaled
+
+
+def test_nothing_is_known_where_ray_is_not_connected() -> None:
+    assert is_autoscaled("10.0.0.1:6379") is False

@@ -204,6 +204,19 @@ def test_in_a_small_window_it_stands_below_the_nodes(stage: Stage) -> None:
     assert stage.view.height() == height
 
 
+def test_many_nodes_stay_as_large_as_they_were_above_it(qtbot: QtBot) -> None:
+    stage = Stage(qtbot, 70)
+    stage.window.resize(440, 392)
+    QApplication.processEvents()
+    cell, places = stage.scene.plan.cell, stage.scene.places()
+    stage.graph.side_card.show("node_70")
+    assert stage.view.height() < 200
+    assert (stage.scene.plan.cell, stage.scene.places()) == (cell, places)
+    spot = stage.view.room.spot_of("node_70")
+    assert spot is not None
+    assert stage.view.rect().contains(spot)
+
+
 def test_what_has_no_room_is_scrolled_to(stage: Stage, qtbot: QtBot) -> None:
     stage.window.resize(380, 240)
     stage.graph.side_card.show("node_3")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -161,3 +163,37 @@ def _alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
         return os.path.exists(f"/proc/{pid}")  # noqa: PTH110 - of a process
+
+
+def test_a_killed_agent_takes_its_hook_along(tmp_path: Path) -> None:
+    """Also the child that the hook has started."""
+    hook = "sleep 60 & echo $$ $! > pids.new; mv pids.new pids; wait"
+    code = (
+        "from castray_desktop.workers.ray_side.hooks import HookRules, run_hook\n"
+        f"run_hook({shlex.join(['sh', '-c', hook])!r}, HookRules(True), {{}}, {str(tmp_path)!r}, bool)"
+    )
+    agent = subprocess.Popen([sys.executable, "-c", code])
+    try:
+        pids = tmp_path / "pids"
+        wait_until(pids.exists)
+        agent.kill()
+        agent.wait()
+        wait_until(lambda: not any(alive(pid) for pid in map(int, pids.read_text().split())))
+    finally:
+        agent.kill()
+        agent.wait()
+
+
+def alive(pid: int) -> bool:
+    """Whether it runs; one that is dead and only waits for its parent does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def wait_until(done: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

@@ -93,7 +93,7 @@ async def test_a_cast_is_paused_when_nobody_else_is_left_and_takes_nobody_s_turn
     for node in "ac":
         stage.agents.complete(node, cast, "s")
     await settle()
-    assert summary(stage, cast).state is CastState.PAUSED
+    assert (summary(stage, cast).state, summary(stage, cast).rate) == (CastState.PAUSED, 0.0)
     assert summary(stage, other).state is not CastState.QUEUED
     await resume(stage, cast, "b")
     assert summary(stage, cast).state is CastState.QUEUED

@@ -49,7 +49,7 @@ class Tabs(QTabBar):
             unused.setAccessibleName("")  # it would stay in the language that it was made in
         self.setElideMode(Qt.TextElideMode.ElideNone)
         self.setMouseTracking(True)
-        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setFixedHeight(TABS_HEIGHT)
         self.currentChanged.connect(self._current_changed)
         theme.changed.connect(self.update)

@@ -62,6 +62,13 @@ class ZoneItem(QGraphicsItem):
                 ahead = self.label.center().x() >= other.center().x()
                 self.label.moveLeft(other.right() + 4 if ahead else other.left() - 4 - self.label.width())
 
+    def keep_within(self, width: float) -> None:
+        """Move the name until it lies in a scene of that width."""
+        left = max(2.0, min(self.label.left(), width - 2 - self.label.width()))
+        if left != self.label.left():
+            self.prepareGeometryChange()
+            self.label.moveLeft(left)
+
     def boundingRect(self) -> QRectF:
         return self._outline.boundingRect().united(self.label).adjusted(-1, -1, 1, 1)
 

@@ -136,6 +136,7 @@ class GraphScene(QGraphicsScene):
             template = self.tr("{zone} · {count} node") if count == 1 else self.tr("{zone} · {count} nodes")
             item = ZoneItem(self._theme, plan, template.format(zone=plan.name, count=count))
             item.keep_clear_of([other.label for other in self._zones])
+            item.keep_within(self.plan.width)
             self._zones.append(item)
             self.addItem(item)
 

@@ -75,7 +75,7 @@ class GraphView(QGraphicsView):
         self, theme: Theme, scene: GraphScene, selection: RecipientSelection, parent: GraphStage
     ) -> None:
         super().__init__(scene, parent)
-        self._theme, self._graph, self._selection = theme, scene, selection
+        self._theme, self._graph, self._selection, self._stage = theme, scene, selection, parent
         self.reduce_motion = False
         self._zoom = 1.0
         self._press: QPoint | None = None
@@ -162,6 +162,9 @@ class GraphView(QGraphicsView):
         width, height = float(size.width()), float(size.height())
         self.resetTransform()
         self._graph.fit(width, height)
+        if self._stage.below and self._graph.plan.cell in (Cell.GLYPH, Cell.DOT):
+            # Rather as it was before something stood below it, and a part of it, than all of it tiny.
+            self._graph.fit(width, height + self._stage.below)
         if self._zoom > 1.0:
             if self._graph.plan.cell is Cell.FULL:
                 self.scale(self._zoom, self._zoom)

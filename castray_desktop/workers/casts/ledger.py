@@ -372,7 +372,7 @@ class CastLedger:
             files=totals.files if totals else 0,
             bytes=totals.content_bytes if totals else 0,
             done_bytes=sum(item.bytes for item in deliveries) // max(1, len(deliveries)),
-            rate=median_rate([item.rate for item in counted]),
+            rate=0.0 if self.state is CastState.PAUSED else median_rate([item.rate for item in counted]),
             upload_rate=0.0 if self.state.finished else self._account.upload.rate(now),
             checking=0.0 if self.state.finished else share(self._account.checking, now),
             reading=0.0 if self.state.finished else share(self._account.reading, now),

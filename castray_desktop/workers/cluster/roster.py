@@ -18,6 +18,7 @@ from castray_desktop.core.messages import THIS_COMPUTER, NodeInfo, NodeState
 from castray_desktop.workers.casts.ledger import offline
 from castray_desktop.workers.cluster.agent_calls import AgentCalls
 from castray_desktop.workers.cluster.cluster_roles import ClusterListener
+from castray_desktop.workers.cluster.deaths import Deaths
 from castray_desktop.workers.cluster.expected_nodes import ExpectedNodes, added_node
 from castray_desktop.workers.cluster.node_plan import may_be_named, own_name, with_facts
 from castray_desktop.workers.cluster.pulse import SILENT_SECONDS, Pulse
@@ -27,16 +28,9 @@ from castray_desktop.workers.ray_side import protocol
 from castray_desktop.workers.who import find_node
 
 PLACE_SECONDS = 30.0
-REPLACE_SECONDS = 1.0
-REPLACE_TIMES = 3
-LATER_SECONDS = 30.0
-"""An agent that has died so many times in a row is tried again only after this."""
 
 GONE_SECONDS = 600.0
 """A Ray node that has gone stays in the list for so long, and as long as any cast has not ended."""
-
-STEADY_SECONDS = 60.0
-"""What an agent died of before it has run for so long does not count any more."""
 
 log = logging.getLogger("castray.cluster")
 
@@ -64,8 +58,7 @@ class Roster:
         self._nodes: dict[str, NodeInfo] = {}
         self._placements: dict[str, protocol.PlaceAgent] = {}
         self._hellos: dict[str, protocol.AgentHello] = {}
-        self._up_since: dict[str, float] = {}
-        self._deaths: dict[str, int] = {}
+        self._deaths = Deaths(clock)
         self._placed: set[str] = set()  # by the present driver
         self._resting = Resting(clock)
         self._waking: dict[str, asyncio.Future[None]] = {}
@@ -133,7 +126,7 @@ class Roster:
             self._tell_driver(protocol.RemoveAgent(info.name))
             self._lose(info.name, offline(info.name))
         self._gone.pop(info.name, None)
-        self._deaths.pop(info.name, None)
+        self._deaths.forget(info.name)
         self._place(info, placement.inbox if placement else self._expected.inbox(info.name))
 
     def _ray_node_gone(self, name: str) -> None:
@@ -165,7 +158,6 @@ class Roster:
                 future.set_exception(CastRayError.of(failure or offline(name)))
         self._pulse.clear()
         self._deaths.clear()
-        self._up_since.clear()
         self._placed.clear()
         self._resting.clear()
 
@@ -245,7 +237,7 @@ class Roster:
         log.info("the agent of %s is process %d, port %d", hello.node, hello.pid, hello.port)
         self._pulse.heard(hello.node)
         self._hellos[hello.node] = hello
-        self._up_since[hello.node] = self._clock()
+        self._deaths.up(hello.node)
         self._set_node(
             msgspec.structs.replace(
                 self._nodes[hello.node],
@@ -330,11 +322,9 @@ class Roster:
         if (future := self._waiting.get(name)) and not future.done():
             future.set_exception(CastRayError.of(failure))
         self._counted()
-        if self._clock() - self._up_since.pop(name, self._clock()) > STEADY_SECONDS:
-            self._deaths.pop(name, None)
-        self._deaths[name] = self._deaths.get(name, 0) + 1
+        due = self._deaths.died(name)
         if name not in self._gone:
-            chore = asyncio.create_task(self._replace_agent(name), name=f"replace agent {name}")
+            chore = asyncio.create_task(self._replace_agent(name, due), name=f"replace agent {name}")
             self._chores.add(chore)
             chore.add_done_callback(self._chores.discard)
 
@@ -363,9 +353,8 @@ class Roster:
         if (waking := self._waking.pop(node, None)) is not None and not waking.done():
             waking.set_result(None)
 
-    async def _replace_agent(self, name: str) -> None:
-        deaths = self._deaths[name]
-        await self._pause(REPLACE_SECONDS * deaths if deaths <= REPLACE_TIMES else LATER_SECONDS)
+    async def _replace_agent(self, name: str, seconds: float) -> None:
+        await self._pause(seconds)
         placement = self._placements.get(name)
         if placement is not None and name not in self._hellos and name not in self._gone:
             self._send_placement(placement)
@@ -394,8 +383,7 @@ class Roster:
         self._tell_driver(protocol.RemoveAgent(name))
         self._lose(name, offline(name))
         del self._nodes[name]
-        self._deaths.pop(name, None)
-        self._up_since.pop(name, None)
+        self._deaths.forget(name)
         self._listener.nodes_changed((), (name,))
         self._counted()
 

@@ -324,8 +324,8 @@ class ClusterSupervisor:
                 self._autoscaled = autoscaled
                 self._nodes_seen(nodes)
             case protocol.AgentUp(hello):
+                self._note_store(hello)  # before it is ready, so that a command that waits says it
                 self.roster.agent_up(hello)
-                self._note_store(hello)
             case protocol.AgentLost(name, reason):
                 self.roster.agent_lost(name, reason)
             case protocol.Reported(name, report):

@@ -7,7 +7,6 @@ what Ray takes as arguments.
 from __future__ import annotations
 
 import importlib
-import json
 import logging
 import os
 import platform
@@ -24,6 +23,7 @@ import castray_desktop
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.workers.ray_side import addresses, protocol, tokens
 from castray_desktop.workers.ray_side.agent import NAMESPACE, shipped_environment
+from castray_desktop.workers.ray_side.autoscaling import is_autoscaled
 from castray_desktop.workers.ray_side.byte_plane import compiled
 
 CLIENT_PREFIX = "ray://"
@@ -89,37 +89,14 @@ def connect(
     except INIT_ERRORS as error:
         raise _failure(order.target, error) from error
     outside = is_outside(order.target)
+    address = order.target[len(CLIENT_PREFIX) :] if outside else str(context.address_info["gcs_address"])
     return protocol.ClusterUp(
-        address=order.target[len(CLIENT_PREFIX) :] if outside else context.address_info["gcs_address"],
+        address=address,
         ray_version=ray.__version__,
         python_version=platform.python_version(),
         nodes=live_nodes(order.target),
-        autoscaled=order.target not in protocol.OWN_TARGETS and is_autoscaled(),
+        autoscaled=order.target not in protocol.OWN_TARGETS and is_autoscaled("" if outside else address),
     )
-
-
-def is_autoscaled() -> bool:
-    """Whether the cluster takes nodes away on which nothing runs, as far as Ray lets us know."""
-    try:
-        kv: Any = importlib.import_module("ray.experimental.internal_kv")
-        report = kv._internal_kv_get(b"__autoscaling_status")
-    except (ImportError, AttributeError, AssertionError, RuntimeError, ray.exceptions.RayError) as error:
-        log.info("Ray does not tell whether the cluster is autoscaled: %s", error)
-        return False
-    return has_node_types(report or b"")
-
-
-def has_node_types(report: bytes) -> bool:
-    """Whether an autoscaler's report speaks of kinds of nodes that it may start.
-
-    One that only watches gives every node a kind of its own, `node_` with an id.
-    """
-    try:
-        said = json.loads(report)["autoscaler_report"]
-        kinds = [*said["active_nodes"], *said["node_type_mapping"].values()]
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return False
-    return any(not kind.startswith("node_") for kind in kinds)
 
 
 def _open_to_others() -> str:

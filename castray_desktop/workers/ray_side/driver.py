@@ -21,6 +21,7 @@ import ray
 
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.workers.ray_side import cluster, protocol
+from castray_desktop.workers.ray_side.autoscaling import is_autoscaled
 from castray_desktop.workers.ray_side.handles import (
     RAY_ERRORS,
     ActorHandle,
@@ -79,7 +80,8 @@ class Driver:
         self._outside = cluster.is_outside(order.target)
         self._send(up)
         look = functools.partial(cluster.live_nodes, order.target)
-        self._spawn(ClusterWatch(order.target, up, look, cluster.is_autoscaled).run(self._send))
+        scaled = functools.partial(is_autoscaled, "" if self._outside else up.address)
+        self._spawn(ClusterWatch(order.target, up, look, scaled).run(self._send))
 
     async def _place(self, order: protocol.PlaceAgent) -> None:
         name = order.name

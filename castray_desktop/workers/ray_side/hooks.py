@@ -18,10 +18,13 @@ import shlex
 import signal
 import stat
 import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Optional
+
+from castray_desktop.workers.ray_side import hook_guard
 
 SECONDS = 60.0
 LONGEST_SECONDS = 24 * 3600.0
@@ -90,6 +93,7 @@ def run_hook(
     The window says these words in its own language, see `core.reasons`.
 
     `stopped` is asked ten times a second: true ends the command, and so does the time that the rules allow.
+    Should this process be killed, a guard ends it.
     """
     if not rules.allowed:
         return f"not allowed on this node: {rules.why_not}"
@@ -104,7 +108,9 @@ def run_hook(
         reason = f"{program} is not in its list of programs"
         return f"not allowed on this node: {reason}"
     environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    guard: Optional[subprocess.Popen[bytes]] = None
     try:
+        guard = _guard(environment)
         process = subprocess.Popen(
             words,
             cwd=folder,
@@ -114,9 +120,44 @@ def run_hook(
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+        _tell(guard, process.pid)
     except (OSError, ValueError) as error:
+        _let_go(guard)
         return f"could not be started: {error}"
-    return _watch(process, rules.seconds, stopped)
+    try:
+        return _watch(process, rules.seconds, stopped)
+    finally:
+        _tell(guard, 0)
+        _let_go(guard)
+
+
+def _guard(environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    """In a session of its own, and without the variable by which a sweep finds us. Raises OSError."""
+    return subprocess.Popen(
+        [sys.executable, "-I", "-S", hook_guard.__file__],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def _tell(guard: subprocess.Popen[bytes], group: int) -> None:
+    """The group to look after, or 0: it has ended."""
+    assert guard.stdin is not None
+    with contextlib.suppress(BrokenPipeError):  # somebody has killed it
+        guard.stdin.write(f"{group}\n".encode())
+        guard.stdin.flush()
+
+
+def _let_go(guard: Optional[subprocess.Popen[bytes]]) -> None:
+    if guard is None:
+        return
+    assert guard.stdin is not None
+    with contextlib.suppress(BrokenPipeError):
+        guard.stdin.close()
+    guard.wait()
 
 
 def _watch(process: subprocess.Popen[bytes], seconds: float, stopped: Callable[[], bool]) -> str:

@@ -214,8 +214,9 @@ class Fetching:
             return
         view = self._buffer[: head.length]
         by_fd = bool(header.flags & PieceFlag.BY_FD)
-        if by_fd:
-            self._delivery.rest()  # hundreds of these may have been on their way when a pause began
+        if by_fd and self._delivery.keeps_still:  # hundreds of these may have been on their way
+            self._goes_on()
+            self._delivery.rest()
         good = (self._copied(view) if by_fd else self._received(view)) == head.digest
         self._delivery.received_bytes += head.length
         self._answered(head.index)

@@ -1,0 +1,39 @@
+"""Ends a hook whose agent has gone, for whatever reason.
+
+Run as a script by the agent, which writes the id of the hook's process group, and another line once the hook
+has ended. The kernel closes the pipe when the agent has ended. The standard library alone, to stay small.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+
+GRACE_SECONDS = 2.0
+LOOK_SECONDS = 0.05
+
+
+def main() -> None:
+    """Wait for the hook's end, or for the agent's; then end the hook with all that it has started."""
+    group = sys.stdin.readline()
+    if group and not sys.stdin.readline():
+        end_group(int(group))
+
+
+def end_group(group: int) -> None:
+    """First asked to, then killed."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        deadline = time.monotonic() + GRACE_SECONDS
+        try:
+            os.killpg(group, number)
+            while time.monotonic() < deadline:
+                time.sleep(LOOK_SECONDS)
+                os.killpg(group, 0)
+        except (ProcessLookupError, PermissionError):  # it has ended; macOS says the latter of what is dead
+            return
+
+
+if __name__ == "__main__":
+    main()
