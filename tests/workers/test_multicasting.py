@@ -427,6 +427,29 @@ async def test_what_multicast_reached_is_where_the_next_cast_begins(scene: Scene
     assert (await scene.order(2)).rate == pytest.approx(STREAM / 2, rel=0.1)
 
 
+async def test_repairs_say_nothing_of_the_relay_s_speed(scene: Scene) -> None:
+    cast = await scene.start(UDP)
+    await scene.order()
+    scene.says(cast, protocol.MulticastState.DONE, sent_bytes=STREAM)
+    await scene.relay(cast, MB, 5)
+    await scene.end(cast)
+    assert scene.memory.known(NETWORK).relay is None
+
+
+async def test_what_the_relay_does_after_a_stop_is_its_speed(scene: Scene) -> None:
+    cast = await scene.start(UDP)
+    await scene.order()
+    stopped = protocol.MulticastState.STOPPED
+    scene.says(cast, stopped, end=protocol.MulticastEnd.NOTHING_ARRIVES)
+    await scene.relay(cast, 50 * MB, 5)
+    await scene.end(cast)
+    known = scene.memory.known(NETWORK)
+    assert known.relay is not None
+    assert known.relay.rate == pytest.approx(50 * MB, rel=0.01)
+    assert known.multicast is not None
+    assert known.multicast.rate == 0
+
+
 async def test_a_limited_cast_says_nothing_of_the_network(scene: Scene) -> None:
     cast = await scene.start(msgspec.structs.replace(UDP, limit=MB))
     await scene.order()

@@ -103,6 +103,7 @@ class Multicasting:
         self._ordered: frozenset[str] = frozenset()  # the listeners that it was told
         self._ordering = False
         self._measured: tuple[str, ...] = ()  # whose bytes tell how fast a way is
+        self._measuring = False
         self._looked = -inf
         self._by_relay, self._by_group = WayMeter(), WayMeter()
 
@@ -127,7 +128,7 @@ class Multicasting:
         route = self._relay.route
         if route is None:
             return
-        self._measure()
+        looked = self._measure()
         if not self._over:
             self._heed_source()
         if self._feed.state is not FeedState.SERVING:
@@ -135,8 +136,10 @@ class Multicasting:
         self._make_way(route)
         if self._over:
             return
-        if self._group is None:
-            self._try_now(route) if self._trial else self._decide(route)
+        if self._group is None and not self._trial:
+            self._decide(route)
+        elif self._group is None and looked:
+            self._try_now(route)
         if self._group is not None:
             self._follow_source()
             self._have_listen()
@@ -182,7 +185,7 @@ class Multicasting:
         listeners = self._possible(route)
         self._network = network_of(source, listeners)
         if asked is not Ways.RAY and len(listeners) >= LEAST_MEASURED:
-            self._measured = tuple(hello.node for hello in listeners)
+            self._measured, self._measuring = tuple(hello.node for hello in listeners), True
         known = self._known()
         choice = choose(asked, len(listeners), totals.stream_bytes, self._ledger.request.limit, known)
         encrypted = any(hello.encrypted for hello in (source, *listeners))
@@ -323,7 +326,8 @@ class Multicasting:
             log.info("cast %s: no multicast any more: %s", self._cast, report.end)
             self._leave_group()
         elif report.state is MulticastState.DONE:
-            self._group, self._over = None, True  # what is missing comes by the relay
+            self._group, self._over = None, True
+            self._measuring = False  # what is missing comes by the relay, and says nothing of its speed
         elif report.state is MulticastState.SENDING:
             self._start = Start(report.rate, self._start.least)  # for the next agent of the source
 
@@ -365,11 +369,11 @@ class Multicasting:
 
     # --- how fast -------------------------------------------------------------------------------
 
-    def _measure(self) -> None:
-        """See how fast it goes, by which way."""
+    def _measure(self) -> bool:
+        """See how fast it goes, by which way; whether there was anything new to see."""
         now = self._clock()
-        if not self._measured or now - self._looked < LOOK_SECONDS:
-            return
+        if not self._measuring or now - self._looked < LOOK_SECONDS:
+            return False
         self._looked = now
         if self._group is None:
             self._by_group.rest()
@@ -377,6 +381,7 @@ class Multicasting:
         else:
             self._by_relay.rest()
             self._by_group.look(now, self._middle(self._ledger.verified_bytes))
+        return True
 
     def _middle(self, count: Callable[[str], int]) -> int:
         """A count of bytes at the middle one of those who are measured."""
