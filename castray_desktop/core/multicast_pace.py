@@ -44,6 +44,9 @@ SAMPLE_SECONDS = 0.04
 
 BURST_SECONDS = 0.001
 
+LINK_SECONDS = 0.2
+"""What a link carries is measured over this time."""
+
 QUEUE_SECONDS = 0.001
 """A longer queue is drained."""
 
@@ -281,7 +284,7 @@ class MulticastPace:
         if usual > GROWTH * self._grown[1]:
             self._grown = now, usual
         self._reach = max(self._reach, usual)
-        self._link = max(self._link, min(rates))
+        self._learn()
         if now - self._grown[0] > GROWTH_SECONDS and self._stands():
             self._cut(now, usual)  # the sender's own device holds it up, so nothing gets lost
         else:
@@ -310,7 +313,7 @@ class MulticastPace:
         samples = self._samples()
         if samples is None:
             return
-        self._learn(samples)
+        self._learn()
         if now - self._phase_at >= self._wait:
             self._enter(now, Phase.PROBE)
         elif not self._stands():
@@ -325,7 +328,7 @@ class MulticastPace:
         samples = self._samples()
         if samples is None:
             return
-        self._learn(samples)
+        self._learn()
         sent = min(sample.sent for _, sample in samples)
         rate = min(self._sustained(samples), sent)
         more, missing, stands = sent - self._bandwidth, sent - rate, self._stands()
@@ -368,9 +371,12 @@ class MulticastPace:
         rates = sorted(sample.delivered / (1 - each.ambient) for each, sample in samples)
         return rates[len(rates) // 16]
 
-    def _learn(self, samples: list[tuple[Listener, Sample]]) -> None:
-        self._link = max(self._link, self._sustained(samples))
-        self._reach = max(self._reach, _upper_median([sample.delivered for _, sample in samples]))
+    def _learn(self) -> None:
+        """What the link carries: over a longer time, since shapers let a burst through that was saved up."""
+        samples = [(each, sample) for each in self._following() if (sample := each.sample(0, LINK_SECONDS))]
+        if samples:
+            self._link = max(self._link, self._sustained(samples))
+            self._reach = max(self._reach, _upper_median([sample.delivered for _, sample in samples]))
 
     def _queue(self, seconds: float = 0.0) -> float:
         """Seconds; of the followers' queues the longest, the worst of each sixteen left out."""
