@@ -3,8 +3,8 @@
     python -m benchmarks.multicast_forger SOURCE OWN --share 0.1
 
 Says that it is there, takes a line with the group's address and port, and ends with its input; then it prints
-how many datagrams it has sent. Listens as recipients do, at the address OWN, and sends as SOURCE through a raw
-socket: tags and headers that it has heard, with other bytes, at once, so that some come before what they
+how many datagrams it has sent. Listens as recipients do, at the address OWN, and sends as SOURCE through a
+raw socket: tags and headers that it has heard, with other bytes, at once, so that some come before what they
 pretend to be. The share is of all datagrams of the group; it never sends more. Needs root.
 """
 
@@ -47,7 +47,10 @@ class Forger:
         self._mouth.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(own))
         self._mouth.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, 0)
         self._kinds: Iterator[Callable[[Head, int, int], None]] = itertools.cycle(
-            (self._ahead, self._ahead, self._ahead, self._repeat, self._skip, self._as_another, self._long)
+            (
+                *(self._ahead, self._ahead, self._ahead, self._repeat, self._skip, self._as_another),
+                *(self._short, self._shifted, self._without_bytes),
+            )
         )
 
     def run(self, ended: Callable[[], bool]) -> None:
@@ -94,7 +97,15 @@ class Forger:
         """From another port, so that reports go astray."""
         self._send(OTHER_PORT + port % 2, heard, payload)
 
-    def _long(self, heard: Head, port: int, payload: int) -> None:
+    def _shifted(self, heard: Head, port: int, payload: int) -> None:
+        """Partly where the next datagram belongs."""
+        self._send(port, heard._replace(offset=heard.offset + payload // 2), payload)
+
+    def _without_bytes(self, heard: Head, port: int, payload: int) -> None:
+        """As if the sender were at the end already."""
+        self._send(port, heard._replace(piece=FAR - 1, offset=0), 0)
+
+    def _short(self, heard: Head, port: int, payload: int) -> None:
         """Not of the length that the others have."""
         self._send(port, heard, payload - 4)
 

@@ -4,9 +4,10 @@ Standard library only: this module is shipped to the nodes.
 
 A datagram carries a part of one piece of the stream. It is never believed: its bytes count once the whole
 piece has the digest that came over an authenticated connection. The tag is there so that datagrams of others
-cost next to nothing. It is made from the cast's secret for each zone of 64 KiB and its place in the sequence,
-as MAC-based schemes with a key for each interval do (RFC 4082): who listens without the secret can repeat a
-tag for a part of the same zone, but can't be the first to use it.
+cost next to nothing. Each place in the stream has its own, for one place in the sequence; those of a zone
+of 64 KiB are made at once from the cast's secret, as MAC-based schemes with a key for each interval do
+(RFC 4082). Who listens without the secret can repeat a tag, but can't be the first to use it, and what came
+first stays.
 
 Reports go back to the sender's address and have a MAC each, since they steer it.
 """
@@ -20,6 +21,7 @@ from typing import NamedTuple
 
 TAG_BYTES = 8
 ZONE_BYTES = 1 << 16
+LEAST_PAYLOAD = 512
 MAX_DATAGRAM = 1472  # what fits an Ethernet frame with IPv4 and UDP
 BURST = 44  # datagrams that the kernel may take or hand over at once; 64 KiB is its bound
 MAC_BYTES = 16
@@ -33,7 +35,7 @@ HEADER_BYTES = _HEADER.size
 REPORT_BYTES = _REPORT.size + MAC_BYTES
 
 
-_ZONE = struct.Struct("!IIqH")
+_ZONE = struct.Struct("!IIQH")
 Zone = tuple[int, int, int, int]
 """See `zone_of`."""
 
@@ -73,9 +75,11 @@ class Keys:
         self._tag_key = _derived(secret, b"castray multicast tag", cast)
         self._mac_key = _derived(secret, b"castray multicast report", cast)
 
-    def tag(self, zone: Zone) -> bytes:
-        """Of all datagrams that begin in one zone of a piece."""
-        return hashlib.blake2b(_ZONE.pack(*zone), digest_size=TAG_BYTES, key=self._tag_key).digest()
+    def tags(self, zone: Zone) -> bytes:
+        """Of the datagrams that begin in one zone of a piece, one after the other; see `tag_at`."""
+        size = zone[3]
+        count = 2 + (ZONE_BYTES - 1) // size
+        return hashlib.shake_128(self._tag_key + _ZONE.pack(*zone)).digest(TAG_BYTES * count)
 
     def pack_report(self, report: Report) -> bytes:
         """A report as a datagram."""
@@ -127,7 +131,16 @@ def zone_of(sequence: int, piece: int, offset: int, size: int) -> Zone:
     `size` is not 0.
     """
     number = offset // ZONE_BYTES
-    return piece, number, sequence - (offset // size - -(-number * ZONE_BYTES // size)), size
+    first = sequence - (offset // size - -(-number * ZONE_BYTES // size))
+    return piece, number, first % (1 << 64), size
+
+
+def tag_at(offset: int, size: int) -> int:
+    """Where the tag of a datagram with bytes begins in those of its zone.
+
+    At 0 is that of datagrams without bytes, which come before the tag of the bytes that follow may be known.
+    """
+    return (1 + offset // size - -(-(offset // ZONE_BYTES) * ZONE_BYTES // size)) * TAG_BYTES
 
 
 pack_head = _HEADER.pack
@@ -145,7 +158,7 @@ def parse_head(raw: memoryview) -> Head:
 def payload_bytes(mtu: int, ipv6: bool) -> int:
     """How many bytes of a piece one datagram takes on a link whose packets have `mtu` bytes at most."""
     room = min(mtu - (48 if ipv6 else 28), MAX_DATAGRAM) - HEADER_BYTES
-    return max(room // 4 * 4, 512)
+    return max(room // 4 * 4, LEAST_PAYLOAD)
 
 
 GROUP_PORTS = (61000, 65499)

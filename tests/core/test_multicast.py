@@ -26,6 +26,7 @@ from castray_desktop.core.multicast import (
     pack_head,
     parse_head,
     payload_bytes,
+    tag_at,
     zone_of,
 )
 
@@ -71,14 +72,38 @@ def test_all_datagrams_of_a_zone_name_it_alike(first: int, piece: int, number: i
 def test_tags_differ_by_zone_cast_and_secret() -> None:
     zone = zone_of(0, 3, 0, 1424)
     tags = {
-        KEYS.tag(zone),
-        KEYS.tag(zone_of(0, 4, 0, 1424)),
-        KEYS.tag(zone_of(0, 3, ZONE_BYTES, 1424)),
-        Keys(bytes(range(32)), "0123456789ac").tag(zone),
-        Keys(bytes(32), "0123456789ab").tag(zone),
+        KEYS.tags(zone),
+        KEYS.tags(zone_of(0, 4, 0, 1424)),
+        KEYS.tags(zone_of(0, 3, ZONE_BYTES, 1424)),
+        KEYS.tags(zone_of(1, 3, 0, 1424)),
+        Keys(bytes(range(32)), "0123456789ac").tags(zone),
+        Keys(bytes(32), "0123456789ab").tags(zone),
     }
-    assert len(tags) == 5
-    assert all(len(tag) == TAG_BYTES for tag in tags)
+    assert len(tags) == 6
+
+
+@pytest.mark.parametrize("size", [512, 1000, 1422, 1446, ZONE_BYTES - 1])
+def test_each_datagram_has_a_tag_of_its_own(size: int) -> None:
+    places = range(0, 1 << 20, size)
+    tags = set()
+    for sequence, place in enumerate(places, 1000):
+        zone = KEYS.tags(zone_of(sequence, 3, place, size))
+        at = tag_at(place, size)
+        assert TAG_BYTES <= at <= len(zone) - TAG_BYTES
+        tags |= {zone[at : at + TAG_BYTES], zone[:TAG_BYTES]}
+    zones = {place // ZONE_BYTES for place in places}
+    assert len(tags) == len(places) + len(zones)  # and one for each zone's datagrams without bytes
+
+
+@given(
+    st.integers(0, (1 << 64) - 1),
+    st.integers(0, (1 << 32) - 1),
+    st.integers(0, (1 << 32) - 1),
+    st.integers(512, MAX_DATAGRAM),
+)
+def test_whatever_a_head_says_has_tags(sequence: int, piece: int, offset: int, size: int) -> None:
+    tags = KEYS.tags(zone_of(sequence, piece, offset, size))
+    assert len(tags[tag_at(offset, size) :]) >= TAG_BYTES
 
 
 @pytest.mark.parametrize("leaving", [False, True])

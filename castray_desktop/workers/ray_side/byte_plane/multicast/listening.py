@@ -17,6 +17,9 @@ from typing import Callable, Optional
 from castray_desktop.core.layout import Layout
 from castray_desktop.core.multicast import (
     HEADER_BYTES,
+    LEAST_PAYLOAD,
+    MAX_DATAGRAM,
+    TAG_BYTES,
     Head,
     Keys,
     Report,
@@ -25,6 +28,7 @@ from castray_desktop.core.multicast import (
     listener_name,
     next_number,
     parse_head,
+    tag_at,
     zone_of,
 )
 from castray_desktop.workers.ray_side.byte_plane.buffers import page_buffer
@@ -236,7 +240,7 @@ class MulticastListener:
             return False
         if segment < HEADER_BYTES:
             return False
-        if where[:2] != self._sender and not self._meets(where):
+        if where[:2] != self._sender and not self._meets(where, min(count, segment)):
             return False
         number = -(-count // segment)
         self._singles = self._singles + 1 if number == 1 else 0
@@ -244,8 +248,10 @@ class MulticastListener:
             self._singles = 0
             self._socket.coalesce(False)
             self._batches = Batches(self._buffer, self._longest)
-        self._longest = max(self._longest, segment)
-        return self._take_run(Run(0, number, count - (number - 1) * segment), segment)
+        came = self._take_run(Run(0, number, count - (number - 1) * segment), segment)
+        if came:
+            self._longest = max(self._longest, segment)
+        return came
 
     def _take_batch(self, batches: Batches) -> bool:
         came = False
@@ -292,12 +298,12 @@ class MulticastListener:
             and first.piece == last.piece
             and first.sequence + ahead == last.sequence
             and first.offset + ahead * first.size == last.offset
-            and last.tag == self._tag(last)
+            and last.tag == self._tag(last, run.last)
         )
 
     def _take_straight(self, head: Head, run: Run, segment: int) -> bool:
         """Datagrams that follow each other; False if they are not of this cast."""
-        if not head.size or head.tag != self._tag(head):
+        if head.tag != self._tag(head, run.last if run.number == 1 else segment):
             return False
         parts = self._parts(run, segment)
         length = (run.number - 1) * head.size + run.last - HEADER_BYTES
@@ -311,22 +317,24 @@ class MulticastListener:
             self._next = head.sequence
         piece = head.piece
         further, taken = self.candidates.take(piece, head.offset, parts, length)
-        self._next = max(self._next, head.sequence + number)
-        if taken is not Taken.NO_ROOM:  # what there is no room for is lost, and the sender has to slow down
-            self._datagrams += number
-            self._payload += length
+        new = min(number, head.sequence + number - self._next)  # anybody may repeat what came
+        if new > 0:
+            self._next = head.sequence + number
+            if taken is not Taken.NO_ROOM:  # it is lost for want of room: the sender has to slow down
+                self._datagrams += new
+                self._payload += length if new == number else new * head.size
         if piece >= self._pieces and not self._ended:
             self._ended = further = True
         if further or taken is Taken.COMPLETED:
             self.wake()
 
-    def _meets(self, where: tuple[str, int]) -> bool:
-        """Whether to take datagrams from there: not while another is heard, since anybody may repeat them.
+    def _meets(self, where: tuple[str, int], length: int) -> bool:
+        """Whether to take datagrams from there, the first one of `length` bytes.
 
-        Counts begin with its first one.
+        Not while another is heard, since anybody may repeat them. Counts begin with its first one.
         """
         head = parse_head(self._buffer)
-        if not head.size or head.tag != self._tag(head):
+        if head.tag != self._tag(head, length):
             return False
         if self.heard and time.monotonic() - self._last < DEAF_TO_OTHERS:
             return False
@@ -339,15 +347,19 @@ class MulticastListener:
         self._reports = report_socket(self._own, where)
         return True
 
-    def _tag(self, head: Head) -> bytes:
-        """The right one."""
+    def _tag(self, head: Head, length: int) -> bytes:
+        """The right one for a datagram of `length` bytes; none for lengths that no sender has."""
+        count = length - HEADER_BYTES
+        if not max(LEAST_PAYLOAD, count) <= head.size <= MAX_DATAGRAM or (count and head.offset % head.size):
+            return b""
         zone = zone_of(head.sequence, head.piece, head.offset, head.size)
-        tag = self._tags.get(zone)
-        if tag is None:
+        tags = self._tags.get(zone)
+        if tags is None:
             if len(self._tags) > 256:
                 self._tags.clear()
-            tag = self._tags[zone] = self._keys.tag(zone)
-        return tag
+            tags = self._tags[zone] = self._keys.tags(zone)
+        at = tag_at(head.offset, head.size) if count else 0
+        return tags[at : at + TAG_BYTES]
 
     # --- views that are made once
 

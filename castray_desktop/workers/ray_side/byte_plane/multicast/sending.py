@@ -16,6 +16,7 @@ from typing import Optional
 
 from castray_desktop.core.multicast import (
     HEADER_BYTES,
+    TAG_BYTES,
     ZONE_BYTES,
     Keys,
     MulticastError,
@@ -24,6 +25,7 @@ from castray_desktop.core.multicast import (
     listener_name,
     pack_head,
     pack_head_into,
+    tag_at,
     zone_of,
 )
 from castray_desktop.core.multicast_pace import MulticastPace
@@ -264,12 +266,15 @@ class MulticastSender:
             last = count - (number - 1) * payload
             views[-1] = views[-1][:last]
             fill(views, at)
-            tag = b""
+            tags, tag = b"", 0
             for position, place in enumerate(range(at, at + count, payload)):
                 sequence = self._sequence + position
-                if not tag or place % ZONE_BYTES < payload:
-                    tag = self._keys.tag(zone_of(sequence, index, place, payload))
-                pack_head_into(self._buffer, position * self._segment, tag, sequence, index, place, payload)
+                if not tags or place % ZONE_BYTES < payload:
+                    tags = self._keys.tags(zone_of(sequence, index, place, payload))
+                    tag = tag_at(place, payload)
+                head = tags[tag : tag + TAG_BYTES], sequence, index, place, payload
+                pack_head_into(self._buffer, position * self._segment, *head)
+                tag += TAG_BYTES
             self._pace.sent(time.monotonic(), self._sequence, number, count)
             self._send(self._buffer[: (number - 1) * self._segment + HEADER_BYTES + last])
             self._sequence += number
@@ -293,7 +298,7 @@ class MulticastSender:
     def _probe(self) -> None:
         """A datagram without bytes, which says where the stream is."""
         where = self._sequence, *self._at, self._socket.payload
-        self._send(memoryview(pack_head(self._keys.tag(zone_of(*where)), *where)))
+        self._send(memoryview(pack_head(self._keys.tags(zone_of(*where))[:TAG_BYTES], *where)))
 
     # --- pace
 
