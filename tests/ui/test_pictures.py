@@ -26,7 +26,7 @@ TILES_ACROSS, TILES_DOWN = 16, 10
 MOST_IN_A_TILE = 0.045  # mean difference of a tile, of 1
 MOST = 0.015  # of the whole picture
 SCENES = {
-    1: ("empty-light", "busy-light", "busy-dark", "failed-light", "busy-light-zh"),
+    1: ("empty-light", "busy-light", "busy-dark", "failed-light", "busy-light-zh", "multicast-many-light"),
     2: ("busy-light", "busy-dark-zh"),
 }
 PICTURES = [(scale, name) for scale, names in SCENES.items() for name in names]
