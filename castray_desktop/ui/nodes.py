@@ -26,6 +26,7 @@ from castray_desktop.core.messages import (
 from castray_desktop.ui.controls.glyphs import GlyphState
 
 REPAIRS_MS = 600
+MANY = 200
 REPAIRED_IN = (CastState.SENDING, CastState.VERIFYING)
 
 
@@ -61,6 +62,7 @@ class NodeList(QObject):
         self.listening: Listening | None = None
         self.repairs: Mapping[str, float] = {}
         self._repair_rates = RepairRates()
+        self._repairs_due = 0.0  # where they are many, they are not looked at each time
         self._repairs_end = QTimer(self)  # where nothing more is said of a repair
         self._repairs_end.setInterval(REPAIRS_MS)
         self._repairs_end.timeout.connect(self._see_repairs_again)
@@ -103,7 +105,7 @@ class NodeList(QObject):
             return
         if cast is None or self._cast is None or cast.cast != self._cast.cast:
             self._upstreams_before = {}
-            self._repair_rates = RepairRates()
+            self._repair_rates, self._repairs_due = RepairRates(), 0.0
         else:
             self._note_changed_ways(found)
         self._cast, self._deliveries = cast, found
@@ -114,8 +116,11 @@ class NodeList(QObject):
 
     def _see_repairs(self) -> None:
         under_way = self.listening is not None and self._cast is not None and self._cast.state in REPAIRED_IN
-        found = self._deliveries.values() if under_way else ()
-        self.repairs = self._repair_rates.see(found, self._clock())
+        now = self._clock()
+        if under_way and len(self._deliveries) > MANY and now < self._repairs_due:
+            return
+        self._repairs_due = now + REPAIRS_MS / 1000
+        self.repairs = self._repair_rates.see(self._deliveries.values() if under_way else (), now)
         if bool(self.repairs) is not self._repairs_end.isActive():
             self._repairs_end.start() if self.repairs else self._repairs_end.stop()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+import itertools
 from typing import Any
 
 import pytest
@@ -144,11 +144,12 @@ def test_after_all_was_sent_the_bus_is_calm_and_stays_for_those_whom_it_served(s
 @pytest.mark.parametrize(("count", "cell"), [(14, Cell.COMPACT), (60, Cell.GLYPH), (1000, Cell.DOT)])
 def test_many_listeners_are_one_item(qtbot: QtBot, count: int, cell: Cell) -> None:
     stage = Stage(qtbot, count)
+    stage.nodes._clock = itertools.count().__next__  # a second later each time
     cast = make_cast(recipients=count, multicast=SENDING)
     names = ["desk", *(f"node_{number}" for number in range(1, count + 1))]
     deliveries = [
         make_delivery(name, upstream=before, listening=True, datagram_bytes=4 * GB)
-        for before, name in pairwise(names)
+        for before, name in itertools.pairwise(names)
     ]
     show(stage, cast, deliveries)
     assert stage.scene.plan.cell is cell
