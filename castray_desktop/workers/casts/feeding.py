@@ -131,7 +131,7 @@ class Feeding:
             self.fail(Failure(FailureKind.PARCEL_CHANGED, {"node": self._source}))
 
     def _scan(self, relay: Relay) -> None:
-        self._orders.spawn(self._ask(scan_order(self._ledger.cast, self._ledger.request), relay))
+        self._tell(scan_order(self._ledger.cast, self._ledger.request), relay)
 
     def _serve(self, relay: Relay) -> None:
         """Nobody waits for the answer: who dials before the source serves dials again at once."""
@@ -139,12 +139,19 @@ class Feeding:
         epoch = relay.route.epoch if relay.route is not None else 1
         limit = self._ledger.request.limit
         serve = protocol.ServeSource(self._ledger.cast, self.secret, epoch, self.algorithms, limit)
-        self._orders.spawn(self._ask(serve, relay))
+        self._tell(serve, relay)
         self._ledger.source_back()
         relay.feed_from(self._source)
 
-    async def _ask(self, order: protocol.PrepareSource | protocol.ServeSource, relay: Relay) -> None:
-        life = relay.life(self._source)
+    def _tell(self, order: protocol.PrepareSource | protocol.ServeSource, relay: Relay) -> None:
+        self._orders.spawn(self._ask(order, relay, relay.life(self._source)))
+
+    async def _ask(
+        self, order: protocol.PrepareSource | protocol.ServeSource, relay: Relay, life: int
+    ) -> None:
+        """The order is for one agent of the source: the next one has to be told something else first."""
+        if life != relay.life(self._source):
+            return
         try:
             await self._orders.call(self._source, order)
         except CastRayError as error:

@@ -358,7 +358,8 @@ class Multicasting:
         how = self._start
         order = Multicast(self._cast, self._group, listeners, how.rate, how.least)
         try:
-            await self._orders.call(self._source, order)
+            if life == self._relay.life(self._source):
+                await self._orders.call(self._source, order)
         except CastRayError as error:
             lost = error.failure.kind is FailureKind.NODE_OFFLINE or life != self._relay.life(self._source)
             if not lost and not self._over:

@@ -142,8 +142,8 @@ class Relay:
         """`before` is the order that the node has not answered yet: this one must not overtake it."""
         if before is not None:
             await asyncio.wait([before])
-            if self._lives[move.node] != life:
-                return
+        if self._lives[move.node] != life:
+            return
         node, told = move.node, self._feeds_told
         upstream = self._upstream(move.upstream)
         order: protocol.StartDelivery | protocol.SetUpstream
