@@ -9,15 +9,7 @@ from PySide6.QtWidgets import QGraphicsScene
 
 from castray_desktop.ui.graph.bus_item import BusItem, BusLabel, BusLook
 from castray_desktop.ui.graph.bus_layout import Bus, lay_bus, leaves_free, line_boxes
-from castray_desktop.ui.graph.graph_items import (
-    DOT_GAP,
-    HopItem,
-    HopLook,
-    RateItem,
-    Thread,
-    ThreadsItem,
-    to_point,
-)
+from castray_desktop.ui.graph.graph_items import DOT_GAP, to_point
 from castray_desktop.ui.graph.graph_layout import (
     SOURCE_RADIUS,
     Box,
@@ -30,6 +22,7 @@ from castray_desktop.ui.graph.graph_layout import (
     ink,
 )
 from castray_desktop.ui.graph.graph_looks import Hop, Stream
+from castray_desktop.ui.graph.hop_items import HopItem, HopLook, RateItem, Thread, ThreadsItem
 from castray_desktop.ui.graph.stream_words import repair_rate
 from castray_desktop.ui.theme import Theme
 from castray_desktop.ui.units import format_rate
