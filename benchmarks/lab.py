@@ -349,11 +349,12 @@ class Lab:
         python: str | Path = sys.executable,
         *,
         environment: Mapping[str, str] | None = None,
+        shared_memory: str = "",
     ) -> str:
         """Start a Ray node in the host: the head, or one that joins `head`. Returns the head's address.
 
-        `python` is the interpreter whose Ray it is, `environment` what its processes have beside the usual.
-        Nothing but the laboratory ends it. Raises
+        `python` is the interpreter whose Ray it is, `environment` what its processes have beside the usual,
+        `shared_memory` the size of a /dev/shm of its own ("16m"). Nothing but the laboratory ends it. Raises
         LabUnavailable.
         """
         folder = tempfile.mkdtemp(prefix="clr", dir="/tmp")  # Ray's sockets bear no long path
@@ -380,8 +381,9 @@ class Lab:
             self._head_folder = folder
         elif str(python) != sys.executable:
             # Older Rays put a node's files where the head's are; there they would meet.
-            script = f'mount --bind {folder} {self._head_folder} && exec "$@"'
-            command = ["sh", "-c", script, "sh", *command]
+            command = _after(f"mount --bind {folder} {self._head_folder}", command)
+        if shared_memory:
+            command = _after(f"mount -t tmpfs -o size={shared_memory} tmpfs /dev/shm", command)
         try:
             started = self.run(
                 host,
@@ -404,6 +406,11 @@ class Lab:
 def ray_environment() -> dict[str, str]:
     """The environment for Ray's processes in a laboratory, and for the drivers that join them."""
     return os.environ | {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
+
+
+def _after(first: str, argv: Sequence[str]) -> list[str]:
+    """The command that runs `first` in a shell, and then becomes `argv`."""
+    return ["sh", "-c", f'{first} && exec "$@"', "sh", *argv]
 
 
 def inside(host: Host, argv: Sequence[str]) -> list[str]:

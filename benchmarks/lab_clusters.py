@@ -60,20 +60,29 @@ class Sent:
 class LabCluster:
     """A context manager: a Ray node in each host, the head in the first one; the engine ends with it."""
 
-    def __init__(self, lab: Lab, python: str | Path, folder: Path, data_port: int = 0) -> None:
-        """`folder` is for homes and files, and the caller's to remove; `data_port` is that of all agents."""
+    def __init__(
+        self, lab: Lab, python: str | Path, folder: Path, data_port: int = 0, shared_memory: str = ""
+    ) -> None:
+        """`folder` is for homes and files, and the caller's to remove; `data_port` is that of all agents,
+        `shared_memory` the size of /dev/shm in all hosts but the first.
+        """
         self.lab = lab
         self.folder = folder
         self.address = ""
         self._python = python
         self._data_port = data_port
+        self._shared_memory = shared_memory
 
     def __enter__(self) -> Self:
         head, *others = self.lab.hosts
         self.address = self.lab.start_ray(head, python=self._python)
         with ThreadPoolExecutor(2) as pool:
-            list(pool.map(lambda host: self.lab.start_ray(host, head, python=self._python), others))
+            list(pool.map(self._join, others))
         return self
+
+    def _join(self, host: Host) -> None:
+        head, small = self.lab.hosts[0], self._shared_memory
+        self.lab.start_ray(host, head, python=self._python, shared_memory=small)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 from castray_desktop.cli import text
 from castray_desktop.cli.arguments import EXIT_DELIVERED
@@ -36,7 +35,7 @@ async def join(options: argparse.Namespace) -> int:
 async def share(options: argparse.Namespace) -> int:
     """Start a cluster that other machines can join, keep it, and say what they have to run."""
     async with Session() as session:
-        print("Starting Ray …", file=sys.stderr, flush=True)
+        await session.use(messages.UseCluster("shared"))
         shared = await session.client.request(messages.ShareCluster(), messages.ShareInfo)
         await session.client.request(messages.KeepEngine(True), messages.Done)
         session.keep = True

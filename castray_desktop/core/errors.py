@@ -6,11 +6,14 @@ gets the English template and returns the template in that language. Placeholder
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from castray_desktop.core.failure import Failure, FailureKind
 from castray_desktop.core.reasons import say_reason
+
+_CHINESE = re.compile("[\u4e00-\u9fff]")
 
 
 @dataclass(frozen=True)
@@ -23,8 +26,13 @@ class Explanation:
     @property
     def text(self) -> str:
         """Both sentences in one line."""
+        happened = self.happened
+        if self.remedy and not happened.endswith(
+            (".", "!", "?", "…", "。")
+        ):  # others' words end as they please
+            happened += "。" if _CHINESE.search(happened) else "."
         # A Chinese full stop brings its own space.
-        return f"{self.happened}{'' if self.happened.endswith('。') else ' '}{self.remedy}".strip()
+        return f"{happened}{'' if happened.endswith('。') else ' '}{self.remedy}".strip()
 
 
 K = FailureKind

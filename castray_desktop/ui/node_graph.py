@@ -75,6 +75,7 @@ class NodeGraph(Card):
         self.scene_ = GraphScene(theme, nodes, selection, self, now)
         self._stage = GraphStage(self)
         self.view = GraphView(theme, self.scene_, selection, self._stage)
+        self.scene_.setParent(self.view)  # a view that lost its scene would scroll, and be looked at
         self.side_card = SideCardKeeper(self._stage, self.view, nodes, under_way_on, now)
         self._build(theme)
         self._connect()

@@ -37,27 +37,19 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QMenu, QStyleOptionViewItem, QTreeView, QWidget
 
 from castray_desktop.core.messages import CastSummary, DeliverySnapshot
-from castray_desktop.ui.controls.icons import pixmap
-from castray_desktop.ui.controls.painting import CENTRE, metrics, paint_text, paint_wrapped
 from castray_desktop.ui.controls.widgets import say
 from castray_desktop.ui.nodes import NodeList
 from castray_desktop.ui.opening import copy
 from castray_desktop.ui.theme import Theme
 from castray_desktop.ui.transfers.cast_actions import CastActions
+from castray_desktop.ui.transfers.no_rows import paint_no_rows
+from castray_desktop.ui.transfers.row_end import RowEnds
 from castray_desktop.ui.transfers.transfer_choice import chosen_casts, chosen_rows
 from castray_desktop.ui.transfers.transfer_columns import HIDDEN_AT_FIRST, Column
-from castray_desktop.ui.transfers.transfer_delegate import (
-    EDGE,
-    OF_CASTS,
-    PADDING,
-    TransferDelegate,
-    paint_row_end,
-    spans_reason,
-)
+from castray_desktop.ui.transfers.transfer_delegate import EDGE, TransferDelegate
 from castray_desktop.ui.transfers.transfer_header import TransferHeader
 from castray_desktop.ui.transfers.transfer_menu import TransferMenu
 from castray_desktop.ui.transfers.transfer_model import CAST_ROLE, ITEM_ROLE, Index, TransferModel
-from castray_desktop.ui.transfers.transfer_text import delivery_status
 from castray_desktop.ui.words import Words
 
 MOST_MEASURED = 200
@@ -92,6 +84,7 @@ class TransferTable(QTreeView):
         self.setHeader(self.columns)
         self._delegate = TransferDelegate(theme, self)
         self.setItemDelegate(self._delegate)
+        self._ends = RowEnds(theme, self.columns, self._delegate)
         say(self, self.setAccessibleName, lambda: self.tr("Transfers"))
         self._set_up_view()
         self.header().setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
@@ -193,17 +186,8 @@ class TransferTable(QTreeView):
         self.header().viewport().update()
 
     def _arrange(self) -> None:
-        """After other columns are shown: who paints what in a delivery's row, and how wide all are."""
-        shown = self.columns.shown()
-        place = shown.index(Column.STATUS) + 1 if Column.STATUS in shown else len(shown)
-        after = shown[place:] or shown[-2:]
-        end = shown[-2:] if Column.HASH not in shown else []
-        while end and end[0] not in OF_CASTS:
-            del end[0]
-        if not set(end) <= OF_CASTS:
-            end = []
-        self._delegate.last = shown[-1]
-        self._delegate.after_state, self._delegate.at_end = frozenset(after), frozenset(end)
+        """After other columns are shown."""
+        self._ends.arrange(self.columns.shown())
         self._fit_columns()
         self._run_clock()
         self.arranged.emit()
@@ -247,13 +231,6 @@ class TransferTable(QTreeView):
             rows += sum(self._casts.rowCount(top) for top in tops if self.isExpanded(top))
         self.setUniformRowHeights(rows > MOST_MEASURED)
 
-    def _span(self, columns: frozenset[Column], rect: QRect) -> QRectF:
-        """Where these columns are; they stand side by side."""
-        header = self.header()
-        lefts = [header.sectionViewportPosition(column) for column in columns]
-        rights = [header.sectionViewportPosition(each) + header.sectionSize(each) for each in columns]
-        return QRectF(min(lefts), rect.top(), max(rights) - min(lefts), rect.height())
-
     def _paint_background(self, painter: QPainter, rect: QRect, index: QModelIndex) -> None:
         palette = self._theme.palette
         row = QRectF(0, rect.top(), self.viewport().width(), rect.height())
@@ -276,24 +253,6 @@ class TransferTable(QTreeView):
             painter.drawRect(row.adjusted(1, 1, -1, -2))
 
     _keyboard_used = False
-
-    def _paint_empty(self) -> None:
-        palette = self._theme.palette
-        painter = QPainter(self.viewport())
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        area = QRectF(self.viewport().rect())
-        top = area.center().y() - 58
-        tile = QRectF(area.center().x() - 24, top, 48, 48)
-        painter.setPen(QPen(QColor(palette.line_strong), 1))
-        painter.setBrush(QColor(palette.inset))
-        painter.drawRoundedRect(tile, 12, 12)
-        mark = pixmap("arrow-left-right", palette.text_2, 20, self.devicePixelRatioF())
-        painter.drawPixmap(QPointF(tile.center().x() - 10, tile.center().y() - 10), mark)
-        title = QRectF(16, top + 58, area.width() - 32, 22)
-        words, hint = self._empty_words()
-        paint_text(painter, title, words, palette.text, 14, 600, CENTRE)
-        paint_wrapped(painter, QRectF(16, top + 82, area.width() - 32, 36), hint, palette.text_2)
-        painter.end()
 
     def _empty_words(self) -> tuple[str, str]:
         if self._casts.filtered:
@@ -323,22 +282,9 @@ class TransferTable(QTreeView):
         super().drawRow(painter, options, index)
         item = index.data(ITEM_ROLE)
         if isinstance(item, DeliverySnapshot):
-            reason = spans_reason(item)
-            columns = self._delegate.after_state if reason else self._delegate.at_end
-            if not columns:
-                return
-            span = self._span(columns, rect)
-            if reason and self._state_is_before(columns):
-                # The state's word is short, so the reason gets what it leaves.
-                word = metrics(12, 500).horizontalAdvance(delivery_status(item))
-                span.setLeft(span.left() - self.header().sectionSize(Column.STATUS) + word + 2 * PADDING)
             painter.save()
-            paint_row_end(painter, span, item, self._theme)
+            self._ends.paint(painter, rect, index.data(CAST_ROLE), item)
             painter.restore()
-
-    def _state_is_before(self, columns: frozenset[Column]) -> bool:
-        hidden = self.header().isSectionHidden(Column.STATUS)
-        return not hidden and Column.STATUS not in columns
 
     def drawBranches(self, painter: QPainter, rect: QRect, index: Index) -> None:
         """The delegate draws the chevron."""
@@ -361,13 +307,25 @@ class TransferTable(QTreeView):
             self.setExpanded(first, not self.isExpanded(first))
             return
         super().mousePressEvent(event)
+        if left and self._on_retry(index, event.position()) and self._actions is not None:
+            self._actions.retry_to(index.data(CAST_ROLE).cast, (item.node,))
+            return
         on_hash = index.column() in self._delegate.at_end or index.column() == Column.HASH
         if left and isinstance(item, DeliverySnapshot) and on_hash and item.hash:
             copy(item.hash)
 
+    def _on_retry(self, index: QModelIndex, place: QPointF) -> bool:
+        item = index.data(ITEM_ROLE)
+        if self._actions is None or not isinstance(item, DeliverySnapshot):
+            return False
+        return self._ends.retry_at(self.visualRect(index), index.data(CAST_ROLE), item, place)
+
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
         super().mouseMoveEvent(event)
-        self._hover(self.indexAt(event.position().toPoint()))
+        index = self.indexAt(event.position().toPoint())
+        self._hover(index)
+        hand = self._on_retry(index, event.position())
+        self.viewport().setCursor(Qt.CursorShape.PointingHandCursor if hand else Qt.CursorShape.ArrowCursor)
 
     def _hover(self, index: QModelIndex) -> None:
         if index.siblingAtColumn(0) != self._hovered:
@@ -408,4 +366,5 @@ class TransferTable(QTreeView):
     def paintEvent(self, event: QPaintEvent) -> None:
         super().paintEvent(event)
         if not self._casts.rowCount():
-            self._paint_empty()
+            words, hint = self._empty_words()
+            paint_no_rows(self.viewport(), self._theme.palette, "arrow-left-right", words, hint)

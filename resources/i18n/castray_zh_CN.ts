@@ -4269,6 +4269,10 @@
         <source>Drop files, tick recipients, press Send. Progress, speed and hashes of every node show up here.</source>
         <translation>拖入文件，勾选接收节点，然后点击发送。各节点的进度、速度和哈希会显示在这里。</translation>
     </message>
+    <message>
+        <source>Retry</source>
+        <translation>重试</translation>
+    </message>
 </context>
 <context>
     <name>TransferTools</name>

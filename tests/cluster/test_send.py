@@ -135,20 +135,6 @@ def test_an_identical_file_is_left_and_a_different_one_kept(cluster: Castray, tm
     assert filecmp.cmp(file, target / "a (2).bin", shallow=False)
 
 
-def test_sockets_give_the_same_result_as_the_short_cut(tmp_path: Path, own_castray: Castray) -> None:
-    """With the short cut off, the bytes cross loopback sockets."""
-    file = make_file(tmp_path / "x.bin", 5 * MIB + 3)
-    os.environ["CASTRAY_LOCAL_COPY"] = "0"
-    try:
-        status, result, errors = own_castray.send(file, "--to", "all", "--dest", tmp_path / "{node}")
-    finally:
-        del os.environ["CASTRAY_LOCAL_COPY"]
-    assert status == 0, errors
-    assert {item["transport"] for item in result["deliveries"]} == {"direct"}
-    for path in landed(result).values():
-        assert filecmp.cmp(file, path, shallow=False)
-
-
 def test_nodes_come_and_go(cluster: Castray, tmp_path: Path) -> None:
     began = time.monotonic()
     added = cluster("node", "add", "extra", "--inbox", tmp_path / "inbox")

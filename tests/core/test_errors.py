@@ -6,7 +6,7 @@ import string
 
 import pytest
 
-from castray_desktop.core.errors import TEMPLATES, explain, sentence
+from castray_desktop.core.errors import TEMPLATES, Explanation, explain, sentence
 from castray_desktop.core.failure import Failure, FailureKind
 
 
@@ -31,3 +31,17 @@ def test_another_language_gets_the_template() -> None:
         Failure(FailureKind.NODE_OFFLINE, {"node": "gpu-1"}), lambda text: chinese.get(text, text)
     )
     assert explanation.happened == "gpu-1 已离线。"
+
+
+@pytest.mark.parametrize(
+    ("happened", "text"),
+    [
+        ("It failed: no luck", "It failed: no luck. Try again."),
+        ("It failed.", "It failed. Try again."),
+        ("失败：no luck", "失败：no luck。Try again."),
+        ("失败。", "失败。Try again."),
+    ],
+)
+def test_a_line_of_two_sentences_has_a_full_stop_between(happened: str, text: str) -> None:
+    assert Explanation(happened, "Try again.").text == text
+    assert Explanation(happened, "").text == happened

@@ -13,6 +13,7 @@ import pytest
 
 from benchmarks.lab import Lab
 from benchmarks.lab_clusters import LabCluster, Sent, ray_alone
+from tests.lab.test_lab import alive
 
 SIZE = 20_000_001
 DATA_PORT = 7000
@@ -70,6 +71,10 @@ def test_hosts_with_ray_alone_get_everything_by_every_way(
         assert stopped.returncode == 0, stopped.stderr
     assert not list((folder / "castray" / "runs").iterdir())
     assert not (folder / ".ray").exists()
+    of_ray = [process for host in lab.hosts for process in lab.processes(host)]
+    assert len(of_ray) > 6
+    lab.close()
+    assert not any(map(alive, of_ray))
 
 
 @pytest.mark.ray

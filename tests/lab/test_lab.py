@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.lab import Host, Lab, LabUnavailable, ray_environment, sweep
+from benchmarks.lab import Host, Lab, LabUnavailable, sweep
 from benchmarks.namespaces import ROOT_FOLDER, owner_prefix, processes_in
 
 MakeLab = Callable[..., Lab]
@@ -174,34 +174,6 @@ def test_a_command_runs_in_the_first_host(make_lab: MakeLab) -> None:
     )
     assert (ended.stdout, ended.returncode) == ("10.77.0.1 10.77.0.2\n1\n", 7)
 
-
-@pytest.mark.ray
-@pytest.mark.slow
-def test_each_host_may_have_a_node_of_ray(make_lab: MakeLab) -> None:
-    lab = make_lab(2)
-    head, other = lab.hosts
-    address = lab.start_ray(head)
-    lab.start_ray(other, head)
-    shown = lab.run(
-        head,
-        [sys.executable, "-c", SHOW_NODES, address, head.address],
-        env=ray_environment(),
-        capture_output=True,
-        text=True,
-        timeout=50,
-    )
-    assert shown.stdout.split() == [head.address, other.address], shown.stderr
-    made = [process for host in lab.hosts for process in lab.processes(host)]
-    assert len(made) > 4
-    lab.close()
-    assert not any(alive(process) for process in made)
-
-
-SHOW_NODES = """
-import ray, sys
-ray.init(address=sys.argv[1], _node_ip_address=sys.argv[2], log_to_driver=False, configure_logging=False)
-print(*sorted(node["NodeManagerAddress"] for node in ray.nodes()))
-"""
 
 OWNER = """
 import signal, subprocess

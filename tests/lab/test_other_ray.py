@@ -1,9 +1,13 @@
-"""The command line against a cluster of another Ray, by a driver that is prepared for it."""
+"""The command line against a cluster of another Ray, by a driver that is prepared for it.
+
+The other host has a /dev/shm that is too small for Ray.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import fcntl
+import json
 import os
 import platform
 from collections.abc import Callable
@@ -54,9 +58,11 @@ def test_a_cluster_of_another_ray_is_sent_to_by_a_driver_prepared_for_it(
     (drivers / environment.name).symlink_to(environment)
     path = folder / "big.bin"
     path.write_bytes(os.urandom(SIZE))
-    with LabCluster(lab, environment / "bin" / "python", folder, DATA_PORT) as cluster:
+    python = environment / "bin" / "python"
+    with LabCluster(lab, python, folder, DATA_PORT, shared_memory="16m") as cluster:
         started = cluster.castray("engine", "start", "--cluster", cluster.address)
         assert started.returncode == 0, started.stderr
+        assert "\n/dev/shm is too small on " in started.stderr
         log = (folder / "castray" / "logs" / "engine.log").read_text()
         assert f"connected to {cluster.address}, Ray {THERE.ray}, Python {THERE.python}" in log
         for way in ("direct", "ray"):
@@ -69,6 +75,8 @@ def test_a_cluster_of_another_ray_is_sent_to_by_a_driver_prepared_for_it(
                 assert digest(Path(*delivery["paths"])) == digest(path)
             for host in lab.hosts:
                 lab.block(host, "in", DATA_PORT)
+        checks = json.loads(cluster.castray("doctor", "--json").stdout)
+        assert {check["kind"] for check in checks} >= {"shared_memory", "object_store"}  # of either host
         stopped = cluster.castray("engine", "stop")
         assert stopped.returncode == 0, stopped.stderr
     assert not list((folder / "castray" / "runs").iterdir())

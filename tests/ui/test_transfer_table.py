@@ -70,6 +70,29 @@ def test_selecting_a_cast_tells_which(table: TransferTable, qtbot: QtBot) -> Non
     assert table.selected_cast() == "a"
 
 
+def test_a_failed_delivery_is_retried_where_its_row_says_so(table: TransferTable, link: FakeLink) -> None:
+    model = model_of(table)
+    lost = Failure(FailureKind.NODE_OFFLINE, {"node": "node_2"})
+    failed = make_delivery("node_2", DeliveryState.FAILED, failure=lost)
+    ended = make_cast("a", state=CastState.PARTLY_FAILED, verified=1, failed=1, recipients=2)
+    model.load([ended], {"a": [make_delivery("node_1", DeliveryState.COMPLETED), failed]})
+    table.expand(model.index_of("a"))
+    row = table.visualRect(model.index(1, Column.STARTED, model.index_of("a")))
+    link_at = QPoint(row.right() - 24, row.center().y())
+    table.grab()
+    QTest.mouseMove(table.viewport(), link_at)
+    assert table.viewport().cursor().shape() is Qt.CursorShape.PointingHandCursor
+    QTest.mouseMove(table.viewport(), link_at - QPoint(120, 0))
+    assert table.viewport().cursor().shape() is Qt.CursorShape.ArrowCursor
+    QTest.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=link_at - QPoint(0, row.height()))
+    assert link.asked(m.Retry) == []
+    QTest.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=link_at)
+    assert link.asked(m.Retry) == [m.Retry("a", ("node_2",))]
+    model.apply_summary(make_cast("a", verified=1, failed=1, recipients=2))  # it goes on for others
+    QTest.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=link_at)
+    assert len(link.asked(m.Retry)) == 1
+
+
 def test_delete_cancels_what_still_runs(table: TransferTable, link: FakeLink) -> None:
     model = model_of(table)
     model.load([make_cast("a"), make_cast("done", state=CastState.COMPLETED)])

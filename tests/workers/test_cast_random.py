@@ -42,6 +42,8 @@ class Agent:
     ended: bool = False
     serving: bool = False
     group: protocol.MulticastGroup | None = None
+    paused: int = 0  # the number of the last order to serve nothing
+    resumed: int = 0  # and to go on
     life: int = 0
 
 
@@ -106,6 +108,11 @@ class World:
             assert agent.fetching
             if order.epoch > agent.epoch:
                 self.set_upstream(node, agent, order.epoch, order.upstream)
+        elif isinstance(order, protocol.PauseCast):
+            if order.paused:
+                agent.paused = max(agent.paused, order.number)
+            else:
+                agent.resumed = max(agent.resumed, order.number)
         elif isinstance(order, protocol.PauseDelivery):
             assert agent.fetching
             if order.epoch > agent.epoch:
@@ -190,7 +197,8 @@ class World:
         if agent is None or not agent.fetching or agent.ended:
             return
         feeder = self.agents.get(agent.upstream or "")
-        if feeder is not None and 7000 + feeder.life == agent.port:
+        silent = feeder is None or feeder.paused > feeder.resumed
+        if feeder is not None and not silent and 7000 + feeder.life == agent.port:
             there = STREAM if agent.upstream == "s" and feeder.serving else feeder.has
             gain = there - agent.has
             agent.has += max(0, gain if gain < STREAM // 4 else gain // 2)

@@ -102,6 +102,26 @@ async def test_a_cast_is_paused_when_nobody_else_is_left_and_takes_nobody_s_turn
     assert await finish(stage, cast, "b") is CastState.COMPLETED
 
 
+async def test_it_is_resumed_at_the_moment_in_which_nobody_else_is_left(stage: Stage) -> None:
+    """Nobody hears of the pause after having heard that it is over."""
+    cast = await stage.start()
+    await pause(stage, cast, "b")
+    stage.seal(cast)
+    for node in "ac":
+        stage.agents.complete(node, cast, "s")
+    for _ in range(9):
+        await asyncio.sleep(0)
+        if summary(stage, cast).state is CastState.PAUSED:
+            break
+    await resume(stage, cast, "b")
+    last = {node: order for node, order in stage.agents.orders if isinstance(order, protocol.PauseCast)}
+    assert set(last) == set("sabc")
+    numbers = {order.number for order in last.values() if not order.paused}
+    assert len(numbers) == 1
+    assert all(order.number <= max(numbers) for order in last.values())
+    assert await finish(stage, cast, "b") is CastState.COMPLETED
+
+
 async def test_a_cast_shows_that_all_that_goes_on_has_its_bytes(stage: Stage) -> None:
     cast = await stage.start()
     await pause(stage, cast, "b")

@@ -22,9 +22,7 @@ from castray_desktop.ui.transfers.transfer_text import (
     delivery_share,
     delivery_status,
     delivery_text,
-    failure_text,
     files_text,
-    hash_text,
     percent_text,
 )
 
@@ -190,13 +188,3 @@ class TransferDelegate(QStyledItemDelegate):
 
     def sizeHint(self, option: QStyleOptionViewItem, index: Index) -> QSize:
         return QSize(40, SUB_ROW if index.parent().isValid() else ROW)
-
-
-def paint_row_end(painter: QPainter, rect: QRectF, item: DeliverySnapshot, theme: Theme) -> None:
-    """What a delivery's row shows across its last columns: the reason of its failure, or its hash."""
-    palette = theme.palette
-    inner = rect.adjusted(PADDING, 0, -EDGE, -1)
-    if spans_reason(item) and item.failure is not None:
-        paint_text(painter, inner, failure_text(item.failure), palette.text, 12, 500, RIGHT)
-    else:
-        paint_text(painter, inner, hash_text(item), palette.text_2, 11, 400, RIGHT)

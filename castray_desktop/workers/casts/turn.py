@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 
 from castray_desktop.core.cast import CastEvent
 from castray_desktop.workers.casts.ledger import CastLedger
@@ -72,9 +72,9 @@ class Turn:
             self._ledger.pause(self._ledger.recipients)
             self._changed()
 
-    async def hold_back(self) -> None:
-        """Have nothing of the cast leave any node; returns when that holds."""
-        await self._tell(True)
+    def hold_back(self) -> Coroutine[None, None, None]:
+        """Have nothing of the cast leave any node; done when that holds, or when it goes on already."""
+        return self._tell(True)
 
     def resume(self, nodes: Iterable[str] = ()) -> None:
         """Have these recipients go on, or all. A paused cast asks for a turn if there is one to go on."""
@@ -87,7 +87,8 @@ class Turn:
                 self._ask()
         self._changed()
 
-    async def _tell(self, paused: bool) -> None:
+    def _tell(self, paused: bool) -> Coroutine[None, None, None]:
+        """The order has its number now, so that none that is given later is older."""
         self._pauses += 1
         order = PauseCast(self._ledger.cast, paused, self._pauses)
-        await self._orders.tell({self._ledger.request.source, *self._relay.told}, order)
+        return self._orders.tell({self._ledger.request.source, *self._relay.told}, order)
