@@ -39,6 +39,9 @@ FIRST = 8e6
 GROWTH, GROWTH_SECONDS = 1.25, 0.1
 """The beginning is over if what arrives grows less than so much in this time, and a queue stands."""
 
+CLEAN = 0.8
+"""Of what is sent: whoever gets that much in the beginning has it without a fight."""
+
 SAMPLE_SECONDS = 0.04
 """A phase is judged by what came over this time at least."""
 
@@ -122,6 +125,9 @@ class MulticastPace:
         self._step = LARGE_STEP
         self._wait = LEAST_WAIT
         self._grown = -inf, 0.0  # when what most get has grown last, and to what
+        self._clean = False  # in the beginning all that was sent has come, at some rate
+        self._pushed = 0.0  # what had come when it was raised nevertheless, in bytes per second
+        self._took = False  # and it got more by that, so from others
         self._cut_at = -inf
         self._too_much = inf  # bytes per second that were, at the last cut
         self._spoke_at = -inf  # last report of anybody, or when sending went on
@@ -235,10 +241,25 @@ class MulticastPace:
                 useful.append((each.gets / (1 - each.ambient), each, sample))
         if useful and (most or self._phase is not Phase.STARTUP):
             rate, listener, sample = min(useful, key=itemgetter(0))
-            if sample.lossy or self._phase is Phase.STARTUP:
+            if self._phase is Phase.STARTUP:
+                self._begin_well(now, rate)
+            elif sample.lossy:
                 self._cut(now, rate)
             elif listener.queue(0.0) > LONG_QUEUE_SECONDS and self._phase is not Phase.DRAIN:
                 self._end_probe(now, rate)
+
+    def _begin_well(self, now: float, rate: float) -> None:
+        """The beginning was too much. If it was so from the start, either little fits, or others fill the
+        link: more tells which."""
+        self._took = self._took or rate > 1.1 * self._pushed > 0
+        if self._clean or rate < GROWTH * self._pushed or self.rate > 3 * rate:
+            self._link = max(self._link, rate)
+            self._cut(now, rate * (LARGE_SHARE if self._took else 1.0))
+            return
+        self._pushed = rate
+        self._bandwidth = self.rate = 2 * self.rate
+        for listener in self._listeners.values():
+            listener.ignore_before(self._departures.next)
 
     def _cut(self, now: float, rate: float) -> None:
         before, tried = self._bandwidth, max(self.rate, self._bandwidth)
@@ -257,7 +278,7 @@ class MulticastPace:
         """Something is too much, where `rate` arrives. What a probe has gained honestly is kept."""
         if self._phase is Phase.STARTUP or rate - self._bandwidth > OWN_SHARE * (self.rate - self._bandwidth):
             self._bandwidth = rate
-        self._step, self._wait = SMALL_STEP, min(2 * self._wait, MOST_WAIT)
+        self._step, self._wait = SMALL_STEP, self._longer_wait()
         self._enter(now, Phase.DRAIN)
 
     # --- phases ---------------------------------------------------------------------------------
@@ -281,6 +302,7 @@ class MulticastPace:
         if not rates:
             return
         usual = _upper_median(rates)
+        self._clean = self._clean or usual > CLEAN * self.rate
         if usual > GROWTH * self._grown[1]:
             self._grown = now, usual
         self._reach = max(self._reach, usual)
@@ -333,7 +355,7 @@ class MulticastPace:
         rate = min(self._sustained(samples), sent)
         more, missing, stands = sent - self._bandwidth, sent - rate, self._stands()
         if more < self._step / 2 * self._bandwidth:  # the sender could not send as fast as it was told
-            self._step, self._wait = SMALL_STEP, min(2 * self._wait, MOST_WAIT)
+            self._step, self._wait = SMALL_STEP, self._longer_wait()
             self._enter(now, Phase.CRUISE)
         elif missing < OWN_SHARE * more and (not stands or self._bandwidth < OWN_SHARE * self._link):
             self._bandwidth = rate
@@ -348,6 +370,11 @@ class MulticastPace:
             if missing < 0.7 * more and self._bandwidth > LARGE_SHARE * self._link:
                 self._bandwidth *= 1 - self._step / 2  # somebody made room for it
             self._end_probe(now, 0.0)
+
+    def _longer_wait(self) -> float:
+        """Who has much less than a fair share may have been wronged by a moment, and asks again soon."""
+        little = self._bandwidth < 0.5 * OWN_SHARE * self._link
+        return min(2 * self._wait, MOST_WAIT / 4 if little else MOST_WAIT)
 
     def _next_step(self) -> float:
         """Larger ones while they succeed, but not at one leap beyond what was too much before."""

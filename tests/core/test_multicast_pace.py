@@ -341,7 +341,7 @@ def test_it_gets_a_fair_share_from_tcp_that_was_there_before(flow: str, rate: fl
     model.pace.rate = model.limit = 0.0
     model.run(2.0)
     model.pace, model.limit = MulticastPace(0, [model.receivers[0].name]), 1e12
-    model.run(2.0)
+    model.run(4.0)
     ours, theirs = shares(model, 3.0)
     assert 0.3 < ours < 0.7
     assert 0.3 < theirs < 0.7
