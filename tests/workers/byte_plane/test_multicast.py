@@ -339,6 +339,23 @@ def test_a_report_by_somebody_else_is_not_heard(lab: Lab) -> None:
     cast.forget()
 
 
+def test_a_flood_of_reports_does_not_stop_the_stream(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whenever the source looks, there is one more that means nothing."""
+    receive = SendingSocket.receive
+    flood = itertools.count()
+
+    def flooded(sock: SendingSocket, seconds: float) -> bytes:
+        return receive(sock, 0.0) or str(next(flood)).encode()
+
+    monkeypatch.setattr(SendingSocket, "receive", flooded)
+    path = lab.file("model.bin", 4 * MIB)
+    cast, nodes = start(lab, 1, path)
+    check(path, nodes, cast.results())
+    assert next(flood) > 100
+    assert await_state(cast, MulticastState.DONE).sent_bytes >= 4 * MIB
+    cast.forget()
+
+
 def test_too_slow_for_the_relay(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sending, "SLOW_SECONDS", 0.1)
     path = lab.file("model.bin", 64 * MIB)

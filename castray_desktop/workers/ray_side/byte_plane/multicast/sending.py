@@ -65,6 +65,9 @@ DEBT_SECONDS = 0.004
 
 PIECE_SECONDS = 0.05
 
+MANY_REPORTS = 256
+"""Are looked at before something is sent again."""
+
 Fill = Callable[[list[memoryview], int], None]
 """Puts bytes of a piece, from an offset on, into views."""
 
@@ -346,9 +349,12 @@ class MulticastSender:
     # --- reports
 
     def _hear(self, seconds: float) -> None:
-        """Take reports for so long; all that are there already, if it is no time."""
+        """Take reports for so long; those that are there already, if it is no time.
+
+        A bounded number of them, since anybody may send more than can be looked at.
+        """
         until = time.monotonic() + seconds
-        while True:
+        for _ in range(MANY_REPORTS):
             left = until - time.monotonic()
             raw = self._socket.receive(max(left, 0.0))
             if raw is None:
