@@ -179,6 +179,22 @@ class Bbr:
         self.flying -= count
 
 
+class Flood:
+    """A flow that heeds nothing, at `rate` bytes per second."""
+
+    def __init__(self, rate: float) -> None:
+        self.rate = rate
+
+    def send(self, now: float) -> float:
+        return self.rate * STEP / SEGMENT
+
+    def acknowledged(self, now: float, count: float, round_trip: float) -> None:
+        pass
+
+    def lost(self, now: float, count: float) -> None:
+        pass
+
+
 @dataclass
 class Receiver:
     """A listener of the model with its own link. During `stops` it doesn't read and its socket overflows."""

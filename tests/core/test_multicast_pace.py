@@ -11,7 +11,7 @@ import pytest
 
 from castray_desktop.core.multicast import BURST, Report
 from castray_desktop.core.multicast_pace import FIRST, FLOOR, MulticastPace
-from tests.core.multicast_network import DATAGRAM, Bbr, Cubic, Flow, Network, Queue, Receiver
+from tests.core.multicast_network import DATAGRAM, Bbr, Cubic, Flood, Flow, Network, Queue, Receiver
 
 GIGABIT, FAST_ETHERNET = 125e6, 12.5e6
 
@@ -345,6 +345,14 @@ def test_it_gets_a_fair_share_from_tcp_that_was_there_before(flow: str, rate: fl
     ours, theirs = shares(model, 3.0)
     assert 0.3 < ours < 0.7
     assert 0.3 < theirs < 0.7
+
+
+def test_a_link_that_is_full_from_the_start_is_not_taken_for_a_slow_one() -> None:
+    rate = 25e6
+    model = network(rate=rate, flows=(Flood(1.5 * rate),)).run(0.3)
+    assert sent(model, 0.3) > 0.25, "a fight that it can't win, but not one to starve in"
+    slow = network(rate=1e6).run(0.5)
+    assert sent(slow, 0.5) < 1.1
 
 
 def test_what_another_flow_leaves_is_used_soon() -> None:
