@@ -18,6 +18,7 @@ SHIPPED_CORE = (
     "failure",
     "layout",
     "multicast",
+    "multicast_followers",
     "multicast_pace",
     "multicast_samples",
     "names",

@@ -25,10 +25,10 @@ import enum
 from collections.abc import Callable, Collection
 from math import inf
 from operator import itemgetter
-from typing import Optional
 
 from castray_desktop.core.multicast import BURST, Report
-from castray_desktop.core.multicast_samples import LOST, Departures, Listener, Sample
+from castray_desktop.core.multicast_followers import Followers, sustained, usual
+from castray_desktop.core.multicast_samples import JUDGED_SECONDS, LOST, Departures, Listener, Sample
 
 FLOOR = 256_000.0
 """Bytes per second; it never paces slower."""
@@ -74,15 +74,6 @@ OWN_SHARE = 0.5
 LARGE_SHARE = 0.6
 """Of what the link has been seen to carry. With more, it yields to a standing queue."""
 
-TRIAL_SECONDS = 0.3
-"""So long a listener may get less than half of what the others get; then it is no follower."""
-
-BACK_SECONDS = 0.5
-"""Such a one must have got nearly everything for this long to be one again."""
-
-ABSENT_SECONDS = 1.0
-"""Whose reports stop for so long is no follower."""
-
 PAUSE_SECONDS = 0.1
 """Whoever has sent nothing for so long had nothing to send."""
 
@@ -110,8 +101,8 @@ class MulticastPace:
 
     def __init__(self, start: float, listeners: Collection[bytes]) -> None:
         self.rate = max(FLOOR, start or FIRST)
-        self._listeners = {name: Listener(name) for name in listeners}
         self._departures = Departures()
+        self._followers = Followers(listeners, self._departures)
         self._phases: dict[Phase, Callable[[float], None]] = {
             Phase.STARTUP: self._start_up,
             Phase.DRAIN: self._drain,
@@ -149,18 +140,15 @@ class MulticastPace:
             self._spoke_at = now  # there was nothing to report of
         elif now - self._spoke_at > SILENCE_SECONDS:
             self._spoke_at = now
-            self._judge_followers(now)
+            self._followers.judge(now)
             self._bandwidth = max(FLOOR, self.rate / 2)
             self._step = LARGE_STEP
             self._enter(now, Phase.CRUISE)
 
     def reported(self, now: float, report: Report) -> None:
         """A listener's report came. Older ones than the newest of the same listener are ignored."""
-        listener = self._listeners.setdefault(report.listener, Listener(report.listener))
-        news = listener.add(now, report, self._departures)
         self._spoke_at = now
-        self._judge_followers(now)
-        if news and listener.follows:
+        if self._followers.add(now, report):
             self._cut_to_what_arrives(now)
             self._phases[self._phase](now)
 
@@ -175,55 +163,27 @@ class MulticastPace:
 
     def followers(self) -> frozenset[bytes]:
         """Who hears it and can follow. The others are the relay's business."""
-        return frozenset(listener.name for listener in self._following())
+        return frozenset(listener.name for listener in self._followers.all())
 
     def heard(self) -> frozenset[bytes]:
         """Who has ever received a datagram."""
-        return frozenset(listener.name for listener in self._listeners.values() if listener.heard)
+        return self._followers.heard()
 
     def delivered(self) -> float:
         """Bytes per second that the slowest follower gets, over the last quarter of a second or so."""
-        samples = self._latest(0.2)
-        return min((sample.delivered for sample in samples), default=0.0)
+        samples = self._followers.samples(0, 0.2) or self._followers.samples(0, 0.01)
+        return min((sample.delivered for _, sample in samples), default=0.0)
 
     def loss(self) -> float:
         """What the worst follower has lost over the last half second, as a share, 0..1."""
-        return max((sample.loss for sample in self._latest(0.5)), default=0.0)
-
-    def _latest(self, seconds: float) -> list[Sample]:
-        samples = ((each.sample(0, seconds) or each.sample(0, 0.01)) for each in self._following())
-        return [sample for sample in samples if sample is not None]
-
-    def _following(self) -> list[Listener]:
-        return [each for each in self._listeners.values() if each.heard and each.follows and not each.leaving]
-
-    # --- who is followed ------------------------------------------------------------------------
-
-    def _judge_followers(self, now: float) -> None:
-        furthest = max((each.sequence for each in self._listeners.values()), default=0)
-        for each in self._listeners.values():
-            if not each.heard:
-                continue
-            awaited = self._departures.left(each.sequence) if each.sequence < furthest else None
-            deaf = awaited is not None and now - awaited > TRIAL_SECONDS
-            if deaf or now - each.last_at > ABSENT_SECONDS:
-                self._follow(now, each, False)
-            elif not each.follows and now - each.since > BACK_SECONDS:
-                sample = each.sample(0, BACK_SECONDS)
-                if sample and sample.loss < 0.1 and sample.delivered > 0.9 * sample.sent:
-                    self._follow(now, each, True)
-            elif each.trial is not None and now - each.trial > TRIAL_SECONDS:
-                self._follow(now, each, False)
-
-    def _follow(self, now: float, listener: Listener, follows: bool) -> None:
-        if listener.follows != follows:
-            listener.follows, listener.since, listener.trial = follows, now, None
+        samples = self._followers.samples(0, 0.5) or self._followers.samples(0, 0.01)
+        return max((sample.loss for _, sample in samples), default=0.0)
 
     # --- too fast -------------------------------------------------------------------------------
 
     def _cut_to_what_arrives(self, now: float) -> None:
         """Where a listener was overloaded in two verdicts running. One alone is a pause of its own."""
-        following = self._following()
+        following = self._followers.all()
         struck = [(each, sample) for each in following if each.strikes > 1 and (sample := each.struck())]
         if not struck:
             return
@@ -231,8 +191,7 @@ class MulticastPace:
         if not most:
             struck = [(each, sample) for each, sample in struck if sample.lossy or each.strikes > 3]
         if most:
-            late = [sample.delivered for each in following if (sample := each.sample(0, SAMPLE_SECONDS))]
-            self._reach = _upper_median(late or [sample.delivered for _, sample in struck])
+            self._reach = usual(self._followers.samples(0, SAMPLE_SECONDS) or struck)
         useful = []
         for each, sample in struck:
             if each.gets < 0.5 * self._reach:
@@ -258,8 +217,7 @@ class MulticastPace:
             return
         self._pushed = rate
         self._bandwidth = self.rate = 2 * self.rate
-        for listener in self._listeners.values():
-            listener.ignore_before(self._departures.next)
+        self._followers.ignore_before(self._departures.next)
 
     def _cut(self, now: float, rate: float) -> None:
         before, tried = self._bandwidth, max(self.rate, self._bandwidth)
@@ -288,8 +246,7 @@ class MulticastPace:
         if phase is Phase.PROBE:
             self._pace(1 + self._step)
         elif phase is Phase.DRAIN:
-            for listener in self._listeners.values():
-                listener.ignore_before(self._from)
+            self._followers.ignore_before(self._from)
             self._pace(self._draining())
         else:
             self._pace(1.0)
@@ -298,28 +255,28 @@ class MulticastPace:
         self.rate = max(FLOOR, self._bandwidth * gain)
 
     def _start_up(self, now: float) -> None:
-        rates = [sample.delivered for each in self._following() if (sample := each.sample(0, 0.015))]
-        if not rates:
+        samples = self._followers.samples(0, JUDGED_SECONDS)
+        if not samples:
             return
-        usual = _upper_median(rates)
-        self._clean = self._clean or usual > CLEAN * self.rate
-        if usual > GROWTH * self._grown[1]:
-            self._grown = now, usual
-        self._reach = max(self._reach, usual)
+        rate = usual(samples)
+        self._clean = self._clean or rate > CLEAN * self.rate
+        if rate > GROWTH * self._grown[1]:
+            self._grown = now, rate
+        self._reach = max(self._reach, rate)
         self._learn()
         if now - self._grown[0] > GROWTH_SECONDS and self._stands():
-            self._cut(now, usual)  # the sender's own device holds it up, so nothing gets lost
+            self._cut(now, rate)  # the sender's own device holds it up, so nothing gets lost
         else:
-            self._bandwidth = self.rate = max(self.rate, 2 * usual)
+            self._bandwidth = self.rate = max(self.rate, 2 * rate)
 
     def _drain(self, now: float) -> None:
         self._pace(self._draining())
-        samples = self._samples()
+        samples = self._followers.most_samples(self._from, SAMPLE_SECONDS)
         stands = self._stands()
         if samples is None or (stands and now - self._phase_at < 3 * DRAIN_SECONDS):
             return
         if stands and self._bandwidth > LARGE_SHARE * self._link:
-            rate = max(self._sustained(samples), 0.8 * self._bandwidth)
+            rate = max(sustained(samples), 0.8 * self._bandwidth)
             self._bandwidth = min(self._bandwidth, rate)  # it gets no shorter: others fill it
         elif self._alone and not stands:
             self._link = self._bandwidth
@@ -329,10 +286,10 @@ class MulticastPace:
         self._enter(now, Phase.CRUISE)
 
     def _draining(self) -> float:
-        return 1 - min(0.4, max(0.05, self._queue() / DRAIN_SECONDS))
+        return 1 - min(0.4, max(0.05, self._followers.queue() / DRAIN_SECONDS))
 
     def _cruise(self, now: float) -> None:
-        samples = self._samples()
+        samples = self._followers.most_samples(self._from, SAMPLE_SECONDS)
         if samples is None:
             return
         self._learn()
@@ -343,16 +300,16 @@ class MulticastPace:
         else:
             large = self._bandwidth > LARGE_SHARE * self._link
             if large:
-                self._bandwidth = max(FLOOR, min(self._sustained(samples), 1.03 * self._bandwidth))
+                self._bandwidth = max(FLOOR, min(sustained(samples), 1.03 * self._bandwidth))
             self._pace(0.96 if large else 1.0)
 
     def _probe(self, now: float) -> None:
-        samples = self._samples()
+        samples = self._followers.most_samples(self._from, SAMPLE_SECONDS)
         if samples is None:
             return
         self._learn()
         sent = min(sample.sent for _, sample in samples)
-        rate = min(self._sustained(samples), sent)
+        rate = min(sustained(samples), sent)
         more, missing, stands = sent - self._bandwidth, sent - rate, self._stands()
         if more < self._step / 2 * self._bandwidth:  # the sender could not send as fast as it was told
             self._step, self._wait = SMALL_STEP, self._longer_wait()
@@ -361,7 +318,7 @@ class MulticastPace:
             self._bandwidth = rate
             self._step, self._wait = self._next_step(), LEAST_WAIT
             self._enter(now, Phase.PROBE)
-        elif self._queue() < QUEUE_SECONDS and not any(_loses(*each) for each in samples):
+        elif self._followers.queue() < QUEUE_SECONDS and not any(_loses(*each) for each in samples):
             self._enter(
                 now, Phase.PROBE
             )  # what is missing must be somewhere: somebody was not run for a moment
@@ -386,38 +343,17 @@ class MulticastPace:
 
     # --- evidence -------------------------------------------------------------------------------
 
-    def _samples(self) -> Optional[list[tuple[Listener, Sample]]]:
-        """Of this phase, once three followers of four have one."""
-        following = self._following()
-        found = [(each, sample) for each in following if (sample := each.sample(self._from, SAMPLE_SECONDS))]
-        return found if found and 4 * len(found) >= 3 * len(following) else None
-
-    def _sustained(self, samples: list[tuple[Listener, Sample]]) -> float:
-        """What could be sent to have just what arrives, by the slowest. The worst of sixteen are left out:
-        they may have been stopped for a moment, and if it is more than that, strikes will tell."""
-        rates = sorted(sample.delivered / (1 - each.ambient) for each, sample in samples)
-        return rates[len(rates) // 16]
-
     def _learn(self) -> None:
         """What the link carries: over a longer time, since shapers let a burst through that was saved up."""
-        samples = [(each, sample) for each in self._following() if (sample := each.sample(0, LINK_SECONDS))]
+        samples = self._followers.samples(0, LINK_SECONDS)
         if samples:
-            self._link = max(self._link, self._sustained(samples))
-            self._reach = max(self._reach, _upper_median([sample.delivered for _, sample in samples]))
-
-    def _queue(self, seconds: float = 0.0) -> float:
-        """Seconds; of the followers' queues the longest, the worst of each sixteen left out."""
-        queues = sorted((each.queue(seconds) for each in self._following()), reverse=True)
-        return queues[len(queues) // 16] if queues else 0.0
+            self._link = max(self._link, sustained(samples))
+            self._reach = max(self._reach, usual(samples))
 
     def _stands(self) -> bool:
         """Whether there is a queue that does not go away."""
-        return self._queue(STANDING_SECONDS) > QUEUE_SECONDS
+        return self._followers.queue(STANDING_SECONDS) > QUEUE_SECONDS
 
 
 def _loses(listener: Listener, sample: Sample) -> bool:
     return sample.loss > listener.ambient + 0.01
-
-
-def _upper_median(values: list[float]) -> float:
-    return sorted(values)[len(values) // 2]
