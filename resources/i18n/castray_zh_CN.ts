@@ -2654,6 +2654,33 @@
     </message>
 </context>
 <context>
+    <name>PlotOverlay</name>
+    <message>
+        <source>Rates appear here as soon as bytes move</source>
+        <translation>开始传输后，这里会显示速率</translation>
+    </message>
+    <message>
+        <source>now</source>
+        <translation>现在</translation>
+    </message>
+    <message>
+        <source>{count} s</source>
+        <translation>{count} 秒</translation>
+    </message>
+    <message>
+        <source>{count} h</source>
+        <translation>{count} 小时</translation>
+    </message>
+    <message>
+        <source>{count} min</source>
+        <translation>{count} 分钟</translation>
+    </message>
+    <message>
+        <source>Total {rate} {unit}</source>
+        <translation>合计 {rate} {unit}</translation>
+    </message>
+</context>
+<context>
     <name>Preflight</name>
     <message>
         <source>and {count} more</source>
@@ -3837,26 +3864,6 @@
     <message>
         <source>The last hours</source>
         <translation>最近几小时</translation>
-    </message>
-    <message>
-        <source>Rates appear here as soon as bytes move</source>
-        <translation>开始传输后，这里会显示速率</translation>
-    </message>
-    <message>
-        <source>now</source>
-        <translation>现在</translation>
-    </message>
-    <message>
-        <source>{count} s</source>
-        <translation>{count} 秒</translation>
-    </message>
-    <message>
-        <source>{count} min</source>
-        <translation>{count} 分钟</translation>
-    </message>
-    <message>
-        <source>Total {rate} {unit}</source>
-        <translation>合计 {rate} {unit}</translation>
     </message>
     <message>
         <source>The last {count} hours</source>
