@@ -378,6 +378,25 @@
     </message>
 </context>
 <context>
+    <name>ConflictField</name>
+    <message>
+        <source>If a file exists</source>
+        <translation>文件已存在时</translation>
+    </message>
+    <message>
+        <source>Skip identical</source>
+        <translation>跳过相同文件</translation>
+    </message>
+    <message>
+        <source>Keep both</source>
+        <translation>两者都保留</translation>
+    </message>
+    <message>
+        <source>Overwrite</source>
+        <translation>覆盖</translation>
+    </message>
+</context>
+<context>
     <name>DesktopNotes</name>
     <message>
         <source>Open CastRay</source>
@@ -3287,18 +3306,6 @@
     <message>
         <source>Empty: the inbox of each node. Or a folder there, such as /data/models/{node}; {node} stands for the node&apos;s name.</source>
         <translation>留空则保存到各节点的收件箱。也可以填写节点上的文件夹，例如 /data/models/{node}，其中 {node} 代表节点名称。</translation>
-    </message>
-    <message>
-        <source>Skip identical</source>
-        <translation>跳过相同文件</translation>
-    </message>
-    <message>
-        <source>Keep both</source>
-        <translation>两者都保留</translation>
-    </message>
-    <message>
-        <source>Overwrite</source>
-        <translation>覆盖</translation>
     </message>
     <message>
         <source>Send</source>
