@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QObject, QSettings
 
 from castray_desktop.core import messages
-from castray_desktop.ui.throughput_plot import SPANS, ThroughputPlot
+from castray_desktop.ui.plot.scale import SPANS
+from castray_desktop.ui.throughput_plot import ThroughputPlot
 
 if TYPE_CHECKING:
     from castray_desktop.ui.engine_link import EngineLink

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, QTimer, Signal
-from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QFileDialog, QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
 from castray_desktop.core import messages
@@ -15,23 +14,21 @@ from castray_desktop.core.messages import ClusterPhase, ClusterStatus, OnConflic
 from castray_desktop.ui.clusters.cluster_words import explain_failure
 from castray_desktop.ui.connection import Connection
 from castray_desktop.ui.controls.banner import Banner
-from castray_desktop.ui.controls.fields import Dropdown, IconField
-from castray_desktop.ui.controls.glyphs import GlyphState
+from castray_desktop.ui.controls.fields import IconField
 from castray_desktop.ui.controls.widgets import (
     Card,
-    ElidedLabel,
-    GlyphLabel,
     PrimaryButton,
     button,
     icon_button,
     label,
     refresh_style,
-    set_tone,
 )
 from castray_desktop.ui.nodes import NodeList, natural_key
 from castray_desktop.ui.selection import RecipientSelection
+from castray_desktop.ui.sending.conflict_field import ConflictField
 from castray_desktop.ui.sending.destination import destination_problem
 from castray_desktop.ui.sending.drop_area import DropArea
+from castray_desktop.ui.sending.hint_line import HintLine
 from castray_desktop.ui.sending.limit_field import LimitField
 from castray_desktop.ui.sending.preflight import PreflightCheck
 from castray_desktop.ui.sending.preflight_words import problems_text, verdict
@@ -79,7 +76,7 @@ class SendPanel(Card):
         self.drop_area = DropArea(theme, self.entries)
         self.source = SourceField(theme, nodes, selection)
         self.destination = IconField(theme, "hard-drive-download", lambda: self.tr("Save to"))
-        self.conflict = Dropdown(theme, lambda: self.tr("If a file exists"))
+        self.conflict = ConflictField(theme)
         self.limit = LimitField(theme)
         self.options = SendOptions()
         self.options_button = button(theme, "", "settings", kind="flat", height=24)
@@ -87,14 +84,12 @@ class SendPanel(Card):
         self.clear_button = button(theme, lambda: self.tr("Clear"), kind="flat", height=24)
         self.add_button = icon_button(theme, "plus", lambda: self.tr("Add files or a folder"), side=24)
         self.send_button = PrimaryButton(theme, "", "send", "Ctrl+Enter")
-        self.hint_glyph = GlyphLabel(theme, GlyphState.VERIFIED)
-        self.hint = ElidedLabel("", 12, 400, "2")
+        self.hint = HintLine(theme)
         self.banner = Banner(theme, "warn")
         self._files_on = messages.THIS_COMPUTER  # where what is on the list lies
         self._measuring = QTimer(self)
         self._measuring.setSingleShot(True)
         self._measuring.timeout.connect(self._measure)
-        self._set_up_fields()
         self._build()
         self._wire()
         Words(self, self._say)
@@ -116,7 +111,7 @@ class SendPanel(Card):
             recipients=tuple(sorted(self._selection.ready() | waiting, key=natural_key)),
             source=self._selection.source or messages.THIS_COMPUTER,
             destination=self.destination.text().strip(),
-            on_conflict=OnConflict(self.conflict.currentData()),
+            on_conflict=self.conflict.conflict(),
             limit=self.limit.limit(),
             leave_out=leave_out,
             await_offline=bool(waiting),
@@ -127,7 +122,7 @@ class SendPanel(Card):
         """What to begin with where a file exists."""
         if conflict is not self._usual_conflict:
             self._usual_conflict = conflict
-            self.conflict.setCurrentIndex(self.conflict.findData(conflict.value))
+            self.conflict.choose(conflict)
 
     def send(self) -> None:
         """As if the button were pressed; nothing happens while it is disabled."""
@@ -170,10 +165,6 @@ class SendPanel(Card):
 
     # --- building --------------------------------------------------------------------------------
 
-    def _set_up_fields(self) -> None:
-        for value in (OnConflict.SKIP, OnConflict.RENAME, OnConflict.OVERWRITE):
-            self.conflict.addItem("", value.value)
-
     def _say(self) -> None:
         self.destination.setPlaceholderText(self.tr("Inbox of each node"))
         self.destination.setToolTip(
@@ -182,9 +173,6 @@ class SendPanel(Card):
                 " {node} stands for the node's name."
             )
         )
-        words = (self.tr("Skip identical"), self.tr("Keep both"), self.tr("Overwrite"))
-        for number, text in enumerate(words):
-            self.conflict.setItemText(number, text)
         self._refresh()
 
     def _build(self) -> None:
@@ -204,7 +192,7 @@ class SendPanel(Card):
         self._foot.addWidget(self.banner)
         self._foot.addWidget(self._banner_gap)
         self._foot.addWidget(self.send_button)
-        self._foot.addWidget(self._hint_row())
+        self._foot.addWidget(self.hint)
         self._column.addLayout(self._foot)
         self.set_compact(False)
 
@@ -231,18 +219,6 @@ class SendPanel(Card):
         bar = self._scroll.verticalScrollBar()
         taken = bar.sizeHint().width() if bar.maximum() > bar.minimum() else 0
         self._body_column.setContentsMargins(0, 0, max(0, self._margin - taken), 0)
-
-    def _hint_row(self) -> QWidget:
-        self._hint_line = QWidget()
-        self._hint_line.setFixedHeight(38)
-        row = QHBoxLayout(self._hint_line)
-        row.setContentsMargins(0, 4, 0, 0)
-        row.setSpacing(8)
-        row.addStretch(1)
-        row.addWidget(self.hint_glyph)
-        row.addWidget(self.hint, 1000)
-        row.addStretch(1)
-        return self._hint_line
 
     def _wire(self) -> None:
         self.drop_area.files_wanted.connect(self._browse_files)
@@ -406,38 +382,16 @@ class SendPanel(Card):
         glyph, text, tone, details = (
             verdict(self.preflight, len(self._selection.waiting())) if not reason else (None, reason, "2", "")
         )
-        self.hint_glyph.setVisible(glyph is not None)
-        if glyph is not None:
-            self.hint_glyph.set_state(glyph)
-        set_tone(self.hint, tone)
-        self.hint.setAlignment(
-            Qt.AlignmentFlag.AlignCenter if glyph is None else Qt.AlignmentFlag.AlignVCenter
-        )
-        self.hint.set_full_text(text)
-        self._center_hint(glyph is not None)
+        self.hint.say(glyph, text, tone, details)
         tip = details or text
-        if details:
-            self.hint.setToolTip(details)
         self.send_button.setToolTip(tip)
         self.send_button.setAccessibleDescription(tip)
         wanted = self.banner.isHidden() and (not self._compact or bool(reason) or tone == "warn")
-        self._hint_line.setFixedHeight(38 if not self._compact else 26)
-        self._hint_line.setVisible(wanted)
+        self.hint.set_compact(self._compact)
+        self.hint.setVisible(wanted)
         self._banner_gap.setVisible(not self.banner.isHidden())
         above = 12 if self._compact or not self.banner.isHidden() else 16
         self._body_column.setSpacing(above)
         self._foot.setContentsMargins(
             0, above, self._margin, (6 if self._compact else 4) if wanted else above
         )
-
-    def _center_hint(self, with_glyph: bool) -> None:
-        row = self._hint_line.layout()
-        assert isinstance(row, QHBoxLayout)
-        room = self.width() - 2 * 16 - (22 if with_glyph else 0)
-        self.hint.setFixedWidth(max(0, min(room, self.hint.sizeHint().width())))
-
-    # --- Qt --------------------------------------------------------------------------------------
-
-    def resizeEvent(self, event: QResizeEvent) -> None:
-        super().resizeEvent(event)
-        self._center_hint(not self.hint_glyph.isHidden())

@@ -18,6 +18,8 @@ SHOWN_MS = 8000
 class Tray(QObject):
     """There where the desktop has a tray; else `available` is False and nothing is shown.
 
+    A tray that comes later, as at login, is found when somebody asks for it.
+
     Signals: `open_requested()`, `pause_requested()`, `resume_requested()`, `quit_requested()`.
     """
 
@@ -26,29 +28,37 @@ class Tray(QObject):
     resume_requested = Signal()
     quit_requested = Signal()
 
-    def __init__(self, parent: QWidget, *, available: bool | None = None) -> None:
+    def __init__(
+        self, parent: QWidget, is_there: Callable[[], bool] = QSystemTrayIcon.isSystemTrayAvailable
+    ) -> None:
         super().__init__(parent)
-        there = QSystemTrayIcon.isSystemTrayAvailable() if available is None else available
+        self._is_there = is_there
         self.icon: QSystemTrayIcon | None = None
         self._clicked: Callable[[], object] = lambda: None
         self._menu = QMenu(parent)
         Words(self, self._fill)
-        if there:
+        self._look()
+
+    @property
+    def available(self) -> bool:
+        """Whether the window can be kept there now."""
+        return self._look()
+
+    def _look(self) -> bool:
+        """Whether there is a tray; the icon is put into it if it is not there yet."""
+        there = self._is_there()
+        if there and self.icon is None:
             self.icon = QSystemTrayIcon(QIcon(str(resource("castray-256.png"))), self)
             self.icon.setToolTip("CastRay")
             self.icon.setContextMenu(self._menu)
             self.icon.activated.connect(self._on_activated)
             self.icon.messageClicked.connect(self._on_clicked)
             self.icon.show()
-
-    @property
-    def available(self) -> bool:
-        """Whether the window can be kept there."""
-        return self.icon is not None
+        return there
 
     def tell(self, title: str, text: str, *, failed: bool, clicked: Callable[[], object]) -> None:
         """Say it on the desktop; `clicked` is called when the user clicks on it."""
-        if self.icon is None or not self.icon.supportsMessages():
+        if not self._look() or self.icon is None or not self.icon.supportsMessages():
             return
         self._clicked = clicked
         kind = QSystemTrayIcon.MessageIcon.Warning if failed else QSystemTrayIcon.MessageIcon.Information

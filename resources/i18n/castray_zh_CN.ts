@@ -378,6 +378,25 @@
     </message>
 </context>
 <context>
+    <name>ConflictField</name>
+    <message>
+        <source>If a file exists</source>
+        <translation>文件已存在时</translation>
+    </message>
+    <message>
+        <source>Skip identical</source>
+        <translation>跳过相同文件</translation>
+    </message>
+    <message>
+        <source>Keep both</source>
+        <translation>两者都保留</translation>
+    </message>
+    <message>
+        <source>Overwrite</source>
+        <translation>覆盖</translation>
+    </message>
+</context>
+<context>
     <name>DesktopNotes</name>
     <message>
         <source>Open CastRay</source>
@@ -2853,6 +2872,33 @@
     </message>
 </context>
 <context>
+    <name>PlotOverlay</name>
+    <message>
+        <source>Rates appear here as soon as bytes move</source>
+        <translation>开始传输后，这里会显示速率</translation>
+    </message>
+    <message>
+        <source>now</source>
+        <translation>现在</translation>
+    </message>
+    <message>
+        <source>{count} s</source>
+        <translation>{count} 秒</translation>
+    </message>
+    <message>
+        <source>{count} h</source>
+        <translation>{count} 小时</translation>
+    </message>
+    <message>
+        <source>{count} min</source>
+        <translation>{count} 分钟</translation>
+    </message>
+    <message>
+        <source>Total {rate} {unit}</source>
+        <translation>合计 {rate} {unit}</translation>
+    </message>
+</context>
+<context>
     <name>Preflight</name>
     <message>
         <source>and {count} more</source>
@@ -3465,18 +3511,6 @@
         <translation>留空则保存到各节点的收件箱。也可以填写节点上的文件夹，例如 /data/models/{node}，其中 {node} 代表节点名称。</translation>
     </message>
     <message>
-        <source>Skip identical</source>
-        <translation>跳过相同文件</translation>
-    </message>
-    <message>
-        <source>Keep both</source>
-        <translation>两者都保留</translation>
-    </message>
-    <message>
-        <source>Overwrite</source>
-        <translation>覆盖</translation>
-    </message>
-    <message>
         <source>Send</source>
         <translation>发送</translation>
     </message>
@@ -4040,26 +4074,6 @@
     <message>
         <source>The last hours</source>
         <translation>最近几小时</translation>
-    </message>
-    <message>
-        <source>Rates appear here as soon as bytes move</source>
-        <translation>开始传输后，这里会显示速率</translation>
-    </message>
-    <message>
-        <source>now</source>
-        <translation>现在</translation>
-    </message>
-    <message>
-        <source>{count} s</source>
-        <translation>{count} 秒</translation>
-    </message>
-    <message>
-        <source>{count} min</source>
-        <translation>{count} 分钟</translation>
-    </message>
-    <message>
-        <source>Total {rate} {unit}</source>
-        <translation>合计 {rate} {unit}</translation>
     </message>
     <message>
         <source>The last {count} hours</source>

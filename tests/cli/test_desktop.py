@@ -147,3 +147,11 @@ def test_a_folder_that_can_not_be_written_is_named(folders: Path, capsys: pytest
     (folders / "config").write_text("a file where a folder belongs")
     assert commands.run(parse(["desktop", "install"])) == EXIT_NOT_DELIVERED
     assert "could not be written" in capsys.readouterr().err
+
+
+def test_thunar_offers_it_for_everything() -> None:
+    """With a MimeType, also with all/all, Thunar 4.18 shows no entry."""
+    files = desktop_files(("/opt/castray",), b"", b"")
+    entry = next(file.content.decode() for file in files if file.path.parts[0] == "Thunar")
+    assert 'Exec="/opt/castray" %F' in entry
+    assert "MimeType" not in entry

@@ -80,10 +80,11 @@ def window(
 ) -> MainWindow:
     """The whole window in its look, with an engine that is not there yet."""
     load_fonts()
-    apply_style(qapp, theme)
+    qapp.setStyleSheet("")  # as in the application, its style comes once it is whole
     theme.changed.connect(lambda: apply_style(qapp, theme))
     made = MainWindow(theme, language, link, settings, ClusterChoice(link, settings))
     qtbot.addWidget(made)
+    apply_style(qapp, theme)
     made.show()
     qtbot.waitExposed(made)
     return made

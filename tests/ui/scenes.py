@@ -44,9 +44,10 @@ def fake_window(
         theme.set_dark(dark)
         language = Language(settings)
         language.choose(spoken)
-        apply_style(application, theme)
+        application.setStyleSheet("")  # as in the application, its style comes once it is whole
         link = fake.FakeLink()
         window = MainWindow(theme, language, link, settings, ClusterChoice(link, settings))
+        apply_style(application, theme)
         try:
             yield window, link
         finally:

@@ -6,9 +6,10 @@ import pytest
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QAccessible, QContextMenuEvent
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication, QWidget
+from PySide6.QtWidgets import QApplication, QLabel, QWidget
 from pytestqt.qtbot import QtBot
 
+from castray_desktop.ui.controls.fields import Dropdown
 from castray_desktop.ui.main_window import MainWindow
 from tests.helpers import fake_engine as fake
 from tests.helpers.fake_engine import FakeLink
@@ -25,6 +26,22 @@ def test_every_page_has_names(window: MainWindow, link: FakeLink, qapp: QApplica
         window.transfers_card.show_page(page)
         qapp.processEvents()
         assert unnamed(window) == [], page
+
+
+def test_a_field_with_choices_says_what_is_chosen_there(
+    window: MainWindow, link: FakeLink, qapp: QApplication
+) -> None:
+    """On Linux Qt gives its value as its name; a label, or else the description, says what it is."""
+    scenes.busy(window, link)
+    window.setting_up.show()
+    assert window.setting_up.sheet is not None
+    qapp.processEvents()
+    for owner in (window, window.setting_up.sheet):
+        labelled = {id(text.buddy()) for text in owner.findChildren(QLabel) if text.buddy() is not None}
+        for field in owner.findChildren(Dropdown):
+            described = field.accessibleDescription() == field.accessibleName() != ""
+            assert id(field) in labelled or described, field.accessibleName()
+    window.close_sheets()
 
 
 def test_the_pages_have_tabs_one_of_which_is_chosen(window: MainWindow, link: FakeLink) -> None:

@@ -22,6 +22,7 @@ from castray_desktop.ui.preferences import AtStart, Closing
 from castray_desktop.ui.stall_meter import Gap, StallMeter
 from castray_desktop.ui.theme import Theme
 from castray_desktop.ui.transfers_card import TransfersCard
+from castray_desktop.ui.window_memory import fit_to_screen
 from tests.helpers import fake_engine as fake
 from tests.helpers.fake_engine import FakeLink
 from tests.ui.conftest import Drag
@@ -365,6 +366,20 @@ def test_small_windows_keep_everything_in_reach(qtbot: QtBot, window: MainWindow
     window.resize(1440, 900)
     assert card.table.isVisible()
     assert card._plot_place.isVisible()
+
+
+def test_the_first_window_is_no_larger_than_the_screen(qtbot: QtBot) -> None:
+    window = QWidget()
+    qtbot.addWidget(window)
+    room = window.screen().availableSize()
+    window.setMinimumSize(100, 100)
+    window.resize(room.width() + 500, 300)
+    fit_to_screen(window)
+    assert (window.width(), window.height()) == (room.width(), 300)
+    window.setMinimumHeight(room.height() + 1)
+    window.resize(room.width(), room.height() + 100)
+    fit_to_screen(window)
+    assert window.height() == room.height() + 100
 
 
 def test_the_window_is_divided_as_designed(window: MainWindow, link: FakeLink) -> None:

@@ -86,7 +86,7 @@ def test_removals_are_previewed_before_anything_is_sent(
     report = m.PreflightReport(1, 15, ("node_1", "node_2", "node_3"), removals=(removal,))
     link.answers[m.Preflight] = lambda command: report
     add_files(qtbot, ready)
-    assert ready.send_panel.hint.full_text() == "Removes 102 entries at the recipients"
+    assert ready.send_panel.hint.text.full_text() == "Removes 102 entries at the recipients"
     ready.send_panel.send()
     sheet = ready.send_panel.sheets.preflight
     assert sheet is not None
@@ -106,7 +106,7 @@ def test_offline_nodes_get_theirs_later(qtbot: QtBot, ready: MainWindow, link: F
     add_files(qtbot, ready)
     request = ready.send_panel.request()
     assert (request.recipients, request.await_offline) == (("node_1", "node_3"), True)
-    assert "1 get it when they are back" in ready.send_panel.hint.full_text()
+    assert "1 get it when they are back" in ready.send_panel.hint.text.full_text()
     ready.selection.toggle("node_1")
     assert ready.send_panel.send_button.text() == "Keep for 1 node"
     assert ready.send_panel.send_button.isEnabled()

@@ -122,17 +122,17 @@ def test_what_was_added_before_the_cluster_came_stays(
 def test_the_button_says_to_how_many_and_why_not(
     qtbot: QtBot, panel: SendPanel, nodes: NodeList, selection: RecipientSelection
 ) -> None:
-    assert (panel.send_button.isEnabled(), panel.hint.full_text()) == (False, "Add what to send first")
+    assert (panel.send_button.isEnabled(), panel.hint.text.full_text()) == (False, "Add what to send first")
     add(qtbot, panel, MODEL)
-    assert panel.hint.full_text() == "Choose at least one recipient"
+    assert panel.hint.text.full_text() == "Choose at least one recipient"
     selection.set_selected(["node_1"])
     assert (panel.send_button.isEnabled(), panel.send_button.text()) == (True, "Send to 1 node")
     selection.select_all()
     assert panel.send_button.text() == "Send to 3 nodes"
     panel.set_status(m.ClusterStatus(m.ClusterPhase.STARTING), Connection.CONNECTED)
-    assert panel.hint.full_text() == "Files wait here until the nodes are ready"
+    assert panel.hint.text.full_text() == "Files wait here until the nodes are ready"
     panel.set_status(fake.local_cluster(), Connection.RECONNECTING)
-    assert panel.hint.full_text() == "Files wait here until you are connected"
+    assert panel.hint.text.full_text() == "Files wait here until you are connected"
     assert not panel.send_button.isEnabled()
 
 
@@ -178,7 +178,7 @@ def test_a_bad_destination_is_shown_and_stops_the_send(
     panel.destination.setText("data")
     assert panel.destination.property("invalid") is True
     assert not panel.send_button.isEnabled()
-    assert "full path" in panel.hint.full_text()
+    assert "full path" in panel.hint.text.full_text()
     panel.destination.setText("/data")
     assert panel.destination.property("invalid") is False
     assert panel.send_button.isEnabled()
@@ -192,7 +192,7 @@ def test_the_preflight_is_asked_once_it_is_quiet(
         for names in (["node_1"], ["node_1", "node_2"], ["node_1", "node_2", "node_3"]):
             selection.set_selected(names)
     assert [len(command.request.recipients) for command in link.asked(m.Preflight)] == [3]
-    assert panel.hint.full_text() == "Fits on all 3 · uploaded once, 15.0 GB"
+    assert panel.hint.text.full_text() == "Fits on all 3 · uploaded once, 15.0 GB"
 
 
 def test_a_late_preflight_of_an_older_request_is_dropped(
@@ -202,7 +202,7 @@ def test_a_late_preflight_of_an_older_request_is_dropped(
     assert panel.preflight.report is not None
     panel.destination.setText("/data")
     assert panel.preflight.report is None
-    assert panel.hint.full_text() == "Checking the recipients…"
+    assert panel.hint.text.full_text() == "Checking the recipients…"
 
 
 def test_pressing_send_asks_for_it(qtbot: QtBot, panel: SendPanel, selection: RecipientSelection) -> None:
@@ -240,8 +240,8 @@ def test_a_recipient_without_room_can_be_left_out(
         1, 1, command.request.recipients, (problem,)
     )
     ready(qtbot, panel, selection)
-    assert panel.hint.full_text().startswith("node_3 has no room")
-    assert panel.hint.property("tone") == "warn"
+    assert panel.hint.text.full_text().startswith("node_3 has no room")
+    assert panel.hint.text.property("tone") == "warn"
     with qtbot.assertNotEmitted(panel.send_requested):
         panel.send()
     assert "node_3 has no room" in panel.banner.text()

@@ -17,10 +17,11 @@ from castray_desktop.core import messages as m
 from castray_desktop.core.failure import Failure, FailureKind
 from castray_desktop.core.messages import NodeRate, RateSample, Throughput
 from castray_desktop.core.messages import RateHistory as PastRates
+from castray_desktop.ui.plot.scale import HOURS, MINUTES, SPANS, nice_top, scale_unit
 from castray_desktop.ui.plot_link import PlotLink
 from castray_desktop.ui.rate_history import CAPACITY, STEP, RateHistory
 from castray_desktop.ui.theme import Theme
-from castray_desktop.ui.throughput_plot import HOURS, MINUTES, SPANS, ThroughputPlot, nice_top
+from castray_desktop.ui.throughput_plot import ThroughputPlot
 from tests.helpers.fake_engine import FakeLink, empty_welcome
 from tests.helpers.samples import NOW
 
@@ -141,13 +142,13 @@ def test_each_recipient_has_a_line(stage: Stage) -> None:
     stage.feed(10)
     stage.plot._frame()
     assert stage.plot._names == ["node_1", "node_2", "node_3"]
-    x, y = stage.plot._lines[0].getOriginalDataset()
+    x, y = stage.plot._curves.lines[0].getOriginalDataset()
     assert x[-1] == 0
     assert y[-1] == pytest.approx(100e6 + 1)
-    _, total = stage.plot._total.getOriginalDataset()
+    _, total = stage.plot._curves.total.getOriginalDataset()
     assert total.max() == pytest.approx(300e6)
     assert stage.plot._unit.text() == "MB/s"
-    assert not stage.plot._band.isVisible()
+    assert not stage.plot._curves.band.isVisible()
 
 
 def test_many_recipients_are_the_slowest_and_a_band(stage: Stage) -> None:
@@ -155,7 +156,7 @@ def test_many_recipients_are_the_slowest_and_a_band(stage: Stage) -> None:
     stage.feed(10, count=20)
     stage.plot._frame()
     assert stage.plot._names == [f"node_{i}" for i in range(1, 8)]
-    assert stage.plot._band.isVisible()
+    assert stage.plot._curves.band.isVisible()
     stage.plot.hover_at(QPointF(200, 100))
     stage.plot.grab()
 
@@ -180,7 +181,7 @@ def test_the_span_can_be_chosen(stage: Stage) -> None:
     stage.feed(3)
     for span in SPANS:
         choose(stage.plot, span)
-        (left, right), _ = stage.plot._plot.viewRange()
+        (left, right), _ = stage.plot._curves.plot.viewRange()
         assert (left, right) == (-span, 0)
         stage.plot.grab()
 
@@ -253,7 +254,7 @@ def test_bits_are_eight_times_as_many(stage: Stage, qtbot: QtBot) -> None:
         stage.plot.menu.actions()[-1].trigger()
     assert caught.args == [60, True]
     assert stage.plot._unit.text() == "Gbit/s"
-    size, _ = stage.plot._scale_unit()
+    size, _ = scale_unit(stage.plot._top, bits=True)
     assert 300e6 / size == pytest.approx(2.4)
 
 

@@ -146,7 +146,8 @@ class Tabs(QTabBar):
         self.update()
 
     def focusInEvent(self, event: QFocusEvent) -> None:
-        self._by_keyboard = event.reason() is not Qt.FocusReason.MouseFocusReason
+        if event.reason() is not Qt.FocusReason.ActiveWindowFocusReason:  # that is how it was before
+            self._by_keyboard = event.reason() is not Qt.FocusReason.MouseFocusReason
         super().focusInEvent(event)
         self.update()
 

@@ -175,9 +175,9 @@ class ScheduleEditor(Sheet):
             translate("Schedules", "days"),
         )
         conflict = (
-            translate("SendPanel", "Overwrite"),
-            translate("SendPanel", "Skip identical"),
-            translate("SendPanel", "Keep both"),
+            translate("ConflictField", "Overwrite"),
+            translate("ConflictField", "Skip identical"),
+            translate("ConflictField", "Keep both"),
         )
         for field, words in ((self.when, when), (self.unit, units), (self.conflict, conflict)):
             for number, word in enumerate(words):

@@ -264,9 +264,9 @@ class SettingsSheet(Sheet):
         )
         _choose(self.closing, closings, list(Closing).index(self._chosen.closing))
         conflicts = (
-            translate("SendPanel", "Skip identical"),
-            translate("SendPanel", "Keep both"),
-            translate("SendPanel", "Overwrite"),
+            translate("ConflictField", "Skip identical"),
+            translate("ConflictField", "Keep both"),
+            translate("ConflictField", "Overwrite"),
         )
         _choose(self.conflict, conflicts, list(OnConflict).index(self._chosen.conflict))
         themes = (

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from PySide6.QtCore import QCoreApplication, Signal
-from PySide6.QtWidgets import QHBoxLayout, QTabWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 
 from castray_desktop.core.messages import PreflightProblem, PreflightReport, Removal
 from castray_desktop.ui.clusters.cluster_words import explain_failure
 from castray_desktop.ui.controls.glyphs import GlyphState
 from castray_desktop.ui.controls.plain_table import Cell, PlainModel, PlainTable
 from castray_desktop.ui.controls.sheet import Sheet
+from castray_desktop.ui.controls.tabs import Tabs
 from castray_desktop.ui.controls.widgets import button, label
 from castray_desktop.ui.theme import Theme
 
 translate = QCoreApplication.translate
+
+PROBLEMS, REMOVALS = "problems", "removals"
 
 
 def problem_rows(problems: Sequence[PreflightProblem]) -> list[tuple[object, list[Cell]]]:
@@ -51,7 +54,7 @@ class PreflightSheet(Sheet):
 
     def __init__(self, theme: Theme, parent: QWidget) -> None:
         self._report: PreflightReport | None = None
-        super().__init__(theme, lambda: translate("Preflight", "Before sending"), parent, size=(780, 420))
+        super().__init__(theme, lambda: translate("Preflight", "Before sending"), parent, size=(980, 420))
         self._problems = PlainModel(
             (
                 lambda: translate("Preflight", "Node"),
@@ -68,22 +71,26 @@ class PreflightSheet(Sheet):
             parent=self,
         )
         self.problems = PlainTable(
-            theme, self._problems, lambda: translate("Preflight", "Problems"), (140, 300, 300), 1
+            theme, self._problems, lambda: translate("Preflight", "Problems"), (120, 300, 310), 1
         )
         self.removals = PlainTable(
             theme, self._removals, lambda: translate("Preflight", "What would be removed"), (140, 560), 1
         )
         self.words = label("", 13, 500)
         self.words.setWordWrap(True)
-        self._tabs = QTabWidget()
-        self._tabs.setDocumentMode(True)
-        self._tabs.addTab(self.problems, "")
-        self._tabs.addTab(self.removals, "")
+        self.tabs = Tabs(theme)
+        self.tabs.add(PROBLEMS, lambda: translate("Preflight", "Problems"))
+        self.tabs.add(REMOVALS, lambda: translate("Preflight", "What would be removed"))
+        self.tabs.chosen.connect(self._show_table)
+        self._stack = QStackedWidget()
+        self._stack.addWidget(self.problems)
+        self._stack.addWidget(self.removals)
         self.go_on_button = button(theme, "", "send", height=32)
         self.go_on_button.clicked.connect(self._press)
         body = QVBoxLayout()
         body.addWidget(self.words)
-        body.addWidget(self._tabs, 1)
+        body.addWidget(self.tabs)
+        body.addWidget(self._stack, 1)
         self.set_body(body)
         row = QHBoxLayout()
         row.addStretch()
@@ -94,9 +101,14 @@ class PreflightSheet(Sheet):
         """Show what was found, and ask."""
         self._report = report
         self.say()
-        self._tabs.setCurrentIndex(0 if report.problems else 1)
+        chosen = PROBLEMS if report.problems else REMOVALS
+        self.tabs.choose(chosen)
+        self._show_table(chosen)
         self.show()
         self.raise_()
+
+    def _show_table(self, key: str) -> None:
+        self._stack.setCurrentWidget(self.problems if key == PROBLEMS else self.removals)
 
     def _press(self) -> None:
         self.close()
@@ -120,10 +132,7 @@ class PreflightSheet(Sheet):
         self.words.setText(" ".join(parts))
         self._problems.set_rows(problem_rows(report.problems))
         self._removals.set_rows(removal_rows(report.removals))
-        self._tabs.setTabText(0, translate("Preflight", "Problems"))
-        self._tabs.setTabText(1, translate("Preflight", "What would be removed"))
-        self._tabs.setTabVisible(0, bool(report.problems))
-        self._tabs.setTabVisible(1, bool(report.removals))
+        self.tabs.setVisible(bool(report.problems and report.removals))  # one alone needs no tab
         one = translate("Preflight", "Send to the other {count}")
         remove = translate("Preflight", "Send and remove")
         self.go_on_button.setText(one.format(count=others) if failing else remove)

@@ -67,11 +67,8 @@ class CastRun:
     ) -> None:
         """`ask()` asks for a turn, `step_back()` gives it to others."""
         self.ledger = ledger
-        self._cast = ledger.cast
-        self._source = ledger.request.source
-        self._agents = agents
-        self._clock = clock
-        self._changed = changed
+        self._cast, self._source = ledger.cast, ledger.request.source
+        self._agents, self._clock, self._changed = agents, clock, changed
         self._orders = Orders(agents)
         self._absences = Absences()
         self._feed = Feeding(
@@ -103,7 +100,7 @@ class CastRun:
             self._writers.restore(record.writers, record.folders)
         self.turn = Turn(
             *(ledger, self._relay, self._orders, clock, ask),
-            goes_on=self._resumed,
+            goes_on=self._goes_on,
             changed=self._turn_changed,
         )
         self._pausing = Pausing(ledger, self._relay, self._orders, self._writers, self.turn, step_back)
@@ -234,6 +231,12 @@ class CastRun:
         await self._pausing.pause(nodes)
         self._wake()
 
+    def _goes_on(self) -> None:
+        """It is the cast's turn again: whoever stays paused is told before all others go on."""
+        self._rerouting.begin_pace()
+        self._multicasting.resumed()
+        self._pausing.look()
+
     def resume(self, nodes: tuple[str, ...] = ()) -> None:
         """Go on with these recipients, or with all, once it is the cast's turn."""
         self.turn.resume(nodes)
@@ -280,12 +283,12 @@ class CastRun:
         await self._cluster_there()
         self._note()
         self.turn.is_ready()
-        await self._until(self._may_flow)
+        await self._until(lambda: self.turn.flows)
         if self._record is not None and self._feed.digest:
             self._go_on(self._record)
         else:
             survey = await self.beginning.patient_survey()
-            await self._until(self._may_flow)
+            await self._until(lambda: self.turn.flows)
             self.beginning.leave_out(survey)
             self._note_ended()
             self.beginning.choose_algorithms()
@@ -306,9 +309,6 @@ class CastRun:
         self.waits_for_cluster = False
         self.ledger.wait_for(None)
 
-    def _may_flow(self) -> bool:
-        return self.turn.flows
-
     def _counts(self) -> bool:
         """Whether somebody who is away now is missing."""
         return self._agents.settled and self.turn.flows
@@ -316,10 +316,6 @@ class CastRun:
     def _turn_changed(self) -> None:
         self._note()
         self._wake()
-
-    def _resumed(self) -> None:
-        self._rerouting.begin_pace()
-        self._multicasting.resumed()
 
     def _is_up(self) -> bool:
         return self._agents.settled and any(self._online(node) for node in self._agents.nodes)

@@ -101,10 +101,11 @@ def test_rename_sends_everything(lab: Lab) -> None:
     assert result.received_bytes == result.stream_bytes
 
 
-def test_a_file_of_the_same_size_and_other_bytes_costs_one_copy(lab: Lab) -> None:
-    nodes, path = lab.chain(1), lab.file("a", 6 * MIB)
+@pytest.mark.parametrize("size", [1000, 6 * MIB])
+def test_a_file_of_the_same_size_and_other_bytes_costs_one_copy(lab: Lab, size: int) -> None:
+    nodes, path = lab.chain(1), lab.file("a", size)
     nodes[1].inbox.mkdir(parents=True)
-    (nodes[1].inbox / "a").write_bytes(os.urandom(6 * MIB))
+    (nodes[1].inbox / "a").write_bytes(os.urandom(size))
     (result,) = lab.send(nodes, [path])
     assert result.received_bytes == result.stream_bytes
     assert (nodes[1].inbox / "a (2)").read_bytes() == path.read_bytes()
