@@ -285,8 +285,10 @@ def forger(group: MulticastGroup, listens: bool) -> Iterator[Callable[[], int]]:
         buffer = memoryview(bytearray(1 << 16))
         while not ended.is_set():
             try:
-                ear.receive(buffer)
+                where = ear.receive(buffer)[2]
             except BlockingIOError:
+                continue
+            if where == mouth.socket.getsockname():  # it hears itself
                 continue
             head = parse_head(buffer)
             if not listens:
