@@ -29,7 +29,7 @@ SHIPPED_CORE = (
     "ways",
     "wire",
 )
-RAY_MODULES = ("driver", "autoscaling", "cluster", "handles", "ray_calls")
+RAY_MODULES = ("driver", "asking", "autoscaling", "cluster", "handles", "ray_calls")
 
 
 def modules(folder: str) -> list[Path]:

@@ -368,6 +368,24 @@ def test_small_windows_keep_everything_in_reach(qtbot: QtBot, window: MainWindow
     assert card._plot_place.isVisible()
 
 
+def test_a_small_window_offers_a_cluster_that_was_found(window: MainWindow, link: FakeLink) -> None:
+    found = [m.KnownCluster(f"10.0.4.{number}:6379", running=True) for number in (10, 11, 12)]
+    link.answers[m.ListClusters] = lambda command: m.ClusterList(tuple(found))
+    window.resize(1024, 700)
+    link.start(fake.empty_welcome())
+    window.known.refresh()
+    QApplication.processEvents()
+    card = window.welcome_page.attach
+    assert [row.isVisible() for row in card.rows] == [True, False, False]
+    for part in (card.rows[0].button, card.address, window.welcome_page.local.start_button):
+        corner = part.mapTo(window.welcome_page, part.rect().bottomRight())
+        assert window.welcome_page.rect().contains(corner)
+    card.rows[0].button.click()
+    assert link.asked(m.UseCluster) == [m.UseCluster("10.0.4.10:6379")]
+    window.resize(1440, 900)
+    assert [row.isVisible() for row in card.rows] == [True, True, True]
+
+
 def test_the_first_window_is_no_larger_than_the_screen(qtbot: QtBot) -> None:
     window = QWidget()
     qtbot.addWidget(window)

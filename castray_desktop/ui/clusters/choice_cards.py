@@ -195,6 +195,7 @@ class AttachCard(ChoiceCard):
         )
         self._known = known
         self._short = self._pointless = False
+        self._most_rows = MOST_ROWS
         self.rows: list[ClusterRow] = []
         self._list = QVBoxLayout()
         self._list.setSpacing(0)
@@ -231,7 +232,13 @@ class AttachCard(ChoiceCard):
     def set_short(self, short: bool, *, pointless: bool = False) -> None:
         self._short, self._pointless = short, pointless
         super().set_short(short or bool(self.rows), pointless=pointless)
-        self._found.setVisible(bool(self.rows) and not short)
+
+    def set_most_rows(self, count: int) -> None:
+        """Show no more of the clusters that were found than this; the header's menu has all that run."""
+        self._most_rows = count
+        for number, row in enumerate(self.rows):
+            row.setVisible(number < count)
+        self._found.setVisible(bool(self.rows) and count > 0)
 
     def _show_known(self) -> None:
         """The clusters that were found take the place of the sentences."""
@@ -246,6 +253,7 @@ class AttachCard(ChoiceCard):
             self.rows.append(row)
             self._list.addWidget(row)
         self.set_short(self._short, pointless=self._pointless)
+        self.set_most_rows(self._most_rows)
         self._refresh()
 
     def _build_foot(self) -> None:

@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QBoxLayout, QHBoxLayout, QVBoxLayout, QWidget
 
 from castray_desktop.core.failure import Failure, FailureKind
 from castray_desktop.core.messages import ClusterPhase, ClusterStatus
-from castray_desktop.ui.clusters.choice_cards import AttachCard, LocalCard
+from castray_desktop.ui.clusters.choice_cards import MOST_ROWS, AttachCard, LocalCard
 from castray_desktop.ui.clusters.cluster_chip import OURS
 from castray_desktop.ui.clusters.cluster_words import explain_failure
 from castray_desktop.ui.clusters.known_clusters import KnownClusters
@@ -51,7 +51,7 @@ class WelcomePage(Card):
         super().__init__(theme)
         self._theme = theme
         self._status = ClusterStatus()
-        self._shape: tuple[bool, bool, bool] | None = None
+        self._shape: tuple[bool, ...] | None = None
         self.illustration = RelayPicture(theme)
         self._title = label("", 20, 600)
         self._sentence = label("", 13, 400, "2")
@@ -65,6 +65,7 @@ class WelcomePage(Card):
         self._build()
         self.local.start_button.clicked.connect(self._start_local)
         self.banner.dismissed.connect(self._fit)
+        known.changed.connect(self._fit)
         self.attach.chosen.connect(self.start_requested)
         for progress in (self.local.progress, self.attach.progress):
             progress.cancel_requested.connect(self.cancel_requested)
@@ -170,11 +171,13 @@ class WelcomePage(Card):
         narrow = self.width() < NARROW_WIDTH
         telling = not self.banner.isHidden()
         low = self.height() < LOW_HEIGHT or telling
-        if (narrow, low, telling) == self._shape:
+        found = bool(self.attach.rows)
+        if (narrow, low, telling, found) == self._shape:
             return
-        self._shape = (narrow, low, telling)
-        for words in (self._title, self._sentence):
-            words.setVisible(not (narrow and telling))
+        self._shape = (narrow, low, telling, found)
+        self._title.setVisible(not (narrow and telling))
+        self._sentence.setVisible(not (narrow and (telling or found)))
+        self.attach.set_most_rows(MOST_ROWS if not narrow else 0 if telling else 1)
         direction = QBoxLayout.Direction.TopToBottom if narrow else QBoxLayout.Direction.LeftToRight
         self._cards.setDirection(direction)
         self._cards.setSpacing(8 if narrow else 16)

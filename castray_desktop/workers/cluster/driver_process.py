@@ -39,6 +39,7 @@ _RAY_VARIABLES = {
     "RAY_NUM_REDIS_GET_RETRIES": "1",
     "RAY_DEFAULT_PYTHON_VERSION_MATCH_LEVEL": "minor",
     "RAY_py_gcs_connect_timeout_s": "3",
+    "RAY_IGNORE_UNHANDLED_ERRORS": "1",
     "PYTHONUNBUFFERED": "1",
 }
 

@@ -276,7 +276,7 @@ class ClusterSupervisor:
                     if isinstance(message, protocol.ClusterFailed):
                         self._announce_loss(message.failure)
                         return await self._with_others(message.failure)
-                    if isinstance(message, protocol.HeadAnswered):
+                    if isinstance(message, protocol.HeadAnswered) and not starts:
                         limit = ANSWERED_SECONDS
                         timer.reschedule(asyncio.get_running_loop().time() + limit)
                     if isinstance(message, protocol.ClusterUp):

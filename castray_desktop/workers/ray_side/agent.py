@@ -279,4 +279,7 @@ def _port_range(text: str) -> Optional[tuple[int, int]]:
 def shipped_environment() -> dict[str, str]:
     """The variables of the driver's environment that agents on other machines heed as well."""
     names = ("CASTRAY_LOCAL_COPY", addresses.NETWORK_VARIABLE)
-    return {name: os.environ[name] for name in names if name in os.environ}
+    # A tunnel that closes has calls on their way, for whose errors nobody waits any more.
+    return {"RAY_IGNORE_UNHANDLED_ERRORS": "1"} | {
+        name: os.environ[name] for name in names if name in os.environ
+    }

@@ -21,6 +21,7 @@ import ray
 
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.workers.ray_side import cluster, protocol
+from castray_desktop.workers.ray_side.asking import head_folders, is_outside
 from castray_desktop.workers.ray_side.autoscaling import is_autoscaled
 from castray_desktop.workers.ray_side.handles import (
     RAY_ERRORS,
@@ -31,6 +32,7 @@ from castray_desktop.workers.ray_side.handles import (
     reason_of,
 )
 from castray_desktop.workers.ray_side.membership import Membership
+from castray_desktop.workers.ray_side.traces import Traces
 from castray_desktop.workers.ray_side.watching import ClusterWatch
 
 STOP_SECONDS = 1.5
@@ -72,16 +74,21 @@ class Driver:
     def _connect(self, order: protocol.StartCluster) -> None:
         """Connect in this very thread: Ray's processes end with the thread that started them."""
         try:
-            node = self._membership.join(order.target, order.temp_dir) if order.join else ""
-            up = cluster.connect(order, node, lambda: self._send(protocol.HeadAnswered()))
+            up = cluster.connect(
+                order, lambda: self._join(order), lambda: self._send(protocol.HeadAnswered())
+            )
         except CastRayError as error:
             self._send(protocol.ClusterFailed(cluster.explained(error.failure)))
             return
-        self._outside = cluster.is_outside(order.target)
+        self._outside = is_outside(order.target)
         self._send(up)
         look = functools.partial(cluster.live_nodes, order.target)
         scaled = functools.partial(is_autoscaled, "" if self._outside else up.address)
         self._spawn(ClusterWatch(order.target, up, look, scaled).run(self._send))
+
+    def _join(self, order: protocol.StartCluster) -> str:
+        traces = Traces(*head_folders(order.target), order.target)
+        return self._membership.join(order.target, order.temp_dir, traces)
 
     async def _place(self, order: protocol.PlaceAgent) -> None:
         name = order.name

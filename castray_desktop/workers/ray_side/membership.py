@@ -11,6 +11,7 @@ from typing import Any, Optional
 
 from castray_desktop.core.failure import CastRayError, FailureKind
 from castray_desktop.workers.ray_side import addresses
+from castray_desktop.workers.ray_side.traces import Traces
 
 JOIN_SECONDS = 45.0
 LEAVE_SECONDS = 1.0
@@ -27,19 +28,24 @@ class Membership:
     def __init__(self) -> None:
         self._process: Optional[subprocess.Popen[str]] = None
         self._reader: Optional[threading.Thread] = None
+        self._traces: Optional[Traces] = None
         self._lines: list[str] = []
         self._news = threading.Event()
 
-    def join(self, target: str, temp_dir: str) -> str:
+    def join(self, target: str, temp_dir: str, traces: Optional[Traces] = None) -> str:
         """Start the node and wait until it is one; returns its address, empty if Ray chose that itself.
+
+        `traces` are removed when it is left.
 
         Raises CastRayError(JOIN_FAILED) with what Ray says.
         """
         address = addresses.address_towards(addresses.without_brackets(target.rpartition(":")[0]))
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", f"--address={target}"]
         command += ["--num-cpus=0", "--num-gpus=0", f"--object-store-memory={OBJECT_STORE_BYTES}"]
-        command += ["--disable-usage-stats", "--log-color=false", "--block"]
+        # Older Rays take no folder for a node, only say so, and use the head's: see `traces`.
+        command += [f"--temp-dir={temp_dir}", "--disable-usage-stats", "--log-color=false", "--block"]
         command += [f"--node-ip-address={address}"] if address else []
+        self._traces = traces
         os.makedirs(temp_dir, mode=0o700, exist_ok=True)
         environment = dict(os.environ, RAY_TMPDIR=temp_dir, RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S="0")
         try:
@@ -77,6 +83,8 @@ class Membership:
             log.warning("the node that was started here has not ended yet")
         if self._reader is not None:
             self._reader.join(LEAVE_SECONDS)
+        if self._traces is not None:
+            self._traces.remove()
 
     def _read(self, output: Any) -> None:
         """Its output: to the log, and to whoever waits. Ends with it."""
