@@ -270,9 +270,11 @@ class MainWindow(DropWindow):
 
     def _on_cast(self, summary: CastSummary) -> None:
         self.transfers.apply_summary(summary)
-        if summary.cast == self._expected:
+        expected = summary.cast == self._expected
+        if expected:
             self._expected = ""
-            self.table.select_cast(summary.cast)
+        if expected or not (self.table.selected_cast() or summary.state.finished):
+            self.table.select_cast(summary.cast)  # also of a script, where nothing else is shown
         if summary.cast == self.table.selected_cast():
             self._show_soon.start()
 

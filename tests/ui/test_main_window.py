@@ -143,6 +143,21 @@ def test_choosing_another_cast_shows_that_one(window: MainWindow, link: FakeLink
     assert window.nodes.cast.cast == "c0ffee000002"
 
 
+def test_a_cast_that_a_script_starts_is_shown_where_nothing_else_is(
+    window: MainWindow, link: FakeLink
+) -> None:
+    busy = fake.busy_welcome()
+    link.start(msgspec.structs.replace(busy, casts=(), deliveries={}))
+    ended, running = busy.casts[1], busy.casts[0]
+    ended = msgspec.structs.replace(ended, state=m.CastState.COMPLETED)
+    link.say(m.CastChanged(ended))
+    assert window.table.selected_cast() == ""
+    link.say(m.CastChanged(running))
+    assert window.table.selected_cast() == running.cast
+    link.say(m.CastChanged(msgspec.structs.replace(running, cast="c0ffee00000a")))
+    assert window.table.selected_cast() == running.cast
+
+
 def send(qtbot: QtBot, window: MainWindow) -> None:
     window.selection.select_all()
     with qtbot.waitSignal(window.send_panel.preflight.changed):
