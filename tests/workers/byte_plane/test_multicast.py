@@ -402,6 +402,22 @@ def test_what_is_lost_comes_from_the_relay(lab: Lab, monkeypatch: pytest.MonkeyP
     cast.forget()
 
 
+def test_who_lost_nearly_all_for_a_moment_stays(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when the sender begins too fast, and has slowed down since."""
+    began: list[float] = []
+
+    def lose(call: int) -> bool:
+        began.append(time.monotonic())
+        return 0.3 < began[-1] - began[0] < 0.65
+
+    Lossy(monkeypatch, lose)
+    path = lab.file("model.bin", 16 * MIB)
+    cast, nodes = start(lab, 1, path, limit=8 * MIB)
+    nodes[1].await_delivery(cast.cast, lambda report: report.datagram_bytes > 4 * MIB)
+    check(path, nodes, cast.results())
+    cast.forget()
+
+
 def test_nothing_arrives_and_the_relay_does_it(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     Lossy(monkeypatch, lambda call: True)
     path = lab.file("model.bin", 3 * MIB)

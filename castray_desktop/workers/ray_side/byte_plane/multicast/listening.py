@@ -47,8 +47,12 @@ SILENT_AFTER = 1.0
 
 FOLLOWS_WITHIN = 0.5
 LEAST_SHARE = 0.5
-JUDGED_FROM = 100
-"""Over half a second and at least so many datagrams: whoever gets less than this share can't follow."""
+"""Whoever gets less than this share for half a second can't follow."""
+
+JUDGED_SECONDS = 0.1
+JUDGED_FROM = 30
+"""It is looked at so often, over so many datagrams at least: a sender that has begun too fast for all has
+slowed down before half a second is over."""
 
 DEAF_TO_OTHERS = 0.3
 """Seconds of silence after which another sender may be the right one."""
@@ -107,7 +111,8 @@ class MulticastListener:
         self._datagrams = 0
         self._payload = 0
         self._number = first_number(time.time())
-        self._window: list[tuple[float, int, int]] = []  # time, sequence, datagrams
+        self._judged = (0.0, 0, 0)  # time, sequence, datagrams
+        self._lacks_since = 0.0
         self._ended = False
         self.wake_fd, self._waking = os.pipe()
         os.set_blocking(self.wake_fd, False)
@@ -161,7 +166,7 @@ class MulticastListener:
                 now = time.monotonic()
                 if self._paused():
                     started = self._last = now
-                    self._window.clear()
+                    self._judge_anew(now)
                 if came:
                     self._last = now
                     bursts += 1
@@ -197,16 +202,19 @@ class MulticastListener:
         self._wanted.stated()
 
     def _judge(self, now: float) -> None:
-        """Leave if less than half has come lately."""
-        window = self._window
-        window.append((now, self._next, self._datagrams))
-        while len(window) > 2 and now - window[1][0] > FOLLOWS_WITHIN:
-            window.pop(0)
-        then, sequence, datagrams = window[0]
+        """Leave if less than half has come, all the time."""
+        then, sequence, datagrams = self._judged
         sent = self._next - sequence
-        judged = now - then >= FOLLOWS_WITHIN and sent >= JUDGED_FROM
-        if judged and self._datagrams - datagrams < sent * LEAST_SHARE:
+        if now - then < JUDGED_SECONDS or sent < JUDGED_FROM:
+            return
+        if self._datagrams - datagrams >= sent * LEAST_SHARE:
+            self._lacks_since = now
+        elif now - self._lacks_since >= FOLLOWS_WITHIN:
             self.stop("it can't follow")
+        self._judged = now, self._next, self._datagrams
+
+    def _judge_anew(self, now: float) -> None:
+        self._judged, self._lacks_since = (now, self._next, self._datagrams), now
 
     def _report(self, leaving: bool) -> None:
         """Tell the sender how it goes. What gets lost of these does no harm: the next one has everything."""
@@ -315,6 +323,7 @@ class MulticastListener:
         if not self.heard:
             self.heard = True
             self._next = head.sequence
+            self._judge_anew(time.monotonic())
         piece = head.piece
         further, taken = self.candidates.take(piece, head.offset, parts, length)
         new = min(number, head.sequence + number - self._next)  # anybody may repeat what came
@@ -341,7 +350,6 @@ class MulticastListener:
         self.heard = self._ended = False
         self._sender = where[0], where[1]
         self._datagrams = self._payload = 0
-        self._window.clear()
         if self._reports is not None:
             self._reports.close()
         self._reports = report_socket(self._own, where)
