@@ -150,9 +150,9 @@ pack_head_into = _HEADER.pack_into
 """The same into a buffer, from a place on."""
 
 
-def parse_head(raw: memoryview) -> Head:
-    """Of a datagram of at least `HEADER_BYTES`."""
-    return Head(*_HEADER.unpack_from(raw))
+def parse_head(raw: memoryview, at: int) -> Head:
+    """Of the datagram of at least `HEADER_BYTES` that begins there."""
+    return Head._make(_HEADER.unpack_from(raw, at))
 
 
 def payload_bytes(mtu: int, ipv6: bool) -> int:

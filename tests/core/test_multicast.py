@@ -44,7 +44,7 @@ REPORT = Report(listener_name("gpu-01"), 7, False, 1 << 40, 1234, 1 << 41, 1 << 
 def test_a_head_comes_back(tag: bytes, sequence: int, piece: int, offset: int, size: int) -> None:
     raw = pack_head(tag, sequence, piece, offset, size)
     assert len(raw) == HEADER_BYTES
-    assert parse_head(memoryview(raw + b"payload")) == Head(tag, sequence, piece, offset, size)
+    assert parse_head(memoryview(b"before" + raw + b"payload"), 6) == Head(tag, sequence, piece, offset, size)
 
 
 @given(st.floats(0, 1e11), st.integers(1, 1000))

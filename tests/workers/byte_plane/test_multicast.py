@@ -290,7 +290,7 @@ def forger(group: MulticastGroup, listens: bool) -> Iterator[Callable[[], int]]:
                 continue
             if where == mouth.socket.getsockname():  # it hears itself
                 continue
-            head = parse_head(buffer)
+            head = parse_head(buffer, 0)
             if not listens:
                 head = head._replace(tag=secrets.token_bytes(8))
             for ahead in range(4):
@@ -379,9 +379,11 @@ class Lossy:
         self.lost = 0
         receive = ListeningSocket.receive
 
-        def receiving(sock: ListeningSocket, buffer: memoryview) -> tuple[int, int, tuple[str, int]]:
+        def receiving(
+            sock: ListeningSocket, buffer: memoryview, wait: bool = True
+        ) -> tuple[int, int, tuple[str, int]]:
             while True:
-                came = receive(sock, buffer)
+                came = receive(sock, buffer, wait)
                 if not lose(next(self.calls)):
                     return came
                 self.lost += 1

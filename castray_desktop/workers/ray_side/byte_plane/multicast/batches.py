@@ -74,13 +74,14 @@ class Batches:
             message.vectors, message.vector_count = ctypes.addressof(vector), 1
         self._names = ctypes.addressof(self._messages)
 
-    def receive(self, sock: socket.socket) -> list[Run]:
-        """What is there, at least one; nothing where one was longer than that.
+    def receive(self, sock: socket.socket, wait: bool) -> list[Run]:
+        """What is there, at least one if it is to `wait`; nothing where one was longer than that.
 
         Raises BlockingIOError when the socket has waited as long as it was told to, and OSError.
         """
         assert _receive is not None
-        count = _receive(sock.fileno(), self._names, self.most, _MSG_WAITFORONE, None)
+        flags = _MSG_WAITFORONE if wait else socket.MSG_DONTWAIT
+        count = _receive(sock.fileno(), self._names, self.most, flags, None)
         if count < 0:
             code = ctypes.get_errno()
             if code == errno.EINTR:

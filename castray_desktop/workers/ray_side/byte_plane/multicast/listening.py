@@ -27,6 +27,7 @@ from castray_desktop.core.multicast import (
     first_number,
     listener_name,
     next_number,
+    pack_head,
     parse_head,
     tag_at,
     zone_of,
@@ -61,8 +62,13 @@ SINGLES = 256
 """So many datagrams in a row that came alone: the kernel does not put them together."""
 
 REPORT_SECONDS = 0.02
-REPORT_BURSTS = 16
 WAIT_SECONDS = 0.02
+NAP_SECONDS = 0.002
+"""Waking up for every burst costs more than taking it: so many are let come together."""
+
+NAP_SHARE = 4
+GIGABIT = 125e6  # bytes per second, which may fill so much of the kernel's buffer meanwhile
+MANY_READS = 64
 LAST_REPORTS = 3
 BUFFER_BYTES = 1 << 16
 
@@ -98,6 +104,7 @@ class MulticastListener:
         self._stopped = False
         self._socket = ListeningSocket(group, own)
         self._socket.wait_at_most(WAIT_SECONDS)
+        self._nap = min(NAP_SECONDS, self._socket.room / NAP_SHARE / GIGABIT)
         self._reports: Optional[socket.socket] = None
         self._sender: tuple[str, int] = ("", 0)
         self._buffer = page_buffer(BUFFER_BYTES)
@@ -159,29 +166,28 @@ class MulticastListener:
 
     def _run(self) -> None:
         started = reported = self._last = time.monotonic()
-        bursts = 0
         try:
             while not self._stopped:
-                came = self._take()
+                came = self._take(wait=True)
+                for _ in range(MANY_READS if came else 0):
+                    if not self._take(wait=False):
+                        break
                 now = time.monotonic()
                 if self._paused():
                     started = self._last = now
                     self._judge_anew(now)
                 if came:
                     self._last = now
-                    bursts += 1
                 elif not self.heard and now - started > HEARD_WITHIN:
                     self.stop("nothing came to the group")
                 elif self.heard and now - self._last > SILENT_AFTER:
                     self.stop("nothing comes to the group any more")
-                if (
-                    self.heard
-                    and self._reports is not None
-                    and (bursts >= REPORT_BURSTS or now - reported > REPORT_SECONDS)
-                ):
+                if self.heard and now - reported > REPORT_SECONDS:
                     self._report(False)
                     self._judge(now)
-                    bursts, reported = 0, now
+                    reported = now
+                if came:
+                    time.sleep(self._nap)
         except OSError as error:
             self.stop(error.strerror or str(error))
         except Exception:
@@ -238,12 +244,12 @@ class MulticastListener:
 
     # --- datagrams
 
-    def _take(self) -> bool:
-        """One call's datagrams. False: there were none of this cast for a while."""
+    def _take(self, wait: bool) -> bool:
+        """One call's datagrams. False: there were none of this cast, for a while if it is to `wait`."""
         if self._batches is not None:
-            return self._take_batch(self._batches)
+            return self._take_batch(self._batches, wait)
         try:
-            count, segment, where = self._socket.receive(self._buffer)
+            count, segment, where = self._socket.receive(self._buffer, wait)
         except BlockingIOError:
             return False
         if segment < HEADER_BYTES:
@@ -261,11 +267,13 @@ class MulticastListener:
             self._longest = max(self._longest, segment)
         return came
 
-    def _take_batch(self, batches: Batches) -> bool:
+    def _take_batch(self, batches: Batches, wait: bool) -> bool:
         came = False
         try:
-            runs = batches.receive(self._socket.socket)
+            runs = batches.receive(self._socket.socket, wait)
         except BlockingIOError:
+            if not wait:
+                return False
             runs = []
         for run in runs:
             came = self._take_run(run, batches.length) or came
@@ -282,32 +290,29 @@ class MulticastListener:
             run = Run(run.first, number, segment)
             if number == 0:
                 return False
-        at = run.first * segment
-        head = parse_head(self._buffer[at:])
-        if number == 1 or self._straight(
-            head, parse_head(self._buffer[at + (number - 1) * segment :]), run, segment
-        ):
-            return self._take_straight(head, run, segment)
+        first = parse_head(self._buffer, run.first * segment)
+        if number == 1 or self._straight(first, run, segment):
+            return self._take_straight(first, run, segment)
         came = False
-        for number in range(run.number):  # not only of this cast, or out of order
-            head = parse_head(self._buffer[at + number * segment :])
-            last = run.last if number == run.number - 1 else segment
-            came = self._take_straight(head, Run(run.first + number, 1, last), segment) or came
+        for place in range(run.first, run.first + number):  # not only of this cast, or out of order
+            last = run.last if place == run.first + number - 1 else segment
+            head = parse_head(self._buffer, place * segment)
+            came = self._take_straight(head, Run(place, 1, last), segment) or came
         return came
 
-    def _straight(self, first: Head, last: Head, run: Run, segment: int) -> bool:
+    def _straight(self, first: Head, run: Run, segment: int) -> bool:
         """Whether a run goes on from its first datagram to its last one without a gap, and with right tags.
 
         Nobody has to look at those between: what somebody adds, or leaves away, moves the last one.
         """
         ahead = run.number - 1
-        return (
-            first.size == last.size == segment - HEADER_BYTES
-            and first.piece == last.piece
-            and first.sequence + ahead == last.sequence
-            and first.offset + ahead * first.size == last.offset
-            and last.tag == self._tag(last, run.last)
-        )
+        size = segment - HEADER_BYTES
+        if first.size != size:
+            return False
+        at = (run.first + ahead) * segment
+        last = first._replace(sequence=first.sequence + ahead, offset=first.offset + ahead * size)
+        last = last._replace(tag=self._tag(last, run.last))
+        return self._buffer[at : at + HEADER_BYTES] == pack_head(*last)
 
     def _take_straight(self, head: Head, run: Run, segment: int) -> bool:
         """Datagrams that follow each other; False if they are not of this cast."""
@@ -342,7 +347,7 @@ class MulticastListener:
 
         Not while another is heard, since anybody may repeat them. Counts begin with its first one.
         """
-        head = parse_head(self._buffer)
+        head = parse_head(self._buffer, 0)
         if head.tag != self._tag(head, length):
             return False
         if self.heard and time.monotonic() - self._last < DEAF_TO_OTHERS:

@@ -63,6 +63,9 @@ FINISH_SECONDS = 1.0
 DEBT_SECONDS = 0.004
 """What was not sent in time is sent at once later on, up to that."""
 
+NAP_SECONDS = 0.001
+"""Shorter ones are not taken: waking up costs as much as sending."""
+
 PIECE_SECONDS = 0.05
 
 MANY_REPORTS = 256
@@ -313,7 +316,7 @@ class MulticastSender:
         now = time.monotonic()
         self._due = max(self._due, now - DEBT_SECONDS)
         self._hear(0.0)
-        while (left := self._due - time.monotonic()) > 0:
+        while (left := self._due - time.monotonic()) > NAP_SECONDS:
             self._hear(left)
         self._due += count / max(self._pace.rate, 1.0)
         self._check_speed(now)

@@ -164,16 +164,22 @@ class ListeningSocket:
         with contextlib.suppress(OSError):
             self.socket.setsockopt(_SOL_UDP, _UDP_GRO, int(yes))
 
-    def receive(self, buffer: memoryview) -> tuple[int, int, tuple[str, int]]:
+    def receive(self, buffer: memoryview, wait: bool = True) -> tuple[int, int, tuple[str, int]]:
         """How many bytes came, of what length each datagram but the last is, and from where.
 
-        Raises BlockingIOError when the socket has waited for as long as it was told to.
+        Raises BlockingIOError when nothing comes for as long as the socket was told to `wait`.
         """
-        count, ancillary, _, where = self.socket.recvmsg_into([buffer], ANCILLARY_BYTES)
+        flags = 0 if wait else socket.MSG_DONTWAIT
+        count, ancillary, _, where = self.socket.recvmsg_into([buffer], ANCILLARY_BYTES, flags)
         for level, kind, raw in ancillary:
             if level == _SOL_UDP and kind == _UDP_GRO:
                 return count, int.from_bytes(raw[:4], "little" if _LITTLE else "big"), where
         return count, count, where
+
+    @property
+    def room(self) -> int:
+        """Bytes that may wait in the kernel."""
+        return self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
 
     def wait_at_most(self, seconds: float) -> None:
         """How long `receive` waits from now on."""
