@@ -27,14 +27,14 @@ def result_words(result: CastResult) -> Explanation:
     total = len(cast.recipients)
     match cast.state:
         case CastState.COMPLETED:
-            one = translate("Notifier", "{name} has arrived on {node}")
-            many = translate("Notifier", "{name} has arrived on {count} nodes")
+            one = translate("Notifier", "{name} arrived on {node}")
+            many = translate("Notifier", "{name} arrived on {count} nodes")
             text = (one if total == 1 else many).format(
                 name=name, node=cast.recipients[0] if cast.recipients else "", count=total
             )
             return Explanation(text, translate("Notifier", "Every copy was checked by its hash."))
         case CastState.PARTLY_FAILED if _only_waits(cast):
-            text = translate("Notifier", "{name} waits for {count} of {total} nodes")
+            text = translate("Notifier", "{count} of {total} nodes get {name} once they are back")
             happened = text.format(name=name, count=cast.awaited, total=total)
             return Explanation(happened, _first_reason(result))
         case CastState.PARTLY_FAILED:

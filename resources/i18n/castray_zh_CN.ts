@@ -2824,20 +2824,20 @@
 <context>
     <name>Notifier</name>
     <message>
-        <source>{name} has arrived on {node}</source>
-        <translation>{name} 已送达 {node}</translation>
-    </message>
-    <message>
-        <source>{name} has arrived on {count} nodes</source>
-        <translation>{name} 已送达 {count} 个节点</translation>
-    </message>
-    <message>
         <source>Every copy was checked by its hash.</source>
         <translation>每份副本均已通过哈希校验。</translation>
     </message>
     <message>
-        <source>{name} waits for {count} of {total} nodes</source>
-        <translation>{name} 正在等待 {total} 个节点中的 {count} 个恢复在线</translation>
+        <source>{name} arrived on {node}</source>
+        <translation>{name} 已送达 {node}</translation>
+    </message>
+    <message>
+        <source>{name} arrived on {count} nodes</source>
+        <translation>{name} 已送达 {count} 个节点</translation>
+    </message>
+    <message>
+        <source>{count} of {total} nodes get {name} once they are back</source>
+        <translation>{total} 个节点中有 {count} 个恢复在线后将收到 {name}</translation>
     </message>
     <message>
         <source>{name} did not arrive on {count} of {total} nodes</source>

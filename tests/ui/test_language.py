@@ -235,7 +235,7 @@ def test_several_files_have_a_chinese_name(qapp: QApplication, settings: QSettin
 
     cast = fake.sending_cast(name="model.bin", others=2, state=CastState.COMPLETED)
     result = fake.m.CastResult(cast, (), 1.0)
-    assert result_words(result).happened == "model.bin and 2 more has arrived on 3 nodes"
+    assert result_words(result).happened == "model.bin and 2 more arrived on 3 nodes"
     language = Language(settings)
     language.choose(CHINESE)
     words = result_words(result).happened

@@ -58,9 +58,9 @@ def test_an_arrival_is_told_in_the_window_and_on_the_desktop(
     window: MainWindow, link: FakeLink, tray: FakeTray
 ) -> None:
     link.say(done())
-    assert window.toast.text().startswith("imagenet-val.tar has arrived on 3 nodes")
+    assert window.toast.text().startswith("imagenet-val.tar arrived on 3 nodes")
     assert window.toast.action.text() == "Show in folder"
-    assert tray.told == [("imagenet-val.tar has arrived on 3 nodes", False)]
+    assert tray.told == [("imagenet-val.tar arrived on 3 nodes", False)]
 
 
 def test_a_failure_says_where_and_why(window: MainWindow, link: FakeLink, tray: FakeTray) -> None:
@@ -217,5 +217,5 @@ def test_zones_are_groups_too(window: MainWindow, link: FakeLink) -> None:
 
 def test_who_is_waited_for_is_no_failure(window: MainWindow, link: FakeLink, tray: FakeTray) -> None:
     link.say(done(state=CastState.PARTLY_FAILED, verified=2, awaited=1))
-    assert window.toast.text().startswith("imagenet-val.tar waits for 1 of 3 nodes")
-    assert tray.told == [("imagenet-val.tar waits for 1 of 3 nodes", False)]
+    assert window.toast.text().startswith("1 of 3 nodes get imagenet-val.tar once they are back")
+    assert tray.told == [("1 of 3 nodes get imagenet-val.tar once they are back", False)]
