@@ -40,6 +40,10 @@ QUANTILES = (0.0, 0.01, 0.05, 0.2, 0.5, 1.0)
 """The speeds, from the highest down, whose nodes are to feed so many."""
 
 
+NOWHERE = ""
+"""The upstream of a node that is to fetch nothing for now."""
+
+
 @dataclass(frozen=True)
 class Move:
     """An order to one node: fetch from `upstream` from now on, as of the route of that `epoch`."""

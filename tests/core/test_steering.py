@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from castray_desktop.core.route import Move, Route, plan
+from castray_desktop.core.route import NOWHERE, Move, Route, plan
 from castray_desktop.core.steering import Steering
 
 NAMES = [f"n{number}" for number in range(9)]
@@ -89,6 +89,7 @@ def test_who_refuses_is_not_asked_again_before_the_next_route() -> None:
     steering.refused(move)
     assert steering.due() == ()
     assert not steering.settled
+    steering.gone("a")
     route, _ = route.without("a")
     steering.want(route)
     assert steering.due() == (Move("b", "s", 3),)
@@ -104,6 +105,33 @@ def test_a_node_that_comes_back_begins_again() -> None:
     route, _ = route.with_leaf("a", "b")
     steering.want(route)
     assert steering.due() == (Move("a", "b", 3),)
+
+
+def test_who_is_left_out_is_told_to_fetch_nothing_and_counts_until_it_knows() -> None:
+    steering = begun(chain(["a", "b"]))
+    route, _ = steering.wanted.without("a")
+    steering.want(route)
+    assert steering.parts("a")
+    assert steering.due_partings() == (Move("a", NOWHERE, 2),)
+    assert steering.due() == (Move("b", "s", 2),)
+    route, _ = route.with_leaf("a", "b")
+    steering.want(route)
+    assert not steering.parts("a")
+    assert steering.due() == ()  # its answer is outstanding
+    steering.acknowledged(Move("a", NOWHERE, 2))
+    assert steering.due() == ()  # the other one may fetch from it still
+    steering.acknowledged(Move("b", "s", 2))
+    assert steering.due() == (Move("a", "b", 3),)
+
+
+def test_what_is_outdated_is_sent_again_and_counts_meanwhile() -> None:
+    steering = begun(chain(["a", "b"]))
+    steering.outdated("a")
+    assert not steering.settled
+    assert dict(steering.edges()) == {"a": "s", "b": "a"}
+    route, _ = steering.wanted.without("a")
+    steering.want(route)
+    assert steering.due() == (Move("a", NOWHERE, 2), Move("b", "s", 2))
 
 
 def test_the_root_that_takes_over_needs_no_order() -> None:
@@ -151,6 +179,8 @@ class Cluster(RuleBasedStateMachine):
         if move.epoch > self.epochs.get(move.node, 0):
             self.epochs[move.node] = move.epoch
             self.upstreams[move.node] = move.upstream
+            if move.upstream == NOWHERE:
+                del self.upstreams[move.node]
 
     @rule()
     def send(self) -> None:
@@ -184,16 +214,29 @@ class Cluster(RuleBasedStateMachine):
     @rule()
     def an_old_order_arrives_again(self) -> None:
         move = self.taken[0]
-        if move.node in self.upstreams and self.epochs[move.node] > move.epoch:
-            before = self.upstreams[move.node]
+        if move.node in self.epochs and self.epochs[move.node] > move.epoch:
+            before = self.upstreams.get(move.node)
             self.take(move)
-            assert self.upstreams[move.node] == before
+            assert self.upstreams.get(move.node) == before
 
     @rule(node=st.sampled_from(NAMES))
     def drop(self, node: str) -> None:
         if node in self.route.upstreams:
             self.lose(node)
             self.want(self.route.without(node)[0])
+
+    @rule(node=st.sampled_from(NAMES))
+    def rest(self, node: str) -> None:
+        """It is there and shall fetch nothing until it joins again."""
+        if node in self.route.upstreams:
+            self.want(self.route.without(node)[0])
+
+    @rule()
+    def move_the_root(self) -> None:
+        """The source has another address; who is being told something hears of it afterwards."""
+        self.want(self.route.rerooted(self.route.source)[0])
+        for node in self.route.below(self.route.source):
+            self.steering.outdated(node)
 
     @rule(data=st.data(), node=st.sampled_from(NAMES))
     def join(self, data: st.DataObject, node: str) -> None:
@@ -256,7 +299,8 @@ class Cluster(RuleBasedStateMachine):
             self.no_circle_at_any_moment()
             self.what_agents_do_is_known()
         assert self.steering.settled
-        assert {node: self.upstreams[node] for node in self.route.upstreams} == dict(self.route.upstreams)
+        assert self.upstreams == dict(self.route.upstreams)
+        assert not any(map(self.steering.parts, NAMES))
 
 
 TestCluster = Cluster.TestCase

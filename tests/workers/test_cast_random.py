@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from hypothesis import given, settings
@@ -33,6 +35,7 @@ STEPS = 400
 class Agent:
     """One agent of a node, from its placing to its death."""
 
+    prepared: bool = False
     fetching: bool = False
     upstream: str | None = None
     port: int = 0
@@ -45,6 +48,16 @@ class Agent:
     paused: int = 0  # the number of the last order to serve nothing
     resumed: int = 0  # and to go on
     life: int = 0
+
+
+@contextlib.contextmanager
+def suppress_finished() -> Iterator[None]:
+    """A cast that has ended takes no more orders, and says so."""
+    try:
+        yield
+    except CastRayError as error:
+        if error.failure.kind is not FailureKind.CAST_FINISHED:
+            raise
 
 
 @dataclass
@@ -96,6 +109,7 @@ class World:
         if isinstance(order, protocol.Preflight):
             return protocol.PreflightReply("/", node)
         if isinstance(order, protocol.PrepareSource):
+            agent.prepared = True
             self.report_source(SourceState.PREPARED, totals=TOTALS)
         elif isinstance(order, protocol.ServeSource):
             agent.serving = True
@@ -109,7 +123,9 @@ class World:
             if order.epoch > agent.epoch:
                 self.set_upstream(node, agent, order.epoch, order.upstream)
         elif isinstance(order, protocol.PauseCast):
-            if order.paused:
+            if not agent.prepared and not agent.fetching:  # it knows nothing of the cast
+                pass
+            elif order.paused:
                 agent.paused = max(agent.paused, order.number)
             else:
                 agent.resumed = max(agent.resumed, order.number)
@@ -200,8 +216,9 @@ class World:
         silent = feeder is None or feeder.paused > feeder.resumed
         if feeder is not None and not silent and 7000 + feeder.life == agent.port:
             there = STREAM if agent.upstream == "s" and feeder.serving else feeder.has
-            gain = there - agent.has
-            agent.has += max(0, gain if gain < STREAM // 4 else gain // 2)
+            gain = max(0, there - agent.has)
+            assert not gain or not self.is_paused(node), f"bytes come to {node}, which is paused"
+            agent.has += gain if gain < STREAM // 4 else gain // 2
         if agent.has == STREAM and agent.sealed:
             agent.ended = True
             self.report(node, RecipientState.COMPLETED)
@@ -210,21 +227,33 @@ class World:
             full = agent.has == STREAM
             self.report(node, RecipientState.VERIFYING if full else RecipientState.RECEIVING)
 
-    async def steer_one(self, name: str, node: str) -> None:
-        """Pause one recipient, or have it go on; nobody who is paused is fed, or feeds anybody."""
-        dispatcher = self.dispatcher
-        deliveries = {item.node: item for item in dispatcher.deliveries()[self.cast]}
-        if not dispatcher.active or node not in deliveries:
+    def is_paused(self, node: str) -> bool:
+        """Whether its delivery is shown so."""
+        deliveries = self.dispatcher.deliveries().get(self.cast, ())
+        return any(item.node == node and item.state is DeliveryState.PAUSED for item in deliveries)
+
+    async def steer(self, name: str, *nodes: str) -> None:
+        """Pause the cast, or recipients of it, or have them go on; unless it has just ended."""
+        control = self.dispatcher.control
+        if nodes and nodes[0] not in {item.node for item in self.dispatcher.deliveries()[self.cast]}:
             return
-        if name == "resume one":
-            dispatcher.control.resume(self.cast, (node,))
-            return
-        await dispatcher.control.pause(self.cast, (node,))
-        for delivery in dispatcher.deliveries()[self.cast]:
-            agent = self.agents.get(delivery.node)
-            summary = dispatcher.summaries()[0]
-            if delivery.state is DeliveryState.PAUSED and summary.state is not CastState.PAUSED:
-                assert agent is None or agent.upstream is None, (node, delivery)
+        with suppress_finished():
+            if name == "resume":
+                control.resume(self.cast, nodes)
+                return
+            await control.pause(self.cast, nodes)
+        state = self.dispatcher.summaries()[0].state
+        for node in nodes if state is not CastState.PAUSED else ():
+            agent = self.agents.get(node)
+            fetches = agent is not None and agent.upstream is not None
+            assert not fetches or not self.is_paused(node), f"{node} is paused and fetches"
+
+    async def steer_all(self, name: str) -> None:
+        """The same of all casts, of which some, or all, may just have ended."""
+        if name == "resume all":
+            self.dispatcher.control.resume()
+        else:
+            await self.dispatcher.control.pause()
 
     def seal(self) -> None:
         source = self.agents.get("s")
@@ -244,8 +273,8 @@ EVENTS = st.one_of(
     st.tuples(st.just("seal"), st.none()),
     st.tuples(st.just("join"), st.sampled_from(JOINERS)),
     st.tuples(st.just("remove"), st.sampled_from(NODES[1:])),
-    st.tuples(st.sampled_from(("pause", "resume")), st.just("")),
-    st.tuples(st.sampled_from(("pause one", "resume one")), st.sampled_from(NODES[1:])),
+    st.tuples(st.sampled_from(("pause", "resume")), st.sampled_from(("", "", *NODES[1:]))),
+    st.tuples(st.sampled_from(("pause all", "resume all")), st.just("")),
     st.tuples(st.just("skip"), st.sampled_from((0.3, 5.0))),
     st.tuples(st.just("wait"), st.integers(1, 9)),
 )
@@ -274,24 +303,23 @@ async def play(
                 await asyncio.sleep(0)
         elif name == "join":
             joining.append(asyncio.create_task(world.dispatcher.add_recipients(world.cast, (str(value),))))
-        elif name == "pause":
-            if world.dispatcher.active:
-                await world.dispatcher.control.pause(world.cast)
-        elif name.endswith(" one"):
-            await world.steer_one(name, str(value))
-        elif name == "resume":
-            world.dispatcher.control.resume()
+        elif name in ("pause", "resume"):
+            await world.steer(name, *([str(value)] if value else []))
+        elif name.endswith(" all"):
+            await world.steer_all(name)
         elif value is None:
             world.seal()
         else:
             getattr(world, name)(value)
     for node in NODES if all_return else ():
         world.come_back(node)
-    if world.dispatcher.active:
-        world.dispatcher.control.resume(world.cast)
+    await world.steer("resume")
     for _ in range(STEPS):
         for node in NODES[1:]:
             world.flow(node)
+        if world.chance.random() < 0.2:
+            await world.steer("pause", *world.chance.choice(((), ("a",))))
+            await world.steer("resume")
         world.seal()
         world.skip(0.5)
         for _ in range(5):

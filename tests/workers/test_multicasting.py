@@ -304,6 +304,38 @@ async def test_a_pause_needs_no_orders_beside_its_own(scene: Scene) -> None:
     assert not scene.orders(protocol.Listen)
 
 
+async def test_a_paused_recipient_is_no_listener_and_one_again_when_it_goes_on(scene: Scene) -> None:
+    cast = await scene.start(UDP)
+    await scene.order()
+    scene.says(cast, protocol.MulticastState.SENDING)
+    for node in "abc":
+        scene.has(node, cast, STREAM // 4, listening=True)
+    await scene.settle()
+    await scene.dispatcher.control.pause(cast, ("a",))
+    scene.has("a", cast, STREAM // 4, listening=False)
+    await scene.settle()
+    scene.agents.go_away("s")  # the next one has to be told everything
+    scene.agents.come_back("s")
+    assert sorted((await scene.order(2)).listeners) == ["b", "c"]
+    scene.says(cast, protocol.MulticastState.SENDING)
+    scene.skip(30.0)
+    scene.dispatcher.control.resume(cast, ("a",))
+    assert "a" in (await scene.order(3)).listeners
+    orders = len(scene.orders(protocol.SetUpstream))
+    scene.skip(1.0)  # it takes a moment to listen again, and is not taken for one that can't follow
+    scene.has("c", cast, STREAM // 2, listening=True)
+    await scene.settle()
+    assert len(scene.orders(protocol.SetUpstream)) == orders
+
+
+async def test_a_paused_recipient_hears_that_the_group_is_over(scene: Scene) -> None:
+    cast = await scene.start(UDP)
+    await scene.order()
+    await scene.dispatcher.control.pause(cast, ("a",))
+    scene.says(cast, protocol.MulticastState.STOPPED, end=protocol.MulticastEnd.NOTHING_ARRIVES)
+    assert await scene.agents.wait_for("a", protocol.Listen) == protocol.Listen(cast, None)
+
+
 async def test_a_cancelled_cast_gives_its_group_back(scene: Scene) -> None:
     cast = await scene.start(UDP)
     await scene.order()

@@ -149,6 +149,98 @@ async def test_the_last_one_that_is_paused_pauses_the_cast(stage: Stage) -> None
     assert await finish(stage, cast, "a", "b", "c") is CastState.COMPLETED
 
 
+async def test_nothing_flows_before_those_that_stay_paused_have_parted(stage: Stage) -> None:
+    cast = await stage.start()
+    await stage.dispatcher.control.pause(cast)
+    stage.agents.hold(protocol.PauseDelivery)
+    await resume(stage, cast, "b")
+    assert deliveries(stage, cast) == {"a": PAUSED, "b": WAITING, "c": PAUSED}
+    assert told(stage, protocol.PauseDelivery) == ["a", "c"]
+    assert not any(is_to_go_on(order) for _, order in stage.agents.orders)
+    stage.agents.release()
+    await settle()
+    assert {node for node, order in stage.agents.orders if is_to_go_on(order)} == set("sabc")
+    await resume(stage, cast)
+    assert await finish(stage, cast, "a", "b", "c") is CastState.COMPLETED
+
+
+def is_to_go_on(order: protocol.Order) -> bool:
+    return isinstance(order, protocol.PauseCast) and not order.paused
+
+
+async def test_one_that_stays_paused_parts_while_the_cast_waits_for_its_turn(stage: Stage) -> None:
+    stage.dispatcher.change_at_once(1)
+    cast = await stage.start()
+    await stage.dispatcher.control.pause(cast)
+    other = stage.dispatcher.send(REQUEST)
+    await settle()
+    await resume(stage, cast, "b")
+    assert summary(stage, cast).state is CastState.QUEUED
+    await pause(stage, cast, "a")
+    assert sorted(told(stage, protocol.PauseDelivery)) == ["a", "c"]
+    await resume(stage, cast, "a")
+    await stage.dispatcher.cancel(other)
+    await upstream(stage, "a")
+
+
+async def test_a_pause_comes_after_the_start_that_was_not_answered_yet(stage: Stage) -> None:
+    """An agent that has not begun has nothing to pause, and would serve what it has."""
+    stage.agents.hold(protocol.StartDelivery)
+    cast = stage.dispatcher.send(REQUEST)
+    await stage.agents.wait_for("c", protocol.StartDelivery)
+    pausing = asyncio.create_task(stage.dispatcher.control.pause(cast))
+    await settle()
+    assert told(stage, protocol.PauseCast) == ["s"]
+    stage.agents.release()
+    await pausing
+    assert sorted(told(stage, protocol.PauseCast)) == ["a", "b", "c", "s"]
+    await resume(stage, cast)
+    assert await finish(stage, cast, "a", "b", "c") is CastState.COMPLETED
+
+
+async def test_who_is_paused_while_the_source_is_away_knows_it(stage: Stage) -> None:
+    cast = await stage.start()
+    await settle()
+    stage.agents.go_away("s")
+    await pause(stage, cast, "a")
+    assert told(stage, protocol.PauseDelivery) == ["a"]
+    stage.agents.come_back("s")
+    assert await upstream(stage, "b", 2) == "s"
+    assert "a" not in told(stage, protocol.SetUpstream)
+
+
+@pytest.mark.parametrize("nodes", [(), ("b",)])
+@pytest.mark.parametrize("cancelled", [False, True])
+async def test_a_cast_that_ends_is_neither_paused_nor_resumed(
+    stage: Stage, nodes: tuple[str, ...], cancelled: bool
+) -> None:
+    cast = await stage.start()
+    stage.agents.report_source("s", cast, protocol.SourceState.SERVING, sent_bytes=1)
+    stage.seal(cast)
+    for node in "abc":
+        await stage.agents.wait_for(node, protocol.Seal)
+    for node in "" if cancelled else "abc":
+        stage.agents.complete(node, cast, "s")
+    ending = asyncio.create_task(stage.dispatcher.cancel(cast)) if cancelled else None
+    tried = accepted = refused = 0
+    while stage.dispatcher.active:
+        await asyncio.sleep(0)
+        for steer in (pause, resume):
+            tried += 1
+            try:
+                await steer(stage, cast, *nodes)
+                accepted += 1
+            except CastRayError as error:
+                refused += error.failure.kind is FailureKind.CAST_FINISHED
+        await pause(stage, "")
+        await resume(stage, "")
+    assert refused
+    assert tried == accepted + refused
+    if ending is not None:
+        await ending
+    assert summary(stage, cast).state is (CastState.CANCELLED if cancelled else CastState.COMPLETED)
+
+
 async def test_resuming_a_running_cast_resumes_all_of_it(stage: Stage) -> None:
     cast = await stage.start()
     await pause(stage, cast, "a")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 import msgspec
 
@@ -103,7 +103,7 @@ class CastRun:
             goes_on=self._goes_on,
             changed=self._turn_changed,
         )
-        self._pausing = Pausing(ledger, self._relay, self._orders, self._writers, self.turn, step_back)
+        self._pausing = Pausing(ledger, self._relay, self._writers, self.turn, step_back)
         self.beginning = Beginning(
             *(ledger, agents, self._orders, self._feed, self._absences, clock),
             until=self._until,
@@ -225,17 +225,18 @@ class CastRun:
     def _note(self) -> None:
         self._recording.note(len(self._handled), self.turn.paused)
 
-    async def pause_recipients(self, nodes: tuple[str, ...]) -> None:
-        """Have nothing come to these, and the others go on; returns when that holds."""
+    def pause_recipients(self, nodes: tuple[str, ...]) -> Awaitable[None]:
+        """Have nothing come to these, and the others go on; done when that holds."""
         self._check_going_on()
-        await self._pausing.pause(nodes)
+        self._pausing.pause(nodes)
         self._wake()
+        return self._pausing.paused(nodes)
 
     def _goes_on(self) -> None:
         """It is the cast's turn again: whoever stays paused is told before all others go on."""
+        self._pausing.look()
         self._rerouting.begin_pace()
         self._multicasting.resumed()
-        self._pausing.look()
 
     def resume(self, nodes: tuple[str, ...] = ()) -> None:
         """Go on with these recipients, or with all, once it is the cast's turn."""
@@ -263,8 +264,13 @@ class CastRun:
         finally:
             self._wake()
 
+    @property
+    def going_on(self) -> bool:
+        """Whether something can still become of it by what is asked for."""
+        return not self._closed and self._ended_by is None
+
     def _check_going_on(self) -> None:
-        if self._closed or self._ended_by is not None:
+        if not self.going_on:
             raise CastRayError(FailureKind.CAST_FINISHED, cast=self._cast)
 
     async def set_limit(self, limit: int) -> None:

@@ -88,14 +88,14 @@ class CastControl:
         """
         if nodes := tuple(who):
             chosen = self._chosen_with(cast, nodes)
-            await asyncio.gather(*(run.pause_recipients(some) for run, some in chosen))
+            await asyncio.gather(*[run.pause_recipients(some) for run, some in chosen])
             return
         runs = [run for run in self._chosen(cast) if not run.turn.paused]
         for run in runs:
             self._queue.step_back(run.ledger.cast)
             run.turn.pause()
         self._admit()  # only now: none of them is to take another one's turn
-        await asyncio.gather(*(run.turn.hold_back() for run in runs))
+        await asyncio.gather(*(run.turn.held() for run in runs))
 
     def resume(self, cast: str = "", who: Iterable[str] = ()) -> None:
         """Have a paused cast go on when it is its turn, or all, or some of its recipients.
@@ -175,15 +175,18 @@ class CastControl:
 
     def _running(self, cast: str) -> CastRun:
         run = self.find(cast)
-        if run.ledger.cast not in self._tasks:
+        if not self._is_going_on(run):
             raise CastRayError(FailureKind.CAST_FINISHED, cast=cast)
         return run
+
+    def _is_going_on(self, run: CastRun) -> bool:
+        return run.ledger.cast in self._tasks and run.going_on
 
     def _chosen(self, cast: str) -> list[CastRun]:
         """One that goes on, or all of those; in their order."""
         if cast:
             return [self._running(cast)]
-        return [self._runs[one] for one in self._queue.order if one in self._tasks]
+        return [run for one in self._queue.order if self._is_going_on(run := self._runs[one])]
 
     def _chosen_with(self, cast: str, who: tuple[str, ...]) -> list[tuple[CastRun, tuple[str, ...]]]:
         """The same, with those of its recipients that are meant; of all only those that have some."""

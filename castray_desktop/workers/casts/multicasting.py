@@ -97,6 +97,7 @@ class Multicasting:
         self._network = ""
         self._told: dict[str, tuple[int, float]] = {}  # which agent of a node was told to listen, and when
         self._calling: set[str] = set()  # with an order to listen that has not been answered
+        self._paused: frozenset[str] = frozenset()  # who takes nothing at the moment
         self._heard: set[str] = set()  # who has listened
         self._moved: set[str] = set()  # to the tail, since they don't
         self._life = 0  # which agent of the source the group is of
@@ -128,6 +129,7 @@ class Multicasting:
         route = self._relay.route
         if route is None:
             return
+        self._look_at_paused()
         looked = self._measure()
         if not self._over:
             self._heed_source()
@@ -249,6 +251,16 @@ class Multicasting:
 
     # --- who listens ----------------------------------------------------------------------------
 
+    def _look_at_paused(self) -> None:
+        """A paused recipient leaves the group; when it goes on, it needs a while to be there again."""
+        paused = frozenset(self._ledger.paused)
+        for node in self._paused - paused:
+            if node in self._told:
+                self._told[node] = self._told[node][0], self._clock()
+            self._heard.discard(node)
+            self._moved.discard(node)
+        self._paused = paused
+
     def _have_listen(self) -> None:
         """Those who fetch already are told to listen as well."""
         group = self._group
@@ -266,6 +278,10 @@ class Multicasting:
         self._done()
 
     def _listeners(self) -> tuple[str, ...]:
+        """Who listens, as far as orders go."""
+        return tuple(node for node in self._told_to_listen() if node not in self._paused)
+
+    def _told_to_listen(self) -> tuple[str, ...]:
         """Whose present agent was told to listen, and has not finished."""
         return tuple(
             node
@@ -278,7 +294,7 @@ class Multicasting:
     def _leave_group(self) -> None:
         """Nothing comes any more; what is missing is not to be waited for."""
         self._group, self._over = None, True
-        for node in self._listeners():
+        for node in self._told_to_listen():
             if node in self._relay.fetching:
                 self._orders.spawn(self._tell_to_listen(node, None))
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
 from castray_desktop.workers.casts.ledger import CastLedger
-from castray_desktop.workers.casts.orders import Orders
 from castray_desktop.workers.casts.relay import Relay
 from castray_desktop.workers.casts.turn import Turn
 from castray_desktop.workers.casts.writers import Writers
@@ -22,35 +20,40 @@ class Pausing:
         self,
         ledger: CastLedger,
         relay: Relay,
-        orders: Orders,
         writers: Writers,
         turn: Turn,
         step_back: Callable[[], None],
     ) -> None:
         self._ledger = ledger
         self._relay = relay
-        self._orders = orders
         self._writers = writers
         self._turn = turn
         self._step_back = step_back
 
-    async def pause(self, nodes: tuple[str, ...]) -> None:
-        """Have nothing come to these recipients until they are resumed; returns when they know it."""
+    def pause(self, nodes: tuple[str, ...]) -> None:
+        """Have nothing come to these recipients until they are resumed."""
         self._ledger.pause(nodes)
-        if under_way := self.look():
-            await asyncio.wait(under_way)
+        self.look()
 
-    def look(self) -> list[asyncio.Future[None]]:
-        """Part with those that are paused and still take part; the orders that are given for that."""
+    async def paused(self, nodes: tuple[str, ...]) -> None:
+        """Returns when nothing comes to these recipients any more."""
         if self._turn.paused:
-            return []
+            await self._turn.held()
+        await self._relay.parted(nodes)
+
+    def look(self) -> None:
+        """Part with those that are paused and still take part.
+
+        While the cast itself is paused, nobody has to: no byte leaves any node, and all keep their places.
+        """
+        if self._turn.paused:
+            return
         if self._ledger.all_paused:
             self._turn.pause()
             self._step_back()
-            return [self._orders.spawn(self._turn.hold_back())]
-        if not self._turn.flows:
-            return []
-        paused = self._ledger.paused
-        for node in paused:
+            return
+        for node in self._ledger.paused:
             self._writers.stand_in_for(node)
-        return [self._relay.rest(node) for node in paused if self._relay.is_fed(node)]
+            if self._relay.is_fed(node):
+                self._relay.rest(node)
+        self._relay.part()

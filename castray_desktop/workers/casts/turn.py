@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable
+import asyncio
+from collections.abc import Callable, Iterable
 
 from castray_desktop.core.cast import CastEvent
 from castray_desktop.workers.casts.ledger import CastLedger
@@ -14,8 +15,8 @@ from castray_desktop.workers.ray_side.protocol import PauseCast
 class Turn:
     """The turn of one cast, and its pauses.
 
-    `ask()` asks for a turn, which comes by `start`; `goes_on()` hears of every turn after the first one,
-    `changed()` of every change.
+    `ask()` asks for a turn, which comes by `start`; `goes_on()` hears of every turn after a pause, before
+    anything flows; `changed()` of every change.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Turn:
         self._ready = False
         self._has = False
         self._pauses = 0  # orders to pause or to go on
+        self._holding: asyncio.Future[None] | None = None  # the last order to pause
 
     @property
     def flows(self) -> bool:
@@ -61,20 +63,23 @@ class Turn:
             self._ledger.advance(CastEvent.PREPARED, self._clock())
         if self._pauses:
             self._goes_on()
-            self._orders.spawn(self._tell(False))
+            self._orders.spawn(self._let_go(self._order(False)))
         self._changed()
 
     def pause(self) -> None:
-        """Take no step until `resume`, and then a turn. What flows already is stopped by `hold_back`."""
+        """Take no step until `resume`, and then a turn; nothing leaves any node once that is `held`."""
         if not self.paused:
+            if self._has:
+                self._holding = self._orders.spawn(self._relay.tell(self._order(True)))
             self.paused, self._has = True, False
             self._ledger.advance(CastEvent.PAUSED, self._clock())
             self._ledger.pause(self._ledger.recipients)
             self._changed()
 
-    def hold_back(self) -> Coroutine[None, None, None]:
-        """Have nothing of the cast leave any node; done when that holds, or when it goes on already."""
-        return self._tell(True)
+    async def held(self) -> None:
+        """Returns when all nodes know of the pause."""
+        if self._holding is not None:
+            await asyncio.wait([self._holding])
 
     def resume(self, nodes: Iterable[str] = ()) -> None:
         """Have these recipients go on, or all. A paused cast asks for a turn if there is one to go on."""
@@ -87,8 +92,12 @@ class Turn:
                 self._ask()
         self._changed()
 
-    def _tell(self, paused: bool) -> Coroutine[None, None, None]:
+    async def _let_go(self, order: PauseCast) -> None:
+        """Everything flows again, but not to those that stay paused: they part before."""
+        await self._relay.parted(self._ledger.paused)
+        await self._relay.tell(order)
+
+    def _order(self, paused: bool) -> PauseCast:
         """The order has its number now, so that none that is given later is older."""
         self._pauses += 1
-        order = PauseCast(self._ledger.cast, paused, self._pauses)
-        return self._orders.tell({self._ledger.request.source, *self._relay.told}, order)
+        return PauseCast(self._ledger.cast, paused, self._pauses)
