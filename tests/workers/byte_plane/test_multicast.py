@@ -77,6 +77,13 @@ def await_state(cast: Cast, state: MulticastState) -> MulticastReport:
     return multicast_of(report)
 
 
+def await_listeners(cast: Cast, *nodes: str) -> None:
+    """Wait until the source is paced by these."""
+    cast.source.await_source(
+        cast.cast, lambda report: report.multicast is not None and report.multicast.listeners == nodes
+    )
+
+
 def check(path: Path, nodes: list[Node], results: list[DeliveryReport]) -> None:
     for node, report in zip(nodes[1:], results, strict=True):
         assert report.state is R.COMPLETED, report
@@ -248,10 +255,12 @@ def test_a_delivery_goes_on_after_its_agent_was_killed(lab: Lab) -> None:
     cast, nodes = start(lab, 2, path, limit=8 * MIB)
     nodes[2].await_delivery(cast.cast, lambda report: report.datagram_bytes > 4 * MIB)
     nodes[2].plane.close(keep=True)
+    await_listeners(cast, "node_1")
     again = lab.node("node_2")
     nodes[2] = cast.recipients[1] = again
     cast.recipients.pop()
     cast.deliver(again, nodes[1].upstream(), group=group_of(cast))
+    await_listeners(cast, "node_1", "node_2")
     results = cast.results()
     check(path, nodes, results)
     assert 2 * MIB < results[1].datagram_bytes < 12 * MIB
@@ -436,16 +445,26 @@ def test_nothing_arrives_and_the_relay_does_it(lab: Lab, monkeypatch: pytest.Mon
     cast.forget()
 
 
-def test_a_paused_recipient_takes_nothing_and_then_the_rest(lab: Lab) -> None:
+def test_a_paused_recipient_takes_nothing_and_then_the_rest(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = lab.file("model.bin", 16 * MIB)
     cast, nodes = start(lab, 2, path, limit=8 * MIB)
     nodes[1].await_delivery(cast.cast, lambda report: report.datagram_bytes > 2 * MIB)
     nodes[1].plane.pause_delivery(PauseDelivery(cast.cast, 2))
     nodes[1].await_delivery(cast.cast, lambda report: not report.listening)
-    nodes[2].await_delivery(cast.cast, lambda report: report.datagram_bytes > 6 * MIB)
-    had = nodes[1].deliveries[cast.cast].datagram_bytes
+    limit_source(cast, 3 * MIB)
+    await_listeners(cast, "node_2")
     cast.set_upstream(nodes[2], nodes[0].upstream(), 3)
+    paused, kept_alive = nodes[1].plane._deliveries[cast.cast], threading.Event()
+    monkeypatch.setattr(paused, "flush_progress", kept_alive.set)
+    assert kept_alive.wait(5)  # what comes over its connection is no reason to listen
+    assert not paused.listening
+    monkeypatch.undo()
+    had = nodes[1].deliveries[cast.cast].datagram_bytes
+    limit_source(cast, 8 * MIB)
     cast.set_upstream(nodes[1], nodes[0].upstream(), 4)
+    await_listeners(cast, "node_1", "node_2")
     results = cast.results()
     check(path, nodes, results)
     assert had < 6 * MIB

@@ -139,7 +139,7 @@ class Fetching:
 
     def _look_for_group(self) -> bool:
         """Whether it is known now what a group brings, and was not before."""
-        if self._gathering is None and not self._channel.local:
+        if self._gathering is None and not self._channel.local and not self._paused:
             listener = self._delivery.listener()
             if listener is None:
                 return False
