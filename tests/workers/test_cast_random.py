@@ -273,7 +273,8 @@ EVENTS = st.one_of(
     st.tuples(st.just("seal"), st.none()),
     st.tuples(st.just("join"), st.sampled_from(JOINERS)),
     st.tuples(st.just("remove"), st.sampled_from(NODES[1:])),
-    st.tuples(st.sampled_from(("pause", "resume")), st.sampled_from(("", "", *NODES[1:]))),
+    st.tuples(st.sampled_from(("pause", "resume")), st.just("")),
+    st.tuples(st.sampled_from(("pause one", "resume one")), st.sampled_from(NODES[1:])),
     st.tuples(st.sampled_from(("pause all", "resume all")), st.just("")),
     st.tuples(st.just("skip"), st.sampled_from((0.3, 5.0))),
     st.tuples(st.just("wait"), st.integers(1, 9)),
@@ -304,7 +305,9 @@ async def play(
         elif name == "join":
             joining.append(asyncio.create_task(world.dispatcher.add_recipients(world.cast, (str(value),))))
         elif name in ("pause", "resume"):
-            await world.steer(name, *([str(value)] if value else []))
+            await world.steer(name)
+        elif name.endswith(" one"):
+            await world.steer(name.removesuffix(" one"), str(value))
         elif name.endswith(" all"):
             await world.steer_all(name)
         elif value is None:
