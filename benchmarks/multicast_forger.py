@@ -65,7 +65,7 @@ class Forger:
             self._due += number * self._each
             last = (number - 1) * segment
             if number and count - last >= HEADER_BYTES:
-                self._spoil(parse_head(buffer[last:]), where[1], segment - HEADER_BYTES)
+                self._spoil(parse_head(buffer, last), where[1], segment - HEADER_BYTES)
 
     def _spoil(self, heard: Head, port: int, payload: int) -> None:
         while self._due >= 1 and payload:
@@ -107,7 +107,7 @@ class Forger:
 
     def _short(self, heard: Head, port: int, payload: int) -> None:
         """Not of the length that the others have."""
-        self._send(port, heard, payload - 4)
+        self._send(port, heard, payload - 8)
 
     def _send(self, port: int, head: Head, payload: int) -> None:
         start = self.sent * 64 % (len(self._noise) - payload)

@@ -17,6 +17,9 @@ from __future__ import annotations
 import hashlib
 import hmac
 import struct
+import sys
+from array import array
+from collections.abc import Callable
 from typing import NamedTuple
 
 TAG_BYTES = 8
@@ -27,8 +30,10 @@ BURST = 44  # datagrams that the kernel may take or hand over at once; 64 KiB is
 MAC_BYTES = 16
 NAME_BYTES = 8
 
-_HEADER = struct.Struct("!8sQIIH")  # see `Head`
+_HEADER = struct.Struct("!8sQII")  # tag, sequence and size, piece, offset
 _REPORT = struct.Struct("!8sIBQQQQI")
+_SIZE_BITS = 16
+_MOST_SIZE = (1 << _SIZE_BITS) - 1
 _LEAVING, _UNDECIDED = 1, 2
 _NUMBERS = 1 << 32
 HEADER_BYTES = _HEADER.size
@@ -143,22 +148,62 @@ def tag_at(offset: int, size: int) -> int:
     return (1 + offset // size - -(-(offset // ZONE_BYTES) * ZONE_BYTES // size)) * TAG_BYTES
 
 
-pack_head = _HEADER.pack
-"""What comes before a datagram's bytes: the fields of a `Head`."""
-
-pack_head_into = _HEADER.pack_into
-"""The same into a buffer, from a place on."""
+def pack_head(tag: bytes, sequence: int, piece: int, offset: int, size: int) -> bytes:
+    """What comes before a datagram's bytes: the fields of a `Head`."""
+    return _HEADER.pack(tag, sequence << _SIZE_BITS | size, piece, offset)
 
 
 def parse_head(raw: memoryview, at: int) -> Head:
     """Of the datagram of at least `HEADER_BYTES` that begins there."""
-    return Head._make(_HEADER.unpack_from(raw, at))
+    tag, both, piece, offset = _HEADER.unpack_from(raw, at)
+    return Head(tag, both >> _SIZE_BITS, piece, offset, both & _MOST_SIZE)
+
+
+class Heads:
+    """Writes the heads of a whole burst, a field of all of them at a time."""
+
+    def __init__(self, buffer: memoryview, segment: int, tags: Callable[[Zone], bytes]) -> None:
+        """Datagrams begin every `segment` bytes, a multiple of 8."""
+        self._words = buffer.cast("Q")
+        self._step = segment // 8
+        self._tags = tags
+
+    def write(self, number: int, sequence: int, piece: int, offset: int, size: int) -> None:
+        """Of the first `number` datagrams: one after the other from this sequence and offset on."""
+        end = number * self._step
+        both = sequence << _SIZE_BITS | size
+        where = piece << 32 | offset
+        fields = (
+            memoryview(self._tags_of(number, sequence, piece, offset, size)).cast("Q"),
+            _in_network_order(range(both, both + (number << _SIZE_BITS), 1 << _SIZE_BITS)),
+            _in_network_order(range(where, where + number * size, size)),
+        )
+        for at, field in enumerate(fields):
+            self._words[at : end : self._step] = field
+
+    def _tags_of(self, number: int, sequence: int, piece: int, offset: int, size: int) -> bytes:
+        found = b""
+        while number > 0:
+            tags = self._tags(zone_of(sequence, piece, offset, size))
+            first = tag_at(offset, size)
+            left = ZONE_BYTES - offset % ZONE_BYTES
+            count = min(number, -(-left // size))  # so many begin in this zone
+            found += tags[first : first + count * TAG_BYTES]
+            number, sequence, offset = number - count, sequence + count, offset + count * size
+        return found
+
+
+def _in_network_order(numbers: range) -> memoryview:
+    words = array("Q", numbers)
+    if sys.byteorder == "little":
+        words.byteswap()
+    return memoryview(words)
 
 
 def payload_bytes(mtu: int, ipv6: bool) -> int:
     """How many bytes of a piece one datagram takes on a link whose packets have `mtu` bytes at most."""
     room = min(mtu - (48 if ipv6 else 28), MAX_DATAGRAM) - HEADER_BYTES
-    return max(room // 4 * 4, LEAST_PAYLOAD)
+    return max(room // 8 * 8, LEAST_PAYLOAD)
 
 
 GROUP_PORTS = (61000, 65499)

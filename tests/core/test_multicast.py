@@ -9,12 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from castray_desktop.core.multicast import (
+    BURST,
     HEADER_BYTES,
     MAX_DATAGRAM,
     REPORT_BYTES,
     TAG_BYTES,
     ZONE_BYTES,
     Head,
+    Heads,
     Keys,
     MulticastError,
     Report,
@@ -36,7 +38,7 @@ REPORT = Report(listener_name("gpu-01"), 7, False, 1 << 40, 1234, 1 << 41, 1 << 
 
 @given(
     st.binary(min_size=TAG_BYTES, max_size=TAG_BYTES),
-    st.integers(0, (1 << 64) - 1),
+    st.integers(0, (1 << 48) - 1),
     st.integers(0, (1 << 32) - 1),
     st.integers(0, (1 << 32) - 1),
     st.integers(0, (1 << 16) - 1),
@@ -45,6 +47,31 @@ def test_a_head_comes_back(tag: bytes, sequence: int, piece: int, offset: int, s
     raw = pack_head(tag, sequence, piece, offset, size)
     assert len(raw) == HEADER_BYTES
     assert parse_head(memoryview(b"before" + raw + b"payload"), 6) == Head(tag, sequence, piece, offset, size)
+
+
+@given(
+    st.integers(1, BURST),
+    st.integers(0, 1 << 40),
+    st.integers(0, (1 << 32) - 1),
+    st.integers(0, 10_000),
+    st.sampled_from([512, 1424, 1448]),
+)
+def test_the_heads_of_a_burst_are_those_of_its_datagrams(
+    number: int, sequence: int, piece: int, first: int, size: int
+) -> None:
+    segment = size + HEADER_BYTES
+    buffer = memoryview(bytearray(b"\xff" * segment * BURST))
+    Heads(buffer, segment, KEYS.tags).write(number, sequence, piece, first * size, size)
+    for at in range(BURST):
+        head = bytes(buffer[at * segment : at * segment + HEADER_BYTES])
+        if at >= number:
+            assert head == b"\xff" * HEADER_BYTES
+            continue
+        where = sequence + at, piece, (first + at) * size, size
+        start = tag_at(*where[2:])
+        assert head == pack_head(KEYS.tags(zone_of(*where))[start : start + TAG_BYTES], *where)
+        rest = bytes(buffer[at * segment + HEADER_BYTES : (at + 1) * segment])
+        assert rest == b"\xff" * size
 
 
 @given(st.floats(0, 1e11), st.integers(1, 1000))
@@ -152,6 +179,6 @@ def test_groups_are_of_the_organization(ipv6: bool, cast: str, attempt: int) -> 
 )
 def test_datagrams_fit_the_link(mtu: int, ipv6: bool) -> None:
     size = payload_bytes(mtu, ipv6)
-    assert size % 4 == 0
+    assert size % 8 == 0
     assert size + HEADER_BYTES <= MAX_DATAGRAM
     assert size + HEADER_BYTES + (48 if ipv6 else 28) <= max(mtu, 576 + HEADER_BYTES)

@@ -305,18 +305,19 @@ class MulticastListener:
 
         Nobody has to look at those between: what somebody adds, or leaves away, moves the last one.
         """
-        ahead = run.number - 1
-        size = segment - HEADER_BYTES
-        if first.size != size:
+        _, sequence, piece, offset, size = first
+        if size != segment - HEADER_BYTES:
             return False
+        ahead = run.number - 1
+        sequence, offset = sequence + ahead, offset + ahead * size
+        tag = self._tag(sequence, piece, offset, size, run.last)
         at = (run.first + ahead) * segment
-        last = first._replace(sequence=first.sequence + ahead, offset=first.offset + ahead * size)
-        last = last._replace(tag=self._tag(last, run.last))
-        return self._buffer[at : at + HEADER_BYTES] == pack_head(*last)
+        return self._buffer[at : at + HEADER_BYTES] == pack_head(tag, sequence, piece, offset, size)
 
     def _take_straight(self, head: Head, run: Run, segment: int) -> bool:
         """Datagrams that follow each other; False if they are not of this cast."""
-        if head.tag != self._tag(head, run.last if run.number == 1 else segment):
+        tag, sequence, piece, offset, size = head
+        if tag != self._tag(sequence, piece, offset, size, run.last if run.number == 1 else segment):
             return False
         parts = self._parts(run, segment)
         length = (run.number - 1) * head.size + run.last - HEADER_BYTES
@@ -347,8 +348,8 @@ class MulticastListener:
 
         Not while another is heard, since anybody may repeat them. Counts begin with its first one.
         """
-        head = parse_head(self._buffer, 0)
-        if head.tag != self._tag(head, length):
+        tag, sequence, piece, offset, size = parse_head(self._buffer, 0)
+        if tag != self._tag(sequence, piece, offset, size, length):
             return False
         if self.heard and time.monotonic() - self._last < DEAF_TO_OTHERS:
             return False
@@ -360,18 +361,18 @@ class MulticastListener:
         self._reports = report_socket(self._own, where)
         return True
 
-    def _tag(self, head: Head, length: int) -> bytes:
+    def _tag(self, sequence: int, piece: int, offset: int, size: int, length: int) -> bytes:
         """The right one for a datagram of `length` bytes; none for lengths that no sender has."""
         count = length - HEADER_BYTES
-        if not max(LEAST_PAYLOAD, count) <= head.size <= MAX_DATAGRAM or (count and head.offset % head.size):
+        if not max(LEAST_PAYLOAD, count) <= size <= MAX_DATAGRAM or (count and offset % size):
             return b""
-        zone = zone_of(head.sequence, head.piece, head.offset, head.size)
+        zone = zone_of(sequence, piece, offset, size)
         tags = self._tags.get(zone)
         if tags is None:
             if len(self._tags) > 256:
                 self._tags.clear()
             tags = self._tags[zone] = self._keys.tags(zone)
-        at = tag_at(head.offset, head.size) if count else 0
+        at = tag_at(offset, size) if count else 0
         return tags[at : at + TAG_BYTES]
 
     # --- views that are made once

@@ -7,6 +7,7 @@ source has read it, then probes again that say where the end is. What does not a
 from __future__ import annotations
 
 import errno
+import functools
 import logging
 import os
 import threading
@@ -17,15 +18,13 @@ from typing import Optional
 from castray_desktop.core.multicast import (
     HEADER_BYTES,
     TAG_BYTES,
-    ZONE_BYTES,
+    Heads,
     Keys,
     MulticastError,
     Report,
     is_newer,
     listener_name,
     pack_head,
-    pack_head_into,
-    tag_at,
     zone_of,
 )
 from castray_desktop.core.multicast_pace import MulticastPace
@@ -192,6 +191,7 @@ class MulticastSender:
         buffer = page_buffer(segment * self._socket.burst)
         self._buffer = buffer
         self._segment = segment
+        self._heads = Heads(buffer, segment, functools.lru_cache(4)(self._keys.tags))
         starts = [number * segment for number in range(self._socket.burst)]
         self._payloads = [buffer[start + HEADER_BYTES : start + segment] for start in starts]
 
@@ -272,15 +272,7 @@ class MulticastSender:
             last = count - (number - 1) * payload
             views[-1] = views[-1][:last]
             fill(views, at)
-            tags, tag = b"", 0
-            for position, place in enumerate(range(at, at + count, payload)):
-                sequence = self._sequence + position
-                if not tags or place % ZONE_BYTES < payload:
-                    tags = self._keys.tags(zone_of(sequence, index, place, payload))
-                    tag = tag_at(place, payload)
-                head = tags[tag : tag + TAG_BYTES], sequence, index, place, payload
-                pack_head_into(self._buffer, position * self._segment, *head)
-                tag += TAG_BYTES
+            self._heads.write(number, self._sequence, index, at, payload)
             self._pace.sent(time.monotonic(), self._sequence, number, count)
             self._send(self._buffer[: (number - 1) * self._segment + HEADER_BYTES + last])
             self._sequence += number
