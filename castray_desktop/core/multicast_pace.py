@@ -50,7 +50,7 @@ BURST_SECONDS = 0.001
 LINK_SECONDS = 0.2
 """What a link carries is measured over this time."""
 
-QUEUE_SECONDS = 0.001
+QUEUE_SECONDS = 0.003
 """A longer queue is drained."""
 
 STANDING_SECONDS = 0.06
