@@ -41,6 +41,11 @@ class Followers:
         self.judge(now)
         return news and listener.follows
 
+    @property
+    def count(self) -> int:
+        """How many listeners there are, whether they follow or not."""
+        return len(self._listeners)
+
     def all(self) -> list[Listener]:
         """Who follows."""
         return [each for each in self._listeners.values() if each.heard and each.follows and not each.leaving]

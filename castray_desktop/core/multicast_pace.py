@@ -46,6 +46,8 @@ SAMPLE_SECONDS = 0.04
 """A phase is judged by what came over this time at least."""
 
 BURST_SECONDS = 0.001
+LEAST_BURST = 10  # datagrams, as TCP begins with (RFC 6928)
+SHORT_BURSTS_FOR = 8  # listeners
 
 LINK_SECONDS = 0.2
 """What a link carries is measured over this time."""
@@ -155,9 +157,12 @@ class MulticastPace:
     def burst(self, size: int) -> int:
         """How many datagrams of `size` bytes of payload should leave at once: those of a millisecond.
 
-        Longer bursts overflow short queues, and blur what reports say.
+        Longer bursts overflow short queues, and blur what reports say. Shorter ones cost every listener a
+        call for each, which makes a slow pace slower where listeners share processors: so there is a
+        least length, and with many listeners they are longer.
         """
-        return max(1, min(BURST, int(self.rate * BURST_SECONDS / size)))
+        seconds = BURST_SECONDS * max(1.0, self._followers.count / SHORT_BURSTS_FOR)
+        return max(LEAST_BURST, min(BURST, int(self.rate * seconds / size)))
 
     # --- what is known --------------------------------------------------------------------------
 

@@ -85,13 +85,18 @@ def test_another_address_or_network_is_another_way() -> None:
 
 def test_every_cast_has_an_address_and_a_port_of_its_own() -> None:
     groups = GroupAddresses(2)
-    taken = [groups.take(f"cast {number}", "10.0.0.1") for number in range(200)]
+    taken = [groups.take(f"cast {number}", "10.0.0.1", 3) for number in range(200)]
     assert len({group.address for group in taken}) == 200
     assert len({group.port for group in taken}) == 200
-    assert groups.take("cast 7", "10.0.0.1") == taken[7]
+    assert groups.take("cast 7", "10.0.0.1", 3) == taken[7]
     assert {group.hops for group in taken} == {2}
     groups.free("cast 7")
-    assert groups.take("cast 7", "fd00::1").address.startswith("ff12::")
+    assert groups.take("cast 7", "fd00::1", 3).address.startswith("ff12::")
+
+
+@pytest.mark.parametrize(("listeners", "seconds"), [(1, 0.02), (10, 0.02), (50, 0.1), (10_000, 0.5)])
+def test_many_listeners_report_less_often(listeners: int, seconds: float) -> None:
+    assert GroupAddresses(1).take("cast", "10.0.0.1", listeners).report_seconds == seconds
 
 
 @pytest.mark.parametrize(
@@ -109,7 +114,7 @@ def test_every_cast_has_an_address_and_a_port_of_its_own() -> None:
 def test_groups_keep_to_the_ports_that_pass(said: str, ports: tuple[int, int]) -> None:
     assert ports_of({"CASTRAY_DATA_PORTS": said}) == ports
     groups = GroupAddresses(1, ports)
-    taken = [groups.take(f"cast {number}", "10.0.0.1") for number in range(3)]
+    taken = [groups.take(f"cast {number}", "10.0.0.1", 3) for number in range(3)]
     assert all(ports[0] <= group.port <= ports[1] for group in taken)
     assert len({group.address for group in taken}) == 3
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import logging
 import os
@@ -14,6 +15,12 @@ HOPS_VARIABLE = "CASTRAY_MULTICAST_HOPS"
 """How many routers may pass datagrams on, plus one; 1 without it: they stay within the network."""
 
 PORTS_VARIABLE = "CASTRAY_DATA_PORTS"
+
+MOST_REPORTS = 500
+"""A second, of all listeners together: the sender looks at each."""
+
+LONGEST_REPORT_SECONDS = 0.5
+"""A listener that is silent for twice that is taken for one that can't follow."""
 
 MOST_HOPS = 255
 MOST_ATTEMPTS = 100
@@ -52,13 +59,15 @@ class GroupAddresses:
         self._ports = ports_of(os.environ) if ports is None else ports
         self._taken: dict[str, MulticastGroup] = {}
 
-    def take(self, cast: str, source: str, life: int = 0) -> MulticastGroup:
+    def take(self, cast: str, source: str, listeners: int, life: int = 0) -> MulticastGroup:
         """The group of a cast whose datagrams come from the address `source`; the same when asked again.
 
-        `life` tells the groups of the source's agents apart.
+        `listeners` is about how many there will be, `life` tells the groups of the source's agents apart.
         """
         if cast not in self._taken:
-            self._taken[cast] = self._free_group(f"{cast} {life}" if life else cast, source)
+            group = self._free_group(f"{cast} {life}" if life else cast, source)
+            seconds = max(group.report_seconds, min(listeners / MOST_REPORTS, LONGEST_REPORT_SECONDS))
+            self._taken[cast] = dataclasses.replace(group, report_seconds=seconds)
         return self._taken[cast]
 
     def free(self, cast: str) -> None:

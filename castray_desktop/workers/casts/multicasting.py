@@ -221,7 +221,7 @@ class Multicasting:
 
     def _begin(self, source: AgentHello, how: Start) -> None:
         self._start, self._life = how, self._relay.life(self._source)
-        self._group = self._means.groups.take(self._cast, source.address)
+        self._group = self._means.groups.take(self._cast, source.address, len(self._ledger.unfinished))
         self._ledger.multicast.tried()
         log.info("cast %s: to group %s, port %d", self._cast, self._group.address, self._group.port)
 
@@ -353,7 +353,8 @@ class Multicasting:
         if life == self._life or source is None:
             return
         self._means.groups.free(self._cast)
-        self._group = self._means.groups.take(self._cast, source.address, life)
+        listeners = len(self._ledger.unfinished)
+        self._group = self._means.groups.take(self._cast, source.address, listeners, life)
         self._life, self._ordered = life, frozenset()
         self._told.clear()
         self._heard.clear()

@@ -61,7 +61,6 @@ DEAF_TO_OTHERS = 0.3
 SINGLES = 256
 """So many datagrams in a row that came alone: the kernel does not put them together."""
 
-REPORT_SECONDS = 0.02
 WAIT_SECONDS = 0.02
 NAP_SECONDS = 0.002
 """Waking up for every burst costs more than taking it: so many are let come together."""
@@ -182,7 +181,7 @@ class MulticastListener:
                     self.stop("nothing came to the group")
                 elif self.heard and now - self._last > SILENT_AFTER:
                     self.stop("nothing comes to the group any more")
-                if self.heard and now - reported > REPORT_SECONDS:
+                if self.heard and now - reported > self.group.report_seconds:
                     self._report(False)
                     self._judge(now)
                     reported = now
