@@ -38,7 +38,6 @@ class Followers:
         if listener is None:
             listener = self._listeners[report.listener] = Listener(report.listener)
         news = listener.add(now, report, self._departures)
-        self.judge(now)
         return news and listener.follows
 
     @property

@@ -45,9 +45,12 @@ CLEAN = 0.8
 SAMPLE_SECONDS = 0.04
 """A phase is judged by what came over this time at least."""
 
+JUDGE_SECONDS = 0.0005
+"""For each of many listeners: looking at all for each report would take most of the sender's time."""
+
 BURST_SECONDS = 0.001
 LEAST_BURST = 10  # datagrams, as TCP begins with (RFC 6928)
-SHORT_BURSTS_FOR = 8  # listeners
+FEW = 8  # listeners
 
 LINK_SECONDS = 0.2
 """What a link carries is measured over this time."""
@@ -115,6 +118,8 @@ class MulticastPace:
         self._phase = Phase.CRUISE if start else Phase.STARTUP
         self._phase_at = -inf
         self._from = 0  # first sequence of this phase
+        self._news = False  # since it was judged last
+        self._judged_at = -inf
         self._step = LARGE_STEP
         self._wait = LEAST_WAIT
         self._grown = -inf, 0.0  # when what most get has grown last, and to what
@@ -150,7 +155,13 @@ class MulticastPace:
     def reported(self, now: float, report: Report) -> None:
         """A listener's report came. Older ones than the newest of the same listener are ignored."""
         self._spoke_at = now
-        if self._followers.add(now, report):
+        self._news = self._followers.add(now, report) or self._news
+        if now - self._judged_at < JUDGE_SECONDS * (self._followers.count - FEW):
+            return
+        self._judged_at = now
+        self._followers.judge(now)
+        if self._news:
+            self._news = False
             self._cut_to_what_arrives(now)
             self._phases[self._phase](now)
 
@@ -161,7 +172,7 @@ class MulticastPace:
         call for each, which makes a slow pace slower where listeners share processors: so there is a
         least length, and with many listeners they are longer.
         """
-        seconds = BURST_SECONDS * max(1.0, self._followers.count / SHORT_BURSTS_FOR)
+        seconds = BURST_SECONDS * max(1.0, self._followers.count / FEW)
         return max(LEAST_BURST, min(BURST, int(self.rate * seconds / size)))
 
     # --- what is known --------------------------------------------------------------------------

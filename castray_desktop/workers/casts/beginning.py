@@ -10,8 +10,8 @@ from castray_desktop.core.absence import Absences
 from castray_desktop.core.cast import DeliveryEvent
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.core.feed import FeedEvent, FeedState
-from castray_desktop.core.messages import Removal
-from castray_desktop.core.piece_size import piece_bytes
+from castray_desktop.core.messages import Removal, Ways
+from castray_desktop.core.piece_size import LONGEST, piece_bytes
 from castray_desktop.workers.agents import Agents, common_algorithms
 from castray_desktop.workers.casts.feeding import Feeding
 from castray_desktop.workers.casts.ledger import CastLedger
@@ -108,6 +108,8 @@ class Beginning:
         """The best that all can compute who take part, and pieces that suit their number."""
         totals, recipients = self._ledger.totals, len(self._ledger.unfinished)
         length = piece_bytes(totals.stream_bytes if totals is not None else 0, recipients)
+        if self._ledger.request.transport is Ways.UDP:  # pieces come to all at once, not hop by hop
+            length = LONGEST
         self._feed.algorithms = dataclasses.replace(common_algorithms(self._hellos()), piece_bytes=length)
 
     def _hellos(self) -> Iterator[AgentHello]:

@@ -62,7 +62,7 @@ SINGLES = 256
 """So many datagrams in a row that came alone: the kernel does not put them together."""
 
 WAIT_SECONDS = 0.02
-NAP_SECONDS = 0.002
+NAP_SECONDS = 0.008
 """Waking up for every burst costs more than taking it: so many are let come together."""
 
 NAP_SHARE = 4
