@@ -29,8 +29,11 @@ def test_two_casts_share_the_limit_of_their_node(lab: Lab) -> None:
     start = time.monotonic()
     for cast, node in zip(casts, (one, other), strict=True):
         cast.deliver(node, source.upstream())
-    one.await_delivery(casts[0].cast, lambda report: report.content_bytes >= 8 << 20)
-    share = received(casts[1]) / (received(casts[0]) + received(casts[1]))  # half way
+    other.await_delivery(casts[1].cast, lambda report: report.content_bytes > 0)
+    before = [received(cast) for cast in casts]  # one of them has begun before the other
+    one.await_delivery(casts[0].cast, lambda report: report.content_bytes >= 12 << 20)
+    gained = [received(cast) - had for cast, had in zip(casts, before, strict=True)]
+    share = gained[1] / sum(gained)
     results = [cast.results()[0] for cast in casts]
     seconds = time.monotonic() - start
     assert [result.state for result in results] == [RecipientState.COMPLETED] * 2
