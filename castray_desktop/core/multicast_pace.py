@@ -50,6 +50,7 @@ JUDGE_SECONDS = 0.0005
 
 BURST_SECONDS = 0.001
 LEAST_BURST = 10  # datagrams, as TCP begins with (RFC 6928)
+LONGEST_GAP = 0.004  # seconds between bursts, whatever their length
 FEW = 8  # listeners
 
 LINK_SECONDS = 0.2
@@ -173,7 +174,10 @@ class MulticastPace:
         least length, and with many listeners they are longer.
         """
         seconds = BURST_SECONDS * max(1.0, self._followers.count / FEW)
-        return max(LEAST_BURST, min(BURST, int(self.rate * seconds / size)))
+        least = min(
+            LEAST_BURST, int(self.rate * LONGEST_GAP / size)
+        )  # or the reports of a slow pace say nothing
+        return max(1, least, min(BURST, int(self.rate * seconds / size)))
 
     # --- what is known --------------------------------------------------------------------------
 

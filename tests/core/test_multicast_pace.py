@@ -316,7 +316,8 @@ def test_nothing_is_known_at_first_and_strange_reports_do_no_harm() -> None:
 def test_a_burst_is_what_leaves_in_a_millisecond() -> None:
     assert MulticastPace(1e9, ()).burst(1400) == BURST
     assert MulticastPace(28e6, ()).burst(1400) == 20
-    assert MulticastPace(0.3e6, ()).burst(1400) == LEAST_BURST
+    assert MulticastPace(5e6, ()).burst(1400) == LEAST_BURST
+    assert MulticastPace(0.3e6, ()).burst(1400) == 1
 
 
 def test_bursts_for_many_are_longer() -> None:

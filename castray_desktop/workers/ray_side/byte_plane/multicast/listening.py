@@ -167,10 +167,12 @@ class MulticastListener:
         started = reported = self._last = time.monotonic()
         try:
             while not self._stopped:
-                came = self._take(wait=True)
-                for _ in range(MANY_READS if came else 0):
-                    if not self._take(wait=False):
-                        break
+                came, empty = False, False
+                try:
+                    for number in range(MANY_READS):
+                        came = self._take(wait=number == 0) or came
+                except BlockingIOError:
+                    empty = True
                 now = time.monotonic()
                 if self._paused():
                     started = self._last = now
@@ -185,7 +187,7 @@ class MulticastListener:
                     self._report(False)
                     self._judge(now)
                     reported = now
-                if came:
+                if came and empty:
                     time.sleep(self._nap)
         except OSError as error:
             self.stop(error.strerror or str(error))
@@ -244,13 +246,13 @@ class MulticastListener:
     # --- datagrams
 
     def _take(self, wait: bool) -> bool:
-        """One call's datagrams. False: there were none of this cast, for a while if it is to `wait`."""
+        """One call's datagrams; whether some were of this cast.
+
+        Raises BlockingIOError where there are none at all, for a while if it is to `wait`.
+        """
         if self._batches is not None:
             return self._take_batch(self._batches, wait)
-        try:
-            count, segment, where = self._socket.receive(self._buffer, wait)
-        except BlockingIOError:
-            return False
+        count, segment, where = self._socket.receive(self._buffer, wait)
         if segment < HEADER_BYTES:
             return False
         if where[:2] != self._sender and not self._meets(where, min(count, segment)):
@@ -269,16 +271,12 @@ class MulticastListener:
     def _take_batch(self, batches: Batches, wait: bool) -> bool:
         came = False
         try:
-            runs = batches.receive(self._socket.socket, wait)
-        except BlockingIOError:
-            if not wait:
-                return False
-            runs = []
-        for run in runs:
-            came = self._take_run(run, batches.length) or came
-        if not came:  # another sender, or other lengths: see who it is
-            self._batches = None
-            self._socket.coalesce(True)
+            for run in batches.receive(self._socket.socket, wait):
+                came = self._take_run(run, batches.length) or came
+        finally:
+            if wait and not came:  # another sender, or other lengths: see who it is
+                self._batches = None
+                self._socket.coalesce(True)
         return came
 
     def _take_run(self, run: Run, segment: int) -> bool:

@@ -27,7 +27,7 @@ from castray_desktop.core.multicast import (
     pack_head,
     zone_of,
 )
-from castray_desktop.core.multicast_pace import MulticastPace
+from castray_desktop.core.multicast_pace import FLOOR, MulticastPace
 from castray_desktop.workers.ray_side.byte_plane.buffers import page_buffer
 from castray_desktop.workers.ray_side.byte_plane.limits import wait_for_all
 from castray_desktop.workers.ray_side.byte_plane.multicast.sockets import SendingSocket
@@ -315,7 +315,7 @@ class MulticastSender:
 
     def _check_speed(self, now: float) -> None:
         """Stop where it stays slower than the relay would be."""
-        least = self._order.least
+        least = max(self._order.least, int(FLOOR) + 1)  # at its floor it is of no use to anybody
         if not least or self._pace.rate >= least or any(each.limit for each in self._supply.limiters):
             self._slow_since = 0.0
         elif not self._slow_since:
