@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from statistics import median
 
 WINDOW_SECONDS = 2.0
+LEAST_SECONDS = 0.1
+"""Two readings that are closer to each other say nothing of a rate."""
+
 LAG_SECONDS = 3.0
 LAG_FLOOR_BYTES = 16 * 1024 * 1024
 
@@ -32,7 +35,10 @@ class RateMeter:
         if now - newest[0] > self._window:
             return 0.0
         elapsed = max(now, newest[0]) - oldest[0] if now - newest[0] > 1.0 else newest[0] - oldest[0]
-        return (newest[1] - oldest[1]) / elapsed if elapsed > 0 else 0.0
+        if elapsed <= 0:
+            return 0.0
+        # the first bytes come at once, which is no rate
+        return (newest[1] - oldest[1]) / max(elapsed, LEAST_SECONDS)
 
 
 def remaining_seconds(left: int, rate: float) -> float | None:

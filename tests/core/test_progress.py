@@ -65,3 +65,12 @@ def test_a_normal_distance_is_not_behind() -> None:
     assert bytes_behind(10_000_000, 0, 1e6) == 0
     assert bytes_behind(500_000_000, 0, 1e8) == 500_000_000
     assert bytes_behind(200_000_000, 0, 1e8) == 0
+
+
+def test_the_first_bytes_come_at_once_and_are_no_rate() -> None:
+    meter = RateMeter()
+    meter.add(0.0, 0)
+    meter.add(0.001, 12_000_000)
+    assert meter.rate(0.001) == 120_000_000
+    meter.add(1.0, 120_000_000)
+    assert meter.rate(1.0) == 120_000_000
