@@ -132,7 +132,8 @@ def test_without_room_datagrams_are_lost() -> None:
     candidates = Candidates(LAYOUT, Needs(), room=0)
     found = [take(candidates, piece, 0, content(piece)[:30]) for piece in range(LAYOUT.pieces)]
     assert found == [Taken.TAKEN] * 4 + [Taken.NO_ROOM] * 3
-    candidates.drop()
+    fill(candidates, 1)
+    assert out(candidates, 1) == content(1)
     assert take(candidates, 6, 0, content(6)[:20]) is Taken.TAKEN
 
 

@@ -228,12 +228,6 @@ class Candidates:
             for slot in self._slots.values():
                 slot.asked = RangeSet()
 
-    def drop(self) -> None:
-        """Forget pieces that are not whole: they come by another way."""
-        with self.lock:
-            for piece in [piece for piece, slot in self._slots.items() if not slot.whole]:
-                self._forget(piece)
-
     def _forget(self, piece: int) -> None:
         self._free.append(_all_of(self._slots.pop(piece).buffer))
 

@@ -229,7 +229,7 @@ class MulticastSender:
         while piece < layout.pieces:
             self._at = piece, 0
             while not self._supply.await_piece(piece, PIECE_SECONDS):
-                self._rest()
+                self._pause(0.0)  # the source has not read that far
             self._send_piece(piece)
             piece = self._skip(piece + 1)
 
@@ -316,7 +316,7 @@ class MulticastSender:
     def _check_speed(self, now: float) -> None:
         """Stop where it stays slower than the relay would be."""
         least = max(self._order.least, int(FLOOR) + 1)  # at its floor it is of no use to anybody
-        if not least or self._pace.rate >= least or any(each.limit for each in self._supply.limiters):
+        if self._pace.rate >= least or any(each.limit for each in self._supply.limiters):
             self._slow_since = 0.0
         elif not self._slow_since:
             self._slow_since = now
@@ -330,10 +330,6 @@ class MulticastSender:
         if time.monotonic() - self._probed > IDLE_PROBE_SECONDS:
             self._probe()
         self._due = time.monotonic()
-
-    def _rest(self) -> None:
-        """The source has not read that far."""
-        self._pause(0.0)
 
     def _check(self) -> None:
         if self._supply.gone:
