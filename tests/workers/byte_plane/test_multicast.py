@@ -55,10 +55,15 @@ def start(
     nodes = [lab.node(f"node_{number}", address=address) for number in range(count + 1)]
     cast = lab.cast(nodes[0], [path])
     limit_source(cast, limit)
-    for above, node in itertools.pairwise(nodes):
-        cast.deliver(node, above.upstream(), group=group_of(cast))
+    deliver_to_listeners(cast, nodes)
     order(cast, nodes[1:])
     return cast, nodes
+
+
+def deliver_to_listeners(cast: Cast, nodes: list[Node]) -> None:
+    """Each fetches from the one before it, and listens."""
+    for above, node in itertools.pairwise(nodes):
+        cast.deliver(node, above.upstream(), group=group_of(cast))
 
 
 def limit_source(cast: Cast, limit: int) -> None:
@@ -213,8 +218,7 @@ def test_a_limit_holds_for_the_stream(lab: Lab) -> None:
     nodes = lab.chain(2)
     cast = lab.cast(nodes[0], [path])
     limit_source(cast, 4 * MIB)
-    for above, node in itertools.pairwise(nodes):
-        cast.deliver(node, above.upstream(), group=group_of(cast))
+    deliver_to_listeners(cast, nodes)
     began = time.monotonic()
     order(cast, nodes[1:], 100 * MIB)
     check(path, nodes, cast.results())
@@ -241,8 +245,7 @@ def test_what_stands_already_is_not_sent(lab: Lab) -> None:
         node.inbox.mkdir(parents=True)
         (node.inbox / "model.bin").write_bytes(path.read_bytes())
     cast = lab.cast(nodes[0], [path])
-    for above, node in itertools.pairwise(nodes):
-        cast.deliver(node, above.upstream(), group=group_of(cast))
+    deliver_to_listeners(cast, nodes)
     order(cast, nodes[1:], 4 * MIB)
     results = cast.results()
     assert [result.state for result in results] == [R.SKIPPED] * 2
@@ -324,8 +327,7 @@ def test_forged_datagrams_spoil_nothing(lab: Lab, listens: bool) -> None:
     path = lab.file("model.bin", 24 * MIB)
     nodes = lab.chain(2)
     cast = lab.cast(nodes[0], [path])
-    for above, node in itertools.pairwise(nodes):
-        cast.deliver(node, above.upstream(), group=group_of(cast))
+    deliver_to_listeners(cast, nodes)
     with forger(group_of(cast), listens) as sent:
         order(cast, nodes[1:], 30 * MIB)
         results = cast.results()
