@@ -283,18 +283,22 @@ class Lab:
         stats = json.loads(shown)[0]["stats64"]
         return int(stats["tx"]["bytes"]), int(stats["rx"]["bytes"])
 
-    def iperf(self, source: Host, target: Host, seconds: float = 2) -> float:
-        """Bytes per second of one TCP stream, as iperf3 measures it. Raises LabUnavailable."""
-        if shutil.which("iperf3") is None:
-            raise LabUnavailable("iperf3 is missing: install it")
-        limit = seconds + 15
-        server = self.popen(
-            target,
+    def iperf_server(self, host: Host) -> subprocess.Popen[Any]:
+        """One that serves one client at `IPERF_PORT`, and may not listen yet."""
+        return self.popen(
+            host,
             ["iperf3", "--server", "--one-off", "--port", str(IPERF_PORT)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
+
+    def iperf(self, source: Host, target: Host, seconds: float = 2) -> float:
+        """Bytes per second of one TCP stream, as iperf3 measures it. Raises LabUnavailable."""
+        if shutil.which("iperf3") is None:
+            raise LabUnavailable("iperf3 is missing: install it")
+        limit = seconds + 15
+        server = self.iperf_server(target)
         try:
             self.wait_for_port(target, IPERF_PORT)
             shown = self.run(

@@ -43,13 +43,7 @@ async def beside_iperf(lab: Bench, path: Path) -> Shares:
 
 
 async def _iperf(lab: Bench, cast: str, source: Host, target: Host, seconds: float) -> Shares:
-    server = lab.lab.popen(
-        target,
-        ["iperf3", "--server", "--one-off", "--port", str(IPERF_PORT)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    server = lab.lab.iperf_server(target)
     try:
         await asyncio.to_thread(lab.lab.wait_for_port, target, IPERF_PORT)
         command = ["iperf3", "--client", target.address, "--port", str(IPERF_PORT), "--json"]
