@@ -16,6 +16,7 @@ PACKAGE = ROOT / "castray_desktop"
 SHIPPED_CORE = (
     "exclusions",
     "failure",
+    "handshake",
     "layout",
     "multicast",
     "multicast_followers",

@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from castray_desktop.core.failure import FailureKind
-from castray_desktop.core.wire import FrameType, Greeting, Handshake, Role, frame
+from castray_desktop.core.handshake import Greeting, Handshake, Role
+from castray_desktop.core.wire import FrameType, frame
 from castray_desktop.workers.ray_side.byte_plane import source, supply
 from castray_desktop.workers.ray_side.byte_plane.place import Timing
 from castray_desktop.workers.ray_side.protocol import (

@@ -17,8 +17,9 @@ from collections.abc import Callable
 from typing import Optional
 
 from castray_desktop.core import wire
+from castray_desktop.core.handshake import Greeting, Handshake, Refused, refusal_frame
 from castray_desktop.core.pacing import ALL_AT_ONCE, Portion
-from castray_desktop.core.wire import Greeting, Handshake, ProtocolError, Refused
+from castray_desktop.core.wire import ProtocolError
 from castray_desktop.workers.ray_side.byte_plane import linux
 
 _MORE = getattr(socket, "MSG_MORE", 0)
@@ -233,7 +234,7 @@ class Channel:
         try:
             self._shake(handshake, deadline)
         except Refused as refused:
-            self.write(wire.refusal_frame(refused))
+            self.write(refusal_frame(refused))
             raise
         assert handshake.greeting is not None
         return handshake.greeting

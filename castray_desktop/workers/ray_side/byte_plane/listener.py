@@ -12,7 +12,8 @@ import threading
 from pathlib import Path
 from typing import Callable, Optional, TypeVar
 
-from castray_desktop.core.wire import Greeting, ProtocolError, Role
+from castray_desktop.core.handshake import Greeting, Role
+from castray_desktop.core.wire import ProtocolError
 from castray_desktop.workers.ray_side.byte_plane.channel import Channel, Untrusted
 from castray_desktop.workers.ray_side.byte_plane.serving import Serving
 from castray_desktop.workers.ray_side.byte_plane.supply import Supply

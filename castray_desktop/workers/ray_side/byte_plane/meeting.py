@@ -16,7 +16,8 @@ import time
 from typing import Callable, NamedTuple, Optional
 
 from castray_desktop.core import ways
-from castray_desktop.core.wire import Greeting, ProtocolError, Role
+from castray_desktop.core.handshake import Greeting, Role
+from castray_desktop.core.wire import ProtocolError
 from castray_desktop.workers.ray_side.byte_plane.channel import (
     Channel,
     Untrusted,
