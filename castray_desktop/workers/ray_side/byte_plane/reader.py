@@ -24,6 +24,7 @@ class Reader:
     def __init__(self, source: Source) -> None:
         assert source.manifest is not None
         self._source = source
+        self._files = source.files
         self._manifest = source.manifest
         self._layout = source.layout
         self._chunk = page_buffer(min(CHUNK_BYTES, source.layout.piece_bytes))
@@ -96,21 +97,21 @@ class Reader:
         if self._next_file < file:
             self._open_up_to(file - 1)
         try:
-            fd = source.open_to_read(file)
+            fd = self._files.open(file)
             try:
                 count, found = os.preadv(fd, [view], 0), os.fstat(fd)
             finally:
                 os.close(fd)
         except OSError:
             return False
-        if count < len(view) or not source.known.is_scanned(file, found):
+        if count < len(view) or not self._files.known.is_scanned(file, found):
             return False
         self.close()
         self._next_file = file + 1
-        source.known.note(file, found)
+        self._files.known.note(file, found)
         hasher = source.new_file_hasher()
         hasher.update(view)
-        source.settle(file, FileStatus.OK, hasher.digest())
+        self._files.settle(file, FileStatus.OK, hasher.digest())
         return True
 
     def _read_span(self, span: Span, hasher: Optional[Hasher], into: Optional[memoryview]) -> None:
@@ -143,7 +144,7 @@ class Reader:
             try:
                 count = read_some(self._fd, offset, view)
             except OSError as error:
-                self._source.settle(file, FileStatus.READ_ERROR, reason=reason_of(error))
+                self._files.settle(file, FileStatus.READ_ERROR, reason=reason_of(error))
                 self.close()
         if count < len(view):
             view[count:] = bytes(len(view) - count)
@@ -164,26 +165,27 @@ class Reader:
 
     def _open(self, file: int) -> None:
         try:
-            self._fd = self._source.open_scanned(file)
+            self._fd = self._files.open_scanned(file)
         except FileNotFoundError:
-            self._source.settle(file, FileStatus.VANISHED)
+            self._files.settle(file, FileStatus.VANISHED)
         except PermissionError:
-            self._source.settle(file, FileStatus.NOT_READABLE)
+            self._files.settle(file, FileStatus.NOT_READABLE)
         except OSError as error:
             if error.errno in (errno.ESTALE, errno.ELOOP, errno.ENXIO):
-                self._source.settle(file, FileStatus.CHANGED)
+                self._files.settle(file, FileStatus.CHANGED)
             else:
-                self._source.settle(file, FileStatus.READ_ERROR, reason=reason_of(error))
+                self._files.settle(file, FileStatus.READ_ERROR, reason=reason_of(error))
 
     def _finish(self, file: int) -> None:
         self._hash_hole(self._manifest.files[file].size)
         if self._fd >= 0:
-            good = self._source.unchanged(file, self._fd)
+            good = self._files.unchanged(file, self._fd)
             if self._skipped:
-                good, hash_ = good and self._source.known.is_steady(file), self._source.known.hash_of(file)
+                known = self._files.known
+                good, hash_ = good and known.is_steady(file), known.hash_of(file)
             else:
                 hash_ = self._hasher.digest()
-            self._source.settle(file, FileStatus.OK if good else FileStatus.CHANGED, hash_)
+            self._files.settle(file, FileStatus.OK if good else FileStatus.CHANGED, hash_)
         self.close()
 
     def seal(self) -> None:

@@ -6,10 +6,8 @@ page cache easily holds, and makes the piece digests and the file hashes. The se
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import logging
-import os
 import threading
 import time
 from collections.abc import Sequence
@@ -17,23 +15,21 @@ from typing import Optional
 
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.core.layout import Layout
-from castray_desktop.core.names import display
 from castray_desktop.core.parcel import (
-    FileResult,
+    Entry,
     FileStatus,
     Manifest,
-    Span,
     encode,
     encode_trailer,
 )
 from castray_desktop.core.ranges import RangeSet
 from castray_desktop.workers.ray_side.byte_plane.digests import file_hasher, piece_hasher
-from castray_desktop.workers.ray_side.byte_plane.failures import file_failure, user_name
 from castray_desktop.workers.ray_side.byte_plane.hash_cache import HashCache
 from castray_desktop.workers.ray_side.byte_plane.known_files import KnownFiles
 from castray_desktop.workers.ray_side.byte_plane.multicast.sending import MulticastSender
 from castray_desktop.workers.ray_side.byte_plane.reader import Reader
 from castray_desktop.workers.ray_side.byte_plane.scan import MAX_PROBLEMS, Scan, Scanner
+from castray_desktop.workers.ray_side.byte_plane.source_files import SourceFiles
 from castray_desktop.workers.ray_side.byte_plane.spending import CHECKING, DISK, WAITING, Spending
 from castray_desktop.workers.ray_side.byte_plane.supply import (
     RECENT_BYTES,
@@ -45,7 +41,6 @@ from castray_desktop.workers.ray_side.byte_plane.supply import (
 )
 from castray_desktop.workers.ray_side.protocol import (
     Algorithms,
-    FileProblem,
     Multicast,
     ParcelTotals,
     PrepareSource,
@@ -89,13 +84,10 @@ class Source(Supply):
         self._totals: Optional[ParcelTotals] = None
         self._failure: Optional[Failure] = None
         self._trailer_digest = ""
-        self._results: list[Optional[FileResult]] = []
-        self._problems: list[FileProblem] = []
-        self._problem_count = 0
         self._scanned = (0, 0)
         self._last_scan_report = 0.0
         self._cache = cache
-        self.known = KnownFiles(self._scan, (), cache, "")
+        self.files = self._files_of((), "")
         self._asked = RangeSet()  # pieces, by number
         self._finding = False
         self.spending = Spending()  # of the thread that reads
@@ -121,8 +113,7 @@ class Source(Supply):
                 self._fail(Failure(FailureKind.INTERNAL, {"reason": str(error)}))
                 return
             self.limiter.change(order.limit)
-            self._results = [None] * len(self.manifest.files)
-            self.known = KnownFiles(self._scan, self.manifest.files, self._cache, order.algorithms.file)
+            self.files = self._files_of(self.manifest.files, order.algorithms.file)
         self._go(S.SERVING)
         self._start(self._read_all)
 
@@ -144,6 +135,10 @@ class Source(Supply):
                 return
             self._sender = MulticastSender(self, order, own, ports, self.secret)
             self._sender.start()
+
+    def _files_of(self, files: Sequence[Entry], algorithm: str) -> SourceFiles:
+        known = KnownFiles(self._scan, files, self._cache, algorithm)
+        return SourceFiles(self._scan, files, known, self._order.links == "follow", self.progressed)
 
     def _use(self, algorithms: Algorithms, totals: ParcelTotals) -> None:
         self.new_piece_hasher = piece_hasher(algorithms.piece)
@@ -169,6 +164,7 @@ class Source(Supply):
 
     def report(self) -> SourceReport:
         with self.condition:
+            problems, problem_count = self.files.problems()
             return SourceReport(
                 cast=self.cast,
                 state=self.state,
@@ -178,8 +174,8 @@ class Source(Supply):
                 sent_bytes=self.sent_bytes,
                 sent_lists=self.sent_lists,
                 trailer_digest=self._trailer_digest,
-                problems=tuple(self._problems),
-                problem_count=self._problem_count,
+                problems=(*self._scan.problems, *problems)[:MAX_PROBLEMS],
+                problem_count=self._scan.problem_count + problem_count,
                 failure=self._failure,
                 checking=self.spending.seconds(CHECKING),
                 reading=self.spending.seconds(DISK),
@@ -229,7 +225,6 @@ class Source(Supply):
         with self.condition:
             self._scan, self.manifest, self._raw_manifest = scan, manifest, raw
             self._scanned = (scan.files, scan.size)
-            self._problems, self._problem_count = list(scan.problems), scan.problem_count
             self._totals = scan.totals(manifest, raw)
         self._go(S.PREPARED)
 
@@ -264,7 +259,7 @@ class Source(Supply):
     def _may_skip(self, index: int) -> bool:
         """Nobody has asked for it, and the hashes of its files are known."""
         start, end = self.layout.piece(index)
-        known = self.known.hashes
+        known = self.files.known.hashes
         if not known or start < self.layout.manifest_bytes or end > self.layout.trailer_start:
             return False
         with self.condition:
@@ -285,34 +280,10 @@ class Source(Supply):
                 self.condition.wait()
             self.check_end()
 
-    def settle(self, file: int, status: FileStatus, hash_: bytes = b"", reason: str = "") -> None:
-        """How a file went, once; what was changed while it was sent stays so."""
-        with self.condition:
-            if self._results[file] is not None and status is FileStatus.OK:
-                return
-            first = self._results[file] is None or self._results[file].status is FileStatus.OK  # type: ignore[union-attr]
-            self._results[file] = FileResult(status, hash_)
-            if status is FileStatus.OK or not first:
-                return
-            path = self.file_path(file)
-            self._problem_count += 1
-            if len(self._problems) < MAX_PROBLEMS:
-                user = user_name() if status is FileStatus.NOT_READABLE else reason
-                failure = file_failure(status, self._scan.place(path), user)
-                self._problems.append(FileProblem(display(path), failure))
-        log.warning("%s: %s %s", display(path), status.name, reason)
-        self.progressed()
-
-    def file_path(self, file: int) -> bytes:
-        """The file's path in the parcel."""
-        assert self.manifest is not None
-        return self.manifest.files[file].path
-
     def seal_with(self) -> None:
         """Every file was read to its end: the trailer is there."""
         with self.condition:
-            results = [result or FileResult(FileStatus.OK, b"") for result in self._results]
-            self._raw_trailer = encode_trailer(results)
+            self._raw_trailer = encode_trailer(self.files.results())
             self._trailer_digest = hashlib.sha256(self._raw_trailer).hexdigest()
         self._go(S.SEALED)
 
@@ -329,51 +300,29 @@ class Source(Supply):
         return self._raw_trailer
 
     def _open_for_reading(self, file: int) -> int:
-        return self.open_to_read(file)
-
-    def open_to_read(self, file: int) -> int:
-        """The file, whatever it is by now. Raises OSError."""
-        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
-        if self._order.links != "follow":
-            flags |= os.O_NOFOLLOW
-        return os.open(self._scan.place(self.file_path(file)), flags)
-
-    def open_scanned(self, file: int) -> int:
-        """The file, if it is still the one that was scanned. Raises OSError."""
-        fd = self._open_for_reading(file)
-        if not self.known.is_scanned(file, os.fstat(fd)):
-            os.close(fd)
-            raise OSError(errno.ESTALE, "changed")
-        return fd
-
-    def unchanged(self, file: int, fd: int) -> bool:
-        """Whether it is still the one that was scanned."""
-        found = os.fstat(fd)
-        self.known.note(file, found)
-        return self.known.is_scanned(file, found)
+        return self.files.open(file)
 
     def known_hashes(self) -> Optional[Sequence[bytes]]:
         """Looked for when the first one asks: a cast to recipients that have nothing needs none of it."""
         with self.condition:
-            if self.known.hashes is None and not self._finding:
+            if self.files.known.hashes is None and not self._finding:
                 self._finding = True
                 self._start(self._find_known)
-            return self.known.hashes
+            return self.files.known.hashes
 
     def _find_known(self) -> None:
-        self.known.find()
+        self.files.known.find()
         self.wake()
 
     def remember(self) -> None:
         """Keep the hashes of what was read. After the cast."""
         if self.sealed:
-            self.known.keep(self._results)
+            self.files.remember()
 
     def _read_file(self, file: int, offset: int, view: memoryview) -> None:
         """As much as there is; zeros where the file has become shorter or unreadable."""
-        result = self._results[file]
         count = 0
-        if result is None or result.status in (FileStatus.OK, FileStatus.CHANGED):
+        if self.files.is_readable(file):
             try:
                 with self.borrow(file) as fd:
                     count = read_some(fd, offset, view)
@@ -385,8 +334,7 @@ class Source(Supply):
         """As in `Supply`, but a file that can't be opened any more is put together, from zeros."""
         where = super().within_file(index)
         if where is not None:
-            result = self._results[where[0]]
-            if result is not None and result.status not in (FileStatus.OK, FileStatus.CHANGED):
+            if not self.files.is_readable(where[0]):
                 return None
             try:
                 with self.borrow(where[0]):
@@ -431,14 +379,14 @@ class Source(Supply):
         if not self.sealed:
             assert self.manifest is not None
             for span in self.manifest.spans(*self.layout.content_part(start, end)):
-                self._mark_if_changed(span)
+                self._mark_if_changed(span.file)
         return Again(payload, digest, True)
 
-    def _mark_if_changed(self, span: Span) -> None:
+    def _mark_if_changed(self, file: int) -> None:
         try:
-            with self.borrow(span.file) as fd:
-                unchanged = self.unchanged(span.file, fd)
+            with self.borrow(file) as fd:
+                unchanged = self.files.unchanged(file, fd)
         except OSError:
             unchanged = False
         if not unchanged:
-            self.settle(span.file, FileStatus.CHANGED)
+            self.files.settle(file, FileStatus.CHANGED)
