@@ -8,8 +8,6 @@ table (`core/feed.py`), and so is how long somebody is waited for (`core/absence
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import logging
 from collections.abc import Awaitable, Callable, Mapping
 
 import msgspec
@@ -24,12 +22,13 @@ from castray_desktop.workers.agents import Agents
 from castray_desktop.workers.casts.additions import Additions
 from castray_desktop.workers.casts.beginning import Beginning
 from castray_desktop.workers.casts.cast_records import CastRecord
-from castray_desktop.workers.casts.ending import Ending
+from castray_desktop.workers.casts.ending import Ending, failure_of
 from castray_desktop.workers.casts.feeding import Feeding
 from castray_desktop.workers.casts.ledger import CastLedger, offline
 from castray_desktop.workers.casts.losses import Losses
 from castray_desktop.workers.casts.multicast_memory import MulticastLesson
 from castray_desktop.workers.casts.multicasting import Multicasting, MulticastMeans
+from castray_desktop.workers.casts.news import News
 from castray_desktop.workers.casts.orders import Orders
 from castray_desktop.workers.casts.pausing import Pausing
 from castray_desktop.workers.casts.recording import Keep, Recording
@@ -42,11 +41,6 @@ from castray_desktop.workers.casts.turn import Turn
 from castray_desktop.workers.casts.writers import Writers
 from castray_desktop.workers.ray_side import protocol
 from castray_desktop.workers.ray_side.protocol import FINAL_RECIPIENT_STATES, RecipientState
-
-TICK_SECONDS = 0.25
-"""While somebody is away, the time is looked at this often."""
-
-log = logging.getLogger("castray.cast")
 
 
 class CastRun:
@@ -71,6 +65,8 @@ class CastRun:
         self._agents, self._clock, self._changed = agents, clock, changed
         self._orders = Orders(agents)
         self._absences = Absences()
+        news = News(self._absences, changed)
+        self._wake, self._until = news.wake, news.until
         self._feed = Feeding(
             *(ledger, agents, self._orders, self._absences, clock, self._order_failed),
             record.manifest_digest if record is not None else "",
@@ -87,7 +83,6 @@ class CastRun:
             means=means or MulticastMeans(),
         )
         self.multicast_lesson: MulticastLesson | None = None  # once it has ended
-        self._news = asyncio.Event()
         self._writers = Writers(ledger, self._orders, self._absences, clock)
         feed, writers, absences = self._feed, self._writers, self._absences
         self._losses = Losses(ledger, feed, self._relay, writers, absences, clock, self._left)
@@ -113,7 +108,11 @@ class CastRun:
         self._under_way = asyncio.Event()  # there is a route, or will never be
         self._closed = False  # nobody may join any more
         self._handled: set[str] = set()  # whose end was acted upon
-        self._ending = Ending(ledger, self._relay, self._orders, self._absences, clock, self._until)
+        self._ending = Ending(
+            *(ledger, self._relay, self._orders, self._absences, clock),
+            until=self._until,
+            advance=self._advance,
+        )
         self._work: asyncio.Task[None] | None = None
         self._ended_by: Failure | None = None
 
@@ -193,17 +192,8 @@ class CastRun:
             await asyncio.wait([self._work])
         self._closed = True
         self._under_way.set()
-        failure = self._failure_of_work()
-        if failure is None:
-            self._advance(self.ledger.outcome())
-        elif failure.kind is FailureKind.CANCELLED:
-            await self._ending.clean_up()  # who has landed it meanwhile has it
-            self._ending.end_all(DeliveryEvent.CANCELLED, failure)
-            self._advance(CastEvent.CANCELLED, failure)
-        else:
-            self._ending.end_all(DeliveryEvent.FAILED, failure)
-            await self._ending.clean_up()
-            self._advance(CastEvent.FAILED, failure)
+        cancelled = self._ended_by or Failure(FailureKind.CANCELLED)
+        await self._ending.end(failure_of(self._work, cancelled))
 
     def end(self, failure: Failure | None = None) -> None:
         """Have the cast end soon: cancelled, or failed by `failure`. The first reason counts."""
@@ -334,17 +324,6 @@ class CastRun:
                 self._lose(node, offline(node))
         self._feed.begin(self._relay)
 
-    def _failure_of_work(self) -> Failure | None:
-        if self._work is None or self._work.cancelled():
-            return self._ended_by or Failure(FailureKind.CANCELLED)
-        error = self._work.exception()
-        if error is None:
-            return None
-        if isinstance(error, CastRayError):
-            return error.failure
-        log.error("cast %s", self._cast, exc_info=error)
-        return Failure(FailureKind.INTERNAL, {"reason": f"{type(error).__name__}: {error}"})
-
     def _note_ended(self) -> None:
         """Those that have ended by now have no part in the relay."""
         self._handled.update(set(self.ledger.recipients) - set(self.ledger.unfinished))
@@ -407,14 +386,3 @@ class CastRun:
         else:
             self.ledger.end_delivery(node, DeliveryEvent.FAILED, self._clock(), failure)
         self._wake()
-
-    async def _until(self, condition: Callable[[], bool]) -> None:
-        while not condition():
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(TICK_SECONDS if self._absences else None):
-                    await self._news.wait()
-            self._news.clear()
-
-    def _wake(self) -> None:
-        self._news.set()
-        self._changed()
