@@ -10,10 +10,9 @@ from collections.abc import AsyncIterator
 import msgspec
 
 from castray_desktop.cli import arguments, past_text, text
-from castray_desktop.cli.send import result_object
 from castray_desktop.cli.session import Session
 from castray_desktop.core import messages
-from castray_desktop.core.forms import CastForm, cast_form, whole
+from castray_desktop.core.forms import CastForm, cast_form, plain, result_form, whole
 from castray_desktop.core.messages import CastState, CastSummary
 
 PAGE = 500
@@ -45,7 +44,7 @@ async def history(options: argparse.Namespace) -> int:
             return arguments.EXIT_DELIVERED
         casts = [cast async for cast in _pages(session, _query(options), options.limit)]
     if options.json:
-        text.print_json([_plain(cast_form(cast)) for cast in casts])
+        text.print_json([_without_deliveries(cast_form(cast)) for cast in casts])
     elif options.csv:
         _print_csv([cast_form(cast) for cast in casts])
     else:
@@ -55,7 +54,7 @@ async def history(options: argparse.Namespace) -> int:
 
 def _print_past(past: messages.CastResult, as_json: bool) -> None:
     if as_json:
-        text.print_json(result_object(past))
+        text.print_json(plain(result_form(past)))
     else:
         text.print_result(past)
 
@@ -84,9 +83,9 @@ async def _pages(session: Session, query: messages.HistoryQuery, limit: int) -> 
             return
 
 
-def _plain(form: CastForm) -> dict[str, object]:
-    """Without the deliveries, which the history has for one cast at a time."""
-    fields: dict[str, object] = msgspec.to_builtins(form)
+def _without_deliveries(form: CastForm) -> dict[str, object]:
+    """The history has them for one cast at a time."""
+    fields = plain(form)
     del fields["deliveries"]
     return fields
 
@@ -95,7 +94,7 @@ def _print_csv(casts: list[CastForm]) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(COLUMNS)
     for cast in casts:
-        fields = msgspec.to_builtins(cast) | {"recipients": " ".join(cast.recipients)}
+        fields = plain(cast) | {"recipients": " ".join(cast.recipients)}
         writer.writerow([_cell(fields[column]) for column in COLUMNS])
 
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 
-import msgspec
-
 from castray_desktop.cli import arguments, past_text, text
 from castray_desktop.cli.send import request_of
 from castray_desktop.cli.session import Session
 from castray_desktop.core import messages
 from castray_desktop.core.failure import CastRayError, FailureKind
-from castray_desktop.core.forms import schedule_form
+from castray_desktop.core.forms import plain, schedule_form
 from castray_desktop.core.messages import Schedule, ScheduleInfo
 
 
@@ -20,7 +18,7 @@ async def show(options: argparse.Namespace) -> int:
     async with Session() as session:
         schedules = await _known(session)
     if options.json:
-        text.print_json([msgspec.to_builtins(schedule_form(info)) for info in schedules])
+        text.print_json([plain(schedule_form(info)) for info in schedules])
     else:
         past_text.print_schedules(schedules)
     return arguments.EXIT_DELIVERED

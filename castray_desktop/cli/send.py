@@ -9,14 +9,12 @@ import os
 import sys
 from typing import Protocol
 
-import msgspec
-
 from castray_desktop.cli import arguments, text
 from castray_desktop.cli.session import Session
 from castray_desktop.core import messages
 from castray_desktop.core.errors import sentence
 from castray_desktop.core.failure import CastRayError, FailureKind
-from castray_desktop.core.forms import multicast_form
+from castray_desktop.core.forms import plain, result_form
 from castray_desktop.core.messages import (
     CastResult,
     CastState,
@@ -174,46 +172,4 @@ class JsonReporter:
 
     def result(self, result: CastResult) -> None:
         """The last line."""
-        text.print_json(result_object(result))
-
-
-def result_object(result: CastResult) -> dict[str, object]:
-    """A cast's result as scripts get it."""
-    summary = result.summary
-    multicast = multicast_form(summary)
-    line: dict[str, object] = {
-        "event": "result",
-        "cast": summary.cast,
-        "state": summary.state.value,
-        "bytes": summary.bytes,
-        "files": summary.files,
-        "seconds": round(result.seconds, 3),
-        "source_copies": summary.source_copies,
-        "chain": list(summary.chain),
-        "multicast": None if multicast is None else msgspec.to_builtins(multicast),
-        "deliveries": [_delivery_object(item) for item in result.deliveries],
-    }
-    if summary.failure is not None:
-        line["reason"] = sentence(summary.failure)
-    return line
-
-
-def _delivery_object(item: DeliverySnapshot) -> dict[str, object]:
-    return {
-        "node": item.node,
-        "address": item.address,
-        "state": item.state.value,
-        "paths": list(item.paths),
-        "bytes": item.bytes,
-        "seconds": round(item.seconds, 3),
-        "hash": item.hash or None,
-        "transport": item.transport.value if item.transport else None,
-        "reason": sentence(item.failure) if item.failure else None,
-        **({"hook": item.hook_status} if item.hook_status else {}),
-        **({"removed": item.removed} if item.removed else {}),
-        **(
-            {"datagram_bytes": item.datagram_bytes, "repaired_bytes": item.repaired_bytes}
-            if item.datagram_bytes or item.repaired_bytes
-            else {}
-        ),
-    }
+        text.print_json(plain(result_form(result)))

@@ -146,6 +146,10 @@ class ResultForm(Form, frozen=True):
     cast: str
     name: str
     state: CastState
+    source: str
+    destination: str | None
+    started: float
+    finished: float | None
     bytes: int
     files: int
     seconds: float
@@ -313,6 +317,10 @@ def result_form(result: CastResult) -> ResultForm:
         cast=summary.cast,
         name=cast_name(summary),
         state=summary.state,
+        source=summary.source,
+        destination=summary.destination or None,
+        started=summary.started,
+        finished=summary.finished or None,
         bytes=summary.bytes,
         files=summary.files,
         seconds=round(result.seconds, 3),
@@ -362,6 +370,12 @@ def schedule_form(info: ScheduleInfo) -> ScheduleForm:
         reason=reason(info.failure),
         request=request_form(schedule.request),
     )
+
+
+def plain(form: Form) -> dict[str, object]:
+    """A form as an object of JSON."""
+    fields: dict[str, object] = msgspec.to_builtins(form)
+    return fields
 
 
 def reason(failure: Failure | None) -> str | None:

@@ -7,7 +7,7 @@ import asyncio
 import io
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from castray_desktop.cli import commands, text
 from castray_desktop.cli import send as send_module
 from castray_desktop.cli.arguments import command_parser, parse
 from castray_desktop.cli.commands import exit_status, run
-from castray_desktop.cli.send import JsonReporter, result_object
+from castray_desktop.cli.send import JsonReporter
 from castray_desktop.core import messages
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.core.messages import CastResult, CastState, DeliveryState, Transport
@@ -100,28 +100,64 @@ def ended(state: CastState = CastState.COMPLETED, **values: Any) -> CastResult:
             hash="blake3:00",
             transport=Transport.DIRECT,
             paths=("/in/model.bin",),
+            rate=0.0,
         ),
         make_delivery(
-            "node_2", DeliveryState.FAILED, failure=Failure(K.NODE_OFFLINE, {"node": "node_2"}), seconds=2.0
+            "node_2",
+            DeliveryState.FAILED,
+            failure=Failure(K.NODE_OFFLINE, {"node": "node_2"}),
+            seconds=2.0,
+            rate=0.0,
         ),
     )
     return CastResult(summary, deliveries, 12.34567)
 
 
+Said = Callable[[CastResult], dict[str, Any]]
+UNKNOWN = {
+    "upstream": None,
+    "rate": 0,
+    "eta": None,
+    "hook": None,
+    "removed": 0,
+    "listening": False,
+    "datagram_bytes": 0,
+    "repaired_bytes": 0,
+}
+
 # --- JSON -------------------------------------------------------------------------------------------
 
 
-def test_the_result_is_the_object_that_scripts_rely_on() -> None:
-    assert result_object(ended(CastState.PARTLY_FAILED, source_copies=1.0)) == {
+@pytest.fixture
+def said(capsys: pytest.CaptureFixture[str]) -> Callable[[CastResult], dict[str, Any]]:
+    """The last line of `send --json` for a result."""
+
+    def say(result: CastResult) -> dict[str, Any]:
+        JsonReporter().result(result)
+        line: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return line
+
+    return say
+
+
+def test_the_result_is_the_object_that_scripts_rely_on(said: Said) -> None:
+    line = said(ended(CastState.PARTLY_FAILED, source_copies=1.0, started=1000.0, finished=1012.3))
+    assert line == {
         "event": "result",
         "cast": "c0ffee",
+        "name": "model.bin",
         "state": "partly_failed",
+        "source": "desk",
+        "destination": None,
+        "started": 1000.0,
+        "finished": 1012.3,
         "bytes": 10**10,
         "files": 1,
         "seconds": 12.346,
         "source_copies": 1.0,
         "chain": ["desk", "node_1", "node_2"],
         "multicast": None,
+        "reason": None,
         "deliveries": [
             {
                 "node": "node_1",
@@ -133,6 +169,7 @@ def test_the_result_is_the_object_that_scripts_rely_on() -> None:
                 "hash": "blake3:00",
                 "transport": "direct",
                 "reason": None,
+                **UNKNOWN,
             },
             {
                 "node": "node_2",
@@ -144,29 +181,30 @@ def test_the_result_is_the_object_that_scripts_rely_on() -> None:
                 "hash": None,
                 "transport": None,
                 "reason": "node_2 went offline. Send again when it is back.",
+                **UNKNOWN,
             },
         ],
     }
 
 
-def test_a_cast_that_failed_as_a_whole_says_why() -> None:
+def test_a_cast_that_failed_as_a_whole_says_why(said: Said) -> None:
     failure = Failure(K.NO_SUCH_FILE, {"path": "/x"})
-    line = result_object(ended(CastState.FAILED, failure=failure))
+    line = said(ended(CastState.FAILED, failure=failure))
     assert line["reason"] == "/x does not exist. Check the name and send it again."
 
 
-def test_what_came_of_multicast_is_part_of_the_result(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_came_of_multicast_is_part_of_the_result(said: Said, capsys: pytest.CaptureFixture[str]) -> None:
     stopped = messages.MulticastSnapshot(
         messages.MulticastState.STOPPED, messages.MulticastEnd.NOTHING_ARRIVES, rate=1.2
     )
-    line = result_object(ended(multicast=stopped))
+    line = said(ended(multicast=stopped))
     assert line["multicast"] == {
         "state": "stopped",
         "end": "nothing_arrives",
         "reason": "Multicast from desk reached nobody, so the relay brought the files. Let firewalls pass UDP"
         " to 239.192.0.0/14 (ff12::/16 with IPv6), and give switches with IGMP snooping a querier. Cloud"
         " networks mostly carry no multicast; the relay is the way there.",
-        "listeners": (),
+        "listeners": [],
         "bytes": 0,
         "rate": 1,
     }
@@ -176,7 +214,7 @@ def test_what_came_of_multicast_is_part_of_the_result(capsys: pytest.CaptureFixt
     assert "10.0 GB by multicast, once for all." in capsys.readouterr().out
 
 
-def test_a_delivery_by_datagrams_says_what_was_repaired() -> None:
+def test_a_delivery_by_datagrams_says_what_was_repaired(said: Said) -> None:
     delivery = make_delivery(
         "node_1",
         DeliveryState.COMPLETED,
@@ -184,7 +222,7 @@ def test_a_delivery_by_datagrams_says_what_was_repaired() -> None:
         datagram_bytes=9 * 10**9,
         repaired_bytes=10**9,
     )
-    [item] = result_object(CastResult(make_cast(recipients=1), (delivery,), 1.0))["deliveries"]  # type: ignore[misc]
+    [item] = said(CastResult(make_cast(recipients=1), (delivery,), 1.0))["deliveries"]
     assert (item["transport"], item["datagram_bytes"], item["repaired_bytes"]) == ("udp", 9 * 10**9, 10**9)
 
 

@@ -12,6 +12,7 @@ from pytestqt.qtbot import QtBot
 
 from castray_desktop.core import messages as m
 from castray_desktop.core.failure import Failure, FailureKind
+from castray_desktop.core.forms import plain, result_form
 from castray_desktop.core.messages import CastState
 from castray_desktop.ui.pages.history_export import CSV_COLUMNS, HistoryExport
 from castray_desktop.ui.pages.history_model import PAGE, HistoryModel
@@ -178,7 +179,7 @@ def test_changes_are_seen_once_it_is_quiet(qtbot: QtBot, page: HistoryPage, link
 def test_the_history_is_exported_as_csv_and_json(
     qtbot: QtBot, page: HistoryPage, link: FakeLink, tmp_path: Path
 ) -> None:
-    open_page(page, link, 250)
+    past = open_page(page, link, 250)
     page.export_to(str(tmp_path / "h.csv"))
     with (tmp_path / "h.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.reader(file))
@@ -190,6 +191,9 @@ def test_the_history_is_exported_as_csv_and_json(
     assert [cast["cast"] for cast in casts[:2]] == ["c0", "c1"]
     assert len(casts) == 250
     assert casts[0]["deliveries"][2]["reason"].startswith("node_3 went offline")
+    assert casts[0] == json.loads(
+        json.dumps(plain(result_form(past.cast(m.GetPastCast("c0")))))
+    )  # as scripts get it
     assert page.banner.text().startswith("The history was written to h.json.")
     assert {path.name for path in tmp_path.iterdir()} - {"window.ini"} == {"h.csv", "h.json"}
 

@@ -1,4 +1,4 @@
-"""The history as a file: CSV with a line for each delivery, or JSON with casts and their deliveries."""
+"""The history as a file: CSV with a line for each delivery, or JSON with results as scripts get them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ import time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-import msgspec
 from PySide6.QtCore import QObject, Signal
 
 from castray_desktop.core import messages
 from castray_desktop.core.cast import cast_name
 from castray_desktop.core.errors import sentence
 from castray_desktop.core.failure import Failure, FailureKind
-from castray_desktop.core.forms import multicast_form
+from castray_desktop.core.forms import plain, result_form
 from castray_desktop.core.messages import CastResult, CastSummary, HistoryQuery
 
 if TYPE_CHECKING:
@@ -42,42 +41,6 @@ def csv_rows(result: CastResult) -> list[list[object]]:
         ]
         for item in result.deliveries
     ]
-
-
-def as_json(result: CastResult) -> dict[str, object]:
-    """A cast with its deliveries, named as in `castray casts --json` and the result of `castray send`."""
-    cast = result.summary
-    multicast = multicast_form(cast)
-    return {
-        "cast": cast.cast,
-        "name": cast_name(cast),
-        "state": cast.state.value,
-        "source": cast.source,
-        "destination": cast.destination,
-        "started": cast.started,
-        "ended": cast.finished,
-        "files": cast.files,
-        "bytes": cast.bytes,
-        "seconds": round(result.seconds, 3),
-        "source_copies": round(cast.source_copies, 4),
-        "chain": list(cast.chain),
-        "multicast": None if multicast is None else msgspec.to_builtins(multicast),
-        "reason": sentence(cast.failure) if cast.failure else None,
-        "deliveries": [
-            {
-                "node": item.node,
-                "address": item.address,
-                "state": item.state.value,
-                "paths": list(item.paths),
-                "bytes": item.bytes,
-                "seconds": round(item.seconds, 3),
-                "hash": item.hash or None,
-                "transport": item.transport.value if item.transport else None,
-                "reason": sentence(item.failure) if item.failure else None,
-            }
-            for item in result.deliveries
-        ],
-    }
 
 
 def iso(at: float) -> str:
@@ -155,7 +118,7 @@ class HistoryExport(QObject):
         try:
             if self._json:
                 self._file.write(",\n" if self._written else "\n")
-                json.dump(as_json(result), self._file, ensure_ascii=False)
+                json.dump(plain(result_form(result)), self._file, ensure_ascii=False)
             else:
                 csv.writer(self._file).writerows(csv_rows(result))
         except OSError as error:
