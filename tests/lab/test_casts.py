@@ -49,6 +49,13 @@ def assert_delivered(nodes: LabNodes, ended: CastResult, path: Path) -> None:
         assert Path(delivery.paths[0]).parent == nodes.folder / delivery.node
 
 
+async def assert_others_complete(nodes: LabNodes, cast: str, without: str, path: Path) -> None:
+    others = [host.name for host in nodes.lab.hosts[1:] if host.name != without]
+    for node, delivery in (await nodes.ended(cast, others, SECONDS)).items():
+        assert delivery.state is DeliveryState.COMPLETED, (node, delivery)
+        assert content(Path(delivery.paths[0])) == content(path)
+
+
 async def test_every_byte_reaches_three_hosts_over_links_with_a_rate(make_lab: MakeLab) -> None:
     lab = make_lab(4, "400mbit")
     async with lab_nodes(lab) as nodes:
@@ -73,10 +80,7 @@ async def test_a_killed_hop_is_gone_around(make_lab: MakeLab) -> None:
         middle = chain(nodes)[2]
         await nodes.until(lambda: begun(nodes, cast, middle), SECONDS)
         await nodes.kill(middle)
-        others = [host.name for host in lab.hosts[1:] if host.name != middle]
-        for node, delivery in (await nodes.ended(cast, others, SECONDS)).items():
-            assert delivery.state is DeliveryState.COMPLETED, (node, delivery)
-            assert content(Path(delivery.paths[0])) == content(path)
+        await assert_others_complete(nodes, cast, middle, path)
 
 
 def chain(nodes: LabNodes) -> tuple[str, ...]:
@@ -156,10 +160,7 @@ async def test_a_frozen_hop_is_gone_around(make_lab: MakeLab) -> None:
         middle = chain(nodes)[2]
         await nodes.until(lambda: begun(nodes, cast, middle), SECONDS)
         nodes.freeze(middle)
-        others = [host.name for host in lab.hosts[1:] if host.name != middle]
-        for node, delivery in (await nodes.ended(cast, others, SECONDS)).items():
-            assert delivery.state is DeliveryState.COMPLETED, (node, delivery)
-            assert content(Path(delivery.paths[0])) == content(path)
+        await assert_others_complete(nodes, cast, middle, path)
 
 
 async def test_a_flipped_bit_costs_one_piece(make_lab: MakeLab) -> None:

@@ -15,7 +15,7 @@ from castray_desktop.workers.casts import awaiting
 from castray_desktop.workers.casts.cast_records import CastRecords
 from castray_desktop.workers.dispatcher import Dispatcher
 from castray_desktop.workers.ray_side import protocol
-from tests.workers.test_dispatcher import REQUEST, Stage
+from tests.helpers.cast_stage import REQUEST, Stage
 
 PATIENT = msgspec.structs.replace(REQUEST, recipients=("a", "b", "c"), await_offline=True, leave_out=False)
 CHANGED = protocol.ParcelTotals(100, "changed", 7, 33, 1, 1)

@@ -14,8 +14,8 @@ from castray_desktop.core.messages import CastState, DeliveryState
 from castray_desktop.workers.casts.cast_records import CastRecords
 from castray_desktop.workers.dispatcher import Dispatcher
 from castray_desktop.workers.ray_side import protocol
+from tests.helpers.cast_stage import REQUEST, Stage
 from tests.helpers.fake_agents import STREAM
-from tests.workers.test_dispatcher import REQUEST, Stage
 
 
 class Engines:
@@ -60,14 +60,6 @@ async def engines(tmp_path: Path) -> AsyncIterator[Engines]:
         await stage.dispatcher.close()
 
 
-async def finish(stage: Stage, cast: str, *nodes: str) -> CastState:
-    stage.seal(cast)
-    for node in nodes:
-        await stage.agents.wait_for(node, protocol.Seal)
-        stage.agents.complete(node, cast, "s")
-    return (await stage.result(cast)).summary.state
-
-
 async def test_a_cast_goes_on_under_the_next_engine(engines: Engines) -> None:
     first = await engines.start()
     cast = await first.start()
@@ -87,7 +79,7 @@ async def test_a_cast_goes_on_under_the_next_engine(engines: Engines) -> None:
     summary = second.dispatcher.summaries()[0]
     assert (summary.cast, summary.started, summary.mode) == (cast, before.started, before.mode)
     assert second.dispatcher.deliveries()[cast][0].state is DeliveryState.COMPLETED
-    assert await finish(second, cast, "b", "c") is CastState.COMPLETED
+    assert await second.finish(cast, "b", "c") is CastState.COMPLETED
     assert not second.agents.started("a")
     await engines.records[-1].close()
     assert list(engines.folder.iterdir()) == []
@@ -118,7 +110,7 @@ async def test_a_cast_waits_for_its_cluster(engines: Engines) -> None:
     second.agents.target = "10.0.0.1:6379"
     second.dispatcher.cluster_changed()
     await second.agents.wait_for("c", protocol.StartDelivery)
-    assert await finish(second, cast, "a", "b", "c") is CastState.COMPLETED
+    assert await second.finish(cast, "a", "b", "c") is CastState.COMPLETED
 
 
 async def test_a_cast_that_waits_for_its_cluster_outlives_an_orderly_end(engines: Engines) -> None:
@@ -136,7 +128,7 @@ async def test_an_orderly_end_leaves_casts_to_the_next_engine(engines: Engines) 
     assert not any(isinstance(order, protocol.CancelCast) for _, order in first.agents.orders)
     second = await engines.start()
     await second.agents.wait_for("c", protocol.StartDelivery)
-    assert await finish(second, cast, "a", "b", "c") is CastState.COMPLETED
+    assert await second.finish(cast, "a", "b", "c") is CastState.COMPLETED
 
 
 async def test_a_paused_cast_stays_so_until_somebody_resumes_it(engines: Engines) -> None:
@@ -163,7 +155,7 @@ async def test_a_paused_cast_stays_so_until_somebody_resumes_it(engines: Engines
     assert isinstance(before, protocol.StartDelivery)
     assert isinstance(after, protocol.StartDelivery)
     assert after.algorithms == before.algorithms
-    assert await finish(second, cast, "b", "c") is CastState.COMPLETED
+    assert await second.finish(cast, "b", "c") is CastState.COMPLETED
     copies = second.dispatcher.summaries()[0].source_copies
     assert copies == pytest.approx(1.5, abs=0.06)  # what left the source before counts as well
 
@@ -180,7 +172,7 @@ async def test_a_recipient_that_is_paused_stays_so(engines: Engines) -> None:
     assert [node for node, _ in second.agents.orders if node == "b"] == []
     second.dispatcher.control.resume(cast, ("b",))
     await second.agents.wait_for("b", protocol.StartDelivery)
-    assert await finish(second, cast, "a", "b", "c") is CastState.COMPLETED
+    assert await second.finish(cast, "a", "b", "c") is CastState.COMPLETED
 
 
 async def test_casts_can_wait_to_be_resumed_after_every_start(engines: Engines) -> None:
@@ -190,7 +182,7 @@ async def test_casts_can_wait_to_be_resumed_after_every_start(engines: Engines) 
     assert second.dispatcher.summaries()[0].state is CastState.PAUSED
     second.dispatcher.control.resume(cast)
     await second.agents.wait_for("c", protocol.StartDelivery)
-    assert await finish(second, cast, "a", "b", "c") is CastState.COMPLETED
+    assert await second.finish(cast, "a", "b", "c") is CastState.COMPLETED
 
 
 async def test_a_paused_cast_outlives_its_cluster(engines: Engines) -> None:
@@ -202,7 +194,7 @@ async def test_a_paused_cast_outlives_its_cluster(engines: Engines) -> None:
     assert stage.dispatcher.active == 1
     stage.dispatcher.control.resume(cast)
     await stage.agents.wait_for("c", protocol.StartDelivery, 2)
-    assert await finish(stage, cast, "a", "b", "c") is CastState.COMPLETED
+    assert await stage.finish(cast, "a", "b", "c") is CastState.COMPLETED
 
 
 async def test_a_cast_that_was_being_scanned_begins_again(engines: Engines) -> None:
@@ -213,7 +205,7 @@ async def test_a_cast_that_was_being_scanned_begins_again(engines: Engines) -> N
     await engines.kill()
     second = await engines.start()
     await second.agents.wait_for("c", protocol.StartDelivery)
-    assert await finish(second, cast, "a", "b", "c") is CastState.COMPLETED
+    assert await second.finish(cast, "a", "b", "c") is CastState.COMPLETED
 
 
 async def test_the_order_of_the_queue_is_kept(engines: Engines) -> None:

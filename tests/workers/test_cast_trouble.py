@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -12,17 +11,10 @@ from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.core.messages import CastState, DeliveryState, SendRequest
 from castray_desktop.workers.ray_side import protocol
 from castray_desktop.workers.ray_side.protocol import RecipientState, SourceState
+from tests.helpers.cast_stage import REQUEST, Stage
 from tests.helpers.fake_agents import STREAM, TOTALS
-from tests.workers.test_dispatcher import REQUEST, Stage
 
 TO_A_AND_B = SendRequest(("/data/model.bin",), ("a", "b"), leave_out=True)
-
-
-@pytest.fixture
-async def stage() -> AsyncIterator[Stage]:
-    stage = Stage()
-    yield stage
-    await stage.dispatcher.close()
 
 
 async def upstream(stage: Stage, node: str, kind: type, count: int = 1) -> protocol.Upstream | None:
@@ -53,20 +45,14 @@ async def test_a_recipient_that_comes_back_is_fed_again_by_whoever_has_most_time
     assert again.upstream.node == "c"
     assert again.epoch > 1
     assert stage.dispatcher.deliveries()[cast][0].failure is None
-    stage.seal(cast)
-    for node, above in (("b", "s"), ("c", "b"), ("a", "c")):
-        await stage.agents.wait_for(node, protocol.Seal)
-        stage.agents.complete(node, cast, above)
-    assert (await stage.result(cast)).summary.state is CastState.COMPLETED
+    assert await stage.finish(cast, "bs", "cb", "ac") is CastState.COMPLETED
 
 
 async def test_the_others_do_not_wait_for_the_one_that_is_away(stage: Stage) -> None:
     cast = await stage.start()
     stage.agents.go_away("a")
     stage.seal(cast)
-    for node, above in (("b", "s"), ("c", "b")):
-        await stage.agents.wait_for(node, protocol.Seal)
-        stage.agents.complete(node, cast, above)
+    await stage.land(cast, "bs", "cb")
     states = [item.state for item in stage.dispatcher.deliveries()[cast]]
     assert states == [DeliveryState.WAITING, DeliveryState.COMPLETED, DeliveryState.COMPLETED]
     stage.agents.come_back("a")
@@ -109,11 +95,7 @@ async def test_time_without_a_cluster_does_not_count(stage: Stage) -> None:
     await stage.agents.wait_for("s", protocol.ServeSource, 2)
     for node in "abc":
         await stage.agents.wait_for(node, protocol.StartDelivery, 2)
-    stage.seal(cast)
-    for node in "abc":
-        await stage.agents.wait_for(node, protocol.Seal)
-        stage.agents.complete(node, cast, "s")
-    assert (await stage.result(cast)).summary.state is CastState.COMPLETED
+    assert await stage.finish(cast, *"abc") is CastState.COMPLETED
 
 
 async def test_recipients_wait_for_their_source_and_dial_it_again(stage: Stage) -> None:
@@ -134,11 +116,7 @@ async def test_recipients_wait_for_their_source_and_dial_it_again(stage: Stage) 
     assert not any(
         isinstance(order, protocol.SetUpstream) and name in "bc" for name, order in stage.agents.orders
     )
-    stage.seal(cast)
-    for node, above in (("a", "s"), ("b", "a"), ("c", "b")):
-        await stage.agents.wait_for(node, protocol.Seal)
-        stage.agents.complete(node, cast, above)
-    assert (await stage.result(cast)).summary.state is CastState.COMPLETED
+    assert await stage.finish(cast, "as", "ba", "cb") is CastState.COMPLETED
 
 
 async def test_a_source_that_comes_back_with_other_files_ends_the_cast(stage: Stage) -> None:
@@ -224,9 +202,7 @@ async def test_a_late_answer_of_an_agent_that_is_gone_says_nothing(stage: Stage)
     stage.agents.release()
     await stage.agents.wait_for("c", protocol.StartDelivery, 2)
     stage.agents.report_source("s", cast, SourceState.SEALED, trailer_digest="t", sent_bytes=STREAM)
-    for node, above in (("a", "s"), ("b", "a"), ("c", "b")):
-        await stage.agents.wait_for(node, protocol.Seal)
-        stage.agents.complete(node, cast, above)
+    await stage.land(cast, "as", "ba", "cb")
     assert (await stage.result(cast)).summary.state is CastState.COMPLETED
 
 
@@ -242,12 +218,8 @@ async def test_a_late_joiner_goes_below_whoever_feeds_nobody(stage: Stage) -> No
     with pytest.raises(CastRayError) as caught:
         await stage.dispatcher.add_recipients(cast, ("all",))
     assert caught.value.failure.kind is FailureKind.RECIPIENT_ALREADY
-    stage.seal(cast)
-    for node, feeder in (("a", "s"), ("b", "a"), ("c", "b")):
-        await stage.agents.wait_for(node, protocol.Seal)
-        stage.agents.complete(node, cast, feeder)
+    assert await stage.finish(cast, "as", "ba", "cb") is CastState.COMPLETED
     result = await stage.result(cast)
-    assert result.summary.state is CastState.COMPLETED
     assert result.summary.recipients == ("a", "b", "c")
     assert result.summary.chain == ("s", "a", "b", "c")
     with pytest.raises(CastRayError) as caught:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
@@ -16,16 +15,9 @@ from castray_desktop.workers.dispatcher import Dispatcher
 from castray_desktop.workers.history_store import PastCast
 from castray_desktop.workers.ray_side import protocol
 from castray_desktop.workers.ray_side.protocol import RecipientState
+from tests.helpers.cast_stage import REQUEST, Stage
 from tests.helpers.fake_agents import STREAM
 from tests.helpers.samples import make_cast
-from tests.workers.test_dispatcher import REQUEST, Stage
-
-
-@pytest.fixture
-async def stage() -> AsyncIterator[Stage]:
-    stage = Stage()
-    yield stage
-    await stage.dispatcher.close()
 
 
 def pauses(stage: Stage) -> dict[str, list[bool]]:
@@ -49,14 +41,6 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-async def finish(stage: Stage, cast: str, *nodes: str) -> CastState:
-    stage.seal(cast)
-    for node in nodes:
-        await stage.agents.wait_for(node, protocol.Seal)
-        stage.agents.complete(node, cast, "s")
-    return (await stage.result(cast)).summary.state
-
-
 def kind_of(error: pytest.ExceptionInfo[CastRayError]) -> FailureKind:
     return error.value.failure.kind
 
@@ -73,7 +57,7 @@ async def test_every_node_hears_of_a_pause_and_the_cast_goes_on_afterwards(stage
     assert state(stage, cast) is CastState.SENDING
     await stage.agents.wait_for("c", protocol.PauseCast, 2)
     assert pauses(stage) == {node: [True, False] for node in "sabc"}
-    assert await finish(stage, cast, "a", "b", "c") is CastState.COMPLETED
+    assert await stage.finish(cast, "a", "b", "c") is CastState.COMPLETED
 
 
 async def test_who_is_away_while_it_is_paused_is_missed_only_afterwards(stage: Stage) -> None:
@@ -90,7 +74,7 @@ async def test_who_is_away_while_it_is_paused_is_missed_only_afterwards(stage: S
     assert sum(isinstance(order, protocol.StartDelivery) for _, order in stage.agents.orders) == 3
     stage.dispatcher.control.resume(cast)
     await stage.agents.wait_for("b", protocol.StartDelivery, 2)
-    assert await finish(stage, cast, "a", "b", "c") is CastState.COMPLETED
+    assert await stage.finish(cast, "a", "b", "c") is CastState.COMPLETED
 
 
 async def test_a_source_that_comes_back_is_asked_to_serve_once_the_cast_goes_on(stage: Stage) -> None:
@@ -102,7 +86,7 @@ async def test_a_source_that_comes_back_is_asked_to_serve_once_the_cast_goes_on(
     assert sum(isinstance(order, protocol.ServeSource) for _, order in stage.agents.orders) == 1
     stage.dispatcher.control.resume(cast)
     await stage.agents.wait_for("s", protocol.ServeSource, 2)
-    assert await finish(stage, cast, "a", "b", "c") is CastState.COMPLETED
+    assert await stage.finish(cast, "a", "b", "c") is CastState.COMPLETED
 
 
 async def test_what_has_all_its_bytes_lands_although_the_cast_is_paused(stage: Stage) -> None:
@@ -112,7 +96,7 @@ async def test_what_has_all_its_bytes_lands_although_the_cast_is_paused(stage: S
         stage.agents.report_delivery(node, cast, RecipientState.VERIFYING, stream_bytes=STREAM)
     await stage.dispatcher.control.pause(cast)
     assert set(deliveries(stage, cast).values()) == {DeliveryState.VERIFYING}
-    assert await finish(stage, cast, "a", "b", "c") is CastState.COMPLETED
+    assert await stage.finish(cast, "a", "b", "c") is CastState.COMPLETED
 
 
 async def test_a_cast_that_is_paused_while_it_scans_sends_nothing(stage: Stage) -> None:
@@ -126,7 +110,7 @@ async def test_a_cast_that_is_paused_while_it_scans_sends_nothing(stage: Stage) 
     assert not any(isinstance(order, protocol.ServeSource) for _, order in stage.agents.orders)
     stage.dispatcher.control.resume(cast)
     await stage.agents.wait_for("c", protocol.StartDelivery)
-    assert await finish(stage, cast, "a", "b", "c") is CastState.COMPLETED
+    assert await stage.finish(cast, "a", "b", "c") is CastState.COMPLETED
 
 
 async def test_a_paused_cast_can_be_cancelled(stage: Stage) -> None:
@@ -185,7 +169,7 @@ async def test_one_recipient_is_dropped_and_those_below_it_go_on(stage: Stage) -
         with pytest.raises(CastRayError) as error:
             await stage.dispatcher.control.drop(cast, who)
         assert kind_of(error) is FailureKind.NODE_UNKNOWN
-    assert await finish(stage, cast, "a", "c") is CastState.PARTLY_FAILED
+    assert await stage.finish(cast, "a", "c") is CastState.PARTLY_FAILED
 
 
 async def test_a_cast_that_nobody_is_to_receive_any_more_is_cancelled(stage: Stage) -> None:
@@ -199,7 +183,7 @@ async def test_somebody_joins_before_the_cast_has_taken_a_step(stage: Stage) -> 
     async with asyncio.timeout(5):
         await stage.dispatcher.add_recipients(cast, ("b",))
     await stage.agents.wait_for("b", protocol.StartDelivery)
-    assert await finish(stage, cast, "a", "b") is CastState.COMPLETED
+    assert await stage.finish(cast, "a", "b") is CastState.COMPLETED
 
 
 async def test_what_failed_is_retried_alone(stage: Stage) -> None:
@@ -208,7 +192,7 @@ async def test_what_failed_is_retried_alone(stage: Stage) -> None:
         await stage.dispatcher.control.retry(cast)
     assert kind_of(error) is FailureKind.CAST_GOES_ON
     await stage.dispatcher.control.drop(cast, ("b", "c"))
-    assert await finish(stage, cast, "a") is CastState.PARTLY_FAILED
+    assert await stage.finish(cast, "a") is CastState.PARTLY_FAILED
     with pytest.raises(CastRayError) as error:
         await stage.dispatcher.control.retry(cast, ("a",))
     assert kind_of(error) is FailureKind.NOTHING_TO_RETRY

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
 
-from castray_desktop.core.absence import AWAY_SECONDS
 from castray_desktop.core.errors import sentence
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.core.messages import (
@@ -17,61 +14,16 @@ from castray_desktop.core.messages import (
     CastsRemoved,
     CastState,
     DeliveryState,
-    Event,
     OnConflict,
     Removal,
     SendRequest,
     Transport,
 )
 from castray_desktop.workers.casts import ended_casts
-from castray_desktop.workers.casts.multicasting import MulticastMeans
-from castray_desktop.workers.dispatcher import Dispatcher
 from castray_desktop.workers.ray_side import protocol
 from castray_desktop.workers.ray_side.protocol import RecipientState, SourceState
-from tests.helpers.fake_agents import SIZE, STREAM, FakeAgents
-
-REQUEST = SendRequest(("/data/model.bin",), ("all",), leave_out=True)
-
-
-class Stage:
-    """A dispatcher with a source `s` and recipients a, b, c."""
-
-    def __init__(self, means: MulticastMeans | None = None) -> None:
-        self.agents = FakeAgents("s", "a", "b", "c")
-        self.events: list[Event] = []
-        self.skipped = 0.0
-        self.dispatcher = Dispatcher(self.agents, self.events.append, self._clock, multicast=means)
-        self.agents.dispatcher = self.dispatcher
-
-    def _clock(self) -> float:
-        return time.monotonic() + self.skipped
-
-    def skip(self, seconds: float = AWAY_SECONDS) -> None:
-        """Let time pass at once."""
-        self.skipped += seconds
-
-    async def start(self, request: SendRequest = REQUEST, nodes: str = "abc") -> str:
-        """Start a cast, and wait until the last recipient was told to fetch."""
-        cast = self.dispatcher.send(request)
-        for node in nodes:
-            await self.agents.wait_for(node, protocol.StartDelivery)
-        return cast
-
-    def seal(self, cast: str, sent: int = STREAM) -> None:
-        self.agents.report_source(
-            "s", cast, SourceState.SEALED, totals=None, trailer_digest="t", sent_bytes=sent
-        )
-
-    async def result(self, cast: str) -> CastResult:
-        async with asyncio.timeout(5):
-            return await self.dispatcher.result(cast)
-
-
-@pytest.fixture
-async def stage() -> AsyncIterator[Stage]:
-    stage = Stage()
-    yield stage
-    await stage.dispatcher.close()
+from tests.helpers.cast_stage import REQUEST, Stage
+from tests.helpers.fake_agents import SIZE, STREAM
 
 
 async def test_one_chain_one_upload_everything_delivered(stage: Stage) -> None:

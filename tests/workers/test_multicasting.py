@@ -26,8 +26,8 @@ from castray_desktop.workers.casts.multicast_memory import MulticastLesson, Mult
 from castray_desktop.workers.casts.multicasting import MulticastMeans
 from castray_desktop.workers.ray_side import protocol
 from castray_desktop.workers.ray_side.protocol import RecipientState, SourceState
+from tests.helpers.cast_stage import Stage
 from tests.helpers.fake_agents import STREAM, FakeAgents
-from tests.workers.test_dispatcher import Stage
 
 UDP = SendRequest(("/data/model.bin",), ("all",), leave_out=True, transport=Ways.UDP)
 AUTO = SendRequest(("/data/model.bin",), ("all",), leave_out=True)
@@ -91,6 +91,16 @@ class Scene(Stage):
     def orders(self, kind: type) -> list[tuple[str, protocol.Order]]:
         return [(node, order) for node, order in self.agents.orders if isinstance(order, kind)]
 
+    async def listened_to(self) -> str:
+        """A cast to a group that all of its recipients listen to."""
+        cast = await self.start(UDP)
+        await self.order()
+        for node in "abc":
+            self.has(node, cast, 1000, listening=True)
+        self.says(cast, protocol.MulticastState.SENDING, listeners=("a", "b", "c"), sent_bytes=1000)
+        await self.settle()
+        return cast
+
     async def relay(self, cast: str, rate: float, seconds: int) -> None:
         """Everybody takes in `rate` bytes per second, as long as that."""
         for second in range(seconds + 1):
@@ -103,9 +113,7 @@ class Scene(Stage):
         """Everybody has everything."""
         if seal:
             self.seal(cast)
-        for node, upstream in ("as", "ba", "cb"):
-            await self.agents.wait_for(node, protocol.Seal)
-            self.agents.complete(node, cast, upstream)
+        await self.land(cast, "as", "ba", "cb")
         await self.result(cast)
 
 
@@ -358,12 +366,7 @@ async def test_casts_at_once_have_groups_of_their_own(scene: Scene, monkeypatch:
 
 
 async def test_who_cannot_follow_feeds_nobody_who_listens(scene: Scene) -> None:
-    cast = await scene.start(UDP)
-    await scene.order()
-    for node in "abc":
-        scene.has(node, cast, 1000, listening=True)
-    scene.says(cast, protocol.MulticastState.SENDING, listeners=("a", "b", "c"), sent_bytes=1000)
-    await scene.settle()
+    cast = await scene.listened_to()
     scene.has("a", cast, 2000, listening=False)
     move = await scene.agents.wait_for("b", protocol.SetUpstream)
     assert isinstance(move, protocol.SetUpstream)
@@ -376,12 +379,7 @@ async def test_who_cannot_follow_feeds_nobody_who_listens(scene: Scene) -> None:
 
 
 async def test_who_could_not_follow_holds_up_nobody_once_all_is_sent(scene: Scene) -> None:
-    cast = await scene.start(UDP)
-    await scene.order()
-    for node in "abc":
-        scene.has(node, cast, 1000, listening=True)
-    scene.says(cast, protocol.MulticastState.SENDING, listeners=("a", "b", "c"), sent_bytes=1000)
-    await scene.settle()
+    cast = await scene.listened_to()
     scene.says(cast, protocol.MulticastState.DONE, listeners=("b", "c"), sent_bytes=STREAM)
     for node in "bc":
         scene.has(node, cast, STREAM - 1_000_000)

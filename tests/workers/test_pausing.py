@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
@@ -14,18 +13,11 @@ from castray_desktop.core.failure import CastRayError, FailureKind
 from castray_desktop.core.messages import CastState, CastSummary, DeliveryState
 from castray_desktop.workers.ray_side import protocol
 from castray_desktop.workers.ray_side.protocol import RecipientState
+from tests.helpers.cast_stage import REQUEST, Stage
 from tests.helpers.fake_agents import STREAM
-from tests.workers.test_control import deliveries, finish, settle
-from tests.workers.test_dispatcher import REQUEST, Stage
+from tests.workers.test_control import deliveries, settle
 
 PAUSED, WAITING = DeliveryState.PAUSED, DeliveryState.WAITING
-
-
-@pytest.fixture
-async def stage() -> AsyncIterator[Stage]:
-    stage = Stage()
-    yield stage
-    await stage.dispatcher.close()
 
 
 def summary(stage: Stage, cast: str) -> CastSummary:
@@ -66,7 +58,7 @@ async def test_the_others_go_on_without_it_and_it_comes_back_at_the_end(stage: S
     await resume(stage, cast, "b")
     assert await upstream(stage, "b") == "c"
     assert told(stage, protocol.PauseCast) == []
-    assert await finish(stage, cast, "a", "b", "c") is CastState.COMPLETED
+    assert await stage.finish(cast, "a", "b", "c") is CastState.COMPLETED
 
 
 async def test_an_order_for_it_comes_after_the_one_that_it_has_not_answered(stage: Stage) -> None:
@@ -81,7 +73,7 @@ async def test_an_order_for_it_comes_after_the_one_that_it_has_not_answered(stag
     stage.agents.release()
     await pausing
     await stage.agents.wait_for("c", protocol.SetUpstream)
-    assert await finish(stage, cast, "a", "b", "c") is CastState.COMPLETED
+    assert await stage.finish(cast, "a", "b", "c") is CastState.COMPLETED
 
 
 async def test_a_cast_is_paused_when_nobody_else_is_left_and_takes_nobody_s_turn(stage: Stage) -> None:
@@ -99,7 +91,7 @@ async def test_a_cast_is_paused_when_nobody_else_is_left_and_takes_nobody_s_turn
     assert summary(stage, cast).state is CastState.QUEUED
     await stage.dispatcher.cancel(other)
     assert summary(stage, cast).state is CastState.SENDING
-    assert await finish(stage, cast, "b") is CastState.COMPLETED
+    assert await stage.finish(cast, "b") is CastState.COMPLETED
 
 
 async def test_it_is_resumed_at_the_moment_in_which_nobody_else_is_left(stage: Stage) -> None:
@@ -119,7 +111,7 @@ async def test_it_is_resumed_at_the_moment_in_which_nobody_else_is_left(stage: S
     numbers = {order.number for order in last.values() if not order.paused}
     assert len(numbers) == 1
     assert all(order.number <= max(numbers) for order in last.values())
-    assert await finish(stage, cast, "b") is CastState.COMPLETED
+    assert await stage.finish(cast, "b") is CastState.COMPLETED
 
 
 async def test_a_cast_shows_that_all_that_goes_on_has_its_bytes(stage: Stage) -> None:
@@ -131,7 +123,7 @@ async def test_a_cast_shows_that_all_that_goes_on_has_its_bytes(stage: Stage) ->
     assert summary(stage, cast).state is CastState.VERIFYING
     await resume(stage, cast, "b")
     assert summary(stage, cast).state is CastState.SENDING
-    assert await finish(stage, cast, "a", "b", "c") is CastState.COMPLETED
+    assert await stage.finish(cast, "a", "b", "c") is CastState.COMPLETED
 
 
 async def test_the_last_one_that_is_paused_pauses_the_cast(stage: Stage) -> None:
@@ -146,7 +138,7 @@ async def test_the_last_one_that_is_paused_pauses_the_cast(stage: Stage) -> None
     await stage.dispatcher.control.pause(cast)
     await resume(stage, cast)
     assert set(deliveries(stage, cast).values()) == {WAITING}
-    assert await finish(stage, cast, "a", "b", "c") is CastState.COMPLETED
+    assert await stage.finish(cast, "a", "b", "c") is CastState.COMPLETED
 
 
 async def test_nothing_flows_before_those_that_stay_paused_have_parted(stage: Stage) -> None:
@@ -161,7 +153,7 @@ async def test_nothing_flows_before_those_that_stay_paused_have_parted(stage: St
     await settle()
     assert {node for node, order in stage.agents.orders if is_to_go_on(order)} == set("sabc")
     await resume(stage, cast)
-    assert await finish(stage, cast, "a", "b", "c") is CastState.COMPLETED
+    assert await stage.finish(cast, "a", "b", "c") is CastState.COMPLETED
 
 
 def is_to_go_on(order: protocol.Order) -> bool:
@@ -195,7 +187,7 @@ async def test_a_pause_comes_after_the_start_that_was_not_answered_yet(stage: St
     await pausing
     assert sorted(told(stage, protocol.PauseCast)) == ["a", "b", "c", "s"]
     await resume(stage, cast)
-    assert await finish(stage, cast, "a", "b", "c") is CastState.COMPLETED
+    assert await stage.finish(cast, "a", "b", "c") is CastState.COMPLETED
 
 
 async def test_who_is_paused_while_the_source_is_away_knows_it(stage: Stage) -> None:
@@ -264,7 +256,7 @@ async def test_who_is_away_while_it_is_paused_is_not_missed(stage: Stage) -> Non
     assert told(stage, protocol.StartDelivery).count("b") == 1
     await resume(stage, cast, "b")
     await stage.agents.wait_for("b", protocol.StartDelivery, 2)
-    assert await finish(stage, cast, "a", "b", "c") is CastState.COMPLETED
+    assert await stage.finish(cast, "a", "b", "c") is CastState.COMPLETED
 
 
 async def test_one_that_is_paused_before_the_start_is_not_told_to_fetch(stage: Stage) -> None:
@@ -281,7 +273,7 @@ async def test_one_that_is_paused_before_the_start_is_not_told_to_fetch(stage: S
     assert "a" not in told(stage, protocol.StartDelivery)
     await resume(stage, cast, "a")
     await stage.agents.wait_for("a", protocol.StartDelivery)
-    assert await finish(stage, cast, "a", "b", "c") is CastState.COMPLETED
+    assert await stage.finish(cast, "a", "b", "c") is CastState.COMPLETED
 
 
 async def test_a_follower_writes_while_the_writer_of_its_folder_is_paused(stage: Stage) -> None:
@@ -295,7 +287,7 @@ async def test_a_follower_writes_while_the_writer_of_its_folder_is_paused(stage:
     await resume(stage, cast, "a")
     assert await upstream(stage, "a") == "c"  # it goes on with what it has
     await resume(stage, cast, "b")
-    assert await finish(stage, cast, "a", "c") is CastState.COMPLETED
+    assert await stage.finish(cast, "a", "c") is CastState.COMPLETED
     assert deliveries(stage, cast)["b"] is DeliveryState.SHARED
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -13,16 +12,9 @@ from castray_desktop.core.messages import VerifiedNode, VerifiedState, Verify, V
 from castray_desktop.workers.casts import verifying
 from castray_desktop.workers.ray_side import protocol
 from castray_desktop.workers.ray_side.protocol import FileHash, VerificationReport, VerificationState
-from tests.workers.test_dispatcher import Stage
+from tests.helpers.cast_stage import Stage
 
 V = VerificationState
-
-
-@pytest.fixture
-async def stage() -> AsyncIterator[Stage]:
-    stage = Stage()
-    yield stage
-    await stage.dispatcher.close()
 
 
 def say(stage: Stage, node: str, state: VerificationState = V.DONE, **facts: object) -> None:

@@ -1,0 +1,62 @@
+"""A dispatcher whose agents do what the test says, and a clock that can be put forward."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from castray_desktop.core.absence import AWAY_SECONDS
+from castray_desktop.core.messages import CastResult, CastState, Event, SendRequest
+from castray_desktop.workers.casts.multicasting import MulticastMeans
+from castray_desktop.workers.dispatcher import Dispatcher
+from castray_desktop.workers.ray_side import protocol
+from castray_desktop.workers.ray_side.protocol import SourceState
+from tests.helpers.fake_agents import STREAM, FakeAgents
+
+REQUEST = SendRequest(("/data/model.bin",), ("all",), leave_out=True)
+
+
+class Stage:
+    """A dispatcher with a source `s` and recipients a, b, c."""
+
+    def __init__(self, means: MulticastMeans | None = None) -> None:
+        self.agents = FakeAgents("s", "a", "b", "c")
+        self.events: list[Event] = []
+        self.skipped = 0.0
+        self.dispatcher = Dispatcher(self.agents, self.events.append, self._clock, multicast=means)
+        self.agents.dispatcher = self.dispatcher
+
+    def _clock(self) -> float:
+        return time.monotonic() + self.skipped
+
+    def skip(self, seconds: float = AWAY_SECONDS) -> None:
+        """Let time pass at once."""
+        self.skipped += seconds
+
+    async def start(self, request: SendRequest = REQUEST, nodes: str = "abc") -> str:
+        """Start a cast, and wait until the last recipient was told to fetch."""
+        cast = self.dispatcher.send(request)
+        for node in nodes:
+            await self.agents.wait_for(node, protocol.StartDelivery)
+        return cast
+
+    def seal(self, cast: str, sent: int = STREAM) -> None:
+        self.agents.report_source(
+            "s", cast, SourceState.SEALED, totals=None, trailer_digest="t", sent_bytes=sent
+        )
+
+    async def result(self, cast: str) -> CastResult:
+        async with asyncio.timeout(5):
+            return await self.dispatcher.result(cast)
+
+    async def land(self, cast: str, *hops: str) -> None:
+        """These recipients complete it; a hop is a recipient and who fed it, `s` where that is left out."""
+        for node, *feeder in hops:
+            await self.agents.wait_for(node, protocol.Seal)
+            self.agents.complete(node, cast, *feeder or "s")
+
+    async def finish(self, cast: str, *hops: str) -> CastState:
+        """The source seals it and these recipients complete it; the state in which it ends then."""
+        self.seal(cast)
+        await self.land(cast, *hops)
+        return (await self.result(cast)).summary.state

@@ -1,0 +1,17 @@
+"""What several files of tests stand on."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.helpers.cast_stage import Stage
+
+
+@pytest.fixture
+async def stage() -> AsyncIterator[Stage]:
+    """A dispatcher with a source `s` and recipients a, b, c."""
+    stage = Stage()
+    yield stage
+    await stage.dispatcher.close()
