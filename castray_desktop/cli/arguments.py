@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-import textwrap
-from typing import TypeAlias
 
 import castray_desktop
+from castray_desktop.cli.adding import Commands, add_cluster, add_command, add_json
 from castray_desktop.core.names import display
 
 COMMANDS = (
@@ -43,8 +41,6 @@ EXIT_NOT_DELIVERED = 1
 EXIT_BAD_USAGE = 2
 EXIT_NO_CLUSTER = 3
 EXIT_INTERRUPTED = 130
-
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 _EPILOGUE = """\
 examples:
@@ -112,7 +108,7 @@ def refuse_bad_text(arguments: list[str]) -> None:
 
 def command_parser() -> argparse.ArgumentParser:
     """Everything that can be written, for parsing, for completion and for the manual."""
-    # These import this module for its parts.
+    # The window starts without them.
     from castray_desktop.cli import cast_arguments, past_arguments
 
     parser = argparse.ArgumentParser(
@@ -139,27 +135,6 @@ def command_parser() -> argparse.ArgumentParser:
     _add_engine(commands, common)
     _add_serve(commands, common)
     _add_desktop(commands)
-    return parser
-
-
-def add_command(
-    commands: Commands,
-    name: str,
-    tells: str,
-    examples: str = "",
-    parents: tuple[argparse.ArgumentParser, ...] = (),
-) -> argparse.ArgumentParser:
-    """A command, with what it does as its description and examples below its options."""
-    parser = commands.add_parser(
-        name,
-        parents=parents,
-        help=tells,
-        description=tells[0].upper() + tells[1:] + ".",
-        epilog=examples and "examples:\n" + textwrap.indent(textwrap.dedent(examples).strip("\n"), "  "),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    if not parents:  # ids, names and the engine are found without it, and yet it can be given everywhere
-        parser.add_argument("--cluster", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     return parser
 
 
@@ -289,16 +264,3 @@ def _port(text: str) -> int:
     if not text.isdigit() or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is no port: a number from 0 to 65535")
     return int(text)
-
-
-def add_cluster(parser: argparse.ArgumentParser, default: str | None = None) -> None:
-    parser.add_argument(
-        "--cluster",
-        metavar="WHICH",
-        default=default or os.environ.get("CASTRAY_CLUSTER"),
-        help="local, auto, HOST:PORT or ray://HOST:PORT (the one in use, else this machine's, else local)",
-    )
-
-
-def add_json(parser: argparse._ActionsContainer) -> None:
-    parser.add_argument("--json", action="store_true", help="machine-readable output")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from castray_desktop.cli.arguments import Commands, add_command, add_json
+from castray_desktop.cli.adding import Commands, add_command, add_json
 
 WHO = "'all', or node names, addresses, Ray node id prefixes or @groups, with commas between"
 

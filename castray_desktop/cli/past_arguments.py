@@ -7,7 +7,7 @@ import re
 import time
 from datetime import datetime
 
-from castray_desktop.cli.arguments import Commands, add_command, add_json
+from castray_desktop.cli.adding import Commands, add_command, add_json
 from castray_desktop.cli.cast_arguments import add_sending
 from castray_desktop.core.messages import MOST_DEMO_NODES
 

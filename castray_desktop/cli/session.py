@@ -13,6 +13,7 @@ from castray_desktop.core import messages
 from castray_desktop.core.errors import sentence
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.core.messages import ClusterPhase, ClusterStatus, NodeInfo
+from castray_desktop.core.mirror import Mirror
 from castray_desktop.workers.client import EngineClient
 from castray_desktop.workers.places import find_places
 
@@ -34,15 +35,13 @@ class Session:
         self._quiet = quiet
         self._heard = heard
         self._client: EngineClient | None = None
-        self.nodes: dict[str, NodeInfo] = {}
-        self.cluster = ClusterStatus()
+        self._mirror = Mirror()
         self.keep = False
         self._noticed: Failure | None = None
 
     async def __aenter__(self) -> Self:
         self._client = await EngineClient.connect(find_places(), "cli", start=self._start)
-        self.cluster = self._client.welcome.cluster
-        self.nodes = {node.name: node for node in self._client.welcome.nodes}
+        self._mirror.take(self._client.welcome)
         self._heard(self._client.welcome)
         return self
 
@@ -64,19 +63,20 @@ class Session:
             raise RuntimeError("the session is not open")
         return self._client
 
+    @property
+    def cluster(self) -> ClusterStatus:
+        """The cluster that is looked at, as far as events were read."""
+        return self._mirror.cluster
+
+    @property
+    def nodes(self) -> dict[str, NodeInfo]:
+        """Its nodes by name."""
+        return self._mirror.nodes
+
     async def events(self) -> AsyncIterator[messages.Event]:
         """What the engine reports, with `nodes` and `cluster` kept up to date."""
         async for event in self.client.events():
-            match event:
-                case messages.Welcome():
-                    self.cluster = event.cluster
-                    self.nodes = {node.name: node for node in event.nodes}
-                case messages.ClusterChanged(status):
-                    self.cluster = status
-                case messages.NodesChanged(changed, removed):
-                    self.nodes.update({node.name: node for node in changed})
-                    for name in removed:
-                        self.nodes.pop(name, None)
+            self._mirror.take(event)
             self._heard(event)
             yield event
 
@@ -99,7 +99,9 @@ class Session:
                 if isinstance(event, messages.Welcome):
                     break
         elif self.cluster.phase in (ClusterPhase.NONE, ClusterPhase.FAILED):
-            self.cluster = ClusterStatus(ClusterPhase.STARTING, target=command.target)
+            self._mirror.take(
+                messages.ClusterChanged(ClusterStatus(ClusterPhase.STARTING, target=command.target))
+            )
         if self.cluster.phase is not ClusterPhase.READY:
             await self._until_ready(started=self.cluster.phase is not ClusterPhase.STARTING)
 

@@ -1,0 +1,44 @@
+"""What the commands of the command line are made with."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import textwrap
+from typing import TypeAlias
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def add_command(
+    commands: Commands,
+    name: str,
+    tells: str,
+    examples: str = "",
+    parents: tuple[argparse.ArgumentParser, ...] = (),
+) -> argparse.ArgumentParser:
+    """A command, with what it does as its description and examples below its options."""
+    parser = commands.add_parser(
+        name,
+        parents=parents,
+        help=tells,
+        description=tells[0].upper() + tells[1:] + ".",
+        epilog=examples and "examples:\n" + textwrap.indent(textwrap.dedent(examples).strip("\n"), "  "),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    if not parents:  # ids, names and the engine are found without it, and yet it can be given everywhere
+        parser.add_argument("--cluster", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+    return parser
+
+
+def add_cluster(parser: argparse.ArgumentParser, default: str | None = None) -> None:
+    parser.add_argument(
+        "--cluster",
+        metavar="WHICH",
+        default=default or os.environ.get("CASTRAY_CLUSTER"),
+        help="local, auto, HOST:PORT or ray://HOST:PORT (the one in use, else this machine's, else local)",
+    )
+
+
+def add_json(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument("--json", action="store_true", help="machine-readable output")
