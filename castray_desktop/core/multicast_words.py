@@ -39,6 +39,11 @@ TEMPLATES: Mapping[MulticastEnd, tuple[str, str]] = {
         "{source} went away before multicast was through, so a recipient fed the others.",
         "See what has become of {source} before you send from it again.",
     ),
+    _E.OVER: (
+        "The cast was over before it was known whether multicast arrives.",
+        "The relay brings so little in a moment. With the way left to the program, multicast is taken for"
+        " large casts only.",
+    ),
 }
 """What happened, then what to do."""
 

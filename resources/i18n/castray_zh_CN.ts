@@ -1237,6 +1237,14 @@
         <translation>再次从 {source} 发送之前，请先查明它的情况。</translation>
     </message>
     <message>
+        <source>The cast was over before it was known whether multicast arrives.</source>
+        <translation>尚未确认组播能否送达，本次传输就已结束。</translation>
+    </message>
+    <message>
+        <source>The relay brings so little in a moment. With the way left to the program, multicast is taken for large casts only.</source>
+        <translation>这么少的内容，接力链瞬间即可送完。如果传输方式选择“自动选择”，则只有较大的传输才会使用组播。</translation>
+    </message>
+    <message>
         <source>CastRay</source>
         <translation>CastRay</translation>
     </message>
@@ -2486,6 +2494,10 @@
     <message>
         <source>Multicast stopped: the source is gone</source>
         <translation>组播已停止：源节点已失联</translation>
+    </message>
+    <message>
+        <source>No multicast: the cast was over first</source>
+        <translation>未使用组播：传输已先结束</translation>
     </message>
     <message>
         <source>Waits for its listeners</source>

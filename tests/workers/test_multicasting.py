@@ -239,6 +239,14 @@ async def test_with_nobody_to_listen_it_says_so_until_somebody_joins(scene: Scen
     assert scene.multicast(cast).state is MulticastState.WAITING
 
 
+async def test_a_cast_that_is_over_before_anything_was_sent_says_so(scene: Scene) -> None:
+    cast = await scene.start(UDP)
+    await scene.order()
+    await scene.end(cast)
+    assert scene.multicast(cast) == MulticastSnapshot(MulticastState.STOPPED, MulticastEnd.OVER)
+    assert scene.memory.known(NETWORK).multicast is None  # nobody knows whether it arrives
+
+
 async def test_a_late_joiner_listens_as_well(scene: Scene) -> None:
     cast = await scene.start(msgspec.structs.replace(UDP, recipients=("a", "b")), "ab")
     first = await scene.order()
@@ -405,6 +413,25 @@ async def test_auto_stays_with_the_relay_where_a_trial_is_not_worth_it(scene: Sc
     assert known.relay is not None
     assert known.relay.rate == pytest.approx(STREAM / 10, rel=0.01)
     assert known.multicast is None
+
+
+async def test_who_is_paused_says_nothing_of_the_way_s_speed(scene: Scene) -> None:
+    rate = STREAM / 50
+    cast = await scene.start(AUTO)
+    await scene.relay(cast, rate, 2)
+    scene.has("c", cast, round(20 * rate))  # it is further than they are
+    await scene.settle()
+    await scene.dispatcher.control.pause(cast, ("a", "b"))
+    for second in range(20, 25):
+        scene.has("c", cast, round(second * rate))
+        await scene.settle()
+        scene.skip(1.0)
+    scene.dispatcher.control.resume(cast)
+    await scene.settle()
+    await scene.end(cast)
+    known = scene.memory.known(NETWORK)
+    assert known.relay is not None
+    assert known.relay.rate == pytest.approx(rate, rel=0.01)
 
 
 async def test_auto_tries_multicast_in_a_long_cast_and_remembers_that_nothing_arrives(scene: Scene) -> None:

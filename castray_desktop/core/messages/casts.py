@@ -144,6 +144,7 @@ class MulticastEnd(enum.StrEnum):
     NO_NETWORK = "no_network"  # the source can't send to a group
     ENCRYPTED = "encrypted"  # Ray is, and datagrams for all can't be
     SOURCE_LOST = "source_lost"  # a recipient feeds the others instead
+    OVER = "over"  # the cast was, before anything had been sent to the group
 
 
 class MulticastSnapshot(Record, frozen=True):

@@ -102,6 +102,7 @@ def stopped_line(multicast: MulticastSnapshot | None) -> str:
         MulticastEnd.NO_NETWORK: translate("Multicast", "No multicast: the source can't send it"),
         MulticastEnd.ENCRYPTED: translate("Multicast", "No multicast: Ray encrypts here"),
         MulticastEnd.SOURCE_LOST: translate("Multicast", "Multicast stopped: the source is gone"),
+        MulticastEnd.OVER: translate("Multicast", "No multicast: the cast was over first"),
     }[multicast.end or MulticastEnd.ORDERED]
 
 

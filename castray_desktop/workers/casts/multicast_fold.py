@@ -100,7 +100,7 @@ def _ended_with(cast: CastState, sent: int) -> tuple[MulticastState, MulticastEn
     """What became of a stream that had not ended before its cast."""
     if cast in (CastState.CANCELLED, CastState.FAILED):
         return MulticastState.STOPPED, MulticastEnd.ORDERED
-    return (MulticastState.DONE, None) if sent else (MulticastState.STOPPED, MulticastEnd.NOBODY)
+    return (MulticastState.DONE, None) if sent else (MulticastState.STOPPED, MulticastEnd.OVER)
 
 
 def transport_of(report: DeliveryReport) -> Transport | None:

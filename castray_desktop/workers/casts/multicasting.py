@@ -9,8 +9,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from math import inf
-from statistics import median_low
 
 from castray_desktop.core import messages
 from castray_desktop.core.absence import Absences
@@ -18,13 +16,13 @@ from castray_desktop.core.errors import sentence
 from castray_desktop.core.failure import CastRayError, FailureKind
 from castray_desktop.core.feed import FeedState
 from castray_desktop.core.messages import Ways
-from castray_desktop.core.multicast_choice import Choice, Known, Start, choose, start, trial
+from castray_desktop.core.multicast_choice import Choice, Known, Start, choose, start
 from castray_desktop.core.route import Route
-from castray_desktop.core.speeds import WayMeter
 from castray_desktop.workers.agents import Agents
 from castray_desktop.workers.casts.feeding import Feeding
 from castray_desktop.workers.casts.group_addresses import GroupAddresses
 from castray_desktop.workers.casts.ledger import CastLedger
+from castray_desktop.workers.casts.multicast_measuring import Measuring
 from castray_desktop.workers.casts.multicast_memory import MulticastLesson, MulticastMemory, network_of
 from castray_desktop.workers.casts.orders import Orders
 from castray_desktop.workers.casts.relay import Relay
@@ -32,7 +30,6 @@ from castray_desktop.workers.ray_side.protocol import (
     AgentHello,
     Listen,
     Multicast,
-    MulticastEnd,
     MulticastGroup,
     MulticastState,
 )
@@ -45,10 +42,6 @@ FAR_BYTES = 4 << 20
 
 LEAST_MEASURED = 2
 """With one recipient there is no relay that could be compared."""
-
-LOOK_SECONDS = 0.2
-
-_USELESS = frozenset({MulticastEnd.NOTHING_ARRIVES, MulticastEnd.NO_NETWORK})
 
 log = logging.getLogger("castray.cast")
 
@@ -94,7 +87,6 @@ class Multicasting:
         self._trial = False  # the relay runs first
         self._tried_amidst = False
         self._start = Start()
-        self._network = ""
         self._told: dict[str, tuple[int, float]] = {}  # which agent of a node was told to listen, and when
         self._calling: set[str] = set()  # with an order to listen that has not been answered
         self._paused: frozenset[str] = frozenset()  # who takes nothing at the moment
@@ -103,10 +95,7 @@ class Multicasting:
         self._life = 0  # which agent of the source the group is of
         self._ordered: frozenset[str] = frozenset()  # the listeners that it was told
         self._ordering = False
-        self._measured: tuple[str, ...] = ()  # whose bytes tell how fast a way is
-        self._measuring = False
-        self._looked = -inf
-        self._by_relay, self._by_group = WayMeter(), WayMeter()
+        self._measuring = Measuring(ledger, clock)
 
     # --- for the relay --------------------------------------------------------------------------
 
@@ -130,7 +119,7 @@ class Multicasting:
         if route is None:
             return
         self._look_at_paused()
-        looked = self._measure()
+        looked = self._measuring.look(by_group=self._group is not None)
         if not self._over:
             self._heed_source()
         if self._feed.state is not FeedState.SERVING:
@@ -149,33 +138,12 @@ class Multicasting:
 
     def resumed(self) -> None:
         """The cast goes on after a pause, in which agents neither send nor miss anything."""
-        self._by_relay.rest()
-        self._by_group.rest()
+        self._measuring.rest()
 
     def close(self) -> MulticastLesson | None:
         """The cast has ended. What it has shown, if anything."""
         self._means.groups.free(self._cast)
-        relay, group = self._by_relay.rate or None, self._shown_by_group()
-        if self._ledger.request.limit:
-            relay, group = None, group if group == 0 else None
-        if not self._measured or (relay is None and group is None):
-            return None
-        return MulticastLesson(self._network, relay, group)
-
-    def _shown_by_group(self) -> float | None:
-        """How fast it was, in bytes per second; 0 where it is of no use, None where that can't be said."""
-        report = self._ledger.multicast.report
-        if report is None:
-            return None
-        useless = _USELESS | {MulticastEnd.NOBODY} if self._tried_amidst else _USELESS
-        if report.end in useless:
-            return 0.0
-        measured = self._by_group.rate
-        if not measured and report.state is not MulticastState.SENDING:
-            measured = self._ledger.multicast.rate
-        if not measured and report.end is MulticastEnd.TOO_SLOW:
-            return 0.0
-        return measured or None
+        return self._measuring.lesson(tried_amidst=self._tried_amidst)
 
     # --- whether --------------------------------------------------------------------------------
 
@@ -185,10 +153,10 @@ class Multicasting:
         if source is None or totals is None:
             return
         listeners = self._possible(route)
-        self._network = network_of(source, listeners)
+        network = network_of(source, listeners)
         if asked is not Ways.RAY and len(listeners) >= LEAST_MEASURED:
-            self._measured, self._measuring = tuple(hello.node for hello in listeners), True
-        known = self._known()
+            self._measuring.begin(network, (hello.node for hello in listeners))
+        known = self._known(network)
         choice = choose(asked, len(listeners), totals.stream_bytes, self._ledger.request.limit, known)
         encrypted = any(hello.encrypted for hello in (source, *listeners))
         if choice is Choice.RELAY or (encrypted and asked is not Ways.UDP):
@@ -204,9 +172,7 @@ class Multicasting:
 
     def _try_now(self, route: Route) -> None:
         """Try it in the midst of the relay, if it is worth that by now."""
-        source, meter = self._hello(self._source), self._by_relay
-        left = self._ledger.stream_bytes - self._middle(self._ledger.verified_bytes)
-        found = trial(meter.seconds, meter.rate, left)
+        source, found = self._hello(self._source), self._measuring.trial()
         if source is None or found is None or self._ledger.request.limit:
             return
         self._trial = False
@@ -225,9 +191,9 @@ class Multicasting:
         self._ledger.multicast.tried()
         log.info("cast %s: to group %s, port %d", self._cast, self._group.address, self._group.port)
 
-    def _known(self) -> Known:
+    def _known(self, network: str) -> Known:
         memory = self._means.memory
-        return memory.known(self._network) if memory is not None else Known()
+        return memory.known(network) if memory is not None else Known()
 
     def _possible(self, route: Route) -> list[AgentHello]:
         """Those who fetch, or will, and could listen."""
@@ -343,7 +309,7 @@ class Multicasting:
             self._leave_group()
         elif report.state is MulticastState.DONE:
             self._group, self._over = None, True
-            self._measuring = False  # what is missing comes by the relay, and says nothing of its speed
+            self._measuring.end()  # what is missing comes by the relay, and says nothing of its speed
         elif report.state is MulticastState.SENDING:
             self._start = Start(report.rate, self._start.least)  # for the next agent of the source
 
@@ -384,23 +350,3 @@ class Multicasting:
         finally:
             self._ordering = False
         self._done()
-
-    # --- how fast -------------------------------------------------------------------------------
-
-    def _measure(self) -> bool:
-        """See how fast it goes, by which way; whether there was anything new to see."""
-        now = self._clock()
-        if not self._measuring or now - self._looked < LOOK_SECONDS:
-            return False
-        self._looked = now
-        if self._group is None:
-            self._by_group.rest()
-            self._by_relay.look(now, self._middle(self._ledger.received_bytes))
-        else:
-            self._by_relay.rest()
-            self._by_group.look(now, self._middle(self._ledger.verified_bytes))
-        return True
-
-    def _middle(self, count: Callable[[str], int]) -> int:
-        """A count of bytes at the middle one of those who are measured."""
-        return median_low([count(node) for node in self._measured] or [0])
