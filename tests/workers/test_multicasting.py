@@ -23,7 +23,11 @@ from castray_desktop.core.messages import (
 from castray_desktop.core.multicast_choice import FRESH_SECONDS, TRIAL_LEFT_SECONDS
 from castray_desktop.workers.casts.group_addresses import GroupAddresses
 from castray_desktop.workers.casts.multicast_memory import MulticastLesson, MulticastMemory
-from castray_desktop.workers.casts.multicasting import MulticastMeans
+from castray_desktop.workers.casts.multicasting import (
+    REJOIN_LEFT_SECONDS,
+    REJOIN_SECONDS,
+    MulticastMeans,
+)
 from castray_desktop.workers.ray_side import protocol
 from castray_desktop.workers.ray_side.protocol import RecipientState, SourceState
 from tests.helpers.cast_stage import Stage
@@ -384,6 +388,32 @@ async def test_who_cannot_follow_feeds_nobody_who_listens(scene: Scene) -> None:
     assert isinstance(last, protocol.SetUpstream)
     assert last.upstream is not None
     assert last.upstream.node == "c"
+
+
+async def test_who_could_not_follow_tries_again_after_a_while(scene: Scene) -> None:
+    cast = await scene.listened_to()
+    sending = protocol.MulticastState.SENDING
+
+    async def waits(seconds: float, rate: float = STREAM / 1000) -> int:
+        """The orders to listen that `c` has, once so much time has passed without its listening."""
+        scene.says(cast, sending, listeners=("a", "b"), sent_bytes=2000, rate=round(rate))
+        scene.has("c", cast, 2000, datagram_bytes=1000)
+        await scene.settle()
+        scene.skip(seconds)
+        scene.has("c", cast, 2000, datagram_bytes=1000)
+        await scene.settle()
+        return len(scene.orders(protocol.Listen))
+
+    assert await waits(REJOIN_SECONDS - 1) == 0
+    assert await waits(1.0, rate=STREAM / REJOIN_LEFT_SECONDS * 1.1) == 0  # it is over soon
+    assert await waits(1.0) == 1
+    order = scene.orders(protocol.Listen)[0]
+    assert order == ("c", protocol.Listen(cast, (await scene.order()).group))
+    scene.has("c", cast, 2000, listening=True)
+    await scene.settle()
+    assert await waits(2 * REJOIN_SECONDS - 1) == 1
+    assert await waits(1.0) == 2
+    assert len(scene.orders(protocol.Multicast)) == 1  # the source knows it
 
 
 async def test_who_could_not_follow_holds_up_nobody_once_all_is_sent(scene: Scene) -> None:

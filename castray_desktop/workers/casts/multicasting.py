@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from castray_desktop.core import messages
 from castray_desktop.core.absence import Absences
+from castray_desktop.core.back_off import BackOff
 from castray_desktop.core.errors import sentence
 from castray_desktop.core.failure import CastRayError, FailureKind
 from castray_desktop.core.feed import FeedState
@@ -39,6 +40,13 @@ DEAF_SECONDS = 1.5
 
 FAR_BYTES = 4 << 20
 """Whoever lacks more than this, and much more than those below it, holds them up."""
+
+REJOIN_SECONDS = 30.0
+"""Whoever could not follow tries again after so long: the stream may be slower by now, or its link faster.
+Then after twice as long, and so on, since its connection to its upstream begins anew each time."""
+
+REJOIN_LEFT_SECONDS = 10.0
+"""With less than this to go it stays with the relay."""
 
 LEAST_MEASURED = 2
 """With one recipient there is no relay that could be compared."""
@@ -92,6 +100,7 @@ class Multicasting:
         self._paused: frozenset[str] = frozenset()  # who takes nothing at the moment
         self._heard: set[str] = set()  # who has listened
         self._moved: set[str] = set()  # to the tail, since they don't
+        self._back_off = BackOff(REJOIN_SECONDS)
         self._life = 0  # which agent of the source the group is of
         self._ordered: frozenset[str] = frozenset()  # the listeners that it was told
         self._ordering = False
@@ -134,6 +143,7 @@ class Multicasting:
         if self._group is not None:
             self._follow_source()
             self._have_listen()
+            self._let_rejoin()
             self._order()
 
     def resumed(self) -> None:
@@ -229,14 +239,38 @@ class Multicasting:
 
     def _have_listen(self) -> None:
         """Those who fetch already are told to listen as well."""
-        group = self._group
         for node in self._relay.fetching:
             unfinished = not self._ledger.delivery(node).state.finished
             told = self._told.get(node, (-1, 0.0))[0] == self._relay.life(node)
             if not told and unfinished and self._can_listen(node):
-                self._told[node] = self._relay.life(node), self._clock()
-                self._calling.add(node)
-                self._orders.spawn(self._tell_to_listen(node, group))
+                self._call(node)
+
+    def _let_rejoin(self) -> None:
+        """Who could not follow tries again after a while, if that is worth it."""
+        left = [
+            node
+            for node in self._listeners()
+            if node in self._relay.fetching and self._has_left(node) and self._has_heard(node)
+        ]
+        due = self._back_off.due(left, self._clock())
+        if self._measuring.left < REJOIN_LEFT_SECONDS * self._ledger.multicast.rate:
+            return
+        for node in due:
+            log.info("cast %s: %s tries to follow the group again", self._cast, node)
+            self._back_off.tried(node)
+            self._heard.discard(node)
+            self._moved.discard(node)
+            self._call(node)
+
+    def _has_heard(self, node: str) -> bool:
+        """Whether it got anything by the group; for who does not, there is a filter on the way."""
+        return self._ledger.delivery(node).datagram_bytes > 0
+
+    def _call(self, node: str) -> None:
+        """Have a node listen that fetches already."""
+        self._told[node] = self._relay.life(node), self._clock()
+        self._calling.add(node)
+        self._orders.spawn(self._tell_to_listen(node, self._group))
 
     async def _tell_to_listen(self, node: str, group: MulticastGroup | None) -> None:
         await self._orders.tell((node,), Listen(self._cast, group))

@@ -169,6 +169,24 @@ def test_who_joins_late_gets_the_rest_by_the_group(lab: Lab) -> None:
     cast.forget()
 
 
+def test_who_could_not_follow_listens_again_when_it_is_told_to(lab: Lab) -> None:
+    path = lab.file("model.bin", 16 * MIB)
+    cast, nodes = start(lab, 2, path, limit=8 * MIB)
+    nodes[1].await_delivery(cast.cast, lambda report: report.datagram_bytes > MIB)
+    listener = nodes[1].plane._deliveries[cast.cast].listener()
+    assert listener is not None
+    listener.stop("it can't follow")
+    nodes[1].await_delivery(cast.cast, lambda report: not report.listening)
+    await_listeners(cast, "node_2")
+    had = nodes[1].deliveries[cast.cast].datagram_bytes
+    nodes[1].plane.listen(Listen(cast.cast, group_of(cast)))
+    await_listeners(cast, "node_1", "node_2")
+    results = cast.results()
+    check(path, nodes, results)
+    assert results[0].datagram_bytes > had + 4 * MIB
+    cast.forget()
+
+
 def test_a_relay_becomes_a_stream_and_a_relay_again(lab: Lab) -> None:
     path = lab.file("model.bin", 24 * MIB)
     nodes = lab.chain(2)

@@ -74,6 +74,7 @@ class Follower(StandingStock):
         self._restoring = Restoring(self, self._restored)
         self._group = order.group
         self._listener: Optional[MulticastListener] = None
+        self._listens_anew = False  # it was told to since it has listened for the last time
         self.datagram_bytes = 0
         self.repaired_bytes = 0
 
@@ -105,11 +106,11 @@ class Follower(StandingStock):
             self.condition.notify_all()
 
     def listen(self, order: Listen) -> None:
-        """Listen to this group from now on, or to none."""
+        """Listen to this group from now on, also if it has left it; or to none."""
         with self.condition:
             if order.group == self._group and (self._listener is None or self._listener.listening):
                 return
-            self._group = order.group
+            self._group, self._listens_anew = order.group, True
             if self._listener is not None:
                 self._listener.stop("it was told to")
             if self._group is not None:
@@ -165,8 +166,9 @@ class Follower(StandingStock):
         group = self._group
         if group is None:
             return self._listener
-        if self._listener is not None and (self._listener.group == group):
+        if self._listener is not None and self._listener.group == group and not self._listens_anew:
             return self._listener
+        self._listens_anew = False
         self.leave_group()
         try:
             self._listener = MulticastListener(
