@@ -119,6 +119,13 @@ async def test_recipients_wait_for_their_source_and_dial_it_again(stage: Stage) 
     assert await stage.finish(cast, "as", "ba", "cb") is CastState.COMPLETED
 
 
+async def test_a_digest_counts_once_the_source_is_sealed(stage: Stage) -> None:
+    cast = await stage.start()
+    stage.agents.report_source("s", cast, SourceState.SERVING, trailer_digest="t")
+    await asyncio.sleep(0)
+    assert await stage.finish(cast, "as", "ba", "cb") is CastState.COMPLETED
+
+
 async def test_a_source_that_comes_back_with_other_files_ends_the_cast(stage: Stage) -> None:
     cast = await stage.start()
     stage.agents.go_away("s")

@@ -85,7 +85,7 @@ class Feeding:
         elif self.state is FeedState.SCANNING and report.state is SourceState.PREPARED:
             self._compare(report)
             self._serve(relay)
-        elif report.trailer_digest and report.trailer_digest != self._ledger.trailer_digest:
+        elif report.state is SourceState.SEALED and report.trailer_digest != self._ledger.trailer_digest:
             self.fail(Failure(FailureKind.PARCEL_CHANGED, {"node": self._source}))
 
     def source_failure(self) -> Failure:

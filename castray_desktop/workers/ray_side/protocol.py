@@ -570,7 +570,7 @@ class SourceReport:
     totals: Optional[ParcelTotals] = None
     sent_bytes: int = 0  # payload that left this agent for this cast, repairs included
     sent_lists: int = 0  # of that, manifest and trailer
-    trailer_digest: str = ""
+    trailer_digest: str = ""  # once it is sealed
     problems: tuple[FileProblem, ...] = ()  # the first hundred
     problem_count: int = 0
     failure: Optional[Failure] = None

@@ -209,11 +209,16 @@ class Source(Supply):
         self.end("the source failed")
 
     def _go(self, state: SourceState) -> None:
+        if self._enter(state):
+            self.stated()
+
+    def _enter(self, state: SourceState) -> bool:
+        """Whether the state is another one now. Somebody is to be told."""
         with self.condition:
             if state not in TRANSITIONS[self.state]:
-                return
+                return False
             self.state = state
-        self.stated()
+            return True
 
     # --- scanning
 
@@ -282,10 +287,12 @@ class Source(Supply):
 
     def seal_with(self) -> None:
         """Every file was read to its end: the trailer is there."""
-        with self.condition:
+        with self.condition:  # a report has the state and the digest, or neither
             self._raw_trailer = encode_trailer(self.files.results())
             self._trailer_digest = hashlib.sha256(self._raw_trailer).hexdigest()
-        self._go(S.SEALED)
+            sealed = self._enter(S.SEALED)
+        if sealed:
+            self.stated()
 
     @property
     def sealed(self) -> bool:
