@@ -6,7 +6,7 @@ arrive: the gap reads as zero.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,20 +15,20 @@ import numpy.typing as npt
 from castray_desktop.core.messages import RateHistory as PastRates
 
 Values = npt.NDArray[np.float32]
-Slots = npt.NDArray[np.int64]
 
 STEP, SPAN = 0.25, 30 * 60
 CAPACITY = int(SPAN / STEP)
 LONG_STEP, LONG_SPAN = 15.0, 24 * 60 * 60
 LONG_CAPACITY = int(LONG_SPAN / LONG_STEP)
 GRACE = 4  # samples that may be missing at the end before they read as zero
-FIRST_ROWS = 16
+BLOCK = 256  # slots; a node that comes makes one of them anew, not all that was before
+WIDER_BY = 64  # nodes
 
 
 class Lines(Mapping[str, Values]):
     """A line for each node that was not silent, taken from the ring when it is first asked for."""
 
-    def __init__(self, ring: Ring, slots: Slots, names: Sequence[str]) -> None:
+    def __init__(self, ring: Ring, slots: range, names: Sequence[str]) -> None:
         self._ring, self._slots, self._names = ring, slots, dict.fromkeys(names)
         self._taken: dict[str, Values] = {}
 
@@ -47,7 +47,7 @@ class Lines(Mapping[str, Values]):
 
     def lately(self, count: int) -> dict[str, float]:
         """Each node's mean over the last samples."""
-        return self._ring.means(list(self._names), self._slots[-count:])
+        return self._ring.means(self._names, self._slots[-count:])
 
 
 @dataclass(frozen=True)
@@ -62,91 +62,117 @@ class Window:
 
 
 class Ring:
-    """Numbers for the total and for each node in slots of `step` seconds, counted since 1970."""
+    """Numbers for the total and for each node in slots of `step` seconds, counted since 1970.
+
+    The nodes' numbers lie in blocks of slots, [slot, column], each made when something is written to it and
+    as wide as there are nodes then. What has no place in a block is zero. Neither time that goes by nor a
+    node that comes costs more than one block, and new memory is touched sample by sample: a day of a
+    thousand nodes made or moved at once would hold up the window.
+    """
 
     def __init__(self, step: float, capacity: int) -> None:
         self.step, self.capacity = step, capacity
         self.last = -1  # the newest slot, -1 before the first sample
-        self._total = np.zeros(capacity, np.float32)
-        self._low, self._high = np.zeros(capacity, np.float32), np.zeros(capacity, np.float32)
-        self._nodes = np.zeros((FIRST_ROWS, capacity), np.float32)
-        self._rows: dict[str, int] = {}
+        self._total, self._low, self._high = self._sums = np.zeros((3, capacity), np.float32)
+        self._blocks: dict[int, Values] = {}  # by their first slot's number, divided by BLOCK
+        self._columns: dict[str, int] = {}
+        self._free: list[int] = []  # columns of nodes that were forgotten
         self._heard: dict[str, int] = {}  # the last slot in which a node was not silent
 
-    def put(self, slot: int, total: float, nodes: Mapping[str, float]) -> None:
-        """What a slot holds."""
-        place = slot % self.capacity
-        self._total[place] = total
-        rows = self._rows_of(nodes)
+    @property
+    def _oldest(self) -> int:
+        return self.last - self.capacity + 1
+
+    def put(self, slots: range, total: float, nodes: Mapping[str, float]) -> None:
+        """What these slots hold, as far as they are kept."""
+        slots = range(max(slots.start, self._oldest), min(slots.stop, self.last + 1))
+        if not slots:
+            return
         rates = np.fromiter(nodes.values(), np.float32, len(nodes))
-        self._nodes[rows, place] = rates
-        self._note(slot, nodes)
-        self._low[place] = rates.min() if len(rates) else 0.0
-        self._high[place] = rates.max() if len(rates) else 0.0
+        places = np.arange(slots.start, slots.stop) % self.capacity
+        self._total[places] = total
+        self._low[places] = rates.min() if len(rates) else 0.0
+        self._high[places] = rates.max(initial=0.0)
+        if nodes:
+            columns = self._columns_of(nodes)
+            for number in range(slots.start // BLOCK, (slots.stop - 1) // BLOCK + 1):
+                first, stop = _within(number, slots)
+                self._block(number)[first:stop, columns] = rates
+            self._note(slots.stop - 1, nodes)
 
     def put_more(self, slot: int, share: float, total: float, nodes: Mapping[str, float]) -> None:
         """Add to a slot's means what held for this share of it."""
         place = slot % self.capacity
         self._total[place] += total * share
-        rows = self._rows_of(nodes)
-        self._nodes[rows, place] += np.fromiter(nodes.values(), np.float32, len(nodes)) * np.float32(share)
+        if not nodes:
+            return
+        columns = self._columns_of(nodes)
+        row = self._block(slot // BLOCK)[slot % BLOCK]
+        row[columns] += np.fromiter(nodes.values(), np.float32, len(nodes)) * np.float32(share)
         self._note(slot, nodes)
-        means = self._nodes[rows, place]
-        self._low[place] = means.min() if len(means) else self._low[place]
-        self._high[place] = max(float(self._high[place]), float(means.max(initial=0.0)))
+        means = row[columns]
+        self._low[place] = means.min()
+        self._high[place] = max(self._high[place], means.max())
 
     def _note(self, slot: int, nodes: Mapping[str, float]) -> None:
         self._heard.update((name, max(slot, self._heard.get(name, slot))) for name in nodes)
 
-    def _rows_of(self, nodes: Mapping[str, float]) -> list[int]:
-        for name in nodes.keys() - self._rows.keys():
-            if len(self._rows) == len(self._nodes):
-                self._nodes = np.vstack([self._nodes, np.zeros_like(self._nodes)])
-            self._rows[name] = len(self._rows)
-        return [self._rows[name] for name in nodes]
+    def _columns_of(self, nodes: Mapping[str, float]) -> npt.NDArray[np.intp]:
+        if len(nodes.keys() - self._columns.keys()) > len(self._free):
+            self._forget_silent()
+        for name in nodes.keys() - self._columns.keys():  # one of those may have been forgotten just now
+            self._columns[name] = self._free.pop() if self._free else len(self._columns)
+        return np.fromiter((self._columns[name] for name in nodes), np.intp, len(nodes))
+
+    def _forget_silent(self) -> None:
+        """Whatever their columns hold lies before the oldest slot, where nobody reads it any more."""
+        for name in [name for name, slot in self._heard.items() if slot < self._oldest]:
+            self._free.append(self._columns.pop(name))
+            del self._heard[name]
+
+    def _block(self, number: int) -> Values:
+        """The block to write to, wide enough for every node that has a column."""
+        count = len(self._columns) + len(self._free)
+        block = self._blocks.get(number)
+        if block is None or block.shape[1] < count:
+            wider = np.zeros((BLOCK, -(-count // WIDER_BY) * WIDER_BY), np.float32)
+            if block is not None:
+                written = min(BLOCK, self.last + 1 - number * BLOCK)
+                wider[:written, : block.shape[1]] = block[:written]
+            block = self._blocks[number] = wider
+        return block
+
+    def _written(self, slots: range) -> Iterator[tuple[Values, int]]:
+        """What is kept of these slots, piece by piece, and where each piece begins among them."""
+        kept = range(max(slots.start, self._oldest), min(slots.stop, self.last + 1))
+        for number in range(kept.start // BLOCK, (kept.stop - 1) // BLOCK + 1) if kept else ():
+            block = self._blocks.get(number)
+            if block is not None:
+                first, stop = _within(number, kept)
+                yield block[first:stop], number * BLOCK + first - slots.start
 
     def advance(self, slot: int, *, bridge: bool = False) -> None:
         """Later slots up to this one are zero. With `bridge` a single missed one is as the one before."""
         if self.last < 0:
             self.last = slot
             return
-        missed = slot - self.last
-        bridged = bridge and missed == 2
-        if bridged:
-            before, place = self.last % self.capacity, (slot - 1) % self.capacity
-            self._nodes[:, place] = self._nodes[:, before]
-            for ring in (self._total, self._low, self._high):
-                ring[place] = ring[before]
-        places = np.arange(self.last + (2 if bridged else 1), slot + 1)[-self.capacity :] % self.capacity
-        self._nodes[:, places] = 0
-        for ring in (self._total, self._low, self._high):
-            ring[places] = 0
-        self.last = slot
-        if missed > 8:
-            self._forget_silent()
-
-    def _forget_silent(self) -> None:
-        oldest = self.last - self.capacity
-        kept = [name for name in self._rows if self._heard.get(name, -1) > oldest]
-        if len(kept) < len(self._rows):
-            rows = [self._rows[name] for name in kept]
-            room = max(FIRST_ROWS, len(kept))
-            nodes = np.zeros((room, self.capacity), np.float32)
-            nodes[: len(kept)] = self._nodes[rows]
-            self._nodes = nodes
-            self._rows = {name: row for row, name in enumerate(kept)}
-            self._heard = {name: self._heard[name] for name in kept}
+        before, self.last = self.last, max(slot, self.last)
+        self._sums[:, np.arange(before + 1, slot + 1)[-self.capacity :] % self.capacity] = 0
+        if bridge and slot - before == 2:
+            self._sums[:, (slot - 1) % self.capacity] = self._sums[:, before % self.capacity]
+            for rates, _ in self._written(range(before, before + 1)):
+                self._block((slot - 1) // BLOCK)[(slot - 1) % BLOCK, : rates.shape[1]] = rates[0]
+        for number in [number for number in self._blocks if (number + 1) * BLOCK <= self._oldest]:
+            del self._blocks[number]
 
     def silence(self, first: int) -> None:
         """Nothing moved from this slot on."""
-        slots = np.arange(max(first, self.last - self.capacity + 1), self.last + 1) % self.capacity
-        self._nodes[:, slots] = 0
-        for ring in (self._total, self._low, self._high):
-            ring[slots] = 0
-
-    def holds(self, slot: int) -> bool:
-        """Whether a slot is among those that are kept."""
-        return self.last - self.capacity < slot <= self.last
+        slots = range(max(first, self._oldest), self.last + 1)
+        self._sums[:, np.arange(slots.start, slots.stop) % self.capacity] = 0
+        for number in [number for number in self._blocks if number * BLOCK >= slots.start]:
+            del self._blocks[number]
+        for rates, _ in self._written(slots):
+            rates[:] = 0
 
     def window(self, now: float, seconds: float) -> Window:
         """The last `seconds` before `now`."""
@@ -154,33 +180,40 @@ class Ring:
         newest = int(now / self.step)
         if 0 < newest - self.last <= GRACE:
             newest = self.last  # the sample of this moment is still on its way
-        slots = np.arange(newest - count + 1, newest + 1)
-        age = (newest - slots).astype(np.float64) * self.step
-        names = [name for name, slot in self._heard.items() if slots[0] <= slot]
-        take = self._take
-        return Window(
-            age,
-            take(self._total, slots),
-            take(self._low, slots),
-            take(self._high, slots),
-            Lines(self, slots, names),
-        )
+        slots = range(newest - count + 1, newest + 1)
+        age = np.arange(count - 1, -1, -1).astype(np.float64) * self.step
+        names = [name for name, slot in self._heard.items() if slots.start <= slot]
+        total, low, high = self._sums_of(slots)
+        return Window(age, total, low, high, Lines(self, slots, names))
 
-    def _take(self, ring: Values, slots: Slots) -> Values:
-        known = (slots <= self.last) & (slots > self.last - self.capacity)
-        return np.where(known, ring[slots % self.capacity], 0).astype(np.float32)
+    def _sums_of(self, slots: range) -> Values:
+        numbers = np.arange(slots.start, slots.stop)
+        known = (numbers <= self.last) & (numbers >= self._oldest)
+        return np.where(known, self._sums[:, numbers % self.capacity], np.float32(0))
 
-    def line(self, name: str, slots: Slots) -> Values:
+    def line(self, name: str, slots: range) -> Values:
         """What a node received in these slots."""
-        row = self._rows.get(name)
-        return self._take(self._nodes[row], slots) if row is not None else np.zeros(len(slots), np.float32)
+        line = np.zeros(len(slots), np.float32)
+        column = self._columns.get(name)
+        for rates, at in self._written(slots) if column is not None else ():
+            if column < rates.shape[1]:
+                line[at : at + len(rates)] = rates[:, column]
+        return line
 
-    def means(self, names: list[str], slots: Slots) -> dict[str, float]:
+    def means(self, names: Iterable[str], slots: range) -> dict[str, float]:
         """The means of several nodes over these slots."""
-        known = slots[(slots <= self.last) & (slots > self.last - self.capacity)]
-        rows = np.array([self._rows[name] for name in names if name in self._rows], np.int64)
-        values = self._nodes[rows[:, np.newaxis], known % self.capacity].sum(axis=1) / max(1, len(slots))
-        return dict(zip((name for name in names if name in self._rows), values.tolist(), strict=True))
+        known = [name for name in names if name in self._columns]
+        columns = np.fromiter((self._columns[name] for name in known), np.intp, len(known))
+        sums = np.zeros(len(known), np.float64)
+        for rates, _ in self._written(slots):
+            wide = columns < rates.shape[1]
+            sums[wide] += rates.sum(axis=0)[columns[wide]]
+        return dict(zip(known, (sums / max(1, len(slots))).tolist(), strict=True))
+
+
+def _within(number: int, slots: range) -> tuple[int, int]:
+    """Where these slots begin and end in the block of that number."""
+    return max(0, slots.start - number * BLOCK), min(BLOCK, slots.stop - number * BLOCK)
 
 
 class RateHistory:
@@ -203,7 +236,7 @@ class RateHistory:
         new = slot != fine.last
         held = STEP * (2 if fine.last >= 0 and slot - fine.last == 2 else 1)
         fine.advance(slot, bridge=True)
-        fine.put(slot, total, nodes)
+        fine.put(range(slot, slot + 1), total, nodes)
         self._long.advance(int(at / LONG_STEP))
         if new:
             self._long.put_more(self._long.last, held / LONG_STEP, total, nodes)
@@ -220,9 +253,8 @@ class RateHistory:
                 ring.silence(int(past.since / ring.step) + 1)
             for sample in past.samples:
                 first = round((sample.at - past.step) / ring.step)
-                for slot in range(first, max(first + 1, round(sample.at / ring.step))):
-                    if ring.holds(slot):
-                        ring.put(slot, sample.total, sample.nodes)
+                slots = range(first, max(first + 1, round(sample.at / ring.step)))
+                ring.put(slots, sample.total, sample.nodes)
 
     def window(self, now: float, seconds: float) -> Window:
         """The last `seconds` before `now`. Nodes that were silent all the while are left out."""

@@ -1,4 +1,4 @@
-"""Rates: the ring of numbers, and when the plot draws."""
+"""The throughput plot: what it draws, and when."""
 
 from __future__ import annotations
 
@@ -19,57 +19,11 @@ from castray_desktop.core.messages import NodeRate, RateSample, Throughput
 from castray_desktop.core.messages import RateHistory as PastRates
 from castray_desktop.ui.plot.scale import HOURS, MINUTES, SPANS, nice_top, scale_unit
 from castray_desktop.ui.plot_link import PlotLink
-from castray_desktop.ui.rate_history import CAPACITY, STEP, RateHistory
+from castray_desktop.ui.rate_history import STEP
 from castray_desktop.ui.theme import Theme
 from castray_desktop.ui.throughput_plot import ThroughputPlot
 from tests.helpers.fake_engine import FakeLink, empty_welcome
 from tests.helpers.samples import NOW
-
-
-def test_samples_lie_where_they_belong() -> None:
-    history = RateHistory()
-    assert history.empty
-    for number in range(8):
-        history.add(NOW + number * STEP, 100.0 + number, {"node_1": 10.0})
-    window = history.window(NOW + 7 * STEP, 1.0)
-    assert window.age.tolist() == [1.0, 0.75, 0.5, 0.25, 0.0]
-    assert window.total.tolist() == [103, 104, 105, 106, 107]
-    assert window.nodes["node_1"].tolist() == [10.0] * 5
-
-
-def test_a_pause_reads_as_zero_and_a_hiccup_is_bridged() -> None:
-    history = RateHistory()
-    history.add(NOW, 100.0, {})
-    history.add(NOW + 2 * STEP, 120.0, {})
-    history.add(NOW + 6 * STEP, 50.0, {})
-    window = history.window(NOW + 6 * STEP, 6 * STEP)
-    assert window.total.tolist() == [100, 100, 120, 0, 0, 0, 50]
-
-
-def test_a_late_sample_does_not_read_as_zero() -> None:
-    history = RateHistory()
-    history.add(NOW, 100.0, {})
-    assert history.window(NOW + 3 * STEP, 1.0).total[-1] == 100
-    assert history.window(NOW + 8 * STEP, 1.0).total[-1] == 0
-
-
-def test_nodes_that_were_silent_are_left_out() -> None:
-    history = RateHistory()
-    history.add(NOW, 1.0, {"old": 5.0})
-    history.add(NOW + 120, 1.0, {"new": 5.0})
-    assert set(history.window(NOW + 120, 60).nodes) == {"new"}
-    assert set(history.window(NOW + 120, 300).nodes) == {"old", "new"}
-
-
-def test_the_ring_turns() -> None:
-    history = RateHistory()
-    history.add(NOW, 1.0, {"gone": 1.0})
-    history.add(NOW + 3 * CAPACITY * STEP, 2.0, {"node_1": 2.0})
-    window = history.window(NOW + 3 * CAPACITY * STEP, 1800)
-    assert window.total.sum() == 2.0
-    assert set(window.nodes) == {"node_1"}
-    history.add(NOW, 99.0, {})
-    assert history.window(NOW + 3 * CAPACITY * STEP, 1800).total.sum() == 2.0
 
 
 @pytest.mark.parametrize("most", [1, 999, 5e5, 5.9e8, 6.1e8, 9.99e9, 123456789.0])
