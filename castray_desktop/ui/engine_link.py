@@ -74,6 +74,7 @@ class EngineLink(QObject):
     diagnosis_progress = Signal(object)
     connection_changed = Signal(object)
     connection_failed = Signal(object)
+    _turn_begun = Signal(object)  # with what is to be done in it; what goes wrong there stays there
 
     def __init__(self, connect: Connector, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -87,6 +88,7 @@ class EngineLink(QObject):
         self._released: deque[tuple[int, Callable[[], object]]] = deque()  # how much it is, and what emits it
         self._next_turn: asyncio.Handle | None = None
         self.connection = Connection.CONNECTING
+        self._turn_begun.connect(lambda part: part())
 
     @property
     def connected(self) -> bool:
@@ -168,7 +170,7 @@ class EngineLink(QObject):
         self._pending = PendingEvents()
         self._released.clear()
         self._set_connection(Connection.CONNECTED)
-        self.welcome.emit(engine.welcome)
+        self.take(engine.welcome)
         async for event in engine.events():
             self.take(event)
         self.flush()
@@ -182,13 +184,22 @@ class EngineLink(QObject):
             self.connection_changed.emit(connection)
 
     def take(self, event: messages.Event) -> None:
-        """Pass an event on, now or with the next flush."""
+        """Pass an event on, now or in its turn."""
         if self._pending.add(event):
             if self._flush_timer is None:
-                self.flush()
-                self._flush_later()
+                self._flush_due()
             return
-        self.flush()
+        self._release()
+        self._released.append((1, partial(self._emit, event)))
+        self._go_on()
+
+    def in_turns(self, *parts: Callable[[], object]) -> None:
+        """Do each of these in a turn of the loop of its own, before anything else that the engine reports."""
+        turns = [(MOST_IN_A_TURN, partial(self._turn_begun.emit, part)) for part in parts]
+        self._released.extendleft(reversed(turns))
+        self._go_on_soon()
+
+    def _emit(self, event: messages.Event) -> None:
         match event:
             case messages.ClusterChanged(cluster):
                 self.cluster_changed.emit(cluster)
@@ -201,9 +212,9 @@ class EngineLink(QObject):
             case messages.Welcome():
                 self.welcome.emit(event)
             case _:
-                self._take_rest(event)
+                self._emit_rest(event)
 
-    def _take_rest(self, event: messages.Event) -> None:
+    def _emit_rest(self, event: messages.Event) -> None:
         """What only some pages care for."""
         match event:
             case messages.SettingsChanged(settings):
@@ -255,12 +266,20 @@ class EngineLink(QObject):
             self._flush_later()
 
     def _go_on(self) -> None:
-        """Emit in several turns, so that a thousand deliveries don't hold up the window."""
+        """Emit now and, so that a thousand deliveries don't hold up the window, in further turns."""
+        if self._next_turn is None:
+            self._emit_some()
+            self._go_on_soon()
+
+    def _go_on_soon(self) -> None:
         import asyncio
 
-        self._emit_some()
-        if self._released:
-            self._next_turn = asyncio.get_running_loop().call_soon(self._go_on)
+        if self._released and self._next_turn is None:
+            self._next_turn = asyncio.get_running_loop().call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._next_turn = None
+        self._go_on()
 
     def _flush_later(self) -> None:
         import asyncio

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QSettings, Qt, QTimer, Signal
@@ -241,19 +242,24 @@ class MainWindow(DropWindow):
 
     def _on_connection(self, connection: Connection) -> None:
         if connection is Connection.CONNECTED:
-            self.banner.hide()
+            self.banner.hide()  # the rest is said once the whole picture is there
         else:
             self.header.show_rates(None)
-        self._show_status()
+            self._show_status()
 
     def _on_welcome(self, welcome: messages.Welcome) -> None:
-        self.nodes.replace(welcome.nodes)
-        self._find_this_computer()
-        self.transfers.load(welcome.casts, welcome.deliveries)
+        """All of it at once would hold up the window."""
         self._link.ask(messages.Watch(None), messages.Done)
-        self._on_cluster(welcome.cluster)
-        if not self.table.selected_cast() and welcome.casts:
-            self.table.select_cast(max(welcome.casts, key=lambda cast: cast.started).cast)
+        self._link.in_turns(
+            partial(self.nodes.replace, welcome.nodes),
+            partial(self.transfers.load, welcome.casts, welcome.deliveries),
+            partial(self._select_newest, welcome.casts),
+            partial(self._on_cluster, welcome.cluster),
+        )
+
+    def _select_newest(self, casts: tuple[CastSummary, ...]) -> None:
+        if not self.table.selected_cast() and casts:
+            self.table.select_cast(max(casts, key=lambda cast: cast.started).cast)
 
     def _find_this_computer(self) -> None:
         here = next((node.name for node in self.nodes.nodes() if node.this_computer), "")

@@ -217,8 +217,7 @@ class NodeGraph(Card):
         self._refresh_title()
 
     def _activity_changed(self) -> None:
-        moved = self.scene_.outdated and self.view.isVisible() and self.view.relayout()
-        if not moved:
+        if self.view.isVisible() and not (self.scene_.outdated and self.view.relayout()):
             self.scene_.refresh()
         self.side_card.refresh_soon()
         self._refresh_read_out()

@@ -13,7 +13,7 @@ from castray_desktop.core.messages import NodeInfo, NodeState
 from castray_desktop.ui.controls.checkbox import paint_tick_box
 from castray_desktop.ui.controls.glyphs import GlyphState, paint_glyph
 from castray_desktop.ui.controls.painting import RIGHT, paint_bar, paint_text
-from castray_desktop.ui.nodes import NodeList, glyph_word, natural_key, node_glyph
+from castray_desktop.ui.nodes import NodeList, glyph_word, node_glyph
 from castray_desktop.ui.selection import RecipientSelection
 from castray_desktop.ui.theme import Theme
 from castray_desktop.ui.units import format_ago, format_bytes
@@ -36,6 +36,12 @@ class Order(enum.Enum):
     NAME = "name"
     FREE_ROOM = "free room"
     LOAD = "load"
+
+
+KEYS: dict[Order, Callable[[NodeInfo], float]] = {
+    Order.FREE_ROOM: lambda node: -node.disk_free,
+    Order.LOAD: lambda node: node.load,
+}
 
 
 class RecipientModel(QAbstractListModel):
@@ -87,7 +93,9 @@ class RecipientModel(QAbstractListModel):
 
     def refresh(self) -> None:
         """Take over the nodes. Rows that stay where they are keep their place in the view."""
-        rows = sorted((node for node in self._nodes.nodes() if self._passes(node)), key=self._key)
+        rows = [node for node in self._nodes.nodes() if self._passes(node)]
+        if self._order is not Order.NAME:  # in which they are already, so that it decides among equals
+            rows.sort(key=KEYS[self._order])
         self._glyphs = {node.name: self._glyph(node) for node in rows}
         if [node.name for node in rows] == self.names():
             changed = [i for i, (old, new) in enumerate(zip(self._rows, rows, strict=True)) if old != new]
@@ -119,10 +127,6 @@ class RecipientModel(QAbstractListModel):
         labels = " ".join(f"{key}={value}" for key, value in node.labels.items())
         text = f"{node.name} {node.address} {node.zone} {labels}".casefold()
         return all(word in text for word in self._filter.split())
-
-    def _key(self, node: NodeInfo) -> tuple[object, ...]:
-        first = {Order.NAME: 0.0, Order.FREE_ROOM: -node.disk_free, Order.LOAD: node.load}[self._order]
-        return (first, natural_key(node.name))
 
     def _glyph(self, node: NodeInfo) -> GlyphState:
         return node_glyph(node, self._nodes.activity(node.name))

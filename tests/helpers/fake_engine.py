@@ -143,6 +143,10 @@ class FakeLink(EngineLink):
             else:
                 self.take(event)
 
+    def in_turns(self, *parts: Callable[[], object]) -> None:
+        for part in parts:
+            part()
+
     def ask(self, command, expect, done=None, failed=None) -> None:  # type: ignore[no-untyped-def]
         self.commands.append(command)
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -174,6 +175,32 @@ async def test_a_result_waits_for_all_turns_of_what_was_held_back(qtbot: QtBot) 
     async with asyncio.timeout(10):
         await finished.wait()
     assert order == [*casts, "finished"]
+    await link.close()
+    await running
+
+
+async def test_the_picture_is_shown_in_turns_and_before_what_comes_after_it(qtbot: QtBot) -> None:
+    engine = FakeEngine(fake.busy_welcome())
+    link = link_to(engine)
+    order: list[tuple[str, int]] = []
+    turn = 0
+    done = asyncio.Event()
+
+    def tell(what: str) -> None:
+        order.append((what, turn))
+
+    link.welcome.connect(lambda _: link.in_turns(partial(tell, "nodes"), partial(tell, "casts")))
+    link.cast_changed.connect(lambda cast: tell("changed"))
+    link.cast_finished.connect(lambda result: tell("finished"))
+    link.cast_finished.connect(lambda result: done.set())
+    running = asyncio.create_task(link.run())
+    engine.say(m.CastChanged(fake.sending_cast()), m.CastResult(fake.finished_cast(), (), 80.0))
+    async with asyncio.timeout(10):
+        while not done.is_set():
+            turn += 1
+            await asyncio.sleep(0)
+    assert [what for what, _ in order] == ["nodes", "casts", "changed", "finished"]
+    assert order[0][1] < order[1][1] < order[2][1]
     await link.close()
     await running
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from castray_desktop.ui.graph.graph_layout import Box, Cell, Plan, Point, arrange, hop_curve
+from castray_desktop.ui.graph.graph_layout import Box, Cell, Plan, Point, arrange
+from castray_desktop.ui.graph.hop_curve import hop_curve
 
 ROOMS = st.tuples(st.integers(360, 1600), st.integers(200, 1000))
 RECIPIENTS = st.lists(st.sampled_from(["", "rack a", "rack b", "rack c"]), min_size=0, max_size=60).map(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import enum
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
@@ -40,6 +41,10 @@ class Box(NamedTuple):
             and self.y + self.height > other.y + slack
             and other.y + other.height > self.y + slack
         )
+
+    def holds(self, point: Point) -> bool:
+        """Whether the point lies inside, not on the edge."""
+        return self.x < point.x < self.x + self.width and self.y < point.y < self.y + self.height
 
 
 class Cell(enum.Enum):
@@ -117,9 +122,8 @@ def arrange(width: float, height: float, recipients: Sequence[tuple[str, str]]) 
         if ring is not None:
             return ring
     for cell in (Cell.COMPACT, Cell.GLYPH):
-        grid = _grid(width, height, ordered, cell)
-        if grid.height <= height:
-            return grid
+        if _grid_height(width, ordered, cell) <= height:
+            return _grid(width, height, ordered, cell)
     return _grid(width, height, ordered, Cell.DOT)
 
 
@@ -263,13 +267,37 @@ def _beyond(before: Point, end: Point) -> Point:
 # --- the grid ------------------------------------------------------------------------------
 
 
+def _first_column(width: float) -> tuple[float, float]:
+    """Where the source is and where the grid begins."""
+    source_x = max(SOURCE_HALF + 4.0, min(89.0, width * 0.121))
+    return source_x, source_x + SOURCE_HALF + 16
+
+
+def _columns_of_grid(width: float, cell: Cell) -> int:
+    cell_width, gap = cell.value[0], GRID_GAP[cell]
+    return max(1, int((width - _first_column(width)[1] - 16 + gap) // (cell_width + gap)))
+
+
+def _band_height(count: int, columns: int, cell: Cell, *, zoned: bool) -> float:
+    """Of so many nodes below the pill of their zone."""
+    return math.ceil(count / columns) * (cell.value[1] + GRID_GAP[cell]) + (14 if zoned else 0)
+
+
+def _grid_height(width: float, recipients: Sequence[tuple[str, str]], cell: Cell) -> float:
+    """What `_grid` would need, without a place for each of a thousand nodes."""
+    columns = _columns_of_grid(width, cell)
+    counts = Counter(zone for _, zone in recipients)
+    zoned = any(counts.keys() - {""})
+    bands = (BAND * bool(zone) + _band_height(n, columns, cell, zoned=zoned) for zone, n in counts.items())
+    return 16.0 + sum(bands) + 8
+
+
 def _grid(width: float, height: float, recipients: Sequence[tuple[str, str]], cell: Cell) -> Plan:
     """Rows to the right of the source, every other one backwards, each zone in a band of its own."""
     cell_width, cell_height, _, above = cell.value
     gap = GRID_GAP[cell]
-    source_x = max(SOURCE_HALF + 4.0, min(89.0, width * 0.121))
-    left = source_x + SOURCE_HALF + 16
-    columns = max(1, int((width - left - 16 + gap) // (cell_width + gap)))
+    source_x, left = _first_column(width)
+    columns = _columns_of_grid(width, cell)
     zoned = any(zone for _, zone in recipients)
     y = 16.0
     nodes: dict[str, Point] = {}
@@ -284,7 +312,7 @@ def _grid(width: float, height: float, recipients: Sequence[tuple[str, str]], ce
             nodes[name] = Point(
                 left + column * (cell_width + gap) + cell_width / 2, y + row * (cell_height + gap) + above
             )
-        y += math.ceil(len(members) / columns) * (cell_height + gap) + (14 if zoned else 0)
+        y += _band_height(len(members), columns, cell, zoned=zoned)
         if zone:
             used = max(min(columns, len(members)), math.ceil(190 / (cell_width + gap)))
             box_width = min(used, columns) * (cell_width + gap) - gap + 16
@@ -303,142 +331,3 @@ def _collide(nodes: dict[str, Point], cell: Cell) -> bool:
 
 def _inside(box: Box, width: float, height: float) -> bool:
     return box.x >= 0 and box.y >= 0 and box.x + box.width <= width and box.y + box.height <= height
-
-
-# --- hops ------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Curve:
-    """A cubic curve from `start` to `end`."""
-
-    start: Point
-    control_1: Point
-    control_2: Point
-    end: Point
-
-    @classmethod
-    def straight(cls, start: Point, end: Point, cut_start: float, cut_end: float) -> Curve:
-        """A line that begins and ends that far from the two points."""
-        length = math.dist(start, end) or 1.0
-        x, y = (end.x - start.x) / length, (end.y - start.y) / length
-        first = Point(start.x + x * cut_start, start.y + y * cut_start)
-        last = Point(end.x - x * cut_end, end.y - y * cut_end)
-        third = Point((last.x - first.x) / 3, (last.y - first.y) / 3)
-        return cls(
-            first,
-            Point(first.x + third.x, first.y + third.y),
-            Point(last.x - third.x, last.y - third.y),
-            last,
-        )
-
-    def at(self, t: float) -> Point:
-        """The point at `t`, 0..1."""
-        u = 1 - t
-        a, b, c, d = u * u * u, 3 * u * u * t, 3 * u * t * t, t * t * t
-        return Point(
-            a * self.start.x + b * self.control_1.x + c * self.control_2.x + d * self.end.x,
-            a * self.start.y + b * self.control_1.y + c * self.control_2.y + d * self.end.y,
-        )
-
-    def part(self, t0: float, t1: float) -> Curve:
-        """The same curve between two parameters."""
-        start, end = self.at(t0), self.at(t1)
-        scale = (t1 - t0) / 3
-        first, last = self._slope(t0), self._slope(t1)
-        return Curve(
-            start,
-            Point(start.x + first.x * scale, start.y + first.y * scale),
-            Point(end.x - last.x * scale, end.y - last.y * scale),
-            end,
-        )
-
-    def _slope(self, t: float) -> Point:
-        u = 1 - t
-        p0, p1, p2, p3 = self.start, self.control_1, self.control_2, self.end
-        return Point(
-            3 * (u * u * (p1.x - p0.x) + 2 * u * t * (p2.x - p1.x) + t * t * (p3.x - p2.x)),
-            3 * (u * u * (p1.y - p0.y) + 2 * u * t * (p2.y - p1.y) + t * t * (p3.y - p2.y)),
-        )
-
-
-def clear_curve(
-    start: Point, end: Point, centre: Point, cuts: tuple[float, float], most: float, obstacles: Sequence[Box]
-) -> Curve:
-    """The way of a hop as `hop_curve` makes it, or a wider one or one on the other side, where that covers
-    less of the obstacles.
-    """
-    best, least = hop_curve(start, end, centre, *cuts, most), 1e9
-    for other, wider in ((False, 1.0), (False, 1.8), (True, 1.0), (True, 1.8), (False, 2.6), (True, 2.6)):
-        curve = hop_curve(start, end, centre, *cuts, most * wider, other=other)
-        points = [curve.at(step / 24) for step in range(2, 23)]
-        covered = sum(holds(box, point) for box in obstacles for point in points)
-        if covered < least:
-            best, least = curve, covered
-        if not least:
-            break
-    return best
-
-
-def holds(box: Box, point: Point) -> bool:
-    """Whether the point lies inside, not on the edge."""
-    return box.x < point.x < box.x + box.width and box.y < point.y < box.y + box.height
-
-
-def hop_curve(
-    start: Point,
-    end: Point,
-    centre: Point,
-    cut_start: float,
-    cut_end: float,
-    most: float = 84.0,
-    *,
-    other: bool = False,
-) -> Curve:
-    """The way of a hop: bent away from `centre`, by `most` at most, cut clear of both circles; with
-    `other` bent towards it.
-
-    It leaves no node downwards and enters none upwards, since the names stand there.
-    """
-    dx, dy = end.x - start.x, end.y - start.y
-    distance = math.hypot(dx, dy) or 1.0
-    chord = math.atan2(dy, dx)
-    # On which side of the chord the centre lies: the curve goes to the other one.
-    cross = dx * (centre.y - start.y) - dy * (centre.x - start.x)
-    side = -1.0 if (cross >= 0) is not other else 1.0
-    steep = abs(dy) / distance
-    bend = math.radians(18 + 50 * steep) * side
-    reach = distance * (0.36 + 0.36 * steep * steep)
-    reach = min(reach, most / (0.75 * max(0.2, abs(math.sin(bend)))))
-    leaving = _clear_of_names(chord + bend)
-    arriving = math.pi + _clear_of_names(chord - bend + math.pi)
-    curve = Curve(
-        start,
-        Point(start.x + math.cos(leaving) * reach, start.y + math.sin(leaving) * reach),
-        Point(end.x - math.cos(arriving) * reach, end.y - math.sin(arriving) * reach),
-        end,
-    )
-    return curve.part(_leaves(curve, start, cut_start), _enters(curve, end, cut_end))
-
-
-def _clear_of_names(angle: float) -> float:
-    """The direction seen from a circle's centre, turned out of the sector below it."""
-    angle = math.remainder(angle, 2 * math.pi)
-    low, high = math.radians(38), math.radians(142)
-    if low < angle < high:
-        return low if angle < math.pi / 2 else high
-    return angle
-
-
-def _leaves(curve: Curve, centre: Point, radius: float) -> float:
-    for step in range(1, 50):
-        if math.dist(curve.at(step / 100), centre) >= radius:
-            return step / 100
-    return 0.3
-
-
-def _enters(curve: Curve, centre: Point, radius: float) -> float:
-    for step in range(1, 50):
-        if math.dist(curve.at(1 - step / 100), centre) >= radius:
-            return 1 - step / 100
-    return 0.7

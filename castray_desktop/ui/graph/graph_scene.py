@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QGraphicsScene, QWidget
 from castray_desktop.core.messages import CastState, DeliveryState, NodeInfo
 from castray_desktop.ui.controls.glyphs import GlyphState
 from castray_desktop.ui.graph.graph_items import MiddleItem, ZoneItem
-from castray_desktop.ui.graph.graph_layout import Box, Cell, Plan, Point, arrange, holds
+from castray_desktop.ui.graph.graph_layout import Box, Cell, Plan, Point, arrange
 from castray_desktop.ui.graph.graph_looks import (
     Marks,
     Stream,
@@ -217,7 +217,7 @@ class GraphScene(QGraphicsScene):
         if name := self.node_at(place):
             return self.tool_tip(name)
         point = Point(place.x(), place.y())
-        on_bus = any(holds(box, point) for box in self.path.bus_figures())
+        on_bus = any(box.holds(point) for box in self.path.bus_figures())
         return "\n".join(read_out_lines(self._nodes.listening)) if on_bus else ""
 
     def words(self, name: str) -> str:
@@ -298,10 +298,10 @@ class GraphScene(QGraphicsScene):
     def node_at(self, place: QPointF) -> str:
         """The node at a place; "" for none."""
         point = Point(place.x(), place.y())
-        if self.source and holds(Cell.FULL.box(self.plan.source), point):
+        if self.source and Cell.FULL.box(self.plan.source).holds(point):
             return self.source
         for name, centre in self.plan.nodes.items():
-            if holds(self.plan.cell.box(centre), point):
+            if self.plan.cell.box(centre).holds(point):
                 return name
         return ""
 

@@ -536,7 +536,8 @@ class GraphView(QGraphicsView):
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
-        self.relayout()
+        if self.isVisible():  # else it is laid out when it is shown
+            self.relayout()
         self.legend.move(16, self.height() - self.legend.height() - 14)
         self.zoomed.emit(self._zoom)
         self.resized.emit()

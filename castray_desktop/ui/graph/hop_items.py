@@ -24,7 +24,8 @@ from castray_desktop.ui.graph.graph_items import (
     to_point,
     to_rect,
 )
-from castray_desktop.ui.graph.graph_layout import Box, Curve, Point
+from castray_desktop.ui.graph.graph_layout import Box, Point
+from castray_desktop.ui.graph.hop_curve import Curve
 from castray_desktop.ui.theme import Theme, mix
 
 REPAIR_DASHES, SHORT_DASHES = [4.0, 2.5], [1.6, 1.2]  # in widths of the line

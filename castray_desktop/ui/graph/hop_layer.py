@@ -14,14 +14,12 @@ from castray_desktop.ui.graph.graph_layout import (
     SOURCE_RADIUS,
     Box,
     Cell,
-    Curve,
     Plan,
     Point,
-    clear_curve,
-    holds,
     ink,
 )
 from castray_desktop.ui.graph.graph_looks import Hop, Stream
+from castray_desktop.ui.graph.hop_curve import Curve, clear_curve
 from castray_desktop.ui.graph.hop_items import HopItem, HopLook, RateItem, Thread, ThreadsItem
 from castray_desktop.ui.graph.stream_words import repair_rate
 from castray_desktop.ui.theme import Theme
@@ -249,7 +247,7 @@ class HopLayer:
                 covered = sum(box.overlaps(other) for other in cells)
                 covered += 3 * sum(box.overlaps(other) for other in taken)
                 over = OVER_BUS * sum(box.overlaps(other) for other in self._bus_boxes)
-                covered += sum(holds(box, curve.at(step / 24)) for step in range(25))
+                covered += sum(box.holds(curve.at(step / 24)) for step in range(25))
                 covered += 4 * (not self._inside(box))
                 score = covered * 10 + over + cost + (0.5 if side is not outside else 0)
                 if score < least:

@@ -161,20 +161,20 @@ class TransferModel(QAbstractItemModel):
         """Take over the whole picture, as on connecting; casts that are not in it go."""
         casts = tuple(casts)
         self.remove(self._row_of.keys() - {cast.cast for cast in casts})
+        deliveries = deliveries or {}
+        known = [cast for cast in casts if cast.cast in self._row_of]
         fresh = [cast for cast in casts if cast.cast not in self._row_of]
-        for cast in casts:
-            if cast.cast in self._row_of:
-                self.apply_summary(cast)
         if fresh:
-            self._insert_many(fresh)
-        for name, items in (deliveries or {}).items():
-            self.apply_deliveries(name, items)
+            self._insert_many(fresh, deliveries)
+        for cast in known:
+            self.apply_summary(cast)
+            self.apply_deliveries(cast.cast, deliveries.get(cast.cast, ()))
 
     def apply_summary(self, summary: CastSummary) -> None:
         """A cast that is new or has changed."""
         row = self._row_of.get(summary.cast)
         if row is None:
-            self._insert_many([summary])
+            self._insert_many([summary], {})
             return
         before, row.summary = row.summary, summary
         if self._words:
@@ -259,10 +259,14 @@ class TransferModel(QAbstractItemModel):
         self._number_rows()
         self.endResetModel()
 
-    def _insert_many(self, casts: list[CastSummary]) -> None:
+    def _insert_many(
+        self, casts: list[CastSummary], deliveries: Mapping[str, Iterable[DeliverySnapshot]]
+    ) -> None:
+        """Rows that hold their deliveries already, so that the views hear of each once."""
         rows = []
         for summary in casts:
             row = CastRow(self._next_serial, summary)
+            row.take(deliveries.get(summary.cast, ()))
             self._next_serial += 1
             self._row_of[summary.cast] = row
             self._by_serial[row.serial] = row
