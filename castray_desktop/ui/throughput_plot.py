@@ -2,8 +2,8 @@
 
 `ThroughputPlot(theme)`: feed it every `Throughput` through `add`, and what was before it through `take_past`.
 `set_span(seconds)`, `set_paused(bool)` and `set_bits(bool)` do what its controls do. It draws at most four
-times a second, only what is new, and nothing while it is hidden. Signal: `chosen(span, bits)` when the user
-has chosen a span or a unit; `failed(Failure)` when it could not be saved.
+times a second, seldom where nothing is new, and nothing while it is hidden. Signal: `chosen(span, bits)` when
+the user has chosen a span or a unit; `failed(Failure)` when it could not be saved.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ from castray_desktop.ui.theme import Theme
 from castray_desktop.ui.words import Words
 
 FRAME_MS = 250
-CALM_SECONDS = 1.0  # between frames that only move, since nothing has arrived
+CALM_AFTER = 1.0  # seconds without a sample
+CALM_SECONDS = 4.0  # between frames that only move from then on; each costs as much as one with news
 FRAMES_A_SPAN = 800  # more than the plot is wide
 MOST_PAUSE = 5.0  # seconds; what is new shall not wait longer
 SCALE_EVERY = 1.0
@@ -108,8 +109,8 @@ class ThroughputPlot(QWidget):
 
     @property
     def _moving_until(self) -> float:
-        """When the last rate leaves the plot."""
-        return self._moved_at + self._span
+        """When a frame has been drawn after the last rate has left the plot."""
+        return self._moved_at + self._span + MOST_PAUSE
 
     def _draw_anew(self) -> None:
         self._fresh, self._drawn_at, self._scaled_at = True, -1e9, -1e9
@@ -203,7 +204,11 @@ class ThroughputPlot(QWidget):
 
     def _keep_time(self) -> None:
         """The timer runs only while there is something to move and somebody to see it."""
-        run = self.isVisible() and not self.paused and self._now() <= self._moving_until
+        now = self._now()
+        run = self.isVisible() and not self.paused and now <= self._moving_until
+        pause = FRAME_MS if now - self._moved_at < CALM_AFTER else round(CALM_SECONDS * 1000)
+        if self._timer.interval() != pause:
+            self._timer.setInterval(pause)
         if run and not self._timer.isActive():
             self._timer.start()
         elif not run and self._timer.isActive():
@@ -214,7 +219,7 @@ class ThroughputPlot(QWidget):
         if not self.isVisible() or self.window().isMinimized():
             return
         now = self._frozen_at if self._frozen_at is not None else self._now()
-        if not self._fresh and (self.paused or now > self._moving_until + 1):
+        if not self._fresh and (self.paused or now > self._moving_until):
             return
         pause = self._span / FRAMES_A_SPAN if self._fresh else max(CALM_SECONDS, self._span / FRAMES_A_SPAN)
         if 0 <= now - self._drawn_at < min(pause, MOST_PAUSE) - 0.05:

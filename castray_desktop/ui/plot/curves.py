@@ -68,10 +68,10 @@ class PlotCurves(QWidget):
             if index < len(names):
                 line.setData(x, window.nodes[names[index]])
             else:
-                line.setData([], [])
+                _clear(line)
         self._draw_band(x, window)
         if empty:
-            self.total.setData([], [])
+            _clear(self.total)
         else:
             self.total.setData(x, window.total)
 
@@ -79,11 +79,13 @@ class PlotCurves(QWidget):
         many = len(window.nodes) > MOST_LINES
         self.band.setVisible(many)
         if many:
+            self._band_low.blockSignals(True)  # or the band is filled twice
             self._band_low.setData(x, window.low)
+            self._band_low.blockSignals(False)
             self._band_high.setData(x, window.high)
         else:
-            self._band_low.setData([], [])
-            self._band_high.setData([], [])
+            _clear(self._band_low)
+            _clear(self._band_high)
 
     def restyle(self, palette: Palette) -> None:
         """In these colours."""
@@ -130,3 +132,9 @@ class PlotCurves(QWidget):
         curve.setClipToView(True)
         self.plot.addItem(curve)
         return curve
+
+
+def _clear(curve: Any) -> None:
+    """Setting nothing costs as much as setting something."""
+    if curve.xData is not None and len(curve.xData):
+        curve.setData([], [])
