@@ -11,7 +11,7 @@ from castray_desktop.core import messages as m
 from castray_desktop.core.failure import CastRayError, Failure
 from castray_desktop.core.messages import CastState, DeliveryState, OnConflict, Schedule, SendRequest
 from castray_desktop.workers.schedules import Schedules
-from castray_desktop.workers.scheduling.schedule_life import Look
+from castray_desktop.workers.scheduling.schedule_life import Life, Look
 
 NOW = 1_790_000_000.0
 NODES = ("a", "b")
@@ -89,6 +89,11 @@ class Stage:
 
     def info(self) -> m.ScheduleInfo:
         return self.schedules._told().schedules[0]
+
+    def life(self) -> Life:
+        """Of the one schedule that there is."""
+        (life,) = self.schedules._lives.values()
+        return life
 
     async def settle(self) -> None:
         """Let everything that is due begin and come as far as it gets."""

@@ -212,12 +212,13 @@ class Life:
 
     async def _run(self) -> None:
         self._see_to_watch()
-        started = self._around.wall()
+        started, self._look_due = self._around.wall(), 0.0
         look = await self._look()
+        now = self._around.wall()
         if self._looks_every:
-            took = self._around.wall() - started
-            self._looks_every = max(LOOK_SECONDS, self.schedule.quiet, 10 * took)
-        self._look_due = self._around.wall() + (self._looks_every or SURE_SECONDS)
+            self._looks_every = max(LOOK_SECONDS, self.schedule.quiet, 10 * (now - started))
+        if not self._look_due:  # else the watch wants another one, having begun or ended meanwhile
+            self._look_due = now + (self._looks_every or SURE_SECONDS)
         if self._changes_still(look):
             return
         lacking = self._lacking(look)

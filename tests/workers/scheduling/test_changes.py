@@ -34,6 +34,22 @@ async def test_a_thousand_changes_are_one_cast_once_it_is_quiet(stage: Stage) ->
     assert len(stage.casts.sent) == 2
 
 
+async def test_what_changed_before_it_was_watched_is_found_although_the_first_look_takes_long(
+    stage: Stage,
+) -> None:
+    stage.casts.gate.clear()
+    await stage.add(quiet=2.0)
+    await stage.settle()
+    life = stage.life()
+    life._watches()  # the kernel has been told of everything, and the first look has seen what was before
+    stage.casts.gate.set()
+    await stage.settle()
+    assert len(stage.casts.sent) == 1
+    stage.casts.digest = "second"
+    await stage.end()
+    assert len(stage.casts.sent) == 2
+
+
 async def test_touching_without_changing_sends_nothing(stage: Stage) -> None:
     await quiet_schedule(stage)
     (stage.home / "data" / "a").write_text("x")
