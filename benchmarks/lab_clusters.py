@@ -12,12 +12,14 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import sysconfig
 import time
 import venv
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -127,6 +129,14 @@ class LabCluster:
         if listed.returncode:
             raise RuntimeError(listed.stderr)
         return {node["address"]: node["name"] for node in json.loads(listed.stdout)}
+
+    def asked(self, sent: Sent) -> Counter[str]:
+        """How often each recipient of a cast has asked its upstream to dial, since it could not do so itself.
+
+        By its own clock it does so after 0.25 s and then once a second: a busy machine makes it fewer.
+        """
+        log = (self.folder / "castray" / "logs" / "engine.log").read_text()
+        return Counter(re.findall(rf"cast {sent.result['cast']}: \S+ is to dial (\S+)", log))
 
     def send(self, path: Path, *options: str | Path) -> Sent:
         """Send a file in this cluster with `--json`."""
