@@ -1,107 +1,234 @@
-"""What this machine could do at best: a verified copy to three places without any protocol, against `cp`.
+"""What this machine could do at best: verified copies at three places without any protocol, against `cp`.
 
-    python -m benchmarks.bound --runs 5
+    python -m benchmarks.bound --runs 3
+    python -m benchmarks.bound --runs 5 --ways local --work both     one row alone
 
-Three processes read, check (XXH3), write and hash (BLAKE3) a file as three recipients do, a fourth reads and
-hashes it as the source does, all at once, with nothing between them: no socket, no orders, no waiting for one
-another. Its time over that of three `cp` in a row is a bound for `benchmarks.local_casts`.
+Four processes do on every byte what a source and three recipients can't do without, and nothing else: no
+orders, no journal, no waiting for anything but bytes. Their time over that of three `cp` in a row is a bound
+for `benchmarks.local_casts`, in the same two ways:
+
+    local      each recipient reads the source's file, checks each piece (XXH3), writes and hashes it (BLAKE3)
+    sockets    a chain over loopback TCP: `sendfile` out of the upstream's file, `recv_into`, then the same
+
+The source reads and hashes every byte with both. What each part costs recipients is seen by leaving it out:
+
+    both       as it is done
+    hash       without XXH3
+    check      without BLAKE3
+    neither    copying alone
+
+All of them take turns. Run it on a machine that does nothing else; the ratios are what counts.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import multiprocessing
 import os
+import resource
+import socket
 import statistics
 import subprocess
 import tempfile
 import time
+from dataclasses import dataclass
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
+from typing import NamedTuple
 
 import blake3
 import xxhash
 
 from benchmarks.local_casts import NODES, make_file, parse_size
+from castray_desktop.workers.ray_side.byte_plane.buffers import CHUNK_BYTES, page_buffer
 
-PIECE = 1 << 20
-CHUNK = 256 << 10
+HEAD = 34
+WAYS = ("local", "sockets")
 
 
-def receive(source: Path, target: Path, size: int, start: Barrier) -> None:
-    """A recipient's work on every byte."""
-    reading = os.open(source, os.O_RDONLY)
-    writing = os.open(target, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
-    view, hasher = memoryview(bytearray(PIECE)), blake3.blake3()
-    start.wait()
-    for offset in range(0, size, PIECE):
+@dataclass(frozen=True)
+class Work:
+    """What recipients do with a piece beside writing it."""
+
+    check: bool
+    hash: bool
+
+
+WORK = {
+    "both": Work(True, True),
+    "hash": Work(False, True),
+    "check": Work(True, False),
+    "neither": Work(False, False),
+}
+
+
+class Spent(NamedTuple):
+    """Seconds by the clock, and of processors by all processes together."""
+
+    clock: float
+    processor: float
+
+
+@dataclass
+class Peer:
+    """One of the four processes."""
+
+    source: Path
+    size: int
+    piece: int
+    work: Work
+    start: Barrier
+    target: Path | None = None
+    above: socket.socket | None = None
+    below: socket.socket | None = None
+
+    def run(self) -> None:
+        """All of the file, from the moment at which everybody is ready."""
+        view, hasher = page_buffer(self.piece), blake3.blake3()
+        if self.target is None:
+            reading = writing = os.open(self.source, os.O_RDONLY)
+        else:
+            reading = os.open(self.source, os.O_RDONLY)
+            writing = os.open(self.target, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+        self.start.wait()
+        for offset in range(0, self.size, self.piece):
+            piece = view[: min(self.piece, self.size - offset)]
+            self._take(reading, offset, piece)
+            if self.target is not None:
+                os.pwrite(writing, piece, offset)
+            if self.below is not None:  # before the hash, so that those below have something to do
+                self.below.sendall(bytes(HEAD), socket.MSG_MORE)
+                _send(self.below, writing, offset, len(piece))
+            if self.work.hash:
+                hasher.update(piece)
+        hasher.digest()
+
+    def _take(self, reading: int, offset: int, piece: memoryview) -> None:
         check = xxhash.xxh3_128()
-        for at in range(0, PIECE, CHUNK):
-            os.preadv(reading, [view[at : at + CHUNK]], offset + at)
-            check.update(view[at : at + CHUNK])
-        os.pwrite(writing, view, offset)
-        hasher.update(view)
+        if self.above is not None:
+            self.above.recv(HEAD, socket.MSG_WAITALL)
+            self.above.recv_into(piece, 0, socket.MSG_WAITALL)
+            if self.work.check:
+                check.update(piece)
+        else:
+            for at in range(0, len(piece), CHUNK_BYTES):
+                chunk = piece[at : at + CHUNK_BYTES]
+                os.preadv(reading, [chunk], offset + at)
+                if self.work.check:
+                    check.update(chunk)
+        check.digest()
 
 
-def serve(source: Path, size: int, start: Barrier) -> None:
-    """The source's work on every byte."""
-    reading = os.open(source, os.O_RDONLY)
-    buffer, hasher = bytearray(PIECE), blake3.blake3()
-    start.wait()
-    for offset in range(0, size, PIECE):
-        os.preadv(reading, [buffer], offset)
-        xxhash.xxh3_128().update(buffer)
-        hasher.update(buffer)
+def _send(sock: socket.socket, file: int, offset: int, length: int) -> None:
+    while length:
+        count = os.sendfile(sock.fileno(), file, offset, length)
+        offset, length = offset + count, length - count
 
 
-def bare(folder: Path, source: Path, size: int) -> float:
-    """Seconds for all four."""
+def connected() -> tuple[socket.socket, socket.socket]:
+    """Two ends of a TCP connection on the loopback, as the byte plane sets them up."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        one = socket.create_connection(server.getsockname())
+        other, _ = server.accept()
+    for sock in (one, other):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return one, other
+
+
+def bare(folder: Path, source: Path, size: int, piece: int, way: str, work: Work) -> Spent:
+    """All four at once, from when they are ready until the last one has ended."""
     start = multiprocessing.Barrier(len(NODES) + 2)
-    work = [
-        *(
-            multiprocessing.Process(target=receive, args=(source, folder / node, size, start))
-            for node in NODES
-        ),
-        multiprocessing.Process(target=serve, args=(source, size, start)),
+    peers = [
+        Peer(source, size, piece, WORK["both"], start),
+        *(Peer(source, size, piece, work, start, folder / node) for node in NODES),
     ]
-    for process in work:
+    if way == "sockets":
+        for above, below in itertools.pairwise(peers):
+            above.below, below.above = connected()
+    processes = [multiprocessing.Process(target=peer.run) for peer in peers]
+    for process in processes:
         process.start()
+    for peer in peers:
+        for sock in (peer.above, peer.below):
+            if sock is not None:
+                sock.close()
     start.wait()
-    began = time.perf_counter()
-    for process in work:
+    began, before = time.perf_counter(), processor_seconds()
+    for process in processes:
         process.join()
-    return time.perf_counter() - began
+    spent = Spent(time.perf_counter() - began, processor_seconds() - before)
+    if any(process.exitcode for process in processes):
+        raise RuntimeError("a process has failed")
+    return spent
 
 
-def copies(folder: Path, source: Path) -> float:
-    """Seconds for three `cp`, one after the other."""
-    began = time.perf_counter()
+def copies(folder: Path, source: Path) -> Spent:
+    """Three `cp`, one after the other."""
+    began, before = time.perf_counter(), processor_seconds()
     for node in NODES:
         subprocess.run(["cp", str(source), str(folder / node)], check=True)
-    return time.perf_counter() - began
+    return Spent(time.perf_counter() - began, processor_seconds() - before)
+
+
+def processor_seconds() -> float:
+    """Of all processes that have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def compare(size: int, piece: int, runs: int, rows: list[tuple[str, str]]) -> None:
+    """Run each in turn, and print the medians."""
+    root = "/dev/shm" if Path("/dev/shm").is_dir() else None
+    plain: list[Spent] = []
+    spent: dict[tuple[str, str], list[Spent]] = {row: [] for row in rows}
+    with tempfile.TemporaryDirectory(dir=root) as name:
+        folder = Path(name)
+        source = make_file(folder / "file.bin", size)
+        copies(folder, source)  # warms up the memory
+        remove_copies(folder)
+        for _ in range(runs):
+            plain.append(copies(folder, source))
+            remove_copies(folder)
+            for way, work in rows:
+                spent[way, work].append(bare(folder, source, size, piece, way, WORK[work]))
+                remove_copies(folder)
+    print(f"{'':16}    clock   processors")
+    print_row("three cp", plain, plain)
+    for (way, work), times in spent.items():
+        print_row(f"{way:8}{work}", times, plain)
+    print(f"medians of {runs}, {os.cpu_count()} processors")
+
+
+def remove_copies(folder: Path) -> None:
+    """So that each run starts with the same room."""
+    for node in NODES:
+        (folder / node).unlink()
+
+
+def print_row(name: str, times: list[Spent], plain: list[Spent]) -> None:
+    """Medians, of the ratios as well."""
+    clock = statistics.median(one.clock for one in times)
+    processor = statistics.median(one.processor for one in times)
+    ratio = statistics.median(one.clock / other.clock for one, other in zip(times, plain, strict=True))
+    print(f"{name:16} {clock:6.2f} s     {processor:6.2f} s   ratio {ratio:5.2f}")
 
 
 def main() -> None:
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--size", type=parse_size, default=1 << 30)
+    parser.add_argument("--piece", type=parse_size, default=1 << 20)
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
+    parser.add_argument("--work", nargs="+", choices=list(WORK), default=list(WORK))
     options = parser.parse_args()
-    root = "/dev/shm" if Path("/dev/shm").is_dir() else None
-    ratios: list[float] = []
-    with tempfile.TemporaryDirectory(dir=root) as name:
-        folder = Path(name)
-        source = make_file(folder / "file.bin", options.size)
-        for run in range(options.runs + 1):  # the first one warms up the memory
-            times = []
-            for seconds in (lambda: copies(folder, source), lambda: bare(folder, source, options.size)):
-                times.append(seconds())
-                for node in NODES:
-                    (folder / node).unlink()
-            if run:
-                ratios.append(times[1] / times[0])
-                print(f"three cp {times[0]:.2f} s   bare verified copies {times[1]:.2f} s")
-    print(f"bound: ratio {statistics.median(ratios):.2f} (median of {options.runs} pairs)")
+    compare(
+        options.size,
+        options.piece,
+        options.runs,
+        [(way, work) for way in options.ways for work in options.work],
+    )
 
 
 if __name__ == "__main__":
