@@ -1,7 +1,7 @@
 """What this machine could do at best: verified copies at three places without any protocol, against `cp`.
 
     python -m benchmarks.bound --runs 3
-    python -m benchmarks.bound --runs 5 --ways local --work both     one row alone
+    python -m benchmarks.bound --ways sockets --work both --piece 4MiB     one row, longer pieces
 
 Four processes do on every byte what a source and three recipients can't do without, and nothing else: no
 orders, no journal, no waiting for anything but bytes. Their time over that of three `cp` in a row is a bound
@@ -31,6 +31,7 @@ import socket
 import statistics
 import subprocess
 import tempfile
+import threading
 import time
 from dataclasses import dataclass
 from multiprocessing.synchronize import Barrier
@@ -91,18 +92,32 @@ class Peer:
         else:
             reading = os.open(self.source, os.O_RDONLY)
             writing = os.open(self.target, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+        ready = threading.Semaphore(0)
+        forwarding = threading.Thread(target=self._forward, args=(writing, ready))
         self.start.wait()
+        forwarding.start()
         for offset in range(0, self.size, self.piece):
             piece = view[: min(self.piece, self.size - offset)]
             self._take(reading, offset, piece)
             if self.target is not None:
                 os.pwrite(writing, piece, offset)
-            if self.below is not None:  # before the hash, so that those below have something to do
-                self.below.sendall(bytes(HEAD), socket.MSG_MORE)
-                _send(self.below, writing, offset, len(piece))
+            ready.release()
             if self.work.hash:
                 hasher.update(piece)
         hasher.digest()
+        forwarding.join()
+
+    def _forward(self, file: int, ready: threading.Semaphore) -> None:
+        """Send the pieces on as they are ready, while the next ones come."""
+        if self.below is None:
+            return
+        at = 0
+        while at < self.size:
+            ready.acquire()
+            self.below.sendall(bytes(HEAD), socket.MSG_MORE)
+            end = min(at + self.piece, self.size)
+            while at < end:
+                at += os.sendfile(self.below.fileno(), file, at, end - at)
 
     def _take(self, reading: int, offset: int, piece: memoryview) -> None:
         check = xxhash.xxh3_128()
@@ -118,12 +133,6 @@ class Peer:
                 if self.work.check:
                     check.update(chunk)
         check.digest()
-
-
-def _send(sock: socket.socket, file: int, offset: int, length: int) -> None:
-    while length:
-        count = os.sendfile(sock.fileno(), file, offset, length)
-        offset, length = offset + count, length - count
 
 
 def connected() -> tuple[socket.socket, socket.socket]:
