@@ -9,8 +9,9 @@ from castray_desktop.cli.send import request_of
 from castray_desktop.cli.session import Session
 from castray_desktop.core import messages
 from castray_desktop.core.failure import CastRayError, FailureKind
-from castray_desktop.core.forms import plain, schedule_form
+from castray_desktop.core.forms import plain
 from castray_desktop.core.messages import Schedule, ScheduleInfo
+from castray_desktop.core.schedule_forms import schedule_form
 
 
 async def show(options: argparse.Namespace) -> int:

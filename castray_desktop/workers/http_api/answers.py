@@ -22,8 +22,8 @@ from castray_desktop.core.forms import (
     Form,
     NodeForm,
     ResultForm,
-    ScheduleForm,
 )
+from castray_desktop.core.schedule_forms import ScheduleForm
 
 K = FailureKind
 

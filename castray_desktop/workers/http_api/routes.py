@@ -15,13 +15,12 @@ from castray_desktop.core.forms import (
     CastForm,
     NodeForm,
     ResultForm,
-    ScheduleForm,
     cast_form,
     node_form,
     result_form,
-    schedule_form,
     whole,
 )
+from castray_desktop.core.schedule_forms import ScheduleForm, schedule_form
 from castray_desktop.workers.http_api import answers, requests
 from castray_desktop.workers.http_api.answers import answer, documented
 from castray_desktop.workers.http_api.picture import Picture
