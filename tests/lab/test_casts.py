@@ -73,14 +73,19 @@ async def test_every_byte_reaches_three_hosts_over_links_with_a_rate(make_lab: M
 async def test_a_killed_hop_is_gone_around(make_lab: MakeLab) -> None:
     lab = make_lab(4, "200mbit")
     async with lab_nodes(lab) as nodes:
-        path = make_file(nodes, 50_000_000)
-        cast = send(nodes, path)
-        first = lab.hosts[1].name
-        await nodes.until(lambda: begun(nodes, cast, first), SECONDS)
-        middle = chain(nodes)[2]
-        await nodes.until(lambda: begun(nodes, cast, middle), SECONDS)
+        cast, path, middle = await send_past_the_middle(nodes)
         await nodes.kill(middle)
         await assert_others_complete(nodes, cast, middle, path)
+
+
+async def send_past_the_middle(nodes: LabNodes) -> tuple[str, Path, str]:
+    """A cast to a chain of three, its file and the recipient in the middle, which has a part of it."""
+    path = make_file(nodes, 50_000_000)
+    cast = send(nodes, path)
+    await nodes.until(lambda: len(chain(nodes)) == 4, SECONDS)
+    middle = chain(nodes)[2]
+    await nodes.until(lambda: begun(nodes, cast, middle), SECONDS)
+    return cast, path, middle
 
 
 def chain(nodes: LabNodes) -> tuple[str, ...]:
@@ -104,11 +109,7 @@ async def test_lost_packets_are_not_lost_bytes(make_lab: MakeLab) -> None:
 async def test_a_killed_hop_comes_back_and_completes(make_lab: MakeLab) -> None:
     lab = make_lab(4, "200mbit")
     async with lab_nodes(lab) as nodes:
-        path = make_file(nodes, 50_000_000)
-        cast = send(nodes, path)
-        await nodes.until(lambda: len(chain(nodes)) == 4, SECONDS)
-        middle = chain(nodes)[2]
-        await nodes.until(lambda: begun(nodes, cast, middle), SECONDS)
+        cast, path, middle = await send_past_the_middle(nodes)
         await nodes.kill(middle)
         await nodes.place(next(host for host in lab.hosts if host.name == middle))
         assert_delivered(nodes, await result(nodes, cast), path)
@@ -154,11 +155,7 @@ async def test_a_source_that_gave_everything_away_is_not_missed(make_lab: MakeLa
 async def test_a_frozen_hop_is_gone_around(make_lab: MakeLab) -> None:
     lab = make_lab(4, "200mbit")
     async with lab_nodes(lab) as nodes:
-        path = make_file(nodes, 50_000_000)
-        cast = send(nodes, path)
-        await nodes.until(lambda: len(chain(nodes)) == 4, SECONDS)
-        middle = chain(nodes)[2]
-        await nodes.until(lambda: begun(nodes, cast, middle), SECONDS)
+        cast, path, middle = await send_past_the_middle(nodes)
         nodes.freeze(middle)
         await assert_others_complete(nodes, cast, middle, path)
 
