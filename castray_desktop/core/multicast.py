@@ -5,7 +5,7 @@ Standard library only: this module is shipped to the nodes.
 A datagram carries a part of one piece of the stream. It is never believed: its bytes count once the whole
 piece has the digest that came over an authenticated connection. The tag is there so that datagrams of others
 cost next to nothing. Each place in the stream has its own, for one place in the sequence; those of a zone
-of 64 KiB are made at once from the cast's secret, as MAC-based schemes with a key for each interval do
+of 256 KiB are made at once from the cast's secret, as MAC-based schemes with a key for each interval do
 (RFC 4082). Who listens without the secret can repeat a tag, but can't be the first to use it, and what came
 first stays.
 
@@ -23,7 +23,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 TAG_BYTES = 8
-ZONE_BYTES = 1 << 16
+ZONE_BYTES = 1 << 18
 LEAST_PAYLOAD = 512
 MAX_DATAGRAM = 1472  # what fits an Ethernet frame with IPv4 and UDP
 BURST = 44  # datagrams that the kernel may take or hand over at once; 64 KiB is its bound
@@ -174,23 +174,29 @@ class Heads:
         both = sequence << _SIZE_BITS | size
         where = piece << 32 | offset
         fields = (
-            memoryview(self._tags_of(number, sequence, piece, offset, size)).cast("Q"),
+            memoryview(tags_of(self._tags, number, Head(b"", sequence, piece, offset, size))).cast("Q"),
             _in_network_order(range(both, both + (number << _SIZE_BITS), 1 << _SIZE_BITS)),
             _in_network_order(range(where, where + number * size, size)),
         )
         for at, field in enumerate(fields):
             self._words[at : end : self._step] = field
 
-    def _tags_of(self, number: int, sequence: int, piece: int, offset: int, size: int) -> bytes:
-        found = b""
-        while number > 0:
-            tags = self._tags(zone_of(sequence, piece, offset, size))
-            first = tag_at(offset, size)
-            left = ZONE_BYTES - offset % ZONE_BYTES
-            count = min(number, -(-left // size))  # so many begin in this zone
-            found += tags[first : first + count * TAG_BYTES]
-            number, sequence, offset = number - count, sequence + count, offset + count * size
-        return found
+
+def tags_of(tags: Callable[[Zone], bytes], number: int, head: Head) -> bytes:
+    """Of so many datagrams with bytes, one after the other from the one on that `head` names.
+
+    `tags` gives those of a zone, as `Keys.tags` does.
+    """
+    _, sequence, piece, offset, size = head
+    found = b""
+    while number > 0:
+        of_zone = tags(zone_of(sequence, piece, offset, size))
+        first = tag_at(offset, size)
+        left = ZONE_BYTES - offset % ZONE_BYTES
+        count = min(number, -(-left // size))  # so many begin in this zone
+        found += of_zone[first : first + count * TAG_BYTES]
+        number, sequence, offset = number - count, sequence + count, offset + count * size
+    return found
 
 
 def _in_network_order(numbers: range) -> memoryview:

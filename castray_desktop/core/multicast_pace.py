@@ -49,6 +49,10 @@ JUDGE_SECONDS = 0.0005
 """For each of many listeners: looking at all for each report would take most of the sender's time."""
 
 BURST_SECONDS = 0.001
+FAST_SECONDS = 0.0005
+MOST_BURSTS = 4
+"""A pace that sends more than a burst in so short a time has up to so many of them leave at once."""
+
 LEAST_BURST = 10  # datagrams, as TCP begins with (RFC 6928)
 LONGEST_GAP = 0.004  # seconds between bursts, whatever their length
 FEW = 8  # listeners
@@ -166,18 +170,18 @@ class MulticastPace:
             self._cut_to_what_arrives(now)
             self._phases[self._phase](now)
 
-    def burst(self, size: int) -> int:
+    def turn(self, size: int) -> int:
         """How many datagrams of `size` bytes of payload should leave at once: those of a millisecond.
 
-        Longer bursts overflow short queues, and blur what reports say. Shorter ones cost every listener a
-        call for each, which makes a slow pace slower where listeners share processors: so there is a
-        least length, and with many listeners they are longer.
+        More of them overflow short queues, and blur what reports say. Fewer cost every listener a
+        call for each burst, which makes a slow pace slower where listeners share processors: so there are
+        some at least, and with many listeners as many as one burst takes. A fast pace takes several bursts.
         """
         seconds = BURST_SECONDS * max(1.0, self._followers.count / FEW)
-        least = min(
-            LEAST_BURST, int(self.rate * LONGEST_GAP / size)
-        )  # or the reports of a slow pace say nothing
-        return max(1, least, min(BURST, int(self.rate * seconds / size)))
+        one = min(BURST, int(self.rate * seconds / size))
+        several = min(MOST_BURSTS * BURST, int(self.rate * FAST_SECONDS / size))
+        least = min(LEAST_BURST, int(self.rate * LONGEST_GAP / size))  # or its reports say nothing
+        return max(1, least, one, several)
 
     # --- what is known --------------------------------------------------------------------------
 

@@ -293,7 +293,7 @@ class Network:
 
     def _send(self) -> Portion | None:
         earned = min(self.pace.rate, self.limit) * STEP / DATAGRAM
-        burst = self.pace.burst(DATAGRAM)
+        burst = self.pace.turn(DATAGRAM)
         self._credit = min(self._credit + earned, 4 * earned + burst)
         count = int(self._credit) // burst * burst
         if not count or self.shared.length > self.socket_bytes:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from castray_desktop.core.multicast import BURST, Report
-from castray_desktop.core.multicast_pace import FIRST, FLOOR, LEAST_BURST, MulticastPace
+from castray_desktop.core.multicast_pace import FIRST, FLOOR, LEAST_BURST, MOST_BURSTS, MulticastPace
 from tests.core.multicast_network import DATAGRAM, Bbr, Cubic, Flood, Flow, Network, Queue, Receiver
 
 GIGABIT, FAST_ETHERNET = 125e6, 12.5e6
@@ -314,15 +314,16 @@ def test_nothing_is_known_at_first_and_strange_reports_do_no_harm() -> None:
 
 
 def test_a_burst_is_what_leaves_in_a_millisecond() -> None:
-    assert MulticastPace(1e9, ()).burst(1400) == BURST
-    assert MulticastPace(28e6, ()).burst(1400) == 20
-    assert MulticastPace(5e6, ()).burst(1400) == LEAST_BURST
-    assert MulticastPace(0.3e6, ()).burst(1400) == 1
+    assert MulticastPace(1e9, ()).turn(1400) == MOST_BURSTS * BURST
+    assert MulticastPace(125e6, ()).turn(1400) == BURST
+    assert MulticastPace(28e6, ()).turn(1400) == 20
+    assert MulticastPace(5e6, ()).turn(1400) == LEAST_BURST
+    assert MulticastPace(0.3e6, ()).turn(1400) == 1
 
 
 def test_bursts_for_many_are_longer() -> None:
     many = [bytes([number]) * 8 for number in range(16)]
-    assert MulticastPace(28e6, many).burst(1400) == 40
+    assert MulticastPace(28e6, many).turn(1400) == 40
 
 
 # --- others on the link -----------------------------------------------------------------------------

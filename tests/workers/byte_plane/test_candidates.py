@@ -43,7 +43,16 @@ def datagrams(piece: int) -> list[tuple[int, bytes]]:
 
 
 def take(candidates: Candidates, piece: int, offset: int, data: bytes) -> Taken:
-    return candidates.take(piece, offset, [memoryview(data)], len(data))[1]
+    return candidates.take(piece, offset, memoryview(data))[1]
+
+
+def land(candidates: Candidates, piece: int, offset: int, data: bytes) -> Taken:
+    memory = candidates.land(piece, offset)
+    assert memory is not None
+    memory[offset : offset + len(data)] = data
+    taken = candidates.take(piece, offset, memory[offset : offset + len(data)], in_place=True)[1]
+    candidates.landed()
+    return taken
 
 
 def out(candidates: Candidates, piece: int) -> bytes:
@@ -214,3 +223,52 @@ def test_whatever_is_lost_doubled_or_late_every_byte_comes(data: st.DataObject) 
             come(*asked.pop(0))
     begun = max(candidates.first, 0)  # what was sent before has to be fetched in any case
     assert placed == {piece: content(piece) for piece in range(begun, LAYOUT.pieces)}
+
+
+def test_what_lands_in_place_is_there() -> None:
+    candidates = Candidates(LAYOUT, Needs())
+    for offset, data in datagrams(2):
+        taken = land(candidates, 2, offset, data)
+    assert taken is Taken.COMPLETED
+    assert out(candidates, 2) == content(2)
+
+
+def test_nothing_lands_on_what_is_there_or_was_asked_for() -> None:
+    candidates = Candidates(LAYOUT, Needs())
+    (_, first), (second_at, second), *_ = datagrams(1)
+    land(candidates, 1, 0, first)
+    take(candidates, 1, second_at + len(second), second)
+    assert candidates.land(1, second_at) is None
+    assert candidates.land(1, second_at + 2 * len(second)) is not None
+    candidates.landed()
+    candidates.take(2, 0, memoryview(b""))
+    assert candidates.lacking(ended=False).parts
+    assert candidates.land(1, second_at + 2 * len(second)) is None
+
+
+def test_where_datagrams_land_nothing_is_asked_for() -> None:
+    candidates = Candidates(LAYOUT, Needs())
+    fill(candidates, 0)
+    land(candidates, 1, 0, datagrams(1)[0][1])
+    assert candidates.land(1, SIZE) is not None
+    assert candidates.lacking(ended=True) == Lacking([], [])
+    candidates.landed()
+    lacking = candidates.lacking(ended=True)
+    assert lacking.parts == [(1, [(SIZE, LAYOUT.piece_bytes)])]
+    assert lacking.wholly == [(2, LAYOUT.pieces)]
+
+
+def test_what_was_made_ready_in_vain_is_asked_for_as_a_whole() -> None:
+    candidates = Candidates(LAYOUT, Needs())
+    fill(candidates, 0)
+    assert candidates.land(1, 0) is not None
+    candidates.landed()
+    candidates.take(3, 0, memoryview(b""))
+    assert candidates.lacking(ended=False) == Lacking([(1, 3)], [])
+
+
+def test_nothing_lands_where_it_is_not_needed() -> None:
+    candidates = Candidates(LAYOUT, Needs())
+    assert candidates.land(LAYOUT.pieces, 0) is None
+    fill(candidates, 0)
+    assert candidates.land(0, 0) is None

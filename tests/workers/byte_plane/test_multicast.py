@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from castray_desktop.core.multicast import group_address, pack_head, parse_head
-from castray_desktop.workers.ray_side.byte_plane.multicast import sending
+from castray_desktop.workers.ray_side.byte_plane.multicast import batches, sending
+from castray_desktop.workers.ray_side.byte_plane.multicast.batches import ManyMessages
 from castray_desktop.workers.ray_side.byte_plane.multicast.sockets import ListeningSocket, SendingSocket
 from castray_desktop.workers.ray_side.protocol import (
     DeliveryReport,
@@ -119,8 +120,9 @@ def test_a_network_without_groups(lab: Lab) -> None:
     cast.forget()
 
 
-def test_without_help_of_the_kernel(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A kernel that neither cuts bursts into datagrams nor puts them together again."""
+@pytest.mark.parametrize("many", [False, True])
+def test_without_help_of_the_kernel(lab: Lab, monkeypatch: pytest.MonkeyPatch, many: bool) -> None:
+    """A kernel that neither cuts bursts into datagrams nor puts them together again; one call for `many`."""
     build = SendingSocket.__init__
 
     def plain(
@@ -131,6 +133,7 @@ def test_without_help_of_the_kernel(lab: Lab, monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(SendingSocket, "__init__", plain)
     monkeypatch.setattr(ListeningSocket, "coalesce", lambda sock, yes: None)
+    monkeypatch.setattr(batches, "available", lambda: many)
     path = lab.file("model.bin", 8 * MIB + 77)
     cast, nodes = start(lab, 2, path, limit=30 * MIB)
     results = cast.results()
@@ -406,18 +409,28 @@ class Lossy:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, lose: Callable[[int], bool]) -> None:
         self.calls = itertools.count()
         self.lost = 0
-        receive = ListeningSocket.receive
+        meet, receive = ListeningSocket.receive, ManyMessages.receive
 
-        def receiving(
+        def meeting(
             sock: ListeningSocket, buffer: memoryview, wait: bool = True
         ) -> tuple[int, int, tuple[str, int]]:
             while True:
-                came = receive(sock, buffer, wait)
+                came = meet(sock, buffer, wait)
                 if not lose(next(self.calls)):
                     return came
                 self.lost += 1
 
-        monkeypatch.setattr(ListeningSocket, "receive", receiving)
+        def receiving(
+            batches: ManyMessages, sock: socket.socket, memory: memoryview, first: int, end: int, wait: bool
+        ) -> list[int]:
+            while True:
+                came = receive(batches, sock, memory, first, end, wait)
+                if not lose(next(self.calls)):
+                    return came
+                self.lost += 1
+
+        monkeypatch.setattr(ListeningSocket, "receive", meeting)
+        monkeypatch.setattr(ManyMessages, "receive", receiving)
 
 
 def test_what_is_lost_comes_from_the_relay(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 import threading
-from collections.abc import Sequence
 from typing import NamedTuple, Optional, Protocol
 
 from castray_desktop.core.layout import Layout
@@ -13,6 +12,8 @@ from castray_desktop.workers.ray_side.byte_plane.buffers import page_buffer
 
 ROOM_BYTES = 40 << 20
 FEWEST = 4
+SLACK_BYTES = 1 << 16
+"""Of each piece's memory, beyond the piece: whoever lets datagrams land there does not know how many come."""
 MANY_GAPS = 200
 """A piece that lacks more parts than this is asked for as a whole."""
 
@@ -56,6 +57,11 @@ class _Slot:
     def whole(self) -> bool:
         return self.have.total == self.length
 
+    @property
+    def untouched(self) -> bool:
+        """Whether nothing of it is here or under way."""
+        return not len(self.have) and not len(self.asked)
+
     def gaps(self) -> list[Range]:
         """What has not come, and nobody was asked for."""
         return [
@@ -81,7 +87,7 @@ class Candidates:
         self.lock = threading.Lock()
         self._layout = layout
         self._wanted = wanted
-        self._most = max(room // layout.piece_bytes, FEWEST)
+        self._most = max(room // (layout.piece_bytes + SLACK_BYTES), FEWEST)
         self._slots: dict[int, _Slot] = {}
         self._free: list[memoryview] = []
         self._whole: list[int] = []  # their bytes are all there
@@ -89,17 +95,37 @@ class Candidates:
         self.front = (0, 0)  # piece and offset that the sender has come to
         self._out = 0  # buffers that were taken out
         self.first = -1  # the piece that the first datagram was of
+        self._landing = layout.pieces  # the piece whose memory datagrams may be written to just now
 
     # --- for the thread that listens
 
-    def take(self, piece: int, offset: int, parts: Sequence[memoryview], length: int) -> tuple[bool, Taken]:
-        """Bytes of a piece from an offset on, in `parts`; none where the sender only says where it is.
+    def land(self, piece: int, offset: int) -> Optional[memoryview]:
+        """The memory of a piece, for datagrams that should be its bytes from an offset on.
 
-        Also whether the sender has come to another piece with them.
+        None where some of them are there, or were asked for. Nobody else touches the piece until `landed`.
+        """
+        with self.lock:
+            slot = self._slot(piece)
+            if slot is None or slot.whole or len(slot.asked):
+                return None
+            if slot.have.missing(offset, slot.length) != [(offset, slot.length)]:
+                return None
+            self._landing = piece
+            return slot.buffer
+
+    def landed(self) -> None:
+        """Nothing is written to that memory any more."""
+        with self.lock:
+            self._landing = self._layout.pieces
+
+    def take(self, piece: int, offset: int, data: memoryview, in_place: bool = False) -> tuple[bool, Taken]:
+        """Bytes of a piece from an offset on; none where the sender only says where it is.
+
+        Also whether the sender has come to another piece with them. They may have landed `in_place`.
         """
         with self.lock:
             further = self._passed(piece, offset)
-            return further, self._take(piece, offset, parts, length) if length else Taken.TAKEN
+            return further, self._take(piece, offset, data, in_place) if len(data) else Taken.TAKEN
 
     def _passed(self, piece: int, offset: int) -> bool:
         if self.first < 0:
@@ -110,20 +136,14 @@ class Candidates:
         self.front = piece, offset
         return further
 
-    def _take(self, piece: int, offset: int, parts: Sequence[memoryview], length: int) -> Taken:
-        slot = self._slots.get(piece)
+    def _take(self, piece: int, offset: int, data: memoryview, in_place: bool) -> Taken:
+        slot = self._slot(piece)
         if slot is None:
-            if not self._looked <= piece < self._layout.pieces or not self._wanted.wants_piece(piece):
-                return Taken.TAKEN
-            if len(self._slots) + self._out >= self._most:
-                return Taken.NO_ROOM
-            slot = self._new(piece)
-        end = offset + length
+            return Taken.NO_ROOM if self._needs(piece) else Taken.TAKEN
+        end = offset + len(data)
         if end > slot.length or slot.whole:
             return Taken.TAKEN
-        data = b"".join(parts)
-        if not len(slot.asked) and slot.have.missing(offset, end) == [(offset, end)]:
-            slot.buffer[offset:end] = data
+        if in_place:
             slot.have.add(offset, end)
         else:
             self._fill_gaps(slot, offset, data)
@@ -133,17 +153,24 @@ class Candidates:
         return Taken.COMPLETED
 
     @staticmethod
-    def _fill_gaps(slot: _Slot, offset: int, data: bytes) -> None:
+    def _fill_gaps(slot: _Slot, offset: int, data: memoryview) -> None:
         for start, end in slot.have.missing(offset, offset + len(data)):
             for low, high in slot.asked.missing(start, end):
                 slot.buffer[low:high] = data[low - offset : high - offset]
                 slot.have.add(low, high)
 
-    def _new(self, piece: int) -> _Slot:
-        start, end = self._layout.piece(piece)
-        buffer = self._free.pop() if self._free else page_buffer(self._layout.piece_bytes)
-        slot = self._slots[piece] = _Slot(buffer, end - start)
+    def _slot(self, piece: int) -> Optional[_Slot]:
+        """Where its bytes go; None if it is not needed, or there is no room."""
+        slot = self._slots.get(piece)
+        if slot is None and self._needs(piece) and len(self._slots) + self._out < self._most:
+            start, end = self._layout.piece(piece)
+            size = self._layout.piece_bytes + SLACK_BYTES
+            buffer = self._free.pop() if self._free else page_buffer(size)
+            slot = self._slots[piece] = _Slot(buffer, end - start)
         return slot
+
+    def _needs(self, piece: int) -> bool:
+        return self._looked <= piece < self._layout.pieces and self._wanted.wants_piece(piece)
 
     # --- for the thread that checks and places
 
@@ -175,7 +202,7 @@ class Candidates:
         wholly: list[Range] = []
         parts: list[tuple[int, list[Range]]] = []
         with self.lock:
-            last = self._layout.pieces if ended else min(self.front[0], self._layout.pieces)
+            last = min(self._layout.pieces if ended else self.front[0], self._landing)
             for piece in range(self._looked, last):
                 slot = self._slots.get(piece)
                 if not self._wanted.wants_piece(piece):
@@ -183,7 +210,7 @@ class Candidates:
                         self._forget(piece)
                     continue
                 gaps = slot.gaps() if slot is not None else []
-                if slot is None or len(gaps) > MANY_GAPS:
+                if slot is None or len(gaps) > MANY_GAPS or slot.untouched:
                     if slot is not None:
                         self._forget(piece)
                     first = wholly.pop()[0] if wholly and wholly[-1][1] == piece else piece

@@ -12,29 +12,32 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Iterator
 from typing import Callable, Optional
 
 from castray_desktop.core.layout import Layout
 from castray_desktop.core.multicast import (
     HEADER_BYTES,
-    LEAST_PAYLOAD,
-    MAX_DATAGRAM,
-    TAG_BYTES,
-    Head,
     Keys,
     Report,
-    Zone,
     first_number,
     listener_name,
     next_number,
-    pack_head,
     parse_head,
-    tag_at,
-    zone_of,
 )
 from castray_desktop.workers.ray_side.byte_plane.buffers import page_buffer
-from castray_desktop.workers.ray_side.byte_plane.multicast.batches import Batches, Run, available
-from castray_desktop.workers.ray_side.byte_plane.multicast.candidates import Candidates, Taken, Wanted
+from castray_desktop.workers.ray_side.byte_plane.multicast.batches import (
+    MOST_TOGETHER_BYTES,
+    Batches,
+    batches,
+)
+from castray_desktop.workers.ray_side.byte_plane.multicast.candidates import (
+    SLACK_BYTES,
+    Candidates,
+    Taken,
+    Wanted,
+)
+from castray_desktop.workers.ray_side.byte_plane.multicast.catch import NOBODYS, Catch, Run, Tags
 from castray_desktop.workers.ray_side.byte_plane.multicast.sockets import ListeningSocket, report_socket
 from castray_desktop.workers.ray_side.protocol import MulticastGroup
 
@@ -62,14 +65,14 @@ SINGLES = 256
 """So many datagrams in a row that came alone: the kernel does not put them together."""
 
 WAIT_SECONDS = 0.02
-NAP_SECONDS = 0.008
-"""Waking up for every burst costs more than taking it: so many are let come together."""
+NAP_SHARE = 0.4
+"""Of the time between two reports. Waking up for every burst costs more than taking it: so long they are let
+come together."""
 
-NAP_SHARE = 4
+WAITING_SHARE = 0.25
 GIGABIT = 125e6  # bytes per second, which may fill so much of the kernel's buffer meanwhile
 MANY_READS = 64
 LAST_REPORTS = 3
-BUFFER_BYTES = 1 << 16
 
 
 class MulticastListener:
@@ -98,20 +101,21 @@ class MulticastListener:
         self._node = node
         self._keys = keys
         self._wanted = wanted
+        self._layout = layout
         self._pieces = layout.pieces
         self._paused = paused
         self._stopped = False
         self._socket = ListeningSocket(group, own)
         self._socket.wait_at_most(WAIT_SECONDS)
-        self._nap = min(NAP_SECONDS, self._socket.room / NAP_SHARE / GIGABIT)
+        room = self._socket.room
+        self._nap = min(NAP_SHARE * group.report_seconds, WAITING_SHARE * room / GIGABIT)
         self._reports: Optional[socket.socket] = None
         self._sender: tuple[str, int] = ("", 0)
-        self._buffer = page_buffer(BUFFER_BYTES)
-        self._views: dict[int, list[memoryview]] = {}
-        self._tags: dict[Zone, bytes] = {}
-        self._batches: Optional[Batches] = None  # once the kernel has shown not to coalesce
-        self._singles = 0  # datagrams in a row that came alone
-        self._longest = 0
+        self._tags = Tags(keys)
+        self._met = False
+        self._batches: Optional[Batches] = None  # once a sender is known
+        self._spare = page_buffer(layout.piece_bytes + SLACK_BYTES)  # for what has no place of its own
+        self._goes_on = (0, 0)  # piece and offset of what should come next
         self._last = 0.0  # when something came
         self._next = 0  # the highest that was heard, plus one
         self._datagrams = 0
@@ -183,6 +187,8 @@ class MulticastListener:
                     self.stop("nothing came to the group")
                 elif self.heard and now - self._last > SILENT_AFTER:
                     self.stop("nothing comes to the group any more")
+                if now - self._last > DEAF_TO_OTHERS:
+                    self._met = False  # whoever comes next may be another one
                 if self.heard and now - reported > self.group.report_seconds:
                     self._report(False)
                     self._judge(now)
@@ -243,6 +249,41 @@ class MulticastListener:
         with contextlib.suppress(OSError):
             self._reports.send(self._keys.pack_report(report))
 
+    # --- the sender
+
+    def _meet(self, wait: bool) -> None:
+        """Look who is there, by one call's datagrams; they are not taken.
+
+        Not while another one is heard, since anybody may repeat what it sends. Counts begin with its first
+        datagram. Raises BlockingIOError where there are none at all, for a while if it is to `wait`.
+        """
+        count, segment, where = self._socket.receive(self._spare, wait)
+        length = min(count, segment)
+        if length < HEADER_BYTES:
+            return
+        head = parse_head(self._spare, 0)
+        if not self._tags.is_right(head, length - HEADER_BYTES):
+            return
+        if where[:2] != self._sender:
+            if self.heard and time.monotonic() - self._last < DEAF_TO_OTHERS:
+                return
+            self.heard = self._ended = False
+            self._sender = where[0], where[1]
+            self._datagrams = self._payload = 0
+            if self._reports is not None:
+                self._reports.close()
+            self._reports = report_socket(self._own, where)
+        if self._batches is None or self._batches.size != head.size:
+            self._take_many(head.size, MOST_TOGETHER_BYTES // (head.size + HEADER_BYTES))
+        self._met, self._last = True, time.monotonic()
+        self._accept(Run(head, 0, self._spare[:0], in_place=False))
+
+    def _take_many(self, size: int, together: int) -> None:
+        """Take datagrams of such a size from now on, of which the kernel may put so many together."""
+        self._socket.coalesce(together > 1)
+        self._batches = batches(size, -(-self._layout.piece_bytes // size), together)
+        self._catch = Catch(self._batches, self._tags)
+
     # --- datagrams
 
     def _take(self, wait: bool) -> bool:
@@ -250,140 +291,57 @@ class MulticastListener:
 
         Raises BlockingIOError where there are none at all, for a while if it is to `wait`.
         """
-        if self._batches is not None:
-            return self._take_batch(self._batches, wait)
-        count, segment, where = self._socket.receive(self._buffer, wait)
-        if segment < HEADER_BYTES:
-            return False
-        if where[:2] != self._sender and not self._meets(where, min(count, segment)):
-            return False
-        number = -(-count // segment)
-        self._singles = self._singles + 1 if number == 1 else 0
-        if self._singles > SINGLES and available():
-            self._singles = 0
-            self._socket.coalesce(False)
-            self._batches = Batches(self._buffer, self._longest)
-        came = self._take_run(Run(0, number, count - (number - 1) * segment), segment)
-        if came:
-            self._longest = max(self._longest, segment)
-        return came
-
-    def _take_batch(self, batches: Batches, wait: bool) -> bool:
-        came = False
+        if not self._met or self._batches is None:
+            self._meet(wait)
+            return self._met
+        came = news = False
         try:
-            for run in batches.receive(self._socket.socket, wait):
-                came = self._take_run(run, batches.length) or came
+            for run in self._caught(self._batches, wait):
+                came = True
+                news = self._accept(run) or news
         finally:
-            if wait and not came:  # another sender, or other lengths: see who it is
-                self._batches = None
-                self._socket.coalesce(True)
+            self.candidates.landed()
+            if news:
+                self.wake()
+        if self._catch.singles > SINGLES and self._batches.together > 1:
+            self._take_many(self._batches.size, 1)
         return came
 
-    def _take_run(self, run: Run, segment: int) -> bool:
-        """Datagrams of `segment` bytes that lie one after the other; whether one was of this cast."""
-        number = run.number
-        if run.last < HEADER_BYTES:
-            number -= 1
-            run = Run(run.first, number, segment)
-            if number == 0:
-                return False
-        first = parse_head(self._buffer, run.first * segment)
-        if number == 1 or self._straight(first, run, segment):
-            return self._take_straight(first, run, segment)
-        came = False
-        for place in range(run.first, run.first + number):  # not only of this cast, or out of order
-            last = run.last if place == run.first + number - 1 else segment
-            head = parse_head(self._buffer, place * segment)
-            came = self._take_straight(head, Run(place, 1, last), segment) or came
-        return came
+    def _caught(self, taken: Batches, wait: bool) -> Iterator[Run]:
+        """Datagrams come to lie at once where they belong, if they are those that should come next."""
+        piece, offset = self._goes_on
+        memory, first, most = self.candidates.land(piece, offset), 0, taken.most
+        if memory is None:
+            piece, memory = NOBODYS, self._spare
+        else:
+            low, high = self._layout.piece(piece)
+            first, most = offset // taken.size, -(-(high - low) // taken.size)
+        lengths = taken.receive(self._socket.socket, memory, first, most, wait)
+        return self._catch.runs(memory, piece, first, lengths)
 
-    def _straight(self, first: Head, run: Run, segment: int) -> bool:
-        """Whether a run goes on from its first datagram to its last one without a gap, and with right tags.
-
-        Nobody has to look at those between: what somebody adds, or leaves away, moves the last one.
-        """
-        _, sequence, piece, offset, size = first
-        if size != segment - HEADER_BYTES:
-            return False
-        ahead = run.number - 1
-        sequence, offset = sequence + ahead, offset + ahead * size
-        tag = self._tag(sequence, piece, offset, size, run.last)
-        at = (run.first + ahead) * segment
-        return self._buffer[at : at + HEADER_BYTES] == pack_head(tag, sequence, piece, offset, size)
-
-    def _take_straight(self, head: Head, run: Run, segment: int) -> bool:
-        """Datagrams that follow each other; False if they are not of this cast."""
-        tag, sequence, piece, offset, size = head
-        if tag != self._tag(sequence, piece, offset, size, run.last if run.number == 1 else segment):
-            return False
-        parts = self._parts(run, segment)
-        length = (run.number - 1) * head.size + run.last - HEADER_BYTES
-        self._accept(head, run.number if length else 0, parts, length)
-        return True
-
-    def _accept(self, head: Head, number: int, parts: list[memoryview], length: int) -> None:
-        """Datagrams that carry the cast's tag; none where the sender only says where it is."""
+    def _accept(self, run: Run) -> bool:
+        """Datagrams that carry the cast's tags; whether there is something to do with them."""
+        head = run.head
         if not self.heard:
             self.heard = True
             self._next = head.sequence
             self._judge_anew(time.monotonic())
-        piece = head.piece
-        further, taken = self.candidates.take(piece, head.offset, parts, length)
-        new = min(number, head.sequence + number - self._next)  # anybody may repeat what came
-        if new > 0:
-            self._next = head.sequence + number
+        further, taken = self.candidates.take(head.piece, head.offset, run.data, run.in_place)
+        ahead = head.sequence + run.number - self._next  # anybody may repeat what came
+        if ahead >= 0:
+            self._goes_on = self._after(run)
+        if ahead > 0 and run.number:
+            self._next += ahead
             if taken is not Taken.NO_ROOM:  # it is lost for want of room: the sender has to slow down
+                new = min(run.number, ahead)
                 self._datagrams += new
-                self._payload += length if new == number else new * head.size
-        if piece >= self._pieces and not self._ended:
+                self._payload += len(run.data) if new == run.number else new * head.size
+        if head.piece >= self._pieces and not self._ended:
             self._ended = further = True
-        if further or taken is Taken.COMPLETED:
-            self.wake()
+        return further or taken is Taken.COMPLETED
 
-    def _meets(self, where: tuple[str, int], length: int) -> bool:
-        """Whether to take datagrams from there, the first one of `length` bytes.
-
-        Not while another is heard, since anybody may repeat them. Counts begin with its first one.
-        """
-        tag, sequence, piece, offset, size = parse_head(self._buffer, 0)
-        if tag != self._tag(sequence, piece, offset, size, length):
-            return False
-        if self.heard and time.monotonic() - self._last < DEAF_TO_OTHERS:
-            return False
-        self.heard = self._ended = False
-        self._sender = where[0], where[1]
-        self._datagrams = self._payload = 0
-        if self._reports is not None:
-            self._reports.close()
-        self._reports = report_socket(self._own, where)
-        return True
-
-    def _tag(self, sequence: int, piece: int, offset: int, size: int, length: int) -> bytes:
-        """The right one for a datagram of `length` bytes; none for lengths that no sender has."""
-        count = length - HEADER_BYTES
-        if not max(LEAST_PAYLOAD, count) <= size <= MAX_DATAGRAM or (count and offset % size):
-            return b""
-        zone = zone_of(sequence, piece, offset, size)
-        tags = self._tags.get(zone)
-        if tags is None:
-            if len(self._tags) > 256:
-                self._tags.clear()
-            tags = self._tags[zone] = self._keys.tags(zone)
-        at = tag_at(offset, size) if count else 0
-        return tags[at : at + TAG_BYTES]
-
-    # --- views that are made once
-
-    def _parts(self, run: Run, segment: int) -> list[memoryview]:
-        """The bytes of a run's datagrams, without their heads."""
-        whole = self._views.get(segment)
-        if whole is None:
-            if len(self._views) > 8:
-                self._views.clear()
-            starts = range(0, len(self._buffer) - HEADER_BYTES + 1, segment)
-            whole = [self._buffer[start + HEADER_BYTES : start + segment] for start in starts]
-            self._views[segment] = whole
-        parts = whole[run.first : run.first + run.number]
-        if run.last != segment:
-            parts[-1] = parts[-1][: run.last - HEADER_BYTES]
-        return parts
+    def _after(self, run: Run) -> tuple[int, int]:
+        """Piece and offset of what should follow."""
+        piece, end = run.head.piece, run.head.offset + len(run.data)
+        low, high = self._layout.piece(min(piece, self._pieces - 1))
+        return (piece, end) if end < high - low else (piece + 1, 0)

@@ -12,7 +12,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Optional
 
 from castray_desktop.core.multicast import (
@@ -70,8 +70,8 @@ PIECE_SECONDS = 0.05
 MANY_REPORTS = 256
 """Are looked at before something is sent again."""
 
-Fill = Callable[[list[memoryview], int], None]
-"""Puts bytes of a piece, from an offset on, into views."""
+MOST_VIEWS = 1024
+"""As many parts of memory as the system fills at once."""
 
 
 class _Stop(Exception):
@@ -187,13 +187,13 @@ class MulticastSender:
         return _Stop()
 
     def _prepare(self) -> None:
-        segment = self._socket.payload + HEADER_BYTES
-        buffer = page_buffer(segment * self._socket.burst)
-        self._buffer = buffer
-        self._segment = segment
-        self._heads = Heads(buffer, segment, functools.lru_cache(4)(self._keys.tags))
-        starts = [number * segment for number in range(self._socket.burst)]
-        self._payloads = [buffer[start + HEADER_BYTES : start + segment] for start in starts]
+        """Memory for the datagrams of a whole piece, in which payloads lie between heads."""
+        segment = self._segment = self._socket.payload + HEADER_BYTES
+        number = -(-self._supply.layout.piece_bytes // self._socket.payload)
+        self._datagrams = page_buffer(segment * number)
+        self._heads = Heads(self._datagrams, segment, functools.lru_cache(8)(self._keys.tags))
+        starts = range(0, segment * number, segment)
+        self._payloads = [self._datagrams[start + HEADER_BYTES : start + segment] for start in starts]
 
     # --- its three parts
 
@@ -251,33 +251,37 @@ class MulticastSender:
     # --- pieces
 
     def _send_piece(self, index: int) -> None:
+        """All its datagrams are made at once, which costs much less than making them burst by burst."""
         start, end = self._supply.layout.piece(index)
+        length, payload = end - start, self._socket.payload
+        number = -(-length // payload)
+        views = self._payloads[:number]
+        views[-1] = views[-1][: length - (number - 1) * payload]
         where = self._supply.within_file(index)
         if where is None:
-            payload = self._supply.assembled(index)
-            self._send_parts(index, end - start, lambda views, at: _scatter(payload, views, at))
-            return
-        file, offset = where
-        with self._supply.borrow(file) as fd:
-            self._send_parts(index, end - start, lambda views, at: _read(fd, offset + at, views))
+            _scatter(self._supply.assembled(index), views)
+        else:
+            with self._supply.borrow(where[0]) as fd:
+                _read(fd, where[1], views)
+        self._heads.write(number, self._sequence, index, 0, payload)
+        self._send_datagrams(index, length, number)
 
-    def _send_parts(self, index: int, length: int, fill: Fill) -> None:
-        payload, at = self._socket.payload, 0
-        while at < length:
+    def _send_datagrams(self, index: int, length: int, all_of_them: int) -> None:
+        payload, done = self._socket.payload, 0
+        end = length + all_of_them * HEADER_BYTES
+        while done < all_of_them:
             self._check()
-            number = min(self._socket.burst, self._pace.burst(payload), -(-(length - at) // payload))
-            count = min(number * payload, length - at)
+            number = min(self._pace.turn(payload), all_of_them - done)
+            at = min((done + number) * payload, length)
+            count = at - done * payload
             self._await_turn(count)
-            views = self._payloads[:number]
-            last = count - (number - 1) * payload
-            views[-1] = views[-1][:last]
-            fill(views, at)
-            self._heads.write(number, self._sequence, index, at, payload)
             self._pace.sent(time.monotonic(), self._sequence, number, count)
-            self._send(self._buffer[: (number - 1) * self._segment + HEADER_BYTES + last])
+            for first in range(done, done + number, self._socket.burst):
+                after = min(first + self._socket.burst, done + number)
+                self._send(self._datagrams[first * self._segment : min(after * self._segment, end)])
+            done += number
             self._sequence += number
             self._sent += count
-            at += count
             self._at = (index, at) if at < length else (index + 1, 0)
             self._supply.count_sent(index, count, last=False)
 
@@ -380,7 +384,8 @@ class MulticastSender:
         return all(each in self._left for each in self._wanted)
 
 
-def _scatter(payload: memoryview, views: list[memoryview], at: int) -> None:
+def _scatter(payload: memoryview, views: list[memoryview]) -> None:
+    at = 0
     for view in views:
         view[:] = payload[at : at + len(view)]
         at += len(view)
@@ -388,8 +393,11 @@ def _scatter(payload: memoryview, views: list[memoryview], at: int) -> None:
 
 def _read(fd: int, offset: int, views: list[memoryview]) -> None:
     """Fill the views from a file; zeros where it has become shorter, as the relay sends them."""
-    wanted = sum(map(len, views))
-    if os.preadv(fd, views, offset) < wanted:
-        payload = memoryview(bytearray(wanted))
-        read_some(fd, offset, payload)
-        _scatter(payload, views, 0)
+    for first in range(0, len(views), MOST_VIEWS):
+        some = views[first : first + MOST_VIEWS]
+        wanted = sum(map(len, some))
+        if os.preadv(fd, some, offset) < wanted:
+            payload = memoryview(bytearray(wanted))
+            read_some(fd, offset, payload)
+            _scatter(payload, some)
+        offset += wanted
