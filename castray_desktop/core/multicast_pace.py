@@ -179,7 +179,7 @@ class MulticastPace:
         """
         seconds = BURST_SECONDS * max(1.0, self._followers.count / FEW)
         one = min(BURST, int(self.rate * seconds / size))
-        several = min(MOST_BURSTS * BURST, int(self.rate * FAST_SECONDS / size))
+        several = BURST * min(MOST_BURSTS, int(self.rate * FAST_SECONDS / size / BURST))
         least = min(LEAST_BURST, int(self.rate * LONGEST_GAP / size))  # or its reports say nothing
         return max(1, least, one, several)
 
