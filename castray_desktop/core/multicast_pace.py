@@ -45,14 +45,11 @@ CLEAN = 0.8
 SAMPLE_SECONDS = 0.04
 """A phase is judged by what came over this time at least."""
 
-JUDGE_SECONDS = 0.0005
-"""For each of many listeners: looking at all for each report would take most of the sender's time."""
+JUDGE_SECONDS, LONGEST_JUDGE_SECONDS = 0.001, 0.012
+"""For each listener, and at most: looking at all for each report would take most of the sender's time."""
 
 BURST_SECONDS = 0.001
-FAST_SECONDS = 0.0005
 MOST_BURSTS = 4
-"""A pace that sends more than a burst in so short a time has up to so many of them leave at once."""
-
 LEAST_BURST = 10  # datagrams, as TCP begins with (RFC 6928)
 LONGEST_GAP = 0.004  # seconds between bursts, whatever their length
 FEW = 8  # listeners
@@ -161,7 +158,7 @@ class MulticastPace:
         """A listener's report came. Older ones than the newest of the same listener are ignored."""
         self._spoke_at = now
         self._news = self._followers.add(now, report) or self._news
-        if now - self._judged_at < JUDGE_SECONDS * (self._followers.count - FEW):
+        if now - self._judged_at < min(JUDGE_SECONDS * (self._followers.count - 1), LONGEST_JUDGE_SECONDS):
             return
         self._judged_at = now
         self._followers.judge(now)
@@ -179,7 +176,7 @@ class MulticastPace:
         """
         seconds = BURST_SECONDS * max(1.0, self._followers.count / FEW)
         one = min(BURST, int(self.rate * seconds / size))
-        several = BURST * min(MOST_BURSTS, int(self.rate * FAST_SECONDS / size / BURST))
+        several = BURST * min(MOST_BURSTS, int(self.rate * BURST_SECONDS / size / BURST))
         least = min(LEAST_BURST, int(self.rate * LONGEST_GAP / size))  # or its reports say nothing
         return max(1, least, one, several)
 

@@ -22,12 +22,14 @@ MAX_PIECE = 64 << 20
 DIGEST_BYTES = 16
 FILE_HASH_BYTES = 32
 MAX_HASHES = 1 << 15  # in one frame
+MAX_DIGESTS = 256  # the same
 
 _HEADER = struct.Struct("<BBI")
 _REQUEST = struct.Struct("<QQ")  # start and end in the stream
 _PIECE = struct.Struct("<Q16sI")  # index, digest, length
 _BY_FD = struct.Struct("<IQ")  # file, offset in it
 _PART = struct.Struct("<Q")  # start in the stream
+_DIGESTS = struct.Struct("<Q")  # the first one's piece
 
 HEADER_BYTES = _HEADER.size
 PIECE_BYTES = _PIECE.size
@@ -56,6 +58,7 @@ class FrameType(enum.IntEnum):
     PAUSE = 22
     RESUME = 23
     PART = 24
+    DIGESTS = 25
 
 
 class PieceFlag(enum.IntFlag):
@@ -66,7 +69,7 @@ class PieceFlag(enum.IntFlag):
     CHANGED = 2  # of a piece: the source's file has changed, this digest replaces the first
     DIGEST = 8  # of a request: only digests are wanted; of a piece: no payload
     BY_FD = 4  # of a piece: no payload, its bytes are in a file that was passed before
-    EARLY = 16  # with DIGEST: as soon as the digest is known, whether the piece is there or not
+    EARLY = 16  # of a request: digests only, as soon as they are known, in DIGESTS frames
     PART = 32  # of a request: just these bytes, of one piece, in a PART frame
 
 
@@ -85,6 +88,7 @@ _LIMITS: dict[FrameType, int] = {
     FrameType.PART: _PART.size + MAX_PIECE,
     FrameType.PAUSE: 0,
     FrameType.RESUME: 0,
+    FrameType.DIGESTS: _DIGESTS.size + MAX_DIGESTS * DIGEST_BYTES,
 }
 
 
@@ -224,6 +228,18 @@ def parse_hashes(body: bytes) -> tuple[int, list[bytes]]:
         raise ProtocolError(f"a HASHES frame of {len(body)} bytes")
     some = (body[at : at + FILE_HASH_BYTES] for at in range(4, len(body), FILE_HASH_BYTES))
     return int(struct.unpack_from("<I", body)[0]), [each if any(each) else b"" for each in some]
+
+
+def digests(first: int, some: Sequence[bytes]) -> bytes:
+    """A DIGESTS frame: those of pieces that follow one another, which may come later."""
+    return frame(FrameType.DIGESTS, _DIGESTS.pack(first) + b"".join(some))
+
+
+def parse_digests(body: bytes) -> tuple[int, bytes]:
+    """The first piece, and the digests one after the other. Raises ProtocolError."""
+    if len(body) <= _DIGESTS.size or (len(body) - _DIGESTS.size) % DIGEST_BYTES:
+        raise ProtocolError(f"a DIGESTS frame of {len(body)} bytes")
+    return int(_DIGESTS.unpack_from(body)[0]), body[_DIGESTS.size :]
 
 
 def text_of(body: bytes) -> str:

@@ -24,7 +24,7 @@ log = logging.getLogger("castray.byte_plane")
 MAX_REQUESTS = 1000
 MAX_REPAIRS = 5
 GROUP_SECONDS = 0.1
-HEARD = (FrameType.PIECE, FrameType.PART, FrameType.WAITING, FrameType.HASHES)
+HEARD = (FrameType.PIECE, FrameType.DIGESTS, FrameType.PART, FrameType.WAITING, FrameType.HASHES)
 LOOK_SECONDS = 0.1  # while nothing is to come, the delivery is looked at this often
 
 
@@ -81,6 +81,8 @@ class Fetching:
                 self._take_piece(header)
             elif header.type is FrameType.WAITING:
                 self._delivery.flush_progress()
+            elif header.type is FrameType.DIGESTS:
+                self._take_early(*wire.parse_digests(self._channel.read(header.length)))
             elif header.type is FrameType.PART:
                 self._take_part(header)
             elif header.type is FrameType.FILE and self._channel.local:
@@ -198,6 +200,12 @@ class Fetching:
         self._last_pieces.clear()
         self._request_missing()
 
+    def _take_early(self, first: int, digests: bytes) -> None:
+        try:
+            self._delivery.take_early(first, digests)
+        except ValueError as error:
+            raise ProtocolError(str(error)) from error
+
     def _take_piece(self, header: wire.Header) -> None:
         head = wire.parse_piece_head(header, self._channel.read(wire.PIECE_BYTES))
         try:
@@ -206,9 +214,6 @@ class Fetching:
             raise ProtocolError(str(error)) from error
         if head.length != end - start:
             raise ProtocolError(f"a piece of {head.length} bytes where {end - start} belong")
-        if header.flags & PieceFlag.EARLY:
-            self._delivery.take_early(head.index, head.digest)
-            return
         if header.flags & PieceFlag.DIGEST:
             self._take_digest(head, start, end)
             return

@@ -12,9 +12,10 @@ from castray_desktop.workers.ray_side.byte_plane.limits import wait_for_all
 from castray_desktop.workers.ray_side.byte_plane.supply import Gone, Supply
 
 MAX_OUTSTANDING = 4096
-MANY_DIGESTS = 256
 KEEP_ALIVE_SECONDS = 1.0
-EARLY_SECONDS = 0.02
+EARLY_SECONDS = 0.01
+"""What is known ahead, or has come meanwhile, goes out so often: being woken for each costs every node more."""
+
 LOOK_SECONDS = 0.1  # how long a request may lie unread while there is nothing new to send
 
 
@@ -78,10 +79,8 @@ class Serving:
         """Nothing is asked for: wait for a request, with a look at the cast now and then."""
         if self._supply.gone:
             raise Gone(self._supply.gone)
-        if self._early or self._parts:
-            self._supply.await_news(EARLY_SECONDS)
-            self._keep_alive()
-        elif not self._channel.await_readable(LOOK_SECONDS):
+        waits = self._early or self._parts
+        if not self._channel.await_readable(EARLY_SECONDS if waits else LOOK_SECONDS):
             self._keep_alive()
 
     def _keep_alive(self) -> None:
@@ -144,21 +143,23 @@ class Serving:
 
     def _send_early(self) -> bool:
         """The digests that are known by now, in order; whether there were any."""
-        frames: list[bytes] = []
-        while self._early and len(frames) < MANY_DIGESTS:
-            first = self._early[0]
-            digest = self._supply.early_digest(first[0])
+        if not self._early:
+            return False
+        first, after = self._early[0]
+        known: list[bytes] = []
+        while first + len(known) < after and len(known) < wire.MAX_DIGESTS:
+            digest = self._supply.early_digest(first + len(known))
             if digest is None:
                 break
-            start, end = self._supply.layout.piece(first[0])
-            frames.append(wire.piece_digest(first[0], digest, end - start, PieceFlag.EARLY))
-            first[0] += 1
-            if first[0] >= first[1]:
-                self._early.popleft()
-        if frames:
-            self._channel.write(b"".join(frames))
-            self._last_sent = time.monotonic()
-        return bool(frames)
+            known.append(digest)
+        if not known:
+            return False
+        self._early[0][0] += len(known)
+        if self._early[0][0] == after:
+            self._early.popleft()
+        self._channel.write(wire.digests(first, known))
+        self._last_sent = time.monotonic()
+        return True
 
     def _send_part(self) -> bool:
         """Some bytes of a piece that the peer has most of, once the piece is here; whether it was."""

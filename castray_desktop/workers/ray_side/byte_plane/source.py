@@ -280,8 +280,10 @@ class Source(Supply):
             lead = max(min(lead, RECENT_BYTES // self.layout.piece_bytes - 2), 1)
         with self.condition:
             self.spending.on(WAITING)
-            while not self.gone and index > self.demand + lead:
+            if index > self.demand + lead:
+                self.demand_awaited = index - lead // 2  # waking up for each piece costs both sides
                 self.wake()
+            while not self.gone and index > self.demand + lead:
                 self.condition.wait()
             self.check_end()
 

@@ -355,11 +355,9 @@ class Stock(Supply):
     def want_early(self) -> None:
         self.early_wanted = True
 
-    def take_early(self, index: int, digest: bytes) -> None:
-        """The upstream says what the digest of a piece will be."""
-        self._early_digests.note(index, digest, self.layout.pieces)
-        if self.early_wanted:
-            self.wake()
+    def take_early(self, first: int, digests: bytes) -> None:
+        """The upstream says what the digests of pieces from there on will be. Raises ValueError."""
+        self._early_digests.note(first, digests, self.layout.pieces)
 
     def early_digest(self, index: int) -> Optional[bytes]:
         return super().early_digest(index) or self._early_digests.of(index)

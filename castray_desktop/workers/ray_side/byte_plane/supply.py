@@ -58,6 +58,7 @@ class Supply:
         self.limiter = Limiter()
         self.limiters: tuple[Limiter, ...] = (self.limiter,)  # all that what leaves has to keep to
         self.demand = -1  # the furthest piece that anyone has asked for
+        self.demand_awaited = 0  # somebody waits until it is that far
         self.gone = ""
         self.paused = False
         self._pauses = 0  # the number of the last order to pause or to go on
@@ -150,8 +151,9 @@ class Supply:
         """Whether the piece is there within `seconds`. Raises Gone when it never will be."""
         with self.condition:
             if index > self.demand:
-                self.demand = index
-                self.condition.notify_all()
+                before, self.demand = self.demand, index
+                if before < self.demand_awaited <= index:
+                    self.condition.notify_all()
             ready = self.is_ready(index)
             on_demand = not ready and self.can_digest(index)
             if not self.gone and not on_demand and not ready:
@@ -169,14 +171,6 @@ class Supply:
 
     def want_early(self) -> None:
         """Somebody wants digests before their pieces are here."""
-
-    def await_news(self, seconds: float) -> None:
-        """Wait until pieces or digests have come. Raises Gone."""
-        with self.condition:
-            if not self.gone:
-                self.condition.wait(seconds)
-            if self.gone:
-                raise Gone(self.gone)
 
     def note_asked(self, pieces: range) -> None:
         """Somebody wants these pieces, one after the other."""

@@ -14,12 +14,18 @@ class EarlyDigests:
         self._digests = bytearray()
         self._known = bytearray()
 
-    def note(self, index: int, digest: bytes, pieces: int) -> None:
-        """The digest of one of so many pieces; a later one replaces it."""
+    def note(self, first: int, digests: bytes, pieces: int) -> None:
+        """Digests from the first one's piece on, of so many pieces; later ones replace them.
+
+        Raises ValueError where there is no such piece.
+        """
+        after = first + len(digests) // DIGEST_BYTES
+        if after > pieces:
+            raise ValueError(f"digests of pieces up to {after}, where there are {pieces}")
         if not self._known:
             self._digests, self._known = bytearray(pieces * DIGEST_BYTES), bytearray(pieces)
-        self._digests[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES] = digest
-        self._known[index] = 1
+        self._digests[first * DIGEST_BYTES : after * DIGEST_BYTES] = digests
+        self._known[first:after] = b"\1" * (after - first)
 
     def of(self, index: int) -> Optional[bytes]:
         """None where it has not come."""

@@ -65,12 +65,12 @@ SINGLES = 256
 """So many datagrams in a row that came alone: the kernel does not put them together."""
 
 WAIT_SECONDS = 0.02
-NAP_SHARE = 0.4
-"""Of the time between two reports. Waking up for every burst costs more than taking it: so long they are let
-come together."""
-
+NAP_SHARE = 0.5  # of the time between two reports
 WAITING_SHARE = 0.25
-GIGABIT = 125e6  # bytes per second, which may fill so much of the kernel's buffer meanwhile
+"""Of the kernel's buffer. Waking up for every burst costs more than taking it: so many are let come together,
+but not for longer than there is between two reports."""
+
+GIGABIT = 125e6  # bytes per second, at which that may be filled in any case
 MANY_READS = 64
 LAST_REPORTS = 3
 
@@ -107,8 +107,8 @@ class MulticastListener:
         self._stopped = False
         self._socket = ListeningSocket(group, own)
         self._socket.wait_at_most(WAIT_SECONDS)
-        room = self._socket.room
-        self._nap = min(NAP_SHARE * group.report_seconds, WAITING_SHARE * room / GIGABIT)
+        self._waiting = WAITING_SHARE * self._socket.room
+        self._rested = (0.0, 0)  # when it was last, and the payload by then
         self._reports: Optional[socket.socket] = None
         self._sender: tuple[str, int] = ("", 0)
         self._tags = Tags(keys)
@@ -116,6 +116,8 @@ class MulticastListener:
         self._batches: Optional[Batches] = None  # once a sender is known
         self._spare = page_buffer(layout.piece_bytes + SLACK_BYTES)  # for what has no place of its own
         self._goes_on = (0, 0)  # piece and offset of what should come next
+        self._news = False  # there is something to do for whoever checks
+        self._clock = 0.0  # all that had come by then was taken, in the order of the stream
         self._last = 0.0  # when something came
         self._next = 0  # the highest that was heard, plus one
         self._datagrams = 0
@@ -171,12 +173,7 @@ class MulticastListener:
         started = reported = self._last = time.monotonic()
         try:
             while not self._stopped:
-                came, empty = False, False
-                try:
-                    for number in range(MANY_READS):
-                        came = self._take(wait=number == 0) or came
-                except BlockingIOError:
-                    empty = True
+                came, drained = self._take_all()
                 now = time.monotonic()
                 if self._paused():
                     started = self._last = now
@@ -193,8 +190,8 @@ class MulticastListener:
                     self._report(False)
                     self._judge(now)
                     reported = now
-                if came and empty:
-                    time.sleep(self._nap)
+                if came and drained:
+                    self._nap(now)
         except OSError as error:
             self.stop(error.strerror or str(error))
         except Exception:
@@ -202,6 +199,12 @@ class MulticastListener:
             self.stop("it failed")
         finally:
             self._leave()
+
+    def _nap(self, now: float) -> None:
+        then, payload = self._rested
+        rate = (self._payload - payload) / max(now - then, 0.001)
+        time.sleep(min(NAP_SHARE * self.group.report_seconds, self._waiting / max(rate, GIGABIT)))
+        self._rested = now, self._payload
 
     def _leave(self) -> None:
         if self.reason:
@@ -242,7 +245,7 @@ class MulticastListener:
             self._next,
             self._datagrams,
             self._payload,
-            int(time.monotonic() * 1e6),
+            int(self._clock * 1e6),
             self._wanted.next_wanted(min(front, self._pieces)),
             self._wanted.is_undecided(),
         )
@@ -286,38 +289,55 @@ class MulticastListener:
 
     # --- datagrams
 
-    def _take(self, wait: bool) -> bool:
-        """One call's datagrams; whether some were of this cast.
+    def _take_all(self) -> tuple[bool, bool]:
+        """Wait for datagrams and take many. Whether some were of this cast, and whether no more are there."""
+        came = drained = self._news = False
+        wait = False
+        for _ in range(MANY_READS):
+            try:
+                some, drained = self._take(wait)
+            except BlockingIOError:
+                if came or wait:
+                    drained = True
+                    break
+                wait = True
+                continue
+            came = came or some
+            if drained:
+                break
+            wait = False
+        if self._news:
+            self.wake()
+        return came, drained
+
+    def _take(self, wait: bool) -> tuple[bool, bool]:
+        """The same for one call. Datagrams come to lie where they belong, if they are those that are due.
 
         Raises BlockingIOError where there are none at all, for a while if it is to `wait`.
         """
-        if not self._met or self._batches is None:
+        taken, (piece, offset) = self._batches, self._goes_on
+        if not self._met or taken is None:
             self._meet(wait)
-            return self._met
-        came = news = False
-        try:
-            for run in self._caught(self._batches, wait):
-                came = True
-                news = self._accept(run) or news
-        finally:
-            self.candidates.landed()
-            if news:
-                self.wake()
-        if self._catch.singles > SINGLES and self._batches.together > 1:
-            self._take_many(self._batches.size, 1)
-        return came
-
-    def _caught(self, taken: Batches, wait: bool) -> Iterator[Run]:
-        """Datagrams come to lie at once where they belong, if they are those that should come next."""
-        piece, offset = self._goes_on
-        memory, first, most = self.candidates.land(piece, offset), 0, taken.most
+            return self._met, False
+        memory, first, end = self.candidates.land(piece, offset), 0, taken.most
         if memory is None:
-            piece, memory = NOBODYS, self._spare
+            memory, piece = self._spare, NOBODYS
         else:
             low, high = self._layout.piece(piece)
-            first, most = offset // taken.size, -(-(high - low) // taken.size)
-        lengths = taken.receive(self._socket.socket, memory, first, most, wait)
-        return self._catch.runs(memory, piece, first, lengths)
+            first, end = offset // taken.size, -(-(high - low) // taken.size)
+        came, self._clock = False, time.monotonic()
+        try:
+            lengths = taken.receive(self._socket.socket, memory, first, end, wait)
+            if wait:
+                self._clock = time.monotonic()
+            for run in self._catch.runs(memory, piece, first, lengths):
+                came = True
+                self._news = self._accept(run) or self._news
+        finally:
+            self.candidates.landed()
+        if self._catch.singles > SINGLES and taken.together > 1:
+            self._take_many(taken.size, 1)
+        return came, len(lengths) * taken.together < end - first
 
     def _accept(self, run: Run) -> bool:
         """Datagrams that carry the cast's tags; whether there is something to do with them."""

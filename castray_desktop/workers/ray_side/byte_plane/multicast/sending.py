@@ -6,6 +6,7 @@ source has read it, then probes again that say where the end is. What does not a
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import logging
@@ -67,6 +68,9 @@ NAP_SECONDS = 0.001
 
 PIECE_SECONDS = 0.05
 
+HEAR_SECONDS = 0.002
+"""So often it looks for reports while it sends."""
+
 MANY_REPORTS = 256
 """Are looked at before something is sent again."""
 
@@ -104,8 +108,10 @@ class MulticastSender:
         self._left: set[bytes] = set()
         self._numbers: dict[bytes, int] = {}  # of the listeners' last reports
         self._undecided: set[bytes] = set()
+        self._heard = 0  # listeners
         self._followers: tuple[str, ...] = ()  # listeners that hear it and can follow
         self._due = 0.0
+        self._heard_at = 0.0
         self._slow_since = 0.0
         self._probed = 0.0
         self._listen_to(order.listeners)
@@ -311,7 +317,8 @@ class MulticastSender:
             self._pause(IDLE_PROBE_SECONDS)
         now = time.monotonic()
         self._due = max(self._due, now - DEBT_SECONDS)
-        self._hear(0.0)
+        if now - self._heard_at > HEAR_SECONDS:
+            self._hear(0.0)
         while (left := self._due - time.monotonic()) > NAP_SECONDS:
             self._hear(left)
         self._due += count / max(self._pace.rate, 1.0)
@@ -348,37 +355,41 @@ class MulticastSender:
 
         A bounded number of them, since anybody may send more than can be looked at.
         """
-        until = time.monotonic() + seconds
+        self._heard_at = time.monotonic()
+        until, news = self._heard_at + seconds, False
         for _ in range(MANY_REPORTS):
             left = until - time.monotonic()
             raw = self._socket.receive(max(left, 0.0))
-            if raw is None:
-                if left <= 0:
-                    break
-                continue
-            try:
-                self._take(self._keys.parse_report(raw))
-            except MulticastError:
-                continue
-        if self._state is MulticastState.SENDING and not self._pace.followers() and self._left_all():
-            raise self._halt(MulticastEnd.NOBODY)
+            if raw is not None:
+                with contextlib.suppress(MulticastError):
+                    news = self._take(self._keys.parse_report(raw)) or news
+            elif left <= 0:
+                break
+        if news:
+            self._look_who_follows()
 
-    def _take(self, report: Report) -> None:
+    def _take(self, report: Report) -> bool:
+        """Whether it is one of a listener's, and a new one."""
         if report.listener not in self._names:
-            return
+            return False
         if not is_newer(report.number, self._numbers.get(report.listener)):
-            return  # anybody may repeat it
+            return False  # anybody may repeat it
         self._numbers[report.listener] = report.number
-        known = report.listener in self._wanted
         self._wanted[report.listener] = report.wanted
         for those, belongs in ((self._left, report.leaving), (self._undecided, report.undecided)):
             (those.add if belongs else those.discard)(report.listener)
         self._pace.reported(time.monotonic(), report)
+        return True
+
+    def _look_who_follows(self) -> None:
         names = self._names
         followers = tuple(sorted(names[each] for each in self._pace.followers() if each in names))
-        if self.active and (not known or followers != self._followers):  # at the end they leave
-            self._followers = followers
+        if self.active and (len(self._wanted) != self._heard or followers != self._followers):
+            self._followers = followers  # at the end they leave
+            self._heard = len(self._wanted)
             self._supply.stated()
+        if self._state is MulticastState.SENDING and not followers and self._left_all():
+            raise self._halt(MulticastEnd.NOBODY)
 
     def _left_all(self) -> bool:
         return all(each in self._left for each in self._wanted)
