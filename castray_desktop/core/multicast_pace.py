@@ -45,8 +45,8 @@ CLEAN = 0.8
 SAMPLE_SECONDS = 0.04
 """A phase is judged by what came over this time at least."""
 
-JUDGE_SECONDS, LONGEST_JUDGE_SECONDS = 0.001, 0.012
-"""For each listener, and at most: looking at all for each report would take most of the sender's time."""
+JUDGE_SECONDS = 0.0005
+"""For each of many listeners: looking at all for each report would take most of the sender's time."""
 
 BURST_SECONDS = 0.001
 MOST_BURSTS = 4
@@ -155,10 +155,16 @@ class MulticastPace:
             self._enter(now, Phase.CRUISE)
 
     def reported(self, now: float, report: Report) -> None:
-        """A listener's report came. Older ones than the newest of the same listener are ignored."""
+        """A listener's report came; `judge` follows when all that are there were told.
+
+        Older ones than the newest of the same listener are ignored.
+        """
         self._spoke_at = now
         self._news = self._followers.add(now, report) or self._news
-        if now - self._judged_at < min(JUDGE_SECONDS * (self._followers.count - 1), LONGEST_JUDGE_SECONDS):
+
+    def judge(self, now: float) -> None:
+        """Draw conclusions from the reports that have come."""
+        if now - self._judged_at < JUDGE_SECONDS * (self._followers.count - FEW):
             return
         self._judged_at = now
         self._followers.judge(now)

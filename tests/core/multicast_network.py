@@ -289,6 +289,7 @@ class Network:
             self._receive(receiver)
         while self.reports and self.reports[0][0] <= self.now:
             self.pace.reported(self.now, self.reports.popleft()[1])
+            self.pace.judge(self.now)
         self.rates.append(self.pace.rate)
 
     def _send(self) -> Portion | None:

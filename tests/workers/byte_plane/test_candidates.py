@@ -9,7 +9,12 @@ from hypothesis import strategies as st
 
 from castray_desktop.core.layout import Layout
 from castray_desktop.core.ranges import RangeSet
-from castray_desktop.workers.ray_side.byte_plane.multicast.candidates import MANY_GAPS, Candidates, Lacking, Taken
+from castray_desktop.workers.ray_side.byte_plane.multicast.candidates import (
+    MANY_GAPS,
+    Candidates,
+    Lacking,
+    Taken,
+)
 
 LAYOUT = Layout(100, 5000, 30, 1000)  # pieces: 1, 5 and 1
 SIZE = 70

@@ -57,7 +57,12 @@ class Taken:
     """What one call brings of some datagrams; those of the piece from `first` on are expected."""
 
     def __init__(
-        self, make: Make, pair: tuple[socket.socket, socket.socket], raw: list[bytes], first: int = 0, piece: int = PIECE
+        self,
+        make: Make,
+        pair: tuple[socket.socket, socket.socket],
+        raw: list[bytes],
+        first: int = 0,
+        piece: int = PIECE,
     ) -> None:
         ears, mouth = pair
         for each in raw:

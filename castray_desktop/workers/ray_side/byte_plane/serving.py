@@ -14,7 +14,7 @@ from castray_desktop.workers.ray_side.byte_plane.supply import Gone, Supply
 MAX_OUTSTANDING = 4096
 KEEP_ALIVE_SECONDS = 1.0
 EARLY_SECONDS = 0.01
-"""What is known ahead, or has come meanwhile, goes out so often: being woken for each costs every node more."""
+"""So often it looks for what is known ahead: being woken for each piece costs every node more."""
 
 LOOK_SECONDS = 0.1  # how long a request may lie unread while there is nothing new to send
 

@@ -41,9 +41,7 @@ class Batches(ABC):
         """Of each datagram, by its number."""
 
     @abstractmethod
-    def receive(
-        self, sock: socket.socket, memory: memoryview, first: int, end: int, wait: bool
-    ) -> list[int]:
+    def receive(self, sock: socket.socket, memory: memoryview, first: int, end: int, wait: bool) -> list[int]:
         """The lengths of the messages that are there, at least of one if it is to `wait`.
 
         Message m begins with number `first` + m * `together`, below `end`; its payloads lie in `memory` at
@@ -60,7 +58,12 @@ def batches(size: int, most: int, together: int) -> Batches:
 def available() -> bool:
     """Whether this system can take many messages at once, as it is written down here."""
     little = sys.byteorder == "little"
-    return sys.platform.startswith("linux") and little and ctypes.sizeof(ctypes.c_void_p) == _WORD and bool(_receive)
+    return (
+        sys.platform.startswith("linux")
+        and little
+        and ctypes.sizeof(ctypes.c_void_p) == _WORD
+        and bool(_receive)
+    )
 
 
 def _find() -> Optional[ctypes._NamedFuncPointer]:
@@ -90,9 +93,7 @@ class ManyMessages(Batches):
         self._lengths = self._messages.cast("I")[_LENGTH_AT :: 2 * _MESSAGE_WORDS]
         self._at = _address(self._messages)
 
-    def receive(
-        self, sock: socket.socket, memory: memoryview, first: int, end: int, wait: bool
-    ) -> list[int]:
+    def receive(self, sock: socket.socket, memory: memoryview, first: int, end: int, wait: bool) -> list[int]:
         assert _receive is not None
         vectors = self._vectors.get(id(memory.obj))
         if vectors is None:
@@ -140,13 +141,12 @@ class OneMessage(Batches):
     def __init__(self, size: int, most: int) -> None:
         super().__init__(size, most, 1)
 
-    def receive(
-        self, sock: socket.socket, memory: memoryview, first: int, end: int, wait: bool
-    ) -> list[int]:
+    def receive(self, sock: socket.socket, memory: memoryview, first: int, end: int, wait: bool) -> list[int]:
         lengths = [self._receive(sock, memory, first, 0 if wait else socket.MSG_DONTWAIT)]
         with contextlib.suppress(BlockingIOError):
-            for number in range(first + 1, end):
-                lengths.append(self._receive(sock, memory, number, socket.MSG_DONTWAIT))
+            lengths.extend(
+                self._receive(sock, memory, number, socket.MSG_DONTWAIT) for number in range(first + 1, end)
+            )
         return lengths
 
     def _receive(self, sock: socket.socket, memory: memoryview, number: int, flags: int) -> int:

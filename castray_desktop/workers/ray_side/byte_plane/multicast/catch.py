@@ -70,28 +70,41 @@ class Catch:
     def runs(self, memory: memoryview, piece: int, first: int, lengths: list[int]) -> Iterator[Run]:
         """Of the messages of such lengths, from number `first` on.
 
-        `memory` is that of a piece, or `NOBODYS`. To be taken one by one: bytes of a run that lie elsewhere
-        are valid until the next one.
+        `memory` is that of a piece, or `NOBODYS`. Each run is to be taken before the next one: what lies
+        elsewhere is kept until then only.
         """
         self._count_singles(lengths)
-        size, base, moved = self._batches.size, 0, False
-        stop = first + len(lengths) * self._batches.together
-        for place, number, last in self._stretches(first, lengths):
-            while number > 0:
+        size, stop = self._batches.size, first + len(lengths) * self._batches.together
+        base, moved = 0, False
+        for place, ours, length, head in self._stretches_of_ours(first, lengths):
+            if not ours:
+                yield Run(head, 0, _NOTHING, False)
+                continue
+            in_place = piece == head.piece and place * size == head.offset and not moved
+            if piece != NOBODYS and not in_place and not moved:  # others may come to lie there
+                memory, base, moved = memoryview(bytes(memory[place * size : stop * size])), place, True
+            start = (place - base) * size
+            yield Run(head, ours, memory[start : start + length], in_place)
+
+    def _stretches_of_ours(self, first: int, lengths: list[int]) -> Iterator[tuple[int, int, int, Head]]:
+        """Place of the first, how many with bytes, how many bytes, and the first one's head."""
+        size = self._batches.size
+        for begin, count, last in self._stretches(first, lengths):
+            place, end = begin, begin + count
+            while place < end:
                 head = parse_head(self._batches.heads, place * HEADER_BYTES)
-                if number == 1 and last <= HEADER_BYTES:
-                    if last == HEADER_BYTES and self._tags.is_right(head, 0):
-                        yield Run(head, 0, _NOTHING, False)
-                    break
+                number = end - place
                 ours = self._ours(head, place, number, last)
                 if ours:
-                    in_place = piece == head.piece and place * size == head.offset and not moved
-                    if piece != NOBODYS and not in_place and not moved:  # others may come to lie there
-                        memory, base, moved = memoryview(bytes(memory[place * size : stop * size])), place, True
-                    start = (place - base) * size
-                    length = ours * size if ours < number else (ours - 1) * size + last - HEADER_BYTES
-                    yield Run(head, ours, memory[start : start + length], in_place)
-                place, number = place + max(ours, 1), number - max(ours, 1)
+                    yield (
+                        place,
+                        ours,
+                        ours * size - (size + HEADER_BYTES - last if ours == number else 0),
+                        head,
+                    )
+                elif number == 1 and last == HEADER_BYTES and self._tags.is_right(head, 0):
+                    yield place, 0, 0, head
+                place += max(ours, 1)
 
     def _count_singles(self, lengths: list[int]) -> None:
         alone = max(lengths, default=0) <= self._batches.size + HEADER_BYTES
@@ -114,7 +127,7 @@ class Catch:
     def _ours(self, head: Head, place: int, number: int, last: int) -> int:
         """How many of these have the tags that follow from the first one's place."""
         count = self._batches.size if number > 1 else last - HEADER_BYTES
-        if head.size != self._batches.size or not self._tags.is_right(head, count):
+        if count <= 0 or head.size != self._batches.size or not self._tags.is_right(head, count):
             return 0
         if last <= HEADER_BYTES:
             number -= 1

@@ -12,7 +12,6 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from typing import Callable, Optional
 
 from castray_desktop.core.layout import Layout

@@ -366,6 +366,7 @@ class MulticastSender:
             elif left <= 0:
                 break
         if news:
+            self._pace.judge(time.monotonic())
             self._look_who_follows()
 
     def _take(self, report: Report) -> bool:
