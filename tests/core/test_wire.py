@@ -82,6 +82,25 @@ def test_hashes_of_a_wrong_length_are_refused(length: int) -> None:
         wire.parse_hashes(bytes(length))
 
 
+@given(st.integers(0, 1 << 40), st.lists(st.binary(min_size=16, max_size=16), min_size=1, max_size=9))
+def test_digests_survive_the_way(first: int, digests: list[bytes]) -> None:
+    raw = wire.digests(first, digests)
+    header = wire.parse_header(raw[: wire.HEADER_BYTES])
+    assert header.type is wire.FrameType.DIGESTS
+    assert wire.parse_digests(raw[wire.HEADER_BYTES :]) == (first, b"".join(digests))
+
+
+def test_as_many_digests_fit_as_are_sent() -> None:
+    raw = wire.digests(0, [bytes(16)] * wire.MAX_DIGESTS)
+    assert wire.parse_header(raw[: wire.HEADER_BYTES]).length == len(raw) - wire.HEADER_BYTES
+
+
+@pytest.mark.parametrize("length", [0, 7, 8, 9, 23, 25])
+def test_digests_of_a_wrong_length_are_refused(length: int) -> None:
+    with pytest.raises(wire.ProtocolError):
+        wire.parse_digests(bytes(length))
+
+
 def test_parts_survive_their_way() -> None:
     raw = wire.part_head(1 << 40, 3) + b"abc"
     header = wire.parse_header(raw[: wire.HEADER_BYTES])
