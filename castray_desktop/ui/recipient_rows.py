@@ -55,6 +55,7 @@ class RecipientModel(QAbstractListModel):
         self._order = Order.NAME
         self._glyphs: dict[str, GlyphState] = {}
         self._ticked: frozenset[str] = frozenset()
+        self._standing = -1  # of the nodes, when the glyphs were compared
         nodes.changed.connect(self.refresh)
         nodes.activity_changed.connect(self._refresh_glyphs)
         selection.changed.connect(self._selection_changed)
@@ -132,6 +133,9 @@ class RecipientModel(QAbstractListModel):
         return node_glyph(node, self._nodes.activity(node.name))
 
     def _refresh_glyphs(self) -> None:
+        if self._nodes.standing == self._standing:
+            return
+        self._standing = self._nodes.standing
         for row, node in enumerate(self._rows):
             glyph = self._glyph(node)
             if glyph is not self._glyphs[node.name]:

@@ -85,6 +85,7 @@ class GraphView(QGraphicsView):
         self._space_used = False
         self._run = 0.0
         self._laid_out_for: tuple[object, ...] = ()
+        self._small_for: tuple[object, ...] = ()  # a room where the whole scene has small cells
         self._tile: tuple[tuple[str, float], QPixmap] | None = None
         self._dots = QTimer(self)
         self._dots.setInterval(DOT_TICK_MS)
@@ -161,15 +162,15 @@ class GraphView(QGraphicsView):
         centre = self._share_at(self.viewport().rect().center())
         width, height = float(size.width()), float(size.height())
         self.resetTransform()
-        self._graph.fit(width, height)
-        if self._stage.below and self._graph.plan.cell in (Cell.GLYPH, Cell.DOT):
-            # Rather as it was before something stood below it, and a part of it, than all of it tiny.
-            self._graph.fit(width, height + self._stage.below)
+        whole = (width, height, self._stage.below, self._graph.population())
+        if self._zoom == 1.0 or whole != self._small_for:
+            self._show_whole(width, height)
+            self._small_for = whole if self._graph.plan.cell is not Cell.FULL else ()
         if self._zoom > 1.0:
-            if self._graph.plan.cell is Cell.FULL:
-                self.scale(self._zoom, self._zoom)
-            else:
+            if self._small_for:
                 self._graph.fit(width * self._zoom, height * self._zoom)
+            else:
+                self.scale(self._zoom, self._zoom)
             scene = self._graph.sceneRect()
             self.centerOn(centre.x() * scene.width(), centre.y() * scene.height())
         taller = self._zoom == 1.0 and self._graph.plan.height > height + 0.5
@@ -177,6 +178,12 @@ class GraphView(QGraphicsView):
         self.setVerticalScrollBarPolicy(policy.ScrollBarAlwaysOn if taller else policy.ScrollBarAlwaysOff)
         self.refresh_motion()
         return True
+
+    def _show_whole(self, width: float, height: float) -> None:
+        self._graph.fit(width, height)
+        if self._stage.below and self._graph.plan.cell in (Cell.GLYPH, Cell.DOT):
+            # Rather as it was before something stood below it, and a part of it, than all of it tiny.
+            self._graph.fit(width, height + self._stage.below)
 
     # --- motion ----------------------------------------------------------------------------
 
