@@ -257,6 +257,7 @@ class MainWindow(DropWindow):
             partial(self.nodes.replace, welcome.nodes),
             partial(self.transfers.load, welcome.casts, welcome.deliveries),
             partial(self._select_newest, welcome.casts),
+            lambda: self.graph.prepare(self.body.middle.size()),
             partial(self._on_cluster, welcome.cluster),
         )
 

@@ -27,6 +27,7 @@ from PySide6.QtWidgets import QHBoxLayout, QMenu, QSizePolicy, QVBoxLayout, QWid
 from castray_desktop.core.messages import CastSummary, DeliverySnapshot
 from castray_desktop.ui.controls.segments import Segments
 from castray_desktop.ui.controls.widgets import Card, ElidedLabel, icon_button, label
+from castray_desktop.ui.graph.graph_layout import Cell
 from castray_desktop.ui.graph.graph_looks import cast_line
 from castray_desktop.ui.graph.graph_overlays import STRIP
 from castray_desktop.ui.graph.graph_scene import GraphScene
@@ -158,6 +159,16 @@ class NodeGraph(Card):
         """Draw this cast's path and figures, with all its deliveries; None draws none."""
         self._nodes.watch(cast, deliveries)
 
+    def prepare(self, size: QSize) -> None:
+        """Lay everything out for a card of that size that is not shown yet; showing it is quick then."""
+        if self.isVisible():
+            return
+        self.resize(size)
+        width, height = size.width() - 2.0, size.height() - 2.0 - TITLE_BAR
+        plan = self.scene_.foresee(width, height)
+        self._make_strip(plan.cell)
+        self.view.prepare(plan, width, height - self._stage.strip)
+
     def set_nodes_editable(self, editable: bool) -> None:
         """Whether the context menu offers to add nodes, as in a local cluster."""
         self._editable = editable
@@ -240,11 +251,15 @@ class NodeGraph(Card):
         self._count.set_full_text(text)
 
     def _refresh_read_out(self) -> None:
+        self._make_strip(self.scene_.plan.cell)
+        self.view.room.show_read_out(*path_lines(self._nodes))
+
+    def _make_strip(self, cell: Cell) -> None:
+        """Room for the read-out where it finds none among the nodes, also before a hop is the slowest."""
         cast = self._nodes.cast
         relayed = cast is not None and not cast.state.finished and len(cast.recipients) > 1
-        crowded = self._compact or self.view.room.full_of_dots()
-        self._stage.set_strip(STRIP if relayed and crowded else 0)  # also before a hop is the slowest
-        self.view.room.show_read_out(*path_lines(self._nodes))
+        crowded = self._compact or cell is Cell.DOT
+        self._stage.set_strip(STRIP if relayed and crowded else 0)
 
     def _refresh_zoom(self, zoom: float) -> None:
         self._zoom.button(1).setText(f"{round(zoom * 100)}%")

@@ -42,8 +42,8 @@ class NodeList(QObject):
 
     Of the watched cast, `slowest` is the slowest hop, `listening` says who takes its stream for many, and
     `repairs` how fast those are repaired, in bytes per second. `standing` is another number when a node or a
-    delivery has another state or way, not when one has merely got on. Signals: `changed()` when a node came, went
-    or has new facts; `activity_changed()` when the watched cast or one of its deliveries did.
+    delivery has another state or way, not when one has merely got on. Signals: `changed()` when a node
+    came, went or has new facts; `activity_changed()` when the watched cast or one of its deliveries did.
     """
 
     changed = Signal()
@@ -60,7 +60,9 @@ class NodeList(QObject):
         self._upstreams_before: dict[str, str] = {}  # of nodes that fetch from another one by now
         self._limit = 0
         self.standing = 0
-        self._stands: list[tuple[object, ...]] = []  # how each delivery did when that was counted
+        self._stands: list[
+            tuple[str, DeliveryState, bool, str]
+        ] = []  # how each delivery did when that was counted
         self.slowest: SlowestHop | None = None
         self.listening: Listening | None = None
         self.repairs: Mapping[str, float] = {}

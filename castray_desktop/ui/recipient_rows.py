@@ -136,11 +136,10 @@ class RecipientModel(QAbstractListModel):
         if self._nodes.standing == self._standing:
             return
         self._standing = self._nodes.standing
-        for row, node in enumerate(self._rows):
-            glyph = self._glyph(node)
-            if glyph is not self._glyphs[node.name]:
-                self._glyphs[node.name] = glyph
-                self.dataChanged.emit(self.index(row), self.index(row), [GLYPH_ROLE])
+        before, self._glyphs = self._glyphs, {node.name: self._glyph(node) for node in self._rows}
+        changed = [row for row, name in enumerate(self._glyphs) if self._glyphs[name] is not before[name]]
+        if changed:  # told once: a thousand change when a cast begins
+            self.dataChanged.emit(self.index(changed[0]), self.index(changed[-1]), [GLYPH_ROLE])
 
     def _selection_changed(self) -> None:
         if self._selection.source in self.names() or len(self._rows) < len(self._selection.recipients()):

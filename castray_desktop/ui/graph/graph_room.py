@@ -63,10 +63,6 @@ class GraphRoom:
         if place is not None:
             read_out.setGeometry(place)
 
-    def full_of_dots(self) -> bool:
-        """Whether there is something everywhere."""
-        return self._scene.plan.cell is Cell.DOT
-
     def _read_out_place(self) -> QRect | None:
         """Worked out anew when something lies elsewhere."""
         if self._stage.strip:

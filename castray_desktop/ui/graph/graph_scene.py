@@ -110,6 +110,10 @@ class GraphScene(QGraphicsScene):
         self._population = (nodes, seen, places)
         return places
 
+    def foresee(self, width: float, height: float) -> Plan:
+        """Where everything would be in this room."""
+        return arrange(width, height, self.population()[1])
+
     def fit(self, width: float, height: float) -> None:
         """Lay everything out for this room; does nothing when nothing about it is different."""
         source, recipients = self.population()

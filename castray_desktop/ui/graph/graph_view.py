@@ -31,7 +31,7 @@ from PySide6.QtWidgets import QGraphicsView, QToolTip
 
 from castray_desktop.ui.controls.widgets import say
 from castray_desktop.ui.graph.graph_items import to_point, to_rect
-from castray_desktop.ui.graph.graph_layout import Cell
+from castray_desktop.ui.graph.graph_layout import Cell, Plan
 from castray_desktop.ui.graph.graph_overlays import AllNodesPill, Legend, ReadOut
 from castray_desktop.ui.graph.graph_room import GraphRoom
 from castray_desktop.ui.graph.graph_scene import GraphScene
@@ -173,11 +173,18 @@ class GraphView(QGraphicsView):
                 self.scale(self._zoom, self._zoom)
             scene = self._graph.sceneRect()
             self.centerOn(centre.x() * scene.width(), centre.y() * scene.height())
-        taller = self._zoom == 1.0 and self._graph.plan.height > height + 0.5
-        policy = Qt.ScrollBarPolicy
-        self.setVerticalScrollBarPolicy(policy.ScrollBarAlwaysOn if taller else policy.ScrollBarAlwaysOff)
+        self._show_bar(self._zoom == 1.0 and self._graph.plan.height > height + 0.5)
         self.refresh_motion()
         return True
+
+    def prepare(self, plan: Plan, width: float, height: float) -> None:
+        """Lay out for this room, which the view gets when it is shown; `plan` is what would be seen there."""
+        self._show_bar(taller := plan.height > height + 0.5)
+        self._graph.fit(width - taller * self.verticalScrollBar().sizeHint().width(), height)
+
+    def _show_bar(self, shown: bool) -> None:
+        policy = Qt.ScrollBarPolicy
+        self.setVerticalScrollBarPolicy(policy.ScrollBarAlwaysOn if shown else policy.ScrollBarAlwaysOff)
 
     def _show_whole(self, width: float, height: float) -> None:
         self._graph.fit(width, height)
