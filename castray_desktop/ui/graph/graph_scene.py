@@ -142,16 +142,18 @@ class GraphScene(QGraphicsScene):
 
     def _place_zones(self) -> None:
         for item in self._zones:
+            self.removeItem(item.name)
             self.removeItem(item)
         self._zones = []
         for plan in self.plan.zones:
             count = len(plan.members)
             template = self.tr("{zone} · {count} node") if count == 1 else self.tr("{zone} · {count} nodes")
             item = ZoneItem(self._theme, plan, template.format(zone=plan.name, count=count))
-            item.keep_clear_of([other.label for other in self._zones])
-            item.keep_within(self.plan.width)
+            item.name.keep_clear_of([other.label for other in self._zones])
+            item.name.keep_within(self.plan.width)
             self._zones.append(item)
             self.addItem(item)
+            self.addItem(item.name)
 
     def place(self, name: str) -> Point | None:
         """Where a node's circle lies."""

@@ -31,7 +31,7 @@ from PySide6.QtWidgets import QGraphicsView, QToolTip
 
 from castray_desktop.ui.controls.widgets import say
 from castray_desktop.ui.graph.graph_items import to_point, to_rect
-from castray_desktop.ui.graph.graph_layout import Cell, Plan
+from castray_desktop.ui.graph.graph_layout import Cell
 from castray_desktop.ui.graph.graph_overlays import AllNodesPill, Legend, ReadOut
 from castray_desktop.ui.graph.graph_room import GraphRoom
 from castray_desktop.ui.graph.graph_scene import GraphScene
@@ -177,9 +177,9 @@ class GraphView(QGraphicsView):
         self.refresh_motion()
         return True
 
-    def prepare(self, plan: Plan, width: float, height: float) -> None:
-        """Lay out for this room, which the view gets when it is shown; `plan` is what would be seen there."""
-        self._show_bar(taller := plan.height > height + 0.5)
+    def prepare(self, width: float, height: float) -> None:
+        """Lay out for this room, which the view gets when it is shown."""
+        self._show_bar(taller := self._graph.foresee(width, height).height > height + 0.5)
         self._graph.fit(width - taller * self.verticalScrollBar().sizeHint().width(), height)
 
     def _show_bar(self, shown: bool) -> None:

@@ -144,12 +144,14 @@ class HopLayer:
         whole: list[Thread] = []
         failed: list[Thread] = []
         repairs: list[Thread] = []
+        paused: list[Thread] = []
         for hop in shown:
             start, end = self.place(hop.upstream), self.place(hop.node)
             if start is not None and end is not None:
-                (failed if hop.failed else repairs if hop.repair else whole).append((start, end))
-        room = self._scene.sceneRect() if whole or failed or repairs else QRectF()
-        self.threads.show_threads((tuple(whole), tuple(failed), tuple(repairs)), room, dim=dim)
+                kind = failed if hop.failed else repairs if hop.repair else paused if hop.paused else whole
+                kind.append((start, end))
+        threads = (tuple(whole), tuple(failed), tuple(repairs), tuple(paused))
+        self.threads.show_threads(threads, self._scene.sceneRect() if any(threads) else QRectF(), dim=dim)
 
     def _can_draw(self, hop: Hop) -> bool:
         both = self.place(hop.upstream) is not None and self.place(hop.node) is not None
@@ -170,13 +172,14 @@ class HopLayer:
             curve,
             hop.first,
             hop.last,
-            1.75 if hop.repair else width,
+            1.75 if hop.repair or hop.paused else width,
             hop.moving and large,
             calm,
             dim=dim,
             head=large,
             failed=hop.failed,
             repair=hop.repair,
+            paused=hop.paused,
         )
 
     def _curve(self, start: Point, end: Point, cuts: tuple[float, float]) -> Curve:
