@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from pytestqt.qtbot import QtBot
 
@@ -184,3 +186,20 @@ def test_small_windows_show_less(header: Header) -> None:
     assert header.chip.sizeHint().width() < wide
     assert header.sparkline.isHidden()
     assert "2 CPU" in header.chip.toolTip()
+
+
+def test_the_chip_has_room_for_all_that_it_says(header: Header) -> None:
+    cluster = fake.local_cluster(target="10.0.111.111:6379", address="10.0.111.111:6379")
+    header.set_status(cluster, Connection.CONNECTED)
+    assert header.chip.texts()[:2] == ("10.0.111.111:6379", "")
+    header.chip.resize(header.chip.sizeHint())
+    drawn: list[int] = []
+    text = header.chip._text
+
+    def note(*arguments: Any) -> int:
+        drawn.append(text(*arguments))
+        return drawn[-1]
+
+    header.chip._text = note  # type: ignore[method-assign]
+    header.chip.grab()
+    assert max(drawn) + 8 + 16 + 12 <= header.chip.width()
