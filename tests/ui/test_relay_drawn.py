@@ -172,3 +172,24 @@ def circle_of(cell: Cell, place: Point) -> Box:
     """What is always seen of a node: its circle, without what marks it."""
     circle, _ = ink(cell, place)
     return Box(circle.x + 6, circle.y + 6, circle.width - 12, circle.height - 12)
+
+
+def test_the_signs_of_hops_cover_no_names(qtbot: QtBot) -> None:
+    stage = Stage(qtbot, 3)
+    stage.window.resize(440, 392)
+    ways = {"node_1": "node_3", "node_2": "desk", "node_3": "node_2"}
+    moved = set()
+    for state in (DeliveryState.FAILED, DeliveryState.PAUSED):
+        deliveries = [
+            make_delivery(node, state, upstream=upstream, rate=0.0) for node, upstream in ways.items()
+        ]
+        stage.graph.show_cast(make_cast(state=CastState.FAILED), deliveries)
+        plan = stage.scene.plan
+        assert plan.cell is Cell.FULL
+        taken = [box for place in plan.nodes.values() for box in ink(plan.cell, place)]
+        looks = [item.look for item in stage.scene.path.hops.values()]
+        for x, y in (look.curve.at(look.sign_at) for look in looks):
+            sign = Box(x - 8, y - 8, 16, 16)
+            assert not any(sign.overlaps(box) for box in taken)
+        moved.add(any(look.sign_at != 0.5 for look in looks))
+    assert moved == {True}

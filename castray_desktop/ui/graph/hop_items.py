@@ -50,6 +50,7 @@ class HopLook:
     failed: bool = False  # dashed, with a cross: bytes will not take this way any more
     repair: bool = False  # thin and in long dashes: only what datagrams did not bring takes this way
     paused: bool = False  # thin and pale, with the sign of a pause: no bytes take this way for now
+    sign_at: float = 0.5  # where on the curve the cross or the sign is
 
 
 class HopItem(QGraphicsItem):
@@ -117,7 +118,7 @@ class HopItem(QGraphicsItem):
 
     def _paint_pause(self, painter: QPainter) -> None:
         """Told from a hop that waits for its first bytes, whatever the colours."""
-        middle = to_point(self.look.curve.at(0.5))
+        middle = to_point(self.look.curve.at(self.look.sign_at))
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(QColor(self._theme.palette.card))
         painter.drawEllipse(middle, SIGN / 2 + 1, SIGN / 2 + 1)
@@ -134,7 +135,7 @@ class HopItem(QGraphicsItem):
         painter.setPen(pen)
         painter.setBrush(Qt.BrushStyle.NoBrush)
         painter.drawPath(self._line)
-        middle = to_point(self.look.curve.at(0.5))
+        middle = to_point(self.look.curve.at(self.look.sign_at))
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(QColor(palette.card))
         painter.drawEllipse(middle, 7, 7)

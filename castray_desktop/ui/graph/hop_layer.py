@@ -29,6 +29,8 @@ REROUTED = "↪"
 """Before the rate of a hop that has replaced another one."""
 
 OVER_BUS = 4  # what a rate costs there; 10: it is not shown
+SIGN_REACH = 8.0
+SIGN_PLACES = (0.5, 0.42, 0.58, 0.35, 0.65, 0.28, 0.72, 0.2, 0.8)
 MOST_MOVING = 16  # ways of a bus with dots that run
 LARGE = (Cell.FULL, Cell.COMPACT)
 
@@ -180,7 +182,19 @@ class HopLayer:
             failed=hop.failed,
             repair=hop.repair,
             paused=hop.paused,
+            sign_at=self._sign_at(curve) if large and (hop.failed or hop.paused) else 0.5,
         )
+
+    def _sign_at(self, curve: Curve) -> float:
+        """Near the middle, where the sign of a failed or paused hop covers no circle and no name."""
+        taken = [box for place in self._plan.nodes.values() for box in ink(self._plan.cell, place)]
+        taken += [*ink(Cell.FULL, self._plan.source), *self._labels]
+        for t in SIGN_PLACES:
+            x, y = curve.at(t)
+            sign = Box(x - SIGN_REACH, y - SIGN_REACH, 2 * SIGN_REACH, 2 * SIGN_REACH)
+            if not any(sign.overlaps(box) for box in taken):
+                return t
+        return SIGN_PLACES[0]
 
     def _curve(self, start: Point, end: Point, cuts: tuple[float, float]) -> Curve:
         """Clear of other nodes and of the figures, as far as that goes; worked out once for each hop."""
