@@ -101,8 +101,10 @@ def test_the_glyphs_of_the_list_are_told_at_once() -> None:
     assert told == [(0, MANY - 1), (6, 6)]
 
 
-def test_a_step_of_the_zoom_lays_the_nodes_out_once(qtbot: QtBot) -> None:
-    stage = Stage(qtbot, MANY)
+@pytest.mark.parametrize("count", [MANY, 3000])
+def test_a_step_of_the_zoom_lays_the_nodes_out_once(qtbot: QtBot, count: int) -> None:
+    stage = Stage(qtbot, count)
+    assert stage.view.verticalScrollBar().isVisible() is (count > MANY)
     laid_out: list[int] = []
     stage.scene.arranged.connect(lambda: laid_out.append(1))
     stage.view.set_zoom(2.0)

@@ -151,6 +151,8 @@ class GraphView(QGraphicsView):
 
         Large cells grow with the zoom; small ones get more room, and so larger cells.
         """
+        if self._zoom > 1.0:
+            self._show_bar(False)  # first, since the room is another one then
         size = self.viewport().size()
         key = (size.width(), size.height(), self._zoom, self._graph.population())
         if key == self._laid_out_for:
@@ -159,7 +161,7 @@ class GraphView(QGraphicsView):
         centre = self._share_at(self.viewport().rect().center())
         width, height = float(size.width()), float(size.height())
         self.resetTransform()
-        whole = (width, height, self._stage.below, self._graph.population())
+        whole = (self.size(), self._stage.below, self._graph.population())
         if self._zoom == 1.0 or whole != self._small_for:
             self._show_whole(width, height)
             self._small_for = whole if self._graph.plan.cell is not Cell.FULL else ()
