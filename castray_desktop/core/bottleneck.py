@@ -56,18 +56,19 @@ def slowest_hop(
 
     `limit` is the engine's over all casts, in bytes per second; 0 for none.
     """
+    if cast.state.finished:
+        return None
     known = {delivery.node: delivery for delivery in deliveries}
-    own = [
+    moving = [
         delivery
         for delivery in known.values()
-        if delivery.state is DeliveryState.RECEIVING
-        and delivery.rate >= 1
-        and not is_fed(cast, delivery)
-        and _could_get_more(delivery, known)
+        if delivery.state is DeliveryState.RECEIVING and delivery.rate >= 1 and not is_fed(cast, delivery)
     ]
-    if cast.state.finished or not own:
+    # From the slowest on, so that of a thousand few are compared with their upstream.
+    moving.sort(key=lambda delivery: delivery.rate)
+    slowest = next((delivery for delivery in moving if _could_get_more(delivery, known)), None)
+    if slowest is None:
         return None
-    slowest = min(own, key=lambda delivery: delivery.rate)
     limits = [value for value in (cast.limit, limit) if value > 0]
     return SlowestHop(
         slowest.upstream or cast.source,

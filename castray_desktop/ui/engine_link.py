@@ -27,6 +27,9 @@ FLUSH_SECONDS = 0.1
 MOST_IN_A_TURN = 300
 """Nodes and deliveries together; what belongs to one cast is not divided."""
 
+TURN_SECONDS = 0.002
+"""Between two turns, so that what is due in the meantime (clicks, painting) comes first."""
+
 FIRST_DELAY_SECONDS = 0.2
 LAST_DELAY_SECONDS = 3.0
 
@@ -86,7 +89,7 @@ class EngineLink(QObject):
         self._pending = PendingEvents()
         self._flush_timer: asyncio.TimerHandle | None = None
         self._released: deque[tuple[int, Callable[[], object]]] = deque()  # how much it is, and what emits it
-        self._next_turn: asyncio.Handle | None = None
+        self._next_turn: asyncio.TimerHandle | None = None
         self.connection = Connection.CONNECTING
         self._turn_begun.connect(lambda part: part())
 
@@ -190,7 +193,8 @@ class EngineLink(QObject):
                 self._flush_due()
             return
         self._release()
-        self._released.append((1, partial(self._emit, event)))
+        whole = isinstance(event, messages.Welcome)  # what it brings with it is for later turns
+        self._released.append((MOST_IN_A_TURN if whole else 1, partial(self._emit, event)))
         self._go_on()
 
     def in_turns(self, *parts: Callable[[], object]) -> None:
@@ -275,7 +279,7 @@ class EngineLink(QObject):
         import asyncio
 
         if self._released and self._next_turn is None:
-            self._next_turn = asyncio.get_running_loop().call_soon(self._turn)
+            self._next_turn = asyncio.get_running_loop().call_later(TURN_SECONDS, self._turn)
 
     def _turn(self) -> None:
         self._next_turn = None

@@ -67,6 +67,8 @@ if TYPE_CHECKING:
     from castray_desktop.ui.engine_link import EngineLink
 
 MINIMUM = (1024, 700)
+SHOW_MS = 15
+"""From news of the shown cast until they are shown: a turn of their own, after a report was taken in."""
 
 
 class MainWindow(DropWindow):
@@ -104,6 +106,7 @@ class MainWindow(DropWindow):
         # Summary and deliveries come one after the other and are shown at once.
         self._show_soon = QTimer(self)
         self._show_soon.setSingleShot(True)
+        self._show_soon.setInterval(SHOW_MS)
         self._show_soon.timeout.connect(self._show_selected)
         self.nodes = NodeList(self)
         self.selection = RecipientSelection(self)
@@ -254,6 +257,7 @@ class MainWindow(DropWindow):
             partial(self.nodes.replace, welcome.nodes),
             partial(self.transfers.load, welcome.casts, welcome.deliveries),
             partial(self._select_newest, welcome.casts),
+            lambda: self.graph.prepare(self.body.middle.size()),
             partial(self._on_cluster, welcome.cluster),
         )
 

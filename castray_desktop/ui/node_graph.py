@@ -27,6 +27,7 @@ from PySide6.QtWidgets import QHBoxLayout, QMenu, QSizePolicy, QVBoxLayout, QWid
 from castray_desktop.core.messages import CastSummary, DeliverySnapshot
 from castray_desktop.ui.controls.segments import Segments
 from castray_desktop.ui.controls.widgets import Card, ElidedLabel, icon_button, label
+from castray_desktop.ui.graph.graph_layout import Cell
 from castray_desktop.ui.graph.graph_looks import cast_line
 from castray_desktop.ui.graph.graph_overlays import STRIP
 from castray_desktop.ui.graph.graph_scene import GraphScene
@@ -72,6 +73,7 @@ class NodeGraph(Card):
         self._nodes, self._selection = nodes, selection
         self._editable = False
         self._legend_wanted: bool | None = None
+        self._no_place_for: tuple[object, ...] = ()  # where the read-out found none among the nodes
         self.scene_ = GraphScene(theme, nodes, selection, self, now)
         self._stage = GraphStage(self)
         self.view = GraphView(theme, self.scene_, selection, self._stage)
@@ -145,6 +147,7 @@ class NodeGraph(Card):
         self.scene_.arranged.connect(self._refresh_title)
         self.scene_.arranged.connect(self._refresh_read_out)
         self.scene_.arranged.connect(self.side_card.refresh_soon)
+        self.side_card.moved.connect(self._refresh_read_out)
 
     def _say(self) -> None:
         self.scene_.say()
@@ -157,6 +160,15 @@ class NodeGraph(Card):
     def show_cast(self, cast: CastSummary | None, deliveries: Iterable[DeliverySnapshot] = ()) -> None:
         """Draw this cast's path and figures, with all its deliveries; None draws none."""
         self._nodes.watch(cast, deliveries)
+
+    def prepare(self, size: QSize) -> None:
+        """Lay everything out for a card of that size that is not shown yet; showing it is quick then."""
+        if self.isVisible():
+            return
+        self.resize(size)
+        width, height = size.width() - 2.0, size.height() - 2.0 - TITLE_BAR
+        self._make_strip(self.scene_.foresee(width, height).cell)
+        self.view.prepare(width, height - self._stage.strip)
 
     def set_nodes_editable(self, editable: bool) -> None:
         """Whether the context menu offers to add nodes, as in a local cluster."""
@@ -240,11 +252,28 @@ class NodeGraph(Card):
         self._count.set_full_text(text)
 
     def _refresh_read_out(self) -> None:
+        lines, icon = path_lines(self._nodes)
+        self._make_strip(self.scene_.plan.cell)
+        shown = self.view.room.show_read_out(lines, icon)
+        if not shown and not self._stage.strip and self.view.isVisible():
+            self._no_place_for = self._places_key()
+            self._make_strip(self.scene_.plan.cell)
+            self.view.room.show_read_out(lines, icon)
+
+    def _make_strip(self, cell: Cell) -> None:
+        """Room for the read-out where it finds none among the nodes, also before a hop is the slowest."""
         cast = self._nodes.cast
         relayed = cast is not None and not cast.state.finished and len(cast.recipients) > 1
-        crowded = self._compact or self.view.room.full_of_dots()
-        self._stage.set_strip(STRIP if relayed and crowded else 0)  # also before a hop is the slowest
-        self.view.room.show_read_out(*path_lines(self._nodes))
+        if not relayed:
+            self._no_place_for = ()
+        crowded = self._compact or cell is Cell.DOT or self._no_place_for == self._places_key()
+        self._stage.set_strip(STRIP if relayed and crowded else 0)
+
+    def _places_key(self) -> tuple[object, ...]:
+        """On what it depends whether the read-out finds a place among the nodes, but for its own size."""
+        stage, view = self._stage, self.view
+        over = (view.legend.isVisible(), view.side_card.isVisible())
+        return stage.size(), stage.side, stage.below, over, self.scene_.population()
 
     def _refresh_zoom(self, zoom: float) -> None:
         self._zoom.button(1).setText(f"{round(zoom * 100)}%")
@@ -264,6 +293,7 @@ class NodeGraph(Card):
         self._legend_wanted = shown
         self.view.legend.setVisible(shown)
         self.side_card.refresh()
+        self._refresh_read_out()
 
     def _show_menu(self, name: str, place: QPoint) -> None:
         menu = self.context_menu(name)

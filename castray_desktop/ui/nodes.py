@@ -41,8 +41,9 @@ class NodeList(QObject):
     """The known nodes, sorted by name, and the watched cast.
 
     Of the watched cast, `slowest` is the slowest hop, `listening` says who takes its stream for many, and
-    `repairs` how fast those are repaired, in bytes per second. Signals: `changed()` when a node came, went
-    or has new facts; `activity_changed()` when the watched cast or one of its deliveries did.
+    `repairs` how fast those are repaired, in bytes per second. `standing` is another number when a node or a
+    delivery has another state or way, not when one has merely got on. Signals: `changed()` when a node
+    came, went or has new facts; `activity_changed()` when the watched cast or one of its deliveries did.
     """
 
     changed = Signal()
@@ -58,6 +59,10 @@ class NodeList(QObject):
         self._deliveries: dict[str, DeliverySnapshot] = {}
         self._upstreams_before: dict[str, str] = {}  # of nodes that fetch from another one by now
         self._limit = 0
+        self.standing = 0
+        self._stands: list[
+            tuple[str, DeliveryState, bool, str]
+        ] = []  # how each delivery did when that was counted
         self.slowest: SlowestHop | None = None
         self.listening: Listening | None = None
         self.repairs: Mapping[str, float] = {}
@@ -96,6 +101,8 @@ class NodeList(QObject):
             self._sorted = tuple(sorted(self._nodes.values(), key=lambda node: natural_key(node.name)))
         else:
             self._sorted = tuple(self._nodes[node.name] for node in self._sorted)
+        if any(name not in before or before[name].state is not n.state for name, n in self._nodes.items()):
+            self.standing += 1
         self.changed.emit()
 
     def watch(self, cast: CastSummary | None, deliveries: Iterable[DeliverySnapshot] = ()) -> None:
@@ -103,11 +110,16 @@ class NodeList(QObject):
         found = {delivery.node: delivery for delivery in deliveries} if cast is not None else {}
         if cast == self._cast and found == self._deliveries:
             return
-        if cast is None or self._cast is None or cast.cast != self._cast.cast:
+        another = cast is None or self._cast is None or cast.cast != self._cast.cast
+        stands = [(item.node, item.state, item.lagging, item.upstream) for item in found.values()]
+        if another:
             self._upstreams_before = {}
             self._repair_rates, self._repairs_due = RepairRates(), 0.0
-        else:
+        elif stands != self._stands:
             self._note_changed_ways(found)
+        if another or stands != self._stands:
+            self._stands = stands
+            self.standing += 1
         self._cast, self._deliveries = cast, found
         self.slowest = slowest_hop(cast, found.values(), self._limit) if cast is not None else None
         self.listening = listening(cast, found.values()) if cast is not None else None

@@ -55,6 +55,7 @@ class RecipientModel(QAbstractListModel):
         self._order = Order.NAME
         self._glyphs: dict[str, GlyphState] = {}
         self._ticked: frozenset[str] = frozenset()
+        self._standing = -1  # of the nodes, when the glyphs were compared
         nodes.changed.connect(self.refresh)
         nodes.activity_changed.connect(self._refresh_glyphs)
         selection.changed.connect(self._selection_changed)
@@ -132,11 +133,13 @@ class RecipientModel(QAbstractListModel):
         return node_glyph(node, self._nodes.activity(node.name))
 
     def _refresh_glyphs(self) -> None:
-        for row, node in enumerate(self._rows):
-            glyph = self._glyph(node)
-            if glyph is not self._glyphs[node.name]:
-                self._glyphs[node.name] = glyph
-                self.dataChanged.emit(self.index(row), self.index(row), [GLYPH_ROLE])
+        if self._nodes.standing == self._standing:
+            return
+        self._standing = self._nodes.standing
+        before, self._glyphs = self._glyphs, {node.name: self._glyph(node) for node in self._rows}
+        changed = [row for row, name in enumerate(self._glyphs) if self._glyphs[name] is not before[name]]
+        if changed:  # told once: a thousand change when a cast begins
+            self.dataChanged.emit(self.index(changed[0]), self.index(changed[-1]), [GLYPH_ROLE])
 
     def _selection_changed(self) -> None:
         if self._selection.source in self.names() or len(self._rows) < len(self._selection.recipients()):

@@ -7,7 +7,7 @@ Methods: `select_cast(id)`, `selected_cast()`, `chosen_casts()`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from PySide6.QtCore import (
     QEvent,
@@ -46,7 +46,7 @@ from castray_desktop.ui.transfers.no_rows import paint_no_rows
 from castray_desktop.ui.transfers.row_end import RowEnds
 from castray_desktop.ui.transfers.transfer_choice import chosen_casts, chosen_rows
 from castray_desktop.ui.transfers.transfer_columns import HIDDEN_AT_FIRST, Column
-from castray_desktop.ui.transfers.transfer_delegate import EDGE, TransferDelegate
+from castray_desktop.ui.transfers.transfer_delegate import EDGE, SUB_ROW, TransferDelegate
 from castray_desktop.ui.transfers.transfer_header import TransferHeader
 from castray_desktop.ui.transfers.transfer_menu import TransferMenu
 from castray_desktop.ui.transfers.transfer_model import CAST_ROLE, ITEM_ROLE, Index, TransferModel
@@ -55,6 +55,8 @@ from castray_desktop.ui.words import Words
 MOST_MEASURED = 200
 CHEVRON_END = EDGE + 20
 TICK_MS = 1000
+PAINT_MS = 40
+"""From a change until it is painted: later than a report is taken in, sooner than the next one comes."""
 
 
 class TransferTable(QTreeView):
@@ -79,6 +81,11 @@ class TransferTable(QTreeView):
         self._measuring = QTimer(self)  # once for all rows that open or come at a time
         self._measuring.setSingleShot(True)
         self._measuring.timeout.connect(self._measure_or_not)
+        self._changed: set[int] = set()  # columns that have to be painted
+        self._painting = QTimer(self)
+        self._painting.setSingleShot(True)
+        self._painting.setInterval(PAINT_MS)
+        self._painting.timeout.connect(self._paint_changed)
         self.setModel(model)
         self.columns = TransferHeader(theme, self)
         self.setHeader(self.columns)
@@ -270,8 +277,28 @@ class TransferTable(QTreeView):
         """Qt would ask for the height of each row in between, which never changes."""
         if QAccessible.isActive():
             super().dataChanged(first, last, roles)
-        elif not first.parent().isValid() or self.isExpanded(first.parent()):
-            self.viewport().update()
+        elif not first.parent().isValid():
+            self._paint_soon(range(first.column(), last.column() + 1))
+        elif self.isExpanded(first.parent()) and self._sees_below(first.parent()):
+            self._paint_soon(Column)
+
+    def _paint_soon(self, columns: Iterable[int]) -> None:
+        """Once for all that a report changes, and not in the turns in which it is taken in."""
+        self._changed.update(columns)
+        if not self._painting.isActive():
+            self._painting.start()
+
+    def _paint_changed(self) -> None:
+        header, height = self.header(), self.viewport().height()
+        for column in self._changed:
+            if width := header.sectionSize(column):
+                self.viewport().update(header.sectionViewportPosition(column), 0, width, height)
+        self._changed.clear()
+
+    def _sees_below(self, parent: QModelIndex) -> bool:
+        """Whether a row of this one's deliveries is on the screen."""
+        places = range(0, self.viewport().height(), SUB_ROW)
+        return any(self.indexAt(QPoint(0, y)).parent() == parent for y in places)
 
     def drawRow(self, painter: QPainter, options: QStyleOptionViewItem, index: Index) -> None:
         rect: QRect = options.rect
@@ -364,7 +391,9 @@ class TransferTable(QTreeView):
         self._run_clock()
 
     def paintEvent(self, event: QPaintEvent) -> None:
+        self._delegate.region = event.region()
         super().paintEvent(event)
+        self._delegate.region = None
         if not self._casts.rowCount():
             words, hint = self._empty_words()
             paint_no_rows(self.viewport(), self._theme.palette, "arrow-left-right", words, hint)

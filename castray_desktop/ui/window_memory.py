@@ -22,9 +22,9 @@ FRAME = 40  # what the desktop's title bar takes of the height at most
 
 def fit_to_screen(window: QWidget) -> None:
     """No larger than what the desktop leaves of the screen, where the smallest window fits."""
-    room = window.screen().availableSize() - QSize(0, FRAME)
-    if room.width() >= window.minimumWidth() and room.height() >= window.minimumHeight():
-        window.resize(window.size().boundedTo(room))
+    room, least = window.screen().availableSize(), window.minimumSize()
+    if least.boundedTo(room) == least:
+        window.resize(window.size().boundedTo((room - QSize(0, FRAME)).expandedTo(least)))
 
 
 class WindowMemory:

@@ -11,7 +11,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import product
+from itertools import pairwise, product
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
@@ -182,6 +182,33 @@ def repaired(window: MainWindow, link: fake.FakeLink) -> None:
     link.say(m.DeliveriesChanged("c0ffee000001", (first, lost, moved)))
 
 
+def relay(count: int) -> Scene:
+    """A relay to so many, the third of them slow, the fifth paused."""
+
+    def scene(window: MainWindow, link: fake.FakeLink) -> None:
+        names = [f"gpu-{number:02}" for number in range(1, count + 1)]
+        cast = fake.multicast_cast(count, multicast=None, paused=1)
+        link.start(msgspec.structs.replace(fake.multicast_welcome(count), casts=(cast,), deliveries={}))
+        add_plot(window)
+        window.table.select_cast(cast.cast)
+        link.say(m.DeliveriesChanged(cast.cast, tuple(relayed(names))))
+
+    return scene
+
+
+def relayed(names: list[str]) -> Iterator[m.DeliverySnapshot]:
+    for number, (upstream, name) in enumerate(pairwise(["ubuntu-ws", *names]), 1):
+        paused = number == 5
+        yield m.DeliverySnapshot(
+            name,
+            m.DeliveryState.PAUSED if paused else m.DeliveryState.RECEIVING,
+            upstream="gpu-04" if number == 6 else upstream,
+            bytes=int((9 - 0.4 * number) * fake.GB),
+            rate=0.0 if paused else (21.0 if number == 3 else 118.0) * fake.MB,
+            writing=0.9 if number == 3 else 0.2,
+        )
+
+
 def multicast(count: int) -> Scene:
     """One stream to so many but one, of which some are being repaired."""
 
@@ -225,6 +252,10 @@ SCENES: dict[str, tuple[Scene, bool, tuple[int, int]]] = {
     "closing-dark": (closing, True, (1440, 900)),
     "repaired-light": (repaired, False, (1440, 900)),
     "repaired-dark": (repaired, True, (1440, 900)),
+    "relay-light": (relay(12), False, (1440, 900)),
+    "relay-dark": (relay(7), True, (1440, 900)),
+    "relay-small": (relay(12), False, (1024, 700)),
+    "relay-300": (relay(300), False, (1440, 900)),
     "multicast-light": (multicast(4), False, (1440, 900)),
     "multicast-dark": (multicast(7), True, (1440, 900)),
     "multicast-small": (multicast(4), False, (1024, 700)),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from pytestqt.qtbot import QtBot
 
@@ -11,6 +13,7 @@ from castray_desktop.ui.clusters.cluster_words import cluster_glyph
 from castray_desktop.ui.clusters.known_clusters import KnownClusters
 from castray_desktop.ui.connection import Connection
 from castray_desktop.ui.controls.glyphs import GlyphState
+from castray_desktop.ui.fonts import load_fonts
 from castray_desktop.ui.header import Header
 from castray_desktop.ui.language import Language
 from castray_desktop.ui.theme import Theme
@@ -184,3 +187,23 @@ def test_small_windows_show_less(header: Header) -> None:
     assert header.chip.sizeHint().width() < wide
     assert header.sparkline.isHidden()
     assert "2 CPU" in header.chip.toolTip()
+
+
+def test_the_chip_has_room_for_all_that_it_says(qtbot: QtBot, theme: Theme, language: Language) -> None:
+    load_fonts()
+    header = Header(theme, language)
+    qtbot.addWidget(header)
+    cluster = fake.local_cluster(target="10.0.111.111:6379", address="10.0.111.111:6379")
+    header.set_status(cluster, Connection.CONNECTED)
+    assert header.chip.texts()[:2] == ("10.0.111.111:6379", "")
+    header.chip.resize(header.chip.sizeHint())
+    drawn: list[int] = []
+    text = header.chip._text
+
+    def note(*arguments: Any) -> int:
+        drawn.append(text(*arguments))
+        return drawn[-1]
+
+    header.chip._text = note  # type: ignore[method-assign, assignment]
+    header.chip.grab()
+    assert max(drawn) + 8 + 16 + 12 <= header.chip.width()

@@ -409,6 +409,10 @@ def test_the_first_window_is_no_larger_than_the_screen(qtbot: QtBot) -> None:
     window.resize(room.width() + 500, 300)
     fit_to_screen(window)
     assert (window.width(), window.height()) == (room.width(), 300)
+    window.setMinimumHeight(room.height() - 10)  # the title bar does not fit as well
+    window.resize(room.width(), room.height() + 100)
+    fit_to_screen(window)
+    assert window.height() == room.height() - 10
     window.setMinimumHeight(room.height() + 1)
     window.resize(room.width(), room.height() + 100)
     fit_to_screen(window)

@@ -474,7 +474,7 @@ def test_among_dots_the_relay_is_threads(qtbot: QtBot) -> None:
     names = [f"node_{number}" for number in range(1, 901)]
     stage.graph.show_cast(make_cast(recipients=900), relayed("desk", *names[:-1], failed="node_5"))
     assert stage.scene.plan.cell is Cell.DOT
-    whole, failed, _ = stage.scene.path.threads.threads
+    whole, failed, _, _ = stage.scene.path.threads.threads
     assert (len(whole), len(failed)) == (899, 1)
     assert stage.scene.counts()["HopItem"] == 0
     assert stage.view.read_out.isVisible()

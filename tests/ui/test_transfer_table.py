@@ -397,10 +397,10 @@ def test_deliveries_that_change_out_of_sight_paint_nothing(table: TransferTable,
     painted: list[int] = []
     paint = table.paintEvent
     table.paintEvent = lambda event: (painted.append(1), paint(event))  # type: ignore[method-assign, func-returns-value]
-    qtbot.wait(50)
+    qtbot.wait(100)
     painted.clear()
     model.apply_deliveries("a", [make_delivery("node_1", bytes=5)])
-    qtbot.wait(50)
+    qtbot.wait(100)
     assert painted == []
     table.expand(model.index_of("a"))
     qtbot.waitUntil(lambda: bool(painted), timeout=2000)

@@ -49,14 +49,17 @@ class ClusterChip(QPushButton):
 
     def texts(self) -> tuple[str, str, str]:
         """Name, address and facts, as shown."""
-        address = self.cluster.address if self.cluster.phase is ClusterPhase.READY else ""
+        name = cluster_name(self.cluster, self.connection)
         facts = cluster_facts(self.cluster, self.connection, short=self._compact)
-        return cluster_name(self.cluster, self.connection), "" if self._compact else address, facts
+        shown = (
+            self.cluster.phase is ClusterPhase.READY and self.cluster.address != name and not self._compact
+        )
+        return name, self.cluster.address if shown else "", facts
 
     def _describe(self) -> None:
         name = cluster_name(self.cluster, self.connection)
         facts = cluster_facts(self.cluster, self.connection, short=False)
-        words = [word for word in (name, self.cluster.address, facts) if word]
+        words = [word for word in dict.fromkeys((name, self.cluster.address, facts)) if word]
         self.setAccessibleName(self.tr("Cluster: {state}").format(state=", ".join(words)))
         self.setToolTip("\n".join(words))
         self.updateGeometry()
@@ -64,11 +67,11 @@ class ClusterChip(QPushButton):
 
     def _width(self) -> int:
         name, address, facts = self.texts()
-        width = 12 + 14 + 8 + QFontMetrics(font(13, 600)).horizontalAdvance(name)
+        width = 12 + 14 + 8 + _advance(name, 13, 600)
         if address:
-            width += 8 + QFontMetrics(font(12)).horizontalAdvance(address)
+            width += 8 + _advance(address, 12, 400)
         if facts:
-            width += 25 + QFontMetrics(font(12, 400, tabular=True)).horizontalAdvance(facts)
+            width += 25 + _advance(facts, 12, 400)
         return width + 8 + 16 + 12
 
     def sizeHint(self) -> QSize:
@@ -100,6 +103,10 @@ class ClusterChip(QPushButton):
         width = painter.fontMetrics().horizontalAdvance(text)
         painter.drawText(QRect(x, 0, width + 4, self.height()), Qt.AlignmentFlag.AlignVCenter, text)
         return x + width
+
+
+def _advance(text: str, size: int, weight: int) -> int:
+    return QFontMetrics(font(size, weight, tabular=True)).horizontalAdvance(text)
 
 
 class ClusterMenu(QMenu):

@@ -14,6 +14,7 @@ from castray_desktop.ui.graph.graph_layout import Box, Point, ZonePlan
 from castray_desktop.ui.theme import Theme
 
 Z_ZONE, Z_HOP, Z_NODE, Z_RATE, Z_MIDDLE = 1, 2, 3, 4, 5
+Z_PAUSED, Z_NAME = 2.5, 2.8  # above the other hops: the sign of a pause, the names of zones
 DOT_GAP = 11.0
 DIM = 0.4
 CALM = 0.45  # once a cast has ended
@@ -30,15 +31,43 @@ def to_point(point: Point) -> QPointF:
 
 
 class ZoneItem(QGraphicsItem):
-    """The enclosure of a zone, with its name on the border."""
+    """The enclosure of a zone. Its name, on the border, is an item of its own: hops run below that."""
 
     def __init__(self, theme: Theme, plan: ZonePlan, text: str) -> None:
         super().__init__()
-        self._theme, self.plan, self._text = theme, plan, text
+        self._theme, self.plan = theme, plan
         self._outline = _zone_outline(plan)
+        self.name = ZoneName(theme, plan, text)
+        self.setZValue(Z_ZONE)
+        self.setCacheMode(QGraphicsItem.CacheMode.DeviceCoordinateCache)
+
+    @property
+    def label(self) -> QRectF:
+        """Where the name is."""
+        return self.name.label
+
+    def boundingRect(self) -> QRectF:
+        return self._outline.boundingRect().adjusted(-1, -1, 1, 1)
+
+    def paint(
+        self, painter: QPainter, option: QStyleOptionGraphicsItem, widget: QWidget | None = None
+    ) -> None:
+        palette = self._theme.palette
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setPen(QPen(QColor(palette.zone_line), 1))
+        painter.setBrush(QColor(palette.zone))
+        painter.drawPath(self._outline)
+
+
+class ZoneName(QGraphicsItem):
+    """The name of a zone, in a pill."""
+
+    def __init__(self, theme: Theme, plan: ZonePlan, text: str) -> None:
+        super().__init__()
+        self._theme, self._text = theme, text
         width = metrics(11, 600).horizontalAdvance(text) + 20
         self.label = QRectF(plan.label.x - width / 2, plan.label.y - 10, width, 20)
-        self.setZValue(Z_ZONE)
+        self.setZValue(Z_NAME)
         self.setCacheMode(QGraphicsItem.CacheMode.DeviceCoordinateCache)
 
     def keep_clear_of(self, others: list[QRectF]) -> None:
@@ -57,16 +86,13 @@ class ZoneItem(QGraphicsItem):
             self.label.moveLeft(left)
 
     def boundingRect(self) -> QRectF:
-        return self._outline.boundingRect().united(self.label).adjusted(-1, -1, 1, 1)
+        return self.label.adjusted(-1, -1, 1, 1)
 
     def paint(
         self, painter: QPainter, option: QStyleOptionGraphicsItem, widget: QWidget | None = None
     ) -> None:
         palette = self._theme.palette
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.setPen(QPen(QColor(palette.zone_line), 1))
-        painter.setBrush(QColor(palette.zone))
-        painter.drawPath(self._outline)
         painter.setBrush(QColor(palette.card))
         painter.setPen(QPen(QColor(palette.line), 1))
         painter.drawRoundedRect(self.label, 10, 10)

@@ -106,7 +106,9 @@ SOURCE_RADIUS = 32
 SOURCE_HALF = 62  # half of the source's width with its label
 MIDDLE_WIDTH, MIDDLE_HEIGHT = 232, 74
 STEP = 184
-ZONE_WIDTH, ZONE_DROP, ZONE_BEYOND = 136.0, 20.0, 14.0
+ZONE_WIDTH, ZONE_BEYOND = 136.0, 14.0
+ZONE_DROP = {Cell.FULL: 20.0, Cell.COMPACT: 10.0}  # from the circles to the middle of what is drawn of nodes
+LABEL_HALF = 10.0  # of the height of a zone's name
 GRID_GAP = {Cell.COMPACT: 8, Cell.GLYPH: 4, Cell.DOT: 4}
 BAND = 30  # room above a zone's rows in the grid for its pill
 
@@ -178,7 +180,7 @@ def _ring(width: float, height: float, recipients: Sequence[tuple[str, str]], ce
         source,
         centre,
         nodes,
-        tuple(_ring_zones(recipients, nodes, middle_y)),
+        tuple(_ring_zones(recipients, nodes, middle_y, cell)),
         _middle(source, places, cell, middle_y),
     )
 
@@ -220,7 +222,7 @@ def _middle(source: Point, places: Sequence[Point], cell: Cell, middle_y: float)
 
 
 def _ring_zones(
-    recipients: Sequence[tuple[str, str]], nodes: dict[str, Point], middle_y: float
+    recipients: Sequence[tuple[str, str]], nodes: dict[str, Point], middle_y: float, cell: Cell
 ) -> Iterator[ZonePlan]:
     places = list(nodes.values())
     steps = [math.dist(a, b) for a, b in pairwise(places)]
@@ -230,19 +232,20 @@ def _ring_zones(
         if not zone:
             continue
         own = [nodes[name] for name in members]
-        path = tuple(Point(p.x, p.y + ZONE_DROP) for p in own)
-        yield ZonePlan(zone, members, _zone_label(path, width, middle_y), _lengthened(path), width)
+        path = tuple(Point(p.x, p.y + ZONE_DROP[cell]) for p in own)
+        yield ZonePlan(zone, members, _zone_label(own, width, middle_y, cell), _lengthened(path), width)
 
 
-def _zone_label(path: Sequence[Point], width: float, middle_y: float) -> Point:
-    mean_y = sum(p.y for p in path) / len(path)
-    if mean_y - ZONE_DROP <= middle_y + 1:
-        anchor = path[len(path) // 2] if len(path) % 2 else _between(path)
-        anchor = min((anchor, *path), key=lambda p: (p.y, abs(p.x - anchor.x)))
-        return Point(anchor.x, anchor.y - width / 2)
-    anchor = path[len(path) // 2] if len(path) % 2 else _between(path)
-    anchor = max((anchor, *path), key=lambda p: (p.y, -abs(p.x - anchor.x)))
-    return Point(anchor.x, anchor.y + width / 2)
+def _zone_label(nodes: Sequence[Point], width: float, middle_y: float, cell: Cell) -> Point:
+    """On the border of the enclosure, further out where it would cover a circle or a name."""
+    _, height, radius, above = cell.value
+    mean_y = sum(p.y for p in nodes) / len(nodes)
+    anchor = nodes[len(nodes) // 2] if len(nodes) % 2 else _between(nodes)
+    if mean_y <= middle_y + 1:
+        anchor = min((anchor, *nodes), key=lambda p: (p.y, abs(p.x - anchor.x)))
+        return Point(anchor.x, anchor.y + min(ZONE_DROP[cell] - width / 2, -radius - 9 - LABEL_HALF))
+    anchor = max((anchor, *nodes), key=lambda p: (p.y, -abs(p.x - anchor.x)))
+    return Point(anchor.x, anchor.y + max(ZONE_DROP[cell] + width / 2, height - above + LABEL_HALF))
 
 
 def _between(path: Sequence[Point]) -> Point:

@@ -193,6 +193,7 @@ class Hop:
     failed: bool = False  # bytes will not take this way any more
     rerouted: bool = False  # the node fetched from another one before
     repair: bool = False  # brings what datagrams did not; `rate` is that of this alone
+    paused: bool = False  # no bytes take this way until the node is resumed
 
 
 def hops(
@@ -238,6 +239,7 @@ def hops(
                 failed=delivery is not None and delivery.state is DeliveryState.FAILED,
                 rerouted=bool(upstream_before(name)) and not cast.state.finished and not repair,
                 repair=repair,
+                paused=delivery is not None and delivery.state is DeliveryState.PAUSED,
             )
         )
     return result

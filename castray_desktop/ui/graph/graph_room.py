@@ -54,18 +54,18 @@ class GraphRoom:
         size = view.viewport().size()
         return id(self._scene.plan), view.zoom, size, bars, view.legend.isVisible()
 
-    def show_read_out(self, lines: tuple[str, ...], icon: str) -> None:
-        """Say this about the path, in the stage's strip or where it covers no node; no lines say nothing."""
+    def show_read_out(self, lines: tuple[str, ...], icon: str) -> bool:
+        """Say this about the path, in the stage's strip or where it covers no node; no lines say nothing.
+
+        False where there is no such place, and it is not said.
+        """
         read_out = self._view.read_out
         read_out.say(lines, icon)
         place = self._read_out_place() if lines else None
         read_out.setVisible(place is not None)
         if place is not None:
             read_out.setGeometry(place)
-
-    def full_of_dots(self) -> bool:
-        """Whether there is something everywhere."""
-        return self._scene.plan.cell is Cell.DOT
+        return place is not None or not lines
 
     def _read_out_place(self) -> QRect | None:
         """Worked out anew when something lies elsewhere."""

@@ -9,11 +9,12 @@ from collections.abc import Callable
 from PySide6.QtCore import QPointF, QRectF, Signal
 from PySide6.QtWidgets import QGraphicsScene, QWidget
 
-from castray_desktop.core.messages import CastState, DeliveryState, NodeInfo
+from castray_desktop.core.messages import CastState, NodeInfo
 from castray_desktop.ui.controls.glyphs import GlyphState
 from castray_desktop.ui.graph.graph_items import MiddleItem, ZoneItem
 from castray_desktop.ui.graph.graph_layout import Box, Cell, Plan, Point, arrange
 from castray_desktop.ui.graph.graph_looks import (
+    Hop,
     Marks,
     Stream,
     cast_lines,
@@ -32,7 +33,7 @@ from castray_desktop.ui.theme import Theme
 from castray_desktop.ui.transfers.transfer_text import percent_text
 
 Places = tuple[str, tuple[tuple[str, str], ...]]
-_Population = tuple[tuple[object, ...], Places]  # of these nodes, these places
+_Population = tuple[tuple[NodeInfo, ...], tuple[object, ...], Places]  # of these nodes, these places
 
 
 class GraphScene(QGraphicsScene):
@@ -65,6 +66,9 @@ class GraphScene(QGraphicsScene):
         self._middle.hide()
         self._arranged_for: tuple[object, ...] = ()
         self._path_for: tuple[object, ...] = ()
+        self._path: list[Hop] = []  # as it was for that
+        self._path_plan: Plan | None = None  # where it is drawn
+        self._dots_for: tuple[object, ...] = ()
         self._population: _Population | None = None
         self.focus_node = ""
         self.targets: frozenset[str] = frozenset()
@@ -94,12 +98,21 @@ class GraphScene(QGraphicsScene):
     def population(self) -> Places:
         """What the places depend on beside the room: the source, and the recipients with their zones."""
         source, nodes = self.source, self._nodes.nodes()
+        known = self._population
+        if known is not None and known[0] is nodes and known[2][0] == source:
+            return known[2]
         seen = (source, tuple((node.name, node.zone, node.address) for node in nodes))
-        if self._population is None or self._population[0] != seen:
+        if known is None or known[1] != seen:
             ordered = sorted(nodes, key=_neighbourhood)
-            places = tuple((node.name, node.zone) for node in ordered if node.name != source)
-            self._population = (seen, (source, places))
-        return self._population[1]
+            places = (source, tuple((node.name, node.zone) for node in ordered if node.name != source))
+        else:
+            places = known[2]
+        self._population = (nodes, seen, places)
+        return places
+
+    def foresee(self, width: float, height: float) -> Plan:
+        """Where everything would be in this room."""
+        return arrange(width, height, self.population()[1])
 
     def fit(self, width: float, height: float) -> None:
         """Lay everything out for this room; does nothing when nothing about it is different."""
@@ -129,16 +142,18 @@ class GraphScene(QGraphicsScene):
 
     def _place_zones(self) -> None:
         for item in self._zones:
+            self.removeItem(item.name)
             self.removeItem(item)
         self._zones = []
         for plan in self.plan.zones:
             count = len(plan.members)
             template = self.tr("{zone} · {count} node") if count == 1 else self.tr("{zone} · {count} nodes")
             item = ZoneItem(self._theme, plan, template.format(zone=plan.name, count=count))
-            item.keep_clear_of([other.label for other in self._zones])
-            item.keep_within(self.plan.width)
+            item.name.keep_clear_of([other.label for other in self._zones])
+            item.name.keep_within(self.plan.width)
             self._zones.append(item)
             self.addItem(item)
+            self.addItem(item.name)
 
     def place(self, name: str) -> Point | None:
         """Where a node's circle lies."""
@@ -154,8 +169,8 @@ class GraphScene(QGraphicsScene):
 
     def _refresh_nodes(self) -> None:
         selected, source = self._selection.selected(), self.source
-        dots = self._dots_now(selected) if self.plan.cell is Cell.DOT else ()
-        self._dots.show_dots(dots, self.sceneRect() if dots else QRectF(), dim=self.dragging)
+        dots = self.plan.cell is Cell.DOT
+        self._refresh_dots(selected, shown=dots)
         for node in self._nodes.nodes() if not dots else filter(None, [self._nodes.get(source)]):
             place = self.place(node.name)
             if place is not None:
@@ -166,6 +181,17 @@ class GraphScene(QGraphicsScene):
                     dim=self._dims(node.name),
                 )
                 self._refresh_node(node, marks, place)
+
+    def _refresh_dots(self, selected: frozenset[str], *, shown: bool) -> None:
+        """A thousand are made anew only when one of them looks different."""
+        if not shown:
+            self._dots_for = ()
+            self._dots.show_dots((), QRectF(), dim=self.dragging)
+            return
+        looks = (self._nodes.standing, selected, self.targets, self.focus_node, self.dragging)
+        if self._dots_for != (self.plan, *looks):
+            self._dots_for = (self.plan, *looks)
+            self._dots.show_dots(self._dots_now(selected), self.sceneRect(), dim=self.dragging)
 
     def _dots_now(self, selected: frozenset[str]) -> tuple[Dot, ...]:
         marked = self.targets | {self.focus_node}
@@ -236,27 +262,29 @@ class GraphScene(QGraphicsScene):
 
     def _refresh_path(self) -> None:
         cast, nodes = self._nodes.cast, self._nodes
-        deliveries = {item.node: item for item in nodes.deliveries()}
-        flow = stream(cast, nodes.listening, deliveries.values())
+        flow = stream(cast, nodes.listening, nodes.deliveries())
         calm = bool(cast and cast.state.finished)
         self.path.refresh_stream(flow, calm=calm, dim=self.dragging)
         key = self._path_key(flow) if self.plan.cell is Cell.DOT else ()
-        if key and key == self._path_for:
+        if not key or key != self._path_for:
+            self._path_for, self._path_plan = key, None
+            self._path = self._hops_now(flow)
+        elif self._path_plan is self.plan:
             return
-        self._path_for = key
+        self._path_plan = self.plan
+        self.path.refresh_hops(self._path, calm=calm, dim=self.dragging)
+
+    def _hops_now(self, flow: Stream | None) -> list[Hop]:
+        cast, nodes = self._nodes.cast, self._nodes
         fed = frozenset(flow.fed) if flow is not None else frozenset()
-        path = hops(cast, deliveries, nodes.upstream_before, fed, nodes.repairs)
-        self.path.refresh_hops(path, calm=calm, dim=self.dragging)
+        deliveries = {item.node: item for item in nodes.deliveries()}
+        return hops(cast, deliveries, nodes.upstream_before, fed, nodes.repairs)
 
     def _path_key(self, flow: Stream | None) -> tuple[object, ...]:
         """Among dots a thousand hops are made anew only when one of them takes another way."""
         cast = self._nodes.cast
-        ways = [
-            (item.node, item.upstream, item.state is DeliveryState.FAILED)
-            for item in self._nodes.deliveries()
-        ]
-        shown = cast and (cast.cast, cast.chain, cast.state)
-        return self.plan, shown, ways, flow and flow.fed, self._nodes.repairs.keys(), self.dragging
+        nodes, shown = self._nodes, cast and (cast.cast, cast.chain, cast.state)
+        return shown, nodes.standing, flow and flow.fed, nodes.repairs.keys(), self.dragging
 
     def _refresh_middle(self) -> None:
         cast, room = self._nodes.cast, self.plan.middle if self.has_middle else None

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 from PySide6.QtCore import QEvent, QPoint, QPointF, QRect, QRectF, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import (
     QAccessible,
     QAccessibleAnnouncementEvent,
-    QColor,
     QContextMenuEvent,
     QDragEnterEvent,
     QDragLeaveEvent,
@@ -21,7 +18,6 @@ from PySide6.QtGui import (
     QMouseEvent,
     QPainter,
     QPen,
-    QPixmap,
     QPixmapCache,
     QResizeEvent,
     QShowEvent,
@@ -30,6 +26,8 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QGraphicsView, QToolTip
 
 from castray_desktop.ui.controls.widgets import say
+from castray_desktop.ui.graph.graph_canvas import Canvas
+from castray_desktop.ui.graph.graph_drops import GraphDrops
 from castray_desktop.ui.graph.graph_items import to_point, to_rect
 from castray_desktop.ui.graph.graph_layout import Cell
 from castray_desktop.ui.graph.graph_overlays import AllNodesPill, Legend, ReadOut
@@ -45,8 +43,6 @@ ZOOM_STEP = 1.25
 DOT_TICK_MS = 60
 MOST_EASED = 12  # nodes whose rings glide; each step paints all of them
 DOT_SPEED = 11 / 0.6  # pixels a second
-CANVAS_STEP = 24
-CANVAS_TILE = 10 * CANVAS_STEP
 CLICK_SLACK = 4
 PICTURE_ROOM_KB = 48 * 1024
 
@@ -85,7 +81,8 @@ class GraphView(QGraphicsView):
         self._space_used = False
         self._run = 0.0
         self._laid_out_for: tuple[object, ...] = ()
-        self._tile: tuple[tuple[str, float], QPixmap] | None = None
+        self._small_for: tuple[object, ...] = ()  # a room where the whole scene has small cells
+        self._canvas = Canvas(theme)
         self._dots = QTimer(self)
         self._dots.setInterval(DOT_TICK_MS)
         self._dots.timeout.connect(self._move_dots)
@@ -94,6 +91,7 @@ class GraphView(QGraphicsView):
         self.side_card = SideCard(theme, parent)
         self.pill = AllNodesPill(theme, parent)
         self.room = GraphRoom(self, scene, parent)
+        self._drops = GraphDrops(self, scene, selection)
         self._set_up()
         theme.changed.connect(self._repaint_all)
 
@@ -153,6 +151,8 @@ class GraphView(QGraphicsView):
 
         Large cells grow with the zoom; small ones get more room, and so larger cells.
         """
+        if self._zoom > 1.0:
+            self._show_bar(False)  # first, since the room is another one then
         size = self.viewport().size()
         key = (size.width(), size.height(), self._zoom, self._graph.population())
         if key == self._laid_out_for:
@@ -161,22 +161,35 @@ class GraphView(QGraphicsView):
         centre = self._share_at(self.viewport().rect().center())
         width, height = float(size.width()), float(size.height())
         self.resetTransform()
+        whole = (self.size(), self._stage.below, self._graph.population())
+        if self._zoom == 1.0 or whole != self._small_for:
+            self._show_whole(width, height)
+            self._small_for = whole if self._graph.plan.cell is not Cell.FULL else ()
+        if self._zoom > 1.0:
+            if self._small_for:
+                self._graph.fit(width * self._zoom, height * self._zoom)
+            else:
+                self.scale(self._zoom, self._zoom)
+            scene = self._graph.sceneRect()
+            self.centerOn(centre.x() * scene.width(), centre.y() * scene.height())
+        self._show_bar(self._zoom == 1.0 and self._graph.plan.height > height + 0.5)
+        self.refresh_motion()
+        return True
+
+    def prepare(self, width: float, height: float) -> None:
+        """Lay out for this room, which the view gets when it is shown."""
+        self._show_bar(taller := self._graph.foresee(width, height).height > height + 0.5)
+        self._graph.fit(width - taller * self.verticalScrollBar().sizeHint().width(), height)
+
+    def _show_bar(self, shown: bool) -> None:
+        policy = Qt.ScrollBarPolicy
+        self.setVerticalScrollBarPolicy(policy.ScrollBarAlwaysOn if shown else policy.ScrollBarAlwaysOff)
+
+    def _show_whole(self, width: float, height: float) -> None:
         self._graph.fit(width, height)
         if self._stage.below and self._graph.plan.cell in (Cell.GLYPH, Cell.DOT):
             # Rather as it was before something stood below it, and a part of it, than all of it tiny.
             self._graph.fit(width, height + self._stage.below)
-        if self._zoom > 1.0:
-            if self._graph.plan.cell is Cell.FULL:
-                self.scale(self._zoom, self._zoom)
-            else:
-                self._graph.fit(width * self._zoom, height * self._zoom)
-            scene = self._graph.sceneRect()
-            self.centerOn(centre.x() * scene.width(), centre.y() * scene.height())
-        taller = self._zoom == 1.0 and self._graph.plan.height > height + 0.5
-        policy = Qt.ScrollBarPolicy
-        self.setVerticalScrollBarPolicy(policy.ScrollBarAlwaysOn if taller else policy.ScrollBarAlwaysOff)
-        self.refresh_motion()
-        return True
 
     # --- motion ----------------------------------------------------------------------------
 
@@ -274,85 +287,10 @@ class GraphView(QGraphicsView):
         """Whether files are dragged over the graph."""
         return self._graph.dragging
 
-    # --- drags -----------------------------------------------------------------------------
-
-    def _targets_at(self, place: QPoint) -> frozenset[str]:
-        if self.pill.isVisible() and self.pill.geometry().contains(place):
-            return frozenset(
-                name for name in self._selection.recipients() if self._selection.selectable(name)
-            )
-        name = self._graph.node_at(self.mapToScene(place))
-        if not name or not self._selection.selectable(name):
-            return frozenset()
-        ready = self._selection.ready()
-        return ready if name in ready else frozenset({name})
-
-    def _show_drag(self, targets: frozenset[str], *, dragging: bool, place: QPoint | None = None) -> None:
-        on_pill = place is not None and self.pill.isVisible() and self.pill.geometry().contains(place)
-        self._graph.targets, self._graph.dragging = targets, dragging
-        self._graph.refresh()
-        everyone = sum(self._selection.selectable(name) for name in self._selection.recipients())
-        self.pill.show_state(self.tr("All nodes ({count})").format(count=everyone), target=on_pill)
-        self.pill.move(self._pill_place(), 8)
-        self.pill.setVisible(dragging and everyone > 1)
-        self.drop_hint.emit(self._drop_words(targets))
-
-    def _pill_place(self) -> int:
-        """In the middle of the upper edge, or beside it where a node lies there."""
-        free = max(0, self.viewport().width() - self.pill.width())
-        covered = self.room.covered()
-        for share in (0.5, 0.25, 0.75, 0.0, 1.0):
-            place = QRect(round(free * share), 8, self.pill.width(), self.pill.height())
-            if not any(place.intersects(other) for other in covered):
-                return place.x()
-        return free // 2
-
-    def _drop_words(self, targets: frozenset[str]) -> str:
-        if not targets:
-            return ""
-        if len(targets) == 1:
-            return self.tr("Drop to send to {name}").format(name=next(iter(targets)))
-        return self.tr("Drop to send to {count} nodes").format(count=len(targets))
-
-    def _to_window(self, event: QDropEvent, kind: type[QDropEvent]) -> None:
-        """A drag that is on no node is the window's: its whole area takes files for the send list."""
-        window = self.window()
-        place = self.viewport().mapTo(window, event.position())
-        arguments = (event.possibleActions(), event.mimeData(), event.buttons(), event.modifiers())
-        at = place if kind is QDropEvent else place.toPoint()  # the others take whole pixels
-        copy = kind(at, *arguments)
-        copy.ignore()
-        window.event(copy)  # not through the application, which would send it back here
-        event.setAccepted(copy.isAccepted())
-
     # --- Qt --------------------------------------------------------------------------------
 
     def drawBackground(self, painter: QPainter, rect: QRectF | QRect) -> None:
-        area = QRectF(rect)
-        side = CANVAS_TILE
-        first_x, first_y = math.floor(area.left() / side), math.floor(area.top() / side)
-        for column in range(first_x, math.ceil(area.right() / side)):
-            for row in range(first_y, math.ceil(area.bottom() / side)):
-                painter.drawPixmap(QPointF(column * side, row * side), self._canvas_tile())
-
-    def _canvas_tile(self) -> QPixmap:
-        """A part of the canvas with its dots, drawn once for each theme and screen."""
-        color, ratio = self._theme.palette.canvas_dot, self.devicePixelRatioF()
-        if self._tile is None or self._tile[0] != (color, ratio):
-            side = round(CANVAS_TILE * ratio)
-            tile = QPixmap(side, side)
-            tile.setDevicePixelRatio(ratio)
-            tile.fill(Qt.GlobalColor.transparent)
-            painter = QPainter(tile)
-            painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-            painter.setPen(Qt.PenStyle.NoPen)
-            painter.setBrush(QColor(color))
-            for x in range(12, CANVAS_TILE, CANVAS_STEP):
-                for y in range(12, CANVAS_TILE, CANVAS_STEP):
-                    painter.drawEllipse(QPointF(x, y), 1.1, 1.1)
-            painter.end()
-            self._tile = ((color, ratio), tile)
-        return self._tile[1]
+        self._canvas.paint(painter, QRectF(rect), self.devicePixelRatioF())
 
     def drawForeground(self, painter: QPainter, rect: QRectF | QRect) -> None:
         if self._band is not None:
@@ -499,40 +437,16 @@ class GraphView(QGraphicsView):
         self.menu_requested.emit(name, self.viewport().mapToGlobal(place))
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        if not event.mimeData().hasUrls():
-            event.ignore()
-            return
-        self._show_drag(frozenset(), dragging=True)
-        self._to_window(event, QDragEnterEvent)
-        event.acceptProposedAction()
+        self._drops.enter(event)
 
     def dragMoveEvent(self, event: QDragMoveEvent) -> None:
-        if not event.mimeData().hasUrls():
-            event.ignore()
-            return
-        place = event.position().toPoint()
-        targets = self._targets_at(place)
-        self._show_drag(targets, dragging=True, place=place)
-        if targets:
-            event.acceptProposedAction()
-        else:
-            self._to_window(event, QDragMoveEvent)
+        self._drops.move(event)
 
     def dragLeaveEvent(self, event: QDragLeaveEvent) -> None:
-        self._show_drag(frozenset(), dragging=False)
-        self.window().event(QDragLeaveEvent())
+        self._drops.leave()
 
     def dropEvent(self, event: QDropEvent) -> None:
-        targets = self._targets_at(event.position().toPoint())
-        self._show_drag(frozenset(), dragging=False)
-        paths = [url.toLocalFile() for url in event.mimeData().urls() if url.isLocalFile()]
-        if not targets:
-            self._to_window(event, QDropEvent)
-            return
-        self.window().event(QDragLeaveEvent())
-        if paths:
-            event.acceptProposedAction()
-            self.files_dropped.emit(paths, targets)
+        self._drops.drop(event)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)

@@ -13,12 +13,14 @@ from PySide6.QtCore import QLineF, QPointF, QRectF, Qt
 from PySide6.QtGui import QBrush, QColor, QLinearGradient, QPainter, QPainterPath, QPen
 from PySide6.QtWidgets import QGraphicsItem, QStyleOptionGraphicsItem, QWidget
 
+from castray_desktop.ui.controls.glyphs import GlyphState, paint_glyph
 from castray_desktop.ui.controls.painting import CENTRE, metrics, paint_text
 from castray_desktop.ui.graph.graph_items import (
     CALM,
     DIM,
     DOT_GAP,
     Z_HOP,
+    Z_PAUSED,
     Z_RATE,
     ground,
     to_point,
@@ -28,6 +30,8 @@ from castray_desktop.ui.graph.graph_layout import Box, Point
 from castray_desktop.ui.graph.hop_curve import Curve
 from castray_desktop.ui.theme import Theme, mix
 
+SIGN = 14.0  # of a pause
+PAUSED_DASHES = [1.0, 4.0]
 REPAIR_DASHES, SHORT_DASHES = [4.0, 2.5], [1.6, 1.2]  # in widths of the line
 
 
@@ -45,6 +49,8 @@ class HopLook:
     head: bool = True
     failed: bool = False  # dashed, with a cross: bytes will not take this way any more
     repair: bool = False  # thin and in long dashes: only what datagrams did not bring takes this way
+    paused: bool = False  # thin and pale, with the sign of a pause: no bytes take this way for now
+    sign_at: float = 0.5  # where on the curve the cross or the sign is
 
 
 class HopItem(QGraphicsItem):
@@ -56,7 +62,7 @@ class HopItem(QGraphicsItem):
         self._line, self._head = _hop_path(look)
         self._dots = _RunningDots(self, self._line)
         self._dots.setVisible(look.moving)
-        self.setZValue(Z_HOP)
+        self.setZValue(Z_PAUSED if look.paused else Z_HOP)
         self.setCacheMode(QGraphicsItem.CacheMode.DeviceCoordinateCache)
 
     def show_look(self, look: HopLook) -> None:
@@ -69,6 +75,7 @@ class HopItem(QGraphicsItem):
         self._line, self._head = _hop_path(look)
         self._dots.follow(self._line)
         self._dots.setVisible(look.moving)
+        self.setZValue(Z_PAUSED if look.paused else Z_HOP)
         self.update()
 
     def run_dots(self, phase: float) -> None:
@@ -87,7 +94,7 @@ class HopItem(QGraphicsItem):
         if look.failed:
             self._paint_failed(painter)
             return
-        opacity = DIM if look.dim else CALM if look.calm else 1.0
+        opacity = DIM if look.dim else CALM if look.calm or look.paused else 1.0
         first = mix(palette.path_start, palette.path_end, look.first)
         last = mix(palette.path_start, palette.path_end, look.last)
         first, last = (mix(palette.card, color.name(), opacity) for color in (first, last))
@@ -106,6 +113,18 @@ class HopItem(QGraphicsItem):
             painter.setPen(Qt.PenStyle.NoPen)
             painter.setBrush(last)
             painter.drawPath(self._head)
+            if look.paused:
+                self._paint_pause(painter)
+
+    def _paint_pause(self, painter: QPainter) -> None:
+        """Told from a hop that waits for its first bytes, whatever the colours."""
+        middle = to_point(self.look.curve.at(self.look.sign_at))
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(QColor(self._theme.palette.card))
+        painter.drawEllipse(middle, SIGN / 2 + 1, SIGN / 2 + 1)
+        painter.setOpacity(DIM if self.look.dim else 1.0)
+        place = QRectF(middle.x() - SIGN / 2, middle.y() - SIGN / 2, SIGN, SIGN)
+        paint_glyph(painter, place, GlyphState.PAUSED, self._theme.palette)
 
     def _paint_failed(self, painter: QPainter) -> None:
         """Told from a whole one by its dashes and its cross, whatever the colours."""
@@ -116,7 +135,7 @@ class HopItem(QGraphicsItem):
         painter.setPen(pen)
         painter.setBrush(Qt.BrushStyle.NoBrush)
         painter.drawPath(self._line)
-        middle = to_point(self.look.curve.at(0.5))
+        middle = to_point(self.look.curve.at(self.look.sign_at))
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(QColor(palette.card))
         painter.drawEllipse(middle, 7, 7)
@@ -213,15 +232,15 @@ class ThreadsItem(QGraphicsItem):
     def __init__(self, theme: Theme) -> None:
         super().__init__()
         self._theme = theme
-        self.threads: tuple[tuple[Thread, ...], ...] = ((), (), ())
-        self._lines: tuple[list[QLineF], ...] = ([], [], [])
+        self.threads: tuple[tuple[Thread, ...], ...] = ((), (), (), ())
+        self._lines: tuple[list[QLineF], ...] = ([], [], [], [])
         self._box = QRectF()
         self._dim = False
         self.setZValue(Z_HOP)
         self.setCacheMode(QGraphicsItem.CacheMode.DeviceCoordinateCache)
 
     def show_threads(self, threads: tuple[tuple[Thread, ...], ...], box: QRectF, *, dim: bool) -> None:
-        """Draw these from now on, all of them inside `box`: whole hops, failed ones and repairs."""
+        """Draw these from now on, all inside `box`: whole hops, failed ones, repairs, paused ones."""
         if (threads, box, dim) == (self.threads, self._box, self._dim):
             return
         if box != self._box:
@@ -249,6 +268,10 @@ class ThreadsItem(QGraphicsItem):
         pen.setDashPattern(SHORT_DASHES)
         painter.setPen(pen)
         painter.drawLines(self._lines[2])
+        pen = QPen(QColor(palette.offline), 1)
+        pen.setDashPattern(PAUSED_DASHES)
+        painter.setPen(pen)
+        painter.drawLines(self._lines[3])
 
 
 def _lines(threads: tuple[Thread, ...]) -> list[QLineF]:

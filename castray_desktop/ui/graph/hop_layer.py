@@ -29,6 +29,8 @@ REROUTED = "↪"
 """Before the rate of a hop that has replaced another one."""
 
 OVER_BUS = 4  # what a rate costs there; 10: it is not shown
+SIGN_REACH = 8.0
+SIGN_PLACES = (0.5, 0.42, 0.58, 0.35, 0.65, 0.28, 0.72, 0.2, 0.8)
 MOST_MOVING = 16  # ways of a bus with dots that run
 LARGE = (Cell.FULL, Cell.COMPACT)
 
@@ -144,12 +146,14 @@ class HopLayer:
         whole: list[Thread] = []
         failed: list[Thread] = []
         repairs: list[Thread] = []
+        paused: list[Thread] = []
         for hop in shown:
             start, end = self.place(hop.upstream), self.place(hop.node)
             if start is not None and end is not None:
-                (failed if hop.failed else repairs if hop.repair else whole).append((start, end))
-        room = self._scene.sceneRect() if whole or failed or repairs else QRectF()
-        self.threads.show_threads((tuple(whole), tuple(failed), tuple(repairs)), room, dim=dim)
+                kind = failed if hop.failed else repairs if hop.repair else paused if hop.paused else whole
+                kind.append((start, end))
+        threads = (tuple(whole), tuple(failed), tuple(repairs), tuple(paused))
+        self.threads.show_threads(threads, self._scene.sceneRect() if any(threads) else QRectF(), dim=dim)
 
     def _can_draw(self, hop: Hop) -> bool:
         both = self.place(hop.upstream) is not None and self.place(hop.node) is not None
@@ -170,14 +174,27 @@ class HopLayer:
             curve,
             hop.first,
             hop.last,
-            1.75 if hop.repair else width,
+            1.75 if hop.repair or hop.paused else width,
             hop.moving and large,
             calm,
             dim=dim,
             head=large,
             failed=hop.failed,
             repair=hop.repair,
+            paused=hop.paused,
+            sign_at=self._sign_at(curve) if large and (hop.failed or hop.paused) else 0.5,
         )
+
+    def _sign_at(self, curve: Curve) -> float:
+        """Near the middle, where the sign of a failed or paused hop covers no circle and no name."""
+        taken = [box for place in self._plan.nodes.values() for box in ink(self._plan.cell, place)]
+        taken += [*ink(Cell.FULL, self._plan.source), *self._labels]
+        for t in SIGN_PLACES:
+            x, y = curve.at(t)
+            sign = Box(x - SIGN_REACH, y - SIGN_REACH, 2 * SIGN_REACH, 2 * SIGN_REACH)
+            if not any(sign.overlaps(box) for box in taken):
+                return t
+        return SIGN_PLACES[0]
 
     def _curve(self, start: Point, end: Point, cuts: tuple[float, float]) -> Curve:
         """Clear of other nodes and of the figures, as far as that goes; worked out once for each hop."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from PySide6.QtCore import QObject, QPoint, QRect, QSize, QTimer
+from PySide6.QtCore import QObject, QPoint, QRect, QSize, QTimer, Signal
 from PySide6.QtWidgets import QWidget
 
 from castray_desktop.ui.graph.free_place import Taken, least_covering
@@ -25,8 +25,11 @@ class SideCardKeeper(QObject):
     """Opens the card for a node, keeps it true and in place, and closes it.
 
     It is opened by the view's `facts_requested`, goes along with `current_changed` while it is open, and is
-    closed by Esc, by its button, by the key that opened it, and when the node is gone.
+    closed by Esc, by its button, by the key that opened it, and when the node is gone. Signal: `moved()`:
+    it covers another part of the view, or none any more.
     """
+
+    moved = Signal()
 
     def __init__(
         self,
@@ -42,6 +45,7 @@ class SideCardKeeper(QObject):
         self._card = view.side_card
         self.node = ""  # "" while it is closed
         self._placed_for: tuple[object, ...] = ()
+        self._covers = QRect()
         self._soon = QTimer(self)
         self._soon.setSingleShot(True)
         self._soon.setInterval(REFRESH_MS)
@@ -71,6 +75,7 @@ class SideCardKeeper(QObject):
         self._card.hide()
         self._stage.set_side(0)
         self._stage.set_below(0)
+        self._tell()
         if had_keyboard:
             self._view.go_to(name)
 
@@ -98,6 +103,13 @@ class SideCardKeeper(QObject):
     def _make_way(self) -> None:
         """For files that are dragged to what lies below."""
         self._card.setVisible(bool(self.node) and not self._view.dragging)
+        self._tell()
+
+    def _tell(self) -> None:
+        covers = self._card.geometry() if not self._card.isHidden() else QRect()
+        if covers != self._covers:
+            self._covers = covers
+            self.moved.emit()
 
     def _place(self) -> None:
         """Found anew when the card has another size or something else lies elsewhere."""

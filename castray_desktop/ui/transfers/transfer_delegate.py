@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QRectF, QSize, Qt
-from PySide6.QtGui import QPainter
+from PySide6.QtGui import QPainter, QRegion
 from PySide6.QtWidgets import QStyledItemDelegate, QStyleOptionViewItem, QWidget
 
 from castray_desktop.core.messages import CastState, CastSummary, DeliverySnapshot, DeliveryState
@@ -50,6 +50,7 @@ class TransferDelegate(QStyledItemDelegate):
     def __init__(self, theme: Theme, parent: QWidget) -> None:
         super().__init__(parent)
         self._theme = theme
+        self.region: QRegion | None = None  # all that has to be painted now; None: everything
         self.last = Column.STARTED  # at the right edge
         self.at_end: frozenset[Column] = frozenset()  # where the end of a delivery's row is painted
         self.after_state: frozenset[Column] = frozenset()  # where the reason of a failure is
@@ -168,6 +169,8 @@ class TransferDelegate(QStyledItemDelegate):
     # --- Qt --------------------------------------------------------------------------------
 
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
+        if self.region is not None and not self.region.intersects(option.rect):
+            return
         item, column = index.data(ITEM_ROLE), Column(index.column())
         rect = QRectF(option.rect)
         right = EDGE if column is self.last else PADDING

@@ -182,11 +182,10 @@ class TransferModel(QAbstractItemModel):
         number = self._place.get(row.serial)
         if number is None:
             return
-        self._announce(
-            number,
-            QModelIndex(),
-            [c for c in Column if cast_text(before, c) != cast_text(summary, c) or drawn(before, summary, c)],
-        )
+        for first, last in runs(
+            [c for c in Column if cast_text(before, c) != cast_text(summary, c) or drawn(before, summary, c)]
+        ):
+            self.dataChanged.emit(self.index(number, first), self.index(number, last))
         if before.state is not summary.state:
             self.counts_changed.emit()
         key = KEYS[self._sort_column]
@@ -209,6 +208,7 @@ class TransferModel(QAbstractItemModel):
         if row.serial not in self._place:
             row.take(deliveries)
             return
+        hash_before = row.hash
         fresh: list[DeliverySnapshot] = []
         changed: list[int] = []
         for delivery in deliveries:
@@ -218,7 +218,8 @@ class TransferModel(QAbstractItemModel):
             elif row.deliveries[position] != delivery:
                 row.deliveries[position] = delivery
                 changed.append(position)
-        parent = self.index(self._place[row.serial], 0)
+        number = self._place[row.serial]
+        parent = self.index(number, 0)
         if changed:  # told once for all of them: ten times a second a thousand may have changed
             first, last = self.index(min(changed), 0, parent), self.index(max(changed), COLUMNS - 1, parent)
             self.dataChanged.emit(first, last)
@@ -228,6 +229,8 @@ class TransferModel(QAbstractItemModel):
             row.position.update((item.node, count + i) for i, item in enumerate(fresh))
             row.deliveries.extend(fresh)
             self.endInsertRows()
+        if row.hash != hash_before:
+            self.dataChanged.emit(self.index(number, Column.HASH), self.index(number, Column.HASH))
 
     def remove(self, casts: Iterable[str]) -> None:
         """Forget casts; unknown ones do not matter."""
@@ -293,12 +296,6 @@ class TransferModel(QAbstractItemModel):
 
     def _number_rows(self) -> None:
         self._place = {row.serial: number for number, row in enumerate(self._rows)}
-
-    def _announce(self, row: int, parent: QModelIndex, columns: list[Column]) -> None:
-        if columns:
-            self.dataChanged.emit(
-                self.index(row, min(columns), parent), self.index(row, max(columns), parent)
-            )
 
     # --- order -----------------------------------------------------------------------------
 

@@ -55,7 +55,7 @@ def drawn(before: CastSummary, after: CastSummary, column: Column) -> bool:
         return (before.done_bytes, before.bytes, before.state) != (after.done_bytes, after.bytes, after.state)
     if column is Column.STATUS:
         return (before.state, before.failed, before.lagging) != (after.state, after.failed, after.lagging)
-    return column is Column.NAME and before.files != after.files
+    return column is Column.NAME and (before.files, before.folder) != (after.files, after.folder)
 
 
 def runs(numbers: list[int]) -> list[tuple[int, int]]:
