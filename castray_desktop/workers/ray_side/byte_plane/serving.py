@@ -14,8 +14,9 @@ from castray_desktop.workers.ray_side.byte_plane.supply import Gone, Supply
 MAX_OUTSTANDING = 4096
 KEEP_ALIVE_SECONDS = 1.0
 EARLY_SECONDS = 0.01
-"""So often it looks for what is known ahead: being woken for each piece costs every node more."""
+"""Digests that become known within that go out together: being woken for each costs every node more."""
 
+NEWS_SECONDS = 0.05  # how long a request may lie unread meanwhile
 LOOK_SECONDS = 0.1  # how long a request may lie unread while there is nothing new to send
 
 
@@ -33,6 +34,7 @@ class Serving:
         self._hashes_wanted = False
         self._file_passed = -1
         self._paused = False  # by the peer
+        self._calm = False  # nothing was there to be sent for a while
         self._last_sent = time.monotonic()
 
     def run(self) -> None:
@@ -54,7 +56,7 @@ class Serving:
         elif self._hashes_wanted:
             self._send_hashes()
         elif self._send_early() or self._send_part():
-            pass
+            self._calm = False
         elif not self._requests:
             self._idle()
         elif self._supply.await_piece(self._requests[0][0], LOOK_SECONDS):
@@ -79,9 +81,14 @@ class Serving:
         """Nothing is asked for: wait for a request, with a look at the cast now and then."""
         if self._supply.gone:
             raise Gone(self._supply.gone)
-        waits = self._early or self._parts
-        if not self._channel.await_readable(EARLY_SECONDS if waits else LOOK_SECONDS):
+        if not self._early and not self._parts:
+            if not self._channel.await_readable(LOOK_SECONDS):
+                self._keep_alive()
+        elif self._calm:
+            self._supply.await_news(NEWS_SECONDS)
             self._keep_alive()
+        else:
+            self._calm = not self._channel.await_readable(EARLY_SECONDS)
 
     def _keep_alive(self) -> None:
         if time.monotonic() - self._last_sent >= KEEP_ALIVE_SECONDS:

@@ -172,6 +172,14 @@ class Supply:
     def want_early(self) -> None:
         """Somebody wants digests before their pieces are here."""
 
+    def await_news(self, seconds: float) -> None:
+        """Wait until pieces or digests have come. Raises Gone."""
+        with self.condition:
+            if not self.gone:
+                self.condition.wait(seconds)
+            if self.gone:
+                raise Gone(self.gone)
+
     def note_asked(self, pieces: range) -> None:
         """Somebody wants these pieces, one after the other."""
 
