@@ -49,6 +49,9 @@ JUDGE_SECONDS = 0.0005
 """For each of many listeners: looking at all for each report would take most of the sender's time."""
 
 BURST_SECONDS = 0.001
+NEARLY_ALL = 0.6
+"""Of what a burst takes. Listeners know where whole bursts come to lie; others have to be moved."""
+
 MOST_BURSTS = 4
 LEAST_BURST = 10  # datagrams, as TCP begins with (RFC 6928)
 LONGEST_GAP = 0.004  # seconds between bursts, whatever their length
@@ -181,7 +184,8 @@ class MulticastPace:
         some at least, and with many listeners as many as one burst takes. A fast pace takes several bursts.
         """
         seconds = BURST_SECONDS * max(1.0, self._followers.count / FEW)
-        one = min(BURST, int(self.rate * seconds / size))
+        one = int(self.rate * seconds / size)
+        one = BURST if one > NEARLY_ALL * BURST else one
         several = BURST * min(MOST_BURSTS, int(self.rate * BURST_SECONDS / size / BURST))
         least = min(LEAST_BURST, int(self.rate * LONGEST_GAP / size))  # or its reports say nothing
         return max(1, least, one, several)

@@ -319,6 +319,7 @@ def test_nothing_is_known_at_first_and_strange_reports_do_no_harm() -> None:
 def test_a_burst_is_what_leaves_in_a_millisecond() -> None:
     assert MulticastPace(1e9, ()).turn(1400) == MOST_BURSTS * BURST
     assert MulticastPace(120e6, ()).turn(1400) == BURST
+    assert MulticastPace(50e6, ()).turn(1400) == BURST
     assert MulticastPace(28e6, ()).turn(1400) == 20
     assert MulticastPace(5e6, ()).turn(1400) == LEAST_BURST
     assert MulticastPace(0.3e6, ()).turn(1400) == 1
@@ -326,7 +327,8 @@ def test_a_burst_is_what_leaves_in_a_millisecond() -> None:
 
 def test_bursts_for_many_are_longer() -> None:
     many = [bytes([number]) * 8 for number in range(16)]
-    assert MulticastPace(28e6, many).turn(1400) == 40
+    assert MulticastPace(10e6, many).turn(1400) == 14
+    assert MulticastPace(28e6, many).turn(1400) == BURST
 
 
 # --- others on the link -----------------------------------------------------------------------------
