@@ -16,7 +16,6 @@ KEEP_ALIVE_SECONDS = 1.0
 EARLY_SECONDS = 0.01
 """Digests that become known within that go out together: being woken for each costs every node more."""
 
-NEWS_SECONDS = 0.05  # how long a request may lie unread meanwhile
 LOOK_SECONDS = 0.1  # how long a request may lie unread while there is nothing new to send
 
 
@@ -85,7 +84,7 @@ class Serving:
             if not self._channel.await_readable(LOOK_SECONDS):
                 self._keep_alive()
         elif self._calm:
-            self._supply.await_news(NEWS_SECONDS)
+            self._supply.await_news(LOOK_SECONDS, digests_only=not self._parts)
             self._keep_alive()
         else:
             self._calm = not self._channel.await_readable(EARLY_SECONDS)

@@ -357,9 +357,9 @@ class Stock(Supply):
 
     def take_early(self, first: int, digests: bytes) -> None:
         """The upstream says what the digests of pieces from there on will be. Raises ValueError."""
-        self._early_digests.note(first, digests, self.layout.pieces)
-        if self.early_wanted:
-            self.wake()
+        with self.foretold:
+            self._early_digests.note(first, digests, self.layout.pieces)
+            self.foretold.notify_all()
 
     def early_digest(self, index: int) -> Optional[bytes]:
         return super().early_digest(index) or self._early_digests.of(index)

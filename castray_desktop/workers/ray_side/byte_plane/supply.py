@@ -49,7 +49,9 @@ class Supply:
 
     def __init__(self, cast: str, changed: Changed) -> None:
         self.cast = cast
-        self.condition = threading.Condition()
+        lock = threading.RLock()
+        self.condition = threading.Condition(lock)
+        self.foretold = threading.Condition(lock)  # that digests are known which may go ahead of their pieces
         self.layout = Layout(0, 0, 0, 1)
         self.manifest: Optional[Manifest] = None
         self.have = RangeSet()
@@ -98,6 +100,8 @@ class Supply:
         """A piece is there. `payload` is kept for a while, for pieces that are costly to put together."""
         start, end = self.layout.piece(index)
         with self.condition:
+            if self.early_digest(index) is None:
+                self.foretold.notify_all()
             self._digests[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES] = digest
             self.have.add(start, end)
             if payload is not None:
@@ -130,6 +134,7 @@ class Supply:
             self.gone = self.gone or reason
             self._recent.clear()
             self.condition.notify_all()
+            self.foretold.notify_all()
         self.reading.close()
 
     def pause(self, paused: bool, number: int) -> None:
@@ -172,11 +177,11 @@ class Supply:
     def want_early(self) -> None:
         """Somebody wants digests before their pieces are here."""
 
-    def await_news(self, seconds: float) -> None:
-        """Wait until pieces or digests have come. Raises Gone."""
+    def await_news(self, seconds: float, digests_only: bool) -> None:
+        """Wait until pieces have come, or digests of pieces that have not. Raises Gone."""
         with self.condition:
             if not self.gone:
-                self.condition.wait(seconds)
+                (self.foretold if digests_only else self.condition).wait(seconds)
             if self.gone:
                 raise Gone(self.gone)
 
