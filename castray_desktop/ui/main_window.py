@@ -22,7 +22,7 @@ from PySide6.QtWidgets import (
 
 from castray_desktop.core import messages
 from castray_desktop.core.failure import Failure
-from castray_desktop.core.messages import CastState, CastSummary, ClusterPhase, ClusterStatus, SendRequest
+from castray_desktop.core.messages import CastState, ClusterPhase, ClusterStatus, SendRequest
 from castray_desktop.ui.closing import CloseQuestion
 from castray_desktop.ui.clusters.cluster_choice import ClusterChoice
 from castray_desktop.ui.clusters.cluster_words import cluster_name, explain_failure
@@ -52,6 +52,7 @@ from castray_desktop.ui.selection import RecipientSelection
 from castray_desktop.ui.send_panel import SendPanel
 from castray_desktop.ui.sheets import Sheets
 from castray_desktop.ui.shortcuts import install_keys
+from castray_desktop.ui.shown_cast import ShownCast
 from castray_desktop.ui.status_bar import StatusBar
 from castray_desktop.ui.theme import Theme
 from castray_desktop.ui.transfer_table import TransferTable
@@ -67,8 +68,6 @@ if TYPE_CHECKING:
     from castray_desktop.ui.engine_link import EngineLink
 
 MINIMUM = (1024, 700)
-SHOW_MS = 15
-"""From news of the shown cast until they are shown: a turn of their own, after a report was taken in."""
 
 
 class MainWindow(DropWindow):
@@ -102,12 +101,6 @@ class MainWindow(DropWindow):
         self._was_painted = False
         self._keyboard = False
         self._noticed: Failure | None = None
-        self._expected = ""  # a cast that was accepted and is to be selected
-        # Summary and deliveries come one after the other and are shown at once.
-        self._show_soon = QTimer(self)
-        self._show_soon.setSingleShot(True)
-        self._show_soon.setInterval(SHOW_MS)
-        self._show_soon.timeout.connect(self._show_selected)
         self.nodes = NodeList(self)
         self.selection = RecipientSelection(self)
         self.selection.follow(self.nodes)
@@ -126,6 +119,7 @@ class MainWindow(DropWindow):
             theme, link, self.actions_on_casts, self.nodes, lambda: self._cluster, self.send_panel.request
         )
         self.pages.put_into(self.transfers_card)
+        self.shown_cast = ShownCast(self.transfers, self.table, self)
         self.sheets = Sheets(theme, link, self.transfers, self)
         self.status = StatusBar(theme)
         self.tray = Tray(self)
@@ -210,13 +204,14 @@ class MainWindow(DropWindow):
         self.graph.add_node_requested.connect(self.node_dialogs.ask_name)
         self.graph.remove_node_requested.connect(self.node_dialogs.remove)
         self.transfers_card.cast_selected.connect(self._show_cast)
+        self.shown_cast.changed.connect(self._show_cast)
         self.transfers_card.enlarged.connect(lambda _: self.body.toggle_enlarged())
         self.transfers_card.page_changed.connect(self.pages.activate)
         self.actions_on_casts.details_wanted.connect(self.sheets.show_details)
         self.actions_on_casts.verify_wanted.connect(self.sheets.verify)
-        self.pages.schedules.ran.connect(self._expect)
+        self.pages.schedules.ran.connect(self.shown_cast.expect)
         self.pages.history.details_wanted.connect(self.sheets.show_result)
-        self.actions_on_casts.accepted.connect(self._expect)
+        self.actions_on_casts.accepted.connect(self.shown_cast.expect)
         askers = (setting_up, self._choice, self.recipients.groups, self.node_dialogs, self.actions_on_casts)
         for asker in askers:
             asker.failed.connect(self.show_failure)
@@ -229,8 +224,8 @@ class MainWindow(DropWindow):
         link.cluster_changed.connect(self._on_cluster)
         link.nodes_changed.connect(self.nodes.apply)
         self.nodes.changed.connect(self._find_this_computer)
-        link.cast_changed.connect(self._on_cast)
-        link.deliveries_changed.connect(self._on_deliveries)
+        link.cast_changed.connect(self.shown_cast.apply_summary)
+        link.deliveries_changed.connect(self.shown_cast.apply_deliveries)
         link.cast_finished.connect(self._on_result)
         link.casts_removed.connect(self.transfers.remove)
         link.throughput.connect(self.header.show_rates)
@@ -256,14 +251,10 @@ class MainWindow(DropWindow):
         self._link.in_turns(
             partial(self.nodes.replace, welcome.nodes),
             partial(self.transfers.load, welcome.casts, welcome.deliveries),
-            partial(self._select_newest, welcome.casts),
+            partial(self.shown_cast.select_newest, welcome.casts),
             lambda: self.graph.prepare(self.body.middle.size()),
             partial(self._on_cluster, welcome.cluster),
         )
-
-    def _select_newest(self, casts: tuple[CastSummary, ...]) -> None:
-        if not self.table.selected_cast() and casts:
-            self.table.select_cast(max(casts, key=lambda cast: cast.started).cast)
 
     def _find_this_computer(self) -> None:
         here = next((node.name for node in self.nodes.nodes() if node.this_computer), "")
@@ -278,24 +269,9 @@ class MainWindow(DropWindow):
         self._cluster = cluster
         self._show_status()
 
-    def _on_cast(self, summary: CastSummary) -> None:
-        self.transfers.apply_summary(summary)
-        expected = summary.cast == self._expected
-        if expected:
-            self._expected = ""
-        if expected or not (self.table.selected_cast() or summary.state.finished):
-            self.table.select_cast(summary.cast)  # also of a script, where nothing else is shown
-        if summary.cast == self.table.selected_cast():
-            self._show_soon.start()
-
-    def _on_deliveries(self, cast: str, deliveries: tuple[messages.DeliverySnapshot, ...]) -> None:
-        self.transfers.apply_deliveries(cast, deliveries)
-        if cast == self.table.selected_cast():
-            self._show_soon.start()
-
     def _on_result(self, result: messages.CastResult) -> None:
-        self._on_cast(result.summary)
-        self._on_deliveries(result.summary.cast, result.deliveries)
+        self.shown_cast.apply_summary(result.summary)
+        self.shown_cast.apply_deliveries(result.summary.cast, result.deliveries)
         self.close_question.casts_changed()
         self.notifier.tell(result)
         if result.summary.failure is not None:
@@ -326,16 +302,9 @@ class MainWindow(DropWindow):
     def _send(self, request: SendRequest) -> None:
         def accepted(reply: messages.Accepted) -> None:
             self.send_panel.accepted(request)
-            self._expect(reply.cast)
+            self.shown_cast.expect(reply.cast)
 
         self._link.ask(messages.Send(request), messages.Accepted, accepted, self.send_panel.refused)
-
-    def _expect(self, cast: str) -> None:
-        """Select a cast that was accepted, now or when it is told."""
-        self._expected = cast
-        summary = self.transfers.summary(cast)
-        if summary is not None:
-            self._on_cast(summary)
 
     def _take_files(self, paths: list[str], recipients: frozenset[str]) -> None:
         if recipients:
@@ -351,9 +320,6 @@ class MainWindow(DropWindow):
         self.send_panel.add_paths(local_paths(QGuiApplication.clipboard().mimeData().urls()))
 
     # --- showing -------------------------------------------------------------------------------------
-
-    def _show_selected(self) -> None:
-        self._show_cast(self.table.selected_cast())
 
     def _show_cast(self, cast: str) -> None:
         summary = self.transfers.summary(cast)

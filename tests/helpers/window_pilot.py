@@ -24,7 +24,7 @@ from PySide6.QtWidgets import QApplication
 
 from castray_desktop import app
 from castray_desktop.core.errors import sentence
-from castray_desktop.core.messages import CastResult, NodeState
+from castray_desktop.core.messages import CastResult, CastSummary, NodeState
 from castray_desktop.core.quantities import parse_rate
 from castray_desktop.ui.language import CHINESE, ENGLISH
 from castray_desktop.ui.main_window import MainWindow
@@ -32,6 +32,8 @@ from tools.animation import animate
 
 STEP_MS = 50
 SETTLE_MS = 250
+MOST_ROUNDS = 6
+SAME = 0.008  # of a cast
 WAIT_SECONDS = 120.0
 SHARE_FOR_SHOT = 0.64
 FILM_MS, FILM_FASTER, FILM_WIDTH = 500, 4, 960
@@ -134,9 +136,30 @@ class Pilot(QObject):
 
     def _share(self) -> float:
         """How much of the newest cast is done."""
-        summaries = self.window.transfers.casts()
-        newest = max(summaries, key=lambda summary: summary.started, default=None)
+        newest = self._newest()
         return newest.done_bytes / newest.bytes if newest and newest.bytes else 0.0
+
+    def _newest(self) -> CastSummary | None:
+        return max(self.window.transfers.casts(), key=lambda summary: summary.started, default=None)
+
+    def _of_one_moment(self) -> bool:
+        """Whether the newest cast and its deliveries say the same."""
+        newest = self._newest()
+        deliveries = self.window.transfers.deliveries(newest.cast) if newest else ()
+        if newest is None or not newest.bytes or not deliveries:
+            return True
+        share = sum(delivery.bytes for delivery in deliveries) / len(deliveries) / newest.bytes
+        return abs(share - self._share()) < SAME
+
+    def _settle(self) -> None:
+        """Layouts follow a change one within the other, a round of events each; reports wait meanwhile."""
+        for _ in range(MOST_ROUNDS):
+            clock = QElapsedTimer()
+            clock.start()
+            while clock.elapsed() < SETTLE_MS:
+                QApplication.processEvents()
+            if self._of_one_moment():
+                break
 
     def _note(self, result: CastResult) -> None:
         self.seen["state"] = result.summary.state.value
@@ -165,23 +188,15 @@ class Pilot(QObject):
         window.table.expandAll()
         for dark in (False, True):
             window._theme.set_dark(dark)
-            _settle()
+            self._settle()
             window.grab().save(str(folder / f"window-{'dark' if dark else 'light'}.png"))
         window._theme.set_dark(False)
         window.header.choose_language(CHINESE)
-        _settle()
+        self._settle()
         window.grab().save(str(folder / "window-light-zh.png"))
         window.header.choose_language(ENGLISH)
         if filming:
             self._film.start(FILM_MS)
-
-
-def _settle() -> None:
-    """Layouts follow a change one within the other, a round of events each."""
-    clock = QElapsedTimer()
-    clock.start()
-    while clock.elapsed() < SETTLE_MS:
-        QApplication.processEvents()
 
 
 def main() -> int:

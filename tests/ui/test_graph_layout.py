@@ -100,3 +100,13 @@ def test_a_hop_starts_and_ends_clear_of_both_circles(
     curve = hop_curve(start, end, Point(350, 200), 38, 35)
     assert math.dist(curve.start, start) >= 37
     assert math.dist(curve.end, end) >= 34
+
+
+@pytest.mark.parametrize("cell", [Cell.FULL, Cell.COMPACT])
+@pytest.mark.parametrize("degrees", range(0, 360, 5))
+def test_no_badge_covers_the_head_of_a_hop(cell: Cell, degrees: int) -> None:
+    angle, end = math.radians(degrees), Point(400, 300)
+    start = Point(end.x + 200 * math.cos(angle), end.y + 200 * math.sin(angle))
+    curve = hop_curve(start, end, Point(350, 250), 38, cell.radius + 9, badge=cell.badge)
+    for side in (-1, 1):
+        assert math.dist(curve.end, (end.x + cell.badge, end.y + side * cell.badge)) > 11

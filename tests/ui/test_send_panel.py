@@ -12,6 +12,7 @@ from pytestqt.qtbot import QtBot
 from castray_desktop.core import messages as m
 from castray_desktop.core.failure import Failure, FailureKind
 from castray_desktop.ui.connection import Connection
+from castray_desktop.ui.controls.glyphs import GlyphState
 from castray_desktop.ui.main_window import MainWindow
 from castray_desktop.ui.nodes import NodeList
 from castray_desktop.ui.selection import RecipientSelection
@@ -223,6 +224,27 @@ def test_a_list_that_changed_meanwhile_is_kept(
     add(qtbot, panel, "/home/ada/more.bin")
     panel.accepted(request)
     assert panel.entries.paths() == (MODEL, CONFIGS, "/home/ada/more.bin")
+
+
+def test_a_long_hint_is_shortened_and_its_tool_tip_says_all_of_it(
+    qtbot: QtBot, panel: SendPanel, selection: RecipientSelection
+) -> None:
+    panel.resize(280, 480)
+    panel.show()
+    hint, long = panel.hint, "node_1 has no room: /proc/castray has 0 B free and 900 MB are needed."
+    for number in range(3):  # each time in a line that is as wide as before
+        hint.say(None, "Add what to send first", "2", "")
+        hint.say(GlyphState.LAGGING, f"{long} {number}", "warn", f"{long} Make room there.")
+        qtbot.wait(20)
+        assert hint.rect().contains(hint.text.geometry())
+        assert hint.text.text().endswith("…")
+        assert hint.text.toolTip() == f"{long} Make room there."
+    assert panel.width() == 280
+    hint.say(GlyphState.VERIFIED, "Fits", "2", "")
+    qtbot.wait(20)
+    shown = hint.text.geometry().united(hint.glyph.geometry())
+    assert hint.text.text() == "Fits"
+    assert abs(shown.center().x() - hint.rect().center().x()) <= 2
 
 
 def test_a_refusal_is_explained(qtbot: QtBot, panel: SendPanel, selection: RecipientSelection) -> None:

@@ -176,7 +176,7 @@ class ElidedLabel(QLabel):
         mode: Qt.TextElideMode = Qt.TextElideMode.ElideRight,
     ) -> None:
         super().__init__()
-        self._full = ""
+        self._full = self._details = ""
         self._mode = mode
         self.setTextFormat(Qt.TextFormat.PlainText)
         self.setFont(font(size, weight, tabular=True))
@@ -187,15 +187,16 @@ class ElidedLabel(QLabel):
     def full_text(self) -> str:
         return self._full
 
-    def set_full_text(self, text: str) -> None:
-        self._full = text
+    def set_full_text(self, text: str, details: str = "") -> None:
+        """Show this; `details`, if any, is the tool tip whether it fits or not."""
+        self._full, self._details = text, details
         self.setAccessibleName(text)
         self._elide()
 
     def _elide(self) -> None:
         shown = QFontMetrics(self.font()).elidedText(self._full, self._mode, max(0, self.width()))
         self.setText(shown)
-        self.setToolTip(self._full if shown != self._full else "")
+        self.setToolTip(self._details or (self._full if shown != self._full else ""))
 
     def sizeHint(self) -> QSize:
         metrics = QFontMetrics(self.font())

@@ -59,6 +59,11 @@ class Cell(enum.Enum):
     def radius(self) -> int:
         return self.value[2]
 
+    @property
+    def badge(self) -> float:
+        """How far to the right, and up or down, of the circle's centre its badges are."""
+        return self.radius * 0.92
+
     def box(self, centre: Point) -> Box:
         """The room of a node whose circle lies there."""
         width, height, _, above = self.value

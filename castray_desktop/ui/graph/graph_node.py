@@ -144,7 +144,7 @@ class NodeItem(QGraphicsItem):
             pen.setDashPattern([3, 2])
             painter.setPen(pen)
             painter.drawEllipse(QPointF(0, 0), radius + 11, radius + 11)
-        at = radius * 0.92
+        at = self.cell.badge
         if look.selected:
             self._paint_tick_badge(painter, palette, QPointF(at, -at), 9 if full else 7)
         if look.badge is not None:

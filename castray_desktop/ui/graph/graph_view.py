@@ -1,11 +1,9 @@
-"""The node graph's view: pointer, keyboard, wheel, drags, and what lies over the scene."""
+"""The node graph's view: room and zoom, pointer and wheel, and what lies over the scene."""
 
 from __future__ import annotations
 
 from PySide6.QtCore import QEvent, QPoint, QPointF, QRect, QRectF, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import (
-    QAccessible,
-    QAccessibleAnnouncementEvent,
     QContextMenuEvent,
     QDragEnterEvent,
     QDragLeaveEvent,
@@ -29,6 +27,7 @@ from castray_desktop.ui.controls.widgets import say
 from castray_desktop.ui.graph.graph_canvas import Canvas
 from castray_desktop.ui.graph.graph_drops import GraphDrops
 from castray_desktop.ui.graph.graph_items import to_point, to_rect
+from castray_desktop.ui.graph.graph_keys import GraphKeys
 from castray_desktop.ui.graph.graph_layout import Cell
 from castray_desktop.ui.graph.graph_overlays import AllNodesPill, Legend, ReadOut
 from castray_desktop.ui.graph.graph_room import GraphRoom
@@ -77,8 +76,6 @@ class GraphView(QGraphicsView):
         self._press: QPoint | None = None
         self._band: QRect | None = None
         self._pan_from: QPoint | None = None
-        self._space = False
-        self._space_used = False
         self._run = 0.0
         self._laid_out_for: tuple[object, ...] = ()
         self._small_for: tuple[object, ...] = ()  # a room where the whole scene has small cells
@@ -92,6 +89,7 @@ class GraphView(QGraphicsView):
         self.pill = AllNodesPill(theme, parent)
         self.room = GraphRoom(self, scene, parent)
         self._drops = GraphDrops(self, scene, selection)
+        self._keys = GraphKeys(self, scene, selection)
         self._set_up()
         theme.changed.connect(self._repaint_all)
 
@@ -113,7 +111,7 @@ class GraphView(QGraphicsView):
         self.setMinimumSize(200, 120)
         say(self, self.setAccessibleName, lambda: self.tr("Nodes"))
         say(self, self.viewport().setAccessibleName, lambda: self.tr("Nodes"))
-        say(self, self.setAccessibleDescription, self._description)
+        say(self, self.setAccessibleDescription, self._keys.description)
 
     # --- size and zoom ---------------------------------------------------------------------
 
@@ -137,6 +135,14 @@ class GraphView(QGraphicsView):
         shift = QPointF(size.width() / 2 - at.x(), size.height() / 2 - at.y()) / self.transform().m11()
         self.centerOn(wanted + shift)
         self.zoomed.emit(zoom)
+
+    def zoom_in(self) -> None:
+        """One step closer."""
+        self.set_zoom(self._zoom * ZOOM_STEP)
+
+    def zoom_out(self) -> None:
+        """One step back."""
+        self.set_zoom(self._zoom / ZOOM_STEP)
 
     def fit(self) -> None:
         """Show everything."""
@@ -232,22 +238,7 @@ class GraphView(QGraphicsView):
             self.horizontalScrollBar().setValue(self.horizontalScrollBar().value() - moved.x())
             self.verticalScrollBar().setValue(self.verticalScrollBar().value() - moved.y())
 
-    # --- keyboard --------------------------------------------------------------------------
-
-    def _description(self) -> str:
-        """Of the node that the keyboard is at; else where a screen reader finds the same nodes."""
-        return self._graph.words(self._graph.focus_node) or self.tr(
-            "The recipient list beside this shows the same nodes and the same selection."
-        )
-
-    def _focus(self, name: str) -> None:
-        self._graph.focus_node = name
-        self._graph.refresh()
-        self.setAccessibleDescription(self._description())
-        if name and QAccessible.isActive():
-            QAccessible.updateAccessibility(QAccessibleAnnouncementEvent(self, self._description()))
-        self.reveal(name)
-        self.current_changed.emit(name)
+    # --- single nodes ----------------------------------------------------------------------
 
     def reveal(self, name: str) -> None:
         """Scroll to where this node can be seen; does nothing for one that has no place."""
@@ -258,29 +249,7 @@ class GraphView(QGraphicsView):
     def go_to(self, name: str) -> None:
         """Take the keyboard to this node."""
         self.setFocus(Qt.FocusReason.OtherFocusReason)
-        self._focus(name if self._graph.place(name) is not None else "")
-
-    def _move_focus(self, key: int) -> None:
-        """To the nearest node in that direction, sideways steps counting double."""
-        places = self._graph.places()
-        here = places.get(self._graph.focus_node)
-        if here is None:
-            self._focus(next(iter(self._graph.plan.nodes), ""))
-            return
-        dx, dy = {
-            Qt.Key.Key_Left: (-1, 0),
-            Qt.Key.Key_Right: (1, 0),
-            Qt.Key.Key_Up: (0, -1),
-            Qt.Key.Key_Down: (0, 1),
-        }[Qt.Key(key)]
-        best, least = "", 1e9
-        for name, place in places.items():
-            x, y = place.x - here.x, place.y - here.y
-            ahead, aside = x * dx + y * dy, abs(x * dy) + abs(y * dx)
-            if ahead > 1 and ahead + 2 * aside < least:
-                best, least = name, ahead + 2 * aside
-        if best:
-            self._focus(best)
+        self._keys.focus(name if self._graph.place(name) is not None else "")
 
     @property
     def dragging(self) -> bool:
@@ -309,9 +278,10 @@ class GraphView(QGraphicsView):
     def mousePressEvent(self, event: QMouseEvent) -> None:
         place = event.position().toPoint()
         if event.button() is Qt.MouseButton.MiddleButton or (
-            event.button() is Qt.MouseButton.LeftButton and self._space
+            event.button() is Qt.MouseButton.LeftButton and self._keys.space
         ):
-            self._pan_from, self._space_used = place, True
+            self._pan_from = place
+            self._keys.use_space()
             self.viewport().setCursor(Qt.CursorShape.ClosedHandCursor)
         elif event.button() is Qt.MouseButton.LeftButton:
             self._press = place
@@ -360,7 +330,7 @@ class GraphView(QGraphicsView):
         name = self._graph.node_at(self.mapToScene(event.position().toPoint()))
         plain = event.button() is Qt.MouseButton.LeftButton and not event.modifiers()
         self.mousePressEvent(event)
-        if name and plain and not self._space:
+        if name and plain and not self._keys.space:
             self.facts_requested.emit(name)
 
     def wheelEvent(self, event: QWheelEvent) -> None:
@@ -372,59 +342,19 @@ class GraphView(QGraphicsView):
             super().wheelEvent(event)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        key = event.key()
-        control = bool(event.modifiers() & Qt.KeyboardModifier.ControlModifier)
-        if key in (Qt.Key.Key_Left, Qt.Key.Key_Right, Qt.Key.Key_Up, Qt.Key.Key_Down):
-            self._move_focus(key)
-        elif key == Qt.Key.Key_Space:
-            if not event.isAutoRepeat():
-                self._space, self._space_used = True, False
-        elif key == Qt.Key.Key_A and control:
-            self._selection.select_all()
-        elif key == Qt.Key.Key_Escape:
-            self._selection.clear() if self.side_card.isHidden() else self.facts_requested.emit("")
-        elif key == Qt.Key.Key_I and not control:
-            self._toggle_facts(self._graph.focus_node or self._only_selected())
-        elif key in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and not control:
-            self.send_requested.emit()
-        elif key in (Qt.Key.Key_Plus, Qt.Key.Key_Equal):
-            self.set_zoom(self._zoom * ZOOM_STEP)
-        elif key == Qt.Key.Key_Minus:
-            self.set_zoom(self._zoom / ZOOM_STEP)
-        elif key == Qt.Key.Key_0:
-            self.fit()
-        else:
-            event.ignore()
-
-    def _toggle_facts(self, name: str) -> None:
-        shown = self.side_card.shown
-        closes = self.side_card.isVisible() and shown is not None and shown.name == name
-        self.facts_requested.emit("" if closes else name)
-
-    def _only_selected(self) -> str:
-        selected = self._selection.selected()
-        return next(iter(selected)) if len(selected) == 1 else ""
+        self._keys.press(event)
 
     def keyReleaseEvent(self, event: QKeyEvent) -> None:
-        if event.key() != Qt.Key.Key_Space:
+        if not self._keys.release(event):
             super().keyReleaseEvent(event)
-        elif not event.isAutoRepeat() and self._space:
-            self._space = False
-            if not self._space_used and self._graph.focus_node:
-                self._selection.toggle(self._graph.focus_node)
 
     def focusInEvent(self, event: QFocusEvent) -> None:
         super().focusInEvent(event)
-        by_keyboard = event.reason() in (Qt.FocusReason.TabFocusReason, Qt.FocusReason.BacktabFocusReason)
-        if by_keyboard and not self._graph.focus_node:
-            self._focus(next(iter(sorted(self._selection.selected() or self._selection.recipients())), ""))
+        self._keys.focus_in(event)
 
     def focusOutEvent(self, event: QFocusEvent) -> None:
         super().focusOutEvent(event)
-        self._space = False
-        if event.reason() is not Qt.FocusReason.PopupFocusReason and self._graph.focus_node:
-            self._graph.focus_node = ""
-            self._graph.refresh()
+        self._keys.focus_out(event)
 
     def contextMenuEvent(self, event: QContextMenuEvent) -> None:
         if event.reason() is QContextMenuEvent.Reason.Keyboard:

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 from castray_desktop.ui.graph.graph_layout import Box, Point
 
+BADGE_REACH = 12.0
+"""From a badge's centre to where a hop can end beside it."""
+
 
 @dataclass(frozen=True)
 class Curve:
@@ -64,14 +67,20 @@ class Curve:
 
 
 def clear_curve(
-    start: Point, end: Point, centre: Point, cuts: tuple[float, float], most: float, obstacles: Sequence[Box]
+    start: Point,
+    end: Point,
+    centre: Point,
+    cuts: tuple[float, float],
+    most: float,
+    obstacles: Sequence[Box],
+    badge: float = 0.0,
 ) -> Curve:
     """The way of a hop as `hop_curve` makes it, or a wider one or one on the other side, where that covers
     less of the obstacles.
     """
-    best, least = hop_curve(start, end, centre, *cuts, most), 1e9
+    best, least = hop_curve(start, end, centre, *cuts, most, badge), 1e9
     for other, wider in ((False, 1.0), (False, 1.8), (True, 1.0), (True, 1.8), (False, 2.6), (True, 2.6)):
-        curve = hop_curve(start, end, centre, *cuts, most * wider, other=other)
+        curve = hop_curve(start, end, centre, *cuts, most * wider, badge, other=other)
         points = [curve.at(step / 24) for step in range(2, 23)]
         covered = sum(box.holds(point) for box in obstacles for point in points)
         if covered < least:
@@ -88,13 +97,15 @@ def hop_curve(
     cut_start: float,
     cut_end: float,
     most: float = 84.0,
+    badge: float = 0.0,
     *,
     other: bool = False,
 ) -> Curve:
     """The way of a hop: bent away from `centre`, by `most` at most, cut clear of both circles; with
     `other` bent towards it.
 
-    It leaves no node downwards and enters none upwards, since the names stand there.
+    It leaves no node downwards and enters none upwards, since the names stand there. It ends beside the
+    badges, which are that far to the right of the circle's centre, and up or down.
     """
     dx, dy = end.x - start.x, end.y - start.y
     distance = math.hypot(dx, dy) or 1.0
@@ -114,7 +125,8 @@ def hop_curve(
         Point(end.x - math.cos(arriving) * reach, end.y - math.sin(arriving) * reach),
         end,
     )
-    return curve.part(_leaves(curve, start, cut_start), _enters(curve, end, cut_end))
+    badges = [Point(end.x + badge, end.y - badge), Point(end.x + badge, end.y + badge)] if badge else []
+    return curve.part(_leaves(curve, start, cut_start), _enters(curve, end, cut_end, badges))
 
 
 def _clear_of_names(angle: float) -> float:
@@ -133,8 +145,10 @@ def _leaves(curve: Curve, centre: Point, radius: float) -> float:
     return 0.3
 
 
-def _enters(curve: Curve, centre: Point, radius: float) -> float:
+def _enters(curve: Curve, centre: Point, radius: float, badges: Sequence[Point]) -> float:
     for step in range(1, 50):
-        if math.dist(curve.at(1 - step / 100), centre) >= radius:
+        place = curve.at(1 - step / 100)
+        beside = all(math.dist(place, badge) >= BADGE_REACH for badge in badges)
+        if beside and math.dist(place, centre) >= radius:
             return 1 - step / 100
     return 0.7

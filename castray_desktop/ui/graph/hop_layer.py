@@ -210,7 +210,8 @@ class HopLayer:
             obstacles.extend(self._bus_boxes)
             if plan.middle is not None:
                 obstacles.append(plan.middle)
-            known = clear_curve(start, end, plan.centre, cuts, self._bend_room(), obstacles)
+            room, badge = self._bend_room(), plan.cell.badge
+            known = clear_curve(start, end, plan.centre, cuts, room, obstacles, badge)
             self._curves[start, end, cuts] = known
         return known
 

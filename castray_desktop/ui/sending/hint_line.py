@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QWidget
 
 from castray_desktop.ui.controls.glyphs import GlyphState
@@ -42,16 +41,6 @@ class HintLine(QWidget):
         set_tone(self.text, tone)
         middle = Qt.AlignmentFlag.AlignCenter if glyph is None else Qt.AlignmentFlag.AlignVCenter
         self.text.setAlignment(middle)
-        self.text.set_full_text(text)
-        self._fit()
-        if details:
-            self.text.setToolTip(details)
-
-    def _fit(self) -> None:
-        """As wide as the text wants, so that it stands in the middle with its glyph."""
-        glyph = 0 if self.glyph.isHidden() else self.glyph.sizeHint().width() + GAP
-        self.text.setFixedWidth(max(0, min(self.width() - glyph, self.text.sizeHint().width())))
-
-    def resizeEvent(self, event: QResizeEvent) -> None:
-        super().resizeEvent(event)
-        self._fit()
+        self.text.set_full_text(text, details)
+        # As wide as the text wants, so that it stands in the middle with its glyph; narrower without room.
+        self.text.setMaximumWidth(self.text.sizeHint().width())

@@ -8,7 +8,6 @@ announces only cells that changed. It sorts and filters itself (newest on top un
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 
 from PySide6.QtCore import (
@@ -22,7 +21,8 @@ from PySide6.QtCore import (
 )
 
 from castray_desktop.core.messages import CastSummary, DeliverySnapshot
-from castray_desktop.ui.transfers.transfer_columns import KEYS, NUMBERS, Column, heading
+from castray_desktop.ui.transfers.row_order import RowOrder
+from castray_desktop.ui.transfers.transfer_columns import NUMBERS, Column, heading
 from castray_desktop.ui.transfers.transfer_rows import CastRow, drawn, passes, runs, tool_tip
 from castray_desktop.ui.transfers.transfer_text import cast_text, delivery_text
 
@@ -56,8 +56,7 @@ class TransferModel(QAbstractItemModel):
         self._next_serial = 1
         self._words: list[str] = []  # what a row has to hold to be shown
         self._here = ""
-        self._sort_column = Column.STARTED
-        self._sort_order = Qt.SortOrder.DescendingOrder
+        self._order = RowOrder()
         self._resort = QTimer(self)
         self._resort.setSingleShot(True)
         self._resort.setInterval(RESORT_MS)
@@ -188,8 +187,7 @@ class TransferModel(QAbstractItemModel):
             self.dataChanged.emit(self.index(number, first), self.index(number, last))
         if before.state is not summary.state:
             self.counts_changed.emit()
-        key = KEYS[self._sort_column]
-        if key(before) != key(summary) and not self._resort.isActive():
+        if self._order.moves(before, summary) and not self._resort.isActive():
             self._resort.start()
 
     def _show_or_hide(self, row: CastRow) -> None:
@@ -258,7 +256,7 @@ class TransferModel(QAbstractItemModel):
     def _become(self, rows: list[CastRow]) -> None:
         """Other rows at once, where step by step would hold up the window."""
         self.beginResetModel()
-        self._rows = sorted(rows, key=lambda row: self._key(row.summary), reverse=self._descending)
+        self._rows = self._order.ordered(rows)
         self._number_rows()
         self.endResetModel()
 
@@ -280,13 +278,12 @@ class TransferModel(QAbstractItemModel):
     def _put_in(self, rows: list[CastRow]) -> None:
         """Show rows at their places."""
         if not self._rows and rows:
-            ordered = sorted(rows, key=lambda row: self._key(row.summary), reverse=self._descending)
-            self._insert_run(0, ordered)
+            self._insert_run(0, self._order.ordered(rows))
         elif len(rows) > MOST_STEPS:
             self._become(self._rows + rows)
         else:
             for row in rows:
-                self._insert_run(self._place_for(row.summary), [row])
+                self._insert_run(self._order.place_for(row.summary, self._rows), [row])
 
     def _insert_run(self, first: int, rows: list[CastRow]) -> None:
         self.beginInsertRows(QModelIndex(), first, first + len(rows) - 1)
@@ -299,24 +296,8 @@ class TransferModel(QAbstractItemModel):
 
     # --- order -----------------------------------------------------------------------------
 
-    @property
-    def _descending(self) -> bool:
-        return self._sort_order is Qt.SortOrder.DescendingOrder
-
-    def _key(self, cast: CastSummary) -> tuple[object, ...]:
-        return (KEYS[self._sort_column](cast), cast.started, cast.cast)
-
-    def _place_for(self, summary: CastSummary) -> int:
-        """Where a new cast goes. The newest goes on top without a search, in the usual order."""
-        if self._descending:
-            count = len(self._rows)
-            return count - bisect_left(
-                self._rows[::-1], self._key(summary), key=lambda row: self._key(row.summary)
-            )
-        return bisect_left(self._rows, self._key(summary), key=lambda row: self._key(row.summary))
-
     def _sort_now(self) -> None:
-        ordered = sorted(self._rows, key=lambda row: self._key(row.summary), reverse=self._descending)
+        ordered = self._order.ordered(self._rows)
         if all(a is b for a, b in zip(ordered, self._rows, strict=True)):
             return
         self.layoutAboutToBeChanged.emit()
@@ -334,7 +315,7 @@ class TransferModel(QAbstractItemModel):
     # --- Qt --------------------------------------------------------------------------------
 
     def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
-        self._sort_column, self._sort_order = Column(max(0, column)), order
+        self._order = RowOrder(Column(max(0, column)), order is Qt.SortOrder.DescendingOrder)
         self._sort_now()
 
     # A view asks these of every row after an insertion, so they are written to be quick.
