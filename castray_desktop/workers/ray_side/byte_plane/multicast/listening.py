@@ -64,12 +64,13 @@ SINGLES = 256
 """So many datagrams in a row that came alone: the kernel does not put them together."""
 
 WAIT_SECONDS = 0.02
-NAP_SHARE = 0.5  # of the time between two reports
-WAITING_SHARE = 0.25
-"""Of the kernel's buffer. Waking up for every burst costs more than taking it: so many are let come together,
-but not for longer than there is between two reports."""
+NAP_SHARE = 0.5
+"""Of the time between two reports. Waking up for every burst costs more than taking it: so long they are let
+come together."""
 
-GIGABIT = 125e6  # bytes per second, at which that may be filled in any case
+WAITING_SHARE, GIGABIT = 0.25, 125e6
+"""But no more of the kernel's buffer is filled, at the present rate or at so many bytes per second."""
+
 MANY_READS = 64
 LAST_REPORTS = 3
 
@@ -116,7 +117,7 @@ class MulticastListener:
         self._spare = page_buffer(layout.piece_bytes + SLACK_BYTES)  # for what has no place of its own
         self._goes_on = (0, 0)  # piece and offset of what should come next
         self._news = False  # there is something to do for whoever checks
-        self._clock = 0.0  # all that had come by then was taken, in the order of the stream
+        self._clock = 0.0  # all that had come by then has been taken
         self._last = 0.0  # when something came
         self._next = 0  # the highest that was heard, plus one
         self._datagrams = 0
@@ -278,6 +279,7 @@ class MulticastListener:
         if self._batches is None or self._batches.size != head.size:
             self._take_many(head.size, MOST_TOGETHER_BYTES // (head.size + HEADER_BYTES))
         self._met, self._last = True, time.monotonic()
+        self._clock = self._last
         self._accept(Run(head, 0, self._spare[:0], in_place=False))
 
     def _take_many(self, size: int, together: int) -> None:
