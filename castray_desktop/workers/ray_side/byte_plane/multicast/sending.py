@@ -8,18 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import functools
 import logging
-import os
 import threading
 import time
 from collections.abc import Sequence
 from typing import Optional
 
 from castray_desktop.core.multicast import (
-    HEADER_BYTES,
     TAG_BYTES,
-    Heads,
     Keys,
     MulticastError,
     Report,
@@ -29,10 +25,10 @@ from castray_desktop.core.multicast import (
     zone_of,
 )
 from castray_desktop.core.multicast_pace import FLOOR, MulticastPace
-from castray_desktop.workers.ray_side.byte_plane.buffers import page_buffer
 from castray_desktop.workers.ray_side.byte_plane.limits import wait_for_all
+from castray_desktop.workers.ray_side.byte_plane.multicast.datagrams import Datagrams
 from castray_desktop.workers.ray_side.byte_plane.multicast.sockets import SendingSocket
-from castray_desktop.workers.ray_side.byte_plane.supply import Gone, Supply, read_some
+from castray_desktop.workers.ray_side.byte_plane.supply import Gone, Supply
 from castray_desktop.workers.ray_side.protocol import (
     Multicast,
     MulticastEnd,
@@ -73,9 +69,6 @@ HEAR_SECONDS = 0.002
 
 MANY_REPORTS = 256
 """Are looked at before something is sent again."""
-
-MOST_VIEWS = 1024
-"""As many parts of memory as the system fills at once."""
 
 
 class _Stop(Exception):
@@ -160,7 +153,7 @@ class MulticastSender:
             return
         try:
             self._socket.socket.setblocking(True)
-            self._prepare()
+            self._datagrams = Datagrams(self._supply, self._keys, self._socket.payload)
             self._gather()
             self._go(MulticastState.SENDING)
             self._send_all()
@@ -191,15 +184,6 @@ class MulticastSender:
     def _halt(self, end: MulticastEnd) -> _Stop:
         self._end = end
         return _Stop()
-
-    def _prepare(self) -> None:
-        """Memory for the datagrams of a whole piece, in which payloads lie between heads."""
-        segment = self._segment = self._socket.payload + HEADER_BYTES
-        number = -(-self._supply.layout.piece_bytes // self._socket.payload)
-        self._datagrams = page_buffer(segment * number)
-        self._heads = Heads(self._datagrams, segment, functools.lru_cache(8)(self._keys.tags))
-        starts = range(0, segment * number, segment)
-        self._payloads = [self._datagrams[start + HEADER_BYTES : start + segment] for start in starts]
 
     # --- its three parts
 
@@ -257,34 +241,18 @@ class MulticastSender:
     # --- pieces
 
     def _send_piece(self, index: int) -> None:
-        """All its datagrams are made at once, which costs much less than making them burst by burst."""
         start, end = self._supply.layout.piece(index)
-        length, payload = end - start, self._socket.payload
-        number = -(-length // payload)
-        views = self._payloads[:number]
-        views[-1] = views[-1][: length - (number - 1) * payload]
-        where = self._supply.within_file(index)
-        if where is None:
-            _scatter(self._supply.assembled(index), views)
-        else:
-            with self._supply.borrow(where[0]) as fd:
-                _read(fd, where[1], views)
-        self._heads.write(number, self._sequence, index, 0, payload)
-        self._send_datagrams(index, length, number)
-
-    def _send_datagrams(self, index: int, length: int, all_of_them: int) -> None:
-        payload, done = self._socket.payload, 0
-        end = length + all_of_them * HEADER_BYTES
-        while done < all_of_them:
+        length, payload, done = end - start, self._socket.payload, 0
+        made = self._datagrams.of_piece(index, self._sequence)
+        while done < made:
             self._check()
-            number = min(self._pace.turn(payload), all_of_them - done)
+            number = min(self._pace.turn(payload), made - done)
             at = min((done + number) * payload, length)
             count = at - done * payload
             self._await_turn(count)
             self._pace.sent(time.monotonic(), self._sequence, number, count)
             for first in range(done, done + number, self._socket.burst):
-                after = min(first + self._socket.burst, done + number)
-                self._send(self._datagrams[first * self._segment : min(after * self._segment, end)])
+                self._send(self._datagrams.some(first, min(first + self._socket.burst, done + number)))
             done += number
             self._sequence += number
             self._sent += count
@@ -294,7 +262,7 @@ class MulticastSender:
     def _send(self, burst: memoryview) -> None:
         while True:
             try:
-                self._socket.send(burst, self._segment)
+                self._socket.send(burst, self._datagrams.segment)
             except OSError as error:
                 if error.errno != errno.ENOBUFS:
                     raise
@@ -394,22 +362,3 @@ class MulticastSender:
 
     def _left_all(self) -> bool:
         return all(each in self._left for each in self._wanted)
-
-
-def _scatter(payload: memoryview, views: list[memoryview]) -> None:
-    at = 0
-    for view in views:
-        view[:] = payload[at : at + len(view)]
-        at += len(view)
-
-
-def _read(fd: int, offset: int, views: list[memoryview]) -> None:
-    """Fill the views from a file; zeros where it has become shorter, as the relay sends them."""
-    for first in range(0, len(views), MOST_VIEWS):
-        some = views[first : first + MOST_VIEWS]
-        wanted = sum(map(len, some))
-        if os.preadv(fd, some, offset) < wanted:
-            payload = memoryview(bytearray(wanted))
-            read_some(fd, offset, payload)
-            _scatter(payload, some)
-        offset += wanted

@@ -1,0 +1,92 @@
+"""The datagrams that are made of a piece."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from castray_desktop.core.layout import Layout
+from castray_desktop.core.multicast import HEADER_BYTES, Keys, parse_head
+from castray_desktop.workers.ray_side.byte_plane.multicast.catch import Tags
+from castray_desktop.workers.ray_side.byte_plane.multicast.datagrams import MOST_VIEWS, Datagrams
+
+KEYS = Keys(bytes(32), "0123456789ab")
+PAYLOAD = 512
+PIECE = (MOST_VIEWS + 3) * PAYLOAD  # more parts than the system fills at once
+LAYOUT = Layout(100, PIECE + 700, 30, PIECE)  # lists have pieces of their own
+
+
+class Source:
+    """Has one file, of which the pieces in the middle are made."""
+
+    layout = LAYOUT
+
+    def __init__(self, path: Path, content: bytes) -> None:
+        path.write_bytes(content)
+        self.path = path
+
+    def within_file(self, index: int) -> tuple[int, int] | None:
+        start, _ = LAYOUT.piece(index)
+        return (0, start - LAYOUT.manifest_bytes) if index in (1, 2) else None
+
+    @contextlib.contextmanager
+    def borrow(self, file: int) -> Iterator[int]:
+        fd = os.open(self.path, os.O_RDONLY)
+        try:
+            yield fd
+        finally:
+            os.close(fd)
+
+    def assembled(self, index: int) -> memoryview:
+        start, end = LAYOUT.piece(index)
+        return memoryview(bytes([index]) * (end - start))
+
+
+def content_of(datagrams: Datagrams, number: int, piece: int, sequence: int) -> bytes:
+    """The bytes that they carry, once every head and tag is right."""
+    tags, whole = Tags(KEYS), b""
+    for place in range(number):
+        raw = datagrams.some(place, place + 1)
+        head = parse_head(raw, 0)
+        assert head[1:] == (sequence + place, piece, place * PAYLOAD, PAYLOAD)
+        assert tags.is_right(head, len(raw) - HEADER_BYTES)
+        whole += raw[HEADER_BYTES:]
+    return whole
+
+
+@pytest.fixture
+def content() -> bytes:
+    return secrets.token_bytes(PIECE + 700)
+
+
+def test_every_piece_is_carried_whole(tmp_path: Path, content: bytes) -> None:
+    source = Source(tmp_path / "file", content)
+    datagrams = Datagrams(source, KEYS, PAYLOAD)
+    sequence = 1000
+    for index, expected in enumerate((bytes(100), content[:PIECE], content[PIECE:], b"\3" * 30)):
+        number = datagrams.of_piece(index, sequence)
+        assert number == -(-len(expected) // PAYLOAD)
+        assert content_of(datagrams, number, index, sequence) == expected
+        sequence += number
+
+
+def test_several_lie_one_after_the_other(tmp_path: Path, content: bytes) -> None:
+    datagrams = Datagrams(Source(tmp_path / "file", content), KEYS, PAYLOAD)
+    number = datagrams.of_piece(2, 5)
+    assert number == 2
+    burst = datagrams.some(0, 44)
+    assert len(burst) == 700 + 2 * HEADER_BYTES
+    assert burst[: datagrams.segment] == datagrams.some(0, 1)
+
+
+def test_a_file_that_has_become_shorter_gives_zeros(tmp_path: Path, content: bytes) -> None:
+    source = Source(tmp_path / "file", content)
+    os.truncate(source.path, PIECE - 5 * PAYLOAD)
+    datagrams = Datagrams(source, KEYS, PAYLOAD)
+    number = datagrams.of_piece(1, 0)
+    assert content_of(datagrams, number, 1, 0) == content[: PIECE - 5 * PAYLOAD] + bytes(5 * PAYLOAD)
