@@ -25,7 +25,6 @@ from castray_desktop.core.messages import (
 )
 from castray_desktop.core.quantities import parse_rate
 from castray_desktop.core.removal import check_removal
-from castray_desktop.workers.measure import check_path
 
 PROGRESS_SECONDS = 0.1
 
@@ -78,6 +77,8 @@ def request_of(options: argparse.Namespace) -> SendRequest:
     if options.dest and not options.dest.startswith("/"):
         raise CastRayError(FailureKind.BAD_DESTINATION, destination=options.dest)
     if options.source is None:  # before a cluster is started for nothing
+        from castray_desktop.workers.measure import check_path  # what agents need: much, and for this alone
+
         for path in paths:
             if (failure := check_path(path)) is not None:
                 raise CastRayError.of(failure)
