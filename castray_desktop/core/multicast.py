@@ -199,6 +199,11 @@ def tags_of(tags: Callable[[Zone], bytes], number: int, head: Head) -> bytes:
     return found
 
 
+def tag_of_probe(tags: Callable[[Zone], bytes], head: Head) -> bytes:
+    """Of the datagram without bytes that says that the sender is at the place which `head` names."""
+    return tags(zone_of(head.sequence, head.piece, head.offset, head.size))[:TAG_BYTES]
+
+
 def _in_network_order(numbers: range) -> memoryview:
     words = array("Q", numbers)
     if sys.byteorder == "little":

@@ -147,9 +147,9 @@ def piece_head(index: int, digest: bytes, length: int, flags: int = 0) -> bytes:
     return _HEADER.pack(FrameType.PIECE, flags, _PIECE.size + length) + _PIECE.pack(index, digest, length)
 
 
-def piece_digest(index: int, digest: bytes, length: int, flags: int = 0) -> bytes:
+def piece_digest(index: int, digest: bytes, length: int) -> bytes:
     """A whole PIECE frame without its bytes."""
-    return frame(FrameType.PIECE, _PIECE.pack(index, digest, length), PieceFlag.DIGEST | flags)
+    return frame(FrameType.PIECE, _PIECE.pack(index, digest, length), PieceFlag.DIGEST)
 
 
 def part_head(start: int, length: int) -> bytes:

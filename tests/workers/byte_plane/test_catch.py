@@ -13,13 +13,13 @@ import pytest
 from castray_desktop.core.multicast import HEADER_BYTES, Head, Keys, pack_head, tags_of, zone_of
 from castray_desktop.workers.ray_side.byte_plane.buffers import page_buffer
 from castray_desktop.workers.ray_side.byte_plane.multicast.batches import (
-    MOST_TOGETHER_BYTES,
     Batches,
     ManyMessages,
     OneMessage,
     batches,
 )
 from castray_desktop.workers.ray_side.byte_plane.multicast.catch import NOBODYS, Catch, Run, Tags
+from castray_desktop.workers.ray_side.byte_plane.multicast.sockets import MOST_AT_ONCE
 
 SIZE, MOST, PIECE = 1000, 40, 3
 KEYS = Keys(bytes(32), "0123456789ab")
@@ -68,7 +68,7 @@ class Taken:
         for each in raw:
             mouth.send(each)
         taken = make()
-        self.memory = page_buffer(MOST * SIZE + MOST_TOGETHER_BYTES)
+        self.memory = page_buffer(MOST * SIZE + MOST_AT_ONCE)
         catch = Catch(taken, Tags(KEYS))
         lengths = taken.receive(ears, self.memory, first, MOST, wait=True)
         self.runs: list[tuple[int, int, bool]] = []  # place in the piece, number, whether it lies there
@@ -137,9 +137,9 @@ def test_bursts_that_the_kernel_puts_together(pair: tuple[socket.socket, socket.
     """Heads and payloads of one message are parted as well, wherever a burst ends."""
     ears, mouth = pair
     ears.setsockopt(17, 104, 1)
-    together = MOST_TOGETHER_BYTES // (SIZE + HEADER_BYTES)
+    together = MOST_AT_ONCE // (SIZE + HEADER_BYTES)
     taken = batches(SIZE, 200, together)
-    memory, catch = page_buffer(200 * SIZE + MOST_TOGETHER_BYTES), Catch(taken, Tags(KEYS))
+    memory, catch = page_buffer(200 * SIZE + MOST_AT_ONCE), Catch(taken, Tags(KEYS))
     seen: list[tuple[int, int, bool]] = []
     numbers = itertools.count()
     for count in (10, 7, 10):
@@ -159,4 +159,4 @@ def test_bursts_that_the_kernel_puts_together(pair: tuple[socket.socket, socket.
 def test_nothing_has_come(pair: tuple[socket.socket, socket.socket]) -> None:
     for make in KINDS:
         with pytest.raises(BlockingIOError):
-            make().receive(pair[0], page_buffer(MOST * SIZE + MOST_TOGETHER_BYTES), 0, MOST, wait=False)
+            make().receive(pair[0], page_buffer(MOST * SIZE + MOST_AT_ONCE), 0, MOST, wait=False)

@@ -84,7 +84,10 @@ class Serving:
             if not self._channel.await_readable(LOOK_SECONDS):
                 self._keep_alive()
         elif self._calm:
-            self._supply.await_news(LOOK_SECONDS, digests_only=not self._parts)
+            if self._parts:
+                self._supply.await_piece(self._supply.layout.piece_at(self._parts[0][0]), EARLY_SECONDS)
+            else:
+                self._supply.await_digest(self._early[0][0], LOOK_SECONDS)
             self._keep_alive()
         else:
             self._calm = not self._channel.await_readable(EARLY_SECONDS)

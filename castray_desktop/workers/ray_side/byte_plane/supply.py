@@ -177,11 +177,11 @@ class Supply:
     def want_early(self) -> None:
         """Somebody wants digests before their pieces are here."""
 
-    def await_news(self, seconds: float, digests_only: bool) -> None:
-        """Wait until pieces have come, or digests of pieces that have not. Raises Gone."""
+    def await_digest(self, index: int, seconds: float) -> None:
+        """Wait until the digest of a piece is known, which may come ahead of the piece. Raises Gone."""
         with self.condition:
-            if not self.gone:
-                (self.foretold if digests_only else self.condition).wait(seconds)
+            if not self.gone and self.early_digest(index) is None:
+                self.foretold.wait(seconds)
             if self.gone:
                 raise Gone(self.gone)
 

@@ -19,9 +19,6 @@ from typing import Optional
 from castray_desktop.core.multicast import HEADER_BYTES
 from castray_desktop.workers.ray_side.byte_plane.buffers import page_buffer
 
-MOST_TOGETHER_BYTES = 65507
-"""What the kernel may put together; a memory has to have so many bytes more than `end` says."""
-
 _MSG_WAITFORONE = 0x10000
 _VECTOR_WORDS = 2  # iovec: where, and how many bytes
 _MESSAGE_WORDS = 8  # mmsghdr of 64-bit Linux
@@ -45,8 +42,8 @@ class Batches(ABC):
         """The lengths of the messages that are there, at least of one if it is to `wait`.
 
         Message m begins with number `first` + m * `together`, below `end`; its payloads lie in `memory` at
-        their numbers times `size`. Raises BlockingIOError when nothing has come, after as long as the socket
-        was told to wait, and OSError.
+        their numbers times `size`; it has MOST_AT_ONCE bytes more than `end` says. Raises BlockingIOError
+        when nothing has come, after as long as the socket was told to wait, and OSError.
         """
 
 

@@ -14,8 +14,8 @@ from castray_desktop.core.multicast import (
     Head,
     Keys,
     parse_head,
+    tag_of_probe,
     tags_of,
-    zone_of,
 )
 from castray_desktop.workers.ray_side.byte_plane.multicast.batches import Batches
 
@@ -43,14 +43,11 @@ class Tags:
         """Of a datagram with `count` bytes; False for lengths that no sender has."""
         if not max(LEAST_PAYLOAD, count) <= head.size <= MAX_DATAGRAM or (count and head.offset % head.size):
             return False
-        return head.tag == (tags_of(self._of_zone, 1, head) if count else self._of_probe(head))
+        return head.tag == (tags_of(self._of_zone, 1, head) if count else tag_of_probe(self._of_zone, head))
 
     def following(self, head: Head, number: int) -> memoryview:
         """Of so many datagrams with bytes from this one on, as words."""
         return memoryview(tags_of(self._of_zone, number, head)).cast("Q")
-
-    def _of_probe(self, head: Head) -> bytes:
-        return self._of_zone(zone_of(head.sequence, head.piece, head.offset, head.size))[:TAG_BYTES]
 
 
 class Catch:

@@ -26,7 +26,6 @@ from castray_desktop.core.multicast import (
 )
 from castray_desktop.workers.ray_side.byte_plane.buffers import page_buffer
 from castray_desktop.workers.ray_side.byte_plane.multicast.batches import (
-    MOST_TOGETHER_BYTES,
     Batches,
     batches,
 )
@@ -37,7 +36,11 @@ from castray_desktop.workers.ray_side.byte_plane.multicast.candidates import (
     Wanted,
 )
 from castray_desktop.workers.ray_side.byte_plane.multicast.catch import NOBODYS, Catch, Run, Tags
-from castray_desktop.workers.ray_side.byte_plane.multicast.sockets import ListeningSocket, report_socket
+from castray_desktop.workers.ray_side.byte_plane.multicast.sockets import (
+    MOST_AT_ONCE,
+    ListeningSocket,
+    report_socket,
+)
 from castray_desktop.workers.ray_side.protocol import MulticastGroup
 
 log = logging.getLogger("castray.byte_plane")
@@ -277,7 +280,7 @@ class MulticastListener:
                 self._reports.close()
             self._reports = report_socket(self._own, where)
         if self._batches is None or self._batches.size != head.size:
-            self._take_many(head.size, MOST_TOGETHER_BYTES // (head.size + HEADER_BYTES))
+            self._take_many(head.size, MOST_AT_ONCE // (head.size + HEADER_BYTES))
         self._met, self._last = True, time.monotonic()
         self._clock = self._last
         self._accept(Run(head, 0, self._spare[:0], in_place=False))

@@ -15,14 +15,14 @@ from collections.abc import Sequence
 from typing import Optional
 
 from castray_desktop.core.multicast import (
-    TAG_BYTES,
+    Head,
     Keys,
     MulticastError,
     Report,
     is_newer,
     listener_name,
     pack_head,
-    zone_of,
+    tag_of_probe,
 )
 from castray_desktop.core.multicast_pace import FLOOR, MulticastPace
 from castray_desktop.workers.ray_side.byte_plane.limits import wait_for_all
@@ -273,8 +273,8 @@ class MulticastSender:
 
     def _probe(self) -> None:
         """A datagram without bytes, which says where the stream is."""
-        where = self._sequence, *self._at, self._socket.payload
-        self._send(memoryview(pack_head(self._keys.tags(zone_of(*where))[:TAG_BYTES], *where)))
+        head = Head(b"", self._sequence, *self._at, self._socket.payload)
+        self._send(memoryview(pack_head(tag_of_probe(self._keys.tags, head), *head[1:])))
 
     # --- pace
 

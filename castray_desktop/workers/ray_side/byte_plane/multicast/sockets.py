@@ -37,6 +37,8 @@ DEFAULT_MTU = 1500
 MAX_REPORT = 512
 
 MOST_AT_ONCE = 65507
+"""Bytes of datagrams that the kernel takes, or hands over, in one message."""
+
 ANCILLARY_BYTES = socket.CMSG_SPACE(4)
 
 
