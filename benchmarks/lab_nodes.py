@@ -37,6 +37,9 @@ from castray_desktop.workers.ray_side import protocol
 
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 30.0
+LOOK_SECONDS = 0.02
+"""Looking at every delivery for each report of each agent takes processor time from them."""
+
 STOP_SECONDS = 5.0
 
 
@@ -220,6 +223,7 @@ class LabNodes:
             while not done():
                 self._news.clear()
                 await self._news.wait()
+                await asyncio.sleep(LOOK_SECONDS)
 
     async def ended(self, cast: str, nodes: Sequence[str], seconds: float) -> dict[str, DeliverySnapshot]:
         """These recipients' deliveries once they have ended, whatever the others do. Raises TimeoutError."""

@@ -96,4 +96,5 @@ class Measuring:
 
     def _middle(self, count: Callable[[str], int]) -> int:
         """A count of bytes at the middle one of those that take something."""
-        return median_low([count(node) for node in self._nodes if node not in self._ledger.paused] or [0])
+        paused = frozenset(self._ledger.paused)
+        return median_low([count(node) for node in self._nodes if node not in paused] or [0])

@@ -253,7 +253,7 @@ class Multicasting:
             if node in self._relay.fetching and self._has_left(node) and self._has_heard(node)
         ]
         due = self._back_off.due(left, self._clock())
-        if self._measuring.left < REJOIN_LEFT_SECONDS * self._ledger.multicast.rate:
+        if not due or self._measuring.left < REJOIN_LEFT_SECONDS * self._ledger.multicast.rate:
             return
         for node in due:
             log.info("cast %s: %s tries to follow the group again", self._cast, node)

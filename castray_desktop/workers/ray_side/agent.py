@@ -252,9 +252,12 @@ class NodeAgent:
             return None
 
     def _byte_plane_changed(self, urgent: bool) -> None:
-        """Called by the byte plane's threads."""
+        """Called by the byte plane's threads.
+
+        A change that comes while one waits to be told is told with it, without waking anybody.
+        """
         loop = self._loop
-        if loop is not None and not loop.is_closed():
+        if loop is not None and not loop.is_closed() and (urgent or not self._changed.is_set()):
             loop.call_soon_threadsafe(self._wake, urgent)
 
     def _wake(self, urgent: bool) -> None:
