@@ -5,7 +5,7 @@ Standard library only: this module is shipped to the nodes.
 A datagram carries a part of one piece of the stream. It is never believed: its bytes count once the whole
 piece has the digest that came over an authenticated connection. The tag is there so that datagrams of others
 cost next to nothing. Each place in the stream has its own, for one place in the sequence; those of a zone
-of 256 KiB are made at once from the cast's secret, as MAC-based schemes with a key for each interval do
+of a mebibyte are made at once from the cast's secret, as MAC-based schemes with a key for each interval do
 (RFC 4082). Who listens without the secret can repeat a tag, but can't be the first to use it, and what came
 first stays.
 
@@ -17,13 +17,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 import struct
-import sys
-from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 TAG_BYTES = 8
-ZONE_BYTES = 1 << 18
+ZONE_BYTES = 1 << 20
 LEAST_PAYLOAD = 512
 MAX_DATAGRAM = 1472  # what fits an Ethernet frame with IPv4 and UDP
 BURST = 44  # datagrams that the kernel may take or hand over at once; 64 KiB is its bound
@@ -68,7 +66,7 @@ class Report(NamedTuple):
     sequence: int  # the sender's, of the latest datagram that came, plus one
     datagrams: int  # how many have come
     payload: int  # bytes that have come
-    micros: int  # its clock
+    micros: int  # its clock when the latest of these came
     wanted: int  # the first piece at or after the sender's place that it still lacks
     undecided: bool = False  # what it needs is not clear yet, since it looks at what it has
 
@@ -167,19 +165,33 @@ class Heads:
         self._words = buffer.cast("Q")
         self._step = segment // 8
         self._tags = tags
+        self._most = -(-len(buffer) // segment)
+        self._ones = _joined(1 for _ in range(self._most))
+        self._counted = _joined(range(self._most))
 
     def write(self, number: int, sequence: int, piece: int, offset: int, size: int) -> None:
         """Of the first `number` datagrams: one after the other from this sequence and offset on."""
         end = number * self._step
-        both = sequence << _SIZE_BITS | size
-        where = piece << 32 | offset
         fields = (
             memoryview(tags_of(self._tags, number, Head(b"", sequence, piece, offset, size))).cast("Q"),
-            _in_network_order(range(both, both + (number << _SIZE_BITS), 1 << _SIZE_BITS)),
-            _in_network_order(range(where, where + number * size, size)),
+            self._row(sequence << _SIZE_BITS | size, 1 << _SIZE_BITS)[:number],
+            self._row(piece << 32 | offset, size)[:number],
         )
         for at, field in enumerate(fields):
             self._words[at : end : self._step] = field
+
+    def _row(self, first: int, step: int) -> memoryview:
+        """Words in network order, each `step` more than the one before it.
+
+        As one long number, of which every 64 bits are a word: ten times as fast as word by word.
+        """
+        row = first * self._ones + step * self._counted
+        return memoryview(row.to_bytes(8 * self._most, "big")).cast("Q")
+
+
+def _joined(words: Iterable[int]) -> int:
+    """One number of words of 64 bits, the first one on top."""
+    return int.from_bytes(b"".join(word.to_bytes(8, "big") for word in words), "big")
 
 
 def tags_of(tags: Callable[[Zone], bytes], number: int, head: Head) -> bytes:
@@ -202,13 +214,6 @@ def tags_of(tags: Callable[[Zone], bytes], number: int, head: Head) -> bytes:
 def tag_of_probe(tags: Callable[[Zone], bytes], head: Head) -> bytes:
     """Of the datagram without bytes that says that the sender is at the place which `head` names."""
     return tags(zone_of(head.sequence, head.piece, head.offset, head.size))[:TAG_BYTES]
-
-
-def _in_network_order(numbers: range) -> memoryview:
-    words = array("Q", numbers)
-    if sys.byteorder == "little":
-        words.byteswap()
-    return memoryview(words)
 
 
 def payload_bytes(mtu: int, ipv6: bool) -> int:

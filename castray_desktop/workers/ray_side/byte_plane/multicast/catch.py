@@ -20,7 +20,7 @@ from castray_desktop.core.multicast import (
 from castray_desktop.workers.ray_side.byte_plane.multicast.batches import Batches
 
 NOBODYS = -1
-MANY_ZONES = 256
+MANY_ZONES = 64
 _NOTHING = memoryview(b"")
 
 
@@ -41,9 +41,11 @@ class Tags:
 
     def is_right(self, head: Head, count: int) -> bool:
         """Of a datagram with `count` bytes; False for lengths that no sender has."""
-        if not max(LEAST_PAYLOAD, count) <= head.size <= MAX_DATAGRAM or (count and head.offset % head.size):
+        if not max(LEAST_PAYLOAD, count) <= head.size <= MAX_DATAGRAM:
             return False
-        return head.tag == (tags_of(self._of_zone, 1, head) if count else tag_of_probe(self._of_zone, head))
+        if not count:
+            return head.tag == tag_of_probe(self._of_zone, head)
+        return head.offset % head.size == 0 and head.tag == tags_of(self._of_zone, 1, head)
 
     def following(self, head: Head, number: int) -> memoryview:
         """Of so many datagrams with bytes from this one on, as words."""
@@ -112,6 +114,10 @@ class Catch:
         together, segment = self._batches.together, self._batches.size + HEADER_BYTES
         full = together * segment
         place = first
+        if lengths and 0 < lengths[-1] <= full and lengths.count(full) >= len(lengths) - (lengths[-1] < full):
+            of_last = -(-lengths[-1] // segment)  # one stretch: so it is nearly always
+            yield first, (len(lengths) - 1) * together + of_last, lengths[-1] - (of_last - 1) * segment
+            return
         for number, length in enumerate(lengths, 1):
             if length < full or number == len(lengths):
                 after = first + number * together
@@ -123,11 +129,10 @@ class Catch:
 
     def _ours(self, head: Head, place: int, number: int, last: int) -> int:
         """How many of these have the tags that follow from the first one's place."""
-        count = self._batches.size if number > 1 else last - HEADER_BYTES
-        if count <= 0 or head.size != self._batches.size or not self._tags.is_right(head, count):
-            return 0
         if last <= HEADER_BYTES:
             number -= 1
+        if not number or head.size != self._batches.size or head.offset % head.size:
+            return 0
         step = HEADER_BYTES // TAG_BYTES
         seen = self._words[place * step : (place + number) * step : step]
         return _alike(seen, self._tags.following(head, number))

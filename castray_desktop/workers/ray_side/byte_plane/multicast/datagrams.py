@@ -43,7 +43,7 @@ class Datagrams:
             _scatter(self._supply.assembled(index), views)
         else:
             with self._supply.borrow(where[0]) as fd:
-                _read(fd, where[1], views)
+                _read(fd, where[1], views, end - start)
         self._heads.write(number, sequence, index, 0, self._payload)
         return number
 
@@ -59,13 +59,13 @@ def _scatter(payload: memoryview, views: list[memoryview]) -> None:
         at += len(view)
 
 
-def _read(fd: int, offset: int, views: list[memoryview]) -> None:
+def _read(fd: int, offset: int, views: list[memoryview], length: int) -> None:
     """Fill the views from a file; zeros where it has become shorter, as the relay sends them."""
     for first in range(0, len(views), MOST_VIEWS):
         some = views[first : first + MOST_VIEWS]
-        wanted = sum(map(len, some))
+        wanted = min(length, len(some) * len(some[0]))
         if os.preadv(fd, some, offset) < wanted:
             payload = memoryview(bytearray(wanted))
             read_some(fd, offset, payload)
             _scatter(payload, some)
-        offset += wanted
+        offset, length = offset + wanted, length - wanted
