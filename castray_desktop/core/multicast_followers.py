@@ -90,14 +90,28 @@ class Followers:
         return queues[len(queues) // 16] if queues else 0.0
 
 
-def sustained(samples: Samples) -> float:
+def sustained(samples: Samples, burst: int) -> float:
     """What could be sent to have just what arrives, by the slowest, in bytes per second.
 
-    The worst of each sixteen are left out: they may not have been run for a moment, and if it is more than
-    that, verdicts of overload will tell.
+    Each is compared with what was sent over its own time. Left out are those on trial, and the worst of each
+    sixteen: they may not have been run for a moment, and if it is more, verdicts of overload will tell. Of a
+    single one a `burst` of bytes more or less says nothing, since reports don't come at its end: so the worst
+    counts less that, and most as they are.
     """
-    rates = sorted(sample.delivered / (1 - each.ambient) for each, sample in samples)
-    return rates[len(rates) // 16]
+    short = sorted(
+        (
+            (each.sent - each.delivered / (1 - listener.ambient), each.seconds)
+            for listener, each in [pair for pair in samples if pair[0].trial is None] or samples
+        ),
+        reverse=True,
+    )
+    worst = max(less - burst / seconds for less, seconds in short[len(short) // 16 :])
+    return offered(samples) - max(worst, short[len(short) // 2][0])
+
+
+def offered(samples: Samples) -> float:
+    """What was sent to most, in bytes per second: the median."""
+    return sorted(sample.sent for _, sample in samples)[len(samples) // 2]
 
 
 def usual(samples: Samples) -> float:

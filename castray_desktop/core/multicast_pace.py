@@ -27,7 +27,7 @@ from math import inf
 from operator import itemgetter
 
 from castray_desktop.core.multicast import BURST, Report
-from castray_desktop.core.multicast_followers import Followers, sustained, usual
+from castray_desktop.core.multicast_followers import Followers, offered, sustained, usual
 from castray_desktop.core.multicast_samples import JUDGED_SECONDS, LOST, Departures, Listener, Sample
 
 FLOOR = 256_000.0
@@ -123,6 +123,7 @@ class MulticastPace:
         self._phase = Phase.CRUISE if start else Phase.STARTUP
         self._phase_at = -inf
         self._from = 0  # first sequence of this phase
+        self._burst = 0  # bytes of payload that leave at once
         self._news = False  # since it was judged last
         self._judged_at = -inf
         self._step = LARGE_STEP
@@ -188,7 +189,9 @@ class MulticastPace:
         one = BURST if one > NEARLY_ALL * BURST else one
         several = BURST * min(MOST_BURSTS, int(self.rate * BURST_SECONDS / size / BURST))
         least = min(LEAST_BURST, int(self.rate * LONGEST_GAP / size))  # or its reports say nothing
-        return max(1, least, one, several)
+        turn = max(1, least, one, several)
+        self._burst = turn * size
+        return turn
 
     # --- what is known --------------------------------------------------------------------------
 
@@ -230,7 +233,8 @@ class MulticastPace:
             else:
                 useful.append((each.gets / (1 - each.ambient), each, sample))
         if useful and (most or self._phase is not Phase.STARTUP):
-            rate, listener, sample = min(useful, key=itemgetter(0))
+            useful.sort(key=itemgetter(0))  # where it is most of them, what a single one got says little
+            rate, listener, sample = useful[len(useful) // 4 if most else 0]
             if self._phase is Phase.STARTUP:
                 self._begin_well(now, rate)
             elif sample.lossy:
@@ -307,7 +311,7 @@ class MulticastPace:
         if samples is None or (stands and now - self._phase_at < 3 * DRAIN_SECONDS):
             return
         if stands and self._bandwidth > LARGE_SHARE * self._link:
-            rate = max(sustained(samples), 0.8 * self._bandwidth)
+            rate = max(sustained(samples, self._burst), 0.8 * self._bandwidth)
             self._bandwidth = min(self._bandwidth, rate)  # it gets no shorter: others fill it
         elif self._alone and not stands:
             self._link = self._bandwidth
@@ -331,7 +335,7 @@ class MulticastPace:
         else:
             large = self._bandwidth > LARGE_SHARE * self._link
             if large:
-                self._bandwidth = max(FLOOR, min(sustained(samples), 1.03 * self._bandwidth))
+                self._bandwidth = max(FLOOR, min(sustained(samples, self._burst), 1.03 * self._bandwidth))
             self._pace(0.96 if large else 1.0)
 
     def _probe(self, now: float) -> None:
@@ -339,11 +343,13 @@ class MulticastPace:
         if samples is None:
             return
         self._learn()
-        sent = min(sample.sent for _, sample in samples)
-        rate = min(sustained(samples), sent)
+        sent = offered(samples)
+        rate = min(sustained(samples, self._burst), sent)
         more, missing, stands = sent - self._bandwidth, sent - rate, self._stands()
         if more < self._step / 2 * self._bandwidth:  # the sender could not send as fast as it was told
-            self._step, self._wait = SMALL_STEP, self._longer_wait()
+            if not stands:
+                self._bandwidth = max(self._bandwidth, rate)
+            self._step, self._wait = SMALL_STEP, min(self._longer_wait(), MOST_WAIT / 4)
             self._enter(now, Phase.CRUISE)
         elif missing < OWN_SHARE * more and (not stands or self._bandwidth < OWN_SHARE * self._link):
             self._bandwidth = rate
@@ -378,7 +384,7 @@ class MulticastPace:
         """What the link carries: over a longer time, since shapers let a burst through that was saved up."""
         samples = self._followers.samples(0, LINK_SECONDS)
         if samples:
-            self._link = max(self._link, sustained(samples))
+            self._link = max(self._link, sustained(samples, self._burst))
             self._reach = max(self._reach, usual(samples))
 
     def _stands(self) -> bool:

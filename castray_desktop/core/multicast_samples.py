@@ -3,12 +3,13 @@ its queue is.
 
 Standard library only: this module is shipped to the nodes.
 
-A report says how much had come at a moment of the listener's clock, and the sender knows when each datagram
-left. Two reports therefore give a delivery rate and the rate at which the same datagrams were sent, without
-the errors of counting at the sender (the rate sample of *Delivery Rate Estimation*,
-draft-cheng-iccrg-delivery-rate-estimation). That the next datagram has not come yet, though it left so long
-ago, is the delay of the path and its queues; the least delay ever seen is the path alone. The clocks need not
-agree, since only differences are used.
+A report says how much has come, and when the latest of it came by the listener's clock; the sender knows when
+each datagram left. Two reports therefore give a delivery rate and the rate at which the same datagrams were
+sent, without the errors of counting at the sender (the rate sample of *Delivery Rate Estimation*,
+draft-cheng-iccrg-delivery-rate-estimation). That the next datagram had not come by then, though it left so
+long before, is the delay of the path and its queues; the least delay ever seen is the path alone. The clocks
+need not agree, since only differences are used. How long datagrams wait for a listener that is not run does
+not matter: the time is the kernel's.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class Mark(NamedTuple):
     """A report, with what the sender knows of it."""
 
     at: float  # when it came, by the sender's clock, in seconds
-    clock: float  # when it was made, by the listener's, in seconds
+    clock: float  # when the latest datagram had come, by the listener's, in seconds
     sequence: int
     datagrams: int
     payload: int

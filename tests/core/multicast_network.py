@@ -195,6 +195,9 @@ class Flood:
         pass
 
 
+REST = 0.006  # seconds in which another process has the sender's processor, on average
+
+
 @dataclass
 class Receiver:
     """A listener of the model with its own link. During `stops` it doesn't read and its socket overflows."""
@@ -210,6 +213,7 @@ class Receiver:
     pace: float = 1.0  # and how fast it runs
     sequence: int = 0
     datagrams: float = 0.0
+    arrived: float = 0.0  # when the latest of them came
     pending: float = 0.0  # datagrams in the socket
     number: int = 0
     next_at: float = 0.0
@@ -230,6 +234,7 @@ class Network:
         flows: tuple[Flow, ...] = (),
         limit: float = inf,
         socket_bytes: float = inf,
+        rests: float = 0.0,
         seed: int = 1,
     ) -> None:
         self.pace = pace
@@ -239,7 +244,9 @@ class Network:
         self.flows = flows
         self.limit = limit
         self.socket_bytes = socket_bytes  # with more of it in the queue, the sender waits
+        self.rests = rests  # the share of the time in which the sender is not run
         self.random = random.Random(seed)
+        self._run_again_at = 0.0
         self.now = 100.0
         self.start = self.now
         self.sequence = 0
@@ -297,7 +304,7 @@ class Network:
         burst = self.pace.turn(DATAGRAM)
         self._credit = min(self._credit + earned, 4 * earned + burst)
         count = int(self._credit) // burst * burst
-        if not count or self.shared.length > self.socket_bytes:
+        if not count or self.shared.length > self.socket_bytes or self._is_resting():
             return None
         self._credit -= count
         self.pace.sent(self.now, self.sequence, count, count * DATAGRAM)
@@ -305,15 +312,21 @@ class Network:
         self.sent += count * DATAGRAM
         return Portion(0, float(count), self.sequence, self.now)
 
+    def _is_resting(self) -> bool:
+        if self.rests and self.now >= self._run_again_at and self.random.random() < self.rests * STEP / REST:
+            self._run_again_at = self.now + REST * (0.5 + self.random.random())
+        return self.now < self._run_again_at
+
     def _receive(self, receiver: Receiver) -> None:
         simple = receiver.link is None and not receiver.stops
         if simple and self.now < receiver.next_at:
             return  # what has come is counted when it reports
-        arrived = []
+        arrived, came_at = [], receiver.arrived
         while receiver.coming and receiver.coming[0][0] <= self.now:
-            portion = receiver.coming.popleft()[1]
+            came_at, portion = receiver.coming.popleft()
             arrived.append(Portion(0, portion.count, portion.last, portion.sent_at))
         if receiver.link is not None:
+            came_at = self.now
             receiver.link.arrive(arrived, DATAGRAM)
             arrived = receiver.link.serve(DATAGRAM)
         for portion in arrived:
@@ -324,7 +337,7 @@ class Network:
             room = inf if simple else receiver.socket_bytes / DATAGRAM - receiver.pending
             receiver.pending += min(count, room)
             if count and room > 0:
-                receiver.sequence = portion.last
+                receiver.sequence, receiver.arrived = portion.last, came_at
         elapsed = self.elapsed
         if elapsed > receiver.gone_at or any(begin <= elapsed < end for begin, end in receiver.stops):
             return
@@ -334,8 +347,15 @@ class Network:
             receiver.next_at = self.now + receiver.every * (0.8 + 0.4 * self.random.random())
             receiver.number += 1
             came = int(receiver.datagrams)
-            micros = int((self.now * receiver.pace + receiver.clock) * 1e6)
+            micros = int((receiver.arrived * receiver.pace + receiver.clock) * 1e6)
             report = Report(
-                receiver.name, receiver.number, False, receiver.sequence, came, came * DATAGRAM, micros, 0
+                receiver.name,
+                receiver.number,
+                False,
+                receiver.sequence,
+                came,
+                came * DATAGRAM,
+                micros,
+                0,
             )
             self.reports.append((self.now + self.delay, report))

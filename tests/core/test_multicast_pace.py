@@ -331,6 +331,16 @@ def test_bursts_for_many_are_longer() -> None:
     assert MulticastPace(28e6, many).turn(1400) == BURST
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_many_listeners_and_a_busy_machine_do_not_hide_what_the_link_carries(seed: int) -> None:
+    """Long bursts, few reports, and a sender that is not always run: each listener has got a little less or
+    more than what was sent meanwhile."""
+    names = [bytes([index]) * 8 for index in range(32)]
+    receivers = [Receiver(name, every=0.066) for name in names]
+    model = Network(MulticastPace(0, names), receivers, rate=25e6, room=0.5e6, rests=0.05, seed=seed)
+    assert shares(model.run(2.0), 4.0)[0] > 0.93
+
+
 # --- others on the link -----------------------------------------------------------------------------
 
 FLOWS: dict[str, Callable[[float], Flow]] = {"cubic": Cubic, "bbr": Bbr}

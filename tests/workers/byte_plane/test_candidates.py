@@ -115,6 +115,24 @@ def test_what_is_passed_and_lacks_something_is_told_once() -> None:
     assert candidates.lacking(ended=True).wholly == [(5, 7)]
 
 
+def test_whether_the_sender_has_passed_something_that_lacks() -> None:
+    needs = Needs()
+    candidates = Candidates(LAYOUT, needs)
+    fill(candidates, 0)
+    take(candidates, 1, 0, content(1)[:70])
+    assert not candidates.lacks()  # what is whole waits to be placed, and the sender is within the other
+    out(candidates, 0)
+    needs.have = {0}
+    fill(candidates, 2)
+    assert candidates.lacks()
+    needs.have = {0, 1}
+    assert not candidates.lacks()
+    fill(candidates, 4)
+    assert candidates.lacks()
+    assert candidates.lacking(ended=False).wholly == [(3, 4)]
+    assert not candidates.lacks()
+
+
 def test_a_part_completes_its_piece() -> None:
     candidates = Candidates(LAYOUT, Needs())
     for offset, data in datagrams(1):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import secrets
+import select
 import socket
 import threading
 import time
@@ -14,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from castray_desktop.core.multicast import group_address, pack_head, parse_head
-from castray_desktop.workers.ray_side.byte_plane.multicast import batches, sending
+from castray_desktop.workers.ray_side.byte_plane.following import Follower
+from castray_desktop.workers.ray_side.byte_plane.multicast import batches, listening, sending
 from castray_desktop.workers.ray_side.byte_plane.multicast.batches import ManyMessages
 from castray_desktop.workers.ray_side.byte_plane.multicast.sockets import ListeningSocket, SendingSocket
 from castray_desktop.workers.ray_side.protocol import (
@@ -107,6 +109,59 @@ def test_one_stream_serves_everybody(lab: Lab) -> None:
     assert cast.source.sources[cast.cast].sent_bytes < 1.1 * size
     assert all(result.datagram_bytes > 0.9 * size for result in results)
     cast.forget()
+
+
+def placers(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The threads that place pieces from now on, each with the part of its name that says what it does."""
+    found: list[str] = []
+    place = Follower.place_piece
+
+    def noted(delivery: Follower, index: int, digest: bytes, view: memoryview) -> bool:
+        found.append(threading.current_thread().name.split("-")[1])
+        return place(delivery, index, digest, view)
+
+    monkeypatch.setattr(Follower, "place_piece", noted)
+    return found
+
+
+def test_whoever_takes_datagrams_places_them(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = placers(monkeypatch)
+    path = lab.file("model.bin", 24 * MIB)
+    cast, nodes = start(lab, 1, path)
+    check(path, nodes, cast.results())
+    assert found.count("listener") > 12
+    assert found.count("delivery") >= 2  # the lists
+    cast.forget()
+
+
+def test_a_slow_disk_is_waited_for_by_the_other_thread(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listening, "WAITING_SHARE", 0.0)  # each is too slow
+    found = placers(monkeypatch)
+    path = lab.file("model.bin", 24 * MIB)
+    cast, nodes = start(lab, 1, path)
+    check(path, nodes, cast.results())
+    assert found.count("listener") <= 2
+    cast.forget()
+
+
+def test_the_kernel_knows_when_a_datagram_came(lab: Lab) -> None:
+    group = group_of(lab.cast(lab.node("node_0"), [lab.file("a", 1)]))
+    ear, mouth = ListeningSocket(group, group.source), SendingSocket(group, group.source)
+    buffer = memoryview(bytearray(100))
+    ear.wait_at_most(5)
+    try:
+        ear.waited()  # from then on it keeps this
+        mouth.send(buffer, 100)
+        sent = time.monotonic()
+        assert select.select([ear.socket], [], [], 5)[0]
+        time.sleep(0.03)
+        ear.receive(buffer)
+        waited = ear.waited()
+        assert waited is not None
+        assert 0.02 < waited < time.monotonic() - sent + 0.02
+    finally:
+        ear.close()
+        mouth.close()
 
 
 def test_a_network_without_groups(lab: Lab) -> None:

@@ -113,7 +113,7 @@ class Delivery(Follower):
                 upstream=self._connected_to,
                 stream_bytes=self.have.total,
                 content_bytes=self._content_bytes,
-                received_bytes=self.received_bytes,
+                received_bytes=self.received_bytes + self.datagram_bytes,
                 sent_bytes=self.sent_bytes,
                 transport=self._transport,
                 paths=self._paths,

@@ -227,8 +227,12 @@ class Fetching:
         self._answered(head.index)
         if not good:
             self._repair(head.index, start, end, bool(header.flags & PieceFlag.CHANGED))
-        elif not self._delivery.has_piece(head.index):
-            if not self._delivery.place_piece(head.index, head.digest, view):
+            return
+        with self._delivery.placing:
+            had = self._delivery.has_piece(head.index)
+            placed = had or self._delivery.place_piece(head.index, head.digest, view)
+        if not had:
+            if not placed:
                 self._unplaced = True  # damage has made a hole in the manifest: what follows has to wait
             elif self._unplaced and head.index in self._repairs:
                 self._unplaced = False
@@ -236,8 +240,11 @@ class Fetching:
 
     def _take_digest(self, head: wire.PieceHead, start: int, end: int) -> None:
         """Where a file that stands here has other bytes, the piece itself is asked for."""
-        known = self._delivery.has_piece(head.index)
-        if not known and not self._delivery.take_from_twins(head.index, head.digest, self._buffer):
+        with self._delivery.placing:
+            known = self._delivery.has_piece(head.index) or self._delivery.take_from_twins(
+                head.index, head.digest, self._buffer
+            )
+        if not known:
             if self._queue and self._queue[-1][1:] == (start, False):
                 self._queue[-1] = (self._queue[-1][0], end, False)
             else:

@@ -56,7 +56,7 @@ class Follower(StandingStock):
         self.secret = bytes.fromhex(order.secret)
         self.state = R.CONNECTING
         self.route: Route = (order.epoch, order.upstream)
-        self.received_bytes = 0
+        self.received_bytes = 0  # from upstreams
         self._heard = False
         self._connected_to = ""
         self._transport = ""
@@ -199,7 +199,6 @@ class Follower(StandingStock):
     def came_by_datagrams(self, count: int) -> None:
         """Verified bytes of a piece that was placed."""
         self.datagram_bytes += count
-        self.received_bytes += count
 
     def repaired(self, count: int) -> None:
         """Bytes that the upstream is asked for, since they did not come to the group, or came wrong."""

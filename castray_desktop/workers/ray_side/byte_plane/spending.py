@@ -10,7 +10,7 @@ WAITING, CHECKING, DISK = 0, 1, 2
 
 
 class Spending:
-    """Seconds by what they went into. One thread says what it does; any may ask."""
+    """Seconds by what they went into. Threads that take turns say what they do; any may ask."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock

@@ -37,7 +37,7 @@ class Stock(Supply):
         self._parts: Optional[PartFiles] = None
         self._hashes: Optional[FileHashes] = None
         self._content_bytes = 0
-        self.spending = Spending()  # of the thread that fetches
+        self.spending = Spending()  # of whoever places pieces, else of the thread that fetches
         totals = order.totals
         self._lay_out(
             Layout(
@@ -54,6 +54,7 @@ class Stock(Supply):
         self.claims = RangeSet()  # what the journal says is there
         self.checked_to = 0  # claims before it were read back: they are had, or found to be false
         self.more_wanted = False  # claims were false: the fetch has more to ask for
+        self.placing = threading.Lock()  # held by whoever places a piece
         self._place_lock = threading.Lock()  # held while a file's bytes move to another place
         self.landing_begun = False  # an earlier delivery had verified all of it
         self.early_wanted = False  # somebody below wants digests before their pieces are here

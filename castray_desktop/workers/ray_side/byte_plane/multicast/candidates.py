@@ -172,6 +172,16 @@ class Candidates:
     def _needs(self, piece: int) -> bool:
         return self._looked <= piece < self._layout.pieces and self._wanted.wants_piece(piece)
 
+    def lacks(self) -> bool:
+        """Whether the sender has passed something that has not come."""
+        with self.lock:
+            for piece in range(self._looked, self.front[0]):
+                slot = self._slots.get(piece)
+                if (slot is None or not slot.whole) and self._wanted.wants_piece(piece):
+                    return True
+                self._looked += slot is None and piece == self._looked
+        return False
+
     # --- for the thread that checks and places
 
     @property

@@ -10,7 +10,7 @@ from castray_desktop.core.wire import PieceFlag, ProtocolError
 from castray_desktop.workers.ray_side.byte_plane.buffers import page_buffer
 from castray_desktop.workers.ray_side.byte_plane.channel import Channel
 from castray_desktop.workers.ray_side.byte_plane.multicast.listening import MulticastListener
-from castray_desktop.workers.ray_side.byte_plane.spending import CHECKING, WAITING
+from castray_desktop.workers.ray_side.byte_plane.spending import WAITING
 
 if TYPE_CHECKING:
     from castray_desktop.workers.ray_side.byte_plane.following import Follower
@@ -63,7 +63,7 @@ class Gathering:
         From the first to the one after the last, in each case. Raises like `place_piece`.
         """
         self.listener.take_wake()
-        wholly = self._place_whole()
+        wholly = self.listener.placing.place()
         if self._delivery.is_undecided():
             return wholly
         lacking = self._candidates.lacking(self.listener.ended)
@@ -78,27 +78,6 @@ class Gathering:
             else 0
         )
         return wholly
-
-    def _place_whole(self) -> list[tuple[int, int]]:
-        """Returns the pieces whose bytes were wrong."""
-        wrong: list[tuple[int, int]] = []
-        for piece in self._candidates.whole:
-            if not self._delivery.wants_piece(piece):
-                self._candidates.give_back(self._candidates.take_out(piece)[0])
-                continue
-            digest = self._delivery.early_digest(piece)
-            if digest is None or not self._delivery.can_place(piece):
-                continue
-            view, asked = self._candidates.take_out(piece)
-            self._delivery.spending.on(CHECKING)
-            hasher = self._delivery.new_piece_hasher()
-            hasher.update(view)
-            if hasher.digest() == digest and self._delivery.place_piece(piece, digest, view):
-                self._delivery.came_by_datagrams(len(view) - asked)
-            else:
-                wrong.append((piece, piece + 1))
-            self._candidates.give_back(view)
-        return wrong
 
     def _ask(self) -> None:
         requests = []

@@ -1,7 +1,7 @@
 """Listening to a group: datagrams become candidates, and the sender hears how many have come.
 
-One thread for each delivery. It checks tags, copies, and reports; what the bytes are worth is decided by the
-thread that has the upstream's connection.
+One thread for each delivery. It checks tags, reports, and places pieces that are whole as long as that is
+quick; the rest is done by the thread that has the upstream's connection.
 """
 
 from __future__ import annotations
@@ -33,9 +33,10 @@ from castray_desktop.workers.ray_side.byte_plane.multicast.candidates import (
     SLACK_BYTES,
     Candidates,
     Taken,
-    Wanted,
 )
 from castray_desktop.workers.ray_side.byte_plane.multicast.catch import NOBODYS, Catch, Run, Tags
+from castray_desktop.workers.ray_side.byte_plane.multicast.placing import Placing, Recipient
+from castray_desktop.workers.ray_side.byte_plane.multicast.share import Share
 from castray_desktop.workers.ray_side.byte_plane.multicast.sockets import (
     MOST_AT_ONCE,
     ListeningSocket,
@@ -51,15 +52,6 @@ HEARD_WITHIN = 0.6
 SILENT_AFTER = 1.0
 """Seconds without one, after the first: the sender has gone, or a filter has come."""
 
-FOLLOWS_WITHIN = 0.5
-LEAST_SHARE = 0.5
-"""Whoever gets less than this share for half a second can't follow."""
-
-JUDGED_SECONDS = 0.1
-JUDGED_FROM = 30
-"""It is looked at so often, over so many datagrams at least: a sender that has begun too fast for all has
-slowed down before half a second is over."""
-
 DEAF_TO_OTHERS = 0.3
 """Seconds of silence after which another sender may be the right one."""
 
@@ -67,14 +59,18 @@ SINGLES = 256
 """So many datagrams in a row that came alone: the kernel does not put them together."""
 
 WAIT_SECONDS = 0.02
-NAP_SHARE = 0.5
-"""Of the time between two reports. Waking up for every burst costs more than taking it: so long they are let
-come together."""
+BEGINNING_SECONDS, BEGINNING_REPORT_SECONDS = 0.5, 0.02
+"""So long reports come that often, however many listeners there are: the sender looks for its pace."""
 
-WAITING_SHARE, GIGABIT = 0.25, 125e6
-"""But no more of the kernel's buffer is filled, at the present rate or at so many bytes per second."""
+WAITING_SHARE, GIGABIT = 0.5, 125e6
+"""Between two reports it naps: waking up for every burst costs more than taking it. But no more than this
+share of the kernel's buffer is to fill meanwhile, at the present rate or at so many bytes per second."""
 
-MANY_READS = 64
+SLOW_SECONDS = 1.0
+"""Where placing a piece takes longer than that share bears, the next ones are left to the other thread for so
+long; twice as long each time."""
+
+MANY_READS = 16
 LAST_REPORTS = 3
 
 
@@ -91,11 +87,12 @@ class MulticastListener:
         node: str,
         keys: Keys,
         layout: Layout,
-        wanted: Wanted,
+        delivery: Recipient,
         paused: Callable[[], bool],
     ) -> None:
         """Joins the group. Raises OSError. `own` is this machine's address."""
-        self.candidates = Candidates(layout, wanted)
+        self.candidates = Candidates(layout, delivery)
+        self.placing = Placing(delivery, self.candidates)
         self.heard = False
         self.reason = ""  # why it has left, if not because it was told to
         self.group = group
@@ -103,7 +100,7 @@ class MulticastListener:
         self._name = listener_name(node)
         self._node = node
         self._keys = keys
-        self._wanted = wanted
+        self._delivery = delivery
         self._layout = layout
         self._pieces = layout.pieces
         self._paused = paused
@@ -119,15 +116,18 @@ class MulticastListener:
         self._batches: Optional[Batches] = None  # once a sender is known
         self._spare = page_buffer(layout.piece_bytes + SLACK_BYTES)  # for what has no place of its own
         self._goes_on = (0, 0)  # piece and offset of what should come next
-        self._news = False  # there is something to do for whoever checks
+        self._further = False  # the sender has come to another piece
+        self._whole = False  # there is something to place
+        self._rate = GIGABIT
+        self._places_from, self._rests = 0.0, SLOW_SECONDS  # before it, placing has taken too long
+        self._began = 0.0  # when this sender was heard first
         self._clock = 0.0  # all that had come by then has been taken
         self._last = 0.0  # when something came
         self._next = 0  # the highest that was heard, plus one
         self._datagrams = 0
         self._payload = 0
         self._number = first_number(time.time())
-        self._judged = (0.0, 0, 0)  # time, sequence, datagrams
-        self._lacks_since = 0.0
+        self._share = Share()
         self._ended = False
         self.wake_fd, self._waking = os.pipe()
         os.set_blocking(self.wake_fd, False)
@@ -180,7 +180,7 @@ class MulticastListener:
                 now = time.monotonic()
                 if self._paused():
                     started = self._last = now
-                    self._judge_anew(now)
+                    self._share.begin(now, self._next, self._datagrams)
                 if came:
                     self._last = now
                 elif not self.heard and now - started > HEARD_WITHIN:
@@ -189,9 +189,10 @@ class MulticastListener:
                     self.stop("nothing comes to the group any more")
                 if now - self._last > DEAF_TO_OTHERS:
                     self._met = False  # whoever comes next may be another one
-                if self.heard and now - reported > self.group.report_seconds:
+                if self.heard and now - reported > self._interval(now):
                     self._report(False)
-                    self._judge(now)
+                    if self._share.is_too_small(now, self._next, self._datagrams):
+                        self.stop("it can't follow")
                     reported = now
                 if came and drained:
                     self._nap(now)
@@ -203,37 +204,31 @@ class MulticastListener:
         finally:
             self._leave()
 
+    def _interval(self, now: float) -> float:
+        """Seconds between two reports."""
+        usual = self.group.report_seconds
+        return usual if now - self._began > BEGINNING_SECONDS else min(usual, BEGINNING_REPORT_SECONDS)
+
     def _nap(self, now: float) -> None:
+        """Let datagrams come together, but not beyond the end."""
         then, payload = self._rested
         rate = (self._payload - payload) / max(now - then, 0.001)
-        time.sleep(min(NAP_SHARE * self.group.report_seconds, self._waiting / max(rate, GIGABIT)))
+        self._rate = max(rate, GIGABIT)
+        left = (self._pieces - self._goes_on[0]) * self._layout.piece_bytes
+        nap = min(self._interval(now), self._waiting / self._rate, left / max(rate, 1.0))
+        time.sleep(max(now + nap - time.monotonic(), 0.0))
         self._rested = now, self._payload
 
     def _leave(self) -> None:
         if self.reason:
             log.info("%s leaves %s: %s", self._node, self.group.address, self.reason)
-        self._socket.close()
         for _ in range(LAST_REPORTS):
             self._report(True)
+        self._socket.close()
         if self._reports is not None:
             self._reports.close()
         self.wake()
-        self._wanted.stated()
-
-    def _judge(self, now: float) -> None:
-        """Leave if less than half has come, all the time."""
-        then, sequence, datagrams = self._judged
-        sent = self._next - sequence
-        if now - then < JUDGED_SECONDS or sent < JUDGED_FROM:
-            return
-        if self._datagrams - datagrams >= sent * LEAST_SHARE:
-            self._lacks_since = now
-        elif now - self._lacks_since >= FOLLOWS_WITHIN:
-            self.stop("it can't follow")
-        self._judged = now, self._next, self._datagrams
-
-    def _judge_anew(self, now: float) -> None:
-        self._judged, self._lacks_since = (now, self._next, self._datagrams), now
+        self._delivery.stated()
 
     def _report(self, leaving: bool) -> None:
         """Tell the sender how it goes. What gets lost of these does no harm: the next one has everything."""
@@ -248,12 +243,20 @@ class MulticastListener:
             self._next,
             self._datagrams,
             self._payload,
-            int(self._clock * 1e6),
-            self._wanted.next_wanted(min(front, self._pieces)),
-            self._wanted.is_undecided(),
+            int(self._arrived() * 1e6),
+            self._delivery.next_wanted(min(front, self._pieces)),
+            self._delivery.is_undecided(),
         )
         with contextlib.suppress(OSError):
             self._reports.send(self._keys.pack_report(report))
+
+    def _arrived(self) -> float:
+        """When the latest datagram had come, by this machine's clock, in seconds.
+
+        The kernel knows it, however long it has waited for this thread; else it is the last look.
+        """
+        waited = self._socket.waited()
+        return self._clock if waited is None else time.monotonic() - waited
 
     # --- the sender
 
@@ -295,7 +298,7 @@ class MulticastListener:
 
     def _take_all(self) -> tuple[bool, bool]:
         """Wait for datagrams and take many. Whether some were of this cast, and whether no more are there."""
-        came = drained = self._news = False
+        came = drained = self._further = self._whole = left = False
         wait = False
         for _ in range(MANY_READS):
             try:
@@ -307,12 +310,27 @@ class MulticastListener:
                 wait = True
                 continue
             came = came or some
+            if self._whole:
+                self._whole = False
+                left = not self._place() or left
             if drained:
                 break
             wait = False
-        if self._news:
+        if left or self._ended or (self._further and self.candidates.lacks()):
             self.wake()
+        if self._delivery.unwoken:
+            self._delivery.wake()
         return came, drained
+
+    def _place(self) -> bool:
+        """Place what is whole; False where the other thread has something to do."""
+        began = time.monotonic()
+        if began < self._places_from or not self.placing.place_at_once():
+            return False
+        ends = time.monotonic()
+        if ends - began > self._waiting / self._rate:
+            self._places_from, self._rests = ends + self._rests, 2 * self._rests
+        return True
 
     def _take(self, wait: bool) -> tuple[bool, bool]:
         """The same for one call. Datagrams come to lie where they belong, if they are those that are due.
@@ -336,20 +354,20 @@ class MulticastListener:
                 self._clock = time.monotonic()
             for run in self._catch.runs(memory, piece, first, lengths):
                 came = True
-                self._news = self._accept(run) or self._news
+                self._accept(run)
         finally:
             self.candidates.landed()
         if self._catch.singles > SINGLES and taken.together > 1:
             self._take_many(taken.size, 1)
         return came, len(lengths) * taken.together < end - first
 
-    def _accept(self, run: Run) -> bool:
-        """Datagrams that carry the cast's tags; whether there is something to do with them."""
+    def _accept(self, run: Run) -> None:
+        """Take datagrams that carry the cast's tags."""
         head = run.head
         if not self.heard:
-            self.heard = True
+            self.heard, self._began = True, time.monotonic()
             self._next = head.sequence
-            self._judge_anew(time.monotonic())
+            self._share.begin(self._began, self._next, self._datagrams)
         further, taken = self.candidates.take(head.piece, head.offset, run.data, run.in_place)
         ahead = head.sequence + run.number - self._next  # anybody may repeat what came
         if ahead >= 0:
@@ -361,8 +379,9 @@ class MulticastListener:
                 self._datagrams += new
                 self._payload += len(run.data) if new == run.number else new * head.size
         if head.piece >= self._pieces and not self._ended:
-            self._ended = further = True
-        return further or taken is Taken.COMPLETED
+            self._ended = True
+        self._further = self._further or further
+        self._whole = self._whole or taken is Taken.COMPLETED
 
     def _after(self, run: Run) -> tuple[int, int]:
         """Piece and offset of what should follow."""

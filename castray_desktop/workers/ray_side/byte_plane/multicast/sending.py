@@ -56,7 +56,7 @@ SLOW_SECONDS = 2.0
 FINISH_SECONDS = 1.0
 """Seconds of probes after the end, for listeners that have not said that they know."""
 
-DEBT_SECONDS = 0.004
+DEBT_SECONDS = 0.008
 """What was not sent in time is sent at once later on, up to that."""
 
 NAP_SECONDS = 0.001

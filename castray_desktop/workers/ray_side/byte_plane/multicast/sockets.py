@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import ipaddress
 import select
 import socket
@@ -27,6 +28,7 @@ _IP_MULTICAST_ALL = 49
 _IP_ADD_SOURCE_MEMBERSHIP = 39
 _IPV6_MULTICAST_ALL = 29
 _MCAST_JOIN_SOURCE_GROUP = 46
+_SIOCGSTAMPNS = 0x8907
 _SO_RCVBUFFORCE = 33
 _SO_SNDBUFFORCE = 32
 _SOCKADDR_STORAGE = 128
@@ -65,6 +67,7 @@ class SendingSocket:
         self.burst = min(BURST, MOST_AT_ONCE // (self.payload + HEADER_BYTES))
         """How many datagrams `send` takes at once."""
         self.offload = True
+        self._segment = 0  # bytes that the kernel cuts into
 
     def _set_up(self, group: MulticastGroup, own: str, v6: bool) -> None:
         sock = self.socket
@@ -102,17 +105,24 @@ class SendingSocket:
     def send(self, burst: memoryview, segment: int) -> None:
         """Send datagrams of `segment` bytes that lie one after the other; the last one may be shorter."""
         if self.offload and len(burst) > segment:
-            size = struct.pack("=H", segment)
             try:
-                self.socket.sendmsg([burst], [(_SOL_UDP, _UDP_SEGMENT, size)], 0, self._where)
+                self._have_cut(segment)
+                self.socket.sendto(burst, self._where)
             except OSError as error:
                 if error.errno == errno.ENOBUFS:
                     raise
+                self._have_cut(0)
                 self.offload = False  # this kernel, or this device, does not have it
             else:
                 return
         for start in range(0, len(burst), segment):
             self.socket.sendto(burst[start : start + segment], self._where)
+
+    def _have_cut(self, segment: int) -> None:
+        """Have the kernel cut what is sent from now on into datagrams of that many bytes; 0: not at all."""
+        if segment != self._segment:
+            self.socket.setsockopt(_SOL_UDP, _UDP_SEGMENT, segment)
+            self._segment = segment
 
     def receive(self, seconds: float) -> Optional[bytes]:
         """A report that comes within `seconds`, if one does."""
@@ -177,6 +187,16 @@ class ListeningSocket:
             if level == _SOL_UDP and kind == _UDP_GRO:
                 return count, int.from_bytes(raw[:4], "little" if _LITTLE else "big"), where
         return count, count, where
+
+    def waited(self) -> Optional[float]:
+        """How long ago the latest datagram that was taken had come, in seconds; None where nobody knows."""
+        try:
+            raw = fcntl.ioctl(self.socket, _SIOCGSTAMPNS, bytes(16))
+        except OSError:
+            return None
+        seconds, nanoseconds = struct.unpack("qq", raw)  # a timespec of the real-time clock
+        came = float(seconds) + float(nanoseconds) / 1e9
+        return max(time.time() - came, 0.0)
 
     @property
     def room(self) -> int:
