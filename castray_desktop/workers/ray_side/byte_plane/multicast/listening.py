@@ -62,9 +62,13 @@ WAIT_SECONDS = 0.02
 BEGINNING_SECONDS, BEGINNING_REPORT_SECONDS = 0.5, 0.02
 """So long reports come that often, however many listeners there are: the sender looks for its pace."""
 
-WAITING_SHARE, GIGABIT = 0.5, 125e6
-"""Between two reports it naps: waking up for every burst costs more than taking it. But no more than this
-share of the kernel's buffer is to fill meanwhile, at the present rate or at so many bytes per second."""
+NAP_BYTES = 3 << 19
+"""Between two reports it naps until about so many have come: waking up for every burst costs more than taking
+it, and more of them would not stay in the processor's cache."""
+
+WAITING_SHARE, GIGABIT = 0.25, 125e6
+"""But no more than this share of the kernel's buffer is to fill meanwhile, at the present rate or at so many
+bytes per second."""
 
 SLOW_SECONDS = 1.0
 """Where placing a piece takes longer than that share bears, the next ones are left to the other thread for so
@@ -190,7 +194,7 @@ class MulticastListener:
                 if now - self._last > DEAF_TO_OTHERS:
                     self._met = False  # whoever comes next may be another one
                 if self.heard and now - reported > self._interval(now):
-                    self._report(False)
+                    self._report(False, drained)
                     if self._share.is_too_small(now, self._next, self._datagrams):
                         self.stop("it can't follow")
                     reported = now
@@ -215,7 +219,7 @@ class MulticastListener:
         rate = (self._payload - payload) / max(now - then, 0.001)
         self._rate = max(rate, GIGABIT)
         left = (self._pieces - self._goes_on[0]) * self._layout.piece_bytes
-        nap = min(self._interval(now), self._waiting / self._rate, left / max(rate, 1.0))
+        nap = min(self._interval(now), self._waiting / self._rate, min(NAP_BYTES, left) / max(rate, 1.0))
         time.sleep(max(now + nap - time.monotonic(), 0.0))
         self._rested = now, self._payload
 
@@ -230,7 +234,7 @@ class MulticastListener:
         self.wake()
         self._delivery.stated()
 
-    def _report(self, leaving: bool) -> None:
+    def _report(self, leaving: bool, drained: bool = True) -> None:
         """Tell the sender how it goes. What gets lost of these does no harm: the next one has everything."""
         if self._reports is None:
             return
@@ -243,19 +247,20 @@ class MulticastListener:
             self._next,
             self._datagrams,
             self._payload,
-            int(self._arrived() * 1e6),
+            int(self._arrived(drained) * 1e6),
             self._delivery.next_wanted(min(front, self._pieces)),
             self._delivery.is_undecided(),
         )
         with contextlib.suppress(OSError):
             self._reports.send(self._keys.pack_report(report))
 
-    def _arrived(self) -> float:
+    def _arrived(self, drained: bool) -> float:
         """When the latest datagram had come, by this machine's clock, in seconds.
 
-        The kernel knows it, however long it has waited for this thread; else it is the last look.
+        The kernel knows it, however long it has waited for this thread. Else, or where more of them wait, so
+        that this thread is what is slow, it is the last look.
         """
-        waited = self._socket.waited()
+        waited = self._socket.waited() if drained else None
         return self._clock if waited is None else time.monotonic() - waited
 
     # --- the sender
