@@ -75,8 +75,8 @@ SLOW_SECONDS = 1.0
 long; twice as long each time."""
 
 MANY_READS = 64
-"""Until the next report, if the socket does not get empty. With fewer, forged datagrams among the others make it
-look as if this thread were behind."""
+"""Until the next report, if the socket does not get empty. With fewer, forged datagrams among the others make
+it look as if this thread were behind."""
 
 LAST_REPORTS = 3
 
