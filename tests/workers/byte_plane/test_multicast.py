@@ -144,7 +144,7 @@ def test_a_slow_disk_is_waited_for_by_the_other_thread(lab: Lab, monkeypatch: py
     cast.forget()
 
 
-def test_the_kernel_knows_when_a_datagram_came(lab: Lab) -> None:
+def test_the_kernel_knows_when_a_datagram_came(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     group = group_of(lab.cast(lab.node("node_0"), [lab.file("a", 1)]))
     ear, mouth = ListeningSocket(group, group.source), SendingSocket(group, group.source)
     buffer = memoryview(bytearray(100))
@@ -159,6 +159,12 @@ def test_the_kernel_knows_when_a_datagram_came(lab: Lab) -> None:
         waited = ear.waited()
         assert waited is not None
         assert 0.02 < waited < time.monotonic() - sent + 0.02
+        clock = time.time
+        monkeypatch.setattr(time, "time", lambda: clock() + 5)  # somebody sets it
+        assert ear.waited() is None
+        later = ear.waited()
+        assert later is not None
+        assert later > 5
     finally:
         ear.close()
         mouth.close()

@@ -41,6 +41,9 @@ MAX_REPORT = 512
 MOST_AT_ONCE = 65507
 """Bytes of datagrams that the kernel takes, or hands over, in one message."""
 
+CLOCK_SET_SECONDS = 0.1
+"""A clock that has moved so much against the monotonic one was set: what is less is corrected bit by bit."""
+
 ANCILLARY_BYTES = socket.CMSG_SPACE(4)
 
 
@@ -145,6 +148,7 @@ class ListeningSocket:
 
     def __init__(self, group: MulticastGroup, own: str) -> None:
         v6 = ipv6(group)
+        self._ahead = time.time() - time.monotonic()  # the system's clock, of the monotonic one
         self.socket = socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_DGRAM)
         try:
             self._set_up(group, own, v6)
@@ -189,14 +193,21 @@ class ListeningSocket:
         return count, count, where
 
     def waited(self) -> Optional[float]:
-        """How long ago the latest datagram that was taken had come, in seconds; None where nobody knows."""
+        """How long ago the latest datagram that was taken had come, in seconds; None where nobody knows.
+
+        That is also so when the system's clock was set meanwhile, by which the kernel notes it.
+        """
         try:
             raw = fcntl.ioctl(self.socket, _SIOCGSTAMPNS, bytes(16))
         except OSError:
             return None
-        seconds, nanoseconds = struct.unpack("qq", raw)  # a timespec of the real-time clock
+        now = time.time()
+        before, self._ahead = self._ahead, now - time.monotonic()
+        if abs(self._ahead - before) > CLOCK_SET_SECONDS:
+            return None
+        seconds, nanoseconds = struct.unpack("qq", raw)
         came = float(seconds) + float(nanoseconds) / 1e9
-        return max(time.time() - came, 0.0)
+        return max(now - came, 0.0)
 
     @property
     def room(self) -> int:
