@@ -183,7 +183,7 @@ class Heads:
     def _row(self, first: int, step: int) -> memoryview:
         """Words in network order, each `step` more than the one before it.
 
-        As one long number, of which every 64 bits are a word: ten times as fast as word by word.
+        As one long number, of which every 64 bits are a word: twice as fast as word by word.
         """
         row = first * self._ones + step * self._counted
         return memoryview(row.to_bytes(8 * self._most, "big")).cast("Q")

@@ -9,7 +9,7 @@ sent, without the errors of counting at the sender (the rate sample of *Delivery
 draft-cheng-iccrg-delivery-rate-estimation). That the next datagram had not come by then, though it left so
 long before, is the delay of the path and its queues; the least delay ever seen is the path alone. The clocks
 need not agree, since only differences are used. How long datagrams wait for a listener that is not run does
-not matter: the time is the kernel's.
+not matter, as long as it then takes all of them: the time is the kernel's.
 """
 
 from __future__ import annotations

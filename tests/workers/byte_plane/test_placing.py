@@ -36,7 +36,7 @@ class Delivery:
     def __init__(self) -> None:
         self.manifest: Manifest | None = Manifest(())
         self.spending = Spending()
-        self.placing = threading.Lock()
+        self.placing_lock = threading.Lock()
         self.new_piece_hasher = piece_hasher("blake2b-128")
         self.unwoken = False
         self.unknown: set[int] = set()
@@ -63,7 +63,7 @@ class Delivery:
         return self.manifest is not None or index == 0
 
     def place_piece(self, index: int, digest: bytes, view: memoryview) -> bool:
-        assert self.placing.locked()
+        assert self.placing_lock.locked()
         assert bytes(view) == content(index)
         if self.full:
             raise CastRayError(FailureKind.NO_ROOM)
@@ -144,7 +144,7 @@ def test_nobody_waits_for_whoever_is_at_it(
     delivery: Delivery, candidates: Candidates, placing: Placing
 ) -> None:
     fill(candidates, 1)
-    with delivery.placing:
+    with delivery.placing_lock:
         assert not placing.place_at_once()
     assert delivery.placed == []
     assert placing.place_at_once()
@@ -167,7 +167,7 @@ def test_what_keeps_it_from_placing_as_well(
     delivery.full = True
     fill(candidates, 1)
     assert not placing.place_at_once()
-    assert not delivery.placing.locked()
+    assert not delivery.placing_lock.locked()
     with pytest.raises(CastRayError) as caught:
         placing.place()
     assert caught.value.failure.kind is FailureKind.NO_ROOM

@@ -228,7 +228,7 @@ class Fetching:
         if not good:
             self._repair(head.index, start, end, bool(header.flags & PieceFlag.CHANGED))
             return
-        with self._delivery.placing:
+        with self._delivery.placing_lock:
             had = self._delivery.has_piece(head.index)
             placed = had or self._delivery.place_piece(head.index, head.digest, view)
         if not had:
@@ -240,7 +240,7 @@ class Fetching:
 
     def _take_digest(self, head: wire.PieceHead, start: int, end: int) -> None:
         """Where a file that stands here has other bytes, the piece itself is asked for."""
-        with self._delivery.placing:
+        with self._delivery.placing_lock:
             known = self._delivery.has_piece(head.index) or self._delivery.take_from_twins(
                 head.index, head.digest, self._buffer
             )

@@ -184,7 +184,7 @@ class StandingStock(Stock):
                 return True
         except (OSError, EOFError):
             pass
-        with self._place_lock:
+        with self._moving_lock:
             self._copy_what_agreed(span.file)
             twins.lose(span.file)
         self.reading.forget(span.file)

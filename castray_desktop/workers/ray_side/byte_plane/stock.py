@@ -54,8 +54,8 @@ class Stock(Supply):
         self.claims = RangeSet()  # what the journal says is there
         self.checked_to = 0  # claims before it were read back: they are had, or found to be false
         self.more_wanted = False  # claims were false: the fetch has more to ask for
-        self.placing = threading.Lock()  # held by whoever places a piece
-        self._place_lock = threading.Lock()  # held while a file's bytes move to another place
+        self.placing_lock = threading.Lock()  # held by whoever places a piece
+        self._moving_lock = threading.Lock()  # held while a file's bytes move to another place
         self.landing_begun = False  # an earlier delivery had verified all of it
         self.early_wanted = False  # somebody below wants digests before their pieces are here
         self._early_digests = EarlyDigests()
@@ -181,7 +181,7 @@ class Stock(Supply):
         """Read a claimed piece back; whether it is what the journal says. Raises OSError."""
         start, end = self.layout.piece(index)
         view = buffer[: end - start]
-        with self._place_lock:
+        with self._moving_lock:
             good = self._reads_as(index, start, end, view)
             with self.condition:
                 if good:

@@ -77,7 +77,7 @@ class Lacking(NamedTuple):
 
 
 class Candidates:
-    """Pieces that are coming together. One thread takes datagrams in, another one takes pieces out.
+    """Pieces that are coming together. One thread takes datagrams in; it and another one take pieces out.
 
     Bytes that came first stay, so that whoever listens and repeats can't replace them. A piece that was taken
     out, or given up, is not touched by datagrams any more.
@@ -175,14 +175,18 @@ class Candidates:
     def lacks(self) -> bool:
         """Whether the sender has passed something that has not come."""
         with self.lock:
-            for piece in range(self._looked, self.front[0]):
-                slot = self._slots.get(piece)
-                if (slot is None or not slot.whole) and self._wanted.wants_piece(piece):
-                    return True
-                self._looked += slot is None and piece == self._looked
-        return False
+            while self._looked < self.front[0] and self._is_done_with(self._looked):
+                self._looked += 1
+            return any(self._lacks(piece) for piece in range(self._looked, self.front[0]))
 
-    # --- for the thread that checks and places
+    def _is_done_with(self, piece: int) -> bool:
+        return piece not in self._slots and not self._wanted.wants_piece(piece)
+
+    def _lacks(self, piece: int) -> bool:
+        slot = self._slots.get(piece)
+        return (slot is None or not slot.whole) and self._wanted.wants_piece(piece)
+
+    # --- for whoever places, and for the thread that has the connection
 
     @property
     def whole(self) -> tuple[int, ...]:

@@ -114,10 +114,6 @@ class Catch:
         together, segment = self._batches.together, self._batches.size + HEADER_BYTES
         full = together * segment
         place = first
-        if lengths and 0 < lengths[-1] <= full and lengths.count(full) >= len(lengths) - (lengths[-1] < full):
-            of_last = -(-lengths[-1] // segment)  # one stretch: so it is nearly always
-            yield first, (len(lengths) - 1) * together + of_last, lengths[-1] - (of_last - 1) * segment
-            return
         for number, length in enumerate(lengths, 1):
             if length < full or number == len(lengths):
                 after = first + number * together

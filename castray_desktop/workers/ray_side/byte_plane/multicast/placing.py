@@ -22,7 +22,7 @@ class Recipient(Wanted, Protocol):
     layout: Layout
     manifest: Optional[Manifest]
     spending: Spending
-    placing: threading.Lock
+    placing_lock: threading.Lock
     new_piece_hasher: Callable[[], Hasher]
     unwoken: bool
 
@@ -63,20 +63,16 @@ class Placing:
     def place_at_once(self) -> bool:
         """Place contents, if nobody else does so now. False where the other thread has something to do."""
         delivery = self._delivery
-        if delivery.manifest is None or not delivery.placing.acquire(blocking=False):
+        if delivery.manifest is None or not delivery.placing_lock.acquire(blocking=False):
             return False
         try:
             nothing_else = self._place(delivery.layout.contents)
-        except (
-            CastRayError,
-            OSError,
-            Cancelled,
-        ) as error:  # for the other thread, which knows what to make of it
-            self._error = error
+        except (CastRayError, OSError, Cancelled) as error:
+            self._error = error  # for the other thread, which knows what to make of it
             return False
         finally:
             delivery.spending.on(WAITING)
-            delivery.placing.release()
+            delivery.placing_lock.release()
         return nothing_else and not self._wrong and not delivery.is_complete()
 
     # --- for the thread that has the connection
@@ -86,7 +82,7 @@ class Placing:
 
         Raises what has kept the other thread from placing, and as `Recipient.place_piece` does.
         """
-        with self._delivery.placing:
+        with self._delivery.placing_lock:
             if self._error is not None:
                 raise self._error
             self._place(range(self._delivery.layout.pieces))
