@@ -109,9 +109,10 @@ class FileHashes:
         self._condition.notify_all()
 
     def _run(self) -> None:
+        buffer = page_buffer(self._stock.layout.piece_bytes)  # once: new memory costs as much as hashing it
         try:
             while self._await_work():
-                self._done(self._read_back())
+                self._done(self._read_back(buffer))
         except (Cancelled, OSError, EOFError, CastRayError) as error:
             self._fail(error)
         except Exception as error:
@@ -135,7 +136,8 @@ class FileHashes:
     def _done(self, at: int) -> None:
         with self._condition:
             self._at, self._working = at, False
-            self._condition.notify_all()
+            if self._behind or at == self._manifest.content_bytes:  # else nobody has to do with it
+                self._condition.notify_all()
 
     def _ready(self) -> int:
         """The end of the contents that are there without a gap from where the hashes are."""
@@ -144,7 +146,7 @@ class FileHashes:
             there = self._stock.have.available_from(manifest_bytes + self._at)
         return min(there - manifest_bytes, self._manifest.content_bytes)
 
-    def _read_back(self) -> int:
+    def _read_back(self, buffer: memoryview) -> int:
         """Read a piece's length back and hash it, if there is something; how far the hashes are then."""
         self._behind = False  # before it is looked what is there
         if self._at == self._manifest.content_bytes:
@@ -162,7 +164,7 @@ class FileHashes:
         if end <= self._at:
             return self._at
         self._behind = True
-        view = page_buffer(end - self._at)
+        view = buffer[: end - self._at]
         self._stock.read_contents(self._at, end, view)
         self._hash(self._manifest.spans(self._at, end), view)
         return end
