@@ -117,6 +117,7 @@ def test_the_lists_are_left_to_the_other_thread(
     fill(candidates, 0, 1, 6)
     assert not placing.place_at_once()
     assert delivery.placed == [1]
+    fill(candidates, 2)
     assert placing.place() == []
     assert delivery.placed == [1, 0, 6]
 
@@ -147,7 +148,36 @@ def test_nobody_waits_for_whoever_is_at_it(
     with delivery.placing_lock:
         assert not placing.place_at_once()
     assert delivery.placed == []
-    assert placing.place_at_once()
+    placing.place()
+    assert delivery.placed == [1]
+
+
+def test_contents_are_not_taken_from_whoever_is_about_to_place_them(
+    delivery: Delivery, candidates: Candidates, placing: Placing
+) -> None:
+    fill(candidates, 1)
+    placing.place()
+    assert delivery.placed == []
+    placing.leave()
+    placing.place()
+    fill(candidates, 2)
+    placing.place()
+    assert delivery.placed == [1]
+    placing.place(all_of_them=True)  # nobody else will
+    assert delivery.placed == [1, 2]
+
+
+def test_contents_that_can_not_be_placed_stay_left(
+    delivery: Delivery, candidates: Candidates, placing: Placing
+) -> None:
+    delivery.manifest = None
+    fill(candidates, 1)
+    assert not placing.place_at_once()
+    placing.place()
+    assert delivery.placed == []
+    delivery.manifest = Manifest(())
+    placing.place()
+    assert delivery.placed == [1]
 
 
 def test_wrong_bytes_are_told_to_the_other_thread(

@@ -63,7 +63,7 @@ class Gathering:
         From the first to the one after the last, in each case. Raises like `place_piece`.
         """
         self.listener.take_wake()
-        wholly = self.listener.placing.place()
+        wholly = self.listener.placing.place(all_of_them=self.listener.ended)
         if self._delivery.is_undecided():
             return wholly
         lacking = self._candidates.lacking(self.listener.ended)
@@ -103,4 +103,5 @@ class Gathering:
         self._delivery.repaired(high - low)
         if view is not None:
             self._candidates.part_came(piece, low, high)
+            self.listener.placing.leave()
         self._ask()

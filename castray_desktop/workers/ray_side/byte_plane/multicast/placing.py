@@ -49,7 +49,8 @@ class Placing:
     """Two threads place: the one that takes datagrams, as long as that is quick, and the one that has the
     upstream's connection, which does all the rest.
 
-    What was received just now is in the processor's cache still, so that it costs much less there.
+    What was received just now is in the processor's cache still, so that it costs much less there. So the
+    other thread keeps off contents that the first one has not left.
     """
 
     def __init__(self, delivery: Recipient, candidates: Candidates) -> None:
@@ -57,6 +58,7 @@ class Placing:
         self._candidates = candidates
         self._wrong: list[Range] = []
         self._error: Optional[Exception] = None
+        self._left = False  # contents for the other thread
 
     # --- for the thread that listens
 
@@ -64,36 +66,45 @@ class Placing:
         """Place contents, if nobody else does so now. False where the other thread has something to do."""
         delivery = self._delivery
         if delivery.manifest is None or not delivery.placing_lock.acquire(blocking=False):
+            self.leave()
             return False
         try:
-            nothing_else = self._place(delivery.layout.contents)
+            nothing_else = self._place(contents=True, lists=False)
         except (CastRayError, OSError, Cancelled) as error:
             self._error = error  # for the other thread, which knows what to make of it
+            self.leave()
             return False
         finally:
             delivery.spending.on(WAITING)
             delivery.placing_lock.release()
         return nothing_else and not self._wrong and not delivery.is_complete()
 
+    def leave(self) -> None:
+        """Contents that are whole now are the other thread's. From any thread."""
+        self._left = True
+
     # --- for the thread that has the connection
 
-    def place(self) -> list[Range]:
-        """Place all that can be. Returns pieces whose bytes were wrong, the first and the one after the last.
+    def place(self, all_of_them: bool = False) -> list[Range]:
+        """Place lists, and contents that were left, or `all_of_them`, as far as they can be placed.
 
-        Raises what has kept the other thread from placing, and as `Recipient.place_piece` does.
+        Returns pieces whose bytes were wrong, the first and the one after the last. Raises what has kept the
+        other thread from placing, and as `Recipient.place_piece` does.
         """
+        layout = self._delivery.layout
         with self._delivery.placing_lock:
             if self._error is not None:
                 raise self._error
-            self._place(range(self._delivery.layout.pieces))
+            contents, self._left = all_of_them or self._left, False
+            self._place(contents, lists=True)
             wrong, self._wrong = self._wrong, []
         return wrong
 
-    def _place(self, these: range) -> bool:
-        """Whether there were no others, of those that are whole."""
+    def _place(self, contents: bool, lists: bool) -> bool:
+        """Place what is whole of these. Whether there were no others."""
         delivery, candidates, others = self._delivery, self._candidates, False
         for piece in candidates.whole:
-            if piece not in these:
+            if not (contents if piece in delivery.layout.contents else lists):
                 others = True
             elif not delivery.wants_piece(piece):
                 candidates.give_back(candidates.take_out(piece)[0])
@@ -101,6 +112,8 @@ class Placing:
                 digest = delivery.early_digest(piece)
                 if digest is not None and delivery.can_place(piece):
                     self._place_one(piece, digest)
+                else:  # whoever brings what it waits for can place it
+                    self.leave()
         return not others
 
     def _place_one(self, piece: int, digest: bytes) -> None:
