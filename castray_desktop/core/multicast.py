@@ -32,7 +32,7 @@ _HEADER = struct.Struct("!8sQII")  # tag, sequence and size, piece, offset
 _REPORT = struct.Struct("!8sIBQQQQI")
 _SIZE_BITS = 16
 _MOST_SIZE = (1 << _SIZE_BITS) - 1
-_LEAVING, _UNDECIDED = 1, 2
+_LEAVING, _UNDECIDED, _CROWDED = 1, 2, 4
 _NUMBERS = 1 << 32
 HEADER_BYTES = _HEADER.size
 REPORT_BYTES = _REPORT.size + MAC_BYTES
@@ -69,6 +69,7 @@ class Report(NamedTuple):
     micros: int  # its clock when the latest of these came
     wanted: int  # the first piece at or after the sender's place that it still lacks
     undecided: bool = False  # what it needs is not clear yet, since it looks at what it has
+    crowded: bool = False  # much of its memory for what has come is taken: it is slow itself, not the path
 
 
 class Keys:
@@ -86,7 +87,7 @@ class Keys:
 
     def pack_report(self, report: Report) -> bytes:
         """A report as a datagram."""
-        flags = report.leaving * _LEAVING | report.undecided * _UNDECIDED
+        flags = report.leaving * _LEAVING | report.undecided * _UNDECIDED | report.crowded * _CROWDED
         body = _REPORT.pack(*report[:2], flags, *report[3:8])
         return body + self._mac(body)
 
@@ -98,8 +99,10 @@ class Keys:
         if not hmac.compare_digest(mac, self._mac(body)):
             raise MulticastError("a report without the right MAC")
         listener, number, flags, sequence, datagrams, payload, micros, wanted = _REPORT.unpack(body)
-        leaving, undecided = bool(flags & _LEAVING), bool(flags & _UNDECIDED)
-        return Report(listener, number, leaving, sequence, datagrams, payload, micros, wanted, undecided)
+        leaving, undecided, crowded = (bool(flags & each) for each in (_LEAVING, _UNDECIDED, _CROWDED))
+        return Report(
+            listener, number, leaving, sequence, datagrams, payload, micros, wanted, undecided, crowded
+        )
 
     def _mac(self, body: bytes) -> bytes:
         return hashlib.blake2b(body, digest_size=MAC_BYTES, key=self._mac_key).digest()

@@ -84,6 +84,11 @@ class Followers:
         found = self.samples(sequence, seconds)
         return found if found and 4 * len(found) >= 3 * len(self.all()) else None
 
+    def crowded(self) -> bool:
+        """Whether a quarter of those who follow have not taken too much of what has come."""
+        followers = self.all()
+        return 4 * sum(each.crowded for each in followers) >= max(len(followers), 1)
+
     def queue(self, seconds: float = 0.0) -> float:
         """Seconds; of the followers' queues the longest, the worst of each sixteen left out."""
         queues = sorted((each.queue(seconds) for each in self.all()), reverse=True)

@@ -223,7 +223,7 @@ class MulticastPace:
             return
         most = 2 * len(struck) > len(following)
         if not most:
-            struck = [(each, sample) for each, sample in struck if sample.lossy or each.strikes > 3]
+            struck = [pair for pair in struck if _is_plain(*pair) or pair[0].strikes > 3]
         if most:
             self._reach = usual(self._followers.samples(0, SAMPLE_SECONDS) or struck)
         useful = []
@@ -235,10 +235,13 @@ class MulticastPace:
         if useful and (most or self._phase is not Phase.STARTUP):
             useful.sort(key=itemgetter(0))  # where it is most of them, what a single one got says little
             rate, listener, sample = useful[len(useful) // 4 if most else 0]
-            if self._phase is Phase.STARTUP:
+            if self._phase is Phase.STARTUP and not listener.crowded:
                 self._begin_well(now, rate)
-            elif sample.lossy:
-                self._cut(now, rate)
+            elif _is_plain(listener, sample):
+                if sample.overloaded:
+                    self._cut(now, rate)
+                elif self._phase is not Phase.DRAIN:
+                    self._end_probe(now, 0.0)
             elif listener.queue(0.0) > LONG_QUEUE_SECONDS and self._phase is not Phase.DRAIN:
                 self._end_probe(now, rate)
 
@@ -321,6 +324,8 @@ class MulticastPace:
         self._enter(now, Phase.CRUISE)
 
     def _draining(self) -> float:
+        if self._followers.crowded():
+            return 0.6
         return 1 - min(0.4, max(0.05, self._followers.queue() / DRAIN_SECONDS))
 
     def _cruise(self, now: float) -> None:
@@ -388,8 +393,13 @@ class MulticastPace:
             self._reach = max(self._reach, usual(samples))
 
     def _stands(self) -> bool:
-        """Whether there is a queue that does not go away."""
-        return self._followers.queue(STANDING_SECONDS) > QUEUE_SECONDS
+        """Whether there is a queue that does not go away, on the path or at its end."""
+        return self._followers.crowded() or self._followers.queue(STANDING_SECONDS) > QUEUE_SECONDS
+
+
+def _is_plain(listener: Listener, sample: Sample) -> bool:
+    """Whether an overload is beyond doubt: something got lost, or the listener itself says so."""
+    return sample.lossy or listener.crowded
 
 
 def _loses(listener: Listener, sample: Sample) -> bool:

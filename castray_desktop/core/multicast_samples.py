@@ -54,6 +54,7 @@ class Mark(NamedTuple):
     left: float  # when the sender had sent as far as `sequence`
     offered: float  # payload bytes before `sequence`
     awaited: float  # how long what comes next had been under way by then, in seconds; clocks differ
+    crowded: bool  # much more had come than the listener had taken
 
 
 class Sample(NamedTuple):
@@ -138,6 +139,7 @@ class Listener:
         self.name = name
         self.heard = False  # ever a datagram
         self.leaving = False
+        self.crowded = False  # too much has come that it has not taken yet
         self.follows = True  # may be paced by
         self.since = -inf  # when `follows` changed, in seconds
         self.last_at = -inf  # of its last report
@@ -161,7 +163,7 @@ class Listener:
         if self.marks and report.datagrams < self.marks[-1].datagrams:
             self._begin_anew()
         self.last_at = now
-        self.leaving = report.leaving
+        self.leaving, self.crowded = report.leaving, report.crowded
         sequence = report.sequence
         if not report.datagrams or not departures.knows(sequence):
             return False
@@ -183,7 +185,8 @@ class Listener:
         left, offered = departures.reached(now, sequence)
         awaited = departures.left(sequence)
         under_way = -inf if awaited is None else clock - awaited
-        mark = Mark(now, clock, sequence, report.datagrams, report.payload, left, offered, under_way)
+        payload, crowded = report.payload, report.crowded
+        mark = Mark(now, clock, sequence, report.datagrams, payload, left, offered, under_way, crowded)
         self.marks.append(mark)
         while self.marks[0].at < now - HISTORY_SECONDS:
             self.marks.popleft()
@@ -234,7 +237,7 @@ class Listener:
         sample = between(self._judged, mark)
         if sample.datagrams < JUDGED_DATAGRAMS or sample.seconds < JUDGED_SECONDS:
             return
-        if sample.overloaded:
+        if sample.overloaded or self.crowded:
             if not self.strikes:
                 self._struck, self.gets = self._judged, 0.0
             self.strikes += 1
@@ -246,8 +249,12 @@ class Listener:
 
 
 def between(first: Mark, last: Mark) -> Sample:
-    """What happened from one report to a later one."""
-    seconds = max(last.clock - first.clock, 1e-6)
+    """What happened from one report to a later one.
+
+    What a crowded listener has taken came earlier, and says nothing of how fast it takes: there it counts
+    when it reports.
+    """
+    seconds = max(last.clock - first.clock, last.at - first.at if last.crowded else 0.0, 1e-6)
     sending = max(last.left - first.left, 1e-6)
     datagrams = last.sequence - first.sequence
     return Sample(

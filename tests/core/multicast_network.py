@@ -208,6 +208,7 @@ class Receiver:
     every: float = 0.025  # seconds between reports
     stops: tuple[tuple[float, float], ...] = ()
     socket_bytes: float = 2e6
+    socket: Queue | None = None  # if it is slow itself: at which rate it takes what has come
     gone_at: float = inf
     clock: float = 0.0  # its clock's offset
     pace: float = 1.0  # and how fast it runs
@@ -318,7 +319,7 @@ class Network:
         return self.now < self._run_again_at
 
     def _receive(self, receiver: Receiver) -> None:
-        simple = receiver.link is None and not receiver.stops
+        simple = receiver.link is None and receiver.socket is None and not receiver.stops
         if simple and self.now < receiver.next_at:
             return  # what has come is counted when it reports
         arrived, came_at = [], receiver.arrived
@@ -329,6 +330,11 @@ class Network:
             came_at = self.now
             receiver.link.arrive(arrived, DATAGRAM)
             arrived = receiver.link.serve(DATAGRAM)
+        if receiver.socket is not None:
+            came = [Portion(0, portion.count, portion.last, self.now) for portion in arrived]
+            receiver.socket.arrive(came, DATAGRAM)
+            arrived = receiver.socket.serve(DATAGRAM)
+            came_at = arrived[-1].sent_at if arrived else receiver.arrived
         for portion in arrived:
             count = portion.count
             if receiver.lose:
@@ -357,5 +363,6 @@ class Network:
                 came * DATAGRAM,
                 micros,
                 0,
+                crowded=receiver.socket is not None and receiver.socket.length > receiver.socket.room / 2,
             )
             self.reports.append((self.now + self.delay, report))

@@ -135,8 +135,9 @@ def test_whatever_a_head_says_has_tags(sequence: int, piece: int, offset: int, s
 
 @pytest.mark.parametrize("leaving", [False, True])
 @pytest.mark.parametrize("undecided", [False, True])
-def test_a_report_comes_back(leaving: bool, undecided: bool) -> None:
-    report = REPORT._replace(leaving=leaving, undecided=undecided)
+@pytest.mark.parametrize("crowded", [False, True])
+def test_a_report_comes_back(leaving: bool, undecided: bool, crowded: bool) -> None:
+    report = REPORT._replace(leaving=leaving, undecided=undecided, crowded=crowded)
     raw = KEYS.pack_report(report)
     assert len(raw) == REPORT_BYTES
     assert KEYS.parse_report(raw) == report

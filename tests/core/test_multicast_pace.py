@@ -341,6 +341,30 @@ def test_many_listeners_and_a_busy_machine_do_not_hide_what_the_link_carries(see
     assert shares(model.run(2.0), 4.0)[0] > 0.93
 
 
+@pytest.mark.parametrize("count", [1, 8])
+@pytest.mark.parametrize("slow", [40e6, 100e6])
+def test_listeners_that_are_slow_themselves_lose_nothing_and_are_kept_busy(count: int, slow: float) -> None:
+    """The path would carry more, and has no queue; only they can say that it is too much."""
+    model = network(count, rate=1e9)
+    for index, receiver in enumerate(model.receivers):
+        receiver.socket = Queue(slow * (1 + 0.02 * index), 0.2 * slow)
+    model.run(1.0)
+    assert model.shared.rate * sent(model, 2.0) > 0.85 * slow
+    before = [receiver.sequence - receiver.datagrams for receiver in model.receivers]
+    model.run(2.0)
+    after = [receiver.sequence - receiver.datagrams for receiver in model.receivers]
+    assert after == pytest.approx(before, abs=1)
+    assert len(model.pace.followers()) == count
+
+
+def test_one_that_is_slow_itself_does_not_hold_the_others_up() -> None:
+    model = network(8)
+    model.receivers[3].socket = Queue(10e6, 10e6)
+    model.run(2.0)
+    assert len(model.pace.followers()) == 7
+    assert shares(model, 1.0)[0] > 0.95
+
+
 # --- others on the link -----------------------------------------------------------------------------
 
 FLOWS: dict[str, Callable[[float], Flow]] = {"cubic": Cubic, "bbr": Bbr}

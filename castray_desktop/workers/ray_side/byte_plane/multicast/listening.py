@@ -70,13 +70,12 @@ WAITING_SHARE, GIGABIT = 0.25, 125e6
 """But no more than this share of the kernel's buffer is to fill meanwhile, at the present rate or at so many
 bytes per second."""
 
-SLOW_SECONDS = 1.0
-"""Where placing a piece takes longer than that share bears, the next ones are left to the other thread for so
-long; twice as long each time."""
+CROWDED = 0.5
+"""Where more than this share of the kernel's buffer is taken when it reports, it says so."""
 
-MANY_READS = 64
-"""Until the next report, if the socket does not get empty. With fewer, forged datagrams among the others make
-it look as if this thread were behind."""
+SLOW_ONES, SLOW_SECONDS = 4, 1.0
+"""Where placing a piece takes longer than that share bears, so many times in a row, the next ones are left to
+the other thread for so long; twice as long each time. A single time says nothing: the processor was taken."""
 
 LAST_REPORTS = 3
 
@@ -127,6 +126,7 @@ class MulticastListener:
         self._whole = False  # there is something to place
         self._rate = GIGABIT
         self._places_from, self._rests = 0.0, SLOW_SECONDS  # before it, placing has taken too long
+        self._slow = 0  # times in a row that it has
         self._began = 0.0  # when this sender was heard first
         self._clock = 0.0  # all that had come by then has been taken
         self._last = 0.0  # when something came
@@ -197,7 +197,7 @@ class MulticastListener:
                 if now - self._last > DEAF_TO_OTHERS:
                     self._met = False  # whoever comes next may be another one
                 if self.heard and now - reported > self._interval(now):
-                    self._report(False, drained)
+                    self._report(False)
                     if self._share.is_too_small(now, self._next, self._datagrams):
                         self.stop("it can't follow")
                     reported = now
@@ -237,7 +237,7 @@ class MulticastListener:
         self.wake()
         self._delivery.stated()
 
-    def _report(self, leaving: bool, drained: bool = True) -> None:
+    def _report(self, leaving: bool) -> None:
         """Tell the sender how it goes. What gets lost of these does no harm: the next one has everything."""
         if self._reports is None:
             return
@@ -250,20 +250,20 @@ class MulticastListener:
             self._next,
             self._datagrams,
             self._payload,
-            int(self._arrived(drained) * 1e6),
+            int(self._arrived() * 1e6),
             self._delivery.next_wanted(min(front, self._pieces)),
             self._delivery.is_undecided(),
+            self._socket.filled() > CROWDED,
         )
         with contextlib.suppress(OSError):
             self._reports.send(self._keys.pack_report(report))
 
-    def _arrived(self, drained: bool) -> float:
-        """When the latest datagram had come, by this machine's clock, in seconds.
+    def _arrived(self) -> float:
+        """When the latest datagram that was taken had come, by this machine's clock, in seconds.
 
-        The kernel knows it, however long it has waited for this thread. Else, or where more of them wait, so
-        that this thread is what is slow, it is the last look.
+        The kernel knows it, however long this thread was not run. Else it is the last look.
         """
-        waited = self._socket.waited() if drained else None
+        waited = self._socket.waited()
         return self._clock if waited is None else time.monotonic() - waited
 
     # --- the sender
@@ -305,10 +305,15 @@ class MulticastListener:
     # --- datagrams
 
     def _take_all(self) -> tuple[bool, bool]:
-        """Wait for datagrams and take many. Whether some were of this cast, and whether no more are there."""
+        """Wait for datagrams and take them until it is time for a report.
+
+        Whether some were of this cast, and whether no more are there.
+        """
+        began = time.monotonic()
+        until = began + self._interval(began)
         came = drained = self._further = self._whole = left = False
         wait = False
-        for _ in range(MANY_READS):
+        while not drained:
             try:
                 some, drained = self._take(wait)
             except BlockingIOError:
@@ -321,7 +326,7 @@ class MulticastListener:
             if self._whole:
                 self._whole = False
                 left = not self._place() or left
-            if drained:
+            if time.monotonic() > until:
                 break
             wait = False
         if left or self._ended or (self._further and self.candidates.lacks()):
@@ -333,10 +338,15 @@ class MulticastListener:
     def _place(self) -> bool:
         """Place what is whole; False where the other thread has something to do."""
         began = time.monotonic()
-        if began < self._places_from or not self.placing.place_at_once():
+        if began < self._places_from:
+            self.placing.leave()
+            return False
+        if not self.placing.place_at_once():
             return False
         ends = time.monotonic()
-        if ends - began > self._waiting / self._rate:
+        self._slow = self._slow + 1 if ends - began > self._waiting / self._rate else 0
+        if self._slow == SLOW_ONES:
+            self._slow = 0
             self._places_from, self._rests = ends + self._rests, 2 * self._rests
         return True
 

@@ -91,7 +91,6 @@ class Placing:
         Returns pieces whose bytes were wrong, the first and the one after the last. Raises what has kept the
         other thread from placing, and as `Recipient.place_piece` does.
         """
-        layout = self._delivery.layout
         with self._delivery.placing_lock:
             if self._error is not None:
                 raise self._error

@@ -64,7 +64,7 @@ NAP_SECONDS = 0.001
 
 PIECE_SECONDS = 0.05
 
-HEAR_SECONDS = 0.002
+HEAR_SECONDS = 0.005
 """So often it looks for reports while it sends."""
 
 MANY_REPORTS = 256

@@ -31,10 +31,12 @@ _MCAST_JOIN_SOURCE_GROUP = 46
 _SIOCGSTAMPNS = 0x8907
 _SO_RCVBUFFORCE = 33
 _SO_SNDBUFFORCE = 32
+_SO_MEMINFO = 55
+_MEMINFO = struct.Struct("=II")  # its first two: taken by what has come, and room for it
 _SOCKADDR_STORAGE = 128
 
 SEND_BUFFER = 128 << 10
-RECEIVE_BUFFER = 8 << 20
+RECEIVE_BUFFER = 20 << 20
 DEFAULT_MTU = 1500
 MAX_REPORT = 512
 
@@ -208,6 +210,15 @@ class ListeningSocket:
         seconds, nanoseconds = struct.unpack("qq", raw)
         came = float(seconds) + float(nanoseconds) / 1e9
         return max(now - came, 0.0)
+
+    def filled(self) -> float:
+        """Which share of the memory for datagrams that wait is taken, 0..1; 0 where nobody knows."""
+        try:
+            raw = self.socket.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size)
+            taken, room = map(int, _MEMINFO.unpack(raw))
+        except (OSError, struct.error):
+            return 0.0
+        return min(taken / max(room, 1), 1.0)
 
     @property
     def room(self) -> int:
