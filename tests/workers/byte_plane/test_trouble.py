@@ -453,6 +453,21 @@ def test_a_read_only_disk(lab: Lab) -> None:
         assert result.failure.values["reason"] == "Read-only file system"
 
 
+def test_a_disk_that_does_not_count_its_room(lab: Lab) -> None:
+    """Memory without a limit; and what is no disk at all, which the first write tells."""
+    nodes = lab.chain(1)
+    path = lab.file("a.bin", 2 * MIB)
+    with small_disk(lab.folder / "small", "0") as disk:
+        assert ask(nodes[1], disk, 2 * MIB).failure is None  # type: ignore[attr-defined]
+        (result,) = lab.send(nodes, [path], disk)
+        assert result.state is RecipientState.COMPLETED, result
+        assert (disk / "a.bin").read_bytes() == path.read_bytes()
+    (result,) = lab.send(nodes, [path], Path("/proc/castray"))
+    assert result.failure is not None
+    assert result.failure.kind in (FailureKind.WRITE_ERROR, FailureKind.NOT_WRITABLE)
+    assert result.failure.values["reason"] in ("No such file or directory", "Permission denied")
+
+
 def test_a_destination_that_is_no_folder(lab: Lab) -> None:
     nodes = lab.chain(1)
     blocker = lab.file("blocker", 1)

@@ -7,6 +7,11 @@ import threading
 from typing import Optional
 
 
+UNCOUNTED = 1 << 62
+"""Of a file system that has no count: whether there is room, or a place to write to at all, shows with the
+first write."""
+
+
 class Ledger:
     """Promised bytes by cast and file system, so that two casts never count on the same room."""
 
@@ -36,6 +41,8 @@ class Ledger:
     def free(self, folder: bytes, but: str = "") -> int:
         """Free bytes in an existing folder, less what is promised."""
         found = os.statvfs(folder)
+        if not found.f_blocks:
+            return UNCOUNTED
         return found.f_bavail * found.f_frsize - self.promised(os.stat(folder).st_dev, but)
 
 
