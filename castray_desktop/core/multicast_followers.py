@@ -85,9 +85,9 @@ class Followers:
         return found if found and 4 * len(found) >= 3 * len(self.all()) else None
 
     def crowded(self) -> bool:
-        """Whether a quarter of those who follow have not taken too much of what has come."""
+        """Whether a quarter of those who follow say that much waits for them. A few of many hold nobody up."""
         followers = self.all()
-        return 4 * sum(each.crowded for each in followers) >= max(len(followers), 1)
+        return bool(followers) and 4 * sum(each.crowded for each in followers) >= len(followers)
 
     def queue(self, seconds: float = 0.0) -> float:
         """Seconds; of the followers' queues the longest, the worst of each sixteen left out."""

@@ -9,7 +9,8 @@ departure and the listener's clock, tells of a queue, which is kept short (LEDBA
 
 Of several listeners the slowest sets the pace, as the *current limiting receiver* of TFMCC (RFC 4654, used by
 NORM, RFC 5740) and the *acker* of PGMCC do, but not one that gets less than half of what the others get: the
-relay serves that one. Without reports the pace halves again and again, as there.
+relay serves that one. Without reports the pace halves again and again, as there. Listeners that are slow
+themselves say so, as the window of a TCP receiver does; then it is how fast they take that counts.
 
 Sharing with TCP. Who sends more into a full queue takes it from the others, so a pace that only follows what
 it gets would push out flows that back off. The share of a probe that does *not* arrive tells how much of the
@@ -69,8 +70,9 @@ STANDING_SECONDS = 0.06
 LONG_QUEUE_SECONDS = 0.004
 """What waits longer can't be drained on the side."""
 
-DRAIN_SECONDS = 0.1
-"""A queue should be gone after this."""
+DRAIN_SECONDS, MOST_DRAINED = 0.1, 0.4
+"""A queue should be gone after this, if less than such a part of the known rate is enough for that. How much
+waits in listeners' sockets is not known: there it is that part."""
 
 SMALL_STEP, LARGE_STEP, LARGEST_STEP = 0.08, 0.25, 1.0
 """A probe exceeds the known rate by such a part; it doubles while probes succeed."""
@@ -325,8 +327,8 @@ class MulticastPace:
 
     def _draining(self) -> float:
         if self._followers.crowded():
-            return 0.6
-        return 1 - min(0.4, max(0.05, self._followers.queue() / DRAIN_SECONDS))
+            return 1 - MOST_DRAINED
+        return 1 - min(MOST_DRAINED, max(0.05, self._followers.queue() / DRAIN_SECONDS))
 
     def _cruise(self, now: float) -> None:
         samples = self._followers.most_samples(self._from, SAMPLE_SECONDS)

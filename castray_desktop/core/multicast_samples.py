@@ -9,7 +9,8 @@ sent, without the errors of counting at the sender (the rate sample of *Delivery
 draft-cheng-iccrg-delivery-rate-estimation). That the next datagram had not come by then, though it left so
 long before, is the delay of the path and its queues; the least delay ever seen is the path alone. The clocks
 need not agree, since only differences are used. How long datagrams wait for a listener that is not run does
-not matter, as long as it then takes all of them: the time is the kernel's.
+not matter, as long as it then takes them: the time is the kernel's. Where it says that much waits, it is
+crowded, and the times at which its reports come are used instead.
 """
 
 from __future__ import annotations
@@ -139,7 +140,7 @@ class Listener:
         self.name = name
         self.heard = False  # ever a datagram
         self.leaving = False
-        self.crowded = False  # too much has come that it has not taken yet
+        self.crowded = False  # much more has come than it has taken
         self.follows = True  # may be paced by
         self.since = -inf  # when `follows` changed, in seconds
         self.last_at = -inf  # of its last report

@@ -6,7 +6,6 @@ import os
 import threading
 from typing import Optional
 
-
 UNCOUNTED = 1 << 62
 """Of a file system that has no count: whether there is room, or a place to write to at all, shows with the
 first write."""
