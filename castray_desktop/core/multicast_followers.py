@@ -85,7 +85,7 @@ class Followers:
         return found if found and 4 * len(found) >= 3 * len(self.all()) else None
 
     def crowded(self) -> bool:
-        """Whether a quarter of those who follow say that much waits for them. A few of many hold nobody up."""
+        """Whether a quarter of those who follow say that much waits for them. A few hold nobody up."""
         followers = self.all()
         return bool(followers) and 4 * sum(each.crowded for each in followers) >= len(followers)
 
