@@ -50,6 +50,10 @@ TRIAL_SECONDS = 30.0
 """The first recipient is tried at the tail if all of it would take longer than this."""
 
 TRIAL_EVIDENCE_SECONDS = 0.45
+FIRST_REPORTS = 3
+"""So many with something new, or it is not tried: after the list, contents that take a moment to begin
+look slow."""
+
 TRIALS = 2
 BETTER = 1.5
 """A trial was right if the next node takes in more than this many times as much."""
@@ -61,6 +65,7 @@ class _Pace:
     def __init__(self, upstream: str, done: int) -> None:
         self.upstream = upstream
         self.done = done
+        self._reports = 0  # with something new
         self._samples: deque[tuple[float, int]] = deque()
 
     def add(self, now: float, done: int) -> None:
@@ -68,9 +73,15 @@ class _Pace:
         if done == self.done:
             return
         self.done = done
+        self._reports += 1
         self._samples.append((now, done))
         while len(self._samples) > 2 and self._samples[1][0] <= now - WINDOW_SECONDS:
             self._samples.popleft()
+
+    @property
+    def begun(self) -> bool:
+        """Whether more has come than the first bytes, which may have waited for somebody else."""
+        return self._reports >= FIRST_REPORTS
 
     def rate(self, now: float, complete: bool, seconds: float = AGAIN_SECONDS) -> float | None:
         """Bytes per second, of a complete node its last ones; None without evidence of `seconds`."""
@@ -205,7 +216,7 @@ class LagWatch:
         resting = view.now - max(self._moved.values(), default=-inf) < REST_SECONDS
         if len(fed) != 1 or resting or self._found or not self._trials or not self._may_go(fed[0], view):
             return None
-        rate = view.rate(fed[0], TRIAL_EVIDENCE_SECONDS)
+        rate = view.rate(fed[0], TRIAL_EVIDENCE_SECONDS) if view.begun(fed[0]) else None
         usual = min(self._speeds.get(view.source, inf), self._limit)
         if rate is None or (usual < inf and rate >= SLOW * usual):
             return None
@@ -272,6 +283,9 @@ class _View:
 
     def rate(self, node: str, seconds: float = AGAIN_SECONDS) -> float | None:
         return self._paces[node].rate(self.now, self.complete(node), seconds)
+
+    def begun(self, node: str) -> bool:
+        return self._paces[node].begun
 
     def could_take(self, node: str) -> float | None:
         """The rate of a node that is not slow: its share of what its upstream takes in.

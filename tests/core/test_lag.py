@@ -15,6 +15,7 @@ from castray_desktop.core.route import Move, Route
 from castray_desktop.core.steering import Steering
 
 GIGABIT = 125e6
+MIB = 1 << 20
 GIB = 1 << 30
 STEP = 0.01
 
@@ -87,6 +88,13 @@ class Model:
 
 def names(count: int) -> list[str]:
     return [f"n{number}" for number in range(count)]
+
+
+def test_a_cast_that_takes_a_moment_to_begin_is_not_taken_for_a_slow_one() -> None:
+    """The list of files came at once, and the first piece; then a disk was busy for half a second."""
+    route, watch, total = chain(names(3)), LagWatch(), 100 * MIB
+    for now, done in ((0.1, 300), (0.2, MIB), (0.7, 2 * MIB), (0.8, 30 * MIB), (1.05, 90 * MIB)):
+        assert watch.look(now, route, {"n0": done, "n1": done, "n2": done}, total) is None
 
 
 @pytest.mark.parametrize("place", range(7))
