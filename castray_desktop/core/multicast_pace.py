@@ -237,15 +237,13 @@ class MulticastPace:
         if useful and (most or self._phase is not Phase.STARTUP):
             useful.sort(key=itemgetter(0))  # where it is most of them, what a single one got says little
             rate, listener, sample = useful[len(useful) // 4 if most else 0]
-            if self._phase is Phase.STARTUP and not listener.crowded:
+            begins, crowded = self._phase is Phase.STARTUP, listener.crowded
+            if begins and not crowded:
                 self._begin_well(now, rate)
-            elif _is_plain(listener, sample):
-                if sample.overloaded:
-                    self._cut(now, rate)
-                elif self._phase is not Phase.DRAIN:
-                    self._end_probe(now, 0.0)
-            elif listener.queue(0.0) > LONG_QUEUE_SECONDS and self._phase is not Phase.DRAIN:
-                self._end_probe(now, rate)
+            elif _is_plain(listener, sample) and (begins or sample.overloaded):
+                self._cut(now, rate)
+            elif self._phase is not Phase.DRAIN and (crowded or listener.queue(0.0) > LONG_QUEUE_SECONDS):
+                self._end_probe(now, 0.0 if crowded else rate)
 
     def _begin_well(self, now: float, rate: float) -> None:
         """The beginning was too much. If it was so from the start, either little fits, or others fill the

@@ -357,6 +357,20 @@ def test_listeners_that_are_slow_themselves_lose_nothing_and_are_kept_busy(count
     assert len(model.pace.followers()) == count
 
 
+def test_a_listener_that_takes_all_but_has_much_left_to_take_ends_the_beginning_at_what_it_takes() -> None:
+    name, rate, every = b"a" * 8, 50e6, 0.02
+    pace, datagrams = MulticastPace(0, [name]), int(rate * every / DATAGRAM)
+    for number in range(1, 12):
+        now = 100.0 + number * every
+        pace.sent(now, (number - 1) * datagrams, datagrams, datagrams * DATAGRAM)
+        came, micros = number * datagrams, int((now + 0.001) * 1e6)
+        pace.reported(
+            now, Report(name, number, False, came, came, came * DATAGRAM, micros, 0, crowded=number > 3)
+        )
+        pace.judge(now)
+        assert number < 4 or pace.rate > 0.5 * rate
+
+
 def test_one_that_is_slow_itself_does_not_hold_the_others_up() -> None:
     model = network(8)
     model.receivers[3].socket = Queue(10e6, 10e6)
