@@ -94,7 +94,9 @@ class Placing:
         with self._delivery.placing_lock:
             if self._error is not None:
                 raise self._error
-            contents, self._left = all_of_them or self._left, False
+            contents = all_of_them or self._left
+            if contents:  # before it looks what is whole, or what is left meanwhile would be forgotten
+                self._left = False
             self._place(contents, lists=True)
             wrong, self._wrong = self._wrong, []
         return wrong
