@@ -15,8 +15,8 @@ from castray_desktop.workers.ray_side.byte_plane.multicast.candidates import (
     Lacking,
     Taken,
 )
+from tests.workers.byte_plane.pieces import LAYOUT, content
 
-LAYOUT = Layout(100, 5000, 30, 1000)  # pieces: 1, 5 and 1
 SIZE = 70
 
 
@@ -35,11 +35,6 @@ class Needs:
 
     def is_undecided(self) -> bool:
         return False
-
-
-def content(piece: int) -> bytes:
-    start, end = LAYOUT.piece(piece)
-    return bytes(at % 251 for at in range(start, end))
 
 
 def datagrams(piece: int) -> list[tuple[int, bytes]]:

@@ -7,19 +7,12 @@ import threading
 import pytest
 
 from castray_desktop.core.failure import CastRayError, FailureKind
-from castray_desktop.core.layout import Layout
 from castray_desktop.core.parcel import Manifest
 from castray_desktop.workers.ray_side.byte_plane.digests import piece_hasher
 from castray_desktop.workers.ray_side.byte_plane.multicast.candidates import Candidates
 from castray_desktop.workers.ray_side.byte_plane.multicast.placing import Placing
 from castray_desktop.workers.ray_side.byte_plane.spending import CHECKING, WAITING, Spending
-
-LAYOUT = Layout(100, 5000, 30, 1000)  # pieces: 1, 5 and 1
-
-
-def content(piece: int) -> bytes:
-    start, end = LAYOUT.piece(piece)
-    return bytes(at % 251 for at in range(start, end))
+from tests.workers.byte_plane.pieces import LAYOUT, content
 
 
 def digest(data: bytes) -> bytes:
