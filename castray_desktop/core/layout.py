@@ -43,15 +43,18 @@ class Layout:
 
     def piece(self, index: int) -> tuple[int, int]:
         """Start and end of a piece in the stream. Raises ValueError for one that there is not."""
-        if not 0 <= index < self.pieces:
+        first, after = self.contents.start, self.contents.stop
+        if first <= index < after:  # as nearly always
+            base, limit = self.manifest_bytes, self.trailer_start
+        elif 0 <= index < first:
+            first, base, limit = 0, 0, self.manifest_bytes
+        elif after <= index < self.pieces:
+            first, base, limit = after, self.trailer_start, self.stream_bytes
+        else:
             raise ValueError(f"no piece {index}")
-        first, base, limit = 0, 0, self.manifest_bytes
-        if index >= self.contents.stop:
-            first, base, limit = self.contents.stop, self.trailer_start, self.stream_bytes
-        elif index >= self.contents.start:
-            first, base, limit = self.contents.start, self.manifest_bytes, self.trailer_start
         start = base + (index - first) * self.piece_bytes
-        return start, min(start + self.piece_bytes, limit)
+        end = start + self.piece_bytes
+        return start, end if end < limit else limit
 
     def piece_at(self, offset: int) -> int:
         """The piece that this byte of the stream is in. Raises ValueError for one beyond it."""

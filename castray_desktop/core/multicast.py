@@ -72,10 +72,20 @@ class Report(NamedTuple):
     crowded: bool = False  # much of its memory for what has come is taken: it is slow itself, not the path
 
 
+Expand = Callable[[bytes, bytes, int], bytes]
+"""Makes so many bytes of a key of 32 bytes and a text. Without the key nobody can tell what they will be."""
+
+
+def expand_by_shake(key: bytes, text: bytes, count: int) -> bytes:
+    """By SHAKE128, which every Python has."""
+    return hashlib.shake_128(key + text).digest(count)
+
+
 class Keys:
     """Makes and checks tags and MACs of one cast."""
 
-    def __init__(self, secret: bytes, cast: str) -> None:
+    def __init__(self, secret: bytes, cast: str, expand: Expand = expand_by_shake) -> None:
+        self._expand = expand
         self._tag_key = _derived(secret, b"castray multicast tag", cast)
         self._mac_key = _derived(secret, b"castray multicast report", cast)
 
@@ -83,7 +93,7 @@ class Keys:
         """Of the datagrams that begin in one zone of a piece, one after the other; see `tag_at`."""
         size = zone[3]
         count = 2 + (ZONE_BYTES - 1) // size
-        return hashlib.shake_128(self._tag_key + _ZONE.pack(*zone)).digest(TAG_BYTES * count)
+        return self._expand(self._tag_key, _ZONE.pack(*zone), TAG_BYTES * count)
 
     def pack_report(self, report: Report) -> bytes:
         """A report as a datagram."""
@@ -161,40 +171,33 @@ def parse_head(raw: memoryview, at: int) -> Head:
 
 
 class Heads:
-    """Writes the heads of a whole burst, a field of all of them at a time."""
+    """Writes the heads of a whole piece, which lie one after the other, a field of all of them at a time."""
 
-    def __init__(self, buffer: memoryview, segment: int, tags: Callable[[Zone], bytes]) -> None:
-        """Datagrams begin every `segment` bytes, a multiple of 8."""
-        self._words = buffer.cast("Q")
-        self._step = segment // 8
+    def __init__(self, buffer: memoryview, size: int, tags: Callable[[Zone], bytes]) -> None:
+        """Of datagrams with `size` bytes each, at most as many as the buffer holds."""
+        self._size = size
         self._tags = tags
-        self._most = -(-len(buffer) // segment)
-        self._ones = _joined(1 for _ in range(self._most))
-        self._counted = _joined(range(self._most))
+        most = len(buffer) // HEADER_BYTES
+        self._tag, self._sequence = (buffer.cast("Q")[at :: HEADER_BYTES // 8] for at in range(2))
+        self._piece, offset = (buffer.cast("I")[at :: HEADER_BYTES // 4] for at in (4, 5))
+        offset[:] = memoryview(_row(range(0, most * size, size), 4)).cast("I")
+        self._ones = int.from_bytes(_row([1] * most, 8), "big")
+        self._counted = int.from_bytes(_row(range(most), 8), "big")
+        self._bytes = 8 * most
 
-    def write(self, number: int, sequence: int, piece: int, offset: int, size: int) -> None:
-        """Of the first `number` datagrams: one after the other from this sequence and offset on."""
-        end = number * self._step
-        fields = (
-            memoryview(tags_of(self._tags, number, Head(b"", sequence, piece, offset, size))).cast("Q"),
-            self._row(sequence << _SIZE_BITS | size, 1 << _SIZE_BITS)[:number],
-            self._row(piece << 32 | offset, size)[:number],
-        )
-        for at, field in enumerate(fields):
-            self._words[at : end : self._step] = field
-
-    def _row(self, first: int, step: int) -> memoryview:
-        """Words in network order, each `step` more than the one before it.
-
-        As one long number, of which every 64 bits are a word: twice as fast as word by word.
-        """
-        row = first * self._ones + step * self._counted
-        return memoryview(row.to_bytes(8 * self._most, "big")).cast("Q")
+    def write(self, number: int, sequence: int, piece: int) -> None:
+        """Of the first `number` datagrams of a piece, from this sequence on."""
+        tags = tags_of(self._tags, number, Head(b"", sequence, piece, 0, self._size))
+        self._tag[:number] = memoryview(tags).cast("Q")
+        # as one long number, of which every 64 bits are a word: twice as fast as word by word
+        row = (sequence << _SIZE_BITS | self._size) * self._ones + (self._counted << _SIZE_BITS)
+        self._sequence[:number] = memoryview(row.to_bytes(self._bytes, "big")).cast("Q")[:number]
+        self._piece[:number] = memoryview(piece.to_bytes(4, "big") * number).cast("I")
 
 
-def _joined(words: Iterable[int]) -> int:
-    """One number of words of 64 bits, the first one on top."""
-    return int.from_bytes(b"".join(word.to_bytes(8, "big") for word in words), "big")
+def _row(words: Iterable[int], size: int) -> bytes:
+    """Numbers of `size` bytes in network order, one after the other."""
+    return b"".join(word.to_bytes(size, "big") for word in words)
 
 
 def tags_of(tags: Callable[[Zone], bytes], number: int, head: Head) -> bytes:

@@ -17,12 +17,13 @@ class RangeSet:
     In the common case it is one prefix that grows, so adding at the end costs nothing.
     """
 
-    __slots__ = ("_ends", "_starts", "_total")
+    __slots__ = ("_ends", "_starts", "total")
 
     def __init__(self, ranges: Iterable[Range] = ()) -> None:
         self._starts: list[int] = []
         self._ends: list[int] = []
-        self._total = 0
+        self.total = 0
+        """How many bytes it holds; not to be set."""
         for start, end in ranges:
             self.add(start, end)
 
@@ -41,19 +42,19 @@ class RangeSet:
     __hash__ = None  # type: ignore[assignment]
 
     @property
-    def total(self) -> int:
-        """How many bytes it holds."""
-        return self._total
-
-    @property
     def prefix(self) -> int:
         """How many bytes it holds without a gap from 0 on."""
         return self._ends[0] if self._starts and self._starts[0] == 0 else 0
 
+    @property
+    def end(self) -> int:
+        """Where the last of them ends, 0 if there is none."""
+        return self._ends[-1] if self._ends else 0
+
     def copy(self) -> RangeSet:
         """The same ranges, from now on on their own."""
         twin = RangeSet()
-        twin._starts, twin._ends, twin._total = self._starts[:], self._ends[:], self._total
+        twin._starts, twin._ends, twin.total = self._starts[:], self._ends[:], self.total
         return twin
 
     def add(self, start: int, end: int) -> None:
@@ -68,10 +69,10 @@ class RangeSet:
             start = min(start, self._starts[first])
             end = max(end, self._ends[last - 1])
         for index in range(first, last):
-            self._total -= self._ends[index] - self._starts[index]
+            self.total -= self._ends[index] - self._starts[index]
         self._starts[first:last] = [start]
         self._ends[first:last] = [end]
-        self._total += end - start
+        self.total += end - start
 
     def contains(self, start: int, end: int) -> bool:
         """Whether every byte of `[start, end)` is there; an empty range always is."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import secrets
 import select
@@ -16,7 +17,7 @@ import pytest
 
 from castray_desktop.core.multicast import group_address, pack_head, parse_head
 from castray_desktop.workers.ray_side.byte_plane.following import Follower
-from castray_desktop.workers.ray_side.byte_plane.multicast import batches, listening, sending
+from castray_desktop.workers.ray_side.byte_plane.multicast import batches, bursts, listening, sending
 from castray_desktop.workers.ray_side.byte_plane.multicast.batches import ManyMessages
 from castray_desktop.workers.ray_side.byte_plane.multicast.sockets import ListeningSocket, SendingSocket
 from castray_desktop.workers.ray_side.protocol import (
@@ -154,7 +155,7 @@ def test_the_kernel_knows_when_a_datagram_came(lab: Lab, monkeypatch: pytest.Mon
         waited: float | None = 0.0
         deadline = time.monotonic() + 5
         while waited is not None and waited < 0.02 and time.monotonic() < deadline:
-            mouth.send(buffer, 100)
+            mouth.send(buffer)
             sent = time.monotonic()
             assert select.select([ear.socket], [], [], 5)[0]
             time.sleep(0.03)
@@ -179,14 +180,15 @@ def test_a_listener_knows_how_much_it_has_not_taken(lab: Lab) -> None:
     burst, buffer = memoryview(bytearray(44_000)), memoryview(bytearray(MIB))
     ear.wait_at_most(5)
     try:
+        mouth.have_cut(1000)
         assert ear.filled() == 0
         for _ in range(10):
-            mouth.send(burst, 1000)
+            mouth.send(burst)
         assert select.select([ear.socket], [], [], 5)[0]
         ten = ear.filled()
         assert 0.2 * 440_000 / ear.room < ten < 1
         for _ in range(10 * ear.room // len(burst)):
-            mouth.send(burst, 1000)
+            mouth.send(burst)
         assert ear.filled() > 0.9
         with contextlib.suppress(BlockingIOError):
             while True:
@@ -221,17 +223,15 @@ def test_a_network_without_groups(lab: Lab) -> None:
 @pytest.mark.parametrize("many", [False, True])
 def test_without_help_of_the_kernel(lab: Lab, monkeypatch: pytest.MonkeyPatch, many: bool) -> None:
     """A kernel that neither cuts bursts into datagrams nor puts them together again; one call for `many`."""
-    build = SendingSocket.__init__
 
-    def plain(
-        sock: SendingSocket, group: MulticastGroup, own: str, ports: tuple[int, int] | None = None
-    ) -> None:
-        build(sock, group, own, ports)
-        sock.offload = False
+    def refuse(sock: SendingSocket, segment: int) -> None:
+        raise OSError(errno.ENOPROTOOPT, "no such option")
 
-    monkeypatch.setattr(SendingSocket, "__init__", plain)
+    monkeypatch.setattr(SendingSocket, "have_cut", refuse)
     monkeypatch.setattr(ListeningSocket, "coalesce", lambda sock, yes: None)
-    monkeypatch.setattr(batches, "available", lambda: many)
+    if not many:
+        monkeypatch.setattr(batches, "_receive", None)
+        monkeypatch.setattr(bursts, "_send", None)
     path = lab.file("model.bin", 8 * MIB + 77)
     cast, nodes = start(lab, 2, path, limit=30 * MIB)
     results = cast.results()
@@ -427,7 +427,7 @@ def forger(group: MulticastGroup, listens: bool) -> Iterator[Callable[[], int]]:
             for ahead in range(4):
                 place = head.offset + ahead * head.size * 11
                 forged = head._replace(sequence=head.sequence + ahead * 11, offset=place)
-                mouth.send(memoryview(pack_head(*forged) + secrets.token_bytes(head.size)), 1 << 16)
+                mouth.send(memoryview(pack_head(*forged) + secrets.token_bytes(head.size)))
                 next(sent)
         ear.close()
         mouth.close()

@@ -68,19 +68,19 @@ class Delivery(Follower):
         self._thread.start()
 
     def seal(self, order: Seal) -> None:
-        with self.condition:
+        with self.lock:
             self._seal = order.trailer_digest
             self.condition.notify_all()
 
     def leave(self) -> None:
         """End it, but keep what is there for a later delivery."""
-        with self.condition:
+        with self.lock:
             self._left = True
         self.cancel()
 
     def cancel(self) -> None:
         """End it; part files go, what has landed stays."""
-        with self.condition:
+        with self.lock:
             self._stop = True
             self._abort_channel()
             self.condition.notify_all()
@@ -90,7 +90,7 @@ class Delivery(Follower):
 
     def forget(self) -> None:
         """Nobody will ask about it any more: end it if it still runs, and free what it holds."""
-        with self.condition:
+        with self.lock:
             self._forgotten = True
             ended = self.state in FINAL_RECIPIENT_STATES
         if ended:
@@ -105,7 +105,7 @@ class Delivery(Follower):
             self._parts.close()
 
     def report(self) -> DeliveryReport:
-        with self.condition:
+        with self.lock:
             return DeliveryReport(
                 cast=self.cast,
                 state=self.state,
@@ -255,7 +255,7 @@ class Delivery(Follower):
     def _checked_results(self, manifest: Manifest) -> list[FileResult]:
         """The trailer's records, once its digest has come from the source and fits."""
         mine = self._hashes.finish() if self._hashes is not None and not self.landing_begun else None
-        with self.condition:
+        with self.lock:
             while not self._seal and not self._stop:
                 self.condition.wait()
         self.check_stop()

@@ -10,6 +10,7 @@ from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.core.multicast import Keys
 from castray_desktop.core.wire import ProtocolError
 from castray_desktop.workers.ray_side.byte_plane.channel import Channel, Untrusted
+from castray_desktop.workers.ray_side.byte_plane.digests import expander
 from castray_desktop.workers.ray_side.byte_plane.failures import (
     reason_of,
 )
@@ -82,7 +83,7 @@ class Follower(StandingStock):
 
     def set_upstream(self, order: SetUpstream) -> None:
         """Fetch from there from now on; older orders are ignored."""
-        with self.condition:
+        with self.lock:
             if order.epoch <= self.route[0]:
                 return
             kept = (
@@ -97,7 +98,7 @@ class Follower(StandingStock):
 
     def pause_fetching(self, order: PauseDelivery) -> None:
         """Have nothing come any more; older orders are ignored. Its connection stays for a while."""
-        with self.condition:
+        with self.lock:
             if order.epoch <= self.route[0]:
                 return
             self.route = (order.epoch, None)
@@ -107,7 +108,7 @@ class Follower(StandingStock):
 
     def listen(self, order: Listen) -> None:
         """Listen to this group from now on, also if it has left it; or to none."""
-        with self.condition:
+        with self.lock:
             if order.group == self._group and (self._listener is None or self._listener.listening):
                 return
             self._group, self._listens_anew = order.group, True
@@ -125,7 +126,7 @@ class Follower(StandingStock):
         """The upstream is to be told that it should dial, or has done so."""
         if urgent:
             self.stated()
-        with self.condition:
+        with self.lock:
             self.condition.notify_all()
 
     def _abort_channel(self) -> None:
@@ -134,7 +135,7 @@ class Follower(StandingStock):
             self._channel.abort()
 
     def _go(self, state: RecipientState, failure: Optional[Failure] = None) -> None:
-        with self.condition:
+        with self.lock:
             if state is not self.state and state not in TRANSITIONS[self.state]:
                 raise RuntimeError(f"{self.state.value} can't become {state.value}")
             self.state, self._failure = state, failure
@@ -142,7 +143,7 @@ class Follower(StandingStock):
 
     def _restored(self, error: Optional[BaseException]) -> None:
         """What the journal claimed was read back; the fetch may have all it needs by that."""
-        with self.condition:
+        with self.lock:
             self._trouble = error
             if error is not None or self.is_complete():
                 self._abort_channel()
@@ -175,7 +176,7 @@ class Follower(StandingStock):
                 group,
                 self._place.surroundings.address,
                 self._place.node,
-                Keys(self.secret, self.cast),
+                Keys(self.secret, self.cast, expander(self.order.algorithms.file)),
                 self.layout,
                 self,
                 lambda: self.paused,
@@ -234,7 +235,7 @@ class Follower(StandingStock):
             if lost_since == 0.0 or self._restoring.alive:
                 lost_since = time.monotonic()
             self._lost(route[1], time.monotonic() - lost_since, reason)
-            with self.condition:
+            with self.lock:
                 if self.route == route and not self._stop and not self._meeting.has_come:
                     self.condition.wait(pause)
             pause = min(pause * 2, timing.longest_pause)
@@ -243,7 +244,7 @@ class Follower(StandingStock):
         """The engine has nobody to fetch from: wait until it has."""
         self._connected_to = ""
         self._go(R.CONNECTING)
-        with self.condition:
+        with self.lock:
             while self.route[1] is None and not self._stop and self._trouble is None:
                 if self.is_complete():
                     return
@@ -252,7 +253,7 @@ class Follower(StandingStock):
 
     def reads_in_pause(self) -> bool:
         """Whether a pause of this delivery goes on; then a piece is read that may end in silence."""
-        with self.condition:
+        with self.lock:
             self.reading_in_pause = self.pause_ends is not None
             return self.reading_in_pause
 
@@ -263,7 +264,7 @@ class Follower(StandingStock):
 
     def rest(self) -> None:
         """Wait while it keeps still. Raises what ends the delivery."""
-        with self.condition:
+        with self.lock:
             while self.keeps_still and not self._stop and self._trouble is None and not self.is_complete():
                 ends = self.pause_ends
                 self.condition.wait(None if ends is None else max(ends - time.monotonic(), 0.0))
@@ -287,7 +288,7 @@ class Follower(StandingStock):
             epoch, upstream, lambda: not self._stop and self.route[0] == epoch
         )
         try:
-            with self.condition:
+            with self.lock:
                 self._channel = channel
                 if self._stop or self.route[0] != epoch:
                     return
@@ -298,7 +299,7 @@ class Follower(StandingStock):
             Fetching(channel, self).run()
         finally:
             self.spending.on(WAITING)
-            with self.condition:
+            with self.lock:
                 self._channel = self._fetching_from = None
             channel.close()
 

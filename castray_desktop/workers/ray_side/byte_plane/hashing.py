@@ -43,7 +43,8 @@ class FileHashes:
         self._hasher = new_hasher()
         self._at = 0  # contents that were hashed, always a prefix
         self._in_file = 0  # of the file that the hasher is in, holes included
-        self._condition = threading.Condition()
+        self._lock = threading.Lock()
+        self._condition = threading.Condition(self._lock)
         self._working = False  # somebody uses the hasher
         self._behind = False  # there may be something to read back
         self._stopped = False
@@ -60,7 +61,7 @@ class FileHashes:
         """
         if low >= high:
             return
-        with self._condition:
+        with self._lock:
             self._raise()
             if low != self._at or self._working or self._manifest.has_holes(spans):
                 self._leave()
@@ -77,7 +78,7 @@ class FileHashes:
 
     def stop(self) -> None:
         """Leave it, and wait for whoever is at it."""
-        with self._condition:
+        with self._lock:
             self._stopped = True
             self._condition.notify_all()
         if self._thread is not None:
@@ -85,7 +86,7 @@ class FileHashes:
 
     def finish(self) -> list[bytes]:
         """All contents are there: wait for what is left, and give all hashes. Raises like `feed`."""
-        with self._condition:
+        with self._lock:
             while self._at < self._manifest.content_bytes:
                 self._raise()
                 self._leave()
@@ -121,20 +122,20 @@ class FileHashes:
 
     def _fail(self, error: Exception) -> None:
         """Whoever comes next is told."""
-        with self._condition:
+        with self._lock:
             self._error = error
             self._condition.notify_all()
 
     def _await_work(self) -> bool:
         """True: there is some, and the hasher is ours."""
-        with self._condition:
+        with self._lock:
             while not self._stopped and (self._working or not self._behind):
                 self._condition.wait()
             self._working = not self._stopped
             return self._working
 
     def _done(self, at: int) -> None:
-        with self._condition:
+        with self._lock:
             self._at, self._working = at, False
             if self._behind or at == self._manifest.content_bytes:  # else nobody has to do with it
                 self._condition.notify_all()
@@ -142,7 +143,7 @@ class FileHashes:
     def _ready(self) -> int:
         """The end of the contents that are there without a gap from where the hashes are."""
         manifest_bytes = self._stock.layout.manifest_bytes
-        with self._stock.condition:
+        with self._stock.lock:
             there = self._stock.have.available_from(manifest_bytes + self._at)
         return min(there - manifest_bytes, self._manifest.content_bytes)
 

@@ -63,7 +63,7 @@ class Restoring:
                 else:
                     false += 1
         stock.wake()
-        with stock.condition:
+        with stock.lock:
             stock.checked_to = stock.layout.stream_bytes
             stock.more_wanted = false > 0
         log.info("cast %s: the journal was right about %d pieces, wrong about %d", stock.cast, good, false)

@@ -13,8 +13,11 @@ from castray_desktop.workers.ray_side.byte_plane.supply import Gone, Supply
 
 MAX_OUTSTANDING = 4096
 KEEP_ALIVE_SECONDS = 1.0
-EARLY_SECONDS = 0.01
-"""Digests that become known within that go out together: being woken for each costs every node more."""
+EARLY_SECONDS = 0.05
+"""Digests that become known within that go out together: being woken for each costs every node more. Their
+source is further ahead of the datagrams than that, wherever these come fast."""
+
+PART_SECONDS = 0.01  # how long a part may wait for its piece before requests are looked for
 
 LOOK_SECONDS = 0.1  # how long a request may lie unread while there is nothing new to send
 
@@ -85,12 +88,12 @@ class Serving:
                 self._keep_alive()
         elif self._calm:
             if self._parts:
-                self._supply.await_piece(self._supply.layout.piece_at(self._parts[0][0]), EARLY_SECONDS)
+                self._supply.await_piece(self._supply.layout.piece_at(self._parts[0][0]), PART_SECONDS)
             else:
                 self._supply.await_digest(self._early[0][0], LOOK_SECONDS)
             self._keep_alive()
         else:
-            self._calm = not self._channel.await_readable(EARLY_SECONDS)
+            self._calm = not self._channel.await_readable(PART_SECONDS if self._parts else EARLY_SECONDS)
 
     def _keep_alive(self) -> None:
         if time.monotonic() - self._last_sent >= KEEP_ALIVE_SECONDS:
@@ -234,7 +237,7 @@ class Serving:
         """
         self._take_requests()
         while self._rests:
-            with self._supply.condition:
+            with self._supply.lock:
                 if not self._supply.gone:
                     self._supply.condition.wait(LOOK_SECONDS)
             if self._supply.gone:
@@ -242,7 +245,7 @@ class Serving:
             self._take_requests()
 
     def _pause(self, seconds: float) -> None:
-        with self._supply.condition:
+        with self._supply.lock:
             if not self._supply.gone:
                 self._supply.condition.wait(seconds)
             if self._supply.gone:

@@ -15,6 +15,7 @@ from typing import Optional
 
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.core.layout import Layout
+from castray_desktop.core.multicast import Keys
 from castray_desktop.core.parcel import (
     Entry,
     FileStatus,
@@ -23,7 +24,7 @@ from castray_desktop.core.parcel import (
     encode_trailer,
 )
 from castray_desktop.core.ranges import RangeSet
-from castray_desktop.workers.ray_side.byte_plane.digests import file_hasher, piece_hasher
+from castray_desktop.workers.ray_side.byte_plane.digests import expander, file_hasher, piece_hasher
 from castray_desktop.workers.ray_side.byte_plane.hash_cache import HashCache
 from castray_desktop.workers.ray_side.byte_plane.known_files import KnownFiles
 from castray_desktop.workers.ray_side.byte_plane.multicast.sending import MulticastSender
@@ -103,7 +104,7 @@ class Source(Supply):
 
     def serve(self, order: ServeSource) -> None:
         """Read and hash, in a thread; from now on whoever knows the secret may fetch."""
-        with self.condition:
+        with self.lock:
             if self.state is not S.PREPARED or self.manifest is None or self._totals is None:
                 return
             try:
@@ -122,7 +123,7 @@ class Source(Supply):
 
         `own` is this node's address, `ports` those that others can reach, None for all.
         """
-        with self.condition:
+        with self.lock:
             if self.state not in (S.SERVING, S.SEALED):
                 return
             sender = self._sender
@@ -133,7 +134,8 @@ class Source(Supply):
             if sender is not None and sender.active:
                 sender.update(order)
                 return
-            self._sender = MulticastSender(self, order, own, ports, self.secret)
+            keys = Keys(self.secret, self.cast, self._expand)
+            self._sender = MulticastSender(self, order, own, ports, keys)
             self._sender.start()
 
     def _files_of(self, files: Sequence[Entry], algorithm: str) -> SourceFiles:
@@ -143,6 +145,7 @@ class Source(Supply):
     def _use(self, algorithms: Algorithms, totals: ParcelTotals) -> None:
         self.new_piece_hasher = piece_hasher(algorithms.piece)
         self.new_file_hasher = file_hasher(algorithms.file)
+        self._expand = expander(algorithms.file)
         sizes = (totals.manifest_bytes, totals.content_bytes, totals.trailer_bytes)
         self._lay_out(Layout(*sizes, algorithms.piece_bytes))
 
@@ -163,7 +166,7 @@ class Source(Supply):
             self._sender.join(seconds)
 
     def report(self) -> SourceReport:
-        with self.condition:
+        with self.lock:
             problems, problem_count = self.files.problems()
             return SourceReport(
                 cast=self.cast,
@@ -203,7 +206,7 @@ class Source(Supply):
             self._fail(Failure(FailureKind.INTERNAL, {"reason": f"{type(error).__name__}: {error}"}))
 
     def _fail(self, failure: Failure) -> None:
-        with self.condition:
+        with self.lock:
             self._failure = failure
         self._go(S.FAILED)
         self.end("the source failed")
@@ -214,7 +217,7 @@ class Source(Supply):
 
     def _enter(self, state: SourceState) -> bool:
         """Whether the state is another one now. Somebody is to be told."""
-        with self.condition:
+        with self.lock:
             if state not in TRANSITIONS[self.state]:
                 return False
             self.state = state
@@ -227,7 +230,7 @@ class Source(Supply):
         scan = Scanner(self._order.links, self._order.exclude, self._scanning).run(self._order.paths)
         manifest = Manifest(scan.entries)
         raw = encode(manifest)
-        with self.condition:
+        with self.lock:
             self._scan, self.manifest, self._raw_manifest = scan, manifest, raw
             self._scanned = (scan.files, scan.size)
             self._totals = scan.totals(manifest, raw)
@@ -267,7 +270,7 @@ class Source(Supply):
         known = self.files.known.hashes
         if not known or start < self.layout.manifest_bytes or end > self.layout.trailer_start:
             return False
-        with self.condition:
+        with self.lock:
             if self._asked.contains(index, index + 1) and not self.have.contains(start, end):
                 return False
         assert self.manifest is not None
@@ -278,7 +281,7 @@ class Source(Supply):
         if self.within_file(index) is None:
             # these wait in memory for their server, and must not push each other out
             lead = max(min(lead, RECENT_BYTES // self.layout.piece_bytes - 2), 1)
-        with self.condition:
+        with self.lock:
             self.spending.on(WAITING)
             if index > self.demand + lead:
                 self.demand_awaited = index - lead // 2  # waking up for each piece costs both sides
@@ -289,7 +292,7 @@ class Source(Supply):
 
     def seal_with(self) -> None:
         """Every file was read to its end: the trailer is there."""
-        with self.condition:  # a report has the state and the digest, or neither
+        with self.lock:  # a report has the state and the digest, or neither
             self._raw_trailer = encode_trailer(self.files.results())
             self._trailer_digest = hashlib.sha256(self._raw_trailer).hexdigest()
             sealed = self._enter(S.SEALED)
@@ -313,7 +316,7 @@ class Source(Supply):
 
     def known_hashes(self) -> Optional[Sequence[bytes]]:
         """Looked for when the first one asks: a cast to recipients that have nothing needs none of it."""
-        with self.condition:
+        with self.lock:
             if self.files.known.hashes is None and not self._finding:
                 self._finding = True
                 self._start(self._find_known)
@@ -368,7 +371,7 @@ class Source(Supply):
         self.wake()
 
     def note_asked(self, pieces: range) -> None:
-        with self.condition:
+        with self.lock:
             self._asked.add(pieces.start, pieces.stop)
 
     def read_anew(self, index: int) -> Again:
@@ -376,7 +379,7 @@ class Source(Supply):
         if self.gone:
             raise Gone(self.gone)
         start, end = self.layout.piece(index)
-        with self.condition:
+        with self.lock:
             self._recent.pop(index, None)
         payload = self.assembled(index)
         hasher = self.new_piece_hasher()

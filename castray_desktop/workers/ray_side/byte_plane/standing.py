@@ -7,7 +7,7 @@ import os
 from typing import Optional
 
 from castray_desktop.core.parcel import Manifest, Span
-from castray_desktop.core.wire import DIGEST_BYTES, ProtocolError
+from castray_desktop.core.wire import ProtocolError
 from castray_desktop.workers.ray_side.byte_plane.buffers import page_buffer
 from castray_desktop.workers.ray_side.byte_plane.comparing import same_hash
 from castray_desktop.workers.ray_side.byte_plane.parts import PartFiles
@@ -58,13 +58,12 @@ class StandingStock(Stock):
             self.more_wanted = self.more_wanted or self._await_manifest
         self._await_manifest = False
 
-    def wants_piece(self, index: int) -> bool:
+    def _wants(self, start: int, end: int) -> bool:
         """Nothing beyond the manifest before it is clear what stands here; then not what may be the same."""
-        start, end = self.layout.piece(index)
         twins = self._twins
         if end > self._known_to() or (twins is not None and twins.pieces.contains(start, end)):
             return False
-        return super().wants_piece(index)
+        return super()._wants(start, end)
 
     def next_wanted(self, index: int) -> int:
         while True:
@@ -99,7 +98,7 @@ class StandingStock(Stock):
         agreed = same_hash(self._twins, hashes, cache, algorithm, hasher, self._comparing)
         self._hashes.know({file: hashes[file] for file in agreed})
         pieces = self._twins.agree(self.layout, agreed)
-        with self.condition:
+        with self.lock:
             self._undigested = bytearray(self.layout.pieces)
             for start, end in pieces:
                 for gap in self.have.missing(start, end):
@@ -132,8 +131,8 @@ class StandingStock(Stock):
         for span in self.manifest.spans(*self.layout.content_part(*self.layout.piece(index))):
             if self._twins is None or not self._twins.is_unchanged(span.file):
                 raise Gone(f"its copy on {self._place.node} has changed")
-        with self.condition:
-            self._digests[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES] = hasher.digest()
+        with self.lock:
+            self._note_digest(index, hasher.digest())
             self._undigested[index] = 0
 
     def split_by_twins(self, start: int, end: int) -> list[tuple[int, int, bool]]:
@@ -157,13 +156,13 @@ class StandingStock(Stock):
             return False
         if not self._twins.cover(self.manifest.spans(*self.layout.content_part(start, end))):
             return False
-        with self.condition:
-            self._digests[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES] = digest
+        with self.lock:
+            self._note_digest(index, digest)
         if not self._reads_as(index, start, end, view):
             return False
         assert self._staging is not None
         self._staging.journal.note(index, digest)
-        with self.condition:
+        with self.lock:
             self._count(start, end)
             self.add(index, digest)
         self._feed(start, end, view)
@@ -195,7 +194,7 @@ class StandingStock(Stock):
         assert self.manifest is not None
         assert self._parts is not None
         first, last = (self.layout.manifest_bytes + at for at in self.manifest.file_range(file))
-        with self.condition:
+        with self.lock:
             had = [
                 (max(low, first), min(high, last)) for low, high in self.have if low < last and high > first
             ]

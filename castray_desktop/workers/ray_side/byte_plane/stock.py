@@ -16,7 +16,6 @@ from castray_desktop.core.wire import DIGEST_BYTES
 from castray_desktop.workers.ray_side.byte_plane.digests import file_hasher, piece_hasher
 from castray_desktop.workers.ray_side.byte_plane.failures import no_room, write_failure
 from castray_desktop.workers.ray_side.byte_plane.hashing import FileHashes
-from castray_desktop.workers.ray_side.byte_plane.multicast.early import EarlyDigests
 from castray_desktop.workers.ray_side.byte_plane.parts import PartFiles
 from castray_desktop.workers.ray_side.byte_plane.place import Place
 from castray_desktop.workers.ray_side.byte_plane.preflight import nearest_folder, resolve_destination
@@ -58,7 +57,6 @@ class Stock(Supply):
         self._moving_lock = threading.Lock()  # held while a file's bytes move to another place
         self.landing_begun = False  # an earlier delivery had verified all of it
         self.early_wanted = False  # somebody below wants digests before their pieces are here
-        self._early_digests = EarlyDigests()
 
     # --- the beginning
 
@@ -123,12 +121,13 @@ class Stock(Supply):
             return False
         self.landing_begun = True  # all of it was verified, and some may be in the user's hands by now
         self.have, self._content_bytes = self.claims, self.layout.content_bytes
+        self._known = bytearray(b"\1" * self.layout.pieces)
         self.checked_to = self.layout.stream_bytes
         return True
 
     def wanted(self) -> list[Range]:
         """What has to be fetched, ascending: neither had nor claimed by the journal."""
-        with self.condition:
+        with self.lock:
             self.more_wanted = False
             had, known = self.have, self._known_to()
             if self.checked_to < self.layout.stream_bytes and self.claims.total:
@@ -145,13 +144,16 @@ class Stock(Supply):
     def wants_piece(self, index: int) -> bool:
         """Whether this piece is neither here nor being read back."""
         start, end = self.layout.piece(index)
-        with self.condition:
-            claimed = end > self.checked_to and self.claims.contains(start, end)
-            return not claimed and not self.have.contains(start, end)
+        with self.lock:
+            return self._wants(start, end)
+
+    def _wants(self, start: int, end: int) -> bool:
+        claimed = end > self.checked_to and self.claims.contains(start, end)
+        return not claimed and not self.have.contains(start, end)
 
     def next_wanted(self, index: int) -> int:
         """The first such piece from there on, the number of pieces if there is none."""
-        with self.condition:
+        with self.lock:
             if index >= self.layout.pieces:
                 return index
             at, _ = self.layout.piece(index)
@@ -169,13 +171,11 @@ class Stock(Supply):
 
     def can_place(self, index: int) -> bool:
         """Whether `place_piece` could place it: contents need the manifest."""
+        if self.manifest is not None:
+            return True
         start, end = self.layout.piece(index)
         manifest_bytes = self.layout.manifest_bytes
-        return (
-            self.manifest is not None
-            or end < manifest_bytes
-            or self.have.prefix >= min(start, manifest_bytes)
-        )
+        return end < manifest_bytes or self.have.prefix >= min(start, manifest_bytes)
 
     def restore(self, index: int, buffer: memoryview) -> bool:
         """Read a claimed piece back; whether it is what the journal says. Raises OSError."""
@@ -183,7 +183,7 @@ class Stock(Supply):
         view = buffer[: end - start]
         with self._moving_lock:
             good = self._reads_as(index, start, end, view)
-            with self.condition:
+            with self.lock:
                 if good:
                     if not self.has_piece(index):  # it may lie in a file whose hash agreed meanwhile
                         self._count(start, end)
@@ -249,7 +249,7 @@ class Stock(Supply):
             self._staging.keep_trailer(first - layout.trailer_start, part)
         self._staging.journal.note(index, digest)
         whole = len(spans) == 1 and high - low == end - start
-        with self.condition:
+        with self.lock:
             self._content_bytes += high - low
             self.add(index, digest, None if whole else bytes(view))
         if self._hashes is not None:
@@ -358,12 +358,13 @@ class Stock(Supply):
 
     def take_early(self, first: int, digests: bytes) -> None:
         """The upstream says what the digests of pieces from there on will be. Raises ValueError."""
-        with self.foretold:
-            self._early_digests.note(first, digests, self.layout.pieces)
-            self.foretold.notify_all()
-
-    def early_digest(self, index: int) -> Optional[bytes]:
-        return super().early_digest(index) or self._early_digests.of(index)
+        after = first + len(digests) // DIGEST_BYTES
+        if after > self.layout.pieces:
+            raise ValueError(f"digests of pieces up to {after}, where there are {self.layout.pieces}")
+        with self.lock:
+            for number, index in enumerate(range(first, after)):
+                if not (self._known[index] and self.has_piece(index)):  # it may have been read anew
+                    self._note_digest(index, digests[number * DIGEST_BYTES : (number + 1) * DIGEST_BYTES])
 
     # --- serving
 

@@ -49,9 +49,9 @@ class Supply:
 
     def __init__(self, cast: str, changed: Changed) -> None:
         self.cast = cast
-        lock = threading.RLock()
-        self.condition = threading.Condition(lock)
-        self.foretold = threading.Condition(lock)  # that digests are known which may go ahead of their pieces
+        self.lock = threading.RLock()
+        self.condition = threading.Condition(self.lock)
+        self.foretold = threading.Condition(self.lock)  # digests are known which may go ahead of their pieces
         self.layout = Layout(0, 0, 0, 1)
         self.manifest: Optional[Manifest] = None
         self.have = RangeSet()
@@ -65,6 +65,7 @@ class Supply:
         self.paused = False
         self._pauses = 0  # the number of the last order to pause or to go on
         self._digests = bytearray()
+        self._known = bytearray()  # which of them are known, by piece; they may come ahead
         self._recent: OrderedDict[int, bytes] = OrderedDict()
         self._early = -1  # a piece that is only in memory so far
         self._changed = changed
@@ -94,15 +95,13 @@ class Supply:
         if layout.piece_bytes > MAX_PIECE:
             raise ValueError(f"pieces of {layout.piece_bytes} bytes")
         self.layout = layout
-        self._digests = bytearray(layout.pieces * DIGEST_BYTES)
+        self._digests, self._known = bytearray(layout.pieces * DIGEST_BYTES), bytearray(layout.pieces)
 
     def add(self, index: int, digest: bytes, payload: Optional[bytes] = None) -> None:
         """A piece is there. `payload` is kept for a while, for pieces that are costly to put together."""
         start, end = self.layout.piece(index)
-        with self.condition:
-            if self.early_digest(index) is None:
-                self.foretold.notify_all()
-            self._digests[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES] = digest
+        with self.lock:
+            self._note_digest(index, digest)
             self.have.add(start, end)
             if payload is not None:
                 self._recent[index] = payload
@@ -115,22 +114,29 @@ class Supply:
 
     def pass_on(self, index: int, digest: bytes, payload: bytes) -> None:
         """A piece may be served from memory. Whoever calls this adds it soon, and no other one before it."""
-        with self.condition:
-            self._digests[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES] = digest
+        with self.lock:
+            self._note_digest(index, digest)
             self._recent[index] = payload
             self._early = index
         self.wake()
 
+    def _note_digest(self, index: int, digest: bytes) -> None:
+        """The digest of a piece is known. With the lock."""
+        self._digests[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES] = digest
+        if not self._known[index]:
+            self._known[index] = 1
+            self.foretold.notify_all()
+
     def wake(self) -> None:
         """Let those go on who wait for pieces. Whoever adds pieces calls it before waiting for anything."""
-        with self.condition:
+        with self.lock:
             self.unwoken = False
             self._last_wake = time.monotonic()
             self.condition.notify_all()
 
     def end(self, reason: str) -> None:
         """From now on nothing is served."""
-        with self.condition:
+        with self.lock:
             self.gone = self.gone or reason
             self._recent.clear()
             self.condition.notify_all()
@@ -139,7 +145,7 @@ class Supply:
 
     def pause(self, paused: bool, number: int) -> None:
         """Serve nothing for now, or go on; an order that is not newer than the last one is ignored."""
-        with self.condition:
+        with self.lock:
             if number <= self._pauses:
                 return
             self.paused, self._pauses = paused, number
@@ -154,7 +160,7 @@ class Supply:
 
     def await_piece(self, index: int, seconds: float) -> bool:
         """Whether the piece is there within `seconds`. Raises Gone when it never will be."""
-        with self.condition:
+        with self.lock:
             if index > self.demand:
                 before, self.demand = self.demand, index
                 if before < self.demand_awaited <= index:
@@ -172,14 +178,14 @@ class Supply:
 
     def early_digest(self, index: int) -> Optional[bytes]:
         """The digest of a piece that may not be here yet, once it is known."""
-        return self.digest(index) if self.is_ready(index) else None
+        return self.digest(index) if self._known[index] else None
 
     def want_early(self) -> None:
         """Somebody wants digests before their pieces are here."""
 
     def await_digest(self, index: int, seconds: float) -> None:
         """Wait until the digest of a piece is known, which may come ahead of the piece. Raises Gone."""
-        with self.condition:
+        with self.lock:
             if not self.gone and self.early_digest(index) is None:
                 self.foretold.wait(seconds)
             if self.gone:
@@ -193,7 +199,7 @@ class Supply:
 
         Raises Gone when it never will be.
         """
-        with self.condition:
+        with self.lock:
             if not self.gone and self.known_hashes() is None:
                 self.condition.wait(seconds)
             if self.gone:
@@ -213,7 +219,7 @@ class Supply:
         return False
 
     def has_piece(self, index: int) -> bool:
-        with self.condition:
+        with self.lock:
             return self.have.contains(*self.layout.piece(index))
 
     def _digest(self, index: int) -> None:
@@ -221,7 +227,7 @@ class Supply:
         payload = self.assembled(index)
         hasher = self.new_piece_hasher()
         hasher.update(payload)
-        with self.condition:
+        with self.lock:
             if not self.has_piece(index):  # another server may have been faster
                 whole = self.within_file(index) is not None
                 self.add(index, hasher.digest(), None if whole else bytes(payload))
@@ -273,7 +279,7 @@ class Supply:
 
     def count_sent(self, index: int, length: int, last: bool) -> None:
         """So many bytes of a piece leave this node; `last` for all that a peer has asked for so far."""
-        with self.condition:
+        with self.lock:
             self.sent_bytes += length
             if index not in self.layout.contents:
                 self.sent_lists += length

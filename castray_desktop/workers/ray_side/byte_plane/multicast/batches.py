@@ -1,29 +1,26 @@
 """Taking many datagrams in one call, the bytes of each where they should come to lie: recvmmsg(2).
 
-Heads and payloads go to memories of their own, so that payloads which follow one another in the stream lie
-one after the other, and need not be moved any more.
+Payloads that follow one another in the stream come to lie one after the other: nothing has to be moved any
+more.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import errno
-import os
 import socket
-import sys
 from abc import ABC, abstractmethod
-from array import array
-from typing import Optional
 
 from castray_desktop.core.multicast import HEADER_BYTES
 from castray_desktop.workers.ray_side.byte_plane.buffers import page_buffer
+from castray_desktop.workers.ray_side.byte_plane.multicast.vectors import (
+    Messages,
+    Vectors,
+    checked,
+    function,
+)
 
 _MSG_WAITFORONE = 0x10000
-_VECTOR_WORDS = 2  # iovec: where, and how many bytes
-_MESSAGE_WORDS = 8  # mmsghdr of 64-bit Linux
-_VECTORS_AT, _NUMBER_AT, _LENGTH_AT = 2, 3, 14  # the last one in half words
-_WORD = 8
+_receive = function("recvmmsg")
 
 
 class Batches(ABC):
@@ -49,31 +46,7 @@ class Batches(ABC):
 
 def batches(size: int, most: int, together: int) -> Batches:
     """As this system has it; together is 1 where the kernel puts nothing together."""
-    return ManyMessages(size, most, together) if available() else OneMessage(size, most)
-
-
-def available() -> bool:
-    """Whether this system can take many messages at once, as it is written down here."""
-    little = sys.byteorder == "little"
-    return (
-        sys.platform.startswith("linux")
-        and little
-        and ctypes.sizeof(ctypes.c_void_p) == _WORD
-        and bool(_receive)
-    )
-
-
-def _find() -> Optional[ctypes._NamedFuncPointer]:
-    try:
-        function = ctypes.CDLL(None, use_errno=True).recvmmsg
-    except (OSError, AttributeError):
-        return None
-    function.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int, ctypes.c_void_p)
-    function.restype = ctypes.c_int
-    return function
-
-
-_receive = _find()
+    return ManyMessages(size, most, together) if _receive is not None else OneMessage(size, most)
 
 
 class ManyMessages(Batches):
@@ -81,55 +54,20 @@ class ManyMessages(Batches):
 
     def __init__(self, size: int, most: int, together: int) -> None:
         super().__init__(size, most, together)
-        self._vectors: dict[int, _Vectors] = {}  # by the memory that they lead to
-        number = -(-most // together)
-        self._messages = memoryview(bytearray(number * _MESSAGE_WORDS * _WORD))
-        words = self._messages.cast("Q")
-        words[_NUMBER_AT::_MESSAGE_WORDS] = array("Q", [2 * together]) * number
-        self._starts = words[_VECTORS_AT::_MESSAGE_WORDS]
-        self._lengths = self._messages.cast("I")[_LENGTH_AT :: 2 * _MESSAGE_WORDS]
-        self._at = _address(self._messages)
+        self._vectors: dict[int, Vectors] = {}  # by the memory that they lead to
+        self._messages = Messages(-(-most // together), together)
 
     def receive(self, sock: socket.socket, memory: memoryview, first: int, end: int, wait: bool) -> list[int]:
         assert _receive is not None
         vectors = self._vectors.get(id(memory.obj))
         if vectors is None:
-            vectors = self._vectors[id(memory.obj)] = _Vectors(self, memory)
+            number = self.most + self.together
+            vectors = self._vectors[id(memory.obj)] = Vectors(self.heads, memory, number, self.size)
         number = -(-(end - first) // self.together)
-        self._starts[:number] = vectors.starts(first, number, self.together)
+        self._messages.vectors[:number] = vectors.starts(first, number, self.together)
         flags = _MSG_WAITFORONE if wait else socket.MSG_DONTWAIT
-        count = _receive(sock.fileno(), self._at, number, flags, None)
-        if count < 0:
-            code = ctypes.get_errno()
-            if code == errno.EINTR:
-                return []
-            raise OSError(code, os.strerror(code))
-        return self._lengths[:count].tolist()
-
-
-class _Vectors:
-    """Where heads and payloads go, in turn, for one memory."""
-
-    def __init__(self, batches: Batches, memory: memoryview) -> None:
-        number, size = batches.most + batches.together, batches.size
-        self._memory = memory  # or its address could be another one's some day
-        self._table = memoryview(bytearray(number * 2 * _VECTOR_WORDS * _WORD))
-        words, heads, payloads = self._table.cast("Q"), _address(batches.heads), _address(memory)
-        fields = (
-            array("Q", range(heads, heads + number * HEADER_BYTES, HEADER_BYTES)),
-            array("Q", [HEADER_BYTES]) * number,
-            array("Q", range(payloads, payloads + number * size, size)),
-            array("Q", [size]) * number,
-        )
-        for at, field in enumerate(fields):
-            words[at :: 2 * _VECTOR_WORDS] = memoryview(field)
-        self._at = _address(self._table)
-
-    def starts(self, first: int, number: int, together: int) -> memoryview:
-        """Addresses of the vectors of so many messages."""
-        step = 2 * _VECTOR_WORDS * _WORD
-        start, step = self._at + first * step, together * step
-        return memoryview(array("Q", range(start, start + number * step, step)))
+        count = checked(_receive(sock.fileno(), self._messages.at, number, flags, None))
+        return self._messages.lengths[:count].tolist()
 
 
 class OneMessage(Batches):
@@ -150,7 +88,3 @@ class OneMessage(Batches):
         at, start = number * HEADER_BYTES, number * self.size
         into = [self.heads[at : at + HEADER_BYTES], memory[start : start + self.size]]
         return sock.recvmsg_into(into, 0, flags)[0]
-
-
-def _address(memory: memoryview) -> int:
-    return ctypes.addressof(ctypes.c_char.from_buffer(memory))

@@ -60,7 +60,7 @@ class _Slot:
     @property
     def untouched(self) -> bool:
         """Whether nothing of it is here or under way."""
-        return not len(self.have) and not len(self.asked)
+        return not self.have.total and not self.asked.total
 
     def gaps(self) -> list[Range]:
         """What has not come, and nobody was asked for."""
@@ -106,9 +106,7 @@ class Candidates:
         """
         with self.lock:
             slot = self._slot(piece)
-            if slot is None or slot.whole or len(slot.asked):
-                return None
-            if slot.have.missing(offset, slot.length) != [(offset, slot.length)]:
+            if slot is None or slot.have.end > offset or slot.asked.total:
                 return None
             self._landing = piece
             return slot.buffer

@@ -62,7 +62,7 @@ class Catch:
     def __init__(self, batches: Batches, tags: Tags) -> None:
         self._batches = batches
         self._tags = tags
-        self._words = batches.heads.cast("Q")
+        self._seen = batches.heads.cast("Q")[:: HEADER_BYTES // TAG_BYTES]
         self.singles = 0
         """Datagrams in a row that came alone."""
 
@@ -75,35 +75,27 @@ class Catch:
         self._count_singles(lengths)
         size, stop = self._batches.size, first + len(lengths) * self._batches.together
         base, moved = 0, False
-        for place, ours, length, head in self._stretches_of_ours(first, lengths):
-            if not ours:
-                yield Run(head, 0, _NOTHING, False)
-                continue
-            in_place = piece == head.piece and place * size == head.offset and not moved
-            if piece != NOBODYS and not in_place and not moved:  # others may come to lie there
-                memory, base, moved = memoryview(bytes(memory[place * size : stop * size])), place, True
-            start = (place - base) * size
-            yield Run(head, ours, memory[start : start + length], in_place)
-
-    def _stretches_of_ours(self, first: int, lengths: list[int]) -> Iterator[tuple[int, int, int, Head]]:
-        """Place of the first, how many with bytes, how many bytes, and the first one's head."""
-        size = self._batches.size
-        for begin, count, last in self._stretches(first, lengths):
-            place, end = begin, begin + count
+        for begin, number, last in self._stretches(first, lengths):
+            place, end = begin, begin + number
             while place < end:
                 head = parse_head(self._batches.heads, place * HEADER_BYTES)
-                number = end - place
-                ours = self._ours(head, place, number, last)
+                ours = self._ours(head, place, end - place, last)
                 if ours:
-                    yield (
-                        place,
-                        ours,
-                        ours * size - (size + HEADER_BYTES - last if ours == number else 0),
-                        head,
-                    )
-                elif number == 1 and last == HEADER_BYTES and self._tags.is_right(head, 0):
-                    yield place, 0, 0, head
-                place += max(ours, 1)
+                    in_place = piece == head.piece and place * size == head.offset and not moved
+                    if piece != NOBODYS and not in_place and not moved:  # others may come to lie there
+                        memory, base, moved = (
+                            memoryview(bytes(memory[place * size : stop * size])),
+                            place,
+                            True,
+                        )
+                    start = (place - base) * size
+                    after = start + ours * size
+                    if place + ours == end:
+                        after -= size + HEADER_BYTES - last
+                    yield Run(head, ours, memory[start:after], in_place)
+                elif place + 1 == end and last == HEADER_BYTES and self._tags.is_right(head, 0):
+                    yield Run(head, 0, _NOTHING, False)
+                place += ours or 1
 
     def _count_singles(self, lengths: list[int]) -> None:
         alone = max(lengths, default=0) <= self._batches.size + HEADER_BYTES
@@ -115,7 +107,7 @@ class Catch:
         full = together * segment
         place = first
         for number, length in enumerate(lengths, 1):
-            if length < full or number == len(lengths):
+            if length != full or number == len(lengths):
                 after = first + number * together
                 of_this = -(-length // segment)
                 count = after - together - place + of_this
@@ -129,9 +121,7 @@ class Catch:
             number -= 1
         if not number or head.size != self._batches.size or head.offset % head.size:
             return 0
-        step = HEADER_BYTES // TAG_BYTES
-        seen = self._words[place * step : (place + number) * step : step]
-        return _alike(seen, self._tags.following(head, number))
+        return _alike(self._seen[place : place + number], self._tags.following(head, number))
 
 
 def _alike(some: memoryview, others: memoryview) -> int:

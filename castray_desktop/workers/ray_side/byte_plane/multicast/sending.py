@@ -7,7 +7,6 @@ source has read it, then probes again that say where the end is. What does not a
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import threading
 import time
@@ -26,6 +25,7 @@ from castray_desktop.core.multicast import (
 )
 from castray_desktop.core.multicast_pace import FLOOR, MulticastPace
 from castray_desktop.workers.ray_side.byte_plane.limits import wait_for_all
+from castray_desktop.workers.ray_side.byte_plane.multicast.bursts import bursts
 from castray_desktop.workers.ray_side.byte_plane.multicast.datagrams import Datagrams
 from castray_desktop.workers.ray_side.byte_plane.multicast.sockets import SendingSocket
 from castray_desktop.workers.ray_side.byte_plane.supply import Gone, Supply
@@ -62,6 +62,9 @@ DEBT_SECONDS = 0.008
 NAP_SECONDS = 0.001
 """Shorter ones are not taken: waking up costs as much as sending."""
 
+FULL_SECONDS = 0.001
+"""So long it waits where the device's queue is full."""
+
 PIECE_SECONDS = 0.05
 
 HEAR_SECONDS = 0.005
@@ -79,14 +82,14 @@ class MulticastSender:
     """Sends until it is done, or `stop`."""
 
     def __init__(
-        self, supply: Supply, order: Multicast, own: str, ports: Optional[tuple[int, int]], secret: bytes
+        self, supply: Supply, order: Multicast, own: str, ports: Optional[tuple[int, int]], keys: Keys
     ) -> None:
         assert order.group is not None
         self._supply = supply
         self._group: MulticastGroup = order.group
         self._own = own
         self._ports = ports
-        self._keys = Keys(secret, order.cast)
+        self._keys = keys
         self._names: dict[bytes, str] = {}
         self._order = order
         self._pace = MulticastPace(order.rate, ())
@@ -154,6 +157,7 @@ class MulticastSender:
         try:
             self._socket.socket.setblocking(True)
             self._datagrams = Datagrams(self._supply, self._keys, self._socket.payload)
+            self._bursts = bursts(self._socket, self._datagrams.heads, self._datagrams.payloads)
             self._gather()
             self._go(MulticastState.SENDING)
             self._send_all()
@@ -243,7 +247,8 @@ class MulticastSender:
     def _send_piece(self, index: int) -> None:
         start, end = self._supply.layout.piece(index)
         length, payload, done = end - start, self._socket.payload, 0
-        made = self._datagrams.of_piece(index, self._sequence)
+        made, last = self._datagrams.of_piece(index, self._sequence)
+        self._bursts.are(made, last)
         while done < made:
             self._check()
             number = min(self._pace.turn(payload), made - done)
@@ -251,30 +256,29 @@ class MulticastSender:
             count = at - done * payload
             self._await_turn(count)
             self._pace.sent(time.monotonic(), self._sequence, number, count)
-            for first in range(done, done + number, self._socket.burst):
-                self._send(self._datagrams.some(first, min(first + self._socket.burst, done + number)))
+            self._send(done, done + number)
             done += number
             self._sequence += number
             self._sent += count
             self._at = (index, at) if at < length else (index + 1, 0)
             self._supply.count_sent(index, count, last=False)
 
-    def _send(self, burst: memoryview) -> None:
-        while True:
-            try:
-                self._socket.send(burst, self._datagrams.segment)
-            except OSError as error:
-                if error.errno != errno.ENOBUFS:
-                    raise
-                time.sleep(0.001)  # the device's queue is full
-            else:
-                self._probed = time.monotonic()
-                return
+    def _send(self, first: int, after: int) -> None:
+        """Datagrams of the piece, from the first to the one before `after`."""
+        while first < after:
+            sent = self._bursts.send(first, after)
+            if not sent:
+                time.sleep(FULL_SECONDS)
+            first += sent
+        self._probed = time.monotonic()
 
     def _probe(self) -> None:
         """A datagram without bytes, which says where the stream is."""
         head = Head(b"", self._sequence, *self._at, self._socket.payload)
-        self._send(memoryview(pack_head(tag_of_probe(self._keys.tags, head), *head[1:])))
+        raw = memoryview(pack_head(tag_of_probe(self._keys.tags, head), *head[1:]))
+        while not self._socket.send(raw):
+            time.sleep(FULL_SECONDS)
+        self._probed = time.monotonic()
 
     # --- pace
 

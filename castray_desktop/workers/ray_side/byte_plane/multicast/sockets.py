@@ -70,9 +70,7 @@ class SendingSocket:
             self.socket.close()
             raise
         self.burst = min(BURST, MOST_AT_ONCE // (self.payload + HEADER_BYTES))
-        """How many datagrams `send` takes at once."""
-        self.offload = True
-        self._segment = 0  # bytes that the kernel cuts into
+        """How many datagrams the kernel can cut from one message."""
 
     def _set_up(self, group: MulticastGroup, own: str, v6: bool) -> None:
         sock = self.socket
@@ -107,27 +105,28 @@ class SendingSocket:
             except OSError:
                 return DEFAULT_MTU
 
-    def send(self, burst: memoryview, segment: int) -> None:
-        """Send datagrams of `segment` bytes that lie one after the other; the last one may be shorter."""
-        if self.offload and len(burst) > segment:
-            try:
-                self._have_cut(segment)
-                self.socket.sendto(burst, self._where)
-            except OSError as error:
-                if error.errno == errno.ENOBUFS:
-                    raise
-                self._have_cut(0)
-                self.offload = False  # this kernel, or this device, does not have it
-            else:
-                return
-        for start in range(0, len(burst), segment):
-            self.socket.sendto(burst[start : start + segment], self._where)
+    def send(self, *parts: memoryview) -> bool:
+        """Send one datagram, the parts one after the other; False where the device's queue is full."""
+        try:
+            self.socket.sendmsg(parts, (), 0, self._where)
+        except OSError as error:
+            if error.errno != errno.ENOBUFS:
+                raise
+            return False
+        return True
 
-    def _have_cut(self, segment: int) -> None:
+    def have_cut(self, segment: int) -> None:
         """Have the kernel cut what is sent from now on into datagrams of that many bytes; 0: not at all."""
-        if segment != self._segment:
-            self.socket.setsockopt(_SOL_UDP, _UDP_SEGMENT, segment)
-            self._segment = segment
+        self.socket.setsockopt(_SOL_UDP, _UDP_SEGMENT, segment)
+
+    @property
+    def name(self) -> bytes:
+        """The group's sockaddr, as system calls take it."""
+        address, port, *scope = self._where
+        if not scope:
+            return struct.pack("=H2s4s8x", socket.AF_INET, port.to_bytes(2, "big"), socket.inet_aton(address))
+        raw = socket.inet_pton(socket.AF_INET6, address)
+        return struct.pack("=H2sI16sI", socket.AF_INET6, port.to_bytes(2, "big"), scope[0], raw, scope[1])
 
     def receive(self, seconds: float) -> Optional[bytes]:
         """A report that comes within `seconds`, if one does."""

@@ -1,0 +1,145 @@
+"""Giving the kernel the datagrams of a piece, on real sockets."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import closing
+
+import pytest
+
+from castray_desktop.core.multicast import HEADER_BYTES, group_address
+from castray_desktop.workers.ray_side.byte_plane.buffers import page_buffer
+from castray_desktop.workers.ray_side.byte_plane.multicast import bursts
+from castray_desktop.workers.ray_side.byte_plane.multicast.bursts import Bursts, ManyMessages, OneMessage
+from castray_desktop.workers.ray_side.byte_plane.multicast.sockets import ListeningSocket, SendingSocket
+from castray_desktop.workers.ray_side.protocol import MulticastGroup
+
+MOST = 100
+Kind = type[ManyMessages] | type[OneMessage]
+
+
+@pytest.fixture
+def ear_and_mouth() -> Iterator[tuple[ListeningSocket, SendingSocket]]:
+    address, port = group_address(secrets.token_hex(6), ipv6=False)
+    group = MulticastGroup(address, port, "127.0.0.1")
+    ear, mouth = ListeningSocket(group, group.source), SendingSocket(group, group.source)
+    with closing(ear), closing(mouth):
+        ear.coalesce(False)
+        ear.wait_at_most(5)
+        yield ear, mouth
+
+
+@pytest.fixture(params=[ManyMessages, OneMessage])
+def made(
+    request: pytest.FixtureRequest, ear_and_mouth: tuple[ListeningSocket, SendingSocket]
+) -> tuple[Bursts, Callable[[int], list[bytes]]]:
+    """What sends, and what takes that many datagrams then."""
+    ear, mouth = ear_and_mouth
+    return make(request.param, mouth), taker(ear)
+
+
+HEADS, PAYLOADS = page_buffer(MOST * HEADER_BYTES), page_buffer(MOST * 1448)
+
+
+def make(kind: Kind, mouth: SendingSocket) -> Bursts:
+    assert mouth.payload == 1448
+    HEADS[:], PAYLOADS[:] = secrets.token_bytes(len(HEADS)), secrets.token_bytes(len(PAYLOADS))
+    return kind(mouth, HEADS, PAYLOADS)
+
+
+def taker(ear: ListeningSocket) -> Callable[[int], list[bytes]]:
+    buffer = memoryview(bytearray(2000))
+    return lambda number: [bytes(buffer[: ear.receive(buffer)[0]]) for _ in range(number)]
+
+
+def expected(first: int, after: int, number: int, last: int) -> list[bytes]:
+    def one(at: int) -> bytes:
+        length = last if at == number - 1 else 1448
+        head, payload = at * HEADER_BYTES, at * 1448
+        return bytes(HEADS[head : head + HEADER_BYTES]) + bytes(PAYLOADS[payload : payload + length])
+
+    return [one(at) for at in range(first, after)]
+
+
+def send(sender: Bursts, first: int, after: int) -> None:
+    while first < after:
+        first += sender.send(first, after)
+
+
+@pytest.mark.parametrize(
+    ("first", "after", "number", "last"),
+    [
+        (0, MOST, MOST, 1448),
+        (0, MOST, MOST, 1),
+        (0, 1, 1, 30),
+        (0, 44, 45, 9),
+        (0, 45, 45, 9),
+        (17, 99, MOST, 1447),
+        (87, 88, 88, 1448),
+        (43, 89, 89, 700),
+    ],
+)
+def test_each_is_sent_as_it_lies_there(
+    made: tuple[Bursts, Callable[[int], list[bytes]]], first: int, after: int, number: int, last: int
+) -> None:
+    sender, take = made
+    sender.are(number, last)
+    send(sender, first, after)
+    assert take(after - first) == expected(first, after, number, last)
+
+
+def test_the_next_piece_has_other_lengths(made: tuple[Bursts, Callable[[int], list[bytes]]]) -> None:
+    sender, take = made
+    for number, last in ((50, 3), (70, 1000), (50, 1448), (20, 1), (70, 4)):
+        sender.are(number, last)
+        send(sender, 0, number)
+        assert take(number) == expected(0, number, number, last)
+
+
+class Failing:
+    """A system call that fails with these errors, one after the other, and then works."""
+
+    def __init__(self, *codes: int) -> None:
+        self._codes = list(codes)
+        self._works = bursts._send
+
+    def __call__(self, *arguments: int) -> int:
+        if self._codes:
+            ctypes.set_errno(self._codes.pop(0))
+            return -1
+        assert self._works is not None
+        return int(self._works(*arguments))
+
+
+@pytest.mark.parametrize(
+    "codes", [(errno.ENOBUFS, errno.ENOBUFS), (errno.EINTR,), (errno.EIO, errno.ENOBUFS)]
+)
+def test_it_goes_on_after_errors_that_pass(
+    ear_and_mouth: tuple[ListeningSocket, SendingSocket],
+    monkeypatch: pytest.MonkeyPatch,
+    codes: tuple[int, ...],
+) -> None:
+    ear, mouth = ear_and_mouth
+    sender = make(ManyMessages, mouth)
+    monkeypatch.setattr(bursts, "_send", Failing(*codes))
+    sender.are(60, 5)
+    assert [sender.send(0, 60) for _ in codes] == [0] * len(codes)
+    send(sender, 0, 60)
+    assert taker(ear)(60) == expected(0, 60, 60, 5)
+    sender.are(MOST, 1448)
+    send(sender, 0, MOST)
+    assert taker(ear)(MOST) == expected(0, MOST, MOST, 1448)
+
+
+def test_a_network_that_is_gone_is_said(
+    ear_and_mouth: tuple[ListeningSocket, SendingSocket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sender = make(ManyMessages, ear_and_mouth[1])
+    monkeypatch.setattr(bursts, "_send", Failing(errno.ENETUNREACH, errno.ENETUNREACH))
+    sender.are(60, 5)
+    assert sender.send(0, 60) == 0  # it may have been the cutting
+    with pytest.raises(OSError, match="unreachable"):
+        sender.send(0, 60)
