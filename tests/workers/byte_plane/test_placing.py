@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 
 import pytest
@@ -214,3 +215,34 @@ def test_what_came_elsewhere_meanwhile_is_let_go(
     assert placing.place_at_once()
     assert delivery.placed == [1]
     assert candidates.whole == ()
+
+
+def test_a_piece_that_came_as_a_whole(delivery: Delivery, candidates: Candidates, placing: Placing) -> None:
+    assert placing.place_whole(2, memoryview(content(2)))
+    assert delivery.placed == [2]
+    assert delivery.by_datagrams == 1000
+    assert not delivery.placing_lock.locked()
+
+
+@pytest.mark.parametrize("why", ["wrong", "unknown", "here", "a list", "no manifest", "busy"])
+def test_a_piece_that_only_seems_to_have_come(
+    delivery: Delivery, candidates: Candidates, placing: Placing, why: str
+) -> None:
+    """It is not placed, and may be so by the next one who tries."""
+    piece = 6 if why == "a list" else 2
+    delivery.unknown = {2} if why == "unknown" else set()
+    delivery.placed = [2] if why == "here" else []
+    delivery.manifest = None if why == "no manifest" else Manifest(())
+    with delivery.placing_lock if why == "busy" else contextlib.nullcontext():
+        assert not placing.place_whole(piece, memoryview(bytes(1000) if why == "wrong" else content(piece)))
+    assert delivery.by_datagrams == 0
+    assert placing.place() == []
+    assert not delivery.placing_lock.locked()
+
+
+def test_what_keeps_a_whole_piece_from_being_placed(delivery: Delivery, placing: Placing) -> None:
+    delivery.full = True
+    assert not placing.place_whole(2, memoryview(content(2)))
+    with pytest.raises(CastRayError) as caught:
+        placing.place()
+    assert caught.value.failure.kind is FailureKind.NO_ROOM

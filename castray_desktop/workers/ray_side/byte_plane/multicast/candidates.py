@@ -116,6 +116,14 @@ class Candidates:
         with self.lock:
             self._landing = self._layout.pieces
 
+    def placed(self, piece: int) -> bool:
+        """The piece whose memory was given out was placed from there; whether the sender has come to another
+        piece with it.
+        """
+        with self.lock:
+            self._forget(piece)
+            return self._passed(piece, 0)
+
     def take(self, piece: int, offset: int, data: memoryview, in_place: bool = False) -> tuple[bool, Taken]:
         """Bytes of a piece from an offset on; none where the sender only says where it is.
 

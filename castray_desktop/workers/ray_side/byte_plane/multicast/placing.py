@@ -79,6 +79,31 @@ class Placing:
             delivery.placing_lock.release()
         return nothing_else and not self._wrong and not delivery.is_complete()
 
+    def place_whole(self, piece: int, view: memoryview) -> bool:
+        """Place a piece of the contents that seems to have come as a whole. False where that can't be done
+        now, or its bytes are not the right ones; nothing has happened then.
+        """
+        delivery = self._delivery
+        if piece not in delivery.layout.contents or delivery.manifest is None:
+            return False
+        if not delivery.placing_lock.acquire(blocking=False):
+            return False
+        try:
+            digest = delivery.early_digest(piece)
+            if digest is None or not delivery.wants_piece(piece):
+                return False
+            if not self._is_placed(piece, digest, view):
+                return False
+            delivery.came_by_datagrams(len(view))
+            return True
+        except (CastRayError, OSError, Cancelled) as error:
+            self._error = error
+            self.leave()
+            return False
+        finally:
+            delivery.spending.on(WAITING)
+            delivery.placing_lock.release()
+
     def leave(self) -> None:
         """Contents that are whole now are the other thread's. From any thread."""
         self._left = True
@@ -118,13 +143,17 @@ class Placing:
         return not others
 
     def _place_one(self, piece: int, digest: bytes) -> None:
-        delivery = self._delivery
         view, asked = self._candidates.take_out(piece)
-        delivery.spending.on(CHECKING)
-        hasher = delivery.new_piece_hasher()
-        hasher.update(view)
-        if hasher.digest() == digest and delivery.place_piece(piece, digest, view):
-            delivery.came_by_datagrams(len(view) - asked)
+        if self._is_placed(piece, digest, view):
+            self._delivery.came_by_datagrams(len(view) - asked)
         else:
             self._wrong.append((piece, piece + 1))
         self._candidates.give_back(view)
+
+    def _is_placed(self, piece: int, digest: bytes, view: memoryview) -> bool:
+        """Place these bytes if they are the right ones; whether they were."""
+        delivery = self._delivery
+        delivery.spending.on(CHECKING)
+        hasher = delivery.new_piece_hasher()
+        hasher.update(view)
+        return hasher.digest() == digest and delivery.place_piece(piece, digest, view)
