@@ -63,6 +63,10 @@ class RangeSet:
             raise ValueError(f"not a range: {start}-{end}")
         if start == end:
             return
+        if self._ends and self._ends[-1] == start:
+            self._ends[-1] = end
+            self.total += end - start
+            return
         first = bisect_left(self._ends, start)
         last = bisect_right(self._starts, end)
         if first < last:

@@ -103,7 +103,7 @@ class MulticastGroup:
     port: int
     source: str  # the address that the datagrams come from
     hops: int = 1  # how many routers away they may be heard, plus one
-    report_seconds: float = 0.02  # listeners report this often
+    report_seconds: float = 0.025  # listeners report this often
 
 
 # --- orders to an agent --------------------------------------------------------------------------

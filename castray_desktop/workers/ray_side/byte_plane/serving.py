@@ -13,7 +13,7 @@ from castray_desktop.workers.ray_side.byte_plane.supply import Gone, Supply
 
 MAX_OUTSTANDING = 4096
 KEEP_ALIVE_SECONDS = 1.0
-EARLY_SECONDS = 0.05
+EARLY_SECONDS = 0.08
 """Digests that become known within that go out together: being woken for each costs every node more. Their
 source is further ahead of the datagrams than that, wherever these come fast."""
 

@@ -284,7 +284,7 @@ class Source(Supply):
         with self.lock:
             self.spending.on(WAITING)
             if index > self.demand + lead:
-                self.demand_awaited = index - lead // 2  # waking up for each piece costs both sides
+                self.demand_awaited = index - lead * 3 // 4  # waking up for each piece costs both sides
                 self.wake()
             while not self.gone and index > self.demand + lead:
                 self.condition.wait()

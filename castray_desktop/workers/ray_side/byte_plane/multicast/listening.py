@@ -59,7 +59,7 @@ SINGLES = 256
 """So many datagrams in a row that came alone: the kernel does not put them together."""
 
 WAIT_SECONDS = 0.02
-BEGINNING_SECONDS, BEGINNING_REPORT_SECONDS = 0.5, 0.02
+BEGINNING_SECONDS, BEGINNING_REPORT_SECONDS = 0.5, 0.01
 """So long reports come that often, however many listeners there are: the sender looks for its pace."""
 
 NAP_BYTES = 3 << 19

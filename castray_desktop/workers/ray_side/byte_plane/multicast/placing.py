@@ -116,6 +116,8 @@ class Placing:
         Returns pieces whose bytes were wrong, the first and the one after the last. Raises what has kept the
         other thread from placing, and as `Recipient.place_piece` does.
         """
+        if not (all_of_them or self._left or self._error or self._wrong or self._candidates.whole):
+            return []
         with self._delivery.placing_lock:
             if self._error is not None:
                 raise self._error
