@@ -59,8 +59,9 @@ SINGLES = 256
 """So many datagrams in a row that came alone: the kernel does not put them together."""
 
 WAIT_SECONDS = 0.02
-BEGINNING_SECONDS, BEGINNING_REPORT_SECONDS = 0.5, 0.01
-"""So long reports come that often, however many listeners there are: the sender looks for its pace."""
+BEGINNING_SECONDS, BEGINNING_SHARE, LEAST_REPORT_SECONDS = 0.5, 0.3, 0.01
+"""So long reports come after such a share of their usual time, if not sooner than that after one another: the
+sender looks for its pace."""
 
 NAP_BYTES = 3 << 19
 """Between two reports it naps until about so many have come: waking up for every burst costs more than taking
@@ -214,7 +215,9 @@ class MulticastListener:
     def _interval(self, now: float) -> float:
         """Seconds between two reports."""
         usual = self.group.report_seconds
-        return usual if now - self._began > BEGINNING_SECONDS else min(usual, BEGINNING_REPORT_SECONDS)
+        if now - self._began > BEGINNING_SECONDS:
+            return usual
+        return max(BEGINNING_SHARE * usual, LEAST_REPORT_SECONDS)
 
     def _nap(self, now: float) -> None:
         """Let datagrams come together, but not beyond the end."""
