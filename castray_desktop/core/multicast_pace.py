@@ -189,7 +189,8 @@ class MulticastPace:
         seconds = BURST_SECONDS * max(1.0, self._followers.count / FEW)
         one = int(self.rate * seconds / size)
         one = BURST if one > NEARLY_ALL * BURST else one
-        several = BURST * min(MOST_BURSTS, int(self.rate * BURST_SECONDS / size / BURST))
+        bursts = self.rate * BURST_SECONDS / size / BURST
+        several = BURST * min(MOST_BURSTS, round(bursts) if bursts >= 2 else int(bursts))
         least = min(LEAST_BURST, int(self.rate * LONGEST_GAP / size))  # or its reports say nothing
         turn = max(1, least, one, several)
         self._burst = turn * size

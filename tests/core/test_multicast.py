@@ -21,6 +21,7 @@ from castray_desktop.core.multicast import (
     Report,
     first_number,
     group_address,
+    is_head,
     is_newer,
     listener_name,
     next_number,
@@ -46,7 +47,13 @@ REPORT = Report(listener_name("gpu-01"), 7, False, 1 << 40, 1234, 1 << 41, 1 << 
 def test_a_head_comes_back(tag: bytes, sequence: int, piece: int, offset: int, size: int) -> None:
     raw = pack_head(tag, sequence, piece, offset, size)
     assert len(raw) == HEADER_BYTES
-    assert parse_head(memoryview(b"before" + raw + b"payload"), 6) == Head(tag, sequence, piece, offset, size)
+    there = memoryview(b"before" + raw + b"payload")
+    assert parse_head(there, 6) == Head(tag, sequence, piece, offset, size)
+    assert is_head(there, 6, sequence, piece, offset, size)
+    for changed in range(4):
+        fields = [sequence, piece, offset, size]
+        fields[changed] ^= 1
+        assert not is_head(there, 6, *fields)
 
 
 @given(

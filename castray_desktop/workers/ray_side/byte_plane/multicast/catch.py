@@ -13,6 +13,7 @@ from castray_desktop.core.multicast import (
     TAG_BYTES,
     Head,
     Keys,
+    is_head,
     parse_head,
     tag_of_probe,
     tags_of,
@@ -78,8 +79,8 @@ class Catch:
         if lengths != [full] * others + [length + number * HEADER_BYTES - others * full]:
             return False
         last, heads = number - 1, self._batches.heads
-        return parse_head(heads, 0)[1:] == (sequence, piece, 0, size) and (
-            parse_head(heads, last * HEADER_BYTES)[1:] == (sequence + last, piece, last * size, size)
+        return is_head(heads, 0, sequence, piece, 0, size) and (
+            is_head(heads, last * HEADER_BYTES, sequence + last, piece, last * size, size)
         )
 
     def runs(self, memory: memoryview, piece: int, first: int, lengths: list[int]) -> Iterator[Run]:
