@@ -106,6 +106,16 @@ def by_node(ended: CastResult) -> dict[str, DeliverySnapshot]:
     return {item.node: item for item in ended.deliveries}
 
 
+async def test_a_group_of_ipv6(why_not: str) -> None:
+    skip_without_lab(why_not)
+    with Lab(3, RATE, ipv6=True) as lab:
+        async with lab_nodes(lab) as nodes:
+            cast, path = send(nodes, 24 << 20)
+            ended = await delivered(nodes, cast, path)
+            assert multicast_of(ended).state is MulticastState.DONE
+            assert all(share(nodes, cast, node) > MOST for node in ("h1", "h2"))
+
+
 async def test_one_stream_serves_four_hosts(nodes: LabNodes) -> None:
     before = nodes.lab.traffic(nodes.lab.hosts[0])[0]
     cast, path = send(nodes, 12_000_001)

@@ -100,11 +100,8 @@ class Catch:
                 if ours:
                     in_place = piece == head.piece and place * size == head.offset and not moved
                     if piece != NOBODYS and not in_place and not moved:  # others may come to lie there
-                        memory, base, moved = (
-                            memoryview(bytes(memory[place * size : stop * size])),
-                            place,
-                            True,
-                        )
+                        memory = memoryview(bytes(memory[place * size : stop * size]))
+                        base, moved = place, True
                     start = (place - base) * size
                     after = start + ours * size
                     if place + ours == end:
