@@ -67,8 +67,7 @@ class OpenFiles:
                 held = self._files[file] = [self._opener(file), 0]
             self._files.move_to_end(file)
             held[1] += 1
-            if len(self._files) > self._capacity:
-                self._evict()
+            self._evict()
             return held
 
     def _give_back(self, file: int, held: list[int]) -> None:

@@ -16,7 +16,7 @@ _UNSUPPORTED = (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTTY)
 TMPFS_MAGIC = 0x01021994
 
 
-def _function(name: str, *arguments: Any) -> Any:
+def function(name: str, *arguments: Any) -> Any:
     """A function of the C library, None where it has none."""
     if not sys.platform.startswith("linux"):
         return None
@@ -29,12 +29,12 @@ def _function(name: str, *arguments: Any) -> Any:
     return function
 
 
-_renameat2 = _function(
+_renameat2 = function(
     "renameat2", ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint
 )
-_fallocate = _function("fallocate", ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
-_syncfs = _function("syncfs", ctypes.c_int)
-_fstatfs = _function("fstatfs", ctypes.c_int, ctypes.c_char_p)
+_fallocate = function("fallocate", ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+_syncfs = function("syncfs", ctypes.c_int)
+_fstatfs = function("fstatfs", ctypes.c_int, ctypes.c_char_p)
 
 
 def rename_without_replacing(source: bytes, target: bytes) -> None:

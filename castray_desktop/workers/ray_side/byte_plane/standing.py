@@ -60,9 +60,8 @@ class StandingStock(Stock):
 
     def _wants(self, start: int, end: int) -> bool:
         """Nothing beyond the manifest before it is clear what stands here; then not what may be the same."""
-        if (self._await_manifest or self.hashes_awaited) and end > self.layout.manifest_bytes:
-            return False
-        if self._twins is not None and self._twins.pieces.contains(start, end):
+        twins = self._twins
+        if end > self._known_to() or (twins is not None and twins.pieces.contains(start, end)):
             return False
         return super()._wants(start, end)
 

@@ -14,6 +14,7 @@ from array import array
 from typing import Any, Optional
 
 from castray_desktop.core.multicast import HEADER_BYTES
+from castray_desktop.workers.ray_side.byte_plane import linux
 
 WORD = 8
 _VECTOR_WORDS = 2  # iovec: where, and how many bytes
@@ -24,19 +25,9 @@ _LENGTH_AT = 14  # in half words
 
 def function(name: str) -> Optional[Any]:
     """One of these calls; None where this system does not have it, as it is written down here."""
-    if (
-        not sys.platform.startswith("linux")
-        or sys.byteorder != "little"
-        or ctypes.sizeof(ctypes.c_void_p) != WORD
-    ):
+    if sys.byteorder != "little" or ctypes.sizeof(ctypes.c_void_p) != WORD:
         return None
-    try:
-        found = getattr(ctypes.CDLL(None, use_errno=True), name)
-    except (OSError, AttributeError):
-        return None
-    found.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int, ctypes.c_void_p)
-    found.restype = ctypes.c_int
-    return found
+    return linux.function(name, ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int, ctypes.c_void_p)
 
 
 def checked(count: int) -> int:
