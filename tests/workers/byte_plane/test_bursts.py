@@ -99,6 +99,17 @@ def test_the_next_piece_has_other_lengths(made: tuple[Bursts, Callable[[int], li
         assert take(number) == expected(0, number, number, last)
 
 
+def test_probes_are_not_to_be_cut(ear_and_mouth: tuple[ListeningSocket, SendingSocket]) -> None:
+    """A device that can't cut may refuse even what need not be cut, once it is told to."""
+    ear, mouth = ear_and_mouth
+    sender = make(ManyMessages, mouth)
+    sender.are(60, 5)
+    assert mouth.socket.getsockopt(17, 103) == 0
+    send(sender, 0, 60)
+    assert mouth.socket.getsockopt(17, 103) == HEADER_BYTES + 1448
+    assert taker(ear)(60) == expected(0, 60, 60, 5)
+
+
 class Failing:
     """A system call that fails with these errors, one after the other, and then works."""
 

@@ -54,9 +54,16 @@ class ManyMessages(Bursts):
         super().__init__(sock, heads, payloads)
         self._most = len(payloads) // self._size
         self._vectors = Vectors(heads, payloads, self._most, self._size)
+        self._begun = False
+        self._put_together(sock.burst)
+
+    def _begin(self) -> None:
+        """Have the kernel cut from now on. Not before: a device that can't may refuse single datagrams then,
+        and so the probes.
+        """
+        self._begun = True
         try:
-            sock.have_cut(self._size + HEADER_BYTES)
-            self._put_together(sock.burst)
+            self._socket.have_cut(self._size + HEADER_BYTES)
         except OSError:
             self._put_together(1)  # this kernel does not have it
 
@@ -73,6 +80,8 @@ class ManyMessages(Bursts):
 
     def send(self, first: int, after: int) -> int:
         assert _send is not None
+        if not self._begun:
+            self._begin()
         together, numbers = self._together, self._messages.numbers
         count = -(-(after - first) // together)
         self._messages.vectors[:count] = self._vectors.starts(first, count, together)
