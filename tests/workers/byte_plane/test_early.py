@@ -7,7 +7,12 @@ from typing import cast
 
 import pytest
 
+from castray_desktop.core import wire
+from castray_desktop.core.wire import PieceFlag
+from castray_desktop.workers.ray_side.byte_plane.channel import Channel
 from castray_desktop.workers.ray_side.byte_plane.place import Place
+from castray_desktop.workers.ray_side.byte_plane.serving import Serving
+from castray_desktop.workers.ray_side.byte_plane.source import Source
 from castray_desktop.workers.ray_side.byte_plane.stock import Stock
 from castray_desktop.workers.ray_side.protocol import Algorithms, ParcelTotals, StartDelivery
 
@@ -59,3 +64,42 @@ def test_who_waits_for_one_goes_on(stock: Stock) -> None:
     stock.take_early(3, digest(3))
     waiting.join(10)
     assert not waiting.is_alive()
+
+
+class Peer:
+    """Asks for all digests, and notes how long others were waited for."""
+
+    def __init__(self) -> None:
+        self.came = bytearray()
+        self.waits: list[float] = []
+        self._requests = wire.request(0, 4010, PieceFlag.DIGEST | PieceFlag.EARLY)
+
+    def something_to_read(self) -> bool:
+        return bool(self._requests)
+
+    def read(self, count: int) -> bytes:
+        some, self._requests = self._requests[:count], self._requests[count:]
+        return some
+
+    def await_readable(self, seconds: float) -> bool:
+        self.waits.append(seconds)
+        return False
+
+    def write(self, data: bytes) -> None:
+        self.came += data
+
+
+@pytest.mark.parametrize("seconds", [0.0, Source.early_seconds])
+def test_only_their_source_has_them_wait_for_one_another(stock: Stock, seconds: float) -> None:
+    """Else the last node of a long chain would hear of them after their pieces."""
+    stock.early_seconds = seconds or stock.early_seconds
+    peer = Peer()
+    serving = Serving(cast(Channel, peer), stock)
+    stock.take_early(0, digest(0) + digest(1))
+    for _ in range(2):  # it sends them; it waits for others, or not
+        serving._step()
+    stock.take_early(2, digest(2))
+    for _ in range(2):
+        serving._step()
+    assert peer.came == wire.digests(0, [digest(0), digest(1)]) + wire.digests(2, [digest(2)])
+    assert peer.waits == ([seconds] * 2 if seconds else [])

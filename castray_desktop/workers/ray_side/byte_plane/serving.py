@@ -13,10 +13,6 @@ from castray_desktop.workers.ray_side.byte_plane.supply import Gone, Supply
 
 MAX_OUTSTANDING = 4096
 KEEP_ALIVE_SECONDS = 1.0
-EARLY_SECONDS = 0.08
-"""Digests that become known within that go out together: being woken for each costs every node more. Their
-source is further ahead of the datagrams than that, wherever these come fast."""
-
 PART_SECONDS = 0.01  # how long a part may wait for its piece before requests are looked for
 
 LOOK_SECONDS = 0.1  # how long a request may lie unread while there is nothing new to send
@@ -93,7 +89,8 @@ class Serving:
                 self._supply.await_digest(self._early[0][0], LOOK_SECONDS)
             self._keep_alive()
         else:
-            self._calm = not self._channel.await_readable(PART_SECONDS if self._parts else EARLY_SECONDS)
+            seconds = PART_SECONDS if self._parts else self._supply.early_seconds
+            self._calm = not seconds or not self._channel.await_readable(seconds)
 
     def _keep_alive(self) -> None:
         if time.monotonic() - self._last_sent >= KEEP_ALIVE_SECONDS:

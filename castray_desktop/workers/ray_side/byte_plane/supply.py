@@ -47,6 +47,10 @@ class Again(NamedTuple):
 class Supply:
     """The pieces of one cast on this node. Subclasses fill it and know where the files are."""
 
+    early_seconds = 0.0
+    """How long digests that go ahead of their pieces wait for others. Not at all where they come together
+    already: the waits of all nodes of a chain would add up."""
+
     def __init__(self, cast: str, changed: Changed) -> None:
         self.cast = cast
         self.lock = threading.RLock()
