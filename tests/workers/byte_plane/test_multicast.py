@@ -21,6 +21,7 @@ from castray_desktop.workers.ray_side.byte_plane.multicast import batches, burst
 from castray_desktop.workers.ray_side.byte_plane.multicast.batches import ManyMessages
 from castray_desktop.workers.ray_side.byte_plane.multicast.catch import Tags
 from castray_desktop.workers.ray_side.byte_plane.multicast.sockets import ListeningSocket, SendingSocket
+from castray_desktop.workers.ray_side.byte_plane.stretch import Stretch
 from castray_desktop.workers.ray_side.protocol import (
     DeliveryReport,
     Listen,
@@ -116,13 +117,21 @@ def test_one_stream_serves_everybody(lab: Lab) -> None:
 def placers(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The threads that place pieces from now on, each with the part of its name that says what it does."""
     found: list[str] = []
-    place = Follower.place_piece
+    place, put = Follower.place_piece, Stretch.put
 
-    def noted(delivery: Follower, index: int, digest: bytes, view: memoryview) -> bool:
+    def note() -> None:
         found.append(threading.current_thread().name.split("-")[1])
+
+    def one(delivery: Follower, index: int, digest: bytes, view: memoryview) -> bool:
+        note()
         return place(delivery, index, digest, view)
 
-    monkeypatch.setattr(Follower, "place_piece", noted)
+    def among_others(stretch: Stretch, digest: bytes, view: memoryview) -> None:
+        note()
+        put(stretch, digest, view)
+
+    monkeypatch.setattr(Follower, "place_piece", one)
+    monkeypatch.setattr(Stretch, "put", among_others)
     return found
 
 

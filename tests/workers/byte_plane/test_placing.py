@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from typing import cast
 
 import pytest
 
@@ -13,6 +14,7 @@ from castray_desktop.workers.ray_side.byte_plane.digests import piece_hasher
 from castray_desktop.workers.ray_side.byte_plane.multicast.candidates import Candidates
 from castray_desktop.workers.ray_side.byte_plane.multicast.placing import Placing
 from castray_desktop.workers.ray_side.byte_plane.spending import CHECKING, WAITING, Spending
+from castray_desktop.workers.ray_side.byte_plane.stretch import Stretch
 from tests.workers.byte_plane.pieces import LAYOUT, content
 
 
@@ -20,6 +22,31 @@ def digest(data: bytes) -> bytes:
     hasher = piece_hasher("blake2b-128")()
     hasher.update(data)
     return hasher.digest()
+
+
+class Row:
+    """Pieces that are placed together."""
+
+    def __init__(self, delivery: Delivery, pieces: range) -> None:
+        self.delivery = delivery
+        self.pieces = pieces
+        self.came: list[int] = []
+
+    def is_next(self, piece: int) -> bool:
+        return piece == self.pieces.start + len(self.came) and piece in self.pieces
+
+    def put(self, digest: bytes, view: memoryview) -> None:
+        piece = self.pieces.start + len(self.came)
+        assert self.delivery.placing_lock.locked()
+        assert bytes(view) == content(piece)
+        if self.delivery.full:
+            raise CastRayError(FailureKind.NO_ROOM)
+        self.came.append(piece)
+
+    def close(self) -> int:
+        assert self.delivery.placing_lock.locked()
+        self.delivery.placed += self.came
+        return 1000 * len(self.came)
 
 
 class Delivery:
@@ -37,6 +64,8 @@ class Delivery:
         self.placed: list[int] = []
         self.by_datagrams = 0
         self.full = False
+        self.stretches = range(0)  # pieces that may be placed together
+        self.stretch_of: Row | None = None
 
     def wants_piece(self, index: int) -> bool:
         return index not in self.placed
@@ -55,6 +84,13 @@ class Delivery:
 
     def can_place(self, index: int) -> bool:
         return self.manifest is not None or index == 0
+
+    def stretch(self, first: int) -> Stretch | None:
+        assert self.placing_lock.locked()
+        if first not in self.stretches:
+            return None
+        self.stretch_of = Row(self, range(first, self.stretches.stop))
+        return cast(Stretch, self.stretch_of)
 
     def place_piece(self, index: int, digest: bytes, view: memoryview) -> bool:
         assert self.placing_lock.locked()
@@ -243,6 +279,80 @@ def test_a_piece_that_only_seems_to_have_come(
 def test_what_keeps_a_whole_piece_from_being_placed(delivery: Delivery, placing: Placing) -> None:
     delivery.full = True
     assert not placing.place_whole(2, memoryview(content(2)))
+    with pytest.raises(CastRayError) as caught:
+        placing.place()
+    assert caught.value.failure.kind is FailureKind.NO_ROOM
+
+
+def whole(candidates: Candidates, placing: Placing, piece: int) -> None:
+    """A piece comes as a whole, and is placed."""
+    memory = candidates.land(piece, 0)
+    assert memory is not None
+    memory[:1000] = content(piece)
+    assert placing.place_whole(piece, memory[:1000])
+    candidates.placed(piece)
+    candidates.landed()
+
+
+def test_pieces_that_follow_one_another_are_counted_together(
+    delivery: Delivery, candidates: Candidates, placing: Placing
+) -> None:
+    delivery.stretches = range(1, 4)
+    for piece in (1, 2):
+        whole(candidates, placing, piece)
+    assert delivery.placed == []
+    assert delivery.placing_lock.locked()
+    placing.close()
+    assert delivery.placed == [1, 2]
+    assert delivery.by_datagrams == 2000
+    assert not delivery.placing_lock.locked()
+    placing.close()
+    assert delivery.placed == [1, 2]
+
+
+def test_nobody_asks_for_what_is_not_counted_yet(
+    delivery: Delivery, candidates: Candidates, placing: Placing
+) -> None:
+    delivery.stretches = range(2, 6)
+    fill(candidates, 0)
+    for piece in (2, 3):
+        whole(candidates, placing, piece)
+    assert candidates.lacking(ended=True) == ([(1, 2)], [])
+    placing.close()
+    assert candidates.lacking(ended=True) == ([(4, 7)], [])
+
+
+def test_what_does_not_follow_is_placed_after_it(
+    delivery: Delivery, candidates: Candidates, placing: Placing
+) -> None:
+    delivery.stretches = range(1, 3)
+    for piece in (1, 2, 3, 5):
+        whole(candidates, placing, piece)
+    assert delivery.placed == [1, 2, 3, 5]
+    assert not delivery.placing_lock.locked()
+    delivery.placed = []
+    whole(candidates, placing, 1)
+    fill(candidates, 4)
+    assert placing.place_at_once()
+    assert delivery.placed == [1, 4]
+
+
+def test_wrong_bytes_in_a_row(delivery: Delivery, candidates: Candidates, placing: Placing) -> None:
+    delivery.stretches = range(1, 6)
+    whole(candidates, placing, 1)
+    assert not placing.place_whole(2, memoryview(bytes(1000)))
+    whole(candidates, placing, 2)
+    placing.close()
+    assert delivery.placed == [1, 2]
+
+
+def test_what_keeps_a_row_from_going_on(delivery: Delivery, candidates: Candidates, placing: Placing) -> None:
+    delivery.stretches = range(1, 6)
+    whole(candidates, placing, 1)
+    delivery.full = True
+    assert not placing.place_whole(2, memoryview(content(2)))
+    placing.close()
+    assert not delivery.placing_lock.locked()
     with pytest.raises(CastRayError) as caught:
         placing.place()
     assert caught.value.failure.kind is FailureKind.NO_ROOM

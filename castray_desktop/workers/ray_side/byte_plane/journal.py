@@ -12,11 +12,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import itertools
 import json
 import os
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Optional
 
 JOURNAL_MAGIC = b"CastRay journal 1\n"
@@ -72,9 +73,9 @@ class Journal:
         os.close(fd)
         return None
 
-    def note(self, index: int, digest: bytes) -> None:
-        """A piece was verified and written."""
-        os.write(self.fd, _RECORD.pack(index, digest))
+    def note(self, first: int, digests: Sequence[bytes]) -> None:
+        """Pieces were verified and written that follow one another."""
+        os.write(self.fd, b"".join(map(_RECORD.pack, itertools.count(first), digests)))
 
     def records(self) -> Iterator[tuple[int, bytes]]:
         """Pieces and their digests, in the order in which they were noted. Of two the later one counts."""

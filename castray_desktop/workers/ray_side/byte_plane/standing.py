@@ -65,6 +65,9 @@ class StandingStock(Stock):
             return False
         return super()._wants(start, end)
 
+    def is_free(self, start: int, end: int) -> bool:
+        return self._twins is None and end <= self._known_to() and super().is_free(start, end)
+
     def next_wanted(self, index: int) -> int:
         while True:
             further = super().next_wanted(index)
@@ -161,10 +164,10 @@ class StandingStock(Stock):
         if not self._reads_as(index, start, end, view):
             return False
         assert self._staging is not None
-        self._staging.journal.note(index, digest)
+        self._staging.journal.note(index, (digest,))
         with self.lock:
             self._count(start, end)
-            self.add(index, digest)
+            self.add(index, (digest,))
         self._feed(start, end, view)
         self.progressed()
         return True

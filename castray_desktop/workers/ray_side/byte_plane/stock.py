@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
+from collections.abc import Sequence
 from typing import Optional
 
 from castray_desktop.core.failure import CastRayError, FailureKind
@@ -21,6 +22,7 @@ from castray_desktop.workers.ray_side.byte_plane.place import Place
 from castray_desktop.workers.ray_side.byte_plane.preflight import nearest_folder, resolve_destination
 from castray_desktop.workers.ray_side.byte_plane.spending import CHECKING, DISK, Spending
 from castray_desktop.workers.ray_side.byte_plane.staging import Staging
+from castray_desktop.workers.ray_side.byte_plane.stretch import Stretch, begin
 from castray_desktop.workers.ray_side.byte_plane.supply import Again, Changed, Gone, Supply
 from castray_desktop.workers.ray_side.protocol import StartDelivery
 
@@ -187,7 +189,7 @@ class Stock(Supply):
                 if good:
                     if not self.has_piece(index):  # it may lie in a file whose hash agreed meanwhile
                         self._count(start, end)
-                    self.add(index, self.digest(index))
+                    self.add(index, (self.digest(index),))
                 self.checked_to = end
         if good:
             self._feed(start, end, view)
@@ -221,8 +223,11 @@ class Stock(Supply):
         try:
             return self._place_piece(index, digest, view)
         except OSError as error:
-            needed = self.layout.stream_bytes - self.have.total
-            raise write_failure(error, self._place.node, self._shown_path(error), needed) from error
+            raise self._not_stored(error) from error
+
+    def _not_stored(self, error: OSError) -> CastRayError:
+        needed = self.layout.stream_bytes - self.have.total
+        return write_failure(error, self._place.node, self._shown_path(error), needed)
 
     def _place_piece(self, index: int, digest: bytes, view: memoryview) -> bool:
         start, end = self.layout.piece(index)
@@ -247,15 +252,38 @@ class Stock(Supply):
             part = view[first - start :]
             self._raw_trailer[first - layout.trailer_start : end - layout.trailer_start] = part
             self._staging.keep_trailer(first - layout.trailer_start, part)
-        self._staging.journal.note(index, digest)
-        whole = len(spans) == 1 and high - low == end - start
-        with self.lock:
-            self._content_bytes += high - low
-            self.add(index, digest, None if whole else bytes(view))
+        if len(spans) != 1 or high - low != end - start:
+            self.keep_recent(index, bytes(view))
+        self.placed(index, (digest,), high - low)
         if self._hashes is not None:
             self._hashes.feed(low, high, spans, content)
         self.progressed()
         return True
+
+    def placed(self, first: int, digests: Sequence[bytes], length: int) -> None:
+        """Pieces from `first` on were written, so many bytes of contents. Raises CastRayError."""
+        assert self._staging is not None
+        try:
+            self._staging.journal.note(first, digests)
+        except OSError as error:
+            raise self._not_stored(error) from error
+        with self.lock:
+            self._content_bytes += length
+            self.add(first, digests)
+
+    def stretch(self, first: int) -> Optional[Stretch]:
+        """To place several pieces of contents from there on; None where they have to be placed one by one.
+
+        With `placing_lock`, until it is closed. Raises what has kept the hashes from going on.
+        """
+        if self.manifest is None or self._hashes is None:
+            return None
+        return begin(self, self.manifest, self._hashes, first)
+
+    def is_free(self, start: int, end: int) -> bool:
+        """Whether nothing of this range of the stream is here, or may be."""
+        with self.lock:
+            return not self.claims.total and self.have.missing(start, end) == [(start, end)]
 
     def _feed(self, start: int, end: int, view: memoryview) -> None:
         if self.manifest is None or self._hashes is None:
@@ -304,11 +332,12 @@ class Stock(Supply):
                 continue
             for earlier, before in standing:  # of a file with holes: it stood before this part was compared
                 if earlier.file == span.file:
-                    self._write_part(earlier, before)
+                    self.write(earlier, before)
             standing.clear()
-            self._write_part(span, part)
+            self.write(span, part)
 
-    def _write_part(self, span: Span, view: memoryview) -> None:
+    def write(self, span: Span, view: memoryview) -> None:
+        """Write a verified part of a file. Raises CastRayError."""
         assert self.manifest is not None
         assert self._parts is not None
         try:

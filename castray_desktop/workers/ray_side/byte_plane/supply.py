@@ -101,20 +101,26 @@ class Supply:
         self.layout = layout
         self._digests, self._known = bytearray(layout.pieces * DIGEST_BYTES), bytearray(layout.pieces)
 
-    def add(self, index: int, digest: bytes, payload: Optional[bytes] = None) -> None:
-        """A piece is there. `payload` is kept for a while, for pieces that are costly to put together."""
-        start, end = self.layout.piece(index)
+    def add(self, first: int, digests: Sequence[bytes]) -> None:
+        """Pieces are there, which follow one another in the same part of the stream."""
+        start, end = self.layout.piece(first)
+        if len(digests) > 1:
+            end = self.layout.piece(first + len(digests) - 1)[1]
         with self.lock:
-            self._note_digest(index, digest)
+            for index, digest in enumerate(digests, first):
+                self._note_digest(index, digest)
             self.have.add(start, end)
-            if payload is not None:
-                self._recent[index] = payload
-                if len(self._recent) > max(RECENT_BYTES // self.layout.piece_bytes, 2):
-                    self._recent.popitem(last=False)
             self.unwoken = True
             complete = self.have.total == self.layout.stream_bytes
             if complete or time.monotonic() - self._last_wake > WAKE_SECONDS:
                 self.wake()
+
+    def keep_recent(self, index: int, payload: bytes) -> None:
+        """Keep a piece in memory for a while that is costly to put together. Before it is added."""
+        with self.lock:
+            self._recent[index] = payload
+            if len(self._recent) > max(RECENT_BYTES // self.layout.piece_bytes, 2):
+                self._recent.popitem(last=False)
 
     def pass_on(self, index: int, digest: bytes, payload: bytes) -> None:
         """A piece may be served from memory. Whoever calls this adds it soon, and no other one before it."""
@@ -233,8 +239,9 @@ class Supply:
         hasher.update(payload)
         with self.lock:
             if not self.has_piece(index):  # another server may have been faster
-                whole = self.within_file(index) is not None
-                self.add(index, hasher.digest(), None if whole else bytes(payload))
+                if self.within_file(index) is None:
+                    self.keep_recent(index, bytes(payload))
+                self.add(index, (hasher.digest(),))
 
     def digest(self, index: int) -> bytes:
         return bytes(self._digests[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES])

@@ -232,6 +232,7 @@ class MulticastListener:
     def _leave(self) -> None:
         if self.reason:
             log.info("%s leaves %s: %s", self._node, self.group.address, self.reason)
+        self.placing.close()
         for _ in range(LAST_REPORTS):
             self._report(True)
         self._socket.close()
@@ -332,6 +333,7 @@ class MulticastListener:
             if time.monotonic() > until:
                 break
             wait = False
+        self.placing.close()
         lacks = self._further and self.candidates.lacks()
         if left or lacks or self._ended or self._delivery.is_complete():
             self.wake()
