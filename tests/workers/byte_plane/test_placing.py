@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from typing import cast
 
 import pytest
@@ -15,6 +16,7 @@ from castray_desktop.workers.ray_side.byte_plane.multicast.candidates import Can
 from castray_desktop.workers.ray_side.byte_plane.multicast.placing import Placing
 from castray_desktop.workers.ray_side.byte_plane.spending import CHECKING, WAITING, Spending
 from castray_desktop.workers.ray_side.byte_plane.stretch import Stretch
+from castray_desktop.workers.ray_side.byte_plane.yielding_lock import YieldingLock
 from tests.workers.byte_plane.pieces import LAYOUT, content
 
 
@@ -57,7 +59,7 @@ class Delivery:
     def __init__(self) -> None:
         self.manifest: Manifest | None = Manifest(())
         self.spending = Spending()
-        self.placing_lock = threading.Lock()
+        self.placing_lock = YieldingLock()
         self.new_piece_hasher = piece_hasher("blake2b-128")
         self.unwoken = False
         self.unknown: set[int] = set()
@@ -356,3 +358,22 @@ def test_what_keeps_a_row_from_going_on(delivery: Delivery, candidates: Candidat
     with pytest.raises(CastRayError) as caught:
         placing.place()
     assert caught.value.failure.kind is FailureKind.NO_ROOM
+
+
+def test_a_row_ends_where_somebody_waits(
+    delivery: Delivery, candidates: Candidates, placing: Placing
+) -> None:
+    delivery.stretches = range(1, 6)
+    whole(candidates, placing, 1)
+    waiting = threading.Thread(target=placing.place, daemon=True)
+    placing.leave()
+    waiting.start()
+    deadline = time.monotonic() + 10
+    while not delivery.placing_lock.is_awaited and time.monotonic() < deadline:
+        time.sleep(0.001)
+    placing.place_whole(2, memoryview(content(2)))  # it may be faster than that
+    waiting.join(10)
+    assert not waiting.is_alive()
+    assert delivery.placed[0] == 1
+    placing.close()
+    assert not delivery.placing_lock.locked()

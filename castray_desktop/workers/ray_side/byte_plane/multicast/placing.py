@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import Optional, Protocol
 
@@ -15,6 +14,7 @@ from castray_desktop.workers.ray_side.byte_plane.multicast.candidates import Can
 from castray_desktop.workers.ray_side.byte_plane.spending import CHECKING, WAITING, Spending
 from castray_desktop.workers.ray_side.byte_plane.stretch import Stretch
 from castray_desktop.workers.ray_side.byte_plane.supply import Cancelled
+from castray_desktop.workers.ray_side.byte_plane.yielding_lock import YieldingLock
 
 
 class Recipient(Wanted, Protocol):
@@ -23,7 +23,7 @@ class Recipient(Wanted, Protocol):
     layout: Layout
     manifest: Optional[Manifest]
     spending: Spending
-    placing_lock: threading.Lock
+    placing_lock: YieldingLock
     new_piece_hasher: Callable[[], Hasher]
     unwoken: bool
 
@@ -71,7 +71,7 @@ class Placing:
         """Place contents, if nobody else does so now. False where the other thread has something to do."""
         delivery = self._delivery
         self.close()
-        if delivery.manifest is None or not delivery.placing_lock.acquire(blocking=False):
+        if delivery.manifest is None or not delivery.placing_lock.take():
             self.leave()
             return False
         try:
@@ -93,9 +93,9 @@ class Placing:
         delivery = self._delivery
         if piece not in delivery.layout.contents or delivery.manifest is None:
             return False
-        if self._stretch is None or not self._stretch.is_next(piece):
+        if self._stretch is None or not self._stretch.is_next(piece) or delivery.placing_lock.is_awaited:
             self.close()
-            if not delivery.placing_lock.acquire(blocking=False):
+            if not delivery.placing_lock.take():
                 return False
         try:
             return self._place_whole(piece, view)
