@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -128,6 +129,18 @@ def _behind(recipient: Recipient) -> None:
     """The hashes are not that far."""
 
 
+def _to_the_end(recipient: Recipient) -> None:
+    """The file has one whole piece left, and the hashes are that far."""
+    for index in range(FIRST, FIRST + LARGE - 1):
+        recipient.place(index)
+
+
+def _to_the_next(recipient: Recipient) -> None:
+    """The next piece is of both files."""
+    _to_the_end(recipient)
+    recipient.place(FIRST + LARGE - 1)
+
+
 def _taken(recipient: Recipient) -> None:
     recipient.begin(FIRST)
 
@@ -152,8 +165,8 @@ def _unknown(recipient: Recipient) -> None:
         (FIRST, _here),
         (FIRST, _claimed),
         (FIRST, _unknown),
-        (FIRST + LARGE - 1, _behind),
-        (FIRST + LARGE, _behind),
+        (FIRST + LARGE - 1, _to_the_end),
+        (FIRST + LARGE, _to_the_next),
     ],
 )
 def test_where_pieces_go_one_by_one(
@@ -161,6 +174,21 @@ def test_where_pieces_go_one_by_one(
 ) -> None:
     why(recipient)
     assert recipient.delivery.stretch(first) is None
+
+
+def test_what_has_kept_the_hashes_from_going_on_is_told_first(recipient: Recipient) -> None:
+    """Also of files with holes, which go one by one."""
+    delivery = recipient.delivery
+    assert delivery.manifest is not None
+    assert delivery._hashes is not None
+    delivery._hashes._fail(OSError("unreadable"))
+    spans = delivery.manifest.spans(0, PIECE)
+    delivery.manifest._sparse[0] = array("Q")
+    with pytest.raises(OSError, match="unreadable"):
+        delivery._hashes.feed(0, PIECE, spans, recipient.bytes_of(FIRST))
+    delivery.manifest._sparse.clear()
+    with pytest.raises(OSError, match="unreadable"):
+        delivery.stretch(FIRST)
 
 
 def test_what_can_not_be_noted_is_not_counted(recipient: Recipient, monkeypatch: pytest.MonkeyPatch) -> None:

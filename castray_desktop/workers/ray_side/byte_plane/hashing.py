@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Optional
 
 from castray_desktop.core.failure import CastRayError
@@ -61,7 +61,7 @@ class FileHashes:
         """
         if low >= high:
             return
-        if self._manifest.has_holes(spans) or not self.take(low):
+        if not self.take(low, spans):
             with self._lock:
                 self._leave()
             return
@@ -70,13 +70,13 @@ class FileHashes:
         finally:
             self.give_back(high)
 
-    def take(self, low: int) -> bool:
-        """Whether contents from `low` on continue what was hashed, and nobody is at it: then whoever asks is,
-        until `give_back`. Raises like `feed`.
+    def take(self, low: int, spans: Sequence[Span]) -> bool:
+        """Whether contents from `low` on continue what was hashed, have no holes, and nobody is at it: then
+        whoever asks is, until `give_back`. Raises like `feed`.
         """
         with self._lock:
             self._raise()
-            if low != self._at or self._working:
+            if low != self._at or self._working or self._manifest.has_holes(spans):
                 return False
             self._working = True
             return True

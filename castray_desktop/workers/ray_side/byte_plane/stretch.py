@@ -88,8 +88,6 @@ def begin(owner: Owner, manifest: Manifest, hashes: FileHashes, first: int) -> O
     left = manifest.file_range(manifest.file_at(low))[1] - low
     number = min(left // length, MOST_PIECES)
     span = manifest.span_within(low, low + length) if number > 1 else None
-    if span is None or manifest.has_holes((span,)):
-        return None
-    if not owner.is_free(start, start + number * length) or not hashes.take(low):
+    if span is None or not owner.is_free(start, start + number * length) or not hashes.take(low, (span,)):
         return None
     return Stretch(owner, hashes, range(first, first + number), span, low)

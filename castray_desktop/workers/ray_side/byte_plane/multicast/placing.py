@@ -103,8 +103,8 @@ class Placing:
             self._fail(error)
             return False
         finally:
+            delivery.spending.on(WAITING)
             if self._stretch is None:
-                delivery.spending.on(WAITING)
                 delivery.placing_lock.release()
 
     def _place_whole(self, piece: int, view: memoryview) -> bool:
@@ -124,11 +124,10 @@ class Placing:
             delivery.came_by_datagrams(len(view))
             return True
         delivery.spending.on(CHECKING)
-        right = self._digest_of(view) == digest
-        if right:
-            self._stretch.put(digest, view)
-        delivery.spending.on(WAITING)
-        return right
+        if self._digest_of(view) != digest:
+            return False
+        self._stretch.put(digest, view)
+        return True
 
     def close(self) -> None:
         """Count what was placed as a whole."""
