@@ -92,3 +92,17 @@ async def test_what_is_no_address(target: str) -> None:
 def test_addresses() -> None:
     assert split_address("ray://head:10001") == ("head", 10001)
     assert split_address("[fd77::1]:6379") == ("fd77::1", 6379)
+
+
+@pytest.mark.parametrize("on", ["1", "true"])
+async def test_with_tls_nothing_is_said_in_clear(monkeypatch: pytest.MonkeyPatch, on: str) -> None:
+    monkeypatch.setenv("RAY_USE_TLS", on)
+    heard = asyncio.get_running_loop().create_future()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.set_result(await reader.read())
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        await greet(f"127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        assert await heard == b""

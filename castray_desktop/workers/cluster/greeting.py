@@ -11,6 +11,7 @@ import os
 
 from castray_desktop.core.failure import CastRayError, FailureKind
 from castray_desktop.workers.ray_side import protocol
+from castray_desktop.workers.ray_side.byte_plane.tls import uses_tls
 
 CONNECT_SECONDS = 3.0
 ANSWER_SECONDS = 4.0
@@ -38,7 +39,7 @@ async def greet(target: str) -> None:
     except OSError as error:
         raise CastRayError(FailureKind.CLUSTER_UNREACHABLE, target=target, reason=_reason(error)) from error
     try:
-        if os.environ.get("RAY_USE_TLS") != "1":  # then nobody but Ray knows what to say
+        if not uses_tls(os.environ):  # with TLS, the driver's probe asks
             await _exchange(target, reader, writer)
     finally:
         writer.close()

@@ -8,12 +8,14 @@ import logging
 import os
 import platform
 import time
+from pathlib import Path
 from typing import Any
 
 import ray
 
 from castray_desktop.core.failure import CastRayError, FailureKind
 from castray_desktop.workers.ray_side import addresses, tokens
+from castray_desktop.workers.ray_side.byte_plane import tls
 
 CLIENT_PREFIX = "ray://"
 ASK_SECONDS = 2.0
@@ -141,9 +143,23 @@ def _ask(address: str, method: str) -> str:
         return ""
     shown = tokens.read_token(os.environ) if tokens.uses_token(os.environ) else ""
     metadata = [("authorization", f"Bearer {shown}")] if shown else None
-    with grpc.insecure_channel(address) as channel:
+    with _channel(grpc, address) as channel:
         try:
             channel.unary_unary(method)(b"", timeout=ASK_SECONDS, metadata=metadata)
         except grpc.RpcError as error:
             return str(error.code().name)
     return "OK"
+
+
+def _channel(grpc: Any, address: str) -> Any:
+    """A channel as Ray itself makes it. With TLS nothing is sent before the server has shown its certificate.
+
+    Raises CastRayError(CLUSTER_UNREACHABLE) where TLS is on and its files can't be used.
+    """
+    try:
+        if tls.ray_certificates(os.environ) is None:
+            return grpc.insecure_channel(address)
+        certificate, key, authority = (Path(os.environ[name]).read_bytes() for name in tls.VARIABLES)
+    except OSError as error:
+        raise CastRayError(FailureKind.CLUSTER_UNREACHABLE, target=address, reason=str(error)) from error
+    return grpc.secure_channel(address, grpc.ssl_channel_credentials(authority, key, certificate))

@@ -45,9 +45,14 @@ class Certificates:
         return TlsChannel(sock, self._listening if listening else self._dialling, listening)
 
 
+def uses_tls(environment: Mapping[str, str]) -> bool:
+    """Whether Ray encrypts its connections in a process with this environment."""
+    return environment.get("RAY_USE_TLS", "0").lower() in ("1", "true")
+
+
 def ray_certificates(environment: Mapping[str, str]) -> Optional[Certificates]:
     """Ray's own, where it runs with TLS; None where it does not. Raises OSError."""
-    if environment.get("RAY_USE_TLS", "0").lower() not in ("1", "true"):
+    if not uses_tls(environment):
         return None
     certificate, key, authority = (environment.get(name, "") for name in VARIABLES)
     return Certificates(certificate, key, authority)
