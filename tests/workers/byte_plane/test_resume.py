@@ -344,6 +344,69 @@ def test_killed_while_landing(lab: Lab, on_conflict: str, at: int) -> None:
     assert len(result.paths) == 5
 
 
+def zero_part(staging: Path) -> None:
+    with next(staging.rglob("large 1")).open("r+b") as file:
+        file.write(bytes(3 * MIB + 1))
+
+
+def zero_small_part(staging: Path) -> None:
+    path = next(staging.rglob("small 150"))
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+def lengthen_small_part(staging: Path) -> None:
+    with next(staging.rglob("small 151")).open("ab") as file:
+        file.write(b"more")
+
+
+def forget_trailer(staging: Path) -> None:
+    os.truncate(staging / "trailer", 3)
+
+
+def forget_pieces(staging: Path) -> None:
+    os.truncate(staging / "journal", (staging / "journal").stat().st_size - 5 * 24)
+
+
+def fill_hole(staging: Path) -> None:
+    with next(staging.rglob("holes")).open("r+b") as file:
+        file.seek(2 * MIB)
+        file.write(b"not what was sent")
+
+
+@pytest.mark.parametrize("on_conflict", ["skip", "rename"])
+@pytest.mark.parametrize("at", [-1, 2])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *(zero_part, zero_small_part, lengthen_small_part, lengthen_part, remove_part, remove_folder),
+        *(forget_trailer, forget_pieces, fill_hole),
+    ],
+)
+def test_what_has_no_name_yet_is_read_once_more(
+    lab: Lab, damage: Callable[[Path], None], at: int, on_conflict: str
+) -> None:
+    """A loss of power while it lands, after an error of the disk, may take what was verified before."""
+    top, source, inbox = make_tree(lab), lab.node("node_0"), lab.folder / "inbox" / "node_1"
+    with (top / "holes").open("wb") as file:
+        file.truncate(4 * MIB)
+        file.write(b"the beginning")
+    others = [lab.file(f"file {number}", 2 * MIB + number) for number in range(3)]
+    cast = lab.cast(source, [*others, top])
+    killed = Killable(lab, start_order(cast, source.upstream(), on_conflict), f"die={at}")
+    killed.say(Seal(cast.cast, cast.seal().trailer_digest))
+    assert killed.process.wait(20) == -9
+    killed.end()
+    if at > 0:  # it is the user's by now
+        (inbox / "file 0").write_bytes(b"changed by the user")
+    damage(staging_of(lab))
+    result = go_on(lab, source, cast, on_conflict)
+    assert result.state is RecipientState.COMPLETED, result
+    assert result.received_bytes < 8 * MIB
+    assert tree(inbox / "top") == tree(top)
+    assert sorted(path.name for path in inbox.iterdir()) == ["file 0", "file 1", "file 2", "top"]
+    assert (inbox / "file 2").read_bytes() == others[2].read_bytes()
+
+
 def test_an_agent_that_ends_in_order_can_keep_what_it_has(lab: Lab) -> None:
     source, path, node = lab.node("node_0"), lab.file("a", 8 * MIB), lab.node("node_1")
     cast = lab.cast(source, [path])

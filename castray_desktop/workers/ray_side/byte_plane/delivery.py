@@ -209,9 +209,6 @@ class Delivery(Follower):
         assert self._parts is not None
         assert self._staging is not None
         results = self._checked_results(self.manifest)
-        if not self.landing_begun:
-            self._parts.sync()
-        self.check_stop()
         landing = Landing(
             self.manifest,
             self._parts,
@@ -221,6 +218,9 @@ class Delivery(Follower):
             self.order.algorithms.file,
             self._place.hashes,
         )
+        landing.make_links()
+        self._parts.sync()
+        self.check_stop()
         try:
             landed = landing.run()
         finally:
@@ -254,7 +254,8 @@ class Delivery(Follower):
 
     def _checked_results(self, manifest: Manifest) -> list[FileResult]:
         """The trailer's records, once its digest has come from the source and fits."""
-        mine = self._hashes.finish() if self._hashes is not None and not self.landing_begun else None
+        assert self._hashes is not None
+        mine = self._hashes.finish()
         with self.lock:
             while not self._seal and not self._stop:
                 self.condition.wait()
@@ -265,8 +266,7 @@ class Delivery(Follower):
             results = decode_trailer(bytes(self._raw_trailer), len(manifest.files))
         except ValueError as error:
             raise CastRayError(FailureKind.INTERNAL, reason=str(error)) from error
-        # where an earlier agent has begun to land, they agreed before the first entry got its name
-        return results if mine is None else compared(results, mine)
+        return compared(results, mine)
 
     def _run_hook(self, final: RecipientState) -> str:
         """What was sent is in place: run the command that comes with it, where this node allows that."""

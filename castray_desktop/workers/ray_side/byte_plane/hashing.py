@@ -50,7 +50,7 @@ class FileHashes:
         self._stopped = False
         self._error: Optional[Exception] = None
         self._thread: Optional[threading.Thread] = None
-        self._known: Mapping[int, bytes] = {}
+        self._known: dict[int, bytes] = {}
 
     # --- for those who bring pieces
 
@@ -89,8 +89,8 @@ class FileHashes:
                 self._condition.notify_all()
 
     def know(self, hashes: Mapping[int, bytes]) -> None:
-        """These files need not be read: they are the same as files whose hashes are known."""
-        self._known = hashes
+        """These files need not be read: they are the same as files whose hashes are known, or nobody asks."""
+        self._known.update(hashes)
 
     def stop(self) -> None:
         """Leave it, and wait for whoever is at it."""

@@ -20,6 +20,8 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Optional
 
+from castray_desktop.workers.ray_side.byte_plane import linux
+
 JOURNAL_MAGIC = b"CastRay journal 1\n"
 _RECORD = struct.Struct("<Q16s")
 _READ_BYTES = _RECORD.size << 14
@@ -136,13 +138,14 @@ class LandingLog:
 
     def __init__(self, path: bytes, careful: bool = False) -> None:
         """`careful`: each line is on the disk before the entry moves. Raises OSError."""
+        self._path = path
         self._fd = os.open(path, _OPEN | os.O_CREAT, 0o600)
         self._careful = careful
 
     def note(self, verb: str, path: bytes, target: bytes = b"") -> None:
         os.write(self._fd, f"{verb} {path.hex()} {target.hex()}\n".encode())
         if self._careful:
-            os.fdatasync(self._fd)
+            linux.sync(self._fd, self._path)
 
     def steps(self) -> dict[bytes, Step]:
         """The last step of each entry."""

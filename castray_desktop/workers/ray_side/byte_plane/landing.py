@@ -15,6 +15,7 @@ from typing import Optional
 
 from castray_desktop.core.names import free_name
 from castray_desktop.core.parcel import Entry, EntryKind, FileResult, FileStatus, Manifest
+from castray_desktop.workers.ray_side.byte_plane import linux
 from castray_desktop.workers.ray_side.byte_plane.digests import file_hasher
 from castray_desktop.workers.ray_side.byte_plane.hash_cache import FileKey, HashCache, hash_file, keys_of
 from castray_desktop.workers.ray_side.byte_plane.parts import PartFiles
@@ -70,13 +71,24 @@ class Landing:
             self.landed.paths.append(place)
         for path, entry in reversed(self._new_folders):
             self._finish_folder(path, entry)
-        self._sync_folder(self._destination)
+        self._parts.sync_folders([path for path, _ in self._new_folders])
+        linux.sync_path(self._destination)
         self._cache.keep(self._file_hash, self._learned)
         self.landed.something_new = self._parts.something_moved
         return self.landed
 
+    def make_links(self) -> None:
+        """Stage all links, before their folders are synced. Files that failed have no other names."""
+        for entry in self._manifest.entries:
+            if entry.kind is EntryKind.SYMLINK:
+                self._make_link(entry)
+            elif entry.kind is EntryKind.HARDLINK and not self._parts.has_landed(entry.path):
+                number = self._number_of(entry.target)
+                if self._results[number].status is FileStatus.OK:
+                    self._parts.link(entry.path, number)
+
     def _arrange(self) -> None:
-        """Links are made, what failed at the source is dropped, the rest is listed by folder."""
+        """What failed at the source is dropped, the rest is listed by folder."""
         number, unproved = 0, []
         for entry in self._manifest.entries:
             if entry.kind is EntryKind.FILE:
@@ -92,13 +104,8 @@ class Landing:
                         self._proved.add(entry.path)
                     else:
                         unproved.append(self._destination + b"/" + entry.path)
-            elif entry.kind is EntryKind.SYMLINK:
-                self._make_link(entry)
-            elif entry.kind is EntryKind.HARDLINK:
-                if entry.target in self._failed:  # the file failed, and with it all of its names
-                    continue
-                if not self._parts.has_landed(entry.path):
-                    self._parts.link(entry.path, self._number_of(entry.target))
+            elif entry.kind is EntryKind.HARDLINK and entry.target in self._failed:
+                continue
             self._children.setdefault(entry.path.rpartition(b"/")[0], []).append(entry)
         self._known = self._cache.find(self._file_hash, keys_of(unproved))
 
@@ -117,10 +124,9 @@ class Landing:
         if self._parts.has_landed(entry.path):
             return
         path = self._parts.staged(entry.path)
-        try:
-            os.symlink(entry.target, path)
-        except FileExistsError:  # made by an earlier delivery that went on to here
-            return
+        if os.path.lexists(path):  # an earlier delivery went on to here
+            os.unlink(path)
+        os.symlink(entry.target, path)
         os.utime(path, ns=(entry.mtime_ns, entry.mtime_ns), follow_symlinks=False)
 
     def _land_top(self, entry: Entry) -> bytes:
@@ -175,7 +181,7 @@ class Landing:
         for child in self._children.get(entry.path, ()):
             name = child.path.rpartition(b"/")[2]
             self.landed.places[child.path] = self._land(child, target, name)
-        self._sync_folder(target)
+        linux.sync_path(target)
         return target
 
     def _move(self, entry: Entry, target: bytes) -> bytes:
@@ -229,15 +235,6 @@ class Landing:
             os.utime(path, ns=(entry.mtime_ns, entry.mtime_ns))
         except FileNotFoundError:  # it landed before an agent's end, and the user has moved it since
             return
-
-    def _sync_folder(self, folder: bytes) -> None:
-        fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(fd)
-        except OSError:  # some file systems can't sync a folder
-            pass
-        finally:
-            os.close(fd)
 
 
 def _is_real_folder(path: bytes) -> bool:

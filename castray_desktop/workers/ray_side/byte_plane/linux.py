@@ -13,6 +13,7 @@ from typing import Any
 _RENAME_NOREPLACE = 1
 _AT_FDCWD = -100
 _UNSUPPORTED = (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTTY)
+_CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP)  # any other error means that data may be lost
 TMPFS_MAGIC = 0x01021994
 
 
@@ -83,10 +84,41 @@ def reserve(fd: int, size: int) -> bool:
     return True
 
 
-def sync_file_system(fd: int) -> None:
-    """Write everything of the file system that `fd` lies on to its disk."""
-    if _syncfs is None or _syncfs(fd) != 0:
-        os.sync()
+def sync_file_system(fd: int) -> bool:
+    """Write everything of the file system that `fd` lies on to its disk. False where that can't be asked for.
+
+    Raises OSError, also for what went wrong since `fd` was opened.
+    """
+    if _syncfs is None:
+        return False
+    while _syncfs(fd) != 0:
+        code = ctypes.get_errno()
+        if code in _CANNOT_SYNC:
+            return False
+        if code != errno.EINTR:
+            raise OSError(code, os.strerror(code))
+    return True
+
+
+def sync(fd: int, path: bytes) -> None:
+    """Write an open file, or a folder's entries, to the disk. Raises OSError, which names `path`.
+
+    Some file systems can't sync a folder, or anything: that is no error.
+    """
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        if error.errno not in _CANNOT_SYNC:
+            raise OSError(error.errno, error.strerror, os.fsdecode(path)) from error
+
+
+def sync_path(path: bytes) -> None:
+    """The same for a file or a folder that is not open."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        sync(fd, path)
+    finally:
+        os.close(fd)
 
 
 def file_system_type(fd: int) -> int:

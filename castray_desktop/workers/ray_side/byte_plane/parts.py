@@ -12,17 +12,23 @@ import os
 import shutil
 import stat
 import threading
+from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Optional
 
 from castray_desktop.core.parcel import Entry, EntryKind, Manifest
 from castray_desktop.workers.ray_side.byte_plane import linux
 from castray_desktop.workers.ray_side.byte_plane.files import OpenFiles
+from castray_desktop.workers.ray_side.byte_plane.holes import has_same_holes
 from castray_desktop.workers.ray_side.byte_plane.journal import DROP, MOVE, STAND, LandingLog
 from castray_desktop.workers.ray_side.byte_plane.room import Ledger
 from castray_desktop.workers.ray_side.byte_plane.staging import Staging
 from castray_desktop.workers.ray_side.byte_plane.twins import Twins
 
 RESERVE_FROM = 1 << 20
+FEW_FILES = 16
+"""So many are synced one by one, so that nobody waits for what else the file system has to write."""
+
 CREATED, RESERVED, WHOLE = 1, 2, 3
 _NO_LINKS = (errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV)
 PERMISSIONS = 0o777  # never set-user-id, set-group-id or sticky
@@ -40,15 +46,6 @@ def current_umask() -> int:
     mask = os.umask(0o077)
     os.umask(mask)
     return mask
-
-
-def sync_path(path: bytes) -> None:
-    """Write a file, or a folder's entries, to the disk."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 class PartFiles:
@@ -70,6 +67,7 @@ class PartFiles:
         self._lock = threading.Lock()
         self._moved: dict[bytes, bytes] = {}  # path in the parcel -> where it is now
         self._dropped: set[bytes] = set()
+        self._settled: set[int] = set()  # files that an earlier delivery has landed or dropped
         self.something_moved = False
         self.twins: Optional[Twins] = None  # files that stand at the destination and need no part file
         self._lost: dict[int, int] = {}  # files that will not land: kept open for those below
@@ -77,7 +75,7 @@ class PartFiles:
 
     def make_folders(self) -> None:
         for entry in self._manifest.entries:
-            if entry.kind is EntryKind.FOLDER:
+            if entry.kind is EntryKind.FOLDER and not self.has_landed(entry.path):
                 self._make_folder(self._root + b"/" + entry.path)
 
     def _make_folder(self, path: bytes) -> None:
@@ -90,6 +88,8 @@ class PartFiles:
     def write(self, file: int, offset: int, view: memoryview) -> None:
         """Write a verified part of a file."""
         length = len(view)
+        if file in self._settled:
+            return
         if not (offset or self._created[file] or self._staging.resumed) and length < RESERVE_FROM:
             entry = self._manifest.files[file]
             if length == entry.size and self.mode_of(entry) & stat.S_IRUSR:  # we read it back ourselves
@@ -122,8 +122,10 @@ class PartFiles:
             self._unsaid = 0
 
     def complete(self, file: int) -> None:
-        """All of it is there: mode and time, and close it."""
-        if self._created[file] == WHOLE or self.is_standing(file):
+        """All of it is there: mode and time, and close it. Of few files syncing uses the same descriptor,
+        since another one might not be told of an error of the disk.
+        """
+        if self._created[file] == WHOLE or self.is_standing(file) or file in self._settled:
             return
         entry = self._manifest.files[file]
         with self._writing.borrow(file) as fd:
@@ -131,23 +133,38 @@ class PartFiles:
                 os.ftruncate(fd, entry.size)
             os.fchmod(fd, entry.mode & PERMISSIONS & ~self._umask)
             os.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
-        self._writing.forget(file)
+        if len(self._manifest.files) > FEW_FILES:
+            self._writing.forget(file)
 
     def sync(self) -> None:
-        """Everything to the disk: file by file if they are few, else the whole file system."""
-        if len(self._manifest.files) > 16:
-            fd = os.open(self._root, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                linux.sync_file_system(fd)
-            finally:
-                os.close(fd)
+        """Everything to the disk: file by file if they are few, else the whole file system if it can."""
+        few = len(self._manifest.files) <= FEW_FILES
+        if not few and linux.sync_file_system(self._staging.parts_fd):
             return
-        for entry in self._manifest.entries:
-            if entry.kind is EntryKind.FOLDER:
-                sync_path(self.staged(entry.path))
         for number, entry in enumerate(self._manifest.files):
-            if not self.is_standing(number):
-                sync_path(self.staged(entry.path))
+            if self.is_standing(number) or number in self._settled:
+                continue
+            if few and self._created[number] != WHOLE:
+                with self._writing.borrow(number) as fd:
+                    linux.sync(fd, self.staged(entry.path))
+                self._writing.forget(number)
+            else:
+                linux.sync_path(self.staged(entry.path))
+        for entry in self._manifest.entries:
+            if entry.kind in (EntryKind.FOLDER, EntryKind.HARDLINK) and os.path.lexists(
+                self.staged(entry.path)
+            ):
+                linux.sync_path(self.staged(entry.path))
+        linux.sync(self._staging.parts_fd, self._root)
+
+    def sync_folders(self, folders: Sequence[bytes]) -> None:
+        """Modes and times of folders that have their names by now."""
+        if len(folders) > FEW_FILES and linux.sync_file_system(self._staging.parts_fd):
+            return
+        for folder in folders:
+            # the user has moved it since, or it may not be read
+            with contextlib.suppress(FileNotFoundError, PermissionError):
+                linux.sync_path(folder)
 
     def open(self, file: int) -> int:
         """The file for reading, wherever it is by now."""
@@ -180,14 +197,17 @@ class PartFiles:
                 first = self.twins.place(file)
             else:
                 first = self._place(self._manifest.files[file].path)
+        staged = self.staged(path)
+        if os.path.lexists(staged):  # an earlier delivery went on to here; the file may have been lost since
+            if os.path.samestat(os.lstat(first), os.lstat(staged)):
+                return
+            os.unlink(staged)
         try:
-            os.link(first, self.staged(path), follow_symlinks=False)
-        except FileExistsError:  # made by an earlier delivery that went on to here
-            return
+            os.link(first, staged, follow_symlinks=False)
         except OSError as error:
             if error.errno not in _NO_LINKS:
                 raise
-            shutil.copy2(first, self.staged(path), follow_symlinks=False)
+            shutil.copy2(first, staged, follow_symlinks=False)
 
     def move(self, path: bytes, target: bytes) -> None:
         """Give a staged entry its final name, without replacing. Raises FileExistsError."""
@@ -239,8 +259,30 @@ class PartFiles:
         """Where the entry is, if it has its final name already."""
         return self._moved.get(path)
 
-    def take_up_landing(self) -> bool:
-        """Find out what has its final name already. False where entries lack that nobody knows about."""
+    def take_up(self, went_on: Callable[[], None]) -> None:
+        """Find out what an earlier delivery has landed. What it has not is written again where it is wrong.
+
+        `went_on` is called now and then, and may raise.
+        """
+        if self._staging.has_begun_landing():
+            self._take_up_landing()
+        for number, entry in enumerate(self._manifest.files):
+            if entry.path in self._dropped or self.has_landed(entry.path):
+                self._settled.add(number)
+            elif entry.data is not None and not self._may_go_on(entry, went_on):
+                os.unlink(self.staged(entry.path))  # no digest of a piece would tell
+
+    def _may_go_on(self, entry: Entry, went_on: Callable[[], None]) -> bool:
+        """Whether nothing lies in the holes of a file that was begun."""
+        path = self.staged(entry.path)
+        return not os.path.lexists(path) or has_same_holes(path, entry.data or (), entry.size, went_on)
+
+    @property
+    def settled(self) -> AbstractSet[int]:
+        """Files that an earlier delivery has landed or dropped: nothing of them is needed."""
+        return self._settled
+
+    def _take_up_landing(self) -> None:
         for path, step in self._log.steps().items():
             if os.path.lexists(self.staged(path)):
                 continue  # it was about to move, and did not
@@ -249,19 +291,6 @@ class PartFiles:
             else:
                 self._moved[path] = step.target
                 self.something_moved = self.something_moved or step.verb == MOVE
-        number = -1
-        for entry in self._manifest.entries:
-            if entry.kind is EntryKind.FILE:
-                number += 1
-                if self.is_standing(number):  # it is hashed once more when it lands
-                    continue
-            if entry.kind in (EntryKind.SYMLINK, EntryKind.HARDLINK):  # they are made when it lands
-                continue
-            if entry.path in self._dropped or self.has_landed(entry.path):
-                continue
-            if not os.path.lexists(self.staged(entry.path)):
-                return False
-        return True
 
     def elsewhere(self) -> set[bytes]:
         """The names that entries got because theirs were taken: paths below the destination."""

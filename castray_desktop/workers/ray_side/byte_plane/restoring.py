@@ -24,7 +24,7 @@ class Restoring:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        if self._stock.claims.total == 0 or self._stock.landing_begun:
+        if self._stock.claims.total == 0:
             return
         name = f"castray-restoring-{self._stock.cast}"
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)

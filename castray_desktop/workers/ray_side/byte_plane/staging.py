@@ -13,6 +13,7 @@ carry our journal.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -21,11 +22,13 @@ from collections.abc import Collection
 from typing import Optional
 
 from castray_desktop.core.names import safe_node
+from castray_desktop.workers.ray_side.byte_plane import linux
 from castray_desktop.workers.ray_side.byte_plane.journal import JOURNAL_MAGIC, Journal, LandingLog
 from castray_desktop.workers.ray_side.byte_plane.probing import remove_probe
 from castray_desktop.workers.ray_side.byte_plane.registry import Registry
 
 _NAME = re.compile(rb"^\.castray-[0-9A-Za-z]+-[A-Za-z0-9._-]+$")
+FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _WRITE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -45,6 +48,7 @@ class Staging:
         self._record = registry.path(cast, node)
         self.folder = destination + b"/" + os.fsencode(f".castray-{cast}-{safe_node(node)}")
         self.parts = self.folder + b"/parts"
+        self.parts_fd = -1  # open from before the first byte is written: syncing tells errors since then
         self._cast = cast
         self._header = {"cast": cast, "node": node, **header}
         self._ours = False
@@ -52,6 +56,7 @@ class Staging:
             self._make_destination()
             if not self._reopen():
                 self._make()
+            self.parts_fd = os.open(self.parts, FOLDER)
         except OSError:
             if self._ours:
                 self.remove()
@@ -82,6 +87,7 @@ class Staging:
         remove_tree(self.folder)
         self.resumed = False
         self._make()
+        self.parts_fd = os.open(self.parts, FOLDER)
 
     def _make_destination(self) -> None:
         missing = []
@@ -92,6 +98,8 @@ class Staging:
         for folder in reversed(missing):
             if _made_folder(folder):
                 self._made.append(folder)
+                with contextlib.suppress(PermissionError):  # a folder that may be written to, not read
+                    linux.sync_path(os.path.dirname(folder))
         if not os.path.isdir(self.destination):
             raise NotADirectoryError(20, "Not a directory", os.fsdecode(self.destination))
 
@@ -136,7 +144,9 @@ class Staging:
             self._log = LandingLog(self.folder + b"/landing", careful)
             if careful:
                 for name in (b"journal", b"manifest", b"trailer", b"landing", b"."):
-                    _sync(self.folder + b"/" + name)
+                    # a parcel of empty files has no trailer of its own, a folder no contents
+                    with contextlib.suppress(FileNotFoundError):
+                        linux.sync_path(self.folder + b"/" + name)
         return self._log
 
     def used_bytes(self) -> int:
@@ -160,6 +170,9 @@ class Staging:
         self._record.unlink(missing_ok=True)
 
     def _close(self) -> None:
+        if self.parts_fd >= 0:
+            os.close(self.parts_fd)
+            self.parts_fd = -1
         if self._trailer >= 0:
             os.close(self._trailer)
             self._trailer = -1
@@ -184,17 +197,6 @@ def _is_folder(path: bytes) -> bool:
         return stat.S_ISDIR(os.lstat(path).st_mode)
     except OSError:
         return False
-
-
-def _sync(path: bytes) -> None:
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except FileNotFoundError:  # a parcel of empty files has no trailer of its own, a folder no contents
-        return
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _made_folder(folder: bytes) -> bool:

@@ -49,9 +49,9 @@ class StandingStock(Stock):
         destination = self._staging.destination
         if self.order.on_conflict != "rename" and may_exist(destination, self.order.totals.top):
             self._twins = parts.twins = Twins(
-                manifest, self.layout, destination, self._staging.parts, self._comparing
+                manifest, self.layout, destination, self._staging.parts, parts.settled, self._comparing
             )
-        wanted = self._await_manifest or (self._staging.resumed and not self._staging.has_begun_landing())
+        wanted = self._await_manifest or self._staging.resumed
         self.hashes_awaited = wanted and self._twins is not None and self._twins.pieces.total > 0
         if not self.hashes_awaited:
             self._known_hashes = []
@@ -102,7 +102,7 @@ class StandingStock(Stock):
         self._hashes.know({file: hashes[file] for file in agreed})
         pieces = self._twins.agree(self.layout, agreed)
         with self.lock:
-            self._undigested = bytearray(self.layout.pieces)
+            self._undigested = self._undigested or bytearray(self.layout.pieces)
             for start, end in pieces:
                 for gap in self.have.missing(start, end):
                     self._count(*gap)
@@ -112,6 +112,12 @@ class StandingStock(Stock):
             self.hashes_awaited, self.more_wanted = False, True
         self.wake()
         self.progressed()
+
+    def _note_settled(self, first: int, after: int) -> None:
+        super()._note_settled(first, after)
+        self._undigested = self._undigested or bytearray(self.layout.pieces)
+        for index in range(first, after):
+            self._undigested[index] = not self._known[index]
 
     def _comparing(self) -> None:
         self.check_stop()

@@ -24,6 +24,7 @@ from castray_desktop.workers.ray_side.byte_plane.spending import CHECKING, DISK,
 from castray_desktop.workers.ray_side.byte_plane.staging import Staging
 from castray_desktop.workers.ray_side.byte_plane.stretch import Stretch, begin
 from castray_desktop.workers.ray_side.byte_plane.supply import Again, Changed, Gone, Supply
+from castray_desktop.workers.ray_side.byte_plane.twins import whole_pieces
 from castray_desktop.workers.ray_side.byte_plane.yielding_lock import YieldingLock
 from castray_desktop.workers.ray_side.protocol import StartDelivery
 
@@ -58,7 +59,6 @@ class Stock(Supply):
         self.more_wanted = False  # claims were false: the fetch has more to ask for
         self.placing_lock = YieldingLock()  # held by whoever places a piece
         self._moving_lock = threading.Lock()  # held while a file's bytes move to another place
-        self.landing_begun = False  # an earlier delivery had verified all of it
         self.early_wanted = False  # somebody below wants digests before their pieces are here
 
     # --- the beginning
@@ -111,22 +111,28 @@ class Stock(Supply):
         self._raw_manifest[:] = raw
         trailer = self._staging.kept_trailer()[: len(self._raw_trailer)]
         self._raw_trailer[: len(trailer)] = trailer
+        journalled = bytearray(self.layout.pieces)
         for index, digest in self._staging.journal.records():
             if index < self.layout.pieces:
-                self.claims.add(*self.layout.piece(index))
+                journalled[index] = 1
                 self._digests[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES] = digest
         self._use_manifest(raw)
-        if not self._staging.has_begun_landing():
-            return True
+        assert self.manifest is not None
         assert self._parts is not None
-        if self.claims.total < self.layout.stream_bytes or not self._parts.take_up_landing():
-            self.claims, self._parts, self.manifest = RangeSet(), None, None
-            return False
-        self.landing_begun = True  # all of it was verified, and some may be in the user's hands by now
-        self.have, self._content_bytes = self.claims, self.layout.content_bytes
-        self._known = bytearray(b"\1" * self.layout.pieces)
-        self.checked_to = self.layout.stream_bytes
+        if self._parts.settled:  # some may be in the user's hands by now, and is not looked at any more
+            for start, end in whole_pieces(self.manifest, self.layout, self._parts.settled.__contains__):
+                pieces = self.layout.pieces_of(start, end)
+                self._known[pieces.start : pieces.stop] = journalled[pieces.start : pieces.stop]
+                self._note_settled(pieces.start, pieces.stop)
+                self.have.add(start, end)
+                self._count(start, end)
+        for index in range(self.layout.pieces):
+            if journalled[index] and not self.has_piece(index):
+                self.claims.add(*self.layout.piece(index))
         return True
+
+    def _note_settled(self, first: int, after: int) -> None:
+        """These pieces are had, some perhaps without a digest."""
 
     def wanted(self) -> list[Range]:
         """What has to be fetched, ascending: neither had nor claimed by the journal."""
@@ -314,10 +320,12 @@ class Stock(Supply):
         assert self._staging is not None
         parts = PartFiles(self._staging, manifest, self.cast, self._place.ledger, self.order.on_conflict)
         self._parts = parts
-        if not self._staging.has_begun_landing():
-            parts.make_folders()
+        if self._staging.resumed:
+            parts.take_up(self.check_stop)
+        parts.make_folders()
         self._look_around(manifest, parts)
         self._hashes = FileHashes(self, manifest, self._new_file_hasher, parts.complete)
+        self._hashes.know(dict.fromkeys(parts.settled, b""))
         self.manifest = manifest
 
     def _look_around(self, manifest: Manifest, parts: PartFiles) -> None:

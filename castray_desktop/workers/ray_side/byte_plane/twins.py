@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import stat
 from array import array
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Optional
 
 from castray_desktop.core.layout import Layout
@@ -36,9 +36,10 @@ class Twins:
         layout: Layout,
         destination: bytes,
         parts: bytes,
+        settled: Container[int] = (),
         went_on: Callable[[], None] = lambda: None,
     ) -> None:
-        """Files that an earlier delivery has begun to write to `parts` are left out.
+        """Files that an earlier delivery has begun to write to `parts` are left out, and the `settled` ones.
 
         `went_on` is called now and then while a file is read, and may raise to end it.
         """
@@ -46,10 +47,10 @@ class Twins:
         self._destination = destination
         self._is = bytearray(len(manifest.files))
         self._ctimes = array("q", bytes(8 * len(manifest.files)))
-        self._find(parts, went_on)
+        self._find(parts, settled, went_on)
         self.pieces = self._whole_pieces(layout)
 
-    def _find(self, parts: bytes, went_on: Callable[[], None]) -> None:
+    def _find(self, parts: bytes, settled: Container[int], went_on: Callable[[], None]) -> None:
         folders = {b""}  # that stand there as real folders: landing never goes through a link
         number = -1
         for entry in self._manifest.entries:
@@ -64,7 +65,7 @@ class Twins:
                 found = _stat(self._destination + b"/" + entry.path)
                 if found is None or not stat.S_ISREG(found.st_mode) or found.st_size != entry.size:
                     continue
-                if os.path.lexists(parts + b"/" + entry.path):
+                if number in settled or os.path.lexists(parts + b"/" + entry.path):
                     continue
                 if entry.data is not None and not has_same_holes(
                     self._destination + b"/" + entry.path, entry.data, entry.size, went_on
@@ -74,17 +75,7 @@ class Twins:
                 self._ctimes[number] = found.st_ctime_ns
 
     def _whole_pieces(self, layout: Layout, least: int = TWIN) -> RangeSet:
-        """The pieces that lie in such files with all their bytes, in offsets of the stream."""
-        found = RangeSet()
-        start = end = 0
-        for number in range(len(self._is)):
-            low, high = self._manifest.file_range(number)
-            if self._is[number] < least and low < high:
-                _add_whole(found, start, end, layout)
-                start = high
-            end = high
-        _add_whole(found, start, end, layout)
-        return found
+        return whole_pieces(self._manifest, layout, lambda number: self._is[number] >= least)
 
     def __contains__(self, file: int) -> bool:
         return bool(self._is[file])
@@ -121,6 +112,20 @@ class Twins:
 
     def place(self, file: int) -> bytes:
         return self._destination + b"/" + self._manifest.files[file].path
+
+
+def whole_pieces(manifest: Manifest, layout: Layout, wanted: Callable[[int], bool]) -> RangeSet:
+    """The pieces that lie in such files with all their bytes, in offsets of the stream."""
+    found = RangeSet()
+    start = end = 0
+    for number in range(len(manifest.files)):
+        low, high = manifest.file_range(number)
+        if low < high and not wanted(number):
+            _add_whole(found, start, end, layout)
+            start = high
+        end = high
+    _add_whole(found, start, end, layout)
+    return found
 
 
 def _add_whole(found: RangeSet, start: int, end: int, layout: Layout) -> None:

@@ -22,11 +22,11 @@ STILL_SERVED = (
 
 
 def compared(results: Sequence[FileResult], mine: Sequence[bytes]) -> list[FileResult]:
-    """The source's results, with CHANGED where the hash here is another one."""
+    """The source's results, with CHANGED where the hash here is another one; an empty one was not made."""
     return [
         # every piece was right: the file has changed at the source after its hash was made
         FileResult(FileStatus.CHANGED, b"")
-        if result.status is FileStatus.OK and result.hash != hash_
+        if result.status is FileStatus.OK and hash_ and result.hash != hash_
         else result
         for result, hash_ in zip(results, mine)
     ]
