@@ -20,6 +20,7 @@ from pathlib import Path
 from castray_desktop.cli import arguments
 from castray_desktop.cli.desktop_files import DesktopFile, desktop_files
 from castray_desktop.core.failure import CastRayError, FailureKind
+from castray_desktop.workers.home_files import load_dict
 from castray_desktop.workers.places import find_places
 
 PACKAGE = Path(__file__).resolve().parent.parent
@@ -103,15 +104,7 @@ class Desktop:
         return made
 
     def _known(self) -> dict[str, str]:
-        try:
-            known = json.loads(self._note.read_text("utf-8"))
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError) as error:
-            raise CastRayError(
-                FailureKind.FILE_NOT_WRITTEN, path=str(self._note), reason=str(error)
-            ) from error
-        return {str(name): str(digest) for name, digest in known.items()}
+        return load_dict(self._note, "the files in the desktop's menus", str)
 
     def _keep(self, known: dict[str, str]) -> None:
         if not known:

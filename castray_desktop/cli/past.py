@@ -79,7 +79,12 @@ async def _pages(session: Session, query: messages.HistoryQuery, limit: int) -> 
         for cast in page.casts:
             yield cast
         offset += len(page.casts)
-        if not page.casts or offset >= page.total:
+        if not page.casts or offset >= page.total or (limit and offset >= limit):
+            if page.unreadable:
+                number, verb = page.unreadable, "is" if page.unreadable == 1 else "are"
+                print(
+                    f"castray: {number} in the history can't be read, and {verb} left out.", file=sys.stderr
+                )
             return
 
 

@@ -53,7 +53,7 @@ class WindowMemory:
         else:
             fit_to_screen(window)
         window.table.restore_columns(self._settings)
-        order = self._settings.value(ORDER)
+        order = str(self._settings.value(ORDER))
         if order in {each.value for each in Order}:
             window.recipients.set_order(Order(order))
         window.transfers_card.show_page(str(self._settings.value(PAGE, TRANSFERS)))

@@ -16,7 +16,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import msgspec
@@ -27,7 +27,7 @@ from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.core.messages import ClusterPhase
 from castray_desktop.workers.agents import Agents
 from castray_desktop.workers.awake import Awake
-from castray_desktop.workers.casts.cast_records import CastRecords
+from castray_desktop.workers.casts.cast_records import CastRecord, CastRecords
 from castray_desktop.workers.casts.control import CastControl
 from castray_desktop.workers.casts.group_addresses import GroupAddresses
 from castray_desktop.workers.casts.multicast_memory import MulticastMemory
@@ -112,7 +112,7 @@ class Engine:
         self._history.keep_days(self._settings.current.history_days)
         parts = Parts(self._supervise, self._dispatch, self._limit_of)
         self._made = Clusters(parts, self._tell, self._clock)
-        self._made.go_on(self._records.load(), paused=not self._settings.current.go_on)
+        self._go_on(self._records.load())
         self._schedule_casts = ClusterCasts(self._made)
         self._scheduled = Schedules(self._schedule_file, self._schedule_casts, self._hub.publish)
         await self._scheduled.start()
@@ -135,8 +135,20 @@ class Engine:
             for session in tuple(self._sessions):
                 session.cancel()
 
+    def _go_on(self, records: Iterable[CastRecord]) -> None:
+        """Go on with casts of an earlier engine; one with which that is impossible does not stop the rest."""
+        paused = not self._settings.current.go_on
+        for record in records:
+            try:
+                self._clusters.go_on((record,), paused)
+            except Exception as error:
+                log.exception("cast %s can't go on", record.cast)
+                self._records.set_aside(record, error)
+
     async def _wait_for_end(self) -> None:
         while not self._stopping.is_set():
+            if self._records.unread:
+                self._go_on(await asyncio.to_thread(self._records.load))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CHECK_SECONDS):
                     await self._stopping.wait()

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-import time
 from pathlib import Path
 
 import msgspec
 
 from castray_desktop.core.groups import Groups
+from castray_desktop.workers.home_files import UNREADABLE, load_dict, read_file
 
 
 class GroupFile:
@@ -22,9 +22,14 @@ class GroupFile:
     def load(self) -> dict[str, tuple[str, ...]]:
         """All groups; none where the file is not there or is not readable as such."""
         try:
-            return _decode(self._path.read_bytes())
-        except (OSError, msgspec.MsgspecError):
+            groups = msgspec.json.decode(read_file(self._path), type=dict[str, msgspec.Raw])
+        except (OSError, *UNREADABLE):
             return {}
+        found = {}
+        for name, nodes in groups.items():
+            with contextlib.suppress(*UNREADABLE):
+                found[name] = msgspec.json.decode(nodes, type=tuple[str, ...])
+        return found
 
     def save(self, groups: Groups) -> None:
         """Keep exactly these. Raises OSError; then the file is as it was."""
@@ -48,16 +53,5 @@ class GroupFile:
         self.save({other: nodes for other, nodes in self._kept().items() if other != name})
 
     def _kept(self) -> dict[str, tuple[str, ...]]:
-        """All groups, before they are written anew. A damaged file is set aside, never overwritten."""
-        try:
-            return _decode(self._path.read_bytes())
-        except FileNotFoundError:
-            return {}
-        except msgspec.MsgspecError:
-            aside = f"damaged-{time.strftime('%Y%m%d-%H%M%S')}-{self._path.name}"
-            self._path.rename(self._path.with_name(aside))
-            return {}
-
-
-def _decode(content: bytes) -> dict[str, tuple[str, ...]]:
-    return msgspec.json.decode(content, type=dict[str, tuple[str, ...]])
+        """All groups, before they are written. A damaged file is set aside, never overwritten."""
+        return load_dict(self._path, "the groups of recipients", tuple[str, ...])

@@ -7,6 +7,7 @@ Without a usable file the engine works all the same, and says so to whoever asks
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import sqlite3
 import time
@@ -20,7 +21,7 @@ from castray_desktop.core.failure import CastRayError, FailureKind
 from castray_desktop.core.messages import CastResult, CastState, Event, SendRequest, Throughput
 from castray_desktop.core.rate_log import KEPT_STEPS, RateLog
 from castray_desktop.core.tally import BusyTime, CastTally, NodeTally, Tally
-from castray_desktop.workers.history_store import HistoryStore, PastCast
+from castray_desktop.workers.history_store import HistoryStore, PastCast, is_damage
 from castray_desktop.workers.tasks import to_the_end
 
 KEEP_SECONDS = 60.0
@@ -73,14 +74,21 @@ class History:
         except CastRayError as error:
             self._why_not = error
             log.warning("there is no history: %s", error.failure.values["reason"])
+        except Exception as error:  # whatever the file is, the engine starts
+            log.exception("there is no history")
+            self._why_not = CastRayError(FailureKind.HISTORY_UNAVAILABLE, reason=str(error))
         self._timer = asyncio.create_task(self._keep_regularly(), name="keep history")
 
     def _open(self) -> None:
-        store = HistoryStore(self._path)
-        self._ever = Tally(*store.tallies())
-        for step in KEPT_STEPS:
-            self._rates.restore(step, store.rates(step))
-        self._store = store
+        store = self._store = HistoryStore(self._path)
+        try:
+            self._ever = Tally(*self._work(store, HistoryStore.tallies))
+            for step in KEPT_STEPS:
+                self._rates.restore(step, self._work(store, functools.partial(HistoryStore.rates, step=step)))
+        except BaseException:
+            self._store = None
+            store.close()
+            raise
 
     # --- what happens ---------------------------------------------------------------------------
 
@@ -251,7 +259,18 @@ class History:
         store = self._store
         if store is None:
             raise CastRayError.of(self._why_not.failure)
-        return await self._on_thread(lambda: work(store))
+        return await self._on_thread(lambda: self._work(store, work))
+
+    def _work(self, store: HistoryStore, work: Callable[[HistoryStore], Answer]) -> Answer:
+        """Do it, once more with a new file where this one turns out to be damaged."""
+        try:
+            return work(store)
+        except sqlite3.Error as error:
+            if not is_damage(error):
+                raise
+            store.begin_again(error)
+            store.keep(self._ever.all, dict(self._ever.nodes), (), self._wall())
+            return work(store)
 
     async def _on_thread(self, work: Callable[[], Answer]) -> Answer:
         try:

@@ -12,7 +12,7 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ import msgspec
 from castray_desktop.core.failure import CastRayError, FailureKind
 from castray_desktop.core.messages import (
     CastResult,
+    CastState,
     CastSummary,
     DeliverySnapshot,
     HistoryPage,
@@ -29,6 +30,7 @@ from castray_desktop.core.messages import (
     SendRequest,
 )
 from castray_desktop.core.tally import CastTally, NodeTally
+from castray_desktop.workers.home_files import UNREADABLE, check_times
 
 VERSION = 1
 MOST_ROWS = 1000
@@ -36,7 +38,7 @@ MOST_ROWS = 1000
 
 CHECKED_BYTES = 64 * 1024 * 1024
 """A file up to this size is looked through when it is opened: a fraction of a second, for which nobody waits
-longer. In a larger one damage shows when it is read."""
+longer. In a larger one damage shows when it is read, and `begin_again` sets it aside then."""
 
 RATE_SECONDS = 26 * 3600.0
 
@@ -73,6 +75,14 @@ _MIGRATIONS: tuple[str, ...] = (
 )
 """From each version to the next."""
 
+_DAMAGE = frozenset((sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB))
+_DAMAGE_AT_OPENING = _DAMAGE | {sqlite3.SQLITE_ERROR}  # a format or a table that is not ours
+
+_DAMAGED_ROWS = """CREATE TABLE IF NOT EXISTS damaged(
+    origin TEXT NOT NULL, name, content, reason TEXT NOT NULL, found REAL NOT NULL
+)"""
+"""Rows of `tallies` and `rates` that could not be decoded, as they were."""
+
 _ALL = ""  # the row of `tallies` that counts casts; a node's name is never empty
 
 log = logging.getLogger("castray.history")
@@ -86,28 +96,49 @@ class PastCast(msgspec.Struct, frozen=True):
     result: CastResult
 
 
+def is_damage(error: sqlite3.Error, codes: Container[int] = _DAMAGE) -> bool:
+    """Whether the file itself is damaged, rather than full, locked or forbidden what it lies on."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in codes
+
+
 class HistoryStore:
-    """One file, open from the beginning to `close`. What can't be read or written raises sqlite3.Error."""
+    """One file, open from the beginning to `close`. What can't be read or written raises sqlite3.Error.
+
+    Rows that can't be decoded harm no other rows. A cast's row stays where it is, so that another version can
+    read it, and is left out of every page; a sum's or a rate's is moved to the table `damaged`.
+    """
 
     def __init__(self, path: Path) -> None:
         """Opens or makes the file, for this user alone. One that is damaged is set aside first.
 
         Raises sqlite3.Error or OSError, and CastRayError for a file of a later version.
         """
+        self._path = path
         try:
             self._open(path)
-        except sqlite3.OperationalError:  # no room, no right, locked: the file may be sound
-            raise
-        except sqlite3.DatabaseError as error:
+        except sqlite3.Error as error:
+            if not is_damage(error, _DAMAGE_AT_OPENING):
+                raise
             self._set_aside(path, error)
             self._open(path)
+
+    def begin_again(self, error: sqlite3.Error) -> None:
+        """The file has turned out to be damaged: set it aside, and begin a new one.
+
+        Raises like the constructor.
+        """
+        self._database.close()
+        self._set_aside(self._path, error)
+        self._open(self._path)
 
     def _open(self, path: Path) -> None:
         self._shown: tuple[str, list[Any]] = ("true", [])  # without those that are to be forgotten
         self._all_hidden = False
+        self._unreadable = 0
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         path.chmod(0o600)
         self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        self._database.text_factory = _text
         try:
             self._run("PRAGMA journal_mode=WAL")
             self._run("PRAGMA synchronous=NORMAL")
@@ -115,14 +146,18 @@ class HistoryStore:
             self._run("PRAGMA secure_delete=ON")  # what is cleared is gone
             small = path.stat().st_size <= CHECKED_BYTES
             if small and self._run("PRAGMA quick_check").fetchone()[0] != "ok":
-                raise sqlite3.DatabaseError("the file is damaged")
+                raise _damage("the file is damaged")
             self._migrate()
+            self._run("PRAGMA temp_store=MEMORY")
+            self._run("CREATE TEMP TABLE unreadable(number INTEGER PRIMARY KEY)")
         except BaseException:
             self._database.close()
             raise
 
     def _migrate(self) -> None:
         version = self._run("PRAGMA user_version").fetchone()[0]
+        if version < 0 or (version == 0 and self._run("SELECT 1 FROM sqlite_master").fetchone()):
+            raise _damage("it has no version")
         if version > VERSION:
             raise CastRayError(
                 FailureKind.HISTORY_UNAVAILABLE, reason="it was written by a later version of CastRay"
@@ -131,8 +166,10 @@ class HistoryStore:
             self._database.executescript(
                 f"BEGIN; {_MIGRATIONS[number]} PRAGMA user_version={number + 1}; COMMIT;"
             )
+        for statement in _COLUMNS:  # an error here means that a table is not what it should be
+            self._run(statement)
 
-    def _set_aside(self, path: Path, error: sqlite3.DatabaseError) -> None:
+    def _set_aside(self, path: Path, error: sqlite3.Error) -> None:
         """Nothing is deleted: whoever wants to can still look at it."""
         stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
         for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
@@ -173,18 +210,38 @@ class HistoryStore:
 
     def page(self, query: HistoryQuery) -> HistoryPage:
         """Those that fit, the latest first."""
-        where, values = self._condition(query)
-        total = self._run(f"SELECT count(*) FROM casts WHERE {where}", *values).fetchone()[0]
-        limit = max(0, min(query.limit, MOST_ROWS))
-        rows = self._run(
-            f"{_PAGE.format(where)} LIMIT ? OFFSET ?",
-            *(*values, limit, max(0, query.offset)),
-        ).fetchall()
-        return HistoryPage(tuple(msgspec.msgpack.decode(row[0], type=CastSummary) for row in rows), total)
+        while True:
+            where, values = self._condition(query)
+            total = self._run(f"SELECT count(*) FROM casts WHERE {where}", *values).fetchone()[0]
+            limit = max(0, min(query.limit, MOST_ROWS))
+            rows = self._run(
+                f"{_PAGE.format(where)} LIMIT ? OFFSET ?",
+                *(*values, limit, max(0, query.offset)),
+            ).fetchall()
+            try:
+                return HistoryPage(tuple(_summary(row[0]) for row in rows), total, self._unreadable)
+            except UNREADABLE as error:
+                if not self._leave_out_damaged(error):
+                    raise _damage("the same row reads differently each time") from error
+
+    def _leave_out_damaged(self, why: Exception) -> int:
+        """Find the casts whose rows can't be decoded, and tell of them no more; how many are new."""
+        bad = []
+        for number, summary in self._run(f"SELECT number, summary FROM {_JOINED} WHERE {_READABLE}"):
+            try:
+                _summary(summary)
+            except UNREADABLE:
+                bad.append(number)
+        for number in bad:
+            self._run("INSERT INTO unreadable VALUES (?)", number)
+        self._unreadable += len(bad)
+        log.warning("left out of the history, since they can't be read: %d casts (%s)", len(bad), why)
+        return len(bad)
 
     def _condition(self, query: HistoryQuery) -> tuple[str, list[Any]]:
         shown, hidden = self._shown
         parts: list[str] = ["ended >= ?", shown]
+        parts += [_READABLE] if self._unreadable else []
         values: list[Any] = [query.since, *hidden]
         if query.until:
             parts.append("ended <= ?")
@@ -211,13 +268,17 @@ class HistoryStore:
         if not cast or len(rows) != 1:
             raise CastRayError(FailureKind.CAST_UNKNOWN, cast=cast)
         seconds, target, request, summary, deliveries = rows[0]
-        decode = msgspec.msgpack.decode
-        result = CastResult(
-            decode(summary, type=CastSummary),
-            decode(deliveries, type=tuple[DeliverySnapshot, ...]),
-            seconds,
-        )
-        return PastCast(decode(request, type=SendRequest), target, result)
+        try:
+            result = CastResult(
+                _summary(summary),
+                msgspec.msgpack.decode(deliveries, type=tuple[DeliverySnapshot, ...]),
+                msgspec.convert(seconds, float),
+            )
+            decoded = msgspec.msgpack.decode(request, type=SendRequest)
+            return PastCast(decoded, msgspec.convert(target, str), result)
+        except UNREADABLE as error:
+            reason = f"the row of cast {cast} is damaged: {error}"
+            raise CastRayError(FailureKind.HISTORY_UNAVAILABLE, reason=reason) from error
 
     def clear(self, casts: Iterable[str] = ()) -> None:
         """Forget these, or all; what they added up to stays."""
@@ -272,10 +333,19 @@ class HistoryStore:
 
     def tallies(self) -> tuple[CastTally, dict[str, NodeTally]]:
         """The sums over all casts that there ever were, and those of each recipient."""
-        rows = dict(self._run("SELECT node, tally FROM tallies").fetchall())
-        total = rows.pop(_ALL, None)
-        all_casts = msgspec.msgpack.decode(total, type=CastTally) if total is not None else CastTally()
-        return all_casts, {node: msgspec.msgpack.decode(row, type=NodeTally) for node, row in rows.items()}
+        all_casts, nodes = CastTally(), {}
+        for node, content in self._run("SELECT node, tally FROM tallies").fetchall():
+            try:
+                if node == _ALL:
+                    all_casts = msgspec.msgpack.decode(content, type=CastTally)
+                else:
+                    nodes[msgspec.convert(node, str)] = msgspec.msgpack.decode(content, type=NodeTally)
+            except UNREADABLE as error:
+                self._move_aside("tallies", node, content, error)
+                self._run("DELETE FROM tallies WHERE node = ?", node)
+                if node == _ALL:
+                    all_casts = _what_is_known(content)
+        return all_casts, nodes
 
     def keep(
         self,
@@ -296,8 +366,26 @@ class HistoryStore:
 
     def rates(self, step: float) -> list[RateSample]:
         """The means of the traffic over such steps, oldest first."""
-        rows = self._run("SELECT sample FROM rates WHERE step = ? ORDER BY at", step).fetchall()
-        return [msgspec.msgpack.decode(row[0], type=RateSample) for row in rows]
+        found = []
+        for at, content in self._run(
+            "SELECT at, sample FROM rates WHERE step = ? ORDER BY at", step
+        ).fetchall():
+            try:
+                sample = msgspec.msgpack.decode(content, type=RateSample)
+                check_times((sample.at,))
+                found.append(sample)
+            except UNREADABLE as error:
+                self._move_aside("rates", at, content, error)
+                self._run("DELETE FROM rates WHERE step = ? AND at = ?", step, at)
+        return found
+
+    def _move_aside(self, origin: str, name: Any, content: Any, error: Exception) -> None:
+        """Keep a row as it is in the table `damaged`."""
+        self._run(_DAMAGED_ROWS)
+        self._run(
+            "INSERT INTO damaged VALUES (?, ?, ?, ?, ?)", origin, name, content, str(error), time.time()
+        )
+        log.warning("a row of %s can't be read and was set aside (%r): %s", origin, name, error)
 
     def _keep_tallies(self, all_casts: CastTally, nodes: Mapping[str, NodeTally]) -> None:
         for node, tally in ((_ALL, all_casts), *nodes.items()):
@@ -314,12 +402,59 @@ class HistoryStore:
         try:
             yield
         except BaseException:
-            self._run("ROLLBACK")
+            if self._database.in_transaction:  # a damaged file may have ended it
+                self._run("ROLLBACK")
             raise
         self._run("COMMIT")
 
 
-_PAGE = "SELECT summary FROM casts JOIN details ON whose = number WHERE {} ORDER BY ended DESC, number DESC"
+def _text(content: bytes) -> Any:
+    """A column's text; bytes that are none stay bytes, and fail their own row alone."""
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return content
+
+
+def _damage(reason: str) -> sqlite3.DatabaseError:
+    error = sqlite3.DatabaseError(reason)
+    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    return error
+
+
+def _summary(content: Any) -> CastSummary:
+    """A cast's row. Raises what is in `UNREADABLE`."""
+    summary = msgspec.msgpack.decode(content, type=CastSummary)
+    check_times((summary.started, summary.finished))
+    return summary
+
+
+def _what_is_known(content: Any) -> CastTally:
+    """The numbers of a damaged sum that can be read, those of a later version's states left out."""
+    tally = CastTally()
+    with contextlib.suppress(*UNREADABLE):
+        given = msgspec.msgpack.decode(content, type=dict[str, Any])
+        casts = given.pop("casts", {})
+        for field in msgspec.structs.fields(CastTally):
+            with contextlib.suppress(*UNREADABLE):
+                setattr(tally, field.name, msgspec.convert(given[field.name], field.type))
+        for state, number in casts.items():
+            with contextlib.suppress(*UNREADABLE):
+                tally.casts[CastState(state)] = msgspec.convert(number, int)
+    return tally
+
+
+_COLUMNS = (
+    "SELECT number, id, ended, state, source, text, seconds, target FROM casts LIMIT 0",
+    "SELECT whose, request, summary, deliveries FROM details LIMIT 0",
+    "SELECT number, name, text FROM nodes LIMIT 0",
+    "SELECT whose, node FROM recipients LIMIT 0",
+    "SELECT node, tally FROM tallies LIMIT 0",
+    "SELECT step, at, sample FROM rates LIMIT 0",
+)
+_JOINED = "casts LEFT JOIN details ON whose = number"
+_READABLE = "casts.number NOT IN (SELECT number FROM unreadable)"
+_PAGE = f"SELECT summary FROM {_JOINED} WHERE {{}} ORDER BY ended DESC, casts.number DESC"
 _HAS_RECIPIENT = (
     "EXISTS (SELECT 1 FROM recipients WHERE recipients.whose = casts.number "
     "AND node IN (SELECT nodes.number FROM nodes WHERE {}))"

@@ -2,10 +2,55 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import logging
+import math
 import os
 import time
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from castray_desktop.core.failure import CastRayError
+
+DAMAGED = "damaged-"
+"""What the names of files begin with that were set aside."""
+
+UNREADABLE = (
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+    CastRayError,
+)
+"""What decoding and checking damaged content raises."""
+
+PASSING = frozenset(
+    (
+        errno.EMFILE,
+        errno.ENFILE,
+        errno.ENOMEM,
+        errno.EINTR,
+        errno.EAGAIN,
+        errno.EBUSY,
+        errno.EIO,
+        errno.ESTALE,
+    )
+)
+"""Errors that say nothing about the file: the same file may be read a moment later."""
+
+PAUSES = (0.02, 0.05, 0.1, 0.2)
+"""Seconds before each further attempt."""
+
+LATEST = 1e11
+"""POSIX seconds, and lengths of time in seconds, beyond which a number is no time: a clock can't show it."""
+
+Kept = TypeVar("Kept")
 
 log = logging.getLogger("castray.home")
 
@@ -25,15 +70,127 @@ def replace_file(path: Path, content: bytes, *, synced: bool = False) -> None:
     beside.replace(path)
 
 
+def read_file(path: Path) -> bytes:
+    """What the file holds; read again after a passing error. Raises OSError."""
+    for pause in PAUSES:
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            if error.errno not in PASSING:
+                raise
+        time.sleep(pause)
+    return path.read_bytes()
+
+
+def load(path: Path, what: str, decode: Callable[[bytes], Kept], nothing: Kept) -> Kept:
+    """What `decode` makes of the file, `nothing` where there is none. A damaged file is set aside.
+
+    `what` is in it, as in "the schedules". `decode` may raise whatever is in `UNREADABLE`.
+    """
+    try:
+        return decode(read_file(path))
+    except FileNotFoundError:
+        return nothing
+    except (OSError, *UNREADABLE) as error:
+        set_aside(path, what, error)
+        return nothing
+
+
+def load_list(
+    path: Path, what: str, kind: type[Kept], check: Callable[[Kept], None] = lambda item: None
+) -> list[Kept]:
+    """The items of a JSON array that can be decoded and pass `check`. For others the file is set aside."""
+
+    def decode(content: bytes) -> list[Kept]:
+        good: list[Kept] = []
+        raw: list[msgspec.Raw] = []
+        bad: list[Exception] = []
+        for item in msgspec.json.decode(content, type=list[msgspec.Raw]):
+            try:
+                found = msgspec.json.decode(item, type=kind)
+                check(found)
+            except UNREADABLE as error:
+                bad.append(error)
+            else:
+                good.append(found)
+                raw.append(item)
+        if bad:
+            part_with(path, what, bad, msgspec.json.encode(raw))
+        return good
+
+    return load(path, what, decode, [])
+
+
+def load_dict(
+    path: Path, what: str, kind: type[Kept], check: Callable[[Kept], None] = lambda item: None
+) -> dict[str, Kept]:
+    """The same for the members of a JSON object."""
+
+    def decode(content: bytes) -> dict[str, Kept]:
+        good: dict[str, Kept] = {}
+        raw: dict[str, msgspec.Raw] = {}
+        bad: list[Exception] = []
+        for name, item in msgspec.json.decode(content, type=dict[str, msgspec.Raw]).items():
+            try:
+                found = msgspec.json.decode(item, type=kind)
+                check(found)
+            except UNREADABLE as error:
+                bad.append(error)
+            else:
+                good[name], raw[name] = found, item
+        if bad:
+            part_with(path, what, bad, msgspec.json.encode(raw))
+        return good
+
+    return load(path, what, decode, {})
+
+
+def check_times(times: Iterable[float | None]) -> None:
+    """Whether all of them can be times or lengths of time in seconds. Raises ValueError."""
+    for seconds in times:
+        if seconds is not None and not (math.isfinite(seconds) and abs(seconds) < LATEST):
+            raise ValueError(f"{seconds} is no time")
+
+
+def part_with(path: Path, what: str, errors: Sequence[Exception], rest: bytes) -> None:
+    """Set aside a copy of a file of which parts are damaged, and have the file hold the rest."""
+    aside = _free_name(path)
+    try:
+        os.link(path, aside)
+        replace_file(path, rest)
+    except OSError as trouble:
+        log.warning("%s can't be set aside: %s", path, trouble)
+    log.warning(
+        "%d of %s can't be read (%s). The file as it was is set aside as %s.",
+        *(len(errors), what, errors[0], aside),
+    )
+
+
 def set_aside(path: Path, what: str, error: Exception) -> None:
     """Give a damaged file another name: nothing overwrites it, and whoever wants to can still look at it.
 
     The log says so, in a sentence about `what` is in it ("the schedules").
     """
-    aside = path.with_name(f"damaged-{time.strftime('%Y%m%d-%H%M%S')}-{path.name}")
+    aside = _free_name(path)
     try:
         path.rename(aside)
     except OSError as trouble:
         log.warning("%s can't be read from %s (%s), which can't be set aside: %s", what, path, error, trouble)
     else:
         log.warning("%s can't be read (%s). The file was set aside as %s.", what, error, aside)
+
+
+def is_aside(path: Path) -> bool:
+    """Whether a file is one that was set aside."""
+    return path.name.startswith(DAMAGED)
+
+
+def _free_name(path: Path) -> Path:
+    """A name beside `path` that no file has."""
+    begin = f"{DAMAGED}{time.strftime('%Y%m%d-%H%M%S')}"
+    aside, number = path.with_name(f"{begin}-{path.name}"), 1
+    with contextlib.suppress(OSError):
+        while os.path.lexists(aside):
+            number += 1
+            aside = path.with_name(f"{begin}-{number}-{path.name}")
+    return aside

@@ -66,7 +66,7 @@ class Schedules:
 
     async def start(self) -> None:
         """Begin with what the file has; casts that go on have to be known by now."""
-        for standing in await asyncio.to_thread(self._file.read):
+        for standing in await asyncio.to_thread(self._file.read, self._check):
             life = self._lives[standing.schedule.schedule] = Life(standing, self._around)
             life.begin(missed=True)
         self._hold()
@@ -123,8 +123,11 @@ class Schedules:
         self._changed()
         return messages.Done()
 
-    def _add(self, schedule: Schedule) -> str:
+    def _check(self, schedule: Schedule) -> None:
         check(schedule, self._around.next_time)
+
+    def _add(self, schedule: Schedule) -> str:
+        self._check(schedule)
         name = secrets.token_hex(6)
         schedule = msgspec.structs.replace(schedule, schedule=name, name=schedule.name.strip())
         life = self._lives[name] = Life(Standing(schedule), self._around)
@@ -152,7 +155,7 @@ class Schedules:
         )
 
     async def _change(self, schedule: Schedule) -> None:
-        check(schedule, self._around.next_time)
+        self._check(schedule)
         life = self._find(schedule.schedule)
         own = life.schedule  # an id may have been given by its beginning
         await self._replace(

@@ -8,11 +8,11 @@ import msgspec
 
 from castray_desktop.core.failure import CastRayError, FailureKind
 from castray_desktop.core.messages import MOST_DEMO_NODES, EngineSettings
-from castray_desktop.workers.home_files import replace_file, set_aside
+from castray_desktop.workers.home_files import UNREADABLE, load, part_with, replace_file
 
 
 class SettingsFile:
-    """The settings as of now; those of the first start where there is no file, or a damaged one."""
+    """The settings as of now; those of the first start where there is no file, and for what is damaged."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -36,15 +36,26 @@ def _check(settings: EngineSettings) -> None:
 
 
 def _load(file: Path) -> EngineSettings:
-    try:
-        settings = msgspec.json.decode(file.read_bytes(), type=EngineSettings)
-        _check(settings)
-        return settings
-    except FileNotFoundError:
-        return EngineSettings()
-    except (OSError, ValueError, CastRayError) as error:
-        set_aside(file, "the settings", error)
-        return EngineSettings()
+    return load(file, "the settings", lambda content: _decode(file, content), EngineSettings())
+
+
+def _decode(file: Path, content: bytes) -> EngineSettings:
+    """Each setting by itself, so that one that is damaged does not reset the others."""
+    settings, bad = EngineSettings(), []
+    given = msgspec.json.decode(content, type=dict[str, msgspec.Raw])
+    for field in msgspec.structs.fields(EngineSettings):
+        if field.encode_name in given:
+            try:
+                value = msgspec.json.decode(given[field.encode_name], type=field.type)
+                changed = msgspec.structs.replace(settings, **{field.name: value})
+                _check(changed)
+            except UNREADABLE as error:
+                bad.append(error)
+            else:
+                settings = changed
+    if bad:
+        part_with(file, "the settings", bad, msgspec.json.encode(settings))
+    return settings
 
 
 def _save(file: Path, settings: EngineSettings) -> None:

@@ -223,8 +223,10 @@ async def test_the_order_of_the_queue_is_kept(engines: Engines) -> None:
     ]
 
 
-async def test_a_damaged_record_is_no_error(engines: Engines) -> None:
+async def test_a_damaged_record_is_no_error_and_is_not_lost(engines: Engines) -> None:
     (engines.folder / "c0ffee.json").write_text("{")
-    stage = await engines.start()
-    assert stage.dispatcher.summaries() == ()
-    assert list(engines.folder.iterdir()) == []
+    for _ in range(2):
+        stage = await engines.start()
+        assert stage.dispatcher.summaries() == ()
+        (aside,) = engines.folder.iterdir()
+        assert (aside.name.startswith("damaged-"), aside.read_text()) == (True, "{")

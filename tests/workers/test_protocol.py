@@ -64,6 +64,8 @@ def test_text_as_json(text: str) -> None:
         b'["AgentLost",{"name":"x","reason":"y"}',
         b"\xff\xfe",
         b'[{"a":1},{}]',
+        b"[" * 100_000,
+        b'["AgentLost",' * 50_000,
     ],
 )
 def test_garbage_is_a_value_error(garbage: bytes) -> None:

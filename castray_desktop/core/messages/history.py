@@ -49,6 +49,7 @@ class HistoryPage(Message, frozen=True):
 
     casts: tuple[CastSummary, ...]
     total: int  # that fit
+    unreadable: int = 0  # casts of the whole history whose rows are damaged, and are left out
 
 
 class HistoryChanged(Message, frozen=True):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from castray_desktop.core.multicast_choice import Known
 from castray_desktop.core.speeds import Speed
-from castray_desktop.workers.home_files import replace_file
+from castray_desktop.workers.home_files import load, replace_file
 from castray_desktop.workers.ray_side.protocol import AgentHello
 
 MOST_NETWORKS = 256
@@ -87,18 +87,16 @@ def _plain(known: Mapping[str, Known]) -> dict[str, object]:
 
 
 def _read(path: Path) -> dict[str, Known]:
-    """What the file holds; nothing of it where it is damaged."""
-    try:
-        networks = json.loads(path.read_text())["networks"]
+    """What the file holds; one that is damaged is set aside."""
+
+    def decode(content: bytes) -> dict[str, Known]:
+        networks = json.loads(content)["networks"]
         return {
             network: Known(_speed(speeds["relay"]), _speed(speeds["multicast"]))
             for network, speeds in networks.items()
         }
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        log.warning("%s is left aside: %s", path, error)
-        return {}
+
+    return load(path, "the speeds of networks", decode, {})
 
 
 def _speed(stored: Mapping[str, float] | None) -> Speed | None:

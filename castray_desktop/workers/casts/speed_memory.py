@@ -11,7 +11,7 @@ from pathlib import Path
 
 from castray_desktop.core.messages import NodeInfo
 from castray_desktop.core.speeds import Measure, Speed, comparable, learned
-from castray_desktop.workers.home_files import replace_file
+from castray_desktop.workers.home_files import load, replace_file
 
 MOST_NODES = 4096
 """Those measured last are kept."""
@@ -60,16 +60,14 @@ def _identity(node: NodeInfo) -> str:
 
 
 def _read(path: Path) -> dict[str, Speed]:
-    """What the file holds; nothing of it where it is damaged."""
-    try:
-        stored = json.loads(path.read_text())
+    """What the file holds; one that is damaged is set aside."""
+
+    def decode(content: bytes) -> dict[str, Speed]:
+        stored = json.loads(content)
         speeds = {name: Speed(float(rate), float(when)) for name, (rate, when) in stored["speeds"].items()}
         return {name: speed for name, speed in speeds.items() if 0 < speed.rate < inf and speed.when < inf}
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        log.warning("%s is left aside: %s", path, error)
-        return {}
+
+    return load(path, "the speeds of nodes", decode, {})
 
 
 def _write(path: Path, speeds: Mapping[str, Speed]) -> None:

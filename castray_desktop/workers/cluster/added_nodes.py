@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from castray_desktop.workers.home_files import replace_file, set_aside
+from castray_desktop.workers.home_files import load_list, replace_file
 
 log = logging.getLogger("castray.cluster")
 
@@ -26,14 +26,8 @@ class AddedNodes:
         self._file = file
 
     def load(self) -> tuple[AddedNode, ...]:
-        """In the order in which they were added; none where the file can't be read and is set aside."""
-        try:
-            return msgspec.json.decode(self._file.read_bytes(), type=tuple[AddedNode, ...])
-        except FileNotFoundError:
-            return ()
-        except (OSError, ValueError) as error:
-            set_aside(self._file, "the nodes that were added", error)
-            return ()
+        """In the order in which they were added; what is damaged is set aside."""
+        return tuple(load_list(self._file, "the nodes that were added", AddedNode))
 
     def add(self, node: AddedNode) -> None:
         """One more, or another one of that name."""

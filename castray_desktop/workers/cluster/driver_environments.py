@@ -23,6 +23,7 @@ from typing import BinaryIO
 
 from castray_desktop.core.failure import CastRayError, FailureKind
 from castray_desktop.workers.cluster.interpreters import find_interpreter, find_uv, minor
+from castray_desktop.workers.home_files import load_dict, replace_file
 
 INTERPRETER_VARIABLE = "CASTRAY_DRIVER_PYTHON"
 STEP_SECONDS = 900.0
@@ -95,9 +96,7 @@ class DriverEnvironments:
     def _note(self, targets: dict[str, tuple[str, str]]) -> None:
         latest = dict(list(targets.items())[-KEPT_TARGETS:])
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        draft = self._folder / "targets.json.new"
-        draft.write_text(json.dumps(latest))
-        draft.replace(self._folder / "targets.json")
+        replace_file(self._folder / "targets.json", json.dumps(latest).encode())
 
     async def prepare(self, versions: Versions, step: Callable[[str], None]) -> None:
         """Make the environment for these versions. Cancelled, or where it fails, nothing of it is left.
@@ -165,11 +164,7 @@ class DriverEnvironments:
         return self._folder / f"ray-{versions.ray}-py{minor(versions.python)}"
 
     def _targets(self) -> dict[str, tuple[str, str]]:
-        try:
-            read = json.loads((self._folder / "targets.json").read_text())
-            return {str(target): (str(ray), str(python)) for target, (ray, python) in read.items()}
-        except (OSError, ValueError, AttributeError, TypeError):
-            return {}
+        return load_dict(self._folder / "targets.json", "the versions that clusters run", tuple[str, str])
 
 
 class _StepFailed(Exception):

@@ -12,6 +12,7 @@ import secrets
 
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.core.messages import ClusterPhase, ClusterStatus, ShareInfo
+from castray_desktop.workers.home_files import set_aside
 from castray_desktop.workers.places import Places
 
 TOKEN = re.compile(r"[0-9a-f]{64}")
@@ -24,10 +25,12 @@ def share_token(places: Places) -> str:
         token = path.read_text().strip()
         if TOKEN.fullmatch(token):
             return token
+        set_aside(path, "the token of the shared cluster", ValueError("it is no token"))
     except FileNotFoundError:
         pass
+    except ValueError as error:  # not even text
+        set_aside(path, "the token of the shared cluster", error)
     token = secrets.token_hex(32)
-    path.unlink(missing_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(token)

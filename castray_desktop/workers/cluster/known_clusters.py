@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from castray_desktop.core.messages import ClusterPhase, ClusterStatus, KnownCluster
-from castray_desktop.workers.home_files import replace_file, set_aside
+from castray_desktop.workers.home_files import check_times, load_list, replace_file
 
 MOST = 50
 
@@ -104,11 +104,8 @@ def list_clusters(
     return tuple(order)
 
 
-def _load(file: Path) -> tuple[Remembered, ...]:
-    try:
-        return msgspec.json.decode(file.read_bytes(), type=tuple[Remembered, ...])
-    except FileNotFoundError:
-        return ()
-    except (OSError, ValueError) as error:
-        set_aside(file, "the clusters that were used before", error)
-        return ()
+def _load(file: Path) -> list[Remembered]:
+    def check(item: Remembered) -> None:
+        check_times((item.last_used,))
+
+    return load_list(file, "the clusters that were used before", Remembered, check)

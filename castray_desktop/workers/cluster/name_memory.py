@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from castray_desktop.workers.home_files import replace_file
+from castray_desktop.workers.home_files import load_dict, replace_file
 
 Homes = dict[str, tuple[str, str]]
 """By name: host and address."""
@@ -18,7 +18,7 @@ log = logging.getLogger("castray.cluster")
 
 
 class NameMemory:
-    """Reads and writes one file as a whole. A damaged file counts as empty; an unwritable one is no error."""
+    """Reads and writes one file as a whole. What is damaged is set aside; an unwritable one is no error."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -43,10 +43,4 @@ class NameMemory:
             log.warning("the names of nodes are not kept: %s", error)
 
     def _read(self) -> dict[str, Homes]:
-        try:
-            return msgspec.json.decode(self._file.read_bytes(), type=dict[str, Homes])
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError) as error:
-            log.warning("%s is of no use: %s", self._file, error)
-            return {}
+        return load_dict(self._file, "the names of nodes", Homes)

@@ -44,10 +44,14 @@ def sweep(record: Path, grace: float = GRACE_SECONDS) -> None:
     They get `grace` seconds to end by themselves, since the agents remove their part files.
     """
     try:
-        facts = json.loads(record.read_text())
+        facts = json.loads(_read(record))
         run, temp_dir = str(facts["run"]), Path(facts["temp_dir"])
-    except (OSError, ValueError, KeyError, TypeError):
-        record.unlink(missing_ok=True)
+        if not run or "\0" in str(temp_dir):
+            raise ValueError("it names no run")
+    except OSError:  # it is not known to be damaged: the next start may read it
+        return
+    except (ValueError, KeyError, TypeError, RecursionError):
+        record.replace(record.with_name(f"damaged-{record.stem}"))
         return
     deadline = time.monotonic() + grace
     while list(processes_of(run, temp_dir)) and time.monotonic() < deadline:
@@ -60,6 +64,18 @@ def sweep(record: Path, grace: float = GRACE_SECONDS) -> None:
     if temp_dir.name.startswith(TEMP_PREFIX):
         _remove(temp_dir)
     record.unlink(missing_ok=True)
+
+
+def _read(record: Path) -> bytes:
+    """Again after an error that passes, like too many open files. Raises OSError."""
+    for pause in (0.05, 0.2, 0.5):
+        try:
+            return record.read_bytes()
+        except FileNotFoundError:
+            raise
+        except OSError:
+            time.sleep(pause)
+    return record.read_bytes()
 
 
 def _remove(folder: Path) -> None:

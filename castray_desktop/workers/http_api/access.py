@@ -36,8 +36,8 @@ def load_token(path: Path) -> str:
             raise PermissionError(
                 f"{path} could be read by others. Delete it, and the next start makes another"
             ) from None
-        token = path.read_text().strip()
-        if len(token) < 16:
+        token = path.read_text("ascii", "replace").strip()
+        if len(token) < 16 or not token.isascii() or not token.isprintable():
             raise PermissionError(f"{path} has no token. Delete it, and the next start makes one") from None
         return token
     token = secrets.token_urlsafe(32)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import selectors
 import shlex
@@ -64,9 +65,11 @@ def read_rules(path: Path) -> HookRules:
                 return HookRules(why_not=f"{path} could be changed by others")
             given = json.loads(file.read(64 * 1024))
         hooks, seconds = given.get("hooks", False), float(given.get("hook_seconds", SECONDS))
+        if not math.isfinite(seconds):
+            raise ValueError("hook_seconds is no number")
     except FileNotFoundError:
         return HookRules(why_not=_allow_in(path))
-    except (OSError, ValueError, AttributeError, TypeError) as error:
+    except (OSError, ValueError, AttributeError, TypeError, ArithmeticError, RecursionError) as error:
         return HookRules(why_not=f"{path} can't be used: {error}")
     seconds = min(max(seconds, 1.0), LONGEST_SECONDS)
     if isinstance(hooks, list):

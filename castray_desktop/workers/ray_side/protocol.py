@@ -900,7 +900,7 @@ def from_json(text: bytes, kind: Any) -> Any:
         for candidate in typing.get_args(kind):
             if candidate.__name__ == name:
                 return _build(body, candidate)
-    except (TypeError, KeyError, AttributeError) as error:
+    except (TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
         raise ValueError(f"not a message of this protocol: {error}") from error
     raise ValueError(f"unknown message {name!r}")
 

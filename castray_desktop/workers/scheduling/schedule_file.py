@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
 from castray_desktop.core.failure import Failure
 from castray_desktop.core.messages import CastState, Schedule
-from castray_desktop.workers.home_files import replace_file, set_aside
+from castray_desktop.workers.home_files import check_times, load_list, replace_file
 
 
 class Standing(msgspec.Struct):
@@ -32,15 +33,14 @@ class ScheduleFile:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def read(self) -> list[Standing]:
-        """What was kept. A damaged file is set aside, never deleted, and there are no schedules then."""
-        try:
-            return msgspec.json.decode(self._path.read_bytes(), type=list[Standing])
-        except FileNotFoundError:
-            return []
-        except (OSError, msgspec.DecodeError, ValueError) as error:
-            set_aside(self._path, "the schedules", error)
-            return []
+    def read(self, check: Callable[[Schedule], None] = lambda schedule: None) -> list[Standing]:
+        """What was kept. What is damaged, or what `check` refuses, is set aside and never deleted."""
+
+        def check_one(standing: Standing) -> None:
+            check_times((standing.next_run, standing.last_run))
+            check(standing.schedule)
+
+        return load_list(self._path, "the schedules", Standing, check_one)
 
     def write(self, content: bytes) -> None:
         """Replace what is kept: a crash leaves the old or the new. Raises OSError."""

@@ -45,6 +45,9 @@ _TRIM = """DELETE FROM hashes WHERE (algorithm, file) IN (
 )"""
 
 
+_OF_ANOTHER_KIND = ("no such column", "unsupported file format", "has no column", "columns but")
+
+
 class FileKey(NamedTuple):
     """A file and its state: as long as all of it is the same, so are the contents."""
 
@@ -129,13 +132,21 @@ class HashCache:
                 known.execute("PRAGMA synchronous = NORMAL")
                 known.execute(_TABLE)
                 work(known)
-        except (sqlite3.OperationalError, OSError) as error:
-            log.info("the hash cache can't be used now: %s", error)
-        except (sqlite3.DatabaseError, TypeError, ValueError) as error:
+        except (sqlite3.Error, OSError, TypeError, ValueError) as error:
+            if not _is_damage(error):
+                log.info("the hash cache can't be used now: %s", error)
+                return
             log.warning("the hash cache is damaged and begins anew: %s", error)
             for path in (self._path, self._path.with_name(self._path.name + "-journal")):
                 with contextlib.suppress(OSError):
                     path.unlink()
+
+
+def _is_damage(error: Exception) -> bool:
+    """Whether it is not the full, locked or forbidden disk, but the file. Old Pythons tell no error codes."""
+    if isinstance(error, sqlite3.OperationalError):
+        return any(words in str(error) for words in _OF_ANOTHER_KIND)
+    return not isinstance(error, OSError)
 
 
 def _file(key: FileKey) -> bytes:

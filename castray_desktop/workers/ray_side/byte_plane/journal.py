@@ -102,7 +102,7 @@ def _header_end(fd: int, header: dict[str, str]) -> int:
     line, newline, _ = raw[len(JOURNAL_MAGIC) :].partition(b"\n")
     try:
         same = bool(newline) and json.loads(line) == header
-    except ValueError:
+    except (ValueError, RecursionError):
         return 0
     return len(JOURNAL_MAGIC) + len(line) + 1 if same else 0
 

@@ -86,7 +86,7 @@ class Receipts:
         try:
             lines = self._path(cast, node).read_text("ascii").splitlines()
             return Receipt(str(json.loads(lines[0])["algorithm"]), list(_items(lines[1:])))
-        except (OSError, ValueError, TypeError, LookupError):
+        except (OSError, ValueError, TypeError, LookupError, ArithmeticError, RecursionError):
             return None
 
     def _path(self, cast: str, node: str) -> Path:

@@ -98,7 +98,8 @@ def _ended(record: Path) -> Optional[dict[str, Any]]:
     host, boot, namespace = linux.machine()
     try:
         known: dict[str, Any] = json.loads(record.read_text())
-        bytes.fromhex(known["folder"])
+        if b"\0" in bytes.fromhex(known["folder"]):
+            return None
         if known["host"] != host:
             return None
         if known["boot"] == boot:
@@ -107,5 +108,5 @@ def _ended(record: Path) -> Optional[dict[str, Any]]:
             if linux.process_start(int(known["pid"])) == known["start"] != "":
                 return None
         return known
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, ArithmeticError, RecursionError):
         return None
