@@ -52,9 +52,10 @@ def add_sending(parser: argparse.ArgumentParser, on_conflict: str = "skip") -> N
     )
     parser.add_argument(
         "--links",
-        choices=("keep", "follow"),
-        default="keep",
-        help="send symbolic links as links, or what they point to (keep)",
+        choices=("auto", "keep", "follow"),
+        default="auto",
+        help="send symbolic links as links, or what they point to; auto sends what those point to that are"
+        " named themselves or lead out of what is sent, and the others as links (auto)",
     )
     parser.add_argument("--exclude", action="append", default=[], metavar="GLOB", help="leave these out")
     parser.add_argument("--limit", metavar="RATE", help="of every hop: 10MB/s, 800kB/s, 100Mbit/s")

@@ -38,6 +38,7 @@ _BAD_INPUT = frozenset(
         K.NO_SUCH_FILE,
         K.NOT_READABLE,
         K.NOT_SENDABLE,
+        K.DANGLING_LINK,
         K.NOTHING_TO_SEND,
         K.SAME_NAME_TWICE,
         K.NODE_UNKNOWN,

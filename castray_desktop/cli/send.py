@@ -14,7 +14,7 @@ from castray_desktop.cli.session import Session
 from castray_desktop.core import messages
 from castray_desktop.core.errors import sentence
 from castray_desktop.core.failure import CastRayError, FailureKind
-from castray_desktop.core.forms import plain, result_form
+from castray_desktop.core.forms import links_form, plain, result_form
 from castray_desktop.core.messages import (
     CastResult,
     CastState,
@@ -80,7 +80,7 @@ def request_of(options: argparse.Namespace) -> SendRequest:
         from castray_desktop.workers.measure import check_path  # what agents need: much, and for this alone
 
         for path in paths:
-            if (failure := check_path(path)) is not None:
+            if (failure := check_path(path, options.links)) is not None:
                 raise CastRayError.of(failure)
     request = SendRequest(
         paths=paths,
@@ -112,6 +112,9 @@ async def _dry_run(session: Session, request: SendRequest, as_json: bool) -> int
             "recipients": list(report.recipients),
             "problems": problems,
             "broken_links": report.broken_links,
+            "links": plain(links_form(report)),
+            "left_out": [{"path": item.path, "reason": sentence(item.failure)} for item in report.left_out],
+            "left_out_count": report.left_out_count,
             "removals": [
                 {"node": item.node, "count": item.count, "paths": list(item.paths)}
                 for item in report.removals
@@ -120,7 +123,8 @@ async def _dry_run(session: Session, request: SendRequest, as_json: bool) -> int
         text.print_json(plan)
     else:
         text.print_preflight(report)
-    return arguments.EXIT_NOT_DELIVERED if report.problems else arguments.EXIT_DELIVERED
+    good = not report.problems and not report.left_out_count
+    return arguments.EXIT_DELIVERED if good else arguments.EXIT_NOT_DELIVERED
 
 
 async def _follow(session: Session, cast: str, reporter: Reporter) -> CastResult:
@@ -173,4 +177,5 @@ class JsonReporter:
 
     def result(self, result: CastResult) -> None:
         """The last line."""
+        text.warn_of_links(result.summary)
         text.print_json(plain(result_form(result)))

@@ -41,7 +41,6 @@ from castray_desktop.core.quantities import format_bytes
 LINE_SECONDS = 5.0
 MAX_BARS = 24
 WIDE = 10_000
-FOLLOW = "--links follow sends what they point to."
 
 
 def print_json(value: object) -> None:
@@ -120,18 +119,48 @@ def print_limit(limit: int, cast: str = "") -> None:
 def print_preflight(report: PreflightReport) -> None:
     """What would be sent, and what is in the way."""
     print(f"{report.files} files, {format_bytes(report.bytes)}, to {', '.join(report.recipients)}.")
+    print_links(report)
     for problem in report.problems:
         print(f"{problem.node}: {sentence(problem.failure)}", file=sys.stderr)
-    if report.broken_links:
-        print(f"Links that would lead nowhere: {report.broken_links}. {FOLLOW}")
+    for item in report.left_out:
+        print(f"castray: not sent: {_tame(sentence(item.failure))}", file=sys.stderr)
+    if report.left_out_count > len(report.left_out):
+        print(f"castray: not sent: {report.left_out_count - len(report.left_out)} more", file=sys.stderr)
     for removal in report.removals:
         print(f"{removal.node} would lose {removal.count}, since the source has them no longer:")
         for path in removal.paths:
             print(f"  {path}")
         if removal.count > len(removal.paths):
             print(f"  and {removal.count - len(removal.paths)} more")
-    if not report.problems:
+    if report.left_out_count:
+        print(f"{report.left_out_count} of it can't be sent. Nothing was sent.")
+    elif not report.problems:
         print("Every recipient can take it. Nothing was sent.")
+
+
+def print_links(found: CastSummary | PreflightReport) -> None:
+    """What becomes of symbolic links; on stderr those that point to nothing at the recipients."""
+    parts = []
+    if found.followed_links:
+        parts.append(f"{found.followed_links} sent as what they point to")
+    if found.kept_links:
+        parts.append(f"{found.kept_links} as links")
+    if parts:
+        say(f"Symbolic links: {', '.join(parts)}.")
+    warn_of_links(found)
+
+
+def warn_of_links(found: CastSummary | PreflightReport) -> None:
+    """On stderr, the links that point to nothing at the recipients, the first ones by name."""
+    if found.broken_links:
+        names = ", ".join(found.broken_names)
+        more = found.broken_links - len(found.broken_names)
+        listed = f"{names} and {more} more" if more else names
+        print(
+            f"castray: warning: links that lead nowhere at the recipients: {found.broken_links}"
+            f" ({_tame(listed)}). What they point to is not there, or is not sent.",
+            file=sys.stderr,
+        )
 
 
 def print_added(report: PreflightReport) -> None:
@@ -180,6 +209,7 @@ class LineReporter:
     """Plain lines: each change of state, and progress every few seconds."""
 
     def __init__(self) -> None:
+        self._warned = False
         self._states: dict[str, DeliveryState] = {}
         self._next = time.monotonic() + LINE_SECONDS
 
@@ -187,6 +217,9 @@ class LineReporter:
         """Print what is new in it."""
         if summary is None:
             return
+        if summary.broken_links and not self._warned:
+            self._warned = True
+            warn_of_links(summary)
         for item in deliveries:
             if item.state is not self._states.get(item.node, DeliveryState.WAITING):
                 self._states[item.node] = item.state
@@ -217,10 +250,16 @@ class BarReporter:
         )
         self._tasks: dict[str, TaskID] = {}
         self._running = False
+        self._warned = False
 
     def progress(self, summary: CastSummary | None, deliveries: tuple[DeliverySnapshot, ...]) -> None:
         """Move the bars."""
-        if summary is None or not summary.bytes:
+        if summary is None:
+            return
+        if summary.broken_links and not self._warned:
+            self._warned = True
+            warn_of_links(summary)
+        if not summary.bytes:
             return
         if not self._running:
             self._bars.start()
@@ -264,8 +303,8 @@ def print_result(result: CastResult) -> None:
         f" {summary.source_copies:.2f} copies uploaded"
     )
     print_multicast(summary)
-    if summary.broken_links and summary.verified:
-        print(f"Links that lead nowhere there: {summary.broken_links}. {FOLLOW}", file=sys.stderr)
+    if summary.verified:
+        print_links(summary)
 
 
 def print_multicast(cast: CastSummary) -> None:

@@ -47,6 +47,10 @@ TEMPLATES: Mapping[FailureKind, tuple[str, str]] = {
         "{path} is {what} and can't be sent.",
         "Send only files, folders and symbolic links, or leave it out with --exclude.",
     ),
+    K.DANGLING_LINK: (
+        "{path} is a link to {target}, which does not exist.",
+        "Mend the link, leave it out with --exclude, or send it as it is with --links keep.",
+    ),
     K.NOTHING_TO_SEND: ("There is nothing to send.", "Name at least one file or folder."),
     K.SAME_NAME_TWICE: (
         "Two of the things to send are called {name}.",
@@ -133,6 +137,7 @@ TEMPLATES: Mapping[FailureKind, tuple[str, str]] = {
         "{count} of {total} files were not delivered. {reason}",
         "Everything else arrived.",
     ),
+    K.NO_FILE_DELIVERED: ("No file was delivered. {reason}", "{cure}"),
     K.NO_ROOM: (
         "{node} has no room: {path} has {free} free and {needed} are needed.",
         "Make room there, or choose another destination.",
@@ -311,13 +316,15 @@ class _Blanks(dict[str, str]):
 def explain(failure: Failure, translate: Callable[[str], str] = str) -> Explanation:
     """The sentences for a failure, in the language of `translate`.
 
-    A failure with `because` in its values, the kind of another one, gives that one's sentence as its reason.
+    A failure with `because` in its values, the kind of another one, gives that one's sentence as its reason,
+    and what to do about that one as its cure.
     """
     happened, remedy = TEMPLATES[failure.kind]
     values = _Blanks({name: say_reason(value, translate) for name, value in failure.values.items()})
     if "because" in failure.values:
         inner = {name: value for name, value in failure.values.items() if name != "because"}
-        values["reason"] = explain(Failure(FailureKind(failure.values["because"]), inner), translate).happened
+        why = explain(Failure(FailureKind(failure.values["because"]), inner), translate)
+        values["reason"], values["cure"] = why.happened, why.remedy
     return Explanation(
         translate(happened).format_map(values),
         translate(remedy).format_map(values) if remedy else "",

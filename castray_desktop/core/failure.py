@@ -17,6 +17,7 @@ class FailureKind(str, enum.Enum):
     NO_SUCH_FILE = "no_such_file"
     NOT_READABLE = "not_readable"
     NOT_SENDABLE = "not_sendable"
+    DANGLING_LINK = "dangling_link"
     NOTHING_TO_SEND = "nothing_to_send"
     SAME_NAME_TWICE = "same_name_twice"
     NODE_UNKNOWN = "node_unknown"
@@ -51,6 +52,7 @@ class FailureKind(str, enum.Enum):
     VANISHED = "vanished"
     READ_ERROR = "read_error"
     FILES_FAILED = "files_failed"
+    NO_FILE_DELIVERED = "no_file_delivered"
     # a recipient
     NO_ROOM = "no_room"
     NOT_WRITABLE = "not_writable"

@@ -26,6 +26,7 @@ from castray_desktop.core.messages import (
     MulticastState,
     NodeInfo,
     NodeState,
+    PreflightReport,
     Transport,
 )
 from castray_desktop.core.multicast_words import why_stopped
@@ -82,6 +83,15 @@ class MulticastForm(Form, frozen=True):
     rate: float
 
 
+class LinksForm(Form, frozen=True):
+    """What became of symbolic links."""
+
+    followed: int  # what they point to was sent
+    kept: int  # they were sent as links
+    dangling: int  # of these, the ones that point to nothing at a recipient
+    dangling_names: tuple[str, ...]  # the first of them
+
+
 class DeliveryForm(Form, frozen=True):
     """One recipient's share of a cast."""
 
@@ -90,6 +100,7 @@ class DeliveryForm(Form, frozen=True):
     state: DeliveryState
     paths: tuple[str, ...]
     bytes: int
+    skipped_bytes: int  # of these, in files that were there already
     seconds: float
     hash: str | None
     transport: Transport | None
@@ -118,6 +129,7 @@ class CastForm(Form, frozen=True):
     finished: float | None
     files: int
     bytes: int
+    links: LinksForm
     done_bytes: int
     rate: float
     upload_rate: float
@@ -150,6 +162,7 @@ class ResultForm(Form, frozen=True):
     finished: float | None
     bytes: int
     files: int
+    links: LinksForm
     seconds: float
     source_copies: float
     chain: tuple[str, ...]
@@ -214,6 +227,10 @@ def multicast_form(cast: CastSummary) -> MulticastForm | None:
     )
 
 
+def links_form(found: CastSummary | PreflightReport) -> LinksForm:
+    return LinksForm(found.followed_links, found.kept_links, found.broken_links, found.broken_names)
+
+
 def delivery_form(item: DeliverySnapshot) -> DeliveryForm:
     return DeliveryForm(
         node=item.node,
@@ -221,6 +238,7 @@ def delivery_form(item: DeliverySnapshot) -> DeliveryForm:
         state=item.state,
         paths=item.paths,
         bytes=item.bytes,
+        skipped_bytes=item.skipped_bytes,
         seconds=round(item.seconds, 3),
         hash=item.hash or None,
         transport=item.transport,
@@ -249,6 +267,7 @@ def cast_form(cast: CastSummary, deliveries: tuple[DeliverySnapshot, ...] = ()) 
         finished=cast.finished or None,
         files=cast.files,
         bytes=cast.bytes,
+        links=links_form(cast),
         done_bytes=cast.done_bytes,
         rate=round(cast.rate),
         upload_rate=round(cast.upload_rate),
@@ -282,6 +301,7 @@ def result_form(result: CastResult) -> ResultForm:
         finished=summary.finished or None,
         bytes=summary.bytes,
         files=summary.files,
+        links=links_form(summary),
         seconds=round(result.seconds, 3),
         source_copies=summary.source_copies,
         chain=summary.chain,

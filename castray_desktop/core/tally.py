@@ -24,8 +24,8 @@ class NodeTally(msgspec.Struct):
 
     delivered: int = 0
     failed: int = 0
-    bytes: int = 0  # of what was delivered
-    moved: int = 0  # of those that were not there before
+    bytes: int = 0  # that were delivered, without those that were there before
+    moved: int = 0  # of these, by deliveries of which the speed is known
     seconds: float = 0.0  # of the deliveries that moved something
     peak: float = 0.0
 
@@ -36,11 +36,11 @@ class NodeTally(msgspec.Struct):
         if not delivery.state.delivered:
             return
         self.delivered += 1
-        self.bytes += delivery.bytes
+        self.bytes += delivery.delivered_bytes
         if delivery.state is DeliveryState.COMPLETED:
-            self.moved += delivery.bytes
+            self.moved += delivery.delivered_bytes
             self.seconds += delivery.seconds
-            self.peak = max(self.peak, _rate(delivery.bytes, delivery.seconds))
+            self.peak = max(self.peak, _rate(delivery.delivered_bytes, delivery.seconds))
 
     def statistics(self, node: str) -> NodeStatistics:
         """As clients see it."""
@@ -82,8 +82,8 @@ class Tally:
             self.nodes.setdefault(delivery.node, NodeTally()).add(delivery)
             total.failed += delivery.state is DeliveryState.FAILED
             total.delivered += delivery.state.delivered
-            total.bytes += delivery.bytes if delivery.state.delivered else 0
-            total.moved += delivery.bytes if delivery.state is DeliveryState.COMPLETED else 0
+            total.bytes += delivery.delivered_bytes if delivery.state.delivered else 0
+            total.moved += delivery.delivered_bytes if delivery.state is DeliveryState.COMPLETED else 0
 
     def saw(self, total: float, rates: Iterable[tuple[str, float]]) -> list[str]:
         """Take in the traffic of a moment; returns the nodes that were never faster."""

@@ -172,7 +172,7 @@ class Cluster:
         dest: str | os.PathLike[str] = "",
         source: str = "",
         on_conflict: Literal["skip", "rename", "overwrite"] = "skip",
-        links: Literal["keep", "follow"] = "keep",
+        links: Literal["auto", "keep", "follow"] = "auto",
         exclude: Iterable[str] = (),
         limit: int | str = 0,
         transport: Literal["auto", "direct", "ray", "udp"] = "auto",
@@ -185,6 +185,8 @@ class Cluster:
 
         `to` is "all", or names, addresses, Ray node ids or "@group"; `dest` is absolute and may hold
         "{node}", without it files land in each node's inbox. `limit` is bytes per second, or "10MB/s".
+        `links` says what becomes of symbolic links: "keep" sends them as links, "follow" what they point to,
+        "auto" what those point to that lead out of `paths`; `result.links` has the counts.
         `transport` "udp" sends one stream of multicast to all; `result.multicast` tells what came of it.
         Deliveries that failed are in the result: `result.delivered` tells whether there is none. An
         interrupt (Ctrl+C) cancels the cast.
@@ -217,7 +219,7 @@ class Cluster:
         dest: str | os.PathLike[str] = "",
         source: str = "",
         on_conflict: Literal["skip", "rename", "overwrite"] = "skip",
-        links: Literal["keep", "follow"] = "keep",
+        links: Literal["auto", "keep", "follow"] = "auto",
         exclude: Iterable[str] = (),
         limit: int | str = 0,
         transport: Literal["auto", "direct", "ray", "udp"] = "auto",
@@ -227,7 +229,7 @@ class Cluster:
     ) -> str:
         """As `send`, but return the cast's id at once. `wait` has the result."""
         request = SendRequest(
-            paths=_said(lambda: absolute(paths, here=not source)),
+            paths=_said(lambda: absolute(paths, links, here=not source)),
             recipients=names(to),
             source=source or messages.THIS_COMPUTER,
             destination=os.fspath(dest),

@@ -13,12 +13,12 @@ Names = str | Iterable[str]
 Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
 
-def absolute(paths: Paths, here: bool) -> tuple[str, ...]:
+def absolute(paths: Paths, links: str, here: bool) -> tuple[str, ...]:
     """Absolute paths, which have to exist where they are of `here`. Raises CastRayError."""
     given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     found = tuple(os.path.abspath(path) if here else os.fspath(path) for path in given)
     for path in found if here else ():
-        if (failure := check_path(path)) is not None:
+        if (failure := check_path(path, links)) is not None:
             raise CastRayError.of(failure)
     return found
 

@@ -9,6 +9,7 @@ from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtWidgets import QFileDialog, QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
 from castray_desktop.core import messages
+from castray_desktop.core.errors import Explanation
 from castray_desktop.core.failure import Failure
 from castray_desktop.core.messages import ClusterPhase, ClusterStatus, OnConflict, SendRequest
 from castray_desktop.ui.clusters.cluster_words import explain_failure
@@ -31,7 +32,7 @@ from castray_desktop.ui.sending.drop_area import DropArea
 from castray_desktop.ui.sending.hint_line import HintLine
 from castray_desktop.ui.sending.limit_field import LimitField
 from castray_desktop.ui.sending.preflight import PreflightCheck
-from castray_desktop.ui.sending.preflight_words import problems_text, verdict
+from castray_desktop.ui.sending.preflight_words import caution, problems_text, verdict
 from castray_desktop.ui.sending.send_form import form_of
 from castray_desktop.ui.sending.send_list import SendList
 from castray_desktop.ui.sending.send_options import SendOptions
@@ -247,7 +248,10 @@ class SendPanel(Card):
     def _press(self) -> None:
         report = self.preflight.report
         if report is None or not (report.problems or report.removals):
-            self.send_requested.emit(self.request())
+            if report is not None and caution(report) is not None:
+                self._warn(report)
+            else:
+                self.send_requested.emit(self.request())
             return
         if report.removals or len(report.problems) > 1:
             self.sheets.show_report(report)
@@ -258,6 +262,13 @@ class SendPanel(Card):
         if others > 0:
             actions.append((lambda: self._others_text(others), self._send_to_others))
         self.banner.show_message(lambda: problems_text(problems), *actions)
+        self._show_hint()
+
+    def _warn(self, report: messages.PreflightReport) -> None:
+        """Say what would not arrive before anything is sent; the user may send all the same."""
+        request = self.request()
+        go_on = (lambda: self.tr("Send anyway"), lambda: self.send_requested.emit(request))
+        self.banner.show_message(lambda: caution(report) or Explanation("", ""), go_on)
         self._show_hint()
 
     def _show_options(self) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from castray_desktop.core.failure import CastRayError, Failure
 from castray_desktop.core.messages import PathSummary
 from castray_desktop.workers.ray_side import protocol
-from castray_desktop.workers.ray_side.byte_plane.scan import Scan, Scanner
+from castray_desktop.workers.ray_side.byte_plane.scan import Scanner
 from castray_desktop.workers.ray_side.looking import measure_path
 
 
@@ -17,15 +17,15 @@ def measure_paths(paths: tuple[str, ...], exclude: tuple[str, ...]) -> tuple[Pat
     return tuple(path_summary(measure_path(path, exclude)) for path in paths)
 
 
-def check_path(path: str) -> Failure | None:
+def check_path(path: str, links: str) -> Failure | None:
     """Why this path can't be sent at all, without looking into folders; None if it can."""
     try:
-        if stat.S_ISDIR(Path(path).lstat().st_mode):
+        if stat.S_ISDIR(Path(path).stat(follow_symlinks=links != "keep").st_mode):
             return None
     except OSError:
         pass  # the scan says what is wrong with it
     try:
-        _scan(path, ())
+        Scanner(links, (), lambda _: None).run([path])
     except CastRayError as error:
         return error.failure
     return None
@@ -34,7 +34,3 @@ def check_path(path: str) -> Failure | None:
 def path_summary(size: protocol.PathSize) -> PathSummary:
     """What an agent found, as a client is told."""
     return PathSummary(size.path, size.name, size.folder, size.files, size.bytes, size.failure)
-
-
-def _scan(path: str, exclude: tuple[str, ...]) -> Scan:
-    return Scanner("keep", exclude, lambda _: None).run([path])

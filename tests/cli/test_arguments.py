@@ -12,7 +12,7 @@ from castray_desktop.cli import send as send_module
 from castray_desktop.cli import window
 from castray_desktop.cli.arguments import EXIT_BAD_USAGE, is_window_start, parse
 from castray_desktop.core.failure import CastRayError, FailureKind
-from castray_desktop.core.messages import THIS_COMPUTER, OnConflict
+from castray_desktop.core.messages import THIS_COMPUTER, Links, OnConflict
 
 NOT_UTF_8 = os.fsdecode(b"/tmp/caf\xe9.bin")
 
@@ -107,10 +107,18 @@ def test_a_request_from_its_options(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert request.leave_out
 
 
-def test_a_link_is_sent_as_it_is_named(tmp_path: Path) -> None:
-    (tmp_path / "link").symlink_to("x")
-    options = parse(["send", str(tmp_path / "link"), "--to", "all"])
-    assert send_module.request_of(options).paths == (str(tmp_path / "link"),)
+def test_a_link_is_what_it_points_to(tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to("x")
+    command = ["send", str(link), "--to", "all"]
+    assert send_module.request_of(parse([*command, "--links", "keep"])).paths == (str(link),)
+    for links in ("auto", "follow"):
+        with pytest.raises(CastRayError) as caught:
+            send_module.request_of(parse([*command, "--links", links]))
+        assert caught.value.failure.kind is FailureKind.DANGLING_LINK
+    (tmp_path / "x").write_text("x")
+    request = send_module.request_of(parse(command))
+    assert (request.paths, request.links) == ((str(link),), Links.AUTO)
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from castray_desktop.cli.arguments import command_parser, parse
 from castray_desktop.cli.commands import exit_status, run
 from castray_desktop.cli.send import JsonReporter
 from castray_desktop.core import messages
+from castray_desktop.core.errors import sentence
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.core.messages import CastResult, CastState, DeliveryState, Transport
 from tests.helpers.samples import make_cast, make_delivery, make_node, make_nodes
@@ -28,7 +29,8 @@ K = FailureKind
 
 STATUS_OF = {
     2: {
-        *(K.NO_SUCH_FILE, K.NOT_READABLE, K.NOT_SENDABLE, K.NOTHING_TO_SEND, K.SAME_NAME_TWICE),
+        *(K.NO_SUCH_FILE, K.NOT_READABLE, K.NOT_SENDABLE, K.DANGLING_LINK),
+        *(K.NOTHING_TO_SEND, K.SAME_NAME_TWICE),
         *(
             K.NODE_UNKNOWN,
             K.NODE_EXISTS,
@@ -72,7 +74,15 @@ STATUS_OF = {
         ),
     },
     1: {
-        *(K.CHANGED, K.VANISHED, K.READ_ERROR, K.FILES_FAILED, K.NO_ROOM, K.NOT_WRITABLE),
+        *(
+            K.CHANGED,
+            K.VANISHED,
+            K.READ_ERROR,
+            K.FILES_FAILED,
+            K.NO_FILE_DELIVERED,
+            K.NO_ROOM,
+            K.NOT_WRITABLE,
+        ),
         *(K.NOT_A_FOLDER, K.NAME_NOT_ALLOWED, K.WRITE_ERROR, K.DAMAGED, K.UPSTREAM_LOST),
         *(K.NODE_OFFLINE, K.NODE_SILENT, K.WRITER_FAILED, K.CANCELLED, K.INTERNAL),
         *(K.NODE_AWAITED, K.NOBODY_HAS_IT, K.PORTS_TAKEN),
@@ -120,6 +130,7 @@ UNKNOWN = {
     "eta": None,
     "hook": None,
     "removed": 0,
+    "skipped_bytes": 0,
     "listening": False,
     "datagram_bytes": 0,
     "repaired_bytes": 0,
@@ -147,6 +158,7 @@ def test_the_result_is_the_object_that_scripts_rely_on(said: Said) -> None:
         "cast": "c0ffee",
         "name": "model.bin",
         "state": "partly_failed",
+        "links": {"followed": 0, "kept": 0, "dangling": 0, "dangling_names": []},
         "source": "desk",
         "destination": None,
         "started": 1000.0,
@@ -227,10 +239,56 @@ def test_a_delivery_by_datagrams_says_what_was_repaired(said: Said) -> None:
 
 
 def test_links_that_lead_nowhere_are_told(capsys: pytest.CaptureFixture[str]) -> None:
-    text.print_result(ended(broken_links=3))
+    text.print_result(ended(followed_links=1200, kept_links=3, broken_links=2, broken_names=("top/dead",)))
+    text.print_result(ended(kept_links=3))
     text.print_result(ended())
-    told = [line for line in capsys.readouterr().err.splitlines() if "lead nowhere" in line]
-    assert told == ["Links that lead nowhere there: 3. --links follow sends what they point to."]
+    told = capsys.readouterr()
+    assert [line for line in told.out.splitlines() if line.startswith("Symbolic links")] == [
+        "Symbolic links: 1200 sent as what they point to, 3 as links.",
+        "Symbolic links: 3 as links.",
+    ]
+    assert [line for line in told.err.splitlines() if "links" in line] == [
+        "castray: warning: links that lead nowhere at the recipients: 2 (top/dead and 1 more)."
+        " What they point to is not there, or is not sent."
+    ]
+
+
+def test_links_that_lead_nowhere_are_told_before_anything_is_sent(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    cast = make_cast(state=CastState.SENDING, kept_links=1, broken_links=1, broken_names=("top/dead",))
+    for reporter in (text.LineReporter(), text.BarReporter()):
+        reporter.progress(cast, ())
+        reporter.progress(cast, ())
+        reporter.stop() if isinstance(reporter, text.BarReporter) else None
+        assert capsys.readouterr().err.count("lead nowhere at the recipients: 1 (top/dead)") == 1
+
+
+def test_a_result_has_the_counts_of_links(said: Said) -> None:
+    ended_so = ended(followed_links=3, kept_links=2, broken_links=1, broken_names=("top/dead",))
+    assert said(ended_so)["links"] == {
+        "followed": 3,
+        "kept": 2,
+        "dangling": 1,
+        "dangling_names": ["top/dead"],
+    }
+
+
+def test_a_preflight_names_what_can_not_be_sent(capsys: pytest.CaptureFixture[str]) -> None:
+    pipe = messages.UnsentFile("top/pipe", Failure(K.NOT_SENDABLE, {"path": "top/pipe", "what": "a socket"}))
+    text.print_preflight(messages.PreflightReport(3, 10, ("node_1",), left_out=(pipe,), left_out_count=2))
+    told = capsys.readouterr()
+    assert "Every recipient can take it" not in told.out
+    assert "top/pipe is a socket and can't be sent." in told.err
+    assert "1 more" in told.err
+
+
+def test_nothing_is_said_to_have_arrived_where_nothing_did() -> None:
+    values = {"count": "3", "total": "3", "because": "not_readable", "path": "a", "user": "me"}
+    assert sentence(Failure(K.NO_FILE_DELIVERED, values)) == (
+        "No file was delivered. a may not be read by me."
+        " Change its permissions, or send it as a user who may read it."
+    )
 
 
 async def test_progress_leaves_at_most_ten_times_a_second(

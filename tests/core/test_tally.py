@@ -27,15 +27,18 @@ def result(state: CastState, *deliveries: DeliverySnapshot, seconds: float = 10.
     return CastResult(summary, deliveries, seconds)
 
 
-def test_what_was_there_already_counts_as_delivered_and_not_as_speed() -> None:
+def test_what_was_there_already_is_no_delivered_bytes_and_no_speed() -> None:
     tally = Tally(CastTally())
-    moved = DeliverySnapshot("a", D.COMPLETED, bytes=1000, seconds=10.0)
-    found = DeliverySnapshot("b", D.SKIPPED, bytes=1000, seconds=0.1)
+    moved = DeliverySnapshot("a", D.COMPLETED, bytes=1300, skipped_bytes=300, seconds=10.0)
+    found = DeliverySnapshot("b", D.SKIPPED, bytes=1300, skipped_bytes=1300, seconds=0.1)
     tally.add(result(CastState.COMPLETED, moved, found), 10.0)
     told = tally.statistics()
-    assert (told.casts, told.completed, told.delivered, told.bytes) == (1, 1, 2, 2000)
+    assert (told.casts, told.completed, told.delivered, told.bytes) == (1, 1, 2, 1000)
     assert (told.mean_rate, told.uploaded, told.since) == (100.0, 1500, 100.0)
-    assert {node.node: node.mean_rate for node in told.nodes} == {"a": 100.0, "b": 0.0}
+    assert {node.node: (node.bytes, node.mean_rate) for node in told.nodes} == {
+        "a": (1000, 100.0),
+        "b": (0, 0.0),
+    }
 
 
 def test_failures_are_counted_and_what_was_cancelled_is_neither() -> None:

@@ -40,7 +40,7 @@ def test_options_go_with_the_request(qtbot: QtBot, ready: MainWindow, link: Fake
     sheet = panel.sheets.options
     assert sheet is not None
     sheet.exclude.setText("*.tmp，.git")
-    sheet.links.setCurrentIndex(1)
+    sheet.links.setCurrentIndex(list(Links).index(Links.FOLLOW))
     assert all(sheet.transport.itemText(index) for index in range(len(Ways)))
     sheet.transport.setCurrentIndex(3)
     sheet.remove_extra.setChecked(True)

@@ -254,6 +254,45 @@ def test_a_refusal_is_explained(qtbot: QtBot, panel: SendPanel, selection: Recip
     assert panel.entries.paths() == (MODEL, CONFIGS)
 
 
+DEAD_LINK = m.PreflightReport(
+    1, 1, ("node_1", "node_2"), kept_links=2, broken_links=1, broken_names=("configs/base.json",)
+)
+PIPE = m.UnsentFile(
+    "configs/pipe", Failure(FailureKind.NOT_SENDABLE, {"path": "configs/pipe", "what": "a named pipe"})
+)
+UNSENT = m.PreflightReport(1, 1, ("node_1", "node_2"), left_out=(PIPE,), left_out_count=3)
+
+
+@pytest.mark.parametrize(
+    ("report", "told"),
+    [
+        (DEAD_LINK, "A link would lead nowhere at the recipients: configs/base.json"),
+        (UNSENT, "configs/pipe is a named pipe and can't be sent. (and 2 more)"),
+    ],
+)
+def test_what_would_not_arrive_is_said_before_it_is_sent(
+    qtbot: QtBot,
+    panel: SendPanel,
+    selection: RecipientSelection,
+    link: FakeLink,
+    report: m.PreflightReport,
+    told: str,
+) -> None:
+    link.answers[m.Preflight] = lambda command: report
+    ready(qtbot, panel, selection)
+    panel.show()
+    assert panel.hint.text.full_text() == told
+    assert panel.hint.text.property("tone") == "warn"
+    with qtbot.assertNotEmitted(panel.send_requested):
+        QTest.mouseClick(panel.send_button, Qt.MouseButton.LeftButton)
+    assert panel.banner.isVisible()
+    assert told in panel.banner.text()
+    go_on = next(each for each in panel.banner.findChildren(QPushButton) if each.text() == "Send anyway")
+    with qtbot.waitSignal(panel.send_requested) as sent:
+        QTest.mouseClick(go_on, Qt.MouseButton.LeftButton)
+    assert sent.args[0] == panel.request()
+
+
 def test_a_recipient_without_room_can_be_left_out(
     qtbot: QtBot, panel: SendPanel, selection: RecipientSelection, link: FakeLink
 ) -> None:

@@ -14,14 +14,16 @@ from pytestqt.qtbot import QtBot
 from castray_desktop.core import messages as m
 from castray_desktop.core.failure import Failure, FailureKind
 from castray_desktop.core.messages import CastState, DeliveryState
+from castray_desktop.ui.controls.glyphs import GlyphState
 from castray_desktop.ui.selection import RecipientSelection
 from castray_desktop.ui.theme import Theme
 from castray_desktop.ui.transfer_table import TransferTable
 from castray_desktop.ui.transfers.cast_actions import CastActions
+from castray_desktop.ui.transfers.cast_details import cast_facts
 from castray_desktop.ui.transfers.transfer_columns import Column
 from castray_desktop.ui.transfers.transfer_delegate import ROW, SUB_ROW
 from castray_desktop.ui.transfers.transfer_model import TransferModel
-from castray_desktop.ui.transfers.transfer_text import cast_status
+from castray_desktop.ui.transfers.transfer_text import cast_glyph, cast_status
 from tests.helpers.fake_engine import FakeLink
 from tests.helpers.samples import NOW, make_cast, make_delivery
 
@@ -407,3 +409,11 @@ def test_deliveries_that_change_out_of_sight_paint_nothing(table: TransferTable,
     painted.clear()
     model.apply_deliveries("a", [make_delivery("node_1", bytes=6)])
     qtbot.waitUntil(lambda: bool(painted), timeout=2000)
+
+
+def test_a_cast_with_dead_links_does_not_look_like_any_other(qtbot: QtBot) -> None:
+    good = make_cast("a", state=CastState.COMPLETED, kept_links=2)
+    dead = make_cast("b", state=CastState.COMPLETED, kept_links=2, broken_links=2, broken_names=("top/x",))
+    assert (cast_status(good), cast_glyph(good)) == ("Verified", GlyphState.VERIFIED)
+    assert (cast_status(dead), cast_glyph(dead)) == ("2 links lead nowhere", GlyphState.LAGGING)
+    assert ("Links that lead nowhere", "2 (top/x)") in cast_facts(dead)

@@ -262,11 +262,14 @@ async def test_a_file_that_the_source_could_not_send_is_named(stage: Stage) -> N
     for node, upstream in (("a", "s"), ("b", "a"), ("c", "b")):
         stage.agents.complete(node, cast, upstream)
     result = await stage.result(cast)
-    assert result.summary.state is CastState.PARTLY_FAILED
+    assert result.summary.state is CastState.FAILED
     failure = result.deliveries[0].failure
     assert failure is not None
-    assert failure.kind is FailureKind.FILES_FAILED
-    assert "files were not delivered. data/a.bin changed while it was being sent." in sentence(failure)
+    assert failure.kind is FailureKind.NO_FILE_DELIVERED
+    assert sentence(failure) == (
+        "No file was delivered. data/a.bin changed while it was being sent."
+        " Send it again once nothing writes to it."
+    )
     assert not any(isinstance(order, protocol.SetUpstream) for _, order in stage.agents.orders)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from castray_desktop.core.cast import CastEvent, DeliveryEvent
@@ -28,11 +30,15 @@ STARTED = 1_800_000_000.0
 @pytest.fixture
 def ledger() -> CastLedger:
     """A cast that was planned at second 10, s to a to b."""
+    return started(TOTALS)
+
+
+def started(totals: ParcelTotals) -> CastLedger:
     request = SendRequest(("/data/model.bin",), ("a", "b"), source="s")
     addresses = {"a": "10.0.0.1", "b": "10.0.0.2"}
     ledger = CastLedger("cast", request, addresses, CastMode.BROADCAST, STARTED, 10.0)
     ledger.advance(CastEvent.STARTED, 10.0)
-    ledger.source_reported(SourceReport("cast", SourceState.PREPARED, totals=TOTALS), 10.0)
+    ledger.source_reported(SourceReport("cast", SourceState.PREPARED, totals=totals), 10.0)
     ledger.planned(Route("s", {"a": "s", "b": "a"}))
     ledger.advance(CastEvent.PREPARED, 10.0)
     return ledger
@@ -135,7 +141,9 @@ def test_whoever_shares_a_folder_gets_what_the_writer_wrote(ledger: CastLedger) 
     assert ledger.outcome() is CastEvent.COMPLETED
 
 
-def test_files_that_the_source_could_not_send_fail_what_arrived(ledger: CastLedger) -> None:
+@pytest.mark.parametrize("files", [1, 2])
+def test_files_that_the_source_could_not_send_fail_what_arrived(files: int) -> None:
+    ledger = started(dataclasses.replace(TOTALS, files=files))
     problem = FileProblem("x", Failure(FailureKind.CHANGED, {"path": "x"}))
     ledger.source_reported(
         SourceReport("cast", SourceState.SEALED, problems=(problem,), problem_count=1), 19.0
@@ -143,13 +151,15 @@ def test_files_that_the_source_could_not_send_fail_what_arrived(ledger: CastLedg
     landed(ledger, "a", 20.0)
     failure = ledger.delivery("a").failure
     assert failure is not None
-    assert failure.kind is FailureKind.FILES_FAILED
-    assert (failure.values["count"], failure.values["total"], failure.values["path"]) == ("1", "1", "x")
+    assert failure.kind is (FailureKind.FILES_FAILED if files > 1 else FailureKind.NO_FILE_DELIVERED)
+    told = failure.values["count"], failure.values["total"], failure.values["path"]
+    assert told == ("1", str(files), "x")
     ledger.end_delivery("b", DeliveryEvent.FAILED, 20.0, Failure(FailureKind.NODE_OFFLINE))
-    assert ledger.outcome() is CastEvent.PARTLY_FAILED
+    assert ledger.outcome() is (CastEvent.PARTLY_FAILED if files > 1 else CastEvent.FAILED)
 
 
-def test_files_left_out_by_the_scan_count_in_the_total(ledger: CastLedger) -> None:
+def test_files_left_out_by_the_scan_count_in_the_total() -> None:
+    ledger = started(dataclasses.replace(TOTALS, left_out=1))
     problem = FileProblem("pipe", Failure(FailureKind.NOT_SENDABLE, {"path": "pipe", "what": "a pipe"}))
     ledger.source_reported(
         SourceReport("cast", SourceState.SEALED, problems=(problem,), problem_count=1), 19.0

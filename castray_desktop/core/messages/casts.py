@@ -20,6 +20,7 @@ class OnConflict(enum.StrEnum):
 class Links(enum.StrEnum):
     """How symbolic links travel."""
 
+    AUTO = "auto"  # those that were chosen or lead out of the parcel as what they point to, others as links
     KEEP = "keep"
     FOLLOW = "follow"
 
@@ -41,7 +42,7 @@ class SendRequest(Record, frozen=True):
     source: str = THIS_COMPUTER
     destination: str = ""  # absolute, may hold {node}; empty: each node's inbox
     on_conflict: OnConflict = OnConflict.SKIP
-    links: Links = Links.KEEP
+    links: Links = Links.AUTO
     exclude: tuple[str, ...] = ()
     limit: int = 0  # bytes per second on every hop; 0: none
     transport: Ways = Ways.AUTO
@@ -166,6 +167,7 @@ class DeliverySnapshot(Record, frozen=True):
     address: str = ""
     upstream: str = ""  # the node it fetches from
     bytes: int = 0  # verified bytes of the parcel's files
+    skipped_bytes: int = 0  # of these, in files that were there already
     rate: float = 0.0
     eta: float | None = None
     lagging: bool = False
@@ -182,6 +184,11 @@ class DeliverySnapshot(Record, frozen=True):
     datagram_bytes: int = 0  # verified bytes that came by them
     repaired_bytes: int = 0  # asked of the upstream since they did not come by datagrams, or came wrong
     hook_status: str = ""  # of the command after it: "done", "not allowed there", or what went wrong
+
+    @property
+    def delivered_bytes(self) -> int:
+        """What this cast has brought, once it is delivered."""
+        return 0 if self.state is DeliveryState.SKIPPED else self.bytes - self.skipped_bytes
 
 
 class CastSummary(Record, frozen=True):
@@ -215,7 +222,10 @@ class CastSummary(Record, frozen=True):
     source_copies: float = 0.0
     multicast: MulticastSnapshot | None = None  # where it was tried
     limit: int = 0  # bytes per second on every hop; 0: none
-    broken_links: int = 0  # kept links that point to nothing at a recipient
+    followed_links: int = 0  # links of which was sent what they point to
+    kept_links: int = 0  # links that were sent as links
+    broken_links: int = 0  # of these, the ones that point to nothing at a recipient
+    broken_names: tuple[str, ...] = ()  # the first of them
     place: int = 0  # among those that are queued; 0: the next to start
     schedule: str = ""  # the id of the schedule that started it
     follows: str = ""  # the id of the cast whose recipients it serves later or again
@@ -237,6 +247,13 @@ class PreflightProblem(Record, frozen=True):
     """Why a recipient can't take the parcel."""
 
     node: str
+    failure: Failure
+
+
+class UnsentFile(Record, frozen=True):
+    """Something under the chosen paths that can't be sent, or not be read."""
+
+    path: str
     failure: Failure
 
 
@@ -324,7 +341,12 @@ class PreflightReport(Message, frozen=True):
     recipients: tuple[str, ...]
     problems: tuple[PreflightProblem, ...] = ()
     failure: Failure | None = None  # the request itself can't be carried out
-    broken_links: int = 0  # kept links that would point to nothing at a recipient
+    followed_links: int = 0  # links of which would be sent what they point to
+    kept_links: int = 0  # links that would be sent as links
+    broken_links: int = 0  # of these, the ones that would point to nothing at a recipient
+    broken_names: tuple[str, ...] = ()  # the first of them
+    left_out: tuple[UnsentFile, ...] = ()  # what can't be sent of it, the first hundred
+    left_out_count: int = 0
     removals: tuple[Removal, ...] = ()  # what `remove_extra` would remove
 
 

@@ -62,7 +62,7 @@ class NodeStatistics(Record, frozen=True):
     node: str
     delivered: int = 0  # deliveries
     failed: int = 0
-    bytes: int = 0
+    bytes: int = 0  # without those that were there already
     mean_rate: float = 0.0
     peak_rate: float = 0.0
 
@@ -78,7 +78,7 @@ class Statistics(Record, frozen=True):
     cancelled: int = 0
     delivered: int = 0  # deliveries
     failed_deliveries: int = 0
-    bytes: int = 0  # delivered, over all recipients
+    bytes: int = 0  # delivered, over all recipients, without those that were there already
     uploaded: int = 0  # that left the sources
     seconds: float = 0.0  # of the casts, added up
     mean_rate: float = 0.0  # of all deliveries together while casts ran

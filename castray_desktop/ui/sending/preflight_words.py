@@ -31,7 +31,30 @@ def verdict(check: PreflightCheck, waiting: int) -> Verdict:
         all_words = [explain_failure(problem.failure) for problem in report.problems]
         details = "\n".join(words.text for words in all_words)
         return GlyphState.LAGGING, all_words[0].happened, "warn", details
+    warned = caution(report)
+    if warned is not None:
+        named = [explain_failure(item.failure).text for item in report.left_out] or report.broken_names
+        return GlyphState.LAGGING, warned.happened, "warn", "\n".join((warned.text, *named))
     return _good(report, waiting)
+
+
+def caution(report: messages.PreflightReport) -> Explanation | None:
+    """What would not arrive as the user may think, though every recipient can take the parcel."""
+    if report.left_out_count:
+        first = explain_failure(report.left_out[0].failure)
+        if report.left_out_count == 1:
+            return first
+        more = translate("SendPanel", "{problem} (and {count} more)")
+        count = f"{report.left_out_count - 1:,}"
+        return Explanation(more.format(problem=first.happened, count=count), first.remedy)
+    if report.broken_links:
+        one = translate("SendPanel", "A link would lead nowhere at the recipients: {name}")
+        many = translate("SendPanel", "{count} links would lead nowhere at the recipients, {name} first")
+        text = one if report.broken_links == 1 else many
+        name = report.broken_names[0] if report.broken_names else ""
+        why = translate("SendPanel", "What they point to is not there, or is not sent.")
+        return Explanation(text.format(count=f"{report.broken_links:,}", name=name), why)
+    return None
 
 
 def _good(report: messages.PreflightReport, waiting: int) -> Verdict:

@@ -25,7 +25,7 @@ class SendOptions:
     """As in `SendRequest`."""
 
     exclude: tuple[str, ...] = ()
-    links: Links = Links.KEEP
+    links: Links = Links.AUTO
     transport: Ways = Ways.AUTO
     remove_extra: bool = False
     hook: str = ""
@@ -118,6 +118,7 @@ class OptionsSheet(Sheet):
 
     def _say_choices(self) -> None:
         links = (
+            translate("SendOptions", "Send files instead of links that lead out"),
             translate("SendOptions", "Send as links"),
             translate("SendOptions", "Send what they point to"),
         )

@@ -124,8 +124,14 @@ def cast_facts(cast: CastSummary, deliveries: Sequence[DeliverySnapshot] = ()) -
         ),
         (translate("CastDetails", "Id"), cast.cast),
     ]
+    if cast.followed_links:
+        facts.append((translate("CastDetails", "Links sent as files"), f"{cast.followed_links:,}"))
+    if cast.kept_links:
+        facts.append((translate("CastDetails", "Links sent as links"), f"{cast.kept_links:,}"))
     if cast.broken_links:
-        facts.append((translate("CastDetails", "Links that lead nowhere"), f"{cast.broken_links:,}"))
+        names = ", ".join(cast.broken_names)
+        dead = f"{cast.broken_links:,} ({names})" if names else f"{cast.broken_links:,}"
+        facts.append((translate("CastDetails", "Links that lead nowhere"), dead))
     if stream := stream_words.cast_text(cast, listening(cast, deliveries)):
         facts.insert(7, (translate("CastDetails", "Multicast"), stream))
     if cast.failure is not None:

@@ -148,13 +148,24 @@ def cast_status(cast: CastSummary) -> str:
     """The state of a cast in a word or two."""
     if cast.paused and not cast.failed and cast.state in (CastState.SENDING, CastState.VERIFYING):
         return QCoreApplication.translate("Transfers", "{count} paused").format(count=cast.paused)
+    if _has_dead_links(cast):
+        one = QCoreApplication.translate("Transfers", "{count} link leads nowhere")
+        many = QCoreApplication.translate("Transfers", "{count} links lead nowhere")
+        return (one if cast.broken_links == 1 else many).format(count=f"{cast.broken_links:,}")
     if cast.state is CastState.FAILED or cast.failed == 0 or cast.state is CastState.CANCELLED:
         return _cast_words()[cast.state]
     return QCoreApplication.translate("Transfers", "{count} failed").format(count=cast.failed)
 
 
+def _has_dead_links(cast: CastSummary) -> bool:
+    """Whether all of it arrived, and links in it point to nothing at the recipients."""
+    return cast.state is CastState.COMPLETED and cast.broken_links > 0
+
+
 def cast_glyph(cast: CastSummary) -> GlyphState:
     """The shape of a cast's state."""
+    if _has_dead_links(cast):
+        return GlyphState.LAGGING
     if cast.failed and cast.state is not CastState.CANCELLED:
         return GlyphState.FAILED
     return CAST_GLYPHS[cast.state]

@@ -62,7 +62,8 @@ class Beginning:
         if report is None or report.state is not SourceState.PREPARED or totals is None:
             raise CastRayError.of(self._feed.source_failure())
         asked = ledger.unfinished if ask else ()
-        return await ask_recipients(ledger.cast, ledger.request, totals, asked, self._agents, self._orders)
+        found = await ask_recipients(ledger.cast, ledger.request, totals, asked, self._agents, self._orders)
+        return dataclasses.replace(found, left_out=report.problems)
 
     async def removals(self, survey: Survey) -> tuple[Removal, ...]:
         """What the recipients that could take it would remove. Raises CastRayError."""

@@ -81,6 +81,7 @@ class DeliveryEntry:
             repaired_bytes=report.repaired_bytes,
             hook_status=report.hook,
             removed=report.removed,
+            skipped_bytes=report.skipped_bytes,
         )
         if report.state in ENDINGS:
             return ENDINGS[report.state]

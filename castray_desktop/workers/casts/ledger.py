@@ -31,6 +31,8 @@ from castray_desktop.workers.casts.multicast_fold import MulticastFold
 from castray_desktop.workers.casts.source_account import SourceAccount
 from castray_desktop.workers.ray_side.protocol import DeliveryReport, ParcelTotals, SourceReport
 
+_FILES_FAILED = (FailureKind.FILES_FAILED, FailureKind.NO_FILE_DELIVERED)
+
 
 class CastLedger:
     """The state of one cast and of its deliveries.
@@ -211,6 +213,7 @@ class CastLedger:
         entry = self._entries[node]
         entry.change(
             bytes=written.bytes,
+            skipped_bytes=written.skipped_bytes,
             paths=tuple(
                 ours + path.removeprefix(theirs) if path.startswith(theirs) else path
                 for path in written.paths
@@ -223,7 +226,7 @@ class CastLedger:
     def _finish(
         self, entry: DeliveryEntry, event: DeliveryEvent, now: float, failure: Failure | None
     ) -> None:
-        if event in ARRIVED or (failure is not None and failure.kind is FailureKind.FILES_FAILED):
+        if event in ARRIVED or (failure is not None and failure.kind in _FILES_FAILED):
             failure = self._account.files_failed() or failure
             event = DeliveryEvent.FAILED if failure is not None else event
         entry.finish(event, now - self._began, failure)
@@ -384,7 +387,10 @@ class CastLedger:
             source_copies=self._account.copies,
             multicast=self.multicast.snapshot(self.state),
             limit=self.request.limit,
+            followed_links=totals.followed_links if totals else 0,
+            kept_links=totals.kept_links if totals else 0,
             broken_links=totals.broken_links if totals else 0,
+            broken_names=totals.broken_names if totals else (),
             awaited=sum(item.state is DeliveryState.AWAITED for item in deliveries),
             paused=sum(item.state is DeliveryState.PAUSED for item in deliveries),
             place=self.place,

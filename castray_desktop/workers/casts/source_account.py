@@ -6,9 +6,6 @@ from castray_desktop.core.failure import Failure, FailureKind
 from castray_desktop.core.progress import RateMeter
 from castray_desktop.workers.ray_side.protocol import ParcelTotals, SourceReport, SourceState
 
-# Problems of the scan: these files are not in the manifest, so the totals don't count them.
-_LEFT_OUT = frozenset({FailureKind.NOT_SENDABLE, FailureKind.NOT_READABLE})
-
 
 class SourceAccount:
     """`report` is the last one of the source's present agent. Times are monotonic seconds."""
@@ -71,13 +68,13 @@ class SourceAccount:
         report, totals = self._last, self.totals
         if report is None or totals is None or not report.problem_count:
             return None
-        left_out = sum(problem.failure.kind in _LEFT_OUT for problem in report.problems)
-        first = report.problems[0]
+        first, total = report.problems[0], totals.files + totals.left_out
         values = {
             "path": first.path,
             **first.failure.values,
             "count": str(report.problem_count),
-            "total": str(totals.files + left_out),
+            "total": str(total),
             "because": first.failure.kind.value,
         }
-        return Failure(FailureKind.FILES_FAILED, values)
+        everything = report.problem_count >= total
+        return Failure(FailureKind.NO_FILE_DELIVERED if everything else FailureKind.FILES_FAILED, values)

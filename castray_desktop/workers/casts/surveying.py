@@ -7,7 +7,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
-from castray_desktop.core.messages import NodeState, PreflightProblem, PreflightReport, Removal, SendRequest
+from castray_desktop.core.messages import (
+    NodeState,
+    PreflightProblem,
+    PreflightReport,
+    Removal,
+    SendRequest,
+    UnsentFile,
+)
 from castray_desktop.workers.agents import Agents
 from castray_desktop.workers.casts.ledger import offline
 from castray_desktop.workers.casts.orders import Orders
@@ -20,6 +27,7 @@ class Survey:
 
     totals: protocol.ParcelTotals
     replies: Mapping[str, protocol.PreflightReply]
+    left_out: tuple[protocol.FileProblem, ...] = ()  # what can't be sent of it, the first hundred
 
     @property
     def problems(self) -> dict[str, Failure]:
@@ -33,7 +41,7 @@ class Survey:
             for node, reply in self.replies.items()
             if reply.failure is None or reply.failure.kind is not kind
         }
-        return Survey(self.totals, kept)
+        return Survey(self.totals, kept, self.left_out)
 
     def report(self, recipients: tuple[str, ...], removals: tuple[Removal, ...] = ()) -> PreflightReport:
         """As clients hear of it."""
@@ -42,7 +50,12 @@ class Survey:
             self.totals.content_bytes,
             recipients,
             tuple(PreflightProblem(node, failure) for node, failure in self.problems.items()),
+            followed_links=self.totals.followed_links,
+            kept_links=self.totals.kept_links,
             broken_links=self.totals.broken_links,
+            broken_names=self.totals.broken_names,
+            left_out=tuple(UnsentFile(item.path, item.failure) for item in self.left_out),
+            left_out_count=self.totals.left_out,
             removals=removals,
         )
 

@@ -29,6 +29,7 @@ _AWAY = frozenset(
 _SOURCE_FAULTS = frozenset(
     {
         FailureKind.FILES_FAILED,
+        FailureKind.NO_FILE_DELIVERED,
         FailureKind.CHANGED,
         FailureKind.VANISHED,
         FailureKind.READ_ERROR,

@@ -58,7 +58,11 @@ class TransferOptions(Body):
         default=None, description="Absolute, may hold {node}; without it the inboxes."
     )
     on_conflict: Literal["skip", "rename", "overwrite"] = "skip"
-    links: Literal["keep", "follow"] = "keep"
+    links: Literal["auto", "keep", "follow"] = Field(
+        default="auto",
+        description="What becomes of symbolic links: sent as links, or what they point to. auto: what those"
+        " point to that are named themselves or lead out of what is sent, and the others as links.",
+    )
     exclude: list[Text] = []
     limit: Text | Count | None = Field(default=None, description='Bytes per second, or a text as "10MB/s".')
     transport: Literal["auto", "direct", "ray", "udp"] = Field(

@@ -113,7 +113,7 @@ def measure_path(path: str, exclude: Iterable[str]) -> protocol.PathSize:
     """How much lies under one path, or why it can't be sent."""
     name = os.path.basename(path.rstrip("/")) or path
     try:
-        scan = Scanner("keep", exclude, lambda _: None).run([path])
+        scan = Scanner("auto", exclude, lambda _: None).run([path])
     except CastRayError as error:
         return protocol.PathSize(path, name, failure=error.failure)
     folder = any(entry.folder for entry in scan.top)

@@ -59,7 +59,10 @@ class ParcelTotals:
     files: int  # regular files
     entries: int  # everything in the manifest
     top: tuple[TopEntry, ...] = ()
-    broken_links: int = 0  # links that would point to nothing of the parcel at a recipient
+    followed_links: int = 0  # what they point to is sent instead
+    kept_links: int = 0  # that are sent as links
+    broken_links: int = 0  # of these, the ones that would point to nothing of the parcel at a recipient
+    broken_names: tuple[str, ...] = ()  # the first of them
     left_out: int = 0  # what lies there and can't be sent, or could not be looked at
 
     @property
@@ -115,7 +118,7 @@ class PrepareSource:
 
     cast: str
     paths: tuple[str, ...]
-    links: str = "keep"
+    links: str = "auto"
     exclude: tuple[str, ...] = ()
 
 
@@ -628,6 +631,7 @@ class DeliveryReport:
     listening: bool = False  # to a group, and able to follow
     datagram_bytes: int = 0  # verified bytes that came by datagrams
     repaired_bytes: int = 0  # asked of the upstream since they did not come by datagrams, or came wrong
+    skipped_bytes: int = 0  # of the contents, in files that were there already; once it has landed
 
 
 class VerificationState(str, enum.Enum):

@@ -233,8 +233,9 @@ class Lab:
         paths: Sequence[Path],
         algorithms: Algorithms = BEST,
         exclude: tuple[str, ...] = (),
+        links: str = "keep",
     ) -> Cast:
-        cast, report = self.prepare(source, paths, exclude)
+        cast, report = self.prepare(source, paths, exclude, links)
         assert report.totals is not None, report
         secret = secrets.token_hex(32)
         source.plane.serve(ServeSource(cast, secret, 1, algorithms))
@@ -249,9 +250,10 @@ class Lab:
         algorithms: Algorithms = BEST,
         exclude: tuple[str, ...] = (),
         remove_extra: bool = False,
+        links: str = "keep",
     ) -> list[DeliveryReport]:
         """Send along the chain `nodes` and wait for all."""
-        cast = self.cast(nodes[0], paths, algorithms, exclude)
+        cast = self.cast(nodes[0], paths, algorithms, exclude, links)
         for above, node in itertools.pairwise(nodes):
             cast.deliver(
                 node, above.upstream(), dest, on_conflict, remove_extra=remove_extra, exclude=exclude

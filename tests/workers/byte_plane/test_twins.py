@@ -80,6 +80,9 @@ def test_only_what_differs_is_sent(lab: Lab, on_conflict: str) -> None:
     first, second = lab.send(nodes, [top], on_conflict=on_conflict)
     assert first.state is second.state is RecipientState.COMPLETED
     assert 8 * MIB < first.received_bytes < 14 * MIB
+    fresh = sum((top / name).stat().st_size for name in ("large 1", "large 2", "large 3", "deep/small 100"))
+    assert first.content_bytes - first.skipped_bytes == fresh
+    assert second.skipped_bytes == 0
     assert second.received_bytes == second.stream_bytes
     assert tree(nodes[2].inbox / "top") == tree(top)
     assert (old / "mine").read_text() == "mine"

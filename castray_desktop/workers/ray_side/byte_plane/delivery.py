@@ -54,6 +54,7 @@ class Delivery(Follower):
         self._paths: tuple[str, ...] = ()
         self._removed = 0
         self._file_hash = ""
+        self._skipped_bytes = 0
         self._hook = ""
         self._problems: tuple[FileProblem, ...] = ()
         self._problem_count = 0
@@ -118,6 +119,7 @@ class Delivery(Follower):
                 transport=self._transport,
                 paths=self._paths,
                 removed=self._removed,
+                skipped_bytes=self._skipped_bytes,
                 hash=self._file_hash,
                 problems=self._problems,
                 problem_count=self._problem_count,
@@ -226,6 +228,11 @@ class Delivery(Follower):
         finally:
             self._paths = tuple(display(path) for path in landing.landed.paths)
         self._landed = self.manifest, results, landing.landed.places
+        self._skipped_bytes = sum(
+            entry.content_bytes
+            for number, entry in enumerate(self.manifest.files)
+            if self._parts.is_standing(number)
+        )
         if len(self.manifest.files) == 1 == len(self.manifest.entries) and results[0].status is FileStatus.OK:
             self._file_hash = f"{self.order.algorithms.file}:{results[0].hash.hex()}"
         problems = file_problems(self.manifest, results)

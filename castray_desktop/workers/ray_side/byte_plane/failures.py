@@ -80,17 +80,3 @@ def file_failure(status: FileStatus, path: Union[str, bytes], reason: str = "") 
     return Failure(
         FailureKind.READ_ERROR, {"path": shown, "reason": reason or "the source could not read it"}
     )
-
-
-_SHORT = {
-    FailureKind.CHANGED: "it changed while it was being sent.",
-    FailureKind.VANISHED: "it disappeared before it was sent.",
-    FailureKind.NOT_READABLE: "it may not be read at the source.",
-    FailureKind.READ_ERROR: "it could not be read at the source.",
-    FailureKind.DAMAGED: "it arrived damaged.",
-}
-
-
-def short_reason(failure: Failure) -> str:
-    """Why a file failed, as the end of a sentence that names it already."""
-    return _SHORT.get(failure.kind, failure.values.get("reason", failure.kind.value))

@@ -18,6 +18,7 @@ from castray_desktop.core.parcel import Entry, EntryKind, FileResult, FileStatus
 from castray_desktop.workers.ray_side.byte_plane import linux
 from castray_desktop.workers.ray_side.byte_plane.digests import file_hasher
 from castray_desktop.workers.ray_side.byte_plane.hash_cache import FileKey, HashCache, hash_file, keys_of
+from castray_desktop.workers.ray_side.byte_plane.link_targets import NOWHERE
 from castray_desktop.workers.ray_side.byte_plane.parts import PartFiles
 from castray_desktop.workers.ray_side.byte_plane.twins import CHANGED_TWIN
 
@@ -152,10 +153,13 @@ class Landing:
         if entry.kind is EntryKind.FOLDER:
             if _is_real_folder(target):
                 return self._merge(entry, target)
+            if _is_dead_link(target):
+                os.unlink(target)
+                return self._move(entry, target)
         elif self._identical(entry, target):
             self._parts.stands_at(entry.path, target)
             return target
-        elif self._on_conflict == "overwrite" and not _is_real_folder(target):
+        elif _is_dead_link(target) or (self._on_conflict == "overwrite" and not _is_real_folder(target)):
             self._parts.replace(entry.path, target)
             return target
         return self._move_to_free_name(entry, folder, name)
@@ -239,3 +243,14 @@ class Landing:
 
 def _is_real_folder(path: bytes) -> bool:
     return stat.S_ISDIR(os.lstat(path).st_mode)
+
+
+def _is_dead_link(path: bytes) -> bool:
+    """Whether it is a symbolic link to nothing, as an earlier cast may have put it there."""
+    if not os.path.islink(path):
+        return False
+    try:
+        os.stat(path)
+    except OSError as error:
+        return error.errno in NOWHERE
+    return False

@@ -16,9 +16,11 @@ from castray_desktop.core.names import MAX_PATH, display
 from castray_desktop.core.parcel import TRAILER_RECORD, Entry, EntryKind, Manifest
 from castray_desktop.workers.ray_side.byte_plane.failures import reason_of, user_name
 from castray_desktop.workers.ray_side.byte_plane.holes import Data, data_ranges, may_have_holes
+from castray_desktop.workers.ray_side.byte_plane.link_targets import NOWHERE, LinkTargets
 from castray_desktop.workers.ray_side.protocol import FileProblem, ParcelTotals, TopEntry
 
 MAX_PROBLEMS = 100
+MAX_NAMED_LINKS = 5
 
 
 @dataclass
@@ -30,6 +32,7 @@ class Scan:
     devices: array[int] = field(default_factory=lambda: array("Q"))
     ctimes: array[int] = field(default_factory=lambda: array("q"))  # nanoseconds
     places: dict[bytes, bytes] = field(default_factory=dict)  # top-level name -> absolute path
+    followed: dict[bytes, bytes] = field(default_factory=dict)  # path of a link -> what is sent instead of it
     top: list[TopEntry] = field(default_factory=list)
     problems: list[FileProblem] = field(default_factory=list)
     problem_count: int = 0
@@ -37,12 +40,23 @@ class Scan:
     size: int = 0  # what is to be sent: holes don't count
 
     def place(self, path: bytes) -> bytes:
-        """Where an entry of the parcel is on this machine."""
+        """Where an entry of the parcel really is on this machine."""
+        above, rest = path, b""
+        while above and self.followed:
+            if above in self.followed:
+                return self.followed[above] + rest
+            above, slash, name = above.rpartition(b"/")
+            rest = slash + name + rest
+        return self.named(path)
+
+    def named(self, path: bytes) -> bytes:
+        """An entry of the parcel, by the path that its user knows."""
         name, slash, rest = path.partition(b"/")
         return self.places[name] + slash + rest
 
     def totals(self, manifest: Manifest, raw: bytes) -> ParcelTotals:
         """The parcel in numbers, with its manifest as bytes."""
+        broken = broken_links(self.entries)
         return ParcelTotals(
             manifest_bytes=len(raw),
             manifest_digest=hashlib.sha256(raw).hexdigest(),
@@ -51,7 +65,10 @@ class Scan:
             files=len(manifest.files),
             entries=len(manifest.entries),
             top=tuple(self.top),
-            broken_links=broken_links(self.entries),
+            followed_links=len(self.followed),
+            kept_links=sum(entry.kind is EntryKind.SYMLINK for entry in self.entries),
+            broken_links=len(broken),
+            broken_names=tuple(display(path) for path in broken[:MAX_NAMED_LINKS]),
             left_out=self.problem_count,
         )
 
@@ -65,19 +82,28 @@ _KINDS = (
 
 
 class Scanner:
-    """Walks the chosen paths. `went_on` is called for each entry, and may raise to end it."""
+    """Walks the chosen paths. `went_on` is called for each entry, and may raise to end it.
+
+    `links` says what becomes of symbolic links: `keep` sends them as links, `follow` what they point to, and
+    `auto` what those point to that were chosen themselves or lead out of the parcel. With `auto` a file is
+    sent once, however many links lead to it.
+    """
 
     def __init__(self, links: str, exclude: Iterable[str], went_on: Callable[[Scan], None]) -> None:
-        self._follow = links == "follow"
+        self._links = links
         self._exclusions = Exclusions(tuple(exclude))
         self._went_on = went_on
         self._scan = Scan()
+        self._targets = LinkTargets(self._is_excluded)
+        self._behind_links = 0  # so many of the folders being walked are sent instead of links
         self._first: dict[tuple[int, int], bytes] = {}  # of files with several names, the first one's path
         self._above: list[tuple[int, int]] = []  # folders being walked, against loops of links
 
     def run(self, paths: Iterable[str]) -> Scan:
         """Raises CastRayError where one of the paths themselves can't be sent."""
         chosen = [os.path.abspath(os.fsencode(path)) for path in paths]
+        for path in chosen:
+            self._targets.add(path, os.path.basename(path))
         for path in chosen:
             self._add_top(path)
         if not self._scan.entries:
@@ -93,7 +119,7 @@ class Scanner:
         if name in self._scan.places:
             raise CastRayError(FailureKind.SAME_NAME_TWICE, name=display(name))
         try:
-            found = self._stat(path)
+            found = os.lstat(path)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise CastRayError(FailureKind.NO_SUCH_FILE, path=display(path)) from error
         except OSError as error:
@@ -101,17 +127,21 @@ class Scanner:
         if self._exclusions.excludes(display(name), stat.S_ISDIR(found.st_mode)):
             return
         self._scan.places[name] = path
-        files, size = self._scan.files, self._scan.size
-        failure = self._add(path, name, found)
+        entries, files, size = len(self._scan.entries), self._scan.files, self._scan.size
+        if stat.S_ISLNK(found.st_mode) and self._links != "keep":
+            failure = self._follow(path, name)
+        else:
+            failure = self._add(path, name, found)
         if failure is not None:
             raise CastRayError.of(failure)
-        self._scan.top.append(
-            TopEntry(
-                display(name), stat.S_ISDIR(found.st_mode), self._scan.size - size, self._scan.files - files
-            )
-        )
+        if len(self._scan.entries) > entries:
+            folder = self._scan.entries[entries].kind is EntryKind.FOLDER
+            top = TopEntry(display(name), folder, self._scan.size - size, self._scan.files - files)
+            self._scan.top.append(top)
 
-    def _add(self, place: bytes, path: bytes, found: os.stat_result) -> Optional[Failure]:
+    def _add(
+        self, place: bytes, path: bytes, found: os.stat_result, followed: bool = False
+    ) -> Optional[Failure]:
         """Add one entry and what is below it; why not, if it can't be sent."""
         self._went_on(self._scan)
         mode, mtime = stat.S_IMODE(found.st_mode), found.st_mtime_ns
@@ -122,18 +152,19 @@ class Scanner:
         if stat.S_ISDIR(found.st_mode):
             return self._add_folder(place, path, found)
         if stat.S_ISLNK(found.st_mode):
-            try:
-                target = os.readlink(place)
-            except OSError as error:
-                return _unreadable(place, error)
-            self._scan.entries.append(Entry(EntryKind.SYMLINK, path, mode, mtime, 0, target))
-            return None
+            return self._add_link(place, path, found)
         if stat.S_ISREG(found.st_mode):
             if not os.access(place, os.R_OK):
                 return _unreadable(place, PermissionError())
-            if found.st_nlink > 1:
-                first = self._first.setdefault((found.st_dev, found.st_ino), path)
-                if first is not path:
+            one_of_several = found.st_nlink > 1 or (
+                self._links == "auto" and (followed or self._behind_links)
+            )
+            if one_of_several or self._first:
+                identity = (found.st_dev, found.st_ino)
+                first = (
+                    self._first.setdefault(identity, path) if one_of_several else self._first.get(identity)
+                )
+                if first is not None and first is not path:
                     self._scan.entries.append(Entry(EntryKind.HARDLINK, path, target=first))
                     return None
             data = self._data_of(place, found) if may_have_holes(found) else None
@@ -148,11 +179,59 @@ class Scanner:
         what = next((what for test, what in _KINDS if test(found.st_mode)), "neither file nor folder")
         return Failure(FailureKind.NOT_SENDABLE, {"path": display(place), "what": what})
 
+    def _add_link(self, place: bytes, path: bytes, found: os.stat_result) -> Optional[Failure]:
+        try:
+            target: Optional[bytes] = os.readlink(place)
+            if target is not None and self._links == "auto":
+                target = self._targets.text_to_keep(place, path, target)
+        except OSError as error:
+            return _unreadable(place, error)
+        if target is None or self._links == "follow":
+            return self._follow(place, path)
+        mode, mtime = stat.S_IMODE(found.st_mode), found.st_mtime_ns
+        self._scan.entries.append(Entry(EntryKind.SYMLINK, path, mode, mtime, 0, target))
+        return None
+
+    def _follow(self, place: bytes, path: bytes) -> Optional[Failure]:
+        """Add what a link points to under the link's name."""
+        real = os.path.realpath(place)
+        try:
+            os.stat(place)
+            found = os.lstat(real)
+        except OSError as error:
+            return _not_followed(place, error)
+        folder = stat.S_ISDIR(found.st_mode)
+        if folder and self._exclusions.excludes(display(path), True):
+            return None
+        self._scan.followed[path] = real
+        if folder:
+            with self._targets.following(real, path):
+                self._behind_links += 1
+                failure = self._add(real, path, found)
+                self._behind_links -= 1
+        else:
+            failure = self._add(real, path, found, followed=True)
+        if failure is not None:
+            del self._scan.followed[path]
+        return failure
+
+    def _is_excluded(self, path: bytes) -> bool:
+        """Whether this, or a folder above it, is left out of the parcel."""
+        if not self._exclusions:
+            return False
+        if self._exclusions.excludes(display(path), os.path.isdir(self._scan.place(path))):
+            return True
+        above = os.path.dirname(path)
+        while above:
+            if self._exclusions.excludes(display(above), True):
+                return True
+            above = os.path.dirname(above)
+        return False
+
     def _data_of(self, place: bytes, found: os.stat_result) -> Data:
         """Where the file's bytes are, if it has holes. Whether it changes meanwhile is looked at later."""
-        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if self._follow else os.O_NOFOLLOW)
         try:
-            fd = os.open(place, flags)
+            fd = os.open(place, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
         except OSError:
             return None
         try:
@@ -181,7 +260,7 @@ class Scanner:
 
     def _add_inside(self, place: bytes, path: bytes) -> None:
         try:
-            found = self._stat(place)
+            found = os.lstat(place)
         except OSError as error:
             self._problem(path, _unreadable(place, error))
             return
@@ -196,8 +275,15 @@ class Scanner:
         if len(self._scan.problems) < MAX_PROBLEMS:
             self._scan.problems.append(FileProblem(display(path), failure))
 
-    def _stat(self, path: bytes) -> os.stat_result:
-        return os.stat(path, follow_symlinks=self._follow)
+
+def _not_followed(place: bytes, error: OSError) -> Failure:
+    if error.errno not in NOWHERE:
+        return _unreadable(place, error)
+    try:
+        target = os.readlink(place)
+    except OSError as gone:
+        return _unreadable(place, gone)
+    return Failure(FailureKind.DANGLING_LINK, {"path": display(place), "target": display(target)})
 
 
 def _unreadable(place: bytes, error: OSError) -> Failure:
@@ -208,10 +294,11 @@ def _unreadable(place: bytes, error: OSError) -> Failure:
     return Failure(FailureKind.READ_ERROR, {"path": display(place), "reason": reason_of(error)})
 
 
-def broken_links(entries: Sequence[Entry]) -> int:
-    """How many links lead out of the parcel, or to something that is not in it."""
-    known = {entry.path: entry.kind for entry in entries}
-    return sum(entry.kind is EntryKind.SYMLINK and _leads_out(entry, known) for entry in entries)
+def broken_links(entries: Sequence[Entry]) -> list[bytes]:
+    """The links that lead out of the parcel, or to something that is not in it."""
+    links = [entry for entry in entries if entry.kind is EntryKind.SYMLINK]
+    known = {entry.path: entry.kind for entry in entries} if links else {}
+    return [link.path for link in links if _leads_out(link, known)]
 
 
 def _leads_out(link: Entry, known: dict[bytes, EntryKind]) -> bool:

@@ -144,7 +144,7 @@ class Source(Supply):
 
     def _files_of(self, files: Sequence[Entry], algorithm: str) -> SourceFiles:
         known = KnownFiles(self._scan, files, self._cache, algorithm)
-        return SourceFiles(self._scan, files, known, self._order.links == "follow", self.progressed)
+        return SourceFiles(self._scan, files, known, self.progressed)
 
     def _use(self, algorithms: Algorithms, totals: ParcelTotals) -> None:
         self.new_piece_hasher = piece_hasher(algorithms.piece)

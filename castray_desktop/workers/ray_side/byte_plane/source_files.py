@@ -30,13 +30,11 @@ class SourceFiles:
         scan: Scan,
         files: Sequence[Entry],
         known: KnownFiles,
-        follow: bool,
         progressed: Callable[[], None],
     ) -> None:
         self.known = known
         self._scan = scan
         self._files = files
-        self._flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW)
         self._progressed = progressed
         self._lock = threading.Lock()
         self._results: list[Optional[FileResult]] = [None] * len(files)
@@ -47,7 +45,8 @@ class SourceFiles:
 
     def open(self, file: int) -> int:
         """The file, whatever it is by now. Raises OSError."""
-        return os.open(self._scan.place(self._files[file].path), self._flags)
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
+        return os.open(self._scan.place(self._files[file].path), flags)
 
     def open_scanned(self, file: int) -> int:
         """The file, if it is still the one that was scanned. Raises OSError."""
@@ -78,7 +77,7 @@ class SourceFiles:
             self._problem_count += 1
             if len(self._problems) < MAX_PROBLEMS:
                 user = user_name() if status is FileStatus.NOT_READABLE else reason
-                failure = file_failure(status, self._scan.place(path), user)
+                failure = file_failure(status, self._scan.named(path), user)
                 self._problems.append(FileProblem(display(path), failure))
         log.warning("%s: %s %s", display(path), status.name, reason)
         self._progressed()

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from castray_desktop.core.failure import Failure, FailureKind
 from castray_desktop.core.names import display
 from castray_desktop.core.parcel import FileResult, FileStatus, Manifest
-from castray_desktop.workers.ray_side.byte_plane.failures import file_failure, short_reason
+from castray_desktop.workers.ray_side.byte_plane.failures import file_failure
 from castray_desktop.workers.ray_side.protocol import FileProblem
 
 STILL_SERVED = (
     FailureKind.FILES_FAILED,
+    FailureKind.NO_FILE_DELIVERED,
     FailureKind.CHANGED,
     FailureKind.VANISHED,
     FailureKind.READ_ERROR,
@@ -45,12 +46,14 @@ def failure_of(manifest: Manifest, problems: Sequence[FileProblem]) -> Failure:
     """What the delivery fails with because of them."""
     if len(manifest.entries) == 1:
         return problems[0].failure
+    everything = len(problems) == len(manifest.files)
     return Failure(
-        FailureKind.FILES_FAILED,
+        FailureKind.NO_FILE_DELIVERED if everything else FailureKind.FILES_FAILED,
         {
             "count": str(len(problems)),
             "total": str(len(manifest.files)),
+            **problems[0].failure.values,
             "path": problems[0].path,
-            "reason": short_reason(problems[0].failure),
+            "because": problems[0].failure.kind.value,
         },
     )
