@@ -83,6 +83,14 @@ def test_the_driver_is_killed(whole: Castray, tmp_path: Path) -> None:
     finish(command, file, tmp_path)
 
 
+def test_the_driver_is_stopped_while_the_last_bytes_arrive(whole: Castray, tmp_path: Path) -> None:
+    """As on a busy machine: the agents go on, and have everything when the engine replaces the driver."""
+    file = make_file(tmp_path / "slow.bin", 100 * MIB)
+    command = start_slowly(whole, file, tmp_path)
+    os.kill(process_of(whole, b"castray_desktop.workers.ray_side.driver"), signal.SIGSTOP)
+    finish(command, file, tmp_path)
+
+
 def agent_pid(cluster: Castray, node: str) -> int:
     """The process of a node's agent, as the engine's log has it."""
     log = (cluster.home / "castray" / "logs" / "engine.log").read_text()

@@ -200,6 +200,7 @@ async def test_nothing_to_say_is_said_too(agent: NodeAgent, waits: Waits) -> Non
         (protocol.StartDelivery("c", "s", 1, UPSTREAM, TOTALS, ALGORITHMS), "deliver"),
         (protocol.SetUpstream("c", 2, UPSTREAM), "set_upstream"),
         (protocol.PauseDelivery("c", 2), "pause_delivery"),
+        (protocol.ReadToEnd("c"), "read_to_end"),
         (protocol.Seal("c", "digest"), "seal"),
         (protocol.SetCastLimit("c", 1000), "limit_cast"),
         (protocol.SetNodeLimit(1000), "limit_node"),

@@ -98,6 +98,45 @@ async def test_time_without_a_cluster_does_not_count(stage: Stage) -> None:
     assert await stage.finish(cast, *"abc") is CastState.COMPLETED
 
 
+async def everybody_away_and_back(stage: Stage) -> None:
+    """As when the driver is replaced: every agent is another one."""
+    stage.agents.settled = False
+    for node in "sabc":
+        stage.agents.go_away(node)
+    await asyncio.sleep(0)
+    for node in "sabc":
+        stage.agents.come_back(node)
+    stage.agents.settled = True
+    await stage.agents.wait_for("s", protocol.ServeSource, 2)
+    for node in "abc":
+        await stage.agents.wait_for(node, protocol.StartDelivery, 2)
+
+
+async def test_a_new_source_of_which_nobody_asks_more_reads_to_its_end(stage: Stage) -> None:
+    """The recipients have every byte from the source's agent before, which never said that it had sealed."""
+    cast = await stage.start()
+    await everybody_away_and_back(stage)
+    stage.agents.report_source("s", cast, SourceState.SERVING, totals=TOTALS)
+    received(stage, "a", cast, STREAM, "verifying")
+    received(stage, "b", cast, 1000)
+    received(stage, "c", cast, STREAM, "verifying")
+    await asyncio.sleep(0.01)
+    assert not any(isinstance(order, protocol.ReadToEnd) for _, order in stage.agents.orders)
+    received(stage, "b", cast, STREAM, "verifying")
+    await stage.agents.wait_for("s", protocol.ReadToEnd)
+    assert await stage.finish(cast, *"abc") is CastState.COMPLETED
+    assert sum(isinstance(order, protocol.ReadToEnd) for _, order in stage.agents.orders) == 1
+
+
+async def test_a_first_source_is_asked_for_everything_anyway(stage: Stage) -> None:
+    cast = await stage.start()
+    stage.agents.report_source("s", cast, SourceState.SERVING, totals=TOTALS)
+    for node in "abc":
+        received(stage, node, cast, STREAM, "verifying")
+    assert await stage.finish(cast, *"abc") is CastState.COMPLETED
+    assert not any(isinstance(order, protocol.ReadToEnd) for _, order in stage.agents.orders)
+
+
 async def test_recipients_wait_for_their_source_and_dial_it_again(stage: Stage) -> None:
     cast = await stage.start()
     stage.agents.go_away("s")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 import sys
 from pathlib import Path
 
@@ -130,6 +132,24 @@ async def test_a_conversation(places: Places, tmp_path: Path, monkeypatch: pytes
     await driver.stop()
     assert left_over(places) == []
     assert list(reaper.processes_of(record["run"], Path(record["temp_dir"]))) == []
+
+
+async def test_a_driver_that_reads_nothing_can_be_parted_with(
+    places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is stopped, and more orders wait for it than the socket takes."""
+    monkeypatch.setenv("CASTRAY_DRIVER_PYTHON", str(interpreter(tmp_path, b"")))
+    driver = await DriverProcess.start(places, "local")
+    record = json.loads(left_over(places)[0].read_text())
+    for pid in reaper.processes_of(record["run"], Path(record["temp_dir"])):
+        os.kill(pid, signal.SIGSTOP)
+    for _ in range(8):
+        driver.send(protocol.RemoveAgent("n" * 1_000_000))
+    driver.hang_up()
+    async with asyncio.timeout(5):
+        assert [message async for message in driver.messages()] == []
+    await driver.stop()
+    assert left_over(places) == []
 
 
 async def test_garbage_is_a_value_error(

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from castray_desktop.core.absence import Absences
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.core.feed import FeedEvent, FeedState, next_feed_state
-from castray_desktop.core.messages import NodeState
+from castray_desktop.core.messages import DeliveryState, NodeState
 from castray_desktop.workers.agents import Agents
 from castray_desktop.workers.casts.ledger import CastLedger, offline
 from castray_desktop.workers.casts.orders import Orders
@@ -22,6 +22,8 @@ from castray_desktop.workers.ray_side import protocol
 from castray_desktop.workers.ray_side.protocol import SourceState
 
 log = logging.getLogger("castray.cast")
+
+SourceOrder = protocol.PrepareSource | protocol.ServeSource | protocol.ReadToEnd
 
 
 class Feeding:
@@ -44,6 +46,8 @@ class Feeding:
         self.state = FeedState.SCANNING
         self.broken: Failure | None = None  # why nothing can come from the source any more
         self.digest = digest
+        self._resumed = bool(digest)  # agents before the source's present one have served
+        self._read_to_end = False  # its present agent was told to
         self.secret = secrets.token_hex(32)
         self.algorithms = protocol.Algorithms()
         self._ledger = ledger
@@ -87,6 +91,23 @@ class Feeding:
             self._serve(relay)
         elif report.state is SourceState.SEALED and report.trailer_digest != self._ledger.trailer_digest:
             self.fail(Failure(FailureKind.PARCEL_CHANGED, {"node": self._source}))
+        elif report.state is SourceState.SERVING and self._resumed and self._nobody_asks():
+            self._have_read_to_end(relay)
+
+    def _nobody_asks(self) -> bool:
+        """Who has all bytes fetches nothing any more, and waits for the trailer's digest."""
+        ledger = self._ledger
+        states = {ledger.delivery(node).state for node in ledger.unfinished}
+        return DeliveryState.VERIFYING in states and DeliveryState.RECEIVING not in states
+
+    def _have_read_to_end(self, relay: Relay) -> None:
+        """A source reads as far as its recipients ask, and those may have all bytes from its agent before."""
+        if not self._read_to_end:
+            self._read_to_end = True
+            log.info(
+                "cast %s: %s reads to the end, since nobody asks it for more", self._ledger.cast, self._source
+            )
+            self._tell(protocol.ReadToEnd(self._ledger.cast), relay)
 
     def source_failure(self) -> Failure:
         """Why the source can't go on."""
@@ -106,6 +127,7 @@ class Feeding:
             relay.change(route.rerooted(successor)[0])
         elif self._source not in self._absences and self._is_online():
             self.go(FeedEvent.BACK)
+            self._resumed, self._read_to_end = True, False
             self._scan(relay)
         else:
             self._absences.left(self._source, offline(self._source), self._clock())
@@ -143,12 +165,10 @@ class Feeding:
         self._ledger.source_back()
         relay.feed_from(self._source)
 
-    def _tell(self, order: protocol.PrepareSource | protocol.ServeSource, relay: Relay) -> None:
+    def _tell(self, order: SourceOrder, relay: Relay) -> None:
         self._orders.spawn(self._ask(order, relay, relay.life(self._source)))
 
-    async def _ask(
-        self, order: protocol.PrepareSource | protocol.ServeSource, relay: Relay, life: int
-    ) -> None:
+    async def _ask(self, order: SourceOrder, relay: Relay, life: int) -> None:
         """The order is for one agent of the source: the next one has to be told something else first."""
         if life != relay.life(self._source):
             return

@@ -140,8 +140,11 @@ class DriverProcess:
                 yield protocol.from_json(line, protocol.FromDriver)
 
     def hang_up(self) -> None:
-        """End the conversation: `messages` ends, and the driver is expected to."""
-        self._writer.close()
+        """End the conversation: `messages` ends, and the driver is expected to.
+
+        Orders that it has not read yet are dropped: it may have been stopped, and would never read them.
+        """
+        self._writer.transport.abort()
 
     async def stop(self) -> None:
         """End the driver and everything that it started. Cancelled meanwhile, it still does."""

@@ -146,6 +146,7 @@ class NodeAgent:
             protocol.Listen: plane.listen,
             protocol.Multicast: plane.multicast,
             protocol.Reach: plane.reach,
+            protocol.ReadToEnd: plane.read_to_end,
             protocol.Seal: plane.seal,
             protocol.SetCastLimit: plane.limit_cast,
             protocol.SetNodeLimit: plane.limit_node,

@@ -295,6 +295,13 @@ class Seal:
 
 
 @dataclass(frozen=True)
+class ReadToEnd:
+    """Read every file to its end now: no recipient asks this source for more, and all await its trailer."""
+
+    cast: str
+
+
+@dataclass(frozen=True)
 class SetCastLimit:
     """From now on this node passes on so much for the cast, in bytes per second; 0: no limit."""
 
@@ -766,6 +773,7 @@ Order = typing.Union[
     Listen,
     Multicast,
     Reach,
+    ReadToEnd,
     Seal,
     SetCastLimit,
     SetNodeLimit,

@@ -7,7 +7,12 @@ import threading
 import pytest
 
 from castray_desktop.workers.ray_side.byte_plane.source import Source
-from castray_desktop.workers.ray_side.protocol import SourceReport, SourceState
+from castray_desktop.workers.ray_side.protocol import (
+    ReadToEnd,
+    RecipientState,
+    SourceReport,
+    SourceState,
+)
 from tests.workers.byte_plane.lab import Lab
 
 
@@ -30,3 +35,13 @@ def test_a_report_has_the_state_and_the_digest_of_a_sealed_source_or_neither(
     asking[0].join()
     (report,) = seen
     assert bool(report.trailer_digest) is (report.state is SourceState.SEALED)
+
+
+def test_a_source_that_nobody_asks_reads_to_its_end_when_it_is_told_to(lab: Lab) -> None:
+    """Its recipients have everything from an agent before it, and ask for nothing any more."""
+    source, recipient = lab.chain(1)
+    cast = lab.cast(source, [lab.file("large", 20 << 20), lab.file("small", 1000)])
+    source.plane.read_to_end(ReadToEnd(cast.cast))
+    cast.seal()
+    cast.deliver(recipient, source.upstream())
+    assert [report.state for report in cast.results()] == [RecipientState.COMPLETED]

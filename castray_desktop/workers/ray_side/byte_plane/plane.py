@@ -46,6 +46,7 @@ from castray_desktop.workers.ray_side.protocol import (
     Probe,
     ProbeReply,
     Reach,
+    ReadToEnd,
     RecipientState,
     Seal,
     ServeSource,
@@ -144,6 +145,12 @@ class BytePlane:
         source = self._sources.get(order.cast)
         if source is not None:
             source.serve(order)
+
+    def read_to_end(self, order: ReadToEnd) -> None:
+        """Have a source read all of its files, although nobody asks for them."""
+        source = self._sources.get(order.cast)
+        if source is not None:
+            source.read_to_end()
 
     def preflight(self, order: Preflight) -> PreflightReply:
         """Could this node take it? Looks at the disk, so not for an event loop's thread."""

@@ -122,6 +122,12 @@ class Source(Supply):
         self._go(S.SERVING)
         self._start(self._read_all)
 
+    def read_to_end(self) -> None:
+        """Read on, however little the recipients ask for."""
+        with self.lock:
+            self.demand = self.layout.pieces
+            self.wake()
+
     def multicast(self, order: Multicast, own: str, ports: Optional[tuple[int, int]]) -> None:
         """Send the stream to a group as well, or to none any more.
 
