@@ -36,7 +36,7 @@ def add_cluster(parser: argparse.ArgumentParser, default: str | None = None) -> 
         "--cluster",
         metavar="WHICH",
         default=default or os.environ.get("CASTRAY_CLUSTER"),
-        help="local, auto, HOST:PORT or ray://HOST:PORT (the one in use, else this machine's, else local)",
+        help="local, auto, HOST:PORT or ray://HOST:PORT (the one in use, else this machine's)",
     )
 
 

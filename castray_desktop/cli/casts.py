@@ -15,6 +15,7 @@ from castray_desktop.core import messages
 from castray_desktop.core.cast import cast_name
 from castray_desktop.core.errors import sentence
 from castray_desktop.core.failure import CastRayError, FailureKind
+from castray_desktop.core.forms import cast_cluster_form, plain
 from castray_desktop.core.messages import VerifiedState
 from castray_desktop.core.quantities import parse_limit
 
@@ -47,6 +48,7 @@ def _cast_object(
         "name": cast_name(cast),
         "state": cast.state.value,
         "bytes": cast.bytes,
+        "cluster": plain(cast_cluster_form(cast.cluster)),
         "deliveries": [
             {"node": item.node, "state": item.state.value, "bytes": item.bytes} for item in deliveries
         ],
@@ -61,7 +63,9 @@ async def add_recipients(options: argparse.Namespace) -> int:
         )
     if options.json:
         problems = [{"node": item.node, "reason": sentence(item.failure)} for item in added.problems]
-        text.print_json({"event": "added", "recipients": list(added.recipients), "problems": problems})
+        where = plain(cast_cluster_form(added.cluster))
+        recipients = list(added.recipients)
+        text.print_json({"event": "added", "cluster": where, "recipients": recipients, "problems": problems})
     else:
         text.print_added(added)
     return arguments.EXIT_NOT_DELIVERED if added.problems else arguments.EXIT_DELIVERED
@@ -181,7 +185,9 @@ async def verify(options: argparse.Namespace) -> int:
             with contextlib.suppress(asyncio.CancelledError):
                 await following
     if options.json:
-        text.print_json({"event": "verified", "nodes": [_verified_object(node) for node in report.nodes]})
+        used = messages.CastCluster.of(session.cluster.target, session.cluster.address)
+        nodes = [_verified_object(node) for node in report.nodes]
+        text.print_json({"event": "verified", "cluster": plain(cast_cluster_form(used)), "nodes": nodes})
     else:
         text.print_verified(report)
     same = all(node.state is VerifiedState.SAME for node in report.nodes)

@@ -19,10 +19,9 @@ from castray_desktop.core import messages
 from castray_desktop.core.errors import sentence
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.core.messages import NodeInfo
+from castray_desktop.core.statuses import STATUSES
 from castray_desktop.workers.client import engine_lives
 from castray_desktop.workers.places import find_places
-
-K = FailureKind
 
 STOP_SECONDS = 30.0
 """An engine that does not answer is asked to end for so long."""
@@ -32,72 +31,6 @@ AGAIN_SECONDS = 0.2
 log = logging.getLogger("castray.command")
 
 Command = Callable[[argparse.Namespace], Coroutine[None, None, int]]
-
-_BAD_INPUT = frozenset(
-    {
-        K.NO_SUCH_FILE,
-        K.NOT_READABLE,
-        K.NOT_SENDABLE,
-        K.DANGLING_LINK,
-        K.NOTHING_TO_SEND,
-        K.SAME_NAME_TWICE,
-        K.NODE_UNKNOWN,
-        K.NODE_EXISTS,
-        K.GROUP_UNKNOWN,
-        K.GROUP_EMPTY,
-        K.BAD_GROUP_NAME,
-        K.NODE_NOT_REMOVABLE,
-        K.BAD_NODE_NAME,
-        K.NO_RECIPIENTS,
-        K.SOURCE_IS_RECIPIENT,
-        K.RECIPIENT_ALREADY,
-        K.BAD_RATE,
-        K.BAD_SETTING,
-        K.BAD_DESTINATION,
-        K.CAST_UNKNOWN,
-        K.CAST_FINISHED,
-        K.BAD_SCHEDULE,
-        K.SCHEDULE_UNKNOWN,
-        K.REMOVE_EXTRA_REFUSED,
-        K.CAST_GOES_ON,
-        K.CAST_NOT_QUEUED,
-        K.NOTHING_TO_RETRY,
-        K.NOTHING_TO_VERIFY,
-        K.JOB_UNKNOWN,
-    }
-)
-_NO_CLUSTER = frozenset(
-    {
-        K.NO_CLUSTER,
-        K.CLUSTER_STOPPED,
-        K.CLUSTER_START_FAILED,
-        K.CLUSTER_TIMED_OUT,
-        K.CLUSTER_UNREACHABLE,
-        K.CLUSTER_SILENT,
-        K.CLUSTER_LOST,
-        K.CLUSTER_AMBIGUOUS,
-        K.CLUSTER_NOT_HERE,
-        K.NOT_RAY,
-        K.TOKEN_NEEDED,
-        K.TOKEN_WRONG,
-        K.NOT_A_NODE,
-        K.NODE_OF_ANOTHER,
-        K.NOT_SHARED,
-        K.RAY_DIFFERS,
-        K.PYTHON_MISSING,
-        K.DRIVER_NOT_PREPARED,
-        K.JOIN_FAILED,
-        K.ENGINE_UNREACHABLE,
-        K.ENGINE_VERSION,
-    }
-)
-
-
-def exit_status(kind: FailureKind) -> int:
-    """The exit status that a command ends with when it fails for this reason."""
-    if kind in _BAD_INPUT:
-        return arguments.EXIT_BAD_USAGE
-    return arguments.EXIT_NO_CLUSTER if kind in _NO_CLUSTER else arguments.EXIT_NOT_DELIVERED
 
 
 def run(options: argparse.Namespace) -> int:
@@ -109,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
             return runner.run(_interruptible(command(options)))
     except CastRayError as error:
         print(f"castray: {sentence(error.failure)}", file=sys.stderr)
-        return exit_status(error.failure.kind)
+        return STATUSES[error.failure.kind].exit
     except (KeyboardInterrupt, asyncio.CancelledError):
         return arguments.EXIT_INTERRUPTED
     except BrokenPipeError:
@@ -293,6 +226,7 @@ def _status_object(status: messages.EngineStatus | None) -> dict[str, object]:
         "cluster": used.target or None,
         "cluster_state": used.phase.value,
         "address": used.address or None,
+        "local": used.target == messages.LOCAL_TARGET,
         "nodes": status.nodes,
         "casts": status.casts,
         "clients": status.clients - 1,

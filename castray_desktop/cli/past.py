@@ -32,6 +32,8 @@ COLUMNS = (
     "source_copies",
     "schedule",
     "reason",
+    "cluster",
+    "local",
 )
 
 
@@ -99,7 +101,11 @@ def _print_csv(casts: list[CastForm]) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(COLUMNS)
     for cast in casts:
-        fields = plain(cast) | {"recipients": " ".join(cast.recipients)}
+        fields = plain(cast) | {
+            "recipients": " ".join(cast.recipients),
+            "cluster": cast.cluster.address,
+            "local": str(cast.cluster.local).lower(),
+        }
         writer.writerow([_cell(fields[column]) for column in COLUMNS])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from castray_desktop.cli.text import add_row, print_table, say, state_word, table_of
+from castray_desktop.cli.text import add_row, print_table, say, state_word, table_of, where
 from castray_desktop.core.cast import cast_name
 from castray_desktop.core.errors import sentence
 from castray_desktop.core.messages import (
@@ -23,7 +23,7 @@ def print_history(casts: Sequence[CastSummary]) -> None:
     if not casts:
         print("No casts.")
         return
-    table = table_of("Cast", "Ended", "Name", "State", "Size", "Took", "Recipients")
+    table = table_of("Cast", "Ended", "Name", "State", "Size", "Took", "Recipients", "Cluster")
     for cast in casts:
         add_row(
             table,
@@ -34,6 +34,7 @@ def print_history(casts: Sequence[CastSummary]) -> None:
             format_bytes(cast.bytes),
             _span(cast.finished - cast.started),
             f"{cast.verified}/{len(cast.recipients)}",
+            where(cast.cluster),
         )
     print_table(table)
 

@@ -14,7 +14,7 @@ from castray_desktop.cli.session import Session
 from castray_desktop.core import messages
 from castray_desktop.core.errors import sentence
 from castray_desktop.core.failure import CastRayError, FailureKind
-from castray_desktop.core.forms import links_form, plain, result_form
+from castray_desktop.core.forms import cast_cluster_form, links_form, plain, result_form
 from castray_desktop.core.messages import (
     CastResult,
     CastState,
@@ -107,6 +107,7 @@ async def _dry_run(session: Session, request: SendRequest, as_json: bool) -> int
         problems = [{"node": item.node, "reason": sentence(item.failure)} for item in report.problems]
         plan = {
             "event": "preflight",
+            "cluster": plain(cast_cluster_form(report.cluster)),
             "files": report.files,
             "bytes": report.bytes,
             "recipients": list(report.recipients),

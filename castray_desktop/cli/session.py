@@ -19,6 +19,12 @@ from castray_desktop.workers.places import find_places
 
 STOP_SECONDS = 10.0
 
+DEMO_INSTEAD = (
+    "No cluster was found, so this is the demo on this computer: its nodes are folders here."
+    " Name a cluster with --cluster HOST:PORT."
+)
+DEMO_IN_USE = "The cluster in use is the demo on this computer: its nodes are folders here."
+
 
 class Session:
     """Connects to the running engine, or starts one and ends it again with the command."""
@@ -38,6 +44,7 @@ class Session:
         self._mirror = Mirror()
         self.keep = False
         self._noticed: Failure | None = None
+        self._demo_note = ""  # what is to be said once it turns out that it is the demo
 
     async def __aenter__(self) -> Self:
         self._client = await EngineClient.connect(find_places(), "cli", start=self._start)
@@ -81,11 +88,18 @@ class Session:
             yield event
 
     async def ready(self, target: str | None) -> None:
-        """Wait until `target` can be used; else the cluster in use, that of this machine, or a local one.
+        """Wait until `target` can be used; else the cluster in use, or that of this machine.
 
-        Raises CastRayError with what keeps it from coming up.
+        In a home that has never used another cluster it is then the demo on this computer, and standard error
+        says so, also where the session is `quiet`. Raises CastRayError with what keeps it from coming up.
         """
-        if target is not None or self.cluster.phase in (ClusterPhase.NONE, ClusterPhase.FAILED):
+        in_use = self.cluster.phase not in (ClusterPhase.NONE, ClusterPhase.FAILED)
+        if target is None and in_use and not self._quiet:
+            self._demo_note = DEMO_IN_USE
+            self._tell_demo(self.cluster)
+        elif target is None and not in_use:
+            self._demo_note = DEMO_INSTEAD
+        if target is not None or not in_use:
             await self.use(messages.UseCluster(target or ""))
         elif self.cluster.phase is not ClusterPhase.READY:
             await self._until_ready(started=self.cluster.phase is not ClusterPhase.STARTING)
@@ -97,6 +111,7 @@ class Session:
         if self.client.welcome is not known:  # it is another one: what was said before is of no use
             async for event in self.events():
                 if isinstance(event, messages.Welcome):
+                    self._tell_demo(event.cluster)
                     break
         elif self.cluster.phase in (ClusterPhase.NONE, ClusterPhase.FAILED):
             self._mirror.take(
@@ -113,6 +128,7 @@ class Session:
                 continue
             phase = event.cluster.phase
             started = started or phase is ClusterPhase.STARTING
+            self._tell_demo(event.cluster)
             if not self._quiet:
                 announced = _announce(event.cluster, announced)
                 self._tell_notice(event.cluster.notice)
@@ -121,6 +137,12 @@ class Session:
             if started and phase in (ClusterPhase.FAILED, ClusterPhase.NONE):
                 raise CastRayError.of(event.cluster.failure or Failure(FailureKind.CLUSTER_STOPPED))
         raise CastRayError(FailureKind.ENGINE_UNREACHABLE, reason="it has ended")
+
+    def _tell_demo(self, cluster: ClusterStatus) -> None:
+        """Say on stderr that nobody has named this cluster, before anything is said of it."""
+        if self._demo_note and cluster.target == messages.LOCAL_TARGET:
+            print(self._demo_note, file=sys.stderr, flush=True)
+            self._demo_note = ""
 
     def _tell_notice(self, notice: Failure | None) -> None:
         """Say on stderr what is not as it should be, each thing once."""

@@ -25,6 +25,7 @@ from rich.text import Text
 from castray_desktop.core.cast import cast_name
 from castray_desktop.core.errors import sentence
 from castray_desktop.core.messages import (
+    CastCluster,
     CastResult,
     CastState,
     CastSummary,
@@ -119,6 +120,8 @@ def print_limit(limit: int, cast: str = "") -> None:
 def print_preflight(report: PreflightReport) -> None:
     """What would be sent, and what is in the way."""
     print(f"{report.files} files, {format_bytes(report.bytes)}, to {', '.join(report.recipients)}.")
+    if report.cluster.target:
+        say(f"Cluster: {where(report.cluster)}")
     print_links(report)
     for problem in report.problems:
         print(f"{problem.node}: {sentence(problem.failure)}", file=sys.stderr)
@@ -295,6 +298,8 @@ def print_result(result: CastResult) -> None:
         if item.hook_status:
             say(f"{item.node}: hook: {item.hook_status}")
     summary = result.summary
+    if summary.cluster.target:
+        say(f"Cluster: {where(summary.cluster)}")
     rate = format_bytes(summary.bytes / result.seconds) if result.seconds > 0 else "0 B"
     say(
         f"{cast_name(summary)}: {state_word(summary.state)},"
@@ -305,6 +310,13 @@ def print_result(result: CastResult) -> None:
     print_multicast(summary)
     if summary.verified:
         print_links(summary)
+
+
+def where(cluster: CastCluster) -> str:
+    """Which cluster it is."""
+    if cluster.local:
+        return "the demo on this computer"
+    return cluster.address or cluster.target
 
 
 def print_multicast(cast: CastSummary) -> None:

@@ -114,6 +114,14 @@ TEMPLATES: Mapping[FailureKind, tuple[str, str]] = {
     ),
     K.BAD_SCHEDULE: ("{name} can't be a schedule: {reason}.", "Change it and save it again."),
     K.SCHEDULE_UNKNOWN: ("There is no schedule {schedule}.", "List them with: castray schedule list"),
+    K.SCHEDULE_EXISTS: (
+        "There is a schedule {name} already.",
+        "Choose another name, or change or remove that one.",
+    ),
+    K.SCHEDULE_AMBIGUOUS: (
+        "{schedule} fits several schedules: {schedules}.",
+        "Name the one that is meant by its id.",
+    ),
     K.SCHEDULE_WAITS: (
         "The cluster {target} is not there, so the run waits.",
         "It is made up for once the cluster can be used.",
@@ -218,6 +226,10 @@ TEMPLATES: Mapping[FailureKind, tuple[str, str]] = {
     K.CLUSTER_NOT_HERE: (
         "This machine is in no Ray cluster.",
         "Give the address of one, or start a local one.",
+    ),
+    K.CLUSTER_NOT_NAMED: (
+        "No Ray cluster runs on this computer, and CastRay has used another one before: {clusters}.",
+        "Name the cluster with --cluster HOST:PORT, or use the demo on this computer with --cluster local.",
     ),
     K.NOT_RAY: (
         "What listens at {target} is no Ray cluster.",

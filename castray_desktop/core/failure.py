@@ -38,6 +38,8 @@ class FailureKind(str, enum.Enum):
     CAST_FINISHED = "cast_finished"
     BAD_SCHEDULE = "bad_schedule"
     SCHEDULE_UNKNOWN = "schedule_unknown"
+    SCHEDULE_EXISTS = "schedule_exists"
+    SCHEDULE_AMBIGUOUS = "schedule_ambiguous"
     SCHEDULE_RUNNING = "schedule_running"
     SCHEDULE_WAITS = "schedule_waits"  # not an end: why something waits
     REMOVE_EXTRA_REFUSED = "remove_extra_refused"
@@ -81,6 +83,7 @@ class FailureKind(str, enum.Enum):
     CLUSTER_LOST = "cluster_lost"
     CLUSTER_AMBIGUOUS = "cluster_ambiguous"
     CLUSTER_NOT_HERE = "cluster_not_here"
+    CLUSTER_NOT_NAMED = "cluster_not_named"
     NOT_RAY = "not_ray"
     TOKEN_NEEDED = "token_needed"
     TOKEN_WRONG = "token_wrong"

@@ -14,6 +14,8 @@ from castray_desktop.core.cast import cast_name
 from castray_desktop.core.errors import sentence
 from castray_desktop.core.failure import Failure
 from castray_desktop.core.messages import (
+    LOCAL_TARGET,
+    CastCluster,
     CastMode,
     CastResult,
     CastState,
@@ -42,6 +44,7 @@ class ClusterForm(Form, frozen=True):
     state: ClusterPhase
     target: str | None
     address: str | None
+    local: bool  # the demo on this computer
     nodes_ready: int
     nodes_total: int
     cpus: float
@@ -70,6 +73,13 @@ class NodeForm(Form, frozen=True):
     labels: dict[str, str]
     this_computer: bool
     reason: str | None
+
+
+class CastClusterForm(Form, frozen=True):
+    """The cluster that a cast runs on, or ran on."""
+
+    address: str | None  # of its head
+    local: bool  # the demo on this computer
 
 
 class MulticastForm(Form, frozen=True):
@@ -145,6 +155,7 @@ class CastForm(Form, frozen=True):
     place: int
     schedule: str | None
     follows: str | None
+    cluster: CastClusterForm
     reason: str | None
     deliveries: tuple[DeliveryForm, ...]
 
@@ -157,6 +168,7 @@ class ResultForm(Form, frozen=True):
     name: str
     state: CastState
     source: str
+    cluster: CastClusterForm
     destination: str | None
     started: float
     finished: float | None
@@ -181,6 +193,7 @@ def cluster_form(status: ClusterStatus) -> ClusterForm:
         state=status.phase,
         target=status.target or None,
         address=status.address or None,
+        local=status.target == LOCAL_TARGET,
         nodes_ready=status.nodes_ready,
         nodes_total=status.nodes_total,
         cpus=status.cpus,
@@ -190,6 +203,10 @@ def cluster_form(status: ClusterStatus) -> ClusterForm:
         python_version=status.python_version or None,
         reason=reason(status.failure or status.notice),
     )
+
+
+def cast_cluster_form(cluster: CastCluster) -> CastClusterForm:
+    return CastClusterForm(address=cluster.address or None, local=cluster.local)
 
 
 def node_form(node: NodeInfo) -> NodeForm:
@@ -283,6 +300,7 @@ def cast_form(cast: CastSummary, deliveries: tuple[DeliverySnapshot, ...] = ()) 
         place=cast.place,
         schedule=cast.schedule or None,
         follows=cast.follows or None,
+        cluster=cast_cluster_form(cast.cluster),
         reason=reason(cast.failure),
         deliveries=tuple(delivery_form(item) for item in deliveries),
     )
@@ -296,6 +314,7 @@ def result_form(result: CastResult) -> ResultForm:
         name=cast_name(summary),
         state=summary.state,
         source=summary.source,
+        cluster=cast_cluster_form(summary.cluster),
         destination=summary.destination or None,
         started=summary.started,
         finished=summary.finished or None,

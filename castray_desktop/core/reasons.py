@@ -41,6 +41,8 @@ REASONS = (
     "what {node} receives would lie in what is sent",
     "it has no name",
     "it was written by a later version of CastRay",
+    # clusters
+    "one that was forgotten",
     # the engine
     "it took too long",
     "it does not answer",

@@ -9,7 +9,7 @@ that comes twice in autumn runs the first time.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, tzinfo
 
 from castray_desktop.core.failure import CastRayError, FailureKind
@@ -91,3 +91,22 @@ def what_it_sends(request: SendRequest) -> tuple[object, ...]:
         request.on_conflict,
         request.remove_extra,
     )
+
+
+def find(wanted: str, schedules: Iterable[Schedule]) -> Schedule:
+    """The one with that id or name, else the one whose id begins so.
+
+    Raises CastRayError: SCHEDULE_UNKNOWN, or SCHEDULE_AMBIGUOUS with the ids of all that fit.
+    """
+    known = tuple(schedules)
+    fitting = (
+        [item for item in known if item.schedule == wanted]
+        or [item for item in known if item.name == wanted]
+        or [item for item in known if wanted and item.schedule.startswith(wanted)]
+    )
+    if not fitting:
+        raise CastRayError(FailureKind.SCHEDULE_UNKNOWN, schedule=wanted)
+    if len(fitting) > 1:
+        ids = ", ".join(item.schedule for item in fitting)
+        raise CastRayError(FailureKind.SCHEDULE_AMBIGUOUS, schedule=wanted, schedules=ids)
+    return fitting[0]

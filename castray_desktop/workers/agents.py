@@ -21,6 +21,10 @@ class Agents(Protocol):
         """The cluster that is in use, as it was asked for; empty for none."""
 
     @property
+    def address(self) -> str:
+        """Of that cluster's head; empty while it is not known."""
+
+    @property
     def settled(self) -> bool:
         """Whether a node that is not there is missing: not while the cluster itself is being connected to."""
 

@@ -13,6 +13,7 @@ from castray_desktop.core.cast import mode_for
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.core.groups import Groups
 from castray_desktop.core.messages import (
+    CastCluster,
     CastResult,
     CastSummary,
     DeliverySnapshot,
@@ -170,7 +171,7 @@ class Dispatcher:
         if not added:
             raise CastRayError(FailureKind.RECIPIENT_ALREADY, node=", ".join(named))
         survey = await run.add_recipients(added, mode_for(len(run.ledger.recipients + added), len(nodes) - 1))
-        return survey.report(added)
+        return msgspec.structs.replace(survey.report(added), cluster=run.ledger.cluster)
 
     async def set_limit(self, cast: str, limit: int) -> None:
         """Another limit for every hop of a cast, in bytes per second; 0: none. Raises CastRayError."""
@@ -287,6 +288,7 @@ class Dispatcher:
     def cluster_changed(self) -> None:
         """The cluster's state is another one; casts may wait for that."""
         for run in self._going_on():
+            self._note_address(run.ledger)
             run.cluster_changed()
         self._awaiting.look()
 
@@ -340,6 +342,8 @@ class Dispatcher:
         return self._make_run(ledger, None)
 
     def _make_run(self, ledger: CastLedger, record: CastRecord | None) -> CastRun:
+        ledger.cluster = CastCluster.of(record.target if record is not None else self._agents.target)
+        self._note_address(ledger)
         nodes = self._agents.nodes.values()
         speeds = self._speeds.speeds(nodes) if self._speeds is not None else {}
         keep = (
@@ -351,6 +355,12 @@ class Dispatcher:
             means=self._multicast,
             step_back=lambda: self._stepped_back(ledger.cast),
         )
+
+    def _note_address(self, ledger: CastLedger) -> None:
+        """The head of its cluster may be started again at another address."""
+        target, address = self._agents.target, self._agents.address
+        if address and target == ledger.cluster.target:
+            ledger.cluster = CastCluster.of(target, address)
 
     def _asked(self, cast: str) -> None:
         self._queue.ask(cast)

@@ -303,13 +303,14 @@ class Engine:
         if isinstance(command, messages.HistoryCommand):
             return await self._history.answer(command)
         if isinstance(command, messages.ScheduleCommand):
-            return await self._schedules.answer(command)
+            return await self._schedules.answer(await self._with_cluster(client, command))
         cluster = self._clusters.get(client.target)
         match command:
             case messages.Send(request):
                 return messages.Accepted(cluster.casts.send(request))
             case messages.Preflight(request):
-                return await cluster.casts.surveys.preflight(request)
+                report = await cluster.casts.surveys.preflight(request)
+                return msgspec.structs.replace(report, cluster=self._named(cluster))
             case messages.AddRecipients(cast, recipients):
                 return await self._clusters.casts_with(cast).add_recipients(cast, recipients)
             case messages.GetResult(cast):
@@ -385,8 +386,7 @@ class Engine:
 
     async def _use(self, client: Client, wanted: str, *, prepare: bool = False, join: bool = False) -> None:
         """Have a client look at a cluster, and those that look at none yet; see to it that it is in use."""
-        status = self._clusters.get(client.target).status
-        target = choose(wanted, status, await asyncio.to_thread(self._running_here))
+        target = await self._meant(client, wanted)
         self._known.chosen(target, time.time())
         cluster = self._clusters.chosen(target)
         self._schedule_casts.used(target)
@@ -397,6 +397,22 @@ class Engine:
                 picture = msgspec.structs.replace(picture, cluster=welcome_status(cluster.status, target))
                 other.send(picture, messages.encode(picture))
         await cluster.supervisor.use(target, prepare=prepare, join=join)
+
+    async def _meant(self, client: Client, wanted: str) -> str:
+        """The target that a client means by `wanted`. Raises CastRayError, see `choose`."""
+        running = await asyncio.to_thread(self._running_here)
+        current = self._clusters.get(client.target).status
+        return choose(wanted, current, running, others=self._known.others)
+
+    async def _with_cluster(
+        self, client: Client, command: messages.ScheduleCommand
+    ) -> messages.ScheduleCommand:
+        """A schedule that names no cluster gets the one that a cast of this client would run on."""
+        match command:
+            case messages.AddSchedule(schedule) | messages.ChangeSchedule(schedule) if not schedule.cluster:
+                meant = await self._meant(client, "")
+                return type(command)(msgspec.structs.replace(schedule, cluster=meant))
+        return command
 
     async def _list_clusters(self) -> messages.ClusterList:
         running = await asyncio.to_thread(self._running_here)
@@ -423,6 +439,9 @@ class Engine:
         cast = getattr(command, "cast", "")
         known = [other for other in self._clusters if cast and other.casts.knows(cast)]
         return (known[0] if len(known) == 1 else cluster).casts.control
+
+    def _named(self, cluster: Cluster) -> messages.CastCluster:
+        return messages.CastCluster.of(cluster.supervisor.target, cluster.supervisor.address)
 
     def _status(self, cluster: Cluster) -> messages.EngineStatus:
         return messages.EngineStatus(

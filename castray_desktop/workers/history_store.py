@@ -20,6 +20,7 @@ import msgspec
 
 from castray_desktop.core.failure import CastRayError, FailureKind
 from castray_desktop.core.messages import (
+    CastCluster,
     CastResult,
     CastState,
     CastSummary,
@@ -219,7 +220,7 @@ class HistoryStore:
                 *(*values, limit, max(0, query.offset)),
             ).fetchall()
             try:
-                return HistoryPage(tuple(_summary(row[0]) for row in rows), total, self._unreadable)
+                return HistoryPage(tuple(_summary(*row) for row in rows), total, self._unreadable)
             except UNREADABLE as error:
                 if not self._leave_out_damaged(error):
                     raise _damage("the same row reads differently each time") from error
@@ -227,9 +228,9 @@ class HistoryStore:
     def _leave_out_damaged(self, why: Exception) -> int:
         """Find the casts whose rows can't be decoded, and tell of them no more; how many are new."""
         bad = []
-        for number, summary in self._run(f"SELECT number, summary FROM {_JOINED} WHERE {_READABLE}"):
+        for number, *row in self._run(f"SELECT number, summary, target FROM {_JOINED} WHERE {_READABLE}"):
             try:
-                _summary(summary)
+                _summary(*row)
             except UNREADABLE:
                 bad.append(number)
         for number in bad:
@@ -270,7 +271,7 @@ class HistoryStore:
         seconds, target, request, summary, deliveries = rows[0]
         try:
             result = CastResult(
-                _summary(summary),
+                _summary(summary, target),
                 msgspec.msgpack.decode(deliveries, type=tuple[DeliverySnapshot, ...]),
                 msgspec.convert(seconds, float),
             )
@@ -422,11 +423,16 @@ def _damage(reason: str) -> sqlite3.DatabaseError:
     return error
 
 
-def _summary(content: Any) -> CastSummary:
-    """A cast's row. Raises what is in `UNREADABLE`."""
+def _summary(content: Any, target: Any) -> CastSummary:
+    """A cast's row. Raises what is in `UNREADABLE`.
+
+    Rows of earlier versions do not name the cluster in the summary; `target` is the row's own.
+    """
     summary = msgspec.msgpack.decode(content, type=CastSummary)
     check_times((summary.started, summary.finished))
-    return summary
+    if summary.cluster.target:
+        return summary
+    return msgspec.structs.replace(summary, cluster=CastCluster.of(msgspec.convert(target, str)))
 
 
 def _what_is_known(content: Any) -> CastTally:
@@ -454,7 +460,7 @@ _COLUMNS = (
 )
 _JOINED = "casts LEFT JOIN details ON whose = number"
 _READABLE = "casts.number NOT IN (SELECT number FROM unreadable)"
-_PAGE = f"SELECT summary FROM {_JOINED} WHERE {{}} ORDER BY ended DESC, casts.number DESC"
+_PAGE = f"SELECT summary, target FROM {_JOINED} WHERE {{}} ORDER BY ended DESC, casts.number DESC"
 _HAS_RECIPIENT = (
     "EXISTS (SELECT 1 FROM recipients WHERE recipients.whose = casts.number "
     "AND node IN (SELECT nodes.number FROM nodes WHERE {}))"

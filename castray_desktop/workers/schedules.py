@@ -23,7 +23,7 @@ from castray_desktop.core.messages import (
     SchedulesChanged,
     SendRequest,
 )
-from castray_desktop.core.schedule import NextTime, check, what_it_sends
+from castray_desktop.core.schedule import NextTime, check, find, what_it_sends
 from castray_desktop.workers.scheduling.local_time import local_zone, next_time
 from castray_desktop.workers.scheduling.schedule_file import ScheduleFile, Standing, as_bytes
 from castray_desktop.workers.scheduling.schedule_life import Casts, Life, Surroundings
@@ -105,9 +105,9 @@ class Schedules:
             case messages.ListSchedules():
                 return self._told()
             case messages.AddSchedule(schedule):
-                return messages.ScheduleAdded(self._add(schedule))
+                return self._added(self._add(schedule))
             case messages.AddDemonstration():
-                return messages.ScheduleAdded(self._add_demonstration())
+                return self._added(self._add_demonstration())
             case messages.RunSchedule(schedule):
                 return messages.Accepted(await self._find(schedule).run_now())
             case messages.ChangeSchedule(schedule):
@@ -126,8 +126,12 @@ class Schedules:
     def _check(self, schedule: Schedule) -> None:
         check(schedule, self._around.next_time)
 
+    def _added(self, schedule: str) -> messages.ScheduleAdded:
+        return messages.ScheduleAdded(schedule, self._lives[schedule].schedule.cluster)
+
     def _add(self, schedule: Schedule) -> str:
         self._check(schedule)
+        self._check_name(schedule)
         name = secrets.token_hex(6)
         schedule = msgspec.structs.replace(schedule, schedule=name, name=schedule.name.strip())
         life = self._lives[name] = Life(Standing(schedule), self._around)
@@ -154,10 +158,18 @@ class Schedules:
             )
         )
 
+    def _check_name(self, schedule: Schedule, own: str = "") -> None:
+        """Raises CastRayError(SCHEDULE_EXISTS) where another one than `own` has that name."""
+        name = schedule.name.strip()
+        if any(life.schedule.name == name for other, life in self._lives.items() if other != own):
+            raise CastRayError(FailureKind.SCHEDULE_EXISTS, name=name)
+
     async def _change(self, schedule: Schedule) -> None:
         self._check(schedule)
         life = self._find(schedule.schedule)
         own = life.schedule  # an id may have been given by its beginning
+        if schedule.name.strip() != own.name:  # two that have shared one since earlier can be changed
+            self._check_name(schedule, own.schedule)
         await self._replace(
             life,
             msgspec.structs.replace(
@@ -193,12 +205,9 @@ class Schedules:
         await life.end()
 
     def _find(self, schedule: str) -> Life:
-        """One by its id or by the beginning of it that only one has, or by its name."""
-        fitting = [life for name, life in self._lives.items() if schedule and name.startswith(schedule)]
-        fitting = fitting or [life for life in self._lives.values() if life.schedule.name == schedule]
-        if len(fitting) != 1:
-            raise CastRayError(FailureKind.SCHEDULE_UNKNOWN, schedule=schedule)
-        return fitting[0]
+        """See `core.schedule.find`."""
+        found = find(schedule, (life.schedule for life in self._lives.values()))
+        return self._lives[found.schedule]
 
     def _hold(self) -> None:
         enabled = (life.schedule for life in self._lives.values() if life.schedule.enabled)

@@ -17,7 +17,7 @@ import pytest
 from castray_desktop.cli import commands, text
 from castray_desktop.cli import send as send_module
 from castray_desktop.cli.arguments import command_parser, parse
-from castray_desktop.cli.commands import exit_status, run
+from castray_desktop.cli.commands import run
 from castray_desktop.cli.send import JsonReporter
 from castray_desktop.core import messages
 from castray_desktop.core.errors import sentence
@@ -26,77 +26,6 @@ from castray_desktop.core.messages import CastResult, CastState, DeliveryState, 
 from tests.helpers.samples import make_cast, make_delivery, make_node, make_nodes
 
 K = FailureKind
-
-STATUS_OF = {
-    2: {
-        *(K.NO_SUCH_FILE, K.NOT_READABLE, K.NOT_SENDABLE, K.DANGLING_LINK),
-        *(K.NOTHING_TO_SEND, K.SAME_NAME_TWICE),
-        *(
-            K.NODE_UNKNOWN,
-            K.NODE_EXISTS,
-            K.GROUP_UNKNOWN,
-            K.GROUP_EMPTY,
-            K.BAD_GROUP_NAME,
-            K.NODE_NOT_REMOVABLE,
-            K.BAD_NODE_NAME,
-            K.NO_RECIPIENTS,
-        ),
-        *(
-            K.SOURCE_IS_RECIPIENT,
-            K.BAD_RATE,
-            K.BAD_SETTING,
-            K.BAD_DESTINATION,
-            K.CAST_UNKNOWN,
-            K.CAST_FINISHED,
-        ),
-        *(
-            K.RECIPIENT_ALREADY,
-            K.CAST_GOES_ON,
-            K.CAST_NOT_QUEUED,
-            K.NOTHING_TO_RETRY,
-            K.JOB_UNKNOWN,
-            K.NOTHING_TO_VERIFY,
-        ),
-        *(K.BAD_SCHEDULE, K.SCHEDULE_UNKNOWN, K.REMOVE_EXTRA_REFUSED),
-    },
-    3: {
-        *(K.NO_CLUSTER, K.CLUSTER_STOPPED, K.CLUSTER_START_FAILED, K.CLUSTER_TIMED_OUT),
-        *(K.CLUSTER_UNREACHABLE, K.CLUSTER_SILENT, K.CLUSTER_LOST, K.CLUSTER_AMBIGUOUS),
-        *(K.CLUSTER_NOT_HERE, K.NOT_RAY, K.TOKEN_NEEDED, K.TOKEN_WRONG),
-        *(K.ENGINE_UNREACHABLE, K.ENGINE_VERSION),
-        *(
-            K.NOT_A_NODE,
-            K.NODE_OF_ANOTHER,
-            K.RAY_DIFFERS,
-            K.PYTHON_MISSING,
-            K.DRIVER_NOT_PREPARED,
-            *(K.JOIN_FAILED, K.NOT_SHARED),
-        ),
-    },
-    1: {
-        *(
-            K.CHANGED,
-            K.VANISHED,
-            K.READ_ERROR,
-            K.FILES_FAILED,
-            K.NO_FILE_DELIVERED,
-            K.NO_ROOM,
-            K.NOT_WRITABLE,
-        ),
-        *(K.NOT_A_FOLDER, K.NAME_NOT_ALLOWED, K.WRITE_ERROR, K.DAMAGED, K.UPSTREAM_LOST),
-        *(K.NODE_OFFLINE, K.NODE_SILENT, K.WRITER_FAILED, K.CANCELLED, K.INTERNAL),
-        *(K.NODE_AWAITED, K.NOBODY_HAS_IT, K.PORTS_TAKEN),
-        *(K.NODE_AWAY, K.PARCEL_CHANGED, K.CLUSTER_AWAITED, K.HASH_MISSING, K.NOT_TRUSTED),
-        *(K.SCHEDULE_RUNNING, K.SCHEDULE_WAITS, K.NOT_REMOVED, K.HISTORY_UNAVAILABLE, K.HISTORY_FORGOTTEN),
-        *(K.FILE_NOT_WRITTEN, K.CLUSTER_SLOW, K.START_SLOW, K.SHARED_MEMORY_SMALL),
-    },
-}
-
-
-def test_every_failure_has_its_status() -> None:
-    assert set().union(*STATUS_OF.values()) == set(FailureKind)
-    for status, kinds in STATUS_OF.items():
-        assert {kind for kind in kinds if exit_status(kind) != status} == set()
 
 
 def ended(state: CastState = CastState.COMPLETED, **values: Any) -> CastResult:
@@ -160,6 +89,7 @@ def test_the_result_is_the_object_that_scripts_rely_on(said: Said) -> None:
         "state": "partly_failed",
         "links": {"followed": 0, "kept": 0, "dangling": 0, "dangling_names": []},
         "source": "desk",
+        "cluster": {"address": None, "local": False},
         "destination": None,
         "started": 1000.0,
         "finished": 1012.3,

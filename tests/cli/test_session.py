@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import fcntl
+import json
 from pathlib import Path
 
 import msgspec
@@ -14,14 +16,17 @@ from castray_desktop.cli import session as session_module
 from castray_desktop.cli.arguments import parse
 from castray_desktop.cli.session import Session
 from castray_desktop.core import messages
+from castray_desktop.core.errors import sentence
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.core.messages import ClusterPhase
+from castray_desktop.core.statuses import STATUSES
 from castray_desktop.workers import client as client_module
 from castray_desktop.workers.cluster import standing
 from castray_desktop.workers.cluster import supervisor as supervisor_module
 from castray_desktop.workers.engine import open_socket
 from castray_desktop.workers.places import Places
 from castray_desktop.workers.ray_side import protocol
+from tests.helpers.fake_driver import RAY_NODE
 from tests.helpers.house import House
 
 
@@ -37,10 +42,90 @@ async def test_it_starts_a_local_cluster_where_there_is_none(
         await session.ready(None)
         assert session.cluster.phase is ClusterPhase.READY
         assert len(session.nodes) == 4
-    assert capsys.readouterr().err.splitlines() == ["Starting Ray …", "Placing 4 nodes …"]
+    said = capsys.readouterr().err.splitlines()
+    assert said == [session_module.DEMO_INSTEAD, "Starting Ray …", "Placing 4 nodes …"]
     async with Session(start=False) as session:
         await session.ready("local")  # it is there already
+    assert capsys.readouterr().err == ""
+    async with Session(start=False) as session:
+        await session.ready(None)
+    assert capsys.readouterr().err.splitlines() == [session_module.DEMO_IN_USE]
     assert len(house.drivers) == 1
+
+
+async def test_a_program_hears_as_well_that_it_is_the_demo(
+    house: House, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with Session(start=False, quiet=True) as session:
+        await session.ready(None)
+    assert capsys.readouterr().err.splitlines() == [session_module.DEMO_INSTEAD]
+
+
+async def test_a_home_that_has_used_another_cluster_never_falls_back_to_the_demo(
+    house: House, tmp_path: Path
+) -> None:
+    async with Session(start=False) as session:
+        await session.ready("10.0.0.1:6379")
+        await session.client.request(messages.LeaveCluster(), messages.Done)
+    (tmp_path / "x").write_text("x")
+    options = parse(["send", str(tmp_path / "x"), "--to", "all"])
+    with pytest.raises(CastRayError) as caught:
+        await send.send(options)
+    said = sentence(caught.value.failure)
+    assert "10.0.0.1:6379" in said
+    assert "--cluster local" in said
+    assert STATUSES[caught.value.failure.kind].exit == 3
+    assert len(house.drivers) == 1
+    async with Session(start=False) as session:
+        await session.ready("local")  # by its name it can be had
+    client = await house.connect()
+    await client.request(messages.ForgetCluster("10.0.0.1:6379"), messages.Done)
+    await client.request(messages.LeaveCluster(), messages.Done)
+    await client.close()
+    with pytest.raises(CastRayError) as caught:
+        await send.send(options)
+    assert "forgotten" in sentence(caught.value.failure)
+
+
+@pytest.mark.parametrize(
+    ("target", "cluster", "words"),
+    [
+        ("local", {"address": "127.0.0.1:6379", "local": True}, "Cluster: the demo on this computer"),
+        ("10.0.0.1:6379", {"address": "127.0.0.1:6379", "local": False}, "Cluster: 127.0.0.1:6379"),
+    ],
+)
+async def test_every_result_names_its_cluster(
+    house: House,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    target: str,
+    cluster: dict[str, object],
+    words: str,
+) -> None:
+    (tmp_path / "x").write_text("x")
+    second = dataclasses.replace(RAY_NODE, node_id="cd" * 28, hostname="second", head=False, mine=False)
+    house.script = lambda driver: driver.come_up(RAY_NODE, second)
+    sending = asyncio.create_task(
+        _command(["send", str(tmp_path / "x"), "--to", "all", "--json", "--cluster", target])
+    )
+    async with asyncio.timeout(5):
+        while not house.drivers:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0)
+    await house.drivers[0].wait_for(protocol.Call)
+    client = await house.connect()
+    (cast,) = client.welcome.casts
+    await client.request(messages.Cancel(cast.cast), messages.Done)
+    await client.close()
+    assert await sending == 1
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["cluster"] == cluster
+    assert await _command(["history", cast.cast, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["cluster"] == cluster
+    assert await _command(["history", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["cluster"] == cluster
+    assert await _command(["casts", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["cluster"] == cluster
+    assert await _command(["history", cast.cast]) == 0
+    assert words in capsys.readouterr().out.splitlines()
 
 
 async def test_what_takes_long_is_said_once(

@@ -141,6 +141,30 @@ async def test_schedules(house: House, tmp_path: Path, capsys: pytest.CaptureFix
     assert caught.value.failure.kind is FailureKind.SCHEDULE_UNKNOWN
 
 
+async def test_a_schedule_without_a_cluster_gets_the_one_in_use(
+    house: House, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "data").mkdir()
+    words = (str(tmp_path / "data"), "--to", "all", "--cron", "0 3 * * *", "--json")
+    assert await run("schedule", "add", "one", *words) == 0
+    output = capsys.readouterr()
+    assert json.loads(output.out)["cluster"] == "local"
+    assert "demo on this computer" in output.err
+    client = await house.connect()
+    await client.request(m.UseCluster("10.0.0.1:6379"), m.Done)
+    async for event in client.events():
+        if isinstance(event, m.ClusterChanged) and event.cluster.phase is m.ClusterPhase.READY:
+            break
+    assert await run("schedule", "add", "two", *words) == 0
+    output = capsys.readouterr()
+    assert (json.loads(output.out)["cluster"], output.err) == ("10.0.0.1:6379", "")
+    await client.request(m.LeaveCluster(), m.Done)
+    await client.close()
+    with pytest.raises(CastRayError) as caught:
+        await run("schedule", "add", "three", *words)
+    assert caught.value.failure.kind is FailureKind.CLUSTER_NOT_NAMED
+
+
 @pytest.mark.parametrize(
     ("given", "seconds"), [("30s", 30), ("15m", 900), ("2h", 7200), ("1.5d", 129_600), ("7", 7)]
 )

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from castray_desktop.core.errors import sentence
 from castray_desktop.core.failure import CastRayError, FailureKind
 from castray_desktop.core.messages import OnConflict, Schedule, SendRequest
-from castray_desktop.core.schedule import check, next_run, retry_after, what_it_sends
+from castray_desktop.core.schedule import check, find, next_run, retry_after, what_it_sends
 from castray_desktop.workers.scheduling.local_time import next_time
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -154,3 +154,21 @@ def test_what_decides_what_recipients_have() -> None:
     assert what_it_sends(same) == what_it_sends(REQUEST)
     other = msgspec.structs.replace(REQUEST, exclude=("*.tmp",))
     assert what_it_sends(other) != what_it_sends(REQUEST)
+
+
+def test_a_schedule_is_found_by_id_name_or_beginning() -> None:
+    one, two, three = (
+        Schedule("3f0000000001", "models", REQUEST, every=600.0),
+        Schedule("3f0000000002", "models", REQUEST, every=600.0),
+        Schedule("4a0000000003", "3f", REQUEST, every=600.0),
+    )
+    known = (one, two, three)
+    assert find("3f0000000002", known) is two
+    assert find("3f", known) is three  # a name before the beginning of an id
+    assert find("4", known) is three
+    for wanted, kind in (("models", FailureKind.SCHEDULE_AMBIGUOUS), ("", FailureKind.SCHEDULE_UNKNOWN)):
+        with pytest.raises(CastRayError) as caught:
+            find(wanted, known)
+        assert caught.value.failure.kind is kind
+    said = sentence(CastRayError(FailureKind.SCHEDULE_AMBIGUOUS, schedule="a", schedules="b, c").failure)
+    assert said == "a fits several schedules: b, c. Name the one that is meant by its id."

@@ -46,6 +46,7 @@ class FakeAgents:
         self.ordered = asyncio.Condition()
         self.settled = True
         self.target = "local"
+        self.address = "127.0.0.1:6379"
         self.totals = TOTALS
         self.totals_of: dict[str, protocol.ParcelTotals] = {}  # of a node that would send something else
         self.files: dict[str, list[protocol.FileHash]] = {}  # what a verification finds on a node

@@ -59,6 +59,17 @@ def test_what_can_not_be_meant(wanted: str, running: tuple[str, ...], kind: Fail
     assert caught.value.failure.kind is kind
 
 
+def test_the_demo_is_for_homes_that_have_used_nothing_else() -> None:
+    assert choose("", NONE, (), {}, others=None) == "local"
+    assert choose("", NONE, (HERE,), {}, others=(OTHER,)) == HERE
+    assert choose("", status("local"), (), {}, others=(OTHER,)) == "local"  # somebody has named it
+    for others, said in (((OTHER, "shared"), f"{OTHER}, shared"), ((), "one that was forgotten")):
+        with pytest.raises(CastRayError) as caught:
+            choose("", NONE, (), {}, others=others)
+        assert caught.value.failure.kind is FailureKind.CLUSTER_NOT_NAMED
+        assert caught.value.failure.values == {"clusters": said}
+
+
 def test_the_command_lines_of_raylets() -> None:
     raylet = b"/opt/ray/core/src/ray/raylet/raylet"
     commands = [
@@ -111,6 +122,25 @@ def test_clusters_are_remembered(tmp_path: Path) -> None:
     for number in range(MOST + 5):
         again.changed(status(f"h{number}:1"), 10.0 + number)
     assert len(again.remembered) == MOST
+
+
+def test_a_home_remembers_for_good_that_it_has_used_another_cluster(tmp_path: Path) -> None:
+    file = tmp_path / "clusters.json"
+    known = KnownClusters(file)
+    known.changed(status("local"), 1.0)
+    assert KnownClusters(file).others is None
+    known.changed(status(HERE), 2.0)
+    assert known.others == KnownClusters(file).others == (HERE,)
+    known.forget(HERE)
+    assert known.others == KnownClusters(file).others == ()
+    for name in ("damaged", "older"):
+        home = tmp_path / name
+        home.mkdir()
+        older = b'[{"target":"10.0.0.1:6379","last_used":1.0}]'
+        (home / "clusters.json").write_bytes(older if name == "older" else b"{")
+        assert KnownClusters(home / "clusters.json").others is not None
+        (home / "clusters.json").unlink(missing_ok=True)
+        assert KnownClusters(home / "clusters.json").others == ()
 
 
 def test_a_damaged_file_counts_as_empty(tmp_path: Path) -> None:

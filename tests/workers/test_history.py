@@ -57,6 +57,7 @@ def past_cast(
         destination=destination,
         bytes=1000,
         source_copies=1.0,
+        cluster=m.CastCluster.of("local"),
     )
     request = msgspec.structs.replace(REQUEST, paths=(f"/data/{name}",), recipients=nodes)
     return PastCast(request, "local", CastResult(summary, deliveries + ((ends,) if ends else ()), 2.0))
@@ -118,6 +119,19 @@ def test_a_cast_that_is_not_there_or_not_the_only_one_is_unknown(store: HistoryS
     with pytest.raises(CastRayError) as caught:
         store.past(name)
     assert caught.value.failure.kind is FailureKind.CAST_UNKNOWN
+
+
+def test_an_entry_of_an_earlier_version_names_its_cluster(store: HistoryStore) -> None:
+    def earlier(cast: PastCast, target: str) -> PastCast:
+        summary = msgspec.structs.replace(cast.result.summary, cluster=m.CastCluster())
+        return PastCast(cast.request, target, msgspec.structs.replace(cast.result, summary=summary))
+
+    cast = earlier(past_cast(7), "10.0.0.1:6379")
+    add(store, cast, earlier(past_cast(8), "local"))
+    (local, other) = store.page(HistoryQuery()).casts
+    assert (local.cluster.local, local.cluster.address) == (True, "")
+    assert (other.cluster.local, other.cluster.address) == (False, "10.0.0.1:6379")
+    assert store.past(cast.result.summary.cast).result.summary.cluster == other.cluster
 
 
 @pytest.mark.parametrize(

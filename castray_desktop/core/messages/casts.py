@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import enum
+from typing import Self
 
 from castray_desktop.core.failure import Failure
 from castray_desktop.core.messages.base import Message, Record
-from castray_desktop.core.messages.cluster import THIS_COMPUTER
+from castray_desktop.core.messages.cluster import LOCAL_TARGET, THIS_COMPUTER
 
 
 class OnConflict(enum.StrEnum):
@@ -191,6 +192,20 @@ class DeliverySnapshot(Record, frozen=True):
         return 0 if self.state is DeliveryState.SKIPPED else self.bytes - self.skipped_bytes
 
 
+class CastCluster(Record, frozen=True):
+    """The cluster that a cast runs on, or ran on."""
+
+    target: str = ""  # as it was asked for: "local", "HOST:PORT", "ray://HOST:PORT"; empty: not known
+    address: str = ""  # of its head; empty: not known
+    local: bool = False  # it is the demo on this computer
+
+    @classmethod
+    def of(cls, target: str, address: str = "") -> Self:
+        """That which was asked for by `target`."""
+        named = target if ":" in target else ""
+        return cls(target, address or named, target == LOCAL_TARGET)
+
+
 class CastSummary(Record, frozen=True):
     """One row of the transfer table."""
 
@@ -229,6 +244,7 @@ class CastSummary(Record, frozen=True):
     place: int = 0  # among those that are queued; 0: the next to start
     schedule: str = ""  # the id of the schedule that started it
     follows: str = ""  # the id of the cast whose recipients it serves later or again
+    cluster: CastCluster = CastCluster()
     failure: Failure | None = None
 
 
@@ -348,6 +364,7 @@ class PreflightReport(Message, frozen=True):
     left_out: tuple[UnsentFile, ...] = ()  # what can't be sent of it, the first hundred
     left_out_count: int = 0
     removals: tuple[Removal, ...] = ()  # what `remove_extra` would remove
+    cluster: CastCluster = CastCluster()
 
 
 class Measured(Message, frozen=True):

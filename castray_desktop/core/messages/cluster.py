@@ -11,6 +11,10 @@ THIS_COMPUTER = "this computer"
 """A name that a request may use for the node that runs beside the window."""
 
 
+LOCAL_TARGET = "local"
+"""The target that is the demo on this computer: Ray is started here, with nodes that are folders."""
+
+
 class ClusterPhase(enum.StrEnum):
     """Where the connection to the cluster stands."""
 

@@ -86,6 +86,7 @@ class ScheduleAdded(Message, frozen=True):
     """It is kept under this id."""
 
     schedule: str
+    cluster: str = ""  # the target that it runs on
 
 
 class SchedulesChanged(Message, frozen=True):

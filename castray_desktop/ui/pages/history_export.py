@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 PAGE = 200
 CSV_COLUMNS = (
     *("cast", "name", "state", "source", "recipient", "address", "result", "started", "ended", "files"),
-    *("bytes", "delivered_bytes", "seconds", "transport", "hash", "path", "reason"),
+    *("bytes", "delivered_bytes", "seconds", "transport", "hash", "path", "reason", "cluster", "local"),
 )
 
 
@@ -38,6 +38,7 @@ def csv_rows(result: CastResult) -> list[list[object]]:
             *(item.state.value, iso(cast.started), iso(cast.finished), cast.files, cast.bytes, item.bytes),
             *(round(item.seconds, 3), item.transport.value if item.transport else "", item.hash),
             *("\n".join(item.paths), sentence(item.failure) if item.failure else ""),
+            *(cast.cluster.address, str(cast.cluster.local).lower()),
         ]
         for item in result.deliveries
     ]

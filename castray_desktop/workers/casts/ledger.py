@@ -15,6 +15,7 @@ from castray_desktop.core.cast import (
 )
 from castray_desktop.core.failure import Failure, FailureKind
 from castray_desktop.core.messages import (
+    CastCluster,
     CastMode,
     CastResult,
     CastState,
@@ -54,6 +55,7 @@ class CastLedger:
         self.cast = cast
         self.schedule = schedule
         self.follows = follows
+        self.cluster = CastCluster()
         self.request = request
         self.state = CastState.QUEUED
         self.route: Route | None = None
@@ -396,6 +398,7 @@ class CastLedger:
             place=self.place,
             schedule=self.schedule,
             follows=self.follows,
+            cluster=self.cluster,
             failure=self.failure,
         )
 

@@ -1,4 +1,8 @@
-"""The clusters that were used before, and which was chosen last: one file in the home."""
+"""The clusters that were used before, and which was chosen last: one file in the home.
+
+An empty file beside it says that another cluster than the demo on this computer was used at some time. It
+stays when clusters are forgotten, and when the list is damaged.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +11,11 @@ from pathlib import Path
 
 import msgspec
 
-from castray_desktop.core.messages import ClusterPhase, ClusterStatus, KnownCluster
-from castray_desktop.workers.home_files import check_times, load_list, replace_file
+from castray_desktop.core.messages import LOCAL_TARGET, ClusterPhase, ClusterStatus, KnownCluster
+from castray_desktop.workers.home_files import DAMAGED, check_times, load_list, replace_file
 
 MOST = 50
+MARK = "used-other-clusters"
 
 log = logging.getLogger("castray.cluster")
 
@@ -29,12 +34,22 @@ class KnownClusters:
 
     def __init__(self, file: Path) -> None:
         self._file = file
+        self._mark = file.with_name(MARK)
         self._clusters = {item.target: item for item in _load(file)}
+        damaged = any(file.parent.glob(f"{DAMAGED}*-{file.name}"))
+        if damaged or self._others():  # in doubt, one was used
+            self._note_other()
 
     @property
     def last(self) -> str:
         """The one that was chosen last; empty for none."""
         return next((item.target for item in self.remembered), "")
+
+    @property
+    def others(self) -> tuple[str, ...] | None:
+        """Those beside the demo on this computer, the latest first; None where never another one was used."""
+        others = self._others()
+        return others if others or self._mark.exists() else None
 
     @property
     def remembered(self) -> tuple[Remembered, ...]:
@@ -65,8 +80,19 @@ class KnownClusters:
         if self._clusters.pop(target, None) is not None:
             self._save()
 
+    def _others(self) -> tuple[str, ...]:
+        return tuple(item.target for item in self.remembered if item.target != LOCAL_TARGET)
+
+    def _note_other(self) -> None:
+        try:
+            self._mark.touch(0o600)
+        except OSError as error:
+            log.warning("it is not noted that another cluster was used: %s", error)
+
     def _put(self, item: Remembered) -> None:
         self._clusters[item.target] = item
+        if item.target != LOCAL_TARGET:
+            self._note_other()
         for old in self.remembered[MOST:]:
             del self._clusters[old.target]
         self._save()

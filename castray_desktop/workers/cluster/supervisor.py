@@ -105,6 +105,11 @@ class ClusterSupervisor:
         return self.status.target
 
     @property
+    def address(self) -> str:
+        """Of that cluster's head; empty while it is not known."""
+        return self.status.address
+
+    @property
     def settled(self) -> bool:
         """Whether a node that is not there is missing: not while the cluster itself is being connected to."""
         return self._standing.settled

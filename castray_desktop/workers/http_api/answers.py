@@ -14,7 +14,7 @@ from starlette.routing import compile_path
 from castray_desktop.core import messages
 from castray_desktop.core.checks import explain_check, without_secrets
 from castray_desktop.core.errors import sentence
-from castray_desktop.core.failure import CastRayError, FailureKind
+from castray_desktop.core.failure import CastRayError
 from castray_desktop.core.forms import (
     CastForm,
     ClusterForm,
@@ -24,39 +24,7 @@ from castray_desktop.core.forms import (
     ResultForm,
 )
 from castray_desktop.core.schedule_forms import ScheduleForm
-
-K = FailureKind
-
-_NOT_FOUND = frozenset({K.CAST_UNKNOWN, K.NODE_UNKNOWN, K.SCHEDULE_UNKNOWN, K.GROUP_UNKNOWN})
-_CONFLICT = frozenset(
-    {
-        K.CAST_FINISHED,
-        K.CAST_GOES_ON,
-        K.CAST_NOT_QUEUED,
-        K.NOTHING_TO_RETRY,
-        K.NOTHING_TO_VERIFY,
-        K.NODE_EXISTS,
-        K.NODE_NOT_REMOVABLE,
-        K.RECIPIENT_ALREADY,
-        K.SCHEDULE_RUNNING,
-    }
-)
-_NOT_NOW = frozenset(
-    {
-        K.NO_CLUSTER,
-        K.CLUSTER_STOPPED,
-        K.CLUSTER_START_FAILED,
-        K.CLUSTER_TIMED_OUT,
-        K.CLUSTER_UNREACHABLE,
-        K.RAY_DIFFERS,
-        K.PYTHON_MISSING,
-        K.DRIVER_NOT_PREPARED,
-        K.JOIN_FAILED,
-        K.HISTORY_UNAVAILABLE,
-        K.ENGINE_UNREACHABLE,
-        K.ENGINE_VERSION,
-    }
-)
+from castray_desktop.core.statuses import STATUSES
 
 
 class ProblemForm(Form, frozen=True):
@@ -191,7 +159,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     400: {"description": "The request makes no sense, or names another host.", "content": _PROBLEM},
     401: {"description": "No token, or a wrong one.", "content": _PROBLEM},
     404: {"description": "There is no such thing.", "content": _PROBLEM},
-    409: {"description": "Not as things stand.", "content": _PROBLEM},
+    409: {"description": "Not as things are now.", "content": _PROBLEM},
     422: {"description": "The request is malformed.", "content": _PROBLEM},
     500: {"description": "Something went wrong inside.", "content": _PROBLEM},
     503: {"description": "There is no engine or no cluster now.", "content": _PROBLEM},
@@ -204,22 +172,11 @@ def schemas() -> dict[str, Any]:
     return components
 
 
-def status_of(kind: FailureKind) -> int:
-    """The HTTP status for a failure."""
-    if kind in _NOT_FOUND:
-        return 404
-    if kind in _CONFLICT:
-        return 409
-    if kind in _NOT_NOW:
-        return 503
-    return 500 if kind is K.INTERNAL else 400
-
-
 async def failed(_request: Request, error: Exception) -> Response:
     """A command that could not be carried out."""
     assert isinstance(error, CastRayError)
     failure = error.failure
-    return answer(ProblemForm(sentence(failure), failure.kind.value), status_of(failure.kind))
+    return answer(ProblemForm(sentence(failure), failure.kind.value), STATUSES[failure.kind].http)
 
 
 async def malformed(_request: Request, error: Exception) -> Response:

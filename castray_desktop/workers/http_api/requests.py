@@ -142,7 +142,7 @@ class NewSchedule(TransferOptions):
 
     name: Text = Field(min_length=1)
     paths: list[AbsolutePath] = Field(min_length=1, description="Absolute, on the sender.")
-    cluster: Text = "local"
+    cluster: Text = Field(default="", description="As for --cluster; left out: the one in use.")
     every: Seconds | None = Field(default=None, description="Seconds from start to start.")
     cron: Text | None = Field(default=None, description="Five fields, in local time.")
     quiet: Seconds | None = Field(default=None, description="Seconds without a change before it is sent.")

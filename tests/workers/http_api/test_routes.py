@@ -6,10 +6,12 @@ from typing import Any
 
 import httpx
 import pytest
+from starlette.requests import Request
 
 from castray_desktop.core import messages as m
 from castray_desktop.core.errors import sentence
-from castray_desktop.core.failure import Failure, FailureKind
+from castray_desktop.core.failure import CastRayError, Failure, FailureKind
+from castray_desktop.core.statuses import STATUSES
 from castray_desktop.workers.http_api import answers
 from tests.helpers.answering_engine import CAST, AnsweringEngine
 
@@ -221,7 +223,7 @@ async def test_a_schedule_is_kept(client: httpx.AsyncClient, engine: AnsweringEn
     body = {"name": "nightly", "paths": ["/data"], "recipients": "all", "cron": "0 3 * * *"}
     assert (await client.post("/api/schedules", json=body)).json() == {"schedule": "5c4ed01e0002"}
     request = m.SendRequest(("/data",), ("all",), leave_out=True)
-    assert engine.commands == [m.AddSchedule(m.Schedule("", "nightly", request, cron="0 3 * * *"))]
+    assert engine.commands == [m.AddSchedule(m.Schedule("", "nightly", request, "", cron="0 3 * * *"))]
     refused = await client.post("/api/schedules", json=body | {"every": 5.0})
     assert "one of every, cron and quiet" in refused.json()["detail"]
     (known,) = (await client.get("/api/schedules")).json()
@@ -296,4 +298,10 @@ async def test_a_parameter_that_is_not_known_is_a_mistake(client: httpx.AsyncCli
 
 
 def test_every_failure_is_documented() -> None:
-    assert {answers.status_of(kind) for kind in FailureKind} <= set(answers.PROBLEMS)
+    assert {STATUSES[kind].http for kind in FailureKind} <= set(answers.PROBLEMS)
+
+
+async def test_what_a_command_ends_with_3_for_is_503_here() -> None:
+    for kind in FailureKind:
+        response = await answers.failed(Request({"type": "http"}), CastRayError(kind))
+        assert (response.status_code == 503) >= (STATUSES[kind].exit == 3), kind

@@ -124,3 +124,21 @@ async def test_a_damaged_file_is_set_aside(stage: Stage, caplog: pytest.LogCaptu
     (aside,) = stage.home.glob("damaged-*")
     assert aside.read_text() == "[{]"
     assert "set aside" in caplog.text
+
+
+async def test_no_two_schedules_have_one_name(stage: Stage) -> None:
+    first = await stage.add(every=600.0, enabled=False)
+    for name in ("models", " models "):
+        with pytest.raises(CastRayError) as caught:
+            await stage.add(every=60.0, name=name)
+        assert caught.value.failure.kind is FailureKind.SCHEDULE_EXISTS
+    other = await stage.add(every=600.0, enabled=False, name="others")
+    schedules = {info.schedule.schedule: info.schedule for info in stage.schedules._told().schedules}
+    with pytest.raises(CastRayError) as caught:
+        await stage.schedules.answer(
+            m.ChangeSchedule(msgspec.structs.replace(schedules[other], name="models"))
+        )
+    assert caught.value.failure.kind is FailureKind.SCHEDULE_EXISTS
+    await stage.schedules.answer(m.ChangeSchedule(msgspec.structs.replace(schedules[first], every=60.0)))
+    await stage.schedules.answer(m.RemoveSchedule("models"))
+    assert [info.schedule.name for info in stage.schedules._told().schedules] == ["others"]
