@@ -5,9 +5,19 @@ from __future__ import annotations
 import argparse
 import os
 import textwrap
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+Commands: TypeAlias = "argparse._SubParsersAction[Any]"
+
+
+class Parser(argparse.ArgumentParser):
+    """Takes options by their whole names alone: what a script abbreviates may mean another one tomorrow.
+
+    The parsers of its commands are of the same kind.
+    """
+
+    def __init__(self, *args: Any, **values: Any) -> None:
+        super().__init__(*args, **(values | {"allow_abbrev": False}))
 
 
 def add_command(
@@ -18,7 +28,7 @@ def add_command(
     parents: tuple[argparse.ArgumentParser, ...] = (),
 ) -> argparse.ArgumentParser:
     """A command, with what it does as its description and examples below its options."""
-    parser = commands.add_parser(
+    parser: argparse.ArgumentParser = commands.add_parser(
         name,
         parents=parents,
         help=tells,

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import difflib
+import os
 import sys
+from collections.abc import Iterator
 
 import castray_desktop
-from castray_desktop.cli.adding import Commands, add_cluster, add_command, add_json
+from castray_desktop.cli.adding import Commands, Parser, add_cluster, add_command, add_json
 from castray_desktop.core.names import display
 
 COMMANDS = (
@@ -34,6 +37,8 @@ COMMANDS = (
     "serve",
     "completion",
     "desktop",
+    "help",
+    "version",
 )
 
 EXIT_DELIVERED = 0
@@ -60,6 +65,11 @@ exit status:
 """
 
 
+_USAGE = "castray [FILE...]\n       castray COMMAND [OPTIONS]"
+
+MOST_ALIKE = 3
+
+
 def is_window_start(arguments: list[str]) -> bool:
     """Whether these arguments open the window: anything but a command, `--help` or `--version`."""
     skip = False
@@ -77,10 +87,49 @@ def is_window_start(arguments: list[str]) -> bool:
 
 def window_parser() -> argparse.ArgumentParser:
     """The parser for starting the window."""
-    parser = argparse.ArgumentParser(prog="castray", add_help=False)
+    parser = Parser(prog="castray", usage=_USAGE, add_help=False)
     add_cluster(parser)
     parser.add_argument("files", nargs="*", metavar="FILE")
     return parser
+
+
+def parse_window(arguments: list[str]) -> argparse.Namespace:
+    """Parse a start of the window.
+
+    Ends the process with a usage line on stderr and status 2 when that fails, or when a word is no path that
+    exists: then it may have been meant as a command.
+    """
+    refuse_bad_text(arguments)
+    parser = window_parser()
+    options, unknown = parser.parse_known_args(arguments)
+    for word in options.files:
+        if not os.path.lexists(word):
+            alike = _alike(word)
+            hint = f" Did you mean: {', '.join(alike)}?" if alike else " See: castray help"
+            parser.error(f"{word} is neither a command nor a file or folder that exists.{hint}")
+    if unknown:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    return options
+
+
+def command_names(parser: argparse.ArgumentParser, above: str = "") -> Iterator[str]:
+    """Every command that can be written: "send", "engine status"."""
+    inner = [one for one in parser._actions if isinstance(one, argparse._SubParsersAction)]
+    for action in inner:
+        for name, deeper in action.choices.items():
+            yield from command_names(deeper, f"{above} {name}".strip())
+    if not inner:
+        yield above
+
+
+def _alike(word: str) -> tuple[str, ...]:
+    """Commands that are written much like this word, with the command that they belong to."""
+    by_last_word: dict[str, list[str]] = {}
+    for name in command_names(command_parser()):
+        by_last_word.setdefault(name.rpartition(" ")[2], []).append(name)
+        by_last_word.setdefault(name.partition(" ")[0], [])
+    close = difflib.get_close_matches(word, by_last_word)
+    return tuple(name for found in close for name in by_last_word[found] or [found])[:MOST_ALIKE]
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -111,9 +160,9 @@ def command_parser() -> argparse.ArgumentParser:
     # The window starts without them.
     from castray_desktop.cli import cast_arguments, past_arguments
 
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="castray",
-        usage="castray [FILE...]\n       castray COMMAND [OPTIONS]",
+        usage=_USAGE,
         description="Put files on many machines of a Ray cluster at once.",
         epilog=_EPILOGUE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -123,7 +172,7 @@ def command_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(
         dest="command", required=True, metavar="COMMAND", title="commands", prog="castray"
     )
-    common = argparse.ArgumentParser(add_help=False)
+    common = Parser(add_help=False)
     add_cluster(common, argparse.SUPPRESS)  # what was given before the command stays
     cast_arguments.add_send(commands, common)
     _add_nodes(commands, common)
@@ -135,6 +184,9 @@ def command_parser() -> argparse.ArgumentParser:
     _add_engine(commands, common)
     _add_serve(commands, common)
     _add_desktop(commands)
+    about = add_command(commands, "help", "tell the commands, or all about one", "castray help send")
+    about.add_argument("topic", nargs="*", metavar="COMMAND")
+    add_command(commands, "version", "tell the version", "castray version")
     return parser
 
 

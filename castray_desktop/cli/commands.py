@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Coroutine, Iterator
 
+import castray_desktop
 from castray_desktop.cli import arguments, casts, cluster, desktop, doctor, past, schedules, text
 from castray_desktop.cli.send import send
 from castray_desktop.cli.session import Session
@@ -235,7 +236,19 @@ def _status_object(status: messages.EngineStatus | None) -> dict[str, object]:
     }
 
 
+async def _help(options: argparse.Namespace) -> int:
+    arguments.command_parser().parse_args([*options.topic, "--help"])
+    return arguments.EXIT_DELIVERED
+
+
+async def _version(_options: argparse.Namespace) -> int:
+    print(f"castray {castray_desktop.__version__}")
+    return arguments.EXIT_DELIVERED
+
+
 _COMMANDS: dict[str, Command] = {
+    "help": _help,
+    "version": _version,
     "send": send,
     "nodes": _nodes,
     "node add": _add_node,

@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from castray_desktop.cli.arguments import EXIT_BAD_USAGE, refuse_bad_text, window_parser
+from castray_desktop.cli.arguments import EXIT_BAD_USAGE, parse_window
 
 NO_DISPLAY = (
     "castray: there is no display to open a window on. "
@@ -20,8 +20,7 @@ MISSING_LIBRARY = (
 
 def open_window(arguments: list[str]) -> int:
     """Open the window; returns its exit status, or 2 at once where there is no display."""
-    refuse_bad_text(arguments)
-    options = window_parser().parse_args(arguments)
+    options = parse_window(arguments)
     if not has_display(dict(os.environ)):
         print(NO_DISPLAY, file=sys.stderr)
         return EXIT_BAD_USAGE

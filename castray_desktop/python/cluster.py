@@ -48,9 +48,9 @@ def connect(target: str = "auto", *, progress: Progress = None) -> Cluster:
     """Connect to a cluster, starting what is needed. Raises CommandFailed.
 
     `target` is "local", "HOST:PORT" or "ray://HOST:PORT". With "auto" it is the cluster of the Ray driver
-    that this runs in, else the one that CastRay has in use, else the one that this machine is a node of. Where
-    there is none, a home that has never used another cluster gets the demo on this computer, and standard
-    error says so.
+    that this runs in, else the one that CastRay has in use, else the one that this machine is a node of.
+    Where there is none, a home that has never used another cluster gets the demo on this computer, and
+    standard error says so.
 
     `progress` says how casts are shown that this program waits for: bars where a person looks (None), bars
     in any case (True), nothing (False), or a function that is called with each `CastForm`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import pytest
 import castray_desktop
 from castray_desktop.cli import send as send_module
 from castray_desktop.cli import window
-from castray_desktop.cli.arguments import EXIT_BAD_USAGE, is_window_start, parse
+from castray_desktop.cli.arguments import EXIT_BAD_USAGE, is_window_start, parse, parse_window
+from castray_desktop.cli.commands import run
 from castray_desktop.core.failure import CastRayError, FailureKind
 from castray_desktop.core.messages import THIS_COMPUTER, Links, OnConflict
 
@@ -80,6 +82,73 @@ def test_a_name_that_is_not_utf_8_is_a_sentence(
         parse(arguments)
     assert caught.value.code == EXIT_BAD_USAGE
     assert capsys.readouterr().err.startswith("castray: /tmp/caf\N{REPLACEMENT CHARACTER}.bin is a name that")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["stauts"], "engine status"),
+        (["sned", "f", "--to", "all"], "Did you mean: send?"),
+        (["--cluster", "local", "shedule"], "Did you mean: schedule?"),
+        (["qwertzuiop"], "See: castray help"),
+        (["./missing.bin"], "./missing.bin is neither a command nor a file or folder that exists."),
+    ],
+)
+def test_a_word_that_is_no_command_and_no_path_is_bad_usage(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DISPLAY", raising=False)
+    assert is_window_start(arguments)
+    with pytest.raises(SystemExit) as caught:
+        window.open_window(arguments)
+    assert caught.value.code == EXIT_BAD_USAGE
+    output = capsys.readouterr().err
+    assert output.startswith("usage: castray [FILE...]\n")
+    assert said in output
+    assert "display" not in output
+
+
+def test_a_dangling_link_can_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    link = tmp_path / "link"
+    link.symlink_to("nowhere")
+    assert parse_window([str(link), "--cluster", "local"]).files == [str(link)]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["send", "x", "--to", "all", "--dry"],
+        ["send", "x", "--to", "all", "--clu", "local"],
+        ["history", "--sta", "failed"],
+        ["--vers"],
+        ["engine", "status", "--js"],
+    ],
+)
+def test_no_option_is_abbreviated(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        (window.open_window if is_window_start(arguments) else parse)(arguments)
+    assert caught.value.code == EXIT_BAD_USAGE
+    assert "usage:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["version"], f"castray {castray_desktop.__version__}\n"),
+        (["help"], "exit status:"),
+        (["help", "send"], "usage: castray send"),
+        (["help", "schedule", "add"], "usage: castray schedule add"),
+    ],
+)
+def test_help_and_version_are_commands(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert not is_window_start(words)
+    with contextlib.suppress(SystemExit):
+        assert run(parse(words)) == 0
+    output = capsys.readouterr()
+    assert said in output.out
+    assert output.err == ""
 
 
 def test_nor_does_the_window_take_such_a_name(capsys: pytest.CaptureFixture[str]) -> None:
@@ -160,7 +229,7 @@ def test_no_display_is_a_sentence(
     for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("sys.platform", "linux")
-    assert window.open_window(["model.bin"]) == EXIT_BAD_USAGE
+    assert window.open_window([__file__]) == EXIT_BAD_USAGE
     output = capsys.readouterr()
     assert output.err.startswith("castray: there is no display")
     assert "castray send --help" in output.err

@@ -7,7 +7,7 @@ import asyncio
 import io
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import pytest
 
 from castray_desktop.cli import commands, text
 from castray_desktop.cli import send as send_module
-from castray_desktop.cli.arguments import command_parser, parse
+from castray_desktop.cli.arguments import command_names, command_parser, parse
 from castray_desktop.cli.commands import run
 from castray_desktop.cli.send import JsonReporter
 from castray_desktop.core import messages
@@ -423,13 +423,5 @@ def test_what_nobody_expected_is_a_sentence_too(
 
 
 def test_every_command_is_carried_out_by_something() -> None:
-    def names(parser: argparse.ArgumentParser, above: str = "") -> Iterator[str]:
-        inner = [one for one in parser._actions if isinstance(one, argparse._SubParsersAction)]
-        for action in inner:
-            for name, deeper in action.choices.items():
-                yield from names(deeper, f"{above} {name}".strip())
-        if not inner:
-            yield above
-
-    assert set(names(command_parser())) == set(commands._COMMANDS)
+    assert set(command_names(command_parser())) == set(commands._COMMANDS)
     assert all(asyncio.iscoroutinefunction(work) for work in commands._COMMANDS.values())
