@@ -123,7 +123,7 @@ class MainWindow(DropWindow):
         self.sheets = Sheets(theme, link, self.transfers, self)
         self.status = StatusBar(theme)
         self.tray = Tray(self)
-        self.toast = Toast(theme, self)
+        self.toast = Toast(theme, self, above=self.banner)
         self.notifier = Notifier(
             self.preferences, self.toast, DesktopNotes(self.tray, self), self.nodes, self
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtCore import QMargins, QRect, Qt, QTimer, Signal
 from PySide6.QtWidgets import QFileDialog, QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
 from castray_desktop.core import messages
@@ -69,8 +69,6 @@ class SendPanel(Card):
         self._compact = False
         self._usual_conflict = OnConflict.SKIP
         self._margin = 16
-        self._banner_gap = QWidget()
-        self._banner_gap.setFixedHeight(8)
         self.entries = SendList()
         self.entries.setParent(self)
         self.preflight = PreflightCheck(link, self)
@@ -190,12 +188,15 @@ class SendPanel(Card):
         self._column.addWidget(self._body(), 1)
         self._foot = QVBoxLayout()
         self._foot.setSpacing(0)
-        self._foot.addWidget(self.banner)
-        self._foot.addWidget(self._banner_gap)
         self._foot.addWidget(self.send_button)
         self._foot.addWidget(self.hint)
         self._column.addLayout(self._foot)
+        self.banner.float_over(self, self._room_for_messages)
         self.set_compact(False)
+
+    def _room_for_messages(self) -> QRect:
+        """Over the list of files: what may have to be changed now is below it."""
+        return self._scroll.geometry().marginsRemoved(QMargins(0, 0, self._margin, 0))
 
     def _body(self) -> QScrollArea:
         """What scrolls when there is too little room; the button stays."""
@@ -238,7 +239,7 @@ class SendPanel(Card):
         self._selection.changed.connect(self._refresh)
         self._nodes.changed.connect(self._refresh)
         self.preflight.changed.connect(self._show_hint)
-        self.banner.dismissed.connect(self._show_hint)
+        self.banner.gone.connect(self._show_hint)
         entries = self.entries
         for signal in (entries.rowsInserted, entries.rowsRemoved, entries.modelReset, entries.dataChanged):
             signal.connect(self._refresh)
@@ -393,15 +394,17 @@ class SendPanel(Card):
         glyph, text, tone, details = (
             verdict(self.preflight, len(self._selection.waiting())) if not reason else (None, reason, "2", "")
         )
-        self.hint.say(glyph, text, tone, details)
+        if self.banner.isHidden():
+            self.hint.say(glyph, text, tone, details)
+        else:
+            self.hint.say(None, "", "2", "")  # its place stays: the banner says it
         tip = details or text
         self.send_button.setToolTip(tip)
         self.send_button.setAccessibleDescription(tip)
-        wanted = self.banner.isHidden() and (not self._compact or bool(reason) or tone == "warn")
+        wanted = not self._compact or bool(reason) or tone == "warn"
         self.hint.set_compact(self._compact)
         self.hint.setVisible(wanted)
-        self._banner_gap.setVisible(not self.banner.isHidden())
-        above = 12 if self._compact or not self.banner.isHidden() else 16
+        above = 12 if self._compact else 16
         self._body_column.setSpacing(above)
         self._foot.setContentsMargins(
             0, above, self._margin, (6 if self._compact else 4) if wanted else above

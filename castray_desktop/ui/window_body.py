@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import Qt, QTimer
+from PySide6.QtCore import QMargins, QRect, Qt, QTimer
 from PySide6.QtWidgets import QStackedWidget, QVBoxLayout, QWidget
 
+from castray_desktop.ui.controls.banner import Edge
 from castray_desktop.ui.controls.splitter import GapSplitter
 from castray_desktop.ui.theme import Theme
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 COMPACT_BELOW = (1200, 800)
 GAP, COMPACT_GAP = 16, 12
+MESSAGE_EDGE = 6
 
 
 class WindowBody(QWidget):
@@ -43,11 +45,15 @@ class WindowBody(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
         self._inner = QVBoxLayout()
-        self._inner.addWidget(window.banner)
         self._inner.addWidget(self.rows, 1)
         column.addWidget(window.header)
         column.addLayout(self._inner, 1)
         column.addWidget(window.status)
+        window.banner.float_over(self, self._room_for_messages, Edge.BOTTOM)
+
+    def _room_for_messages(self) -> QRect:
+        """Above the status bar, over the lower end of the bottom card."""
+        return self._inner.geometry().marginsRemoved(QMargins(MESSAGE_EDGE, 0, MESSAGE_EDGE, MESSAGE_EDGE))
 
     def _limit_sizes(self) -> None:
         window = self._window

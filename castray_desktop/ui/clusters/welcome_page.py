@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import QRect, Qt, Signal
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QBoxLayout, QHBoxLayout, QVBoxLayout, QWidget
 
@@ -14,7 +14,7 @@ from castray_desktop.ui.clusters.choice_cards import MOST_ROWS, AttachCard, Loca
 from castray_desktop.ui.clusters.cluster_chip import OURS
 from castray_desktop.ui.clusters.cluster_words import explain_failure
 from castray_desktop.ui.clusters.known_clusters import KnownClusters
-from castray_desktop.ui.controls.banner import Banner
+from castray_desktop.ui.controls.banner import Banner, Edge
 from castray_desktop.ui.controls.widgets import Card, button, label
 from castray_desktop.ui.graph.relay_picture import RelayPicture
 from castray_desktop.ui.theme import Theme
@@ -64,7 +64,7 @@ class WelcomePage(Card):
         self.back_button.clicked.connect(self.back_requested)
         self._build()
         self.local.start_button.clicked.connect(self._start_local)
-        self.banner.dismissed.connect(self._fit)
+        self.banner.gone.connect(self._fit)
         known.changed.connect(self._fit)
         self.attach.chosen.connect(self.start_requested)
         for progress in (self.local.progress, self.attach.progress):
@@ -136,13 +136,21 @@ class WelcomePage(Card):
         center = Qt.AlignmentFlag.AlignHCenter
         column.addWidget(self.back_button, 0, Qt.AlignmentFlag.AlignLeft)
         column.addStretch(3)
-        column.addWidget(self.illustration, 0, center)
+        self._head = QWidget()
+        kept = self._head.sizePolicy()
+        kept.setRetainSizeWhenHidden(True)  # a message takes its place, and the cards stay where they are
+        self._head.setSizePolicy(kept)
+        head = QVBoxLayout(self._head)
+        head.setContentsMargins(0, 0, 0, 0)
+        head.setSpacing(0)
+        head.addWidget(self.illustration, 0, center)
         self._picture_gap = QWidget()
         self._picture_gap.setFixedHeight(14)
-        column.addWidget(self._picture_gap)
-        column.addWidget(self._title, 0, center)
-        column.addSpacing(4)
-        column.addWidget(self._sentence)
+        head.addWidget(self._picture_gap)
+        head.addWidget(self._title, 0, center)
+        head.addSpacing(4)
+        head.addWidget(self._sentence)
+        column.addWidget(self._head)
         column.addSpacing(16)
         self._cards = QBoxLayout(QBoxLayout.Direction.LeftToRight)
         self._cards.setSpacing(16)
@@ -150,17 +158,20 @@ class WelcomePage(Card):
         self._cards.addWidget(self.attach, 368)
         inner = QHBoxLayout()
         inner.addStretch(1)
-        holder = QWidget()
+        self._holder = holder = QWidget()
         holder.setMaximumWidth(688)
-        lower = QVBoxLayout(holder)
-        lower.setContentsMargins(0, 0, 0, 0)
-        lower.setSpacing(16)
-        lower.addWidget(self.banner)
-        lower.addLayout(self._cards)
+        holder.setLayout(self._cards)
+        self._cards.setContentsMargins(0, 0, 0, 0)
         inner.addWidget(holder, 1000)
         inner.addStretch(1)
         column.addLayout(inner)
         column.addStretch(4)
+        self.banner.float_over(self, self._room_for_messages, Edge.BOTTOM)
+
+    def _room_for_messages(self) -> QRect:
+        """Above the cards."""
+        cards = self._holder.geometry()
+        return QRect(cards.left(), 8, cards.width(), max(0, cards.top() - 16))
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
@@ -169,15 +180,14 @@ class WelcomePage(Card):
     def _fit(self) -> None:
         """Leave out what there is no room for."""
         narrow = self.width() < NARROW_WIDTH
-        telling = not self.banner.isHidden()
-        low = self.height() < LOW_HEIGHT or telling
+        low = self.height() < LOW_HEIGHT
         found = bool(self.attach.rows)
-        if (narrow, low, telling, found) == self._shape:
+        self._head.setVisible(self.banner.isHidden())
+        if (narrow, low, found) == self._shape:
             return
-        self._shape = (narrow, low, telling, found)
-        self._title.setVisible(not (narrow and telling))
-        self._sentence.setVisible(not (narrow and (telling or found)))
-        self.attach.set_most_rows(MOST_ROWS if not narrow else 0 if telling else 1)
+        self._shape = (narrow, low, found)
+        self._sentence.setVisible(not (narrow and found))
+        self.attach.set_most_rows(1 if narrow else MOST_ROWS)
         direction = QBoxLayout.Direction.TopToBottom if narrow else QBoxLayout.Direction.LeftToRight
         self._cards.setDirection(direction)
         self._cards.setSpacing(8 if narrow else 16)

@@ -1,12 +1,16 @@
-"""A message inside the window: what happened, what to do, and buttons to do it. Never a modal box."""
+"""A message inside the window: what happened, what to do, and buttons to do it. Never a modal box.
+
+It lies over a part of its host and is in no layout: nothing moves under the pointer when it comes or goes.
+"""
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable
 
-from PySide6.QtCore import QRectF, Qt, QTimer, Signal
-from PySide6.QtGui import QHideEvent, QPainter, QPaintEvent, QShowEvent
-from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
+from PySide6.QtCore import QEvent, QObject, QRect, QRectF, Qt, QTimer, Signal
+from PySide6.QtGui import QHideEvent, QPainter, QPaintEvent
+from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from castray_desktop.core.errors import Explanation
 from castray_desktop.ui.controls.glyphs import GlyphState
@@ -20,16 +24,33 @@ _LOOKS = {
     "bad": (GlyphState.FAILED, "bad_soft", "bad_fill"),
 }
 
+SIDE_BY_SIDE = 560
+"""From this width on the buttons are beside the words; below it they are under them."""
+
+
+class Edge(enum.Enum):
+    """The side of its room that a banner keeps to."""
+
+    TOP = "top"
+    BOTTOM = "bottom"
+
 
 class Banner(QWidget):
-    """Hidden until `show_message`. Signals: `dismissed()` when the user closes it, `shown(bool)`."""
+    """Hidden until `show_message`, and only seen once `float_over` has given it a place.
+
+    Signals: `dismissed()` when the user closes it; `gone()` whenever it is hidden.
+    """
 
     dismissed = Signal()
-    shown = Signal(bool)
+    gone = Signal()
 
     def __init__(self, theme: Theme, tone: str = "bad", parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._theme = theme
+        self._host: QWidget | None = None
+        self._room: Callable[[], QRect] = QRect
+        self._edge = Edge.TOP
+        self._beside = False
         self._tone = self._shown_tone = tone
         self._message: Callable[[], Explanation] | None = None
         self._glyph = GlyphLabel(theme, _LOOKS[tone][0])
@@ -46,7 +67,6 @@ class Banner(QWidget):
         self._hiding.setSingleShot(True)
         self._hiding.timeout.connect(self.hide)
         self._build()
-        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
         theme.changed.connect(self.update)
         self.hide()
         Words(self, self._tell)
@@ -54,17 +74,24 @@ class Banner(QWidget):
     def _build(self) -> None:
         close = icon_button(self._theme, "x", lambda: self.tr("Dismiss"), side=24, size=14)
         close.clicked.connect(self._dismiss)
-        words = QVBoxLayout()
+        self._words = words = QVBoxLayout()
         words.setSpacing(1)
         words.addWidget(self._happened)
         words.addWidget(self._remedy)
         words.addWidget(self._buttons)
-        row = QHBoxLayout(self)
+        self._row = row = QHBoxLayout(self)
         row.setContentsMargins(12, 8, 6, 8)
         row.setSpacing(8)
         row.addWidget(self._glyph, 0, Qt.AlignmentFlag.AlignTop)
         row.addLayout(words, 1)
         row.addWidget(close, 0, Qt.AlignmentFlag.AlignTop)
+
+    def float_over(self, host: QWidget, room: Callable[[], QRect], edge: Edge = Edge.TOP) -> None:
+        """Lie over `host`, at an edge of the `room` that it gives in its own coordinates."""
+        self._host, self._room, self._edge = host, room, edge
+        self.setParent(host)
+        host.installEventFilter(self)
+        self.hide()
 
     def show_message(
         self,
@@ -91,7 +118,9 @@ class Banner(QWidget):
             self._add_action(text, run)
         self._actions.addStretch()
         self._buttons.setVisible(bool(actions))
+        self.place()
         self.show()
+        self.raise_()
 
     def _tell(self) -> None:
         if self._message is None:
@@ -101,6 +130,28 @@ class Banner(QWidget):
         self._remedy.setText(message.remedy)
         self._remedy.setVisible(bool(message.remedy))
         self.setAccessibleName(message.text)
+        self.place()
+
+    def place(self) -> None:
+        """Take the place again; to be called when the room has changed without the host."""
+        layout = self.layout()
+        if self._host is None or layout is None:
+            return
+        room = self._room()
+        self._put_buttons(beside=room.width() >= SIDE_BY_SIDE)
+        height = max(layout.totalHeightForWidth(room.width()), layout.totalMinimumSize().height())
+        top = room.top() if self._edge is Edge.TOP else max(room.top(), room.bottom() + 1 - height)
+        self.setGeometry(room.left(), top, room.width(), height)
+
+    def _put_buttons(self, *, beside: bool) -> None:
+        if beside is self._beside:
+            return
+        self._beside = beside
+        if beside:
+            self._row.insertWidget(2, self._buttons, 0, Qt.AlignmentFlag.AlignVCenter)
+        else:
+            self._words.addWidget(self._buttons)
+        self._actions.setContentsMargins(0, 0 if beside else 4, 0, 0)
 
     def text(self) -> str:
         """What is being said; empty while hidden."""
@@ -126,27 +177,17 @@ class Banner(QWidget):
         self.hide()
         self.dismissed.emit()
 
-    def showEvent(self, event: QShowEvent) -> None:
-        super().showEvent(event)
-        self.shown.emit(True)
-
     def hideEvent(self, event: QHideEvent) -> None:
         super().hideEvent(event)
-        self.shown.emit(not self.isHidden())
+        if self.isHidden():  # and not only what it lies over
+            self.gone.emit()
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        if event.type() in (QEvent.Type.Resize, QEvent.Type.LayoutRequest) and not self.isHidden():
+            self.place()
+        return super().eventFilter(watched, event)
 
     def paintEvent(self, event: QPaintEvent) -> None:
         color = self._theme.color
         _, fill, border = _LOOKS[self._shown_tone]
         paint_round(QPainter(self), QRectF(self.rect()), 10, color(fill), color(border))
-
-
-def framed(banner: Banner) -> QWidget:
-    """The banner with a little room around it, for pages without margins."""
-    frame = QWidget()
-    column = QVBoxLayout(frame)
-    column.setContentsMargins(12, 0, 12, 6)
-    column.addWidget(banner)
-    frame.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
-    frame.hide()
-    banner.shown.connect(frame.setVisible)
-    return frame

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QMargins, QRect, Qt
 from PySide6.QtGui import QKeyEvent, QPainter, QPaintEvent
 from PySide6.QtWidgets import QDialog, QHBoxLayout, QLayout, QVBoxLayout, QWidget
 
+from castray_desktop.ui.controls.banner import Banner, Edge
 from castray_desktop.ui.controls.widgets import ElidedLabel, Rule, button
 from castray_desktop.ui.theme import Theme
 from castray_desktop.ui.words import Text, Words
@@ -34,8 +35,17 @@ class Sheet(QDialog):
 
     def set_body(self, body: QLayout) -> None:
         """What the sheet is about."""
+        self._body = body
         self._column.addLayout(body, 1)
         self._column.addWidget(Rule(self._theme))
+
+    def float_banner(self, banner: Banner) -> None:
+        """Have a banner's messages over the lower end of the body."""
+
+        def room() -> QRect:
+            return self._body.geometry().marginsAdded(QMargins(8, 0, 8, 4))
+
+        banner.float_over(self, room, Edge.BOTTOM)
 
     def set_foot(self, row: QHBoxLayout, *, with_close: bool = True) -> None:
         """The buttons; *Close* comes last."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from PySide6.QtCore import QEvent, QObject, QRectF, Qt, QTimer
+from PySide6.QtCore import QEvent, QObject, QPoint, QRectF, Qt, QTimer
 from PySide6.QtGui import QEnterEvent, QPainter, QPaintEvent
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
@@ -17,14 +17,17 @@ from castray_desktop.ui.words import Text, Words
 SHOWN_MS = 7000
 WIDTH = 360
 EDGE = 20
+GAP = 8
+MOVES = (QEvent.Type.Resize, QEvent.Type.Move, QEvent.Type.Show)
 
 
 class Toast(QWidget):
     """One message at a time; a newer one takes the place of the older."""
 
-    def __init__(self, theme: Theme, window: QWidget) -> None:
+    def __init__(self, theme: Theme, window: QWidget, above: QWidget | None = None) -> None:
+        """`above`: it leaves this one free, where it is shown at the window's lower end."""
         super().__init__(window)
-        self._theme, self._window = theme, window
+        self._theme, self._window, self._above = theme, window, above
         self._message: Callable[[], Explanation] | None = None
         self._action_text: Text | None = None
         self._run: Callable[[], object] = lambda: None
@@ -53,7 +56,9 @@ class Toast(QWidget):
         self._timer.setSingleShot(True)
         self._timer.setInterval(SHOWN_MS)
         self._timer.timeout.connect(self.hide)
-        window.installEventFilter(self)
+        for watched in (window, above):
+            if watched is not None:
+                watched.installEventFilter(self)
         theme.changed.connect(self.update)
         self.hide()
         Words(self, self._say)
@@ -102,12 +107,16 @@ class Toast(QWidget):
         layout = self.layout()
         height = layout.totalHeightForWidth(WIDTH) if layout is not None else 0
         self.resize(WIDTH, height if height > 0 else self.sizeHint().height())
-        self.move(self._window.width() - WIDTH - EDGE, self._window.height() - self.height() - 28 - EDGE)
+        floor = self._window.height() - 28 - EDGE
+        if self._above is not None and self._above.isVisible():
+            floor = min(floor, self._above.mapTo(self._window, QPoint()).y() - GAP)
+        self.move(self._window.width() - WIDTH - EDGE, floor - self.height())
 
     # --- Qt --------------------------------------------------------------------------------
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        if event.type() is QEvent.Type.Resize and not self.isHidden():
+        moves = (QEvent.Type.Resize,) if watched is self._window else MOVES
+        if event.type() in moves and not self.isHidden():
             self._place()
         return super().eventFilter(watched, event)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QCoreApplication, Qt
+from PySide6.QtCore import QCoreApplication, QMargins, Qt
 from PySide6.QtGui import QKeySequence, QResizeEvent, QShortcut
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
@@ -109,9 +109,9 @@ class DoctorPage(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
         column.addLayout(bar)
-        column.addWidget(self.banner)
         column.addWidget(self.table, 1)
         column.addWidget(self._details)
+        self.banner.float_over(self, lambda: self.table.geometry().marginsRemoved(QMargins(12, 2, 12, 2)))
 
     def _wire(self) -> None:
         self.look_button.clicked.connect(self.look)

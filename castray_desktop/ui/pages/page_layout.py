@@ -1,10 +1,11 @@
-"""How a page behind a tab is laid out: its tools, a message where there is one, and what it shows."""
+"""How a page behind a tab is laid out: its tools, and what it shows, with messages over the top of that."""
 
 from __future__ import annotations
 
+from PySide6.QtCore import QMargins
 from PySide6.QtWidgets import QLayout, QVBoxLayout, QWidget
 
-from castray_desktop.ui.controls.banner import Banner, framed
+from castray_desktop.ui.controls.banner import Banner
 
 
 def lay_out(page: QWidget, tools: QLayout, banner: Banner, shown: QWidget) -> None:
@@ -13,5 +14,5 @@ def lay_out(page: QWidget, tools: QLayout, banner: Banner, shown: QWidget) -> No
     column.setContentsMargins(0, 0, 0, 0)
     column.setSpacing(0)
     column.addLayout(tools)
-    column.addWidget(framed(banner))
     column.addWidget(shown, 1)
+    banner.float_over(page, lambda: shown.geometry().marginsRemoved(QMargins(12, 2, 12, 2)))
