@@ -163,9 +163,17 @@ TEMPLATES: Mapping[FailureKind, tuple[str, str]] = {
         "Rename it at the source and send it again.",
     ),
     K.WRITE_ERROR: ("{node} could not write {path}: {reason}.", "Check the disk of {node}, then send again."),
+    K.READ_BACK_FAILED: (
+        "{node} could not read back {path}: {reason}.",
+        "Check the disk of {node}, then send again.",
+    ),
     K.DAMAGED: (
         "{path} arrived damaged on {node}, twice.",
         "Check memory and network of {node} and {upstream}, then send again.",
+    ),
+    K.COPY_CHANGED: (
+        "{node} can't get {path} from {upstream}, whose copy was changed or damaged: {reason}.",
+        "Send it again to {node}, and leave the copies alone until the cast has ended.",
     ),
     K.UPSTREAM_LOST: (
         "{node} lost its connection to {upstream}: {reason}.",

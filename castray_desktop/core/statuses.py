@@ -85,6 +85,8 @@ STATUSES: Mapping[FailureKind, Status] = {
     K.NAME_NOT_ALLOWED: Status.FAILED,
     K.WRITE_ERROR: Status.FAILED,
     K.DAMAGED: Status.FAILED,
+    K.COPY_CHANGED: Status.FAILED,
+    K.READ_BACK_FAILED: Status.FAILED,
     K.UPSTREAM_LOST: Status.FAILED,
     K.NOT_TRUSTED: Status.FAILED,
     K.NODE_OFFLINE: Status.FAILED,

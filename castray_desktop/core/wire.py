@@ -30,6 +30,7 @@ _PIECE = struct.Struct("<Q16sI")  # index, digest, length
 _BY_FD = struct.Struct("<IQ")  # file, offset in it
 _PART = struct.Struct("<Q")  # start in the stream
 _DIGESTS = struct.Struct("<Q")  # the first one's piece
+_SPOILT = struct.Struct("<Q")  # the piece
 
 HEADER_BYTES = _HEADER.size
 PIECE_BYTES = _PIECE.size
@@ -59,6 +60,7 @@ class FrameType(enum.IntEnum):
     RESUME = 23
     PART = 24
     DIGESTS = 25
+    SPOILT = 26
 
 
 class PieceFlag(enum.IntFlag):
@@ -89,6 +91,7 @@ _LIMITS: dict[FrameType, int] = {
     FrameType.PAUSE: 0,
     FrameType.RESUME: 0,
     FrameType.DIGESTS: _DIGESTS.size + MAX_DIGESTS * DIGEST_BYTES,
+    FrameType.SPOILT: _SPOILT.size + MAX_REASON,
 }
 
 
@@ -193,6 +196,18 @@ def parse_by_fd(raw: bytes) -> tuple[int, int]:
 def gone(reason: str) -> bytes:
     """A GONE frame: what was asked for will never come from here."""
     return frame(FrameType.GONE, short_reason(reason))
+
+
+def spoilt(piece: int, reason: str) -> bytes:
+    """A SPOILT frame: this node's own copy of a piece is not right any more."""
+    return frame(FrameType.SPOILT, _SPOILT.pack(piece) + short_reason(reason))
+
+
+def parse_spoilt(body: bytes) -> tuple[int, str]:
+    """The piece and the reason. Raises ProtocolError."""
+    if len(body) < _SPOILT.size:
+        raise ProtocolError(f"a SPOILT frame of {len(body)} bytes")
+    return int(_SPOILT.unpack_from(body)[0]), text_of(body[_SPOILT.size :])
 
 
 def file_frame(file: int) -> bytes:

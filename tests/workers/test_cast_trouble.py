@@ -190,6 +190,28 @@ async def test_whoever_has_everything_feeds_the_others_when_the_source_is_gone(s
     assert (await stage.result(cast)).summary.state is CastState.COMPLETED
 
 
+async def test_a_relay_whose_copy_has_changed_feeds_nobody_new(stage: Stage) -> None:
+    cast = await stage.start(TO_A_AND_B, "ab")
+    received(stage, "a", cast, STREAM, "verifying")
+    received(stage, "b", cast, STREAM - 10)
+    changed = Failure(FailureKind.COPY_CHANGED, {"node": "b", "upstream": "a", "path": "x", "reason": "y"})
+    stage.agents.report_delivery("b", cast, RecipientState.CONNECTING, epoch=1, failure=changed)
+    moved = await upstream(stage, "b", protocol.SetUpstream)
+    assert moved is not None
+    assert moved.node == "s"
+    await stage.dispatcher.add_recipients(cast, ("c",))
+    above = await upstream(stage, "c", protocol.StartDelivery)
+    assert above is not None
+    assert above.node == "b"
+    stage.seal(cast)
+    stage.agents.go_away("s")
+    received(stage, "b", cast, STREAM, "verifying")
+    stage.skip()
+    for node, feeder in (("a", "s"), ("b", "s"), ("c", "b")):
+        stage.agents.complete(node, cast, feeder)
+    assert (await stage.result(cast)).summary.state is CastState.COMPLETED
+
+
 async def test_without_the_hashes_nobody_can_take_over(stage: Stage) -> None:
     cast = await stage.start()
     received(stage, "b", cast, STREAM, "verifying")

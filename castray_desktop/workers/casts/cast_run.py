@@ -131,7 +131,7 @@ class CastRun:
             self._ending.stopped.add(node)
         self.ledger.delivery_reported(node, report, self._clock())
         if report.state is RecipientState.CONNECTING and report.failure is not None:
-            self._rerouting.cut_off(node, report.epoch)
+            self._rerouting.cut_off(node, report.epoch, report.failure)
         self._wake()
 
     def cluster_changed(self) -> None:

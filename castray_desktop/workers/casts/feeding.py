@@ -50,6 +50,7 @@ class Feeding:
         self._read_to_end = False  # its present agent was told to
         self.secret = secrets.token_hex(32)
         self.algorithms = protocol.Algorithms()
+        self.changed_copies: set[str] = set()  # recipients whose copy is not what was delivered there
         self._ledger = ledger
         self._source = ledger.request.source
         self._agents = agents
@@ -138,7 +139,9 @@ class Feeding:
         if route is None or not ledger.trailer_digest or ledger.totals is None:
             return None
         for node in route.order()[1:]:
-            if node not in self._absences and ledger.verified_bytes(node) >= ledger.totals.stream_bytes:
+            if node in self._absences or node in self.changed_copies:
+                continue
+            if ledger.verified_bytes(node) >= ledger.totals.stream_bytes:
                 return node
         return None
 

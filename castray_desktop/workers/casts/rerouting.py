@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Mapping
 
 from castray_desktop.core.absence import Absences
+from castray_desktop.core.failure import Failure, FailureKind
 from castray_desktop.core.feed import FeedState
 from castray_desktop.core.joining import upstream_for
 from castray_desktop.core.messages import DeliveryState
@@ -43,11 +44,13 @@ class Rerouting:
         self._absences = absences
         self._clock = clock
         self._along_route = True
-        self._cut_off: dict[str, int] = {}  # can't reach its upstream, as of the route of that epoch
+        self._cut_off: dict[str, int] = {}  # can't fetch from its upstream, as of the route of that epoch
 
-    def cut_off(self, node: str, epoch: int) -> None:
-        """The node can't reach the upstream that the route of that epoch gives it."""
+    def cut_off(self, node: str, epoch: int, failure: Failure) -> None:
+        """The node can't fetch from the upstream that the route of that epoch gives it."""
         self._cut_off[node] = epoch
+        if failure.kind is FailureKind.COPY_CHANGED:
+            self._feed.changed_copies.add(failure.values.get("upstream", ""))
 
     def plan(self) -> None:
         """The first route; everybody on it is told at once."""
@@ -100,14 +103,15 @@ class Rerouting:
         found = {
             node: self._ledger.verified_bytes(node)
             for node in route.upstreams
-            if node in self._relay.fetching or self._ledger.delivery(node).state.delivered
+            if (node in self._relay.fetching or self._ledger.delivery(node).state.delivered)
+            and node not in self._feed.changed_copies
         }
         if self._feed.feeds(route.source):
             found[route.source] = self._stream_bytes
         return found
 
     def _go_around(self) -> None:
-        """Whoever can't reach its upstream fetches from the one above it, or goes to the tail."""
+        """Whoever can't fetch from its upstream fetches from the one above it, or goes to the tail."""
         cut_off, self._cut_off = self._cut_off, {}
         for node, epoch in cut_off.items():
             route = self._relay.route

@@ -22,6 +22,7 @@ _AWAY = frozenset(
         FailureKind.NODE_SILENT,
         FailureKind.NODE_AWAITED,
         FailureKind.UPSTREAM_LOST,
+        FailureKind.COPY_CHANGED,
         FailureKind.NOT_TRUSTED,
         FailureKind.CANCELLED,
     }

@@ -26,6 +26,7 @@ _MORE = getattr(socket, "MSG_MORE", 0)
 _WAITALL = getattr(socket, "MSG_WAITALL", 0)
 _CLOEXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 _ZEROS = bytes(1 << 16)
+_UNREADABLE = (errno.EIO, errno.ESTALE)
 
 UNHEARD_SECONDS = 60.0
 """A peer that acknowledges nothing for so long has gone, also where there is little to send."""
@@ -200,11 +201,15 @@ class Channel:
             linux.hold_unsent(self._socket, size if size < ALL_AT_ONCE else linux.NO_BOUND)
 
     def _send_file(self, fd: int, offset: int, length: int) -> int:
-        """Some of it, and how much; 0 at the file's end."""
+        """Some of it, and how much; 0 at the file's end, or where it can't be read: the digest tells."""
         try:
             return os.sendfile(self._socket.fileno(), fd, offset, length)
         except BlockingIOError as error:
             raise _silent() from error
+        except OSError as error:
+            if error.errno not in _UNREADABLE:
+                raise
+            return 0
 
     def pass_file(self, file: int, fd: int) -> None:
         """Hand an open file to the peer, beside the frame's body; on local channels only."""

@@ -16,7 +16,6 @@ from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.core.names import display
 from castray_desktop.core.parcel import FileResult, FileStatus, Manifest, decode_trailer
 from castray_desktop.workers.ray_side.byte_plane.extras import ExtraFinder, not_removed
-from castray_desktop.workers.ray_side.byte_plane.failures import write_failure
 from castray_desktop.workers.ray_side.byte_plane.following import Follower
 from castray_desktop.workers.ray_side.byte_plane.landing import Landed, Landing
 from castray_desktop.workers.ray_side.byte_plane.place import Place
@@ -153,7 +152,7 @@ class Delivery(Follower):
         except CastRayError as error:
             failure = error.failure
         except OSError as error:
-            failure = write_failure(error, self._place.node, self._shown_path(error)).failure
+            failure = self.local_failure(error).failure
         except Exception as error:
             log.exception("delivery of cast %s failed on %s", self.cast, self._place.node)
             failure = Failure(FailureKind.INTERNAL, {"reason": f"{type(error).__name__}: {error}"})

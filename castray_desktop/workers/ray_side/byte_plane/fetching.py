@@ -8,13 +8,15 @@ from collections import deque
 from typing import TYPE_CHECKING, Optional
 
 from castray_desktop.core import wire
+from castray_desktop.core.failure import FailureKind
 from castray_desktop.core.ranges import RangeSet
 from castray_desktop.core.wire import FrameType, PieceFlag, ProtocolError
 from castray_desktop.workers.ray_side.byte_plane.buffers import CHUNK_BYTES, page_buffer
 from castray_desktop.workers.ray_side.byte_plane.channel import Channel
 from castray_desktop.workers.ray_side.byte_plane.multicast.gathering import Gathering
 from castray_desktop.workers.ray_side.byte_plane.spending import CHECKING, WAITING
-from castray_desktop.workers.ray_side.byte_plane.supply import Gone, read_some
+from castray_desktop.workers.ray_side.byte_plane.supply import Gone, Spoilt, read_some
+from castray_desktop.workers.ray_side.protocol import Upstream
 
 if TYPE_CHECKING:
     from castray_desktop.workers.ray_side.byte_plane.following import Follower
@@ -31,13 +33,13 @@ LOOK_SECONDS = 0.1  # while nothing is to come, the delivery is looked at this o
 class Fetching:
     """One connection's share of a delivery."""
 
-    def __init__(self, channel: Channel, delivery: Follower) -> None:
+    def __init__(self, channel: Channel, delivery: Follower, upstream: Upstream) -> None:
         self._channel = channel
         channel.patient = lambda: delivery.keeps_still
         self._delivery = delivery
         self._layout = delivery.layout
         self._buffer = page_buffer(min(self._layout.piece_bytes, self._layout.stream_bytes))
-        self._repairs: dict[int, int] = {}
+        self._repairs = delivery.repairs_from(upstream)
         self._unplaced = False
         self._hashes_asked = False
         self._paused = False
@@ -91,6 +93,8 @@ class Fetching:
                 self._delivery.take_hashes(*wire.parse_hashes(self._channel.read(header.length)))
             elif header.type is FrameType.GONE:
                 raise Gone(wire.text_of(self._channel.read(header.length)) or "it can't serve this cast")
+            elif header.type is FrameType.SPOILT:
+                raise Spoilt(*wire.parse_spoilt(self._channel.read(header.length)))
             else:
                 raise ProtocolError(f"{header.type.name} frame where a piece belongs")
 
@@ -274,14 +278,18 @@ class Fetching:
         hasher = self._delivery.new_piece_hasher()
         for at in range(0, len(view), CHUNK_BYTES):
             chunk = view[at : at + CHUNK_BYTES]
-            if read_some(self._channel.passed_fd, offset + at, chunk) < len(chunk):
+            try:
+                count = read_some(self._channel.passed_fd, offset + at, chunk)
+            except OSError:  # of the upstream's disk: asked once more, it says so itself
+                return b""
+            if count < len(chunk):
                 return b""
             hasher.update(chunk)
         return hasher.digest()
 
     def _repair(self, index: int, start: int, end: int, changed: bool) -> None:
-        """Ask for that piece once more; twice wrong is a failure, unless the file changes at the source."""
+        """Ask for that piece once more; twice wrong from one place is enough, unless a file changes there."""
         self._repairs[index] = self._repairs.get(index, 0) + 1
         if self._repairs[index] > (MAX_REPAIRS if changed else 1):
-            raise self._delivery.damaged(self._delivery.path_of_piece(index))
+            raise Spoilt(index, "it arrived damaged, twice", FailureKind.DAMAGED)
         self._channel.write(wire.request(start, end, PieceFlag.AGAIN))

@@ -17,11 +17,11 @@ from castray_desktop.workers.ray_side.byte_plane.failures import (
 from castray_desktop.workers.ray_side.byte_plane.fetching import Fetching
 from castray_desktop.workers.ray_side.byte_plane.meeting import Meeting
 from castray_desktop.workers.ray_side.byte_plane.multicast.listening import MulticastListener
-from castray_desktop.workers.ray_side.byte_plane.place import Place
+from castray_desktop.workers.ray_side.byte_plane.place import Place, Timing
 from castray_desktop.workers.ray_side.byte_plane.restoring import Restoring
 from castray_desktop.workers.ray_side.byte_plane.spending import WAITING
 from castray_desktop.workers.ray_side.byte_plane.standing import StandingStock
-from castray_desktop.workers.ray_side.byte_plane.supply import Cancelled, Changed, Gone
+from castray_desktop.workers.ray_side.byte_plane.supply import Cancelled, Changed, Gone, Spoilt
 from castray_desktop.workers.ray_side.protocol import (
     Listen,
     PauseDelivery,
@@ -48,6 +48,39 @@ TRANSITIONS: dict[RecipientState, tuple[RecipientState, ...]] = {
 Route = tuple[int, Optional[Upstream]]  # epoch, and where to fetch from; None: nowhere for now
 
 
+class Patience:
+    """How long a delivery bears that nothing new comes: only the time without a connection counts.
+
+    Progress renews it, and so does an upstream that was not tried since; hearing from one does not.
+    """
+
+    def __init__(self, timing: Timing) -> None:
+        self.spent = 0.0
+        self._timing = timing
+        self._pause = timing.first_pause
+        self._tried: set[Upstream] = set()
+
+    def turn_to(self, upstream: Upstream) -> None:
+        """This is the upstream now."""
+        if upstream not in self._tried:
+            self._tried.add(upstream)
+            self.spent, self._pause = 0.0, self._timing.first_pause
+
+    def renew(self) -> None:
+        """Something new has come, or nothing was to come."""
+        self.spent, self._pause = 0.0, self._timing.first_pause
+        self._tried.clear()
+
+    def spend(self, seconds: float) -> None:
+        """So long nothing could come."""
+        self.spent += seconds
+
+    def pause(self) -> float:
+        """How long to wait before the next try: longer each time."""
+        pause, self._pause = self._pause, min(self._pause * 2, self._timing.longest_pause)
+        return pause
+
+
 class Follower(StandingStock):
     """A stock that an upstream fills. Orders come from other threads, and change the upstream or the end."""
 
@@ -67,6 +100,8 @@ class Follower(StandingStock):
         self.reading_in_pause = False  # the upstream knows of the pause, and may have stopped within a piece
         self._fetching_from: Optional[Upstream] = None
         self._why_lost = FailureKind.UPSTREAM_LOST
+        self._repairs: dict[Upstream, dict[int, int]] = {}  # how often a piece came damaged, from each place
+        self._spoilt: dict[Upstream, dict[int, Spoilt]] = {}  # pieces that can't be had from there
         self._channel: Optional[Channel] = None
         self._meeting = Meeting(
             place.surroundings, order.cast, self.secret, order.transport, self._meeting_changed
@@ -92,6 +127,8 @@ class Follower(StandingStock):
                 and not self.reading_in_pause
             )
             self.route, self.pause_ends = (order.epoch, order.upstream), None
+            if self.state is R.CONNECTING:
+                self._failure = None  # it was that of the upstream before
             if not kept:
                 self._abort_channel()
             self.condition.notify_all()
@@ -144,7 +181,7 @@ class Follower(StandingStock):
     def _restored(self, error: Optional[BaseException]) -> None:
         """What the journal claimed was read back; the fetch may have all it needs by that."""
         with self.lock:
-            self._trouble = error
+            self._trouble = self._trouble or error
             if error is not None or self.is_complete():
                 self._abort_channel()
             self.condition.notify_all()
@@ -214,31 +251,36 @@ class Follower(StandingStock):
             self.leave_group()
 
     def _fetch_until_complete(self) -> None:
-        timing = self._place.timing
-        pause, lost_since, asked = timing.first_pause, 0.0, self.route
+        patience = Patience(self._place.timing)
         while not self.is_complete():
             self.check_stop()
             route = self.route
-            if route[1] is None:
+            epoch, upstream = route
+            if upstream is None:
                 self._wait_for_orders()
+                patience.renew()
                 continue
             if self.paused:  # and not connected: nobody is missed until it goes on
                 self.rest()
-                lost_since = 0.0
+                patience.renew()
                 continue
-            reason = self._try_fetching(route[0], route[1])
+            patience.turn_to(upstream)
+            had, began = self.have.total, time.monotonic()
+            spoilt = self._spoilt_there(upstream)
+            reason = str(spoilt) if spoilt is not None else self._try_fetching(epoch, upstream)
             self.check_stop()
-            if self._heard or route != asked:
-                pause, lost_since, asked = timing.first_pause, 0.0, route
+            if self.have.total > had or self._restoring.alive:
+                patience.renew()
+            elif spoilt is None and not self._heard:
+                patience.spend(time.monotonic() - began)
             if self.is_complete() or self.route != route:
                 continue
-            if lost_since == 0.0 or self._restoring.alive:
-                lost_since = time.monotonic()
-            self._lost(route[1], time.monotonic() - lost_since, reason)
+            self._lost(upstream, patience.spent, reason)
+            began = time.monotonic()
             with self.lock:
                 if self.route == route and not self._stop and not self._meeting.has_come:
-                    self.condition.wait(pause)
-            pause = min(pause * 2, timing.longest_pause)
+                    self.condition.wait(patience.pause())
+            patience.spend(time.monotonic() - began)
 
     def _wait_for_orders(self) -> None:
         """The engine has nobody to fetch from: wait until it has."""
@@ -275,6 +317,17 @@ class Follower(StandingStock):
         self._heard = False
         try:
             self._fetch_from(epoch, upstream)
+        except Spoilt as error:
+            log.warning(
+                "cast %s on %s: no piece %d from %s: %s",
+                self.cast,
+                self._place.node,
+                error.piece,
+                upstream.node,
+                error,
+            )
+            self._spoilt.setdefault(upstream, {})[error.piece] = error
+            return str(error)
         except (OSError, ProtocolError, Gone) as error:
             log.info("cast %s on %s: %s", self.cast, self._place.node, error)
             self._why_lost = (
@@ -296,7 +349,7 @@ class Follower(StandingStock):
                 self._fetching_from = upstream
             if self.state is not R.RECEIVING:
                 self._go(R.RECEIVING)
-            Fetching(channel, self).run()
+            Fetching(channel, self, upstream).run()
         finally:
             self.spending.on(WAITING)
             with self.lock:
@@ -304,16 +357,40 @@ class Follower(StandingStock):
             channel.close()
 
     def _lost(self, upstream: Upstream, seconds: float, reason: str) -> None:
-        """Say so after a while, give up after a while more."""
+        """Say so after a while, give up after a while more. What can't be had from there is said at once."""
         timing = self._place.timing
-        if seconds < timing.lost_after:
-            return
+        kind, lost_after = self._why_lost, timing.lost_after
         values = {"node": self._place.node, "upstream": upstream.node, "reason": reason}
-        if seconds >= timing.lost_after + timing.grace:
-            raise CastRayError(self._why_lost, **values)
-        if self._failure is None:
-            self._connected_to = ""
-            self._go(R.CONNECTING, Failure(self._why_lost, values))
+        spoilt = self._spoilt_there(upstream)
+        if spoilt is not None:
+            kind, lost_after = spoilt.kind, 0.0
+            values["path"] = self.path_of_piece(spoilt.piece)
+        if seconds < lost_after:
+            return
+        if seconds >= lost_after + timing.grace:
+            raise CastRayError(kind, **values)
+        with self.lock:
+            if self._failure is not None or self.route[1] != upstream:
+                return
+            self._connected_to, self.state, self._failure = "", R.CONNECTING, Failure(kind, values)
+        self.stated()
+
+    def repairs_from(self, upstream: Upstream) -> dict[int, int]:
+        """How often each piece came damaged from there, on all connections."""
+        return self._repairs.setdefault(upstream, {})
+
+    def _spoilt_there(self, upstream: Upstream) -> Optional[Spoilt]:
+        """A piece that is missing and can't be had from there."""
+        for piece, spoilt in self._spoilt.get(upstream, {}).items():
+            if not self.has_piece(piece):
+                return spoilt
+        return None
+
+    def end_with(self, error: BaseException) -> None:
+        with self.lock:
+            self._trouble = self._trouble or error
+            self._abort_channel()
+            self.condition.notify_all()
 
     def heard(self) -> None:
         """The upstream lives."""

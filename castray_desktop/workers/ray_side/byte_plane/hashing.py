@@ -130,7 +130,9 @@ class FileHashes:
         try:
             while self._await_work():
                 self.give_back(self._read_back(buffer))
-        except (Cancelled, OSError, EOFError, CastRayError) as error:
+        except OSError as error:
+            self._fail(self._stock.local_failure(error))
+        except (Cancelled, CastRayError) as error:
             self._fail(error)
         except Exception as error:
             log.exception("the hashes of cast %s", self._stock.cast)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
 
 from castray_desktop.core import wire
 from castray_desktop.core.wire import FrameType, PieceFlag, ProtocolError
 from castray_desktop.workers.ray_side.byte_plane.channel import Channel
+from castray_desktop.workers.ray_side.byte_plane.failures import reason_of
 from castray_desktop.workers.ray_side.byte_plane.limits import wait_for_all
-from castray_desktop.workers.ray_side.byte_plane.supply import Gone, Supply
+from castray_desktop.workers.ray_side.byte_plane.supply import Gone, Spoilt, Supply
+
+log = logging.getLogger("castray.byte_plane")
 
 MAX_OUTSTANDING = 4096
 KEEP_ALIVE_SECONDS = 1.0
@@ -33,17 +37,31 @@ class Serving:
         self._file_passed = -1
         self._paused = False  # by the peer
         self._calm = False  # nothing was there to be sent for a while
+        self._at = 0  # the piece that is served
         self._last_sent = time.monotonic()
 
     def run(self) -> None:
         """Until the peer closes (ConnectionError), misbehaves (ProtocolError) or this node can't go on."""
         try:
             while True:
-                self._step()
+                self._go_on()
         except Gone as gone:
             self._channel.write(wire.gone(str(gone)))
-        except (EOFError, FileNotFoundError) as error:
-            self._channel.write(wire.gone(f"a file is not there any more ({error})"))
+
+    def _go_on(self) -> None:
+        """One step. A piece that can't be served is said to be so, and the others still are."""
+        try:
+            self._step()
+        except Spoilt as spoilt:
+            self._channel.write(wire.spoilt(spoilt.piece, str(spoilt)))
+        except ConnectionError:
+            raise
+        except (EOFError, OSError) as error:  # a file's; where it is the connection's, this fails as well
+            if self._supply.gone:
+                raise Gone(self._supply.gone) from error
+            log.warning("cast %s: a file can't be read any more: %s", self._supply.cast, error)
+            reason = reason_of(error) if isinstance(error, OSError) else str(error)
+            self._channel.write(wire.spoilt(self._at, reason))
 
     def _step(self) -> None:
         self._take_requests()
@@ -57,7 +75,7 @@ class Serving:
             self._calm = False
         elif not self._requests:
             self._idle()
-        elif self._supply.await_piece(self._requests[0][0], LOOK_SECONDS):
+        elif self._await_next():
             digest_only = self._requests[0][2]
             index = self._next_index()
             if digest_only:
@@ -66,6 +84,10 @@ class Serving:
                 self._send(index)
         else:
             self._keep_alive()
+
+    def _await_next(self) -> bool:
+        self._at = self._requests[0][0]
+        return self._supply.await_piece(self._at, LOOK_SECONDS)
 
     def _next_index(self) -> int:
         first = self._requests[0]
@@ -176,6 +198,7 @@ class Serving:
             return False
         start, end = self._parts[0]
         index, length = self._supply.layout.piece_at(start), end - start
+        self._at = index
         if not self._supply.await_piece(index, 0.0):
             return False
         self._parts.popleft()
@@ -258,6 +281,7 @@ class Serving:
         self._channel.write(wire.piece_by_fd(index, digest, length, file, offset))
 
     def _send_again(self, index: int) -> None:
+        self._at = index
         again = self._supply.read_anew(index)
         flags = PieceFlag.CHANGED if again.changed else PieceFlag.NONE
         self._keep_to_limits(len(again.payload))

@@ -13,7 +13,7 @@ from castray_desktop.workers.ray_side.byte_plane.comparing import same_hash
 from castray_desktop.workers.ray_side.byte_plane.parts import PartFiles
 from castray_desktop.workers.ray_side.byte_plane.place import Place
 from castray_desktop.workers.ray_side.byte_plane.stock import Stock
-from castray_desktop.workers.ray_side.byte_plane.supply import Changed, Gone
+from castray_desktop.workers.ray_side.byte_plane.supply import Changed, Spoilt
 from castray_desktop.workers.ray_side.byte_plane.twins import CHANGED_TWIN, Twins, may_exist
 from castray_desktop.workers.ray_side.protocol import StartDelivery
 
@@ -90,7 +90,10 @@ class StandingStock(Stock):
         if not hashes or len(self._coming_hashes) == files:
             self._known_hashes = self._coming_hashes
             self.wake()
-            self._agree_by_hash(self._coming_hashes)
+            try:
+                self._agree_by_hash(self._coming_hashes)
+            except OSError as error:
+                raise self.local_failure(error) from error
 
     def _agree_by_hash(self, hashes: list[bytes]) -> None:
         """What stands here with the right hash is had; its pieces get their digests when somebody asks."""
@@ -139,7 +142,7 @@ class StandingStock(Stock):
         hasher.update(payload)
         for span in self.manifest.spans(*self.layout.content_part(*self.layout.piece(index))):
             if self._twins is None or not self._twins.is_unchanged(span.file):
-                raise Gone(f"its copy on {self._place.node} has changed")
+                raise Spoilt(index, f"its copy on {self._place.node} has changed")
         with self.lock:
             self._note_digest(index, hasher.digest())
             self._undigested[index] = 0
@@ -158,7 +161,10 @@ class StandingStock(Stock):
         return found
 
     def take_from_twins(self, index: int, digest: bytes, buffer: memoryview) -> bool:
-        """The piece is had if the files that stand here have these bytes; whether they do."""
+        """The piece is had if the files that stand here have these bytes; whether they do.
+
+        Raises CastRayError.
+        """
         start, end = self.layout.piece(index)
         view = buffer[: end - start]
         if self._twins is None or self.manifest is None:
@@ -169,11 +175,8 @@ class StandingStock(Stock):
             self._note_digest(index, digest)
         if not self._reads_as(index, start, end, view):
             return False
-        assert self._staging is not None
-        self._staging.journal.note(index, (digest,))
-        with self.lock:
-            self._count(start, end)
-            self.add(index, (digest,))
+        low, high = self.layout.content_part(start, end)
+        self.placed(index, (digest,), high - low)
         self._feed(start, end, view)
         self.progressed()
         return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import threading
@@ -15,7 +16,7 @@ from castray_desktop.core.parcel import Manifest, Span, decode
 from castray_desktop.core.ranges import Range, RangeSet
 from castray_desktop.core.wire import DIGEST_BYTES
 from castray_desktop.workers.ray_side.byte_plane.digests import file_hasher, piece_hasher
-from castray_desktop.workers.ray_side.byte_plane.failures import no_room, write_failure
+from castray_desktop.workers.ray_side.byte_plane.failures import no_room, reason_of, write_failure
 from castray_desktop.workers.ray_side.byte_plane.hashing import FileHashes
 from castray_desktop.workers.ray_side.byte_plane.parts import PartFiles
 from castray_desktop.workers.ray_side.byte_plane.place import Place
@@ -23,10 +24,14 @@ from castray_desktop.workers.ray_side.byte_plane.preflight import nearest_folder
 from castray_desktop.workers.ray_side.byte_plane.spending import CHECKING, DISK, Spending
 from castray_desktop.workers.ray_side.byte_plane.staging import Staging
 from castray_desktop.workers.ray_side.byte_plane.stretch import Stretch, begin
-from castray_desktop.workers.ray_side.byte_plane.supply import Again, Changed, Gone, Supply
+from castray_desktop.workers.ray_side.byte_plane.supply import Again, Changed, Gone, Spoilt, Supply
 from castray_desktop.workers.ray_side.byte_plane.twins import whole_pieces
 from castray_desktop.workers.ray_side.byte_plane.yielding_lock import YieldingLock
 from castray_desktop.workers.ray_side.protocol import StartDelivery
+
+
+class Unreadable(OSError):
+    """A file of this node, one that was written or one that was there, can't be read, or not to its end."""
 
 
 class Stock(Supply):
@@ -230,9 +235,17 @@ class Stock(Supply):
         try:
             return self._place_piece(index, digest, view)
         except OSError as error:
-            raise self._not_stored(error) from error
+            raise self.local_failure(error) from error
 
-    def _not_stored(self, error: OSError) -> CastRayError:
+    def local_failure(self, error: OSError) -> CastRayError:
+        """What an error of this node's own disk means. It says nothing of the upstream."""
+        if isinstance(error, Unreadable):
+            return CastRayError(
+                FailureKind.READ_BACK_FAILED,
+                node=self._place.node,
+                path=self._shown_path(error),
+                reason=reason_of(error),
+            )
         needed = self.layout.stream_bytes - self.have.total
         return write_failure(error, self._place.node, self._shown_path(error), needed)
 
@@ -273,7 +286,7 @@ class Stock(Supply):
         try:
             self._staging.journal.note(first, digests)
         except OSError as error:
-            raise self._not_stored(error) from error
+            raise self.local_failure(error) from error
         with self.lock:
             self._content_bytes += length
             self.add(first, digests)
@@ -297,7 +310,10 @@ class Stock(Supply):
             return
         low, high = self.layout.content_part(start, end)
         content = view[self.layout.manifest_bytes + low - start :]
-        self._hashes.feed(low, high, self.manifest.spans(low, high), content)
+        try:
+            self._hashes.feed(low, high, self.manifest.spans(low, high), content)
+        except OSError as error:
+            raise self.local_failure(error) from error
 
     def _decode_manifest(self) -> None:
         raw = bytes(self._raw_manifest)
@@ -407,7 +423,7 @@ class Stock(Supply):
     # --- serving
 
     def read_contents(self, low: int, high: int, view: memoryview) -> None:
-        """Read contents back from the part files. Raises OSError, or EOFError where a file is too short."""
+        """Read contents back from the part files. Raises OSError."""
         self._fill(view, self.layout.manifest_bytes + low, self.layout.manifest_bytes + high)
 
     def manifest_bytes(self) -> bytearray:
@@ -420,13 +436,49 @@ class Stock(Supply):
         assert self._parts is not None
         return self._parts.open(file)
 
+    def _read_file(self, file: int, offset: int, view: memoryview) -> None:
+        """Raises Unreadable, which names the file."""
+        assert self.manifest is not None
+        try:
+            super()._read_file(file, offset, view)
+        except (OSError, EOFError) as error:
+            if self.gone:  # its files were closed
+                raise
+            number, reason = errno.EIO, str(error)
+            if isinstance(error, OSError):
+                number, reason = error.errno or errno.EIO, reason_of(error)
+            where = os.fsencode(self._destination_text()) + b"/" + self.manifest.files[file].path
+            raise Unreadable(number, reason, os.fsdecode(where)) from error
+
     def read_anew(self, index: int) -> Again:
         """A piece that arrived damaged below: it is sent again if it is still right here."""
         if self.gone:
             raise Gone(self.gone)
-        payload = self.assembled(index)
+        try:
+            payload = self.assembled(index)
+        except (OSError, EOFError):
+            self._must_not_land(index)
+            raise
         hasher = self.new_piece_hasher()
         hasher.update(payload)
         if hasher.digest() != self.digest(index):
-            raise Gone(f"its copy on {self._place.node} has been damaged")
+            self._must_not_land(index)
+            raise Spoilt(index, f"its copy on {self._place.node} has been damaged")
         return Again(payload, self.digest(index), False)
+
+    def _must_not_land(self, index: int) -> None:
+        """A piece reads back wrong. A file that has landed is the user's; one that has not must not land."""
+        parts, manifest = self._parts, self.manifest
+        if parts is None or manifest is None:
+            return
+        for span in manifest.spans(*self.layout.content_part(*self.layout.piece(index))):
+            path = manifest.files[span.file].path
+            if not parts.is_standing(span.file) and not parts.has_landed(path):
+                where = os.fsencode(self._destination_text()) + b"/" + path
+                error = Unreadable(errno.EIO, "it is not what was written", os.fsdecode(where))
+                self.end_with(self.local_failure(error))
+                return
+
+    def end_with(self, error: BaseException) -> None:
+        """Have this delivery end with that, once its thread looks."""
+        raise NotImplementedError

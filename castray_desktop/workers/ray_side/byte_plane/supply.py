@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Optional
 
+from castray_desktop.core.failure import FailureKind
 from castray_desktop.core.layout import Layout
 from castray_desktop.core.parcel import Manifest
 from castray_desktop.core.ranges import RangeSet
@@ -30,6 +31,15 @@ Changed = Callable[[bool], None]
 
 class Gone(Exception):
     """This node can't ever serve it."""
+
+
+class Spoilt(Gone):
+    """A node's own copy of one piece is not right any more; another node may have it."""
+
+    def __init__(self, piece: int, reason: str, kind: FailureKind = FailureKind.COPY_CHANGED) -> None:
+        super().__init__(reason)
+        self.piece = piece
+        self.kind = kind
 
 
 class Cancelled(Exception):
