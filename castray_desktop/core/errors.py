@@ -150,6 +150,11 @@ TEMPLATES: Mapping[FailureKind, tuple[str, str]] = {
         "{node} has no room: {path} has {free} free and {needed} are needed.",
         "Make room there, or choose another destination.",
     ),
+    K.NO_ROOM_TOGETHER: (
+        "{node} has no room: it shares the disk of {path} with {others}, where {free} are free, and all of "
+        "them together need {needed}.",
+        "Make room there, or choose fewer recipients or another destination.",
+    ),
     K.NOT_WRITABLE: (
         "{node} can't write to {path}: {reason}.",
         "Change the permissions there, or choose another destination.",

@@ -57,6 +57,7 @@ class FailureKind(str, enum.Enum):
     NO_FILE_DELIVERED = "no_file_delivered"
     # a recipient
     NO_ROOM = "no_room"
+    NO_ROOM_TOGETHER = "no_room_together"  # it shares the disk with other recipients
     NOT_WRITABLE = "not_writable"
     NOT_A_FOLDER = "not_a_folder"
     NAME_NOT_ALLOWED = "name_not_allowed"

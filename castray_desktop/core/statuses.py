@@ -80,6 +80,7 @@ STATUSES: Mapping[FailureKind, Status] = {
     K.NO_FILE_DELIVERED: Status.FAILED,
     # a recipient
     K.NO_ROOM: Status.FAILED,
+    K.NO_ROOM_TOGETHER: Status.FAILED,
     K.NOT_WRITABLE: Status.FAILED,
     K.NOT_A_FOLDER: Status.FAILED,
     K.NAME_NOT_ALLOWED: Status.FAILED,

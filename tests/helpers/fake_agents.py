@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections import Counter
 from collections.abc import Mapping
 
@@ -83,7 +84,8 @@ class FakeAgents:
             totals = None if failed else self.totals_of.get(node, self.totals)
             self.report_source(node, order.cast, state, totals=totals, failure=self.source_failure)
         if isinstance(order, protocol.Preflight):
-            return self.replies.get(node, protocol.PreflightReply(f"/inbox/{node}", node, free_bytes=10**9))
+            reply = self.replies.get(node, protocol.PreflightReply(f"/inbox/{node}", node, free_bytes=10**9))
+            return reply if order.count_present else dataclasses.replace(reply, present_bytes=0)
         if isinstance(order, protocol.VerifyFiles) and node in self.read_back:
             self.report_verification(node, order.job, self.read_back[node])
         if isinstance(order, protocol.DescribeFiles):

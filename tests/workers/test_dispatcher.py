@@ -102,6 +102,37 @@ async def test_a_recipient_without_room_touches_nobody_else(stage: Stage) -> Non
     assert not stage.agents.started("b")
 
 
+async def test_recipients_that_share_a_disk_need_room_together(stage: Stage) -> None:
+    size = stage.agents.totals.content_bytes
+    for node in "abc":
+        stage.agents.replies[node] = protocol.PreflightReply(
+            f"/in/{node}", f"of {node}", free_bytes=size * 5 // 2, disk="one"
+        )
+    report = await stage.dispatcher.surveys.preflight(REQUEST)
+    (problem,) = report.problems
+    assert (problem.node, problem.failure.kind) == ("c", FailureKind.NO_ROOM_TOGETHER)
+    assert problem.failure.values["others"] == "a, b"
+    cast = stage.dispatcher.send(REQUEST)
+    await stage.agents.wait_for("b", protocol.StartDelivery)
+    stage.seal(cast)
+    stage.agents.complete("a", cast, "s")
+    stage.agents.complete("b", cast, "a")
+    result = await stage.result(cast)
+    assert result.deliveries[2].failure == problem.failure
+    assert not stage.agents.started("c")
+
+
+async def test_what_is_there_already_needs_no_room(stage: Stage) -> None:
+    size = stage.agents.totals.content_bytes
+    for node in "abc":
+        stage.agents.replies[node] = protocol.PreflightReply(
+            f"/in/{node}", f"of {node}", free_bytes=size, disk="one", present_bytes=size
+        )
+    assert (await stage.dispatcher.surveys.preflight(REQUEST)).problems == ()
+    asked = [order for _, order in stage.agents.orders if isinstance(order, protocol.Preflight)]
+    assert [order.count_present for order in asked] == [False] * 3 + [True] * 3
+
+
 async def test_without_consent_a_problem_keeps_the_cast_from_starting(stage: Stage) -> None:
     failure = Failure(FailureKind.NOT_WRITABLE, {"node": "b"})
     stage.agents.replies["b"] = protocol.PreflightReply(failure=failure)

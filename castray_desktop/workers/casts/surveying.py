@@ -15,10 +15,15 @@ from castray_desktop.core.messages import (
     SendRequest,
     UnsentFile,
 )
+from castray_desktop.core.quantities import format_bytes
+from castray_desktop.core.shared_room import Claim, shortages
 from castray_desktop.workers.agents import Agents
 from castray_desktop.workers.casts.ledger import offline
 from castray_desktop.workers.casts.orders import Orders
 from castray_desktop.workers.ray_side import protocol
+
+NAMED = 4
+"""Of the nodes that share a disk, in a sentence."""
 
 
 @dataclass(frozen=True)
@@ -75,12 +80,13 @@ async def ask_recipients(
 ) -> Survey:
     """Ask all of them at once; nothing is written anywhere."""
 
-    async def ask(node: str) -> protocol.PreflightReply:
+    async def ask(node: str, count_present: bool = False) -> protocol.PreflightReply:
         info = agents.nodes.get(node)
         if info is None or info.state is not NodeState.ONLINE:
             return protocol.PreflightReply(failure=offline(node))
         order = protocol.Preflight(
-            cast, request.destination, totals.top, totals.content_bytes, totals.entries
+            *(cast, request.destination, totals.top, totals.content_bytes, totals.entries),
+            count_present=count_present,
         )
         try:
             reply = await orders.call(node, order)
@@ -92,4 +98,42 @@ async def ask_recipients(
 
     asked = tuple(recipients)
     answers = await asyncio.gather(*(ask(node) for node in asked))
-    return Survey(totals, dict(zip(asked, answers, strict=True)))
+    replies = dict(zip(asked, answers, strict=True))
+    short = _short_together(replies, totals.content_bytes)
+    if short:  # unless what they need is there already, which takes a while to look for
+        disks = {replies[node].disk for node in short}
+        sharing = [node for node, reply in replies.items() if reply.disk in disks and not reply.failure]
+        again = await asyncio.gather(*(ask(node, count_present=True) for node in sharing))
+        replies |= dict(zip(sharing, again, strict=True))
+        replies |= _short_together(replies, totals.content_bytes)
+    return Survey(totals, replies)
+
+
+def _short_together(
+    replies: Mapping[str, protocol.PreflightReply], size: int
+) -> dict[str, protocol.PreflightReply]:
+    """The answers of those that have room alone, and none beside the others that write to their disk."""
+    claims = [
+        Claim(
+            node,
+            reply.disk,
+            reply.mount or reply.storage,
+            free=reply.free_bytes,
+            promised=reply.promised_bytes,
+            needed=size - min(reply.present_bytes, size),
+        )
+        for node, reply in replies.items()
+        if reply.failure is None
+    ]
+    found = {}
+    for node, shortage in shortages(claims).items():
+        values = {"node": node, "path": replies[node].destination, "others": _names(shortage.others)}
+        values |= {"free": format_bytes(shortage.free), "needed": format_bytes(shortage.needed)}
+        failure = Failure(FailureKind.NO_ROOM_TOGETHER, values)
+        found[node] = protocol.PreflightReply(failure=failure)
+    return found
+
+
+def _names(nodes: tuple[str, ...]) -> str:
+    shown = ", ".join(nodes[:NAMED])
+    return f"{shown}, …" if len(nodes) > NAMED else shown

@@ -142,6 +142,7 @@ class Preflight:
     top: tuple[TopEntry, ...]
     needed_bytes: int
     needed_files: int
+    count_present: bool = False  # say in the answer what of it is there by name already
 
 
 @dataclass(frozen=True)
@@ -151,8 +152,11 @@ class PreflightReply:
     destination: str = ""  # absolute, links resolved as far as it exists
     storage: str = ""  # equal for two nodes of one machine that would write to the same folder
     mount: str = ""  # equal for two nodes that may write to one folder of one storage: a `Probe` tells
-    free_bytes: int = 0
+    free_bytes: int = 0  # without what the node has promised to other casts
     failure: Optional[Failure] = None
+    disk: str = ""  # equal for two nodes that write to one file system
+    promised_bytes: int = 0
+    present_bytes: int = 0  # of what is sent, by name; if it was asked for, or there is little room
     sent_here: bool = False  # it is the source's own folder, as far as the engine has found out
 
 

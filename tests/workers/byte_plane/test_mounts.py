@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from castray_desktop.workers.ray_side.byte_plane.mounts import locate, parse, storage_of
+from castray_desktop.workers.ray_side.byte_plane.mounts import disk_of, locate, parse, storage_of
 
 TABLE = rb"""
 22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
@@ -38,6 +38,12 @@ nonsense
 )
 def test_where_a_folder_lies(path: bytes, expected: str) -> None:
     assert storage_of(path, "k", TABLE) == expected
+
+
+def test_which_file_system_a_folder_lies_on() -> None:
+    assert disk_of(b"/srv/x", "k", TABLE) == disk_of(b"/data/y", "k", TABLE) == "k:8:1"
+    assert disk_of(b"/home/ada", "k", TABLE) == "nfs:server:/export/home"
+    assert disk_of(b"/x", "k", b"") == ""
 
 
 def test_a_file_system_of_one_kernel_is_no_other_kernels() -> None:

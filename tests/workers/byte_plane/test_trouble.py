@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import secrets
 import socket
@@ -487,6 +488,33 @@ def test_what_a_preflight_says(lab: Lab) -> None:
     assert first.free_bytes > 0  # type: ignore[attr-defined]
     assert ask(one, f"{dest}/{{node}}").storage != ask(two, f"{dest}/{{node}}").storage  # type: ignore[attr-defined]
     assert not dest.exists()
+
+
+def test_nodes_of_one_machine_say_that_they_share_a_disk_and_what_is_there(lab: Lab) -> None:
+    one, two = (lab.node(name).plane for name in ("one", "two"))
+    (lab.folder / "in" / "tree").mkdir(parents=True)
+    (lab.folder / "in" / "tree" / "a").write_bytes(b"x" * 700)
+    top = (TopEntry("tree", folder=True), TopEntry("missing"))
+    first = one.preflight(Preflight("c", str(lab.folder / "in"), top, 1000, 2, count_present=True))
+    second = two.preflight(Preflight("c", str(lab.folder / "other"), top, 1000, 2, count_present=True))
+    assert first.disk == second.disk != ""
+    assert first.storage != second.storage
+    assert (first.present_bytes, second.present_bytes) == (700, 0)
+    most = one.preflight(Preflight("c", str(lab.folder / "in"), top, 600, 2, count_present=True))
+    assert most.present_bytes == 600
+
+
+def test_what_is_there_by_name_is_no_reason_to_refuse(lab: Lab) -> None:
+    plane = lab.node("one").plane
+    (lab.folder / "in").mkdir()
+    free = os.statvfs(lab.folder).f_bavail * os.statvfs(lab.folder).f_frsize
+    with (lab.folder / "in" / "a").open("wb") as file:
+        file.truncate(2 * free)  # without any content, it takes no room
+    order = Preflight("c", str(lab.folder / "in"), (TopEntry("a"),), 2 * free, 2)
+    assert plane.preflight(order).failure is None
+    failure = plane.preflight(dataclasses.replace(order, top=(TopEntry("b"),))).failure
+    assert failure is not None
+    assert failure.kind is FailureKind.NO_ROOM
 
 
 # --- the way --------------------------------------------------------------------------------------

@@ -60,25 +60,38 @@ def locate(mounts: list[Mount], path: bytes) -> Optional[tuple[Mount, bytes]]:
     return best, b"/" + b"/".join(part for part in (best.root.strip(b"/"), below) if part)
 
 
+def disk_of(path: bytes, kernel: str, table: Optional[bytes] = None) -> str:
+    """A text that is equal for paths on one file system; empty if unknown."""
+    found = _found(path, table)
+    return _name(found[0], kernel) if found is not None else ""
+
+
 def storage_of(path: bytes, kernel: str, table: Optional[bytes] = None) -> str:
     """A text that is equal for two nodes whose `path` may be one folder of one storage; empty if unknown.
 
     Equal texts are a reason to look, no proof: names of servers and devices mean other things elsewhere.
     `kernel` tells running kernels apart, since a file system of one kernel is no other kernel's.
     """
+    found = _found(path, table)
+    if found is None:
+        return ""
+    mount, inside = found
+    return _name(mount, kernel) + os.fsdecode(inside)
+
+
+def _found(path: bytes, table: Optional[bytes]) -> Optional[tuple[Mount, bytes]]:
     if table is None:
         try:
             with open(MOUNTINFO, "rb") as file:
                 table = file.read()
         except OSError:
-            return ""
-    found = locate(parse(table), path)
-    if found is None:
-        return ""
-    mount, inside = found
+            return None
+    return locate(parse(table), path)
+
+
+def _name(mount: Mount, kernel: str) -> str:
     if mount.kind in _OF_ONE_KERNEL:
-        name = f"{kernel}:{mount.device.decode()}"
-    else:  # nfs and nfs4 are one thing, and a part of an export may be mounted by itself
-        kind = re.sub(rb"[0-9]+$", b"", mount.kind) or mount.kind
-        name = f"{os.fsdecode(kind)}:{os.fsdecode(mount.source).rstrip('/')}"
-    return name + os.fsdecode(inside)
+        return f"{kernel}:{mount.device.decode()}"
+    # nfs and nfs4 are one thing, and a part of an export may be mounted by itself
+    kind = re.sub(rb"[0-9]+$", b"", mount.kind) or mount.kind
+    return f"{os.fsdecode(kind)}:{os.fsdecode(mount.source).rstrip('/')}"

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import stat
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from castray_desktop.core.failure import CastRayError, FailureKind
 from castray_desktop.core.names import display, safe_node
 from castray_desktop.workers.ray_side.byte_plane import linux
 from castray_desktop.workers.ray_side.byte_plane.failures import no_room, reason_of
-from castray_desktop.workers.ray_side.byte_plane.mounts import storage_of
+from castray_desktop.workers.ray_side.byte_plane.mounts import disk_of, storage_of
 from castray_desktop.workers.ray_side.byte_plane.room import Ledger, free_files
-from castray_desktop.workers.ray_side.protocol import Preflight, PreflightReply
+from castray_desktop.workers.ray_side.protocol import Preflight, PreflightReply, TopEntry
 
+COUNT_SECONDS = 2.0
 SPARE_FILES = 8  # staging, journal and what else a delivery makes
 
 
@@ -45,8 +50,12 @@ def examine(
         folder = nearest_folder(destination, node)
         _check_writable(folder, node)
         free = ledger.free(folder)
-        if free < order.needed_bytes:
-            raise no_room(node, destination, free, order.needed_bytes)
+        tight = free < order.needed_bytes
+        present = (
+            present_bytes(destination, order.top, order.needed_bytes) if tight or order.count_present else 0
+        )
+        if free < order.needed_bytes - present:
+            raise no_room(node, destination, free, order.needed_bytes - present)
         _check_files(folder, order, node, destination)
         device = os.stat(folder).st_dev
     except CastRayError as error:
@@ -56,12 +65,37 @@ def examine(
             FailureKind.NOT_WRITABLE, node=node, path=order.destination or inbox, reason=reason_of(error)
         ).failure
         return PreflightReply(failure=failure)
+    kernel = linux.machine()[1]
     return PreflightReply(
         destination=display(destination),
         storage=f"{host}:{device}:{display(destination)}",
-        mount=storage_of(destination, linux.machine()[1]) if share else "",
+        mount=storage_of(destination, kernel) if share else "",
         free_bytes=max(free, 0),
+        disk=(disk_of(destination, kernel) if share else "") or f"{host}:{device}",
+        promised_bytes=ledger.promised(device, but=order.cast),
+        present_bytes=present,
     )
+
+
+def present_bytes(destination: bytes, top: Sequence[TopEntry], needed: int) -> int:
+    """How much lies there under the names of what is sent: most probably an earlier copy of it.
+
+    Where that takes long, all of it counts as there: a cast fails rather later than without need.
+    """
+    deadline = time.monotonic() + COUNT_SECONDS
+    waiting = [os.path.join(destination, os.fsencode(entry.name)) for entry in top]
+    total = 0
+    while waiting and total < needed:
+        if time.monotonic() > deadline:
+            return needed
+        path = waiting.pop()
+        with contextlib.suppress(OSError):
+            facts = os.lstat(path)
+            if stat.S_ISDIR(facts.st_mode):
+                waiting += [entry.path for entry in os.scandir(path)]
+            elif stat.S_ISREG(facts.st_mode):
+                total += facts.st_size
+    return min(total, needed)
 
 
 def _check_writable(folder: bytes, node: str) -> None:

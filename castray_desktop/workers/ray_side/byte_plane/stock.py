@@ -20,7 +20,11 @@ from castray_desktop.workers.ray_side.byte_plane.failures import no_room, reason
 from castray_desktop.workers.ray_side.byte_plane.hashing import FileHashes
 from castray_desktop.workers.ray_side.byte_plane.parts import PartFiles
 from castray_desktop.workers.ray_side.byte_plane.place import Place
-from castray_desktop.workers.ray_side.byte_plane.preflight import nearest_folder, resolve_destination
+from castray_desktop.workers.ray_side.byte_plane.preflight import (
+    nearest_folder,
+    present_bytes,
+    resolve_destination,
+)
 from castray_desktop.workers.ray_side.byte_plane.spending import CHECKING, DISK, Spending
 from castray_desktop.workers.ray_side.byte_plane.staging import Staging
 from castray_desktop.workers.ray_side.byte_plane.stretch import Stretch, begin
@@ -103,6 +107,8 @@ class Stock(Supply):
         free = place.ledger.free(folder, but=self.cast)
         if self._staging.resumed and free < needed:
             needed = max(needed - self._staging.used_bytes(), 0)
+        if free < needed:
+            needed -= present_bytes(destination, order.totals.top, needed)
         if free < needed:
             raise no_room(place.node, destination, free, needed)
         place.ledger.promise(self.cast, os.stat(folder).st_dev, needed)
