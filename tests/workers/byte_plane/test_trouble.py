@@ -147,17 +147,6 @@ def test_a_stranger_who_says_nothing_is_let_go(lab: Lab, monkeypatch: pytest.Mon
         assert read_all(sock) == b""
 
 
-def test_strangers_are_bounded(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    from castray_desktop.workers.ray_side.byte_plane import listener
-
-    monkeypatch.setattr(listener, "MAX_STRANGERS", 3)
-    node = lab.node("a")
-    sockets = [socket.create_connection(("127.0.0.1", node.port)) for _ in range(5)]
-    assert read_all(sockets[4]) == b""
-    for sock in sockets:
-        sock.close()
-
-
 def test_a_peer_that_asks_for_nonsense_is_let_go(lab: Lab) -> None:
     nodes = lab.chain(1)
     cast = lab.cast(nodes[0], [lab.file("a.bin", 100)])

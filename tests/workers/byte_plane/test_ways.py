@@ -9,11 +9,13 @@ from dataclasses import replace
 
 import pytest
 
+from castray_desktop.core.failure import FailureKind
 from castray_desktop.workers.ray_side.addresses import own_addresses
 from castray_desktop.workers.ray_side.byte_plane import listener
 from castray_desktop.workers.ray_side.byte_plane.place import Timing
 from castray_desktop.workers.ray_side.protocol import DeliveryReport, RecipientState, Upstream
 from tests.workers.byte_plane.lab import Lab, Node
+from tests.workers.byte_plane.proxy import Proxy
 
 MIB = 1 << 20
 pytestmark = pytest.mark.timeout(60)
@@ -158,12 +160,21 @@ def test_nobody_gets_through(lab: Lab, refusing: int) -> None:
     assert result.failure.values["reason"] == "Connection refused"
 
 
-def test_connections_are_bounded(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_connections_that_have_proved_themselves_are_bounded(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(listener, "MAX_CONNECTIONS", 1)
-    node = lab.node("a")
-    with (
-        socket.create_connection(("127.0.0.1", node.port)),
-        socket.create_connection(("127.0.0.1", node.port)) as second,
-    ):
-        second.settimeout(8)
-        assert second.recv(1) == b""
+    source = lab.node("source")
+    first = lab.node("first")
+    second = lab.node("second", timing=Timing(lost_after=0.3, grace=0.3))
+    cast = lab.cast(source, [lab.file("a.bin", 8 * MIB)])
+    with Proxy(source.upstream(), hold_at=MIB) as proxy:
+        cast.deliver(first, proxy.upstream)
+        assert proxy.held.wait(20)
+        cast.deliver(second, source.upstream())
+        result = second.await_end(cast.cast)
+        proxy.release()
+        assert cast.results()[0].state is RecipientState.COMPLETED
+    assert result.failure is not None
+    assert result.failure.kind is FailureKind.UPSTREAM_LOST
+    assert result.received_bytes == 0

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import enum
 import logging
 import os
 import selectors
 import socket
 import tempfile
 import threading
+import time
 from pathlib import Path
 from typing import Callable, Optional, TypeVar
 
@@ -16,14 +18,22 @@ from castray_desktop.core.handshake import Greeting, Role
 from castray_desktop.core.wire import ProtocolError
 from castray_desktop.workers.ray_side.byte_plane.channel import Channel, Untrusted
 from castray_desktop.workers.ray_side.byte_plane.serving import Serving
+from castray_desktop.workers.ray_side.byte_plane.strangers import Strangers
 from castray_desktop.workers.ray_side.byte_plane.supply import Supply
 from castray_desktop.workers.ray_side.byte_plane.surroundings import Surroundings
 from castray_desktop.workers.ray_side.protocol import Reach
+from castray_desktop.workers.ray_side.repeated import Repeated
 
 log = logging.getLogger("castray.byte_plane")
 
-MAX_STRANGERS = 64
-MAX_CONNECTIONS = 512
+MAX_SILENT = 512  # that have dialled and said nothing yet; they cost no thread
+MAX_SILENT_OF_ONE = 256  # of these from one address
+MAX_STRANGERS = 64  # in their handshake, of each way
+MAX_STRANGERS_OF_ONE = 32  # of these from one address
+MAX_CONNECTIONS = 512  # that have proved themselves, of each way
+ACCEPTED_AT_ONCE = 64
+BACKLOG = 1024
+LOCAL = ""  # the address of a peer on this machine, or one that came through Ray
 CONNECT_SECONDS = 3.0
 HANDSHAKE_SECONDS = 5.0
 SEND_SECONDS = 60.0
@@ -32,6 +42,14 @@ MAX_LOCAL_PATH = 100
 SupplyOf = Callable[[str], Optional["tuple[bytes, Supply]"]]
 T = TypeVar("T")
 UpstreamCame = Callable[[str, int, Channel], bool]
+
+
+class Way(enum.Enum):
+    """How a connection has come about. Each has a budget of its own, so that none can use up the others'."""
+
+    DIRECT = "direct"  # the peer has dialled
+    REVERSE = "reverse"  # this node has
+    TUNNEL = "tunnel"  # through Ray
 
 
 class Listener:
@@ -46,7 +64,14 @@ class Listener:
         self._upstream_came = upstream_came
         self._around = surroundings
         self._lock = threading.Lock()
-        self._strangers = 0
+        self._strangers: dict[Way, Strangers[threading.Thread]] = {
+            way: Strangers(MAX_STRANGERS, MAX_STRANGERS_OF_ONE if way is Way.DIRECT else MAX_STRANGERS)
+            for way in Way
+        }
+        self._ways: dict[threading.Thread, Way] = {}
+        self._known: dict[Way, set[threading.Thread]] = {way: set() for way in Way}
+        self._crowded = Repeated(log, logging.WARNING, "there are too many connections (%s)")
+        self._not_accepted = Repeated(log, logging.WARNING, "a connection could not be accepted: %s")
         self._connections: dict[threading.Thread, Optional[Channel]] = {}
         self._reaching: set[tuple[str, str]] = set()
         self._sockets: list[socket.socket] = []
@@ -65,7 +90,8 @@ class Listener:
             try:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 sock.bind((where[0], port, *where[2:]))
-                sock.listen(128)
+                sock.listen(BACKLOG)
+                sock.setblocking(False)
             except OSError:
                 sock.close()
                 if port == high:
@@ -85,7 +111,8 @@ class Listener:
         try:
             sock.bind(path)
             os.chmod(path, 0o600)
-            sock.listen(128)
+            sock.listen(BACKLOG)
+            sock.setblocking(False)
         except OSError as error:
             log.warning("no Unix socket at %s: %s", path, error)
             sock.close()
@@ -131,35 +158,67 @@ class Listener:
             os.rmdir(self._local_folder)
 
     def _accept_all(self) -> None:
+        """Nobody gets a thread before saying something: a peer that dials speaks first, and at once."""
         with selectors.DefaultSelector() as selector:
             for sock in [*self._sockets, self._wake_read]:
                 selector.register(sock, selectors.EVENT_READ)
+            silent: Strangers[socket.socket] = Strangers(MAX_SILENT, MAX_SILENT_OF_ONE)
             while not self._closing:
-                for key, _ in selector.select():
-                    if key.fileobj is not self._wake_read:
-                        assert isinstance(key.fileobj, socket.socket)
-                        self._accept(key.fileobj)
+                end = silent.next_end(HANDSHAKE_SECONDS)
+                ready = selector.select(None if end is None else max(end - time.monotonic(), 0.0))
+                sockets = [key.fileobj for key, _ in ready if isinstance(key.fileobj, socket.socket)]
+                for sock in sockets:
+                    if sock in silent:
+                        _drop(selector, silent, sock)
+                        self._spoke(sock)
+                for sock in sockets:
+                    if sock in self._sockets:
+                        self._accept(sock, selector, silent)
+                for sock in silent.came_before(time.monotonic() - HANDSHAKE_SECONDS):
+                    _drop(selector, silent, sock).close()
+            while (left := silent.oldest()) is not None:
+                _drop(selector, silent, left).close()
 
-    def _accept(self, listening: socket.socket) -> None:
+    def _accept(
+        self, listening: socket.socket, selector: selectors.BaseSelector, silent: Strangers[socket.socket]
+    ) -> None:
+        for _ in range(ACCEPTED_AT_ONCE):
+            try:
+                sock, address = listening.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:  # the peer is gone already, or too many files are open
+                self._not_accepted.tell(str(error))
+                oldest = silent.oldest()
+                if oldest is not None:
+                    _drop(selector, silent, oldest).close()
+                    continue
+                self._wake_read.settimeout(0.05)
+                with contextlib.suppress(OSError):
+                    self._wake_read.recv(1, socket.MSG_PEEK)
+                return
+            selector.register(sock, selectors.EVENT_READ)
+            evicted = silent.add(sock, address[0] if address else LOCAL, time.monotonic())
+            if evicted is not None:
+                selector.unregister(evicted)
+                evicted.close()
+
+    def _spoke(self, sock: socket.socket) -> None:
+        """Somebody who has dialled has said something, or has gone."""
         try:
-            sock, _ = listening.accept()
-        except OSError as error:  # the peer is gone already, or too many files are open
-            log.warning("a connection could not be accepted: %s", error)
-            self._wake_read.settimeout(0.05)
-            with contextlib.suppress(OSError):
-                self._wake_read.recv(1, socket.MSG_PEEK)
-            return
-        try:
+            if not sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT):
+                raise ConnectionResetError
+            address = sock.getpeername()
             channel = self._around.channel(sock, listening=True)
         except OSError:  # gone already
             sock.close()
             return
-        self._begin(channel, lambda: self._meet(channel))
+        self._begin(Way.DIRECT, address[0] if address else LOCAL, channel, lambda: self._meet(channel))
 
     def adopt(self, sock: socket.socket) -> bool:
-        """Serve a connection that came by another way; False: it was closed, since there are too many."""
+        """Serve a connection that came through Ray; False: it was closed, since there are too many."""
         channel = Channel(sock, local=False)
-        return self._begin(channel, lambda: self._meet(channel))
+        return self._begin(Way.TUNNEL, LOCAL, channel, lambda: self._meet(channel))
 
     def reach(self, order: Reach) -> None:
         """Dial a recipient and serve it, in a thread; not twice at a time."""
@@ -168,19 +227,25 @@ class Listener:
             if key in self._reaching or self._closing:
                 return
             self._reaching.add(key)
-        if not self._begin(None, lambda: self._visit(order)):
+        if not self._begin(Way.REVERSE, order.address, None, lambda: self._visit(order)):
             self._reached(order)
 
-    def _begin(self, channel: Optional[Channel], work: Callable[[], None]) -> bool:
-        """A thread for a connection, unless there are too many."""
+    def _begin(self, way: Way, address: str, channel: Optional[Channel], work: Callable[[], None]) -> bool:
+        """A thread for a connection, until it has proved itself as a stranger.
+
+        Where there are too many strangers, the oldest has to go; of those that this node dials, the new one.
+        """
         thread = threading.Thread(target=work, name="castray-serve", daemon=True)
         with self._lock:
-            full = (
-                self._closing or self._strangers >= MAX_STRANGERS or len(self._connections) >= MAX_CONNECTIONS
-            )
+            strangers = self._strangers[way]
+            full = self._closing or (way is Way.REVERSE and len(strangers) >= MAX_STRANGERS)
             if not full:
-                self._strangers += 1
+                victim = strangers.add(thread, address, time.monotonic())
+                evicted = self._connections.get(victim) if victim is not None else None
+                if evicted is not None:
+                    evicted.abort()
                 self._connections[thread] = channel
+                self._ways[thread] = way
         if full:
             if channel is not None:
                 channel.close()
@@ -259,21 +324,40 @@ class Listener:
             Serving(channel, found[1]).run()
 
     def _shake_hands(self, work: Callable[[], T]) -> T:
-        """Until it is over, the peer counts as a stranger."""
-        try:
-            return work()
-        finally:
-            with self._lock:
-                self._strangers -= 1
+        """Until it is over, the peer counts as a stranger. Raises ConnectionError where too many are none."""
+        thread = threading.current_thread()
+        found = work()
+        with self._lock:
+            way = self._ways[thread]
+            self._strangers[way].remove(thread)
+            self._known[way].add(thread)
+            full = len(self._known[way]) > MAX_CONNECTIONS
+        if full:
+            self._crowded.tell(way.value)
+            raise ConnectionError("there are too many connections")
+        return found
 
     def _reached(self, order: Reach) -> None:
         with self._lock:
             self._reaching.discard((order.cast, order.node))
 
     def _ended(self) -> None:
+        thread = threading.current_thread()
         with self._lock:
-            self._connections.pop(threading.current_thread(), None)
+            self._connections.pop(thread, None)
+            way = self._ways.pop(thread)
+            self._strangers[way].remove(thread)
+            self._known[way].discard(thread)
 
     def _secret_of(self, cast: str) -> Optional[bytes]:
         found = self._supply_of(cast)
         return found[0] if found is not None else None
+
+
+def _drop(
+    selector: selectors.BaseSelector, silent: Strangers[socket.socket], sock: socket.socket
+) -> socket.socket:
+    """It is not one of the silent ones any more."""
+    selector.unregister(sock)
+    silent.remove(sock)
+    return sock
