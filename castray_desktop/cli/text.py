@@ -136,7 +136,7 @@ def print_preflight(report: PreflightReport) -> None:
         if removal.count > len(removal.paths):
             print(f"  and {removal.count - len(removal.paths)} more")
     if report.left_out_count:
-        print(f"{report.left_out_count} of it can't be sent. Nothing was sent.")
+        print(f"Nothing was sent. Entries that can't be sent: {report.left_out_count}.")
     elif not report.problems:
         print("Every recipient can take it. Nothing was sent.")
 
@@ -308,7 +308,7 @@ def print_result(result: CastResult) -> None:
         f" {summary.source_copies:.2f} copies uploaded"
     )
     print_multicast(summary)
-    if summary.verified:
+    if summary.verified or summary.state is CastState.PARTLY_FAILED:
         print_links(summary)
 
 

@@ -19,6 +19,7 @@ REASONS = (
     "a name that is not UTF-8",
     "the root of the file system",
     "too deep in its folders",
+    "made up by the kernel when it is read",
     "a link to a folder that it lies in",
     # a single file
     "it changed while it was being sent.",

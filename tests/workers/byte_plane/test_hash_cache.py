@@ -10,9 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from castray_desktop.workers.ray_side.byte_plane import comparing, landing, reader, supply
+from castray_desktop.workers.ray_side.byte_plane import (
+    comparing,
+    file_systems,
+    hash_cache,
+    landing,
+    linux,
+    reader,
+    supply,
+)
 from castray_desktop.workers.ray_side.byte_plane.digests import file_hasher
-from castray_desktop.workers.ray_side.byte_plane.hash_cache import FileKey, HashCache, hash_file
+from castray_desktop.workers.ray_side.byte_plane.hash_cache import FileKey, HashCache, hash_file, keys_of
 from castray_desktop.workers.ray_side.protocol import RecipientState
 from tests.workers.byte_plane.lab import BEST, Lab, Node, tree
 from tests.workers.byte_plane.test_resume import go_on, left_half_way
@@ -273,7 +281,7 @@ def test_a_file_that_was_made_just_now_is_hashed_again_when_it_lands(
     """Its hash is right, but a write since then might not show in its times."""
     path, (source, node) = lab.file("a", 4 * MIB), lab.chain(1)
     known = path.stat().st_ino
-    monkeypatch.setattr(FileKey, "is_settled", lambda key, _: key.inode == known)
+    monkeypatch.setattr(FileKey, "is_settled", lambda key, *_: key.inode == known)
     lab.send([source, lab.node("other")], [path])
     source.plane._hashes.close()
     node.inbox.mkdir(parents=True)
@@ -312,3 +320,63 @@ def test_files_that_are_young_are_read(lab: Lab, home: Path) -> None:
     lab.send(nodes, [path])
     nodes[0].plane._hashes.close()
     assert HashCache(home).find(BEST.file, [FileKey.of(path.stat())]) == {}
+
+
+def test_on_a_network_file_system_a_minute_has_to_pass(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its attributes are cached: whoever has written there may not be seen for so long."""
+    path = tmp_path / "a"
+    path.write_bytes(b"abc")
+    key, now = FileKey.of(path.stat()), path.stat().st_ctime_ns
+    assert key.is_settled(now + 61 * 10**9)
+    assert not key.is_settled(now + 61 * 10**9, remote=True)
+    assert key.is_settled(now + 63 * 10**9, remote=True)
+    monkeypatch.setattr(hash_cache, "SETTLED_NS", 0)
+    assert hash_file(os.fsencode(path), file_hasher("sha256"))[0] == key
+    assert list(keys_of([os.fsencode(path)])) == [key]
+    monkeypatch.setattr(file_systems, "LOCAL", frozenset())
+    assert hash_file(os.fsencode(path), file_hasher("sha256"))[0] is None
+    assert list(keys_of([os.fsencode(path)])) == []
+
+
+@pytest.mark.parametrize("remote", [False, True])
+def test_a_hash_that_may_be_out_of_date_is_not_used(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, remote: bool
+) -> None:
+    monkeypatch.setattr(hash_cache, "SETTLED_NS", 0)
+    nodes, path = lab.chain(1), lab.file("a", MIB)
+    nodes[1].inbox.mkdir(parents=True)
+    shutil.copy2(path, nodes[1].inbox / "a")
+    for node in nodes:  # as if both had been hashed just now, while they had other bytes
+        file = path if node is nodes[0] else node.inbox / "a"
+        node.plane._hashes.keep(BEST.file, {FileKey.of(file.stat()): bytes(32)})
+    if remote:
+        monkeypatch.setattr(file_systems, "LOCAL", frozenset())
+    (result,) = lab.send(nodes, [path])
+    assert result.state is (RecipientState.SKIPPED if remote else RecipientState.FAILED)
+    assert (nodes[1].inbox / "a").read_bytes() == path.read_bytes()
+
+
+def test_attributes_are_asked_for_once_more_where_they_are_cached(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, asked = os.fsencode(tmp_path / "a"), []
+    Path(os.fsdecode(path)).touch()
+    monkeypatch.setattr(linux, "refresh", asked.append)
+    assert file_systems.FileSystems().lstat(path) == os.lstat(path)
+    assert asked == []
+    monkeypatch.setattr(file_systems, "LOCAL", frozenset())
+    assert file_systems.FileSystems().lstat(path) == os.lstat(path)
+    assert asked == [path]
+
+
+def test_asking_once_more_works_on_paths_and_open_files(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"x")
+    linux.refresh(os.fsencode(path))
+    linux.refresh(os.fsencode(tmp_path / "missing"))
+    with path.open("rb") as file:
+        linux.refresh(file.fileno())
+        assert file_systems.fstat(file.fileno(), True) == path.stat()
+        assert linux.file_system_type(file.fileno()) == linux.file_system_type(os.fsencode(path)) != 0

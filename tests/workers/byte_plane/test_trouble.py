@@ -188,9 +188,31 @@ def overwrite(path: Path) -> None:
             file.write(os.urandom(1000))
 
 
+def overwrite_in_place(path: Path) -> None:
+    """As `rsync --inplace -t` and `cp -p` do: the file looks as before."""
+    before = path.stat()
+    overwrite(path)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def overwrite_the_rest_in_place(path: Path) -> None:
+    """The same, but only what was not read yet: all pieces and hashes fit one another."""
+    before = path.stat()
+    with path.open("r+b") as file:
+        file.seek(30 * MIB)
+        file.write(os.urandom(MIB))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+CHANGES = [
+    *(shrink, shrink_below_what_was_sent, grow, overwrite),
+    *(overwrite_in_place, overwrite_the_rest_in_place),
+]
+
+
 @pytest.mark.usefixtures("short_lead")
 @pytest.mark.parametrize("local", [False, True], ids=["tcp", "local"])
-@pytest.mark.parametrize("change", [shrink, shrink_below_what_was_sent, grow, overwrite])
+@pytest.mark.parametrize("change", CHANGES)
 def test_a_file_that_changes_fails_by_name_and_the_rest_arrives(
     lab: Lab, change: object, local: bool
 ) -> None:
@@ -226,6 +248,37 @@ def test_a_file_that_changes_fails_by_name_and_the_rest_arrives(
         assert report.problem_count == 1
         assert report.problems[0].failure.values["path"] == str(folder / "big")
     cast.forget()
+
+
+@pytest.mark.usefixtures("short_lead")
+def test_a_file_that_is_only_touched_arrives(lab: Lab) -> None:
+    """Its mode, another name and its time are no bytes of it."""
+    nodes = lab.chain(1)
+    path = lab.file("a.bin", 40 * MIB)
+    cast = lab.cast(nodes[0], [path])
+    with Proxy(nodes[0].upstream(), hold_at=3 * MIB) as proxy:
+        cast.deliver(nodes[1], proxy.upstream)
+        assert proxy.held.wait(20)
+        path.chmod(0o600)
+        path.with_name("other name").hardlink_to(path)
+        proxy.release()
+        (result,) = cast.results()
+    assert result.state is RecipientState.COMPLETED
+    assert (nodes[1].inbox / "a.bin").read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize("size", [1000, 3 * MIB])
+def test_what_was_overwritten_after_the_scan_arrives_as_it_is_by_now(lab: Lab, size: int) -> None:
+    nodes, path = lab.chain(1), lab.file("a.bin", size)
+    cast_id, report = lab.prepare(nodes[0], [path])
+    before = path.stat()
+    path.write_bytes(os.urandom(size))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    cast = serve(lab, nodes[0], cast_id, report.totals)
+    cast.deliver(nodes[1], nodes[0].upstream())
+    (result,) = cast.results()
+    assert result.state is RecipientState.COMPLETED
+    assert (nodes[1].inbox / "a.bin").read_bytes() == path.read_bytes()
 
 
 @pytest.mark.usefixtures("short_lead")

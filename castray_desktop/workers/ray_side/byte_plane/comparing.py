@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import time
 from collections.abc import Callable, Sequence
 
 from castray_desktop.workers.ray_side.byte_plane.digests import Hasher
@@ -26,10 +26,16 @@ def same_hash(
     for file, hash_ in enumerate(hashes):
         if hash_ and file in twins:
             try:
-                keys[file] = FileKey.of(os.lstat(twins.place(file)))
+                keys[file] = FileKey.of(twins.systems.lstat(twins.place(file)))
             except OSError:
                 continue
-    known = cache.find(algorithm, keys.values())
+    now = time.time_ns()
+    lasting = (
+        key
+        for file, key in keys.items()
+        if key.is_settled(now, twins.systems.is_remote(key.device, twins.place(file)))
+    )
+    known = cache.find(algorithm, lasting)
     learned: dict[FileKey, bytes] = {}
     agreed: dict[int, bool] = {}
     for file, key in keys.items():

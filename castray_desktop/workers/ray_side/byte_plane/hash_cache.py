@@ -2,7 +2,8 @@
 
 A SQLite file in the node's data folder, shared by the agents of this user. It only ever saves work: where it
 is missing, locked or damaged, files are read. As git does for its index, it leaves out a file that was
-touched within the last two seconds, since another write in the same tick of the clock would not show.
+touched within the last two seconds, since another write in the same tick of the clock would not show. On a
+network file system, whose attributes are cached, it leaves out what was touched within the last minute.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import NamedTuple, Optional
 from castray_desktop.core.parcel import HASH_BYTES
 from castray_desktop.workers.ray_side.byte_plane.buffers import page_buffer
 from castray_desktop.workers.ray_side.byte_plane.digests import Hasher
+from castray_desktop.workers.ray_side.byte_plane.file_systems import FileSystems, fstat, is_remote
 
 try:
     import sqlite3
@@ -30,6 +32,7 @@ log = logging.getLogger("castray.byte_plane")
 
 MAX_ROWS = 200_000
 SETTLED_NS = 2_000_000_000
+REMOTE_SETTLED_NS = 62_000_000_000  # NFS caches attributes for up to a minute, and clocks differ
 BUSY_SECONDS = 1.0
 CHUNK_BYTES = 1 << 20
 _FILE = struct.Struct("<QQ")
@@ -61,9 +64,12 @@ class FileKey(NamedTuple):
     def of(cls, found: os.stat_result) -> FileKey:
         return cls(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
-    def is_settled(self, now_ns: int) -> bool:
-        """Whether a write after `now_ns` (POSIX, nanoseconds) would show; not for times in the future."""
-        return max(self.mtime_ns, self.ctime_ns) <= now_ns - SETTLED_NS
+    def is_settled(self, now_ns: int, remote: bool = False) -> bool:
+        """Whether a write after `now_ns` (POSIX, nanoseconds) would show; not for times in the future.
+
+        `remote`: on a file system to which other machines write as well.
+        """
+        return max(self.mtime_ns, self.ctime_ns) <= now_ns - (REMOTE_SETTLED_NS if remote else SETTLED_NS)
 
 
 class HashCache:
@@ -158,10 +164,13 @@ def _state(key: FileKey) -> bytes:
 
 
 def keys_of(paths: Iterable[bytes]) -> Iterator[FileKey]:
-    """The keys of those files that are there."""
+    """The keys of those files that are there, and whose attributes are never out of date."""
+    systems = FileSystems()
     for path in paths:
         with contextlib.suppress(OSError):
-            yield FileKey.of(os.lstat(path))
+            found = os.lstat(path)
+            if not systems.is_remote(found.st_dev, path):
+                yield FileKey.of(found)
 
 
 def hash_file(
@@ -175,12 +184,13 @@ def hash_file(
     buffer = page_buffer(CHUNK_BYTES)
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     with open(fd, "rb", buffering=0) as file:
-        before, now = FileKey.of(os.fstat(fd)), time.time_ns()
+        remote = is_remote(fd)
+        before, now = FileKey.of(fstat(fd, remote)), time.time_ns()
         while True:
             went_on()
             count = file.readinto(buffer)
             if not count:
                 break
             hasher.update(buffer[:count])
-        after = FileKey.of(os.fstat(fd))
-    return (before if before == after and before.is_settled(now) else None), hasher.digest()
+        after = FileKey.of(fstat(fd, remote))
+    return (before if before == after and before.is_settled(now, remote) else None), hasher.digest()

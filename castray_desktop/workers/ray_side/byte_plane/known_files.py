@@ -36,9 +36,19 @@ class KnownFiles:
             and found.st_dev == self._scan.devices[file]
         )
 
+    def is_remote(self, file: int) -> bool:
+        """Whether others may write to it without this machine's noticing it at once."""
+        return self._scan.systems.is_remote(
+            self._scan.devices[file], self._scan.place(self._files[file].path)
+        )
+
     def note(self, file: int, found: os.stat_result) -> None:
         """How it looked when it had been read."""
-        self._steady[file] = found.st_ctime_ns == self._scan.ctimes[file]
+        self._steady[file] = self.is_steady_as(file, found)
+
+    def is_steady_as(self, file: int, found: os.stat_result) -> bool:
+        """Whether nobody has touched it since it was scanned: a write, but also a new mode or name, shows."""
+        return found.st_ctime_ns == self._scan.ctimes[file]
 
     def is_steady(self, file: int) -> bool:
         """Whether nobody had touched it at all when it was looked at last."""
@@ -51,7 +61,7 @@ class KnownFiles:
     def find(self) -> None:
         """Look for the hashes of earlier casts. Takes a while for many files."""
         files = range(len(self._files))
-        found = self._cache.find(self._algorithm, map(self._key, files))
+        found = self._cache.find(self._algorithm, filter(None, map(self._lasting_key, files)))
         self.hashes = [found.get(self._key(file), b"") for file in files]
 
     def keep(self, results: Sequence[Optional[FileResult]]) -> None:
@@ -62,12 +72,17 @@ class KnownFiles:
         entry, scan = self._files[file], self._scan
         return FileKey(scan.devices[file], scan.inodes[file], entry.size, entry.mtime_ns, scan.ctimes[file])
 
+    def _lasting_key(self, file: int) -> Optional[FileKey]:
+        """None where its attributes may be out of date: it has changed too lately for a cache of them."""
+        key = self._key(file)
+        return key if key.is_settled(time.time_ns(), self.is_remote(file)) else None
+
     def _learned(self, results: Sequence[Optional[FileResult]]) -> dict[FileKey, bytes]:
         learned = {}
         for file, result in enumerate(results):
             if result is None or result.status is not FileStatus.OK or not self._steady[file]:
                 continue
             key = self._key(file)
-            if key.size and key.is_settled(self._since_ns) and not self.hash_of(file):
+            if key.size and key.is_settled(self._since_ns, self.is_remote(file)) and not self.hash_of(file):
                 learned[key] = result.hash
         return learned

@@ -8,10 +8,12 @@ import errno
 import os
 import socket
 import sys
-from typing import Any
+from typing import Any, Union
 
 _RENAME_NOREPLACE = 1
 _AT_FDCWD = -100
+_AT_EMPTY_PATH, _AT_SYMLINK_NOFOLLOW, _AT_STATX_FORCE_SYNC = 0x1000, 0x100, 0x2000
+_STATX_BASIC = 0x7FF
 _UNSUPPORTED = (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTTY)
 _CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP)  # any other error means that data may be lost
 TMPFS_MAGIC = 0x01021994
@@ -36,6 +38,8 @@ _renameat2 = function(
 _fallocate = function("fallocate", ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
 _syncfs = function("syncfs", ctypes.c_int)
 _fstatfs = function("fstatfs", ctypes.c_int, ctypes.c_char_p)
+_statfs = function("statfs", ctypes.c_char_p, ctypes.c_char_p)
+_statx = function("statx", ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_uint, ctypes.c_char_p)
 
 
 def rename_without_replacing(source: bytes, target: bytes) -> None:
@@ -121,14 +125,29 @@ def sync_path(path: bytes) -> None:
         os.close(fd)
 
 
-def file_system_type(fd: int) -> int:
-    """The magic number of the file system, 0 if unknown."""
-    if _fstatfs is None:
+def file_system_type(file: Union[int, bytes]) -> int:
+    """The magic number of the file system that a descriptor or a path lies on, 0 if unknown."""
+    call = _fstatfs if isinstance(file, int) else _statfs
+    if call is None:
         return 0
     raw = ctypes.create_string_buffer(256)
-    if _fstatfs(fd, raw) != 0:
+    if call(file, raw) != 0:
         return 0
     return int(ctypes.c_long.from_buffer(raw).value)
+
+
+def refresh(file: Union[int, bytes]) -> None:
+    """Have a network file system ask its server for the attributes of a descriptor or a path once more.
+
+    What is read after that is no older either. Where it does not work the next `stat` says what is cached.
+    """
+    if _statx is None:
+        return
+    raw = ctypes.create_string_buffer(256)
+    if isinstance(file, int):
+        _statx(file, b"", _AT_STATX_FORCE_SYNC | _AT_EMPTY_PATH, _STATX_BASIC, raw)
+    else:
+        _statx(_AT_FDCWD, file, _AT_STATX_FORCE_SYNC | _AT_SYMLINK_NOFOLLOW, _STATX_BASIC, raw)
 
 
 def prefer_bbr(sock: socket.socket) -> None:

@@ -17,6 +17,9 @@ from castray_desktop.workers.ray_side.byte_plane.supply import read_some
 if TYPE_CHECKING:
     from castray_desktop.workers.ray_side.byte_plane.source import Source
 
+_NO_CONTENTS = ("st_mode", "st_nlink", "st_uid", "st_gid")
+NO_TRUE_SIZE = "it does not end where its size says"
+
 
 class Reader:
     """Reads the stream in order. One file is open at a time, with the hasher that has seen all of it."""
@@ -32,7 +35,10 @@ class Reader:
         self._fd = -1
         self._hasher: Hasher = source.new_file_hasher()
         self._hashed = 0  # of that file, holes included
+        self._beyond = bytearray(1)  # for what is there after the end of a file
         self._skipped = False  # a part of the file was not read, since its hash is known
+        self._opened: Optional[os.stat_result] = None  # how that file looked then
+        self._short = False  # it has ended before its size
 
     def close(self) -> None:
         if self._fd >= 0:
@@ -100,16 +106,16 @@ class Reader:
         try:
             fd = self._files.open(file)
             try:
-                count, found = os.preadv(fd, [view], 0), os.fstat(fd)
+                count = os.preadv(fd, [view, self._beyond], 0)
+                unchanged = self._files.unchanged(file, fd)
             finally:
                 os.close(fd)
         except OSError:
             return False
-        if count < len(view) or not self._files.known.is_scanned(file, found):
+        if count != len(view) or not unchanged:
             return False
         self.close()
         self._next_file = file + 1
-        self._files.known.note(file, found)
         hasher = source.new_file_hasher()
         hasher.update(view)
         self._files.settle(file, FileStatus.OK, hasher.digest())
@@ -148,6 +154,7 @@ class Reader:
                 self._files.settle(file, FileStatus.READ_ERROR, reason=reason_of(error))
                 self.close()
         if count < len(view):
+            self._short = True
             view[count:] = bytes(len(view) - count)
         self._source.spending.on(CHECKING)
         self._hasher.update(view)
@@ -159,14 +166,15 @@ class Reader:
             current = self._next_file
             self._next_file += 1
             self.close()
-            self._hasher, self._hashed, self._skipped = self._source.new_file_hasher(), 0, False
+            self._hasher, self._hashed = self._source.new_file_hasher(), 0
+            self._skipped = self._short = False
             self._open(current)
             if not self._manifest.has_bytes(current):
                 self._finish(current)
 
     def _open(self, file: int) -> None:
         try:
-            self._fd = self._files.open_scanned(file)
+            self._fd, self._opened = self._files.open_scanned(file)
         except FileNotFoundError:
             self._files.settle(file, FileStatus.VANISHED)
         except PermissionError:
@@ -178,16 +186,54 @@ class Reader:
                 self._files.settle(file, FileStatus.READ_ERROR, reason=reason_of(error))
 
     def _finish(self, file: int) -> None:
-        self._hash_hole(self._manifest.files[file].size)
+        self._hash_hole(self._size(file))
         if self._fd >= 0:
-            good = self._files.unchanged(file, self._fd)
-            if self._skipped:
-                known = self._files.known
-                good, hash_ = good and known.is_steady(file), known.hash_of(file)
-            else:
-                hash_ = self._hasher.digest()
-            self._files.settle(file, FileStatus.OK if good else FileStatus.CHANGED, hash_)
+            try:
+                self._settle(file)
+            except OSError as error:
+                self._files.settle(file, FileStatus.READ_ERROR, reason=reason_of(error))
         self.close()
+
+    def _settle(self, file: int) -> None:
+        """All of it was read, or none had to be. Raises OSError."""
+        if self._skipped:
+            good, hash_ = self._files.unchanged(file, self._fd), self._files.known.hash_of(file)
+            self._files.settle(file, FileStatus.OK if good else FileStatus.CHANGED, hash_)
+            return
+        hash_ = self._hasher.digest()
+        found = self._files.look(file, self._fd)
+        if found is not None and (self._short or os.preadv(self._fd, [self._beyond], self._size(file))):
+            self._files.settle(file, FileStatus.READ_ERROR, reason=NO_TRUE_SIZE)
+        elif found is not None and self._has_what_was_read(file, hash_, found):
+            self._files.settle(file, FileStatus.OK, hash_)
+        else:
+            self._files.settle(file, FileStatus.CHANGED, hash_)
+
+    def _size(self, file: int) -> int:
+        return self._manifest.files[file].size
+
+    def _has_what_was_read(self, file: int, hash_: bytes, found: os.stat_result) -> bool:
+        """Whether nobody has written to the file since it was opened.
+
+        A write shows in its ctime even where the writer restores the time stamp. So does a change of mode,
+        owner or number of names: then the bytes are read once more.
+        """
+        opened = self._opened
+        if opened is None or found.st_ctime_ns == opened.st_ctime_ns:
+            return True
+        if all(getattr(found, name) == getattr(opened, name) for name in _NO_CONTENTS):
+            return False
+        hasher, at = self._source.new_file_hasher(), 0
+        while at < self._size(file):
+            self._source.check_end()
+            view = self._chunk[: self._size(file) - at]
+            count = read_some(self._fd, at, view)
+            if not count:
+                return False
+            hasher.update(view[:count])
+            at += count
+        after = self._files.look(file, self._fd)
+        return hasher.digest() == hash_ and after is not None and after.st_ctime_ns == found.st_ctime_ns
 
     def seal(self) -> None:
         """All contents were read: look at the files without bytes that are left, then close the books."""

@@ -15,6 +15,7 @@ from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.core.names import MAX_PATH, display
 from castray_desktop.core.parcel import TRAILER_RECORD, Entry, EntryKind, Manifest
 from castray_desktop.workers.ray_side.byte_plane.failures import reason_of, user_name
+from castray_desktop.workers.ray_side.byte_plane.file_systems import FileSystems
 from castray_desktop.workers.ray_side.byte_plane.holes import Data, data_ranges, may_have_holes
 from castray_desktop.workers.ray_side.byte_plane.link_targets import NOWHERE, LinkTargets
 from castray_desktop.workers.ray_side.protocol import FileProblem, ParcelTotals, TopEntry
@@ -32,6 +33,7 @@ class Scan:
     devices: array[int] = field(default_factory=lambda: array("Q"))
     ctimes: array[int] = field(default_factory=lambda: array("q"))  # nanoseconds
     places: dict[bytes, bytes] = field(default_factory=dict)  # top-level name -> absolute path
+    systems: FileSystems = field(default_factory=FileSystems)
     followed: dict[bytes, bytes] = field(default_factory=dict)  # path of a link -> what is sent instead of it
     top: list[TopEntry] = field(default_factory=list)
     problems: list[FileProblem] = field(default_factory=list)
@@ -154,6 +156,9 @@ class Scanner:
         if stat.S_ISLNK(found.st_mode):
             return self._add_link(place, path, found)
         if stat.S_ISREG(found.st_mode):
+            if self._scan.systems.is_made_up(found.st_dev, place):
+                what = "made up by the kernel when it is read"
+                return Failure(FailureKind.NOT_SENDABLE, {"path": display(place), "what": what})
             if not os.access(place, os.R_OK):
                 return _unreadable(place, PermissionError())
             one_of_several = found.st_nlink > 1 or (

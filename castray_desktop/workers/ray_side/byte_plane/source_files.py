@@ -12,6 +12,7 @@ from typing import Optional
 from castray_desktop.core.names import display
 from castray_desktop.core.parcel import Entry, FileResult, FileStatus
 from castray_desktop.workers.ray_side.byte_plane.failures import file_failure, user_name
+from castray_desktop.workers.ray_side.byte_plane.file_systems import fstat
 from castray_desktop.workers.ray_side.byte_plane.known_files import KnownFiles
 from castray_desktop.workers.ray_side.byte_plane.scan import MAX_PROBLEMS, Scan
 from castray_desktop.workers.ray_side.protocol import FileProblem
@@ -48,19 +49,36 @@ class SourceFiles:
         flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
         return os.open(self._scan.place(self._files[file].path), flags)
 
-    def open_scanned(self, file: int) -> int:
-        """The file, if it is still the one that was scanned. Raises OSError."""
+    def open_scanned(self, file: int) -> tuple[int, os.stat_result]:
+        """The file, if it is still the one that was scanned, and how it looks by now. Raises OSError.
+
+        A file that was touched meanwhile is sent as it is now. Not one with holes: they may be elsewhere.
+        """
         fd = self.open(file)
-        if not self.known.is_scanned(file, os.fstat(fd)):
+        try:
+            found = self._fstat(file, fd)
+            touched = not self.known.is_steady_as(file, found)
+            if not self.known.is_scanned(file, found) or (touched and self._files[file].data is not None):
+                raise OSError(errno.ESTALE, "changed")
+        except OSError:
             os.close(fd)
-            raise OSError(errno.ESTALE, "changed")
-        return fd
+            raise
+        return fd, found
 
     def unchanged(self, file: int, fd: int) -> bool:
-        """Whether it is still the one that was scanned."""
-        found = os.fstat(fd)
+        """Whether it is still as it was scanned, and nobody has touched it."""
+        found = self._fstat(file, fd)
         self.known.note(file, found)
-        return self.known.is_scanned(file, found)
+        return self.known.is_scanned(file, found) and self.known.is_steady(file)
+
+    def look(self, file: int, fd: int) -> Optional[os.stat_result]:
+        """How it looks by now, None if it is not the one that was scanned any more."""
+        found = self._fstat(file, fd)
+        self.known.note(file, found)
+        return found if self.known.is_scanned(file, found) else None
+
+    def _fstat(self, file: int, fd: int) -> os.stat_result:
+        return fstat(fd, self.known.is_remote(file))
 
     # --- how they went
 

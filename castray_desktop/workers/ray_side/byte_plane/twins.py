@@ -15,6 +15,7 @@ from typing import Optional
 from castray_desktop.core.layout import Layout
 from castray_desktop.core.parcel import EntryKind, Manifest, Span
 from castray_desktop.core.ranges import RangeSet
+from castray_desktop.workers.ray_side.byte_plane.file_systems import FileSystems
 from castray_desktop.workers.ray_side.byte_plane.holes import has_same_holes
 from castray_desktop.workers.ray_side.protocol import TopEntry
 
@@ -43,6 +44,7 @@ class Twins:
 
         `went_on` is called now and then while a file is read, and may raise to end it.
         """
+        self.systems = FileSystems()
         self._manifest = manifest
         self._destination = destination
         self._is = bytearray(len(manifest.files))
@@ -59,10 +61,10 @@ class Twins:
             if entry.path.rpartition(b"/")[0] not in folders:
                 continue
             if entry.kind is EntryKind.FOLDER:
-                if stat.S_ISDIR(_mode(self._destination + b"/" + entry.path)):
+                if _is_real_folder(self._destination + b"/" + entry.path):
                     folders.add(entry.path)
             elif entry.kind is EntryKind.FILE and entry.size:
-                found = _stat(self._destination + b"/" + entry.path)
+                found = self._stat(self._destination + b"/" + entry.path)
                 if found is None or not stat.S_ISREG(found.st_mode) or found.st_size != entry.size:
                     continue
                 if number in settled or os.path.lexists(parts + b"/" + entry.path):
@@ -107,8 +109,14 @@ class Twins:
 
     def is_unchanged(self, file: int) -> bool:
         """Whether nobody has written to it since it was found."""
-        found = _stat(self.place(file))
+        found = self._stat(self.place(file))
         return found is not None and found.st_ctime_ns == self._ctimes[file]
+
+    def _stat(self, path: bytes) -> Optional[os.stat_result]:
+        try:
+            return self.systems.lstat(path)
+        except OSError:
+            return None
 
     def place(self, file: int) -> bytes:
         return self._destination + b"/" + self._manifest.files[file].path
@@ -138,13 +146,8 @@ def _add_whole(found: RangeSet, start: int, end: int, layout: Layout) -> None:
         found.add(layout.manifest_bytes + start, layout.manifest_bytes + end)
 
 
-def _stat(path: bytes) -> Optional[os.stat_result]:
+def _is_real_folder(path: bytes) -> bool:
     try:
-        return os.lstat(path)
+        return stat.S_ISDIR(os.lstat(path).st_mode)
     except OSError:
-        return None
-
-
-def _mode(path: bytes) -> int:
-    found = _stat(path)
-    return found.st_mode if found is not None else 0
+        return False
