@@ -104,6 +104,37 @@ def test_what_went_wrong_is_said(tmp_path: Path, command: str, status: str) -> N
     assert run(command, tmp_path).startswith(status)
 
 
+NAMES = (b"/in/plain", b"/in/two\nlines", b"/in/latin \xe4", b"/in/ - 'quoted' $HOME")
+
+
+def test_names_arrive_as_they_are_whatever_they_hold(tmp_path: Path) -> None:
+    hook = (
+        'cp "$CASTRAY_PATHS_FILE" names; stat -c %a "$CASTRAY_PATHS_FILE" > mode; '
+        'echo "$CASTRAY_PATHS_FILE" > where; '
+    )
+    command = shlex.join(["sh", "-c", hook + "env -0 > variables"])
+    assert run_hook(command, ANY, {}, str(tmp_path), bool, NAMES) == DONE
+    assert (tmp_path / "names").read_bytes() == b"".join(name + b"\0" for name in NAMES)
+    assert (tmp_path / "mode").read_text() == "600\n"
+    assert not Path((tmp_path / "where").read_text().strip()).exists()
+    assert b"\0CASTRAY_PATHS=" not in b"\0" + (tmp_path / "variables").read_bytes()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_line_for_each_is_there_only_where_it_is_unmistakable(tmp_path: Path, name: bytes) -> None:
+    command = shlex.join(["sh", "-c", 'printf %s "${CASTRAY_PATHS-none}" > lines'])
+    assert run_hook(command, ANY, {}, str(tmp_path), bool, (b"/in/x", name)) == DONE
+    plain = name in (NAMES[0], NAMES[3])
+    assert (tmp_path / "lines").read_bytes() == (b"/in/x\n" + name if plain else b"none")
+
+
+def test_a_hundred_thousand_names_are_no_reason_not_to_start(tmp_path: Path) -> None:
+    names = [b"/in/%d" % number for number in range(100_000)]
+    command = shlex.join(["sh", "-c", 'tr -cd "\\000" < "$CASTRAY_PATHS_FILE" | wc -c > count'])
+    assert run_hook(command, ANY, {}, str(tmp_path), bool, names) == DONE
+    assert int((tmp_path / "count").read_text()) == 100_000
+
+
 def test_other_programs_than_those_on_the_list(tmp_path: Path) -> None:
     rules = HookRules(True, ("true",), 20.0)
     assert run("true", tmp_path, rules) == DONE
@@ -167,7 +198,7 @@ def _alive(pid: int) -> bool:
 
 def test_a_killed_agent_takes_its_hook_along(tmp_path: Path) -> None:
     """Also the child that the hook has started."""
-    hook = "sleep 60 & echo $$ $! > pids.new; mv pids.new pids; wait"
+    hook = 'echo "$CASTRAY_PATHS_FILE" > list; sleep 60 & echo $$ $! > pids.new; mv pids.new pids; wait'
     code = (
         "from castray_desktop.workers.ray_side.hooks import HookRules, run_hook\n"
         f"run_hook({shlex.join(['sh', '-c', hook])!r}, HookRules(True), {{}}, {str(tmp_path)!r}, bool)"
@@ -179,6 +210,8 @@ def test_a_killed_agent_takes_its_hook_along(tmp_path: Path) -> None:
         agent.kill()
         agent.wait()
         wait_until(lambda: not any(alive(pid) for pid in map(int, pids.read_text().split())))
+        listed = Path((tmp_path / "list").read_text().strip())
+        wait_until(lambda: not listed.exists())
     finally:
         agent.kill()
         agent.wait()

@@ -1,11 +1,13 @@
 """Ends a hook whose agent has gone, for whatever reason.
 
 Run as a script by the agent, which writes the id of the hook's process group, and another line once the hook
-has ended. The kernel closes the pipe when the agent has ended. The standard library alone, to stay small.
+has ended. The kernel closes the pipe when the agent has ended. Its argument is the file that lists the hook's
+paths, which goes then. The standard library alone, to stay small.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -20,6 +22,8 @@ def main() -> None:
     group = sys.stdin.readline()
     if group and not sys.stdin.readline():
         end_group(int(group))
+        with contextlib.suppress(OSError):
+            os.unlink(sys.argv[1])
 
 
 def end_group(group: int) -> None:

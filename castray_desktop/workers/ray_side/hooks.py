@@ -20,7 +20,9 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Optional
@@ -33,6 +35,9 @@ LOOK_SECONDS = 0.1
 TAIL_BYTES = 600
 READS = 16
 """At once, so that one that prints without an end is still looked at."""
+
+LONGEST_LINES = 64 * 1024
+"""Of `CASTRAY_PATHS`: the kernel refuses a variable of 128 KiB."""
 
 DONE = "done"
 
@@ -90,8 +95,12 @@ def run_hook(
     variables: dict[str, str],
     folder: str,
     stopped: Callable[[], bool],
+    paths: Sequence[bytes] = (),
 ) -> str:
     """Run a command, without a shell, in `folder`; returns "done" or what went wrong.
+
+    `CASTRAY_PATHS_FILE` names a file with the `paths`, each ended by a NUL byte; it goes with the command.
+    `CASTRAY_PATHS` has a line for each, and is set only where that is unmistakable.
 
     The window says these words in its own language, see `core.reasons`.
 
@@ -112,8 +121,11 @@ def run_hook(
         return f"not allowed on this node: {reason}"
     environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     guard: Optional[subprocess.Popen[bytes]] = None
+    listed = ""
     try:
-        guard = _guard(environment)
+        listed = _list(paths)
+        variables = {**variables, **_lines(paths), "CASTRAY_PATHS_FILE": listed}
+        guard = _guard(environment, listed)
         process = subprocess.Popen(
             words,
             cwd=folder,
@@ -126,18 +138,50 @@ def run_hook(
         _tell(guard, process.pid)
     except (OSError, ValueError) as error:
         _let_go(guard)
+        _remove(listed)
         return f"could not be started: {error}"
     try:
         return _watch(process, rules.seconds, stopped)
     finally:
         _tell(guard, 0)
         _let_go(guard)
+        _remove(listed)
 
 
-def _guard(environment: dict[str, str]) -> subprocess.Popen[bytes]:
+def _list(paths: Sequence[bytes]) -> str:
+    """A new file with these, for this user alone. Raises OSError."""
+    descriptor, name = tempfile.mkstemp(prefix="castray-paths-")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.writelines(path + b"\0" for path in paths)
+    except OSError:
+        _remove(name)
+        raise
+    return name
+
+
+def _remove(listed: str) -> None:
+    if listed:
+        with contextlib.suppress(OSError):
+            os.unlink(listed)
+
+
+def _lines(paths: Sequence[bytes]) -> dict[str, str]:
+    """A line for each path, unless a name has a line end or is no UTF-8, or they are too long."""
+    text = b"\n".join(paths)
+    try:
+        lines = text.decode("utf-8")
+    except UnicodeDecodeError:
+        return {}
+    if text.count(b"\n") >= max(len(paths), 1) or len(text) > LONGEST_LINES:
+        return {}
+    return {"CASTRAY_PATHS": lines}
+
+
+def _guard(environment: dict[str, str], listed: str) -> subprocess.Popen[bytes]:
     """In a session of its own, and without the variable by which a sweep finds us. Raises OSError."""
     return subprocess.Popen(
-        [sys.executable, "-I", "-S", hook_guard.__file__],
+        [sys.executable, "-I", "-S", hook_guard.__file__, listed],
         env=environment,
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,26 @@ def test_it_sees_the_whole_file_under_its_name(lab: Lab, tmp_path: Path) -> None
         cast.forget()
         assert (result.state, result.hook) == (state, "done")
         assert (tmp_path / "in" / "seen").read_text().splitlines()[-1] == f"{state.value} {cast.cast}"
+
+
+@pytest.mark.usefixtures("allowed")
+def test_it_is_told_every_name_byte_by_byte(lab: Lab, tmp_path: Path) -> None:
+    source, node = lab.chain(1)
+    folder = lab.folder / "odd"
+    folder.mkdir()
+    names = sorted((b"two\nlines", b"latin \xe4", b"plain"))
+    paths = [os.fsencode(folder) + b"/" + name for name in names]
+    for path in paths:
+        with open(path, "wb") as file:  # noqa: PTH123 - of bytes
+            file.write(b"x")
+    cast = lab.cast(source, [Path(os.fsdecode(path)) for path in paths])
+    hook = 'sh -c \'cp "$CASTRAY_PATHS_FILE" ../names; xargs -0 cat < "$CASTRAY_PATHS_FILE" > ../contents\''
+    cast.deliver(node, source.upstream(), tmp_path / "in" / "here", hook=hook)
+    (result,) = cast.results()
+    assert (result.state, result.hook) == (RecipientState.COMPLETED, "done")
+    placed = (tmp_path / "in" / "names").read_bytes().split(b"\0")
+    assert sorted(placed) == [b"", *(os.fsencode(tmp_path / "in" / "here") + b"/" + name for name in names)]
+    assert (tmp_path / "in" / "contents").read_bytes() == b"xxx"
 
 
 @pytest.mark.usefixtures("allowed")

@@ -51,6 +51,7 @@ class Delivery(Follower):
         super().__init__(order, place, changed)
         self._seal = ""
         self._paths: tuple[str, ...] = ()
+        self._placed: tuple[bytes, ...] = ()  # the same, as they are
         self._removed = 0
         self._file_hash = ""
         self._skipped_bytes = 0
@@ -225,7 +226,8 @@ class Delivery(Follower):
         try:
             landed = landing.run()
         finally:
-            self._paths = tuple(display(path) for path in landing.landed.paths)
+            self._placed = tuple(landing.landed.paths)
+            self._paths = tuple(display(path) for path in self._placed)
         self._landed = self.manifest, results, landing.landed.places
         self._skipped_bytes = sum(
             entry.content_bytes
@@ -283,6 +285,6 @@ class Delivery(Follower):
             "CASTRAY_NODE": self._place.node,
             "CASTRAY_STATE": final.value,
             "CASTRAY_DESTINATION": folder,
-            "CASTRAY_PATHS": "\n".join(self._paths),
         }
-        return run_hook(self.order.hook, read_rules(rules_path()), variables, folder, lambda: self._stop)
+        rules = read_rules(rules_path())
+        return run_hook(self.order.hook, rules, variables, folder, lambda: self._stop, self._placed)
