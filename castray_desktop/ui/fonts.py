@@ -7,6 +7,8 @@ from PySide6.QtGui import QFont, QFontDatabase
 from castray_desktop.ui.resources import resource
 
 FAMILIES = ("Inter", "Noto Sans CJK SC")
+CONTEXTUAL = QFont.Tag("calt")
+"""Inter's contextual alternates: they show `1920x1080` and `<-` as other characters than a name has."""
 
 
 def load_fonts() -> tuple[str, ...]:
@@ -26,6 +28,7 @@ def font(size_px: int, weight: int = 400, *, tabular: bool = False) -> QFont:
     result.setFamilies([name for name in (*FAMILIES, *result.families()) if name])
     result.setPixelSize(size_px)
     result.setWeight(QFont.Weight(weight))
+    result.setFeature(CONTEXTUAL, 0)
     if tabular:
         result.setFeature(QFont.Tag("tnum"), 1)
     return result
