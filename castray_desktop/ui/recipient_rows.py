@@ -27,7 +27,7 @@ GLYPH_ROLE = Qt.ItemDataRole.UserRole + 2
 """The `GlyphState` of a row."""
 ROW = 48
 BUSY = 0.85  # of the processor, above which the load is shown as a warning
-LOAD_TEXT_WIDTH = 34
+LOAD_TEXT_WIDTH = 60
 
 
 class Order(enum.Enum):
@@ -206,7 +206,8 @@ class RecipientModel(QAbstractListModel):
         if node.state is NodeState.STARTING:
             return self.tr("Starting…"), ""
         room = self.tr("{size} free").format(size=format_bytes(node.disk_free)) if node.disk_total else ""
-        return room, f"{round(node.load * 100)}%"
+        # Beside a disk's free room a share alone would be taken for how full that disk is.
+        return room, self.tr("CPU {percent}%").format(percent=round(node.load * 100))
 
 
 class RecipientDelegate(QStyledItemDelegate):
@@ -230,10 +231,11 @@ class RecipientDelegate(QStyledItemDelegate):
             return max(width, paint_text(painter, lower, second, palette.text_3, 11, 400, RIGHT))
         busy = node.load > BUSY
         bar_right = lower.right()
-        if rect.width() > 200:
-            role = palette.warn if busy else palette.text_2
-            paint_text(painter, lower, second, role, 11, 400, RIGHT, tabular=True)
-            bar_right -= LOAD_TEXT_WIDTH
+        role = palette.warn if busy else palette.text_2
+        load_width = paint_text(painter, lower, second, role, 11, 400, RIGHT, tabular=True)
+        if rect.width() <= 240:
+            return max(width, load_width)
+        bar_right -= LOAD_TEXT_WIDTH
         bar = QRectF(bar_right - 48, lower.center().y() - 2, 48, 4)
         paint_bar(painter, bar, node.load, palette.warn_fill if busy else palette.accent, palette.track)
         return max(width, lower.right() - bar.left())

@@ -58,6 +58,7 @@ QProgressBar::chunk { background: $accent; border-radius: 3px; }
 QCheckBox, QRadioButton { background: transparent; spacing: 8px; }
 QCheckBox:disabled, QRadioButton:disabled { color: $text_3; }
 
+QAbstractItemView { selection-background-color: $selected; selection-color: $text; }
 QComboBox QAbstractItemView, QMenu { background: $card; border: 1px solid $line_strong;
     border-radius: 8px; padding: 4px; outline: none; }
 QComboBox QAbstractItemView::item { min-height: 28px; padding: 0 8px; border-radius: 6px; color: $text; }

@@ -28,8 +28,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(HERE):
             item.add_marker(pytest.mark.qt_log_level_fail("WARNING"))
-            # Said by the offscreen platform about windows that have a smallest size, or are to be on top.
-            item.add_marker(pytest.mark.qt_log_ignore("propagateSizeHints|does not support raise"))
+            # Said by the offscreen platform about windows with a smallest size, those on top, and popups.
+            item.add_marker(pytest.mark.qt_log_ignore("propagateSizeHints|does not support (raise|grabbing)"))
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtTest import QAbstractItemModelTester, QTest
@@ -9,12 +11,16 @@ from pytestqt.qtbot import QtBot
 
 from castray_desktop.core.messages import NodeState
 from castray_desktop.ui.controls.glyphs import GlyphState
+from castray_desktop.ui.main_window import MainWindow
 from castray_desktop.ui.nodes import NodeList
 from castray_desktop.ui.recipient_picker import RecipientPicker
 from castray_desktop.ui.recipient_rows import GLYPH_ROLE, ROW, Order
 from castray_desktop.ui.selection import RecipientSelection
 from castray_desktop.ui.theme import Theme
+from tests.helpers import fake_engine as fake
+from tests.helpers.fake_engine import FakeLink
 from tests.helpers.samples import GB, NOW, make_cast, make_delivery, make_node, make_nodes
+from tests.helpers.seen import painted
 
 LEFT = Qt.MouseButton.LeftButton
 
@@ -170,3 +176,10 @@ def test_a_thousand_rows(stage: Stage) -> None:
     stage.list.scrollToBottom()
     stage.picker.grab()
     assert stage.list.indexAt(QPoint(50, 10)).row() > 900
+
+
+def test_the_share_beside_the_free_room_says_whose_it_is(window: MainWindow, link: FakeLink) -> None:
+    link.start(fake.busy_welcome())
+    shown = painted(window.recipients)
+    assert "CPU 92%" in shown
+    assert [text for text in shown if re.fullmatch(r"\d+%", text)] == []

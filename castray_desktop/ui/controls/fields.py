@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PySide6.QtCore import QRect, QRectF, Qt
 from PySide6.QtGui import QColor, QFontMetrics, QPainter, QPaintEvent
-from PySide6.QtWidgets import QComboBox, QLineEdit, QSpinBox
+from PySide6.QtWidgets import QComboBox, QLineEdit, QSpinBox, QStyledItemDelegate
 
 from castray_desktop.ui.controls.widgets import paint_icon, paint_round, say
 from castray_desktop.ui.fonts import font
@@ -24,6 +24,7 @@ class Dropdown(QComboBox):
         self.setFixedHeight(32)
         self.setFont(font(13))
         self.setMinimumWidth(80)
+        self.setItemDelegate(QStyledItemDelegate(self))  # Qt's own for these lists ignores the style sheet
         theme.changed.connect(self.update)
 
     def paintEvent(self, event: QPaintEvent) -> None:
