@@ -244,10 +244,21 @@ def sending_cast(**changes: Any) -> m.CastSummary:
 def sending_deliveries() -> tuple[m.DeliverySnapshot, ...]:
     receiving = m.DeliveryState.RECEIVING
     return (
-        m.DeliverySnapshot("node_1", receiving, "127.0.0.2", "ubuntu-ws", int(19.5 * GB), 118.0 * MB, 160.0),
-        m.DeliverySnapshot("node_2", receiving, "127.0.0.3", "node_1", int(19.2 * GB), 118.0 * MB, 162.0),
         m.DeliverySnapshot(
-            "node_3", receiving, "127.0.0.4", "node_2", int(17.1 * GB), 74.0 * MB, 167.0, True, int(2.4 * GB)
+            "node_1", receiving, "127.0.0.2", "ubuntu-ws", int(19.5 * GB), 0, 118.0 * MB, 160.0
+        ),
+        m.DeliverySnapshot("node_2", receiving, "127.0.0.3", "node_1", int(19.2 * GB), 0, 118.0 * MB, 162.0),
+        m.DeliverySnapshot(
+            "node_3",
+            receiving,
+            "127.0.0.4",
+            "node_2",
+            int(17.1 * GB),
+            0,
+            74.0 * MB,
+            167.0,
+            True,
+            int(2.4 * GB),
         ),
     )
 
@@ -382,6 +393,7 @@ def multicast_deliveries(count: int, repaired: int = 0) -> tuple[m.DeliverySnaps
                 f"10.0.1.{number}",
                 upstream,
                 have,
+                0,
                 (74.0 if left else 112.0) * MB,
                 120.0,
                 listening=not left,
