@@ -17,6 +17,8 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from castray_desktop.workers.http_api.bounded import is_known
+
 DOCUMENTS = ("/docs", "/openapi.json")
 """A browser can't show these with a token in a header: here it may come as a password, for reading alone."""
 
@@ -107,6 +109,7 @@ class Guard:
             text = "A token is needed: Authorization: Bearer TOKEN, with the one in CASTRAY_HOME/api-token."
             await _refuse(scope, receive, send, 401, text, "no_token")
         else:
+            is_known(scope)
             await self._app(scope, receive, send)
 
     def _knows(self, scope: Scope, headers: Headers) -> bool:
