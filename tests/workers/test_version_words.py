@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from castray_desktop.core.errors import sentence
 from castray_desktop.core.failure import Failure, FailureKind
 from castray_desktop.workers.ray_side import cluster
 
@@ -30,3 +31,26 @@ def test_another_reason_is_its_last_line() -> None:
     )
     lost = Failure(FailureKind.CLUSTER_LOST, {"target": TARGET})
     assert cluster.explained(lost) is lost
+
+
+@pytest.mark.parametrize(
+    ("environment", "kind"),
+    [
+        ({}, FailureKind.TOKEN_NEEDED),
+        ({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}, FailureKind.TOKEN_WRONG),
+    ],
+)
+def test_joining_without_the_token_is_said_in_our_words(
+    environment: dict[str, str], kind: FailureKind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    said = (
+        "ray.exceptions.AuthenticationError: RPC error: InvalidAuthToken: Authentication token is missing or"
+        " incorrect. Note: RAY_AUTH_MODE is currently 'disabled' (not 'token')."
+    )
+    failure = cluster.explained(Failure(FailureKind.JOIN_FAILED, {"target": TARGET, "reason": said}))
+    assert failure.kind is kind
+    assert "ray.exceptions" not in sentence(failure)

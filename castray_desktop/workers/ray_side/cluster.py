@@ -37,6 +37,9 @@ from castray_desktop.workers.ray_side.byte_plane import compiled
 
 LOOPBACK = "127.0.0.1"
 
+_NO_TOKEN = "AuthenticationError"
+"""In whatever Ray says of a cluster that does not take the token, or the lack of one."""
+
 log = logging.getLogger("castray.driver")
 
 RAY_PORT = 6379
@@ -182,10 +185,12 @@ def _differing(text: str) -> Optional[tuple[str, str]]:
 
 
 def explained(failure: Failure) -> Failure:
-    """The failure to join, in one line; when the versions differ, that one."""
+    """The failure to join, in one line; when the versions differ or the token is not there, that one."""
     if failure.kind is not FailureKind.JOIN_FAILED:
         return failure
     text, target = failure.values["reason"], failure.values["target"]
+    if _NO_TOKEN in text:
+        return token_failure(target).failure
     if (differing := _differing(text)) is not None:
         return other_ray(target, *differing).failure
     lines = [line.strip() for line in text.splitlines() if line.strip()]
@@ -193,7 +198,7 @@ def explained(failure: Failure) -> Failure:
 
 
 def _failure(target: str, error: BaseException) -> CastRayError:
-    if any("AuthenticationError" in f"{type(cause).__name__} {cause}" for cause in _causes(error)):
+    if any(_NO_TOKEN in f"{type(cause).__name__} {cause}" for cause in _causes(error)):
         return token_failure(target)  # at times Ray gives the trace as text alone
     if (differing := _differing(str(error))) is not None:
         return other_ray(target, *differing)
