@@ -61,13 +61,13 @@ def main() -> None:
 def die_at(number: int) -> None:
     rename, count = linux.rename_without_replacing, 0
 
-    def renamed(source: bytes, target: bytes) -> None:
+    def renamed(source: bytes, source_folder: int, target: bytes, target_folder: int) -> None:
         nonlocal count
         count += 1
         if count == -number:
             os.kill(os.getpid(), signal.SIGKILL)
         try:
-            rename(source, target)
+            rename(source, source_folder, target, target_folder)
         finally:
             if count == number:
                 os.kill(os.getpid(), signal.SIGKILL)

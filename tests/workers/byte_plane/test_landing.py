@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -195,16 +196,26 @@ def test_the_destination_may_name_the_node(lab: Lab, nodes: list[Node]) -> None:
 
 
 @pytest.mark.parametrize("rename", [linux.rename_without_replacing, linux._rename_by_link])
-def test_renaming_never_replaces(tmp_path: Path, rename: object) -> None:
+def test_renaming_never_replaces(tmp_path: Path, rename: Callable[[bytes, int, bytes, int], None]) -> None:
     (tmp_path / "a").write_text("a")
     (tmp_path / "b").write_text("b")
     (tmp_path / "folder").mkdir()
     (tmp_path / "link").symlink_to("nowhere")
-    for source, target in (("a", "b"), ("folder", "b"), ("a", "link"), ("folder", "folder"), ("link", "a")):
-        with pytest.raises(FileExistsError):
-            rename(os.fsencode(tmp_path / source), os.fsencode(tmp_path / target))  # type: ignore[operator]
-    for source in ("a", "folder", "link"):
-        rename(os.fsencode(tmp_path / source), os.fsencode(tmp_path / f"{source} moved"))  # type: ignore[operator]
+    folder = os.open(tmp_path, os.O_RDONLY)
+    try:
+        for source, target in (
+            ("a", "b"),
+            ("folder", "b"),
+            ("a", "link"),
+            ("folder", "folder"),
+            ("link", "a"),
+        ):
+            with pytest.raises(FileExistsError):
+                rename(source.encode(), folder, target.encode(), folder)
+        for source in ("a", "folder", "link"):
+            rename(source.encode(), folder, f"{source} moved".encode(), folder)
+    finally:
+        os.close(folder)
     assert names(tmp_path) == ["a moved", "b", "folder moved", "link moved"]
 
 

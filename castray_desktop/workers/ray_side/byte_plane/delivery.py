@@ -215,7 +215,6 @@ class Delivery(Follower):
             self.manifest,
             self._parts,
             results,
-            self._staging.destination,
             self.order.on_conflict,
             self.order.algorithms.file,
             self._place.hashes,

@@ -174,15 +174,19 @@ def keys_of(paths: Iterable[bytes]) -> Iterator[FileKey]:
 
 
 def hash_file(
-    path: bytes, new_hasher: Callable[[], Hasher], went_on: Callable[[], None] = lambda: None
+    path: bytes,
+    new_hasher: Callable[[], Hasher],
+    went_on: Callable[[], None] = lambda: None,
+    folder: Optional[int] = None,
 ) -> tuple[Optional[FileKey], bytes]:
     """A file's hash, and its key if it may be remembered. `went_on` is called now and then, and may raise.
+    `path` may be that of an entry in an open folder.
 
     Raises OSError where it can't be read.
     """
     hasher = new_hasher()
     buffer = page_buffer(CHUNK_BYTES)
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=folder)
     with open(fd, "rb", buffering=0) as file:
         remote = is_remote(fd)
         before, now = FileKey.of(fstat(fd, remote)), time.time_ns()

@@ -39,9 +39,9 @@ class Journal:
         self._records_at = records_at
 
     @classmethod
-    def create(cls, path: bytes, header: dict[str, str]) -> Journal:
-        """A new one. Raises OSError."""
-        fd = os.open(path, _OPEN | os.O_CREAT | os.O_EXCL, 0o600)
+    def create(cls, name: bytes, folder: int, header: dict[str, str]) -> Journal:
+        """A new one in an open folder. Raises OSError."""
+        fd = os.open(name, _OPEN | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder)
         try:
             _lock(fd)
             head = JOURNAL_MAGIC + json.dumps(header, sort_keys=True).encode() + b"\n"
@@ -52,13 +52,13 @@ class Journal:
         return cls(fd, len(head))
 
     @classmethod
-    def reopen(cls, path: bytes, header: dict[str, str]) -> Optional[Journal]:
+    def reopen(cls, name: bytes, folder: int, header: dict[str, str]) -> Optional[Journal]:
         """The one that is there, if it is about the same parcel; its torn end is cut off.
 
         Raises OSError, with EBUSY where another process works with it.
         """
         try:
-            fd = os.open(path, _OPEN)
+            fd = os.open(name, _OPEN, dir_fd=folder)
         except OSError:
             return None
         try:
@@ -136,16 +136,16 @@ _VERBS = (MOVE, STAND, DROP)
 class LandingLog:
     """Which entries were about to get which final name. It exists once every file was verified."""
 
-    def __init__(self, path: bytes, careful: bool = False) -> None:
+    def __init__(self, name: bytes, folder: int, careful: bool = False) -> None:
         """`careful`: each line is on the disk before the entry moves. Raises OSError."""
-        self._path = path
-        self._fd = os.open(path, _OPEN | os.O_CREAT, 0o600)
+        self._name = name
+        self._fd = os.open(name, _OPEN | os.O_CREAT, 0o600, dir_fd=folder)
         self._careful = careful
 
     def note(self, verb: str, path: bytes, target: bytes = b"") -> None:
         os.write(self._fd, f"{verb} {path.hex()} {target.hex()}\n".encode())
         if self._careful:
-            linux.sync(self._fd, self._path)
+            linux.sync(self._fd, self._name)
 
     def steps(self) -> dict[bytes, Step]:
         """The last step of each entry."""

@@ -2,14 +2,16 @@
 
 A new folder appears by one rename. Where a folder of that name is there already, `skip` and `overwrite` go
 into it and decide file by file. An identical file is left as it is. Modes and times of folders come last.
+All of it goes by open folders: one that somebody swaps for a link meanwhile leads nowhere else.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Optional
 
@@ -17,9 +19,17 @@ from castray_desktop.core.names import free_name
 from castray_desktop.core.parcel import Entry, EntryKind, FileResult, FileStatus, Manifest
 from castray_desktop.workers.ray_side.byte_plane import linux
 from castray_desktop.workers.ray_side.byte_plane.digests import file_hasher
+from castray_desktop.workers.ray_side.byte_plane.folders import (
+    FOLDER,
+    NO_FOLDER,
+    Folder,
+    facts_of,
+    open_below,
+    open_folder,
+)
 from castray_desktop.workers.ray_side.byte_plane.hash_cache import FileKey, HashCache, hash_file, keys_of
 from castray_desktop.workers.ray_side.byte_plane.link_targets import NOWHERE
-from castray_desktop.workers.ray_side.byte_plane.parts import PartFiles
+from castray_desktop.workers.ray_side.byte_plane.parts import FEW_FILES, PartFiles
 from castray_desktop.workers.ray_side.byte_plane.twins import CHANGED_TWIN
 
 
@@ -40,7 +50,6 @@ class Landing:
         manifest: Manifest,
         parts: PartFiles,
         results: Sequence[FileResult],
-        destination: bytes,
         on_conflict: str,
         file_hash: str,
         cache: HashCache,
@@ -48,7 +57,6 @@ class Landing:
         self._manifest = manifest
         self._parts = parts
         self._results = results
-        self._destination = destination
         self._on_conflict = on_conflict
         self._file_hash = file_hash
         self._new_hasher = file_hasher(file_hash)
@@ -60,20 +68,20 @@ class Landing:
         self._children: dict[bytes, list[Entry]] = {}
         self._failed: set[bytes] = set()  # files that won't land
         self._standing: set[bytes] = set()  # files that were not sent, and the folders that they lie in
-        self._new_folders: list[tuple[bytes, Entry]] = []
+        self._new_folders = 0
         self.landed = Landed()
 
     def run(self) -> Landed:
         """Put everything in place that was read well at the source."""
         self._parts.begin_landing()
         self._arrange()
+        destination = self._parts.destination
         for entry in self._children.get(b"", ()):
-            place = self.landed.places[entry.path] = self._land_top(entry)
+            place = self.landed.places[entry.path] = self._land_top(entry, destination)
             self.landed.paths.append(place)
-        for path, entry in reversed(self._new_folders):
-            self._finish_folder(path, entry)
-        self._parts.sync_folders([path for path, _ in self._new_folders])
-        linux.sync_path(self._destination)
+        if self._new_folders > FEW_FILES:
+            self._parts.sync_all()
+        linux.sync(destination.fd, destination.path)
         self._cache.keep(self._file_hash, self._learned)
         self.landed.something_new = self._parts.something_moved
         return self.landed
@@ -81,9 +89,13 @@ class Landing:
     def make_links(self) -> None:
         """Stage all links, before their folders are synced. Files that failed have no other names."""
         for entry in self._manifest.entries:
+            if entry.kind not in (EntryKind.SYMLINK, EntryKind.HARDLINK):
+                continue
+            if self._parts.has_landed(entry.path):
+                continue
             if entry.kind is EntryKind.SYMLINK:
-                self._make_link(entry)
-            elif entry.kind is EntryKind.HARDLINK and not self._parts.has_landed(entry.path):
+                self._parts.make_link(entry)
+            else:
                 number = self._number_of(entry.target)
                 if self._results[number].status is FileStatus.OK:
                     self._parts.link(entry.path, number)
@@ -104,7 +116,7 @@ class Landing:
                     if self._parts.is_proved(number - 1):
                         self._proved.add(entry.path)
                     else:
-                        unproved.append(self._destination + b"/" + entry.path)
+                        unproved.append(self._parts.destination.below(entry.path))
             elif entry.kind is EntryKind.HARDLINK and entry.target in self._failed:
                 continue
             self._children.setdefault(entry.path.rpartition(b"/")[0], []).append(entry)
@@ -121,136 +133,173 @@ class Landing:
             self._standing.add(path)
             path = path.rpartition(b"/")[0]
 
-    def _make_link(self, entry: Entry) -> None:
-        if self._parts.has_landed(entry.path):
-            return
-        path = self._parts.staged(entry.path)
-        if os.path.lexists(path):  # an earlier delivery went on to here
-            os.unlink(path)
-        os.symlink(entry.target, path)
-        os.utime(path, ns=(entry.mtime_ns, entry.mtime_ns), follow_symlinks=False)
-
-    def _land_top(self, entry: Entry) -> bytes:
+    def _land_top(self, entry: Entry, destination: Folder) -> bytes:
         landed = self._landed_before(entry)
         if landed is not None:
             return landed
         if self._on_conflict == "rename":
-            return self._move_to_free_name(entry, self._destination, entry.path)
-        return self._land(entry, self._destination, entry.path)
+            return self._move_to_free_name(entry, destination, entry.path)
+        return self._land(entry, destination, entry.path)
 
-    def _land(self, entry: Entry, folder: bytes, name: bytes) -> bytes:
+    def _land(self, entry: Entry, folder: Folder, name: bytes) -> bytes:
         """Give one entry its name in an existing folder; where it is now."""
         landed = self._landed_before(entry)
         if landed is not None:
             return landed
-        target = folder + b"/" + name
-        if entry.path in self._standing:
-            return self._leave_standing(entry, target)
-        try:
-            return self._move(entry, target)
-        except FileExistsError:
-            pass
-        if entry.kind is EntryKind.FOLDER:
-            if _is_real_folder(target):
-                return self._merge(entry, target)
-            if _is_dead_link(target):
-                os.unlink(target)
-                return self._move(entry, target)
-        elif self._identical(entry, target):
-            self._parts.stands_at(entry.path, target)
-            return target
-        elif _is_dead_link(target) or (self._on_conflict == "overwrite" and not _is_real_folder(target)):
-            self._parts.replace(entry.path, target)
-            return target
-        return self._move_to_free_name(entry, folder, name)
+        target = folder.below(name)
+        with _naming(target):
+            if entry.path in self._standing:
+                return self._leave_standing(entry, folder, name)
+            try:
+                return self._move(entry, folder, name)
+            except FileExistsError:
+                pass
+            found = facts_of(name, folder.fd)
+            dead = found is not None and _is_dead_link(name, folder, found)
+            if entry.kind is EntryKind.FOLDER:
+                if self._merge(entry, folder, name):
+                    return target
+                if dead:
+                    os.unlink(name, dir_fd=folder.fd)
+                    return self._move(entry, folder, name)
+            elif found is not None and self._identical(entry, folder, name, found):
+                self._parts.stands_at(entry.path, target)
+                return target
+            elif dead or (
+                found is not None and self._on_conflict == "overwrite" and not stat.S_ISDIR(found.st_mode)
+            ):
+                self._parts.replace(entry.path, folder, name)
+                return target
+            return self._move_to_free_name(entry, folder, name)
 
-    def _leave_standing(self, entry: Entry, target: bytes) -> bytes:
+    def _leave_standing(self, entry: Entry, folder: Folder, name: bytes) -> bytes:
         """What was compared before has to be there still, and the same: it was not sent."""
-        if entry.kind is EntryKind.FOLDER and os.path.lexists(target) and _is_real_folder(target):
-            return self._merge(entry, target)
-        if entry.path in self._proved or (
-            entry.kind is EntryKind.FILE and os.path.lexists(target) and self._identical(entry, target)
-        ):
-            self._parts.stands_at(entry.path, target)
-            return target
+        target = folder.below(name)
+        if entry.kind is EntryKind.FOLDER:
+            if self._merge(entry, folder, name):
+                return target
+        else:
+            found = facts_of(name, folder.fd)
+            if entry.path in self._proved or (
+                found is not None and self._identical(entry, folder, name, found)
+            ):
+                self._parts.stands_at(entry.path, target)
+                return target
         raise OSError(errno.ESTALE, CHANGED_TWIN, os.fsdecode(target))
 
     def _landed_before(self, entry: Entry) -> Optional[bytes]:
         target = self._parts.landed_at(entry.path)
         if target is not None and entry.kind is EntryKind.FOLDER:
-            self._remember_folders(entry, target)
+            below = self._parts.below_destination(target)
+            with _unless_moved():
+                self._finish(open_below(below, self._parts.destination.fd, FOLDER), entry, target)
         return target
 
-    def _merge(self, entry: Entry, target: bytes) -> bytes:
-        for child in self._children.get(entry.path, ()):
-            name = child.path.rpartition(b"/")[2]
-            self.landed.places[child.path] = self._land(child, target, name)
-        linux.sync_path(target)
+    def _merge(self, entry: Entry, folder: Folder, name: bytes) -> bool:
+        """Put what the folder holds into the one that has its name; False where that is no real folder."""
+        target = open_folder(name, folder)
+        if target is None:
+            return False
+        with contextlib.closing(target):
+            for child in self._children.get(entry.path, ()):
+                place = self._land(child, target, child.path.rpartition(b"/")[2])
+                self.landed.places[child.path] = place
+            linux.sync(target.fd, target.path)
+        return True
+
+    def _move(self, entry: Entry, folder: Folder, name: bytes) -> bytes:
+        target = folder.below(name)
+        if entry.kind is not EntryKind.FOLDER:
+            self._parts.move(entry.path, folder, name)
+            return target
+        fd = self._parts.open_folder(
+            entry.path
+        )  # before it gets its name: it is this one, whatever comes there
+        try:
+            self._parts.move(entry.path, folder, name)
+        except OSError:
+            os.close(fd)
+            raise
+        self._finish(fd, entry, target)
         return target
 
-    def _move(self, entry: Entry, target: bytes) -> bytes:
-        self._parts.move(entry.path, target)
-        if entry.kind is EntryKind.FOLDER:
-            self._remember_folders(entry, target)
-        return target
+    def _finish(self, fd: int, entry: Entry, target: bytes) -> None:
+        """Modes and times of a new folder and of those in it, once all they hold is there. Closes it."""
+        try:
+            for child in self._children.get(entry.path, ()):
+                if child.kind is EntryKind.FOLDER:
+                    name = child.path.rpartition(b"/")[2]
+                    with _unless_moved():
+                        self._finish(os.open(name, FOLDER, dir_fd=fd), child, target + b"/" + name)
+            os.fchmod(fd, self._parts.mode_of(entry))
+            os.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
+            self._new_folders += 1
+            if self._new_folders <= FEW_FILES:
+                linux.sync(fd, target)
+        finally:
+            os.close(fd)
 
-    def _remember_folders(self, entry: Entry, target: bytes) -> None:
-        self._new_folders.append((target, entry))
-        for child in self._children.get(entry.path, ()):
-            if child.kind is EntryKind.FOLDER:
-                self._remember_folders(child, target + child.path[len(entry.path) :])
-
-    def _move_to_free_name(self, entry: Entry, folder: bytes, name: bytes) -> bytes:
+    def _move_to_free_name(self, entry: Entry, folder: Folder, name: bytes) -> bytes:
         """The first free name; asked again if somebody else takes it in between."""
         is_folder = entry.kind is EntryKind.FOLDER
         while True:
-            free = free_name(name, lambda other: os.path.lexists(folder + b"/" + other), is_folder)
+            free = free_name(name, lambda other: facts_of(other, folder.fd) is not None, is_folder)
             try:
-                return self._move(entry, folder + b"/" + free)
+                return self._move(entry, folder, free)
             except FileExistsError:
                 continue
 
-    def _identical(self, entry: Entry, target: bytes) -> bool:
-        found = os.lstat(target)
+    def _identical(self, entry: Entry, folder: Folder, name: bytes, found: os.stat_result) -> bool:
         if entry.kind is EntryKind.SYMLINK:
-            return stat.S_ISLNK(found.st_mode) and os.readlink(target) == entry.target
+            return stat.S_ISLNK(found.st_mode) and os.readlink(name, dir_fd=folder.fd) == entry.target
         if entry.kind is EntryKind.HARDLINK:
-            if os.path.samestat(found, os.lstat(self._parts.staged(entry.path))):
+            staged = self._parts.facts_of(entry.path)
+            if staged is not None and os.path.samestat(found, staged):
                 return True
             entry = self._manifest.files[self._number_of(entry.target)]
         if not stat.S_ISREG(found.st_mode) or found.st_size != entry.size:
             return False
         known = self._known.get(FileKey.of(found))
-        return (known or self._hash_file(target)) == self._results[self._number_of(entry.path)].hash
+        return (known or self._hash_file(folder, name)) == self._results[self._number_of(entry.path)].hash
 
-    def _hash_file(self, path: bytes) -> Optional[bytes]:
+    def _hash_file(self, folder: Folder, name: bytes) -> Optional[bytes]:
         """The hash of a file of the user's, None if it can't be read."""
         try:
-            key, hash_ = hash_file(path, self._new_hasher)
+            key, hash_ = hash_file(name, self._new_hasher, folder=folder.fd)
         except OSError:
             return None
         if key is not None:
             self._learned[key] = hash_
         return hash_
 
-    def _finish_folder(self, path: bytes, entry: Entry) -> None:
-        try:
-            os.chmod(path, self._parts.mode_of(entry))
-            os.utime(path, ns=(entry.mtime_ns, entry.mtime_ns))
-        except FileNotFoundError:  # it landed before an agent's end, and the user has moved it since
-            return
+
+@contextlib.contextmanager
+def _naming(path: bytes) -> Iterator[None]:
+    """Errors name the whole path of what gets its name."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None and os.path.isabs(os.fsencode(error.filename)):
+            raise
+        raise OSError(error.errno, error.strerror, os.fsdecode(path)) from error
 
 
-def _is_real_folder(path: bytes) -> bool:
-    return stat.S_ISDIR(os.lstat(path).st_mode)
+@contextlib.contextmanager
+def _unless_moved() -> Iterator[None]:
+    """A new folder landed before an agent's end, and the user has moved it since."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_FOLDER:
+            raise
 
 
-def _is_dead_link(path: bytes) -> bool:
+def _is_dead_link(name: bytes, folder: Folder, found: os.stat_result) -> bool:
     """Whether it is a symbolic link to nothing, as an earlier cast may have put it there."""
-    if not os.path.islink(path):
+    if not stat.S_ISLNK(found.st_mode):
         return False
     try:
-        os.stat(path)
+        os.stat(name, dir_fd=folder.fd)
     except OSError as error:
         return error.errno in NOWHERE
     return False

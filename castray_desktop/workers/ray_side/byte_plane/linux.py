@@ -7,8 +7,11 @@ import ctypes
 import errno
 import os
 import socket
+import stat
 import sys
-from typing import Any, Union
+from typing import Any, Optional, Union
+
+from castray_desktop.workers.ray_side.byte_plane.folders import facts_of
 
 _RENAME_NOREPLACE = 1
 _AT_FDCWD = -100
@@ -42,34 +45,40 @@ _statfs = function("statfs", ctypes.c_char_p, ctypes.c_char_p)
 _statx = function("statx", ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_uint, ctypes.c_char_p)
 
 
-def rename_without_replacing(source: bytes, target: bytes) -> None:
-    """Give `source` the name `target`. Raises FileExistsError, and does nothing, if something has it."""
+def rename_without_replacing(source: bytes, source_folder: int, target: bytes, target_folder: int) -> None:
+    """Give `source` in an open folder the name `target` in another one.
+
+    Raises FileExistsError, and does nothing, if something has it.
+    """
     if _renameat2 is not None:
-        if _renameat2(_AT_FDCWD, source, _AT_FDCWD, target, _RENAME_NOREPLACE) == 0:
+        if _renameat2(source_folder, source, target_folder, target, _RENAME_NOREPLACE) == 0:
             return
         code = ctypes.get_errno()
         if code not in _UNSUPPORTED:
             raise OSError(code, os.strerror(code), os.fsdecode(target))
-    _rename_by_link(source, target)
+    _rename_by_link(source, source_folder, target, target_folder)
 
 
-def _rename_by_link(source: bytes, target: bytes) -> None:
+def _rename_by_link(source: bytes, source_folder: int, target: bytes, target_folder: int) -> None:
     """For file systems without RENAME_NOREPLACE. A folder can't be linked: it is checked, then renamed."""
-    if os.path.isdir(source) and not os.path.islink(source):
-        if os.path.lexists(target):
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fsdecode(target))
-        os.rename(source, target)
+    if stat.S_ISDIR(os.stat(source, dir_fd=source_folder, follow_symlinks=False).st_mode):
+        _rename_checked(source, source_folder, target, target_folder)
         return
+    folders = {"src_dir_fd": source_folder, "dst_dir_fd": target_folder}
     try:
-        os.link(source, target, follow_symlinks=False)
+        os.link(source, target, follow_symlinks=False, **folders)
     except OSError as error:
         if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
             raise
-        if os.path.lexists(target):
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fsdecode(target)) from error
-        os.rename(source, target)
+        _rename_checked(source, source_folder, target, target_folder)
         return
-    os.unlink(source)
+    os.unlink(source, dir_fd=source_folder)
+
+
+def _rename_checked(source: bytes, source_folder: int, target: bytes, target_folder: int) -> None:
+    if facts_of(target, target_folder) is not None:
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fsdecode(target))
+    os.rename(source, target, src_dir_fd=source_folder, dst_dir_fd=target_folder)
 
 
 def reserve(fd: int, size: int) -> bool:
@@ -116,11 +125,11 @@ def sync(fd: int, path: bytes) -> None:
             raise OSError(error.errno, error.strerror, os.fsdecode(path)) from error
 
 
-def sync_path(path: bytes) -> None:
-    """The same for a file or a folder that is not open."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+def sync_path(path: bytes, folder: Optional[int] = None, shown: bytes = b"") -> None:
+    """The same for a file or a folder that is not open, perhaps below an open folder."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=folder)
     try:
-        sync(fd, path)
+        sync(fd, shown or path)
     finally:
         os.close(fd)
 

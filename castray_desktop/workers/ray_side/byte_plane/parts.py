@@ -12,13 +12,20 @@ import os
 import shutil
 import stat
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from typing import Optional
 
 from castray_desktop.core.parcel import Entry, EntryKind, Manifest
 from castray_desktop.workers.ray_side.byte_plane import linux
 from castray_desktop.workers.ray_side.byte_plane.files import OpenFiles
+from castray_desktop.workers.ray_side.byte_plane.folders import (
+    FOLDER,
+    Folder,
+    facts_of,
+    folder_above,
+    open_below,
+)
 from castray_desktop.workers.ray_side.byte_plane.holes import has_same_holes
 from castray_desktop.workers.ray_side.byte_plane.journal import DROP, MOVE, STAND, LandingLog
 from castray_desktop.workers.ray_side.byte_plane.room import Ledger
@@ -31,6 +38,8 @@ FEW_FILES = 16
 
 CREATED, RESERVED, WHOLE = 1, 2, 3
 _NO_LINKS = (errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV)
+_NEW = os.O_CREAT | os.O_EXCL
+COPY_BYTES = 1 << 20
 PERMISSIONS = 0o777  # never set-user-id, set-group-id or sticky
 
 
@@ -71,16 +80,17 @@ class PartFiles:
         self.something_moved = False
         self.twins: Optional[Twins] = None  # files that stand at the destination and need no part file
         self._lost: dict[int, int] = {}  # files that will not land: kept open for those below
+        self.destination = Folder(os.dup(staging.destination_fd), staging.destination)
         self._writing = OpenFiles(self._open_for_writing)
 
     def make_folders(self) -> None:
         for entry in self._manifest.entries:
             if entry.kind is EntryKind.FOLDER and not self.has_landed(entry.path):
-                self._make_folder(self._root + b"/" + entry.path)
+                self._make_folder(entry.path)
 
     def _make_folder(self, path: bytes) -> None:
         try:
-            os.mkdir(path, 0o700)
+            os.mkdir(path, 0o700, dir_fd=self._staging.parts_fd)
         except FileExistsError:
             if not self._staging.resumed:
                 raise
@@ -105,8 +115,7 @@ class PartFiles:
 
     def _write_whole(self, file: int, entry: Entry, view: memoryview) -> None:
         """A small file in one go: it is never opened again, and made with the mode that it shall have."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        fd = os.open(self.staged(entry.path), flags, entry.mode & PERMISSIONS)  # less the umask
+        fd = self._open_staged(entry.path, os.O_WRONLY | _NEW, entry.mode & PERMISSIONS)  # less the umask
         try:
             self._created[file] = CREATED
             done = os.write(fd, view)
@@ -149,34 +158,29 @@ class PartFiles:
                     linux.sync(fd, self.staged(entry.path))
                 self._writing.forget(number)
             else:
-                linux.sync_path(self.staged(entry.path))
+                self._sync_staged(entry.path)
         for entry in self._manifest.entries:
-            if entry.kind in (EntryKind.FOLDER, EntryKind.HARDLINK) and os.path.lexists(
-                self.staged(entry.path)
-            ):
-                linux.sync_path(self.staged(entry.path))
+            if entry.kind in (EntryKind.FOLDER, EntryKind.HARDLINK) and self.is_staged(entry.path):
+                self._sync_staged(entry.path)
         linux.sync(self._staging.parts_fd, self._root)
 
-    def sync_folders(self, folders: Sequence[bytes]) -> None:
-        """Modes and times of folders that have their names by now."""
-        if len(folders) > FEW_FILES and linux.sync_file_system(self._staging.parts_fd):
-            return
-        for folder in folders:
-            # the user has moved it since, or it may not be read
-            with contextlib.suppress(FileNotFoundError, PermissionError):
-                linux.sync_path(folder)
+    def _sync_staged(self, path: bytes) -> None:
+        linux.sync_path(path, self._staging.parts_fd, self.staged(path))
+
+    def sync_all(self) -> bool:
+        """The same once more for the whole file system. False where it can't."""
+        return linux.sync_file_system(self._staging.parts_fd)
 
     def open(self, file: int) -> int:
         """The file for reading, wherever it is by now."""
-        path = self._manifest.files[file].path
         with self._lock:
             lost = self._lost.get(file)
             if lost is not None:
                 return os.dup(lost)
-            if self.twins is not None and file in self.twins:
-                path = self.twins.place(file)
-                return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-            return os.open(self._place(path), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            path, folder = self._place(file)
+            if folder == self._staging.parts_fd:
+                return self._open_staged(path, os.O_RDONLY)
+            return open_below(path, folder, os.O_RDONLY)
 
     def is_standing(self, file: int) -> bool:
         """Whether its bytes are those of a file of the user's that stands where it would go."""
@@ -187,42 +191,74 @@ class PartFiles:
         return self.twins is not None and self.twins.is_proved(file)
 
     def staged(self, path: bytes) -> bytes:
-        """Where an entry of the parcel lies before landing."""
+        """Where an entry of the parcel lies before landing; to be shown."""
         return self._root + b"/" + path
+
+    def is_staged(self, path: bytes) -> bool:
+        """Whether it lies there."""
+        return self.facts_of(path) is not None
+
+    def facts_of(self, path: bytes) -> Optional[os.stat_result]:
+        """What lies there; None for nothing."""
+        return facts_of(path, self._staging.parts_fd)
+
+    def _open_staged(self, path: bytes, flags: int, mode: int = 0o600) -> int:
+        """All folders on the way are our own."""
+        return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=self._staging.parts_fd)
+
+    def open_folder(self, path: bytes) -> int:
+        """A staged folder. It stays the same one when it gets its name."""
+        return self._open_staged(path, FOLDER)
+
+    def make_link(self, entry: Entry) -> None:
+        """Stage a symbolic link."""
+        parts = self._staging.parts_fd
+        if self.is_staged(entry.path):  # an earlier delivery went on to here
+            os.unlink(entry.path, dir_fd=parts)
+        os.symlink(entry.target, entry.path, dir_fd=parts)
+        os.utime(entry.path, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=parts, follow_symlinks=False)
 
     def link(self, path: bytes, file: int) -> None:
         """Stage another name of a file, or a copy where the file system has no such names."""
+        parts = self._staging.parts_fd
         with self._lock:
-            if self.twins is not None and file in self.twins:
-                first = self.twins.place(file)
-            else:
-                first = self._place(self._manifest.files[file].path)
-        staged = self.staged(path)
-        if os.path.lexists(staged):  # an earlier delivery went on to here; the file may have been lost since
-            if os.path.samestat(os.lstat(first), os.lstat(staged)):
-                return
-            os.unlink(staged)
-        try:
-            os.link(first, staged, follow_symlinks=False)
-        except OSError as error:
-            if error.errno not in _NO_LINKS:
-                raise
-            shutil.copy2(first, staged, follow_symlinks=False)
+            first, folder = self._place(file)
+        with folder_above(first, folder) as (above, name):
+            there = self.facts_of(path)
+            if there is not None:  # an earlier delivery went on to here; the file may have been lost since
+                if os.path.samestat(os.stat(name, dir_fd=above, follow_symlinks=False), there):
+                    return
+                os.unlink(path, dir_fd=parts)
+            try:
+                os.link(name, path, src_dir_fd=above, dst_dir_fd=parts, follow_symlinks=False)
+            except OSError as error:
+                if error.errno not in _NO_LINKS:
+                    raise
+                self._copy(file, path)
 
-    def move(self, path: bytes, target: bytes) -> None:
+    def _copy(self, file: int, path: bytes) -> None:
+        entry = self._manifest.files[file]
+        with open(self.open(file), "rb") as source:
+            copy = self._open_staged(path, os.O_WRONLY | _NEW, self.mode_of(entry))
+            with open(copy, "wb") as target:
+                shutil.copyfileobj(source, target, COPY_BYTES)
+                target.flush()
+                os.utime(copy, ns=(entry.mtime_ns, entry.mtime_ns))
+
+    def move(self, path: bytes, folder: Folder, name: bytes) -> None:
         """Give a staged entry its final name, without replacing. Raises FileExistsError."""
         with self._lock:
-            self._log.note(MOVE, path, target)
-            linux.rename_without_replacing(self.staged(path), target)
-            self._moved[path] = target
+            self._log.note(MOVE, path, folder.below(name))
+            linux.rename_without_replacing(path, self._staging.parts_fd, name, folder.fd)
+            self._moved[path] = folder.below(name)
             self.something_moved = True
 
-    def replace(self, path: bytes, target: bytes) -> None:
+    def replace(self, path: bytes, folder: Folder, name: bytes) -> None:
         """Give a staged file its final name; what had it is gone."""
         with self._lock:
-            self._log.note(MOVE, path, target)
-            os.replace(self.staged(path), target)
-            self._moved[path] = target
+            self._log.note(MOVE, path, folder.below(name))
+            os.replace(path, name, src_dir_fd=self._staging.parts_fd, dst_dir_fd=folder.fd)
+            self._moved[path] = folder.below(name)
             self.something_moved = True
 
     def stands_at(self, path: bytes, target: bytes) -> None:
@@ -230,7 +266,7 @@ class PartFiles:
         with self._lock:
             self._log.note(STAND, path, target)
             with contextlib.suppress(FileNotFoundError):  # one that was never sent
-                os.unlink(self.staged(path))
+                os.unlink(path, dir_fd=self._staging.parts_fd)
             self._moved[path] = target
 
     def drop(self, file: int) -> None:
@@ -239,11 +275,10 @@ class PartFiles:
             entry = self._manifest.files[file]
             if entry.path in self._dropped or self.is_standing(file):
                 return
-            path = self.staged(entry.path)
             self._log.note(DROP, entry.path)
             if len(self._lost) < 256:
-                self._lost[file] = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-            os.unlink(path)
+                self._lost[file] = self._open_staged(entry.path, os.O_RDONLY)
+            os.unlink(entry.path, dir_fd=self._staging.parts_fd)
 
     # --- landing, and going on with it
 
@@ -270,12 +305,12 @@ class PartFiles:
             if entry.path in self._dropped or self.has_landed(entry.path):
                 self._settled.add(number)
             elif entry.data is not None and not self._may_go_on(entry, went_on):
-                os.unlink(self.staged(entry.path))  # no digest of a piece would tell
+                os.unlink(entry.path, dir_fd=self._staging.parts_fd)  # no digest of a piece would tell
 
     def _may_go_on(self, entry: Entry, went_on: Callable[[], None]) -> bool:
         """Whether nothing lies in the holes of a file that was begun."""
         path = self.staged(entry.path)
-        return not os.path.lexists(path) or has_same_holes(path, entry.data or (), entry.size, went_on)
+        return not self.is_staged(entry.path) or has_same_holes(path, entry.data or (), entry.size, went_on)
 
     @property
     def settled(self) -> AbstractSet[int]:
@@ -284,18 +319,22 @@ class PartFiles:
 
     def _take_up_landing(self) -> None:
         for path, step in self._log.steps().items():
-            if os.path.lexists(self.staged(path)):
+            if self.is_staged(path):
                 continue  # it was about to move, and did not
             if step.verb == DROP:
                 self._dropped.add(path)
-            else:
+            elif step.target.startswith(self._staging.destination + b"/"):
                 self._moved[path] = step.target
                 self.something_moved = self.something_moved or step.verb == MOVE
 
     def elsewhere(self) -> set[bytes]:
         """The names that entries got because theirs were taken: paths below the destination."""
-        start = len(self._staging.destination) + 1
-        return {target[start:] for path, target in self._moved.items() if target[start:] != path}
+        names = ((path, self.below_destination(target)) for path, target in self._moved.items())
+        return {name for path, name in names if name != path}
+
+    def below_destination(self, target: bytes) -> bytes:
+        """The path of what has its name, from the destination on."""
+        return target[len(self._staging.destination) + 1 :]
 
     def has_landed(self, path: bytes) -> bool:
         """Whether it, or a folder that it lies in, has its final name; there it is the user's."""
@@ -311,29 +350,34 @@ class PartFiles:
             for fd in self._lost.values():
                 os.close(fd)
             self._lost.clear()
+            if self.destination.fd >= 0:
+                self.destination.close()
+                self.destination.fd = -1
 
     def mode_of(self, entry: Entry) -> int:
         return entry.mode & PERMISSIONS & ~self._umask
 
-    def _place(self, path: bytes) -> bytes:
+    def _place(self, file: int) -> tuple[bytes, int]:
+        """Where a file is by now: a path below an open folder."""
+        path = self._manifest.files[file].path
+        if self.twins is not None and file in self.twins:
+            return path, self.destination.fd
         above, rest = path, b""
         while above:
             target = self._moved.get(above)
             if target is not None:
-                return target + rest
+                return self.below_destination(target) + rest, self.destination.fd
             above, slash, name = above.rpartition(b"/")
             rest = slash + name + rest
-        return self.staged(path)
+        return path, self._staging.parts_fd
 
     def _open_for_writing(self, file: int) -> int:
         entry = self._manifest.files[file]
-        flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
-        path = self.staged(entry.path)
         if self._created[file]:
-            return os.open(path, flags)
-        fd = self._open_anew(path, flags) if self._staging.resumed else -1
+            return self._open_staged(entry.path, os.O_RDWR)
+        fd = self._open_anew(entry.path) if self._staging.resumed else -1
         if fd < 0:
-            fd = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
+            fd = self._open_staged(entry.path, os.O_RDWR | _NEW)
         self._created[file] = CREATED
         try:
             self._shape(file, fd, entry)
@@ -350,12 +394,12 @@ class PartFiles:
             self._created[file] = RESERVED
             self._ledger.wrote(self._cast, entry.size)
 
-    def _open_anew(self, path: bytes, flags: int) -> int:
+    def _open_anew(self, path: bytes) -> int:
         """What an earlier delivery has left of a file, maybe with its final mode; -1 for nothing."""
         try:
-            return os.open(path, flags)
+            return self._open_staged(path, os.O_RDWR)
         except FileNotFoundError:
             return -1
         except PermissionError:
-            os.chmod(path, 0o600)
-            return os.open(path, flags)
+            os.chmod(path, 0o600, dir_fd=self._staging.parts_fd)  # all folders on the way are our own
+            return self._open_staged(path, os.O_RDWR)

@@ -14,6 +14,7 @@ carry our journal.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import shutil
@@ -23,12 +24,13 @@ from typing import Optional
 
 from castray_desktop.core.names import safe_node
 from castray_desktop.workers.ray_side.byte_plane import linux
+from castray_desktop.workers.ray_side.byte_plane.folders import FOLDER, NO_FOLDER, facts_of, open_below
 from castray_desktop.workers.ray_side.byte_plane.journal import JOURNAL_MAGIC, Journal, LandingLog
 from castray_desktop.workers.ray_side.byte_plane.probing import remove_probe
 from castray_desktop.workers.ray_side.byte_plane.registry import Registry
 
 _NAME = re.compile(rb"^\.castray-[0-9A-Za-z]+-[A-Za-z0-9._-]+$")
-FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _WRITE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -46,9 +48,11 @@ class Staging:
         self._trailer = -1
         self._registry = registry
         self._record = registry.path(cast, node)
-        self.folder = destination + b"/" + os.fsencode(f".castray-{cast}-{safe_node(node)}")
+        self._name = os.fsencode(f".castray-{cast}-{safe_node(node)}")
+        self.folder = destination + b"/" + self._name
         self.parts = self.folder + b"/parts"
-        self.parts_fd = -1  # open from before the first byte is written: syncing tells errors since then
+        # open from before the first byte is written: syncing tells errors since then
+        self.destination_fd = self.folder_fd = self.parts_fd = -1
         self._cast = cast
         self._header = {"cast": cast, "node": node, **header}
         self._ours = False
@@ -56,38 +60,65 @@ class Staging:
             self._make_destination()
             if not self._reopen():
                 self._make()
-            self.parts_fd = os.open(self.parts, FOLDER)
         except OSError:
             if self._ours:
                 self.remove()
+            self._close()
             self.remove_made_folders()
             raise
         registry.write(self._record, cast, self.folder)
 
     def _reopen(self) -> bool:
         """Go on with what is there, if it is about the same parcel."""
-        if not _is_folder(self.folder) or not _is_folder(self.parts):
+        try:
+            self.folder_fd = os.open(self._name, FOLDER, dir_fd=self.destination_fd)
+            self.parts_fd = os.open(b"parts", FOLDER, dir_fd=self.folder_fd)
+        except OSError as error:
+            if error.errno not in NO_FOLDER:
+                raise
+        if self.parts_fd >= 0:
+            self._check_owner()
+            self._journal = Journal.reopen(b"journal", self.folder_fd, self._header)
+        if self._journal is None:
+            self._close_folders()
             return False
-        self._journal = Journal.reopen(self.folder + b"/journal", self._header)
-        self.resumed = self._ours = self._journal is not None
-        return self.resumed
+        self.resumed = self._ours = True
+        return True
+
+    def _check_owner(self) -> None:
+        """Nobody but us can change what lies in it. Raises OSError.
+
+        Who makes a file is no owner that the process knows: a file server may take one user for another.
+        """
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        name = b"owner-%d" % os.getpid()
+        fd = os.open(name, flags, 0o600, dir_fd=self.folder_fd)
+        try:
+            owner = os.fstat(fd).st_uid
+        finally:
+            os.close(fd)
+            os.unlink(name, dir_fd=self.folder_fd)
+        if any(os.fstat(folder).st_uid != owner for folder in (self.folder_fd, self.parts_fd)):
+            raise PermissionError(errno.EPERM, "another user has made it", os.fsdecode(self.folder))
 
     def _make(self) -> None:
         if os.path.lexists(self.folder):
             remove_staging(self.folder)
         self._registry.write(self._record, self._cast, self.folder)
-        os.mkdir(self.folder, 0o700)
+        os.mkdir(self._name, 0o700, dir_fd=self.destination_fd)
         self._ours = True
-        self._journal = Journal.create(self.folder + b"/journal", self._header)
-        os.mkdir(self.parts, 0o700)
+        self.folder_fd = os.open(self._name, FOLDER, dir_fd=self.destination_fd)
+        self._journal = Journal.create(b"journal", self.folder_fd, self._header)
+        os.mkdir(b"parts", 0o700, dir_fd=self.folder_fd)
+        self.parts_fd = os.open(b"parts", FOLDER, dir_fd=self.folder_fd)
+        self._check_owner()
 
     def start_over(self) -> None:
         """Forget what was found: it can't be used."""
-        self._close()
+        self._close_files()
         remove_tree(self.folder)
         self.resumed = False
         self._make()
-        self.parts_fd = os.open(self.parts, FOLDER)
 
     def _make_destination(self) -> None:
         missing = []
@@ -102,6 +133,11 @@ class Staging:
                     linux.sync_path(os.path.dirname(folder))
         if not os.path.isdir(self.destination):
             raise NotADirectoryError(20, "Not a directory", os.fsdecode(self.destination))
+        root = os.open(b"/", FOLDER)
+        try:  # its links were resolved before: a link that is there now is none that anybody meant
+            self.destination_fd = open_below(self.destination.strip(b"/") or b".", root, FOLDER)
+        finally:
+            os.close(root)
 
     # --- what is kept besides the part files
 
@@ -112,17 +148,17 @@ class Staging:
 
     def keep_manifest(self, raw: bytes) -> None:
         """Appears whole or not at all; a damaged one is found by its digest."""
-        fresh = self.folder + b"/manifest.new"
-        with open(fresh, "wb") as file:
+        fresh = b"manifest.new"
+        with open(os.open(fresh, _WRITE | os.O_TRUNC, 0o600, dir_fd=self.folder_fd), "wb") as file:
             file.write(raw)
-        os.rename(fresh, self.folder + b"/manifest")
+        os.rename(fresh, b"manifest", src_dir_fd=self.folder_fd, dst_dir_fd=self.folder_fd)
 
     def kept_manifest(self) -> bytes:
         return self._read(b"manifest")
 
     def keep_trailer(self, offset: int, view: memoryview) -> None:
         if self._trailer < 0:
-            self._trailer = os.open(self.folder + b"/trailer", _WRITE, 0o600)
+            self._trailer = os.open(b"trailer", _WRITE, 0o600, dir_fd=self.folder_fd)
         os.pwrite(self._trailer, view, offset)
 
     def kept_trailer(self) -> bytes:
@@ -130,23 +166,23 @@ class Staging:
 
     def _read(self, name: bytes) -> bytes:
         try:
-            with open(self.folder + b"/" + name, "rb") as file:
+            with open(os.open(name, _READ, dir_fd=self.folder_fd), "rb") as file:
                 return file.read()
         except OSError:
             return b""
 
     def has_begun_landing(self) -> bool:
-        return os.path.lexists(self.folder + b"/landing")
+        return facts_of(b"landing", self.folder_fd) is not None
 
     def landing_log(self, careful: bool) -> LandingLog:
         """Made at the first call. `careful`: what it depends on is synced to the disk as well."""
         if self._log is None:
-            self._log = LandingLog(self.folder + b"/landing", careful)
+            self._log = LandingLog(b"landing", self.folder_fd, careful)
             if careful:
                 for name in (b"journal", b"manifest", b"trailer", b"landing", b"."):
                     # a parcel of empty files has no trailer of its own, a folder no contents
                     with contextlib.suppress(FileNotFoundError):
-                        linux.sync_path(self.folder + b"/" + name)
+                        linux.sync_path(name, self.folder_fd, self.folder + b"/" + name)
         return self._log
 
     def used_bytes(self) -> int:
@@ -170,9 +206,19 @@ class Staging:
         self._record.unlink(missing_ok=True)
 
     def _close(self) -> None:
-        if self.parts_fd >= 0:
-            os.close(self.parts_fd)
-            self.parts_fd = -1
+        self._close_files()
+        if self.destination_fd >= 0:
+            os.close(self.destination_fd)
+            self.destination_fd = -1
+
+    def _close_folders(self) -> None:
+        for fd in (self.folder_fd, self.parts_fd):
+            if fd >= 0:
+                os.close(fd)
+        self.folder_fd = self.parts_fd = -1
+
+    def _close_files(self) -> None:
+        self._close_folders()
         if self._trailer >= 0:
             os.close(self._trailer)
             self._trailer = -1
@@ -190,13 +236,6 @@ class Staging:
                 os.rmdir(folder)
             except OSError:
                 return
-
-
-def _is_folder(path: bytes) -> bool:
-    try:
-        return stat.S_ISDIR(os.lstat(path).st_mode)
-    except OSError:
-        return False
 
 
 def _made_folder(folder: bytes) -> bool:
@@ -243,7 +282,7 @@ def remove_staging(folder: bytes) -> bool:
 
 def remove_tree(folder: bytes) -> None:
     """Remove a folder of ours, also where folders in it were given modes that forbid it."""
-    if not os.path.lexists(folder):
+    if not os.path.lexists(folder) or os.path.islink(folder):
         return
     shutil.rmtree(folder, ignore_errors=True)
     if os.path.lexists(folder):

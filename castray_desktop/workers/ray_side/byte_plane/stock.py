@@ -405,6 +405,8 @@ class Stock(Supply):
         if name is None or self._staging is None:
             return display(self._destination_text())
         raw = os.fsencode(name)
+        if not os.path.isabs(raw):  # below an open folder: that of the parts
+            return display(self._staging.destination + b"/" + raw)
         parts = self._staging.parts + b"/"
         return display(self._staging.destination + b"/" + raw[len(parts) :] if raw.startswith(parts) else raw)
 
