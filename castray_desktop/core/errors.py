@@ -184,6 +184,11 @@ TEMPLATES: Mapping[FailureKind, tuple[str, str]] = {
         "{node} lost its connection to {upstream}: {reason}.",
         "Check the network between them, then send again.",
     ),
+    K.NO_WAY: (
+        "Neither {node} ({own}) nor {upstream} ({address}) can connect to the other: {reason}.",
+        "Open the data port of one of them for the other, and choose which with CASTRAY_DATA_PORTS; or send"
+        " without --transport direct, so that files may go through Ray.",
+    ),
     K.NOT_TRUSTED: (
         "{node} and {upstream} do not trust each other's certificates: {reason}.",
         "Check that both have a certificate of the authority in RAY_TLS_CA_CERT.",

@@ -66,6 +66,7 @@ class FailureKind(str, enum.Enum):
     DAMAGED = "damaged"
     COPY_CHANGED = "copy_changed"
     UPSTREAM_LOST = "upstream_lost"
+    NO_WAY = "no_way"
     NOT_TRUSTED = "not_trusted"
     NODE_OFFLINE = "node_offline"
     NODE_SILENT = "node_silent"

@@ -89,6 +89,7 @@ STATUSES: Mapping[FailureKind, Status] = {
     K.COPY_CHANGED: Status.FAILED,
     K.READ_BACK_FAILED: Status.FAILED,
     K.UPSTREAM_LOST: Status.FAILED,
+    K.NO_WAY: Status.FAILED,
     K.NOT_TRUSTED: Status.FAILED,
     K.NODE_OFFLINE: Status.FAILED,
     K.NODE_SILENT: Status.FAILED,

@@ -9,6 +9,7 @@ import logging
 from castray_desktop.core.failure import CastRayError
 from castray_desktop.workers.agents import Agents
 from castray_desktop.workers.ray_side import protocol
+from castray_desktop.workers.ray_side.repeated import Repeated
 
 CALL_SECONDS = 5.0
 
@@ -21,6 +22,7 @@ class Reaching:
     def __init__(self, agents: Agents) -> None:
         self._agents = agents
         self._asked: dict[tuple[str, str], int] = {}
+        self._asking = Repeated(log, logging.INFO, "cast %s: %s is to dial %s")
         self._chores: set[asyncio.Task[None]] = set()
 
     def reported(self, node: str, report: protocol.DeliveryReport) -> None:
@@ -46,7 +48,7 @@ class Reaching:
             chore.cancel()
 
     async def _reach(self, node: str, report: protocol.DeliveryReport) -> None:
-        log.info("cast %s: %s is to dial %s", report.cast, report.asked_upstream, node)
+        self._asking.tell(report.cast, report.asked_upstream, node)
         with contextlib.suppress(
             CastRayError, TimeoutError
         ):  # the recipient asks again, or finds another way

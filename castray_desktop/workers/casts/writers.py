@@ -23,6 +23,7 @@ _AWAY = frozenset(
         FailureKind.NODE_AWAITED,
         FailureKind.UPSTREAM_LOST,
         FailureKind.COPY_CHANGED,
+        FailureKind.NO_WAY,
         FailureKind.NOT_TRUSTED,
         FailureKind.CANCELLED,
     }

@@ -109,6 +109,11 @@ def without_brackets(address: str) -> str:
     return address[1:-1] if address.startswith("[") and address.endswith("]") else address
 
 
+def host_port(address: str, port: int) -> str:
+    """Both in one word; an IPv6 address gets its brackets."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
 def without_scope(address: str) -> str:
     """An address as other machines may hear it: the name of an interface means nothing there."""
     return address.partition("%")[0]

@@ -1,4 +1,4 @@
-"""Log lines that repeat: the first is written, the others are counted."""
+"""Log lines that repeat: each is written once a minute, and how often it came."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import threading
 import time
 
 AGAIN_SECONDS = 60.0
+MAX_LINES = 100
 
 
 class Repeated:
-    """One kind of line. The same values within a minute are counted, and the next line says how often."""
+    """Lines of one kind. The same line within a minute is counted, and the next one says how often."""
 
     def __init__(self, log: logging.Logger, level: int, line: str, seconds: float = AGAIN_SECONDS) -> None:
         """`line` as for `log.log`."""
@@ -19,20 +20,21 @@ class Repeated:
         self._line = line
         self._seconds = seconds
         self._lock = threading.Lock()
-        self._last: tuple[object, ...] = ()
-        self._said = 0.0
-        self._count = 0
+        self._said: dict[tuple[object, ...], tuple[float, int]] = {}
 
     def tell(self, *values: object) -> None:
         """Write it, or count it."""
         now = time.monotonic()
         with self._lock:
-            if values == self._last and now - self._said < self._seconds:
-                self._count += 1
+            said, count = self._said.get(values, (now - self._seconds, 0))
+            if now - said < self._seconds:
+                self._said[values] = said, count + 1
                 return
-            count, self._count = self._count, 0
-            before, self._last, self._said = self._last, values, now
+            self._said.pop(values, None)
+            self._said[values] = now, 0
+            if len(self._said) > MAX_LINES:
+                del self._said[next(iter(self._said))]
         if count:
-            self._log.log(self._level, self._line + " (%d more times)", *before, count)
-        if values != before or not count:
+            self._log.log(self._level, self._line + " (%d more times)", *values, count)
+        else:
             self._log.log(self._level, self._line, *values)

@@ -30,7 +30,7 @@ def many_files() -> Iterator[int]:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = 24_000 if hard == resource.RLIM_INFINITY else min(24_000, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
-    yield min(10_000, (wanted - 2000) // 2)
+    yield min(10_000, wanted - 4000)
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 

@@ -6,9 +6,11 @@ import logging
 import time
 from typing import Optional
 
+from castray_desktop.core import ways
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.core.multicast import Keys
 from castray_desktop.core.wire import ProtocolError
+from castray_desktop.workers.ray_side.addresses import host_port, without_scope
 from castray_desktop.workers.ray_side.byte_plane.channel import Channel, Untrusted
 from castray_desktop.workers.ray_side.byte_plane.digests import expander
 from castray_desktop.workers.ray_side.byte_plane.failures import (
@@ -30,6 +32,7 @@ from castray_desktop.workers.ray_side.protocol import (
     StartDelivery,
     Upstream,
 )
+from castray_desktop.workers.ray_side.repeated import Repeated
 
 log = logging.getLogger("castray.byte_plane")
 
@@ -48,10 +51,15 @@ TRANSITIONS: dict[RecipientState, tuple[RecipientState, ...]] = {
 Route = tuple[int, Optional[Upstream]]  # epoch, and where to fetch from; None: nowhere for now
 
 
+MAX_LOST = 4
+"""So many upstreams in a row are said to be lost; the one after them is the last that is tried."""
+
+
 class Patience:
     """How long a delivery bears that nothing new comes: only the time without a connection counts.
 
-    Progress renews it, and so does an upstream that was not tried since; hearing from one does not.
+    Progress renews it, and so does an upstream that was not tried since, as long as another one may be asked
+    for; hearing from one does not.
     """
 
     def __init__(self, timing: Timing) -> None:
@@ -59,10 +67,11 @@ class Patience:
         self._timing = timing
         self._pause = timing.first_pause
         self._tried: set[Upstream] = set()
+        self._lost = 0
 
     def turn_to(self, upstream: Upstream) -> None:
         """This is the upstream now."""
-        if upstream not in self._tried:
+        if upstream not in self._tried and self._lost <= MAX_LOST:
             self._tried.add(upstream)
             self.spent, self._pause = 0.0, self._timing.first_pause
 
@@ -70,6 +79,16 @@ class Patience:
         """Something new has come, or nothing was to come."""
         self.spent, self._pause = 0.0, self._timing.first_pause
         self._tried.clear()
+        self._lost = 0
+
+    @property
+    def may_ask(self) -> bool:
+        """Whether another upstream may be asked for."""
+        return self._lost < MAX_LOST
+
+    def asked(self) -> None:
+        """Another upstream was asked for."""
+        self._lost += 1
 
     def spend(self, seconds: float) -> None:
         """So long nothing could come."""
@@ -101,6 +120,8 @@ class Follower(StandingStock):
         self._fetching_from: Optional[Upstream] = None
         self._why_lost = FailureKind.UPSTREAM_LOST
         self._repairs: dict[Upstream, dict[int, int]] = {}  # how often a piece came damaged, from each place
+        self._met: set[Upstream] = set()  # with whom there was a connection
+        self._not_fetched = Repeated(log, logging.INFO, "cast %s on %s: %s")
         self._spoilt: dict[Upstream, dict[int, Spoilt]] = {}  # pieces that can't be had from there
         self._channel: Optional[Channel] = None
         self._meeting = Meeting(
@@ -275,7 +296,7 @@ class Follower(StandingStock):
                 patience.spend(time.monotonic() - began)
             if self.is_complete() or self.route != route:
                 continue
-            self._lost(upstream, patience.spent, reason)
+            self._lost(upstream, patience, reason)
             began = time.monotonic()
             with self.lock:
                 if self.route == route and not self._stop and not self._meeting.has_come:
@@ -329,7 +350,7 @@ class Follower(StandingStock):
             self._spoilt.setdefault(upstream, {})[error.piece] = error
             return str(error)
         except (OSError, ProtocolError, Gone) as error:
-            log.info("cast %s on %s: %s", self.cast, self._place.node, error)
+            self._not_fetched.tell(self.cast, self._place.node, str(error))
             self._why_lost = (
                 FailureKind.NOT_TRUSTED if isinstance(error, Untrusted) else FailureKind.UPSTREAM_LOST
             )
@@ -347,6 +368,7 @@ class Follower(StandingStock):
                     return
                 self._connected_to, self._transport = upstream.node, transport
                 self._fetching_from = upstream
+                self._met.add(upstream)
             if self.state is not R.RECEIVING:
                 self._go(R.RECEIVING)
             Fetching(channel, self, upstream).run()
@@ -356,7 +378,7 @@ class Follower(StandingStock):
                 self._channel = self._fetching_from = None
             channel.close()
 
-    def _lost(self, upstream: Upstream, seconds: float, reason: str) -> None:
+    def _lost(self, upstream: Upstream, patience: Patience, reason: str) -> None:
         """Say so after a while, give up after a while more. What can't be had from there is said at once."""
         timing = self._place.timing
         kind, lost_after = self._why_lost, timing.lost_after
@@ -365,14 +387,19 @@ class Follower(StandingStock):
         if spoilt is not None:
             kind, lost_after = spoilt.kind, 0.0
             values["path"] = self.path_of_piece(spoilt.piece)
-        if seconds < lost_after:
-            return
-        if seconds >= lost_after + timing.grace:
+        elif self.order.transport == ways.DIRECT and upstream not in self._met:
+            kind, around = FailureKind.NO_WAY, self._place.surroundings
+            values["address"] = host_port(upstream.address, upstream.port)
+            values["own"] = host_port(without_scope(around.address), around.port)
+        if patience.spent >= lost_after + timing.grace:
             raise CastRayError(kind, **values)
+        if patience.spent < lost_after or not patience.may_ask:
+            return
         with self.lock:
             if self._failure is not None or self.route[1] != upstream:
                 return
             self._connected_to, self.state, self._failure = "", R.CONNECTING, Failure(kind, values)
+        patience.asked()
         self.stated()
 
     def repairs_from(self, upstream: Upstream) -> dict[int, int]:

@@ -70,6 +70,8 @@ class Listener:
         }
         self._ways: dict[threading.Thread, Way] = {}
         self._known: dict[Way, set[threading.Thread]] = {way: set() for way in Way}
+        self._refused = Repeated(log, logging.INFO, "a peer was refused: %s")
+        self._not_dialled = Repeated(log, logging.INFO, "%s could not be dialled: %s")
         self._crowded = Repeated(log, logging.WARNING, "there are too many connections (%s)")
         self._not_accepted = Repeated(log, logging.WARNING, "a connection could not be accepted: %s")
         self._connections: dict[threading.Thread, Optional[Channel]] = {}
@@ -263,7 +265,7 @@ class Listener:
             else:
                 self._serve(channel, greeting.cast)
         except Untrusted as error:
-            log.info("a peer was refused: %s", error)
+            self._refused.tell(str(error))
         except (OSError, ProtocolError) as error:
             log.debug("connection ended: %s", error)
         except Exception:
@@ -282,7 +284,7 @@ class Listener:
             if channel is not None:
                 self._serve(channel, order.cast)
         except (OSError, ProtocolError) as error:
-            log.info("%s could not be dialled: %s", order.node, error)
+            self._not_dialled.tell(order.node, str(error))
         except Exception:
             log.exception("serving failed")
         finally:

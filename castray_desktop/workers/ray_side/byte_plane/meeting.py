@@ -26,6 +26,7 @@ from castray_desktop.workers.ray_side.byte_plane.channel import (
 )
 from castray_desktop.workers.ray_side.byte_plane.surroundings import Carry, Surroundings
 from castray_desktop.workers.ray_side.protocol import Upstream
+from castray_desktop.workers.ray_side.repeated import Repeated
 
 log = logging.getLogger("castray.byte_plane")
 
@@ -75,6 +76,8 @@ class Meeting:
         self._since = 0.0
         self._next_ask = 0.0
         self._next_ray = 0.0
+        self._no_local_way = Repeated(log, logging.INFO, "no local way to %s")
+        self._through = Repeated(log, logging.INFO, "cast %s: to %s through Ray")
 
     @property
     def has_come(self) -> bool:
@@ -171,11 +174,11 @@ class Meeting:
         try:
             return connect_local(upstream.local_path, CONNECT_SECONDS)
         except OSError:  # another user's, or in another container: its port still works
-            log.info("no local way to %s", upstream.node)
+            self._no_local_way.tell(upstream.node)
             return None
 
     def _through_ray(self, carry: Carry, upstream: Upstream, epoch: int) -> Channel:
-        log.info("cast %s: to %s through Ray", self._cast, upstream.node)
+        self._through.tell(self._cast, upstream.node)
         return self._prove(Channel(carry(upstream.node), local=False), epoch)
 
     def _dial(

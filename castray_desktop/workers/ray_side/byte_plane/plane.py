@@ -125,6 +125,7 @@ class BytePlane:
             raise
         if self._local_copy:
             self._local_path = self._listener.open_local(self._runtime_dir)
+        self.surroundings.port = port
         self._listener.start()
         return port, self._local_path
 

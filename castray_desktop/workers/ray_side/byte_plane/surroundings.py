@@ -27,6 +27,7 @@ class Surroundings:
     address: str  # of the data port
     certificates: Optional[Certificates] = None
     carry: Optional[Carry] = None
+    port: int = 0  # the data port, once it is open
     known: ways.KnownWays = field(default_factory=ways.KnownWays)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
