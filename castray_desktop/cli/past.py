@@ -34,6 +34,9 @@ COLUMNS = (
     "reason",
     "cluster",
     "local",
+    "followed_links",
+    "kept_links",
+    "dangling_links",
 )
 
 
@@ -105,6 +108,9 @@ def _print_csv(casts: list[CastForm]) -> None:
             "recipients": " ".join(cast.recipients),
             "cluster": cast.cluster.address,
             "local": str(cast.cluster.local).lower(),
+            "followed_links": cast.links.followed,
+            "kept_links": cast.links.kept,
+            "dangling_links": cast.links.dangling,
         }
         writer.writerow([_cell(fields[column]) for column in COLUMNS])
 

@@ -98,6 +98,8 @@ async def test_the_past(house: House, tmp_path: Path, capsys: pytest.CaptureFixt
     header, row = capsys.readouterr().out.splitlines()
     assert header.startswith("cast,name,state,source,recipients")
     assert row.startswith(f"{cast},x,cancelled,")
+    assert header.endswith(",followed_links,kept_links,dangling_links")
+    assert row.endswith(",0,0,0")
     await run("history", cast, "--json")
     assert json.loads(capsys.readouterr().out)["event"] == "result"
     await run("history", "--state", "failed")

@@ -1,8 +1,9 @@
 """Files and folders of this machine, watched by what its kernel tells.
 
-A folder is watched with all below it. Of a file its folder is watched, since programs that save a file
-put another one in its place. What the kernel can't watch, for its limits on watches or since it is not
-there, is `lost`: somebody then has to look now and then.
+A folder is watched with all below it. Of a file its folder is watched, since programs that save a file put
+another one in its place. A path that is a link is watched, and so is what it points to. What the kernel
+can't watch, for its limits on watches or since it is not there, is `lost`: somebody then has to look now
+and then.
 """
 
 from __future__ import annotations
@@ -43,7 +44,11 @@ class Watch:
         changed: Callable[[set[str]], None],
         lost: Callable[[Exception], None],
     ) -> None:
-        self._paths = [os.path.abspath(path) for path in paths]
+        named = [os.path.abspath(path) for path in paths]
+        linked = [
+            os.path.realpath(path) for path in named if Path(path).is_symlink() and Path(path).is_file()
+        ]
+        self._paths = [*named, *linked]
         self._exclusions = Exclusions(exclude)
         self._begun = begun
         self._changed = changed
@@ -128,7 +133,7 @@ class Watch:
 
 
 def _is_folder(path: str) -> bool:
-    return Path(path).is_dir() and not Path(path).is_symlink()
+    return Path(path).is_dir()
 
 
 def _identity(roots: Iterable[str]) -> list[tuple[int, int]]:

@@ -131,6 +131,27 @@ async def test_files_and_folders_together(eyes: list[Eye], tmp_path: Path) -> No
     await seen.until(lambda: len(seen.paths) == 2)
 
 
+async def test_what_a_link_points_to_is_watched(eyes: list[Eye], tmp_path: Path) -> None:
+    """A named link is sent as what it points to."""
+    folder, file = tmp_path / "real" / "folder", tmp_path / "real" / "file"
+    folder.mkdir(parents=True)
+    file.write_text("1")
+    (tmp_path / "links").mkdir()
+    latest, model = tmp_path / "links" / "latest", tmp_path / "links" / "model"
+    latest.symlink_to(folder)
+    model.symlink_to(file)
+    seen = await open_eye(eyes, latest, model, threads=2)
+    (folder / "a").write_text("x")
+    await seen.until(lambda: str(latest / "a") in seen.paths)
+    seen.paths.clear()
+    file.write_text("2")
+    await seen.until(lambda: bool(seen.paths))
+    seen.paths.clear()
+    model.unlink()
+    model.symlink_to(folder / "a")
+    await seen.until(lambda: str(model) in seen.paths)
+
+
 async def test_reading_is_no_change(eyes: list[Eye], tmp_path: Path) -> None:
     (tmp_path / "a").write_text("x")
     seen = await open_eye(eyes, tmp_path)
