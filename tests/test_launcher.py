@@ -10,7 +10,9 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -257,3 +259,72 @@ def test_without_qts_libraries_only_the_window_is_refused(launcher: Launcher) ->
 
     launcher.libraries("libGL.so.1 (x)")
     assert launcher.run().returncode == 0
+
+
+# --- a second user of the machine -------------------------------------------------------------------
+
+
+class SharedLauncher(Launcher):
+    """A copy that belongs to us, started by another user of the machine."""
+
+    def run_as_other(self) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [self.root / "castray", "--version"],
+            check=False,
+            cwd="/",
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            timeout=20,
+            user="nobody",
+            extra_groups=[],
+        )
+
+
+@pytest.fixture
+def shared() -> Iterator[SharedLauncher]:
+    if os.geteuid() != 0:
+        pytest.skip("only root can become another user")
+    with tempfile.TemporaryDirectory(prefix="castray-launcher-") as folder:
+        Path(folder).chmod(0o755)
+        yield SharedLauncher(Path(folder))
+
+
+def test_another_user_uses_the_owners_environment(shared: SharedLauncher) -> None:
+    assert shared.run("--version").returncode == 0
+    result = shared.run_as_other()
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout == "/\n[-P][-m][castray_desktop][--version]\n"
+    assert len(shared.calls("pip")) == 1
+
+
+@pytest.mark.parametrize(
+    ("state", "said", "remedy"),
+    [
+        ("missing", "has not been set up yet", "start it once"),
+        ("outdated", "has a .venv that is not up to date", "start it once"),
+        ("unreadable", "has a .venv that you may not read", "let others read it"),
+        ("private", "has a .venv whose Python you may not run", "let others run it"),
+    ],
+)
+def test_another_user_hears_why_it_can_not_be_used(
+    shared: SharedLauncher, state: str, said: str, remedy: str
+) -> None:
+    venv = shared.root / ".venv"
+    if state != "missing":
+        assert shared.run("--version").returncode == 0
+    if state == "outdated":
+        (shared.root / "requirements.lock").write_text("another==1.0\n")
+    if state == "unreadable":
+        (venv / "castray-stamp").chmod(0o600)
+    if state == "private":
+        private = shared.notes / "private"
+        private.mkdir(mode=0o700)
+        (venv / "bin" / "python").rename(private / "python")
+        (venv / "bin" / "python").symlink_to(private / "python")
+    result = shared.run_as_other()
+    assert (result.returncode, result.stdout) == (1, "")
+    (line,) = result.stderr.splitlines()
+    asked = f"ask root to {remedy}, or make a clone of your own"
+    assert line == f"castray: {shared.root} {said}, and it belongs to root: {asked}"
+    assert shared.calls("pip")[1:] == []
