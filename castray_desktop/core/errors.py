@@ -167,6 +167,10 @@ TEMPLATES: Mapping[FailureKind, tuple[str, str]] = {
         "{node} can't store a file called {path}.",
         "Rename it at the source and send it again.",
     ),
+    K.NAMES_CLASH: (
+        "{node} can't store both {other} and {path}: they are one name on its file system.",
+        "Rename one of them at the source, or choose another destination, then send again.",
+    ),
     K.WRITE_ERROR: ("{node} could not write {path}: {reason}.", "Check the disk of {node}, then send again."),
     K.READ_BACK_FAILED: (
         "{node} could not read back {path}: {reason}.",

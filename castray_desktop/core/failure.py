@@ -61,6 +61,7 @@ class FailureKind(str, enum.Enum):
     NOT_WRITABLE = "not_writable"
     NOT_A_FOLDER = "not_a_folder"
     NAME_NOT_ALLOWED = "name_not_allowed"
+    NAMES_CLASH = "names_clash"
     WRITE_ERROR = "write_error"
     READ_BACK_FAILED = "read_back_failed"
     DAMAGED = "damaged"

@@ -84,6 +84,7 @@ STATUSES: Mapping[FailureKind, Status] = {
     K.NOT_WRITABLE: Status.FAILED,
     K.NOT_A_FOLDER: Status.FAILED,
     K.NAME_NOT_ALLOWED: Status.FAILED,
+    K.NAMES_CLASH: Status.FAILED,
     K.WRITE_ERROR: Status.FAILED,
     K.DAMAGED: Status.FAILED,
     K.COPY_CHANGED: Status.FAILED,

@@ -18,6 +18,7 @@ from castray_desktop.core.wire import DIGEST_BYTES
 from castray_desktop.workers.ray_side.byte_plane.digests import file_hasher, piece_hasher
 from castray_desktop.workers.ray_side.byte_plane.failures import no_room, reason_of, write_failure
 from castray_desktop.workers.ray_side.byte_plane.hashing import FileHashes
+from castray_desktop.workers.ray_side.byte_plane.name_clashes import asking, find_clash
 from castray_desktop.workers.ray_side.byte_plane.parts import PartFiles
 from castray_desktop.workers.ray_side.byte_plane.place import Place
 from castray_desktop.workers.ray_side.byte_plane.preflight import (
@@ -342,6 +343,7 @@ class Stock(Supply):
         assert self._staging is not None
         parts = PartFiles(self._staging, manifest, self.cast, self._place.ledger, self.order.on_conflict)
         self._parts = parts
+        self._check_names(manifest, self._staging)
         if self._staging.resumed:
             parts.take_up(self.check_stop)
         parts.make_folders()
@@ -349,6 +351,14 @@ class Stock(Supply):
         self._hashes = FileHashes(self, manifest, self._new_file_hasher, parts.complete)
         self._hashes.know(dict.fromkeys(parts.settled, b""))
         self.manifest = manifest
+
+    def _check_names(self, manifest: Manifest, staging: Staging) -> None:
+        """Raises CastRayError where two are one to the file system: one would get the other's bytes."""
+        with asking(staging.folder_fd) as are_one:
+            clash = find_clash(manifest, are_one)
+        if clash is not None:
+            first, second = map(display, clash)
+            raise CastRayError(FailureKind.NAMES_CLASH, node=self._place.node, path=second, other=first)
 
     def _look_around(self, manifest: Manifest, parts: PartFiles) -> None:
         """The manifest is known, and nothing of the contents was written yet."""
