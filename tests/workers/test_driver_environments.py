@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import platform
+import re
 import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+from packaging.markers import default_environment
+from packaging.requirements import Requirement
 
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.core.messages import ClusterPhase
-from castray_desktop.workers.cluster.driver_environments import DriverEnvironments, Versions, own_versions
+from castray_desktop.workers.cluster.driver_environments import (
+    MARK,
+    DriverEnvironments,
+    Versions,
+    own_versions,
+)
+from castray_desktop.workers.cluster.driver_hashes import known_hashes
 from castray_desktop.workers.cluster.interpreters import Interpreter, candidates, find_interpreter, minor
 from castray_desktop.workers.ray_side import protocol
 from tests.helpers.fake_driver import FakeDriver
@@ -26,6 +36,7 @@ DIFFERS = protocol.ClusterFailed(
 
 PYTHON = """\
 #!{sh}
+echo "$@" >> {log}
 case "$3" in
   "import ensurepip"*) echo {version} ;;
   venv) mkdir -p "$4/bin" && cp "$0" "$4/bin/python" ;;
@@ -49,7 +60,8 @@ def no_pythons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def add_python(folder: Path, install: str = "exit 0", version: str = "3.99.1", name: str = "3.99") -> Path:
     path = folder / f"python{name}"
-    path.write_text(PYTHON.format(sh="/bin/sh", version=version, install=install))
+    log = folder / "arguments"
+    path.write_text(PYTHON.format(sh="/bin/sh", version=version, install=install, log=log))
     path.chmod(0o700)
     return path
 
@@ -85,6 +97,101 @@ async def test_an_environment_is_made_once_and_used_from_then_on(tmp_path: Path,
     assert later.use("10.0.0.2:6379", Versions("2.49.2", "3.99.7"))  # another patch of that Python
     assert later.use(TARGET, own_versions())  # the cluster was brought up to date
     assert later.interpreter(TARGET) == sys.executable
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        Versions("2.49.2-py3.12/../ray-2.40.0", "3.99.1"),
+        Versions("2.49.2/..", "3.99.1"),
+        Versions("..", "3.99.1"),
+        Versions("2.49.2 --index-url=x", "3.99.1"),
+        Versions("2.49.2\n", "3.99.1"),
+        Versions("", "3.99.1"),
+        Versions("2.49.2", "3.99/../../x"),
+        Versions("2.49.2", "3"),
+    ],
+)
+async def test_what_is_no_version_never_becomes_a_path(
+    tmp_path: Path, no_pythons: Path, odd: Versions
+) -> None:
+    """The head of a cluster says what it likes."""
+    add_python(no_pythons)
+    known = environments(tmp_path)
+    await known.prepare(THERE, lambda step: None)
+    drivers = tmp_path / "home" / "drivers"
+    place = Path(f"{drivers}/ray-{odd.ray}-py{minor(odd.python)}")
+    if not place.exists():  # else it leads to the one that is there
+        (place / "bin").mkdir(parents=True)
+        (place / "bin" / "python").symlink_to("/bin/true")
+        (place / MARK).touch()
+    assert not known.use(TARGET, odd)
+    with pytest.raises(CastRayError) as raised:
+        await known.prepare(odd, lambda step: None)
+    assert raised.value.failure.kind is FailureKind.DRIVER_NOT_PREPARED
+    (drivers / "targets.json").write_text(json.dumps({TARGET: (odd.ray, odd.python)}))
+    assert known.interpreter(TARGET) == sys.executable
+    assert known.use(TARGET, THERE)
+
+
+@pytest.mark.parametrize("ray", ["2.40.0", "2.49.2", "3.0.0.dev0", "2.50.0rc1", "2.9.3.post1", "2.9.0+abc.1"])
+def test_versions_that_ray_has(ray: str) -> None:
+    assert Versions(ray, "3.12.1").are_sound
+    assert Versions(ray, "3.13.0rc2").are_sound
+
+
+async def test_a_ray_that_is_known_is_installed_by_its_hashes_and_without_building(
+    tmp_path: Path, no_pythons: Path
+) -> None:
+    add_python(no_pythons, install=f'for last; do :; done; cat "$last" >> {tmp_path}/required')
+    await environments(tmp_path).prepare(THERE, lambda step: None)
+    installs = [line for line in (no_pythons / "arguments").read_text().splitlines() if " pip " in line]
+    assert len(installs) == 2
+    assert all("--only-binary :all: --require-hashes -r " in line for line in installs)
+    required = (tmp_path / "required").read_text().splitlines()
+    assert required[0].startswith("ray[client]==2.49.2 --hash=sha256:")
+    assert {"click", "grpcio", "blake3", "xxhash"} <= {line.partition("==")[0] for line in required}
+    assert all("--hash=sha256:" in line for line in required)
+
+
+async def test_a_ray_that_is_not_known_is_installed_without_building(
+    tmp_path: Path, no_pythons: Path
+) -> None:
+    add_python(no_pythons)
+    await environments(tmp_path).prepare(Versions("2.99.0", "3.99.1"), lambda step: None)
+    ray, fast = [line for line in (no_pythons / "arguments").read_text().splitlines() if " pip " in line]
+    assert ray.endswith("--only-binary :all: ray[client]==2.99.0")
+    assert "--require-hashes" in fast
+
+
+def test_the_hashes_are_those_of_packages_with_one_version_for_each_python() -> None:
+    known = known_hashes()
+    assert {"2.40.0", "2.49.2"} <= known.rays.keys()
+    for hashes in (*known.rays.values(), *known.packages.values()):
+        assert hashes
+        assert all(re.fullmatch(r"[0-9a-f]{64}", digest) for digest in hashes)
+    for python in ("3.9.20", "3.10.15", "3.11.7", "3.12.1", "3.13.0"):
+        environment = {
+            **default_environment(),
+            "python_full_version": python,
+            "python_version": minor(python),
+            "sys_platform": "linux",
+        }
+        requirements = [Requirement(line) for line in known.packages]
+        names = [
+            item.name for item in requirements if item.marker is None or item.marker.evaluate(environment)
+        ]
+        assert len(names) == len(set(names)), python
+        assert {
+            "click",
+            "filelock",
+            "jsonschema",
+            "msgpack",
+            "protobuf",
+            "pyyaml",
+            "requests",
+            "grpcio",
+        } <= set(names)
 
 
 async def test_what_pip_says_is_the_reason_and_nothing_is_left(tmp_path: Path, no_pythons: Path) -> None:
@@ -137,7 +244,7 @@ async def test_uv_brings_a_python_that_is_not_here(tmp_path: Path, no_pythons: P
     assert known.use(TARGET, THERE)
     made, installed, _ = uv.with_name("uv.log").read_text().splitlines()
     assert made.startswith("venv --python 3.99 ")
-    assert installed.endswith("ray[client]==2.49.2")
+    assert " --only-binary :all: --require-hashes -r " in installed
 
 
 async def test_an_interpreter_of_the_users_own_is_used_for_everything(
@@ -229,6 +336,18 @@ async def test_a_driver_that_can_not_be_prepared_is_the_failure(stage: Stage, no
     await stage.phase(ClusterPhase.FAILED)
     assert stage.supervisor.status.failure is not None
     assert stage.supervisor.status.failure.kind is FailureKind.PYTHON_MISSING
+
+
+async def test_a_head_whose_version_is_none_gets_no_driver_for_it(stage: Stage, no_pythons: Path) -> None:
+    add_python(no_pythons)
+    failure = Failure(
+        FailureKind.RAY_DIFFERS, {"target": TARGET, "ray": "2.49.2-py3.12/../x", "python": "3.12.1"}
+    )
+    stage.script = lambda driver: driver.say(protocol.ClusterFailed(failure))
+    await stage.supervisor.use(TARGET, prepare=True)
+    await stage.phase(ClusterPhase.FAILED)
+    assert stage.supervisor.status.failure is not None
+    assert stage.supervisor.status.failure.kind is FailureKind.DRIVER_NOT_PREPARED
 
 
 async def test_versions_that_never_fit_end_the_attempts(stage: Stage, no_pythons: Path) -> None:

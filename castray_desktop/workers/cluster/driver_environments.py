@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import platform
+import re
 import shutil
 import signal
 import sys
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from castray_desktop.core.failure import CastRayError, FailureKind
+from castray_desktop.workers.cluster.driver_hashes import known_hashes
 from castray_desktop.workers.cluster.interpreters import find_interpreter, find_uv, minor
 from castray_desktop.workers.home_files import load_dict, replace_file
 
@@ -29,7 +31,16 @@ INTERPRETER_VARIABLE = "CASTRAY_DRIVER_PYTHON"
 STEP_SECONDS = 900.0
 MARK = "castray-driver.json"
 KEPT_TARGETS = 200
-FAST_HASHES = ("blake3", "xxhash")
+WHEELS_ALONE = ("--only-binary", ":all:")
+"""Building a source package would run its code here."""
+
+# As PEP 440 has them: what a head says of itself becomes a part of a path, and of a command.
+_RAY_VERSION = re.compile(
+    r"\d{1,4}(\.\d{1,6}){1,3}((a|b|rc)\d{1,4})?(\.post\d{1,4})?(\.dev\d{1,8})?"
+    r"(\+[a-z0-9]{1,40}(\.[a-z0-9]{1,40}){0,4})?",
+    re.ASCII,
+)
+_PYTHON_VERSION = re.compile(r"\d\.\d{1,3}(\.\d{1,3})?((a|b|rc)\d{1,3})?\+?", re.ASCII)
 
 log = logging.getLogger("castray.drivers")
 
@@ -40,6 +51,12 @@ class Versions:
 
     ray: str
     python: str
+
+    @property
+    def are_sound(self) -> bool:
+        """Whether they look like versions of Ray and Python. Others have no environment."""
+        ray, python = _RAY_VERSION.fullmatch(self.ray), _PYTHON_VERSION.fullmatch(self.python)
+        return ray is not None and python is not None
 
     @property
     def fits_us(self) -> bool:
@@ -76,7 +93,7 @@ class DriverEnvironments:
         """Have drivers for `target` run on these versions from now on; says whether they can."""
         if os.environ.get(INTERPRETER_VARIABLE):
             return False
-        if not versions.fits_us and self._ready(versions) is None:
+        if not versions.are_sound or (not versions.fits_us and self._ready(versions) is None):
             return False
         targets = self._targets()
         targets.pop(target, None)
@@ -108,6 +125,9 @@ class DriverEnvironments:
         if os.environ.get(INTERPRETER_VARIABLE):
             reason = f"{INTERPRETER_VARIABLE} names the interpreter for all clusters"
             raise CastRayError(FailureKind.DRIVER_NOT_PREPARED, **values, reason=reason)
+        if not versions.are_sound:
+            reason = "the cluster names versions that neither Ray nor Python has"
+            raise CastRayError(FailureKind.DRIVER_NOT_PREPARED, **values, reason=reason)
         folder = self._place(versions)
         try:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
@@ -132,7 +152,6 @@ class DriverEnvironments:
         step("python")
         interpreter, uv = await find_interpreter(versions.python), find_uv()
         python = folder / "bin" / "python"
-        ray = f"ray[client]=={versions.ray}"  # it can be spoken to from outside as well
         if interpreter is not None:
             make = [str(interpreter.path), "-I", "-m", "venv", str(folder)]
             install = [str(python), "-I", "-m", "pip", "install", "--no-input"]
@@ -145,9 +164,10 @@ class DriverEnvironments:
         step("environment")
         await _run(make, output)
         step("ray")
-        await _run([*install, ray], output)
+        await _run([*install, *WHEELS_ALONE, *_ray_requirements(versions.ray, folder)], output)
         try:  # they make casts faster, and are shipped to the nodes
-            await _run([*install, "--only-binary", ":all:", *FAST_HASHES], output)
+            fast = _required(known_hashes().for_fast_hashes(), folder / "fast-hashes.txt")
+            await _run([*install, *WHEELS_ALONE, *fast], output)
         except _StepFailed as error:
             log.warning("hashes of that environment will be slow: %s", error)
         step("check")
@@ -164,7 +184,23 @@ class DriverEnvironments:
         return self._folder / f"ray-{versions.ray}-py{minor(versions.python)}"
 
     def _targets(self) -> dict[str, tuple[str, str]]:
-        return load_dict(self._folder / "targets.json", "the versions that clusters run", tuple[str, str])
+        noted = load_dict(self._folder / "targets.json", "the versions that clusters run", tuple[str, str])
+        return {target: versions for target, versions in noted.items() if Versions(*versions).are_sound}
+
+
+def _ray_requirements(version: str, folder: Path) -> list[str]:
+    """What pip and uv take for this Ray, which can be spoken to from outside as well (`client`)."""
+    known = known_hashes().for_ray(version)
+    if known is None:
+        log.warning("the hashes of Ray %s are not known: it is installed without comparing any", version)
+        return [f"ray[client]=={version}"]
+    return _required(known, folder / "requirements.txt")
+
+
+def _required(requirements: str, file: Path) -> list[str]:
+    """Requirements with hashes, by a file: pip takes hashes in no other way."""
+    file.write_text(requirements)
+    return ["--require-hashes", "-r", str(file)]
 
 
 class _StepFailed(Exception):

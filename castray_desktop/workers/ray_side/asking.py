@@ -20,6 +20,7 @@ from castray_desktop.workers.ray_side.byte_plane import tls
 CLIENT_PREFIX = "ray://"
 ASK_SECONDS = 2.0
 NODE_SECONDS = 2.0
+MOST_OF_VERSION = 80
 """A node that is being started on this machine, or again, is in the head's table by then."""
 
 RAY_ERRORS = (RuntimeError, ValueError, OSError, ray.exceptions.RayError)
@@ -107,12 +108,12 @@ def _has_node_here(target: str) -> bool:
 
 
 def other_ray(target: str, ray_version: str, python_version: str) -> CastRayError:
-    """For a cluster that runs these versions."""
+    """For a cluster that runs these versions, as it says."""
     return CastRayError(
         FailureKind.RAY_DIFFERS,
         target=target,
-        ray=ray_version,
-        python=python_version,
+        ray=_shown(ray_version),
+        python=_shown(python_version),
         own_ray=ray.__version__,
         own_python=platform.python_version(),
     )
@@ -129,6 +130,11 @@ def token_failure(target: str) -> CastRayError:
 def _head(target: str) -> Any:
     raylet: Any = importlib.import_module("ray._raylet")
     return raylet.GcsClient(address=target)
+
+
+def _shown(version: str) -> str:
+    """As it can be shown in a terminal: a head may say anything."""
+    return "".join(mark if mark.isprintable() else "?" for mark in version[:MOST_OF_VERSION])
 
 
 def _minor(version: str) -> list[str]:
