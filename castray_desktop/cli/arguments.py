@@ -247,6 +247,11 @@ def _add_cluster_commands(commands: Commands) -> None:
     join = add_command(actions, "join", "make this computer a node of a cluster, without CPUs for its tasks")
     join.add_argument("target", metavar="HOST:PORT")
     share = add_command(actions, "share", "start a cluster that other machines can join, and say how")
+    share.add_argument(
+        "--new-token",
+        action="store_true",
+        help="stop the shared cluster first and give it another token: all machines have to join again",
+    )
     add_json(share)
 
 

@@ -9,6 +9,16 @@ from castray_desktop.cli.arguments import EXIT_DELIVERED
 from castray_desktop.cli.session import Session
 from castray_desktop.core import messages
 
+ENCRYPTED = (
+    "Connections are encrypted (RAY_USE_TLS=1): each machine needs a certificate of the same authority"
+    " in RAY_TLS_SERVER_CERT, RAY_TLS_SERVER_KEY and RAY_TLS_CA_CERT."
+)
+NOT_ENCRYPTED = (
+    "Connections are not encrypted: the token and the secret of each cast cross the network in clear, and"
+    " whoever can read along there can use them."
+    " Share only in a network that you trust, or set RAY_USE_TLS=1."
+)
+
 
 async def prepare(options: argparse.Namespace) -> int:
     """Have a driver made for a cluster that runs another Ray, and say what it runs on."""
@@ -35,14 +45,17 @@ async def join(options: argparse.Namespace) -> int:
 async def share(options: argparse.Namespace) -> int:
     """Start a cluster that other machines can join, keep it, and say what they have to run."""
     async with Session() as session:
+        if options.new_token:
+            await session.client.request(messages.RenewShareToken(), messages.Done)
         await session.use(messages.UseCluster("shared"))
         shared = await session.client.request(messages.ShareCluster(), messages.ShareInfo)
         await session.client.request(messages.KeepEngine(True), messages.Done)
         session.keep = True
     if options.json:
-        text.print_json({"command": shared.command, "address": shared.address})
+        text.print_json({"command": shared.command, "address": shared.address, "encrypted": shared.encrypted})
     else:
         print(f"On another machine that has the same Ray, run:\n\n    {shared.command}\n")
         print("Whoever knows this command can run programs on all nodes, so keep it secret.")
+        print(ENCRYPTED if shared.encrypted else NOT_ENCRYPTED)
         print("See who has joined with: castray nodes    End it with: castray engine stop")
     return EXIT_DELIVERED

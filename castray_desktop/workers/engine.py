@@ -39,7 +39,7 @@ from castray_desktop.workers.cluster.browsing import browse, measure
 from castray_desktop.workers.cluster.choosing import choose
 from castray_desktop.workers.cluster.cluster_roles import ClusterListener
 from castray_desktop.workers.cluster.clusters import Cluster, Clusters, Parts, welcome_status
-from castray_desktop.workers.cluster.invitation import invitation
+from castray_desktop.workers.cluster.invitation import invitation, renew_share_token
 from castray_desktop.workers.cluster.known_clusters import KnownClusters, list_clusters
 from castray_desktop.workers.cluster.running_clusters import running_clusters
 from castray_desktop.workers.cluster.supervisor import ClusterSupervisor
@@ -347,6 +347,8 @@ class Engine:
                 await self._use(client, target)
             case messages.PrepareDriver(target):
                 await self._use(client, target, prepare=True)
+            case messages.RenewShareToken():
+                await self._renew_share_token()
             case messages.ForgetCluster(target):
                 self._known.forget(target)
             case messages.JoinCluster(target):
@@ -413,6 +415,14 @@ class Engine:
                 meant = await self._meant(client, "")
                 return type(command)(msgspec.structs.replace(schedule, cluster=meant))
         return command
+
+    async def _renew_share_token(self) -> None:
+        """Whoever has the token before is shut out: the cluster that takes it is stopped."""
+        cluster = self._clusters.get(protocol.SHARED_TARGET)
+        if cluster.casts.active:
+            raise CastRayError(FailureKind.NOT_SHARED, reason="casts are running there, which would end")
+        await cluster.supervisor.leave()
+        await asyncio.to_thread(renew_share_token, self._places)
 
     async def _list_clusters(self) -> messages.ClusterList:
         running = await asyncio.to_thread(self._running_here)

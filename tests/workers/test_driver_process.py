@@ -15,7 +15,7 @@ from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.core.messages import ClusterPhase, ClusterStatus
 from castray_desktop.workers.cluster import driver_process, reaper
 from castray_desktop.workers.cluster.driver_process import DriverProcess, driver_environment
-from castray_desktop.workers.cluster.invitation import invitation, share_token
+from castray_desktop.workers.cluster.invitation import invitation, renew_share_token, share_token
 from castray_desktop.workers.places import Places
 from castray_desktop.workers.ray_side import protocol
 
@@ -52,6 +52,49 @@ def test_the_token_stays_and_is_for_this_user_alone(places: Places) -> None:
     path.write_text("something else")
     assert share_token(places) != "something else"
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o602, 0o660])
+def test_a_token_that_others_could_read_or_write_is_not_used(places: Places, mode: int) -> None:
+    token = share_token(places)
+    path = places.home / "share-token"
+    path.chmod(mode)
+    with pytest.raises(CastRayError) as raised:
+        share_token(places)
+    failure = raised.value.failure
+    assert failure.kind is FailureKind.NOT_SHARED
+    assert "castray cluster share --new-token" in failure.values["reason"]
+    assert path.read_text() == token
+    renew_share_token(places)
+    assert share_token(places) != token
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_token_of_somebody_else_or_behind_a_link_is_not_used(places: Places, tmp_path: Path) -> None:
+    path = places.home / "share-token"
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text("0" * 64)
+    elsewhere.chmod(0o600)
+    path.symlink_to(elsewhere)
+    with pytest.raises(CastRayError):
+        share_token(places)
+    path.unlink()
+    share_token(places)
+    if os.getuid() == 0:
+        os.chown(path, 65534, 65534)
+        with pytest.raises(CastRayError):
+            share_token(places)
+
+
+def test_an_invitation_says_whether_the_network_can_read_along(
+    places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready = ClusterStatus(ClusterPhase.READY, target="shared", address="10.0.0.1:6379")
+    assert not invitation(ready, places).encrypted
+    monkeypatch.setenv("RAY_USE_TLS", "1")
+    shared = invitation(ready, places)
+    assert shared.encrypted
+    assert "RAY_USE_TLS=1 " in shared.command
 
 
 def test_an_invitation_is_a_command_and_only_for_a_cluster_that_is_there(places: Places) -> None:

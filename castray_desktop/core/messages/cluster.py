@@ -186,11 +186,22 @@ class ShareCluster(Message, frozen=True):
     """Start a local cluster that other machines can join. Reply: `ShareInfo`."""
 
 
+class RenewShareToken(Message, frozen=True):
+    """Make another token for the shared cluster, which is stopped first. Reply: `Done`.
+
+    Machines that have joined it have to join again. Refused while casts run there.
+    """
+
+
 class ShareInfo(Message, frozen=True):
-    """How another machine joins; the command holds a secret."""
+    """How another machine joins; the command holds a secret.
+
+    Where the cluster is not `encrypted`, that secret and those of casts cross the network in clear.
+    """
 
     command: str
     address: str
+    encrypted: bool = False
 
 
 class FolderEntry(Record, frozen=True):
@@ -229,6 +240,7 @@ ClusterCommand = (
     | JoinCluster
     | PrepareDriver
     | ShareCluster
+    | RenewShareToken
     | Browse
 )
 ClusterReply = ClusterList | ShareInfo | FolderListing

@@ -20,7 +20,7 @@ class ShareSheet(Sheet):
 
     def __init__(self, theme: Theme, parent: QWidget) -> None:
         super().__init__(
-            theme, lambda: translate("Share", "Let other machines join"), parent, size=(620, 270)
+            theme, lambda: translate("Share", "Let other machines join"), parent, size=(620, 330)
         )
         hint = label(
             lambda: translate(
@@ -40,7 +40,9 @@ class ShareSheet(Sheet):
             500,
             "warn",
         )
-        for text in (hint, warning):
+        self._encrypted = False
+        self.network = label(self._about_network, 12, 500, "warn")
+        for text in (hint, warning, self.network):
             text.setWordWrap(True)
         self.command = QPlainTextEdit()
         self.command.setReadOnly(True)
@@ -57,6 +59,7 @@ class ShareSheet(Sheet):
         body.addWidget(hint)
         body.addWidget(self.command, 1)
         body.addWidget(warning)
+        body.addWidget(self.network)
         self.set_body(body)
         row = QHBoxLayout()
         row.addStretch()
@@ -67,6 +70,17 @@ class ShareSheet(Sheet):
     def show_info(self, info: ShareInfo) -> None:
         """Show how to join this one."""
         self.command.setPlainText(info.command)
+        self._encrypted = info.encrypted
+        self.network.setText(self._about_network())
         self.set_fixed_title(info.address)
         self.show()
         self.raise_()
+
+    def _about_network(self) -> str:
+        if self._encrypted:
+            return translate("Share", "Connections are encrypted with Ray's certificates (RAY_USE_TLS=1).")
+        return translate(
+            "Share",
+            "Connections are not encrypted: the token and the secret of each cast cross the network in clear."
+            " Share only in a network that you trust, or set RAY_USE_TLS=1.",
+        )
