@@ -19,11 +19,13 @@ import heapq
 import random
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 
+from castray_desktop.core.fan_out import FanOutWatch
 from castray_desktop.core.lag import LagWatch
 from castray_desktop.core.piece_size import piece_bytes
 from castray_desktop.core.route import HOP_SECONDS, Move, Route, plan
@@ -67,6 +69,7 @@ class Cluster:
     speeds: np.ndarray  # type: ignore[type-arg] # of float
     route: Route
     watch: LagWatch
+    fan_out: FanOutWatch = field(default_factory=lambda: FanOutWatch({}, 0))
     now: float = 0.0
     moves: int = 0
     source_bytes: float = 0.0
@@ -128,7 +131,11 @@ class Cluster:
     def on_look(self, _: object) -> None:
         progress = {name: int(done) for name, done in zip(self.names, self.done, strict=True)}
         slow = self.watch.look(self.now, self.steering.wanted, progress, self.setting.size)
-        if slow is not None:
+        fan_out = self.fan_out.look(self.now, self.steering.wanted, progress, self.setting.size)
+        if fan_out is not None:
+            self.moves += 1
+            self.want(self.steering.wanted.chained(progress)[0])
+        elif slow is not None:
             self.moves += 1
             self.want(self.steering.wanted.to_tail(slow)[0])
         self.at(self.now + LOOK_SECONDS, "look")
@@ -169,13 +176,23 @@ def equal(count: int, _factor: float, _chance: random.Random) -> list[float]:
     return [1.0] * count
 
 
-def simulate(setting: Setting, relative: Sequence[float], known: bool, chance: random.Random) -> Outcome:
-    """One cast to nodes of these speeds, known or not; 1 is the speed of the median and of the source."""
+def simulate(
+    setting: Setting,
+    relative: Sequence[float],
+    known: bool,
+    chance: random.Random,
+    wrong: Mapping[int, float] = MappingProxyType({}),
+) -> Outcome:
+    """One cast to nodes of these speeds, known or not; 1 is the speed of the median and of the source.
+
+    `wrong` is what is remembered of some nodes instead, by number; the source is 0.
+    """
     names = [SOURCE, *(f"n{number}" for number in range(len(relative)))]
     speeds = np.array([1.0, *relative]) * setting.rate
     known_speeds = {
         name: comparable(float(speed)) for name, speed in zip(names, speeds, strict=True) if known
     }
+    known_speeds |= {names[number]: comparable(speed * setting.rate) for number, speed in wrong.items()}
     route = plan(SOURCE, names[1:], speeds=known_speeds, size=setting.size, hop_seconds=setting.hop_seconds)
     cluster = Cluster(setting, names, speeds, route, LagWatch(speeds=known_speeds))
     copy = setting.size / setting.rate

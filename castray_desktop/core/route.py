@@ -33,6 +33,14 @@ UNNOTICED_SECONDS = 0.05
 """Plans within this factor and time of the best one are as good: of them the one with the fewest copies is
 taken, then the one that ends first on average."""
 
+GAIN = 1.02
+"""A chain that takes this factor and `UNNOTICED_SECONDS` longer at most is taken: it relies on no speed."""
+
+WRONG = 1.1
+REPAIR_SECONDS = 0.9
+"""Were all nodes alike, a route must not be slower than another one by more than this factor. What
+`core/fan_out.py` repairs costs so many seconds (`tests/test_simulate.py`)."""
+
 FED = (1, 2, 3, 4, 6, 8)
 """How many a node may feed in the plans that are made."""
 
@@ -128,6 +136,20 @@ class Route:
             return self, ()
         return self._changed(self.upstreams, orphans | {node: tail})
 
+    def chained(
+        self, progress: Mapping[str, int], zones: Mapping[str, str] = MappingProxyType({})
+    ) -> tuple[Route, tuple[Move, ...]]:
+        """The route as one chain, those with the most bytes first, so that each has something to pass on.
+
+        Zones stay together, in the order in which they are entered now.
+        """
+        order = self.order()[1:]
+        first = {zones.get(node, ""): number for number, node in reversed([*enumerate(order)])}
+        chain = sorted(order, key=lambda node: (first[zones.get(node, "")], -progress.get(node, 0)))
+        wanted = dict(zip(chain, (self.source, *chain), strict=False))
+        changed = {node: up for node, up in wanted.items() if self.upstreams[node] != up}
+        return self._changed(self.upstreams, changed)
+
     def rerooted(self, root: str) -> tuple[Route, tuple[Move, ...]]:
         """The route after `root` feeds it: a recipient that has everything, or the source, or its next agent.
 
@@ -215,9 +237,15 @@ def plan(
     own = zone(source)
     nodes.sort(key=lambda node: (zone(node) != own, -slowest[zone(node)], zone(node), -speed(node)))
     sequence = [source, *nodes]
-    shape = best_shape(
-        [speed(node) for node in sequence], [zone(node) for node in sequence], size, hop_seconds
-    )
+    zone_of, speed_of = [zone(node) for node in sequence], [speed(node) for node in sequence]
+    shape = best_shape(speed_of, zone_of, size, hop_seconds)
+    alike = [usual] * len(sequence)
+    if known and speed_of != alike:
+        plain = best_shape(alike, zone_of, size, hop_seconds)
+        careful = estimate(plain, alike, size, hop_seconds).seconds
+        wrong = min(estimate(shape, alike, size, hop_seconds).seconds, careful + REPAIR_SECONDS)
+        if wrong > careful * WRONG + UNNOTICED_SECONDS:
+            shape = plain
     upstreams = {node: sequence[shape[number]] for number, node in enumerate(nodes, start=1)}
     return Route(source, MappingProxyType(upstreams))
 
@@ -232,6 +260,9 @@ def best_shape(speeds: Sequence[float], zones: Sequence[str], size: int, hop_sec
         shape = grow(speeds, zones, rate)
         plans.append((estimate(shape, speeds, size, hop_seconds), shape))
         enough = min(enough, plans[-1][0].seconds * NEAR + UNNOTICED_SECONDS)
+    result, chain = plans[0]  # no node can feed two at the first rate
+    if result.seconds <= min(result.seconds for result, _ in plans) * GAIN + UNNOTICED_SECONDS:
+        return chain
     good = [(result.copies, result.average, shape) for result, shape in plans if result.seconds <= enough]
     return min(good, key=lambda item: item[:2])[2]
 

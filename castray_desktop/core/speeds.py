@@ -7,6 +7,7 @@ it and feeds it alone. Otherwise what it takes in, and what it passes on, is the
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -14,6 +15,9 @@ from castray_desktop.core.route import Route
 
 SPAN_SECONDS = 1.0
 """Rates are taken over spans of at least this length."""
+
+SPANS = 3
+"""A rate counts once so many spans in a row have reached it: what comes out of buffers does not last."""
 
 AHEAD_BYTES = 16 << 20
 AHEAD_SECONDS = 0.5
@@ -32,6 +36,7 @@ class Measure:
 
     rate: float
     exact: bool
+    corrects: bool = False  # what was known before is wrong
 
 
 @dataclass(frozen=True)
@@ -48,11 +53,21 @@ class Speed:
 
 @dataclass
 class _Node:
-    """What one node has shown so far: bytes and seconds on its own, and its best span otherwise."""
+    """What one node has shown so far: bytes and seconds on its own, and its best lasting rate otherwise."""
 
     own_bytes: int = 0
+    own_spans: int = 0
     own_seconds: float = 0.0
     best: float = 0.0
+    wrong: float = 0.0  # what its line carries where it was taken for a faster one
+    taken: deque[float] = field(default_factory=lambda: deque(maxlen=SPANS))
+    passed: deque[float] = field(default_factory=lambda: deque(maxlen=SPANS))
+
+    def lasts(self, rates: deque[float], rate: float) -> None:
+        """One more span at this rate, 0 for one that says nothing."""
+        rates.append(rate)
+        if len(rates) == SPANS:
+            self.best = max(self.best, min(rates))
 
 
 @dataclass
@@ -62,28 +77,50 @@ class SpeedMeter:
     _nodes: dict[str, _Node] = field(default_factory=dict)
     _before: Mapping[str, int] = field(default_factory=dict)
     _upstreams: Mapping[str, str] = field(default_factory=dict)
+    _received: Mapping[str, int] = field(default_factory=dict)
     _when: float | None = None
 
-    def look(self, now: float, route: Route, progress: Mapping[str, int]) -> None:
-        """`now` in seconds, `progress` in bytes of the stream that each node has taken in."""
+    def look(
+        self,
+        now: float,
+        route: Route,
+        progress: Mapping[str, int],
+        received: Mapping[str, int] | None = None,
+    ) -> None:
+        """`now` in seconds, `progress` in bytes of the stream that each node has.
+
+        `received` is what has come over its link, where that may be less: it has other bytes from its disk.
+        """
+        received = progress if received is None else received
         if self._when is None or now - self._when >= SPAN_SECONDS:
             if self._when is not None:
-                self._measure(now - self._when, route, progress)
+                self._measure(now - self._when, route, progress, received)
             self._when, self._before, self._upstreams = now, dict(progress), route.upstreams
+            self._received = dict(received)
 
     def interrupt(self) -> None:
         """Something happened that the next span must not include."""
         self._when = None
+        for node in self._nodes.values():
+            node.taken.clear()
+            node.passed.clear()
 
-    def _measure(self, seconds: float, route: Route, progress: Mapping[str, int]) -> None:
+    def correct(self, name: str, rate: float) -> None:
+        """The node was taken for a faster one; its line carries this."""
+        self._nodes.setdefault(name, _Node()).wrong = rate
+
+    def _measure(
+        self, seconds: float, route: Route, progress: Mapping[str, int], received: Mapping[str, int]
+    ) -> None:
         passed: dict[str, float] = {}
+        took: dict[str, float] = {}
         fed: dict[str, int] = {}
         for upstream in route.upstreams.values():
             fed[upstream] = fed.get(upstream, 0) + 1
         for name, upstream in route.upstreams.items():
             if name not in progress or name not in self._before or self._upstreams.get(name) != upstream:
                 continue  # new, or under way from one upstream to another
-            taken = progress[name] - self._before[name]
+            taken = received.get(name, 0) - self._received.get(name, 0)
             if taken <= 0:
                 continue
             rate = taken / seconds
@@ -93,19 +130,25 @@ class SpeedMeter:
             ahead = min(_ahead(seen, upstream, name) for seen in (self._before, progress))
             if upstream != route.source and fed[upstream] == 1 and ahead > far:
                 node.own_bytes += taken
+                node.own_spans += 1
                 node.own_seconds += seconds
             else:
-                node.best = max(node.best, rate)
-        for name, rate in passed.items():
-            node = self._nodes.setdefault(name, _Node())
-            node.best = max(node.best, rate)
+                took[name] = rate
+        for name in passed:
+            self._nodes.setdefault(name, _Node())
+        for name, node in self._nodes.items():
+            node.lasts(node.taken, took.get(name, 0.0))
+            node.lasts(node.passed, passed.get(name, 0.0))
 
     def measured(self) -> dict[str, Measure]:
-        """What has been seen of each node that took in or passed on anything for a whole span."""
+        """What has been seen of each node that took in or passed on anything for `SPANS` whole spans."""
         found = {}
         for name, node in self._nodes.items():
-            own = node.own_bytes / node.own_seconds if node.own_seconds else 0.0
-            found[name] = Measure(max(own, node.best), exact=own >= node.best)
+            own = node.own_bytes / node.own_seconds if node.own_spans >= SPANS else 0.0
+            if node.wrong:
+                found[name] = Measure(node.wrong, exact=True, corrects=True)
+            elif own or node.best:
+                found[name] = Measure(max(own, node.best), exact=own >= node.best)
         return found
 
 
@@ -118,7 +161,7 @@ def learned(known: Speed | None, measure: Measure, now: float) -> Speed:
 
     A measure that is only the least changes nothing where more is known.
     """
-    if known is None or known.is_old(now):
+    if known is None or known.is_old(now) or measure.corrects:
         return Speed(measure.rate, now)
     if not measure.exact and measure.rate <= known.rate:
         return known

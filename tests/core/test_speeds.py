@@ -69,6 +69,39 @@ def test_a_span_in_which_the_upstream_changed_does_not_count() -> None:
     assert "c" not in meter.measured()
 
 
+def test_a_burst_out_of_a_buffer_teaches_nothing() -> None:
+    """A node catches up with 98 MB/s for two seconds, on a link that carries 25."""
+
+    def done(now: float) -> int:
+        return int(25 * MB * now + 73 * MB * min(max(now - 4, 0), 2))
+
+    meter = SpeedMeter()
+    for quarter in range(41):
+        now = quarter / 4
+        meter.look(now, CHAIN, {"a": int(25 * MB * now), "b": done(now), "c": done(now)})
+    assert {round(measure.rate / MB) for measure in meter.measured().values()} == {25}
+
+
+def test_what_a_node_finds_on_its_own_disk_teaches_nothing() -> None:
+    meter = SpeedMeter()
+    for quarter in range(41):
+        now = quarter / 4
+        came = {node: int(25 * MB * now) for node in "abc"}
+        meter.look(now, CHAIN, {**came, "b": int(125 * MB * now)}, came)
+    assert {round(measure.rate / MB) for measure in meter.measured().values()} == {25}
+
+
+def test_a_rate_that_did_not_last_teaches_nothing() -> None:
+    assert measured({"a": 100 * MB, "b": 100 * MB, "c": 100 * MB}, seconds=2) == {}
+
+
+def test_what_was_known_wrongly_is_replaced() -> None:
+    meter = SpeedMeter()
+    meter.correct("a", 25.0)
+    (measure,) = meter.measured().values()
+    assert learned(Speed(98.0, 0.0), measure, now=1.0) == Speed(25.0, 1.0)
+
+
 def test_an_exact_measure_is_averaged_in() -> None:
     known = learned(Speed(100.0, 0.0), Measure(20.0, exact=True), now=0.0)
     assert known == Speed(60.0, 0.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 
 import msgspec
 import pytest
@@ -59,6 +60,38 @@ async def test_the_others_go_on_without_it_and_it_comes_back_at_the_end(stage: S
     assert await upstream(stage, "b") == "c"
     assert told(stage, protocol.PauseCast) == []
     assert await stage.finish(cast, "a", "b", "c") is CastState.COMPLETED
+
+
+async def test_what_feeds_several_on_a_slow_line_becomes_a_chain(stage: Stage) -> None:
+    """One that has more than the others comes back below the source, which feeds two then."""
+    mb = 1_000_000
+    totals = stage.agents.totals
+    stage.agents.totals = dataclasses.replace(
+        totals, content_bytes=300 * mb, top=(protocol.TopEntry("model.bin", False, 300 * mb, 1),)
+    )
+    cast = await stage.start()
+    have = {"a": 10 * mb, "b": 9 * mb, "c": 0}
+
+    def report(node: str) -> None:
+        stage.agents.report_delivery(
+            node, cast, RecipientState.RECEIVING, stream_bytes=have[node], received_bytes=have[node]
+        )
+
+    await pause(stage, cast, "c")
+    have["c"] = 60 * mb
+    for node in "abc":
+        report(node)
+    await resume(stage, cast, "c")
+    assert await upstream(stage, "c") == "s"
+    assert told(stage, protocol.SetUpstream) == ["c"]  # the others stay: a fetches from s as well
+    for _ in range(12):  # both get half of a line
+        stage.skip(0.25)
+        for node in "cab":
+            have[node] += 3 * mb
+            report(node)
+            await settle()
+    assert await upstream(stage, "a") == "c"
+    assert sorted(told(stage, protocol.SetUpstream)) == ["a", "c"]
 
 
 async def test_an_order_for_it_comes_after_the_one_that_it_has_not_answered(stage: Stage) -> None:

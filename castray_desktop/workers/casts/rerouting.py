@@ -131,8 +131,16 @@ class Rerouting:
         if route is None or not self.pace.is_due(now) or not self._feed.feeds(route.source):
             return
         progress = {node: self._ledger.verified_bytes(node) for node in route.upstreams}
-        slow = self.pace.look(now, route, progress, self._stream_bytes)
-        if slow is not None:
+        received = {node: self._ledger.received_bytes(node) for node in route.upstreams}
+        fan_out = self.pace.find_slow_fan_out(now, route, progress, self._stream_bytes)
+        slow = self.pace.look(now, route, progress, received, self._stream_bytes)
+        if fan_out is not None:
+            log.info(
+                "cast %s: %s feeds several at %.1f MB/s in all; a chain is faster",
+                *(self._ledger.cast, fan_out.node, fan_out.rate / 1e6),
+            )
+            self._relay.change(route.chained(progress, self._zones())[0])
+        elif slow is not None:
             log.info("cast %s: %s is slow", self._ledger.cast, slow)
             self._relay.change(route.to_tail(slow)[0])
 
