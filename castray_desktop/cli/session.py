@@ -23,7 +23,7 @@ DEMO_INSTEAD = (
     "No cluster was found, so this is the demo on this computer: its nodes are folders here."
     " Name a cluster with --cluster HOST:PORT."
 )
-DEMO_IN_USE = "The cluster in use is the demo on this computer: its nodes are folders here."
+DEMO_IN_USE = "The cluster in use is the demo on this computer, none of these: {others}"
 
 
 class Session:
@@ -94,10 +94,9 @@ class Session:
         says so, also where the session is `quiet`. Raises CastRayError with what keeps it from coming up.
         """
         in_use = self.cluster.phase not in (ClusterPhase.NONE, ClusterPhase.FAILED)
-        if target is None and in_use and not self._quiet:
-            self._demo_note = DEMO_IN_USE
-            self._tell_demo(self.cluster)
-        elif target is None and not in_use:
+        if target is None and in_use:
+            await self._tell_of_others()
+        elif target is None:
             self._demo_note = DEMO_INSTEAD
         if target is not None or not in_use:
             await self.use(messages.UseCluster(target or ""))
@@ -137,6 +136,16 @@ class Session:
             if started and phase in (ClusterPhase.FAILED, ClusterPhase.NONE):
                 raise CastRayError.of(event.cluster.failure or Failure(FailureKind.CLUSTER_STOPPED))
         raise CastRayError(FailureKind.ENGINE_UNREACHABLE, reason="it has ended")
+
+    async def _tell_of_others(self) -> None:
+        """Where the demo is in use, and others have been: say on stderr that it is none of them."""
+        if self.cluster.target != messages.LOCAL_TARGET:
+            return
+        known = await self.client.request(messages.ListClusters(), messages.ClusterList)
+        others = [item.target for item in known.clusters if item.last_used]
+        others = [target for target in others if target != messages.LOCAL_TARGET]
+        if others:
+            print(DEMO_IN_USE.format(others=", ".join(others)), file=sys.stderr, flush=True)
 
     def _tell_demo(self, cluster: ClusterStatus) -> None:
         """Say on stderr that nobody has named this cluster, before anything is said of it."""

@@ -48,9 +48,22 @@ async def test_it_starts_a_local_cluster_where_there_is_none(
         await session.ready("local")  # it is there already
     assert capsys.readouterr().err == ""
     async with Session(start=False) as session:
-        await session.ready(None)
-    assert capsys.readouterr().err.splitlines() == [session_module.DEMO_IN_USE]
+        await session.ready(None)  # it is the one in use now
+    assert capsys.readouterr().err == ""
     assert len(house.drivers) == 1
+
+
+async def test_the_demo_in_use_is_not_taken_for_a_cluster_that_was_used_before(
+    house: House, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with Session(start=False) as session:
+        await session.ready("10.0.0.1:6379")
+        await session.ready("local")
+        capsys.readouterr()
+        async with Session(start=False) as another:
+            await another.ready(None)
+    said = capsys.readouterr().err.splitlines()
+    assert said == [session_module.DEMO_IN_USE.format(others="10.0.0.1:6379")]
 
 
 async def test_a_program_hears_as_well_that_it_is_the_demo(
