@@ -94,11 +94,11 @@ class Session:
         says so, also where the session is `quiet`. Raises CastRayError with what keeps it from coming up.
         """
         in_use = self.cluster.phase not in (ClusterPhase.NONE, ClusterPhase.FAILED)
-        if target is None and in_use:
+        if not target and in_use:
             await self._tell_of_others()
-        elif target is None:
+        elif not target:
             self._demo_note = DEMO_INSTEAD
-        if target is not None or not in_use:
+        if target or not in_use:
             await self.use(messages.UseCluster(target or ""))
         elif self.cluster.phase is not ClusterPhase.READY:
             await self._until_ready(started=self.cluster.phase is not ClusterPhase.STARTING)

@@ -66,11 +66,12 @@ async def test_the_demo_in_use_is_not_taken_for_a_cluster_that_was_used_before(
     assert said == [session_module.DEMO_IN_USE.format(others="10.0.0.1:6379")]
 
 
+@pytest.mark.parametrize("target", [None, ""])  # an empty CASTRAY_CLUSTER names none
 async def test_a_program_hears_as_well_that_it_is_the_demo(
-    house: House, capsys: pytest.CaptureFixture[str]
+    house: House, capsys: pytest.CaptureFixture[str], target: str | None
 ) -> None:
     async with Session(start=False, quiet=True) as session:
-        await session.ready(None)
+        await session.ready(target)
     assert capsys.readouterr().err.splitlines() == [session_module.DEMO_INSTEAD]
 
 
