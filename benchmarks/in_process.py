@@ -20,6 +20,8 @@ class InProcess:
     """
 
     settled = True
+    target = "local"
+    address = ""
 
     def __init__(self, folder: Path, names: Sequence[str]) -> None:
         self.folder = folder

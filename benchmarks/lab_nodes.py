@@ -64,6 +64,9 @@ class Usage:
 class LabNodes:
     """The nodes of a laboratory; follows `workers.agents.Agents`. A node has its host's name."""
 
+    target = "laboratory"
+    address = ""
+
     def __init__(self, lab: Lab, folder: Path, environment: Mapping[str, str]) -> None:
         self.lab = lab
         self.folder = folder

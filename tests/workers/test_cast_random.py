@@ -69,6 +69,7 @@ class World:
     agents: dict[str, Agent] = field(default_factory=dict)
     settled: bool = True
     target: str = "local"
+    address: str = ""
     now: float = 0.0
     cast: str = ""
 
