@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import time
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -450,6 +452,34 @@ def test_the_division_is_remembered(
     qtbot.addWidget(again)
     again.show()
     qtbot.waitUntil(lambda: again.body.columns.sizes() == wanted)
+
+
+@pytest.mark.qt_log_ignore("QVariant::load", extend=True)
+@pytest.mark.parametrize("number", range(6))
+def test_the_window_opens_over_a_damaged_file_of_its_settings(
+    qtbot: QtBot, window: MainWindow, settings: QSettings, tmp_path: Path, number: int
+) -> None:
+    window.save_state()
+    settings.sync()
+    content, dice = Path(settings.fileName()).read_bytes(), random.Random(number)
+    damaged = bytearray(content)
+    for _ in range(20):
+        damaged[dice.randrange(len(damaged))] = dice.randrange(256)
+    variants = (
+        *(b"", content[: len(content) // 2], bytes(damaged), dice.randbytes(3000)),
+        content.replace(b"=", b"=1, 2, 3, "),
+        content.replace(b"=", b"=@Variant(\\0\\0\\0\\x7f)"),
+    )
+    path = tmp_path / "damaged.ini"
+    path.write_bytes(variants[number])
+    damaged_settings = QSettings(str(path), QSettings.Format.IniFormat)
+    link, theme, language = FakeLink(), Theme(damaged_settings), Language(damaged_settings)
+    again = MainWindow(theme, language, link, damaged_settings, ClusterChoice(link, damaged_settings))
+    qtbot.addWidget(again)
+    again.show()
+    qtbot.waitExposed(again)
+    link.start(fake.busy_welcome())
+    language.stop()
 
 
 def test_every_button_has_a_name(window: MainWindow, link: FakeLink) -> None:

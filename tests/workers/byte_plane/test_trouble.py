@@ -453,14 +453,14 @@ def test_room_that_ends_on_the_way(lab: Lab) -> None:
     with small_disk(lab.folder / "small", "8m") as disk:
         cast = lab.cast(nodes[0], [path])
         with Proxy(nodes[0].upstream(), hold_at=2 * MIB) as proxy:
-            cast.deliver(nodes[1], proxy.upstream, disk)
+            cast.deliver(nodes[1], proxy.upstream, disk / "{node}")
             assert proxy.held.wait(20)
             (disk / "filler").write_bytes(bytes(4 * MIB))
             proxy.release()
             (result,) = cast.results()
         assert result.failure is not None
         assert result.failure.kind is FailureKind.NO_ROOM
-        assert result.failure.values["path"].endswith("small/a.bin")
+        assert result.failure.values["path"].endswith(f"small/{nodes[1].name}/a.bin")
         assert names(disk) == ["filler"]
 
 

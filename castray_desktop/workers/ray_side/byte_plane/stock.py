@@ -11,7 +11,7 @@ from typing import Optional
 
 from castray_desktop.core.failure import CastRayError, FailureKind
 from castray_desktop.core.layout import Layout
-from castray_desktop.core.names import display
+from castray_desktop.core.names import display, safe_node
 from castray_desktop.core.parcel import Manifest, Span, decode
 from castray_desktop.core.ranges import Range, RangeSet
 from castray_desktop.core.wire import DIGEST_BYTES
@@ -421,7 +421,8 @@ class Stock(Supply):
         return display(self._staging.destination + b"/" + raw[len(parts) :] if raw.startswith(parts) else raw)
 
     def _destination_text(self) -> str:
-        return os.fspath(self.order.destination or self._place.inbox)
+        given = self.order.destination.replace("{node}", safe_node(self._place.node))
+        return given or os.fspath(self._place.inbox)
 
     # --- digests ahead of their pieces
 
