@@ -32,7 +32,7 @@ from castray_desktop.workers.ray_side.protocol import (
     RecipientState,
     ServeSource,
 )
-from tests.workers.byte_plane.lab import BEST, Cast, Lab, Node
+from tests.workers.byte_plane.lab import BEST, Cast, Lab, Node, tree
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -369,13 +369,50 @@ def test_nothing_goes_when_a_file_failed(lab: Lab, nodes: list[Node]) -> None:
     assert (nodes[1].inbox / "data" / "mine").exists()
 
 
-def test_what_got_a_free_name_is_not_taken_for_an_extra(lab: Lab, nodes: list[Node]) -> None:
+def test_a_change_of_type_settles(lab: Lab, nodes: list[Node]) -> None:
+    top = make(lab.files / "data", "a", "b/x", "c/x", "d", "e", "f")
+    (top / "link").symlink_to("a")
+    (top / "other link").symlink_to("a")
+    sync(lab, nodes, top)
+    for name in ("a", "d", "link"):
+        (top / name).unlink()
+    for name in ("b", "c"):
+        shutil.rmtree(top / name)
+    make(top, "a/x", "a/deep/y", "b", "link/x")
+    (top / "c").symlink_to("b")
+    (top / "d").symlink_to("b")
+    cast, _ = lab.prepare(nodes[0], [top])
+    packed = nodes[0].plane.manifest(GetManifest(cast)).packed
+    assert nodes[1].plane.find_extra(FindExtra(cast, packed)).count == 4  # b, c and what they hold
+    results = sync(lab, nodes, top)
+    assert [(report.state, report.removed) for report in results] == [(RecipientState.COMPLETED, 4)] * 2
+    for node in nodes[1:]:
+        assert tree(node.inbox / "data") == tree(top)
+    results = sync(lab, nodes, top)
+    assert [(report.state, report.removed) for report in results] == [(RecipientState.SKIPPED, 0)] * 2
+
+
+@pytest.mark.parametrize("in_the_way", ["a/keep.log", "a/deep/keep.log", "a/pipe"])
+def test_what_has_to_stay_keeps_its_folder(lab: Lab, nodes: list[Node], in_the_way: str) -> None:
+    """What came gets a free name, once, and is not taken for an extra."""
     top = make(lab.files / "data", *TREE)
-    make(nodes[1].inbox / "data", "a/in the way")
-    (result, _) = sync(lab, nodes, top)
-    assert result.removed == 0
-    assert (nodes[1].inbox / "data" / "a (2)").read_text() == "a"
-    assert (nodes[1].inbox / "data" / "a" / "in the way").exists()
+    there = make(nodes[1].inbox / "data", "a/other", in_the_way)
+    if in_the_way == "a/pipe":
+        (there / in_the_way).unlink()
+        os.mkfifo(there / in_the_way)
+    for _ in range(2):
+        (result, _) = sync(lab, nodes, top, "*.log")
+        assert result.removed == 0
+        assert everything(there) >= {"a (2)", "a/other", in_the_way}
+        assert not (there / "a (3)").exists()
+
+
+def test_beside_what_was_sent_no_folder_goes(lab: Lab, nodes: list[Node]) -> None:
+    file = make(lab.files, "data") / "data"
+    make(nodes[1].inbox, "data/precious")
+    for _ in range(2):
+        sync(lab, nodes, file)
+    assert everything(nodes[1].inbox) == {"data", "data/precious", "data (2)"}
 
 
 def test_a_removal_that_fails_is_told(lab: Lab, nodes: list[Node], monkeypatch: pytest.MonkeyPatch) -> None:

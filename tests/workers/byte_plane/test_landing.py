@@ -75,15 +75,51 @@ def test_rename_always_takes_a_free_name(lab: Lab, nodes: list[Node]) -> None:
     assert names(nodes[1].inbox) == ["a (2).bin", "a (3).bin", "a.bin"]
 
 
-def test_overwrite_replaces_a_file_but_never_a_folder(lab: Lab, nodes: list[Node]) -> None:
+def test_a_different_file_keeps_the_free_name_that_it_got(lab: Lab, nodes: list[Node]) -> None:
+    path = lab.file("a.bin", 1000)
+    (nodes[1].inbox / "a.bin").write_bytes(b"mine")
+    assert send(lab, nodes, path, "skip").state is RecipientState.COMPLETED
+    result = send(lab, nodes, path, "skip")
+    assert result.state is RecipientState.SKIPPED
+    assert result.paths == (str(nodes[1].inbox / "a (2).bin"),)
+    assert names(nodes[1].inbox) == ["a (2).bin", "a.bin"]
+
+
+def test_overwrite_replaces_a_file_and_an_empty_folder_but_never_a_full_one(
+    lab: Lab, nodes: list[Node]
+) -> None:
     path = lab.file("a.bin", 1000)
     (nodes[1].inbox / "a.bin").write_bytes(b"old")
     send(lab, nodes, path, "overwrite")
     assert (nodes[1].inbox / "a.bin").read_bytes() == path.read_bytes()
     (nodes[1].inbox / "a.bin").unlink()
     (nodes[1].inbox / "a.bin").mkdir()
-    result = send(lab, nodes, path, "overwrite")
-    assert result.paths == (str(nodes[1].inbox / "a (2).bin"),)
+    send(lab, nodes, path, "overwrite")
+    assert (nodes[1].inbox / "a.bin").read_bytes() == path.read_bytes()
+    (nodes[1].inbox / "a.bin").unlink()
+    (nodes[1].inbox / "a.bin").mkdir()
+    (nodes[1].inbox / "a.bin" / "mine").touch()
+    for _ in range(2):
+        result = send(lab, nodes, path, "overwrite")
+        assert result.paths == (str(nodes[1].inbox / "a (2).bin"),)
+
+
+def test_overwrite_replaces_a_file_and_a_link_by_a_folder(lab: Lab, nodes: list[Node]) -> None:
+    outside = lab.folder / "outside"
+    outside.mkdir()
+    for name in ("a", "b"):
+        (lab.files / "top" / name).mkdir(parents=True)
+        (lab.files / "top" / name / "x").write_text(name)
+    there = nodes[1].inbox / "top"
+    there.mkdir()
+    (there / "a").write_text("old")
+    (there / "b").symlink_to(outside)
+    send(lab, nodes, lab.files / "top", "overwrite")
+    assert tree(there / "a") == tree(lab.files / "top" / "a")
+    assert tree(there / "b") == tree(lab.files / "top" / "b")
+    assert names(there) == ["a", "b"]
+    assert names(outside) == []
+    assert send(lab, nodes, lab.files / "top", "overwrite").state is RecipientState.SKIPPED
 
 
 def test_overwrite_replaces_a_link_not_what_it_points_to(lab: Lab, nodes: list[Node]) -> None:
@@ -150,7 +186,7 @@ def test_a_folder_never_goes_through_a_link(lab: Lab, nodes: list[Node]) -> None
     outside = lab.folder / "outside"
     outside.mkdir()
     (nodes[1].inbox / "folder").symlink_to(outside)
-    for on_conflict, name in (("skip", "folder (2)"), ("overwrite", "folder (3)")):
+    for on_conflict, name in (("skip", "folder (2)"), ("overwrite", "folder")):
         result = send(lab, nodes, lab.files / "folder", on_conflict)
         assert result.paths == (str(nodes[1].inbox / name),)
     assert names(outside) == []

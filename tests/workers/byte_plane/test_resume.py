@@ -407,6 +407,21 @@ def test_what_has_no_name_yet_is_read_once_more(
     assert (inbox / "file 2").read_bytes() == others[2].read_bytes()
 
 
+def test_a_folder_that_was_writable_for_a_while_gets_its_mode_back(lab: Lab) -> None:
+    top, source = make_tree(lab), lab.node("node_0")
+    there = lab.folder / "inbox" / "node_1" / "top"
+    there.mkdir(parents=True)
+    cast = lab.cast(source, [top])
+    killed = Killable(lab, start_order(cast, source.upstream()), "die=-2")
+    killed.say(Seal(cast.cast, cast.seal().trailer_digest))
+    assert killed.process.wait(20) == -9
+    killed.end()
+    with (staging_of(lab) / "landing").open("a") as log:  # root needs no such thing
+        log.write(f"open {b'top'.hex()} {b'555'.hex()}\n")
+    assert go_on(lab, source, cast).state is RecipientState.COMPLETED
+    assert there.stat().st_mode & 0o777 == 0o555
+
+
 def test_an_agent_that_ends_in_order_can_keep_what_it_has(lab: Lab) -> None:
     source, path, node = lab.node("node_0"), lab.file("a", 8 * MIB), lab.node("node_1")
     cast = lab.cast(source, [path])

@@ -17,10 +17,11 @@ import pytest
 pytestmark = pytest.mark.timeout(60)
 
 AS_NOBODY = """
-import encodings.idna, getpass, json, os, pwd, sys  # while the interpreter's files may be read
+import encodings.ascii, encodings.idna  # while the interpreter's files may be read
+import getpass, json, os, pwd, shutil, sys
 from pathlib import Path
 from castray_desktop.workers.ray_side.protocol import Preflight, TopEntry
-from tests.workers.byte_plane.lab import Lab
+from tests.workers.byte_plane.lab import Lab, tree
 if os.geteuid() == 0:
     os.setgroups([])
     os.setgid(65534)
@@ -44,9 +45,34 @@ read_only.mkdir()
 (read_only / "x").write_text("x")
 read_only.chmod(0o555)
 found["read-only"] = lab.send(nodes, [read_only])[0].state
+def folders(top, mode):
+    for path in (*top.rglob("*"), top):
+        if path.is_dir() and not path.is_symlink():
+            path.chmod(mode)
+def facts(top):
+    return {name: more[:3] for name, more in tree(top).items()}
+folders(read_only, 0o755)
+for name in ("y", "old", "sub/z", "kind/x", "kind/deep/x"):
+    (read_only / name).parent.mkdir(exist_ok=True, parents=True)
+    (read_only / name).write_text(name)
+found["updates"] = []
+there = nodes[1].inbox / "read-only folder"
+for change in ("new", "all", "kinds"):
+    if change == "all":
+        (read_only / "x").write_text("changed")
+        (read_only / "old").unlink()
+        (read_only / "sub" / "new").write_text("new")
+    if change == "kinds":
+        shutil.rmtree(read_only / "kind")
+        (read_only / "kind").write_text("a file now")
+        (read_only / "y").unlink()
+        (read_only / "y").mkdir()
+    folders(read_only, 0o555)
+    (result,) = lab.send(nodes, [read_only], on_conflict="overwrite", remove_extra=True)
+    found["updates"].append([result.state, result.removed, facts(there) == facts(read_only)])
+    folders(read_only, 0o755)
 print(json.dumps(found))
-read_only.chmod(0o755)
-(nodes[1].inbox / "read-only folder").chmod(0o755)
+folders(there, 0o755)
 lab.close()
 """
 
@@ -97,3 +123,4 @@ def test_everything_that_may_not_be_touched(found: dict[str, Any], world: Path) 
     assert found["delivery"][0] == "not_writable"
     assert found["delivery"][1]["path"] == str(world / "closed")
     assert found["read-only"] == "completed"
+    assert found["updates"] == [["completed", 0, True], ["completed", 1, True], ["completed", 4, True]]

@@ -18,6 +18,7 @@ from castray_desktop.core.parcel import FileResult, FileStatus, Manifest, decode
 from castray_desktop.workers.ray_side.byte_plane.extras import ExtraFinder, not_removed
 from castray_desktop.workers.ray_side.byte_plane.following import Follower
 from castray_desktop.workers.ray_side.byte_plane.landing import Landed, Landing
+from castray_desktop.workers.ray_side.byte_plane.parts import PartFiles
 from castray_desktop.workers.ray_side.byte_plane.place import Place
 from castray_desktop.workers.ray_side.byte_plane.receipts import Receipts, items_of
 from castray_desktop.workers.ray_side.byte_plane.scan import MAX_PROBLEMS
@@ -211,6 +212,8 @@ class Delivery(Follower):
         assert self._parts is not None
         assert self._staging is not None
         results = self._checked_results(self.manifest)
+        extras = self._extra_finder(self.manifest, self._parts)
+        whole = all(result.status is FileStatus.OK for result in results)
         landing = Landing(
             self.manifest,
             self._parts,
@@ -218,6 +221,7 @@ class Delivery(Follower):
             self.order.on_conflict,
             self.order.algorithms.file,
             self._place.hashes,
+            extras if whole else None,
         )
         landing.make_links()
         self._parts.sync()
@@ -239,21 +243,24 @@ class Delivery(Follower):
         if problems:
             self._problems, self._problem_count = problems[:MAX_PROBLEMS], len(problems)
             return R.FAILED, failure_of(self.manifest, problems)
-        failure = self._remove_extras(self.manifest, landed) if self.order.remove_extra else None
+        failure = self._remove_extras(extras, landed, self._parts) if extras is not None else None
         return (R.COMPLETED if landed.something_new else R.SKIPPED) if failure is None else R.FAILED, failure
 
-    def _remove_extras(self, manifest: Manifest, landed: Landed) -> Optional[Failure]:
-        """Every file of the parcel is in place: what the source no longer has goes.
+    def _extra_finder(self, manifest: Manifest, parts: PartFiles) -> Optional[ExtraFinder]:
+        """What finds what the source no longer has, None where all of that stays.
 
         Nothing goes where the source could not send all that it has, since that would look the same.
         """
-        assert self._parts is not None
-        assert self._staging is not None
-        if self.order.totals.left_out or self.order.on_conflict != "overwrite":
+        order = self.order
+        if not order.remove_extra or order.totals.left_out or order.on_conflict != "overwrite":
             return None
-        extras = ExtraFinder(
-            manifest, self._staging.destination, self.order.exclude, self.check_stop, self._parts.elsewhere()
-        ).remove()
+        return ExtraFinder(manifest, parts.destination.path, order.exclude, self.check_stop, parts.note_open)
+
+    def _remove_extras(self, finder: ExtraFinder, landed: Landed, parts: PartFiles) -> Optional[Failure]:
+        """Every file of the parcel is in place: what the source no longer has goes."""
+        extras = finder.remove(parts.elsewhere())
+        for replaced in landed.removed:
+            extras.add(replaced)
         self._removed = extras.count
         if extras.count:
             log.info("cast %s on %s: removed %d entries", self.cast, self._place.node, extras.count)

@@ -7,8 +7,9 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterator
-from typing import Optional
+from typing import Optional, TypeVar
 
+T = TypeVar("T")
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _THROUGH = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CHANGEABLE = stat.S_IWUSR | stat.S_IXUSR
@@ -19,9 +20,11 @@ NO_FOLDER = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 class Folder:
     """An open folder, and the path that it was found at, which is for people and logs."""
 
-    def __init__(self, fd: int, path: bytes) -> None:
+    def __init__(self, fd: int, path: bytes, noting: Callable[[int], None] = lambda mode: None) -> None:
+        """`noting` is told the mode before it is changed. Raises what that raises."""
         self.fd = fd
         self.path = path
+        self._noting = noting
         self.mode: Optional[int] = None
         """Of one that was made writable: the mode that it gets back."""
 
@@ -29,18 +32,28 @@ class Folder:
         """The path of an entry."""
         return self.path + b"/" + name
 
-    def make_writable(self, noting: Callable[[int], None] = lambda mode: None) -> bool:
-        """Whether its entries can be changed now and could not before, since its mode forbids that to us.
+    def change(self, step: Callable[[], T]) -> T:
+        """Carry out a step that changes its entries, also where it is ours and its mode forbids that.
 
-        `noting` is told the mode first. Only the owner can do that.
+        It gets its mode back when it is closed. Raises OSError.
         """
+        try:
+            return step()
+        except PermissionError:
+            if not self._make_writable():
+                raise
+        return step()
+
+    def _make_writable(self) -> bool:
+        """Whether it can be changed now and could not before."""
         facts = os.fstat(self.fd)
         mode = stat.S_IMODE(facts.st_mode)
-        if self.mode is not None or facts.st_uid != os.geteuid() or mode & _CHANGEABLE == _CHANGEABLE:
+        if facts.st_uid != os.geteuid() or mode & _CHANGEABLE == _CHANGEABLE:
             return False
-        noting(mode)
+        if self.mode is None:
+            self._noting(mode)
+            self.mode = mode
         os.fchmod(self.fd, mode | _CHANGEABLE)
-        self.mode = mode
         return True
 
     def close(self) -> None:
@@ -52,10 +65,12 @@ class Folder:
             os.close(self.fd)
 
 
-def open_folder(name: bytes, above: Folder) -> Optional[Folder]:
+def open_folder(
+    name: bytes, above: Folder, noting: Callable[[int], None] = lambda mode: None
+) -> Optional[Folder]:
     """A folder in another one; None where there is no real one. Raises OSError."""
     try:
-        return Folder(os.open(name, FOLDER, dir_fd=above.fd), above.below(name))
+        return Folder(os.open(name, FOLDER, dir_fd=above.fd), above.below(name), noting)
     except OSError as error:
         if error.errno in NO_FOLDER:
             return None

@@ -130,7 +130,8 @@ class Step(NamedTuple):
 
 
 MOVE, STAND, DROP = "move", "stand", "drop"  # named, found to be there already, not landed at all
-_VERBS = (MOVE, STAND, DROP)
+OPEN = "open"  # a folder of the user's was made writable for a while: the target is its mode
+_VERBS = (MOVE, STAND, DROP, OPEN)
 
 
 class LandingLog:

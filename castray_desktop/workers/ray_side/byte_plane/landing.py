@@ -13,12 +13,14 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Optional
 
 from castray_desktop.core.names import free_name
 from castray_desktop.core.parcel import Entry, EntryKind, FileResult, FileStatus, Manifest
 from castray_desktop.workers.ray_side.byte_plane import linux
 from castray_desktop.workers.ray_side.byte_plane.digests import file_hasher
+from castray_desktop.workers.ray_side.byte_plane.extras import ExtraFinder, Extras
 from castray_desktop.workers.ray_side.byte_plane.folders import (
     FOLDER,
     NO_FOLDER,
@@ -40,6 +42,7 @@ class Landed:
     paths: list[bytes] = field(default_factory=list)
     places: dict[bytes, bytes] = field(default_factory=dict)  # by path in the parcel: of whatever got a name
     something_new: bool = False
+    removed: list[Extras] = field(default_factory=list)  # folders in whose place files have come
 
 
 class Landing:
@@ -53,7 +56,9 @@ class Landing:
         on_conflict: str,
         file_hash: str,
         cache: HashCache,
+        extras: Optional[ExtraFinder] = None,
     ) -> None:
+        """`extras` says what goes in the sent folders, None: nothing does."""
         self._manifest = manifest
         self._parts = parts
         self._results = results
@@ -61,6 +66,7 @@ class Landing:
         self._file_hash = file_hash
         self._new_hasher = file_hasher(file_hash)
         self._cache = cache
+        self._extras = extras
         self._known: dict[FileKey, bytes] = {}  # hashes of the user's files from earlier
         self._learned: dict[FileKey, bytes] = {}
         self._numbers: dict[bytes, int] = {}
@@ -159,17 +165,15 @@ class Landing:
             if entry.kind is EntryKind.FOLDER:
                 if self._merge(entry, folder, name):
                     return target
-                if dead:
-                    os.unlink(name, dir_fd=folder.fd)
-                    return self._move(entry, folder, name)
             elif found is not None and self._identical(entry, folder, name, found):
                 self._parts.stands_at(entry.path, target)
                 return target
-            elif dead or (
-                found is not None and self._on_conflict == "overwrite" and not stat.S_ISDIR(found.st_mode)
-            ):
-                self._parts.replace(entry.path, folder, name)
-                return target
+            if found is not None and (dead or self._on_conflict == "overwrite"):
+                if entry.kind is not EntryKind.FOLDER and not stat.S_ISDIR(found.st_mode):
+                    self._parts.replace(entry.path, folder, name)
+                    return target
+                if self._make_way(entry, folder, name, found):
+                    return target
             return self._move_to_free_name(entry, folder, name)
 
     def _leave_standing(self, entry: Entry, folder: Folder, name: bytes) -> bytes:
@@ -197,9 +201,12 @@ class Landing:
 
     def _merge(self, entry: Entry, folder: Folder, name: bytes) -> bool:
         """Put what the folder holds into the one that has its name; False where that is no real folder."""
-        target = open_folder(name, folder)
+        target = open_folder(name, folder, partial(self._parts.note_open, entry.path))
         if target is None:
             return False
+        target.mode = self._parts.mode_before(entry.path)
+        if target.mode is not None:  # also after one more end in the middle
+            self._parts.note_open(entry.path, target.mode)
         with contextlib.closing(target):
             for child in self._children.get(entry.path, ()):
                 place = self._land(child, target, child.path.rpartition(b"/")[2])
@@ -239,15 +246,59 @@ class Landing:
         finally:
             os.close(fd)
 
+    def _make_way(self, entry: Entry, folder: Folder, name: bytes, found: os.stat_result) -> bool:
+        """Put an entry in the place of one of another kind. False where that has to stay."""
+        removed: Optional[Extras] = None
+        if stat.S_ISDIR(found.st_mode):
+            if self._remove_empty(folder, name):
+                self._move(entry, folder, name)
+                return True
+            if self._extras is None or b"/" not in entry.path:  # beside what was sent nothing goes
+                return False
+            removed = self._extras.could_remove(folder, name, entry.path)
+            if removed is None:
+                return False
+        aside = self._parts.set_aside(folder, name)
+        try:
+            self._move(entry, folder, name)
+        except OSError:
+            self._parts.put_back(aside, folder, name)
+            raise
+        if removed is not None:
+            self.landed.removed.append(removed)
+        return True
+
+    def _remove_empty(self, folder: Folder, name: bytes) -> bool:
+        try:
+            folder.change(partial(os.rmdir, name, dir_fd=folder.fd))
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.EBUSY):
+                raise
+            return False
+        return True
+
     def _move_to_free_name(self, entry: Entry, folder: Folder, name: bytes) -> bytes:
-        """The first free name; asked again if somebody else takes it in between."""
+        """The first free name; asked again if somebody else takes it in between.
+
+        Unless it is always to be a new one, a file that is there already as `a (2)` stays it.
+        """
         is_folder = entry.kind is EntryKind.FOLDER
+
+        def taken(other: bytes) -> bool:
+            found = facts_of(other, folder.fd)
+            if found is None or is_folder or self._on_conflict == "rename" or other == name:
+                return found is not None
+            return not self._identical(entry, folder, other, found)
+
         while True:
-            free = free_name(name, lambda other: facts_of(other, folder.fd) is not None, is_folder)
+            free = free_name(name, taken, is_folder)
             try:
                 return self._move(entry, folder, free)
             except FileExistsError:
-                continue
+                found = facts_of(free, folder.fd)
+                if not taken(free) and found is not None:
+                    self._parts.stands_at(entry.path, folder.below(free))
+                    return folder.below(free)
 
     def _identical(self, entry: Entry, folder: Folder, name: bytes, found: os.stat_result) -> bool:
         if entry.kind is EntryKind.SYMLINK:

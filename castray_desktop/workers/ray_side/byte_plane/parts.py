@@ -14,6 +14,7 @@ import stat
 import threading
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
+from functools import partial
 from typing import Optional
 
 from castray_desktop.core.parcel import Entry, EntryKind, Manifest
@@ -25,9 +26,10 @@ from castray_desktop.workers.ray_side.byte_plane.folders import (
     facts_of,
     folder_above,
     open_below,
+    open_folder,
 )
 from castray_desktop.workers.ray_side.byte_plane.holes import has_same_holes
-from castray_desktop.workers.ray_side.byte_plane.journal import DROP, MOVE, STAND, LandingLog
+from castray_desktop.workers.ray_side.byte_plane.journal import DROP, MOVE, OPEN, STAND, LandingLog
 from castray_desktop.workers.ray_side.byte_plane.room import Ledger
 from castray_desktop.workers.ray_side.byte_plane.staging import Staging
 from castray_desktop.workers.ray_side.byte_plane.twins import Twins
@@ -76,6 +78,7 @@ class PartFiles:
         self._lock = threading.Lock()
         self._moved: dict[bytes, bytes] = {}  # path in the parcel -> where it is now
         self._dropped: set[bytes] = set()
+        self._modes: dict[bytes, int] = {}  # of folders that an earlier delivery has made writable
         self._settled: set[int] = set()  # files that an earlier delivery has landed or dropped
         self.something_moved = False
         self.twins: Optional[Twins] = None  # files that stand at the destination and need no part file
@@ -249,7 +252,8 @@ class PartFiles:
         """Give a staged entry its final name, without replacing. Raises FileExistsError."""
         with self._lock:
             self._log.note(MOVE, path, folder.below(name))
-            linux.rename_without_replacing(path, self._staging.parts_fd, name, folder.fd)
+            parts = self._staging.parts_fd
+            folder.change(lambda: linux.rename_without_replacing(path, parts, name, folder.fd))
             self._moved[path] = folder.below(name)
             self.something_moved = True
 
@@ -257,9 +261,37 @@ class PartFiles:
         """Give a staged file its final name; what had it is gone."""
         with self._lock:
             self._log.note(MOVE, path, folder.below(name))
-            os.replace(path, name, src_dir_fd=self._staging.parts_fd, dst_dir_fd=folder.fd)
+            parts = self._staging.parts_fd
+            folder.change(partial(os.replace, path, name, src_dir_fd=parts, dst_dir_fd=folder.fd))
             self._moved[path] = folder.below(name)
             self.something_moved = True
+
+    def set_aside(self, folder: Folder, name: bytes) -> bytes:
+        """Take away what has the name of an entry of another kind; it goes with the staging, by this name."""
+        staging, number = self._staging.folder_fd, 0
+        while facts_of(b"aside-%d" % number, staging) is not None:
+            number += 1
+        aside = b"aside-%d" % number
+        inner = open_folder(name, folder)
+        try:  # a folder has to be writable itself to get another folder above it
+            step = partial(os.rename, name, aside, src_dir_fd=folder.fd, dst_dir_fd=staging)
+            folder.change(partial(inner.change, step) if inner is not None else step)
+        finally:
+            if inner is not None:
+                inner.close()
+        return aside
+
+    def put_back(self, aside: bytes, folder: Folder, name: bytes) -> None:
+        """It has to stay after all."""
+        linux.rename_without_replacing(aside, self._staging.folder_fd, name, folder.fd)
+
+    def note_open(self, path: bytes, mode: int) -> None:
+        """A folder of the user's with this mode will be made writable for a while."""
+        self._log.note(OPEN, path, b"%o" % mode)
+
+    def mode_before(self, path: bytes) -> Optional[int]:
+        """The mode that such a folder has to get back from an earlier delivery."""
+        return self._modes.get(path)
 
     def stands_at(self, path: bytes, target: bytes) -> None:
         """An identical one is there already: the staged one is not needed."""
@@ -319,6 +351,9 @@ class PartFiles:
 
     def _take_up_landing(self) -> None:
         for path, step in self._log.steps().items():
+            if step.verb == OPEN:
+                self._modes[path] = int(step.target, 8)
+                continue
             if self.is_staged(path):
                 continue  # it was about to move, and did not
             if step.verb == DROP:
