@@ -216,6 +216,10 @@ TEMPLATES: Mapping[FailureKind, tuple[str, str]] = {
         "See the reason given for {writer}.",
     ),
     K.NO_CLUSTER: ("There is no cluster.", "Start or attach one first."),
+    K.NO_AGENT: (
+        "No node of the cluster {target} can be used: {reasons}.",
+        "Look for the cause on those machines; logs/driver.log in CastRay's data has more of what Ray said.",
+    ),
     K.CLUSTER_STOPPED: ("The cluster was stopped.", "Start or attach one, then send again."),
     K.CLUSTER_AWAITED: (
         "The cast waits for its cluster {target}.",
@@ -265,6 +269,10 @@ TEMPLATES: Mapping[FailureKind, tuple[str, str]] = {
         "The cluster {target} does not accept the token from {origin}.",
         "Put the cluster's own token there, then attach again.",
     ),
+    K.AGENT_NOT_PLACED: (
+        "CastRay could not start its agent on {node}: {reason}.",
+        "It tries again by itself; logs/driver.log in CastRay's data has more of what Ray said.",
+    ),
     K.PORTS_TAKEN: (
         "{node} has no free port in {ports}.",
         "End what uses them there, or choose other ones in CASTRAY_DATA_PORTS.",
@@ -278,6 +286,10 @@ TEMPLATES: Mapping[FailureKind, tuple[str, str]] = {
         "This computer is a node of the cluster {others}, not of {target}, and only a node can attach.",
         "Use {others}; or go through the client server of the other one, ray://{host}:10001; or make this"
         " computer its node as well: castray cluster join {target}",
+    ),
+    K.TOKEN_EXPOSED: (
+        "The token of the cluster that is shared could be read or written by others: it is in {path}.",
+        "castray cluster share --new-token makes another one.",
     ),
     K.NOT_SHARED: (
         "A cluster that others can join can't be started here: {reason}.",

@@ -79,6 +79,7 @@ class FailureKind(str, enum.Enum):
     NOT_REMOVED = "not_removed"
     # the cluster
     NO_CLUSTER = "no_cluster"
+    NO_AGENT = "no_agent"
     CLUSTER_STOPPED = "cluster_stopped"
     CLUSTER_AWAITED = "cluster_awaited"  # not an end: why something waits
     CLUSTER_START_FAILED = "cluster_start_failed"
@@ -93,9 +94,11 @@ class FailureKind(str, enum.Enum):
     TOKEN_NEEDED = "token_needed"
     TOKEN_WRONG = "token_wrong"
     PORTS_TAKEN = "ports_taken"
+    AGENT_NOT_PLACED = "agent_not_placed"
     NOT_A_NODE = "not_a_node"
     NODE_OF_ANOTHER = "node_of_another"
     NOT_SHARED = "not_shared"
+    TOKEN_EXPOSED = "token_exposed"
     CLUSTER_SLOW = "cluster_slow"  # not an end: what takes so long
     START_SLOW = "start_slow"  # likewise
     SHARED_MEMORY_SMALL = "shared_memory_small"  # likewise: what will be slow

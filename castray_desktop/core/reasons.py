@@ -59,8 +59,6 @@ REASONS = (
     "the driver has ended",
     "the cluster names versions that neither Ray nor Python has",
     "Ray {version} has no tokens",
-    "{path} could be read or written by others, for a new token run castray cluster share --new-token",
-    "casts are running there, which would end",
     "this computer has no address that others could reach",
     # a connection between nodes
     "the connection was closed",

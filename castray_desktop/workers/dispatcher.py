@@ -39,7 +39,7 @@ from castray_desktop.workers.casts.speed_memory import SpeedMemory
 from castray_desktop.workers.casts.surveys import Surveys
 from castray_desktop.workers.casts.verifying import Verifying
 from castray_desktop.workers.ray_side import protocol
-from castray_desktop.workers.who import resolve_recipients, resolve_source
+from castray_desktop.workers.who import nobody_online, resolve_recipients, resolve_source
 
 CLOSE_SECONDS = 1.0
 
@@ -321,7 +321,7 @@ class Dispatcher:
     def _new_run(self, request: SendRequest, schedule: str = "", follows: str = "") -> CastRun:
         nodes = self._agents.nodes
         if not any(node.state is NodeState.ONLINE for node in nodes.values()):
-            raise CastRayError(FailureKind.NO_CLUSTER)
+            raise nobody_online(nodes, self._agents.target)
         if not request.paths:
             raise CastRayError(FailureKind.NOTHING_TO_SEND)
         check_removal(request)

@@ -420,7 +420,7 @@ class Engine:
         """Whoever has the token before is shut out: the cluster that takes it is stopped."""
         cluster = self._clusters.get(protocol.SHARED_TARGET)
         if cluster.casts.active:
-            raise CastRayError(FailureKind.NOT_SHARED, reason="casts are running there, which would end")
+            raise CastRayError(FailureKind.CAST_GOES_ON, cast=", ".join(cluster.casts.unfinished))
         await cluster.supervisor.leave()
         await asyncio.to_thread(renew_share_token, self._places)
 

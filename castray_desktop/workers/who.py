@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from castray_desktop.core.errors import explain
 from castray_desktop.core.failure import CastRayError, FailureKind
 from castray_desktop.core.groups import Groups, expand
-from castray_desktop.core.messages import THIS_COMPUTER, NodeInfo
+from castray_desktop.core.messages import THIS_COMPUTER, NodeInfo, NodeState
 
 ALL = "all"
 NODE_ID_PREFIX = 6
@@ -57,3 +58,24 @@ def resolve_recipients(
     if not names:
         raise CastRayError(FailureKind.NO_RECIPIENTS)
     return tuple(names)
+
+
+def nobody_online(nodes: Mapping[str, NodeInfo], target: str) -> CastRayError:
+    """Why nothing can be sent on the cluster `target`: there is none, or what became of each node."""
+    if not nodes:
+        return CastRayError(FailureKind.NO_CLUSTER)
+    names: dict[str, list[str]] = {}  # by reason: many nodes may have the same one
+    for name, node in nodes.items():
+        names.setdefault(_why(node), []).append(name)
+    reasons = "; ".join(f"{', '.join(those)}: {reason}" for reason, those in names.items())
+    return CastRayError(FailureKind.NO_AGENT, target=target, reasons=reasons)
+
+
+def _why(node: NodeInfo) -> str:
+    """What Ray said of its agent, else what is known, without a full stop."""
+    failure = node.failure
+    if failure is None:
+        return "its agent is still being started" if node.state is NodeState.STARTING else "it is offline"
+    if failure.kind is FailureKind.AGENT_NOT_PLACED:
+        return failure.values["reason"].rstrip(".")
+    return explain(failure).happened.rstrip(".")

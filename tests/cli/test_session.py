@@ -352,5 +352,33 @@ async def test_a_token_that_others_can_read_is_a_reason(
     (places.home / "share-token").chmod(0o644)
     with pytest.raises(CastRayError) as caught:
         await share(house, capsys)
-    assert caught.value.failure.kind is FailureKind.NOT_SHARED
+    assert caught.value.failure.kind is FailureKind.TOKEN_EXPOSED
     assert "ray start" in await share(house, capsys, "--new-token")
+
+
+def without_agents(driver: FakeDriver) -> None:
+    """Ray is there, and the agent of every node dies."""
+    driver.say(
+        driver.up(
+            RAY_NODE,
+            dataclasses.replace(RAY_NODE, node_id="cd" * 28, hostname="second", head=False, mine=False),
+        )
+    )
+    driver.say(protocol.AgentLost("head", "ActorDiedError: the worker has died"))
+    driver.say(protocol.AgentLost("second", "RuntimeEnvSetupError: No space left on device"))
+
+
+async def test_where_no_agent_can_be_placed_it_says_what_ray_said_for_each_node(
+    house: House, tmp_path: Path
+) -> None:
+    house.script = without_agents
+    (tmp_path / "f").write_text("f")
+    options = parse(["send", str(tmp_path / "f"), "--to", "all", "--cluster", "10.0.0.1:6379"])
+    with pytest.raises(CastRayError) as caught:
+        await send.send(options)
+    failure = caught.value.failure
+    assert failure.kind is FailureKind.NO_AGENT
+    assert failure.values["target"] == "10.0.0.1:6379"
+    assert "head: ActorDiedError: the worker has died" in failure.values["reasons"]
+    assert "second: RuntimeEnvSetupError: No space left on device" in failure.values["reasons"]
+    assert STATUSES[failure.kind].exit == 3

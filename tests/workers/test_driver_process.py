@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from castray_desktop.core.errors import sentence
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.core.messages import ClusterPhase, ClusterStatus
 from castray_desktop.workers.cluster import driver_process, reaper
@@ -62,8 +63,8 @@ def test_a_token_that_others_could_read_or_write_is_not_used(places: Places, mod
     with pytest.raises(CastRayError) as raised:
         share_token(places)
     failure = raised.value.failure
-    assert failure.kind is FailureKind.NOT_SHARED
-    assert "castray cluster share --new-token" in failure.values["reason"]
+    assert failure == Failure(FailureKind.TOKEN_EXPOSED, {"path": str(path)})
+    assert "castray cluster share --new-token" in sentence(failure)
     assert path.read_text() == token
     renew_share_token(places)
     assert share_token(places) != token

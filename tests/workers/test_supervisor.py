@@ -345,8 +345,8 @@ async def test_an_agent_that_could_not_start_says_why(stage: Stage) -> None:
     stage.driver.say(protocol.AgentLost("node_1", "ValueError: no port"))
     await stage.until(lambda: stage.state("node_1") is NodeState.OFFLINE)
     failure = stage.supervisor.nodes["node_1"].failure
-    assert failure is not None
-    assert failure.values["reason"] == "node_1: ValueError: no port"
+    values = {"node": "node_1", "reason": "ValueError: no port"}
+    assert failure == Failure(FailureKind.AGENT_NOT_PLACED, values)
 
 
 # --- silence ------------------------------------------------------------------------------------

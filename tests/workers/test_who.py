@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from castray_desktop.core.failure import CastRayError, FailureKind
+from castray_desktop.core.failure import CastRayError, Failure, FailureKind
 from castray_desktop.core.groups import group_name
 from castray_desktop.core.messages import NodeInfo, NodeState
 from castray_desktop.workers.groups import GroupFile
-from castray_desktop.workers.who import find_node, resolve_recipients
+from castray_desktop.workers.who import find_node, nobody_online, resolve_recipients
 
 
 def test_an_ipv6_address_with_and_without_brackets() -> None:
@@ -71,3 +71,23 @@ def test_a_file_that_is_none_has_no_groups(tmp_path: Path) -> None:
     assert GroupFile(path).load() == {"rack": ("b",)}
     (aside,) = tmp_path.glob("damaged-*-groups.json")
     assert aside.read_text() == '{"a": 1}'
+
+
+def test_why_nobody_is_there() -> None:
+    assert nobody_online({}, "local").failure == Failure(FailureKind.NO_CLUSTER)
+
+    def lost(name: str, reason: str) -> Failure:
+        return Failure(FailureKind.AGENT_NOT_PLACED, {"node": name, "reason": reason})
+
+    nodes = {f"n{number}": lost(f"n{number}", "ActorDiedError: died.") for number in range(6)}
+    nodes["away"] = Failure(FailureKind.NODE_OFFLINE, {"node": "away"})
+    infos = {
+        name: NodeInfo(name, NodeState.OFFLINE, address="", failure=failure)
+        for name, failure in nodes.items()
+    }
+    failure = nobody_online(infos, "10.0.0.1:6379").failure
+    assert failure.kind is FailureKind.NO_AGENT
+    assert failure.values["target"] == "10.0.0.1:6379"
+    first, second = failure.values["reasons"].split("; ")
+    assert first == "n0, n1, n2, n3, n4, n5: ActorDiedError: died"
+    assert second == "away: away went offline"

@@ -29,7 +29,7 @@ from castray_desktop.workers.casts.ledger import CastLedger, offline
 from castray_desktop.workers.casts.orders import Orders
 from castray_desktop.workers.ray_side import protocol
 from castray_desktop.workers.ray_side.protocol import VerificationReport, VerificationState
-from castray_desktop.workers.who import ALL, resolve_recipients
+from castray_desktop.workers.who import ALL, nobody_online, resolve_recipients
 
 PROGRESS_SECONDS = 0.25
 PAGE = 1000
@@ -128,7 +128,7 @@ class Verifying:
         if ALL in who:
             there = tuple(name for name, node in nodes.items() if node.state is NodeState.ONLINE)
             if not there:
-                raise CastRayError(FailureKind.NO_CLUSTER)
+                raise nobody_online(nodes, self._agents.target)
             return there
         return resolve_recipients(who, "", nodes, self._groups())
 

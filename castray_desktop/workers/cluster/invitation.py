@@ -26,7 +26,7 @@ _MOST_OF_TOKEN = 200
 def share_token(places: Places) -> str:
     """The token of the cluster that is shared, made when it is first asked for.
 
-    Raises OSError, and CastRayError(NOT_SHARED) where others could have read or written it.
+    Raises OSError, and CastRayError(TOKEN_EXPOSED) where others could have read or written it.
     """
     path = _token_file(places)
     try:
@@ -75,7 +75,4 @@ def _token_file(places: Places) -> Path:
 
 
 def _not_private(path: Path) -> CastRayError:
-    reason = (
-        f"{path} could be read or written by others, for a new token run castray cluster share --new-token"
-    )
-    return CastRayError(FailureKind.NOT_SHARED, reason=reason)
+    return CastRayError(FailureKind.TOKEN_EXPOSED, path=path)

@@ -263,7 +263,7 @@ class Roster:
         ports = self._placements[name].ports if name in self._placements else ""
         if ports and "already in use" in reason:
             return Failure(FailureKind.PORTS_TAKEN, {"node": name, "ports": ports})
-        return Failure(FailureKind.INTERNAL, {"reason": f"{name}: {reason}"})
+        return Failure(FailureKind.AGENT_NOT_PLACED, {"node": name, "reason": reason.rstrip(".")})
 
     def reported(self, name: str, report: protocol.AgentReport) -> None:
         """An agent's report."""

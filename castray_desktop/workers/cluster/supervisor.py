@@ -47,6 +47,8 @@ _NOT_CONNECTED = (
 )
 """What becomes of a driver that was made for the Ray which a cluster ran before."""
 
+_CAN_NOT_BE_SHARED = (FailureKind.NOT_SHARED, FailureKind.TOKEN_EXPOSED)
+
 _LOST = (FailureKind.CLUSTER_LOST, FailureKind.CLUSTER_UNREACHABLE, FailureKind.CLUSTER_SILENT)
 """Of a cluster that was there: it may come back."""
 
@@ -211,7 +213,7 @@ class ClusterSupervisor:
                 attempt = 1
                 continue
             again = been_up or target in protocol.OWN_TARGETS
-            limit = ATTEMPTS if again and failure.kind is not FailureKind.NOT_SHARED else 1
+            limit = ATTEMPTS if again and failure.kind not in _CAN_NOT_BE_SHARED else 1
             if attempt >= limit and not was_ready:
                 self._standing.give_up(failure, attempt)
                 return

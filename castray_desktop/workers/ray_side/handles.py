@@ -20,6 +20,8 @@ RAY_ERRORS = (ray.exceptions.RayError, RuntimeError, ValueError, OSError, asynci
 
 CONCURRENCY = 1000
 TAKE_PAUSE_SECONDS = 1.0
+NEVER_RAN = "The actor never ran"
+"""Ray says so after the reason."""
 
 log = logging.getLogger("castray.driver")
 
@@ -143,8 +145,9 @@ class OwnHandle:
 
 def reason_of(error: BaseException) -> str:
     """One line of what went wrong; Ray appends the trace of the remote side."""
-    lines = str(error).strip().splitlines()
-    return "{}: {}".format(type(error).__name__, lines[-1] if lines else "")
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    telling = [line for line in lines if not line.startswith(NEVER_RAN)] or lines
+    return "{}: {}".format(type(error).__name__, telling[-1] if telling else "")
 
 
 def _create_agent(order: protocol.PlaceAgent, node_id: str, remote_of: Any) -> Any:
