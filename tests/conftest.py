@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from castray_desktop.workers.places import Places
     from tests.helpers.house import House
 
-os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+SCREEN = Path(__file__).parent / "screen.json"  # Qt's own offscreen screen is smaller than the window
+os.environ.setdefault("QT_QPA_PLATFORM", f"offscreen:configfile={SCREEN}")
 os.environ.setdefault("QT_API", "pyside6")
 os.environ.setdefault("PYTEST_QT_API", "pyside6")
 

@@ -60,7 +60,7 @@ from castray_desktop.ui.transfers.cast_actions import CastActions
 from castray_desktop.ui.transfers.transfer_model import TransferModel
 from castray_desktop.ui.transfers_card import TransfersCard
 from castray_desktop.ui.tray import Tray
-from castray_desktop.ui.window_body import WindowBody
+from castray_desktop.ui.window_body import Scrolled, WindowBody
 from castray_desktop.ui.window_memory import WindowMemory
 from castray_desktop.ui.words import Words
 
@@ -137,7 +137,7 @@ class MainWindow(DropWindow):
         self.setMinimumSize(*MINIMUM)
         self.resize(1440, 900)
         self.setWindowIcon(QIcon(str(resource("castray-256.png"))))
-        self.setCentralWidget(self.body)
+        self.setCentralWidget(Scrolled(self.body))
         self._wire_parts()
         self._wire_engine()
         install_keys(self)

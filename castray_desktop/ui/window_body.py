@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QMargins, QRect, Qt, QTimer
-from PySide6.QtWidgets import QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QScrollArea, QStackedWidget, QVBoxLayout, QWidget
 
 from castray_desktop.ui.controls.banner import Edge
 from castray_desktop.ui.controls.splitter import GapSplitter
@@ -17,6 +17,17 @@ if TYPE_CHECKING:
 COMPACT_BELOW = (1200, 800)
 GAP, COMPACT_GAP = 16, 12
 MESSAGE_EDGE = 6
+
+
+class Scrolled(QScrollArea):
+    """Holds the body, and lets it be reached on a screen that is smaller than the least it needs."""
+
+    def __init__(self, body: QWidget) -> None:
+        super().__init__()
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setWidgetResizable(True)
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.setWidget(body)
 
 
 class WindowBody(QWidget):
@@ -59,7 +70,7 @@ class WindowBody(QWidget):
         window = self._window
         window.send_panel.setMinimumWidth(288)
         window.send_panel.setMaximumWidth(420)
-        self.middle.setMinimumSize(360, 296)
+        self.middle.setMinimumSize(360, 304)
         window.recipients.setMinimumWidth(248)
         window.recipients.setMaximumWidth(400)
         window.transfers_card.setMinimumHeight(188)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QByteArray, QSettings, QSize
+from PySide6.QtCore import QByteArray, QPoint, QSettings, QSize
 from PySide6.QtWidgets import QWidget
 
 from castray_desktop.ui.controls.splitter import GapSplitter
@@ -17,14 +17,20 @@ if TYPE_CHECKING:
 GEOMETRY, SPLIT, PAGE, ORDER = "window/geometry", "window/split", "window/page", "recipients/order"
 
 
-FRAME = 40  # what the desktop's title bar takes of the height at most
+FRAME = QSize(8, 40)  # what the desktop's borders and title bar take at most
 
 
 def fit_to_screen(window: QWidget) -> None:
-    """No larger than what the desktop leaves of the screen, where the smallest window fits."""
-    room, least = window.screen().availableSize(), window.minimumSize()
-    if least.boundedTo(room) == least:
-        window.resize(window.size().boundedTo((room - QSize(0, FRAME)).expandedTo(least)))
+    """No larger than what the desktop leaves of the screen, at any scale, and within it."""
+    screen = window.screen().availableGeometry()
+    room = screen.size() - FRAME
+    window.setMinimumSize(window.minimumSize().boundedTo(room))
+    if window.isMaximized() or window.isFullScreen():
+        return
+    window.resize(window.size().boundedTo(room))
+    last = screen.bottomRight() - QPoint(window.width() + FRAME.width(), window.height() + FRAME.height())
+    inside = QPoint(min(window.x(), last.x() + 1), min(window.y(), last.y() + 1))
+    window.move(max(inside.x(), screen.x()), max(inside.y(), screen.y()))
 
 
 class WindowMemory:
@@ -50,8 +56,7 @@ class WindowMemory:
         geometry = self._settings.value(GEOMETRY)
         if isinstance(geometry, QByteArray):
             window.restoreGeometry(geometry)
-        else:
-            fit_to_screen(window)
+        fit_to_screen(window)
         window.table.restore_columns(self._settings)
         order = str(self._settings.value(ORDER))
         if order in {each.value for each in Order}:

@@ -24,7 +24,7 @@ from castray_desktop.ui.preferences import AtStart, Closing
 from castray_desktop.ui.stall_meter import Gap, StallMeter
 from castray_desktop.ui.theme import Theme
 from castray_desktop.ui.transfers_card import TransfersCard
-from castray_desktop.ui.window_memory import fit_to_screen
+from castray_desktop.ui.window_memory import FRAME, fit_to_screen
 from tests.helpers import fake_engine as fake
 from tests.helpers.fake_engine import FakeLink
 from tests.helpers.on_screen import hidden_because
@@ -403,22 +403,20 @@ def test_a_small_window_offers_a_cluster_that_was_found(window: MainWindow, link
     assert [row.isVisible() for row in card.rows] == [True, True, True]
 
 
-def test_the_first_window_is_no_larger_than_the_screen(qtbot: QtBot) -> None:
+def test_a_window_is_no_larger_than_the_screen_with_its_frame(qtbot: QtBot) -> None:
     window = QWidget()
     qtbot.addWidget(window)
-    room = window.screen().availableSize()
+    room = window.screen().availableSize() - FRAME
     window.setMinimumSize(100, 100)
     window.resize(room.width() + 500, 300)
     fit_to_screen(window)
     assert (window.width(), window.height()) == (room.width(), 300)
-    window.setMinimumHeight(room.height() - 10)  # the title bar does not fit as well
+    window.setMinimumHeight(room.height() + 100)
     window.resize(room.width(), room.height() + 100)
+    window.move(900, 900)
     fit_to_screen(window)
-    assert window.height() == room.height() - 10
-    window.setMinimumHeight(room.height() + 1)
-    window.resize(room.width(), room.height() + 100)
-    fit_to_screen(window)
-    assert window.height() == room.height() + 100
+    assert window.size() == room
+    assert window.pos() == QPoint(0, 0)
 
 
 def test_the_window_is_divided_as_designed(window: MainWindow, link: FakeLink) -> None:

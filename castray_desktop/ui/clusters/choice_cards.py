@@ -239,6 +239,7 @@ class AttachCard(ChoiceCard):
         for number, row in enumerate(self.rows):
             row.setVisible(number < count)
         self._found.setVisible(bool(self.rows) and count > 0)
+        self._found.updateGeometry()
 
     def _show_known(self) -> None:
         """The clusters that were found take the place of the sentences."""

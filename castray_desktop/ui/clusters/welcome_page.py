@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from PySide6.QtCore import QRect, Qt, Signal
+from PySide6.QtCore import QRect, Qt, QTimer, Signal
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QBoxLayout, QHBoxLayout, QVBoxLayout, QWidget
 
@@ -22,7 +22,7 @@ from castray_desktop.ui.words import Text, Words
 
 LOCAL = "local"
 NARROW_WIDTH = 640
-LOW_HEIGHT = 440
+MOST_LEFT_OUT = 5
 ON_THEIR_WAY = (
     ClusterPhase.STARTING,
     ClusterPhase.PREPARING,
@@ -51,7 +51,7 @@ class WelcomePage(Card):
         super().__init__(theme)
         self._theme = theme
         self._status = ClusterStatus()
-        self._shape: tuple[bool, ...] | None = None
+        self._fitting = False
         self.illustration = RelayPicture(theme)
         self._title = label("", 20, 600)
         self._sentence = label("", 13, 400, "2")
@@ -65,7 +65,9 @@ class WelcomePage(Card):
         self._build()
         self.local.start_button.clicked.connect(self._start_local)
         self.banner.gone.connect(self._fit)
-        known.changed.connect(self._fit)
+        known.changed.connect(
+            lambda: QTimer.singleShot(0, self, self._fit)
+        )  # once the new rows have their size
         self.attach.chosen.connect(self.start_requested)
         for progress in (self.local.progress, self.attach.progress):
             progress.cancel_requested.connect(self.cancel_requested)
@@ -178,20 +180,30 @@ class WelcomePage(Card):
         self._fit()
 
     def _fit(self) -> None:
-        """Leave out what there is no room for."""
-        narrow = self.width() < NARROW_WIDTH
-        low = self.height() < LOW_HEIGHT
-        found = bool(self.attach.rows)
-        self._head.setVisible(self.banner.isHidden())
-        if (narrow, low, found) == self._shape:
+        """Leave out what there is no room for, the least important first."""
+        layout = self.layout()
+        if self._fitting or layout is None:
             return
-        self._shape = (narrow, low, found)
-        self._sentence.setVisible(not (narrow and found))
-        self.attach.set_most_rows(1 if narrow else MOST_ROWS)
+        self._fitting = True
+        self._head.setVisible(self.banner.isHidden())
+        for left_out in range(MOST_LEFT_OUT + 1):
+            self._leave_out(left_out)
+            for part in (self.local, self.attach, self._head, self._holder):  # else Qt tells it later
+                part.updateGeometry()
+            least = layout.totalMinimumSize().height()
+            if max(least, layout.totalHeightForWidth(self.width())) <= self.height():
+                break
+        self._fitting = False
+
+    def _leave_out(self, count: int) -> None:
+        """So many of: the picture, the points of the cards, the sentence, clusters but one, that one."""
+        narrow = self.width() < NARROW_WIDTH
+        self._sentence.setVisible(count < 3)
+        self.attach.set_most_rows(0 if count > 4 else 1 if narrow or count > 3 else MOST_ROWS)
         direction = QBoxLayout.Direction.TopToBottom if narrow else QBoxLayout.Direction.LeftToRight
         self._cards.setDirection(direction)
         self._cards.setSpacing(8 if narrow else 16)
-        self.illustration.setVisible(not narrow and not low)
-        self._picture_gap.setVisible(not narrow and not low)
+        self.illustration.setVisible(not narrow and not count)
+        self._picture_gap.setVisible(not narrow and not count)
         for card in (self.local, self.attach):
-            card.set_short(narrow, pointless=low)
+            card.set_short(narrow, pointless=count > 1)
