@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from castray_desktop.workers.ray_side.byte_plane.journal import JOURNAL_MAGIC
 from castray_desktop.workers.ray_side.byte_plane.registry import FOREIGN_SECONDS, Registry
 from castray_desktop.workers.ray_side.byte_plane.staging import (
     Staging,
+    discard,
     remove_staging,
     sweep,
 )
@@ -316,6 +318,70 @@ def test_what_a_living_agent_has_is_not_swept(tmp_path: Path) -> None:
     assert records == (3).to_bytes(8, "little") + b"d" * 16
     staging.remove()
     assert names(tmp_path) == []
+
+
+@pytest.fixture
+def stuck(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
+    """Nothing can be removed until this is called, as on a share that has become read-only."""
+
+    def rmtree(folder: bytes, ignore_errors: bool) -> None:
+        assert ignore_errors
+
+    with monkeypatch.context() as patch:
+        patch.setattr("castray_desktop.workers.ray_side.byte_plane.staging.shutil.rmtree", rmtree)
+        yield patch.undo
+
+
+def test_what_could_not_be_removed_is_removed_at_a_later_start(
+    tmp_path: Path, home: Path, stuck: Callable[[], None]
+) -> None:
+    subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
+    (left,) = tmp_path.glob(".castray-*")
+    for _ in range(2):
+        assert sweep(Registry("engine a")) == []
+        assert len(list((home / "staging").iterdir())) == 1
+    discard(Registry("engine a"), "c0ffee", "node")
+    assert len(list((home / "staging").iterdir())) == 1
+    stuck()
+    assert sweep(Registry("engine a")) == [os.fsencode(left)]
+    assert list((home / "staging").iterdir()) == []
+    assert not left.exists()
+
+
+def test_a_delivery_that_cannot_remove_its_staging_says_so_and_keeps_its_record(
+    tmp_path: Path, home: Path, stuck: Callable[[], None]
+) -> None:
+    staging = Staging(os.fsencode(tmp_path), "c0ffee", "node", {}, Registry("engine a"))
+    Path(os.fsdecode(staging.parts), "half").write_text("x")
+    staging.keep_manifest(b"manifest")
+    with pytest.raises(OSError, match="some of it can't be removed"):
+        staging.remove()
+    (record,) = (home / "staging").iterdir()
+    assert names(Path(os.fsdecode(staging.folder))) == ["journal", "parts"]  # all else was removed
+    record.write_text(json.dumps({**json.loads(record.read_text()), "boot": "an earlier one"}))
+    stuck()
+    assert sweep(Registry("engine a")) == [staging.folder]
+    assert list((home / "staging").iterdir()) == []
+    assert names(tmp_path) == []
+
+
+def test_staging_on_a_disk_that_is_not_there_is_not_forgotten(tmp_path: Path, home: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run([sys.executable, "-c", KILLED, str(disk)], check=False)
+    disk.rename(tmp_path / "not mounted")
+    assert sweep(Registry("engine a")) == []
+    (record,) = (home / "staging").iterdir()
+    (tmp_path / "not mounted").rename(disk)
+    assert sweep(Registry("engine a")) != []
+    assert list((home / "staging").iterdir()) == []
+    subprocess.run([sys.executable, "-c", KILLED, str(disk)], check=False)
+    shutil.rmtree(disk)
+    assert sweep(Registry("engine a")) == []
+    then = record.stat().st_mtime
+    os.utime(record, (then, then - FOREIGN_SECONDS - 60))  # it will not come back
+    assert sweep(Registry("engine a")) == []
+    assert list((home / "staging").iterdir()) == []
 
 
 def test_a_folder_of_the_users_is_never_taken_for_staging(tmp_path: Path) -> None:

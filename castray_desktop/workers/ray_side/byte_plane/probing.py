@@ -125,14 +125,14 @@ class Probes:
 
 
 def remove_probe(path: bytes) -> bool:
-    """Remove a file that an ended agent left, if it is a probe."""
+    """Remove a file that an ended agent left, if it is a probe. Raises OSError where that can't be done."""
     if not _NAME.fullmatch(os.fsdecode(os.path.basename(path))):
         return False
     try:
         facts = os.lstat(path)
-        if not stat.S_ISREG(facts.st_mode) or facts.st_size > MAX_CONTENT:
-            return False
-        os.unlink(path)
     except OSError:
         return False
+    if not stat.S_ISREG(facts.st_mode) or facts.st_size > MAX_CONTENT:
+        return False
+    os.unlink(path)
     return True

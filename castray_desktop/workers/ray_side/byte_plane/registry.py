@@ -77,6 +77,10 @@ class Registry:
                 found.append((record, bytes.fromhex(known["folder"])))
         return found
 
+    def is_old(self, record: Path) -> bool:
+        """Whether it was written so long ago that what it names will not come back."""
+        return _age(record) >= FOREIGN_SECONDS
+
     def left_of(self, cast: str, node: str) -> Optional[tuple[Path, bytes]]:
         """What an ended process of this engine has left of one delivery."""
         record = self.path(cast, node)

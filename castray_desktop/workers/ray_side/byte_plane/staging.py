@@ -15,11 +15,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import re
 import shutil
 import stat
 from collections.abc import Collection
+from pathlib import Path
 from typing import Optional
 
 from castray_desktop.core.names import safe_node
@@ -29,9 +31,12 @@ from castray_desktop.workers.ray_side.byte_plane.journal import JOURNAL_MAGIC, J
 from castray_desktop.workers.ray_side.byte_plane.probing import remove_probe
 from castray_desktop.workers.ray_side.byte_plane.registry import Registry
 
+_JOURNAL = b"journal"
 _NAME = re.compile(rb"^\.castray-[0-9A-Za-z]+-[A-Za-z0-9._-]+$")
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _WRITE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+
+log = logging.getLogger("castray.byte_plane")
 
 
 class Staging:
@@ -62,7 +67,8 @@ class Staging:
                 self._make()
         except OSError:
             if self._ours:
-                self.remove()
+                with contextlib.suppress(OSError):  # it stays noted
+                    self.remove()
             self._close()
             self.remove_made_folders()
             raise
@@ -78,7 +84,7 @@ class Staging:
                 raise
         if self.parts_fd >= 0:
             self._check_owner()
-            self._journal = Journal.reopen(b"journal", self.folder_fd, self._header)
+            self._journal = Journal.reopen(_JOURNAL, self.folder_fd, self._header)
         if self._journal is None:
             self._close_folders()
             return False
@@ -108,7 +114,7 @@ class Staging:
         os.mkdir(self._name, 0o700, dir_fd=self.destination_fd)
         self._ours = True
         self.folder_fd = os.open(self._name, FOLDER, dir_fd=self.destination_fd)
-        self._journal = Journal.create(b"journal", self.folder_fd, self._header)
+        self._journal = Journal.create(_JOURNAL, self.folder_fd, self._header)
         os.mkdir(b"parts", 0o700, dir_fd=self.folder_fd)
         self.parts_fd = os.open(b"parts", FOLDER, dir_fd=self.folder_fd)
         self._check_owner()
@@ -200,7 +206,7 @@ class Staging:
         self._close()
 
     def remove(self) -> None:
-        """The folder and all in it, and its line in the registry."""
+        """The folder and all in it, and then its line in the registry. Raises OSError for what is left."""
         self._close()
         remove_tree(self.folder)
         self._record.unlink(missing_ok=True)
@@ -248,12 +254,11 @@ def _made_folder(folder: bytes) -> bool:
 
 
 def sweep(registry: Registry, keep: Collection[str] = ()) -> list[bytes]:
-    """Remove the staging that nobody will go on with; the folders."""
+    """Remove the staging that nobody will go on with; the folders. What can't be removed yet stays noted."""
     swept = []
     for record, folder in registry.left_behind(keep):
-        if remove_staging(folder) or remove_probe(folder):
+        if _forget(registry, record, folder):
             swept.append(folder)
-        record.unlink(missing_ok=True)
     return swept
 
 
@@ -261,19 +266,33 @@ def discard(registry: Registry, cast: str, node: str) -> None:
     """Remove the staging of a delivery that had been left for a later one, which will not come."""
     left = registry.left_of(cast, node)
     if left is not None:
-        record, folder = left
-        remove_staging(folder)
-        record.unlink(missing_ok=True)
+        _forget(registry, *left)
+
+
+def _forget(registry: Registry, record: Path, folder: bytes) -> bool:
+    """Remove a staging folder or a probe, and its line in the registry once it is gone; whether it was."""
+    try:
+        was_there = remove_staging(folder) or remove_probe(folder)
+    except OSError as error:
+        log.warning("%s can't be removed yet: %s", os.fsdecode(folder), error)
+        return False
+    if not was_there and not os.path.lexists(os.path.dirname(folder)) and not registry.is_old(record):
+        return False  # its disk may be mounted again
+    record.unlink(missing_ok=True)
+    return was_there
 
 
 def remove_staging(folder: bytes) -> bool:
-    """Remove a staging folder, if it is one: named like one and with our journal in it."""
+    """Remove a staging folder, if it is one: named like one and with our journal in it.
+
+    Raises OSError where it can't be read, or some of it can't be removed.
+    """
     if not _NAME.match(os.path.basename(folder)) or os.path.islink(folder):
         return False
     try:
-        with open(folder + b"/journal", "rb") as file:
+        with open(folder + b"/" + _JOURNAL, "rb") as file:
             ours = file.read(len(JOURNAL_MAGIC)) == JOURNAL_MAGIC
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         ours = os.path.isdir(folder) and not os.listdir(folder)
     if ours:
         remove_tree(folder)
@@ -281,14 +300,34 @@ def remove_staging(folder: bytes) -> bool:
 
 
 def remove_tree(folder: bytes) -> None:
-    """Remove a folder of ours, also where folders in it were given modes that forbid it."""
-    if not os.path.lexists(folder) or os.path.islink(folder):
+    """Remove a staging folder, also where folders in it were given modes that forbid it. Raises OSError.
+
+    The journal goes last: by it a later attempt knows what is left for ours.
+    """
+    if not os.path.lexists(folder):
         return
-    shutil.rmtree(folder, ignore_errors=True)
-    if os.path.lexists(folder):
+    if os.path.islink(folder):
+        raise OSError(errno.ELOOP, "a link has come in its place", os.fsdecode(folder))
+    if _remove_all_but_journal(folder):
         for path, folders, _ in os.walk(folder):
             for name in folders:
                 below = os.path.join(path, name)
                 if stat.S_ISDIR(os.lstat(below).st_mode):
                     os.chmod(below, 0o700)
-        shutil.rmtree(folder, ignore_errors=True)
+        if _remove_all_but_journal(folder):
+            raise OSError(errno.ENOTEMPTY, "some of it can't be removed", os.fsdecode(folder))
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(folder + b"/" + _JOURNAL)
+    os.rmdir(folder)
+
+
+def _remove_all_but_journal(folder: bytes) -> list[bytes]:
+    """What is left then."""
+    for name in os.listdir(folder):
+        path = folder + b"/" + name
+        if stat.S_ISDIR(os.lstat(path).st_mode):
+            shutil.rmtree(path, ignore_errors=True)
+        elif name != _JOURNAL:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+    return [name for name in os.listdir(folder) if name != _JOURNAL]
