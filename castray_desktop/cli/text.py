@@ -7,7 +7,7 @@ import io
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from rich.console import Console
 from rich.progress import (
@@ -33,6 +33,7 @@ from castray_desktop.core.messages import (
     DeliveryState,
     EngineStatus,
     NodeInfo,
+    NodeState,
     PreflightReport,
     VerifyReport,
 )
@@ -57,8 +58,8 @@ def accept_any_name() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def print_nodes(nodes: Iterable[NodeInfo]) -> None:
-    """The nodes as a table."""
+def print_nodes(nodes: Collection[NodeInfo]) -> None:
+    """The nodes as a table, and what is the matter with those that are there."""
     table = table_of("Node", "Address", "State", "CPU", "Memory", "Free", "Inbox")
     for node in nodes:
         add_row(
@@ -72,6 +73,9 @@ def print_nodes(nodes: Iterable[NodeInfo]) -> None:
             node.inbox,
         )
     print_table(table)
+    for node in nodes:
+        if node.state is NodeState.ONLINE and node.failure is not None:
+            print(f"castray: {_tame(sentence(node.failure))}", file=sys.stderr)
 
 
 def print_casts(casts: Sequence[CastSummary]) -> None:

@@ -199,6 +199,14 @@ TEMPLATES: Mapping[FailureKind, tuple[str, str]] = {
     ),
     K.NODE_OFFLINE: ("{node} went offline.", "Send again when it is back."),
     K.NODE_SILENT: ("{node} has not answered for {seconds} seconds.", "Check that machine, then send again."),
+    K.INBOX_SILENT: (
+        "{node} is there, but its inbox does not answer: {path}.",
+        "Check what is mounted there; until then, send to another folder.",
+    ),
+    K.FOLDER_SILENT: (
+        "{path} on {node} does not answer.",
+        "Check what is mounted there, or choose another destination.",
+    ),
     K.NODE_AWAY: (
         "{node} is away at the moment.",
         "The cast goes on when it is back; there is nothing to do.",

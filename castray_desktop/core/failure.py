@@ -71,6 +71,8 @@ class FailureKind(str, enum.Enum):
     NOT_TRUSTED = "not_trusted"
     NODE_OFFLINE = "node_offline"
     NODE_SILENT = "node_silent"
+    INBOX_SILENT = "inbox_silent"  # not an end: what is the matter with a node
+    FOLDER_SILENT = "folder_silent"
     NODE_AWAY = "node_away"  # not an end: why something waits
     NODE_AWAITED = "node_awaited"  # it is served later
     NOBODY_HAS_IT = "nobody_has_it"

@@ -94,6 +94,8 @@ STATUSES: Mapping[FailureKind, Status] = {
     K.NOT_TRUSTED: Status.FAILED,
     K.NODE_OFFLINE: Status.FAILED,
     K.NODE_SILENT: Status.FAILED,
+    K.INBOX_SILENT: Status.FAILED,
+    K.FOLDER_SILENT: Status.FAILED,
     K.NODE_AWAY: Status.FAILED,
     K.NODE_AWAITED: Status.FAILED,
     K.NOBODY_HAS_IT: Status.FAILED,

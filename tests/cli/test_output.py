@@ -292,6 +292,12 @@ def test_brackets_in_names_are_no_markup(
     assert "/data/[red]/[/x]" in output
 
 
+def test_what_is_the_matter_with_a_node_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    failure = Failure(K.INBOX_SILENT, {"node": "node_1", "path": "/mnt/in"})
+    text.print_nodes([make_node("node_1", failure=failure)])
+    assert "its inbox does not answer: /mnt/in" in capsys.readouterr().err
+
+
 def test_names_can_not_command_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     result = ended()
     first = msgspec.structs.replace(result.deliveries[0], paths=("/in/\x1b[2Jx\ny",))

@@ -12,7 +12,8 @@ from benchmarks.flipping_proxy import flipping
 from benchmarks.lab import Lab
 from benchmarks.lab_nodes import LabNodes, lab_nodes
 from benchmarks.relay_cases import given_away
-from castray_desktop.core.messages import CastResult, CastState, DeliveryState, SendRequest
+from castray_desktop.core.failure import FailureKind
+from castray_desktop.core.messages import CastResult, CastState, DeliveryState, SendRequest, Ways
 from castray_desktop.core.piece_size import piece_bytes
 
 MakeLab = Callable[..., Lab]
@@ -223,3 +224,20 @@ async def test_agents_leave_neither_processes_nor_files(make_lab: MakeLab) -> No
         assert all(len(lab.processes(host)) == 1 for host in lab.hosts)
     assert not any(lab.processes(host) for host in lab.hosts)
     assert not folder.exists()
+
+
+@pytest.mark.slow
+async def test_a_cast_that_no_connection_gets_through_ends_with_a_reason(make_lab: MakeLab) -> None:
+    lab = make_lab(4, None)
+    async with lab_nodes(lab) as nodes:
+        for host in lab.hosts:
+            lab.block(host, "in")
+        path = make_file(nodes, 1_000_000)
+        request = SendRequest((str(path),), ("all",), source=lab.hosts[0].name, transport=Ways.DIRECT)
+        ended = await result(nodes, nodes.dispatcher.send(request))
+    assert ended.summary.state is CastState.FAILED
+    for delivery in ended.deliveries:
+        assert delivery.failure is not None
+        assert delivery.failure.kind is FailureKind.NO_WAY
+        assert ":" in delivery.failure.values["address"]
+        assert ":" in delivery.failure.values["own"]

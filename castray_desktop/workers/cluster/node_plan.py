@@ -10,8 +10,12 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 
 import msgspec
 
+from castray_desktop.core.failure import Failure, FailureKind
 from castray_desktop.core.messages import NodeInfo, NodeState
 from castray_desktop.workers.ray_side.protocol import NodeFacts, RayNode
+
+INBOX_SECONDS = 3.0
+"""An inbox whose disk has not answered for so long is said not to."""
 
 _NODE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}")
 
@@ -103,6 +107,11 @@ def attached_node(name: str, ray_node: RayNode) -> NodeInfo:
 
 def with_facts(node: NodeInfo, facts: NodeFacts, now: float) -> NodeInfo:
     """A node with what its agent has measured."""
+    failure = node.failure
+    if facts.inbox_silent >= INBOX_SECONDS:
+        failure = Failure(FailureKind.INBOX_SILENT, {"node": node.name, "path": node.inbox})
+    elif failure is not None and failure.kind is FailureKind.INBOX_SILENT:
+        failure = None
     return msgspec.structs.replace(
         node,
         cpus=facts.cpus,
@@ -113,6 +122,7 @@ def with_facts(node: NodeInfo, facts: NodeFacts, now: float) -> NodeInfo:
         load=facts.load,
         link=facts.link,
         last_seen=now,
+        failure=failure,
     )
 
 

@@ -16,12 +16,14 @@ import time
 from pathlib import Path
 from typing import Any, Callable, Optional
 
+from castray_desktop.core.failure import Failure, FailureKind
 from castray_desktop.workers.ray_side import addresses, looking, protocol
 from castray_desktop.workers.ray_side.byte_plane.digests import FILE_HASHES, PIECE_DIGESTS
 from castray_desktop.workers.ray_side.byte_plane.plane import BytePlane
 from castray_desktop.workers.ray_side.byte_plane.reading_back import Verifications
 from castray_desktop.workers.ray_side.byte_plane.tls import ray_certificates
 from castray_desktop.workers.ray_side.facts import FactsMeter, machine_identity
+from castray_desktop.workers.ray_side.side_threads import SideThreads
 from castray_desktop.workers.ray_side.transfer_counts import TransferCounts
 from castray_desktop.workers.ray_side.transfer_requests import Names, TransferRequests
 from castray_desktop.workers.ray_side.tunnel import Remote, TunnelMouths, Tunnels
@@ -33,6 +35,10 @@ IDLE_SECONDS = 2.0
 """An agent with nothing to say answers this often."""
 
 FACTS_SECONDS = 1.0
+
+PREFLIGHT_SECONDS = 10.0
+"""For so long a folder may not answer; the engine waits for 15."""
+
 TUNNEL_SECONDS = 1.0
 
 NAMESPACE = "castray"
@@ -69,6 +75,7 @@ class NodeAgent:
         self._changed = asyncio.Event()
         self._changed.set()  # the first report comes at once, with the facts
         self._urgent = asyncio.Event()
+        self._side = SideThreads()
         self._requests = TransferRequests(lambda: self._wake(True))
         self._counts = TransferCounts()
         self._verifications = Verifications(place.name, self._byte_plane_changed)
@@ -136,8 +143,13 @@ class NodeAgent:
         if isinstance(order, protocol.Dial):
             return protocol.to_json(await looking.dial(order, self._address))
         if type(order) in asked:
-            work = asyncio.get_running_loop().run_in_executor(None, asked[type(order)], order)
-            return protocol.to_json(await work)
+            if not isinstance(order, protocol.Preflight):
+                return protocol.to_json(await self._side.run(asked[type(order)], order))
+            try:
+                answer = await self._side.run(plane.preflight, order, PREFLIGHT_SECONDS)
+            except asyncio.TimeoutError:
+                answer = protocol.PreflightReply(failure=self._folder_silent(order))
+            return protocol.to_json(answer)
         handlers: dict[type, Callable[[Any], None]] = {
             protocol.PrepareSource: plane.prepare,
             protocol.ServeSource: plane.serve,
@@ -160,6 +172,10 @@ class NodeAgent:
         }
         handlers[type(order)](order)
         return b""
+
+    def _folder_silent(self, order: protocol.Preflight) -> Failure:
+        path = order.destination or str(self._inbox)
+        return Failure(FailureKind.FOLDER_SILENT, {"node": self._place.name, "path": path})
 
     def _forget(self, order: protocol.ForgetCast) -> None:
         self._counts.forget(order.cast)

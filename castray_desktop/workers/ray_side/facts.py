@@ -5,11 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import threading
+import time
 from pathlib import Path
 from typing import Optional
 
 from castray_desktop.workers.ray_side.addresses import device_of
 from castray_desktop.workers.ray_side.protocol import NodeFacts
+
+DISK_SECONDS = 0.1
+"""For so long the first answer of a disk is waited for; it mostly takes microseconds."""
 
 
 def machine_identity(address: str) -> str:
@@ -30,20 +35,24 @@ class FactsMeter:
     """Measures this node. Keeps the last processor counters, since load is a difference of two."""
 
     def __init__(self, inbox: Path, address: str = "") -> None:
-        self._inbox = inbox
+        self._room = _Room(inbox)
         self._link = _link_speed(address)
         self._last: Optional[tuple[int, int]] = _processor_times()
 
     def measure(self) -> NodeFacts:
-        """The facts as of now. What can't be measured on this platform is 0."""
+        """The facts as of now. What can't be measured on this platform is 0. Raises OSError.
+
+        For the event loop: it never waits for the inbox's disk for long.
+        """
         memory, memory_free = _memory()
-        disk = shutil.disk_usage(_nearest_existing(self._inbox))
+        free, total, silent = self._room.look()
         return NodeFacts(
             cpus=float(os.cpu_count() or 0),
             memory=memory,
             memory_free=memory_free,
-            disk_free=disk.free,
-            disk_total=disk.total,
+            disk_free=free,
+            disk_total=total,
+            inbox_silent=silent,
             load=self._load(),
             resident=_resident(),
             link=self._link,
@@ -56,6 +65,38 @@ class FactsMeter:
             return 0.0
         busy = 1.0 - (now[0] - last[0]) / (now[1] - last[1])
         return round(min(1.0, max(0.0, busy)), 3)  # the kernel may take idle time back
+
+
+class _Room:
+    """What is free where the inbox lies, asked in a thread: where a mount hangs, nothing ends the call."""
+
+    def __init__(self, inbox: Path) -> None:
+        self._inbox = inbox
+        self._thread: Optional[threading.Thread] = None
+        self._began = 0.0
+        self._found: tuple[int, int] = (0, 0)
+        self._error: Optional[OSError] = None
+
+    def look(self) -> tuple[int, int, float]:
+        """Free and all bytes as of the last answer, and for how long there was none. Raises OSError."""
+        if self._thread is None or not self._thread.is_alive():
+            self._began = time.monotonic()
+            self._thread = threading.Thread(target=self._ask, name="castray-inbox", daemon=True)
+            self._thread.start()
+            self._thread.join(DISK_SECONDS)
+        if self._thread.is_alive():
+            return (*self._found, time.monotonic() - self._began)
+        if self._error is not None:
+            raise self._error
+        return (*self._found, 0.0)
+
+    def _ask(self) -> None:
+        try:
+            disk = shutil.disk_usage(_nearest_existing(self._inbox))
+        except OSError as error:
+            self._error = error
+        else:
+            self._error, self._found = None, (disk.free, disk.total)
 
 
 def _link_speed(address: str, devices: Path = Path("/sys/class/net")) -> int:

@@ -681,6 +681,7 @@ class NodeFacts:
     load: float = 0.0  # 0..1
     resident: int = 0  # memory of the agent's process
     link: int = 0  # bytes per second of the network device with its address
+    inbox_silent: float = 0.0  # seconds for which the inbox's disk has not answered
 
 
 @dataclass(frozen=True)

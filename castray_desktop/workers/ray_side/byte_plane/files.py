@@ -59,12 +59,19 @@ class OpenFiles:
             self._files.clear()
 
     def _take(self, file: int) -> list[int]:
+        fd = -1
+        if file not in self._files:
+            fd = self._opener(file)  # without the lock: a mount may hang, and who closes does not wait for it
         with self._lock:
             held = self._files.get(file)
-            if held is None:
+            if held is not None and fd >= 0:  # another thread was faster
+                os.close(fd)
+            elif held is None:
                 if self._closed:
+                    if fd >= 0:
+                        os.close(fd)
                     raise OSError("these files have been closed")
-                held = self._files[file] = [self._opener(file), 0]
+                held = self._files[file] = [fd if fd >= 0 else self._opener(file), 0]
             self._files.move_to_end(file)
             held[1] += 1
             self._evict()

@@ -61,6 +61,7 @@ from castray_desktop.workers.ray_side.protocol import (
 log = logging.getLogger("castray.byte_plane")
 
 JOIN_SECONDS = 5.0
+SWEEP_SECONDS = 5.0
 PATIENT = Timing()
 
 
@@ -116,8 +117,9 @@ class BytePlane:
 
     def start(self) -> tuple[int, str]:
         """Open the data port; the TCP port and the path of the Unix socket (or nothing). Raises OSError."""
-        for folder in sweep(self._registry, self._keep):
-            log.info("removed what nobody will go on with: %s", os.fsdecode(folder))
+        sweeping = threading.Thread(target=self._sweep, name="castray-sweep", daemon=True)
+        sweeping.start()
+        sweeping.join(SWEEP_SECONDS)  # a mount among these folders may hang
         try:
             port = self._listener.open_tcp(self._address, self._ports)
         except OSError:
@@ -128,6 +130,10 @@ class BytePlane:
         self.surroundings.port = port
         self._listener.start()
         return port, self._local_path
+
+    def _sweep(self) -> None:
+        for folder in sweep(self._registry, self._keep):
+            log.info("removed what nobody will go on with: %s", os.fsdecode(folder))
 
     # --- orders
 
