@@ -117,6 +117,7 @@ class DriverProcess:
         record = await asyncio.to_thread(reaper.write_run, places.runs, run, temp_dir, os.getpid())
         ours, theirs = socket.socketpair()
         try:
+            await asyncio.to_thread(reaper.make_temp_dir, temp_dir)
             with theirs:
                 process, guard = await asyncio.to_thread(
                     _spawn, places, target, run, record, theirs, show_token

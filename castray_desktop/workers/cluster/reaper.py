@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -28,6 +29,8 @@ GRACE_SECONDS = 2.0
 KILL_SECONDS = 2.0
 REMOVE_SECONDS = 3.0
 TEMP_PREFIX = "castray-"
+TEMP_NAME = re.compile(TEMP_PREFIX + "[0-9a-f]{12}")
+MARK = "castray-run"
 RAY_TITLE = b"ray::"
 
 
@@ -36,6 +39,25 @@ def write_run(runs: Path, run: str, temp_dir: Path, engine: int) -> Path:
     path = runs / f"{run}.json"
     path.write_text(json.dumps({"run": run, "temp_dir": str(temp_dir), "engine": engine}))
     return path
+
+
+def make_temp_dir(folder: Path) -> None:
+    """Make a run's temp folder, with a mark that tells it from others. Raises OSError."""
+    folder.mkdir(mode=0o700)
+    (folder / MARK).touch()
+
+
+def is_temp_dir(folder: Path) -> bool:
+    """Whether a folder was made as the temp folder of a run, by whatever engine."""
+    if TEMP_NAME.fullmatch(folder.name) is None:
+        return False
+    try:
+        (folder / MARK).lstat()
+    except PermissionError:  # it is another user's: its name has to do
+        return True
+    except OSError:
+        return False
+    return True
 
 
 def sweep(record: Path, grace: float = GRACE_SECONDS) -> None:

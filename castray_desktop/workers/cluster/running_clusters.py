@@ -1,22 +1,23 @@
 """The Ray clusters that this machine is a node of, found by their processes, as Ray itself finds them.
 
 Nothing of Ray is imported. What another user runs is found as well; what runs in another network
-namespace is not, nor a cluster that an engine has started for itself.
+namespace is not (nor where that can't be known), nor a cluster that an engine has started for itself.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from castray_desktop.workers.cluster.reaper import TEMP_PREFIX
+from castray_desktop.workers.cluster.reaper import is_temp_dir
 
 PROC = Path("/proc")
 _GCS = b"--gcs-address="
-_OWN = f"/{TEMP_PREFIX}".encode()
+_TEMP_DIR = (b"--temp_dir=", b"--temp-dir=")
 
 
 def running_clusters(proc: Path = PROC) -> tuple[str, ...]:
@@ -34,15 +35,21 @@ def is_a_node(proc: Path = PROC) -> bool:
 def addresses(commands: Iterable[list[bytes]]) -> Iterator[str]:
     """The heads' addresses in the command lines of raylets."""
     for words in commands:
-        if not words or words[0].rpartition(b"/")[2] != b"raylet" or any(_OWN in word for word in words):
+        if not words or words[0].rpartition(b"/")[2] != b"raylet" or _is_of_an_engine(words):
             continue
         for word in words:
             if word.startswith(_GCS):
                 yield word[len(_GCS) :].decode(errors="replace")
 
 
+def _is_of_an_engine(words: list[bytes]) -> bool:
+    """Whether an engine has started this raylet: its files lie in a run's temp folder."""
+    folders = [word.partition(b"=")[2] for word in words if word.startswith(_TEMP_DIR)]
+    return any(is_temp_dir(Path(os.fsdecode(folder))) for folder in folders)
+
+
 def _linux(proc: Path) -> Iterator[list[bytes]]:
-    own = _network(proc / "self")
+    own = set(_networks(proc / "self"))
     for entry in os.scandir(proc):
         if not entry.name.isdigit():
             continue
@@ -50,16 +57,21 @@ def _linux(proc: Path) -> Iterator[list[bytes]]:
             words = Path(entry.path, "cmdline").read_bytes().split(b"\0")
         except OSError:  # it has ended meanwhile
             continue
-        if _network(Path(entry.path)) in (own, ""):
+        if not own.isdisjoint(_networks(Path(entry.path))):
             yield words
 
 
-def _network(process: Path) -> str:
-    """The network namespace of a process; empty where it may not be known."""
-    try:
-        return str((process / "ns" / "net").readlink())
-    except OSError:
-        return ""
+def _networks(process: Path) -> Iterator[str]:
+    """What names the network namespace of a process, as far as it may be known.
+
+    The link is for those who may trace the process. A file below `net` is for all, and another one in each
+    namespace.
+    """
+    with contextlib.suppress(OSError):
+        yield str((process / "ns" / "net").readlink())
+    with contextlib.suppress(OSError):
+        found = (process / "net" / "tcp").stat()
+        yield f"{found.st_dev}:{found.st_ino}"
 
 
 def _elsewhere() -> Iterator[list[bytes]]:
