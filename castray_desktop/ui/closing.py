@@ -8,6 +8,8 @@ from PySide6.QtCore import QCoreApplication, QObject, Signal
 from PySide6.QtWidgets import QWidget
 
 from castray_desktop.core.errors import Explanation
+from castray_desktop.core.messages import CastSummary
+from castray_desktop.ui.cast_question import names_text
 from castray_desktop.ui.controls.banner import Banner
 from castray_desktop.ui.preferences import Closing, Preferences
 from castray_desktop.ui.tray import Tray
@@ -23,7 +25,12 @@ class CloseQuestion(QObject):
     hidden = Signal()
 
     def __init__(
-        self, banner: Banner, tray: Tray, chosen: Preferences, running: Callable[[], int], window: QWidget
+        self,
+        banner: Banner,
+        tray: Tray,
+        chosen: Preferences,
+        running: Callable[[], tuple[CastSummary, ...]],
+        window: QWidget,
     ) -> None:
         super().__init__(window)
         self._banner, self._tray, self._chosen, self._running = banner, tray, chosen, running
@@ -51,7 +58,7 @@ class CloseQuestion(QObject):
         """The question is answered, or nobody asks it any more."""
         self._asked = False
 
-    def _ask(self, running: int) -> None:
+    def _ask(self, running: tuple[CastSummary, ...]) -> None:
         self._asked = True
         stop: tuple[Text, Callable[[], None]] = (
             lambda: translate("MainWindow", "Stop, and go on next time"),
@@ -67,10 +74,8 @@ class CloseQuestion(QObject):
         self.forget()
         self.hidden.emit()
 
-    def _words(self, running: int) -> Explanation:
-        one = translate("MainWindow", "A cast is still running.")
-        many = translate("MainWindow", "{count} casts are still running.")
-        text = one if running == 1 else many.format(count=running)
+    def _words(self, running: tuple[CastSummary, ...]) -> Explanation:
+        text = names_text(running)
         if self._tray.available:
             return Explanation(
                 text, translate("MainWindow", "It can go on in the tray, or at the next start.")

@@ -21,8 +21,9 @@ from PySide6.QtWidgets import (
 )
 
 from castray_desktop.core import messages
-from castray_desktop.core.failure import Failure
-from castray_desktop.core.messages import CastState, ClusterPhase, ClusterStatus, SendRequest
+from castray_desktop.core.failure import Failure, FailureKind
+from castray_desktop.core.messages import CastState, CastSummary, ClusterPhase, ClusterStatus, SendRequest
+from castray_desktop.ui.cast_question import CastQuestion
 from castray_desktop.ui.closing import CloseQuestion
 from castray_desktop.ui.clusters.cluster_choice import ClusterChoice
 from castray_desktop.ui.clusters.cluster_words import cluster_name, explain_failure
@@ -68,6 +69,8 @@ if TYPE_CHECKING:
     from castray_desktop.ui.engine_link import EngineLink
 
 MINIMUM = (1024, 700)
+OF_A_CLUSTER = frozenset(kind for kind in FailureKind if kind.value.startswith(("cluster_", "no_cluster")))
+"""What is no longer so once a cluster is ready."""
 
 
 class MainWindow(DropWindow):
@@ -101,6 +104,7 @@ class MainWindow(DropWindow):
         self._was_painted = False
         self._keyboard = False
         self._noticed: Failure | None = None
+        self._said: Failure | None = None
         self.nodes = NodeList(self)
         self.selection = RecipientSelection(self)
         self.selection.follow(self.nodes)
@@ -128,6 +132,9 @@ class MainWindow(DropWindow):
             self.preferences, self.toast, DesktopNotes(self.tray, self), self.nodes, self
         )
         self.close_question = CloseQuestion(self.banner, self.tray, self.preferences, self._running, self)
+        self.cast_question = CastQuestion(
+            self.banner, choice, self._running_here, lambda: self._cluster.target, self
+        )
         self.node_dialogs = NodeDialogs(link, self.nodes, self)
         self.setting_up = SettingUp(theme, language, link, self.preferences, home, self)
         self.overlay = DropOverlay(theme, self)
@@ -160,7 +167,10 @@ class MainWindow(DropWindow):
             self.pages.schedules.editor.close()
 
     def show_failure(self, failure: Failure) -> None:
-        """Say what went wrong, above everything else."""
+        """Say what went wrong, above everything else; what a person has ended did not go wrong."""
+        if failure.kind is FailureKind.CANCELLED:
+            return
+        self._said = failure
         self.banner.show_message(lambda: explain_failure(failure))
 
     def save_state(self) -> None:
@@ -169,10 +179,10 @@ class MainWindow(DropWindow):
 
     def _wire_parts(self) -> None:
         menu = self.header.menu
-        menu.use_requested.connect(self._choice.use)
+        menu.use_requested.connect(self.cast_question.use)
         menu.attach_requested.connect(self._show_attach)
-        menu.leave_requested.connect(self._choice.leave)
-        menu.share_requested.connect(self._choice.share)
+        menu.leave_requested.connect(self.cast_question.leave)
+        menu.share_requested.connect(self.cast_question.share)
         menu.add_node_requested.connect(self.node_dialogs.ask_name)
         setting_up = self.setting_up
         self.header.settings_requested.connect(setting_up.show)
@@ -181,8 +191,8 @@ class MainWindow(DropWindow):
         self.welcome_page.local.demo_nodes.changed.connect(setting_up.set_demo_nodes)
         setting_up.columns_reset.connect(self.table.columns.reset)
         self._choice.shared.connect(setting_up.show_share)
-        self.welcome_page.start_requested.connect(self._choice.use)
-        self.welcome_page.share_requested.connect(self._choice.share)
+        self.welcome_page.start_requested.connect(self.cast_question.use)
+        self.welcome_page.share_requested.connect(self.cast_question.share)
         self.welcome_page.prepare_requested.connect(self._choice.prepare)
         self.welcome_page.join_requested.connect(self._choice.join)
         self.welcome_page.back_requested.connect(self._show_status)
@@ -267,15 +277,30 @@ class MainWindow(DropWindow):
             self._noticed = notice
             self.banner.show_message(lambda: explain_failure(notice), tone="warn")
         self._cluster = cluster
+        if cluster.phase is ClusterPhase.READY:
+            self._forget_trouble()
         self._show_status()
+
+    def _forget_trouble(self) -> None:
+        """A message about a cluster that was not there goes with its cause."""
+        said, self._said = self._said, None
+        if said is None or said.kind not in OF_A_CLUSTER:
+            return
+        if self.banner.text() == explain_failure(said).text:
+            self.banner.hide()
 
     def _on_result(self, result: messages.CastResult) -> None:
         self.shown_cast.apply_summary(result.summary)
         self.shown_cast.apply_deliveries(result.summary.cast, result.deliveries)
         self.close_question.casts_changed()
+        summary = result.summary
+        failure = summary.failure
+        stopped = failure is not None and failure.kind is FailureKind.CLUSTER_STOPPED
+        if stopped and self._choice.was_left(summary.cluster.target or self._cluster.target):
+            return  # the user has been asked, and has said so
         self.notifier.tell(result)
-        if result.summary.failure is not None:
-            self.show_failure(result.summary.failure)
+        if failure is not None and summary.state is not CastState.CANCELLED:
+            self.show_failure(failure)
 
     # --- what the user asks for --------------------------------------------------------------------
 
@@ -324,7 +349,8 @@ class MainWindow(DropWindow):
     def _show_cast(self, cast: str) -> None:
         summary = self.transfers.summary(cast)
         self.sheets.refresh(cast)
-        self.graph.show_cast(summary, self.transfers.deliveries(cast))
+        here = summary is not None and self._is_here(summary)  # else its nodes are not those of the graph
+        self.graph.show_cast(summary if here else None, self.transfers.deliveries(cast) if here else ())
         self.status.show_cast(summary, self.nodes.slowest, self.nodes.listening)
 
     def _show_status(self) -> None:
@@ -350,12 +376,19 @@ class MainWindow(DropWindow):
         self.focus_ring.show_around(now if ringed and self._keyboard else None)
         self._keyboard = False
 
-    def _running(self) -> int:
+    def _running(self) -> tuple[CastSummary, ...]:
         """Casts that would stop with the engine."""
         if not self._link.connected:
-            return 0
+            return ()
         casts = self.transfers.casts()
-        return sum(not cast.state.finished and cast.state is not CastState.PAUSED for cast in casts)
+        return tuple(cast for cast in casts if not cast.state.finished and cast.state is not CastState.PAUSED)
+
+    def _running_here(self) -> tuple[CastSummary, ...]:
+        """Those of them on the cluster that is in use."""
+        return tuple(cast for cast in self._running() if self._is_here(cast))
+
+    def _is_here(self, cast: CastSummary) -> bool:
+        return cast.cluster.target in ("", self._cluster.target)
 
     # --- Qt ------------------------------------------------------------------------------------------
 

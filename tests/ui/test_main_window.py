@@ -309,7 +309,7 @@ def test_closing_asks_while_a_cast_runs(qtbot: QtBot, window: MainWindow, link: 
     with qtbot.assertNotEmitted(window.quit_requested):
         window.close()
     assert window.banner.text() == (
-        "A cast is still running. This desktop has no tray to keep running in."
+        "qwen2.5-14b-instruct/ is still being sent. This desktop has no tray to keep running in."
         " What is not delivered goes on at the next start."
     )
     with qtbot.waitSignal(window.quit_requested):

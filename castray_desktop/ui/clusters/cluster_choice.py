@@ -39,6 +39,7 @@ class ClusterChoice(QObject):
         self._settings = settings
         remembered = settings.value(SETTING, "") if at_start is AtStart.LAST else ""
         usual = "local" if at_start is AtStart.LOCAL else ""
+        self._target = self._left = ""
         self._wanted = wanted or (remembered if isinstance(remembered, str) else "") or usual
         link.welcome.connect(self._on_welcome)
         link.cluster_changed.connect(self._on_cluster)
@@ -48,9 +49,14 @@ class ClusterChoice(QObject):
         """The target to use when there is no cluster; empty: ask the user."""
         return self._wanted
 
+    def was_left(self, target: str) -> bool:
+        """Whether the user has stopped this cluster, or detached from it."""
+        return bool(target) and target == self._left
+
     def use(self, target: str) -> None:
         """Start or attach."""
         self._wanted = target
+        self._left = ""
         self._link.ask(messages.UseCluster(target), messages.Done, None, self._on_failed)
 
     def prepare(self, target: str) -> None:
@@ -70,6 +76,7 @@ class ClusterChoice(QObject):
     def leave(self) -> None:
         """Stop or detach. What worked before is used again at the next start of the window."""
         self._wanted = ""
+        self._left = self._target
         self._link.ask(messages.LeaveCluster(), messages.Done, None, self._on_failed)
 
     def _on_welcome(self, welcome: messages.Welcome) -> None:
@@ -79,6 +86,7 @@ class ClusterChoice(QObject):
             self._on_cluster(welcome.cluster)
 
     def _on_cluster(self, cluster: ClusterStatus) -> None:
+        self._target = cluster.target or self._target
         if cluster.phase is ClusterPhase.READY and cluster.target:
             self._wanted = cluster.target
             self._settings.setValue(SETTING, cluster.target)

@@ -1,0 +1,110 @@
+"""The question before something ends, hides or endangers casts that run: which, and what becomes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from PySide6.QtCore import QCoreApplication, QObject
+from PySide6.QtWidgets import QWidget
+
+from castray_desktop.core.errors import Explanation
+from castray_desktop.core.messages import CastSummary
+from castray_desktop.ui.clusters.cluster_chip import OURS
+from castray_desktop.ui.clusters.cluster_choice import ClusterChoice
+from castray_desktop.ui.controls.banner import Banner
+from castray_desktop.ui.transfers.transfer_text import cast_title
+from castray_desktop.ui.words import Text
+
+translate = QCoreApplication.translate
+MOST_NAMES = 3
+
+
+def names_text(casts: tuple[CastSummary, ...]) -> str:
+    """A sentence that names the casts which are under way; empty without any."""
+    names = ", ".join(cast_title(cast) for cast in casts[:MOST_NAMES])
+    more = len(casts) - MOST_NAMES
+    if more > 0:
+        text = translate("CastQuestion", "{names} and {count} more are still being sent.")
+        return text.format(names=names, count=more)
+    one = translate("CastQuestion", "{names} is still being sent.")
+    many = translate("CastQuestion", "{names} are still being sent.")
+    return (one if len(casts) == 1 else many).format(names=names) if casts else ""
+
+
+class CastQuestion(QObject):
+    """Asks in the banner before it has `choice` do something; without a cast in the way it is done at once.
+
+    `running` gives the casts under way on the cluster that is in use; `current` is that cluster's target.
+    """
+
+    def __init__(
+        self,
+        banner: Banner,
+        choice: ClusterChoice,
+        running: Callable[[], tuple[CastSummary, ...]],
+        current: Callable[[], str],
+        window: QWidget,
+    ) -> None:
+        super().__init__(window)
+        self._banner, self._choice = banner, choice
+        self._running, self._current = running, current
+
+    def use(self, target: str) -> None:
+        """Change over to another cluster, or start the first one."""
+        if target == self._current():
+            self._choice.use(target)
+            return
+        self._ask(
+            lambda: translate("CastQuestion", "Change over"),
+            lambda: self._choice.use(target),
+            lambda: translate(
+                "CastQuestion", "It goes on there, and stays in the table with the name of its cluster."
+            ),
+        )
+
+    def leave(self) -> None:
+        """Stop the local cluster, or detach from another one."""
+        ours = self._current() in OURS
+
+        def becomes() -> str:
+            if ours:
+                return translate(
+                    "CastQuestion",
+                    "Stopping the cluster ends what is being sent; paused casts wait for the cluster.",
+                )
+            return translate(
+                "CastQuestion", "Detaching ends what is being sent; paused casts wait for the cluster."
+            )
+
+        def name() -> str:
+            return translate("CastQuestion", "Stop it") if ours else translate("CastQuestion", "Detach")
+
+        self._ask(name, self._choice.leave, becomes)
+
+    def share(self) -> None:
+        """Let other machines join: that opens something, so it is always asked."""
+
+        def opens() -> Explanation:
+            opened = translate(
+                "CastQuestion",
+                "Letting other machines join opens Ray's ports on every network of this computer.",
+            )
+            danger = translate(
+                "CastQuestion",
+                "With the token, programs can be run here; without TLS it crosses the network in clear.",
+            )
+            goes_on = translate("CastQuestion", "What is being sent goes on.")
+            names = names_text(self._running())
+            return Explanation(opened, " ".join([danger, *([names, goes_on] if names else [])]))
+
+        action = (lambda: translate("CastQuestion", "Let other machines join"), self._choice.share)
+        self._banner.show_message(opens, action, tone="warn")
+
+    def _ask(self, name: Text, go_on: Callable[[], None], becomes: Text) -> None:
+        casts = self._running()
+        if not casts:
+            go_on()
+            return
+        self._banner.show_message(
+            lambda: Explanation(names_text(casts), becomes()), (name, go_on), tone="warn"
+        )

@@ -1,0 +1,127 @@
+"""Whatever ends, hides or endangers a running cast is asked first, by name, on the screen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+import pytest
+from pytestqt.qtbot import QtBot
+
+from castray_desktop.core import messages as m
+from castray_desktop.core.failure import Failure, FailureKind
+from castray_desktop.core.messages import CastState, ClusterPhase, ClusterStatus
+from castray_desktop.ui.main_window import MainWindow
+from tests.helpers import fake_engine as fake
+from tests.helpers.fake_engine import FakeLink
+from tests.helpers.on_screen import click, hidden_because
+from tests.ui.test_main_window import button
+
+OTHER = "10.0.4.10:6379"
+Asked = type[m.LeaveCluster] | type[m.UseCluster] | type[m.ShareCluster]
+
+
+def leave(window: MainWindow) -> None:
+    window.header.menu.leave_requested.emit()
+
+
+def use(window: MainWindow) -> None:
+    window.header.menu.use_requested.emit(OTHER)
+
+
+def share(window: MainWindow) -> None:
+    window.header.menu.share_requested.emit()
+
+
+@pytest.mark.parametrize(
+    ("does", "command", "answer", "becomes"),
+    [
+        (leave, m.LeaveCluster, "Stop it", "ends what is being sent"),
+        (use, m.UseCluster, "Change over", "goes on there"),
+        (share, m.ShareCluster, "Let other machines join", "What is being sent goes on."),
+    ],
+)
+def test_one_question_names_the_casts_and_says_what_becomes_of_them(
+    window: MainWindow,
+    link: FakeLink,
+    does: Callable[[MainWindow], None],
+    command: Asked,
+    answer: str,
+    becomes: str,
+) -> None:
+    link.start(fake.busy_welcome())
+    does(window)
+    assert link.asked(command) == []
+    assert hidden_because(window.banner) == ""
+    assert "qwen2.5-14b-instruct/ is still being sent." in window.banner.text()
+    assert becomes in window.banner.text()
+    click(button(window.banner, answer))
+    assert len(link.asked(command)) == 1
+    window.close_sheets()
+
+
+def test_what_can_be_done_without_a_cast_is_not_asked(window: MainWindow, link: FakeLink) -> None:
+    link.start(msgspec.structs.replace(fake.busy_welcome(), casts=(), deliveries={}))
+    leave(window)
+    assert link.asked(m.LeaveCluster) == [m.LeaveCluster()]
+    use(window)
+    assert link.asked(m.UseCluster) == [m.UseCluster(OTHER)]
+
+
+def test_sharing_says_what_it_opens_even_with_no_cluster(window: MainWindow, link: FakeLink) -> None:
+    link.start(fake.empty_welcome())
+    window.welcome_page.local.share.setChecked(True)
+    window.welcome_page.local.start_button.click()
+    assert link.asked(m.ShareCluster) == []
+    assert hidden_because(window.banner) == ""
+    assert "opens Ray's ports on every network" in window.banner.text()
+    assert "With the token, programs can be run here" in window.banner.text()
+
+
+# --- a person's own act, and messages whose cause is gone ------------------------------------------
+
+
+def test_what_a_person_has_ended_is_no_error(qtbot: QtBot, window: MainWindow, link: FakeLink) -> None:
+    link.start(fake.busy_welcome())
+    cancelled = Failure(FailureKind.CANCELLED)
+    link.say(m.CastResult(fake.sending_cast(state=CastState.CANCELLED, failure=cancelled), (), 2.0))
+    window.show_failure(cancelled)
+    assert not window.banner.isVisible()
+    assert not window.toast.isVisible()
+
+
+def test_a_cluster_that_a_person_has_stopped_is_no_error(window: MainWindow, link: FakeLink) -> None:
+    link.start(fake.busy_welcome())
+    leave(window)
+    click(button(window.banner, "Stop it"))
+    stopped = Failure(FailureKind.CLUSTER_STOPPED)
+    link.say(m.CastResult(fake.sending_cast(state=CastState.FAILED, failure=stopped), (), 2.0))
+    link.say(m.ClusterChanged(ClusterStatus()))
+    assert not window.banner.isVisible()
+    assert not window.toast.isVisible()
+
+
+def test_a_message_goes_when_its_cause_is_gone(window: MainWindow, link: FakeLink) -> None:
+    link.start(fake.busy_welcome())
+    link.say(m.ClusterChanged(ClusterStatus()))
+    window.show_failure(Failure(FailureKind.CLUSTER_STOPPED))
+    assert hidden_because(window.banner) == ""
+    link.say(m.ClusterChanged(ClusterStatus(ClusterPhase.STARTING, "local")))
+    assert window.banner.isVisible()
+    link.say(m.ClusterChanged(fake.local_cluster()))
+    assert not window.banner.isVisible()
+    window.show_failure(Failure(FailureKind.NODE_NOT_REMOVABLE, {"node": "node_1"}))
+    link.say(m.ClusterChanged(fake.local_cluster()))
+    assert window.banner.isVisible()
+
+
+def test_a_cast_of_another_cluster_is_not_drawn_on_this_ones_nodes(
+    qtbot: QtBot, window: MainWindow, link: FakeLink
+) -> None:
+    link.start(fake.busy_welcome())
+    other = msgspec.structs.replace(fake.sending_cast(), cast="c0ffee00000a", cluster=m.CastCluster.of(OTHER))
+    link.say(m.CastChanged(other))
+    window.table.select_cast("c0ffee00000a")
+    assert window.nodes.cast is None
+    window.table.select_cast("c0ffee000001")
+    assert window.nodes.cast is not None
