@@ -337,11 +337,13 @@ def _naming(path: bytes) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _unless_moved() -> Iterator[None]:
-    """A new folder landed before an agent's end, and the user has moved it since."""
+    """A new folder landed before an agent's end. The user has moved it since, or it got a mode by then with
+    which it can't be opened.
+    """
     try:
         yield
     except OSError as error:
-        if error.errno not in NO_FOLDER:
+        if error.errno not in (*NO_FOLDER, errno.EACCES):
             raise
 
 
