@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from castray_desktop.core.failure import CastRayError, FailureKind
 from castray_desktop.core.messages import ClusterPhase, ClusterStatus
 from castray_desktop.workers.cluster.choosing import choose
 from castray_desktop.workers.cluster.known_clusters import MOST, KnownClusters, list_clusters
+from castray_desktop.workers.cluster.reaper import make_temp_dir
 from castray_desktop.workers.cluster.running_clusters import addresses, running_clusters
 
 NONE = ClusterStatus()
@@ -70,11 +72,13 @@ def test_the_demo_is_for_homes_that_have_used_nothing_else() -> None:
         assert caught.value.failure.values == {"clusters": said}
 
 
-def test_the_command_lines_of_raylets() -> None:
+def test_the_command_lines_of_raylets(tmp_path: Path) -> None:
     raylet = b"/opt/ray/core/src/ray/raylet/raylet"
+    ours = tmp_path / "castray-0123456789ab"
+    make_temp_dir(ours)
     commands = [
-        [raylet, b"--gcs-address=10.0.0.1:6379", b"--session-dir=/tmp/ray/session_1"],
-        [raylet, b"--gcs-address=127.0.0.1:7001", b"--session-dir=/tmp/castray-0123456789ab/session_1"],
+        [raylet, b"--gcs-address=10.0.0.1:6379", b"--temp_dir=/tmp/ray"],
+        [raylet, b"--gcs-address=127.0.0.1:7001", b"--temp_dir=" + os.fsencode(ours)],
         [b"/usr/bin/python3", b"--gcs-address=10.0.0.9:6379"],
         [],
     ]
