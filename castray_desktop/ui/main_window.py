@@ -277,6 +277,7 @@ class MainWindow(DropWindow):
             self._noticed = notice
             self.banner.show_message(lambda: explain_failure(notice), tone="warn")
         self._cluster = cluster
+        self.table.set_cluster(cluster.target)
         if cluster.phase is ClusterPhase.READY:
             self._forget_trouble()
         self._show_status()

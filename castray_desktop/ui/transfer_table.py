@@ -137,6 +137,12 @@ class TransferTable(QTreeView):
         cast = self.currentIndex().data(CAST_ROLE)
         return cast.cast if isinstance(cast, CastSummary) else ""
 
+    def set_cluster(self, target: str) -> None:
+        """The cluster that is in use: casts of other ones are shown with the name of theirs."""
+        if target != self._delegate.cluster:
+            self._delegate.cluster = target
+            self.viewport().update()
+
     def select_cast(self, cast: str) -> None:
         """Make a cast the current one and show it. Does nothing for an unknown cast."""
         index = self._casts.index_of(cast)

@@ -48,7 +48,7 @@ from castray_desktop.workers.dispatcher import Dispatcher
 from castray_desktop.workers.frames import read_body
 from castray_desktop.workers.groups import GroupFile
 from castray_desktop.workers.history import History, running_and_queued
-from castray_desktop.workers.hub import Client, ClientHub
+from castray_desktop.workers.hub import WINDOW, Client, ClientHub
 from castray_desktop.workers.log_tail import LogTail, read_log
 from castray_desktop.workers.places import Places, find_places
 from castray_desktop.workers.ray_side import protocol
@@ -111,7 +111,7 @@ class Engine:
         await self._history.start()
         self._history.keep_days(self._settings.current.history_days)
         parts = Parts(self._supervise, self._dispatch, self._limit_of)
-        self._made = Clusters(parts, self._tell, self._clock)
+        self._made = Clusters(parts, self._tell, self._hub.tell_windows, self._clock)
         self._go_on(self._records.load())
         self._schedule_casts = ClusterCasts(self._made)
         self._scheduled = Schedules(self._schedule_file, self._schedule_casts, self._hub.publish)
@@ -261,7 +261,7 @@ class Engine:
 
     def _picture(self, client: Client) -> messages.Welcome:
         cluster = self._clusters.get(client.target)
-        casts, deliveries = self._clusters.picture(cluster)
+        casts, deliveries = self._clusters.picture(cluster, everything=client.kind == WINDOW)
         return messages.Welcome(
             protocol=messages.PROTOCOL_VERSION,
             version=castray_desktop.__version__,
@@ -365,7 +365,8 @@ class Engine:
             case messages.ChangeSettings(settings):
                 await self._change_settings(settings)
             case messages.ClearFinished():
-                cluster.casts.clear_finished()
+                for each in self._clusters if client.kind == WINDOW else (cluster,):
+                    each.casts.clear_finished()
             case messages.AddNode(name, on, inbox):
                 await cluster.supervisor.add_node(name, inbox, on)
             case messages.RemoveNode(name):

@@ -30,6 +30,9 @@ LOST_BYTES = 256 * 1024 * 1024
 
 GOODBYE_SECONDS = 1.0
 
+WINDOW = "window"
+"""The kind of client that sees the casts of every cluster."""
+
 log = logging.getLogger("castray.engine")
 
 
@@ -132,6 +135,11 @@ class ClientHub:
     def tell(self, event: Event, target: str, looking: bool) -> None:
         """Send an event to those who look at a cluster, or to all who don't."""
         self._send(event, [item for item in self._clients.values() if (item.target == target) is looking])
+
+    def tell_windows(self, event: Event, target: str) -> None:
+        """Send an event to the windows that don't look at a cluster."""
+        others = [client for client in self._clients.values() if client.target != target]
+        self._send(event, [client for client in others if client.kind == WINDOW])
 
     def _send(self, event: Event, clients: Collection[Client]) -> None:
         if not clients:

@@ -15,6 +15,7 @@ from castray_desktop.ui.main_window import MainWindow
 from tests.helpers import fake_engine as fake
 from tests.helpers.fake_engine import FakeLink
 from tests.helpers.on_screen import click, hidden_because
+from tests.helpers.seen import painted
 from tests.ui.test_main_window import button
 
 OTHER = "10.0.4.10:6379"
@@ -123,5 +124,6 @@ def test_a_cast_of_another_cluster_is_not_drawn_on_this_ones_nodes(
     link.say(m.CastChanged(other))
     window.table.select_cast("c0ffee00000a")
     assert window.nodes.cast is None
+    assert any(OTHER in text for text in painted(window.table))
     window.table.select_cast("c0ffee000001")
     assert window.nodes.cast is not None

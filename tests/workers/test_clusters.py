@@ -94,6 +94,25 @@ async def test_a_welcome_comes_before_anything_of_another_cluster(house: House) 
     await client.close()
 
 
+async def test_a_window_sees_the_casts_of_the_cluster_that_it_has_left(house: House, tmp_path: Path) -> None:
+    window = await EngineClient.connect(house.places, "window", start=False)
+    await use(window, "local")
+    (tmp_path / "x").write_text("x")
+    request = SendRequest((str(tmp_path / "x"),), ("node_1",))
+    cast = (await window.request(messages.Send(request), messages.Accepted)).cast
+    await house.drivers[0].wait_for(protocol.Call)
+    await use(window, FAR)
+    welcomes = [event for event in await heard(window) if isinstance(event, messages.Welcome)]
+    shown = [(item.cast, item.cluster.target) for item in welcomes[-1].casts]
+    assert shown == [(cast, "local")]
+    await window.request(messages.Cancel(cast), messages.Done)
+    ended = [event for event in await heard(window) if isinstance(event, messages.CastResult)]
+    assert [event.summary.cast for event in ended] == [cast]
+    await window.request(messages.ClearFinished(), messages.Done)
+    assert messages.CastsRemoved((cast,)) in await heard(window)
+    await window.close()
+
+
 async def test_a_cluster_that_nobody_looks_at_is_left(house: House) -> None:
     client = await house.connect()
     await use(client, FAR)

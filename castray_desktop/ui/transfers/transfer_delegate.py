@@ -7,6 +7,7 @@ from PySide6.QtGui import QPainter, QRegion
 from PySide6.QtWidgets import QStyledItemDelegate, QStyleOptionViewItem, QWidget
 
 from castray_desktop.core.messages import CastState, CastSummary, DeliverySnapshot, DeliveryState
+from castray_desktop.ui.clusters.cluster_words import target_name
 from castray_desktop.ui.controls.glyphs import GlyphState, paint_glyph
 from castray_desktop.ui.controls.icons import pixmap
 from castray_desktop.ui.controls.painting import LEFT, RIGHT, metrics, paint_bar, paint_text
@@ -52,6 +53,7 @@ class TransferDelegate(QStyledItemDelegate):
         self._theme = theme
         self.region: QRegion | None = None  # all that has to be painted now; None: everything
         self.last = Column.STARTED  # at the right edge
+        self.cluster = ""  # the target of the one in use: casts of others say theirs
         self.at_end: frozenset[Column] = frozenset()  # where the end of a delivery's row is painted
         self.after_state: frozenset[Column] = frozenset()  # where the reason of a failure is
 
@@ -69,7 +71,8 @@ class TransferDelegate(QStyledItemDelegate):
         painter.drawPixmap(round(x + 24), round(middle - 8), pixmap(kind, palette.text_2, 16, ratio))
         rest = QRectF(rect)
         rest.setLeft(x + 48)
-        files = files_text(cast)
+        elsewhere = target_name(cast.cluster.target) if cast.cluster.target not in ("", self.cluster) else ""
+        files = elsewhere or files_text(cast)
         files_width = metrics(11).horizontalAdvance(files) + 8 if files else 0
         title = cast_title(cast)
         name_width = metrics(13, 500).horizontalAdvance(title)

@@ -1,7 +1,7 @@
 """The clusters of one engine: each with a driver, nodes and casts of its own, and what a client sees of them.
 
 A client looks at one cluster. It sees what happens there, and the casts that wait for a cluster which
-nobody uses. A cluster that nobody needs any more is left.
+nobody uses; a window sees the casts of every cluster. A cluster that nobody needs any more is left.
 """
 
 from __future__ import annotations
@@ -108,14 +108,20 @@ class Cluster:
 class Clusters:
     """All clusters by what they were asked for.
 
-    `tell` sends an event to those who look at a target (True), or to everybody else (False).
+    `tell` sends an event to those who look at a target (True), or to everybody else (False); `tell_windows`
+    to the windows among the latter, which show the casts of all clusters.
     """
 
     def __init__(
-        self, parts: Parts, tell: Callable[[Event, str, bool], None], clock: Callable[[], float]
+        self,
+        parts: Parts,
+        tell: Callable[[Event, str, bool], None],
+        tell_windows: Callable[[Event, str], None],
+        clock: Callable[[], float],
     ) -> None:
         self._parts = parts
         self._tell = tell
+        self._tell_windows = tell_windows
         self._clock = clock
         self._clusters: dict[str, Cluster] = {}
         self._chores: dict[str, asyncio.Task[None]] = {}
@@ -194,10 +200,15 @@ class Clusters:
     # --- what clients see -----------------------------------------------------------------------
 
     def picture(
-        self, cluster: Cluster
+        self, cluster: Cluster, *, everything: bool = False
     ) -> tuple[tuple[messages.CastSummary, ...], dict[str, tuple[messages.DeliverySnapshot, ...]]]:
-        """The casts that somebody sees who looks at a cluster, and their deliveries."""
+        """The casts that a client sees that looks at a cluster, and their deliveries; or those of all."""
         summaries, deliveries = cluster.casts.summaries(), cluster.casts.deliveries()
+        if everything:
+            for other in self:
+                summaries += other.casts.summaries() if other is not cluster else ()
+                deliveries |= other.casts.deliveries()
+            return summaries, deliveries
         for other in self:
             waiting = () if other is cluster else self._waiting_shown.get(other.target, ())
             summaries += tuple(item for item in other.casts.summaries() if item.cast in waiting)
@@ -209,6 +220,8 @@ class Clusters:
         self._tell(event, cluster.target, True)
         if _cast_of(event) in self._waiting_shown.get(cluster.target, ()):
             self._tell(event, cluster.target, False)
+        elif _cast_of(event) or isinstance(event, messages.CastsRemoved):
+            self._tell_windows(event, cluster.target)
 
     def changed(self, cluster: Cluster) -> None:
         """A cluster is in use now, or not any more: others see what waits for it, or no longer."""
@@ -219,6 +232,10 @@ class Clusters:
         self._waiting_shown[cluster.target] = after
         if not after:
             self._tell(messages.CastsRemoved(before), cluster.target, False)
+            for summary in cluster.casts.summaries():
+                rows = cluster.casts.deliveries()[summary.cast]
+                self._tell_windows(messages.CastChanged(summary), cluster.target)
+                self._tell_windows(messages.DeliveriesChanged(summary.cast, rows), cluster.target)
             return
         for summary in cluster.casts.summaries():
             if summary.cast in after:
@@ -254,7 +271,7 @@ class Clusters:
             if cluster.target not in self._chores:
                 log.info("nobody needs %s", cluster.target)
                 self._begin(cluster.target, cluster.supervisor.leave())
-        elif not (keep or cluster.casts.active or cluster.casts.awaits or cluster.target in self._chores):
+        elif not (keep or cluster.casts.summaries() or cluster.target in self._chores):
             del self._clusters[cluster.target]
             self._begin(cluster.target, cluster.casts.close())
 
