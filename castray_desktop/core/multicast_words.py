@@ -18,8 +18,9 @@ TEMPLATES: Mapping[MulticastEnd, tuple[str, str]] = {
         " a querier. Cloud networks mostly carry no multicast; the relay is the way there.",
     ),
     _E.TOO_SLOW: (
-        "Multicast was slower than the relay, so the relay brought the rest.",
-        "With the way left to the program, multicast is taken only where it is faster.",
+        "Multicast stayed at its lowest speed, so the relay brought the rest.",
+        "Most datagrams are lost on the way: look at the network between the nodes, or leave the way to the"
+        " program, which then uses the relay.",
     ),
     _E.NOBODY: (
         "No recipient needed multicast, or could follow it, so the relay brought the files.",
@@ -41,8 +42,7 @@ TEMPLATES: Mapping[MulticastEnd, tuple[str, str]] = {
     ),
     _E.OVER: (
         "The cast was over before it was known whether multicast arrives.",
-        "The relay brings so little in a moment. With the way left to the program, multicast is taken for"
-        " large casts only.",
+        "The relay brings so little in a moment. Multicast pays for large casts only.",
     ),
 }
 """What happened, then what to do."""

@@ -32,8 +32,8 @@ from castray_desktop.workers.casts.cast_records import CastRecord, CastRecords
 from castray_desktop.workers.casts.cast_run import CastRun
 from castray_desktop.workers.casts.control import CastControl, Past
 from castray_desktop.workers.casts.ended_casts import EndedCasts, Told
+from castray_desktop.workers.casts.group_addresses import GroupAddresses
 from castray_desktop.workers.casts.ledger import CastLedger
-from castray_desktop.workers.casts.multicasting import MulticastMeans
 from castray_desktop.workers.casts.reaching import Reaching
 from castray_desktop.workers.casts.speed_memory import SpeedMemory
 from castray_desktop.workers.casts.surveys import Surveys
@@ -59,7 +59,7 @@ class Dispatcher:
         ended: Told | None = None,
         at_once: int = 0,
         past: Past | None = None,
-        multicast: MulticastMeans | None = None,
+        multicast_groups: GroupAddresses | None = None,
     ) -> None:
         """`ended` hears of each cast that ends: what was asked for, on which cluster, and how it went.
 
@@ -70,7 +70,7 @@ class Dispatcher:
         self._clock = clock
         self._wall = wall
         self._speeds = speeds
-        self._multicast = multicast or MulticastMeans()
+        self._multicast_groups = multicast_groups or GroupAddresses()
         self._records = records
         self._groups = groups
         self._runs: dict[str, CastRun] = {}
@@ -352,7 +352,7 @@ class Dispatcher:
         return CastRun(
             *(ledger, self._agents, self._clock, self._news.changed, speeds, keep, record),
             ask=lambda: self._asked(ledger.cast),
-            means=self._multicast,
+            multicast_groups=self._multicast_groups,
             step_back=lambda: self._stepped_back(ledger.cast),
         )
 
@@ -393,8 +393,6 @@ class Dispatcher:
         self._ends.ended(run)
         if self._speeds is not None and run.measured:
             self._speeds.learn(self._agents.nodes.values(), run.measured)
-        if self._multicast.memory is not None and run.multicast_lesson is not None:
-            self._multicast.memory.learn(run.multicast_lesson)
         self._forget(run)
         if run.ledger.awaited:
             self._awaiting.add(run.ledger)

@@ -30,8 +30,6 @@ from castray_desktop.workers.awake import Awake
 from castray_desktop.workers.casts.cast_records import CastRecord, CastRecords
 from castray_desktop.workers.casts.control import CastControl
 from castray_desktop.workers.casts.group_addresses import GroupAddresses
-from castray_desktop.workers.casts.multicast_memory import MulticastMemory
-from castray_desktop.workers.casts.multicasting import MulticastMeans
 from castray_desktop.workers.casts.node_limit import NodeLimit
 from castray_desktop.workers.casts.speed_memory import SpeedMemory
 from castray_desktop.workers.cluster import reaper
@@ -92,7 +90,7 @@ class Engine:
         self._log_folder = places.log
         self._log_tail = LogTail(places.log, self._hub.publish, lambda: self._hub.watches_log)
         self._speeds = SpeedMemory(places.speeds)
-        self._multicast = MulticastMeans(GroupAddresses(), MulticastMemory(places.multicast))
+        self._multicast_groups = GroupAddresses()
         self._history = History(places.history, self._hub.publish, self._running)
         self._settings = SettingsFile(places.settings)
         self._awake = Awake(lambda: self._settings.current.stay_awake)
@@ -202,7 +200,7 @@ class Engine:
             ended=self._ended,
             at_once=self._settings.current.casts_at_once,
             past=self._history.past,
-            multicast=self._multicast,
+            multicast_groups=self._multicast_groups,
         )
 
     def _tell(self, event: messages.Event, target: str, looking: bool) -> None:

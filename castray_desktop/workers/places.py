@@ -64,11 +64,6 @@ class Places:
         return self.home / "speeds.json"
 
     @property
-    def multicast(self) -> Path:
-        """What multicast and the relay have reached in each network."""
-        return self.home / "multicast.json"
-
-    @property
     def clusters(self) -> Path:
         """Which clusters were used before."""
         return self.home / "clusters.json"

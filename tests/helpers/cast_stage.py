@@ -7,7 +7,7 @@ import time
 
 from castray_desktop.core.absence import AWAY_SECONDS
 from castray_desktop.core.messages import CastResult, CastState, Event, SendRequest
-from castray_desktop.workers.casts.multicasting import MulticastMeans
+from castray_desktop.workers.casts.group_addresses import GroupAddresses
 from castray_desktop.workers.dispatcher import Dispatcher
 from castray_desktop.workers.ray_side import protocol
 from castray_desktop.workers.ray_side.protocol import SourceState
@@ -19,11 +19,13 @@ REQUEST = SendRequest(("/data/model.bin",), ("all",), leave_out=True)
 class Stage:
     """A dispatcher with a source `s` and recipients a, b, c."""
 
-    def __init__(self, means: MulticastMeans | None = None) -> None:
+    def __init__(self, multicast_groups: GroupAddresses | None = None) -> None:
         self.agents = FakeAgents("s", "a", "b", "c")
         self.events: list[Event] = []
         self.skipped = 0.0
-        self.dispatcher = Dispatcher(self.agents, self.events.append, self._clock, multicast=means)
+        self.dispatcher = Dispatcher(
+            self.agents, self.events.append, self._clock, multicast_groups=multicast_groups
+        )
         self.agents.dispatcher = self.dispatcher
 
     def _clock(self) -> float:

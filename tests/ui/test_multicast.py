@@ -268,7 +268,7 @@ def test_the_table_explains_a_state_where_the_pointer_rests() -> None:
     assert "it hears no datagrams" in str(tool_tip(cast, left, Column.STATUS))
     assert tool_tip(make_cast(), make_delivery("node_1"), Column.STATUS) is None
     stopped = multicast(MulticastSnapshot(MulticastState.STOPPED, MulticastEnd.TOO_SLOW))
-    assert "slower than the relay" in str(tool_tip(stopped, stopped, Column.STATUS))
+    assert "lowest speed" in str(tool_tip(stopped, stopped, Column.STATUS))
     assert tool_tip(cast, cast, Column.STATUS) is None
 
 

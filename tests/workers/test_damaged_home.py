@@ -25,7 +25,6 @@ from castray_desktop.core.rate_log import KEPT_STEPS
 from castray_desktop.core.speeds import Measure
 from castray_desktop.core.tally import CastTally, NodeTally
 from castray_desktop.workers.casts.cast_records import CastRecord, CastRecords
-from castray_desktop.workers.casts.multicast_memory import MulticastLesson, MulticastMemory
 from castray_desktop.workers.casts.speed_memory import SpeedMemory
 from castray_desktop.workers.cluster.added_nodes import AddedNode, AddedNodes
 from castray_desktop.workers.cluster.driver_environments import DriverEnvironments, own_versions
@@ -82,7 +81,6 @@ def furnish(places: Places) -> None:
     names.keep("10.0.0.2:6379", {"node_2": ("host", "10.0.0.2")})
     node = m.NodeInfo("n1", "node_1", "10.0.0.1", "host", m.NodeState.ONLINE)
     SpeedMemory(places.speeds).learn([node], {"node_1": Measure(1e8, True)})
-    MulticastMemory(places.multicast).learn(MulticastLesson("s 10.0.0.1 to 10.0.0.0/24", 1e8, 2e8))
     ScheduleFile(places.schedules).write(as_bytes(SCHEDULES))
     deliveries = (DeliverySnapshot("node_1", DeliveryState.WAITING, "10.0.0.1"),)
     request = SendRequest(("/data",), ("node_1",), source="laptop")
@@ -111,7 +109,6 @@ FILES: dict[str, Callable[[Places], Path]] = {
     "clusters": lambda places: places.clusters,
     "names": lambda places: places.names,
     "speeds": lambda places: places.speeds,
-    "multicast": lambda places: places.multicast,
     "schedules": lambda places: places.schedules,
     "record": lambda places: places.casts / f"{RECORD}.json",
     "targets": lambda places: places.home / "drivers" / "targets.json",
@@ -179,8 +176,6 @@ async def ask_everything(house: House) -> None:
         AddedNodes(house.places.added_nodes).add(AddedNode("another"))
         node = m.NodeInfo("n9", "node_9", "10.0.0.9", "host", m.NodeState.ONLINE)
         house.engine._speeds.learn([node], {"node_9": Measure(1e8, True)})
-        assert house.engine._multicast.memory is not None
-        house.engine._multicast.memory.learn(MulticastLesson("t 10.0.0.1 to 10.0.0.0/24", 1e8, 2e8))
         await client.request(m.AddDemonstration(), m.ScheduleAdded)
     await client.close()
 

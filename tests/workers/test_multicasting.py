@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -20,14 +19,8 @@ from castray_desktop.core.messages import (
     Transport,
     Ways,
 )
-from castray_desktop.core.multicast_choice import FRESH_SECONDS, TRIAL_LEFT_SECONDS
 from castray_desktop.workers.casts.group_addresses import GroupAddresses
-from castray_desktop.workers.casts.multicast_memory import MulticastLesson, MulticastMemory
-from castray_desktop.workers.casts.multicasting import (
-    REJOIN_LEFT_SECONDS,
-    REJOIN_SECONDS,
-    MulticastMeans,
-)
+from castray_desktop.workers.casts.multicasting import REJOIN_LEFT_SECONDS, REJOIN_SECONDS
 from castray_desktop.workers.ray_side import protocol
 from castray_desktop.workers.ray_side.protocol import RecipientState, SourceState
 from tests.helpers.cast_stage import Stage
@@ -35,18 +28,15 @@ from tests.helpers.fake_agents import STREAM, FakeAgents
 
 UDP = SendRequest(("/data/model.bin",), ("all",), leave_out=True, transport=Ways.UDP)
 AUTO = SendRequest(("/data/model.bin",), ("all",), leave_out=True)
-NETWORK = "s 10.0.0.0 to 10.0.0.0/24"
 MB = 1_000_000
 
 
 class Scene(Stage):
-    """A stage whose agents may be anything that hellos say, and which remembers what casts have shown."""
+    """A stage that shows what becomes of a cast's group."""
 
-    def __init__(self, memory: Path) -> None:
-        self.wall = 1e9
-        self.memory = MulticastMemory(memory, lambda: self.wall)
-        self.means = MulticastMeans(GroupAddresses(1), self.memory)
-        super().__init__(self.means)
+    def __init__(self) -> None:
+        self.groups = GroupAddresses(1)
+        super().__init__(self.groups)
 
     def summary(self, cast: str) -> CastSummary:
         return next(summary for summary in self.dispatcher.summaries() if summary.cast == cast)
@@ -122,8 +112,8 @@ class Scene(Stage):
 
 
 @pytest.fixture
-async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
-    scene = Scene(tmp_path / "multicast.json")
+async def scene() -> AsyncIterator[Scene]:
+    scene = Scene()
     yield scene
     await scene.dispatcher.close()
 
@@ -140,7 +130,7 @@ async def test_everybody_listens_where_the_source_sends(scene: Scene) -> None:
     assert order.group.address.startswith("239.19")
     assert (order.group.source, order.group.hops) == ("10.0.0.0", 1)
     assert sorted(order.listeners) == ["a", "b", "c"]
-    assert (order.rate, order.least) == (0, 0)
+    assert order.rate == 0
     starts = [order for _, order in scene.orders(protocol.StartDelivery)]
     assert {order.transport for order in starts} == {"auto"}  # what is missing comes whichever way it can
     assert scene.multicast(cast).state is MulticastState.WAITING
@@ -248,7 +238,6 @@ async def test_a_cast_that_is_over_before_anything_was_sent_says_so(scene: Scene
     await scene.order()
     await scene.end(cast)
     assert scene.multicast(cast) == MulticastSnapshot(MulticastState.STOPPED, MulticastEnd.OVER)
-    assert scene.memory.known(NETWORK).multicast is None  # nobody knows whether it arrives
 
 
 async def test_a_late_joiner_listens_as_well(scene: Scene) -> None:
@@ -361,7 +350,7 @@ async def test_a_cancelled_cast_gives_its_group_back(scene: Scene) -> None:
     await scene.order()
     await scene.dispatcher.cancel(cast)
     assert scene.multicast(cast).end is MulticastEnd.ORDERED
-    assert not scene.means.groups._taken
+    assert not scene.groups._taken
 
 
 async def test_casts_at_once_have_groups_of_their_own(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -433,117 +422,14 @@ async def test_who_could_not_follow_holds_up_nobody_once_all_is_sent(scene: Scen
 # --- auto ----------------------------------------------------------------------------------------
 
 
-async def test_auto_stays_with_the_relay_where_a_trial_is_not_worth_it(scene: Scene) -> None:
+async def test_auto_never_uses_multicast(scene: Scene) -> None:
     cast = await scene.start(AUTO)
-    await scene.relay(cast, STREAM / 10, 5)  # 5 s are left
+    assert [await scene.group(node) for node in "abc"] == [None] * 3
+    await scene.relay(cast, STREAM / 200, 60)  # however long it takes
     assert not scene.orders(protocol.Multicast)
+    assert not scene.orders(protocol.Listen)
     await scene.end(cast)
     assert scene.summary(cast).multicast is None
-    known = scene.memory.known(NETWORK)
-    assert known.relay is not None
-    assert known.relay.rate == pytest.approx(STREAM / 10, rel=0.01)
-    assert known.multicast is None
-
-
-async def test_who_is_paused_says_nothing_of_the_way_s_speed(scene: Scene) -> None:
-    rate = STREAM / 50
-    cast = await scene.start(AUTO)
-    await scene.relay(cast, rate, 2)
-    scene.has("c", cast, round(20 * rate))  # it is further than they are
-    await scene.settle()
-    await scene.dispatcher.control.pause(cast, ("a", "b"))
-    for second in range(20, 25):
-        scene.has("c", cast, round(second * rate))
-        await scene.settle()
-        scene.skip(1.0)
-    scene.dispatcher.control.resume(cast)
-    await scene.settle()
-    await scene.end(cast)
-    known = scene.memory.known(NETWORK)
-    assert known.relay is not None
-    assert known.relay.rate == pytest.approx(rate, rel=0.01)
-
-
-async def test_auto_tries_multicast_in_a_long_cast_and_remembers_that_nothing_arrives(scene: Scene) -> None:
-    rate = STREAM / (2 * TRIAL_LEFT_SECONDS)
-    cast = await scene.start(AUTO)
-    assert await scene.group("a") is None
-    await scene.relay(cast, rate, 3)
-    order = await scene.order()
-    assert order.rate == pytest.approx(rate, rel=0.01)
-    assert order.least == pytest.approx(1.1 * rate, rel=0.01)
-    for node in "abc":
-        assert await scene.agents.wait_for(node, protocol.Listen) == protocol.Listen(cast, order.group)
-    stopped = protocol.MulticastState.STOPPED
-    scene.says(cast, stopped, end=protocol.MulticastEnd.NOTHING_ARRIVES)
-    await scene.agents.wait_for("a", protocol.Listen, 2)
-    await scene.end(cast)
-    assert scene.multicast(cast).end is MulticastEnd.NOTHING_ARRIVES
-    known = scene.memory.known(NETWORK)
-    assert known.multicast is not None
-    assert known.multicast.rate == 0
-    cast = scene.dispatcher.send(AUTO)  # within the week it is not tried again
-    await scene.agents.wait_for("c", protocol.StartDelivery, 2)
-    await scene.relay(cast, rate, 3)
-    assert len(scene.orders(protocol.Multicast)) == 1
-    scene.wall += FRESH_SECONDS + 1
-    cast = scene.dispatcher.send(AUTO)
-    await scene.agents.wait_for("c", protocol.StartDelivery, 3)
-    await scene.relay(cast, rate, 3)
-    await scene.order(2)
-
-
-async def test_auto_begins_with_multicast_where_it_has_been_clearly_faster(scene: Scene) -> None:
-    scene.memory.learn(MulticastLesson(NETWORK, relay=50.0 * MB, multicast=100.0 * MB))
-    await scene.start(AUTO)
-    assert await scene.group("a") is not None
-    order = await scene.order()
-    assert (order.rate, order.least) == (100 * MB, 50 * MB)
-
-
-async def test_what_multicast_reached_is_where_the_next_cast_begins(scene: Scene) -> None:
-    cast = await scene.start(UDP)
-    await scene.order()
-    scene.says(cast, protocol.MulticastState.SENDING, sent_bytes=0, rate=MB)
-    await scene.settle()
-    scene.skip(2.0)
-    scene.says(cast, protocol.MulticastState.DONE, sent_bytes=STREAM)
-    await scene.settle()
-    await scene.end(cast)
-    await scene.start(UDP)
-    assert (await scene.order(2)).rate == pytest.approx(STREAM / 2, rel=0.1)
-
-
-async def test_repairs_say_nothing_of_the_relay_s_speed(scene: Scene) -> None:
-    cast = await scene.start(UDP)
-    await scene.order()
-    scene.says(cast, protocol.MulticastState.DONE, sent_bytes=STREAM)
-    await scene.relay(cast, MB, 5)
-    await scene.end(cast)
-    assert scene.memory.known(NETWORK).relay is None
-
-
-async def test_what_the_relay_does_after_a_stop_is_its_speed(scene: Scene) -> None:
-    cast = await scene.start(UDP)
-    await scene.order()
-    stopped = protocol.MulticastState.STOPPED
-    scene.says(cast, stopped, end=protocol.MulticastEnd.NOTHING_ARRIVES)
-    await scene.relay(cast, 50 * MB, 5)
-    await scene.end(cast)
-    known = scene.memory.known(NETWORK)
-    assert known.relay is not None
-    assert known.relay.rate == pytest.approx(50 * MB, rel=0.01)
-    assert known.multicast is not None
-    assert known.multicast.rate == 0
-
-
-async def test_a_limited_cast_says_nothing_of_the_network(scene: Scene) -> None:
-    cast = await scene.start(msgspec.structs.replace(UDP, limit=MB))
-    await scene.order()
-    scene.says(cast, protocol.MulticastState.DONE, sent_bytes=STREAM, rate=MB)
-    await scene.settle()
-    await scene.end(cast)
-    assert scene.memory.known(NETWORK).multicast is None
 
 
 def _say_hello(agents: FakeAgents, nodes: str = "sabc", **facts: object) -> None:

@@ -141,7 +141,7 @@ class MulticastEnd(enum.StrEnum):
 
     ORDERED = "ordered"
     NOTHING_ARRIVES = "nothing_arrives"  # this network does not carry it, or a filter takes it away
-    TOO_SLOW = "too_slow"  # slower than the relay would be
+    TOO_SLOW = "too_slow"  # it stays at the lowest pace
     NOBODY = "nobody"  # no recipient can follow, or needs it
     NO_NETWORK = "no_network"  # the source can't send to a group
     ENCRYPTED = "encrypted"  # Ray is, and datagrams for all can't be

@@ -97,7 +97,7 @@ def stopped_line(multicast: MulticastSnapshot | None) -> str:
     return {
         MulticastEnd.ORDERED: translate("Multicast", "Multicast was ended"),
         MulticastEnd.NOTHING_ARRIVES: translate("Multicast", "No multicast: nothing arrives"),
-        MulticastEnd.TOO_SLOW: translate("Multicast", "Multicast stopped: slower than the relay"),
+        MulticastEnd.TOO_SLOW: translate("Multicast", "Multicast stopped: far too slow"),
         MulticastEnd.NOBODY: translate("Multicast", "Multicast stopped: nobody listens any more"),
         MulticastEnd.NO_NETWORK: translate("Multicast", "No multicast: the source can't send it"),
         MulticastEnd.ENCRYPTED: translate("Multicast", "No multicast: Ray encrypts here"),

@@ -24,10 +24,10 @@ from castray_desktop.workers.casts.beginning import Beginning
 from castray_desktop.workers.casts.cast_records import CastRecord
 from castray_desktop.workers.casts.ending import Ending, failure_of
 from castray_desktop.workers.casts.feeding import Feeding
+from castray_desktop.workers.casts.group_addresses import GroupAddresses
 from castray_desktop.workers.casts.ledger import CastLedger, offline
 from castray_desktop.workers.casts.losses import Losses
-from castray_desktop.workers.casts.multicast_memory import MulticastLesson
-from castray_desktop.workers.casts.multicasting import Multicasting, MulticastMeans
+from castray_desktop.workers.casts.multicasting import Multicasting
 from castray_desktop.workers.casts.news import News
 from castray_desktop.workers.casts.orders import Orders
 from castray_desktop.workers.casts.pausing import Pausing
@@ -56,7 +56,7 @@ class CastRun:
         keep: Keep | None = None,
         record: CastRecord | None = None,
         ask: Callable[[], None] | None = None,
-        means: MulticastMeans | None = None,
+        multicast_groups: GroupAddresses | None = None,
         step_back: Callable[[], None] = lambda: None,
     ) -> None:
         """`ask()` asks for a turn, `step_back()` gives it to others."""
@@ -80,9 +80,8 @@ class CastRun:
         self._multicasting = Multicasting(
             *(ledger, agents, self._orders, self._relay, self._feed, self._absences, clock),
             done=self._wake,
-            means=means or MulticastMeans(),
+            groups=multicast_groups or GroupAddresses(),
         )
-        self.multicast_lesson: MulticastLesson | None = None  # once it has ended
         self._writers = Writers(ledger, self._orders, self._absences, clock)
         feed, writers, absences = self._feed, self._writers, self._absences
         self._losses = Losses(ledger, feed, self._relay, writers, absences, clock, self._left)
@@ -183,7 +182,7 @@ class CastRun:
             raise
         finally:
             self._under_way.set()
-            self.multicast_lesson = self._multicasting.close()
+            self._multicasting.close()
             self._orders.close()
 
     async def _run(self) -> None:
@@ -226,7 +225,6 @@ class CastRun:
         """It is the cast's turn again: whoever stays paused is told before all others go on."""
         self._pausing.look()
         self._rerouting.begin_pace()
-        self._multicasting.resumed()
 
     def resume(self, nodes: tuple[str, ...] = ()) -> None:
         """Go on with these recipients, or with all, once it is the cast's turn."""

@@ -1,14 +1,14 @@
-"""Sending to all recipients of a running cast at once: who listens where, and what the source is told.
+"""Multicast of a running cast that asks for it: who listens where, and what the source is told.
 
-The relay runs all the same; what does not come by datagrams comes by it. So nothing here can fail a cast:
-each way in which this ends is a state that says why (`MulticastEnd`), and the relay does the rest.
+The relay runs as well; it brings what does not come by datagrams. So nothing here can fail a cast: each way
+in which multicast ends is a state that says why (`MulticastEnd`), and the relay does the rest.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from statistics import median_low
 
 from castray_desktop.core import messages
 from castray_desktop.core.absence import Absences
@@ -17,14 +17,11 @@ from castray_desktop.core.errors import sentence
 from castray_desktop.core.failure import CastRayError, FailureKind
 from castray_desktop.core.feed import FeedState
 from castray_desktop.core.messages import Ways
-from castray_desktop.core.multicast_choice import Choice, Known, Start, choose, start
 from castray_desktop.core.route import Route
 from castray_desktop.workers.agents import Agents
 from castray_desktop.workers.casts.feeding import Feeding
 from castray_desktop.workers.casts.group_addresses import GroupAddresses
 from castray_desktop.workers.casts.ledger import CastLedger
-from castray_desktop.workers.casts.multicast_measuring import Measuring
-from castray_desktop.workers.casts.multicast_memory import MulticastLesson, MulticastMemory, network_of
 from castray_desktop.workers.casts.orders import Orders
 from castray_desktop.workers.casts.relay import Relay
 from castray_desktop.workers.ray_side.protocol import (
@@ -48,24 +45,13 @@ Then after twice as long, and so on, since its connection to its upstream begins
 REJOIN_LEFT_SECONDS = 10.0
 """With less than this to go it stays with the relay."""
 
-LEAST_MEASURED = 2
-"""With one recipient there is no relay that could be compared."""
-
 log = logging.getLogger("castray.cast")
 
 
-@dataclass
-class MulticastMeans:
-    """What the casts of an engine share for it."""
-
-    groups: GroupAddresses = field(default_factory=GroupAddresses)
-    memory: MulticastMemory | None = None
-
-
 class Multicasting:
-    """Decides whether, has recipients listen, and gives the source its orders, again to whoever came back.
+    """Has recipients listen, and gives the source its orders; agents that came back get theirs again.
 
-    `done()` hears of an order that was answered.
+    It does nothing for a cast with another transport. `done()` hears of an order that was answered.
     """
 
     def __init__(
@@ -78,7 +64,7 @@ class Multicasting:
         absences: Absences,
         clock: Callable[[], float],
         done: Callable[[], None],
-        means: MulticastMeans,
+        groups: GroupAddresses,
     ) -> None:
         self._ledger = ledger
         self._cast, self._source = ledger.cast, ledger.request.source
@@ -89,12 +75,10 @@ class Multicasting:
         self._absences = absences
         self._clock = clock
         self._done = done
-        self._means = means
+        self._groups = groups
         self._group: MulticastGroup | None = None  # while recipients are told to listen
-        self._over = False  # there is nothing to decide any more
-        self._trial = False  # the relay runs first
-        self._tried_amidst = False
-        self._start = Start()
+        self._over = ledger.request.transport is not Ways.UDP  # the relay does the rest
+        self._rate = 0  # bytes per second that the source paced itself to, for its next agent; 0: not known
         self._told: dict[str, tuple[int, float]] = {}  # which agent of a node was told to listen, and when
         self._calling: set[str] = set()  # with an order to listen that has not been answered
         self._paused: frozenset[str] = frozenset()  # who takes nothing at the moment
@@ -104,7 +88,6 @@ class Multicasting:
         self._life = 0  # which agent of the source the group is of
         self._ordered: frozenset[str] = frozenset()  # the listeners that it was told
         self._ordering = False
-        self._measuring = Measuring(ledger, clock)
 
     # --- for the relay --------------------------------------------------------------------------
 
@@ -128,7 +111,6 @@ class Multicasting:
         if route is None:
             return
         self._look_at_paused()
-        looked = self._measuring.look(by_group=self._group is not None)
         if not self._over:
             self._heed_source()
         if self._feed.state is not FeedState.SERVING:
@@ -136,74 +118,35 @@ class Multicasting:
         self._make_way(route)
         if self._over:
             return
-        if self._group is None and not self._trial:
-            self._decide(route)
-        elif self._group is None and looked:
-            self._try_now(route)
+        if self._group is None:
+            self._begin(route)
         if self._group is not None:
             self._follow_source()
             self._have_listen()
             self._let_rejoin()
             self._order()
 
-    def resumed(self) -> None:
-        """The cast goes on after a pause, in which agents neither send nor miss anything."""
-        self._measuring.rest()
-
-    def close(self) -> MulticastLesson | None:
-        """The cast has ended. What it has shown, if anything."""
-        self._means.groups.free(self._cast)
-        return self._measuring.lesson(tried_amidst=self._tried_amidst)
+    def close(self) -> None:
+        """The cast has ended."""
+        self._groups.free(self._cast)
 
     # --- whether --------------------------------------------------------------------------------
 
-    def _decide(self, route: Route) -> None:
-        asked, totals = self._ledger.request.transport, self._ledger.totals
+    def _begin(self, route: Route) -> None:
+        """Give the cast a group, if anybody can listen to it."""
         source = self._hello(self._source)
-        if source is None or totals is None:
+        if source is None:
             return
         listeners = self._possible(route)
-        network = network_of(source, listeners)
-        if asked is not Ways.RAY and len(listeners) >= LEAST_MEASURED:
-            self._measuring.begin(network, (hello.node for hello in listeners))
-        known = self._known(network)
-        choice = choose(asked, len(listeners), totals.stream_bytes, self._ledger.request.limit, known)
-        encrypted = any(hello.encrypted for hello in (source, *listeners))
-        if choice is Choice.RELAY or (encrypted and asked is not Ways.UDP):
-            self._over = True
-        elif encrypted:
+        if any(hello.encrypted for hello in (source, *listeners)):
             self._give_up(messages.MulticastEnd.ENCRYPTED)
         elif not listeners:
             self._ledger.multicast.stop(messages.MulticastEnd.NOBODY)  # unless one joins
-        elif choice is Choice.TRIAL:
-            self._trial = True
         else:
-            self._begin(source, start(asked, known))
-
-    def _try_now(self, route: Route) -> None:
-        """Try it in the midst of the relay, if it is worth that by now."""
-        source, found = self._hello(self._source), self._measuring.trial()
-        if source is None or found is None or self._ledger.request.limit:
-            return
-        self._trial = False
-        listeners = self._possible(route)
-        choice = choose(Ways.AUTO, len(listeners), self._ledger.stream_bytes, 0, Known())
-        if choice is Choice.TRIAL:
-            log.info("cast %s: multicast is tried, from %d B/s", self._cast, found.rate)
-            self._tried_amidst = True
-            self._begin(source, found)
-        else:
-            self._over = True
-
-    def _begin(self, source: AgentHello, how: Start) -> None:
-        self._start, self._life = how, self._relay.life(self._source)
-        self._group = self._means.groups.take(self._cast, source.address, len(self._ledger.unfinished))
-        self._ledger.multicast.tried()
-        log.info("cast %s: to group %s, port %d", self._cast, self._group.address, self._group.port)
-
-    def _known(self, network: str) -> Known:
-        memory = self._means.memory
-        return memory.known(network) if memory is not None else Known()
+            self._life = self._relay.life(self._source)
+            self._group = self._groups.take(self._cast, source.address, len(self._ledger.unfinished))
+            self._ledger.multicast.tried()
+            log.info("cast %s: to group %s, port %d", self._cast, self._group.address, self._group.port)
 
     def _possible(self, route: Route) -> list[AgentHello]:
         """Those who fetch, or will, and could listen."""
@@ -253,7 +196,7 @@ class Multicasting:
             if node in self._relay.fetching and self._has_left(node) and self._has_heard(node)
         ]
         due = self._back_off.due(left, self._clock())
-        if not due or self._measuring.left < REJOIN_LEFT_SECONDS * self._ledger.multicast.rate:
+        if not due or self._left_bytes() < REJOIN_LEFT_SECONDS * self._ledger.multicast.rate:
             return
         for node in due:
             log.info("cast %s: %s tries to follow the group again", self._cast, node)
@@ -261,6 +204,11 @@ class Multicasting:
             self._heard.discard(node)
             self._moved.discard(node)
             self._call(node)
+
+    def _left_bytes(self) -> int:
+        """Bytes of the stream that the middle one of those lacks who were told to listen."""
+        verified = (self._ledger.verified_bytes(node) for node in self._listeners())
+        return self._ledger.stream_bytes - median_low(verified)
 
     def _has_heard(self, node: str) -> bool:
         """Whether it got anything by the group; for who does not, there is a filter on the way."""
@@ -343,18 +291,17 @@ class Multicasting:
             self._leave_group()
         elif report.state is MulticastState.DONE:
             self._group, self._over = None, True
-            self._measuring.end()  # what is missing comes by the relay, and says nothing of its speed
         elif report.state is MulticastState.SENDING:
-            self._start = Start(report.rate, self._start.least)  # for the next agent of the source
+            self._rate = report.rate
 
     def _follow_source(self) -> None:
         """Another agent of the source has another group: all have left the first one, or are about to."""
         life, source = self._relay.life(self._source), self._hello(self._source)
         if life == self._life or source is None:
             return
-        self._means.groups.free(self._cast)
+        self._groups.free(self._cast)
         listeners = len(self._ledger.unfinished)
-        self._group = self._means.groups.take(self._cast, source.address, listeners, life)
+        self._group = self._groups.take(self._cast, source.address, listeners, life)
         self._life, self._ordered = life, frozenset()
         self._told.clear()
         self._heard.clear()
@@ -372,8 +319,7 @@ class Multicasting:
             self._orders.spawn(self._tell_source(listeners, self._life))
 
     async def _tell_source(self, listeners: tuple[str, ...], life: int) -> None:
-        how = self._start
-        order = Multicast(self._cast, self._group, listeners, how.rate, how.least)
+        order = Multicast(self._cast, self._group, listeners, self._rate)
         try:
             if life == self._relay.life(self._source):
                 await self._orders.call(self._source, order)

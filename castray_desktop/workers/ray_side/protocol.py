@@ -276,7 +276,6 @@ class Multicast:
     group: Optional[MulticastGroup]
     listeners: tuple[str, ...] = ()  # nodes that were told to listen
     rate: int = 0  # bytes per second to begin with; 0: not known
-    least: int = 0  # bytes per second; where it stays below that, it stops. 0: it never does
 
 
 @dataclass(frozen=True)
@@ -556,7 +555,7 @@ class MulticastEnd(str, enum.Enum):
 
     ORDERED = "ordered"
     NOTHING_ARRIVES = "nothing_arrives"  # no listener has heard anything
-    TOO_SLOW = "too_slow"  # slower than the relay would be
+    TOO_SLOW = "too_slow"  # it stays at the lowest pace
     NOBODY = "nobody"  # no listener is left
     NO_NETWORK = "no_network"  # this node can't send to a group
 

@@ -49,9 +49,9 @@ def group_of(cast: Cast) -> MulticastGroup:
     return MulticastGroup(address, port, cast.source.address)
 
 
-def order(cast: Cast, nodes: list[Node], rate: int = 0, least: int = 0) -> None:
+def order(cast: Cast, nodes: list[Node], rate: int = 0) -> None:
     names = tuple(node.name for node in nodes)
-    cast.source.plane.multicast(Multicast(cast.cast, group_of(cast), names, rate, least))
+    cast.source.plane.multicast(Multicast(cast.cast, group_of(cast), names, rate))
 
 
 def start(
@@ -516,13 +516,14 @@ def test_a_flood_of_reports_does_not_stop_the_stream(lab: Lab, monkeypatch: pyte
     cast.forget()
 
 
-def test_too_slow_for_the_relay(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_stops_where_it_stays_at_the_lowest_pace(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sending, "SLOW_SECONDS", 0.1)
+    monkeypatch.setattr(sending, "FLOOR", float("inf"))
     path = lab.file("model.bin", 64 * MIB)
     nodes = lab.chain(1)
     cast = lab.cast(nodes[0], [path])
     cast.deliver(nodes[1], nodes[0].upstream(), group=group_of(cast))
-    order(cast, nodes[1:], least=1 << 40)
+    order(cast, nodes[1:])
     results = cast.results()
     check(path, nodes, results)
     assert await_state(cast, MulticastState.STOPPED).end is MulticastEnd.TOO_SLOW

@@ -51,7 +51,7 @@ DECIDE_SECONDS = 2.0
 """The same, while one of them looks at what it has already."""
 
 SLOW_SECONDS = 2.0
-"""So long below the least speed, and it stops."""
+"""After this time at the lowest pace it stops."""
 
 FINISH_SECONDS = 1.0
 """Seconds of probes after the end, for listeners that have not said that they know."""
@@ -91,7 +91,7 @@ class MulticastSender:
         self._ports = ports
         self._keys = keys
         self._names: dict[bytes, str] = {}
-        self._order = order
+        self._first_rate = order.rate
         self._pace = MulticastPace(order.rate, ())
         self._state = MulticastState.WAITING
         self._end: Optional[MulticastEnd] = None
@@ -122,8 +122,7 @@ class MulticastSender:
         return self._state in (MulticastState.WAITING, MulticastState.SENDING)
 
     def update(self, order: Multicast) -> None:
-        """Other listeners, or another least speed. From any thread."""
-        self._order = order
+        """Other listeners. From any thread."""
         self._listen_to(order.listeners)
 
     def stop(self, end: MulticastEnd = MulticastEnd.ORDERED) -> None:
@@ -208,7 +207,7 @@ class MulticastSender:
                 raise self._halt(MulticastEnd.NOTHING_ARRIVES)
             self._probe()
             self._hear(PROBE_SECONDS)
-        self._pace = MulticastPace(self._order.rate, tuple(set(self._wanted) - self._left))
+        self._pace = MulticastPace(self._first_rate, tuple(set(self._wanted) - self._left))
         self._due = time.monotonic()
 
     def _awaited(self, heard: int, seconds: float) -> bool:
@@ -297,9 +296,8 @@ class MulticastSender:
         self._check_speed(now)
 
     def _check_speed(self, now: float) -> None:
-        """Stop where it stays slower than the relay would be."""
-        least = max(self._order.least, int(FLOOR) + 1)  # at its floor it is of no use to anybody
-        if self._pace.rate >= least or any(each.limit for each in self._supply.limiters):
+        """Stop where it stays at the lowest pace, which is of no use to anybody."""
+        if self._pace.rate > FLOOR or any(each.limit for each in self._supply.limiters):
             self._slow_since = 0.0
         elif not self._slow_since:
             self._slow_since = now
