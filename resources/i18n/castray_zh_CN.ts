@@ -193,6 +193,14 @@
         <translation>编号</translation>
     </message>
     <message>
+        <source>Links sent as files</source>
+        <translation>作为文件发送的链接</translation>
+    </message>
+    <message>
+        <source>Links sent as links</source>
+        <translation>作为链接发送的链接</translation>
+    </message>
+    <message>
         <source>Links that lead nowhere</source>
         <translation>失效的链接</translation>
     </message>
@@ -207,6 +215,61 @@
     <message>
         <source>Copy all</source>
         <translation>全部复制</translation>
+    </message>
+</context>
+<context>
+    <name>CastQuestion</name>
+    <message>
+        <source>{names} and {count} more are still being sent.</source>
+        <translation>{names} 等另外 {count} 项仍在发送。</translation>
+    </message>
+    <message>
+        <source>{names} is still being sent.</source>
+        <translation>{names} 仍在发送。</translation>
+    </message>
+    <message>
+        <source>{names} are still being sent.</source>
+        <translation>{names} 仍在发送。</translation>
+    </message>
+    <message>
+        <source>Change over</source>
+        <translation>切换</translation>
+    </message>
+    <message>
+        <source>It goes on there, and stays in the table with the name of its cluster.</source>
+        <translation>它会在原集群继续，并保留在列表中，注明其集群名称。</translation>
+    </message>
+    <message>
+        <source>Stopping the cluster ends what is being sent; paused casts wait for the cluster.</source>
+        <translation>停止集群会结束正在发送的内容；已暂停的传输会等待该集群。</translation>
+    </message>
+    <message>
+        <source>Detaching ends what is being sent; paused casts wait for the cluster.</source>
+        <translation>断开连接会结束正在发送的内容；已暂停的传输会等待该集群。</translation>
+    </message>
+    <message>
+        <source>Stop it</source>
+        <translation>停止集群</translation>
+    </message>
+    <message>
+        <source>Detach</source>
+        <translation>断开连接</translation>
+    </message>
+    <message>
+        <source>Letting other machines join opens Ray&apos;s ports on every network of this computer.</source>
+        <translation>允许其他机器加入会在本机的所有网络上开放 Ray 的端口。</translation>
+    </message>
+    <message>
+        <source>With the token, programs can be run here; without TLS it crosses the network in clear.</source>
+        <translation>持有令牌者可以在本机运行程序；未启用 TLS 时，令牌会以明文在网络上传输。</translation>
+    </message>
+    <message>
+        <source>What is being sent goes on.</source>
+        <translation>正在发送的内容会继续。</translation>
+    </message>
+    <message>
+        <source>Let other machines join</source>
+        <translation>允许其他机器加入</translation>
     </message>
 </context>
 <context>
@@ -753,6 +816,14 @@
         <translation>请重新发送。</translation>
     </message>
     <message>
+        <source>{path} is a link to {target}, which does not exist.</source>
+        <translation>{path} 是指向 {target} 的链接，但后者不存在。</translation>
+    </message>
+    <message>
+        <source>Mend the link, leave it out with --exclude, or send it as it is with --links keep.</source>
+        <translation>请修复该链接、用 --exclude 排除它，或用 --links keep 按原样发送。</translation>
+    </message>
+    <message>
         <source>{path} could not be written: {reason}.</source>
         <translation>无法写入 {path}：{reason}。</translation>
     </message>
@@ -821,6 +892,22 @@
         <translation>在线节点都已没有要发给 {node} 的文件：{source} 上的文件已被删除或发生了变化。</translation>
     </message>
     <message>
+        <source>There is a schedule {name} already.</source>
+        <translation>已有名为 {name} 的计划。</translation>
+    </message>
+    <message>
+        <source>Choose another name, or change or remove that one.</source>
+        <translation>请换一个名称，或更改、删除原有的计划。</translation>
+    </message>
+    <message>
+        <source>{schedule} fits several schedules: {schedules}.</source>
+        <translation>{schedule} 对应多个计划：{schedules}。</translation>
+    </message>
+    <message>
+        <source>Name the one that is meant by its id.</source>
+        <translation>请用 ID 指明是哪一个。</translation>
+    </message>
+    <message>
         <source>The cluster {target} is not there, so the run waits.</source>
         <translation>集群 {target} 不在，本次运行正在等待。</translation>
     </message>
@@ -853,12 +940,28 @@
         <translation>其余内容均已送达。</translation>
     </message>
     <message>
+        <source>No file was delivered. {reason}</source>
+        <translation>没有文件送达。{reason}</translation>
+    </message>
+    <message>
+        <source>{cure}</source>
+        <translation>{cure}</translation>
+    </message>
+    <message>
         <source>{node} has no room: {path} has {free} free and {needed} are needed.</source>
         <translation>{node} 空间不足：{path} 可用 {free}，需要 {needed}。</translation>
     </message>
     <message>
         <source>Make room there, or choose another destination.</source>
         <translation>请在该节点腾出空间，或选择其他保存位置。</translation>
+    </message>
+    <message>
+        <source>{node} has no room: it shares the disk of {path} with {others}, where {free} are free, and all of them together need {needed}.</source>
+        <translation>{node} 空间不足：{path} 所在的磁盘由它与 {others} 共用，可用 {free}，合计需要 {needed}。</translation>
+    </message>
+    <message>
+        <source>Make room there, or choose fewer recipients or another destination.</source>
+        <translation>请腾出空间，或减少接收节点，或选择其他保存位置。</translation>
     </message>
     <message>
         <source>{node} can&apos;t write to {path}: {reason}.</source>
@@ -885,12 +988,24 @@
         <translation>请在源节点上重命名该文件，然后重新发送。</translation>
     </message>
     <message>
+        <source>{node} can&apos;t store both {other} and {path}: they are one name on its file system.</source>
+        <translation>{node} 无法同时保存 {other} 和 {path}：在它的文件系统中，这是同一个名称。</translation>
+    </message>
+    <message>
+        <source>Rename one of them at the source, or choose another destination, then send again.</source>
+        <translation>请在源节点重命名其中一个，或选择其他目标位置，然后重新发送。</translation>
+    </message>
+    <message>
         <source>{node} could not write {path}: {reason}.</source>
         <translation>{node} 写入 {path} 失败：{reason}。</translation>
     </message>
     <message>
         <source>Check the disk of {node}, then send again.</source>
         <translation>请检查 {node} 的磁盘，然后重新发送。</translation>
+    </message>
+    <message>
+        <source>{node} could not read back {path}: {reason}.</source>
+        <translation>{node} 无法读回 {path}：{reason}。</translation>
     </message>
     <message>
         <source>{path} arrived damaged on {node}, twice.</source>
@@ -901,12 +1016,28 @@
         <translation>请检查 {node} 和 {upstream} 的内存与网络，然后重新发送。</translation>
     </message>
     <message>
+        <source>{node} can&apos;t get {path} from {upstream}, whose copy was changed or damaged: {reason}.</source>
+        <translation>{node} 无法从 {upstream} 取得 {path}：那里的副本已被更改或损坏（{reason}）。</translation>
+    </message>
+    <message>
+        <source>Send it again to {node}, and leave the copies alone until the cast has ended.</source>
+        <translation>请再次发送给 {node}，并在传输结束之前不要改动已送达的副本。</translation>
+    </message>
+    <message>
         <source>{node} lost its connection to {upstream}: {reason}.</source>
         <translation>{node} 与 {upstream} 的连接中断：{reason}。</translation>
     </message>
     <message>
         <source>Check the network between them, then send again.</source>
         <translation>请检查两者之间的网络，然后重新发送。</translation>
+    </message>
+    <message>
+        <source>Neither {node} ({own}) nor {upstream} ({address}) can connect to the other: {reason}.</source>
+        <translation>{node}（{own}）与 {upstream}（{address}）之间无法建立连接，两个方向都不行：{reason}。</translation>
+    </message>
+    <message>
+        <source>Open the data port of one of them for the other, and choose which with CASTRAY_DATA_PORTS; or send without --transport direct, so that files may go through Ray.</source>
+        <translation>请为其中一方开放另一方的数据端口（可用 CASTRAY_DATA_PORTS 指定端口）；或者不使用 --transport direct，让文件可以经由 Ray 传输。</translation>
     </message>
     <message>
         <source>{node} and {upstream} do not trust each other&apos;s certificates: {reason}.</source>
@@ -931,6 +1062,22 @@
     <message>
         <source>Check that machine, then send again.</source>
         <translation>请检查该机器，然后重新发送。</translation>
+    </message>
+    <message>
+        <source>{node} is there, but its inbox does not answer: {path}.</source>
+        <translation>{node} 在线，但它的收件箱没有响应：{path}。</translation>
+    </message>
+    <message>
+        <source>Check what is mounted there; until then, send to another folder.</source>
+        <translation>请检查那里挂载的文件系统；在此之前请发送到其他文件夹。</translation>
+    </message>
+    <message>
+        <source>{path} on {node} does not answer.</source>
+        <translation>{node} 上的 {path} 没有响应。</translation>
+    </message>
+    <message>
+        <source>Check what is mounted there, or choose another destination.</source>
+        <translation>请检查那里挂载的文件系统，或选择其他目标位置。</translation>
     </message>
     <message>
         <source>{node} is away at the moment.</source>
@@ -971,6 +1118,14 @@
     <message>
         <source>Start or attach one first.</source>
         <translation>请先启动或连接集群。</translation>
+    </message>
+    <message>
+        <source>No node of the cluster {target} can be used: {reasons}.</source>
+        <translation>集群 {target} 没有可用的节点：{reasons}。</translation>
+    </message>
+    <message>
+        <source>Look for the cause on those machines; logs/driver.log in CastRay&apos;s data has more of what Ray said.</source>
+        <translation>请在这些机器上查找原因；CastRay 数据中的 logs/driver.log 有 Ray 的更多信息。</translation>
     </message>
     <message>
         <source>The cluster was stopped.</source>
@@ -1041,6 +1196,14 @@
         <translation>请给出集群的地址，或启动本地集群。</translation>
     </message>
     <message>
+        <source>No Ray cluster runs on this computer, and CastRay has used another one before: {clusters}.</source>
+        <translation>这台计算机上没有运行 Ray 集群，而 CastRay 之前使用过其他集群：{clusters}。</translation>
+    </message>
+    <message>
+        <source>Name the cluster with --cluster HOST:PORT, or use the demo on this computer with --cluster local.</source>
+        <translation>请用 --cluster HOST:PORT 指定集群，或用 --cluster local 使用本机的演示集群。</translation>
+    </message>
+    <message>
         <source>What listens at {target} is no Ray cluster.</source>
         <translation>在 {target} 监听的不是 Ray 集群。</translation>
     </message>
@@ -1059,6 +1222,14 @@
     <message>
         <source>Put the cluster&apos;s own token there, then attach again.</source>
         <translation>请在那里换上该集群自己的令牌，然后重新连接。</translation>
+    </message>
+    <message>
+        <source>CastRay could not start its agent on {node}: {reason}.</source>
+        <translation>CastRay 无法在 {node} 上启动其代理：{reason}。</translation>
+    </message>
+    <message>
+        <source>It tries again by itself; logs/driver.log in CastRay&apos;s data has more of what Ray said.</source>
+        <translation>CastRay 会自动重试；CastRay 数据中的 logs/driver.log 有 Ray 的更多信息。</translation>
     </message>
     <message>
         <source>{node} has no free port in {ports}.</source>
@@ -1083,6 +1254,14 @@
     <message>
         <source>Use {others}; or go through the client server of the other one, ray://{host}:10001; or make this computer its node as well: castray cluster join {target}</source>
         <translation>可使用 {others}；或经由另一个集群的客户端服务器连接：ray://{host}:10001；或让本机也加入该集群：castray cluster join {target}</translation>
+    </message>
+    <message>
+        <source>The token of the cluster that is shared could be read or written by others: it is in {path}.</source>
+        <translation>共享集群的令牌可能被他人读取或写入，它位于 {path}。</translation>
+    </message>
+    <message>
+        <source>castray cluster share --new-token makes another one.</source>
+        <translation>运行 castray cluster share --new-token 可更换令牌。</translation>
     </message>
     <message>
         <source>A cluster that others can join can&apos;t be started here: {reason}.</source>
@@ -1185,6 +1364,14 @@
         <translation>请附上日志反馈此问题。</translation>
     </message>
     <message>
+        <source>Multicast stayed at its lowest speed, so the relay brought the rest.</source>
+        <translation>组播一直停留在最低速度，其余部分已改由接力链送达。</translation>
+    </message>
+    <message>
+        <source>Most datagrams are lost on the way: look at the network between the nodes, or leave the way to the program, which then uses the relay.</source>
+        <translation>大部分数据报在途中丢失：请检查节点之间的网络，或将传输方式设为“自动选择”，这样会使用接力链。</translation>
+    </message>
+    <message>
         <source>Recipients on the source&apos;s own machine, or with its storage, are served faster without it. Where others lose most of it, look at the network between them.</source>
         <translation>与源节点在同一台机器上或共用存储的接收节点，不用组播反而更快。如果其他节点丢失了大部分数据，请检查它们之间的网络。</translation>
     </message>
@@ -1203,14 +1390,6 @@
     <message>
         <source>Let firewalls pass UDP to 239.192.0.0/14 (ff12::/16 with IPv6), and give switches with IGMP snooping a querier. Cloud networks mostly carry no multicast; the relay is the way there.</source>
         <translation>请让防火墙放行发往 239.192.0.0/14（IPv6 为 ff12::/16）的 UDP，并为启用了 IGMP 侦听的交换机配置查询器。云网络大多不支持组播，在那里请使用接力链。</translation>
-    </message>
-    <message>
-        <source>Multicast was slower than the relay, so the relay brought the rest.</source>
-        <translation>组播比接力链慢，其余部分已改由接力链送达。</translation>
-    </message>
-    <message>
-        <source>With the way left to the program, multicast is taken only where it is faster.</source>
-        <translation>如果传输方式选择“自动选择”，则只有在组播更快时才会使用它。</translation>
     </message>
     <message>
         <source>No recipient needed multicast, or could follow it, so the relay brought the files.</source>
@@ -1241,8 +1420,8 @@
         <translation>尚未确认组播能否送达，本次传输就已结束。</translation>
     </message>
     <message>
-        <source>The relay brings so little in a moment. With the way left to the program, multicast is taken for large casts only.</source>
-        <translation>这么少的内容，接力链瞬间即可送完。如果传输方式选择“自动选择”，则只有较大的传输才会使用组播。</translation>
+        <source>The relay brings so little in a moment. Multicast pays for large casts only.</source>
+        <translation>这么少的内容，接力链瞬间即可送完。只有较大的传输才值得使用组播。</translation>
     </message>
     <message>
         <source>CastRay</source>
@@ -1537,6 +1716,10 @@
         <translation>所在的文件夹层级过深</translation>
     </message>
     <message>
+        <source>made up by the kernel when it is read</source>
+        <translation>读取时由内核临时生成的文件</translation>
+    </message>
+    <message>
         <source>a link to a folder that it lies in</source>
         <translation>它是指向上级文件夹的链接</translation>
     </message>
@@ -1609,6 +1792,10 @@
         <translation>它由更新版本的 CastRay 写入</translation>
     </message>
     <message>
+        <source>one that was forgotten</source>
+        <translation>一个已被移除的集群</translation>
+    </message>
+    <message>
         <source>it took too long</source>
         <translation>等待超时</translation>
     </message>
@@ -1655,6 +1842,10 @@
     <message>
         <source>the driver has ended</source>
         <translation>驱动进程已退出</translation>
+    </message>
+    <message>
+        <source>the cluster names versions that neither Ray nor Python has</source>
+        <translation>集群给出的版本既不是 Ray 也不是 Python 的版本号</translation>
     </message>
     <message>
         <source>Ray {version} has no tokens</source>
@@ -2401,14 +2592,6 @@
         <translation>在托盘中继续运行</translation>
     </message>
     <message>
-        <source>A cast is still running.</source>
-        <translation>还有一项传输正在进行。</translation>
-    </message>
-    <message>
-        <source>{count} casts are still running.</source>
-        <translation>还有 {count} 项传输正在进行。</translation>
-    </message>
-    <message>
         <source>It can go on in the tray, or at the next start.</source>
         <translation>可以在托盘中继续，也可以在下次启动时继续。</translation>
     </message>
@@ -2456,10 +2639,6 @@
         <translation>组播不可用：数据报无法送达</translation>
     </message>
     <message>
-        <source>Multicast stopped: slower than the relay</source>
-        <translation>组播已停止：比接力链慢</translation>
-    </message>
-    <message>
         <source>Multicast stopped: nobody listens any more</source>
         <translation>组播已停止：已无节点收听</translation>
     </message>
@@ -2486,6 +2665,10 @@
     <message>
         <source>{share} repaired</source>
         <translation>补传 {share}</translation>
+    </message>
+    <message>
+        <source>Multicast stopped: far too slow</source>
+        <translation>组播已停止：速度过低</translation>
     </message>
     <message>
         <source>No multicast: Ray encrypts here</source>
@@ -3002,6 +3185,10 @@
         <source>{size} free</source>
         <translation>可用 {size}</translation>
     </message>
+    <message>
+        <source>CPU {percent}%</source>
+        <translation>CPU {percent}%</translation>
+    </message>
 </context>
 <context>
     <name>RecipientPicker</name>
@@ -3464,6 +3651,10 @@
         <translation>恢复默认</translation>
     </message>
     <message>
+        <source>Send files instead of links that lead out</source>
+        <translation>指向外部的链接改为发送文件</translation>
+    </message>
+    <message>
         <source>Send as links</source>
         <translation>作为链接发送</translation>
     </message>
@@ -3567,6 +3758,10 @@
         <translation>选项 · {count}</translation>
     </message>
     <message>
+        <source>Send anyway</source>
+        <translation>仍然发送</translation>
+    </message>
+    <message>
         <source>Options</source>
         <translation>选项</translation>
     </message>
@@ -3593,6 +3788,18 @@
     <message>
         <source>Checking the recipients…</source>
         <translation>正在检查接收节点…</translation>
+    </message>
+    <message>
+        <source>A link would lead nowhere at the recipients: {name}</source>
+        <translation>有一个链接在接收节点上将失效：{name}</translation>
+    </message>
+    <message>
+        <source>{count} links would lead nowhere at the recipients, {name} first</source>
+        <translation>{count} 个链接在接收节点上将失效，首个为 {name}</translation>
+    </message>
+    <message>
+        <source>What they point to is not there, or is not sent.</source>
+        <translation>它们指向的内容不存在，或不会被发送。</translation>
     </message>
     <message>
         <source>Removes {count} entries at the recipients</source>
@@ -3807,6 +4014,14 @@
     <message>
         <source>Copy the command</source>
         <translation>复制命令</translation>
+    </message>
+    <message>
+        <source>Connections are encrypted with Ray&apos;s certificates (RAY_USE_TLS=1).</source>
+        <translation>连接使用 Ray 的证书加密（RAY_USE_TLS=1）。</translation>
+    </message>
+    <message>
+        <source>Connections are not encrypted: the token and the secret of each cast cross the network in clear. Share only in a network that you trust, or set RAY_USE_TLS=1.</source>
+        <translation>连接未加密：令牌和每次传输的密钥会以明文经过网络。请只在您信任的网络中共享，或设置 RAY_USE_TLS=1。</translation>
     </message>
 </context>
 <context>
@@ -4360,6 +4575,14 @@
     <message>
         <source>{count} paused</source>
         <translation>{count} 个已暂停</translation>
+    </message>
+    <message>
+        <source>{count} link leads nowhere</source>
+        <translation>{count} 个链接失效</translation>
+    </message>
+    <message>
+        <source>{count} links lead nowhere</source>
+        <translation>{count} 个链接失效</translation>
     </message>
     <message>
         <source>{count} failed</source>
