@@ -166,5 +166,5 @@ def test_opening_the_window_imports_nothing_heavy() -> None:
 def test_a_command_imports_nothing_of_the_window_or_the_api() -> None:
     """Every command starts Python anew: what one of them needs, the others don't pay for."""
     heavy = {"ray", "numpy", "PySide6", "fastapi", "pydantic", "starlette", "uvicorn", "argcomplete"}
-    code = "import castray_desktop.cli.commands, castray_desktop.cli.arguments as arguments; "
-    assert not loaded_by(code + "arguments.command_parser()") & heavy
+    code = "import castray_desktop.cli.command_runner, castray_desktop.cli.command_line as line; "
+    assert not loaded_by(code + "line.command_parser()") & heavy

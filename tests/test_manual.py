@@ -6,7 +6,8 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
-from castray_desktop.cli.arguments import COMMANDS, command_parser
+from castray_desktop.cli.command_line import command_parser
+from castray_desktop.cli.commands import COMMANDS
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "castray.1"
 

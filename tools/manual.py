@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
-from castray_desktop.cli.arguments import command_parser
+from castray_desktop.cli.command_line import command_parser
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "castray.1"
 

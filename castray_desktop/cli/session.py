@@ -1,4 +1,4 @@
-"""A command's connection to the engine, with the cluster it needs."""
+"""The connection of a command or a program to the engine, with the cluster that it needs."""
 
 from __future__ import annotations
 
@@ -27,29 +27,29 @@ DEMO_IN_USE = "The cluster in use is the demo on this computer, none of these: {
 
 
 class Session:
-    """Connects to the running engine, or starts one and ends it again with the command."""
+    """Connects to the running engine, or starts one, which ends with the session."""
 
     def __init__(
         self,
         *,
         start: bool = True,
         quiet: bool = False,
-        heard: Callable[[messages.Event], None] = lambda event: None,
+        on_event: Callable[[messages.Event], None] = lambda event: None,
     ) -> None:
-        """`quiet`: say nothing of the cluster's start. `heard` gets each event, the picture first."""
+        """`quiet`: print nothing while the cluster starts. `on_event` gets each event, `Welcome` first."""
         self._start = start
         self._quiet = quiet
-        self._heard = heard
+        self._on_event = on_event
         self._client: EngineClient | None = None
         self._mirror = Mirror()
         self.keep = False
         self._noticed: Failure | None = None
-        self._demo_note = ""  # what is to be said once it turns out that it is the demo
+        self._demo_note = ""  # printed once the cluster turns out to be the demo
 
     async def __aenter__(self) -> Self:
         self._client = await EngineClient.connect(find_places(), "cli", start=self._start)
         self._mirror.take(self._client.welcome)
-        self._heard(self._client.welcome)
+        self._on_event(self._client.welcome)
         return self
 
     async def __aexit__(
@@ -72,7 +72,7 @@ class Session:
 
     @property
     def cluster(self) -> ClusterStatus:
-        """The cluster that is looked at, as far as events were read."""
+        """The cluster of this session, as of the events that were read."""
         return self._mirror.cluster
 
     @property
@@ -81,10 +81,10 @@ class Session:
         return self._mirror.nodes
 
     async def events(self) -> AsyncIterator[messages.Event]:
-        """What the engine reports, with `nodes` and `cluster` kept up to date."""
+        """The events of the engine; reading them keeps `nodes` and `cluster` up to date."""
         async for event in self.client.events():
             self._mirror.take(event)
-            self._heard(event)
+            self._on_event(event)
             yield event
 
     async def ready(self, target: str | None) -> None:
@@ -95,7 +95,7 @@ class Session:
         """
         in_use = self.cluster.phase not in (ClusterPhase.NONE, ClusterPhase.FAILED)
         if not target and in_use:
-            await self._tell_of_others()
+            await self._note_other_clusters()
         elif not target:
             self._demo_note = DEMO_INSTEAD
         if target or not in_use:
@@ -104,13 +104,13 @@ class Session:
             await self._until_ready(started=self.cluster.phase is not ClusterPhase.STARTING)
 
     async def use(self, command: messages.UseCluster | messages.PrepareDriver | messages.JoinCluster) -> None:
-        """Have the engine use a cluster, and look at it once it is ready. Raises CastRayError."""
+        """Have the engine use a cluster, and wait until it is ready. Raises CastRayError."""
         known = self.client.welcome
         await self.client.request(command, messages.Done)
-        if self.client.welcome is not known:  # it is another one: what was said before is of no use
+        if self.client.welcome is not known:  # another cluster: events about the previous one do not count
             async for event in self.events():
                 if isinstance(event, messages.Welcome):
-                    self._tell_demo(event.cluster)
+                    self._print_demo_note(event.cluster)
                     break
         elif self.cluster.phase in (ClusterPhase.NONE, ClusterPhase.FAILED):
             self._mirror.take(
@@ -120,25 +120,25 @@ class Session:
             await self._until_ready(started=self.cluster.phase is not ClusterPhase.STARTING)
 
     async def _until_ready(self, *, started: bool) -> None:
-        """Raises CastRayError when it fails; what the engine said before it had `started` does not count."""
+        """Raises CastRayError when the start fails; events before the cluster has `started` do not count."""
         announced = ""
         async for event in self.events():
             if not isinstance(event, messages.ClusterChanged):
                 continue
             phase = event.cluster.phase
             started = started or phase is ClusterPhase.STARTING
-            self._tell_demo(event.cluster)
+            self._print_demo_note(event.cluster)
             if not self._quiet:
                 announced = _announce(event.cluster, announced)
-                self._tell_notice(event.cluster.notice)
+                self._print_notice(event.cluster.notice)
             if phase is ClusterPhase.READY:
                 return
             if started and phase in (ClusterPhase.FAILED, ClusterPhase.NONE):
                 raise CastRayError.of(event.cluster.failure or Failure(FailureKind.CLUSTER_STOPPED))
         raise CastRayError(FailureKind.ENGINE_UNREACHABLE, reason="it has ended")
 
-    async def _tell_of_others(self) -> None:
-        """Where the demo is in use, and others have been: say on stderr that it is none of them."""
+    async def _note_other_clusters(self) -> None:
+        """Print a note if the demo is in use, and other clusters were used before."""
         if self.cluster.target != messages.LOCAL_TARGET:
             return
         known = await self.client.request(messages.ListClusters(), messages.ClusterList)
@@ -147,20 +147,20 @@ class Session:
         if others:
             print(DEMO_IN_USE.format(others=", ".join(others)), file=sys.stderr, flush=True)
 
-    def _tell_demo(self, cluster: ClusterStatus) -> None:
-        """Say on stderr that nobody has named this cluster, before anything is said of it."""
+    def _print_demo_note(self, cluster: ClusterStatus) -> None:
+        """Print a note if the cluster is the demo and was not named, before anything else about it."""
         if self._demo_note and cluster.target == messages.LOCAL_TARGET:
             print(self._demo_note, file=sys.stderr, flush=True)
             self._demo_note = ""
 
-    def _tell_notice(self, notice: Failure | None) -> None:
-        """Say on stderr what is not as it should be, each thing once."""
+    def _print_notice(self, notice: Failure | None) -> None:
+        """Print the notice of the cluster on stderr, each notice once."""
         if notice is not None and notice != self._noticed:
             self._noticed = notice
             print(sentence(notice), file=sys.stderr, flush=True)
 
     async def _wait_for_end(self, client: EngineClient) -> None:
-        """Wait until the engine has ended, unless it goes on, since others came to use it."""
+        """Wait for the end of the engine; it goes on if other clients use it."""
         try:
             await client.request(messages.GetStatus(), messages.EngineStatus)
         except CastRayError:
@@ -177,7 +177,7 @@ _PREPARING = {
 
 
 def _announce(status: ClusterStatus, announced: str) -> str:
-    """Say on stderr what the cluster is doing, each step once."""
+    """Print the phase of the cluster on stderr, each step once; returns the last printed text."""
     if status.phase is ClusterPhase.STARTING:
         again = f", attempt {status.attempt} of {status.attempts}" if status.attempt > 1 else ""
         text = (

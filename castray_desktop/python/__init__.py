@@ -1,5 +1,9 @@
-"""CastRay for programs and notebooks: `connect` gives a `Cluster` to send files with."""
+"""CastRay for programs and notebooks.
 
-from castray_desktop.python.cluster import Cluster, CommandFailed, connect
+In: calls of `connect` and of the methods of its `Cluster`, from any thread. Out: results and nodes as typed
+structs, progress bars, and `CommandFailed` with a sentence. A client of the engine, like the command line.
+"""
+
+from castray_desktop.python.cluster_handle import Cluster, CommandFailed, connect
 
 __all__ = ["Cluster", "CommandFailed", "connect"]

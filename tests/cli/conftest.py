@@ -1,15 +1,33 @@
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import pytest
 
-from castray_desktop.cli import session
+from castray_desktop.cli.output.cast_reporters import JsonReporter
+from castray_desktop.core.messages import CastResult
 from castray_desktop.workers.places import Places
-from tests.helpers.house import House
+from tests.helpers.command_home import command_home
 
 
 @pytest.fixture
-def house(house: House, places: Places, monkeypatch: pytest.MonkeyPatch) -> House:
-    """An engine that the commands of a test find running."""
-    monkeypatch.setattr(session, "find_places", lambda: places)
-    monkeypatch.delenv("CASTRAY_CLUSTER", raising=False)
-    return house
+def places(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Places:
+    """A home that the environment names."""
+    return command_home(tmp_path, tmp_path_factory, monkeypatch)
+
+
+@pytest.fixture
+def said(capsys: pytest.CaptureFixture[str]) -> Callable[[CastResult], dict[str, Any]]:
+    """The last line of `send --json` for a result."""
+
+    def say(result: CastResult) -> dict[str, Any]:
+        JsonReporter().result(result)
+        line: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return line
+
+    return say

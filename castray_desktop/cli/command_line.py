@@ -1,0 +1,157 @@
+"""The parsers of the command line: which words open the window, and which are a command."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+import os
+import sys
+from collections.abc import Collection, Iterator
+
+import castray_desktop
+from castray_desktop.cli.arguments import Parser, add_cluster_option
+from castray_desktop.cli.commands import COMMANDS
+from castray_desktop.cli.exit_status import EXIT_BAD_USAGE
+from castray_desktop.core.names import display
+
+_EPILOGUE = """\
+examples:
+  castray                                          open the window
+  castray model.safetensors                        open it with this file in the send list
+  castray send model.safetensors --to all          send it to the inbox of every node
+  castray send data/ --to node_1,node_2 --dest /data/{node}
+  castray pause all                                stop every byte, and go on with: castray resume all
+  castray schedule add nightly data/ --to all --cron "0 3 * * *"
+  castray nodes                                    list the nodes
+
+castray COMMAND --help tells more, with examples.
+
+exit status:
+  0  everything was delivered      2  bad usage or bad input
+  1  something was not             3  no cluster                130  interrupted
+"""
+
+_USAGE = "castray [FILE...]\n       castray COMMAND [OPTIONS]"
+
+MAX_SUGGESTIONS = 3
+
+
+def is_window_start(arguments: list[str]) -> bool:
+    """Whether these arguments open the window: anything but a command, `--help` or `--version`."""
+    return not _asks_about_program(arguments) and _first_word(arguments) not in COMMANDS
+
+
+def parse_window_start(arguments: list[str]) -> argparse.Namespace:
+    """Parse arguments that open the window: the cluster and the files.
+
+    End the process with a usage line on stderr and status 2 if that fails, or if a word is not a path that
+    exists, since it may be a misspelled command.
+    """
+    _refuse_undecodable(arguments)
+    parser = Parser(prog="castray", usage=_USAGE, add_help=False)
+    add_cluster_option(parser)
+    parser.add_argument("files", nargs="*", metavar="FILE")
+    options, unknown = parser.parse_known_args(arguments)
+    for word in options.files:
+        if not os.path.lexists(word):
+            similar = _similar_commands(word)
+            hint = f" Did you mean: {', '.join(similar)}?" if similar else " See: castray help"
+            parser.error(f"{word} is neither a command nor a file or folder that exists.{hint}")
+    if unknown:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    return options
+
+
+def parse_command(arguments: list[str]) -> argparse.Namespace:
+    """Parse a command; `handler` of the result runs it.
+
+    End the process with a usage line on stderr and status 2 if that fails.
+    """
+    _refuse_undecodable(arguments)
+    word = _first_word(arguments)
+    known = word in COMMANDS and not _asks_about_program(arguments)
+    return command_parser([word] if known else COMMANDS).parse_args(arguments)
+
+
+def command_parser(names: Collection[str] = COMMANDS) -> argparse.ArgumentParser:
+    """The parser of these commands; for help, completion and the manual: of all commands.
+
+    Only the modules of these commands are imported.
+    """
+    parser = Parser(
+        prog="castray",
+        usage=_USAGE,
+        description="Put files on many machines of a Ray cluster at once.",
+        epilog=_EPILOGUE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"castray {castray_desktop.__version__}")
+    add_cluster_option(parser)
+    commands = parser.add_subparsers(
+        dest="command", required=True, metavar="COMMAND", title="commands", prog="castray"
+    )
+    for module in dict.fromkeys(COMMANDS[name] for name in names):
+        importlib.import_module(f"castray_desktop.cli.commands.{module}").add_parsers(commands)
+    return parser
+
+
+def command_names(parser: argparse.ArgumentParser, prefix: str = "") -> Iterator[str]:
+    """Every command of the parser: "send", "engine status"."""
+    groups = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    for action in groups:
+        for name, inner in action.choices.items():
+            yield from command_names(inner, f"{prefix} {name}".strip())
+    if not groups:
+        yield prefix
+
+
+def _words(arguments: list[str]) -> Iterator[str]:
+    """The arguments without the value of `--cluster`."""
+    values = iter(arguments)
+    for argument in values:
+        yield argument
+        if argument == "--cluster":
+            next(values, None)
+
+
+def _first_word(arguments: list[str]) -> str:
+    """The first argument that is no option."""
+    return next((word for word in _words(arguments) if not word.startswith("-")), "")
+
+
+def _asks_about_program(arguments: list[str]) -> bool:
+    """Whether `--help` or `--version` precedes the first word."""
+    for word in _words(arguments):
+        if word in ("-h", "--help", "--version"):
+            return True
+        if not word.startswith("-"):
+            break
+    return False
+
+
+def _similar_commands(word: str) -> tuple[str, ...]:
+    """Commands that are spelled like this word, each with the group that it belongs to."""
+    by_last_word: dict[str, list[str]] = {}
+    for name in command_names(command_parser()):
+        by_last_word.setdefault(name.rpartition(" ")[2], []).append(name)
+        by_last_word.setdefault(name.partition(" ")[0], [])
+    close = difflib.get_close_matches(word, by_last_word)
+    return tuple(name for found in close for name in by_last_word[found] or [found])[:MAX_SUGGESTIONS]
+
+
+def _refuse_undecodable(arguments: list[str]) -> None:
+    """End the process with a sentence and status 2 if an argument is not valid text.
+
+    Paths travel as text between the processes; names inside a sent folder may be any bytes.
+    """
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            print(
+                f"castray: {display(argument)} is a name that is not UTF-8, and can't be given here. "
+                "Rename it, or send the folder that it lies in.",
+                file=sys.stderr,
+            )
+            sys.exit(EXIT_BAD_USAGE)

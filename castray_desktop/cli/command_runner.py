@@ -1,0 +1,67 @@
+"""Runs a parsed command and turns its end into an exit status."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+from collections.abc import Coroutine, Iterator
+
+from castray_desktop.cli.exit_status import EXIT_INTERRUPTED, EXIT_NOT_DELIVERED
+from castray_desktop.cli.output.terminal import escape_unprintable
+from castray_desktop.core.errors import sentence
+from castray_desktop.core.failure import CastRayError, Failure, FailureKind
+from castray_desktop.core.statuses import STATUSES
+from castray_desktop.workers.places import find_places
+
+log = logging.getLogger("castray.command")
+
+
+def run_command(options: argparse.Namespace) -> int:
+    """Run the handler of a parsed command; returns the exit status. Errors are one sentence on stderr."""
+    escape_unprintable()
+    try:
+        with asyncio.Runner() as runner:
+            return runner.run(_interruptible(options.handler(options)))
+    except CastRayError as error:
+        print(f"castray: {sentence(error.failure)}", file=sys.stderr)
+        return STATUSES[error.failure.kind].exit
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output has gone; without this, Python reports the closed pipe again at exit.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_NOT_DELIVERED
+    except Exception as error:
+        with _log_file():
+            log.exception("castray %s", options.command)
+        reason = f"{type(error).__name__}: {error}"
+        print(f"castray: {sentence(Failure(FailureKind.INTERNAL, {'reason': reason}))}", file=sys.stderr)
+        return EXIT_NOT_DELIVERED
+
+
+@contextlib.contextmanager
+def _log_file() -> Iterator[None]:
+    """Log to a file while entered: the terminal gets one sentence, a bug report needs the traceback."""
+    handler: logging.Handler = logging.NullHandler()
+    with contextlib.suppress(OSError, RuntimeError):
+        handler = logging.FileHandler(find_places().log / "command.log")
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    log.propagate = False
+    log.addHandler(handler)
+    yield
+    log.removeHandler(handler)
+    handler.close()
+
+
+async def _interruptible(command: Coroutine[None, None, int]) -> int:
+    """Run a command so that SIGTERM ends it as Ctrl+C does, with its cleanup."""
+    task = asyncio.current_task()
+    if task is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await command

@@ -1,0 +1,80 @@
+"""`castray casts`: list the casts of the running engine."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from castray_desktop.cli.arguments import Commands, add_command, add_json_option
+from castray_desktop.cli.exit_status import EXIT_DELIVERED
+from castray_desktop.cli.output.cast_text import format_state
+from castray_desktop.cli.output.terminal import add_row, new_table, print_json, print_table
+from castray_desktop.cli.session import Session
+from castray_desktop.core.cast import cast_name
+from castray_desktop.core.failure import CastRayError, FailureKind
+from castray_desktop.core.forms import cast_cluster_form, plain
+from castray_desktop.core.messages import CastSummary, DeliverySnapshot
+from castray_desktop.core.quantities import format_bytes
+
+
+def add_parsers(commands: Commands) -> None:
+    """Add `casts`."""
+    parser = add_command(
+        commands,
+        "casts",
+        "list the casts",
+        "castray casts --json",
+        handler=list_casts,
+        uses_cluster=True,
+    )
+    add_json_option(parser)
+
+
+async def list_casts(options: argparse.Namespace) -> int:
+    """Print the casts of the running engine; none where no engine runs."""
+    try:
+        async with Session(start=False) as session:
+            welcome = session.client.welcome
+    except CastRayError as error:
+        if error.failure.kind is not FailureKind.ENGINE_UNREACHABLE:
+            raise
+        welcome = None  # no engine, so no casts
+    casts = welcome.casts if welcome else ()
+    deliveries = welcome.deliveries if welcome else {}
+    if options.json:
+        print_json([_cast_object(cast, deliveries.get(cast.cast, ())) for cast in casts])
+    else:
+        print_casts(casts)
+    return EXIT_DELIVERED
+
+
+def _cast_object(cast: CastSummary, deliveries: tuple[DeliverySnapshot, ...]) -> dict[str, object]:
+    return {
+        "cast": cast.cast,
+        "name": cast_name(cast),
+        "state": cast.state.value,
+        "bytes": cast.bytes,
+        "cluster": plain(cast_cluster_form(cast.cluster)),
+        "deliveries": [
+            {"node": item.node, "state": item.state.value, "bytes": item.bytes} for item in deliveries
+        ],
+    }
+
+
+def print_casts(casts: Sequence[CastSummary]) -> None:
+    """Print the casts as a table."""
+    if not casts:
+        print("No casts.")
+        return
+    table = new_table("Cast", "Name", "State", "Size", "Done", "Recipients")
+    for cast in casts:
+        add_row(
+            table,
+            cast.cast,
+            cast_name(cast),
+            format_state(cast.state),
+            format_bytes(cast.bytes),
+            f"{100 * cast.done_bytes // cast.bytes} %" if cast.bytes else "",
+            f"{cast.verified}/{len(cast.recipients)}",
+        )
+    print_table(table)

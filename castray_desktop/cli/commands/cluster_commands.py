@@ -1,0 +1,85 @@
+"""`castray cluster`: prepare a driver for a cluster, join one, or share one."""
+
+from __future__ import annotations
+
+import argparse
+
+from castray_desktop.cli.arguments import Commands, add_command, add_json_option
+from castray_desktop.cli.exit_status import EXIT_DELIVERED
+from castray_desktop.cli.output.terminal import print_json
+from castray_desktop.cli.session import Session
+from castray_desktop.core import messages
+
+ENCRYPTED = (
+    "Connections are encrypted (RAY_USE_TLS=1): each machine needs a certificate of the same authority"
+    " in RAY_TLS_SERVER_CERT, RAY_TLS_SERVER_KEY and RAY_TLS_CA_CERT."
+)
+NOT_ENCRYPTED = (
+    "Connections are not encrypted: the token and the secret of each cast cross the network in clear, and"
+    " whoever can read along there can use them."
+    " Share only in a network that you trust, or set RAY_USE_TLS=1."
+)
+
+
+def add_parsers(commands: Commands) -> None:
+    """Add `cluster`."""
+    cluster = add_command(commands, "cluster", "prepare for a cluster, share one or join one")
+    actions = cluster.add_subparsers(dest="action", required=True, metavar="ACTION")
+    prepare_parser = add_command(
+        actions, "prepare", "make a driver for a cluster that runs another Ray", handler=prepare
+    )
+    prepare_parser.add_argument("target", metavar="HOST:PORT")
+    join_parser = add_command(
+        actions, "join", "make this computer a node of a cluster, without CPUs for its tasks", handler=join
+    )
+    join_parser.add_argument("target", metavar="HOST:PORT")
+    share_parser = add_command(
+        actions, "share", "start a cluster that other machines can join, and say how", handler=share
+    )
+    share_parser.add_argument(
+        "--new-token",
+        action="store_true",
+        help="stop the shared cluster first and give it another token: all machines have to join again",
+    )
+    add_json_option(share_parser)
+
+
+async def prepare(options: argparse.Namespace) -> int:
+    """Install a driver for a cluster that runs another Ray, and print its versions."""
+    async with Session() as session:
+        await session.use(messages.PrepareDriver(options.target))
+        status = session.cluster
+    print(f"{options.target} can be used: Ray {status.ray_version} on Python {status.python_version}.")
+    return EXIT_DELIVERED
+
+
+async def join(options: argparse.Namespace) -> int:
+    """Make this computer a node of a cluster, for as long as the engine runs."""
+    async with Session() as session:
+        await session.use(messages.JoinCluster(options.target))
+        await session.client.request(messages.KeepEngine(True), messages.Done)
+        session.keep = True
+        print(
+            f"This computer is one of {len(session.nodes)} nodes of {options.target}."
+            " Leave it with: castray engine stop"
+        )
+    return EXIT_DELIVERED
+
+
+async def share(options: argparse.Namespace) -> int:
+    """Start a cluster that other machines can join, keep it, and print the command for them."""
+    async with Session() as session:
+        if options.new_token:
+            await session.client.request(messages.RenewShareToken(), messages.Done)
+        await session.use(messages.UseCluster("shared"))
+        shared = await session.client.request(messages.ShareCluster(), messages.ShareInfo)
+        await session.client.request(messages.KeepEngine(True), messages.Done)
+        session.keep = True
+    if options.json:
+        print_json({"command": shared.command, "address": shared.address, "encrypted": shared.encrypted})
+    else:
+        print(f"On another machine that has the same Ray, run:\n\n    {shared.command}\n")
+        print("Whoever knows this command can run programs on all nodes, so keep it secret.")
+        print(ENCRYPTED if shared.encrypted else NOT_ENCRYPTED)
+        print("See who has joined with: castray nodes    End it with: castray engine stop")
+    return EXIT_DELIVERED

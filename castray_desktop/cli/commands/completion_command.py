@@ -1,0 +1,32 @@
+"""`castray completion`: print the script that makes a shell complete the commands."""
+
+from __future__ import annotations
+
+import argparse
+
+from castray_desktop.cli.arguments import Commands, add_command
+from castray_desktop.cli.exit_status import EXIT_DELIVERED
+
+
+def add_parsers(commands: Commands) -> None:
+    """Add `completion`."""
+    parser = add_command(
+        commands,
+        "completion",
+        "print what makes a shell complete these commands",
+        """
+        castray completion bash > ~/.local/share/bash-completion/completions/castray
+        castray completion zsh > ~/.zfunc/_castray        # in a folder of $fpath
+        castray completion fish > ~/.config/fish/completions/castray.fish
+        """,
+        handler=print_script,
+    )
+    parser.add_argument("shell", choices=("bash", "zsh", "fish"))
+
+
+async def print_script(options: argparse.Namespace) -> int:
+    """Print the script of a shell, which calls `shell_completion.complete`."""
+    from argcomplete import shell_integration
+
+    print(shell_integration.shellcode(["castray"], shell=options.shell))
+    return EXIT_DELIVERED

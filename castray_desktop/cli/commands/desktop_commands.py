@@ -1,0 +1,233 @@
+"""`castray desktop`: add CastRay to the desktop's menu and its file managers, or remove it from them.
+
+`HOME/desktop.json` records each written file with its digest. A file that somebody else has written, or
+that was changed since, is never overwritten or removed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from castray_desktop.cli.arguments import Commands, add_command, add_json_option
+from castray_desktop.cli.commands.desktop_files import DesktopFile, desktop_files
+from castray_desktop.cli.exit_status import EXIT_DELIVERED, EXIT_NOT_DELIVERED
+from castray_desktop.cli.output.terminal import print_json
+from castray_desktop.core.failure import CastRayError, FailureKind
+from castray_desktop.workers.home_files import load_dict
+from castray_desktop.workers.places import find_places
+
+PACKAGE = Path(__file__).resolve().parent.parent.parent
+
+
+def add_parsers(commands: Commands) -> None:
+    """Add `desktop`."""
+    desktop = add_command(
+        commands,
+        "desktop",
+        "put CastRay into the desktop's menu and its file managers",
+        """
+        castray desktop install       into the menu, and into Files, Nemo, Caja, Dolphin and Thunar
+        castray desktop remove        take all of that away again
+        """,
+    )
+    actions = desktop.add_subparsers(dest="action", required=True, metavar="ACTION")
+    add_json_option(
+        add_command(actions, "install", "write the entries into your own folders", handler=install)
+    )
+    add_json_option(
+        add_command(actions, "remove", "remove what install has written, and nothing else", handler=remove)
+    )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Whether one file was written or removed."""
+
+    path: Path
+    done: bool
+    why_not: str = ""
+
+
+class Desktop:
+    """The user's folders, and the record of what was written into them."""
+
+    def __init__(self, data: Path, config: Path, record: Path) -> None:
+        self._folders = {"data": data, "config": config}
+        self._record = record
+
+    def install(self, files: tuple[DesktopFile, ...]) -> list[Outcome]:
+        """Write all files, and remove those of an earlier version. Raises CastRayError."""
+        known = self._load()
+        places = {self._folders[file.below] / file.path: file for file in files}
+        outcomes = []
+        for path, file in places.items():
+            if path.is_symlink() or (path.exists() and not self._is_ours(path, known, file.content)):
+                outcomes.append(Outcome(path, False, "it is there already, and CastRay did not write it"))
+                continue
+            known |= dict.fromkeys(self._write(path, file), "folder")
+            known[str(path)] = _digest(file.content)
+            self._save(known)  # at once, so that an interrupt leaves no unrecorded file
+            outcomes.append(Outcome(path, True))
+        self._delete([name for name in known if Path(name) not in places and known[name] != "folder"], known)
+        self._touch_icon_theme(list(places))
+        return outcomes
+
+    def remove(self) -> list[Outcome]:
+        """Remove what `install` has written, and the folders that it has made. Raises CastRayError."""
+        known = self._load()
+        outcomes = self._delete([name for name in known if known[name] != "folder"], known)
+        for name in sorted((name for name in known if known[name] == "folder"), key=len, reverse=True):
+            with contextlib.suppress(OSError):  # not empty: other programs use it too
+                Path(name).rmdir()
+            if not Path(name).is_dir():
+                del known[name]
+        self._save(known)
+        self._touch_icon_theme([outcome.path for outcome in outcomes])
+        return outcomes
+
+    def _delete(self, names: list[str], known: dict[str, str]) -> list[Outcome]:
+        outcomes = []
+        for name in names:
+            path = Path(name)
+            if not path.is_file() and not path.is_symlink():
+                del known[name]
+            elif self._is_ours(path, known):
+                _try(path.unlink, path)
+                del known[name]
+                outcomes.append(Outcome(path, True))
+            else:
+                outcomes.append(Outcome(path, False, "it was changed since CastRay wrote it"))
+        self._save(known)
+        return outcomes
+
+    @staticmethod
+    def _is_ours(path: Path, known: dict[str, str], wanted: bytes | None = None) -> bool:
+        if path.is_symlink() or not path.is_file():
+            return False
+        digest = _digest(path.read_bytes())
+        return digest == known.get(str(path)) or (wanted is not None and digest == _digest(wanted))
+
+    def _write(self, path: Path, file: DesktopFile) -> list[str]:
+        """Write a file atomically; returns the folders that were made for it."""
+        made = [str(folder) for folder in path.parents if not folder.exists()]
+        _try(lambda: path.parent.mkdir(parents=True, exist_ok=True), path)
+        _try(lambda: _replace(path, file.content, file.mode), path)
+        return made
+
+    def _load(self) -> dict[str, str]:
+        return load_dict(self._record, "the files in the desktop's menus", str)
+
+    def _save(self, known: dict[str, str]) -> None:
+        if not known:
+            self._record.unlink(missing_ok=True)
+            return
+        text = json.dumps(known, indent=1, ensure_ascii=False)
+        _try(lambda: self._record.parent.mkdir(parents=True, exist_ok=True, mode=0o700), self._record)
+        _try(lambda: _replace(self._record, text.encode(), 0o600), self._record)
+
+    def _touch_icon_theme(self, paths: list[Path]) -> None:
+        """Desktops search for new icons when the time of the theme's folder has changed."""
+        for path in paths:
+            if "hicolor" in path.parts:
+                root = Path(*path.parts[: path.parts.index("hicolor") + 1])
+                with contextlib.suppress(OSError):
+                    os.utime(root)
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _replace(path: Path, content: bytes, mode: int) -> None:
+    handle, name = tempfile.mkstemp(prefix=".castray-", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        Path(name).chmod(mode)
+        Path(name).replace(path)
+    except OSError:
+        Path(name).unlink()
+        raise
+
+
+def _try(act: object, path: Path) -> None:
+    assert callable(act)
+    try:
+        act()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise CastRayError(FailureKind.FILE_NOT_WRITTEN, path=str(path), reason=reason) from error
+
+
+def this_desktop() -> Desktop:
+    """The desktop in the XDG base directories; their specification ignores relative paths."""
+    home = Path.home()
+
+    def folder(variable: str, default: Path) -> Path:
+        given = Path(os.environ.get(variable, ""))
+        return given if given.is_absolute() else default
+
+    data = folder("XDG_DATA_HOME", home / ".local" / "share")
+    return Desktop(data, folder("XDG_CONFIG_HOME", home / ".config"), find_places().home / "desktop.json")
+
+
+def this_command() -> tuple[str, ...]:
+    """The command that opens the window: the launcher beside the package, the installed script, or Python."""
+    launcher = PACKAGE.parent / "castray"
+    if os.access(launcher, os.X_OK) and launcher.is_file():
+        return (str(launcher),)
+    script = Path(sys.prefix) / "bin" / "castray"
+    if script.is_file():
+        return (str(script),)
+    found = shutil.which("castray")
+    return (os.path.abspath(found),) if found else (sys.executable, "-m", "castray_desktop")
+
+
+def _icons() -> tuple[bytes, bytes]:
+    for root in (PACKAGE / "resources", PACKAGE.parent / "resources"):
+        if (root / "castray.svg").is_file():
+            return (root / "castray.svg").read_bytes(), (root / "castray-256.png").read_bytes()
+    raise CastRayError(FailureKind.NO_SUCH_FILE, path=str(PACKAGE / "resources" / "castray.svg"))
+
+
+async def install(options: argparse.Namespace) -> int:
+    """Write the entries; status 1 if a file of another program was left."""
+    if sys.platform == "darwin" or os.name == "nt":
+        print("castray: there are such entries on Linux desktops only.", file=sys.stderr)
+        return EXIT_NOT_DELIVERED
+    outcomes = this_desktop().install(desktop_files(this_command(), *_icons()))
+    return _report(outcomes, "installed", options.json)
+
+
+async def remove(options: argparse.Namespace) -> int:
+    """Remove the entries; status 1 if a changed file was left."""
+    outcomes = this_desktop().remove()
+    if not outcomes and not options.json:
+        print("There was nothing to remove.")
+        return EXIT_DELIVERED
+    return _report(outcomes, "removed", options.json)
+
+
+def _report(outcomes: list[Outcome], word: str, as_json: bool) -> int:
+    if as_json:
+        done = [str(outcome.path) for outcome in outcomes if outcome.done]
+        left = {str(outcome.path): outcome.why_not for outcome in outcomes if not outcome.done}
+        print_json({word: done, "left": left})
+    else:
+        for outcome in outcomes:
+            if outcome.done:
+                print(f"{word} {outcome.path}")
+        for outcome in outcomes:
+            if not outcome.done:
+                print(f"castray: {outcome.path} was left as it is: {outcome.why_not}.", file=sys.stderr)
+    all_done = all(outcome.done for outcome in outcomes)
+    return EXIT_DELIVERED if all_done else EXIT_NOT_DELIVERED

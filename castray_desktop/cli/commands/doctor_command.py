@@ -1,0 +1,108 @@
+"""`castray doctor`: check everything that casts need, and print remedies."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import secrets
+import sys
+
+from castray_desktop.cli.arguments import Commands, add_command, add_json_option
+from castray_desktop.cli.exit_status import EXIT_DELIVERED, EXIT_NOT_DELIVERED
+from castray_desktop.cli.output.terminal import print_json
+from castray_desktop.cli.session import Session
+from castray_desktop.core import messages
+from castray_desktop.core.checks import explain_check, without_secrets, worst
+from castray_desktop.core.failure import CastRayError, FailureKind
+from castray_desktop.core.messages import Check, CheckState
+from castray_desktop.workers import local_checks
+
+_MARKS = {CheckState.GOOD: "ok", CheckState.NOTICE: "note", CheckState.BAD: "BAD"}
+
+
+def add_parsers(commands: Commands) -> None:
+    """Add `doctor`."""
+    parser = add_command(
+        commands,
+        "doctor",
+        "look at everything that casts need, and say what to do",
+        """
+        castray doctor
+        castray doctor --cluster 10.0.0.1:6379 --json
+        """,
+        handler=doctor,
+        uses_cluster=True,
+    )
+    add_json_option(parser)
+
+
+async def doctor(options: argparse.Namespace) -> int:
+    """Run all checks and print them; the status is 1 if one of them failed."""
+    try:
+        checks = await _checks_of_engine(options.cluster)
+    except CastRayError as error:
+        if error.failure.kind not in (FailureKind.ENGINE_UNREACHABLE, FailureKind.ENGINE_VERSION):
+            raise
+        checks = await _checks_without_engine(error)
+    if options.json:
+        print_json([_check_object(check) for check in checks])
+    else:
+        print_checks(checks)
+    return EXIT_NOT_DELIVERED if worst(checks) is CheckState.BAD else EXIT_DELIVERED
+
+
+async def _checks_of_engine(target: str | None) -> tuple[Check, ...]:
+    """The checks of the engine, with its cluster if that can be used. Raises CastRayError."""
+    failed: Check | None = None
+    async with Session() as session:
+        try:
+            await session.ready(target)
+        except CastRayError as error:
+            if error.failure.kind is FailureKind.ENGINE_UNREACHABLE:
+                raise
+            values = error.failure.values | {"because": error.failure.kind.value}
+            failed = Check("cluster", CheckState.BAD, values=values)
+        print("Looking …", file=sys.stderr, flush=True)
+        job = secrets.token_hex(6)
+        try:
+            found = await session.client.request(messages.Diagnose(job), messages.Diagnosis)
+        except asyncio.CancelledError:
+            await session.client.request(messages.CancelDiagnosis(job), messages.Done)
+            raise
+    if failed is None:
+        return found.checks
+    return tuple(failed if check.kind == "cluster" else check for check in found.checks)
+
+
+async def _checks_without_engine(error: CastRayError) -> tuple[Check, ...]:
+    """The checks that this process can make itself."""
+    values = error.failure.values | {"because": error.failure.kind.value}
+    qt, fonts = await asyncio.gather(local_checks.qt_check(), local_checks.fonts_check())
+    return (
+        local_checks.castray_check(),
+        Check("engine", CheckState.BAD, values=values),
+        local_checks.data_ports_check(),
+        local_checks.display_check(),
+        qt,
+        fonts,
+    )
+
+
+def _check_object(check: Check) -> dict[str, object]:
+    finding = explain_check(check)
+    return {
+        "kind": check.kind,
+        "state": check.state.value,
+        "node": check.node or None,
+        "text": without_secrets(finding.found),
+        "remedy": without_secrets(finding.remedy) or None,
+    }
+
+
+def print_checks(checks: tuple[Check, ...]) -> None:
+    """Print each check with its remedy."""
+    for check in checks:
+        finding = explain_check(check)
+        print(f"{_MARKS[check.state]:>4}  {without_secrets(finding.found)}")
+        if finding.remedy:
+            print(f"      {without_secrets(finding.remedy)}")

@@ -1,0 +1,140 @@
+"""`castray engine`: start and stop the background engine, or print its status."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import time
+
+from castray_desktop.cli.arguments import Commands, add_command, add_json_option
+from castray_desktop.cli.exit_status import EXIT_DELIVERED
+from castray_desktop.cli.output.cast_text import print_limit
+from castray_desktop.cli.output.terminal import print_json
+from castray_desktop.cli.session import Session
+from castray_desktop.core import messages
+from castray_desktop.core.failure import CastRayError, FailureKind
+from castray_desktop.core.messages import EngineStatus
+from castray_desktop.workers.client import engine_lives
+from castray_desktop.workers.places import find_places
+
+STOP_SECONDS = 30.0
+"""How long to repeat the request to an engine that does not answer."""
+
+RETRY_SECONDS = 0.2
+
+
+def add_parsers(commands: Commands) -> None:
+    """Add `engine`."""
+    engine = add_command(
+        commands,
+        "engine",
+        "start, stop or ask the background engine",
+        """
+        castray engine start --cluster auto
+        castray engine status --json
+        castray engine stop
+        """,
+    )
+    actions = engine.add_subparsers(dest="action", required=True, metavar="ACTION")
+    add_command(
+        actions, "start", "start it with its cluster, and keep it", handler=start_engine, uses_cluster=True
+    )
+    add_command(actions, "stop", "end it and what it started", handler=stop_engine)
+    add_json_option(add_command(actions, "status", "say what it does", handler=show_status))
+
+
+async def start_engine(options: argparse.Namespace) -> int:
+    """Start the engine with its cluster, and keep it running after this command."""
+    async with Session() as session:
+        await session.ready(options.cluster)
+        await session.client.request(messages.KeepEngine(True), messages.Done)
+        session.keep = True
+        print(f"The engine runs with {len(session.nodes)} nodes. End it with: castray engine stop")
+    return EXIT_DELIVERED
+
+
+async def stop_engine(_options: argparse.Namespace) -> int:
+    """Stop the engine, and wait for its end."""
+    try:
+        await _stop()
+    except CastRayError as error:
+        if not _is_stopped(error):
+            raise
+        print("No engine is running.", file=sys.stderr)
+    return EXIT_DELIVERED
+
+
+async def _stop() -> None:
+    """Return when the engine has ended. Raises CastRayError if none runs, or if it does not answer."""
+    deadline = time.monotonic() + STOP_SECONDS
+    while True:
+        try:
+            async with Session(start=False) as session:
+                await session.client.request(messages.StopEngine(), messages.Done)
+                async for _ in session.events():
+                    pass
+            return
+        except CastRayError as error:  # a busy engine may answer later; one that is ending is gone soon
+            if not _is_unresponsive(error) or time.monotonic() >= deadline:
+                raise
+            await asyncio.sleep(RETRY_SECONDS)
+
+
+async def show_status(options: argparse.Namespace) -> int:
+    """Print the engine's status."""
+    try:
+        async with Session(start=False) as session:
+            status = await session.client.request(messages.GetStatus(), EngineStatus)
+    except CastRayError as error:
+        if not _is_stopped(error):
+            raise
+        status = None
+    if options.json:
+        print_json(_status_object(status))
+    else:
+        print_status(status)
+    return EXIT_DELIVERED
+
+
+def _is_unresponsive(error: CastRayError) -> bool:
+    """Whether an engine runs that can't be reached."""
+    return error.failure.kind is FailureKind.ENGINE_UNREACHABLE and engine_lives(find_places())
+
+
+def _is_stopped(error: CastRayError) -> bool:
+    """Whether it can't be reached because no engine runs."""
+    return error.failure.kind is FailureKind.ENGINE_UNREACHABLE and not engine_lives(find_places())
+
+
+def _status_object(status: EngineStatus | None) -> dict[str, object]:
+    if status is None:
+        nothing = {"state": "stopped", "pid": None, "cluster": None, "limit": None}
+        return nothing | {"nodes": 0, "casts": 0, "clients": 0}
+    used = status.cluster
+    return {
+        "state": "running",
+        "pid": status.pid,
+        "cluster": used.target or None,
+        "cluster_state": used.phase.value,
+        "address": used.address or None,
+        "local": used.target == messages.LOCAL_TARGET,
+        "nodes": status.nodes,
+        "casts": status.casts,
+        "clients": status.clients - 1,
+        "kept": status.kept,
+        "limit": status.limit or None,
+    }
+
+
+def print_status(status: EngineStatus | None) -> None:
+    """Print the engine's status in a few lines."""
+    if status is None:
+        print("No engine is running.")
+        return
+    cluster = status.cluster
+    where = f"{cluster.target}, {cluster.phase.value}" if cluster.target else "none"
+    print(f"The engine runs (process {status.pid}). Cluster: {where}.")
+    print(f"{status.nodes} nodes, {status.casts} casts going on, {status.clients - 1} other clients.")
+    if status.limit:
+        print_limit(status.limit)

@@ -1,0 +1,60 @@
+"""`castray limit`: set or print the limit of what every node passes on."""
+
+from __future__ import annotations
+
+import argparse
+
+from castray_desktop.cli.arguments import Commands, add_command, add_json_option
+from castray_desktop.cli.exit_status import EXIT_DELIVERED
+from castray_desktop.cli.output.cast_text import print_limit
+from castray_desktop.cli.output.terminal import print_json
+from castray_desktop.cli.session import Session
+from castray_desktop.core import messages
+from castray_desktop.core.failure import CastRayError, FailureKind
+from castray_desktop.core.quantities import parse_limit
+
+
+def add_parsers(commands: Commands) -> None:
+    """Add `limit`."""
+    parser = add_command(
+        commands,
+        "limit",
+        "limit what every node passes on, now and from now on",
+        """
+        castray limit 100MB/s
+        castray limit off
+        castray limit 10MB/s --cast 3f2a
+        """,
+        handler=limit,
+    )
+    parser.add_argument(
+        "rate", metavar="RATE", nargs="?", help="10MB/s, 800kB/s, 100Mbit/s or off; left out: say the limit"
+    )
+    parser.add_argument(
+        "--cast", default="", metavar="CAST", help="of this cast alone, for as long as it runs"
+    )
+    add_json_option(parser)
+
+
+async def limit(options: argparse.Namespace) -> int:
+    """Set or print the limit, over all casts or of one."""
+    rate = None if options.rate is None else parse_limit(options.rate)
+    async with Session(start=not options.cast) as session:
+        if rate is not None:
+            await session.client.request(messages.SetLimit(rate, options.cast), messages.Done)
+        elif options.cast:
+            rate = _cast_limit(options.cast, session.client.welcome.casts)
+        else:
+            rate = (await session.client.request(messages.GetStatus(), messages.EngineStatus)).limit
+    if options.json:
+        print_json({"limit": rate or None, "cast": options.cast or None})
+    else:
+        print_limit(rate, options.cast)
+    return EXIT_DELIVERED
+
+
+def _cast_limit(cast: str, casts: tuple[messages.CastSummary, ...]) -> int:
+    matching = [summary for summary in casts if summary.cast.startswith(cast)]
+    if len(matching) != 1:
+        raise CastRayError(FailureKind.CAST_UNKNOWN, cast=cast)
+    return matching[0].limit

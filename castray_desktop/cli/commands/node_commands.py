@@ -1,0 +1,131 @@
+"""`castray nodes` and `castray node`: list the nodes, and add or remove nodes of the local cluster."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+from collections.abc import Collection
+
+from castray_desktop.cli.arguments import Commands, add_command, add_json_option
+from castray_desktop.cli.exit_status import EXIT_DELIVERED
+from castray_desktop.cli.output.terminal import add_row, new_table, print_json, print_note, print_table
+from castray_desktop.cli.session import Session
+from castray_desktop.core import messages
+from castray_desktop.core.errors import sentence
+from castray_desktop.core.messages import NodeInfo, NodeState
+from castray_desktop.core.quantities import format_bytes
+
+REPORT_SECONDS = 3.0
+"""How long to wait for the first report of each node."""
+
+
+def add_parsers(commands: Commands) -> None:
+    """Add `nodes` and `node`."""
+    nodes = add_command(
+        commands,
+        "nodes",
+        "list the nodes",
+        """
+        castray nodes
+        castray nodes --cluster 10.0.0.5:6379 --json
+        """,
+        handler=list_nodes,
+        uses_cluster=True,
+    )
+    add_json_option(nodes)
+    node = add_command(
+        commands,
+        "node",
+        "add or remove a node of the local cluster",
+        """
+        castray node add node_4 --inbox /data/node_4
+        castray node remove node_4
+        """,
+    )
+    actions = node.add_subparsers(dest="action", required=True, metavar="ACTION")
+    add = add_command(actions, "add", "add a node", handler=add_node, uses_cluster=True)
+    add.add_argument("name", metavar="NAME")
+    add.add_argument("--on", default="", metavar="NODE", help="the Ray node that it is placed on")
+    add.add_argument("--inbox", default="", metavar="DIR", help="where it writes (~/CastRay/NAME)")
+    remove = add_command(
+        actions, "remove", "remove a node that was added", handler=remove_node, uses_cluster=True
+    )
+    remove.add_argument("name", metavar="NAME")
+
+
+async def list_nodes(options: argparse.Namespace) -> int:
+    """Print the nodes."""
+    async with Session() as session:
+        await session.ready(options.cluster)
+        await wait_for_reports(session)
+        nodes = tuple(session.nodes.values())
+    if options.json:
+        print_json([_node_object(node) for node in nodes])
+    else:
+        print_nodes(nodes)
+    return EXIT_DELIVERED
+
+
+async def wait_for_reports(session: Session) -> None:
+    """Wait for the first report of each node: it has the disk's size, and follows the node's start."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(REPORT_SECONDS):
+            while any(
+                node.state is NodeState.ONLINE and not node.disk_total for node in session.nodes.values()
+            ):
+                if await anext(session.events(), None) is None:
+                    return
+
+
+def _node_object(node: NodeInfo) -> dict[str, object]:
+    return {
+        "name": node.name,
+        "address": node.address,
+        "node_id": node.node_id,
+        "state": node.state.value,
+        "inbox": node.inbox,
+        "cpus": node.cpus,
+        "memory": node.memory,
+        "disk_free": node.disk_free,
+        "labels": node.labels,
+    }
+
+
+def print_nodes(nodes: Collection[NodeInfo]) -> None:
+    """Print the nodes as a table, and on stderr the failures of those that are online."""
+    table = new_table("Node", "Address", "State", "CPU", "Memory", "Free", "Inbox")
+    for node in nodes:
+        add_row(
+            table,
+            node.name,
+            node.address,
+            node.state.value,
+            f"{node.cpus:g}",
+            format_bytes(node.memory),
+            format_bytes(node.disk_free),
+            node.inbox,
+        )
+    print_table(table)
+    for node in nodes:
+        if node.state is NodeState.ONLINE and node.failure is not None:
+            print_note(sentence(node.failure))
+
+
+async def add_node(options: argparse.Namespace) -> int:
+    """Add a node to the local cluster."""
+    inbox = os.path.abspath(options.inbox) if options.inbox else ""
+    async with Session(start=False) as session:
+        await session.ready(options.cluster)
+        await session.client.request(messages.AddNode(options.name, options.on, inbox), messages.Done)
+    return EXIT_DELIVERED
+
+
+async def remove_node(options: argparse.Namespace) -> int:
+    """Remove a node that was added."""
+    async with Session(start=False) as session:
+        if options.cluster is not None:
+            await session.ready(options.cluster)
+        await session.client.request(messages.RemoveNode(options.name), messages.Done)
+    return EXIT_DELIVERED

@@ -1,0 +1,241 @@
+"""`castray schedule`: keep, list and run schedules, which start casts by themselves."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from castray_desktop.cli.arguments import Commands, add_command, add_json_option, duration
+from castray_desktop.cli.cast_runner import run_cast
+from castray_desktop.cli.exit_status import EXIT_DELIVERED
+from castray_desktop.cli.output.cast_text import format_state
+from castray_desktop.cli.output.terminal import (
+    add_row,
+    format_duration,
+    format_moment,
+    new_table,
+    print_json,
+    print_line,
+    print_table,
+)
+from castray_desktop.cli.send_options import add_send_options, send_request
+from castray_desktop.cli.session import Session
+from castray_desktop.core import messages
+from castray_desktop.core.errors import sentence
+from castray_desktop.core.forms import plain
+from castray_desktop.core.messages import Schedule, ScheduleInfo
+from castray_desktop.core.schedule import find
+from castray_desktop.core.schedule_forms import schedule_form
+
+QUIET_SECONDS = 5.0
+"""The default time without changes before `--when-changed` starts a cast."""
+
+ON_THE_DEMO = (
+    "It sends to the demo on this computer, whose nodes are folders here."
+    " For a cluster, name it with --cluster HOST:PORT."
+)
+
+
+def add_parsers(commands: Commands) -> None:
+    """Add `schedule`."""
+    schedule = add_command(
+        commands,
+        "schedule",
+        "casts that start by themselves",
+        """
+        castray schedule add nightly data/ --to all --cron "0 3 * * *"
+        castray schedule add models models/ --to @office --when-changed
+        castray schedule pause nightly
+        castray schedule run models
+        """,
+    )
+    actions = schedule.add_subparsers(dest="action", required=True, metavar="ACTION")
+    add_json_option(add_command(actions, "list", "list the schedules", handler=list_schedules))
+    _add_add_parser(actions)
+    demo = add_command(
+        actions,
+        "demo",
+        "keep one, switched off, that sends a small file to all nodes of the local cluster each minute",
+        """
+        castray schedule demo
+        castray schedule resume Demonstration
+        """,
+        handler=add_demonstration,
+    )
+    add_json_option(demo)
+    _add_schedule_argument(add_command(actions, "remove", "forget a schedule", handler=remove))
+    _add_schedule_argument(add_command(actions, "pause", "switch it off", handler=pause), or_all=True)
+    _add_schedule_argument(add_command(actions, "resume", "switch it on", handler=resume), or_all=True)
+    run_parser = add_command(
+        actions, "run", "run it now, and follow its cast", handler=run, uses_cluster=True
+    )
+    _add_schedule_argument(run_parser)
+    add_json_option(run_parser)
+
+
+def _add_add_parser(actions: Commands) -> None:
+    parser = add_command(
+        actions,
+        "add",
+        "keep a new schedule",
+        """
+        castray schedule add hourly data/ --to all --every 1h
+        castray schedule add nightly data/ --to all --dest /backup/{node} --cron "0 3 * * *"
+        castray schedule add models models/ --to node_1 --when-changed 30s
+        """,
+        handler=add,
+        uses_cluster=True,
+    )
+    parser.add_argument("name", metavar="NAME")
+    parser.add_argument("paths", nargs="+", metavar="PATH")
+    when = parser.add_mutually_exclusive_group(required=True)
+    when.add_argument("--every", type=duration, metavar="TIME", help="from start to start: 30s, 15m, 2h, 1d")
+    when.add_argument("--cron", metavar="EXPRESSION", help="five fields, in local time: '0 3 * * *'")
+    when.add_argument(
+        "--when-changed",
+        dest="quiet",
+        type=duration,
+        nargs="?",
+        const=QUIET_SECONDS,
+        metavar="TIME",
+        help="when something has changed and was quiet for so long (5s)",
+    )
+    add_send_options(parser, on_conflict="overwrite")
+    parser.add_argument("--paused", action="store_true", help="keep it switched off for now")
+    add_json_option(parser)
+
+
+def _add_schedule_argument(parser: argparse.ArgumentParser, *, or_all: bool = False) -> None:
+    meaning = "its name, or the beginning of its id"
+    parser.add_argument("schedule", metavar="SCHEDULE", help=f"{meaning}, or 'all'" if or_all else meaning)
+
+
+async def list_schedules(options: argparse.Namespace) -> int:
+    """Print all schedules."""
+    async with Session() as session:
+        schedules = await _fetch(session)
+    if options.json:
+        print_json([plain(schedule_form(info)) for info in schedules])
+    else:
+        print_schedules(schedules)
+    return EXIT_DELIVERED
+
+
+async def add(options: argparse.Namespace) -> int:
+    """Keep a new schedule, and print its id."""
+    schedule = Schedule(
+        schedule="",
+        name=options.name,
+        request=send_request(options),
+        cluster=options.cluster or "",
+        every=options.every or 0.0,
+        cron=options.cron or "",
+        quiet=options.quiet or 0.0,
+        enabled=not options.paused,
+    )
+    return await _add(messages.AddSchedule(schedule), options.json, unnamed=not options.cluster)
+
+
+async def add_demonstration(options: argparse.Namespace) -> int:
+    """Keep the demonstration's schedule, and print its id."""
+    return await _add(messages.AddDemonstration(), options.json)
+
+
+async def remove(options: argparse.Namespace) -> int:
+    """Remove a schedule."""
+    async with Session() as session:
+        found = await _find(session, options.schedule)
+        await session.client.request(messages.RemoveSchedule(found.schedule), messages.Done)
+    return EXIT_DELIVERED
+
+
+async def pause(options: argparse.Namespace) -> int:
+    """Disable a schedule, or all."""
+    return await _switch(options.schedule, False)
+
+
+async def resume(options: argparse.Namespace) -> int:
+    """Enable a schedule, or all."""
+    return await _switch(options.schedule, True)
+
+
+async def run(options: argparse.Namespace) -> int:
+    """Run a schedule now, and show its cast."""
+    async with Session() as session:
+        found = await _find(session, options.schedule)
+        await session.ready(found.cluster or options.cluster)
+        return await run_cast(session, messages.RunSchedule(found.schedule), options.json)
+
+
+async def _add(
+    command: messages.AddSchedule | messages.AddDemonstration, as_json: bool, *, unnamed: bool = False
+) -> int:
+    """`unnamed`: no cluster was given for it."""
+    async with Session() as session:
+        added = await session.client.request(command, messages.ScheduleAdded)
+    if unnamed and added.cluster == messages.LOCAL_TARGET:
+        print(ON_THE_DEMO, file=sys.stderr)
+    if as_json:
+        print_json({"schedule": added.schedule, "cluster": added.cluster})
+    else:
+        print(added.schedule)
+    return EXIT_DELIVERED
+
+
+async def _switch(schedule: str, enabled: bool) -> int:
+    async with Session() as session:
+        found = "" if schedule == "all" else (await _find(session, schedule)).schedule
+        await session.client.request(messages.EnableSchedule(found, enabled), messages.Done)
+    return EXIT_DELIVERED
+
+
+async def _fetch(session: Session) -> tuple[ScheduleInfo, ...]:
+    return (await session.client.request(messages.ListSchedules(), messages.SchedulesChanged)).schedules
+
+
+async def _find(session: Session, wanted: str) -> Schedule:
+    """The schedule with this name, or with an id that starts so. Raises CastRayError."""
+    return find(wanted, (info.schedule for info in await _fetch(session)))
+
+
+def print_schedules(schedules: Sequence[ScheduleInfo]) -> None:
+    """Print the schedules as a table, and why runs could not start."""
+    if not schedules:
+        print("No schedules.")
+        return
+    table = new_table("Schedule", "Name", "When", "To", "Next run", "Last run", "State")
+    for info in schedules:
+        schedule = info.schedule
+        add_row(
+            table,
+            schedule.schedule,
+            schedule.name,
+            _trigger(info),
+            ", ".join(schedule.request.recipients),
+            format_moment(info.next_run),
+            format_moment(info.last_run),
+            _schedule_state(info),
+        )
+    print_table(table)
+    for info in schedules:
+        if info.failure is not None:
+            print_line(f"{info.schedule.name}: {sentence(info.failure)}")
+
+
+def _trigger(info: ScheduleInfo) -> str:
+    schedule = info.schedule
+    if schedule.every:
+        return f"every {format_duration(schedule.every)}"
+    polling = f", looked at every {format_duration(info.looks_every)}" if info.looks_every else ""
+    return schedule.cron or f"when changed, and quiet for {format_duration(schedule.quiet)}{polling}"
+
+
+def _schedule_state(info: ScheduleInfo) -> str:
+    if info.running:
+        return "running"
+    if not info.schedule.enabled:
+        return "paused"
+    if info.unchanged and info.failure is None:
+        return "nothing new"
+    return format_state(info.last_state) if info.last_state is not None else "on"

@@ -1,0 +1,103 @@
+"""`castray send`: send files and folders, or say what sending them would do."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from castray_desktop.cli.arguments import Commands, add_command, add_json_option
+from castray_desktop.cli.cast_runner import run_cast
+from castray_desktop.cli.exit_status import EXIT_DELIVERED, EXIT_NOT_DELIVERED
+from castray_desktop.cli.output.cast_text import format_cluster, print_links
+from castray_desktop.cli.output.terminal import print_json, print_line, print_note
+from castray_desktop.cli.send_options import add_send_options, send_request
+from castray_desktop.cli.session import Session
+from castray_desktop.core import messages
+from castray_desktop.core.errors import sentence
+from castray_desktop.core.forms import cast_cluster_form, links_form, plain
+from castray_desktop.core.messages import PreflightReport, SendRequest
+from castray_desktop.core.quantities import format_bytes
+
+
+def add_parsers(commands: Commands) -> None:
+    """Add `send`."""
+    parser = add_command(
+        commands,
+        "send",
+        "send files and folders",
+        """
+        castray send model.safetensors --to all
+        castray send data/ --to node_1,node_2 --dest /data/{node} --on-conflict overwrite
+        castray send logs/ --from node_3 --to @office --exclude '*.tmp' --limit 100Mbit/s
+        castray send model.safetensors --to all --dry-run
+        castray send model.safetensors --to node_1 --json
+        """,
+        handler=send,
+        uses_cluster=True,
+    )
+    parser.add_argument("paths", nargs="+", metavar="PATH")
+    add_send_options(parser)
+    parser.add_argument("--dry-run", action="store_true", help="say what would happen, send nothing")
+    add_json_option(parser)
+
+
+async def send(options: argparse.Namespace) -> int:
+    """Send, and show the cast until it ends."""
+    request = send_request(options)
+    async with Session() as session:
+        await session.ready(options.cluster)
+        if options.dry_run:
+            return await _dry_run(session, request, options.json)
+        return await run_cast(session, messages.Send(request), options.json)
+
+
+async def _dry_run(session: Session, request: SendRequest, as_json: bool) -> int:
+    report = await session.client.request(messages.Preflight(request), PreflightReport)
+    if as_json:
+        print_json(_preflight_object(report))
+    else:
+        print_preflight(report)
+    sendable = not report.problems and not report.left_out_count
+    return EXIT_DELIVERED if sendable else EXIT_NOT_DELIVERED
+
+
+def _preflight_object(report: PreflightReport) -> dict[str, object]:
+    return {
+        "event": "preflight",
+        "cluster": plain(cast_cluster_form(report.cluster)),
+        "files": report.files,
+        "bytes": report.bytes,
+        "recipients": list(report.recipients),
+        "problems": [{"node": item.node, "reason": sentence(item.failure)} for item in report.problems],
+        "broken_links": report.broken_links,
+        "links": plain(links_form(report)),
+        "left_out": [{"path": item.path, "reason": sentence(item.failure)} for item in report.left_out],
+        "left_out_count": report.left_out_count,
+        "removals": [
+            {"node": item.node, "count": item.count, "paths": list(item.paths)} for item in report.removals
+        ],
+    }
+
+
+def print_preflight(report: PreflightReport) -> None:
+    """Print what would be sent and removed, and what prevents it."""
+    print(f"{report.files} files, {format_bytes(report.bytes)}, to {', '.join(report.recipients)}.")
+    if report.cluster.target:
+        print_line(f"Cluster: {format_cluster(report.cluster)}")
+    print_links(report)
+    for problem in report.problems:
+        print(f"{problem.node}: {sentence(problem.failure)}", file=sys.stderr)
+    for item in report.left_out:
+        print_note(f"not sent: {sentence(item.failure)}")
+    if report.left_out_count > len(report.left_out):
+        print_note(f"not sent: {report.left_out_count - len(report.left_out)} more")
+    for removal in report.removals:
+        print(f"{removal.node} would lose {removal.count}, since the source has them no longer:")
+        for path in removal.paths:
+            print(f"  {path}")
+        if removal.count > len(removal.paths):
+            print(f"  and {removal.count - len(removal.paths)} more")
+    if report.left_out_count:
+        print(f"Nothing was sent. Entries that can't be sent: {report.left_out_count}.")
+    elif not report.problems:
+        print("Every recipient can take it. Nothing was sent.")

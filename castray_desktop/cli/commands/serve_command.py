@@ -1,0 +1,131 @@
+"""`castray serve`: serve the HTTP API for as long as the command runs."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import errno
+import logging
+import logging.handlers
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from castray_desktop.cli.arguments import Commands, add_command
+from castray_desktop.cli.exit_status import EXIT_BAD_USAGE, EXIT_DELIVERED
+from castray_desktop.cli.output.terminal import print_note
+from castray_desktop.cli.session import Session
+from castray_desktop.workers.places import find_places
+
+if TYPE_CHECKING:
+    from castray_desktop.workers.http_api.server import ApiServer
+
+OPEN_TO_OTHERS = (
+    "{host} can be reached from other machines, and what is sent is not encrypted."
+    " Whoever reads along has the token, and with it can send any file that you can read."
+    " Use it in a network that you trust, or behind a proxy with TLS."
+)
+
+
+def add_parsers(commands: Commands) -> None:
+    """Add `serve`."""
+    parser = add_command(
+        commands,
+        "serve",
+        "serve the HTTP API and its WebSocket until it is interrupted",
+        """
+        castray serve
+        castray serve --port 9000 --cluster auto
+        curl -H "Authorization: Bearer $(cat ~/.local/share/castray/api-token)" http://127.0.0.1:8001/api/status
+        """,
+        handler=serve,
+        uses_cluster=True,
+    )
+    parser.add_argument(
+        "--host", default="127.0.0.1", metavar="H", help="the address to listen at (127.0.0.1: this machine)"
+    )
+    parser.add_argument("--port", type=_port, default=8001, metavar="P", help="8001; 0: any that is free")
+
+
+def _port(text: str) -> int:
+    if not text.isdigit() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: a number from 0 to 65535")
+    return int(text)
+
+
+async def serve(options: argparse.Namespace) -> int:
+    """Serve until interrupted. The engine and its cluster run for as long."""
+    # The API's libraries load slowly, and no other command needs them.
+    from castray_desktop.workers.engine_connection import EngineConnection
+    from castray_desktop.workers.http_api.access import HostNames, is_loopback, load_token
+    from castray_desktop.workers.http_api.app import Api
+    from castray_desktop.workers.http_api.server import ApiServer, address_of, open_port
+
+    places = find_places()
+    try:
+        places.prepare()
+        token = load_token(places.api_token)
+        listener = open_port(options.host, options.port)
+    except OSError as error:
+        print_note(f"the API can't be served: {_reason(error, options)}.")
+        return EXIT_BAD_USAGE
+    with listener, _log_file(places.log):
+        async with Session() as session:
+            await session.ready(options.cluster)
+            draining = asyncio.create_task(_drain(session), name="session events")
+            connection = EngineConnection(places, "api", session.cluster.target)
+            api = Api(connection, token, HostNames(options.host))
+            connection.listen(api.heard)
+            try:
+                await connection.open()
+                if not is_loopback(options.host):
+                    print_note(OPEN_TO_OTHERS.format(host=options.host))
+                address = address_of(listener)
+                print(f"The API is at {address}, its documents at {address}/docs.")
+                print(f"The token is in {places.api_token}. End it with Ctrl+C.", flush=True)
+                await _run(ApiServer(api.app), listener)
+            finally:
+                await connection.close()
+                draining.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await draining
+    return EXIT_DELIVERED
+
+
+async def _run(server: ApiServer, listener: socket.socket) -> None:
+    """Serve until cancelled, then close the connections of the clients."""
+    serving = asyncio.create_task(server.serve(sockets=[listener]), name="api server")
+    try:
+        await asyncio.shield(serving)
+    except asyncio.CancelledError:
+        server.end()
+        await serving
+
+
+async def _drain(session: Session) -> None:
+    """Discard the events of the session's own connection, so that they do not pile up."""
+    async for _ in session.events():
+        pass
+
+
+@contextlib.contextmanager
+def _log_file(folder: Path) -> Iterator[None]:
+    """Log the server to a file while entered; without the requests and without the token."""
+    handler = logging.handlers.RotatingFileHandler(folder / "api.log", maxBytes=2**20, backupCount=1)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    yield
+    root.removeHandler(handler)
+    handler.close()
+
+
+def _reason(error: OSError, options: argparse.Namespace) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"port {options.port} is taken; choose another one with --port, or end what uses it"
+    if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+        return f"{options.host} is no address of this machine"
+    return str(error.strerror or error)

@@ -1,0 +1,89 @@
+"""`castray settings`: print the engine's settings, or change them."""
+
+from __future__ import annotations
+
+import argparse
+
+import msgspec
+
+from castray_desktop.cli.arguments import Commands, add_command, add_json_option, count
+from castray_desktop.cli.exit_status import EXIT_DELIVERED
+from castray_desktop.cli.output.terminal import print_json
+from castray_desktop.cli.session import Session
+from castray_desktop.core import messages
+from castray_desktop.core.forms import whole
+from castray_desktop.core.messages import MOST_DEMO_NODES, EngineSettings
+from castray_desktop.core.quantities import format_bytes
+
+
+def add_parsers(commands: Commands) -> None:
+    """Add `settings`."""
+    parser = add_command(
+        commands,
+        "settings",
+        "say the engine's settings, or change them",
+        """
+        castray settings
+        castray settings --casts-at-once 2 --go-on no
+        """,
+        handler=settings,
+    )
+    parser.add_argument(
+        "--casts-at-once", type=count, metavar="N", help="more wait in the queue; 0: no bound"
+    )
+    parser.add_argument(
+        "--go-on", choices=("yes", "no"), help="whether unfinished casts go on after a restart, or are paused"
+    )
+    parser.add_argument(
+        "--history-days", type=count, metavar="N", help="forget casts that ended longer ago; 0: never"
+    )
+    parser.add_argument(
+        "--demo-nodes",
+        type=int,
+        choices=range(MOST_DEMO_NODES + 1),
+        metavar="N",
+        help="nodes that a local cluster has beside this computer, from its next start on;"
+        f" {MOST_DEMO_NODES} at most",
+    )
+    parser.add_argument(
+        "--stay-awake", choices=("yes", "no"), help="whether this computer stays awake while a cast runs"
+    )
+    add_json_option(parser)
+
+
+async def settings(options: argparse.Namespace) -> int:
+    """Print the engine's settings, after changing those that are given."""
+    async with Session() as session:
+        known = (await session.client.request(messages.GetSettings(), messages.SettingsChanged)).settings
+        wanted = msgspec.structs.replace(known, **_changes(options))
+        if wanted != known:
+            await session.client.request(messages.ChangeSettings(wanted), messages.Done)
+    if options.json:
+        print_json(whole(wanted))
+    else:
+        print_settings(wanted)
+    return EXIT_DELIVERED
+
+
+def _changes(options: argparse.Namespace) -> dict[str, object]:
+    """The given settings, by the names of their fields."""
+    given = {
+        "casts_at_once": options.casts_at_once,
+        "go_on": None if options.go_on is None else options.go_on == "yes",
+        "history_days": options.history_days,
+        "demo_nodes": options.demo_nodes,
+        "stay_awake": None if options.stay_awake is None else options.stay_awake == "yes",
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def print_settings(settings: EngineSettings) -> None:
+    """Print the settings in a few lines."""
+    limit = f"{format_bytes(settings.limit)}/s" if settings.limit else "none"
+    print(f"Limit of every node over all casts: {limit}.")
+    print(f"Casts at once: {settings.casts_at_once or 'no bound'}.")
+    print(f"After a restart unfinished casts {'go on' if settings.go_on else 'are there, paused'}.")
+    kept = f"for {settings.history_days} days" if settings.history_days else "for ever"
+    print(f"The history is kept {kept}.")
+    print(f"A local cluster starts with {settings.demo_nodes} demo nodes.")
+    print(f"While a cast runs this computer {'stays awake' if settings.stay_awake else 'may go to sleep'}.")

@@ -1,0 +1,200 @@
+"""The commands that change a cast: add, pause, resume, cancel, retry, again, drop and move."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+
+from castray_desktop.cli.arguments import (
+    WHO,
+    Commands,
+    add_cast_argument,
+    add_command,
+    add_json_option,
+    split_names,
+)
+from castray_desktop.cli.cast_runner import run_cast
+from castray_desktop.cli.exit_status import EXIT_DELIVERED, EXIT_NOT_DELIVERED
+from castray_desktop.cli.output.terminal import print_json
+from castray_desktop.cli.session import Session
+from castray_desktop.core import messages
+from castray_desktop.core.errors import sentence
+from castray_desktop.core.failure import CastRayError, FailureKind
+from castray_desktop.core.forms import cast_cluster_form, plain
+from castray_desktop.core.messages import PreflightReport
+
+ALL = "all"
+
+
+def add_parsers(commands: Commands) -> None:
+    """Add all of them."""
+    add = add_command(
+        commands,
+        "add",
+        "have more nodes receive a cast that runs",
+        "castray add 3f2a --to node_4",
+        handler=add_recipients,
+    )
+    add_cast_argument(add)
+    add.add_argument("--to", required=True, metavar="WHO", help=WHO)
+    add_json_option(add)
+    _add_pause_and_resume(commands)
+    cancel_parser = add_command(
+        commands, "cancel", "end a cast", "castray cancel 3f2a\ncastray cancel all", handler=cancel
+    )
+    add_cast_argument(cancel_parser, or_all=True)
+    _add_retry_and_again(commands)
+    drop_parser = add_command(
+        commands,
+        "drop",
+        "end a cast for some of its recipients",
+        "castray drop 3f2a node_2",
+        handler=drop,
+    )
+    add_cast_argument(drop_parser)
+    drop_parser.add_argument("nodes", metavar="NODE[,NODE...]")
+    move_parser = add_command(
+        commands, "move", "change a cast's place in the queue", "castray move 3f2a 1", handler=move
+    )
+    add_cast_argument(move_parser)
+    move_parser.add_argument("place", type=_place, metavar="PLACE", help="1: the next to start")
+
+
+def _add_pause_and_resume(commands: Commands) -> None:
+    for name, summary, handler in (
+        ("pause", "stop every byte of a cast, or to some of its recipients, until that is resumed", pause),
+        ("resume", "go on where it was with a cast, or with some of its recipients", resume),
+    ):
+        examples = f"castray {name} 3f2a\ncastray {name} all\ncastray {name} 3f2a --node node_2"
+        parser = add_command(commands, name, summary, examples, handler=handler)
+        add_cast_argument(parser, or_all=True)
+        parser.add_argument(
+            "--node", default="", metavar="NODE[,NODE...]", help="only these recipients; the others go on"
+        )
+
+
+def _add_retry_and_again(commands: Commands) -> None:
+    retry_parser = add_command(
+        commands,
+        "retry",
+        "send what a cast sent to those that did not get it",
+        "castray retry 3f2a\ncastray retry 3f2a --to node_2",
+        handler=retry,
+        uses_cluster=True,
+    )
+    add_cast_argument(retry_parser)
+    retry_parser.add_argument(
+        "--to", default="", metavar="WHO", help="some of those that did not get it (all)"
+    )
+    add_json_option(retry_parser)
+    again_parser = add_command(
+        commands,
+        "again",
+        "send what a cast sent to all of its recipients again",
+        "castray again 3f2a",
+        handler=again,
+        uses_cluster=True,
+    )
+    add_cast_argument(again_parser)
+    add_json_option(again_parser)
+
+
+async def add_recipients(options: argparse.Namespace) -> int:
+    """Add recipients to a running cast."""
+    async with Session(start=False) as session:
+        report = await session.client.request(
+            messages.AddRecipients(options.cast, split_names(options.to)), PreflightReport
+        )
+    if options.json:
+        added = {
+            "event": "added",
+            "cluster": plain(cast_cluster_form(report.cluster)),
+            "recipients": list(report.recipients),
+            "problems": [{"node": item.node, "reason": sentence(item.failure)} for item in report.problems],
+        }
+        print_json(added)
+    else:
+        print_added(report)
+    return EXIT_NOT_DELIVERED if report.problems else EXIT_DELIVERED
+
+
+def print_added(report: PreflightReport) -> None:
+    """Print which nodes were added to a cast, and why others were not."""
+    problems = {problem.node for problem in report.problems}
+    added = [node for node in report.recipients if node not in problems]
+    if added:
+        print(f"Also to {', '.join(added)}.")
+    for problem in report.problems:
+        print(f"{problem.node}: {sentence(problem.failure)}", file=sys.stderr)
+
+
+async def pause(options: argparse.Namespace) -> int:
+    """Pause a cast, all casts, or some recipients of a cast."""
+    return await _send_command(messages.Pause(_cast_or_all(options.cast), split_names(options.node)))
+
+
+async def resume(options: argparse.Namespace) -> int:
+    """Resume a cast, all casts, or some recipients of a cast."""
+    return await _send_command(messages.Resume(_cast_or_all(options.cast), split_names(options.node)))
+
+
+async def drop(options: argparse.Namespace) -> int:
+    """End a cast for some of its recipients."""
+    return await _send_command(messages.DropRecipients(options.cast, split_names(options.nodes)))
+
+
+async def move(options: argparse.Namespace) -> int:
+    """Change the place of a cast in the queue."""
+    return await _send_command(messages.MoveInQueue(options.cast, options.place - 1))
+
+
+async def cancel(options: argparse.Namespace) -> int:
+    """Cancel a cast, or all casts."""
+    if options.cast != ALL:
+        return await _send_command(messages.Cancel(options.cast))
+    async with Session(start=False) as session:
+        running = [cast.cast for cast in session.client.welcome.casts if not cast.state.finished]
+        await asyncio.gather(*(_cancel_running(session, cast) for cast in running))
+    return EXIT_DELIVERED
+
+
+async def _cancel_running(session: Session, cast: str) -> None:
+    try:
+        await session.client.request(messages.Cancel(cast), messages.Done)
+    except CastRayError as error:
+        if error.failure.kind is not FailureKind.CAST_FINISHED:  # it ended before the command arrived
+            raise
+
+
+async def _send_command(command: messages.ControlCommand | messages.Cancel) -> int:
+    async with Session(start=False) as session:
+        await session.client.request(command, messages.Done)
+    return EXIT_DELIVERED
+
+
+def _cast_or_all(cast: str) -> str:
+    """The id for a message, where "" is all casts."""
+    return "" if cast == ALL else cast
+
+
+async def retry(options: argparse.Namespace) -> int:
+    """Send what a cast sent to those recipients that did not get it, and show that cast."""
+    return await _run_again(options, messages.Retry(options.cast, split_names(options.to)))
+
+
+async def again(options: argparse.Namespace) -> int:
+    """Send what a cast sent to all of its recipients again, and show that cast."""
+    return await _run_again(options, messages.SendAgain(options.cast))
+
+
+async def _run_again(options: argparse.Namespace, command: messages.Retry | messages.SendAgain) -> int:
+    async with Session() as session:
+        await session.ready(options.cluster)
+        return await run_cast(session, command, options.json)
+
+
+def _place(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no place: 1 is the next to start")
+    return int(text)

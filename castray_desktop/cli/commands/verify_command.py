@@ -1,0 +1,129 @@
+"""`castray verify`: read files back on every node and compare their hashes."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import secrets
+import sys
+from collections.abc import Callable, Iterator
+
+from castray_desktop.cli.arguments import WHO, Commands, add_command, add_json_option, split_names
+from castray_desktop.cli.exit_status import EXIT_DELIVERED, EXIT_NOT_DELIVERED
+from castray_desktop.cli.output.terminal import (
+    add_row,
+    new_table,
+    print_json,
+    print_line,
+    print_note,
+    print_table,
+)
+from castray_desktop.cli.session import Session
+from castray_desktop.core import messages
+from castray_desktop.core.errors import sentence
+from castray_desktop.core.failure import CastRayError
+from castray_desktop.core.forms import cast_cluster_form, plain
+from castray_desktop.core.messages import VerifiedNode, VerifiedState, VerifyReport
+from castray_desktop.core.quantities import format_bytes
+
+
+def add_parsers(commands: Commands) -> None:
+    """Add `verify`."""
+    parser = add_command(
+        commands,
+        "verify",
+        "read files back on every node and compare their hashes",
+        """
+        castray verify /data/model.safetensors
+        castray verify '/data/{node}/model' --to node_1,node_2
+        castray verify --cast 3f2a
+        """,
+        handler=verify,
+        uses_cluster=True,
+    )
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("path", nargs="?", metavar="PATH", help="the same path on every node; may hold {node}")
+    what.add_argument("--cast", metavar="CAST", help="what this cast delivered, against what was sent")
+    parser.add_argument("--to", default="all", metavar="WHO", help=f"{WHO} (all)")
+    add_json_option(parser)
+
+
+async def verify(options: argparse.Namespace) -> int:
+    """Read files back on every node; 0 if all nodes have the same."""
+    job = secrets.token_hex(6)
+    path = os.path.abspath(options.path) if options.path else ""
+    command = messages.Verify(job, options.cast or "", path, split_names(options.to))
+    async with Session() as session:
+        await session.ready(options.cluster)
+        following = asyncio.create_task(_show_progress(session, job), name="verify progress")
+        try:
+            report = await session.client.request(command, VerifyReport)
+        except asyncio.CancelledError:
+            with contextlib.suppress(CastRayError):
+                await session.client.request(messages.CancelVerify(job), messages.Done)
+            raise
+        finally:
+            following.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await following
+    if options.json:
+        used = messages.CastCluster.of(session.cluster.target, session.cluster.address)
+        nodes = [_node_object(node) for node in report.nodes]
+        print_json({"event": "verified", "cluster": plain(cast_cluster_form(used)), "nodes": nodes})
+    else:
+        print_verified(report)
+    same = all(node.state is VerifiedState.SAME for node in report.nodes)
+    return EXIT_DELIVERED if same else EXIT_NOT_DELIVERED
+
+
+async def _show_progress(session: Session, job: str) -> None:
+    with _read_bar() as update:
+        async for event in session.events():
+            match event:
+                case messages.VerifyProgress(its_job, read, total) if its_job == job:
+                    update(read, total)
+
+
+@contextlib.contextmanager
+def _read_bar() -> Iterator[Callable[[int, int], None]]:
+    """A bar on a terminal; call it with the bytes read and the total."""
+    if not sys.stderr.isatty():
+        yield lambda read, total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    columns = (TextColumn("Reading back"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        task = bars.add_task("", total=None)
+        yield lambda read, total: bars.update(task, completed=read, total=total or None)
+
+
+def _node_object(node: VerifiedNode) -> dict[str, object]:
+    return {
+        "node": node.node,
+        "state": node.state.value,
+        "hash": node.hash or None,
+        "files": node.files,
+        "bytes": node.bytes,
+        "differing": list(node.differing),
+        "differing_count": node.differing_count,
+        "reason": sentence(node.failure) if node.failure else None,
+    }
+
+
+def print_verified(report: VerifyReport) -> None:
+    """Print what every node has, and the files that differ."""
+    table = new_table("Node", "State", "Files", "Size", "Hash")
+    for node in report.nodes:
+        add_row(table, node.node, node.state.value, str(node.files), format_bytes(node.bytes), node.hash)
+    print_table(table)
+    for node in report.nodes:
+        if node.failure is not None:
+            print_note(sentence(node.failure))
+        for path in node.differing:
+            print_line(f"{node.node}: {path}")
+        if node.differing_count > len(node.differing):
+            print_line(f"{node.node}: and {node.differing_count - len(node.differing)} more")

@@ -1,0 +1,147 @@
+"""The progress of a cast while a command waits for it: bars on a terminal, lines elsewhere, or JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+from castray_desktop.cli.output.cast_text import format_state, print_result, warn_of_links
+from castray_desktop.cli.output.terminal import print_json, print_line
+from castray_desktop.core.cast import cast_name
+from castray_desktop.core.forms import plain, result_form
+from castray_desktop.core.messages import CastResult, CastSummary, DeliverySnapshot, DeliveryState
+from castray_desktop.core.quantities import format_bytes
+
+JSON_SECONDS = 0.1
+LINE_SECONDS = 5.0
+MAX_BARS = 24
+
+
+class CastReporter(Protocol):
+    """Shows a cast from its start to its end."""
+
+    def progress(self, summary: CastSummary | None, deliveries: tuple[DeliverySnapshot, ...]) -> None:
+        """Show deliveries that have changed."""
+
+    def result(self, result: CastResult) -> None:
+        """Show how the cast ended."""
+
+
+def new_reporter(as_json: bool) -> CastReporter:
+    """The reporter for this standard error, or for scripts."""
+    if as_json:
+        return JsonReporter()
+    return BarReporter() if sys.stderr.isatty() else LineReporter()
+
+
+class JsonReporter:
+    """One object on each line of stdout, as scripts rely on."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    def progress(self, summary: CastSummary | None, deliveries: tuple[DeliverySnapshot, ...]) -> None:
+        """Print at most ten lines a second."""
+        now = asyncio.get_running_loop().time()
+        if now < self._next or summary is None:
+            return
+        self._next = now + JSON_SECONDS
+        rows = [{"node": item.node, "bytes": item.bytes, "rate": round(item.rate)} for item in deliveries]
+        print_json({"event": "progress", "cast": summary.cast, "deliveries": rows})
+
+    def result(self, result: CastResult) -> None:
+        """Print the last line."""
+        warn_of_links(result.summary)
+        print_json(plain(result_form(result)))
+
+
+class LineReporter:
+    """Plain lines: each change of state, and progress every few seconds."""
+
+    def __init__(self) -> None:
+        self._warned = False
+        self._states: dict[str, DeliveryState] = {}
+        self._next = time.monotonic() + LINE_SECONDS
+
+    def progress(self, summary: CastSummary | None, deliveries: tuple[DeliverySnapshot, ...]) -> None:
+        """Print new states, and the progress if it is due."""
+        if summary is None:
+            return
+        if summary.broken_links and not self._warned:
+            self._warned = True
+            warn_of_links(summary)
+        for item in deliveries:
+            if item.state is not self._states.get(item.node, DeliveryState.WAITING):
+                self._states[item.node] = item.state
+                if not item.state.finished:
+                    print_line(f"{item.node}: {format_state(item.state)}")
+        if summary.bytes and time.monotonic() >= self._next:
+            self._next = time.monotonic() + LINE_SECONDS
+            share = 100 * summary.done_bytes // summary.bytes
+            print_line(f"{cast_name(summary)}: {share} % on average, {format_bytes(summary.rate)}/s")
+
+    def result(self, result: CastResult) -> None:
+        """Print the result."""
+        print_result(result)
+
+
+class BarReporter:
+    """A progress bar for each recipient, on a terminal."""
+
+    def __init__(self) -> None:
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[state]}"),
+            console=Console(stderr=True),
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._running = False
+        self._warned = False
+
+    def progress(self, summary: CastSummary | None, deliveries: tuple[DeliverySnapshot, ...]) -> None:
+        """Update the bars."""
+        if summary is None:
+            return
+        if summary.broken_links and not self._warned:
+            self._warned = True
+            warn_of_links(summary)
+        if not summary.bytes:
+            return
+        if not self._running:
+            self._bars.start()
+            self._running = True
+        for item in deliveries:
+            task = self._tasks.get(item.node)
+            if task is None:
+                if len(self._tasks) >= MAX_BARS:
+                    continue
+                task = self._tasks[item.node] = self._bars.add_task(item.node, state="")
+            self._bars.update(task, total=summary.bytes, completed=item.bytes, state=format_state(item.state))
+
+    def result(self, result: CastResult) -> None:
+        """Stop the bars and print the result."""
+        self.stop()
+        print_result(result)
+
+    def stop(self) -> None:
+        """Leave the bars as they are."""
+        if self._running:
+            self._bars.stop()
+            self._running = False

@@ -1,0 +1,96 @@
+"""What several commands print about casts: results, symbolic links, multicast, the cluster, limits."""
+
+from __future__ import annotations
+
+from castray_desktop.cli.output.terminal import print_line, print_note
+from castray_desktop.core.cast import cast_name
+from castray_desktop.core.errors import sentence
+from castray_desktop.core.messages import (
+    CastCluster,
+    CastResult,
+    CastState,
+    CastSummary,
+    DeliveryState,
+    PreflightReport,
+)
+from castray_desktop.core.multicast_words import why_stopped
+from castray_desktop.core.quantities import format_bytes
+
+
+def format_state(state: CastState | DeliveryState) -> str:
+    """A state in words."""
+    return state.value.replace("_", " ")
+
+
+def format_cluster(cluster: CastCluster) -> str:
+    """A cluster by its address, or as the demo."""
+    if cluster.local:
+        return "the demo on this computer"
+    return cluster.address or cluster.target
+
+
+def print_result(result: CastResult) -> None:
+    """Print one line for each recipient, failures on stderr, and one line for the cast."""
+    for item in result.deliveries:
+        if item.failure is not None and not item.state.delivered:
+            print_note(sentence(item.failure))
+        else:
+            parts = (f"{item.node}: {format_state(item.state)}", ", ".join(item.paths), item.hash)
+            print_line(" ".join(part for part in parts if part))
+        if item.hook_status:
+            print_line(f"{item.node}: hook: {item.hook_status}")
+    summary = result.summary
+    if summary.cluster.target:
+        print_line(f"Cluster: {format_cluster(summary.cluster)}")
+    rate = format_bytes(summary.bytes / result.seconds) if result.seconds > 0 else "0 B"
+    print_line(
+        f"{cast_name(summary)}: {format_state(summary.state)},"
+        f" {summary.verified} of {len(summary.recipients)} recipients,"
+        f" {format_bytes(summary.bytes)} in {result.seconds:.1f} s ({rate}/s),"
+        f" {summary.source_copies:.2f} copies uploaded"
+    )
+    _print_multicast(summary)
+    if summary.verified or summary.state is CastState.PARTLY_FAILED:
+        print_links(summary)
+
+
+def _print_multicast(cast: CastSummary) -> None:
+    """Print how much was sent by multicast, and on stderr why multicast has stopped."""
+    why = why_stopped(cast.multicast, cast.source)
+    if why is not None and cast.state is not CastState.CANCELLED:
+        print_note(why.text)
+    elif cast.multicast is not None and cast.multicast.bytes:
+        print_line(f"{format_bytes(cast.multicast.bytes)} by multicast, once for all.")
+
+
+def print_links(found: CastSummary | PreflightReport) -> None:
+    """Print how symbolic links are sent; on stderr those that point to nothing at the recipients."""
+    parts = []
+    if found.followed_links:
+        parts.append(f"{found.followed_links} sent as what they point to")
+    if found.kept_links:
+        parts.append(f"{found.kept_links} as links")
+    if parts:
+        print_line(f"Symbolic links: {', '.join(parts)}.")
+    warn_of_links(found)
+
+
+def warn_of_links(found: CastSummary | PreflightReport) -> None:
+    """Print on stderr the links that point to nothing at the recipients, the first ones by name."""
+    if found.broken_links:
+        names = ", ".join(found.broken_names)
+        more = found.broken_links - len(found.broken_names)
+        listed = f"{names} and {more} more" if more else names
+        print_note(
+            f"warning: links that lead nowhere at the recipients: {found.broken_links}"
+            f" ({listed}). What they point to is not there, or is not sent."
+        )
+
+
+def print_limit(limit: int, cast: str = "") -> None:
+    """Print the limit of every node's uploads, over all casts or for one; 0: none."""
+    scope = f"for cast {cast}" if cast else "over all casts"
+    if limit:
+        print(f"Every node passes on at most {format_bytes(limit)}/s {scope}.")
+    else:
+        print(f"There is no limit {scope}.")

@@ -1,0 +1,432 @@
+"""A cluster to send files with, for programs. Its methods block until they are done."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import queue
+import sys
+from collections.abc import Callable, Coroutine, Iterable
+from types import TracebackType
+from typing import Any, Literal, Self, TypedDict, TypeVar, Unpack
+
+from castray_desktop.cli.session import Session
+from castray_desktop.core import messages
+from castray_desktop.core.errors import sentence
+from castray_desktop.core.failure import CastRayError, FailureKind
+from castray_desktop.core.forms import (
+    CastForm,
+    NodeForm,
+    ResultForm,
+    cast_form,
+    node_form,
+    result_form,
+)
+from castray_desktop.core.messages import SendRequest
+from castray_desktop.core.mirror import Mirror
+from castray_desktop.core.quantities import parse_limit
+from castray_desktop.python.loop_thread import LoopThread
+from castray_desktop.python.progress_bars import Progress, bars_for, has_viewer
+from castray_desktop.workers.measure import check_path
+
+PAGE = 500
+"""Casts of the history that are requested from the engine at once."""
+
+Names = str | Iterable[str]
+Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
+
+Result = TypeVar("Result")
+ReplyType = TypeVar("ReplyType", bound=messages.Message)
+
+
+class CommandFailed(RuntimeError):
+    """A request failed. The text says what happened and what to do."""
+
+    def __init__(self, error: CastRayError) -> None:
+        super().__init__(sentence(error.failure))
+        self.kind: str = error.failure.kind.value
+        """The kind of failure, for programs: "node_unknown", "no_cluster" and so on."""
+
+
+def connect(target: str = "auto", *, progress: Progress = None) -> Cluster:
+    """Connect to a cluster, starting what is needed. Raises CommandFailed.
+
+    `target` is "local", "HOST:PORT" or "ray://HOST:PORT". With "auto" it is the cluster of the Ray driver
+    that this runs in, else the one that CastRay has in use, else the one that this machine is a node of.
+    Where there is none, a home that has never used another cluster gets the demo on this computer, and
+    standard error says so.
+
+    `progress` says how casts are shown that this program waits for: bars where a person looks (None), bars
+    in any case (True), nothing (False), or a function that is called with each `CastForm`.
+
+    Use it in a `with` statement, or close it. It may be used from any thread, and where an event loop runs.
+
+        with connect() as cluster:
+            result = cluster.send("model.safetensors", to="all", dest="/data/models")
+            assert result.delivered
+    """
+    return Cluster(_session_target(target), progress)
+
+
+def _session_target(target: str) -> str | None:
+    """The target for a session; None: the cluster in use, or that of this machine."""
+    if target != "auto":
+        return target
+    ray = sys.modules.get("ray")  # looked up, not imported: the program may not use Ray
+    if ray is not None and ray.is_initialized():
+        address: str = ray.get_runtime_context().gcs_address
+        return address
+    return os.environ.get("CASTRAY_CLUSTER") or None
+
+
+class SendOptions(TypedDict, total=False):
+    """The options of `Cluster.send` and `Cluster.start`, which has the defaults."""
+
+    dest: str | os.PathLike[str]
+    source: str
+    on_conflict: Literal["skip", "rename", "overwrite"]
+    links: Literal["auto", "keep", "follow"]
+    exclude: Iterable[str]
+    limit: int | str
+    transport: Literal["auto", "direct", "ray", "udp"]
+    await_offline: bool
+    remove_extra: bool
+    hook: str
+
+
+class Cluster:
+    """Sends files over one cluster. Made by `connect`."""
+
+    def __init__(self, target: str | None, progress: Progress) -> None:
+        self._progress = progress
+        self._mirror = Mirror()
+        self._listeners: dict[object, Callable[[messages.Event], None]] = {}
+        self._loop = LoopThread()
+        self._session: _Opened | None = None
+        try:
+            self._session = self._run(self._open(target))
+        except BaseException:
+            self._loop.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Leave the cluster. An engine that was started for this ends with it.
+
+        Does nothing the second time.
+        """
+        if self._session is not None:
+            session, self._session = self._session, None
+            self._run(self._leave(session))
+        self._loop.close()
+
+    # --- nodes and casts --------------------------------------------------------------------------
+
+    def nodes(self) -> tuple[NodeForm, ...]:
+        """The nodes of the cluster, as they are now."""
+        return self._read(lambda: tuple(node_form(node) for node in self._mirror.nodes.values()))
+
+    def casts(self) -> tuple[CastForm, ...]:
+        """The casts since the engine's start, oldest first, with their deliveries."""
+        return self._read(
+            lambda: tuple(
+                cast_form(cast, self._mirror.deliveries(cast.cast)) for cast in self._mirror.casts.values()
+            )
+        )
+
+    def cast(self, cast: str) -> CastForm:
+        """One cast, by its id or the beginning of it. Raises CommandFailed."""
+
+        def read() -> CastForm:
+            summary = self._mirror.find(cast)
+            if summary is None:
+                raise CommandFailed(CastRayError(FailureKind.CAST_UNKNOWN, cast=cast))
+            return cast_form(summary, self._mirror.deliveries(summary.cast))
+
+        return self._read(read)
+
+    def history(
+        self,
+        text: str = "",
+        *,
+        states: Iterable[str] = (),
+        node: str = "",
+        since: float = 0.0,
+        until: float = 0.0,
+        limit: int = 100,
+    ) -> tuple[CastForm, ...]:
+        """Casts that have ended, the latest first.
+
+        `text` is a part of a name, a node, a source or a destination; times are POSIX seconds. Raises
+        CommandFailed.
+        """
+        wanted = tuple(messages.CastState(state) for state in states)
+        found: list[CastForm] = []
+        while len(found) < limit:
+            asked = min(PAGE, limit - len(found))
+            query = messages.HistoryQuery(text, wanted, node, since, until, len(found), asked)
+            page = self._request(messages.GetHistory(query), messages.HistoryPage)
+            found += map(cast_form, page.casts)
+            if len(page.casts) < asked:
+                break
+        return tuple(found)
+
+    def statistics(self) -> messages.StatisticsReport:
+        """All casts in numbers, since the engine's start and for ever. Raises CommandFailed."""
+        return self._request(messages.GetStatistics(), messages.StatisticsReport)
+
+    # --- sending --------------------------------------------------------------------------------
+
+    def send(
+        self,
+        paths: Paths,
+        to: Names = "all",
+        *,
+        progress: Progress = None,
+        **options: Unpack[SendOptions],
+    ) -> ResultForm:
+        """Send files and folders, and wait for the end. Raises CommandFailed when it can't be started.
+
+        The options are those of `start`: dest, source, on_conflict, links, exclude, limit, transport,
+        await_offline, remove_extra and hook.
+
+        `to` is "all", or names, addresses, Ray node ids or "@group"; `dest` is absolute and may hold
+        "{node}", without it files land in each node's inbox. `limit` is bytes per second, or "10MB/s".
+        `links` says what becomes of symbolic links: "keep" sends them as links, "follow" what they point to,
+        "auto" what those point to that lead out of `paths`; `result.links` has the counts.
+        `transport` "udp" sends one stream of multicast to all; `result.multicast` tells what came of it.
+        Deliveries that failed are in the result: `result.delivered` tells whether there is none. An
+        interrupt (Ctrl+C) cancels the cast.
+
+            result = cluster.send(["model.bin", "config/"], to=["node_1", "node_2"])
+            for delivery in result.deliveries:
+                print(delivery.node, delivery.state, delivery.paths, delivery.reason)
+        """
+        return self._wait_or_cancel(self.start(paths, to, **options), progress)
+
+    def start(
+        self,
+        paths: Paths,
+        to: Names = "all",
+        *,
+        dest: str | os.PathLike[str] = "",
+        source: str = "",
+        on_conflict: Literal["skip", "rename", "overwrite"] = "skip",
+        links: Literal["auto", "keep", "follow"] = "auto",
+        exclude: Iterable[str] = (),
+        limit: int | str = 0,
+        transport: Literal["auto", "direct", "ray", "udp"] = "auto",
+        await_offline: bool = False,
+        remove_extra: bool = False,
+        hook: str = "",
+    ) -> str:
+        """As `send`, but return the cast's id at once. `wait` has the result."""
+        request = SendRequest(
+            paths=_call(lambda: _absolute(paths, links, local=not source)),
+            recipients=_names(to),
+            source=source or messages.THIS_COMPUTER,
+            destination=os.fspath(dest),
+            on_conflict=messages.OnConflict(on_conflict),
+            links=messages.Links(links),
+            exclude=tuple(exclude),
+            limit=_call(lambda: _rate(limit)),
+            transport=messages.Ways(transport),
+            leave_out=True,
+            await_offline=await_offline,
+            remove_extra=remove_extra,
+            hook=hook,
+        )
+        return self._request(messages.Send(request), messages.Accepted).cast
+
+    def wait(self, cast: str, *, progress: Progress = None) -> ResultForm:
+        """Wait for the end of a cast, and return its result. Raises CommandFailed."""
+        shown = self._progress if progress is None else progress
+        updates: queue.SimpleQueue[bool] = queue.SimpleQueue()  # False: the cast has ended
+        result = self._loop.start(self._result(cast, lambda: updates.put(True)))
+        result.add_done_callback(lambda _: updates.put(False))
+        try:
+            with bars_for(shown) as bars:
+                while updates.get():
+                    while not updates.empty() and updates.get_nowait():
+                        pass  # only the latest state is shown
+                    self._show(cast, bars.show)
+                    if result.done():
+                        break
+            return result_form(_call(result.result))
+        finally:
+            result.cancel()
+
+    def retry(self, cast: str, to: Names = (), *, progress: Progress = None) -> ResultForm:
+        """Send what a cast sent to those recipients that did not get it, and wait. Raises CommandFailed."""
+        command = messages.Retry(cast, _names(to))
+        return self._wait_or_cancel(self._request(command, messages.Accepted).cast, progress)
+
+    def again(self, cast: str, *, progress: Progress = None) -> ResultForm:
+        """Send what a cast sent to all of its recipients again, and wait. Raises CommandFailed."""
+        started = self._request(messages.SendAgain(cast), messages.Accepted).cast
+        return self._wait_or_cancel(started, progress)
+
+    # --- steering -------------------------------------------------------------------------------
+
+    def pause(self, cast: str = "", nodes: Names = ()) -> None:
+        """Pause a cast, all casts without one, or some recipients of a cast.
+
+        Raises CommandFailed.
+        """
+        self._request(messages.Pause(cast, _names(nodes)), messages.Done)
+
+    def resume(self, cast: str = "", nodes: Names = ()) -> None:
+        """Resume a cast where it was, all casts without one, or some recipients of a cast.
+
+        Raises CommandFailed.
+        """
+        self._request(messages.Resume(cast, _names(nodes)), messages.Done)
+
+    def cancel(self, cast: str) -> None:
+        """End a cast; returns once its part files are gone. Raises CommandFailed."""
+        self._request(messages.Cancel(cast), messages.Done)
+
+    def add(self, cast: str, to: Names) -> dict[str, str]:
+        """Add recipients to a running cast; returns those that can't receive it, with the reason.
+
+        Raises CommandFailed.
+        """
+        report = self._request(messages.AddRecipients(cast, _names(to)), messages.PreflightReport)
+        return {problem.node: sentence(problem.failure) for problem in report.problems}
+
+    def drop(self, cast: str, nodes: Names) -> None:
+        """End a cast for some of its recipients. Raises CommandFailed."""
+        self._request(messages.DropRecipients(cast, _names(nodes)), messages.Done)
+
+    def limit(self, limit: int | str, cast: str = "") -> None:
+        """Limit what every node passes on, over all casts or for one: bytes per second, "10MB/s" or "off"."""
+        self._request(messages.SetLimit(_call(lambda: _rate(limit)), cast), messages.Done)
+
+    # --- inside, in the caller's thread ---------------------------------------------------------
+
+    def _run(self, work: Coroutine[Any, Any, Result]) -> Result:
+        return _call(lambda: self._loop.run(work))
+
+    def _request(self, command: messages.Command, expect: type[ReplyType]) -> ReplyType:
+        return self._run(self._request_in_loop(command, expect))
+
+    def _read(self, read: Callable[[], Result]) -> Result:
+        """Read the mirror in the thread that writes to it."""
+
+        async def in_loop() -> Result:
+            return read()
+
+        return self._run(in_loop())
+
+    def _show(
+        self,
+        cast: str,
+        show: Callable[[messages.CastSummary, tuple[messages.DeliverySnapshot, ...]], None],
+    ) -> None:
+        summary, deliveries = self._read(lambda: (self._mirror.find(cast), self._mirror.deliveries(cast)))
+        if summary is not None:
+            show(summary, deliveries)
+
+    def _wait_or_cancel(self, cast: str, progress: Progress) -> ResultForm:
+        try:
+            return self.wait(cast, progress=progress)
+        except KeyboardInterrupt:
+            with contextlib.suppress(CommandFailed):
+                self.cancel(cast)
+            raise
+
+    # --- inside, in the loop's thread -----------------------------------------------------------
+
+    async def _open(self, target: str | None) -> _Opened:
+        session = Session(on_event=self._on_event, quiet=not has_viewer())
+        await session.__aenter__()
+        try:
+            same = target == session.cluster.address  # the cluster in use may have another name
+            await session.ready(None if same else target)
+        except BaseException:
+            await session.__aexit__(None, None, None)
+            raise
+        return _Opened(session, asyncio.create_task(_drain(session), name="castray events"))
+
+    async def _leave(self, opened: _Opened) -> None:
+        opened.draining.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await opened.draining
+        await opened.session.__aexit__(None, None, None)
+
+    async def _request_in_loop(self, command: messages.Command, expect: type[ReplyType]) -> ReplyType:
+        if self._session is None:
+            raise RuntimeError("the connection to CastRay is closed")
+        return await self._session.session.client.request(command, expect)
+
+    async def _result(self, cast: str, changed: Callable[[], None]) -> messages.CastResult:
+        """The result of a cast; `changed` is called for each change before."""
+
+        def listen(event: messages.Event) -> None:
+            match event:
+                case messages.CastChanged(summary) if summary.cast.startswith(cast):
+                    changed()
+                case messages.DeliveriesChanged(other, _) if other.startswith(cast):
+                    changed()
+
+        key = object()
+        self._listeners[key] = listen
+        try:
+            return await self._request_in_loop(messages.GetResult(cast), messages.CastResult)
+        finally:
+            del self._listeners[key]
+
+    def _on_event(self, event: messages.Event) -> None:
+        self._mirror.take(event)
+        for listener in tuple(self._listeners.values()):
+            listener(event)
+
+
+class _Opened:
+    """A session and the task that reads its events."""
+
+    def __init__(self, session: Session, draining: asyncio.Task[None]) -> None:
+        self.session = session
+        self.draining = draining
+
+
+async def _drain(session: Session) -> None:
+    async for _ in session.events():
+        pass
+
+
+def _call(work: Callable[[], Result]) -> Result:
+    """Call `work` and raise CommandFailed for its CastRayError."""
+    try:
+        return work()
+    except CastRayError as error:
+        raise CommandFailed(error) from error
+
+
+def _absolute(paths: Paths, links: str, local: bool) -> tuple[str, ...]:
+    """Absolute paths; they must exist if they are `local`. Raises CastRayError."""
+    given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+    found = tuple(os.path.abspath(path) if local else os.fspath(path) for path in given)
+    for path in found if local else ():
+        if (failure := check_path(path, links)) is not None:
+            raise CastRayError.of(failure)
+    return found
+
+
+def _names(given: Names) -> tuple[str, ...]:
+    """Names from a list, or from a text with commas between them."""
+    several = given.split(",") if isinstance(given, str) else given
+    return tuple(name.strip() for name in several if name.strip())
+
+
+def _rate(limit: int | str) -> int:
+    """Bytes per second, also from a text such as "10MB/s". Raises CastRayError."""
+    return parse_limit(limit) if isinstance(limit, str) else limit

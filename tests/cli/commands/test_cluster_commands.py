@@ -1,0 +1,56 @@
+"""`castray cluster`."""
+
+from __future__ import annotations
+
+import pytest
+
+from castray_desktop.cli.command_line import (
+    parse_command,
+)
+from castray_desktop.cli.commands.cluster_commands import share as share_command
+from castray_desktop.core.failure import CastRayError, FailureKind
+from castray_desktop.workers.places import Places
+from tests.helpers.fake_driver import FakeDriver
+from tests.helpers.house import House
+
+
+async def share(house: House, capsys: pytest.CaptureFixture[str], *options: str) -> str:
+    house.script = FakeDriver.come_up
+    assert await share_command(parse_command(["cluster", "share", *options])) == 0
+    return capsys.readouterr().out
+
+
+async def test_sharing_says_what_the_network_can_read(
+    house: House, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = await share(house, capsys)
+    assert "the token and the secret of each cast cross the network in clear" in said
+    monkeypatch.setenv("RAY_USE_TLS", "1")
+    said = await share(house, capsys)
+    assert "in clear" not in said
+    assert "RAY_USE_TLS=1" in said
+
+
+async def test_a_new_token_is_for_a_cluster_that_is_started_again(
+    house: House, capsys: pytest.CaptureFixture[str], places: Places
+) -> None:
+    first = await share(house, capsys)
+    token = (places.home / "share-token").read_text()
+    assert token in first
+    assert await share(house, capsys) == first
+    assert len(house.drivers) == 1
+    again = await share(house, capsys, "--new-token")
+    assert token not in again
+    assert (places.home / "share-token").read_text() in again
+    assert [driver.stopped for driver in house.drivers] == [1, 0]
+
+
+async def test_a_token_that_others_can_read_is_a_reason(
+    house: House, capsys: pytest.CaptureFixture[str], places: Places
+) -> None:
+    await share(house, capsys)
+    (places.home / "share-token").chmod(0o644)
+    with pytest.raises(CastRayError) as caught:
+        await share(house, capsys)
+    assert caught.value.failure.kind is FailureKind.TOKEN_EXPOSED
+    assert "ray start" in await share(house, capsys, "--new-token")

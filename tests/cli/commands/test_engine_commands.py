@@ -1,0 +1,90 @@
+"""`castray engine`."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+
+import pytest
+
+from castray_desktop.cli.commands import engine_commands, node_commands
+from castray_desktop.cli.commands.casts_command import print_casts
+from castray_desktop.cli.commands.engine_commands import print_status
+from castray_desktop.cli.commands.send_command import print_preflight
+from castray_desktop.core import messages
+from castray_desktop.core.failure import CastRayError, Failure, FailureKind
+from castray_desktop.workers import client as client_module
+from castray_desktop.workers.engine import open_socket
+from castray_desktop.workers.places import Places
+from tests.cli.run_words import run_words
+from tests.helpers.house import House
+from tests.helpers.samples import make_node
+
+K = FailureKind
+
+
+def test_nodes_and_status_as_objects() -> None:
+    assert set(node_commands._node_object(make_node("node_1"))) == {
+        *("name", "address", "node_id", "state", "inbox", "cpus", "memory", "disk_free", "labels")
+    }
+    status = messages.EngineStatus(7, messages.ClusterStatus(target="local"), 4, 1, 2, False)
+    running = engine_commands._status_object(status)
+    assert {"state", "pid", "cluster", "nodes", "casts", "clients"} <= set(running)
+    assert (running["state"], running["cluster"], running["clients"]) == ("running", "local", 1)
+    assert engine_commands._status_object(None)["state"] == "stopped"
+
+
+def test_status_and_preflight(capsys: pytest.CaptureFixture[str]) -> None:
+    print_status(None)
+    print_status(messages.EngineStatus(7, messages.ClusterStatus(), 0, 0, 1, False))
+    problem = messages.PreflightProblem("node_1", Failure(K.NODE_OFFLINE, {"node": "node_1"}))
+    print_preflight(messages.PreflightReport(2, 2_100_000, ("node_1",), (problem,)))
+    print_preflight(messages.PreflightReport(2, 2_100_000, ("node_1",)))
+    print_casts([])
+    print_status(messages.EngineStatus(7, messages.ClusterStatus(), 0, 0, 1, False, 10**7))
+    output = capsys.readouterr()
+    assert "Every node passes on at most 10.0 MB/s over all casts." in output.out
+    assert "No engine is running." in output.out
+    assert "2 files, 2.1 MB, to node_1." in output.out
+    assert "Nothing was sent." in output.out
+    assert output.err.startswith("node_1: node_1 went offline.")
+
+
+@pytest.fixture
+def impatient(places: Places, monkeypatch: pytest.MonkeyPatch) -> Places:
+    """A home in which commands look for an engine, and do not wait for it for long."""
+    monkeypatch.setattr(engine_commands, "STOP_SECONDS", 0.0)
+    monkeypatch.setattr(client_module, "WELCOME_SECONDS", 0.05)
+    return places
+
+
+@pytest.mark.parametrize("command", ["stop", "status"])
+async def test_an_engine_that_does_not_answer_is_none_that_has_ended(impatient: Places, command: str) -> None:
+    with impatient.lock.open("w") as lock, open_socket(impatient.socket):
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with pytest.raises(CastRayError) as caught:
+            await run_words("engine", command)
+    assert caught.value.failure.values == {"reason": "it does not answer"}
+
+
+async def test_no_engine_is_stopped_where_none_is(
+    impatient: Places, capsys: pytest.CaptureFixture[str]
+) -> None:
+    impatient.lock.touch()
+    assert await run_words("engine", "stop") == 0
+    assert capsys.readouterr().err == "No engine is running.\n"
+
+
+async def test_a_busy_engine_is_stopped_once_it_answers(
+    impatient: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_commands, "STOP_SECONDS", 5.0)
+    monkeypatch.setattr(engine_commands, "RETRY_SECONDS", 0.0)
+    with impatient.lock.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with open_socket(impatient.socket):
+            stopping = asyncio.create_task(run_words("engine", "stop"))
+            await asyncio.sleep(0.1)  # it has been in vain by then
+        house = House(impatient)
+        assert await stopping == 0
+        await house.ended()

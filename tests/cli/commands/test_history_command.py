@@ -1,0 +1,55 @@
+"""`castray history` and `castray stats`, against an engine that runs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+
+from castray_desktop.cli.commands.history_command import csv_cell, print_history
+from tests.cli.examples import running_cast
+from tests.cli.run_words import run_words
+from tests.helpers.house import House
+from tests.helpers.samples import make_cast
+
+
+async def test_the_past(house: House, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cast = await running_cast(house, tmp_path)
+    await run_words("cancel", cast)
+    async with asyncio.timeout(5):
+        while True:
+            capsys.readouterr()
+            assert await run_words("history", "--json") == 0
+            known = json.loads(capsys.readouterr().out)
+            if known:
+                break
+    assert [(one["cast"], one["state"]) for one in known] == [(cast, "cancelled")]
+    assert "deliveries" not in known[0]
+    await run_words("history", "--csv", "--state", "cancelled")
+    header, row = capsys.readouterr().out.splitlines()
+    assert header.startswith("cast,name,state,source,recipients")
+    assert row.startswith(f"{cast},x,cancelled,")
+    assert header.endswith(",followed_links,kept_links,dangling_links")
+    assert row.endswith(",0,0,0")
+    await run_words("history", cast, "--json")
+    assert json.loads(capsys.readouterr().out)["event"] == "result"
+    await run_words("history", "--state", "failed")
+    assert capsys.readouterr().out == "No casts.\n"
+    await run_words("stats", "--json")
+    assert json.loads(capsys.readouterr().out)["ever"]["cancelled"] == 1
+    await run_words("stats")
+    assert "Peak rate" in capsys.readouterr().out
+
+
+def test_a_name_is_no_formula_in_a_spreadsheet() -> None:
+    assert csv_cell("=cmd()") == "'=cmd()"
+    assert csv_cell("-x") == "'-x"
+    assert csv_cell("x=1") == "x=1"
+    assert csv_cell(None) == ""
+
+
+def test_no_line_is_folded_where_no_terminal_is(capsys: pytest.CaptureFixture[str]) -> None:
+    print_history([make_cast("a name that is rather long, and longer still " * 3, finished=5.0)])
+    assert len(capsys.readouterr().out.splitlines()) == 2

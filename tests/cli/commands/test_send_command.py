@@ -1,0 +1,138 @@
+"""`castray send`, against an engine that runs."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from castray_desktop.cli.command_line import (
+    parse_command,
+)
+from castray_desktop.cli.commands.send_command import print_preflight, send
+from castray_desktop.cli.session import Session
+from castray_desktop.core import messages
+from castray_desktop.core.errors import sentence
+from castray_desktop.core.failure import CastRayError, Failure, FailureKind
+from castray_desktop.core.statuses import STATUSES
+from castray_desktop.workers.ray_side import protocol
+from tests.cli.run_words import run_words
+from tests.helpers.fake_driver import RAY_NODE, FakeDriver
+from tests.helpers.house import House
+
+K = FailureKind
+
+
+def test_a_preflight_names_what_can_not_be_sent(capsys: pytest.CaptureFixture[str]) -> None:
+    pipe = messages.UnsentFile("top/pipe", Failure(K.NOT_SENDABLE, {"path": "top/pipe", "what": "a socket"}))
+    print_preflight(messages.PreflightReport(3, 10, ("node_1",), left_out=(pipe,), left_out_count=2))
+    told = capsys.readouterr()
+    assert "Every recipient can take it" not in told.out
+    assert "top/pipe is a socket and can't be sent." in told.err
+    assert "1 more" in told.err
+
+
+def test_nothing_is_said_to_have_arrived_where_nothing_did() -> None:
+    values = {"count": "3", "total": "3", "because": "not_readable", "path": "a", "user": "me"}
+    assert sentence(Failure(K.NO_FILE_DELIVERED, values)) == (
+        "No file was delivered. a may not be read by me."
+        " Change its permissions, or send it as a user who may read it."
+    )
+
+
+async def test_a_home_that_has_used_another_cluster_never_falls_back_to_the_demo(
+    house: House, tmp_path: Path
+) -> None:
+    async with Session(start=False) as session:
+        await session.ready("10.0.0.1:6379")
+        await session.client.request(messages.LeaveCluster(), messages.Done)
+    (tmp_path / "x").write_text("x")
+    options = parse_command(["send", str(tmp_path / "x"), "--to", "all"])
+    with pytest.raises(CastRayError) as caught:
+        await send(options)
+    said = sentence(caught.value.failure)
+    assert "10.0.0.1:6379" in said
+    assert "--cluster local" in said
+    assert STATUSES[caught.value.failure.kind].exit == 3
+    assert len(house.drivers) == 1
+    async with Session(start=False) as session:
+        await session.ready("local")  # by its name it can be had
+    client = await house.connect()
+    await client.request(messages.ForgetCluster("10.0.0.1:6379"), messages.Done)
+    await client.request(messages.LeaveCluster(), messages.Done)
+    await client.close()
+    with pytest.raises(CastRayError) as caught:
+        await send(options)
+    assert "forgotten" in sentence(caught.value.failure)
+
+
+@pytest.mark.parametrize(
+    ("target", "cluster", "words"),
+    [
+        ("local", {"address": "127.0.0.1:6379", "local": True}, "Cluster: the demo on this computer"),
+        ("10.0.0.1:6379", {"address": "127.0.0.1:6379", "local": False}, "Cluster: 127.0.0.1:6379"),
+    ],
+)
+async def test_every_result_names_its_cluster(
+    house: House,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    target: str,
+    cluster: dict[str, object],
+    words: str,
+) -> None:
+    (tmp_path / "x").write_text("x")
+    second = dataclasses.replace(RAY_NODE, node_id="cd" * 28, hostname="second", head=False, mine=False)
+    house.script = lambda driver: driver.come_up(RAY_NODE, second)
+    sending = asyncio.create_task(
+        run_words("send", str(tmp_path / "x"), "--to", "all", "--json", "--cluster", target)
+    )
+    async with asyncio.timeout(5):
+        while not house.drivers:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0)
+    await house.drivers[0].wait_for(protocol.Call)
+    client = await house.connect()
+    (cast,) = client.welcome.casts
+    await client.request(messages.Cancel(cast.cast), messages.Done)
+    await client.close()
+    assert await sending == 1
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["cluster"] == cluster
+    assert await run_words("history", cast.cast, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["cluster"] == cluster
+    assert await run_words("history", "--json") == 0
+    assert json.loads(capsys.readouterr().out)[0]["cluster"] == cluster
+    assert await run_words("casts", "--json") == 0
+    assert json.loads(capsys.readouterr().out)[0]["cluster"] == cluster
+    assert await run_words("history", cast.cast) == 0
+    assert words in capsys.readouterr().out.splitlines()
+
+
+def without_agents(driver: FakeDriver) -> None:
+    """Ray is there, and the agent of every node dies."""
+    driver.say(
+        driver.up(
+            RAY_NODE,
+            dataclasses.replace(RAY_NODE, node_id="cd" * 28, hostname="second", head=False, mine=False),
+        )
+    )
+    driver.say(protocol.AgentLost("head", "ActorDiedError: the worker has died"))
+    driver.say(protocol.AgentLost("second", "RuntimeEnvSetupError: No space left on device"))
+
+
+async def test_where_no_agent_can_be_placed_it_says_what_ray_said_for_each_node(
+    house: House, tmp_path: Path
+) -> None:
+    house.script = without_agents
+    (tmp_path / "f").write_text("f")
+    options = parse_command(["send", str(tmp_path / "f"), "--to", "all", "--cluster", "10.0.0.1:6379"])
+    with pytest.raises(CastRayError) as caught:
+        await send(options)
+    failure = caught.value.failure
+    assert failure.kind is FailureKind.NO_AGENT
+    assert failure.values["target"] == "10.0.0.1:6379"
+    assert "head: ActorDiedError: the worker has died" in failure.values["reasons"]
+    assert "second: RuntimeEnvSetupError: No space left on device" in failure.values["reasons"]
+    assert STATUSES[failure.kind].exit == 3

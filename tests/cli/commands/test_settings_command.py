@@ -1,0 +1,19 @@
+"""`castray settings`."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.cli.run_words import run_words
+from tests.helpers.house import House
+
+
+async def test_settings(house: House, capsys: pytest.CaptureFixture[str]) -> None:
+    await run_words("settings", "--casts-at-once", "2", "--go-on", "no", "--json")
+    expected: dict[str, object] = {"limit": 0, "casts_at_once": 2, "go_on": False, "history_days": 0}
+    expected |= {"stay_awake": True, "demo_nodes": 3}
+    assert json.loads(capsys.readouterr().out) == expected
+    await run_words("settings")
+    assert "Casts at once: 2." in capsys.readouterr().out

@@ -1,0 +1,188 @@
+"""The progress and the result of a cast: JSON for scripts, lines and bars for people."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+
+from castray_desktop.cli.output import cast_reporters
+from castray_desktop.cli.output.cast_reporters import (
+    LINE_SECONDS,
+    MAX_BARS,
+    BarReporter,
+    JsonReporter,
+    LineReporter,
+)
+from castray_desktop.core.failure import Failure, FailureKind
+from castray_desktop.core.messages import (
+    CastResult,
+    CastState,
+    DeliveryState,
+    Transport,
+)
+from tests.cli.examples import Said, ended
+from tests.helpers.samples import make_cast, make_delivery
+
+K = FailureKind
+
+UNKNOWN = {
+    "upstream": None,
+    "rate": 0,
+    "eta": None,
+    "hook": None,
+    "removed": 0,
+    "skipped_bytes": 0,
+    "listening": False,
+    "datagram_bytes": 0,
+    "repaired_bytes": 0,
+}
+
+
+def test_the_result_is_the_object_that_scripts_rely_on(said: Said) -> None:
+    line = said(ended(CastState.PARTLY_FAILED, source_copies=1.0, started=1000.0, finished=1012.3))
+    assert line == {
+        "event": "result",
+        "cast": "c0ffee",
+        "name": "model.bin",
+        "state": "partly_failed",
+        "links": {"followed": 0, "kept": 0, "dangling": 0, "dangling_names": []},
+        "source": "desk",
+        "cluster": {"address": None, "local": False},
+        "destination": None,
+        "started": 1000.0,
+        "finished": 1012.3,
+        "bytes": 10**10,
+        "files": 1,
+        "seconds": 12.346,
+        "source_copies": 1.0,
+        "chain": ["desk", "node_1", "node_2"],
+        "multicast": None,
+        "reason": None,
+        "deliveries": [
+            {
+                "node": "node_1",
+                "address": "127.0.0.1",
+                "state": "completed",
+                "paths": ["/in/model.bin"],
+                "bytes": 10**10,
+                "seconds": 1.235,
+                "hash": "blake3:00",
+                "transport": "direct",
+                "reason": None,
+                **UNKNOWN,
+            },
+            {
+                "node": "node_2",
+                "address": "127.0.0.1",
+                "state": "failed",
+                "paths": [],
+                "bytes": 4 * 10**9,
+                "seconds": 2.0,
+                "hash": None,
+                "transport": None,
+                "reason": "node_2 went offline. Send again when it is back.",
+                **UNKNOWN,
+            },
+        ],
+    }
+
+
+def test_a_cast_that_failed_as_a_whole_says_why(said: Said) -> None:
+    failure = Failure(K.NO_SUCH_FILE, {"path": "/x"})
+    line = said(ended(CastState.FAILED, failure=failure))
+    assert line["reason"] == "/x does not exist. Check the name and send it again."
+
+
+def test_a_delivery_by_datagrams_says_what_was_repaired(said: Said) -> None:
+    delivery = make_delivery(
+        "node_1",
+        DeliveryState.COMPLETED,
+        transport=Transport.UDP,
+        datagram_bytes=9 * 10**9,
+        repaired_bytes=10**9,
+    )
+    [item] = said(CastResult(make_cast(recipients=1), (delivery,), 1.0))["deliveries"]
+    assert (item["transport"], item["datagram_bytes"], item["repaired_bytes"]) == ("udp", 9 * 10**9, 10**9)
+
+
+def test_a_result_has_the_counts_of_links(said: Said) -> None:
+    ended_so = ended(followed_links=3, kept_links=2, broken_links=1, broken_names=("top/dead",))
+    assert said(ended_so)["links"] == {
+        "followed": 3,
+        "kept": 2,
+        "dangling": 1,
+        "dangling_names": ["top/dead"],
+    }
+
+
+async def test_progress_leaves_at_most_ten_times_a_second(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 50.0
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: now)
+    reporter = JsonReporter()
+    deliveries = (make_delivery("node_1", rate=1.6),)
+    reporter.progress(None, deliveries)
+    for _ in range(16):
+        reporter.progress(make_cast(cast="c"), deliveries)
+        now += 1 / 16
+    monkeypatch.undo()
+    reporter.result(ended())
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(lines) == 8 + 1
+    assert lines[0] == {
+        "event": "progress",
+        "cast": "c",
+        "deliveries": [{"node": "node_1", "bytes": 4 * 10**9, "rate": 2}],
+    }
+    assert lines[-1]["event"] == "result"
+
+
+def test_links_that_lead_nowhere_are_told_before_anything_is_sent(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    cast = make_cast(state=CastState.SENDING, kept_links=1, broken_links=1, broken_names=("top/dead",))
+    for reporter in (LineReporter(), BarReporter()):
+        reporter.progress(cast, ())
+        reporter.progress(cast, ())
+        reporter.stop() if isinstance(reporter, BarReporter) else None
+        assert capsys.readouterr().err.count("lead nowhere at the recipients: 1 (top/dead)") == 1
+
+
+def test_plain_lines(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(cast_reporters.time, "monotonic", lambda: now)
+    reporter = LineReporter()
+    reporter.progress(None, (make_delivery("node_1"),))
+    for _ in range(3):
+        reporter.progress(make_cast(), (make_delivery("node_1"),))
+    now = LINE_SECONDS
+    reporter.progress(make_cast(), (make_delivery("node_1", DeliveryState.VERIFYING),))
+    reporter.result(ended(CastState.PARTLY_FAILED))
+    output = capsys.readouterr()
+    assert output.out.splitlines()[:3] == [
+        "node_1: receiving",
+        "node_1: verifying",
+        "model.bin: 40 % on average, 100 MB/s",
+    ]
+    assert "partly failed" in output.out
+    assert output.err == "castray: node_2 went offline. Send again when it is back.\n"
+
+
+def test_bars_are_for_the_first_recipients(capsys: pytest.CaptureFixture[str]) -> None:
+    reporter = BarReporter()
+    reporter.progress(None, ())
+    reporter.progress(make_cast(bytes=0), ())
+    many = tuple(make_delivery(f"node_{number}") for number in range(MAX_BARS + 6))
+    reporter.progress(make_cast(), many)
+    reporter.progress(make_cast(), many)
+    reporter.result(ended())
+    assert len(reporter._tasks) == MAX_BARS
+    assert "node_1: completed" in capsys.readouterr().out
+
+
+def test_a_result_without_bars(capsys: pytest.CaptureFixture[str]) -> None:
+    BarReporter().result(CastResult(make_cast(bytes=0), (), 0.0))
+    assert "0 B in 0.0 s" in capsys.readouterr().out

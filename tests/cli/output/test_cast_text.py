@@ -1,0 +1,58 @@
+"""What commands print about casts."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from castray_desktop.cli.output.cast_text import print_result
+from castray_desktop.core import messages
+from castray_desktop.core.messages import (
+    CastResult,
+)
+from tests.cli.examples import Said, ended
+
+
+def test_what_came_of_multicast_is_part_of_the_result(said: Said, capsys: pytest.CaptureFixture[str]) -> None:
+    stopped = messages.MulticastSnapshot(
+        messages.MulticastState.STOPPED, messages.MulticastEnd.NOTHING_ARRIVES, rate=1.2
+    )
+    line = said(ended(multicast=stopped))
+    assert line["multicast"] == {
+        "state": "stopped",
+        "end": "nothing_arrives",
+        "reason": "Multicast from desk reached nobody, so the relay brought the files. Let firewalls pass UDP"
+        " to 239.192.0.0/14 (ff12::/16 with IPv6), and give switches with IGMP snooping a querier. Cloud"
+        " networks mostly carry no multicast; the relay is the way there.",
+        "listeners": [],
+        "bytes": 0,
+        "rate": 1,
+    }
+    print_result(ended(multicast=stopped))
+    assert "castray: Multicast from desk reached nobody" in capsys.readouterr().err
+    print_result(ended(multicast=messages.MulticastSnapshot(messages.MulticastState.DONE, bytes=10**10)))
+    assert "10.0 GB by multicast, once for all." in capsys.readouterr().out
+
+
+def test_links_that_lead_nowhere_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    print_result(ended(followed_links=1200, kept_links=3, broken_links=2, broken_names=("top/dead",)))
+    print_result(ended(kept_links=3))
+    print_result(ended())
+    told = capsys.readouterr()
+    assert [line for line in told.out.splitlines() if line.startswith("Symbolic links")] == [
+        "Symbolic links: 1200 sent as what they point to, 3 as links.",
+        "Symbolic links: 3 as links.",
+    ]
+    assert [line for line in told.err.splitlines() if "links" in line] == [
+        "castray: warning: links that lead nowhere at the recipients: 2 (top/dead and 1 more)."
+        " What they point to is not there, or is not sent."
+    ]
+
+
+def test_names_can_not_command_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    result = ended()
+    first = msgspec.structs.replace(result.deliveries[0], paths=("/in/\x1b[2Jx\ny",))
+    print_result(CastResult(result.summary, (first,), 1.0))
+    output = capsys.readouterr().out
+    assert "\x1b" not in output
+    assert len(output.splitlines()) == 2

@@ -1,0 +1,50 @@
+"""Output in every encoding, and names that would command the terminal."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+
+import pytest
+
+from castray_desktop.cli.commands.casts_command import print_casts
+from castray_desktop.cli.commands.node_commands import print_nodes
+from castray_desktop.cli.output.cast_text import print_result
+from castray_desktop.cli.output.terminal import escape_unprintable, print_json
+from tests.cli.examples import ended
+from tests.helpers.samples import make_cast, make_node, make_nodes
+
+
+@pytest.mark.parametrize(("encoding", "escaped"), [("utf-8", False), ("ascii", True), ("latin-1", True)])
+def test_json_is_valid_in_every_encoding(
+    encoding: str, escaped: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding=encoding))
+    escape_unprintable()
+    print_json({"path": "/データ.bin"})
+    assert json.loads(raw.getvalue().decode(encoding)) == {"path": "/データ.bin"}
+    assert (b"\\u" in raw.getvalue()) is escaped
+
+
+def test_people_get_escapes_rather_than_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))
+    escape_unprintable()
+    print_result(ended())
+    print_nodes(make_nodes(1))
+    print_casts([make_cast("数据.bin")])
+    sys.stdout.flush()
+    assert b"completed" in raw.getvalue()
+
+
+def test_brackets_in_names_are_no_markup(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    print_casts([make_cast("[/bold] [red]x.bin")])
+    print_nodes([make_node("node_1", inbox="/data/[red]/[/x]")])
+    output = capsys.readouterr().out
+    assert "[/bold] [red]x.bin" in output
+    assert "/data/[red]/[/x]" in output

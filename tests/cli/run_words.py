@@ -1,0 +1,12 @@
+"""Commands as a person writes them, run inside the test's event loop."""
+
+from __future__ import annotations
+
+from castray_desktop.cli.command_line import parse_command
+
+
+async def run_words(*words: str) -> int:
+    """The exit status of a command."""
+    options = parse_command(list(words))
+    status: int = await options.handler(options)
+    return status

@@ -1,0 +1,21 @@
+"""A home that commands and programs find by their environment, as they do outside of tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from castray_desktop.workers.places import Places, find_places
+
+
+def command_home(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Places:
+    """The home in `tmp_path`; its socket is in a folder with a short path."""
+    monkeypatch.setenv("CASTRAY_HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.getbasetemp()))
+    monkeypatch.delenv("CASTRAY_CLUSTER", raising=False)
+    places = find_places()
+    places.prepare()
+    return places

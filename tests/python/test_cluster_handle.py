@@ -1,0 +1,141 @@
+"""`connect`, against an engine with a driver that only pretends."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TypeVar
+
+import pytest
+
+import castray_desktop
+from castray_desktop import CommandFailed, connect
+from castray_desktop.core.messages import CastResult, CastState, SendRequest
+from castray_desktop.python import Cluster, cluster_handle
+from castray_desktop.workers.ray_side import protocol
+from tests.helpers.house import House
+from tests.helpers.samples import make_cast
+
+Result = TypeVar("Result")
+
+
+async def in_thread(work: Callable[[], Result]) -> Result:
+    """As a program would: it blocks, while the engine of the test goes on."""
+    async with asyncio.timeout(20):
+        return await asyncio.to_thread(work)
+
+
+async def test_a_program_sees_the_cluster(house: House) -> None:
+    def program() -> None:
+        with connect("local") as cluster:
+            assert [node.name for node in cluster.nodes()][1:] == ["node_1", "node_2", "node_3"]
+            assert cluster.casts() == ()
+
+    await in_thread(program)
+    assert [thread.name for thread in threading.enumerate() if thread.name == "castray"] == []
+
+
+async def test_a_cast_is_started_followed_and_cancelled(house: House, tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("x")
+
+    def program() -> CastState:
+        with connect("local") as cluster:
+            cast = cluster.start(tmp_path / "x", ["node_1"], limit="1MB/s")
+            assert cluster.cast(cast[:6]).limit == 1_000_000
+            waiting: list[CastState] = []
+            waiter = threading.Thread(target=lambda: waiting.append(cluster.wait(cast).state))
+            waiter.start()
+            cluster.cancel(cast)
+            waiter.join()
+            return waiting[0]
+
+    assert await in_thread(program) is CastState.CANCELLED
+
+
+async def test_failures_are_sentences(house: House, tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("x")
+
+    def program() -> None:
+        with connect("local") as cluster:
+            with pytest.raises(CommandFailed, match="There is no node nobody") as caught:
+                cluster.send(tmp_path / "x", to="nobody")
+            assert caught.value.kind == "node_unknown"
+            with pytest.raises(CommandFailed, match="does not exist"):
+                cluster.send(tmp_path / "missing")
+            with pytest.raises(CommandFailed):
+                cluster.start(tmp_path / "x", limit="fast")
+            with pytest.raises(CommandFailed, match="ffff"):
+                cluster.cast("ffff")
+
+    await in_thread(program)
+
+
+async def test_a_cluster_that_does_not_come_up_leaves_no_thread(house: House) -> None:
+    from castray_desktop.core.failure import Failure, FailureKind
+
+    failure = Failure(FailureKind.CLUSTER_UNREACHABLE, {"address": "10.0.0.9:1", "reason": "nothing"})
+    house.script = lambda driver: driver.say(protocol.ClusterFailed(failure))
+
+    def program() -> None:
+        with pytest.raises(CommandFailed):
+            connect("10.0.0.9:1")
+
+    await in_thread(program)
+    assert [thread.name for thread in threading.enumerate() if thread.name == "castray"] == []
+
+
+async def test_what_is_closed_says_so(house: House) -> None:
+    def program() -> None:
+        cluster = connect("local")
+        cluster.close()
+        cluster.close()
+        with pytest.raises(RuntimeError, match="closed"):
+            cluster.nodes()
+
+    await in_thread(program)
+
+
+async def test_a_program_with_an_event_loop_of_its_own(house: House) -> None:
+    async def notebook() -> int:
+        with connect("local", progress=False) as cluster:  # blocks this loop, and needs none of it
+            return len(cluster.nodes())
+
+    assert await in_thread(lambda: asyncio.run(notebook())) == 4
+
+
+def test_inside_a_ray_driver_its_cluster_is_meant(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CASTRAY_CLUSTER", raising=False)
+    monkeypatch.delitem(sys.modules, "ray", raising=False)
+    assert cluster_handle._session_target("auto") is None
+    assert cluster_handle._session_target("local") == "local"
+    context = SimpleNamespace(gcs_address="10.0.0.5:6379")
+    ray = SimpleNamespace(is_initialized=lambda: True, get_runtime_context=lambda: context)
+    monkeypatch.setitem(sys.modules, "ray", ray)  # type: ignore[arg-type]
+    assert cluster_handle._session_target("auto") == "10.0.0.5:6379"
+
+
+def test_the_package_gives_what_programs_use() -> None:
+    assert castray_desktop.Cluster is Cluster
+    with pytest.raises(AttributeError, match="nonsense"):
+        castray_desktop.nonsense  # noqa: B018
+
+
+async def test_the_history_comes_in_pages(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster_handle, "PAGE", 2)
+    client = await house.connect()  # the history is open
+    request = SendRequest(("/x",), ("all",))
+    for number in range(5):
+        summary = make_cast(f"c{number}", state=CastState.COMPLETED, finished=float(number + 1))
+        house.engine._history.ended(request, "local", CastResult(summary, (), 1.0))
+
+    def program() -> None:
+        with connect("local") as cluster:
+            assert [cast.cast for cast in cluster.history(limit=3)] == ["c4", "c3", "c2"]
+            assert len(cluster.history()) == 5
+
+    await in_thread(program)
+    await client.close()
