@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from castray_desktop.core import messages as m
 from castray_desktop.core.failure import Failure, FailureKind
@@ -13,7 +13,7 @@ from castray_desktop.workers.ray_side import protocol
 from tests.helpers.house import House
 from tests.helpers.samples import make_cast, make_delivery
 
-Said = Callable[[CastResult], dict[str, Any]]
+Said: TypeAlias = Callable[[CastResult], dict[str, Any]]
 
 
 def ended(state: CastState = CastState.COMPLETED, **values: Any) -> CastResult:
@@ -40,7 +40,7 @@ def ended(state: CastState = CastState.COMPLETED, **values: Any) -> CastResult:
     return CastResult(summary, deliveries, 12.34567)
 
 
-Said = Callable[[CastResult], dict[str, Any]]
+Said: TypeAlias = Callable[[CastResult], dict[str, Any]]
 UNKNOWN = {
     "upstream": None,
     "rate": 0,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 
 import pytest
 
-from castray_desktop.cli.output import cast_reporters
 from castray_desktop.cli.output.cast_reporters import (
     LINE_SECONDS,
     MAX_BARS,
@@ -153,7 +153,7 @@ def test_links_that_lead_nowhere_are_told_before_anything_is_sent(
 
 def test_plain_lines(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
-    monkeypatch.setattr(cast_reporters.time, "monotonic", lambda: now)
+    monkeypatch.setattr(time, "monotonic", lambda: now)
     reporter = LineReporter()
     reporter.progress(None, (make_delivery("node_1"),))
     for _ in range(3):
