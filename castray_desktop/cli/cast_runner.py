@@ -23,7 +23,7 @@ async def run_cast(session: Session, command: StartCommand, as_json: bool) -> in
     asking = asyncio.ensure_future(session.client.request(command, messages.Accepted))
     try:
         accepted = await asyncio.shield(asking)
-        return exit_status(await _follow(session, accepted.cast, new_reporter(as_json)))
+        return result_status(await _follow(session, accepted.cast, new_reporter(as_json)))
     except asyncio.CancelledError:
         with contextlib.suppress(CastRayError):  # the engine may accept it after the interrupt
             cast = (await asking).cast
@@ -46,7 +46,7 @@ async def _follow(session: Session, cast: str, reporter: CastReporter) -> CastRe
     raise CastRayError(FailureKind.ENGINE_UNREACHABLE, reason="it ended while the cast was running")
 
 
-def exit_status(result: CastResult) -> int:
+def result_status(result: CastResult) -> int:
     """0 if everything was delivered. Raises CastRayError for a cast that failed before its start."""
     state, failure = result.summary.state, result.summary.failure
     if state is CastState.COMPLETED:

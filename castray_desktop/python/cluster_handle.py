@@ -80,7 +80,7 @@ def _session_target(target: str) -> str | None:
     return os.environ.get("CASTRAY_CLUSTER") or None
 
 
-class SendOptions(TypedDict, total=False):
+class SendArguments(TypedDict, total=False):
     """The options of `Cluster.send` and `Cluster.start`, which has the defaults."""
 
     dest: str | os.PathLike[str]
@@ -191,7 +191,7 @@ class Cluster:
         to: Names = "all",
         *,
         progress: Progress = None,
-        **options: Unpack[SendOptions],
+        **options: Unpack[SendArguments],
     ) -> ResultForm:
         """Send files and folders, and wait for the end. Raises CommandFailed when it can't be started.
 

@@ -13,8 +13,6 @@ from castray_desktop.workers.ray_side import protocol
 from tests.helpers.house import House
 from tests.helpers.samples import make_cast, make_delivery
 
-Said: TypeAlias = Callable[[CastResult], dict[str, Any]]
-
 
 def ended(state: CastState = CastState.COMPLETED, **values: Any) -> CastResult:
     summary = make_cast("model.bin", cast="c0ffee", recipients=2, state=state, verified=2, **values)

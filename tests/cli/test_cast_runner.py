@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from castray_desktop.cli.cast_runner import exit_status
+from castray_desktop.cli.cast_runner import result_status
 from castray_desktop.cli.command_line import (
     parse_command,
 )
@@ -29,13 +29,13 @@ K = FailureKind
     [(CastState.COMPLETED, 0), (CastState.PARTLY_FAILED, 1), (CastState.FAILED, 1), (CastState.CANCELLED, 1)],
 )
 def test_the_status_of_a_cast(state: CastState, status: int) -> None:
-    assert exit_status(ended(state)) == status
+    assert result_status(ended(state)) == status
 
 
 def test_a_cast_that_never_started_ends_with_its_reason() -> None:
     failure = Failure(K.NO_SUCH_FILE, {"path": "/x"})
     with pytest.raises(CastRayError) as caught:
-        exit_status(ended(CastState.FAILED, failure=failure, chain=()))
+        result_status(ended(CastState.FAILED, failure=failure, chain=()))
     assert caught.value.failure == failure
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import sys
 import threading
 from collections.abc import Callable
@@ -122,6 +123,17 @@ def test_the_package_gives_what_programs_use() -> None:
     assert castray_desktop.Cluster is Cluster
     with pytest.raises(AttributeError, match="nonsense"):
         castray_desktop.nonsense  # noqa: B018
+
+
+def test_sending_and_starting_take_the_same_arguments() -> None:
+    keywords = {
+        name
+        for name, parameter in inspect.signature(Cluster.start).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY
+    }
+    assert set(cluster_handle.SendArguments.__annotations__) == keywords
+    with pytest.raises(TypeError, match="nonsense"):
+        Cluster.send(object(), "x", nonsense=1)  # type: ignore[arg-type, call-arg]
 
 
 async def test_the_history_comes_in_pages(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

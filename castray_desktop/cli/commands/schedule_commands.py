@@ -19,7 +19,7 @@ from castray_desktop.cli.output.terminal import (
     print_line,
     print_table,
 )
-from castray_desktop.cli.send_options import add_send_options, send_request
+from castray_desktop.cli.send_arguments import add_send_arguments, send_request
 from castray_desktop.cli.session import Session
 from castray_desktop.core import messages
 from castray_desktop.core.errors import sentence
@@ -101,7 +101,7 @@ def _add_add_parser(actions: Commands) -> None:
         metavar="TIME",
         help="when something has changed and was quiet for so long (5s)",
     )
-    add_send_options(parser, on_conflict="overwrite")
+    add_send_arguments(parser, on_conflict="overwrite")
     parser.add_argument("--paused", action="store_true", help="keep it switched off for now")
     add_json_option(parser)
 

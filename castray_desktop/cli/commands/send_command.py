@@ -10,7 +10,7 @@ from castray_desktop.cli.cast_runner import run_cast
 from castray_desktop.cli.exit_status import EXIT_DELIVERED, EXIT_NOT_DELIVERED
 from castray_desktop.cli.output.cast_text import format_cluster, print_links
 from castray_desktop.cli.output.terminal import print_json, print_line, print_note
-from castray_desktop.cli.send_options import add_send_options, send_request
+from castray_desktop.cli.send_arguments import add_send_arguments, send_request
 from castray_desktop.cli.session import Session
 from castray_desktop.core import messages
 from castray_desktop.core.errors import sentence
@@ -36,7 +36,7 @@ def add_parsers(commands: Commands) -> None:
         uses_cluster=True,
     )
     parser.add_argument("paths", nargs="+", metavar="PATH")
-    add_send_options(parser)
+    add_send_arguments(parser)
     parser.add_argument("--dry-run", action="store_true", help="say what would happen, send nothing")
     add_json_option(parser)
 

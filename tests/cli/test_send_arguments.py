@@ -9,7 +9,7 @@ import pytest
 from castray_desktop.cli.command_line import (
     parse_command,
 )
-from castray_desktop.cli.send_options import send_request
+from castray_desktop.cli.send_arguments import send_request
 from castray_desktop.core.failure import CastRayError, FailureKind
 from castray_desktop.core.messages import (
     THIS_COMPUTER,

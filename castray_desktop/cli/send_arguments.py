@@ -13,7 +13,7 @@ from castray_desktop.core.quantities import parse_rate
 from castray_desktop.core.removal import check_removal
 
 
-def add_send_options(parser: argparse.ArgumentParser, on_conflict: str = "skip") -> None:
+def add_send_arguments(parser: argparse.ArgumentParser, on_conflict: str = "skip") -> None:
     """Add the options that `send_request` reads; `on_conflict` is the default of `--on-conflict`."""
     parser.add_argument("--to", required=True, metavar="WHO", help=WHO)
     parser.add_argument("--from", dest="source", metavar="NODE", help="the source (this computer)")
