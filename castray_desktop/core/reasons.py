@@ -21,12 +21,7 @@ REASONS = (
     "too deep in its folders",
     "made up by the kernel when it is read",
     "a link to a folder that it lies in",
-    # a single file
-    "it changed while it was being sent.",
-    "it disappeared before it was sent.",
-    "it may not be read at the source.",
-    "it could not be read at the source.",
-    "it arrived damaged.",
+    # who could not
     "the source could not read it",
     "the source",
     # room

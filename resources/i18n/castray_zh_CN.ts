@@ -1724,26 +1724,6 @@
         <translation>它是指向上级文件夹的链接</translation>
     </message>
     <message>
-        <source>it changed while it was being sent.</source>
-        <translation>文件在发送过程中发生了变化。</translation>
-    </message>
-    <message>
-        <source>it disappeared before it was sent.</source>
-        <translation>文件在发送之前消失了。</translation>
-    </message>
-    <message>
-        <source>it may not be read at the source.</source>
-        <translation>源节点没有读取该文件的权限。</translation>
-    </message>
-    <message>
-        <source>it could not be read at the source.</source>
-        <translation>源节点无法读取该文件。</translation>
-    </message>
-    <message>
-        <source>it arrived damaged.</source>
-        <translation>文件到达时已损坏。</translation>
-    </message>
-    <message>
         <source>the source could not read it</source>
         <translation>源节点无法读取</translation>
     </message>

@@ -255,7 +255,10 @@ def test_every_failure_is_explained_in_chinese(
     language.stop()
     assert CJK.search(explanation.happened)
     assert bool(explanation.remedy) is bool(TEMPLATES[kind][1])
-    commands = re.compile(r"--\w+|castray \w+( \w+)?|\bray\b|mount -o [\w,=]+|MB|kB|Mbit")
+    commands = re.compile(
+        r"--(cluster|links|transport) (HOST:PORT|\w+)|--\w+|castray \w+( \w+)?|\bray\b|\bID\b"
+        r"|mount -o [\w,=]+|MB|kB|Mbit"
+    )
     assert english_in(commands.sub("", explanation.text)) == ""
 
 
