@@ -14,6 +14,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -159,10 +160,10 @@ def _replace(path: Path, content: bytes, mode: int) -> None:
         raise
 
 
-def _try(act: object, path: Path) -> None:
-    assert callable(act)
+def _try(write: Callable[[], object], path: Path) -> None:
+    """Call `write`; its OSError becomes a CastRayError that names the file."""
     try:
-        act()
+        write()
     except OSError as error:
         reason = error.strerror or str(error)
         raise CastRayError(FailureKind.FILE_NOT_WRITTEN, path=str(path), reason=reason) from error
