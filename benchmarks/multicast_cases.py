@@ -165,20 +165,6 @@ async def loss(options: Options) -> list[Row]:
     return [row("loss", what, trials, one_copy=copy, bar=1.25 * copy, rule=rule, note=ends(trials))]
 
 
-async def unshaped(options: Options) -> list[Row]:
-    """1 GiB over links without a limit to 8 recipients, in turn with the relay."""
-    size = options.size(1024)
-    async with bench(9, None) as lab:
-        path = await lab.make_file(size)
-        relay, group = await alternating(options, lab, path)
-    what = f"{size // MIB} MiB, unshaped, 8 recipients"
-    bar = seconds(relay)
-    return [
-        row("unshaped", f"{what}, by the relay", relay),
-        row("unshaped", what, group, bar=bar, rule="faster than the relay", note=ends(group)),
-    ]
-
-
 # --- what disturbs -------------------------------------------------------------------------------
 
 
@@ -315,7 +301,6 @@ def ends(trials: Sequence[Trial]) -> str:
 CASES: dict[str, Case] = {
     "links": links,
     "loss": loss,
-    "unshaped": unshaped,
     "slow": slow,
     "many": many,
     "filtered": without_multicast,

@@ -164,12 +164,6 @@ def pack_head(tag: bytes, sequence: int, piece: int, offset: int, size: int) -> 
     return _HEADER.pack(tag, sequence << _SIZE_BITS | size, piece, offset)
 
 
-def is_head(raw: memoryview, at: int, sequence: int, piece: int, offset: int, size: int) -> bool:
-    """Whether the datagram that begins there has these fields, whatever its tag is."""
-    fields = _HEADER.pack(b"", sequence << _SIZE_BITS | size, piece, offset)
-    return raw[at + TAG_BYTES : at + HEADER_BYTES] == fields[TAG_BYTES:]
-
-
 def parse_head(raw: memoryview, at: int) -> Head:
     """Of the datagram of at least `HEADER_BYTES` that begins there."""
     tag, both, piece, offset = _HEADER.unpack_from(raw, at)

@@ -133,40 +133,6 @@ class TestRuns:
         assert taken.probes == [1, 1, 7]
 
 
-def looks_whole(
-    make: Make,
-    pair: tuple[socket.socket, socket.socket],
-    raw: list[bytes],
-    piece: int = PIECE,
-    sequence: int = 100,
-    length: int = MOST * SIZE,
-) -> bool:
-    for each in raw:
-        pair[1].send(each)
-    taken = make()
-    lengths = taken.receive(pair[0], page_buffer(MOST * SIZE + MOST_AT_ONCE), 0, MOST, wait=True)
-    assert sum(lengths) >= sum(map(len, raw[:MOST]))
-    return Catch(taken, Tags(KEYS)).is_whole(piece, sequence, length, lengths)
-
-
-@pytest.mark.parametrize("make", KINDS)
-def test_a_whole_piece_looks_like_it(make: Make, pair: tuple[socket.socket, socket.socket]) -> None:
-    whole = [datagram(number) for number in range(MOST)]
-    short = [*whole[:30], datagram(30, 7)]
-    assert looks_whole(make, pair, whole)
-    assert looks_whole(make, pair, short, length=30 * SIZE + 7)
-    assert not looks_whole(make, pair, whole, sequence=99)
-    assert not looks_whole(make, pair, whole, piece=PIECE + 1)
-    assert not looks_whole(make, pair, whole[:-1])
-    assert not looks_whole(make, pair, whole[1:], sequence=101)
-    assert not looks_whole(make, pair, [*whole[:7], *whole[8:], datagram(7)])
-    assert not looks_whole(make, pair, short, length=30 * SIZE + 8)
-    assert not looks_whole(make, pair, [*short, probe(31)], length=30 * SIZE + 7)
-    assert not looks_whole(make, pair, [*short[:-1], datagram(30, 8)], length=30 * SIZE + 7)
-    # the right number of bytes, but not where they belong
-    assert not looks_whole(make, pair, [datagram(0, 7), *whole[1:30], datagram(30)], length=30 * SIZE + 7)
-
-
 def test_bursts_that_the_kernel_puts_together(pair: tuple[socket.socket, socket.socket]) -> None:
     """Heads and payloads of one message are parted as well, wherever a burst ends."""
     ears, mouth = pair
@@ -186,7 +152,6 @@ def test_bursts_that_the_kernel_puts_together(pair: tuple[socket.socket, socket.
             offset = run.head.offset
             assert bytes(run.data) == BYTES[offset : offset + len(run.data)]
             seen.append((offset // SIZE, run.number, run.in_place))
-        assert not catch.is_whole(PIECE, 100, 27 * SIZE, lengths)
     assert seen[0] == (0, 10, True)
     assert [(place, number) for place, number, _ in seen] == [(0, 10), (10, 7), (17, 10)]
 

@@ -50,10 +50,10 @@ def test_there_are_no_digests_beyond_the_last_piece(stock: Stock) -> None:
 
 
 def test_that_of_a_piece_that_is_here_stays(stock: Stock) -> None:
-    stock.add(1, [digest(1)])
+    stock.add(1, digest(1))
     stock.take_early(0, digest(7) + digest(8) + digest(9))
     assert known(stock) == [digest(7), digest(1), digest(9), None, None]
-    stock.add(2, [digest(2)])  # it was read anew
+    stock.add(2, digest(2))  # it was read anew
     assert known(stock) == [digest(7), digest(1), digest(2), None, None]
     assert not stock.has_piece(0)
 

@@ -310,7 +310,7 @@ def test_what_a_living_agent_has_is_not_swept(tmp_path: Path) -> None:
     staging = Staging(os.fsencode(tmp_path), "c0ffee", "node", {"manifest": "x"}, Registry("engine a"))
     assert sweep(Registry("engine a")) == []
     journal = Path(os.fsdecode(staging.folder), "journal")
-    staging.journal.note(3, [b"d" * 16])
+    staging.journal.note(3, b"d" * 16)
     raw = journal.read_bytes()
     assert raw.startswith(JOURNAL_MAGIC)
     header, _, records = raw[len(JOURNAL_MAGIC) :].partition(b"\n")

@@ -15,13 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from castray_desktop.core.multicast import Head, group_address, pack_head, parse_head
+from castray_desktop.core.multicast import group_address, pack_head, parse_head
 from castray_desktop.workers.ray_side.byte_plane.following import Follower
 from castray_desktop.workers.ray_side.byte_plane.multicast import batches, bursts, listening, sending
 from castray_desktop.workers.ray_side.byte_plane.multicast.batches import ManyMessages
-from castray_desktop.workers.ray_side.byte_plane.multicast.catch import Tags
 from castray_desktop.workers.ray_side.byte_plane.multicast.sockets import ListeningSocket, SendingSocket
-from castray_desktop.workers.ray_side.byte_plane.stretch import Stretch
 from castray_desktop.workers.ray_side.protocol import (
     DeliveryReport,
     Listen,
@@ -117,21 +115,13 @@ def test_one_stream_serves_everybody(lab: Lab) -> None:
 def placers(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The threads that place pieces from now on, each with the part of its name that says what it does."""
     found: list[str] = []
-    place, put = Follower.place_piece, Stretch.put
+    place = Follower.place_piece
 
-    def note() -> None:
+    def noted(delivery: Follower, index: int, digest: bytes, view: memoryview) -> bool:
         found.append(threading.current_thread().name.split("-")[1])
-
-    def one(delivery: Follower, index: int, digest: bytes, view: memoryview) -> bool:
-        note()
         return place(delivery, index, digest, view)
 
-    def among_others(stretch: Stretch, digest: bytes, view: memoryview) -> None:
-        note()
-        put(stretch, digest, view)
-
-    monkeypatch.setattr(Follower, "place_piece", one)
-    monkeypatch.setattr(Stretch, "put", among_others)
+    monkeypatch.setattr(Follower, "place_piece", noted)
     return found
 
 
@@ -152,24 +142,6 @@ def test_a_slow_disk_is_waited_for_by_the_other_thread(lab: Lab, monkeypatch: py
     cast, nodes = start(lab, 1, path)
     check(path, nodes, cast.results())
     assert found.count("listener") <= 2 * listening.SLOW_ONES
-    cast.forget()
-
-
-def test_pieces_that_come_whole_are_known_by_their_digests(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    looked: list[int] = []
-    following = Tags.following
-
-    def noted(tags: Tags, head: Head, number: int) -> memoryview:
-        looked.append(number)
-        return following(tags, head, number)
-
-    monkeypatch.setattr(Tags, "following", noted)
-    monkeypatch.setattr(listening, "NAP_BYTES", 4 * MIB)  # or the sender may be overtaken within a piece
-    path = lab.file("model.bin", 40 * MIB)
-    cast, nodes = start(lab, 1, path)
-    (result,) = cast.results()
-    check(path, nodes, [result])
-    assert sum(looked) * 1448 < 0.7 * result.datagram_bytes
     cast.forget()
 
 

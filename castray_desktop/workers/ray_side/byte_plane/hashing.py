@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Optional
 
 from castray_desktop.core.failure import CastRayError
@@ -61,32 +61,16 @@ class FileHashes:
         """
         if low >= high:
             return
-        if not self.take(low, spans):
-            with self._lock:
-                self._leave()
-            return
-        try:
-            self.hash(spans, view)
-        finally:
-            self.give_back(high)
-
-    def take(self, low: int, spans: Sequence[Span]) -> bool:
-        """Whether contents from `low` on continue what was hashed, have no holes, and nobody is at it: then
-        whoever asks is, until `give_back`. Raises like `feed`.
-        """
         with self._lock:
             self._raise()
             if low != self._at or self._working or self._manifest.has_holes(spans):
-                return False
+                self._leave()
+                return
             self._working = True
-            return True
-
-    def give_back(self, at: int) -> None:
-        """The contents before `at` were hashed."""
-        with self._lock:
-            self._at, self._working = at, False
-            if self._behind or at == self._manifest.content_bytes:  # else nobody has to do with it
-                self._condition.notify_all()
+        try:
+            self._hash(spans, view)
+        finally:
+            self._done(high)
 
     def know(self, hashes: Mapping[int, bytes]) -> None:
         """These files need not be read: they are the same as files whose hashes are known, or nobody asks."""
@@ -129,7 +113,7 @@ class FileHashes:
         buffer = page_buffer(self._stock.layout.piece_bytes)  # once: new memory costs as much as hashing it
         try:
             while self._await_work():
-                self.give_back(self._read_back(buffer))
+                self._done(self._read_back(buffer))
         except OSError as error:
             self._fail(self._stock.local_failure(error))
         except (Cancelled, CastRayError) as error:
@@ -151,6 +135,13 @@ class FileHashes:
                 self._condition.wait()
             self._working = not self._stopped
             return self._working
+
+    def _done(self, at: int) -> None:
+        """The contents before `at` were hashed."""
+        with self._lock:
+            self._at, self._working = at, False
+            if self._behind or at == self._manifest.content_bytes:  # else nobody has to do with it
+                self._condition.notify_all()
 
     def _ready(self) -> int:
         """The end of the contents that are there without a gap from where the hashes are."""
@@ -179,12 +170,12 @@ class FileHashes:
         self._behind = True
         view = buffer[: end - self._at]
         self._stock.read_contents(self._at, end, view)
-        self.hash(self._manifest.spans(self._at, end), view)
+        self._hash(self._manifest.spans(self._at, end), view)
         return end
 
-    # --- for whoever has taken the hasher
+    # --- the hasher
 
-    def hash(self, spans: Iterable[Span], view: memoryview) -> None:
+    def _hash(self, spans: list[Span], view: memoryview) -> None:
         """The next contents, which belong to these parts of files. Raises like `feed`."""
         at = 0
         for span in spans:

@@ -12,12 +12,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import itertools
 import json
 import os
 import struct
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple, Optional
 
 from castray_desktop.workers.ray_side.byte_plane import linux
@@ -75,9 +74,9 @@ class Journal:
         os.close(fd)
         return None
 
-    def note(self, first: int, digests: Sequence[bytes]) -> None:
-        """Pieces were verified and written that follow one another."""
-        os.write(self.fd, b"".join(map(_RECORD.pack, itertools.count(first), digests)))
+    def note(self, index: int, digest: bytes) -> None:
+        """A piece was verified and written."""
+        os.write(self.fd, _RECORD.pack(index, digest))
 
     def records(self) -> Iterator[tuple[int, bytes]]:
         """Pieces and their digests, in the order in which they were noted. Of two the later one counts."""

@@ -57,7 +57,7 @@ class Reader:
         if len(spans) == 1 and spans[0].length == end - start:
             self._read_span(spans[0], hasher, None)
             if hasher is not None:
-                source.add(index, (hasher.digest(),))
+                source.add(index, hasher.digest())
             return
         payload = bytearray(end - start)
         self._assemble(memoryview(payload), start, end, spans)
@@ -65,7 +65,7 @@ class Reader:
             self._source.spending.on(CHECKING)
             hasher.update(payload)
             source.keep_recent(index, bytes(payload))
-            source.add(index, (hasher.digest(),))
+            source.add(index, hasher.digest())
 
     def _comes_after_hole(self, spans: list[Span]) -> bool:
         return self._manifest.has_holes(spans) and (len(spans) > 1 or spans[0].offset != self._hashed)

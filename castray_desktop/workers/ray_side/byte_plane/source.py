@@ -397,7 +397,7 @@ class Source(Supply):
         digest = hasher.digest()
         if digest == self.digest(index):
             return Again(payload, digest, False)
-        self.add(index, (digest,))
+        self.add(index, digest)
         if not self.sealed:
             assert self.manifest is not None
             for span in self.manifest.spans(*self.layout.content_part(start, end)):

@@ -65,9 +65,6 @@ class StandingStock(Stock):
             return False
         return super()._wants(start, end)
 
-    def is_free(self, start: int, end: int) -> bool:
-        return self._twins is None and end <= self._known_to() and super().is_free(start, end)
-
     def next_wanted(self, index: int) -> int:
         while True:
             further = super().next_wanted(index)
@@ -176,7 +173,7 @@ class StandingStock(Stock):
         if not self._reads_as(index, start, end, view):
             return False
         low, high = self.layout.content_part(start, end)
-        self.placed(index, (digest,), high - low)
+        self._note_placed(index, digest, high - low)
         self._feed(start, end, view)
         self.progressed()
         return True

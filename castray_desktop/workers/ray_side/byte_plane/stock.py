@@ -6,7 +6,6 @@ import errno
 import hashlib
 import os
 import threading
-from collections.abc import Sequence
 from typing import Optional
 
 from castray_desktop.core.failure import CastRayError, FailureKind
@@ -28,7 +27,6 @@ from castray_desktop.workers.ray_side.byte_plane.preflight import (
 )
 from castray_desktop.workers.ray_side.byte_plane.spending import CHECKING, DISK, Spending
 from castray_desktop.workers.ray_side.byte_plane.staging import Staging
-from castray_desktop.workers.ray_side.byte_plane.stretch import Stretch, begin
 from castray_desktop.workers.ray_side.byte_plane.supply import Again, Changed, Gone, Spoilt, Supply
 from castray_desktop.workers.ray_side.byte_plane.twins import whole_pieces
 from castray_desktop.workers.ray_side.byte_plane.yielding_lock import YieldingLock
@@ -208,7 +206,7 @@ class Stock(Supply):
                 if good:
                     if not self.has_piece(index):  # it may lie in a file whose hash agreed meanwhile
                         self._count(start, end)
-                    self.add(index, (self.digest(index),))
+                    self.add(index, self.digest(index))
                 self.checked_to = end
         if good:
             self._feed(start, end, view)
@@ -281,36 +279,22 @@ class Stock(Supply):
             self._staging.keep_trailer(first - layout.trailer_start, part)
         if len(spans) != 1 or high - low != end - start:
             self.keep_recent(index, bytes(view))
-        self.placed(index, (digest,), high - low)
+        self._note_placed(index, digest, high - low)
         if self._hashes is not None:
             self._hashes.feed(low, high, spans, content)
         self.progressed()
         return True
 
-    def placed(self, first: int, digests: Sequence[bytes], length: int) -> None:
-        """Pieces from `first` on were written, so many bytes of contents. Raises CastRayError."""
+    def _note_placed(self, index: int, digest: bytes, length: int) -> None:
+        """A piece was written, with so many bytes of contents. Raises CastRayError."""
         assert self._staging is not None
         try:
-            self._staging.journal.note(first, digests)
+            self._staging.journal.note(index, digest)
         except OSError as error:
             raise self.local_failure(error) from error
         with self.lock:
             self._content_bytes += length
-            self.add(first, digests)
-
-    def stretch(self, first: int) -> Optional[Stretch]:
-        """To place several pieces of contents from there on; None where they have to be placed one by one.
-
-        With `placing_lock`, until it is closed. Raises what has kept the hashes from going on.
-        """
-        if self.manifest is None or self._hashes is None:
-            return None
-        return begin(self, self.manifest, self._hashes, first)
-
-    def is_free(self, start: int, end: int) -> bool:
-        """Whether nothing of this range of the stream is here, or may be."""
-        with self.lock:
-            return not self.claims.total and self.have.missing(start, end) == [(start, end)]
+            self.add(index, digest)
 
     def _feed(self, start: int, end: int, view: memoryview) -> None:
         if self.manifest is None or self._hashes is None:
@@ -373,11 +357,11 @@ class Stock(Supply):
                 continue
             for earlier, before in standing:  # of a file with holes: it stood before this part was compared
                 if earlier.file == span.file:
-                    self.write(earlier, before)
+                    self._write_part(earlier, before)
             standing.clear()
-            self.write(span, part)
+            self._write_part(span, part)
 
-    def write(self, span: Span, view: memoryview) -> None:
+    def _write_part(self, span: Span, view: memoryview) -> None:
         """Write a verified part of a file. Raises CastRayError."""
         assert self.manifest is not None
         assert self._parts is not None

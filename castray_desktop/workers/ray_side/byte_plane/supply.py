@@ -111,15 +111,11 @@ class Supply:
         self.layout = layout
         self._digests, self._known = bytearray(layout.pieces * DIGEST_BYTES), bytearray(layout.pieces)
 
-    def add(self, first: int, digests: Sequence[bytes]) -> None:
-        """Pieces are there, which follow one another in the same part of the stream."""
-        start, end = self.layout.piece(first)
-        if len(digests) > 1:
-            end = self.layout.piece(first + len(digests) - 1)[1]
+    def add(self, index: int, digest: bytes) -> None:
+        """A piece is there."""
         with self.lock:
-            for index, digest in enumerate(digests, first):
-                self._note_digest(index, digest)
-            self.have.add(start, end)
+            self._note_digest(index, digest)
+            self.have.add(*self.layout.piece(index))
             self.unwoken = True
             complete = self.have.total == self.layout.stream_bytes
             if complete or time.monotonic() - self._last_wake > WAKE_SECONDS:
@@ -251,7 +247,7 @@ class Supply:
             if not self.has_piece(index):  # another server may have been faster
                 if self.within_file(index) is None:
                     self.keep_recent(index, bytes(payload))
-                self.add(index, (hasher.digest(),))
+                self.add(index, hasher.digest())
 
     def digest(self, index: int) -> bytes:
         return bytes(self._digests[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES])

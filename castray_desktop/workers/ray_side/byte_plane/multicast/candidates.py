@@ -96,7 +96,6 @@ class Candidates:
         self._out = 0  # buffers that were taken out
         self.first = -1  # the piece that the first datagram was of
         self._landing = layout.pieces  # the piece whose memory datagrams may be written to just now
-        self._held = layout.pieces  # pieces from there on may be here without anybody else's knowing it
 
     # --- for the thread that listens
 
@@ -115,19 +114,6 @@ class Candidates:
     def landed(self) -> None:
         """Nothing is written to that memory any more."""
         self._landing = self._layout.pieces
-
-    def hold(self, first: Optional[int]) -> None:
-        """Have nobody ask for pieces from there on, since they are being placed; None: that is over."""
-        with self.lock:
-            self._held = self._layout.pieces if first is None else first
-
-    def placed(self, piece: int) -> bool:
-        """The piece whose memory was given out was placed from there; whether the sender has come to another
-        piece with it.
-        """
-        with self.lock:
-            self._forget(piece)
-            return self._passed(piece, 0)
 
     def take(self, piece: int, offset: int, data: memoryview, in_place: bool = False) -> tuple[bool, Taken]:
         """Bytes of a piece from an offset on; none where the sender only says where it is.
@@ -227,7 +213,7 @@ class Candidates:
         wholly: list[Range] = []
         parts: list[tuple[int, list[Range]]] = []
         with self.lock:
-            last = min(self._layout.pieces if ended else self.front[0], self._landing, self._held)
+            last = min(self._layout.pieces if ended else self.front[0], self._landing)
             for piece in range(self._looked, last):
                 slot = self._slots.get(piece)
                 if not self._wanted.wants_piece(piece):

@@ -13,7 +13,6 @@ from castray_desktop.core.multicast import (
     TAG_BYTES,
     Head,
     Keys,
-    is_head,
     parse_head,
     tag_of_probe,
     tags_of,
@@ -66,22 +65,6 @@ class Catch:
         self._seen = batches.heads.cast("Q")[:: HEADER_BYTES // TAG_BYTES]
         self.singles = 0
         """Datagrams in a row that came alone."""
-
-    def is_whole(self, piece: int, sequence: int, length: int, lengths: list[int]) -> bool:
-        """Whether messages of such lengths, from number 0 on, look like the piece of `length` bytes whose
-        first datagram has this sequence.
-
-        Its first and its last one say so. Tags are not looked at: the digest says whether all of it is right.
-        """
-        size, together = self._batches.size, self._batches.together
-        number, full = -(-length // size), together * (size + HEADER_BYTES)
-        others = (number - 1) // together  # messages before the last one
-        if lengths != [full] * others + [length + number * HEADER_BYTES - others * full]:
-            return False
-        last, heads = number - 1, self._batches.heads
-        return is_head(heads, 0, sequence, piece, 0, size) and (
-            is_head(heads, last * HEADER_BYTES, sequence + last, piece, last * size, size)
-        )
 
     def runs(self, memory: memoryview, piece: int, first: int, lengths: list[int]) -> Iterator[Run]:
         """Of the messages of such lengths, from number `first` on.

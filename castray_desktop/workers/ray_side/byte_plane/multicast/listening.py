@@ -232,7 +232,6 @@ class MulticastListener:
     def _leave(self) -> None:
         if self.reason:
             log.info("%s leaves %s: %s", self._node, self.group.address, self.reason)
-        self.placing.close()
         for _ in range(LAST_REPORTS):
             self._report(True)
         self._socket.close()
@@ -333,7 +332,6 @@ class MulticastListener:
             if time.monotonic() > until:
                 break
             wait = False
-        self.placing.close()
         lacks = self._further and self.candidates.lacks()
         if left or lacks or self._ended or self._delivery.is_complete():
             self.wake()
@@ -349,37 +347,11 @@ class MulticastListener:
             return False
         if not self.placing.place_at_once():
             return False
-        self._took(began)
-        return True
-
-    def _took(self, began: float) -> None:
-        """Placing something has ended now; where that is slow, the other thread does it for a while."""
         ends = time.monotonic()
         self._slow = self._slow + 1 if ends - began > self._waiting / self._rate else 0
         if self._slow == SLOW_ONES:
             self._slow = 0
             self._places_from, self._rests = ends + self._rests, 2 * self._rests
-
-    def _place_whole(self, piece: int, memory: memoryview, lengths: list[int], size: int) -> bool:
-        """Place a piece that one call has brought, just as it should come next; whether it was.
-
-        Then nobody has to look at tags, or to keep account of its parts.
-        """
-        began = time.monotonic()
-        if piece == NOBODYS or not self.heard or began < self._places_from:
-            return False
-        low, high = self._layout.piece(piece)
-        if not self._catch.is_whole(piece, self._next, high - low, lengths):
-            return False
-        if not self.placing.place_whole(piece, memory[: high - low]):
-            return False
-        self._took(began)
-        number = -(-(high - low) // size)
-        self._next += number
-        self._datagrams += number
-        self._payload += high - low
-        self._goes_on = piece + 1, 0
-        self._further = self.candidates.placed(piece) or self._further
         return True
 
     def _take(self, wait: bool) -> tuple[bool, bool]:
@@ -402,12 +374,9 @@ class MulticastListener:
             lengths = taken.receive(self._socket.socket, memory, first, end, wait)
             if wait:
                 self._clock = time.monotonic()
-            if first == 0 and self._place_whole(piece, memory, lengths, taken.size):
+            for run in self._catch.runs(memory, piece, first, lengths):
                 came = True
-            else:
-                for run in self._catch.runs(memory, piece, first, lengths):
-                    came = True
-                    self._accept(run)
+                self._accept(run)
         finally:
             self.candidates.landed()
         if self._catch.singles > SINGLES and taken.together > 1:

@@ -12,7 +12,6 @@ from castray_desktop.core.ranges import Range
 from castray_desktop.workers.ray_side.byte_plane.digests import Hasher
 from castray_desktop.workers.ray_side.byte_plane.multicast.candidates import Candidates, Wanted
 from castray_desktop.workers.ray_side.byte_plane.spending import CHECKING, WAITING, Spending
-from castray_desktop.workers.ray_side.byte_plane.stretch import Stretch
 from castray_desktop.workers.ray_side.byte_plane.supply import Cancelled
 from castray_desktop.workers.ray_side.byte_plane.yielding_lock import YieldingLock
 
@@ -39,9 +38,6 @@ class Recipient(Wanted, Protocol):
     def came_by_datagrams(self, count: int) -> None:
         """Verified bytes of a piece that was placed."""
 
-    def stretch(self, first: int) -> Optional[Stretch]:
-        """To place pieces from there on together; None where they have to be placed one by one."""
-
     def is_complete(self) -> bool:
         """Whether every byte is here and was verified."""
 
@@ -60,7 +56,6 @@ class Placing:
     def __init__(self, delivery: Recipient, candidates: Candidates) -> None:
         self._delivery = delivery
         self._candidates = candidates
-        self._stretch: Optional[Stretch] = None  # while one is open the lock is ours
         self._wrong: list[Range] = []
         self._error: Optional[Exception] = None
         self._left = False  # contents for the other thread
@@ -70,7 +65,6 @@ class Placing:
     def place_at_once(self) -> bool:
         """Place contents, if nobody else does so now. False where the other thread has something to do."""
         delivery = self._delivery
-        self.close()
         if delivery.manifest is None or not delivery.placing_lock.take():
             self.leave()
             return False
@@ -83,66 +77,6 @@ class Placing:
             delivery.spending.on(WAITING)
             delivery.placing_lock.release()
         return nothing_else and not self._wrong and not delivery.is_complete()
-
-    def place_whole(self, piece: int, view: memoryview) -> bool:
-        """Place a piece of the contents that seems to have come as a whole. False where that can't be done
-        now, or its bytes are not the right ones; nothing has happened then.
-
-        Pieces that follow one another are counted together: `close` has to be called soon.
-        """
-        delivery = self._delivery
-        if piece not in delivery.layout.contents or delivery.manifest is None:
-            return False
-        if self._stretch is None or not self._stretch.is_next(piece) or delivery.placing_lock.is_awaited:
-            self.close()
-            if not delivery.placing_lock.take():
-                return False
-        try:
-            return self._place_whole(piece, view)
-        except (CastRayError, OSError, Cancelled) as error:
-            self._fail(error)
-            return False
-        finally:
-            delivery.spending.on(WAITING)
-            if self._stretch is None:
-                delivery.placing_lock.release()
-
-    def _place_whole(self, piece: int, view: memoryview) -> bool:
-        delivery = self._delivery
-        digest = delivery.early_digest(piece)
-        if digest is None:
-            return False
-        if self._stretch is None:
-            self._stretch = delivery.stretch(piece)
-            if self._stretch is not None:
-                self._candidates.hold(piece)
-            elif not delivery.wants_piece(piece):
-                return False
-        if self._stretch is None:
-            if not self._is_placed(piece, digest, view):
-                return False
-            delivery.came_by_datagrams(len(view))
-            return True
-        delivery.spending.on(CHECKING)
-        if self._digest_of(view) != digest:
-            return False
-        self._stretch.put(digest, view)
-        return True
-
-    def close(self) -> None:
-        """Count what was placed as a whole."""
-        delivery, stretch = self._delivery, self._stretch
-        if stretch is None:
-            return
-        try:
-            delivery.came_by_datagrams(stretch.close())
-        except (CastRayError, OSError, Cancelled) as error:
-            self._fail(error)
-        finally:
-            self._stretch = None
-            self._candidates.hold(None)
-            delivery.spending.on(WAITING)
-            delivery.placing_lock.release()
 
     def _fail(self, error: Exception) -> None:
         """The other thread knows what to make of it."""
