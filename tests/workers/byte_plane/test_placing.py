@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from castray_desktop.core.failure import CastRayError, FailureKind
@@ -10,7 +12,6 @@ from castray_desktop.workers.ray_side.byte_plane.digests import piece_hasher
 from castray_desktop.workers.ray_side.byte_plane.multicast.candidates import Candidates
 from castray_desktop.workers.ray_side.byte_plane.multicast.placing import Placing
 from castray_desktop.workers.ray_side.byte_plane.spending import CHECKING, WAITING, Spending
-from castray_desktop.workers.ray_side.byte_plane.yielding_lock import YieldingLock
 from tests.workers.byte_plane.pieces import LAYOUT, content
 
 
@@ -28,7 +29,7 @@ class Delivery:
     def __init__(self) -> None:
         self.manifest: Manifest | None = Manifest(())
         self.spending = Spending()
-        self.placing_lock = YieldingLock()
+        self.placing_lock = threading.Lock()
         self.new_piece_hasher = piece_hasher("blake2b-128")
         self.unwoken = False
         self.unknown: set[int] = set()

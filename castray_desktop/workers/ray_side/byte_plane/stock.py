@@ -29,7 +29,6 @@ from castray_desktop.workers.ray_side.byte_plane.spending import CHECKING, DISK,
 from castray_desktop.workers.ray_side.byte_plane.staging import Staging
 from castray_desktop.workers.ray_side.byte_plane.supply import Again, Changed, Gone, Spoilt, Supply
 from castray_desktop.workers.ray_side.byte_plane.twins import whole_pieces
-from castray_desktop.workers.ray_side.byte_plane.yielding_lock import YieldingLock
 from castray_desktop.workers.ray_side.protocol import StartDelivery
 
 
@@ -65,7 +64,7 @@ class Stock(Supply):
         self.claims = RangeSet()  # what the journal says is there
         self.checked_to = 0  # claims before it were read back: they are had, or found to be false
         self.more_wanted = False  # claims were false: the fetch has more to ask for
-        self.placing_lock = YieldingLock()  # held by whoever places a piece
+        self.placing_lock = threading.Lock()  # held by whoever places a piece
         self._moving_lock = threading.Lock()  # held while a file's bytes move to another place
         self.early_wanted = False  # somebody below wants digests before their pieces are here
 

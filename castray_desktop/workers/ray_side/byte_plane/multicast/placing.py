@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Optional, Protocol
 
@@ -13,7 +14,6 @@ from castray_desktop.workers.ray_side.byte_plane.digests import Hasher
 from castray_desktop.workers.ray_side.byte_plane.multicast.candidates import Candidates, Wanted
 from castray_desktop.workers.ray_side.byte_plane.spending import CHECKING, WAITING, Spending
 from castray_desktop.workers.ray_side.byte_plane.supply import Cancelled
-from castray_desktop.workers.ray_side.byte_plane.yielding_lock import YieldingLock
 
 
 class Recipient(Wanted, Protocol):
@@ -22,7 +22,7 @@ class Recipient(Wanted, Protocol):
     layout: Layout
     manifest: Optional[Manifest]
     spending: Spending
-    placing_lock: YieldingLock
+    placing_lock: threading.Lock
     new_piece_hasher: Callable[[], Hasher]
     unwoken: bool
 
@@ -65,7 +65,7 @@ class Placing:
     def place_at_once(self) -> bool:
         """Place contents, if nobody else does so now. False where the other thread has something to do."""
         delivery = self._delivery
-        if delivery.manifest is None or not delivery.placing_lock.take():
+        if delivery.manifest is None or not delivery.placing_lock.acquire(blocking=False):
             self.leave()
             return False
         try:
