@@ -38,6 +38,7 @@ from PySide6.QtWidgets import QApplication
 from benchmarks.window import BARE_TIMER, Gap
 from castray_desktop.app import build_application
 from castray_desktop.core import messages as m
+from castray_desktop.core.multicast import MulticastState
 from castray_desktop.ui.clusters.cluster_choice import ClusterChoice
 from castray_desktop.ui.engine_link import EngineLink
 from castray_desktop.ui.fonts import load_fonts
@@ -159,7 +160,7 @@ class Feed:
         if not self._size.multicast or int(cast, 16):
             return None
         listeners = tuple(name for number, name in enumerate(self._share[cast]) if not _lags(number))
-        return m.MulticastSnapshot(m.MulticastState.SENDING, listeners=listeners, rate=118.0 * MB)
+        return m.MulticastSnapshot(MulticastState.SENDING, listeners=listeners, rate=118.0 * MB)
 
     def _repair(self, name: str) -> int:
         if self._random.random() < 0.05:

@@ -24,13 +24,12 @@ from castray_desktop.core.messages import (
     ClusterStatus,
     DeliverySnapshot,
     DeliveryState,
-    MulticastEnd,
-    MulticastState,
     NodeInfo,
     NodeState,
     PreflightReport,
     Transport,
 )
+from castray_desktop.core.multicast import MulticastEnd, MulticastState
 from castray_desktop.core.multicast_words import why_stopped
 
 

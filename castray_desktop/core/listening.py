@@ -13,9 +13,9 @@ from castray_desktop.core.messages.casts import (
     DeliverySnapshot,
     DeliveryState,
     MulticastSnapshot,
-    MulticastState,
     Transport,
 )
+from castray_desktop.core.multicast import MulticastState
 from castray_desktop.core.progress import median_rate
 
 

@@ -14,6 +14,7 @@ Reports go back to the sender's address and have a MAC each, since they steer it
 
 from __future__ import annotations
 
+import enum
 import hashlib
 import hmac
 import struct
@@ -41,6 +42,34 @@ REPORT_BYTES = _REPORT.size + MAC_BYTES
 _ZONE = struct.Struct("!IIQH")
 Zone = tuple[int, int, int, int]
 """See `zone_of`."""
+
+
+class MulticastState(str, enum.Enum):
+    """Where the one stream of datagrams for all recipients stands."""
+
+    WAITING = "waiting"  # for its listeners
+    SENDING = "sending"
+    DONE = "done"  # everything was sent once
+    STOPPED = "stopped"  # before it was done; the relay does the rest
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class MulticastEnd(str, enum.Enum):
+    """Why it was stopped. The source finds the first five, the engine the others."""
+
+    ORDERED = "ordered"
+    NOTHING_ARRIVES = "nothing_arrives"  # this network does not carry it, or a filter takes it away
+    TOO_SLOW = "too_slow"  # it stays at the lowest pace
+    NOBODY = "nobody"  # no recipient can follow, or needs it
+    NO_NETWORK = "no_network"  # the source can't send to a group
+    ENCRYPTED = "encrypted"  # Ray is, and datagrams for all can't be
+    SOURCE_LOST = "source_lost"  # a recipient feeds the others instead
+    OVER = "over"  # the cast was, before anything had been sent to the group
+
+    def __str__(self) -> str:
+        return self.value
 
 
 class MulticastError(ValueError):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from castray_desktop.core.errors import Explanation
-from castray_desktop.core.messages import MulticastEnd, MulticastSnapshot, MulticastState
+from castray_desktop.core.messages import MulticastSnapshot
+from castray_desktop.core.multicast import MulticastEnd, MulticastState
 from castray_desktop.core.reasons import say_reason
 
 _E = MulticastEnd

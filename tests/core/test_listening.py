@@ -10,11 +10,10 @@ from castray_desktop.core.messages import (
     CastState,
     DeliverySnapshot,
     DeliveryState,
-    MulticastEnd,
     MulticastSnapshot,
-    MulticastState,
     Transport,
 )
+from castray_desktop.core.multicast import MulticastEnd, MulticastState
 from tests.helpers.samples import GB, make_cast, make_delivery
 
 SENDING = MulticastSnapshot(MulticastState.SENDING, rate=100e6)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from castray_desktop.core.messages import MulticastEnd, MulticastSnapshot, MulticastState
+from castray_desktop.core.messages import MulticastSnapshot
+from castray_desktop.core.multicast import MulticastEnd, MulticastState
 from castray_desktop.core.multicast_words import why_stopped
 
 

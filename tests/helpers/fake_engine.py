@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from castray_desktop.core import messages as m
 from castray_desktop.core.failure import CastRayError, Failure, FailureKind
+from castray_desktop.core.multicast import MulticastState
 from castray_desktop.ui.connection import Connection
 from castray_desktop.ui.engine_link import EngineLink
 
@@ -374,7 +375,7 @@ def racks(count: int) -> tuple[m.NodeInfo, ...]:
 def multicast_cast(count: int, **changes: Any) -> m.CastSummary:
     """A cast of which one stream of datagrams goes to all but the last recipient."""
     names = tuple(f"gpu-{number:02}" for number in range(1, count + 1))
-    flow = m.MulticastSnapshot(m.MulticastState.SENDING, None, "", names[:-1], int(18.9 * GB), 112.0 * MB)
+    flow = m.MulticastSnapshot(MulticastState.SENDING, None, "", names[:-1], int(18.9 * GB), 112.0 * MB)
     facts = {"recipients": names, "chain": ("ubuntu-ws", *names), "lagging": 0, "multicast": flow}
     return sending_cast(**(facts | changes))
 

@@ -18,14 +18,12 @@ from benchmarks.namespaces import nft
 from castray_desktop.core.messages import (
     CastResult,
     DeliverySnapshot,
-    MulticastEnd,
     MulticastSnapshot,
-    MulticastState,
     SendRequest,
     Transport,
     Ways,
 )
-from castray_desktop.core.multicast import group_address
+from castray_desktop.core.multicast import MulticastEnd, MulticastState, group_address
 from tests.lab.test_casts import SECONDS, assert_delivered, make_file
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

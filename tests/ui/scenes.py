@@ -22,6 +22,7 @@ from PySide6.QtWidgets import QApplication
 from castray_desktop.app import build_application
 from castray_desktop.core import messages as m
 from castray_desktop.core.failure import Failure, FailureKind
+from castray_desktop.core.multicast import MulticastEnd, MulticastState
 from castray_desktop.ui.clusters.cluster_choice import ClusterChoice
 from castray_desktop.ui.fonts import load_fonts
 from castray_desktop.ui.language import CHINESE, ENGLISH, Language
@@ -224,7 +225,7 @@ def multicast(count: int) -> Scene:
 def multicast_filtered(window: MainWindow, link: fake.FakeLink) -> None:
     """A stream that nobody heard: the relay does all of it."""
     multicast(4)(window, link)
-    end = m.MulticastSnapshot(m.MulticastState.STOPPED, m.MulticastEnd.NOTHING_ARRIVES)
+    end = m.MulticastSnapshot(MulticastState.STOPPED, MulticastEnd.NOTHING_ARRIVES)
     link.say(m.CastChanged(fake.multicast_cast(4, multicast=end)))
     deaf = [
         msgspec.structs.replace(delivery, listening=False, datagram_bytes=0, repaired_bytes=0)

@@ -15,11 +15,10 @@ from castray_desktop.core.messages import (
     CastSummary,
     DeliverySnapshot,
     DeliveryState,
-    MulticastEnd,
     MulticastSnapshot,
-    MulticastState,
     Transport,
 )
+from castray_desktop.core.multicast import MulticastEnd, MulticastState
 from castray_desktop.ui.graph import stream_words
 from castray_desktop.ui.graph.graph_layout import Cell
 from castray_desktop.ui.graph.node_facts import facts_of

@@ -12,10 +12,9 @@ from castray_desktop.core.messages import (
     CastState,
     DeliverySnapshot,
     DeliveryState,
-    MulticastEnd,
     MulticastSnapshot,
-    MulticastState,
 )
+from castray_desktop.core.multicast import MulticastEnd, MulticastState
 from castray_desktop.ui.graph.graph_items import to_point, to_rect
 from castray_desktop.ui.graph.graph_layout import Box, Cell, Point, arrange, ink
 from castray_desktop.ui.graph.graph_overlays import STRIP

@@ -21,6 +21,7 @@ from castray_desktop.core.messages import (
     SendRequest,
     Ways,
 )
+from castray_desktop.core.multicast import MulticastEnd, MulticastState
 from castray_desktop.workers.dispatcher import Dispatcher
 from castray_desktop.workers.ray_side import protocol
 from castray_desktop.workers.ray_side.protocol import RecipientState, SourceState
@@ -181,9 +182,9 @@ class World:
         source = self.agents.get("s")
         multicast = None
         if source is not None and source.group is not None:
-            end = self.chance.choice((None, None, None, *protocol.MulticastEnd))
-            choices = (protocol.MulticastState.SENDING, protocol.MulticastState.DONE)
-            state_of_it = self.chance.choice(choices) if end is None else protocol.MulticastState.STOPPED
+            end = self.chance.choice((None, None, None, *MulticastEnd))
+            choices = (MulticastState.SENDING, MulticastState.DONE)
+            state_of_it = self.chance.choice(choices) if end is None else MulticastState.STOPPED
             multicast = protocol.MulticastReport(state_of_it, end)
         report = protocol.SourceReport(
             self.cast, state, totals=totals, trailer_digest=digest, multicast=multicast

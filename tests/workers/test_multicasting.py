@@ -12,13 +12,12 @@ import pytest
 from castray_desktop.core.messages import (
     CastState,
     CastSummary,
-    MulticastEnd,
     MulticastSnapshot,
-    MulticastState,
     SendRequest,
     Transport,
     Ways,
 )
+from castray_desktop.core.multicast import MulticastEnd, MulticastState
 from castray_desktop.workers.casts.group_addresses import GroupAddresses
 from castray_desktop.workers.casts.multicasting import REJOIN_LEFT_SECONDS, REJOIN_SECONDS
 from castray_desktop.workers.ray_side import protocol
@@ -46,7 +45,7 @@ class Scene(Stage):
         assert found is not None
         return found
 
-    def says(self, cast: str, state: protocol.MulticastState, **facts: object) -> None:
+    def says(self, cast: str, state: MulticastState, **facts: object) -> None:
         """The source reports on the group."""
         sent = facts.get("sent_bytes", 0)
         report = protocol.MulticastReport(state, **facts)  # type: ignore[arg-type]
@@ -91,7 +90,7 @@ class Scene(Stage):
         await self.order()
         for node in "abc":
             self.has(node, cast, 1000, listening=True)
-        self.says(cast, protocol.MulticastState.SENDING, listeners=("a", "b", "c"), sent_bytes=1000)
+        self.says(cast, MulticastState.SENDING, listeners=("a", "b", "c"), sent_bytes=1000)
         await self.settle()
         return cast
 
@@ -150,7 +149,7 @@ async def test_the_source_is_told_once_somebody_listens(scene: Scene) -> None:
 async def test_how_it_goes_is_told_to_clients_and_in_the_result(scene: Scene) -> None:
     cast = await scene.start(UDP)
     await scene.order()
-    sending = protocol.MulticastState.SENDING
+    sending = MulticastState.SENDING
     scene.says(cast, sending, listeners=("a", "b"), sent_bytes=STREAM // 2, rate=100 * MB)
     scene.has("a", cast, 1000, listening=True, datagram_bytes=900, repaired_bytes=100)
     scene.has("c", cast, 1000)
@@ -162,7 +161,7 @@ async def test_how_it_goes_is_told_to_clients_and_in_the_result(scene: Scene) ->
     assert (a.listening, a.datagram_bytes, a.repaired_bytes, a.transport) == (True, 900, 100, Transport.UDP)
     assert (c.listening, c.transport) == (False, Transport.DIRECT)
     scene.skip(4.0)
-    done = protocol.MulticastReport(protocol.MulticastState.DONE, sent_bytes=STREAM)
+    done = protocol.MulticastReport(MulticastState.DONE, sent_bytes=STREAM)
     scene.agents.report_source(
         "s", cast, SourceState.SEALED, trailer_digest="t", multicast=done, sent_bytes=STREAM + 100
     )
@@ -175,16 +174,14 @@ async def test_how_it_goes_is_told_to_clients_and_in_the_result(scene: Scene) ->
     )
 
 
-@pytest.mark.parametrize("end", list(protocol.MulticastEnd))
-async def test_when_the_source_stops_nobody_waits_for_datagrams(
-    scene: Scene, end: protocol.MulticastEnd
-) -> None:
+@pytest.mark.parametrize("end", list(MulticastEnd))
+async def test_when_the_source_stops_nobody_waits_for_datagrams(scene: Scene, end: MulticastEnd) -> None:
     cast = await scene.start(UDP)
     await scene.order()
-    scene.says(cast, protocol.MulticastState.STOPPED, end=end)
+    scene.says(cast, MulticastState.STOPPED, end=end)
     for node in "abc":
         assert await scene.agents.wait_for(node, protocol.Listen) == protocol.Listen(cast, None)
-    assert scene.multicast(cast).end is MulticastEnd(end.value)
+    assert scene.multicast(cast).end is end
     await scene.end(cast)
     assert (await scene.result(cast)).summary.state is CastState.COMPLETED
     assert len(scene.orders(protocol.Multicast)) == 1
@@ -251,7 +248,7 @@ async def test_a_late_joiner_listens_as_well(scene: Scene) -> None:
 async def test_nobody_joins_a_group_that_is_over(scene: Scene) -> None:
     cast = await scene.start(msgspec.structs.replace(UDP, recipients=("a", "b")), "ab")
     await scene.order()
-    scene.says(cast, protocol.MulticastState.DONE, sent_bytes=STREAM)
+    scene.says(cast, MulticastState.DONE, sent_bytes=STREAM)
     await scene.settle()
     await scene.dispatcher.add_recipients(cast, ("c",))
     assert await scene.group("c") is None
@@ -274,7 +271,7 @@ async def test_an_agent_that_came_back_listens_again(scene: Scene) -> None:
 async def test_a_source_that_came_back_sends_again_and_all_listen_again(scene: Scene) -> None:
     cast = await scene.start(UDP)
     first = await scene.order()
-    scene.says(cast, protocol.MulticastState.SENDING, sent_bytes=1000, rate=50 * MB)
+    scene.says(cast, MulticastState.SENDING, sent_bytes=1000, rate=50 * MB)
     await scene.settle()
     scene.agents.go_away("s")
     scene.agents.come_back("s")
@@ -283,7 +280,7 @@ async def test_a_source_that_came_back_sends_again_and_all_listen_again(scene: S
     assert again.group != first.group  # all have left that one
     for node in "abc":
         assert await scene.agents.wait_for(node, protocol.Listen) == protocol.Listen(cast, again.group)
-    scene.says(cast, protocol.MulticastState.DONE, sent_bytes=STREAM)
+    scene.says(cast, MulticastState.DONE, sent_bytes=STREAM)
     assert scene.multicast(cast).bytes == STREAM + 1000
 
 
@@ -316,7 +313,7 @@ async def test_a_pause_needs_no_orders_beside_its_own(scene: Scene) -> None:
 async def test_a_paused_recipient_is_no_listener_and_one_again_when_it_goes_on(scene: Scene) -> None:
     cast = await scene.start(UDP)
     await scene.order()
-    scene.says(cast, protocol.MulticastState.SENDING)
+    scene.says(cast, MulticastState.SENDING)
     for node in "abc":
         scene.has(node, cast, STREAM // 4, listening=True)
     await scene.settle()
@@ -326,7 +323,7 @@ async def test_a_paused_recipient_is_no_listener_and_one_again_when_it_goes_on(s
     scene.agents.go_away("s")  # the next one has to be told everything
     scene.agents.come_back("s")
     assert sorted((await scene.order(2)).listeners) == ["b", "c"]
-    scene.says(cast, protocol.MulticastState.SENDING)
+    scene.says(cast, MulticastState.SENDING)
     scene.skip(30.0)
     scene.dispatcher.control.resume(cast, ("a",))
     assert "a" in (await scene.order(3)).listeners
@@ -341,7 +338,7 @@ async def test_a_paused_recipient_hears_that_the_group_is_over(scene: Scene) -> 
     cast = await scene.start(UDP)
     await scene.order()
     await scene.dispatcher.control.pause(cast, ("a",))
-    scene.says(cast, protocol.MulticastState.STOPPED, end=protocol.MulticastEnd.NOTHING_ARRIVES)
+    scene.says(cast, MulticastState.STOPPED, end=MulticastEnd.NOTHING_ARRIVES)
     assert await scene.agents.wait_for("a", protocol.Listen) == protocol.Listen(cast, None)
 
 
@@ -381,7 +378,7 @@ async def test_who_cannot_follow_feeds_nobody_who_listens(scene: Scene) -> None:
 
 async def test_who_could_not_follow_tries_again_after_a_while(scene: Scene) -> None:
     cast = await scene.listened_to()
-    sending = protocol.MulticastState.SENDING
+    sending = MulticastState.SENDING
 
     async def waits(seconds: float, rate: float = STREAM / 1000) -> int:
         """The orders to listen that `c` has, once so much time has passed without its listening."""
@@ -407,7 +404,7 @@ async def test_who_could_not_follow_tries_again_after_a_while(scene: Scene) -> N
 
 async def test_who_could_not_follow_holds_up_nobody_once_all_is_sent(scene: Scene) -> None:
     cast = await scene.listened_to()
-    scene.says(cast, protocol.MulticastState.DONE, listeners=("b", "c"), sent_bytes=STREAM)
+    scene.says(cast, MulticastState.DONE, listeners=("b", "c"), sent_bytes=STREAM)
     for node in "bc":
         scene.has(node, cast, STREAM - 1_000_000)
     await scene.settle()

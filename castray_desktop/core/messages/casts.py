@@ -8,6 +8,7 @@ from typing import Self
 from castray_desktop.core.failure import Failure
 from castray_desktop.core.messages.base import Message, Record
 from castray_desktop.core.messages.cluster import LOCAL_TARGET, THIS_COMPUTER
+from castray_desktop.core.multicast import MulticastEnd, MulticastState
 
 
 class OnConflict(enum.StrEnum):
@@ -125,28 +126,6 @@ class Transport(enum.StrEnum):
     RAY = "ray"
     UDP = "udp"
     LOCAL = "local"
-
-
-class MulticastState(enum.StrEnum):
-    """Where the one stream of datagrams for all recipients stands."""
-
-    WAITING = "waiting"  # for its listeners
-    SENDING = "sending"
-    DONE = "done"  # everything was sent once
-    STOPPED = "stopped"  # before it was done; the relay does the rest
-
-
-class MulticastEnd(enum.StrEnum):
-    """Why it was stopped."""
-
-    ORDERED = "ordered"
-    NOTHING_ARRIVES = "nothing_arrives"  # this network does not carry it, or a filter takes it away
-    TOO_SLOW = "too_slow"  # it stays at the lowest pace
-    NOBODY = "nobody"  # no recipient can follow, or needs it
-    NO_NETWORK = "no_network"  # the source can't send to a group
-    ENCRYPTED = "encrypted"  # Ray is, and datagrams for all can't be
-    SOURCE_LOST = "source_lost"  # a recipient feeds the others instead
-    OVER = "over"  # the cast was, before anything had been sent to the group
 
 
 class MulticastSnapshot(Record, frozen=True):

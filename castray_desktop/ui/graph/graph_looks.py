@@ -15,10 +15,10 @@ from castray_desktop.core.messages import (
     CastSummary,
     DeliverySnapshot,
     DeliveryState,
-    MulticastState,
     NodeInfo,
     NodeState,
 )
+from castray_desktop.core.multicast import MulticastState
 from castray_desktop.ui.controls.glyphs import GlyphState
 from castray_desktop.ui.graph.graph_node import NodeLook
 from castray_desktop.ui.graph.relay_words import held_up_line

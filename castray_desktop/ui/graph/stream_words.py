@@ -11,10 +11,9 @@ from castray_desktop.core.messages import (
     CastSummary,
     DeliverySnapshot,
     DeliveryState,
-    MulticastEnd,
     MulticastSnapshot,
-    MulticastState,
 )
+from castray_desktop.core.multicast import MulticastEnd, MulticastState
 from castray_desktop.core.multicast_words import why_stopped
 from castray_desktop.ui.units import format_rate
 

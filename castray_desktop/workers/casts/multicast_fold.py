@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-from castray_desktop.core.messages import (
-    CastState,
-    MulticastEnd,
-    MulticastSnapshot,
-    MulticastState,
-    Transport,
-)
-from castray_desktop.workers.ray_side import protocol
+from castray_desktop.core.messages import CastState, MulticastSnapshot, Transport
+from castray_desktop.core.multicast import MulticastEnd, MulticastState
 from castray_desktop.workers.ray_side.protocol import DeliveryReport, MulticastReport
 
 MEASURED_SECONDS = 0.3
@@ -38,7 +32,7 @@ class MulticastFold:
     def sends(self) -> bool:
         """Whether datagrams leave the source."""
         report = self._report
-        return report is not None and self._end is None and report.state is protocol.MulticastState.SENDING
+        return report is not None and self._end is None and report.state is MulticastState.SENDING
 
     def tried(self) -> None:
         """Recipients are told to listen."""
@@ -52,7 +46,7 @@ class MulticastFold:
         """The source has said where it stands."""
         if report is None:
             return
-        if self._since is None and report.state is protocol.MulticastState.SENDING:
+        if self._since is None and report.state is MulticastState.SENDING:
             self._since = now
         if self._report is None or self._report.state is not report.state:
             self._until = now
@@ -63,7 +57,7 @@ class MulticastFold:
     def rate(self) -> float:
         """Bytes per second: its pace while it sends, the mean afterwards; 0 where that can't be said."""
         report = self._report
-        if report is None or report.state is protocol.MulticastState.SENDING or self._since is None:
+        if report is None or report.state is MulticastState.SENDING or self._since is None:
             return float(report.rate) if report is not None else 0.0
         seconds = self._until - self._since
         return report.sent_bytes / seconds if seconds >= MEASURED_SECONDS else 0.0
@@ -76,11 +70,10 @@ class MulticastFold:
 
     def snapshot(self, cast: CastState) -> MulticastSnapshot | None:
         """As clients hear of it; with the cast it has ended as well."""
-        report = self._report or MulticastReport(protocol.MulticastState.WAITING)
+        report = self._report or MulticastReport(MulticastState.WAITING)
         if not self._tried and self._end is None:
             return None
-        state = MulticastState(report.state.value)
-        end = MulticastEnd(report.end.value) if report.end is not None else None
+        state, end = report.state, report.end
         sent = self._sent_before + report.sent_bytes
         if self._end is not None and state is not MulticastState.DONE:
             state, end = MulticastState.STOPPED, self._end

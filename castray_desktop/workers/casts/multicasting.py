@@ -10,13 +10,13 @@ import logging
 from collections.abc import Callable
 from statistics import median_low
 
-from castray_desktop.core import messages
 from castray_desktop.core.absence import Absences
 from castray_desktop.core.back_off import BackOff
 from castray_desktop.core.errors import sentence
 from castray_desktop.core.failure import CastRayError, FailureKind
 from castray_desktop.core.feed import FeedState
 from castray_desktop.core.messages import Ways
+from castray_desktop.core.multicast import MulticastEnd, MulticastState
 from castray_desktop.core.route import Route
 from castray_desktop.workers.agents import Agents
 from castray_desktop.workers.casts.feeding import Feeding
@@ -29,7 +29,6 @@ from castray_desktop.workers.ray_side.protocol import (
     Listen,
     Multicast,
     MulticastGroup,
-    MulticastState,
 )
 
 DEAF_SECONDS = 1.5
@@ -139,9 +138,9 @@ class Multicasting:
             return
         listeners = self._possible(route)
         if any(hello.encrypted for hello in (source, *listeners)):
-            self._give_up(messages.MulticastEnd.ENCRYPTED)
+            self._give_up(MulticastEnd.ENCRYPTED)
         elif not listeners:
-            self._ledger.multicast.stop(messages.MulticastEnd.NOBODY)  # unless one joins
+            self._ledger.multicast.stop(MulticastEnd.NOBODY)  # unless one joins
         else:
             self._life = self._relay.life(self._source)
             self._group = self._groups.take(self._cast, source.address, len(self._ledger.unfinished))
@@ -283,7 +282,7 @@ class Multicasting:
         """Act upon what the source reports of it."""
         report = self._ledger.multicast.report
         if self._feed.state is FeedState.REPLACED and self._group is not None:
-            self._give_up(messages.MulticastEnd.SOURCE_LOST)
+            self._give_up(MulticastEnd.SOURCE_LOST)
         elif self._group is None or report is None:
             return
         elif report.state is MulticastState.STOPPED:
@@ -306,7 +305,7 @@ class Multicasting:
         self._told.clear()
         self._heard.clear()
 
-    def _give_up(self, end: messages.MulticastEnd, reason: str = "") -> None:
+    def _give_up(self, end: MulticastEnd, reason: str = "") -> None:
         self._ledger.multicast.stop(end, reason)
         self._leave_group()
 
@@ -326,7 +325,7 @@ class Multicasting:
         except CastRayError as error:
             lost = error.failure.kind is FailureKind.NODE_OFFLINE or life != self._relay.life(self._source)
             if not lost and not self._over:
-                self._give_up(messages.MulticastEnd.NO_NETWORK, sentence(error.failure))
+                self._give_up(MulticastEnd.NO_NETWORK, sentence(error.failure))
         finally:
             self._ordering = False
         self._done()

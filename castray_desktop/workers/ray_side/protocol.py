@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Optional
 
 from castray_desktop.core.failure import Failure
+from castray_desktop.core.multicast import MulticastEnd, MulticastState
 
 LOCAL_TARGET = "local"
 """The cluster that is started on this machine, where another one has an address."""
@@ -539,25 +540,6 @@ class SourceState(str, enum.Enum):
     SEALED = "sealed"  # every file was read to its end; the trailer's digest is known
     FAILED = "failed"
     CANCELLED = "cancelled"
-
-
-class MulticastState(str, enum.Enum):
-    """Where sending to a group stands."""
-
-    WAITING = "waiting"  # for listeners
-    SENDING = "sending"
-    DONE = "done"  # all of it was sent once
-    STOPPED = "stopped"
-
-
-class MulticastEnd(str, enum.Enum):
-    """Why it stopped before it was done. The relay does the rest."""
-
-    ORDERED = "ordered"
-    NOTHING_ARRIVES = "nothing_arrives"  # no listener has heard anything
-    TOO_SLOW = "too_slow"  # it stays at the lowest pace
-    NOBODY = "nobody"  # no listener is left
-    NO_NETWORK = "no_network"  # this node can't send to a group
 
 
 @dataclass(frozen=True)

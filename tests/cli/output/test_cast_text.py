@@ -10,13 +10,12 @@ from castray_desktop.core import messages
 from castray_desktop.core.messages import (
     CastResult,
 )
+from castray_desktop.core.multicast import MulticastEnd, MulticastState
 from tests.cli.examples import Said, ended
 
 
 def test_what_came_of_multicast_is_part_of_the_result(said: Said, capsys: pytest.CaptureFixture[str]) -> None:
-    stopped = messages.MulticastSnapshot(
-        messages.MulticastState.STOPPED, messages.MulticastEnd.NOTHING_ARRIVES, rate=1.2
-    )
+    stopped = messages.MulticastSnapshot(MulticastState.STOPPED, MulticastEnd.NOTHING_ARRIVES, rate=1.2)
     line = said(ended(multicast=stopped))
     assert line["multicast"] == {
         "state": "stopped",
@@ -30,7 +29,7 @@ def test_what_came_of_multicast_is_part_of_the_result(said: Said, capsys: pytest
     }
     print_result(ended(multicast=stopped))
     assert "castray: Multicast from desk reached nobody" in capsys.readouterr().err
-    print_result(ended(multicast=messages.MulticastSnapshot(messages.MulticastState.DONE, bytes=10**10)))
+    print_result(ended(multicast=messages.MulticastSnapshot(MulticastState.DONE, bytes=10**10)))
     assert "10.0 GB by multicast, once for all." in capsys.readouterr().out
 
 

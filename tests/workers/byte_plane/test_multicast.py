@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from castray_desktop.core.multicast import group_address, pack_head, parse_head
+from castray_desktop.core.multicast import MulticastEnd, MulticastState, group_address, pack_head, parse_head
 from castray_desktop.workers.ray_side.byte_plane.following import Follower
 from castray_desktop.workers.ray_side.byte_plane.multicast import batches, bursts, listening, sending
 from castray_desktop.workers.ray_side.byte_plane.multicast.batches import ManyMessages
@@ -24,10 +24,8 @@ from castray_desktop.workers.ray_side.protocol import (
     DeliveryReport,
     Listen,
     Multicast,
-    MulticastEnd,
     MulticastGroup,
     MulticastReport,
-    MulticastState,
     PauseCast,
     PauseDelivery,
     RecipientState,

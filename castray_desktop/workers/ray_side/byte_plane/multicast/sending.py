@@ -16,7 +16,9 @@ from typing import Optional
 from castray_desktop.core.multicast import (
     Head,
     Keys,
+    MulticastEnd,
     MulticastError,
+    MulticastState,
     Report,
     is_newer,
     listener_name,
@@ -31,10 +33,8 @@ from castray_desktop.workers.ray_side.byte_plane.multicast.sockets import Sendin
 from castray_desktop.workers.ray_side.byte_plane.supply import Gone, Supply
 from castray_desktop.workers.ray_side.protocol import (
     Multicast,
-    MulticastEnd,
     MulticastGroup,
     MulticastReport,
-    MulticastState,
 )
 
 log = logging.getLogger("castray.byte_plane")
