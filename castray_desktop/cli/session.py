@@ -41,14 +41,14 @@ class Session:
         self._quiet = quiet
         self._on_event = on_event
         self._client: EngineClient | None = None
-        self._mirror = Mirror()
+        self._cache = Mirror()
         self.keep = False
         self._noticed: Failure | None = None
         self._demo_note = ""  # printed once the cluster turns out to be the demo
 
     async def __aenter__(self) -> Self:
         self._client = await EngineClient.connect(find_places(), "cli", start=self._start)
-        self._mirror.take(self._client.welcome)
+        self._cache.take(self._client.welcome)
         self._on_event(self._client.welcome)
         return self
 
@@ -73,17 +73,17 @@ class Session:
     @property
     def cluster(self) -> ClusterStatus:
         """The cluster of this session, as of the events that were read."""
-        return self._mirror.cluster
+        return self._cache.cluster
 
     @property
     def nodes(self) -> dict[str, NodeInfo]:
         """Its nodes by name."""
-        return self._mirror.nodes
+        return self._cache.nodes
 
     async def events(self) -> AsyncIterator[messages.Event]:
         """The events of the engine; reading them keeps `nodes` and `cluster` up to date."""
         async for event in self.client.events():
-            self._mirror.take(event)
+            self._cache.take(event)
             self._on_event(event)
             yield event
 
@@ -113,7 +113,7 @@ class Session:
                     self._print_demo_note(event.cluster)
                     break
         elif self.cluster.phase in (ClusterPhase.NONE, ClusterPhase.FAILED):
-            self._mirror.take(
+            self._cache.take(
                 messages.ClusterChanged(ClusterStatus(ClusterPhase.STARTING, target=command.target))
             )
         if self.cluster.phase is not ClusterPhase.READY:

@@ -81,7 +81,7 @@ def _session_target(target: str) -> str | None:
 
 
 class SendArguments(TypedDict, total=False):
-    """The options of `Cluster.send` and `Cluster.start`, which has the defaults."""
+    """The keyword arguments of `send`, which passes them to `start`; that has the defaults."""
 
     dest: str | os.PathLike[str]
     source: str
@@ -100,7 +100,7 @@ class Cluster:
 
     def __init__(self, target: str | None, progress: Progress) -> None:
         self._progress = progress
-        self._mirror = Mirror()
+        self._cache = Mirror()
         self._listeners: dict[object, Callable[[messages.Event], None]] = {}
         self._loop = LoopThread()
         self._session: _Opened | None = None
@@ -132,13 +132,13 @@ class Cluster:
 
     def nodes(self) -> tuple[NodeForm, ...]:
         """The nodes of the cluster, as they are now."""
-        return self._read(lambda: tuple(node_form(node) for node in self._mirror.nodes.values()))
+        return self._read(lambda: tuple(node_form(node) for node in self._cache.nodes.values()))
 
     def casts(self) -> tuple[CastForm, ...]:
         """The casts since the engine's start, oldest first, with their deliveries."""
         return self._read(
             lambda: tuple(
-                cast_form(cast, self._mirror.deliveries(cast.cast)) for cast in self._mirror.casts.values()
+                cast_form(cast, self._cache.deliveries(cast.cast)) for cast in self._cache.casts.values()
             )
         )
 
@@ -146,10 +146,10 @@ class Cluster:
         """One cast, by its id or the beginning of it. Raises CommandFailed."""
 
         def read() -> CastForm:
-            summary = self._mirror.find(cast)
+            summary = self._cache.find(cast)
             if summary is None:
                 raise CommandFailed(CastRayError(FailureKind.CAST_UNKNOWN, cast=cast))
-            return cast_form(summary, self._mirror.deliveries(summary.cast))
+            return cast_form(summary, self._cache.deliveries(summary.cast))
 
         return self._read(read)
 
@@ -319,7 +319,7 @@ class Cluster:
         return self._run(self._request_in_loop(command, expect))
 
     def _read(self, read: Callable[[], Result]) -> Result:
-        """Read the mirror in the thread that writes to it."""
+        """Read the cache of the engine's state in the thread that writes to it."""
 
         async def in_loop() -> Result:
             return read()
@@ -331,7 +331,7 @@ class Cluster:
         cast: str,
         show: Callable[[messages.CastSummary, tuple[messages.DeliverySnapshot, ...]], None],
     ) -> None:
-        summary, deliveries = self._read(lambda: (self._mirror.find(cast), self._mirror.deliveries(cast)))
+        summary, deliveries = self._read(lambda: (self._cache.find(cast), self._cache.deliveries(cast)))
         if summary is not None:
             show(summary, deliveries)
 
@@ -385,7 +385,7 @@ class Cluster:
             del self._listeners[key]
 
     def _on_event(self, event: messages.Event) -> None:
-        self._mirror.take(event)
+        self._cache.take(event)
         for listener in tuple(self._listeners.values()):
             listener(event)
 
