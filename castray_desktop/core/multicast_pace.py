@@ -105,9 +105,9 @@ class Phase(enum.Enum):
 class MulticastPace:
     """The pace of one sender.
 
-    `start` is the rate known from earlier casts, in bytes of payload per second, 0 if none is; `listeners`
-    are the names of those who were told to listen, others may join. All times are of one monotonic clock, in
-    seconds.
+    `start` is the rate of the source's earlier agent, in bytes of payload per second, 0 without one;
+    `listeners` are the names of those who were told to listen, others may join. All times are of one
+    monotonic clock, in seconds.
     `rate` is how many bytes of payload per second should leave now.
     """
 

@@ -71,17 +71,13 @@ class Placing:
         try:
             nothing_else = self._place(contents=True, lists=False)
         except (CastRayError, OSError, Cancelled) as error:
-            self._fail(error)
+            self._error = error  # for the other thread, which knows what to make of it
+            self.leave()
             return False
         finally:
             delivery.spending.on(WAITING)
             delivery.placing_lock.release()
         return nothing_else and not self._wrong and not delivery.is_complete()
-
-    def _fail(self, error: Exception) -> None:
-        """The other thread knows what to make of it."""
-        self._error = error
-        self.leave()
 
     def leave(self) -> None:
         """Contents that are whole now are the other thread's. From any thread."""
