@@ -42,7 +42,7 @@ import blake3
 import xxhash
 
 from benchmarks.local_casts import NODES, make_file, parse_size
-from castray_desktop.workers.ray_side.byte_plane.buffers import CHUNK_BYTES, page_buffer
+from castray_desktop.workers.agent.transfer.system.file_io import CHUNK_BYTES, page_buffer
 
 HEAD = 34
 WAYS = ("local", "sockets")

@@ -29,20 +29,20 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from castray_desktop.workers.ray_side.byte_plane.digests import FILE_HASHES, PIECE_DIGESTS
-from castray_desktop.workers.ray_side.byte_plane.plane import BytePlane
-from castray_desktop.workers.ray_side.protocol import (
+from castray_desktop.core.protocol.nodes.agent_protocol import (
     Algorithms,
+    AnnounceTrailer,
     ForgetCast,
     ParcelTotals,
     PrepareSource,
     RecipientState,
-    Seal,
     ServeSource,
     SourceState,
     StartDelivery,
     Upstream,
 )
+from castray_desktop.workers.agent.transfer.system.digests import FILE_HASHES, PIECE_DIGESTS
+from castray_desktop.workers.agent.transfer.transfer_service import TransferService
 
 UNITS = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "B": 1}
 
@@ -70,9 +70,9 @@ def node_main(pipe: Connection, name: str, folder: str, local: bool) -> None:
 
     def changed(urgent: bool) -> None:
         with lock:
-            pipe.send(("reports", plane.take_reports()))
+            pipe.send(("reports", plane.drain_reports()))
 
-    plane = BytePlane(
+    plane = TransferService(
         node=name,
         inbox=Path(folder) / name,
         address="127.0.0.1",
@@ -146,7 +146,7 @@ class Lab:
                     elif report.state is SourceState.SEALED and not digest:
                         digest = report.trailer_digest
                         for peer in recipients:
-                            peer.pipe.send(("seal", Seal(cast, digest)))
+                            peer.pipe.send(("seal", AnnounceTrailer(cast, digest)))
                 for report in deliveries:
                     if report.state is RecipientState.COMPLETED:
                         waiting.discard(id(pipe))

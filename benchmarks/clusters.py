@@ -24,12 +24,12 @@ from pathlib import Path
 
 from benchmarks.lab import Host, Lab, LabUnavailable, ray_environment
 from benchmarks.namespaces import nft
-from castray_desktop.core import messages
-from castray_desktop.core.errors import sentence
-from castray_desktop.core.failure import FailureKind
-from castray_desktop.core.messages import ClusterPhase, NodeInfo, NodeState
-from castray_desktop.workers.client import EngineClient
-from castray_desktop.workers.places import Places, find_places
+from castray_desktop.core.failures.kinds import FailureKind
+from castray_desktop.core.failures.sentences import sentence
+from castray_desktop.core.protocol import messages
+from castray_desktop.core.protocol.messages import ClusterPhase, NodeInfo, NodeState
+from castray_desktop.workers.base.paths import Paths, find_paths
+from castray_desktop.workers.client.engine_client import EngineClient
 
 CASES = ("join", "cable", "raylet", "head", "client", "errors")
 SECONDS = 60.0
@@ -114,11 +114,11 @@ class Desk:
 
 
 @contextlib.contextmanager
-def _home(folder: Path) -> Iterator[Places]:
+def _home(folder: Path) -> Iterator[Paths]:
     """A home of its own for the engine, and its place for sockets."""
     environment = {"CASTRAY_HOME": str(folder / "home"), "XDG_RUNTIME_DIR": str(folder / "run")}
     (folder / "run").mkdir(mode=0o700)
-    places = find_places(environment)
+    places = find_paths(environment)
     places.prepare()
     yield places
 
@@ -137,7 +137,7 @@ async def engine_in(lab: Lab, host: Host, folder: Path) -> AsyncIterator[Desk]:
         with (folder / "engine.out").open("wb") as output:
             process = lab.popen(
                 host,
-                [sys.executable, "-m", "castray_desktop.workers.engine"],
+                [sys.executable, "-m", "castray_desktop.workers.engine.process"],
                 env=environment,
                 stdout=output,
                 stderr=output,
@@ -153,7 +153,7 @@ async def engine_in(lab: Lab, host: Host, folder: Path) -> AsyncIterator[Desk]:
             assert not token.exists() or token.read_text() == TOKEN
 
 
-async def _connect(places: Places) -> EngineClient:
+async def _connect(places: Paths) -> EngineClient:
     for _ in range(100):
         with contextlib.suppress(Exception):
             return await EngineClient.connect(places, "test", start=False)

@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from statistics import median
 
-from castray_desktop.core import messages as m
-from castray_desktop.workers.history import History
+from castray_desktop.core.protocol import messages as m
+from castray_desktop.workers.history.cast_history import CastHistory
 
 WORDS = ("model", "权重", "dataset", "检查点", "configs", "日志", "shard", "video", "backup", "tokenizer")
 QUERIES = (
@@ -66,20 +66,20 @@ async def measure(name: str, times: int, ask: Callable[[], Awaitable[object]]) -
 
 async def run(casts: int, recipients: int, times: int, path: Path) -> float:
     """Fill a history and ask it; the worst answer in ms."""
-    history = History(path, lambda event: None, lambda: (0, 0))
+    history = CastHistory(path, lambda event: None, lambda: (0, 0))
     await history.start()
     start = time.perf_counter()
     for number in range(casts):
         result = past_cast(number, recipients)
         request = m.SendRequest((f"/data/{result.summary.name}",), result.summary.recipients)
-        history.ended(request, "local", result)
+        history.cast_ended(request, "local", result)
         if number % 100 == 0:
             await history.answer(m.GetHistory())
     await history.close()
     seconds = time.perf_counter() - start
     print(f"{casts} casts to {recipients} recipients: {seconds / casts * 1000:.2f} ms each to keep, ", end="")
     print(f"{path.stat().st_size / 1e6:.0f} MB")
-    history = History(path, lambda event: None, lambda: (0, 0))
+    history = CastHistory(path, lambda event: None, lambda: (0, 0))
     start = time.perf_counter()
     await history.start()
     print(f"opened in {(time.perf_counter() - start) * 1000:.0f} ms")

@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from castray_desktop.core.failure import CastRayError, FailureKind
-from castray_desktop.core.messages import NodeInfo, NodeState
-from castray_desktop.workers.dispatcher import Dispatcher
-from castray_desktop.workers.ray_side import protocol
-from castray_desktop.workers.ray_side.agent import NodeAgent
+from castray_desktop.core.failures.kinds import CastRayError, FailureKind
+from castray_desktop.core.protocol.messages import NodeInfo, NodeState
+from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.workers.agent.node_agent import NodeAgent
+from castray_desktop.workers.casts.cast_manager import CastManager
 
 
 class InProcess:
@@ -25,10 +25,10 @@ class InProcess:
 
     def __init__(self, folder: Path, names: Sequence[str]) -> None:
         self.folder = folder
-        self.dispatcher = Dispatcher(self, lambda event: None)
+        self.dispatcher = CastManager(self, lambda event: None)
         self._names = names
         self._nodes: dict[str, NodeInfo] = {}
-        self._hellos: dict[str, protocol.AgentHello] = {}
+        self._hellos: dict[str, agent_protocol.AgentHello] = {}
         self._agents: dict[str, NodeAgent] = {}
         self._reporting: list[asyncio.Task[None]] = []
 
@@ -50,18 +50,20 @@ class InProcess:
         """The nodes by name."""
         return self._nodes
 
-    def hello(self, node: str) -> protocol.AgentHello:
+    def hello(self, node: str) -> agent_protocol.AgentHello:
         """Where a node's agent can be reached. Raises CastRayError(NODE_OFFLINE)."""
         if node not in self._agents:
             raise CastRayError(FailureKind.NODE_OFFLINE, node=node)
         return self._hellos[node]
 
-    async def call(self, node: str, order: protocol.Order) -> protocol.Answers | None:
+    async def call(self, node: str, order: agent_protocol.Order) -> agent_protocol.OrderReply | None:
         """Have an order carried out. Raises CastRayError(NODE_OFFLINE)."""
         if node not in self._agents:
             raise CastRayError(FailureKind.NODE_OFFLINE, node=node)
-        answer = await self._agents[node].order(protocol.to_json(order))
-        reply: protocol.Answers | None = protocol.from_json(answer, protocol.Answers) if answer else None
+        answer = await self._agents[node].order(agent_protocol.to_json(order))
+        reply: agent_protocol.OrderReply | None = (
+            agent_protocol.from_json(answer, agent_protocol.OrderReply) if answer else None
+        )
         return reply
 
     async def lose(self, node: str) -> None:
@@ -72,12 +74,12 @@ class InProcess:
         self.dispatcher.agent_lost(node)
 
     async def _place(self, name: str, address: str, first: bool) -> None:
-        place = protocol.PlaceAgent(
+        place = agent_protocol.PlaceAgent(
             name, str(self.folder / name), address, runtime_dir=str(self.folder / "run")
         )
         agent = NodeAgent(place)
-        self._hellos[name] = protocol.from_json(
-            await agent.start(), protocol.AgentHello | protocol.AgentReport
+        self._hellos[name] = agent_protocol.from_json(
+            await agent.start(), agent_protocol.AgentHello | agent_protocol.AgentReport
         )
         self._agents[name] = agent
         self._nodes[name] = NodeInfo(name, NodeState.ONLINE, address=address, this_computer=first)
@@ -85,6 +87,8 @@ class InProcess:
 
     async def _follow(self, name: str, agent: NodeAgent) -> None:
         while True:
-            said = protocol.from_json(await agent.report(), protocol.AgentReport | protocol.AgentHello)
+            said = agent_protocol.from_json(
+                await agent.report(), agent_protocol.AgentReport | agent_protocol.AgentHello
+            )
             if name in self._agents:
                 self.dispatcher.agent_reported(name, said)

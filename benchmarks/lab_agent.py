@@ -2,7 +2,7 @@
 
     python -m benchmarks.lab_agent
 
-The lines are those between engine and driver (`workers.ray_side.protocol`): first `PlaceAgent`, answered by
+The lines are those between engine and driver (`core.protocol.nodes.agent_protocol`): first `PlaceAgent`, answered by
 `AgentUp`, then `Call` after `Call`. The agent stops when its input ends.
 """
 
@@ -14,8 +14,8 @@ import os
 import sys
 from typing import Any
 
-from castray_desktop.workers.ray_side import protocol
-from castray_desktop.workers.ray_side.agent import NodeAgent
+from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.workers.agent.node_agent import NodeAgent
 
 log = logging.getLogger("castray.lab")
 
@@ -28,42 +28,50 @@ class Line:
         os.dup2(2, 1)
 
     def send(self, message: Any) -> None:
-        self._file.write(protocol.to_json(message) + b"\n")
+        self._file.write(agent_protocol.to_json(message) + b"\n")
 
 
-async def carry_out(agent: NodeAgent, call: protocol.Call, line: Line) -> None:
+async def carry_out(agent: NodeAgent, call: agent_protocol.AgentCall, line: Line) -> None:
     """One order and its answer."""
     try:
-        answer = await agent.order(protocol.to_json(call.order))
+        answer = await agent.order(agent_protocol.to_json(call.order))
     except Exception as error:  # as Ray does, hand over whatever it was
         log.exception("%s", type(call.order).__name__)
-        line.send(protocol.Returned(call.number, error=f"{type(error).__name__}: {error}", raised=True))
+        line.send(
+            agent_protocol.AgentCallResult(call.number, error=f"{type(error).__name__}: {error}", raised=True)
+        )
         return
-    reply = protocol.from_json(answer, protocol.Answers) if answer else None
-    line.send(protocol.Returned(call.number, reply))
+    reply = agent_protocol.from_json(answer, agent_protocol.OrderReply) if answer else None
+    line.send(agent_protocol.AgentCallResult(call.number, reply))
 
 
 async def follow(agent: NodeAgent, name: str, line: Line) -> None:
     """Pass its reports on."""
     while True:
-        report = protocol.from_json(await agent.report(), protocol.AgentReport | None)
-        line.send(protocol.Reported(name, report))
+        report = agent_protocol.from_json(await agent.report(), agent_protocol.AgentReport | None)
+        line.send(agent_protocol.Reported(name, report))
 
 
 async def serve() -> None:
     """Run the agent until the input ends."""
-    reader = asyncio.StreamReader(limit=protocol.LINE_LIMIT)
+    reader = asyncio.StreamReader(limit=agent_protocol.LINE_LIMIT)
     await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(reader), sys.stdin.buffer
     )
     line = Line()
-    place = protocol.from_json(await reader.readline(), protocol.ToDriver)
+    place = agent_protocol.from_json(await reader.readline(), agent_protocol.ToDriver)
     agent = NodeAgent(place)
-    line.send(protocol.AgentUp(protocol.from_json(await agent.start(), protocol.AgentHello | None)))
+    line.send(
+        agent_protocol.AgentUp(
+            agent_protocol.from_json(await agent.start(), agent_protocol.AgentHello | None)
+        )
+    )
     following = asyncio.create_task(follow(agent, place.name, line))
     calls: set[asyncio.Task[None]] = set()
     while text := await reader.readline():
-        call = asyncio.create_task(carry_out(agent, protocol.from_json(text, protocol.ToDriver), line))
+        call = asyncio.create_task(
+            carry_out(agent, agent_protocol.from_json(text, agent_protocol.ToDriver), line)
+        )
         calls.add(call)
         call.add_done_callback(calls.discard)
     following.cancel()

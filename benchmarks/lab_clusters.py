@@ -31,8 +31,7 @@ from typing import Any, Self
 from packaging.requirements import Requirement
 
 from benchmarks.lab import ROOT, Host, Lab, LabUnavailable, ray_environment
-from castray_desktop.workers.cluster.driver_environments import Versions
-from castray_desktop.workers.cluster.interpreters import find_interpreter
+from castray_desktop.workers.clusters.driver_environments import RayVersions, find_interpreter
 
 COMMAND_SECONDS = 120.0
 STOP_SECONDS = 20.0
@@ -206,7 +205,7 @@ def _link(source: str | Path, target: str | Path) -> None:
         shutil.copy2(source, target)
 
 
-def ray_of_version(folder: Path, versions: Versions) -> Path:
+def ray_of_version(folder: Path, versions: RayVersions) -> Path:
     """The interpreter of an environment with that Ray and nothing else, installed once in `folder`.
 
     Raises LabUnavailable where there is no such Python, or Ray can't be installed.

@@ -5,7 +5,7 @@
             cast = nodes.dispatcher.send(SendRequest(("/tmp/file",), ("all",), source="h0"))
             result = await nodes.dispatcher.result(cast)
 
-What runs is what runs in a cluster: `NodeAgent` in each host, `Dispatcher` here. Between them are pipes
+What runs is what runs in a cluster: `NodeAgent` in each host, `CastManager` here. Between them are pipes
 instead of Ray's calls. The short cuts within one machine are off, and every node has an inbox of its own on
 a tmpfs.
 """
@@ -29,11 +29,11 @@ from typing import IO
 import msgspec
 
 from benchmarks.lab import Host, Lab, inside
-from castray_desktop.core.failure import CastRayError, Failure, FailureKind
-from castray_desktop.core.messages import DeliverySnapshot, Event, NodeInfo, NodeState
-from castray_desktop.workers.cluster.pulse import CHECK_SECONDS, Pulse
-from castray_desktop.workers.dispatcher import Dispatcher
-from castray_desktop.workers.ray_side import protocol
+from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
+from castray_desktop.core.protocol.messages import DeliverySnapshot, Event, NodeInfo, NodeState
+from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.workers.casts.cast_manager import CastManager
+from castray_desktop.workers.clusters.agent_liveness import CHECK_SECONDS, Heartbeats
 
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 30.0
@@ -48,9 +48,9 @@ class Agent:
     """An agent's process, and how to speak to it."""
 
     process: asyncio.subprocess.Process
-    hello: protocol.AgentHello
+    hello: agent_protocol.AgentHello
     reading: asyncio.Task[None] | None = None
-    calls: dict[int, asyncio.Future[protocol.Returned]] = field(default_factory=dict)
+    calls: dict[int, asyncio.Future[agent_protocol.AgentCallResult]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -71,10 +71,10 @@ class LabNodes:
         self.lab = lab
         self.folder = folder
         self.listeners: list[Callable[[Event], None]] = []  # hear what a client would
-        self.dispatcher = Dispatcher(self, self._tell)
-        self.sources: dict[str, protocol.SourceReport] = {}
+        self.dispatcher = CastManager(self, self._tell)
+        self.sources: dict[str, agent_protocol.SourceReport] = {}
         """The last report on each cast by its source."""
-        self.reports: dict[tuple[str, str], protocol.DeliveryReport] = {}
+        self.reports: dict[tuple[str, str], agent_protocol.DeliveryReport] = {}
         """The last report by cast and recipient."""
         self._environment = environment
         self._nodes = {host.name: NodeInfo(host.name, NodeState.STARTING) for host in lab.hosts}
@@ -83,7 +83,7 @@ class LabNodes:
         self._before: dict[str, tuple[float, int]] = {}
         self._numbers = itertools.count(1)
         self._news = asyncio.Event()
-        self._pulse = Pulse(time.monotonic)
+        self._pulse = Heartbeats(time.monotonic)
         self._watching = asyncio.create_task(self._watch(), name="watch agents")
 
     # --- as casts see them ----------------------------------------------------------------------
@@ -98,21 +98,21 @@ class LabNodes:
         """The nodes by name."""
         return self._nodes
 
-    def hello(self, node: str) -> protocol.AgentHello:
+    def hello(self, node: str) -> agent_protocol.AgentHello:
         """Where a node's agent can be reached. Raises CastRayError(NODE_OFFLINE)."""
         hello = self._agent(node).hello
         if node in self._detours:
             address, port = self._detours[node]
-            return protocol.AgentHello(**vars(hello) | {"address": address, "port": port})
+            return agent_protocol.AgentHello(**vars(hello) | {"address": address, "port": port})
         return hello
 
-    async def call(self, node: str, order: protocol.Order) -> protocol.Answers | None:
+    async def call(self, node: str, order: agent_protocol.Order) -> agent_protocol.OrderReply | None:
         """Have an order carried out. Raises CastRayError(NODE_OFFLINE or INTERNAL)."""
         agent, number = self._agent(node), next(self._numbers)
-        answer: asyncio.Future[protocol.Returned] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[agent_protocol.AgentCallResult] = asyncio.get_running_loop().create_future()
         agent.calls[number] = answer
         try:
-            self._write(agent, protocol.Call(number, node, order))
+            self._write(agent, agent_protocol.AgentCall(number, node, order))
             returned = await answer
         finally:
             del agent.calls[number]
@@ -128,7 +128,7 @@ class LabNodes:
         """Start the agent of a host, the first one or another after it was lost. Raises RuntimeError."""
         name = host.name
         before = self._nodes[name]
-        place = protocol.PlaceAgent(
+        place = agent_protocol.PlaceAgent(
             name=name,
             inbox=str(inbox or before.inbox or self.folder / name),
             address=host.address,
@@ -140,10 +140,10 @@ class LabNodes:
             process = await self._start(host, log)
         assert process.stdin is not None
         assert process.stdout is not None
-        process.stdin.write(protocol.to_json(place) + b"\n")
+        process.stdin.write(agent_protocol.to_json(place) + b"\n")
         try:
             async with asyncio.timeout(START_SECONDS):
-                up = protocol.from_json(await process.stdout.readline(), protocol.FromDriver)
+                up = agent_protocol.from_json(await process.stdout.readline(), agent_protocol.FromDriver)
         except (TimeoutError, ValueError) as error:
             if process.returncode is None:
                 process.kill()
@@ -152,7 +152,7 @@ class LabNodes:
             raise RuntimeError(f"the agent of {name} did not start: {said}") from error
         agent = self._agents[name] = Agent(process, up.hello)
         agent.reading = asyncio.create_task(self._read(name, agent), name=f"agent {name}")
-        self._pulse.heard(name)
+        self._pulse.record(name)
         self._nodes[name] = NodeInfo(
             name,
             NodeState.ONLINE,
@@ -172,7 +172,7 @@ class LabNodes:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=log,
-            limit=protocol.LINE_LIMIT,
+            limit=agent_protocol.LINE_LIMIT,
         )
 
     async def kill(self, node: str) -> None:
@@ -274,24 +274,24 @@ class LabNodes:
 
     def _write(self, agent: Agent, message: object) -> None:
         assert agent.process.stdin is not None
-        agent.process.stdin.write(protocol.to_json(message) + b"\n")
+        agent.process.stdin.write(agent_protocol.to_json(message) + b"\n")
 
     async def _read(self, node: str, agent: Agent) -> None:
         """Hand on what an agent says until it has gone."""
         assert agent.process.stdout is not None
         while text := await agent.process.stdout.readline():
-            message = protocol.from_json(text, protocol.FromDriver)
-            if isinstance(message, protocol.Returned):
+            message = agent_protocol.from_json(text, agent_protocol.FromDriver)
+            if isinstance(message, agent_protocol.AgentCallResult):
                 answer = agent.calls.get(message.number)
                 if answer is not None and not answer.done():
                     answer.set_result(message)
-            elif isinstance(message, protocol.Reported) and self._agents.get(node) is agent:
+            elif isinstance(message, agent_protocol.Reported) and self._agents.get(node) is agent:
                 self._reported(node, message.report)
         await agent.process.wait()
         self._lose(node, agent)
 
-    def _reported(self, node: str, report: protocol.AgentReport) -> None:
-        self._pulse.heard(node)
+    def _reported(self, node: str, report: agent_protocol.AgentReport) -> None:
+        self._pulse.record(node)
         self.sources |= {source.cast: source for source in report.sources}
         self.reports |= {(delivery.cast, node): delivery for delivery in report.deliveries}
         self.dispatcher.agent_reported(node, report)
@@ -302,14 +302,14 @@ class LabNodes:
         if self._agents.get(node) is not agent:
             return
         del self._agents[node]
-        self._pulse.forget(node)
+        self._pulse.forget_node(node)
         failure = Failure(FailureKind.NODE_OFFLINE, {"node": node})
         self._nodes[node] = msgspec.structs.replace(
             self._nodes[node], state=NodeState.OFFLINE, failure=failure
         )
         for answer in agent.calls.values():
             if not answer.done():
-                answer.set_result(protocol.Returned(0, error="the agent is lost"))
+                answer.set_result(agent_protocol.AgentCallResult(0, error="the agent is lost"))
         self.dispatcher.agent_lost(node)
         self._news.set()
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.in_process import InProcess
-from castray_desktop.core.messages import CastState, OnConflict, SendRequest
+from castray_desktop.core.protocol.messages import CastState, OnConflict, SendRequest
 
 MAX_GROWTH = 4 << 20
 """Bytes over the second half; an allocator's noise is below that."""

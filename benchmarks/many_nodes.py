@@ -18,13 +18,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from castray_desktop.core import messages
-from castray_desktop.core.messages import ClusterPhase
-from castray_desktop.workers.client import EngineClient
-from castray_desktop.workers.cluster.supervisor import ClusterSupervisor
-from castray_desktop.workers.engine import Engine, open_socket
-from castray_desktop.workers.places import Places
-from castray_desktop.workers.ray_side import protocol
+from castray_desktop.core.protocol import messages
+from castray_desktop.core.protocol.messages import ClusterPhase
+from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.workers.base.paths import Paths
+from castray_desktop.workers.client.engine_client import EngineClient
+from castray_desktop.workers.clusters.cluster_supervisor import ClusterSupervisor
+from castray_desktop.workers.engine.process import EngineProcess, open_socket
 
 REPORT_SECONDS = 2.0
 BAR = 0.10
@@ -42,15 +42,15 @@ class Player:
         self._reporting = asyncio.create_task(self._report())
 
     def send(self, message: Any) -> None:
-        if isinstance(message, protocol.StartCluster):
+        if isinstance(message, agent_protocol.StartCluster):
             nodes = tuple(_ray_node(number) for number in range(self._count))
-            self._say(protocol.ClusterUp("10.0.0.0:6379", "2.60.0", "3.11.7", nodes))
-        elif isinstance(message, protocol.PlaceAgent):
+            self._say(agent_protocol.ClusterUp("10.0.0.0:6379", "2.60.0", "3.11.7", nodes))
+        elif isinstance(message, agent_protocol.PlaceAgent):
             self._names.append(message.name)
-            hello = protocol.AgentHello(message.name, 1, message.address, 7000, "host", "", "/inbox")
-            self._say(protocol.AgentUp(hello))
-        elif isinstance(message, protocol.Call):
-            self._say(protocol.Returned(message.number))
+            hello = agent_protocol.AgentHello(message.name, 1, message.address, 7000, "host", "", "/inbox")
+            self._say(agent_protocol.AgentUp(hello))
+        elif isinstance(message, agent_protocol.AgentCall):
+            self._say(agent_protocol.AgentCallResult(message.number))
 
     async def _report(self) -> None:
         """Each node in its turn, so that their reports are spread over the time."""
@@ -60,17 +60,17 @@ class Player:
                 if self._names:
                     number += 1
                     load = number % 100 / 100
-                    facts = protocol.NodeFacts(64.0, 1 << 38, number << 20, 1 << 40, 1 << 41, load)
+                    facts = agent_protocol.MachineFacts(64.0, 1 << 38, number << 20, 1 << 40, 1 << 41, load)
                     name = self._names[number % len(self._names)]
-                    self._say(protocol.Reported(name, protocol.AgentReport(facts=facts)))
+                    self._say(agent_protocol.Reported(name, agent_protocol.AgentReport(facts=facts)))
             await asyncio.sleep(REPORT_SECONDS / TICKS)
 
     def _say(self, message: Any) -> None:
-        self._lines.put_nowait(protocol.to_json(message))
+        self._lines.put_nowait(agent_protocol.to_json(message))
 
     async def messages(self) -> AsyncIterator[Any]:
         while line := await self._lines.get():
-            yield protocol.from_json(line, protocol.FromDriver)
+            yield agent_protocol.from_json(line, agent_protocol.FromDriver)
 
     def hang_up(self) -> None:
         self._lines.put_nowait(b"")
@@ -79,21 +79,21 @@ class Player:
         self._reporting.cancel()
 
 
-def _ray_node(number: int) -> protocol.RayNode:
+def _ray_node(number: int) -> agent_protocol.RayNode:
     address = f"10.0.{number >> 8}.{number & 255}"
-    return protocol.RayNode(f"{number:056x}", address, f"host-{number}", cpus=64.0)
+    return agent_protocol.RayNode(f"{number:056x}", address, f"host-{number}", cpus=64.0)
 
 
 async def measure(count: int, seconds: float) -> float:
     """The share of a core that is used while nothing is sent."""
     with tempfile.TemporaryDirectory(prefix="castray-many-") as name:
-        places = Places(Path(name), Path(name) / "run" / "s.sock")
+        places = Paths(Path(name), Path(name) / "run" / "s.sock")
         places.prepare()
 
-        async def start(places: Places, target: str, **options: bool) -> Player:
+        async def start(places: Paths, target: str, **options: bool) -> Player:
             return Player(count)
 
-        engine = Engine(
+        engine = EngineProcess(
             places, lambda places, listener: ClusterSupervisor(places, listener, start_driver=start)
         )
         running = asyncio.create_task(engine.run(open_socket(places.socket)))

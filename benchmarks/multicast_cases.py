@@ -16,8 +16,8 @@ from benchmarks.peers import uftp
 from benchmarks.peers.common import PeerFailed
 from benchmarks.relay_cases import Case, Options, Row, row
 from benchmarks.trials import MIB, Bench, Trial, TrialFailed, bench, median, repeat
-from castray_desktop.core.messages import Ways
-from castray_desktop.core.multicast import group_address
+from castray_desktop.core.multicast.datagrams import group_address
+from castray_desktop.core.protocol.messages import TransportOption
 
 MOST_OF_UFTP = 0.5
 TAKE_OVER_SECONDS = 1.0
@@ -29,7 +29,7 @@ async def alternating(options: Options, lab: Bench, path: Path) -> tuple[list[Tr
     relay, group = [], []
     for _ in range(options.times):
         relay.append(await lab.run(path))
-        group.append(await lab.run(path, transport=Ways.UDP))
+        group.append(await lab.run(path, transport=TransportOption.UDP))
     return relay, group
 
 
@@ -58,7 +58,7 @@ async def links(options: Options) -> list[Row]:
             best = min(tried, key=lambda setting: median(tried[setting]))
             path = await lab.make_file(size)
             for _ in range(options.times):
-                trials.append(await lab.run(path, transport=Ways.UDP))
+                trials.append(await lab.run(path, transport=TransportOption.UDP))
                 others.append(await by_uftp(lab, path, best))
             copy = lab.one_copy(size)
         what = f"{size // MIB} MiB, {rate} Mbit/s, 8 recipients"
@@ -145,7 +145,7 @@ async def many(options: Options) -> list[Row]:
     size = options.size(256)
     async with bench(33, "200mbit") as lab:
         path = await lab.make_file(size)
-        trials = await repeat(options.times, lab, path, Ways.UDP)
+        trials = await repeat(options.times, lab, path, TransportOption.UDP)
         copy = lab.one_copy(size)
     what = f"{size // MIB} MiB, 200 Mbit/s, 32 recipients"
     return [
@@ -158,7 +158,7 @@ async def loss(options: Options) -> list[Row]:
     size = options.size(256)
     async with bench(9, "100mbit", loss=0.01, coalesce=False) as lab:
         path = await lab.make_file(size)
-        trials = await repeat(options.times, lab, path, Ways.UDP)
+        trials = await repeat(options.times, lab, path, TransportOption.UDP)
         copy = lab.one_copy(size)
     what = f"{size // MIB} MiB, 100 Mbit/s, 1 % loss, 8 recipients"
     rule = "1.25 x one copy without loss"
@@ -181,10 +181,10 @@ async def slow(options: Options) -> list[Row]:
             return (laggard,)
 
         for _ in range(options.times):
-            undisturbed.append(await lab.run(path, transport=Ways.UDP))
+            undisturbed.append(await lab.run(path, transport=TransportOption.UDP))
             lab.lab.set_rate(host, "100mbit")
             try:
-                disturbed.append(await lab.run(path, spare, transport=Ways.UDP))
+                disturbed.append(await lab.run(path, spare, transport=TransportOption.UDP))
             finally:
                 lab.lab.set_rate(host, "1gbit")
         copy = lab.one_copy(size)
@@ -236,14 +236,14 @@ async def forged(options: Options) -> list[Row]:
             source, *_, stranger = lab.lab.hosts
             recipients = lab.recipients[:-1]
             for _ in range(options.times):
-                plain.append(await lab.run(path, recipients=recipients, transport=Ways.UDP))
+                plain.append(await lab.run(path, recipients=recipients, transport=TransportOption.UDP))
                 with forging(lab.lab, stranger, source, FORGED_SHARE) as forger:
 
                     async def begin(cast: str) -> Collection[str]:
                         forger.begin(*group_address(cast, ipv6=False))
                         return ()
 
-                    spoiled.append(await lab.run(path, begin, recipients, Ways.UDP))
+                    spoiled.append(await lab.run(path, begin, recipients, TransportOption.UDP))
                     forger.stop()
                     counts.append(forger.sent)
         rows.append(

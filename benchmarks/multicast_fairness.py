@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks.lab import IPERF_PORT, Host
 from benchmarks.trials import Bench, TrialFailed, stopwatch
-from castray_desktop.core.messages import Ways
+from castray_desktop.core.protocol.messages import TransportOption
 
 SETTLE_SECONDS = 2.0
 """Before it is measured."""
@@ -38,7 +38,7 @@ async def beside_iperf(lab: Bench, path: Path) -> Shares:
         found.append(await _iperf(lab, cast, source, target, seconds))
         return ()
 
-    await lab.run(path, during, lab.recipients[:-1], Ways.UDP)
+    await lab.run(path, during, lab.recipients[:-1], TransportOption.UDP)
     return found[0]
 
 
@@ -86,7 +86,7 @@ async def beside_a_cast(lab: Bench, path: Path) -> Shares:
         await lab.nodes.dispatcher.cancel(relay)
         return ()
 
-    await lab.run(path, during, recipients, Ways.UDP)
+    await lab.run(path, during, recipients, TransportOption.UDP)
     return found[0]
 
 

@@ -22,9 +22,15 @@ import sys
 from collections.abc import Callable, Iterator
 
 from benchmarks.lab import Host, Lab
-from castray_desktop.core.multicast import HEADER_BYTES, ZONE_BYTES, Head, pack_head, parse_head
-from castray_desktop.workers.ray_side.byte_plane.multicast.sockets import ListeningSocket
-from castray_desktop.workers.ray_side.protocol import MulticastGroup
+from castray_desktop.core.multicast.datagrams import (
+    HEADER_BYTES,
+    ZONE_BYTES,
+    DatagramHeader,
+    pack_datagram_header,
+    parse_datagram_header,
+)
+from castray_desktop.core.protocol.nodes.agent_protocol import MulticastGroup
+from castray_desktop.workers.agent.transfer.multicast.multicast_sockets import ReceivingSocket
 
 IDLE_SECONDS = 0.1
 END_SECONDS = 10.0
@@ -41,12 +47,12 @@ class Forger:
         self._each = share / (1 - share)  # for each that is heard
         self._due = 0.0
         self._noise = memoryview(os.urandom(1 << 17))
-        self._ear = ListeningSocket(group, own)
-        self._ear.wait_at_most(IDLE_SECONDS)
+        self._ear = ReceivingSocket(group, own)
+        self._ear.set_timeout(IDLE_SECONDS)
         self._mouth = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
         self._mouth.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(own))
         self._mouth.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, 0)
-        self._kinds: Iterator[Callable[[Head, int, int], None]] = itertools.cycle(
+        self._kinds: Iterator[Callable[[DatagramHeader, int, int], None]] = itertools.cycle(
             (
                 *(self._ahead, self._ahead, self._ahead, self._repeat, self._skip, self._as_another),
                 *(self._short, self._shifted, self._without_bytes),
@@ -65,9 +71,9 @@ class Forger:
             self._due += number * self._each
             last = (number - 1) * segment
             if number and count - last >= HEADER_BYTES:
-                self._spoil(parse_head(buffer, last), where[1], segment - HEADER_BYTES)
+                self._spoil(parse_datagram_header(buffer, last), where[1], segment - HEADER_BYTES)
 
-    def _spoil(self, heard: Head, port: int, payload: int) -> None:
+    def _spoil(self, heard: DatagramHeader, port: int, payload: int) -> None:
         while self._due >= 1 and payload:
             self._due -= 1
             next(self._kinds)(heard, port, payload)
@@ -78,41 +84,41 @@ class Forger:
 
     # --- what it sends
 
-    def _ahead(self, heard: Head, port: int, payload: int) -> None:
+    def _ahead(self, heard: DatagramHeader, port: int, payload: int) -> None:
         """What comes next with the same tag, before it comes."""
         steps = (ZONE_BYTES - 1 - heard.offset % ZONE_BYTES) // payload
         step = 1 + self.sent % steps if steps else 0
         further = {"sequence": heard.sequence + step, "offset": heard.offset + step * payload}
         self._send(port, heard._replace(**further), payload)
 
-    def _repeat(self, heard: Head, port: int, payload: int) -> None:
+    def _repeat(self, heard: DatagramHeader, port: int, payload: int) -> None:
         """The same place with other bytes, for whoever has lost it."""
         self._send(port, heard, payload)
 
-    def _skip(self, heard: Head, port: int, payload: int) -> None:
+    def _skip(self, heard: DatagramHeader, port: int, payload: int) -> None:
         """So far ahead that nearly everything seems lost."""
         self._send(port, heard._replace(sequence=heard.sequence + FAR), payload)
 
-    def _as_another(self, heard: Head, port: int, payload: int) -> None:
+    def _as_another(self, heard: DatagramHeader, port: int, payload: int) -> None:
         """From another port, so that reports go astray."""
         self._send(OTHER_PORT + port % 2, heard, payload)
 
-    def _shifted(self, heard: Head, port: int, payload: int) -> None:
+    def _shifted(self, heard: DatagramHeader, port: int, payload: int) -> None:
         """Partly where the next datagram belongs."""
         self._send(port, heard._replace(offset=heard.offset + payload // 2), payload)
 
-    def _without_bytes(self, heard: Head, port: int, payload: int) -> None:
+    def _without_bytes(self, heard: DatagramHeader, port: int, payload: int) -> None:
         """As if the sender were at the end already."""
         self._send(port, heard._replace(piece=FAR - 1, offset=0), 0)
 
-    def _short(self, heard: Head, port: int, payload: int) -> None:
+    def _short(self, heard: DatagramHeader, port: int, payload: int) -> None:
         """Not of the length that the others have."""
         self._send(port, heard, payload - 8)
 
-    def _send(self, port: int, head: Head, payload: int) -> None:
+    def _send(self, port: int, head: DatagramHeader, payload: int) -> None:
         start = self.sent * 64 % (len(self._noise) - payload)
         udp = struct.pack("!HHHH", port, self._group.port, 8 + HEADER_BYTES + payload, 0)
-        data = udp + pack_head(*head)
+        data = udp + pack_datagram_header(*head)
         packet = b"".join((self._ip(len(data) + payload), data, self._noise[start : start + payload]))
         try:
             self._mouth.sendto(packet, (self._group.address, 0))

@@ -23,8 +23,12 @@ from pathlib import Path
 
 from benchmarks.lab import Lab, LabUnavailable
 from benchmarks.lab_clusters import LabCluster, Sent, ray_of_version
-from castray_desktop.workers.cluster.driver_environments import DriverEnvironments, Versions, own_versions
-from castray_desktop.workers.cluster.interpreters import find_interpreter
+from castray_desktop.workers.clusters.driver_environments import (
+    DriverEnvironments,
+    RayVersions,
+    find_interpreter,
+    own_versions,
+)
 
 DATA_PORT = 7000
 OTHERS = ("2.40.0=3.10", "2.49.2=3.12")
@@ -52,7 +56,7 @@ def main() -> int:
     for text in wanted:
         ray, _, python = text.partition("=")
         try:
-            for line in measure(Versions(ray, python), options):
+            for line in measure(RayVersions(ray, python), options):
                 print(row.format(*line), flush=True)
                 failed = failed or line[-1] != "delivered"
         except LabUnavailable as error:
@@ -61,12 +65,12 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def measure(asked: Versions, options: argparse.Namespace) -> Iterator[tuple[str, ...]]:
+def measure(asked: RayVersions, options: argparse.Namespace) -> Iterator[tuple[str, ...]]:
     """One line for each way to send."""
     interpreter = asyncio.run(find_interpreter(asked.python))
     if interpreter is None:
         raise LabUnavailable(f"there is no Python {asked.python} here")
-    versions = Versions(asked.ray, interpreter.version)
+    versions = RayVersions(asked.ray, interpreter.version)
     python = ray_of_version(options.folder, versions)
     home = options.folder / "home"
     home.mkdir(exist_ok=True)

@@ -24,7 +24,7 @@ from pathlib import Path
 from benchmarks.namespaces import LabUnavailable, check_machine
 from benchmarks.relay_cases import CASES, Case, Options, Row
 from benchmarks.trials import MIB, TrialFailed, stopwatch
-from castray_desktop.core.failure import CastRayError
+from castray_desktop.core.failures.kinds import CastRayError
 
 HEAD = [
     "case",

@@ -11,8 +11,8 @@ from pathlib import Path
 from benchmarks.flipping_proxy import flipping
 from benchmarks.lab_nodes import LabNodes
 from benchmarks.trials import MIB, Bench, Trial, TrialFailed, bench, median, repeat, stopwatch
-from castray_desktop.core.piece_size import piece_bytes
-from castray_desktop.workers.ray_side.protocol import SourceState
+from castray_desktop.core.content.stream_layout import choose_piece_bytes
+from castray_desktop.core.protocol.nodes.agent_protocol import SourceState
 
 EVENT_SECONDS = 300.0
 """What a case waits for in the middle of a cast comes within this."""
@@ -376,7 +376,7 @@ async def flipped(options: Options) -> list[Row]:
             with flipping(lab.nodes, lab.lab.hosts[0], at=size // 2):
                 trial = await lab.run(path)
             repeated = [received - trial.stream for received in trial.received.values()]
-            again.append(sum(repeated) / piece_bytes(trial.stream, len(repeated)))
+            again.append(sum(repeated) / choose_piece_bytes(trial.stream, len(repeated)))
             trials.append(trial)
     if not all(again):
         raise TrialFailed("no piece was fetched again: nothing was flipped")

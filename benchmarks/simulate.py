@@ -25,12 +25,12 @@ from types import MappingProxyType
 
 import numpy as np
 
-from castray_desktop.core.fan_out import FanOutWatch
-from castray_desktop.core.lag import LagWatch
-from castray_desktop.core.piece_size import piece_bytes
-from castray_desktop.core.route import HOP_SECONDS, Move, Route, plan
-from castray_desktop.core.speeds import comparable
-from castray_desktop.core.steering import Steering
+from castray_desktop.core.content.stream_layout import choose_piece_bytes
+from castray_desktop.core.routing.fan_out_watch import FanOutWatch
+from castray_desktop.core.routing.node_speeds import quantized_rate
+from castray_desktop.core.routing.reparenting import ReparentingPlan
+from castray_desktop.core.routing.route_plan import HOP_SECONDS, Move, Route, plan_route
+from castray_desktop.core.routing.stragglers import StragglerDetector
 
 LOOK_SECONDS = 0.25
 SOURCE = "source"
@@ -68,7 +68,7 @@ class Cluster:
     names: list[str]
     speeds: np.ndarray  # type: ignore[type-arg] # of float
     route: Route
-    watch: LagWatch
+    watch: StragglerDetector
     fan_out: FanOutWatch = field(default_factory=lambda: FanOutWatch({}, 0))
     now: float = 0.0
     moves: int = 0
@@ -84,10 +84,10 @@ class Cluster:
         self.upstream = np.full(count, -1)
         self.alive = np.ones(count, dtype=bool)
         self.finished = np.full(count, np.inf)
-        piece = piece_bytes(self.setting.size, count - 1)
+        piece = choose_piece_bytes(self.setting.size, count - 1)
         self.step = max(self.setting.hop_seconds, piece / self.setting.rate)
-        self.steering = Steering(self.route)
-        for move in self.steering.due():
+        self.steering = ReparentingPlan(self.route)
+        for move in self.steering.due_moves():
             self.upstream[self.number[move.node]] = self.number[move.upstream]
             self.steering.acknowledged(move)
 
@@ -125,27 +125,27 @@ class Cluster:
         self.at(self.now + self.setting.detect_seconds, "noticed", node)
 
     def on_noticed(self, node: str) -> None:
-        self.steering.gone(node)
-        self.want(self.steering.wanted.without(node)[0])
+        self.steering.forget_node(node)
+        self.want(self.steering.target.without_node(node)[0])
 
     def on_look(self, _: object) -> None:
         progress = {name: int(done) for name, done in zip(self.names, self.done, strict=True)}
-        slow = self.watch.look(self.now, self.steering.wanted, progress, self.setting.size)
-        fan_out = self.fan_out.look(self.now, self.steering.wanted, progress, self.setting.size)
+        slow = self.watch.find_straggler(self.now, self.steering.target, progress, self.setting.size)
+        fan_out = self.fan_out.update(self.now, self.steering.target, progress, self.setting.size)
         if fan_out is not None:
             self.moves += 1
-            self.want(self.steering.wanted.chained(progress)[0])
+            self.want(self.steering.target.chained(progress)[0])
         elif slow is not None:
             self.moves += 1
-            self.want(self.steering.wanted.to_tail(slow)[0])
+            self.want(self.steering.target.moved_to_tail(slow)[0])
         self.at(self.now + LOOK_SECONDS, "look")
 
     def want(self, route: Route) -> None:
-        self.steering.want(route)
+        self.steering.set_target(route)
         self.send()
 
     def send(self) -> None:
-        for move in self.steering.due():
+        for move in self.steering.due_moves():
             self.at(self.now + self.setting.order_seconds, "order", move)
 
     def on_order(self, move: Move) -> None:
@@ -190,11 +190,13 @@ def simulate(
     names = [SOURCE, *(f"n{number}" for number in range(len(relative)))]
     speeds = np.array([1.0, *relative]) * setting.rate
     known_speeds = {
-        name: comparable(float(speed)) for name, speed in zip(names, speeds, strict=True) if known
+        name: quantized_rate(float(speed)) for name, speed in zip(names, speeds, strict=True) if known
     }
-    known_speeds |= {names[number]: comparable(speed * setting.rate) for number, speed in wrong.items()}
-    route = plan(SOURCE, names[1:], speeds=known_speeds, size=setting.size, hop_seconds=setting.hop_seconds)
-    cluster = Cluster(setting, names, speeds, route, LagWatch(speeds=known_speeds))
+    known_speeds |= {names[number]: quantized_rate(speed * setting.rate) for number, speed in wrong.items()}
+    route = plan_route(
+        SOURCE, names[1:], speeds=known_speeds, size=setting.size, hop_seconds=setting.hop_seconds
+    )
+    cluster = Cluster(setting, names, speeds, route, StragglerDetector(speeds=known_speeds))
     copy = setting.size / setting.rate
     failing = chance.sample(names[1:], round(setting.failing * len(relative)))
     for node in failing:

@@ -17,9 +17,14 @@ from blake3 import blake3
 from benchmarks.lab import Lab
 from benchmarks.lab_nodes import LabNodes, lab_nodes
 from benchmarks.memory_disk import memory_disk
-from castray_desktop.core.errors import sentence
-from castray_desktop.core.failure import CastRayError
-from castray_desktop.core.messages import DeliverySnapshot, MulticastSnapshot, SendRequest, Ways
+from castray_desktop.core.failures.kinds import CastRayError
+from castray_desktop.core.failures.sentences import sentence
+from castray_desktop.core.protocol.messages import (
+    DeliverySnapshot,
+    MulticastSnapshot,
+    SendRequest,
+    TransportOption,
+)
 
 MIB = 1 << 20
 IPERF_SECONDS = 2.0
@@ -95,7 +100,9 @@ class Bench:
         report = self.nodes.reports.get((cast, node))
         return report.stream_bytes if report else 0
 
-    def send(self, path: Path, recipients: Iterable[str] = (), transport: Ways = Ways.DIRECT) -> str:
+    def send(
+        self, path: Path, recipients: Iterable[str] = (), transport: TransportOption = TransportOption.DIRECT
+    ) -> str:
         """Start a cast, to everybody if nobody is named."""
         request = SendRequest(
             (str(path),),
@@ -110,7 +117,7 @@ class Bench:
         path: Path,
         during: During | None = None,
         recipients: Collection[str] = (),
-        transport: Ways = Ways.DIRECT,
+        transport: TransportOption = TransportOption.DIRECT,
     ) -> Trial:
         """Run a cast to its end and look at every byte. Raises TrialFailed.
 
@@ -219,7 +226,9 @@ def make_tree(path: Path, files: int, size: int) -> None:
         (below / f"{number:06}.bin").write_bytes(block[number : number + size])
 
 
-async def repeat(times: int, lab: Bench, path: Path, transport: Ways = Ways.DIRECT) -> list[Trial]:
+async def repeat(
+    times: int, lab: Bench, path: Path, transport: TransportOption = TransportOption.DIRECT
+) -> list[Trial]:
     """The same cast to everybody several times, one after the other. Raises TrialFailed."""
     return [await lab.run(path, transport=transport) for _ in range(times)]
 

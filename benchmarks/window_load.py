@@ -37,16 +37,16 @@ from PySide6.QtWidgets import QApplication
 
 from benchmarks.window import BARE_TIMER, Gap
 from castray_desktop.app import build_application
-from castray_desktop.core import messages as m
-from castray_desktop.core.multicast import MulticastState
-from castray_desktop.ui.clusters.cluster_choice import ClusterChoice
-from castray_desktop.ui.engine_link import EngineLink
-from castray_desktop.ui.fonts import load_fonts
-from castray_desktop.ui.garbage import WindowThreadCollector
-from castray_desktop.ui.language import ENGLISH, Language
-from castray_desktop.ui.main_window import MainWindow
-from castray_desktop.ui.style import apply_style
-from castray_desktop.ui.theme import Theme
+from castray_desktop.core.multicast.datagrams import MulticastState
+from castray_desktop.core.protocol import messages as m
+from castray_desktop.ui.clusters.cluster_selector import ClusterSelector
+from castray_desktop.ui.i18n.language import ENGLISH, Language
+from castray_desktop.ui.model.engine_link import EngineLink
+from castray_desktop.ui.theme.fonts import load_fonts
+from castray_desktop.ui.theme.style_sheet import apply_style
+from castray_desktop.ui.theme.theme import Theme
+from castray_desktop.ui.window.garbage_collection import WindowThreadCollector
+from castray_desktop.ui.window.main_window import MainWindow
 
 ReplyType = TypeVar("ReplyType", bound=m.Message)
 
@@ -293,7 +293,7 @@ class PlayedEngine:
 
 def unknown(command: m.Command) -> Exception:
     """What the engine answers to a command that it does not know."""
-    from castray_desktop.core.failure import CastRayError, FailureKind
+    from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 
     return CastRayError(FailureKind.INTERNAL, reason=f"{type(command).__name__} is not played")
 
@@ -388,7 +388,7 @@ def build(size: Size, home: Path) -> Stage:
         return engine
 
     link = EngineLink(connect, application)
-    window = MainWindow(theme, language, link, settings, ClusterChoice(link, settings))
+    window = MainWindow(theme, language, link, settings, ClusterSelector(link, settings))
     apply_style(application, theme)
     window.resize(1440, 900)
     window.show()
@@ -396,7 +396,7 @@ def build(size: Size, home: Path) -> Stage:
 
 
 def add_plot(stage: Stage) -> None:
-    from castray_desktop.ui.throughput_plot import ThroughputPlot
+    from castray_desktop.ui.throughput.throughput_plot import ThroughputPlot
 
     plot = ThroughputPlot(stage.window._theme)
     stage.window.transfers_card.put_plot(plot, plot.add)

@@ -22,21 +22,31 @@ from PySide6 import QtCore, QtGui, QtSvg, QtWidgets
 from PySide6.QtCore import QEventLoop, QObject, QSettings, QSocketNotifier, QTimer, Signal
 from PySide6.QtWidgets import QApplication
 
-from castray_desktop.ui.clusters.cluster_choice import ClusterChoice
-from castray_desktop.ui.engine_link import Engine, EngineLink
-from castray_desktop.ui.fonts import load_fonts
-from castray_desktop.ui.garbage import WindowThreadCollector
-from castray_desktop.ui.language import Language
-from castray_desktop.ui.main_window import MainWindow
-from castray_desktop.ui.motion import ask_gnome
-from castray_desktop.ui.preferences import Preferences
-from castray_desktop.ui.stall_log import StallLog, close_window_log, open_window_log
-from castray_desktop.ui.stall_meter import Gap, StallMeter
-from castray_desktop.ui.style import apply_style
-from castray_desktop.ui.theme import Theme
-from castray_desktop.workers.groups import GroupFile
-from castray_desktop.workers.handover import Door, Handed, Visitor, hand_over
-from castray_desktop.workers.places import Places, find_places
+from castray_desktop.ui.clusters.cluster_selector import ClusterSelector
+from castray_desktop.ui.i18n.language import Language
+from castray_desktop.ui.model.engine_link import Engine, EngineLink
+from castray_desktop.ui.model.preferences import Preferences
+from castray_desktop.ui.theme.fonts import load_fonts
+from castray_desktop.ui.theme.reduced_motion import ask_gnome
+from castray_desktop.ui.theme.style_sheet import apply_style
+from castray_desktop.ui.theme.theme import Theme
+from castray_desktop.ui.window.garbage_collection import WindowThreadCollector
+from castray_desktop.ui.window.main_window import MainWindow
+from castray_desktop.ui.window.stall_monitor import (
+    Gap,
+    StallLog,
+    StallMeter,
+    close_window_log,
+    open_window_log,
+)
+from castray_desktop.workers.base.paths import Paths, find_paths
+from castray_desktop.workers.base.state_files import RecipientGroupFile
+from castray_desktop.workers.client.single_instance import (
+    HandoverRequest,
+    InstanceListener,
+    SecondInstance,
+    hand_over,
+)
 
 FIRST_PAINT_SECONDS = 0.5  # a hidden desktop may never paint; go on without it
 PLOT_DELAY_MS = 400
@@ -52,10 +62,10 @@ def run(files: list[str], cluster: str | None) -> int:
     start or attach when the engine has none; else that is what was used last, and at first the user is asked.
     A window of this home that is open already gets them instead, and this one is not shown.
     """
-    places = find_places()
+    places = find_paths()
     wanted = cluster or os.environ.get("CASTRAY_CLUSTER")
     paths = [str(Path(name).absolute()) for name in files]
-    if hand_over(places, Handed(tuple(paths), cluster or "")):
+    if hand_over(places, HandoverRequest(tuple(paths), cluster or "")):
         return 0
     application = build_application()
     settings = open_settings(places)
@@ -67,13 +77,13 @@ def run(files: list[str], cluster: str | None) -> int:
     trace = Trace(os.environ.get("CASTRAY_STARTUP_TRACE", ""))
 
     async def connect() -> Engine:
-        from castray_desktop.workers.client import EngineClient
+        from castray_desktop.workers.client.engine_client import EngineClient
 
         return await EngineClient.connect(places, "window")
 
     link = EngineLink(connect, application)
-    choice = ClusterChoice(link, settings, wanted, at_start=Preferences(settings).at_start)
-    groups = GroupFile(places.groups)
+    choice = ClusterSelector(link, settings, wanted, at_start=Preferences(settings).at_start)
+    groups = RecipientGroupFile(places.groups)
     window = MainWindow(theme, language, link, settings, choice, groups=groups, home=str(places.home))
     window.add_files(paths)
     doorkeeper = Doorkeeper(places, window, choice)
@@ -120,12 +130,12 @@ def build_application() -> QApplication:
     return application
 
 
-def open_settings(places: Places) -> QSettings:
+def open_settings(places: Paths) -> QSettings:
     """The window's settings, in the home."""
     return QSettings(str(places.home / "window.ini"), QSettings.Format.IniFormat)
 
 
-def open_log(places: Places) -> logging.Handler | None:
+def open_log(places: Paths) -> logging.Handler | None:
     """The window's log, if `CASTRAY_WINDOW_LOG` names a level; a folder that can't be written makes none."""
     try:
         return open_window_log(places.log, os.environ.get("CASTRAY_WINDOW_LOG", ""))
@@ -144,13 +154,13 @@ def wait_for_paint(window: MainWindow) -> None:
 class Doorkeeper(QObject):
     """Takes what further starts hand over: their files go on the list, and the window comes to the front."""
 
-    def __init__(self, places: Places, window: MainWindow, choice: ClusterChoice) -> None:
+    def __init__(self, places: Paths, window: MainWindow, choice: ClusterSelector) -> None:
         super().__init__(window)
         self._window, self._choice = window, choice
-        self._visitors: dict[int, tuple[Visitor, QSocketNotifier]] = {}
-        self._door: Door | None = None
+        self._visitors: dict[int, tuple[SecondInstance, QSocketNotifier]] = {}
+        self._door: InstanceListener | None = None
         with contextlib.suppress(OSError):  # without it further starts open a window of their own
-            self._door = Door(places)
+            self._door = InstanceListener(places)
             self._notifier = QSocketNotifier(self._door.fileno(), QSocketNotifier.Type.Read, self)
             self._notifier.activated.connect(self._let_in)
 
@@ -177,7 +187,7 @@ class Doorkeeper(QObject):
             return
         visitor = self._visitors[number][0]
         try:
-            handed = visitor.listen()
+            handed = visitor.read_request()
         except (OSError, ValueError):
             self._send_away(number)
             return
@@ -188,7 +198,7 @@ class Doorkeeper(QObject):
         if handed.cluster:
             self._choice.use(handed.cluster)
         self._visitors.pop(number)[1].setEnabled(False)
-        visitor.thank()
+        visitor.confirm()
 
     def _send_away(self, number: int) -> None:
         visitor, notifier = self._visitors.pop(number)
@@ -313,18 +323,18 @@ class PlotLoader(QObject):
             self._thread.start()
 
     def _import(self) -> None:
-        import castray_desktop.ui.plot_link  # noqa: F401
+        import castray_desktop.ui.throughput.plot_persistence  # noqa: F401
 
         self._imported.emit()
 
     def _put(self) -> None:
-        from castray_desktop.ui.plot_link import PlotLink
-        from castray_desktop.ui.throughput_plot import ThroughputPlot
+        from castray_desktop.ui.throughput.plot_persistence import PlotPersistence
+        from castray_desktop.ui.throughput.throughput_plot import ThroughputPlot
 
         plot = ThroughputPlot(self._theme)
         plot.failed.connect(self._window.show_failure)
         self._window.transfers_card.put_plot(plot, plot.add)
-        PlotLink(plot, self._link, self._settings)
+        PlotPersistence(plot, self._link, self._settings)
         self.loaded.emit()
 
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from castray_desktop.workers.places import Places
-    from tests.helpers.house import House
+    from castray_desktop.workers.base.paths import Paths
+    from tests.helpers.engine_home import EngineHome
 
 SCREEN = Path(__file__).parent / "screen.json"  # Qt's own offscreen screen is smaller than the window
 os.environ.setdefault("QT_QPA_PLATFORM", f"offscreen:configfile={SCREEN}")
@@ -33,23 +33,23 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 @pytest.fixture
-def places(tmp_path: Path) -> Places:
+def places(tmp_path: Path) -> Paths:
     """A home without an engine."""
-    from castray_desktop.workers.places import Places
+    from castray_desktop.workers.base.paths import Paths
 
-    places = Places(tmp_path, tmp_path / "run" / "s.sock")
+    places = Paths(tmp_path, tmp_path / "run" / "s.sock")
     places.prepare()
     return places
 
 
 @pytest.fixture
-async def house(places: Places, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
+async def house(places: Paths, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[EngineHome]:
     """An engine in that home, which looks at its clock often and ends with the test."""
-    from castray_desktop.workers import engine
-    from tests.helpers.house import House
+    from castray_desktop.workers.engine import process
+    from tests.helpers.engine_home import EngineHome
 
-    monkeypatch.setattr(engine, "CHECK_SECONDS", 0.005)
-    house = House(places)
+    monkeypatch.setattr(process, "CHECK_SECONDS", 0.005)
+    house = EngineHome(places)
     yield house
     house.engine._stopping.set()
     await house.ended()

@@ -11,30 +11,30 @@ from pathlib import Path
 
 import pytest
 
+from tools import structure
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "castray_desktop"
-SHIPPED_CORE = (
-    "exclusions",
-    "failure",
-    "handshake",
-    "layout",
-    "multicast",
-    "multicast_followers",
-    "multicast_pace",
-    "multicast_samples",
-    "names",
-    "pacing",
-    "parcel",
-    "quantities",
-    "ranges",
-    "ways",
-    "wire",
+# What an agent is made of: it runs on the standard library alone and on Python 3.9.
+SHIPPED = (
+    "workers/driver",
+    "workers/agent",
+    "core/content",
+    "core/multicast",
+    "core/protocol/nodes",
+    "core/failures/kinds.py",
 )
-RAY_MODULES = ("driver", "asking", "autoscaling", "cluster", "handles", "ray_calls")
+RAY_MODULES = ("ray_driver", "ray_connection", "head_probe", "agent_handles", "ray_tunnel_calls")
 
 
 def modules(folder: str) -> list[Path]:
     return sorted((PACKAGE / folder).rglob("*.py"))
+
+
+def shipped() -> list[Path]:
+    return [
+        path for part in SHIPPED for path in ([PACKAGE / part] if part.endswith(".py") else modules(part))
+    ]
 
 
 def imports(path: Path) -> Iterator[str]:
@@ -95,7 +95,7 @@ def test_workers_know_neither_qt_nor_the_window_nor_the_command_line() -> None:
 def test_the_window_knows_core_and_the_client_alone() -> None:
     forbidden = ("castray_desktop.workers", "castray_desktop.cli", "ray", "qasync")
     found = offenders(modules("ui"), forbidden)
-    assert [line for line in found if "castray_desktop.workers.client" not in line] == []
+    assert [line for line in found if "castray_desktop.workers.client.engine_client" not in line] == []
 
 
 def test_the_command_line_is_a_client() -> None:
@@ -109,24 +109,19 @@ def test_what_programs_use_is_a_client() -> None:
 
 
 def test_ray_is_imported_where_it_is_called_alone() -> None:
-    others = [path for path in modules(".") if path.stem not in RAY_MODULES or path.parent.name != "ray_side"]
+    others = [path for path in modules(".") if path.stem not in RAY_MODULES or path.parent.name != "driver"]
     assert offenders(others, ("ray",)) == []
 
 
 def test_what_is_shipped_imports_the_shipped_alone() -> None:
     """Agents run where nothing of ours is installed."""
-    ours = (
-        "castray_desktop.workers.ray_side",
-        *(f"castray_desktop.core.{name}" for name in SHIPPED_CORE),
-    )
-    shipped = [PACKAGE / "core" / f"{name}.py" for name in SHIPPED_CORE] + modules("workers/ray_side")
+    ours = tuple(f"castray_desktop.{part.removesuffix('.py').replace('/', '.')}" for part in SHIPPED)
+    above = {name.rpartition(".")[0] for name in ours}
     wrong = [
         f"{path.relative_to(ROOT)} imports {name}"
-        for path in shipped
+        for path in shipped()
         for name in imports(path)
-        if name.startswith("castray_desktop.")
-        and not name.startswith(ours)
-        and name not in ("castray_desktop.core", "castray_desktop.workers")
+        if name.startswith("castray_desktop.") and not name.startswith(ours) and name not in above
     ]
     assert wrong == []
 
@@ -134,12 +129,8 @@ def test_what_is_shipped_imports_the_shipped_alone() -> None:
 @pytest.mark.timeout(60)
 def test_an_agent_needs_the_standard_library_alone() -> None:
     """Without site-packages, everything of an agent can be imported."""
-    parts = [path for path in modules("workers/ray_side") if path.stem not in RAY_MODULES]
-    names = [
-        *(f"castray_desktop.core.{name}" for name in SHIPPED_CORE),
-        *(".".join(path.relative_to(ROOT).with_suffix("").parts) for path in parts),
-    ]
-    code = ";".join(f"import {name}" for name in names)
+    parts = [path for path in shipped() if path.stem not in RAY_MODULES]
+    code = ";".join(f"import {structure.module_name(path, ROOT)}" for path in parts)
     done = subprocess.run(
         [sys.executable, "-S", "-E", "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); {code}"],
         capture_output=True,
@@ -151,8 +142,22 @@ def test_an_agent_needs_the_standard_library_alone() -> None:
 
 @pytest.mark.timeout(60)
 def test_what_is_shipped_is_valid_for_python_3_9() -> None:
-    for path in [PACKAGE / "core" / f"{name}.py" for name in SHIPPED_CORE] + modules("workers/ray_side"):
+    for path in shipped():
         ast.parse(path.read_text(), feature_version=(3, 9))
+
+
+def test_each_folder_says_what_it_is() -> None:
+    """A folder is a subsystem: its `__init__.py` has a docstring."""
+    silent = [
+        str(path.parent.relative_to(ROOT))
+        for path in modules(".")
+        if path.name == "__init__.py" and not ast.get_docstring(ast.parse(path.read_text()))
+    ]
+    assert silent == []
+
+
+def test_each_file_name_is_used_once() -> None:
+    assert structure.repeated_file_names(structure.source_files(ROOT)) == {}
 
 
 @pytest.mark.timeout(60)

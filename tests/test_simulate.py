@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.simulate import Setting, classes, equal, simulate, spread
-from castray_desktop.core.route import plan
+from castray_desktop.core.routing.route_plan import plan_route
 
 SETTING = Setting(
     size=10 << 30, rate=1.25e9, hop_seconds=0.0013, failing=0.01, detect_seconds=0.5, order_seconds=0.02
@@ -73,8 +73,8 @@ def test_a_route_that_fans_out_below_slow_nodes_becomes_a_chain() -> None:
     chance, alike = random.Random(1), [1.0] * 100
     names = ["source", *(f"n{number}" for number in range(100))]
     known = {names[number]: speed * setting.rate for number, speed in wrong.items()}
-    route = plan("source", names[1:], speeds=known, size=300_000_000)
-    assert max(map(len, route.children().values())) > 1
+    route = plan_route("source", names[1:], speeds=known, size=300_000_000)
+    assert max(map(len, route.downstreams().values())) > 1
     found = simulate(replace(setting, size=300_000_000), alike, False, chance, wrong)
     assert found.moves >= 1
     assert found.last < 1.3

@@ -8,8 +8,12 @@ from string import Formatter
 
 import pytest
 
-from castray_desktop.core.failure import FailureKind
-from castray_desktop.core.reasons import REASONS, SYSTEM_REASONS, say_reason
+from castray_desktop.core.failures.kinds import FailureKind
+from castray_desktop.core.failures.translatable_values import (
+    SYSTEM_ERROR_TEXTS,
+    TRANSLATABLE_VALUES,
+    translate_value,
+)
 from tools import catalogue
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -22,7 +26,7 @@ def test_the_catalogue_is_that_of_the_sources(language: str) -> None:
 
 
 def test_a_new_text_makes_it_stale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(catalogue, "SYSTEM_REASONS", (*SYSTEM_REASONS, "Not seen before"))
+    monkeypatch.setattr(catalogue, "SYSTEM_ERROR_TEXTS", (*SYSTEM_ERROR_TEXTS, "Not seen before"))
     assert catalogue.stale("zh_CN") == ["castray_zh_CN.ts"]
 
 
@@ -69,16 +73,16 @@ def test_known_reasons_are_words_of_the_code() -> None:
     files = (ROOT / "castray_desktop").rglob("*.py")
     code = " ".join(path.read_text("utf-8") for path in files if path.name != "reasons.py")
     code = re.sub(r"\{[\w.+ ]+\}", "{}", code)
-    assert [text for text in REASONS if f'"{re.sub(r"{.*?}", "{}", text)}"' not in code] == []
+    assert [text for text in TRANSLATABLE_VALUES if f'"{re.sub(r"{.*?}", "{}", text)}"' not in code] == []
 
 
 def test_a_reason_with_a_number_keeps_it() -> None:
     def shout(text: str) -> str:
         return text.replace("room for", "ROOM FOR").replace("files", "FILES")
 
-    assert say_reason("room for 12 files", shout) == "ROOM FOR 12 FILES"
-    assert say_reason("12 files", shout) == "12 FILES"
-    assert say_reason("model.bin", shout) == "model.bin"
+    assert translate_value("room for 12 files", shout) == "ROOM FOR 12 FILES"
+    assert translate_value("12 files", shout) == "12 FILES"
+    assert translate_value("model.bin", shout) == "model.bin"
 
 
 def test_every_kind_of_failure_is_in_the_catalogue() -> None:

@@ -21,11 +21,11 @@ from pathlib import Path
 
 import PySide6
 
-from castray_desktop.core.checks import TEMPLATES as CHECKS
-from castray_desktop.core.checks import WORDS
-from castray_desktop.core.errors import TEMPLATES
-from castray_desktop.core.multicast_words import TEMPLATES as MULTICAST
-from castray_desktop.core.reasons import REASONS, SYSTEM_REASONS
+from castray_desktop.core.casts.multicast_status import MULTICAST_END_TEMPLATES as MULTICAST
+from castray_desktop.core.failures.check_sentences import TEMPLATES as CHECKS
+from castray_desktop.core.failures.check_sentences import WORDS
+from castray_desktop.core.failures.sentences import TEMPLATES
+from castray_desktop.core.failures.translatable_values import SYSTEM_ERROR_TEXTS, TRANSLATABLE_VALUES
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "resources" / "i18n"
@@ -69,7 +69,7 @@ def _failure_lines() -> Iterator[str]:
     pairs = (*TEMPLATES.values(), *MULTICAST.values())
     texts = [text for pair in pairs for text in pair if text]
     texts += [text for words in CHECKS.values() for text in words.texts()]
-    for text in dict.fromkeys([*texts, *REASONS, *SYSTEM_REASONS, *WORDS]):
+    for text in dict.fromkeys([*texts, *TRANSLATABLE_VALUES, *SYSTEM_ERROR_TEXTS, *WORDS]):
         yield f'translate("Failure", {json.dumps(text, ensure_ascii=False)})'
 
 

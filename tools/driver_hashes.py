@@ -13,7 +13,7 @@ import re
 import subprocess
 import sys
 
-from castray_desktop.workers.cluster.driver_hashes import FAST_HASHES, FILE, KnownHashes, known_hashes
+from castray_desktop.workers.clusters.driver_hashes import FAST_HASHES, FILE, KnownHashes, known_hashes
 
 OLDEST_PYTHON = "3.9"
 EXTRAS = "client"

@@ -10,9 +10,9 @@ from pathlib import Path
 from benchmarks.lab import Host, Lab
 from benchmarks.lab_nodes import lab_nodes
 from benchmarks.peers.common import LIMIT_SECONDS, PeerFailed
-from castray_desktop.core.errors import sentence
-from castray_desktop.core.failure import CastRayError
-from castray_desktop.core.messages import CastState, SendRequest, Ways
+from castray_desktop.core.failures.kinds import CastRayError
+from castray_desktop.core.failures.sentences import sentence
+from castray_desktop.core.protocol.messages import CastState, SendRequest, TransportOption
 
 NAME = "CastRay relay"
 RUNS_WITH = (
@@ -41,7 +41,7 @@ async def _run(lab: Lab, source: Path, hosts: Sequence[Host], destinations: Sequ
         tuple(recipients),
         source=first,
         destination=str(destinations[0].parent / "{node}"),
-        transport=Ways.DIRECT,
+        transport=TransportOption.DIRECT,
     )
     async with lab_nodes(lab) as nodes:
         began = time.monotonic()

@@ -8,9 +8,9 @@ import contextlib
 from castray_desktop.cli.exit_status import EXIT_DELIVERED, EXIT_NOT_DELIVERED
 from castray_desktop.cli.output.cast_reporters import CastReporter, new_reporter
 from castray_desktop.cli.session import Session
-from castray_desktop.core import messages
-from castray_desktop.core.failure import CastRayError, FailureKind
-from castray_desktop.core.messages import CastResult, CastState, CastSummary
+from castray_desktop.core.failures.kinds import CastRayError, FailureKind
+from castray_desktop.core.protocol import messages
+from castray_desktop.core.protocol.messages import CastResult, CastState, CastSummary
 
 StartCommand = messages.Send | messages.Retry | messages.SendAgain | messages.RunSchedule
 

@@ -13,7 +13,7 @@ import castray_desktop
 from castray_desktop.cli.arguments import Parser, add_cluster_option
 from castray_desktop.cli.commands import COMMANDS
 from castray_desktop.cli.exit_status import EXIT_BAD_USAGE
-from castray_desktop.core.names import display
+from castray_desktop.core.content.file_names import display_name
 
 _EPILOGUE = """\
 examples:
@@ -150,7 +150,7 @@ def _refuse_undecodable(arguments: list[str]) -> None:
             argument.encode()
         except UnicodeEncodeError:
             print(
-                f"castray: {display(argument)} is a name that is not UTF-8, and can't be given here. "
+                f"castray: {display_name(argument)} is a name that is not UTF-8, and can't be given here. "
                 "Rename it, or send the folder that it lies in.",
                 file=sys.stderr,
             )

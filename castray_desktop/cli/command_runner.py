@@ -13,10 +13,10 @@ from collections.abc import Coroutine, Iterator
 
 from castray_desktop.cli.exit_status import EXIT_INTERRUPTED, EXIT_NOT_DELIVERED
 from castray_desktop.cli.output.terminal import escape_unprintable
-from castray_desktop.core.errors import sentence
-from castray_desktop.core.failure import CastRayError, Failure, FailureKind
-from castray_desktop.core.statuses import STATUSES
-from castray_desktop.workers.places import find_places
+from castray_desktop.core.failures.exit_statuses import STATUSES
+from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
+from castray_desktop.core.failures.sentences import sentence
+from castray_desktop.workers.base.paths import find_paths
 
 log = logging.getLogger("castray.command")
 
@@ -50,7 +50,7 @@ def _log_file() -> Iterator[None]:
     """Log to a file while entered: the terminal gets one sentence, a bug report needs the traceback."""
     handler: logging.Handler = logging.NullHandler()
     with contextlib.suppress(OSError, RuntimeError):
-        handler = logging.FileHandler(find_places().log / "command.log")
+        handler = logging.FileHandler(find_paths().log / "command.log")
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     log.propagate = False
     log.addHandler(handler)

@@ -6,11 +6,11 @@ import argparse
 import os
 
 from castray_desktop.cli.arguments import WHO, split_names
-from castray_desktop.core import messages
-from castray_desktop.core.failure import CastRayError, FailureKind
-from castray_desktop.core.messages import Links, OnConflict, SendRequest
-from castray_desktop.core.quantities import parse_rate
-from castray_desktop.core.removal import check_removal
+from castray_desktop.core.casts.transfer_options import check_remove_extra
+from castray_desktop.core.content.quantities import parse_rate
+from castray_desktop.core.failures.kinds import CastRayError, FailureKind
+from castray_desktop.core.protocol import messages
+from castray_desktop.core.protocol.messages import Links, OnConflict, SendRequest
 
 
 def add_send_arguments(parser: argparse.ArgumentParser, on_conflict: str = "skip") -> None:
@@ -72,7 +72,7 @@ def send_request(options: argparse.Namespace) -> SendRequest:
     if options.dest and not options.dest.startswith("/"):
         raise CastRayError(FailureKind.BAD_DESTINATION, destination=options.dest)
     if options.source is None:  # the engine checks them too, but only once a cluster has started
-        from castray_desktop.workers.measure import check_path  # imports much of the agent
+        from castray_desktop.workers.client.local_files import check_path  # imports much of the agent
 
         for path in paths:
             if (failure := check_path(path, options.links)) is not None:
@@ -86,11 +86,11 @@ def send_request(options: argparse.Namespace) -> SendRequest:
         links=Links(options.links),
         exclude=tuple(options.exclude),
         limit=limit,
-        transport=messages.Ways(options.transport),
+        transport=messages.TransportOption(options.transport),
         leave_out=True,
         await_offline=options.await_offline,
         hook=options.hook,
         remove_extra=options.delete,
     )
-    check_removal(request)
+    check_remove_extra(request)
     return request

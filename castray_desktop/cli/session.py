@@ -9,13 +9,13 @@ from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import Self
 
-from castray_desktop.core import messages
-from castray_desktop.core.errors import sentence
-from castray_desktop.core.failure import CastRayError, Failure, FailureKind
-from castray_desktop.core.messages import ClusterPhase, ClusterStatus, NodeInfo
-from castray_desktop.core.mirror import Mirror
-from castray_desktop.workers.client import EngineClient
-from castray_desktop.workers.places import find_places
+from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
+from castray_desktop.core.failures.sentences import sentence
+from castray_desktop.core.protocol import messages
+from castray_desktop.core.protocol.messages import ClusterPhase, ClusterStatus, NodeInfo
+from castray_desktop.workers.base.paths import find_paths
+from castray_desktop.workers.client.client_cache import ClientCache
+from castray_desktop.workers.client.engine_client import EngineClient
 
 STOP_SECONDS = 10.0
 
@@ -41,14 +41,14 @@ class Session:
         self._quiet = quiet
         self._on_event = on_event
         self._client: EngineClient | None = None
-        self._cache = Mirror()
+        self._cache = ClientCache()
         self.keep = False
         self._noticed: Failure | None = None
         self._demo_note = ""  # printed once the cluster turns out to be the demo
 
     async def __aenter__(self) -> Self:
-        self._client = await EngineClient.connect(find_places(), "cli", start=self._start)
-        self._cache.take(self._client.welcome)
+        self._client = await EngineClient.connect(find_paths(), "cli", start=self._start)
+        self._cache.apply_event(self._client.welcome)
         self._on_event(self._client.welcome)
         return self
 
@@ -83,7 +83,7 @@ class Session:
     async def events(self) -> AsyncIterator[messages.Event]:
         """The events of the engine; reading them keeps `nodes` and `cluster` up to date."""
         async for event in self.client.events():
-            self._cache.take(event)
+            self._cache.apply_event(event)
             self._on_event(event)
             yield event
 
@@ -113,7 +113,7 @@ class Session:
                     self._print_demo_note(event.cluster)
                     break
         elif self.cluster.phase in (ClusterPhase.NONE, ClusterPhase.FAILED):
-            self._cache.take(
+            self._cache.apply_event(
                 messages.ClusterChanged(ClusterStatus(ClusterPhase.STARTING, target=command.target))
             )
         if self.cluster.phase is not ClusterPhase.READY:

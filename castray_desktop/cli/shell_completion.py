@@ -12,10 +12,10 @@ import argcomplete
 from argcomplete.completers import FilesCompleter
 
 from castray_desktop.cli.command_line import command_parser
-from castray_desktop.core.failure import CastRayError
-from castray_desktop.core.messages import Welcome
-from castray_desktop.workers.client import EngineClient
-from castray_desktop.workers.places import find_places
+from castray_desktop.core.failures.kinds import CastRayError
+from castray_desktop.core.protocol.messages import Welcome
+from castray_desktop.workers.base.paths import find_paths
+from castray_desktop.workers.client.engine_client import EngineClient
 
 ENGINE_SECONDS = 1.0
 
@@ -69,7 +69,7 @@ async def fetch_welcome() -> Welcome | None:
     """The engine's state, or None where no engine runs or answers in time."""
     with contextlib.suppress(CastRayError, TimeoutError):
         async with asyncio.timeout(ENGINE_SECONDS):
-            client = await EngineClient.connect(find_places(), "completion", start=False)
+            client = await EngineClient.connect(find_paths(), "completion", start=False)
             await client.close()
             return client.welcome
     return None

@@ -1,1 +1,3 @@
-"""The rules of casting files, pure: no clock, no files, no sockets, no Qt, no Ray."""
+"""Pure rules and data types: no clock, no files, no sockets, no Qt, no Ray. Time and randomness are
+arguments.
+"""

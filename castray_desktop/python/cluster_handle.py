@@ -12,10 +12,7 @@ from types import TracebackType
 from typing import Any, Literal, Self, TypedDict, TypeVar, Unpack
 
 from castray_desktop.cli.session import Session
-from castray_desktop.core import messages
-from castray_desktop.core.errors import sentence
-from castray_desktop.core.failure import CastRayError, FailureKind
-from castray_desktop.core.forms import (
+from castray_desktop.core.casts.json_views import (
     CastForm,
     NodeForm,
     ResultForm,
@@ -23,12 +20,15 @@ from castray_desktop.core.forms import (
     node_form,
     result_form,
 )
-from castray_desktop.core.messages import SendRequest
-from castray_desktop.core.mirror import Mirror
-from castray_desktop.core.quantities import parse_limit
+from castray_desktop.core.content.quantities import parse_limit
+from castray_desktop.core.failures.kinds import CastRayError, FailureKind
+from castray_desktop.core.failures.sentences import sentence
+from castray_desktop.core.protocol import messages
+from castray_desktop.core.protocol.messages import SendRequest
 from castray_desktop.python.loop_thread import LoopThread
 from castray_desktop.python.progress_bars import Progress, bars_for, has_viewer
-from castray_desktop.workers.measure import check_path
+from castray_desktop.workers.client.client_cache import ClientCache
+from castray_desktop.workers.client.local_files import check_path
 
 PAGE = 500
 """Casts of the history that are requested from the engine at once."""
@@ -100,7 +100,7 @@ class Cluster:
 
     def __init__(self, target: str | None, progress: Progress) -> None:
         self._progress = progress
-        self._cache = Mirror()
+        self._cache = ClientCache()
         self._listeners: dict[object, Callable[[messages.Event], None]] = {}
         self._loop = LoopThread()
         self._session: _Opened | None = None
@@ -238,7 +238,7 @@ class Cluster:
             links=messages.Links(links),
             exclude=tuple(exclude),
             limit=_call(lambda: _rate(limit)),
-            transport=messages.Ways(transport),
+            transport=messages.TransportOption(transport),
             leave_out=True,
             await_offline=await_offline,
             remove_extra=remove_extra,
@@ -385,7 +385,7 @@ class Cluster:
             del self._listeners[key]
 
     def _on_event(self, event: messages.Event) -> None:
-        self._cache.take(event)
+        self._cache.apply_event(event)
         for listener in tuple(self._listeners.values()):
             listener(event)
 

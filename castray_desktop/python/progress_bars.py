@@ -8,9 +8,9 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from castray_desktop.core.forms import CastForm, cast_form
-from castray_desktop.core.messages import CastSummary, DeliverySnapshot
-from castray_desktop.core.quantities import format_bytes
+from castray_desktop.core.casts.json_views import CastForm, cast_form
+from castray_desktop.core.content.quantities import format_bytes
+from castray_desktop.core.protocol.messages import CastSummary, DeliverySnapshot
 
 MAX_BARS = 24
 

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from PySide6.QtCore import QCoreApplication, QObject
 from PySide6.QtWidgets import QWidget
 
-from castray_desktop.core.errors import Explanation
-from castray_desktop.core.messages import CastSummary
+from castray_desktop.core.failures.sentences import Explanation
+from castray_desktop.core.protocol.messages import CastSummary
 from castray_desktop.ui.clusters.cluster_chip import OURS
-from castray_desktop.ui.clusters.cluster_choice import ClusterChoice
-from castray_desktop.ui.controls.banner import Banner
+from castray_desktop.ui.clusters.cluster_selector import ClusterSelector
+from castray_desktop.ui.i18n.retranslator import Text
 from castray_desktop.ui.transfers.transfer_text import cast_title
-from castray_desktop.ui.words import Text
+from castray_desktop.ui.widgets.banner import Banner
 
 translate = QCoreApplication.translate
 MOST_NAMES = 3
@@ -40,7 +40,7 @@ class CastQuestion(QObject):
     def __init__(
         self,
         banner: Banner,
-        choice: ClusterChoice,
+        choice: ClusterSelector,
         running: Callable[[], tuple[CastSummary, ...]],
         current: Callable[[], str],
         window: QWidget,

@@ -1,1 +1,1 @@
-"""Everything that runs off the window: blocking or remote work, without Qt."""
+"""Everything outside the window's process or thread: engine, client, clusters, driver and agents. No Qt."""

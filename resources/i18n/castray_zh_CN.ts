@@ -460,7 +460,7 @@
     </message>
 </context>
 <context>
-    <name>DesktopNotes</name>
+    <name>DesktopNotifications</name>
     <message>
         <source>Open CastRay</source>
         <translation>打开 CastRay</translation>
@@ -2069,6 +2069,185 @@
     </message>
 </context>
 <context>
+    <name>GraphCard</name>
+    <message>
+        <source>Next source</source>
+        <translation>下次的源节点</translation>
+    </message>
+    <message>
+        <source>{name} · source</source>
+        <translation>{name} · 源节点</translation>
+    </message>
+    <message>
+        <source>This computer</source>
+        <translation>本机</translation>
+    </message>
+    <message>
+        <source>Offline</source>
+        <translation>离线</translation>
+    </message>
+    <message>
+        <source>Offline {count} min</source>
+        <translation>离线 {count} 分钟</translation>
+    </message>
+    <message>
+        <source>Offline {count} h</source>
+        <translation>离线 {count} 小时</translation>
+    </message>
+    <message>
+        <source>Starting…</source>
+        <translation>正在启动…</translation>
+    </message>
+    <message>
+        <source>{size} behind</source>
+        <translation>落后 {size}</translation>
+    </message>
+    <message>
+        <source>{count} CPU</source>
+        <translation>{count} CPU</translation>
+    </message>
+    <message>
+        <source>{count} GPU</source>
+        <translation>{count} GPU</translation>
+    </message>
+    <message>
+        <source>Address: {address}</source>
+        <translation>地址：{address}</translation>
+    </message>
+    <message>
+        <source>Processors: {share} busy</source>
+        <translation>处理器：占用 {share}</translation>
+    </message>
+    <message>
+        <source>Memory: {free} of {total} free</source>
+        <translation>内存：可用 {free}，共 {total}</translation>
+    </message>
+    <message>
+        <source>Disk: {free} of {total} free</source>
+        <translation>磁盘：可用 {free}，共 {total}</translation>
+    </message>
+    <message>
+        <source>Inbox: {path}</source>
+        <translation>收件箱：{path}</translation>
+    </message>
+    <message>
+        <source>From {upstream} at {rate}</source>
+        <translation>来自 {upstream}，{rate}</translation>
+    </message>
+    <message>
+        <source>The route was repaired: it fetched from {upstream} before</source>
+        <translation>线路已修复：之前从 {upstream} 获取</translation>
+    </message>
+    <message>
+        <source>Multicast</source>
+        <translation>组播</translation>
+    </message>
+    <message>
+        <source>{time} left</source>
+        <translation>剩余 {time}</translation>
+    </message>
+    <message>
+        <source>{size} verified on 1 node</source>
+        <translation>{size} 已在 1 个节点上通过校验</translation>
+    </message>
+    <message>
+        <source>{size} verified on {count} nodes</source>
+        <translation>{size} 已在 {count} 个节点上通过校验</translation>
+    </message>
+    <message>
+        <source>{done} of {total} each</source>
+        <translation>每个节点 {done} / {total}</translation>
+    </message>
+    <message>
+        <source>{done} of {total}</source>
+        <translation>{done} / {total}</translation>
+    </message>
+    <message>
+        <source>Nodes</source>
+        <translation>节点</translation>
+    </message>
+    <message>
+        <source>All</source>
+        <translation>全选</translation>
+    </message>
+    <message>
+        <source>Select all nodes</source>
+        <translation>选择所有节点</translation>
+    </message>
+    <message>
+        <source>None</source>
+        <translation>不选</translation>
+    </message>
+    <message>
+        <source>Select no node</source>
+        <translation>取消选择所有节点</translation>
+    </message>
+    <message>
+        <source>Invert</source>
+        <translation>反选</translation>
+    </message>
+    <message>
+        <source>Invert the selection</source>
+        <translation>反转选择</translation>
+    </message>
+    <message>
+        <source>Zoom out</source>
+        <translation>缩小</translation>
+    </message>
+    <message>
+        <source>Show everything</source>
+        <translation>显示全部</translation>
+    </message>
+    <message>
+        <source>Zoom in</source>
+        <translation>放大</translation>
+    </message>
+    <message>
+        <source>Fit</source>
+        <translation>适应窗口</translation>
+    </message>
+    <message>
+        <source>Legend</source>
+        <translation>图例</translation>
+    </message>
+    <message>
+        <source>Send files here…</source>
+        <translation>发送文件到此…</translation>
+    </message>
+    <message>
+        <source>Facts</source>
+        <translation>节点信息</translation>
+    </message>
+    <message>
+        <source>Copy address</source>
+        <translation>复制地址</translation>
+    </message>
+    <message>
+        <source>Copy inbox path</source>
+        <translation>复制收件箱路径</translation>
+    </message>
+    <message>
+        <source>Add node…</source>
+        <translation>添加节点…</translation>
+    </message>
+    <message>
+        <source>Remove node</source>
+        <translation>移除节点</translation>
+    </message>
+    <message>
+        <source>Pause receiving</source>
+        <translation>暂停接收</translation>
+    </message>
+    <message>
+        <source>Resume receiving</source>
+        <translation>继续接收</translation>
+    </message>
+    <message>
+        <source>{chosen} of {total} selected</source>
+        <translation>已选 {chosen}/{total}</translation>
+    </message>
+</context>
+<context>
     <name>GraphScene</name>
     <message>
         <source>{zone} · {count} node</source>
@@ -2818,185 +2997,6 @@
     </message>
 </context>
 <context>
-    <name>NodeGraph</name>
-    <message>
-        <source>Next source</source>
-        <translation>下次的源节点</translation>
-    </message>
-    <message>
-        <source>{name} · source</source>
-        <translation>{name} · 源节点</translation>
-    </message>
-    <message>
-        <source>This computer</source>
-        <translation>本机</translation>
-    </message>
-    <message>
-        <source>Offline</source>
-        <translation>离线</translation>
-    </message>
-    <message>
-        <source>Offline {count} min</source>
-        <translation>离线 {count} 分钟</translation>
-    </message>
-    <message>
-        <source>Offline {count} h</source>
-        <translation>离线 {count} 小时</translation>
-    </message>
-    <message>
-        <source>Starting…</source>
-        <translation>正在启动…</translation>
-    </message>
-    <message>
-        <source>{size} behind</source>
-        <translation>落后 {size}</translation>
-    </message>
-    <message>
-        <source>{count} CPU</source>
-        <translation>{count} CPU</translation>
-    </message>
-    <message>
-        <source>{count} GPU</source>
-        <translation>{count} GPU</translation>
-    </message>
-    <message>
-        <source>Address: {address}</source>
-        <translation>地址：{address}</translation>
-    </message>
-    <message>
-        <source>Processors: {share} busy</source>
-        <translation>处理器：占用 {share}</translation>
-    </message>
-    <message>
-        <source>Memory: {free} of {total} free</source>
-        <translation>内存：可用 {free}，共 {total}</translation>
-    </message>
-    <message>
-        <source>Disk: {free} of {total} free</source>
-        <translation>磁盘：可用 {free}，共 {total}</translation>
-    </message>
-    <message>
-        <source>Inbox: {path}</source>
-        <translation>收件箱：{path}</translation>
-    </message>
-    <message>
-        <source>From {upstream} at {rate}</source>
-        <translation>来自 {upstream}，{rate}</translation>
-    </message>
-    <message>
-        <source>The route was repaired: it fetched from {upstream} before</source>
-        <translation>线路已修复：之前从 {upstream} 获取</translation>
-    </message>
-    <message>
-        <source>Multicast</source>
-        <translation>组播</translation>
-    </message>
-    <message>
-        <source>{time} left</source>
-        <translation>剩余 {time}</translation>
-    </message>
-    <message>
-        <source>{size} verified on 1 node</source>
-        <translation>{size} 已在 1 个节点上通过校验</translation>
-    </message>
-    <message>
-        <source>{size} verified on {count} nodes</source>
-        <translation>{size} 已在 {count} 个节点上通过校验</translation>
-    </message>
-    <message>
-        <source>{done} of {total} each</source>
-        <translation>每个节点 {done} / {total}</translation>
-    </message>
-    <message>
-        <source>{done} of {total}</source>
-        <translation>{done} / {total}</translation>
-    </message>
-    <message>
-        <source>Nodes</source>
-        <translation>节点</translation>
-    </message>
-    <message>
-        <source>All</source>
-        <translation>全选</translation>
-    </message>
-    <message>
-        <source>Select all nodes</source>
-        <translation>选择所有节点</translation>
-    </message>
-    <message>
-        <source>None</source>
-        <translation>不选</translation>
-    </message>
-    <message>
-        <source>Select no node</source>
-        <translation>取消选择所有节点</translation>
-    </message>
-    <message>
-        <source>Invert</source>
-        <translation>反选</translation>
-    </message>
-    <message>
-        <source>Invert the selection</source>
-        <translation>反转选择</translation>
-    </message>
-    <message>
-        <source>Zoom out</source>
-        <translation>缩小</translation>
-    </message>
-    <message>
-        <source>Show everything</source>
-        <translation>显示全部</translation>
-    </message>
-    <message>
-        <source>Zoom in</source>
-        <translation>放大</translation>
-    </message>
-    <message>
-        <source>Fit</source>
-        <translation>适应窗口</translation>
-    </message>
-    <message>
-        <source>Legend</source>
-        <translation>图例</translation>
-    </message>
-    <message>
-        <source>Send files here…</source>
-        <translation>发送文件到此…</translation>
-    </message>
-    <message>
-        <source>Facts</source>
-        <translation>节点信息</translation>
-    </message>
-    <message>
-        <source>Copy address</source>
-        <translation>复制地址</translation>
-    </message>
-    <message>
-        <source>Copy inbox path</source>
-        <translation>复制收件箱路径</translation>
-    </message>
-    <message>
-        <source>Add node…</source>
-        <translation>添加节点…</translation>
-    </message>
-    <message>
-        <source>Remove node</source>
-        <translation>移除节点</translation>
-    </message>
-    <message>
-        <source>Pause receiving</source>
-        <translation>暂停接收</translation>
-    </message>
-    <message>
-        <source>Resume receiving</source>
-        <translation>继续接收</translation>
-    </message>
-    <message>
-        <source>{chosen} of {total} selected</source>
-        <translation>已选 {chosen}/{total}</translation>
-    </message>
-</context>
-<context>
     <name>Notifier</name>
     <message>
         <source>Every copy was checked by its hash.</source>
@@ -3025,25 +3025,6 @@
     <message>
         <source>Show in folder</source>
         <translation>在文件夹中显示</translation>
-    </message>
-</context>
-<context>
-    <name>Pages</name>
-    <message>
-        <source>History</source>
-        <translation>历史记录</translation>
-    </message>
-    <message>
-        <source>Schedules</source>
-        <translation>计划</translation>
-    </message>
-    <message>
-        <source>Log</source>
-        <translation>日志</translation>
-    </message>
-    <message>
-        <source>Doctor</source>
-        <translation>诊断</translation>
     </message>
 </context>
 <context>
@@ -4238,6 +4219,25 @@
     <message>
         <source>{count} errors</source>
         <translation>{count} 个错误</translation>
+    </message>
+</context>
+<context>
+    <name>TabPages</name>
+    <message>
+        <source>History</source>
+        <translation>历史记录</translation>
+    </message>
+    <message>
+        <source>Schedules</source>
+        <translation>计划</translation>
+    </message>
+    <message>
+        <source>Log</source>
+        <translation>日志</translation>
+    </message>
+    <message>
+        <source>Doctor</source>
+        <translation>诊断</translation>
     </message>
 </context>
 <context>

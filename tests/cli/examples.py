@@ -6,11 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from castray_desktop.core import messages as m
-from castray_desktop.core.failure import Failure, FailureKind
-from castray_desktop.core.messages import CastResult, CastState, DeliveryState, Transport
-from castray_desktop.workers.ray_side import protocol
-from tests.helpers.house import House
+from castray_desktop.core.failures.kinds import Failure, FailureKind
+from castray_desktop.core.protocol import messages as m
+from castray_desktop.core.protocol.messages import CastResult, CastState, DeliveryState, Transport
+from castray_desktop.core.protocol.nodes import agent_protocol
+from tests.helpers.engine_home import EngineHome
 from tests.helpers.samples import make_cast, make_delivery
 
 
@@ -54,7 +54,7 @@ UNKNOWN = {
 # --- JSON -------------------------------------------------------------------------------------------
 
 
-async def running_cast(house: House, tmp_path: Path) -> str:
+async def running_cast(house: EngineHome, tmp_path: Path) -> str:
     """A cast that goes on for as long as nobody reports."""
     (tmp_path / "x").write_text("x")
     client = await house.connect()
@@ -64,6 +64,6 @@ async def running_cast(house: House, tmp_path: Path) -> str:
             break
     request = m.SendRequest((str(tmp_path / "x"),), ("node_1", "node_2"))
     cast = (await client.request(m.Send(request), m.Accepted)).cast
-    await house.drivers[0].wait_for(protocol.Call)
+    await house.drivers[0].wait_for(agent_protocol.AgentCall)
     await client.close()
     return cast

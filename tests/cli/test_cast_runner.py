@@ -12,14 +12,12 @@ from castray_desktop.cli.command_line import (
     parse_command,
 )
 from castray_desktop.cli.commands.send_command import send
-from castray_desktop.core import messages
-from castray_desktop.core.failure import CastRayError, Failure, FailureKind
-from castray_desktop.core.messages import (
-    CastState,
-)
-from castray_desktop.workers.ray_side import protocol
+from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
+from castray_desktop.core.protocol import messages
+from castray_desktop.core.protocol.messages import CastState
+from castray_desktop.core.protocol.nodes import agent_protocol
 from tests.cli.examples import ended
-from tests.helpers.house import House
+from tests.helpers.engine_home import EngineHome
 
 K = FailureKind
 
@@ -40,14 +38,14 @@ def test_a_cast_that_never_started_ends_with_its_reason() -> None:
 
 
 async def test_a_command_that_is_interrupted_cancels_what_it_has_just_sent(
-    house: House, tmp_path: Path
+    house: EngineHome, tmp_path: Path
 ) -> None:
     (tmp_path / "x").write_text("x")
     sending = asyncio.create_task(send(parse_command(["send", str(tmp_path / "x"), "--to", "node_1"])))
     async with asyncio.timeout(5):
         while not house.drivers:  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0)
-    await house.drivers[0].wait_for(protocol.Call)
+    await house.drivers[0].wait_for(agent_protocol.AgentCall)
     sending.cancel()
     with pytest.raises(asyncio.CancelledError):
         await sending

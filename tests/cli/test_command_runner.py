@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from castray_desktop.cli.command_runner import run_command
-from castray_desktop.core.failure import CastRayError, FailureKind
+from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 
 K = FailureKind
 

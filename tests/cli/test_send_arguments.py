@@ -10,12 +10,8 @@ from castray_desktop.cli.command_line import (
     parse_command,
 )
 from castray_desktop.cli.send_arguments import send_request
-from castray_desktop.core.failure import CastRayError, FailureKind
-from castray_desktop.core.messages import (
-    THIS_COMPUTER,
-    Links,
-    OnConflict,
-)
+from castray_desktop.core.failures.kinds import CastRayError, FailureKind
+from castray_desktop.core.protocol.messages import THIS_COMPUTER, Links, OnConflict
 
 
 def test_a_request_from_its_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,15 +10,13 @@ import pytest
 
 from castray_desktop.cli import session as session_module
 from castray_desktop.cli.session import Session
-from castray_desktop.core import messages
-from castray_desktop.core.failure import CastRayError, Failure, FailureKind
-from castray_desktop.core.messages import (
-    ClusterPhase,
-)
-from castray_desktop.workers.cluster import standing
-from castray_desktop.workers.cluster import supervisor as supervisor_module
-from castray_desktop.workers.ray_side import protocol
-from tests.helpers.house import House
+from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
+from castray_desktop.core.protocol import messages
+from castray_desktop.core.protocol.messages import ClusterPhase
+from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.workers.clusters import cluster_supervisor as supervisor_module
+from castray_desktop.workers.clusters import connection_status
+from tests.helpers.engine_home import EngineHome
 
 
 def own(session: Session) -> None:
@@ -27,7 +25,7 @@ def own(session: Session) -> None:
 
 
 async def test_it_starts_a_local_cluster_where_there_is_none(
-    house: House, capsys: pytest.CaptureFixture[str]
+    house: EngineHome, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async with Session(start=False) as session:
         await session.ready(None)
@@ -45,7 +43,7 @@ async def test_it_starts_a_local_cluster_where_there_is_none(
 
 
 async def test_the_demo_in_use_is_not_taken_for_a_cluster_that_was_used_before(
-    house: House, capsys: pytest.CaptureFixture[str]
+    house: EngineHome, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async with Session(start=False) as session:
         await session.ready("10.0.0.1:6379")
@@ -59,7 +57,7 @@ async def test_the_demo_in_use_is_not_taken_for_a_cluster_that_was_used_before(
 
 @pytest.mark.parametrize("target", [None, ""])  # an empty CASTRAY_CLUSTER names none
 async def test_a_program_hears_as_well_that_it_is_the_demo(
-    house: House, capsys: pytest.CaptureFixture[str], target: str | None
+    house: EngineHome, capsys: pytest.CaptureFixture[str], target: str | None
 ) -> None:
     async with Session(start=False, quiet=True) as session:
         await session.ready(target)
@@ -67,9 +65,9 @@ async def test_a_program_hears_as_well_that_it_is_the_demo(
 
 
 async def test_what_takes_long_is_said_once(
-    house: House, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    house: EngineHome, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(standing, "SLOW_SECONDS", 0.01)
+    monkeypatch.setattr(connection_status, "SLOW_SECONDS", 0.01)
     house.script = lambda driver: None
     session = Session(start=False)
 
@@ -84,7 +82,7 @@ async def test_what_takes_long_is_said_once(
     assert len(said) == 1
 
 
-async def test_the_engine_it_started_ends_with_it(house: House) -> None:
+async def test_the_engine_it_started_ends_with_it(house: EngineHome) -> None:
     async with Session(start=False) as session:
         await session.ready(None)
         own(session)
@@ -92,7 +90,7 @@ async def test_the_engine_it_started_ends_with_it(house: House) -> None:
     assert house.drivers[0].stopped == 1
 
 
-async def test_the_engine_stays_when_others_have_come(house: House) -> None:
+async def test_the_engine_stays_when_others_have_come(house: EngineHome) -> None:
     window = await house.connect()
     async with asyncio.timeout(2):  # nor does the command wait for its end
         async with Session(start=False) as session:
@@ -101,7 +99,7 @@ async def test_the_engine_stays_when_others_have_come(house: House) -> None:
     await window.close()
 
 
-async def test_another_cluster_than_the_one_in_use(house: House) -> None:
+async def test_another_cluster_than_the_one_in_use(house: EngineHome) -> None:
     window = await house.connect()
     await window.request(messages.UseCluster("local"), messages.Done)
     async with Session(start=False) as session:
@@ -114,10 +112,10 @@ async def test_another_cluster_than_the_one_in_use(house: House) -> None:
     await window.close()
 
 
-async def test_a_cluster_that_does_not_come_up(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_cluster_that_does_not_come_up(house: EngineHome, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervisor_module, "BACK_OFF_SECONDS", (0.0, 0.0))
     failure = Failure(FailureKind.CLUSTER_START_FAILED, {"reason": "no room"})
-    house.script = lambda driver: driver.say(protocol.ClusterFailed(failure))
+    house.script = lambda driver: driver.say(agent_protocol.ClusterFailed(failure))
     async with Session(start=False) as session:
         with pytest.raises(CastRayError) as caught:
             await session.ready("local")
@@ -125,14 +123,14 @@ async def test_a_cluster_that_does_not_come_up(house: House, monkeypatch: pytest
     assert len(house.drivers) == 3
 
 
-async def test_leaving_the_cluster_ends_casts_with_a_reason(house: House, tmp_path: Path) -> None:
+async def test_leaving_the_cluster_ends_casts_with_a_reason(house: EngineHome, tmp_path: Path) -> None:
     (tmp_path / "x").write_text("x")
     client = await house.connect()
     async with Session(start=False) as session:
         await session.ready("local")
     request = messages.SendRequest((str(tmp_path / "x"),), ("all",))
     cast = (await client.request(messages.Send(request), messages.Accepted)).cast
-    await house.drivers[0].wait_for(protocol.Call)
+    await house.drivers[0].wait_for(agent_protocol.AgentCall)
     await client.request(messages.LeaveCluster(), messages.Done)
     result = await client.request(messages.GetResult(cast), messages.CastResult)
     assert result.summary.state is messages.CastState.FAILED

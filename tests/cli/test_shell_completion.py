@@ -6,7 +6,7 @@ import pytest
 
 from castray_desktop.cli import shell_completion
 from castray_desktop.cli.command_line import command_parser
-from castray_desktop.core.messages import Welcome
+from castray_desktop.core.protocol.messages import Welcome
 from tests.helpers.fake_engine import busy_welcome
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from castray_desktop.workers.cluster import reaper
+from castray_desktop.workers.clusters import reaper
 
 START_SECONDS = 120.0
 SEND_SECONDS = 90.0

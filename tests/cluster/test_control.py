@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from castray_desktop.core import messages
-from castray_desktop.core.messages import CastState, DeliverySnapshot, DeliveryState, SendRequest
-from castray_desktop.workers.client import EngineClient
-from castray_desktop.workers.places import find_places
+from castray_desktop.core.protocol import messages
+from castray_desktop.core.protocol.messages import CastState, DeliverySnapshot, DeliveryState, SendRequest
+from castray_desktop.workers.base.paths import find_paths
+from castray_desktop.workers.client.engine_client import EngineClient
 from tests.cluster.conftest import Castray
 from tests.cluster.test_recovery import process_of
 from tests.helpers.trees import make_file
@@ -64,7 +64,7 @@ class Watcher:
 
 @pytest.fixture
 async def watcher(cluster: Castray) -> AsyncIterator[Watcher]:
-    watcher = Watcher(await EngineClient.connect(find_places(cluster.environment), "test", start=False))
+    watcher = Watcher(await EngineClient.connect(find_paths(cluster.environment), "test", start=False))
     yield watcher
     await watcher.close()
 
@@ -128,7 +128,7 @@ def test_three_casts_to_four_nodes_outlive_a_killed_engine(
         for line in command.stdout:
             if all(item["bytes"] for item in json.loads(line)["deliveries"]):
                 break
-    os.kill(process_of(own_castray, b"castray_desktop.workers.engine"), signal.SIGKILL)
+    os.kill(process_of(own_castray, b"castray_desktop.workers.engine.process"), signal.SIGKILL)
     for command in sends:
         command.communicate(timeout=30)
     assert json.loads(own_castray("casts", "--json").stdout) == []  # no engine
@@ -149,7 +149,7 @@ def test_three_casts_to_four_nodes_outlive_a_killed_engine(
 
 
 async def results(castray: Castray) -> list[messages.CastResult]:
-    client = await EngineClient.connect(find_places(castray.environment), "test", start=False)
+    client = await EngineClient.connect(find_paths(castray.environment), "test", start=False)
     casts = [summary.cast for summary in client.welcome.casts]
     found = [await client.request(messages.GetResult(cast), messages.CastResult) for cast in casts]
     await client.close()

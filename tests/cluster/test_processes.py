@@ -73,12 +73,12 @@ def test_the_next_start_sweeps_what_engine_and_reaper_left_and_an_engine_without
 
 CLIENT = """
 import asyncio
-from castray_desktop.core import messages
-from castray_desktop.workers.client import EngineClient
-from castray_desktop.workers.places import find_places
+from castray_desktop.core.protocol import messages
+from castray_desktop.workers.client.engine_client import EngineClient
+from castray_desktop.workers.base.paths import find_paths
 
 async def main():
-    client = await EngineClient.connect(find_places(), 'test')
+    client = await EngineClient.connect(find_paths(), 'test')
     await client.request(messages.UseCluster('local'), messages.Done)
     async for event in client.events():
         if getattr(getattr(event, 'cluster', None), 'phase', '') == 'ready':

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from castray_desktop.workers.cluster.node_plan import own_name
+from castray_desktop.workers.clusters.node_inventory import local_node_name
 from tests.cluster.conftest import Castray
 from tests.helpers.trees import make_file
 
@@ -72,14 +72,14 @@ def test_a_recipient_s_agent_is_killed(whole: Castray, tmp_path: Path) -> None:
 def test_the_source_s_agent_is_killed(whole: Castray, tmp_path: Path) -> None:
     file = make_file(tmp_path / "slow.bin", 100 * MIB)
     command = start_slowly(whole, file, tmp_path)
-    os.kill(agent_pid(whole, own_name()), signal.SIGKILL)
+    os.kill(agent_pid(whole, local_node_name()), signal.SIGKILL)
     finish(command, file, tmp_path)
 
 
 def test_the_driver_is_killed(whole: Castray, tmp_path: Path) -> None:
     file = make_file(tmp_path / "slow.bin", 100 * MIB)
     command = start_slowly(whole, file, tmp_path)
-    os.kill(process_of(whole, b"castray_desktop.workers.ray_side.driver"), signal.SIGKILL)
+    os.kill(process_of(whole, b"castray_desktop.workers.driver.ray_driver"), signal.SIGKILL)
     finish(command, file, tmp_path)
 
 
@@ -87,7 +87,7 @@ def test_the_driver_is_stopped_while_the_last_bytes_arrive(whole: Castray, tmp_p
     """As on a busy machine: the agents go on, and have everything when the engine replaces the driver."""
     file = make_file(tmp_path / "slow.bin", 100 * MIB)
     command = start_slowly(whole, file, tmp_path)
-    os.kill(process_of(whole, b"castray_desktop.workers.ray_side.driver"), signal.SIGSTOP)
+    os.kill(process_of(whole, b"castray_desktop.workers.driver.ray_driver"), signal.SIGSTOP)
     finish(command, file, tmp_path)
 
 

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from castray_desktop.workers.ray_side.autoscaling import has_node_types, is_autoscaled
+from castray_desktop.workers.driver.ray_connection import has_node_types, is_autoscaled
 
 pytestmark = pytest.mark.ray
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from castray_desktop.core import messages as m
-from castray_desktop.core.messages import CastState, OnConflict, Schedule, SendRequest
-from castray_desktop.workers.client import EngineClient
-from castray_desktop.workers.places import find_places
+from castray_desktop.core.protocol import messages as m
+from castray_desktop.core.protocol.messages import CastState, OnConflict, Schedule, SendRequest
+from castray_desktop.workers.base.paths import find_paths
+from castray_desktop.workers.client.engine_client import EngineClient
 from tests.cluster.conftest import Castray
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(180)]
@@ -23,7 +23,7 @@ PATIENCE = 60.0
 
 @pytest.fixture
 async def client(cluster: Castray) -> AsyncIterator[EngineClient]:
-    client = await EngineClient.connect(find_places(cluster.environment), "test", start=False)
+    client = await EngineClient.connect(find_paths(cluster.environment), "test", start=False)
     yield client
     await client.request(m.EnableSchedule("", False), m.Done)
     await client.close()

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from castray_desktop.core import messages as m
-from castray_desktop.core.failure import CastRayError, Failure, FailureKind
-from castray_desktop.core.mirror import Mirror
+from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
+from castray_desktop.core.protocol import messages as m
+from castray_desktop.workers.client.client_cache import ClientCache
 from tests.helpers.fake_engine import answer, busy_welcome, finished_cast, finished_deliveries
 
 ReplyType = TypeVar("ReplyType", bound=m.Message)
@@ -87,7 +87,7 @@ class AnsweringEngine:
     """Follows `picture.Engine`."""
 
     def __init__(self, answers: Mapping[type[m.Message], Callable[[Any], m.Reply]] | None = None) -> None:
-        self.mirror = Mirror(busy_welcome())
+        self.cache = ClientCache(busy_welcome())
         self.connected = True
         self.answers = {**ANSWERS, **(answers or {})}
         self.commands: list[m.Command] = []

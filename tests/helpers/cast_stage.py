@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 
-from castray_desktop.core.absence import AWAY_SECONDS
-from castray_desktop.core.messages import CastResult, CastState, Event, SendRequest
-from castray_desktop.workers.casts.group_addresses import GroupAddresses
-from castray_desktop.workers.dispatcher import Dispatcher
-from castray_desktop.workers.ray_side import protocol
-from castray_desktop.workers.ray_side.protocol import SourceState
+from castray_desktop.core.casts.grace_period import GRACE_SECONDS
+from castray_desktop.core.protocol.messages import CastResult, CastState, Event, SendRequest
+from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.core.protocol.nodes.agent_protocol import SourceState
+from castray_desktop.workers.casts.cast_manager import CastManager
+from castray_desktop.workers.casts.session.multicast_control import MulticastGroups
 from tests.helpers.fake_agents import STREAM, FakeAgents
 
 REQUEST = SendRequest(("/data/model.bin",), ("all",), leave_out=True)
@@ -19,11 +19,11 @@ REQUEST = SendRequest(("/data/model.bin",), ("all",), leave_out=True)
 class Stage:
     """A dispatcher with a source `s` and recipients a, b, c."""
 
-    def __init__(self, multicast_groups: GroupAddresses | None = None) -> None:
+    def __init__(self, multicast_groups: MulticastGroups | None = None) -> None:
         self.agents = FakeAgents("s", "a", "b", "c")
         self.events: list[Event] = []
         self.skipped = 0.0
-        self.dispatcher = Dispatcher(
+        self.dispatcher = CastManager(
             self.agents, self.events.append, self._clock, multicast_groups=multicast_groups
         )
         self.agents.dispatcher = self.dispatcher
@@ -31,7 +31,7 @@ class Stage:
     def _clock(self) -> float:
         return time.monotonic() + self.skipped
 
-    def skip(self, seconds: float = AWAY_SECONDS) -> None:
+    def skip(self, seconds: float = GRACE_SECONDS) -> None:
         """Let time pass at once."""
         self.skipped += seconds
 
@@ -39,7 +39,7 @@ class Stage:
         """Start a cast, and wait until the last recipient was told to fetch."""
         cast = self.dispatcher.send(request)
         for node in nodes:
-            await self.agents.wait_for(node, protocol.StartDelivery)
+            await self.agents.wait_for(node, agent_protocol.StartDelivery)
         return cast
 
     def seal(self, cast: str, sent: int = STREAM) -> None:
@@ -54,7 +54,7 @@ class Stage:
     async def land(self, cast: str, *hops: str) -> None:
         """These recipients complete it; a hop is a recipient and who fed it, `s` where that is left out."""
         for node, *feeder in hops:
-            await self.agents.wait_for(node, protocol.Seal)
+            await self.agents.wait_for(node, agent_protocol.AnnounceTrailer)
             self.agents.complete(node, cast, *feeder or "s")
 
     async def finish(self, cast: str, *hops: str) -> CastState:

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from castray_desktop.workers.places import Places, find_places
+from castray_desktop.workers.base.paths import Paths, find_paths
 
 
 def command_home(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> Places:
+) -> Paths:
     """The home in `tmp_path`; its socket is in a folder with a short path."""
     monkeypatch.setenv("CASTRAY_HOME", str(tmp_path))
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.getbasetemp()))
     monkeypatch.delenv("CASTRAY_CLUSTER", raising=False)
-    places = find_places()
+    places = find_paths()
     places.prepare()
     return places

@@ -14,9 +14,9 @@ from PySide6.QtCore import QObject, QTimer
 from PySide6.QtWidgets import QApplication
 
 from castray_desktop import app
-from castray_desktop.core.messages import CastResult, NodeState
-from castray_desktop.ui.graph.graph_items import to_point
-from castray_desktop.ui.main_window import MainWindow
+from castray_desktop.core.protocol.messages import CastResult, NodeState
+from castray_desktop.ui.graph.zone_items import to_point
+from castray_desktop.ui.window.main_window import MainWindow
 
 STEP_MS = 100
 

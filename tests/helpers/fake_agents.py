@@ -7,19 +7,21 @@ import dataclasses
 from collections import Counter
 from collections.abc import Mapping
 
-from castray_desktop.core.failure import CastRayError, Failure, FailureKind
-from castray_desktop.core.messages import NodeInfo, NodeState
-from castray_desktop.workers.dispatcher import Dispatcher
-from castray_desktop.workers.ray_side import protocol
-from castray_desktop.workers.ray_side.protocol import (
+from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
+from castray_desktop.core.protocol.messages import NodeInfo, NodeState
+from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.core.protocol.nodes.agent_protocol import (
     DeliveryReport,
     RecipientState,
     SourceReport,
     SourceState,
 )
+from castray_desktop.workers.casts.cast_manager import CastManager
 
 SIZE = 1 << 30
-TOTALS = protocol.ParcelTotals(100, "m", SIZE, 33, 1, 1, (protocol.TopEntry("model.bin", False, SIZE, 1),))
+TOTALS = agent_protocol.ParcelTotals(
+    100, "m", SIZE, 33, 1, 1, (agent_protocol.TopEntry("model.bin", False, SIZE, 1),)
+)
 STREAM = TOTALS.stream_bytes
 
 
@@ -37,20 +39,22 @@ class FakeAgents:
             )
             for number, name in enumerate(names)
         }
-        self.orders: list[tuple[str, protocol.Order]] = []
-        self.replies: dict[str, protocol.PreflightReply] = {}
+        self.orders: list[tuple[str, agent_protocol.Order]] = []
+        self.replies: dict[str, agent_protocol.DestinationReply] = {}
         self.hashes: dict[str, tuple[str, ...]] = {}
         self.packed = ""
-        self.extras: dict[str, protocol.ExtraReply] = {}
+        self.extras: dict[str, agent_protocol.PrunableReply] = {}
         self.source_failure: Failure | None = None
-        self.dispatcher: Dispatcher | None = None
+        self.dispatcher: CastManager | None = None
         self.ordered = asyncio.Condition()
         self.settled = True
         self.target = "local"
         self.address = "127.0.0.1:6379"
         self.totals = TOTALS
-        self.totals_of: dict[str, protocol.ParcelTotals] = {}  # of a node that would send something else
-        self.files: dict[str, list[protocol.FileHash]] = {}  # what a verification finds on a node
+        self.totals_of: dict[
+            str, agent_protocol.ParcelTotals
+        ] = {}  # of a node that would send something else
+        self.files: dict[str, list[agent_protocol.FileHash]] = {}  # what a verification finds on a node
         self.read_back: dict[str, int] = {}  # how many files differ from what a cast delivered to a node
         self.scanning = False  # the source is not through with its scan
         self._lives: Counter[str] = Counter()
@@ -61,16 +65,16 @@ class FakeAgents:
     def nodes(self) -> Mapping[str, NodeInfo]:
         return self._nodes
 
-    def hello(self, node: str) -> protocol.AgentHello:
+    def hello(self, node: str) -> agent_protocol.AgentHello:
         if self._nodes[node].state is not NodeState.ONLINE:
             raise CastRayError(FailureKind.NODE_OFFLINE, node=node)
-        return protocol.AgentHello(
+        return agent_protocol.AgentHello(
             *(node, 1, self._nodes[node].address, 7000 + self._lives[node], "host", "", f"/inbox/{node}"),
             piece_digests=("xxh3-128", "blake2b-128"),
             file_hashes=self.hashes.get(node, ("blake3", "sha256")),
         )
 
-    async def call(self, node: str, order: protocol.Order) -> protocol.Answers | None:
+    async def call(self, node: str, order: agent_protocol.Order) -> agent_protocol.OrderReply | None:
         if self._nodes[node].state is not NodeState.ONLINE:
             raise CastRayError(FailureKind.NODE_OFFLINE, node=node)
         self.orders.append((node, order))
@@ -78,36 +82,40 @@ class FakeAgents:
             self.ordered.notify_all()
         if self._held is not None and isinstance(order, self._held):
             await self._gate.wait()
-        if isinstance(order, protocol.PrepareSource) and not self.scanning:
+        if isinstance(order, agent_protocol.PrepareSource) and not self.scanning:
             failed = self.source_failure is not None
             state = SourceState.FAILED if failed else SourceState.PREPARED
             totals = None if failed else self.totals_of.get(node, self.totals)
             self.report_source(node, order.cast, state, totals=totals, failure=self.source_failure)
-        if isinstance(order, protocol.Preflight):
-            reply = self.replies.get(node, protocol.PreflightReply(f"/inbox/{node}", node, free_bytes=10**9))
+        if isinstance(order, agent_protocol.CheckDestination):
+            reply = self.replies.get(
+                node, agent_protocol.DestinationReply(f"/inbox/{node}", node, free_bytes=10**9)
+            )
             return reply if order.count_present else dataclasses.replace(reply, present_bytes=0)
-        if isinstance(order, protocol.VerifyFiles) and node in self.read_back:
+        if isinstance(order, agent_protocol.VerifyFiles) and node in self.read_back:
             self.report_verification(node, order.job, self.read_back[node])
-        if isinstance(order, protocol.DescribeFiles):
+        if isinstance(order, agent_protocol.DescribeFiles):
             files = self.files.get(node, [])[order.start : order.start + order.count]
-            return protocol.FileHashes(tuple(files))
-        if isinstance(order, protocol.Probe):
-            return protocol.ProbeReply(order.verb is not protocol.ProbeVerb.LOOK)
-        if isinstance(order, protocol.GetManifest):
-            return protocol.ManifestReply(self.packed)
-        if isinstance(order, protocol.FindExtra):
-            return self.extras.get(node, protocol.ExtraReply())
-        if isinstance(order, protocol.CancelCast) and self.started(node):
+            return agent_protocol.FileHashPage(tuple(files))
+        if isinstance(order, agent_protocol.Probe):
+            return agent_protocol.ProbeReply(order.verb is not agent_protocol.ProbeVerb.LOOK)
+        if isinstance(order, agent_protocol.GetManifest):
+            return agent_protocol.ManifestReply(self.packed)
+        if isinstance(order, agent_protocol.FindPrunable):
+            return self.extras.get(node, agent_protocol.PrunableReply())
+        if isinstance(order, agent_protocol.CancelCast) and self.started(node):
             self.report_delivery(node, order.cast, RecipientState.CANCELLED)
         return None
 
     def started(self, node: str) -> bool:
-        return any(isinstance(order, protocol.StartDelivery) and name == node for name, order in self.orders)
+        return any(
+            isinstance(order, agent_protocol.StartDelivery) and name == node for name, order in self.orders
+        )
 
-    async def wait_for(self, node: str, kind: type, count: int = 1) -> protocol.Order:
+    async def wait_for(self, node: str, kind: type, count: int = 1) -> agent_protocol.Order:
         """The `count`th order of this kind that the node got, as soon as it has got it."""
 
-        def found() -> list[protocol.Order]:
+        def found() -> list[agent_protocol.Order]:
             return [order for name, order in self.orders if name == node and isinstance(order, kind)]
 
         async with asyncio.timeout(5), self.ordered:
@@ -146,20 +154,20 @@ class FakeAgents:
     def report_source(self, node: str, cast: str, state: SourceState, **facts: object) -> None:
         assert self.dispatcher is not None
         report = SourceReport(cast, state, **facts)  # type: ignore[arg-type]
-        self.dispatcher.agent_reported(node, protocol.AgentReport(sources=(report,)))
+        self.dispatcher.agent_reported(node, agent_protocol.AgentReport(sources=(report,)))
 
     def report_verification(self, node: str, job: str, differing: int) -> None:
         """The node has read back what it got."""
         assert self.dispatcher is not None
-        report = protocol.VerificationReport(
-            job, protocol.VerificationState.DONE, files=1, differing_count=differing
+        report = agent_protocol.VerificationReport(
+            job, agent_protocol.VerificationState.DONE, files=1, differing_count=differing
         )
-        self.dispatcher.agent_reported(node, protocol.AgentReport(verifications=(report,)))
+        self.dispatcher.agent_reported(node, agent_protocol.AgentReport(verifications=(report,)))
 
     def report_delivery(self, node: str, cast: str, state: RecipientState, **facts: object) -> None:
         assert self.dispatcher is not None
         report = DeliveryReport(cast, state, **facts)  # type: ignore[arg-type]
-        self.dispatcher.agent_reported(node, protocol.AgentReport(deliveries=(report,)))
+        self.dispatcher.agent_reported(node, agent_protocol.AgentReport(deliveries=(report,)))
 
     def complete(self, node: str, cast: str, upstream: str) -> None:
         """The node has everything, verified and in place."""

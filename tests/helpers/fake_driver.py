@@ -7,15 +7,15 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from castray_desktop.workers.ray_side import protocol
+from castray_desktop.core.protocol.nodes import agent_protocol
 
 OrderType = TypeVar("OrderType")
 
-RAY_NODE = protocol.RayNode("ab" * 28, "127.0.0.1", "head", head=True, mine=True, cpus=2.0, memory=10)
+RAY_NODE = agent_protocol.RayNode("ab" * 28, "127.0.0.1", "head", head=True, mine=True, cpus=2.0, memory=10)
 
 
-def hello(name: str) -> protocol.AgentHello:
-    return protocol.AgentHello(name, 1, "127.0.0.1", 7000, "host", "", f"/inbox/{name}")
+def hello(name: str) -> agent_protocol.AgentHello:
+    return agent_protocol.AgentHello(name, 1, "127.0.0.1", 7000, "host", "", f"/inbox/{name}")
 
 
 class FakeDriver:
@@ -45,10 +45,10 @@ class FakeDriver:
     def end(self) -> None:
         self._messages.put_nowait(None)
 
-    def up(self, *nodes: protocol.RayNode) -> protocol.ClusterUp:
-        return protocol.ClusterUp("127.0.0.1:6379", "2.60.0", "3.11.7", nodes or (RAY_NODE,))
+    def up(self, *nodes: agent_protocol.RayNode) -> agent_protocol.ClusterUp:
+        return agent_protocol.ClusterUp("127.0.0.1:6379", "2.60.0", "3.11.7", nodes or (RAY_NODE,))
 
-    def come_up(self, *nodes: protocol.RayNode) -> None:
+    def come_up(self, *nodes: agent_protocol.RayNode) -> None:
         """Be up, and have an agent for every node of the plan; later ones are the test's business."""
         self._answers = True
         self.say(self.up(*nodes))
@@ -68,16 +68,16 @@ class FakeDriver:
     def send(self, message: Any) -> None:
         self.orders.append(message)
         self._ordered.set()
-        if self._answers and self._planning and isinstance(message, protocol.PlaceAgent):
-            self.say(protocol.AgentUp(hello(message.name)))
-        if self.obedient and isinstance(message, protocol.Call):
-            self.say(protocol.Returned(message.number))
+        if self._answers and self._planning and isinstance(message, agent_protocol.PlaceAgent):
+            self.say(agent_protocol.AgentUp(hello(message.name)))
+        if self.obedient and isinstance(message, agent_protocol.AgentCall):
+            self.say(agent_protocol.AgentCallResult(message.number))
 
     async def messages(self) -> AsyncIterator[Any]:
         while (message := await self._messages.get()) is not None:
             if isinstance(message, Exception):
                 raise message
-            self._planning = isinstance(message, protocol.ClusterUp)
+            self._planning = isinstance(message, agent_protocol.ClusterUp)
             yield message
             self._planning = False
 

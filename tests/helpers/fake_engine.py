@@ -6,11 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, TypeVar
 
-from castray_desktop.core import messages as m
-from castray_desktop.core.failure import CastRayError, Failure, FailureKind
-from castray_desktop.core.multicast import MulticastState
-from castray_desktop.ui.connection import Connection
-from castray_desktop.ui.engine_link import EngineLink
+from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
+from castray_desktop.core.multicast.datagrams import MulticastState
+from castray_desktop.core.protocol import messages as m
+from castray_desktop.ui.model.engine_link import EngineLink, EngineLinkState
 
 ReplyType = TypeVar("ReplyType", bound=m.Message)
 Answerer = Callable[[Any], m.Reply]
@@ -131,11 +130,11 @@ class FakeLink(EngineLink):
 
     def start(self, welcome: m.Welcome) -> None:
         """As if the engine had just been reached."""
-        self._set_connection(Connection.CONNECTED)
+        self._set_connection(EngineLinkState.CONNECTED)
         self.welcome.emit(welcome)
 
     def lose(self) -> None:
-        self._set_connection(Connection.RECONNECTING)
+        self._set_connection(EngineLinkState.RECONNECTING)
 
     def say(self, *events: m.Event) -> None:
         for event in events:

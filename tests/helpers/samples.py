@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from castray_desktop.core.messages import (
+from castray_desktop.core.protocol.messages import (
     CastMode,
     CastState,
     CastSummary,

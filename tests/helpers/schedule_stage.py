@@ -7,17 +7,17 @@ from collections.abc import Callable
 from datetime import UTC
 from pathlib import Path
 
-from castray_desktop.core import messages as m
-from castray_desktop.core.failure import CastRayError, Failure
-from castray_desktop.core.messages import CastState, DeliveryState, OnConflict, Schedule, SendRequest
-from castray_desktop.workers.schedules import Schedules
-from castray_desktop.workers.scheduling.schedule_life import Life, Look
+from castray_desktop.core.failures.kinds import CastRayError, Failure
+from castray_desktop.core.protocol import messages as m
+from castray_desktop.core.protocol.messages import CastState, DeliveryState, OnConflict, Schedule, SendRequest
+from castray_desktop.workers.schedules.schedule_manager import ScheduleManager
+from castray_desktop.workers.schedules.schedule_runner import ScheduleRunner, SourceSnapshot
 
 NOW = 1_790_000_000.0
 NODES = ("a", "b")
 
 
-class FakeCasts:
+class FakeScheduledCasts:
     """Follows `schedule_life.Casts`."""
 
     def __init__(self) -> None:
@@ -41,15 +41,15 @@ class FakeCasts:
     async def bring_up(self, target: str) -> None:
         self.brought_up.append(target)
 
-    def is_here(self, target: str, source: str) -> bool:
+    def is_local(self, target: str, source: str) -> bool:
         return self.here
 
-    async def look(self, target: str, request: SendRequest) -> Look:
+    async def snapshot(self, target: str, request: SendRequest) -> SourceSnapshot:
         self.looks += 1
         await self.gate.wait()
         if self.failure is not None:
             raise CastRayError.of(self.failure)
-        return Look(self.digest, self.recipients, self.offline)
+        return SourceSnapshot(self.digest, self.recipients, self.offline)
 
     def send(self, target: str, request: SendRequest, schedule: str) -> str:
         cast = f"cast {len(self.sent)}"
@@ -57,10 +57,10 @@ class FakeCasts:
         self.running.add(cast)
         return cast
 
-    def runs(self, cast: str) -> bool:
+    def is_running(self, cast: str) -> bool:
         return cast in self.running
 
-    def hold(self, targets: set[str]) -> None:
+    def keep_in_use(self, targets: set[str]) -> None:
         self.held = targets
 
 
@@ -69,13 +69,13 @@ class Stage:
 
     def __init__(self, home: Path) -> None:
         self.home = home
-        self.casts = FakeCasts()
+        self.casts = FakeScheduledCasts()
         self.now = NOW
         self.events: list[m.Event] = []
         self.schedules = self._new()
 
-    def _new(self) -> Schedules:
-        return Schedules(
+    def _new(self) -> ScheduleManager:
+        return ScheduleManager(
             self.home / "schedules.json", self.casts, self.events.append, lambda: self.now, lambda: UTC
         )
 
@@ -90,7 +90,7 @@ class Stage:
     def info(self) -> m.ScheduleInfo:
         return self.schedules._told().schedules[0]
 
-    def life(self) -> Life:
+    def life(self) -> ScheduleRunner:
         """Of the one schedule that there is."""
         (life,) = self.schedules._lives.values()
         return life

@@ -23,7 +23,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from castray_desktop.ui.controls.widgets import ElidedLabel
+from castray_desktop.ui.widgets.basic_widgets import ElidedLabel
 
 Role = QAccessible.Role
 

@@ -23,11 +23,11 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 
 from castray_desktop import app
-from castray_desktop.core.errors import sentence
-from castray_desktop.core.messages import CastResult, CastSummary, NodeState
-from castray_desktop.core.quantities import parse_rate
-from castray_desktop.ui.language import CHINESE, ENGLISH
-from castray_desktop.ui.main_window import MainWindow
+from castray_desktop.core.content.quantities import parse_rate
+from castray_desktop.core.failures.sentences import sentence
+from castray_desktop.core.protocol.messages import CastResult, CastSummary, NodeState
+from castray_desktop.ui.i18n.language import CHINESE, ENGLISH
+from castray_desktop.ui.window.main_window import MainWindow
 from tools.animation import animate
 
 STEP_MS = 50

@@ -6,8 +6,13 @@ from collections.abc import Callable
 
 from benchmarks.lab import Lab
 from benchmarks.lab_nodes import LabNodes, lab_nodes
-from castray_desktop.core.bottleneck import Cause, SlowestHop, slowest_hop
-from castray_desktop.core.messages import CastChanged, CastSummary, DeliveriesChanged, DeliverySnapshot
+from castray_desktop.core.protocol.messages import (
+    CastChanged,
+    CastSummary,
+    DeliveriesChanged,
+    DeliverySnapshot,
+)
+from castray_desktop.core.routing.bottleneck import BottleneckCause, SlowestHop, slowest_hop
 from tests.lab.test_casts import make_file, result, send
 
 MakeLab = Callable[..., Lab]
@@ -48,5 +53,5 @@ async def test_a_slow_link_is_the_slowest_hop(make_lab: MakeLab) -> None:
     late = watcher.found[len(watcher.found) // 2 :]
     named = [hop for hop in late if hop.node == slow]
     assert len(named) >= 0.8 * len(late) > 3, late
-    assert {hop.cause for hop in named} == {Cause.LINK}
+    assert {hop.cause for hop in named} == {BottleneckCause.LINK}
     assert 6e6 < sorted(hop.rate for hop in named)[len(named) // 2] < 11e6

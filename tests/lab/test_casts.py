@@ -12,9 +12,15 @@ from benchmarks.flipping_proxy import flipping
 from benchmarks.lab import Lab
 from benchmarks.lab_nodes import LabNodes, lab_nodes
 from benchmarks.relay_cases import given_away
-from castray_desktop.core.failure import FailureKind
-from castray_desktop.core.messages import CastResult, CastState, DeliveryState, SendRequest, Ways
-from castray_desktop.core.piece_size import piece_bytes
+from castray_desktop.core.content.stream_layout import choose_piece_bytes
+from castray_desktop.core.failures.kinds import FailureKind
+from castray_desktop.core.protocol.messages import (
+    CastResult,
+    CastState,
+    DeliveryState,
+    SendRequest,
+    TransportOption,
+)
 
 MakeLab = Callable[..., Lab]
 SECONDS = 40
@@ -174,7 +180,10 @@ async def test_a_flipped_bit_costs_one_piece(make_lab: MakeLab) -> None:
         assert order[0] == source.name
         reports = [nodes.reports[cast, node] for node in order[1:]]
         again = [report.received_bytes - report.stream_bytes for report in reports]
-        assert again == [piece_bytes(reports[0].stream_bytes, 2), 0]  # found at that hop, not passed on
+        assert again == [
+            choose_piece_bytes(reports[0].stream_bytes, 2),
+            0,
+        ]  # found at that hop, not passed on
         assert first.name in order
 
 
@@ -233,7 +242,9 @@ async def test_a_cast_that_no_connection_gets_through_ends_with_a_reason(make_la
         for host in lab.hosts:
             lab.block(host, "in")
         path = make_file(nodes, 1_000_000)
-        request = SendRequest((str(path),), ("all",), source=lab.hosts[0].name, transport=Ways.DIRECT)
+        request = SendRequest(
+            (str(path),), ("all",), source=lab.hosts[0].name, transport=TransportOption.DIRECT
+        )
         ended = await result(nodes, nodes.dispatcher.send(request))
     assert ended.summary.state is CastState.FAILED
     for delivery in ended.deliveries:

@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.clusters import check_files, engine_in, kill, ray_processes
 from benchmarks.lab import Lab
-from castray_desktop.core.failure import FailureKind
+from castray_desktop.core.failures.kinds import FailureKind
 
 MakeLab = Callable[..., Lab]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmarks.lab import Lab
 from benchmarks.lab_nodes import LabNodes, lab_nodes
-from castray_desktop.core.messages import CastState, DeliveryState, SendRequest
+from castray_desktop.core.protocol.messages import CastState, DeliveryState, SendRequest
 from tests.lab.test_casts import SECONDS, assert_delivered, content, make_file, result, send
 
 MakeLab = Callable[..., Lab]
@@ -28,14 +28,14 @@ async def test_a_pause_silences_every_link_within_half_a_second(make_lab: MakeLa
         path = make_file(nodes, 8_000_000)
         cast = send(nodes, path)
         await nodes.until(lambda: has(nodes, cast, "h2") > 2_000_000, SECONDS)
-        await nodes.dispatcher.control.pause(cast)
+        await nodes.dispatcher.commands.pause(cast)
         await asyncio.sleep(STOP_SECONDS)
         before = traffic(lab)
         await asyncio.sleep(1.0)
         since = [after - earlier for earlier, after in zip(before, traffic(lab), strict=True)]
         assert max(since) < QUIET_BYTES
         assert nodes.dispatcher.summaries()[0].state is CastState.PAUSED
-        nodes.dispatcher.control.resume(cast)
+        nodes.dispatcher.commands.resume(cast)
         ended = await result(nodes, cast)
         assert_delivered(nodes, ended, path)
         assert ended.summary.source_copies <= 1.01
@@ -70,7 +70,7 @@ async def test_who_is_off_at_first_is_served_by_a_recipient_when_the_source_is_g
         ]
         await nodes.kill("h0")
         await nodes.place(lab.hosts[3])
-        await nodes.until(lambda: not nodes.dispatcher.awaits, SECONDS)
+        await nodes.until(lambda: not nodes.dispatcher.has_deferred, SECONDS)
         served = nodes.dispatcher.deliveries()[cast][2]
         assert served.state is DeliveryState.COMPLETED
         assert Path(served.paths[0]).parent == nodes.folder / "h3"

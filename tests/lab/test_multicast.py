@@ -15,15 +15,15 @@ from benchmarks.lab_nodes import LabNodes, lab_nodes
 from benchmarks.multicast_filter import At, filtered
 from benchmarks.multicast_forger import forging
 from benchmarks.namespaces import nft
-from castray_desktop.core.messages import (
+from castray_desktop.core.multicast.datagrams import MulticastEnd, MulticastState, group_address
+from castray_desktop.core.protocol.messages import (
     CastResult,
     DeliverySnapshot,
     MulticastSnapshot,
     SendRequest,
     Transport,
-    Ways,
+    TransportOption,
 )
-from castray_desktop.core.multicast import MulticastEnd, MulticastState, group_address
 from tests.lab.test_casts import SECONDS, assert_delivered, make_file
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -66,7 +66,7 @@ def send(
     limit: int = 0,
 ) -> tuple[str, Path]:
     path = make_file(nodes, size, f"{next(_names)}.bin")
-    request = SendRequest((str(path),), recipients, source=source, limit=limit, transport=Ways.UDP)
+    request = SendRequest((str(path),), recipients, source=source, limit=limit, transport=TransportOption.UDP)
     return nodes.dispatcher.send(request), path
 
 

@@ -17,12 +17,12 @@ import pytest
 
 from benchmarks.lab import Lab
 from benchmarks.lab_clusters import LabCluster
-from castray_desktop.core.errors import sentence
-from castray_desktop.core.failure import CastRayError
-from castray_desktop.workers.cluster.driver_environments import DriverEnvironments, Versions
+from castray_desktop.core.failures.kinds import CastRayError
+from castray_desktop.core.failures.sentences import sentence
+from castray_desktop.workers.clusters.driver_environments import DriverEnvironments, RayVersions
 from tests.lab.test_bare_ray import DATA_PORT, digest
 
-THERE = Versions("2.49.2", platform.python_version())
+THERE = RayVersions("2.49.2", platform.python_version())
 SIZE = 20_000_001
 
 

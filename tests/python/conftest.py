@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from castray_desktop.workers.places import Places
+from castray_desktop.workers.base.paths import Paths
 from tests.helpers.command_home import command_home
 
 
 @pytest.fixture
 def places(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> Places:
+) -> Paths:
     """A home that the environment names."""
     return command_home(tmp_path, tmp_path_factory, monkeypatch)

@@ -15,10 +15,10 @@ import pytest
 
 import castray_desktop
 from castray_desktop import CommandFailed, connect
-from castray_desktop.core.messages import CastResult, CastState, SendRequest
+from castray_desktop.core.protocol.messages import CastResult, CastState, SendRequest
+from castray_desktop.core.protocol.nodes import agent_protocol
 from castray_desktop.python import Cluster, cluster_handle
-from castray_desktop.workers.ray_side import protocol
-from tests.helpers.house import House
+from tests.helpers.engine_home import EngineHome
 from tests.helpers.samples import make_cast
 
 Result = TypeVar("Result")
@@ -30,7 +30,7 @@ async def in_thread(work: Callable[[], Result]) -> Result:
         return await asyncio.to_thread(work)
 
 
-async def test_a_program_sees_the_cluster(house: House) -> None:
+async def test_a_program_sees_the_cluster(house: EngineHome) -> None:
     def program() -> None:
         with connect("local") as cluster:
             assert [node.name for node in cluster.nodes()][1:] == ["node_1", "node_2", "node_3"]
@@ -40,7 +40,7 @@ async def test_a_program_sees_the_cluster(house: House) -> None:
     assert [thread.name for thread in threading.enumerate() if thread.name == "castray"] == []
 
 
-async def test_a_cast_is_started_followed_and_cancelled(house: House, tmp_path: Path) -> None:
+async def test_a_cast_is_started_followed_and_cancelled(house: EngineHome, tmp_path: Path) -> None:
     (tmp_path / "x").write_text("x")
 
     def program() -> CastState:
@@ -57,7 +57,7 @@ async def test_a_cast_is_started_followed_and_cancelled(house: House, tmp_path: 
     assert await in_thread(program) is CastState.CANCELLED
 
 
-async def test_failures_are_sentences(house: House, tmp_path: Path) -> None:
+async def test_failures_are_sentences(house: EngineHome, tmp_path: Path) -> None:
     (tmp_path / "x").write_text("x")
 
     def program() -> None:
@@ -75,11 +75,11 @@ async def test_failures_are_sentences(house: House, tmp_path: Path) -> None:
     await in_thread(program)
 
 
-async def test_a_cluster_that_does_not_come_up_leaves_no_thread(house: House) -> None:
-    from castray_desktop.core.failure import Failure, FailureKind
+async def test_a_cluster_that_does_not_come_up_leaves_no_thread(house: EngineHome) -> None:
+    from castray_desktop.core.failures.kinds import Failure, FailureKind
 
     failure = Failure(FailureKind.CLUSTER_UNREACHABLE, {"address": "10.0.0.9:1", "reason": "nothing"})
-    house.script = lambda driver: driver.say(protocol.ClusterFailed(failure))
+    house.script = lambda driver: driver.say(agent_protocol.ClusterFailed(failure))
 
     def program() -> None:
         with pytest.raises(CommandFailed):
@@ -89,7 +89,7 @@ async def test_a_cluster_that_does_not_come_up_leaves_no_thread(house: House) ->
     assert [thread.name for thread in threading.enumerate() if thread.name == "castray"] == []
 
 
-async def test_what_is_closed_says_so(house: House) -> None:
+async def test_what_is_closed_says_so(house: EngineHome) -> None:
     def program() -> None:
         cluster = connect("local")
         cluster.close()
@@ -100,7 +100,7 @@ async def test_what_is_closed_says_so(house: House) -> None:
     await in_thread(program)
 
 
-async def test_a_program_with_an_event_loop_of_its_own(house: House) -> None:
+async def test_a_program_with_an_event_loop_of_its_own(house: EngineHome) -> None:
     async def notebook() -> int:
         with connect("local", progress=False) as cluster:  # blocks this loop, and needs none of it
             return len(cluster.nodes())
@@ -134,13 +134,13 @@ def test_sending_and_starting_take_the_same_arguments() -> None:
     assert set(cluster_handle.SendArguments.__annotations__) == keywords
 
 
-async def test_the_history_comes_in_pages(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_history_comes_in_pages(house: EngineHome, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster_handle, "PAGE", 2)
     client = await house.connect()  # the history is open
     request = SendRequest(("/x",), ("all",))
     for number in range(5):
         summary = make_cast(f"c{number}", state=CastState.COMPLETED, finished=float(number + 1))
-        house.engine._history.ended(request, "local", CastResult(summary, (), 1.0))
+        house.engine._history.cast_ended(request, "local", CastResult(summary, (), 1.0))
 
     def program() -> None:
         with connect("local") as cluster:

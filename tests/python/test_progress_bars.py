@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from castray_desktop.core.forms import CastForm
-from castray_desktop.core.messages import DeliveryState
+from castray_desktop.core.casts.json_views import CastForm
+from castray_desktop.core.protocol.messages import DeliveryState
 from castray_desktop.python.progress_bars import (
     CallBars,
     NoBars,

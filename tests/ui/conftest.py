@@ -13,12 +13,12 @@ from PySide6.QtGui import QDragEnterEvent, QDragMoveEvent, QDropEvent
 from PySide6.QtWidgets import QApplication, QWidget
 from pytestqt.qtbot import QtBot
 
-from castray_desktop.ui.clusters.cluster_choice import ClusterChoice
-from castray_desktop.ui.fonts import load_fonts
-from castray_desktop.ui.language import Language
-from castray_desktop.ui.main_window import MainWindow
-from castray_desktop.ui.style import apply_style
-from castray_desktop.ui.theme import Theme
+from castray_desktop.ui.clusters.cluster_selector import ClusterSelector
+from castray_desktop.ui.i18n.language import Language
+from castray_desktop.ui.theme.fonts import load_fonts
+from castray_desktop.ui.theme.style_sheet import apply_style
+from castray_desktop.ui.theme.theme import Theme
+from castray_desktop.ui.window.main_window import MainWindow
 from tests.helpers.fake_engine import FakeLink
 
 HERE = Path(__file__).parent
@@ -82,7 +82,7 @@ def window(
     load_fonts()
     qapp.setStyleSheet("")  # as in the application, its style comes once it is whole
     theme.changed.connect(lambda: apply_style(qapp, theme))
-    made = MainWindow(theme, language, link, settings, ClusterChoice(link, settings))
+    made = MainWindow(theme, language, link, settings, ClusterSelector(link, settings))
     qtbot.addWidget(made)
     apply_style(qapp, theme)
     made.show()

@@ -20,15 +20,15 @@ from PySide6.QtCore import QElapsedTimer, QEvent, QSettings
 from PySide6.QtWidgets import QApplication
 
 from castray_desktop.app import build_application
-from castray_desktop.core import messages as m
-from castray_desktop.core.failure import Failure, FailureKind
-from castray_desktop.core.multicast import MulticastEnd, MulticastState
-from castray_desktop.ui.clusters.cluster_choice import ClusterChoice
-from castray_desktop.ui.fonts import load_fonts
-from castray_desktop.ui.language import CHINESE, ENGLISH, Language
-from castray_desktop.ui.main_window import MainWindow
-from castray_desktop.ui.style import apply_style
-from castray_desktop.ui.theme import Theme
+from castray_desktop.core.failures.kinds import Failure, FailureKind
+from castray_desktop.core.multicast.datagrams import MulticastEnd, MulticastState
+from castray_desktop.core.protocol import messages as m
+from castray_desktop.ui.clusters.cluster_selector import ClusterSelector
+from castray_desktop.ui.i18n.language import CHINESE, ENGLISH, Language
+from castray_desktop.ui.theme.fonts import load_fonts
+from castray_desktop.ui.theme.style_sheet import apply_style
+from castray_desktop.ui.theme.theme import Theme
+from castray_desktop.ui.window.main_window import MainWindow
 from tests.helpers import fake_engine as fake
 
 Scene = Callable[[MainWindow, fake.FakeLink], None]
@@ -47,7 +47,7 @@ def fake_window(
         language.choose(spoken)
         application.setStyleSheet("")  # as in the application, its style comes once it is whole
         link = fake.FakeLink()
-        window = MainWindow(theme, language, link, settings, ClusterChoice(link, settings))
+        window = MainWindow(theme, language, link, settings, ClusterSelector(link, settings))
         apply_style(application, theme)
         try:
             yield window, link
@@ -67,7 +67,7 @@ def settle(application: QApplication, milliseconds: int = 700) -> None:
 
 
 def add_plot(window: MainWindow) -> None:
-    from castray_desktop.ui.throughput_plot import ThroughputPlot
+    from castray_desktop.ui.throughput.throughput_plot import ThroughputPlot
 
     plot = ThroughputPlot(window._theme)
     window.transfers_card.put_plot(plot, plot.add)

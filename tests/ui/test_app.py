@@ -17,15 +17,14 @@ from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from castray_desktop import app
-from castray_desktop.core import messages as m
-from castray_desktop.ui.clusters.cluster_choice import ClusterChoice
-from castray_desktop.ui.connection import Connection
-from castray_desktop.ui.engine_link import EngineLink
-from castray_desktop.ui.garbage import WindowThreadCollector
-from castray_desktop.ui.language import Language
-from castray_desktop.ui.main_window import MainWindow
-from castray_desktop.ui.theme import Theme
-from castray_desktop.workers.places import Places
+from castray_desktop.core.protocol import messages as m
+from castray_desktop.ui.clusters.cluster_selector import ClusterSelector
+from castray_desktop.ui.i18n.language import Language
+from castray_desktop.ui.model.engine_link import EngineLink, EngineLinkState
+from castray_desktop.ui.theme.theme import Theme
+from castray_desktop.ui.window.garbage_collection import WindowThreadCollector
+from castray_desktop.ui.window.main_window import MainWindow
+from castray_desktop.workers.base.paths import Paths
 from tests.helpers import fake_engine as fake
 from tests.helpers.fake_engine import FakeEngine, FakeLink
 
@@ -45,7 +44,7 @@ def live_link(engine: FakeEngine) -> EngineLink:
 
 @pytest.fixture
 def live_window(qtbot: QtBot, theme: Theme, live_link: EngineLink, settings: QSettings) -> MainWindow:
-    window = MainWindow(theme, Language(settings), live_link, settings, ClusterChoice(live_link, settings))
+    window = MainWindow(theme, Language(settings), live_link, settings, ClusterSelector(live_link, settings))
     qtbot.addWidget(window)
     window.show()
     return window
@@ -57,7 +56,7 @@ def test_the_window_lives_and_leaves_the_engine(
     live_link.welcome.connect(lambda welcome: QTimer.singleShot(0, live_window.quit_requested.emit))
     assert app.serve(qapp, app.QuitWish(live_window), live_link) == 0
     assert engine.closed
-    assert live_link.connection is Connection.CLOSED
+    assert live_link.connection is EngineLinkState.CLOSED
     assert m.Watch(None) in engine.commands
     assert len(live_window.nodes.nodes()) == 4
 
@@ -144,7 +143,7 @@ def test_garbage_is_collected_in_the_thread_of_the_window(qtbot: QtBot) -> None:
 
 
 def test_settings_lie_in_the_home(tmp_path: Path) -> None:
-    settings = app.open_settings(Places(tmp_path, tmp_path / "socket"))
+    settings = app.open_settings(Paths(tmp_path, tmp_path / "socket"))
     settings.setValue("theme", "dark")
     settings.sync()
     assert (tmp_path / "window.ini").is_file()

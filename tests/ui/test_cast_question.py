@@ -8,15 +8,15 @@ import msgspec
 import pytest
 from pytestqt.qtbot import QtBot
 
-from castray_desktop.core import messages as m
-from castray_desktop.core.failure import Failure, FailureKind
-from castray_desktop.core.messages import CastState, ClusterPhase, ClusterStatus
-from castray_desktop.ui.main_window import MainWindow
+from castray_desktop.core.failures.kinds import Failure, FailureKind
+from castray_desktop.core.protocol import messages as m
+from castray_desktop.core.protocol.messages import CastState, ClusterPhase, ClusterStatus
+from castray_desktop.ui.window.main_window import MainWindow
 from tests.helpers import fake_engine as fake
 from tests.helpers.fake_engine import FakeLink
 from tests.helpers.on_screen import click, hidden_because
 from tests.helpers.seen import painted
-from tests.ui.test_main_window import button
+from tests.ui.window.test_main_window import button
 
 OTHER = "10.0.4.10:6379"
 Asked = type[m.LeaveCluster] | type[m.UseCluster] | type[m.ShareCluster]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from PySide6.QtWidgets import QWidget
 from pytestqt.qtbot import QtBot
 
-from castray_desktop.core.messages import ShareInfo
-from castray_desktop.ui.clusters.share_sheet import ShareSheet
-from castray_desktop.ui.theme import Theme
+from castray_desktop.core.protocol.messages import ShareInfo
+from castray_desktop.ui.clusters.membership_dialogs import ShareSheet
+from castray_desktop.ui.theme.theme import Theme
 
 
 def test_the_sheet_says_whether_the_token_crosses_the_network_in_clear(qtbot: QtBot, theme: Theme) -> None:

@@ -10,11 +10,11 @@ from castray_desktop.cli.exit_status import EXIT_DELIVERED
 from castray_desktop.cli.output.cast_text import format_state
 from castray_desktop.cli.output.terminal import add_row, new_table, print_json, print_table
 from castray_desktop.cli.session import Session
-from castray_desktop.core.cast import cast_name
-from castray_desktop.core.failure import CastRayError, FailureKind
-from castray_desktop.core.forms import cast_cluster_form, plain
-from castray_desktop.core.messages import CastSummary, DeliverySnapshot
-from castray_desktop.core.quantities import format_bytes
+from castray_desktop.core.casts.json_views import cast_cluster_form, form_to_json
+from castray_desktop.core.casts.states import cast_name
+from castray_desktop.core.content.quantities import format_bytes
+from castray_desktop.core.failures.kinds import CastRayError, FailureKind
+from castray_desktop.core.protocol.messages import CastSummary, DeliverySnapshot
 
 
 def add_parsers(commands: Commands) -> None:
@@ -54,7 +54,7 @@ def _cast_object(cast: CastSummary, deliveries: tuple[DeliverySnapshot, ...]) ->
         "name": cast_name(cast),
         "state": cast.state.value,
         "bytes": cast.bytes,
-        "cluster": plain(cast_cluster_form(cast.cluster)),
+        "cluster": form_to_json(cast_cluster_form(cast.cluster)),
         "deliveries": [
             {"node": item.node, "state": item.state.value, "bytes": item.bytes} for item in deliveries
         ],

@@ -8,7 +8,7 @@ from castray_desktop.cli.arguments import Commands, add_command, add_json_option
 from castray_desktop.cli.exit_status import EXIT_DELIVERED
 from castray_desktop.cli.output.terminal import print_json
 from castray_desktop.cli.session import Session
-from castray_desktop.core import messages
+from castray_desktop.core.protocol import messages
 
 ENCRYPTED = (
     "Connections are encrypted (RAY_USE_TLS=1): each machine needs a certificate of the same authority"

@@ -22,9 +22,9 @@ from castray_desktop.cli.arguments import Commands, add_command, add_json_option
 from castray_desktop.cli.commands.desktop_files import DesktopFile, desktop_files
 from castray_desktop.cli.exit_status import EXIT_DELIVERED, EXIT_NOT_DELIVERED
 from castray_desktop.cli.output.terminal import print_json
-from castray_desktop.core.failure import CastRayError, FailureKind
-from castray_desktop.workers.home_files import load_dict
-from castray_desktop.workers.places import find_places
+from castray_desktop.core.failures.kinds import CastRayError, FailureKind
+from castray_desktop.workers.base.paths import find_paths
+from castray_desktop.workers.base.state_files import load_dict
 
 PACKAGE = Path(__file__).resolve().parent.parent.parent
 
@@ -178,7 +178,7 @@ def this_desktop() -> Desktop:
         return given if given.is_absolute() else default
 
     data = folder("XDG_DATA_HOME", home / ".local" / "share")
-    return Desktop(data, folder("XDG_CONFIG_HOME", home / ".config"), find_places().home / "desktop.json")
+    return Desktop(data, folder("XDG_CONFIG_HOME", home / ".config"), find_paths().home / "desktop.json")
 
 
 def this_command() -> tuple[str, ...]:

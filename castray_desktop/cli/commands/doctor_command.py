@@ -11,11 +11,11 @@ from castray_desktop.cli.arguments import Commands, add_command, add_json_option
 from castray_desktop.cli.exit_status import EXIT_DELIVERED, EXIT_NOT_DELIVERED
 from castray_desktop.cli.output.terminal import print_json
 from castray_desktop.cli.session import Session
-from castray_desktop.core import messages
-from castray_desktop.core.checks import explain_check, without_secrets, worst
-from castray_desktop.core.failure import CastRayError, FailureKind
-from castray_desktop.core.messages import Check, CheckState
-from castray_desktop.workers import local_checks
+from castray_desktop.core.failures.check_sentences import explain_check, without_secrets, worst
+from castray_desktop.core.failures.kinds import CastRayError, FailureKind
+from castray_desktop.core.protocol import messages
+from castray_desktop.core.protocol.messages import Check, CheckState
+from castray_desktop.workers.diagnostics import local_checks
 
 _MARKS = {CheckState.GOOD: "ok", CheckState.NOTICE: "note", CheckState.BAD: "BAD"}
 

@@ -12,11 +12,11 @@ from castray_desktop.cli.exit_status import EXIT_DELIVERED
 from castray_desktop.cli.output.cast_text import print_limit
 from castray_desktop.cli.output.terminal import print_json
 from castray_desktop.cli.session import Session
-from castray_desktop.core import messages
-from castray_desktop.core.failure import CastRayError, FailureKind
-from castray_desktop.core.messages import EngineStatus
-from castray_desktop.workers.client import engine_lives
-from castray_desktop.workers.places import find_places
+from castray_desktop.core.failures.kinds import CastRayError, FailureKind
+from castray_desktop.core.protocol import messages
+from castray_desktop.core.protocol.messages import EngineStatus
+from castray_desktop.workers.base.paths import find_paths
+from castray_desktop.workers.client.engine_client import engine_is_running
 
 STOP_SECONDS = 30.0
 """How long to repeat the request to an engine that does not answer."""
@@ -99,12 +99,12 @@ async def show_status(options: argparse.Namespace) -> int:
 
 def _is_unresponsive(error: CastRayError) -> bool:
     """Whether an engine runs that can't be reached."""
-    return error.failure.kind is FailureKind.ENGINE_UNREACHABLE and engine_lives(find_places())
+    return error.failure.kind is FailureKind.ENGINE_UNREACHABLE and engine_is_running(find_paths())
 
 
 def _is_stopped(error: CastRayError) -> bool:
     """Whether it can't be reached because no engine runs."""
-    return error.failure.kind is FailureKind.ENGINE_UNREACHABLE and not engine_lives(find_places())
+    return error.failure.kind is FailureKind.ENGINE_UNREACHABLE and not engine_is_running(find_paths())
 
 
 def _status_object(status: EngineStatus | None) -> dict[str, object]:

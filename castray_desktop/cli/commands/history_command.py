@@ -22,11 +22,11 @@ from castray_desktop.cli.output.terminal import (
     print_table,
 )
 from castray_desktop.cli.session import Session
-from castray_desktop.core import messages
-from castray_desktop.core.cast import cast_name
-from castray_desktop.core.forms import CastForm, cast_form, plain, result_form
-from castray_desktop.core.messages import CastResult, CastState, CastSummary
-from castray_desktop.core.quantities import format_bytes
+from castray_desktop.core.casts.json_views import CastForm, cast_form, form_to_json, result_form
+from castray_desktop.core.casts.states import cast_name
+from castray_desktop.core.content.quantities import format_bytes
+from castray_desktop.core.protocol import messages
+from castray_desktop.core.protocol.messages import CastResult, CastState, CastSummary
 
 PAGE = 500
 """Casts that are requested from the engine at once."""
@@ -94,7 +94,7 @@ async def history(options: argparse.Namespace) -> int:
         if options.cast:
             result = await session.client.request(messages.GetPastCast(options.cast), CastResult)
             if options.json:
-                print_json(plain(result_form(result)))
+                print_json(form_to_json(result_form(result)))
             else:
                 print_result(result)
             return EXIT_DELIVERED
@@ -137,7 +137,7 @@ async def _pages(session: Session, query: messages.HistoryQuery, limit: int) -> 
 
 def _without_deliveries(form: CastForm) -> dict[str, object]:
     """The fields of a listed cast: its deliveries come only with `castray history CAST`."""
-    fields = plain(form)
+    fields = form_to_json(form)
     del fields["deliveries"]
     return fields
 
@@ -146,7 +146,7 @@ def _print_csv(casts: list[CastForm]) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
     for cast in casts:
-        fields = plain(cast) | {
+        fields = form_to_json(cast) | {
             "recipients": " ".join(cast.recipients),
             "cluster": cast.cluster.address,
             "local": str(cast.cluster.local).lower(),

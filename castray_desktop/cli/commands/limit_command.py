@@ -9,9 +9,9 @@ from castray_desktop.cli.exit_status import EXIT_DELIVERED
 from castray_desktop.cli.output.cast_text import print_limit
 from castray_desktop.cli.output.terminal import print_json
 from castray_desktop.cli.session import Session
-from castray_desktop.core import messages
-from castray_desktop.core.failure import CastRayError, FailureKind
-from castray_desktop.core.quantities import parse_limit
+from castray_desktop.core.content.quantities import parse_limit
+from castray_desktop.core.failures.kinds import CastRayError, FailureKind
+from castray_desktop.core.protocol import messages
 
 
 def add_parsers(commands: Commands) -> None:

@@ -12,10 +12,10 @@ from castray_desktop.cli.arguments import Commands, add_command, add_json_option
 from castray_desktop.cli.exit_status import EXIT_DELIVERED
 from castray_desktop.cli.output.terminal import add_row, new_table, print_json, print_note, print_table
 from castray_desktop.cli.session import Session
-from castray_desktop.core import messages
-from castray_desktop.core.errors import sentence
-from castray_desktop.core.messages import NodeInfo, NodeState
-from castray_desktop.core.quantities import format_bytes
+from castray_desktop.core.content.quantities import format_bytes
+from castray_desktop.core.failures.sentences import sentence
+from castray_desktop.core.protocol import messages
+from castray_desktop.core.protocol.messages import NodeInfo, NodeState
 
 REPORT_SECONDS = 3.0
 """How long to wait for the first report of each node."""

@@ -21,12 +21,11 @@ from castray_desktop.cli.output.terminal import (
 )
 from castray_desktop.cli.send_arguments import add_send_arguments, send_request
 from castray_desktop.cli.session import Session
-from castray_desktop.core import messages
-from castray_desktop.core.errors import sentence
-from castray_desktop.core.forms import plain
-from castray_desktop.core.messages import Schedule, ScheduleInfo
-from castray_desktop.core.schedule import find
-from castray_desktop.core.schedule_forms import schedule_form
+from castray_desktop.core.casts.json_views import form_to_json, schedule_form
+from castray_desktop.core.casts.schedule_rules import find
+from castray_desktop.core.failures.sentences import sentence
+from castray_desktop.core.protocol import messages
+from castray_desktop.core.protocol.messages import Schedule, ScheduleInfo
 
 QUIET_SECONDS = 5.0
 """The default time without changes before `--when-changed` starts a cast."""
@@ -116,7 +115,7 @@ async def list_schedules(options: argparse.Namespace) -> int:
     async with Session() as session:
         schedules = await _fetch(session)
     if options.json:
-        print_json([plain(schedule_form(info)) for info in schedules])
+        print_json([form_to_json(schedule_form(info)) for info in schedules])
     else:
         print_schedules(schedules)
     return EXIT_DELIVERED

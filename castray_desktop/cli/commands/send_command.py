@@ -12,11 +12,11 @@ from castray_desktop.cli.output.cast_text import format_cluster, print_links
 from castray_desktop.cli.output.terminal import print_json, print_line, print_note
 from castray_desktop.cli.send_arguments import add_send_arguments, send_request
 from castray_desktop.cli.session import Session
-from castray_desktop.core import messages
-from castray_desktop.core.errors import sentence
-from castray_desktop.core.forms import cast_cluster_form, links_form, plain
-from castray_desktop.core.messages import PreflightReport, SendRequest
-from castray_desktop.core.quantities import format_bytes
+from castray_desktop.core.casts.json_views import cast_cluster_form, form_to_json, links_form
+from castray_desktop.core.content.quantities import format_bytes
+from castray_desktop.core.failures.sentences import sentence
+from castray_desktop.core.protocol import messages
+from castray_desktop.core.protocol.messages import PreflightReport, SendRequest
 
 
 def add_parsers(commands: Commands) -> None:
@@ -64,13 +64,13 @@ async def _dry_run(session: Session, request: SendRequest, as_json: bool) -> int
 def _preflight_object(report: PreflightReport) -> dict[str, object]:
     return {
         "event": "preflight",
-        "cluster": plain(cast_cluster_form(report.cluster)),
+        "cluster": form_to_json(cast_cluster_form(report.cluster)),
         "files": report.files,
         "bytes": report.bytes,
         "recipients": list(report.recipients),
         "problems": [{"node": item.node, "reason": sentence(item.failure)} for item in report.problems],
         "broken_links": report.broken_links,
-        "links": plain(links_form(report)),
+        "links": form_to_json(links_form(report)),
         "left_out": [{"path": item.path, "reason": sentence(item.failure)} for item in report.left_out],
         "left_out_count": report.left_out_count,
         "removals": [

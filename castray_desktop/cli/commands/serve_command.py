@@ -17,10 +17,10 @@ from castray_desktop.cli.arguments import Commands, add_command
 from castray_desktop.cli.exit_status import EXIT_BAD_USAGE, EXIT_DELIVERED
 from castray_desktop.cli.output.terminal import print_note
 from castray_desktop.cli.session import Session
-from castray_desktop.workers.places import find_places
+from castray_desktop.workers.base.paths import find_paths
 
 if TYPE_CHECKING:
-    from castray_desktop.workers.http_api.server import ApiServer
+    from castray_desktop.workers.http_api.api_server import ApiServer
 
 OPEN_TO_OTHERS = (
     "{host} can be reached from other machines, and what is sent is not encrypted."
@@ -58,12 +58,12 @@ def _port(text: str) -> int:
 async def serve(options: argparse.Namespace) -> int:
     """Serve until interrupted. The engine and its cluster run for as long."""
     # The API's libraries load slowly, and no other command needs them.
-    from castray_desktop.workers.engine_connection import EngineConnection
-    from castray_desktop.workers.http_api.access import HostNames, is_loopback, load_token
-    from castray_desktop.workers.http_api.app import Api
-    from castray_desktop.workers.http_api.server import ApiServer, address_of, open_port
+    from castray_desktop.workers.client.reconnecting_client import ReconnectingClient
+    from castray_desktop.workers.http_api.access_control import AllowedHosts, is_loopback, load_token
+    from castray_desktop.workers.http_api.api_app import ApiApp
+    from castray_desktop.workers.http_api.api_server import ApiServer, address_of, open_port
 
-    places = find_places()
+    places = find_paths()
     try:
         places.prepare()
         token = load_token(places.api_token)
@@ -75,9 +75,9 @@ async def serve(options: argparse.Namespace) -> int:
         async with Session() as session:
             await session.ready(options.cluster)
             draining = asyncio.create_task(_drain(session), name="session events")
-            connection = EngineConnection(places, "api", session.cluster.target)
-            api = Api(connection, token, HostNames(options.host))
-            connection.listen(api.heard)
+            connection = ReconnectingClient(places, "api", session.cluster.target)
+            api = ApiApp(connection, token, AllowedHosts(options.host))
+            connection.add_listener(api.publish)
             try:
                 await connection.open()
                 if not is_loopback(options.host):

@@ -10,10 +10,10 @@ from castray_desktop.cli.arguments import Commands, add_command, add_json_option
 from castray_desktop.cli.exit_status import EXIT_DELIVERED
 from castray_desktop.cli.output.terminal import print_json
 from castray_desktop.cli.session import Session
-from castray_desktop.core import messages
-from castray_desktop.core.forms import whole
-from castray_desktop.core.messages import MOST_DEMO_NODES, EngineSettings
-from castray_desktop.core.quantities import format_bytes
+from castray_desktop.core.casts.json_views import message_to_json
+from castray_desktop.core.content.quantities import format_bytes
+from castray_desktop.core.protocol import messages
+from castray_desktop.core.protocol.messages import MOST_DEMO_NODES, EngineSettings
 
 
 def add_parsers(commands: Commands) -> None:
@@ -59,7 +59,7 @@ async def settings(options: argparse.Namespace) -> int:
         if wanted != known:
             await session.client.request(messages.ChangeSettings(wanted), messages.Done)
     if options.json:
-        print_json(whole(wanted))
+        print_json(message_to_json(wanted))
     else:
         print_settings(wanted)
     return EXIT_DELIVERED

@@ -8,9 +8,9 @@ from castray_desktop.cli.arguments import Commands, add_command, add_json_option
 from castray_desktop.cli.exit_status import EXIT_DELIVERED
 from castray_desktop.cli.output.terminal import add_row, format_moment, new_table, print_json, print_table
 from castray_desktop.cli.session import Session
-from castray_desktop.core.forms import whole
-from castray_desktop.core.messages import GetStatistics, Statistics, StatisticsReport
-from castray_desktop.core.quantities import format_bytes
+from castray_desktop.core.casts.json_views import message_to_json
+from castray_desktop.core.content.quantities import format_bytes
+from castray_desktop.core.protocol.messages import GetStatistics, Statistics, StatisticsReport
 
 
 def add_parsers(commands: Commands) -> None:
@@ -26,7 +26,7 @@ async def statistics(options: argparse.Namespace) -> int:
     async with Session() as session:
         report = await session.client.request(GetStatistics(), StatisticsReport)
     if options.json:
-        fields = whole(report)
+        fields = message_to_json(report)
         del fields["type"]
         print_json(fields)
     else:

@@ -18,11 +18,11 @@ from castray_desktop.cli.cast_runner import run_cast
 from castray_desktop.cli.exit_status import EXIT_DELIVERED, EXIT_NOT_DELIVERED
 from castray_desktop.cli.output.terminal import print_json
 from castray_desktop.cli.session import Session
-from castray_desktop.core import messages
-from castray_desktop.core.errors import sentence
-from castray_desktop.core.failure import CastRayError, FailureKind
-from castray_desktop.core.forms import cast_cluster_form, plain
-from castray_desktop.core.messages import PreflightReport
+from castray_desktop.core.casts.json_views import cast_cluster_form, form_to_json
+from castray_desktop.core.failures.kinds import CastRayError, FailureKind
+from castray_desktop.core.failures.sentences import sentence
+from castray_desktop.core.protocol import messages
+from castray_desktop.core.protocol.messages import PreflightReport
 
 ALL = "all"
 
@@ -109,7 +109,7 @@ async def add_recipients(options: argparse.Namespace) -> int:
     if options.json:
         added = {
             "event": "added",
-            "cluster": plain(cast_cluster_form(report.cluster)),
+            "cluster": form_to_json(cast_cluster_form(report.cluster)),
             "recipients": list(report.recipients),
             "problems": [{"node": item.node, "reason": sentence(item.failure)} for item in report.problems],
         }

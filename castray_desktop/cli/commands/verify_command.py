@@ -21,12 +21,12 @@ from castray_desktop.cli.output.terminal import (
     print_table,
 )
 from castray_desktop.cli.session import Session
-from castray_desktop.core import messages
-from castray_desktop.core.errors import sentence
-from castray_desktop.core.failure import CastRayError
-from castray_desktop.core.forms import cast_cluster_form, plain
-from castray_desktop.core.messages import VerifiedNode, VerifiedState, VerifyReport
-from castray_desktop.core.quantities import format_bytes
+from castray_desktop.core.casts.json_views import cast_cluster_form, form_to_json
+from castray_desktop.core.content.quantities import format_bytes
+from castray_desktop.core.failures.kinds import CastRayError
+from castray_desktop.core.failures.sentences import sentence
+from castray_desktop.core.protocol import messages
+from castray_desktop.core.protocol.messages import VerifiedNode, VerifiedState, VerifyReport
 
 
 def add_parsers(commands: Commands) -> None:
@@ -71,7 +71,7 @@ async def verify(options: argparse.Namespace) -> int:
     if options.json:
         used = messages.CastCluster.of(session.cluster.target, session.cluster.address)
         nodes = [_node_object(node) for node in report.nodes]
-        print_json({"event": "verified", "cluster": plain(cast_cluster_form(used)), "nodes": nodes})
+        print_json({"event": "verified", "cluster": form_to_json(cast_cluster_form(used)), "nodes": nodes})
     else:
         print_verified(report)
     same = all(node.state is VerifiedState.SAME for node in report.nodes)

@@ -20,10 +20,10 @@ from rich.progress import (
 
 from castray_desktop.cli.output.cast_text import format_state, print_result, warn_of_links
 from castray_desktop.cli.output.terminal import print_json, print_line
-from castray_desktop.core.cast import cast_name
-from castray_desktop.core.forms import plain, result_form
-from castray_desktop.core.messages import CastResult, CastSummary, DeliverySnapshot, DeliveryState
-from castray_desktop.core.quantities import format_bytes
+from castray_desktop.core.casts.json_views import form_to_json, result_form
+from castray_desktop.core.casts.states import cast_name
+from castray_desktop.core.content.quantities import format_bytes
+from castray_desktop.core.protocol.messages import CastResult, CastSummary, DeliverySnapshot, DeliveryState
 
 JSON_SECONDS = 0.1
 LINE_SECONDS = 5.0
@@ -65,7 +65,7 @@ class JsonReporter:
     def result(self, result: CastResult) -> None:
         """Print the last line."""
         warn_of_links(result.summary)
-        print_json(plain(result_form(result)))
+        print_json(form_to_json(result_form(result)))
 
 
 class LineReporter:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from castray_desktop.cli.output.terminal import print_line, print_note
-from castray_desktop.core.cast import cast_name
-from castray_desktop.core.errors import sentence
-from castray_desktop.core.messages import (
+from castray_desktop.core.casts.multicast_status import explain_multicast_end
+from castray_desktop.core.casts.states import cast_name
+from castray_desktop.core.content.quantities import format_bytes
+from castray_desktop.core.failures.sentences import sentence
+from castray_desktop.core.protocol.messages import (
     CastCluster,
     CastResult,
     CastState,
@@ -13,8 +15,6 @@ from castray_desktop.core.messages import (
     DeliveryState,
     PreflightReport,
 )
-from castray_desktop.core.multicast_words import why_stopped
-from castray_desktop.core.quantities import format_bytes
 
 
 def format_state(state: CastState | DeliveryState) -> str:
@@ -56,7 +56,7 @@ def print_result(result: CastResult) -> None:
 
 def _print_multicast(cast: CastSummary) -> None:
     """Print how much was sent by multicast, and on stderr why multicast has stopped."""
-    why = why_stopped(cast.multicast, cast.source)
+    why = explain_multicast_end(cast.multicast, cast.source)
     if why is not None and cast.state is not CastState.CANCELLED:
         print_note(why.text)
     elif cast.multicast is not None and cast.multicast.bytes:

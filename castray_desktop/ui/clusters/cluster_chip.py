@@ -8,16 +8,16 @@ from PySide6.QtCore import QRect, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QColor, QFontMetrics, QPainter, QPaintEvent
 from PySide6.QtWidgets import QMenu, QPushButton, QWidget
 
-from castray_desktop.core.messages import ClusterPhase, ClusterStatus
-from castray_desktop.ui.clusters.cluster_words import cluster_facts, cluster_glyph, cluster_name
+from castray_desktop.core.protocol.messages import ClusterPhase, ClusterStatus
 from castray_desktop.ui.clusters.known_clusters import KnownClusters, cluster_line, cluster_title
-from castray_desktop.ui.connection import Connection
-from castray_desktop.ui.controls.glyphs import paint_glyph
-from castray_desktop.ui.controls.icons import icon
-from castray_desktop.ui.controls.widgets import BUTTON_RADIUS, paint_icon, paint_round
-from castray_desktop.ui.fonts import font
-from castray_desktop.ui.theme import Theme
-from castray_desktop.ui.words import Words
+from castray_desktop.ui.i18n.retranslator import Retranslator
+from castray_desktop.ui.model.cluster_text import cluster_facts, cluster_glyph, cluster_name
+from castray_desktop.ui.model.engine_link import EngineLinkState
+from castray_desktop.ui.theme.fonts import font
+from castray_desktop.ui.theme.theme import Theme
+from castray_desktop.ui.widgets.basic_widgets import BUTTON_RADIUS, paint_icon, paint_round
+from castray_desktop.ui.widgets.painting import icon
+from castray_desktop.ui.widgets.status_glyphs import paint_glyph
 
 OURS = ("local", "shared")
 """Targets that this computer starts itself."""
@@ -31,13 +31,13 @@ class ClusterChip(QPushButton):
         self._theme = theme
         self._compact = False
         self.cluster = ClusterStatus()
-        self.connection = Connection.CONNECTING
+        self.connection = EngineLinkState.CONNECTING
         self.setFixedHeight(36)
         self.setCursor(Qt.CursorShape.PointingHandCursor)
         theme.changed.connect(self.update)
-        Words(self, self._describe)
+        Retranslator(self, self._describe)
 
-    def set_status(self, cluster: ClusterStatus, connection: Connection) -> None:
+    def set_status(self, cluster: ClusterStatus, connection: EngineLinkState) -> None:
         self.cluster = cluster
         self.connection = connection
         self._describe()

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QCoreApplication, QObject, QTimer, Signal
 
-from castray_desktop.core import messages
-from castray_desktop.core.messages import KnownCluster
-from castray_desktop.ui.units import format_ago
+from castray_desktop.core.protocol import messages
+from castray_desktop.core.protocol.messages import KnownCluster
+from castray_desktop.ui.i18n.number_format import format_ago
 
 if TYPE_CHECKING:
-    from castray_desktop.ui.engine_link import EngineLink
+    from castray_desktop.ui.model.engine_link import EngineLink
 
 translate = QCoreApplication.translate
 

@@ -9,11 +9,8 @@ from collections.abc import Callable
 from PySide6.QtCore import QPointF, QRectF, Signal
 from PySide6.QtWidgets import QGraphicsScene, QWidget
 
-from castray_desktop.core.messages import CastState, NodeInfo
-from castray_desktop.ui.controls.glyphs import GlyphState
-from castray_desktop.ui.graph.graph_items import MiddleItem, ZoneItem
-from castray_desktop.ui.graph.graph_layout import Box, Cell, Plan, Point, arrange
-from castray_desktop.ui.graph.graph_looks import (
+from castray_desktop.core.protocol.messages import CastState, NodeInfo
+from castray_desktop.ui.graph.graph_appearance import (
     Hop,
     Marks,
     Stream,
@@ -24,13 +21,16 @@ from castray_desktop.ui.graph.graph_looks import (
     tool_tip,
     way_lines,
 )
-from castray_desktop.ui.graph.graph_node import Dot, DotsItem, NodeItem
-from castray_desktop.ui.graph.hop_layer import HopLayer
-from castray_desktop.ui.graph.stream_words import read_out_lines, way_words
-from castray_desktop.ui.nodes import NodeList, glyph_word, natural_key, node_glyph
-from castray_desktop.ui.selection import RecipientSelection
-from castray_desktop.ui.theme import Theme
+from castray_desktop.ui.graph.node_items import Dot, DotsItem, NodeItem
+from castray_desktop.ui.graph.node_layout import Box, NodeShape, Plan, Point, arrange
+from castray_desktop.ui.graph.path_layer import PathLayer
+from castray_desktop.ui.graph.zone_items import MiddleItem, ZoneItem
+from castray_desktop.ui.model.node_list import NodeList, glyph_word, natural_key, node_glyph
+from castray_desktop.ui.model.recipient_selection import RecipientSelection
+from castray_desktop.ui.theme.theme import Theme
+from castray_desktop.ui.transfers.path_text import read_out_lines, transport_text
 from castray_desktop.ui.transfers.transfer_text import percent_text
+from castray_desktop.ui.widgets.status_glyphs import GlyphState
 
 Places = tuple[str, tuple[tuple[str, str], ...]]
 _Population = tuple[tuple[NodeInfo, ...], tuple[object, ...], Places]  # of these nodes, these places
@@ -58,7 +58,7 @@ class GraphScene(QGraphicsScene):
         self.plan: Plan = arrange(736, 424, [])
         self.items_by_name: dict[str, NodeItem] = {}
         self._zones: list[ZoneItem] = []
-        self.path = HopLayer(theme, self)
+        self.path = PathLayer(theme, self)
         self._dots = DotsItem(theme)
         self.addItem(self._dots)
         self._middle = MiddleItem(theme)
@@ -135,7 +135,7 @@ class GraphScene(QGraphicsScene):
         kept = {node.name for node in self._nodes.nodes()}
         if self.focus_node not in kept:
             self.focus_node = ""
-        if self.plan.cell is Cell.DOT:
+        if self.plan.cell is NodeShape.DOT:
             kept &= {self.source}
         for name in self.items_by_name.keys() - kept:
             self.removeItem(self.items_by_name.pop(name))
@@ -169,7 +169,7 @@ class GraphScene(QGraphicsScene):
 
     def _refresh_nodes(self) -> None:
         selected, source = self._selection.selected(), self.source
-        dots = self.plan.cell is Cell.DOT
+        dots = self.plan.cell is NodeShape.DOT
         self._refresh_dots(selected, shown=dots)
         for node in self._nodes.nodes() if not dots else filter(None, [self._nodes.get(source)]):
             place = self.place(node.name)
@@ -255,7 +255,7 @@ class GraphScene(QGraphicsScene):
         parts = [name, glyph_word(node_glyph(node, self._nodes.activity(name)))]
         if look is not None and look.look.share is not None:
             parts.append(percent_text(look.look.share))
-        parts += way_words(name, self._nodes.listening, self._nodes.repairs)
+        parts += transport_text(name, self._nodes.listening, self._nodes.repairs)
         if name in self._selection.selected():
             parts.append(glyph_word(GlyphState.SELECTED))
         return ", ".join(part for part in parts if part)
@@ -265,7 +265,7 @@ class GraphScene(QGraphicsScene):
         flow = stream(cast, nodes.listening, nodes.deliveries())
         calm = bool(cast and cast.state.finished)
         self.path.refresh_stream(flow, calm=calm, dim=self.dragging)
-        key = self._path_key(flow) if self.plan.cell is Cell.DOT else ()
+        key = self._path_key(flow) if self.plan.cell is NodeShape.DOT else ()
         if not key or key != self._path_for:
             self._path_for, self._path_plan = key, None
             self._path = self._hops_now(flow)
@@ -326,7 +326,7 @@ class GraphScene(QGraphicsScene):
     def node_at(self, place: QPointF) -> str:
         """The node at a place; "" for none."""
         point = Point(place.x(), place.y())
-        if self.source and Cell.FULL.box(self.plan.source).holds(point):
+        if self.source and NodeShape.FULL.box(self.plan.source).holds(point):
             return self.source
         for name, centre in self.plan.nodes.items():
             if self.plan.cell.box(centre).holds(point):

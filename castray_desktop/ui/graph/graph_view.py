@@ -23,19 +23,16 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QGraphicsView, QToolTip
 
-from castray_desktop.ui.controls.widgets import say
-from castray_desktop.ui.graph.graph_canvas import Canvas
-from castray_desktop.ui.graph.graph_drops import GraphDrops
-from castray_desktop.ui.graph.graph_items import to_point, to_rect
-from castray_desktop.ui.graph.graph_keys import GraphKeys
-from castray_desktop.ui.graph.graph_layout import Cell
-from castray_desktop.ui.graph.graph_overlays import AllNodesPill, Legend, ReadOut
-from castray_desktop.ui.graph.graph_room import GraphRoom
+from castray_desktop.ui.graph.graph_input import GraphDrops, GraphKeys
 from castray_desktop.ui.graph.graph_scene import GraphScene
-from castray_desktop.ui.graph.graph_stage import GraphStage
+from castray_desktop.ui.graph.graph_viewport import GraphStage, GraphViewport
+from castray_desktop.ui.graph.node_layout import NodeShape
+from castray_desktop.ui.graph.overlays import AllNodesPill, Legend, ReadOut
 from castray_desktop.ui.graph.side_card import SideCard
-from castray_desktop.ui.selection import RecipientSelection
-from castray_desktop.ui.theme import Theme
+from castray_desktop.ui.graph.zone_items import Canvas, to_point, to_rect
+from castray_desktop.ui.model.recipient_selection import RecipientSelection
+from castray_desktop.ui.theme.theme import Theme
+from castray_desktop.ui.widgets.basic_widgets import say
 
 ZOOM_MOST = 4.0
 ZOOM_STEP = 1.25
@@ -87,7 +84,7 @@ class GraphView(QGraphicsView):
         self.read_out = ReadOut(theme, parent)
         self.side_card = SideCard(theme, parent)
         self.pill = AllNodesPill(theme, parent)
-        self.room = GraphRoom(self, scene, parent)
+        self.room = GraphViewport(self, scene, parent)
         self._drops = GraphDrops(self, scene, selection)
         self._keys = GraphKeys(self, scene, selection)
         self._set_up()
@@ -170,7 +167,7 @@ class GraphView(QGraphicsView):
         whole = (self.size(), self._stage.below, self._graph.population())
         if self._zoom == 1.0 or whole != self._small_for:
             self._show_whole(width, height)
-            self._small_for = whole if self._graph.plan.cell is not Cell.FULL else ()
+            self._small_for = whole if self._graph.plan.cell is not NodeShape.FULL else ()
         if self._zoom > 1.0:
             if self._small_for:
                 self._graph.fit(width * self._zoom, height * self._zoom)
@@ -193,7 +190,7 @@ class GraphView(QGraphicsView):
 
     def _show_whole(self, width: float, height: float) -> None:
         self._graph.fit(width, height)
-        if self._stage.below and self._graph.plan.cell in (Cell.GLYPH, Cell.DOT):
+        if self._stage.below and self._graph.plan.cell in (NodeShape.GLYPH, NodeShape.DOT):
             # Rather as it was before something stood below it, and a part of it, than all of it tiny.
             self._graph.fit(width, height + self._stage.below)
 

@@ -1,6 +1,6 @@
 """How the hops of a relay are drawn: lines with arrow heads and rates, or threads among dots.
 
-The items only paint what they are told and know nothing of models; `HopLayer` tells them.
+The items only paint what they are told and know nothing of models; `PathLayer` tells them.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from PySide6.QtCore import QLineF, QPointF, QRectF, Qt
 from PySide6.QtGui import QBrush, QColor, QLinearGradient, QPainter, QPainterPath, QPen
 from PySide6.QtWidgets import QGraphicsItem, QStyleOptionGraphicsItem, QWidget
 
-from castray_desktop.ui.controls.glyphs import GlyphState, paint_glyph
-from castray_desktop.ui.controls.painting import CENTRE, metrics, paint_text
-from castray_desktop.ui.graph.graph_items import (
+from castray_desktop.ui.graph.edge_geometry import Curve
+from castray_desktop.ui.graph.node_layout import Box, Point
+from castray_desktop.ui.graph.zone_items import (
     CALM,
     DIM,
     DOT_GAP,
@@ -26,9 +26,9 @@ from castray_desktop.ui.graph.graph_items import (
     to_point,
     to_rect,
 )
-from castray_desktop.ui.graph.graph_layout import Box, Point
-from castray_desktop.ui.graph.hop_curve import Curve
-from castray_desktop.ui.theme import Theme, mix
+from castray_desktop.ui.theme.theme import Theme, mix
+from castray_desktop.ui.widgets.painting import CENTRE, metrics, paint_text
+from castray_desktop.ui.widgets.status_glyphs import GlyphState, paint_glyph
 
 SIGN = 14.0  # of a pause
 PAUSED_DASHES = [1.0, 4.0]
@@ -36,7 +36,7 @@ REPAIR_DASHES, SHORT_DASHES = [4.0, 2.5], [1.6, 1.2]  # in widths of the line
 
 
 @dataclass(frozen=True)
-class HopLook:
+class HopAppearance:
     """A hop's way and how it is drawn: its slice of the path's gradient, its width, whether bytes move."""
 
     curve: Curve
@@ -56,7 +56,7 @@ class HopLook:
 class HopItem(QGraphicsItem):
     """One link of the relay chain with its arrow head, kept as a picture; its dots run on top of it."""
 
-    def __init__(self, theme: Theme, look: HopLook) -> None:
+    def __init__(self, theme: Theme, look: HopAppearance) -> None:
         super().__init__()
         self._theme, self.look = theme, look
         self._line, self._head = _hop_path(look)
@@ -65,7 +65,7 @@ class HopItem(QGraphicsItem):
         self.setZValue(Z_PAUSED if look.paused else Z_HOP)
         self.setCacheMode(QGraphicsItem.CacheMode.DeviceCoordinateCache)
 
-    def show_look(self, look: HopLook) -> None:
+    def show_look(self, look: HopAppearance) -> None:
         """Draw this from now on."""
         if look == self.look:
             return
@@ -202,7 +202,7 @@ def _pixel_steps(line: QPainterPath) -> list[QPointF]:
     return result
 
 
-def _hop_path(look: HopLook) -> tuple[QPainterPath, QPainterPath]:
+def _hop_path(look: HopAppearance) -> tuple[QPainterPath, QPainterPath]:
     """The line, ending inside the head, and the head: 11 long, 12 wide."""
     curve = look.curve
     length = 11.0 if look.width >= 3 else 7.0

@@ -7,12 +7,17 @@ from dataclasses import dataclass
 
 from PySide6.QtCore import QCoreApplication
 
-from castray_desktop.core.listening import datagram_share, repaired_share
-from castray_desktop.core.messages import CastSummary, DeliverySnapshot, DeliveryState, NodeInfo, NodeState
-from castray_desktop.ui.controls.glyphs import GlyphState
-from castray_desktop.ui.graph.relay_words import held_up_line
-from castray_desktop.ui.graph.stream_words import left_text, shares, stopped_text
-from castray_desktop.ui.nodes import NodeList, glyph_word, node_glyph
+from castray_desktop.core.casts.multicast_status import datagram_share, repaired_share
+from castray_desktop.core.protocol.messages import (
+    CastSummary,
+    DeliverySnapshot,
+    DeliveryState,
+    NodeInfo,
+    NodeState,
+)
+from castray_desktop.ui.i18n.number_format import format_ago, format_bytes, format_rate
+from castray_desktop.ui.model.node_list import NodeList, glyph_word, node_glyph
+from castray_desktop.ui.transfers.path_text import held_up_line, left_text, shares, stopped_text
 from castray_desktop.ui.transfers.transfer_text import (
     cast_share,
     cast_status,
@@ -22,7 +27,7 @@ from castray_desktop.ui.transfers.transfer_text import (
     failure_text,
     percent_text,
 )
-from castray_desktop.ui.units import format_ago, format_bytes, format_rate
+from castray_desktop.ui.widgets.status_glyphs import GlyphState
 
 CastOnNode = tuple[CastSummary, DeliverySnapshot | None]
 """A cast that a node takes part in, and the delivery to it; none for the source."""

@@ -8,9 +8,9 @@ from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QLabel, QScrollArea, QVBoxLayout, QWidget
 
-from castray_desktop.ui.controls.glyphs import GlyphState
-from castray_desktop.ui.controls.painting import metrics
-from castray_desktop.ui.controls.widgets import (
+from castray_desktop.ui.graph.node_facts import Fact, NodeFacts, Remark
+from castray_desktop.ui.theme.theme import Theme
+from castray_desktop.ui.widgets.basic_widgets import (
     INNER_RADIUS,
     Card,
     ElidedLabel,
@@ -19,8 +19,8 @@ from castray_desktop.ui.controls.widgets import (
     label,
     set_tone,
 )
-from castray_desktop.ui.graph.node_facts import Fact, NodeFacts, Remark
-from castray_desktop.ui.theme import Theme
+from castray_desktop.ui.widgets.painting import metrics
+from castray_desktop.ui.widgets.status_glyphs import GlyphState
 
 WIDTH = 246
 SIDE = 14

@@ -1,1 +1,1 @@
-"""The pages behind the tabs, and the settings."""
+"""The pages behind the tabs (history, schedules, log, doctor) and the settings."""

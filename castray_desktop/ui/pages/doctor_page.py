@@ -9,22 +9,22 @@ from PySide6.QtCore import QCoreApplication, QMargins, Qt
 from PySide6.QtGui import QKeySequence, QResizeEvent, QShortcut
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
-from castray_desktop.core import messages
-from castray_desktop.core.checks import by_importance, diagnostics_text, explain_check
-from castray_desktop.core.failure import Failure
-from castray_desktop.core.messages import Check, CheckState, DiagnosisProgress
-from castray_desktop.ui.clusters.cluster_words import explain_failure
-from castray_desktop.ui.connection import Connection
-from castray_desktop.ui.controls.banner import Banner
-from castray_desktop.ui.controls.glyphs import GlyphState
-from castray_desktop.ui.controls.plain_table import Cell, PlainModel, PlainTable
-from castray_desktop.ui.controls.widgets import button, label, say, set_tone
-from castray_desktop.ui.opening import copy
-from castray_desktop.ui.theme import Theme
-from castray_desktop.ui.words import Words
+from castray_desktop.core.failures.check_sentences import by_importance, diagnostics_text, explain_check
+from castray_desktop.core.failures.kinds import Failure
+from castray_desktop.core.protocol import messages
+from castray_desktop.core.protocol.messages import Check, CheckState, DiagnosisProgress
+from castray_desktop.ui.i18n.retranslator import Retranslator
+from castray_desktop.ui.model.cluster_text import explain_failure
+from castray_desktop.ui.model.desktop_services import copy
+from castray_desktop.ui.model.engine_link import EngineLinkState
+from castray_desktop.ui.theme.theme import Theme
+from castray_desktop.ui.widgets.banner import Banner
+from castray_desktop.ui.widgets.basic_widgets import button, label, say, set_tone
+from castray_desktop.ui.widgets.status_glyphs import GlyphState
+from castray_desktop.ui.widgets.text_table import TableCell, TextTable, TextTableModel
 
 if TYPE_CHECKING:
-    from castray_desktop.ui.engine_link import EngineLink
+    from castray_desktop.ui.model.engine_link import EngineLink
 
 translate = QCoreApplication.translate
 
@@ -43,15 +43,15 @@ def in_window_language(text: str) -> str:
     return QCoreApplication.translate("Failure", text)
 
 
-def check_cells(check: Check) -> list[Cell]:
+def check_cells(check: Check) -> list[TableCell]:
     """A row of the table."""
     finding = explain_check(check, in_window_language)
     glyph, tone = _LOOKS[check.state]
     return [
-        Cell(finding.title, tone, glyph),
-        Cell(check.node or translate("Doctor", "This computer"), "text_2"),
-        Cell(finding.found, tip=finding.found),
-        Cell(finding.remedy, "text_2", tip=finding.remedy),
+        TableCell(finding.title, tone, glyph),
+        TableCell(check.node or translate("Doctor", "This computer"), "text_2"),
+        TableCell(finding.found, tip=finding.found),
+        TableCell(finding.remedy, "text_2", tip=finding.remedy),
     ]
 
 
@@ -69,8 +69,8 @@ class DoctorPage(QWidget):
             lambda: translate("Doctor", "Found"),
             lambda: translate("Doctor", "What to do"),
         )
-        self.model = PlainModel(headings, parent=self)
-        self.table = PlainTable(
+        self.model = TextTableModel(headings, parent=self)
+        self.table = TextTable(
             theme, self.model, lambda: self.tr("Checks"), (150, 120, 300, 300), 2, self._empty_words
         )
         self.look_button = button(theme, lambda: self.tr("Check now"), "refresh-cw")
@@ -82,7 +82,7 @@ class DoctorPage(QWidget):
         self.banner = Banner(theme, "bad")
         self._build()
         self._wire()
-        Words(self, self._say)
+        Retranslator(self, self._say)
 
     def _build(self) -> None:
         say(
@@ -164,8 +164,8 @@ class DoctorPage(QWidget):
             text = self.tr("Looking: {done} of {total}")
             self.verdict.setText(text.format(done=progress.done, total=progress.total))
 
-    def _on_connection(self, connection: Connection) -> None:
-        if connection is not Connection.CONNECTED:
+    def _on_connection(self, connection: EngineLinkState) -> None:
+        if connection is not EngineLinkState.CONNECTED:
             self._job = ""
         self._show_state()
 

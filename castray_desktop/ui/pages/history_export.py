@@ -12,15 +12,15 @@ from typing import IO, TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Signal
 
-from castray_desktop.core import messages
-from castray_desktop.core.cast import cast_name
-from castray_desktop.core.errors import sentence
-from castray_desktop.core.failure import Failure, FailureKind
-from castray_desktop.core.forms import plain, result_form
-from castray_desktop.core.messages import CastResult, CastSummary, HistoryQuery
+from castray_desktop.core.casts.json_views import form_to_json, result_form
+from castray_desktop.core.casts.states import cast_name
+from castray_desktop.core.failures.kinds import Failure, FailureKind
+from castray_desktop.core.failures.sentences import sentence
+from castray_desktop.core.protocol import messages
+from castray_desktop.core.protocol.messages import CastResult, CastSummary, HistoryQuery
 
 if TYPE_CHECKING:
-    from castray_desktop.ui.engine_link import EngineLink
+    from castray_desktop.ui.model.engine_link import EngineLink
 
 PAGE = 200
 CSV_COLUMNS = (
@@ -119,7 +119,7 @@ class HistoryExport(QObject):
         try:
             if self._json:
                 self._file.write(",\n" if self._written else "\n")
-                json.dump(plain(result_form(result)), self._file, ensure_ascii=False)
+                json.dump(form_to_json(result_form(result)), self._file, ensure_ascii=False)
             else:
                 csv.writer(self._file).writerows(csv_rows(result))
         except OSError as error:

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QCoreApplication, QObject, QTimer, Signal
 
-from castray_desktop.core import messages
-from castray_desktop.core.failure import Failure
-from castray_desktop.core.messages import CastState, CastSummary, HistoryQuery
-from castray_desktop.ui.controls.plain_table import NO_PARENT, Cell, PlainModel
+from castray_desktop.core.failures.kinds import Failure
+from castray_desktop.core.protocol import messages
+from castray_desktop.core.protocol.messages import CastState, CastSummary, HistoryQuery
+from castray_desktop.ui.i18n.number_format import DASH, format_bytes, format_duration, format_rate
 from castray_desktop.ui.transfers.transfer_text import cast_glyph, cast_status, cast_title, elapsed, full_time
-from castray_desktop.ui.units import DASH, format_bytes, format_duration, format_rate
+from castray_desktop.ui.widgets.text_table import NO_PARENT, TableCell, TextTableModel
 
 if TYPE_CHECKING:
-    from castray_desktop.ui.engine_link import EngineLink
+    from castray_desktop.ui.model.engine_link import EngineLink
 
 PAGE = 200
 MOST_PAGES = 20
@@ -25,7 +25,7 @@ AGAIN_MS = 500
 translate = QCoreApplication.translate
 
 
-class HistoryModel(PlainModel):
+class HistoryModel(TextTableModel):
     """As many rows as casts fit the query; a page of them is asked for when one of its rows is painted.
 
     Signals: `counted(int)` when the number of casts is known; `failed(Failure)`.
@@ -146,34 +146,34 @@ class HistoryModel(PlainModel):
         cast = self.cast_at(row)
         return cast.cast if cast is not None else None
 
-    def cell(self, row: int, column: int) -> Cell | None:
+    def cell(self, row: int, column: int) -> TableCell | None:
         cast = self.cast_at(row)
         if cast is None:
-            return Cell("…", "text_3") if column == 0 else None
+            return TableCell("…", "text_3") if column == 0 else None
         return history_cell(cast, column)
 
 
-def history_cell(cast: CastSummary, column: int) -> Cell:
+def history_cell(cast: CastSummary, column: int) -> TableCell:
     """A cell of a cast's row."""
     match column:
         case 0:
-            return Cell(cast_title(cast), tip=cast_title(cast))
+            return TableCell(cast_title(cast), tip=cast_title(cast))
         case 1:
             tones = {CastState.COMPLETED: "ok", CastState.CANCELLED: "text_2"}
-            return Cell(cast_status(cast), tones.get(cast.state, "bad"), cast_glyph(cast))
+            return TableCell(cast_status(cast), tones.get(cast.state, "bad"), cast_glyph(cast))
         case 2:
-            return Cell(format_bytes(cast.bytes) if cast.bytes or cast.files else DASH, "text_2")
+            return TableCell(format_bytes(cast.bytes) if cast.bytes or cast.files else DASH, "text_2")
         case 3:
-            return Cell(f"{cast.verified}/{len(cast.recipients)}", tip=", ".join(cast.recipients[:40]))
+            return TableCell(f"{cast.verified}/{len(cast.recipients)}", tip=", ".join(cast.recipients[:40]))
         case 4:
-            return Cell(cast.source, "text_2")
+            return TableCell(cast.source, "text_2")
         case 5:
-            return Cell(cast.destination or QCoreApplication.translate("Transfers", "Inboxes"), "text_2")
+            return TableCell(cast.destination or QCoreApplication.translate("Transfers", "Inboxes"), "text_2")
         case 6:
-            return Cell(format_duration(elapsed(cast)), "text_2")
+            return TableCell(format_duration(elapsed(cast)), "text_2")
         case 7:
-            return Cell(mean_rate(cast), "text_2")
-    return Cell(short_time(cast.finished or cast.started), "text_2", tip=full_time(cast.finished))
+            return TableCell(mean_rate(cast), "text_2")
+    return TableCell(short_time(cast.finished or cast.started), "text_2", tip=full_time(cast.finished))
 
 
 def mean_rate(cast: CastSummary) -> str:

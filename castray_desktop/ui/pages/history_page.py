@@ -18,29 +18,28 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from castray_desktop.core import messages
-from castray_desktop.core.errors import Explanation
-from castray_desktop.core.failure import Failure
-from castray_desktop.core.messages import CastState, CastSummary
-from castray_desktop.ui.clusters.cluster_words import explain_failure
-from castray_desktop.ui.controls.banner import Banner
-from castray_desktop.ui.controls.fields import Dropdown
-from castray_desktop.ui.controls.plain_table import PlainTable
-from castray_desktop.ui.controls.widgets import button, label, say
-from castray_desktop.ui.fonts import font
-from castray_desktop.ui.opening import copy
+from castray_desktop.core.failures.kinds import Failure
+from castray_desktop.core.failures.sentences import Explanation
+from castray_desktop.core.protocol import messages
+from castray_desktop.core.protocol.messages import CastState, CastSummary
+from castray_desktop.ui.i18n.retranslator import Retranslator, Text
+from castray_desktop.ui.model.cluster_text import explain_failure
+from castray_desktop.ui.model.desktop_services import copy
 from castray_desktop.ui.pages.history_model import HistoryModel
-from castray_desktop.ui.pages.page_layout import lay_out
 from castray_desktop.ui.pages.statistics_view import StatisticsView
-from castray_desktop.ui.theme import Theme
+from castray_desktop.ui.theme.fonts import font
+from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.transfers import cast_actions
 from castray_desktop.ui.transfers.cast_actions import CastActions
 from castray_desktop.ui.transfers.cast_details import delivery_rows, make_delivery_table
 from castray_desktop.ui.transfers.transfer_text import cast_title
-from castray_desktop.ui.words import Text, Words
+from castray_desktop.ui.widgets.banner import Banner, lay_out
+from castray_desktop.ui.widgets.basic_widgets import button, label, say
+from castray_desktop.ui.widgets.fields import Dropdown
+from castray_desktop.ui.widgets.text_table import TextTable
 
 if TYPE_CHECKING:
-    from castray_desktop.ui.engine_link import EngineLink
+    from castray_desktop.ui.model.engine_link import EngineLink
     from castray_desktop.ui.pages.history_export import HistoryExport
 
 SEARCH_MS = 250
@@ -54,7 +53,7 @@ STATES: tuple[tuple[CastState, ...], ...] = (
 )
 
 
-class HistoryTable(PlainTable):
+class HistoryTable(TextTable):
     """The list. Signals: `menu_wanted(object)` with a place, `again_wanted()` for Return."""
 
     menu_wanted = Signal(object)
@@ -96,7 +95,7 @@ class HistoryPage(QWidget):
         self.tools = QWidget()
         self._build()
         self._wire()
-        Words(self, self._say)
+        Retranslator(self, self._say)
 
     # --- building --------------------------------------------------------------------------
 

@@ -13,24 +13,23 @@ from PySide6.QtGui import QHideEvent, QShowEvent
 from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QWidget
 
 import castray_desktop
-from castray_desktop.core import messages
-from castray_desktop.core.failure import Failure
-from castray_desktop.core.messages import ClusterStatus, LogLine
-from castray_desktop.ui.clusters.cluster_words import explain_failure
-from castray_desktop.ui.controls.banner import Banner
-from castray_desktop.ui.controls.fields import Dropdown
-from castray_desktop.ui.controls.glyphs import GlyphState
-from castray_desktop.ui.controls.plain_table import NO_PARENT, Cell, PlainModel, PlainTable
-from castray_desktop.ui.controls.widgets import button, label, say
-from castray_desktop.ui.fonts import font
-from castray_desktop.ui.nodes import NodeList
-from castray_desktop.ui.opening import copy
-from castray_desktop.ui.pages.page_layout import lay_out
-from castray_desktop.ui.theme import Theme
-from castray_desktop.ui.words import Words
+from castray_desktop.core.failures.kinds import Failure
+from castray_desktop.core.protocol import messages
+from castray_desktop.core.protocol.messages import ClusterStatus, LogLine
+from castray_desktop.ui.i18n.retranslator import Retranslator
+from castray_desktop.ui.model.cluster_text import explain_failure
+from castray_desktop.ui.model.desktop_services import copy
+from castray_desktop.ui.model.node_list import NodeList
+from castray_desktop.ui.theme.fonts import font
+from castray_desktop.ui.theme.theme import Theme
+from castray_desktop.ui.widgets.banner import Banner, lay_out
+from castray_desktop.ui.widgets.basic_widgets import button, label, say
+from castray_desktop.ui.widgets.fields import Dropdown
+from castray_desktop.ui.widgets.status_glyphs import GlyphState
+from castray_desktop.ui.widgets.text_table import NO_PARENT, TableCell, TextTable, TextTableModel
 
 if TYPE_CHECKING:
-    from castray_desktop.ui.engine_link import EngineLink
+    from castray_desktop.ui.model.engine_link import EngineLink
 
 MOST_LINES = 5000
 SHOW_MS = 150
@@ -55,7 +54,7 @@ def level_word(level: str) -> str:
     return words.get(level, level)
 
 
-class LogModel(PlainModel):
+class LogModel(TextTableModel):
     """The last lines, those that fit shown; the newest last."""
 
     def __init__(self, parent: QObject | None = None) -> None:
@@ -125,18 +124,18 @@ class LogModel(PlainModel):
     def key(self, row: int) -> object:
         return self._shown[row]
 
-    def cell(self, row: int, column: int) -> Cell | None:
+    def cell(self, row: int, column: int) -> TableCell | None:
         line = self._shown[row]
         match column:
             case 0:
-                return Cell(line_time(line.at), "text_2")
+                return TableCell(line_time(line.at), "text_2")
             case 1:
                 tone = {"warning": "warn", "error": "bad", "critical": "bad"}.get(line.level, "text_2")
                 glyph = {"warning": GlyphState.LAGGING, "error": GlyphState.FAILED}.get(line.level)
-                return Cell(level_word(line.level), tone, glyph)
+                return TableCell(level_word(line.level), tone, glyph)
             case 2:
-                return Cell(line.origin, "text_2")
-        return Cell(line.text, tip=line.text[:2000])
+                return TableCell(line.origin, "text_2")
+        return TableCell(line.text, tip=line.text[:2000])
 
 
 def line_time(at: float) -> str:
@@ -159,7 +158,7 @@ class LogPage(QWidget):
         self._engine_pid = 0
         self._engine_version = ""
         self.model = LogModel(self)
-        self.table = PlainTable(
+        self.table = TextTable(
             theme,
             self.model,
             lambda: self.tr("Log"),
@@ -183,7 +182,7 @@ class LogPage(QWidget):
         self._flush.setInterval(SHOW_MS)
         self._flush.timeout.connect(self._take_waiting)
         self._wire()
-        Words(self, self._say)
+        Retranslator(self, self._say)
 
     def _build(self) -> None:
         self.search.setFixedHeight(28)

@@ -17,24 +17,22 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from castray_desktop.core import messages
-from castray_desktop.core.errors import Explanation
-from castray_desktop.core.failure import Failure
-from castray_desktop.core.messages import OnConflict, Schedule, SendRequest
-from castray_desktop.ui.clusters.cluster_words import explain_failure
-from castray_desktop.ui.controls.banner import Banner
-from castray_desktop.ui.controls.checkbox import CheckBox
-from castray_desktop.ui.controls.fields import Dropdown, NumberField
-from castray_desktop.ui.controls.sheet import Sheet
-from castray_desktop.ui.controls.widgets import button, label, say
-from castray_desktop.ui.fonts import font
-from castray_desktop.ui.sending.destination import destination_problem
-from castray_desktop.ui.sending.limit_field import LimitField
-from castray_desktop.ui.theme import Theme
-from castray_desktop.ui.words import Text, Words
+from castray_desktop.core.failures.kinds import Failure
+from castray_desktop.core.failures.sentences import Explanation
+from castray_desktop.core.protocol import messages
+from castray_desktop.core.protocol.messages import OnConflict, Schedule, SendRequest
+from castray_desktop.ui.i18n.retranslator import Retranslator, Text
+from castray_desktop.ui.model.cluster_text import explain_failure
+from castray_desktop.ui.send.option_fields import LimitField, destination_problem
+from castray_desktop.ui.theme.fonts import font
+from castray_desktop.ui.theme.theme import Theme
+from castray_desktop.ui.widgets.banner import Banner
+from castray_desktop.ui.widgets.basic_widgets import button, label, say
+from castray_desktop.ui.widgets.fields import CheckBox, Dropdown, NumberField
+from castray_desktop.ui.widgets.sheet import Sheet
 
 if TYPE_CHECKING:
-    from castray_desktop.ui.engine_link import EngineLink
+    from castray_desktop.ui.model.engine_link import EngineLink
 
 translate = QCoreApplication.translate
 
@@ -54,7 +52,7 @@ class ScheduleEditor(Sheet):
         self.banner = Banner(theme, "bad")
         self._build(theme)
         self._fill(schedule)
-        Words(self, self._say_choices)
+        Retranslator(self, self._say_choices)
         self._show_when()
 
     def _heading(self) -> str:

@@ -7,11 +7,11 @@ from pathlib import PurePath
 
 from PySide6.QtCore import QCoreApplication
 
-from castray_desktop.core.messages import Schedule, ScheduleInfo
-from castray_desktop.ui.controls.glyphs import GlyphState
-from castray_desktop.ui.controls.plain_table import Cell
+from castray_desktop.core.protocol.messages import Schedule, ScheduleInfo
+from castray_desktop.ui.i18n.number_format import DASH
 from castray_desktop.ui.transfers.transfer_text import CAST_GLYPHS, cast_word, failure_text, full_time
-from castray_desktop.ui.units import DASH
+from castray_desktop.ui.widgets.status_glyphs import GlyphState
+from castray_desktop.ui.widgets.text_table import TableCell
 
 translate = QCoreApplication.translate
 
@@ -69,53 +69,53 @@ def when(at: float) -> str:
     return time.strftime("%H:%M" if then[:3] == now[:3] else "%m-%d %H:%M", then)
 
 
-def last_cell(info: ScheduleInfo) -> Cell:
+def last_cell(info: ScheduleInfo) -> TableCell:
     """How the last run ended, or what it waits for."""
     if info.running:
-        return Cell(translate("Schedules", "Running"), "accent", GlyphState.RECEIVING)
+        return TableCell(translate("Schedules", "Running"), "accent", GlyphState.RECEIVING)
     if info.failure is not None:
         text = failure_text(info.failure)
-        return Cell(text, "bad", GlyphState.FAILED, text)
+        return TableCell(text, "bad", GlyphState.FAILED, text)
     if info.unchanged and info.last_run:
-        return Cell(
+        return TableCell(
             translate("Schedules", "Nothing new"), "text_2", GlyphState.VERIFIED, full_time(info.last_run)
         )
     if info.last_state is None:
-        return Cell(DASH, "text_3")
+        return TableCell(DASH, "text_3")
     tone = {"completed": "ok", "cancelled": "text_2"}.get(info.last_state.value, "bad")
     if not info.last_state.finished:
         tone = "text"
     tip = full_time(info.last_run) if info.last_run else ""
-    return Cell(cast_word(info.last_state), tone, CAST_GLYPHS[info.last_state], tip)
+    return TableCell(cast_word(info.last_state), tone, CAST_GLYPHS[info.last_state], tip)
 
 
-def next_cell(info: ScheduleInfo) -> Cell:
+def next_cell(info: ScheduleInfo) -> TableCell:
     """When it runs next, or what it has seen."""
     if not info.schedule.enabled:
-        return Cell(translate("Schedules", "Switched off"), "text_3")
+        return TableCell(translate("Schedules", "Switched off"), "text_3")
     if info.changes_seen:
         text = translate("Schedules", "{count} changes wait").format(count=f"{info.changes_seen:,}")
-        return Cell(text, "accent")
+        return TableCell(text, "accent")
     if info.next_run:
-        return Cell(when(info.next_run), "text", tip=full_time(info.next_run))
+        return TableCell(when(info.next_run), "text", tip=full_time(info.next_run))
     if info.looks_every:
         text = translate("Schedules", "Looks every {span}").format(span=span_text(info.looks_every))
-        return Cell(text, "text_2")
+        return TableCell(text, "text_2")
     watched = bool(info.schedule.quiet)
-    return Cell(translate("Schedules", "When it changes") if watched else DASH, "text_2")
+    return TableCell(translate("Schedules", "When it changes") if watched else DASH, "text_2")
 
 
-def schedule_cells(info: ScheduleInfo) -> list[Cell]:
+def schedule_cells(info: ScheduleInfo) -> list[TableCell]:
     """A schedule's row."""
     schedule = info.schedule
     on = schedule.enabled
     state = GlyphState.ONLINE if on else GlyphState.PAUSED
     return [
-        Cell(schedule.name, "text" if on else "text_3", state, schedule.name),
-        Cell(what_text(schedule), "text_2", tip="\n".join(schedule.request.paths)),
-        Cell(to_text(schedule), "text_2", tip=to_text(schedule)),
-        Cell(when_text(schedule), "text_2"),
+        TableCell(schedule.name, "text" if on else "text_3", state, schedule.name),
+        TableCell(what_text(schedule), "text_2", tip="\n".join(schedule.request.paths)),
+        TableCell(to_text(schedule), "text_2", tip=to_text(schedule)),
+        TableCell(when_text(schedule), "text_2"),
         next_cell(info),
-        Cell(when(info.last_run), "text_2", tip=full_time(info.last_run) if info.last_run else ""),
+        TableCell(when(info.last_run), "text_2", tip=full_time(info.last_run) if info.last_run else ""),
         last_cell(info),
     ]

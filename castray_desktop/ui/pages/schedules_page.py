@@ -11,27 +11,26 @@ from PySide6.QtCore import Signal
 from PySide6.QtGui import QContextMenuEvent, QKeyEvent, Qt
 from PySide6.QtWidgets import QHBoxLayout, QMenu, QWidget
 
-from castray_desktop.core import messages
-from castray_desktop.core.errors import Explanation
-from castray_desktop.core.failure import Failure
-from castray_desktop.core.messages import OnConflict, Schedule, ScheduleInfo, SendRequest
-from castray_desktop.ui.clusters.cluster_words import explain_failure
-from castray_desktop.ui.controls.banner import Banner
-from castray_desktop.ui.controls.plain_table import PlainModel, PlainTable
-from castray_desktop.ui.controls.widgets import button, say
-from castray_desktop.ui.pages.page_layout import lay_out
+from castray_desktop.core.failures.kinds import Failure
+from castray_desktop.core.failures.sentences import Explanation
+from castray_desktop.core.protocol import messages
+from castray_desktop.core.protocol.messages import OnConflict, Schedule, ScheduleInfo, SendRequest
+from castray_desktop.ui.i18n.retranslator import Retranslator
+from castray_desktop.ui.model.cluster_text import explain_failure
 from castray_desktop.ui.pages.schedule_text import schedule_cells
-from castray_desktop.ui.theme import Theme
-from castray_desktop.ui.words import Words
+from castray_desktop.ui.theme.theme import Theme
+from castray_desktop.ui.widgets.banner import Banner, lay_out
+from castray_desktop.ui.widgets.basic_widgets import button, say
+from castray_desktop.ui.widgets.text_table import TextTable, TextTableModel
 
 if TYPE_CHECKING:
-    from castray_desktop.ui.engine_link import EngineLink
+    from castray_desktop.ui.model.engine_link import EngineLink
     from castray_desktop.ui.pages.schedule_editor import ScheduleEditor
 
 EVERY_HOUR = 3600.0
 
 
-class ScheduleTable(PlainTable):
+class ScheduleTable(TextTable):
     """The list. Signals: `menu_wanted(object)` with a place, `opened()`, `removed()`, `toggled()`."""
 
     menu_wanted = Signal(object)
@@ -76,7 +75,7 @@ class SchedulesPage(QWidget):
             lambda: self.tr("Last run"),
             lambda: self.tr("Last result"),
         )
-        self.model = PlainModel(headings, parent=self)
+        self.model = TextTableModel(headings, parent=self)
         self.table = ScheduleTable(
             theme,
             self.model,
@@ -94,7 +93,7 @@ class SchedulesPage(QWidget):
         self.demonstration_button = button(theme, "", "zap", kind="flat")
         self._build()
         self._wire()
-        Words(self, self._refresh)
+        Retranslator(self, self._refresh)
 
     def _build(self) -> None:
         bar = QHBoxLayout()

@@ -1,4 +1,4 @@
-"""The settings: the window's, kept in its own file, and the engine's, which hold for every client."""
+"""A short list at the side, of which one row is chosen."""
 
 from __future__ import annotations
 
@@ -6,35 +6,77 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
-from PySide6.QtCore import QCoreApplication, Qt, Signal
+from PySide6.QtCore import QCoreApplication, QStringListModel, Qt, Signal
 from PySide6.QtWidgets import (
     QFormLayout,
     QHBoxLayout,
+    QListView,
     QStackedWidget,
     QVBoxLayout,
     QWidget,
 )
 
-from castray_desktop.core import messages
-from castray_desktop.core.failure import Failure
-from castray_desktop.core.messages import MOST_DEMO_NODES, EngineSettings, OnConflict
-from castray_desktop.ui import preferences
-from castray_desktop.ui.clusters.cluster_words import explain_failure
-from castray_desktop.ui.controls.banner import Banner
-from castray_desktop.ui.controls.checkbox import CheckBox
-from castray_desktop.ui.controls.choice_list import ChoiceList
-from castray_desktop.ui.controls.fields import Dropdown, NumberField
-from castray_desktop.ui.controls.sheet import Sheet
-from castray_desktop.ui.controls.widgets import button, label
-from castray_desktop.ui.language import CHINESE, CHOICES, ENGLISH, SYSTEM, Language
-from castray_desktop.ui.opening import open_folder
-from castray_desktop.ui.preferences import AtStart, Closing, Preferences
-from castray_desktop.ui.sending.limit_field import LimitField
-from castray_desktop.ui.theme import DARK, LIGHT, Contrast, Theme
-from castray_desktop.ui.words import Text, Words
+from castray_desktop.core.failures.kinds import Failure
+from castray_desktop.core.protocol import messages
+from castray_desktop.core.protocol.messages import MOST_DEMO_NODES, EngineSettings, OnConflict
+from castray_desktop.ui.i18n.language import CHINESE, CHOICES, ENGLISH, SYSTEM, Language
+from castray_desktop.ui.i18n.retranslator import Retranslator, Text
+from castray_desktop.ui.model import preferences
+from castray_desktop.ui.model.cluster_text import explain_failure
+from castray_desktop.ui.model.desktop_services import open_folder
+from castray_desktop.ui.model.preferences import AtStart, Closing, Preferences
+from castray_desktop.ui.send.option_fields import LimitField
+from castray_desktop.ui.theme.fonts import font
+from castray_desktop.ui.theme.theme import DARK, LIGHT, Contrast, Theme
+from castray_desktop.ui.widgets.banner import Banner
+from castray_desktop.ui.widgets.basic_widgets import button, label, say
+from castray_desktop.ui.widgets.fields import CheckBox, Dropdown, NumberField
+from castray_desktop.ui.widgets.sheet import Sheet
 
 if TYPE_CHECKING:
-    from castray_desktop.ui.engine_link import EngineLink
+    from castray_desktop.ui.model.engine_link import EngineLink
+
+
+class ChoiceList(QListView):
+    """Signals: `chosen(int)` when another row is the current one."""
+
+    chosen = Signal(int)
+
+    def __init__(self, theme: Theme, texts: Sequence[Text], name: Text) -> None:
+        super().__init__()
+        self._theme, self._texts = theme, texts
+        self._words = QStringListModel(self)
+        self.setModel(self._words)
+        self.setFont(font(13, 500))
+        self.setEditTriggers(QListView.EditTrigger.NoEditTriggers)
+        self.setFrameShape(QListView.Shape.NoFrame)
+        self.setSpacing(1)
+        say(self, self.setAccessibleName, name)
+        theme.changed.connect(self._restyle)
+        self._restyle()
+        Retranslator(self, self._say)
+        self.choose(0)
+        self.selectionModel().currentChanged.connect(lambda now, _before: self.chosen.emit(now.row()))
+
+    def choose(self, row: int) -> None:
+        """Make a row the current one."""
+        self.setCurrentIndex(self._words.index(row))
+
+    def _say(self) -> None:
+        if self._words.rowCount() != len(self._texts):
+            self._words.setStringList([text() for text in self._texts])
+        for row, text in enumerate(self._texts):
+            self._words.setData(self._words.index(row), text())
+
+    def _restyle(self) -> None:
+        palette = self._theme.palette
+        self.setStyleSheet(
+            "QListView { background: transparent; border: none; outline: none; }"
+            f"QListView::item {{ padding: 7px 10px; border-radius: 8px; color: {palette.text_2}; }}"
+            f"QListView::item:hover {{ background: {palette.hover}; }}"
+            f"QListView::item:selected {{ background: {palette.selected}; color: {palette.text}; }}"
+        )
+
 
 translate = QCoreApplication.translate
 
@@ -74,7 +116,7 @@ class SettingsSheet(Sheet):
         link.settings_changed.connect(self._take)
         self.list.chosen.connect(self._stack.setCurrentIndex)
         theme.changed.connect(self._fill)
-        Words(self, self._fill)
+        Retranslator(self, self._fill)
         self.setMinimumSize(620, 400)
 
     def show_page(self, key: str) -> None:

@@ -17,18 +17,24 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from castray_desktop.core import messages
-from castray_desktop.core.failure import Failure
-from castray_desktop.core.messages import NodeStatistics, Statistics
-from castray_desktop.ui.clusters.cluster_words import explain_failure
-from castray_desktop.ui.controls.plain_table import Cell, PlainModel, PlainTable
-from castray_desktop.ui.controls.widgets import label
-from castray_desktop.ui.theme import Theme
-from castray_desktop.ui.units import DASH, format_bytes, format_count, format_duration, format_rate
-from castray_desktop.ui.words import Words
+from castray_desktop.core.failures.kinds import Failure
+from castray_desktop.core.protocol import messages
+from castray_desktop.core.protocol.messages import NodeStatistics, Statistics
+from castray_desktop.ui.i18n.number_format import (
+    DASH,
+    format_bytes,
+    format_count,
+    format_duration,
+    format_rate,
+)
+from castray_desktop.ui.i18n.retranslator import Retranslator
+from castray_desktop.ui.model.cluster_text import explain_failure
+from castray_desktop.ui.theme.theme import Theme
+from castray_desktop.ui.widgets.basic_widgets import label
+from castray_desktop.ui.widgets.text_table import TableCell, TextTable, TextTableModel
 
 if TYPE_CHECKING:
-    from castray_desktop.ui.engine_link import EngineLink
+    from castray_desktop.ui.model.engine_link import EngineLink
 
 
 translate = QCoreApplication.translate
@@ -52,18 +58,18 @@ def facts(numbers: Statistics) -> list[tuple[str, str]]:
     ]
 
 
-def node_rows(nodes: Sequence[NodeStatistics]) -> list[tuple[object, list[Cell]]]:
+def node_rows(nodes: Sequence[NodeStatistics]) -> list[tuple[object, list[TableCell]]]:
     """A row for each node."""
     return [
         (
             node.node,
             [
-                Cell(node.node),
-                Cell(format_count(node.delivered), "text_2"),
-                Cell(format_count(node.failed), "bad" if node.failed else "text_2"),
-                Cell(format_bytes(node.bytes), "text_2"),
-                Cell(_rate(node.mean_rate), "text_2"),
-                Cell(_rate(node.peak_rate), "text_2"),
+                TableCell(node.node),
+                TableCell(format_count(node.delivered), "text_2"),
+                TableCell(format_count(node.failed), "bad" if node.failed else "text_2"),
+                TableCell(format_bytes(node.bytes), "text_2"),
+                TableCell(_rate(node.mean_rate), "text_2"),
+                TableCell(_rate(node.peak_rate), "text_2"),
             ],
         )
         for node in nodes
@@ -94,8 +100,8 @@ class StatisticsView(QWidget):
             lambda: translate("Statistics", "Mean rate"),
             lambda: translate("Statistics", "Peak rate"),
         )
-        self.nodes = PlainModel(headings, frozenset({1, 2, 3, 4, 5}), self)
-        self.table = PlainTable(
+        self.nodes = TextTableModel(headings, frozenset({1, 2, 3, 4, 5}), self)
+        self.table = TextTable(
             theme,
             self.nodes,
             lambda: translate("Statistics", "Statistics of the nodes"),
@@ -125,7 +131,7 @@ class StatisticsView(QWidget):
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(split)
-        Words(self, self._show)
+        Retranslator(self, self._show)
 
     def refresh(self) -> None:
         """Ask for the numbers of now."""

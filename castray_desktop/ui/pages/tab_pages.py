@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QCoreApplication
 
-from castray_desktop.core.messages import ClusterStatus, SendRequest
-from castray_desktop.ui.nodes import NodeList
+from castray_desktop.core.protocol.messages import ClusterStatus, SendRequest
+from castray_desktop.ui.model.node_list import NodeList
 from castray_desktop.ui.pages.doctor_page import DoctorPage
 from castray_desktop.ui.pages.history_page import HistoryPage
 from castray_desktop.ui.pages.log_page import LogPage
 from castray_desktop.ui.pages.schedules_page import SchedulesPage
-from castray_desktop.ui.theme import Theme
+from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.transfers.cast_actions import CastActions
-from castray_desktop.ui.transfers_card import TransfersCard
+from castray_desktop.ui.transfers.transfers_card import TransfersCard
 
 if TYPE_CHECKING:
-    from castray_desktop.ui.engine_link import EngineLink
+    from castray_desktop.ui.model.engine_link import EngineLink
 
 HISTORY, SCHEDULES, LOG, DOCTOR = "history", "schedules", "log", "doctor"
 
@@ -26,7 +26,7 @@ HISTORY, SCHEDULES, LOG, DOCTOR = "history", "schedules", "log", "doctor"
 translate = QCoreApplication.translate
 
 
-class Pages:
+class TabPages:
     """History, schedules, log and doctor."""
 
     def __init__(
@@ -45,10 +45,10 @@ class Pages:
 
     def put_into(self, card: TransfersCard) -> None:
         """One tab for each."""
-        card.add_page(HISTORY, lambda: translate("Pages", "History"), self.history)
-        card.add_page(SCHEDULES, lambda: translate("Pages", "Schedules"), self.schedules)
-        card.add_page(LOG, lambda: translate("Pages", "Log"), self.log)
-        card.add_page(DOCTOR, lambda: translate("Pages", "Doctor"), self.doctor)
+        card.add_page(HISTORY, lambda: translate("TabPages", "History"), self.history)
+        card.add_page(SCHEDULES, lambda: translate("TabPages", "Schedules"), self.schedules)
+        card.add_page(LOG, lambda: translate("TabPages", "Log"), self.log)
+        card.add_page(DOCTOR, lambda: translate("TabPages", "Doctor"), self.doctor)
 
     def activate(self, key: str) -> None:
         """The page of that key is seen now."""

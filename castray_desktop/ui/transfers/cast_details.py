@@ -7,15 +7,13 @@ from collections.abc import Sequence
 from PySide6.QtCore import QCoreApplication, Qt
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
-from castray_desktop.core.listening import listening
-from castray_desktop.core.messages import CastSummary, DeliverySnapshot, DeliveryState, Transport
-from castray_desktop.ui.controls.plain_table import Cell, PlainModel, PlainTable
-from castray_desktop.ui.controls.sheet import Sheet
-from castray_desktop.ui.controls.widgets import button, label
-from castray_desktop.ui.graph import stream_words
-from castray_desktop.ui.nodes import delivery_glyph
-from castray_desktop.ui.opening import copy
-from castray_desktop.ui.theme import Theme
+from castray_desktop.core.casts.multicast_status import multicast_status
+from castray_desktop.core.protocol.messages import CastSummary, DeliverySnapshot, DeliveryState, Transport
+from castray_desktop.ui.i18n.number_format import DASH, format_bytes, format_duration, format_rate
+from castray_desktop.ui.model.desktop_services import copy
+from castray_desktop.ui.model.node_list import delivery_glyph
+from castray_desktop.ui.theme.theme import Theme
+from castray_desktop.ui.transfers import path_text
 from castray_desktop.ui.transfers.transfer_text import (
     cast_status,
     cast_title,
@@ -26,7 +24,9 @@ from castray_desktop.ui.transfers.transfer_text import (
     full_time,
     hook_text,
 )
-from castray_desktop.ui.units import DASH, format_bytes, format_duration, format_rate
+from castray_desktop.ui.widgets.basic_widgets import button, label
+from castray_desktop.ui.widgets.sheet import Sheet
+from castray_desktop.ui.widgets.text_table import TableCell, TextTable, TextTableModel
 
 translate = QCoreApplication.translate
 
@@ -43,7 +43,7 @@ def transport_word(transport: Transport | None) -> str:
     return words[transport] if transport is not None else DASH
 
 
-def make_delivery_table(theme: Theme) -> tuple[PlainModel, PlainTable]:
+def make_delivery_table(theme: Theme) -> tuple[TextTableModel, TextTable]:
     """A table of deliveries, to be filled with `delivery_rows`."""
     headings = (
         lambda: translate("CastDetails", "Node"),
@@ -56,8 +56,8 @@ def make_delivery_table(theme: Theme) -> tuple[PlainModel, PlainTable]:
         lambda: translate("CastDetails", "Path, or why not"),
         lambda: translate("CastDetails", "Hash"),
     )
-    model = PlainModel(headings, frozenset({2, 3, 4}))
-    table = PlainTable(
+    model = TextTableModel(headings, frozenset({2, 3, 4}))
+    table = TextTable(
         theme,
         model,
         lambda: translate("CastDetails", "Deliveries"),
@@ -68,12 +68,12 @@ def make_delivery_table(theme: Theme) -> tuple[PlainModel, PlainTable]:
     return model, table
 
 
-def delivery_rows(deliveries: Sequence[DeliverySnapshot]) -> list[tuple[object, list[Cell]]]:
+def delivery_rows(deliveries: Sequence[DeliverySnapshot]) -> list[tuple[object, list[TableCell]]]:
     """The rows of `make_delivery_table`; each stands for its delivery."""
     return [(delivery, _cells(delivery)) for delivery in deliveries]
 
 
-def _cells(delivery: DeliverySnapshot) -> list[Cell]:
+def _cells(delivery: DeliverySnapshot) -> list[TableCell]:
     rate = delivery_rate(delivery)
     tone = {DeliveryState.FAILED: "bad", DeliveryState.COMPLETED: "ok"}.get(delivery.state, "text")
     where = "\n".join(delivery.paths)
@@ -81,15 +81,15 @@ def _cells(delivery: DeliverySnapshot) -> list[Cell]:
         where = failure_text(delivery.failure)
     where = "\n".join(part for part in (where, hook_text(delivery)) if part)
     return [
-        Cell(delivery.node, glyph=delivery_glyph(delivery), tip=delivery.address),
-        Cell(delivery_status(delivery), tone),
-        Cell(format_bytes(delivery.bytes), "text_2"),
-        Cell(format_rate(rate) if rate >= 1 else DASH, "text_2"),
-        Cell(format_duration(delivery.seconds or None), "text_2"),
-        Cell(delivery.upstream or DASH, "text_2"),
-        Cell(transport_word(delivery.transport), "text_2", tip=stream_words.came_line(delivery)),
-        Cell(where or DASH, "bad" if delivery.failure is not None else "text_2", tip=where),
-        Cell(delivery.hash or DASH, "text_2", tip=delivery.hash),
+        TableCell(delivery.node, glyph=delivery_glyph(delivery), tip=delivery.address),
+        TableCell(delivery_status(delivery), tone),
+        TableCell(format_bytes(delivery.bytes), "text_2"),
+        TableCell(format_rate(rate) if rate >= 1 else DASH, "text_2"),
+        TableCell(format_duration(delivery.seconds or None), "text_2"),
+        TableCell(delivery.upstream or DASH, "text_2"),
+        TableCell(transport_word(delivery.transport), "text_2", tip=path_text.came_line(delivery)),
+        TableCell(where or DASH, "bad" if delivery.failure is not None else "text_2", tip=where),
+        TableCell(delivery.hash or DASH, "text_2", tip=delivery.hash),
     ]
 
 
@@ -132,7 +132,7 @@ def cast_facts(cast: CastSummary, deliveries: Sequence[DeliverySnapshot] = ()) -
         names = ", ".join(cast.broken_names)
         dead = f"{cast.broken_links:,} ({names})" if names else f"{cast.broken_links:,}"
         facts.append((translate("CastDetails", "Links that lead nowhere"), dead))
-    if stream := stream_words.cast_text(cast, listening(cast, deliveries)):
+    if stream := path_text.multicast_cast_text(cast, multicast_status(cast, deliveries)):
         facts.insert(7, (translate("CastDetails", "Multicast"), stream))
     if cast.failure is not None:
         facts.insert(1, (translate("CastDetails", "Reason"), failure_text(cast.failure)))

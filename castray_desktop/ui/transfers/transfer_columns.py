@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 
 from PySide6.QtCore import QCoreApplication
 
-from castray_desktop.core.messages import CastSummary
-from castray_desktop.ui.nodes import natural_key
+from castray_desktop.core.protocol.messages import CastSummary
+from castray_desktop.ui.model.node_list import natural_key
 
 
-class Column(enum.IntEnum):
+class TransferColumn(enum.IntEnum):
     """The columns in the order in which they stand at first."""
 
     NAME = 0
@@ -29,56 +29,66 @@ class Column(enum.IntEnum):
 
 
 NUMBERS = frozenset(
-    {Column.SIZE, Column.SPEED, Column.ETA, Column.RECIPIENTS, Column.STARTED, Column.ELAPSED, Column.HASH}
+    {
+        TransferColumn.SIZE,
+        TransferColumn.SPEED,
+        TransferColumn.ETA,
+        TransferColumn.RECIPIENTS,
+        TransferColumn.STARTED,
+        TransferColumn.ELAPSED,
+        TransferColumn.HASH,
+    }
 )
 """Columns that stand at the right of their place."""
 
-HIDDEN_AT_FIRST = frozenset({Column.DIRECTION, Column.ELAPSED, Column.DESTINATION, Column.HASH})
+HIDDEN_AT_FIRST = frozenset(
+    {TransferColumn.DIRECTION, TransferColumn.ELAPSED, TransferColumn.DESTINATION, TransferColumn.HASH}
+)
 
-WIDTHS: Mapping[Column, int] = {
-    Column.NAME: 276,
-    Column.SIZE: 68,
-    Column.PROGRESS: 176,
-    Column.STATUS: 128,
-    Column.SPEED: 84,
-    Column.ETA: 60,
-    Column.RECIPIENTS: 88,
-    Column.STARTED: 72,
-    Column.DIRECTION: 92,
-    Column.ELAPSED: 72,
-    Column.DESTINATION: 150,
-    Column.HASH: 132,
+WIDTHS: Mapping[TransferColumn, int] = {
+    TransferColumn.NAME: 276,
+    TransferColumn.SIZE: 68,
+    TransferColumn.PROGRESS: 176,
+    TransferColumn.STATUS: 128,
+    TransferColumn.SPEED: 84,
+    TransferColumn.ETA: 60,
+    TransferColumn.RECIPIENTS: 88,
+    TransferColumn.STARTED: 72,
+    TransferColumn.DIRECTION: 92,
+    TransferColumn.ELAPSED: 72,
+    TransferColumn.DESTINATION: 150,
+    TransferColumn.HASH: 132,
 }
 
-KEYS: Mapping[Column, Callable[[CastSummary], tuple[object, ...]]] = {
-    Column.NAME: lambda cast: (natural_key(cast.name), cast.others),
-    Column.SIZE: lambda cast: (cast.bytes,),
-    Column.PROGRESS: lambda cast: (cast.done_bytes / cast.bytes if cast.bytes else 1.0,),
-    Column.STATUS: lambda cast: (cast.state.value,),
-    Column.SPEED: lambda cast: (cast.rate,),
-    Column.ETA: lambda cast: (cast.eta if cast.eta is not None else -1.0,),
-    Column.RECIPIENTS: lambda cast: (cast.verified, len(cast.recipients)),
-    Column.STARTED: lambda cast: (cast.started,),
-    Column.DIRECTION: lambda cast: (cast.source,),
-    Column.ELAPSED: lambda cast: (cast.finished - cast.started if cast.finished else 0.0,),
-    Column.DESTINATION: lambda cast: (cast.destination,),
-    Column.HASH: lambda cast: (cast.cast,),
+KEYS: Mapping[TransferColumn, Callable[[CastSummary], tuple[object, ...]]] = {
+    TransferColumn.NAME: lambda cast: (natural_key(cast.name), cast.others),
+    TransferColumn.SIZE: lambda cast: (cast.bytes,),
+    TransferColumn.PROGRESS: lambda cast: (cast.done_bytes / cast.bytes if cast.bytes else 1.0,),
+    TransferColumn.STATUS: lambda cast: (cast.state.value,),
+    TransferColumn.SPEED: lambda cast: (cast.rate,),
+    TransferColumn.ETA: lambda cast: (cast.eta if cast.eta is not None else -1.0,),
+    TransferColumn.RECIPIENTS: lambda cast: (cast.verified, len(cast.recipients)),
+    TransferColumn.STARTED: lambda cast: (cast.started,),
+    TransferColumn.DIRECTION: lambda cast: (cast.source,),
+    TransferColumn.ELAPSED: lambda cast: (cast.finished - cast.started if cast.finished else 0.0,),
+    TransferColumn.DESTINATION: lambda cast: (cast.destination,),
+    TransferColumn.HASH: lambda cast: (cast.cast,),
 }
 
 
-def heading(column: Column) -> str:
+def heading(column: TransferColumn) -> str:
     """The title of a column."""
     return {
-        Column.NAME: QCoreApplication.translate("TransferModel", "Name"),
-        Column.SIZE: QCoreApplication.translate("TransferModel", "Size"),
-        Column.PROGRESS: QCoreApplication.translate("TransferModel", "Progress"),
-        Column.STATUS: QCoreApplication.translate("TransferModel", "Status"),
-        Column.SPEED: QCoreApplication.translate("TransferModel", "Speed"),
-        Column.ETA: QCoreApplication.translate("TransferModel", "ETA"),
-        Column.RECIPIENTS: QCoreApplication.translate("TransferModel", "Recipients"),
-        Column.STARTED: QCoreApplication.translate("TransferModel", "Started"),
-        Column.DIRECTION: QCoreApplication.translate("TransferModel", "Direction"),
-        Column.ELAPSED: QCoreApplication.translate("TransferModel", "Elapsed"),
-        Column.DESTINATION: QCoreApplication.translate("TransferModel", "Saved to"),
-        Column.HASH: QCoreApplication.translate("TransferModel", "Hash"),
+        TransferColumn.NAME: QCoreApplication.translate("TransferModel", "Name"),
+        TransferColumn.SIZE: QCoreApplication.translate("TransferModel", "Size"),
+        TransferColumn.PROGRESS: QCoreApplication.translate("TransferModel", "Progress"),
+        TransferColumn.STATUS: QCoreApplication.translate("TransferModel", "Status"),
+        TransferColumn.SPEED: QCoreApplication.translate("TransferModel", "Speed"),
+        TransferColumn.ETA: QCoreApplication.translate("TransferModel", "ETA"),
+        TransferColumn.RECIPIENTS: QCoreApplication.translate("TransferModel", "Recipients"),
+        TransferColumn.STARTED: QCoreApplication.translate("TransferModel", "Started"),
+        TransferColumn.DIRECTION: QCoreApplication.translate("TransferModel", "Direction"),
+        TransferColumn.ELAPSED: QCoreApplication.translate("TransferModel", "Elapsed"),
+        TransferColumn.DESTINATION: QCoreApplication.translate("TransferModel", "Saved to"),
+        TransferColumn.HASH: QCoreApplication.translate("TransferModel", "Hash"),
     }[column]

@@ -6,14 +6,11 @@ from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QRectF, QSize, Qt
 from PySide6.QtGui import QPainter, QRegion
 from PySide6.QtWidgets import QStyledItemDelegate, QStyleOptionViewItem, QWidget
 
-from castray_desktop.core.messages import CastState, CastSummary, DeliverySnapshot, DeliveryState
-from castray_desktop.ui.clusters.cluster_words import target_name
-from castray_desktop.ui.controls.glyphs import GlyphState, paint_glyph
-from castray_desktop.ui.controls.icons import pixmap
-from castray_desktop.ui.controls.painting import LEFT, RIGHT, metrics, paint_bar, paint_text
-from castray_desktop.ui.nodes import delivery_glyph
-from castray_desktop.ui.theme import Theme
-from castray_desktop.ui.transfers.transfer_columns import NUMBERS, Column
+from castray_desktop.core.protocol.messages import CastState, CastSummary, DeliverySnapshot, DeliveryState
+from castray_desktop.ui.model.cluster_text import target_name
+from castray_desktop.ui.model.node_list import delivery_glyph
+from castray_desktop.ui.theme.theme import Theme
+from castray_desktop.ui.transfers.transfer_columns import NUMBERS, TransferColumn
 from castray_desktop.ui.transfers.transfer_model import CAST_ROLE, ITEM_ROLE
 from castray_desktop.ui.transfers.transfer_text import (
     cast_glyph,
@@ -26,12 +23,22 @@ from castray_desktop.ui.transfers.transfer_text import (
     files_text,
     percent_text,
 )
+from castray_desktop.ui.widgets.painting import LEFT, RIGHT, metrics, paint_bar, paint_text, pixmap
+from castray_desktop.ui.widgets.status_glyphs import GlyphState, paint_glyph
 
 ROW, SUB_ROW = 32, 24
 PADDING = 8
 EDGE = 12  # the table's own padding, inside its first and last column
-QUIET = frozenset({Column.SIZE, Column.STARTED, Column.ELAPSED, Column.HASH, Column.DESTINATION})
-OF_CASTS = frozenset({Column.RECIPIENTS, Column.STARTED, Column.DIRECTION})
+QUIET = frozenset(
+    {
+        TransferColumn.SIZE,
+        TransferColumn.STARTED,
+        TransferColumn.ELAPSED,
+        TransferColumn.HASH,
+        TransferColumn.DESTINATION,
+    }
+)
+OF_CASTS = frozenset({TransferColumn.RECIPIENTS, TransferColumn.STARTED, TransferColumn.DIRECTION})
 """Columns that say nothing about a delivery."""
 ARCHIVES = (".tar", ".gz", ".zip", ".xz", ".zst", ".bz2", ".tgz", ".7z")
 
@@ -52,10 +59,10 @@ class TransferDelegate(QStyledItemDelegate):
         super().__init__(parent)
         self._theme = theme
         self.region: QRegion | None = None  # all that has to be painted now; None: everything
-        self.last = Column.STARTED  # at the right edge
+        self.last = TransferColumn.STARTED  # at the right edge
         self.cluster = ""  # the target of the one in use: casts of others say theirs
-        self.at_end: frozenset[Column] = frozenset()  # where the end of a delivery's row is painted
-        self.after_state: frozenset[Column] = frozenset()  # where the reason of a failure is
+        self.at_end: frozenset[TransferColumn] = frozenset()  # where the end of a delivery's row is painted
+        self.after_state: frozenset[TransferColumn] = frozenset()  # where the reason of a failure is
 
     # --- casts -----------------------------------------------------------------------------
 
@@ -88,10 +95,10 @@ class TransferDelegate(QStyledItemDelegate):
             paint_text(painter, rest, files, palette.text_3, 11)
 
     def _cast_cell(
-        self, painter: QPainter, rect: QRectF, cast: CastSummary, column: Column, text: str
+        self, painter: QPainter, rect: QRectF, cast: CastSummary, column: TransferColumn, text: str
     ) -> None:
         palette = self._theme.palette
-        if column is Column.PROGRESS:
+        if column is TransferColumn.PROGRESS:
             fill = palette.accent
             if cast.state is CastState.COMPLETED:
                 fill = palette.ok_fill
@@ -102,7 +109,7 @@ class TransferDelegate(QStyledItemDelegate):
             share = cast_share(cast)
             self._bar(painter, rect, share, fill, 8)
             paint_text(painter, rect, percent_text(share), palette.text_2, 12, 500, RIGHT, tabular=True)
-        elif column is Column.STATUS:
+        elif column is TransferColumn.STATUS:
             glyph = cast_glyph(cast)
             paint_glyph(painter, QRectF(rect.x(), rect.center().y() - 7, 14, 14), glyph, palette)
             rest = rect.adjusted(20, 0, 0, 0)
@@ -129,14 +136,19 @@ class TransferDelegate(QStyledItemDelegate):
             paint_text(painter, rest, delivery.address, palette.text_3, 11)
 
     def _delivery_cell(
-        self, painter: QPainter, rect: QRectF, cast: CastSummary, delivery: DeliverySnapshot, column: Column
+        self,
+        painter: QPainter,
+        rect: QRectF,
+        cast: CastSummary,
+        delivery: DeliverySnapshot,
+        column: TransferColumn,
     ) -> None:
         palette = self._theme.palette
-        if column is Column.PROGRESS:
+        if column is TransferColumn.PROGRESS:
             share = delivery_share(cast, delivery)
             self._bar(painter, rect, share, self._delivery_fill(delivery), 4)
             paint_text(painter, rect, percent_text(share), palette.text_2, 12, 500, RIGHT, tabular=True)
-        elif column is Column.STATUS:
+        elif column is TransferColumn.STATUS:
             color = self._word_color(delivery_glyph(delivery))
             paint_text(painter, rect, delivery_status(delivery), color, 12, 500)
         elif column not in self.at_end:
@@ -174,19 +186,19 @@ class TransferDelegate(QStyledItemDelegate):
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
         if self.region is not None and not self.region.intersects(option.rect):
             return
-        item, column = index.data(ITEM_ROLE), Column(index.column())
+        item, column = index.data(ITEM_ROLE), TransferColumn(index.column())
         rect = QRectF(option.rect)
         right = EDGE if column is self.last else PADDING
-        padded = rect.adjusted(0 if column is Column.NAME else PADDING, 0, -right, -1)
+        padded = rect.adjusted(0 if column is TransferColumn.NAME else PADDING, 0, -right, -1)
         painter.save()
         if isinstance(item, CastSummary):
-            if column is Column.NAME:
+            if column is TransferColumn.NAME:
                 has_children = index.model().hasChildren(index)
                 is_open = bool(option.state & option.state.State_Open)
                 self._cast_name(painter, padded, item, open_=is_open if has_children else None)
             else:
                 self._cast_cell(painter, padded, item, column, str(index.data()))
-        elif column is Column.NAME:
+        elif column is TransferColumn.NAME:
             self._delivery_name(painter, padded, item)
         elif not (column in self.after_state and spans_reason(item)):
             self._delivery_cell(painter, padded, index.data(CAST_ROLE), item, column)

@@ -8,11 +8,16 @@ from PySide6.QtCore import QByteArray, QPointF, QRect, QRectF, QSettings, Qt, Si
 from PySide6.QtGui import QColor, QContextMenuEvent, QPainter
 from PySide6.QtWidgets import QHeaderView, QMenu, QWidget
 
-from castray_desktop.ui.controls.icons import pixmap
-from castray_desktop.ui.controls.painting import LEFT, RIGHT, paint_text
-from castray_desktop.ui.theme import Theme
-from castray_desktop.ui.transfers.transfer_columns import HIDDEN_AT_FIRST, NUMBERS, WIDTHS, Column, heading
+from castray_desktop.ui.theme.theme import Theme
+from castray_desktop.ui.transfers.transfer_columns import (
+    HIDDEN_AT_FIRST,
+    NUMBERS,
+    WIDTHS,
+    TransferColumn,
+    heading,
+)
 from castray_desktop.ui.transfers.transfer_delegate import EDGE, PADDING
+from castray_desktop.ui.widgets.painting import LEFT, RIGHT, paint_text, pixmap
 
 HEIGHT = 28
 NAME_LEAST = 140
@@ -44,21 +49,21 @@ class TransferHeader(QHeaderView):
 
     # --- arrangement -----------------------------------------------------------------------
 
-    def shown(self) -> list[Column]:
+    def shown(self) -> list[TransferColumn]:
         """The columns that can be seen, left to right."""
         places = range(self.count())
         order = [self.logicalIndex(place) for place in places]
-        return [Column(logical) for logical in order if not self.isSectionHidden(logical)]
+        return [TransferColumn(logical) for logical in order if not self.isSectionHidden(logical)]
 
-    def set_shown(self, column: Column, shown: bool) -> None:
+    def set_shown(self, column: TransferColumn, shown: bool) -> None:
         """Show a column or hide it; the name stays."""
-        if column is not Column.NAME:
+        if column is not TransferColumn.NAME:
             self.setSectionHidden(column, not shown)
             self._changed()
 
     def reset(self) -> None:
         """All columns as they were at first."""
-        for column in Column:
+        for column in TransferColumn:
             self.moveSection(self.visualIndex(column), column)
             self.setSectionHidden(column, column in HIDDEN_AT_FIRST)
         self._widths = dict(WIDTHS)
@@ -67,17 +72,17 @@ class TransferHeader(QHeaderView):
     def save(self, settings: QSettings) -> None:
         """Remember order, widths, what is hidden and the sorting."""
         settings.setValue(SETTING, self.saveState())
-        settings.setValue(SETTING + "/widths", [self._widths[column] for column in Column])
+        settings.setValue(SETTING + "/widths", [self._widths[column] for column in TransferColumn])
 
     def restore(self, settings: QSettings) -> None:
         """As remembered, if it was for these columns."""
         state, widths = settings.value(SETTING), settings.value(SETTING + "/widths")
-        if isinstance(widths, list) and len(widths) == len(Column):
-            for column, width in zip(Column, widths, strict=True):
+        if isinstance(widths, list) and len(widths) == len(TransferColumn):
+            for column, width in zip(TransferColumn, widths, strict=True):
                 if str(width).isdecimal():
                     self._widths[column] = max(40, min(2000, int(width)))
         if isinstance(state, QByteArray) and self.restoreState(state):
-            self.setSectionHidden(Column.NAME, False)
+            self.setSectionHidden(TransferColumn.NAME, False)
             self.setSectionsMovable(True)
             self.setSectionsClickable(True)
         self._changed()
@@ -86,22 +91,24 @@ class TransferHeader(QHeaderView):
         """The name takes what the others leave; in a narrow table the bar gives way first."""
         self._fitting = True
         shown = self.shown()
-        others = sum(self._widths[column] for column in shown if column is not Column.NAME)
-        bar = self._widths[Column.PROGRESS]
+        others = sum(self._widths[column] for column in shown if column is not TransferColumn.NAME)
+        bar = self._widths[TransferColumn.PROGRESS]
         short = max(0, NAME_LEAST + others - room)
         progress = max(min(bar, PROGRESS_LEAST), bar - short)
-        if Column.PROGRESS in shown:
+        if TransferColumn.PROGRESS in shown:
             others += progress - bar
         for column in shown:
-            if column is not Column.NAME:
-                self.resizeSection(column, progress if column is Column.PROGRESS else self._widths[column])
-        self.resizeSection(Column.NAME, max(NAME_LEAST, room - others))
+            if column is not TransferColumn.NAME:
+                self.resizeSection(
+                    column, progress if column is TransferColumn.PROGRESS else self._widths[column]
+                )
+        self.resizeSection(TransferColumn.NAME, max(NAME_LEAST, room - others))
         self._fitting = False
 
     def _resized(self, logical: int, before: int, now: int) -> None:
         if self._fitting or not now or not before:
             return
-        self._widths[Column(logical)] = now
+        self._widths[TransferColumn(logical)] = now
 
     def _changed(self) -> None:
         self.arranged.emit()
@@ -109,17 +116,17 @@ class TransferHeader(QHeaderView):
     def menu(self) -> QMenu:
         """What can be shown and hidden."""
         menu = QMenu(self)
-        for column in Column:
+        for column in TransferColumn:
             action = menu.addAction(heading(column))
             action.setCheckable(True)
             action.setChecked(not self.isSectionHidden(column))
-            action.setEnabled(column is not Column.NAME)
+            action.setEnabled(column is not TransferColumn.NAME)
             action.toggled.connect(self._shower(column))
         menu.addSeparator()
         menu.addAction(self.tr("Columns as at first"), self.reset)
         return menu
 
-    def _shower(self, column: Column) -> Callable[[bool], None]:
+    def _shower(self, column: TransferColumn) -> Callable[[bool], None]:
         """Qt tells a partial nothing of the new state, so this is a function."""
 
         def show(shown: bool) -> None:
@@ -135,7 +142,7 @@ class TransferHeader(QHeaderView):
         menu.popup(event.globalPos())
 
     def paintSection(self, painter: QPainter, rect: QRect, logical: int) -> None:
-        palette, column = self._theme.palette, Column(logical)
+        palette, column = self._theme.palette, TransferColumn(logical)
         painter.save()
         painter.fillRect(rect, QColor(palette.inset))
         painter.fillRect(QRect(rect.left(), rect.bottom(), rect.width(), 1), QColor(palette.line))
@@ -143,11 +150,11 @@ class TransferHeader(QHeaderView):
         sorted_by = self.sortIndicatorSection() == logical
         color, weight = (palette.text, 600) if sorted_by else (palette.text_3, 500)
         shown = self.shown()
-        left = EDGE if column is Column.NAME else PADDING
+        left = EDGE if column is TransferColumn.NAME else PADDING
         right = EDGE if shown and column is shown[-1] else PADDING
         inner = QRectF(rect).adjusted(left, 0, -right, -1)
         number = column in NUMBERS
-        if column is Column.NAME:
+        if column is TransferColumn.NAME:
             inner.setLeft(inner.left() + 4)
         used = paint_text(painter, inner, title, color, 11, weight, RIGHT if number else LEFT)
         if sorted_by:

@@ -9,14 +9,14 @@ from pathlib import Path
 from PySide6.QtCore import QCoreApplication
 from PySide6.QtWidgets import QMenu, QWidget
 
-from castray_desktop.core.messages import CastState, CastSummary, DeliverySnapshot
-from castray_desktop.ui.nodes import NodeList
-from castray_desktop.ui.opening import FolderChecks, copy, open_folder
-from castray_desktop.ui.sending.limit_field import COMMON, ask_for_limit
+from castray_desktop.core.protocol.messages import CastState, CastSummary, DeliverySnapshot
+from castray_desktop.ui.i18n.number_format import format_rate
+from castray_desktop.ui.model.desktop_services import FolderChecks, copy, open_folder
+from castray_desktop.ui.model.node_list import NodeList
+from castray_desktop.ui.send.option_fields import COMMON, ask_for_limit
 from castray_desktop.ui.transfers import cast_actions
 from castray_desktop.ui.transfers.cast_actions import CastActions
 from castray_desktop.ui.transfers.transfer_text import cast_title
-from castray_desktop.ui.units import format_rate
 
 translate = QCoreApplication.translate
 

@@ -1,14 +1,10 @@
-"""The casts and their deliveries as a tree for the transfer table.
-
-`TransferModel` has one top-level row for each cast and, below it, one row for each delivery that is
-known. It is fed by `load` (the whole picture), `apply_summary`, `apply_deliveries` and `remove`, and
-announces only cells that changed. It sorts and filters itself (newest on top until told otherwise): with
-10,000 rows a proxy that asks Python for every comparison would hold up the window.
-"""
+"""What the transfer model keeps of each cast, and what it asks about single rows."""
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from PySide6.QtCore import (
     QAbstractItemModel,
@@ -20,25 +16,142 @@ from PySide6.QtCore import (
     Signal,
 )
 
-from castray_desktop.core.messages import CastSummary, DeliverySnapshot
-from castray_desktop.ui.transfers.row_order import RowOrder
-from castray_desktop.ui.transfers.transfer_columns import NUMBERS, Column, heading
-from castray_desktop.ui.transfers.transfer_rows import CastRow, drawn, passes, runs, tool_tip
-from castray_desktop.ui.transfers.transfer_text import cast_text, delivery_text
+from castray_desktop.core.protocol.messages import CastSummary, DeliverySnapshot, DeliveryState
+from castray_desktop.ui.transfers import path_text
+from castray_desktop.ui.transfers.transfer_columns import KEYS, NUMBERS, TransferColumn, heading
+from castray_desktop.ui.transfers.transfer_text import (
+    cast_status,
+    cast_text,
+    cast_title,
+    delivery_text,
+    failure_text,
+    full_time,
+    hash_text,
+    hook_text,
+)
+
+
+@dataclass(eq=False)
+class CastRow:
+    """A cast with what is known of its deliveries."""
+
+    serial: int  # the internal id of its children
+    summary: CastSummary
+    deliveries: list[DeliverySnapshot] = field(default_factory=list)
+    position: dict[str, int] = field(default_factory=dict)  # of each node's delivery
+
+    def take(self, deliveries: Iterable[DeliverySnapshot]) -> None:
+        """Take over deliveries that nobody sees."""
+        for delivery in deliveries:
+            place = self.position.setdefault(delivery.node, len(self.deliveries))
+            self.deliveries[place : place + 1] = [delivery]
+
+    @property
+    def hash(self) -> str:
+        """The hash of a single file, shortened, as the first delivery tells it."""
+        return next((hash_text(item) for item in self.deliveries if item.hash), "")
+
+
+def passes(cast: CastSummary, words: list[str]) -> bool:
+    """Whether a cast's name, nodes, destination and state hold every one of the words."""
+    if not words:
+        return True
+    names = (cast_title(cast), cast.source, *cast.recipients, cast.destination, cast_status(cast))
+    text = " ".join(names).casefold()
+    return all(word in text for word in words)
+
+
+def drawn(before: CastSummary, after: CastSummary, column: TransferColumn) -> bool:
+    """Whether a cell looks different though its text is the same: bars are finer than percents."""
+    if column is TransferColumn.PROGRESS:
+        return (before.done_bytes, before.bytes, before.state) != (after.done_bytes, after.bytes, after.state)
+    if column is TransferColumn.STATUS:
+        return (before.state, before.failed, before.lagging) != (after.state, after.failed, after.lagging)
+    return column is TransferColumn.NAME and (before.files, before.folder) != (after.files, after.folder)
+
+
+def runs(numbers: list[int]) -> list[tuple[int, int]]:
+    """Ascending numbers as runs without gaps: first and last of each."""
+    found: list[tuple[int, int]] = []
+    for number in numbers:
+        if found and found[-1][1] == number - 1:
+            found[-1] = (found[-1][0], number)
+        else:
+            found.append((number, number))
+    return found
+
+
+def tool_tip(cast: CastSummary, item: CastSummary | DeliverySnapshot, column: TransferColumn) -> str | None:
+    if isinstance(item, CastSummary):
+        if column is TransferColumn.DESTINATION:
+            return item.destination or None
+        if column is TransferColumn.STARTED:
+            return full_time(item.started)
+        if column is TransferColumn.STATUS and item.failure is not None:
+            return failure_text(item.failure)
+        if column is TransferColumn.STATUS:
+            return path_text.stopped_text(item.multicast, item.source) or None
+        return cast_title(item) if column is TransferColumn.NAME else None
+    if column is TransferColumn.STATUS and item.hook_status:
+        return hook_text(item)
+    if item.state is DeliveryState.FAILED or item.failure is not None:
+        return delivery_text(cast, item, TransferColumn.ETA) if column >= TransferColumn.SPEED else None
+    if column is TransferColumn.STATUS:
+        return "\n".join(path_text.came_lines(cast, item)) or None
+    if column >= TransferColumn.RECIPIENTS and item.hash:
+        return item.hash
+    return "\n".join(item.paths) or None if column is TransferColumn.NAME else None
+
+
+@dataclass(frozen=True)
+class RowOrder:
+    """By a column, and casts that are alike there by their start; the newest on top unless told otherwise."""
+
+    column: TransferColumn = TransferColumn.STARTED
+    descending: bool = True
+
+    def ordered(self, rows: Iterable[CastRow]) -> list[CastRow]:
+        """The rows as they are shown."""
+        return sorted(rows, key=self._row_key, reverse=self.descending)
+
+    def moves(self, before: CastSummary, after: CastSummary) -> bool:
+        """Whether a change of a cast may change its place."""
+        key = KEYS[self.column]
+        return key(before) != key(after)
+
+    def place_for(self, summary: CastSummary, rows: list[CastRow]) -> int:
+        """Where a new cast goes among rows that are in this order."""
+        key = self._key(summary)
+        if self.descending:
+            return len(rows) - bisect_left(rows[::-1], key, key=self._row_key)
+        return bisect_left(rows, key, key=self._row_key)
+
+    def _key(self, cast: CastSummary) -> tuple[object, ...]:
+        return (KEYS[self.column](cast), cast.started, cast.cast)
+
+    def _row_key(self, row: CastRow) -> tuple[object, ...]:
+        return self._key(row.summary)
+
 
 Index = QModelIndex | QPersistentModelIndex
 
 NO_PARENT = QModelIndex()
+
 RESORT_MS = 500
+
 MOST_STEPS = 100
+
 """More changes than this at once are one reset."""
 
 
-COLUMNS = len(Column)
+COLUMNS = len(TransferColumn)
 
 ITEM_ROLE = Qt.ItemDataRole.UserRole + 1
+
 """The `CastSummary` or `DeliverySnapshot` of a row."""
+
 CAST_ROLE = Qt.ItemDataRole.UserRole + 2
+
 """The `CastSummary` of a row, or of the row above it."""
 
 
@@ -121,7 +234,7 @@ class TransferModel(QAbstractItemModel):
         """The name of this computer's node."""
         if node != self._here:
             self._here = node
-            self._announce_column(Column.DIRECTION)
+            self._announce_column(TransferColumn.DIRECTION)
 
     def set_filter(self, text: str) -> None:
         """Show only casts whose name, nodes, destination or state hold every word of `text`."""
@@ -140,10 +253,10 @@ class TransferModel(QAbstractItemModel):
         """A moment has passed: say how long the running casts have taken."""
         for number, row in enumerate(self._rows):
             if not row.summary.state.finished:
-                index = self.index(number, Column.ELAPSED)
+                index = self.index(number, TransferColumn.ELAPSED)
                 self.dataChanged.emit(index, index)
 
-    def _announce_column(self, column: Column) -> None:
+    def _announce_column(self, column: TransferColumn) -> None:
         if self._rows:
             self.dataChanged.emit(self.index(0, column), self.index(len(self._rows) - 1, column))
 
@@ -182,7 +295,11 @@ class TransferModel(QAbstractItemModel):
         if number is None:
             return
         for first, last in runs(
-            [c for c in Column if cast_text(before, c) != cast_text(summary, c) or drawn(before, summary, c)]
+            [
+                c
+                for c in TransferColumn
+                if cast_text(before, c) != cast_text(summary, c) or drawn(before, summary, c)
+            ]
         ):
             self.dataChanged.emit(self.index(number, first), self.index(number, last))
         if before.state is not summary.state:
@@ -228,7 +345,9 @@ class TransferModel(QAbstractItemModel):
             row.deliveries.extend(fresh)
             self.endInsertRows()
         if row.hash != hash_before:
-            self.dataChanged.emit(self.index(number, Column.HASH), self.index(number, Column.HASH))
+            self.dataChanged.emit(
+                self.index(number, TransferColumn.HASH), self.index(number, TransferColumn.HASH)
+            )
 
     def remove(self, casts: Iterable[str]) -> None:
         """Forget casts; unknown ones do not matter."""
@@ -315,7 +434,7 @@ class TransferModel(QAbstractItemModel):
     # --- Qt --------------------------------------------------------------------------------
 
     def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
-        self._order = RowOrder(Column(max(0, column)), order is Qt.SortOrder.DescendingOrder)
+        self._order = RowOrder(TransferColumn(max(0, column)), order is Qt.SortOrder.DescendingOrder)
         self._sort_now()
 
     # A view asks these of every row after an insertion, so they are written to be quick.
@@ -363,10 +482,10 @@ class TransferModel(QAbstractItemModel):
             return item
         if role == CAST_ROLE:
             return row.summary
-        column = Column(index.column())
+        column = TransferColumn(index.column())
         if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.AccessibleTextRole):
             if isinstance(item, CastSummary):
-                return row.hash if column is Column.HASH else cast_text(item, column, self._here)
+                return row.hash if column is TransferColumn.HASH else cast_text(item, column, self._here)
             return delivery_text(row.summary, item, column)
         if role == Qt.ItemDataRole.TextAlignmentRole:
             side = Qt.AlignmentFlag.AlignRight if column in NUMBERS else Qt.AlignmentFlag.AlignLeft
@@ -378,11 +497,15 @@ class TransferModel(QAbstractItemModel):
     def headerData(
         self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole
     ) -> object:
-        if orientation is not Qt.Orientation.Horizontal or not 0 <= section < len(Column):
+        if orientation is not Qt.Orientation.Horizontal or not 0 <= section < len(TransferColumn):
             return None
         if role == Qt.ItemDataRole.DisplayRole:
-            return heading(Column(section))
+            return heading(TransferColumn(section))
         if role == Qt.ItemDataRole.TextAlignmentRole:
-            side = Qt.AlignmentFlag.AlignRight if Column(section) in NUMBERS else Qt.AlignmentFlag.AlignLeft
+            side = (
+                Qt.AlignmentFlag.AlignRight
+                if TransferColumn(section) in NUMBERS
+                else Qt.AlignmentFlag.AlignLeft
+            )
             return side | Qt.AlignmentFlag.AlignVCenter
         return None

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 
 from PySide6.QtCore import QCoreApplication
 
-from castray_desktop.core.errors import explain
-from castray_desktop.core.failure import Failure
-from castray_desktop.core.messages import CastState, CastSummary, DeliverySnapshot, DeliveryState
-from castray_desktop.core.reasons import say_reason
-from castray_desktop.ui.controls.glyphs import GlyphState
-from castray_desktop.ui.transfers.transfer_columns import Column
-from castray_desktop.ui.units import DASH, format_bytes, format_duration, format_rate
+from castray_desktop.core.failures.kinds import Failure
+from castray_desktop.core.failures.sentences import explain
+from castray_desktop.core.failures.translatable_values import translate_value
+from castray_desktop.core.protocol.messages import CastState, CastSummary, DeliverySnapshot, DeliveryState
+from castray_desktop.ui.i18n.number_format import DASH, format_bytes, format_duration, format_rate
+from castray_desktop.ui.transfers.transfer_columns import TransferColumn
+from castray_desktop.ui.widgets.status_glyphs import GlyphState
 
 
 def cast_title(cast: CastSummary) -> str:
@@ -43,30 +43,30 @@ def percent_text(share: float) -> str:
     return f"{int(share * 100 + 1e-9)}%"
 
 
-def cast_text(cast: CastSummary, column: Column, here: str = "") -> str:
+def cast_text(cast: CastSummary, column: TransferColumn, here: str = "") -> str:
     """A cell of a cast's row. `here` is the name of this computer's node."""
     match column:
-        case Column.NAME:
+        case TransferColumn.NAME:
             return cast_title(cast)
-        case Column.SIZE:
+        case TransferColumn.SIZE:
             return format_bytes(cast.bytes) if cast.bytes or cast.files else DASH
-        case Column.PROGRESS:
+        case TransferColumn.PROGRESS:
             return percent_text(cast_share(cast))
-        case Column.STATUS:
+        case TransferColumn.STATUS:
             return cast_status(cast)
-        case Column.SPEED:
+        case TransferColumn.SPEED:
             return format_rate(cast.rate) if cast.rate >= 1 and not cast.state.finished else DASH
-        case Column.ETA:
+        case TransferColumn.ETA:
             return format_duration(None if cast.state.finished else cast.eta)
-        case Column.RECIPIENTS:
+        case TransferColumn.RECIPIENTS:
             return f"{cast.verified}/{len(cast.recipients)}"
-        case Column.DIRECTION:
+        case TransferColumn.DIRECTION:
             return direction(cast, here)
-        case Column.ELAPSED:
+        case TransferColumn.ELAPSED:
             return format_duration(elapsed(cast))
-        case Column.DESTINATION:
+        case TransferColumn.DESTINATION:
             return cast.destination or QCoreApplication.translate("Transfers", "Inboxes")
-        case Column.HASH:
+        case TransferColumn.HASH:
             return ""  # of the deliveries, which a summary does not know
     return clock(cast.started)
 
@@ -87,30 +87,30 @@ def elapsed(cast: CastSummary) -> float | None:
     return max(0.0, (cast.finished or time.time()) - cast.started)
 
 
-def delivery_text(cast: CastSummary, delivery: DeliverySnapshot, column: Column) -> str:
+def delivery_text(cast: CastSummary, delivery: DeliverySnapshot, column: TransferColumn) -> str:
     """A cell of a delivery's row. A failed one says why in those after its state."""
     match column:
-        case Column.NAME:
+        case TransferColumn.NAME:
             return delivery.node
-        case Column.SIZE:
+        case TransferColumn.SIZE:
             return format_bytes(cast.bytes if delivery.state.delivered else delivery.bytes)
-        case Column.PROGRESS:
+        case TransferColumn.PROGRESS:
             return percent_text(delivery_share(cast, delivery))
-        case Column.STATUS:
+        case TransferColumn.STATUS:
             return delivery_status(delivery)
     if delivery.failure is not None and delivery.state is DeliveryState.FAILED:
         return failure_text(delivery.failure)
     match column:
-        case Column.SPEED:
+        case TransferColumn.SPEED:
             rate = delivery_rate(delivery)
             return format_rate(rate) if rate >= 1 else DASH
-        case Column.ETA:
+        case TransferColumn.ETA:
             return format_duration(None if delivery.state.finished else delivery.eta)
-        case Column.ELAPSED:
+        case TransferColumn.ELAPSED:
             return format_duration(delivery.seconds or None)
-        case Column.DESTINATION:
+        case TransferColumn.DESTINATION:
             return delivery.paths[0] if delivery.paths else ""
-        case Column.DIRECTION:
+        case TransferColumn.DIRECTION:
             return ""
     return hash_text(delivery)
 
@@ -140,7 +140,7 @@ def hook_text(delivery: DeliverySnapshot) -> str:
     if not delivery.hook_status:
         return ""
     translate = QCoreApplication.translate
-    what = say_reason(delivery.hook_status, lambda text: translate("Failure", text))
+    what = translate_value(delivery.hook_status, lambda text: translate("Failure", text))
     return translate("Transfers", "Command afterwards: {what}").format(what=what)
 
 

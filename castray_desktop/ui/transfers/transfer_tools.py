@@ -8,13 +8,13 @@ from PySide6.QtCore import QEvent, QObject, Qt
 from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QPushButton, QWidget
 
-from castray_desktop.ui.controls.widgets import IconTint, button, icon_button, say
-from castray_desktop.ui.fonts import font
-from castray_desktop.ui.theme import Theme
+from castray_desktop.ui.i18n.retranslator import Retranslator
+from castray_desktop.ui.theme.fonts import font
+from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.transfers import cast_actions
 from castray_desktop.ui.transfers.cast_actions import CastActions
 from castray_desktop.ui.transfers.transfer_model import TransferModel
-from castray_desktop.ui.words import Words
+from castray_desktop.ui.widgets.basic_widgets import IconTint, button, icon_button, say
 
 
 class TransferTools(QWidget):
@@ -48,7 +48,7 @@ class TransferTools(QWidget):
         self.pause_button.clicked.connect(self._pause_or_resume)
         self.retry_button.clicked.connect(actions.retry_all)
         self.clear_button.clicked.connect(actions.clear_finished)
-        Words(self, self.refresh)
+        Retranslator(self, self.refresh)
 
     def _widgets(self) -> Iterable[QWidget]:
         return (self.filter, self.filter_button, self.pause_button, self.retry_button, self.clear_button)

@@ -9,38 +9,38 @@ from PySide6.QtCore import QCoreApplication, Signal
 from PySide6.QtGui import QCloseEvent
 from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QVBoxLayout, QWidget
 
-from castray_desktop.core import messages
-from castray_desktop.core.failure import Failure, FailureKind
-from castray_desktop.core.messages import VerifiedNode, VerifiedState
-from castray_desktop.ui.clusters.cluster_words import explain_failure
-from castray_desktop.ui.controls.glyphs import GlyphState
-from castray_desktop.ui.controls.plain_table import Cell, PlainModel, PlainTable
-from castray_desktop.ui.controls.sheet import Sheet
-from castray_desktop.ui.controls.widgets import button, label, set_tone
-from castray_desktop.ui.theme import Theme
+from castray_desktop.core.failures.kinds import Failure, FailureKind
+from castray_desktop.core.protocol import messages
+from castray_desktop.core.protocol.messages import VerifiedNode, VerifiedState
+from castray_desktop.ui.i18n.number_format import DASH, format_bytes
+from castray_desktop.ui.model.cluster_text import explain_failure
+from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.transfers.transfer_text import failure_text
-from castray_desktop.ui.units import DASH, format_bytes
+from castray_desktop.ui.widgets.basic_widgets import button, label, set_tone
+from castray_desktop.ui.widgets.sheet import Sheet
+from castray_desktop.ui.widgets.status_glyphs import GlyphState
+from castray_desktop.ui.widgets.text_table import TableCell, TextTable, TextTableModel
 
 if TYPE_CHECKING:
-    from castray_desktop.ui.engine_link import EngineLink
+    from castray_desktop.ui.model.engine_link import EngineLink
 
 
 translate = QCoreApplication.translate
 
 
-def state_cell(node: VerifiedNode) -> Cell:
+def state_cell(node: VerifiedNode) -> TableCell:
     """What was found on a node, in a word."""
     match node.state:
         case VerifiedState.SAME:
-            return Cell(translate("Verify", "The same"), "ok", GlyphState.VERIFIED)
+            return TableCell(translate("Verify", "The same"), "ok", GlyphState.VERIFIED)
         case VerifiedState.DIFFERENT:
-            return Cell(translate("Verify", "Different"), "bad", GlyphState.FAILED)
+            return TableCell(translate("Verify", "Different"), "bad", GlyphState.FAILED)
         case VerifiedState.MISSING:
-            return Cell(translate("Verify", "Missing"), "bad", GlyphState.FAILED)
-    return Cell(translate("Verify", "Could not be read"), "warn", GlyphState.LAGGING)
+            return TableCell(translate("Verify", "Missing"), "bad", GlyphState.FAILED)
+    return TableCell(translate("Verify", "Could not be read"), "warn", GlyphState.LAGGING)
 
 
-def node_cells(node: VerifiedNode) -> list[Cell]:
+def node_cells(node: VerifiedNode) -> list[TableCell]:
     """A node's row."""
     what = failure_text(node.failure) if node.failure is not None else ", ".join(node.differing)
     if node.differing_count > len(node.differing):
@@ -48,12 +48,12 @@ def node_cells(node: VerifiedNode) -> list[Cell]:
             count=f"{node.differing_count - len(node.differing):,}"
         )
     return [
-        Cell(node.node),
+        TableCell(node.node),
         state_cell(node),
-        Cell(f"{node.files:,}", "text_2"),
-        Cell(format_bytes(node.bytes), "text_2"),
-        Cell(what or DASH, "text_2", tip=what),
-        Cell(node.hash or DASH, "text_2", tip=node.hash),
+        TableCell(f"{node.files:,}", "text_2"),
+        TableCell(format_bytes(node.bytes), "text_2"),
+        TableCell(what or DASH, "text_2", tip=what),
+        TableCell(node.hash or DASH, "text_2", tip=node.hash),
     ]
 
 
@@ -80,8 +80,8 @@ class VerifySheet(Sheet):
             lambda: translate("Verify", "What is different"),
             lambda: translate("Verify", "Hash"),
         )
-        self.model = PlainModel(headings, frozenset({2, 3}), self)
-        self.table = PlainTable(
+        self.model = TextTableModel(headings, frozenset({2, 3}), self)
+        self.table = TextTable(
             theme, self.model, lambda: translate("Verify", "What was found"), (150, 140, 64, 76, 240, 180), 4
         )
         self.words = label("", 13, 500)

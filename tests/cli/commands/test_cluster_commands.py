@@ -8,20 +8,20 @@ from castray_desktop.cli.command_line import (
     parse_command,
 )
 from castray_desktop.cli.commands.cluster_commands import share as share_command
-from castray_desktop.core.failure import CastRayError, FailureKind
-from castray_desktop.workers.places import Places
+from castray_desktop.core.failures.kinds import CastRayError, FailureKind
+from castray_desktop.workers.base.paths import Paths
+from tests.helpers.engine_home import EngineHome
 from tests.helpers.fake_driver import FakeDriver
-from tests.helpers.house import House
 
 
-async def share(house: House, capsys: pytest.CaptureFixture[str], *options: str) -> str:
+async def share(house: EngineHome, capsys: pytest.CaptureFixture[str], *options: str) -> str:
     house.script = FakeDriver.come_up
     assert await share_command(parse_command(["cluster", "share", *options])) == 0
     return capsys.readouterr().out
 
 
 async def test_sharing_says_what_the_network_can_read(
-    house: House, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    house: EngineHome, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said = await share(house, capsys)
     assert "the token and the secret of each cast cross the network in clear" in said
@@ -32,7 +32,7 @@ async def test_sharing_says_what_the_network_can_read(
 
 
 async def test_a_new_token_is_for_a_cluster_that_is_started_again(
-    house: House, capsys: pytest.CaptureFixture[str], places: Places
+    house: EngineHome, capsys: pytest.CaptureFixture[str], places: Paths
 ) -> None:
     first = await share(house, capsys)
     token = (places.home / "share-token").read_text()
@@ -46,7 +46,7 @@ async def test_a_new_token_is_for_a_cluster_that_is_started_again(
 
 
 async def test_a_token_that_others_can_read_is_a_reason(
-    house: House, capsys: pytest.CaptureFixture[str], places: Places
+    house: EngineHome, capsys: pytest.CaptureFixture[str], places: Paths
 ) -> None:
     await share(house, capsys)
     (places.home / "share-token").chmod(0o644)

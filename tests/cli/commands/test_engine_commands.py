@@ -11,13 +11,13 @@ from castray_desktop.cli.commands import engine_commands, node_commands
 from castray_desktop.cli.commands.casts_command import print_casts
 from castray_desktop.cli.commands.engine_commands import print_status
 from castray_desktop.cli.commands.send_command import print_preflight
-from castray_desktop.core import messages
-from castray_desktop.core.failure import CastRayError, Failure, FailureKind
-from castray_desktop.workers import client as client_module
-from castray_desktop.workers.engine import open_socket
-from castray_desktop.workers.places import Places
+from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
+from castray_desktop.core.protocol import messages
+from castray_desktop.workers.base.paths import Paths
+from castray_desktop.workers.client import engine_client as client_module
+from castray_desktop.workers.engine.process import open_socket
 from tests.cli.run_words import run_words
-from tests.helpers.house import House
+from tests.helpers.engine_home import EngineHome
 from tests.helpers.samples import make_node
 
 K = FailureKind
@@ -51,7 +51,7 @@ def test_status_and_preflight(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.fixture
-def impatient(places: Places, monkeypatch: pytest.MonkeyPatch) -> Places:
+def impatient(places: Paths, monkeypatch: pytest.MonkeyPatch) -> Paths:
     """A home in which commands look for an engine, and do not wait for it for long."""
     monkeypatch.setattr(engine_commands, "STOP_SECONDS", 0.0)
     monkeypatch.setattr(client_module, "WELCOME_SECONDS", 0.05)
@@ -59,7 +59,7 @@ def impatient(places: Places, monkeypatch: pytest.MonkeyPatch) -> Places:
 
 
 @pytest.mark.parametrize("command", ["stop", "status"])
-async def test_an_engine_that_does_not_answer_is_none_that_has_ended(impatient: Places, command: str) -> None:
+async def test_an_engine_that_does_not_answer_is_none_that_has_ended(impatient: Paths, command: str) -> None:
     with impatient.lock.open("w") as lock, open_socket(impatient.socket):
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         with pytest.raises(CastRayError) as caught:
@@ -68,7 +68,7 @@ async def test_an_engine_that_does_not_answer_is_none_that_has_ended(impatient: 
 
 
 async def test_no_engine_is_stopped_where_none_is(
-    impatient: Places, capsys: pytest.CaptureFixture[str]
+    impatient: Paths, capsys: pytest.CaptureFixture[str]
 ) -> None:
     impatient.lock.touch()
     assert await run_words("engine", "stop") == 0
@@ -76,7 +76,7 @@ async def test_no_engine_is_stopped_where_none_is(
 
 
 async def test_a_busy_engine_is_stopped_once_it_answers(
-    impatient: Places, monkeypatch: pytest.MonkeyPatch
+    impatient: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine_commands, "STOP_SECONDS", 5.0)
     monkeypatch.setattr(engine_commands, "RETRY_SECONDS", 0.0)
@@ -85,6 +85,6 @@ async def test_a_busy_engine_is_stopped_once_it_answers(
         with open_socket(impatient.socket):
             stopping = asyncio.create_task(run_words("engine", "stop"))
             await asyncio.sleep(0.1)  # it has been in vain by then
-        house = House(impatient)
+        house = EngineHome(impatient)
         assert await stopping == 0
         await house.ended()

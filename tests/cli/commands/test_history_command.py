@@ -11,11 +11,11 @@ import pytest
 from castray_desktop.cli.commands.history_command import csv_cell, print_history
 from tests.cli.examples import running_cast
 from tests.cli.run_words import run_words
-from tests.helpers.house import House
+from tests.helpers.engine_home import EngineHome
 from tests.helpers.samples import make_cast
 
 
-async def test_the_past(house: House, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_the_past(house: EngineHome, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cast = await running_cast(house, tmp_path)
     await run_words("cancel", cast)
     async with asyncio.timeout(5):

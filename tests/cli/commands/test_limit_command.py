@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from castray_desktop.core.failure import CastRayError, FailureKind
+from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from tests.cli.run_words import run_words
-from tests.helpers.house import House
+from tests.helpers.engine_home import EngineHome
 
 
-async def test_the_limit_is_set_said_and_taken_away(house: House, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_the_limit_is_set_said_and_taken_away(
+    house: EngineHome, capsys: pytest.CaptureFixture[str]
+) -> None:
     for words in (["limit", "10MB/s"], ["limit", "--json"], ["limit", "off"], ["limit"]):
         assert await run_words(*words) == 0
     assert capsys.readouterr().out.splitlines() == [

@@ -9,10 +9,10 @@ import pytest
 from castray_desktop.cli.commands import node_commands
 from castray_desktop.cli.commands.node_commands import print_nodes
 from castray_desktop.cli.session import Session
-from castray_desktop.core import messages
-from castray_desktop.core.failure import CastRayError, Failure, FailureKind
+from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
+from castray_desktop.core.protocol import messages
 from tests.cli.run_words import run_words
-from tests.helpers.house import House
+from tests.helpers.engine_home import EngineHome
 from tests.helpers.samples import make_node
 
 K = FailureKind
@@ -24,7 +24,7 @@ def test_what_is_the_matter_with_a_node_is_said(capsys: pytest.CaptureFixture[st
     assert "its inbox does not answer: /mnt/in" in capsys.readouterr().err
 
 
-async def test_an_engine_that_ends_while_facts_are_awaited(house: House) -> None:
+async def test_an_engine_that_ends_while_facts_are_awaited(house: EngineHome) -> None:
     async with Session(start=False) as session:
         await session.ready("local")
         asking = asyncio.create_task(node_commands.wait_for_reports(session))
@@ -34,7 +34,7 @@ async def test_an_engine_that_ends_while_facts_are_awaited(house: House) -> None
     await house.ended()
 
 
-async def test_a_node_is_removed_from_the_cluster_that_was_named(house: House) -> None:
+async def test_a_node_is_removed_from_the_cluster_that_was_named(house: EngineHome) -> None:
     async with Session(start=False) as session:
         await session.ready("local")
         await session.ready("10.0.0.1:6379")

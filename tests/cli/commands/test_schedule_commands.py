@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from castray_desktop.core import messages as m
-from castray_desktop.core.failure import CastRayError, FailureKind
+from castray_desktop.core.failures.kinds import CastRayError, FailureKind
+from castray_desktop.core.protocol import messages as m
 from tests.cli.run_words import run_words
-from tests.helpers.house import House
+from tests.helpers.engine_home import EngineHome
 
 
-async def test_schedules(house: House, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_schedules(house: EngineHome, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "data").mkdir()
     words = ("schedule", "add", "nightly", str(tmp_path / "data"), "--to", "all", "--cron", "0 3 * * *")
     assert await run_words(*words) == 0
@@ -38,7 +38,7 @@ async def test_schedules(house: House, tmp_path: Path, capsys: pytest.CaptureFix
 
 
 async def test_a_schedule_without_a_cluster_gets_the_one_in_use(
-    house: House, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    house: EngineHome, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "data").mkdir()
     words = (str(tmp_path / "data"), "--to", "all", "--cron", "0 3 * * *", "--json")

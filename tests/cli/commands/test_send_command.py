@@ -14,14 +14,14 @@ from castray_desktop.cli.command_line import (
 )
 from castray_desktop.cli.commands.send_command import print_preflight, send
 from castray_desktop.cli.session import Session
-from castray_desktop.core import messages
-from castray_desktop.core.errors import sentence
-from castray_desktop.core.failure import CastRayError, Failure, FailureKind
-from castray_desktop.core.statuses import STATUSES
-from castray_desktop.workers.ray_side import protocol
+from castray_desktop.core.failures.exit_statuses import STATUSES
+from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
+from castray_desktop.core.failures.sentences import sentence
+from castray_desktop.core.protocol import messages
+from castray_desktop.core.protocol.nodes import agent_protocol
 from tests.cli.run_words import run_words
+from tests.helpers.engine_home import EngineHome
 from tests.helpers.fake_driver import RAY_NODE, FakeDriver
-from tests.helpers.house import House
 
 K = FailureKind
 
@@ -44,7 +44,7 @@ def test_nothing_is_said_to_have_arrived_where_nothing_did() -> None:
 
 
 async def test_a_home_that_has_used_another_cluster_never_falls_back_to_the_demo(
-    house: House, tmp_path: Path
+    house: EngineHome, tmp_path: Path
 ) -> None:
     async with Session(start=False) as session:
         await session.ready("10.0.0.1:6379")
@@ -77,7 +77,7 @@ async def test_a_home_that_has_used_another_cluster_never_falls_back_to_the_demo
     ],
 )
 async def test_every_result_names_its_cluster(
-    house: House,
+    house: EngineHome,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     target: str,
@@ -93,7 +93,7 @@ async def test_every_result_names_its_cluster(
     async with asyncio.timeout(5):
         while not house.drivers:  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0)
-    await house.drivers[0].wait_for(protocol.Call)
+    await house.drivers[0].wait_for(agent_protocol.AgentCall)
     client = await house.connect()
     (cast,) = client.welcome.casts
     await client.request(messages.Cancel(cast.cast), messages.Done)
@@ -118,12 +118,12 @@ def without_agents(driver: FakeDriver) -> None:
             dataclasses.replace(RAY_NODE, node_id="cd" * 28, hostname="second", head=False, mine=False),
         )
     )
-    driver.say(protocol.AgentLost("head", "ActorDiedError: the worker has died"))
-    driver.say(protocol.AgentLost("second", "RuntimeEnvSetupError: No space left on device"))
+    driver.say(agent_protocol.AgentLost("head", "ActorDiedError: the worker has died"))
+    driver.say(agent_protocol.AgentLost("second", "RuntimeEnvSetupError: No space left on device"))
 
 
 async def test_where_no_agent_can_be_placed_it_says_what_ray_said_for_each_node(
-    house: House, tmp_path: Path
+    house: EngineHome, tmp_path: Path
 ) -> None:
     house.script = without_agents
     (tmp_path / "f").write_text("f")

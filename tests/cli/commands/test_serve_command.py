@@ -6,12 +6,12 @@ import socket
 
 import pytest
 
-from castray_desktop.workers.places import Places
+from castray_desktop.workers.base.paths import Paths
 from tests.cli.run_words import run_words
 
 
 async def test_an_api_that_can_t_be_served_says_why(
-    places: Places, capsys: pytest.CaptureFixture[str]
+    places: Paths, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         assert await run_words("serve", "--port", str(taken.getsockname()[1])) == 2

@@ -6,21 +6,21 @@ from pathlib import Path
 
 import pytest
 
-from castray_desktop.core import messages as m
-from castray_desktop.core.failure import CastRayError, FailureKind
+from castray_desktop.core.failures.kinds import CastRayError, FailureKind
+from castray_desktop.core.protocol import messages as m
 from tests.cli.examples import running_cast
 from tests.cli.run_words import run_words
-from tests.helpers.house import House
+from tests.helpers.engine_home import EngineHome
 
 
-async def state_of(house: House, cast: str) -> m.CastState:
+async def state_of(house: EngineHome, cast: str) -> m.CastState:
     client = await house.connect()
     (summary,) = [one for one in client.welcome.casts if one.cast == cast]
     await client.close()
     return summary.state
 
 
-async def test_pause_resume_and_cancel_all(house: House, tmp_path: Path) -> None:
+async def test_pause_resume_and_cancel_all(house: EngineHome, tmp_path: Path) -> None:
     cast = await running_cast(house, tmp_path)
     assert await run_words("pause", cast[:6]) == 0
     assert await state_of(house, cast) is m.CastState.PAUSED
@@ -31,7 +31,7 @@ async def test_pause_resume_and_cancel_all(house: House, tmp_path: Path) -> None
     assert await run_words("cancel", "all") == 0  # there is none any more
 
 
-async def test_one_recipient_is_paused_and_goes_on(house: House, tmp_path: Path) -> None:
+async def test_one_recipient_is_paused_and_goes_on(house: EngineHome, tmp_path: Path) -> None:
     cast = await running_cast(house, tmp_path)
     client = await house.connect()
     (node, *_) = client.welcome.deliveries[cast]
@@ -46,7 +46,7 @@ async def test_one_recipient_is_paused_and_goes_on(house: House, tmp_path: Path)
     assert caught.value.failure.kind is FailureKind.NODE_UNKNOWN
 
 
-async def test_a_cast_that_is_not_there(house: House) -> None:
+async def test_a_cast_that_is_not_there(house: EngineHome) -> None:
     for words in (["pause", "abc"], ["drop", "abc", "node_1"], ["cancel", "abc"], ["move", "abc", "1"]):
         with pytest.raises(CastRayError) as caught:
             await run_words(*words)

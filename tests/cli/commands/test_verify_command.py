@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from castray_desktop.cli.commands.verify_command import print_verified
-from castray_desktop.core import messages as m
-from castray_desktop.core.failure import Failure, FailureKind
+from castray_desktop.core.failures.kinds import Failure, FailureKind
+from castray_desktop.core.protocol import messages as m
 
 
 def test_what_was_read_back(capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,13 +15,8 @@ from castray_desktop.cli.output.cast_reporters import (
     JsonReporter,
     LineReporter,
 )
-from castray_desktop.core.failure import Failure, FailureKind
-from castray_desktop.core.messages import (
-    CastResult,
-    CastState,
-    DeliveryState,
-    Transport,
-)
+from castray_desktop.core.failures.kinds import Failure, FailureKind
+from castray_desktop.core.protocol.messages import CastResult, CastState, DeliveryState, Transport
 from tests.cli.examples import Said, ended
 from tests.helpers.samples import make_cast, make_delivery
 

@@ -6,11 +6,9 @@ import msgspec
 import pytest
 
 from castray_desktop.cli.output.cast_text import print_result
-from castray_desktop.core import messages
-from castray_desktop.core.messages import (
-    CastResult,
-)
-from castray_desktop.core.multicast import MulticastEnd, MulticastState
+from castray_desktop.core.multicast.datagrams import MulticastEnd, MulticastState
+from castray_desktop.core.protocol import messages
+from castray_desktop.core.protocol.messages import CastResult
 from tests.cli.examples import Said, ended
 
 

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from castray_desktop.workers.http_api.access import HostNames
-from castray_desktop.workers.http_api.app import Api
+from castray_desktop.workers.http_api.access_control import AllowedHosts
+from castray_desktop.workers.http_api.api_app import ApiApp
 from tests.helpers.answering_engine import AnsweringEngine
 
 TOKEN = "a-token-for-tests-alone"
@@ -18,12 +18,12 @@ def engine() -> AnsweringEngine:
 
 
 @pytest.fixture
-def api(engine: AnsweringEngine) -> Api:
-    return Api(engine, TOKEN, HostNames("127.0.0.1"))
+def api(engine: AnsweringEngine) -> ApiApp:
+    return ApiApp(engine, TOKEN, AllowedHosts("127.0.0.1"))
 
 
 @pytest.fixture
-async def client(api: Api) -> AsyncIterator[httpx.AsyncClient]:
+async def client(api: ApiApp) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(api.app)
     headers = {"Authorization": f"Bearer {TOKEN}"}
     async with httpx.AsyncClient(

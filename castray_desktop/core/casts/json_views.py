@@ -1,0 +1,439 @@
+"""Nodes, casts, results and schedules as JSON for scripts: command line, HTTP API and Python alike.
+
+Every field is always present; what is unknown is null. Sizes are bytes, rates bytes per second, durations
+seconds, times POSIX seconds.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from castray_desktop.core.casts.multicast_status import explain_multicast_end
+from castray_desktop.core.casts.states import cast_name
+from castray_desktop.core.failures.kinds import Failure
+from castray_desktop.core.failures.sentences import sentence
+from castray_desktop.core.multicast.datagrams import MulticastEnd, MulticastState
+from castray_desktop.core.protocol.messages import (
+    LOCAL_TARGET,
+    CastCluster,
+    CastMode,
+    CastResult,
+    CastState,
+    CastSummary,
+    ClusterPhase,
+    ClusterStatus,
+    DeliverySnapshot,
+    DeliveryState,
+    NodeInfo,
+    NodeState,
+    PreflightReport,
+    ScheduleInfo,
+    SendRequest,
+    Transport,
+)
+
+
+class Form(msgspec.Struct, frozen=True):
+    """Base of what scripts get."""
+
+
+class ClusterForm(Form, frozen=True):
+    """The cluster, as a whole."""
+
+    state: ClusterPhase
+    target: str | None
+    address: str | None
+    local: bool  # the demo on this computer
+    nodes_ready: int
+    nodes_total: int
+    cpus: float
+    gpus: float
+    memory: int
+    ray_version: str | None
+    python_version: str | None
+    reason: str | None
+
+
+class NodeForm(Form, frozen=True):
+    """A node."""
+
+    name: str
+    address: str
+    node_id: str
+    state: NodeState
+    inbox: str
+    cpus: float
+    gpus: float
+    memory: int
+    memory_free: int
+    disk_free: int
+    disk_total: int
+    load: float
+    labels: dict[str, str]
+    this_computer: bool
+    reason: str | None
+
+
+class CastClusterForm(Form, frozen=True):
+    """The cluster that a cast runs on, or ran on."""
+
+    address: str | None  # of its head
+    local: bool  # the demo on this computer
+
+
+class MulticastForm(Form, frozen=True):
+    """How sending to all recipients at once went; the relay did the rest."""
+
+    state: MulticastState
+    end: MulticastEnd | None  # why it stopped before it was done
+    reason: str | None  # the same in a sentence, with what to do
+    listeners: tuple[str, ...]
+    bytes: int  # sent once for all of them
+    rate: float
+
+
+class LinksForm(Form, frozen=True):
+    """What became of symbolic links."""
+
+    followed: int  # what they point to was sent
+    kept: int  # they were sent as links
+    dangling: int  # of these, the ones that point to nothing at a recipient
+    dangling_names: tuple[str, ...]  # the first of them
+
+
+class DeliveryForm(Form, frozen=True):
+    """One recipient's share of a cast."""
+
+    node: str
+    address: str
+    state: DeliveryState
+    paths: tuple[str, ...]
+    bytes: int
+    skipped_bytes: int  # of these, in files that were there already
+    seconds: float
+    hash: str | None
+    transport: Transport | None
+    reason: str | None
+    upstream: str | None
+    rate: float
+    eta: float | None
+    hook: str | None
+    removed: int  # entries that the source no longer has
+    listening: bool  # to what is sent to all recipients at once
+    datagram_bytes: int  # that came by that
+    repaired_bytes: int  # that came by the relay instead
+
+
+class CastForm(Form, frozen=True):
+    """A cast with its current state."""
+
+    cast: str
+    name: str
+    state: CastState
+    source: str
+    recipients: tuple[str, ...]
+    mode: CastMode
+    destination: str | None
+    started: float
+    finished: float | None
+    files: int
+    bytes: int
+    links: LinksForm
+    done_bytes: int
+    rate: float
+    upload_rate: float
+    eta: float | None
+    verified: int
+    failed: int
+    awaited: int
+    paused: int
+    chain: tuple[str, ...]
+    source_copies: float
+    multicast: MulticastForm | None  # where it was tried
+    limit: int | None
+    place: int
+    schedule: str | None
+    follows: str | None
+    cluster: CastClusterForm
+    reason: str | None
+    deliveries: tuple[DeliveryForm, ...]
+
+
+class ResultForm(Form, frozen=True):
+    """How a cast ended."""
+
+    event: Literal["result"]
+    cast: str
+    name: str
+    state: CastState
+    source: str
+    cluster: CastClusterForm
+    destination: str | None
+    started: float
+    finished: float | None
+    bytes: int
+    files: int
+    links: LinksForm
+    seconds: float
+    source_copies: float
+    chain: tuple[str, ...]
+    multicast: MulticastForm | None  # where it was tried
+    deliveries: tuple[DeliveryForm, ...]
+    reason: str | None
+
+    @property
+    def delivered(self) -> bool:
+        """Whether every recipient has everything."""
+        return self.state is CastState.COMPLETED
+
+
+def cluster_form(status: ClusterStatus) -> ClusterForm:
+    return ClusterForm(
+        state=status.phase,
+        target=status.target or None,
+        address=status.address or None,
+        local=status.target == LOCAL_TARGET,
+        nodes_ready=status.nodes_ready,
+        nodes_total=status.nodes_total,
+        cpus=status.cpus,
+        gpus=status.gpus,
+        memory=status.memory,
+        ray_version=status.ray_version or None,
+        python_version=status.python_version or None,
+        reason=failure_sentence(status.failure or status.notice),
+    )
+
+
+def cast_cluster_form(cluster: CastCluster) -> CastClusterForm:
+    return CastClusterForm(address=cluster.address or None, local=cluster.local)
+
+
+def node_form(node: NodeInfo) -> NodeForm:
+    return NodeForm(
+        name=node.name,
+        address=node.address,
+        node_id=node.node_id,
+        state=node.state,
+        inbox=node.inbox,
+        cpus=node.cpus,
+        gpus=node.gpus,
+        memory=node.memory,
+        memory_free=node.memory_free,
+        disk_free=node.disk_free,
+        disk_total=node.disk_total,
+        load=round(node.load, 3),
+        labels=node.labels,
+        this_computer=node.this_computer,
+        reason=failure_sentence(node.failure),
+    )
+
+
+def multicast_form(cast: CastSummary) -> MulticastForm | None:
+    multicast = cast.multicast
+    if multicast is None:
+        return None
+    why = explain_multicast_end(multicast, cast.source)
+    return MulticastForm(
+        state=multicast.state,
+        end=multicast.end,
+        reason=None if why is None else why.text,
+        listeners=multicast.listeners,
+        bytes=multicast.bytes,
+        rate=round(multicast.rate),
+    )
+
+
+def links_form(found: CastSummary | PreflightReport) -> LinksForm:
+    return LinksForm(found.followed_links, found.kept_links, found.broken_links, found.broken_names)
+
+
+def delivery_form(item: DeliverySnapshot) -> DeliveryForm:
+    return DeliveryForm(
+        node=item.node,
+        address=item.address,
+        state=item.state,
+        paths=item.paths,
+        bytes=item.bytes,
+        skipped_bytes=item.skipped_bytes,
+        seconds=round(item.seconds, 3),
+        hash=item.hash or None,
+        transport=item.transport,
+        reason=failure_sentence(item.failure),
+        upstream=item.upstream or None,
+        rate=round(item.rate),
+        eta=item.eta,
+        hook=item.hook_status or None,
+        removed=item.removed,
+        listening=item.listening,
+        datagram_bytes=item.datagram_bytes,
+        repaired_bytes=item.repaired_bytes,
+    )
+
+
+def cast_form(cast: CastSummary, deliveries: tuple[DeliverySnapshot, ...] = ()) -> CastForm:
+    return CastForm(
+        cast=cast.cast,
+        name=cast_name(cast),
+        state=cast.state,
+        source=cast.source,
+        recipients=cast.recipients,
+        mode=cast.mode,
+        destination=cast.destination or None,
+        started=cast.started,
+        finished=cast.finished or None,
+        files=cast.files,
+        bytes=cast.bytes,
+        links=links_form(cast),
+        done_bytes=cast.done_bytes,
+        rate=round(cast.rate),
+        upload_rate=round(cast.upload_rate),
+        eta=cast.eta,
+        verified=cast.verified,
+        failed=cast.failed,
+        awaited=cast.awaited,
+        paused=cast.paused,
+        chain=cast.chain,
+        source_copies=cast.source_copies,
+        multicast=multicast_form(cast),
+        limit=cast.limit or None,
+        place=cast.place,
+        schedule=cast.schedule or None,
+        follows=cast.follows or None,
+        cluster=cast_cluster_form(cast.cluster),
+        reason=failure_sentence(cast.failure),
+        deliveries=tuple(delivery_form(item) for item in deliveries),
+    )
+
+
+def result_form(result: CastResult) -> ResultForm:
+    summary = result.summary
+    return ResultForm(
+        event="result",
+        cast=summary.cast,
+        name=cast_name(summary),
+        state=summary.state,
+        source=summary.source,
+        cluster=cast_cluster_form(summary.cluster),
+        destination=summary.destination or None,
+        started=summary.started,
+        finished=summary.finished or None,
+        bytes=summary.bytes,
+        files=summary.files,
+        links=links_form(summary),
+        seconds=round(result.seconds, 3),
+        source_copies=summary.source_copies,
+        chain=summary.chain,
+        multicast=multicast_form(summary),
+        deliveries=tuple(delivery_form(item) for item in result.deliveries),
+        reason=failure_sentence(summary.failure),
+    )
+
+
+def form_to_json(form: Form) -> dict[str, object]:
+    """A form as an object of JSON."""
+    fields: dict[str, object] = msgspec.to_builtins(form)
+    return fields
+
+
+def failure_sentence(failure: Failure | None) -> str | None:
+    """What happened and what to do, or nothing."""
+    return None if failure is None else sentence(failure)
+
+
+def message_to_json(value: Any) -> Any:
+    """A message of the engine in plain values: every field, also those that have their default.
+
+    A message carries its name as `type`, a failure its sentence as `text`.
+    """
+    if isinstance(value, msgspec.Struct):
+        fields = {name: message_to_json(getattr(value, name)) for name in value.__struct_fields__}
+        tag = value.__struct_config__.tag
+        return fields if tag is None else {"type": tag, **fields}
+    if isinstance(value, Failure):
+        return {"kind": value.kind.value, "values": value.values, "text": sentence(value)}
+    if isinstance(value, tuple | list):
+        return [message_to_json(item) for item in value]
+    if isinstance(value, dict):
+        return {key: message_to_json(item) for key, item in value.items()}
+    return value
+
+
+class RequestForm(Form, frozen=True):
+    """What a schedule sends."""
+
+    paths: tuple[str, ...]
+    recipients: tuple[str, ...]
+    source: str
+    dest: str | None
+    on_conflict: str
+    links: str
+    exclude: tuple[str, ...]
+    limit: int | None
+    transport: str
+    await_offline: bool
+    remove_extra: bool
+    hook: str | None
+
+
+class ScheduleForm(Form, frozen=True):
+    """A schedule as it stands."""
+
+    schedule: str
+    name: str
+    cluster: str
+    enabled: bool
+    every: float | None
+    cron: str | None
+    quiet: float | None
+    next_run: float | None
+    last_run: float | None
+    last_cast: str | None
+    last_state: CastState | None
+    running: bool
+    unchanged: bool  # the last run found nothing new to send
+    changes_seen: int
+    looks_every: float | None  # seconds, where it can't be watched
+    reason: str | None
+    request: RequestForm
+
+
+def request_form(request: SendRequest) -> RequestForm:
+    return RequestForm(
+        paths=request.paths,
+        recipients=request.recipients,
+        source=request.source,
+        dest=request.destination or None,
+        on_conflict=request.on_conflict.value,
+        links=request.links.value,
+        exclude=request.exclude,
+        limit=request.limit or None,
+        transport=request.transport.value,
+        await_offline=request.await_offline,
+        remove_extra=request.remove_extra,
+        hook=request.hook or None,
+    )
+
+
+def schedule_form(info: ScheduleInfo) -> ScheduleForm:
+    schedule = info.schedule
+    return ScheduleForm(
+        schedule=schedule.schedule,
+        name=schedule.name,
+        cluster=schedule.cluster,
+        enabled=schedule.enabled,
+        every=schedule.every or None,
+        cron=schedule.cron or None,
+        quiet=schedule.quiet or None,
+        next_run=info.next_run or None,
+        last_run=info.last_run or None,
+        last_cast=info.last_cast or None,
+        last_state=info.last_state,
+        running=info.running,
+        unchanged=info.unchanged,
+        changes_seen=info.changes_seen,
+        looks_every=info.looks_every or None,
+        reason=failure_sentence(info.failure),
+        request=request_form(schedule.request),
+    )

@@ -1,0 +1,90 @@
+"""File names from other machines: validation, free names, display.
+
+Every path of a parcel passes `safe_component`; nothing else decides about safety.
+
+Standard library only: this module is shipped to the nodes.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Callable
+
+MAX_COMPONENT = 255  # bytes; limit of ext4, xfs, btrfs, tmpfs and APFS
+MAX_PATH = 3500  # bytes; leaves room below the kernel's 4,096 for the destination
+
+_DOUBLE_SUFFIXES = (".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst", ".tar.lz4", ".tar.lz", ".tar.Z")
+
+
+def safe_component(name: bytes) -> bytes:
+    """Return `name` if it is a valid name of a folder entry on any POSIX file system.
+
+    Raises ValueError for an empty name, `.`, `..`, a slash, a NUL or more than 255 bytes.
+    """
+    if not name or name in (b".", b".."):
+        raise ValueError(f"not the name of a file: {name!r}")
+    if b"/" in name or b"\0" in name:
+        raise ValueError(f"a name with a slash or a NUL: {name[:MAX_COMPONENT]!r}")
+    if len(name) > MAX_COMPONENT:
+        raise ValueError(f"a name of {len(name)} bytes")
+    return name
+
+
+def safe_path(path: bytes) -> tuple[bytes, ...]:
+    """The components of a relative path that stays inside its folder.
+
+    Raises ValueError for an absolute path, an empty component, `..` or one too long.
+    """
+    if len(path) > MAX_PATH:
+        raise ValueError(f"a path of {len(path)} bytes")
+    return tuple(safe_component(part) for part in path.split(b"/"))
+
+
+def display_name(name: str | bytes) -> str:
+    """A name as valid Unicode; bytes that are not UTF-8 become replacement characters."""
+    raw = name if isinstance(name, bytes) else os.fsencode(name)
+    return raw.decode("utf-8", "replace")
+
+
+def split_suffix(name: bytes) -> tuple[bytes, bytes]:
+    """Split a name into stem and suffix, to insert a number: `archive`, `.tar.gz`; `.bashrc`, ``."""
+    for suffix in _DOUBLE_SUFFIXES:
+        ending = suffix.encode()
+        if name.endswith(ending) and len(name) > len(ending):
+            return name[: -len(ending)], ending
+    stem, suffix_bytes = os.path.splitext(name)  # noqa: PTH122 - pathlib knows no bytes
+    if len(suffix_bytes) > 20:  # rather a sentence with a dot than a suffix
+        return name, b""
+    return stem, suffix_bytes
+
+
+def numbered_name(name: bytes, number: int, folder: bool = False) -> bytes:
+    """Insert a number: `model (2).bin` for `model.bin`; long stems are cut to keep the name valid."""
+    stem, suffix = (name, b"") if folder else split_suffix(name)
+    tag = b" (%d)" % number
+    room = MAX_COMPONENT - len(tag) - len(suffix)
+    if len(stem) > room:
+        stem = _cut(stem, room)
+    return stem + tag + suffix
+
+
+def free_name(name: bytes, taken: Callable[[bytes], bool], folder: bool = False) -> bytes:
+    """`name` if it is free, else the first free one of `name (2)`, `name (3)`, ... that is free."""
+    candidate, number = name, 2
+    while taken(candidate):
+        candidate = numbered_name(name, number, folder)
+        number += 1
+    return candidate
+
+
+def node_file_name(node: str) -> str:
+    """A node's name as a part of a file name."""
+    return re.sub(r"[^A-Za-z0-9._-]", "_", node)[:60] or "_"
+
+
+def _cut(stem: bytes, room: int) -> bytes:
+    """Cut to `room` bytes without splitting a UTF-8 character."""
+    while room > 0 and stem[room] & 0xC0 == 0x80:
+        room -= 1
+    return stem[:room]

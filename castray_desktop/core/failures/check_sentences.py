@@ -1,0 +1,250 @@
+"""The sentences for diagnostic checks: what was found, and what to do.
+
+As in `core.failures.sentences`, the English templates are here, and a window in another language passes
+`translate`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from castray_desktop.core.failures.kinds import Failure, FailureKind
+from castray_desktop.core.failures.sentences import explain
+from castray_desktop.core.failures.translatable_values import translate_value
+from castray_desktop.core.protocol.messages import Check, CheckState
+
+ALL_PAIRS_MAX_NODES = 20
+"""Up to this many nodes, every pair is tested."""
+
+
+@dataclass(frozen=True)
+class CheckTemplates:
+    """The templates of one kind of check: its title, and by state the finding and the remedy."""
+
+    title: str
+    good: str = ""
+    notice: tuple[str, str] = ("", "")
+    bad: tuple[str, str] = ("", "")
+
+    def of(self, state: CheckState) -> tuple[str, str]:
+        """The templates of finding and remedy."""
+        if state is CheckState.GOOD:
+            return self.good, ""
+        return self.notice if state is CheckState.NOTICE else self.bad
+
+    def texts(self) -> Iterable[str]:
+        """All texts to translate."""
+        return (text for text in (self.title, self.good, *self.notice, *self.bad) if text)
+
+
+_PORTS = "Open TCP ports between them; CASTRAY_DATA_PORTS=LOW-HIGH keeps them in a fixed range."
+_SHARED_MEMORY = (
+    "Enlarge it before Ray starts there: mount -o remount,size=2G /dev/shm, or --shm-size=2g for a container."
+)
+
+TEMPLATES: Mapping[str, CheckTemplates] = {
+    "castray": CheckTemplates("CastRay", "CastRay {version} with Ray {ray} on Python {python}, {system}."),
+    "engine": CheckTemplates(
+        "Engine",
+        "The engine runs as process {pid}.",
+        bad=("{reason}", "{remedy}"),
+    ),
+    "cluster": CheckTemplates(
+        "Cluster",
+        "{target}: {ready} of {total} nodes are online, Ray {ray} on Python {python}.",
+        ("No cluster is in use, so nodes were not looked at.", "Start or attach one, then look again."),
+        ("{reason}", "{remedy}"),
+    ),
+    "node": CheckTemplates(
+        "Node",
+        "{node} answers: Ray {ray} on Python {python}, {system}.",
+        ("{node} is offline.", "Check that machine, and that Ray runs there."),
+        ("{node} does not answer: {reason}", "Check that machine, and that Ray runs there."),
+    ),
+    "starting": CheckTemplates(
+        "Node", notice=("{node} is still on its way.", "Look again in a moment, when it is online.")
+    ),
+    "clock": CheckTemplates(
+        "Clock",
+        "The clock of {node} agrees with this computer's.",
+        (
+            "The clock of {node} is {seconds} s away from this computer's.",
+            "Let NTP set both: the times of files and the validity of certificates depend on them.",
+        ),
+    ),
+    "shared_memory": CheckTemplates(
+        "Shared memory",
+        "{node} has {free} of {total} free in /dev/shm.",
+        (
+            "{node} has only {free} of {total} free in /dev/shm, so what goes through Ray there is slow.",
+            _SHARED_MEMORY,
+        ),
+    ),
+    "object_store": CheckTemplates(
+        "Shared memory",
+        notice=(
+            "{node} has only {total} of /dev/shm, so its Ray keeps objects in {folder}; what goes through"
+            " Ray there is slow.",
+            _SHARED_MEMORY,
+        ),
+    ),
+    "room": CheckTemplates(
+        "Room",
+        "{node} can write to {path}, where {free} are free.",
+        ("{node} has only {free} left at {path}.", "Make room there, or choose another inbox."),
+        ("{node} can't write to {path}.", "Change the permissions there, or choose another inbox."),
+    ),
+    "open_files": CheckTemplates(
+        "Open files",
+        "A process of {node} may have {count} files open.",
+        (
+            "A process of {node} may have only {count} files open.",
+            "Raise it before Ray is started there: ulimit -n 4096",
+        ),
+    ),
+    "connections": CheckTemplates(
+        "Connections",
+        "All {count} connections between {nodes} nodes came about, the slowest in {milliseconds} ms.",
+        (
+            "{failed} of {count} connections between {nodes} nodes did not come about.",
+            "See the connections by name.",
+        ),
+    ),
+    "connection": CheckTemplates(
+        "Connection",
+        notice=(
+            "{node} can't connect to {peer} ({address}): {reason}. The other way round it works,"
+            " and is taken.",
+            "There is nothing to do, unless a firewall is not meant to be there.",
+        ),
+        bad=(
+            "{node} can't connect to {peer} ({address}): {reason}. Files go through Ray, which is slower.",
+            _PORTS,
+        ),
+    ),
+    "one_way": CheckTemplates(
+        "Connection",
+        notice=("{node} can't connect to {peer} ({address}): {reason}.", _PORTS),
+    ),
+    "data_ports": CheckTemplates(
+        "Data ports",
+        "Bytes use {ports} at {network}.",
+        (
+            "This computer has no address in CASTRAY_DATA_NETWORK={network}, so it uses Ray's.",
+            "Name a network that this computer is in.",
+        ),
+        ("{variable}={value} can't be used: {reason}", "Correct it, or take it out of the environment."),
+    ),
+    "display": CheckTemplates(
+        "Display",
+        "The window is shown on {display}.",
+        (
+            "There is no display, so the window can't be opened here.",
+            "Start it in a desktop session or with ssh -X. The command line needs none.",
+        ),
+    ),
+    "qt": CheckTemplates(
+        "Qt",
+        "Qt {version} can be loaded.",
+        bad=(
+            "The window can't be opened, since Qt can't be loaded: {reason}",
+            "Install the libraries listed in README.md.",
+        ),
+    ),
+    "fonts": CheckTemplates(
+        "Fonts",
+        "{font} shows Chinese names.",
+        (
+            "There is no font with Chinese letters, so names in Chinese can't be shown.",
+            "Install one, such as fonts-noto-cjk.",
+        ),
+    ),
+    "inotify": CheckTemplates(
+        "Watched folders",
+        "{watches} folders can be watched for changes.",
+        (
+            "Only {watches} folders can be watched for changes.",
+            "Raise it: sysctl fs.inotify.max_user_watches=524288",
+        ),
+    ),
+}
+"""By kind; `node` in a text is the check's own."""
+
+WORDS = ("this computer", "any free port", "every address", "ports {low} to {high}", "it is written LOW-HIGH")
+"""Values that are words, translated like the sentences around them."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A check for people."""
+
+    title: str
+    found: str
+    remedy: str
+
+
+class _DashForMissing(dict[str, str]):
+    def __missing__(self, key: str) -> str:
+        return "–"
+
+
+def explain_check(check: Check, translate: Callable[[str], str] = str) -> Finding:
+    """The sentences for a check, in the language of `translate`.
+
+    One with `because` in its values, the kind of a failure, gives that one's sentences.
+    """
+    words = TEMPLATES[check.kind]
+    found, remedy = words.of(check.state)
+    values = _DashForMissing({name: _say(value, translate) for name, value in check.values.items()})
+    values["node"] = check.node or translate("this computer")
+    if "because" in check.values:
+        inner = {name: value for name, value in check.values.items() if name != "because"}
+        failure = explain(Failure(FailureKind(check.values["because"]), inner), translate)
+        values["reason"], values["remedy"] = failure.happened, failure.remedy
+    text = translate(found).format_map(values) if found else ""
+    if not check.node and text.startswith(values["node"]):
+        text = text[:1].upper() + text[1:]
+    advice = translate(remedy).format_map(values) if remedy else ""
+    return Finding(translate(words.title), text, advice)
+
+
+def _say(value: str, translate: Callable[[str], str]) -> str:
+    if value in WORDS:
+        return translate(value)
+    if ports := re.fullmatch(r"ports (\d+) to (\d+)", value):
+        return translate("ports {low} to {high}").format(low=ports.group(1), high=ports.group(2))
+    return translate_value(value, translate)
+
+
+def worst(checks: Iterable[Check]) -> CheckState:
+    """How all of it came out."""
+    states = {check.state for check in checks}
+    if CheckState.BAD in states:
+        return CheckState.BAD
+    return CheckState.NOTICE if CheckState.NOTICE in states else CheckState.GOOD
+
+
+def diagnostics_text(checks: Iterable[Check], translate: Callable[[str], str] = str) -> str:
+    """Everything as lines to be passed on, without what looks like a secret."""
+    marks = {CheckState.GOOD: "ok", CheckState.NOTICE: "!!", CheckState.BAD: "XX"}
+    lines = []
+    for check in checks:
+        finding = explain_check(check, translate)
+        lines.append(f"{marks[check.state]}  {finding.title}: {finding.found}")
+        if finding.remedy:
+            lines.append(f"    {finding.remedy}")
+    return without_secrets("\n".join(lines))
+
+
+def without_secrets(text: str) -> str:
+    """The text with tokens blotted out: long hexadecimal ones, and what is given to a variable for one."""
+    text = re.sub(r"(?i)((?:token|secret|password)\w*\s*[=:]\s*)\S+", r"\1…", text)
+    return re.sub(r"\b[0-9a-fA-F]{32,}\b", "…", text)
+
+
+def by_importance(checks: Iterable[Check]) -> list[Check]:
+    """Checks that need action first, otherwise in their order."""
+    order = (CheckState.BAD, CheckState.NOTICE, CheckState.GOOD)
+    return sorted(checks, key=lambda check: order.index(check.state))

@@ -1,0 +1,3 @@
+"""The two protocols: `messages` between clients and engine, `nodes` between engine, driver, agents and
+peers.
+"""

@@ -1,0 +1,495 @@
+"""Casts and deliveries: requests, status, commands for running and ended casts, verification."""
+
+from __future__ import annotations
+
+import enum
+from typing import Self
+
+from castray_desktop.core.failures.kinds import Failure
+from castray_desktop.core.multicast.datagrams import MulticastEnd, MulticastState
+from castray_desktop.core.protocol.messages.cluster_messages import LOCAL_TARGET, THIS_COMPUTER
+from castray_desktop.core.protocol.messages.message_base import Message, Record
+
+
+class OnConflict(enum.StrEnum):
+    """What to do if a file of the same name exists."""
+
+    SKIP = "skip"  # an identical file is kept, a different one gets a free name
+    RENAME = "rename"  # always a free name
+    OVERWRITE = "overwrite"
+
+
+class Links(enum.StrEnum):
+    """How symbolic links are sent."""
+
+    AUTO = "auto"  # those that were chosen or lead out of the parcel as what they point to, others as links
+    KEEP = "keep"
+    FOLLOW = "follow"
+
+
+class TransportOption(enum.StrEnum):
+    """Which transports a cast may use."""
+
+    AUTO = "auto"
+    DIRECT = "direct"  # direct connections only, in either direction
+    RAY = "ray"  # through Ray only
+    UDP = "udp"  # multicast; the relay chain delivers the rest
+
+
+class SendRequest(Record, frozen=True):
+    """The request for one cast."""
+
+    paths: tuple[str, ...]  # absolute, on the source
+    recipients: tuple[str, ...]  # node names, addresses, Ray node id prefixes, or "all"
+    source: str = THIS_COMPUTER
+    destination: str = ""  # absolute, may contain {node}; empty: each node's inbox
+    on_conflict: OnConflict = OnConflict.SKIP
+    links: Links = Links.AUTO
+    exclude: tuple[str, ...] = ()
+    limit: int = 0  # bytes per second on every hop; 0: none
+    transport: TransportOption = TransportOption.AUTO
+    leave_out: bool = False  # send to the others if some recipients can't receive it
+    await_offline: bool = False  # offline recipients are served when they come back
+    remove_extra: bool = False  # with OVERWRITE: prune entries that a sent folder no longer has
+    hook: str = ""  # command run on each recipient after its delivery, if allowed
+
+
+class CastMode(enum.StrEnum):
+    """Derived from the selection of recipients; display only."""
+
+    UNICAST = "unicast"
+    MULTICAST = "multicast"
+    BROADCAST = "broadcast"
+
+
+class CastState(enum.StrEnum):
+    """See `core.cast` for the transitions."""
+
+    QUEUED = "queued"
+    PREPARING = "preparing"
+    SENDING = "sending"
+    VERIFYING = "verifying"  # all bytes received; hashing, sync, rename
+    PAUSED = "paused"
+    COMPLETED = "completed"
+    PARTLY_FAILED = "partly_failed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def finished(self) -> bool:
+        return self in FINISHED_CAST_STATES
+
+
+FINISHED_CAST_STATES = frozenset(
+    {CastState.COMPLETED, CastState.PARTLY_FAILED, CastState.FAILED, CastState.CANCELLED}
+)
+
+
+class DeliveryState(enum.StrEnum):
+    """See `core.cast` for the transitions."""
+
+    WAITING = "waiting"
+    RECEIVING = "receiving"
+    VERIFYING = "verifying"
+    PAUSED = "paused"
+    COMPLETED = "completed"
+    SKIPPED = "skipped"  # identical files existed
+    SHARED = "shared"  # another recipient wrote to the same folder
+    AWAITED = "awaited"  # node offline; served later by a separate cast
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def finished(self) -> bool:
+        return self in FINISHED_DELIVERY_STATES
+
+    @property
+    def delivered(self) -> bool:
+        return self in DELIVERED_STATES
+
+
+DELIVERED_STATES = frozenset({DeliveryState.COMPLETED, DeliveryState.SKIPPED, DeliveryState.SHARED})
+
+
+FINISHED_DELIVERY_STATES = DELIVERED_STATES | {
+    DeliveryState.FAILED,
+    DeliveryState.CANCELLED,
+    DeliveryState.AWAITED,
+}
+
+
+class Transport(enum.StrEnum):
+    """The transport used by a hop."""
+
+    DIRECT = "direct"
+    REVERSE = "reverse"
+    RAY = "ray"
+    UDP = "udp"
+    LOCAL = "local"
+
+
+class MulticastSnapshot(Record, frozen=True):
+    """Progress of a cast's multicast."""
+
+    state: MulticastState
+    end: MulticastEnd | None = None  # once it has stopped
+    reason: str = ""  # the source system's error, if any
+    listeners: tuple[str, ...] = ()  # recipients that keep up
+    bytes: int = 0  # stream bytes sent
+    rate: float = 0.0  # bytes per second
+
+
+class DeliverySnapshot(Record, frozen=True):
+    """Current state of a delivery."""
+
+    node: str
+    state: DeliveryState = DeliveryState.WAITING
+    address: str = ""
+    upstream: str = ""  # node from which it fetches
+    bytes: int = 0  # verified bytes of file contents
+    skipped_bytes: int = 0  # of these, in files that were there already
+    rate: float = 0.0
+    eta: float | None = None
+    lagging: bool = False
+    behind: int = 0  # bytes behind its upstream, while lagging
+    seconds: float = 0.0  # from the cast's start; final once finished
+    hash: str = ""  # "blake3:HEX" or "sha256:HEX" of a single file
+    checking: float = 0.0  # recent share of time spent on digests and hashes
+    writing: float = 0.0  # recent share of time spent on writing
+    transport: Transport | None = None
+    paths: tuple[str, ...] = ()  # committed paths of the top-level entries
+    removed: int = 0  # entries pruned by `remove_extra`
+    failure: Failure | None = None
+    listening: bool = False  # receives multicast
+    datagram_bytes: int = 0  # verified bytes received by multicast
+    repaired_bytes: int = 0  # lost or damaged multicast bytes, repaired from the upstream
+    hook_status: str = ""  # result of the hook: "done", "not allowed there", or an error
+
+    @property
+    def delivered_bytes(self) -> int:
+        """What this cast has brought, once it is delivered."""
+        return 0 if self.state is DeliveryState.SKIPPED else self.bytes - self.skipped_bytes
+
+
+class CastCluster(Record, frozen=True):
+    """The cluster that a cast runs on, or ran on."""
+
+    target: str = ""  # as it was asked for: "local", "HOST:PORT", "ray://HOST:PORT"; empty: not known
+    address: str = ""  # of its head; empty: not known
+    local: bool = False  # it is the demo on this computer
+
+    @classmethod
+    def of(cls, target: str, address: str = "") -> Self:
+        """That which was asked for by `target`."""
+        named = target if ":" in target else ""
+        return cls(target, address or named, target == LOCAL_TARGET)
+
+
+class CastSummary(Record, frozen=True):
+    """One row of the transfer table."""
+
+    cast: str  # id, 12 hexadecimal digits
+    name: str  # of the first top-level entry: "model.bin", "configs/"
+    state: CastState
+    source: str
+    recipients: tuple[str, ...]
+    mode: CastMode
+    started: float
+    finished: float = 0.0
+    destination: str = ""  # as requested; empty: inboxes
+    others: int = 0  # other top-level entries; see `core.casts.states.cast_name`
+    folder: bool = False  # the only top-level entry is a folder
+    files: int = 0
+    bytes: int = 0  # of the parcel's files
+    done_bytes: int = 0  # mean over the recipients
+    rate: float = 0.0  # median of the receiving recipients
+    upload_rate: float = 0.0  # upload rate of the source
+    checking: float = 0.0  # recent share of the source's time spent on digests and hashes
+    reading: float = 0.0  # recent share of the source's time spent on reading
+    eta: float | None = None  # of the slowest recipient
+    verified: int = 0  # deliveries completed, skipped or shared
+    failed: int = 0
+    lagging: int = 0
+    awaited: int = 0  # deliveries waiting for offline nodes
+    paused: int = 0  # deliveries that are paused, alone or with the cast
+    chain: tuple[str, ...] = ()  # source first, in relay order
+    source_copies: float = 0.0
+    multicast: MulticastSnapshot | None = None  # None if not attempted
+    limit: int = 0  # bytes per second on every hop; 0: none
+    followed_links: int = 0  # links of which was sent what they point to
+    kept_links: int = 0  # links that were sent as links
+    broken_links: int = 0  # of these, the ones that point to nothing at a recipient
+    broken_names: tuple[str, ...] = ()  # the first of them
+    place: int = 0  # place in the queue; 0: the next to start
+    schedule: str = ""  # the id of the schedule that started it
+    follows: str = ""  # id of the original cast of a later or repeated delivery
+    cluster: CastCluster = CastCluster()
+    failure: Failure | None = None
+
+
+class PathSummary(Record, frozen=True):
+    """One entry of the send list."""
+
+    path: str
+    name: str
+    folder: bool = False
+    files: int = 0
+    bytes: int = 0
+    failure: Failure | None = None
+
+
+class PreflightProblem(Record, frozen=True):
+    """Why a recipient can't receive the parcel."""
+
+    node: str
+    failure: Failure
+
+
+class UnsentFile(Record, frozen=True):
+    """Something under the chosen paths that can't be sent, or not be read."""
+
+    path: str
+    failure: Failure
+
+
+class Removal(Record, frozen=True):
+    """Entries to be pruned at one recipient."""
+
+    node: str
+    count: int
+    paths: tuple[str, ...]  # absolute, the first hundred
+
+
+class Send(Message, frozen=True):
+    """Start a cast. Reply: `Accepted`."""
+
+    request: SendRequest
+
+
+class Preflight(Message, frozen=True):
+    """Check whether every recipient could receive this, without sending. Reply: `PreflightReport`."""
+
+    request: SendRequest
+
+
+class Cancel(Message, frozen=True):
+    """Cancel a cast; part files are removed. Reply: `Done`."""
+
+    cast: str
+
+
+class AddRecipients(Message, frozen=True):
+    """Add recipients to a running cast. Reply: `PreflightReport`, once they are part of it.
+
+    Recipients that can't receive it are in its problems, and their deliveries have failed.
+    """
+
+    cast: str
+    recipients: tuple[str, ...]  # as in `SendRequest`
+
+
+class SetLimit(Message, frozen=True):
+    """Limit the upload rate of every node, over all casts or for one cast. Reply: `Done`, once it is in
+    force.
+
+    The limit over all casts is kept over restarts of the engine.
+    """
+
+    limit: int  # bytes per second; 0: none
+    cast: str = ""  # empty: over all casts
+
+
+class ClearFinished(Message, frozen=True):
+    """Remove ended casts from the list. Reply: `Done`; `CastsRemoved` follows."""
+
+
+class MeasurePaths(Message, frozen=True):
+    """Measure the size of paths on a node. Reply: `Measured`."""
+
+    paths: tuple[str, ...]
+    exclude: tuple[str, ...] = ()
+    node: str = THIS_COMPUTER
+
+
+class Watch(Message, frozen=True):
+    """Select the casts whose deliveries this client gets; none means all. Reply: `Done`."""
+
+    casts: tuple[str, ...] | None = None
+
+
+class GetResult(Message, frozen=True):
+    """Reply: `CastResult`, once the cast has ended."""
+
+    cast: str
+
+
+class Accepted(Message, frozen=True):
+    """The cast was accepted; its progress comes as events."""
+
+    cast: str
+
+
+class PreflightReport(Message, frozen=True):
+    """Result of a preflight: the cast, and recipients that could not receive it."""
+
+    files: int
+    bytes: int
+    recipients: tuple[str, ...]
+    problems: tuple[PreflightProblem, ...] = ()
+    failure: Failure | None = None  # the request itself can't be carried out
+    followed_links: int = 0  # links of which would be sent what they point to
+    kept_links: int = 0  # links that would be sent as links
+    broken_links: int = 0  # of these, the ones that would point to nothing at a recipient
+    broken_names: tuple[str, ...] = ()  # the first of them
+    left_out: tuple[UnsentFile, ...] = ()  # what can't be sent of it, the first hundred
+    left_out_count: int = 0
+    removals: tuple[Removal, ...] = ()  # what `remove_extra` would remove
+    cluster: CastCluster = CastCluster()
+
+
+class Measured(Message, frozen=True):
+    """Sizes of the paths, in the order of the request."""
+
+    entries: tuple[PathSummary, ...]
+
+
+class CastResult(Message, frozen=True):
+    """Result of a cast. Sent once to every client; repeated on request."""
+
+    summary: CastSummary
+    deliveries: tuple[DeliverySnapshot, ...]
+    seconds: float
+
+
+class CastChanged(Message, frozen=True):
+    """A cast's summary; at most ten a second for each cast, and always on a change of state."""
+
+    summary: CastSummary
+
+
+class DeliveriesChanged(Message, frozen=True):
+    """The deliveries of a watched cast that changed."""
+
+    cast: str
+    deliveries: tuple[DeliverySnapshot, ...]
+
+
+class CastsRemoved(Message, frozen=True):
+    """Casts that were removed from the list."""
+
+    casts: tuple[str, ...]
+
+
+CastCommand = (
+    Send | Preflight | Cancel | AddRecipients | SetLimit | ClearFinished | MeasurePaths | Watch | GetResult
+)
+
+CastReply = Accepted | PreflightReport | Measured | CastResult
+
+CastEventMessage = CastChanged | DeliveriesChanged | CastResult | CastsRemoved
+
+
+class Pause(Message, frozen=True):
+    """Pause a cast until it is resumed; part files are kept. Reply: `Done`, once no data is sent any more.
+
+    With recipients, only these are paused. A cast counts as paused when all of its unfinished deliveries are.
+    """
+
+    cast: str = ""  # empty: every cast that runs
+    recipients: tuple[str, ...] = ()  # of it; empty: all
+
+
+class Resume(Message, frozen=True):
+    """Resume a cast with all or some of its paused recipients. Reply: `Done`."""
+
+    cast: str = ""  # empty: every paused cast, with recipients every cast that has them
+    recipients: tuple[str, ...] = ()  # of it; empty: all
+
+
+class DropRecipients(Message, frozen=True):
+    """Cancel the deliveries to these nodes; the others continue. Reply: `Done`."""
+
+    cast: str
+    recipients: tuple[str, ...]
+
+
+class Retry(Message, frozen=True):
+    """Repeat the failed deliveries of an ended cast as a new cast. Reply: `Accepted`."""
+
+    cast: str
+    recipients: tuple[str, ...] = ()  # of those that failed; empty: all of them
+
+
+class SendAgain(Message, frozen=True):
+    """Repeat an earlier cast for all of its recipients. Reply: `Accepted`."""
+
+    cast: str
+
+
+class MoveInQueue(Message, frozen=True):
+    """Move a queued cast to another place in the queue. Reply: `Done`."""
+
+    cast: str
+    place: int  # 0: the next to start
+
+
+class VerifiedState(enum.StrEnum):
+    """Result of verifying the files of one node."""
+
+    SAME = "same"
+    DIFFERENT = "different"
+    MISSING = "missing"
+    FAILED = "failed"  # could not be read
+
+
+class VerifiedNode(Record, frozen=True):
+    """The files of one node."""
+
+    node: str
+    state: VerifiedState
+    hash: str = ""  # "blake3:HEX" of a single file, or of all files' hashes
+    files: int = 0
+    bytes: int = 0
+    differing: tuple[str, ...] = ()  # relative paths, the first hundred
+    differing_count: int = 0
+    failure: Failure | None = None
+
+
+class Verify(Message, frozen=True):
+    """Read files on every node and compare their hashes. Reply: `VerifyReport`.
+
+    Either the files of a cast, compared with the source's, or one path, compared between nodes.
+    """
+
+    job: str  # chosen by the client, for `VerifyProgress` and `CancelVerify`
+    cast: str = ""
+    path: str = ""  # absolute; may contain {node}
+    nodes: tuple[str, ...] = ("all",)
+
+
+class CancelVerify(Message, frozen=True):
+    """Cancel a verification; its `Verify` fails with CANCELLED. Reply: `Done`."""
+
+    job: str
+
+
+class VerifyReport(Message, frozen=True):
+    """Results of a verification."""
+
+    job: str
+    nodes: tuple[VerifiedNode, ...]
+
+
+class VerifyProgress(Message, frozen=True):
+    """Progress of a verification; at most four a second."""
+
+    job: str
+    read: int  # bytes, over all nodes
+    total: int  # 0 while it is not known
+
+
+ControlCommand = Pause | Resume | DropRecipients | Retry | SendAgain | MoveInQueue | Verify | CancelVerify
+
+ControlReply = VerifyReport
+
+ControlEvent = VerifyProgress

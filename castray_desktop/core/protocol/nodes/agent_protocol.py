@@ -1,0 +1,941 @@
+"""Orders and reports between engine, driver and agents: frozen dataclasses and their JSON form.
+
+Orders go down, reports come up. Standard library only and valid from Python 3.9, since driver and agents
+run on the cluster's interpreter. Sizes are bytes, times POSIX seconds, secrets and digests hexadecimal
+text.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import json
+import typing
+from dataclasses import dataclass, field
+from typing import Any, Optional
+
+from castray_desktop.core.failures.kinds import Failure
+from castray_desktop.core.multicast.datagrams import MulticastEnd, MulticastState
+
+LOCAL_TARGET = "local"
+"""Target: start a cluster on this machine. Other targets are addresses."""
+
+SHARED_TARGET = "shared"
+"""Target: start a cluster that other machines can join."""
+
+OWN_TARGETS = (LOCAL_TARGET, SHARED_TARGET)
+"""Clusters that end with their driver."""
+
+SOCKET_VARIABLE = "CASTRAY_DRIVER_SOCKET"
+"""Environment variable with the file descriptor of the driver's end of the socket to the engine."""
+
+LINE_LIMIT = 64 * 1024 * 1024
+"""Maximum length of a message, which is one line, in bytes."""
+
+# --- the parcel and the way it takes -------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TopEntry:
+    """One of the chosen files or folders, with its name at the recipients."""
+
+    name: str
+    folder: bool = False
+    bytes: int = 0
+    files: int = 0
+
+
+@dataclass(frozen=True)
+class ParcelTotals:
+    """What control messages say about a parcel; its manifest is part of the stream.
+
+    The stream consists of the manifest, the files' contents, and the trailer with state and hash of each
+    file.
+    """
+
+    manifest_bytes: int
+    manifest_digest: str  # SHA-256 of the manifest
+    content_bytes: int
+    trailer_bytes: int
+    files: int  # regular files
+    entries: int  # everything in the manifest
+    top: tuple[TopEntry, ...] = ()
+    followed_links: int = 0  # what they point to is sent instead
+    kept_links: int = 0  # that are sent as links
+    broken_links: int = 0  # of these, the ones that would point to nothing of the parcel at a recipient
+    broken_names: tuple[str, ...] = ()  # the first of them
+    left_out: int = 0  # entries that can't be sent or read
+
+    @property
+    def stream_bytes(self) -> int:
+        return self.manifest_bytes + self.content_bytes + self.trailer_bytes
+
+
+@dataclass(frozen=True)
+class Algorithms:
+    """Hash algorithms and piece size of one cast."""
+
+    piece: str = "blake2b-128"  # or "xxh3-128"
+    file: str = "sha256"  # or "blake3"
+    piece_bytes: int = 1 << 20
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """Where a recipient fetches from."""
+
+    node: str
+    address: str
+    port: int
+    host: str = ""  # identity of the machine; agents with equal ones may connect locally
+    local_path: str = ""  # of the Unix socket for agents of the same machine
+
+
+@dataclass(frozen=True)
+class FileProblem:
+    """A file of the parcel that was not sent, with the reason."""
+
+    path: str
+    failure: Failure
+
+
+@dataclass(frozen=True)
+class MulticastGroup:
+    """The multicast group of a cast."""
+
+    address: str  # IPv4 or IPv6
+    port: int
+    source: str  # source address of the datagrams
+    hops: int = 1  # TTL: number of routers, plus one
+    report_seconds: float = 0.025  # report interval of receivers
+
+
+# --- orders to an agent --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PrepareSource:
+    """Scan these paths and create a manifest. `SourceReport` tells when it is ready."""
+
+    cast: str
+    paths: tuple[str, ...]
+    links: str = "auto"
+    exclude: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ServeSource:
+    """Serve the prepared parcel to peers that prove knowledge of the secret."""
+
+    cast: str
+    secret: str = field(repr=False)
+    epoch: int
+    algorithms: Algorithms
+    limit: int = 0  # upload limit of the cast on this node, bytes per second
+
+
+@dataclass(frozen=True)
+class CheckDestination:
+    """Ask whether this node can receive the parcel. Answered with `DestinationReply`."""
+
+    cast: str
+    destination: str  # empty: the inbox
+    top: tuple[TopEntry, ...]
+    needed_bytes: int
+    needed_files: int
+    count_present: bool = False  # say in the answer what of it is there by name already
+
+
+@dataclass(frozen=True)
+class DestinationReply:
+    """State of the destination before a cast starts."""
+
+    destination: str = ""  # absolute, links resolved as far as it exists
+    storage: str = ""  # equal for agents of one machine with the same destination folder
+    mount: str = ""  # equal for nodes that may share a storage; a `Probe` checks that
+    free_bytes: int = 0  # without what the node has promised to other casts
+    failure: Optional[Failure] = None
+    disk: str = ""  # equal for two nodes that write to one file system
+    promised_bytes: int = 0
+    present_bytes: int = 0  # of what is sent, by name; if it was asked for, or there is little room
+    sent_here: bool = False  # it is the source's own folder (set by the engine)
+
+
+class ProbeVerb(str, enum.Enum):
+    """Operation on a probe file."""
+
+    PLACE = "place"  # create it in the nearest existing folder of the destination
+    LOOK = "look"  # check that it exists with that content
+    REMOVE = "remove"
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Find out whether two nodes write to the same folder. Answered with `ProbeReply`."""
+
+    cast: str
+    verb: ProbeVerb
+    name: str  # of the file, unique
+    content: str = ""
+    destination: str = ""  # as in `CheckDestination`
+    below: str = ""  # for LOOK: `ProbeReply.below` of the other node
+
+
+@dataclass(frozen=True)
+class ProbeReply:
+    """Whether the file was placed, found or removed."""
+
+    yes: bool
+    below: str = ""  # for PLACE: destination relative to the probe file's folder
+
+
+@dataclass(frozen=True)
+class GetManifest:
+    """Get the scanned manifest of the cast. Answered with `ManifestReply`."""
+
+    cast: str
+
+
+@dataclass(frozen=True)
+class ManifestReply:
+    """The manifest, compressed and base64; empty if the cast is unknown."""
+
+    packed: str = ""
+
+
+@dataclass(frozen=True)
+class FindPrunable:
+    """Find what `remove_extra` would remove here. Answered with `PrunableReply`."""
+
+    cast: str
+    packed: str  # as in `ManifestReply`
+    destination: str = ""
+    exclude: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PrunableReply:
+    """What a delivery would remove."""
+
+    count: int = 0
+    paths: tuple[str, ...] = ()  # absolute, the first hundred
+    failure: Optional[Failure] = None
+
+
+@dataclass(frozen=True)
+class StartDelivery:
+    """Fetch this parcel from `upstream`, verify and commit it."""
+
+    cast: str
+    secret: str = field(repr=False)
+    epoch: int
+    upstream: Optional[Upstream]  # None as in `SetUpstream`
+    totals: ParcelTotals
+    algorithms: Algorithms
+    destination: str = ""  # empty: the inbox
+    on_conflict: str = "skip"
+    limit: int = 0  # as in `ServeSource`
+    transport: str = "auto"  # "auto", "direct" (not through Ray) or "ray"
+    hook: str = ""  # command to run after it, if this node allows that
+    remove_extra: bool = False  # with "overwrite": prune entries that the parcel does not have
+    exclude: tuple[str, ...] = ()  # patterns left out of the parcel; such entries are kept
+    group: Optional[MulticastGroup] = None  # receive from this group as well, see `JoinGroup`
+
+
+@dataclass(frozen=True)
+class SetUpstream:
+    """Fetch missing pieces from this upstream from now on. Orders of an older epoch are ignored.
+
+    None: there is no upstream for now; keep serving and wait for another order, however long.
+    """
+
+    cast: str
+    epoch: int
+    upstream: Optional[Upstream]
+
+
+@dataclass(frozen=True)
+class JoinGroup:
+    """Receive from the multicast group; digests and missing bytes are requested from the upstream.
+
+    None: leave the group. Received data is kept.
+    """
+
+    cast: str
+    group: Optional[MulticastGroup]
+
+
+@dataclass(frozen=True)
+class SendToGroup:
+    """Send the stream to the multicast group once its receivers are ready. None: stop sending.
+
+    Progress is in `SourceReport.multicast`.
+    """
+
+    cast: str
+    group: Optional[MulticastGroup]
+    listeners: tuple[str, ...] = ()  # names of the receivers
+    rate: int = 0  # initial rate in bytes per second; 0: unknown
+
+
+@dataclass(frozen=True)
+class DialRecipient:
+    """Dial a recipient that can't connect here, and serve it. Ignored if its epoch has changed by then."""
+
+    cast: str
+    epoch: int
+    node: str
+    address: str
+    port: int
+
+
+@dataclass(frozen=True)
+class AnnounceTrailer:
+    """The digest of the trailer, known after the source has read every file."""
+
+    cast: str
+    trailer_digest: str  # SHA-256
+
+
+@dataclass(frozen=True)
+class ReadToEnd:
+    """Read every file to its end now: no recipient asks this source for more, and all await its trailer."""
+
+    cast: str
+
+
+@dataclass(frozen=True)
+class SetCastLimit:
+    """Set this node's upload limit for the cast, in bytes per second; 0: no limit."""
+
+    cast: str
+    limit: int
+
+
+@dataclass(frozen=True)
+class SetNodeLimit:
+    """Set this node's upload limit for all casts together, in bytes per second; 0: no limit."""
+
+    limit: int
+
+
+@dataclass(frozen=True)
+class PauseCast:
+    """Pause or resume sending bytes of the cast. Received data and connections are kept.
+
+    Orders are numbered for each cast; older ones are ignored.
+    """
+
+    cast: str
+    paused: bool
+    number: int
+
+
+@dataclass(frozen=True)
+class PauseDelivery:
+    """Pause fetching until the next `SetUpstream`. Received data is kept, the connection for 30 s.
+
+    Epochs work as in `SetUpstream`.
+    """
+
+    cast: str
+    epoch: int
+
+
+@dataclass(frozen=True)
+class VerifyFiles:
+    """Read files and hash them. Progress is in `VerificationReport`.
+
+    Either the files delivered by a cast, compared with its hashes, or the files at a path.
+    """
+
+    job: str
+    cast: str = ""
+    path: str = ""  # absolute, may contain {node}
+    algorithm: str = "sha256"  # for a path; a cast has its own
+
+
+@dataclass(frozen=True)
+class DescribeFiles:
+    """A page of the files of a finished verification, ordered by name.
+
+    Answered with `FileHashPage`.
+    """
+
+    job: str
+    start: int
+    count: int
+
+
+@dataclass(frozen=True)
+class FileHash:
+    """One file, or link, of a verification."""
+
+    path: str  # relative to what was verified
+    hash: str  # empty for unreadable files
+
+
+@dataclass(frozen=True)
+class FileHashPage:
+    """A page of file hashes; the last one is shorter than requested."""
+
+    files: tuple[FileHash, ...]
+
+
+@dataclass(frozen=True)
+class EndVerification:
+    """Stop a verification and discard its results."""
+
+    job: str
+
+
+@dataclass(frozen=True)
+class CancelCast:
+    """Cancel the cast on this node: stop fetching and serving, remove the part files."""
+
+    cast: str
+
+
+@dataclass(frozen=True)
+class AnswerTransfer:
+    """The engine's answer to a `TransferRequest`: the cast's id, or an error."""
+
+    number: int
+    cast: str = ""
+    refusal: str = ""
+
+
+@dataclass(frozen=True)
+class ForgetCast:
+    """The cast has ended everywhere: stop serving it and free its resources."""
+
+    cast: str
+
+
+@dataclass(frozen=True)
+class ListFolder:
+    """List a folder. Answered with `FolderReply`."""
+
+    path: str  # empty: the home folder of the agent's user
+    limit: int = 1000  # entries
+
+
+@dataclass(frozen=True)
+class FolderItem:
+    """One entry of a folder."""
+
+    name: str
+    folder: bool = False  # also for a link to a folder
+    bytes: int = 0
+    modified: float = 0.0
+    link: bool = False
+
+
+@dataclass(frozen=True)
+class FolderReply:
+    """Folders first, by name."""
+
+    path: str  # absolute
+    entries: tuple[FolderItem, ...] = ()
+    left_out: int = 0  # entries beyond the limit, or with names that are not UTF-8
+    failure: Optional[Failure] = None
+
+
+@dataclass(frozen=True)
+class MeasureSizes:
+    """Measure the size of paths. Answered with `MeasureReply`."""
+
+    paths: tuple[str, ...]
+    exclude: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PathSize:
+    """The size of a path, or why it can't be sent."""
+
+    path: str
+    name: str
+    folder: bool = False
+    files: int = 0
+    bytes: int = 0
+    failure: Optional[Failure] = None
+
+
+@dataclass(frozen=True)
+class MeasureReply:
+    """The sizes, in the order of the request."""
+
+    entries: tuple[PathSize, ...]
+
+
+@dataclass(frozen=True)
+class Peer:
+    """Another node's data port."""
+
+    node: str
+    address: str
+    port: int
+
+
+@dataclass(frozen=True)
+class DialPeers:
+    """Test connections from this node to others. Answered with `DialReply`."""
+
+    peers: tuple[Peer, ...]
+    seconds: float = 3.0  # timeout of each connection; all run at once
+
+
+@dataclass(frozen=True)
+class DialResult:
+    """The result of a connection attempt."""
+
+    node: str
+    seconds: float = 0.0
+    reason: str = ""  # empty: success
+
+
+@dataclass(frozen=True)
+class DialReply:
+    """The results, in the order of the request."""
+
+    results: tuple[DialResult, ...]
+
+
+@dataclass(frozen=True)
+class InspectNode:
+    """Inspect the resources of this node that casts need. Answered with `NodeInspection`."""
+
+
+@dataclass(frozen=True)
+class NodeInspection:
+    """Resources of a node; 0 or empty if unknown."""
+
+    time: float = 0.0  # the node's clock, POSIX seconds
+    ray_version: str = ""
+    python_version: str = ""
+    system: str = ""
+    user: str = ""
+    hostname: str = ""
+    shared_free: int = 0  # free bytes of /dev/shm
+    shared_total: int = 0
+    store: str = ""  # folder of Ray's object store
+    open_files: int = 0  # limit for one process
+    inbox: str = ""
+    inbox_writable: bool = True
+    inbox_free: int = 0
+    data_address: str = ""
+    data_ports: str = ""
+
+
+# --- reports of an agent -------------------------------------------------------------------------
+
+
+class SourceState(str, enum.Enum):
+    """State of the source of a cast."""
+
+    SCANNING = "scanning"
+    PREPARED = "prepared"
+    SERVING = "serving"
+    SEALED = "sealed"  # every file was read; the trailer's digest is known
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True)
+class MulticastReport:
+    """Report of the multicast sender."""
+
+    state: MulticastState
+    end: Optional[MulticastEnd] = None  # once it has stopped
+    reason: str = ""  # the system's error, if any
+    listeners: tuple[str, ...] = ()  # receivers that keep up
+    sent_bytes: int = 0  # stream bytes; included in `SourceReport.sent_bytes`
+    rate: int = 0  # current pace in bytes per second
+
+
+@dataclass(frozen=True)
+class SourceReport:
+    """Report of a cast's source."""
+
+    cast: str
+    state: SourceState
+    scanned_files: int = 0
+    scanned_bytes: int = 0
+    totals: Optional[ParcelTotals] = None
+    sent_bytes: int = 0  # payload sent for this cast, including repairs
+    sent_lists: int = 0  # of that, bytes of manifest and trailer
+    trailer_digest: str = ""  # once every file was read
+    problems: tuple[FileProblem, ...] = ()  # the first hundred of them
+    problem_count: int = 0
+    failure: Optional[Failure] = None
+    checking: float = 0.0  # seconds spent on digests and hashes
+    reading: float = 0.0  # seconds spent on reading; it waited the rest of the time
+    multicast: Optional[MulticastReport] = None  # once `SendToGroup` was ordered
+
+
+class RecipientState(str, enum.Enum):
+    """State of a recipient. The agent's side of `core.messages.DeliveryState`."""
+
+    CONNECTING = "connecting"
+    RECEIVING = "receiving"
+    VERIFYING = "verifying"  # hashing, sync, rename
+    COMPLETED = "completed"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+FINAL_RECIPIENT_STATES = frozenset(
+    {
+        RecipientState.COMPLETED,
+        RecipientState.SKIPPED,
+        RecipientState.FAILED,
+        RecipientState.CANCELLED,
+    }
+)
+
+
+@dataclass(frozen=True)
+class DeliveryReport:
+    """Report of a cast's recipient."""
+
+    cast: str
+    state: RecipientState
+    epoch: int = 0
+    upstream: str = ""  # name of the connected upstream node
+    stream_bytes: int = 0  # verified bytes of the whole stream
+    content_bytes: int = 0  # verified bytes of file contents
+    received_bytes: int = 0  # payload received, including repeated pieces
+    sent_bytes: int = 0  # payload sent to others
+    transport: str = ""
+    paths: tuple[str, ...] = ()
+    removed: int = 0
+    hash: str = ""
+    problems: tuple[FileProblem, ...] = ()
+    problem_count: int = 0
+    failure: Optional[Failure] = None
+    asked: int = 0  # number of requests to be dialed by the upstream
+    asked_upstream: str = ""  # the upstream that should dial
+    checking: float = 0.0  # seconds spent on digests and hashes
+    writing: float = 0.0  # seconds spent on writing; it waited the rest of the time
+    hook: str = ""  # result of the hook
+    listening: bool = False  # receives multicast and keeps up
+    datagram_bytes: int = 0  # verified bytes received by multicast
+    repaired_bytes: int = 0  # lost or damaged multicast bytes, repaired from the upstream
+    skipped_bytes: int = 0  # of the contents, in files that were there already; once it has landed
+
+
+class VerificationState(str, enum.Enum):
+    """State of a verification on a node."""
+
+    READING = "reading"
+    DONE = "done"
+    MISSING = "missing"  # none of the files exist
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class VerificationReport:
+    """Progress and results of a verification."""
+
+    job: str
+    state: VerificationState
+    read: int = 0
+    total: int = 0  # bytes; 0 while unknown
+    files: int = 0
+    digest: str = ""  # with its algorithm: of a single file, or of all names and hashes
+    differing: tuple[str, ...] = ()  # for a cast: the first hundred changed or missing files
+    differing_count: int = 0
+    failure: Optional[Failure] = None
+
+
+@dataclass(frozen=True)
+class MachineFacts:
+    """Measured facts of a node."""
+
+    cpus: float = 0.0
+    memory: int = 0
+    memory_free: int = 0
+    disk_free: int = 0
+    disk_total: int = 0
+    load: float = 0.0  # 0..1
+    resident: int = 0  # resident memory of the agent's process
+    link: int = 0  # speed of the network device with its address, bytes per second
+    inbox_silent: float = 0.0  # seconds for which the inbox's disk has not answered
+
+
+@dataclass(frozen=True)
+class AgentHello:
+    """Facts of an agent after its start."""
+
+    node: str
+    pid: int
+    address: str
+    port: int
+    host: str
+    local_path: str
+    inbox: str
+    node_id: str = ""
+    python_version: str = ""
+    piece_digests: tuple[str, ...] = ()  # available algorithms, best first
+    file_hashes: tuple[str, ...] = ()
+    encrypted: bool = False  # its data port requires TLS
+    store: str = ""  # folder of Ray's object store, where that is known
+
+
+@dataclass(frozen=True)
+class TransferRequest:
+    """A cast requested by code inside Ray on this node. Answered with `AnswerTransfer`."""
+
+    number: int
+    paths: tuple[str, ...]
+    recipients: tuple[str, ...]
+    transport: str = "auto"  # or "udp"
+
+
+@dataclass(frozen=True)
+class AgentReport:
+    """Changes on an agent since its last report."""
+
+    sources: tuple[SourceReport, ...] = ()
+    deliveries: tuple[DeliveryReport, ...] = ()
+    facts: Optional[MachineFacts] = None
+    requests: tuple[TransferRequest, ...] = ()
+    verifications: tuple[VerificationReport, ...] = ()
+
+
+# --- engine and driver ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class StartCluster:
+    """Start or attach to a cluster. Answered by `ClusterUp` or `ClusterFailed`."""
+
+    target: str  # "local", "shared", "auto" or HOST:PORT
+    temp_dir: str = ""  # for Ray's files
+    join: bool = False  # first make this machine a node of the cluster
+
+
+@dataclass(frozen=True)
+class PlaceAgent:
+    """Place an agent. Answered by `AgentUp` or `AgentLost`."""
+
+    name: str
+    inbox: str
+    address: str  # address of its data port
+    node_id: str = ""  # Ray's node id; empty: the driver's own node
+    runtime_dir: str = ""  # folder for its Unix socket
+    ports: str = ""  # LOW-HIGH, or empty
+    engine: str = ""  # the engine's id; every engine has its own staging on the node
+    keep: tuple[str, ...] = ()  # casts to resume: keep their staging, remove other staging of this engine
+
+
+@dataclass(frozen=True)
+class RemoveAgent:
+    """End an agent."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class AgentCall:
+    """An order for an agent, with the engine's call number. Answered by `AgentCallResult`."""
+
+    number: int
+    agent: str
+    order: Order
+
+
+Order = typing.Union[
+    PrepareSource,
+    ServeSource,
+    CheckDestination,
+    Probe,
+    GetManifest,
+    FindPrunable,
+    StartDelivery,
+    SetUpstream,
+    JoinGroup,
+    SendToGroup,
+    DialRecipient,
+    ReadToEnd,
+    AnnounceTrailer,
+    SetCastLimit,
+    SetNodeLimit,
+    PauseCast,
+    PauseDelivery,
+    VerifyFiles,
+    DescribeFiles,
+    EndVerification,
+    CancelCast,
+    ForgetCast,
+    AnswerTransfer,
+    ListFolder,
+    MeasureSizes,
+    DialPeers,
+    InspectNode,
+]
+ToDriver = typing.Union[StartCluster, PlaceAgent, RemoveAgent, AgentCall]
+
+
+@dataclass(frozen=True)
+class RayNode:
+    """A live node of the Ray cluster."""
+
+    node_id: str
+    address: str
+    hostname: str
+    head: bool = False
+    mine: bool = False  # the driver runs on this node
+    cpus: float = 0.0
+    gpus: float = 0.0
+    memory: int = 0
+    labels: dict[str, str] = field(default_factory=dict)
+    port: int = 0  # port of its raylet
+
+
+@dataclass(frozen=True)
+class HeadAnswered:
+    """The cluster's head has answered; connecting may still take a while."""
+
+
+@dataclass(frozen=True)
+class ClusterUp:
+    """The driver is connected."""
+
+    address: str
+    ray_version: str
+    python_version: str
+    nodes: tuple[RayNode, ...]
+    autoscaled: bool = False  # idle nodes are removed automatically
+
+
+@dataclass(frozen=True)
+class NodesSeen:
+    """The set of live nodes has changed."""
+
+    nodes: tuple[RayNode, ...]
+    autoscaled: bool = False  # see `ClusterUp`
+
+
+@dataclass(frozen=True)
+class ClusterFailed:
+    """The driver could not connect, or has lost the cluster. It ends after this."""
+
+    failure: Failure
+
+
+@dataclass(frozen=True)
+class AgentUp:
+    """An agent has been placed and answers."""
+
+    hello: AgentHello
+
+
+@dataclass(frozen=True)
+class AgentLost:
+    """An agent could not be placed, or has died."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Reported:
+    """An agent's report."""
+
+    name: str
+    report: AgentReport
+
+
+OrderReply = typing.Union[
+    DestinationReply,
+    ProbeReply,
+    ManifestReply,
+    PrunableReply,
+    FolderReply,
+    MeasureReply,
+    DialReply,
+    NodeInspection,
+    FileHashPage,
+]
+
+
+@dataclass(frozen=True)
+class AgentCallResult:
+    """The result of a call: the order's answer, if it has one, or `error`."""
+
+    number: int
+    reply: Optional[OrderReply] = None
+    error: str = ""
+    raised: bool = False  # the agent runs but could not carry out the order
+
+
+FromDriver = typing.Union[
+    HeadAnswered, ClusterUp, NodesSeen, ClusterFailed, AgentUp, AgentLost, Reported, AgentCallResult
+]
+
+# --- JSON ----------------------------------------------------------------------------------------
+
+_hints: dict[type, dict[str, Any]] = {}
+
+
+def to_json(message: Any) -> bytes:
+    """A message as JSON, with the name of its class."""
+    return json.dumps([type(message).__name__, _plain(message)], separators=(",", ":")).encode()
+
+
+def text_json(text: str) -> bytes:
+    """A JSON string, for lines assembled from parts that are JSON already."""
+    return json.dumps(text).encode()
+
+
+def from_json(text: bytes, kind: Any) -> Any:
+    """Decode a message of one of the classes in the union `kind`. Raises ValueError if it is none of them."""
+    try:
+        name, body = json.loads(text)
+        for candidate in typing.get_args(kind):
+            if candidate.__name__ == name:
+                return _build(body, candidate)
+    except (TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
+        raise ValueError(f"not a message of this protocol: {error}") from error
+    raise ValueError(f"unknown message {name!r}")
+
+
+def _plain(value: Any) -> Any:
+    """Convert dataclasses to objects; orders and answers inside a message get their class's name."""
+    if isinstance(value, AgentCall):
+        return {"number": value.number, "agent": value.agent, "order": json.loads(to_json(value.order))}
+    if isinstance(value, AgentCallResult):
+        reply = None if value.reply is None else json.loads(to_json(value.reply))
+        return {"number": value.number, "reply": reply, "error": value.error, "raised": value.raised}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {item.name: _plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, enum.Enum):
+        return value.value
+    return value
+
+
+def _build(value: Any, kind: Any) -> Any:
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        hints = _hints.get(kind)
+        if hints is None:
+            hints = _hints[kind] = typing.get_type_hints(kind)
+        return kind(**{name: _build(item, hints[name]) for name, item in value.items()})
+    origin = typing.get_origin(kind)
+    if origin is tuple:
+        return tuple(_build(item, typing.get_args(kind)[0]) for item in value)
+    if origin is dict:
+        return {key: _build(item, typing.get_args(kind)[1]) for key, item in value.items()}
+    if origin is typing.Union:
+        choices = [choice for choice in typing.get_args(kind) if choice is not type(None)]
+        if value is None and len(choices) < len(typing.get_args(kind)):
+            return None
+        return _build(value, choices[0]) if len(choices) == 1 else from_json(json.dumps(value).encode(), kind)
+    if isinstance(kind, type) and issubclass(kind, enum.Enum):
+        return kind(value)
+    return value

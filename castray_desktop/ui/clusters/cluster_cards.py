@@ -1,0 +1,383 @@
+"""A line that moves while the cluster comes up, with the current step and a way out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from PySide6.QtCore import QRectF, Qt, QTimer, Signal
+from PySide6.QtGui import QColor, QHideEvent, QLinearGradient, QPainter, QPaintEvent, QShowEvent
+from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
+
+from castray_desktop.core.protocol.messages import (
+    MOST_DEMO_NODES,
+    ClusterPhase,
+    ClusterStatus,
+    EngineSettings,
+    KnownCluster,
+)
+from castray_desktop.ui.clusters.known_clusters import KnownClusters, cluster_line, cluster_title
+from castray_desktop.ui.i18n.retranslator import Retranslator, Text
+from castray_desktop.ui.model.cluster_text import step
+from castray_desktop.ui.theme.fonts import font
+from castray_desktop.ui.theme.theme import BUTTON_END, BUTTON_START, Theme
+from castray_desktop.ui.widgets.basic_widgets import (
+    Card,
+    ElidedLabel,
+    GlyphLabel,
+    IconLabel,
+    PrimaryButton,
+    button,
+    icon_button,
+    label,
+    say,
+)
+from castray_desktop.ui.widgets.fields import CheckBox, Stepper
+from castray_desktop.ui.widgets.status_glyphs import GlyphState
+
+TICK_MS = 40
+
+STARTING_SHARE = 0.6  # of the bar, for bringing Ray up; the rest is for placing the nodes
+
+
+class StartProgress(QWidget):
+    """Takes the place of the button that started it. Signals: `cancel_requested()`."""
+
+    cancel_requested = Signal()
+
+    def __init__(self, theme: Theme) -> None:
+        super().__init__()
+        self._status = ClusterStatus()
+        self._step = ElidedLabel("", 12, 500, "1")
+        self._bar = StartBar(theme)
+        self.cancel_button = button(theme, lambda: self.tr("Cancel"))
+        self.cancel_button.clicked.connect(self.cancel_requested)
+        words = QVBoxLayout()
+        words.setSpacing(6)
+        words.addStretch()
+        words.addWidget(self._step)
+        words.addWidget(self._bar)
+        words.addStretch()
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(12)
+        row.addLayout(words, 1)
+        row.addWidget(self.cancel_button)
+        self.setFixedHeight(40)
+        Retranslator(self, self._say)
+
+    def set_status(self, cluster: ClusterStatus) -> None:
+        """Show the step that the cluster is at."""
+        self._status = cluster
+        self._say()
+        self.cancel_button.setEnabled(cluster.phase is not ClusterPhase.STOPPING)
+        if cluster.phase is ClusterPhase.PLACING and cluster.nodes_total:
+            share = cluster.nodes_ready / cluster.nodes_total
+            self._bar.set_aim(STARTING_SHARE + (1 - STARTING_SHARE) * share)
+        elif cluster.phase is ClusterPhase.PLACING:
+            self._bar.set_aim(STARTING_SHARE)
+        else:
+            self._bar.restart()
+
+    def _say(self) -> None:
+        self._step.set_full_text(step(self._status))
+
+    def step_text(self) -> str:
+        return self._step.full_text()
+
+
+class StartBar(QWidget):
+    """Creeps towards what is known and never goes back: Ray doesn't say how far it is."""
+
+    def __init__(self, theme: Theme) -> None:
+        super().__init__()
+        self._theme = theme
+        self._shown = 0.0
+        self._aim = 0.0
+        self._timer = QTimer(self)
+        self._timer.setInterval(TICK_MS)
+        self._timer.timeout.connect(self._tick)
+        self.setFixedHeight(4)
+        theme.changed.connect(self.update)
+
+    def restart(self) -> None:
+        """Ray is being started (again)."""
+        self._aim = STARTING_SHARE * 0.95
+
+    def set_aim(self, share: float) -> None:
+        self._aim = max(share, self._aim)
+        self._shown = max(self._shown, min(share, STARTING_SHARE) * 0.98)
+        self.update()
+
+    def _tick(self) -> None:
+        self._shown += (self._aim - self._shown) * 0.014
+        self.update()
+
+    def showEvent(self, event: QShowEvent) -> None:
+        self._timer.start()
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        self._timer.stop()
+        self._shown = 0.0
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setPen(self._theme.color("track"))
+        painter.setBrush(self._theme.color("track"))
+        painter.drawRoundedRect(QRectF(self.rect()).adjusted(0.5, 0.5, -0.5, -0.5), 1.5, 1.5)
+        width = max(4.0, self.width() * self._shown)
+        gradient = QLinearGradient(0, 0, self.width(), 0)
+        gradient.setColorAt(0, QColor(BUTTON_START))
+        gradient.setColorAt(1, QColor(BUTTON_END))
+        painter.fillRect(QRectF(0, 0, width, self.height()), gradient)
+
+
+MOST_ROWS = 4
+
+
+class ChoiceCard(Card):
+    """A way to come by a cluster: tile, title, line, body, foot."""
+
+    def __init__(self, theme: Theme, icon_name: str, title: Text, line: Text, points: Sequence[Text]) -> None:
+        super().__init__(theme, radius=12, border="line_strong")
+        self._theme = theme
+        self.progress = StartProgress(theme)
+        self._points = QWidget()
+        self._build(icon_name, title, line, points)
+
+    def _build(self, icon_name: str, title: Text, line: Text, points: Sequence[Text]) -> None:
+        head = QHBoxLayout()
+        head.setSpacing(12)
+        head.addWidget(IconLabel(self._theme, icon_name, "accent", 20, side=40, tile="accent_soft"))
+        words = QVBoxLayout()
+        words.setSpacing(1)
+        words.addWidget(label(title, 14, 600))
+        words.addWidget(ElidedLabel(line, 12, 400, "2"))
+        head.addLayout(words, 1)
+        self.head = head
+        rows = QVBoxLayout(self._points)
+        rows.setContentsMargins(0, 2, 0, 0)
+        rows.setSpacing(10)
+        for point in points:
+            rows.addLayout(self._point(point))
+        self.column = QVBoxLayout(self)
+        self.column.setContentsMargins(15, 15, 15, 15)
+        self.column.setSpacing(14)
+        self.column.addLayout(head)
+        self.column.addWidget(self._points)
+        self.column.addStretch()
+
+    def _point(self, text: Text) -> QHBoxLayout:
+        row = QHBoxLayout()
+        row.setSpacing(8)
+        row.addWidget(IconLabel(self._theme, "check", "ok_fill", 14, side=16), 0, Qt.AlignmentFlag.AlignTop)
+        words = label(text, 12, 400, "2")
+        words.setWordWrap(True)
+        row.addWidget(words, 1)
+        return row
+
+    def set_short(self, short: bool, *, pointless: bool = False) -> None:
+        """Head and foot only; `pointless`: without the sentences in between."""
+        self._points.setVisible(not short and not pointless)
+        self.column.setSpacing(10 if short else 14)
+        edge = 11 if short else 15
+        self.column.setContentsMargins(15, edge, 15, edge)
+
+
+class LocalCard(ChoiceCard):
+    """Start Ray here."""
+
+    def __init__(self, theme: Theme) -> None:
+        super().__init__(
+            theme,
+            "laptop",
+            lambda: self.tr("Start a local cluster"),
+            lambda: self.tr("On this computer, in a few seconds"),
+            (
+                lambda: self.tr("Nothing else is needed to try every feature"),
+                lambda: self.tr("This computer and demo nodes on it, each with an inbox of its own"),
+                lambda: self.tr("Listens on this computer only, ends with the window"),
+            ),
+        )
+        self.share = CheckBox(theme, lambda: self.tr("Let other machines join"), 12)
+        self.demo_nodes = Stepper(
+            theme,
+            lambda: self.tr("Demo nodes"),
+            fewer=lambda: self.tr("Fewer demo nodes"),
+            more=lambda: self.tr("More demo nodes"),
+            most=MOST_DEMO_NODES,
+        )
+        self.demo_nodes.show_value(EngineSettings().demo_nodes)
+        self._moving = self._short = False
+        self._choices = QWidget()
+        self._build_choices()
+        self.column.addWidget(self._choices)
+        self.start_button = PrimaryButton(theme, lambda: self.tr("Start local cluster"), "play")
+        self.column.addWidget(self.start_button)
+        self.column.addWidget(self.progress)
+        self.progress.hide()
+
+    def _build_choices(self) -> None:
+        row = QHBoxLayout()
+        row.addWidget(label(lambda: self.tr("Demo nodes"), 12, 500, "2"))
+        row.addStretch()
+        row.addWidget(self.demo_nodes)
+        column = QVBoxLayout(self._choices)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(10)
+        column.addLayout(row)
+        column.addWidget(self.share)
+
+    def show_state(self, moving: ClusterStatus | None, enabled: bool) -> None:
+        """`moving`: this cluster is on its way."""
+        self.start_button.setVisible(moving is None)
+        self._moving = moving is not None
+        self._show_choices()
+        self.progress.setVisible(moving is not None)
+        if moving is not None:
+            self.progress.set_status(moving)
+        self.start_button.setEnabled(enabled)
+
+    def set_short(self, short: bool, *, pointless: bool = False) -> None:
+        super().set_short(short, pointless=pointless)
+        self._short = short
+        self._show_choices()
+
+    def _show_choices(self) -> None:
+        """Where there is little room, the settings have them."""
+        self._choices.setVisible(not self._moving and not self._short)
+
+
+class ClusterRow(QWidget):
+    """A cluster that was found or used before. Signals, with its target: `chosen(str)`, `forgotten(str)`."""
+
+    chosen = Signal(str)
+    forgotten = Signal(str)
+
+    def __init__(self, theme: Theme, cluster: KnownCluster) -> None:
+        super().__init__()
+        state = GlyphState.ONLINE if cluster.running or cluster.in_use else GlyphState.OFFLINE
+        self.cluster = cluster
+        self.button = button(theme, lambda: self.tr("Attach"))
+        name = ElidedLabel(lambda: cluster_title(cluster), 13, 600)
+        line = ElidedLabel(lambda: cluster_line(cluster), 12, 400, "2")
+        words = QVBoxLayout()
+        words.setSpacing(0)
+        words.addWidget(name)
+        words.addWidget(line)
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 4, 0, 4)
+        layout.setSpacing(8)
+        layout.addWidget(GlyphLabel(theme, state))
+        layout.addLayout(words, 1)
+        if not cluster.running and not cluster.in_use:
+            forget = icon_button(theme, "x", lambda: self.tr("Forget this cluster"), side=24, size=14)
+            forget.clicked.connect(lambda: self.forgotten.emit(cluster.target))
+            layout.addWidget(forget)
+        layout.addWidget(self.button)
+        self.button.clicked.connect(lambda: self.chosen.emit(cluster.target))
+        name_of = self.tr("Attach to {target}").format(target=cluster.target)
+        self.button.setAccessibleName(name_of)
+
+
+class AttachCard(ChoiceCard):
+    """Join a Ray cluster that runs. Signals: `chosen(str)` with the address."""
+
+    chosen = Signal(str)
+
+    def __init__(self, theme: Theme, known: KnownClusters) -> None:
+        super().__init__(
+            theme,
+            "network",
+            lambda: self.tr("Attach to a cluster"),
+            lambda: self.tr("Ray already runs, here or elsewhere"),
+            (
+                lambda: self.tr("Every machine of the cluster becomes a node"),
+                lambda: self.tr("Bytes go straight from machine to machine, never through Ray's memory"),
+                lambda: self.tr("What runs on the cluster is left alone"),
+            ),
+        )
+        self._known = known
+        self._short = self._pointless = False
+        self._most_rows = MOST_ROWS
+        self.rows: list[ClusterRow] = []
+        self._list = QVBoxLayout()
+        self._list.setSpacing(0)
+        self._found = QWidget()
+        self._found.setLayout(self._list)
+        self.refresh_button = icon_button(theme, "refresh-cw", lambda: self.tr("Look again"), side=28)
+        self.refresh_button.clicked.connect(known.refresh)
+        self.head.addWidget(self.refresh_button)
+        self.column.insertWidget(2, self._found)
+        self.address = QLineEdit()
+        self.attach_button = button(theme, lambda: self.tr("Attach"), height=32)
+        self._foot = QWidget()
+        self._build_foot()
+        self.column.addWidget(self._foot)
+        self.column.addWidget(self.progress)
+        self.progress.hide()
+        self._enabled = False
+        self.address.textChanged.connect(self._refresh)
+        self.address.returnPressed.connect(self._choose)
+        self.attach_button.clicked.connect(self._choose)
+        known.changed.connect(self._show_known)
+        self._show_known()
+        self._refresh()
+
+    def show_state(self, moving: ClusterStatus | None, enabled: bool) -> None:
+        """`moving`: that cluster is being attached."""
+        self._foot.setVisible(moving is None)
+        self.progress.setVisible(moving is not None)
+        if moving is not None:
+            self.progress.set_status(moving)
+        self._enabled = enabled
+        self._refresh()
+
+    def set_short(self, short: bool, *, pointless: bool = False) -> None:
+        self._short, self._pointless = short, pointless
+        super().set_short(short or bool(self.rows), pointless=pointless)
+
+    def set_most_rows(self, count: int) -> None:
+        """Show no more of the clusters that were found than this; the header's menu has all that run."""
+        self._most_rows = count
+        for number, row in enumerate(self.rows):
+            row.setVisible(number < count)
+        self._found.setVisible(bool(self.rows) and count > 0)
+        self._found.updateGeometry()
+
+    def _show_known(self) -> None:
+        """The clusters that were found take the place of the sentences."""
+        for old in self.rows:
+            old.hide()
+            old.deleteLater()
+        self.rows = []
+        for cluster in self._known.others()[:MOST_ROWS]:
+            row = ClusterRow(self._theme, cluster)
+            row.chosen.connect(self.chosen)
+            row.forgotten.connect(self._known.forget)
+            self.rows.append(row)
+            self._list.addWidget(row)
+        self.set_short(self._short, pointless=self._pointless)
+        self.set_most_rows(self._most_rows)
+        self._refresh()
+
+    def _build_foot(self) -> None:
+        self.address.setFixedHeight(32)
+        self.address.setFont(font(13))
+        self.address.setPlaceholderText("host:6379, ray://host:10001")
+        say(self.address, self.address.setAccessibleName, lambda: self.tr("Address of the cluster"))
+        row = QHBoxLayout(self._foot)
+        row.setContentsMargins(0, 4, 0, 4)
+        row.setSpacing(8)
+        row.addWidget(self.address, 1)
+        row.addWidget(self.attach_button)
+
+    def _refresh(self) -> None:
+        self.address.setEnabled(self._enabled)
+        self.attach_button.setEnabled(self._enabled and bool(self.address.text().strip()))
+        for row in self.rows:
+            row.button.setEnabled(self._enabled)
+
+    def _choose(self) -> None:
+        if self.attach_button.isEnabled():
+            self.chosen.emit(self.address.text().strip())

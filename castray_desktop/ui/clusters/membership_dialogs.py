@@ -1,0 +1,131 @@
+"""Adding nodes to the local cluster and removing them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QCoreApplication, QObject, Qt, Signal
+from PySide6.QtWidgets import QHBoxLayout, QInputDialog, QPlainTextEdit, QVBoxLayout, QWidget
+
+from castray_desktop.core.failures.kinds import Failure
+from castray_desktop.core.protocol import messages
+from castray_desktop.core.protocol.messages import ShareInfo
+from castray_desktop.ui.model.desktop_services import copy
+from castray_desktop.ui.model.node_list import NodeList
+from castray_desktop.ui.theme.fonts import font
+from castray_desktop.ui.theme.theme import Theme
+from castray_desktop.ui.widgets.basic_widgets import button, label, say
+from castray_desktop.ui.widgets.sheet import Sheet
+
+if TYPE_CHECKING:
+    from castray_desktop.ui.model.engine_link import EngineLink
+
+
+class NodeDialogs(QObject):
+    """Signals: `failed(Failure)` when the engine could not."""
+
+    failed = Signal(object)
+
+    def __init__(self, link: EngineLink, nodes: NodeList, window: QWidget) -> None:
+        super().__init__(window)
+        self._link, self._nodes, self._window = link, nodes, window
+
+    def ask_name(self) -> None:
+        """Ask for a name, and add a node of it."""
+        taken = {node.name for node in self._nodes.nodes()}
+        free = next(name for number in range(1, 10_000) if (name := f"node_{number}") not in taken)
+        dialog = QInputDialog(self._window)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.setWindowTitle(self.tr("Add a node"))
+        dialog.setLabelText(self.tr("Name of the new node, which gets an inbox of its own:"))
+        dialog.setTextValue(free)
+        dialog.setOkButtonText(self.tr("Add"))
+        dialog.setCancelButtonText(self.tr("Cancel"))
+        dialog.textValueSelected.connect(self.add)
+        dialog.open()
+
+    def add(self, name: str) -> None:
+        """Add a node."""
+        if name.strip():
+            self._link.ask(messages.AddNode(name.strip()), messages.Done, None, self._on_failed)
+
+    def remove(self, name: str) -> None:
+        """Remove a node that was added."""
+        self._link.ask(messages.RemoveNode(name), messages.Done, None, self._on_failed)
+
+    def _on_failed(self, failure: Failure) -> None:
+        self.failed.emit(failure)
+
+
+translate = QCoreApplication.translate
+
+
+class ShareSheet(Sheet):
+    """Shows the command; it holds a secret and is forgotten when the sheet is closed."""
+
+    def __init__(self, theme: Theme, parent: QWidget) -> None:
+        super().__init__(
+            theme, lambda: translate("Share", "Let other machines join"), parent, size=(620, 330)
+        )
+        hint = label(
+            lambda: translate(
+                "Share",
+                "Run this on each machine that is to join. It needs CastRay or Ray there, and a way to the"
+                " address of this computer.",
+            ),
+            12,
+            400,
+            "2",
+        )
+        warning = label(
+            lambda: translate(
+                "Share", "Whoever has this command can run code in this cluster: keep it secret."
+            ),
+            12,
+            500,
+            "warn",
+        )
+        self._encrypted = False
+        self.network = label(self._about_network, 12, 500, "warn")
+        for text in (hint, warning, self.network):
+            text.setWordWrap(True)
+        self.command = QPlainTextEdit()
+        self.command.setReadOnly(True)
+        self.command.setFont(font(12))
+        self.command.setTabChangesFocus(True)
+        self.command.setTextInteractionFlags(
+            Qt.TextInteractionFlag.TextSelectableByMouse | Qt.TextInteractionFlag.TextSelectableByKeyboard
+        )
+        say(self.command, self.command.setAccessibleName, lambda: translate("Share", "Command to join"))
+        self.copy_button = button(theme, lambda: translate("Share", "Copy the command"), "copy", height=32)
+        self.copy_button.clicked.connect(lambda: copy(self.command.toPlainText()))
+        body = QVBoxLayout()
+        body.setSpacing(10)
+        body.addWidget(hint)
+        body.addWidget(self.command, 1)
+        body.addWidget(warning)
+        body.addWidget(self.network)
+        self.set_body(body)
+        row = QHBoxLayout()
+        row.addStretch()
+        row.addWidget(self.copy_button)
+        self.set_foot(row)
+        self.finished.connect(self.command.clear)
+
+    def show_info(self, info: ShareInfo) -> None:
+        """Show how to join this one."""
+        self.command.setPlainText(info.command)
+        self._encrypted = info.encrypted
+        self.network.setText(self._about_network())
+        self.set_fixed_title(info.address)
+        self.show()
+        self.raise_()
+
+    def _about_network(self) -> str:
+        if self._encrypted:
+            return translate("Share", "Connections are encrypted with Ray's certificates (RAY_USE_TLS=1).")
+        return translate(
+            "Share",
+            "Connections are not encrypted: the token and the secret of each cast cross the network in clear."
+            " Share only in a network that you trust, or set RAY_USE_TLS=1.",
+        )

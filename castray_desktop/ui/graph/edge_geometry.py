@@ -1,0 +1,298 @@
+"""The ways of hops between nodes, clear of their circles and names: plain geometry, no widget."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby, pairwise
+
+from castray_desktop.ui.graph.node_layout import (
+    GRID_GAP,
+    SOURCE_HALF,
+    SOURCE_RADIUS,
+    Box,
+    NodeShape,
+    Plan,
+    Point,
+)
+
+BADGE_REACH = 12.0
+
+"""From a badge's centre to where a hop can end beside it."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A cubic curve from `start` to `end`."""
+
+    start: Point
+    control_1: Point
+    control_2: Point
+    end: Point
+
+    @classmethod
+    def straight(cls, start: Point, end: Point, cut_start: float, cut_end: float) -> Curve:
+        """A line that begins and ends that far from the two points."""
+        length = math.dist(start, end) or 1.0
+        x, y = (end.x - start.x) / length, (end.y - start.y) / length
+        first = Point(start.x + x * cut_start, start.y + y * cut_start)
+        last = Point(end.x - x * cut_end, end.y - y * cut_end)
+        third = Point((last.x - first.x) / 3, (last.y - first.y) / 3)
+        return cls(
+            first,
+            Point(first.x + third.x, first.y + third.y),
+            Point(last.x - third.x, last.y - third.y),
+            last,
+        )
+
+    def at(self, t: float) -> Point:
+        """The point at `t`, 0..1."""
+        u = 1 - t
+        a, b, c, d = u * u * u, 3 * u * u * t, 3 * u * t * t, t * t * t
+        return Point(
+            a * self.start.x + b * self.control_1.x + c * self.control_2.x + d * self.end.x,
+            a * self.start.y + b * self.control_1.y + c * self.control_2.y + d * self.end.y,
+        )
+
+    def part(self, t0: float, t1: float) -> Curve:
+        """The same curve between two parameters."""
+        start, end = self.at(t0), self.at(t1)
+        scale = (t1 - t0) / 3
+        first, last = self._slope(t0), self._slope(t1)
+        return Curve(
+            start,
+            Point(start.x + first.x * scale, start.y + first.y * scale),
+            Point(end.x - last.x * scale, end.y - last.y * scale),
+            end,
+        )
+
+    def _slope(self, t: float) -> Point:
+        u = 1 - t
+        p0, p1, p2, p3 = self.start, self.control_1, self.control_2, self.end
+        return Point(
+            3 * (u * u * (p1.x - p0.x) + 2 * u * t * (p2.x - p1.x) + t * t * (p3.x - p2.x)),
+            3 * (u * u * (p1.y - p0.y) + 2 * u * t * (p2.y - p1.y) + t * t * (p3.y - p2.y)),
+        )
+
+
+def clear_curve(
+    start: Point,
+    end: Point,
+    centre: Point,
+    cuts: tuple[float, float],
+    most: float,
+    obstacles: Sequence[Box],
+    badge: float = 0.0,
+) -> Curve:
+    """The way of a hop as `hop_curve` makes it, or a wider one or one on the other side, where that covers
+    less of the obstacles.
+    """
+    best, least = hop_curve(start, end, centre, *cuts, most, badge), 1e9
+    for other, wider in ((False, 1.0), (False, 1.8), (True, 1.0), (True, 1.8), (False, 2.6), (True, 2.6)):
+        curve = hop_curve(start, end, centre, *cuts, most * wider, badge, other=other)
+        points = [curve.at(step / 24) for step in range(2, 23)]
+        covered = sum(box.holds(point) for box in obstacles for point in points)
+        if covered < least:
+            best, least = curve, covered
+        if not least:
+            break
+    return best
+
+
+def hop_curve(
+    start: Point,
+    end: Point,
+    centre: Point,
+    cut_start: float,
+    cut_end: float,
+    most: float = 84.0,
+    badge: float = 0.0,
+    *,
+    other: bool = False,
+) -> Curve:
+    """The way of a hop: bent away from `centre`, by `most` at most, cut clear of both circles; with
+    `other` bent towards it.
+
+    It leaves no node downwards and enters none upwards, since the names stand there. It ends beside the
+    badges, which are that far to the right of the circle's centre, and up or down.
+    """
+    dx, dy = end.x - start.x, end.y - start.y
+    distance = math.hypot(dx, dy) or 1.0
+    chord = math.atan2(dy, dx)
+    # On which side of the chord the centre lies: the curve goes to the other one.
+    cross = dx * (centre.y - start.y) - dy * (centre.x - start.x)
+    side = -1.0 if (cross >= 0) is not other else 1.0
+    steep = abs(dy) / distance
+    bend = math.radians(18 + 50 * steep) * side
+    reach = distance * (0.36 + 0.36 * steep * steep)
+    reach = min(reach, most / (0.75 * max(0.2, abs(math.sin(bend)))))
+    leaving = _clear_of_names(chord + bend)
+    arriving = math.pi + _clear_of_names(chord - bend + math.pi)
+    curve = Curve(
+        start,
+        Point(start.x + math.cos(leaving) * reach, start.y + math.sin(leaving) * reach),
+        Point(end.x - math.cos(arriving) * reach, end.y - math.sin(arriving) * reach),
+        end,
+    )
+    badges = [Point(end.x + badge, end.y - badge), Point(end.x + badge, end.y + badge)] if badge else []
+    return curve.part(_leaves(curve, start, cut_start), _enters(curve, end, cut_end, badges))
+
+
+def _clear_of_names(angle: float) -> float:
+    """The direction seen from a circle's centre, turned out of the sector below it."""
+    angle = math.remainder(angle, 2 * math.pi)
+    low, high = math.radians(38), math.radians(142)
+    if low < angle < high:
+        return low if angle < math.pi / 2 else high
+    return angle
+
+
+def _leaves(curve: Curve, centre: Point, radius: float) -> float:
+    for step in range(1, 50):
+        if math.dist(curve.at(step / 100), centre) >= radius:
+            return step / 100
+    return 0.3
+
+
+def _enters(curve: Curve, centre: Point, radius: float, badges: Sequence[Point]) -> float:
+    for step in range(1, 50):
+        place = curve.at(1 - step / 100)
+        beside = all(math.dist(place, badge) >= BADGE_REACH for badge in badges)
+        if beside and math.dist(place, centre) >= radius:
+            return 1 - step / 100
+    return 0.7
+
+
+Line = tuple[Point, ...]
+
+SPINE = {True: SOURCE_HALF + 10.0, False: SOURCE_HALF + 3.0}  # beside the source's centre; on a ring or not
+
+WIDTHS = {
+    NodeShape.FULL: 4.0,
+    NodeShape.COMPACT: 3.0,
+    NodeShape.GLYPH: 2.0,
+    NodeShape.DOT: 1.0,
+}  # of its lines
+
+NAMES_END = {NodeShape.FULL: 70.0, NodeShape.COMPACT: 40.0}  # below a circle's centre
+
+MARKS_BEGIN = {
+    NodeShape.FULL: 35.0,
+    NodeShape.COMPACT: 25.0,
+    NodeShape.GLYPH: 11.0,
+    NodeShape.DOT: 4.5,
+}  # above and beside it
+
+TURN_OFF = {NodeShape.FULL: 60.0, NodeShape.COMPACT: 39.0}  # left of it, where a branch leaves the rail
+
+AIR = 8.0
+
+CLEAR = 10.0  # between a rail and the names
+
+
+@dataclass(frozen=True)
+class Bus:
+    """Lines with corners. Each of `ways` begins at the source; `taps` leave the ways in a grid."""
+
+    ways: tuple[Line, ...]  # on a ring one to each listener, which overlap; in a grid one for each row
+    taps: tuple[Line, ...]  # short ones from a row's way to its listeners
+    label: Point  # the middle of the right end of what is written beside it
+    end: float  # how far to the right it goes
+
+
+def lay_bus(plan: Plan, fed: Collection[str]) -> Bus:
+    """The bus to these nodes; those that have no place are left out."""
+    spine = _crisp(plan.source.x + SPINE[plan.ring], plan.cell)
+    places = [place for name, place in plan.nodes.items() if name in fed]
+    ways = tuple((_ring_ways if plan.ring else _rows)(plan, places, spine))
+    taps = () if plan.ring else tuple(_taps(plan, places))
+    label = Point(spine - 9, plan.source.y - SOURCE_RADIUS - 26)
+    return Bus(ways, taps, label, max((place.x for place in places), default=spine))
+
+
+def line_boxes(bus: Bus, reach: float = 4.0) -> Iterator[Box]:
+    """Where its lines are, with so much to both sides; each stretch once."""
+    seen = {stretch for line in (*bus.ways, *bus.taps) for stretch in pairwise(line)}
+    for start, end in sorted(seen):
+        x, y = min(start.x, end.x) - reach, min(start.y, end.y) - reach
+        yield Box(x, y, abs(end.x - start.x) + 2 * reach, abs(end.y - start.y) + 2 * reach)
+
+
+def leaves_free(bus: Bus, figures: Box) -> bool:
+    """Whether it runs over none of these figures, which have some air around them."""
+    words = Box(figures.x + AIR, figures.y + AIR, figures.width - 2 * AIR, figures.height - 2 * AIR)
+    return not any(line.overlaps(words) for line in line_boxes(bus))
+
+
+def _ring_ways(plan: Plan, places: Sequence[Point], spine: float) -> Iterator[Line]:
+    upper, lower = _rails(plan)
+    reach, turn = MARKS_BEGIN[plan.cell], TURN_OFF[plan.cell]
+    start = _start(plan)
+    for place in places:
+        off = _crisp(place.x - turn, plan.cell)
+        rail = upper if place.y < plan.source.y - 1 else lower
+        end = Point(place.x - reach, place.y)
+        if off - spine < 4:
+            corners = [Point(spine, start.y), Point(spine, place.y)]
+        else:
+            corners = [Point(spine, start.y), Point(spine, rail), Point(off, rail), Point(off, place.y)]
+        yield _without_turns_back((start, *corners, end))
+
+
+def _rails(plan: Plan) -> tuple[float, float]:
+    """The heights of the upper and the lower one; the same where no figures lie between the rows."""
+    names, marks = NAMES_END[plan.cell], MARKS_BEGIN[plan.cell]
+    centre, middle = plan.source.y, plan.middle
+    above = max((p.y + names for p in plan.nodes.values() if p.y < centre - 1), default=None)
+    below = min((p.y - marks for p in plan.nodes.values() if p.y > centre + 1), default=None)
+    if above is None or below is None:
+        free = middle.y - CLEAR if middle is not None else centre
+        return _crisp(free, plan.cell), _crisp(free, plan.cell)
+    if middle is None or above > middle.y or below < middle.y + middle.height:
+        free = (above + below) / 2
+        return _crisp(free, plan.cell), _crisp(free, plan.cell)
+    upper = min(above + CLEAR, (above + middle.y) / 2)
+    lower = max(below - CLEAR, (below + middle.y + middle.height) / 2)
+    return _crisp(upper, plan.cell), _crisp(lower, plan.cell)
+
+
+def _start(plan: Plan) -> Point:
+    """Beside the source's circle."""
+    return Point(plan.source.x + SOURCE_RADIUS + 6, plan.source.y)
+
+
+def _crisp(at: float, cell: NodeShape) -> float:
+    """Where a line's edges fall between two pixels."""
+    return math.floor(at) + 0.5 if WIDTHS[cell] % 2 else float(round(at))
+
+
+def _without_turns_back(line: Line) -> Line:
+    """Without corners that are none."""
+    kept = [line[0]]
+    for point in line[1:]:
+        if abs(point.x - kept[-1].x) > 0.5 or abs(point.y - kept[-1].y) > 0.5:
+            kept.append(point)
+    return tuple(kept)
+
+
+def _rows(plan: Plan, places: Sequence[Point], spine: float) -> Iterator[Line]:
+    start = _start(plan)
+    for height, row in groupby(sorted(places, key=lambda place: place.y), key=lambda place: place.y):
+        rail = _rail_above(plan.cell, height)
+        last = max(place.x for place in row)
+        yield _without_turns_back(
+            (start, Point(spine, start.y), Point(spine, rail), Point(last, rail)),
+        )
+
+
+def _rail_above(cell: NodeShape, height: float) -> float:
+    """Between the cells of two rows."""
+    _, _, _, above = cell.value
+    return _crisp(height - above - GRID_GAP[cell] / 2 - (3 if cell is NodeShape.COMPACT else 0), cell)
+
+
+def _taps(plan: Plan, places: Sequence[Point]) -> Iterator[Line]:
+    reach = MARKS_BEGIN[plan.cell]
+    for place in places:
+        yield Point(place.x, _rail_above(plan.cell, place.y)), Point(place.x, place.y - reach)

@@ -1,0 +1,334 @@
+"""The card with the node graph: title, selection, zoom, legend, and the graph itself.
+
+`GraphCard(theme, nodes, selection)`. Signals:
+
+- `files_dropped(list[str] paths, frozenset[str] recipients)`: files were dropped on a node, on a selected
+  node (all that are selected and ready) or on *All nodes*. A drop elsewhere is passed on to the window.
+- `drop_hint(str)`: what a drop at the pointer would do; "" when the graph has no target there.
+- `browse_requested(frozenset[str] names)`: "Send files here…" was chosen for these nodes.
+- `send_requested()`: Enter was pressed on the graph.
+- `receiving_changed(str cast, str node, bool)`: that node's share of the drawn cast is to go on, or to pause.
+- `add_node_requested()`, `remove_node_requested(str)`: from the context menu.
+
+`show_cast(cast, deliveries)` draws a cast's relay path (None: none). `set_nodes_editable(bool)` says whether
+nodes can be added and removed (local cluster). `reduce_motion` stands the dots still.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
+
+from PySide6.QtCore import QPoint, QRectF, QSize, Qt, QTimer, Signal
+from PySide6.QtGui import QGuiApplication, QPainter, QPaintEvent, QResizeEvent
+from PySide6.QtWidgets import QHBoxLayout, QMenu, QSizePolicy, QVBoxLayout, QWidget
+
+from castray_desktop.core.protocol.messages import CastSummary, DeliverySnapshot
+from castray_desktop.ui.graph.graph_appearance import cast_line
+from castray_desktop.ui.graph.graph_scene import GraphScene
+from castray_desktop.ui.graph.graph_view import ZOOM_MOST, ZOOM_STEP, GraphView
+from castray_desktop.ui.graph.graph_viewport import GraphStage
+from castray_desktop.ui.graph.node_facts import CastOnNode
+from castray_desktop.ui.graph.node_layout import NodeShape
+from castray_desktop.ui.graph.overlays import STRIP
+from castray_desktop.ui.graph.side_card_controller import SideCardController
+from castray_desktop.ui.i18n.retranslator import Retranslator
+from castray_desktop.ui.model.node_list import NodeList
+from castray_desktop.ui.model.recipient_selection import RecipientSelection
+from castray_desktop.ui.theme.theme import Theme
+from castray_desktop.ui.transfers.cast_actions import can_pause_delivery, can_resume_delivery
+from castray_desktop.ui.transfers.path_text import path_lines
+from castray_desktop.ui.widgets.basic_widgets import Card, ElidedLabel, icon_button, label
+from castray_desktop.ui.widgets.segmented_buttons import SegmentedButtons
+
+TITLE_BAR = 48
+COMPACT_WIDTH, COMPACT_HEIGHT = 600, 420
+AGES_MS = 30_000
+
+
+class GraphCard(Card):
+    """See the module."""
+
+    files_dropped = Signal(list, object)
+    drop_hint = Signal(str)
+    browse_requested = Signal(object)
+    send_requested = Signal()
+    receiving_changed = Signal(str, str, bool)
+    add_node_requested = Signal()
+    remove_node_requested = Signal(str)
+
+    def __init__(
+        self,
+        theme: Theme,
+        nodes: NodeList,
+        selection: RecipientSelection,
+        parent: QWidget | None = None,
+        now: Callable[[], float] = time.time,
+        *,
+        under_way_on: Callable[[str], Iterable[CastOnNode]] = lambda node: (),
+    ) -> None:
+        """`under_way_on` says which casts under way a node takes part in, for its facts."""
+        super().__init__(theme, parent)
+        self._nodes, self._selection = nodes, selection
+        self._editable = False
+        self._legend_wanted: bool | None = None
+        self._no_place_for: tuple[object, ...] = ()  # where the read-out found none among the nodes
+        self.scene_ = GraphScene(theme, nodes, selection, self, now)
+        self._stage = GraphStage(self)
+        self.view = GraphView(theme, self.scene_, selection, self._stage)
+        self.scene_.setParent(self.view)  # a view that lost its scene would scroll, and be looked at
+        self.side_card = SideCardController(self._stage, self.view, nodes, under_way_on, now)
+        self._build(theme)
+        self._connect()
+        self._ages = QTimer(self)
+        self._ages.setInterval(AGES_MS)
+        self._ages.timeout.connect(self.scene_.refresh)
+        self._ages.timeout.connect(self.side_card.refresh)
+        self._ages.start()
+        self.setMinimumSize(360, 240)
+        Retranslator(self, self._say)
+
+    def _build(self, theme: Theme) -> None:
+        self._title = label(lambda: self.tr("Nodes"), 14, 600)
+        self._count = ElidedLabel(size=12, tone="2")
+        self._count.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
+        self._pick = SegmentedButtons(
+            theme,
+            [
+                (lambda: self.tr("All"), lambda: self.tr("Select all nodes")),
+                (lambda: self.tr("None"), lambda: self.tr("Select no node")),
+                (lambda: self.tr("Invert"), lambda: self.tr("Invert the selection")),
+            ],
+        )
+        self._zoom = SegmentedButtons(
+            theme,
+            [
+                (":minus", lambda: self.tr("Zoom out")),
+                ("100%", lambda: self.tr("Show everything")),
+                (":plus", lambda: self.tr("Zoom in")),
+            ],
+            widths=[28, 48, 28],
+        )
+        self._fit = icon_button(theme, "maximize", lambda: self.tr("Fit"))
+        self._legend = icon_button(theme, "list", lambda: self.tr("Legend"))
+        self._legend.setCheckable(True)
+        bar = QHBoxLayout()
+        bar.setContentsMargins(16, 0, 16, 0)
+        bar.setSpacing(8)
+        bar.addWidget(self._title)
+        bar.addWidget(self._count, 1)
+        for widget in (self._pick, self._zoom, self._fit, self._legend):
+            bar.addWidget(widget)
+        holder = QWidget(self)
+        holder.setFixedHeight(TITLE_BAR)
+        holder.setLayout(bar)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(1, 1, 1, 1)
+        column.setSpacing(0)
+        column.addWidget(holder)
+        column.addWidget(self._stage, 1)
+        self._stage.fill(self.view)
+
+    def _connect(self) -> None:
+        self._pick.pressed.connect(self._pick_pressed)
+        self._zoom.pressed.connect(self._zoom_pressed)
+        self._fit.clicked.connect(self.view.fit)
+        self._legend.clicked.connect(self._legend_clicked)
+        self.view.zoomed.connect(self._refresh_zoom)
+        self.view.files_dropped.connect(self.files_dropped)
+        self.view.drop_hint.connect(self.drop_hint)
+        self.view.send_requested.connect(self.send_requested)
+        self.view.menu_requested.connect(self._show_menu)
+        self._nodes.changed.connect(self._nodes_changed)
+        self._nodes.activity_changed.connect(self._activity_changed)
+        self._selection.changed.connect(self._selection_changed)
+        self._selection.source_changed.connect(self._nodes_changed)
+        self.scene_.arranged.connect(self._refresh_title)
+        self.scene_.arranged.connect(self._refresh_read_out)
+        self.scene_.arranged.connect(self.side_card.refresh_soon)
+        self.side_card.moved.connect(self._refresh_read_out)
+
+    def _say(self) -> None:
+        self.scene_.say()
+        self.side_card.refresh()
+        self._refresh_title()
+        self._refresh_read_out()
+
+    # --- what the window calls -------------------------------------------------------------
+
+    def show_cast(self, cast: CastSummary | None, deliveries: Iterable[DeliverySnapshot] = ()) -> None:
+        """Draw this cast's path and figures, with all its deliveries; None draws none."""
+        self._nodes.watch(cast, deliveries)
+
+    def prepare(self, size: QSize) -> None:
+        """Lay everything out for a card of that size that is not shown yet; showing it is quick then."""
+        if self.isVisible():
+            return
+        self.resize(size)
+        width, height = size.width() - 2.0, size.height() - 2.0 - TITLE_BAR
+        self._make_strip(self.scene_.foresee(width, height).cell)
+        self.view.prepare(width, height - self._stage.strip)
+
+    def set_nodes_editable(self, editable: bool) -> None:
+        """Whether the context menu offers to add nodes, as in a local cluster."""
+        self._editable = editable
+
+    @property
+    def reduce_motion(self) -> bool:
+        """Whether the dots stand still."""
+        return self.view.reduce_motion
+
+    @reduce_motion.setter
+    def reduce_motion(self, still: bool) -> None:
+        self.view.reduce_motion = still
+        self.view.refresh_motion()
+
+    def context_menu(self, name: str) -> QMenu:
+        """The menu for a node, or for the empty canvas when there is no node of that name."""
+        menu = QMenu(self)
+        node = self._nodes.get(name)
+        if node is not None:
+            if self._selection.selectable(name):
+                ready = self._selection.ready()
+                names = ready if name in ready else frozenset({name})
+                menu.addAction(self.tr("Send files here…"), partial(self.browse_requested.emit, names))
+                menu.addSeparator()
+            self._add_pause(menu, name)
+            menu.addAction(self.tr("Facts"), partial(self.side_card.show, name))
+            if node.address:
+                menu.addAction(self.tr("Copy address"), partial(_copy, node.address))
+            if node.inbox:
+                menu.addAction(self.tr("Copy inbox path"), partial(_copy, node.inbox))
+        if self._editable:
+            menu.addSeparator()
+            menu.addAction(self.tr("Add node…"), self.add_node_requested.emit)
+            if node is not None and node.removable:
+                menu.addAction(self.tr("Remove node"), partial(self.remove_node_requested.emit, name))
+        return menu
+
+    def _add_pause(self, menu: QMenu, name: str) -> None:
+        """What can be done with the delivery that is drawn on the node."""
+        cast, delivery = self._nodes.cast, self._nodes.activity(name)
+        if cast is None or delivery is None:
+            return
+        change = partial(self.receiving_changed.emit, cast.cast, name)
+        if can_pause_delivery(cast, delivery):
+            menu.addAction(self.tr("Pause receiving"), partial(change, False))
+            menu.addSeparator()
+        elif can_resume_delivery(cast, delivery):
+            menu.addAction(self.tr("Resume receiving"), partial(change, True))
+            menu.addSeparator()
+
+    # --- changes ---------------------------------------------------------------------------
+
+    def _nodes_changed(self) -> None:
+        if self.view.isVisible() and not self.view.relayout():  # else it is laid out when it is shown
+            self.scene_.refresh()
+        self.side_card.refresh_soon()
+        self._refresh_title()
+
+    def _activity_changed(self) -> None:
+        if self.view.isVisible() and not (self.scene_.outdated and self.view.relayout()):
+            self.scene_.refresh()
+        self.side_card.refresh_soon()
+        self._refresh_read_out()
+        self.view.refresh_motion()
+        self._refresh_title()
+
+    def _selection_changed(self) -> None:
+        if self.view.isVisible():
+            self.scene_.refresh()
+        self._refresh_title()
+
+    def _refresh_title(self) -> None:
+        chosen, total = len(self._selection.selected()), len(self._selection.recipients())
+        text = ""
+        if total:
+            text = self.tr("{chosen} of {total} selected").format(chosen=chosen, total=total)
+        cast = self._nodes.cast
+        if cast is not None and not self.scene_.has_middle:
+            text = cast_line(cast) if self._compact else f"{text} · {cast_line(cast)}"
+        self._count.set_full_text(text)
+
+    def _refresh_read_out(self) -> None:
+        lines, icon = path_lines(self._nodes)
+        self._make_strip(self.scene_.plan.cell)
+        shown = self.view.room.show_read_out(lines, icon)
+        if not shown and not self._stage.strip and self.view.isVisible():
+            self._no_place_for = self._places_key()
+            self._make_strip(self.scene_.plan.cell)
+            self.view.room.show_read_out(lines, icon)
+
+    def _make_strip(self, cell: NodeShape) -> None:
+        """Room for the read-out where it finds none among the nodes, also before a hop is the slowest."""
+        cast = self._nodes.cast
+        relayed = cast is not None and not cast.state.finished and len(cast.recipients) > 1
+        if not relayed:
+            self._no_place_for = ()
+        crowded = self._compact or cell is NodeShape.DOT or self._no_place_for == self._places_key()
+        self._stage.set_strip(STRIP if relayed and crowded else 0)
+
+    def _places_key(self) -> tuple[object, ...]:
+        """On what it depends whether the read-out finds a place among the nodes, but for its own size."""
+        stage, view = self._stage, self.view
+        over = (view.legend.isVisible(), view.side_card.isVisible())
+        return stage.size(), stage.side, stage.below, over, self.scene_.population()
+
+    def _refresh_zoom(self, zoom: float) -> None:
+        self._zoom.button(1).setText(f"{round(zoom * 100)}%")
+        self._zoom.button(0).setEnabled(zoom > 1.0)
+        self._zoom.button(2).setEnabled(zoom < ZOOM_MOST)
+        self._fit.setEnabled(zoom > 1.0)
+
+    # --- slots -----------------------------------------------------------------------------
+
+    def _pick_pressed(self, which: int) -> None:
+        (self._selection.select_all, self._selection.clear, self._selection.invert)[which]()
+
+    def _zoom_pressed(self, which: int) -> None:
+        self.view.set_zoom((self.view.zoom / ZOOM_STEP, 1.0, self.view.zoom * ZOOM_STEP)[which])
+
+    def _legend_clicked(self, shown: bool) -> None:
+        self._legend_wanted = shown
+        self.view.legend.setVisible(shown)
+        self.side_card.refresh()
+        self._refresh_read_out()
+
+    def _show_menu(self, name: str, place: QPoint) -> None:
+        menu = self.context_menu(name)
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        if menu.isEmpty():
+            menu.deleteLater()
+        else:
+            menu.popup(place)
+
+    @property
+    def _compact(self) -> bool:
+        return self.width() < COMPACT_WIDTH or self.height() < COMPACT_HEIGHT
+
+    # --- Qt --------------------------------------------------------------------------------
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        compact = self._compact
+        self._zoom.button(1).setVisible(not compact)
+        self._fit.setVisible(not compact)
+        shown = not compact if self._legend_wanted is None else self._legend_wanted
+        self._legend.setChecked(shown)
+        self.view.legend.setVisible(shown)
+        self._refresh_title()
+        self._refresh_read_out()
+
+    def sizeHint(self) -> QSize:
+        return QSize(736, 472)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        super().paintEvent(event)
+        painter = QPainter(self)
+        painter.fillRect(QRectF(1, TITLE_BAR, self.width() - 2, 1), self._theme.color("line"))
+        painter.end()
+
+
+def _copy(text: str) -> None:
+    QGuiApplication.clipboard().setText(text)

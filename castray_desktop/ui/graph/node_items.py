@@ -1,0 +1,359 @@
+"""How a node of the graph is drawn: a circle with its state, or one dot among many."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from PySide6.QtCore import QPointF, QRectF, Qt
+from PySide6.QtGui import QColor, QLinearGradient, QPainter, QPen, QPixmap
+from PySide6.QtWidgets import QGraphicsItem, QStyleOptionGraphicsItem, QWidget
+
+from castray_desktop.ui.graph.node_layout import SOURCE_RADIUS, NodeShape, Point
+from castray_desktop.ui.graph.zone_items import DIM, Z_NODE, to_point, to_rect
+from castray_desktop.ui.theme.theme import ON_GRADIENT, SOURCE_END, SOURCE_START, Palette, Theme
+from castray_desktop.ui.widgets.painting import CENTRE, paint_text, pixmap
+from castray_desktop.ui.widgets.status_glyphs import GlyphState, paint_glyph
+
+
+@dataclass(frozen=True)
+class NodeAppearance:
+    """Everything that is drawn of a node."""
+
+    name: str
+    title: str
+    facts: str = ""
+    facts_role: str = "text_2"
+    source: bool = False
+    offline: bool = False
+    selected: bool = False
+    focused: bool = False  # by the keyboard
+    target: bool = False  # of a drag
+    dim: bool = False
+    share: float | None = None  # of a cast's bytes, 0..1; None: not part of it
+    bar_role: str = "accent"
+    glyph: GlyphState = GlyphState.ONLINE
+    badge: GlyphState | None = None
+
+
+EASED_PART, EASED_ENOUGH = 0.35, 0.002  # of what is left at each step; of the whole
+
+
+class NodeItem(QGraphicsItem):
+    """A node: ring, percent or icon, badges, name and facts, as much as its cell has room for."""
+
+    def __init__(self, theme: Theme, look: NodeAppearance, cell: NodeShape) -> None:
+        super().__init__()
+        self._theme, self.look, self.cell = theme, look, cell
+        self.shown = look.share  # of the ring, on its way to the look's
+        self.hovered = False
+        self.setZValue(Z_NODE)
+        self.setAcceptHoverEvents(True)
+        self.setCacheMode(QGraphicsItem.CacheMode.DeviceCoordinateCache)
+        self.setCursor(Qt.CursorShape.PointingHandCursor)
+
+    def show_look(self, look: NodeAppearance, cell: NodeShape, *, eased: bool = False) -> None:
+        """Draw this from now on; paints only when something is different.
+
+        Eased, the ring stays where it is, and `ease` moves it.
+        """
+        snaps = not eased or look.share is None or self.shown is None
+        if snaps and self.shown != look.share:
+            self.shown = look.share
+            self.update()
+        if look == self.look and cell is self.cell:
+            return
+        if cell is not self.cell or look.source != self.look.source:
+            self.prepareGeometryChange()
+        self.look, self.cell = look, cell
+        self.update()
+
+    def ease(self) -> None:
+        """Move the ring a part of the way that is left."""
+        if self.shown is None or self.look.share is None or self.shown == self.look.share:
+            return
+        left = self.look.share - self.shown
+        self.shown = self.look.share if abs(left) < EASED_ENOUGH else self.shown + left * EASED_PART
+        self.update()
+
+    @property
+    def radius(self) -> float:
+        return SOURCE_RADIUS if self.look.source else self.cell.radius
+
+    # --- parts -----------------------------------------------------------------------------
+
+    def _paint_source(self, painter: QPainter, palette: Palette) -> None:
+        radius = SOURCE_RADIUS
+        gradient = QLinearGradient(-radius, -radius, radius, radius)
+        gradient.setColorAt(0, QColor(SOURCE_START))
+        gradient.setColorAt(1, QColor(SOURCE_END))
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(gradient)
+        painter.drawEllipse(QPointF(0, 0), radius, radius)
+        self._paint_icon(painter, "monitor-up", ON_GRADIENT, 24)
+        self._paint_labels(painter, palette)
+
+    def _paint_icon(self, painter: QPainter, name: str, color: str, size: int) -> None:
+        ratio = painter.device().devicePixelRatioF() * max(1.0, painter.worldTransform().m11())
+        painter.drawPixmap(QPointF(-size / 2, -size / 2), pixmap(name, color, size, ratio))
+
+    def _paint_ring(self, painter: QPainter, palette: Palette) -> None:
+        look, radius = self.look, float(self.cell.radius)
+        painter.setBrush(QColor(palette.card))
+        if look.offline:
+            pen = QPen(QColor(palette.offline), 1.5)
+            pen.setDashPattern([2.6, 2.2])
+            painter.setPen(pen)
+            painter.drawEllipse(QPointF(0, 0), radius, radius)
+            self._paint_icon(painter, "unplug", palette.offline, 20 if self.cell is NodeShape.FULL else 16)
+            return
+        width = 4.0 if self.cell is NodeShape.FULL else 3.0
+        inner = radius - width / 2
+        painter.setPen(QPen(QColor(palette.track), width))
+        painter.drawEllipse(QPointF(0, 0), inner, inner)
+        if self.shown is not None and self.shown > 0:
+            pen = QPen(QColor(getattr(palette, look.bar_role)), width)
+            pen.setCapStyle(Qt.PenCapStyle.RoundCap)
+            painter.setPen(pen)
+            arc = QRectF(-inner, -inner, 2 * inner, 2 * inner)
+            painter.drawArc(arc, 90 * 16, -round(min(1.0, self.shown) * 360 * 16))
+        self._paint_inside(painter, palette, radius)
+
+    def _paint_inside(self, painter: QPainter, palette: Palette, radius: float) -> None:
+        look, full = self.look, self.cell is NodeShape.FULL
+        if look.share is None:
+            self._paint_icon(painter, "server", palette.text_2, 20 if full else 16)
+            return
+        text = f"{int(look.share * 100 + 1e-9)}%"
+        area = QRectF(-radius, -radius, 2 * radius, 2 * radius)
+        size = 13 if full else 11
+        paint_text(painter, area, text, palette.text, size, 600, CENTRE, tabular=True)
+
+    def _paint_marks(self, painter: QPainter, palette: Palette) -> None:
+        look, radius, full = self.look, float(self.cell.radius), self.cell is NodeShape.FULL
+        painter.setBrush(Qt.BrushStyle.NoBrush)
+        if look.target:
+            painter.setPen(QPen(QColor(palette.accent), 3))
+            painter.drawEllipse(QPointF(0, 0), radius + 7, radius + 7)
+        elif look.selected:
+            painter.setPen(QPen(QColor(palette.accent), 2))
+            painter.drawEllipse(QPointF(0, 0), radius + (7 if full else 5), radius + (7 if full else 5))
+        if look.focused:
+            pen = QPen(QColor(palette.accent), 1.5)
+            pen.setDashPattern([3, 2])
+            painter.setPen(pen)
+            painter.drawEllipse(QPointF(0, 0), radius + 11, radius + 11)
+        at = self.cell.badge
+        if look.selected:
+            self._paint_tick_badge(painter, palette, QPointF(at, -at), 9 if full else 7)
+        if look.badge is not None:
+            self._paint_badge(painter, palette, QPointF(at, at), look.badge, 18 if full else 14)
+
+    def _paint_tick_badge(self, painter: QPainter, palette: Palette, at: QPointF, radius: float) -> None:
+        painter.setPen(QPen(QColor(palette.card), 1.5))
+        painter.setBrush(QColor(palette.accent))
+        painter.drawEllipse(at, radius, radius)
+        pen = QPen(QColor(palette.on_accent), radius * 0.2)
+        pen.setCapStyle(Qt.PenCapStyle.RoundCap)
+        pen.setJoinStyle(Qt.PenJoinStyle.RoundJoin)
+        painter.setPen(pen)
+        unit = radius / 9
+        points = [QPointF(-3.4, 0.3), QPointF(-1.0, 2.7), QPointF(3.6, -2.6)]
+        painter.drawPolyline([at + point * unit for point in points])
+
+    def _paint_badge(
+        self, painter: QPainter, palette: Palette, at: QPointF, glyph: GlyphState, size: float
+    ) -> None:
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(QColor(palette.card))
+        painter.drawEllipse(at, size / 2 + 1.5, size / 2 + 1.5)
+        paint_glyph(painter, QRectF(at.x() - size / 2, at.y() - size / 2, size, size), glyph, palette)
+
+    def _paint_labels(self, painter: QPainter, palette: Palette) -> None:
+        look = self.look
+        name_color = palette.text_3 if look.offline else palette.text
+        if self.cell is not NodeShape.FULL and not look.source:
+            name = QRectF(-36, self.cell.radius + 7, 72, 15)
+            paint_text(painter, name, look.title, name_color, 11, 600, CENTRE)
+            return
+        half = 61 if look.source else 60
+        paint_text(painter, QRectF(-half, 37, 2 * half, 18), look.title, name_color, 13, 600, CENTRE)
+        color = getattr(palette, look.facts_role)
+        paint_text(painter, QRectF(-half, 54, 2 * half, 16), look.facts, color, 11, 400, CENTRE)
+
+    def _paint_small(self, painter: QPainter, palette: Palette) -> None:
+        """A glyph, and a ring round it when the node is selected."""
+        look, radius = self.look, float(self.cell.radius)
+        paint_glyph(painter, QRectF(-8, -8, 16, 16), look.badge or look.glyph, palette)
+        painter.setBrush(Qt.BrushStyle.NoBrush)
+        painter.setPen(QPen(QColor(palette.accent), 2))
+        if look.selected or look.target:
+            painter.drawEllipse(QPointF(0, 0), radius + 4, radius + 4)
+        if look.focused or look.target:
+            painter.drawRect(self.boundingRect().adjusted(3, 3, -3, -3))
+
+    # --- Qt --------------------------------------------------------------------------------
+
+    def boundingRect(self) -> QRectF:
+        cell = NodeShape.FULL if self.look.source else self.cell
+        return to_rect(cell.box(Point(0, 0))).adjusted(-2, -2, 2, 2)
+
+    def paint(
+        self, painter: QPainter, option: QStyleOptionGraphicsItem, widget: QWidget | None = None
+    ) -> None:
+        palette = self._theme.palette
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        if self.look.dim:
+            painter.setOpacity(DIM)
+        if self.look.source:
+            self._paint_source(painter, palette)
+            self._paint_source_marks(painter, palette)
+        elif self.cell in (NodeShape.FULL, NodeShape.COMPACT):
+            if self.hovered and not self.look.selected and not self.look.offline:
+                painter.setPen(QPen(QColor(palette.line_strong), 2))
+                painter.setBrush(Qt.BrushStyle.NoBrush)
+                gap = 7 if self.cell is NodeShape.FULL else 5
+                painter.drawEllipse(QPointF(0, 0), self.radius + gap, self.radius + gap)
+            self._paint_ring(painter, palette)
+            self._paint_marks(painter, palette)
+            self._paint_labels(painter, palette)
+        else:
+            self._paint_small(painter, palette)
+
+    def _paint_source_marks(self, painter: QPainter, palette: Palette) -> None:
+        """The shown cast's source may be a recipient of the next one."""
+        look = self.look
+        if look.focused or look.selected or look.target:
+            painter.setBrush(Qt.BrushStyle.NoBrush)
+            painter.setPen(QPen(QColor(palette.accent), 3 if look.target else 2))
+            painter.drawEllipse(QPointF(0, 0), SOURCE_RADIUS + 4, SOURCE_RADIUS + 4)
+        if look.selected:
+            self._paint_tick_badge(painter, palette, QPointF(SOURCE_RADIUS * 0.8, -SOURCE_RADIUS * 0.8), 9)
+
+    def hoverEnterEvent(self, event: object) -> None:
+        self.hovered = True
+        self.update()
+
+    def hoverLeaveEvent(self, event: object) -> None:
+        self.hovered = False
+        self.update()
+
+
+DOT_ROLES = {
+    GlyphState.ONLINE: "ok_fill",
+    GlyphState.SELECTED: "accent",
+    GlyphState.RECEIVING: "accent",
+    GlyphState.CHECKING: "accent",
+    GlyphState.VERIFIED: "ok_fill",
+    GlyphState.LAGGING: "warn_fill",
+    GlyphState.FAILED: "bad_fill",
+    GlyphState.OFFLINE: "offline",
+    GlyphState.QUEUED: "offline",
+    GlyphState.PAUSED: "offline",
+}
+
+
+class Dot(NamedTuple):
+    """A node as a dot. A tuple, since a thousand are made ten times a second."""
+
+    place: Point
+    state: GlyphState
+    selected: bool
+    marked: bool  # the keyboard's, or a drag's target
+
+
+class DotsItem(QGraphicsItem):
+    """Every recipient as a dot, painted in a few strokes: up to 1,000 of them change ten times a second."""
+
+    def __init__(self, theme: Theme) -> None:
+        super().__init__()
+        self._theme = theme
+        self._dots: tuple[Dot, ...] = ()
+        self._box = QRectF()
+        self._dim = False
+        self.setZValue(Z_NODE)
+        self.setCacheMode(QGraphicsItem.CacheMode.DeviceCoordinateCache)
+
+    def show_dots(self, dots: tuple[Dot, ...], box: QRectF, *, dim: bool) -> None:
+        """Draw these from now on, all of them inside `box`."""
+        if (dots, box, dim) != (self._dots, self._box, self._dim):
+            if box != self._box:
+                self.prepareGeometryChange()
+            self._dots, self._box, self._dim = dots, box, dim
+            self.update()
+
+    def boundingRect(self) -> QRectF:
+        return self._box
+
+    def paint(
+        self, painter: QPainter, option: QStyleOptionGraphicsItem, widget: QWidget | None = None
+    ) -> None:
+        palette = self._theme.palette
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setOpacity(DIM if self._dim else 1.0)
+        ratio = painter.device().devicePixelRatioF()
+        stamps: dict[tuple[GlyphState, bool], QPixmap] = {}
+        for dot in self._dots:
+            look = (dot.state, dot.selected)
+            stamp = stamps.get(look)
+            if stamp is None:
+                stamp = stamps[look] = _dot_stamp(palette, *look, ratio)
+            painter.drawPixmap(QPointF(dot.place.x - DOT_STAMP / 2, dot.place.y - DOT_STAMP / 2), stamp)
+        painter.setOpacity(1.0)
+        painter.setPen(QPen(QColor(palette.text), 2))
+        painter.setBrush(Qt.BrushStyle.NoBrush)
+        for dot in self._dots:
+            if dot.marked:
+                painter.drawEllipse(to_point(dot.place), 6.5, 6.5)
+
+
+DOT_STAMP = 12
+
+
+def _dot_stamp(palette: Palette, state: GlyphState, selected: bool, ratio: float) -> QPixmap:
+    """A dot drawn once, since stamping it a thousand times is quick and stroking it is not."""
+    stamp = QPixmap(round(DOT_STAMP * ratio), round(DOT_STAMP * ratio))
+    stamp.setDevicePixelRatio(ratio)
+    stamp.fill(Qt.GlobalColor.transparent)
+    painter = QPainter(stamp)
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    painter.translate(DOT_STAMP / 2, DOT_STAMP / 2)
+    if selected:
+        painter.setPen(QPen(QColor(palette.accent), 1.5))
+        painter.drawEllipse(QPointF(0, 0), 4.75, 4.75)
+    paint_dot(painter, state, QColor(getattr(palette, DOT_ROLES[state])))
+    painter.end()
+    return stamp
+
+
+def paint_dot(painter: QPainter, state: GlyphState, color: QColor) -> None:
+    """A state in six pixels around the origin: every one has a shape of its own."""
+    painter.setPen(Qt.PenStyle.NoPen)
+    painter.setBrush(color)
+    match state:
+        case GlyphState.ONLINE:
+            painter.drawEllipse(QPointF(0, 0), 2, 2)
+        case GlyphState.VERIFIED:
+            painter.drawRect(QRectF(-2.75, -2.75, 5.5, 5.5))
+        case GlyphState.LAGGING:
+            painter.drawPolygon([QPointF(0, -3.4), QPointF(3.4, 2.6), QPointF(-3.4, 2.6)])
+        case GlyphState.CHECKING:
+            painter.drawPie(QRectF(-3, -3, 6, 6), 90 * 16, 180 * 16)
+            painter.setPen(QPen(color, 1))
+            painter.setBrush(Qt.BrushStyle.NoBrush)
+            painter.drawEllipse(QPointF(0, 0), 2.75, 2.75)
+        case GlyphState.FAILED:
+            painter.setPen(QPen(color, 2))
+            for slope in (1, -1):
+                painter.drawLine(QPointF(-2.5, -2.5 * slope), QPointF(2.5, 2.5 * slope))
+        case GlyphState.OFFLINE | GlyphState.QUEUED | GlyphState.PAUSED:
+            painter.setPen(QPen(color, 1.25))
+            painter.setBrush(Qt.BrushStyle.NoBrush)
+            if state is GlyphState.OFFLINE:
+                painter.drawEllipse(QPointF(0, 0), 2.5, 2.5)
+            elif state is GlyphState.QUEUED:
+                painter.drawLine(QPointF(-2.5, 0), QPointF(2.5, 0))
+            else:
+                painter.drawRect(QRectF(-2.25, -2.25, 4.5, 4.5))
+        case _:
+            painter.drawEllipse(QPointF(0, 0), 3, 3)

@@ -1,0 +1,344 @@
+"""Where the nodes of the graph lie: plain geometry, no widget.
+
+`arrange` is a function of the room, the source and the recipients alone, so the same nodes always lie at
+the same places. Few recipients lie clockwise on a ring to the right of the source, in their natural
+order; many fill a grid, zone after zone. The largest cell that fits is taken. Lengths are
+pixels, y grows downwards, a node's place is the centre of its circle.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby, pairwise
+from typing import NamedTuple
+
+
+class Point(NamedTuple):
+    """A place in the scene."""
+
+    x: float
+    y: float
+
+
+class Box(NamedTuple):
+    """A rectangle in the scene."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+    def overlaps(self, other: Box) -> bool:
+        """Whether the two share more than an edge."""
+        slack = 1e-6
+        return (
+            self.x + self.width > other.x + slack
+            and other.x + other.width > self.x + slack
+            and self.y + self.height > other.y + slack
+            and other.y + other.height > self.y + slack
+        )
+
+    def holds(self, point: Point) -> bool:
+        """Whether the point lies inside, not on the edge."""
+        return self.x < point.x < self.x + self.width and self.y < point.y < self.y + self.height
+
+
+class NodeShape(enum.Enum):
+    """How much of a node is drawn: width and height of its cell, the circle's radius and height in it."""
+
+    FULL = (120, 112, 26, 38)  # ring, name and facts
+    COMPACT = (72, 72, 18, 26)  # ring and name
+    GLYPH = (28, 28, 7, 14)  # a state glyph
+    DOT = (10, 10, 4, 5)  # a dot
+
+    @property
+    def radius(self) -> int:
+        return self.value[2]
+
+    @property
+    def badge(self) -> float:
+        """How far to the right, and up or down, of the circle's centre its badges are."""
+        return self.radius * 0.92
+
+    def box(self, centre: Point) -> Box:
+        """The room of a node whose circle lies there."""
+        width, height, _, above = self.value
+        return Box(centre.x - width / 2, centre.y - above, width, height)
+
+
+@dataclass(frozen=True)
+class ZonePlan:
+    """A zone's enclosure: on a ring a stroke of `width` along `path`, in a grid the `box`."""
+
+    name: str
+    members: tuple[str, ...]
+    label: Point  # centre of the pill with its name
+    path: tuple[Point, ...] = ()
+    width: float = 0.0
+    box: Box | None = None
+
+
+def ink(cell: NodeShape, centre: Point) -> tuple[Box, Box]:
+    """Where a node of that cell really draws: its circle, and its name."""
+    _, _, radius, _ = cell.value
+    reach = radius + 9
+    circle = Box(centre.x - reach, centre.y - reach, 2 * reach, 2 * reach)
+    if cell is NodeShape.FULL:
+        return circle, Box(centre.x - 46, centre.y + 36, 92, 34)
+    return circle, Box(centre.x - 30, centre.y + radius + 6, 60, 16)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The places of everything."""
+
+    cell: NodeShape
+    ring: bool
+    width: float
+    height: float
+    source: Point
+    centre: Point  # of the recipients; hops bend away from it
+    nodes: dict[str, Point]
+    zones: tuple[ZonePlan, ...] = ()
+    middle: Box | None = None  # room for the shown cast's figures; None where it would cover nodes
+
+
+SOURCE_RADIUS = 32
+SOURCE_HALF = 62  # half of the source's width with its label
+MIDDLE_WIDTH, MIDDLE_HEIGHT = 232, 74
+STEP = 184
+ZONE_WIDTH, ZONE_BEYOND = 136.0, 14.0
+ZONE_DROP = {
+    NodeShape.FULL: 20.0,
+    NodeShape.COMPACT: 10.0,
+}  # from the circles to the middle of what is drawn of nodes
+LABEL_HALF = 10.0  # of the height of a zone's name
+GRID_GAP = {NodeShape.COMPACT: 8, NodeShape.GLYPH: 4, NodeShape.DOT: 4}
+BAND = 30  # room above a zone's rows in the grid for its pill
+
+
+def arrange(width: float, height: float, recipients: Sequence[tuple[str, str]]) -> Plan:
+    """Places for the source and for these recipients: pairs of name and zone, in their order.
+
+    The plan is at least `width` x `height` and grows downwards when even dots do not fit.
+    """
+    ordered = sorted(recipients, key=lambda pair: pair[1])  # stable: zones stay together
+    for cell in (NodeShape.FULL, NodeShape.COMPACT):
+        ring = _ring(width, height, ordered, cell)
+        if ring is not None:
+            return ring
+    for cell in (NodeShape.COMPACT, NodeShape.GLYPH):
+        if _grid_height(width, ordered, cell) <= height:
+            return _grid(width, height, ordered, cell)
+    return _grid(width, height, ordered, NodeShape.DOT)
+
+
+# --- the ring ------------------------------------------------------------------------------
+
+
+def _ring(width: float, height: float, recipients: Sequence[tuple[str, str]], cell: NodeShape) -> Plan | None:
+    """Two rows and, for an odd number, a node at their right end; None where that does not fit."""
+    count = len(recipients)
+    columns, odd = divmod(count, 2)
+    if count > 16:
+        return None
+    zoned = any(zone for _, zone in recipients)
+    cell_width, cell_height, _, above = cell.value
+    source_x = max(SOURCE_HALF + 4.0, min(89.0, width * 0.121))
+    left = source_x + SOURCE_HALF + 10 + cell_width / 2
+    right = width - cell_width / 2 - max(8.0, min(76.0, (width - 420) * 0.24))
+    pad = 45.0 if zoned else 16.0
+    top = pad + above
+    bottom = height - pad - (cell_height - above) + (13 if zoned else 0)
+    row_gap = bottom - top
+    bulge = min(29.0, row_gap * 0.13) if columns > 1 else 0.0
+    if columns and row_gap - 2 * bulge < cell_height + (24 if odd else 8):
+        return None
+    middle_y = (top + bottom) / 2
+    row_right = right
+    if odd and columns:
+        row_right = right - min(STEP * 0.8, (right - left) / columns)
+    if columns > 1 and (row_right - left) / (columns - 1) < cell_width + 2:
+        return None
+    xs = _columns(left, row_right, columns, odd=bool(odd))
+    if columns and xs[-1] - xs[0] < -1:
+        return None
+    places: list[Point] = []
+    lift = [bulge * (1 - (2 * i / (columns - 1) - 1) ** 2) if columns > 1 else 0.0 for i in range(columns)]
+    places += [Point(x, top + bulge - up) for x, up in zip(xs, lift, strict=True)]
+    if odd:
+        places.append(Point(right if columns else _single(left, right), middle_y))
+    places += [Point(x, bottom - bulge + up) for x, up in zip(reversed(xs), reversed(lift), strict=True)]
+    nodes = {name: place for (name, _), place in zip(recipients, places, strict=True)}
+    if _collide(nodes, cell) or any(not _inside(cell.box(p), width, height) for p in places):
+        return None
+    source = Point(source_x, middle_y)
+    centre = Point((places[0].x + max(p.x for p in places)) / 2, middle_y) if places else source
+    if count == 1:
+        centre = Point(centre.x, middle_y + 40)  # bends the only hop upwards, over the figures
+    return Plan(
+        cell,
+        True,
+        width,
+        height,
+        source,
+        centre,
+        nodes,
+        tuple(_ring_zones(recipients, nodes, middle_y, cell)),
+        _middle(source, places, cell, middle_y),
+    )
+
+
+def _columns(left: float, right: float, count: int, *, odd: bool) -> list[float]:
+    if count == 0:
+        return []
+    if count == 1:
+        return [left + (right - left) * (0.62 if odd else 0.9)]
+    return [left + (right - left) * i / (count - 1) for i in range(count)]
+
+
+def _single(left: float, right: float) -> float:
+    return left + (right - left) * 0.85
+
+
+def _middle(source: Point, places: Sequence[Point], cell: NodeShape, middle_y: float) -> Box | None:
+    """The figures' room: between the rows, clear of every cell."""
+    if not places:
+        return None
+    boxes = [cell.box(place) for place in places]
+    if len(places) == 1:
+        gap_left, gap_right, y = source.x + SOURCE_HALF, boxes[0].x, middle_y + 4
+    else:
+        beside = [box.x for box in boxes if box.y < middle_y < box.y + box.height and box.x > source.x]
+        gap_left = source.x + SOURCE_HALF
+        gap_right = min(beside, default=max(place.x for place in places) + 60)
+        upper = max((b.y + b.height for p, b in zip(places, boxes, strict=True) if p.y < middle_y), default=0)
+        lower = min((b.y for p, b in zip(places, boxes, strict=True) if p.y > middle_y), default=0)
+        y = (upper + lower - MIDDLE_HEIGHT) / 2
+    if len(places) % 2 == 0 and len(places) > 2:
+        gap_left = min(place.x for place in places) - 60
+    x = (gap_left + gap_right - MIDDLE_WIDTH) / 2
+    middle = Box(x, y, MIDDLE_WIDTH, MIDDLE_HEIGHT)
+    own = Box(source.x - SOURCE_HALF, source.y - 38, 2 * SOURCE_HALF, 112)
+    if x < gap_left - 1 or any(middle.overlaps(box) for box in (*boxes, own)):
+        return None
+    return middle
+
+
+def _ring_zones(
+    recipients: Sequence[tuple[str, str]], nodes: dict[str, Point], middle_y: float, cell: NodeShape
+) -> Iterator[ZonePlan]:
+    places = list(nodes.values())
+    steps = [math.dist(a, b) for a, b in pairwise(places)]
+    width = max(72.0, min([ZONE_WIDTH, *(step - 8 for step in steps)]))
+    for zone, pairs in groupby(recipients, key=lambda pair: pair[1]):
+        members = tuple(name for name, _ in pairs)
+        if not zone:
+            continue
+        own = [nodes[name] for name in members]
+        path = tuple(Point(p.x, p.y + ZONE_DROP[cell]) for p in own)
+        yield ZonePlan(zone, members, _zone_label(own, width, middle_y, cell), _lengthened(path), width)
+
+
+def _zone_label(nodes: Sequence[Point], width: float, middle_y: float, cell: NodeShape) -> Point:
+    """On the border of the enclosure, further out where it would cover a circle or a name."""
+    _, height, radius, above = cell.value
+    mean_y = sum(p.y for p in nodes) / len(nodes)
+    anchor = nodes[len(nodes) // 2] if len(nodes) % 2 else _between(nodes)
+    if mean_y <= middle_y + 1:
+        anchor = min((anchor, *nodes), key=lambda p: (p.y, abs(p.x - anchor.x)))
+        return Point(anchor.x, anchor.y + min(ZONE_DROP[cell] - width / 2, -radius - 9 - LABEL_HALF))
+    anchor = max((anchor, *nodes), key=lambda p: (p.y, -abs(p.x - anchor.x)))
+    return Point(anchor.x, anchor.y + max(ZONE_DROP[cell] + width / 2, height - above + LABEL_HALF))
+
+
+def _between(path: Sequence[Point]) -> Point:
+    a, b = path[len(path) // 2 - 1], path[len(path) // 2]
+    return Point((a.x + b.x) / 2, (a.y + b.y) / 2)
+
+
+def _lengthened(path: tuple[Point, ...]) -> tuple[Point, ...]:
+    """The path with both ends moved outwards, so that the enclosure reaches beyond its last nodes."""
+    if len(path) == 1:
+        return (Point(path[0].x - ZONE_BEYOND, path[0].y), Point(path[0].x + ZONE_BEYOND, path[0].y))
+    return (_beyond(path[1], path[0]), *path, _beyond(path[-2], path[-1]))
+
+
+def _beyond(before: Point, end: Point) -> Point:
+    length = math.dist(before, end) or 1.0
+    return Point(
+        end.x + (end.x - before.x) * ZONE_BEYOND / length, end.y + (end.y - before.y) * ZONE_BEYOND / length
+    )
+
+
+# --- the grid ------------------------------------------------------------------------------
+
+
+def _first_column(width: float) -> tuple[float, float]:
+    """Where the source is and where the grid begins."""
+    source_x = max(SOURCE_HALF + 4.0, min(89.0, width * 0.121))
+    return source_x, source_x + SOURCE_HALF + 16
+
+
+def _columns_of_grid(width: float, cell: NodeShape) -> int:
+    cell_width, gap = cell.value[0], GRID_GAP[cell]
+    return max(1, int((width - _first_column(width)[1] - 16 + gap) // (cell_width + gap)))
+
+
+def _band_height(count: int, columns: int, cell: NodeShape, *, zoned: bool) -> float:
+    """Of so many nodes below the pill of their zone."""
+    return math.ceil(count / columns) * (cell.value[1] + GRID_GAP[cell]) + (14 if zoned else 0)
+
+
+def _grid_height(width: float, recipients: Sequence[tuple[str, str]], cell: NodeShape) -> float:
+    """What `_grid` would need, without a place for each of a thousand nodes."""
+    columns = _columns_of_grid(width, cell)
+    counts = Counter(zone for _, zone in recipients)
+    zoned = any(counts.keys() - {""})
+    bands = (BAND * bool(zone) + _band_height(n, columns, cell, zoned=zoned) for zone, n in counts.items())
+    return 16.0 + sum(bands) + 8
+
+
+def _grid(width: float, height: float, recipients: Sequence[tuple[str, str]], cell: NodeShape) -> Plan:
+    """Rows to the right of the source, every other one backwards, each zone in a band of its own."""
+    cell_width, cell_height, _, above = cell.value
+    gap = GRID_GAP[cell]
+    source_x, left = _first_column(width)
+    columns = _columns_of_grid(width, cell)
+    zoned = any(zone for _, zone in recipients)
+    y = 16.0
+    nodes: dict[str, Point] = {}
+    zones: list[ZonePlan] = []
+    for zone, pairs in groupby(recipients, key=lambda pair: pair[1]):
+        members = tuple(name for name, _ in pairs)
+        band_top = y
+        y += BAND if zone else 0
+        for index, name in enumerate(members):
+            row, place = divmod(index, columns)
+            column = place if row % 2 == 0 else columns - 1 - place
+            nodes[name] = Point(
+                left + column * (cell_width + gap) + cell_width / 2, y + row * (cell_height + gap) + above
+            )
+        y += _band_height(len(members), columns, cell, zoned=zoned)
+        if zone:
+            used = max(min(columns, len(members)), math.ceil(190 / (cell_width + gap)))
+            box_width = min(used, columns) * (cell_width + gap) - gap + 16
+            box = Box(left - 8, band_top + 8, box_width, y - band_top - 14)
+            zones.append(ZonePlan(zone, members, Point(box.x + box.width / 2, box.y), box=box))
+    full_height = max(height, y + 8)
+    source = Point(source_x, height / 2 - 15)
+    centre = Point(left + columns * (cell_width + gap) / 2, full_height / 2)
+    return Plan(cell, False, width, full_height, source, centre, nodes, tuple(zones))
+
+
+def _collide(nodes: dict[str, Point], cell: NodeShape) -> bool:
+    boxes = [cell.box(place) for place in nodes.values()]
+    return any(a.overlaps(b) for index, a in enumerate(boxes) for b in boxes[index + 1 :])
+
+
+def _inside(box: Box, width: float, height: float) -> bool:
+    return box.x >= 0 and box.y >= 0 and box.x + box.width <= width and box.y + box.height <= height

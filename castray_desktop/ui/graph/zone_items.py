@@ -1,0 +1,233 @@
+"""The dotted ground of the node graph."""
+
+from __future__ import annotations
+
+import math
+
+from PySide6.QtCore import QPointF, QRectF, Qt
+from PySide6.QtGui import QColor, QPainter, QPainterPath, QPainterPathStroker, QPen, QPixmap
+from PySide6.QtWidgets import QGraphicsItem, QStyleOptionGraphicsItem, QWidget
+
+from castray_desktop.ui.graph.node_layout import Box, Point, ZonePlan
+from castray_desktop.ui.theme.theme import Theme
+from castray_desktop.ui.widgets.painting import CENTRE, metrics, paint_text
+
+STEP = 24
+
+TILE = 10 * STEP
+
+
+class Canvas:
+    """Paints it from a tile that is drawn once for each theme and screen."""
+
+    def __init__(self, theme: Theme) -> None:
+        self._theme = theme
+        self._tile: tuple[tuple[str, float], QPixmap] | None = None
+
+    def paint(self, painter: QPainter, area: QRectF, ratio: float) -> None:
+        """Paint this part of the scene; `ratio` is how many pixels of the screen make one of its own."""
+        first_x, first_y = math.floor(area.left() / TILE), math.floor(area.top() / TILE)
+        tile = self._drawn(ratio)
+        for column in range(first_x, math.ceil(area.right() / TILE)):
+            for row in range(first_y, math.ceil(area.bottom() / TILE)):
+                painter.drawPixmap(QPointF(column * TILE, row * TILE), tile)
+
+    def _drawn(self, ratio: float) -> QPixmap:
+        color = self._theme.palette.canvas_dot
+        if self._tile is None or self._tile[0] != (color, ratio):
+            side = round(TILE * ratio)
+            tile = QPixmap(side, side)
+            tile.setDevicePixelRatio(ratio)
+            tile.fill(Qt.GlobalColor.transparent)
+            painter = QPainter(tile)
+            painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+            painter.setPen(Qt.PenStyle.NoPen)
+            painter.setBrush(QColor(color))
+            for x in range(12, TILE, STEP):
+                for y in range(12, TILE, STEP):
+                    painter.drawEllipse(QPointF(x, y), 1.1, 1.1)
+            painter.end()
+            self._tile = ((color, ratio), tile)
+        return self._tile[1]
+
+
+Z_ZONE, Z_HOP, Z_NODE, Z_RATE, Z_MIDDLE = 1, 2, 3, 4, 5
+
+Z_PAUSED, Z_NAME = 2.5, 2.8  # above the other hops: the sign of a pause, the names of zones
+
+DOT_GAP = 11.0
+
+DIM = 0.4
+
+CALM = 0.45  # once a cast has ended
+
+
+def to_rect(box: Box) -> QRectF:
+    """The box as Qt's rectangle."""
+    return QRectF(*box)
+
+
+def to_point(point: Point) -> QPointF:
+    """The place as Qt's point."""
+    return QPointF(*point)
+
+
+class ZoneItem(QGraphicsItem):
+    """The enclosure of a zone. Its name, on the border, is an item of its own: hops run below that."""
+
+    def __init__(self, theme: Theme, plan: ZonePlan, text: str) -> None:
+        super().__init__()
+        self._theme, self.plan = theme, plan
+        self._outline = _zone_outline(plan)
+        self.name = ZoneName(theme, plan, text)
+        self.setZValue(Z_ZONE)
+        self.setCacheMode(QGraphicsItem.CacheMode.DeviceCoordinateCache)
+
+    @property
+    def label(self) -> QRectF:
+        """Where the name is."""
+        return self.name.label
+
+    def boundingRect(self) -> QRectF:
+        return self._outline.boundingRect().adjusted(-1, -1, 1, 1)
+
+    def paint(
+        self, painter: QPainter, option: QStyleOptionGraphicsItem, widget: QWidget | None = None
+    ) -> None:
+        palette = self._theme.palette
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setPen(QPen(QColor(palette.zone_line), 1))
+        painter.setBrush(QColor(palette.zone))
+        painter.drawPath(self._outline)
+
+
+class ZoneName(QGraphicsItem):
+    """The name of a zone, in a pill."""
+
+    def __init__(self, theme: Theme, plan: ZonePlan, text: str) -> None:
+        super().__init__()
+        self._theme, self._text = theme, text
+        width = metrics(11, 600).horizontalAdvance(text) + 20
+        self.label = QRectF(plan.label.x - width / 2, plan.label.y - 10, width, 20)
+        self.setZValue(Z_NAME)
+        self.setCacheMode(QGraphicsItem.CacheMode.DeviceCoordinateCache)
+
+    def keep_clear_of(self, others: list[QRectF]) -> None:
+        """Move the name along the border until it covers none of these."""
+        for other in others:
+            if self.label.intersects(other):
+                self.prepareGeometryChange()
+                ahead = self.label.center().x() >= other.center().x()
+                self.label.moveLeft(other.right() + 4 if ahead else other.left() - 4 - self.label.width())
+
+    def keep_within(self, width: float) -> None:
+        """Move the name until it lies in a scene of that width."""
+        left = max(2.0, min(self.label.left(), width - 2 - self.label.width()))
+        if left != self.label.left():
+            self.prepareGeometryChange()
+            self.label.moveLeft(left)
+
+    def boundingRect(self) -> QRectF:
+        return self.label.adjusted(-1, -1, 1, 1)
+
+    def paint(
+        self, painter: QPainter, option: QStyleOptionGraphicsItem, widget: QWidget | None = None
+    ) -> None:
+        palette = self._theme.palette
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setBrush(QColor(palette.card))
+        painter.setPen(QPen(QColor(palette.line), 1))
+        painter.drawRoundedRect(self.label, 10, 10)
+        paint_text(painter, self.label, self._text, palette.text_2, 11, 600, CENTRE)
+
+
+def _zone_outline(plan: ZonePlan) -> QPainterPath:
+    if plan.box is not None:
+        path = QPainterPath()
+        path.addRoundedRect(to_rect(plan.box), 12, 12)
+        return path
+    stroker = QPainterPathStroker()
+    stroker.setWidth(plan.width)
+    stroker.setCapStyle(Qt.PenCapStyle.RoundCap)
+    stroker.setJoinStyle(Qt.PenJoinStyle.RoundJoin)
+    return stroker.createStroke(_smooth(plan.path)).simplified()
+
+
+def _smooth(points: tuple[Point, ...]) -> QPainterPath:
+    """A Catmull-Rom curve through the points; the first and the last stretch are straight."""
+    path = QPainterPath(to_point(points[0]))
+    if len(points) < 4:
+        for point in points[1:]:
+            path.lineTo(to_point(point))
+        return path
+    inner = points[1:-1]
+    path.lineTo(to_point(inner[0]))
+    for index in range(len(inner) - 1):
+        before, start = inner[max(0, index - 1)], inner[index]
+        end, after = inner[index + 1], inner[min(len(inner) - 1, index + 2)]
+        path.cubicTo(
+            start.x + (end.x - before.x) / 6,
+            start.y + (end.y - before.y) / 6,
+            end.x - (after.x - start.x) / 6,
+            end.y - (after.y - start.y) / 6,
+            end.x,
+            end.y,
+        )
+    path.lineTo(to_point(points[-1]))
+    return path
+
+
+def ground(card: str) -> QColor:
+    """What lies below stays visible, but does not make words hard to read."""
+    color = QColor(card)
+    color.setAlphaF(0.8)
+    return color
+
+
+class MiddleItem(QGraphicsItem):
+    """The shown cast in figures: name, mean percent, bytes and time left."""
+
+    def __init__(self, theme: Theme) -> None:
+        super().__init__()
+        self._theme = theme
+        self._box = QRectF()
+        self._lines = ("", "", "")
+        self.dim = False
+        self.setZValue(Z_MIDDLE)
+        self.setCacheMode(QGraphicsItem.CacheMode.DeviceCoordinateCache)
+
+    def _clear_behind(self, painter: QPainter) -> None:
+        """Hops that cross the figures' room stay visible, but don't make them hard to read."""
+        behind = ground(self._theme.palette.card)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(behind)
+        sizes = ((0, 18, 13, 400), (18, 36, 28, 600), (56, 18, 12, 400))
+        for text, (down, height, size, weight) in zip(self._lines, sizes, strict=True):
+            width = min(self._box.width(), metrics(size, weight, True).horizontalAdvance(text) + 12)
+            left = self._box.center().x() - width / 2
+            painter.drawRoundedRect(QRectF(left, self._box.y() + down, width, height), 6, 6)
+
+    def show_lines(self, name: str, figure: str, facts: str, box: Box) -> None:
+        """Show these lines in `box` from now on."""
+        if ((name, figure, facts), to_rect(box)) != (self._lines, self._box):
+            self.prepareGeometryChange()
+            self._lines, self._box = (name, figure, facts), to_rect(box)
+            self.update()
+
+    def boundingRect(self) -> QRectF:
+        return self._box
+
+    def paint(
+        self, painter: QPainter, option: QStyleOptionGraphicsItem, widget: QWidget | None = None
+    ) -> None:
+        palette, box = self._theme.palette, self._box
+        name, figure, facts = self._lines
+        painter.setOpacity(DIM if self.dim else 1.0)
+        self._clear_behind(painter)
+        top = QRectF(box.x(), box.y(), box.width(), 18)
+        paint_text(painter, top, name, palette.text_2, 13, 400, CENTRE, elide=Qt.TextElideMode.ElideMiddle)
+        middle = QRectF(box.x(), box.y() + 18, box.width(), 36)
+        paint_text(painter, middle, figure, palette.text, 28, 600, CENTRE, tabular=True)
+        low = QRectF(box.x(), box.y() + 56, box.width(), 18)
+        paint_text(painter, low, facts, palette.text_2, 12, 400, CENTRE, tabular=True)

@@ -1,0 +1,1 @@
+"""Languages: translation at run time, and sizes, rates and times as people read them."""

@@ -1,0 +1,70 @@
+"""Sizes, rates and times as people read them. Decimal units: 1 MB is 1,000,000 bytes."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QCoreApplication
+
+from castray_desktop.core.content.quantities import BYTE_UNITS, format_bytes, scaled
+
+__all__ = [
+    "DASH",
+    "format_ago",
+    "format_bytes",
+    "format_count",
+    "format_duration",
+    "format_percent",
+    "format_rate",
+    "percent",
+]
+
+DASH = "–"
+
+
+def format_rate(bytes_per_second: float) -> str:
+    """A rate: "0 MB/s", "2.1 MB/s", "118 MB/s", "1.2 GB/s"."""
+    if bytes_per_second < 1:
+        return "0 MB/s"
+    value, unit = scaled(bytes_per_second)
+    decimals = 1 if unit > 0 and value < 9.95 else 0
+    return f"{value:.{decimals}f} {BYTE_UNITS[unit]}/s"
+
+
+def format_duration(seconds: float | None) -> str:
+    """A time span: "0:06", "2:47", "1:02:03"; a dash when it is not known."""
+    if seconds is None:
+        return DASH
+    whole = max(0, round(seconds))
+    hours, rest = divmod(whole, 3600)
+    minutes, secs = divmod(rest, 60)
+    return f"{hours}:{minutes:02}:{secs:02}" if hours else f"{minutes}:{secs:02}"
+
+
+def format_count(count: int) -> str:
+    """A number with its thousands apart: "1,408"."""
+    return f"{count:,}"
+
+
+def format_percent(part: float, whole: float) -> str:
+    """A share in whole percent, never 100 % before everything is there; an empty whole is all there."""
+    return f"{percent(part, whole)}%"
+
+
+def percent(part: float, whole: float) -> int:
+    """The share in whole percent, 0 to 100, rounded down; 100 when `whole` is 0."""
+    if whole <= 0:
+        return 100
+    return max(0, min(100, int(part * 100 / whole)))
+
+
+def format_ago(seconds: float) -> str:
+    """How long ago: "just now", "15 s ago", "4 min ago", "3 h ago", "2 days ago"."""
+    translate = QCoreApplication.translate
+    if seconds < 2:
+        return translate("units", "just now")
+    if seconds < 60:
+        return translate("units", "{count} s ago").format(count=int(seconds))
+    if seconds < 3600:
+        return translate("units", "{count} min ago").format(count=int(seconds // 60))
+    if seconds < 2 * 86400:
+        return translate("units", "{count} h ago").format(count=int(seconds // 3600))
+    return translate("units", "{count} days ago").format(count=int(seconds // 86400))

@@ -1,0 +1,3 @@
+"""What several parts of the window share: the engine as Qt signals, the nodes, the selection of recipients,
+preferences. No widgets.
+"""

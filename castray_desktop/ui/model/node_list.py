@@ -1,0 +1,217 @@
+"""The nodes as the window knows them now, and what the watched cast does on each.
+
+`NodeList` is filled by the window from the engine's events and read by the views. Give it every
+`NodesChanged` through `apply`, and the cast that the window shows through `watch`.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
+
+from PySide6.QtCore import QCoreApplication, QObject, QTimer, Signal
+
+from castray_desktop.core.casts.multicast_status import MulticastStatus, RepairRates, multicast_status
+from castray_desktop.core.protocol.messages import (
+    CastState,
+    CastSummary,
+    DeliverySnapshot,
+    DeliveryState,
+    NodeInfo,
+    NodeState,
+)
+from castray_desktop.core.routing.bottleneck import SlowestHop, slowest_hop
+from castray_desktop.ui.widgets.status_glyphs import GlyphState
+
+REPAIRS_MS = 600
+MANY = 200
+REPAIRED_IN = (CastState.SENDING, CastState.VERIFYING)
+
+
+@lru_cache(maxsize=16_384)
+def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
+    """Sorts node_2 before node_10, whatever the case of the letters."""
+    parts = re.findall(r"\d+|\D+", name.casefold())
+    return tuple((0, int(part), part) if part.isdecimal() else (1, 0, part) for part in parts)
+
+
+class NodeList(QObject):
+    """The known nodes, sorted by name, and the watched cast.
+
+    Of the watched cast, `slowest` is the slowest hop, `listening` says who takes its stream for many, and
+    `repairs` how fast those are repaired, in bytes per second. `standing` is another number when a node or a
+    delivery has another state or way, not when one has merely got on. Signals: `changed()` when a node
+    came, went or has new facts; `activity_changed()` when the watched cast or one of its deliveries did.
+    """
+
+    changed = Signal()
+    activity_changed = Signal()
+
+    def __init__(self, parent: QObject | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        """`clock` gives seconds and never goes back."""
+        super().__init__(parent)
+        self._clock = clock
+        self._nodes: dict[str, NodeInfo] = {}
+        self._sorted: tuple[NodeInfo, ...] = ()
+        self._cast: CastSummary | None = None
+        self._deliveries: dict[str, DeliverySnapshot] = {}
+        self._upstreams_before: dict[str, str] = {}  # of nodes that fetch from another one by now
+        self._limit = 0
+        self.standing = 0
+        self._stands: list[
+            tuple[str, DeliveryState, bool, str]
+        ] = []  # how each delivery did when that was counted
+        self.slowest: SlowestHop | None = None
+        self.listening: MulticastStatus | None = None
+        self.repairs: Mapping[str, float] = {}
+        self._repair_rates = RepairRates()
+        self._repairs_due = 0.0  # where they are many, they are not looked at each time
+        self._repairs_end = QTimer(self)  # where nothing more is said of a repair
+        self._repairs_end.setInterval(REPAIRS_MS)
+        self._repairs_end.timeout.connect(self._see_repairs_again)
+
+    def nodes(self) -> tuple[NodeInfo, ...]:
+        """Every node, in the natural order of the names."""
+        return self._sorted
+
+    def get(self, name: str) -> NodeInfo | None:
+        """The node of that name."""
+        return self._nodes.get(name)
+
+    def apply(self, changed: Iterable[NodeInfo], removed: Iterable[str] = ()) -> None:
+        """Take over what the engine reported."""
+        before = dict(self._nodes)
+        self._nodes.update((node.name, node) for node in changed)
+        for name in removed:
+            self._nodes.pop(name, None)
+        self._finish(before)
+
+    def replace(self, nodes: Iterable[NodeInfo]) -> None:
+        """Take over the whole picture, as on connecting."""
+        before = self._nodes
+        self._nodes = {node.name: node for node in nodes}
+        self._finish(before)
+
+    def _finish(self, before: dict[str, NodeInfo]) -> None:
+        if self._nodes == before:
+            return
+        if self._nodes.keys() != before.keys():
+            self._sorted = tuple(sorted(self._nodes.values(), key=lambda node: natural_key(node.name)))
+        else:
+            self._sorted = tuple(self._nodes[node.name] for node in self._sorted)
+        if any(name not in before or before[name].state is not n.state for name, n in self._nodes.items()):
+            self.standing += 1
+        self.changed.emit()
+
+    def watch(self, cast: CastSummary | None, deliveries: Iterable[DeliverySnapshot] = ()) -> None:
+        """Show this cast with all its deliveries on the nodes; None shows none."""
+        found = {delivery.node: delivery for delivery in deliveries} if cast is not None else {}
+        if cast == self._cast and found == self._deliveries:
+            return
+        another = cast is None or self._cast is None or cast.cast != self._cast.cast
+        stands = [(item.node, item.state, item.lagging, item.upstream) for item in found.values()]
+        if another:
+            self._upstreams_before = {}
+            self._repair_rates, self._repairs_due = RepairRates(), 0.0
+        elif stands != self._stands:
+            self._note_changed_ways(found)
+        if another or stands != self._stands:
+            self._stands = stands
+            self.standing += 1
+        self._cast, self._deliveries = cast, found
+        self.slowest = slowest_hop(cast, found.values(), self._limit) if cast is not None else None
+        self.listening = multicast_status(cast, found.values()) if cast is not None else None
+        self._see_repairs()
+        self.activity_changed.emit()
+
+    def _see_repairs(self) -> None:
+        under_way = self.listening is not None and self._cast is not None and self._cast.state in REPAIRED_IN
+        now = self._clock()
+        if under_way and len(self._deliveries) > MANY and now < self._repairs_due:
+            return
+        self._repairs_due = now + REPAIRS_MS / 1000
+        self.repairs = self._repair_rates.update(self._deliveries.values() if under_way else (), now)
+        if bool(self.repairs) is not self._repairs_end.isActive():
+            self._repairs_end.start() if self.repairs else self._repairs_end.stop()
+
+    def _see_repairs_again(self) -> None:
+        before = self.repairs
+        self._see_repairs()
+        if self.repairs.keys() != before.keys():
+            self.activity_changed.emit()
+
+    def _note_changed_ways(self, found: dict[str, DeliverySnapshot]) -> None:
+        for name, before in self._deliveries.items():
+            now = found.get(name, before)
+            if before.upstream and now.upstream != before.upstream:
+                self._upstreams_before[name] = before.upstream
+
+    def set_limit(self, limit: int) -> None:
+        """The speed limit over all casts, in bytes per second; 0 for none."""
+        self._limit = limit
+
+    def upstream_before(self, name: str) -> str:
+        """The node that this one fetched from before the watched cast's route was repaired; "" for none."""
+        return self._upstreams_before.get(name, "")
+
+    @property
+    def cast(self) -> CastSummary | None:
+        """The watched cast."""
+        return self._cast
+
+    def activity(self, name: str) -> DeliverySnapshot | None:
+        """What the watched cast does on that node."""
+        return self._deliveries.get(name)
+
+    def deliveries(self) -> tuple[DeliverySnapshot, ...]:
+        """Every delivery of the watched cast."""
+        return tuple(self._deliveries.values())
+
+
+DELIVERY_GLYPHS = {
+    DeliveryState.WAITING: GlyphState.QUEUED,
+    DeliveryState.RECEIVING: GlyphState.RECEIVING,
+    DeliveryState.VERIFYING: GlyphState.CHECKING,
+    DeliveryState.PAUSED: GlyphState.PAUSED,
+    DeliveryState.COMPLETED: GlyphState.VERIFIED,
+    DeliveryState.SKIPPED: GlyphState.VERIFIED,
+    DeliveryState.SHARED: GlyphState.VERIFIED,
+    DeliveryState.AWAITED: GlyphState.QUEUED,
+    DeliveryState.FAILED: GlyphState.FAILED,
+    DeliveryState.CANCELLED: GlyphState.PAUSED,
+}
+
+
+def delivery_glyph(delivery: DeliverySnapshot) -> GlyphState:
+    """The shape that tells how a delivery stands."""
+    if delivery.lagging and delivery.state is DeliveryState.RECEIVING:
+        return GlyphState.LAGGING
+    return DELIVERY_GLYPHS[delivery.state]
+
+
+def node_glyph(node: NodeInfo, delivery: DeliverySnapshot | None) -> GlyphState:
+    """The shape that tells how a node stands, with the watched cast's delivery to it where there is one."""
+    if node.state is NodeState.OFFLINE:
+        return GlyphState.OFFLINE
+    if delivery is not None and delivery.state is not DeliveryState.CANCELLED:
+        return delivery_glyph(delivery)
+    return GlyphState.QUEUED if node.state is NodeState.STARTING else GlyphState.ONLINE
+
+
+def glyph_word(state: GlyphState) -> str:
+    """The state in one word, for tool tips, legend and screen readers."""
+    words = {
+        GlyphState.ONLINE: QCoreApplication.translate("State", "Online"),
+        GlyphState.SELECTED: QCoreApplication.translate("State", "Selected"),
+        GlyphState.RECEIVING: QCoreApplication.translate("State", "Receiving"),
+        GlyphState.CHECKING: QCoreApplication.translate("State", "Checking hash"),
+        GlyphState.VERIFIED: QCoreApplication.translate("State", "Verified"),
+        GlyphState.LAGGING: QCoreApplication.translate("State", "Lagging"),
+        GlyphState.FAILED: QCoreApplication.translate("State", "Failed"),
+        GlyphState.OFFLINE: QCoreApplication.translate("State", "Offline"),
+        GlyphState.QUEUED: QCoreApplication.translate("State", "Waiting"),
+        GlyphState.PAUSED: QCoreApplication.translate("State", "Paused"),
+    }
+    return words[state]

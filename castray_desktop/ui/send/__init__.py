@@ -1,0 +1,1 @@
+"""The left card: turns dropped or chosen paths and options into a `SendRequest`."""

@@ -1,0 +1,170 @@
+"""What is rarely set for a cast: what to leave out, links, the way, what to remove, a command afterwards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+from PySide6.QtCore import QCoreApplication, Qt, Signal
+from PySide6.QtWidgets import QFormLayout, QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
+
+from castray_desktop.core.protocol.messages import Links, OnConflict, SendRequest, TransportOption
+from castray_desktop.ui.i18n.retranslator import Retranslator, Text
+from castray_desktop.ui.theme.fonts import font
+from castray_desktop.ui.theme.theme import Theme
+from castray_desktop.ui.widgets.basic_widgets import button, label, say
+from castray_desktop.ui.widgets.fields import CheckBox, Dropdown
+from castray_desktop.ui.widgets.sheet import Sheet
+
+translate = QCoreApplication.translate
+
+
+@dataclass(frozen=True)
+class SendOptions:
+    """As in `SendRequest`."""
+
+    exclude: tuple[str, ...] = ()
+    links: Links = Links.AUTO
+    transport: TransportOption = TransportOption.AUTO
+    remove_extra: bool = False
+    hook: str = ""
+
+    def applied(self, request: SendRequest) -> SendRequest:
+        """The request with these; nothing is removed unless existing files are overwritten."""
+        remove = self.remove_extra and request.on_conflict is OnConflict.OVERWRITE
+        changed: SendRequest = msgspec.structs.replace(
+            request,
+            exclude=self.exclude,
+            links=self.links,
+            transport=self.transport,
+            remove_extra=remove,
+            hook=self.hook,
+        )
+        return changed
+
+    @property
+    def count(self) -> int:
+        """How many are not as usual."""
+        usual = SendOptions()
+        return sum(getattr(self, name) != getattr(usual, name) for name in vars(usual))
+
+
+class OptionsSheet(Sheet):
+    """Signals: `changed(SendOptions)` at every change."""
+
+    changed = Signal(object)
+
+    def __init__(self, theme: Theme, parent: QWidget) -> None:
+        super().__init__(theme, lambda: translate("SendOptions", "More options"), parent, size=(560, 380))
+        self._filling = False
+        self.exclude = _line(lambda: translate("SendOptions", "Leave out"))
+        self.links = Dropdown(theme, lambda: translate("SendOptions", "Symbolic links"))
+        self.transport = Dropdown(theme, lambda: translate("SendOptions", "Way from node to node"))
+        self.remove_extra = CheckBox(
+            theme,
+            lambda: translate("SendOptions", "Remove at the recipients what a sent folder no longer has"),
+        )
+        self.hook = _line(lambda: translate("SendOptions", "Command afterwards"))
+        for field, count in ((self.links, len(Links)), (self.transport, len(TransportOption))):
+            for _ in range(count):
+                field.addItem("")
+        self._build(theme)
+        for line in (self.exclude, self.hook):
+            line.textChanged.connect(self._tell)
+        self.links.currentIndexChanged.connect(self._tell)
+        self.transport.currentIndexChanged.connect(self._tell)
+        self.remove_extra.toggled.connect(self._tell)
+        Retranslator(self, self._say_choices)
+
+    def _build(self, theme: Theme) -> None:
+        form = QFormLayout()
+        form.setHorizontalSpacing(16)
+        form.setVerticalSpacing(10)
+        form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+        rows: tuple[tuple[Text, QWidget], ...] = (
+            (lambda: translate("SendOptions", "Leave out"), self.exclude),
+            (lambda: translate("SendOptions", "Symbolic links"), self.links),
+            (lambda: translate("SendOptions", "Way from node to node"), self.transport),
+            (lambda: translate("SendOptions", "Command afterwards"), self.hook),
+        )
+        for text, field in rows:
+            name = label(text, 12, 500, "2")
+            name.setBuddy(field)  # a screen reader takes a field's name from it
+            form.addRow(name, field)
+        form.addRow(self.remove_extra)
+        hint = label(
+            lambda: translate(
+                "SendOptions",
+                "Removing takes effect with Overwrite, and is shown before anything is sent. The command runs"
+                " on each recipient that allows it, once its files are verified.",
+            ),
+            12,
+            400,
+            "2",
+        )
+        hint.setWordWrap(True)
+        body = QVBoxLayout()
+        body.addLayout(form)
+        body.addWidget(hint)
+        body.addStretch()
+        self.set_body(body)
+        reset = button(theme, lambda: translate("SendOptions", "As usual"), "undo-2", height=32)
+        reset.clicked.connect(lambda: self.show_options(SendOptions(), tell=True))
+        foot = QHBoxLayout()
+        foot.addWidget(reset)
+        foot.addStretch()
+        self.set_foot(foot)
+
+    def _say_choices(self) -> None:
+        links = (
+            translate("SendOptions", "Send files instead of links that lead out"),
+            translate("SendOptions", "Send as links"),
+            translate("SendOptions", "Send what they point to"),
+        )
+        ways = (
+            translate("SendOptions", "Whatever gets through"),
+            translate("SendOptions", "Sockets alone"),
+            translate("SendOptions", "Through Ray alone"),
+            translate("SendOptions", "Multicast: one stream for all"),
+        )
+        for field, words in ((self.links, links), (self.transport, ways)):
+            for number, word in enumerate(words):
+                field.setItemText(number, word)
+        self.exclude.setPlaceholderText(
+            translate("SendOptions", "Patterns with commas between, such as *.tmp, .git")
+        )
+
+    def options(self) -> SendOptions:
+        """What stands in the fields."""
+        parts = self.exclude.text().replace("，", ",").split(",")
+        return SendOptions(
+            exclude=tuple(part.strip() for part in parts if part.strip()),
+            links=list(Links)[max(0, self.links.currentIndex())],
+            transport=list(TransportOption)[max(0, self.transport.currentIndex())],
+            remove_extra=self.remove_extra.isChecked(),
+            hook=self.hook.text().strip(),
+        )
+
+    def show_options(self, options: SendOptions, *, tell: bool = False) -> None:
+        """Put these into the fields."""
+        self._filling = True
+        self.exclude.setText(", ".join(options.exclude))
+        self.links.setCurrentIndex(list(Links).index(options.links))
+        self.transport.setCurrentIndex(list(TransportOption).index(options.transport))
+        self.remove_extra.setChecked(options.remove_extra)
+        self.hook.setText(options.hook)
+        self._filling = False
+        if tell:
+            self._tell()
+
+    def _tell(self) -> None:
+        if not self._filling:
+            self.changed.emit(self.options())
+
+
+def _line(name: Text) -> QLineEdit:
+    field = QLineEdit()
+    field.setFixedHeight(32)
+    field.setFont(font(13))
+    say(field, field.setAccessibleName, name)
+    return field

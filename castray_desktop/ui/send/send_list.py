@@ -1,0 +1,300 @@
+"""What is going to be sent: the entries, their sizes as far as they are known, and the list's rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import PurePath
+from typing import Any
+
+from PySide6.QtCore import (
+    QAbstractItemModel,
+    QAbstractListModel,
+    QCoreApplication,
+    QEvent,
+    QModelIndex,
+    QPersistentModelIndex,
+    QRect,
+    QSize,
+    Qt,
+)
+from PySide6.QtGui import QColor, QFontMetrics, QKeyEvent, QMouseEvent, QPainter
+from PySide6.QtWidgets import (
+    QAbstractItemView,
+    QFrame,
+    QListView,
+    QStyle,
+    QStyledItemDelegate,
+    QStyleOptionViewItem,
+)
+
+from castray_desktop.core.failures.kinds import Failure
+from castray_desktop.core.protocol.messages import PathSummary
+from castray_desktop.ui.i18n.number_format import format_bytes, format_count
+from castray_desktop.ui.model.cluster_text import explain_failure
+from castray_desktop.ui.theme.fonts import font
+from castray_desktop.ui.theme.theme import Theme
+from castray_desktop.ui.widgets.basic_widgets import paint_icon, say
+
+Index = QModelIndex | QPersistentModelIndex
+ROW_HEIGHT = 32
+REMOVE_WIDTH = 24
+ROOT = QModelIndex()
+
+_ICONS = {
+    ".json": "file-json",
+    ".tar": "archive",
+    ".gz": "archive",
+    ".zst": "archive",
+    ".zip": "archive",
+    ".xz": "archive",
+    ".safetensors": "box",
+    ".gguf": "box",
+    ".bin": "box",
+    ".pt": "box",
+    ".onnx": "box",
+}
+
+
+@dataclass(frozen=True)
+class SendEntry:
+    """One file or folder to send; `summary` is missing until the engine has counted it."""
+
+    path: str
+    summary: PathSummary | None = None
+
+    @property
+    def name(self) -> str:
+        return PurePath(self.path).name or self.path
+
+    @property
+    def failure(self) -> Failure | None:
+        return self.summary.failure if self.summary is not None else None
+
+    @property
+    def folder(self) -> bool:
+        return self.summary is not None and self.summary.folder
+
+    @property
+    def icon(self) -> str:
+        if self.failure is not None:
+            return "triangle-alert"
+        return "folder" if self.folder else _ICONS.get(PurePath(self.path).suffix.lower(), "file")
+
+
+class SendList(QAbstractListModel):
+    """The entries in the order in which they were added, each path once.
+
+    `rowsInserted`, `rowsRemoved`, `modelReset` and `dataChanged` tell about changes.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._entries: list[SendEntry] = []
+
+    def entries(self) -> tuple[SendEntry, ...]:
+        return tuple(self._entries)
+
+    def paths(self) -> tuple[str, ...]:
+        return tuple(entry.path for entry in self._entries)
+
+    def measure_again(self) -> None:
+        """Forget all sizes: they are to be counted anew."""
+        self._entries = [SendEntry(entry.path) for entry in self._entries]
+        if self._entries:
+            self.dataChanged.emit(self.index(0), self.index(len(self._entries) - 1))
+
+    def unmeasured(self) -> tuple[str, ...]:
+        return tuple(entry.path for entry in self._entries if entry.summary is None)
+
+    @property
+    def files(self) -> int:
+        return sum(entry.summary.files for entry in self._entries if entry.summary is not None)
+
+    @property
+    def bytes(self) -> int:
+        return sum(entry.summary.bytes for entry in self._entries if entry.summary is not None)
+
+    def broken(self) -> SendEntry | None:
+        """The first entry that can't be sent."""
+        return next((entry for entry in self._entries if entry.failure is not None), None)
+
+    def add(self, paths: Iterable[str]) -> bool:
+        """Append what is not there yet; says whether anything was new."""
+        known = set(self.paths())
+        fresh = [path for path in dict.fromkeys(map(_plain, paths)) if path and path not in known]
+        if not fresh:
+            return False
+        first = len(self._entries)
+        self.beginInsertRows(ROOT, first, first + len(fresh) - 1)
+        self._entries.extend(SendEntry(path) for path in fresh)
+        self.endInsertRows()
+        return True
+
+    def remove(self, row: int) -> None:
+        if 0 <= row < len(self._entries):
+            self.beginRemoveRows(ROOT, row, row)
+            del self._entries[row]
+            self.endRemoveRows()
+
+    def clear(self) -> None:
+        if self._entries:
+            self.beginResetModel()
+            self._entries.clear()
+            self.endResetModel()
+
+    def measured(self, paths: Sequence[str], summaries: Sequence[PathSummary]) -> None:
+        """Take over what the engine counted for these paths."""
+        found = dict(zip(paths, summaries, strict=False))
+        for row, entry in enumerate(self._entries):
+            if entry.path in found:
+                self._entries[row] = replace(entry, summary=found[entry.path])
+        if self._entries:
+            self.dataChanged.emit(self.index(0), self.index(len(self._entries) - 1))
+
+    def entry(self, index: Index) -> SendEntry:
+        return self._entries[index.row()]
+
+    def rowCount(self, parent: Index = ROOT) -> int:
+        return 0 if parent.isValid() else len(self._entries)
+
+    def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        if not index.isValid():
+            return None
+        entry = self.entry(index)
+        if role == Qt.ItemDataRole.DisplayRole:
+            return entry.name
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return explain_failure(entry.failure).text if entry.failure is not None else entry.path
+        if role == Qt.ItemDataRole.AccessibleTextRole:
+            return ", ".join(word for word in (entry.name, count_text(entry), size_text(entry)) if word)
+        return None
+
+
+def _plain(path: str) -> str:
+    return path.rstrip("/") or path
+
+
+def size_text(entry: SendEntry) -> str:
+    """The size column."""
+    if entry.summary is None:
+        return "…"
+    if entry.failure is not None:
+        return QCoreApplication.translate("SendList", "Can't be sent")
+    return format_bytes(entry.summary.bytes)
+
+
+def count_text(entry: SendEntry) -> str:
+    """How many files a folder holds."""
+    if entry.summary is None or not entry.folder or entry.failure is not None:
+        return ""
+    return files_text(entry.summary.files)
+
+
+def files_text(count: int) -> str:
+    """ "1 file", "14 files"."""
+    translate = QCoreApplication.translate
+    text = translate("SendList", "{count} file") if count == 1 else translate("SendList", "{count} files")
+    return text.format(count=format_count(count))
+
+
+class SendListView(QListView):
+    """The rows: icon, name, count, size, and a cross that removes; Delete removes too."""
+
+    def __init__(self, theme: Theme, model: SendList) -> None:
+        super().__init__()
+        self._model = model
+        self.setModel(model)
+        self.setItemDelegate(SendListDelegate(theme, self))
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setUniformItemSizes(True)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setStyleSheet("QListView { background: transparent; border: none; outline: none; }")
+        self.setMouseTracking(True)
+        self.setAcceptDrops(False)
+        say(self, self.setAccessibleName, lambda: self.tr("What will be sent"))
+
+    def sizeHint(self) -> QSize:
+        return QSize(200, 3 * ROW_HEIGHT)
+
+    def minimumSizeHint(self) -> QSize:
+        return QSize(120, ROW_HEIGHT)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if event.key() in (Qt.Key.Key_Delete, Qt.Key.Key_Backspace) and self.currentIndex().isValid():
+            self._model.remove(self.currentIndex().row())
+            return
+        super().keyPressEvent(event)
+
+
+class SendListDelegate(QStyledItemDelegate):
+    """Paints a row and removes it when its cross is clicked."""
+
+    def __init__(self, theme: Theme, view: SendListView) -> None:
+        super().__init__(view)
+        self._theme = theme
+        theme.changed.connect(view.viewport().update)
+
+    def sizeHint(self, option: QStyleOptionViewItem, index: Index) -> QSize:
+        return QSize(100, ROW_HEIGHT)
+
+    def cross(self, row: QRect) -> QRect:
+        """Where the cross of a row is."""
+        return QRect(row.right() - REMOVE_WIDTH + 1, row.top() + 4, REMOVE_WIDTH, REMOVE_WIDTH)
+
+    def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
+        model = index.model()
+        if not isinstance(model, SendList):
+            return
+        entry, rect, palette = model.entry(index), QRect(option.rect), self._theme.palette
+        painter.save()
+        if option.state & QStyle.StateFlag.State_HasFocus:
+            painter.fillRect(rect, self._theme.color("hover"))
+        bad = entry.failure is not None
+        icon = QRect(rect.left(), rect.top(), 16, rect.height())
+        paint_icon(painter, icon, entry.icon, palette.warn_fill if bad else palette.accent, 16)
+        paint_icon(painter, self.cross(rect), "x", palette.text_2, 14)
+        right = rect.right() - REMOVE_WIDTH - 6
+        size = size_text(entry)
+        right -= self._text(
+            painter, QRect(rect.left(), rect.top(), right - rect.left(), rect.height()), size, bad
+        )
+        self._names(
+            painter, QRect(rect.left() + 24, rect.top(), right - 8 - rect.left() - 24, rect.height()), entry
+        )
+        painter.restore()
+
+    def _text(self, painter: QPainter, rect: QRect, text: str, bad: bool) -> int:
+        painter.setFont(font(12, 400, tabular=True))
+        painter.setPen(QColor(self._theme.palette.warn if bad else self._theme.palette.text_2))
+        painter.drawText(rect, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, text)
+        return painter.fontMetrics().horizontalAdvance(text)
+
+    def _names(self, painter: QPainter, rect: QRect, entry: SendEntry) -> None:
+        count = count_text(entry)
+        small = QFontMetrics(font(12))
+        count_width = small.horizontalAdvance(count) + 8 if count else 0
+        painter.setFont(font(13, 500))
+        name = entry.name + ("/" if entry.folder else "")
+        room = rect.width() - count_width
+        name = painter.fontMetrics().elidedText(name, Qt.TextElideMode.ElideMiddle, room)
+        painter.setPen(self._theme.color("text"))
+        painter.drawText(rect, Qt.AlignmentFlag.AlignVCenter, name)
+        used = painter.fontMetrics().horizontalAdvance(name)
+        if count:
+            painter.setFont(font(12, 400, tabular=True))
+            painter.setPen(self._theme.color("text_2"))
+            painter.drawText(rect.adjusted(used + 8, 0, 0, 0), Qt.AlignmentFlag.AlignVCenter, count)
+
+    def editorEvent(
+        self, event: QEvent, model: QAbstractItemModel, option: QStyleOptionViewItem, index: Index
+    ) -> bool:
+        if not isinstance(model, SendList) or event.type() != QEvent.Type.MouseButtonRelease:
+            return False
+        assert isinstance(event, QMouseEvent)
+        if self.cross(QRect(option.rect)).contains(event.position().toPoint()):
+            model.remove(index.row())
+            return True
+        return False

@@ -1,0 +1,447 @@
+"""Where the fields of the send panel stand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QCoreApplication, QMargins, QRect, Qt, QTimer, Signal
+from PySide6.QtWidgets import QFileDialog, QFrame, QGridLayout, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
+
+from castray_desktop.core.failures.kinds import Failure
+from castray_desktop.core.failures.sentences import Explanation
+from castray_desktop.core.protocol import messages
+from castray_desktop.core.protocol.messages import ClusterPhase, ClusterStatus, OnConflict, SendRequest
+from castray_desktop.ui.i18n.retranslator import Retranslator, Text
+from castray_desktop.ui.model.cluster_text import explain_failure
+from castray_desktop.ui.model.engine_link import EngineLinkState
+from castray_desktop.ui.model.node_list import NodeList, natural_key
+from castray_desktop.ui.model.recipient_selection import RecipientSelection
+from castray_desktop.ui.send.drop_area import DropArea
+from castray_desktop.ui.send.option_fields import ConflictField, LimitField, SourceField, destination_problem
+from castray_desktop.ui.send.options_sheet import SendOptions
+from castray_desktop.ui.send.preflight_check import HintLine, PreflightCheck, caution, problems_text, verdict
+from castray_desktop.ui.send.send_list import SendList
+from castray_desktop.ui.send.send_sheets import SendSheets
+from castray_desktop.ui.theme.theme import Theme
+from castray_desktop.ui.widgets.banner import Banner
+from castray_desktop.ui.widgets.basic_widgets import (
+    Card,
+    PrimaryButton,
+    button,
+    icon_button,
+    label,
+    refresh_style,
+)
+from castray_desktop.ui.widgets.fields import IconField
+
+if TYPE_CHECKING:
+    from castray_desktop.ui.model.engine_link import EngineLink
+
+
+translate = QCoreApplication.translate
+
+LABEL_WIDTH = 56
+
+
+def form_of(source: QWidget, destination: QWidget, conflict: QWidget, limit: QWidget) -> QGridLayout:
+    """The form: two fields with their names beside them, two with theirs above."""
+    form = QGridLayout()
+    form.setVerticalSpacing(8)
+    form.setHorizontalSpacing(0)
+    form.setColumnStretch(1, 1)
+    beside = (
+        (label(lambda: translate("SendPanel", "From"), 12, 500, "2"), source),
+        (label(lambda: translate("SendPanel", "Save to"), 12, 500, "2"), destination),
+    )
+    for row, (name, field) in enumerate(beside):
+        name.setMinimumWidth(LABEL_WIDTH)
+        name.setBuddy(field)
+        form.addWidget(name, row, 0)
+        form.addWidget(field, row, 1)
+    form.addLayout(_choices(conflict, limit), len(beside), 0, 1, 2)
+    return form
+
+
+def _choices(conflict: QWidget, limit: QWidget) -> QGridLayout:
+    """Two fields side by side, their names above them."""
+    choices = QGridLayout()
+    choices.setVerticalSpacing(4)
+    choices.setHorizontalSpacing(8)
+    above = (
+        (label(lambda: translate("SendPanel", "If a file exists"), 12, 500, "2"), conflict),
+        (label(lambda: translate("SendPanel", "Speed limit"), 12, 500, "2"), limit),
+    )
+    for column, (name, field) in enumerate(above):
+        name.setBuddy(field)
+        choices.addWidget(name, 0, column)
+        choices.addWidget(field, 1, column)
+        choices.setColumnStretch(column, 1)
+    return choices
+
+
+MEASURE_MS = 300
+
+
+class SendPanel(Card):
+    """What will be sent and how.
+
+    Signals: `send_requested(SendRequest)` when the user wants it sent; the owner answers with
+    `accepted` or `refused`.
+    """
+
+    send_requested = Signal(object)
+
+    def __init__(
+        self, theme: Theme, link: EngineLink, nodes: NodeList, selection: RecipientSelection
+    ) -> None:
+        super().__init__(theme)
+        self._theme = theme
+        self._link = link
+        self._nodes = nodes
+        self._selection = selection
+        self._cluster = ClusterStatus()
+        self._connection = EngineLinkState.CONNECTING
+        self._compact = False
+        self._usual_conflict = OnConflict.SKIP
+        self._margin = 16
+        self.entries = SendList()
+        self.entries.setParent(self)
+        self.preflight = PreflightCheck(link, self)
+        self.drop_area = DropArea(theme, self.entries)
+        self.source = SourceField(theme, nodes, selection)
+        self.destination = IconField(theme, "hard-drive-download", lambda: self.tr("Save to"))
+        self.conflict = ConflictField(theme)
+        self.limit = LimitField(theme)
+        self.options = SendOptions()
+        self.options_button = button(theme, "", "settings", kind="flat", height=24)
+        self.sheets = SendSheets(theme, link, self)
+        self.clear_button = button(theme, lambda: self.tr("Clear"), kind="flat", height=24)
+        self.add_button = icon_button(theme, "plus", lambda: self.tr("Add files or a folder"), side=24)
+        self.send_button = PrimaryButton(theme, "", "send", "Ctrl+Enter")
+        self.hint = HintLine(theme)
+        self.banner = Banner(theme, "warn")
+        self._files_on = messages.THIS_COMPUTER  # where what is on the list lies
+        self._measuring = QTimer(self)
+        self._measuring.setSingleShot(True)
+        self._measuring.timeout.connect(self._measure)
+        self._build()
+        self._wire()
+        Retranslator(self, self._say)
+
+    # --- for the owner ---------------------------------------------------------------------------
+
+    def add_paths(self, paths: Iterable[str]) -> None:
+        """Put files and folders on the list."""
+        if self.entries.add(paths):
+            self.banner.hide()
+            self._show_hint()
+            self._measuring.start(0)
+
+    def request(self, *, leave_out: bool = False) -> SendRequest:
+        """What a press of Send means now."""
+        waiting = self._selection.waiting()
+        request = SendRequest(
+            paths=self.entries.paths(),
+            recipients=tuple(sorted(self._selection.ready() | waiting, key=natural_key)),
+            source=self._selection.source or messages.THIS_COMPUTER,
+            destination=self.destination.text().strip(),
+            on_conflict=self.conflict.conflict(),
+            limit=self.limit.limit(),
+            leave_out=leave_out,
+            await_offline=bool(waiting),
+        )
+        return self.options.applied(request)
+
+    def set_usual_conflict(self, conflict: OnConflict) -> None:
+        """What to begin with where a file exists."""
+        if conflict is not self._usual_conflict:
+            self._usual_conflict = conflict
+            self.conflict.choose(conflict)
+
+    def send(self) -> None:
+        """As if the button were pressed; nothing happens while it is disabled."""
+        if self.send_button.isEnabled():
+            self._press()
+
+    def accepted(self, request: SendRequest) -> None:
+        """The cast exists: clear the list, unless the user has changed it meanwhile."""
+        if self.entries.paths() == request.paths:
+            self.entries.clear()
+        self.banner.hide()
+        self._show_hint()
+
+    def refused(self, failure: Failure) -> None:
+        """The cast could not be started: say why, and look at the recipients again."""
+        self.banner.show_message(lambda: explain_failure(failure))
+        self._show_hint()
+        self.preflight.ask_again()
+
+    def set_status(self, cluster: ClusterStatus, connection: EngineLinkState) -> None:
+        """Where cluster and engine stand."""
+        arrived = connection is EngineLinkState.CONNECTED and self._connection is not connection
+        self._cluster, self._connection = cluster, connection
+        if arrived:
+            self._measuring.start(0)
+            self.preflight.ask_again()
+        self._refresh()
+
+    def set_compact(self, compact: bool) -> None:
+        """Less room: the hint becomes the button's tool tip."""
+        self._compact = compact
+        margin = 12 if compact else 16
+        self._column.setContentsMargins(margin, 0, 0, 0)
+        self._margin = margin
+        self._title.setContentsMargins(0, 0, margin, 0)
+        self._place_scroll_bar()
+        self._column.setSpacing(0)
+        self.drop_area.set_compact(compact)
+        self._refresh()
+
+    # --- building --------------------------------------------------------------------------------
+
+    def _say(self) -> None:
+        self.destination.setPlaceholderText(self.tr("Inbox of each node"))
+        self.destination.setToolTip(
+            self.tr(
+                "Empty: the inbox of each node. Or a folder there, such as /data/models/{node};"
+                " {node} stands for the node's name."
+            )
+        )
+        self._refresh()
+
+    def _build(self) -> None:
+        self._column = QVBoxLayout(self)
+        self._title = title = QHBoxLayout()
+        heading = label(lambda: self.tr("Send"), 14, 600)
+        heading.setFixedHeight(48)
+        title.addWidget(heading)
+        title.addStretch()
+        title.addWidget(self.options_button)
+        title.addWidget(self.add_button)
+        title.addWidget(self.clear_button)
+        self._column.addLayout(title)
+        self._column.addWidget(self._body(), 1)
+        self._foot = QVBoxLayout()
+        self._foot.setSpacing(0)
+        self._foot.addWidget(self.send_button)
+        self._foot.addWidget(self.hint)
+        self._column.addLayout(self._foot)
+        self.banner.float_over(self, self._room_for_messages)
+        self.set_compact(False)
+
+    def _room_for_messages(self) -> QRect:
+        """Over the list of files: what may have to be changed now is below it."""
+        return self._scroll.geometry().marginsRemoved(QMargins(0, 0, self._margin, 0))
+
+    def _body(self) -> QScrollArea:
+        """What scrolls when there is too little room; the button stays."""
+        body = QWidget()
+        column = QVBoxLayout(body)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(16)
+        column.addWidget(self.drop_area, 1)
+        column.addLayout(form_of(self.source, self.destination, self.conflict, self.limit))
+        self._body_column = column
+        self._scroll = scroll = QScrollArea()
+        scroll.verticalScrollBar().rangeChanged.connect(self._place_scroll_bar)
+        scroll.setWidget(body)
+        scroll.setWidgetResizable(True)
+        scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        return scroll
+
+    def _place_scroll_bar(self) -> None:
+        """In the card's margin, so that nothing moves when it comes."""
+        bar = self._scroll.verticalScrollBar()
+        taken = bar.sizeHint().width() if bar.maximum() > bar.minimum() else 0
+        self._body_column.setContentsMargins(0, 0, max(0, self._margin - taken), 0)
+
+    def _wire(self) -> None:
+        self.drop_area.files_wanted.connect(self._browse_files)
+        self.drop_area.folder_wanted.connect(self._browse_folder)
+        self.add_button.clicked.connect(self._open_add_menu)
+        self.drop_area.invitation_changed.connect(self._refresh)
+        self.clear_button.clicked.connect(self.entries.clear)
+        self.options_button.clicked.connect(self._show_options)
+        self.sheets.options_changed.connect(self._take_options)
+        self.sheets.go_on.connect(self._send_to_others)
+        self.sheets.picked.connect(self.add_paths)
+        self._selection.source_changed.connect(self._on_source)
+        self.send_button.clicked.connect(self._press)
+        self.destination.textChanged.connect(self._refresh)
+        self.conflict.currentIndexChanged.connect(self._refresh)
+        self._selection.changed.connect(self._refresh)
+        self._nodes.changed.connect(self._refresh)
+        self.preflight.changed.connect(self._show_hint)
+        self.banner.gone.connect(self._show_hint)
+        entries = self.entries
+        for signal in (entries.rowsInserted, entries.rowsRemoved, entries.modelReset, entries.dataChanged):
+            signal.connect(self._refresh)
+
+    # --- what happens ----------------------------------------------------------------------------
+
+    def _press(self) -> None:
+        report = self.preflight.report
+        if report is None or not (report.problems or report.removals):
+            if report is not None and caution(report) is not None:
+                self._warn(report)
+            else:
+                self.send_requested.emit(self.request())
+            return
+        if report.removals or len(report.problems) > 1:
+            self.sheets.show_report(report)
+            return
+        problems = report.problems
+        others = len(self._selection.ready()) - len({each.node for each in problems})
+        actions: list[tuple[Text, Callable[[], None]]] = []
+        if others > 0:
+            actions.append((lambda: self._others_text(others), self._send_to_others))
+        self.banner.show_message(lambda: problems_text(problems), *actions)
+        self._show_hint()
+
+    def _warn(self, report: messages.PreflightReport) -> None:
+        """Say what would not arrive before anything is sent; the user may send all the same."""
+        request = self.request()
+        go_on = (lambda: self.tr("Send anyway"), lambda: self.send_requested.emit(request))
+        self.banner.show_message(lambda: caution(report) or Explanation("", ""), go_on)
+        self._show_hint()
+
+    def _show_options(self) -> None:
+        self.sheets.show_options(self.options)
+
+    def _take_options(self, options: SendOptions) -> None:
+        if options.exclude != self.options.exclude:
+            self.entries.measure_again()
+            self._measuring.start(MEASURE_MS)
+        self.options = options
+        self._refresh()
+
+    def _on_source(self) -> None:
+        """The files of one node mean nothing on another. This computer may get its name only now."""
+        if self._files_on != self._source_node:
+            self._files_on = self._source_node
+            self.entries.clear()
+
+    @property
+    def _source_node(self) -> str:
+        return messages.THIS_COMPUTER if self.from_here else self._selection.source
+
+    @property
+    def from_here(self) -> bool:
+        """Whether this computer is the source."""
+        source = self._nodes.get(self._selection.source)
+        return source is None or source.this_computer
+
+    def _others_text(self, count: int) -> str:
+        return self.tr("Send to the other {count}").format(count=count)
+
+    def _send_to_others(self) -> None:
+        self.send_requested.emit(self.request(leave_out=True))
+
+    def _measure(self) -> None:
+        paths = self.entries.unmeasured()
+        if not paths or not self._link.connected:
+            return
+
+        def done(measured: messages.Measured) -> None:
+            self.entries.measured(paths, measured.entries)
+
+        command = messages.MeasurePaths(paths, self.options.exclude, self._source_node)
+        self._link.ask(command, messages.Measured, done, self.refused)
+
+    def _open_add_menu(self) -> None:
+        self.drop_area.open_menu(self.add_button)
+
+    def _browse_files(self) -> None:
+        self._browse(QFileDialog.FileMode.ExistingFiles, self.tr("Add files"))
+
+    def _browse_folder(self) -> None:
+        self._browse(QFileDialog.FileMode.Directory, self.tr("Add a folder"))
+
+    def _browse(self, mode: QFileDialog.FileMode, title: str) -> None:
+        if not self.from_here:
+            self.sheets.browse(self._selection.source)
+            return
+        dialog = QFileDialog(self.window(), title)
+        dialog.setFileMode(mode)
+        dialog.setOption(QFileDialog.Option.ShowDirsOnly, mode is QFileDialog.FileMode.Directory)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.filesSelected.connect(self.add_paths)
+        dialog.open()
+
+    # --- showing ---------------------------------------------------------------------------------
+
+    def _refresh(self) -> None:
+        self.source.refresh()
+        self._show_count()
+        changed = self.options.count
+        text = self.tr("Options · {count}").format(count=changed) if changed else self.tr("Options")
+        self.options_button.setText(text)
+        self.options_button.setAccessibleName(text)
+        filled = bool(self.entries.rowCount())
+        self.clear_button.setVisible(filled)
+        self.add_button.setVisible(filled and not self.drop_area.inviting)
+        invalid = bool(destination_problem(self.destination.text()))
+        if bool(self.destination.property("invalid")) != invalid:
+            self.destination.setProperty("invalid", invalid)
+            refresh_style(self.destination)
+        reason = self.why_not()
+        if reason and self.send_button.hasFocus():
+            # Qt would hand it on as if Tab had been pressed, and a focus ring would show somewhere.
+            self.limit.setFocus(Qt.FocusReason.OtherFocusReason)
+        self.send_button.setEnabled(not reason)
+        self.preflight.set_request(self.request() if not reason else None)
+        self._show_hint()
+
+    def _show_count(self) -> None:
+        count, waiting = len(self._selection.ready()), len(self._selection.waiting())
+        if count or not waiting:
+            text = self.tr("Send to {count} node") if count == 1 else self.tr("Send to {count} nodes")
+            self.send_button.setText(text.format(count=count) if count else self.tr("Send"))
+        else:
+            one, many = self.tr("Keep for {count} node"), self.tr("Keep for {count} nodes")
+            self.send_button.setText((one if waiting == 1 else many).format(count=waiting))
+
+    def why_not(self) -> str:
+        """Why nothing can be sent now; empty when it can."""
+        if self._connection is not EngineLinkState.CONNECTED or self._cluster.phase is not ClusterPhase.READY:
+            return self._why_not_connected()
+        if not self.entries.rowCount():
+            return self.tr("Add what to send first")
+        broken = self.entries.broken()
+        if broken is not None:
+            return self.tr("{name} can't be sent, remove it").format(name=broken.name)
+        if problem := destination_problem(self.destination.text()):
+            return problem
+        if not self._selection.ready() and not self._selection.waiting():
+            return self.tr("Choose at least one recipient")
+        return ""
+
+    def _why_not_connected(self) -> str:
+        waiting = self._cluster.phase in (ClusterPhase.STARTING, ClusterPhase.PREPARING, ClusterPhase.PLACING)
+        if self._connection is EngineLinkState.CONNECTED and waiting:
+            return self.tr("Files wait here until the nodes are ready")
+        return self.tr("Files wait here until you are connected")
+
+    def _show_hint(self) -> None:
+        reason = self.why_not()
+        glyph, text, tone, details = (
+            verdict(self.preflight, len(self._selection.waiting())) if not reason else (None, reason, "2", "")
+        )
+        if self.banner.isHidden():
+            self.hint.say(glyph, text, tone, details)
+        else:
+            self.hint.say(None, "", "2", "")  # its place stays: the banner says it
+        tip = details or text
+        self.send_button.setToolTip(tip)
+        self.send_button.setAccessibleDescription(tip)
+        wanted = not self._compact or bool(reason) or tone == "warn"
+        self.hint.set_compact(self._compact)
+        self.hint.setVisible(wanted)
+        above = 12 if self._compact else 16
+        self._body_column.setSpacing(above)
+        self._foot.setContentsMargins(
+            0, above, self._margin, (6 if self._compact else 4) if wanted else above
+        )

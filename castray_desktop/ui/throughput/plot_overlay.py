@@ -1,0 +1,180 @@
+"""How far back the plot reaches, how high it is, and in what it counts: numbers and words, no widget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PySide6.QtCore import QPointF, QRectF, Qt
+from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen
+from PySide6.QtWidgets import QWidget
+
+from castray_desktop.ui.i18n.number_format import format_ago
+from castray_desktop.ui.theme.theme import Theme
+from castray_desktop.ui.throughput.plot_curves import HEADROOM
+from castray_desktop.ui.throughput.rate_history import RateWindow
+from castray_desktop.ui.widgets.painting import CENTRE, LEFT, RIGHT, paint_text
+
+MINUTES, HOURS = (60, 300, 1800), (3 * 3600, 12 * 3600, 24 * 3600)
+
+SPANS = MINUTES + HOURS
+
+TICKS = {
+    60: (60, 45, 30, 15, 0),
+    300: (300, 240, 180, 120, 60, 0),
+    1800: (1800, 1200, 600, 0),
+    HOURS[0]: (10800, 7200, 3600, 0),
+    HOURS[1]: (43200, 32400, 21600, 10800, 0),
+    HOURS[2]: (86400, 64800, 43200, 21600, 0),
+}
+
+UNITS = ((1e9, "GB/s"), (1e6, "MB/s"), (1e3, "KB/s"), (1.0, "B/s"))
+
+BIT_UNITS = ((1e9 / 8, "Gbit/s"), (1e6 / 8, "Mbit/s"), (1e3 / 8, "kbit/s"), (1 / 8, "bit/s"))
+
+
+def nice_top(most: float) -> float:
+    """The value of the topmost of three grid lines, for a largest value."""
+    if most <= 0:
+        return 600e6
+    base = 10.0 ** np.floor(np.log10(most))
+    for place in (1.2, 1.5, 1.8, 2.4, 3.0, 4.5, 6.0, 7.5, 9.0, 12.0):
+        if most <= place * base * 1.05:
+            return float(place * base)
+    return float(15.0 * base)
+
+
+def scale_unit(top: float, *, bits: bool) -> tuple[float, str]:
+    """The unit for rates up to this one: how many bytes per second it is, and its name."""
+    units = BIT_UNITS if bits else UNITS
+    return next(((size, name) for size, name in units if top >= size * 0.999), units[-1])
+
+
+def figure(rate: float, size: float) -> str:
+    """A rate in units of `size`, in as few digits as tell it."""
+    value = float(rate) / size
+    if value >= 9.95 or value == 0:
+        return f"{value:.0f}"
+    return f"{value:.1f}" if value >= 0.995 else f"{value:.2f}"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What is drawn below it: the last `span` seconds up to `top` bytes per second, with these lines."""
+
+    span: int
+    top: float
+    bits: bool
+    names: Sequence[str]
+    window: RateWindow | None  # None: nothing yet
+    hover_age: float | None  # seconds before now, where the pointer is
+
+
+class PlotOverlay(QWidget):
+    """Lets the pointer through. `look` tells what is drawn, `area` where, whenever this is painted."""
+
+    def __init__(
+        self, theme: Theme, parent: QWidget, look: Callable[[], Seen], area: Callable[[], QRectF]
+    ) -> None:
+        super().__init__(parent)
+        self._theme, self._look, self._area = theme, look, area
+        self._seen = Seen(60, 1.0, False, (), None, None)
+        self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+
+    def _y(self, area: QRectF, value: float) -> float:
+        return area.bottom() - area.height() * value / (self._seen.top * HEADROOM)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        self._seen = self._look()
+        area = self._area()
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        self._paint_axes(painter, area)
+        if self._seen.window is None:
+            hint = self.tr("Rates appear here as soon as bytes move")
+            spot = QRectF(area.x(), area.center().y() - 12, area.width(), 24)
+            paint_text(painter, spot, hint, self._theme.palette.text_2, 12, 400, CENTRE)
+        elif self._seen.hover_age is not None:
+            self._paint_read_out(painter, area, self._seen.window, self._seen.hover_age)
+        painter.end()
+
+    def _paint_axes(self, painter: QPainter, area: QRectF) -> None:
+        palette = self._theme.palette
+        size, _ = scale_unit(self._seen.top, bits=self._seen.bits)
+        for step in range(4):
+            value = self._seen.top * step / 3
+            y = self._y(area, value)
+            if step == 0:
+                painter.setPen(QPen(QColor(palette.line_strong), 1))
+                painter.drawLine(QPointF(area.left(), y), QPointF(area.right(), y))
+            text = f"{value / size:.3g}"
+            place = QRectF(0, y - 8, area.left() - 8, 16)
+            paint_text(painter, place, text, palette.text_3, 11, 400, RIGHT, tabular=True)
+        for age in TICKS[self._seen.span]:
+            x = area.right() - area.width() * age / self._seen.span
+            first, last = age == self._seen.span, age == 0
+            align = LEFT if first else RIGHT if last else CENTRE
+            left = x if first else x - 60 if last else x - 30
+            place = QRectF(left, area.bottom() + 6, 60, 16)
+            text = self._age_word(age, first=first)
+            paint_text(painter, place, text, palette.text_3, 11, 400, align, tabular=True)
+
+    def _age_word(self, age: float, *, first: bool) -> str:
+        if age == 0:
+            return self.tr("now")
+        if self._seen.span <= 60:
+            text = f"{age:g}"
+            return self.tr("{count} s").format(count=text) if first else text
+        if self._seen.span in HOURS:
+            text = f"{age / 3600:.3g}"
+            return self.tr("{count} h").format(count=text) if first else text
+        text = f"{age / 60:.3g}"
+        return self.tr("{count} min").format(count=text) if first else text
+
+    def _paint_read_out(self, painter: QPainter, area: QRectF, window: RateWindow, age: float) -> None:
+        palette = self._theme.palette
+        index = int(np.abs(window.age - age).argmin())
+        x = area.right() - area.width() * age / self._seen.span
+        pen = QPen(QColor(palette.text_2), 1)
+        pen.setDashPattern([3, 3])
+        painter.setPen(pen)
+        painter.drawLine(QPointF(x, area.top()), QPointF(x, area.bottom()))
+        painter.setPen(QPen(QColor(palette.card), 1))
+        marks = [(float(window.total[index]), palette.accent, 4.0)]
+        marks += [
+            (float(window.nodes[name][index]), palette.series[place], 2.5)
+            for place, name in enumerate(self._seen.names)
+        ]
+        for value, color, radius in marks:
+            painter.setBrush(QColor(color))
+            painter.drawEllipse(QPointF(x, self._y(area, value)), radius, radius)
+        self._paint_box(painter, area, x, window, index)
+
+    def _paint_box(self, painter: QPainter, area: QRectF, x: float, window: RateWindow, index: int) -> None:
+        palette = self._theme.palette
+        rows = (len(self._seen.names) + 1) // 2
+        width, height = min(256.0, area.width() - 24), 34.0 + rows * 17
+        left = x - 12 - width if x - 12 - width >= 4 else min(x + 12, self.width() - width - 4)
+        highest = self._y(area, float(window.high[index]))
+        upper = self._y(area, float(window.total[index]))
+        between = (upper + highest - height) / 2
+        top = min(max(between, 4.0), max(4.0, area.bottom() - height - 4))
+        box = QRectF(left, top, width, height)
+        painter.setPen(QPen(QColor(palette.line_strong), 1))
+        painter.setBrush(QColor(palette.tip))
+        painter.drawRoundedRect(box, 8, 8)
+        size, unit = scale_unit(self._seen.top, bits=self._seen.bits)
+        line = QRectF(box.x() + 12, box.y() + 7, box.width() - 24, 18)
+        painter.fillRect(QRectF(line.x(), line.center().y() - 1.5, 12, 3), QColor(palette.accent))
+        total = self.tr("Total {rate} {unit}").format(rate=figure(window.total[index], size), unit=unit)
+        paint_text(painter, line.adjusted(18, 0, 0, 0), total, palette.text, 12, 600, tabular=True)
+        ago = format_ago(float(window.age[index]))
+        paint_text(painter, line, ago, palette.text_3, 11, 400, RIGHT, tabular=True)
+        half = (box.width() - 24 - 16) / 2
+        for place, name in enumerate(self._seen.names):
+            cell = QRectF(line.x() + (place % 2) * (half + 16), box.y() + 27 + place // 2 * 17, half, 17)
+            painter.fillRect(QRectF(cell.x(), cell.center().y() - 1, 12, 2), QColor(palette.series[place]))
+            paint_text(painter, cell.adjusted(18, 0, -38, 0), name, palette.text_2, 11)
+            text = figure(window.nodes[name][index], size)
+            paint_text(painter, cell, text, palette.text, 11, 600, RIGHT, tabular=True)

@@ -1,0 +1,413 @@
+"""The plot as a picture, its numbers as a table, and both as files."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+
+from PySide6.QtCore import (
+    QBuffer,
+    QByteArray,
+    QEvent,
+    QIODevice,
+    QPoint,
+    QPointF,
+    QSaveFile,
+    QSize,
+    Qt,
+    QTimer,
+    Signal,
+)
+from PySide6.QtGui import QHideEvent, QPixmap, QShowEvent
+from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QVBoxLayout, QWidget
+
+from castray_desktop.core.failures.kinds import Failure, FailureKind
+from castray_desktop.core.protocol.messages import RateHistory as PastRates
+from castray_desktop.core.protocol.messages import Throughput
+from castray_desktop.ui.i18n.retranslator import Retranslator
+from castray_desktop.ui.model.node_list import natural_key
+from castray_desktop.ui.theme.theme import Theme
+from castray_desktop.ui.throughput.plot_curves import MOST_LINES, PlotCurves
+from castray_desktop.ui.throughput.plot_overlay import (
+    HOURS,
+    MINUTES,
+    SPANS,
+    PlotOverlay,
+    Seen,
+    nice_top,
+    scale_unit,
+)
+from castray_desktop.ui.throughput.rate_history import LONG_STEP, STEP, RateHistory, RateWindow
+from castray_desktop.ui.widgets.basic_widgets import IconTint, icon_button, label
+from castray_desktop.ui.widgets.segmented_buttons import SegmentedButtons
+
+PNG, CSV = "png", "csv"
+
+
+def as_csv(window: RateWindow, now: float) -> str:
+    """One line for each step, in bytes per second; `now` is the POSIX time of the window's end."""
+    names = sorted(window.nodes, key=natural_key)
+    columns = [window.total, *(window.nodes[name] for name in names)]
+    text = io.StringIO(newline="")
+    rows = csv.writer(text)
+    rows.writerow(["time", "total", *names])
+    for place, age in enumerate(window.age.tolist()):
+        at = datetime.fromtimestamp(now - age, UTC).isoformat(timespec="milliseconds")
+        rows.writerow([at, *(f"{column[place]:.0f}" for column in columns)])
+    return text.getvalue()
+
+
+def as_png(picture: QPixmap) -> bytes:
+    """The bytes of a PNG file."""
+    data = QByteArray()
+    buffer = QBuffer(data)
+    buffer.open(QBuffer.OpenModeFlag.WriteOnly)
+    picture.save(buffer, "PNG")
+    return bytes(data.data())
+
+
+def save_as(path: str, content: bytes) -> Failure | None:
+    """Write a file, which has its name once it is whole; what went wrong, or None."""
+    file = QSaveFile(path)
+    if file.open(QIODevice.OpenModeFlag.WriteOnly):
+        file.write(content)
+        if file.commit():
+            return None
+    return Failure(FailureKind.FILE_NOT_WRITTEN, {"path": path, "reason": file.errorString()})
+
+
+FRAME_MS = 250
+
+CALM_AFTER = 1.0  # seconds without a sample
+
+CALM_SECONDS = 4.0  # between frames that only move from then on; each costs as much as one with news
+
+FRAMES_A_SPAN = 800  # more than the plot is wide
+
+MOST_PAUSE = 5.0  # seconds; what is new shall not wait longer
+
+SCALE_EVERY = 1.0
+
+CHOOSE_EVERY = 5.0
+
+SLOWEST = 7
+
+
+class ThroughputPlot(QWidget):
+    """See the module."""
+
+    chosen = Signal(int, bool)
+    failed = Signal(object)
+
+    def __init__(
+        self, theme: Theme, parent: QWidget | None = None, now: Callable[[], float] = time.time
+    ) -> None:
+        super().__init__(parent)
+        self._theme, self._now = theme, now
+        self._history = RateHistory()
+        self._span = SPANS[0]
+        self._top = nice_top(0)
+        self._scaled_at = self._chosen_at = -1e9
+        self._bits = False
+        self._fresh = True
+        self._drawn_at = -1e9
+        self._moved_at = -1e9  # the newest sample
+        self._frozen_at: float | None = None
+        self._hover_age: float | None = None
+        self._shown: RateWindow | None = None
+        self._names: list[str] = []
+        self.frames = 0  # drawn, for tests
+        self._curves = PlotCurves(self)
+        self._curves.set_span(self._span)
+        self._curves.set_top(self._top)
+        self._curves.viewport.installEventFilter(self)
+        self._overlay = PlotOverlay(theme, self._curves.plot, self._seen, self._curves.area)
+        self._build()
+        self._timer = QTimer(self)
+        self._timer.setInterval(FRAME_MS)
+        self._timer.timeout.connect(self._frame)
+        theme.changed.connect(self._restyle)
+        self._restyle()
+        Retranslator(self, self._say)
+
+    def _say(self) -> None:
+        self.setAccessibleName(self.tr("Throughput"))
+        pause = self.tr("Go on drawing") if self.paused else self.tr("Pause drawing")
+        self._pause.setToolTip(pause)
+        self._pause.setAccessibleName(pause)
+        self.export_button.setToolTip(self.tr("Save or change the plot"))
+        self.export_button.setAccessibleName(self.tr("Save or change the plot"))
+        self._say_hours()
+        self._overlay.update()
+
+    def _say_hours(self) -> None:
+        hours = (self._span if self._span in HOURS else HOURS[0]) // 3600
+        self._spans.button(len(MINUTES)).setText(self.tr("{count} h").format(count=hours))
+
+    # --- what the window calls -------------------------------------------------------------
+
+    def add(self, sample: Throughput) -> None:
+        """Take in a sample of the engine's."""
+        received = {node.node: node.received for node in sample.nodes if node.received > 0}
+        self._history.add(sample.at, sample.total, received)
+        self._moved_at = max(self._moved_at, sample.at)
+        self._fresh = True
+        self._keep_time()
+
+    def take_past(self, past: PastRates) -> None:
+        """What the engine knows of the time before this plot; the longest stretch first."""
+        self._history.take_past(past, self._now())
+        if past.samples:
+            self._moved_at = max(self._moved_at, past.samples[-1].at)
+        self._draw_anew()
+
+    @property
+    def _moving_until(self) -> float:
+        """When a frame has been drawn after the last rate has left the plot."""
+        return self._moved_at + self._span + MOST_PAUSE
+
+    def _draw_anew(self) -> None:
+        self._fresh, self._drawn_at, self._scaled_at = True, -1e9, -1e9
+        self._frame()
+
+    @property
+    def paused(self) -> bool:
+        """Whether drawing stands still; samples are taken in all the while."""
+        return self._frozen_at is not None
+
+    def set_paused(self, paused: bool) -> None:
+        """Stand still, or catch up."""
+        self._frozen_at = self._now() if paused else None
+        self._pause.setChecked(paused)
+        self._say()
+        self._pause_tint.set_name("play" if paused else "pause")
+        self._draw_anew()
+
+    def set_span(self, seconds: int) -> None:
+        """Show this many of the last seconds: one of `SPANS`."""
+        self._span = seconds
+        self._spans.set_checked(min(SPANS.index(seconds), len(MINUTES)))
+        self._say_hours()
+        self._curves.set_span(seconds)
+        self._draw_anew()
+
+    def set_bits(self, bits: bool) -> None:
+        """Speak of bits per second, or of bytes."""
+        self._bits = bits
+        self._unit.setText(scale_unit(self._top, bits=self._bits)[1])
+        self._overlay.update()
+
+    def picture(self) -> QPixmap:
+        """The plot as it is, with its axes and lines."""
+        return self._curves.picture()
+
+    def table(self) -> str:
+        """The numbers behind the plot as CSV: one line for each step, in bytes per second."""
+        now = self._frozen_at if self._frozen_at is not None else self._now()
+        return as_csv(self._history.window(now, self._span), now)
+
+    # --- building --------------------------------------------------------------------------
+
+    def _build(self) -> None:
+        self._title = label(lambda: self.tr("Throughput"), 13, 600)
+        self._unit = label("MB/s", 12, tone="3")
+        self._spans = SegmentedButtons(
+            self._theme,
+            [
+                (lambda: self.tr("1 min"), lambda: self.tr("The last minute")),
+                ("5", lambda: self.tr("The last 5 minutes")),
+                ("30", lambda: self.tr("The last 30 minutes")),
+                ("3 h", lambda: self.tr("The last hours")),
+            ],
+            exclusive=True,
+        )
+        self._spans.set_checked(0)
+        self._spans.pressed.connect(self._span_pressed)
+        self._pause = icon_button(self._theme, "pause", "")
+        self._pause.setCheckable(True)
+        self._pause_tint = self._pause.findChild(IconTint) or IconTint(
+            self._theme, self._pause, "pause", "text_2", 16
+        )
+        self._pause.clicked.connect(self.set_paused)
+        self.export_button = icon_button(self._theme, "download", "")
+        self.menu = QMenu(self)
+        self.menu.aboutToShow.connect(self._fill_menu)
+        self.export_button.clicked.connect(lambda: self._pop_up(self.menu, self.export_button))
+        bar = QHBoxLayout()
+        bar.setContentsMargins(16, 8, 12, 0)
+        bar.setSpacing(6)
+        for widget in (self._title, self._unit):
+            bar.addWidget(widget)
+        bar.addStretch(1)
+        bar.addWidget(self._spans)
+        bar.addWidget(self._pause)
+        bar.addWidget(self.export_button)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        column.addLayout(bar)
+        column.addWidget(self._curves, 1)
+        self.setMinimumSize(280, 140)
+
+    def _restyle(self) -> None:
+        self._curves.restyle(self._theme.palette)
+        self._overlay.update()
+        self._draw_anew()
+
+    # --- drawing ---------------------------------------------------------------------------
+
+    def _keep_time(self) -> None:
+        """The timer runs only while there is something to move and somebody to see it."""
+        now = self._now()
+        run = self.isVisible() and not self.paused and now <= self._moving_until
+        pause = FRAME_MS if now - self._moved_at < CALM_AFTER else round(CALM_SECONDS * 1000)
+        if self._timer.interval() != pause:
+            self._timer.setInterval(pause)
+        if run and not self._timer.isActive():
+            self._timer.start()
+        elif not run and self._timer.isActive():
+            self._timer.stop()
+
+    def _frame(self) -> None:
+        self._keep_time()
+        if not self.isVisible() or self.window().isMinimized():
+            return
+        now = self._frozen_at if self._frozen_at is not None else self._now()
+        if not self._fresh and (self.paused or now > self._moving_until):
+            return
+        pause = self._span / FRAMES_A_SPAN if self._fresh else max(CALM_SECONDS, self._span / FRAMES_A_SPAN)
+        if 0 <= now - self._drawn_at < min(pause, MOST_PAUSE) - 0.05:
+            return
+        self._drawn_at = now
+        self._fresh = False
+        self.frames += 1
+        self._draw(self._history.window(now, self._span), now)
+
+    def _draw(self, window: RateWindow, now: float) -> None:
+        self._shown = window
+        self._names = self._lines_to_draw(window, now)
+        self._curves.draw(window, self._names, empty=self._history.empty)
+        self._scale(window, now)
+        self._overlay.update()
+
+    def _lines_to_draw(self, window: RateWindow, now: float) -> list[str]:
+        """All nodes in the order of their names; of many the slowest, chosen anew every few seconds only."""
+        if len(window.nodes) <= MOST_LINES:
+            return sorted(window.nodes, key=natural_key)
+        due = abs(now - self._chosen_at) >= CHOOSE_EVERY
+        if due or len(self._names) != SLOWEST or not window.nodes.keys() >= set(self._names):
+            self._chosen_at = now
+            step = STEP if self._span <= MINUTES[-1] else LONG_STEP
+            speeds = window.nodes.lately(max(1, int(CHOOSE_EVERY / step)))
+            slowest = sorted(speeds, key=lambda name: (speeds[name], natural_key(name)))[:SLOWEST]
+            return sorted(slowest, key=natural_key)
+        return self._names
+
+    def _scale(self, window: RateWindow, now: float) -> None:
+        if abs(now - self._scaled_at) < SCALE_EVERY:
+            return
+        self._scaled_at = now
+        top = nice_top(float(window.total.max(initial=0.0)))
+        if top != self._top:
+            self._top = top
+            self._curves.set_top(top)
+        self._unit.setText(scale_unit(self._top, bits=self._bits)[1])
+
+    def _seen(self) -> Seen:
+        window = None if self._history.empty else self._shown
+        return Seen(self._span, self._top, self._bits, self._names, window, self._hover_age)
+
+    # --- slots -----------------------------------------------------------------------------
+
+    def _span_pressed(self, which: int) -> None:
+        if which < len(MINUTES):
+            self._choose(MINUTES[which], self._bits)
+        else:
+            self._spans.set_checked(min(SPANS.index(self._span), len(MINUTES)))
+            self._pop_up(self._hours_menu(), self._spans.button(which))
+
+    def _hours_menu(self) -> QMenu:
+        menu = QMenu(self)
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        for seconds in HOURS:
+            text = self.tr("The last {count} hours").format(count=seconds // 3600)
+            action = menu.addAction(text, partial(self._choose, seconds, self._bits))
+            action.setCheckable(True)
+            action.setChecked(seconds == self._span)
+        return menu
+
+    def _pop_up(self, menu: QMenu, below: QWidget) -> None:
+        menu.popup(below.mapToGlobal(QPoint(0, below.height() + 2)))
+
+    def _choose(self, span: int, bits: bool) -> None:
+        self.set_bits(bits)
+        self.set_span(span)
+        self.chosen.emit(span, bits)
+
+    def _fill_menu(self) -> None:
+        menu = self.menu
+        menu.clear()
+        menu.addAction(self.tr("Save as a picture (PNG)…"), partial(self._ask_where, PNG))
+        menu.addAction(self.tr("Save the numbers (CSV)…"), partial(self._ask_where, CSV))
+        menu.addSeparator()
+        for bits, text in ((False, self.tr("Bytes per second")), (True, self.tr("Bits per second"))):
+            action = menu.addAction(text, partial(self._choose, self._span, bits))
+            action.setCheckable(True)
+            action.setChecked(bits is self._bits)
+
+    def _ask_where(self, ending: str) -> None:
+        dialog = QFileDialog(self, self.tr("Save the throughput"))
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
+        dialog.setDefaultSuffix(ending)
+        dialog.setNameFilter(f"{ending.upper()} (*.{ending})")
+        dialog.selectFile(f"throughput.{ending}")
+        dialog.fileSelected.connect(self.save)
+        dialog.open()
+
+    def save(self, path: str) -> None:
+        """Write the picture or the numbers, as the name ends; `failed` says when that fails."""
+        png = path.lower().endswith(f".{PNG}")
+        failure = save_as(path, as_png(self.picture()) if png else self.table().encode())
+        if failure is not None:
+            self.failed.emit(failure)
+
+    def hover_at(self, place: QPointF | None) -> None:
+        """Show the read-out for a place in the plot; None takes it away."""
+        area = self._curves.area()
+        inside = place is not None and area.adjusted(-2, -8, 2, 8).contains(place)
+        age = None
+        if inside and place is not None:
+            share = (area.right() - place.x()) / max(1.0, area.width())
+            age = min(1.0, max(0.0, share)) * self._span
+        if age != self._hover_age:
+            self._hover_age = age
+            self._overlay.update()
+
+    # --- Qt --------------------------------------------------------------------------------
+
+    def eventFilter(self, watched: object, event: QEvent) -> bool:
+        kind = event.type()
+        if kind is QEvent.Type.MouseMove:
+            self.hover_at(event.position())  # type: ignore[attr-defined]
+        elif kind is QEvent.Type.Leave:
+            self.hover_at(None)
+        elif kind is QEvent.Type.Resize:
+            self._overlay.resize(self._curves.viewport.size())
+            self._fresh = True
+        return False
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        self._draw_anew()
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        super().hideEvent(event)
+        self._keep_time()
+
+    def sizeHint(self) -> QSize:
+        return QSize(432, 256)

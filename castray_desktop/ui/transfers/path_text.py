@@ -1,0 +1,278 @@
+"""What the window says about the slowest hop of a relay and what holds it up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from PySide6.QtCore import QCoreApplication
+
+from castray_desktop.core.casts.multicast_status import (
+    MulticastStatus,
+    RelayOnlyReason,
+    datagram_share,
+    explain_multicast_end,
+    relay_only_reason,
+    repaired_share,
+)
+from castray_desktop.core.multicast.datagrams import MulticastEnd, MulticastState
+from castray_desktop.core.protocol.messages import (
+    CastSummary,
+    DeliverySnapshot,
+    DeliveryState,
+    MulticastSnapshot,
+)
+from castray_desktop.core.routing.bottleneck import BottleneckCause, SlowestHop
+from castray_desktop.ui.i18n.number_format import format_rate
+from castray_desktop.ui.model.node_list import NodeList
+
+
+def bottleneck_cause_text(hop: SlowestHop) -> str:
+    """What holds the hop up: "disk of gpu-b2"."""
+    translate = QCoreApplication.translate
+    words = {
+        BottleneckCause.LINK: translate("Relay", "the link"),
+        BottleneckCause.LIMIT: translate("Relay", "the speed limit"),
+        BottleneckCause.DISK: translate("Relay", "the disk of {node}"),
+        BottleneckCause.PROCESSOR: translate("Relay", "the processor of {node}"),
+        BottleneckCause.SOURCE_DISK: translate("Relay", "the disk of {upstream}"),
+        BottleneckCause.SOURCE_PROCESSOR: translate("Relay", "the processor of {upstream}"),
+    }
+    return words[hop.cause].format(node=hop.node, upstream=hop.upstream)
+
+
+def slowest_lines(hop: SlowestHop) -> tuple[str, str]:
+    """The slowest hop in two lines: which and how fast, and what holds it up."""
+    translate = QCoreApplication.translate
+    which = translate("Relay", "Slowest: {upstream} → {node}, {rate}")
+    why = translate("Relay", "Held up by {cause}")
+    rate = format_rate(hop.rate)
+    return which.format(upstream=hop.upstream, node=hop.node, rate=rate), why.format(
+        cause=bottleneck_cause_text(hop)
+    )
+
+
+def bottleneck_short_line(hop: SlowestHop) -> str:
+    """The same for the status bar."""
+    template = QCoreApplication.translate("Relay", "slowest {upstream} → {node}: {cause}")
+    return template.format(upstream=hop.upstream, node=hop.node, cause=bottleneck_cause_text(hop))
+
+
+def held_up_line(hop: SlowestHop) -> str:
+    """For the slowest node's own facts."""
+    return QCoreApplication.translate("Relay", "Holds up the cast: {cause}").format(
+        cause=bottleneck_cause_text(hop)
+    )
+
+
+def share_text(share: float) -> str:
+    """A share in percent, with a decimal where it is small; never "0" for what is not nothing."""
+    percent = share * 100
+    if 0 < percent < 0.1:
+        return "<0.1%"
+    if 0 < percent < 9.95:
+        return f"{percent:.1f}%"
+    return f"{int(percent + 1e-9)}%"
+
+
+def rate_line(listening: MulticastStatus) -> str:
+    """How fast, and to how many: "Multicast: 118 MB/s to 4 at once"."""
+    translate = QCoreApplication.translate
+    count = len(listening.listeners)
+    template = (
+        translate("Multicast", "Multicast: {rate} to {count} listener")
+        if count == 1
+        else translate("Multicast", "Multicast: {rate} to {count} at once")
+    )
+    return template.format(rate=format_rate(listening.rate), count=count)
+
+
+def shares(datagrams: float, repaired: float) -> list[str]:
+    """What came by the stream, and what had to be repaired, where anything had."""
+    translate = QCoreApplication.translate
+    parts = [translate("Multicast", "{share} by datagrams").format(share=share_text(datagrams))]
+    if repaired:
+        parts.append(translate("Multicast", "{share} repaired").format(share=share_text(repaired)))
+    return parts
+
+
+def shares_line(datagrams: float, repaired: float) -> str:
+    """The same in one line."""
+    return " · ".join(shares(datagrams, repaired))
+
+
+def left_line(left: Mapping[str, RelayOnlyReason]) -> str:
+    """Who gets everything by the relay, and why; "" for nobody."""
+    translate = QCoreApplication.translate
+    if not left:
+        return ""
+    if len(left) == 1:
+        node, why = next(iter(left.items()))
+        template = {
+            RelayOnlyReason.CANT_FOLLOW: translate("Multicast", "{node} by the relay: can't follow"),
+            RelayOnlyReason.HEARS_NOTHING: translate("Multicast", "{node} by the relay: can't hear it"),
+        }[why]
+        return template.format(node=node)
+    slow = sum(why is RelayOnlyReason.CANT_FOLLOW for why in left.values())
+    if slow == len(left):
+        return translate("Multicast", "{count} by the relay: can't follow").format(count=slow)
+    if not slow:
+        return translate("Multicast", "{count} by the relay: can't hear it").format(count=len(left))
+    template = translate("Multicast", "{count} by the relay: {slow} can't follow, {deaf} can't hear it")
+    return template.format(count=len(left), slow=slow, deaf=len(left) - slow)
+
+
+def read_out_lines(listening: MulticastStatus | None) -> tuple[str, ...]:
+    """The stream in two or three lines; none where none is under way."""
+    if listening is None:
+        return ()
+    state = listening.multicast.state
+    shares = shares_line(listening.datagram_share, listening.repaired_share)
+    if listening.sending:
+        return tuple(filter(None, (rate_line(listening), shares, left_line(listening.left))))
+    if state is MulticastState.DONE:
+        return QCoreApplication.translate("Multicast", "Multicast: everything was sent once"), shares
+    return ()
+
+
+def stopped_line(multicast: MulticastSnapshot | None) -> str:
+    """That it was stopped, in a few words; "" where it was not."""
+    if multicast is None or multicast.state is not MulticastState.STOPPED:
+        return ""
+    translate = QCoreApplication.translate
+    return {
+        MulticastEnd.ORDERED: translate("Multicast", "Multicast was ended"),
+        MulticastEnd.NOTHING_ARRIVES: translate("Multicast", "No multicast: nothing arrives"),
+        MulticastEnd.TOO_SLOW: translate("Multicast", "Multicast stopped: far too slow"),
+        MulticastEnd.NOBODY: translate("Multicast", "Multicast stopped: nobody listens any more"),
+        MulticastEnd.NO_NETWORK: translate("Multicast", "No multicast: the source can't send it"),
+        MulticastEnd.ENCRYPTED: translate("Multicast", "No multicast: Ray encrypts here"),
+        MulticastEnd.SOURCE_LOST: translate("Multicast", "Multicast stopped: the source is gone"),
+        MulticastEnd.OVER: translate("Multicast", "No multicast: the cast was over first"),
+    }[multicast.end or MulticastEnd.ORDERED]
+
+
+def stopped_text(multicast: MulticastSnapshot | None, source: str) -> str:
+    """Why it was stopped and what can be done; "" where it was not."""
+    why = explain_multicast_end(multicast, source, lambda text: QCoreApplication.translate("Failure", text))
+    return why.text if why is not None else ""
+
+
+def multicast_cast_text(cast: CastSummary, listening: MulticastStatus | None) -> str:
+    """Everything about a cast's stream in a line or two, for the details; "" where none was tried."""
+    if cast.multicast is None or listening is None:
+        return ""
+    translate = QCoreApplication.translate
+    if cast.multicast.state is MulticastState.WAITING:
+        return translate("Multicast", "Waits for its listeners")
+    shares = shares_line(listening.datagram_share, listening.repaired_share)
+    if cast.multicast.state is MulticastState.STOPPED:
+        stopped = stopped_text(cast.multicast, cast.source)
+        return f"{stopped} · {shares}" if listening.datagram_share else stopped
+    if listening.sending:
+        head = translate("Multicast", "{rate} to {count} at once").format(
+            rate=format_rate(listening.rate), count=len(listening.listeners)
+        )
+    else:
+        head = translate("Multicast", "Everything was sent once")
+    return " · ".join(filter(None, (head, shares, left_line(listening.left))))
+
+
+def multicast_short_line(listening: MulticastStatus | None) -> str:
+    """The stream for the status bar; "" where there is nothing to say."""
+    if listening is None:
+        return ""
+    if not listening.sending:
+        return stopped_line(listening.multicast)
+    translate = QCoreApplication.translate
+    heard, everybody = len(listening.listeners), len(listening.listeners) + len(listening.left)
+    template = (
+        translate("Multicast", "multicast to {count} of {total}")
+        if listening.left
+        else translate("Multicast", "multicast to {count}")
+    )
+    _, *repaired = shares(listening.datagram_share, listening.repaired_share)
+    return ", ".join([template.format(count=heard, total=everybody), *repaired])
+
+
+def transport_text(
+    name: str, listening: MulticastStatus | None, repairs: Mapping[str, float]
+) -> Iterable[str]:
+    """How the bytes come to a node of a cast to a group, as a screen reader says it."""
+    translate = QCoreApplication.translate
+    if listening is None:
+        return
+    if name in listening.listeners:
+        yield translate("Multicast", "by multicast")
+    if name in listening.left:
+        yield translate("Multicast", "by the relay")
+    if name in repairs:
+        yield translate("Multicast", "being repaired")
+
+
+def repair_rate(rate: float, *, short: bool) -> str:
+    """What is written beside a repair."""
+    if short:
+        return "+" + format_rate(rate).split(" ")[0]
+    return QCoreApplication.translate("Multicast", "Repair {rate}").format(rate=format_rate(rate))
+
+
+def delivery_lines(
+    delivery: DeliverySnapshot, listening: MulticastStatus | None, repairing: float
+) -> Iterable[str]:
+    """How the stream serves one recipient, line by line."""
+    translate = QCoreApplication.translate
+    if listening is None or delivery.state is not DeliveryState.RECEIVING:
+        return
+    if delivery.node in listening.listeners:
+        template = translate("Multicast", "By multicast from {source} at {rate}")
+        yield template.format(source=listening.source, rate=format_rate(delivery.rate))
+    if repairing >= 1:
+        template = translate("Multicast", "Repaired by {upstream} at {rate}")
+        yield template.format(upstream=delivery.upstream or listening.source, rate=format_rate(repairing))
+    if came := came_line(delivery):
+        yield came
+    if (why := listening.left.get(delivery.node)) is not None:
+        yield left_text(why)
+
+
+def came_line(delivery: DeliverySnapshot) -> str:
+    """What came to one recipient by the stream; "" for nothing."""
+    if not delivery.datagram_bytes and not delivery.repaired_bytes:
+        return ""
+    return shares_line(datagram_share(delivery), repaired_share(delivery))
+
+
+def came_lines(cast: CastSummary, delivery: DeliverySnapshot) -> Iterable[str]:
+    """The same, and why it is left to the relay."""
+    if came := came_line(delivery):
+        yield came
+    if (why := relay_only_reason(cast, delivery)) is not None:
+        yield left_text(why)
+
+
+def left_text(why: RelayOnlyReason) -> str:
+    """Why a recipient is served by the relay alone, and what can be done."""
+    translate = QCoreApplication.translate
+    return {
+        RelayOnlyReason.CANT_FOLLOW: translate(
+            "Multicast",
+            "Left to the relay: it lost more than half of the datagrams. Look at its link, its load "
+            "and its disk.",
+        ),
+        RelayOnlyReason.HEARS_NOTHING: translate(
+            "Multicast",
+            "Left to the relay: it hears no datagrams. Look at its firewall and at the switches before it.",
+        ),
+    }[why]
+
+
+def path_lines(nodes: NodeList) -> tuple[tuple[str, ...], str]:
+    """The lines and the icon beside them; no lines where there is nothing to say."""
+    cast, slowest, listening = nodes.cast, nodes.slowest, nodes.listening
+    if cast is None or cast.state.finished:
+        return (), "gauge"
+    if lines := read_out_lines(listening):
+        return lines, "radio"
+    lines = slowest_lines(slowest) if slowest is not None else ()
+    stopped = stopped_line(cast.multicast)
+    return (*lines, stopped) if stopped else lines, "gauge" if lines else "radio"

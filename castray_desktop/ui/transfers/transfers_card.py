@@ -1,0 +1,220 @@
+"""The bottom card: transfers beside their throughput, and behind tabs the pages about all else.
+
+The transfer table and the plot share the first page; where it is narrow, or on its own tab, the plot has all
+of it. Other pages are put in with `add_page`. The card may be enlarged over the whole window.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QSplitter, QStackedWidget, QVBoxLayout, QWidget
+
+from castray_desktop.core.protocol.messages import Throughput
+from castray_desktop.ui.i18n.retranslator import Retranslator, Text
+from castray_desktop.ui.theme.theme import Theme
+from castray_desktop.ui.transfers.cast_actions import CastActions
+from castray_desktop.ui.transfers.transfer_model import TransferModel
+from castray_desktop.ui.transfers.transfer_table import TransferTable
+from castray_desktop.ui.transfers.transfer_tools import TransferTools
+from castray_desktop.ui.widgets.basic_widgets import Card, Rule, icon_button
+from castray_desktop.ui.widgets.tabs import RING_ROOM, Tabs
+
+COUNT_MS = 300
+BACKLOG = 1200  # samples kept for a plot that isn't there yet: five minutes
+SHARES = (974, 432)
+TRANSFERS, THROUGHPUT = "transfers", "throughput"
+
+
+class TransfersCard(Card):
+    """Table, plot and the other pages.
+
+    Signals: `cast_selected(str)`; `page_changed(str)` with the key of the page that is shown;
+    `enlarged(bool)` when the user wants the card to fill the window, or no longer.
+    """
+
+    cast_selected = Signal(str)
+    page_changed = Signal(str)
+    enlarged = Signal(bool)
+
+    def __init__(
+        self, theme: Theme, model: TransferModel, table: TransferTable, actions: CastActions
+    ) -> None:
+        super().__init__(theme)
+        self._theme, self._model, self._actions = theme, model, actions
+        self.table = table
+        self.plot: QWidget | None = None
+        self._add_to_plot: Callable[[Throughput], None] | None = None
+        self._backlog: deque[Throughput] = deque(maxlen=BACKLOG)
+        self._compact = False
+        self.page = TRANSFERS
+        self.tabs = Tabs(theme)
+        self._pages: dict[str, QWidget] = {}
+        self._tools: dict[str, QWidget] = {}  # what stands at the right of the tabs, page by page
+        self._plot_place = QWidget()
+        self._plot_place.setMinimumWidth(320)
+        self._split = DividedSplitter(theme)
+        self._stack = QStackedWidget()
+        self.tools = TransferTools(theme, model, actions)
+        self.enlarge_button = icon_button(theme, "maximize", "")
+        self.enlarge_button.setCheckable(True)
+        self._build()
+        self._wire()
+        self._show_count()
+        Retranslator(self, self._say)
+
+    # --- pages -----------------------------------------------------------------------------
+
+    def add_page(self, key: str, title: Text, page: QWidget, tools: QWidget | None = None) -> None:
+        """One more page behind a tab; `tools` stand beside the tabs while it is shown."""
+        self.tabs.add(key, title)
+        self._pages[key] = page
+        self._stack.addWidget(page)
+        if tools is not None:
+            self._tools[key] = tools
+            self._tool_row.addWidget(tools)
+            tools.hide()
+
+    def show_page(self, key: str) -> None:
+        """Show the page of that key; an unknown one shows the transfers."""
+        self.page = key if key in self.tabs.order() else TRANSFERS
+        self._show_tab()
+        self.page_changed.emit(self.page)
+
+    def pages(self) -> list[str]:
+        """The pages, left to right."""
+        return self.tabs.order()
+
+    def set_enlarged(self, enlarged: bool) -> None:
+        """Whether the card fills the window now."""
+        self.enlarge_button.setChecked(enlarged)
+        self._say()
+
+    def focus_filter(self) -> None:
+        """Put the cursor where the page that is shown is searched."""
+        page = self._pages.get(self.page)
+        field = page.findChild(QLineEdit, "search") if page is not None else None
+        if field is not None:
+            field.setFocus(Qt.FocusReason.ShortcutFocusReason)
+            field.selectAll()
+            return
+        if self.page != TRANSFERS:
+            self.show_page(TRANSFERS)
+        self.tools.focus_filter()
+
+    # --- plot ------------------------------------------------------------------------------
+
+    def put_plot(self, plot: QWidget, add: Callable[[Throughput], None]) -> None:
+        """The plot is there: show it with what it has missed."""
+        self.plot, self._add_to_plot = plot, add
+        layout = self._plot_place.layout()
+        assert layout is not None
+        layout.addWidget(plot)
+        for throughput in self._backlog:
+            add(throughput)
+        self._backlog.clear()
+
+    def add_throughput(self, throughput: Throughput) -> None:
+        """One more sample for the plot."""
+        if self._add_to_plot is not None:
+            self._add_to_plot(throughput)
+        else:
+            self._backlog.append(throughput)
+
+    # --- building --------------------------------------------------------------------------
+
+    def set_compact(self, compact: bool) -> None:
+        """Table and plot share the place, one tab each; buttons are icons."""
+        self._compact = compact
+        self.tools.set_compact(compact)
+        self.tabs.set_gap(16 if compact else 24)
+        self._say()
+        self._show_tab()
+
+    def _build(self) -> None:
+        tabs = QHBoxLayout()
+        tabs.setContentsMargins(16 - RING_ROOM, 0, 10, 0)
+        tabs.addWidget(self.tabs)
+        tabs.addStretch()
+        self._tool_row = QHBoxLayout()
+        tabs.addLayout(self._tool_row)
+        tabs.addWidget(self.enlarge_button)
+        self.tabs.add(TRANSFERS, lambda: self.tr("Transfers"))
+        self.tabs.add(THROUGHPUT, lambda: self.tr("Throughput"))
+        self._tool_row.addWidget(self.tools)
+        self._tools[TRANSFERS] = self.tools
+        holder = QVBoxLayout(self._plot_place)
+        holder.setContentsMargins(0, 0, 0, 0)
+        self._split.addWidget(self.table)
+        self._split.addWidget(self._plot_place)
+        self._split.setStretchFactor(0, SHARES[0])
+        self._split.setStretchFactor(1, SHARES[1])
+        self._split.setSizes(list(SHARES))
+        self.table.setMinimumWidth(400)
+        self._stack.addWidget(self._split)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(1, 0, 1, 8)
+        column.setSpacing(0)
+        column.addLayout(tabs)
+        column.addWidget(Rule(self._theme))
+        column.addWidget(self._stack, 1)
+
+    def _wire(self) -> None:
+        self.tabs.chosen.connect(self.show_page)
+        self.table.cast_selected.connect(self.cast_selected)
+        self.enlarge_button.clicked.connect(self.enlarged)
+        self._model.counts_changed.connect(self._count_soon)
+        self._counting = QTimer(self)
+        self._counting.setSingleShot(True)
+        self._counting.setInterval(COUNT_MS)
+        self._counting.timeout.connect(self._count_late)
+        self._count_again = False
+
+    def _say(self) -> None:
+        large = self.enlarge_button.isChecked()
+        text = self.tr("Show nodes and recipients again") if large else self.tr("Fill the window")
+        self.enlarge_button.setToolTip(text + " (F11)")
+        self.enlarge_button.setAccessibleName(text)
+
+    def _show_tab(self) -> None:
+        self.tabs.choose(self.page)
+        for key, tools in self._tools.items():
+            tools.setVisible(key == self.page)
+        self._stack.setCurrentWidget(self._pages.get(self.page, self._split))
+        plot_alone = self.page == THROUGHPUT
+        self.table.setVisible(not plot_alone)
+        self._plot_place.setVisible(plot_alone or not self._compact)
+
+    def _count_soon(self) -> None:
+        """At once, but not more often than every so often: looking at 10,000 casts takes its time."""
+        if self._counting.isActive():
+            self._count_again = True
+            return
+        self._show_count()
+        self._counting.start()
+
+    def _count_late(self) -> None:
+        if self._count_again:
+            self._count_again = False
+            self._count_soon()
+
+    def _show_count(self) -> None:
+        self.tabs.set_count(TRANSFERS, len(self._model.casts()))
+        self.tools.refresh()
+
+
+class DividedSplitter(QSplitter):
+    """A splitter whose handle is a line of one pixel."""
+
+    def __init__(self, theme: Theme) -> None:
+        super().__init__(Qt.Orientation.Horizontal)
+        self._theme = theme
+        self.setHandleWidth(1)
+        self.setChildrenCollapsible(False)
+        theme.changed.connect(self.refresh)
+        self.refresh()
+
+    def refresh(self) -> None:
+        self.setStyleSheet(f"QSplitter::handle {{ background: {self._theme.palette.line}; }}")

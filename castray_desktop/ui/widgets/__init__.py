@@ -1,0 +1,3 @@
+"""Controls that all parts of the window are built from. They know the theme, and nothing of casts or
+clusters.
+"""

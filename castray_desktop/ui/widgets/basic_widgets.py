@@ -1,0 +1,400 @@
+"""The small controls that the window is put together from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from PySide6.QtCore import QObject, QRect, QRectF, QSize, Qt
+from PySide6.QtGui import (
+    QColor,
+    QFontMetrics,
+    QLinearGradient,
+    QPainter,
+    QPaintEvent,
+    QPen,
+    QPixmap,
+    QResizeEvent,
+)
+from PySide6.QtWidgets import QFrame, QLabel, QPushButton, QSizePolicy, QWidget
+
+from castray_desktop.ui.i18n.retranslator import Retranslator, Text
+from castray_desktop.ui.theme.fonts import font
+from castray_desktop.ui.theme.theme import BUTTON_END, BUTTON_START, ON_GRADIENT, Theme
+from castray_desktop.ui.widgets.painting import icon, pixmap
+from castray_desktop.ui.widgets.status_glyphs import GlyphState, paint_glyph
+
+CARD_RADIUS = 14.0
+INNER_RADIUS = 12.0
+BUTTON_RADIUS = 10.0
+
+
+def paint_round(
+    painter: QPainter,
+    rect: QRectF,
+    radius: float,
+    fill: QColor | None,
+    border: QColor | None,
+    width: float = 1.0,
+) -> None:
+    """A filled rounded rectangle whose border lies inside `rect`."""
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    painter.setPen(QPen(border, width) if border is not None else Qt.PenStyle.NoPen)
+    painter.setBrush(fill if fill is not None else Qt.BrushStyle.NoBrush)
+    half = width / 2 if border is not None else 0.0
+    painter.drawRoundedRect(rect.adjusted(half, half, -half, -half), radius - half, radius - half)
+
+
+def label(
+    text: str | Text = "", size: int = 13, weight: int = 400, tone: str = "1", *, tabular: bool = False
+) -> QLabel:
+    """A line of text. `tone`: "1", "2", "3", "accent", "ok", "warn" or "bad"."""
+    result = QLabel()
+    say(result, result.setText, text)
+    result.setTextFormat(Qt.TextFormat.PlainText)
+    result.setFont(font(size, weight, tabular=tabular))
+    result.setProperty("tone", tone)
+    return result
+
+
+def say(owner: QWidget, tell: Callable[[str], None], text: str | Text) -> None:
+    """Have `tell` say a text; one that is asked for is said again in every new language."""
+    if isinstance(text, str):
+        tell(text)
+    else:
+        Retranslator(owner, lambda: tell(text()))
+
+
+def set_tone(widget: QWidget, tone: str) -> None:
+    """Change the tone of a `label`."""
+    if widget.property("tone") != tone:
+        widget.setProperty("tone", tone)
+        refresh_style(widget)
+
+
+def refresh_style(widget: QWidget) -> None:
+    """Have the style sheet look at the widget's properties again."""
+    widget.style().unpolish(widget)
+    widget.style().polish(widget)
+
+
+class IconTint(QObject):
+    """Keeps a button's icon in the theme's colour; lives as long as the button."""
+
+    def __init__(
+        self, theme: Theme, button: QPushButton, name: str, role: str, size: int, gap: int = 0
+    ) -> None:
+        super().__init__(button)
+        self._gap = gap
+        self._theme = theme
+        self._button = button
+        self._name = name
+        self._role = role
+        self._size = size
+        button.setIconSize(QSize(size + gap, size))
+        theme.changed.connect(self.refresh)
+        self.refresh()
+
+    def set_name(self, name: str) -> None:
+        self._name = name
+        self.refresh()
+
+    def set_role(self, role: str) -> None:
+        self._role = role
+        self.refresh()
+
+    def refresh(self) -> None:
+        color = getattr(self._theme.palette, self._role)
+        self._button.setIcon(icon(self._name, color, self._size, self._gap))
+
+
+class Card(QFrame):
+    """A surface with rounded corners that its children don't reach."""
+
+    def __init__(
+        self,
+        theme: Theme,
+        parent: QWidget | None = None,
+        *,
+        radius: float = CARD_RADIUS,
+        border: str = "line",
+    ) -> None:
+        super().__init__(parent)
+        self._theme = theme
+        self._radius = radius
+        self._border = border
+        theme.changed.connect(self.update)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        theme = self._theme
+        paint_round(
+            painter, QRectF(self.rect()), self._radius, theme.color("card"), theme.color(self._border)
+        )
+
+
+def button(
+    theme: Theme, text: str | Text, icon_name: str = "", *, kind: str = "plain", height: int = 28
+) -> QPushButton:
+    """A text button. `kind`: "plain", "flat" or "link"."""
+    result = QPushButton()
+    say(result, result.setText, text)
+    result.setProperty("kind", kind)
+    result.setFont(font(12, 600 if kind == "link" else 500))
+    if height:
+        result.setFixedHeight(height)
+    result.setAutoDefault(False)
+    result.setCursor(Qt.CursorShape.PointingHandCursor)
+    if icon_name:
+        IconTint(theme, result, icon_name, "text_2", 14, gap=3)
+    return result
+
+
+def icon_button(
+    theme: Theme, icon_name: str, name: str | Text, *, side: int = 28, size: int = 16
+) -> QPushButton:
+    """A square button with an icon; `name` is its tool tip and accessible name."""
+    result = QPushButton()
+    result.setProperty("kind", "icon")
+    result.setFixedSize(side, side)
+    say(result, result.setToolTip, name)
+    say(result, result.setAccessibleName, name)
+    result.setAutoDefault(False)
+    result.setCursor(Qt.CursorShape.PointingHandCursor)
+    IconTint(theme, result, icon_name, "text_2", size)
+    return result
+
+
+class ElidedLabel(QLabel):
+    """A line of text that is shortened where it doesn't fit; the whole of it is its tool tip then."""
+
+    def __init__(
+        self,
+        text: str | Text = "",
+        size: int = 13,
+        weight: int = 400,
+        tone: str = "1",
+        mode: Qt.TextElideMode = Qt.TextElideMode.ElideRight,
+    ) -> None:
+        super().__init__()
+        self._full = self._details = ""
+        self._mode = mode
+        self.setTextFormat(Qt.TextFormat.PlainText)
+        self.setFont(font(size, weight, tabular=True))
+        self.setProperty("tone", tone)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        say(self, self.set_full_text, text)
+
+    def full_text(self) -> str:
+        return self._full
+
+    def set_full_text(self, text: str, details: str = "") -> None:
+        """Show this; `details`, if any, is the tool tip whether it fits or not."""
+        self._full, self._details = text, details
+        self.setAccessibleName(text)
+        self._elide()
+
+    def _elide(self) -> None:
+        shown = QFontMetrics(self.font()).elidedText(self._full, self._mode, max(0, self.width()))
+        self.setText(shown)
+        self.setToolTip(self._details or (self._full if shown != self._full else ""))
+
+    def sizeHint(self) -> QSize:
+        metrics = QFontMetrics(self.font())
+        return QSize(metrics.horizontalAdvance(self._full) + 2, metrics.height())
+
+    def minimumSizeHint(self) -> QSize:
+        return QSize(0, QFontMetrics(self.font()).height())
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._elide()
+
+
+class GlyphLabel(QWidget):
+    """A state glyph."""
+
+    def __init__(self, theme: Theme, state: GlyphState, side: int = 14) -> None:
+        super().__init__()
+        self._theme = theme
+        self.state = state
+        self.setFixedSize(side, side)
+        theme.changed.connect(self.update)
+
+    def set_state(self, state: GlyphState) -> None:
+        if state is not self.state:
+            self.state = state
+            self.update()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        paint_glyph(QPainter(self), QRectF(self.rect()), self.state, self._theme.palette)
+
+
+class IconLabel(QWidget):
+    """An icon that is no button; with a tile behind it when `tile` names a colour role."""
+
+    def __init__(
+        self, theme: Theme, name: str, role: str = "text_2", size: int = 16, *, side: int = 0, tile: str = ""
+    ) -> None:
+        super().__init__()
+        self._theme = theme
+        self._name = name
+        self._role = role
+        self._size = size
+        self._tile = tile
+        self.setFixedSize(side or size, side or size)
+        theme.changed.connect(self.update)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        if self._tile:
+            border = self._theme.color("accent_line") if self._tile == "card" else None
+            paint_round(painter, QRectF(self.rect()), BUTTON_RADIUS, self._theme.color(self._tile), border)
+        paint_icon(painter, self.rect(), self._name, getattr(self._theme.palette, self._role), self._size)
+
+
+def paint_icon(painter: QPainter, rect: QRect, name: str, color: str, size: int) -> None:
+    """The icon in the middle of `rect`."""
+    picture: QPixmap = pixmap(name, color, size, painter.device().devicePixelRatio())
+    painter.drawPixmap(rect.center().x() - size // 2 + 1, rect.center().y() - size // 2 + 1, picture)
+
+
+class PrimaryButton(QPushButton):
+    """The one button that the eye should find: gradient, icon, text, and the key that presses it."""
+
+    def __init__(self, theme: Theme, text: str | Text, icon_name: str, key: str = "") -> None:
+        super().__init__()
+        self._theme = theme
+        self._icon_name = icon_name
+        self._key = key
+        self.setFixedHeight(40)
+        self.setFont(font(14, 600))
+        say(self, self.setText, text)
+        self.setAutoDefault(False)
+        self.setCursor(Qt.CursorShape.PointingHandCursor)
+        theme.changed.connect(self.update)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        color = ON_GRADIENT if self.isEnabled() else self._theme.palette.text_3
+        self._paint_ground(painter)
+        metrics = QFontMetrics(self.font())
+        text_width = metrics.horizontalAdvance(self.text())
+        key_width = self._key_width() if self.isEnabled() else 0
+        x = (self.width() - (16 + 8 + text_width + (16 + key_width if key_width else 0))) // 2
+        paint_icon(painter, QRect(x, 0, 16, self.height()), self._icon_name, color, 16)
+        painter.setPen(QColor(color))
+        painter.setFont(self.font())
+        painter.drawText(
+            QRect(x + 24, 0, text_width + 4, self.height()), Qt.AlignmentFlag.AlignVCenter, self.text()
+        )
+        if key_width:
+            self._paint_key(
+                painter, QRectF(x + 24 + text_width + 16, (self.height() - 18) / 2, key_width, 18)
+            )
+
+    def _paint_ground(self, painter: QPainter) -> None:
+        rect = QRectF(self.rect())
+        if not self.isEnabled():
+            paint_round(painter, rect, BUTTON_RADIUS, self._theme.color("hover"), self._theme.color("line"))
+            return
+        gradient = QLinearGradient(rect.topLeft(), rect.topRight())
+        factor = 115 if self.isDown() else 106 if self.underMouse() else 100
+        gradient.setColorAt(0, QColor(BUTTON_START).darker(factor))
+        gradient.setColorAt(1, QColor(BUTTON_END).darker(factor))
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(gradient)
+        painter.drawRoundedRect(rect, BUTTON_RADIUS, BUTTON_RADIUS)
+
+    def _key_width(self) -> int:
+        return QFontMetrics(font(11, 500)).horizontalAdvance(self._key) + 12 if self._key else 0
+
+    def _paint_key(self, painter: QPainter, rect: QRectF) -> None:
+        border = QColor(ON_GRADIENT)
+        border.setAlphaF(0.55)
+        paint_round(painter, rect, 4, None, border)
+        painter.setFont(font(11, 500))
+        painter.setPen(QColor(ON_GRADIENT))
+        painter.drawText(rect, Qt.AlignmentFlag.AlignCenter, self._key)
+
+    def sizeHint(self) -> QSize:
+        width = QFontMetrics(self.font()).horizontalAdvance(self.text()) + 24 + 32
+        return QSize(width + (16 + self._key_width() if self._key else 0), 40)
+
+
+class DotLabel(QWidget):
+    """Facts in a row with dots between them; what doesn't fit is left out at the end."""
+
+    def __init__(self, theme: Theme) -> None:
+        super().__init__()
+        self._theme = theme
+        self.parts: tuple[str, ...] = ()
+        self.setMinimumWidth(0)
+        theme.changed.connect(self.update)
+
+    def set_parts(self, parts: Sequence[str]) -> None:
+        if tuple(parts) != self.parts:
+            self.parts = tuple(parts)
+            self.setAccessibleName(", ".join(parts))
+            self.update()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        painter.setFont(font(12, 400, tabular=True))
+        x = 0
+        for number, part in enumerate(self.parts):
+            width = painter.fontMetrics().horizontalAdvance(part)
+            if x + width + (24 if number else 0) > self.width():
+                break
+            if number:
+                painter.setPen(self._theme.color("decoration"))
+                painter.drawText(QRect(x, 0, 24, self.height()), Qt.AlignmentFlag.AlignCenter, "·")
+                x += 24
+            painter.setPen(self._theme.color("text_2"))
+            painter.drawText(QRect(x, 0, width + 4, self.height()), Qt.AlignmentFlag.AlignVCenter, part)
+            x += width
+
+
+class Badge(QWidget):
+    """A small pill with a number."""
+
+    def __init__(self, theme: Theme) -> None:
+        super().__init__()
+        self._theme = theme
+        self._text = ""
+        self.setFixedHeight(18)
+        theme.changed.connect(self.update)
+        self.set_text("")
+
+    def set_text(self, text: str) -> None:
+        """Nothing to say hides it."""
+        self._text = text
+        self.setAccessibleName(text)
+        self.setVisible(bool(text))
+        self.setFixedWidth(max(18, QFontMetrics(font(11, 600)).horizontalAdvance(text) + 12))
+        self.update()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        paint_round(painter, QRectF(self.rect()), 9, self._theme.color("accent_soft"), None)
+        painter.setFont(font(11, 600, tabular=True))
+        painter.setPen(self._theme.color("accent"))
+        painter.drawText(self.rect(), Qt.AlignmentFlag.AlignCenter, self._text)
+
+
+class Rule(QWidget):
+    """A line of one pixel, lying or standing."""
+
+    def __init__(self, theme: Theme, *, upright: bool = False, length: int = 0) -> None:
+        super().__init__()
+        self._theme = theme
+        if upright:
+            self.setFixedWidth(1)
+            if length:
+                self.setFixedHeight(length)
+        else:
+            self.setFixedHeight(1)
+        theme.changed.connect(self.update)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        QPainter(self).fillRect(self.rect(), self._theme.color("line"))

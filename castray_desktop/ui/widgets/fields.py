@@ -1,0 +1,240 @@
+"""Fields of a form: a list to choose from, a line to type into, a line that only tells."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QPointF, QRect, QRectF, QSize, Qt, Signal
+from PySide6.QtGui import QColor, QFontMetrics, QPainter, QPaintEvent, QPen
+from PySide6.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QHBoxLayout,
+    QLineEdit,
+    QPushButton,
+    QSpinBox,
+    QStyledItemDelegate,
+    QWidget,
+)
+
+from castray_desktop.ui.i18n.retranslator import Text
+from castray_desktop.ui.theme.fonts import font
+from castray_desktop.ui.theme.theme import Palette, Theme
+from castray_desktop.ui.widgets.basic_widgets import paint_icon, paint_round, say
+from castray_desktop.ui.widgets.painting import icon
+
+RADIUS = 8.0
+
+
+class Dropdown(QComboBox):
+    """A field that opens a short list."""
+
+    def __init__(self, theme: Theme, name: Text) -> None:
+        super().__init__()
+        self._theme = theme
+        say(self, self.setAccessibleName, name)
+        self.setFixedHeight(32)
+        self.setFont(font(13))
+        self.setMinimumWidth(80)
+        self.setItemDelegate(QStyledItemDelegate(self))  # Qt's own for these lists ignores the style sheet
+        theme.changed.connect(self.update)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        palette = self._theme.palette
+        fill = palette.hover if self.underMouse() else palette.field
+        paint_round(painter, QRectF(self.rect()), RADIUS, QColor(fill), QColor(palette.line_strong))
+        painter.setPen(QColor(palette.text))
+        painter.setFont(self.font())
+        room = self.width() - 10 - 32
+        text = QFontMetrics(self.font()).elidedText(self.currentText(), Qt.TextElideMode.ElideRight, room)
+        painter.drawText(QRect(10, 0, room, self.height()), Qt.AlignmentFlag.AlignVCenter, text)
+        chevron = QRect(self.width() - 26, 0, 16, self.height())
+        paint_icon(painter, chevron, "chevron-down", palette.text_2, 16)
+
+
+class IconField(QLineEdit):
+    """A field to type into, with an icon in front."""
+
+    def __init__(self, theme: Theme, icon_name: str, name: Text) -> None:
+        super().__init__()
+        self._theme = theme
+        self._icon_name = icon_name
+        say(self, self.setAccessibleName, name)
+        self.setFixedHeight(32)
+        self.setFont(font(13))
+        self.setTextMargins(23, 0, 0, 0)
+        theme.changed.connect(self.update)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        super().paintEvent(event)
+        rect = QRect(10, 0, 16, self.height())
+        paint_icon(QPainter(self), rect, self._icon_name, self._theme.palette.text_2, 16)
+
+
+class NumberField(QSpinBox):
+    """A whole number to type, or to change with the arrow keys.
+
+    Its buttons have no width in the style sheet: asked for none, Qt leaves the number no room either.
+    """
+
+    def __init__(self, name: Text, least: int, most: int) -> None:
+        super().__init__()
+        self.setRange(least, most)
+        self.setFixedHeight(32)
+        self.lineEdit().setTextMargins(8, 0, 8, 0)
+        self.setFont(font(13, 400, tabular=True))
+        say(self, self.setAccessibleName, name)
+
+
+SIDE, GAP = 16, 10
+
+
+class CheckBox(QCheckBox):
+    """A box with its words beside it, on several lines where they don't fit on one."""
+
+    def __init__(self, theme: Theme, text: Text, size: int = 13) -> None:
+        super().__init__()
+        self._theme = theme
+        self.setFont(font(size))
+        say(self, self.setText, text)
+        theme.changed.connect(self.update)
+
+    def sizeHint(self) -> QSize:
+        metrics = QFontMetrics(self.font())
+        return QSize(SIDE + GAP + metrics.horizontalAdvance(self.text()) + 4, max(24, metrics.height() + 6))
+
+    def minimumSizeHint(self) -> QSize:
+        return QSize(120, self.sizeHint().height())
+
+    def hasHeightForWidth(self) -> bool:
+        return True
+
+    def heightForWidth(self, width: int) -> int:
+        flags = int(Qt.TextFlag.TextWordWrap)
+        room = QRect(0, 0, max(1, width - SIDE - GAP), 10_000)
+        return max(24, QFontMetrics(self.font()).boundingRect(room, flags, self.text()).height() + 6)
+
+    def hitButton(self, place: object) -> bool:
+        return True
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        palette = self._theme.palette
+        top = (
+            (QFontMetrics(self.font()).height() + 6 - SIDE) / 2
+            if self.height() > 32
+            else (self.height() - SIDE) / 2
+        )
+        box = QRectF(1, top, SIDE, SIDE)
+        paint_tick_box(painter, box, palette, ticked=self.isChecked(), enabled=self.isEnabled())
+        if self.hasFocus() and self.focusPolicy() & Qt.FocusPolicy.TabFocus:
+            painter.setPen(QPen(QColor(palette.accent), 1.5))
+            painter.setBrush(Qt.BrushStyle.NoBrush)
+            painter.drawRoundedRect(box.adjusted(-0.5, -0.5, 0.5, 0.5), 5, 5)
+        painter.setPen(QColor(palette.text if self.isEnabled() else palette.text_3))
+        painter.setFont(self.font())
+        words = QRect(SIDE + GAP, 0, self.width() - SIDE - GAP, self.height())
+        painter.drawText(
+            words, int(Qt.AlignmentFlag.AlignVCenter) | int(Qt.TextFlag.TextWordWrap), self.text()
+        )
+
+
+def paint_tick_box(painter: QPainter, rect: QRectF, palette: Palette, *, ticked: bool, enabled: bool) -> None:
+    """The box alone, 16 by 16."""
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    if not ticked:
+        painter.setPen(QPen(QColor(palette.control if enabled else palette.line_strong), 1.5))
+        painter.setBrush(QColor(palette.field if enabled else palette.hover))
+        painter.drawRoundedRect(rect.adjusted(0.75, 0.75, -0.75, -0.75), 4, 4)
+        return
+    painter.setPen(Qt.PenStyle.NoPen)
+    painter.setBrush(QColor(palette.accent if enabled else palette.control))
+    painter.drawRoundedRect(rect, 4, 4)
+    pen = QPen(QColor(palette.on_accent), 1.8)
+    pen.setCapStyle(Qt.PenCapStyle.RoundCap)
+    pen.setJoinStyle(Qt.PenJoinStyle.RoundJoin)
+    painter.setPen(pen)
+    x, y = rect.x(), rect.y()
+    painter.drawPolyline([QPointF(x + dx, y + dy) for dx, dy in ((4.2, 8.3), (7.0, 11.0), (11.8, 5.4))])
+
+
+HEIGHT = 28
+
+SIDE = 30
+
+
+class Stepper(QWidget):
+    """Signal: `changed(int)` when the user has chosen another number."""
+
+    changed = Signal(int)
+
+    def __init__(
+        self, theme: Theme, name: Text, *, fewer: Text, more: Text, least: int = 0, most: int
+    ) -> None:
+        """`name` is what the number is of; `fewer` and `more` name the buttons."""
+        super().__init__()
+        self._theme = theme
+        self.field = NumberField(name, least, most)
+        self.field.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.field.lineEdit().setTextMargins(0, 0, 0, 0)
+        self.field.setFont(font(13, 600, tabular=True))
+        self.field.setFixedSize(42, HEIGHT)
+        self.fewer, self.more = self._button(fewer, "first"), self._button(more, "last")
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(0)
+        for part in (self.fewer, self.field, self.more):
+            row.addWidget(part)
+        self.fewer.clicked.connect(self.field.stepDown)
+        self.more.clicked.connect(self.field.stepUp)
+        self.field.valueChanged.connect(self._value_changed)
+        self._showing = False
+        theme.changed.connect(self._restyle)
+        self._restyle()
+        self._fit_buttons()
+
+    def value(self) -> int:
+        return self.field.value()
+
+    def show_value(self, value: int) -> None:
+        """Show this number, without a signal."""
+        self._showing = True
+        self.field.setValue(value)
+        self._showing = False
+        self._fit_buttons()
+
+    def _value_changed(self, value: int) -> None:
+        self._fit_buttons()
+        if not self._showing:
+            self.changed.emit(value)
+
+    def _fit_buttons(self) -> None:
+        self.fewer.setEnabled(self.field.value() > self.field.minimum())
+        self.more.setEnabled(self.field.value() < self.field.maximum())
+
+    def _button(self, name: Text, end: str) -> QPushButton:
+        button = QPushButton()
+        button.setIconSize(QSize(14, 14))
+        button.setFixedSize(SIDE, HEIGHT)
+        button.setProperty("end", end)
+        button.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # the number itself takes the arrow keys
+        say(button, button.setAccessibleName, name)
+        say(button, button.setToolTip, name)
+        return button
+
+    def _restyle(self) -> None:
+        palette = self._theme.palette
+        self.fewer.setIcon(icon("minus", palette.text_2, 14))
+        self.more.setIcon(icon("plus", palette.text_2, 14))
+        border = f"border: 1px solid {palette.line_strong};"
+        self.setStyleSheet(
+            f"QPushButton {{ background: {palette.field}; {border} padding: 0; }}"
+            f"QPushButton:hover {{ background: {palette.hover}; }}"
+            f"QPushButton:pressed {{ background: {palette.selected}; }}"
+            'QPushButton[end="first"] { border-top-left-radius: 8px; border-bottom-left-radius: 8px;'
+            " border-top-right-radius: 0; border-bottom-right-radius: 0; border-right-width: 0; }"
+            'QPushButton[end="last"] { border-top-right-radius: 8px; border-bottom-right-radius: 8px;'
+            " border-top-left-radius: 0; border-bottom-left-radius: 0; border-left-width: 0; }"
+            f"QSpinBox {{ background: {palette.field}; color: {palette.text}; {border} border-radius: 0;"
+            " padding: 0; }"
+            f"QSpinBox:focus {{ border: 1px solid {palette.accent}; }}"
+        )

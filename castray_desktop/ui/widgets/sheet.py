@@ -1,0 +1,77 @@
+"""A window of its own beside the main one: title, body, buttons. Esc closes it, and nothing waits for it."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QMargins, QRect, Qt
+from PySide6.QtGui import QKeyEvent, QPainter, QPaintEvent
+from PySide6.QtWidgets import QDialog, QHBoxLayout, QLayout, QVBoxLayout, QWidget
+
+from castray_desktop.ui.i18n.retranslator import Retranslator, Text
+from castray_desktop.ui.theme.theme import Theme
+from castray_desktop.ui.widgets.banner import Banner, Edge
+from castray_desktop.ui.widgets.basic_widgets import ElidedLabel, Rule, button
+
+
+class Sheet(QDialog):
+    """Not modal: the main window can be used beside it."""
+
+    def __init__(self, theme: Theme, title: Text, parent: QWidget, *, size: tuple[int, int]) -> None:
+        super().__init__(parent)
+        self._theme = theme
+        self._title_text = title
+        self._fixed_title = ""
+        self.setModal(False)
+        self.resize(*size)
+        self._title = ElidedLabel("", 15, 600)
+        self._column = QVBoxLayout(self)
+        self._column.setContentsMargins(20, 14, 20, 14)
+        self._column.setSpacing(12)
+        self._column.addWidget(self._title)
+        self._foot = QHBoxLayout()
+        self.close_button = button(theme, lambda: self.tr("Close"), height=32)
+        self.close_button.clicked.connect(self.close)
+        theme.changed.connect(self.update)
+        Retranslator(self, self.say)
+
+    def set_body(self, body: QLayout) -> None:
+        """What the sheet is about."""
+        self._body = body
+        self._column.addLayout(body, 1)
+        self._column.addWidget(Rule(self._theme))
+
+    def float_banner(self, banner: Banner) -> None:
+        """Have a banner's messages over the lower end of the body."""
+
+        def room() -> QRect:
+            return self._body.geometry().marginsAdded(QMargins(8, 0, 8, 4))
+
+        banner.float_over(self, room, Edge.BOTTOM)
+
+    def set_foot(self, row: QHBoxLayout, *, with_close: bool = True) -> None:
+        """The buttons; *Close* comes last."""
+        if with_close:
+            row.addWidget(self.close_button)
+        self._column.addLayout(row)
+
+    def set_fixed_title(self, title: str) -> None:
+        """A title that is a name, the same in every language."""
+        self._fixed_title = title
+        self._say_title()
+
+    def say(self) -> None:
+        """Say everything; to be extended by those that say more. Called before they are built, too."""
+        self._say_title()
+
+    def _say_title(self) -> None:
+        text = self._title_text()
+        self._title.set_full_text(self._fixed_title or text)
+        self.setWindowTitle(f"{self._fixed_title} – {text}" if self._fixed_title else text)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if event.key() == Qt.Key.Key_Escape:
+            self.close()
+            return
+        super().keyPressEvent(event)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        QPainter(self).fillRect(self.rect(), self._theme.color("card"))

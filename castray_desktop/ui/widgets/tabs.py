@@ -1,0 +1,197 @@
+"""Titles in a row, one of which is chosen."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QEvent, QRect, QRectF, QSize, Qt, Signal
+from PySide6.QtGui import (
+    QFocusEvent,
+    QFontMetrics,
+    QKeyEvent,
+    QMouseEvent,
+    QPainter,
+    QPaintEvent,
+    QWheelEvent,
+)
+from PySide6.QtWidgets import QTabBar, QToolButton
+
+from castray_desktop.ui.i18n.retranslator import Text
+from castray_desktop.ui.theme.fonts import font
+from castray_desktop.ui.theme.theme import Theme
+from castray_desktop.ui.widgets.basic_widgets import paint_round, say
+
+TABS_HEIGHT = 40
+BADGE_GAP = 8
+RING_ROOM = 6  # between a title and the ring that shows the keyboard's focus
+
+
+class Tabs(QTabBar):
+    """Titles that can be chosen, each with a number beside it, and a line below the one that is.
+
+    Signal: `chosen(str)` with the key of the title that the user has gone to. To screen readers it is a list
+    of page tabs, to the keyboard one stop, in which the arrows, Home and End choose.
+    """
+
+    chosen = Signal(str)
+
+    def __init__(self, theme: Theme) -> None:
+        super().__init__()
+        self._theme = theme
+        self._keys: list[str] = []
+        self._counts: dict[str, int] = {}
+        self._gap = 24
+        self._hovered = -1
+        self._by_keyboard = False
+        self.setFont(font(13, 600))
+        self.setExpanding(False)
+        self.setDrawBase(False)
+        self.setUsesScrollButtons(False)
+        for unused in self.findChildren(QToolButton):
+            unused.setAccessibleName("")  # it would stay in the language that it was made in
+        self.setElideMode(Qt.TextElideMode.ElideNone)
+        self.setMouseTracking(True)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.setFixedHeight(TABS_HEIGHT)
+        self.currentChanged.connect(self._current_changed)
+        theme.changed.connect(self.update)
+
+    def add(self, key: str, title: Text) -> None:
+        """One more title, at the end."""
+        place = len(self._keys)
+        self._keys.append(key)
+        self.addTab("")
+        say(self, lambda text: self._say(place, text), title)
+
+    def order(self) -> list[str]:
+        """Of the titles, from left to right."""
+        return list(self._keys)
+
+    def choose(self, key: str) -> None:
+        """Make this the chosen one, without a signal. Raises ValueError for an unknown key."""
+        before = self.blockSignals(True)
+        self.setCurrentIndex(self._keys.index(key))
+        self.blockSignals(before)
+        self.update()
+
+    def step(self, by: int) -> None:
+        """Go so many titles on, round and round; `chosen` follows."""
+        self.setCurrentIndex((self.currentIndex() + by) % max(1, self.count()))
+
+    def set_count(self, key: str, count: int) -> None:
+        """Show a number beside a title; zero shows none. Raises ValueError for an unknown key."""
+        if count != self._counts.get(key, 0):
+            self._counts[key] = count
+            place = self._keys.index(key)
+            self._say(place, self.tabText(place))
+
+    def set_gap(self, gap: int) -> None:
+        """So many pixels between two titles."""
+        self._gap = gap
+        self._resize()
+
+    def _say(self, place: int, title: str) -> None:
+        count = self._counts.get(self._keys[place], 0)
+        self.setTabText(place, title)
+        self.setAccessibleTabName(place, f"{title} ({count:,})" if count else title)
+        self._resize()
+
+    def _resize(self) -> None:
+        """Qt asks for the sizes of all titles again when it is given one."""
+        if self.count():
+            self.setTabText(0, self.tabText(0))
+        self.update()
+
+    def _current_changed(self, place: int) -> None:
+        if 0 <= place < len(self._keys):
+            self.chosen.emit(self._keys[place])
+
+    def _badge_width(self, place: int) -> int:
+        count = self._counts.get(self._keys[place], 0)
+        if not count:
+            return 0
+        return max(18, QFontMetrics(font(11, 600)).horizontalAdvance(f"{count:,}") + 11)
+
+    def _title_width(self, place: int) -> int:
+        return QFontMetrics(self.font()).horizontalAdvance(self.tabText(place)) + 1
+
+    def content(self, key: str) -> QRect:
+        """Where a title and its number are. Raises ValueError for an unknown key."""
+        place = self._keys.index(key)
+        badge = self._badge_width(place)
+        width = self._title_width(place) + (BADGE_GAP + badge if badge else 0)
+        return QRect(self.tabRect(place).left() + RING_ROOM, 0, width, self.height())
+
+    # --- Qt --------------------------------------------------------------------------------
+
+    def tabSizeHint(self, index: int) -> QSize:
+        badge = self._badge_width(index)
+        width = self._title_width(index) + (BADGE_GAP + badge if badge else 0)
+        return QSize(width + (self._gap if index < self.count() - 1 else 2 * RING_ROOM), TABS_HEIGHT)
+
+    def minimumTabSizeHint(self, index: int) -> QSize:
+        return self.tabSizeHint(index)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        place, last = self.currentIndex(), self.count() - 1
+        to = {
+            Qt.Key.Key_Left: (place - 1) % (last + 1),
+            Qt.Key.Key_Right: (place + 1) % (last + 1),
+            Qt.Key.Key_Home: 0,
+            Qt.Key.Key_End: last,
+        }.get(Qt.Key(event.key()))
+        if to is None:
+            event.ignore()
+            return
+        self._by_keyboard = True
+        self.setCurrentIndex(to)
+        self.update()
+
+    def focusInEvent(self, event: QFocusEvent) -> None:
+        if event.reason() is not Qt.FocusReason.ActiveWindowFocusReason:  # that is how it was before
+            self._by_keyboard = event.reason() is not Qt.FocusReason.MouseFocusReason
+        super().focusInEvent(event)
+        self.update()
+
+    def focusOutEvent(self, event: QFocusEvent) -> None:
+        super().focusOutEvent(event)
+        self.update()
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        super().mouseMoveEvent(event)
+        self._hover(self.tabAt(event.position().toPoint()))
+
+    def leaveEvent(self, event: QEvent) -> None:
+        super().leaveEvent(event)
+        self._hover(-1)
+
+    def _hover(self, place: int) -> None:
+        if place != self._hovered:
+            self._hovered = place
+            self.update()
+
+    def wheelEvent(self, event: QWheelEvent) -> None:
+        """Nobody means to change the page by that."""
+        event.ignore()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        for place, key in enumerate(self._keys):
+            self._paint(painter, place, self.content(key))
+        painter.end()
+
+    def _paint(self, painter: QPainter, place: int, area: QRect) -> None:
+        color, chosen = self._theme.color, place == self.currentIndex()
+        painter.setFont(self.font())
+        painter.setPen(color("text" if chosen or place == self._hovered else "text_2"))
+        painter.drawText(area, Qt.AlignmentFlag.AlignVCenter, self.tabText(place))
+        if badge := self._badge_width(place):
+            pill = QRectF(area.right() + 1 - badge, (area.height() - 18) / 2, badge, 18)
+            paint_round(painter, pill, 9, color("accent_soft"), None)
+            painter.setFont(font(11, 600, tabular=True))
+            painter.setPen(color("accent"))
+            painter.drawText(pill, Qt.AlignmentFlag.AlignCenter, f"{self._counts[self._keys[place]]:,}")
+        if chosen:
+            painter.fillRect(QRect(area.left(), self.height() - 2, area.width(), 2), color("accent"))
+            if self.hasFocus() and self._by_keyboard:
+                ring = QRectF(area).adjusted(1 - RING_ROOM, 5, RING_ROOM - 1, -5)
+                paint_round(painter, ring, 6, None, color("accent"), 2)

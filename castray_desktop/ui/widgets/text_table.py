@@ -1,0 +1,285 @@
+"""Tables of words: rows of text under headings, as the pages and sheets need them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from PySide6.QtCore import QAbstractTableModel, QModelIndex, QObject, QPersistentModelIndex, QRect, QRectF, Qt
+from PySide6.QtGui import QColor, QPainter, QPaintEvent, QResizeEvent
+from PySide6.QtWidgets import (
+    QAbstractItemView,
+    QHeaderView,
+    QStyle,
+    QStyledItemDelegate,
+    QStyleOptionViewItem,
+    QTableView,
+    QWidget,
+)
+
+from castray_desktop.ui.i18n.retranslator import Retranslator, Text
+from castray_desktop.ui.theme.theme import Theme
+from castray_desktop.ui.widgets.basic_widgets import say
+from castray_desktop.ui.widgets.painting import CENTRE, LEFT, RIGHT, metrics, paint_text, paint_wrapped
+from castray_desktop.ui.widgets.status_glyphs import GlyphState, paint_glyph
+
+Index = QModelIndex | QPersistentModelIndex
+
+NO_PARENT = QModelIndex()
+GLYPH_ROLE = Qt.ItemDataRole.UserRole + 1
+"""The `GlyphState` before the text of a cell, or None."""
+TONE_ROLE = Qt.ItemDataRole.UserRole + 2
+"""The colour role of a cell's text, as named in `theme.Palette`."""
+KEY_ROLE = Qt.ItemDataRole.UserRole + 3
+"""What a row stands for."""
+
+ROW, HEADER = 28, 28
+PADDING = 8
+EDGE = 16
+STRETCH_LEAST = 180
+
+
+class TableCell:
+    """A text with a shape before it and a tone."""
+
+    __slots__ = ("glyph", "text", "tip", "tone")
+
+    def __init__(self, text: str, tone: str = "text", glyph: GlyphState | None = None, tip: str = "") -> None:
+        self.text, self.tone, self.glyph, self.tip = text, tone, glyph, tip
+
+
+class TextTableModel(QAbstractTableModel):
+    """Rows of cells. `numbers` are the columns that stand at the right."""
+
+    def __init__(
+        self, headings: Sequence[Text], numbers: frozenset[int] = frozenset(), parent: QObject | None = None
+    ) -> None:
+        super().__init__(parent)
+        self._headings, self._numbers = headings, numbers
+        self._rows: list[tuple[object, Sequence[TableCell]]] = []
+
+    def set_rows(self, rows: Sequence[tuple[object, Sequence[TableCell]]]) -> None:
+        """Other rows, each with what it stands for. The view keeps its place if there are as many."""
+        if len(rows) == len(self._rows):
+            self._rows = list(rows)
+            if rows:
+                self.dataChanged.emit(self.index(0, 0), self.index(len(rows) - 1, len(self._headings) - 1))
+            return
+        self.beginResetModel()
+        self._rows = list(rows)
+        self.endResetModel()
+
+    def say(self) -> None:
+        """The language is another one."""
+        self.headerDataChanged.emit(Qt.Orientation.Horizontal, 0, len(self._headings) - 1)
+
+    def cell(self, row: int, column: int) -> TableCell | None:
+        """What stands there; for models that make their cells when they are asked for."""
+        return self._rows[row][1][column]
+
+    def key(self, row: int) -> object:
+        """What a row stands for."""
+        return self._rows[row][0]
+
+    # --- Qt --------------------------------------------------------------------------------
+
+    def rowCount(self, parent: Index = NO_PARENT) -> int:
+        return 0 if parent.isValid() else len(self._rows)
+
+    def columnCount(self, parent: Index = NO_PARENT) -> int:
+        return 0 if parent.isValid() else len(self._headings)
+
+    def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> object:
+        if not index.isValid() or index.row() >= self.rowCount():
+            return None
+        if role == KEY_ROLE:
+            return self.key(index.row())
+        if role == Qt.ItemDataRole.TextAlignmentRole:
+            side = (
+                Qt.AlignmentFlag.AlignRight if index.column() in self._numbers else Qt.AlignmentFlag.AlignLeft
+            )
+            return side | Qt.AlignmentFlag.AlignVCenter
+        cell = self.cell(index.row(), index.column())
+        if cell is None:
+            return None
+        match role:
+            case Qt.ItemDataRole.DisplayRole | Qt.ItemDataRole.AccessibleTextRole:
+                return cell.text
+            case Qt.ItemDataRole.ToolTipRole:
+                return cell.tip or None
+            case int() if role == TONE_ROLE:
+                return cell.tone
+            case int() if role == GLYPH_ROLE:
+                return cell.glyph
+        return None
+
+    def headerData(
+        self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole
+    ) -> object:
+        if orientation is not Qt.Orientation.Horizontal or not 0 <= section < len(self._headings):
+            return None
+        if role == Qt.ItemDataRole.DisplayRole:
+            return self._headings[section]()
+        if role == Qt.ItemDataRole.TextAlignmentRole:
+            side = Qt.AlignmentFlag.AlignRight if section in self._numbers else Qt.AlignmentFlag.AlignLeft
+            return side | Qt.AlignmentFlag.AlignVCenter
+        return None
+
+
+class _Header(QHeaderView):
+    """Titles 11 px high."""
+
+    def __init__(self, theme: Theme, parent: QWidget) -> None:
+        super().__init__(Qt.Orientation.Horizontal, parent)
+        self._theme = theme
+        self.setFixedHeight(HEADER)
+        self.setSectionsClickable(False)
+        self.setStretchLastSection(True)
+        self.setMinimumSectionSize(40)
+
+    def paintSection(self, painter: QPainter, rect: QRect, logical: int) -> None:
+        palette = self._theme.palette
+        painter.save()
+        painter.fillRect(rect, QColor(palette.inset))
+        painter.fillRect(QRect(rect.left(), rect.bottom(), rect.width(), 1), QColor(palette.line))
+        title = str(self.model().headerData(logical, Qt.Orientation.Horizontal))
+        align = self.model().headerData(logical, Qt.Orientation.Horizontal, Qt.ItemDataRole.TextAlignmentRole)
+        right = bool(align & Qt.AlignmentFlag.AlignRight) if isinstance(align, Qt.AlignmentFlag) else False
+        inner = QRectF(rect).adjusted(EDGE if logical == 0 else PADDING, 0, -PADDING, -1)
+        paint_text(painter, inner, title, palette.text_3, 11, 500, RIGHT if right else LEFT)
+        painter.restore()
+
+
+class _Delegate(QStyledItemDelegate):
+    """Cells in the window's look."""
+
+    def __init__(self, theme: Theme, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._theme = theme
+
+    def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
+        palette = self._theme.palette
+        rect = QRectF(option.rect)
+        painter.save()
+        if option.state & QStyle.StateFlag.State_Selected:
+            painter.fillRect(rect, QColor(palette.selected))
+        elif option.state & QStyle.StateFlag.State_MouseOver:
+            painter.fillRect(rect, QColor(palette.hover))
+        painter.fillRect(QRectF(rect.x(), rect.bottom() - 1, rect.width(), 1), QColor(palette.line))
+        inner = rect.adjusted(EDGE if index.column() == 0 else PADDING, 0, -PADDING, -1)
+        glyph = index.data(GLYPH_ROLE)
+        if isinstance(glyph, GlyphState):
+            paint_glyph(painter, QRectF(inner.x(), inner.center().y() - 6, 12, 12), glyph, palette)
+            inner.setLeft(inner.left() + 20)
+        align = index.data(Qt.ItemDataRole.TextAlignmentRole)
+        right = isinstance(align, Qt.AlignmentFlag) and bool(align & Qt.AlignmentFlag.AlignRight)
+        tone = index.data(TONE_ROLE)
+        color = getattr(palette, tone) if isinstance(tone, str) and tone else palette.text
+        text = str(index.data() or "").replace("\n", "  ")
+        weight = 500 if index.column() == 0 else 400
+        paint_text(
+            painter,
+            inner,
+            text,
+            color,
+            12,
+            weight,
+            RIGHT if right else LEFT,
+            tabular=True,
+            elide=Qt.TextElideMode.ElideMiddle if index.column() == 0 else Qt.TextElideMode.ElideRight,
+        )
+        if (
+            option.state & QStyle.StateFlag.State_HasFocus
+            and option.state & QStyle.StateFlag.State_KeyboardFocusChange
+        ):
+            painter.setPen(QColor(palette.accent))
+            painter.drawRect(rect.adjusted(1, 1, -2, -3))
+        painter.restore()
+
+
+class TextTable(QTableView):
+    """A table of rows; `stretch` is the column that takes what the others leave, `widths` theirs."""
+
+    def __init__(
+        self,
+        theme: Theme,
+        model: TextTableModel,
+        name: Text,
+        widths: Sequence[int],
+        stretch: int,
+        empty: Callable[[], tuple[str, str]] = lambda: ("", ""),
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._theme, self._plain, self._empty = theme, model, empty
+        self.setModel(model)
+        header = _Header(theme, self)
+        self.setHorizontalHeader(header)
+        self.setItemDelegate(_Delegate(theme, self))
+        self._widths, self._stretch = list(widths), stretch
+        header.setStretchLastSection(False)
+        header.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.verticalHeader().hide()
+        self.verticalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
+        self.verticalHeader().setDefaultSectionSize(ROW)
+        self.setShowGrid(False)
+        self.setFrameShape(QTableView.Shape.NoFrame)
+        self.setCornerButtonEnabled(False)
+        self.setMouseTracking(True)
+        self.setWordWrap(False)
+        self.setTabKeyNavigation(False)
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+        self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+        say(self, self.setAccessibleName, name)
+        theme.changed.connect(self._restyle)
+        self._restyle()
+        Retranslator(self, model.say)
+
+    def current_key(self) -> object:
+        """What the current row stands for; None without one."""
+        return self.currentIndex().data(KEY_ROLE)
+
+    def _restyle(self) -> None:
+        self.setStyleSheet(
+            "QTableView { background: transparent; border: none; outline: none; }"
+            f"QHeaderView {{ background: {self._theme.palette.inset}; border: none; }}"
+        )
+        self.viewport().update()
+
+    def _fit(self) -> None:
+        """One column takes what the others leave; where there is too little they all give way."""
+        room, header = self.viewport().width(), self.horizontalHeader()
+        least = min(self._widths[self._stretch], STRETCH_LEAST)
+        others = sum(self._widths) - self._widths[self._stretch]
+        share = min(1.0, max(0, room - least) / others) if others else 1.0
+        used = 0
+        for column, width in enumerate(self._widths):
+            if column != self._stretch:
+                header.resizeSection(column, int(width * share))
+                used += int(width * share)
+        header.resizeSection(self._stretch, max(40, room - used))
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._fit()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        super().paintEvent(event)
+        if self._plain.rowCount():
+            return
+        title, hint = self._empty()
+        painter = QPainter(self.viewport())
+        area = QRectF(self.viewport().rect())
+        top = max(8.0, area.center().y() - 34)
+        palette = self._theme.palette
+        paint_text(painter, QRectF(16, top, area.width() - 32, 22), title, palette.text, 14, 600, CENTRE)
+        paint_wrapped(painter, QRectF(16, top + 26, area.width() - 32, 60), hint, palette.text_2)
+        painter.end()
+
+
+def text_width(text: str) -> int:
+    """How wide a cell has to be for this text."""
+    return round(metrics(12, 400, True).horizontalAdvance(text)) + 2 * PADDING + 2

@@ -1,0 +1,200 @@
+"""Messages on the desktop, by its own notification service, with a button to do something about them.
+
+They are sent by the desktop's `notify-send`, so there need be no tray. It stays until the message has gone,
+and then says which button was pressed. Where there is none, or it is refused, the tray icon says it.
+"""
+
+from __future__ import annotations
+
+import html
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from PySide6.QtCore import QCoreApplication, QObject, QProcess, Signal
+from PySide6.QtGui import QGuiApplication
+from PySide6.QtWidgets import QWidget
+
+from castray_desktop.core.failures.sentences import Explanation
+from castray_desktop.core.protocol.messages import CastResult, CastState, CastSummary, DeliverySnapshot
+from castray_desktop.ui.i18n.retranslator import Text
+from castray_desktop.ui.model.desktop_services import open_folder
+from castray_desktop.ui.model.node_list import NodeList
+from castray_desktop.ui.model.preferences import Preferences
+from castray_desktop.ui.transfers.transfer_text import cast_title, failure_text
+from castray_desktop.ui.widgets.toast import Toast
+from castray_desktop.ui.window.tray import SHOWN_MS, Tray
+
+MOST = 8  # messages that are listened to; some desktops keep them until somebody clicks on them
+
+ON_MESSAGE, ON_BUTTON = "default", "button"  # "default" is the message itself
+
+
+@dataclass(frozen=True)
+class DesktopNotification:
+    """A message: `clicked` is for a click on it, `button` a text and what it does."""
+
+    title: str
+    text: str
+    failed: bool
+    clicked: Callable[[], object]
+    button: tuple[Text, Callable[[], object]] | None = None
+
+
+def _find_program() -> str:
+    """Without a desktop there is nobody to tell."""
+    seen = QGuiApplication.platformName() in ("xcb", "wayland", "wayland-egl")
+    return (shutil.which("notify-send") or "") if seen else ""
+
+
+class DesktopNotifications(QObject):
+    """Shows notes. What they do is called in the window's thread."""
+
+    def __init__(self, tray: Tray, parent: QObject, program: str | None = None) -> None:
+        """`program` is what shows them, by default the `notify-send` in the search path; "" is none."""
+        super().__init__(parent)
+        self._tray = tray
+        self._program = _find_program() if program is None else program
+        self._shown: dict[QProcess, DesktopNotification] = {}
+
+    def show(self, note: DesktopNotification) -> None:
+        """Say this on the desktop."""
+        if not self._program:
+            self._show_at_tray(note)
+            return
+        if len(self._shown) >= MOST:
+            self._forget(next(iter(self._shown)))
+        process = QProcess(self)
+        self._shown[process] = note
+        process.finished.connect(lambda code, _: self._ended(process, code))
+        process.errorOccurred.connect(lambda _: self._ended(process, 1))
+        process.start(self._program, self._arguments(note))
+
+    def close(self) -> None:
+        """Listen to none of them any more."""
+        for process in tuple(self._shown):
+            self._forget(process)
+
+    def _arguments(self, note: DesktopNotification) -> list[str]:
+        opening = self.tr("Open CastRay")
+        actions = [f"--action={ON_MESSAGE}={opening}"]
+        if note.button is not None:
+            actions.append(f"--action={ON_BUTTON}={note.button[0]()}")
+        return [
+            "--app-name=CastRay",
+            "--icon=castray",
+            "--urgency=normal",  # of failures too: who does not want to be disturbed is not
+            f"--expire-time={SHOWN_MS}",
+            *actions,
+            "--",
+            note.title,
+            html.escape(note.text, quote=False),  # the text may have marks in it, the title may not
+        ]
+
+    def _ended(self, process: QProcess, code: int) -> None:
+        note = self._shown.pop(process, None)
+        if note is None:
+            return
+        pressed = process.readAllStandardOutput().toStdString().split()
+        process.deleteLater()
+        if code:
+            self._program = ""  # there is no service, or the program knows no buttons yet
+            self._show_at_tray(note)
+        elif ON_BUTTON in pressed and note.button is not None:
+            note.button[1]()
+        elif ON_MESSAGE in pressed:
+            note.clicked()
+
+    def _forget(self, process: QProcess) -> None:
+        del self._shown[process]
+        process.kill()
+        process.waitForFinished(1000)
+        process.deleteLater()
+
+    def _show_at_tray(self, note: DesktopNotification) -> None:
+        clicked = note.clicked if note.button is None else note.button[1]
+        self._tray.tell(note.title, note.text, failed=note.failed, clicked=clicked)
+
+
+translate = QCoreApplication.translate
+
+
+def result_words(result: CastResult) -> Explanation:
+    """How a cast ended, in two short sentences."""
+    cast, name = result.summary, cast_title(result.summary)
+    total = len(cast.recipients)
+    match cast.state:
+        case CastState.COMPLETED:
+            one = translate("Notifier", "{name} arrived on {node}")
+            many = translate("Notifier", "{name} arrived on {count} nodes")
+            text = (one if total == 1 else many).format(
+                name=name, node=cast.recipients[0] if cast.recipients else "", count=total
+            )
+            return Explanation(text, translate("Notifier", "Every copy was checked by its hash."))
+        case CastState.PARTLY_FAILED if _only_waits(cast):
+            text = translate("Notifier", "{count} of {total} nodes get {name} once they are back")
+            happened = text.format(name=name, count=cast.awaited, total=total)
+            return Explanation(happened, _first_reason(result))
+        case CastState.PARTLY_FAILED:
+            text = translate("Notifier", "{name} did not arrive on {count} of {total} nodes")
+            happened = text.format(name=name, count=total - cast.verified - cast.awaited, total=total)
+            return Explanation(happened, _first_reason(result))
+    text = translate("Notifier", "{name} could not be sent").format(name=name)
+    return Explanation(text, failure_text(cast.failure) if cast.failure else _first_reason(result))
+
+
+def _only_waits(cast: CastSummary) -> bool:
+    """Whether all who have not got it get it once they are back."""
+    return cast.awaited > 0 and cast.verified + cast.awaited == len(cast.recipients)
+
+
+def _first_reason(result: CastResult) -> str:
+    failures = [item.failure for item in result.deliveries if item.failure is not None]
+    return failure_text(failures[0]) if failures else ""
+
+
+class Notifier(QObject):
+    """Listens to results. `window` is what may be in front. Signal: `window_wanted()`, to be in front."""
+
+    window_wanted = Signal()
+
+    def __init__(
+        self, chosen: Preferences, toast: Toast, notes: DesktopNotifications, nodes: NodeList, window: QWidget
+    ) -> None:
+        super().__init__(window)
+        self._chosen, self._toast, self._notes = chosen, toast, notes
+        self._nodes, self._window = nodes, window
+
+    def tell(self, result: CastResult) -> None:
+        """A cast has ended. What a schedule has sent is told only when it failed."""
+        state = result.summary.state
+        failed = state is not CastState.COMPLETED and not _only_waits(result.summary)
+        wanted = self._chosen.notify_failed if failed else self._chosen.notify_done
+        by_itself = bool(result.summary.schedule) and not failed
+        if state is CastState.CANCELLED or by_itself or not wanted:
+            return
+        folder = self._folder(result)
+        action: tuple[Text, Callable[[], object]] | None = None
+        if folder:
+            action = (lambda: translate("Notifier", "Show in folder"), lambda: open_folder(folder))
+        self._toast.show_message(lambda: result_words(result), failed=failed, action=action)
+        if self._chosen.notify_desktop and not self._window.isActiveWindow():
+            words = result_words(result)
+            self._notes.show(
+                DesktopNotification(words.happened, words.remedy, failed, self.window_wanted.emit, action)
+            )
+
+    def close(self) -> None:
+        """Let what is on the desktop go on without the window."""
+        self._notes.close()
+
+    def _folder(self, result: CastResult) -> str:
+        """Where it landed on this computer; empty when it did not."""
+        here = next((item for item in result.deliveries if item.paths and self._is_here(item)), None)
+        return str(Path(here.paths[0]).parent) if here is not None else ""
+
+    def _is_here(self, delivery: DeliverySnapshot) -> bool:
+        node = self._nodes.get(delivery.node)
+        address = (node.address if node else "") or delivery.address
+        return bool(node and node.this_computer) or address.startswith("127.") or address == "::1"

@@ -1,0 +1,159 @@
+"""Splitters whose handles are the gaps between the cards."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QEvent, QMargins, QRect, QRectF, Qt, QTimer
+from PySide6.QtGui import QEnterEvent, QPainter, QPaintEvent
+from PySide6.QtWidgets import (
+    QFrame,
+    QScrollArea,
+    QSplitter,
+    QSplitterHandle,
+    QStackedWidget,
+    QVBoxLayout,
+    QWidget,
+)
+
+from castray_desktop.ui.theme.theme import Theme
+from castray_desktop.ui.widgets.banner import Edge
+from castray_desktop.ui.widgets.basic_widgets import paint_round
+
+if TYPE_CHECKING:
+    from castray_desktop.ui.window.main_window import MainWindow
+
+
+class GapSplitter(QSplitter):
+    """A splitter that shows a grip while the mouse is over one of its gaps."""
+
+    def __init__(self, theme: Theme, orientation: Qt.Orientation, gap: int = 16) -> None:
+        self._theme = theme
+        super().__init__(orientation)
+        self.setHandleWidth(gap)
+        self.setChildrenCollapsible(False)
+
+    def createHandle(self) -> QSplitterHandle:
+        return GapHandle(self._theme, self.orientation(), self)
+
+
+class GapHandle(QSplitterHandle):
+    """The gap."""
+
+    def __init__(self, theme: Theme, orientation: Qt.Orientation, splitter: QSplitter) -> None:
+        super().__init__(orientation, splitter)
+        self._theme = theme
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        if not self.underMouse():
+            return
+        lying = self.orientation() is Qt.Orientation.Vertical
+        width, height = (32, 3) if lying else (3, 32)
+        grip = QRectF((self.width() - width) / 2, (self.height() - height) / 2, width, height)
+        paint_round(QPainter(self), grip, 1.5, self._theme.color("line_strong"), None)
+
+    def enterEvent(self, event: QEnterEvent) -> None:
+        self.update()
+
+    def leaveEvent(self, event: QEvent) -> None:
+        self.update()
+
+
+COMPACT_BELOW = (1200, 800)
+
+GAP, COMPACT_GAP = 16, 12
+
+MESSAGE_EDGE = 6
+
+
+class Scrolled(QScrollArea):
+    """Holds the body, and lets it be reached on a screen that is smaller than the least it needs."""
+
+    def __init__(self, body: QWidget) -> None:
+        super().__init__()
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setWidgetResizable(True)
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.setWidget(body)
+
+
+class WindowLayout(QWidget):
+    """Everything inside the window's frame."""
+
+    def __init__(self, theme: Theme, window: MainWindow) -> None:
+        super().__init__()
+        self._window = window
+        self.compact: bool | None = None
+        self.enlarged = False
+        self.middle = QStackedWidget()
+        self.middle.addWidget(window.welcome_page)
+        self.middle.addWidget(window.graph)
+        self.columns = GapSplitter(theme, Qt.Orientation.Horizontal)
+        for number, part in enumerate((window.send_panel, self.middle, window.recipients)):
+            self.columns.addWidget(part)
+            self.columns.setStretchFactor(number, 1 if part is self.middle else 0)
+        self.rows = GapSplitter(theme, Qt.Orientation.Vertical)
+        self.rows.addWidget(self.columns)
+        self.rows.addWidget(window.transfers_card)
+        self.rows.setStretchFactor(0, 3)
+        self.rows.setStretchFactor(1, 2)
+        self._limit_sizes()
+        self.setObjectName("central")
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        self._inner = QVBoxLayout()
+        self._inner.addWidget(self.rows, 1)
+        column.addWidget(window.header)
+        column.addLayout(self._inner, 1)
+        column.addWidget(window.status)
+        window.banner.float_over(self, self._room_for_messages, Edge.BOTTOM)
+
+    def _room_for_messages(self) -> QRect:
+        """Above the status bar, over the lower end of the bottom card."""
+        return self._inner.geometry().marginsRemoved(QMargins(MESSAGE_EDGE, 0, MESSAGE_EDGE, MESSAGE_EDGE))
+
+    def _limit_sizes(self) -> None:
+        window = self._window
+        window.send_panel.setMinimumWidth(288)
+        window.send_panel.setMaximumWidth(420)
+        self.middle.setMinimumSize(360, 304)
+        window.recipients.setMinimumWidth(248)
+        window.recipients.setMaximumWidth(400)
+        window.transfers_card.setMinimumHeight(188)
+
+    def toggle_enlarged(self) -> None:
+        """The bottom card over the whole window, or at its place again."""
+        self.enlarged = not self.enlarged
+        self.columns.setVisible(not self.enlarged)
+        self._window.transfers_card.set_enlarged(self.enlarged)
+
+    def fit(self, width: int, height: int) -> None:
+        """Closer together in a window of less than so many pixels."""
+        compact = width < COMPACT_BELOW[0] or height < COMPACT_BELOW[1]
+        if compact == self.compact:
+            return
+        self.compact = compact
+        gap = COMPACT_GAP if compact else GAP
+        self._inner.setContentsMargins(gap, gap, gap, gap)
+        self._inner.setSpacing(gap)
+        for splitter in (self.rows, self.columns):
+            splitter.setHandleWidth(gap)
+        window = self._window
+        for part in (window.header, window.send_panel, window.transfers_card):
+            part.set_compact(compact)
+        for view in (window.graph, window.recipients):
+            if hasattr(view, "set_compact"):
+                view.set_compact(compact)
+        QTimer.singleShot(0, self, self._divide)
+
+    def _divide(self) -> None:
+        width = self.columns.width()
+        left, right = (288, 248) if self.compact else (336, 304)
+        gaps = 2 * self.columns.handleWidth()
+        self.columns.setSizes([left, width - left - right - gaps, right])
+        height = self.rows.height() - self.rows.handleWidth()
+        top = 392 / 580 if self.compact else 472 / 768
+        self.rows.setSizes([round(height * top), height - round(height * top)])
+        if not self.compact:
+            self._window.memory.restore_division()

@@ -1,0 +1,278 @@
+"""Commands that a node runs after a delivery, where its owner allows that.
+
+The sender names the command; a file on the node decides whether it runs: `node.json` in the folder
+`castray` of `XDG_CONFIG_HOME` (by default `~/.config`):
+
+    {"hooks": true, "hook_seconds": 60}
+
+`hooks` may be a list of programs instead, each as written first in a command; others are not run then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import selectors
+import shlex
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable, Optional
+
+from castray_desktop.workers.agent import hook_guard
+
+SECONDS = 60.0
+LONGEST_SECONDS = 24 * 3600.0
+LOOK_SECONDS = 0.1
+TAIL_BYTES = 600
+READS = 16
+"""Reads in a row, so that a command with endless output is still checked for its end."""
+
+LONGEST_LINES = 64 * 1024
+"""Of `CASTRAY_PATHS`: the kernel refuses a variable of 128 KiB."""
+
+DONE = "done"
+
+_PASSED_ON = ("HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "SHELL", "TMPDIR", "TZ", "USER", "XDG_RUNTIME_DIR")
+"""Environment variables passed to hooks; the others may contain secrets of the cluster."""
+
+
+@dataclass(frozen=True)
+class HookRules:
+    """What this node's owner allows."""
+
+    allowed: bool = False
+    programs: Optional[tuple[str, ...]] = None  # None: any program
+    seconds: float = SECONDS
+    why_not: str = ""
+
+
+def rules_path() -> Path:
+    """The path of the node's configuration."""
+    folder = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    return Path(folder) / "castray" / "node.json"
+
+
+def read_rules(path: Path) -> HookRules:
+    """Read the rules from that file. Hooks are not allowed if it is missing or writable by other users."""
+    try:
+        with path.open("rb") as file:
+            facts = os.fstat(file.fileno())
+            if facts.st_uid not in (0, os.getuid()) or stat.S_IMODE(facts.st_mode) & 0o022:
+                return HookRules(why_not=f"{path} could be changed by others")
+            given = json.loads(file.read(64 * 1024))
+        hooks, seconds = given.get("hooks", False), float(given.get("hook_seconds", SECONDS))
+        if not math.isfinite(seconds):
+            raise ValueError("hook_seconds is no number")
+    except FileNotFoundError:
+        return HookRules(why_not=_allow_in(path))
+    except (OSError, ValueError, AttributeError, TypeError, ArithmeticError, RecursionError) as error:
+        return HookRules(why_not=f"{path} can't be used: {error}")
+    seconds = min(max(seconds, 1.0), LONGEST_SECONDS)
+    if isinstance(hooks, list):
+        return HookRules(True, tuple(str(program) for program in hooks), seconds)
+    if hooks is True:
+        return HookRules(True, None, seconds)
+    return HookRules(why_not=_allow_in(path))
+
+
+def _allow_in(path: Path) -> str:
+    setting = '{"hooks": true}'
+    return f"allow it there with {setting} in {path}"
+
+
+def run_hook(
+    command: str,
+    rules: HookRules,
+    variables: dict[str, str],
+    folder: str,
+    stopped: Callable[[], bool],
+    paths: Sequence[bytes] = (),
+) -> str:
+    """Run a command, without a shell, in `folder`; returns "done" or an error text.
+
+    `CASTRAY_PATHS_FILE` names a file with the `paths`, each ended by a NUL byte; it goes with the command.
+    `CASTRAY_PATHS` has a line for each, and is set only where that is unmistakable.
+
+    The window translates these texts, see `core.failures.translation`.
+
+    `stopped` is called ten times a second; True ends the command, and so does the configured time limit. A
+    guard process ends the command if this process is killed.
+    """
+    if not rules.allowed:
+        return f"not allowed on this node: {rules.why_not}"
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        return f"not a command: {error}"
+    if not words:
+        return "not a command: it is empty"
+    if rules.programs is not None and words[0] not in rules.programs:
+        program = words[0]
+        reason = f"{program} is not in its list of programs"
+        return f"not allowed on this node: {reason}"
+    environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    guard: Optional[subprocess.Popen[bytes]] = None
+    listed = ""
+    try:
+        listed = _list(paths)
+        variables = {**variables, **_lines(paths), "CASTRAY_PATHS_FILE": listed}
+        guard = _guard(environment, listed)
+        process = subprocess.Popen(
+            words,
+            cwd=folder,
+            env={**environment, **variables},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        _tell(guard, process.pid)
+    except (OSError, ValueError) as error:
+        _let_go(guard)
+        _remove(listed)
+        return f"could not be started: {error}"
+    try:
+        return _watch(process, rules.seconds, stopped)
+    finally:
+        _tell(guard, 0)
+        _let_go(guard)
+        _remove(listed)
+
+
+def _list(paths: Sequence[bytes]) -> str:
+    """A new file with these, for this user alone. Raises OSError."""
+    descriptor, name = tempfile.mkstemp(prefix="castray-paths-")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.writelines(path + b"\0" for path in paths)
+    except OSError:
+        _remove(name)
+        raise
+    return name
+
+
+def _remove(listed: str) -> None:
+    if listed:
+        with contextlib.suppress(OSError):
+            os.unlink(listed)
+
+
+def _lines(paths: Sequence[bytes]) -> dict[str, str]:
+    """A line for each path, unless a name has a line end or is no UTF-8, or they are too long."""
+    text = b"\n".join(paths)
+    try:
+        lines = text.decode("utf-8")
+    except UnicodeDecodeError:
+        return {}
+    if text.count(b"\n") >= max(len(paths), 1) or len(text) > LONGEST_LINES:
+        return {}
+    return {"CASTRAY_PATHS": lines}
+
+
+def _guard(environment: dict[str, str], listed: str) -> subprocess.Popen[bytes]:
+    """Start the guard in its own session, without the variable by which the engine's sweep finds processes.
+    Raises OSError."""
+    return subprocess.Popen(
+        [sys.executable, "-I", "-S", hook_guard.__file__, listed],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def _tell(guard: subprocess.Popen[bytes], group: int) -> None:
+    """Tell the guard the process group, or 0 once it has ended."""
+    assert guard.stdin is not None
+    with contextlib.suppress(BrokenPipeError):  # the guard was killed
+        guard.stdin.write(f"{group}\n".encode())
+        guard.stdin.flush()
+
+
+def _let_go(guard: Optional[subprocess.Popen[bytes]]) -> None:
+    if guard is None:
+        return
+    assert guard.stdin is not None
+    with contextlib.suppress(BrokenPipeError):
+        guard.stdin.close()
+    guard.wait()
+
+
+def _watch(process: subprocess.Popen[bytes], seconds: float, stopped: Callable[[], bool]) -> str:
+    """Wait for the command's end, keeping the last part of its output."""
+    assert process.stdout is not None
+    tail = bytearray()
+    deadline = time.monotonic() + seconds
+    os.set_blocking(process.stdout.fileno(), False)
+    with process.stdout, selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        while process.poll() is None:
+            if stopped():
+                _end(process)
+                return "ended, as the cast was cancelled"
+            if time.monotonic() >= deadline:
+                _end(process)
+                limit = f"{seconds:g}"
+                said = _single_line(tail)
+                if said:
+                    return f"ended after {limit} s, as it did not end by itself: {said}"
+                return f"ended after {limit} s, as it did not end by itself"
+            if selector.get_map() and selector.select(LOOK_SECONDS):
+                if not _read(process, tail):
+                    selector.unregister(process.stdout)
+            else:
+                _pause(process)
+        _read(process, tail)
+    if process.returncode == 0:
+        return DONE
+    status, number, said = process.returncode, -process.returncode, _single_line(tail)
+    if status > 0:
+        return f"ended with status {status}: {said}" if said else f"ended with status {status}"
+    return f"ended with signal {number}: {said}" if said else f"ended with signal {number}"
+
+
+def _read(process: subprocess.Popen[bytes], tail: bytearray) -> bool:
+    """Read some output. False once the output is closed."""
+    assert process.stdout is not None
+    for _ in range(READS):
+        data = process.stdout.read(64 * 1024)
+        if data is None:
+            return True
+        if not data:
+            return False
+        tail += data
+        del tail[:-TAIL_BYTES]
+    return True
+
+
+def _pause(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(LOOK_SECONDS)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End it with everything it has started in its session."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, number)
+        except ProcessLookupError:
+            break
+        try:
+            process.wait(2.0)
+        except subprocess.TimeoutExpired:
+            continue
+    process.wait()
+
+
+def _single_line(tail: bytearray) -> str:
+    return " ".join(tail.decode("utf-8", "replace").split())

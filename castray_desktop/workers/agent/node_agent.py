@@ -1,0 +1,310 @@
+"""A node's agent: it carries out the engine's orders on a node, and reports.
+
+`NodeAgent` is a plain class; the driver wraps it in a Ray actor. Its methods return at once: the transfer
+service works on its own threads, and its results go out with the next report. `report` is a long poll,
+and the heartbeat as well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import platform
+import time
+from pathlib import Path
+from typing import Any, Callable, Optional
+
+from castray_desktop.core.failures.kinds import Failure, FailureKind
+from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.workers.agent import network_addresses, node_inspection
+from castray_desktop.workers.agent.in_cluster_api import InClusterCounters, InClusterRequests, Names
+from castray_desktop.workers.agent.machine_facts import MachineFactsMeter, machine_identity
+from castray_desktop.workers.agent.side_threads import DiskThreads
+from castray_desktop.workers.agent.transfer.delivery.audit import FileAudits
+from castray_desktop.workers.agent.transfer.peer.tls import ray_certificates
+from castray_desktop.workers.agent.transfer.peer.tunnel import TunnelClient, TunnelPeer, TunnelServer
+from castray_desktop.workers.agent.transfer.system.digests import FILE_HASHES, PIECE_DIGESTS
+from castray_desktop.workers.agent.transfer.transfer_service import TransferService
+
+PROGRESS_SECONDS = 0.25
+"""Interval of progress reports without a change of state."""
+
+IDLE_SECONDS = 2.0
+"""An idle agent reports this often."""
+
+FACTS_SECONDS = 1.0
+
+PREFLIGHT_SECONDS = 10.0
+"""For so long a folder may not answer; the engine waits for 15."""
+
+TUNNEL_SECONDS = 1.0
+
+NAMESPACE = "castray"
+
+
+def actor_name(node: str, engine: str = "") -> str:
+    """The name of a node's actor in Ray's namespace `castray`.
+
+    The plain name belongs to the first engine; agents of other engines have the engine's id appended.
+    """
+    return f"castray-agent-{node}" + (f"-of-{engine}" if engine else "")
+
+
+class NodeAgent:
+    """The agent of one node.
+
+    `start` must have returned before any other method is called.
+    """
+
+    def __init__(
+        self, place: agent_protocol.PlaceAgent, remote_of: Optional[Callable[[str], TunnelPeer]] = None
+    ) -> None:
+        """`remote_of` returns the agents of other nodes, for tunnels through Ray."""
+        self._place = place
+        self._tunnels = TunnelClient(remote_of) if remote_of is not None else None
+        self._mouths: Optional[TunnelServer] = None
+        self._inbox = Path(place.inbox).expanduser()
+        self._host = machine_identity(place.address)
+        self._facts = MachineFactsMeter(self._inbox, place.address)
+        self._facts_due = 0.0
+        self._address = place.address
+        self._plane: Optional[TransferService] = None
+        self._loop: Optional[asyncio.AbstractEventLoop] = None
+        self._changed = asyncio.Event()
+        self._changed.set()  # the first report, with the facts, leaves at once
+        self._urgent = asyncio.Event()
+        self._side = DiskThreads()
+        self._requests = InClusterRequests(lambda: self._wake(True))
+        self._counts = InClusterCounters()
+        self._verifications = FileAudits(place.name, self._byte_plane_changed)
+
+    async def start(self, node_id: str = "") -> bytes:
+        """Open the data port. Returns an `AgentHello` as JSON; raises OSError, or ValueError for
+        a bad `CASTRAY_DATA_NETWORK` or `CASTRAY_DATA_PORTS`.
+        """
+        self._loop = asyncio.get_running_loop()
+        address = network_addresses.data_address(
+            self._place.address,
+            os.environ.get(network_addresses.NETWORK_VARIABLE, ""),
+            network_addresses.own_addresses(),
+        )
+        self._address = address
+        certificates = ray_certificates(os.environ)
+        self._plane = TransferService(
+            node=self._place.name,
+            inbox=self._inbox,
+            address=address,
+            ports=_port_range(self._place.ports),
+            host=self._host,
+            runtime_dir=Path(self._place.runtime_dir) if self._place.runtime_dir else None,
+            local_copy=os.environ.get("CASTRAY_LOCAL_COPY", "1") != "0",
+            certificates=certificates,
+            open_tunnel=self._tunnels.open_tunnel if self._tunnels is not None else None,
+            changed=self._byte_plane_changed,
+            engine=self._place.engine,
+            keep=self._place.keep,
+        )
+        self._mouths = TunnelServer(self._plane.adopt)
+        port, local_path = self._plane.start()
+        hello = agent_protocol.AgentHello(
+            node=self._place.name,
+            pid=os.getpid(),
+            address=network_addresses.without_scope(address),
+            port=port,
+            host=self._host,
+            local_path=local_path,
+            inbox=str(self._inbox),
+            node_id=node_id,
+            python_version=platform.python_version(),
+            piece_digests=PIECE_DIGESTS,
+            file_hashes=FILE_HASHES,
+            encrypted=certificates is not None,
+            store=node_inspection.object_store(),
+        )
+        return agent_protocol.to_json(hello)
+
+    async def order(self, text: bytes) -> bytes:
+        """Carry out an order. Returns its answer as JSON, or nothing."""
+        order = agent_protocol.from_json(text, agent_protocol.Order)
+        plane = self._plane
+        if plane is None:
+            raise RuntimeError("the agent has not been started")
+        verifications = self._verifications
+        asked: dict[type, Callable[[Any], agent_protocol.OrderReply]] = {  # these read disks
+            agent_protocol.DescribeFiles: verifications.describe,
+            agent_protocol.CheckDestination: plane.preflight,
+            agent_protocol.Probe: plane.probe,
+            agent_protocol.GetManifest: plane.manifest,
+            agent_protocol.FindPrunable: plane.find_extra,
+            agent_protocol.ListFolder: node_inspection.list_folder,
+            agent_protocol.MeasureSizes: node_inspection.measure_sizes,
+            agent_protocol.InspectNode: self._examine,
+        }
+        if isinstance(order, agent_protocol.DialPeers):
+            return agent_protocol.to_json(await node_inspection.dial_peers(order, self._address))
+        if type(order) in asked:
+            if not isinstance(order, agent_protocol.CheckDestination):
+                return agent_protocol.to_json(await self._side.run(asked[type(order)], order))
+            try:
+                answer = await self._side.run(plane.preflight, order, PREFLIGHT_SECONDS)
+            except asyncio.TimeoutError:
+                answer = agent_protocol.DestinationReply(failure=self._folder_silent(order))
+            return agent_protocol.to_json(answer)
+        handlers: dict[type, Callable[[Any], None]] = {
+            agent_protocol.PrepareSource: plane.prepare,
+            agent_protocol.ServeSource: plane.serve,
+            agent_protocol.StartDelivery: plane.deliver,
+            agent_protocol.SetUpstream: plane.set_upstream,
+            agent_protocol.JoinGroup: plane.listen,
+            agent_protocol.SendToGroup: plane.multicast,
+            agent_protocol.DialRecipient: plane.reach,
+            agent_protocol.ReadToEnd: plane.read_to_end,
+            agent_protocol.AnnounceTrailer: plane.seal,
+            agent_protocol.SetCastLimit: plane.limit_cast,
+            agent_protocol.SetNodeLimit: plane.limit_node,
+            agent_protocol.PauseCast: plane.pause,
+            agent_protocol.PauseDelivery: plane.pause_delivery,
+            agent_protocol.VerifyFiles: verifications.start,
+            agent_protocol.EndVerification: verifications.end,
+            agent_protocol.CancelCast: plane.cancel,
+            agent_protocol.ForgetCast: self._forget,
+            agent_protocol.AnswerTransfer: self._requests.answer,
+        }
+        handlers[type(order)](order)
+        return b""
+
+    def _folder_silent(self, order: agent_protocol.CheckDestination) -> Failure:
+        path = order.destination or str(self._inbox)
+        return Failure(FailureKind.FOLDER_SILENT, {"node": self._place.name, "path": path})
+
+    def _forget(self, order: agent_protocol.ForgetCast) -> None:
+        self._counts.forget_cast(order.cast)
+        if self._plane is not None:
+            self._plane.forget(order)
+
+    def _examine(self, _order: agent_protocol.InspectNode) -> agent_protocol.NodeInspection:
+        ray_version = node_inspection.ray_of_this_process()
+        return node_inspection.inspect_node(ray_version, self._inbox, self._address, self._place.ports)
+
+    # --- for code that runs inside Ray ----------------------------------------------------------
+
+    async def initiate_file_transfer(
+        self, file_path: Names, recipients: Names = (), transfer_mode: str = ""
+    ) -> str:
+        """Send files of this node; returns the cast's id once the engine has started it.
+
+        `file_path` is one absolute path or several. `recipients` are names, addresses or Ray node ids, or
+        "all"; `transfer_mode` ("unicast", "multicast" or "broadcast") follows from them and may be left out.
+        With "UDP" all of them are sent one stream of multicast. Raises ValueError with the reason,
+        TimeoutError when no engine answers.
+        """
+        return await self._requests.ask(file_path, recipients, transfer_mode)
+
+    async def get_file_transfer_stats(self) -> dict[str, Any]:
+        """Totals sent and received by this node since its agent started."""
+        return {"node": self._place.name, **self._counts.stats()}
+
+    async def get_active_transfers_count(self) -> int:
+        """The number of casts that this node takes part in."""
+        return self._counts.active
+
+    # --- tunnels --------------------------------------------------------------------------------
+
+    async def open_tunnel(self, tunnel: str) -> None:
+        """Open a tunnel for a recipient's agent that reaches this node through Ray alone. Raises
+        ConnectionError."""
+        self._open_mouths().open(tunnel)
+
+    async def put_into_tunnel(self, tunnel: str, data: bytes) -> None:
+        """Accept bytes from that recipient. Raises ConnectionError."""
+        await self._open_mouths().put(tunnel, data)
+
+    async def get_from_tunnel(self, tunnel: str, number: int) -> bytes:
+        """Return bytes for that recipient, see `TunnelPeer`. Raises ConnectionError."""
+        return await self._open_mouths().get(tunnel, number)
+
+    def _open_mouths(self) -> TunnelServer:
+        if self._mouths is None:
+            raise ConnectionRefusedError("this agent does not run")
+        return self._mouths
+
+    async def report(self) -> bytes:
+        """Long poll: wait for changes, at most two seconds. Returns an `AgentReport` as JSON.
+
+        A change of state is reported at once, progress four times a second.
+        """
+        await _wait(self._changed, IDLE_SECONDS)
+        if self._changed.is_set() and not self._urgent.is_set():
+            await _wait(self._urgent, PROGRESS_SECONDS)
+        self._changed.clear()
+        self._urgent.clear()
+        if self._mouths is not None:
+            self._mouths.sweep()
+        sources, deliveries = self._plane.drain_reports() if self._plane else ((), ())
+        self._counts.record_reports(sources, deliveries)
+        verified = self._verifications.drain_reports()
+        report = agent_protocol.AgentReport(
+            sources, deliveries, self._due_facts(), self._requests.drain(), verified
+        )
+        return agent_protocol.to_json(report)
+
+    async def stop(self, keep: bool = False) -> None:
+        """Stop threads and close sockets; remove unfinished part files, or keep them for a later agent."""
+        self._verifications.close(TUNNEL_SECONDS)
+        plane, self._plane = self._plane, None
+        mouths, self._mouths = self._mouths, None
+        if mouths is not None:
+            mouths.close()
+        if plane is not None:
+            await asyncio.get_running_loop().run_in_executor(None, plane.close, keep)
+        if self._tunnels is not None:
+            await asyncio.get_running_loop().run_in_executor(None, self._tunnels.join, TUNNEL_SECONDS)
+
+    def _due_facts(self) -> Optional[agent_protocol.MachineFacts]:
+        now = time.monotonic()
+        if now < self._facts_due:
+            return None
+        self._facts_due = now + FACTS_SECONDS
+        try:
+            return self._facts.measure()
+        except OSError as error:
+            logging.getLogger("castray.agent").warning("facts of %s: %s", self._place.name, error)
+            return None
+
+    def _byte_plane_changed(self, urgent: bool) -> None:
+        """Called by transfer threads.
+
+        Further changes while a report is already pending do not wake the loop again.
+        """
+        loop = self._loop
+        if loop is not None and not loop.is_closed() and (urgent or not self._changed.is_set()):
+            loop.call_soon_threadsafe(self._wake, urgent)
+
+    def _wake(self, urgent: bool) -> None:
+        self._changed.set()
+        if urgent:
+            self._urgent.set()
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    with contextlib.suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(event.wait(), seconds)
+
+
+def _port_range(text: str) -> Optional[tuple[int, int]]:
+    """Parse "LOW-HIGH"; None if empty. Raises ValueError."""
+    if not text:
+        return None
+    low, _, high = text.partition("-")
+    return int(low), int(high or low)
+
+
+def shipped_environment() -> dict[str, str]:
+    """The variables of the driver's environment that agents on other machines get as well."""
+    names = ("CASTRAY_LOCAL_COPY", network_addresses.NETWORK_VARIABLE)
+    # A closing tunnel has calls in flight, for whose errors nothing waits.
+    return {"RAY_IGNORE_UNHANDLED_ERRORS": "1"} | {
+        name: os.environ[name] for name in names if name in os.environ
+    }

@@ -1,0 +1,467 @@
+"""Receive a group's datagrams: they become candidates for pieces, and reports tell the sender what arrived.
+
+One thread for each delivery. It checks tags, reports, and writes complete pieces as long as that is
+quick; the thread with the upstream's connection does the rest. A receiver that gets too small a share of
+what is sent leaves.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+import threading
+import time
+from typing import Callable, Optional
+
+from castray_desktop.core.content.stream_layout import StreamLayout
+from castray_desktop.core.multicast.datagrams import (
+    HEADER_BYTES,
+    DatagramKeys,
+    ReceiverReport,
+    first_report_number,
+    next_report_number,
+    parse_datagram_header,
+    receiver_id,
+)
+from castray_desktop.core.protocol.nodes.agent_protocol import MulticastGroup
+from castray_desktop.workers.agent.transfer.multicast.batched_datagrams import (
+    BatchReceiver,
+    make_batch_receiver,
+)
+from castray_desktop.workers.agent.transfer.multicast.datagram_parser import (
+    NO_PIECE,
+    DatagramParser,
+    DatagramRun,
+    TagChecker,
+)
+from castray_desktop.workers.agent.transfer.multicast.multicast_sockets import (
+    MAX_MESSAGE_BYTES,
+    ReceivingSocket,
+    report_socket,
+)
+from castray_desktop.workers.agent.transfer.multicast.piece_writer import PieceRecipient, PieceWriter
+from castray_desktop.workers.agent.transfer.multicast.reassembly import (
+    SLACK_BYTES,
+    AcceptResult,
+    ReassemblyBuffer,
+)
+from castray_desktop.workers.agent.transfer.system.file_io import page_buffer
+
+FOLLOWS_WITHIN = 0.5
+
+MIN_RATIO = 0.5
+
+"""A receiver that gets less than this share for half a second can't keep up."""
+
+JUDGED_SECONDS = 0.1
+
+JUDGED_FROM = 30
+
+"""Check interval and minimum number of datagrams: a sender that started too fast for all has slowed down
+before half a second is over."""
+
+
+class DeliveryRatio:
+    """Share of the sent datagrams that were received."""
+
+    def __init__(self) -> None:
+        self._then, self._sent, self._came = 0.0, 0, 0  # time and counts of the last check
+        self._small_since = 0.0
+
+    def restart(self, now: float, sent: int, came: int) -> None:
+        """Start measuring: the number of datagrams sent and received before."""
+        self._then, self._sent, self._came = now, sent, came
+        self._small_since = now
+
+    def is_too_small(self, now: float, sent: int, came: int) -> bool:
+        """Whether less than half was received in every recent check."""
+        datagrams = sent - self._sent
+        if now - self._then < JUDGED_SECONDS or datagrams < JUDGED_FROM:
+            return False
+        if came - self._came >= datagrams * MIN_RATIO:
+            self._small_since = now
+        self._then, self._sent, self._came = now, sent, came
+        return now - self._small_since >= FOLLOWS_WITHIN
+
+
+log = logging.getLogger("castray.byte_plane")
+
+FIRST_DATAGRAM_SECONDS = 0.6
+
+"""Timeout for the first datagram; then this network does not support multicast."""
+
+SILENCE_SECONDS = 1.0
+
+"""Timeout after a datagram: the sender has ended, or a filter blocks datagrams."""
+
+SENDER_LOCK_SECONDS = 0.3
+
+"""Seconds of silence after which datagrams of another sender are considered."""
+
+MAX_SINGLE_DATAGRAMS = 256
+
+"""The kernel does not coalesce if this many datagrams in a row came alone."""
+
+WAIT_SECONDS = 0.02
+
+BEGINNING_SECONDS, BEGINNING_SHARE, LEAST_REPORT_SECONDS = 0.5, 0.3, 0.01
+
+"""Initially, reports are sent at a shorter interval while the sender searches its pace: duration, share of
+the usual interval, minimum interval."""
+
+NAP_BYTES = 3 << 19
+
+"""Between reports, the thread sleeps until about this many bytes have arrived: waking up for every burst is
+expensive, and more bytes would not fit the processor's cache."""
+
+WAITING_SHARE, GIGABIT = 0.25, 125e6
+
+"""While sleeping, at most this share of the kernel's buffer may fill, at the current rate or at this many
+bytes per second."""
+
+CROWDED_SHARE = 0.5
+
+"""A report tells the sender if more than this share of the kernel's buffer is in use."""
+
+SLOW_ONES, SLOW_SECONDS = 4, 1.0
+
+"""If writing a piece takes too long for the buffer this many times in a row, writing is left to the other
+thread for this many seconds, doubled each time. A single slow write is ignored, since the processor may
+have been busy."""
+
+LAST_REPORTS = 3
+
+
+class MulticastReceiver:
+    """Receives one cast's datagrams until `stop`, or until it can't keep up.
+
+    `wake_fd` becomes readable when there is work for the thread that checks and writes.
+    """
+
+    def __init__(
+        self,
+        group: MulticastGroup,
+        own: str,
+        node: str,
+        keys: DatagramKeys,
+        layout: StreamLayout,
+        delivery: PieceRecipient,
+        paused: Callable[[], bool],
+    ) -> None:
+        """Joins the group. Raises OSError. `own` is this machine's address."""
+        self.reassembly = ReassemblyBuffer(layout, delivery)
+        self.writer = PieceWriter(delivery, self.reassembly)
+        self.has_received = False
+        self.reason = ""  # why it has left, unless it was stopped
+        self.group = group
+        self._own = own
+        self._name = receiver_id(node)
+        self._node = node
+        self._keys = keys
+        self._delivery = delivery
+        self._layout = layout
+        self._pieces = layout.pieces
+        self._paused = paused
+        self._stopped = False
+        self._socket = ReceivingSocket(group, own)
+        self._socket.set_timeout(WAIT_SECONDS)
+        self._waiting = WAITING_SHARE * self._socket.buffer_size
+        self._rested = (0.0, 0)  # time of the last sleep, and payload received by then
+        self._reports: Optional[socket.socket] = None
+        self._sender: tuple[str, int] = ("", 0)
+        self._tags = TagChecker(keys)
+        self._met = False
+        self._batches: Optional[BatchReceiver] = None  # set once the sender is known
+        self._spare = page_buffer(layout.piece_bytes + SLACK_BYTES)  # scratch buffer
+        self._goes_on = (0, 0)  # piece and offset expected next
+        self._further = False  # the sender has reached another piece
+        self._whole = False  # there are complete pieces
+        self._rate = GIGABIT
+        self._places_from, self._rests = 0.0, SLOW_SECONDS  # writing is left to the other thread until then
+        self._slow = 0  # number of slow writes in a row
+        self._began = 0.0  # time of this sender's first datagram
+        self._clock = 0.0  # all datagrams that arrived by then were processed
+        self._last = 0.0  # time of the last datagram
+        self._next = 0  # highest received sequence number plus one
+        self._datagrams = 0
+        self._payload = 0
+        self._number = first_report_number(time.time())
+        self._share = DeliveryRatio()
+        self._ended = False
+        self.wake_fd, self._waking = os.pipe()
+        os.set_blocking(self.wake_fd, False)
+        os.set_blocking(self._waking, False)
+        self._thread = threading.Thread(target=self._run, name="castray-listener", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    @property
+    def is_active(self) -> bool:
+        """Whether it still receives datagrams."""
+        return not self._stopped
+
+    @property
+    def ended(self) -> bool:
+        """Whether no more datagrams are expected: missing bytes must be requested."""
+        return self._ended or self._stopped
+
+    def stop(self, reason: str = "") -> None:
+        """Leave the group. From any thread."""
+        if not self._stopped:
+            self.reason = reason
+            self._stopped = True
+
+    def close(self) -> None:
+        """Stop, wait for the thread, and free what it holds."""
+        self.stop()
+        self._thread.join()
+        os.close(self.wake_fd)
+        os.close(self._waking)
+
+    def wake(self) -> None:
+        """Make `wake_fd` readable."""
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._waking, b"x")
+
+    def clear_wake(self) -> None:
+        """Reset `wake_fd`."""
+        with contextlib.suppress(BlockingIOError):
+            os.read(self.wake_fd, 4096)
+
+    # --- the thread
+
+    def _run(self) -> None:
+        started = reported = self._last = time.monotonic()
+        try:
+            while not self._stopped:
+                came, drained = self._take_all()
+                now = time.monotonic()
+                if self._paused():
+                    started = self._last = now
+                    self._share.restart(now, self._next, self._datagrams)
+                if came:
+                    self._last = now
+                elif not self.has_received and now - started > FIRST_DATAGRAM_SECONDS:
+                    self.stop("nothing came to the group")
+                elif self.has_received and now - self._last > SILENCE_SECONDS:
+                    self.stop("nothing comes to the group any more")
+                if now - self._last > SENDER_LOCK_SECONDS:
+                    self._met = False  # the next datagram may be from another sender
+                if self.has_received and now - reported > self._interval(now):
+                    self._report(False)
+                    if self._share.is_too_small(now, self._next, self._datagrams):
+                        self.stop("it can't follow")
+                    reported = now
+                if came and drained:
+                    self._nap(now)
+        except OSError as error:
+            self.stop(error.strerror or str(error))
+        except Exception:
+            log.exception("receiving multicast on %s", self._node)
+            self.stop("it failed")
+        finally:
+            self._leave()
+
+    def _interval(self, now: float) -> float:
+        """Seconds between two reports."""
+        usual = self.group.report_seconds
+        if now - self._began > BEGINNING_SECONDS:
+            return usual
+        return max(BEGINNING_SHARE * usual, LEAST_REPORT_SECONDS)
+
+    def _nap(self, now: float) -> None:
+        """Sleep while datagrams accumulate, but not beyond the end of the stream."""
+        then, payload = self._rested
+        rate = (self._payload - payload) / max(now - then, 0.001)
+        self._rate = max(rate, GIGABIT)
+        left = (self._pieces - self._goes_on[0]) * self._layout.piece_bytes
+        nap = min(self._interval(now), self._waiting / self._rate, min(NAP_BYTES, left) / max(rate, 1.0))
+        time.sleep(max(now + nap - time.monotonic(), 0.0))
+        self._rested = now, self._payload
+
+    def _leave(self) -> None:
+        if self.reason:
+            log.info("%s leaves %s: %s", self._node, self.group.address, self.reason)
+        for _ in range(LAST_REPORTS):
+            self._report(True)
+        self._socket.close()
+        if self._reports is not None:
+            self._reports.close()
+        self.wake()
+        self._delivery.report_state()
+
+    def _report(self, leaving: bool) -> None:
+        """Send a report to the sender. Lost reports do no harm: the next one is complete."""
+        if self._reports is None:
+            return
+        self._number = next_report_number(self._number)
+        front = self.reassembly.front[0]
+        report = ReceiverReport(
+            self._name,
+            self._number,
+            leaving,
+            self._next,
+            self._datagrams,
+            self._payload,
+            int(self._arrived() * 1e6),
+            self._delivery.next_needed(min(front, self._pieces)),
+            self._delivery.is_undecided(),
+            self._socket.buffer_usage() > CROWDED_SHARE,
+        )
+        with contextlib.suppress(OSError):
+            self._reports.send(self._keys.pack_report(report))
+
+    def _arrived(self) -> float:
+        """Arrival time of the latest processed datagram, by this machine's monotonic clock.
+
+        Taken from the kernel's timestamp, independent of when this thread ran; otherwise the time of the last
+        check. Else it is the last look.
+        """
+        waited = self._socket.latest_age()
+        return self._clock if waited is None else time.monotonic() - waited
+
+    # --- the sender
+
+    def _meet(self, wait: bool) -> None:
+        """Identify the sender from one call's datagrams, which are not processed.
+
+        Not while another sender is active, since anybody may replay its datagrams. Counters start with its
+        first datagram. Raises BlockingIOError if there are no datagrams (with `wait`: within the timeout).
+        """
+        count, segment, where = self._socket.receive(self._spare, wait)
+        length = min(count, segment)
+        if length < HEADER_BYTES:
+            return
+        head = parse_datagram_header(self._spare, 0)
+        if not self._tags.is_right(head, length - HEADER_BYTES):
+            return
+        if where[:2] != self._sender:
+            if self.has_received and time.monotonic() - self._last < SENDER_LOCK_SECONDS:
+                return
+            self.has_received = self._ended = False
+            self._sender = where[0], where[1]
+            self._datagrams = self._payload = 0
+            if self._reports is not None:
+                self._reports.close()
+            self._reports = report_socket(self._own, where)
+        if self._batches is None or self._batches.size != head.size:
+            self._take_many(head.size, MAX_MESSAGE_BYTES // (head.size + HEADER_BYTES))
+        self._met, self._last = True, time.monotonic()
+        self._clock = self._last
+        self._accept(DatagramRun(head, 0, self._spare[:0], in_place=False))
+
+    def _take_many(self, size: int, together: int) -> None:
+        """Set the datagram size and the number that the kernel may coalesce."""
+        self._socket.coalesce(together > 1)
+        self._batches = make_batch_receiver(size, -(-self._layout.piece_bytes // size), together)
+        self._catch = DatagramParser(self._batches, self._tags)
+
+    # --- datagrams
+
+    def _take_all(self) -> tuple[bool, bool]:
+        """Wait for datagrams and process them until the next report is due.
+
+        Returns whether some were of this cast, and whether the queue is empty.
+        """
+        began = time.monotonic()
+        until = began + self._interval(began)
+        came = drained = self._further = self._whole = left = False
+        wait = False
+        while not drained:
+            try:
+                some, drained = self._take(wait)
+            except BlockingIOError:
+                if came or wait:
+                    drained = True
+                    break
+                wait = True
+                continue
+            came = came or some
+            if self._whole:
+                self._whole = False
+                left = not self._place() or left
+            if time.monotonic() > until:
+                break
+            wait = False
+        lacks = self._further and self.reassembly.has_missing()
+        if left or lacks or self._ended or self._delivery.is_complete():
+            self.wake()
+        if self._delivery.wake_pending:
+            self._delivery.notify_waiting()
+        return came, drained
+
+    def _place(self) -> bool:
+        """Write complete pieces; False if work is left for the other thread."""
+        began = time.monotonic()
+        if began < self._places_from:
+            self.writer.defer()
+            return False
+        if not self.writer.write_now():
+            return False
+        ends = time.monotonic()
+        self._slow = self._slow + 1 if ends - began > self._waiting / self._rate else 0
+        if self._slow == SLOW_ONES:
+            self._slow = 0
+            self._places_from, self._rests = ends + self._rests, 2 * self._rests
+        return True
+
+    def _take(self, wait: bool) -> tuple[bool, bool]:
+        """Process the datagrams of one call. Datagrams are received into their final position if they are the
+        expected ones.
+
+        Raises BlockingIOError where there are none at all, for a while if it is to `wait`.
+        """
+        taken, (piece, offset) = self._batches, self._goes_on
+        if not self._met or taken is None:
+            self._meet(wait)
+            return self._met, False
+        memory, first, end = self.reassembly.lend_buffer(piece, offset), 0, taken.most
+        if memory is None:
+            memory, piece = self._spare, NO_PIECE
+        else:
+            low, high = self._layout.piece(piece)
+            first, end = offset // taken.size, -(-(high - low) // taken.size)
+        came, self._clock = False, time.monotonic()
+        try:
+            lengths = taken.receive(self._socket.socket, memory, first, end, wait)
+            if wait:
+                self._clock = time.monotonic()
+            for run in self._catch.runs(memory, piece, first, lengths):
+                came = True
+                self._accept(run)
+        finally:
+            self.reassembly.return_buffer()
+        if self._catch.singles > MAX_SINGLE_DATAGRAMS and taken.together > 1:
+            self._take_many(taken.size, 1)
+        return came, len(lengths) * taken.together < end - first
+
+    def _accept(self, run: DatagramRun) -> None:
+        """Add datagrams with valid tags."""
+        head = run.head
+        if not self.has_received:
+            self.has_received, self._began = True, time.monotonic()
+            self._next = head.sequence
+            self._share.restart(self._began, self._next, self._datagrams)
+        further, taken = self.reassembly.accept(head.piece, head.offset, run.data, run.in_place)
+        ahead = head.sequence + run.number - self._next  # anybody may replay datagrams
+        if ahead >= 0:
+            self._goes_on = self._after(run)
+        if ahead > 0 and run.number:
+            self._next += ahead
+            if taken is not AcceptResult.NO_ROOM:  # dropped for lack of buffers: the sender must slow down
+                new = min(run.number, ahead)
+                self._datagrams += new
+                self._payload += len(run.data) if new == run.number else new * head.size
+        if head.piece >= self._pieces and not self._ended:
+            self._ended = True
+        self._further = self._further or further
+        self._whole = self._whole or taken is AcceptResult.COMPLETED
+
+    def _after(self, run: DatagramRun) -> tuple[int, int]:
+        """Piece and offset that should follow."""
+        piece, end = run.head.piece, run.head.offset + len(run.data)
+        low, high = self._layout.piece(min(piece, self._pieces - 1))
+        return (piece, end) if end < high - low else (piece + 1, 0)

@@ -1,0 +1,416 @@
+"""Send a cast's stream to a multicast group, once, at the rate that its receivers can take.
+
+One thread. Probes go out until receivers report that they hear them, then every piece in order as soon as
+the source has read it, then probes again that say where the end is. The relay brings what does not
+arrive.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from typing import Optional
+
+from castray_desktop.core.multicast.congestion_control import MIN_RATE, MulticastCongestionControl
+from castray_desktop.core.multicast.datagrams import (
+    HEADER_BYTES,
+    DatagramHeader,
+    DatagramHeaderWriter,
+    DatagramKeys,
+    InvalidReportError,
+    MulticastEnd,
+    MulticastState,
+    ReceiverReport,
+    is_newer_report,
+    pack_datagram_header,
+    receiver_id,
+    tag_of_probe,
+)
+from castray_desktop.core.protocol.nodes.agent_protocol import MulticastGroup, MulticastReport, SendToGroup
+from castray_desktop.workers.agent.transfer.multicast.batched_datagrams import make_batch_sender
+from castray_desktop.workers.agent.transfer.multicast.multicast_sockets import SendingSocket
+from castray_desktop.workers.agent.transfer.store.piece_store import PieceStore, StoreGoneError, read_some
+from castray_desktop.workers.agent.transfer.system.file_io import page_buffer
+from castray_desktop.workers.agent.transfer.system.rate_limits import wait_for_limits
+
+
+class PieceDatagrams:
+    """Builds the datagrams of one piece at a time in memory, with `payload` bytes in each."""
+
+    def __init__(self, supply: PieceStore, keys: DatagramKeys, payload: int) -> None:
+        self._supply = supply
+        self._payload = payload
+        number = -(-supply.layout.piece_bytes // payload)
+        self.heads = page_buffer(number * HEADER_BYTES)
+        """Consecutive headers."""
+        self.payloads = page_buffer(number * payload)
+        """Consecutive payloads, which together are the piece."""
+        self._writer = DatagramHeaderWriter(self.heads, payload, keys.tags)
+
+    def of_piece(self, index: int, sequence: int) -> tuple[int, int]:
+        """Build the datagrams of an available piece, numbered from `sequence` on.
+
+        Returns their number and the payload size of the last one. Raises Gone or OSError.
+        """
+        start, end = self._supply.layout.piece(index)
+        length = end - start
+        number = -(-length // self._payload)
+        view = self.payloads[:length]
+        where = self._supply.within_file(index)
+        if where is None:
+            view[:] = self._supply.piece_bytes(index)
+        else:
+            with self._supply.borrow_file(where[0]) as fd:
+                count = read_some(fd, where[1], view)
+            view[count:] = bytes(length - count)  # the file was truncated: zeros, as in the relay
+        self._writer.write(number, sequence, index)
+        return number, length - (number - 1) * self._payload
+
+
+log = logging.getLogger("castray.byte_plane")
+
+PROBE_SECONDS = 0.02
+
+IDLE_PROBE_SECONDS = 0.1
+
+FIRST_REPORT_SECONDS = 0.8
+
+"""Seconds until a receiver must have got a probe; otherwise the network does not carry multicast."""
+
+JOIN_SECONDS = 0.25
+
+"""Seconds to wait for further receivers after the first one is ready."""
+
+DECIDE_SECONDS = 2.0
+
+"""The same, while one of them compares existing files."""
+
+SLOW_SECONDS = 2.0
+
+"""After this time at the lowest pace it stops."""
+
+FINISH_SECONDS = 1.0
+
+"""Seconds of probes after the end, for receivers that have not confirmed it."""
+
+DEBT_SECONDS = 0.008
+
+"""Delayed datagrams are sent at once later on, up to this much time's worth."""
+
+NAP_SECONDS = 0.001
+
+"""Shorter sleeps are skipped: waking up costs as much as sending."""
+
+FULL_SECONDS = 0.001
+
+"""Wait time if the device's queue is full."""
+
+PIECE_SECONDS = 0.05
+
+REPORT_POLL_SECONDS = 0.005
+
+"""Interval of reading reports while sending."""
+
+MAX_REPORTS = 256
+
+"""Maximum number of reports read before sending goes on."""
+
+
+class _SenderStoppedError(Exception):
+    """Raised internally to end the thread; the reason was recorded."""
+
+
+class MulticastSender:
+    """Sends until everything was sent, or `stop`."""
+
+    def __init__(
+        self,
+        supply: PieceStore,
+        order: SendToGroup,
+        own: str,
+        ports: Optional[tuple[int, int]],
+        keys: DatagramKeys,
+    ) -> None:
+        assert order.group is not None
+        self._supply = supply
+        self._group: MulticastGroup = order.group
+        self._own = own
+        self._ports = ports
+        self._keys = keys
+        self._names: dict[bytes, str] = {}
+        self._first_rate = order.rate
+        self._pace = MulticastCongestionControl(order.rate, ())
+        self._state = MulticastState.WAITING
+        self._end: Optional[MulticastEnd] = None
+        self._reason = ""
+        self._stopped: Optional[MulticastEnd] = None
+        self._sent = 0
+        self._sequence = 0
+        self._at = (0, 0)  # next piece and offset
+        self._wanted: dict[bytes, int] = {}  # first missing piece of each receiver
+        self._left: set[bytes] = set()
+        self._numbers: dict[bytes, int] = {}  # numbers of the receivers' last reports
+        self._undecided: set[bytes] = set()
+        self._heard = 0  # listeners
+        self._followers: tuple[str, ...] = ()  # receivers that keep up
+        self._due = 0.0
+        self._heard_at = 0.0
+        self._slow_since = 0.0
+        self._probed = 0.0
+        self._listen_to(order.listeners)
+        self._thread = threading.Thread(target=self._run, name=f"castray-multicast-{order.cast}", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    @property
+    def active(self) -> bool:
+        """Whether it is still running."""
+        return self._state in (MulticastState.WAITING, MulticastState.SENDING)
+
+    def update(self, order: SendToGroup) -> None:
+        """Other listeners. From any thread."""
+        self._listen_to(order.listeners)
+
+    def stop(self, end: MulticastEnd = MulticastEnd.ORDERED) -> None:
+        """Request the end. From any thread."""
+        self._stopped = self._stopped or end
+
+    def join(self, seconds: float) -> None:
+        self._thread.join(seconds)
+
+    def report(self) -> MulticastReport:
+        return MulticastReport(
+            state=self._state,
+            end=self._end,
+            reason=self._reason,
+            listeners=self._followers,
+            sent_bytes=self._sent,
+            rate=round(self._pace.rate) if self.active else 0,
+        )
+
+    def _listen_to(self, listeners: Sequence[str]) -> None:
+        self._names = {receiver_id(node): node for node in listeners}
+
+    # --- the thread
+
+    def _run(self) -> None:
+        try:
+            self._socket = SendingSocket(self._group, self._own, self._ports)
+        except OSError as error:
+            self._finish(MulticastState.STOPPED, MulticastEnd.NO_NETWORK, error.strerror or str(error))
+            return
+        try:
+            self._socket.socket.setblocking(True)
+            self._datagrams = PieceDatagrams(self._supply, self._keys, self._socket.payload)
+            self._bursts = make_batch_sender(self._socket, self._datagrams.heads, self._datagrams.payloads)
+            self._gather()
+            self._go(MulticastState.SENDING)
+            self._send_all()
+            self._finish(MulticastState.DONE)
+            self._say_end()
+        except _SenderStoppedError:
+            self._finish(MulticastState.STOPPED, self._end)
+        except StoreGoneError:
+            self._finish(MulticastState.STOPPED, MulticastEnd.ORDERED)
+        except OSError as error:
+            self._finish(MulticastState.STOPPED, MulticastEnd.NO_NETWORK, error.strerror or str(error))
+        except Exception as error:
+            log.exception("multicast of cast %s", self._supply.cast)
+            self._finish(MulticastState.STOPPED, MulticastEnd.NO_NETWORK, f"{type(error).__name__}: {error}")
+        finally:
+            self._socket.close()
+
+    def _go(self, state: MulticastState) -> None:
+        self._state = state
+        self._supply.report_state()
+
+    def _finish(self, state: MulticastState, end: Optional[MulticastEnd] = None, reason: str = "") -> None:
+        self._end, self._reason = end, reason
+        if end is not None:
+            log.info("multicast of cast %s stopped: %s %s", self._supply.cast, end.value, reason)
+        self._go(state)
+
+    def _halt(self, end: MulticastEnd) -> _SenderStoppedError:
+        self._end = end
+        return _SenderStoppedError()
+
+    # --- its three parts
+
+    def _gather(self) -> None:
+        """Send probes until the receivers are ready."""
+        started, first = time.monotonic(), 0.0
+        while True:
+            self._check()
+            now = time.monotonic()
+            if self._supply.paused:
+                started = now
+            heard = len(self._wanted)
+            if heard and not first:
+                first = now
+            if heard and not self._awaited(heard, now - first):
+                break
+            if not heard and now - started > FIRST_REPORT_SECONDS:
+                raise self._halt(MulticastEnd.NOTHING_ARRIVES)
+            self._probe()
+            self._hear(PROBE_SECONDS)
+        self._pace = MulticastCongestionControl(self._first_rate, tuple(set(self._wanted) - self._left))
+        self._due = time.monotonic()
+
+    def _awaited(self, heard: int, seconds: float) -> bool:
+        """Whether to wait longer for missing receivers or for those that compare existing files."""
+        if any(each not in self._left for each in self._undecided):
+            return seconds < DECIDE_SECONDS
+        return heard < len(self._names) and seconds < JOIN_SECONDS
+
+    def _send_all(self) -> None:
+        layout = self._supply.layout
+        piece = self._skip(0)
+        while piece < layout.pieces:
+            self._at = piece, 0
+            while not self._supply.wait_piece(piece, PIECE_SECONDS):
+                self._pause(0.0)  # not read yet by the source
+            self._send_piece(piece)
+            piece = self._skip(piece + 1)
+
+    def _say_end(self) -> None:
+        """Send end probes until every active receiver has left or should have got them."""
+        self._at = self._supply.layout.pieces, 0
+        until = time.monotonic() + FINISH_SECONDS
+        while time.monotonic() < until and any(each not in self._left for each in self._wanted):
+            if self._stopped is not None:
+                return
+            self._probe()
+            self._hear(PROBE_SECONDS)
+
+    def _skip(self, piece: int) -> int:
+        """The next piece that any receiver needs, according to their reports."""
+        wanted = [at for each, at in self._wanted.items() if each not in self._left]
+        return max(piece, min(wanted)) if wanted else piece
+
+    # --- pieces
+
+    def _send_piece(self, index: int) -> None:
+        start, end = self._supply.layout.piece(index)
+        length, payload, done = end - start, self._socket.payload, 0
+        made, last = self._datagrams.of_piece(index, self._sequence)
+        self._bursts.set_datagrams(made, last)
+        while done < made:
+            self._check()
+            number = min(self._pace.burst_datagrams(payload), made - done)
+            at = min((done + number) * payload, length)
+            count = at - done * payload
+            self._await_turn(count)
+            self._pace.record_burst(time.monotonic(), self._sequence, number, count)
+            self._send(done, done + number)
+            done += number
+            self._sequence += number
+            self._sent += count
+            self._at = (index, at) if at < length else (index + 1, 0)
+            self._supply.count_sent(index, count, last=False)
+
+    def _send(self, first: int, after: int) -> None:
+        """Send datagrams of the piece, from the first up to `after`."""
+        while first < after:
+            sent = self._bursts.send(first, after)
+            if not sent:
+                time.sleep(FULL_SECONDS)
+            first += sent
+        self._probed = time.monotonic()
+
+    def _probe(self) -> None:
+        """Send a datagram without payload that tells the stream position."""
+        head = DatagramHeader(b"", self._sequence, *self._at, self._socket.payload)
+        raw = memoryview(pack_datagram_header(tag_of_probe(self._keys.tags, head), *head[1:]))
+        while not self._socket.send(raw):
+            time.sleep(FULL_SECONDS)
+        self._probed = time.monotonic()
+
+    # --- pace
+
+    def _await_turn(self, count: int) -> None:
+        """Wait until the pace and the limits allow these bytes."""
+        wait_for_limits(self._supply.limiters, count, self._pause)
+        while self._supply.paused:
+            self._pause(IDLE_PROBE_SECONDS)
+        now = time.monotonic()
+        self._due = max(self._due, now - DEBT_SECONDS)
+        if now - self._heard_at > REPORT_POLL_SECONDS:
+            self._hear(0.0)
+        while (left := self._due - time.monotonic()) > NAP_SECONDS:
+            self._hear(left)
+        self._due += count / max(self._pace.rate, 1.0)
+        self._check_speed(now)
+
+    def _check_speed(self, now: float) -> None:
+        """Stop where it stays at the lowest pace, which is of no use to anybody."""
+        if self._pace.rate > MIN_RATE or any(each.limit for each in self._supply.limiters):
+            self._slow_since = 0.0
+        elif not self._slow_since:
+            self._slow_since = now
+        elif now - self._slow_since > SLOW_SECONDS:
+            raise self._halt(MulticastEnd.TOO_SLOW)
+
+    def _pause(self, seconds: float) -> None:
+        """Pause sending; probes tell the receivers that it continues."""
+        self._check()
+        self._hear(min(seconds, IDLE_PROBE_SECONDS))
+        if time.monotonic() - self._probed > IDLE_PROBE_SECONDS:
+            self._probe()
+        self._due = time.monotonic()
+
+    def _check(self) -> None:
+        if self._supply.gone_reason:
+            raise StoreGoneError(self._supply.gone_reason)
+        if self._stopped is not None:
+            raise self._halt(self._stopped)
+
+    # --- reports
+
+    def _hear(self, seconds: float) -> None:
+        """Receive reports for this long; only waiting ones if the time is 0.
+
+        Their number is bounded, since anybody may flood the port.
+        """
+        self._heard_at = time.monotonic()
+        until, news = self._heard_at + seconds, False
+        for _ in range(MAX_REPORTS):
+            left = until - time.monotonic()
+            raw = self._socket.receive(max(left, 0.0))
+            if raw is not None:
+                with contextlib.suppress(InvalidReportError):
+                    news = self._take(self._keys.parse_report(raw)) or news
+            elif left <= 0:
+                break
+        if news:
+            self._pace.update(time.monotonic())
+            self._look_who_follows()
+
+    def _take(self, report: ReceiverReport) -> bool:
+        """Process a report; returns whether it is a valid new one."""
+        if report.listener not in self._names:
+            return False
+        if not is_newer_report(report.number, self._numbers.get(report.listener)):
+            return False  # a replayed report
+        self._numbers[report.listener] = report.number
+        self._wanted[report.listener] = report.wanted
+        for those, belongs in ((self._left, report.leaving), (self._undecided, report.undecided)):
+            (those.add if belongs else those.discard)(report.listener)
+        self._pace.record_report(time.monotonic(), report)
+        return True
+
+    def _look_who_follows(self) -> None:
+        names = self._names
+        followers = tuple(sorted(names[each] for each in self._pace.followers() if each in names))
+        if self.active and (len(self._wanted) != self._heard or followers != self._followers):
+            self._followers = followers  # receivers leave at the end
+            self._heard = len(self._wanted)
+            self._supply.report_state()
+        if self._state is MulticastState.SENDING and not followers and self._left_all():
+            raise self._halt(MulticastEnd.NOBODY)
+
+    def _left_all(self) -> bool:
+        return all(each in self._left for each in self._wanted)

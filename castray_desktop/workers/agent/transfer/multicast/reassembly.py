@@ -1,0 +1,279 @@
+"""Reassemble pieces from datagrams in memory, until their digests say whether they are right."""
+
+from __future__ import annotations
+
+import enum
+import threading
+from typing import NamedTuple, Optional, Protocol
+
+from castray_desktop.core.content.byte_ranges import Range, RangeSet
+from castray_desktop.core.content.stream_layout import StreamLayout
+from castray_desktop.workers.agent.transfer.system.file_io import page_buffer
+
+BUFFER_BYTES = 40 << 20
+MIN_PIECES = 4
+SLACK_BYTES = 1 << 16
+"""Extra space behind each piece's buffer, since a receive call may write more datagrams than expected."""
+MAX_GAPS = 200
+"""A piece with more gaps than this is requested as a whole."""
+
+
+class AcceptResult(enum.IntEnum):
+    """Result of receiving bytes."""
+
+    NO_ROOM = 0
+    TAKEN = 1  # or not needed
+    COMPLETED = 2  # and their piece is complete now
+
+
+class WantedPieces(Protocol):
+    """Interface that tells what a delivery still needs."""
+
+    def needs_piece(self, index: int) -> bool:
+        """Whether this piece is neither received nor being compared with existing data."""
+
+    def next_needed(self, index: int) -> int:
+        """The next missing piece from there on; the number of pieces if there is none."""
+
+    def is_undecided(self) -> bool:
+        """Whether it is not known yet which pieces are needed."""
+
+    def report_state(self) -> None:
+        """Trigger an immediate report."""
+
+
+class _PieceBuffer:
+    """One piece: the ranges received by datagram or from the upstream, and the ranges requested."""
+
+    __slots__ = ("asked", "buffer", "have", "length")
+
+    def __init__(self, buffer: memoryview, length: int) -> None:
+        self.buffer = buffer
+        self.length = length
+        self.have = RangeSet()
+        self.asked = RangeSet()
+
+    @property
+    def whole(self) -> bool:
+        return self.have.total == self.length
+
+    @property
+    def untouched(self) -> bool:
+        """Whether nothing of it was received or requested."""
+        return not self.have.total and not self.asked.total
+
+    def gaps(self) -> list[Range]:
+        """Ranges neither received nor requested."""
+        return [
+            gap for low, high in self.have.missing(0, self.length) for gap in self.asked.missing(low, high)
+        ]
+
+
+class MissingData(NamedTuple):
+    """What has to be requested from the upstream."""
+
+    pieces: list[Range]  # ranges of piece numbers
+    parts: list[tuple[int, list[Range]]]  # (piece, ranges within it) of almost complete pieces
+
+
+class ReassemblyBuffer:
+    """Assembles pieces from datagrams. One thread adds datagrams; it and another one take complete pieces
+    out.
+
+    The first received bytes are kept, so that replayed datagrams can't replace them. Datagrams do not change
+    a piece that was taken out or given up.
+    """
+
+    def __init__(self, layout: StreamLayout, wanted: WantedPieces, room: int = BUFFER_BYTES) -> None:
+        self.lock = threading.Lock()
+        self._layout = layout
+        self._wanted = wanted
+        self._most = max(room // (layout.piece_bytes + SLACK_BYTES), MIN_PIECES)
+        self._slots: dict[int, _PieceBuffer] = {}
+        self._free: list[memoryview] = []
+        self._whole: list[int] = []  # complete pieces
+        self._looked = 0  # gaps of all pieces before this one were requested
+        self.front = (0, 0)  # piece and offset that the sender has reached
+        self._out = 0  # number of buffers that were taken out
+        self.first = -1  # piece of the first datagram
+        self._landing = layout.pieces  # piece whose buffer the receive call may write to now
+
+    # --- for the thread that listens
+
+    def lend_buffer(self, piece: int, offset: int) -> Optional[memoryview]:
+        """The buffer of a piece, to receive datagrams into directly from an offset on.
+
+        None if some of these bytes were received or requested. Nothing else accesses the piece until
+        `return_buffer`.
+        """
+        with self.lock:
+            slot = self._slot(piece)
+            if slot is None or slot.have.end > offset or slot.asked.total:
+                return None
+            self._landing = piece
+            return slot.buffer
+
+    def return_buffer(self) -> None:
+        """The direct write to that buffer has ended."""
+        self._landing = self._layout.pieces
+
+    def accept(
+        self, piece: int, offset: int, data: memoryview, in_place: bool = False
+    ) -> tuple[bool, AcceptResult]:
+        """Add bytes of a piece at an offset; no bytes if the sender only tells its position.
+
+        Also returns whether the sender has reached another piece. The bytes may be `in_place` already.
+        """
+        with self.lock:
+            further = self._passed(piece, offset)
+            return further, self._take(piece, offset, data, in_place) if len(data) else AcceptResult.TAKEN
+
+    def _passed(self, piece: int, offset: int) -> bool:
+        if self.first < 0:
+            self.first = self._looked = piece
+        if (piece, offset) <= self.front:
+            return False
+        further = piece > self.front[0]
+        self.front = piece, offset
+        return further
+
+    def _take(self, piece: int, offset: int, data: memoryview, in_place: bool) -> AcceptResult:
+        slot = self._slot(piece)
+        if slot is None:
+            return AcceptResult.NO_ROOM if self._needs(piece) else AcceptResult.TAKEN
+        end = offset + len(data)
+        if end > slot.length or slot.whole:
+            return AcceptResult.TAKEN
+        if in_place:
+            slot.have.add(offset, end)
+        else:
+            self._fill_gaps(slot, offset, data)
+        if not slot.whole:
+            return AcceptResult.TAKEN
+        self._whole.append(piece)
+        return AcceptResult.COMPLETED
+
+    @staticmethod
+    def _fill_gaps(slot: _PieceBuffer, offset: int, data: memoryview) -> None:
+        for start, end in slot.have.missing(offset, offset + len(data)):
+            for low, high in slot.asked.missing(start, end):
+                slot.buffer[low:high] = data[low - offset : high - offset]
+                slot.have.add(low, high)
+
+    def _slot(self, piece: int) -> Optional[_PieceBuffer]:
+        """The slot of a piece; None if it is not needed or there is no free buffer."""
+        slot = self._slots.get(piece)
+        if slot is None and self._needs(piece) and len(self._slots) + self._out < self._most:
+            start, end = self._layout.piece(piece)
+            size = self._layout.piece_bytes + SLACK_BYTES
+            buffer = self._free.pop() if self._free else page_buffer(size)
+            slot = self._slots[piece] = _PieceBuffer(buffer, end - start)
+        return slot
+
+    def _needs(self, piece: int) -> bool:
+        return self._looked <= piece < self._layout.pieces and self._wanted.needs_piece(piece)
+
+    def has_missing(self) -> bool:
+        """Whether the sender has passed bytes that were not received."""
+        with self.lock:
+            while self._looked < self.front[0] and self._is_done_with(self._looked):
+                self._looked += 1
+            return any(self._lacks(piece) for piece in range(self._looked, self.front[0]))
+
+    def _is_done_with(self, piece: int) -> bool:
+        return piece not in self._slots and not self._wanted.needs_piece(piece)
+
+    def _lacks(self, piece: int) -> bool:
+        slot = self._slots.get(piece)
+        return (slot is None or not slot.whole) and self._wanted.needs_piece(piece)
+
+    # --- for whoever places, and for the thread that has the connection
+
+    @property
+    def complete_pieces(self) -> tuple[int, ...]:
+        """Complete pieces."""
+        with self.lock:
+            return tuple(self._whole)
+
+    def remove_complete(self, piece: int) -> tuple[memoryview, int]:
+        """Take the bytes of a complete piece, and the number of them that were requested from the upstream;
+        return the buffer with `recycle`."""
+        with self.lock:
+            slot = self._slots.pop(piece)
+            self._whole.remove(piece)
+            self._out += 1
+            return slot.buffer[: slot.length], slot.asked.total
+
+    def recycle(self, buffer: memoryview) -> None:
+        """Return the buffer: the piece was written, or its bytes were wrong."""
+        with self.lock:
+            self._out -= 1
+            self._free.append(_all_of(buffer))
+
+    def missing(self, ended: bool) -> MissingData:
+        """Gaps before the sender's position (or all, if it has `ended`) that were not requested yet.
+
+        They are marked as requested.
+        """
+        wholly: list[Range] = []
+        parts: list[tuple[int, list[Range]]] = []
+        with self.lock:
+            last = min(self._layout.pieces if ended else self.front[0], self._landing)
+            for piece in range(self._looked, last):
+                slot = self._slots.get(piece)
+                if not self._wanted.needs_piece(piece):
+                    if slot is not None and not slot.whole:
+                        self._forget(piece)
+                    continue
+                gaps = slot.gaps() if slot is not None else []
+                if slot is None or len(gaps) > MAX_GAPS or slot.untouched:
+                    if slot is not None:
+                        self._forget(piece)
+                    first = wholly.pop()[0] if wholly and wholly[-1][1] == piece else piece
+                    wholly.append((first, piece + 1))
+                elif gaps:
+                    for gap in gaps:
+                        slot.asked.add(*gap)
+                    parts.append((piece, gaps))
+            self._looked = max(self._looked, last)
+        return MissingData(wholly, parts)
+
+    def part(self, piece: int, start: int, end: int) -> Optional[memoryview]:
+        """Buffer for a requested part; None if it is not needed any more."""
+        with self.lock:
+            slot = self._slots.get(piece)
+            if (
+                slot is None
+                or not slot.asked.contains(start, end)
+                or slot.have.missing(start, end) != [(start, end)]
+            ):
+                return None
+            return slot.buffer[start:end]
+
+    def part_came(self, piece: int, start: int, end: int) -> None:
+        """A requested part was received into the buffer from `part`."""
+        with self.lock:
+            slot = self._slots.get(piece)
+            if slot is not None and not slot.whole:
+                slot.have.add(start, end)
+                if slot.whole:
+                    self._whole.append(piece)
+
+    def recheck(self) -> None:
+        """Reset, so that `missing` returns everything still missing, except for requested parts."""
+        with self.lock:
+            self._looked = max(self.first, 0)
+
+    def start_over(self) -> None:
+        """Discard pending requests after a reconnection."""
+        with self.lock:
+            self._looked = max(self.first, 0)
+            for slot in self._slots.values():
+                slot.asked = RangeSet()
+
+    def _forget(self, piece: int) -> None:
+        self._free.append(_all_of(self._slots.pop(piece).buffer))
+
+
+def _all_of(part: memoryview) -> memoryview:
+    return memoryview(part.obj)

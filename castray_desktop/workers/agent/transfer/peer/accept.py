@@ -1,0 +1,377 @@
+"""The data port: accept connections, and reject peers that don't know the cast's secret."""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import logging
+import os
+import selectors
+import socket
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Callable, Optional, TypeVar
+
+from castray_desktop.core.protocol.nodes.agent_protocol import DialRecipient
+from castray_desktop.core.protocol.nodes.handshake import PeerHello, PeerRole
+from castray_desktop.core.protocol.nodes.peer_frames import ProtocolError
+from castray_desktop.workers.agent.repeated_log_lines import RepeatedLogLines
+from castray_desktop.workers.agent.transfer.peer.connection import PeerConnection, UntrustedPeerError
+from castray_desktop.workers.agent.transfer.peer.connection_factory import ConnectionFactory
+from castray_desktop.workers.agent.transfer.peer.unauthenticated_connections import UnauthenticatedConnections
+from castray_desktop.workers.agent.transfer.peer.upload import PieceUploader
+from castray_desktop.workers.agent.transfer.store.piece_store import PieceStore
+
+log = logging.getLogger("castray.byte_plane")
+
+MAX_SILENT = 512  # that have dialled and said nothing yet; they cost no thread
+MAX_SILENT_OF_ONE = 256  # of these from one address
+MAX_UNAUTHENTICATED = 64  # in their handshake, of each way
+MAX_STRANGERS_OF_ONE = 32  # of these from one address
+MAX_CONNECTIONS = 512  # that have proved themselves, of each way
+ACCEPTED_AT_ONCE = 64
+BACKLOG = 1024
+LOCAL = ""  # the address of a peer on this machine, or one that came through Ray
+CONNECT_SECONDS = 3.0
+HANDSHAKE_SECONDS = 5.0
+SEND_SECONDS = 60.0
+MAX_LOCAL_PATH = 100
+
+FindStore = Callable[[str], Optional[tuple[bytes, PieceStore]]]
+T = TypeVar("T")
+UpstreamConnected = Callable[[str, int, PeerConnection], bool]
+
+
+class Way(enum.Enum):
+    """How a connection has come about. Each has a budget of its own, so that none can use up the others'."""
+
+    DIRECT = "direct"  # the peer has dialled
+    REVERSE = "reverse"  # this node has
+    TUNNEL = "tunnel"  # through Ray
+
+
+class PeerAcceptor:
+    """One thread that accepts, and one for each connection that this node serves.
+
+    `supply_of` returns a cast's secret and store. `upstream_came(cast, epoch, channel)` is called for a peer
+    that dials in order to serve; it returns whether it takes the connection.
+    """
+
+    def __init__(
+        self, supply_of: FindStore, upstream_came: UpstreamConnected, connections: ConnectionFactory
+    ) -> None:
+        self._supply_of = supply_of
+        self._upstream_came = upstream_came
+        self._around = connections
+        self._lock = threading.Lock()
+        self._strangers: dict[Way, UnauthenticatedConnections[threading.Thread]] = {
+            way: UnauthenticatedConnections(
+                MAX_UNAUTHENTICATED, MAX_STRANGERS_OF_ONE if way is Way.DIRECT else MAX_UNAUTHENTICATED
+            )
+            for way in Way
+        }
+        self._ways: dict[threading.Thread, Way] = {}
+        self._known: dict[Way, set[threading.Thread]] = {way: set() for way in Way}
+        self._refused = RepeatedLogLines(log, logging.INFO, "a peer was refused: %s")
+        self._not_dialled = RepeatedLogLines(log, logging.INFO, "%s could not be dialled: %s")
+        self._crowded = RepeatedLogLines(log, logging.WARNING, "there are too many connections (%s)")
+        self._not_accepted = RepeatedLogLines(log, logging.WARNING, "a connection could not be accepted: %s")
+        self._connections: dict[threading.Thread, Optional[PeerConnection]] = {}
+        self._reaching: set[tuple[str, str]] = set()
+        self._sockets: list[socket.socket] = []
+        self._wake_read, self._wake_write = socket.socketpair()
+        self._closing = False
+        self._local_path = ""
+        self._local_folder = ""
+        self._thread: Optional[threading.Thread] = None
+
+    def open_tcp(self, address: str, ports: Optional[tuple[int, int]]) -> int:
+        """Listen on a free port (of the range, if there is one). Raises OSError."""
+        family, _, _, _, where = socket.getaddrinfo(address, 0, type=socket.SOCK_STREAM)[0]
+        low, high = ports or (0, 0)
+        for port in range(low, high + 1):
+            sock = socket.socket(family, socket.SOCK_STREAM)
+            try:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                sock.bind((where[0], port, *where[2:]))
+                sock.listen(BACKLOG)
+                sock.setblocking(False)
+            except OSError:
+                sock.close()
+                if port == high:
+                    raise
+                continue
+            self._sockets.append(sock)
+            return int(sock.getsockname()[1])
+        raise OSError(f"no port in {low}-{high}")
+
+    def open_local(self, folder: Optional[Path]) -> str:
+        """Listen on a Unix socket of this user. Empty if that fails."""
+        try:
+            path = self._local_name(folder)
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        except OSError:
+            return ""
+        try:
+            sock.bind(path)
+            os.chmod(path, 0o600)
+            sock.listen(BACKLOG)
+            sock.setblocking(False)
+        except OSError as error:
+            log.warning("no Unix socket at %s: %s", path, error)
+            sock.close()
+            return ""
+        self._sockets.append(sock)
+        self._local_path = path
+        return path
+
+    def _local_name(self, folder: Optional[Path]) -> str:
+        """Short enough for a Unix socket."""
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            path = str(folder / f"bp-{os.getpid()}-{id(self) & 0xFFFFFF:x}.sock")
+            if len(os.fsencode(path)) <= MAX_LOCAL_PATH:
+                return path
+        self._local_folder = tempfile.mkdtemp(prefix="castray-")
+        return os.path.join(self._local_folder, "bp.sock")
+
+    def start(self) -> None:
+        self._thread = threading.Thread(target=self._accept_all, name="castray-listener", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End all connections and threads."""
+        if self._closing:
+            return
+        self._closing = True
+        self._wake_write.send(b"x")
+        if self._thread is not None:
+            self._thread.join(5)
+        with self._lock:
+            connections = list(self._connections.items())
+        for _, channel in connections:
+            if channel is not None:
+                channel.abort()
+        for thread, _ in connections:
+            thread.join(5)
+        for sock in [*self._sockets, self._wake_read, self._wake_write]:
+            sock.close()
+        if self._local_path:
+            Path(self._local_path).unlink(missing_ok=True)
+        if self._local_folder:
+            os.rmdir(self._local_folder)
+
+    def _accept_all(self) -> None:
+        """Nobody gets a thread before saying something: a peer that dials speaks first, and at once."""
+        with selectors.DefaultSelector() as selector:
+            for sock in [*self._sockets, self._wake_read]:
+                selector.register(sock, selectors.EVENT_READ)
+            silent: UnauthenticatedConnections[socket.socket] = UnauthenticatedConnections(
+                MAX_SILENT, MAX_SILENT_OF_ONE
+            )
+            while not self._closing:
+                end = silent.next_end(HANDSHAKE_SECONDS)
+                ready = selector.select(None if end is None else max(end - time.monotonic(), 0.0))
+                sockets = [key.fileobj for key, _ in ready if isinstance(key.fileobj, socket.socket)]
+                for sock in sockets:
+                    if sock in silent:
+                        _drop(selector, silent, sock)
+                        self._spoke(sock)
+                for sock in sockets:
+                    if sock in self._sockets:
+                        self._accept(sock, selector, silent)
+                for sock in silent.came_before(time.monotonic() - HANDSHAKE_SECONDS):
+                    _drop(selector, silent, sock).close()
+            while (left := silent.oldest()) is not None:
+                _drop(selector, silent, left).close()
+
+    def _accept(
+        self,
+        listening: socket.socket,
+        selector: selectors.BaseSelector,
+        silent: UnauthenticatedConnections[socket.socket],
+    ) -> None:
+        for _ in range(ACCEPTED_AT_ONCE):
+            try:
+                sock, address = listening.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:  # the peer is gone already, or too many files are open
+                self._not_accepted.log(str(error))
+                oldest = silent.oldest()
+                if oldest is not None:
+                    _drop(selector, silent, oldest).close()
+                    continue
+                self._wake_read.settimeout(0.05)
+                with contextlib.suppress(OSError):
+                    self._wake_read.recv(1, socket.MSG_PEEK)
+                return
+            selector.register(sock, selectors.EVENT_READ)
+            evicted = silent.add(sock, address[0] if address else LOCAL, time.monotonic())
+            if evicted is not None:
+                selector.unregister(evicted)
+                evicted.close()
+
+    def _spoke(self, sock: socket.socket) -> None:
+        """Somebody who has dialled has said something, or has gone."""
+        try:
+            if not sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT):
+                raise ConnectionResetError
+            address = sock.getpeername()
+            channel = self._around.connection(sock, listening=True)
+        except OSError:  # closed already
+            sock.close()
+            return
+        self._begin(Way.DIRECT, address[0] if address else LOCAL, channel, lambda: self._meet(channel))
+
+    def adopt(self, sock: socket.socket) -> bool:
+        """Serve a connection that came through Ray; False: it was closed, since there are too many."""
+        channel = PeerConnection(sock, local=False)
+        return self._begin(Way.TUNNEL, LOCAL, channel, lambda: self._meet(channel))
+
+    def dial_recipient(self, order: DialRecipient) -> None:
+        """Dial a recipient and serve it, in a thread; one attempt at a time."""
+        key = order.cast, order.node
+        with self._lock:
+            if key in self._reaching or self._closing:
+                return
+            self._reaching.add(key)
+        if not self._begin(Way.REVERSE, order.address, None, lambda: self._visit(order)):
+            self._reached(order)
+
+    def _begin(
+        self, way: Way, address: str, channel: Optional[PeerConnection], work: Callable[[], None]
+    ) -> bool:
+        """A thread for a connection, until it has proved itself as a stranger.
+
+        Where there are too many strangers, the oldest has to go; of those that this node dials, the new one.
+        """
+        thread = threading.Thread(target=work, name="castray-serve", daemon=True)
+        with self._lock:
+            strangers = self._strangers[way]
+            full = self._closing or (way is Way.REVERSE and len(strangers) >= MAX_UNAUTHENTICATED)
+            if not full:
+                victim = strangers.add(thread, address, time.monotonic())
+                evicted = self._connections.get(victim) if victim is not None else None
+                if evicted is not None:
+                    evicted.abort()
+                self._connections[thread] = channel
+                self._ways[thread] = way
+        if full:
+            if channel is not None:
+                channel.close()
+            return False
+        thread.start()
+        return True
+
+    def _meet(self, channel: PeerConnection) -> None:
+        """Handle a peer that has dialled."""
+        kept = False
+        try:
+            greeting = self._shake_hands(lambda: channel.accept(self._secret_of, HANDSHAKE_SECONDS))
+            if greeting.role is PeerRole.SERVE:
+                kept = self._upstream_came(greeting.cast, greeting.epoch, channel)
+            else:
+                self._serve(channel, greeting.cast)
+        except UntrustedPeerError as error:
+            self._refused.log(str(error))
+        except (OSError, ProtocolError) as error:
+            log.debug("connection ended: %s", error)
+        except Exception:
+            log.exception("serving failed")
+        finally:
+            if not kept:
+                channel.close()
+            self._ended()
+
+    def _visit(self, order: DialRecipient) -> None:
+        """Dial a recipient and serve it."""
+        channel: Optional[PeerConnection] = None
+        try:
+            channel = self._shake_hands(lambda: self._dial(order))
+            self._reached(order)
+            if channel is not None:
+                self._serve(channel, order.cast)
+        except (OSError, ProtocolError) as error:
+            self._not_dialled.log(order.node, str(error))
+        except Exception:
+            log.exception("serving failed")
+        finally:
+            if channel is not None:
+                channel.close()
+            self._reached(order)
+            self._ended()
+
+    def _dial(self, order: DialRecipient) -> Optional[PeerConnection]:
+        """An authenticated connection to a recipient; None if the cast is not served any more."""
+        secret = self._secret_of(order.cast)
+        if secret is None:
+            return None
+        channel = self._connect(order)
+        try:
+            with self._lock:
+                self._connections[threading.current_thread()] = channel
+            if self._closing:
+                raise ConnectionError("this node is closing")
+            channel.dial(PeerHello(PeerRole.SERVE, order.cast, order.epoch), secret, HANDSHAKE_SECONDS)
+        except BaseException:
+            channel.close()
+            raise
+        return channel
+
+    def _connect(self, order: DialRecipient) -> PeerConnection:
+        where = self._around.scoped_address(order.address), order.port
+        sock = socket.create_connection(where, CONNECT_SECONDS)
+        try:
+            return self._around.connection(sock, listening=False)
+        except OSError:
+            sock.close()
+            raise
+
+    def _serve(self, channel: PeerConnection, cast: str) -> None:
+        found = self._supply_of(cast)
+        if found is not None:
+            channel.set_timeouts(HANDSHAKE_SECONDS, SEND_SECONDS)
+            PieceUploader(channel, found[1]).run()
+
+    def _shake_hands(self, work: Callable[[], T]) -> T:
+        """Until the handshake is over, the peer counts as unauthenticated. Raises ConnectionError where too
+        many are none."""
+        thread = threading.current_thread()
+        found = work()
+        with self._lock:
+            way = self._ways[thread]
+            self._strangers[way].remove(thread)
+            self._known[way].add(thread)
+            full = len(self._known[way]) > MAX_CONNECTIONS
+        if full:
+            self._crowded.log(way.value)
+            raise ConnectionError("there are too many connections")
+        return found
+
+    def _reached(self, order: DialRecipient) -> None:
+        with self._lock:
+            self._reaching.discard((order.cast, order.node))
+
+    def _ended(self) -> None:
+        thread = threading.current_thread()
+        with self._lock:
+            self._connections.pop(thread, None)
+            way = self._ways.pop(thread)
+            self._strangers[way].remove(thread)
+            self._known[way].discard(thread)
+
+    def _secret_of(self, cast: str) -> Optional[bytes]:
+        found = self._supply_of(cast)
+        return found[0] if found is not None else None
+
+
+def _drop(
+    selector: selectors.BaseSelector, silent: UnauthenticatedConnections[socket.socket], sock: socket.socket
+) -> socket.socket:
+    """It is not one of the silent ones any more."""
+    selector.unregister(sock)
+    silent.remove(sock)
+    return sock

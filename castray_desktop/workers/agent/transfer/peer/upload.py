@@ -1,0 +1,301 @@
+"""Upload pieces on one authenticated connection: requests come in, pieces go out as soon as they are
+available.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+
+from castray_desktop.core.protocol.nodes import peer_frames
+from castray_desktop.core.protocol.nodes.peer_frames import FrameType, PieceFlag, ProtocolError
+from castray_desktop.workers.agent.transfer.peer.connection import PeerConnection
+from castray_desktop.workers.agent.transfer.store.piece_store import PieceStore, Spoilt, StoreGoneError
+from castray_desktop.workers.agent.transfer.system.os_failures import reason_of
+from castray_desktop.workers.agent.transfer.system.rate_limits import wait_for_limits
+
+log = logging.getLogger("castray.byte_plane")
+
+MAX_OUTSTANDING = 4096
+KEEP_ALIVE_SECONDS = 1.0
+PART_SECONDS = 0.01  # how long a part waits for its piece before requests are read
+
+POLL_SECONDS = 0.1  # how long a request may stay unread while nothing is sent
+
+
+class PieceUploader:
+    """The requests of one connection, and what was sent for them."""
+
+    def __init__(self, channel: PeerConnection, supply: PieceStore) -> None:
+        self._channel = channel
+        channel.between_sends = self._rest_within
+        self._supply = supply
+        self._requests: deque[list[int]] = deque()  # [next piece, piece after the last, digests only]
+        self._again: deque[int] = deque()
+        self._parts: deque[tuple[int, int]] = deque()  # start and end, of one piece each
+        self._early: deque[list[int]] = deque()  # as requests: digests that may come before their pieces
+        self._hashes_wanted = False
+        self._file_passed = -1
+        self._paused = False  # by the peer
+        self._calm = False  # nothing to send for a while
+        self._at = 0  # the piece that is served
+        self._last_sent = time.monotonic()
+
+    def run(self) -> None:
+        """Run until the peer closes (ConnectionError), violates the protocol (ProtocolError) or this node
+        can't continue."""
+        try:
+            while True:
+                self._go_on()
+        except StoreGoneError as gone:
+            self._channel.write(peer_frames.gone_frame(str(gone)))
+
+    def _go_on(self) -> None:
+        """One step. A piece that can't be served is said to be so, and the others still are."""
+        try:
+            self._step()
+        except Spoilt as spoilt:
+            self._channel.write(peer_frames.spoilt(spoilt.piece, str(spoilt)))
+        except ConnectionError:
+            raise
+        except (EOFError, OSError) as error:  # a file's; where it is the connection's, this fails as well
+            if self._supply.gone_reason:
+                raise StoreGoneError(self._supply.gone_reason) from error
+            log.warning("cast %s: a file can't be read any more: %s", self._supply.cast, error)
+            reason = reason_of(error) if isinstance(error, OSError) else str(error)
+            self._channel.write(peer_frames.spoilt(self._at, reason))
+
+    def _step(self) -> None:
+        self._take_requests()
+        if self._rests:
+            self._rest()
+        elif self._again:
+            self._send_again(self._again.popleft())
+        elif self._hashes_wanted:
+            self._send_hashes()
+        elif self._send_early() or self._send_part():
+            self._calm = False
+        elif not self._requests:
+            self._idle()
+        elif self._await_next():
+            digest_only = self._requests[0][2]
+            index = self._next_index()
+            if digest_only:
+                self._send_digest(index)
+            else:
+                self._send(index)
+        else:
+            self._keep_alive()
+
+    def _await_next(self) -> bool:
+        self._at = self._requests[0][0]
+        return self._supply.wait_piece(self._at, POLL_SECONDS)
+
+    def _next_index(self) -> int:
+        first = self._requests[0]
+        index = first[0]
+        first[0] += 1
+        if first[0] >= first[1]:
+            self._requests.popleft()
+        return index
+
+    def _idle(self) -> None:
+        """No request pending: wait for one, checking the cast regularly."""
+        if self._supply.gone_reason:
+            raise StoreGoneError(self._supply.gone_reason)
+        if not self._early and not self._parts:
+            if not self._channel.wait_readable(POLL_SECONDS):
+                self._keep_alive()
+        elif self._calm:
+            if self._parts:
+                self._supply.wait_piece(self._supply.layout.piece_at(self._parts[0][0]), PART_SECONDS)
+            else:
+                self._supply.wait_digest(self._early[0][0], POLL_SECONDS)
+            self._keep_alive()
+        else:
+            seconds = PART_SECONDS if self._parts else self._supply.early_seconds
+            self._calm = not seconds or not self._channel.wait_readable(seconds)
+
+    def _keep_alive(self) -> None:
+        if time.monotonic() - self._last_sent >= KEEP_ALIVE_SECONDS:
+            self._channel.write(peer_frames.frame(FrameType.WAITING))
+            self._last_sent = time.monotonic()
+            self._supply.flush_progress()
+
+    def _take_requests(self) -> None:
+        while self._channel.has_data():
+            self._take_request()
+
+    def _take_request(self) -> None:
+        header = peer_frames.parse_header(self._channel.read(peer_frames.HEADER_BYTES))
+        if header.type in (FrameType.PAUSE, FrameType.RESUME):
+            self._paused = header.type is FrameType.PAUSE
+            return
+        if header.type is FrameType.HASHES and header.length == 0:
+            self._hashes_wanted = True
+            return
+        if header.type is not FrameType.REQUEST:
+            raise ProtocolError(f"{header.type.name} frame where a request belongs")
+        start, end = peer_frames.parse_request(self._channel.read(header.length))
+        layout = self._supply.layout
+        outstanding = len(self._requests) + len(self._again) + len(self._parts) + len(self._early)
+        if end > layout.stream_bytes or outstanding >= MAX_OUTSTANDING:
+            raise ProtocolError("a request beyond the stream, or too many")
+        asked = layout.pieces_of(start, end)
+        if header.flags & PieceFlag.AGAIN:
+            self._again.append(asked.start)
+        elif header.flags & PieceFlag.PART:
+            if len(asked) > 1:
+                raise ProtocolError("a part of more than one piece")
+            self._parts.append((start, end))
+        elif header.flags & PieceFlag.EARLY:
+            self._supply.record_requested(asked)
+            self._supply.request_early_digests()
+            self._early.append([asked.start, asked.stop])
+        else:
+            self._supply.record_requested(asked)
+            self._requests.append([asked.start, asked.stop, bool(header.flags & PieceFlag.DIGEST)])
+
+    def _send(self, index: int) -> None:
+        start, end = self._supply.layout.piece(index)
+        digest, length = self._supply.digest(index), end - start
+        self._keep_to_limits(length)
+        self._count(index, length)
+        where = self._supply.within_file(index)
+        if where is None:
+            payload = self._supply.piece_bytes(index)
+            self._channel.write(peer_frames.piece_head(index, digest, length), more=True)
+            self._channel.write(payload)
+        elif self._channel.local:
+            self._pass(index, digest, length, *where)
+        else:
+            with self._supply.borrow_file(where[0]) as fd:
+                self._channel.write(peer_frames.piece_head(index, digest, length), more=True)
+                self._channel.write_file(fd, where[1], length)
+        self._last_sent = time.monotonic()
+
+    def _send_early(self) -> bool:
+        """Send digests known by now, in order; returns whether there were any."""
+        if not self._early:
+            return False
+        first, after = self._early[0]
+        known: list[bytes] = []
+        while first + len(known) < after and len(known) < peer_frames.MAX_DIGESTS:
+            digest = self._supply.early_digest(first + len(known))
+            if digest is None:
+                break
+            known.append(digest)
+        if not known:
+            return False
+        self._early[0][0] += len(known)
+        if self._early[0][0] == after:
+            self._early.popleft()
+        self._channel.write(peer_frames.digests_frame(first, known))
+        self._last_sent = time.monotonic()
+        return True
+
+    def _send_part(self) -> bool:
+        """Send a part of a piece, once the piece is here; returns whether it was."""
+        if not self._parts:
+            return False
+        start, end = self._parts[0]
+        index, length = self._supply.layout.piece_at(start), end - start
+        self._at = index
+        if not self._supply.wait_piece(index, 0.0):
+            return False
+        self._parts.popleft()
+        self._keep_to_limits(length)
+        self._count(index, length)
+        where = self._supply.within_file(index)
+        offset = start - self._supply.layout.piece(index)[0]
+        self._channel.write(peer_frames.part_head(start, length), more=True)
+        if where is None:
+            self._channel.write(self._supply.piece_bytes(index)[offset : offset + length])
+        else:
+            with self._supply.borrow_file(where[0]) as fd:
+                self._channel.write_file(fd, where[1] + offset, length)
+        self._last_sent = time.monotonic()
+        return True
+
+    def _send_digest(self, index: int) -> None:
+        start, end = self._supply.layout.piece(index)
+        self._channel.write(peer_frames.piece_digest_frame(index, self._supply.digest(index), end - start))
+        self._last_sent = time.monotonic()
+
+    def _send_hashes(self) -> None:
+        """Send known file hashes, once it is clear which are known."""
+        known = self._supply.wait_hashes(POLL_SECONDS)
+        if known is None:
+            self._keep_alive()
+            return
+        self._hashes_wanted = False
+        for frame in peer_frames.hashes_frames(known):
+            self._channel.write(frame)
+        self._last_sent = time.monotonic()
+
+    def _keep_to_limits(self, length: int) -> None:
+        """Wait until `length` bytes may leave."""
+        wait_for_limits(self._supply.limiters, length, self._pause)
+        self._take_requests()
+        while self._rests:
+            self._rest()
+
+    @property
+    def _rests(self) -> bool:
+        """Whether the cast or the peer is paused: the connection stays, and nothing is sent."""
+        return self._paused or self._supply.paused
+
+    def _rest(self) -> None:
+        if self._paused:
+            self._idle()
+        else:
+            self._pause(POLL_SECONDS)
+        self._take_requests()
+
+    def _rest_within(self) -> None:
+        """Wait during a pause within a piece, when nothing else can be sent.
+
+        Raises ConnectionError if it will not continue.
+        """
+        self._take_requests()
+        while self._rests:
+            with self._supply.lock:
+                if not self._supply.gone_reason:
+                    self._supply.condition.wait(POLL_SECONDS)
+            if self._supply.gone_reason:
+                raise ConnectionError(self._supply.gone_reason)
+            self._take_requests()
+
+    def _pause(self, seconds: float) -> None:
+        with self._supply.lock:
+            if not self._supply.gone_reason:
+                self._supply.condition.wait(seconds)
+            if self._supply.gone_reason:
+                raise StoreGoneError(self._supply.gone_reason)
+        self._keep_alive()
+
+    def _pass(self, index: int, digest: bytes, length: int, file: int, offset: int) -> None:
+        """The peer runs on this machine: pass it the open file once; it reads pieces itself."""
+        if self._file_passed != file:
+            with self._supply.borrow_file(file) as fd:
+                self._channel.send_descriptor(file, fd)
+            self._file_passed = file
+        self._channel.write(peer_frames.piece_by_fd_frame(index, digest, length, file, offset))
+
+    def _send_again(self, index: int) -> None:
+        self._at = index
+        again = self._supply.reread_piece(index)
+        flags = PieceFlag.CHANGED if again.changed else PieceFlag.NONE
+        self._keep_to_limits(len(again.payload))
+        self._count(index, len(again.payload))
+        self._channel.write(peer_frames.piece_head(index, again.digest, len(again.payload), flags), more=True)
+        self._channel.write(again.payload)
+        self._last_sent = time.monotonic()
+
+    def _count(self, index: int, length: int) -> None:
+        """Counted before it is sent, and reported at once for the last piece, so that the final counts are
+        complete when the recipient is done.
+        """
+        last = not self._requests and not self._again and not self._parts
+        self._supply.count_sent(index, length, last)

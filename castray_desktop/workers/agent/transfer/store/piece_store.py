@@ -1,0 +1,356 @@
+"""The pieces that a node has of one cast, for uploads to wait for and to read.
+
+The source and every recipient have one. An upload waits here until a piece is there; whoever adds one
+wakes it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import NamedTuple, Optional
+
+from castray_desktop.core.content.byte_ranges import RangeSet
+from castray_desktop.core.content.manifest import Manifest
+from castray_desktop.core.content.stream_layout import StreamLayout
+from castray_desktop.core.failures.kinds import FailureKind
+from castray_desktop.core.protocol.nodes.peer_frames import DIGEST_BYTES, MAX_PIECE
+from castray_desktop.workers.agent.transfer.system.digests import PIECE_DIGESTS, piece_hasher
+from castray_desktop.workers.agent.transfer.system.file_io import OpenFiles
+from castray_desktop.workers.agent.transfer.system.rate_limits import RateLimiter
+
+RECENT_BYTES = 8 << 20
+PROGRESS_SECONDS = 0.1
+WAKE_SECONDS = 0.002  # waking a thread costs as much as sending 100 KB: at full speed, some pieces at a time
+
+NotifyChanged = Callable[[bool], None]
+
+
+class StoreGoneError(Exception):
+    """This node will never have it."""
+
+
+class Spoilt(StoreGoneError):
+    """A node's own copy of one piece is not right any more; another node may have it."""
+
+    def __init__(self, piece: int, reason: str, kind: FailureKind = FailureKind.COPY_CHANGED) -> None:
+        super().__init__(reason)
+        self.piece = piece
+        self.kind = kind
+
+
+class CastCancelledError(Exception):
+    """The cast was cancelled here."""
+
+
+class RereadPiece(NamedTuple):
+    """A piece that was read again because it arrived damaged."""
+
+    payload: memoryview
+    digest: bytes
+    changed: bool
+
+
+class PieceStore:
+    """The pieces of one cast on this node. Subclasses fill it and know the files."""
+
+    early_seconds = 0.0
+    """How long digests ahead of their pieces are collected. Zero if they arrive together already: the waits
+    of all nodes of a chain would add up."""
+
+    def __init__(self, cast: str, changed: NotifyChanged) -> None:
+        self.cast = cast
+        self.lock = threading.RLock()
+        self.condition = threading.Condition(self.lock)
+        self.digest_condition = threading.Condition(self.lock)  # digests are known that may go ahead
+        self.layout = StreamLayout(0, 0, 0, 1)
+        self.manifest: Optional[Manifest] = None
+        self.have = RangeSet()
+        self.sent_bytes = 0
+        self.sent_lists = 0  # of these, manifest and trailer
+        self.limiter = RateLimiter()
+        self.limiters: tuple[RateLimiter, ...] = (self.limiter,)  # all limits that apply
+        self.demand = -1  # the furthest requested piece
+        self.demand_awaited = 0  # a thread waits until demand reaches it
+        self.gone_reason = ""
+        self.paused = False
+        self._pauses = 0  # number of the last pause or resume order
+        self._digests = bytearray()
+        self._known = bytearray()  # which of them are known, by piece
+        self._recent: OrderedDict[int, bytes] = OrderedDict()
+        self._early = -1  # a piece that is only in memory so far
+        self._changed = changed
+        self._last_progress = 0.0
+        self._last_wake = 0.0
+        self.wake_pending = False
+        self._dirty = False
+        self.new_piece_hasher = piece_hasher(PIECE_DIGESTS[-1])
+        self.open_files = OpenFiles(self._open_for_reading)
+
+    # --- for the subclasses
+
+    def _open_for_reading(self, file: int) -> int:
+        raise NotImplementedError
+
+    def manifest_bytes(self) -> bytes | bytearray:
+        raise NotImplementedError
+
+    def trailer_bytes(self) -> bytes | bytearray:
+        raise NotImplementedError
+
+    def reread_piece(self, index: int) -> RereadPiece:
+        """Read a damaged piece from the files again. Raises Gone."""
+        raise NotImplementedError
+
+    def _lay_out(self, layout: StreamLayout) -> None:
+        if layout.piece_bytes > MAX_PIECE:
+            raise ValueError(f"pieces of {layout.piece_bytes} bytes")
+        self.layout = layout
+        self._digests, self._known = bytearray(layout.pieces * DIGEST_BYTES), bytearray(layout.pieces)
+
+    def add_pieces(self, index: int, digest: bytes) -> None:
+        """A piece is there."""
+        with self.lock:
+            self._note_digest(index, digest)
+            self.have.add(*self.layout.piece(index))
+            self.wake_pending = True
+            complete = self.have.total == self.layout.stream_bytes
+            if complete or time.monotonic() - self._last_wake > WAKE_SECONDS:
+                self.notify_waiting()
+
+    def cache_piece(self, index: int, payload: bytes) -> None:
+        """Cache a piece that is expensive to assemble. Call before adding it."""
+        with self.lock:
+            self._recent[index] = payload
+            if len(self._recent) > max(RECENT_BYTES // self.layout.piece_bytes, 2):
+                self._recent.popitem(last=False)
+
+    def serve_from_memory(self, index: int, digest: bytes, payload: bytes) -> None:
+        """Serve a piece from memory before it is added. The caller adds it soon, and no other one
+        before it.
+        """
+        with self.lock:
+            self._note_digest(index, digest)
+            self._recent[index] = payload
+            self._early = index
+        self.notify_waiting()
+
+    def _note_digest(self, index: int, digest: bytes) -> None:
+        """Record the digest of a piece. Requires the lock."""
+        self._digests[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES] = digest
+        if not self._known[index]:
+            self._known[index] = 1
+            self.digest_condition.notify_all()
+
+    def notify_waiting(self) -> None:
+        """Notify threads that wait for pieces. Threads that add pieces call it before waiting for
+        anything.
+        """
+        with self.lock:
+            self.wake_pending = False
+            self._last_wake = time.monotonic()
+            self.condition.notify_all()
+
+    def end(self, reason: str) -> None:
+        """Stop serving."""
+        with self.lock:
+            self.gone_reason = self.gone_reason or reason
+            self._recent.clear()
+            self.condition.notify_all()
+            self.digest_condition.notify_all()
+        self.open_files.close()
+
+    def pause(self, paused: bool, number: int) -> None:
+        """Pause or resume; an order that is not newer than the last one is ignored."""
+        with self.lock:
+            if number <= self._pauses:
+                return
+            self.paused, self._pauses = paused, number
+            self.condition.notify_all()
+        self.report_state()
+
+    def add_node_limit(self, limiter: RateLimiter) -> None:
+        """Also apply this limit, shared with the other casts of the node."""
+        self.limiters = (self.limiter, limiter)
+
+    # --- for the servers
+
+    def wait_piece(self, index: int, seconds: float) -> bool:
+        """Wait up to `seconds` for the piece; returns whether it is there. Raises StoreGoneError if it never
+        will be.
+        """
+        with self.lock:
+            if index > self.demand:
+                before, self.demand = self.demand, index
+                if before < self.demand_awaited <= index:
+                    self.condition.notify_all()
+            ready = self.is_ready(index)
+            on_demand = not ready and self.can_digest(index)
+            if not self.gone_reason and not on_demand and not ready:
+                self.condition.wait(seconds)
+            if self.gone_reason:
+                raise StoreGoneError(self.gone_reason)
+            if not on_demand:
+                return self.is_ready(index)
+        self._digest(index)
+        return True
+
+    def early_digest(self, index: int) -> Optional[bytes]:
+        """The digest of a piece, once known; the piece may not be here yet."""
+        return self.digest(index) if self._known[index] else None
+
+    def request_early_digests(self) -> None:
+        """A downstream wants digests ahead of their pieces."""
+
+    def wait_digest(self, index: int, seconds: float) -> None:
+        """Wait until the digest of a piece is known, possibly ahead of the piece. Raises Gone."""
+        with self.lock:
+            if not self.gone_reason and self.early_digest(index) is None:
+                self.digest_condition.wait(seconds)
+            if self.gone_reason:
+                raise StoreGoneError(self.gone_reason)
+
+    def record_requested(self, pieces: range) -> None:
+        """Record that these pieces were requested."""
+
+    def wait_hashes(self, seconds: float) -> Optional[Sequence[bytes]]:
+        """File hashes known before the trailer, None if undecided within `seconds`.
+
+        Raises Gone when it never will be.
+        """
+        with self.lock:
+            if not self.gone_reason and self.known_hashes() is None:
+                self.condition.wait(seconds)
+            if self.gone_reason:
+                raise StoreGoneError(self.gone_reason)
+            return self.known_hashes()
+
+    def known_hashes(self) -> Optional[Sequence[bytes]]:
+        """File hashes known before the trailer; empty if none, None if undecided."""
+        return ()
+
+    def is_ready(self, index: int) -> bool:
+        """Whether the piece can be served, with its digest."""
+        return index == self._early or self.has_piece(index)
+
+    def can_digest(self, index: int) -> bool:
+        """Whether the bytes of a piece are there but its digest is not."""
+        return False
+
+    def has_piece(self, index: int) -> bool:
+        with self.lock:
+            return self.have.contains(*self.layout.piece(index))
+
+    def _digest(self, index: int) -> None:
+        """Read a piece and compute its digest on request. Raises Gone or OSError."""
+        payload = self.piece_bytes(index)
+        hasher = self.new_piece_hasher()
+        hasher.update(payload)
+        with self.lock:
+            if not self.has_piece(index):  # another server may have been faster
+                if self.within_file(index) is None:
+                    self.cache_piece(index, bytes(payload))
+                self.add_pieces(index, hasher.digest())
+
+    def digest(self, index: int) -> bytes:
+        return bytes(self._digests[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES])
+
+    def within_file(self, index: int) -> Optional[tuple[int, int]]:
+        """File and offset of a piece that lies within one file."""
+        start, end = self.layout.piece(index)
+        if self.manifest is None or start < self.layout.manifest_bytes or end > self.layout.trailer_start:
+            return None
+        span = self.manifest.span_within(*self.layout.content_range(start, end))
+        return (span.file, span.offset) if span is not None else None
+
+    def borrow_file(self, file: int) -> AbstractContextManager[int]:
+        """A descriptor to read the file from."""
+        return self.open_files.borrow(file)
+
+    def piece_bytes(self, index: int) -> memoryview:
+        """The bytes of an available piece. Raises Gone or OSError."""
+        recent = self._recent.get(index)
+        if recent is not None:
+            return memoryview(recent)
+        start, end = self.layout.piece(index)
+        payload = bytearray(end - start)
+        self._fill(memoryview(payload), start, end)
+        return memoryview(payload)
+
+    def _fill(self, view: memoryview, start: int, end: int) -> None:
+        layout = self.layout
+        if start < layout.manifest_bytes:
+            part = self.manifest_bytes()[start:end]
+            view[: len(part)] = part
+        low, high = layout.content_range(start, end)
+        at = layout.manifest_bytes + low - start
+        for span in self.manifest.spans(low, high) if self.manifest else ():
+            self._read_file(span.file, span.offset, view[at : at + span.length])
+            at += span.length
+        if end > layout.trailer_start:
+            first = max(start, layout.trailer_start)
+            part = self.trailer_bytes()[first - layout.trailer_start : end - layout.trailer_start]
+            view[first - start : first - start + len(part)] = part
+
+    def _read_file(self, file: int, offset: int, view: memoryview) -> None:
+        """Fill `view` from a file. Raises OSError, also where the file is too short."""
+        with self.open_files.borrow(file) as fd:
+            read_fully(fd, offset, view)
+
+    def count_sent(self, index: int, length: int, last: bool) -> None:
+        """Count sent bytes of a piece; `last` if a peer has no more requests."""
+        with self.lock:
+            self.sent_bytes += length
+            if index not in self.layout.contents:
+                self.sent_lists += length
+        if last:
+            self.report_state()
+        else:
+            self.report_progress()
+
+    # --- reports
+
+    def report_progress(self) -> None:
+        """Report progress, ten times a second at most."""
+        self._dirty = True
+        now = time.monotonic()
+        if now - self._last_progress >= PROGRESS_SECONDS:
+            self._last_progress = now
+            self._changed(False)
+
+    def flush_progress(self) -> None:
+        """Report held-back progress while idle."""
+        if self._dirty:
+            self._changed(False)
+
+    def report_state(self) -> None:
+        """Report a change of state."""
+        self._dirty = True
+        self._changed(True)
+
+    def pop_dirty(self) -> bool:
+        """Returns whether something changed since the last call."""
+        dirty, self._dirty = self._dirty, False
+        return dirty
+
+
+def read_fully(fd: int, offset: int, view: memoryview) -> None:
+    """Fill `view` from a file. Raises EOFError where it is too short."""
+    count = read_some(fd, offset, view)
+    if count < len(view):
+        raise EOFError("the file ends too early")
+
+
+def read_some(fd: int, offset: int, view: memoryview) -> int:
+    """Fill `view` from a file as far as possible; returns how far."""
+    at = 0
+    while at < len(view):
+        count = os.preadv(fd, [view[at:]], offset + at)
+        if count == 0:
+            break
+        at += count
+    return at

@@ -1,0 +1,560 @@
+"""What a recipient has of one cast: received pieces, part files, hashes, and what its journal recorded."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import logging
+import os
+import threading
+from collections.abc import Callable
+from typing import Optional
+
+from castray_desktop.core.content.byte_ranges import Range, RangeSet
+from castray_desktop.core.content.file_names import display_name, node_file_name
+from castray_desktop.core.content.manifest import FileSpan, Manifest, decode_manifest
+from castray_desktop.core.content.stream_layout import StreamLayout
+from castray_desktop.core.failures.kinds import CastRayError, FailureKind
+from castray_desktop.core.protocol.nodes.agent_protocol import StartDelivery
+from castray_desktop.core.protocol.nodes.peer_frames import DIGEST_BYTES
+from castray_desktop.workers.agent.transfer.node_context import NodeContext
+from castray_desktop.workers.agent.transfer.store.destination_check import (
+    nearest_folder,
+    present_bytes,
+    resolve_destination,
+)
+from castray_desktop.workers.agent.transfer.store.existing_files import whole_pieces
+from castray_desktop.workers.agent.transfer.store.file_hashes import FileHashes
+from castray_desktop.workers.agent.transfer.store.name_clashes import find_clash, name_comparison
+from castray_desktop.workers.agent.transfer.store.part_files import PartFiles
+from castray_desktop.workers.agent.transfer.store.piece_store import (
+    CastCancelledError,
+    NotifyChanged,
+    PieceStore,
+    RereadPiece,
+    Spoilt,
+    StoreGoneError,
+)
+from castray_desktop.workers.agent.transfer.store.staging import Staging
+from castray_desktop.workers.agent.transfer.system.digests import file_hasher, piece_hasher
+from castray_desktop.workers.agent.transfer.system.file_io import page_buffer
+from castray_desktop.workers.agent.transfer.system.os_failures import no_room, reason_of, write_failure
+from castray_desktop.workers.agent.transfer.system.time_breakdown import CHECKING, DISK, TimeBreakdown
+
+
+class Unreadable(OSError):
+    """A file of this node, one that was written or one that was there, can't be read, or not to its end."""
+
+
+class ReceiveStore(PieceStore):
+    """The pieces of one cast on a recipient."""
+
+    def __init__(self, order: StartDelivery, context: NodeContext, changed: NotifyChanged) -> None:
+        super().__init__(order.cast, changed)
+        self.order = order
+        self._place = context
+        self._staging: Optional[Staging] = None
+        self._parts: Optional[PartFiles] = None
+        self._hashes: Optional[FileHashes] = None
+        self._content_bytes = 0
+        self.time_breakdown = TimeBreakdown()  # of the thread that writes pieces, else of the download thread
+        totals = order.totals
+        self._lay_out(
+            StreamLayout(
+                totals.manifest_bytes,
+                totals.content_bytes,
+                totals.trailer_bytes,
+                order.algorithms.piece_bytes,
+            )
+        )
+        self._raw_manifest = bytearray(totals.manifest_bytes)
+        self._raw_trailer = bytearray(totals.trailer_bytes)
+        self.new_piece_hasher = piece_hasher(order.algorithms.piece)
+        self._new_file_hasher = file_hasher(order.algorithms.file)
+        self.journaled = RangeSet()  # recorded in the journal, not verified yet
+        self.checked_to = 0  # journaled ranges before it were verified
+        self.has_new_wanted = False  # journaled data was wrong: more has to be requested
+        self.write_lock = threading.Lock()  # held while a piece is written
+        self._moving_lock = threading.Lock()  # held while a file's bytes move
+        self.early_digests_wanted = False  # a downstream wants digests ahead of their pieces
+
+    # --- the beginning
+
+    def _open(self) -> None:
+        """Make the staging folder if there is space, or resume from the existing one.
+
+        Raises CastRayError or OSError.
+        """
+        order, place = self.order, self._place
+        destination = resolve_destination(order.destination, place.node, place.inbox)
+        folder = nearest_folder(destination, place.node)
+        try:
+            self._staging = self._make_staging(destination)
+            if self._staging.resumed and not self._take_up():
+                self._staging.start_over()
+        except OSError as error:
+            raise write_failure(error, place.node, destination, order.totals.content_bytes) from error
+        self._promise_room(folder, destination)
+        if order.totals.manifest_bytes == 0:
+            raise CastRayError(FailureKind.INTERNAL, reason="a parcel without a manifest")
+
+    def _make_staging(self, destination: bytes) -> Staging:
+        order, place = self.order, self._place
+        header = {
+            "manifest": order.totals.manifest_digest,
+            "piece": order.algorithms.piece,
+            "file": order.algorithms.file,
+            "piece_bytes": str(order.algorithms.piece_bytes),
+        }
+        return Staging(destination, self.cast, place.node, header, place.registry)
+
+    def _promise_room(self, folder: bytes, destination: bytes) -> None:
+        order, place = self.order, self._place
+        assert self._staging is not None
+        needed = order.totals.content_bytes
+        free = place.reservations.free_bytes(folder, but=self.cast)
+        if self._staging.resumed and free < needed:
+            needed = max(needed - self._staging.used_bytes(), 0)
+        if free < needed:
+            needed -= present_bytes(destination, order.totals.top, needed)
+        if free < needed:
+            raise no_room(place.node, destination, free, needed)
+        place.reservations.reserve(self.cast, os.stat(folder).st_dev, needed)
+
+    def _take_up(self) -> bool:
+        """Resume from what an earlier delivery left. Returns False if it can't be used."""
+        assert self._staging is not None
+        raw = self._staging.saved_manifest()
+        if hashlib.sha256(raw).hexdigest() != self.order.totals.manifest_digest:
+            return False
+        self._raw_manifest[:] = raw
+        trailer = self._staging.saved_trailer()[: len(self._raw_trailer)]
+        self._raw_trailer[: len(trailer)] = trailer
+        journalled = bytearray(self.layout.pieces)
+        for index, digest in self._staging.journal.records():
+            if index < self.layout.pieces:
+                journalled[index] = 1
+                self._digests[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES] = digest
+        self._use_manifest(raw)
+        assert self.manifest is not None
+        assert self._parts is not None
+        if self._parts.settled:  # some may be in the user's hands by now, and is not looked at any more
+            for start, end in whole_pieces(self.manifest, self.layout, self._parts.settled.__contains__):
+                pieces = self.layout.pieces_of(start, end)
+                self._known[pieces.start : pieces.stop] = journalled[pieces.start : pieces.stop]
+                self._note_settled(pieces.start, pieces.stop)
+                self.have.add(start, end)
+                self._count(start, end)
+        for index in range(self.layout.pieces):
+            if journalled[index] and not self.has_piece(index):
+                self.journaled.add(*self.layout.piece(index))
+        return True
+
+    def _note_settled(self, first: int, after: int) -> None:
+        """These pieces are had, some perhaps without a digest."""
+
+    def needed_ranges(self) -> list[Range]:
+        """Ranges to fetch, ascending: neither verified nor journaled."""
+        with self.lock:
+            self.has_new_wanted = False
+            had, known = self.have, self._known_to()
+            if self.checked_to < self.layout.stream_bytes and self.journaled.total:
+                had = had.copy()
+                for start, end in self.journaled:
+                    if end > self.checked_to:
+                        had.add(max(start, self.checked_to), end)
+            return had.missing(0, known)
+
+    def _known_to(self) -> int:
+        """End of the part of the stream for which it is known what to fetch."""
+        return self.layout.stream_bytes
+
+    def needs_piece(self, index: int) -> bool:
+        """Whether this piece is needed: neither here nor being verified."""
+        start, end = self.layout.piece(index)
+        with self.lock:
+            return self._wants(start, end)
+
+    def _wants(self, start: int, end: int) -> bool:
+        claimed = end > self.checked_to and self.journaled.contains(start, end)
+        return not claimed and not self.have.contains(start, end)
+
+    def next_needed(self, index: int) -> int:
+        """The first needed piece from there on, the number of pieces if there is none."""
+        with self.lock:
+            if index >= self.layout.pieces:
+                return index
+            at, _ = self.layout.piece(index)
+            while True:
+                further = self.have.available_from(at)
+                if further >= self.checked_to:
+                    further = self.journaled.available_from(further)
+                if further == at or further >= self.layout.stream_bytes:
+                    return self.layout.piece_from(further)
+                at = further
+
+    def is_undecided(self) -> bool:
+        """Whether it is not known yet which pieces are needed."""
+        return self._known_to() < self.layout.stream_bytes
+
+    def can_write(self, index: int) -> bool:
+        """Whether `write_piece` could write it: contents need the manifest."""
+        if self.manifest is not None:
+            return True
+        start, end = self.layout.piece(index)
+        manifest_bytes = self.layout.manifest_bytes
+        return end < manifest_bytes or self.have.prefix >= min(start, manifest_bytes)
+
+    def verify_journaled(self, index: int, buffer: memoryview) -> bool:
+        """Read back a journaled piece; returns whether it matches its digest. Raises OSError."""
+        start, end = self.layout.piece(index)
+        view = buffer[: end - start]
+        with self._moving_lock:
+            good = self._reads_as(index, start, end, view)
+            with self.lock:
+                if good:
+                    if not self.has_piece(index):  # it may lie in a file whose hash agreed meanwhile
+                        self._count(start, end)
+                    self.add_pieces(index, self.digest(index))
+                self.checked_to = end
+        if good:
+            self._feed(start, end, view)
+            self.report_progress()
+        return good
+
+    def _reads_as(self, index: int, start: int, end: int, view: memoryview) -> bool:
+        try:
+            self._fill(view, start, end)
+        except (OSError, EOFError):
+            return False
+        hasher = self.new_piece_hasher()
+        hasher.update(view)
+        return hasher.digest() == self.digest(index)
+
+    def _count(self, start: int, end: int) -> None:
+        low, high = self.layout.content_range(start, end)
+        self._content_bytes += high - low
+
+    # --- pieces
+
+    def is_complete(self) -> bool:
+        """Whether every byte of the stream is verified."""
+        return self.have.total == self.layout.stream_bytes
+
+    def write_piece(self, index: int, digest: bytes, view: memoryview) -> bool:
+        """Write a verified piece; returns False if it can't be written yet because the manifest is missing.
+
+        Raises CastRayError if it can't be stored.
+        """
+        try:
+            return self._place_piece(index, digest, view)
+        except OSError as error:
+            raise self.local_failure(error) from error
+
+    def local_failure(self, error: OSError) -> CastRayError:
+        """What an error of this node's own disk means. It says nothing of the upstream."""
+        if isinstance(error, Unreadable):
+            return CastRayError(
+                FailureKind.READ_BACK_FAILED,
+                node=self._place.node,
+                path=self._shown_path(error),
+                reason=reason_of(error),
+            )
+        needed = self.layout.stream_bytes - self.have.total
+        return write_failure(error, self._place.node, self._shown_path(error), needed)
+
+    def _place_piece(self, index: int, digest: bytes, view: memoryview) -> bool:
+        start, end = self.layout.piece(index)
+        layout = self.layout
+        if start < layout.manifest_bytes and self.manifest is None:
+            part = view[: layout.manifest_bytes - start]
+            self._raw_manifest[start : start + len(part)] = part
+        if self.manifest is None and end >= layout.manifest_bytes:
+            if self.have.prefix < min(start, layout.manifest_bytes):
+                return False
+            self.serve_from_memory(index, digest, bytes(view))  # reading a long list takes a while
+            self._decode_manifest()
+        low, high = layout.content_range(start, end)
+        content = view[layout.manifest_bytes + low - start :]
+        spans = self.manifest.spans(low, high) if self.manifest is not None else []
+        assert self._staging is not None
+        self.time_breakdown.switch(DISK)
+        self._write(spans, content)
+        self.time_breakdown.switch(CHECKING)
+        if end > layout.trailer_start:
+            first = max(start, layout.trailer_start)
+            part = view[first - start :]
+            self._raw_trailer[first - layout.trailer_start : end - layout.trailer_start] = part
+            self._staging.save_trailer(first - layout.trailer_start, part)
+        if len(spans) != 1 or high - low != end - start:
+            self.cache_piece(index, bytes(view))
+        self._note_placed(index, digest, high - low)
+        if self._hashes is not None:
+            self._hashes.add_contents(low, high, spans, content)
+        self.report_progress()
+        return True
+
+    def _note_placed(self, index: int, digest: bytes, length: int) -> None:
+        """A piece was written, with so many bytes of contents. Raises CastRayError."""
+        assert self._staging is not None
+        try:
+            self._staging.journal.append(index, digest)
+        except OSError as error:
+            raise self.local_failure(error) from error
+        with self.lock:
+            self._content_bytes += length
+            self.add_pieces(index, digest)
+
+    def _feed(self, start: int, end: int, view: memoryview) -> None:
+        if self.manifest is None or self._hashes is None:
+            return
+        low, high = self.layout.content_range(start, end)
+        content = view[self.layout.manifest_bytes + low - start :]
+        try:
+            self._hashes.add_contents(low, high, self.manifest.spans(low, high), content)
+        except OSError as error:
+            raise self.local_failure(error) from error
+
+    def _decode_manifest(self) -> None:
+        raw = bytes(self._raw_manifest)
+        if hashlib.sha256(raw).hexdigest() != self.order.totals.manifest_digest:
+            raise self.damaged("the list of files")
+        assert self._staging is not None
+        self._use_manifest(raw)
+        self._staging.save_manifest(raw)
+
+    def _use_manifest(self, raw: bytes) -> None:
+        try:
+            manifest = decode_manifest(raw)
+        except ValueError as error:
+            raise CastRayError(
+                FailureKind.INTERNAL, reason=f"the list of files is not valid: {error}"
+            ) from error
+        layout = self.layout
+        if manifest.content_bytes != layout.content_bytes or len(manifest.files) != self.order.totals.files:
+            raise CastRayError(FailureKind.INTERNAL, reason="the list of files does not fit the parcel")
+        assert self._staging is not None
+        parts = PartFiles(
+            self._staging, manifest, self.cast, self._place.reservations, self.order.on_conflict
+        )
+        self._parts = parts
+        self._check_names(manifest, self._staging)
+        if self._staging.resumed:
+            parts.take_up(self.check_stop)
+        parts.make_folders()
+        self._look_around(manifest, parts)
+        self._hashes = FileHashes(self, manifest, self._new_file_hasher, parts.complete)
+        self._hashes.set_known(dict.fromkeys(parts.settled, b""))
+        self.manifest = manifest
+
+    def _check_names(self, manifest: Manifest, staging: Staging) -> None:
+        """Raises CastRayError where two are one to the file system: one would get the other's bytes."""
+        with name_comparison(staging.folder_fd) as are_one:
+            clash = find_clash(manifest, are_one)
+        if clash is not None:
+            first, second = map(display_name, clash)
+            raise CastRayError(FailureKind.NAMES_CLASH, node=self._place.node, path=second, other=first)
+
+    def _look_around(self, manifest: Manifest, parts: PartFiles) -> None:
+        """Called when the manifest is known and no contents were written yet."""
+
+    def _write(self, spans: list[FileSpan], view: memoryview) -> None:
+        at, standing = 0, []
+        for span in spans:
+            part = view[at : at + span.length]
+            at += span.length
+            if self._stands(span, part):
+                standing.append((span, part))
+                continue
+            for earlier, before in standing:  # of a file with holes: it stood before this part was compared
+                if earlier.file == span.file:
+                    self._write_part(earlier, before)
+            standing.clear()
+            self._write_part(span, part)
+
+    def _write_part(self, span: FileSpan, view: memoryview) -> None:
+        """Write a verified part of a file. Raises CastRayError."""
+        assert self.manifest is not None
+        assert self._parts is not None
+        try:
+            self._parts.write(span.file, span.offset, view)
+        except OSError as error:
+            entry = self.manifest.files[span.file]
+            path = os.fsencode(self._destination_text()) + b"/" + entry.path
+            raise write_failure(error, self._place.node, path, entry.size - span.offset) from error
+
+    def _stands(self, span: FileSpan, view: memoryview) -> bool:
+        """Whether these bytes are at the destination already."""
+        return False
+
+    # --- naming things
+
+    def damaged(self, path: str) -> CastRayError:
+        raise NotImplementedError
+
+    def check_stop(self) -> None:
+        """Raises the reason to end, if there is one."""
+        raise NotImplementedError
+
+    def path_of_piece(self, index: int) -> str:
+        """The file of a piece, for messages."""
+        if self.manifest is not None:
+            spans = self.manifest.spans(*self.layout.content_range(*self.layout.piece(index)))
+            if spans:
+                return display_name(self.manifest.files[spans[0].file].path)
+        return "the list of files"
+
+    def _shown_path(self, error: OSError) -> str:
+        """The path to show in a failure: the final path rather than the staging path."""
+        name = error.filename
+        if name is None or self._staging is None:
+            return display_name(self._destination_text())
+        raw = os.fsencode(name)
+        if not os.path.isabs(raw):  # below an open folder: that of the parts
+            return display_name(self._staging.destination + b"/" + raw)
+        parts = self._staging.parts + b"/"
+        return display_name(
+            self._staging.destination + b"/" + raw[len(parts) :] if raw.startswith(parts) else raw
+        )
+
+    def _destination_text(self) -> str:
+        given = self.order.destination.replace("{node}", node_file_name(self._place.node))
+        return given or os.fspath(self._place.inbox)
+
+    # --- digests ahead of their pieces
+
+    def request_early_digests(self) -> None:
+        self.early_digests_wanted = True
+
+    def add_early_digests(self, first: int, digests: bytes) -> None:
+        """Add digests from the upstream, ahead of their pieces. Raises ValueError."""
+        after = first + len(digests) // DIGEST_BYTES
+        if after > self.layout.pieces:
+            raise ValueError(f"digests of pieces up to {after}, where there are {self.layout.pieces}")
+        with self.lock:
+            for number, index in enumerate(range(first, after)):
+                if not (self._known[index] and self.has_piece(index)):  # it may have been read anew
+                    self._note_digest(index, digests[number * DIGEST_BYTES : (number + 1) * DIGEST_BYTES])
+
+    # --- serving
+
+    def read_contents(self, low: int, high: int, view: memoryview) -> None:
+        """Read contents back from the part files. Raises OSError."""
+        self._fill(view, self.layout.manifest_bytes + low, self.layout.manifest_bytes + high)
+
+    def manifest_bytes(self) -> bytearray:
+        return self._raw_manifest
+
+    def trailer_bytes(self) -> bytearray:
+        return self._raw_trailer
+
+    def _open_for_reading(self, file: int) -> int:
+        assert self._parts is not None
+        return self._parts.open(file)
+
+    def _read_file(self, file: int, offset: int, view: memoryview) -> None:
+        """Raises Unreadable, which names the file."""
+        assert self.manifest is not None
+        try:
+            super()._read_file(file, offset, view)
+        except (OSError, EOFError) as error:
+            if self.gone_reason:  # its files were closed
+                raise
+            number, reason = errno.EIO, str(error)
+            if isinstance(error, OSError):
+                number, reason = error.errno or errno.EIO, reason_of(error)
+            where = os.fsencode(self._destination_text()) + b"/" + self.manifest.files[file].path
+            raise Unreadable(number, reason, os.fsdecode(where)) from error
+
+    def reread_piece(self, index: int) -> RereadPiece:
+        """Read a piece again that arrived damaged downstream, if it is still right here."""
+        if self.gone_reason:
+            raise StoreGoneError(self.gone_reason)
+        try:
+            payload = self.piece_bytes(index)
+        except (OSError, EOFError):
+            self._must_not_land(index)
+            raise
+        hasher = self.new_piece_hasher()
+        hasher.update(payload)
+        if hasher.digest() != self.digest(index):
+            self._must_not_land(index)
+            raise Spoilt(index, f"its copy on {self._place.node} has been damaged")
+        return RereadPiece(payload, self.digest(index), False)
+
+    def _must_not_land(self, index: int) -> None:
+        """A piece reads back wrong. A file that has landed is the user's; one that has not must not land."""
+        parts, manifest = self._parts, self.manifest
+        if parts is None or manifest is None:
+            return
+        for span in manifest.spans(*self.layout.content_range(*self.layout.piece(index))):
+            path = manifest.files[span.file].path
+            if not parts.is_existing(span.file) and not parts.is_committed(path):
+                where = os.fsencode(self._destination_text()) + b"/" + path
+                error = Unreadable(errno.EIO, "it is not what was written", os.fsdecode(where))
+                self.end_with(self.local_failure(error))
+                return
+
+    def end_with(self, error: BaseException) -> None:
+        """Have this delivery end with that, once its thread looks."""
+        raise NotImplementedError
+
+
+log = logging.getLogger("castray.byte_plane")
+
+
+class ResumeVerifier:
+    """A thread that verifies journaled pieces. `ended` is called when it has finished, with the
+    error if any.
+    """
+
+    def __init__(self, stock: ReceiveStore, ended: Callable[[BaseException | None], None]) -> None:
+        self._stock = stock
+        self._ended = ended
+        self._stop = False
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        if self._stock.journaled.total == 0:
+            return
+        name = f"castray-restoring-{self._stock.cast}"
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    def stop(self) -> None:
+        """Stop it and wait: it uses what the delivery frees."""
+        self._stop = True
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        error: BaseException | None = None
+        try:
+            self._check_all()
+        except (OSError, EOFError, CastRayError) as trouble:
+            error = trouble
+        except CastCancelledError:
+            log.debug("cast %s ends while its journal is checked", self._stock.cast)
+        self._ended(error)
+
+    def _check_all(self) -> None:
+        stock = self._stock
+        buffer = page_buffer(min(stock.layout.piece_bytes, stock.layout.stream_bytes))
+        good = false = 0
+        for start, end in stock.journaled:
+            for index in stock.layout.pieces_of(start, end):
+                if self._stop:
+                    return
+                if stock.verify_journaled(index, buffer):
+                    good += 1
+                else:
+                    false += 1
+        stock.notify_waiting()
+        with stock.lock:
+            stock.checked_to = stock.layout.stream_bytes
+            stock.has_new_wanted = false > 0
+        log.info("cast %s: journal verified: %d pieces right, %d wrong", stock.cast, good, false)

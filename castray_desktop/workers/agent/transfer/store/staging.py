@@ -1,0 +1,332 @@
+"""The hidden staging folder of a delivery, beside the destination's entries.
+
+    DEST/.castray-CAST-NODE/parts/...   the parcel's tree
+    DEST/.castray-CAST-NODE/journal     which pieces are there, with their digests
+    DEST/.castray-CAST-NODE/manifest    the parcel's list of files, once it is complete
+    DEST/.castray-CAST-NODE/trailer     the list of hashes, as far as received
+    DEST/.castray-CAST-NODE/landing     the commit log: what was about to get its final name
+
+A delivery that finds such a folder for the same parcel resumes from it. The node's registry has a record
+of each, so that a later start removes abandoned ones. Nothing is removed that does not carry our journal.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import re
+import shutil
+import stat
+from collections.abc import Collection
+from pathlib import Path
+from typing import Optional
+
+from castray_desktop.core.content.file_names import node_file_name
+from castray_desktop.workers.agent.transfer.store.journal import JOURNAL_MAGIC, CommitLog, Journal
+from castray_desktop.workers.agent.transfer.store.shared_storage_probe import remove_probe
+from castray_desktop.workers.agent.transfer.store.staging_registry import StagingRegistry
+from castray_desktop.workers.agent.transfer.system import linux_calls
+from castray_desktop.workers.agent.transfer.system.open_folders import FOLDER, NO_FOLDER, lstat_in, open_below
+
+_JOURNAL = b"journal"
+_NAME = re.compile(rb"^\.castray-[0-9A-Za-z]+-[A-Za-z0-9._-]+$")
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+_WRITE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+
+log = logging.getLogger("castray.byte_plane")
+
+
+class Staging:
+    """One delivery's staging folder. Raises OSError if it can't be made, or another process has it."""
+
+    def __init__(
+        self, destination: bytes, cast: str, node: str, header: dict[str, str], registry: StagingRegistry
+    ) -> None:
+        self.destination = destination
+        self.resumed = False
+        self._made: list[bytes] = []  # folders of the destination that we made, outermost first
+        self._journal: Optional[Journal] = None
+        self._log: Optional[CommitLog] = None
+        self._trailer = -1
+        self._registry = registry
+        self._record = registry.path(cast, node)
+        self._name = os.fsencode(f".castray-{cast}-{node_file_name(node)}")
+        self.folder = destination + b"/" + self._name
+        self.parts = self.folder + b"/parts"
+        # open from before the first byte is written: syncing tells errors since then
+        self.destination_fd = self.folder_fd = self.parts_fd = -1
+        self._cast = cast
+        self._header = {"cast": cast, "node": node, **header}
+        self._ours = False
+        try:
+            self._make_destination()
+            if not self._reopen():
+                self._make()
+        except OSError:
+            if self._ours:
+                with contextlib.suppress(OSError):  # it stays noted
+                    self.remove()
+            self._close()
+            self.remove_made_folders()
+            raise
+        registry.write(self._record, cast, self.folder)
+
+    def _reopen(self) -> bool:
+        """Resume from an existing folder, if it is about the same parcel."""
+        try:
+            self.folder_fd = os.open(self._name, FOLDER, dir_fd=self.destination_fd)
+            self.parts_fd = os.open(b"parts", FOLDER, dir_fd=self.folder_fd)
+        except OSError as error:
+            if error.errno not in NO_FOLDER:
+                raise
+        if self.parts_fd >= 0:
+            self._check_owner()
+            self._journal = Journal.reopen(_JOURNAL, self.folder_fd, self._header)
+        if self._journal is None:
+            self._close_folders()
+            return False
+        self.resumed = self._ours = True
+        return True
+
+    def _check_owner(self) -> None:
+        """Nobody but us can change what lies in it. Raises OSError.
+
+        Who makes a file is no owner that the process knows: a file server may take one user for another.
+        """
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        name = b"owner-%d" % os.getpid()
+        fd = os.open(name, flags, 0o600, dir_fd=self.folder_fd)
+        try:
+            owner = os.fstat(fd).st_uid
+        finally:
+            os.close(fd)
+            os.unlink(name, dir_fd=self.folder_fd)
+        if any(os.fstat(folder).st_uid != owner for folder in (self.folder_fd, self.parts_fd)):
+            raise PermissionError(errno.EPERM, "another user has made it", os.fsdecode(self.folder))
+
+    def _make(self) -> None:
+        if os.path.lexists(self.folder):
+            remove_staging(self.folder)
+        self._registry.write(self._record, self._cast, self.folder)
+        os.mkdir(self._name, 0o700, dir_fd=self.destination_fd)
+        self._ours = True
+        self.folder_fd = os.open(self._name, FOLDER, dir_fd=self.destination_fd)
+        self._journal = Journal.create(_JOURNAL, self.folder_fd, self._header)
+        os.mkdir(b"parts", 0o700, dir_fd=self.folder_fd)
+        self.parts_fd = os.open(b"parts", FOLDER, dir_fd=self.folder_fd)
+        self._check_owner()
+
+    def start_over(self) -> None:
+        """Discard what was found: it can't be used."""
+        self._close_files()
+        remove_tree(self.folder)
+        self.resumed = False
+        self._make()
+
+    def _make_destination(self) -> None:
+        missing = []
+        path = self.destination
+        while not os.path.lexists(path):
+            missing.append(path)
+            path = os.path.dirname(path)
+        for folder in reversed(missing):
+            if _make_folder(folder):
+                self._made.append(folder)
+                with contextlib.suppress(PermissionError):  # a folder that may be written to, not read
+                    linux_calls.sync_path(os.path.dirname(folder))
+        if not os.path.isdir(self.destination):
+            raise NotADirectoryError(20, "Not a directory", os.fsdecode(self.destination))
+        root = os.open(b"/", FOLDER)
+        try:  # its links were resolved before: a link that is there now is none that anybody meant
+            self.destination_fd = open_below(self.destination.strip(b"/") or b".", root, FOLDER)
+        finally:
+            os.close(root)
+
+    # --- what is kept besides the part files
+
+    @property
+    def journal(self) -> Journal:
+        assert self._journal is not None
+        return self._journal
+
+    def save_manifest(self, raw: bytes) -> None:
+        """Appears atomically; a damaged one is detected by its digest."""
+        fresh = b"manifest.new"
+        with open(os.open(fresh, _WRITE | os.O_TRUNC, 0o600, dir_fd=self.folder_fd), "wb") as file:
+            file.write(raw)
+        os.rename(fresh, b"manifest", src_dir_fd=self.folder_fd, dst_dir_fd=self.folder_fd)
+
+    def saved_manifest(self) -> bytes:
+        return self._read(b"manifest")
+
+    def save_trailer(self, offset: int, view: memoryview) -> None:
+        if self._trailer < 0:
+            self._trailer = os.open(b"trailer", _WRITE, 0o600, dir_fd=self.folder_fd)
+        os.pwrite(self._trailer, view, offset)
+
+    def saved_trailer(self) -> bytes:
+        return self._read(b"trailer")
+
+    def _read(self, name: bytes) -> bytes:
+        try:
+            with open(os.open(name, _READ, dir_fd=self.folder_fd), "rb") as file:
+                return file.read()
+        except OSError:
+            return b""
+
+    def has_started_commit(self) -> bool:
+        return lstat_in(b"landing", self.folder_fd) is not None
+
+    def commit_log(self, careful: bool) -> CommitLog:
+        """Made on the first call. `careful`: what it depends on is synced to the disk as well."""
+        if self._log is None:
+            self._log = CommitLog(b"landing", self.folder_fd, careful)
+            if careful:
+                for name in (b"journal", b"manifest", b"trailer", b"landing", b"."):
+                    # a parcel of empty files has no trailer of its own, a folder no contents
+                    with contextlib.suppress(FileNotFoundError):
+                        linux_calls.sync_path(name, self.folder_fd, self.folder + b"/" + name)
+        return self._log
+
+    def used_bytes(self) -> int:
+        """Disk usage of the part files."""
+        total = 0
+        for path, _, files in os.walk(self.parts):
+            for name in files:
+                total += os.lstat(os.path.join(path, name)).st_blocks * 512
+        return total
+
+    # --- the end
+
+    def keep(self) -> None:
+        """Keep all of it for a later delivery."""
+        self._close()
+
+    def remove(self) -> None:
+        """The folder and all in it, and then its line in the registry. Raises OSError for what is left."""
+        self._close()
+        remove_tree(self.folder)
+        self._record.unlink(missing_ok=True)
+
+    def _close(self) -> None:
+        self._close_files()
+        if self.destination_fd >= 0:
+            os.close(self.destination_fd)
+            self.destination_fd = -1
+
+    def _close_folders(self) -> None:
+        for fd in (self.folder_fd, self.parts_fd):
+            if fd >= 0:
+                os.close(fd)
+        self.folder_fd = self.parts_fd = -1
+
+    def _close_files(self) -> None:
+        self._close_folders()
+        if self._trailer >= 0:
+            os.close(self._trailer)
+            self._trailer = -1
+        if self._log is not None:
+            self._log.close()
+            self._log = None
+        if self._journal is not None:
+            self._journal.close()
+            self._journal = None
+
+    def remove_made_folders(self) -> None:
+        """Remove the destination's folders that we made, if they are empty."""
+        for folder in reversed(self._made):
+            try:
+                os.rmdir(folder)
+            except OSError:
+                return
+
+
+def _make_folder(folder: bytes) -> bool:
+    """Make a folder; returns False if it exists."""
+    try:
+        os.mkdir(folder)
+    except FileExistsError:
+        return False
+    return True
+
+
+def remove_abandoned_staging(registry: StagingRegistry, keep: Collection[str] = ()) -> list[bytes]:
+    """Remove abandoned staging; returns the folders. What can't be removed yet stays noted."""
+    swept = []
+    for record, folder in registry.abandoned(keep):
+        if _forget(registry, record, folder):
+            swept.append(folder)
+    return swept
+
+
+def remove_delivery_staging(registry: StagingRegistry, cast: str, node: str) -> None:
+    """Remove kept staging of a delivery that will not continue."""
+    left = registry.abandoned_delivery(cast, node)
+    if left is not None:
+        _forget(registry, *left)
+
+
+def _forget(registry: StagingRegistry, record: Path, folder: bytes) -> bool:
+    """Remove a staging folder or a probe, and its line in the registry once it is gone; whether it was."""
+    try:
+        was_there = remove_staging(folder) or remove_probe(folder)
+    except OSError as error:
+        log.warning("%s can't be removed yet: %s", os.fsdecode(folder), error)
+        return False
+    if not was_there and not os.path.lexists(os.path.dirname(folder)) and not registry.is_old(record):
+        return False  # its disk may be mounted again
+    record.unlink(missing_ok=True)
+    return was_there
+
+
+def remove_staging(folder: bytes) -> bool:
+    """Remove a staging folder, if it is one: named like one, with our journal in it.
+
+    Raises OSError where it can't be read, or some of it can't be removed.
+    """
+    if not _NAME.match(os.path.basename(folder)) or os.path.islink(folder):
+        return False
+    try:
+        with open(folder + b"/" + _JOURNAL, "rb") as file:
+            ours = file.read(len(JOURNAL_MAGIC)) == JOURNAL_MAGIC
+    except (FileNotFoundError, NotADirectoryError):
+        ours = os.path.isdir(folder) and not os.listdir(folder)
+    if ours:
+        remove_tree(folder)
+    return ours
+
+
+def remove_tree(folder: bytes) -> None:
+    """Remove a staging folder, also where folders in it were given modes that forbid it. Raises OSError.
+
+    The journal goes last: by it a later attempt knows what is left for ours.
+    """
+    if not os.path.lexists(folder):
+        return
+    if os.path.islink(folder):
+        raise OSError(errno.ELOOP, "a link has come in its place", os.fsdecode(folder))
+    if _remove_all_but_journal(folder):
+        for path, folders, _ in os.walk(folder):
+            for name in folders:
+                below = os.path.join(path, name)
+                if stat.S_ISDIR(os.lstat(below).st_mode):
+                    os.chmod(below, 0o700)
+        if _remove_all_but_journal(folder):
+            raise OSError(errno.ENOTEMPTY, "some of it can't be removed", os.fsdecode(folder))
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(folder + b"/" + _JOURNAL)
+    os.rmdir(folder)
+
+
+def _remove_all_but_journal(folder: bytes) -> list[bytes]:
+    """What is left then."""
+    for name in os.listdir(folder):
+        path = folder + b"/" + name
+        if stat.S_ISDIR(os.lstat(path).st_mode):
+            shutil.rmtree(path, ignore_errors=True)
+        elif name != _JOURNAL:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+    return [name for name in os.listdir(folder) if name != _JOURNAL]

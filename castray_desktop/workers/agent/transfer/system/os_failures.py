@@ -1,0 +1,86 @@
+"""Errors of the operating system as failures that a user can act on."""
+
+from __future__ import annotations
+
+import errno
+import getpass
+import os
+from typing import Union
+
+from castray_desktop.core.content.file_names import display_name
+from castray_desktop.core.content.manifest import FileStatus
+from castray_desktop.core.content.quantities import format_bytes
+from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
+_BAD_NAME = (errno.ENAMETOOLONG, errno.EILSEQ)
+
+
+def size_text(size: int) -> str:
+    """A size for people, in decimal units."""
+    return format_bytes(size)
+
+
+def reason_of(error: OSError) -> str:
+    """The operating system's message, without names and numbers."""
+    return error.strerror or type(error).__name__
+
+
+def no_room(node: str, path: Union[str, bytes], free: int, needed: int) -> CastRayError:
+    """The failure for insufficient disk space."""
+    return CastRayError(
+        FailureKind.NO_ROOM,
+        node=node,
+        path=display_name(path),
+        free=size_text(free),
+        needed=size_text(needed),
+    )
+
+
+def write_failure(error: OSError, node: str, path: Union[str, bytes], needed: int = 0) -> CastRayError:
+    """The failure for an error while writing `path` on `node`."""
+    shown = display_name(path)
+    if error.errno in _FULL:
+        return no_room(node, path, free_bytes(path), needed)
+    if error.errno in _DENIED:
+        return CastRayError(FailureKind.NOT_WRITABLE, node=node, path=shown, reason=reason_of(error))
+    if error.errno in _BAD_NAME:
+        return CastRayError(FailureKind.NAME_NOT_ALLOWED, node=node, path=shown)
+    if error.errno == errno.ENOTDIR:
+        return CastRayError(FailureKind.NOT_A_FOLDER, node=node, path=shown)
+    return CastRayError(FailureKind.WRITE_ERROR, node=node, path=shown, reason=reason_of(error))
+
+
+def free_bytes(path: Union[str, bytes]) -> int:
+    """Free bytes where `path` is or would be; 0 if unknown."""
+    place = os.fsencode(path)
+    while place not in (b"", b"/") and not os.path.lexists(place):
+        place = os.path.dirname(place)
+    try:
+        found = os.statvfs(place)
+    except OSError:
+        return 0
+    return found.f_bavail * found.f_frsize
+
+
+def user_name() -> str:
+    """The user of this process."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        return str(os.getuid())
+
+
+def file_failure(status: FileStatus, path: Union[str, bytes], reason: str = "") -> Failure:
+    """The failure of a file that the source did not send, from its record in the trailer."""
+    shown = display_name(path)
+    if status is FileStatus.CHANGED:
+        return Failure(FailureKind.CHANGED, {"path": shown})
+    if status is FileStatus.VANISHED:
+        return Failure(FailureKind.VANISHED, {"path": shown})
+    if status is FileStatus.NOT_READABLE:
+        return Failure(FailureKind.NOT_READABLE, {"path": shown, "user": reason or "the source"})
+    return Failure(
+        FailureKind.READ_ERROR, {"path": shown, "reason": reason or "the source could not read it"}
+    )

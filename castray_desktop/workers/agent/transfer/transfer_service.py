@@ -1,0 +1,350 @@
+"""The transfer service of one node: its data port, the casts it is the source of, and its deliveries."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+from collections.abc import Collection
+from pathlib import Path
+from typing import Callable, Optional
+
+from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
+from castray_desktop.core.protocol.nodes.agent_protocol import (
+    FINAL_RECIPIENT_STATES,
+    AnnounceTrailer,
+    CancelCast,
+    CheckDestination,
+    DeliveryReport,
+    DestinationReply,
+    DialRecipient,
+    FindPrunable,
+    ForgetCast,
+    GetManifest,
+    JoinGroup,
+    ManifestReply,
+    PauseCast,
+    PauseDelivery,
+    PrepareSource,
+    Probe,
+    ProbeReply,
+    PrunableReply,
+    ReadToEnd,
+    RecipientState,
+    SendToGroup,
+    ServeSource,
+    SetCastLimit,
+    SetNodeLimit,
+    SetUpstream,
+    SourceReport,
+    SourceState,
+    StartDelivery,
+)
+from castray_desktop.workers.agent.transfer.delivery.delivery import Delivery
+from castray_desktop.workers.agent.transfer.delivery.prune import Pruner, pack_manifest, unpack_manifest
+from castray_desktop.workers.agent.transfer.node_context import NodeContext, PeerTiming
+from castray_desktop.workers.agent.transfer.peer.accept import PeerAcceptor
+from castray_desktop.workers.agent.transfer.peer.connection import PeerConnection
+from castray_desktop.workers.agent.transfer.peer.connection_factory import ConnectionFactory, OpenTunnel
+from castray_desktop.workers.agent.transfer.peer.tls import Certificates
+from castray_desktop.workers.agent.transfer.source.cast_source import CastSource
+from castray_desktop.workers.agent.transfer.store.destination_check import (
+    check_destination,
+    resolve_destination,
+)
+from castray_desktop.workers.agent.transfer.store.hash_cache import HashCache
+from castray_desktop.workers.agent.transfer.store.piece_store import PieceStore
+from castray_desktop.workers.agent.transfer.store.shared_storage_probe import StorageProbes
+from castray_desktop.workers.agent.transfer.store.space_reservations import SpaceReservations
+from castray_desktop.workers.agent.transfer.store.staging import (
+    remove_abandoned_staging,
+    remove_delivery_staging,
+)
+from castray_desktop.workers.agent.transfer.store.staging_registry import StagingRegistry, data_folder
+from castray_desktop.workers.agent.transfer.system.rate_limits import RateLimiter
+
+log = logging.getLogger("castray.byte_plane")
+
+JOIN_SECONDS = 5.0
+SWEEP_SECONDS = 5.0
+DEFAULT_TIMING = PeerTiming()
+
+
+class TransferService:
+    """Transfers data for one node, on its own threads. All methods may be called from any thread.
+
+    `changed(urgent)` is called, from any thread, when `drain_reports` would return something: urgent for
+    changes of state, else for progress (ten times a second for a cast at most).
+    """
+
+    def __init__(
+        self,
+        *,
+        node: str,
+        inbox: Path,
+        address: str,
+        ports: Optional[tuple[int, int]],
+        host: str,
+        runtime_dir: Optional[Path],
+        local_copy: bool,
+        certificates: Optional[Certificates] = None,
+        open_tunnel: Optional[OpenTunnel] = None,
+        changed: Callable[[bool], None],
+        timing: PeerTiming = DEFAULT_TIMING,
+        engine: str = "",
+        keep: Collection[str] = (),
+    ) -> None:
+        self._node = node
+        self._inbox = inbox
+        self._address = address
+        self._ports = ports
+        self._host = host
+        self._runtime_dir = runtime_dir
+        self._local_copy = local_copy
+        self._changed = changed
+        self._ledger = SpaceReservations()
+        self._limiter = RateLimiter()
+        self._registry = StagingRegistry(engine)
+        self._keep = frozenset(keep)
+        self._probes = StorageProbes(node, inbox, self._registry)
+        self.connections = ConnectionFactory(host, local_copy, address, certificates, open_tunnel)
+        self._hashes = HashCache(data_folder())
+        self._place = NodeContext(
+            node, inbox, self._ledger, self._registry, self.connections, timing, self._hashes
+        )
+        self._lock = threading.Lock()
+        self._sources: dict[str, CastSource] = {}
+        self._deliveries: dict[str, Delivery] = {}
+        self._refused: list[DeliveryReport] = []
+        self._discarding: list[threading.Thread] = []
+        self._listener = PeerAcceptor(self._supply_of, self._upstream_came, self.connections)
+        self._local_path = ""
+
+    def start(self) -> tuple[int, str]:
+        """Open the data port; returns the TCP port and the path of the Unix socket (or nothing). Raises
+        OSError."""
+        sweeping = threading.Thread(target=self._sweep, name="castray-sweep", daemon=True)
+        sweeping.start()
+        sweeping.join(SWEEP_SECONDS)  # a mount among these folders may hang
+        try:
+            port = self._listener.open_tcp(self._address, self._ports)
+        except OSError:
+            self._listener.close()
+            raise
+        if self._local_copy:
+            self._local_path = self._listener.open_local(self._runtime_dir)
+        self.connections.port = port
+        self._listener.start()
+        return port, self._local_path
+
+    def _sweep(self) -> None:
+        for folder in remove_abandoned_staging(self._registry, self._keep):
+            log.info("removed abandoned staging: %s", os.fsdecode(folder))
+
+    # --- orders
+
+    def prepare(self, order: PrepareSource) -> None:
+        """Scan the paths, in a thread; a report follows when the manifest is there."""
+        source = CastSource(order, self._changed, self._hashes)
+        source.add_node_limit(self._limiter)
+        with self._lock:
+            if order.cast in self._sources:
+                return
+            self._sources[order.cast] = source
+        source.prepare()
+
+    def serve(self, order: ServeSource) -> None:
+        """Read, hash and serve the prepared parcel."""
+        source = self._sources.get(order.cast)
+        if source is not None:
+            source.serve(order)
+
+    def read_to_end(self, order: ReadToEnd) -> None:
+        """Have a source read all of its files, although nobody asks for them."""
+        source = self._sources.get(order.cast)
+        if source is not None:
+            source.read_to_end()
+
+    def preflight(self, order: CheckDestination) -> DestinationReply:
+        """Check whether this node can take it. Accesses the disk, so not for an event loop's thread."""
+        return check_destination(
+            order, self._node, self._host, self._inbox, self._ledger, share=self._local_copy
+        )
+
+    def probe(self, order: Probe) -> ProbeReply:
+        """Check whether another node writes to the same folder. Looks at the disk as well."""
+        return self._probes.carry_out(order)
+
+    def manifest(self, order: GetManifest) -> ManifestReply:
+        """The manifest of a cast; compressing takes a moment."""
+        source = self._sources.get(order.cast)
+        raw = source.manifest_bytes() if source is not None else b""
+        return ManifestReply(pack_manifest(raw) if raw else "")
+
+    def find_extra(self, order: FindPrunable) -> PrunableReply:
+        """What a delivery would prune here. Looks through the folders."""
+        try:
+            destination = resolve_destination(order.destination, self._node, self._inbox)
+            found = Pruner(unpack_manifest(order.packed), destination, order.exclude).find()
+        except CastRayError as error:
+            return PrunableReply(failure=error.failure)
+        except (OSError, ValueError) as error:
+            return PrunableReply(failure=Failure(FailureKind.INTERNAL, {"reason": str(error)}))
+        return PrunableReply(found.count, tuple(found.paths))
+
+    def deliver(self, order: StartDelivery) -> None:
+        """Download, verify and commit a parcel, in a thread."""
+        delivery: Optional[Delivery] = None
+        with self._lock:
+            current = self._deliveries.get(order.cast)
+            if current is not None and current.state not in FINAL_RECIPIENT_STATES:
+                return
+            try:
+                delivery = Delivery(order, self._place, self._changed)
+            except ValueError as error:
+                failure = Failure(FailureKind.INTERNAL, {"reason": str(error)})
+                self._refused.append(
+                    DeliveryReport(order.cast, RecipientState.FAILED, epoch=order.epoch, failure=failure)
+                )
+            else:
+                delivery.add_node_limit(self._limiter)
+                self._deliveries[order.cast] = delivery
+        if current is not None:
+            current.release()
+        if delivery is None:
+            self._changed(True)
+        else:
+            delivery.start()
+
+    def set_upstream(self, order: SetUpstream) -> None:
+        """Change a delivery's upstream."""
+        delivery = self._deliveries.get(order.cast)
+        if delivery is not None:
+            delivery.set_upstream(order)
+
+    def listen(self, order: JoinGroup) -> None:
+        """Let a delivery join a multicast group."""
+        delivery = self._deliveries.get(order.cast)
+        if delivery is not None:
+            delivery.join_group(order)
+
+    def multicast(self, order: SendToGroup) -> None:
+        """Send a cast to a group; never if connections are encrypted, since datagrams are not."""
+        source = self._sources.get(order.cast)
+        if source is not None and self.connections.certificates is None:
+            source.multicast(order, self._address, self._ports)
+
+    def pause_delivery(self, order: PauseDelivery) -> None:
+        """Let a delivery fetch nothing until it gets an upstream again."""
+        delivery = self._deliveries.get(order.cast)
+        if delivery is not None:
+            delivery.pause_fetching(order)
+
+    def reach(self, order: DialRecipient) -> None:
+        """Dial a recipient that can't dial here, in a thread."""
+        self._listener.dial_recipient(order)
+
+    def adopt(self, sock: socket.socket) -> bool:
+        """Serve a connection that did not come through the data port; returns False if there are too many."""
+        return self._listener.adopt(sock)
+
+    def seal(self, order: AnnounceTrailer) -> None:
+        """The trailer's digest, from the source."""
+        delivery = self._deliveries.get(order.cast)
+        if delivery is not None:
+            delivery.set_trailer_digest(order)
+
+    def limit_cast(self, order: SetCastLimit) -> None:
+        """Change the rate limit of one cast on this node."""
+        for supply in (self._sources.get(order.cast), self._deliveries.get(order.cast)):
+            if supply is not None:
+                supply.limiter.set_limit(order.limit)
+
+    def limit_node(self, order: SetNodeLimit) -> None:
+        """Change the rate limit of all casts on this node."""
+        self._limiter.set_limit(order.limit)
+
+    def pause(self, order: PauseCast) -> None:
+        """Pause or resume sending for the cast."""
+        for supply in (self._sources.get(order.cast), self._deliveries.get(order.cast)):
+            if supply is not None:
+                supply.pause(order.paused, order.number)
+
+    def cancel(self, order: CancelCast) -> None:
+        """Cancel the cast here."""
+        source, delivery = self._sources.get(order.cast), self._deliveries.get(order.cast)
+        if source is not None:
+            source.cancel()
+        if delivery is not None:
+            delivery.cancel()
+        elif source is None:
+            self._discard(order.cast)
+
+    def _discard(self, cast: str) -> None:
+        """Remove staging that a previous agent left for it."""
+        thread = threading.Thread(
+            target=remove_delivery_staging,
+            args=(self._registry, cast, self._node),
+            name=f"castray-discard-{cast}",
+        )
+        with self._lock:
+            self._discarding = [one for one in self._discarding if one.is_alive()] + [thread]
+        thread.start()
+
+    def forget(self, order: ForgetCast) -> None:
+        """Stop serving the cast and free what it holds."""
+        with self._lock:
+            source = self._sources.pop(order.cast, None)
+            delivery = self._deliveries.pop(order.cast, None)
+        self._probes.forget(order.cast)
+        if source is not None:
+            source.save_hashes()
+            source.cancel()
+        if delivery is not None:
+            delivery.forget()
+
+    def drain_reports(self) -> tuple[tuple[SourceReport, ...], tuple[DeliveryReport, ...]]:
+        """Complete reports of what changed since the last call."""
+        with self._lock:
+            sources, deliveries = list(self._sources.values()), list(self._deliveries.values())
+            refused, self._refused = self._refused, []
+        return (
+            tuple(source.report() for source in sources if source.pop_dirty()),
+            (*refused, *(delivery.report() for delivery in deliveries if delivery.pop_dirty())),
+        )
+
+    def close(self, keep: bool = False) -> None:
+        """End threads and sockets. Uncommitted data is removed, or kept for a later agent."""
+        with self._lock:
+            sources, deliveries = list(self._sources.values()), list(self._deliveries.values())
+        self._probes.close()
+        for source in sources:
+            source.cancel()
+        for delivery in deliveries:
+            if keep:
+                delivery.stop_and_keep()
+            else:
+                delivery.cancel()
+        for source in sources:
+            source.join(JOIN_SECONDS)
+        for delivery in deliveries:
+            delivery.join(JOIN_SECONDS)
+            delivery.release()
+        for thread in self._discarding:
+            thread.join(JOIN_SECONDS)
+        self._listener.close()
+        self._hashes.close()
+
+    def _upstream_came(self, cast: str, epoch: int, channel: PeerConnection) -> bool:
+        delivery = self._deliveries.get(cast)
+        return delivery is not None and delivery.offer(channel, epoch)
+
+    def _supply_of(self, cast: str) -> Optional[tuple[bytes, PieceStore]]:
+        delivery = self._deliveries.get(cast)
+        if delivery is not None:
+            return delivery.secret, delivery
+        source = self._sources.get(cast)
+        if source is not None and source.state in (SourceState.SERVING, SourceState.SEALED):
+            return source.secret, source
+        return None

@@ -1,0 +1,63 @@
+"""The engine's settings, saved across restarts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from castray_desktop.core.failures.kinds import CastRayError, FailureKind
+from castray_desktop.core.protocol.messages import MOST_DEMO_NODES, EngineSettings
+from castray_desktop.workers.base.state_files import UNREADABLE, load, part_with, replace_file
+
+
+class SettingsFile:
+    """The current settings; defaults if the file is missing or damaged."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self.current = _load(file)
+
+    def change(self, settings: EngineSettings) -> None:
+        """Change and save the settings. Raises OSError, or CastRayError for invalid numbers."""
+        _check(settings)
+        _save(self._file, settings)
+        self.current = settings
+
+
+def _check(settings: EngineSettings) -> None:
+    if settings.limit < 0:
+        raise CastRayError(FailureKind.BAD_RATE, rate=settings.limit)
+    if settings.casts_at_once < 0 or settings.history_days < 0:
+        number = min(settings.casts_at_once, settings.history_days)
+        raise CastRayError(FailureKind.BAD_SETTING, number=number)
+    if not 0 <= settings.demo_nodes <= MOST_DEMO_NODES:
+        raise CastRayError(FailureKind.BAD_SETTING, number=settings.demo_nodes)
+
+
+def _load(file: Path) -> EngineSettings:
+    return load(file, "the settings", lambda content: _decode(file, content), EngineSettings())
+
+
+def _decode(file: Path, content: bytes) -> EngineSettings:
+    """Each setting by itself, so that one that is damaged does not reset the others."""
+    settings, bad = EngineSettings(), []
+    given = msgspec.json.decode(content, type=dict[str, msgspec.Raw])
+    for field in msgspec.structs.fields(EngineSettings):
+        if field.encode_name in given:
+            try:
+                value = msgspec.json.decode(given[field.encode_name], type=field.type)
+                changed = msgspec.structs.replace(settings, **{field.name: value})
+                _check(changed)
+            except UNREADABLE as error:
+                bad.append(error)
+            else:
+                settings = changed
+    if bad:
+        part_with(file, "the settings", bad, msgspec.json.encode(settings))
+    return settings
+
+
+def _save(file: Path, settings: EngineSettings) -> None:
+    """Replace the file atomically."""
+    replace_file(file, msgspec.json.encode(settings))

@@ -1,0 +1,250 @@
+"""Small state files: readable by this user only, replaced atomically, quarantined when damaged; recipient
+groups.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import math
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from castray_desktop.core.casts.node_selector import Groups
+from castray_desktop.core.failures.kinds import CastRayError
+
+DAMAGED = "damaged-"
+
+"""What the names of files begin with that were set aside."""
+
+UNREADABLE = (
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+    CastRayError,
+)
+
+"""What decoding and checking damaged content raises."""
+
+PASSING = frozenset(
+    (
+        errno.EMFILE,
+        errno.ENFILE,
+        errno.ENOMEM,
+        errno.EINTR,
+        errno.EAGAIN,
+        errno.EBUSY,
+        errno.EIO,
+        errno.ESTALE,
+    )
+)
+
+"""Errors that say nothing about the file: the same file may be read a moment later."""
+
+PAUSES = (0.02, 0.05, 0.1, 0.2)
+
+"""Seconds before each further attempt."""
+
+LATEST = 1e11
+
+"""POSIX seconds, and lengths of time in seconds, beyond which a number is no time: a clock can't show it."""
+
+Kept = TypeVar("Kept")
+
+log = logging.getLogger("castray.home")
+
+
+def replace_file(path: Path, content: bytes, *, synced: bool = False) -> None:
+    """Replace the content of `path` atomically with respect to a crash of this process.
+
+    With `synced`, also with respect to a crash of the machine, which takes time. Raises OSError.
+    """
+    beside = path.with_name(path.name + ".new")
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        if synced:
+            file.flush()
+            os.fsync(file.fileno())
+    beside.replace(path)
+
+
+def read_file(path: Path) -> bytes:
+    """What the file holds; read again after a passing error. Raises OSError."""
+    for pause in PAUSES:
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            if error.errno not in PASSING:
+                raise
+        time.sleep(pause)
+    return path.read_bytes()
+
+
+def load(path: Path, what: str, decode: Callable[[bytes], Kept], nothing: Kept) -> Kept:
+    """What `decode` makes of the file, `nothing` where there is none. A damaged file is set aside.
+
+    `what` is in it, as in "the schedules". `decode` may raise whatever is in `UNREADABLE`.
+    """
+    try:
+        return decode(read_file(path))
+    except FileNotFoundError:
+        return nothing
+    except (OSError, *UNREADABLE) as error:
+        quarantine_file(path, what, error)
+        return nothing
+
+
+def load_list(
+    path: Path, what: str, kind: type[Kept], check: Callable[[Kept], None] = lambda item: None
+) -> list[Kept]:
+    """The items of a JSON array that can be decoded and pass `check`. For others the file is set aside."""
+
+    def decode(content: bytes) -> list[Kept]:
+        good: list[Kept] = []
+        raw: list[msgspec.Raw] = []
+        bad: list[Exception] = []
+        for item in msgspec.json.decode(content, type=list[msgspec.Raw]):
+            try:
+                found = msgspec.json.decode(item, type=kind)
+                check(found)
+            except UNREADABLE as error:
+                bad.append(error)
+            else:
+                good.append(found)
+                raw.append(item)
+        if bad:
+            part_with(path, what, bad, msgspec.json.encode(raw))
+        return good
+
+    return load(path, what, decode, [])
+
+
+def load_dict(
+    path: Path, what: str, kind: type[Kept], check: Callable[[Kept], None] = lambda item: None
+) -> dict[str, Kept]:
+    """The same for the members of a JSON object."""
+
+    def decode(content: bytes) -> dict[str, Kept]:
+        good: dict[str, Kept] = {}
+        raw: dict[str, msgspec.Raw] = {}
+        bad: list[Exception] = []
+        for name, item in msgspec.json.decode(content, type=dict[str, msgspec.Raw]).items():
+            try:
+                found = msgspec.json.decode(item, type=kind)
+                check(found)
+            except UNREADABLE as error:
+                bad.append(error)
+            else:
+                good[name], raw[name] = found, item
+        if bad:
+            part_with(path, what, bad, msgspec.json.encode(raw))
+        return good
+
+    return load(path, what, decode, {})
+
+
+def check_times(times: Iterable[float | None]) -> None:
+    """Whether all of them can be times or lengths of time in seconds. Raises ValueError."""
+    for seconds in times:
+        if seconds is not None and not (math.isfinite(seconds) and abs(seconds) < LATEST):
+            raise ValueError(f"{seconds} is no time")
+
+
+def part_with(path: Path, what: str, errors: Sequence[Exception], rest: bytes) -> None:
+    """Set aside a copy of a file of which parts are damaged, and have the file hold the rest."""
+    aside = _free_name(path)
+    try:
+        os.link(path, aside)
+        replace_file(path, rest)
+    except OSError as trouble:
+        log.warning("%s can't be set aside: %s", path, trouble)
+    log.warning(
+        "%d of %s can't be read (%s). The file as it was is set aside as %s.",
+        *(len(errors), what, errors[0], aside),
+    )
+
+
+def quarantine_file(path: Path, what: str, error: Exception) -> None:
+    """Rename a damaged file, so that it is kept for inspection.
+
+    Logs this with a description of its contents, `what` ("the schedules").
+    """
+    aside = _free_name(path)
+    try:
+        path.rename(aside)
+    except OSError as trouble:
+        log.warning("%s can't be read from %s (%s), which can't be set aside: %s", what, path, error, trouble)
+    else:
+        log.warning("%s can't be read (%s). The file was set aside as %s.", what, error, aside)
+
+
+def is_aside(path: Path) -> bool:
+    """Whether a file is one that was set aside."""
+    return path.name.startswith(DAMAGED)
+
+
+def _free_name(path: Path) -> Path:
+    """A name beside `path` that no file has."""
+    begin = f"{DAMAGED}{time.strftime('%Y%m%d-%H%M%S')}"
+    aside, number = path.with_name(f"{begin}-{path.name}"), 1
+    with contextlib.suppress(OSError):
+        while os.path.lexists(aside):
+            number += 1
+            aside = path.with_name(f"{begin}-{number}-{path.name}")
+    return aside
+
+
+class RecipientGroupFile:
+    """`groups.json`: an object of lists of node names. It is read each time, since other processes write it
+    too."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def load(self) -> dict[str, tuple[str, ...]]:
+        """All groups; none if the file is missing or damaged."""
+        try:
+            groups = msgspec.json.decode(read_file(self._path), type=dict[str, msgspec.Raw])
+        except (OSError, *UNREADABLE):
+            return {}
+        found = {}
+        for name, nodes in groups.items():
+            with contextlib.suppress(*UNREADABLE):
+                found[name] = msgspec.json.decode(nodes, type=tuple[str, ...])
+        return found
+
+    def save(self, groups: Groups) -> None:
+        """Replace all groups. Raises OSError; the file is unchanged then."""
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        number, name = tempfile.mkstemp(prefix=".groups-", dir=self._path.parent)
+        try:
+            with os.fdopen(number, "wb") as file:
+                file.write(msgspec.json.format(msgspec.json.encode(dict(sorted(groups.items()))), indent=2))
+            Path(name).replace(self._path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                Path(name).unlink()
+            raise
+
+    def save_group(self, name: str, nodes: tuple[str, ...]) -> None:
+        """Save a group, replacing one with the same name. Raises OSError."""
+        self.save({**self._kept(), name: nodes})
+
+    def remove_group(self, name: str) -> None:
+        """Remove a group; an unknown one is ignored. Raises OSError."""
+        self.save({other: nodes for other, nodes in self._kept().items() if other != name})
+
+    def _kept(self) -> dict[str, tuple[str, ...]]:
+        """All groups, before they are written. A damaged file is set aside, never overwritten."""
+        return load_dict(self._path, "the groups of recipients", tuple[str, ...])

@@ -1,0 +1,208 @@
+"""Deliveries to recipients that were offline when their cast ended: served as soon as they are online.
+
+A new cast serves those that have returned, from the original source, or from a node that received the
+files where the source is gone or its files have changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from typing import Protocol
+
+import msgspec
+
+from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
+from castray_desktop.core.protocol.messages import DeliverySnapshot, DeliveryState, NodeState, SendRequest
+from castray_desktop.core.protocol.nodes.agent_protocol import ParcelTotals
+from castray_desktop.workers.casts.session.agent_orders import AgentDirectory
+from castray_desktop.workers.casts.session.cast_status import CastStatus
+
+GATHER_SECONDS = 1.0
+"""Nodes that return within this time are served together."""
+
+RETRIED_FAILURES = frozenset({FailureKind.NODE_OFFLINE, FailureKind.NODE_SILENT, FailureKind.CLUSTER_STOPPED})
+"""A recipient that failed with one of these is gone again, and stays deferred."""
+
+log = logging.getLogger("castray.cast")
+
+
+class StartCast(Protocol):
+    """See `CastManager.send`."""
+
+    def __call__(self, request: SendRequest, *, schedule: str = "", follows: str = "") -> str: ...
+
+
+class DeferredDeliveries:
+    """Serves deferred deliveries of ended casts.
+
+    `running` returns unfinished casts. `scan(request)` returns what a request would send, and raises
+    CastRayError. `unharmed(ledger, node)` returns whether a node's files of a cast still have their hashes.
+    `settled(ledger)` is called after each change.
+    """
+
+    def __init__(
+        self,
+        agents: AgentDirectory,
+        running: Callable[[], Mapping[str, CastStatus]],
+        send: StartCast,
+        scan: Callable[[SendRequest], Awaitable[ParcelTotals]],
+        unharmed: Callable[[CastStatus, str], Awaitable[bool]],
+        settled: Callable[[CastStatus], None],
+    ) -> None:
+        self._agents = agents
+        self._running = running
+        self._send = send
+        self._scan = scan
+        self._unharmed = unharmed
+        self._settled = settled
+        self._casts: dict[str, CastStatus] = {}
+        self._work: dict[str, asyncio.Task[None]] = {}
+
+    def __contains__(self, cast: object) -> bool:
+        return cast in self._casts
+
+    def __bool__(self) -> bool:
+        return bool(self._casts)
+
+    def add_cast(self, ledger: CastStatus) -> None:
+        """Add an ended cast with deferred deliveries."""
+        self._casts[ledger.cast] = ledger
+        self.check_nodes()
+
+    def check_nodes(self) -> None:
+        """Check whether nodes are online that deferred deliveries need."""
+        for cast in self._casts:
+            if cast not in self._work and any(self._due(cast)):
+                work = asyncio.create_task(self._serve(cast), name=f"serve those that cast {cast} waits for")
+                self._work[cast] = work
+                work.add_done_callback(lambda _, cast=cast: self._work.pop(cast))  # type: ignore[misc]
+
+    def cast_ended(self, ended: CastStatus) -> None:
+        """A cast has ended, possibly one for deferred deliveries."""
+        ledger = self._casts.get(ended.follows)
+        if ledger is None:
+            return
+        for node in set(ledger.awaited) & set(ended.recipients):
+            delivery = ended.delivery(node)
+            if delivery.state is not DeliveryState.AWAITED and not _is_gone_again(delivery):
+                ledger.settle_deferred(delivery)
+        self._check(ledger)
+        self.check_nodes()
+
+    def cancel(self, cast: str, nodes: tuple[str, ...] = ()) -> None:
+        """Cancel deferred deliveries of these nodes, or of all. Raises CastRayError(CAST_FINISHED)."""
+        ledger = self._casts.get(cast)
+        waiting = [node for node in ledger.awaited if not nodes or node in nodes] if ledger else []
+        if ledger is None or not waiting:
+            raise CastRayError(FailureKind.CAST_FINISHED, cast=cast)
+        for node in waiting:
+            self._end(ledger, node, DeliveryState.CANCELLED, Failure(FailureKind.CANCELLED))
+        self._check(ledger)
+
+    async def close(self) -> None:
+        """Stop. Checkpoints remain for the next engine."""
+        work = tuple(self._work.values())
+        for task in work:
+            task.cancel()
+        if work:
+            await asyncio.wait(work)
+
+    # --- inside ---------------------------------------------------------------------------------
+
+    def _due(self, cast: str) -> Iterator[str]:
+        """Deferred recipients that are online and not being served."""
+        served = {
+            node for other in self._running().values() if other.follows == cast for node in other.recipients
+        }
+        return (node for node in self._casts[cast].awaited if self._online(node) and node not in served)
+
+    async def _serve(self, cast: str) -> None:
+        await asyncio.sleep(GATHER_SECONDS)
+        ledger = self._casts.get(cast)
+        if ledger is None:
+            return
+        request = await self._find_source(ledger)
+        nodes = tuple(self._due(cast)) if cast in self._casts else ()
+        if not nodes:
+            return
+        if request is not None:
+            try:
+                self._send(msgspec.structs.replace(request, recipients=nodes), follows=cast)
+            except CastRayError as error:  # the cluster has just gone: retried at the next check
+                log.warning("cast %s: %s is not served yet: %s", cast, ", ".join(nodes), error)
+        elif not any(item.state.delivered for item in map(ledger.delivery, ledger.recipients)):
+            values = {"source": ledger.request.source}
+            for node in nodes:
+                failure = Failure(FailureKind.NOBODY_HAS_IT, {"node": node, **values})
+                self._end(ledger, node, DeliveryState.FAILED, failure)
+            self._check(ledger)
+
+    async def _find_source(self, ledger: CastStatus) -> SendRequest | None:
+        """The request for returned recipients; None if no online node has the files.
+
+        An offline source may return: then nobody fails.
+        """
+        for request in self._requests(ledger):
+            try:
+                totals = await self._scan(request)
+            except CastRayError as error:
+                log.info("cast %s: not from %s: %s", ledger.cast, request.source, error)
+                continue
+            first = request.source == ledger.request.source
+            if not _is_the_same(totals, ledger.totals, exactly=first):
+                continue
+            if first or await self._unharmed(ledger, request.source):
+                return request
+        return None
+
+    def _requests(self, ledger: CastStatus) -> Iterator[SendRequest]:
+        """The original request, then equivalents from online recipients that have the files."""
+        plain = msgspec.structs.replace(
+            ledger.request, recipients=ledger.awaited, leave_out=True, await_offline=False
+        )
+        if self._online(plain.source):
+            yield plain
+        for delivery in map(ledger.delivery, ledger.recipients):
+            if _has_the_names(delivery, ledger.totals) and self._online(delivery.node):
+                yield msgspec.structs.replace(
+                    plain, source=delivery.node, paths=delivery.paths, remove_extra=False, exclude=()
+                )
+
+    def _end(self, ledger: CastStatus, node: str, state: DeliveryState, failure: Failure) -> None:
+        ledger.settle_deferred(msgspec.structs.replace(ledger.delivery(node), state=state, failure=failure))
+
+    def _check(self, ledger: CastStatus) -> None:
+        if not ledger.awaited:
+            self._casts.pop(ledger.cast, None)
+        self._settled(ledger)
+
+    def _online(self, node: str) -> bool:
+        info = self._agents.nodes.get(node)
+        return info is not None and info.state is NodeState.ONLINE
+
+
+def _has_the_names(delivery: DeliverySnapshot, sent: ParcelTotals | None) -> bool:
+    """Whether a node has all files under their original names."""
+    names = sorted(path.rpartition("/")[2] for path in delivery.paths)
+    return (
+        delivery.state.delivered
+        and sent is not None
+        and bool(names)
+        and names == sorted(top.name for top in sent.top)
+    )
+
+
+def _is_gone_again(delivery: DeliverySnapshot) -> bool:
+    return delivery.failure is not None and delivery.failure.kind in RETRIED_FAILURES
+
+
+def _is_the_same(found: ParcelTotals, sent: ParcelTotals | None, exactly: bool) -> bool:
+    """Whether a scan matches what was sent. Copies may differ in attributes that a node does not preserve,
+    such as modes."""
+    if sent is None:
+        return True
+    if exactly:
+        return found.manifest_digest == sent.manifest_digest
+    return (found.files, found.content_bytes) == (sent.files, sent.content_bytes)

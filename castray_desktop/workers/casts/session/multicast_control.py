@@ -1,0 +1,417 @@
+"""Multicast of one cast: which recipients join which group, and what the source is told.
+
+The relay runs in any case and brings what does not arrive by datagrams. So nothing here can fail a cast:
+each way to end is a state that says why (`MulticastEnd`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import logging
+import os
+from collections.abc import Callable, Mapping
+from statistics import median_low
+
+from castray_desktop.core.casts.grace_period import AbsenceTracker, RetryBackoff
+from castray_desktop.core.casts.states import FailoverState
+from castray_desktop.core.failures.kinds import CastRayError, FailureKind
+from castray_desktop.core.failures.sentences import sentence
+from castray_desktop.core.multicast.datagrams import GROUP_PORTS, MulticastEnd, MulticastState, group_address
+from castray_desktop.core.protocol.messages import TransportOption
+from castray_desktop.core.protocol.nodes.agent_protocol import (
+    AgentHello,
+    JoinGroup,
+    MulticastGroup,
+    SendToGroup,
+)
+from castray_desktop.core.routing.route_plan import Route
+from castray_desktop.workers.casts.session.agent_orders import AgentDirectory, OrderSender
+from castray_desktop.workers.casts.session.cast_status import CastStatus
+from castray_desktop.workers.casts.session.route_executor import RouteExecutor
+from castray_desktop.workers.casts.session.source_failover import SourceFailover
+
+HOPS_VARIABLE = "CASTRAY_MULTICAST_HOPS"
+
+"""Hop limit of datagrams; default 1: they stay within the network."""
+
+PORTS_VARIABLE = "CASTRAY_DATA_PORTS"
+
+MAX_REPORTS = 500
+
+"""Reports per second of all receivers together: the sender handles each."""
+
+LONGEST_REPORT_SECONDS = 0.5
+
+"""A receiver that is silent for twice this long counts as unable to follow."""
+
+MAX_HOPS = 255
+
+MAX_ATTEMPTS = 100
+
+"""With few ports, two casts may have to share one; their addresses differ."""
+
+log = logging.getLogger("castray.cast")
+
+
+def configured_hops(environment: Mapping[str, str]) -> int:
+    """The configured hop limit, else 1."""
+    said = environment.get(HOPS_VARIABLE, "").strip()
+    if said.isascii() and said.isdigit() and 1 <= int(said) <= MAX_HOPS:
+        return int(said)
+    if said:
+        log.warning("%s=%s is no number from 1 to %d, so it is 1", HOPS_VARIABLE, said, MAX_HOPS)
+    return 1
+
+
+def configured_ports(environment: Mapping[str, str]) -> tuple[int, int]:
+    """The configured data ports, else those of `core.multicast.datagrams`."""
+    low, _, high = environment.get(PORTS_VARIABLE, "").strip().partition("-")
+    if low.isascii() and low.isdigit() and (high or low).isdigit() and int(low) <= int(high or low):
+        return int(low), int(high or low)
+    return GROUP_PORTS  # agents say what is wrong with others
+
+
+class MulticastGroups:
+    """Allocates and releases multicast groups. No two casts share an address or a port at the same time.
+
+    A network device filters addresses, and a socket filters ports; sharing either would cost both casts.
+    """
+
+    def __init__(self, hops: int | None = None, ports: tuple[int, int] | None = None) -> None:
+        """Default to the configured hop limit and ports."""
+        self._hops = configured_hops(os.environ) if hops is None else hops
+        self._ports = configured_ports(os.environ) if ports is None else ports
+        self._taken: dict[str, MulticastGroup] = {}
+
+    def allocate(self, cast: str, source: str, listeners: int, life: int = 0) -> MulticastGroup:
+        """Allocate the group of a cast whose datagrams come from the address `source`; repeated calls return
+        the same.
+
+        `listeners` is the expected number of receivers; `life` distinguishes the groups of the source's
+        agents.
+        """
+        if cast not in self._taken:
+            group = self._free_group(f"{cast} {life}" if life else cast, source)
+            seconds = max(group.report_seconds, min(listeners / MAX_REPORTS, LONGEST_REPORT_SECONDS))
+            self._taken[cast] = dataclasses.replace(group, report_seconds=seconds)
+        return self._taken[cast]
+
+    def release(self, cast: str) -> None:
+        """The cast has ended."""
+        self._taken.pop(cast, None)
+
+    def _free_group(self, cast: str, source: str) -> MulticastGroup:
+        addresses = {group.address for group in self._taken.values()}
+        ports = {group.port for group in self._taken.values()}
+        for attempt in itertools.count():
+            address, port = group_address(cast, ":" in source, attempt, self._ports)
+            if address not in addresses and (port not in ports or attempt > MAX_ATTEMPTS):
+                break
+        return MulticastGroup(address, port, source, self._hops)
+
+
+JOIN_TIMEOUT_SECONDS = 1.5
+
+"""A recipient that has not joined the group after this long receives everything by the relay."""
+
+BEHIND_BYTES = 4 << 20
+
+"""A node that lacks more than this, and much more than its downstreams, delays them."""
+
+REJOIN_SECONDS = 30.0
+
+"""A recipient that could not follow tries again after this long: the stream may be slower by then, or its
+link faster. The delay doubles each time, since its connection to its upstream restarts."""
+
+REJOIN_LEFT_SECONDS = 10.0
+
+"""With less than this time remaining, it stays with the relay."""
+
+
+class MulticastControl:
+    """Has recipients listen, and gives the source its orders; agents that came back get theirs again.
+
+    It does nothing for a cast with another transport. `done()` is called when an order was answered.
+    """
+
+    def __init__(
+        self,
+        ledger: CastStatus,
+        agents: AgentDirectory,
+        orders: OrderSender,
+        relay: RouteExecutor,
+        feed: SourceFailover,
+        absences: AbsenceTracker,
+        clock: Callable[[], float],
+        done: Callable[[], None],
+        groups: MulticastGroups,
+    ) -> None:
+        self._ledger = ledger
+        self._cast, self._source = ledger.cast, ledger.request.source
+        self._agents = agents
+        self._orders = orders
+        self._relay = relay
+        self._feed = feed
+        self._absences = absences
+        self._clock = clock
+        self._done = done
+        self._groups = groups
+        self._group: MulticastGroup | None = None  # while recipients are told to listen
+        self._over = ledger.request.transport is not TransportOption.UDP  # the relay does the rest
+        self._rate = 0  # bytes per second that the source paced itself to, for its next agent; 0: not known
+        self._told: dict[str, tuple[int, float]] = {}  # which agent of a node was told to listen, and when
+        self._calling: set[str] = set()  # with an order to listen that has not been answered
+        self._paused: frozenset[str] = frozenset()  # who takes nothing at the moment
+        self._heard: set[str] = set()  # who has listened
+        self._moved: set[str] = set()  # to the tail, since they don't
+        self._back_off = RetryBackoff(REJOIN_SECONDS)
+        self._life = 0  # which agent of the source the group is of
+        self._ordered: frozenset[str] = frozenset()  # the listeners that it was told
+        self._ordering = False
+
+    # --- for the relay --------------------------------------------------------------------------
+
+    def group_for(self, node: str) -> MulticastGroup | None:
+        """The group for a node that is told to fetch now."""
+        if self._group is None or not self._can_listen(node):
+            return None
+        self._told[node] = self._relay.incarnation(node), self._clock()
+        return self._group
+
+    @property
+    def is_sending(self) -> bool:
+        """Whether recipients receive by multicast instead of along the route."""
+        return self._group is not None and self._ledger.multicast.sends
+
+    # --- steps ----------------------------------------------------------------------------------
+
+    def step(self) -> None:
+        """Take the next steps."""
+        route = self._relay.route
+        if route is None:
+            return
+        self._look_at_paused()
+        if not self._over:
+            self._heed_source()
+        if self._feed.state is not FailoverState.SERVING:
+            return
+        self._make_way(route)
+        if self._over:
+            return
+        if self._group is None:
+            self._begin(route)
+        if self._group is not None:
+            self._follow_source()
+            self._have_listen()
+            self._let_rejoin()
+            self._order()
+
+    def close(self) -> None:
+        """The cast has ended."""
+        self._groups.release(self._cast)
+
+    # --- whether --------------------------------------------------------------------------------
+
+    def _begin(self, route: Route) -> None:
+        """Give the cast a group, if anybody can listen to it."""
+        source = self._hello(self._source)
+        if source is None:
+            return
+        listeners = self._possible(route)
+        if any(hello.encrypted for hello in (source, *listeners)):
+            self._give_up(MulticastEnd.ENCRYPTED)
+        elif not listeners:
+            self._ledger.multicast.stop(MulticastEnd.NOBODY)  # unless one joins
+        else:
+            self._life = self._relay.incarnation(self._source)
+            self._group = self._groups.allocate(self._cast, source.address, len(self._ledger.unfinished))
+            self._ledger.multicast.mark_tried()
+            log.info(
+                "cast %s: multicast group %s, port %d", self._cast, self._group.address, self._group.port
+            )
+
+    def _possible(self, route: Route) -> list[AgentHello]:
+        """Recipients that fetch, or will, and could receive multicast."""
+        nodes = (node for node in route.upstreams if not self._ledger.delivery(node).state.finished)
+        return [
+            hello for node in nodes if self._can_listen(node) and (hello := self._hello(node)) is not None
+        ]
+
+    def _can_listen(self, node: str) -> bool:
+        """Whether a node is online and does not receive everything by the local transport."""
+        source, hello = self._hello(self._source), self._hello(node)
+        if source is None or hello is None or node in self._absences:
+            return False
+        return not (source.host == hello.host and source.local_path and hello.local_path)
+
+    def _hello(self, node: str) -> AgentHello | None:
+        try:
+            return self._agents.hello(node)
+        except CastRayError:
+            return None
+
+    # --- who listens ----------------------------------------------------------------------------
+
+    def _look_at_paused(self) -> None:
+        """A paused recipient leaves the group; after resuming it needs a while to rejoin."""
+        paused = frozenset(self._ledger.paused)
+        for node in self._paused - paused:
+            if node in self._told:
+                self._told[node] = self._told[node][0], self._clock()
+            self._heard.discard(node)
+            self._moved.discard(node)
+        self._paused = paused
+
+    def _have_listen(self) -> None:
+        """Let recipients that already fetch join as well."""
+        for node in self._relay.fetching:
+            unfinished = not self._ledger.delivery(node).state.finished
+            told = self._told.get(node, (-1, 0.0))[0] == self._relay.incarnation(node)
+            if not told and unfinished and self._can_listen(node):
+                self._call(node)
+
+    def _let_rejoin(self) -> None:
+        """Let recipients that could not follow try again, if it is worth it."""
+        left = [
+            node
+            for node in self._listeners()
+            if node in self._relay.fetching and self._has_left(node) and self._has_heard(node)
+        ]
+        due = self._back_off.due(left, self._clock())
+        if not due or self._left_bytes() < REJOIN_LEFT_SECONDS * self._ledger.multicast.rate:
+            return
+        for node in due:
+            log.info("cast %s: %s rejoins the multicast group", self._cast, node)
+            self._back_off.record_attempt(node)
+            self._heard.discard(node)
+            self._moved.discard(node)
+            self._call(node)
+
+    def _left_bytes(self) -> int:
+        """Bytes of the stream that the middle one of those lacks who were told to listen."""
+        verified = (self._ledger.verified_bytes(node) for node in self._listeners())
+        return self._ledger.stream_bytes - median_low(verified)
+
+    def _has_heard(self, node: str) -> bool:
+        """Whether it received anything by multicast; otherwise a filter is in the way."""
+        return self._ledger.delivery(node).datagram_bytes > 0
+
+    def _call(self, node: str) -> None:
+        """Let a node join that already fetches."""
+        self._told[node] = self._relay.incarnation(node), self._clock()
+        self._calling.add(node)
+        self._orders.run_in_background(self._tell_to_listen(node, self._group))
+
+    async def _tell_to_listen(self, node: str, group: MulticastGroup | None) -> None:
+        await self._orders.broadcast((node,), JoinGroup(self._cast, group))
+        self._calling.discard(node)
+        self._done()
+
+    def _listeners(self) -> tuple[str, ...]:
+        """Nodes that were told to receive."""
+        return tuple(node for node in self._told_to_listen() if node not in self._paused)
+
+    def _told_to_listen(self) -> tuple[str, ...]:
+        """Nodes whose current agent was told to join, and which have not finished."""
+        return tuple(
+            node
+            for node, (life, _) in self._told.items()
+            if life == self._relay.incarnation(node)
+            and node not in self._absences
+            and not self._ledger.delivery(node).state.finished
+        )
+
+    def _leave_group(self) -> None:
+        """The stream has ended; missing data must not be waited for."""
+        self._group, self._over = None, True
+        for node in self._told_to_listen():
+            if node in self._relay.fetching:
+                self._orders.run_in_background(self._tell_to_listen(node, None))
+
+    def _make_way(self, route: Route) -> None:
+        """A node that can't follow must not serve nodes that can, even after the end: it would delay digests
+        and repairs."""
+        if not self.is_sending and not self._heard:
+            return
+        self._heard |= {node for node in self._told if self._ledger.delivery(node).listening}
+        children = route.downstreams()
+        for node in route.order()[1:]:
+            if node in self._moved or not self._has_left(node):
+                continue
+            if any(self._holds_up(node, child) for child in children.get(node, ())):
+                log.info("cast %s: %s can't follow the multicast group", self._cast, node)
+                self._moved.add(node)
+                self._relay.set_route(route.moved_to_tail(node)[0])
+                return
+
+    def _holds_up(self, node: str, child: str) -> bool:
+        """Whether a node without multicast lacks what a downstream waits for."""
+        lacks, waits_for = (
+            self._ledger.stream_bytes - self._ledger.verified_bytes(at) for at in (node, child)
+        )
+        if self.is_sending and self._ledger.delivery(child).listening:
+            return lacks > 0
+        return waits_for > 0 and lacks > max(2 * waits_for, BEHIND_BYTES)
+
+    def _has_left(self, node: str) -> bool:
+        """Whether a node was told to join and does not receive."""
+        if node not in self._told or self._ledger.delivery(node).listening:
+            return False
+        return node in self._heard or self._clock() - self._told[node][1] >= JOIN_TIMEOUT_SECONDS
+
+    # --- the source -----------------------------------------------------------------------------
+
+    def _heed_source(self) -> None:
+        """Act on the source's multicast report."""
+        report = self._ledger.multicast.report
+        if self._feed.state is FailoverState.REPLACED and self._group is not None:
+            self._give_up(MulticastEnd.SOURCE_LOST)
+        elif self._group is None or report is None:
+            return
+        elif report.state is MulticastState.STOPPED:
+            log.info("cast %s: multicast stopped: %s", self._cast, report.end)
+            self._leave_group()
+        elif report.state is MulticastState.DONE:
+            self._group, self._over = None, True
+        elif report.state is MulticastState.SENDING:
+            self._rate = report.rate
+
+    def _follow_source(self) -> None:
+        """A new agent of the source has another group: all have left the first one, or are about to."""
+        life, source = self._relay.incarnation(self._source), self._hello(self._source)
+        if life == self._life or source is None:
+            return
+        self._groups.release(self._cast)
+        listeners = len(self._ledger.unfinished)
+        self._group = self._groups.allocate(self._cast, source.address, listeners, life)
+        self._life, self._ordered = life, frozenset()
+        self._told.clear()
+        self._heard.clear()
+
+    def _give_up(self, end: MulticastEnd, reason: str = "") -> None:
+        self._ledger.multicast.stop(end, reason)
+        self._leave_group()
+
+    def _order(self) -> None:
+        """Send the source its receivers, once there is one, and whenever there are more."""
+        listeners = self._listeners()
+        there = any(node in self._relay.fetching and node not in self._calling for node in listeners)
+        if there and not self._ordering and not self._ordered.issuperset(listeners):
+            self._ordering, self._ordered = True, frozenset(listeners)
+            self._orders.run_in_background(self._tell_source(listeners, self._life))
+
+    async def _tell_source(self, listeners: tuple[str, ...], life: int) -> None:
+        order = SendToGroup(self._cast, self._group, listeners, self._rate)
+        try:
+            if life == self._relay.incarnation(self._source):
+                await self._orders.call(self._source, order)
+        except CastRayError as error:
+            lost = error.failure.kind is FailureKind.NODE_OFFLINE or life != self._relay.incarnation(
+                self._source
+            )
+            if not lost and not self._over:
+                self._give_up(MulticastEnd.NO_NETWORK, sentence(error.failure))
+        finally:
+            self._ordering = False
+        self._done()

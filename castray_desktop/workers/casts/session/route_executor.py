@@ -1,0 +1,250 @@
+"""Carry out the route: send each node its upstream in a safe order; send the trailer's digest to all."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+
+from castray_desktop.core.failures.kinds import CastRayError, Failure
+from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.core.protocol.nodes.agent_protocol import AnnounceTrailer
+from castray_desktop.core.routing.reparenting import ReparentingPlan
+from castray_desktop.core.routing.route_plan import NO_UPSTREAM, Move, Route
+from castray_desktop.workers.casts.session.agent_orders import AgentDirectory, OrderSender
+from castray_desktop.workers.casts.session.cast_status import CastStatus
+
+log = logging.getLogger("castray.cast")
+
+
+class RouteExecutor:
+    """Changes the route, and sends orders to the nodes concerned in a safe order.
+
+    `start_order(node, epoch, upstream)` makes the first order for a node; `feeds(node)` returns whether
+    others may fetch from it now; `failed(node, failure)` is called for an order that was not delivered,
+    `done()` for one that was.
+    """
+
+    def __init__(
+        self,
+        ledger: CastStatus,
+        agents: AgentDirectory,
+        orders: OrderSender,
+        start_order: Callable[[str, int, agent_protocol.Upstream], agent_protocol.StartDelivery],
+        feeds: Callable[[str], bool],
+        failed: Callable[[str, Failure], None],
+        done: Callable[[], None],
+    ) -> None:
+        self.fetching: set[str] = set()  # nodes whose current agent acknowledged the order to fetch
+        self.notified: set[str] = set()  # nodes to whose current agent that order was at least sent
+        self._ledger = ledger
+        self._agents = agents
+        self._orders = orders
+        self._start_order = start_order
+        self._feeds = feeds
+        self._failed = failed
+        self._done = done
+        self.last_epochs: dict[str, int] = {}  # the epoch of the last order that a node was given
+        self._steering: ReparentingPlan | None = None
+        self._under_way: dict[str, asyncio.Future[None]] = {}  # the last order that was not answered yet
+        self._feeds_told = 0  # how often the root has changed
+        self._lives: dict[str, int] = defaultdict(int)  # how many agents of a node have gone
+
+    @property
+    def route(self) -> Route | None:
+        """The target route; None before there is a plan."""
+        return self._ledger.route
+
+    def start_route(self, route: Route) -> None:
+        """Start with the first plan."""
+        self._steering = ReparentingPlan(route)
+        self._ledger.route_changed(route)
+
+    def set_route(self, route: Route) -> None:
+        """Set the route. `send_due_moves` sends the orders."""
+        self._ledger.route_changed(route)
+        if self._steering is not None:
+            self._steering.set_target(route)
+
+    def node_lost(self, node: str) -> None:
+        """The node's agent is gone, with its orders."""
+        self._lives[node] += 1
+        self._under_way.pop(node, None)
+        self.fetching.discard(node)
+        self.notified.discard(node)
+        self.remove_node(node)
+
+    def remove_node(self, node: str) -> None:
+        """Remove the node from the route; its downstreams go below its upstream."""
+        if self.route is not None and self._steering is not None:
+            self._steering.forget_node(node)
+            self.set_route(self.route.without_node(node)[0])
+
+    def has_upstream(self, node: str) -> bool:
+        """Whether the route has an upstream for the node."""
+        return self.route is not None and node in self.route.upstreams
+
+    def detach(self, node: str) -> None:
+        """Like `remove_node`, for an online node that shall fetch nothing for now; `send_detachments` tells
+        it.
+
+        It may return to the route; then its order is to change its upstream.
+        """
+        if self.route is not None:
+            self.set_route(self.route.without_node(node)[0])
+
+    async def wait_detached(self, nodes: Iterable[str]) -> None:
+        """Wait until those of the nodes that are not on the route fetch nothing, or have gone."""
+        chosen, steering = tuple(nodes), self._steering
+        while steering is not None:
+            self.send_detachments()
+            parting = [self._under_way.get(node) for node in chosen if steering.is_detaching(node)]
+            under_way = [order for order in parting if order is not None and not order.done()]
+            if not under_way:
+                return
+            await asyncio.wait(under_way)
+
+    async def broadcast(self, order: agent_protocol.Order) -> None:
+        """Send an order to the source and to every node that fetches or is being told to.
+
+        A node gets it after the orders that it has not acknowledged yet. Errors are ignored, since lost nodes
+        are handled elsewhere.
+        """
+        nodes = sorted({self._ledger.request.source, *self.notified, *self._under_way})
+        work = (self._tell(node, order, self._lives[node], self._under_way.get(node)) for node in nodes)
+        await asyncio.gather(*work)
+
+    async def _tell(
+        self, node: str, order: agent_protocol.Order, life: int, before: asyncio.Future[None] | None
+    ) -> None:
+        if before is not None:
+            await asyncio.wait([before])
+        if self._lives[node] == life:
+            await self._orders.broadcast((node,), order)
+
+    def incarnation(self, node: str) -> int:
+        """How many agents of the node have gone; replies of earlier ones are ignored."""
+        return self._lives[node]
+
+    def source_changed(self, root: str) -> None:
+        """`root` is the source now, or it has a new agent: its direct downstreams are told again."""
+        route = self.route
+        if route is None or self._steering is None:
+            return
+        self._feeds_told += 1
+        route = route.rerooted(root)[0]
+        there = self._steering.confirmed
+        for node in route.direct_downstreams(root):
+            # Who has not taken its place below the root yet fetches from another node until it does so, and
+            # who has not answered is told again when its answer is there.
+            if there.get(node) == root and node not in self._under_way:
+                self._steering.resend(node)
+        self.set_route(route)
+
+    def send_due_moves(self) -> None:
+        """Send the orders that are due."""
+        if self._steering is not None:
+            while moves := self._steering.due_moves():
+                self._give(self._steering, moves)
+
+    def send_detachments(self) -> None:
+        """Send detachments only: these are allowed whether the cast is admitted or not."""
+        if self._steering is not None:
+            self._give(self._steering, self._steering.due_detachments())
+
+    def _give(self, steering: ReparentingPlan, moves: tuple[Move, ...]) -> None:
+        for move in moves:
+            if self._ledger.delivery(move.node).state.finished:
+                steering.acknowledged(move)  # it only serves, and needs no upstream
+            else:
+                self.last_epochs[move.node] = move.epoch
+                before = self._under_way.get(move.node)
+                work = self._carry_out(move, self._lives[move.node], before)
+                self._under_way[move.node] = self._orders.run_in_background(work)
+
+    async def _carry_out(self, move: Move, life: int, before: asyncio.Future[None] | None) -> None:
+        """`before` is the node's pending order, which this one must not overtake."""
+        if before is not None:
+            await asyncio.wait([before])
+        if self._lives[move.node] != life:
+            return
+        node, told = move.node, self._feeds_told
+        order = self._order(move)
+        if order is None:
+            self._not_begun(move)
+            return
+        self.notified.add(node)
+        try:
+            await self._orders.call(node, order)
+        except CastRayError as error:
+            if self._lives[node] == life:
+                self._failed(node, error.failure)
+            return
+        if self._lives[node] != life or self._steering is None:
+            return
+        log.info("cast %s: %s fetches from %s", self._ledger.cast, node, move.upstream or "nobody")
+        self.fetching.add(node)
+        if self._under_way.get(node) is asyncio.current_task():
+            del self._under_way[node]
+        self._steering.acknowledged(move)
+        if told != self._feeds_told and move.upstream == self._steering.target.source:
+            self._steering.resend(node)  # it has the root's previous address
+        self._done()
+
+    def _not_begun(self, move: Move) -> None:
+        """There is no upstream to start with, or nothing to end."""
+        if move.upstream != NO_UPSTREAM:
+            self.remove_node(move.node)
+        elif self._steering is not None:
+            self._steering.forget_node(move.node)
+            self._done()
+
+    def _order(
+        self, move: Move
+    ) -> agent_protocol.StartDelivery | agent_protocol.SetUpstream | agent_protocol.PauseDelivery | None:
+        """The order for a move; None if the node has not started and has no upstream."""
+        told, cast = move.node in self.notified, self._ledger.cast
+        if move.upstream == NO_UPSTREAM:
+            return agent_protocol.PauseDelivery(cast, move.epoch) if told else None
+        upstream = self._upstream(move.upstream)
+        if told:
+            return agent_protocol.SetUpstream(cast, move.epoch, upstream)
+        return self._start_order(move.node, move.epoch, upstream) if upstream is not None else None
+
+    def _upstream(self, node: str) -> agent_protocol.Upstream | None:
+        """The address of an upstream, if it can serve now."""
+        if not self._feeds(node):
+            return None
+        try:
+            hello = self._agents.hello(node)
+        except CastRayError:
+            return None  # it has gone as well, and its own loss gives another move
+        return agent_protocol.Upstream(node, hello.address, hello.port, hello.host, hello.local_path)
+
+
+class TrailerBroadcast:
+    """Sends the trailer's digest to each agent once."""
+
+    def __init__(self, ledger: CastStatus, relay: RouteExecutor, orders: OrderSender) -> None:
+        self._ledger = ledger
+        self._relay = relay
+        self._orders = orders
+        self._sealed: set[str] = set()  # whose present agent knows the digest
+
+    def node_lost(self, node: str) -> None:
+        """The node's agent is gone, with its state."""
+        self._sealed.discard(node)
+
+    def step(self) -> None:
+        """Send it to agents that lack it, if it is known."""
+        digest = self._ledger.trailer_digest
+        if not digest:
+            return
+        unsealed = self._relay.fetching - self._sealed
+        self._sealed |= unsealed
+        going_on = [node for node in unsealed if not self._ledger.delivery(node).state.finished]
+        if going_on:
+            self._orders.run_in_background(
+                self._orders.broadcast(going_on, AnnounceTrailer(self._ledger.cast, digest))
+            )

@@ -1,0 +1,209 @@
+"""Decide the route: the first plan, and every reason to change it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from math import inf
+
+from castray_desktop.core.casts.grace_period import AbsenceTracker
+from castray_desktop.core.casts.states import FailoverState
+from castray_desktop.core.failures.kinds import Failure, FailureKind
+from castray_desktop.core.protocol.messages import DeliveryState
+from castray_desktop.core.routing.fan_out_watch import FanOutWatch, SlowFanOut
+from castray_desktop.core.routing.node_speeds import SpeedMeasurement, SpeedMeter
+from castray_desktop.core.routing.route_plan import Route, choose_upstream, plan_route
+from castray_desktop.core.routing.stragglers import CHECK_SECONDS, StragglerDetector
+from castray_desktop.workers.casts.session.agent_orders import AgentDirectory
+from castray_desktop.workers.casts.session.cast_status import CastStatus
+from castray_desktop.workers.casts.session.route_executor import RouteExecutor
+from castray_desktop.workers.casts.session.shared_destination import SharedDestinations
+from castray_desktop.workers.casts.session.source_failover import SourceFailover
+
+
+class ProgressMonitor:
+    """Monitors the progress of one cast, as often as reports come. `speeds` are the known speeds."""
+
+    def __init__(self, speeds: Mapping[str, float]) -> None:
+        self.speeds = speeds
+        self._meter = SpeedMeter()
+        self._lag = StragglerDetector()
+        self._fan_out = FanOutWatch({}, 0)
+        self._looked = -inf
+
+    def restart(self, zones: Mapping[str, str], limit: int) -> None:
+        """The cast has started, or a node has returned, whose count starts again.
+
+        `limit` is the cast's own in bytes per second, 0 for none.
+        """
+        self._meter.interrupt()
+        self._lag = StragglerDetector(zones, self.speeds, limit)
+        self._fan_out = FanOutWatch(zones, limit)
+
+    def interrupt(self) -> None:
+        """Ignore hop speeds while data arrives by multicast."""
+        self._meter.interrupt()
+
+    def is_due(self, now: float) -> bool:
+        """Whether a check is due."""
+        return now - self._looked >= CHECK_SECONDS
+
+    def find_straggler(
+        self,
+        now: float,
+        route: Route,
+        progress: Mapping[str, int],
+        received: Mapping[str, int],
+        total: int,
+    ) -> str | None:
+        """The straggler to move to the tail now, if any."""
+        self._looked = now
+        self._meter.update(now, route, progress, received)
+        return self._lag.find_straggler(now, route, progress, total)
+
+    def find_slow_fan_out(
+        self, now: float, route: Route, progress: Mapping[str, int], total: int
+    ) -> SlowFanOut | None:
+        """Why a chain would be faster than this route, if it would. As in `FanOutWatch.look`."""
+        slow = self._fan_out.update(now, route, progress, total)
+        if slow is not None:
+            self._meter.correct(slow.node, slow.rate)
+        return slow
+
+    def measured(self) -> dict[str, SpeedMeasurement]:
+        """Measured speeds."""
+        return self._meter.measured()
+
+
+log = logging.getLogger("castray.cast")
+
+
+class RoutePolicy:
+    """Decides who fetches from whom. The route executor sends the orders."""
+
+    def __init__(
+        self,
+        ledger: CastStatus,
+        agents: AgentDirectory,
+        relay: RouteExecutor,
+        feed: SourceFailover,
+        writers: SharedDestinations,
+        absences: AbsenceTracker,
+        speeds: Mapping[str, float],
+        clock: Callable[[], float],
+    ) -> None:
+        self.monitor = ProgressMonitor(speeds)
+        self._ledger = ledger
+        self._agents = agents
+        self._relay = relay
+        self._feed = feed
+        self._writers = writers
+        self._absences = absences
+        self._clock = clock
+        self._along_route = True
+        self._cut_off: dict[str, int] = {}  # can't fetch from its upstream, as of the route of that epoch
+
+    def upstream_unreachable(self, node: str, epoch: int, failure: Failure) -> None:
+        """The node can't fetch from the upstream that the route of that epoch gives it."""
+        self._cut_off[node] = epoch
+        if failure.kind is FailureKind.COPY_CHANGED:
+            self._feed.changed_copies.add(failure.values.get("upstream", ""))
+
+    def plan(self) -> None:
+        """Make the first route."""
+        ledger, speeds = self._ledger, self.monitor.speeds
+        writers = [node for node in ledger.unfinished if self._is_to_fetch(node)]
+        zones = self._zones()
+        self._relay.start_route(
+            plan_route(ledger.request.source, writers, zones=zones, speeds=speeds, size=self._stream_bytes)
+        )
+        self.restart_monitor()
+
+    def restart_monitor(self) -> None:
+        """Restart the search for stragglers."""
+        self.monitor.restart(self._zones(), self._ledger.request.limit)
+
+    def step(self, uses_relay: bool = True) -> None:
+        """Change the route where needed.
+
+        Without `uses_relay`, progress says nothing about stragglers.
+        """
+        self._bring_in()
+        self._go_around()
+        if uses_relay and not self._along_route:
+            self.restart_monitor()
+        self._along_route = uses_relay
+        if uses_relay:
+            self._move_slow()
+        else:
+            self.monitor.interrupt()
+
+    def _bring_in(self) -> None:
+        """Give an upstream to recipients that need one: after a loss or a pause, new ones, new writers."""
+        route = self._relay.route
+        if route is None or self._feed.state is FailoverState.AWAY:
+            return
+        for node in self._ledger.unfinished:
+            if node in route.upstreams or node == route.source or not self._is_to_fetch(node):
+                continue
+            upstream = choose_upstream(route, self._feeders(route), self._ledger.verified_bytes(node))
+            if upstream is not None:
+                route = route.with_leaf(node, upstream)[0]
+                self._relay.set_route(route)
+
+    def _is_to_fetch(self, node: str) -> bool:
+        paused = self._ledger.delivery(node).state is DeliveryState.PAUSED
+        return node not in self._absences and not paused and self._writers.writer_of(node) is None
+
+    def _feeders(self, route: Route) -> dict[str, int]:
+        """Nodes that can serve now, and their bytes of the stream."""
+        found = {
+            node: self._ledger.verified_bytes(node)
+            for node in route.upstreams
+            if (node in self._relay.fetching or self._ledger.delivery(node).state.delivered)
+            and node not in self._feed.changed_copies
+        }
+        if self._feed.can_serve(route.source):
+            found[route.source] = self._stream_bytes
+        return found
+
+    def _go_around(self) -> None:
+        """Whoever can't fetch from its upstream fetches from the one above it, or goes to the tail."""
+        cut_off, self._cut_off = self._cut_off, {}
+        for node, epoch in cut_off.items():
+            route = self._relay.route
+            if route is None or node not in route.upstreams or self._ledger.delivery(node).state.finished:
+                continue
+            if epoch < self._relay.last_epochs.get(node, 0):
+                continue
+            upstream = route.upstream_of(node)
+            if upstream != route.source:
+                self._relay.set_route(route.reparented(node, route.upstream_of(upstream))[0])
+            elif self._feed.can_serve(upstream):
+                self._relay.set_route(route.moved_to_tail(node)[0])
+
+    def _move_slow(self) -> None:
+        """Move a straggler to the tail."""
+        route, now = self._relay.route, self._clock()
+        if route is None or not self.monitor.is_due(now) or not self._feed.can_serve(route.source):
+            return
+        progress = {node: self._ledger.verified_bytes(node) for node in route.upstreams}
+        received = {node: self._ledger.received_bytes(node) for node in route.upstreams}
+        fan_out = self.monitor.find_slow_fan_out(now, route, progress, self._stream_bytes)
+        slow = self.monitor.find_straggler(now, route, progress, received, self._stream_bytes)
+        if fan_out is not None:
+            log.info(
+                "cast %s: %s feeds several at %.1f MB/s in all; a chain is faster",
+                *(self._ledger.cast, fan_out.node, fan_out.rate / 1e6),
+            )
+            self._relay.set_route(route.chained(progress, self._zones())[0])
+        elif slow is not None:
+            log.info("cast %s: %s is a straggler, moved to the tail", self._ledger.cast, slow)
+            self._relay.set_route(route.moved_to_tail(slow)[0])
+
+    @property
+    def _stream_bytes(self) -> int:
+        return self._ledger.totals.stream_bytes if self._ledger.totals is not None else 0
+
+    def _zones(self) -> dict[str, str]:
+        return {name: info.zone for name, info in self._agents.nodes.items()}

@@ -1,0 +1,363 @@
+"""Recipients that write to the same folder: one writes, the others wait for it.
+
+Agents of one machine report equal storage themselves. For agents of several machines, an equal mount is a
+reason to probe: one of them creates a uniquely named file, and whoever finds it with that content writes
+to the same folder. The same probe finds recipients that would write to the very folder that is sent,
+where nothing may be pruned.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import itertools
+import logging
+import secrets
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from pathlib import PurePosixPath
+
+from castray_desktop.core.casts.grace_period import AbsenceTracker
+from castray_desktop.core.casts.states import DeliveryEvent
+from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
+from castray_desktop.core.protocol.messages import DeliveryState, SendRequest
+from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.core.protocol.nodes.agent_protocol import DestinationReply, Probe, ProbeReply, ProbeVerb
+from castray_desktop.workers.casts.session.agent_orders import OrderSender
+from castray_desktop.workers.casts.session.cast_status import CastStatus
+
+
+class WriterAssignment:
+    """Which recipient writes for which others. A writer never depends on another one."""
+
+    def __init__(self) -> None:
+        self._writers: dict[str, str] = {}  # storage: the first that would write there
+        self._followed: dict[str, str] = {}  # follower: its writer
+
+    def assign(self, node: str, storage: str) -> None:
+        """Assign `node`, which would write to `storage`; an empty storage is not shared."""
+        writer = self._writers.setdefault(storage, node) if storage else node
+        if writer != node:
+            self._followed[node] = writer
+
+    def writers(self) -> dict[str, str]:
+        """The writer of each node that does not write itself."""
+        return dict(self._followed)
+
+    def restore(self, writers: Mapping[str, str]) -> None:
+        """Restore the assignment of a previous engine."""
+        self._followed.update(writers)
+
+    def writer_of(self, node: str) -> str | None:
+        """The writer for `node`; None if it writes itself."""
+        return self._followed.get(node)
+
+    def served_by(self, writer: str) -> tuple[str, ...]:
+        """The nodes that `writer` writes for."""
+        return tuple(node for node, its in self._followed.items() if its == writer)
+
+    def promote(self, writer: str, heir: str) -> None:
+        """Make `heir`, one of the nodes of `writer`, the writer for all of them, including the former writer.
+
+        Raises KeyError if it is not one of them.
+        """
+        if self._followed.get(heir) != writer:
+            raise KeyError(heir)
+        del self._followed[heir]
+        for node, its in self._followed.items():
+            if its == writer:
+                self._followed[node] = heir
+        self._followed[writer] = heir
+        for storage, its in self._writers.items():
+            if its == writer:
+                self._writers[storage] = heir
+
+
+SHARED_PROBE_SECONDS = 5.0
+
+"""Storage that takes longer counts as not shared."""
+
+ROUNDS = 3
+
+"""Number of storages with the same name that are distinguished."""
+
+SendOrder = Callable[[str, agent_protocol.Order], Awaitable[agent_protocol.OrderReply | None]]
+
+
+class SharedStorageFinder:
+    """Finds shared storage for one cast. `spawn` runs background work."""
+
+    def __init__(
+        self,
+        cast: str,
+        destination: str,
+        call: SendOrder,
+        spawn: Callable[[Coroutine[None, None, None]], object],
+    ) -> None:
+        self._cast = cast
+        self._destination = destination
+        self._call = call
+        self._spawn = spawn
+
+    async def find_shared(self, replies: Mapping[str, agent_protocol.DestinationReply]) -> dict[str, str]:
+        """A text for each node's storage: equal for nodes that write to one folder."""
+        storage = {node: reply.storage or f"of {node} alone" for node, reply in replies.items()}
+        groups = await asyncio.gather(*(self._look(nodes) for nodes in _nodes_by_mount(replies, storage)))
+        for group in (group for found in groups for group in found):
+            merged = {storage[node]: storage[group[0]] for node in group}
+            storage = {node: merged.get(key, key) for node, key in storage.items()}
+        return storage
+
+    async def _look(self, nodes: Sequence[str]) -> list[Sequence[str]]:
+        """Groups of two or more nodes that see each other's files."""
+        groups: list[Sequence[str]] = []
+        for _ in range(ROUNDS):
+            if len(nodes) < 2:
+                break
+            seen = await self._who_sees(nodes[0], nodes[1:])
+            if seen:
+                groups.append((nodes[0], *seen))
+            nodes = [node for node in nodes[1:] if node not in seen]
+        return groups
+
+    async def _who_sees(self, writer: str, others: Iterable[str]) -> tuple[str, ...]:
+        name, content = f".castray-probe-{secrets.token_hex(16)}", secrets.token_hex(16)
+        others = tuple(others)
+        try:
+            placed = await self._ask(
+                writer, Probe(self._cast, ProbeVerb.PLACE, name, content, self._destination)
+            )
+            if not placed.yes:
+                return ()
+            look = Probe(self._cast, ProbeVerb.LOOK, name, content, self._destination, placed.below)
+            answers = await asyncio.gather(*(self._ask(node, look) for node in others))
+        finally:  # also when it was not there in time, and when the cast is cancelled meanwhile
+            self._spawn(self._remove(writer, name))
+        return tuple(node for node, answer in zip(others, answers, strict=True) if answer.yes)
+
+    async def _ask(self, node: str, order: Probe) -> ProbeReply:
+        try:
+            async with asyncio.timeout(SHARED_PROBE_SECONDS):
+                answer = await self._call(node, order)
+        except (CastRayError, TimeoutError):  # a node that is lost is dealt with elsewhere
+            return ProbeReply(False)
+        return answer if isinstance(answer, ProbeReply) else ProbeReply(False)
+
+    async def _remove(self, node: str, name: str) -> None:
+        await self._ask(node, Probe(self._cast, ProbeVerb.REMOVE, name))
+
+
+def _nodes_by_mount(
+    replies: Mapping[str, agent_protocol.DestinationReply], storage: Mapping[str, str]
+) -> list[list[str]]:
+    """Nodes with the same mount, the first of each storage."""
+    seen: set[str] = set()
+    by_mount: dict[str, list[str]] = defaultdict(list)
+    for node, reply in replies.items():
+        if reply.mount and storage[node] not in seen:
+            by_mount[reply.mount].append(node)
+        seen.add(storage[node])
+    return [nodes for nodes in by_mount.values() if len(nodes) > 1]
+
+
+SOURCE_PROBE_SECONDS = 15.0
+
+log = logging.getLogger("castray.cast")
+
+
+async def find_source_folder_recipients(
+    cast: str, request: SendRequest, nodes: Iterable[str], orders: OrderSender
+) -> frozenset[str]:
+    """Recipients that write to the source's folder; one that can't be checked is included."""
+    nodes = tuple(nodes)
+    found = await asyncio.gather(*(_writes_to_source_folder(cast, request, node, orders) for node in nodes))
+    return frozenset(node for node, here in zip(nodes, found, strict=True) if here)
+
+
+def folders_above(paths: Iterable[str]) -> tuple[str, ...]:
+    """Destinations at which one of these paths, or a folder above it, would be written."""
+    found = []
+    for path in map(PurePosixPath, paths):
+        way = (path, *path.parents)
+        found += [str(above) for below, above in itertools.pairwise(way) if below.name == path.name]
+    return tuple(dict.fromkeys(found))
+
+
+async def _writes_to_source_folder(cast: str, request: SendRequest, node: str, orders: OrderSender) -> bool:
+    name, content = f".castray-probe-{secrets.token_hex(16)}", secrets.token_hex(16)
+    try:
+        async with asyncio.timeout(SOURCE_PROBE_SECONDS):
+            place = Probe(cast, ProbeVerb.PLACE, name, content, request.destination)
+            placed = await orders.call(node, place)
+            if isinstance(placed, ProbeReply) and placed.yes and placed.below:
+                return False  # there is no such folder yet
+            looks = [
+                orders.call(request.source, Probe(cast, ProbeVerb.LOOK, name, content, folder))
+                for folder in folders_above(request.paths)
+            ]
+            answers = await asyncio.gather(*looks)
+    except (CastRayError, TimeoutError) as error:
+        log.warning("cast %s: no pruning on %s, which did not answer in time: %s", cast, node, error)
+        return True
+    finally:
+        orders.run_in_background(orders.broadcast((node,), Probe(cast, ProbeVerb.REMOVE, name)))
+    return not _says(placed, True) or not all(_says(answer, False) for answer in answers)
+
+
+def _says(answer: object, yes: bool) -> bool:
+    return isinstance(answer, ProbeReply) and answer.yes is yes
+
+
+_AWAY = frozenset(
+    {
+        FailureKind.NODE_OFFLINE,
+        FailureKind.NODE_SILENT,
+        FailureKind.NODE_AWAITED,
+        FailureKind.UPSTREAM_LOST,
+        FailureKind.COPY_CHANGED,
+        FailureKind.NO_WAY,
+        FailureKind.NOT_TRUSTED,
+        FailureKind.CANCELLED,
+    }
+)
+
+_SOURCE_FAULTS = frozenset(
+    {
+        FailureKind.FILES_FAILED,
+        FailureKind.NO_FILE_DELIVERED,
+        FailureKind.CHANGED,
+        FailureKind.VANISHED,
+        FailureKind.READ_ERROR,
+        FailureKind.NOT_READABLE,
+    }
+)
+
+
+class SharedDestinations:
+    """Lets one recipient of each folder write, and decides about the others when it ends."""
+
+    def __init__(
+        self, ledger: CastStatus, orders: OrderSender, absences: AbsenceTracker, clock: Callable[[], float]
+    ) -> None:
+        self._ledger = ledger
+        self._orders = orders
+        self._absences = absences
+        self._clock = clock
+        self._sharing = WriterAssignment()
+        self._folders: dict[str, DestinationReply] = {}
+
+    @property
+    def folders(self) -> Mapping[str, DestinationReply]:
+        """The destination of each recipient; `storage` is equal for all that write to one folder."""
+        return self._folders
+
+    def writers_by_node(self) -> dict[str, str]:
+        """The writer of each node that does not write itself."""
+        return self._sharing.writers()
+
+    def writer_of(self, node: str) -> str | None:
+        """The writer for `node`; None if it writes itself."""
+        return self._sharing.writer_of(node)
+
+    def restore(self, writers: Mapping[str, str], folders: Mapping[str, DestinationReply]) -> None:
+        """Restore the state of a previous engine."""
+        self._sharing.restore(writers)
+        self._folders.update(folders)
+
+    async def find_shared(self, replies: Mapping[str, DestinationReply]) -> None:
+        """Find out where these recipients write."""
+        groups = SharedStorageFinder(
+            self._ledger.cast,
+            self._ledger.request.destination,
+            self._orders.call,
+            self._orders.run_in_background,
+        )
+        there = {node: reply for node, reply in self._folders.items() if node not in self._absences}
+        asked = {**there, **replies}
+        request, here = self._ledger.request, frozenset[str]()
+        if request.remove_extra:
+            here = await find_source_folder_recipients(self._ledger.cast, request, replies, self._orders)
+        for node, storage in (await groups.find_shared(asked)).items():
+            sent_here = asked[node].sent_here or node in here
+            self._folders[node] = dataclasses.replace(asked[node], storage=storage, sent_here=sent_here)
+
+    def may_remove(self, node: str) -> bool:
+        """Whether `node` may prune, if that was requested."""
+        folder = self._folders.get(node)
+        return self._ledger.request.remove_extra and folder is not None and not folder.sent_here
+
+    def assign(self, nodes: Iterable[str]) -> None:
+        """Assign these recipients, each as the writer of its folder or to another writer."""
+        for node in nodes:
+            self._sharing.assign(node, self._folders[node].storage)
+
+    def add_recipient(self, node: str) -> None:
+        """Add a recipient, whose writer may have finished."""
+        self.assign((node,))
+        writer = self.writer_of(node)
+        if writer is None:
+            return
+        state = self._ledger.delivery(writer).state
+        if state.delivered:
+            self._share(node, writer)
+        elif state.finished:
+            self._sharing.promote(writer, node)
+
+    def replace_writer(self, writer: str) -> bool:
+        """Let another recipient write instead of a lost writer, if one is online."""
+        if self._ledger.delivery(writer).state.delivered:
+            return False
+        heirs = self._heirs(writer)
+        heirs = [heir for heir in heirs if not self._is_paused(heir)] or heirs
+        if heirs:
+            self._sharing.promote(writer, heirs[0])
+        return bool(heirs)
+
+    def replace_paused_writer(self, node: str) -> None:
+        """Let another active recipient write instead of a paused writer, if there is one.
+
+        The writer keeps its data, in case it writes again.
+        """
+        for heir in self._heirs(node):
+            if not self._is_paused(heir):
+                self._sharing.promote(node, heir)
+                return
+
+    def _heirs(self, writer: str) -> list[str]:
+        followers = self._sharing.served_by(writer)
+        return [
+            node
+            for node in followers
+            if node not in self._absences and not self._ledger.delivery(node).state.finished
+        ]
+
+    def _is_paused(self, node: str) -> bool:
+        return self._ledger.delivery(node).state is DeliveryState.PAUSED
+
+    def delivery_ended(self, node: str) -> bool:
+        """Its delivery has ended, and possibly those that depend on it.
+
+        Returns whether it can't serve others any more.
+        """
+        snapshot = self._ledger.delivery(node)
+        if snapshot.state.delivered:
+            for follower in self._sharing.served_by(node):
+                self._share(follower, node)
+            return False
+        kind = snapshot.failure.kind if snapshot.failure is not None else None
+        if kind in _SOURCE_FAULTS:  # it keeps serving what it has, which
+            self._fail_followers(node, snapshot.failure)
+            return False
+        # The trouble of a writer's disk would be its followers' trouble as well.
+        if not (kind in _AWAY and self.replace_writer(node)):
+            self._fail_followers(node, None)
+        return True
+
+    def _fail_followers(self, writer: str, failure: Failure | None) -> None:
+        for follower in self._sharing.served_by(writer):
+            own = Failure(FailureKind.WRITER_FAILED, {"writer": writer, "node": follower})
+            self._ledger.end_delivery(follower, DeliveryEvent.FAILED, self._clock(), failure or own)
+
+    def _share(self, follower: str, writer: str) -> None:
+        folders = self._folders[writer].destination, self._folders[follower].destination
+        self._ledger.mark_shared(follower, writer, self._clock(), *folders)

@@ -1,1 +1,0 @@
-"""The clusters in use: drivers, nodes and their agents."""

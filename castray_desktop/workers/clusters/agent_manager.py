@@ -1,0 +1,449 @@
+"""The agents of a cluster: placed, heard, lost, placed again; calls to them."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import itertools
+import logging
+import os
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from castray_desktop.core.casts.node_selector import find_node
+from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
+from castray_desktop.core.protocol.messages import THIS_COMPUTER, NodeInfo, NodeState
+from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.workers.base.paths import Paths
+from castray_desktop.workers.casts.session.cast_status import offline_failure
+from castray_desktop.workers.clusters.agent_liveness import (
+    SILENT_SECONDS,
+    Heartbeats,
+    IdleShutdown,
+    RestartBackoff,
+)
+from castray_desktop.workers.clusters.cluster_interfaces import ClusterListener
+from castray_desktop.workers.clusters.node_inventory import (
+    NodeInventory,
+    added_node_info,
+    is_valid_node_name,
+    local_node_name,
+    with_facts,
+)
+
+log = logging.getLogger("castray.cluster")
+
+
+class PendingCalls:
+    """Numbers calls and passes each answer to its waiting caller."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[int, tuple[str, asyncio.Future[agent_protocol.AgentCallResult]]] = {}
+        self._numbers = itertools.count(1)
+
+    async def call(
+        self, send: Callable[[Any], None], node: str, order: agent_protocol.Order
+    ) -> agent_protocol.OrderReply | None:
+        """Send an order to an agent and wait for the answer.
+
+        Raises CastRayError: NODE_OFFLINE when it can't be reached, INTERNAL when it could not do it.
+        """
+        number = next(self._numbers)
+        future: asyncio.Future[agent_protocol.AgentCallResult] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = node, future
+        try:
+            send(agent_protocol.AgentCall(number, node, order))
+            returned = await future
+        finally:
+            self._waiting.pop(number, None)
+        if not returned.error:
+            return returned.reply
+        log.warning("%s on %s: %s", type(order).__name__, node, returned.error)
+        if returned.raised:
+            raise CastRayError(FailureKind.INTERNAL, reason=f"{node}: {returned.error}")
+        raise CastRayError(FailureKind.NODE_OFFLINE, node=node)
+
+    def returned(self, returned: agent_protocol.AgentCallResult) -> None:
+        """Handle an answer."""
+        _, future = self._waiting.get(returned.number, (None, None))
+        if future is not None and not future.done():
+            future.set_result(returned)
+
+    def agent_lost(self, node: str) -> None:
+        """Fail all calls to that node's agent."""
+        for called, future in self._waiting.values():
+            if called == node and not future.done():
+                future.set_result(agent_protocol.AgentCallResult(0, error="the agent is lost"))
+
+
+PLACE_SECONDS = 30.0
+
+FORGET_NODE_SECONDS = 600.0
+
+"""A lost Ray node stays in the list for this time, and until no cast is running."""
+
+
+class AgentManager:
+    """The nodes of the cluster. `counted` is called whenever the number of nodes or online nodes has
+    changed.
+    """
+
+    def __init__(
+        self,
+        places: Paths,
+        listener: ClusterListener,
+        counted: Callable[[], None],
+        clock: Callable[[], float],
+        pause: Callable[[float], Awaitable[None]],
+    ) -> None:
+        self._runtime_dir = str(places.socket.parent)
+        self._engine = f"{local_node_name()}-{places.socket.stem}"
+        self._listener = listener
+        self._counted = counted
+        self._clock = clock
+        self._pause = pause
+        self._pulse = Heartbeats(clock)
+        self._calls = PendingCalls()
+        self._send: Callable[[Any], None] | None = None  # sends to the driver, if there is one
+        self._nodes: dict[str, NodeInfo] = {}
+        self._placements: dict[str, agent_protocol.PlaceAgent] = {}
+        self._hellos: dict[str, agent_protocol.AgentHello] = {}
+        self._deaths = RestartBackoff(clock)
+        self._placed: set[str] = set()  # nodes with agents of the current driver
+        self._resting = IdleShutdown(clock)
+        self._waking: dict[str, asyncio.Future[None]] = {}
+        self._stale: set[str] = set()  # nodes with unpublished facts
+        self._waiting: dict[str, asyncio.Future[None]] = {}
+        self._gone: dict[str, float] = {}  # times at which Ray nodes were lost
+        self._expected = NodeInventory(places)
+        self._chores: set[asyncio.Task[None]] = set()
+
+    @property
+    def nodes(self) -> Mapping[str, NodeInfo]:
+        """The nodes by name."""
+        return self._nodes
+
+    def hello(self, node: str) -> agent_protocol.AgentHello:
+        """The `AgentHello` of a node's agent. Raises CastRayError(NODE_OFFLINE)."""
+        try:
+            return self._hellos[node]
+        except KeyError:
+            raise CastRayError(FailureKind.NODE_OFFLINE, node=node) from None
+
+    async def call(self, node: str, order: agent_protocol.Order) -> agent_protocol.OrderReply | None:
+        """Send an order to an agent, starting it if it was stopped.
+
+        Raises CastRayError, see `PendingCalls.call`.
+        """
+        await self._wake(node)
+        if self._send is None or node not in self._hellos:
+            raise CastRayError(FailureKind.NODE_OFFLINE, node=node)
+        return await self._calls.call(self._send, node, order)
+
+    # --- the driver -----------------------------------------------------------------------------
+
+    def connect(self, send: Callable[[Any], None], target: str) -> None:
+        """Send orders to a driver for `target` from now on."""
+        self._send = send
+        self._expected.begin(target)
+
+    def disconnect(self) -> None:
+        """There is no driver."""
+        self._send = None
+
+    def ray_nodes_changed(self, ray_nodes: Sequence[agent_protocol.RayNode], *, local: bool) -> None:
+        """Handle the list of live Ray nodes, the head first: start agents on new ones, drop those of lost
+        ones.
+
+        The first node of a `local` cluster is this computer with several agents.
+        """
+        plan = self._expected.plan(ray_nodes, local, self._is_away)
+        for name in self._nodes.keys() - plan.keys():
+            self._ray_node_gone(name)
+        for info in plan.values():
+            self._ray_node_there(info)
+        self._counted()
+
+    def _is_away(self, name: str) -> bool:
+        node = self._nodes.get(name)
+        return node is not None and node.state is NodeState.OFFLINE
+
+    def _ray_node_there(self, info: NodeInfo) -> None:
+        """Start an agent on it, unless there is or will be one."""
+        placement = self._placements.get(info.name)
+        if info.name in self._placed and info.name not in self._gone:
+            if placement is not None and placement.node_id == info.node_id:
+                return
+            self._tell_driver(agent_protocol.RemoveAgent(info.name))
+            self._lose(info.name, offline_failure(info.name))
+        self._gone.pop(info.name, None)
+        self._deaths.forget_node(info.name)
+        self._place(info, placement.inbox if placement else self._expected.inbox(info.name))
+
+    def _ray_node_gone(self, name: str) -> None:
+        """The Ray node was lost together with its agent."""
+        if name in self._gone:
+            return
+        log.warning("Ray has lost the node %s", name)
+        self._gone[name] = self._clock()
+        self._tell_driver(agent_protocol.RemoveAgent(name))
+        self._lose(name, offline_failure(name))
+
+    def forget_gone_nodes(self) -> None:
+        """Remove Ray nodes from the list that were lost long ago."""
+        long_ago = self._clock() - FORGET_NODE_SECONDS
+        old = [name for name, since in self._gone.items() if since < long_ago]
+        if old and not self._listener.unfinished_casts():
+            for name in old:
+                if not self._expected.is_added(name):
+                    self._remove(name)
+
+    def drop_agents(self, failure: Failure | None = None) -> None:
+        """The driver and with it every agent has ended."""
+        for chore in self._chores:
+            chore.cancel()
+        for name in tuple(self._nodes):
+            self._lose(name, failure or offline_failure(name))
+        for name, future in self._waiting.items():
+            if not future.done():
+                future.set_exception(CastRayError.of(failure or offline_failure(name)))
+        self._pulse.clear()
+        self._deaths.clear()
+        self._placed.clear()
+        self._resting.clear()
+
+    def clear(self) -> None:
+        """The cluster was left; `drop_agents` was called before."""
+        names = tuple(self._nodes)
+        self._nodes.clear()
+        self._placements.clear()
+        self._gone.clear()
+        self._expected.clear()
+        if names:
+            self._listener.nodes_changed((), names)
+
+    def drop_silent(self) -> bool:
+        """Drop agents without reports. Returns True if all are silent: the driver has failed then."""
+        silent = self._pulse.silent()
+        if silent and self._hellos and self._hellos.keys() <= set(silent):
+            log.error("no reports of any agent for %.0f seconds", SILENT_SECONDS)
+            self._pulse.clear()
+            return True
+        for name in silent:
+            log.error("no reports of the agent of %s", name)
+            self._tell_driver(agent_protocol.RemoveAgent(name))
+            seconds = str(int(SILENT_SECONDS))
+            self._agent_down(name, Failure(FailureKind.NODE_SILENT, {"node": name, "seconds": seconds}))
+        return False
+
+    # --- what the user asks for -----------------------------------------------------------------
+
+    async def add_node(self, name: str, inbox: str, on: str = "") -> None:
+        """Add a node beside another one (default: this computer); it is usable when this returns.
+
+        Raises CastRayError; the node was not added then.
+        """
+        beside = find_node(on or THIS_COMPUTER, self._nodes)
+        info = added_node_info(name, beside)
+        self._expected.add_node(name, beside.name)
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting[name] = future
+        try:
+            self._place(info, inbox)
+            async with asyncio.timeout(PLACE_SECONDS):
+                await future
+            self._expected.save_node(name, inbox)
+        except TimeoutError:
+            self._remove(name)
+            raise CastRayError(FailureKind.NODE_SILENT, node=name, seconds=int(PLACE_SECONDS)) from None
+        except CastRayError:
+            self._remove(name)
+            raise
+        finally:
+            self._waiting.pop(name, None)
+
+    def check_name(self, name: str) -> None:
+        """Check that an added node may have this name. Raises CastRayError."""
+        if not is_valid_node_name(name):
+            raise CastRayError(FailureKind.BAD_NODE_NAME, node=name)
+        if name in self._nodes:
+            raise CastRayError(FailureKind.NODE_EXISTS, node=name)
+
+    def remove_node(self, name: str) -> None:
+        """Remove a node that was added. Raises CastRayError."""
+        node = self._nodes.get(name)
+        if node is None:
+            raise CastRayError(FailureKind.NODE_UNKNOWN, node=name, nodes=", ".join(self._nodes))
+        if not node.removable:
+            raise CastRayError(FailureKind.NODE_NOT_REMOVABLE, node=name)
+        self._remove(name)
+        self._expected.remove_saved_node(name)
+
+    # --- what the driver says -------------------------------------------------------------------
+
+    def agent_up(self, hello: agent_protocol.AgentHello) -> None:
+        """An agent has started."""
+        if hello.node not in self._placements:  # removed meanwhile
+            return
+        log.info("the agent of %s is process %d, port %d", hello.node, hello.pid, hello.port)
+        self._pulse.record(hello.node)
+        self._hellos[hello.node] = hello
+        self._deaths.agent_up(hello.node)
+        self._set_node(
+            msgspec.structs.replace(
+                self._nodes[hello.node],
+                state=NodeState.ONLINE,
+                inbox=hello.inbox,
+                last_seen=time.time(),
+                failure=None,
+            )
+        )
+        if (future := self._waiting.get(hello.node)) and not future.done():
+            future.set_result(None)
+        self._awake(hello.node)
+        self._listener.agent_up(hello.node)
+        self._counted()
+
+    def agent_lost(self, name: str, reason: str) -> None:
+        """An agent could not be started or has died."""
+        log.error("the agent of %s: %s", name, reason)
+        never_up = name not in self._hellos
+        self._agent_down(name, self._not_placed(name, reason) if never_up else offline_failure(name))
+
+    def _not_placed(self, name: str, reason: str) -> Failure:
+        ports = self._placements[name].ports if name in self._placements else ""
+        if ports and "already in use" in reason:
+            return Failure(FailureKind.PORTS_TAKEN, {"node": name, "ports": ports})
+        return Failure(FailureKind.AGENT_NOT_PLACED, {"node": name, "reason": reason.rstrip(".")})
+
+    def reported(self, name: str, report: agent_protocol.AgentReport) -> None:
+        """An agent's report."""
+        node = self._nodes.get(name)
+        if node is None or name not in self._hellos:
+            return
+        self._pulse.record(name)
+        if report.facts is not None:
+            self._nodes[name] = with_facts(node, report.facts, time.time())
+            self._stale.add(name)
+            if not node.disk_total:  # the first facts are waited for
+                self.publish_facts()
+        self._listener.agent_reported(name, report)
+
+    def publish_facts(self) -> None:
+        """Publish changed facts. They are collected, since there are many."""
+        changed = tuple(self._nodes[name] for name in self._stale if name in self._nodes)
+        self._stale.clear()
+        if changed:
+            self._listener.nodes_changed(changed, ())
+
+    def returned(self, returned: agent_protocol.AgentCallResult) -> None:
+        """Handle the answer to a call."""
+        self._calls.returned(returned)
+
+    # --- inside ---------------------------------------------------------------------------------
+
+    def _tell_driver(self, message: Any) -> None:
+        if self._send is not None:
+            self._send(message)
+
+    def _place(self, info: NodeInfo, inbox: str) -> None:
+        placement = agent_protocol.PlaceAgent(
+            name=info.name,
+            inbox=inbox or str(Path("~/CastRay") / info.name),
+            address=info.address,
+            node_id=info.node_id,
+            runtime_dir=self._runtime_dir,
+            ports=os.environ.get("CASTRAY_DATA_PORTS", ""),
+        )
+        self._placements[info.name] = placement
+        self._set_node(info)
+        self._send_placement(placement)
+
+    def _send_placement(self, placement: agent_protocol.PlaceAgent) -> None:
+        if self._send is not None:
+            self._pulse.expect(placement.name)
+            self._placed.add(placement.name)
+            keep = self._listener.unfinished_casts()
+            self._send(dataclasses.replace(placement, engine=self._engine, keep=keep))
+
+    def _agent_down(self, name: str, failure: Failure) -> None:
+        if name not in self._placements:
+            return
+        self._lose(name, failure)
+        if (future := self._waiting.get(name)) and not future.done():
+            future.set_exception(CastRayError.of(failure))
+        self._counted()
+        due = self._deaths.restart_delay(name)
+        if name not in self._gone:
+            chore = asyncio.create_task(self._replace_agent(name, due), name=f"replace agent {name}")
+            self._chores.add(chore)
+            chore.add_done_callback(self._chores.discard)
+
+    def shut_down_idle(self) -> None:
+        """Remove idle agents; their nodes stay in the list unchanged."""
+        workers = [name for name in self._hellos if not self._nodes[name].this_computer]
+        for name in self._resting.due(workers, busy=bool(self._listener.unfinished_casts())):
+            log.info("removing the idle agent of %s", name)
+            del self._hellos[name]
+            self._pulse.forget_node(name)
+            self._tell_driver(agent_protocol.RemoveAgent(name))
+
+    async def _wake(self, node: str) -> None:
+        """Start the agent of a node if it was stopped. Raises CastRayError(NODE_SILENT)."""
+        if node in self._resting and node in self._placements:
+            self._resting.record_use(node)
+            self._waking[node] = asyncio.get_running_loop().create_future()
+            self._set_node(msgspec.structs.replace(self._nodes[node], state=NodeState.STARTING))
+            self._send_placement(self._placements[node])
+        if (waking := self._waking.get(node)) is not None:
+            await asyncio.wait([waking], timeout=PLACE_SECONDS)
+        self._resting.record_use(node)
+
+    def _awake(self, node: str) -> None:
+        """Wake the waiters: the agent has started or failed."""
+        if (waking := self._waking.pop(node, None)) is not None and not waking.done():
+            waking.set_result(None)
+
+    async def _replace_agent(self, name: str, seconds: float) -> None:
+        await self._pause(seconds)
+        placement = self._placements.get(name)
+        if placement is not None and name not in self._hellos and name not in self._gone:
+            self._send_placement(placement)
+
+    def _lose(self, name: str, failure: Failure) -> None:
+        """Mark the node as offline; it stays in the list."""
+        self._pulse.forget_node(name)
+        node = self._nodes.get(name)
+        was_up = self._hellos.pop(name, None) is not None
+        if node is not None:
+            self._set_node(msgspec.structs.replace(node, state=NodeState.OFFLINE, failure=failure))
+        self._calls.agent_lost(name)
+        self._awake(name)
+        self._resting.record_use(name)
+        if was_up:
+            self._listener.agent_lost(name)
+
+    def _remove(self, name: str) -> None:
+        """Remove the node and its agent. Does nothing the second time."""
+        if name not in self._nodes:
+            return
+        del self._placements[name]
+        self._expected.forget_node(name)
+        self._gone.pop(name, None)
+        self._placed.discard(name)
+        self._tell_driver(agent_protocol.RemoveAgent(name))
+        self._lose(name, offline_failure(name))
+        del self._nodes[name]
+        self._deaths.forget_node(name)
+        self._listener.nodes_changed((), (name,))
+        self._counted()
+
+    def _set_node(self, info: NodeInfo) -> None:
+        if self._nodes.get(info.name) != info:
+            self._nodes[info.name] = info
+            self._stale.discard(info.name)
+            self._listener.nodes_changed((info,), ())

@@ -1,0 +1,303 @@
+"""All clusters of the engine, and what each client sees of them.
+
+A client watches one cluster. It sees what happens there, and the casts that wait for a cluster which is
+not in use. A cluster that nobody needs any more is left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass
+
+from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
+from castray_desktop.core.protocol import messages
+from castray_desktop.core.protocol.messages import ClusterPhase, ClusterStatus, Event, NodeInfo
+from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.workers.casts.cast_manager import CastManager
+from castray_desktop.workers.casts.session.checkpoint import CastCheckpoint
+from castray_desktop.workers.clusters.cluster_interfaces import ClusterListener
+from castray_desktop.workers.clusters.cluster_supervisor import ClusterSupervisor
+from castray_desktop.workers.clusters.node_rate_limit import NodeRateLimit
+
+IDLE_SECONDS = 5.0
+"""How long an unused cluster stays connected."""
+
+log = logging.getLogger("castray.engine")
+
+
+@dataclass(frozen=True)
+class ClusterFactories:
+    """Factories of a cluster's parts."""
+
+    supervise: Callable[[ClusterListener], ClusterSupervisor]
+    dispatch: Callable[[ClusterSupervisor, Callable[[Event], None]], CastManager]
+    limit: Callable[[ClusterSupervisor], NodeRateLimit]
+
+
+class ManagedCluster:
+    """One cluster: its connection, its casts, and the rate limit of its nodes."""
+
+    def __init__(self, target: str, parts: ClusterFactories, clusters: ClusterRegistry) -> None:
+        self.target = target
+        self.kept = False
+        """Stay connected without clients."""
+        self.used = 0
+        """Increases with each choice; the latest chosen has the highest value."""
+        self.idle_since: float | None = None
+        self._clusters = clusters
+        self.supervisor = parts.supervise(self)
+        self.casts = parts.dispatch(self.supervisor, self._publish)
+        self.limit = parts.limit(self.supervisor)
+
+    @property
+    def status(self) -> ClusterStatus:
+        """The state of the connection."""
+        return self.supervisor.status
+
+    @property
+    def in_use(self) -> bool:
+        """Whether it was chosen and not left since."""
+        return self.status.phase is not ClusterPhase.NONE
+
+    def cluster_changed(self, status: ClusterStatus) -> None:
+        """See `ClusterListener`."""
+        self._publish(messages.ClusterChanged(status))
+        self.casts.cluster_changed()
+        self._clusters.changed(self)
+
+    def nodes_changed(self, changed: tuple[NodeInfo, ...], removed: tuple[str, ...]) -> None:
+        """See `ClusterListener`."""
+        self.limit.nodes_changed(changed, removed)
+        self._publish(messages.NodesChanged(changed, removed))
+        for node in removed:
+            self.casts.node_removed(node)
+
+    def agent_reported(self, node: str, report: agent_protocol.AgentReport) -> None:
+        """See `ClusterListener`."""
+        self.casts.agent_reported(node, report)
+
+    def unfinished_casts(self) -> tuple[str, ...]:
+        """See `ClusterListener`."""
+        return tuple(itertools.chain.from_iterable(cluster.casts.unfinished for cluster in self._clusters))
+
+    def agent_up(self, node: str) -> None:
+        """See `ClusterListener`."""
+        self.casts.agent_up(node)
+
+    def agent_lost(self, node: str) -> None:
+        """See `ClusterListener`."""
+        self.casts.agent_lost(node)
+
+    async def cluster_leaving(self) -> None:
+        """See `ClusterListener`."""
+        await self.casts.end_all(Failure(FailureKind.CLUSTER_STOPPED))
+
+    async def close(self) -> None:
+        """End its casts and leave it."""
+        await self.casts.close()
+        await self.supervisor.leave()
+
+    def _publish(self, event: Event) -> None:
+        self._clusters.publish(self, event)
+
+
+class ClusterRegistry:
+    """All clusters by target.
+
+    `tell` sends an event to clients that show a target (True) or to all others (False).
+    """
+
+    def __init__(
+        self,
+        parts: ClusterFactories,
+        tell: Callable[[Event, str, bool], None],
+        tell_windows: Callable[[Event, str], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._parts = parts
+        self._tell = tell
+        self._tell_windows = tell_windows
+        self._clock = clock
+        self._clusters: dict[str, ManagedCluster] = {}
+        self._chores: dict[str, asyncio.Task[None]] = {}
+        self._uses = itertools.count(1)
+        self._waiting_shown: dict[str, tuple[str, ...]] = {}  # by target: waiting casts shown to all
+        self.held: set[str] = set()
+        """Targets that stay connected without clients, for schedules."""
+        self.nowhere = self.get("")
+        """Shown to clients before any cluster was chosen."""
+
+    def __iter__(self) -> Iterator[ManagedCluster]:
+        return iter(tuple(self._clusters.values()))
+
+    def get(self, target: str) -> ManagedCluster:
+        """The cluster with that target, in use or not."""
+        if target not in self._clusters:
+            self._clusters[target] = ManagedCluster(target, self._parts, self)
+        return self._clusters[target]
+
+    def current(self, windows: Collection[str] = ()) -> ManagedCluster:
+        """The default cluster for clients that choose none.
+
+        Preferred: in use, then kept connected or shown by a window, then the latest chosen.
+        """
+
+        def rank(cluster: ManagedCluster) -> tuple[bool, bool, int]:
+            return cluster.in_use, cluster.kept or cluster.target in windows, cluster.used
+
+        return max(self._clusters.values(), key=rank)
+
+    @property
+    def active(self) -> int:
+        """The number of unfinished casts."""
+        return sum(cluster.casts.active for cluster in self)
+
+    def chosen(self, target: str) -> ManagedCluster:
+        """Mark a cluster as chosen."""
+        cluster = self.get(target)
+        cluster.used = next(self._uses)
+        cluster.idle_since = None
+        return cluster
+
+    def keep(self, cluster: ManagedCluster | None) -> None:
+        """Keep this cluster connected without clients, and no other; None: no cluster."""
+        for other in self:
+            other.kept = other is cluster
+
+    def casts_with(self, cast: str) -> CastManager:
+        """The casts of the cluster that has this id or id prefix. Raises CastRayError(CAST_UNKNOWN)."""
+        fitting = [cluster.casts for cluster in self if cluster.casts.knows(cast)]
+        if len(fitting) != 1:
+            raise CastRayError(FailureKind.CAST_UNKNOWN, cast=cast)
+        return fitting[0]
+
+    def restore(self, records: Iterable[CastCheckpoint], paused: bool) -> None:
+        """Resume casts of an earlier engine when their clusters are connected, or show them paused."""
+        for record in records:
+            self.get(record.target).casts.restore(record, paused)
+        for cluster in self:
+            self.changed(cluster)
+
+    @property
+    def has_deferred(self) -> bool:
+        """Whether deliveries wait for nodes of a connected cluster."""
+        return any(
+            cluster.in_use and cluster.status.phase is not ClusterPhase.FAILED and cluster.casts.has_deferred
+            for cluster in self
+        )
+
+    async def settings_changed(self, settings: messages.EngineSettings) -> None:
+        """Apply changed settings; when this returns, reachable nodes use the new limits."""
+        for cluster in self:
+            cluster.casts.set_max_running(settings.casts_at_once)
+        await asyncio.gather(*(cluster.limit.apply() for cluster in self))
+
+    # --- what clients see -----------------------------------------------------------------------
+
+    def visible_casts(
+        self, cluster: ManagedCluster, *, everything: bool = False
+    ) -> tuple[tuple[messages.CastSummary, ...], dict[str, tuple[messages.DeliverySnapshot, ...]]]:
+        """The casts that a client sees that looks at a cluster, and their deliveries; or those of all."""
+        summaries, deliveries = cluster.casts.summaries(), cluster.casts.deliveries()
+        if everything:
+            for other in self:
+                summaries += other.casts.summaries() if other is not cluster else ()
+                deliveries |= other.casts.deliveries()
+            return summaries, deliveries
+        for other in self:
+            waiting = () if other is cluster else self._waiting_shown.get(other.target, ())
+            summaries += tuple(item for item in other.casts.summaries() if item.cast in waiting)
+            deliveries |= {cast: rows for cast, rows in other.casts.deliveries().items() if cast in waiting}
+        return summaries, deliveries
+
+    def publish(self, cluster: ManagedCluster, event: Event) -> None:
+        """Publish an event to the cluster's clients, and events of waiting casts to all clients."""
+        self._tell(event, cluster.target, True)
+        if _cast_of(event) in self._waiting_shown.get(cluster.target, ()):
+            self._tell(event, cluster.target, False)
+        elif _cast_of(event) or isinstance(event, messages.CastsRemoved):
+            self._tell_windows(event, cluster.target)
+
+    def changed(self, cluster: ManagedCluster) -> None:
+        """A cluster is used now or not any more: update the waiting casts shown to all clients."""
+        before = self._waiting_shown.get(cluster.target, ())
+        after = () if cluster.in_use else cluster.casts.waiting
+        if before == after:
+            return
+        self._waiting_shown[cluster.target] = after
+        if not after:
+            self._tell(messages.CastsRemoved(before), cluster.target, False)
+            for summary in cluster.casts.summaries():
+                rows = cluster.casts.deliveries()[summary.cast]
+                self._tell_windows(messages.CastChanged(summary), cluster.target)
+                self._tell_windows(messages.DeliveriesChanged(summary.cast, rows), cluster.target)
+            return
+        for summary in cluster.casts.summaries():
+            if summary.cast in after:
+                rows = cluster.casts.deliveries()[summary.cast]
+                self._tell(messages.CastChanged(summary), cluster.target, False)
+                self._tell(messages.DeliveriesChanged(summary.cast, rows), cluster.target, False)
+
+    # --- those that nobody needs ----------------------------------------------------------------
+
+    def close_unused(self, looked_at: Iterable[str]) -> None:
+        """Leave clusters unused for a while, and drop those without any state."""
+        seen, now = set(looked_at), self._clock()
+        current = self.current()
+        for cluster in self:
+            if (
+                cluster.target in seen
+                or cluster.kept
+                or cluster.target in self.held
+                or (
+                    cluster.in_use
+                    and cluster.status.phase is not ClusterPhase.FAILED
+                    and (cluster.casts.active or cluster.casts.has_deferred)
+                )
+            ):
+                cluster.idle_since = None
+            elif cluster.idle_since is None:
+                cluster.idle_since = now
+            elif now - cluster.idle_since >= IDLE_SECONDS:
+                self._part_with(cluster, keep=cluster is current or cluster is self.nowhere)
+
+    def _part_with(self, cluster: ManagedCluster, keep: bool) -> None:
+        if cluster.in_use:
+            if cluster.target not in self._chores:
+                log.info("leaving %s: unused", cluster.target)
+                self._begin(cluster.target, cluster.supervisor.leave())
+        elif not (keep or cluster.casts.summaries() or cluster.target in self._chores):
+            del self._clusters[cluster.target]
+            self._begin(cluster.target, cluster.casts.close())
+
+    def _begin(self, target: str, work: Awaitable[None]) -> None:
+        chore = asyncio.ensure_future(work)
+        self._chores[target] = chore
+        chore.add_done_callback(lambda _: self._chores.pop(target, None))
+
+    async def close(self) -> None:
+        """End all casts and leave all clusters."""
+        await asyncio.gather(*(cluster.close() for cluster in self))
+        with contextlib.suppress(ValueError):  # nothing to wait for
+            await asyncio.wait(self._chores.values())
+
+
+def welcome_status(status: ClusterStatus, target: str) -> ClusterStatus:
+    """The status for a client that has just chosen a cluster: at least connecting."""
+    if status.phase in (ClusterPhase.NONE, ClusterPhase.FAILED, ClusterPhase.STOPPING):
+        return ClusterStatus(ClusterPhase.STARTING, target=target)
+    return status
+
+
+def _cast_of(event: Event) -> str:
+    """The cast of an event; empty if there is none."""
+    match event:
+        case messages.CastChanged(summary) | messages.CastResult(summary, _, _):
+            return summary.cast
+        case messages.DeliveriesChanged(cast):
+            return cast
+    return ""

@@ -1,0 +1,67 @@
+"""Files of a node: list a folder, measure paths.
+
+This computer's own files are read by the engine itself, so that they can be chosen before there is a
+cluster.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from castray_desktop.core.casts.node_selector import find_node
+from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
+from castray_desktop.core.protocol.messages import THIS_COMPUTER, FolderEntry, FolderListing, PathSummary
+from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.workers.agent import node_inspection
+from castray_desktop.workers.casts.session.agent_orders import AgentDirectory
+from castray_desktop.workers.client.local_files import measure_paths, path_summary
+
+LIST_SECONDS = 20.0
+MEASURE_SECONDS = 300.0
+
+
+async def browse(agents: AgentDirectory, node: str, path: str) -> FolderListing:
+    """List a folder of a node. Raises CastRayError if it can't be listed."""
+    order = agent_protocol.ListFolder(path)
+    if _is_here(agents, node):
+        reply = await asyncio.to_thread(node_inspection.list_folder, order)
+    else:
+        answer = await _ask(agents, node, order, LIST_SECONDS)
+        reply = answer if isinstance(answer, agent_protocol.FolderReply) else agent_protocol.FolderReply(path)
+    if reply.failure is not None:
+        raise CastRayError.of(_with_node(reply.failure, node))
+    entries = tuple(
+        FolderEntry(item.name, item.folder, item.bytes, item.modified, item.link) for item in reply.entries
+    )
+    return FolderListing(node, reply.path, entries, reply.left_out)
+
+
+async def measure(
+    agents: AgentDirectory, node: str, paths: tuple[str, ...], exclude: tuple[str, ...]
+) -> tuple[PathSummary, ...]:
+    """Measure paths of a node, in the given order. Raises CastRayError for errors of the node itself."""
+    if _is_here(agents, node):
+        return await asyncio.to_thread(measure_paths, paths, exclude)
+    reply = await _ask(agents, node, agent_protocol.MeasureSizes(paths, exclude), MEASURE_SECONDS)
+    return tuple(map(path_summary, reply.entries)) if isinstance(reply, agent_protocol.MeasureReply) else ()
+
+
+def _is_here(agents: AgentDirectory, node: str) -> bool:
+    if node == THIS_COMPUTER:
+        return True
+    return find_node(node, agents.nodes).this_computer
+
+
+async def _ask(
+    agents: AgentDirectory, node: str, order: agent_protocol.Order, seconds: float
+) -> agent_protocol.OrderReply | None:
+    name = find_node(node, agents.nodes).name
+    try:
+        async with asyncio.timeout(seconds):
+            return await agents.call(name, order)
+    except TimeoutError:
+        raise CastRayError(FailureKind.NODE_SILENT, node=name, seconds=int(seconds)) from None
+
+
+def _with_node(failure: Failure, node: str) -> Failure:
+    return Failure(failure.kind, {"node": node} | failure.values)

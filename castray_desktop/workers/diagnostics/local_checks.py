@@ -1,0 +1,144 @@
+"""Checks of this computer: versions, display, fonts, kernel limits."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import json
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import castray_desktop
+from castray_desktop.core.protocol.messages import Check, CheckState
+from castray_desktop.workers.agent import network_addresses
+from castray_desktop.workers.clusters.driver_environments import own_versions
+
+PROGRAM_SECONDS = 20.0
+MIN_WATCHES = 8192
+
+_QT = """
+import json, sys
+from PySide6 import QtCore
+if sys.argv[1] == "show":
+    from PySide6.QtWidgets import QApplication
+    application = QApplication([])
+else:
+    from PySide6 import QtGui, QtSvg, QtWidgets
+print(json.dumps(QtCore.qVersion()))
+"""
+
+
+def castray_check() -> Check:
+    """The check of the installed version."""
+    own = own_versions()
+    return Check(
+        "castray",
+        CheckState.GOOD,
+        values={
+            "version": castray_desktop.__version__,
+            "ray": own.ray or "–",
+            "python": own.python,
+            "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        },
+    )
+
+
+def display_check(environment: Mapping[str, str] = os.environ) -> Check:
+    """Check whether a display is available."""
+    for name in ("WAYLAND_DISPLAY", "DISPLAY", "QT_QPA_PLATFORM"):
+        if environment.get(name):
+            return Check("display", CheckState.GOOD, values={"display": environment[name]})
+    if sys.platform == "darwin":
+        return Check("display", CheckState.GOOD, values={"display": "macOS"})
+    return Check("display", CheckState.NOTICE)
+
+
+async def qt_check(environment: Mapping[str, str] = os.environ) -> Check:
+    """Check that Qt's libraries can be loaded, and that a window can be created if there is a display.
+
+    Runs in a separate process, since Qt aborts the process if it can't start.
+    """
+    shown = display_check(environment).state is CheckState.GOOD
+    status, output = await _run(
+        [sys.executable, "-c", _QT, "show" if shown else "load"], {**environment, "PYTHONPATH": ""}
+    )
+    last = output.strip().splitlines()[-1] if output.strip() else f"status {status}"
+    if status == 0:
+        return Check("qt", CheckState.GOOD, values={"version": str(json.loads(last))})
+    telling = [line for line in output.splitlines() if "Error" in line or "could not" in line.lower()]
+    return Check("qt", CheckState.BAD, values={"reason": (telling or [last])[-1].strip()})
+
+
+async def fonts_check() -> Check:
+    """Check for fonts with Chinese characters. No check without fontconfig."""
+    if shutil.which("fc-list") is None:
+        return Check("fonts", CheckState.NOTICE)
+    _, output = await _run(["fc-list", ":lang=zh", "family"], os.environ)
+    names = sorted(line.split(",")[0].strip() for line in output.splitlines() if line.strip())
+    if not names:
+        return Check("fonts", CheckState.NOTICE)
+    return Check("fonts", CheckState.GOOD, values={"font": names[0]})
+
+
+def inotify_check(place: Path = Path("/proc/sys/fs/inotify")) -> Check | None:
+    """Check the limit of watched folders; None if the kernel has no such limit."""
+    try:
+        watches = int((place / "max_user_watches").read_text())
+    except (OSError, ValueError):
+        return None
+    state = CheckState.GOOD if watches >= MIN_WATCHES else CheckState.NOTICE
+    return Check("inotify", state, values={"watches": f"{watches:,}"})
+
+
+def data_ports_check(environment: Mapping[str, str] = os.environ) -> Check:
+    """Check the configured ports and networks."""
+    ports = environment.get("CASTRAY_DATA_PORTS", "")
+    networks = environment.get(network_addresses.NETWORK_VARIABLE, "")
+    spoken = "any free port"
+    if ports:
+        low, _, high = ports.partition("-")
+        high = high or low
+        if not (low.isdigit() and high.isdigit() and 0 < int(low) <= int(high) < 65536):
+            values = {"variable": "CASTRAY_DATA_PORTS", "value": ports, "reason": "it is written LOW-HIGH"}
+            return Check("data_ports", CheckState.BAD, values=values)
+        spoken = f"ports {low} to {high}"
+    try:
+        parsed = network_addresses.parse_networks(networks)
+    except ValueError as error:
+        reason = str(error).partition(": ")[2]
+        values = {"variable": network_addresses.NETWORK_VARIABLE, "value": networks, "reason": reason}
+        return Check("data_ports", CheckState.BAD, values=values)
+    values = {"ports": spoken, "network": networks or "every address"}
+    own = map(network_addresses.without_scope, network_addresses.own_addresses())
+    inside = not parsed or any(ipaddress.ip_address(address) in net for address in own for net in parsed)
+    return Check("data_ports", CheckState.GOOD if inside else CheckState.NOTICE, values=values)
+
+
+async def _run(command: list[str], environment: Mapping[str, str]) -> tuple[int, str]:
+    """Run a command; returns its status and output (-1 if it can't be run or takes too long)."""
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            env=dict(environment),
+        )
+    except OSError as error:
+        return -1, str(error)
+    try:
+        async with asyncio.timeout(PROGRAM_SECONDS):
+            output, _ = await process.communicate()
+    except TimeoutError:
+        return -1, "it took too long"
+    finally:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+    return process.returncode or 0, output.decode(errors="replace")

@@ -1,0 +1,182 @@
+"""Handles of agents in the driver: actors on the cluster's nodes, and one in the driver's own process."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+from typing import Any, Optional, Protocol
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.workers.agent.agent_mailbox import AgentMailbox, MailboxCall, carry_out
+from castray_desktop.workers.agent.node_agent import NodeAgent, actor_name
+from castray_desktop.workers.driver.ray_tunnel_calls import RayPeer
+
+RAY_ERRORS = (ray.exceptions.RayError, RuntimeError, ValueError, OSError, asyncio.TimeoutError)
+"""Errors of an agent's method arrive as RayError; the others come from creating the actor."""
+
+CONCURRENCY = 1000
+TAKE_PAUSE_SECONDS = 1.0
+NEVER_RAN = "The actor never ran"
+"""Ray says so after the reason."""
+
+log = logging.getLogger("castray.driver")
+
+
+class OrderFailedError(Exception):
+    """The agent runs but could not carry out an order."""
+
+
+class AgentHandle(Protocol):
+    """Interface of an agent that is placed or being placed. Every method may raise one of `RAY_ERRORS`."""
+
+    async def start(self) -> bytes:
+        """See `NodeAgent.start`."""
+
+    async def report(self) -> bytes:
+        """See `NodeAgent.report`."""
+
+    async def order(self, text: bytes) -> bytes:
+        """See `NodeAgent.order`. Raises OrderFailed for errors of the agent itself."""
+
+    async def stop(self, keep: bool = False) -> None:
+        """See `NodeAgent.stop`."""
+
+    def kill(self) -> None:
+        """Kill it."""
+
+
+class ActorAgentHandle:
+    """An agent on a node of the cluster."""
+
+    def __init__(self, order: agent_protocol.PlaceAgent) -> None:
+        self._node_id = order.node_id or ray.get_runtime_context().get_node_id()
+        remote_of = functools.partial(RayPeer, engine=order.engine)
+        self._actor = _create_agent(order, self._node_id, remote_of)
+
+    async def start(self) -> bytes:
+        hello: bytes = await _result(self._actor.start.remote(self._node_id))
+        return hello
+
+    async def report(self) -> bytes:
+        report: bytes = await _result(self._actor.report.remote())
+        return report
+
+    async def order(self, text: bytes) -> bytes:
+        try:
+            answer: bytes = await _result(self._actor.order.remote(text))
+        except ray.exceptions.RayTaskError as error:
+            raise OrderFailedError(reason_of(error)) from error
+        return answer
+
+    async def stop(self, keep: bool = False) -> None:
+        await _result(self._actor.stop.remote(keep))
+
+    def kill(self) -> None:
+        _kill(self._actor)
+
+
+class LocalAgentHandle:
+    """The agent of this computer if it is not a node of the cluster; calls of other agents come through a
+    mailbox actor."""
+
+    def __init__(self, order: agent_protocol.PlaceAgent) -> None:
+        self._name = actor_name(order.name)
+        self._agent = NodeAgent(order, functools.partial(RayPeer, engine=order.engine))
+        self._mailbox: Any = None
+        self._serving: Optional[asyncio.Task[None]] = None
+        self._replies: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> bytes:
+        hello = await self._agent.start()
+        self._serving = asyncio.ensure_future(self._serve())
+        return hello
+
+    async def report(self) -> bytes:
+        return await self._agent.report()
+
+    async def order(self, text: bytes) -> bytes:
+        try:
+            return await self._agent.order(text)
+        except Exception as error:
+            log.exception("an order failed")
+            raise OrderFailedError(reason_of(error)) from error
+
+    async def stop(self, keep: bool = False) -> None:
+        if self._serving is not None:
+            self._serving.cancel()
+        for reply in self._replies:
+            reply.cancel()
+        await self._agent.stop(keep)
+
+    def kill(self) -> None:
+        if self._mailbox is not None:
+            _kill(self._mailbox)
+            self._mailbox = None
+        self._stopping = asyncio.ensure_future(self.stop(True))
+
+    async def _serve(self) -> None:
+        """Carry out calls of other agents. Without a mailbox, they reach this agent by sockets only."""
+        while True:
+            try:
+                if self._mailbox is None:
+                    options = {"name": self._name, "num_cpus": 0, "max_concurrency": CONCURRENCY}
+                    self._mailbox = ray.remote(AgentMailbox).options(**options).remote()
+                letters: list[MailboxCall] = await _result(self._mailbox.next_calls.remote())
+            except RAY_ERRORS as error:
+                log.warning("mailbox: %s", reason_of(error))
+                self._mailbox = None
+                await asyncio.sleep(TAKE_PAUSE_SECONDS)
+                continue
+            for letter in letters:
+                reply = asyncio.ensure_future(self._reply(letter))
+                self._replies.add(reply)
+                reply.add_done_callback(self._replies.discard)
+
+    async def _reply(self, letter: MailboxCall) -> None:
+        answer = await carry_out(self._agent, letter)
+        try:
+            await _result(self._mailbox.answer.remote(*answer))
+        except (*RAY_ERRORS, AttributeError) as error:  # the caller times out
+            log.warning("an answer could not be delivered: %s", reason_of(error))
+
+
+def reason_of(error: BaseException) -> str:
+    """An error in one line; Ray appends the trace of the remote side."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    telling = [line for line in lines if not line.startswith(NEVER_RAN)] or lines
+    return "{}: {}".format(type(error).__name__, telling[-1] if telling else "")
+
+
+def _create_agent(order: agent_protocol.PlaceAgent, node_id: str, remote_of: Any) -> Any:
+    """Create the actor; its name has the engine's id appended if another engine's agent has the
+    plain name.
+    """
+    options: dict[str, Any] = {
+        "num_cpus": 0,
+        "max_concurrency": CONCURRENCY,
+        "scheduling_strategy": NodeAffinitySchedulingStrategy(node_id, soft=False),
+    }
+    make: Any = ray.remote(NodeAgent)
+    try:
+        return make.options(name=actor_name(order.name), **options).remote(order, remote_of)
+    except ValueError as error:  # the name is in use
+        log.info("the agent of %s gets an engine-specific name: %s", order.name, error)
+        return make.options(name=actor_name(order.name, order.engine), **options).remote(order, remote_of)
+
+
+async def _result(reference: Any) -> Any:
+    """Await the result of a call. Ray Client's references are not awaitable."""
+    if hasattr(reference, "__await__"):
+        return await reference
+    return await asyncio.shield(asyncio.wrap_future(reference.future()))  # nor can they be cancelled
+
+
+def _kill(actor: Any) -> None:
+    try:
+        ray.kill(actor)
+    except RAY_ERRORS as error:  # it has ended already, or Ray has
+        log.warning("an agent could not be killed: %s", reason_of(error))

@@ -1,0 +1,235 @@
+"""The driver process: a child of the engine that speaks to Ray for it, and nothing else.
+
+It reads orders from an inherited socket, one JSON message a line, and writes what comes back the same
+way; stdout and stderr are its log. Ray may end a driver at any time, so it holds no state worth saving:
+the engine watches it and starts another one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Coroutine
+from typing import Any, Optional
+
+import ray
+
+from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
+from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.workers.driver import ray_connection
+from castray_desktop.workers.driver.agent_handles import (
+    RAY_ERRORS,
+    ActorAgentHandle,
+    AgentHandle,
+    LocalAgentHandle,
+    OrderFailedError,
+    reason_of,
+)
+from castray_desktop.workers.driver.cluster_join import ClusterJoin, RayLeftovers
+from castray_desktop.workers.driver.cluster_monitor import ClusterMonitor
+from castray_desktop.workers.driver.head_probe import head_folders, uses_client_server
+from castray_desktop.workers.driver.ray_connection import is_autoscaled
+
+STOP_SECONDS = 1.5
+
+log = logging.getLogger("castray.driver")
+
+
+class RayDriver:
+    """Places agents, forwards orders to them and their reports to the engine."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._agents: dict[str, AgentHandle] = {}
+        self._outside = False  # this computer is not a node of the cluster
+        self._wanted: dict[str, agent_protocol.PlaceAgent] = {}
+        self._removals: dict[str, asyncio.Task[None]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._membership = ClusterJoin()
+
+    async def run(self) -> None:
+        """Serve the engine until it closes the socket."""
+        while True:
+            line = await self._reader.readline()
+            if not line:
+                break
+            message = agent_protocol.from_json(line, agent_protocol.ToDriver)
+            if isinstance(message, agent_protocol.StartCluster):
+                self._connect(message)
+            elif isinstance(message, agent_protocol.PlaceAgent):
+                self._wanted[message.name] = message
+                self._spawn(self._place(message))
+            elif isinstance(message, agent_protocol.RemoveAgent):
+                self._take_away(message.name)
+            else:
+                self._spawn(self._call(message))
+        await self._stop()
+
+    def _connect(self, order: agent_protocol.StartCluster) -> None:
+        """Connect in the main thread: Ray's processes end with the thread that started them."""
+        try:
+            up = ray_connection.connect(
+                order, lambda: self._join(order), lambda: self._send(agent_protocol.HeadAnswered())
+            )
+        except CastRayError as error:
+            self._send(agent_protocol.ClusterFailed(ray_connection.explain_join_failure(error.failure)))
+            return
+        self._outside = uses_client_server(order.target)
+        self._send(up)
+        look = functools.partial(ray_connection.live_nodes, order.target)
+        scaled = functools.partial(is_autoscaled, "" if self._outside else up.address)
+        self._spawn(ClusterMonitor(order.target, up, look, scaled).run(self._send))
+
+    def _join(self, order: agent_protocol.StartCluster) -> str:
+        traces = RayLeftovers(*head_folders(order.target), order.target)
+        return self._membership.join(order.target, order.temp_dir, traces)
+
+    async def _place(self, order: agent_protocol.PlaceAgent) -> None:
+        name = order.name
+        if name in self._removals:  # the actor's name is free only afterwards
+            await asyncio.wait([self._removals[name]])
+        if self._wanted.get(name) is not order:
+            return
+        handle: Optional[AgentHandle] = None
+        try:
+            handle = self._agents[name] = self._create(order)
+            hello = await handle.start()
+        except RAY_ERRORS as error:  # any error of Ray is the reason why there is no agent
+            log.exception("agent %s", name)
+            self._lose(name, handle, error)
+            return
+        if self._agents.get(name) is handle:
+            self._write(b'["AgentUp",{"hello":' + _body(hello) + b"}]")
+            await self._follow(name, handle)
+
+    def _create(self, order: agent_protocol.PlaceAgent) -> AgentHandle:
+        outside = self._outside and not order.node_id
+        return LocalAgentHandle(order) if outside else ActorAgentHandle(order)
+
+    async def _follow(self, name: str, handle: AgentHandle) -> None:
+        """Forward an agent's reports for as long as it lives."""
+        try:
+            while name in self._agents and self._agents[name] is handle:
+                report = await handle.report()
+                self._write(
+                    b'["Reported",{"name":'
+                    + agent_protocol.text_json(name)
+                    + b',"report":'
+                    + _body(report)
+                    + b"}]"
+                )
+        except RAY_ERRORS as error:  # an agent that can't report is lost
+            self._lose(name, handle, error)
+
+    def _lose(self, name: str, handle: Optional[AgentHandle], error: BaseException) -> None:
+        """Drop a failed agent, unless a new one has its name already."""
+        if self._agents.get(name) is not handle:
+            return
+        self._agents.pop(name, None)
+        if handle is not None:
+            handle.kill()  # it may still run and would keep the name
+        self._send(agent_protocol.AgentLost(name, reason_of(error)))
+
+    def _take_away(self, name: str) -> None:
+        self._wanted.pop(name, None)
+        handle = self._agents.pop(name, None)
+        if handle is not None:
+            self._removals[name] = removal = self._spawn(self._end(name, handle))
+            removal.add_done_callback(lambda task: self._removed(name, task))
+
+    def _removed(self, name: str, task: asyncio.Task[None]) -> None:
+        if self._removals.get(name) is task:
+            del self._removals[name]
+
+    async def _end(self, name: str, handle: AgentHandle) -> None:
+        try:
+            await asyncio.wait_for(handle.stop(), STOP_SECONDS)
+        except RAY_ERRORS as error:  # it is killed in any case
+            log.warning("agent %s did not stop: %s", name, reason_of(error))
+        handle.kill()
+
+    async def _call(self, call: agent_protocol.AgentCall) -> None:
+        handle = self._agents.get(call.agent)
+        if handle is None:
+            self._send(agent_protocol.AgentCallResult(call.number, error=f"no agent {call.agent}"))
+            return
+        try:
+            answer = await handle.order(agent_protocol.to_json(call.order))
+        except OrderFailedError as error:
+            self._send(agent_protocol.AgentCallResult(call.number, error=str(error), raised=True))
+            return
+        except RAY_ERRORS as error:  # the engine decides what to do
+            self._send(agent_protocol.AgentCallResult(call.number, error=reason_of(error)))
+            return
+        reply = agent_protocol.from_json(answer, agent_protocol.OrderReply) if answer else None
+        self._send(agent_protocol.AgentCallResult(call.number, reply))
+
+    async def _stop(self) -> None:
+        """Stop the agents, then leave the cluster. Bounded, since the engine would kill this process anyway.
+
+        An engine that stops normally has cancelled its casts before. An engine that was killed may resume
+        them.
+        """
+        stops = [asyncio.ensure_future(handle.stop(True)) for handle in self._agents.values()]
+        if stops:
+            await asyncio.wait(stops, timeout=STOP_SECONDS)
+        for stop in stops:
+            stop.cancel()
+        for handle in self._agents.values():
+            handle.kill()
+        for task in self._tasks:
+            task.cancel()
+        self._membership.end()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _send(self, message: Any) -> None:
+        self._write(agent_protocol.to_json(message))
+
+    def _write(self, line: bytes) -> None:
+        self._writer.write(line + b"\n")
+
+
+def _body(message: bytes) -> bytes:
+    """The body of a message that comes as ["Name",{...}]."""
+    return message[message.index(b",") + 1 : -1]
+
+
+async def _serve(connection: socket.socket) -> None:
+    reader, writer = await asyncio.open_unix_connection(sock=connection, limit=agent_protocol.LINE_LIMIT)
+    try:
+        await RayDriver(reader, writer).run()
+    except ConnectionError as error:
+        log.info("the engine closed the connection: %s", error)
+    except Exception as error:
+        log.exception("the driver failed")
+        failure = Failure(FailureKind.INTERNAL, {"reason": reason_of(error)})
+        writer.write(agent_protocol.to_json(agent_protocol.ClusterFailed(failure)) + b"\n")
+    finally:
+        writer.close()
+
+
+def main() -> None:
+    """The driver process."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C in a terminal is handled by the engine
+    connection = socket.socket(fileno=int(os.environ.pop(agent_protocol.SOCKET_VARIABLE)))
+    asyncio.run(_serve(connection))
+    # Interpreter shutdown would wait for Ray's threads; the engine ends Ray's processes.
+    if ray.is_initialized():
+        ray.shutdown()
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Casts that have ended, statistics, and the traffic of the last day, in a SQLite file."""

@@ -1,0 +1,296 @@
+"""Ended casts, statistics, and the traffic of the last day.
+
+SQLite blocks, so it has its own thread; statistics and traffic are in memory. Without a usable file the
+engine works all the same, and requests for the past fail with the reason.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import sqlite3
+import time
+from collections.abc import Callable, Coroutine, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from castray_desktop.core.casts.cast_statistics import (
+    BusyIntervals,
+    CastTotals,
+    NodeTotals,
+    StatisticsCounter,
+)
+from castray_desktop.core.casts.traffic_history import PERSISTED_STEPS, TrafficHistory
+from castray_desktop.core.failures.kinds import CastRayError, FailureKind
+from castray_desktop.core.protocol import messages
+from castray_desktop.core.protocol.messages import CastResult, CastState, Event, SendRequest, Throughput
+from castray_desktop.workers.base.async_tasks import finish
+from castray_desktop.workers.history.history_store import HistoryStore, PastCast, is_damage
+
+FLUSH_SECONDS = 60.0
+"""Totals that changed without a cast's end, and the traffic, are written at this interval."""
+
+FORGET_SECONDS = 3600.0
+CHANGED_SECONDS = 1.0
+MOST_GRACE_SECONDS = 60.0
+MOST_RATE_SECONDS = 24 * 3600.0
+DAY = 24 * 3600.0
+
+Answer = TypeVar("Answer")
+
+log = logging.getLogger("castray.history")
+
+
+class CastHistory:
+    """Past casts, statistics and traffic. `start` opens the file, `close` writes pending data."""
+
+    def __init__(
+        self,
+        path: Path,
+        publish: Callable[[Event], None],
+        running: Callable[[], tuple[int, int]],
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        """`running` returns the numbers of running and queued casts; `wall` returns POSIX seconds."""
+        self._path = path
+        self._publish = publish
+        self._running = running
+        self._wall = wall
+        self._thread = ThreadPoolExecutor(1, "castray-history")
+        self._store: HistoryStore | None = None
+        self._why_not = CastRayError(FailureKind.HISTORY_UNAVAILABLE, reason="it has not been opened")
+        self._engine = StatisticsCounter(CastTotals(since=wall()))
+        self._ever = StatisticsCounter(CastTotals())
+        self._busy = BusyIntervals()
+        self._rates = TrafficHistory(wall())
+        self._faster: set[str] = set()  # nodes whose new peak was not written yet
+        self._days = 0
+        self._chores: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.Task[None] | None = None
+        self._tells: asyncio.TimerHandle | None = None
+        self._hidden: asyncio.TimerHandle | None = None  # deletes hidden casts later
+
+    async def start(self) -> None:
+        """Open the file and load it; an unusable file is logged, and queries fail."""
+        try:
+            await self._on_thread(self._open)
+        except CastRayError as error:
+            self._why_not = error
+            log.warning("history is not available: %s", error.failure.values["reason"])
+        except Exception as error:  # whatever the file is, the engine starts
+            log.exception("there is no history")
+            self._why_not = CastRayError(FailureKind.HISTORY_UNAVAILABLE, reason=str(error))
+        self._timer = asyncio.create_task(self._keep_regularly(), name="keep history")
+
+    def _open(self) -> None:
+        store = self._store = HistoryStore(self._path)
+        try:
+            self._ever = StatisticsCounter(*self._work(store, HistoryStore.totals))
+            for step in PERSISTED_STEPS:
+                self._rates.restore(step, self._work(store, functools.partial(HistoryStore.rates, step=step)))
+        except BaseException:
+            self._store = None
+            store.close()
+            raise
+
+    # --- what happens ---------------------------------------------------------------------------
+
+    def cast_ended(self, request: SendRequest, target: str, result: CastResult) -> None:
+        """A cast on the cluster `target` has ended; it is written in a thread."""
+        end = result.summary.finished or self._wall()
+        busy = self._busy.add_interval(end - result.seconds, end)
+        self._engine.count_cast(result, busy)
+        self._ever.count_cast(result, busy)
+        self._remember(PastCast(request, target, result))
+
+    def deferred_settled(self, request: SendRequest, target: str, result: CastResult) -> None:
+        """Update the row of an ended cast after its last waiting recipients are done.
+
+        Their deliveries were separate casts and are counted already.
+        """
+        self._remember(PastCast(request, target, result))
+
+    def _remember(self, past: PastCast) -> None:
+        self._spawn(self._add(past), f"history of {past.result.summary.cast}")
+
+    def throughput(self, cluster: str, now: Throughput) -> None:
+        """Record the current traffic of a cluster."""
+        self._rates.record(now, cluster)
+        rates = [(item.node, item.received) for item in now.nodes]
+        self._engine.record_traffic(now.total, rates)
+        self._faster.update(self._ever.record_traffic(now.total, rates))
+
+    def set_retention_days(self, days: int) -> None:
+        """Delete casts that ended longer ago, now and in future; 0: never."""
+        self._days = days
+        if days:
+            self._spawn(self._forget_old(), "forget old casts")
+
+    # --- what is asked --------------------------------------------------------------------------
+
+    async def answer(self, command: messages.HistoryCommand) -> messages.Reply:
+        """Execute a command about the history. Raises CastRayError."""
+        match command:
+            case messages.GetHistory(query):
+                return await self._ask(lambda store: store.page(query))
+            case messages.GetPastCast(cast):
+                return (await self.find_cast(cast)).result
+            case messages.ClearHistory(casts, grace):
+                await self._forget(casts, min(grace, MOST_GRACE_SECONDS))
+                return messages.Done()
+            case messages.KeepHistory():
+                await self._keep_hidden()
+                return messages.Done()
+            case messages.GetRates(seconds):
+                return self._rates.history(min(max(seconds, 0.0), MOST_RATE_SECONDS), self._wall())
+            case messages.GetStatistics():
+                return self.statistics()
+
+    async def _forget(self, casts: tuple[str, ...], grace: float) -> None:
+        if self._hidden is not None:  # the undo of an earlier clear ends here
+            await self._forget_hidden()
+        if grace <= 0:
+            await self._ask(lambda store: store.clear(casts))
+        else:
+            await self._ask(lambda store: store.hide(casts))
+            self._hidden = asyncio.get_running_loop().call_later(
+                grace, lambda: self._spawn(self._forget_in_time(), "forget casts")
+            )
+        self._tell_soon()
+
+    async def _forget_in_time(self) -> None:
+        try:
+            await self._forget_hidden()
+        except CastRayError as error:
+            log.warning("hidden casts were not deleted: %s", error)
+
+    async def _forget_hidden(self) -> None:
+        hidden, self._hidden = self._hidden, None
+        if hidden is not None:
+            hidden.cancel()
+            await self._ask(lambda store: store.forget_hidden())
+
+    async def _keep_hidden(self) -> None:
+        hidden, self._hidden = self._hidden, None
+        if hidden is None:
+            raise CastRayError(FailureKind.HISTORY_FORGOTTEN)
+        hidden.cancel()
+        await self._ask(lambda store: store.show_hidden())
+        self._tell_soon()
+
+    async def find_cast(self, cast: str) -> PastCast:
+        """Find an ended cast by its id or a prefix of it. Raises CastRayError."""
+        return await self._ask(lambda store: store.find_cast(cast))
+
+    def statistics(self) -> messages.StatisticsReport:
+        """Totals since this engine's start and of all time."""
+        active, queued = self._running()
+        return messages.StatisticsReport(self._engine.statistics(), self._ever.statistics(), active, queued)
+
+    async def close(self) -> None:
+        """Write pending data and close the file."""
+        if self._timer is not None:
+            self._timer.cancel()
+            await asyncio.wait([self._timer])
+        if self._tells is not None:
+            self._tells.cancel()
+        if self._chores:
+            await asyncio.wait(self._chores)
+        await self._forget_in_time()
+        await self._keep()
+        store, self._store = self._store, None
+        if store is not None:
+            await self._on_thread(store.close)
+        self._thread.shutdown()
+
+    # --- inside ---------------------------------------------------------------------------------
+
+    async def _add(self, past: PastCast) -> None:
+        names = {item.node for item in past.result.deliveries}
+        nodes = {name: self._ever.nodes[name] for name in names & self._ever.nodes.keys()}
+        try:
+            await self._ask(lambda store: store.add_cast(past, self._ever.all, nodes))
+        except CastRayError as error:
+            log.warning("cast %s was not added to the history: %s", past.result.summary.cast, error)
+            return
+        self._tell_soon()
+
+    async def _keep_regularly(self) -> None:
+        since_forgetting = 0.0
+        while True:
+            await asyncio.sleep(FLUSH_SECONDS)
+            await self._keep()
+            since_forgetting += FLUSH_SECONDS
+            if self._days and since_forgetting >= FORGET_SECONDS:
+                since_forgetting = 0.0
+                await self._forget_old()
+
+    async def _keep(self) -> None:
+        rates = self._rates.drain_completed(self._wall())
+        faster, self._faster = self._faster, set()
+        if not rates and not faster:
+            return
+        nodes = {node: self._ever.nodes.get(node, NodeTotals()) for node in faster}
+        now = self._wall()
+        try:
+            await self._ask(lambda store: store.save_totals(self._ever.all, nodes, rates, now))
+        except CastRayError as error:
+            log.warning("statistics were not saved: %s", error)
+
+    async def _forget_old(self) -> None:
+        before = self._wall() - self._days * DAY
+        try:
+            gone = await self._ask(lambda store: store.clear_before(before))
+        except CastRayError as error:
+            log.warning("old casts were not deleted: %s", error)
+            return
+        if gone:
+            log.info("deleted %d casts that ended more than %d days ago", gone, self._days)
+            self._tell_soon()
+
+    def _tell_soon(self) -> None:
+        """Notify clients of changes at most once a second."""
+        if self._tells is None:
+            self._tells = asyncio.get_running_loop().call_later(CHANGED_SECONDS, self._tell)
+
+    def _tell(self) -> None:
+        self._tells = None
+        self._publish(messages.HistoryChanged())
+
+    async def _ask(self, work: Callable[[HistoryStore], Answer]) -> Answer:
+        """Have the store do something. Raises CastRayError(HISTORY_UNAVAILABLE)."""
+        store = self._store
+        if store is None:
+            raise CastRayError.of(self._why_not.failure)
+        return await self._on_thread(lambda: self._work(store, work))
+
+    def _work(self, store: HistoryStore, work: Callable[[HistoryStore], Answer]) -> Answer:
+        """Do it, once more with a new file where this one turns out to be damaged."""
+        try:
+            return work(store)
+        except sqlite3.Error as error:
+            if not is_damage(error):
+                raise
+            store.begin_again(error)
+            store.save_totals(self._ever.all, dict(self._ever.nodes), (), self._wall())
+            return work(store)
+
+    async def _on_thread(self, work: Callable[[], Answer]) -> Answer:
+        try:
+            return await finish(asyncio.get_running_loop().run_in_executor(self._thread, work))
+        except (sqlite3.Error, OSError) as error:
+            raise CastRayError(FailureKind.HISTORY_UNAVAILABLE, reason=str(error)) from error
+
+    def _spawn(self, work: Coroutine[None, None, None], name: str) -> None:
+        chore = asyncio.get_running_loop().create_task(work, name=name)
+        self._chores.add(chore)
+        chore.add_done_callback(self._chores.discard)
+
+
+def running_and_queued(states: Iterable[CastState]) -> tuple[int, int]:
+    """How many of these casts run, and how many are queued."""
+    going_on = [state for state in states if not state.finished]
+    queued = going_on.count(CastState.QUEUED)
+    return len(going_on) - queued, queued

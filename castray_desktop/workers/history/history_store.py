@@ -1,0 +1,468 @@
+"""Ended casts in a SQLite file. Every method blocks; `CastHistory` calls them on its own thread.
+
+A text search looks anywhere in a name, source, destination or recipient, ignoring case. That is a scan of
+short columns, which takes some milliseconds for 10,000 casts; a trigram index would miss the two-letter
+words of Chinese names.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sqlite3
+import time
+from collections.abc import Container, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from castray_desktop.core.casts.cast_statistics import CastTotals, NodeTotals
+from castray_desktop.core.failures.kinds import CastRayError, FailureKind
+from castray_desktop.core.protocol.messages import (
+    CastCluster,
+    CastResult,
+    CastState,
+    CastSummary,
+    DeliverySnapshot,
+    HistoryPage,
+    HistoryQuery,
+    RateSample,
+    SendRequest,
+)
+from castray_desktop.workers.base.state_files import UNREADABLE, check_times
+
+VERSION = 1
+MAX_ROWS = 1000
+"""On one page."""
+
+CHECKED_BYTES = 64 * 1024 * 1024
+"""A file up to this size is checked when it is opened, which takes a fraction of a second; damage in a larger
+one shows when it is read. In a larger one damage shows when it is read, and `begin_again` sets it aside
+then."""
+
+RATE_SECONDS = 26 * 3600.0
+
+_MIGRATIONS: tuple[str, ...] = (
+    """
+    CREATE TABLE casts(
+        number INTEGER PRIMARY KEY,
+        id TEXT NOT NULL UNIQUE,
+        ended REAL NOT NULL,
+        state TEXT NOT NULL,
+        source TEXT NOT NULL,
+        text TEXT NOT NULL,
+        seconds REAL NOT NULL,
+        target TEXT NOT NULL
+    );
+    CREATE TABLE details(
+        whose INTEGER PRIMARY KEY REFERENCES casts ON DELETE CASCADE,
+        request BLOB NOT NULL,
+        summary BLOB NOT NULL,
+        deliveries BLOB NOT NULL
+    );
+    CREATE INDEX casts_by_end ON casts(ended);
+    CREATE TABLE nodes(number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, text TEXT NOT NULL);
+    CREATE TABLE recipients(
+        whose INTEGER NOT NULL REFERENCES casts ON DELETE CASCADE,
+        node INTEGER NOT NULL REFERENCES nodes,
+        PRIMARY KEY (whose, node)
+    ) WITHOUT ROWID;
+    CREATE TABLE tallies(node TEXT PRIMARY KEY, tally BLOB NOT NULL) WITHOUT ROWID;
+    CREATE TABLE rates(
+        step REAL NOT NULL, at REAL NOT NULL, sample BLOB NOT NULL, PRIMARY KEY (step, at)
+    ) WITHOUT ROWID;
+    """,
+)
+"""From each version to the next."""
+
+_DAMAGE = frozenset((sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB))
+_DAMAGE_AT_OPENING = _DAMAGE | {sqlite3.SQLITE_ERROR}  # a format or a table that is not ours
+
+_DAMAGED_ROWS = """CREATE TABLE IF NOT EXISTS damaged(
+    origin TEXT NOT NULL, name, content, reason TEXT NOT NULL, found REAL NOT NULL
+)"""
+"""Rows of `tallies` and `rates` that could not be decoded, as they were."""
+
+_ALL = ""  # the row of `tallies` that counts casts; a node's name is never empty
+
+log = logging.getLogger("castray.history")
+
+
+class PastCast(msgspec.Struct, frozen=True):
+    """An ended cast and its request."""
+
+    request: SendRequest
+    target: str  # the cluster on which it ran
+    result: CastResult
+
+
+def is_damage(error: sqlite3.Error, codes: Container[int] = _DAMAGE) -> bool:
+    """Whether the file itself is damaged, rather than full, locked or forbidden what it lies on."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in codes
+
+
+class HistoryStore:
+    """One SQLite file, open until `close`. Read and write errors raise sqlite3.Error.
+
+    Rows that can't be decoded harm no other rows. A cast's row stays where it is, so that another version can
+    read it, and is left out of every page; a sum's or a rate's is moved to the table `damaged`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Opens or creates the file, for this user only. A damaged file is set aside first.
+
+        Raises sqlite3.Error or OSError, and CastRayError for a file of a later version.
+        """
+        self._path = path
+        try:
+            self._open(path)
+        except sqlite3.Error as error:
+            if not is_damage(error, _DAMAGE_AT_OPENING):
+                raise
+            self._set_aside(path, error)
+            self._open(path)
+
+    def begin_again(self, error: sqlite3.Error) -> None:
+        """The file has turned out to be damaged: set it aside, and begin a new one.
+
+        Raises like the constructor.
+        """
+        self._database.close()
+        self._set_aside(self._path, error)
+        self._open(self._path)
+
+    def _open(self, path: Path) -> None:
+        self._shown: tuple[str, list[Any]] = ("true", [])  # SQL condition that excludes hidden casts
+        self._all_hidden = False
+        self._unreadable = 0
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        path.chmod(0o600)
+        self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        self._database.text_factory = _text
+        try:
+            self._run("PRAGMA journal_mode=WAL")
+            self._run("PRAGMA synchronous=NORMAL")
+            self._run("PRAGMA foreign_keys=ON")
+            self._run("PRAGMA secure_delete=ON")  # deleted data is overwritten
+            small = path.stat().st_size <= CHECKED_BYTES
+            if small and self._run("PRAGMA quick_check").fetchone()[0] != "ok":
+                raise _damage("the file is damaged")
+            self._migrate()
+            self._run("PRAGMA temp_store=MEMORY")
+            self._run("CREATE TEMP TABLE unreadable(number INTEGER PRIMARY KEY)")
+        except BaseException:
+            self._database.close()
+            raise
+
+    def _migrate(self) -> None:
+        version = self._run("PRAGMA user_version").fetchone()[0]
+        if version < 0 or (version == 0 and self._run("SELECT 1 FROM sqlite_master").fetchone()):
+            raise _damage("it has no version")
+        if version > VERSION:
+            raise CastRayError(
+                FailureKind.HISTORY_UNAVAILABLE, reason="it was written by a later version of CastRay"
+            )
+        for number in range(version, VERSION):
+            self._database.executescript(
+                f"BEGIN; {_MIGRATIONS[number]} PRAGMA user_version={number + 1}; COMMIT;"
+            )
+        for statement in _COLUMNS:  # an error here means that a table is not what it should be
+            self._run(statement)
+
+    def _set_aside(self, path: Path, error: sqlite3.Error) -> None:
+        """The damaged file is kept for inspection."""
+        stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+        for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
+            with contextlib.suppress(FileNotFoundError):
+                path.with_name(name).rename(path.with_name(f"damaged-{stamp}-{name}"))
+        log.warning(
+            "The history could not be read (%s). It was set aside as %s, and a new one begins.",
+            error,
+            path.with_name(f"damaged-{stamp}-{path.name}"),
+        )
+
+    def close(self) -> None:
+        """Close the file; no queries afterwards."""
+        self._database.close()
+
+    # --- casts ----------------------------------------------------------------------------------
+
+    def add_cast(self, past: PastCast, all_casts: CastTotals, nodes: Mapping[str, NodeTotals]) -> None:
+        """Store an ended cast and the changed totals in one transaction."""
+        summary, encode = past.result.summary, msgspec.msgpack.encode
+        text = "\n".join((summary.name, summary.source, summary.destination, *past.request.paths))
+        with self._transaction():
+            self._run("DELETE FROM casts WHERE id = ?", summary.cast)
+            number = self._run(
+                "INSERT INTO casts(id, ended, state, source, text, seconds, target) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                *(summary.cast, summary.finished, summary.state.value, summary.source, text.casefold()),
+                *(past.result.seconds, past.target),
+            ).lastrowid
+            self._run(
+                "INSERT INTO details(whose, request, summary, deliveries) VALUES (?, ?, ?, ?)",
+                *(number, encode(past.request), encode(summary), encode(past.result.deliveries)),
+            )
+            for name in {item.node for item in past.result.deliveries}:
+                self._run("INSERT OR IGNORE INTO nodes(name, text) VALUES (?, ?)", name, name.casefold())
+                self._run("INSERT INTO recipients SELECT ?, number FROM nodes WHERE name = ?", number, name)
+            self._keep_tallies(all_casts, nodes)
+
+    def page(self, query: HistoryQuery) -> HistoryPage:
+        """Matching casts, the latest first."""
+        while True:
+            where, values = self._condition(query)
+            total = self._run(f"SELECT count(*) FROM casts WHERE {where}", *values).fetchone()[0]
+            limit = max(0, min(query.limit, MAX_ROWS))
+            rows = self._run(
+                f"{_PAGE.format(where)} LIMIT ? OFFSET ?",
+                *(*values, limit, max(0, query.offset)),
+            ).fetchall()
+            try:
+                return HistoryPage(tuple(_summary(*row) for row in rows), total, self._unreadable)
+            except UNREADABLE as error:
+                if not self._leave_out_damaged(error):
+                    raise _damage("the same row reads differently each time") from error
+
+    def _leave_out_damaged(self, why: Exception) -> int:
+        """Find the casts whose rows can't be decoded, and tell of them no more; how many are new."""
+        bad = []
+        for number, *row in self._run(f"SELECT number, summary, target FROM {_JOINED} WHERE {_READABLE}"):
+            try:
+                _summary(*row)
+            except UNREADABLE:
+                bad.append(number)
+        for number in bad:
+            self._run("INSERT INTO unreadable VALUES (?)", number)
+        self._unreadable += len(bad)
+        log.warning("left out of the history, since they can't be read: %d casts (%s)", len(bad), why)
+        return len(bad)
+
+    def _condition(self, query: HistoryQuery) -> tuple[str, list[Any]]:
+        shown, hidden = self._shown
+        parts: list[str] = ["ended >= ?", shown]
+        parts += [_READABLE] if self._unreadable else []
+        values: list[Any] = [query.since, *hidden]
+        if query.until:
+            parts.append("ended <= ?")
+            values.append(query.until)
+        if query.states:
+            parts.append(f"state IN ({', '.join('?' * len(query.states))})")
+            values += [state.value for state in query.states]
+        if query.node:
+            parts.append(f"(source = ? OR {_HAS_RECIPIENT.format('name = ?')})")
+            values += [query.node, query.node]
+        for word in query.text.casefold().split():
+            parts.append(f"(instr(text, ?) OR {_HAS_RECIPIENT.format('instr(nodes.text, ?)')})")
+            values += [word, word]
+        return " AND ".join(parts), values
+
+    def find_cast(self, cast: str) -> PastCast:
+        """Find a cast by its id or a unique prefix of it. Raises CastRayError(CAST_UNKNOWN)."""
+        rows = self._run(
+            "SELECT seconds, target, request, summary, deliveries FROM casts JOIN details ON whose = number "
+            f"WHERE id >= ? AND id < ? AND {self._shown[0]} "
+            "LIMIT 2",
+            *(cast, cast + "\U0010ffff", *self._shown[1]),
+        ).fetchall()
+        if not cast or len(rows) != 1:
+            raise CastRayError(FailureKind.CAST_UNKNOWN, cast=cast)
+        seconds, target, request, summary, deliveries = rows[0]
+        try:
+            result = CastResult(
+                _summary(summary, target),
+                msgspec.msgpack.decode(deliveries, type=tuple[DeliverySnapshot, ...]),
+                msgspec.convert(seconds, float),
+            )
+            decoded = msgspec.msgpack.decode(request, type=SendRequest)
+            return PastCast(decoded, msgspec.convert(target, str), result)
+        except UNREADABLE as error:
+            reason = f"the row of cast {cast} is damaged: {error}"
+            raise CastRayError(FailureKind.HISTORY_UNAVAILABLE, reason=reason) from error
+
+    def clear(self, casts: Iterable[str] = ()) -> None:
+        """Delete these casts, or all; totals are kept."""
+        named = tuple(casts)
+        with self._transaction():
+            for cast in named:
+                self._run("DELETE FROM casts WHERE id = ?", cast)
+            if not named:
+                self._run("DELETE FROM casts WHERE true")
+            self._forget_nodes()
+        self._leave_no_copies(everything=not named)
+
+    def hide(self, casts: Iterable[str] = ()) -> None:
+        """Hide these casts, or all, until `forget_hidden` or `show_hidden`."""
+        named = list(casts)
+        self._all_hidden = not named
+        if named:
+            self._shown = f"id NOT IN ({', '.join('?' * len(named))})", [*named]
+        else:
+            self._shown = "number > ?", [self._run("SELECT max(number) FROM casts").fetchone()[0] or 0]
+
+    def show_hidden(self) -> None:
+        """Show hidden casts again."""
+        self._shown = "true", []
+
+    def forget_hidden(self) -> None:
+        """Delete hidden casts; totals are kept."""
+        shown, values = self._shown
+        self._shown = "true", []
+        with self._transaction():
+            self._run(f"DELETE FROM casts WHERE NOT ({shown})", *values)
+            self._forget_nodes()
+        self._leave_no_copies(everything=self._all_hidden)
+
+    def clear_before(self, ended: float) -> int:
+        """Delete casts that ended before; returns how many."""
+        with self._transaction():
+            gone = self._run("DELETE FROM casts WHERE ended < ?", ended).rowcount
+            if gone:
+                self._forget_nodes()
+            return gone
+
+    def _leave_no_copies(self, *, everything: bool) -> None:
+        if everything:
+            self._run("VACUUM")
+        self._run("PRAGMA wal_checkpoint(TRUNCATE)")  # the write-ahead log has copies of deleted rows
+
+    def _forget_nodes(self) -> None:
+        self._run("DELETE FROM nodes WHERE NOT EXISTS (SELECT 1 FROM recipients WHERE node = number)")
+
+    # --- sums and rates -------------------------------------------------------------------------
+
+    def totals(self) -> tuple[CastTotals, dict[str, NodeTotals]]:
+        """Totals of all casts, and those of each recipient."""
+        all_casts, nodes = CastTotals(), {}
+        for node, content in self._run("SELECT node, tally FROM tallies").fetchall():
+            try:
+                if node == _ALL:
+                    all_casts = msgspec.msgpack.decode(content, type=CastTotals)
+                else:
+                    nodes[msgspec.convert(node, str)] = msgspec.msgpack.decode(content, type=NodeTotals)
+            except UNREADABLE as error:
+                self._move_aside("tallies", node, content, error)
+                self._run("DELETE FROM tallies WHERE node = ?", node)
+                if node == _ALL:
+                    all_casts = _what_is_known(content)
+        return all_casts, nodes
+
+    def save_totals(
+        self,
+        all_casts: CastTotals,
+        nodes: Mapping[str, NodeTotals],
+        rates: Iterable[tuple[float, RateSample]],
+        now: float,
+    ) -> None:
+        """Store changed totals and traffic samples; delete samples older than a day."""
+        with self._transaction():
+            self._keep_tallies(all_casts, nodes)
+            for step, sample in rates:
+                self._run(
+                    "INSERT OR REPLACE INTO rates VALUES (?, ?, ?)",
+                    *(step, sample.at, msgspec.msgpack.encode(sample)),
+                )
+            self._run("DELETE FROM rates WHERE at < ?", now - RATE_SECONDS)
+
+    def rates(self, step: float) -> list[RateSample]:
+        """Mean traffic in steps of this length, oldest first."""
+        found = []
+        for at, content in self._run(
+            "SELECT at, sample FROM rates WHERE step = ? ORDER BY at", step
+        ).fetchall():
+            try:
+                sample = msgspec.msgpack.decode(content, type=RateSample)
+                check_times((sample.at,))
+                found.append(sample)
+            except UNREADABLE as error:
+                self._move_aside("rates", at, content, error)
+                self._run("DELETE FROM rates WHERE step = ? AND at = ?", step, at)
+        return found
+
+    def _move_aside(self, origin: str, name: Any, content: Any, error: Exception) -> None:
+        """Keep a row as it is in the table `damaged`."""
+        self._run(_DAMAGED_ROWS)
+        self._run(
+            "INSERT INTO damaged VALUES (?, ?, ?, ?, ?)", origin, name, content, str(error), time.time()
+        )
+        log.warning("a row of %s can't be read and was set aside (%r): %s", origin, name, error)
+
+    def _keep_tallies(self, all_casts: CastTotals, nodes: Mapping[str, NodeTotals]) -> None:
+        for node, tally in ((_ALL, all_casts), *nodes.items()):
+            self._run("INSERT OR REPLACE INTO tallies VALUES (?, ?)", node, msgspec.msgpack.encode(tally))
+
+    # --- the file -------------------------------------------------------------------------------
+
+    def _run(self, statement: str, *values: Any) -> sqlite3.Cursor:
+        return self._database.execute(statement, values)
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._run("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            if self._database.in_transaction:  # a damaged file may have ended it
+                self._run("ROLLBACK")
+            raise
+        self._run("COMMIT")
+
+
+def _text(content: bytes) -> Any:
+    """A column's text; bytes that are none stay bytes, and fail their own row alone."""
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return content
+
+
+def _damage(reason: str) -> sqlite3.DatabaseError:
+    error = sqlite3.DatabaseError(reason)
+    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    return error
+
+
+def _summary(content: Any, target: Any) -> CastSummary:
+    """A cast's row. Raises what is in `UNREADABLE`.
+
+    Rows of earlier versions do not name the cluster in the summary; `target` is the row's own.
+    """
+    summary = msgspec.msgpack.decode(content, type=CastSummary)
+    check_times((summary.started, summary.finished))
+    if summary.cluster.target:
+        return summary
+    return msgspec.structs.replace(summary, cluster=CastCluster.of(msgspec.convert(target, str)))
+
+
+def _what_is_known(content: Any) -> CastTotals:
+    """The numbers of a damaged sum that can be read, those of a later version's states left out."""
+    tally = CastTotals()
+    with contextlib.suppress(*UNREADABLE):
+        given = msgspec.msgpack.decode(content, type=dict[str, Any])
+        casts = given.pop("casts", {})
+        for field in msgspec.structs.fields(CastTotals):
+            with contextlib.suppress(*UNREADABLE):
+                setattr(tally, field.name, msgspec.convert(given[field.name], field.type))
+        for state, number in casts.items():
+            with contextlib.suppress(*UNREADABLE):
+                tally.casts[CastState(state)] = msgspec.convert(number, int)
+    return tally
+
+
+_COLUMNS = (
+    "SELECT number, id, ended, state, source, text, seconds, target FROM casts LIMIT 0",
+    "SELECT whose, request, summary, deliveries FROM details LIMIT 0",
+    "SELECT number, name, text FROM nodes LIMIT 0",
+    "SELECT whose, node FROM recipients LIMIT 0",
+    "SELECT node, tally FROM tallies LIMIT 0",
+    "SELECT step, at, sample FROM rates LIMIT 0",
+)
+_JOINED = "casts LEFT JOIN details ON whose = number"
+_READABLE = "casts.number NOT IN (SELECT number FROM unreadable)"
+_PAGE = f"SELECT summary, target FROM {_JOINED} WHERE {{}} ORDER BY ended DESC, casts.number DESC"
+_HAS_RECIPIENT = (
+    "EXISTS (SELECT 1 FROM recipients WHERE recipients.whose = casts.number "
+    "AND node IN (SELECT nodes.number FROM nodes WHERE {}))"
+)

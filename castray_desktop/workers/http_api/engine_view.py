@@ -1,0 +1,180 @@
+"""The API's view of the engine: responses made from its cache, and Prometheus metrics."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Protocol, TypeVar
+
+import msgspec
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+import castray_desktop
+from castray_desktop.core.casts.json_views import CastForm, cast_form, cluster_form, node_form
+from castray_desktop.core.failures.kinds import CastRayError
+from castray_desktop.core.protocol import messages
+from castray_desktop.core.protocol.messages import NodeState
+from castray_desktop.workers.client.client_cache import ClientCache
+from castray_desktop.workers.http_api.responses import StatusForm, TotalsForm
+
+
+def prometheus_text(mirror: ClientCache, connected: bool, report: messages.StatisticsReport | None) -> bytes:
+    """All metrics in Prometheus' text format; statistics only if available."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_EngineCollector(mirror, connected, report))
+    return generate_latest(registry)
+
+
+class _EngineCollector(Collector):
+    """Metrics collected for one request."""
+
+    def __init__(
+        self, mirror: ClientCache, connected: bool, report: messages.StatisticsReport | None
+    ) -> None:
+        self._mirror = mirror
+        self._connected = connected
+        self._report = report
+
+    def collect(self) -> Iterator[Metric]:
+        mirror = self._mirror
+        yield GaugeMetricFamily("castray_engine_up", "Whether the engine answers.", int(self._connected))
+        yield GaugeMetricFamily(
+            "castray_cluster_ready",
+            "Whether the cluster can be used.",
+            int(mirror.cluster.phase is messages.ClusterPhase.READY),
+        )
+        yield _labelled_gauge(
+            "castray_nodes", "Nodes by state.", "state", Counter(n.state.value for n in mirror.nodes.values())
+        )
+        yield _labelled_gauge(
+            "castray_casts_active",
+            "Casts that have not ended, by state.",
+            "state",
+            Counter(cast.state.value for cast in mirror.active),
+        )
+        throughput = mirror.throughput
+        rates = throughput.nodes if throughput is not None and mirror.active else ()
+        yield _labelled_gauge(
+            "castray_received_bytes_per_second",
+            "What a node receives now.",
+            "node",
+            {rate.node: rate.received for rate in rates},
+        )
+        yield _labelled_gauge(
+            "castray_sent_bytes_per_second",
+            "What a node passes on now.",
+            "node",
+            {rate.node: rate.sent for rate in rates},
+        )
+        yield _labelled_gauge(
+            "castray_disk_free_bytes",
+            "Room where a node's inbox lies.",
+            "node",
+            {node.name: node.disk_free for node in mirror.nodes.values()},
+        )
+        if self._report is not None:
+            yield from _since_ever(self._report.ever)
+
+
+def _since_ever(ever: messages.Statistics) -> Iterator[Metric]:
+    ended = CounterMetricFamily("castray_casts", "Casts that have ended.", labels=["state"])
+    for state in ("completed", "partly_failed", "failed", "cancelled"):
+        ended.add_metric([state], getattr(ever, state))
+    yield ended
+    deliveries = CounterMetricFamily("castray_deliveries", "Deliveries that have ended.", labels=["outcome"])
+    deliveries.add_metric(["delivered"], ever.delivered)
+    deliveries.add_metric(["failed"], ever.failed_deliveries)
+    yield deliveries
+    yield CounterMetricFamily("castray_delivered_bytes", "Bytes delivered to recipients.", ever.bytes)
+    yield CounterMetricFamily("castray_uploaded_bytes", "Bytes that left the sources.", ever.uploaded)
+    yield CounterMetricFamily("castray_cast_seconds", "Time that casts took, added up.", ever.seconds)
+    by_node = CounterMetricFamily("castray_node_bytes", "Bytes delivered to a node.", labels=["node"])
+    for node in ever.nodes:
+        by_node.add_metric([node.node], node.bytes)
+    yield by_node
+
+
+def _labelled_gauge(
+    name: str, text: str, label: str, values: dict[str, float] | Counter[str]
+) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, text, labels=[label])
+    for key, value in values.items():
+        family.add_metric([key], value)
+    return family
+
+
+ReplyType = TypeVar("ReplyType", bound=messages.Message)
+
+
+class EngineAccess(Protocol):
+    """The interface of `ReconnectingClient` for the API."""
+
+    @property
+    def cache(self) -> ClientCache: ...
+
+    @property
+    def connected(self) -> bool: ...
+
+    async def request(self, command: messages.Command, expect: type[ReplyType]) -> ReplyType: ...
+
+
+class EngineView:
+    """Answers from the local mirror, and sends other requests to the engine."""
+
+    def __init__(self, engine: EngineAccess) -> None:
+        self._engine = engine
+        self._status = b""
+        self._made_from: tuple[int, bool] | None = None
+
+    @property
+    def cache(self) -> ClientCache:
+        return self._engine.cache
+
+    async def request(self, command: messages.Command, expect: type[ReplyType]) -> ReplyType:
+        """Send a request to the engine and return the reply. Raises CastRayError."""
+        return await self._engine.request(command, expect)
+
+    def status(self) -> bytes:
+        """`StatusForm` as JSON, cached until something changes."""
+        state = (self.cache.version, self._engine.connected)
+        if self._made_from != state:
+            self._status = msgspec.json.encode(self._status_form())
+            self._made_from = state
+        return self._status
+
+    def active(self) -> tuple[CastForm, ...]:
+        """The unfinished casts with their deliveries."""
+        mirror = self.cache
+        return tuple(cast_form(cast, mirror.deliveries(cast.cast)) for cast in mirror.active)
+
+    async def statistics(self) -> messages.StatisticsReport | None:
+        """The engine's statistics; None if unavailable."""
+        try:
+            return await self.request(messages.GetStatistics(), messages.StatisticsReport)
+        except CastRayError:
+            return None
+
+    async def metrics(self) -> bytes:
+        """Prometheus' text."""
+        return prometheus_text(self.cache, self._engine.connected, await self.statistics())
+
+    def _status_form(self) -> StatusForm:
+        mirror = self.cache
+        active = mirror.active
+        throughput = mirror.throughput if active else None
+        return StatusForm(
+            state="running" if self._engine.connected else "away",
+            version=castray_desktop.__version__,
+            cluster=cluster_form(mirror.cluster),
+            nodes=tuple(node_form(node) for node in mirror.nodes.values()),
+            totals=TotalsForm(
+                nodes=len(mirror.nodes),
+                nodes_online=sum(node.state is NodeState.ONLINE for node in mirror.nodes.values()),
+                casts=len(mirror.casts),
+                casts_active=len(active),
+                received_rate=round(throughput.total) if throughput else 0,
+                upload_rate=round(throughput.upload) if throughput else 0,
+            ),
+        )

@@ -1,0 +1,301 @@
+"""All schedules of the engine: saved, run when due, changed by clients; cron times in local time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, tzinfo
+from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+from cronsim import CronSim, CronSimError
+
+from castray_desktop.core.casts.schedule_rules import NextTime, check_schedule, content_key, find
+from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
+from castray_desktop.core.protocol import messages
+from castray_desktop.core.protocol.messages import (
+    CastResult,
+    Event,
+    OnConflict,
+    Schedule,
+    SchedulesChanged,
+    SendRequest,
+)
+from castray_desktop.workers.base.async_tasks import finish
+from castray_desktop.workers.schedules.schedule_runner import ScheduleContext, ScheduledCasts, ScheduleRunner
+from castray_desktop.workers.schedules.schedule_store import ScheduleFile, ScheduleState, encode_states
+
+LOCAL_ZONE = Path("/etc/localtime")
+
+
+def local_zone(variable: str | None = None, file: Path = LOCAL_ZONE) -> tzinfo:
+    """The zone of `TZ`, else the machine's, else UTC."""
+    name = (os.environ.get("TZ", "") if variable is None else variable).removeprefix(":")
+    if name:
+        try:
+            return ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            pass
+    try:
+        with file.open("rb") as opened:
+            return ZoneInfo.from_file(opened, key="local time")
+    except (OSError, ValueError):
+        return UTC
+
+
+def next_cron_time(cron: str, after: datetime) -> datetime | None:
+    """See `core.schedule.NextTime`. Five fields, as Debian's cron reads them."""
+    try:
+        return next(CronSim(cron, after), None)
+    except CronSimError as error:
+        raise ValueError(str(error)) from error
+
+
+MAX_SLEEP_SECONDS = 20.0
+
+"""Maximum time between two checks of the clock, since clocks may be set and machines sleep."""
+
+PUBLISH_SECONDS = 0.5
+
+DEMONSTRATION_SECONDS = 60.0
+
+DEMONSTRATION_FILE = Path("demonstration", "castray-demonstration.txt")
+
+log = logging.getLogger("castray.schedules")
+
+
+class ScheduleManager:
+    """`start` loads the schedules, `close` stops them; running casts continue."""
+
+    def __init__(
+        self,
+        path: Path,
+        casts: ScheduledCasts,
+        publish: Callable[[Event], None],
+        wall: Callable[[], float] = time.time,
+        zone: Callable[[], tzinfo] = local_zone,
+        cron: NextTime = next_cron_time,
+    ) -> None:
+        self._file = ScheduleFile(path)
+        self._casts = casts
+        self._publish = publish
+        self._wall = wall
+        self._demonstration = path.parent / DEMONSTRATION_FILE
+        self._around = ScheduleContext(casts, self._changed, wall, zone, cron, self._demonstration)
+        self._lives: dict[str, ScheduleRunner] = {}
+        self._wake = asyncio.Event()
+        self._dirty = asyncio.Event()
+        self._written = b""
+        self._chores: dict[ScheduleRunner, asyncio.Task[None]] = {}
+        self._tasks: tuple[asyncio.Task[None], ...] = ()
+
+    async def start(self) -> None:
+        """Load the schedules; resumed casts have to be known by now."""
+        for standing in await asyncio.to_thread(self._file.read, self._check):
+            life = self._lives[standing.schedule.schedule] = ScheduleRunner(standing, self._around)
+            life.start(missed=True)
+        self._hold()
+        self._tasks = (
+            asyncio.create_task(self._attend(), name="schedules"),
+            asyncio.create_task(self._tell(), name="tell schedules"),
+        )
+
+    async def close(self) -> None:
+        """Stop all watches and timers, and write pending changes."""
+        ending = [*self._tasks, *self._chores.values()]
+        for task in ending:
+            task.cancel()
+        if ending:
+            await asyncio.wait(ending)
+        for life in self._lives.values():
+            await life.stop()
+        await self._write()
+
+    @property
+    def active(self) -> bool:
+        """Whether any schedule is enabled: the engine keeps running then."""
+        return any(life.schedule.enabled for life in self._lives.values())
+
+    def ended(self, result: CastResult) -> None:
+        """Handle the end of a cast, which may belong to a schedule."""
+        life = self._lives.get(result.summary.schedule)
+        if life is not None:
+            life.cast_ended(result)
+
+    # --- commands -------------------------------------------------------------------------------
+
+    async def answer(self, command: messages.ScheduleCommand) -> messages.Reply:
+        """Execute a command about schedules. Raises CastRayError."""
+        match command:
+            case messages.ListSchedules():
+                return self._told()
+            case messages.AddSchedule(schedule):
+                return self._added(self._add(schedule))
+            case messages.AddDemonstration():
+                return self._added(self._add_demonstration())
+            case messages.RunSchedule(schedule):
+                return messages.Accepted(await self._find(schedule).run_now())
+            case messages.ChangeSchedule(schedule):
+                await self._change(schedule)
+            case messages.RemoveSchedule(schedule):
+                life = self._find(schedule)
+                del self._lives[life.schedule.schedule]
+                await self._end(life)
+            case messages.EnableSchedule(schedule, enabled):
+                for life in [self._find(schedule)] if schedule else tuple(self._lives.values()):
+                    await self._replace(life, msgspec.structs.replace(life.schedule, enabled=enabled))
+        self._hold()
+        self._changed()
+        return messages.Done()
+
+    def _check(self, schedule: Schedule) -> None:
+        check_schedule(schedule, self._around.next_time)
+
+    def _added(self, schedule: str) -> messages.ScheduleAdded:
+        return messages.ScheduleAdded(schedule, self._lives[schedule].schedule.cluster)
+
+    def _add(self, schedule: Schedule) -> str:
+        self._check(schedule)
+        self._check_name(schedule)
+        name = secrets.token_hex(6)
+        schedule = msgspec.structs.replace(schedule, schedule=name, name=schedule.name.strip())
+        life = self._lives[name] = ScheduleRunner(ScheduleState(schedule), self._around)
+        life.start(missed=False)
+        self._hold()
+        self._changed()
+        return name
+
+    def _add_demonstration(self) -> str:
+        for name, life in self._lives.items():
+            if life.schedule.demonstration:
+                return name
+        request = SendRequest(
+            (str(self._demonstration),), ("all",), on_conflict=OnConflict.OVERWRITE, leave_out=True
+        )
+        return self._add(
+            Schedule(
+                "",
+                "Demonstration",
+                request,
+                every=DEMONSTRATION_SECONDS,
+                enabled=False,
+                demonstration=True,
+            )
+        )
+
+    def _check_name(self, schedule: Schedule, own: str = "") -> None:
+        """Raises CastRayError(SCHEDULE_EXISTS) where another one than `own` has that name."""
+        name = schedule.name.strip()
+        if any(life.schedule.name == name for other, life in self._lives.items() if other != own):
+            raise CastRayError(FailureKind.SCHEDULE_EXISTS, name=name)
+
+    async def _change(self, schedule: Schedule) -> None:
+        self._check(schedule)
+        life = self._find(schedule.schedule)
+        own = life.schedule  # the id may be a prefix
+        if schedule.name.strip() != own.name:  # two that have shared one since earlier can be changed
+            self._check_name(schedule, own.schedule)
+        await self._replace(
+            life,
+            msgspec.structs.replace(
+                schedule,
+                schedule=own.schedule,
+                name=schedule.name.strip(),
+                demonstration=own.demonstration and schedule.request.paths == own.request.paths,
+            ),
+        )
+
+    async def _replace(self, life: ScheduleRunner, schedule: Schedule) -> None:
+        """Replace a schedule, keeping its state; its times start anew."""
+        standing, before = life.saved, life.schedule
+        if schedule == before:
+            return
+        await self._end(life)
+        standing.schedule = schedule
+        standing.failure, standing.failures = None, 0
+        if (schedule.cluster, content_key(schedule.request)) != (
+            before.cluster,
+            content_key(before.request),
+        ):
+            standing.sent_to, standing.unchanged = {}, False
+        fresh = self._lives[schedule.schedule] = ScheduleRunner(standing, self._around)
+        fresh.start(missed=False)
+
+    async def _end(self, life: ScheduleRunner) -> None:
+        """Stop a schedule; a run that is still scanning is cancelled."""
+        chore = self._chores.get(life)
+        if chore is not None and chore is not asyncio.current_task():
+            chore.cancel()
+            await asyncio.wait([chore])
+        await life.stop()
+
+    def _find(self, schedule: str) -> ScheduleRunner:
+        """See `core.schedule.find`."""
+        found = find(schedule, (life.schedule for life in self._lives.values()))
+        return self._lives[found.schedule]
+
+    def _hold(self) -> None:
+        enabled = (life.schedule for life in self._lives.values() if life.schedule.enabled)
+        self._casts.keep_in_use({schedule.cluster for schedule in enabled})
+        self._wake.set()
+
+    # --- what goes on ---------------------------------------------------------------------------
+
+    async def _attend(self) -> None:
+        while True:
+            self._wake.clear()
+            now = self._wall()
+            for life in tuple(self._lives.values()):
+                if life.due_at() <= now:
+                    self._spawn(life)
+            await asyncio.sleep(0)  # a started run is not due
+            due = min((life.due_at() for life in self._lives.values()), default=now + MAX_SLEEP_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(max(due - self._wall(), 0.01), MAX_SLEEP_SECONDS)):
+                    await self._wake.wait()
+
+    def _spawn(self, life: ScheduleRunner) -> None:
+        chore = asyncio.create_task(self._run(life), name=f"schedule {life.schedule.schedule}")
+        self._chores[life] = chore
+        chore.add_done_callback(lambda _: self._chores.pop(life, None))
+
+    async def _run(self, life: ScheduleRunner) -> None:
+        try:
+            await life.run_if_due()
+        except Exception as error:  # an error of one schedule must not stop the others
+            log.exception("schedule %s", life.schedule.name)
+            life.failed(Failure(FailureKind.INTERNAL, {"reason": f"{type(error).__name__}: {error}"}))
+            self._changed()
+
+    def _changed(self) -> None:
+        self._dirty.set()
+        self._wake.set()
+
+    def _told(self) -> SchedulesChanged:
+        return SchedulesChanged(tuple(life.info() for life in self._lives.values()))
+
+    async def _tell(self) -> None:
+        """Notify clients and write the file at most twice a second."""
+        while True:
+            await self._dirty.wait()
+            self._dirty.clear()
+            self._publish(self._told())
+            await self._write()
+            await asyncio.sleep(PUBLISH_SECONDS)
+
+    async def _write(self) -> None:
+        content = encode_states([life.saved for life in self._lives.values()])
+        if content == self._written:
+            return
+        try:
+            await finish(asyncio.to_thread(self._file.write, content))
+        except OSError as error:
+            log.warning("schedules could not be saved: %s", error)
+            return
+        self._written = content

@@ -1,0 +1,359 @@
+"""One schedule from run to run: when it is due, what it sends, and the outcome.
+
+What a source would send is identified by the digest of its manifest (names, sizes, times, modes), made
+without reading a file. A recipient that has got that digest from this schedule is sent nothing; if no
+recipient lacks it, there is no cast.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from castray_desktop.core.casts.schedule_rules import NextTime, next_run, retry_delay
+from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
+from castray_desktop.core.protocol.messages import (
+    CastResult,
+    CastState,
+    DeliveryState,
+    Schedule,
+    ScheduleInfo,
+    SendRequest,
+)
+from castray_desktop.workers.schedules.file_watch import FileWatch
+from castray_desktop.workers.schedules.schedule_store import ScheduleState
+
+WAIT_SECONDS = 5.0
+"""Wait time for a cluster that is not connected."""
+
+POLL_SECONDS = 10.0
+"""Minimum interval of scans of files that can't be watched; scans take at most a tenth of the time."""
+
+RECHECK_SECONDS = 600.0
+"""Interval of scans of watched files, since the kernel may have dropped events."""
+
+MAX_CHANGES = 100_000
+"""Maximum number of recorded changed paths."""
+
+log = logging.getLogger("castray.schedules")
+
+
+@dataclass(frozen=True)
+class SourceSnapshot:
+    """Result of a scan: what would be sent now, and to whom."""
+
+    digest: str
+    recipients: tuple[str, ...]
+    offline: frozenset[str] = frozenset()  # recipients that are offline
+
+
+class ScheduledCasts(Protocol):
+    """Interface of clusters and casts for schedules."""
+
+    def is_ready(self, target: str) -> bool:
+        """Whether casts can be sent on that cluster now."""
+
+    async def bring_up(self, target: str) -> None:
+        """Connect to the cluster, unless the user has left it."""
+
+    def is_local(self, target: str, source: str) -> bool:
+        """Whether the files of that source are files of this machine."""
+
+    async def snapshot(self, target: str, request: SendRequest) -> SourceSnapshot:
+        """Scan what would be sent. Raises CastRayError."""
+
+    def send(self, target: str, request: SendRequest, schedule: str) -> str:
+        """Start a cast; returns its id. Raises CastRayError."""
+
+    def is_running(self, cast: str) -> bool:
+        """Whether that cast still runs."""
+
+    def keep_in_use(self, targets: set[str]) -> None:
+        """Keep these clusters connected even without clients."""
+
+
+@dataclass(frozen=True)
+class ScheduleContext:
+    """Dependencies of a schedule run."""
+
+    casts: ScheduledCasts
+    changed: Callable[[], None]  # saved or displayed state has changed
+    wall: Callable[[], float]
+    zone: Callable[[], tzinfo]
+    next_time: NextTime
+    demonstration: Path
+
+
+class ScheduleRunner:
+    """Runs one schedule. `run_if_due` is called often; at most one run is active."""
+
+    def __init__(self, standing: ScheduleState, around: ScheduleContext) -> None:
+        self.saved = standing
+        self._around = around
+        self._watch: FileWatch | None = None
+        self._retired: list[FileWatch] = []
+        self._watch_again = 0.0
+        self._looks_every = 0.0
+        self._look_due = 0.0
+        self._seen = ""  # digest of the last scan, if the files can't be watched
+        self._changes: set[str] = set()
+        self._changed_at = 0.0
+        self._wait_until = 0.0
+        self._busy = False
+
+    # --- what it is -----------------------------------------------------------------------------
+
+    @property
+    def schedule(self) -> Schedule:
+        return self.saved.schedule
+
+    @property
+    def running(self) -> bool:
+        """Whether its last cast still runs."""
+        return bool(self.saved.last_cast) and self.saved.last_state is None
+
+    def info(self) -> ScheduleInfo:
+        """As clients see it."""
+        standing = self.saved
+        return ScheduleInfo(
+            standing.schedule,
+            next_run=standing.next_run if standing.schedule.enabled else 0.0,
+            last_run=standing.last_run,
+            last_cast=standing.last_cast,
+            last_state=standing.last_state,
+            running=self.running,
+            unchanged=standing.unchanged,
+            changes_seen=len(self._changes),
+            looks_every=self._looks_every,
+            failure=standing.failure,
+        )
+
+    # --- orders ---------------------------------------------------------------------------------
+
+    def start(self, missed: bool) -> None:
+        """Start after creation or after the engine's start; `missed` runs are made up for."""
+        standing, now = self.saved, self._around.wall()
+        if self.running and not self._around.casts.is_running(standing.last_cast):
+            standing.last_state = CastState.FAILED  # lost with a killed engine
+        if not standing.schedule.enabled:
+            return
+        due = missed and 0 < standing.next_run <= now
+        if standing.schedule.quiet:
+            standing.next_run = now  # for changes while nothing was watched
+        elif not due:
+            standing.next_run = self._next(now)
+
+    async def stop(self) -> None:
+        """Stop watching."""
+        watches = [*self._retired, *([self._watch] if self._watch is not None else [])]
+        self._watch, self._retired, self._looks_every = None, [], 0.0
+        self._changes.clear()
+        for watch in watches:
+            await watch.stop()
+
+    # --- time -----------------------------------------------------------------------------------
+
+    def due_at(self) -> float:
+        """Time of the next call of `run_if_due`, if known; POSIX seconds."""
+        if not self.schedule.enabled or self.running or self._busy:
+            return float("inf")
+        times = [self.saved.next_run] if self.saved.next_run else []
+        if self._changes:
+            times.append(self._changed_at + self.schedule.quiet)
+        if self.schedule.quiet and self._look_due:
+            times.append(self._look_due)
+        return max(self._wait_until, min(times, default=float("inf")))
+
+    async def run_if_due(self) -> None:
+        """Do what is due."""
+        if self.due_at() > self._around.wall():
+            return
+        self._busy = True
+        try:
+            if not self._around.casts.is_ready(self.schedule.cluster):
+                await self._wait_for_cluster()
+            else:
+                await self._run()
+        except CastRayError as error:
+            self.failed(error.failure)
+        except OSError as error:
+            self.failed(Failure(FailureKind.INTERNAL, {"reason": str(error)}))
+        finally:
+            self._busy = False
+            self._around.changed()
+
+    async def run_now(self) -> str:
+        """Start a cast to all recipients, whether or not anything has changed. Raises CastRayError."""
+        if self.running or self._busy:
+            raise CastRayError(FailureKind.SCHEDULE_RUNNING, name=self.schedule.name)
+        if not self._around.casts.is_ready(self.schedule.cluster):
+            raise CastRayError(FailureKind.NO_CLUSTER)
+        self._busy = True
+        try:
+            look = await self._look()
+            self._send(look, look.recipients)
+        finally:
+            self._busy = False
+            self._around.changed()
+        return self.saved.last_cast
+
+    # --- a run ----------------------------------------------------------------------------------
+
+    async def _wait_for_cluster(self) -> None:
+        self._wait_until = self._around.wall() + WAIT_SECONDS
+        self.saved.failure = Failure(FailureKind.SCHEDULE_WAITS, {"target": self.schedule.cluster})
+        await self._around.casts.bring_up(self.schedule.cluster)
+
+    async def _run(self) -> None:
+        self._see_to_watch()
+        started, self._look_due = self._around.wall(), 0.0
+        look = await self._look()
+        now = self._around.wall()
+        if self._looks_every:
+            self._looks_every = max(POLL_SECONDS, self.schedule.quiet, 10 * (now - started))
+        if not self._look_due:  # otherwise the watch has asked for another scan
+            self._look_due = now + (self._looks_every or RECHECK_SECONDS)
+        if self._changes_still(look):
+            return
+        lacking = self._lacking(look)
+        if lacking:
+            self._send(look, lacking)
+        else:
+            self._nothing_to_send(look)
+
+    async def _look(self) -> SourceSnapshot:
+        if self.schedule.demonstration:
+            _write_demonstration(self._around.demonstration, self._around.wall())
+        self._changes.clear()
+        return await self._around.casts.snapshot(self.schedule.cluster, self.schedule.request)
+
+    def _changes_still(self, look: SourceSnapshot) -> bool:
+        """Whether unwatched files must be scanned again before they count as unchanged."""
+        if not self._looks_every or look.digest == self._seen or not self._lacking(look):
+            return False
+        self._seen, self.saved.next_run = look.digest, 0.0
+        return True
+
+    def _lacking(self, look: SourceSnapshot) -> tuple[str, ...]:
+        """Recipients without the current content that can be served."""
+        awaited = self.schedule.request.await_offline
+        return tuple(
+            node
+            for node in look.recipients
+            if self.saved.sent_to.get(node) != look.digest and (awaited or node not in look.offline)
+        )
+
+    def _send(self, look: SourceSnapshot, recipients: tuple[str, ...]) -> None:
+        request = msgspec.structs.replace(self.schedule.request, recipients=recipients, leave_out=True)
+        cast = self._around.casts.send(self.schedule.cluster, request, self.schedule.schedule)
+        standing = self.saved
+        standing.last_cast, standing.last_state, standing.sending = cast, None, look.digest
+        self._has_run(unchanged=False)
+
+    def _nothing_to_send(self, look: SourceSnapshot) -> None:
+        self._has_run(unchanged=True)
+        missing = [node for node in look.recipients if self.saved.sent_to.get(node) != look.digest]
+        if missing:  # offline recipients get it when they are back
+            self.saved.failure = Failure(FailureKind.NODE_OFFLINE, {"node": ", ".join(missing)})
+            self._try_again()
+
+    def _has_run(self, unchanged: bool) -> None:
+        standing, now = self.saved, self._around.wall()
+        standing.last_run, standing.unchanged, standing.failure = now, unchanged, None
+        standing.next_run = self._next(now)
+
+    def failed(self, failure: Failure) -> None:
+        """A run could not start; schedule a retry."""
+        now = self._around.wall()
+        log.warning("schedule %s: %s %s", self.schedule.name, failure.kind.value, failure.values)
+        self.saved.last_run, self.saved.failure = now, failure
+        self.saved.failures += 1
+        self.saved.next_run = self._next(now)
+        self._look_due = now + (self._looks_every or RECHECK_SECONDS)
+        self._try_again()
+
+    def _try_again(self) -> None:
+        """Set a retry time for a schedule without fixed times."""
+        if self.schedule.quiet:
+            self.saved.next_run = self._around.wall() + retry_delay(self.saved.failures)
+
+    def cast_ended(self, result: CastResult) -> None:
+        """Handle the end of its cast."""
+        standing = self.saved
+        if result.summary.cast != standing.last_cast:
+            return
+        standing.last_state = result.summary.state
+        for delivery in result.deliveries:
+            if delivery.state.delivered or delivery.state is DeliveryState.AWAITED:
+                standing.sent_to[delivery.node] = standing.sending
+            else:
+                standing.sent_to.pop(delivery.node, None)
+        served = result.summary.state is CastState.COMPLETED
+        standing.failures = 0 if served else standing.failures + 1
+        if self.schedule.enabled:
+            standing.next_run = self._next(self._around.wall())
+            if not served:
+                self._try_again()
+        self._around.changed()
+
+    def _next(self, now: float) -> float:
+        around = self._around
+        return next_run(self.schedule, self.saved.last_run, now, around.zone(), around.next_time)
+
+    # --- watching -------------------------------------------------------------------------------
+
+    def _see_to_watch(self) -> None:
+        """Watch the files if possible, otherwise set the scan interval."""
+        schedule, now = self.schedule, self._around.wall()
+        if not schedule.quiet or self._watch is not None or now < self._watch_again:
+            return
+        self._watch_again = now + RECHECK_SECONDS
+        if not self._around.casts.is_local(schedule.cluster, schedule.request.source):
+            self._looks_every = max(POLL_SECONDS, schedule.quiet)
+            return
+        request = schedule.request
+        self._looks_every = 0.0
+        self._watch = FileWatch(request.paths, request.exclude, self._watches, self._saw, self._lost)
+        self._watch.start()
+
+    def _watches(self) -> None:
+        """The watch is complete: scan once for earlier changes."""
+        self._look_due = self._around.wall()
+        self._around.changed()
+
+    def _saw(self, paths: set[str]) -> None:
+        if len(self._changes) < MAX_CHANGES:
+            self._changes |= paths
+        self._changed_at = self._around.wall()
+        self._around.changed()
+
+    def _lost(self, error: Exception) -> None:
+        """The watch has failed. Missing files are watched again when they are back."""
+        if self._watch is not None:
+            self._retired.append(self._watch)
+            self._watch = None
+        self._looks_every = max(POLL_SECONDS, self.schedule.quiet)
+        self._look_due = now = self._around.wall()
+        if isinstance(error, FileNotFoundError):
+            self._watch_again = now + POLL_SECONDS
+        log.warning(
+            "The files of schedule %s can't be watched (%s); they are looked at every %.0f s.",
+            *(self.schedule.name, error, self._looks_every),
+        )
+        self._around.changed()
+
+
+def _write_demonstration(path: Path, now: float) -> None:
+    """A few lines that differ each time."""
+    lines = path.read_text().splitlines()[-9:] if path.exists() else []
+    moment = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds")
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    beside = path.with_name(path.name + ".new")
+    beside.write_text("\n".join([*lines, f"CastRay wrote this line at {moment}."]) + "\n")
+    beside.replace(path)

@@ -1,1 +1,0 @@
-"""Schedules: casts that start by themselves."""

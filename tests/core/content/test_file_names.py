@@ -1,0 +1,107 @@
+"""File names that come from elsewhere stay inside their folder, and free names are free."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from castray_desktop.core.content.file_names import (
+    MAX_COMPONENT,
+    display_name,
+    free_name,
+    node_file_name,
+    numbered_name,
+    safe_path,
+    split_suffix,
+)
+
+nasty = st.lists(
+    st.one_of(
+        st.sampled_from([b"..", b".", b"", b"/", b"a", b"\0", "名".encode(), b"\xff"]), st.binary(max_size=6)
+    ),
+    max_size=6,
+).map(b"/".join)
+
+
+@given(nasty)
+def test_hostile_paths_are_refused_or_stay_inside(path: bytes) -> None:
+    try:
+        parts = safe_path(path)
+    except ValueError:
+        return
+    inside = os.path.normpath(b"/".join([b"/folder", *parts]))
+    assert inside.startswith(b"/folder/")
+    assert inside == b"/folder/" + path
+    assert b"\0" not in path
+
+
+@pytest.mark.parametrize(
+    "bad", [b"", b"/etc", b"a//b", b"a/", b"../x", b"a/../../x", b".", b"a\0b", b"x" * 256]
+)
+def test_bad_paths(bad: bytes) -> None:
+    with pytest.raises(ValueError):
+        safe_path(bad)
+
+
+def test_a_path_may_not_be_too_long() -> None:
+    with pytest.raises(ValueError):
+        safe_path(b"/".join([b"x" * 200] * 20))
+
+
+@pytest.mark.parametrize(
+    ("name", "folder", "second"),
+    [
+        (b"model.bin", False, b"model (2).bin"),
+        (b"folder", True, b"folder (2)"),
+        (b"folder.d", True, b"folder.d (2)"),
+        (b"archive.tar.gz", False, b"archive (2).tar.gz"),
+        (b".bashrc", False, b".bashrc (2)"),
+        (b"README", False, b"README (2)"),
+        (b"x.this is a sentence with a dot", False, b"x.this is a sentence with a dot (2)"),
+        ("模型.bin".encode(), False, "模型 (2).bin".encode()),
+    ],
+)
+def test_the_second_name(name: bytes, folder: bool, second: bytes) -> None:
+    assert numbered_name(name, 2, folder) == second
+
+
+def test_a_free_name_counts_up() -> None:
+    taken = {b"a.bin", b"a (2).bin", b"a (3).bin"}
+    assert free_name(b"a.bin", taken.__contains__) == b"a (4).bin"
+    assert free_name(b"b.bin", taken.__contains__) == b"b.bin"
+
+
+@given(
+    st.text(min_size=1, max_size=300).map(lambda text: text.encode("utf-8", "ignore")[:255]),
+    st.integers(2, 99999),
+)
+def test_numbered_names_stay_valid(name: bytes, number: int) -> None:
+    result = numbered_name(name.replace(b"/", b"_").replace(b"\0", b"_"), number)
+    assert len(result) <= MAX_COMPONENT
+    assert b"/" not in result
+
+
+def test_a_long_name_is_cut_between_characters() -> None:
+    result = numbered_name(("名" * 83).encode() + b".bin", 2)
+    assert len(result) <= MAX_COMPONENT
+    assert result.decode().endswith("名 (2).bin")
+
+
+def test_suffixes() -> None:
+    assert split_suffix(b"a.tar.zst") == (b"a", b".tar.zst")
+    assert split_suffix(b".tar.gz") == (b".tar", b".gz")
+
+
+@given(st.binary(min_size=1, max_size=20))
+def test_whatever_a_name_is_it_can_be_shown(raw: bytes) -> None:
+    assert display_name(raw).encode("utf-8")
+    assert display_name(os.fsdecode(raw)) == display_name(raw)
+
+
+def test_a_nodes_name_as_part_of_a_file_name() -> None:
+    assert node_file_name("node_1") == "node_1"
+    assert node_file_name("../x y") == ".._x_y"
+    assert node_file_name("") == "_"

@@ -1,0 +1,432 @@
+"""The pace of a multicast sender, against a model of its network."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from castray_desktop.core.multicast.congestion_control import (
+    INITIAL_RATE,
+    MAX_BATCHES,
+    MIN_BURST_DATAGRAMS,
+    MIN_RATE,
+    MulticastCongestionControl,
+)
+from castray_desktop.core.multicast.datagrams import MAX_BATCH_DATAGRAMS, ReceiverReport
+from tests.core.multicast.simulated_network import DATAGRAM, Bbr, Cubic, Flood, Flow, Network, Queue, Receiver
+
+GIGABIT, FAST_ETHERNET = 125e6, 12.5e6
+
+
+def network(count: int = 1, start: float = 0.0, lose: float = 0.0, **options: Any) -> Network:
+    names = [bytes([index]) * 8 for index in range(count)]
+    receivers = [Receiver(name, lose=lose, clock=40.0 * index) for index, name in enumerate(names)]
+    rate = options.setdefault("rate", GIGABIT)
+    return Network(MulticastCongestionControl(start, names), receivers, **{"room": rate / 50} | options)
+
+
+def shares(model: Network, seconds: float) -> list[float]:
+    """What each flow gets of the shared link, as a part of it."""
+    before = list(model.carried)
+    model.run(seconds)
+    return [
+        (after - had) / seconds / model.shared.rate for after, had in zip(model.carried, before, strict=True)
+    ]
+
+
+def sent(model: Network, seconds: float) -> float:
+    """How fast it sends, as a part of the shared link's rate."""
+    before = model.sent
+    model.run(seconds)
+    return (model.sent - before) / seconds / model.shared.rate
+
+
+# --- alone ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("listeners", [1, 8])
+def test_a_gigabit_is_found_within_a_third_of_a_second_and_kept(listeners: int) -> None:
+    model = network(listeners).run(0.3)
+    assert shares(model, 0.2)[0] > 0.9
+    assert shares(model, 1.5)[0] > 0.98
+    assert model.pace.loss() < 0.01
+    assert model.pace.delivered() == pytest.approx(GIGABIT, rel=0.05)
+    assert len(model.pace.followers()) == len(model.pace.heard()) == listeners
+
+
+def test_one_gibibyte_takes_hardly_longer_than_the_link_needs() -> None:
+    model = network(4)
+    while model.sent < 1 << 30:
+        model.step()
+    assert model.elapsed < 1.04 * (1 << 30) / GIGABIT
+    assert model.carried[0] > 0.99 * model.sent
+
+
+@pytest.mark.parametrize("rate", [1e6, FAST_ETHERNET, 10 * GIGABIT])
+def test_other_rates_are_found_too(rate: float) -> None:
+    model = network(rate=rate).run(1.0)
+    assert shares(model, 2.0)[0] > 0.97
+
+
+def test_a_short_queue_is_used_and_not_flooded() -> None:
+    model = network(room=200e3).run(0.5)
+    assert shares(model, 2.0)[0] > 0.97
+    assert sent(model, 1.0) < 1.03
+
+
+@pytest.mark.parametrize("socket_bytes", [400e3, 1.5e6])
+def test_a_sender_whose_own_device_holds_it_up_keeps_the_queue_short(socket_bytes: float) -> None:
+    model = network(2, socket_bytes=socket_bytes).run(0.5)
+    assert shares(model, 1.5)[0] > 0.97
+    lengths = []
+    for _ in range(20):
+        model.run(0.025)
+        lengths.append(model.shared.length / GIGABIT)
+    assert sorted(lengths)[10] < 0.005
+    assert model.pace.rate < 1.3 * GIGABIT
+
+
+def test_a_known_rate_is_taken_up_at_once_and_exceeded_where_there_is_room() -> None:
+    model = network(2, start=80e6)
+    assert model.pace.rate == 80e6
+    assert shares(model, 0.3)[0] > 0.75
+    assert shares(model, 1.0)[0] > 0.97
+
+
+def test_a_known_rate_that_is_too_much_is_cut_after_a_few_reports() -> None:
+    model = network(2, start=GIGABIT, rate=GIGABIT / 5).run(0.15)
+    assert sent(model, 0.3) < 1.1
+    assert shares(model, 1.0)[0] > 0.97
+
+
+@pytest.mark.parametrize("rate", [GIGABIT, FAST_ETHERNET])
+@pytest.mark.parametrize("lose", [0.01, 0.03])
+def test_loss_at_random_does_not_slow_it(rate: float, lose: float) -> None:
+    model = network(4, rate=rate, lose=lose).run(0.5)
+    assert shares(model, 3.0)[0] > 0.94
+
+
+def test_it_follows_a_link_that_becomes_slower_and_faster() -> None:
+    model = network(2).run(1.0)
+    model.shared.rate /= 3
+    model.run(0.2)
+    assert sent(model, 0.3) < 1.1
+    assert shares(model, 0.5)[0] > 0.97
+    model.shared.rate *= 3
+    model.run(1.5)
+    assert shares(model, 0.5)[0] > 0.95
+
+
+def test_it_does_not_run_ahead_of_a_sender_that_is_slower() -> None:
+    model = network(limit=20e6).run(2.0)
+    assert model.pace.rate < 3 * 20e6
+    model.limit = GIGABIT * 2
+    assert shares(model.run(0.7), 0.5)[0] > 0.95
+
+
+def test_a_pause_changes_nothing() -> None:
+    model = network(2).run(1.0)
+    model.limit = 0.0
+    model.run(3.0)
+    model.limit = 1e12
+    assert shares(model, 0.5)[0] > 0.95
+    assert len(model.pace.followers()) == 2
+
+
+# --- listeners --------------------------------------------------------------------------------------
+
+
+def test_one_of_eight_that_gets_a_tenth_is_left_to_the_relay() -> None:
+    model = network(8)
+    slow = model.receivers[3]
+    slow.link = Queue(GIGABIT / 10, 250e3)
+    assert shares(model, 1.0)[0] > 0.75
+    assert model.pace.heard() - model.pace.followers() == {slow.name}
+    assert shares(model, 1.0)[0] > 0.97
+    assert model.pace.loss() < 0.05
+
+
+def test_one_that_becomes_slow_holds_up_the_others_for_half_a_second_only() -> None:
+    model = network(8).run(1.0)
+    slow = model.receivers[3]
+    slow.link = Queue(GIGABIT / 10, 250e3)
+    model.run(0.5)
+    assert shares(model, 1.0)[0] > 0.95
+    assert model.pace.heard() - model.pace.followers() == {slow.name}
+    slow.link = Queue(2 * GIGABIT, 250e3)
+    model.run(1.0)
+    assert len(model.pace.followers()) == 8, "it follows again"
+
+
+def test_the_slowest_sets_the_pace_if_it_gets_more_than_half() -> None:
+    model = network(8)
+    model.receivers[3].link = Queue(0.7 * GIGABIT, 1e6)
+    model.run(0.7)
+    assert 0.68 < sent(model, 2.0) < 0.75
+    assert len(model.pace.followers()) == 8
+    assert model.pace.loss() < 0.05
+
+
+def test_if_most_get_little_the_sender_was_too_fast() -> None:
+    model = network(8)
+    for receiver in model.receivers[:6]:
+        receiver.link = Queue(GIGABIT / 10, 250e3)
+    model.run(1.0)
+    assert 0.09 < sent(model, 1.0) < 0.11
+    assert len(model.pace.followers()) == 8
+
+
+def test_listeners_that_are_not_run_for_a_moment_do_not_slow_it() -> None:
+    model = network(8)
+    for number, receiver in enumerate(model.receivers):
+        receiver.stops = ((1.0 + number / 4, 1.06 + number / 4),)
+    model.run(0.9)
+    assert shares(model, 2.0)[0] > 0.95
+    assert len(model.pace.followers()) == 8
+
+
+def test_busy_machines_do_not_slow_it_much() -> None:
+    """Each listener waits now and then for some milliseconds until it is run."""
+    model = network(8)
+    chance = random.Random(3)
+    for receiver in model.receivers:
+        starts = itertools.accumulate(chance.expovariate(1 / 0.04) + 0.01 for _ in range(100))
+        receiver.stops = tuple((start, start + chance.uniform(0.002, 0.01)) for start in starts)
+    model.run(0.5)
+    assert shares(model, 2.0)[0] > 0.9
+
+
+def test_clocks_that_run_apart_are_no_queue() -> None:
+    model = network()
+    model.receivers[0].pace += 9e-5
+    model.run(14.0)
+    assert shares(model, 1.5)[0] > 0.97
+
+
+def test_a_link_that_stops_for_a_moment_does_not_mislead_it() -> None:
+    model = network(4).run(0.5)
+    for _ in range(8):
+        model.shared.rate = 1.0
+        model.run(0.01)
+        model.shared.rate = GIGABIT
+        model.run(0.2)
+    assert shares(model, 0.5)[0] > 0.9
+
+
+def test_whoever_is_silent_or_deaf_is_no_follower() -> None:
+    model = network(4).run(0.5)
+    silent, deaf, leaving = model.receivers[:3]
+    silent.gone_at = model.elapsed
+    deaf.lose = 1.0
+    model.run(0.5)
+    assert deaf.name not in model.pace.followers()
+    model.run(0.8)
+    report = ReceiverReport(leaving.name, leaving.number + 50, True, 0, 0, 0, 0, 0)
+    model.pace.record_report(model.now, report)
+    model.pace.update(model.now)
+    assert model.pace.followers() == {model.receivers[3].name}
+    assert len(model.pace.heard()) == 4
+    assert shares(model, 0.5)[0] > 0.95
+
+
+@pytest.mark.parametrize("away", [0.1, 1.2])
+@pytest.mark.parametrize("clock", [0.0, 100.0])
+def test_whoever_begins_anew_is_followed_again_and_slows_nobody(away: float, clock: float) -> None:
+    model = network(3)
+    model.receivers[0].clock = clock
+    model.run(0.6)
+    killed = model.receivers[0]
+    killed.gone_at = model.elapsed
+    model.run(away)
+    before = model.pace.rate
+    killed.gone_at, killed.datagrams, killed.clock, killed.lose = 1e9, 0.0, 0.0, 0.03
+    killed.pending, killed.sequence = 0.0, model.sequence  # it has another socket
+    killed.number += 5000
+    seen = [(model.run(0.02).pace.rate, model.pace.loss()) for _ in range(40)]
+    assert min(rate for rate, _ in seen) > 0.8 * before
+    assert 0.02 < max(loss for _, loss in seen) < 0.1
+    killed.lose = 0.0
+    model.run(1.0)
+    assert killed.name in model.pace.followers()
+    assert model.pace.loss() < 0.01  # what it gets now is known
+
+
+def test_without_any_report_the_pace_falls_to_the_floor_and_recovers() -> None:
+    model = network(2).run(1.0)
+    numbers = [receiver.number for receiver in model.receivers]
+    for receiver in model.receivers:
+        receiver.gone_at = model.elapsed
+    model.run(1.7)
+    assert not model.pace.followers()
+    assert model.pace.rate < 0.3 * GIGABIT
+    model.run(6.0)
+    assert model.pace.rate == MIN_RATE
+    for receiver, number in zip(model.receivers, numbers, strict=True):
+        assert receiver.number == number
+        receiver.gone_at = 1e9
+    model.run(2.0)
+    assert len(model.pace.followers()) == 2
+    assert shares(model, 0.5)[0] > 0.9
+
+
+def test_reports_may_come_twice_and_out_of_order() -> None:
+    model = network(4, seed=5)
+    chance = random.Random(1)
+    reported = model.pace.record_report
+    held: list[ReceiverReport] = []
+
+    def mixed(now: float, report: ReceiverReport) -> None:
+        held.append(report)
+        if len(held) > 3:
+            chance.shuffle(held)
+            for each in held[:2] * 2:
+                reported(now, each)
+            del held[:2]
+
+    model.pace.record_report = mixed  # type: ignore[method-assign]
+    model.run(0.7)
+    assert shares(model, 2.0)[0] > 0.93
+
+
+def test_whoever_comes_later_is_followed_too() -> None:
+    model = network(4)
+    late = model.receivers.pop()
+    model.run(0.6)
+    late.next_at = model.now
+    late.link = Queue(0.7 * GIGABIT, 1e6)
+    model.receivers.append(late)
+    model.run(0.6)
+    assert late.name in model.pace.followers()
+    assert 0.65 < sent(model, 0.5) < 0.77
+
+
+def test_nothing_is_known_at_first_and_strange_reports_do_no_harm() -> None:
+    pace = MulticastCongestionControl(0, [b"a" * 8])
+    assert pace.rate == INITIAL_RATE
+    assert not pace.followers()
+    assert not pace.heard()
+    assert pace.delivered() == pace.loss() == 0
+    pace.record_report(1.0, ReceiverReport(b"a" * 8, 1, False, 0, 0, 0, 5, 0))
+    pace.update(1.0)
+    assert not pace.heard()
+    pace.record_burst(1.1, 0, 44, 44 * DATAGRAM)
+    for number, sequence in enumerate((44, 7_000_000, 3, 44, 44)):
+        pace.record_report(1.2, ReceiverReport(b"b" * 8, number + 2, False, sequence, 44, 1, 9, 0))
+        pace.update(1.2)
+    assert pace.rate >= MIN_RATE
+    assert pace.heard() == {b"b" * 8}
+    assert MulticastCongestionControl(1.0, ()).rate == MIN_RATE
+
+
+def test_a_burst_is_what_leaves_in_a_millisecond() -> None:
+    assert MulticastCongestionControl(1e9, ()).burst_datagrams(1400) == MAX_BATCHES * MAX_BATCH_DATAGRAMS
+    assert MulticastCongestionControl(120e6, ()).burst_datagrams(1400) == MAX_BATCH_DATAGRAMS
+    assert MulticastCongestionControl(50e6, ()).burst_datagrams(1400) == MAX_BATCH_DATAGRAMS
+    assert MulticastCongestionControl(28e6, ()).burst_datagrams(1400) == 20
+    assert MulticastCongestionControl(5e6, ()).burst_datagrams(1400) == MIN_BURST_DATAGRAMS
+    assert MulticastCongestionControl(0.3e6, ()).burst_datagrams(1400) == 1
+
+
+def test_bursts_for_many_are_longer() -> None:
+    many = [bytes([number]) * 8 for number in range(16)]
+    assert MulticastCongestionControl(10e6, many).burst_datagrams(1400) == 14
+    assert MulticastCongestionControl(28e6, many).burst_datagrams(1400) == MAX_BATCH_DATAGRAMS
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_many_listeners_and_a_busy_machine_do_not_hide_what_the_link_carries(seed: int) -> None:
+    """Long bursts, few reports, and a sender that is not always run: each listener has got a little less or
+    more than what was sent meanwhile."""
+    names = [bytes([index]) * 8 for index in range(32)]
+    receivers = [Receiver(name, every=0.066) for name in names]
+    model = Network(
+        MulticastCongestionControl(0, names), receivers, rate=25e6, room=0.5e6, rests=0.05, seed=seed
+    )
+    assert shares(model.run(2.0), 4.0)[0] > 0.93
+
+
+@pytest.mark.parametrize("count", [1, 8])
+@pytest.mark.parametrize("slow", [40e6, 100e6])
+def test_listeners_that_are_slow_themselves_lose_nothing_and_are_kept_busy(count: int, slow: float) -> None:
+    """The path would carry more, and has no queue; only they can say that it is too much."""
+    model = network(count, rate=1e9)
+    for index, receiver in enumerate(model.receivers):
+        receiver.socket = Queue(slow * (1 + 0.02 * index), 0.2 * slow)
+    model.run(1.0)
+    assert model.shared.rate * sent(model, 2.0) > 0.85 * slow
+    before = [receiver.sequence - receiver.datagrams for receiver in model.receivers]
+    model.run(2.0)
+    after = [receiver.sequence - receiver.datagrams for receiver in model.receivers]
+    assert after == pytest.approx(before, abs=1)
+    assert len(model.pace.followers()) == count
+
+
+def test_a_listener_that_takes_all_but_has_much_left_to_take_ends_the_beginning_at_what_it_takes() -> None:
+    name, rate, every = b"a" * 8, 50e6, 0.02
+    pace, datagrams = MulticastCongestionControl(0, [name]), int(rate * every / DATAGRAM)
+    for number in range(1, 12):
+        now = 100.0 + number * every
+        pace.record_burst(now, (number - 1) * datagrams, datagrams, datagrams * DATAGRAM)
+        came, micros = number * datagrams, int((now + 0.001) * 1e6)
+        pace.record_report(
+            now,
+            ReceiverReport(name, number, False, came, came, came * DATAGRAM, micros, 0, crowded=number > 3),
+        )
+        pace.update(now)
+        assert number < 4 or pace.rate > 0.5 * rate
+
+
+def test_one_that_is_slow_itself_does_not_hold_the_others_up() -> None:
+    model = network(8)
+    model.receivers[3].socket = Queue(10e6, 10e6)
+    model.run(2.0)
+    assert len(model.pace.followers()) == 7
+    assert shares(model, 1.0)[0] > 0.95
+
+
+# --- others on the link -----------------------------------------------------------------------------
+
+FLOWS: dict[str, Callable[[float], Flow]] = {"cubic": Cubic, "bbr": Bbr}
+
+
+@pytest.mark.parametrize("flow", FLOWS)
+@pytest.mark.parametrize("rate", [GIGABIT, FAST_ETHERNET])
+@pytest.mark.parametrize("delay", [0.0003, 0.002])
+def test_it_leaves_a_fair_share_to_tcp_that_comes_later(flow: str, rate: float, delay: float) -> None:
+    model = network(rate=rate, delay=delay, flows=(FLOWS[flow](1.0),)).run(3.0)
+    ours, theirs = shares(model, 3.0)
+    assert 0.3 < ours < 0.7
+    assert 0.3 < theirs < 0.7
+
+
+@pytest.mark.parametrize("flow", FLOWS)
+@pytest.mark.parametrize("rate", [GIGABIT, FAST_ETHERNET])
+def test_it_gets_a_fair_share_from_tcp_that_was_there_before(flow: str, rate: float) -> None:
+    model = network(rate=rate, delay=0.001, flows=(FLOWS[flow](0.0),))
+    model.pace.rate = model.limit = 0.0
+    model.run(2.0)
+    model.pace, model.limit = MulticastCongestionControl(0, [model.receivers[0].name]), 1e12
+    model.run(4.0)
+    ours, theirs = shares(model, 3.0)
+    assert 0.3 < ours < 0.7
+    assert 0.3 < theirs < 0.7
+
+
+def test_a_link_that_is_full_from_the_start_is_not_taken_for_a_slow_one() -> None:
+    rate = 25e6
+    model = network(rate=rate, flows=(Flood(1.5 * rate),)).run(0.3)
+    assert sent(model, 0.3) > 0.25, "a fight that it can't win, but not one to starve in"
+    slow = network(rate=1e6).run(0.5)
+    assert sent(slow, 0.5) < 1.1
+
+
+def test_what_another_flow_leaves_is_used_soon() -> None:
+    flow = Cubic(0.0)
+    model = network(rate=FAST_ETHERNET, delay=0.002, flows=(flow,)).run(3.0)
+    flow.start = 1e9
+    model.run(1.5)
+    assert shares(model, 0.5)[0] > 0.95

@@ -1,0 +1,100 @@
+"""What engine, driver and agents say arrives as it was said."""
+
+from __future__ import annotations
+
+import json
+import typing
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from castray_desktop.core.failures.kinds import Failure, FailureKind
+from castray_desktop.core.protocol.nodes import agent_protocol
+
+# Surrogates stand for bytes that are not UTF-8, as in paths.
+texts = st.text(st.characters(), max_size=20)
+st.register_type_strategy(str, texts)
+st.register_type_strategy(float, st.floats(allow_nan=False, allow_infinity=False))
+
+UNIONS = (
+    agent_protocol.ToDriver,
+    agent_protocol.FromDriver,
+    agent_protocol.Order,
+    agent_protocol.OrderReply,
+    typing.Union[agent_protocol.AgentHello, agent_protocol.AgentReport],  # noqa: UP007 - as the agents read it
+)
+CASES = [(union, kind) for union in UNIONS for kind in typing.get_args(union) if kind is not type(None)]
+
+
+@pytest.mark.parametrize(("union", "kind"), CASES, ids=lambda case: getattr(case, "__name__", ""))
+@settings(max_examples=20, deadline=None)
+@given(data=st.data())
+def test_every_message_arrives_as_it_was_said(union: Any, kind: type, data: st.DataObject) -> None:
+    message = data.draw(st.from_type(kind))
+    text = agent_protocol.to_json(message)
+    assert b"\n" not in text
+    assert agent_protocol.from_json(text, union) == message
+
+
+@given(texts)
+def test_text_as_json(text: str) -> None:
+    assert json.loads(agent_protocol.text_json(text)) == text
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"",
+        b"null",
+        b"1",
+        b"[]",
+        b'"text"',
+        b'["AgentLost"]',
+        b'["AgentLost",null]',
+        b'["AgentLost",[]]',
+        b'["AgentLost",{}]',
+        b'["AgentLost",{"name":"x"}]',
+        b'["AgentLost",{"name":"x","reason":"y","more":1}]',
+        b'["Nonsense",{}]',
+        b'["PlaceAgent",{"name":"x"}]',  # goes the other way
+        b'["ClusterFailed",{"failure":{"kind":"nonsense"}}]',
+        b'["ClusterFailed",{"failure":7}]',
+        b'["AgentLost",{"name":"x","reason":"y"}',
+        b"\xff\xfe",
+        b'[{"a":1},{}]',
+        b"[" * 100_000,
+        b'["AgentLost",' * 50_000,
+    ],
+)
+def test_garbage_is_a_value_error(garbage: bytes) -> None:
+    with pytest.raises(ValueError):
+        agent_protocol.from_json(garbage, agent_protocol.FromDriver)
+
+
+@given(st.binary(max_size=40))
+def test_no_bytes_do_more_than_raise_a_value_error(garbage: bytes) -> None:
+    with pytest.raises(ValueError):
+        agent_protocol.from_json(garbage, agent_protocol.FromDriver)
+
+
+def test_a_secret_is_not_shown() -> None:
+    """Orders end up in logs and in the text of errors."""
+    upstream = agent_protocol.Upstream("n", "a", 1)
+    totals, algorithms = agent_protocol.ParcelTotals(1, "m", 1, 1, 1, 1), agent_protocol.Algorithms()
+    orders = (
+        agent_protocol.StartDelivery("c", "hush", 1, upstream, totals, algorithms),
+        agent_protocol.ServeSource("c", "hush", 1, algorithms),
+    )
+    for order in orders:
+        assert "hush" not in repr(agent_protocol.AgentCall(1, "node", order))
+        assert b"hush" in agent_protocol.to_json(order)
+
+
+def test_the_order_inside_a_call_keeps_its_kind() -> None:
+    failure = Failure(FailureKind.NO_ROOM, {"node": "x"})
+    call = agent_protocol.AgentCall(3, "node", agent_protocol.AnnounceTrailer("c", "digest"))
+    assert agent_protocol.from_json(agent_protocol.to_json(call), agent_protocol.ToDriver) == call
+    reply = agent_protocol.AgentCallResult(3, agent_protocol.DestinationReply(failure=failure))
+    assert agent_protocol.from_json(agent_protocol.to_json(reply), agent_protocol.FromDriver) == reply

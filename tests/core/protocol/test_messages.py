@@ -1,0 +1,48 @@
+"""The engine protocol's frames."""
+
+from __future__ import annotations
+
+import contextlib
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from castray_desktop.core.failures.kinds import Failure, FailureKind
+from castray_desktop.core.protocol import messages
+from castray_desktop.core.protocol.messages import message_encoding
+
+
+def test_a_message_comes_back_as_it_was() -> None:
+    summary = messages.CastSummary(
+        cast="abc",
+        name="权重/",
+        state=messages.CastState.SENDING,
+        source="s",
+        recipients=("a", "b"),
+        mode=messages.CastMode.MULTICAST,
+        started=1.5,
+        failure=Failure(FailureKind.NO_ROOM, {"node": "a"}),
+    )
+    for message in (messages.CastChanged(summary), messages.Answer(7, messages.Accepted("abc"))):
+        frame = messages.encode(message)
+        assert int.from_bytes(frame[:4], "big") == len(frame) - 4
+        assert messages.decode_from_engine(frame[4:]) == message
+
+
+def test_a_request_comes_back_as_it_was() -> None:
+    request = messages.Request(1, messages.Send(messages.SendRequest(("/a",), ("all",), limit=5)))
+    assert messages.decode_to_engine(messages.encode(request)[4:]) == request
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_a_message_or_a_clean_refusal(body: bytes) -> None:
+    with contextlib.suppress(msgspec.DecodeError):
+        messages.decode_to_engine(body)
+
+
+def test_too_long_a_frame_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(message_encoding, "MAX_FRAME_BYTES", 100)
+    with pytest.raises(ValueError, match="too long"):
+        messages.encode(messages.Accepted("x" * 200))

@@ -1,0 +1,307 @@
+"""Steering: whatever joins, goes, moves and answers late, no circle at any moment, and it always settles."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from castray_desktop.core.routing.reparenting import ReparentingPlan
+from castray_desktop.core.routing.route_plan import NO_UPSTREAM, Move, Route, plan_route
+
+NAMES = [f"n{number}" for number in range(9)]
+
+
+def chain(names: list[str]) -> Route:
+    return Route("s", dict(itertools.pairwise(reversed(["s", *names]))))
+
+
+def has_circle(edges: Iterable[tuple[str, str]]) -> bool:
+    above: dict[str, set[str]] = {}
+    for node, upstream in edges:
+        above.setdefault(node, set()).add(upstream)
+    state: dict[str, int] = {}
+
+    def visit(node: str) -> bool:
+        if state.get(node) == 1:
+            return True
+        if state.get(node) == 2:
+            return False
+        state[node] = 1
+        found = any(visit(upstream) for upstream in above.get(node, ()))
+        state[node] = 2
+        return found
+
+    return any(visit(node) for node in list(above))
+
+
+def begun(route: Route) -> ReparentingPlan:
+    """Steering whose nodes are all where the route has them."""
+    steering = ReparentingPlan(route)
+    for move in steering.due_moves():
+        steering.acknowledged(move)
+    assert steering.settled
+    return steering
+
+
+def test_all_begin_at_once() -> None:
+    steering = ReparentingPlan(chain(["a", "b", "c"]))
+    assert steering.due_moves() == (Move("a", "s", 1), Move("b", "a", 1), Move("c", "b", 1))
+    assert steering.due_moves() == ()
+    assert not steering.settled
+
+
+def test_the_second_move_waits_for_the_first_ones_answer() -> None:
+    steering = begun(chain(["a", "b"]))
+    route, _ = steering.target.moved_to_tail("a")  # s, b, a
+    steering.set_target(route)
+    assert steering.due_moves() == (Move("b", "s", 2),)
+    assert steering.due_moves() == ()
+    steering.acknowledged(Move("b", "s", 2))
+    assert steering.due_moves() == (Move("a", "b", 2),)
+    steering.acknowledged(Move("a", "b", 2))
+    assert steering.settled
+
+
+def test_an_older_route_and_an_older_answer_change_nothing() -> None:
+    steering = begun(chain(["a", "b"]))
+    old = steering.target
+    route, _ = old.reparented("b", "s")
+    steering.set_target(route)
+    (move,) = steering.due_moves()
+    steering.set_target(old)
+    steering.acknowledged(Move("b", "s", 1))
+    assert not steering.settled
+    steering.acknowledged(move)
+    assert steering.settled
+    assert steering.target is route
+
+
+def test_who_refuses_is_not_asked_again_before_the_next_route() -> None:
+    steering = begun(chain(["a", "b"]))
+    route, _ = steering.target.reparented("b", "s")
+    steering.set_target(route)
+    (move,) = steering.due_moves()
+    steering.refused(move)
+    assert steering.due_moves() == ()
+    assert not steering.settled
+    steering.forget_node("a")
+    route, _ = route.without_node("a")
+    steering.set_target(route)
+    assert steering.due_moves() == (Move("b", "s", 3),)
+
+
+def test_a_node_that_comes_back_begins_again() -> None:
+    steering = begun(chain(["a", "b"]))
+    route, _ = steering.target.without_node("a")
+    steering.forget_node("a")
+    steering.set_target(route)
+    (move,) = steering.due_moves()
+    steering.acknowledged(move)
+    route, _ = route.with_leaf("a", "b")
+    steering.set_target(route)
+    assert steering.due_moves() == (Move("a", "b", 3),)
+
+
+def test_who_is_left_out_is_told_to_fetch_nothing_and_counts_until_it_knows() -> None:
+    steering = begun(chain(["a", "b"]))
+    route, _ = steering.target.without_node("a")
+    steering.set_target(route)
+    assert steering.is_detaching("a")
+    assert steering.due_detachments() == (Move("a", NO_UPSTREAM, 2),)
+    assert steering.due_moves() == (Move("b", "s", 2),)
+    route, _ = route.with_leaf("a", "b")
+    steering.set_target(route)
+    assert not steering.is_detaching("a")
+    assert steering.due_moves() == ()  # its answer is outstanding
+    steering.acknowledged(Move("a", NO_UPSTREAM, 2))
+    assert steering.due_moves() == ()  # the other one may fetch from it still
+    steering.acknowledged(Move("b", "s", 2))
+    assert steering.due_moves() == (Move("a", "b", 3),)
+
+
+def test_what_is_outdated_is_sent_again_and_counts_meanwhile() -> None:
+    steering = begun(chain(["a", "b"]))
+    steering.resend("a")
+    assert not steering.settled
+    assert dict(steering.edges()) == {"a": "s", "b": "a"}
+    route, _ = steering.target.without_node("a")
+    steering.set_target(route)
+    assert steering.due_moves() == (Move("a", NO_UPSTREAM, 2), Move("b", "s", 2))
+
+
+def test_the_root_that_takes_over_needs_no_order() -> None:
+    steering = begun(chain(["a", "b", "c"]))
+    route, _ = steering.target.rerooted("b")
+    steering.set_target(route)
+    assert steering.due_moves() == (Move("a", "b", 2),)
+
+
+@pytest.mark.timeout(20)
+def test_ten_thousand_nodes_begin_in_no_time() -> None:
+    steering = begun(chain([f"n{number}" for number in range(10_000)]))
+    route, _ = steering.target.moved_to_tail("n5000")
+    steering.set_target(route)
+    assert steering.due_moves() == (Move("n5001", "n4999", 2),)
+
+
+class Cluster(RuleBasedStateMachine):
+    """Agents that take orders late and in any order, under a route that changes at random."""
+
+    @initialize(count=st.integers(1, len(NAMES)), fed=st.integers(0, 10))
+    def begin(self, count: int, fed: int) -> None:
+        self.route = plan_route("s", NAMES[:count], size=fed << 20)
+        self.steering = ReparentingPlan(self.route)
+        self.upstreams: dict[str, str] = {}  # what each agent really fetches from
+        self.epochs: dict[str, int] = {}
+        self.sent: list[Move] = []  # on the way to an agent
+        self.taken: list[Move] = []  # the answer is on its way back
+        self.refusals: list[Move] = []
+
+    def want(self, route: Route) -> None:
+        assert route.epoch >= self.route.epoch
+        self.route = route
+        self.steering.set_target(route)
+
+    def lose(self, node: str) -> None:
+        """Its agent is dead, with all that was under way to it; late answers still come in."""
+        self.upstreams.pop(node, None)
+        self.epochs.pop(node, None)
+        self.sent = [move for move in self.sent if move.node != node]
+        self.refusals = [move for move in self.refusals if move.node != node]
+        self.steering.forget_node(node)
+
+    def take(self, move: Move) -> None:
+        if move.epoch > self.epochs.get(move.node, 0):
+            self.epochs[move.node] = move.epoch
+            self.upstreams[move.node] = move.upstream
+            if move.upstream == NO_UPSTREAM:
+                del self.upstreams[move.node]
+
+    @rule()
+    def send(self) -> None:
+        for move in self.steering.due_moves():
+            assert move.epoch == self.route.epoch
+            assert all(other.node != move.node for other in self.sent)
+            assert move.epoch > self.epochs.get(move.node, 0)
+            self.sent.append(move)
+
+    @precondition(lambda self: self.sent)
+    @rule(data=st.data(), refuse=st.booleans())
+    def arrive(self, data: st.DataObject, refuse: bool) -> None:
+        move = self.sent.pop(data.draw(st.integers(0, len(self.sent) - 1)))
+        if refuse:
+            self.refusals.append(move)
+            return
+        self.take(move)
+        self.taken.append(move)
+
+    @precondition(lambda self: self.taken)
+    @rule(data=st.data())
+    def answer(self, data: st.DataObject) -> None:
+        self.steering.acknowledged(self.taken.pop(data.draw(st.integers(0, len(self.taken) - 1))))
+
+    @precondition(lambda self: self.refusals)
+    @rule()
+    def refuse(self) -> None:
+        self.steering.refused(self.refusals.pop())
+
+    @precondition(lambda self: self.taken)
+    @rule()
+    def an_old_order_arrives_again(self) -> None:
+        move = self.taken[0]
+        if move.node in self.epochs and self.epochs[move.node] > move.epoch:
+            before = self.upstreams.get(move.node)
+            self.take(move)
+            assert self.upstreams.get(move.node) == before
+
+    @rule(node=st.sampled_from(NAMES))
+    def drop(self, node: str) -> None:
+        if node in self.route.upstreams:
+            self.lose(node)
+            self.want(self.route.without_node(node)[0])
+
+    @rule(node=st.sampled_from(NAMES))
+    def rest(self, node: str) -> None:
+        """It is there and shall fetch nothing until it joins again."""
+        if node in self.route.upstreams:
+            self.want(self.route.without_node(node)[0])
+
+    @rule()
+    def move_the_root(self) -> None:
+        """The source has another address; who is being told something hears of it afterwards."""
+        self.want(self.route.rerooted(self.route.source)[0])
+        for node in self.route.direct_downstreams(self.route.source):
+            self.steering.resend(node)
+
+    @rule(data=st.data(), node=st.sampled_from(NAMES))
+    def join(self, data: st.DataObject, node: str) -> None:
+        if node not in self.route.order():
+            self.want(self.route.with_leaf(node, data.draw(st.sampled_from(self.route.order())))[0])
+
+    @rule(node=st.sampled_from(NAMES))
+    def slow(self, node: str) -> None:
+        if node in self.route.upstreams:
+            self.want(self.route.moved_to_tail(node)[0])
+
+    @rule(node=st.sampled_from(NAMES), upstream=st.sampled_from(NAMES))
+    def move(self, node: str, upstream: str) -> None:
+        if {node, upstream} <= self.route.upstreams.keys() and upstream in self.reachable_without(node):
+            self.want(self.route.reparented(node, upstream)[0])
+
+    def reachable_without(self, node: str) -> set[str]:
+        return set(self.route.without_node(node)[0].order()) - self.below(node)
+
+    def below(self, node: str) -> set[str]:
+        found = {node}
+        for other in self.route.order():
+            if self.route.upstreams.get(other) in found:
+                found.add(other)
+        return found
+
+    @rule(root=st.sampled_from(NAMES))
+    def reroot(self, root: str) -> None:
+        """The source dies, and a node that has everything feeds the others; so it fetches no more."""
+        if root in self.route.upstreams:
+            self.upstreams.pop(root, None)
+            self.sent = [move for move in self.sent if move.node != root]
+            self.want(self.route.rerooted(root)[0])
+
+    @invariant()
+    def no_circle_at_any_moment(self) -> None:
+        assert not has_circle(self.steering.edges())
+
+    @invariant()
+    def what_agents_do_is_known(self) -> None:
+        assert set(self.upstreams.items()) <= set(self.steering.edges())
+
+    def teardown(self) -> None:
+        """When the answers come in, it settles, in no more rounds than there are nodes."""
+        if not hasattr(self, "route"):
+            return
+        for move in self.refusals:
+            self.steering.refused(move)
+        self.refusals = []
+        self.want(Route(self.route.source, self.route.upstreams, self.route.epoch + 1))
+        for _ in range(2 * len(NAMES) + 2):
+            for move in self.sent:
+                self.take(move)
+                self.taken.append(move)
+            self.sent = []
+            for move in self.taken:
+                self.steering.acknowledged(move)
+            self.taken = []
+            self.send()
+            self.no_circle_at_any_moment()
+            self.what_agents_do_is_known()
+        assert self.steering.settled
+        assert self.upstreams == dict(self.route.upstreams)
+        assert not any(map(self.steering.is_detaching, NAMES))
+
+
+TestCluster = Cluster.TestCase
+TestCluster.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)

@@ -1,0 +1,220 @@
+"""The slow node, found from reports in a model of a relay: late, uneven reports and moves that take time."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from castray_desktop.core.routing.reparenting import ReparentingPlan
+from castray_desktop.core.routing.route_plan import Move, Route
+from castray_desktop.core.routing.stragglers import COOLDOWN_SECONDS, StragglerDetector
+
+GIGABIT = 125e6
+MIB = 1 << 20
+GIB = 1 << 30
+STEP = 0.01
+
+
+def chain(names: list[str]) -> Route:
+    return Route("s", dict(itertools.pairwise(reversed(["s", *names]))))
+
+
+class Model:
+    """Nodes with a speed for each direction, in steps of 10 ms; reports four times a second."""
+
+    def __init__(self, route: Route, size: int, *, seed: int = 0, jitter: float = 0.03) -> None:
+        self.size = size
+        self.random = random.Random(seed)
+        self.jitter = jitter
+        self.steering = ReparentingPlan(route)
+        for move in self.steering.due_moves():
+            self.steering.acknowledged(move)
+        self.nodes = list(route.order()[1:])
+        self.down = dict.fromkeys(self.nodes, GIGABIT)
+        self.up = dict.fromkeys(["s", *self.nodes], GIGABIT)
+        self.done = dict.fromkeys(self.nodes, 0.0) | {"s": float(size)}
+        self.finished: dict[str, float] = {}
+        self.sent: list[tuple[float, Move]] = []
+        self.reports = {node: self.random.random() * 0.25 for node in self.nodes}
+        self.moves: list[tuple[float, str]] = []
+        self.now = 0.0
+
+    def slow(self, node: str, factor: float) -> None:
+        self.down[node] = self.down.get(node, GIGABIT) * factor
+        self.up[node] *= factor
+
+    def run(self, watch: StragglerDetector | None, until: float = 600.0) -> Model:
+        progress: dict[str, int] = {}
+        while len(self.finished) < len(self.nodes) and self.now < until:
+            self.now += STEP
+            self.flow(self.steering.confirmed)
+            for when, move in list(self.sent):
+                if when <= self.now:
+                    self.sent.remove((when, move))
+                    self.steering.acknowledged(move)
+                    self.order()
+            for node, when in self.reports.items():
+                if when > self.now:
+                    continue
+                self.reports[node] = when + 0.25 + self.random.random() * self.jitter
+                progress[node] = int(self.done[node])
+                slow = watch and watch.find_straggler(
+                    self.now, self.steering.target, dict(progress), self.size
+                )
+                if slow:
+                    self.moves.append((self.now, slow))
+                    self.steering.set_target(self.steering.target.moved_to_tail(slow)[0])
+                    self.order()
+        return self
+
+    def order(self) -> None:
+        self.sent.extend((self.now + 0.03, move) for move in self.steering.due_moves())
+
+    def flow(self, upstreams: Mapping[str, str]) -> None:
+        before = dict(self.done)
+        fed: dict[str, int] = {}
+        for node, upstream in upstreams.items():
+            fed[upstream] = fed.get(upstream, 0) + (self.done[node] < self.size)
+        for node, upstream in upstreams.items():
+            rate = min(self.down[node], self.up[upstream] / max(1, fed[upstream]))
+            rate *= 1 + self.jitter * (self.random.random() - 0.5)
+            self.done[node] = max(before[node], min(before[node] + rate * STEP, before[upstream]))
+            if self.done[node] >= self.size:
+                self.finished.setdefault(node, self.now)
+
+
+def names(count: int) -> list[str]:
+    return [f"n{number}" for number in range(count)]
+
+
+def test_a_cast_that_takes_a_moment_to_begin_is_not_taken_for_a_slow_one() -> None:
+    """The list of files came at once, and the first piece; then a disk was busy for half a second."""
+    route, watch, total = chain(names(3)), StragglerDetector(), 100 * MIB
+    for now, done in ((0.1, 300), (0.2, MIB), (0.7, 2 * MIB), (0.8, 30 * MIB), (1.05, 90 * MIB)):
+        assert watch.find_straggler(now, route, {"n0": done, "n1": done, "n2": done}, total) is None
+
+
+@pytest.mark.parametrize("place", range(7))
+def test_one_link_at_a_tenth_holds_up_nobody_else(place: int) -> None:
+    nodes = names(8)
+    undisturbed = max(Model(chain(nodes), GIB).run(None).finished.values())
+    for seed in range(5):
+        model = Model(chain(nodes), GIB, seed=seed)
+        model.slow(nodes[place], 0.1)
+        model.run(StragglerDetector())
+        others = max(model.finished[node] for node in nodes if node != nodes[place])
+        assert others <= 1.15 * undisturbed, (seed, model.moves)
+        assert [node for _, node in model.moves] == [nodes[place]]
+
+
+def test_the_slow_node_at_the_tail_stays() -> None:
+    nodes = names(8)
+    model = Model(chain(nodes), GIB)
+    model.slow("n7", 0.1)
+    assert model.run(StragglerDetector()).moves == []
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_an_even_chain_is_left_alone(seed: int) -> None:
+    model = Model(chain(names(8)), 2 * GIB, seed=seed, jitter=0.1)
+    assert model.run(StragglerDetector()).moves == []
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_short_pause_is_not_slowness(seed: int) -> None:
+    model = Model(chain(names(8)), 2 * GIB, seed=seed)
+    watch = StragglerDetector()
+    for pause in (3.0, 6.0, 9.0):
+        model.run(watch, until=pause)
+        model.down["n3"] = 1.0
+        model.run(watch, until=pause + 0.25)
+        model.down["n3"] = GIGABIT
+    assert model.run(watch).moves == []
+
+
+def test_the_end_of_a_cast_is_left_alone() -> None:
+    model = Model(chain(names(8)), GIB)
+    watch = StragglerDetector()
+    model.run(watch, until=8.2)
+    model.slow("n3", 0.3)
+    assert model.run(watch).moves == []
+
+
+def test_where_the_upload_is_slow_the_upstream_goes() -> None:
+    model = Model(chain(names(8)), 4 * GIB)
+    model.up["n2"] = GIGABIT / 10
+    model.run(StragglerDetector())
+    assert [node for _, node in model.moves] == ["n3", "n2"]
+    assert max(model.finished.values()) < 1.2 * 4 * GIB / GIGABIT
+
+
+def test_two_slow_neighbours_both_end_at_the_tail() -> None:
+    model = Model(chain(names(8)), 4 * GIB)
+    model.slow("n2", 0.1)
+    model.slow("n3", 0.1)
+    model.run(StragglerDetector(), until=40)
+    healthy = [model.finished[node] for node in names(8) if node not in ("n2", "n3")]
+    assert max(healthy) < 1.5 * 4 * GIB / GIGABIT
+    assert set(model.steering.target.order()[-2:]) == {"n2", "n3"}
+
+
+def test_a_slow_source_is_found_out_by_two_trials_at_most() -> None:
+    model = Model(chain(names(8)), GIB)
+    model.up["s"] = GIGABIT / 10
+    model.run(StragglerDetector())
+    assert len(model.moves) <= 2
+    assert max(model.finished.values()) < 1.02 * GIB / (GIGABIT / 10)
+
+
+def test_a_rate_that_was_to_be_expected_needs_no_trial() -> None:
+    model = Model(chain(names(8)), GIB)
+    model.up["s"] = GIGABIT / 10
+    assert model.run(StragglerDetector(limit=GIGABIT / 10)).moves == []
+
+
+def test_a_border_between_zones_is_not_judged() -> None:
+    nodes = names(8)
+    model = Model(chain(nodes), GIB)
+    model.down["n4"] = GIGABIT / 10
+    zones = {node: "far" if node >= "n4" else "" for node in nodes}
+    assert model.run(StragglerDetector(zones)).moves == []
+
+
+def test_nodes_that_share_their_upstreams_line_are_not_slow() -> None:
+    route = Route("s", {"a": "s", "b": "a", "c": "a", "d": "b", "e": "c"})
+    assert Model(route, 2 * GIB).run(StragglerDetector()).moves == []
+
+
+def test_a_slow_tail_settles_and_is_left_alone_when_it_is_remembered() -> None:
+    nodes = names(6)
+    remembered = {node: GIGABIT * (0.3 if node >= "n3" else 1.0) for node in nodes}
+    for speeds, most, factor in (({}, 6, 1.7), (remembered, 0, 1.02)):
+        model = Model(chain(nodes), GIB)
+        for node in ("n3", "n4", "n5"):
+            model.slow(node, 0.3)
+        model.run(StragglerDetector(speeds=speeds))
+        assert len(model.moves) <= most
+        assert max(model.finished[node] for node in nodes[:3]) < factor * GIB / GIGABIT
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    seed=st.integers(0, 1000),
+    slow=st.dictionaries(st.sampled_from(names(6)), st.floats(0.05, 0.9), max_size=3),
+    reports=st.floats(0.0, 0.2),
+)
+def test_no_node_is_moved_twice_within_the_rest(seed: int, slow: dict[str, float], reports: float) -> None:
+    model = Model(chain(names(6)), GIB, seed=seed, jitter=reports)
+    for node, factor in slow.items():
+        model.slow(node, factor)
+    model.run(StragglerDetector(), until=30)
+    for node in names(6):
+        times = [when for when, moved in model.moves if moved == node]
+        assert all(later - earlier >= COOLDOWN_SECONDS for earlier, later in itertools.pairwise(times))
+    if len(slow) == 1:  # two at the head look like a slow source
+        assert set(model.finished) >= set(names(6)) - slow.keys()

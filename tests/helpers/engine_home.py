@@ -1,0 +1,71 @@
+"""A whole engine inside the test's process, behind its real socket, with drivers that are none."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from castray_desktop.workers.base.paths import Paths
+from castray_desktop.workers.client.engine_client import EngineClient
+from castray_desktop.workers.clusters.cluster_supervisor import ClusterSupervisor
+from castray_desktop.workers.engine.process import EngineProcess, open_socket
+from tests.helpers.fake_driver import FakeDriver
+
+
+class EngineHome:
+    """An engine in this process, with a clock that stands until it is told."""
+
+    def __init__(self, places: Paths) -> None:
+        self.places = places
+        self.now = 0.0
+        self.running_here: tuple[str, ...] = ()
+        self.checks = asyncio.Event()
+        self.drivers: list[FakeDriver] = []
+        self.script: Callable[[FakeDriver], None] = FakeDriver.come_up
+        self.engine = EngineProcess(
+            places,
+            lambda places, listener: ClusterSupervisor(places, listener, start_driver=self.start_driver),
+            self.clock,
+            lambda: self.running_here,
+        )
+        self.running = asyncio.create_task(self.engine.run(open_socket(places.socket)), name="engine")
+
+    def clock(self) -> float:
+        self.checks.set()
+        return self.now
+
+    async def start_driver(self, places: Paths, target: str) -> FakeDriver:
+        driver = FakeDriver()
+        driver.obedient = True
+        self.script(driver)
+        self.drivers.append(driver)
+        return driver
+
+    async def alone(self, clients: int = 0) -> None:
+        """Wait until the engine has noticed who left."""
+        async with asyncio.timeout(5):
+            while len(self.engine._hub) > clients:  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0)
+
+    async def checked(self) -> None:
+        """Wait until the engine has looked at the clock."""
+        async with asyncio.timeout(5):
+            for _ in range(2):
+                self.checks.clear()
+                await self.checks.wait()
+
+    async def connect(self) -> EngineClient:
+        return await EngineClient.connect(self.places, "test", start=False)
+
+    async def ended(self) -> None:
+        async with asyncio.timeout(5):
+            await self.running
+
+    async def speak(self, data: bytes) -> bytes:
+        """Send bytes to the socket; what comes back until the engine closes the connection."""
+        reader, writer = await asyncio.open_unix_connection(str(self.places.socket))
+        writer.write(data)
+        async with asyncio.timeout(5):
+            answer = await reader.read()
+        writer.close()
+        return answer

@@ -1,0 +1,547 @@
+"""The node graph: clicking, keys, rubber band, drags, the relay path, many nodes."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+
+import pytest
+from PySide6.QtCore import QMimeData, QObject, QPoint, QPointF, Qt, QUrl
+from PySide6.QtGui import QDragEnterEvent, QDragLeaveEvent, QDragMoveEvent, QDropEvent
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QApplication, QVBoxLayout, QWidget
+from pytestqt.qtbot import QtBot
+
+from castray_desktop.core.protocol.messages import CastState, DeliverySnapshot, DeliveryState, NodeState
+from castray_desktop.ui.graph.graph_appearance import cast_lines, hops
+from castray_desktop.ui.graph.graph_card import GraphCard
+from castray_desktop.ui.graph.node_layout import NodeShape
+from castray_desktop.ui.graph.overlays import STRIP
+from castray_desktop.ui.graph.path_layer import REROUTED
+from castray_desktop.ui.graph.zone_items import to_point
+from castray_desktop.ui.model.node_list import NodeList
+from castray_desktop.ui.model.recipient_selection import RecipientSelection
+from castray_desktop.ui.theme.theme import Theme
+from tests.helpers.samples import GB, NOW, make_cast, make_delivery, make_node, make_nodes
+
+LEFT = Qt.MouseButton.LeftButton
+CONTROL = Qt.KeyboardModifier.ControlModifier
+NONE = Qt.KeyboardModifier.NoModifier
+
+
+class Window(QWidget):
+    """A window that takes files anywhere, as the real one does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setAcceptDrops(True)
+        self.dropped: list[str] = []
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        event.acceptProposedAction()
+
+    def dragMoveEvent(self, event: QDragMoveEvent) -> None:
+        event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        self.dropped += [url.toLocalFile() for url in event.mimeData().urls()]
+        event.acceptProposedAction()
+
+
+class Stage:
+    """A graph in a window, with its models."""
+
+    def __init__(self, qtbot: QtBot, count: int) -> None:
+        self.nodes, self.selection = NodeList(), RecipientSelection()
+        self.selection.follow(self.nodes)
+        self.nodes.apply(make_nodes(count))
+        self.graph = GraphCard(Theme(), self.nodes, self.selection, now=lambda: NOW)
+        self.window = Window()
+        layout = QVBoxLayout(self.window)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSizeConstraint(QVBoxLayout.SizeConstraint.SetNoConstraint)
+        layout.addWidget(self.graph)
+        for child in (self.nodes, self.selection):
+            child.setParent(self.window)
+        qtbot.addWidget(self.window)
+        self.window.resize(736, 472)
+        self.window.show()
+        self.view, self.scene = self.graph.view, self.graph.scene_
+
+    def at(self, name: str) -> QPoint:
+        return self.view.mapFromScene(to_point(self.scene.places()[name]))
+
+    def click(self, name: str, modifiers: Qt.KeyboardModifier = NONE) -> None:
+        QTest.mouseClick(self.view.viewport(), LEFT, modifiers, self.at(name))
+
+    def drag(
+        self, place: QPoint, kind: type[QDropEvent], paths: tuple[str, ...] = ("/data/a",)
+    ) -> QDropEvent:
+        data = QMimeData()
+        data.setUrls([QUrl.fromLocalFile(path) for path in paths])
+        spot = QPointF(place) if kind is QDropEvent else place
+        event = kind(spot, Qt.DropAction.CopyAction, data, LEFT, NONE)
+        event._data = data  # type: ignore[attr-defined]
+        QApplication.sendEvent(self.view.viewport(), event)
+        return event
+
+
+@pytest.fixture
+def stage(qtbot: QtBot) -> Stage:
+    return Stage(qtbot, 3)
+
+
+def test_a_click_selects_one_and_control_adds(stage: Stage) -> None:
+    stage.click("node_1")
+    assert stage.selection.selected() == {"node_1"}
+    stage.click("node_2")
+    assert stage.selection.selected() == {"node_2"}
+    stage.click("node_3", CONTROL)
+    assert stage.selection.selected() == {"node_2", "node_3"}
+    stage.click("node_2", CONTROL)
+    assert stage.selection.selected() == {"node_3"}
+    stage.click("desk")
+    assert stage.selection.selected() == {"node_3"}
+
+
+def band(stage: Stage, start: QPoint, end: QPoint, modifiers: Qt.KeyboardModifier = NONE) -> None:
+    port = stage.view.viewport()
+    QTest.mousePress(port, LEFT, modifiers, start)
+    QTest.mouseMove(port, (start + end) / 2)
+    QTest.mouseMove(port, end)
+    QTest.mouseRelease(port, LEFT, modifiers, end)
+
+
+def test_a_rubber_band_selects_what_it_touches(stage: Stage) -> None:
+    around = QPoint(60, 60)
+    band(stage, stage.at("node_1") - around, stage.at("node_1") + around)
+    assert stage.selection.selected() == {"node_1"}
+    band(stage, stage.at("node_3") - around, stage.at("node_3") + QPoint(40, 40), CONTROL)
+    assert stage.selection.selected() == {"node_1", "node_3"}
+    size = stage.view.viewport().size()
+    band(stage, QPoint(2, 2), QPoint(size.width() - 3, size.height() - 3))
+    assert stage.selection.selected() == {"node_1", "node_2", "node_3"}
+
+
+def test_the_keyboard_does_all_of_it(stage: Stage, qtbot: QtBot) -> None:
+    view = stage.view
+    view.setFocus()
+    QTest.keyClick(view, Qt.Key.Key_Right)
+    assert stage.scene.focus_node == "node_1"
+    QTest.keyClick(view, Qt.Key.Key_Space)
+    assert stage.selection.selected() == {"node_1"}
+    QTest.keyClick(view, Qt.Key.Key_Down)
+    QTest.keyClick(view, Qt.Key.Key_Space)
+    assert len(stage.selection.selected()) == 2
+    QTest.keyClick(view, Qt.Key.Key_A, CONTROL)
+    assert len(stage.selection.selected()) == 3
+    with qtbot.waitSignal(stage.graph.send_requested):
+        QTest.keyClick(view, Qt.Key.Key_Return)
+    QTest.keyClick(view, Qt.Key.Key_Escape)
+    assert not stage.selection.selected()
+
+
+def test_the_title_counts_and_its_buttons_select(stage: Stage) -> None:
+    pick = stage.graph._pick
+    QTest.mouseClick(pick.button(0), LEFT)
+    assert stage.graph._count.full_text() == "3 of 3 selected"
+    stage.selection.toggle("node_1")
+    QTest.mouseClick(pick.button(2), LEFT)
+    assert stage.selection.selected() == {"node_1"}
+    QTest.mouseClick(pick.button(1), LEFT)
+    assert stage.graph._count.full_text() == "0 of 3 selected"
+
+
+def test_files_dropped_on_a_node_are_for_it(stage: Stage, qtbot: QtBot) -> None:
+    place = stage.at("node_2")
+    assert stage.drag(place, QDragEnterEvent).isAccepted()
+    assert stage.drag(place, QDragMoveEvent).isAccepted()
+    assert stage.scene.targets == {"node_2"}
+    with qtbot.waitSignal(stage.graph.files_dropped) as caught:
+        stage.drag(place, QDropEvent, ("/data/a", "/data/b"))
+    assert caught.args == [["/data/a", "/data/b"], frozenset({"node_2"})]
+    assert stage.window.dropped == []
+    assert not stage.scene.dragging
+
+
+def test_files_dropped_on_a_selected_node_are_for_all_selected(stage: Stage, qtbot: QtBot) -> None:
+    stage.selection.set_selected({"node_1", "node_2"})
+    stage.drag(stage.at("node_2"), QDragEnterEvent)
+    with qtbot.waitSignal(stage.graph.files_dropped) as caught:
+        stage.drag(stage.at("node_2"), QDropEvent)
+    assert caught.args is not None
+    assert caught.args[1] == {"node_1", "node_2"}
+
+
+def test_files_dropped_on_all_nodes_are_for_every_node_online(stage: Stage, qtbot: QtBot) -> None:
+    stage.nodes.apply([make_node("node_3", NodeState.OFFLINE)])
+    stage.drag(QPoint(5, 200), QDragEnterEvent)
+    assert stage.view.pill.isVisible()
+    place = stage.view.pill.geometry().center()
+    stage.drag(place, QDragMoveEvent)
+    with qtbot.waitSignal(stage.graph.files_dropped) as caught:
+        stage.drag(place, QDropEvent)
+    assert caught.args is not None
+    assert caught.args[1] == {"node_1", "node_2"}
+    assert not stage.view.pill.isVisible()
+
+
+@pytest.mark.parametrize("place", ["canvas", "desk", "offline"])
+def test_files_dropped_elsewhere_are_the_windows(stage: Stage, qtbot: QtBot, place: str) -> None:
+    stage.nodes.apply([make_node("node_3", NodeState.OFFLINE)])
+    spot = {"canvas": QPoint(5, 200), "desk": stage.at("desk"), "offline": stage.at("node_3")}[place]
+    stage.drag(spot, QDragEnterEvent)
+    with qtbot.assertNotEmitted(stage.graph.files_dropped):
+        assert stage.drag(spot, QDragMoveEvent).isAccepted()
+        stage.drag(spot, QDropEvent)
+    assert stage.window.dropped == ["/data/a"]
+
+
+def test_a_drag_says_what_it_would_do_and_leaves_no_trace(stage: Stage) -> None:
+    hints: list[str] = []
+    stage.graph.drop_hint.connect(hints.append)
+    stage.drag(stage.at("node_1"), QDragEnterEvent)
+    stage.drag(stage.at("node_1"), QDragMoveEvent)
+    assert hints[-1] == "Drop to send to node_1"
+    assert stage.scene.items_by_name["node_2"].look.dim
+    QApplication.sendEvent(stage.view.viewport(), QDragLeaveEvent())
+    assert hints[-1] == ""
+    assert not stage.scene.items_by_name["node_2"].look.dim
+
+
+def test_the_menu_offers_only_what_can_be_done(stage: Stage, qtbot: QtBot) -> None:
+    graph = stage.graph
+
+    def titles(name: str) -> list[str]:
+        return [action.text() for action in graph.context_menu(name).actions() if not action.isSeparator()]
+
+    assert titles("") == []
+    assert titles("node_1") == ["Send files here…", "Facts", "Copy address", "Copy inbox path"]
+    assert titles("desk") == ["Facts", "Copy address", "Copy inbox path"]
+    graph.set_nodes_editable(True)
+    stage.nodes.apply([make_node("node_3", removable=True)])
+    assert titles("") == ["Add node…"]
+    assert titles("node_1")[-1] == "Add node…"
+    assert titles("node_3")[-1] == "Remove node"
+    with qtbot.waitSignal(graph.remove_node_requested) as caught:
+        graph.context_menu("node_3").actions()[-1].trigger()
+    assert caught.args == ["node_3"]
+    stage.selection.select_all()
+    with qtbot.waitSignal(graph.browse_requested) as caught:
+        graph.context_menu("node_1").actions()[0].trigger()
+    assert caught.args == [frozenset({"node_1", "node_2", "node_3"})]
+
+
+def test_what_a_node_receives_is_paused_and_resumed_from_its_menu(stage: Stage, qtbot: QtBot) -> None:
+    graph = stage.graph
+    deliveries = [make_delivery("node_1"), make_delivery("node_2", DeliveryState.PAUSED)]
+    graph.show_cast(make_cast(cast="c0ffee", recipients=2), deliveries)
+
+    def choose(name: str, title: str) -> None:
+        next(action for action in graph.context_menu(name).actions() if action.text() == title).trigger()
+
+    with qtbot.waitSignal(graph.receiving_changed) as caught:
+        choose("node_1", "Pause receiving")
+    assert caught.args == ["c0ffee", "node_1", False]
+    with qtbot.waitSignal(graph.receiving_changed) as caught:
+        choose("node_2", "Resume receiving")
+    assert caught.args == ["c0ffee", "node_2", True]
+    assert not any("receiving" in action.text() for action in graph.context_menu("node_3").actions())
+
+
+def test_a_running_cast_is_drawn_with_rates_and_moves(stage: Stage) -> None:
+    cast = make_cast()
+    deliveries = [make_delivery(f"node_{i}", lagging=i == 3, behind=GB) for i in (1, 2, 3)]
+    stage.graph.show_cast(cast, deliveries)
+    counts = stage.scene.counts()
+    assert counts["HopItem"] == 3
+    assert counts["RateItem"] == 3
+    assert stage.view._dots.isActive()
+    look = stage.scene.items_by_name["node_3"].look
+    assert (look.share, look.facts, look.facts_role) == (0.4, "1.0 GB behind", "warn")
+    stage.view._move_dots()
+    stage.graph.grab()
+    stage.graph.reduce_motion = True
+    assert not stage.view._dots.isActive()
+    stage.graph.reduce_motion = False
+    stage.window.hide()
+    assert not stage.view._dots.isActive()
+
+
+def test_an_ended_cast_is_calm(stage: Stage) -> None:
+    stage.graph.show_cast(make_cast(), [make_delivery("node_1")])
+    ended = make_cast(state=CastState.PARTLY_FAILED, failed=1, verified=2, eta=None)
+    done = [make_delivery(f"node_{i}", DeliveryState.COMPLETED, rate=0.0) for i in (1, 2)]
+    stage.graph.show_cast(ended, [*done, make_delivery("node_3", DeliveryState.FAILED)])
+    assert not stage.view._dots.isActive()
+    failed = [item for item in stage.scene.path.hops.values() if item.look.failed]
+    assert (stage.scene.counts()["HopItem"], len(failed)) == (3, 1)
+    assert stage.scene.counts()["RateItem"] == 0
+    looks = {name: item.look for name, item in stage.scene.items_by_name.items()}
+    assert looks["node_1"].share == 1.0
+    assert looks["node_3"].facts == "Failed"
+    stage.graph.show_cast(None)
+    assert stage.scene.counts()["HopItem"] == 0
+    stage.graph.grab()
+
+
+def test_hops_follow_the_upstream_rather_than_the_plan() -> None:
+    repaired = {"node_3": make_delivery("node_3", upstream="node_1")}
+    assert [(hop.upstream, hop.node) for hop in hops(make_cast(), repaired)] == [
+        ("desk", "node_1"),
+        ("node_1", "node_2"),
+        ("node_1", "node_3"),
+    ]
+
+
+def test_the_figures_of_a_cast() -> None:
+    assert cast_lines(make_cast()) == ("model.bin", "40%", "4.0 of 10.0 GB each · 1:00 left")
+    assert cast_lines(make_cast(recipients=1, eta=None))[2] == "4.0 of 10.0 GB"
+    assert cast_lines(make_cast(state=CastState.COMPLETED, verified=3))[2] == "10.0 GB verified on 3 nodes"
+
+
+def test_nodes_that_come_and_go(stage: Stage) -> None:
+    stage.nodes.apply([make_node("node_4", zone="rack a"), make_node("node_5", zone="rack a")], ["node_1"])
+    assert set(stage.scene.items_by_name) == {"desk", "node_2", "node_3", "node_4", "node_5"}
+    assert stage.scene.counts()["ZoneItem"] == 1
+    stage.nodes.replace([])
+    assert stage.scene.items_by_name == {}
+    stage.graph.grab()
+
+
+def test_zooming_and_fitting(stage: Stage) -> None:
+    view = stage.view
+    view.set_zoom(2.0)
+    assert view.transform().m11() == 2.0
+    view.set_zoom(100)
+    assert view.zoom == 4.0
+    view.fit()
+    assert view.zoom == 1.0
+    assert view.transform().m11() == 1.0
+
+
+def test_a_refresh_does_not_move_what_is_looked_at(stage: Stage) -> None:
+    stage.view.set_zoom(2.0, QPoint(600, 300))
+    bars = (stage.view.horizontalScrollBar(), stage.view.verticalScrollBar())
+    before = [bar.value() for bar in bars]
+    assert all(before)
+    stage.nodes.apply([make_node("node_1", load=0.4)])
+    stage.graph.show_cast(make_cast(), [make_delivery("node_1")])
+    assert [bar.value() for bar in bars] == before
+
+
+def test_panning_with_the_space_key_or_the_middle_button(stage: Stage) -> None:
+    view, port = stage.view, stage.view.viewport()
+    view.set_zoom(2.0)
+    view.setFocus()
+    bar = view.horizontalScrollBar()
+    before = bar.value()
+    QTest.keyPress(view, Qt.Key.Key_Space)
+    QTest.mousePress(port, LEFT, NONE, QPoint(300, 200))
+    QTest.mouseMove(port, QPoint(260, 200))
+    QTest.mouseRelease(port, LEFT, NONE, QPoint(260, 200))
+    QTest.keyRelease(view, Qt.Key.Key_Space)
+    assert bar.value() == before + 40
+    assert not stage.selection.selected()
+    QTest.mousePress(port, Qt.MouseButton.MiddleButton, NONE, QPoint(300, 200))
+    QTest.mouseMove(port, QPoint(340, 200))
+    QTest.mouseRelease(port, Qt.MouseButton.MiddleButton, NONE, QPoint(340, 200))
+    assert bar.value() == before
+
+
+def test_a_click_on_a_zones_name_selects_the_zone(stage: Stage) -> None:
+    stage.nodes.apply([make_node(f"node_{i}", zone="rack a" if i < 3 else "") for i in (1, 2, 3)])
+    (zone,) = stage.scene.plan.zones
+    place = stage.view.mapFromScene(to_point(zone.label))
+    QTest.mouseClick(stage.view.viewport(), LEFT, NONE, place)
+    assert stage.selection.selected() == {"node_1", "node_2"}
+
+
+def test_zooming_gives_many_nodes_larger_cells(qtbot: QtBot) -> None:
+    stage = Stage(qtbot, 60)
+    small = stage.scene.plan.cell
+    stage.view.set_zoom(4.0)
+    assert small is NodeShape.GLYPH
+    assert stage.scene.plan.cell is NodeShape.COMPACT
+    assert stage.view.transform().m11() == 1.0
+    stage.graph.grab()
+
+
+def test_a_thousand_nodes(qtbot: QtBot) -> None:
+    stage = Stage(qtbot, 1000)
+    assert stage.scene.counts()["NodeItem"] == 1
+    assert len(stage.scene.places()) == 1001
+    stage.graph.show_cast(make_cast(recipients=1000), [make_delivery(f"node_{i}") for i in range(1, 1001)])
+    stage.graph.grab()
+    stage.selection.select_all()
+    assert len(stage.selection.ready()) == 1000
+    QTest.mouseClick(stage.view.viewport(), LEFT, NONE, stage.at("node_500"))
+    assert stage.selection.selected() == {"node_500"}
+
+
+def test_both_themes_are_painted(stage: Stage) -> None:
+    theme = stage.graph._theme
+    pictures: list[Callable[[], object]] = []
+    for dark in (False, True):
+        theme.set_dark(dark)
+        image = stage.graph.grab().toImage()
+        pictures.append(image.pixelColor(300, 20).name)
+    assert pictures[0]() != pictures[1]()
+    assert isinstance(theme, QObject)
+
+
+def relayed(*upstreams: str, failed: str = "") -> list[DeliverySnapshot]:
+    """node_1 and so on, each fetching from the node given for it."""
+    result = []
+    for number, upstream in enumerate(upstreams, 1):
+        name = f"node_{number}"
+        state = DeliveryState.FAILED if name == failed else DeliveryState.RECEIVING
+        rate = 0.0 if name == failed else 100e6 - number
+        result.append(make_delivery(name, state, upstream=upstream, rate=rate))
+    return result
+
+
+def test_a_lost_node_and_the_hop_that_replaces_it_are_seen(stage: Stage) -> None:
+    stage.graph.show_cast(make_cast(), relayed("desk", "node_1", "node_2"))
+    assert not any(rate.text.startswith(REROUTED) for rate in stage.scene.path.rates.values())
+    stage.graph.show_cast(make_cast(failed=1), relayed("desk", "node_1", "node_1", failed="node_2"))
+    looks = {name: item.look for name, item in stage.scene.path.hops.items()}
+    assert {name: look.failed for name, look in looks.items()} == {
+        "node_1": False,
+        "node_2": True,
+        "node_3": False,
+    }
+    place = stage.scene.places()
+    ends = {name: (look.curve.start, look.curve.end) for name, look in looks.items()}
+    assert math.dist(ends["node_3"][0], place["node_1"]) < 60
+    assert math.dist(ends["node_3"][1], place["node_3"]) < 60
+    assert stage.scene.path.rates["node_3"].text.startswith(REROUTED)
+    assert "it fetched from node_2 before" in stage.scene.tool_tip("node_3")
+    assert stage.view.grab().toImage().size() == stage.view.size()
+    stage.graph.show_cast(make_cast(cast="another"), relayed("desk", "node_1", "node_1"))
+    assert "before" not in stage.scene.tool_tip("node_3")
+
+
+def test_a_chain_that_branches_is_drawn_as_it_is(stage: Stage) -> None:
+    stage.graph.show_cast(make_cast(), relayed("desk", "desk", "node_1"))
+    ways = {hop.node: hop.upstream for hop in hops(stage.nodes.cast, by_node(stage))}
+    assert ways == {"node_1": "desk", "node_2": "desk", "node_3": "node_1"}
+
+
+def by_node(stage: Stage) -> dict[str, DeliverySnapshot]:
+    return {delivery.node: delivery for delivery in stage.nodes.deliveries()}
+
+
+def test_the_slowest_hop_and_what_holds_it_up_are_read_out(stage: Stage) -> None:
+    slow = make_delivery("node_3", upstream="node_2", bytes=GB, rate=20e6, writing=0.9)
+    stage.graph.show_cast(make_cast(), [*relayed("desk", "node_1"), slow])
+    assert stage.view.read_out.isVisible()
+    assert stage.view.read_out.accessibleName() == (
+        "Slowest: node_2 → node_3, 20 MB/s. Held up by the disk of node_3"
+    )
+    assert "Holds up the cast: the disk of node_3" in stage.scene.tool_tip("node_3")
+    covered = stage.view.room.covered()
+    assert not any(stage.view.read_out.geometry().intersects(place) for place in covered)
+    stage.graph.show_cast(make_cast(state=CastState.COMPLETED), [])
+    assert not stage.view.read_out.isVisible()
+
+
+def test_it_is_read_out_in_a_line_of_its_own_where_the_window_is_small(stage: Stage) -> None:
+    stage.window.resize(440, 392)
+    stage.graph.show_cast(make_cast(), relayed("desk", "node_1", "node_2"))
+    read_out = stage.view.read_out
+    assert read_out.isVisible()
+    assert read_out.height() == STRIP
+    assert not read_out.geometry().intersects(stage.view.geometry())
+    (_, which), (_, why) = read_out._placed()
+    assert which.right() < why.left()
+    assert why.right() <= read_out.width()
+    assert read_out.grab().toImage().size() == read_out.size()
+    stage.graph.show_cast(make_cast(state=CastState.COMPLETED), [])
+    assert not read_out.isVisible()
+    assert stage.view.geometry().bottom() == read_out.parentWidget().rect().bottom()
+
+
+def test_a_limit_over_all_casts_is_named(stage: Stage) -> None:
+    stage.nodes.set_limit(100_000_000)
+    stage.graph.show_cast(make_cast(), relayed("desk", "node_1", "node_2"))
+    assert stage.view.read_out.lines[1] == "Held up by the speed limit"
+
+
+def test_among_dots_the_relay_is_threads(qtbot: QtBot) -> None:
+    stage = Stage(qtbot, 900)
+    names = [f"node_{number}" for number in range(1, 901)]
+    stage.graph.show_cast(make_cast(recipients=900), relayed("desk", *names[:-1], failed="node_5"))
+    assert stage.scene.plan.cell is NodeShape.DOT
+    whole, failed, _, _ = stage.scene.path.threads.threads
+    assert (len(whole), len(failed)) == (899, 1)
+    assert stage.scene.counts()["HopItem"] == 0
+    assert stage.view.read_out.isVisible()
+    assert not stage.view.read_out.geometry().intersects(stage.view.geometry())
+
+
+def test_rings_glide_unless_motion_is_reduced(stage: Stage) -> None:
+    stage.graph.show_cast(make_cast(), [make_delivery("node_1", bytes=2 * GB)])
+    item = stage.scene.items_by_name["node_1"]
+    assert (item.shown, stage.scene.easing) == (0.2, True)
+    stage.graph.show_cast(make_cast(), [make_delivery("node_1", bytes=3 * GB)])
+    assert item.shown == 0.2
+    stage.view._move_dots()
+    assert 0.2 < item.shown < 0.3
+    for _ in range(20):
+        stage.view._move_dots()
+    assert item.shown == item.look.share == 0.3
+    stage.graph.reduce_motion = True
+    stage.graph.show_cast(make_cast(), [make_delivery("node_1", bytes=5 * GB)])
+    assert item.shown == 0.5
+
+
+def test_a_ring_is_full_when_its_cast_ends(stage: Stage) -> None:
+    stage.graph.show_cast(make_cast(), [make_delivery("node_1", bytes=2 * GB)])
+    ended = make_cast(state=CastState.COMPLETED, verified=1, eta=None)
+    stage.graph.show_cast(ended, [make_delivery("node_1", DeliveryState.COMPLETED, bytes=10 * GB)])
+    assert stage.scene.items_by_name["node_1"].shown == 1.0
+
+
+def test_names_of_zones_do_not_cover_each_other(qtbot: QtBot) -> None:
+    stage = Stage(qtbot, 0)
+    nodes = [make_node(f"gpu-{i:03}", zone=f"rack {i // 4}", address=f"10.0.0.{i}") for i in range(1, 13)]
+    stage.nodes.apply(nodes)
+    labels = [zone.label for zone in stage.scene._zones]
+    assert len(labels) == 4
+    assert not any(one.intersects(other) for one, other in itertools.combinations(labels, 2))
+
+
+def test_a_cast_is_drawn_from_its_own_source(stage: Stage) -> None:
+    stage.graph.show_cast(make_cast(), relayed("desk", "node_1", "node_2"))
+    before = stage.scene.places()
+    stage.selection.source = "node_1"
+    assert stage.scene.places() == before
+    looks = {name: item.look for name, item in stage.scene.items_by_name.items()}
+    assert (looks["desk"].facts, looks["node_1"].facts) == ("desk · source", "Next source")
+    assert looks["node_1"].share == 0.4
+    stage.graph.show_cast(None)
+    assert stage.scene.places()["node_1"] == before["desk"]
+    assert stage.scene.items_by_name["node_1"].look.facts == "node_1 · source"
+    stage.graph.show_cast(make_cast(), relayed("desk", "node_1", "node_2"))
+    assert stage.scene.places() == before
+
+
+def test_the_shown_casts_source_can_be_a_recipient_of_the_next(stage: Stage, qtbot: QtBot) -> None:
+    stage.graph.show_cast(make_cast(), relayed("desk", "node_1", "node_2"))
+    stage.selection.source = "node_1"
+    stage.click("node_1")
+    assert not stage.selection.selected()
+    stage.click("desk")
+    assert stage.selection.selected() == {"desk"}
+    assert stage.scene.items_by_name["desk"].look.selected
+    size = stage.view.viewport().size()
+    band(stage, QPoint(2, 2), QPoint(size.width() - 3, size.height() - 3))
+    assert stage.selection.selected() == {"desk", "node_2", "node_3"}
+    with qtbot.waitSignal(stage.graph.files_dropped) as caught:
+        stage.drag(stage.at("desk"), QDragEnterEvent)
+        stage.drag(stage.at("desk"), QDropEvent)
+    assert caught.args is not None
+    assert caught.args[1] == {"desk", "node_2", "node_3"}
+    stage.graph.grab()

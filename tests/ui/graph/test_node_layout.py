@@ -1,0 +1,113 @@
+"""The graph's layout: deterministic, everything inside, no two nodes over each other."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from castray_desktop.ui.graph.edge_geometry import hop_curve
+from castray_desktop.ui.graph.node_layout import Box, NodeShape, Plan, Point, arrange
+
+ROOMS = st.tuples(st.integers(360, 1600), st.integers(200, 1000))
+RECIPIENTS = st.lists(st.sampled_from(["", "rack a", "rack b", "rack c"]), min_size=0, max_size=60).map(
+    lambda zones: [(f"node_{i:04}", zone) for i, zone in enumerate(zones)]
+)
+
+
+def boxes(plan: Plan) -> list[Box]:
+    return [plan.cell.box(place) for place in plan.nodes.values()]
+
+
+def check(plan: Plan, width: float, height: float, count: int) -> None:
+    assert len(plan.nodes) == count
+    assert plan.width == width
+    assert plan.height >= height
+    cells = boxes(plan)
+    source = Box(plan.source.x - 60, plan.source.y - 38, 120, 112)
+    for number, box in enumerate(cells):
+        assert box.x >= 0
+        assert box.y >= 0
+        assert box.x + box.width <= plan.width
+        assert box.y + box.height <= plan.height
+        assert not box.overlaps(source)
+        if count <= 100:
+            assert not any(box.overlaps(other) for other in cells[number + 1 :])
+    if plan.middle is not None:
+        assert not any(plan.middle.overlaps(box) for box in (*cells, source))
+
+
+@given(ROOMS, RECIPIENTS)
+@settings(max_examples=200, deadline=None)
+def test_no_node_covers_another_and_all_are_inside(
+    room: tuple[int, int], recipients: list[tuple[str, str]]
+) -> None:
+    width, height = room
+    check(arrange(width, height, recipients), width, height, len(recipients))
+
+
+@given(ROOMS, RECIPIENTS)
+@settings(max_examples=50, deadline=None)
+def test_the_same_nodes_lie_at_the_same_places(
+    room: tuple[int, int], recipients: list[tuple[str, str]]
+) -> None:
+    assert arrange(*room, recipients) == arrange(*room, recipients)
+
+
+@pytest.mark.parametrize(
+    ("count", "cell"),
+    [(3, NodeShape.FULL), (6, NodeShape.FULL), (12, NodeShape.COMPACT), (100, NodeShape.GLYPH)],
+)
+def test_the_largest_cell_that_fits_is_taken(count: int, cell: NodeShape) -> None:
+    assert arrange(736, 424, [(f"n{i:03}", "") for i in range(count)]).cell is cell
+
+
+def test_a_thousand_nodes_are_dots_that_do_not_touch() -> None:
+    plan = arrange(736, 424, [(f"n{i:04}", f"rack {i // 250}") for i in range(1000)])
+    assert plan.cell is NodeShape.DOT
+    check(plan, 736, 424, 1000)
+    assert len({(round(p.x), round(p.y)) for p in plan.nodes.values()}) == 1000
+    assert [zone.name for zone in plan.zones] == ["rack 0", "rack 1", "rack 2", "rack 3"]
+
+
+def test_six_nodes_in_two_zones_lie_as_drawn() -> None:
+    recipients = [(f"a{i}", "rack a") for i in range(3)] + [(f"b{i}", "rack b") for i in range(3)]
+    plan = arrange(736, 424, recipients)
+    upper, lower = [plan.nodes[f"a{i}"] for i in range(3)], [plan.nodes[f"b{i}"] for i in range(3)]
+    assert upper[0].x < upper[1].x < upper[2].x
+    assert lower[0].x > lower[1].x > lower[2].x
+    assert max(p.y for p in upper) < plan.source.y < min(p.y for p in lower)
+    assert [zone.members for zone in plan.zones] == [("a0", "a1", "a2"), ("b0", "b1", "b2")]
+    assert plan.middle is not None
+
+
+def test_nodes_without_a_zone_have_no_enclosure() -> None:
+    assert arrange(736, 424, [("node_1", ""), ("node_2", "")]).zones == ()
+
+
+@given(
+    st.tuples(st.floats(0, 700), st.floats(0, 400)),
+    st.tuples(st.floats(0, 700), st.floats(0, 400)),
+)
+@settings(max_examples=100, deadline=None)
+def test_a_hop_starts_and_ends_clear_of_both_circles(
+    first: tuple[float, float], second: tuple[float, float]
+) -> None:
+    start, end = Point(*first), Point(*second)
+    if math.dist(start, end) < 120:
+        return
+    curve = hop_curve(start, end, Point(350, 200), 38, 35)
+    assert math.dist(curve.start, start) >= 37
+    assert math.dist(curve.end, end) >= 34
+
+
+@pytest.mark.parametrize("cell", [NodeShape.FULL, NodeShape.COMPACT])
+@pytest.mark.parametrize("degrees", range(0, 360, 5))
+def test_no_badge_covers_the_head_of_a_hop(cell: NodeShape, degrees: int) -> None:
+    angle, end = math.radians(degrees), Point(400, 300)
+    start = Point(end.x + 200 * math.cos(angle), end.y + 200 * math.sin(angle))
+    curve = hop_curve(start, end, Point(350, 250), 38, cell.radius + 9, badge=cell.badge)
+    for side in (-1, 1):
+        assert math.dist(curve.end, (end.x + cell.badge, end.y + side * cell.badge)) > 11

@@ -1,0 +1,194 @@
+"""The relay on the graph: what is read out about it is always seen, and a paused hop is told from others."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from PySide6.QtGui import QColor, QImage
+from pytestqt.qtbot import QtBot
+
+from castray_desktop.core.multicast.datagrams import MulticastEnd, MulticastState
+from castray_desktop.core.protocol.messages import (
+    CastState,
+    DeliverySnapshot,
+    DeliveryState,
+    MulticastSnapshot,
+)
+from castray_desktop.ui.graph.node_layout import Box, NodeShape, Point, arrange, ink
+from castray_desktop.ui.graph.overlays import STRIP
+from castray_desktop.ui.graph.zone_items import to_point, to_rect
+from tests.helpers.samples import GB, make_cast, make_delivery, make_node
+from tests.ui.graph.test_graph_card import Stage
+
+STOPPED = MulticastSnapshot(MulticastState.STOPPED, MulticastEnd.NOTHING_ARRIVES)
+
+
+def relay(count: int, prefix: str = "node_") -> list[DeliverySnapshot]:
+    """A chain of so many, of which the third has a slow disk."""
+    names = ["desk", *(f"{prefix}{number}" for number in range(1, count + 1))]
+    return [
+        make_delivery(
+            name,
+            upstream=upstream,
+            bytes=(count + 2 - number) * GB // 4,
+            rate=2e6 if number == 3 else 1e8,
+            writing=0.9,
+        )
+        for number, (upstream, name) in enumerate(pairwise(names), 1)
+    ]
+
+
+def read_out_covers_nothing(stage: Stage) -> bool:
+    place = stage.view.read_out.geometry()
+    inside = place.intersected(stage.view.geometry())
+    card = stage.view.side_card
+    return not (
+        any(inside.intersects(part) for part in stage.view.room.covered())
+        or (card.isVisible() and card.geometry().intersects(place))
+        or not stage.view.read_out.parentWidget().rect().contains(place)
+    )
+
+
+@pytest.mark.parametrize("count", range(1, 17))
+@pytest.mark.parametrize("size", [(736, 472), (610, 430), (900, 440)])
+def test_the_read_out_is_seen_whatever_lies_there(qtbot: QtBot, count: int, size: tuple[int, int]) -> None:
+    stage = Stage(qtbot, count)
+    stage.window.resize(*size)
+    stage.graph.show_cast(make_cast(recipients=count, multicast=STOPPED), relay(count))
+    assert stage.view.read_out.isVisible()
+    assert read_out_covers_nothing(stage)
+
+
+def test_where_it_finds_no_place_among_twelve_it_has_one_below_them(qtbot: QtBot) -> None:
+    stage = Stage(qtbot, 0)
+    names = [f"a-machine-with-a-long-name-{number}" for number in range(1, 13)]
+    stage.nodes.apply([make_node(name, zone="rack a" if n < 6 else "rack b") for n, name in enumerate(names)])
+    cast = make_cast(recipients=12, multicast=STOPPED)
+    stage.graph.show_cast(cast, relay(12, "a-machine-with-a-long-name-"))
+    read_out = stage.view.read_out
+    assert stage.scene.plan.cell is NodeShape.COMPACT
+    assert len(read_out.lines) == 3
+    assert read_out.isVisible()
+    assert read_out.height() == STRIP
+    assert not read_out.geometry().intersects(stage.view.geometry())
+    places = stage.scene.places()
+    stage.graph.show_cast(cast, relay(11, "a-machine-with-a-long-name-"))
+    assert stage.scene.places() == places
+    stage.graph.show_cast(make_cast(state=CastState.COMPLETED), [])
+    assert stage.view.geometry().bottom() == read_out.parentWidget().rect().bottom()
+
+
+@pytest.mark.parametrize("name", ["node_1", "node_3", "desk"])
+@pytest.mark.parametrize("count", [3, 6, 12])
+@pytest.mark.parametrize("size", [(736, 472), (1000, 520), (700, 700), (1300, 600), (600, 480)])
+def test_the_side_card_leaves_it_to_be_seen_at_once(
+    qtbot: QtBot, size: tuple[int, int], count: int, name: str
+) -> None:
+    stage = Stage(qtbot, count)
+    stage.window.resize(*size)
+    stage.graph.show_cast(make_cast(recipients=count), relay(count))
+    before = stage.view.read_out.geometry()
+    stage.graph.side_card.show(name)
+    assert stage.view.side_card.isVisible()
+    assert stage.view.read_out.isVisible()
+    assert read_out_covers_nothing(stage)
+    stage.graph.side_card.close()
+    assert stage.view.read_out.geometry() == before
+
+
+def paused(*nodes: str) -> list[DeliverySnapshot]:
+    return [
+        make_delivery(
+            item.node,
+            DeliveryState.PAUSED if item.node in nodes else DeliveryState.RECEIVING,
+            upstream=item.upstream,
+            rate=0.0 if item.node in nodes else 1e8,
+        )
+        for item in relay(3)
+    ]
+
+
+def picture(stage: Stage, node: str) -> tuple[QImage, Box]:
+    """The view, and where the middle of that node's hop is in it."""
+    middle = stage.view.mapFromScene(to_point(stage.scene.path.hops[node].look.curve.at(0.5)))
+    return stage.view.grab().toImage(), Box(middle.x() - 8, middle.y() - 8, 16, 16)
+
+
+def ink_in(image: QImage, box: Box, color: QColor) -> int:
+    """How many pixels of about that colour there are."""
+    return sum(
+        abs(seen.red() - color.red()) + abs(seen.green() - color.green()) + abs(seen.blue() - color.blue())
+        < 60
+        for x in range(round(box.x), round(box.x + box.width))
+        for y in range(round(box.y), round(box.y + box.height))
+        for seen in [image.pixelColor(x, y)]
+    )
+
+
+def test_a_paused_hop_is_pale_and_has_a_sign(qtbot: QtBot) -> None:
+    stage = Stage(qtbot, 3)
+    stage.graph.show_cast(make_cast(), paused())
+    going = stage.scene.path.hops["node_2"].look
+    before, box = picture(stage, "node_2")
+    stage.graph.show_cast(make_cast(paused=1), paused("node_2"))
+    look = stage.scene.path.hops["node_2"].look
+    assert (going.paused, look.paused, look.moving) == (False, True, False)
+    assert look.width < going.width
+    assert "node_2" not in stage.scene.path.rates
+    after, box = picture(stage, "node_2")
+    sign = QColor(stage.graph._theme.palette.offline)
+    assert ink_in(after, box, sign) >= ink_in(before, box, sign) + 20
+    assert stage.scene.path.hops["node_3"].look.paused is False
+    assert stage.scene.tool_tip("node_2").splitlines()[0] == "node_2 — Paused"
+    stage.graph.show_cast(make_cast(), paused())
+    assert stage.scene.path.hops["node_2"].look == going
+
+
+def test_among_dots_paused_hops_are_threads_of_their_own(qtbot: QtBot) -> None:
+    stage = Stage(qtbot, 400)
+    deliveries = relay(400)
+    stage.graph.show_cast(make_cast(recipients=400), deliveries)
+    assert [len(kind) for kind in stage.scene.path.threads.threads] == [400, 0, 0, 0]
+    deliveries[8] = make_delivery("node_9", DeliveryState.PAUSED, upstream="node_8", rate=0.0)
+    stage.graph.show_cast(make_cast(recipients=400), deliveries)
+    assert [len(kind) for kind in stage.scene.path.threads.threads] == [399, 0, 0, 1]
+
+
+@pytest.mark.parametrize("count", range(2, 13))
+def test_names_of_zones_on_the_ring_cover_no_node(qtbot: QtBot, count: int) -> None:
+    recipients = [(f"node_{n:02}", "rack a" if n < count // 2 else "rack b") for n in range(count)]
+    plan = arrange(736, 424, recipients)
+    assert plan.ring
+    for zone in plan.zones:
+        label = Box(zone.label.x - 48, zone.label.y - 10, 96, 20)
+        circles = [circle_of(plan.cell, place) for place in plan.nodes.values()]
+        assert not any(label.overlaps(circle) for circle in circles)
+        assert to_rect(Box(0, 0, 736, 424)).contains(to_rect(label))
+
+
+def circle_of(cell: NodeShape, place: Point) -> Box:
+    """What is always seen of a node: its circle, without what marks it."""
+    circle, _ = ink(cell, place)
+    return Box(circle.x + 6, circle.y + 6, circle.width - 12, circle.height - 12)
+
+
+def test_the_signs_of_hops_cover_no_names(qtbot: QtBot) -> None:
+    stage = Stage(qtbot, 3)
+    stage.window.resize(440, 392)
+    ways = {"node_1": "node_3", "node_2": "desk", "node_3": "node_2"}
+    moved = set()
+    for state in (DeliveryState.FAILED, DeliveryState.PAUSED):
+        deliveries = [
+            make_delivery(node, state, upstream=upstream, rate=0.0) for node, upstream in ways.items()
+        ]
+        stage.graph.show_cast(make_cast(state=CastState.FAILED), deliveries)
+        plan = stage.scene.plan
+        assert plan.cell is NodeShape.FULL
+        taken = [box for place in plan.nodes.values() for box in ink(plan.cell, place)]
+        looks = [item.look for item in stage.scene.path.hops.values()]
+        for x, y in (look.curve.at(look.sign_at) for look in looks):
+            sign = Box(x - 8, y - 8, 16, 16)
+            assert not any(sign.overlaps(box) for box in taken)
+        moved.add(any(look.sign_at != 0.5 for look in looks))
+    assert moved == {True}

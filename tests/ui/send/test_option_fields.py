@@ -1,0 +1,66 @@
+"""The speed limit's field."""
+
+from __future__ import annotations
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QInputDialog
+from pytestqt.qtbot import QtBot
+
+from castray_desktop.ui.send.option_fields import LimitField
+from castray_desktop.ui.theme.theme import Theme
+
+
+@pytest.fixture
+def field(qtbot: QtBot, theme: Theme) -> LimitField:
+    field = LimitField(theme)
+    qtbot.addWidget(field)
+    field.show()
+    return field
+
+
+def choose(field: LimitField, text: str) -> None:
+    index = field.findText(text)
+    assert index >= 0, [field.itemText(number) for number in range(field.count())]
+    field.setCurrentIndex(index)
+    field.activated.emit(index)
+
+
+def dialog(field: LimitField) -> QInputDialog:
+    open_ones = [child for child in field.findChildren(QInputDialog) if child.isVisible()]
+    assert len(open_ones) == 1
+    return open_ones[0]
+
+
+def test_no_limit_at_first(field: LimitField) -> None:
+    assert (field.limit(), field.currentText()) == (0, "None")
+
+
+def test_a_common_one(qtbot: QtBot, field: LimitField) -> None:
+    with qtbot.waitSignal(field.limit_changed):
+        choose(field, "10 MB/s")
+    assert field.limit() == 10_000_000
+
+
+def test_one_that_is_typed(field: LimitField) -> None:
+    choose(field, "Other…")
+    assert field.currentText() == "None"
+    asked = dialog(field)
+    asked.setTextValue("200Mbit/s")
+    asked.accept()
+    assert (field.limit(), field.currentText()) == (25_000_000, "25 MB/s")
+
+
+def test_what_is_not_a_rate_is_asked_again(field: LimitField) -> None:
+    choose(field, "50 MB/s")
+    choose(field, "Other…")
+    first = dialog(field)
+    first.setTextValue("fast")
+    first.accept()
+    again = dialog(field)
+    assert again is not first
+    assert "fast is not a rate" in again.labelText()
+    assert again.textValue() == "fast"
+    QTest.keyClick(again, Qt.Key.Key_Escape)
+    assert field.limit() == 50_000_000

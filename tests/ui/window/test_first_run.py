@@ -1,0 +1,93 @@
+"""The first screen in windows of every size that a desktop leaves: no line is cut, nothing out of reach."""
+
+from __future__ import annotations
+
+import pytest
+from PySide6.QtCore import QSize
+from PySide6.QtWidgets import QAbstractButton, QApplication, QLabel, QLineEdit, QWidget
+from pytestqt.qtbot import QtBot
+
+from castray_desktop.core.failures.kinds import Failure, FailureKind
+from castray_desktop.core.protocol import messages as m
+from castray_desktop.core.protocol.messages import ClusterPhase, ClusterStatus, KnownCluster
+from castray_desktop.ui.i18n.language import CHINESE, ENGLISH, Language
+from castray_desktop.ui.window.main_window import MainWindow
+from castray_desktop.ui.window.window_state import FRAME
+from tests.helpers import fake_engine as fake
+from tests.helpers.fake_engine import FakeLink
+from tests.helpers.on_screen import place
+
+SCREENS = [QSize(1024, 700), QSize(1280, 720), QSize(1366, 768), QSize(1440, 900), QSize(1920, 1080)]
+DENSE = QSize(1440, 900) / 2  # at 200 %
+HEIGHTS = range(620, 900, 20)
+
+
+def settle(window: MainWindow, size: QSize) -> None:
+    window.setMinimumSize(window.minimumSize().boundedTo(size))
+    window.resize(size)
+    for _ in range(8):
+        QApplication.processEvents()
+    assert window.size() == size
+
+
+def cut(page: QWidget) -> list[str]:
+    """Lines that have less room than they are high, and controls that are not wholly on the page."""
+    lines = [
+        each.text()
+        for each in page.findChildren(QLabel)
+        if each.isVisible()
+        and each.text()
+        and each.height()
+        < (each.heightForWidth(each.width()) if each.wordWrap() else each.sizeHint().height())
+    ]
+    within = place(page)
+    outside = [
+        each.text() or each.accessibleName()
+        for each in page.findChildren(QWidget)
+        if isinstance(each, QAbstractButton | QLineEdit)
+        and each.isVisible()
+        and not within.contains(place(each))
+    ]
+    return lines + outside
+
+
+def found(count: int) -> m.ClusterList:
+    return m.ClusterList(
+        tuple(KnownCluster(f"10.0.4.{number}:6379", running=True) for number in range(count))
+    )
+
+
+@pytest.mark.parametrize("spoken", [ENGLISH, CHINESE])
+@pytest.mark.parametrize("clusters", [0, 1, 4])
+def test_no_line_is_cut_at_any_size(
+    window: MainWindow, link: FakeLink, language: Language, spoken: str, clusters: int
+) -> None:
+    language.choose(spoken)
+    link.answers[m.ListClusters] = lambda command: found(clusters)
+    link.start(fake.empty_welcome())
+    sizes = [screen - FRAME for screen in SCREENS]
+    sizes += [QSize(width, height) for width in (1016, 1432) for height in HEIGHTS]
+    for size in sizes:
+        settle(window, size)
+        assert cut(window.welcome_page) == [], size
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+def test_no_line_is_cut_while_a_start_fails(window: MainWindow, link: FakeLink, screen: QSize) -> None:
+    link.start(fake.empty_welcome())
+    failure = Failure(FailureKind.CLUSTER_START_FAILED, {"attempts": "3", "reason": "no luck", "log": "/l"})
+    for phase in (ClusterPhase.STARTING, ClusterPhase.FAILED):
+        link.say(m.ClusterChanged(ClusterStatus(phase, "local", failure=failure)))
+        settle(window, screen - FRAME)
+        assert cut(window.welcome_page) == []
+
+
+def test_a_screen_that_is_too_small_is_scrolled(qtbot: QtBot, window: MainWindow, link: FakeLink) -> None:
+    link.start(fake.empty_welcome())
+    settle(window, DENSE - FRAME)
+    assert cut(window.welcome_page) == []
+    area = window.centralWidget()
+    assert area.widget() is window.body
+    assert area.verticalScrollBar().maximum() > 0
+    assert window.body.height() >= window.body.minimumSizeHint().height()
+    assert window.body.width() >= window.body.minimumSizeHint().width()

@@ -1,0 +1,258 @@
+"""The agent: orders reach the byte plane, reports leave when they should."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.core.protocol.nodes.agent_protocol import DeliveryReport, RecipientState
+from castray_desktop.workers.agent import node_agent as agent_module
+from castray_desktop.workers.agent.node_agent import NodeAgent, actor_name
+
+UPSTREAM = agent_protocol.Upstream("s", "10.0.0.1", 7000)
+ALGORITHMS = agent_protocol.Algorithms()
+TOTALS = agent_protocol.ParcelTotals(1, "m", 1, 1, 1, 1)
+REPORT = DeliveryReport("c", RecipientState.RECEIVING, stream_bytes=5)
+
+
+class FakePlane:
+    """Notes what it is told, and reports what a test has it report."""
+
+    def __init__(self, *, changed: Callable[[bool], None], **options: Any) -> None:
+        self.options = options
+        self.changed = changed
+        self.calls: list[tuple[str, object]] = []
+        self.closed = False
+        self.failure: Exception | None = None
+        self._reports: tuple[DeliveryReport, ...] = ()
+
+    def start(self) -> tuple[int, str]:
+        return 7001, "/run/agent.sock"
+
+    def report(self, report: DeliveryReport, urgent: bool) -> None:
+        self._reports = (report,)
+        self.changed(urgent)
+
+    def drain_reports(self) -> tuple[tuple[()], tuple[DeliveryReport, ...]]:
+        reports, self._reports = self._reports, ()
+        return (), reports
+
+    def preflight(self, order: agent_protocol.CheckDestination) -> agent_protocol.DestinationReply:
+        self.calls.append(("preflight", order))
+        return agent_protocol.DestinationReply("/inbox", "storage", 7)
+
+    def close(self, keep: bool = False) -> None:
+        self.closed = True
+
+    def __getattr__(self, name: str) -> Callable[[object], None]:
+        def note(order: object) -> None:
+            if self.failure is not None:
+                raise self.failure
+            self.calls.append((name, order))
+
+        return note
+
+
+class Waits:
+    """Stands in for the agent's waiting: notes how long it would wait, and ends when the test says so."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+        self._begun = asyncio.Event()
+        self._over = asyncio.Event()
+
+    async def __call__(self, event: asyncio.Event, seconds: float) -> None:
+        self.seconds.append(seconds)
+        self._begun.set()
+        waits = [asyncio.ensure_future(event.wait()), asyncio.ensure_future(self._over.wait())]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+        self._over.clear()
+
+    async def begun(self, count: int) -> None:
+        async with asyncio.timeout(5):
+            while len(self.seconds) < count:
+                self._begun.clear()
+                await self._begun.wait()
+
+    def over(self) -> None:
+        """The time is up."""
+        self._over.set()
+
+
+@pytest.fixture
+def planes(monkeypatch: pytest.MonkeyPatch) -> list[FakePlane]:
+    planes: list[FakePlane] = []
+
+    def make(**options: Any) -> FakePlane:
+        planes.append(FakePlane(**options))
+        return planes[-1]
+
+    monkeypatch.setattr(agent_module, "TransferService", make)
+    return planes
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> Waits:
+    waits = Waits()
+    monkeypatch.setattr(agent_module, "_wait", waits)
+    return waits
+
+
+@pytest.fixture
+async def agent(tmp_path: Path, planes: list[FakePlane], waits: Waits) -> AsyncIterator[NodeAgent]:
+    """An agent that has said its first words."""
+    place = agent_protocol.PlaceAgent(
+        "node_1", str(tmp_path), "127.0.0.1", runtime_dir="/run", ports="7000-7010"
+    )
+    agent = NodeAgent(place)
+    hello = agent_protocol.from_json(
+        await agent.start("abcd"), agent_protocol.AgentHello | agent_protocol.AgentReport
+    )
+    assert (hello.node, hello.port, hello.local_path) == ("node_1", 7001, "/run/agent.sock")
+    assert (hello.inbox, hello.node_id) == (str(tmp_path), "abcd")
+    yield agent
+    await agent.stop()
+    assert planes[0].closed
+
+
+async def report(agent: NodeAgent) -> agent_protocol.AgentReport:
+    said: agent_protocol.AgentReport = agent_protocol.from_json(
+        await agent.report(), agent_protocol.AgentReport | agent_protocol.AgentHello
+    )
+    return said
+
+
+async def test_the_first_report_brings_the_facts(agent: NodeAgent, waits: Waits) -> None:
+    said = asyncio.create_task(report(agent))
+    await waits.begun(2)
+    waits.over()
+    facts = (await said).facts
+    assert facts is not None
+    assert facts.disk_total > 0
+
+
+async def quiet(agent: NodeAgent, waits: Waits) -> None:
+    """Past the first report."""
+    said = asyncio.create_task(report(agent))
+    await waits.begun(2)
+    waits.over()
+    await said
+    waits.seconds.clear()
+
+
+async def test_a_change_of_state_is_reported_at_once(
+    agent: NodeAgent, planes: list[FakePlane], waits: Waits
+) -> None:
+    await quiet(agent, waits)
+    said = asyncio.create_task(report(agent))
+    await waits.begun(1)
+    await asyncio.to_thread(planes[0].report, REPORT, True)  # as its threads do
+    assert (await said).deliveries == (REPORT,)
+    assert waits.seconds == [agent_module.IDLE_SECONDS]
+
+
+async def test_progress_waits_for_more_of_it(agent: NodeAgent, planes: list[FakePlane], waits: Waits) -> None:
+    await quiet(agent, waits)
+    said = asyncio.create_task(report(agent))
+    await waits.begun(1)
+    planes[0].report(REPORT, False)
+    await waits.begun(2)
+    assert not said.done()
+    waits.over()
+    assert (await said).deliveries == (REPORT,)
+    assert waits.seconds == [agent_module.IDLE_SECONDS, agent_module.PROGRESS_SECONDS]
+
+
+async def test_a_change_of_state_overtakes_waiting_progress(
+    agent: NodeAgent, planes: list[FakePlane], waits: Waits
+) -> None:
+    await quiet(agent, waits)
+    said = asyncio.create_task(report(agent))
+    await waits.begun(1)
+    planes[0].report(REPORT, False)
+    await waits.begun(2)
+    planes[0].report(REPORT, True)
+    await said
+    after = asyncio.create_task(report(agent))
+    await waits.begun(3)
+    assert not after.done()  # everything was said
+    waits.over()
+    assert (await after).deliveries == ()
+
+
+async def test_nothing_to_say_is_said_too(agent: NodeAgent, waits: Waits) -> None:
+    await quiet(agent, waits)
+    said = asyncio.create_task(report(agent))
+    await waits.begun(1)
+    waits.over()
+    assert (await said) == agent_protocol.AgentReport()
+    assert agent_module.IDLE_SECONDS <= 2.0
+
+
+@pytest.mark.parametrize(
+    ("order", "method"),
+    [
+        (agent_protocol.PrepareSource("c", ("/x",)), "prepare"),
+        (agent_protocol.ServeSource("c", "s", 1, ALGORITHMS), "serve"),
+        (agent_protocol.StartDelivery("c", "s", 1, UPSTREAM, TOTALS, ALGORITHMS), "deliver"),
+        (agent_protocol.SetUpstream("c", 2, UPSTREAM), "set_upstream"),
+        (agent_protocol.PauseDelivery("c", 2), "pause_delivery"),
+        (agent_protocol.ReadToEnd("c"), "read_to_end"),
+        (agent_protocol.AnnounceTrailer("c", "digest"), "seal"),
+        (agent_protocol.SetCastLimit("c", 1000), "limit_cast"),
+        (agent_protocol.SetNodeLimit(1000), "limit_node"),
+        (agent_protocol.CancelCast("c"), "cancel"),
+        (agent_protocol.ForgetCast("c"), "forget"),
+    ],
+)
+async def test_orders_reach_the_byte_plane(
+    agent: NodeAgent, planes: list[FakePlane], order: agent_protocol.Order, method: str
+) -> None:
+    assert await agent.order(agent_protocol.to_json(order)) == b""
+    assert planes[0].calls == [(method, order)]
+
+
+async def test_a_preflight_is_answered(agent: NodeAgent, planes: list[FakePlane]) -> None:
+    order = agent_protocol.CheckDestination("c", "", (), 1, 1)
+    reply = agent_protocol.from_json(
+        await agent.order(agent_protocol.to_json(order)), agent_protocol.OrderReply
+    )
+    assert reply == agent_protocol.DestinationReply("/inbox", "storage", 7)
+
+
+async def test_what_the_byte_plane_raises_is_the_driver_s_to_tell(
+    agent: NodeAgent, planes: list[FakePlane]
+) -> None:
+    planes[0].failure = OSError("disk")
+    with pytest.raises(OSError, match="disk"):
+        await agent.order(agent_protocol.to_json(agent_protocol.AnnounceTrailer("c", "digest")))
+
+
+async def test_no_order_after_the_end(tmp_path: Path, planes: list[FakePlane]) -> None:
+    agent = NodeAgent(agent_protocol.PlaceAgent("x", str(tmp_path), "127.0.0.1"))
+    await agent.start()
+    await agent.stop()
+    await agent.stop()
+    with pytest.raises(RuntimeError):
+        await agent.order(agent_protocol.to_json(agent_protocol.CancelCast("c")))
+
+
+@pytest.mark.parametrize(
+    ("ports", "bounds"), [("7000-7010", (7000, 7010)), ("7000", (7000, 7000)), ("", None)]
+)
+async def test_the_range_of_ports(
+    tmp_path: Path, planes: list[FakePlane], ports: str, bounds: tuple[int, int] | None
+) -> None:
+    await NodeAgent(agent_protocol.PlaceAgent("x", str(tmp_path), "127.0.0.1", ports=ports)).start()
+    assert planes[0].options["ports"] == bounds
+
+
+def test_the_name_that_code_inside_ray_looks_up() -> None:
+    assert actor_name("node_1") == "castray-agent-node_1"

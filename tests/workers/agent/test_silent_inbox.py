@@ -1,0 +1,135 @@
+"""An inbox on a mount that hangs: the node says so, and everything else of it goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from castray_desktop.core.failures.kinds import FailureKind
+from castray_desktop.core.protocol.messages import NodeInfo, NodeState
+from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.workers.agent import node_agent as agent_module
+from castray_desktop.workers.agent.machine_facts import MachineFactsMeter
+from castray_desktop.workers.agent.node_agent import NodeAgent
+from castray_desktop.workers.agent.transfer.system.file_io import OpenFiles
+from castray_desktop.workers.clusters.node_inventory import INBOX_SECONDS, with_facts
+
+pytestmark = pytest.mark.timeout(30)
+DETACH = 2
+
+
+@pytest.fixture
+def hung(tmp_path: Path) -> Iterator[Path]:
+    """A mount whose file system never answers, as an NFS server that is gone."""
+    folder = tmp_path / "mount"
+    folder.mkdir()
+    try:
+        fd = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        pytest.skip("needs /dev/fuse")
+    libc = ctypes.CDLL(None, use_errno=True)
+    options = f"fd={fd},rootmode=40000,user_id=0,group_id=0".encode()
+    if libc.mount(b"castray-test", os.fsencode(folder), b"fuse", 0, options):
+        os.close(fd)
+        pytest.skip("only root can mount")
+    yield folder
+    os.close(fd)  # now all who wait get an error
+    libc.umount2(os.fsencode(folder), DETACH)
+    deadline = time.monotonic() + 10
+    waiting = ("castray-inbox", "castray-side", "castray-sweep")
+    while any(thread.name.startswith(waiting) for thread in threading.enumerate()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_measuring_a_node_does_not_wait_for_its_inbox(hung: Path) -> None:
+    meter = MachineFactsMeter(hung / "inbox")
+    began = time.monotonic()
+    assert meter.measure().inbox_silent > 0
+    later = meter.measure()
+    assert later.cpus == os.cpu_count()
+    assert later.inbox_silent > 0
+    assert time.monotonic() - began < 5
+    others = MachineFactsMeter(hung.parent)
+    assert others.measure().inbox_silent == 0
+
+
+def test_a_node_says_that_its_inbox_does_not_answer_until_it_does() -> None:
+    node = NodeInfo("a", NodeState.ONLINE, inbox="/mnt/in")
+    silent = with_facts(node, agent_protocol.MachineFacts(inbox_silent=INBOX_SECONDS), 1.0)
+    assert silent.failure is not None
+    assert silent.failure.kind is FailureKind.INBOX_SILENT
+    assert silent.failure.values == {"node": "a", "path": "/mnt/in"}
+    assert with_facts(silent, agent_protocol.MachineFacts(), 2.0) == msgspec.structs.replace(
+        node, last_seen=2.0
+    )
+
+
+async def test_an_agent_goes_on_reports_and_cancels(
+    hung: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("CASTRAY_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(agent_module, "PREFLIGHT_SECONDS", 0.3)
+    agent = NodeAgent(agent_protocol.PlaceAgent("a", str(hung / "inbox"), "127.0.0.1"))
+    await agent.start()
+    report = agent_protocol.from_json(
+        await agent.report(), agent_protocol.AgentHello | agent_protocol.AgentReport
+    )
+    assert report.facts is not None
+    assert report.facts.inbox_silent > 0
+    order = agent_protocol.CheckDestination("c", "", (agent_protocol.TopEntry("x"),), 1, 1)
+    reply = agent_protocol.from_json(
+        await agent.order(agent_protocol.to_json(order)), agent_protocol.OrderReply
+    )
+    assert reply.failure is not None
+    assert reply.failure.kind is FailureKind.FOLDER_SILENT
+    delivery = agent_protocol.StartDelivery(
+        cast="c",
+        secret="00" * 32,
+        epoch=1,
+        upstream=agent_protocol.Upstream("s", "127.0.0.1", 1),
+        totals=agent_protocol.ParcelTotals(1, "m", 1, 1, 1, 1),
+        algorithms=agent_protocol.Algorithms(),
+    )
+    async with asyncio.timeout(5):
+        await agent.order(agent_protocol.to_json(delivery))
+        await agent.order(agent_protocol.to_json(agent_protocol.CancelCast("c")))
+        await agent.report()
+    stopping = asyncio.create_task(agent.stop())
+    await asyncio.sleep(0)
+    async with asyncio.timeout(12):
+        await stopping
+
+
+def test_closing_open_files_does_not_wait_for_one_that_is_being_opened() -> None:
+    opening, go_on = threading.Event(), threading.Event()
+
+    def opener(file: int) -> int:
+        opening.set()
+        assert go_on.wait(20)
+        return os.open("/dev/null", os.O_RDONLY)
+
+    files, raised = OpenFiles(opener), []
+
+    def use() -> None:
+        try:
+            with files.borrow(1):
+                raised.append("nothing")
+        except OSError as error:
+            raised.append(str(error))
+
+    thread = threading.Thread(target=use)
+    thread.start()
+    assert opening.wait(20)
+    files.close()
+    go_on.set()
+    thread.join(20)
+    assert raised == ["these files have been closed"]

@@ -1,0 +1,293 @@
+"""A few byte planes in one process, and a dispatcher of ten lines that runs casts over them."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+import secrets
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from castray_desktop.core.protocol.nodes.agent_protocol import (
+    Algorithms,
+    AnnounceTrailer,
+    CancelCast,
+    DeliveryReport,
+    DialRecipient,
+    ForgetCast,
+    MulticastGroup,
+    ParcelTotals,
+    PrepareSource,
+    RecipientState,
+    ServeSource,
+    SetUpstream,
+    SourceReport,
+    SourceState,
+    StartDelivery,
+    Upstream,
+)
+from castray_desktop.workers.agent.transfer.node_context import PeerTiming
+from castray_desktop.workers.agent.transfer.peer.connection_factory import OpenTunnel
+from castray_desktop.workers.agent.transfer.peer.tls import Certificates
+from castray_desktop.workers.agent.transfer.system.digests import FILE_HASHES, PIECE_DIGESTS
+from castray_desktop.workers.agent.transfer.transfer_service import TransferService
+
+PATIENCE = 20.0
+ENDED = (RecipientState.COMPLETED, RecipientState.SKIPPED, RecipientState.FAILED, RecipientState.CANCELLED)
+SOURCE_ENDED = (SourceState.FAILED, SourceState.CANCELLED)
+BEST = Algorithms(piece=PIECE_DIGESTS[0], file=FILE_HASHES[0])
+
+
+class Node:
+    """A byte plane and the latest of its reports."""
+
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        local: bool,
+        timing: PeerTiming,
+        ports: tuple[int, int] | None,
+        address: str,
+        certificates: Certificates | None,
+        carry: OpenTunnel | None,
+    ) -> None:
+        self.name = name
+        self.address = address
+        self.inbox = folder / "inbox" / name
+        self.news = threading.Condition()
+        self.sources: dict[str, SourceReport] = {}
+        self.deliveries: dict[str, DeliveryReport] = {}
+        self.history: list[DeliveryReport | SourceReport] = []
+        self.plane = TransferService(
+            node=name,
+            inbox=self.inbox,
+            address=address,
+            ports=ports,
+            host="here",
+            runtime_dir=folder / "run",
+            local_copy=local,
+            certificates=certificates,
+            open_tunnel=carry,
+            changed=self._changed,
+            timing=timing,
+        )
+        self.port, self.local_path = self.plane.start()
+
+    def upstream(self) -> Upstream:
+        return Upstream(self.name, self.address, self.port, "here", self.local_path)
+
+    def _changed(self, urgent: bool) -> None:
+        with self.news:
+            sources, deliveries = self.plane.drain_reports()
+            self.sources.update({report.cast: report for report in sources})
+            self.deliveries.update({report.cast: report for report in deliveries})
+            self.history.extend((*sources, *deliveries))
+            self.news.notify_all()
+
+    def reach(self, other: Node, cast: str, epoch: int = 1) -> None:
+        """Have this node dial another one, which can't dial here."""
+        self.plane.reach(DialRecipient(cast, epoch, other.name, other.address, other.port))
+
+    def await_source(self, cast: str, wanted: Callable[[SourceReport], bool]) -> SourceReport:
+        with self.news:
+            assert self.news.wait_for(
+                lambda: cast in self.sources and wanted(self.sources[cast]), PATIENCE
+            ), self.sources.get(cast)
+            return self.sources[cast]
+
+    def await_delivery(self, cast: str, wanted: Callable[[DeliveryReport], bool]) -> DeliveryReport:
+        with self.news:
+            assert self.news.wait_for(
+                lambda: cast in self.deliveries and wanted(self.deliveries[cast]), PATIENCE
+            ), self.deliveries.get(cast)
+            return self.deliveries[cast]
+
+    def ends_within(self, cast: str, seconds: float) -> bool:
+        """For what must not happen."""
+        with self.news:
+            return self.news.wait_for(
+                lambda: cast in self.deliveries and self.deliveries[cast].state in ENDED, seconds
+            )
+
+    def await_end(self, cast: str) -> DeliveryReport:
+        return self.await_delivery(cast, lambda report: report.state in ENDED)
+
+
+@dataclass
+class Cast:
+    """A cast that has been prepared and is served."""
+
+    source: Node
+    cast: str
+    secret: str
+    totals: ParcelTotals
+    algorithms: Algorithms
+    recipients: list[Node] = field(default_factory=list)
+
+    def deliver(
+        self,
+        node: Node,
+        upstream: Upstream | None,
+        dest: Path | str = "",
+        on_conflict: str = "skip",
+        secret: str = "",
+        transport: str = "auto",
+        hook: str = "",
+        remove_extra: bool = False,
+        exclude: tuple[str, ...] = (),
+        group: MulticastGroup | None = None,
+    ) -> None:
+        self.recipients.append(node)
+        order = StartDelivery(
+            cast=self.cast,
+            secret=secret or self.secret,
+            epoch=1,
+            upstream=upstream,
+            totals=self.totals,
+            algorithms=self.algorithms,
+            destination=str(dest),
+            on_conflict=on_conflict,
+            transport=transport,
+            hook=hook,
+            remove_extra=remove_extra,
+            exclude=exclude,
+            group=group,
+        )
+        node.plane.deliver(order)
+
+    def seal(self) -> SourceReport:
+        """Wait for the trailer, tell its digest to all recipients."""
+        report = self.source.await_source(
+            self.cast, lambda report: report.state in (SourceState.SEALED, *SOURCE_ENDED)
+        )
+        for node in self.recipients:
+            node.plane.seal(AnnounceTrailer(self.cast, report.trailer_digest))
+        return report
+
+    def results(self) -> list[DeliveryReport]:
+        self.seal()
+        return [node.await_end(self.cast) for node in self.recipients]
+
+    def set_upstream(self, node: Node, upstream: Upstream | None, epoch: int) -> None:
+        node.plane.set_upstream(SetUpstream(self.cast, epoch, upstream))
+
+    def cancel(self, *nodes: Node) -> None:
+        for node in nodes:
+            node.plane.cancel(CancelCast(self.cast))
+
+    def forget(self) -> None:
+        for node in (self.source, *self.recipients):
+            node.plane.forget(ForgetCast(self.cast))
+
+
+class Lab:
+    """Makes nodes and casts."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.nodes: list[Node] = []
+        self.files = folder / "files"
+        self.files.mkdir()
+
+    def node(
+        self,
+        name: str,
+        local: bool = False,
+        timing: PeerTiming | None = None,
+        ports: tuple[int, int] | None = None,
+        address: str = "127.0.0.1",
+        certificates: Certificates | None = None,
+        carry: OpenTunnel | None = None,
+    ) -> Node:
+        timing = timing or PeerTiming(lost_after=1.0, grace=1.0)
+        node = Node(name, self.folder, local, timing, ports, address, certificates, carry)
+        self.nodes.append(node)
+        return node
+
+    def chain(self, count: int, local: bool = False) -> list[Node]:
+        """A source and `count` recipients."""
+        return [self.node(f"node_{number}", local) for number in range(count + 1)]
+
+    def file(self, name: str, size: int) -> Path:
+        path = self.files / name
+        path.write_bytes(os.urandom(size))
+        return path
+
+    def prepare(
+        self, source: Node, paths: Sequence[Path], exclude: tuple[str, ...] = (), links: str = "keep"
+    ) -> tuple[str, SourceReport]:
+        cast = secrets.token_hex(4)
+        source.plane.prepare(PrepareSource(cast, tuple(map(str, paths)), links=links, exclude=exclude))
+        return cast, source.await_source(
+            cast, lambda report: report.state in (SourceState.PREPARED, *SOURCE_ENDED)
+        )
+
+    def cast(
+        self,
+        source: Node,
+        paths: Sequence[Path],
+        algorithms: Algorithms = BEST,
+        exclude: tuple[str, ...] = (),
+        links: str = "keep",
+    ) -> Cast:
+        cast, report = self.prepare(source, paths, exclude, links)
+        assert report.totals is not None, report
+        secret = secrets.token_hex(32)
+        source.plane.serve(ServeSource(cast, secret, 1, algorithms))
+        return Cast(source, cast, secret, report.totals, algorithms)
+
+    def send(
+        self,
+        nodes: Sequence[Node],
+        paths: Sequence[Path],
+        dest: Path | str = "",
+        on_conflict: str = "skip",
+        algorithms: Algorithms = BEST,
+        exclude: tuple[str, ...] = (),
+        remove_extra: bool = False,
+        links: str = "keep",
+    ) -> list[DeliveryReport]:
+        """Send along the chain `nodes` and wait for all."""
+        cast = self.cast(nodes[0], paths, algorithms, exclude, links)
+        for above, node in itertools.pairwise(nodes):
+            cast.deliver(
+                node, above.upstream(), dest, on_conflict, remove_extra=remove_extra, exclude=exclude
+            )
+        results = cast.results()
+        cast.forget()
+        return results
+
+    def close(self) -> None:
+        for node in self.nodes:
+            node.plane.close()
+
+
+def tree(folder: Path) -> dict[str, tuple[str, bytes | str, int, int]]:
+    """Everything below a folder: kind, contents, mode, mtime."""
+    found: dict[str, tuple[str, bytes | str, int, int]] = {}
+    for path in sorted(folder.rglob("*")):
+        facts = path.lstat()
+        name, mode, mtime = str(path.relative_to(folder)), facts.st_mode & 0o7777, facts.st_mtime_ns
+        if path.is_symlink():
+            found[name] = ("link", str(path.readlink()), 0, mtime)
+        elif path.is_dir():
+            found[name] = ("folder", b"", mode, mtime)
+        else:
+            found[name] = ("file", hashlib.sha256(path.read_bytes()).digest(), mode, mtime)
+    return found
+
+
+def await_true(wanted: Callable[[], bool], seconds: float = PATIENCE) -> None:
+    """For what has no event: states of the kernel."""
+    deadline = time.monotonic() + seconds
+    while not wanted():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+__all__ = ["Cast", "Lab", "Node", "await_true", "replace", "tree"]

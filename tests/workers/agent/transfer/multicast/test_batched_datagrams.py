@@ -1,0 +1,160 @@
+"""Giving the kernel the datagrams of a piece, on real sockets."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import closing
+
+import pytest
+
+from castray_desktop.core.multicast.datagrams import HEADER_BYTES, group_address
+from castray_desktop.core.protocol.nodes.agent_protocol import MulticastGroup
+from castray_desktop.workers.agent.transfer.multicast import batched_datagrams
+from castray_desktop.workers.agent.transfer.multicast.batched_datagrams import (
+    BatchSender,
+    MmsgSender,
+    SingleSender,
+)
+from castray_desktop.workers.agent.transfer.multicast.multicast_sockets import ReceivingSocket, SendingSocket
+from castray_desktop.workers.agent.transfer.system.file_io import page_buffer
+
+MOST = 100
+Kind = type[MmsgSender] | type[SingleSender]
+
+
+@pytest.fixture
+def ear_and_mouth() -> Iterator[tuple[ReceivingSocket, SendingSocket]]:
+    address, port = group_address(secrets.token_hex(6), ipv6=False)
+    group = MulticastGroup(address, port, "127.0.0.1")
+    ear, mouth = ReceivingSocket(group, group.source), SendingSocket(group, group.source)
+    with closing(ear), closing(mouth):
+        ear.coalesce(False)
+        ear.set_timeout(5)
+        yield ear, mouth
+
+
+@pytest.fixture(params=[MmsgSender, SingleSender])
+def made(
+    request: pytest.FixtureRequest, ear_and_mouth: tuple[ReceivingSocket, SendingSocket]
+) -> tuple[BatchSender, Callable[[int], list[bytes]]]:
+    """What sends, and what takes that many datagrams then."""
+    ear, mouth = ear_and_mouth
+    return make(request.param, mouth), taker(ear)
+
+
+HEADS, PAYLOADS = page_buffer(MOST * HEADER_BYTES), page_buffer(MOST * 1448)
+
+
+def make(kind: Kind, mouth: SendingSocket) -> BatchSender:
+    assert mouth.payload == 1448
+    HEADS[:], PAYLOADS[:] = secrets.token_bytes(len(HEADS)), secrets.token_bytes(len(PAYLOADS))
+    return kind(mouth, HEADS, PAYLOADS)
+
+
+def taker(ear: ReceivingSocket) -> Callable[[int], list[bytes]]:
+    buffer = memoryview(bytearray(2000))
+    return lambda number: [bytes(buffer[: ear.receive(buffer)[0]]) for _ in range(number)]
+
+
+def expected(first: int, after: int, number: int, last: int) -> list[bytes]:
+    def one(at: int) -> bytes:
+        length = last if at == number - 1 else 1448
+        head, payload = at * HEADER_BYTES, at * 1448
+        return bytes(HEADS[head : head + HEADER_BYTES]) + bytes(PAYLOADS[payload : payload + length])
+
+    return [one(at) for at in range(first, after)]
+
+
+def send(sender: BatchSender, first: int, after: int) -> None:
+    while first < after:
+        first += sender.send(first, after)
+
+
+@pytest.mark.parametrize(
+    ("first", "after", "number", "last"),
+    [
+        (0, MOST, MOST, 1448),
+        (0, MOST, MOST, 1),
+        (0, 1, 1, 30),
+        (0, 44, 45, 9),
+        (0, 45, 45, 9),
+        (17, 99, MOST, 1447),
+        (87, 88, 88, 1448),
+        (43, 89, 89, 700),
+    ],
+)
+def test_each_is_sent_as_it_lies_there(
+    made: tuple[BatchSender, Callable[[int], list[bytes]]], first: int, after: int, number: int, last: int
+) -> None:
+    sender, take = made
+    sender.set_datagrams(number, last)
+    send(sender, first, after)
+    assert take(after - first) == expected(first, after, number, last)
+
+
+def test_the_next_piece_has_other_lengths(made: tuple[BatchSender, Callable[[int], list[bytes]]]) -> None:
+    sender, take = made
+    for number, last in ((50, 3), (70, 1000), (50, 1448), (20, 1), (70, 4)):
+        sender.set_datagrams(number, last)
+        send(sender, 0, number)
+        assert take(number) == expected(0, number, number, last)
+
+
+def test_probes_are_not_to_be_cut(ear_and_mouth: tuple[ReceivingSocket, SendingSocket]) -> None:
+    """A device that can't cut may refuse even what need not be cut, once it is told to."""
+    ear, mouth = ear_and_mouth
+    sender = make(MmsgSender, mouth)
+    sender.set_datagrams(60, 5)
+    assert mouth.socket.getsockopt(17, 103) == 0
+    send(sender, 0, 60)
+    assert mouth.socket.getsockopt(17, 103) == HEADER_BYTES + 1448
+    assert taker(ear)(60) == expected(0, 60, 60, 5)
+
+
+class Failing:
+    """A system call that fails with these errors, one after the other, and then works."""
+
+    def __init__(self, *codes: int) -> None:
+        self._codes = list(codes)
+        self._works = batched_datagrams._sendmmsg
+
+    def __call__(self, *arguments: int) -> int:
+        if self._codes:
+            ctypes.set_errno(self._codes.pop(0))
+            return -1
+        assert self._works is not None
+        return int(self._works(*arguments))
+
+
+@pytest.mark.parametrize(
+    "codes", [(errno.ENOBUFS, errno.ENOBUFS), (errno.EINTR,), (errno.EIO, errno.ENOBUFS)]
+)
+def test_it_goes_on_after_errors_that_pass(
+    ear_and_mouth: tuple[ReceivingSocket, SendingSocket],
+    monkeypatch: pytest.MonkeyPatch,
+    codes: tuple[int, ...],
+) -> None:
+    ear, mouth = ear_and_mouth
+    sender = make(MmsgSender, mouth)
+    monkeypatch.setattr(batched_datagrams, "_sendmmsg", Failing(*codes))
+    sender.set_datagrams(60, 5)
+    assert [sender.send(0, 60) for _ in codes] == [0] * len(codes)
+    send(sender, 0, 60)
+    assert taker(ear)(60) == expected(0, 60, 60, 5)
+    sender.set_datagrams(MOST, 1448)
+    send(sender, 0, MOST)
+    assert taker(ear)(MOST) == expected(0, MOST, MOST, 1448)
+
+
+def test_a_network_that_is_gone_is_said(
+    ear_and_mouth: tuple[ReceivingSocket, SendingSocket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sender = make(MmsgSender, ear_and_mouth[1])
+    monkeypatch.setattr(batched_datagrams, "_sendmmsg", Failing(errno.ENETUNREACH, errno.ENETUNREACH))
+    sender.set_datagrams(60, 5)
+    assert sender.send(0, 60) == 0  # it may have been the cutting
+    with pytest.raises(OSError, match="unreachable"):
+        sender.send(0, 60)

@@ -1,0 +1,612 @@
+"""Casts to a multicast group on the loopback: what comes by datagrams, and what the relay does."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import secrets
+import select
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from castray_desktop.core.multicast.datagrams import (
+    MulticastEnd,
+    MulticastState,
+    group_address,
+    pack_datagram_header,
+    parse_datagram_header,
+)
+from castray_desktop.core.protocol.nodes.agent_protocol import (
+    DeliveryReport,
+    JoinGroup,
+    MulticastGroup,
+    MulticastReport,
+    PauseCast,
+    PauseDelivery,
+    RecipientState,
+    SendToGroup,
+    SetCastLimit,
+    SourceReport,
+)
+from castray_desktop.workers.agent.transfer.delivery.download import DownloadSession
+from castray_desktop.workers.agent.transfer.multicast import (
+    batched_datagrams,
+    multicast_receiver,
+    multicast_sender,
+)
+from castray_desktop.workers.agent.transfer.multicast.batched_datagrams import MmsgReceiver
+from castray_desktop.workers.agent.transfer.multicast.multicast_sockets import ReceivingSocket, SendingSocket
+from tests.workers.agent.transfer.lab import Cast, Lab, Node, tree
+
+MIB = 1 << 20
+
+
+R = RecipientState
+
+
+def group_of(cast: Cast) -> MulticastGroup:
+    address, port = group_address(cast.cast, ipv6=":" in cast.source.address)
+    return MulticastGroup(address, port, cast.source.address)
+
+
+def order(cast: Cast, nodes: list[Node], rate: int = 0) -> None:
+    names = tuple(node.name for node in nodes)
+    cast.source.plane.multicast(SendToGroup(cast.cast, group_of(cast), names, rate))
+
+
+def start(
+    lab: Lab, count: int, path: Path, limit: int = 0, address: str = "127.0.0.1"
+) -> tuple[Cast, list[Node]]:
+    """A chain whose recipients all listen. The limit is in bytes per second, of the source."""
+    nodes = [lab.node(f"node_{number}", address=address) for number in range(count + 1)]
+    cast = lab.cast(nodes[0], [path])
+    limit_source(cast, limit)
+    deliver_to_listeners(cast, nodes)
+    order(cast, nodes[1:])
+    return cast, nodes
+
+
+def deliver_to_listeners(cast: Cast, nodes: list[Node]) -> None:
+    """Each fetches from the one before it, and listens."""
+    for above, node in itertools.pairwise(nodes):
+        cast.deliver(node, above.upstream(), group=group_of(cast))
+
+
+def limit_source(cast: Cast, limit: int) -> None:
+    cast.source.plane.limit_cast(SetCastLimit(cast.cast, limit))
+
+
+def multicast_of(report: SourceReport) -> MulticastReport:
+    assert report.multicast is not None
+    return report.multicast
+
+
+def await_state(cast: Cast, state: MulticastState) -> MulticastReport:
+    report = cast.source.await_source(
+        cast.cast, lambda report: report.multicast is not None and report.multicast.state is state
+    )
+    return multicast_of(report)
+
+
+def await_listeners(cast: Cast, *nodes: str) -> None:
+    """Wait until the source is paced by these."""
+    cast.source.await_source(
+        cast.cast, lambda report: report.multicast is not None and report.multicast.listeners == nodes
+    )
+
+
+def check(path: Path, nodes: list[Node], results: list[DeliveryReport]) -> None:
+    for node, report in zip(nodes[1:], results, strict=True):
+        assert report.state is R.COMPLETED, report
+        landed = node.inbox / path.name
+        assert tree(landed) == tree(path) if path.is_dir() else landed.read_bytes() == path.read_bytes()
+
+
+def test_one_stream_serves_everybody(lab: Lab) -> None:
+    path = lab.file("model.bin", 20 * MIB + 12345)
+    cast, nodes = start(lab, 3, path)
+    results = cast.results()
+    check(path, nodes, results)
+    size = path.stat().st_size
+    assert size <= await_state(cast, MulticastState.DONE).sent_bytes < size + MIB
+    assert cast.source.sources[cast.cast].sent_bytes < 1.1 * size
+    assert all(result.datagram_bytes > 0.9 * size for result in results)
+    cast.forget()
+
+
+def placers(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The threads that place pieces from now on, each with the part of its name that says what it does."""
+    found: list[str] = []
+    place = DownloadSession.write_piece
+
+    def noted(delivery: DownloadSession, index: int, digest: bytes, view: memoryview) -> bool:
+        found.append(threading.current_thread().name.split("-")[1])
+        return place(delivery, index, digest, view)
+
+    monkeypatch.setattr(DownloadSession, "write_piece", noted)
+    return found
+
+
+def test_whoever_takes_datagrams_places_them(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = placers(monkeypatch)
+    path = lab.file("model.bin", 24 * MIB)
+    cast, nodes = start(lab, 1, path)
+    check(path, nodes, cast.results())
+    assert found.count("listener") > 12
+    assert found.count("delivery") >= 2  # the lists
+    cast.forget()
+
+
+def test_a_slow_disk_is_waited_for_by_the_other_thread(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(multicast_receiver, "WAITING_SHARE", 0.0)  # each is too slow
+    found = placers(monkeypatch)
+    path = lab.file("model.bin", 24 * MIB)
+    cast, nodes = start(lab, 1, path)
+    check(path, nodes, cast.results())
+    assert found.count("listener") <= 2 * multicast_receiver.SLOW_ONES
+    cast.forget()
+
+
+def test_the_kernel_knows_when_a_datagram_came(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    group = group_of(lab.cast(lab.node("node_0"), [lab.file("a", 1)]))
+    ear, mouth = ReceivingSocket(group, group.source), SendingSocket(group, group.source)
+    buffer = memoryview(bytearray(100))
+    ear.set_timeout(5)
+    try:
+        ear.latest_age()  # from some moment after that on it keeps this
+        waited: float | None = 0.0
+        deadline = time.monotonic() + 5
+        while waited is not None and waited < 0.02 and time.monotonic() < deadline:
+            mouth.send(buffer)
+            sent = time.monotonic()
+            assert select.select([ear.socket], [], [], 5)[0]
+            time.sleep(0.03)
+            ear.receive(buffer)
+            waited = ear.latest_age()
+            assert waited is not None
+        assert 0.02 < waited < time.monotonic() - sent + 0.02
+        clock = time.time
+        monkeypatch.setattr(time, "time", lambda: clock() + 5)  # somebody sets it
+        assert ear.latest_age() is None
+        later = ear.latest_age()
+        assert later is not None
+        assert later > 5
+    finally:
+        ear.close()
+        mouth.close()
+
+
+def test_a_listener_knows_how_much_it_has_not_taken(lab: Lab) -> None:
+    group = group_of(lab.cast(lab.node("node_0"), [lab.file("a", 1)]))
+    ear, mouth = ReceivingSocket(group, group.source), SendingSocket(group, group.source)
+    burst, buffer = memoryview(bytearray(44_000)), memoryview(bytearray(MIB))
+    ear.set_timeout(5)
+    try:
+        mouth.set_segment_size(1000)
+        assert ear.buffer_usage() == 0
+        for _ in range(10):
+            mouth.send(burst)
+        assert select.select([ear.socket], [], [], 5)[0]
+        ten = ear.buffer_usage()
+        assert 0.2 * 440_000 / ear.buffer_size < ten < 1
+        for _ in range(10 * ear.buffer_size // len(burst)):
+            mouth.send(burst)
+        assert ear.buffer_usage() > 0.9
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                ear.receive(buffer, wait=False)
+        assert ear.buffer_usage() == 0
+    finally:
+        ear.close()
+        mouth.close()
+
+
+def test_a_listener_that_always_says_that_it_is_behind_gets_everything(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ReceivingSocket, "buffer_usage", lambda sock: 1.0)
+    path = lab.file("model.bin", 8 * MIB)
+    cast, nodes = start(lab, 2, path)
+    check(path, nodes, cast.results())
+    cast.forget()
+
+
+def test_a_network_without_groups(lab: Lab) -> None:
+    """The loopback has no route to groups of IPv6."""
+    path = lab.file("model.bin", 3 * MIB)
+    cast, nodes = start(lab, 2, path, address="::1")
+    check(path, nodes, cast.results())
+    report = await_state(cast, MulticastState.STOPPED)
+    assert report.end is MulticastEnd.NO_NETWORK
+    assert report.reason
+    cast.forget()
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_without_help_of_the_kernel(lab: Lab, monkeypatch: pytest.MonkeyPatch, many: bool) -> None:
+    """A kernel that neither cuts bursts into datagrams nor puts them together again; one call for `many`."""
+
+    def refuse(sock: SendingSocket, segment: int) -> None:
+        raise OSError(errno.ENOPROTOOPT, "no such option")
+
+    monkeypatch.setattr(SendingSocket, "set_segment_size", refuse)
+    monkeypatch.setattr(ReceivingSocket, "coalesce", lambda sock, yes: None)
+    if not many:
+        monkeypatch.setattr(batched_datagrams, "_recvmmsg", None)
+        monkeypatch.setattr(batched_datagrams, "_sendmmsg", None)
+    path = lab.file("model.bin", 8 * MIB + 77)
+    cast, nodes = start(lab, 2, path, limit=30 * MIB)
+    results = cast.results()
+    check(path, nodes, results)
+    assert all(result.datagram_bytes > 0.5 * path.stat().st_size for result in results)
+    cast.forget()
+
+
+def test_folders_and_small_files(lab: Lab) -> None:
+    folder = lab.files / "tree"
+    for number in range(300):
+        file = folder / f"{number % 7}" / f"{number}.txt"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(secrets.token_bytes(number * 37))
+    (folder / "empty").touch()
+    (folder / "link").symlink_to("0/7.txt")
+    (folder / "large").write_bytes(secrets.token_bytes(3 * MIB))
+    cast, nodes = start(lab, 2, folder)
+    results = cast.results()
+    check(folder, nodes, results)
+    assert all(result.datagram_bytes > 3 * MIB for result in results)
+    cast.forget()
+
+
+def test_who_joins_late_gets_the_rest_by_the_group(lab: Lab) -> None:
+    path = lab.file("model.bin", 24 * MIB)
+    cast, nodes = start(lab, 1, path, limit=12 * MIB)
+    nodes[1].await_delivery(cast.cast, lambda report: report.stream_bytes > 6 * MIB)
+    late = lab.node("late")
+    nodes.append(late)
+    cast.deliver(late, nodes[1].upstream(), group=group_of(cast))
+    order(cast, nodes[1:])
+    results = cast.results()
+    check(path, nodes, results)
+    assert 8 * MIB < results[1].datagram_bytes < 20 * MIB
+    cast.forget()
+
+
+def test_who_could_not_follow_listens_again_when_it_is_told_to(lab: Lab) -> None:
+    path = lab.file("model.bin", 16 * MIB)
+    cast, nodes = start(lab, 2, path, limit=8 * MIB)
+    nodes[1].await_delivery(cast.cast, lambda report: report.datagram_bytes > MIB)
+    listener = nodes[1].plane._deliveries[cast.cast].multicast_receiver()
+    assert listener is not None
+    listener.stop("it can't follow")
+    nodes[1].await_delivery(cast.cast, lambda report: not report.listening)
+    await_listeners(cast, "node_2")
+    had = nodes[1].deliveries[cast.cast].datagram_bytes
+    nodes[1].plane.listen(JoinGroup(cast.cast, group_of(cast)))
+    await_listeners(cast, "node_1", "node_2")
+    results = cast.results()
+    check(path, nodes, results)
+    assert results[0].datagram_bytes > had + 4 * MIB
+    cast.forget()
+
+
+def test_a_relay_becomes_a_stream_and_a_relay_again(lab: Lab) -> None:
+    path = lab.file("model.bin", 24 * MIB)
+    nodes = lab.chain(2)
+    cast = lab.cast(nodes[0], [path])
+    limit_source(cast, 8 * MIB)
+    for above, node in itertools.pairwise(nodes):
+        cast.deliver(node, above.upstream())
+    nodes[1].await_delivery(cast.cast, lambda report: report.stream_bytes > 2 * MIB)
+    for node in nodes[1:]:
+        node.plane.listen(JoinGroup(cast.cast, group_of(cast)))
+    order(cast, nodes[1:])
+    for node in nodes[1:]:
+        node.await_delivery(cast.cast, lambda report: report.datagram_bytes > 4 * MIB)
+    cast.source.plane.multicast(SendToGroup(cast.cast, None))
+    assert await_state(cast, MulticastState.STOPPED).end is MulticastEnd.ORDERED
+    for node in nodes[1:]:
+        node.plane.listen(JoinGroup(cast.cast, None))
+    limit_source(cast, 0)
+    results = cast.results()
+    check(path, nodes, results)
+    assert all(4 * MIB < result.datagram_bytes < 20 * MIB for result in results)
+    assert not any(result.listening for result in results)
+    cast.forget()
+
+
+def test_a_pause_is_no_silence(lab: Lab) -> None:
+    path = lab.file("model.bin", 16 * MIB)
+    cast, nodes = start(lab, 2, path, limit=8 * MIB)
+    for node in nodes[1:]:
+        node.await_delivery(cast.cast, lambda report: report.datagram_bytes > 2 * MIB)
+    for node in nodes:
+        node.plane.pause(PauseCast(cast.cast, True, 1))
+    sent = multicast_of(nodes[0].sources[cast.cast]).sent_bytes
+    time.sleep(1.5)  # longer than a silence that is borne
+    nodes[0].plane.pause(PauseCast(cast.cast, True, 2))  # it reports
+    assert multicast_of(nodes[0].sources[cast.cast]).sent_bytes <= sent + MIB
+    for node in nodes:
+        node.plane.pause(PauseCast(cast.cast, False, 3))
+    results = cast.results()
+    check(path, nodes, results)
+    assert all(result.datagram_bytes > 12 * MIB for result in results)
+    cast.forget()
+
+
+def test_a_limit_holds_for_the_stream(lab: Lab) -> None:
+    path = lab.file("model.bin", 4 * MIB)
+    nodes = lab.chain(2)
+    cast = lab.cast(nodes[0], [path])
+    limit_source(cast, 4 * MIB)
+    deliver_to_listeners(cast, nodes)
+    began = time.monotonic()
+    order(cast, nodes[1:], 100 * MIB)
+    check(path, nodes, cast.results())
+    assert time.monotonic() - began > 0.8
+    cast.forget()
+
+
+def test_a_cancelled_cast_leaves_nothing(lab: Lab) -> None:
+    path = lab.file("model.bin", 16 * MIB)
+    cast, nodes = start(lab, 2, path, limit=8 * MIB)
+    for node in nodes[1:]:
+        node.await_delivery(cast.cast, lambda report: report.datagram_bytes > 2 * MIB)
+    cast.cancel(*nodes)
+    assert [node.await_end(cast.cast).state for node in nodes[1:]] == [R.CANCELLED] * 2
+    await_state(cast, MulticastState.STOPPED)
+    assert not any((node.inbox / "model.bin").exists() for node in nodes[1:])
+    cast.forget()
+
+
+def test_what_stands_already_is_not_sent(lab: Lab) -> None:
+    path = lab.file("model.bin", 12 * MIB)
+    nodes = lab.chain(2)
+    for node in nodes[1:]:
+        node.inbox.mkdir(parents=True)
+        (node.inbox / "model.bin").write_bytes(path.read_bytes())
+    cast = lab.cast(nodes[0], [path])
+    deliver_to_listeners(cast, nodes)
+    order(cast, nodes[1:], 4 * MIB)
+    results = cast.results()
+    assert [result.state for result in results] == [R.SKIPPED] * 2
+    assert nodes[0].sources[cast.cast].sent_bytes < 2 * MIB
+    cast.forget()
+
+
+def test_a_delivery_goes_on_after_its_agent_was_killed(lab: Lab) -> None:
+    path = lab.file("model.bin", 16 * MIB)
+    cast, nodes = start(lab, 2, path, limit=8 * MIB)
+    nodes[2].await_delivery(cast.cast, lambda report: report.datagram_bytes > 4 * MIB)
+    nodes[2].plane.close(keep=True)
+    await_listeners(cast, "node_1")
+    again = lab.node("node_2")
+    nodes[2] = cast.recipients[1] = again
+    cast.recipients.pop()
+    cast.deliver(again, nodes[1].upstream(), group=group_of(cast))
+    await_listeners(cast, "node_1", "node_2")
+    results = cast.results()
+    check(path, nodes, results)
+    assert 2 * MIB < results[1].datagram_bytes < 12 * MIB
+    assert results[1].received_bytes < 15 * MIB
+    cast.forget()
+
+
+def test_who_feeds_nobody_still_passes_digests_on(lab: Lab) -> None:
+    """The first hop does not listen and is slow: whoever is below it needs its digests only."""
+    path = lab.file("model.bin", 16 * MIB)
+    nodes = lab.chain(2)
+    cast = lab.cast(nodes[0], [path])
+    cast.deliver(nodes[1], nodes[0].upstream())
+    cast.deliver(nodes[2], nodes[1].upstream(), group=group_of(cast))
+    order(cast, nodes[2:])
+    results = cast.results()
+    check(path, nodes, results)
+    assert results[0].datagram_bytes == 0
+    assert results[1].datagram_bytes > 15 * MIB
+    cast.forget()
+
+
+@contextlib.contextmanager
+def forger(group: MulticastGroup, listens: bool) -> Iterator[Callable[[], int]]:
+    """Somebody who fills the group with datagrams of its own, with the tags of others if it `listens`."""
+    ended, sent = threading.Event(), itertools.count()
+
+    def work() -> None:
+        ear, mouth = ReceivingSocket(group, group.source), SendingSocket(group, group.source)
+        ear.set_timeout(0.05)
+        buffer = memoryview(bytearray(1 << 16))
+        while not ended.is_set():
+            try:
+                where = ear.receive(buffer)[2]
+            except BlockingIOError:
+                continue
+            if where == mouth.socket.getsockname():  # it hears itself
+                continue
+            head = parse_datagram_header(buffer, 0)
+            if not listens:
+                head = head._replace(tag=secrets.token_bytes(8))
+            for ahead in range(4):
+                place = head.offset + ahead * head.size * 11
+                forged = head._replace(sequence=head.sequence + ahead * 11, offset=place)
+                mouth.send(memoryview(pack_datagram_header(*forged) + secrets.token_bytes(head.size)))
+                next(sent)
+        ear.close()
+        mouth.close()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield lambda: next(sent)
+    finally:
+        ended.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("listens", [False, True])
+def test_forged_datagrams_spoil_nothing(lab: Lab, listens: bool) -> None:
+    path = lab.file("model.bin", 24 * MIB)
+    nodes = lab.chain(2)
+    cast = lab.cast(nodes[0], [path])
+    deliver_to_listeners(cast, nodes)
+    with forger(group_of(cast), listens) as sent:
+        order(cast, nodes[1:], 30 * MIB)
+        results = cast.results()
+        assert sent() > 100
+    check(path, nodes, results)
+    cast.forget()
+
+
+def test_a_report_by_somebody_else_is_not_heard(lab: Lab) -> None:
+    path = lab.file("model.bin", 4 * MIB)
+    cast, nodes = start(lab, 1, path, limit=2 * MIB)
+    group = group_of(cast)
+    ear = ReceivingSocket(group, group.source)
+    ear.set_timeout(5)
+    _, _, where = ear.receive(memoryview(bytearray(1 << 16)))
+    ear.close()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        for size in (0, 1, 61, 69, 500):
+            sock.sendto(secrets.token_bytes(size), where)
+    check(path, nodes, cast.results())
+    assert await_state(cast, MulticastState.DONE).listeners in ((), ("node_1",))
+    cast.forget()
+
+
+def test_a_flood_of_reports_does_not_stop_the_stream(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whenever the source looks, there is one more that means nothing."""
+    receive = SendingSocket.receive
+    flood = itertools.count()
+
+    def flooded(sock: SendingSocket, seconds: float) -> bytes:
+        return receive(sock, 0.0) or str(next(flood)).encode()
+
+    monkeypatch.setattr(SendingSocket, "receive", flooded)
+    path = lab.file("model.bin", 4 * MIB)
+    cast, nodes = start(lab, 1, path)
+    check(path, nodes, cast.results())
+    assert next(flood) > 100
+    assert await_state(cast, MulticastState.DONE).sent_bytes >= 4 * MIB
+    cast.forget()
+
+
+def test_it_stops_where_it_stays_at_the_lowest_pace(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(multicast_sender, "SLOW_SECONDS", 0.1)
+    monkeypatch.setattr(multicast_sender, "MIN_RATE", float("inf"))
+    path = lab.file("model.bin", 64 * MIB)
+    nodes = lab.chain(1)
+    cast = lab.cast(nodes[0], [path])
+    cast.deliver(nodes[1], nodes[0].upstream(), group=group_of(cast))
+    order(cast, nodes[1:])
+    results = cast.results()
+    check(path, nodes, results)
+    assert await_state(cast, MulticastState.STOPPED).end is MulticastEnd.TOO_SLOW
+    cast.forget()
+
+
+class Lossy:
+    """Takes whole calls of listeners away, with all the datagrams that they bring."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, lose: Callable[[int], bool]) -> None:
+        self.calls = itertools.count()
+        self.lost = 0
+        meet, receive = ReceivingSocket.receive, MmsgReceiver.receive
+
+        def meeting(
+            sock: ReceivingSocket, buffer: memoryview, wait: bool = True
+        ) -> tuple[int, int, tuple[str, int]]:
+            while True:
+                came = meet(sock, buffer, wait)
+                if not lose(next(self.calls)):
+                    return came
+                self.lost += 1
+
+        def receiving(
+            batches: MmsgReceiver, sock: socket.socket, memory: memoryview, first: int, end: int, wait: bool
+        ) -> list[int]:
+            while True:
+                came = receive(batches, sock, memory, first, end, wait)
+                if not lose(next(self.calls)):
+                    return came
+                self.lost += 1
+
+        monkeypatch.setattr(ReceivingSocket, "receive", meeting)
+        monkeypatch.setattr(MmsgReceiver, "receive", receiving)
+
+
+def test_what_is_lost_comes_from_the_relay(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    lossy = Lossy(monkeypatch, lambda call: call % 17 == 3)
+    path = lab.file("model.bin", 40 * MIB + 12345)
+    cast, nodes = start(lab, 3, path, limit=60 * MIB)
+    results = cast.results()
+    check(path, nodes, results)
+    assert lossy.lost > 10
+    for result in results:
+        assert result.datagram_bytes > 0.7 * path.stat().st_size
+        assert 0 < result.repaired_bytes < 0.3 * path.stat().st_size
+    cast.forget()
+
+
+def test_who_lost_nearly_all_for_a_moment_stays(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when the sender begins too fast, and has slowed down since."""
+    began: list[float] = []
+
+    def lose(call: int) -> bool:
+        began.append(time.monotonic())
+        return 0.3 < began[-1] - began[0] < 0.65
+
+    Lossy(monkeypatch, lose)
+    path = lab.file("model.bin", 16 * MIB)
+    cast, nodes = start(lab, 1, path, limit=8 * MIB)
+    nodes[1].await_delivery(cast.cast, lambda report: report.datagram_bytes > 4 * MIB)
+    check(path, nodes, cast.results())
+    cast.forget()
+
+
+def test_nothing_arrives_and_the_relay_does_it(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    Lossy(monkeypatch, lambda call: True)
+    path = lab.file("model.bin", 3 * MIB)
+    began = time.monotonic()
+    cast, nodes = start(lab, 2, path)
+    results = cast.results()
+    assert time.monotonic() - began < 3
+    check(path, nodes, results)
+    assert all(result.datagram_bytes == 0 for result in results)
+    report = cast.source.await_source(
+        cast.cast, lambda report: multicast_of(report).state is MulticastState.STOPPED
+    )
+    assert multicast_of(report).end is MulticastEnd.NOTHING_ARRIVES
+    cast.forget()
+
+
+def test_a_paused_recipient_takes_nothing_and_then_the_rest(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = lab.file("model.bin", 16 * MIB)
+    cast, nodes = start(lab, 2, path, limit=8 * MIB)
+    nodes[1].await_delivery(cast.cast, lambda report: report.datagram_bytes > 2 * MIB)
+    nodes[1].plane.pause_delivery(PauseDelivery(cast.cast, 2))
+    nodes[1].await_delivery(cast.cast, lambda report: not report.listening)
+    limit_source(cast, 3 * MIB)
+    await_listeners(cast, "node_2")
+    cast.set_upstream(nodes[2], nodes[0].upstream(), 3)
+    paused, kept_alive = nodes[1].plane._deliveries[cast.cast], threading.Event()
+    monkeypatch.setattr(paused, "flush_progress", kept_alive.set)
+    assert kept_alive.wait(5)  # what comes over its connection is no reason to listen
+    assert not paused.receives_multicast
+    monkeypatch.undo()
+    had = nodes[1].deliveries[cast.cast].datagram_bytes
+    limit_source(cast, 8 * MIB)
+    cast.set_upstream(nodes[1], nodes[0].upstream(), 4)
+    await_listeners(cast, "node_1", "node_2")
+    results = cast.results()
+    check(path, nodes, results)
+    assert had < 6 * MIB
+    assert had + 4 * MIB < results[0].datagram_bytes < 15 * MIB
+    cast.forget()

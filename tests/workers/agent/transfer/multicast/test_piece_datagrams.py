@@ -1,0 +1,81 @@
+"""The datagrams that are made of a piece."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from castray_desktop.core.content.stream_layout import StreamLayout
+from castray_desktop.core.multicast.datagrams import HEADER_BYTES, DatagramKeys, parse_datagram_header
+from castray_desktop.workers.agent.transfer.multicast.datagram_parser import TagChecker
+from castray_desktop.workers.agent.transfer.multicast.multicast_sender import PieceDatagrams
+
+KEYS = DatagramKeys(bytes(32), "0123456789ab")
+PAYLOAD = 512
+PIECE = 1000 * PAYLOAD
+LAYOUT = StreamLayout(100, PIECE + 700, 30, PIECE)  # lists have pieces of their own
+
+
+class Source:
+    """Has one file, of which the pieces in the middle are made."""
+
+    layout = LAYOUT
+
+    def __init__(self, path: Path, content: bytes) -> None:
+        path.write_bytes(content)
+        self.path = path
+
+    def within_file(self, index: int) -> tuple[int, int] | None:
+        start, _ = LAYOUT.piece(index)
+        return (0, start - LAYOUT.manifest_bytes) if index in (1, 2) else None
+
+    @contextlib.contextmanager
+    def borrow_file(self, file: int) -> Iterator[int]:
+        fd = os.open(self.path, os.O_RDONLY)
+        try:
+            yield fd
+        finally:
+            os.close(fd)
+
+    def piece_bytes(self, index: int) -> memoryview:
+        start, end = LAYOUT.piece(index)
+        return memoryview(bytes([index]) * (end - start))
+
+
+def content_of(datagrams: PieceDatagrams, number: int, last: int, piece: int, sequence: int) -> bytes:
+    """The bytes that they carry, once every head and tag is right."""
+    tags = TagChecker(KEYS)
+    for place in range(number):
+        head = parse_datagram_header(datagrams.heads, place * HEADER_BYTES)
+        assert head[1:] == (sequence + place, piece, place * PAYLOAD, PAYLOAD)
+        assert tags.is_right(head, last if place == number - 1 else PAYLOAD)
+    return bytes(datagrams.payloads[: (number - 1) * PAYLOAD + last])
+
+
+@pytest.fixture
+def content() -> bytes:
+    return secrets.token_bytes(PIECE + 700)
+
+
+def test_every_piece_is_carried_whole(tmp_path: Path, content: bytes) -> None:
+    source = Source(tmp_path / "file", content)
+    datagrams = PieceDatagrams(source, KEYS, PAYLOAD)
+    sequence = 1000
+    for index, expected in enumerate((bytes(100), content[:PIECE], content[PIECE:], b"\3" * 30)):
+        number, last = datagrams.of_piece(index, sequence)
+        assert (number - 1) * PAYLOAD + last == len(expected)
+        assert content_of(datagrams, number, last, index, sequence) == expected
+        sequence += number
+
+
+def test_a_file_that_has_become_shorter_gives_zeros(tmp_path: Path, content: bytes) -> None:
+    source = Source(tmp_path / "file", content)
+    os.truncate(source.path, PIECE - 5 * PAYLOAD)
+    datagrams = PieceDatagrams(source, KEYS, PAYLOAD)
+    made = datagrams.of_piece(1, 0)
+    assert content_of(datagrams, *made, 1, 0) == content[: PIECE - 5 * PAYLOAD] + bytes(5 * PAYLOAD)

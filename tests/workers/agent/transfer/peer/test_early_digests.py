@@ -1,0 +1,107 @@
+"""Digests that are known before their pieces."""
+
+from __future__ import annotations
+
+import threading
+from typing import cast
+
+import pytest
+
+from castray_desktop.core.protocol.nodes import peer_frames
+from castray_desktop.core.protocol.nodes.agent_protocol import Algorithms, ParcelTotals, StartDelivery
+from castray_desktop.core.protocol.nodes.peer_frames import PieceFlag
+from castray_desktop.workers.agent.transfer.node_context import NodeContext
+from castray_desktop.workers.agent.transfer.peer.connection import PeerConnection
+from castray_desktop.workers.agent.transfer.peer.upload import PieceUploader
+from castray_desktop.workers.agent.transfer.source.cast_source import CastSource
+from castray_desktop.workers.agent.transfer.store.receive_store import ReceiveStore
+
+PIECE = 1000
+
+
+def digest(number: int) -> bytes:
+    return bytes([number]) * 16
+
+
+@pytest.fixture
+def stock() -> ReceiveStore:
+    """Of one piece of lists, and four of contents."""
+    totals = ParcelTotals(10, "", 4 * PIECE, 0, 1, 1)
+    order = StartDelivery("cast", "", 1, None, totals, Algorithms(piece_bytes=PIECE))
+    return ReceiveStore(order, cast(NodeContext, None), lambda urgent: None)
+
+
+def known(stock: ReceiveStore) -> list[bytes | None]:
+    return [stock.early_digest(index) for index in range(5)]
+
+
+def test_what_has_come_is_known(stock: ReceiveStore) -> None:
+    assert known(stock) == [None] * 5
+    stock.add_early_digests(1, digest(1) + digest(2))
+    assert known(stock) == [None, digest(1), digest(2), None, None]
+    stock.add_early_digests(2, digest(9) + digest(3))
+    assert known(stock) == [None, digest(1), digest(9), digest(3), None]
+
+
+def test_there_are_no_digests_beyond_the_last_piece(stock: ReceiveStore) -> None:
+    with pytest.raises(ValueError, match="up to 6"):
+        stock.add_early_digests(4, digest(1) + digest(2))
+    assert known(stock) == [None] * 5
+
+
+def test_that_of_a_piece_that_is_here_stays(stock: ReceiveStore) -> None:
+    stock.add_pieces(1, digest(1))
+    stock.add_early_digests(0, digest(7) + digest(8) + digest(9))
+    assert known(stock) == [digest(7), digest(1), digest(9), None, None]
+    stock.add_pieces(2, digest(2))  # it was read anew
+    assert known(stock) == [digest(7), digest(1), digest(2), None, None]
+    assert not stock.has_piece(0)
+
+
+def test_who_waits_for_one_goes_on(stock: ReceiveStore) -> None:
+    waiting = threading.Thread(target=stock.wait_digest, args=(3, 20.0))
+    waiting.start()
+    stock.add_early_digests(3, digest(3))
+    waiting.join(10)
+    assert not waiting.is_alive()
+
+
+class Peer:
+    """Asks for all digests, and notes how long others were waited for."""
+
+    def __init__(self) -> None:
+        self.came = bytearray()
+        self.waits: list[float] = []
+        self._requests = peer_frames.request_frame(0, 4010, PieceFlag.DIGEST | PieceFlag.EARLY)
+
+    def has_data(self) -> bool:
+        return bool(self._requests)
+
+    def read(self, count: int) -> bytes:
+        some, self._requests = self._requests[:count], self._requests[count:]
+        return some
+
+    def wait_readable(self, seconds: float) -> bool:
+        self.waits.append(seconds)
+        return False
+
+    def write(self, data: bytes) -> None:
+        self.came += data
+
+
+@pytest.mark.parametrize("seconds", [0.0, CastSource.early_seconds])
+def test_only_their_source_has_them_wait_for_one_another(stock: ReceiveStore, seconds: float) -> None:
+    """Else the last node of a long chain would hear of them after their pieces."""
+    stock.early_seconds = seconds or stock.early_seconds
+    peer = Peer()
+    serving = PieceUploader(cast(PeerConnection, peer), stock)
+    stock.add_early_digests(0, digest(0) + digest(1))
+    for _ in range(2):  # it sends them; it waits for others, or not
+        serving._step()
+    stock.add_early_digests(2, digest(2))
+    for _ in range(2):
+        serving._step()
+    assert peer.came == peer_frames.digests_frame(0, [digest(0), digest(1)]) + peer_frames.digests_frame(
+        2, [digest(2)]
+    )
+    assert peer.waits == ([seconds] * 2 if seconds else [])

@@ -1,0 +1,13 @@
+"""A small stream, by its pieces."""
+
+from __future__ import annotations
+
+from castray_desktop.core.content.stream_layout import StreamLayout
+
+LAYOUT = StreamLayout(100, 5000, 30, 1000)  # pieces: 1, 5 and 1
+
+
+def content(piece: int) -> bytes:
+    """What belongs into a piece."""
+    start, end = LAYOUT.piece(piece)
+    return bytes(at % 251 for at in range(start, end))

@@ -1,0 +1,92 @@
+"""A recipient in a process of its own, to be killed: orders come in as lines, reports go out as lines.
+
+    python -m tests.workers.agent.transfer.recipient FOLDER NAME [die=N | remove=N]
+
+With `die=N` the process kills itself at the N-th renaming, before it (`die=-N`) or after it; with
+`remove=N` before it removes the N-th file that the source has no longer.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.workers.agent.transfer.delivery.prune import Pruner
+from castray_desktop.workers.agent.transfer.node_context import PeerTiming
+from castray_desktop.workers.agent.transfer.system import linux_calls
+from castray_desktop.workers.agent.transfer.transfer_service import TransferService
+
+
+def main() -> None:
+    folder, name = Path(sys.argv[1]), sys.argv[2]
+    if len(sys.argv) > 3:
+        verb, _, number = sys.argv[3].partition("=")
+        {"die": die_at, "remove": die_removing}[verb](int(number))
+    first = agent_protocol.from_json(sys.stdin.buffer.readline(), agent_protocol.Order)
+    ready, lock = threading.Event(), threading.Lock()
+
+    def changed(urgent: bool) -> None:
+        ready.wait()
+        with lock:
+            for report in plane.drain_reports()[1]:
+                sys.stdout.write(agent_protocol.to_json(report).decode() + "\n")
+                sys.stdout.flush()
+
+    plane = TransferService(
+        node=name,
+        inbox=folder / "inbox" / name,
+        address="127.0.0.1",
+        ports=None,
+        host="here",
+        runtime_dir=None,
+        local_copy=False,
+        changed=changed,
+        timing=PeerTiming(lost_after=5, grace=5),
+        engine="engine",
+        keep=(first.cast,),
+    )
+    plane.start()
+    ready.set()
+    plane.deliver(first)
+    for line in sys.stdin.buffer:
+        plane.seal(agent_protocol.from_json(line, agent_protocol.Order))
+    plane.close()
+
+
+def die_at(number: int) -> None:
+    rename, count = linux_calls.rename_without_replacing, 0
+
+    def renamed(source: bytes, source_folder: int, target: bytes, target_folder: int) -> None:
+        nonlocal count
+        count += 1
+        if count == -number:
+            os.kill(os.getpid(), signal.SIGKILL)
+        try:
+            rename(source, source_folder, target, target_folder)
+        finally:
+            if count == number:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    linux_calls.rename_without_replacing = renamed
+
+
+def die_removing(number: int) -> None:
+    drop, count = Pruner._drop, 0
+
+    def dropped(finder: Pruner, folder: int, name: bytes, *more: Any) -> bool:
+        nonlocal count
+        count += 1
+        if count == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return drop(finder, folder, name, *more)
+
+    Pruner._drop = dropped  # type: ignore[method-assign]
+
+
+if __name__ == "__main__":
+    main()

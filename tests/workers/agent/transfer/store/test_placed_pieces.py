@@ -1,0 +1,105 @@
+"""Pieces that a delivery is given: what it notes, counts and hashes."""
+
+from __future__ import annotations
+
+import dataclasses
+from array import array
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from castray_desktop.core.failures.kinds import CastRayError, FailureKind
+from castray_desktop.core.protocol.nodes.agent_protocol import StartDelivery
+from castray_desktop.workers.agent.transfer.delivery.delivery import Delivery
+from castray_desktop.workers.agent.transfer.source.cast_source import CastSource
+from castray_desktop.workers.agent.transfer.store.journal import Journal
+from tests.workers.agent.transfer.lab import BEST, Lab
+
+PIECE = 10_000
+ALGORITHMS = dataclasses.replace(BEST, piece_bytes=PIECE)
+FIRST = 1  # piece of the contents, after one of the manifest
+
+
+class Recipient:
+    """A delivery that has the lists, and takes what it is given."""
+
+    def __init__(self, source: CastSource, delivery: Delivery, paths: Sequence[Path]) -> None:
+        self.source = source
+        self.paths = paths
+        self.delivery = delivery
+
+    def bytes_of(self, index: int) -> memoryview:
+        return self.source.piece_bytes(index)
+
+    def place(self, index: int) -> None:
+        assert self.delivery.write_piece(index, self.source.digest(index), self.bytes_of(index))
+
+    def noted(self) -> dict[int, bytes]:
+        """By the journal."""
+        assert self.delivery._staging is not None
+        return dict(self.delivery._staging.journal.records())
+
+
+@pytest.fixture
+def recipient(lab: Lab) -> Iterator[Recipient]:
+    """Of a large file and of a small one."""
+    node, other = lab.node("node_0"), lab.node("node_1")
+    paths = [lab.file("large", 11 * PIECE + 77), lab.file("small", PIECE)]
+    cast = lab.cast(node, paths, ALGORITHMS)
+    source = node.plane._sources[cast.cast]
+    for index in range(source.layout.pieces):
+        assert source.wait_piece(index, 20)
+    order = StartDelivery(cast.cast, cast.secret, 1, None, cast.totals, ALGORITHMS)
+    delivery = Delivery(order, other.plane._place, lambda urgent: None)
+    delivery._open()
+    found = Recipient(source, delivery, paths)
+    found.place(0)
+    yield found
+    assert delivery._hashes is not None
+    assert delivery._staging is not None
+    delivery._hashes.stop()
+    delivery.release()
+    delivery._staging.remove()
+    cast.forget()
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_all_of_it_comes_out_right(recipient: Recipient, backwards: bool) -> None:
+    delivery, layout = recipient.delivery, recipient.delivery.layout
+    for index in sorted(range(FIRST, layout.pieces), reverse=backwards):
+        recipient.place(index)
+    assert delivery.is_complete()
+    assert delivery.report().content_bytes == layout.content_bytes
+    assert recipient.noted() == {index: recipient.source.digest(index) for index in range(layout.pieces)}
+    assert all(delivery.piece_bytes(index) == recipient.bytes_of(index) for index in range(layout.pieces))
+    assert delivery._hashes is not None
+    for path, found in zip(recipient.paths, delivery._hashes.finish(), strict=True):
+        hasher = delivery._new_file_hasher()
+        hasher.update(path.read_bytes())
+        assert found == hasher.digest()
+
+
+def test_what_has_kept_the_hashes_from_going_on_is_told_first(recipient: Recipient) -> None:
+    """Also of files with holes, which are read back."""
+    delivery = recipient.delivery
+    assert delivery.manifest is not None
+    assert delivery._hashes is not None
+    delivery._hashes._fail(OSError("unreadable"))
+    spans = delivery.manifest.spans(0, PIECE)
+    delivery.manifest._sparse[0] = array("Q")
+    with pytest.raises(OSError, match="unreadable"):
+        delivery._hashes.add_contents(0, PIECE, spans, recipient.bytes_of(FIRST))
+    delivery.manifest._sparse.clear()
+
+
+def test_what_can_not_be_noted_is_not_counted(recipient: Recipient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(journal: Journal, index: int, digest: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Journal, "append", full)
+        with pytest.raises(CastRayError) as caught:
+            recipient.place(FIRST)
+    assert caught.value.failure.kind is FailureKind.NO_ROOM
+    assert recipient.delivery.have.total == recipient.delivery.layout.manifest_bytes

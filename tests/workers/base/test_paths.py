@@ -1,0 +1,69 @@
+"""Where things lie, and who may reach them."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from castray_desktop.workers.base.paths import find_paths
+from castray_desktop.workers.engine.process import open_socket
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_a_deep_home_has_a_short_socket(tmp_path: Path) -> None:
+    deep = tmp_path / ("d" * 100) / ("e" * 100)
+    places = find_paths({"CASTRAY_HOME": str(deep), "XDG_RUNTIME_DIR": "/run/user/1000"})
+    assert places.home == deep
+    assert len(os.fsencode(places.socket)) <= 107
+    assert places.socket.parent.parent == Path("/run/user/1000")
+
+
+def test_two_homes_have_two_sockets(tmp_path: Path) -> None:
+    one, other, again = (
+        find_paths({"CASTRAY_HOME": str(tmp_path / name), "XDG_RUNTIME_DIR": "/run"})
+        for name in ("one", "other", "one")
+    )
+    assert one.socket != other.socket
+    assert one == again
+
+
+def test_without_a_home_or_a_run_time_folder() -> None:
+    places = find_paths({})
+    assert places.home.is_absolute()
+    assert str(os.getuid()) in places.socket.parent.name
+
+
+def test_folders_and_socket_are_for_this_user_alone(tmp_path: Path) -> None:
+    places = find_paths({"CASTRAY_HOME": str(tmp_path / "home"), "XDG_RUNTIME_DIR": str(tmp_path)})
+    mask = os.umask(0)
+    try:
+        places.prepare()
+    finally:
+        os.umask(mask)
+    assert {mode(path) for path in (places.home, places.log, places.runs, places.socket.parent)} == {0o700}
+    with open_socket(places.socket):
+        assert mode(places.socket) == 0o600
+    with open_socket(places.socket):  # takes the place of one that a dead engine left
+        assert mode(places.socket) == 0o600
+
+
+@pytest.mark.parametrize("how", ["writable", "link", "file"])
+def test_a_folder_that_others_reach_into_is_refused(tmp_path: Path, how: str) -> None:
+    places = find_paths({"CASTRAY_HOME": str(tmp_path / "home"), "XDG_RUNTIME_DIR": str(tmp_path)})
+    folder = places.socket.parent
+    if how == "writable":
+        folder.mkdir()
+        folder.chmod(0o777)
+    elif how == "link":
+        (tmp_path / "elsewhere").mkdir(mode=0o700)
+        folder.symlink_to(tmp_path / "elsewhere")
+    else:
+        folder.touch()
+    with pytest.raises(PermissionError, match="belongs to others"):
+        places.check()

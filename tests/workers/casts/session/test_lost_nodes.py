@@ -1,0 +1,320 @@
+"""Nodes that go away and come back while a cast runs."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+
+import pytest
+
+from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
+from castray_desktop.core.protocol.messages import CastState, DeliveryState, SendRequest
+from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.core.protocol.nodes.agent_protocol import RecipientState, SourceState
+from tests.helpers.cast_stage import REQUEST, Stage
+from tests.helpers.fake_agents import STREAM, TOTALS
+
+TO_A_AND_B = SendRequest(("/data/model.bin",), ("a", "b"), leave_out=True)
+
+
+async def upstream(stage: Stage, node: str, kind: type, count: int = 1) -> agent_protocol.Upstream | None:
+    order = await stage.agents.wait_for(node, kind, count)
+    assert isinstance(order, agent_protocol.StartDelivery | agent_protocol.SetUpstream)
+    return order.upstream
+
+
+def received(stage: Stage, node: str, cast: str, count: int, state: str = "receiving") -> None:
+    stage.agents.report_delivery(node, cast, RecipientState(state), stream_bytes=count, content_bytes=count)
+
+
+async def test_a_recipient_that_comes_back_is_fed_again_by_whoever_has_most_time(stage: Stage) -> None:
+    cast = await stage.start()
+    for node in "abc":
+        received(stage, node, cast, 1000)
+    stage.agents.go_away("a")
+    moved = await upstream(stage, "b", agent_protocol.SetUpstream)
+    assert moved is not None
+    assert moved.node == "s"
+    snapshot = stage.dispatcher.deliveries()[cast][0]
+    assert snapshot.state is DeliveryState.WAITING
+    assert snapshot.failure == Failure(FailureKind.NODE_AWAY, {"node": "a"})
+    stage.agents.come_back("a")
+    again = await stage.agents.wait_for("a", agent_protocol.StartDelivery, 2)
+    assert isinstance(again, agent_protocol.StartDelivery)
+    assert again.upstream is not None
+    assert again.upstream.node == "c"
+    assert again.epoch > 1
+    assert stage.dispatcher.deliveries()[cast][0].failure is None
+    assert await stage.finish(cast, "bs", "cb", "ac") is CastState.COMPLETED
+
+
+async def test_the_others_do_not_wait_for_the_one_that_is_away(stage: Stage) -> None:
+    cast = await stage.start()
+    stage.agents.go_away("a")
+    stage.seal(cast)
+    await stage.land(cast, "bs", "cb")
+    states = [item.state for item in stage.dispatcher.deliveries()[cast]]
+    assert states == [DeliveryState.WAITING, DeliveryState.COMPLETED, DeliveryState.COMPLETED]
+    stage.agents.come_back("a")
+    await stage.agents.wait_for("a", agent_protocol.AnnounceTrailer)
+    stage.agents.complete("a", cast, "c")
+    assert (await stage.result(cast)).summary.state is CastState.COMPLETED
+
+
+async def test_a_node_that_is_removed_fails_at_once(stage: Stage) -> None:
+    cast = await stage.start()
+    stage.agents.remove("c")
+    stage.seal(cast)
+    for node, above in (("a", "s"), ("b", "a")):
+        stage.agents.complete(node, cast, above)
+    result = await stage.result(cast)
+    assert result.deliveries[2].failure == Failure(FailureKind.NODE_OFFLINE, {"node": "c"})
+
+
+async def test_a_node_that_was_away_and_is_removed_fails_at_once(stage: Stage) -> None:
+    cast = await stage.start()
+    stage.agents.go_away("c")
+    await asyncio.sleep(0)
+    stage.agents.remove("c")
+    stage.seal(cast)
+    for node, above in (("a", "s"), ("b", "a")):
+        stage.agents.complete(node, cast, above)
+    assert (await stage.result(cast)).deliveries[2].state is DeliveryState.FAILED
+
+
+async def test_time_without_a_cluster_does_not_count(stage: Stage) -> None:
+    cast = await stage.start()
+    stage.agents.settled = False
+    for node in "sabc":
+        stage.agents.go_away(node)
+    await asyncio.sleep(0)
+    stage.skip(1000.0)
+    for node in "bcas":
+        stage.agents.come_back(node)
+    stage.agents.settled = True
+    await stage.agents.wait_for("s", agent_protocol.ServeSource, 2)
+    for node in "abc":
+        await stage.agents.wait_for(node, agent_protocol.StartDelivery, 2)
+    assert await stage.finish(cast, *"abc") is CastState.COMPLETED
+
+
+async def everybody_away_and_back(stage: Stage) -> None:
+    """As when the driver is replaced: every agent is another one."""
+    stage.agents.settled = False
+    for node in "sabc":
+        stage.agents.go_away(node)
+    await asyncio.sleep(0)
+    for node in "sabc":
+        stage.agents.come_back(node)
+    stage.agents.settled = True
+    await stage.agents.wait_for("s", agent_protocol.ServeSource, 2)
+    for node in "abc":
+        await stage.agents.wait_for(node, agent_protocol.StartDelivery, 2)
+
+
+async def test_a_new_source_of_which_nobody_asks_more_reads_to_its_end(stage: Stage) -> None:
+    """The recipients have every byte from the source's agent before, which never said that it had sealed."""
+    cast = await stage.start()
+    await everybody_away_and_back(stage)
+    stage.agents.report_source("s", cast, SourceState.SERVING, totals=TOTALS)
+    received(stage, "a", cast, STREAM, "verifying")
+    received(stage, "b", cast, 1000)
+    received(stage, "c", cast, STREAM, "verifying")
+    await asyncio.sleep(0.01)
+    assert not any(isinstance(order, agent_protocol.ReadToEnd) for _, order in stage.agents.orders)
+    received(stage, "b", cast, STREAM, "verifying")
+    await stage.agents.wait_for("s", agent_protocol.ReadToEnd)
+    assert await stage.finish(cast, *"abc") is CastState.COMPLETED
+    assert sum(isinstance(order, agent_protocol.ReadToEnd) for _, order in stage.agents.orders) == 1
+
+
+async def test_a_first_source_is_asked_for_everything_anyway(stage: Stage) -> None:
+    cast = await stage.start()
+    stage.agents.report_source("s", cast, SourceState.SERVING, totals=TOTALS)
+    for node in "abc":
+        received(stage, node, cast, STREAM, "verifying")
+    assert await stage.finish(cast, *"abc") is CastState.COMPLETED
+    assert not any(isinstance(order, agent_protocol.ReadToEnd) for _, order in stage.agents.orders)
+
+
+async def test_recipients_wait_for_their_source_and_dial_it_again(stage: Stage) -> None:
+    cast = await stage.start()
+    stage.agents.go_away("s")
+    assert await upstream(stage, "a", agent_protocol.SetUpstream) is None
+    assert stage.dispatcher.summaries()[0].failure == Failure(FailureKind.NODE_AWAY, {"node": "s"})
+    stage.agents.come_back("s")
+    first = await stage.agents.wait_for("s", agent_protocol.ServeSource)
+    second = await stage.agents.wait_for("s", agent_protocol.ServeSource, 2)
+    assert isinstance(first, agent_protocol.ServeSource)
+    assert isinstance(second, agent_protocol.ServeSource)
+    assert (second.secret, second.algorithms) == (first.secret, first.algorithms)
+    again = await upstream(stage, "a", agent_protocol.SetUpstream, 2)
+    assert again is not None
+    assert (again.node, again.port) == ("s", 7001)
+    assert stage.dispatcher.summaries()[0].failure is None
+    assert not any(
+        isinstance(order, agent_protocol.SetUpstream) and name in "bc" for name, order in stage.agents.orders
+    )
+    assert await stage.finish(cast, "as", "ba", "cb") is CastState.COMPLETED
+
+
+async def test_a_digest_counts_once_the_source_is_sealed(stage: Stage) -> None:
+    cast = await stage.start()
+    stage.agents.report_source("s", cast, SourceState.SERVING, trailer_digest="t")
+    await asyncio.sleep(0)
+    assert await stage.finish(cast, "as", "ba", "cb") is CastState.COMPLETED
+
+
+async def test_a_source_that_comes_back_with_other_files_ends_the_cast(stage: Stage) -> None:
+    cast = await stage.start()
+    stage.agents.go_away("s")
+    stage.agents.totals = dataclasses.replace(TOTALS, manifest_digest="other")
+    stage.agents.come_back("s")
+    result = await stage.result(cast)
+    changed = Failure(FailureKind.PARCEL_CHANGED, {"node": "s"})
+    assert [item.failure for item in result.deliveries] == [changed] * 3
+
+
+async def test_whoever_has_everything_feeds_the_others_when_the_source_is_gone(stage: Stage) -> None:
+    cast = await stage.start()
+    stage.seal(cast)
+    received(stage, "b", cast, STREAM, "verifying")
+    received(stage, "a", cast, 10)
+    stage.agents.go_away("s")
+    moved = await upstream(stage, "a", agent_protocol.SetUpstream)
+    while moved is None or moved.node != "b":
+        moved = await upstream(stage, "a", agent_protocol.SetUpstream, 2)
+    stage.skip()
+    for node, above in (("b", "s"), ("c", "b"), ("a", "b")):
+        stage.agents.complete(node, cast, above)
+    assert (await stage.result(cast)).summary.state is CastState.COMPLETED
+
+
+async def test_a_relay_whose_copy_has_changed_feeds_nobody_new(stage: Stage) -> None:
+    cast = await stage.start(TO_A_AND_B, "ab")
+    received(stage, "a", cast, STREAM, "verifying")
+    received(stage, "b", cast, STREAM - 10)
+    changed = Failure(FailureKind.COPY_CHANGED, {"node": "b", "upstream": "a", "path": "x", "reason": "y"})
+    stage.agents.report_delivery("b", cast, RecipientState.CONNECTING, epoch=1, failure=changed)
+    moved = await upstream(stage, "b", agent_protocol.SetUpstream)
+    assert moved is not None
+    assert moved.node == "s"
+    await stage.dispatcher.add_recipients(cast, ("c",))
+    above = await upstream(stage, "c", agent_protocol.StartDelivery)
+    assert above is not None
+    assert above.node == "b"
+    stage.seal(cast)
+    stage.agents.go_away("s")
+    received(stage, "b", cast, STREAM, "verifying")
+    stage.skip()
+    for node, feeder in (("a", "s"), ("b", "s"), ("c", "b")):
+        stage.agents.complete(node, cast, feeder)
+    assert (await stage.result(cast)).summary.state is CastState.COMPLETED
+
+
+async def test_without_the_hashes_nobody_can_take_over(stage: Stage) -> None:
+    cast = await stage.start()
+    received(stage, "b", cast, STREAM, "verifying")
+    stage.agents.go_away("s")
+    assert await upstream(stage, "a", agent_protocol.SetUpstream) is None
+    stage.skip()
+    result = await stage.result(cast)
+    assert result.summary.state is CastState.FAILED
+
+
+async def test_a_successor_that_goes_as_well_is_followed_by_the_source(stage: Stage) -> None:
+    cast = await stage.start()
+    stage.seal(cast)
+    received(stage, "a", cast, 10)
+    received(stage, "b", cast, STREAM, "verifying")
+    stage.agents.go_away("s")
+    moved = await upstream(stage, "a", agent_protocol.SetUpstream)
+    assert moved is not None
+    stage.agents.come_back("s")
+    stage.agents.go_away("b")
+    await stage.agents.wait_for("s", agent_protocol.ServeSource, 2)
+    stage.agents.come_back("b")
+    await stage.agents.wait_for("b", agent_protocol.StartDelivery, 2)
+    stage.seal(cast)
+    for node in "abc":
+        stage.agents.complete(node, cast, "s")
+    assert (await stage.result(cast)).summary.state is CastState.COMPLETED
+
+
+async def test_a_slow_node_goes_to_the_tail(stage: Stage) -> None:
+    cast = await stage.start()
+    for step in range(1, 40):
+        stage.skip(0.25)
+        received(stage, "a", cast, step * 25_000_000)
+        received(stage, "b", cast, step * 2_500_000)
+        received(stage, "c", cast, step * 2_500_000)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        if any(isinstance(order, agent_protocol.SetUpstream) for _, order in stage.agents.orders):
+            break
+    moved = {
+        "c": await upstream(stage, "c", agent_protocol.SetUpstream),
+        "b": await upstream(stage, "b", agent_protocol.SetUpstream),
+    }
+    assert {node: above and above.node for node, above in moved.items()} == {"c": "a", "b": "c"}
+    order = [name for name, order in stage.agents.orders if isinstance(order, agent_protocol.SetUpstream)]
+    assert order == ["c", "b"]
+
+
+async def test_a_late_answer_of_an_agent_that_is_gone_says_nothing(stage: Stage) -> None:
+    stage.agents.hold(agent_protocol.StartDelivery)
+    cast = stage.dispatcher.send(REQUEST)
+    await stage.agents.wait_for("c", agent_protocol.StartDelivery)
+    stage.agents.go_away("c")
+    stage.agents.come_back("c")
+    stage.agents.release()
+    await stage.agents.wait_for("c", agent_protocol.StartDelivery, 2)
+    stage.agents.report_source("s", cast, SourceState.SEALED, trailer_digest="t", sent_bytes=STREAM)
+    await stage.land(cast, "as", "ba", "cb")
+    assert (await stage.result(cast)).summary.state is CastState.COMPLETED
+
+
+async def test_a_late_joiner_goes_below_whoever_feeds_nobody(stage: Stage) -> None:
+    cast = await stage.start(TO_A_AND_B, "ab")
+    received(stage, "a", cast, 500)
+    received(stage, "b", cast, 490)
+    report = await stage.dispatcher.add_recipients(cast, ("c",))
+    assert (report.recipients, report.problems) == (("c",), ())
+    above = await upstream(stage, "c", agent_protocol.StartDelivery)
+    assert above is not None
+    assert above.node == "b"
+    with pytest.raises(CastRayError) as caught:
+        await stage.dispatcher.add_recipients(cast, ("all",))
+    assert caught.value.failure.kind is FailureKind.RECIPIENT_ALREADY
+    assert await stage.finish(cast, "as", "ba", "cb") is CastState.COMPLETED
+    result = await stage.result(cast)
+    assert result.summary.recipients == ("a", "b", "c")
+    assert result.summary.chain == ("s", "a", "b", "c")
+    with pytest.raises(CastRayError) as caught:
+        await stage.dispatcher.add_recipients(cast, ("c",))
+    assert caught.value.failure.kind is FailureKind.CAST_FINISHED
+
+
+async def test_a_late_joiner_shares_what_another_one_has_written(stage: Stage) -> None:
+    for node in "ac":
+        stage.agents.replies[node] = agent_protocol.DestinationReply("/shared", "same", free_bytes=1 << 40)
+    cast = await stage.start(TO_A_AND_B, "ab")
+    stage.seal(cast)
+    await stage.agents.wait_for("a", agent_protocol.AnnounceTrailer)
+    stage.agents.complete("a", cast, "s")
+    await stage.dispatcher.add_recipients(cast, ("c",))
+    stage.agents.complete("b", cast, "a")
+    states = [item.state for item in (await stage.result(cast)).deliveries]
+    assert states == [DeliveryState.COMPLETED, DeliveryState.COMPLETED, DeliveryState.SHARED]
+    assert not stage.agents.started("c")
+
+
+async def test_a_late_joiner_that_cannot_take_it_is_the_only_one_that_fails(stage: Stage) -> None:
+    cast = await stage.start(TO_A_AND_B, "ab")
+    stage.agents.hashes["c"] = ("sha256",)
+    report = await stage.dispatcher.add_recipients(cast, ("c",))
+    assert [item.failure.kind for item in report.problems] == [FailureKind.HASH_MISSING]
+    stage.seal(cast)
+    stage.agents.complete("a", cast, "s")
+    stage.agents.complete("b", cast, "a")
+    assert (await stage.result(cast)).summary.state is CastState.PARTLY_FAILED

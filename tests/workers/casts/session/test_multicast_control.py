@@ -1,0 +1,449 @@
+"""Casts to a multicast group: who is told what, and what becomes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncIterator
+
+import msgspec
+import pytest
+
+from castray_desktop.core.multicast.datagrams import MulticastEnd, MulticastState
+from castray_desktop.core.protocol.messages import (
+    CastState,
+    CastSummary,
+    MulticastSnapshot,
+    SendRequest,
+    Transport,
+    TransportOption,
+)
+from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.core.protocol.nodes.agent_protocol import RecipientState, SourceState
+from castray_desktop.workers.casts.session.multicast_control import (
+    REJOIN_LEFT_SECONDS,
+    REJOIN_SECONDS,
+    MulticastGroups,
+)
+from tests.helpers.cast_stage import Stage
+from tests.helpers.fake_agents import STREAM, FakeAgents
+
+UDP = SendRequest(("/data/model.bin",), ("all",), leave_out=True, transport=TransportOption.UDP)
+AUTO = SendRequest(("/data/model.bin",), ("all",), leave_out=True)
+MB = 1_000_000
+
+
+class Scene(Stage):
+    """A stage that shows what becomes of a cast's group."""
+
+    def __init__(self) -> None:
+        self.groups = MulticastGroups(1)
+        super().__init__(self.groups)
+
+    def summary(self, cast: str) -> CastSummary:
+        return next(summary for summary in self.dispatcher.summaries() if summary.cast == cast)
+
+    def multicast(self, cast: str) -> MulticastSnapshot:
+        found = self.summary(cast).multicast
+        assert found is not None
+        return found
+
+    def says(self, cast: str, state: MulticastState, **facts: object) -> None:
+        """The source reports on the group."""
+        sent = facts.get("sent_bytes", 0)
+        report = agent_protocol.MulticastReport(state, **facts)  # type: ignore[arg-type]
+        self.agents.report_source("s", cast, SourceState.SERVING, multicast=report, sent_bytes=sent)
+
+    def has(self, node: str, cast: str, count: int, **facts: object) -> None:
+        """A recipient has so much."""
+        self.agents.report_delivery(
+            node,
+            cast,
+            RecipientState.RECEIVING,
+            stream_bytes=count,
+            content_bytes=count,
+            received_bytes=count,
+            transport="direct",
+            **facts,
+        )
+
+    async def settle(self) -> None:
+        """Let everything happen that follows from what was said."""
+        for _ in range(20):
+            await asyncio.sleep(0)
+
+    async def group(self, node: str, count: int = 1) -> agent_protocol.MulticastGroup | None:
+        """Where a node is to listen as it begins."""
+        order = await self.agents.wait_for(node, agent_protocol.StartDelivery, count)
+        assert isinstance(order, agent_protocol.StartDelivery)
+        return order.group
+
+    async def order(self, count: int = 1) -> agent_protocol.SendToGroup:
+        """What the source is told."""
+        order = await self.agents.wait_for("s", agent_protocol.SendToGroup, count)
+        assert isinstance(order, agent_protocol.SendToGroup)
+        return order
+
+    def orders(self, kind: type) -> list[tuple[str, agent_protocol.Order]]:
+        return [(node, order) for node, order in self.agents.orders if isinstance(order, kind)]
+
+    async def listened_to(self) -> str:
+        """A cast to a group that all of its recipients listen to."""
+        cast = await self.start(UDP)
+        await self.order()
+        for node in "abc":
+            self.has(node, cast, 1000, listening=True)
+        self.says(cast, MulticastState.SENDING, listeners=("a", "b", "c"), sent_bytes=1000)
+        await self.settle()
+        return cast
+
+    async def relay(self, cast: str, rate: float, seconds: int) -> None:
+        """Everybody takes in `rate` bytes per second, as long as that."""
+        for second in range(seconds + 1):
+            for node in "abc":
+                self.has(node, cast, round(second * rate))
+            await self.settle()
+            self.skip(1.0)
+
+    async def end(self, cast: str, seal: bool = True) -> None:
+        """Everybody has everything."""
+        if seal:
+            self.seal(cast)
+        await self.land(cast, "as", "ba", "cb")
+        await self.result(cast)
+
+
+@pytest.fixture
+async def scene() -> AsyncIterator[Scene]:
+    scene = Scene()
+    yield scene
+    await scene.dispatcher.close()
+
+
+# --- asked for -----------------------------------------------------------------------------------
+
+
+async def test_everybody_listens_where_the_source_sends(scene: Scene) -> None:
+    cast = await scene.start(UDP)
+    groups = {await scene.group(node) for node in "abc"}
+    order = await scene.order()
+    assert groups == {order.group}
+    assert order.group is not None
+    assert order.group.address.startswith("239.19")
+    assert (order.group.source, order.group.hops) == ("10.0.0.0", 1)
+    assert sorted(order.listeners) == ["a", "b", "c"]
+    assert order.rate == 0
+    starts = [order for _, order in scene.orders(agent_protocol.StartDelivery)]
+    assert {order.transport for order in starts} == {"auto"}  # what is missing comes whichever way it can
+    assert scene.multicast(cast).state is MulticastState.WAITING
+
+
+async def test_the_source_is_told_once_somebody_listens(scene: Scene) -> None:
+    scene.agents.hold(agent_protocol.StartDelivery)
+    await scene.start(UDP)
+    await scene.settle()
+    assert not scene.orders(agent_protocol.SendToGroup)
+    scene.agents.release()
+    await scene.order()
+    await scene.settle()
+    assert len(scene.orders(agent_protocol.SendToGroup)) == 1
+
+
+async def test_how_it_goes_is_told_to_clients_and_in_the_result(scene: Scene) -> None:
+    cast = await scene.start(UDP)
+    await scene.order()
+    sending = MulticastState.SENDING
+    scene.says(cast, sending, listeners=("a", "b"), sent_bytes=STREAM // 2, rate=100 * MB)
+    scene.has("a", cast, 1000, listening=True, datagram_bytes=900, repaired_bytes=100)
+    scene.has("c", cast, 1000)
+    await scene.settle()
+    snapshot = scene.multicast(cast)
+    assert (snapshot.state, snapshot.listeners) == (MulticastState.SENDING, ("a", "b"))
+    assert (snapshot.bytes, snapshot.rate) == (STREAM // 2, 100 * MB)
+    a, _, c = scene.dispatcher.deliveries()[cast]
+    assert (a.listening, a.datagram_bytes, a.repaired_bytes, a.transport) == (True, 900, 100, Transport.UDP)
+    assert (c.listening, c.transport) == (False, Transport.DIRECT)
+    scene.skip(4.0)
+    done = agent_protocol.MulticastReport(MulticastState.DONE, sent_bytes=STREAM)
+    scene.agents.report_source(
+        "s", cast, SourceState.SEALED, trailer_digest="t", multicast=done, sent_bytes=STREAM + 100
+    )
+    await scene.end(cast, seal=False)
+    result = await scene.result(cast)
+    assert result.summary.state is CastState.COMPLETED
+    assert result.summary.source_copies == pytest.approx(1.0)  # the stream once, and repairs
+    assert result.summary.multicast == MulticastSnapshot(
+        MulticastState.DONE, listeners=("a", "b"), bytes=STREAM, rate=pytest.approx(STREAM / 4, rel=0.1)
+    )
+
+
+@pytest.mark.parametrize("end", list(MulticastEnd))
+async def test_when_the_source_stops_nobody_waits_for_datagrams(scene: Scene, end: MulticastEnd) -> None:
+    cast = await scene.start(UDP)
+    await scene.order()
+    scene.says(cast, MulticastState.STOPPED, end=end)
+    for node in "abc":
+        assert await scene.agents.wait_for(node, agent_protocol.JoinGroup) == agent_protocol.JoinGroup(
+            cast, None
+        )
+    assert scene.multicast(cast).end is end
+    await scene.end(cast)
+    assert (await scene.result(cast)).summary.state is CastState.COMPLETED
+    assert len(scene.orders(agent_protocol.SendToGroup)) == 1
+
+
+async def test_a_source_that_cannot_be_told_leaves_it_to_the_relay(scene: Scene) -> None:
+    refused = scene.agents.call
+
+    async def refuse(node: str, order: agent_protocol.Order) -> agent_protocol.OrderReply | None:
+        if isinstance(order, agent_protocol.SendToGroup):
+            raise TimeoutError
+        return await refused(node, order)
+
+    scene.agents.call = refuse  # type: ignore[method-assign]
+    cast = await scene.start(UDP)
+    await scene.agents.wait_for("a", agent_protocol.JoinGroup)
+    assert scene.multicast(cast).end is MulticastEnd.NO_NETWORK
+    await scene.end(cast)
+
+
+async def test_with_tls_nothing_travels_in_the_clear(scene: Scene) -> None:
+    _say_hello(scene.agents, encrypted=True)
+    cast = await scene.start(UDP)
+    assert [await scene.group(node) for node in "abc"] == [None] * 3
+    await scene.settle()
+    assert not scene.orders(agent_protocol.SendToGroup)
+    assert scene.multicast(cast) == MulticastSnapshot(MulticastState.STOPPED, MulticastEnd.ENCRYPTED)
+
+
+async def test_who_is_on_the_source_s_machine_does_not_listen(scene: Scene) -> None:
+    _say_hello(scene.agents, "sa", local_path="/run/x")
+    await scene.start(UDP)
+    assert await scene.group("a") is None
+    assert await scene.group("b") is not None
+    assert sorted((await scene.order()).listeners) == ["b", "c"]
+
+
+async def test_with_nobody_to_listen_it_says_so_until_somebody_joins(scene: Scene) -> None:
+    _say_hello(scene.agents, "sab", local_path="/run/x")
+    cast = await scene.start(msgspec.structs.replace(UDP, recipients=("a", "b")), "ab")
+    await scene.settle()
+    assert scene.multicast(cast) == MulticastSnapshot(MulticastState.STOPPED, MulticastEnd.NOBODY)
+    await scene.dispatcher.add_recipients(cast, ("c",))
+    assert await scene.group("c") is not None
+    assert (await scene.order()).listeners == ("c",)
+    assert scene.multicast(cast).state is MulticastState.WAITING
+
+
+async def test_a_cast_that_is_over_before_anything_was_sent_says_so(scene: Scene) -> None:
+    cast = await scene.start(UDP)
+    await scene.order()
+    await scene.end(cast)
+    assert scene.multicast(cast) == MulticastSnapshot(MulticastState.STOPPED, MulticastEnd.OVER)
+
+
+async def test_a_late_joiner_listens_as_well(scene: Scene) -> None:
+    cast = await scene.start(msgspec.structs.replace(UDP, recipients=("a", "b")), "ab")
+    first = await scene.order()
+    await scene.dispatcher.add_recipients(cast, ("c",))
+    assert await scene.group("c") == first.group
+    assert sorted((await scene.order(2)).listeners) == ["a", "b", "c"]
+
+
+async def test_nobody_joins_a_group_that_is_over(scene: Scene) -> None:
+    cast = await scene.start(msgspec.structs.replace(UDP, recipients=("a", "b")), "ab")
+    await scene.order()
+    scene.says(cast, MulticastState.DONE, sent_bytes=STREAM)
+    await scene.settle()
+    await scene.dispatcher.add_recipients(cast, ("c",))
+    assert await scene.group("c") is None
+
+
+# --- losses, pauses ------------------------------------------------------------------------------
+
+
+async def test_an_agent_that_came_back_listens_again(scene: Scene) -> None:
+    await scene.start(UDP)
+    first = await scene.order()
+    scene.agents.go_away("a")
+    await scene.settle()
+    scene.agents.come_back("a")
+    assert await scene.group("a", 2) == first.group
+    await scene.settle()
+    assert len(scene.orders(agent_protocol.SendToGroup)) == 1  # the source knows it already
+
+
+async def test_a_source_that_came_back_sends_again_and_all_listen_again(scene: Scene) -> None:
+    cast = await scene.start(UDP)
+    first = await scene.order()
+    scene.says(cast, MulticastState.SENDING, sent_bytes=1000, rate=50 * MB)
+    await scene.settle()
+    scene.agents.go_away("s")
+    scene.agents.come_back("s")
+    again = await scene.order(2)
+    assert again.rate == 50 * MB
+    assert again.group != first.group  # all have left that one
+    for node in "abc":
+        assert await scene.agents.wait_for(node, agent_protocol.JoinGroup) == agent_protocol.JoinGroup(
+            cast, again.group
+        )
+    scene.says(cast, MulticastState.DONE, sent_bytes=STREAM)
+    assert scene.multicast(cast).bytes == STREAM + 1000
+
+
+async def test_a_recipient_that_feeds_the_others_has_no_group(scene: Scene) -> None:
+    cast = await scene.start(UDP)
+    await scene.order()
+    scene.seal(cast)
+    scene.has("b", cast, STREAM)
+    await scene.settle()
+    scene.agents.go_away("s")
+    for node in "abc":
+        assert await scene.agents.wait_for(node, agent_protocol.JoinGroup) == agent_protocol.JoinGroup(
+            cast, None
+        )
+    assert scene.multicast(cast).end is MulticastEnd.SOURCE_LOST
+    assert len(scene.orders(agent_protocol.SendToGroup)) == 1
+
+
+async def test_a_pause_needs_no_orders_beside_its_own(scene: Scene) -> None:
+    cast = await scene.start(msgspec.structs.replace(UDP, recipients=("a", "b")), "ab")
+    await scene.order()
+    await scene.dispatcher.commands.pause(cast)
+    joining = asyncio.create_task(scene.dispatcher.add_recipients(cast, ("c",)))
+    await scene.settle()
+    assert len(scene.orders(agent_protocol.SendToGroup)) == 1
+    scene.dispatcher.commands.resume(cast)
+    await joining
+    assert sorted((await scene.order(2)).listeners) == ["a", "b", "c"]
+    assert not scene.orders(agent_protocol.JoinGroup)
+
+
+async def test_a_paused_recipient_is_no_listener_and_one_again_when_it_goes_on(scene: Scene) -> None:
+    cast = await scene.start(UDP)
+    await scene.order()
+    scene.says(cast, MulticastState.SENDING)
+    for node in "abc":
+        scene.has(node, cast, STREAM // 4, listening=True)
+    await scene.settle()
+    await scene.dispatcher.commands.pause(cast, ("a",))
+    scene.has("a", cast, STREAM // 4, listening=False)
+    await scene.settle()
+    scene.agents.go_away("s")  # the next one has to be told everything
+    scene.agents.come_back("s")
+    assert sorted((await scene.order(2)).listeners) == ["b", "c"]
+    scene.says(cast, MulticastState.SENDING)
+    scene.skip(30.0)
+    scene.dispatcher.commands.resume(cast, ("a",))
+    assert "a" in (await scene.order(3)).listeners
+    orders = len(scene.orders(agent_protocol.SetUpstream))
+    scene.skip(1.0)  # it takes a moment to listen again, and is not taken for one that can't follow
+    scene.has("c", cast, STREAM // 2, listening=True)
+    await scene.settle()
+    assert len(scene.orders(agent_protocol.SetUpstream)) == orders
+
+
+async def test_a_paused_recipient_hears_that_the_group_is_over(scene: Scene) -> None:
+    cast = await scene.start(UDP)
+    await scene.order()
+    await scene.dispatcher.commands.pause(cast, ("a",))
+    scene.says(cast, MulticastState.STOPPED, end=MulticastEnd.NOTHING_ARRIVES)
+    assert await scene.agents.wait_for("a", agent_protocol.JoinGroup) == agent_protocol.JoinGroup(cast, None)
+
+
+async def test_a_cancelled_cast_gives_its_group_back(scene: Scene) -> None:
+    cast = await scene.start(UDP)
+    await scene.order()
+    await scene.dispatcher.cancel(cast)
+    assert scene.multicast(cast).end is MulticastEnd.ORDERED
+    assert not scene.groups._taken
+
+
+async def test_casts_at_once_have_groups_of_their_own(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    def narrow(_cast: str, _ipv6: bool, attempt: int, _ports: tuple[int, int]) -> tuple[str, int]:
+        return f"239.192.0.{attempt % 2}", 61000 + attempt // 2 % 2
+
+    monkeypatch.setattr("castray_desktop.workers.casts.session.multicast_control.group_address", narrow)
+    for _ in range(2):
+        await scene.start(UDP)
+    await scene.agents.wait_for("s", agent_protocol.SendToGroup, 2)
+    groups = {order.group for _, order in scene.orders(agent_protocol.SendToGroup)}  # type: ignore[union-attr]
+    assert len({group.address for group in groups if group}) == 2
+    assert len({group.port for group in groups if group}) == 2
+
+
+async def test_who_cannot_follow_feeds_nobody_who_listens(scene: Scene) -> None:
+    cast = await scene.listened_to()
+    scene.has("a", cast, 2000, listening=False)
+    move = await scene.agents.wait_for("b", agent_protocol.SetUpstream)
+    assert isinstance(move, agent_protocol.SetUpstream)
+    assert move.upstream is not None
+    assert move.upstream.node == "s"
+    last = await scene.agents.wait_for("a", agent_protocol.SetUpstream)
+    assert isinstance(last, agent_protocol.SetUpstream)
+    assert last.upstream is not None
+    assert last.upstream.node == "c"
+
+
+async def test_who_could_not_follow_tries_again_after_a_while(scene: Scene) -> None:
+    cast = await scene.listened_to()
+    sending = MulticastState.SENDING
+
+    async def waits(seconds: float, rate: float = STREAM / 1000) -> int:
+        """The orders to listen that `c` has, once so much time has passed without its listening."""
+        scene.says(cast, sending, listeners=("a", "b"), sent_bytes=2000, rate=round(rate))
+        scene.has("c", cast, 2000, datagram_bytes=1000)
+        await scene.settle()
+        scene.skip(seconds)
+        scene.has("c", cast, 2000, datagram_bytes=1000)
+        await scene.settle()
+        return len(scene.orders(agent_protocol.JoinGroup))
+
+    assert await waits(REJOIN_SECONDS - 1) == 0
+    assert await waits(1.0, rate=STREAM / REJOIN_LEFT_SECONDS * 1.1) == 0  # it is over soon
+    assert await waits(1.0) == 1
+    order = scene.orders(agent_protocol.JoinGroup)[0]
+    assert order == ("c", agent_protocol.JoinGroup(cast, (await scene.order()).group))
+    scene.has("c", cast, 2000, listening=True)
+    await scene.settle()
+    assert await waits(2 * REJOIN_SECONDS - 1) == 1
+    assert await waits(1.0) == 2
+    assert len(scene.orders(agent_protocol.SendToGroup)) == 1  # the source knows it
+
+
+async def test_who_could_not_follow_holds_up_nobody_once_all_is_sent(scene: Scene) -> None:
+    cast = await scene.listened_to()
+    scene.says(cast, MulticastState.DONE, listeners=("b", "c"), sent_bytes=STREAM)
+    for node in "bc":
+        scene.has(node, cast, STREAM - 1_000_000)
+    await scene.settle()
+    assert not scene.orders(agent_protocol.SetUpstream)  # it may be as far as they are
+    scene.has("a", cast, 2000)
+    move = await scene.agents.wait_for("b", agent_protocol.SetUpstream)
+    assert isinstance(move, agent_protocol.SetUpstream)
+    assert move.upstream is not None
+    assert move.upstream.node == "s"
+
+
+# --- auto ----------------------------------------------------------------------------------------
+
+
+async def test_auto_never_uses_multicast(scene: Scene) -> None:
+    cast = await scene.start(AUTO)
+    assert [await scene.group(node) for node in "abc"] == [None] * 3
+    await scene.relay(cast, STREAM / 200, 60)  # however long it takes
+    assert not scene.orders(agent_protocol.SendToGroup)
+    assert not scene.orders(agent_protocol.JoinGroup)
+    await scene.end(cast)
+    assert scene.summary(cast).multicast is None
+
+
+def _say_hello(agents: FakeAgents, nodes: str = "sabc", **facts: object) -> None:
+    """Have these nodes say something else of themselves."""
+    plain = agents.hello
+
+    def hello(node: str) -> agent_protocol.AgentHello:
+        said = plain(node)
+        return dataclasses.replace(said, **facts) if node in nodes else said  # type: ignore[arg-type]
+
+    agents.hello = hello  # type: ignore[method-assign]

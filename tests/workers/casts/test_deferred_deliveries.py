@@ -1,0 +1,263 @@
+"""Recipients that are offline are served when they are there, by whoever has the files."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
+from castray_desktop.core.protocol.messages import CastState, CastSummary, DeliveryState
+from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.workers.casts import deferred_deliveries
+from castray_desktop.workers.casts.cast_manager import CastManager
+from castray_desktop.workers.casts.session.checkpoint import CheckpointStore
+from tests.helpers.cast_stage import REQUEST, Stage
+
+PATIENT = msgspec.structs.replace(REQUEST, recipients=("a", "b", "c"), await_offline=True, leave_out=False)
+CHANGED = agent_protocol.ParcelTotals(100, "changed", 7, 33, 1, 1)
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deferred_deliveries, "GATHER_SECONDS", 0.0)
+
+
+@pytest.fixture
+async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
+    stage = Stage()
+    await stage.dispatcher.close()
+    stage.agents.read_back = dict.fromkeys("abc", 0)
+    await start_engine(stage, tmp_path)
+    yield stage
+    await stage.dispatcher.close()
+
+
+async def start_engine(stage: Stage, folder: Path) -> None:
+    """Another engine, which goes on with what is recorded."""
+    records = CheckpointStore(folder)
+    stage.dispatcher = CastManager(stage.agents, stage.events.append, stage._clock, records=records)
+    stage.agents.dispatcher = stage.dispatcher
+    for record in records.load():
+        stage.dispatcher.restore(record)
+
+
+async def settle() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+def summary(stage: Stage, cast: str) -> CastSummary:
+    return next(item for item in stage.dispatcher.summaries() if item.cast == cast)
+
+
+def states(stage: Stage, cast: str) -> dict[str, DeliveryState]:
+    return {item.node: item.state for item in stage.dispatcher.deliveries()[cast]}
+
+
+async def send(stage: Stage, *offline: str) -> str:
+    """A cast to all, of whom some are offline, at its end."""
+    for node in offline:
+        stage.agents.go_away(node)
+    there = [node for node in "abc" if node not in offline]
+    cast = stage.dispatcher.send(PATIENT)
+    for node in there:
+        await stage.agents.wait_for(node, agent_protocol.StartDelivery)
+    stage.seal(cast)
+    for node in there:
+        stage.agents.complete(node, cast, "s")
+    await stage.result(cast)
+    return cast
+
+
+async def follow(stage: Stage, cast: str, *nodes: str) -> CastSummary:
+    """The cast that serves those that are back, once they fetch."""
+    for node in nodes:
+        await stage.agents.wait_for(node, agent_protocol.StartDelivery)
+    found = [item for item in stage.dispatcher.summaries() if item.follows == cast]
+    assert len(found) == 1
+    assert set(found[0].recipients) == set(nodes)
+    return found[0]
+
+
+async def finish(stage: Stage, later: CastSummary, *nodes: str) -> None:
+    stage.agents.report_source(
+        later.source, later.cast, agent_protocol.SourceState.SEALED, totals=None, trailer_digest="t"
+    )
+    for node in nodes:
+        stage.agents.complete(node, later.cast, later.source)
+    await stage.result(later.cast)
+    await settle()
+
+
+async def test_a_recipient_that_comes_back_is_served_without_a_hand(stage: Stage, tmp_path: Path) -> None:
+    cast = await send(stage, "b")
+    assert (summary(stage, cast).state, summary(stage, cast).awaited) == (CastState.PARTLY_FAILED, 1)
+    assert states(stage, cast)["b"] is DeliveryState.AWAITED
+    assert stage.dispatcher.has_deferred
+    stage.dispatcher.clear_finished()  # what waits stays
+    stage.agents.come_back("b")
+    later = await follow(stage, cast, "b")
+    assert later.source == "s"
+    await finish(stage, later, "b")
+    assert summary(stage, cast).state is CastState.COMPLETED
+    assert states(stage, cast)["b"] is DeliveryState.COMPLETED
+    assert not stage.dispatcher.has_deferred
+    await stage.dispatcher.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_two_that_come_back_together_share_a_cast(stage: Stage) -> None:
+    cast = await send(stage, "b", "c")
+    stage.agents.come_back("b")
+    stage.agents.come_back("c")
+    await finish(stage, await follow(stage, cast, "b", "c"), "b", "c")
+    assert summary(stage, cast).state is CastState.COMPLETED
+
+
+async def test_nobody_has_to_be_there_at_first(stage: Stage) -> None:
+    cast = await send(stage, "a", "b", "c")
+    assert summary(stage, cast).awaited == 3
+    stage.agents.come_back("a")
+    await finish(stage, await follow(stage, cast, "a"), "a")
+    assert states(stage, cast)["a"] is DeliveryState.COMPLETED
+    assert summary(stage, cast).awaited == 2
+
+
+@pytest.mark.parametrize("gone", [True, False])
+async def test_whoever_has_it_serves_in_the_place_of_the_source(stage: Stage, gone: bool) -> None:
+    cast = await send(stage, "b")
+    if gone:
+        stage.agents.go_away("s")
+    else:
+        stage.agents.totals_of["s"] = CHANGED
+    stage.agents.come_back("b")
+    later = await follow(stage, cast, "b")
+    assert later.source == "a"
+    orders = [order for node, order in stage.agents.orders if node == "a"]
+    scans = [order for order in orders if isinstance(order, agent_protocol.PrepareSource)]
+    assert {scan.paths for scan in scans} == {("/inbox/a/model.bin",)}
+    await finish(stage, later, "b")
+    assert states(stage, cast)["b"] is DeliveryState.COMPLETED
+
+
+async def test_who_goes_away_for_too_long_is_waited_for_as_well(stage: Stage) -> None:
+    cast = stage.dispatcher.send(PATIENT)
+    for node in "abc":
+        await stage.agents.wait_for(node, agent_protocol.StartDelivery)
+    stage.agents.go_away("b")
+    await settle()
+    stage.skip()
+    stage.seal(cast)
+    for node in "ac":
+        stage.agents.complete(node, cast, "s")
+    await stage.result(cast)
+    assert states(stage, cast)["b"] is DeliveryState.AWAITED
+
+
+async def test_what_nobody_has_any_more_fails(stage: Stage) -> None:
+    cast = await send(stage, "a", "b", "c")
+    stage.agents.totals_of["s"] = CHANGED
+    stage.agents.come_back("b")
+    await settle()
+    failure = stage.dispatcher.deliveries()[cast][1].failure
+    assert failure == Failure(FailureKind.NOBODY_HAS_IT, {"node": "b", "source": "s"})
+    assert summary(stage, cast).awaited == 2
+
+
+async def test_waiting_can_be_ended(stage: Stage) -> None:
+    cast = await send(stage, "b", "c")
+    await stage.dispatcher.commands.drop_recipients(cast, ("b",))
+    assert states(stage, cast)["b"] is DeliveryState.CANCELLED
+    await stage.dispatcher.cancel(cast)
+    assert states(stage, cast)["c"] is DeliveryState.CANCELLED
+    assert not stage.dispatcher.has_deferred
+    with pytest.raises(CastRayError) as error:
+        await stage.dispatcher.cancel(cast)
+    assert error.value.failure.kind is FailureKind.CAST_FINISHED
+    stage.agents.come_back("b")
+    await settle()
+    assert not stage.agents.started("b")
+
+
+async def test_the_next_engine_serves_them_too(stage: Stage, tmp_path: Path) -> None:
+    cast = await send(stage, "b")
+    before = summary(stage, cast)
+    await stage.dispatcher.close()
+    await start_engine(stage, tmp_path)
+    after = summary(stage, cast)
+    assert (after.name, after.bytes, after.state, after.awaited) == (
+        *(before.name, before.bytes, before.state),
+        1,
+    )
+    assert states(stage, cast) == {"a": "completed", "b": "awaited", "c": "completed"}
+    stage.agents.come_back("b")
+    later = await follow(stage, cast, "b")
+    await stage.dispatcher.close()  # in the middle of serving it
+    await start_engine(stage, tmp_path)
+    await stage.agents.wait_for("b", agent_protocol.StartDelivery, 2)
+    assert len(stage.dispatcher.summaries()) == 2  # nobody is served twice
+    await finish(stage, later, "b")
+    assert summary(stage, cast).state is CastState.COMPLETED
+
+
+async def test_who_goes_away_again_is_waited_for_again(stage: Stage) -> None:
+    cast = await send(stage, "b")
+    stage.agents.come_back("b")
+    later = await follow(stage, cast, "b")
+    stage.agents.go_away("b")
+    await settle()
+    stage.skip()
+    stage.dispatcher.cluster_changed()
+    await stage.result(later.cast)
+    await settle()
+    assert states(stage, cast)["b"] is DeliveryState.AWAITED
+    stage.agents.come_back("b")
+    await stage.agents.wait_for("b", agent_protocol.StartDelivery, 2)
+
+
+async def test_the_survey_does_not_mind_who_is_offline(stage: Stage) -> None:
+    stage.agents.go_away("b")
+    assert (await stage.dispatcher.dry_runs.preflight(PATIENT)).problems == ()
+    impatient = msgspec.structs.replace(PATIENT, await_offline=False)
+    assert [item.node for item in (await stage.dispatcher.dry_runs.preflight(impatient)).problems] == ["b"]
+
+
+async def test_who_is_sent_the_same_again_while_it_is_offline_is_waited_for_still(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    cast = await send(stage, "b")
+    again = await stage.dispatcher.commands.send_again(cast)
+    for node in "ac":
+        await stage.agents.wait_for(node, agent_protocol.StartDelivery, 2)
+    stage.seal(again)
+    for node in "ac":
+        stage.agents.complete(node, again, "s")
+    await stage.result(again)
+    await settle()
+    assert states(stage, cast)["b"] is states(stage, again)["b"] is DeliveryState.AWAITED
+    assert again in stage.dispatcher._awaiting
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+async def test_a_copy_that_got_another_name_is_not_sent_in_the_place_of_the_files(stage: Stage) -> None:
+    cast = await send(stage, "b")
+    ledger = stage.dispatcher._runs[cast].status
+    renamed = msgspec.structs.replace(ledger.delivery("a"), paths=("/inbox/a/model (2).bin",))
+    ledger._entries["a"].snapshot = renamed
+    stage.agents.go_away("s")
+    stage.agents.come_back("b")
+    later = await follow(stage, cast, "b")
+    assert later.source == "c"
+
+
+async def test_a_copy_that_was_changed_since_is_not_sent_in_the_place_of_the_files(stage: Stage) -> None:
+    cast = await send(stage, "b")
+    stage.agents.read_back["a"] = 1  # of the same size, so that numbers don't tell
+    stage.agents.go_away("s")
+    stage.agents.come_back("b")
+    later = await follow(stage, cast, "b")
+    assert later.source == "c"

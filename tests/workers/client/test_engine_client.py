@@ -1,0 +1,377 @@
+"""Client and engine over a real socket, with a driver that is none."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from castray_desktop.core.failures.kinds import CastRayError, FailureKind
+from castray_desktop.core.protocol import messages
+from castray_desktop.core.protocol.messages import ClusterPhase
+from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.workers.base.paths import Paths
+from castray_desktop.workers.base.settings import SettingsFile
+from castray_desktop.workers.client import engine_client as client_module
+from castray_desktop.workers.client.engine_client import EngineClient
+from castray_desktop.workers.engine import process as engine_module
+from castray_desktop.workers.engine.process import open_socket
+from tests.helpers.engine_home import EngineHome
+
+
+async def ready(client: EngineClient) -> None:
+    await client.request(messages.UseCluster("local"), messages.Done)
+    async with asyncio.timeout(5):
+        async for event in client.events():
+            if isinstance(event, messages.ClusterChanged) and event.cluster.phase is ClusterPhase.READY:
+                return
+
+
+async def test_welcome_is_the_whole_picture(house: EngineHome) -> None:
+    first = await house.connect()
+    assert first.welcome.cluster.phase is ClusterPhase.NONE
+    assert (first.welcome.pid, first.welcome.nodes, first.welcome.casts) == (os.getpid(), (), ())
+    await ready(first)
+    second = await house.connect()
+    assert second.welcome.cluster.phase is ClusterPhase.READY
+    assert len(second.welcome.nodes) == 4
+    assert not second.welcome.started
+    status = await second.request(messages.GetStatus(), messages.EngineStatus)
+    assert (status.clients, status.nodes, status.kept) == (2, 4, False)
+    await first.close()
+    await second.close()
+
+
+async def test_answers_find_their_questions(house: EngineHome, tmp_path: Path) -> None:
+    client = await house.connect()
+    (tmp_path / "file").write_bytes(b"12345")
+    measured, status, refused = await asyncio.gather(
+        client.request(messages.MeasurePaths((str(tmp_path / "file"),)), messages.Measured),
+        client.request(messages.GetStatus(), messages.EngineStatus),
+        client.request(messages.Cancel("nothing"), messages.Done),
+        return_exceptions=True,
+    )
+    assert isinstance(measured, messages.Measured)
+    assert measured.entries[0].bytes == 5
+    assert isinstance(status, messages.EngineStatus)
+    assert isinstance(refused, CastRayError)
+    assert refused.failure.kind is FailureKind.CAST_UNKNOWN
+    await client.close()
+
+
+async def test_another_version_is_refused(house: EngineHome) -> None:
+    answer = await house.speak(messages.encode(messages.Hello(messages.PROTOCOL_VERSION + 1, "old")))
+    failed = messages.decode_from_engine(answer[4:])
+    assert isinstance(failed, messages.Failed)
+    assert failed.failure.kind is FailureKind.ENGINE_VERSION
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"\0\0\0\x04\xc1\xc1\xc1\xc1",
+        b"\xff\xff\xff\xff",
+        b"\0\0\0\x01\x80",
+        b"\0\0\0\x05nope!",
+    ],
+)
+async def test_garbage_closes_the_connection(house: EngineHome, garbage: bytes) -> None:
+    assert await house.speak(garbage) == b""
+    client = await house.connect()
+    await client.close()
+
+
+async def test_garbage_after_the_welcome(house: EngineHome) -> None:
+    hello = messages.encode(messages.Hello(messages.PROTOCOL_VERSION, "test"))
+    assert await house.speak(hello + b"\0\0\0\x01\xc1")
+    status = await (client := await house.connect()).request(messages.GetStatus(), messages.EngineStatus)
+    assert status.clients == 1
+    await client.close()
+
+
+async def test_a_request_before_the_hello_is_refused(house: EngineHome) -> None:
+    answer = await house.speak(messages.encode(messages.Request(1, messages.StopEngine())))
+    assert isinstance(messages.decode_from_engine(answer[4:]), messages.Failed)
+    assert not house.running.done()
+
+
+async def test_it_ends_five_seconds_after_its_last_client(house: EngineHome) -> None:
+    client = await house.connect()
+    house.now = 100.0
+    await client.request(messages.GetStatus(), messages.EngineStatus)
+    await client.close()
+    await house.alone()
+    house.now += 4.9
+    await asyncio.wait([house.running], timeout=0.03)
+    assert not house.running.done()
+    house.now += 0.1
+    await house.ended()
+
+
+async def test_it_ends_without_ever_having_a_client(house: EngineHome) -> None:
+    house.now = 5.0
+    await house.ended()
+
+
+async def test_garbage_does_not_keep_it(house: EngineHome) -> None:
+    house.now = 4.0
+    await house.speak(b"\xff\xff\xff\xff")
+    house.now = 5.0
+    await house.ended()
+
+
+async def test_it_is_kept(house: EngineHome) -> None:
+    client = await house.connect()
+    await client.request(messages.KeepEngine(True), messages.Done)
+    await client.request(messages.StopEngine(only_if_unused=True), messages.Done)
+    await client.close()
+    house.now = 1000.0
+    await asyncio.wait([house.running], timeout=0.03)
+    assert not house.running.done()
+    client = await house.connect()
+    await client.request(messages.KeepEngine(False), messages.Done)
+    await client.close()
+    await house.alone()
+    house.now += 5.0
+    await house.ended()
+
+
+async def test_stopping_ends_what_was_started(house: EngineHome) -> None:
+    client = await house.connect()
+    await ready(client)
+    await client.request(messages.StopEngine(), messages.Done)
+    async with asyncio.timeout(5):
+        assert [event async for event in client.events()]
+        assert [event async for event in client.events()] == []  # a second reader does not wait
+    await house.ended()
+    assert house.drivers[0].stopped == 1
+    with pytest.raises(CastRayError) as caught:
+        await client.request(messages.GetStatus(), messages.EngineStatus)
+    assert caught.value.failure.kind is FailureKind.ENGINE_UNREACHABLE
+    await client.close()
+
+
+async def test_an_engine_in_use_is_not_stopped(house: EngineHome) -> None:
+    one, other = await house.connect(), await house.connect()
+    await one.request(messages.StopEngine(only_if_unused=True), messages.Done)
+    await one.request(messages.GetStatus(), messages.EngineStatus)
+    await one.close()
+    await house.alone(1)
+    await other.request(messages.StopEngine(only_if_unused=True), messages.Done)
+    await house.ended()
+    await other.close()
+
+
+async def test_who_comes_while_it_ends_is_sent_away(house: EngineHome) -> None:
+    client = await house.connect()
+    await client.request(messages.StopEngine(), messages.Done)
+    with pytest.raises(CastRayError) as caught:
+        await client.request(messages.UseCluster("local"), messages.Done)
+    assert caught.value.failure.kind is FailureKind.ENGINE_UNREACHABLE
+    with pytest.raises(CastRayError):
+        await house.connect()
+    await house.ended()
+    assert house.drivers == []
+    await client.close()
+
+
+async def test_a_client_that_goes_in_the_middle_of_a_request(house: EngineHome) -> None:
+    client = await house.connect()
+    await ready(client)
+    adding = asyncio.create_task(client.request(messages.AddNode("extra"), messages.Done))
+    await house.drivers[0].wait_for(agent_protocol.PlaceAgent, 5)
+    await client.close()
+    with pytest.raises(CastRayError):
+        await adding
+    again = await house.connect()
+    assert "extra" in [node.name for node in again.welcome.nodes]
+    await again.request(messages.RemoveNode("extra"), messages.Done)
+    await again.close()
+
+
+async def test_a_name_that_is_not_utf_8_is_a_sentence(house: EngineHome) -> None:
+    client = await house.connect()
+    with pytest.raises(CastRayError) as caught:
+        await client.request(messages.MeasurePaths(("/tmp/\udcff",)), messages.Measured)
+    assert caught.value.failure.kind is FailureKind.NOT_SENDABLE
+    assert "\udcff" not in caught.value.failure.values["path"]
+    await client.close()
+
+
+# --- starting one ---------------------------------------------------------------------------------
+
+
+class FakeProcess:
+    """A started engine that has ended with this status, or None."""
+
+    pid = -1
+
+    def __init__(self, status: int | None) -> None:
+        self.status = status
+
+    def poll(self) -> int | None:
+        return self.status
+
+
+async def test_without_an_engine_and_without_starting_one(places: Paths) -> None:
+    with pytest.raises(CastRayError) as caught:
+        await EngineClient.connect(places, "test", start=False)
+    assert caught.value.failure.values["reason"] == "no engine is running"
+
+
+async def test_an_engine_that_ends_makes_room_for_the_next(
+    places: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first one that we start finds the place taken and ends with 0; the second one comes up."""
+    monkeypatch.setattr(client_module, "RETRY_SECONDS", 0.0)
+    houses: list[EngineHome] = []
+    starts: list[None] = []
+    loop = asyncio.get_running_loop()
+
+    def start(places: Paths) -> FakeProcess:
+        starts.append(None)
+        if len(starts) == 2:
+            loop.call_soon_threadsafe(lambda: houses.append(EngineHome(places)))
+        return FakeProcess(0 if len(starts) == 1 else None)
+
+    monkeypatch.setattr(client_module, "start_engine", start)
+    client = await EngineClient.connect(places, "test")
+    assert len(starts) == 2
+    await client.request(messages.StopEngine(), messages.Done)
+    await houses[0].ended()
+    await client.close()
+
+
+async def test_an_engine_that_fails_is_named(places: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "start_engine", lambda places: FakeProcess(1))
+    with pytest.raises(CastRayError) as caught:
+        await EngineClient.connect(places, "test")
+    assert str(places.log) in caught.value.failure.values["reason"]
+
+
+async def test_an_engine_that_does_not_come_up(places: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "ENGINE_START_SECONDS", 0.01)
+    monkeypatch.setattr(client_module, "start_engine", lambda places: FakeProcess(None))
+    with pytest.raises(CastRayError) as caught:
+        await EngineClient.connect(places, "test")
+    assert caught.value.failure.values["reason"] == "it took too long"
+
+
+async def test_a_home_that_can_not_be_made(places: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(places: Paths) -> None:
+        raise PermissionError("no")
+
+    monkeypatch.setattr(client_module, "start_engine", start)
+    with pytest.raises(CastRayError) as caught:
+        await EngineClient.connect(places, "test")
+    assert caught.value.failure.kind is FailureKind.ENGINE_UNREACHABLE
+
+
+async def test_an_engine_that_stands_still(places: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "WELCOME_SECONDS", 0.01)
+    with open_socket(places.socket), pytest.raises(CastRayError) as caught:
+        await EngineClient.connect(places, "test", start=False)
+    assert caught.value.failure.values["reason"] == "it does not answer"
+
+
+async def test_something_else_on_the_socket(places: Paths) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"\0\0\0\x04what")
+        await reader.read()
+        writer.close()
+        served.set()
+
+    served = asyncio.Event()
+    server = await asyncio.start_unix_server(serve, sock=open_socket(places.socket))
+    with pytest.raises(CastRayError) as caught:
+        await EngineClient.connect(places, "test", start=False)
+    assert caught.value.failure.kind is FailureKind.ENGINE_VERSION
+    await served.wait()
+    server.close()
+
+
+def test_a_second_engine_on_the_same_home_ends_with_0(places: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_module, "find_paths", lambda: places)
+    monkeypatch.setattr(engine_module, "_log_to", lambda folder: None)
+    with places.lock.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        places.socket.touch()
+        assert engine_module.main() == 0
+    assert places.socket.exists()  # it is the first one's
+
+
+def test_the_engine_is_started_apart_from_the_terminal(places: Paths) -> None:
+    calls: list[dict[str, object]] = []
+
+    def spawn(command: list[str], **options: object) -> subprocess.Popen[bytes]:
+        calls.append({"command": command, **options})
+        return None  # type: ignore[return-value]
+
+    client_module.start_engine(places, spawn)
+    assert calls[0]["start_new_session"] is True
+    assert calls[0]["cwd"] == places.home
+    assert calls[0]["stdin"] == subprocess.DEVNULL
+
+
+async def test_the_limit_of_every_node_and_of_a_cast(house: EngineHome, tmp_path: Path) -> None:
+    client = await house.connect()
+    await client.request(messages.SetLimit(5000), messages.Done)
+    await ready(client)
+    first = await house.drivers[0].wait_for(agent_protocol.AgentCall)
+    assert first.order == agent_protocol.SetNodeLimit(5000)
+    assert (await client.request(messages.GetStatus(), messages.EngineStatus)).limit == 5000
+    with pytest.raises(CastRayError) as caught:
+        await client.request(messages.SetLimit(-1), messages.Done)
+    assert caught.value.failure.kind is FailureKind.BAD_RATE
+    with pytest.raises(CastRayError) as caught:
+        await client.request(messages.SetLimit(1000, "c0ffee"), messages.Done)
+    assert caught.value.failure.kind is FailureKind.CAST_UNKNOWN
+    await client.close()
+
+
+async def test_settings_are_told_to_everybody_and_kept(house: EngineHome, places: Paths) -> None:
+    client, other = await house.connect(), await house.connect()
+    assert (await client.request(messages.GetSettings(), messages.SettingsChanged)).settings.go_on
+    wanted = messages.EngineSettings(limit=7000, casts_at_once=2, go_on=False)
+    await client.request(messages.ChangeSettings(wanted), messages.Done)
+    async with asyncio.timeout(5):
+        async for event in other.events():
+            if isinstance(event, messages.SettingsChanged):
+                assert event.settings == wanted
+                break
+    assert SettingsFile(places.settings).current == wanted
+    assert (await client.request(messages.GetStatus(), messages.EngineStatus)).limit == 7000
+    with pytest.raises(CastRayError) as caught:
+        await client.request(
+            messages.ChangeSettings(messages.EngineSettings(casts_at_once=-1)), messages.Done
+        )
+    assert caught.value.failure.kind is FailureKind.BAD_SETTING
+    await client.close()
+    await other.close()
+
+
+async def test_what_steers_casts_reaches_those_that_there_are(house: EngineHome) -> None:
+    client = await house.connect()
+    await client.request(messages.Pause(), messages.Done)  # all of none
+    await client.request(messages.Resume(), messages.Done)
+    for command in (
+        messages.Pause("c0ffee"),
+        messages.Resume("c0ffee"),
+        messages.DropRecipients("c0ffee", ("a",)),
+        messages.MoveInQueue("c0ffee", 0),
+        messages.Retry("c0ffee"),
+        messages.SendAgain("c0ffee"),
+        messages.Verify("job", cast="c0ffee"),
+    ):
+        with pytest.raises(CastRayError) as caught:
+            await client.request(command, messages.Done)
+        assert caught.value.failure.kind is FailureKind.CAST_UNKNOWN, command
+    with pytest.raises(CastRayError) as caught:
+        await client.request(messages.CancelVerify("job"), messages.Done)
+    assert caught.value.failure.kind is FailureKind.JOB_UNKNOWN
+    await client.close()

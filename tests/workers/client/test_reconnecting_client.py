@@ -1,0 +1,89 @@
+"""A connection that outlives its engine."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from castray_desktop.core.failures.kinds import CastRayError, FailureKind
+from castray_desktop.core.protocol import messages
+from castray_desktop.workers.base.paths import Paths
+from castray_desktop.workers.client import reconnecting_client
+from castray_desktop.workers.client.reconnecting_client import ReconnectingClient
+from castray_desktop.workers.engine import process as engine_module
+from tests.helpers.engine_home import EngineHome
+
+
+@pytest.fixture
+def places(places: Paths, monkeypatch: pytest.MonkeyPatch) -> Paths:
+    monkeypatch.setattr(engine_module, "CHECK_SECONDS", 0.005)
+    monkeypatch.setattr(reconnecting_client, "RECONNECT_SECONDS", 0.01)
+    return places
+
+
+class Listener:
+    """Every event, and a way to wait for one."""
+
+    def __init__(self) -> None:
+        self.events: list[messages.Event] = []
+        self.news = asyncio.Condition()
+
+    def hear(self, event: messages.Event) -> None:
+        self.events.append(event)
+
+    def count(self, kind: type[messages.Message]) -> int:
+        return sum(isinstance(event, kind) for event in self.events)
+
+
+async def until(wanted: object) -> None:
+    async with asyncio.timeout(5):
+        while not wanted():  # type: ignore[operator] # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.001)
+
+
+async def test_it_comes_back_with_the_next_engine_and_its_cluster(places: Paths) -> None:
+    first = EngineHome(places)
+    listener = Listener()
+    connection = ReconnectingClient(places, "api", "local")
+    connection.add_listener(listener.hear)
+    await connection.open()
+    await until(lambda: len(connection.cache.nodes) == 4)
+    assert listener.count(messages.Welcome) >= 1
+    await connection.request(messages.StopEngine(), messages.Done)
+    await first.ended()
+    places.socket.unlink(missing_ok=True)  # as an engine does that ends in order
+    await until(lambda: not connection.connected)
+    with pytest.raises(CastRayError) as caught:
+        await connection.request(messages.GetStatus(), messages.EngineStatus)
+    assert caught.value.failure.kind is FailureKind.ENGINE_UNREACHABLE
+
+    second = EngineHome(places)
+    await until(lambda: connection.connected and len(connection.cache.nodes) == 4)
+    assert connection.cache.cluster.target == "local"
+    assert (await connection.request(messages.GetStatus(), messages.EngineStatus)).nodes == 4
+    await connection.close()
+    second.engine._stopping.set()
+    await second.ended()
+
+
+async def test_one_that_was_killed_is_started_again_and_one_that_ended_is_waited_for(
+    places: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = EngineHome(places)
+    connection = ReconnectingClient(places, "api")
+    await connection.open()
+    asked: list[bool] = []
+
+    async def connect(_places: Paths, _kind: str, *, start: bool = True) -> None:
+        asked.append(start)
+        raise CastRayError(FailureKind.ENGINE_UNREACHABLE, reason="this is a test")
+
+    monkeypatch.setattr(reconnecting_client.EngineClient, "connect", connect)
+    house.engine._stopping.set()
+    await house.ended()
+    places.socket.touch()  # one that was killed leaves it
+    await until(lambda: asked and asked[-1])
+    places.socket.unlink()
+    await until(lambda: asked and not asked[-1])
+    await connection.close()

@@ -1,0 +1,90 @@
+"""One window for each home: what a second start hands over."""
+
+from __future__ import annotations
+
+import selectors
+import socket
+import threading
+from pathlib import Path
+
+import pytest
+
+from castray_desktop.workers.base.paths import Paths
+from castray_desktop.workers.client.single_instance import (
+    HandoverRequest,
+    InstanceListener,
+    SecondInstance,
+    hand_over,
+    instance_socket_path,
+)
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Paths:
+    return Paths(tmp_path / "home", tmp_path / "run" / "a.sock")
+
+
+def serve(door: InstanceListener) -> HandoverRequest:
+    """Wait for one visitor and take what it hands over."""
+    with selectors.DefaultSelector() as wait:
+        wait.register(door.fileno(), selectors.EVENT_READ)
+        assert wait.select(5)
+        visitor = door.accept()
+        assert visitor is not None
+        wait.unregister(door.fileno())
+        wait.register(visitor.connection, selectors.EVENT_READ)
+        while True:
+            assert wait.select(5)
+            handed = visitor.read_request()
+            if handed is not None:
+                visitor.confirm()
+                return handed
+
+
+def test_files_go_to_the_window_that_is_there(places: Paths) -> None:
+    door = InstanceListener(places)
+    answers: list[bool] = []
+    wanted = HandoverRequest(("/data/模型.bin", "/b" * 30_000), "10.0.0.1:6379")
+    second = threading.Thread(target=lambda: answers.append(hand_over(places, wanted)))
+    second.start()
+    try:
+        assert serve(door) == wanted
+    finally:
+        second.join(5)
+        door.close()
+    assert answers == [True]
+    assert not instance_socket_path(places).exists()
+
+
+def test_without_a_window_nothing_is_handed_over(places: Paths) -> None:
+    assert not hand_over(places, HandoverRequest(("/a",)))
+    places.prepare()
+    instance_socket_path(places).touch()  # of a window that was killed
+    assert not hand_over(places, HandoverRequest(("/a",)))
+    door = InstanceListener(places)
+    assert instance_socket_path(places).stat().st_mode & 0o077 == 0
+    door.close()
+
+
+def test_a_window_that_does_not_answer_is_not_waited_for(
+    places: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("castray_desktop.workers.client.single_instance.ANSWER_SECONDS", 0.05)
+    door = InstanceListener(places)
+    assert not hand_over(places, HandoverRequest(("/a",)))
+    door.close()
+
+
+@pytest.mark.parametrize("said", [b"nonsense\n", b'{"files": 1}\n', b""])
+def test_a_visitor_that_speaks_nonsense_is_refused(said: bytes) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(said)
+        theirs.shutdown(socket.SHUT_WR)
+        visitor = SecondInstance(ours)
+        if said == b"":
+            with pytest.raises(ValueError, match="went away"):
+                visitor.read_request()
+            return
+        with pytest.raises(ValueError, match=r"malformed|Expected"):
+            visitor.read_request()

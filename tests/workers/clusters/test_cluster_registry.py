@@ -1,0 +1,252 @@
+"""Several clusters at once behind one engine: who sees what, and which are left."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from castray_desktop.core.failures.kinds import CastRayError, FailureKind
+from castray_desktop.core.protocol import messages
+from castray_desktop.core.protocol.messages import (
+    CastMode,
+    CastState,
+    ClusterPhase,
+    DeliverySnapshot,
+    DeliveryState,
+    SendRequest,
+)
+from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.workers.base.paths import Paths
+from castray_desktop.workers.casts.session.checkpoint import CastCheckpoint, CheckpointStore
+from castray_desktop.workers.client.engine_client import EngineClient
+from castray_desktop.workers.engine import process as engine_module
+from tests.helpers.engine_home import EngineHome
+from tests.helpers.fake_driver import hello
+
+FAR = "10.0.0.1:6379"
+
+
+async def use(client: EngineClient, target: str) -> None:
+    """Look at a cluster once it is ready."""
+    await client.request(messages.UseCluster(target), messages.Done)
+    async with asyncio.timeout(5):
+        while (await status(client)).cluster.phase is not ClusterPhase.READY:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0)
+
+
+async def status(client: EngineClient) -> messages.EngineStatus:
+    return await client.request(messages.GetStatus(), messages.EngineStatus)
+
+
+async def heard(client: EngineClient) -> list[messages.Event]:
+    """Everything that the client has been told so far."""
+    await status(client)
+    events = []
+    while not client._events.empty():
+        event = client._events.get_nowait()
+        assert event is not None
+        events.append(event)
+    return events
+
+
+async def test_two_clients_look_at_two_clusters(house: EngineHome, tmp_path: Path) -> None:
+    one, other = await house.connect(), await house.connect()
+    await use(one, "local")
+    await use(other, FAR)
+    assert len(house.drivers) == 2
+    assert not house.drivers[0].stopped
+    assert ((await status(one)).nodes, (await status(other)).nodes) == (4, 1)
+    await heard(one)
+    await heard(other)
+    (tmp_path / "x").write_text("x")
+    request = SendRequest((str(tmp_path / "x"),), ("node_1",))
+    cast = (await one.request(messages.Send(request), messages.Accepted)).cast
+    await house.drivers[0].wait_for(agent_protocol.AgentCall)
+    await other.request(messages.Cancel(cast[:6]), messages.Done)  # by its id, wherever it is
+    casts = {event.summary.cast for event in await heard(one) if isinstance(event, messages.CastChanged)}
+    assert casts == {cast}
+    assert await heard(other) == []
+    with pytest.raises(CastRayError) as caught:
+        await other.request(messages.Send(request), messages.Accepted)
+    assert caught.value.failure.kind is FailureKind.NODE_UNKNOWN
+    await one.close()
+    await other.close()
+
+
+async def test_a_welcome_comes_before_anything_of_another_cluster(house: EngineHome) -> None:
+    client = await house.connect()
+    await use(client, "local")
+    await use(client, FAR)
+    events = await heard(client)
+    at = [number for number, event in enumerate(events) if isinstance(event, messages.Welcome)]
+    assert len(at) == 2
+    welcomes = [event for event in events if isinstance(event, messages.Welcome)]
+    assert [item.cluster.phase for item in welcomes] == [ClusterPhase.STARTING] * 2
+    targets = [event.cluster.target for event in events if isinstance(event, messages.ClusterChanged)]
+    assert targets == sorted(targets, key=["local", FAR].index)
+    await use(client, "local")  # it is still there
+    assert len(house.drivers) == 2
+    back = (await heard(client))[0]
+    assert isinstance(back, messages.Welcome)
+    assert len(back.nodes) == 4
+    await client.close()
+
+
+async def test_a_window_sees_the_casts_of_the_cluster_that_it_has_left(
+    house: EngineHome, tmp_path: Path
+) -> None:
+    window = await EngineClient.connect(house.places, "window", start=False)
+    await use(window, "local")
+    (tmp_path / "x").write_text("x")
+    request = SendRequest((str(tmp_path / "x"),), ("node_1",))
+    cast = (await window.request(messages.Send(request), messages.Accepted)).cast
+    await house.drivers[0].wait_for(agent_protocol.AgentCall)
+    await use(window, FAR)
+    welcomes = [event for event in await heard(window) if isinstance(event, messages.Welcome)]
+    shown = [(item.cast, item.cluster.target) for item in welcomes[-1].casts]
+    assert shown == [(cast, "local")]
+    await window.request(messages.Cancel(cast), messages.Done)
+    ended = [event for event in await heard(window) if isinstance(event, messages.CastResult)]
+    assert [event.summary.cast for event in ended] == [cast]
+    await window.request(messages.ClearFinished(), messages.Done)
+    assert messages.CastsRemoved((cast,)) in await heard(window)
+    await window.close()
+
+
+async def test_a_cluster_that_nobody_looks_at_is_left(house: EngineHome) -> None:
+    client = await house.connect()
+    await use(client, FAR)
+    await use(client, "local")
+    await house.checked()
+    house.now += 4.9
+    await house.checked()
+    assert not house.drivers[0].stopped
+    house.now += 0.2
+    await house.drivers[0].stopping.wait()
+    assert not house.drivers[1].stopped
+    newcomer = await house.connect()
+    assert newcomer.welcome.cluster.target == "local"
+    await newcomer.close()
+    await client.close()
+
+
+async def test_what_keeps_a_cluster_in_use(house: EngineHome, tmp_path: Path) -> None:
+    client = await house.connect()
+    await use(client, FAR)
+    await client.request(messages.KeepEngine(True), messages.Done)
+    await use(client, "held:1")
+    house.engine._clusters.held.add("held:1")
+    await use(client, "busy:1")
+    (tmp_path / "x").write_text("x")
+    house.script = lambda driver: driver.come_up()
+    request = SendRequest((str(tmp_path / "x"),), ("extra",))
+    adding = asyncio.create_task(client.request(messages.AddNode("extra"), messages.Done))
+    await house.drivers[2].wait_for(agent_protocol.PlaceAgent, 2)
+    house.drivers[2].say(agent_protocol.AgentUp(hello("extra")))
+    await adding
+    cast = (await client.request(messages.Send(request), messages.Accepted)).cast
+    await use(client, "local")
+    for _ in range(3):
+        house.now += 6.0
+        await house.checked()
+    assert [driver.stopped for driver in house.drivers] == [0, 0, 0, 0]
+    await client.request(messages.Cancel(cast), messages.Done)
+    await client.request(messages.KeepEngine(False), messages.Done)
+    house.engine._clusters.held.clear()
+    await house.checked()
+    house.now += 6.0
+    for driver in house.drivers[:3]:
+        await driver.stopping.wait()
+    await client.close()
+
+
+async def test_a_cast_that_waits_for_a_cluster_is_seen_by_all(places: Paths) -> None:
+    request = SendRequest(("/x",), ("node_1",), source="node_2")
+    record = CastCheckpoint("c0ffee", FAR, request, CastMode.UNICAST, 1.0, (DeliverySnapshot("node_1"),))
+    records = CheckpointStore(places.casts)
+    records.save(record)
+    await records.close()
+    house = EngineHome(places)
+    client = await house.connect()
+    assert [(cast.cast, cast.state) for cast in client.welcome.casts] == [("c0ffee", CastState.QUEUED)]
+    await use(client, "local")
+    assert [cast.cast for cast in client.welcome.casts] == ["c0ffee"]
+    await heard(client)
+    other = await house.connect()
+    await use(other, FAR)
+    gone = [event for event in await heard(client) if isinstance(event, messages.CastsRemoved)]
+    assert gone == [messages.CastsRemoved(("c0ffee",))]
+    assert [cast.cast for cast in other.welcome.casts] == ["c0ffee"]
+    await client.request(messages.StopEngine(), messages.Done)
+    await house.ended()
+    await client.close()
+    await other.close()
+
+
+async def test_deliveries_that_wait_outlive_the_use_of_their_cluster(
+    places: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_module, "CHECK_SECONDS", 0.005)
+    request = SendRequest(("/x",), ("node_1",), source="node_2", await_offline=True)
+    waiting = DeliverySnapshot("node_1", DeliveryState.AWAITED)
+    record = CastCheckpoint("c0ffee", FAR, request, CastMode.UNICAST, 1.0, (waiting,), seconds=1.0)
+    records = CheckpointStore(places.casts)
+    records.save(record)
+    await records.close()
+    house = EngineHome(places)
+    client = await house.connect()
+    await use(client, "local")
+    for _ in range(3):
+        await house.checked()
+        house.now += 6.0
+    await use(client, FAR)
+    assert [cast.cast for cast in client.welcome.casts] == ["c0ffee"]
+    await client.request(messages.StopEngine(), messages.Done)
+    await house.ended()
+    await client.close()
+
+
+async def test_the_clusters_that_could_be_used(house: EngineHome) -> None:
+    house.running_here = (FAR,)
+    client = await house.connect()
+    await use(client, "auto")
+    assert (await status(client)).cluster.target == FAR
+    await use(client, "local")
+    await client.request(messages.LeaveCluster(), messages.Done)
+    listed = await client.request(messages.ListClusters(), messages.ClusterList)
+    assert [(item.target, item.running, item.in_use) for item in listed.clusters] == [
+        (FAR, True, True),
+        ("local", False, False),
+    ]
+    assert listed.last == "local"
+    await client.request(messages.ForgetCluster("local"), messages.Done)
+    listed = await client.request(messages.ListClusters(), messages.ClusterList)
+    assert ([item.target for item in listed.clusters], listed.last) == ([FAR], FAR)
+    await client.close()
+
+
+async def test_the_cluster_of_this_machine_where_none_is_named(house: EngineHome) -> None:
+    house.running_here = (FAR,)
+    client = await house.connect()
+    await use(client, "")
+    assert (await status(client)).cluster.target == FAR
+    house.running_here = ()
+    await use(client, "")  # the one in use
+    assert len(house.drivers) == 1
+    with pytest.raises(CastRayError) as caught:
+        await use(client, "auto")
+    assert caught.value.failure.kind is FailureKind.CLUSTER_NOT_HERE
+    await client.close()
+
+
+async def test_a_newcomer_looks_at_what_is_kept_rather_than_at_the_latest(house: EngineHome) -> None:
+    client = await house.connect()
+    await use(client, FAR)
+    await client.request(messages.KeepEngine(True), messages.Done)
+    await use(client, "local")
+    newcomer = await house.connect()
+    assert newcomer.welcome.cluster.target == FAR
+    await newcomer.close()
+    await client.close()

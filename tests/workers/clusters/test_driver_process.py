@@ -1,0 +1,259 @@
+"""The driver's environment, and what is left of drivers that could not be started."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
+from castray_desktop.core.failures.sentences import sentence
+from castray_desktop.core.protocol.messages import ClusterPhase, ClusterStatus
+from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.workers.base.paths import Paths
+from castray_desktop.workers.clusters import driver_process, reaper
+from castray_desktop.workers.clusters.cluster_sharing import renew_share_token, share_info, share_token
+from castray_desktop.workers.clusters.driver_process import DriverProcess, driver_environment
+
+SWITCH = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+
+ECHO = """\
+import os, socket, sys
+connection = socket.socket(fileno=int(os.environ["CASTRAY_DRIVER_SOCKET"]))
+connection.makefile().readline()
+connection.sendall(%r)
+connection.makefile().readline()
+"""
+
+
+def test_a_local_cluster_has_a_secret_of_its_own() -> None:
+    first, second = (driver_environment({}, "local", "run") for _ in range(2))
+    assert first["RAY_AUTH_MODE"] == "token"
+    assert len(first["RAY_AUTH_TOKEN"]) == 64
+    assert first["RAY_AUTH_TOKEN"] != second["RAY_AUTH_TOKEN"]
+
+
+def test_a_shared_cluster_has_the_token_that_others_were_given(places: Paths) -> None:
+    token = share_token(places)
+    environment = driver_environment({"RAY_AUTH_TOKEN": "mine"}, "shared", "run", token)
+    assert (environment["RAY_AUTH_MODE"], environment["RAY_AUTH_TOKEN"]) == ("token", token)
+    assert SWITCH not in environment  # it binds an address that others reach
+
+
+def test_the_token_stays_and_is_for_this_user_alone(places: Paths) -> None:
+    token = share_token(places)
+    assert share_token(places) == token
+    path = places.home / "share-token"
+    assert path.stat().st_mode & 0o777 == 0o600
+    path.write_text("something else")
+    assert share_token(places) != "something else"
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o602, 0o660])
+def test_a_token_that_others_could_read_or_write_is_not_used(places: Paths, mode: int) -> None:
+    token = share_token(places)
+    path = places.home / "share-token"
+    path.chmod(mode)
+    with pytest.raises(CastRayError) as raised:
+        share_token(places)
+    failure = raised.value.failure
+    assert failure == Failure(FailureKind.TOKEN_EXPOSED, {"path": str(path)})
+    assert "castray cluster share --new-token" in sentence(failure)
+    assert path.read_text() == token
+    renew_share_token(places)
+    assert share_token(places) != token
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_token_of_somebody_else_or_behind_a_link_is_not_used(places: Paths, tmp_path: Path) -> None:
+    path = places.home / "share-token"
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text("0" * 64)
+    elsewhere.chmod(0o600)
+    path.symlink_to(elsewhere)
+    with pytest.raises(CastRayError):
+        share_token(places)
+    path.unlink()
+    share_token(places)
+    if os.getuid() == 0:
+        os.chown(path, 65534, 65534)
+        with pytest.raises(CastRayError):
+            share_token(places)
+
+
+def test_an_invitation_says_whether_the_network_can_read_along(
+    places: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready = ClusterStatus(ClusterPhase.READY, target="shared", address="10.0.0.1:6379")
+    assert not share_info(ready, places).encrypted
+    monkeypatch.setenv("RAY_USE_TLS", "1")
+    shared = share_info(ready, places)
+    assert shared.encrypted
+    assert "RAY_USE_TLS=1 " in shared.command
+
+
+def test_an_invitation_is_a_command_and_only_for_a_cluster_that_is_there(places: Paths) -> None:
+    ready = ClusterStatus(ClusterPhase.READY, target="shared", address="10.0.0.1:6379")
+    shared = share_info(ready, places)
+    assert shared.address == "10.0.0.1:6379"
+    assert shared.command.endswith(f"{share_token(places)} ray start --address=10.0.0.1:6379")
+    why = Failure(FailureKind.CLUSTER_START_FAILED, {"reason": "no room"})
+    for status in (ClusterStatus(ClusterPhase.FAILED, failure=why), ClusterStatus()):
+        with pytest.raises(CastRayError):
+            share_info(status, places)
+
+
+def test_the_user_s_own_token_is_not_that_of_the_local_cluster() -> None:
+    assert driver_environment({"RAY_AUTH_TOKEN": "mine"}, "local", "run")["RAY_AUTH_TOKEN"] != "mine"
+    assert driver_environment({"RAY_AUTH_TOKEN": "mine"}, "a:1", "run")["RAY_AUTH_TOKEN"] == "mine"
+
+
+def test_the_mode_is_always_said() -> None:
+    assert driver_environment({}, "10.0.0.1:6379", "run")["RAY_AUTH_MODE"] == "disabled"
+    assert driver_environment({"RAY_AUTH_MODE": "token"}, "a:1", "run")["RAY_AUTH_MODE"] == "token"
+    assert driver_environment({"RAY_AUTH_MODE": "disabled"}, "local", "run")["RAY_AUTH_MODE"] == "token"
+
+
+def test_no_address_is_inherited() -> None:
+    base = {"RAY_ADDRESS": "ray://elsewhere:1", "PATH": "/bin"}
+    environment = driver_environment(base, "local", "1234")
+    assert "RAY_ADDRESS" not in environment
+    assert environment["PATH"] == "/bin"
+    assert environment[reaper.RUN_VARIABLE] == "1234"
+    assert base["RAY_ADDRESS"] == "ray://elsewhere:1"
+
+
+@pytest.mark.parametrize("target", ["local", "127.0.0.1:6379", "localhost:6379", "[::1]:6379"])
+def test_the_switch_for_loopback(target: str) -> None:
+    assert driver_environment({}, target, "run")[SWITCH] == "0"
+
+
+@pytest.mark.parametrize("target", ["10.0.0.1:6379", "auto", "127.0.0.1.example.org:1", "ray://a:1"])
+def test_no_switch_for_other_addresses(target: str) -> None:
+    assert SWITCH not in driver_environment({}, target, "run")
+
+
+# --- processes ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Paths:
+    places = Paths(tmp_path / "home", tmp_path / "home" / "s.sock")
+    places.prepare()
+    return places
+
+
+def interpreter(tmp_path: Path, answer: bytes) -> Path:
+    """A program that is started as the driver's Python: it waits for a line, answers, waits for the end."""
+    program = tmp_path / "python"
+    program.write_text(f"#!{sys.executable} -S\n" + ECHO % answer)
+    program.chmod(0o700)
+    return program
+
+
+def left_over(places: Paths) -> list[Path]:
+    return list(places.runs.iterdir())
+
+
+async def test_a_conversation(places: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lost = agent_protocol.AgentLost("node", "why")
+    answer = agent_protocol.to_json(lost) + b"\n"
+    monkeypatch.setenv("CASTRAY_DRIVER_PYTHON", str(interpreter(tmp_path, answer)))
+    driver = await DriverProcess.start(places, "local")
+    record = json.loads(left_over(places)[0].read_text())
+    assert record["temp_dir"] == str(driver.temp_dir)
+    driver.send(agent_protocol.StartCluster("local"))
+    stream = driver.messages()
+    assert await anext(stream) == lost
+    driver.hang_up()
+    assert [message async for message in stream] == []
+    await driver.stop()
+    assert left_over(places) == []
+    assert list(reaper.processes_of(record["run"], Path(record["temp_dir"]))) == []
+
+
+async def test_a_driver_that_reads_nothing_can_be_parted_with(
+    places: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is stopped, and more orders wait for it than the socket takes."""
+    monkeypatch.setenv("CASTRAY_DRIVER_PYTHON", str(interpreter(tmp_path, b"")))
+    driver = await DriverProcess.start(places, "local")
+    record = json.loads(left_over(places)[0].read_text())
+    for pid in reaper.processes_of(record["run"], Path(record["temp_dir"])):
+        os.kill(pid, signal.SIGSTOP)
+    for _ in range(8):
+        driver.send(agent_protocol.RemoveAgent("n" * 1_000_000))
+    driver.hang_up()
+    async with asyncio.timeout(5):
+        assert [message async for message in driver.messages()] == []
+    await driver.stop()
+    assert left_over(places) == []
+
+
+async def test_garbage_is_a_value_error(
+    places: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CASTRAY_DRIVER_PYTHON", str(interpreter(tmp_path, b"Segmentation fault\n")))
+    driver = await DriverProcess.start(places, "local")
+    driver.send(agent_protocol.StartCluster("local"))
+    with pytest.raises(ValueError):
+        await anext(driver.messages())
+    await driver.stop()
+
+
+async def test_an_interpreter_that_is_not_there_leaves_nothing(
+    places: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CASTRAY_DRIVER_PYTHON", "/no/such/python")
+    with pytest.raises(FileNotFoundError):
+        await DriverProcess.start(places, "local")
+    assert left_over(places) == []
+
+
+async def test_a_start_that_is_cancelled_leaves_nothing(
+    places: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CASTRAY_DRIVER_PYTHON", str(interpreter(tmp_path, b"")))
+    monkeypatch.setattr(driver_process, "STOP_SECONDS", 0.0)
+    starting = asyncio.create_task(DriverProcess.start(places, "local"))
+    while not left_over(places):  # noqa: ASYNC110 - nobody tells
+        await asyncio.sleep(0)
+    record = json.loads(left_over(places)[0].read_text() or "{}")
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    assert left_over(places) == []
+    assert not record or list(reaper.processes_of(record["run"], Path(record["temp_dir"]))) == []
+
+
+def test_a_long_temp_folder_leaves_no_room_for_rays_sockets() -> None:
+    assert driver_process.short_temp_dir("/var/tmp") == Path("/var/tmp")
+    assert driver_process.short_temp_dir("/home/somebody/with/a/long/name") == Path("/tmp")
+
+
+async def test_only_a_node_can_attach_but_one_may_become_it(
+    places: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def nobody(target: str) -> None:
+        """Ray is there."""
+
+    monkeypatch.setattr(driver_process, "probe_endpoint", nobody)
+    monkeypatch.setattr(driver_process, "is_ray_node", lambda: False)
+    monkeypatch.setattr(driver_process, "NODE_SECONDS", 0.05)
+    monkeypatch.setenv("CASTRAY_DRIVER_PYTHON", str(interpreter(tmp_path, b"")))
+    monkeypatch.setattr(driver_process, "STOP_SECONDS", 0.0)
+    with pytest.raises(CastRayError) as raised:
+        await DriverProcess.start(places, "10.0.0.1:6379")
+    assert raised.value.failure == Failure(
+        FailureKind.NOT_A_NODE, {"target": "10.0.0.1:6379", "host": "10.0.0.1"}
+    )
+    assert left_over(places) == []
+    for target, join in (("10.0.0.1:6379", True), ("ray://10.0.0.1:10001", False)):
+        driver = await DriverProcess.start(places, target, join=join)
+        await driver.stop()

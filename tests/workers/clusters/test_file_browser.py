@@ -1,0 +1,82 @@
+"""Looking at files of nodes: who is asked, and what comes of the answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
+from castray_desktop.core.protocol.messages import THIS_COMPUTER, FolderEntry, NodeInfo, NodeState
+from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.workers.clusters import file_browser
+from castray_desktop.workers.clusters.file_browser import browse, measure
+
+
+class Nodes:
+    """Follows `AgentDirectory`: one node besides this computer, with the answers that a test gives it."""
+
+    target = "local"
+    settled = True
+
+    def __init__(self, answer: agent_protocol.OrderReply | None = None) -> None:
+        self.answer = answer
+        self.asked: list[tuple[str, agent_protocol.Order]] = []
+        self.nodes: Mapping[str, NodeInfo] = {
+            "here": NodeInfo("here", NodeState.ONLINE, this_computer=True),
+            "there": NodeInfo("there", NodeState.ONLINE, address="10.0.0.2"),
+        }
+
+    def hello(self, node: str) -> agent_protocol.AgentHello:
+        raise CastRayError(FailureKind.NODE_OFFLINE, node=node)
+
+    async def call(self, node: str, order: agent_protocol.Order) -> agent_protocol.OrderReply | None:
+        self.asked.append((node, order))
+        if self.answer is None:
+            await asyncio.Event().wait()
+        return self.answer
+
+
+async def test_this_computer_is_looked_at_without_a_cluster(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"123")
+    nodes = Nodes()
+    for name in (THIS_COMPUTER, "here"):
+        listing = await browse(nodes, name, str(tmp_path))
+        assert [(entry.name, entry.bytes) for entry in listing.entries] == [("file", 3)]
+        (size,) = await measure(nodes, name, (str(tmp_path / "file"),), ())
+        assert size.bytes == 3
+    assert nodes.asked == []
+
+
+async def test_another_node_is_asked_by_whatever_it_is_called() -> None:
+    nodes = Nodes(agent_protocol.FolderReply("/data", (agent_protocol.FolderItem("models", True),), 3))
+    listing = await browse(nodes, "10.0.0.2", "/data")
+    assert nodes.asked == [("there", agent_protocol.ListFolder("/data"))]
+    assert (listing.path, listing.entries, listing.left_out) == ("/data", (FolderEntry("models", True),), 3)
+
+
+async def test_what_it_can_not_list_is_the_failure() -> None:
+    nodes = Nodes(agent_protocol.FolderReply("/x", failure=Failure(FailureKind.NOT_A_FOLDER, {"path": "/x"})))
+    with pytest.raises(CastRayError) as raised:
+        await browse(nodes, "there", "/x")
+    assert raised.value.failure == Failure(FailureKind.NOT_A_FOLDER, {"node": "there", "path": "/x"})
+
+
+async def test_sizes_of_another_node() -> None:
+    nodes = Nodes(agent_protocol.MeasureReply((agent_protocol.PathSize("/a", "a", False, 1, 9),)))
+    (size,) = await measure(nodes, "there", ("/a",), ("*.tmp",))
+    assert (size.path, size.files, size.bytes) == ("/a", 1, 9)
+    assert nodes.asked == [("there", agent_protocol.MeasureSizes(("/a",), ("*.tmp",)))]
+
+
+async def test_unknown_and_silent_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    nodes = Nodes()
+    with pytest.raises(CastRayError) as raised:
+        await browse(nodes, "nobody", "/")
+    assert raised.value.failure.kind is FailureKind.NODE_UNKNOWN
+    monkeypatch.setattr(file_browser, "LIST_SECONDS", 0.01)
+    with pytest.raises(CastRayError) as raised:
+        await browse(nodes, "there", "/")
+    assert raised.value.failure.kind is FailureKind.NODE_SILENT

@@ -1,0 +1,94 @@
+"""The driver's watch over the cluster: real sockets for the head, and a Ray that says what the test says."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from castray_desktop.core.failures.kinds import FailureKind
+from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.workers.driver import cluster_monitor
+from castray_desktop.workers.driver.cluster_monitor import ClusterMonitor
+
+ONE = agent_protocol.RayNode("1", "10.0.0.1", "one")
+OTHER = agent_protocol.RayNode("2", "10.0.0.2", "other")
+
+
+@pytest.fixture(autouse=True)
+def fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster_monitor, "POLL_SECONDS", 0.005)
+    monkeypatch.setattr(cluster_monitor, "RETRY_SECONDS", 0.005)
+
+
+async def head() -> tuple[asyncio.Server, str]:
+    server = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0)
+    return server, f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+def up(address: str) -> agent_protocol.ClusterUp:
+    return agent_protocol.ClusterUp(address, "2.60.0", "3.11.7", (ONE,))
+
+
+async def test_it_tells_of_other_nodes_once_and_of_the_head_s_end() -> None:
+    server, address = await head()
+    looks: list[tuple[agent_protocol.RayNode, ...]] = [(ONE,), (ONE, OTHER), (ONE, OTHER)]
+    told: asyncio.Queue[Any] = asyncio.Queue()
+
+    def look() -> tuple[agent_protocol.RayNode, ...]:
+        return looks.pop(0) if len(looks) > 1 else looks[0]
+
+    watch = asyncio.create_task(ClusterMonitor("far", up(address), look).run(told.put_nowait))
+    async with asyncio.timeout(5):
+        assert await told.get() == agent_protocol.NodesSeen((ONE, OTHER))
+        server.close()
+        await server.wait_closed()
+        lost = await told.get()
+        await watch
+    assert lost.failure.kind is FailureKind.CLUSTER_LOST
+    assert lost.failure.values == {"target": "far"}
+    assert told.empty()
+
+
+async def test_a_ray_that_raises_all_the_time_is_lost() -> None:
+    server, address = await head()
+    told: list[Any] = []
+
+    def look() -> tuple[agent_protocol.RayNode, ...]:
+        raise ConnectionError("the client is not connected")
+
+    async with asyncio.timeout(5):
+        await ClusterMonitor("far", up(address), look).run(told.append)
+    assert [message.failure.kind for message in told] == [FailureKind.CLUSTER_LOST]
+    server.close()
+    await server.wait_closed()
+
+
+async def test_from_outside_the_head_s_raylet_is_needed() -> None:
+    server, address = await head()
+    raylet, raylet_address = await head()
+    port = int(raylet_address.rpartition(":")[2])
+    first = agent_protocol.RayNode("1", "127.0.0.1", "one", head=True, port=port)
+    nodes = (first, OTHER, agent_protocol.RayNode("", "10.0.0.9", "own", mine=True))
+    told: list[Any] = []
+    seen = asyncio.Event()
+
+    def look() -> tuple[agent_protocol.RayNode, ...]:
+        loop.call_soon_threadsafe(seen.set)
+        return nodes
+
+    loop = asyncio.get_running_loop()
+    there = agent_protocol.ClusterUp(address, "2.60.0", "3.11.7", nodes)
+    watch = asyncio.create_task(ClusterMonitor("ray://far", there, look).run(told.append))
+    async with asyncio.timeout(5):
+        for _ in range(2):
+            seen.clear()
+            await seen.wait()
+        assert told == []
+        raylet.close()
+        await raylet.wait_closed()
+        await watch
+    assert [message.failure.kind for message in told] == [FailureKind.CLUSTER_LOST]
+    server.close()
+    await server.wait_closed()

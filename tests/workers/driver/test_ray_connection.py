@@ -1,0 +1,62 @@
+"""What Ray says about versions that don't fit, as Ray 2.40 to 2.60 word it."""
+
+from __future__ import annotations
+
+import pytest
+
+from castray_desktop.core.failures.kinds import Failure, FailureKind
+from castray_desktop.core.failures.sentences import sentence
+from castray_desktop.workers.driver import ray_connection
+
+TARGET = "10.0.0.1:6379"
+SAID = (
+    "Version mismatch: The cluster was started with:\n    Ray: 2.49.2\n    Python: 3.12.1\n"
+    "This process on node 10.0.0.2 was started with:\n    Ray: 2.60.0\n    Python: 3.11.7\n"
+)
+
+
+@pytest.mark.parametrize("said", [SAID, f"Traceback (most recent call last):\n  ...\nRuntimeError: {SAID}"])
+def test_the_clusters_versions_are_found(said: str) -> None:
+    failure = ray_connection.explain_join_failure(
+        Failure(FailureKind.JOIN_FAILED, {"target": TARGET, "reason": said})
+    )
+    assert failure.kind is FailureKind.RAY_DIFFERS
+    assert (failure.values["ray"], failure.values["python"]) == ("2.49.2", "3.12.1")
+    assert failure.values["own_ray"]
+
+
+def test_another_reason_is_its_last_line() -> None:
+    said = "Traceback (most recent call last):\n  ...\nConnectionError: no such address\n\n"
+    failure = ray_connection.explain_join_failure(
+        Failure(FailureKind.JOIN_FAILED, {"target": TARGET, "reason": said})
+    )
+    assert failure == Failure(
+        FailureKind.JOIN_FAILED, {"target": TARGET, "reason": "ConnectionError: no such address"}
+    )
+    lost = Failure(FailureKind.CLUSTER_LOST, {"target": TARGET})
+    assert ray_connection.explain_join_failure(lost) is lost
+
+
+@pytest.mark.parametrize(
+    ("environment", "kind"),
+    [
+        ({}, FailureKind.TOKEN_NEEDED),
+        ({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}, FailureKind.TOKEN_WRONG),
+    ],
+)
+def test_joining_without_the_token_is_said_in_our_words(
+    environment: dict[str, str], kind: FailureKind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    said = (
+        "ray.exceptions.AuthenticationError: RPC error: InvalidAuthToken: Authentication token is missing or"
+        " incorrect. Note: RAY_AUTH_MODE is currently 'disabled' (not 'token')."
+    )
+    failure = ray_connection.explain_join_failure(
+        Failure(FailureKind.JOIN_FAILED, {"target": TARGET, "reason": said})
+    )
+    assert failure.kind is kind
+    assert "ray.exceptions" not in sentence(failure)

@@ -1,0 +1,160 @@
+"""A slow client loses progress, a lost one its connection, and nobody a result."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import pytest
+
+from castray_desktop.core.protocol import messages
+from castray_desktop.core.protocol.messages import (
+    CastChanged,
+    CastResult,
+    CastState,
+    ClusterChanged,
+    ClusterStatus,
+    DeliveriesChanged,
+    DeliveryState,
+    Event,
+    Throughput,
+)
+from castray_desktop.workers.engine import client_connections
+from castray_desktop.workers.engine.client_connections import ClientConnection, ClientConnections
+from tests.helpers.samples import make_cast, make_delivery
+
+SENDING = CastChanged(make_cast(cast="c"))
+ENDED = CastChanged(make_cast(cast="c", state=CastState.COMPLETED))
+RECEIVING = DeliveriesChanged("c", (make_delivery("node_1"),))
+LANDED = DeliveriesChanged("c", (make_delivery("node_1", DeliveryState.COMPLETED),))
+RESULT = CastResult(make_cast(cast="c", state=CastState.COMPLETED), (), 1.0)
+STATUS = ClusterChanged(ClusterStatus())
+FLOW = Throughput(1.0, 2.0, 3.0, ())
+
+
+@dataclass
+class FakeTransport:
+    unread: int = 0
+    aborted: bool = False
+
+    def get_write_buffer_size(self) -> int:
+        return self.unread
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+@dataclass
+class FakeWriter:
+    """As much of a StreamWriter as a client uses."""
+
+    transport: FakeTransport = field(default_factory=FakeTransport)
+    frames: list[bytes] = field(default_factory=list)
+
+    def write(self, frame: bytes) -> None:
+        self.frames.append(frame)
+
+    def is_closing(self) -> bool:
+        return self.transport.aborted
+
+
+def make_client(unread: int = 0) -> tuple[ClientConnection, FakeWriter]:
+    writer = FakeWriter(FakeTransport(unread))
+    return ClientConnection(writer, "test"), writer  # type: ignore[arg-type]
+
+
+def got(writer: FakeWriter) -> list[Event]:
+    return [messages.decode_from_engine(frame[4:]) for frame in writer.frames]  # type: ignore[misc]
+
+
+def test_everybody_gets_everything() -> None:
+    clients = ClientConnections()
+    (one, one_writer), (other, other_writer) = make_client(), make_client()
+    clients.add_client(one)
+    clients.add_client(other)
+    events: list[Event] = [SENDING, RECEIVING, FLOW, RESULT]
+    for event in events:
+        clients.publish(event)
+    assert got(one_writer) == got(other_writer) == events
+
+
+def test_who_has_left_gets_nothing() -> None:
+    clients = ClientConnections()
+    client, writer = make_client()
+    number = clients.add_client(client)
+    assert len(clients) == 1
+    clients.remove_client(number)
+    clients.publish(STATUS)
+    assert (len(clients), writer.frames) == (0, [])
+
+
+def test_a_slow_client_loses_progress_and_nothing_else() -> None:
+    clients = ClientConnections()
+    slow, writer = make_client(client_connections.SLOW_BYTES + 1)
+    clients.add_client(slow)
+    for event in (SENDING, RECEIVING, FLOW, ENDED, LANDED, RESULT, STATUS):
+        clients.publish(event)
+    assert got(writer) == [ENDED, LANDED, RESULT, STATUS]
+    writer.transport.unread = 0
+    clients.publish(SENDING)
+    assert got(writer)[-1] == SENDING
+
+
+def test_a_lost_client_is_cut_off_once() -> None:
+    clients = ClientConnections()
+    lost, writer = make_client(client_connections.DISCONNECT_BYTES + 1)
+    clients.add_client(lost)
+    clients.publish(RESULT)
+    clients.publish(RESULT)
+    assert writer.transport.aborted
+    assert writer.frames == []
+
+
+def test_deliveries_go_to_those_who_watch() -> None:
+    clients = ClientConnections()
+    client, writer = make_client()
+    clients.add_client(client)
+    client.watch(("other",))
+    clients.publish(RECEIVING)
+    clients.publish(SENDING)
+    assert got(writer) == [SENDING]
+    client.watch(("c",))
+    clients.publish(RECEIVING)
+    client.watch(())
+    clients.publish(LANDED)
+    client.watch(None)
+    clients.publish(LANDED)
+    assert got(writer) == [SENDING, RECEIVING, LANDED]
+
+
+def test_what_can_not_be_told_ends_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    clients = ClientConnections()
+    client, writer = make_client()
+    clients.add_client(client)
+    clients.publish(CastChanged(make_cast("\udcff.bin")))
+    clients.publish(STATUS)
+    assert got(writer) == [STATUS]
+    assert "CastChanged" in caplog.text
+
+
+@pytest.fixture
+async def unread() -> AsyncIterator[asyncio.StreamWriter]:
+    """A connection that nobody reads from, with more in it than the kernel takes."""
+    ours, theirs = socket.socketpair()
+    _, writer = await asyncio.open_connection(sock=ours)
+    writer.write(b"x" * 4_000_000)
+    yield writer
+    theirs.close()
+
+
+async def test_closing_does_not_wait_for_who_stands_still(
+    unread: asyncio.StreamWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_connections, "CLOSE_SECONDS", 0.01)
+    clients = ClientConnections()
+    clients.add_client(ClientConnection(unread, "stopped"))
+    async with asyncio.timeout(2):
+        await clients.close()
+    assert unread.transport.is_closing()

@@ -1,0 +1,427 @@
+"""A home whose files are damaged in every way: the engine starts, and nothing of it is thrown away."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import random
+import resource
+import sqlite3
+import stat
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from castray_desktop.core.casts.cast_statistics import CastTotals, NodeTotals
+from castray_desktop.core.casts.traffic_history import PERSISTED_STEPS
+from castray_desktop.core.content.manifest import HASH_BYTES
+from castray_desktop.core.failures.kinds import CastRayError, FailureKind
+from castray_desktop.core.protocol import messages as m
+from castray_desktop.core.protocol.messages import CastMode, DeliverySnapshot, DeliveryState, SendRequest
+from castray_desktop.core.routing.node_speeds import SpeedMeasurement
+from castray_desktop.workers.agent.hooks import read_rules
+from castray_desktop.workers.agent.transfer.delivery.receipts import ReceiptItem, Receipts
+from castray_desktop.workers.agent.transfer.store.hash_cache import FileKey, HashCache
+from castray_desktop.workers.agent.transfer.store.staging import remove_abandoned_staging as sweep_staging
+from castray_desktop.workers.agent.transfer.store.staging_registry import StagingRegistry
+from castray_desktop.workers.base.paths import Paths
+from castray_desktop.workers.base.settings import SettingsFile
+from castray_desktop.workers.base.state_files import RecipientGroupFile
+from castray_desktop.workers.casts.node_speed_store import NodeSpeedStore
+from castray_desktop.workers.casts.session.checkpoint import CastCheckpoint, CheckpointStore
+from castray_desktop.workers.clusters.cluster_discovery import ClusterHistory, UsedCluster
+from castray_desktop.workers.clusters.cluster_sharing import share_token
+from castray_desktop.workers.clusters.driver_environments import DriverEnvironments, own_versions
+from castray_desktop.workers.clusters.node_inventory import AddedNode, AddedNodeStore, NodeNameStore
+from castray_desktop.workers.clusters.reaper import sweep, sweep_abandoned, write_run
+from castray_desktop.workers.history.cast_history import CastHistory
+from castray_desktop.workers.history.history_store import CHECKED_BYTES, HistoryStore
+from castray_desktop.workers.schedules.schedule_store import ScheduleFile, ScheduleState, encode_states
+from tests.helpers.engine_home import EngineHome
+from tests.workers.history.test_cast_history import past_cast
+
+RECORD = "0123456789ab"
+RUN = "ba9876543210"
+SCHEDULES = [
+    ScheduleState(
+        m.Schedule(f"{number:012x}", f"nightly {number}", SendRequest(("/data",), ("all",)), every=3600.0),
+        next_run=2e9,
+        last_state=m.CastState.COMPLETED,
+        sent_to={"node_1": "d1"},
+    )
+    for number in range(3)
+]
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Paths:
+    places = Paths(tmp_path / "home", tmp_path / "run" / "s.sock")
+    places.prepare()
+    return places
+
+
+def furnish(places: Paths) -> None:
+    """Write every file of a home, as its owner writes it."""
+    SettingsFile(places.settings).change(m.EngineSettings(limit=1000, casts_at_once=2, go_on=False))
+    RecipientGroupFile(places.groups).save_group("racks", ("node_1", "node_2"))
+    RecipientGroupFile(places.groups).save_group("others", ("node_3",))
+    AddedNodeStore(places.added_nodes).save_node(AddedNode("extra", "/in/extra"))
+    AddedNodeStore(places.added_nodes).save_node(AddedNode("other"))
+    known = ClusterHistory(places.clusters)
+    known.record_status(m.ClusterStatus(m.ClusterPhase.READY, "10.0.0.1:6379", nodes_total=3), 1e9)
+    known.record_status(m.ClusterStatus(m.ClusterPhase.READY, "10.0.0.2:6379", nodes_total=4), 1e9 + 1)
+    names = NodeNameStore(places.names)
+    names.save("10.0.0.1:6379", {"node_1": ("host", "10.0.0.1")})
+    names.save("10.0.0.2:6379", {"node_2": ("host", "10.0.0.2")})
+    node = m.NodeInfo("n1", "node_1", "10.0.0.1", "host", m.NodeState.ONLINE)
+    NodeSpeedStore(places.speeds).record([node], {"node_1": SpeedMeasurement(1e8, True)})
+    ScheduleFile(places.schedules).write(encode_states(SCHEDULES))
+    deliveries = (DeliverySnapshot("node_1", DeliveryState.WAITING, "10.0.0.1"),)
+    request = SendRequest(("/data",), ("node_1",), source="laptop")
+    record = CastCheckpoint(RECORD, "10.9.9.9:6379", request, CastMode.UNICAST, 1.7e9, deliveries)
+    (places.casts / f"{RECORD}.json").write_bytes(msgspec.json.encode(record))
+    DriverEnvironments(places.home, places.log)._note({"10.0.0.1:6379": ("2.40.0", "3.12")})
+    share_token(places)
+    write_run(places.runs, RUN, places.home / "castray-run", 1)
+    store = HistoryStore(places.history)
+    for number in range(3):
+        store.add_cast(
+            past_cast(number), CastTotals(casts={m.CastState.COMPLETED: number + 1}), {"n": NodeTotals(7)}
+        )
+    now = time.time()
+    samples = [
+        (min(PERSISTED_STEPS), m.RateSample(now - 60 + 10 * number, 1.0, 2.0, {"n": 3.0}))
+        for number in range(3)
+    ]
+    store.save_totals(CastTotals(), {}, samples, now)
+    store.close()
+
+
+FILES: dict[str, Callable[[Paths], Path]] = {
+    "settings": lambda places: places.settings,
+    "groups": lambda places: places.groups,
+    "added nodes": lambda places: places.added_nodes,
+    "clusters": lambda places: places.clusters,
+    "names": lambda places: places.names,
+    "speeds": lambda places: places.speeds,
+    "schedules": lambda places: places.schedules,
+    "record": lambda places: places.casts / f"{RECORD}.json",
+    "targets": lambda places: places.home / "drivers" / "targets.json",
+    "share token": lambda places: places.home / "share-token",
+    "run": lambda places: places.runs / f"{RUN}.json",
+    "history": lambda places: places.history,
+}
+DISPOSABLE = ("run", "share token")
+"""A run's record without a run is of no use, and a token that is none is made again."""
+
+
+def damages(content: bytes, seed: str) -> Iterator[bytes]:
+    """The content, cut off, flipped, overwritten and deeply nested."""
+    dice = random.Random(seed)
+    for part in (0, 1, 2, 5, 9):
+        yield content[: len(content) * part // 10]
+    yield content[:-1]
+    for _ in range(12):
+        changed = bytearray(content)
+        for _ in range(dice.choice((1, 1, 2, 8))):
+            changed[dice.randrange(len(changed))] = dice.randrange(256)
+        yield bytes(changed)
+    yield dice.randbytes(len(content))
+    yield b"\0" * len(content)
+    yield b"[" * 100_000
+    yield b'{"a":' * 100_000
+    yield b"null"
+    yield b"[null]"
+    yield b'{"a": null}'
+    yield b'{"speeds": {"a": [1e999, 1]}, "networks": {"a": 1}}'
+    yield content + content
+
+
+@contextlib.asynccontextmanager
+async def engine(places: Paths) -> AsyncIterator[EngineHome]:
+    house = EngineHome(places)
+    yield house
+    house.engine._stopping.set()
+    await house.ended()
+
+
+async def ask_everything(house: EngineHome) -> None:
+    """What the window asks when it opens, and what a command may ask."""
+    client = await house.connect()
+    async with asyncio.timeout(5):
+        try:
+            page = await client.request(m.GetHistory(), m.HistoryPage)
+            for cast in page.casts:
+                with contextlib.suppress(CastRayError):
+                    await client.request(m.GetPastCast(cast.cast), m.CastResult)
+        except CastRayError as error:
+            if error.failure.kind is not FailureKind.HISTORY_UNAVAILABLE:
+                raise
+        await client.request(m.GetStatistics(), m.StatisticsReport)
+        await client.request(m.GetRates(3600.0), m.RateHistory)
+        await client.request(m.ListSchedules(), m.SchedulesChanged)
+        await client.request(m.ListClusters(), m.ClusterList)
+        await client.request(m.GetSettings(), m.SettingsChanged)
+        await client.request(m.GetStatus(), m.EngineStatus)
+        RecipientGroupFile(house.places.groups).save_group("added", ("node_9",))
+        share_token(house.places)
+        DriverEnvironments(house.places.home, house.places.log).use("10.0.0.1:6379", own_versions())
+        house.engine._known.record_status(
+            m.ClusterStatus(m.ClusterPhase.READY, "10.0.0.9:1", nodes_total=1), 1.0
+        )
+        NodeNameStore(house.places.names).save("10.0.0.9:1", {"node_9": ("host", "10.0.0.9")})
+        AddedNodeStore(house.places.added_nodes).save_node(AddedNode("another"))
+        node = m.NodeInfo("n9", "node_9", "10.0.0.9", "host", m.NodeState.ONLINE)
+        house.engine._speeds.record([node], {"node_9": SpeedMeasurement(1e8, True)})
+        await client.request(m.AddDemonstration(), m.ScheduleAdded)
+    await client.close()
+
+
+def contents(path: Path) -> list[bytes]:
+    """What is in the file, and in those of its name that were set aside."""
+    asides = path.parent.glob(f"damaged-*-{path.name}")
+    return [found.read_bytes() for found in (path, *asides) if found.exists()]
+
+
+@pytest.mark.parametrize("number", range(len(list(damages(b"x" * 100, "")))))
+async def test_an_engine_starts_over_every_damage_and_throws_nothing_away(
+    places: Paths, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    furnish(places)
+    damaged: dict[str, bytes] = {}
+    for name, path_of in FILES.items():
+        path = path_of(places)
+        damaged[name] = list(damages(path.read_bytes(), name))[number]
+        path.write_bytes(damaged[name])
+    sweep_abandoned(places.runs)
+    async with engine(places) as house:
+        await ask_everything(house)
+    for name, content in damaged.items():
+        kept = contents(FILES[name](places))
+        if name not in (*DISPOSABLE, "history") and content not in kept:
+            assert _is_sound(name, content), f"{name} has been lost: {content[:200]!r}"
+    async with engine(places) as house:  # and again over what that one has left
+        await ask_everything(house)
+
+
+def _is_sound(name: str, content: bytes) -> bool:
+    """Whether all of it could be taken in, so that it may be written again."""
+    if name in ("speeds", "multicast", "targets"):
+        return isinstance(json.loads(content), dict)
+    kinds: dict[str, type] = {
+        "settings": m.EngineSettings,
+        "groups": dict[str, tuple[str, ...]],
+        "added nodes": tuple[AddedNode, ...],
+        "clusters": tuple[UsedCluster, ...],
+        "names": dict[str, dict[str, tuple[str, str]]],
+        "schedules": list[ScheduleState],
+        "record": CastCheckpoint,
+    }
+    msgspec.json.decode(content, type=kinds[name])
+    return True
+
+
+# --- the history, row by row -------------------------------------------------------------------------
+
+
+def rewrite(path: Path, statement: str, *values: object) -> None:
+    """Change a row behind the program's back."""
+    database = sqlite3.connect(path, isolation_level=None)
+    database.execute(statement, values)
+    database.close()
+
+
+def asleep(path: Path, column: str, where: str) -> bytes:
+    """The row with a state of which this version knows nothing."""
+    database = sqlite3.connect(path)
+    (content,) = database.execute(f"SELECT {column} FROM {where}").fetchone()
+    database.close()
+    fields = msgspec.msgpack.decode(content)
+    if "casts" in fields:
+        fields["casts"]["asleep"] = 1
+    else:
+        fields["state"] = "asleep"
+    return msgspec.msgpack.encode(fields)
+
+
+@pytest.mark.parametrize("blob", ["unknown state", b"\x93\x01\x02\x03", b"", "text", 7, None])
+async def test_a_damaged_row_of_a_cast_is_left_out_and_counted(
+    places: Paths, blob: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    furnish(places)
+    if blob == "unknown state":
+        blob = asleep(places.history, "summary", "details WHERE whose = 2")
+    rewrite(places.history, "DROP TABLE IF EXISTS old")
+    rewrite(places.history, "CREATE TABLE old AS SELECT * FROM details")
+    rewrite(places.history, "UPDATE old SET summary = ? WHERE whose = 2", blob)
+    rewrite(places.history, "DELETE FROM details")
+    with contextlib.suppress(sqlite3.IntegrityError):  # NULL: then the row is not there at all
+        rewrite(places.history, "INSERT INTO details SELECT * FROM old WHERE whose = 2")
+    rewrite(places.history, "INSERT INTO details SELECT * FROM old WHERE whose != 2")
+    async with engine(places) as house:
+        client = await house.connect()
+        for limit in (100, 1):  # it is found by whom it would be shown to
+            page = await client.request(m.GetHistory(m.HistoryQuery(limit=limit)), m.HistoryPage)
+            assert [cast.cast[-1] for cast in page.casts] == ["2", "0"][:limit]
+            assert (page.total, page.unreadable) == (2, 1)
+        with pytest.raises(CastRayError):
+            await client.request(m.GetPastCast(f"{1:012x}"), m.CastResult)
+        await client.close()
+    assert "left out of the history, since they can't be read: 1 casts" in caplog.text
+    database = sqlite3.connect(places.history)
+    assert database.execute("SELECT count(*) FROM casts").fetchone() == (3,)  # a later version may read it
+    database.close()
+
+
+@pytest.mark.parametrize("node", ["", "n"])
+async def test_a_damaged_sum_is_set_aside_and_the_engine_starts(places: Paths, node: str) -> None:
+    furnish(places)
+    rewrite(places.history, "UPDATE tallies SET tally = ? WHERE node = ?", b"\x93\x01", node)
+    rewrite(places.history, "UPDATE rates SET sample = 'no sample' WHERE at > 0")
+    async with engine(places) as house:
+        await ask_everything(house)
+    database = sqlite3.connect(places.history)
+    found = database.execute("SELECT origin, name, content FROM damaged ORDER BY origin DESC").fetchall()
+    database.close()
+    assert found[0] == ("tallies", node, b"\x93\x01")
+    assert [row[0] for row in found[1:]] == ["rates"] * 3
+
+
+async def test_of_a_sum_with_an_unknown_state_the_rest_is_kept(places: Paths) -> None:
+    furnish(places)
+    tally = CastTotals(casts={m.CastState.COMPLETED: 5, m.CastState.FAILED: 2}, delivered=9, bytes=77)
+    rewrite(places.history, "UPDATE tallies SET tally = ? WHERE node = ''", msgspec.msgpack.encode(tally))
+    content = asleep(places.history, "tally", "tallies WHERE node = ''")
+    rewrite(places.history, "UPDATE tallies SET tally = ? WHERE node = ''", content)
+    async with engine(places) as house:
+        client = await house.connect()
+        ever = (await client.request(m.GetStatistics(), m.StatisticsReport)).ever
+        await client.close()
+    assert (ever.completed, ever.failed, ever.delivered, ever.bytes) == (5, 2, 9, 77)
+
+
+async def test_a_large_damaged_history_is_set_aside_when_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "history.sqlite"
+    store = HistoryStore(path)
+    for number in range(300):
+        store.add_cast(past_cast(number), CastTotals(delivered=number), {"n": NodeTotals(number)})
+    store.close()
+    rewrite(path, "CREATE TABLE filling AS SELECT zeroblob(?) AS content", CHECKED_BYTES)
+    with path.open("r+b") as file:  # the pages behind the first ones, which say what there is
+        file.seek(16 * 4096)
+        file.write(b"\xab" * (40 * 4096))
+    history = CastHistory(path, lambda event: None, lambda: (0, 0))
+    await history.start()
+    page = await history.answer(m.GetHistory(m.HistoryQuery(limit=1000)))
+    assert isinstance(page, m.HistoryPage)
+    history.cast_ended(past_cast(999).request, "local", past_cast(999).result)
+    while not page.casts:
+        page = await history.answer(m.GetHistory())
+        assert isinstance(page, m.HistoryPage)
+    assert [cast.cast for cast in page.casts] == [f"{999:012x}"]
+    await history.close()
+    (aside,) = tmp_path.glob("damaged-*-history.sqlite")
+    assert aside.stat().st_size > CHECKED_BYTES
+
+
+# --- other files of the home -------------------------------------------------------------------------
+
+
+def test_one_damaged_item_harms_no_other(places: Paths) -> None:
+    furnish(places)
+    raw = json.loads(places.schedules.read_bytes())
+    raw[1]["last_state"] = "asleep"
+    raw[0]["a later version's"] = {"field": 1}
+    places.schedules.write_text(json.dumps(raw))
+    read = ScheduleFile(places.schedules).read()
+    assert [standing.schedule.name for standing in read] == ["nightly 0", "nightly 2"]
+    (aside,) = places.home.glob("damaged-*-schedules.json")
+    assert json.loads(aside.read_bytes()) == raw
+    assert stat.S_IMODE(aside.stat().st_mode) == 0o600
+    assert len(ScheduleFile(places.schedules).read()) == 2
+    assert len(list(places.home.glob("damaged-*"))) == 1
+    places.groups.write_text('{"racks": ["node_1"], "broken": [7]}')
+    assert RecipientGroupFile(places.groups).load() == {"racks": ("node_1",)}
+    assert not list(places.home.glob("damaged-*-groups.json"))
+    RecipientGroupFile(places.groups).save_group("more", ("node_2",))
+    assert RecipientGroupFile(places.groups).load() == {"racks": ("node_1",), "more": ("node_2",)}
+    assert len(list(places.home.glob("damaged-*-groups.json"))) == 1
+
+
+def test_one_damaged_setting_resets_no_other(places: Paths) -> None:
+    places.settings.write_text('{"limit": 500, "casts_at_once": "two", "history_days": -1}')
+    assert SettingsFile(places.settings).current == m.EngineSettings(limit=500)
+    assert len(list(places.home.glob("damaged-*-engine.json"))) == 1
+
+
+def test_two_files_that_are_set_aside_at_once_keep_both(places: Paths) -> None:
+    for content in ("{", "[", "("):
+        places.settings.write_text(content)
+        SettingsFile(places.settings)
+    asides = places.home.glob("damaged-*-engine.json")
+    assert sorted(aside.read_text() for aside in asides) == ["(", "[", "{"]
+
+
+def test_too_many_open_files_cost_no_cast(places: Paths) -> None:
+    furnish(places)
+    records = CheckpointStore(places.casts)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.dup(0)
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+    try:
+        assert records.load() == ()
+        sweep(places.runs / f"{RUN}.json", grace=0.0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert (places.runs / f"{RUN}.json").exists()
+    assert records.unread
+    assert [record.cast for record in records.load()] == [RECORD]
+    assert not records.unread
+    assert records.load() == ()  # nobody goes on with it twice
+
+
+@pytest.mark.parametrize("field", ["cast", "mode", "started", "deliveries"])
+def test_a_record_with_an_unknown_value_is_set_aside(places: Paths, field: str) -> None:
+    furnish(places)
+    path = places.casts / f"{RECORD}.json"
+    raw = json.loads(path.read_bytes())
+    values = {"cast": "../../evil", "mode": "asleep", "started": 1e300, "deliveries": []}
+    path.write_text(json.dumps(raw | {field: values[field]}))
+    content = path.read_bytes()
+    for _ in range(2):
+        assert CheckpointStore(places.casts).load() == ()
+        (aside,) = places.casts.iterdir()
+        assert aside.name.startswith("damaged-")
+        assert aside.read_bytes() == content
+
+
+@pytest.mark.parametrize("number", range(len(list(damages(b"x" * 100, "")))))
+def test_a_nodes_own_files_may_be_damaged_in_every_way(
+    tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CASTRAY_HOME", str(tmp_path))
+    Receipts().save("c0ffee", "node_1", "md5", [ReceiptItem(b"a", b"/in/a", 3, b"h" * HASH_BYTES)])
+    registry = StagingRegistry("engine")
+    record = registry.path("c0ffee", "node_1")
+    registry.write(record, "c0ffee", b"/in/.castray-c0ffee-node_1")
+    key = FileKey(1, 2, 3, 4, 5)
+    cache = HashCache(tmp_path)
+    cache.save("md5", {key: b"h" * HASH_BYTES})
+    rules = tmp_path / "node.json"
+    rules.write_text('{"hooks": true, "hook_seconds": 60}')
+    for path in (tmp_path / "receipts" / "c0ffee-node_1.jsonl", record, tmp_path / "hashes.sqlite", rules):
+        path.write_bytes(list(damages(path.read_bytes(), path.name))[number])
+    Receipts().find("c0ffee", "node_1")
+    sweep_staging(registry)
+    registry.abandoned_delivery("c0ffee", "node_1")
+    read_rules(rules)
+    cache.find("md5", [key])
+    cache.save("md5", {key: b"h" * HASH_BYTES})
+    cache.save("md5", {key: b"h" * HASH_BYTES})  # at the latest after it has begun again
+    assert cache.find("md5", [key]) == {key: b"h" * HASH_BYTES}

@@ -1,0 +1,468 @@
+"""The history on a real SQLite file."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from castray_desktop.core.casts.cast_statistics import CastTotals, NodeTotals
+from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
+from castray_desktop.core.protocol import messages as m
+from castray_desktop.core.protocol.messages import (
+    CastResult,
+    CastState,
+    DeliveryState,
+    HistoryQuery,
+    SendRequest,
+)
+from castray_desktop.workers.base.paths import Paths
+from castray_desktop.workers.engine import process as engine_module
+from castray_desktop.workers.history import cast_history as history_module
+from castray_desktop.workers.history.cast_history import CastHistory, running_and_queued
+from castray_desktop.workers.history.history_store import _PAGE, VERSION, HistoryStore, PastCast
+from tests.helpers.engine_home import EngineHome
+
+REQUEST = SendRequest(("/data/model.bin",), ("all",), exclude=("*.tmp",))
+END = 1_790_000_000.0
+
+
+def past_cast(
+    number: int,
+    name: str = "model.bin",
+    state: CastState = CastState.COMPLETED,
+    nodes: tuple[str, ...] = ("node_1", "node_2"),
+    source: str = "laptop",
+    destination: str = "",
+) -> PastCast:
+    failed = m.DeliverySnapshot(nodes[-1], DeliveryState.FAILED, failure=Failure(FailureKind.NO_ROOM))
+    ends = failed if state is CastState.PARTLY_FAILED else None
+    deliveries = tuple(
+        m.DeliverySnapshot(node, DeliveryState.COMPLETED, bytes=1000, seconds=2.0, paths=(f"/in/{name}",))
+        for node in (nodes[:-1] if ends else nodes)
+    )
+    summary = m.CastSummary(
+        cast=f"{number:012x}",
+        name=name,
+        state=state,
+        source=source,
+        recipients=nodes,
+        mode=m.CastMode.MULTICAST,
+        started=END + number % 1_000_000 - 2,
+        finished=END + number % 1_000_000,
+        destination=destination,
+        bytes=1000,
+        source_copies=1.0,
+        cluster=m.CastCluster.of("local"),
+    )
+    request = msgspec.structs.replace(REQUEST, paths=(f"/data/{name}",), recipients=nodes)
+    return PastCast(request, "local", CastResult(summary, deliveries + ((ends,) if ends else ()), 2.0))
+
+
+def add(store: HistoryStore, *casts: PastCast) -> None:
+    for cast in casts:
+        store.add_cast(cast, CastTotals(), {})
+
+
+def found(store: HistoryStore, **query: object) -> list[str]:
+    page = store.page(HistoryQuery(**query))  # type: ignore[arg-type]
+    assert page.total >= len(page.casts)
+    return [cast.name for cast in page.casts]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "history.sqlite"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[HistoryStore]:
+    store = HistoryStore(path)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+async def history(path: Path) -> AsyncIterator[CastHistory]:
+    told: list[m.Event] = []
+    history = CastHistory(path, told.append, lambda: (0, 0))
+    history.told = told  # type: ignore[attr-defined]
+    await history.start()
+    yield history
+    await history.close()
+
+
+# --- the store ---------------------------------------------------------------------------------------
+
+
+def test_the_file_is_for_its_user_alone(store: HistoryStore, path: Path) -> None:
+    add(store, past_cast(1))
+    files = sorted(path.parent.iterdir())
+    assert [file.name for file in files] == ["history.sqlite", "history.sqlite-shm", "history.sqlite-wal"]
+    assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
+
+
+def test_a_cast_comes_back_as_it_ended(store: HistoryStore) -> None:
+    cast = past_cast(7, state=CastState.PARTLY_FAILED)
+    add(store, cast, past_cast(0xABCDEF000000))
+    assert store.find_cast("000000000007") == cast
+    assert store.find_cast("abc").result.summary.cast == "abcdef000000"
+
+
+@pytest.mark.parametrize("name", ["", "0000", "f", "00000000000%", "😀"])
+def test_a_cast_that_is_not_there_or_not_the_only_one_is_unknown(store: HistoryStore, name: str) -> None:
+    add(store, past_cast(1), past_cast(2))
+    with pytest.raises(CastRayError) as caught:
+        store.find_cast(name)
+    assert caught.value.failure.kind is FailureKind.CAST_UNKNOWN
+
+
+def test_an_entry_of_an_earlier_version_names_its_cluster(store: HistoryStore) -> None:
+    def earlier(cast: PastCast, target: str) -> PastCast:
+        summary = msgspec.structs.replace(cast.result.summary, cluster=m.CastCluster())
+        return PastCast(cast.request, target, msgspec.structs.replace(cast.result, summary=summary))
+
+    cast = earlier(past_cast(7), "10.0.0.1:6379")
+    add(store, cast, earlier(past_cast(8), "local"))
+    (local, other) = store.page(HistoryQuery()).casts
+    assert (local.cluster.local, local.cluster.address) == (True, "")
+    assert (other.cluster.local, other.cluster.address) == (False, "10.0.0.1:6379")
+    assert store.find_cast(cast.result.summary.cast).result.summary.cluster == other.cluster
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("", ["权重 最终版.bin", "Ärger.txt", "100%_done.log", "model.bin"]),
+        ("ODEL", ["model.bin"]),
+        ("权重", ["权重 最终版.bin"]),
+        ("终", ["权重 最终版.bin"]),
+        ("最终 权", ["权重 最终版.bin"]),
+        ("ärGER", ["Ärger.txt"]),
+        ("%_d", ["100%_done.log"]),
+        ("'; DROP TABLE casts; --", []),
+        ("node_7", ["100%_done.log"]),
+        ("/srv/mod", ["model.bin"]),
+        ("laptop log", ["100%_done.log"]),
+        ("nowhere", []),
+    ],
+)
+def test_any_part_of_a_name_finds_it(store: HistoryStore, text: str, names: list[str]) -> None:
+    add(
+        store,
+        past_cast(1, destination="/srv/models"),
+        past_cast(2, "100%_done.log", nodes=("node_7", "node_8")),
+        past_cast(3, "Ärger.txt", source="tower"),
+        past_cast(4, "权重 最终版.bin", source="tower"),
+    )
+    assert found(store, text=text) == names
+
+
+def test_every_part_of_a_query_narrows_it(store: HistoryStore) -> None:
+    add(
+        store,
+        past_cast(1, "a", CastState.FAILED),
+        past_cast(2, "b", nodes=("node_9",)),
+        past_cast(3, "c", CastState.CANCELLED, source="node_9"),
+        past_cast(4, "d"),
+    )
+    assert found(store, node="node_9") == ["c", "b"]
+    assert found(store, node="node") == []
+    assert found(store, states=(CastState.FAILED, CastState.CANCELLED)) == ["c", "a"]
+    assert found(store, since=END + 2, until=END + 3) == ["c", "b"]
+    assert found(store, limit=2, offset=1) == ["c", "b"]
+    assert found(store, limit=-1) == []
+    assert store.page(HistoryQuery(limit=1)).total == 4
+
+
+def test_what_is_cleared_is_gone_from_the_file_and_stays_in_the_sums(store: HistoryStore, path: Path) -> None:
+    store.add_cast(past_cast(1, "secret-name"), CastTotals(delivered=2), {"node_1": NodeTotals(delivered=1)})
+    add(store, past_cast(2, "b"))
+    store.clear((f"{1:012x}",))
+    assert found(store) == ["b"]
+    for file in path.parent.iterdir():
+        assert b"secret-name" not in file.read_bytes()
+    store.clear()
+    assert found(store) == []
+    store.close()
+    again = HistoryStore(path)
+    assert again.totals()[1] == {"node_1": NodeTotals(delivered=1)}
+    again.close()
+
+
+@pytest.mark.parametrize(("casts", "left"), [((), []), ((f"{1:012x}",), ["b"])])
+def test_what_is_hidden_comes_back_or_is_gone(
+    store: HistoryStore, path: Path, casts: tuple[str, ...], left: list[str]
+) -> None:
+    add(store, past_cast(1, "secret-name"), past_cast(2, "b"))
+    store.hide(casts)
+    assert found(store) == left
+    with pytest.raises(CastRayError):
+        store.find_cast(f"{1:012x}")
+    store.show_hidden()
+    assert found(store) == ["b", "secret-name"]
+    store.hide(casts)
+    add(store, past_cast(3, "later"))
+    store.forget_hidden()
+    assert found(store) == ["later", *left]
+    for file in path.parent.iterdir():
+        assert b"secret-name" not in file.read_bytes()
+
+
+def test_old_casts_are_forgotten(store: HistoryStore) -> None:
+    add(store, *(past_cast(number, str(number)) for number in range(5)))
+    assert store.clear_before(END + 3) == 3
+    assert found(store) == ["4", "3"]
+
+
+def test_the_search_for_the_latest_sorts_nothing(store: HistoryStore) -> None:
+    where, values = store._condition(HistoryQuery(text="model"))
+    plan = store._run(f"EXPLAIN QUERY PLAN {_PAGE.format(where)}", *values).fetchall()
+    told = " ".join(row[3] for row in plan)
+    assert "SCAN details" not in told
+    assert "casts_by_end" in told
+    assert "TEMP B-TREE" not in told
+
+
+def test_a_damaged_file_is_set_aside_and_never_deleted(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path.write_bytes(b"no database at all, " * 1000)
+    with caplog.at_level(logging.WARNING):
+        store = HistoryStore(path)
+    add(store, past_cast(1))
+    assert found(store) == ["model.bin"]
+    store.close()
+    (aside,) = path.parent.glob("damaged-*")
+    assert aside.read_bytes().startswith(b"no database at all")
+    assert "set aside as" in caplog.text
+
+
+def test_a_file_with_a_hole_in_the_middle_is_damaged_as_well(path: Path) -> None:
+    store = HistoryStore(path)
+    add(store, *(past_cast(number) for number in range(200)))
+    store.close()
+    with path.open("r+b") as file:
+        file.seek(path.stat().st_size // 2)
+        file.write(os.urandom(20_000))
+    store = HistoryStore(path)
+    assert found(store) == []
+    store.close()
+    assert len(list(path.parent.glob("damaged-*"))) == 1
+
+
+def test_a_file_of_a_later_version_is_left_alone(path: Path) -> None:
+    HistoryStore(path).close()
+    database = sqlite3.connect(path)
+    database.execute(f"PRAGMA user_version={VERSION + 1}")
+    database.close()
+    before = path.read_bytes()
+    with pytest.raises(CastRayError) as caught:
+        HistoryStore(path)
+    assert caught.value.failure.kind is FailureKind.HISTORY_UNAVAILABLE
+    assert path.read_bytes() == before
+    assert not list(path.parent.glob("damaged-*"))
+
+
+def test_what_was_added_survives_a_kill(path: Path) -> None:
+    script = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "from tests.workers.history.test_cast_history import add, past_cast\n"
+        "from castray_desktop.workers.history.history_store import HistoryStore\n"
+        "store = HistoryStore(Path(sys.argv[1]))\n"
+        "add(store, *(past_cast(number) for number in range(20)))\n"
+        "store._run('BEGIN IMMEDIATE')\n"
+        "store._run('DELETE FROM casts')\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", script, str(path)], check=False, timeout=30)
+    assert ended.returncode == -signal.SIGKILL
+    store = HistoryStore(path)
+    assert store.page(HistoryQuery()).total == 20
+    store.close()
+    assert not list(path.parent.glob("damaged-*"))
+
+
+# --- the engine's side -------------------------------------------------------------------------------
+
+
+async def wait_until_kept(history: CastHistory) -> None:
+    while history._chores:
+        await asyncio.wait(history._chores)
+
+
+def ended(history: CastHistory, past: PastCast) -> None:
+    history.cast_ended(past.request, past.target, past.result)
+
+
+async def test_an_ended_cast_can_be_asked_for_with_its_deliveries(history: CastHistory) -> None:
+    cast = past_cast(1)
+    ended(history, cast)
+    await wait_until_kept(history)
+    assert await history.answer(m.GetHistory()) == m.HistoryPage((cast.result.summary,), 1)
+    assert await history.answer(m.GetPastCast("000000000001")) == cast.result
+    assert await history.find_cast("000000000001") == cast
+    report = history.statistics()
+    assert report.engine.delivered == report.ever.delivered == 2
+    assert report.engine.mean_rate == 1000.0
+
+
+async def test_a_cast_whose_last_recipient_came_later_is_told_anew_and_counted_once(
+    history: CastHistory,
+) -> None:
+    first, later = past_cast(1, state=CastState.PARTLY_FAILED), past_cast(1)
+    ended(history, first)
+    history.deferred_settled(later.request, later.target, later.result)
+    await wait_until_kept(history)
+    assert await history.find_cast("000000000001") == later
+    page = await history.answer(m.GetHistory())
+    assert isinstance(page, m.HistoryPage)
+    assert page.total == 1
+    assert (history.statistics().ever.casts, history.statistics().ever.partly_failed) == (1, 1)
+
+
+async def test_sums_and_traffic_outlive_the_engine(path: Path) -> None:
+    now = [END - 100]
+    first = CastHistory(path, lambda event: None, lambda: (1, 2), lambda: now[0])
+    await first.start()
+    for _ in range(400):
+        now[0] += 0.25
+        first.throughput("local", m.Throughput(now[0], 300.0, 300.0, (m.NodeRate("node_1", 300.0),)))
+    ended(first, past_cast(1))
+    await first.close()
+    second = CastHistory(path, lambda event: None, lambda: (1, 2), lambda: now[0] + 60)
+    await second.start()
+    report = second.statistics()
+    rates = await second.answer(m.GetRates(3 * 3600.0))
+    await second.close()
+    assert report.engine.casts == 0
+    assert (report.active, report.queued) == (1, 2)
+    assert (report.ever.casts, report.ever.delivered) == (1, 2)
+    assert {node.node: node.peak_rate for node in report.ever.nodes} == {"node_1": 500.0, "node_2": 500.0}
+    assert report.ever.peak_rate == 1000.0
+    assert isinstance(rates, m.RateHistory)
+    assert rates.step == 30.0
+    assert max(sample.total for sample in rates.samples) == pytest.approx(300.0)
+
+
+async def total(history: CastHistory) -> int:
+    page = await history.answer(m.GetHistory())
+    assert isinstance(page, m.HistoryPage)
+    return page.total
+
+
+async def test_forgetting_can_be_taken_back_until_its_time_has_passed(
+    history: CastHistory, path: Path
+) -> None:
+    for number in range(3):
+        ended(history, past_cast(number))
+    await wait_until_kept(history)
+    await history.answer(m.ClearHistory(grace=30.0))
+    assert await total(history) == 0
+    await history.answer(m.KeepHistory())
+    assert await total(history) == 3
+    with pytest.raises(CastRayError) as caught:
+        await history.answer(m.KeepHistory())
+    assert caught.value.failure.kind is FailureKind.HISTORY_FORGOTTEN
+    await history.answer(m.ClearHistory((f"{0:012x}",), grace=30.0))
+    await history.answer(m.ClearHistory((f"{1:012x}",), grace=30.0))  # the one before is gone by now
+    await history.answer(m.KeepHistory())
+    assert await total(history) == 2
+    await history.answer(m.ClearHistory((f"{1:012x}",), grace=30.0))
+    assert history._hidden is not None
+    history._hidden._run()  # its time has passed
+    await wait_until_kept(history)
+    with pytest.raises(CastRayError):
+        await history.answer(m.KeepHistory())
+    assert await total(history) == 1
+    await history.answer(m.ClearHistory(grace=30.0))
+    await history.close()  # what was asked for is done, though nobody waits for it
+    left = HistoryStore(path)
+    assert found(left) == []
+    left.close()
+
+
+async def test_changes_are_told_once(history: CastHistory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history_module, "CHANGED_SECONDS", 0.0)
+    for number in range(20):
+        ended(history, past_cast(number))
+    await wait_until_kept(history)
+    await history.answer(m.ClearHistory())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    told = history.told  # type: ignore[attr-defined]
+    assert told
+    assert set(map(type, told)) == {m.HistoryChanged}
+    page = await history.answer(m.GetHistory())
+    assert isinstance(page, m.HistoryPage)
+    assert page.total == 0
+
+
+async def test_the_days_that_the_history_goes_back(history: CastHistory) -> None:
+    ended(history, past_cast(1))
+    await wait_until_kept(history)
+    history.set_retention_days(10**6)
+    await wait_until_kept(history)
+    assert (await history.find_cast("000000000001")).target == "local"
+    history.set_retention_days(-1)
+    await wait_until_kept(history)
+    with pytest.raises(CastRayError):
+        await history.find_cast("000000000001")
+
+
+async def test_without_a_usable_file_the_rest_works(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    history = CastHistory(tmp_path / "no" / "folder" / "history.sqlite", lambda event: None, lambda: (0, 0))
+    await history.start()
+    ended(history, past_cast(1))
+    assert history.statistics().engine.casts == 1
+    with pytest.raises(CastRayError) as caught:
+        await history.answer(m.GetHistory())
+    assert caught.value.failure.kind is FailureKind.HISTORY_UNAVAILABLE
+    await history.close()
+    assert "history is not available" in caplog.text
+
+
+def test_what_runs_and_what_is_queued() -> None:
+    states = (CastState.QUEUED, CastState.SENDING, CastState.COMPLETED, CastState.PAUSED)
+    assert running_and_queued(states) == (2, 1)
+
+
+async def test_the_engine_remembers_a_cast_for_its_clients(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_module, "CHECK_SECONDS", 0.005)
+    monkeypatch.setattr(history_module, "CHANGED_SECONDS", 0.0)
+    places = Paths(tmp_path, tmp_path / "run" / "s.sock")
+    places.prepare()
+    house = EngineHome(places)
+    client = await house.connect()
+    events = client.events()
+    async with asyncio.timeout(5):
+        await client.request(m.UseCluster("local"), m.Done)
+        async for event in events:
+            if isinstance(event, m.ClusterChanged) and event.cluster.phase is m.ClusterPhase.READY:
+                break
+        accepted = await client.request(m.Send(REQUEST), m.Accepted)
+        await client.request(m.Cancel(accepted.cast), m.Done)
+        async for event in events:
+            if isinstance(event, m.HistoryChanged):
+                break
+    page = await client.request(m.GetHistory(HistoryQuery(text="model")), m.HistoryPage)
+    assert [(cast.cast, cast.state) for cast in page.casts] == [(accepted.cast, CastState.CANCELLED)]
+    report = await client.request(m.GetStatistics(), m.StatisticsReport)
+    assert (report.engine.cancelled, report.ever.cancelled, report.active) == (1, 1, 0)
+    assert (await client.request(m.GetRates(60.0), m.RateHistory)).samples == ()
+    await client.close()
+    house.engine._stopping.set()
+    await house.ended()
+    assert (tmp_path / "history.sqlite").stat().st_mode & 0o777 == 0o600
+    assert not (tmp_path / "history.sqlite-wal").exists()
