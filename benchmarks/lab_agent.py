@@ -2,8 +2,8 @@
 
     python -m benchmarks.lab_agent
 
-The lines are those between engine and driver (`core.protocol.nodes.agent_protocol`): first `PlaceAgent`, answered by
-`AgentUp`, then `Call` after `Call`. The agent stops when its input ends.
+The lines are those between engine and driver (`core.protocol.nodes.agent_protocol`): first `PlaceAgent`,
+answered by `AgentUp`, then `AgentCall` after `AgentCall`. The agent stops when its input ends.
 """
 
 from __future__ import annotations
