@@ -100,7 +100,10 @@ CASES = {
         Case("links", ALL, (4, 8), 1 << 30),
         Case("loss", ALL, (4,), 64 << 20, rate="100mbit", loss=0.01, coalesce=False),
         Case(
-            *("long", ("relay", "rsync", "rsync-cubic"), (1,), 64 << 20),
+            "long",
+            ("relay", "rsync", "rsync-cubic"),
+            (1,),
+            64 << 20,
             rate="50mbit",
             loss=0.005,
             delay=0.05,

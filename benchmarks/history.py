@@ -36,7 +36,11 @@ def past_cast(number: int, recipients: int) -> m.CastResult:
     ended = m.DeliveryState.FAILED if state is m.CastState.FAILED else m.DeliveryState.COMPLETED
     deliveries = tuple(
         m.DeliverySnapshot(
-            *(node, ended, f"10.0.0.{index}", "laptop", 10**9),
+            node,
+            ended,
+            f"10.0.0.{index}",
+            "laptop",
+            10**9,
             seconds=10.0,
             hash=f"blake3:{number:064x}",
             paths=(f"/srv/models/{name}",),
@@ -45,7 +49,14 @@ def past_cast(number: int, recipients: int) -> m.CastResult:
     )
     end = 1_790_000_000.0 + number
     summary = m.CastSummary(
-        *(f"{number:012x}", name, state, "laptop", nodes, m.CastMode.BROADCAST, end - 10.0, end),
+        f"{number:012x}",
+        name,
+        state,
+        "laptop",
+        nodes,
+        m.CastMode.BROADCAST,
+        end - 10.0,
+        end,
         bytes=10**9,
         chain=("laptop", *nodes),
         source_copies=1.0,

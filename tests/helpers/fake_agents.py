@@ -69,7 +69,13 @@ class FakeAgents:
         if self._nodes[node].state is not NodeState.ONLINE:
             raise CastRayError(FailureKind.NODE_OFFLINE, node=node)
         return agent_protocol.AgentHello(
-            *(node, 1, self._nodes[node].address, 7000 + self._lives[node], "host", "", f"/inbox/{node}"),
+            node,
+            1,
+            self._nodes[node].address,
+            7000 + self._lives[node],
+            "host",
+            "",
+            f"/inbox/{node}",
             piece_digests=("xxh3-128", "blake2b-128"),
             file_hashes=self.hashes.get(node, ("blake3", "sha256")),
         )

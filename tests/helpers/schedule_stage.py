@@ -117,7 +117,13 @@ class Stage:
         )
         outcome = CastState.PARTLY_FAILED if failed else CastState.COMPLETED
         summary = m.CastSummary(
-            *(name, "data", outcome, "s", request.recipients, m.CastMode.MULTICAST, self.now),
+            name,
+            "data",
+            outcome,
+            "s",
+            request.recipients,
+            m.CastMode.MULTICAST,
+            self.now,
             schedule=schedule,
         )
         self.schedules.ended(m.CastResult(summary, rows, 1.0))

@@ -171,7 +171,10 @@ def part_with(path: Path, what: str, errors: Sequence[Exception], rest: bytes) -
         log.warning("%s can't be set aside: %s", path, trouble)
     log.warning(
         "%d of %s can't be read (%s). The file as it was is set aside as %s.",
-        *(len(errors), what, errors[0], aside),
+        len(errors),
+        what,
+        errors[0],
+        aside,
     )
 
 

@@ -81,11 +81,20 @@ class CastManager:
         self._ends = FinishedCasts(self._runs, agents, self._news, publish, clock, records, ended)
         self._verifying = VerificationJobs(agents, publish, groups, clock)
         self._awaiting = DeferredDeliveries(
-            *(agents, self._running, self.send, self.dry_runs.scan),
-            *(self._verifying.is_intact, self._ends.deferred_settled),
+            agents,
+            self._running,
+            self.send,
+            self.dry_runs.scan,
+            self._verifying.is_intact,
+            self._ends.deferred_settled,
         )
         self.commands = CastCommands(
-            *(self._runs, self._tasks, self._queue, self._admit, self.send, find_past_cast),
+            self._runs,
+            self._tasks,
+            self._queue,
+            self._admit,
+            self.send,
+            find_past_cast,
             self._awaiting.cancel,
             self._verifying,
         )
@@ -351,7 +360,13 @@ class CastManager:
             else None
         )
         return CastSession(
-            *(ledger, self._agents, self._clock, self._news.changed, speeds, keep, record),
+            ledger,
+            self._agents,
+            self._clock,
+            self._news.changed,
+            speeds,
+            keep,
+            record,
             request_admission=lambda: self._asked(ledger.cast),
             multicast_groups=self._multicast_groups,
             withdraw=lambda: self._stepped_back(ledger.cast),

@@ -91,7 +91,9 @@ async def _probe(path: Path, version: str) -> Interpreter | None:
     try:
         process = await asyncio.create_subprocess_exec(
             str(path),
-            *("-I", "-c", _PROBE),
+            "-I",
+            "-c",
+            _PROBE,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,

@@ -198,12 +198,20 @@ class HistoryStore:
             number = self._run(
                 "INSERT INTO casts(id, ended, state, source, text, seconds, target) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?)",
-                *(summary.cast, summary.finished, summary.state.value, summary.source, text.casefold()),
-                *(past.result.seconds, past.target),
+                summary.cast,
+                summary.finished,
+                summary.state.value,
+                summary.source,
+                text.casefold(),
+                past.result.seconds,
+                past.target,
             ).lastrowid
             self._run(
                 "INSERT INTO details(whose, request, summary, deliveries) VALUES (?, ?, ?, ?)",
-                *(number, encode(past.request), encode(summary), encode(past.result.deliveries)),
+                number,
+                encode(past.request),
+                encode(summary),
+                encode(past.result.deliveries),
             )
             for name in {item.node for item in past.result.deliveries}:
                 self._run("INSERT OR IGNORE INTO nodes(name, text) VALUES (?, ?)", name, name.casefold())
@@ -218,7 +226,9 @@ class HistoryStore:
             limit = max(0, min(query.limit, MAX_ROWS))
             rows = self._run(
                 f"{_PAGE.format(where)} LIMIT ? OFFSET ?",
-                *(*values, limit, max(0, query.offset)),
+                *values,
+                limit,
+                max(0, query.offset),
             ).fetchall()
             try:
                 return HistoryPage(tuple(_summary(*row) for row in rows), total, self._unreadable)
@@ -265,7 +275,9 @@ class HistoryStore:
             "SELECT seconds, target, request, summary, deliveries FROM casts JOIN details ON whose = number "
             f"WHERE id >= ? AND id < ? AND {self._shown[0]} "
             "LIMIT 2",
-            *(cast, cast + "\U0010ffff", *self._shown[1]),
+            cast,
+            cast + "\U0010ffff",
+            *self._shown[1],
         ).fetchall()
         if not cast or len(rows) != 1:
             raise CastRayError(FailureKind.CAST_UNKNOWN, cast=cast)
@@ -362,7 +374,9 @@ class HistoryStore:
             for step, sample in rates:
                 self._run(
                     "INSERT OR REPLACE INTO rates VALUES (?, ?, ?)",
-                    *(step, sample.at, msgspec.msgpack.encode(sample)),
+                    step,
+                    sample.at,
+                    msgspec.msgpack.encode(sample),
                 )
             self._run("DELETE FROM rates WHERE at < ?", now - RATE_SECONDS)
 

@@ -344,7 +344,9 @@ class ScheduleRunner:
             self._watch_again = now + POLL_SECONDS
         log.warning(
             "The files of schedule %s can't be watched (%s); they are looked at every %.0f s.",
-            *(self.schedule.name, error, self._looks_every),
+            self.schedule.name,
+            error,
+            self._looks_every,
         )
         self._around.changed()
 

@@ -58,7 +58,10 @@ async def probe(target: str, environment: dict[str, str]) -> str:
     """What the probe finds out."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-P", "-c", PROBE, target),
+        "-P",
+        "-c",
+        PROBE,
+        target,
         env=os.environ | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN} | environment,
         stdout=asyncio.subprocess.PIPE,
     )

@@ -85,7 +85,11 @@ async def survey_recipients(
         if info is None or info.state is not NodeState.ONLINE:
             return agent_protocol.DestinationReply(failure=offline_failure(node))
         order = agent_protocol.CheckDestination(
-            *(cast, request.destination, totals.top, totals.content_bytes, totals.entries),
+            cast,
+            request.destination,
+            totals.top,
+            totals.content_bytes,
+            totals.entries,
             count_present=count_present,
         )
         try:

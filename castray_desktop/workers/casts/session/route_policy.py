@@ -194,7 +194,9 @@ class RoutePolicy:
         if fan_out is not None:
             log.info(
                 "cast %s: %s feeds several at %.1f MB/s in all; a chain is faster",
-                *(self._ledger.cast, fan_out.node, fan_out.rate / 1e6),
+                self._ledger.cast,
+                fan_out.node,
+                fan_out.rate / 1e6,
             )
             self._relay.set_route(route.chained(progress, self._zones())[0])
         elif slow is not None:

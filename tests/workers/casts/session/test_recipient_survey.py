@@ -8,7 +8,12 @@ from castray_desktop.core.protocol.nodes.agent_protocol import DestinationReply,
 from castray_desktop.workers.casts.session.recipient_survey import RecipientSurvey
 
 TOTALS = ParcelTotals(
-    *(100, "m", 10, 33, 1, 3),
+    100,
+    "m",
+    10,
+    33,
+    1,
+    3,
     followed_links=4,
     kept_links=2,
     broken_links=1,
