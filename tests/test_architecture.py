@@ -156,6 +156,11 @@ def test_each_folder_says_what_it_is() -> None:
     assert silent == []
 
 
+def test_no_module_binds_a_name_twice() -> None:
+    trees = structure.parse(structure.source_files(ROOT))
+    assert {name: found for name, tree in trees.items() if (found := structure.rebound_names(tree))} == {}
+
+
 def test_each_file_name_is_used_once() -> None:
     assert structure.repeated_file_names(structure.source_files(ROOT)) == {}
 

@@ -108,6 +108,31 @@ def repeated_class_names(trees: Trees) -> dict[str, list[str]]:
     return {name: modules for name, modules in names.items() if len(modules) > 1}
 
 
+def rebound_names(tree: ast.Module) -> list[str]:
+    """Names that a module binds more than once at its top level: the last one replaces the others."""
+    seen: set[str] = set()
+    found = []
+    for name in (name for node in tree.body for name in _bound(node)):
+        if name in seen:
+            found.append(name)
+        seen.add(name)
+    return found
+
+
+def _bound(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        if not any(isinstance(each, ast.Name) and each.id == "overload" for each in node.decorator_list):
+            yield node.name
+    elif isinstance(node, (ast.Assign, ast.AnnAssign)):
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        for target in targets:
+            for each in ast.walk(target):
+                if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store):
+                    yield each.id
+    elif isinstance(node, ast.ImportFrom):
+        yield from (alias.asname or alias.name for alias in node.names if alias.name != "*")
+
+
 def function_lengths(trees: Trees) -> list[int]:
     """The lines of every function and method, decorators and docstrings included."""
     return [

@@ -85,7 +85,7 @@ class NumberField(QSpinBox):
         say(self, self.setAccessibleName, name)
 
 
-SIDE, GAP = 16, 10
+TICK_SIDE, TICK_GAP = 16, 10
 
 
 class CheckBox(QCheckBox):
@@ -100,7 +100,9 @@ class CheckBox(QCheckBox):
 
     def sizeHint(self) -> QSize:
         metrics = QFontMetrics(self.font())
-        return QSize(SIDE + GAP + metrics.horizontalAdvance(self.text()) + 4, max(24, metrics.height() + 6))
+        return QSize(
+            TICK_SIDE + TICK_GAP + metrics.horizontalAdvance(self.text()) + 4, max(24, metrics.height() + 6)
+        )
 
     def minimumSizeHint(self) -> QSize:
         return QSize(120, self.sizeHint().height())
@@ -110,7 +112,7 @@ class CheckBox(QCheckBox):
 
     def heightForWidth(self, width: int) -> int:
         flags = int(Qt.TextFlag.TextWordWrap)
-        room = QRect(0, 0, max(1, width - SIDE - GAP), 10_000)
+        room = QRect(0, 0, max(1, width - TICK_SIDE - TICK_GAP), 10_000)
         return max(24, QFontMetrics(self.font()).boundingRect(room, flags, self.text()).height() + 6)
 
     def hitButton(self, place: object) -> bool:
@@ -120,11 +122,11 @@ class CheckBox(QCheckBox):
         painter = QPainter(self)
         palette = self._theme.palette
         top = (
-            (QFontMetrics(self.font()).height() + 6 - SIDE) / 2
+            (QFontMetrics(self.font()).height() + 6 - TICK_SIDE) / 2
             if self.height() > 32
-            else (self.height() - SIDE) / 2
+            else (self.height() - TICK_SIDE) / 2
         )
-        box = QRectF(1, top, SIDE, SIDE)
+        box = QRectF(1, top, TICK_SIDE, TICK_SIDE)
         paint_tick_box(painter, box, palette, ticked=self.isChecked(), enabled=self.isEnabled())
         if self.hasFocus() and self.focusPolicy() & Qt.FocusPolicy.TabFocus:
             painter.setPen(QPen(QColor(palette.accent), 1.5))
@@ -132,7 +134,7 @@ class CheckBox(QCheckBox):
             painter.drawRoundedRect(box.adjusted(-0.5, -0.5, 0.5, 0.5), 5, 5)
         painter.setPen(QColor(palette.text if self.isEnabled() else palette.text_3))
         painter.setFont(self.font())
-        words = QRect(SIDE + GAP, 0, self.width() - SIDE - GAP, self.height())
+        words = QRect(TICK_SIDE + TICK_GAP, 0, self.width() - TICK_SIDE - TICK_GAP, self.height())
         painter.drawText(
             words, int(Qt.AlignmentFlag.AlignVCenter) | int(Qt.TextFlag.TextWordWrap), self.text()
         )
@@ -157,9 +159,7 @@ def paint_tick_box(painter: QPainter, rect: QRectF, palette: Palette, *, ticked:
     painter.drawPolyline([QPointF(x + dx, y + dy) for dx, dy in ((4.2, 8.3), (7.0, 11.0), (11.8, 5.4))])
 
 
-HEIGHT = 28
-
-SIDE = 30
+STEPPER_HEIGHT, STEPPER_BUTTON = 28, 30
 
 
 class Stepper(QWidget):
@@ -177,7 +177,7 @@ class Stepper(QWidget):
         self.field.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.field.lineEdit().setTextMargins(0, 0, 0, 0)
         self.field.setFont(font(13, 600, tabular=True))
-        self.field.setFixedSize(42, HEIGHT)
+        self.field.setFixedSize(42, STEPPER_HEIGHT)
         self.fewer, self.more = self._button(fewer, "first"), self._button(more, "last")
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
@@ -214,7 +214,7 @@ class Stepper(QWidget):
     def _button(self, name: Text, end: str) -> QPushButton:
         button = QPushButton()
         button.setIconSize(QSize(14, 14))
-        button.setFixedSize(SIDE, HEIGHT)
+        button.setFixedSize(STEPPER_BUTTON, STEPPER_HEIGHT)
         button.setProperty("end", end)
         button.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # the number itself takes the arrow keys
         say(button, button.setAccessibleName, name)

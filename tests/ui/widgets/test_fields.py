@@ -1,0 +1,34 @@
+"""What the fields look like: the pixels that they paint."""
+
+from __future__ import annotations
+
+from PySide6.QtGui import QColor
+from pytestqt.qtbot import QtBot
+
+from castray_desktop.ui.theme.theme import Theme
+from castray_desktop.ui.widgets.fields import CheckBox
+
+
+def test_a_tick_box_is_painted_as_a_whole(qtbot: QtBot, theme: Theme) -> None:
+    """Its four edges lie inside the widget."""
+    box = CheckBox(theme, "Let other machines join")
+    qtbot.addWidget(box)
+    box.resize(box.sizeHint())
+    box.show()
+    picture = box.grab().toImage()
+    ground = picture.pixelColor(picture.width() - 1, picture.height() - 1)
+    inked = [
+        (x, y)
+        for x in range(20)
+        for y in range(picture.height())
+        if _differs(picture.pixelColor(x, y), ground)
+    ]
+    columns, rows = {x for x, _ in inked}, {y for _, y in inked}
+    assert 14 <= max(columns) - min(columns) + 1 <= 18
+    assert 14 <= max(rows) - min(rows) + 1 <= 18
+    assert min(rows) > 0
+    assert max(rows) < picture.height() - 1
+
+
+def _differs(one: QColor, other: QColor) -> bool:
+    return abs(one.lightness() - other.lightness()) > 20
