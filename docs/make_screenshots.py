@@ -17,6 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 IMAGES = ROOT / "docs" / "images"
+SCREEN = f"offscreen:configfile={ROOT}/tests/screen.json"  # Qt's own offscreen screen has 800 x 800 pixels
 MEGABYTE = 1_000_000
 MODEL_MEGABYTES = 3_000
 
@@ -44,7 +45,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as home, tempfile.TemporaryDirectory(dir=folder_on) as folder:
         files = make_model(Path(folder))
         pilot = [sys.executable, "-m", "tests.helpers.window_pilot", *map(str, files)]
-        variables = os.environ | {"CASTRAY_HOME": home, "HOME": folder, "QT_QPA_PLATFORM": "offscreen"}
+        variables = os.environ | {"CASTRAY_HOME": home, "HOME": folder, "QT_QPA_PLATFORM": SCREEN}
         flight = subprocess.run(
             [*pilot, "--limit", "118MB/s", "--shots", str(IMAGES), "--film", str(IMAGES / "cast.png")],
             cwd=ROOT,
