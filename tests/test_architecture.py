@@ -166,6 +166,22 @@ def test_each_file_name_is_used_once() -> None:
 
 
 @pytest.mark.timeout(60)
+def test_no_call_unpacks_a_literal() -> None:
+    """`f(*(a, b), c)` only saves lines; a call with that many arguments lacks a context object."""
+    literals = (ast.Tuple, ast.List, ast.Set)
+    found = [
+        f"{path.relative_to(ROOT)}:{argument.lineno}"
+        for folder in (PACKAGE, ROOT / "tests", ROOT / "benchmarks", ROOT / "tools")
+        for path in sorted(folder.rglob("*.py"))
+        for call in ast.walk(ast.parse(path.read_text()))
+        if isinstance(call, ast.Call)
+        for argument in call.args
+        if isinstance(argument, ast.Starred) and isinstance(argument.value, literals)
+    ]
+    assert found == []
+
+
+@pytest.mark.timeout(60)
 def test_opening_the_window_imports_nothing_heavy() -> None:
     """What the first paint waits for; pyqtgraph and numpy come after it."""
     heavy = {"ray", "numpy", "pyqtgraph", "rich"}

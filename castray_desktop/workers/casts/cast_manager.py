@@ -32,7 +32,7 @@ from castray_desktop.workers.casts.deferred_deliveries import DeferredDeliveries
 from castray_desktop.workers.casts.dry_run import DryRuns
 from castray_desktop.workers.casts.node_speed_store import NodeSpeedStore
 from castray_desktop.workers.casts.session.agent_orders import AgentDirectory
-from castray_desktop.workers.casts.session.cast_session import CastSession
+from castray_desktop.workers.casts.session.cast_session import CastSession, SessionServices
 from castray_desktop.workers.casts.session.cast_status import CastStatus
 from castray_desktop.workers.casts.session.checkpoint import CastCheckpoint, CheckpointStore
 from castray_desktop.workers.casts.session.multicast_control import MulticastGroups
@@ -67,7 +67,6 @@ class CastManager:
         self._clock = clock
         self._wall = wall
         self._speeds = speeds
-        self._multicast_groups = multicast_groups or MulticastGroups()
         self._records = records
         self._groups = groups
         self._runs: dict[str, CastSession] = {}
@@ -78,6 +77,14 @@ class CastManager:
         self._chores: set[asyncio.Task[None]] = set()
         self._queue = AdmissionQueue(max_running)
         self._news = CastPublisher(agents, publish, clock, wall, self._running)
+        self._services = SessionServices(
+            agents,
+            clock,
+            changed=self._news.changed,
+            request_admission=self._asked,
+            withdraw=self._stepped_back,
+            multicast_groups=multicast_groups or MulticastGroups(),
+        )
         self._ends = FinishedCasts(self._runs, agents, self._news, publish, clock, records, ended)
         self._verifying = VerificationJobs(agents, publish, groups, clock)
         self._awaiting = DeferredDeliveries(
@@ -359,18 +366,7 @@ class CastManager:
             if self._records is not None and ledger.cast not in self.dry_runs.sessions
             else None
         )
-        return CastSession(
-            ledger,
-            self._agents,
-            self._clock,
-            self._news.changed,
-            speeds,
-            keep,
-            record,
-            request_admission=lambda: self._asked(ledger.cast),
-            multicast_groups=self._multicast_groups,
-            withdraw=lambda: self._stepped_back(ledger.cast),
-        )
+        return CastSession(ledger, self._services, speeds, keep, record)
 
     def _note_address(self, ledger: CastStatus) -> None:
         """The head of its cluster may be started again at another address."""

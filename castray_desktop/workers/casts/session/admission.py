@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable
 
 from castray_desktop.core.casts.states import CastEvent
 from castray_desktop.core.protocol.nodes.agent_protocol import PauseCast
-from castray_desktop.workers.casts.session.agent_orders import OrderSender
 from castray_desktop.workers.casts.session.cast_status import CastStatus
 from castray_desktop.workers.casts.session.route_executor import RouteExecutor
+from castray_desktop.workers.casts.session.session_context import SessionContext
 from castray_desktop.workers.casts.session.shared_destination import SharedDestinations
 
 
@@ -22,20 +22,17 @@ class Admission:
 
     def __init__(
         self,
-        ledger: CastStatus,
-        relay: RouteExecutor,
-        orders: OrderSender,
-        clock: Callable[[], float],
-        request_admission: Callable[[], None] | None,
+        context: SessionContext,
+        executor: RouteExecutor,
+        request_admission: Callable[[], None],
         on_resume: Callable[[], None],
         changed: Callable[[], None],
     ) -> None:
         self.paused = False
-        self._ledger = ledger
-        self._relay = relay
-        self._orders = orders
-        self._clock = clock
-        self._ask = request_admission or self.start
+        self._context = context
+        self._status = context.status
+        self._executor = executor
+        self._ask = request_admission
         self._goes_on = on_resume
         self._changed = changed
         self._ready = False
@@ -48,6 +45,11 @@ class Admission:
         """Whether the cast may act: admitted and not paused."""
         return self._has and not self.paused
 
+    @property
+    def absences_count(self) -> bool:
+        """Whether the absence of nodes counts: the cast may act, and its cluster is connected."""
+        return self._context.agents.settled and self.is_active
+
     def cluster_ready(self) -> None:
         """The cast's cluster is in use: request admission."""
         self._ready = True
@@ -56,25 +58,27 @@ class Admission:
 
     def start(self) -> None:
         """Admitted: start, or continue. No effect if it was paused meanwhile, or has ended."""
-        if self.paused or self._ledger.state.finished:
+        if self.paused or self._status.state.finished:
             return
         self._has = True
-        self._ledger.advance(CastEvent.STARTED, self._clock())
-        if self._relay.route is not None:
-            self._ledger.advance(CastEvent.PREPARED, self._clock())
+        self._status.advance(CastEvent.STARTED, self._context.now)
+        if self._executor.route is not None:
+            self._status.advance(CastEvent.PREPARED, self._context.now)
         if self._pauses:
             self._goes_on()
-            self._orders.run_in_background(self._let_go(self._order(False)))
+            self._context.orders.run_in_background(self._let_go(self._order(False)))
         self._changed()
 
     def pause(self) -> None:
         """Pause until `resume` and admission; nothing leaves any node once `wait_paused` returns."""
         if not self.paused:
             if self._has:
-                self._holding = self._orders.run_in_background(self._relay.broadcast(self._order(True)))
+                self._holding = self._context.orders.run_in_background(
+                    self._executor.broadcast(self._order(True))
+                )
             self.paused, self._has = True, False
-            self._ledger.advance(CastEvent.PAUSED, self._clock())
-            self._ledger.pause(self._ledger.recipients)
+            self._status.advance(CastEvent.PAUSED, self._context.now)
+            self._status.pause(self._status.recipients)
             self._changed()
 
     async def wait_paused(self) -> None:
@@ -85,23 +89,23 @@ class Admission:
     def resume(self, nodes: Iterable[str] = ()) -> None:
         """Resume these recipients, or all. A paused cast requests admission if one of them continues."""
         chosen = tuple(nodes)
-        resumed = self._ledger.resume(chosen or self._ledger.recipients)
+        resumed = self._status.resume(chosen or self._status.recipients)
         if self.paused and (resumed or not chosen):
             self.paused = False
-            self._ledger.advance(CastEvent.RESUMED, self._clock())
+            self._status.advance(CastEvent.RESUMED, self._context.now)
             if self._ready:
                 self._ask()
         self._changed()
 
     async def _let_go(self, order: PauseCast) -> None:
         """Resume all, after detaching recipients that stay paused."""
-        await self._relay.wait_detached(self._ledger.paused)
-        await self._relay.broadcast(order)
+        await self._executor.wait_detached(self._status.paused)
+        await self._executor.broadcast(order)
 
     def _order(self, paused: bool) -> PauseCast:
         """The order is numbered now, so that no later one has a lower number."""
         self._pauses += 1
-        return PauseCast(self._ledger.cast, paused, self._pauses)
+        return PauseCast(self._context.cast, paused, self._pauses)
 
 
 class PausedRecipients:
@@ -112,42 +116,42 @@ class PausedRecipients:
 
     def __init__(
         self,
-        ledger: CastStatus,
-        relay: RouteExecutor,
-        writers: SharedDestinations,
-        turn: Admission,
+        status: CastStatus,
+        executor: RouteExecutor,
+        destinations: SharedDestinations,
+        admission: Admission,
         withdraw: Callable[[], None],
     ) -> None:
-        self._ledger = ledger
-        self._relay = relay
-        self._writers = writers
-        self._turn = turn
+        self._status = status
+        self._executor = executor
+        self._destinations = destinations
+        self._admission = admission
         self._step_back = withdraw
 
     def pause(self, nodes: tuple[str, ...]) -> None:
         """Pause these recipients until they are resumed."""
-        self._ledger.pause(nodes)
+        self._status.pause(nodes)
         self.step()
 
     async def wait_paused(self, nodes: tuple[str, ...]) -> None:
         """Wait until these recipients receive nothing any more."""
-        if self._turn.paused:
-            await self._turn.wait_paused()
-        await self._relay.wait_detached(nodes)
+        if self._admission.paused:
+            await self._admission.wait_paused()
+        await self._executor.wait_detached(nodes)
 
     def step(self) -> None:
         """Detach recipients that are paused and still take part.
 
         While the cast itself is paused, none is detached: no byte leaves any node, and all keep their places.
         """
-        if self._turn.paused:
+        if self._admission.paused:
             return
-        if self._ledger.all_paused:
-            self._turn.pause()
+        if self._status.all_paused:
+            self._admission.pause()
             self._step_back()
             return
-        for node in self._ledger.paused:
-            self._writers.replace_paused_writer(node)
-            if self._relay.has_upstream(node):
-                self._relay.detach(node)
-        self._relay.send_detachments()
+        for node in self._status.paused:
+            self._destinations.replace_paused_writer(node)
+            if self._executor.has_upstream(node):
+                self._executor.detach(node)
+        self._executor.send_detachments()

@@ -23,8 +23,7 @@ from castray_desktop.workers.base.state_files import (
     read_file,
     replace_file,
 )
-from castray_desktop.workers.casts.session.agent_orders import AgentDirectory
-from castray_desktop.workers.casts.session.cast_status import CastStatus
+from castray_desktop.workers.casts.session.session_context import SessionContext
 from castray_desktop.workers.casts.session.shared_destination import SharedDestinations
 from castray_desktop.workers.casts.session.source_failover import SourceFailover
 
@@ -47,7 +46,7 @@ class CastCheckpoint(msgspec.Struct, frozen=True):
     paused: bool = False
     totals: ParcelTotals | None = None  # None before the files were scanned
     seconds: float | None = None  # duration of an ended cast with deferred deliveries
-    order: float = 0.0  # as in the ledger; 0: as it was started
+    order: float = 0.0  # as in the status; 0: as it was started
     sent_bytes: int = 0  # contents sent by the source, approximately
     schedule: str = ""  # that started it
     follows: str = ""  # the cast whose recipients it serves later or again
@@ -163,28 +162,27 @@ class CheckpointWriter:
 
     def __init__(
         self,
-        ledger: CastStatus,
-        agents: AgentDirectory,
-        feed: SourceFailover,
-        writers: SharedDestinations,
+        context: SessionContext,
+        failover: SourceFailover,
+        destinations: SharedDestinations,
         keep: SaveCheckpoint | None,
         before: CastCheckpoint | None,
     ) -> None:
-        self._ledger = ledger
-        self._agents = agents
-        self._feed = feed
-        self._writers = writers
+        self._context = context
+        self._status = context.status
+        self._failover = failover
+        self._destinations = destinations
         self._keep = keep
         self._before = before
         self._kept: tuple[object, ...] = ()
 
     def save_if_changed(self, ended: int, paused: bool) -> None:
         """Save the cast's state; `ended` is how many of its deliveries were handled."""
-        ledger, feed = self._ledger, self._feed
-        writers, folders = self._writers.writers_by_node(), len(self._writers.folders)
-        sent = ledger.sent_contents * SENT_STEPS // (ledger.stream_bytes or 1)
-        order, pauses = ledger.order, (paused, ledger.paused)
-        state = (ended, pauses, order, feed.digest, ledger.request, writers, folders, sent)
+        status, failover = self._status, self._failover
+        writers, folders = self._destinations.writers_by_node(), len(self._destinations.folders)
+        sent = status.sent_contents * SENT_STEPS // (status.stream_bytes or 1)
+        order, pauses = status.order, (paused, status.paused)
+        state = (ended, pauses, order, failover.digest, status.request, writers, folders, sent)
         if self._keep is None or state == self._kept:
             return
         self._kept = state
@@ -192,24 +190,24 @@ class CheckpointWriter:
 
     def checkpoint(self, paused: bool) -> CastCheckpoint:
         """The current checkpoint."""
-        ledger, feed = self._ledger, self._feed
+        status, failover = self._status, self._failover
         return CastCheckpoint(
-            cast=ledger.cast,
-            target=self._agents.target if self._before is None else self._before.target,
-            request=ledger.request,
-            mode=ledger.mode,
-            started=ledger.started,
-            deliveries=tuple(map(_restartable, map(ledger.delivery, ledger.recipients))),
-            manifest_digest=feed.digest,
-            algorithms=feed.algorithms,
-            writers=self._writers.writers_by_node(),
-            folders=dict(self._writers.folders),
+            cast=status.cast,
+            target=self._context.agents.target if self._before is None else self._before.target,
+            request=status.request,
+            mode=status.mode,
+            started=status.started,
+            deliveries=tuple(map(_restartable, map(status.delivery, status.recipients))),
+            manifest_digest=failover.digest,
+            algorithms=failover.algorithms,
+            writers=self._destinations.writers_by_node(),
+            folders=dict(self._destinations.folders),
             paused=paused,
-            order=ledger.order,
-            totals=ledger.totals,
-            sent_bytes=ledger.sent_contents,
-            schedule=ledger.schedule,
-            follows=ledger.follows,
+            order=status.order,
+            totals=status.totals,
+            sent_bytes=status.sent_contents,
+            schedule=status.schedule,
+            follows=status.follows,
         )
 
 

@@ -6,15 +6,14 @@ from collections.abc import Callable
 
 import msgspec
 
-from castray_desktop.core.casts.grace_period import AbsenceTracker
 from castray_desktop.core.casts.states import DeliveryEvent, FailoverEvent, FailoverState
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol.messages import CastMode, SendRequest
 from castray_desktop.core.protocol.nodes.agent_protocol import DestinationReply
-from castray_desktop.workers.casts.session.agent_orders import AgentDirectory, OrderSender
-from castray_desktop.workers.casts.session.cast_status import CastStatus, offline_failure
+from castray_desktop.workers.casts.session.cast_status import offline_failure
 from castray_desktop.workers.casts.session.recipient_survey import RecipientSurvey, survey_recipients
 from castray_desktop.workers.casts.session.route_executor import RouteExecutor
+from castray_desktop.workers.casts.session.session_context import SessionContext
 from castray_desktop.workers.casts.session.shared_destination import SharedDestinations
 from castray_desktop.workers.casts.session.source_failover import SourceFailover
 
@@ -24,75 +23,72 @@ class LostNodes:
 
     def __init__(
         self,
-        ledger: CastStatus,
-        feed: SourceFailover,
-        relay: RouteExecutor,
-        writers: SharedDestinations,
-        absences: AbsenceTracker,
-        clock: Callable[[], float],
+        context: SessionContext,
+        executor: RouteExecutor,
+        failover: SourceFailover,
+        destinations: SharedDestinations,
         left: Callable[[str], None],
     ) -> None:
-        self._ledger = ledger
-        self._feed = feed
-        self._relay = relay
-        self._writers = writers
-        self._absences = absences
-        self._clock = clock
+        self._context = context
+        self._status = context.status
+        self._executor = executor
+        self._failover = failover
+        self._destinations = destinations
         self._left = left
 
     def node_lost(self, node: str, failure: Failure) -> bool:
         """The node's agent is gone and may return. Returns whether the node takes part in the cast."""
-        source, now = self._ledger.request.source, self._clock()
-        if node in self._ledger.recipients:
-            self._absences.mark_away(node, failure, now)
-            self._ledger.node_away(node, Failure(FailureKind.NODE_AWAY, {"node": node}))
+        source, now = self._context.source, self._context.now
+        if node in self._status.recipients:
+            self._context.absences.mark_away(node, failure, now)
+            self._status.node_away(node, Failure(FailureKind.NODE_AWAY, {"node": node}))
             self._left(node)
-            self._writers.replace_writer(node)
+            self._destinations.replace_writer(node)
         elif node == source:
-            self._absences.mark_away(node, failure, now)
-            self._ledger.source_away(self._ledger.failure)
+            self._context.absences.mark_away(node, failure, now)
+            self._status.source_away(self._status.failure)
         else:
             return False
-        route = self._relay.route
+        route = self._executor.route
         feeder = route.source if route is not None else source
-        if feeder == node and self._feed.state is not FailoverState.AWAY:
-            self._feed.advance(FailoverEvent.LOST)
-            self._ledger.source_away(Failure(FailureKind.NODE_AWAY, {"node": source}))
-            self._relay.source_changed(feeder)
-        self._relay.node_lost(node)
+        if feeder == node and self._failover.state is not FailoverState.AWAY:
+            self._failover.advance(FailoverEvent.LOST)
+            self._status.source_away(Failure(FailureKind.NODE_AWAY, {"node": source}))
+            self._executor.source_changed(feeder)
+        self._executor.node_lost(node)
         return True
 
     def node_returned(self, node: str) -> bool:
         """The node has a new agent, without state of the cast. Returns whether it was away."""
-        if node not in self._absences:
+        if node not in self._context.absences:
             return False
-        self._absences.mark_back(node)
-        if node in self._ledger.recipients:
-            self._ledger.node_back(node)
+        self._context.absences.mark_back(node)
+        if node in self._status.recipients:
+            self._status.node_back(node)
         return True
 
     def node_removed(self, node: str) -> bool:
         """The node was removed. Whether the cast has to do with it."""
-        if node == self._ledger.request.source:
-            self._feed.fail(offline_failure(node))
-        elif node not in self._ledger.recipients:
+        if node == self._context.source:
+            self._failover.fail(offline_failure(node))
+        elif node not in self._status.recipients:
             return False
         self.node_lost(node, offline_failure(node))
-        if node in self._ledger.recipients:
-            self._absences.mark_back(node)
-            self._ledger.end_delivery(node, DeliveryEvent.FAILED, self._clock(), offline_failure(node))
+        if node in self._status.recipients:
+            self._context.absences.mark_back(node)
+            self._context.end_delivery(node, DeliveryEvent.FAILED, offline_failure(node))
         return True
 
     def expire(self, counting: bool) -> None:
         """Give up nodes whose grace period has expired."""
-        for node in self._absences.expired(self._clock(), counting, self._ledger.paused):
-            failure = self._absences.reason(node)
-            if node == self._ledger.request.source:
-                self._feed.fail(failure)
+        for node in self._context.absences.expired(self._context.now, counting, self._status.paused):
+            failure = self._context.absences.reason(node)
+            if node == self._context.source:
+                self._failover.fail(failure)
                 continue
-            self._absences.mark_back(node)
-            event, failure = absent_outcome(self._ledger.request, node, failure)
-            self._ledger.end_delivery(node, event, self._clock(), failure)
+            self._context.absences.mark_back(node)
+            event, failure = absent_outcome(self._status.request, node, failure)
+            self._context.end_delivery(node, event, failure)
 
 
 def absent_outcome(request: SendRequest, node: str, failure: Failure) -> tuple[DeliveryEvent, Failure]:
@@ -113,21 +109,16 @@ class AddedRecipients:
 
     def __init__(
         self,
-        ledger: CastStatus,
-        agents: AgentDirectory,
-        orders: OrderSender,
-        feed: SourceFailover,
-        writers: SharedDestinations,
-        clock: Callable[[], float],
+        context: SessionContext,
+        failover: SourceFailover,
+        destinations: SharedDestinations,
         check: Callable[[], None],
     ) -> None:
         self.pending = 0  # requests in progress
-        self._ledger = ledger
-        self._agents = agents
-        self._orders = orders
-        self._feed = feed
-        self._writers = writers
-        self._clock = clock
+        self._context = context
+        self._status = context.status
+        self._failover = failover
+        self._destinations = destinations
         self._check = check
 
     async def add_recipients(self, nodes: tuple[str, ...], mode: CastMode) -> RecipientSurvey:
@@ -136,44 +127,44 @@ class AddedRecipients:
         Raises CastRayError: CAST_FINISHED.
         """
         self._check()
-        ledger = self._ledger
-        totals = ledger.totals
+        status = self._status
+        totals = status.totals
         if totals is None:
             raise RuntimeError("a route before the scan")
         self.pending += 1
         try:
             survey = await survey_recipients(
-                ledger.cast, ledger.request, totals, nodes, self._agents, self._orders
+                status.cast, status.request, totals, nodes, self._context.agents, self._context.orders
             )
             self._check()
             replies = {node: self._lacks_hashes(node) or reply for node, reply in survey.replies.items()}
-            await self._writers.find_shared(
+            await self._destinations.find_shared(
                 {node: reply for node, reply in replies.items() if not reply.failure}
             )
             self._check()
             for node, reply in replies.items():
                 self._join(node, reply, mode)
-            ledger.request = msgspec.structs.replace(ledger.request, recipients=ledger.recipients)
+            status.request = msgspec.structs.replace(status.request, recipients=status.recipients)
             return RecipientSurvey(survey.totals, replies)
         finally:
             self.pending -= 1
 
     def _join(self, node: str, reply: DestinationReply, mode: CastMode) -> None:
         """Add one recipient; the next reaction gives it an upstream."""
-        info = self._agents.nodes.get(node)
-        self._ledger.add_recipient(node, info.address if info is not None else "", mode)
+        info = self._context.agents.nodes.get(node)
+        self._status.add_recipient(node, info.address if info is not None else "", mode)
         if reply.failure is not None:
-            self._ledger.end_delivery(node, DeliveryEvent.FAILED, self._clock(), reply.failure)
+            self._context.end_delivery(node, DeliveryEvent.FAILED, reply.failure)
         else:
-            self._writers.add_recipient(node)
+            self._destinations.add_recipient(node)
 
     def _lacks_hashes(self, node: str) -> DestinationReply | None:
         """The failure if it lacks the cast's hash algorithms."""
         try:
-            hello = self._agents.hello(node)
+            hello = self._context.agents.hello(node)
         except CastRayError as error:
             return DestinationReply(failure=error.failure)
-        used = self._feed.algorithms
+        used = self._failover.algorithms
         if used.piece in hello.piece_digests and used.file in hello.file_hashes:
             return None
         values = {"node": node, "hashes": f"{used.piece}, {used.file}"}

@@ -10,10 +10,10 @@ import dataclasses
 import itertools
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from statistics import median_low
 
-from castray_desktop.core.casts.grace_period import AbsenceTracker, RetryBackoff
+from castray_desktop.core.casts.grace_period import RetryBackoff
 from castray_desktop.core.casts.states import FailoverState
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.failures.sentences import sentence
@@ -26,9 +26,8 @@ from castray_desktop.core.protocol.nodes.agent_protocol import (
     SendToGroup,
 )
 from castray_desktop.core.routing.route_plan import Route
-from castray_desktop.workers.casts.session.agent_orders import AgentDirectory, OrderSender
-from castray_desktop.workers.casts.session.cast_status import CastStatus
 from castray_desktop.workers.casts.session.route_executor import RouteExecutor
+from castray_desktop.workers.casts.session.session_context import SessionContext
 from castray_desktop.workers.casts.session.source_failover import SourceFailover
 
 HOPS_VARIABLE = "CASTRAY_MULTICAST_HOPS"
@@ -132,33 +131,23 @@ REJOIN_LEFT_SECONDS = 10.0
 class MulticastControl:
     """Has recipients listen, and gives the source its orders; agents that came back get theirs again.
 
-    It does nothing for a cast with another transport. `done()` is called when an order was answered.
+    It does nothing for a cast with another transport.
     """
 
     def __init__(
         self,
-        ledger: CastStatus,
-        agents: AgentDirectory,
-        orders: OrderSender,
-        relay: RouteExecutor,
-        feed: SourceFailover,
-        absences: AbsenceTracker,
-        clock: Callable[[], float],
-        done: Callable[[], None],
+        context: SessionContext,
+        executor: RouteExecutor,
+        failover: SourceFailover,
         groups: MulticastGroups,
     ) -> None:
-        self._ledger = ledger
-        self._cast, self._source = ledger.cast, ledger.request.source
-        self._agents = agents
-        self._orders = orders
-        self._relay = relay
-        self._feed = feed
-        self._absences = absences
-        self._clock = clock
-        self._done = done
+        self._context = context
+        self._status = context.status
+        self._executor = executor
+        self._failover = failover
         self._groups = groups
         self._group: MulticastGroup | None = None  # while recipients are told to listen
-        self._over = ledger.request.transport is not TransportOption.UDP  # the relay does the rest
+        self._over = context.status.request.transport is not TransportOption.UDP  # the relay does the rest
         self._rate = 0  # bytes per second that the source paced itself to, for its next agent; 0: not known
         self._told: dict[str, tuple[int, float]] = {}  # which agent of a node was told to listen, and when
         self._calling: set[str] = set()  # with an order to listen that has not been answered
@@ -176,25 +165,25 @@ class MulticastControl:
         """The group for a node that is told to fetch now."""
         if self._group is None or not self._can_listen(node):
             return None
-        self._told[node] = self._relay.incarnation(node), self._clock()
+        self._told[node] = self._executor.incarnation(node), self._context.now
         return self._group
 
     @property
     def is_sending(self) -> bool:
         """Whether recipients receive by multicast instead of along the route."""
-        return self._group is not None and self._ledger.multicast.sends
+        return self._group is not None and self._status.multicast.sends
 
     # --- steps ----------------------------------------------------------------------------------
 
     def step(self) -> None:
         """Take the next steps."""
-        route = self._relay.route
+        route = self._executor.route
         if route is None:
             return
         self._look_at_paused()
         if not self._over:
             self._heed_source()
-        if self._feed.state is not FailoverState.SERVING:
+        if self._failover.state is not FailoverState.SERVING:
             return
         self._make_way(route)
         if self._over:
@@ -209,65 +198,66 @@ class MulticastControl:
 
     def close(self) -> None:
         """The cast has ended."""
-        self._groups.release(self._cast)
+        self._groups.release(self._context.cast)
 
     # --- whether --------------------------------------------------------------------------------
 
     def _begin(self, route: Route) -> None:
         """Give the cast a group, if anybody can listen to it."""
-        source = self._hello(self._source)
+        source = self._context.hello(self._context.source)
         if source is None:
             return
         listeners = self._possible(route)
         if any(hello.encrypted for hello in (source, *listeners)):
             self._give_up(MulticastEnd.ENCRYPTED)
         elif not listeners:
-            self._ledger.multicast.stop(MulticastEnd.NOBODY)  # unless one joins
+            self._status.multicast.stop(MulticastEnd.NOBODY)  # unless one joins
         else:
-            self._life = self._relay.incarnation(self._source)
-            self._group = self._groups.allocate(self._cast, source.address, len(self._ledger.unfinished))
-            self._ledger.multicast.mark_tried()
+            self._life = self._executor.incarnation(self._context.source)
+            self._group = self._groups.allocate(
+                self._context.cast, source.address, len(self._status.unfinished)
+            )
+            self._status.multicast.mark_tried()
             log.info(
-                "cast %s: multicast group %s, port %d", self._cast, self._group.address, self._group.port
+                "cast %s: multicast group %s, port %d",
+                self._context.cast,
+                self._group.address,
+                self._group.port,
             )
 
     def _possible(self, route: Route) -> list[AgentHello]:
         """Recipients that fetch, or will, and could receive multicast."""
-        nodes = (node for node in route.upstreams if not self._ledger.delivery(node).state.finished)
+        nodes = (node for node in route.upstreams if not self._status.delivery(node).state.finished)
         return [
-            hello for node in nodes if self._can_listen(node) and (hello := self._hello(node)) is not None
+            hello
+            for node in nodes
+            if self._can_listen(node) and (hello := self._context.hello(node)) is not None
         ]
 
     def _can_listen(self, node: str) -> bool:
         """Whether a node is online and does not receive everything by the local transport."""
-        source, hello = self._hello(self._source), self._hello(node)
-        if source is None or hello is None or node in self._absences:
+        source, hello = self._context.hello(self._context.source), self._context.hello(node)
+        if source is None or hello is None or node in self._context.absences:
             return False
         return not (source.host == hello.host and source.local_path and hello.local_path)
-
-    def _hello(self, node: str) -> AgentHello | None:
-        try:
-            return self._agents.hello(node)
-        except CastRayError:
-            return None
 
     # --- who listens ----------------------------------------------------------------------------
 
     def _look_at_paused(self) -> None:
         """A paused recipient leaves the group; after resuming it needs a while to rejoin."""
-        paused = frozenset(self._ledger.paused)
+        paused = frozenset(self._status.paused)
         for node in self._paused - paused:
             if node in self._told:
-                self._told[node] = self._told[node][0], self._clock()
+                self._told[node] = self._told[node][0], self._context.now
             self._heard.discard(node)
             self._moved.discard(node)
         self._paused = paused
 
     def _have_listen(self) -> None:
         """Let recipients that already fetch join as well."""
-        for node in self._relay.fetching:
-            unfinished = not self._ledger.delivery(node).state.finished
-            told = self._told.get(node, (-1, 0.0))[0] == self._relay.incarnation(node)
+        for node in self._executor.fetching:
+            unfinished = not self._status.delivery(node).state.finished
+            told = self._told.get(node, (-1, 0.0))[0] == self._executor.incarnation(node)
             if not told and unfinished and self._can_listen(node):
                 self._call(node)
 
@@ -276,13 +266,13 @@ class MulticastControl:
         left = [
             node
             for node in self._listeners()
-            if node in self._relay.fetching and self._has_left(node) and self._has_heard(node)
+            if node in self._executor.fetching and self._has_left(node) and self._has_heard(node)
         ]
-        due = self._back_off.due(left, self._clock())
-        if not due or self._left_bytes() < REJOIN_LEFT_SECONDS * self._ledger.multicast.rate:
+        due = self._back_off.due(left, self._context.now)
+        if not due or self._left_bytes() < REJOIN_LEFT_SECONDS * self._status.multicast.rate:
             return
         for node in due:
-            log.info("cast %s: %s rejoins the multicast group", self._cast, node)
+            log.info("cast %s: %s rejoins the multicast group", self._context.cast, node)
             self._back_off.record_attempt(node)
             self._heard.discard(node)
             self._moved.discard(node)
@@ -290,23 +280,23 @@ class MulticastControl:
 
     def _left_bytes(self) -> int:
         """Bytes of the stream that the middle one of those lacks who were told to listen."""
-        verified = (self._ledger.verified_bytes(node) for node in self._listeners())
-        return self._ledger.stream_bytes - median_low(verified)
+        verified = (self._status.verified_bytes(node) for node in self._listeners())
+        return self._status.stream_bytes - median_low(verified)
 
     def _has_heard(self, node: str) -> bool:
         """Whether it received anything by multicast; otherwise a filter is in the way."""
-        return self._ledger.delivery(node).datagram_bytes > 0
+        return self._status.delivery(node).datagram_bytes > 0
 
     def _call(self, node: str) -> None:
         """Let a node join that already fetches."""
-        self._told[node] = self._relay.incarnation(node), self._clock()
+        self._told[node] = self._executor.incarnation(node), self._context.now
         self._calling.add(node)
-        self._orders.run_in_background(self._tell_to_listen(node, self._group))
+        self._context.orders.run_in_background(self._tell_to_listen(node, self._group))
 
     async def _tell_to_listen(self, node: str, group: MulticastGroup | None) -> None:
-        await self._orders.broadcast((node,), JoinGroup(self._cast, group))
+        await self._context.orders.broadcast((node,), JoinGroup(self._context.cast, group))
         self._calling.discard(node)
-        self._done()
+        self._context.wakeup.wake()
 
     def _listeners(self) -> tuple[str, ...]:
         """Nodes that were told to receive."""
@@ -317,60 +307,60 @@ class MulticastControl:
         return tuple(
             node
             for node, (life, _) in self._told.items()
-            if life == self._relay.incarnation(node)
-            and node not in self._absences
-            and not self._ledger.delivery(node).state.finished
+            if life == self._executor.incarnation(node)
+            and node not in self._context.absences
+            and not self._status.delivery(node).state.finished
         )
 
     def _leave_group(self) -> None:
         """The stream has ended; missing data must not be waited for."""
         self._group, self._over = None, True
         for node in self._told_to_listen():
-            if node in self._relay.fetching:
-                self._orders.run_in_background(self._tell_to_listen(node, None))
+            if node in self._executor.fetching:
+                self._context.orders.run_in_background(self._tell_to_listen(node, None))
 
     def _make_way(self, route: Route) -> None:
         """A node that can't follow must not serve nodes that can, even after the end: it would delay digests
         and repairs."""
         if not self.is_sending and not self._heard:
             return
-        self._heard |= {node for node in self._told if self._ledger.delivery(node).listening}
+        self._heard |= {node for node in self._told if self._status.delivery(node).listening}
         children = route.downstreams()
         for node in route.order()[1:]:
             if node in self._moved or not self._has_left(node):
                 continue
             if any(self._holds_up(node, child) for child in children.get(node, ())):
-                log.info("cast %s: %s can't follow the multicast group", self._cast, node)
+                log.info("cast %s: %s can't follow the multicast group", self._context.cast, node)
                 self._moved.add(node)
-                self._relay.set_route(route.moved_to_tail(node)[0])
+                self._executor.set_route(route.moved_to_tail(node)[0])
                 return
 
     def _holds_up(self, node: str, child: str) -> bool:
         """Whether a node without multicast lacks what a downstream waits for."""
         lacks, waits_for = (
-            self._ledger.stream_bytes - self._ledger.verified_bytes(at) for at in (node, child)
+            self._status.stream_bytes - self._status.verified_bytes(at) for at in (node, child)
         )
-        if self.is_sending and self._ledger.delivery(child).listening:
+        if self.is_sending and self._status.delivery(child).listening:
             return lacks > 0
         return waits_for > 0 and lacks > max(2 * waits_for, BEHIND_BYTES)
 
     def _has_left(self, node: str) -> bool:
         """Whether a node was told to join and does not receive."""
-        if node not in self._told or self._ledger.delivery(node).listening:
+        if node not in self._told or self._status.delivery(node).listening:
             return False
-        return node in self._heard or self._clock() - self._told[node][1] >= JOIN_TIMEOUT_SECONDS
+        return node in self._heard or self._context.now - self._told[node][1] >= JOIN_TIMEOUT_SECONDS
 
     # --- the source -----------------------------------------------------------------------------
 
     def _heed_source(self) -> None:
         """Act on the source's multicast report."""
-        report = self._ledger.multicast.report
-        if self._feed.state is FailoverState.REPLACED and self._group is not None:
+        report = self._status.multicast.report
+        if self._failover.state is FailoverState.REPLACED and self._group is not None:
             self._give_up(MulticastEnd.SOURCE_LOST)
         elif self._group is None or report is None:
             return
         elif report.state is MulticastState.STOPPED:
-            log.info("cast %s: multicast stopped: %s", self._cast, report.end)
+            log.info("cast %s: multicast stopped: %s", self._context.cast, report.end)
             self._leave_group()
         elif report.state is MulticastState.DONE:
             self._group, self._over = None, True
@@ -379,39 +369,42 @@ class MulticastControl:
 
     def _follow_source(self) -> None:
         """A new agent of the source has another group: all have left the first one, or are about to."""
-        life, source = self._relay.incarnation(self._source), self._hello(self._source)
+        life, source = (
+            self._executor.incarnation(self._context.source),
+            self._context.hello(self._context.source),
+        )
         if life == self._life or source is None:
             return
-        self._groups.release(self._cast)
-        listeners = len(self._ledger.unfinished)
-        self._group = self._groups.allocate(self._cast, source.address, listeners, life)
+        self._groups.release(self._context.cast)
+        listeners = len(self._status.unfinished)
+        self._group = self._groups.allocate(self._context.cast, source.address, listeners, life)
         self._life, self._ordered = life, frozenset()
         self._told.clear()
         self._heard.clear()
 
     def _give_up(self, end: MulticastEnd, reason: str = "") -> None:
-        self._ledger.multicast.stop(end, reason)
+        self._status.multicast.stop(end, reason)
         self._leave_group()
 
     def _order(self) -> None:
         """Send the source its receivers, once there is one, and whenever there are more."""
         listeners = self._listeners()
-        there = any(node in self._relay.fetching and node not in self._calling for node in listeners)
+        there = any(node in self._executor.fetching and node not in self._calling for node in listeners)
         if there and not self._ordering and not self._ordered.issuperset(listeners):
             self._ordering, self._ordered = True, frozenset(listeners)
-            self._orders.run_in_background(self._tell_source(listeners, self._life))
+            self._context.orders.run_in_background(self._tell_source(listeners, self._life))
 
     async def _tell_source(self, listeners: tuple[str, ...], life: int) -> None:
-        order = SendToGroup(self._cast, self._group, listeners, self._rate)
+        order = SendToGroup(self._context.cast, self._group, listeners, self._rate)
         try:
-            if life == self._relay.incarnation(self._source):
-                await self._orders.call(self._source, order)
+            if life == self._executor.incarnation(self._context.source):
+                await self._context.orders.call(self._context.source, order)
         except CastRayError as error:
-            lost = error.failure.kind is FailureKind.NODE_OFFLINE or life != self._relay.incarnation(
-                self._source
+            lost = error.failure.kind is FailureKind.NODE_OFFLINE or life != self._executor.incarnation(
+                self._context.source
             )
             if not lost and not self._over:
                 self._give_up(MulticastEnd.NO_NETWORK, sentence(error.failure))
         finally:
             self._ordering = False
-        self._done()
+        self._context.wakeup.wake()

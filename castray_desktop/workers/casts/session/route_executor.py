@@ -7,13 +7,12 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 
-from castray_desktop.core.failures.kinds import CastRayError, Failure
+from castray_desktop.core.failures.kinds import CastRayError
 from castray_desktop.core.protocol.nodes import agent_protocol
 from castray_desktop.core.protocol.nodes.agent_protocol import AnnounceTrailer
 from castray_desktop.core.routing.reparenting import ReparentingPlan
 from castray_desktop.core.routing.route_plan import NO_UPSTREAM, Move, Route
-from castray_desktop.workers.casts.session.agent_orders import AgentDirectory, OrderSender
-from castray_desktop.workers.casts.session.cast_status import CastStatus
+from castray_desktop.workers.casts.session.session_context import SessionContext
 
 log = logging.getLogger("castray.cast")
 
@@ -21,30 +20,22 @@ log = logging.getLogger("castray.cast")
 class RouteExecutor:
     """Changes the route, and sends orders to the nodes concerned in a safe order.
 
-    `start_order(node, epoch, upstream)` makes the first order for a node; `feeds(node)` returns whether
-    others may fetch from it now; `failed(node, failure)` is called for an order that was not delivered,
-    `done()` for one that was.
+    `start_order(node, epoch, upstream)` makes the first order for a node; `can_serve(node)` returns whether
+    others may fetch from it now.
     """
 
     def __init__(
         self,
-        ledger: CastStatus,
-        agents: AgentDirectory,
-        orders: OrderSender,
+        context: SessionContext,
         start_order: Callable[[str, int, agent_protocol.Upstream], agent_protocol.StartDelivery],
-        feeds: Callable[[str], bool],
-        failed: Callable[[str, Failure], None],
-        done: Callable[[], None],
+        can_serve: Callable[[str], bool],
     ) -> None:
         self.fetching: set[str] = set()  # nodes whose current agent acknowledged the order to fetch
         self.notified: set[str] = set()  # nodes to whose current agent that order was at least sent
-        self._ledger = ledger
-        self._agents = agents
-        self._orders = orders
+        self._context = context
+        self._status = context.status
         self._start_order = start_order
-        self._feeds = feeds
-        self._failed = failed
-        self._done = done
+        self._can_serve = can_serve
         self.last_epochs: dict[str, int] = {}  # the epoch of the last order that a node was given
         self._steering: ReparentingPlan | None = None
         self._under_way: dict[str, asyncio.Future[None]] = {}  # the last order that was not answered yet
@@ -54,16 +45,16 @@ class RouteExecutor:
     @property
     def route(self) -> Route | None:
         """The target route; None before there is a plan."""
-        return self._ledger.route
+        return self._status.route
 
     def start_route(self, route: Route) -> None:
         """Start with the first plan."""
         self._steering = ReparentingPlan(route)
-        self._ledger.route_changed(route)
+        self._status.route_changed(route)
 
     def set_route(self, route: Route) -> None:
         """Set the route. `send_due_moves` sends the orders."""
-        self._ledger.route_changed(route)
+        self._status.route_changed(route)
         if self._steering is not None:
             self._steering.set_target(route)
 
@@ -111,7 +102,7 @@ class RouteExecutor:
         A node gets it after the orders that it has not acknowledged yet. Errors are ignored, since lost nodes
         are handled elsewhere.
         """
-        nodes = sorted({self._ledger.request.source, *self.notified, *self._under_way})
+        nodes = sorted({self._context.source, *self.notified, *self._under_way})
         work = (self._tell(node, order, self._lives[node], self._under_way.get(node)) for node in nodes)
         await asyncio.gather(*work)
 
@@ -121,7 +112,7 @@ class RouteExecutor:
         if before is not None:
             await asyncio.wait([before])
         if self._lives[node] == life:
-            await self._orders.broadcast((node,), order)
+            await self._context.orders.broadcast((node,), order)
 
     def incarnation(self, node: str) -> int:
         """How many agents of the node have gone; replies of earlier ones are ignored."""
@@ -155,13 +146,13 @@ class RouteExecutor:
 
     def _give(self, steering: ReparentingPlan, moves: tuple[Move, ...]) -> None:
         for move in moves:
-            if self._ledger.delivery(move.node).state.finished:
+            if self._status.delivery(move.node).state.finished:
                 steering.acknowledged(move)  # it only serves, and needs no upstream
             else:
                 self.last_epochs[move.node] = move.epoch
                 before = self._under_way.get(move.node)
                 work = self._carry_out(move, self._lives[move.node], before)
-                self._under_way[move.node] = self._orders.run_in_background(work)
+                self._under_way[move.node] = self._context.orders.run_in_background(work)
 
     async def _carry_out(self, move: Move, life: int, before: asyncio.Future[None] | None) -> None:
         """`before` is the node's pending order, which this one must not overtake."""
@@ -176,21 +167,21 @@ class RouteExecutor:
             return
         self.notified.add(node)
         try:
-            await self._orders.call(node, order)
+            await self._context.orders.call(node, order)
         except CastRayError as error:
             if self._lives[node] == life:
-                self._failed(node, error.failure)
+                self._context.order_failed(node, error.failure)
             return
         if self._lives[node] != life or self._steering is None:
             return
-        log.info("cast %s: %s fetches from %s", self._ledger.cast, node, move.upstream or "nobody")
+        log.info("cast %s: %s fetches from %s", self._context.cast, node, move.upstream or "nobody")
         self.fetching.add(node)
         if self._under_way.get(node) is asyncio.current_task():
             del self._under_way[node]
         self._steering.acknowledged(move)
         if told != self._feeds_told and move.upstream == self._steering.target.source:
             self._steering.resend(node)  # it has the root's previous address
-        self._done()
+        self._context.wakeup.wake()
 
     def _not_begun(self, move: Move) -> None:
         """There is no upstream to start with, or nothing to end."""
@@ -198,13 +189,13 @@ class RouteExecutor:
             self.remove_node(move.node)
         elif self._steering is not None:
             self._steering.forget_node(move.node)
-            self._done()
+            self._context.wakeup.wake()
 
     def _order(
         self, move: Move
     ) -> agent_protocol.StartDelivery | agent_protocol.SetUpstream | agent_protocol.PauseDelivery | None:
         """The order for a move; None if the node has not started and has no upstream."""
-        told, cast = move.node in self.notified, self._ledger.cast
+        told, cast = move.node in self.notified, self._status.cast
         if move.upstream == NO_UPSTREAM:
             return agent_protocol.PauseDelivery(cast, move.epoch) if told else None
         upstream = self._upstream(move.upstream)
@@ -214,11 +205,10 @@ class RouteExecutor:
 
     def _upstream(self, node: str) -> agent_protocol.Upstream | None:
         """The address of an upstream, if it can serve now."""
-        if not self._feeds(node):
+        if not self._can_serve(node):
             return None
-        try:
-            hello = self._agents.hello(node)
-        except CastRayError:
+        hello = self._context.hello(node)
+        if hello is None:
             return None  # it has gone as well, and its own loss gives another move
         return agent_protocol.Upstream(node, hello.address, hello.port, hello.host, hello.local_path)
 
@@ -226,10 +216,10 @@ class RouteExecutor:
 class TrailerBroadcast:
     """Sends the trailer's digest to each agent once."""
 
-    def __init__(self, ledger: CastStatus, relay: RouteExecutor, orders: OrderSender) -> None:
-        self._ledger = ledger
-        self._relay = relay
-        self._orders = orders
+    def __init__(self, context: SessionContext, executor: RouteExecutor) -> None:
+        self._context = context
+        self._status = context.status
+        self._executor = executor
         self._sealed: set[str] = set()  # whose present agent knows the digest
 
     def node_lost(self, node: str) -> None:
@@ -238,13 +228,13 @@ class TrailerBroadcast:
 
     def step(self) -> None:
         """Send it to agents that lack it, if it is known."""
-        digest = self._ledger.trailer_digest
+        digest = self._status.trailer_digest
         if not digest:
             return
-        unsealed = self._relay.fetching - self._sealed
+        unsealed = self._executor.fetching - self._sealed
         self._sealed |= unsealed
-        going_on = [node for node in unsealed if not self._ledger.delivery(node).state.finished]
+        going_on = [node for node in unsealed if not self._status.delivery(node).state.finished]
         if going_on:
-            self._orders.run_in_background(
-                self._orders.broadcast(going_on, AnnounceTrailer(self._ledger.cast, digest))
+            self._context.orders.run_in_background(
+                self._context.orders.broadcast(going_on, AnnounceTrailer(self._context.cast, digest))
             )

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from math import inf
 
-from castray_desktop.core.casts.grace_period import AbsenceTracker
 from castray_desktop.core.casts.states import FailoverState
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol.messages import DeliveryState
@@ -14,9 +13,8 @@ from castray_desktop.core.routing.fan_out_watch import FanOutWatch, SlowFanOut
 from castray_desktop.core.routing.node_speeds import SpeedMeasurement, SpeedMeter
 from castray_desktop.core.routing.route_plan import Route, choose_upstream, plan_route
 from castray_desktop.core.routing.stragglers import CHECK_SECONDS, StragglerDetector
-from castray_desktop.workers.casts.session.agent_orders import AgentDirectory
-from castray_desktop.workers.casts.session.cast_status import CastStatus
 from castray_desktop.workers.casts.session.route_executor import RouteExecutor
+from castray_desktop.workers.casts.session.session_context import SessionContext
 from castray_desktop.workers.casts.session.shared_destination import SharedDestinations
 from castray_desktop.workers.casts.session.source_failover import SourceFailover
 
@@ -83,23 +81,18 @@ class RoutePolicy:
 
     def __init__(
         self,
-        ledger: CastStatus,
-        agents: AgentDirectory,
-        relay: RouteExecutor,
-        feed: SourceFailover,
-        writers: SharedDestinations,
-        absences: AbsenceTracker,
+        context: SessionContext,
+        executor: RouteExecutor,
+        failover: SourceFailover,
+        destinations: SharedDestinations,
         speeds: Mapping[str, float],
-        clock: Callable[[], float],
     ) -> None:
         self.monitor = ProgressMonitor(speeds)
-        self._ledger = ledger
-        self._agents = agents
-        self._relay = relay
-        self._feed = feed
-        self._writers = writers
-        self._absences = absences
-        self._clock = clock
+        self._context = context
+        self._status = context.status
+        self._executor = executor
+        self._failover = failover
+        self._destinations = destinations
         self._along_route = True
         self._cut_off: dict[str, int] = {}  # can't fetch from its upstream, as of the route of that epoch
 
@@ -107,21 +100,21 @@ class RoutePolicy:
         """The node can't fetch from the upstream that the route of that epoch gives it."""
         self._cut_off[node] = epoch
         if failure.kind is FailureKind.COPY_CHANGED:
-            self._feed.changed_copies.add(failure.values.get("upstream", ""))
+            self._failover.changed_copies.add(failure.values.get("upstream", ""))
 
     def plan(self) -> None:
         """Make the first route."""
-        ledger, speeds = self._ledger, self.monitor.speeds
-        writers = [node for node in ledger.unfinished if self._is_to_fetch(node)]
+        speeds = self.monitor.speeds
+        writers = [node for node in self._status.unfinished if self._is_to_fetch(node)]
         zones = self._zones()
-        self._relay.start_route(
-            plan_route(ledger.request.source, writers, zones=zones, speeds=speeds, size=self._stream_bytes)
+        self._executor.start_route(
+            plan_route(self._context.source, writers, zones=zones, speeds=speeds, size=self._stream_bytes)
         )
         self.restart_monitor()
 
     def restart_monitor(self) -> None:
         """Restart the search for stragglers."""
-        self.monitor.restart(self._zones(), self._ledger.request.limit)
+        self.monitor.restart(self._zones(), self._status.request.limit)
 
     def step(self, uses_relay: bool = True) -> None:
         """Change the route where needed.
@@ -140,30 +133,32 @@ class RoutePolicy:
 
     def _bring_in(self) -> None:
         """Give an upstream to recipients that need one: after a loss or a pause, new ones, new writers."""
-        route = self._relay.route
-        if route is None or self._feed.state is FailoverState.AWAY:
+        route = self._executor.route
+        if route is None or self._failover.state is FailoverState.AWAY:
             return
-        for node in self._ledger.unfinished:
+        for node in self._status.unfinished:
             if node in route.upstreams or node == route.source or not self._is_to_fetch(node):
                 continue
-            upstream = choose_upstream(route, self._feeders(route), self._ledger.verified_bytes(node))
+            upstream = choose_upstream(route, self._feeders(route), self._status.verified_bytes(node))
             if upstream is not None:
                 route = route.with_leaf(node, upstream)[0]
-                self._relay.set_route(route)
+                self._executor.set_route(route)
 
     def _is_to_fetch(self, node: str) -> bool:
-        paused = self._ledger.delivery(node).state is DeliveryState.PAUSED
-        return node not in self._absences and not paused and self._writers.writer_of(node) is None
+        paused = self._status.delivery(node).state is DeliveryState.PAUSED
+        return (
+            node not in self._context.absences and not paused and self._destinations.writer_of(node) is None
+        )
 
     def _feeders(self, route: Route) -> dict[str, int]:
         """Nodes that can serve now, and their bytes of the stream."""
         found = {
-            node: self._ledger.verified_bytes(node)
+            node: self._status.verified_bytes(node)
             for node in route.upstreams
-            if (node in self._relay.fetching or self._ledger.delivery(node).state.delivered)
-            and node not in self._feed.changed_copies
+            if (node in self._executor.fetching or self._status.delivery(node).state.delivered)
+            and node not in self._failover.changed_copies
         }
-        if self._feed.can_serve(route.source):
+        if self._failover.can_serve(route.source):
             found[route.source] = self._stream_bytes
         return found
 
@@ -171,41 +166,41 @@ class RoutePolicy:
         """Whoever can't fetch from its upstream fetches from the one above it, or goes to the tail."""
         cut_off, self._cut_off = self._cut_off, {}
         for node, epoch in cut_off.items():
-            route = self._relay.route
-            if route is None or node not in route.upstreams or self._ledger.delivery(node).state.finished:
+            route = self._executor.route
+            if route is None or node not in route.upstreams or self._status.delivery(node).state.finished:
                 continue
-            if epoch < self._relay.last_epochs.get(node, 0):
+            if epoch < self._executor.last_epochs.get(node, 0):
                 continue
             upstream = route.upstream_of(node)
             if upstream != route.source:
-                self._relay.set_route(route.reparented(node, route.upstream_of(upstream))[0])
-            elif self._feed.can_serve(upstream):
-                self._relay.set_route(route.moved_to_tail(node)[0])
+                self._executor.set_route(route.reparented(node, route.upstream_of(upstream))[0])
+            elif self._failover.can_serve(upstream):
+                self._executor.set_route(route.moved_to_tail(node)[0])
 
     def _move_slow(self) -> None:
         """Move a straggler to the tail."""
-        route, now = self._relay.route, self._clock()
-        if route is None or not self.monitor.is_due(now) or not self._feed.can_serve(route.source):
+        route, now = self._executor.route, self._context.now
+        if route is None or not self.monitor.is_due(now) or not self._failover.can_serve(route.source):
             return
-        progress = {node: self._ledger.verified_bytes(node) for node in route.upstreams}
-        received = {node: self._ledger.received_bytes(node) for node in route.upstreams}
+        progress = {node: self._status.verified_bytes(node) for node in route.upstreams}
+        received = {node: self._status.received_bytes(node) for node in route.upstreams}
         fan_out = self.monitor.find_slow_fan_out(now, route, progress, self._stream_bytes)
         slow = self.monitor.find_straggler(now, route, progress, received, self._stream_bytes)
         if fan_out is not None:
             log.info(
                 "cast %s: %s feeds several at %.1f MB/s in all; a chain is faster",
-                self._ledger.cast,
+                self._context.cast,
                 fan_out.node,
                 fan_out.rate / 1e6,
             )
-            self._relay.set_route(route.chained(progress, self._zones())[0])
+            self._executor.set_route(route.chained(progress, self._zones())[0])
         elif slow is not None:
-            log.info("cast %s: %s is a straggler, moved to the tail", self._ledger.cast, slow)
-            self._relay.set_route(route.moved_to_tail(slow)[0])
+            log.info("cast %s: %s is a straggler, moved to the tail", self._context.cast, slow)
+            self._executor.set_route(route.moved_to_tail(slow)[0])
 
     @property
     def _stream_bytes(self) -> int:
-        return self._ledger.totals.stream_bytes if self._ledger.totals is not None else 0
+        return self._status.totals.stream_bytes if self._status.totals is not None else 0
 
     def _zones(self) -> dict[str, str]:
-        return {name: info.zone for name, info in self._agents.nodes.items()}
+        return {name: info.zone for name, info in self._context.agents.nodes.items()}

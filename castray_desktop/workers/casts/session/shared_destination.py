@@ -17,14 +17,13 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 
-from castray_desktop.core.casts.grace_period import AbsenceTracker
 from castray_desktop.core.casts.states import DeliveryEvent
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol.messages import DeliveryState, SendRequest
 from castray_desktop.core.protocol.nodes import agent_protocol
 from castray_desktop.core.protocol.nodes.agent_protocol import DestinationReply, Probe, ProbeReply, ProbeVerb
 from castray_desktop.workers.casts.session.agent_orders import OrderSender
-from castray_desktop.workers.casts.session.cast_status import CastStatus
+from castray_desktop.workers.casts.session.session_context import SessionContext
 
 
 class WriterAssignment:
@@ -236,13 +235,9 @@ _SOURCE_FAULTS = frozenset(
 class SharedDestinations:
     """Lets one recipient of each folder write, and decides about the others when it ends."""
 
-    def __init__(
-        self, ledger: CastStatus, orders: OrderSender, absences: AbsenceTracker, clock: Callable[[], float]
-    ) -> None:
-        self._ledger = ledger
-        self._orders = orders
-        self._absences = absences
-        self._clock = clock
+    def __init__(self, context: SessionContext) -> None:
+        self._context = context
+        self._status = context.status
         self._sharing = WriterAssignment()
         self._folders: dict[str, DestinationReply] = {}
 
@@ -267,16 +262,18 @@ class SharedDestinations:
     async def find_shared(self, replies: Mapping[str, DestinationReply]) -> None:
         """Find out where these recipients write."""
         groups = SharedStorageFinder(
-            self._ledger.cast,
-            self._ledger.request.destination,
-            self._orders.call,
-            self._orders.run_in_background,
+            self._context.cast,
+            self._status.request.destination,
+            self._context.orders.call,
+            self._context.orders.run_in_background,
         )
-        there = {node: reply for node, reply in self._folders.items() if node not in self._absences}
+        there = {node: reply for node, reply in self._folders.items() if node not in self._context.absences}
         asked = {**there, **replies}
-        request, here = self._ledger.request, frozenset[str]()
+        request, here = self._status.request, frozenset[str]()
         if request.remove_extra:
-            here = await find_source_folder_recipients(self._ledger.cast, request, replies, self._orders)
+            here = await find_source_folder_recipients(
+                self._context.cast, request, replies, self._context.orders
+            )
         for node, storage in (await groups.find_shared(asked)).items():
             sent_here = asked[node].sent_here or node in here
             self._folders[node] = dataclasses.replace(asked[node], storage=storage, sent_here=sent_here)
@@ -284,7 +281,7 @@ class SharedDestinations:
     def may_remove(self, node: str) -> bool:
         """Whether `node` may prune, if that was requested."""
         folder = self._folders.get(node)
-        return self._ledger.request.remove_extra and folder is not None and not folder.sent_here
+        return self._status.request.remove_extra and folder is not None and not folder.sent_here
 
     def assign(self, nodes: Iterable[str]) -> None:
         """Assign these recipients, each as the writer of its folder or to another writer."""
@@ -297,7 +294,7 @@ class SharedDestinations:
         writer = self.writer_of(node)
         if writer is None:
             return
-        state = self._ledger.delivery(writer).state
+        state = self._status.delivery(writer).state
         if state.delivered:
             self._share(node, writer)
         elif state.finished:
@@ -305,7 +302,7 @@ class SharedDestinations:
 
     def replace_writer(self, writer: str) -> bool:
         """Let another recipient write instead of a lost writer, if one is online."""
-        if self._ledger.delivery(writer).state.delivered:
+        if self._status.delivery(writer).state.delivered:
             return False
         heirs = self._heirs(writer)
         heirs = [heir for heir in heirs if not self._is_paused(heir)] or heirs
@@ -328,18 +325,18 @@ class SharedDestinations:
         return [
             node
             for node in followers
-            if node not in self._absences and not self._ledger.delivery(node).state.finished
+            if node not in self._context.absences and not self._status.delivery(node).state.finished
         ]
 
     def _is_paused(self, node: str) -> bool:
-        return self._ledger.delivery(node).state is DeliveryState.PAUSED
+        return self._status.delivery(node).state is DeliveryState.PAUSED
 
     def delivery_ended(self, node: str) -> bool:
         """Its delivery has ended, and possibly those that depend on it.
 
         Returns whether it can't serve others any more.
         """
-        snapshot = self._ledger.delivery(node)
+        snapshot = self._status.delivery(node)
         if snapshot.state.delivered:
             for follower in self._sharing.served_by(node):
                 self._share(follower, node)
@@ -356,8 +353,8 @@ class SharedDestinations:
     def _fail_followers(self, writer: str, failure: Failure | None) -> None:
         for follower in self._sharing.served_by(writer):
             own = Failure(FailureKind.WRITER_FAILED, {"writer": writer, "node": follower})
-            self._ledger.end_delivery(follower, DeliveryEvent.FAILED, self._clock(), failure or own)
+            self._context.end_delivery(follower, DeliveryEvent.FAILED, failure or own)
 
     def _share(self, follower: str, writer: str) -> None:
         folders = self._folders[writer].destination, self._folders[follower].destination
-        self._ledger.mark_shared(follower, writer, self._clock(), *folders)
+        self._status.mark_shared(follower, writer, self._context.now, *folders)

@@ -1,0 +1,94 @@
+"""What the parts of one cast's session share: its status, the agents and the absences."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from castray_desktop.core.casts.grace_period import AbsenceTracker
+from castray_desktop.core.casts.states import CastEvent, DeliveryEvent
+from castray_desktop.core.failures.kinds import CastRayError, Failure
+from castray_desktop.core.protocol.messages import NodeState
+from castray_desktop.core.protocol.nodes.agent_protocol import AgentHello
+from castray_desktop.workers.casts.session.agent_orders import AgentDirectory, OrderSender
+from castray_desktop.workers.casts.session.cast_status import CastStatus
+
+TICK_SECONDS = 0.25
+
+"""Polling interval while a node is away."""
+
+
+class Wakeup:
+    """Wakes waiting conditions of one cast; `changed()` is called each time."""
+
+    def __init__(self, absences: AbsenceTracker, changed: Callable[[], None]) -> None:
+        self.changed = changed
+        self._absences = absences
+        self._come = asyncio.Event()
+
+    def wake(self) -> None:
+        """Something changed."""
+        self._come.set()
+        self.changed()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until `condition` is true; it is evaluated first and after each change."""
+        while not condition():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(TICK_SECONDS if self._absences else None):
+                    await self._come.wait()
+            self._come.clear()
+
+
+@dataclass(frozen=True)
+class SessionContext:
+    """The cast's status, what its agents are asked with, and the clock.
+
+    `order_failed(node, failure)` is called for an order that was not delivered.
+    """
+
+    status: CastStatus
+    agents: AgentDirectory
+    orders: OrderSender
+    absences: AbsenceTracker
+    wakeup: Wakeup
+    clock: Callable[[], float]
+    order_failed: Callable[[str, Failure], None]
+
+    @property
+    def cast(self) -> str:
+        """The cast's id."""
+        return self.status.cast
+
+    @property
+    def source(self) -> str:
+        """The requested source."""
+        return self.status.request.source
+
+    @property
+    def now(self) -> float:
+        """Monotonic seconds."""
+        return self.clock()
+
+    def is_online(self, node: str) -> bool:
+        """Whether the node has an agent."""
+        info = self.agents.nodes.get(node)
+        return info is not None and info.state is NodeState.ONLINE
+
+    def hello(self, node: str) -> AgentHello | None:
+        """The hello of the node's agent; None while it is offline."""
+        try:
+            return self.agents.hello(node)
+        except CastRayError:
+            return None
+
+    def advance(self, event: CastEvent, failure: Failure | None = None) -> None:
+        """Apply an event of the cast now. Raises IllegalEventError."""
+        self.status.advance(event, self.now, failure)
+        self.wakeup.changed()
+
+    def end_delivery(self, node: str, event: DeliveryEvent, failure: Failure | None = None) -> None:
+        """End a delivery now. No effect if it has ended."""
+        self.status.end_delivery(node, event, self.now, failure)
