@@ -6,7 +6,7 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Callable, Optional
 
@@ -208,7 +208,7 @@ class TransferService:
                     DeliveryReport(order.cast, RecipientState.FAILED, epoch=order.epoch, failure=failure)
                 )
             else:
-                delivery.add_node_limit(self._limiter)
+                delivery.store.add_node_limit(self._limiter)
                 self._deliveries[order.cast] = delivery
         if current is not None:
             current.release()
@@ -221,13 +221,13 @@ class TransferService:
         """Change a delivery's upstream."""
         delivery = self._deliveries.get(order.cast)
         if delivery is not None:
-            delivery.set_upstream(order)
+            delivery.session.set_upstream(order)
 
     def listen(self, order: JoinGroup) -> None:
         """Let a delivery join a multicast group."""
         delivery = self._deliveries.get(order.cast)
         if delivery is not None:
-            delivery.join_group(order)
+            delivery.session.join_group(order)
 
     def multicast(self, order: SendToGroup) -> None:
         """Send a cast to a group; never if connections are encrypted, since datagrams are not."""
@@ -239,7 +239,7 @@ class TransferService:
         """Let a delivery fetch nothing until it gets an upstream again."""
         delivery = self._deliveries.get(order.cast)
         if delivery is not None:
-            delivery.pause_fetching(order)
+            delivery.session.pause_fetching(order)
 
     def reach(self, order: DialRecipient) -> None:
         """Dial a recipient that can't dial here, in a thread."""
@@ -257,9 +257,8 @@ class TransferService:
 
     def limit_cast(self, order: SetCastLimit) -> None:
         """Change the rate limit of one cast on this node."""
-        for supply in (self._sources.get(order.cast), self._deliveries.get(order.cast)):
-            if supply is not None:
-                supply.limiter.set_limit(order.limit)
+        for store in self._stores(order.cast):
+            store.limiter.set_limit(order.limit)
 
     def limit_node(self, order: SetNodeLimit) -> None:
         """Change the rate limit of all casts on this node."""
@@ -267,9 +266,8 @@ class TransferService:
 
     def pause(self, order: PauseCast) -> None:
         """Pause or resume sending for the cast."""
-        for supply in (self._sources.get(order.cast), self._deliveries.get(order.cast)):
-            if supply is not None:
-                supply.pause(order.paused, order.number)
+        for store in self._stores(order.cast):
+            store.pause(order.paused, order.number)
 
     def cancel(self, order: CancelCast) -> None:
         """Cancel the cast here."""
@@ -311,7 +309,7 @@ class TransferService:
             refused, self._refused = self._refused, []
         return (
             tuple(source.report() for source in sources if source.pop_dirty()),
-            (*refused, *(delivery.report() for delivery in deliveries if delivery.pop_dirty())),
+            (*refused, *(delivery.report() for delivery in deliveries if delivery.store.pop_dirty())),
         )
 
     def close(self, keep: bool = False) -> None:
@@ -336,14 +334,22 @@ class TransferService:
         self._listener.close()
         self._hashes.close()
 
+    def _stores(self, cast: str) -> Iterator[PieceStore]:
+        """All stores of this cast on this node."""
+        source, delivery = self._sources.get(cast), self._deliveries.get(cast)
+        if source is not None:
+            yield source
+        if delivery is not None:
+            yield delivery.store
+
     def _upstream_came(self, cast: str, epoch: int, channel: PeerConnection) -> bool:
         delivery = self._deliveries.get(cast)
-        return delivery is not None and delivery.offer(channel, epoch)
+        return delivery is not None and delivery.session.offer(channel, epoch)
 
     def _supply_of(self, cast: str) -> Optional[tuple[bytes, PieceStore]]:
         delivery = self._deliveries.get(cast)
         if delivery is not None:
-            return delivery.secret, delivery
+            return delivery.session.secret, delivery.store
         source = self._sources.get(cast)
         if source is not None and source.state in (SourceState.SERVING, SourceState.SEALED):
             return source.secret, source

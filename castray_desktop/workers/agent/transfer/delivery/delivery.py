@@ -26,13 +26,17 @@ from castray_desktop.core.protocol.nodes.agent_protocol import (
 )
 from castray_desktop.workers.agent.hooks import read_rules, rules_path, run_hook
 from castray_desktop.workers.agent.transfer.delivery.commit import CommitResult, DeliveryCommit
+from castray_desktop.workers.agent.transfer.delivery.delivery_status import DeliveryStatus
 from castray_desktop.workers.agent.transfer.delivery.download import DownloadSession
 from castray_desktop.workers.agent.transfer.delivery.prune import Pruner, not_removed
 from castray_desktop.workers.agent.transfer.delivery.receipts import Receipts, receipt_items
 from castray_desktop.workers.agent.transfer.node_context import NodeContext
 from castray_desktop.workers.agent.transfer.source.scanner import MAX_PROBLEMS
+from castray_desktop.workers.agent.transfer.store.cancellation import CancellationToken, CastCancelledError
+from castray_desktop.workers.agent.transfer.store.compared_store import ComparedStore
 from castray_desktop.workers.agent.transfer.store.part_files import PartFiles
-from castray_desktop.workers.agent.transfer.store.piece_store import CastCancelledError, NotifyChanged
+from castray_desktop.workers.agent.transfer.store.piece_store import NotifyChanged
+from castray_desktop.workers.agent.transfer.store.receive_store import DamagedListError
 from castray_desktop.workers.agent.transfer.system.os_failures import file_failure
 from castray_desktop.workers.agent.transfer.system.time_breakdown import CHECKING, DISK
 
@@ -91,11 +95,17 @@ log = logging.getLogger("castray.byte_plane")
 R = RecipientState
 
 
-class Delivery(DownloadSession):
-    """The receiving side of one cast on one node."""
+class Delivery:
+    """Receives one cast on one node: owns a store, a session that fills it, and commits it at the end."""
 
     def __init__(self, order: StartDelivery, context: NodeContext, changed: NotifyChanged) -> None:
-        super().__init__(order, context, changed)
+        self.cast = order.cast
+        self._order = order
+        self._context = context
+        self._cancellation = CancellationToken()
+        self.store = ComparedStore(order, context, changed, self._cancellation)
+        self._status = DeliveryStatus(self.store.lock, self.store.report_state)
+        self.session = DownloadSession(order, context, self.store, self._status)
         self._seal = ""
         self._paths: tuple[str, ...] = ()
         self._placed: tuple[bytes, ...] = ()  # the same, as they are
@@ -110,37 +120,38 @@ class Delivery(DownloadSession):
         self._landed: Optional[tuple[Manifest, list[FileResult], dict[bytes, bytes]]] = None
         self._thread = threading.Thread(target=self._run, name=f"castray-delivery-{self.cast}", daemon=True)
 
+    @property
+    def state(self) -> RecipientState:
+        return self._status.state
+
     # --- orders
 
     def start(self) -> None:
         self._thread.start()
 
     def set_trailer_digest(self, order: AnnounceTrailer) -> None:
-        with self.lock:
+        with self.store.lock:
             self._seal = order.trailer_digest
-            self.condition.notify_all()
+            self.store.condition.notify_all()
 
     def stop_and_keep(self) -> None:
         """End it, but keep its data for a later delivery."""
-        with self.lock:
+        with self.store.lock:
             self._left = True
         self.cancel()
 
     def cancel(self) -> None:
         """End it; part files are removed, committed files stay."""
-        with self.lock:
-            self._stop = True
-            self._abort_channel()
-            self.condition.notify_all()
+        self._cancellation.cancel()
 
     def join(self, seconds: float) -> None:
         self._thread.join(seconds)
 
     def forget(self) -> None:
         """It is not needed any more: end it if it still runs, and free its resources."""
-        with self.lock:
+        with self.store.lock:
             self._forgotten = True
-            ended = self.state in FINAL_RECIPIENT_STATES
+            ended = self._status.state in FINAL_RECIPIENT_STATES
         if ended:
             self.release()
         else:
@@ -148,37 +159,36 @@ class Delivery(DownloadSession):
 
     def release(self) -> None:
         """Free its resources."""
-        self.end("the cast is over")
-        if self._parts is not None:
-            self._parts.close()
+        self.store.end("the cast is over")
 
     def report(self) -> DeliveryReport:
-        with self.lock:
+        with self.store.lock:
+            asked, asked_upstream = self.session.asked_upstream
             return DeliveryReport(
                 cast=self.cast,
-                state=self.state,
-                epoch=self.route[0],
-                upstream=self._connected_to,
-                stream_bytes=self.have.total,
-                content_bytes=self._content_bytes,
-                received_bytes=self.received_bytes + self.datagram_bytes,
-                sent_bytes=self.sent_bytes,
-                transport=self._transport,
+                state=self._status.state,
+                epoch=self.session.route[0],
+                upstream=self.session.connected_to,
+                stream_bytes=self.store.have.total,
+                content_bytes=self.store.content_bytes,
+                received_bytes=self.store.received_bytes + self.store.datagram_bytes,
+                sent_bytes=self.store.sent_bytes,
+                transport=self.session.transport,
                 paths=self._paths,
                 removed=self._removed,
                 skipped_bytes=self._skipped_bytes,
                 hash=self._file_hash,
                 problems=self._problems,
                 problem_count=self._problem_count,
-                failure=self._failure,
-                asked=self._meeting.reverse_request.times,
-                asked_upstream=self._meeting.reverse_request.upstream,
-                checking=self.time_breakdown.seconds(CHECKING),
-                writing=self.time_breakdown.seconds(DISK),
+                failure=self._status.failure,
+                asked=asked,
+                asked_upstream=asked_upstream,
+                checking=self.store.time_breakdown.seconds(CHECKING),
+                writing=self.store.time_breakdown.seconds(DISK),
                 hook=self._hook,
-                listening=self.receives_multicast,
-                datagram_bytes=self.datagram_bytes,
-                repaired_bytes=self.repaired_bytes,
+                listening=self.session.receives_multicast,
+                datagram_bytes=self.store.datagram_bytes,
+                repaired_bytes=self.store.repaired_bytes,
             )
 
     # --- the thread
@@ -186,51 +196,59 @@ class Delivery(DownloadSession):
     def _run(self) -> None:
         final, failure = R.FAILED, None
         try:
-            self._go(R.CONNECTING)
-            self._open()
-            self._restoring.start()
-            self._fetch_all()
-            self._restoring.stop()
-            self._go(R.VERIFYING)
+            self._status.enter(R.CONNECTING)
+            self.store.open()
+            self.session.run()
+            self._status.enter(R.VERIFYING)
             final, failure = self._verify_and_land()
-            if self.order.hook and failure is None:
+            if self._order.hook and failure is None:
                 self._hook = self._run_hook(final)
         except CastCancelledError:
             final, failure = R.CANCELLED, Failure(FailureKind.CANCELLED)
+        except DamagedListError as error:
+            failure = self._damaged(str(error))
         except CastRayError as error:
             failure = error.failure
         except OSError as error:
-            failure = self.local_failure(error).failure
+            failure = self.store.local_failure(error).failure
         except Exception as error:
-            log.exception("delivery of cast %s failed on %s", self.cast, self._place.node)
+            log.exception("delivery of cast %s failed on %s", self.cast, self._context.node)
             failure = Failure(FailureKind.INTERNAL, {"reason": f"{type(error).__name__}: {error}"})
-        if self._hashes is not None:
-            self._hashes.stop()
-        self._restoring.stop()
+        if self.store.hashes is not None:
+            self.store.hashes.stop()
         self._finish(final, failure)
         self._keep_receipt()
 
     def _finish(self, final: RecipientState, failure: Optional[Failure]) -> None:
         whole = final in (R.COMPLETED, R.SKIPPED) or (failure is not None and failure.kind in STILL_SERVED)
         if not whole:
-            self.end(
-                "the cast was cancelled" if final is R.CANCELLED else f"{self._place.node} could not store it"
+            self.store.end(
+                "the cast was cancelled"
+                if final is R.CANCELLED
+                else f"{self._context.node} could not store it"
             )
-        if self._parts is not None and not whole:
-            self._parts.close()
-        self._meeting.close()
+        self.session.close()
         try:
             self._clean_up(final)
         except OSError as error:  # the result has to be reported anyway
-            log.warning("cast %s on %s: staging could not be removed: %s", self.cast, self._place.node, error)
-        self._place.reservations.release(self.cast)
+            log.warning(
+                "cast %s on %s: staging could not be removed: %s", self.cast, self._context.node, error
+            )
+        self._context.reservations.release(self.cast)
         if failure is not None and final is not R.CANCELLED:
             log.warning(
-                "cast %s failed on %s: %s %s", self.cast, self._place.node, failure.kind, failure.values
+                "cast %s failed on %s: %s %s", self.cast, self._context.node, failure.kind, failure.values
             )
-        self._go(final, failure)
+        self._status.enter(final, failure)
         if self._forgotten:
             self.release()
+
+    def _damaged(self, path: str) -> Failure:
+        upstream = self.session.route[1]
+        return Failure(
+            FailureKind.DAMAGED,
+            {"path": path, "node": self._context.node, "upstream": upstream.node if upstream else ""},
+        )
 
     def _keep_receipt(self) -> None:
         """Save a receipt of the committed files, so that they can be verified later. Nothing waits
@@ -240,58 +258,63 @@ class Delivery(DownloadSession):
         if landed is None:
             return
         try:
-            Receipts().save(self.cast, self._place.node, self.order.algorithms.file, receipt_items(*landed))
+            Receipts().save(
+                self.cast, self._context.node, self._order.algorithms.file, receipt_items(*landed)
+            )
         except OSError as error:
-            log.warning("cast %s on %s can't be verified later: %s", self.cast, self._place.node, error)
+            log.warning("cast %s on %s can't be verified later: %s", self.cast, self._context.node, error)
 
     def _clean_up(self, final: RecipientState) -> None:
-        if self._staging is not None:
+        if self.store.staging is not None:
             if self._left and final is R.CANCELLED:
-                self._staging.keep()
+                self.store.staging.keep()
                 return
-            self._staging.remove()
+            self.store.staging.remove()
             if not self._paths:
-                self._staging.remove_made_folders()
+                self.store.staging.remove_made_folders()
 
     # --- verifying and landing
 
     def _verify_and_land(self) -> tuple[RecipientState, Optional[Failure]]:
-        assert self.manifest is not None
-        assert self._parts is not None
-        assert self._staging is not None
-        results = self._checked_results(self.manifest)
-        extras = self._extra_finder(self.manifest, self._parts)
+        assert self.store.manifest is not None
+        assert self.store.parts is not None
+        assert self.store.staging is not None
+        results = self._checked_results(self.store.manifest)
+        extras = self._extra_finder(self.store.manifest, self.store.parts)
         whole = all(result.status is FileStatus.OK for result in results)
         landing = DeliveryCommit(
-            self.manifest,
-            self._parts,
+            self.store.manifest,
+            self.store.parts,
             results,
-            self.order.on_conflict,
-            self.order.algorithms.file,
-            self._place.hash_cache,
+            self._order.on_conflict,
+            self._order.algorithms.file,
+            self._context.hash_cache,
             extras if whole else None,
         )
         landing.make_links()
-        self._parts.sync()
-        self.check_stop()
+        self.store.parts.sync()
+        self._cancellation.check()
         try:
             landed = landing.run()
         finally:
             self._placed = tuple(landing.result.paths)
             self._paths = tuple(display_name(path) for path in self._placed)
-        self._landed = self.manifest, results, landing.result.paths_by_entry
+        self._landed = self.store.manifest, results, landing.result.paths_by_entry
         self._skipped_bytes = sum(
             entry.content_bytes
-            for number, entry in enumerate(self.manifest.files)
-            if self._parts.is_existing(number)
+            for number, entry in enumerate(self.store.manifest.files)
+            if self.store.parts.is_existing(number)
         )
-        if len(self.manifest.files) == 1 == len(self.manifest.entries) and results[0].status is FileStatus.OK:
-            self._file_hash = f"{self.order.algorithms.file}:{results[0].hash.hex()}"
-        problems = file_problems(self.manifest, results)
+        if (
+            len(self.store.manifest.files) == 1 == len(self.store.manifest.entries)
+            and results[0].status is FileStatus.OK
+        ):
+            self._file_hash = f"{self._order.algorithms.file}:{results[0].hash.hex()}"
+        problems = file_problems(self.store.manifest, results)
         if problems:
             self._problems, self._problem_count = problems[:MAX_PROBLEMS], len(problems)
-            return R.FAILED, files_failure(self.manifest, problems)
-        failure = self._remove_extras(extras, landed, self._parts) if extras is not None else None
+            return R.FAILED, files_failure(self.store.manifest, problems)
+        failure = self._remove_extras(extras, landed, self.store.parts) if extras is not None else None
         return (R.COMPLETED if landed.has_new_files else R.SKIPPED) if failure is None else R.FAILED, failure
 
     def _extra_finder(self, manifest: Manifest, parts: PartFiles) -> Optional[Pruner]:
@@ -299,10 +322,12 @@ class Delivery(DownloadSession):
 
         Nothing is pruned if the source could not send everything, since that would look the same.
         """
-        order = self.order
+        order = self._order
         if not order.remove_extra or order.totals.left_out or order.on_conflict != "overwrite":
             return None
-        return Pruner(manifest, parts.destination.path, order.exclude, self.check_stop, parts.note_open)
+        return Pruner(
+            manifest, parts.destination.path, order.exclude, self._cancellation.check, parts.note_open
+        )
 
     def _remove_extras(self, finder: Pruner, landed: CommitResult, parts: PartFiles) -> Optional[Failure]:
         """Every file is committed: prune what the source no longer has."""
@@ -311,34 +336,36 @@ class Delivery(DownloadSession):
             extras.add(replaced)
         self._removed = extras.count
         if extras.count:
-            log.info("cast %s on %s: pruned %d entries", self.cast, self._place.node, extras.count)
-        return None if extras.first_error is None else not_removed(self._place.node, extras)
+            log.info("cast %s on %s: pruned %d entries", self.cast, self._context.node, extras.count)
+        return None if extras.first_error is None else not_removed(self._context.node, extras)
 
     def _checked_results(self, manifest: Manifest) -> list[FileResult]:
         """The trailer's records, once its digest has arrived from the source and matches."""
-        assert self._hashes is not None
-        mine = self._hashes.finish()
-        with self.lock:
-            while not self._seal and not self._stop:
-                self.condition.wait()
-        self.check_stop()
-        if hashlib.sha256(self._raw_trailer).hexdigest() != self._seal:
-            raise self.damaged("the list of hashes")
+        assert self.store.hashes is not None
+        mine = self.store.hashes.finish()
+        with self.store.lock:
+            while not self._seal and not self._cancellation.requested:
+                self.store.condition.wait()
+        self._cancellation.check()
+        if hashlib.sha256(self.store.trailer_bytes()).hexdigest() != self._seal:
+            raise DamagedListError("the list of hashes")
         try:
-            results = decode_trailer(bytes(self._raw_trailer), len(manifest.files))
+            results = decode_trailer(bytes(self.store.trailer_bytes()), len(manifest.files))
         except ValueError as error:
             raise CastRayError(FailureKind.INTERNAL, reason=str(error)) from error
         return compare_hashes(results, mine)
 
     def _run_hook(self, final: RecipientState) -> str:
         """The delivery is committed: run its hook, if this node allows that."""
-        assert self._staging is not None
-        folder = os.fsdecode(self._staging.destination)
+        assert self.store.staging is not None
+        folder = os.fsdecode(self.store.staging.destination)
         variables = {
             "CASTRAY_CAST": self.cast,
-            "CASTRAY_NODE": self._place.node,
+            "CASTRAY_NODE": self._context.node,
             "CASTRAY_STATE": final.value,
             "CASTRAY_DESTINATION": folder,
         }
         rules = read_rules(rules_path())
-        return run_hook(self.order.hook, rules, variables, folder, lambda: self._stop, self._placed)
+        return run_hook(
+            self._order.hook, rules, variables, folder, lambda: self._cancellation.cancelled, self._placed
+        )

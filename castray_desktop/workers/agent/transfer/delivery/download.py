@@ -25,6 +25,7 @@ from castray_desktop.core.protocol.nodes.agent_protocol import (
 from castray_desktop.core.protocol.nodes.peer_frames import FrameType, PieceFlag, ProtocolError
 from castray_desktop.workers.agent.network_addresses import host_port, without_scope
 from castray_desktop.workers.agent.repeated_log_lines import RepeatedLogLines
+from castray_desktop.workers.agent.transfer.delivery.delivery_status import DeliveryStatus
 from castray_desktop.workers.agent.transfer.multicast.multicast_receiver import MulticastReceiver
 from castray_desktop.workers.agent.transfer.multicast.multicast_repair import MulticastRepair
 from castray_desktop.workers.agent.transfer.node_context import NodeContext, PeerTiming
@@ -32,8 +33,6 @@ from castray_desktop.workers.agent.transfer.peer.connection import PeerConnectio
 from castray_desktop.workers.agent.transfer.peer.dial import PeerDialer
 from castray_desktop.workers.agent.transfer.store.compared_store import ComparedStore
 from castray_desktop.workers.agent.transfer.store.piece_store import (
-    CastCancelledError,
-    NotifyChanged,
     Spoilt,
     StoreGoneError,
     read_some,
@@ -45,6 +44,8 @@ from castray_desktop.workers.agent.transfer.system.os_failures import reason_of
 from castray_desktop.workers.agent.transfer.system.time_breakdown import CHECKING, WAITING
 
 log = logging.getLogger("castray.byte_plane")
+
+R = RecipientState
 
 MAX_REQUESTS = 1000
 
@@ -60,13 +61,16 @@ POLL_SECONDS = 0.1  # while idle, the delivery is checked
 class PieceDownloader:
     """Downloads pieces over one connection."""
 
-    def __init__(self, channel: PeerConnection, delivery: DownloadSession, upstream: Upstream) -> None:
+    def __init__(
+        self, channel: PeerConnection, session: DownloadSession, store: ComparedStore, upstream: Upstream
+    ) -> None:
         self._channel = channel
-        channel.tolerates_silence = lambda: delivery.is_idle
-        self._delivery = delivery
-        self._layout = delivery.layout
+        channel.tolerates_silence = lambda: session.is_idle
+        self._session = session
+        self._store = store
+        self._layout = store.layout
         self._buffer = page_buffer(min(self._layout.piece_bytes, self._layout.stream_bytes))
-        self._repairs = delivery.repairs_from(upstream)
+        self._repairs = session.repairs_from(upstream)
         self._unplaced = False
         self._hashes_asked = False
         self._paused = False
@@ -85,32 +89,32 @@ class PieceDownloader:
         """
         self._look_for_group()
         self._request_missing()
-        while not self._delivery.is_complete():
+        while not self._store.is_complete():
             if not self._goes_on():
                 return
             if self._paused and not (
-                self._channel.wait_readable(POLL_SECONDS) and self._delivery.reads_in_pause()
+                self._channel.wait_readable(POLL_SECONDS) and self._session.reads_in_pause()
             ):
                 continue
-            if self._look_for_group() or self._delivery.has_new_wanted:
+            if self._look_for_group() or self._store.has_new_wanted:
                 self._request_missing()
-            if self._delivery.early_digests_wanted:
+            if self._store.early_digests_wanted:
                 self._request_early(0, self._layout.stream_bytes)
-            if self._delivery.hashes_awaited and not self._hashes_asked:
+            if self._store.hashes_awaited and not self._hashes_asked:
                 self._hashes_asked = True
                 self._channel.write(peer_frames.frame(FrameType.HASHES))
-            if self._delivery.wake_pending and not self._channel.has_data():
-                self._delivery.notify_waiting()
+            if self._store.wake_pending and not self._channel.has_data():
+                self._store.notify_waiting()
             if not self._gather():
                 continue
-            self._delivery.time_breakdown.switch(WAITING)
+            self._store.time_breakdown.switch(WAITING)
             header = self._channel.read_header()
             if header.type in LIVENESS_FRAMES:
-                self._delivery.upstream_alive()
+                self._session.upstream_alive()
             if header.type is FrameType.PIECE:
                 self._take_piece(header)
             elif header.type is FrameType.WAITING:
-                self._delivery.flush_progress()
+                self._store.flush_progress()
             elif header.type is FrameType.DIGESTS:
                 self._take_early(*peer_frames.parse_digests(self._channel.read(header.length)))
             elif header.type is FrameType.PART:
@@ -118,7 +122,7 @@ class PieceDownloader:
             elif header.type is FrameType.FILE and self._channel.local:
                 peer_frames.parse_file(self._channel.receive_file(header.length))
             elif header.type is FrameType.HASHES and self._hashes_asked:
-                self._delivery.add_source_hashes(*peer_frames.parse_hashes(self._channel.read(header.length)))
+                self._store.add_source_hashes(*peer_frames.parse_hashes(self._channel.read(header.length)))
             elif header.type is FrameType.GONE:
                 raise StoreGoneError(
                     peer_frames.text_of(self._channel.read(header.length)) or "it can't serve this cast"
@@ -133,8 +137,8 @@ class PieceDownloader:
 
         Data in flight when a pause starts still arrives and counts.
         """
-        self._delivery.reading_in_pause = False
-        ends = self._delivery.pause_ends
+        self._session.reading_in_pause = False
+        ends = self._session.pause_ends
         if self._paused is (ends is None):
             self._paused = not self._paused
             self._channel.write(peer_frames.frame(FrameType.PAUSE if self._paused else FrameType.RESUME))
@@ -144,12 +148,12 @@ class PieceDownloader:
     def _request_missing(self) -> None:
         """Request needed data that was not requested on this connection."""
         begins = self._layout.stream_bytes
-        if self._gathering is not None and not self._delivery.is_undecided():
+        if self._gathering is not None and not self._store.is_undecided():
             begins = self._gathering.starts_at
             self._gathering.recheck()
-        for start, end in self._delivery.needed_ranges():
+        for start, end in self._store.needed_ranges():
             self._request(start, min(end, begins))
-            for low, high, digests in self._delivery.split_by_existing(max(start, begins), end):
+            for low, high, digests in self._store.split_by_existing(max(start, begins), end):
                 if digests:
                     self._request(low, high)
                 else:  # their bytes come by multicast
@@ -160,7 +164,7 @@ class PieceDownloader:
         if start >= end:
             return
         for gap in self._asked.missing(start, end):
-            self._queue.extend(self._delivery.split_by_existing(*gap))
+            self._queue.extend(self._store.split_by_existing(*gap))
         self._asked.add(start, end)
 
     def _request_early(self, start: int, end: int) -> None:
@@ -176,15 +180,15 @@ class PieceDownloader:
     def _look_for_group(self) -> bool:
         """Returns whether it has just become known what multicast brings."""
         if self._gathering is None and not self._channel.local and not self._paused:
-            listener = self._delivery.multicast_receiver()
+            listener = self._session.multicast_receiver()
             if listener is None:
                 return False
-            self._gathering = MulticastRepair(self._channel, self._delivery, listener, self._parts_due)
+            self._gathering = MulticastRepair(self._channel, self._store, listener, self._parts_due)
             return True
         return self._gathering is not None and self._gathering.start_became_known()
 
     def _leave_group(self) -> None:
-        self._delivery.leave_group()
+        self._session.leave_group()
         if self._gathering is not None:
             self._parts_due, self._gathering = self._gathering.parts_due, None
 
@@ -204,11 +208,11 @@ class PieceDownloader:
             return True
         for first, last in gathering.step():
             self._fetch_wholly(self._layout.piece(first)[0], self._layout.piece(last - 1)[1])
-        if self._unplaced and self._delivery.manifest is not None:  # it came by multicast, after contents
+        if self._unplaced and self._store.manifest is not None:  # it came by multicast, after contents
             self._unplaced = False
             self._ask_again()
         self._ask()
-        if self._delivery.is_complete() or self._delivery.has_new_wanted:
+        if self._store.is_complete() or self._store.has_new_wanted:
             return False
         return not gathering.listener.is_active or gathering.wait_for_data(GROUP_SECONDS)
 
@@ -236,7 +240,7 @@ class PieceDownloader:
 
     def _take_early(self, first: int, digests: bytes) -> None:
         try:
-            self._delivery.add_early_digests(first, digests)
+            self._store.add_early_digests(first, digests)
         except ValueError as error:
             raise ProtocolError(str(error)) from error
 
@@ -253,18 +257,18 @@ class PieceDownloader:
             return
         view = self._buffer[: head.length]
         by_fd = bool(header.flags & PieceFlag.BY_FD)
-        if by_fd and self._delivery.is_idle:  # hundreds of these may be in flight
+        if by_fd and self._session.is_idle:  # hundreds of these may be in flight
             self._goes_on()
-            self._delivery.wait_while_idle()
+            self._session.wait_while_idle()
         good = (self._copied(view) if by_fd else self._received(view)) == head.digest
-        self._delivery.received_bytes += head.length
+        self._store.received_bytes += head.length
         self._answered(head.index)
         if not good:
             self._repair(head.index, start, end, bool(header.flags & PieceFlag.CHANGED))
             return
-        with self._delivery.write_lock:
-            had = self._delivery.has_piece(head.index)
-            placed = had or self._delivery.write_piece(head.index, head.digest, view)
+        with self._store.write_lock:
+            had = self._store.has_piece(head.index)
+            placed = had or self._store.write_piece(head.index, head.digest, view)
         if not had:
             if not placed:
                 self._unplaced = True  # damage left a gap in the manifest:
@@ -274,8 +278,8 @@ class PieceDownloader:
 
     def _take_digest(self, head: peer_frames.PieceHead, start: int, end: int) -> None:
         """If an existing file has other bytes, request the piece itself."""
-        with self._delivery.write_lock:
-            known = self._delivery.has_piece(head.index) or self._delivery.use_existing_piece(
+        with self._store.write_lock:
+            known = self._store.has_piece(head.index) or self._store.use_existing_piece(
                 head.index, head.digest, self._buffer
             )
         if not known:
@@ -294,8 +298,8 @@ class PieceDownloader:
     def _received(self, view: memoryview) -> bytes:
         """Receive the payload in one system call: fewer wake-ups weigh more than a warm cache (measured)."""
         self._channel.read_into(view)
-        self._delivery.time_breakdown.switch(CHECKING)
-        hasher = self._delivery.new_piece_hasher()
+        self._store.time_breakdown.switch(CHECKING)
+        hasher = self._store.new_piece_hasher()
         hasher.update(view)
         return hasher.digest()
 
@@ -304,8 +308,8 @@ class PieceDownloader:
         _, offset = peer_frames.parse_by_fd(self._channel.read(peer_frames.BY_FD_BYTES))
         if self._channel.passed_fd < 0:
             raise ProtocolError("a piece of a file that was never passed")
-        self._delivery.time_breakdown.switch(CHECKING)
-        hasher = self._delivery.new_piece_hasher()
+        self._store.time_breakdown.switch(CHECKING)
+        hasher = self._store.new_piece_hasher()
         for at in range(0, len(view), CHUNK_BYTES):
             chunk = view[at : at + CHUNK_BYTES]
             try:
@@ -323,19 +327,6 @@ class PieceDownloader:
         if self._repairs[index] > (MAX_REPAIRS if changed else 1):
             raise Spoilt(index, "it arrived damaged, twice", FailureKind.DAMAGED)
         self._channel.write(peer_frames.request_frame(start, end, PieceFlag.AGAIN))
-
-
-R = RecipientState
-
-DELIVERY_TRANSITIONS: dict[RecipientState, tuple[RecipientState, ...]] = {
-    R.CONNECTING: (R.RECEIVING, R.VERIFYING, R.FAILED, R.CANCELLED),
-    R.RECEIVING: (R.CONNECTING, R.VERIFYING, R.FAILED, R.CANCELLED),
-    R.VERIFYING: (R.COMPLETED, R.SKIPPED, R.FAILED, R.CANCELLED),
-    R.COMPLETED: (),
-    R.SKIPPED: (),
-    R.FAILED: (),
-    R.CANCELLED: (),
-}
 
 
 UpstreamRoute = tuple[int, Optional[Upstream]]  # epoch, and where to fetch from; None: nowhere for now
@@ -391,23 +382,24 @@ class Patience:
         return pause
 
 
-class DownloadSession(ComparedStore):
-    """A store that is filled from an upstream. Orders come from other threads and change the upstream or end
-    it."""
+class DownloadSession:
+    """Fills a store from an upstream. Orders come from other threads and change the upstream or end it."""
 
-    def __init__(self, order: StartDelivery, context: NodeContext, changed: NotifyChanged) -> None:
-        super().__init__(order, context, changed)
-        self.limiter.set_limit(order.limit)
+    def __init__(
+        self, order: StartDelivery, context: NodeContext, store: ComparedStore, status: DeliveryStatus
+    ) -> None:
         self.secret = bytes.fromhex(order.secret)
-        self.state = R.CONNECTING
         self.route: UpstreamRoute = (order.epoch, order.upstream)
-        self.received_bytes = 0  # from upstreams
+        self.connected_to = ""
+        self.transport = ""
+        self._order = order
+        self._context = context
+        self._store = store
+        self._status = status
+        self._cancellation = store.cancellation
+        self._cancellation.add_listener(self._interrupt)
         self._heard = False
-        self._connected_to = ""
-        self._transport = ""
-        self._failure: Optional[Failure] = None
-        self._stop = False
-        self.pause_ends: Optional[float] = None  # until then a paused delivery keeps its
+        self.pause_ends: Optional[float] = None  # until then a paused delivery keeps its connection
         self.reading_in_pause = False  # the upstream knows of the pause, and may have stopped within a piece
         self._fetching_from: Optional[Upstream] = None
         self._why_lost = FailureKind.UPSTREAM_LOST
@@ -419,19 +411,16 @@ class DownloadSession(ComparedStore):
         self._meeting = PeerDialer(
             context.connections, order.cast, self.secret, order.transport, self._meeting_changed
         )
-        self._trouble: Optional[BaseException] = None
-        self._restoring = ResumeVerifier(self, self._restored)
+        self._verifier = ResumeVerifier(store, self._journal_verified)
         self._group = order.group
         self._listener: Optional[MulticastReceiver] = None
         self._listens_anew = False  # it was told to join since it last received
-        self.datagram_bytes = 0
-        self.repaired_bytes = 0
 
     # --- orders
 
     def set_upstream(self, order: SetUpstream) -> None:
         """Change the upstream; older orders are ignored."""
-        with self.lock:
+        with self._store.lock:
             if order.epoch <= self.route[0]:
                 return
             kept = (
@@ -440,25 +429,24 @@ class DownloadSession(ComparedStore):
                 and not self.reading_in_pause
             )
             self.route, self.pause_ends = (order.epoch, order.upstream), None
-            if self.state is R.CONNECTING:
-                self._failure = None  # it was that of the upstream before
+            self._status.clear_lost_upstream()
             if not kept:
                 self._abort_channel()
-            self.condition.notify_all()
+            self._store.condition.notify_all()
 
     def pause_fetching(self, order: PauseDelivery) -> None:
         """Detach from the upstream; older orders are ignored. The connection stays for a while."""
-        with self.lock:
+        with self._store.lock:
             if order.epoch <= self.route[0]:
                 return
             self.route = (order.epoch, None)
-            self.pause_ends = time.monotonic() + self._place.timing.keep
+            self.pause_ends = time.monotonic() + self._context.timing.keep
             self._meeting.interrupt()
-            self.condition.notify_all()
+            self._store.condition.notify_all()
 
     def join_group(self, order: JoinGroup) -> None:
         """Join this group, also if it was left before; or leave."""
-        with self.lock:
+        with self._store.lock:
             if order.group == self._group and (self._listener is None or self._listener.is_active):
                 return
             self._group, self._listens_anew = order.group, True
@@ -466,7 +454,7 @@ class DownloadSession(ComparedStore):
                 self._listener.stop("it was told to")
             if self._group is not None:
                 self._abort_channel()  # what was requested on it comes by multicast
-            self.condition.notify_all()
+            self._store.condition.notify_all()
 
     def offer(self, channel: PeerConnection, epoch: int) -> bool:
         """Offer a connection that the upstream has dialled. Returns whether it was taken."""
@@ -475,35 +463,40 @@ class DownloadSession(ComparedStore):
     def _meeting_changed(self, urgent: bool) -> None:
         """The upstream should be asked to dial, or has dialled."""
         if urgent:
-            self.report_state()
-        with self.lock:
-            self.condition.notify_all()
+            self._store.report_state()
+        with self._store.lock:
+            self._store.condition.notify_all()
 
     def _abort_channel(self) -> None:
         self._meeting.interrupt()
         if self._channel is not None:
             self._channel.abort()
 
-    def _go(self, state: RecipientState, failure: Optional[Failure] = None) -> None:
-        with self.lock:
-            if state is not self.state and state not in DELIVERY_TRANSITIONS[self.state]:
-                raise RuntimeError(f"{self.state.value} can't become {state.value}")
-            self.state, self._failure = state, failure
-        self.report_state()
+    def _interrupt(self) -> None:
+        """The delivery has to end: have the thread that fetches notice that."""
+        with self._store.lock:
+            self._abort_channel()
+            self._store.condition.notify_all()
 
-    def _restored(self, error: Optional[BaseException]) -> None:
+    def _journal_verified(self, error: Optional[BaseException]) -> None:
         """Journaled data was verified; the download may be complete."""
-        with self.lock:
-            self._trouble = self._trouble or error
-            if error is not None or self.is_complete():
-                self._abort_channel()
-            self.condition.notify_all()
+        if error is not None:
+            self._cancellation.fail(error)
+        elif self._store.is_complete():
+            self._interrupt()
+        else:
+            with self._store.lock:
+                self._store.condition.notify_all()
 
-    def check_stop(self) -> None:
-        if self._stop:
-            raise CastCancelledError
-        if self._trouble is not None:
-            raise self._trouble
+    @property
+    def asked_upstream(self) -> tuple[int, str]:
+        """How often an upstream was asked to dial this node, and which one."""
+        request = self._meeting.reverse_request
+        return request.times, request.upstream
+
+    def close(self) -> None:
+        """Close connections that nobody uses any more."""
+        self._meeting.close()
 
     # --- listening, for the thread that fetches
 
@@ -524,16 +517,20 @@ class DownloadSession(ComparedStore):
         try:
             self._listener = MulticastReceiver(
                 group,
-                self._place.connections.address,
-                self._place.node,
-                DatagramKeys(self.secret, self.cast, expander(self.order.algorithms.file)),
-                self.layout,
-                self,
-                lambda: self.paused,
+                self._context.connections.address,
+                self._context.node,
+                DatagramKeys(self.secret, self._store.cast, expander(self._order.algorithms.file)),
+                self._store.layout,
+                self._store,
+                lambda: self._store.paused,
             )
         except OSError as error:
             log.info(
-                "cast %s on %s can't listen to %s: %s", self.cast, self._place.node, group.address, error
+                "cast %s on %s can't listen to %s: %s",
+                self._store.cast,
+                self._context.node,
+                group.address,
+                error,
             )
             self._group = None
             return None
@@ -545,85 +542,86 @@ class DownloadSession(ComparedStore):
         listener, self._listener = self._listener, None
         if listener is not None:
             listener.close()
-            self.report_state()
-
-    def record_datagram_bytes(self, count: int) -> None:
-        """Count verified bytes of a written piece."""
-        self.datagram_bytes += count
-
-    def record_repaired_bytes(self, count: int) -> None:
-        """Count bytes that are requested from the upstream because they did not arrive by datagrams."""
-        self.repaired_bytes += count
+            self._store.report_state()
 
     # --- the thread
 
-    def _fetch_all(self) -> None:
+    def run(self) -> None:
+        """Download, and verify what a journal recorded, until everything is there. Raises what ends the
+        delivery.
+        """
+        self._verifier.start()
         try:
             self._fetch_until_complete()
         finally:
             self.leave_group()
+            self._verifier.stop()
 
     def _fetch_until_complete(self) -> None:
-        patience = Patience(self._place.timing)
-        while not self.is_complete():
-            self.check_stop()
+        patience = Patience(self._context.timing)
+        while not self._store.is_complete():
+            self._cancellation.check()
             route = self.route
             epoch, upstream = route
             if upstream is None:
                 self._wait_for_orders()
                 patience.renew()
                 continue
-            if self.paused:  # and not connected: no upstream is missed until it resumes
+            if self._store.paused:  # and not connected: no upstream is missed until it resumes
                 self.wait_while_idle()
                 patience.renew()
                 continue
             patience.turn_to(upstream)
-            had, began = self.have.total, time.monotonic()
+            had, began = self._store.have.total, time.monotonic()
             spoilt = self._spoilt_there(upstream)
             reason = str(spoilt) if spoilt is not None else self._try_fetching(epoch, upstream)
-            self.check_stop()
-            if self.have.total > had or self._restoring.alive:
+            self._cancellation.check()
+            if self._store.have.total > had or self._verifier.alive:
                 patience.renew()
             elif spoilt is None and not self._heard:
                 patience.spend(time.monotonic() - began)
-            if self.is_complete() or self.route != route:
+            if self._store.is_complete() or self.route != route:
                 continue
             self._lost(upstream, patience, reason)
             began = time.monotonic()
-            with self.lock:
-                if self.route == route and not self._stop and not self._meeting.upstream_connected:
-                    self.condition.wait(patience.pause())
+            with self._store.lock:
+                if (
+                    self.route == route
+                    and not self._cancellation.requested
+                    and not self._meeting.upstream_connected
+                ):
+                    self._store.condition.wait(patience.pause())
             patience.spend(time.monotonic() - began)
 
     def _wait_for_orders(self) -> None:
         """Detached: wait until the engine gives an upstream."""
-        self._connected_to = ""
-        self._go(R.CONNECTING)
-        with self.lock:
-            while self.route[1] is None and not self._stop and self._trouble is None:
-                if self.is_complete():
+        self.connected_to = ""
+        self._status.enter(R.CONNECTING)
+        with self._store.lock:
+            while self.route[1] is None and not self._cancellation.requested:
+                if self._store.is_complete():
                     return
-                self.condition.wait()
-        self.check_stop()
+                self._store.condition.wait()
+        self._cancellation.check()
 
     def reads_in_pause(self) -> bool:
         """Whether this delivery is still paused; then a piece is read that may stall."""
-        with self.lock:
+        with self._store.lock:
             self.reading_in_pause = self.pause_ends is not None
             return self.reading_in_pause
 
     @property
     def is_idle(self) -> bool:
         """Whether no data is expected on its connection: the cast is paused, or this delivery recently."""
-        return self.paused or (self.pause_ends is not None and time.monotonic() < self.pause_ends)
+        return self._store.paused or (self.pause_ends is not None and time.monotonic() < self.pause_ends)
 
     def wait_while_idle(self) -> None:
         """Wait while no data is expected. Raises what ends the delivery."""
-        with self.lock:
-            while self.is_idle and not self._stop and self._trouble is None and not self.is_complete():
+        with self._store.lock:
+            while self.is_idle and not self._cancellation.requested and not self._store.is_complete():
                 ends = self.pause_ends
-                self.condition.wait(None if ends is None else max(ends - time.monotonic(), 0.0))
-        self.check_stop()
+                self._store.condition.wait(None if ends is None else max(ends - time.monotonic(), 0.0))
+        self._cancellation.check()
 
     def _try_fetching(self, epoch: int, upstream: Upstream) -> str:
         """Use one connection until everything is there or it breaks; returns why it broke."""
@@ -633,8 +631,8 @@ class DownloadSession(ComparedStore):
         except Spoilt as error:
             log.warning(
                 "cast %s on %s: no piece %d from %s: %s",
-                self.cast,
-                self._place.node,
+                self._store.cast,
+                self._context.node,
                 error.piece,
                 upstream.node,
                 error,
@@ -642,7 +640,7 @@ class DownloadSession(ComparedStore):
             self._spoilt.setdefault(upstream, {})[error.piece] = error
             return str(error)
         except (OSError, ProtocolError, StoreGoneError) as error:
-            self._not_fetched.log(self.cast, self._place.node, str(error))
+            self._not_fetched.log(self._store.cast, self._context.node, str(error))
             self._why_lost = (
                 FailureKind.NOT_TRUSTED
                 if isinstance(error, UntrustedPeerError)
@@ -653,49 +651,49 @@ class DownloadSession(ComparedStore):
 
     def _fetch_from(self, epoch: int, upstream: Upstream) -> None:
         channel, transport = self._meeting.connect(
-            epoch, upstream, lambda: not self._stop and self.route[0] == epoch
+            epoch, upstream, lambda: not self._cancellation.requested and self.route[0] == epoch
         )
         try:
-            with self.lock:
+            with self._store.lock:
                 self._channel = channel
-                if self._stop or self.route[0] != epoch:
+                if self._cancellation.requested or self.route[0] != epoch:
                     return
-                self._connected_to, self._transport = upstream.node, transport
+                self.connected_to, self.transport = upstream.node, transport
                 self._fetching_from = upstream
                 self._met.add(upstream)
-            if self.state is not R.RECEIVING:
-                self._go(R.RECEIVING)
-            PieceDownloader(channel, self, upstream).run()
+            if self._status.state is not R.RECEIVING:
+                self._status.enter(R.RECEIVING)
+            PieceDownloader(channel, self, self._store, upstream).run()
         finally:
-            self.time_breakdown.switch(WAITING)
-            with self.lock:
+            self._store.time_breakdown.switch(WAITING)
+            with self._store.lock:
                 self._channel = self._fetching_from = None
             channel.close()
 
     def _lost(self, upstream: Upstream, patience: Patience, reason: str) -> None:
         """Report the lost upstream after a while, give up after a while more. What can't be had from there is
         said at once."""
-        timing = self._place.timing
+        timing = self._context.timing
         kind, lost_after = self._why_lost, timing.lost_after
-        values = {"node": self._place.node, "upstream": upstream.node, "reason": reason}
+        values = {"node": self._context.node, "upstream": upstream.node, "reason": reason}
         spoilt = self._spoilt_there(upstream)
         if spoilt is not None:
             kind, lost_after = spoilt.kind, 0.0
-            values["path"] = self.path_of_piece(spoilt.piece)
-        elif self.order.transport == dial_strategy.DIRECT and upstream not in self._met:
-            kind, around = FailureKind.NO_WAY, self._place.connections
+            values["path"] = self._store.path_of_piece(spoilt.piece)
+        elif self._order.transport == dial_strategy.DIRECT and upstream not in self._met:
+            kind, around = FailureKind.NO_WAY, self._context.connections
             values["address"] = host_port(upstream.address, upstream.port)
             values["own"] = host_port(without_scope(around.address), around.port)
         if patience.spent >= lost_after + timing.grace:
             raise CastRayError(kind, **values)
         if patience.spent < lost_after or not patience.may_ask:
             return
-        with self.lock:
-            if self._failure is not None or self.route[1] != upstream:
+        with self._store.lock:
+            if self.route[1] != upstream or not self._status.lose_upstream(Failure(kind, values)):
                 return
-            self._connected_to, self.state, self._failure = "", R.CONNECTING, Failure(kind, values)
+            self.connected_to = ""
         patience.asked()
-        self.report_state()
+        self._store.report_state()
 
     def repairs_from(self, upstream: Upstream) -> dict[int, int]:
         """How often each piece came damaged from there, on all connections."""
@@ -704,22 +702,10 @@ class DownloadSession(ComparedStore):
     def _spoilt_there(self, upstream: Upstream) -> Optional[Spoilt]:
         """A piece that is missing and can't be had from there."""
         for piece, spoilt in self._spoilt.get(upstream, {}).items():
-            if not self.has_piece(piece):
+            if not self._store.has_piece(piece):
                 return spoilt
         return None
-
-    def end_with(self, error: BaseException) -> None:
-        with self.lock:
-            self._trouble = self._trouble or error
-            self._abort_channel()
-            self.condition.notify_all()
 
     def upstream_alive(self) -> None:
         """The upstream is alive."""
         self._heard = True
-
-    def damaged(self, path: str) -> CastRayError:
-        upstream = self.route[1]
-        return CastRayError(
-            FailureKind.DAMAGED, path=path, node=self._place.node, upstream=upstream.node if upstream else ""
-        )

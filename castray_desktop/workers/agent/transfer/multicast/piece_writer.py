@@ -11,7 +11,7 @@ from castray_desktop.core.content.manifest import Manifest
 from castray_desktop.core.content.stream_layout import StreamLayout
 from castray_desktop.core.failures.kinds import CastRayError
 from castray_desktop.workers.agent.transfer.multicast.reassembly import ReassemblyBuffer, WantedPieces
-from castray_desktop.workers.agent.transfer.store.piece_store import CastCancelledError
+from castray_desktop.workers.agent.transfer.store.cancellation import CastCancelledError
 from castray_desktop.workers.agent.transfer.system.digests import Hasher
 from castray_desktop.workers.agent.transfer.system.time_breakdown import CHECKING, WAITING, TimeBreakdown
 

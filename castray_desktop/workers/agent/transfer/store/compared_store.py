@@ -10,6 +10,7 @@ from castray_desktop.core.content.manifest import FileSpan, Manifest
 from castray_desktop.core.protocol.nodes.agent_protocol import StartDelivery
 from castray_desktop.core.protocol.nodes.peer_frames import ProtocolError
 from castray_desktop.workers.agent.transfer.node_context import NodeContext
+from castray_desktop.workers.agent.transfer.store.cancellation import CancellationToken
 from castray_desktop.workers.agent.transfer.store.existing_files import (
     CHANGED_WHILE_COMPARED,
     ExistingFiles,
@@ -27,8 +28,14 @@ COPY_BYTES = 1 << 20
 class ComparedStore(ReceiveStore):
     """A store that compares existing files at the destination first."""
 
-    def __init__(self, order: StartDelivery, context: NodeContext, changed: NotifyChanged) -> None:
-        super().__init__(order, context, changed)
+    def __init__(
+        self,
+        order: StartDelivery,
+        context: NodeContext,
+        changed: NotifyChanged,
+        cancellation: CancellationToken,
+    ) -> None:
+        super().__init__(order, context, changed, cancellation)
         self._twins: Optional[ExistingFiles] = None
         self._await_manifest = False  # until it is there, it is unknown what need not be sent
         self.hashes_awaited = False  # nor which of these files have the right hash
@@ -36,11 +43,11 @@ class ComparedStore(ReceiveStore):
         self._known_hashes: Optional[list[bytes]] = None  # None: requests for them have to wait
         self._undigested = bytearray()  # pieces without a digest yet, by number
 
-    def _open(self) -> None:
-        super()._open()
-        assert self._staging is not None
+    def open(self) -> None:
+        super().open()
+        assert self.staging is not None
         if self.manifest is None and self.order.on_conflict != "rename":
-            self._await_manifest = may_exist(self._staging.destination, self.order.totals.top)
+            self._await_manifest = may_exist(self.staging.destination, self.order.totals.top)
 
     def _known_to(self) -> int:
         layout = self.layout
@@ -49,13 +56,13 @@ class ComparedStore(ReceiveStore):
         return layout.stream_bytes
 
     def _look_around(self, manifest: Manifest, parts: PartFiles) -> None:
-        assert self._staging is not None
-        destination = self._staging.destination
+        assert self.staging is not None
+        destination = self.staging.destination
         if self.order.on_conflict != "rename" and may_exist(destination, self.order.totals.top):
             self._twins = parts.existing = ExistingFiles(
-                manifest, self.layout, destination, self._staging.parts, parts.settled, self._comparing
+                manifest, self.layout, destination, self.staging.parts, parts.settled, self._comparing
             )
-        wanted = self._await_manifest or self._staging.resumed
+        wanted = self._await_manifest or self.staging.resumed
         self.hashes_awaited = wanted and self._twins is not None and self._twins.pieces.total > 0
         if not self.hashes_awaited:
             self._known_hashes = []
@@ -101,11 +108,11 @@ class ComparedStore(ReceiveStore):
     def _agree_by_hash(self, hashes: list[bytes]) -> None:
         """Existing files with the right hash are complete; their pieces get digests on request."""
         assert self._twins is not None
-        assert self._hashes is not None
+        assert self.hashes is not None
         algorithm = self.order.algorithms.file
         cache, hasher = self._place.hash_cache, self._new_file_hasher
         agreed = files_with_same_hash(self._twins, hashes, cache, algorithm, hasher, self._comparing)
-        self._hashes.set_known({file: hashes[file] for file in agreed})
+        self.hashes.set_known({file: hashes[file] for file in agreed})
         pieces = self._twins.mark_same_hash(self.layout, agreed)
         with self.lock:
             self._undigested = self._undigested or bytearray(self.layout.pieces)
@@ -126,7 +133,7 @@ class ComparedStore(ReceiveStore):
             self._undigested[index] = not self._known[index]
 
     def _comparing(self) -> None:
-        self.check_stop()
+        self.cancellation.check()
         self.report_progress()
 
     def known_hashes(self) -> Optional[list[bytes]]:
@@ -186,7 +193,7 @@ class ComparedStore(ReceiveStore):
 
     def _stands(self, span: FileSpan, view: memoryview) -> bool:
         """Whether the existing file has these bytes; otherwise it counts as different from now on."""
-        twins, parts = self._twins, self._parts
+        twins, parts = self._twins, self.parts
         if twins is None or parts is None or span.file not in twins:
             return False
         if twins.has_same_hash(span.file):  # changes since then are detected at commit
@@ -207,7 +214,7 @@ class ComparedStore(ReceiveStore):
     def _copy_what_agreed(self, file: int) -> None:
         """Copy the matching parts of an existing file into the part file."""
         assert self.manifest is not None
-        assert self._parts is not None
+        assert self.parts is not None
         first, last = (self.layout.manifest_bytes + at for at in self.manifest.file_range(file))
         with self.lock:
             had = [
@@ -218,6 +225,6 @@ class ComparedStore(ReceiveStore):
                 for span in self.manifest.spans(*self.layout.content_range(at, min(at + COPY_BYTES, high))):
                     view = page_buffer(span.length)
                     self._read_file(file, span.offset, view)
-                    self._parts.write(file, span.offset, view)
+                    self.parts.write(file, span.offset, view)
         if self._twins is not None and not self._twins.is_unchanged(file):
             raise OSError(errno.ESTALE, CHANGED_WHILE_COMPARED, os.fsdecode(self._twins.path(file)))

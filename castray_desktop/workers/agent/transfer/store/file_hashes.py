@@ -11,7 +11,7 @@ from castray_desktop.core.content.byte_ranges import RangeSet
 from castray_desktop.core.content.manifest import FileSpan, Manifest
 from castray_desktop.core.content.stream_layout import StreamLayout
 from castray_desktop.core.failures.kinds import CastRayError
-from castray_desktop.workers.agent.transfer.store.piece_store import CastCancelledError
+from castray_desktop.workers.agent.transfer.store.cancellation import CancellationToken, CastCancelledError
 from castray_desktop.workers.agent.transfer.system.digests import Hasher
 from castray_desktop.workers.agent.transfer.system.file_io import page_buffer
 from castray_desktop.workers.agent.transfer.system.sparse_files import hash_zeros
@@ -26,12 +26,10 @@ class HashedStore(Protocol):
     lock: threading.RLock
     layout: StreamLayout
     have: RangeSet
+    cancellation: CancellationToken
 
     def read_contents(self, low: int, high: int, view: memoryview) -> None:
         """Read contents back from the part files. Raises OSError or EOFError."""
-
-    def check_stop(self) -> None:
-        """Raises what the delivery is to end with, if it is."""
 
     def local_failure(self, error: OSError) -> CastRayError:
         """The failure that an error of this node's own disk ends the delivery with."""
@@ -213,7 +211,7 @@ class FileHashes:
         """Check for a stop within a large hole."""
         if self._stopped:
             raise CastCancelledError
-        self._stock.check_stop()
+        self._stock.cancellation.check()
 
     def _note(self, file: int, hash_: bytes) -> None:
         self._empty_up_to(file)

@@ -43,10 +43,6 @@ class Spoilt(StoreGoneError):
         self.kind = kind
 
 
-class CastCancelledError(Exception):
-    """The cast was cancelled here."""
-
-
 class RereadPiece(NamedTuple):
     """A piece that was read again because it arrived damaged."""
 

@@ -18,6 +18,7 @@ from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol.nodes.agent_protocol import StartDelivery
 from castray_desktop.core.protocol.nodes.peer_frames import DIGEST_BYTES
 from castray_desktop.workers.agent.transfer.node_context import NodeContext
+from castray_desktop.workers.agent.transfer.store.cancellation import CancellationToken, CastCancelledError
 from castray_desktop.workers.agent.transfer.store.destination_check import (
     nearest_folder,
     present_bytes,
@@ -28,7 +29,6 @@ from castray_desktop.workers.agent.transfer.store.file_hashes import FileHashes
 from castray_desktop.workers.agent.transfer.store.name_clashes import find_clash, name_comparison
 from castray_desktop.workers.agent.transfer.store.part_files import PartFiles
 from castray_desktop.workers.agent.transfer.store.piece_store import (
-    CastCancelledError,
     NotifyChanged,
     PieceStore,
     RereadPiece,
@@ -46,17 +46,32 @@ class Unreadable(OSError):
     """A file of this node, one that was written or one that was there, can't be read, or not to its end."""
 
 
+class DamagedListError(Exception):
+    """The manifest or the trailer does not have its digest, although each of its pieces had."""
+
+
 class ReceiveStore(PieceStore):
     """The pieces of one cast on a recipient."""
 
-    def __init__(self, order: StartDelivery, context: NodeContext, changed: NotifyChanged) -> None:
+    def __init__(
+        self,
+        order: StartDelivery,
+        context: NodeContext,
+        changed: NotifyChanged,
+        cancellation: CancellationToken,
+    ) -> None:
         super().__init__(order.cast, changed)
+        self.limiter.set_limit(order.limit)
+        self.cancellation = cancellation
         self.order = order
         self._place = context
-        self._staging: Optional[Staging] = None
-        self._parts: Optional[PartFiles] = None
-        self._hashes: Optional[FileHashes] = None
-        self._content_bytes = 0
+        self.staging: Optional[Staging] = None
+        self.parts: Optional[PartFiles] = None
+        self.hashes: Optional[FileHashes] = None
+        self.content_bytes = 0
+        self.received_bytes = 0  # from upstreams
+        self.datagram_bytes = 0
+        self.repaired_bytes = 0
         self.time_breakdown = TimeBreakdown()  # of the thread that writes pieces, else of the download thread
         totals = order.totals
         self._lay_out(
@@ -80,7 +95,7 @@ class ReceiveStore(PieceStore):
 
     # --- the beginning
 
-    def _open(self) -> None:
+    def open(self) -> None:
         """Make the staging folder if there is space, or resume from the existing one.
 
         Raises CastRayError or OSError.
@@ -89,9 +104,9 @@ class ReceiveStore(PieceStore):
         destination = resolve_destination(order.destination, place.node, place.inbox)
         folder = nearest_folder(destination, place.node)
         try:
-            self._staging = self._make_staging(destination)
-            if self._staging.resumed and not self._take_up():
-                self._staging.start_over()
+            self.staging = self._make_staging(destination)
+            if self.staging.resumed and not self._take_up():
+                self.staging.start_over()
         except OSError as error:
             raise write_failure(error, place.node, destination, order.totals.content_bytes) from error
         self._promise_room(folder, destination)
@@ -110,11 +125,11 @@ class ReceiveStore(PieceStore):
 
     def _promise_room(self, folder: bytes, destination: bytes) -> None:
         order, place = self.order, self._place
-        assert self._staging is not None
+        assert self.staging is not None
         needed = order.totals.content_bytes
         free = place.reservations.free_bytes(folder, but=self.cast)
-        if self._staging.resumed and free < needed:
-            needed = max(needed - self._staging.used_bytes(), 0)
+        if self.staging.resumed and free < needed:
+            needed = max(needed - self.staging.used_bytes(), 0)
         if free < needed:
             needed -= present_bytes(destination, order.totals.top, needed)
         if free < needed:
@@ -123,23 +138,23 @@ class ReceiveStore(PieceStore):
 
     def _take_up(self) -> bool:
         """Resume from what an earlier delivery left. Returns False if it can't be used."""
-        assert self._staging is not None
-        raw = self._staging.saved_manifest()
+        assert self.staging is not None
+        raw = self.staging.saved_manifest()
         if hashlib.sha256(raw).hexdigest() != self.order.totals.manifest_digest:
             return False
         self._raw_manifest[:] = raw
-        trailer = self._staging.saved_trailer()[: len(self._raw_trailer)]
+        trailer = self.staging.saved_trailer()[: len(self._raw_trailer)]
         self._raw_trailer[: len(trailer)] = trailer
         journalled = bytearray(self.layout.pieces)
-        for index, digest in self._staging.journal.records():
+        for index, digest in self.staging.journal.records():
             if index < self.layout.pieces:
                 journalled[index] = 1
                 self._digests[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES] = digest
         self._use_manifest(raw)
         assert self.manifest is not None
-        assert self._parts is not None
-        if self._parts.settled:  # some may be in the user's hands by now, and is not looked at any more
-            for start, end in whole_pieces(self.manifest, self.layout, self._parts.settled.__contains__):
+        assert self.parts is not None
+        if self.parts.settled:  # some may be in the user's hands by now, and is not looked at any more
+            for start, end in whole_pieces(self.manifest, self.layout, self.parts.settled.__contains__):
                 pieces = self.layout.pieces_of(start, end)
                 self._known[pieces.start : pieces.stop] = journalled[pieces.start : pieces.stop]
                 self._note_settled(pieces.start, pieces.stop)
@@ -233,7 +248,7 @@ class ReceiveStore(PieceStore):
 
     def _count(self, start: int, end: int) -> None:
         low, high = self.layout.content_range(start, end)
-        self._content_bytes += high - low
+        self.content_bytes += high - low
 
     # --- pieces
 
@@ -277,7 +292,7 @@ class ReceiveStore(PieceStore):
         low, high = layout.content_range(start, end)
         content = view[layout.manifest_bytes + low - start :]
         spans = self.manifest.spans(low, high) if self.manifest is not None else []
-        assert self._staging is not None
+        assert self.staging is not None
         self.time_breakdown.switch(DISK)
         self._write(spans, content)
         self.time_breakdown.switch(CHECKING)
@@ -285,43 +300,43 @@ class ReceiveStore(PieceStore):
             first = max(start, layout.trailer_start)
             part = view[first - start :]
             self._raw_trailer[first - layout.trailer_start : end - layout.trailer_start] = part
-            self._staging.save_trailer(first - layout.trailer_start, part)
+            self.staging.save_trailer(first - layout.trailer_start, part)
         if len(spans) != 1 or high - low != end - start:
             self.cache_piece(index, bytes(view))
         self._note_placed(index, digest, high - low)
-        if self._hashes is not None:
-            self._hashes.add_contents(low, high, spans, content)
+        if self.hashes is not None:
+            self.hashes.add_contents(low, high, spans, content)
         self.report_progress()
         return True
 
     def _note_placed(self, index: int, digest: bytes, length: int) -> None:
         """A piece was written, with so many bytes of contents. Raises CastRayError."""
-        assert self._staging is not None
+        assert self.staging is not None
         try:
-            self._staging.journal.append(index, digest)
+            self.staging.journal.append(index, digest)
         except OSError as error:
             raise self.local_failure(error) from error
         with self.lock:
-            self._content_bytes += length
+            self.content_bytes += length
             self.add_pieces(index, digest)
 
     def _feed(self, start: int, end: int, view: memoryview) -> None:
-        if self.manifest is None or self._hashes is None:
+        if self.manifest is None or self.hashes is None:
             return
         low, high = self.layout.content_range(start, end)
         content = view[self.layout.manifest_bytes + low - start :]
         try:
-            self._hashes.add_contents(low, high, self.manifest.spans(low, high), content)
+            self.hashes.add_contents(low, high, self.manifest.spans(low, high), content)
         except OSError as error:
             raise self.local_failure(error) from error
 
     def _decode_manifest(self) -> None:
         raw = bytes(self._raw_manifest)
         if hashlib.sha256(raw).hexdigest() != self.order.totals.manifest_digest:
-            raise self.damaged("the list of files")
-        assert self._staging is not None
+            raise DamagedListError("the list of files")
+        assert self.staging is not None
         self._use_manifest(raw)
-        self._staging.save_manifest(raw)
+        self.staging.save_manifest(raw)
 
     def _use_manifest(self, raw: bytes) -> None:
         try:
@@ -333,18 +348,16 @@ class ReceiveStore(PieceStore):
         layout = self.layout
         if manifest.content_bytes != layout.content_bytes or len(manifest.files) != self.order.totals.files:
             raise CastRayError(FailureKind.INTERNAL, reason="the list of files does not fit the parcel")
-        assert self._staging is not None
-        parts = PartFiles(
-            self._staging, manifest, self.cast, self._place.reservations, self.order.on_conflict
-        )
-        self._parts = parts
-        self._check_names(manifest, self._staging)
-        if self._staging.resumed:
-            parts.take_up(self.check_stop)
+        assert self.staging is not None
+        parts = PartFiles(self.staging, manifest, self.cast, self._place.reservations, self.order.on_conflict)
+        self.parts = parts
+        self._check_names(manifest, self.staging)
+        if self.staging.resumed:
+            parts.take_up(self.cancellation.check)
         parts.make_folders()
         self._look_around(manifest, parts)
-        self._hashes = FileHashes(self, manifest, self._new_file_hasher, parts.complete)
-        self._hashes.set_known(dict.fromkeys(parts.settled, b""))
+        self.hashes = FileHashes(self, manifest, self._new_file_hasher, parts.complete)
+        self.hashes.set_known(dict.fromkeys(parts.settled, b""))
         self.manifest = manifest
 
     def _check_names(self, manifest: Manifest, staging: Staging) -> None:
@@ -375,9 +388,9 @@ class ReceiveStore(PieceStore):
     def _write_part(self, span: FileSpan, view: memoryview) -> None:
         """Write a verified part of a file. Raises CastRayError."""
         assert self.manifest is not None
-        assert self._parts is not None
+        assert self.parts is not None
         try:
-            self._parts.write(span.file, span.offset, view)
+            self.parts.write(span.file, span.offset, view)
         except OSError as error:
             entry = self.manifest.files[span.file]
             path = os.fsencode(self._destination_text()) + b"/" + entry.path
@@ -388,13 +401,6 @@ class ReceiveStore(PieceStore):
         return False
 
     # --- naming things
-
-    def damaged(self, path: str) -> CastRayError:
-        raise NotImplementedError
-
-    def check_stop(self) -> None:
-        """Raises the reason to end, if there is one."""
-        raise NotImplementedError
 
     def path_of_piece(self, index: int) -> str:
         """The file of a piece, for messages."""
@@ -407,19 +413,29 @@ class ReceiveStore(PieceStore):
     def _shown_path(self, error: OSError) -> str:
         """The path to show in a failure: the final path rather than the staging path."""
         name = error.filename
-        if name is None or self._staging is None:
+        if name is None or self.staging is None:
             return display_name(self._destination_text())
         raw = os.fsencode(name)
         if not os.path.isabs(raw):  # below an open folder: that of the parts
-            return display_name(self._staging.destination + b"/" + raw)
-        parts = self._staging.parts + b"/"
+            return display_name(self.staging.destination + b"/" + raw)
+        parts = self.staging.parts + b"/"
         return display_name(
-            self._staging.destination + b"/" + raw[len(parts) :] if raw.startswith(parts) else raw
+            self.staging.destination + b"/" + raw[len(parts) :] if raw.startswith(parts) else raw
         )
 
     def _destination_text(self) -> str:
         given = self.order.destination.replace("{node}", node_file_name(self._place.node))
         return given or os.fspath(self._place.inbox)
+
+    # --- counts
+
+    def record_datagram_bytes(self, count: int) -> None:
+        """Count verified bytes of a written piece."""
+        self.datagram_bytes += count
+
+    def record_repaired_bytes(self, count: int) -> None:
+        """Count bytes that are requested from the upstream because they did not arrive by datagrams."""
+        self.repaired_bytes += count
 
     # --- digests ahead of their pieces
 
@@ -438,6 +454,11 @@ class ReceiveStore(PieceStore):
 
     # --- serving
 
+    def end(self, reason: str) -> None:
+        super().end(reason)
+        if self.parts is not None:
+            self.parts.close()
+
     def read_contents(self, low: int, high: int, view: memoryview) -> None:
         """Read contents back from the part files. Raises OSError."""
         self._fill(view, self.layout.manifest_bytes + low, self.layout.manifest_bytes + high)
@@ -449,8 +470,8 @@ class ReceiveStore(PieceStore):
         return self._raw_trailer
 
     def _open_for_reading(self, file: int) -> int:
-        assert self._parts is not None
-        return self._parts.open(file)
+        assert self.parts is not None
+        return self.parts.open(file)
 
     def _read_file(self, file: int, offset: int, view: memoryview) -> None:
         """Raises Unreadable, which names the file."""
@@ -484,7 +505,7 @@ class ReceiveStore(PieceStore):
 
     def _must_not_land(self, index: int) -> None:
         """A piece reads back wrong. A file that has landed is the user's; one that has not must not land."""
-        parts, manifest = self._parts, self.manifest
+        parts, manifest = self.parts, self.manifest
         if parts is None or manifest is None:
             return
         for span in manifest.spans(*self.layout.content_range(*self.layout.piece(index))):
@@ -492,12 +513,8 @@ class ReceiveStore(PieceStore):
             if not parts.is_existing(span.file) and not parts.is_committed(path):
                 where = os.fsencode(self._destination_text()) + b"/" + path
                 error = Unreadable(errno.EIO, "it is not what was written", os.fsdecode(where))
-                self.end_with(self.local_failure(error))
+                self.cancellation.fail(self.local_failure(error))
                 return
-
-    def end_with(self, error: BaseException) -> None:
-        """Have this delivery end with that, once its thread looks."""
-        raise NotImplementedError
 
 
 log = logging.getLogger("castray.byte_plane")

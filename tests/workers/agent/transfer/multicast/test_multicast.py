@@ -34,7 +34,6 @@ from castray_desktop.core.protocol.nodes.agent_protocol import (
     SetCastLimit,
     SourceReport,
 )
-from castray_desktop.workers.agent.transfer.delivery.download import DownloadSession
 from castray_desktop.workers.agent.transfer.multicast import (
     batched_datagrams,
     multicast_receiver,
@@ -42,6 +41,7 @@ from castray_desktop.workers.agent.transfer.multicast import (
 )
 from castray_desktop.workers.agent.transfer.multicast.batched_datagrams import MmsgReceiver
 from castray_desktop.workers.agent.transfer.multicast.multicast_sockets import ReceivingSocket, SendingSocket
+from castray_desktop.workers.agent.transfer.store.receive_store import ReceiveStore
 from tests.workers.agent.transfer.lab import Cast, Lab, Node, tree
 
 MIB = 1 << 20
@@ -123,13 +123,13 @@ def test_one_stream_serves_everybody(lab: Lab) -> None:
 def placers(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The threads that place pieces from now on, each with the part of its name that says what it does."""
     found: list[str] = []
-    place = DownloadSession.write_piece
+    place = ReceiveStore.write_piece
 
-    def noted(delivery: DownloadSession, index: int, digest: bytes, view: memoryview) -> bool:
+    def noted(store: ReceiveStore, index: int, digest: bytes, view: memoryview) -> bool:
         found.append(threading.current_thread().name.split("-")[1])
-        return place(delivery, index, digest, view)
+        return place(store, index, digest, view)
 
-    monkeypatch.setattr(DownloadSession, "write_piece", noted)
+    monkeypatch.setattr(ReceiveStore, "write_piece", noted)
     return found
 
 
@@ -282,7 +282,7 @@ def test_who_could_not_follow_listens_again_when_it_is_told_to(lab: Lab) -> None
     path = lab.file("model.bin", 16 * MIB)
     cast, nodes = start(lab, 2, path, limit=8 * MIB)
     nodes[1].await_delivery(cast.cast, lambda report: report.datagram_bytes > MIB)
-    listener = nodes[1].plane._deliveries[cast.cast].multicast_receiver()
+    listener = nodes[1].plane._deliveries[cast.cast].session.multicast_receiver()
     assert listener is not None
     listener.stop("it can't follow")
     nodes[1].await_delivery(cast.cast, lambda report: not report.listening)
@@ -597,9 +597,9 @@ def test_a_paused_recipient_takes_nothing_and_then_the_rest(
     await_listeners(cast, "node_2")
     cast.set_upstream(nodes[2], nodes[0].upstream(), 3)
     paused, kept_alive = nodes[1].plane._deliveries[cast.cast], threading.Event()
-    monkeypatch.setattr(paused, "flush_progress", kept_alive.set)
+    monkeypatch.setattr(paused.store, "flush_progress", kept_alive.set)
     assert kept_alive.wait(5)  # what comes over its connection is no reason to listen
-    assert not paused.receives_multicast
+    assert not paused.session.receives_multicast
     monkeypatch.undo()
     had = nodes[1].deliveries[cast.cast].datagram_bytes
     limit_source(cast, 8 * MIB)

@@ -14,6 +14,7 @@ from castray_desktop.workers.agent.transfer.node_context import NodeContext
 from castray_desktop.workers.agent.transfer.peer.connection import PeerConnection
 from castray_desktop.workers.agent.transfer.peer.upload import PieceUploader
 from castray_desktop.workers.agent.transfer.source.cast_source import CastSource
+from castray_desktop.workers.agent.transfer.store.cancellation import CancellationToken
 from castray_desktop.workers.agent.transfer.store.receive_store import ReceiveStore
 
 PIECE = 1000
@@ -28,7 +29,7 @@ def stock() -> ReceiveStore:
     """Of one piece of lists, and four of contents."""
     totals = ParcelTotals(10, "", 4 * PIECE, 0, 1, 1)
     order = StartDelivery("cast", "", 1, None, totals, Algorithms(piece_bytes=PIECE))
-    return ReceiveStore(order, cast(NodeContext, None), lambda urgent: None)
+    return ReceiveStore(order, cast(NodeContext, None), lambda urgent: None, CancellationToken())
 
 
 def known(stock: ReceiveStore) -> list[bytes | None]:

@@ -54,7 +54,7 @@ def chain_of_three(lab: Lab, size: int, limit: int, local: bool = False) -> tupl
     cast = lab.cast(source, [lab.file("x", size)])
     for feeder, node in zip((source, *nodes), nodes, strict=False):
         cast.deliver(node, feeder.upstream())
-        node.plane._deliveries[cast.cast].limiter.set_limit(limit)
+        node.plane._deliveries[cast.cast].store.limiter.set_limit(limit)
     source.plane._sources[cast.cast].limiter.set_limit(limit)
     return cast, nodes
 
@@ -80,7 +80,7 @@ def test_a_connection_that_is_lost_meanwhile_is_missed_by_nobody(lab: Lab) -> No
     pause(cast, True, 1)
     before = stand_still(cast)
     for node in nodes:
-        channel = node.plane._deliveries[cast.cast]._channel
+        channel = node.plane._deliveries[cast.cast].session._channel
         assert channel is not None
         channel.abort()
     assert stand_still(cast) == before
@@ -114,7 +114,7 @@ def test_a_paused_cast_can_be_cancelled(lab: Lab) -> None:
 
 
 def channel_of(cast: Cast, node: Node) -> PeerConnection | None:
-    return node.plane._deliveries[cast.cast]._channel
+    return node.plane._deliveries[cast.cast].session._channel
 
 
 def pause_first(lab: Lab, local: bool = False, keep: float = 30.0) -> tuple[Cast, Node, Node]:

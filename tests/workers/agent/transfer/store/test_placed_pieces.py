@@ -11,8 +11,9 @@ import pytest
 
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol.nodes.agent_protocol import StartDelivery
-from castray_desktop.workers.agent.transfer.delivery.delivery import Delivery
 from castray_desktop.workers.agent.transfer.source.cast_source import CastSource
+from castray_desktop.workers.agent.transfer.store.cancellation import CancellationToken
+from castray_desktop.workers.agent.transfer.store.compared_store import ComparedStore
 from castray_desktop.workers.agent.transfer.store.journal import Journal
 from tests.workers.agent.transfer.lab import BEST, Lab
 
@@ -22,23 +23,23 @@ FIRST = 1  # piece of the contents, after one of the manifest
 
 
 class Recipient:
-    """A delivery that has the lists, and takes what it is given."""
+    """A store that has the lists, and takes what it is given."""
 
-    def __init__(self, source: CastSource, delivery: Delivery, paths: Sequence[Path]) -> None:
+    def __init__(self, source: CastSource, store: ComparedStore, paths: Sequence[Path]) -> None:
         self.source = source
         self.paths = paths
-        self.delivery = delivery
+        self.store = store
 
     def bytes_of(self, index: int) -> memoryview:
         return self.source.piece_bytes(index)
 
     def place(self, index: int) -> None:
-        assert self.delivery.write_piece(index, self.source.digest(index), self.bytes_of(index))
+        assert self.store.write_piece(index, self.source.digest(index), self.bytes_of(index))
 
     def noted(self) -> dict[int, bytes]:
         """By the journal."""
-        assert self.delivery._staging is not None
-        return dict(self.delivery._staging.journal.records())
+        assert self.store.staging is not None
+        return dict(self.store.staging.journal.records())
 
 
 @pytest.fixture
@@ -51,46 +52,46 @@ def recipient(lab: Lab) -> Iterator[Recipient]:
     for index in range(source.layout.pieces):
         assert source.wait_piece(index, 20)
     order = StartDelivery(cast.cast, cast.secret, 1, None, cast.totals, ALGORITHMS)
-    delivery = Delivery(order, other.plane._place, lambda urgent: None)
-    delivery._open()
-    found = Recipient(source, delivery, paths)
+    store = ComparedStore(order, other.plane._place, lambda urgent: None, CancellationToken())
+    store.open()
+    found = Recipient(source, store, paths)
     found.place(0)
     yield found
-    assert delivery._hashes is not None
-    assert delivery._staging is not None
-    delivery._hashes.stop()
-    delivery.release()
-    delivery._staging.remove()
+    assert store.hashes is not None
+    assert store.staging is not None
+    store.hashes.stop()
+    store.end("the test is over")
+    store.staging.remove()
     cast.forget()
 
 
 @pytest.mark.parametrize("backwards", [False, True])
 def test_all_of_it_comes_out_right(recipient: Recipient, backwards: bool) -> None:
-    delivery, layout = recipient.delivery, recipient.delivery.layout
+    store, layout = recipient.store, recipient.store.layout
     for index in sorted(range(FIRST, layout.pieces), reverse=backwards):
         recipient.place(index)
-    assert delivery.is_complete()
-    assert delivery.report().content_bytes == layout.content_bytes
+    assert store.is_complete()
+    assert store.content_bytes == layout.content_bytes
     assert recipient.noted() == {index: recipient.source.digest(index) for index in range(layout.pieces)}
-    assert all(delivery.piece_bytes(index) == recipient.bytes_of(index) for index in range(layout.pieces))
-    assert delivery._hashes is not None
-    for path, found in zip(recipient.paths, delivery._hashes.finish(), strict=True):
-        hasher = delivery._new_file_hasher()
+    assert all(store.piece_bytes(index) == recipient.bytes_of(index) for index in range(layout.pieces))
+    assert store.hashes is not None
+    for path, found in zip(recipient.paths, store.hashes.finish(), strict=True):
+        hasher = store._new_file_hasher()
         hasher.update(path.read_bytes())
         assert found == hasher.digest()
 
 
 def test_what_has_kept_the_hashes_from_going_on_is_told_first(recipient: Recipient) -> None:
     """Also of files with holes, which are read back."""
-    delivery = recipient.delivery
-    assert delivery.manifest is not None
-    assert delivery._hashes is not None
-    delivery._hashes._fail(OSError("unreadable"))
-    spans = delivery.manifest.spans(0, PIECE)
-    delivery.manifest._sparse[0] = array("Q")
+    store = recipient.store
+    assert store.manifest is not None
+    assert store.hashes is not None
+    store.hashes._fail(OSError("unreadable"))
+    spans = store.manifest.spans(0, PIECE)
+    store.manifest._sparse[0] = array("Q")
     with pytest.raises(OSError, match="unreadable"):
-        delivery._hashes.add_contents(0, PIECE, spans, recipient.bytes_of(FIRST))
-    delivery.manifest._sparse.clear()
+        store.hashes.add_contents(0, PIECE, spans, recipient.bytes_of(FIRST))
+    store.manifest._sparse.clear()
 
 
 def test_what_can_not_be_noted_is_not_counted(recipient: Recipient, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,4 +103,4 @@ def test_what_can_not_be_noted_is_not_counted(recipient: Recipient, monkeypatch:
         with pytest.raises(CastRayError) as caught:
             recipient.place(FIRST)
     assert caught.value.failure.kind is FailureKind.NO_ROOM
-    assert recipient.delivery.have.total == recipient.delivery.layout.manifest_bytes
+    assert recipient.store.have.total == recipient.store.layout.manifest_bytes
