@@ -24,6 +24,17 @@ SHIPPED = (
     "core/protocol/nodes",
     "core/failures/kinds.py",
 )
+# What each folder may import besides itself and the package's version.
+BELOW = {
+    "core": (),
+    "workers": ("core",),
+    "ui": ("core", "workers"),
+    "app": ("core", "workers", "ui"),
+    "cli": ("core", "workers", "app"),
+    "python": ("core", "workers", "cli"),
+    "": ("python",),
+    "__main__": ("cli",),
+}
 RAY_MODULES = ("ray_driver", "ray_connection", "head_probe", "agent_handles", "ray_tunnel_calls")
 
 
@@ -157,8 +168,35 @@ def test_each_folder_says_what_it_is() -> None:
 
 
 def test_no_module_binds_a_name_twice() -> None:
-    trees = structure.parse(structure.source_files(ROOT))
-    assert {name: found for name, tree in trees.items() if (found := structure.rebound_names(tree))} == {}
+    assert {name: found for name, tree in trees().items() if (found := structure.rebound_names(tree))} == {}
+
+
+def trees() -> dict[str, ast.Module]:
+    return structure.parse(structure.source_files(ROOT))
+
+
+def test_no_modules_import_each_other() -> None:
+    """There are no import cycles, also not under `TYPE_CHECKING`."""
+    assert structure.cycles(structure.imports(trees())) == []
+
+
+def layer(module: str) -> str:
+    """The folder, or the module beside the folders, that a module belongs to."""
+    return module.split(".")[1] if "." in module else ""
+
+
+def test_folders_import_downward() -> None:
+    wrong = [
+        f"{module} imports {target}"
+        for module, targets in structure.imports(trees()).items()
+        for target in sorted(targets)
+        if layer(target) not in (*BELOW[layer(module)], layer(module), "")
+    ]
+    assert wrong == []
+
+
+def test_each_class_name_is_used_once() -> None:
+    assert structure.repeated_class_names(trees()) == {}
 
 
 def test_each_file_name_is_used_once() -> None:

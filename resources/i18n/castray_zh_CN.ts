@@ -218,6 +218,153 @@
     </message>
 </context>
 <context>
+    <name>CastHistoryPage</name>
+    <message>
+        <source>History</source>
+        <translation>历史记录</translation>
+    </message>
+    <message>
+        <source>Name, node or folder</source>
+        <translation>名称、节点或文件夹</translation>
+    </message>
+    <message>
+        <source>Search the history</source>
+        <translation>搜索历史</translation>
+    </message>
+    <message>
+        <source>Result</source>
+        <translation>结果</translation>
+    </message>
+    <message>
+        <source>Statistics</source>
+        <translation>统计</translation>
+    </message>
+    <message>
+        <source>Export…</source>
+        <translation>导出…</translation>
+    </message>
+    <message>
+        <source>Clear</source>
+        <translation>清空</translation>
+    </message>
+    <message>
+        <source>All results</source>
+        <translation>全部结果</translation>
+    </message>
+    <message>
+        <source>Delivered</source>
+        <translation>已送达</translation>
+    </message>
+    <message>
+        <source>Failed</source>
+        <translation>失败</translation>
+    </message>
+    <message>
+        <source>Cancelled</source>
+        <translation>已取消</translation>
+    </message>
+    <message>
+        <source>{count} cast</source>
+        <translation>{count} 次传输</translation>
+    </message>
+    <message>
+        <source>{count} casts</source>
+        <translation>{count} 次传输</translation>
+    </message>
+    <message>
+        <source>Nothing found</source>
+        <translation>没有找到</translation>
+    </message>
+    <message>
+        <source>No cast of the history fits.</source>
+        <translation>历史中没有符合条件的传输。</translation>
+    </message>
+    <message>
+        <source>No history yet</source>
+        <translation>尚无历史记录</translation>
+    </message>
+    <message>
+        <source>Every cast is kept here once it has ended.</source>
+        <translation>传输结束后都会记录在这里。</translation>
+    </message>
+    <message>
+        <source>Send again</source>
+        <translation>再次发送</translation>
+    </message>
+    <message>
+        <source>Retry failed</source>
+        <translation>重试失败项</translation>
+    </message>
+    <message>
+        <source>Verify again…</source>
+        <translation>重新校验…</translation>
+    </message>
+    <message>
+        <source>Details…</source>
+        <translation>详情…</translation>
+    </message>
+    <message>
+        <source>Copy name</source>
+        <translation>复制名称</translation>
+    </message>
+    <message>
+        <source>Forget this cast</source>
+        <translation>清除这条记录</translation>
+    </message>
+    <message>
+        <source>Forget every cast of the history, also those that were not shown?</source>
+        <translation>要清空全部历史记录吗？包括未显示的记录。</translation>
+    </message>
+    <message>
+        <source>Files stay where they are.</source>
+        <translation>文件仍保留在原处。</translation>
+    </message>
+    <message>
+        <source>{count} cast was forgotten.</source>
+        <translation>已清除 {count} 条记录。</translation>
+    </message>
+    <message>
+        <source>{count} casts were forgotten.</source>
+        <translation>已清除 {count} 条记录。</translation>
+    </message>
+    <message>
+        <source>{name} was forgotten.</source>
+        <translation>已清除 {name} 的记录。</translation>
+    </message>
+    <message>
+        <source>Undo</source>
+        <translation>撤销</translation>
+    </message>
+    <message>
+        <source>Forget all</source>
+        <translation>全部清空</translation>
+    </message>
+    <message>
+        <source>As CSV, a line for each delivery…</source>
+        <translation>导出为 CSV，每次送达一行…</translation>
+    </message>
+    <message>
+        <source>As JSON, casts with their deliveries…</source>
+        <translation>导出为 JSON，含每次传输的送达详情…</translation>
+    </message>
+    <message>
+        <source>Export the history</source>
+        <translation>导出历史</translation>
+    </message>
+    <message>
+        <source>Cancel</source>
+        <translation>取消</translation>
+    </message>
+    <message>
+        <source>Exporting: {done} of {total} casts</source>
+        <translation>正在导出：{done} / {total} 次传输</translation>
+    </message>
+    <message>
+        <source>The history was written to {name}.</source>
+        <translation>历史已写入 {name}。</translation>
+    </message>
+</context>
+<context>
     <name>CastQuestion</name>
     <message>
         <source>{names} and {count} more are still being sent.</source>
@@ -2408,153 +2555,6 @@
     <message>
         <source>Ended</source>
         <translation>结束时间</translation>
-    </message>
-</context>
-<context>
-    <name>HistoryPage</name>
-    <message>
-        <source>History</source>
-        <translation>历史记录</translation>
-    </message>
-    <message>
-        <source>Name, node or folder</source>
-        <translation>名称、节点或文件夹</translation>
-    </message>
-    <message>
-        <source>Search the history</source>
-        <translation>搜索历史</translation>
-    </message>
-    <message>
-        <source>Result</source>
-        <translation>结果</translation>
-    </message>
-    <message>
-        <source>Statistics</source>
-        <translation>统计</translation>
-    </message>
-    <message>
-        <source>Export…</source>
-        <translation>导出…</translation>
-    </message>
-    <message>
-        <source>Clear</source>
-        <translation>清空</translation>
-    </message>
-    <message>
-        <source>All results</source>
-        <translation>全部结果</translation>
-    </message>
-    <message>
-        <source>Delivered</source>
-        <translation>已送达</translation>
-    </message>
-    <message>
-        <source>Failed</source>
-        <translation>失败</translation>
-    </message>
-    <message>
-        <source>Cancelled</source>
-        <translation>已取消</translation>
-    </message>
-    <message>
-        <source>{count} cast</source>
-        <translation>{count} 次传输</translation>
-    </message>
-    <message>
-        <source>{count} casts</source>
-        <translation>{count} 次传输</translation>
-    </message>
-    <message>
-        <source>Nothing found</source>
-        <translation>没有找到</translation>
-    </message>
-    <message>
-        <source>No cast of the history fits.</source>
-        <translation>历史中没有符合条件的传输。</translation>
-    </message>
-    <message>
-        <source>No history yet</source>
-        <translation>尚无历史记录</translation>
-    </message>
-    <message>
-        <source>Every cast is kept here once it has ended.</source>
-        <translation>传输结束后都会记录在这里。</translation>
-    </message>
-    <message>
-        <source>Send again</source>
-        <translation>再次发送</translation>
-    </message>
-    <message>
-        <source>Retry failed</source>
-        <translation>重试失败项</translation>
-    </message>
-    <message>
-        <source>Verify again…</source>
-        <translation>重新校验…</translation>
-    </message>
-    <message>
-        <source>Details…</source>
-        <translation>详情…</translation>
-    </message>
-    <message>
-        <source>Copy name</source>
-        <translation>复制名称</translation>
-    </message>
-    <message>
-        <source>Forget this cast</source>
-        <translation>清除这条记录</translation>
-    </message>
-    <message>
-        <source>Forget every cast of the history, also those that were not shown?</source>
-        <translation>要清空全部历史记录吗？包括未显示的记录。</translation>
-    </message>
-    <message>
-        <source>Files stay where they are.</source>
-        <translation>文件仍保留在原处。</translation>
-    </message>
-    <message>
-        <source>{count} cast was forgotten.</source>
-        <translation>已清除 {count} 条记录。</translation>
-    </message>
-    <message>
-        <source>{count} casts were forgotten.</source>
-        <translation>已清除 {count} 条记录。</translation>
-    </message>
-    <message>
-        <source>{name} was forgotten.</source>
-        <translation>已清除 {name} 的记录。</translation>
-    </message>
-    <message>
-        <source>Undo</source>
-        <translation>撤销</translation>
-    </message>
-    <message>
-        <source>Forget all</source>
-        <translation>全部清空</translation>
-    </message>
-    <message>
-        <source>As CSV, a line for each delivery…</source>
-        <translation>导出为 CSV，每次送达一行…</translation>
-    </message>
-    <message>
-        <source>As JSON, casts with their deliveries…</source>
-        <translation>导出为 JSON，含每次传输的送达详情…</translation>
-    </message>
-    <message>
-        <source>Export the history</source>
-        <translation>导出历史</translation>
-    </message>
-    <message>
-        <source>Cancel</source>
-        <translation>取消</translation>
-    </message>
-    <message>
-        <source>Exporting: {done} of {total} casts</source>
-        <translation>正在导出：{done} / {total} 次传输</translation>
-    </message>
-    <message>
-        <source>The history was written to {name}.</source>
-        <translation>历史已写入 {name}。</translation>
     </message>
 </context>
 <context>

@@ -2,8 +2,9 @@
 
 `GraphCard(theme, nodes, selection)`. Signals:
 
+- `drag_entered(list[str] paths)`, `drag_left()`: files are dragged over the graph, or no longer.
 - `files_dropped(list[str] paths, frozenset[str] recipients)`: files were dropped on a node, on a selected
-  node (all that are selected and ready) or on *All nodes*. A drop elsewhere is passed on to the window.
+  node (all that are selected and ready), on *All nodes*, or elsewhere on the graph (no recipients).
 - `drop_hint(str)`: what a drop at the pointer would do; "" when the graph has no target there.
 - `browse_requested(frozenset[str] names)`: "Send files here…" was chosen for these nodes.
 - `send_requested()`: Enter was pressed on the graph.
@@ -50,6 +51,8 @@ AGES_MS = 30_000
 class GraphCard(Card):
     """See the module."""
 
+    drag_entered = Signal(list)
+    drag_left = Signal()
     files_dropped = Signal(list, object)
     drop_hint = Signal(str)
     browse_requested = Signal(object)
@@ -136,6 +139,8 @@ class GraphCard(Card):
         self._fit.clicked.connect(self.view.fit)
         self._legend.clicked.connect(self._legend_clicked)
         self.view.zoomed.connect(self._refresh_zoom)
+        self.view.drag_entered.connect(self.drag_entered)
+        self.view.drag_left.connect(self.drag_left)
         self.view.files_dropped.connect(self.files_dropped)
         self.view.drop_hint.connect(self.drop_hint)
         self.view.send_requested.connect(self.send_requested)

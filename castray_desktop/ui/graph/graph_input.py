@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from PySide6.QtCore import QCoreApplication, QPoint, QRect, Qt
+from PySide6.QtCore import QCoreApplication, QObject, QPoint, QRect, Qt, Signal
 from PySide6.QtGui import (
     QAccessible,
     QAccessibleAnnouncementEvent,
     QDragEnterEvent,
-    QDragLeaveEvent,
     QDragMoveEvent,
     QDropEvent,
     QFocusEvent,
     QKeyEvent,
 )
+from PySide6.QtWidgets import QGraphicsView
 
 from castray_desktop.ui.graph.graph_scene import GraphScene
+from castray_desktop.ui.graph.graph_viewport import GraphViewport
+from castray_desktop.ui.graph.overlays import AllNodesPill
+from castray_desktop.ui.graph.side_card import SideCard
+from castray_desktop.ui.model.desktop_services import local_paths
 from castray_desktop.ui.model.recipient_selection import RecipientSelection
-
-if TYPE_CHECKING:
-    from castray_desktop.ui.graph.graph_view import GraphView
-
 
 DIRECTIONS = {
     Qt.Key.Key_Left: (-1, 0),
@@ -31,11 +29,23 @@ DIRECTIONS = {
 }
 
 
-class GraphKeys:
-    """Tells through the view's signals; the space bar ticks a node, and pans when it is held."""
+class GraphKeys(QObject):
+    """Handles the view's key events and the focused node. Space selects a node, and pans while it is held.
 
-    def __init__(self, view: GraphView, scene: GraphScene, selection: RecipientSelection) -> None:
-        self._view, self._graph, self._selection = view, scene, selection
+    Signals: `current_changed(name)` when the focus moves to a node, "" for none; `facts_requested(name)`, ""
+    to close the card; `send_requested()` on Enter; `zoom_requested(steps)`: 1 closer, -1 back, 0 to fit.
+    """
+
+    current_changed = Signal(str)
+    facts_requested = Signal(str)
+    send_requested = Signal()
+    zoom_requested = Signal(int)
+
+    def __init__(
+        self, view: QGraphicsView, scene: GraphScene, selection: RecipientSelection, side_card: SideCard
+    ) -> None:
+        super().__init__(view)
+        self._view, self._graph, self._selection, self._side_card = view, scene, selection, side_card
         self.space = False  # held down
         self._space_used = False
 
@@ -57,8 +67,7 @@ class GraphKeys:
         view.setAccessibleDescription(self.description())
         if name and QAccessible.isActive():
             QAccessible.updateAccessibility(QAccessibleAnnouncementEvent(view, self.description()))
-        view.reveal(name)
-        view.current_changed.emit(name)
+        self.current_changed.emit(name)
 
     def _move(self, key: Qt.Key) -> None:
         """To the nearest node in that direction, sideways steps counting double."""
@@ -79,7 +88,7 @@ class GraphKeys:
 
     def press(self, event: QKeyEvent) -> None:
         """A key went down."""
-        view, key = self._view, event.key()
+        key = event.key()
         control = bool(event.modifiers() & Qt.KeyboardModifier.ControlModifier)
         if key in DIRECTIONS:
             self._move(Qt.Key(key))
@@ -89,17 +98,17 @@ class GraphKeys:
         elif key == Qt.Key.Key_A and control:
             self._selection.select_all()
         elif key == Qt.Key.Key_Escape:
-            self._selection.clear() if view.side_card.isHidden() else view.facts_requested.emit("")
+            self._selection.clear() if self._side_card.isHidden() else self.facts_requested.emit("")
         elif key == Qt.Key.Key_I and not control:
             self._toggle_facts(self._graph.focus_node or self._only_selected())
         elif key in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and not control:
-            view.send_requested.emit()
+            self.send_requested.emit()
         elif key in (Qt.Key.Key_Plus, Qt.Key.Key_Equal):
-            view.zoom_in()
+            self.zoom_requested.emit(1)
         elif key == Qt.Key.Key_Minus:
-            view.zoom_out()
+            self.zoom_requested.emit(-1)
         elif key == Qt.Key.Key_0:
-            view.fit()
+            self.zoom_requested.emit(0)
         else:
             event.ignore()
 
@@ -127,63 +136,71 @@ class GraphKeys:
             self._graph.refresh()
 
     def _toggle_facts(self, name: str) -> None:
-        card = self._view.side_card
+        card = self._side_card
         closes = card.isVisible() and card.shown is not None and card.shown.name == name
-        self._view.facts_requested.emit("" if closes else name)
+        self.facts_requested.emit("" if closes else name)
 
     def _only_selected(self) -> str:
         selected = self._selection.selected()
         return next(iter(selected)) if len(selected) == 1 else ""
 
 
-class GraphDrops:
-    """Hits a node, a selected node (all that are selected and ready), or *All nodes*; else the window.
+class GraphDrops(QObject):
+    """Handles files that are dragged over the graph.
 
-    Tells it through the view's `drop_hint` and `files_dropped`.
+    The target is a node, every selected node that is ready (when the pointer is on one of them), or all nodes
+    (on the pill). Elsewhere there is no target, and the whole window takes the files for the send list.
+
+    Signals: `drag_entered(paths)` and `drag_left()`, around each drag; `drop_hint(text)`: what a drop at the
+    pointer would do, "" without a target; `files_dropped(paths, recipients)`, with no recipients where the
+    drop has no target.
     """
 
-    def __init__(self, view: GraphView, scene: GraphScene, selection: RecipientSelection) -> None:
+    drag_entered = Signal(list)
+    drag_left = Signal()
+    drop_hint = Signal(str)
+    files_dropped = Signal(list, object)
+
+    def __init__(
+        self,
+        view: QGraphicsView,
+        scene: GraphScene,
+        selection: RecipientSelection,
+        pill: AllNodesPill,
+        room: GraphViewport,
+    ) -> None:
+        super().__init__(view)
         self._view, self._graph, self._selection = view, scene, selection
+        self._pill, self._room = pill, room
 
     def enter(self, event: QDragEnterEvent) -> None:
-        """Files come over the graph."""
-        if not event.mimeData().hasUrls():
+        """Begin a drag of files; other data is ignored."""
+        paths = local_paths(event.mimeData().urls())
+        if not paths:
             event.ignore()
             return
+        self.drag_entered.emit(paths)
         self._show(frozenset(), dragging=True)
-        self._to_window(event, QDragEnterEvent)
-        event.acceptProposedAction()
+        _accept_copy(event)
 
     def move(self, event: QDragMoveEvent) -> None:
-        """They are somewhere else."""
-        if not event.mimeData().hasUrls():
-            event.ignore()
-            return
+        """Show the target below the pointer."""
         place = event.position().toPoint()
-        targets = self._targets_at(place)
-        self._show(targets, dragging=True, place=place)
-        if targets:
-            event.acceptProposedAction()
-        else:
-            self._to_window(event, QDragMoveEvent)
+        self._show(self._targets_at(place), dragging=True, place=place)
+        _accept_copy(event)
 
     def leave(self) -> None:
-        """They are gone."""
+        """End a drag without a drop."""
         self._show(frozenset(), dragging=False)
-        self._view.window().event(QDragLeaveEvent())
+        self.drag_left.emit()
 
     def drop(self, event: QDropEvent) -> None:
-        """They were let go."""
+        """End a drag with a drop."""
         targets = self._targets_at(event.position().toPoint())
         self._show(frozenset(), dragging=False)
-        paths = [url.toLocalFile() for url in event.mimeData().urls() if url.isLocalFile()]
-        if not targets:
-            self._to_window(event, QDropEvent)
-            return
-        self._view.window().event(QDragLeaveEvent())
-        if paths:
-            event.acceptProposedAction()
-            self._view.files_dropped.emit(paths, targets)
+        self.drag_left.emit()
+        _accept_copy(event)
+        self.files_dropped.emit(local_paths(event.mimeData().urls()), targets)
 
     def _targets_at(self, place: QPoint) -> frozenset[str]:
         if self._on_pill(place):
@@ -197,11 +214,11 @@ class GraphDrops:
         return ready if name in ready else frozenset({name})
 
     def _on_pill(self, place: QPoint) -> bool:
-        pill = self._view.pill
+        pill = self._pill
         return pill.isVisible() and pill.geometry().contains(place)
 
     def _show(self, targets: frozenset[str], *, dragging: bool, place: QPoint | None = None) -> None:
-        pill = self._view.pill
+        pill = self._pill
         on_pill = place is not None and self._on_pill(place)
         self._graph.targets, self._graph.dragging = targets, dragging
         self._graph.refresh()
@@ -210,29 +227,23 @@ class GraphDrops:
         pill.show_state(words.format(count=everyone), target=on_pill)
         pill.move(self._pill_place(), 8)
         pill.setVisible(dragging and everyone > 1)
-        self._view.drop_hint.emit(_words(targets))
+        self.drop_hint.emit(_words(targets))
 
     def _pill_place(self) -> int:
         """In the middle of the upper edge, or beside it where a node lies there."""
-        pill = self._view.pill
+        pill = self._pill
         free = max(0, self._view.viewport().width() - pill.width())
-        covered = self._view.room.covered()
+        covered = self._room.covered()
         for share in (0.5, 0.25, 0.75, 0.0, 1.0):
             place = QRect(round(free * share), 8, pill.width(), pill.height())
             if not any(place.intersects(other) for other in covered):
                 return place.x()
         return free // 2
 
-    def _to_window(self, event: QDropEvent, kind: type[QDropEvent]) -> None:
-        """A drag that is on no node is the window's: its whole area takes files for the send list."""
-        window = self._view.window()
-        place = self._view.viewport().mapTo(window, event.position())
-        arguments = (event.possibleActions(), event.mimeData(), event.buttons(), event.modifiers())
-        at = place if kind is QDropEvent else place.toPoint()  # the others take whole pixels
-        copy = kind(at, *arguments)
-        copy.ignore()
-        window.event(copy)  # not through the application, which would send it back here
-        event.setAccepted(copy.isAccepted())
+
+def _accept_copy(event: QDropEvent) -> None:
+    event.setDropAction(Qt.DropAction.CopyAction)  # files stay where they are, whatever keys are held
+    event.accept()
 
 
 def _words(targets: frozenset[str]) -> str:

@@ -44,7 +44,8 @@ PICTURE_ROOM_KB = 48 * 1024
 
 
 class GraphView(QGraphicsView):
-    """Signals: `files_dropped(paths, recipients)`, `send_requested()` on Enter, `zoomed(factor)`,
+    """Signals: `drag_entered(paths)`, `drag_left()`, `files_dropped(paths, recipients)`, without recipients
+    where no node is the target; `send_requested()` on Enter, `zoomed(factor)`,
     `menu_requested(name, global place)` ("" when not on a node), `drop_hint(text)`: what a drop here would
     do, "" when nothing in the graph is the target; `facts_requested(name)`, "" to close the
     card; `current_changed(name)` when a node was clicked or the keyboard went to it; `resized()`, also by
@@ -54,6 +55,8 @@ class GraphView(QGraphicsView):
     view's own children.
     """
 
+    drag_entered = Signal(list)
+    drag_left = Signal()
     files_dropped = Signal(list, object)
     send_requested = Signal()
     zoomed = Signal(float)
@@ -84,10 +87,13 @@ class GraphView(QGraphicsView):
         self.read_out = ReadOut(theme, parent)
         self.side_card = SideCard(theme, parent)
         self.pill = AllNodesPill(theme, parent)
-        self.room = GraphViewport(self, scene, parent)
-        self._drops = GraphDrops(self, scene, selection)
-        self._keys = GraphKeys(self, scene, selection)
+        self.room = GraphViewport(
+            self, scene, parent, legend=self.legend, read_out=self.read_out, side_card=self.side_card
+        )
+        self._drops = GraphDrops(self, scene, selection, self.pill, self.room)
+        self._keys = GraphKeys(self, scene, selection, self.side_card)
         self._set_up()
+        self._connect_input()
         theme.changed.connect(self._repaint_all)
 
     def _set_up(self) -> None:
@@ -109,6 +115,18 @@ class GraphView(QGraphicsView):
         say(self, self.setAccessibleName, lambda: self.tr("Nodes"))
         say(self, self.viewport().setAccessibleName, lambda: self.tr("Nodes"))
         say(self, self.setAccessibleDescription, self._keys.description)
+
+    def _connect_input(self) -> None:
+        keys, drops = self._keys, self._drops
+        keys.current_changed.connect(self.reveal)
+        keys.current_changed.connect(self.current_changed)
+        keys.facts_requested.connect(self.facts_requested)
+        keys.send_requested.connect(self.send_requested)
+        keys.zoom_requested.connect(self._zoom_by)
+        drops.drag_entered.connect(self.drag_entered)
+        drops.drag_left.connect(self.drag_left)
+        drops.drop_hint.connect(self.drop_hint)
+        drops.files_dropped.connect(self.files_dropped)
 
     # --- size and zoom ---------------------------------------------------------------------
 
@@ -144,6 +162,9 @@ class GraphView(QGraphicsView):
     def fit(self) -> None:
         """Show everything."""
         self.set_zoom(1.0)
+
+    def _zoom_by(self, steps: int) -> None:
+        self.set_zoom(self._zoom * ZOOM_STEP**steps if steps else 1.0)
 
     def _share_at(self, at: QPoint) -> QPointF:
         scene, rect = self.mapToScene(at), self._graph.sceneRect()

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from PySide6.QtCore import QMargins, QPoint, QRect
-from PySide6.QtWidgets import QVBoxLayout, QWidget
+from PySide6.QtWidgets import QGraphicsView, QVBoxLayout, QWidget
 
 from castray_desktop.ui.graph.graph_scene import GraphScene
 from castray_desktop.ui.graph.node_layout import Box, NodeShape, ink
+from castray_desktop.ui.graph.overlays import Legend, ReadOut
+from castray_desktop.ui.graph.side_card import SideCard
 from castray_desktop.ui.graph.zone_items import to_rect
-
-if TYPE_CHECKING:
-    from castray_desktop.ui.graph.graph_view import GraphView
 
 
 class GraphStage(QWidget):
@@ -63,8 +60,18 @@ STEP = 16
 class GraphViewport:
     """Rectangles in the view's coordinates, which are those of `stage` too."""
 
-    def __init__(self, view: GraphView, scene: GraphScene, stage: GraphStage) -> None:
+    def __init__(
+        self,
+        view: QGraphicsView,
+        scene: GraphScene,
+        stage: GraphStage,
+        *,
+        legend: Legend,
+        read_out: ReadOut,
+        side_card: SideCard,
+    ) -> None:
         self._view, self._scene, self._stage = view, scene, stage
+        self._legend, self._read_out, self._side_card = legend, read_out, side_card
         self._read_out_for: tuple[object, ...] = ()
         self._read_out_at: QRect | None = None
 
@@ -95,14 +102,14 @@ class GraphViewport:
         view = self._view
         bars = (view.horizontalScrollBar().value(), view.verticalScrollBar().value())
         size = view.viewport().size()
-        return id(self._scene.plan), view.zoom, size, bars, view.legend.isVisible()
+        return id(self._scene.plan), view.transform().m11(), size, bars, self._legend.isVisible()
 
     def show_read_out(self, lines: tuple[str, ...], icon: str) -> bool:
         """Say this about the path, in the stage's strip or where it covers no node; no lines say nothing.
 
         False where there is no such place, and it is not said.
         """
-        read_out = self._view.read_out
+        read_out = self._read_out
         read_out.say(lines, icon)
         place = self._read_out_place() if lines else None
         read_out.setVisible(place is not None)
@@ -114,9 +121,9 @@ class GraphViewport:
         """Worked out anew when something lies elsewhere."""
         if self._stage.strip:
             return self._stage.strip_place().adjusted(16, 0, -16, 0)
-        card = self._view.side_card
+        card = self._side_card
         beside = card.geometry() if card.isVisible() else None
-        key = (self.state(), self._view.read_out.wanted_size(), self._stage.size(), beside)
+        key = (self.state(), self._read_out.wanted_size(), self._stage.size(), beside)
         if key != self._read_out_for:
             self._read_out_for = key
             self._read_out_at = self._find_read_out_place()
@@ -124,9 +131,9 @@ class GraphViewport:
 
     def _find_read_out_place(self) -> QRect | None:
         """Also below the side card, where that stands beside the view."""
-        size, box = self._view.read_out.wanted_size(), self._stage.rect().adjusted(14, 10, -14, -14)
+        size, box = self._read_out.wanted_size(), self._stage.rect().adjusted(14, 10, -14, -14)
         taken = self.covered()
-        for other in (self._view.legend, self._view.side_card):
+        for other in (self._legend, self._side_card):
             if other.isVisible():
                 taken.append(other.geometry().adjusted(-8, -8, 8, 8))
         right, left, middle = box.right() - size.width(), box.left(), box.center().x() - size.width() // 2

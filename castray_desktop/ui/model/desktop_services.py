@@ -1,4 +1,4 @@
-"""Copying to the clipboard, and showing folders in the file manager."""
+"""The desktop: the clipboard, dragged files, and folders in the file manager."""
 
 from __future__ import annotations
 
@@ -18,6 +18,11 @@ def copy(text: str) -> None:
 def open_folder(folder: str) -> None:
     """Show a folder in the file manager."""
     QDesktopServices.openUrl(QUrl.fromLocalFile(folder))
+
+
+def local_paths(urls: list[QUrl]) -> list[str]:
+    """The paths among the URLs that a drag or a clipboard holds."""
+    return [url.toLocalFile() for url in urls if url.isLocalFile()]
 
 
 class _PathCheck(QRunnable):

@@ -69,7 +69,7 @@ class HistoryTable(TextTable):
         super().keyPressEvent(event)
 
 
-class HistoryPage(QWidget):
+class CastHistoryPage(QWidget):
     """See the module. Signals: `details_wanted(CastResult)` for the sheet with everything."""
 
     details_wanted = Signal(object)

@@ -10,7 +10,7 @@ from PySide6.QtCore import QCoreApplication
 from castray_desktop.core.protocol.messages import ClusterStatus, SendRequest
 from castray_desktop.ui.model.node_list import NodeList
 from castray_desktop.ui.pages.doctor_page import DoctorPage
-from castray_desktop.ui.pages.history_page import HistoryPage
+from castray_desktop.ui.pages.history_page import CastHistoryPage
 from castray_desktop.ui.pages.log_page import LogPage
 from castray_desktop.ui.pages.schedules_page import SchedulesPage
 from castray_desktop.ui.theme.theme import Theme
@@ -38,7 +38,7 @@ class TabPages:
         cluster: Callable[[], ClusterStatus],
         draft: Callable[[], SendRequest],
     ) -> None:
-        self.history = HistoryPage(theme, link, actions)
+        self.history = CastHistoryPage(theme, link, actions)
         self.schedules = SchedulesPage(theme, link, draft)
         self.log = LogPage(theme, link, nodes, cluster)
         self.doctor = DoctorPage(theme, link)

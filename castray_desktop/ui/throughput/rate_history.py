@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from castray_desktop.core.protocol.messages import RateHistory as PastRates
+from castray_desktop.core.protocol.messages import RateHistory
 
 Values = npt.NDArray[np.float32]
 
@@ -216,7 +216,7 @@ def _within(number: int, slots: range) -> tuple[int, int]:
     return max(0, slots.start - number * BLOCK), min(BLOCK, slots.stop - number * BLOCK)
 
 
-class RateHistory:
+class PlotHistory:
     """The total's and each node's rates, in bytes per second. Times are POSIX seconds."""
 
     def __init__(self) -> None:
@@ -241,7 +241,7 @@ class RateHistory:
         if new:
             self._long.put_more(self._long.last, held / LONG_STEP, total, nodes)
 
-    def take_past(self, past: PastRates, now: float) -> None:
+    def take_past(self, past: RateHistory, now: float) -> None:
         """What the engine knows of the time before. Ask for the longest stretch first: finer steps of a
         shorter one replace its means.
         """

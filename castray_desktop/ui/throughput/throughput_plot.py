@@ -26,8 +26,7 @@ from PySide6.QtGui import QHideEvent, QPixmap, QShowEvent
 from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QVBoxLayout, QWidget
 
 from castray_desktop.core.failures.kinds import Failure, FailureKind
-from castray_desktop.core.protocol.messages import RateHistory as PastRates
-from castray_desktop.core.protocol.messages import Throughput
+from castray_desktop.core.protocol.messages import RateHistory, Throughput
 from castray_desktop.ui.i18n.retranslator import Retranslator
 from castray_desktop.ui.model.node_list import natural_key
 from castray_desktop.ui.theme.theme import Theme
@@ -41,7 +40,7 @@ from castray_desktop.ui.throughput.plot_overlay import (
     nice_top,
     scale_unit,
 )
-from castray_desktop.ui.throughput.rate_history import LONG_STEP, STEP, RateHistory, RateWindow
+from castray_desktop.ui.throughput.rate_history import LONG_STEP, STEP, PlotHistory, RateWindow
 from castray_desktop.ui.widgets.basic_widgets import IconTint, icon_button, label
 from castray_desktop.ui.widgets.segmented_buttons import SegmentedButtons
 
@@ -108,7 +107,7 @@ class ThroughputPlot(QWidget):
     ) -> None:
         super().__init__(parent)
         self._theme, self._now = theme, now
-        self._history = RateHistory()
+        self._history = PlotHistory()
         self._span = SPANS[0]
         self._top = nice_top(0)
         self._scaled_at = self._chosen_at = -1e9
@@ -158,7 +157,7 @@ class ThroughputPlot(QWidget):
         self._fresh = True
         self._keep_time()
 
-    def take_past(self, past: PastRates) -> None:
+    def take_past(self, past: RateHistory) -> None:
         """What the engine knows of the time before this plot; the longest stretch first."""
         self._history.take_past(past, self._now())
         if past.samples:

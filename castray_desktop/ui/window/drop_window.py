@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QRectF, QSize, Qt, QUrl
+from PySide6.QtCore import QRectF, QSize, Qt
 from PySide6.QtGui import (
     QColor,
     QDragEnterEvent,
@@ -15,6 +15,7 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QMainWindow, QWidget
 
+from castray_desktop.ui.model.desktop_services import local_paths
 from castray_desktop.ui.send.send_panel import SendPanel
 from castray_desktop.ui.theme.fonts import font
 from castray_desktop.ui.theme.theme import Theme
@@ -90,6 +91,10 @@ class DropWindow(QMainWindow):
             return
         event.setDropAction(Qt.DropAction.CopyAction)
         event.accept()
+        self.begin_drag(paths)
+
+    def begin_drag(self, paths: list[str]) -> None:
+        """Say what a drop of these paths would do."""
         self.send_panel.drop_area.set_hovered(True)
         one = self.tr("Drop to add {name} to the send list")
         many = self.tr("Drop to add {count} items to the send list")
@@ -102,20 +107,16 @@ class DropWindow(QMainWindow):
         event.accept()
 
     def dragLeaveEvent(self, event: QDragLeaveEvent) -> None:
-        self._end_drag()
+        self.end_drag()
 
     def dropEvent(self, event: QDropEvent) -> None:
-        self._end_drag()
+        self.end_drag()
         event.setDropAction(Qt.DropAction.CopyAction)
         event.accept()
         self.send_panel.add_paths(local_paths(event.mimeData().urls()))
 
-    def _end_drag(self) -> None:
+    def end_drag(self) -> None:
+        """Say nothing more."""
         self._drag_text = ""
         self.overlay.hide()
         self.send_panel.drop_area.set_hovered(False)
-
-
-def local_paths(urls: list[QUrl]) -> list[str]:
-    """The paths among the URLs that a drag or a clipboard holds."""
-    return [url.toLocalFile() for url in urls if url.isLocalFile()]

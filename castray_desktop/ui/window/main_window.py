@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QSettings, Qt, QTimer, Signal
 from PySide6.QtGui import (
@@ -41,7 +40,8 @@ from castray_desktop.ui.graph.graph_card import GraphCard
 from castray_desktop.ui.i18n.language import Language
 from castray_desktop.ui.i18n.retranslator import Retranslator
 from castray_desktop.ui.model.cluster_text import cluster_name, explain_failure
-from castray_desktop.ui.model.engine_link import EngineLinkState
+from castray_desktop.ui.model.desktop_services import local_paths
+from castray_desktop.ui.model.engine_link import EngineLink, EngineLinkState
 from castray_desktop.ui.model.node_list import NodeList
 from castray_desktop.ui.model.preferences import Preferences
 from castray_desktop.ui.model.recipient_selection import RecipientSelection
@@ -62,18 +62,14 @@ from castray_desktop.ui.widgets.fields import Dropdown
 from castray_desktop.ui.widgets.focus_ring import FocusRing
 from castray_desktop.ui.widgets.toast import Toast
 from castray_desktop.ui.window.close_controller import CloseController
-from castray_desktop.ui.window.drop_window import DropOverlay, DropWindow, local_paths
+from castray_desktop.ui.window.drop_window import DropOverlay, DropWindow
 from castray_desktop.ui.window.header import Header
 from castray_desktop.ui.window.notifications import DesktopNotifications, Notifier
 from castray_desktop.ui.window.shown_cast import ShownCast
 from castray_desktop.ui.window.status_bar import StatusBar
 from castray_desktop.ui.window.tray import Tray
-from castray_desktop.ui.window.window_layout import Scrolled, WindowLayout
+from castray_desktop.ui.window.window_layout import Scrolled, WindowLayout, WindowParts
 from castray_desktop.ui.window.window_state import WindowState
-
-if TYPE_CHECKING:
-    from castray_desktop.ui.model.engine_link import EngineLink
-
 
 Run = Callable[[], object]
 
@@ -185,8 +181,18 @@ class MainWindow(DropWindow):
         self.setting_up = SettingsController(theme, language, link, self.preferences, home, self)
         self.overlay = DropOverlay(theme, self)
         self.focus_ring = FocusRing(theme, self)
-        self.body = WindowLayout(theme, self)
-        self.memory = WindowState(settings, self.body.rows, self.body.columns)
+        parts = WindowParts(
+            self.header,
+            self.send_panel,
+            self.welcome_page,
+            self.graph,
+            self.recipients,
+            self.transfers_card,
+            self.status,
+            self.banner,
+        )
+        self.body = WindowLayout(theme, parts)
+        self.memory = WindowState(settings, self, self.body)
         self.setMinimumSize(*MINIMUM)
         self.resize(1440, 900)
         self.setWindowIcon(QIcon(str(resource("castray-256.png"))))
@@ -195,7 +201,7 @@ class MainWindow(DropWindow):
         self._wire_engine()
         install_keys(self)
         self._follow_focus()
-        self.memory.restore(self)
+        self.memory.restore()
         self._apply_preferences()
         self._show_status()
         Retranslator(self, self._say_title)
@@ -221,7 +227,7 @@ class MainWindow(DropWindow):
 
     def save_state(self) -> None:
         """Remember where the window was and how it was divided."""
-        self.memory.save(self, divided=not self.body.compact)
+        self.memory.save()
 
     def _wire_parts(self) -> None:
         menu = self.header.menu
@@ -252,6 +258,8 @@ class MainWindow(DropWindow):
         self.tray.quit_requested.connect(self.quit_requested)
         self.preferences.changed.connect(self._apply_preferences)
         self.send_panel.send_requested.connect(self._send)
+        self.graph.drag_entered.connect(self.begin_drag)
+        self.graph.drag_left.connect(self.end_drag)
         self.graph.files_dropped.connect(self._take_files)
         self.graph.drop_hint.connect(self.show_drop_hint)
         self.graph.send_requested.connect(self.send_panel.send)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
-from PySide6.QtCore import QEvent, QMargins, QRect, QRectF, Qt, QTimer
+from PySide6.QtCore import QEvent, QMargins, QRect, QRectF, Qt, QTimer, Signal
 from PySide6.QtGui import QEnterEvent, QPainter, QPaintEvent
 from PySide6.QtWidgets import (
     QFrame,
@@ -16,12 +16,16 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from castray_desktop.ui.clusters.welcome_page import WelcomePage
+from castray_desktop.ui.graph.graph_card import GraphCard
+from castray_desktop.ui.recipients.recipient_picker import RecipientPicker
+from castray_desktop.ui.send.send_panel import SendPanel
 from castray_desktop.ui.theme.theme import Theme
-from castray_desktop.ui.widgets.banner import Edge
+from castray_desktop.ui.transfers.transfers_card import TransfersCard
+from castray_desktop.ui.widgets.banner import Banner, Edge
 from castray_desktop.ui.widgets.basic_widgets import paint_round
-
-if TYPE_CHECKING:
-    from castray_desktop.ui.window.main_window import MainWindow
+from castray_desktop.ui.window.header import Header
+from castray_desktop.ui.window.status_bar import StatusBar
 
 
 class GapSplitter(QSplitter):
@@ -77,24 +81,43 @@ class Scrolled(QScrollArea):
         self.setWidget(body)
 
 
-class WindowLayout(QWidget):
-    """Everything inside the window's frame."""
+@dataclass(frozen=True)
+class WindowParts:
+    """The widgets that the layout arranges."""
 
-    def __init__(self, theme: Theme, window: MainWindow) -> None:
+    header: Header
+    send_panel: SendPanel
+    welcome_page: WelcomePage
+    graph: GraphCard
+    recipients: RecipientPicker
+    transfers_card: TransfersCard
+    status: StatusBar
+    banner: Banner
+
+
+class WindowLayout(QWidget):
+    """Everything inside the window's frame.
+
+    Signal: `divided()` when the splitters got the sizes of a window that is not compact.
+    """
+
+    divided = Signal()
+
+    def __init__(self, theme: Theme, parts: WindowParts) -> None:
         super().__init__()
-        self._window = window
+        self.parts = parts
         self.compact: bool | None = None
         self.enlarged = False
         self.middle = QStackedWidget()
-        self.middle.addWidget(window.welcome_page)
-        self.middle.addWidget(window.graph)
+        self.middle.addWidget(parts.welcome_page)
+        self.middle.addWidget(parts.graph)
         self.columns = GapSplitter(theme, Qt.Orientation.Horizontal)
-        for number, part in enumerate((window.send_panel, self.middle, window.recipients)):
+        for number, part in enumerate((parts.send_panel, self.middle, parts.recipients)):
             self.columns.addWidget(part)
             self.columns.setStretchFactor(number, 1 if part is self.middle else 0)
         self.rows = GapSplitter(theme, Qt.Orientation.Vertical)
         self.rows.addWidget(self.columns)
-        self.rows.addWidget(window.transfers_card)
+        self.rows.addWidget(parts.transfers_card)
         self.rows.setStretchFactor(0, 3)
         self.rows.setStretchFactor(1, 2)
         self._limit_sizes()
@@ -104,29 +127,29 @@ class WindowLayout(QWidget):
         column.setSpacing(0)
         self._inner = QVBoxLayout()
         self._inner.addWidget(self.rows, 1)
-        column.addWidget(window.header)
+        column.addWidget(parts.header)
         column.addLayout(self._inner, 1)
-        column.addWidget(window.status)
-        window.banner.float_over(self, self._room_for_messages, Edge.BOTTOM)
+        column.addWidget(parts.status)
+        parts.banner.float_over(self, self._room_for_messages, Edge.BOTTOM)
 
     def _room_for_messages(self) -> QRect:
         """Above the status bar, over the lower end of the bottom card."""
         return self._inner.geometry().marginsRemoved(QMargins(MESSAGE_EDGE, 0, MESSAGE_EDGE, MESSAGE_EDGE))
 
     def _limit_sizes(self) -> None:
-        window = self._window
-        window.send_panel.setMinimumWidth(288)
-        window.send_panel.setMaximumWidth(420)
+        parts = self.parts
+        parts.send_panel.setMinimumWidth(288)
+        parts.send_panel.setMaximumWidth(420)
         self.middle.setMinimumSize(360, 304)
-        window.recipients.setMinimumWidth(248)
-        window.recipients.setMaximumWidth(400)
-        window.transfers_card.setMinimumHeight(188)
+        parts.recipients.setMinimumWidth(248)
+        parts.recipients.setMaximumWidth(400)
+        parts.transfers_card.setMinimumHeight(188)
 
     def toggle_enlarged(self) -> None:
         """The bottom card over the whole window, or at its place again."""
         self.enlarged = not self.enlarged
         self.columns.setVisible(not self.enlarged)
-        self._window.transfers_card.set_enlarged(self.enlarged)
+        self.parts.transfers_card.set_enlarged(self.enlarged)
 
     def fit(self, width: int, height: int) -> None:
         """Closer together in a window of less than so many pixels."""
@@ -139,12 +162,8 @@ class WindowLayout(QWidget):
         self._inner.setSpacing(gap)
         for splitter in (self.rows, self.columns):
             splitter.setHandleWidth(gap)
-        window = self._window
-        for part in (window.header, window.send_panel, window.transfers_card):
+        for part in (self.parts.header, self.parts.send_panel, self.parts.transfers_card):
             part.set_compact(compact)
-        for view in (window.graph, window.recipients):
-            if hasattr(view, "set_compact"):
-                view.set_compact(compact)
         QTimer.singleShot(0, self, self._divide)
 
     def _divide(self) -> None:
@@ -156,4 +175,4 @@ class WindowLayout(QWidget):
         top = 392 / 580 if self.compact else 472 / 768
         self.rows.setSizes([round(height * top), height - round(height * top)])
         if not self.compact:
-            self._window.memory.restore_division()
+            self.divided.emit()

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from PySide6.QtCore import QByteArray, QPoint, QSettings, QSize
 from PySide6.QtWidgets import QWidget
 
 from castray_desktop.ui.recipients.recipient_model import RecipientOrder
 from castray_desktop.ui.transfers.transfers_card import TRANSFERS
-from castray_desktop.ui.window.window_layout import GapSplitter
-
-if TYPE_CHECKING:
-    from castray_desktop.ui.window.main_window import MainWindow
+from castray_desktop.ui.window.window_layout import WindowLayout
 
 GEOMETRY, SPLIT, PAGE, ORDER = "window/geometry", "window/split", "window/page", "recipients/order"
 
@@ -34,37 +29,38 @@ def fit_to_screen(window: QWidget) -> None:
 
 
 class WindowState:
-    """Keeps it in the window's settings."""
+    """Saves and restores them in the window's settings."""
 
-    def __init__(self, settings: QSettings, rows: GapSplitter, columns: GapSplitter) -> None:
-        self._settings = settings
-        self._splitters = (("/rows", rows), ("/columns", columns))
+    def __init__(self, settings: QSettings, window: QWidget, layout: WindowLayout) -> None:
+        self._settings, self._window, self._layout = settings, window, layout
+        self._recipients, self._card = layout.parts.recipients, layout.parts.transfers_card
+        self._splitters = (("/rows", layout.rows), ("/columns", layout.columns))
+        layout.divided.connect(self._restore_division)
 
-    def save(self, window: MainWindow, *, divided: bool) -> None:
-        """Remember everything; the division only where it is the user's."""
+    def save(self) -> None:
+        """Remember everything; the division only when the window is not compact, since the user chose it."""
         settings = self._settings
-        settings.setValue(GEOMETRY, window.saveGeometry())
-        settings.setValue(PAGE, window.transfers_card.page)
-        settings.setValue(ORDER, window.recipients.model.order.value)
-        window.table.save_columns(settings)
-        if divided:
+        settings.setValue(GEOMETRY, self._window.saveGeometry())
+        settings.setValue(PAGE, self._card.page)
+        settings.setValue(ORDER, self._recipients.model.order.value)
+        self._card.table.save_columns(settings)
+        if not self._layout.compact:
             for key, splitter in self._splitters:
                 settings.setValue(SPLIT + key, splitter.saveState())
 
-    def restore(self, window: MainWindow) -> None:
+    def restore(self) -> None:
         """Everything but the division, which waits until the window has its size."""
         geometry = self._settings.value(GEOMETRY)
         if isinstance(geometry, QByteArray):
-            window.restoreGeometry(geometry)
-        fit_to_screen(window)
-        window.table.restore_columns(self._settings)
+            self._window.restoreGeometry(geometry)
+        fit_to_screen(self._window)
+        self._card.table.restore_columns(self._settings)
         order = str(self._settings.value(ORDER))
         if order in {each.value for each in RecipientOrder}:
-            window.recipients.set_order(RecipientOrder(order))
-        window.transfers_card.show_page(str(self._settings.value(PAGE, TRANSFERS)))
+            self._recipients.set_order(RecipientOrder(order))
+        self._card.show_page(str(self._settings.value(PAGE, TRANSFERS)))
 
-    def restore_division(self) -> None:
-        """The splitters as they were."""
+    def _restore_division(self) -> None:
         for key, splitter in self._splitters:
             state = self._settings.value(SPLIT + key)
             if isinstance(state, QByteArray):

@@ -30,25 +30,6 @@ CONTROL = Qt.KeyboardModifier.ControlModifier
 NONE = Qt.KeyboardModifier.NoModifier
 
 
-class Window(QWidget):
-    """A window that takes files anywhere, as the real one does."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.setAcceptDrops(True)
-        self.dropped: list[str] = []
-
-    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        event.acceptProposedAction()
-
-    def dragMoveEvent(self, event: QDragMoveEvent) -> None:
-        event.acceptProposedAction()
-
-    def dropEvent(self, event: QDropEvent) -> None:
-        self.dropped += [url.toLocalFile() for url in event.mimeData().urls()]
-        event.acceptProposedAction()
-
-
 class Stage:
     """A graph in a window, with its models."""
 
@@ -57,7 +38,7 @@ class Stage:
         self.selection.follow(self.nodes)
         self.nodes.apply(make_nodes(count))
         self.graph = GraphCard(Theme(), self.nodes, self.selection, now=lambda: NOW)
-        self.window = Window()
+        self.window = QWidget()
         layout = QVBoxLayout(self.window)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSizeConstraint(QVBoxLayout.SizeConstraint.SetNoConstraint)
@@ -161,7 +142,6 @@ def test_files_dropped_on_a_node_are_for_it(stage: Stage, qtbot: QtBot) -> None:
     with qtbot.waitSignal(stage.graph.files_dropped) as caught:
         stage.drag(place, QDropEvent, ("/data/a", "/data/b"))
     assert caught.args == [["/data/a", "/data/b"], frozenset({"node_2"})]
-    assert stage.window.dropped == []
     assert not stage.scene.dragging
 
 
@@ -191,11 +171,16 @@ def test_files_dropped_on_all_nodes_are_for_every_node_online(stage: Stage, qtbo
 def test_files_dropped_elsewhere_are_the_windows(stage: Stage, qtbot: QtBot, place: str) -> None:
     stage.nodes.apply([make_node("node_3", NodeState.OFFLINE)])
     spot = {"canvas": QPoint(5, 200), "desk": stage.at("desk"), "offline": stage.at("node_3")}[place]
-    stage.drag(spot, QDragEnterEvent)
-    with qtbot.assertNotEmitted(stage.graph.files_dropped):
-        assert stage.drag(spot, QDragMoveEvent).isAccepted()
+    with qtbot.waitSignal(stage.graph.drag_entered) as entered:
+        stage.drag(spot, QDragEnterEvent)
+    assert entered.args == [["/data/a"]]
+    assert stage.drag(spot, QDragMoveEvent).isAccepted()
+    with (
+        qtbot.waitSignal(stage.graph.drag_left),
+        qtbot.waitSignal(stage.graph.files_dropped) as dropped,
+    ):
         stage.drag(spot, QDropEvent)
-    assert stage.window.dropped == ["/data/a"]
+    assert dropped.args == [["/data/a"], frozenset()]
 
 
 def test_a_drag_says_what_it_would_do_and_leaves_no_trace(stage: Stage) -> None:

@@ -17,7 +17,7 @@ from castray_desktop.core.protocol.messages import CastState
 from castray_desktop.ui.model.recipient_selection import RecipientSelection
 from castray_desktop.ui.pages.history_export import CSV_COLUMNS, HistoryExport
 from castray_desktop.ui.pages.history_model import PAGE, HistoryModel
-from castray_desktop.ui.pages.history_page import HistoryPage
+from castray_desktop.ui.pages.history_page import CastHistoryPage
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.transfers.cast_actions import CastActions
 from castray_desktop.ui.transfers.transfer_model import TransferModel
@@ -61,9 +61,9 @@ class Past:
 
 
 @pytest.fixture
-def page(qtbot: QtBot, theme: Theme, link: FakeLink) -> HistoryPage:
+def page(qtbot: QtBot, theme: Theme, link: FakeLink) -> CastHistoryPage:
     transfers = TransferModel()
-    made = HistoryPage(theme, link, CastActions(link, transfers, RecipientSelection(), transfers))
+    made = CastHistoryPage(theme, link, CastActions(link, transfers, RecipientSelection(), transfers))
     transfers.setParent(made)
     qtbot.addWidget(made)
     made.resize(1000, 300)
@@ -71,13 +71,13 @@ def page(qtbot: QtBot, theme: Theme, link: FakeLink) -> HistoryPage:
     return made
 
 
-def open_page(page: HistoryPage, link: FakeLink, count: int) -> Past:
+def open_page(page: CastHistoryPage, link: FakeLink, count: int) -> Past:
     past = Past(link, count)
     link.start(fake.empty_welcome())
     return past
 
 
-def test_a_hundred_thousand_casts_are_fetched_page_by_page(page: HistoryPage, link: FakeLink) -> None:
+def test_a_hundred_thousand_casts_are_fetched_page_by_page(page: CastHistoryPage, link: FakeLink) -> None:
     open_page(page, link, 100_000)
     assert page.model.rowCount() == 100_000
     page.grab()
@@ -104,7 +104,7 @@ def test_the_model_keeps_qts_rules(qtbot: QtBot, link: FakeLink) -> None:
     tester.deleteLater()
 
 
-def test_searching_and_filtering_ask_the_engine(qtbot: QtBot, page: HistoryPage, link: FakeLink) -> None:
+def test_searching_and_filtering_ask_the_engine(qtbot: QtBot, page: CastHistoryPage, link: FakeLink) -> None:
     past = open_page(page, link, 30)
     past.casts[7] = make_cast("c7", state=CastState.FAILED)
     page.search.setText("c2")
@@ -120,7 +120,7 @@ def test_searching_and_filtering_ask_the_engine(qtbot: QtBot, page: HistoryPage,
     page.grab()
 
 
-def test_a_row_opens_into_its_deliveries_and_can_be_sent_again(page: HistoryPage, link: FakeLink) -> None:
+def test_a_row_opens_into_its_deliveries_and_can_be_sent_again(page: CastHistoryPage, link: FakeLink) -> None:
     open_page(page, link, 3)
     assert page.delivery_table.isHidden()
     page.table.selectRow(1)
@@ -138,7 +138,7 @@ def test_a_row_opens_into_its_deliveries_and_can_be_sent_again(page: HistoryPage
 
 
 def test_what_was_cleared_can_be_brought_back_for_a_while(
-    page: HistoryPage, link: FakeLink, qtbot: QtBot
+    page: CastHistoryPage, link: FakeLink, qtbot: QtBot
 ) -> None:
     past = open_page(page, link, 3)
     page.clear_button.click()
@@ -158,7 +158,7 @@ def test_what_was_cleared_can_be_brought_back_for_a_while(
     qtbot.waitUntil(page.banner.isHidden, timeout=3000)
 
 
-def test_clearing_more_than_is_shown_asks_first(page: HistoryPage, link: FakeLink) -> None:
+def test_clearing_more_than_is_shown_asks_first(page: CastHistoryPage, link: FakeLink) -> None:
     past = open_page(page, link, 3)
     page.state.setCurrentIndex(1)
     page.clear_button.click()
@@ -168,7 +168,7 @@ def test_clearing_more_than_is_shown_asks_first(page: HistoryPage, link: FakeLin
     assert past.casts == []
 
 
-def test_changes_are_seen_once_it_is_quiet(qtbot: QtBot, page: HistoryPage, link: FakeLink) -> None:
+def test_changes_are_seen_once_it_is_quiet(qtbot: QtBot, page: CastHistoryPage, link: FakeLink) -> None:
     past = open_page(page, link, 2)
     past.casts.insert(0, make_cast("newest", state=CastState.COMPLETED))
     link.say(m.HistoryChanged())
@@ -177,7 +177,7 @@ def test_changes_are_seen_once_it_is_quiet(qtbot: QtBot, page: HistoryPage, link
 
 
 def test_the_history_is_exported_as_csv_and_json(
-    qtbot: QtBot, page: HistoryPage, link: FakeLink, tmp_path: Path
+    qtbot: QtBot, page: CastHistoryPage, link: FakeLink, tmp_path: Path
 ) -> None:
     past = open_page(page, link, 250)
     page.export_to(str(tmp_path / "h.csv"))
@@ -199,7 +199,7 @@ def test_the_history_is_exported_as_csv_and_json(
 
 
 def test_an_export_that_fails_or_is_cancelled_leaves_nothing(
-    qtbot: QtBot, page: HistoryPage, link: FakeLink, tmp_path: Path
+    qtbot: QtBot, page: CastHistoryPage, link: FakeLink, tmp_path: Path
 ) -> None:
     open_page(page, link, 5)
     page.export_to(str(tmp_path / "nowhere" / "h.csv"))
@@ -213,7 +213,7 @@ def test_an_export_that_fails_or_is_cancelled_leaves_nothing(
     assert not (tmp_path / "x.json").exists()
 
 
-def test_the_statistics_are_shown_and_asked_for_anew(page: HistoryPage, link: FakeLink) -> None:
+def test_the_statistics_are_shown_and_asked_for_anew(page: CastHistoryPage, link: FakeLink) -> None:
     open_page(page, link, 1)
     nodes = (m.NodeStatistics("node_1", 3, 1, 10**9, 1e8, 2e8),)
     ever = m.Statistics(casts=4, delivered=3, bytes=10**9, mean_rate=1e8, nodes=nodes)

@@ -16,14 +16,14 @@ from castray_desktop.ui.throughput.rate_history import (
     GRACE,
     STEP,
     WIDER_BY,
-    RateHistory,
+    PlotHistory,
     Ring,
 )
 from tests.helpers.samples import NOW
 
 
 def test_samples_lie_where_they_belong() -> None:
-    history = RateHistory()
+    history = PlotHistory()
     assert history.empty
     for number in range(8):
         history.add(NOW + number * STEP, 100.0 + number, {"node_1": 10.0})
@@ -34,7 +34,7 @@ def test_samples_lie_where_they_belong() -> None:
 
 
 def test_a_pause_reads_as_zero_and_a_hiccup_is_bridged() -> None:
-    history = RateHistory()
+    history = PlotHistory()
     history.add(NOW, 100.0, {})
     history.add(NOW + 2 * STEP, 120.0, {})
     history.add(NOW + 6 * STEP, 50.0, {})
@@ -43,14 +43,14 @@ def test_a_pause_reads_as_zero_and_a_hiccup_is_bridged() -> None:
 
 
 def test_a_late_sample_does_not_read_as_zero() -> None:
-    history = RateHistory()
+    history = PlotHistory()
     history.add(NOW, 100.0, {})
     assert history.window(NOW + 3 * STEP, 1.0).total[-1] == 100
     assert history.window(NOW + 8 * STEP, 1.0).total[-1] == 0
 
 
 def test_nodes_that_were_silent_are_left_out() -> None:
-    history = RateHistory()
+    history = PlotHistory()
     history.add(NOW, 1.0, {"old": 5.0})
     history.add(NOW + 120, 1.0, {"new": 5.0})
     assert set(history.window(NOW + 120, 60).nodes) == {"new"}
@@ -58,7 +58,7 @@ def test_nodes_that_were_silent_are_left_out() -> None:
 
 
 def test_the_ring_turns() -> None:
-    history = RateHistory()
+    history = PlotHistory()
     history.add(NOW, 1.0, {"gone": 1.0})
     history.add(NOW + 3 * CAPACITY * STEP, 2.0, {"node_1": 2.0})
     window = history.window(NOW + 3 * CAPACITY * STEP, 1800)

@@ -15,8 +15,7 @@ from pytestqt.qtbot import QtBot
 
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol import messages as m
-from castray_desktop.core.protocol.messages import NodeRate, RateSample, Throughput
-from castray_desktop.core.protocol.messages import RateHistory as PastRates
+from castray_desktop.core.protocol.messages import NodeRate, RateHistory, RateSample, Throughput
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.throughput.plot_overlay import HOURS, MINUTES, SPANS, nice_top, scale_unit
 from castray_desktop.ui.throughput.plot_persistence import PlotPersistence
@@ -153,10 +152,10 @@ def choose(plot: ThroughputPlot, span: int) -> None:
     menu.deleteLater()
 
 
-def past(step: float, *ages: float, rate: float = 50e6) -> PastRates:
+def past(step: float, *ages: float, rate: float = 50e6) -> RateHistory:
     """Samples that ended so long ago."""
     samples = tuple(RateSample(NOW - age, 2 * rate, rate, {"node_1": rate}) for age in sorted(ages)[::-1])
-    return PastRates(step, samples)
+    return RateHistory(step, samples)
 
 
 def test_what_the_engine_knows_of_the_time_before_is_drawn(stage: Stage) -> None:

@@ -243,6 +243,21 @@ def test_a_file_dropped_on_the_window_goes_to_the_list(window: MainWindow, link:
     assert window.send_panel.entries.paths() == (MODEL,)
 
 
+def test_a_file_dropped_beside_the_nodes_goes_to_the_list(window: MainWindow, link: FakeLink) -> None:
+    """The graph accepts the drag, and the window says and does what it does elsewhere."""
+    link.start(fake.busy_welcome())
+    chosen = window.selection.selected()
+    canvas, corner = window.graph.view.viewport(), QPoint(2, 2)
+    drag = Drag(MODEL)
+    assert drag.enter(canvas, corner)
+    assert drag.move(canvas, corner)
+    assert window.overlay.text == "Drop to add llama-3-8b.safetensors to the send list"
+    assert drag.drop(canvas, corner)
+    assert window.overlay.text == ""
+    assert window.send_panel.entries.paths() == (MODEL,)
+    assert window.selection.selected() == chosen
+
+
 def test_several_files_are_counted_and_other_things_are_refused(window: MainWindow) -> None:
     assert Drag(MODEL, "/b").enter(window, MIDDLE)
     assert window.overlay.text == "Drop to add 2 items to the send list"
