@@ -90,7 +90,7 @@ class CastCommands:
             chosen = self._chosen_with(cast, nodes)
             await asyncio.gather(*[run.pause_recipients(some) for run, some in chosen])
             return
-        runs = [run for run in self._chosen(cast) if not run.admission.paused]
+        runs = [run for run in self._chosen(cast) if not run.status.is_paused]
         for run in runs:
             self._queue.withdraw(run.status.cast)
             run.admission.pause()
@@ -107,7 +107,7 @@ class CastCommands:
                 run.resume(some)
             return
         for run in self._chosen(cast):
-            if cast or run.admission.paused:
+            if cast or run.status.is_paused:
                 run.resume()
 
     async def drop_recipients(self, cast: str, recipients: Iterable[str]) -> None:

@@ -204,7 +204,7 @@ class CastManager:
 
         Paused casts wait for their cluster instead.
         """
-        for cast in [cast for cast in self._tasks if self._runs[cast].admission.paused]:
+        for cast in [cast for cast in self._tasks if self._runs[cast].status.is_paused]:
             if cast in self._tasks:  # it may have ended while others were looked after
                 await self._wait_again(cast)
         for cast in self._tasks:

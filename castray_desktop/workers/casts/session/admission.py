@@ -6,11 +6,14 @@ import asyncio
 from collections.abc import Callable, Iterable
 
 from castray_desktop.core.casts.states import CastEvent
+from castray_desktop.core.protocol.messages import CastState
 from castray_desktop.core.protocol.nodes.agent_protocol import PauseCast
 from castray_desktop.workers.casts.session.cast_status import CastStatus
 from castray_desktop.workers.casts.session.route_executor import RouteExecutor
 from castray_desktop.workers.casts.session.session_context import SessionContext
 from castray_desktop.workers.casts.session.shared_destination import SharedDestinations
+
+_ACTIVE_STATES = frozenset({CastState.PREPARING, CastState.SENDING, CastState.VERIFYING})
 
 
 class Admission:
@@ -28,7 +31,6 @@ class Admission:
         on_resume: Callable[[], None],
         changed: Callable[[], None],
     ) -> None:
-        self.paused = False
         self._context = context
         self._status = context.status
         self._executor = executor
@@ -36,14 +38,13 @@ class Admission:
         self._goes_on = on_resume
         self._changed = changed
         self._ready = False
-        self._has = False
         self._pauses = 0  # number of pause and resume orders
         self._holding: asyncio.Future[None] | None = None  # the last order to pause
 
     @property
     def is_active(self) -> bool:
         """Whether the cast may act: admitted and not paused."""
-        return self._has and not self.paused
+        return self._status.state in _ACTIVE_STATES
 
     @property
     def absences_count(self) -> bool:
@@ -53,14 +54,13 @@ class Admission:
     def cluster_ready(self) -> None:
         """The cast's cluster is in use: request admission."""
         self._ready = True
-        if not self.paused:
+        if not self._status.is_paused:
             self._ask()
 
     def start(self) -> None:
         """Admitted: start, or continue. No effect if it was paused meanwhile, or has ended."""
-        if self.paused or self._status.state.finished:
+        if self._status.is_paused or self._status.state.finished:
             return
-        self._has = True
         self._status.advance(CastEvent.STARTED, self._context.now)
         if self._executor.route is not None:
             self._status.advance(CastEvent.PREPARED, self._context.now)
@@ -71,12 +71,11 @@ class Admission:
 
     def pause(self) -> None:
         """Pause until `resume` and admission; nothing leaves any node once `wait_paused` returns."""
-        if not self.paused:
-            if self._has:
+        if not self._status.is_paused:
+            if self.is_active:
                 self._holding = self._context.orders.run_in_background(
                     self._executor.broadcast(self._order(True))
                 )
-            self.paused, self._has = True, False
             self._status.advance(CastEvent.PAUSED, self._context.now)
             self._status.pause(self._status.recipients)
             self._changed()
@@ -86,20 +85,23 @@ class Admission:
         if self._holding is not None:
             await asyncio.wait([self._holding])
 
-    def resume(self, nodes: Iterable[str] = ()) -> None:
-        """Resume these recipients, or all. A paused cast requests admission if one of them continues."""
+    def resume(self, nodes: Iterable[str] = ()) -> tuple[str, ...]:
+        """Resume these recipients, or all; returns which were paused.
+
+        A paused cast requests admission if one of them continues.
+        """
         chosen = tuple(nodes)
         resumed = self._status.resume(chosen or self._status.recipients)
-        if self.paused and (resumed or not chosen):
-            self.paused = False
+        if self._status.is_paused and (resumed or not chosen):
             self._status.advance(CastEvent.RESUMED, self._context.now)
             if self._ready:
                 self._ask()
         self._changed()
+        return resumed
 
     async def _let_go(self, order: PauseCast) -> None:
         """Resume all, after detaching recipients that stay paused."""
-        await self._executor.wait_detached(self._status.paused)
+        await self._executor.wait_detached(self._status.paused_recipients)
         await self._executor.broadcast(order)
 
     def _order(self, paused: bool) -> PauseCast:
@@ -135,7 +137,7 @@ class PausedRecipients:
 
     async def wait_paused(self, nodes: tuple[str, ...]) -> None:
         """Wait until these recipients receive nothing any more."""
-        if self._admission.paused:
+        if self._status.is_paused:
             await self._admission.wait_paused()
         await self._executor.wait_detached(nodes)
 
@@ -144,13 +146,13 @@ class PausedRecipients:
 
         While the cast itself is paused, none is detached: no byte leaves any node, and all keep their places.
         """
-        if self._admission.paused:
+        if self._status.is_paused:
             return
-        if self._status.all_paused:
+        if self._status.all_recipients_paused:
             self._admission.pause()
             self._step_back()
             return
-        for node in self._status.paused:
+        for node in self._status.paused_recipients:
             self._destinations.replace_paused_writer(node)
             if self._executor.has_upstream(node):
                 self._executor.detach(node)

@@ -109,7 +109,7 @@ class CastPreflight:
 
     def _given_up(self) -> bool:
         return self._context.source in self._context.absences.expired(
-            self._context.now, self._admission.absences_count, self._status.paused
+            self._context.now, self._admission.absences_count, self._status.paused_recipients
         )
 
     def _scanned_or_not(self) -> bool:

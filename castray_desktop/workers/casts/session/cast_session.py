@@ -198,7 +198,7 @@ class CastSession:
 
     def checkpoint(self) -> CastCheckpoint:
         """A checkpoint from which another engine can continue."""
-        return self._checkpoints.checkpoint(self.admission.paused)
+        return self._checkpoints.checkpoint()
 
     def reorder(self, order: float) -> None:
         """Change its position in the queue."""
@@ -206,7 +206,7 @@ class CastSession:
         self._note()
 
     def _note(self) -> None:
-        self._checkpoints.save_if_changed(len(self._handled), self.admission.paused)
+        self._checkpoints.save_if_changed(len(self._handled))
 
     def pause_recipients(self, nodes: tuple[str, ...]) -> Awaitable[None]:
         """Pause these recipients; done when they receive nothing any more."""
@@ -222,7 +222,7 @@ class CastSession:
 
     def resume(self, nodes: tuple[str, ...] = ()) -> None:
         """Resume these recipients, or all, once the cast is admitted."""
-        self.admission.resume(nodes)
+        self._multicast.recipients_resumed(self.admission.resume(nodes))
         self._policy.restart_monitor()
 
     async def drop_recipients(self, nodes: tuple[str, ...]) -> None:

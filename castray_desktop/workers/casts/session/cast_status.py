@@ -166,7 +166,7 @@ class CastStatus:
 
     def add_recipient(self, node: str, address: str, mode: CastMode) -> None:
         """Add a recipient, unless it is one already."""
-        state = DeliveryState.PAUSED if self.state is CastState.PAUSED else DeliveryState.WAITING
+        state = DeliveryState.PAUSED if self.is_paused else DeliveryState.WAITING
         self._entries.setdefault(node, DeliveryProgress(DeliverySnapshot(node, state, address)))
         self._mode = mode
 
@@ -256,14 +256,24 @@ class CastStatus:
         return tuple(node for node, entry in self._entries.items() if entry.state is DeliveryState.AWAITED)
 
     @property
-    def paused(self) -> tuple[str, ...]:
-        """Recipients with paused deliveries."""
-        return tuple(node for node, entry in self._entries.items() if entry.state is DeliveryState.PAUSED)
+    def is_paused(self) -> bool:
+        """Whether the cast is paused, with all its recipients."""
+        return self.state is CastState.PAUSED
 
     @property
-    def all_paused(self) -> bool:
+    def paused_recipients(self) -> tuple[str, ...]:
+        """Recipients with paused deliveries."""
+        return tuple(filter(self.is_recipient_paused, self._entries))
+
+    def is_recipient_paused(self, node: str) -> bool:
+        """Whether the delivery to this recipient is paused, alone or with the cast."""
+        return self._entries[node].state is DeliveryState.PAUSED
+
+    @property
+    def all_recipients_paused(self) -> bool:
         """Whether all unfinished deliveries are paused."""
-        return bool(self.paused) and len(self.paused) == len(self.unfinished)
+        paused = self.paused_recipients
+        return bool(paused) and len(paused) == len(self.unfinished)
 
     @property
     def all_bytes_there(self) -> bool:
@@ -382,7 +392,7 @@ class CastStatus:
             files=totals.files if totals else 0,
             bytes=totals.content_bytes if totals else 0,
             done_bytes=sum(item.bytes for item in deliveries) // max(1, len(deliveries)),
-            rate=0.0 if self.state is CastState.PAUSED else median_rate([item.rate for item in counted]),
+            rate=0.0 if self.is_paused else median_rate([item.rate for item in counted]),
             upload_rate=0.0 if self.state.finished else self._account.upload.rate(now),
             checking=0.0 if self.state.finished else rounded_share(self._account.checking, now),
             reading=0.0 if self.state.finished else rounded_share(self._account.reading, now),

@@ -176,19 +176,19 @@ class CheckpointWriter:
         self._before = before
         self._kept: tuple[object, ...] = ()
 
-    def save_if_changed(self, ended: int, paused: bool) -> None:
+    def save_if_changed(self, ended: int) -> None:
         """Save the cast's state; `ended` is how many of its deliveries were handled."""
         status, failover = self._status, self._failover
         writers, folders = self._destinations.writers_by_node(), len(self._destinations.folders)
         sent = status.sent_contents * SENT_STEPS // (status.stream_bytes or 1)
-        order, pauses = status.order, (paused, status.paused)
+        order, pauses = status.order, (status.is_paused, status.paused_recipients)
         state = (ended, pauses, order, failover.digest, status.request, writers, folders, sent)
         if self._keep is None or state == self._kept:
             return
         self._kept = state
-        self._keep(self.checkpoint(paused))
+        self._keep(self.checkpoint())
 
-    def checkpoint(self, paused: bool) -> CastCheckpoint:
+    def checkpoint(self) -> CastCheckpoint:
         """The current checkpoint."""
         status, failover = self._status, self._failover
         return CastCheckpoint(
@@ -202,7 +202,7 @@ class CheckpointWriter:
             algorithms=failover.algorithms,
             writers=self._destinations.writers_by_node(),
             folders=dict(self._destinations.folders),
-            paused=paused,
+            paused=status.is_paused,
             order=status.order,
             totals=status.totals,
             sent_bytes=status.sent_contents,

@@ -81,7 +81,9 @@ class LostNodes:
 
     def expire(self, counting: bool) -> None:
         """Give up nodes whose grace period has expired."""
-        for node in self._context.absences.expired(self._context.now, counting, self._status.paused):
+        for node in self._context.absences.expired(
+            self._context.now, counting, self._status.paused_recipients
+        ):
             failure = self._context.absences.reason(node)
             if node == self._context.source:
                 self._failover.fail(failure)

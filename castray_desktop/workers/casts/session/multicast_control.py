@@ -10,7 +10,7 @@ import dataclasses
 import itertools
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from statistics import median_low
 
 from castray_desktop.core.casts.grace_period import RetryBackoff
@@ -151,7 +151,6 @@ class MulticastControl:
         self._rate = 0  # bytes per second that the source paced itself to, for its next agent; 0: not known
         self._told: dict[str, tuple[int, float]] = {}  # which agent of a node was told to listen, and when
         self._calling: set[str] = set()  # with an order to listen that has not been answered
-        self._paused: frozenset[str] = frozenset()  # who takes nothing at the moment
         self._heard: set[str] = set()  # who has listened
         self._moved: set[str] = set()  # to the tail, since they don't
         self._back_off = RetryBackoff(REJOIN_SECONDS)
@@ -180,7 +179,6 @@ class MulticastControl:
         route = self._executor.route
         if route is None:
             return
-        self._look_at_paused()
         if not self._over:
             self._heed_source()
         if self._failover.state is not FailoverState.SERVING:
@@ -243,15 +241,15 @@ class MulticastControl:
 
     # --- who listens ----------------------------------------------------------------------------
 
-    def _look_at_paused(self) -> None:
-        """A paused recipient leaves the group; after resuming it needs a while to rejoin."""
-        paused = frozenset(self._status.paused)
-        for node in self._paused - paused:
+    def recipients_resumed(self, nodes: Iterable[str]) -> None:
+        """A recipient that was detached has left the group, and needs a while to rejoin."""
+        for node in nodes:
+            if self._executor.has_upstream(node):
+                continue  # it was paused with the cast, and is still in the group
             if node in self._told:
                 self._told[node] = self._told[node][0], self._context.now
             self._heard.discard(node)
             self._moved.discard(node)
-        self._paused = paused
 
     def _have_listen(self) -> None:
         """Let recipients that already fetch join as well."""
@@ -300,7 +298,7 @@ class MulticastControl:
 
     def _listeners(self) -> tuple[str, ...]:
         """Nodes that were told to receive."""
-        return tuple(node for node in self._told_to_listen() if node not in self._paused)
+        return tuple(node for node in self._told_to_listen() if not self._status.is_recipient_paused(node))
 
     def _told_to_listen(self) -> tuple[str, ...]:
         """Nodes whose current agent was told to join, and which have not finished."""

@@ -8,7 +8,6 @@ from math import inf
 
 from castray_desktop.core.casts.states import FailoverState
 from castray_desktop.core.failures.kinds import Failure, FailureKind
-from castray_desktop.core.protocol.messages import DeliveryState
 from castray_desktop.core.routing.fan_out_watch import FanOutWatch, SlowFanOut
 from castray_desktop.core.routing.node_speeds import SpeedMeasurement, SpeedMeter
 from castray_desktop.core.routing.route_plan import Route, choose_upstream, plan_route
@@ -145,9 +144,10 @@ class RoutePolicy:
                 self._executor.set_route(route)
 
     def _is_to_fetch(self, node: str) -> bool:
-        paused = self._status.delivery(node).state is DeliveryState.PAUSED
         return (
-            node not in self._context.absences and not paused and self._destinations.writer_of(node) is None
+            node not in self._context.absences
+            and not self._status.is_recipient_paused(node)
+            and self._destinations.writer_of(node) is None
         )
 
     def _feeders(self, route: Route) -> dict[str, int]:

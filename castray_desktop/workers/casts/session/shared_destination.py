@@ -19,7 +19,7 @@ from pathlib import PurePosixPath
 
 from castray_desktop.core.casts.states import DeliveryEvent
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
-from castray_desktop.core.protocol.messages import DeliveryState, SendRequest
+from castray_desktop.core.protocol.messages import SendRequest
 from castray_desktop.core.protocol.nodes import agent_protocol
 from castray_desktop.core.protocol.nodes.agent_protocol import DestinationReply, Probe, ProbeReply, ProbeVerb
 from castray_desktop.workers.casts.session.agent_orders import OrderSender
@@ -305,7 +305,7 @@ class SharedDestinations:
         if self._status.delivery(writer).state.delivered:
             return False
         heirs = self._heirs(writer)
-        heirs = [heir for heir in heirs if not self._is_paused(heir)] or heirs
+        heirs = [heir for heir in heirs if not self._status.is_recipient_paused(heir)] or heirs
         if heirs:
             self._sharing.promote(writer, heirs[0])
         return bool(heirs)
@@ -316,7 +316,7 @@ class SharedDestinations:
         The writer keeps its data, in case it writes again.
         """
         for heir in self._heirs(node):
-            if not self._is_paused(heir):
+            if not self._status.is_recipient_paused(heir):
                 self._sharing.promote(node, heir)
                 return
 
@@ -327,9 +327,6 @@ class SharedDestinations:
             for node in followers
             if node not in self._context.absences and not self._status.delivery(node).state.finished
         ]
-
-    def _is_paused(self, node: str) -> bool:
-        return self._status.delivery(node).state is DeliveryState.PAUSED
 
     def delivery_ended(self, node: str) -> bool:
         """Its delivery has ended, and possibly those that depend on it.
