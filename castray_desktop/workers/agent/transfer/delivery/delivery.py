@@ -33,10 +33,9 @@ from castray_desktop.workers.agent.transfer.delivery.receipts import Receipts, r
 from castray_desktop.workers.agent.transfer.node_context import NodeContext
 from castray_desktop.workers.agent.transfer.source.scanner import MAX_PROBLEMS
 from castray_desktop.workers.agent.transfer.store.cancellation import CancellationToken, CastCancelledError
-from castray_desktop.workers.agent.transfer.store.compared_store import ComparedStore
 from castray_desktop.workers.agent.transfer.store.part_files import PartFiles
 from castray_desktop.workers.agent.transfer.store.piece_store import NotifyChanged
-from castray_desktop.workers.agent.transfer.store.receive_store import DamagedListError
+from castray_desktop.workers.agent.transfer.store.receive_store import DamagedListError, ReceiveStore
 from castray_desktop.workers.agent.transfer.system.os_failures import file_failure
 from castray_desktop.workers.agent.transfer.system.time_breakdown import CHECKING, DISK
 
@@ -103,7 +102,7 @@ class Delivery:
         self._order = order
         self._context = context
         self._cancellation = CancellationToken()
-        self.store = ComparedStore(order, context, changed, self._cancellation)
+        self.store = ReceiveStore(order, context, changed, self._cancellation)
         self._status = DeliveryStatus(self.store.lock, self.store.report_state)
         self.session = DownloadSession(order, context, self.store, self._status)
         self._seal = ""

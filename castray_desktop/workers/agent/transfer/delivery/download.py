@@ -31,13 +31,13 @@ from castray_desktop.workers.agent.transfer.multicast.multicast_repair import Mu
 from castray_desktop.workers.agent.transfer.node_context import NodeContext, PeerTiming
 from castray_desktop.workers.agent.transfer.peer.connection import PeerConnection, UntrustedPeerError
 from castray_desktop.workers.agent.transfer.peer.dial import PeerDialer
-from castray_desktop.workers.agent.transfer.store.compared_store import ComparedStore
 from castray_desktop.workers.agent.transfer.store.piece_store import (
     Spoilt,
     StoreGoneError,
     read_some,
 )
-from castray_desktop.workers.agent.transfer.store.receive_store import ResumeVerifier
+from castray_desktop.workers.agent.transfer.store.receive_store import ReceiveStore
+from castray_desktop.workers.agent.transfer.store.resume_verifier import ResumeVerifier
 from castray_desktop.workers.agent.transfer.system.digests import expander
 from castray_desktop.workers.agent.transfer.system.file_io import CHUNK_BYTES, page_buffer
 from castray_desktop.workers.agent.transfer.system.os_failures import reason_of
@@ -62,7 +62,7 @@ class PieceDownloader:
     """Downloads pieces over one connection."""
 
     def __init__(
-        self, channel: PeerConnection, session: DownloadSession, store: ComparedStore, upstream: Upstream
+        self, channel: PeerConnection, session: DownloadSession, store: ReceiveStore, upstream: Upstream
     ) -> None:
         self._channel = channel
         channel.tolerates_silence = lambda: session.is_idle
@@ -100,7 +100,7 @@ class PieceDownloader:
                 self._request_missing()
             if self._store.early_digests_wanted:
                 self._request_early(0, self._layout.stream_bytes)
-            if self._store.hashes_awaited and not self._hashes_asked:
+            if self._store.comparison.hashes_awaited and not self._hashes_asked:
                 self._hashes_asked = True
                 self._channel.write(peer_frames.frame(FrameType.HASHES))
             if self._store.wake_pending and not self._channel.has_data():
@@ -153,7 +153,7 @@ class PieceDownloader:
             self._gathering.recheck()
         for start, end in self._store.needed_ranges():
             self._request(start, min(end, begins))
-            for low, high, digests in self._store.split_by_existing(max(start, begins), end):
+            for low, high, digests in self._store.comparison.split(max(start, begins), end):
                 if digests:
                     self._request(low, high)
                 else:  # their bytes come by multicast
@@ -164,7 +164,7 @@ class PieceDownloader:
         if start >= end:
             return
         for gap in self._asked.missing(start, end):
-            self._queue.extend(self._store.split_by_existing(*gap))
+            self._queue.extend(self._store.comparison.split(*gap))
         self._asked.add(start, end)
 
     def _request_early(self, start: int, end: int) -> None:
@@ -386,7 +386,7 @@ class DownloadSession:
     """Fills a store from an upstream. Orders come from other threads and change the upstream or end it."""
 
     def __init__(
-        self, order: StartDelivery, context: NodeContext, store: ComparedStore, status: DeliveryStatus
+        self, order: StartDelivery, context: NodeContext, store: ReceiveStore, status: DeliveryStatus
     ) -> None:
         self.secret = bytes.fromhex(order.secret)
         self.route: UpstreamRoute = (order.epoch, order.upstream)

@@ -17,7 +17,6 @@ from typing import Optional
 from castray_desktop.core.content.byte_ranges import RangeSet
 from castray_desktop.core.content.manifest import EntryKind, FileSpan, Manifest
 from castray_desktop.core.content.stream_layout import StreamLayout
-from castray_desktop.core.protocol.nodes.agent_protocol import TopEntry
 from castray_desktop.workers.agent.transfer.store.hash_cache import FileKey, HashCache, hash_file
 from castray_desktop.workers.agent.transfer.system.digests import Hasher
 from castray_desktop.workers.agent.transfer.system.file_systems import FileSystems
@@ -26,11 +25,6 @@ from castray_desktop.workers.agent.transfer.system.sparse_files import has_same_
 CHANGED_WHILE_COMPARED = "it changed while it was compared"
 
 SAME_SIZE, SAME_HASH, SAME_HASH_SETTLED = 1, 2, 3  # same size; same hash; and later writes are detectable
-
-
-def may_exist(destination: bytes, top: tuple[TopEntry, ...]) -> bool:
-    """Whether a top-level entry exists at the destination: otherwise there is nothing to compare."""
-    return any(os.path.lexists(destination + b"/" + os.fsencode(entry.name)) for entry in top)
 
 
 class ExistingFiles:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import logging
 import os
 import threading
-from collections.abc import Callable
 from typing import Optional
 
 from castray_desktop.core.content.byte_ranges import Range, RangeSet
@@ -18,13 +16,18 @@ from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol.nodes.agent_protocol import StartDelivery
 from castray_desktop.core.protocol.nodes.peer_frames import DIGEST_BYTES
 from castray_desktop.workers.agent.transfer.node_context import NodeContext
-from castray_desktop.workers.agent.transfer.store.cancellation import CancellationToken, CastCancelledError
+from castray_desktop.workers.agent.transfer.store.cancellation import CancellationToken
+from castray_desktop.workers.agent.transfer.store.comparison import ExistingFileComparison, may_exist
 from castray_desktop.workers.agent.transfer.store.destination_check import (
     nearest_folder,
     present_bytes,
     resolve_destination,
 )
-from castray_desktop.workers.agent.transfer.store.existing_files import whole_pieces
+from castray_desktop.workers.agent.transfer.store.existing_files import (
+    CHANGED_WHILE_COMPARED,
+    ExistingFiles,
+    whole_pieces,
+)
 from castray_desktop.workers.agent.transfer.store.file_hashes import FileHashes
 from castray_desktop.workers.agent.transfer.store.name_clashes import find_clash, name_comparison
 from castray_desktop.workers.agent.transfer.store.part_files import PartFiles
@@ -40,6 +43,8 @@ from castray_desktop.workers.agent.transfer.system.digests import file_hasher, p
 from castray_desktop.workers.agent.transfer.system.file_io import page_buffer
 from castray_desktop.workers.agent.transfer.system.os_failures import no_room, reason_of, write_failure
 from castray_desktop.workers.agent.transfer.system.time_breakdown import CHECKING, DISK, TimeBreakdown
+
+COPY_BYTES = 1 << 20
 
 
 class Unreadable(OSError):
@@ -64,7 +69,7 @@ class ReceiveStore(PieceStore):
         self.limiter.set_limit(order.limit)
         self.cancellation = cancellation
         self.order = order
-        self._place = context
+        self._context = context
         self.staging: Optional[Staging] = None
         self.parts: Optional[PartFiles] = None
         self.hashes: Optional[FileHashes] = None
@@ -91,6 +96,8 @@ class ReceiveStore(PieceStore):
         self.has_new_wanted = False  # journaled data was wrong: more has to be requested
         self.write_lock = threading.Lock()  # held while a piece is written
         self._moving_lock = threading.Lock()  # held while a file's bytes move
+        self.comparison = ExistingFileComparison(self.layout)
+        self._undigested = bytearray(self.layout.pieces)  # pieces that are had without a digest, by number
         self.early_digests_wanted = False  # a downstream wants digests ahead of their pieces
 
     # --- the beginning
@@ -100,43 +107,45 @@ class ReceiveStore(PieceStore):
 
         Raises CastRayError or OSError.
         """
-        order, place = self.order, self._place
-        destination = resolve_destination(order.destination, place.node, place.inbox)
-        folder = nearest_folder(destination, place.node)
+        order, context = self.order, self._context
+        destination = resolve_destination(order.destination, context.node, context.inbox)
+        folder = nearest_folder(destination, context.node)
         try:
             self.staging = self._make_staging(destination)
-            if self.staging.resumed and not self._take_up():
+            if self.staging.resumed and not self._resume():
                 self.staging.start_over()
         except OSError as error:
-            raise write_failure(error, place.node, destination, order.totals.content_bytes) from error
-        self._promise_room(folder, destination)
+            raise write_failure(error, context.node, destination, order.totals.content_bytes) from error
+        self._reserve_space(folder, destination)
         if order.totals.manifest_bytes == 0:
             raise CastRayError(FailureKind.INTERNAL, reason="a parcel without a manifest")
+        if self.manifest is None and self._may_have_existing_files(destination):
+            self.comparison.await_manifest()
 
     def _make_staging(self, destination: bytes) -> Staging:
-        order, place = self.order, self._place
+        order, context = self.order, self._context
         header = {
             "manifest": order.totals.manifest_digest,
             "piece": order.algorithms.piece,
             "file": order.algorithms.file,
             "piece_bytes": str(order.algorithms.piece_bytes),
         }
-        return Staging(destination, self.cast, place.node, header, place.registry)
+        return Staging(destination, self.cast, context.node, header, context.registry)
 
-    def _promise_room(self, folder: bytes, destination: bytes) -> None:
-        order, place = self.order, self._place
+    def _reserve_space(self, folder: bytes, destination: bytes) -> None:
+        order, context = self.order, self._context
         assert self.staging is not None
         needed = order.totals.content_bytes
-        free = place.reservations.free_bytes(folder, but=self.cast)
+        free = context.reservations.free_bytes(folder, but=self.cast)
         if self.staging.resumed and free < needed:
             needed = max(needed - self.staging.used_bytes(), 0)
         if free < needed:
             needed -= present_bytes(destination, order.totals.top, needed)
         if free < needed:
-            raise no_room(place.node, destination, free, needed)
-        place.reservations.reserve(self.cast, os.stat(folder).st_dev, needed)
+            raise no_room(context.node, destination, free, needed)
+        context.reservations.reserve(self.cast, os.stat(folder).st_dev, needed)
 
-    def _take_up(self) -> bool:
+    def _resume(self) -> bool:
         """Resume from what an earlier delivery left. Returns False if it can't be used."""
         assert self.staging is not None
         raw = self.staging.saved_manifest()
@@ -157,16 +166,14 @@ class ReceiveStore(PieceStore):
             for start, end in whole_pieces(self.manifest, self.layout, self.parts.settled.__contains__):
                 pieces = self.layout.pieces_of(start, end)
                 self._known[pieces.start : pieces.stop] = journalled[pieces.start : pieces.stop]
-                self._note_settled(pieces.start, pieces.stop)
+                for index in pieces:
+                    self._undigested[index] = not self._known[index]
                 self.have.add(start, end)
                 self._count(start, end)
         for index in range(self.layout.pieces):
             if journalled[index] and not self.has_piece(index):
                 self.journaled.add(*self.layout.piece(index))
         return True
-
-    def _note_settled(self, first: int, after: int) -> None:
-        """These pieces are had, some perhaps without a digest."""
 
     def needed_ranges(self) -> list[Range]:
         """Ranges to fetch, ascending: neither verified nor journaled."""
@@ -182,7 +189,7 @@ class ReceiveStore(PieceStore):
 
     def _known_to(self) -> int:
         """End of the part of the stream for which it is known what to fetch."""
-        return self.layout.stream_bytes
+        return self.layout.manifest_bytes if self.comparison.is_undecided else self.layout.stream_bytes
 
     def needs_piece(self, index: int) -> bool:
         """Whether this piece is needed: neither here nor being verified."""
@@ -191,11 +198,21 @@ class ReceiveStore(PieceStore):
             return self._wants(start, end)
 
     def _wants(self, start: int, end: int) -> bool:
+        if end > self._known_to() or self.comparison.may_have(start, end):
+            return False
         claimed = end > self.checked_to and self.journaled.contains(start, end)
         return not claimed and not self.have.contains(start, end)
 
     def next_needed(self, index: int) -> int:
         """The first needed piece from there on, the number of pieces if there is none."""
+        while True:
+            further = self.comparison.first_beyond(self._next_missing(index))
+            if further == index:
+                return index
+            index = further
+
+    def _next_missing(self, index: int) -> int:
+        """The first piece from there on that is neither verified nor journaled."""
         with self.lock:
             if index >= self.layout.pieces:
                 return index
@@ -233,7 +250,7 @@ class ReceiveStore(PieceStore):
                     self.add_pieces(index, self.digest(index))
                 self.checked_to = end
         if good:
-            self._feed(start, end, view)
+            self._hash_contents(start, end, view)
             self.report_progress()
         return good
 
@@ -262,7 +279,7 @@ class ReceiveStore(PieceStore):
         Raises CastRayError if it can't be stored.
         """
         try:
-            return self._place_piece(index, digest, view)
+            return self._write_piece(index, digest, view)
         except OSError as error:
             raise self.local_failure(error) from error
 
@@ -271,14 +288,14 @@ class ReceiveStore(PieceStore):
         if isinstance(error, Unreadable):
             return CastRayError(
                 FailureKind.READ_BACK_FAILED,
-                node=self._place.node,
+                node=self._context.node,
                 path=self._shown_path(error),
                 reason=reason_of(error),
             )
         needed = self.layout.stream_bytes - self.have.total
-        return write_failure(error, self._place.node, self._shown_path(error), needed)
+        return write_failure(error, self._context.node, self._shown_path(error), needed)
 
-    def _place_piece(self, index: int, digest: bytes, view: memoryview) -> bool:
+    def _write_piece(self, index: int, digest: bytes, view: memoryview) -> bool:
         start, end = self.layout.piece(index)
         layout = self.layout
         if start < layout.manifest_bytes and self.manifest is None:
@@ -303,13 +320,13 @@ class ReceiveStore(PieceStore):
             self.staging.save_trailer(first - layout.trailer_start, part)
         if len(spans) != 1 or high - low != end - start:
             self.cache_piece(index, bytes(view))
-        self._note_placed(index, digest, high - low)
+        self._record_written(index, digest, high - low)
         if self.hashes is not None:
             self.hashes.add_contents(low, high, spans, content)
         self.report_progress()
         return True
 
-    def _note_placed(self, index: int, digest: bytes, length: int) -> None:
+    def _record_written(self, index: int, digest: bytes, length: int) -> None:
         """A piece was written, with so many bytes of contents. Raises CastRayError."""
         assert self.staging is not None
         try:
@@ -320,7 +337,7 @@ class ReceiveStore(PieceStore):
             self.content_bytes += length
             self.add_pieces(index, digest)
 
-    def _feed(self, start: int, end: int, view: memoryview) -> None:
+    def _hash_contents(self, start: int, end: int, view: memoryview) -> None:
         if self.manifest is None or self.hashes is None:
             return
         low, high = self.layout.content_range(start, end)
@@ -349,13 +366,15 @@ class ReceiveStore(PieceStore):
         if manifest.content_bytes != layout.content_bytes or len(manifest.files) != self.order.totals.files:
             raise CastRayError(FailureKind.INTERNAL, reason="the list of files does not fit the parcel")
         assert self.staging is not None
-        parts = PartFiles(self.staging, manifest, self.cast, self._place.reservations, self.order.on_conflict)
+        parts = PartFiles(
+            self.staging, manifest, self.cast, self._context.reservations, self.order.on_conflict
+        )
         self.parts = parts
         self._check_names(manifest, self.staging)
         if self.staging.resumed:
             parts.take_up(self.cancellation.check)
         parts.make_folders()
-        self._look_around(manifest, parts)
+        self._find_existing_files(manifest, parts)
         self.hashes = FileHashes(self, manifest, self._new_file_hasher, parts.complete)
         self.hashes.set_known(dict.fromkeys(parts.settled, b""))
         self.manifest = manifest
@@ -366,23 +385,23 @@ class ReceiveStore(PieceStore):
             clash = find_clash(manifest, are_one)
         if clash is not None:
             first, second = map(display_name, clash)
-            raise CastRayError(FailureKind.NAMES_CLASH, node=self._place.node, path=second, other=first)
-
-    def _look_around(self, manifest: Manifest, parts: PartFiles) -> None:
-        """Called when the manifest is known and no contents were written yet."""
+            raise CastRayError(FailureKind.NAMES_CLASH, node=self._context.node, path=second, other=first)
 
     def _write(self, spans: list[FileSpan], view: memoryview) -> None:
-        at, standing = 0, []
+        at, in_place = 0, []
         for span in spans:
             part = view[at : at + span.length]
             at += span.length
-            if self._stands(span, part):
-                standing.append((span, part))
+            if self._is_in_place(span, part):
+                in_place.append((span, part))
                 continue
-            for earlier, before in standing:  # of a file with holes: it stood before this part was compared
+            for (
+                earlier,
+                before,
+            ) in in_place:  # of a file with holes: it was in place before this part was compared
                 if earlier.file == span.file:
                     self._write_part(earlier, before)
-            standing.clear()
+            in_place.clear()
             self._write_part(span, part)
 
     def _write_part(self, span: FileSpan, view: memoryview) -> None:
@@ -394,11 +413,116 @@ class ReceiveStore(PieceStore):
         except OSError as error:
             entry = self.manifest.files[span.file]
             path = os.fsencode(self._destination_text()) + b"/" + entry.path
-            raise write_failure(error, self._place.node, path, entry.size - span.offset) from error
+            raise write_failure(error, self._context.node, path, entry.size - span.offset) from error
 
-    def _stands(self, span: FileSpan, view: memoryview) -> bool:
-        """Whether these bytes are at the destination already."""
+    # --- existing files
+
+    def _may_have_existing_files(self, destination: bytes) -> bool:
+        return self.order.on_conflict != "rename" and may_exist(destination, self.order.totals.top)
+
+    def _find_existing_files(self, manifest: Manifest, parts: PartFiles) -> None:
+        """The manifest is known, and no contents were written yet."""
+        assert self.staging is not None
+        destination = self.staging.destination
+        if self._may_have_existing_files(destination):
+            parts.existing = ExistingFiles(
+                manifest, self.layout, destination, self.staging.parts, parts.settled, self._comparing
+            )
+        if self.comparison.set_files(parts.existing, self.staging.resumed):
+            self.has_new_wanted = True
+
+    def _comparing(self) -> None:
+        self.cancellation.check()
+        self.report_progress()
+
+    def add_source_hashes(self, first: int, hashes: list[bytes]) -> None:
+        """Add file hashes from the upstream; empty if none is known. Raises ProtocolError."""
+        assert self.manifest is not None
+        if not self.comparison.add_hashes(first, hashes, len(self.manifest.files)):
+            return
+        self.notify_waiting()
+        try:
+            self._add_files_with_same_hash()
+        except OSError as error:
+            raise self.local_failure(error) from error
+
+    def _add_files_with_same_hash(self) -> None:
+        """Existing files with the right hash are complete; their pieces get digests on request."""
+        assert self.hashes is not None
+        same, pieces = self.comparison.compare_hashes(
+            self._context.hash_cache, self.order.algorithms.file, self._new_file_hasher, self._comparing
+        )
+        self.hashes.set_known(same)
+        with self.lock:
+            for start, end in pieces:
+                for gap in self.have.missing(start, end):
+                    self._count(*gap)
+                    undigested = self.layout.pieces_of(*gap)
+                    self._undigested[undigested.start : undigested.stop] = b"\1" * len(undigested)
+                self.have.add(start, end)
+            self.comparison.hashes_awaited, self.has_new_wanted = False, True
+        self.notify_waiting()
+        self.report_progress()
+
+    def use_existing_piece(self, index: int, digest: bytes, buffer: memoryview) -> bool:
+        """Accept the piece if existing files have these bytes; returns whether they do.
+
+        Raises CastRayError.
+        """
+        start, end = self.layout.piece(index)
+        view = buffer[: end - start]
+        existing = self.comparison.files
+        if existing is None or self.manifest is None:
+            return False
+        if not existing.cover(self.manifest.spans(*self.layout.content_range(start, end))):
+            return False
+        with self.lock:
+            self._note_digest(index, digest)
+        if not self._reads_as(index, start, end, view):
+            return False
+        low, high = self.layout.content_range(start, end)
+        self._record_written(index, digest, high - low)
+        self._hash_contents(start, end, view)
+        self.report_progress()
+        return True
+
+    def _is_in_place(self, span: FileSpan, view: memoryview) -> bool:
+        """Whether an existing file has these bytes; otherwise it counts as different from now on."""
+        existing = self.comparison.files
+        if existing is None or self.parts is None or span.file not in existing:
+            return False
+        if existing.has_same_hash(span.file):  # changes since then are detected at commit
+            return True
+        mine = page_buffer(span.length)
+        try:
+            self._read_file(span.file, span.offset, mine)
+            if mine == view:
+                return True
+        except (OSError, EOFError):
+            pass
+        with self._moving_lock:
+            self._copy_matching_parts(span.file, existing)
+            existing.mark_different(span.file)
+        self.open_files.forget(span.file)
         return False
+
+    def _copy_matching_parts(self, file: int, existing: ExistingFiles) -> None:
+        """Copy the matching parts of an existing file into the part file."""
+        assert self.manifest is not None
+        assert self.parts is not None
+        first, last = (self.layout.manifest_bytes + at for at in self.manifest.file_range(file))
+        with self.lock:
+            had = [
+                (max(low, first), min(high, last)) for low, high in self.have if low < last and high > first
+            ]
+        for low, high in had:
+            for at in range(low, high, COPY_BYTES):
+                for span in self.manifest.spans(*self.layout.content_range(at, min(at + COPY_BYTES, high))):
+                    view = page_buffer(span.length)
+                    self._read_file(file, span.offset, view)
+                    self.parts.write(file, span.offset, view)
+        if not existing.is_unchanged(file):
+            raise OSError(errno.ESTALE, CHANGED_WHILE_COMPARED, os.fsdecode(existing.path(file)))
 
     # --- naming things
 
@@ -424,8 +548,8 @@ class ReceiveStore(PieceStore):
         )
 
     def _destination_text(self) -> str:
-        given = self.order.destination.replace("{node}", node_file_name(self._place.node))
-        return given or os.fspath(self._place.inbox)
+        given = self.order.destination.replace("{node}", node_file_name(self._context.node))
+        return given or os.fspath(self._context.inbox)
 
     # --- counts
 
@@ -453,6 +577,28 @@ class ReceiveStore(PieceStore):
                     self._note_digest(index, digests[number * DIGEST_BYTES : (number + 1) * DIGEST_BYTES])
 
     # --- serving
+
+    def known_hashes(self) -> Optional[list[bytes]]:
+        return self.comparison.known_hashes
+
+    def is_ready(self, index: int) -> bool:
+        return super().is_ready(index) and not self.can_digest(index)
+
+    def can_digest(self, index: int) -> bool:
+        return self._undigested[index] == 1
+
+    def _digest(self, index: int) -> None:
+        assert self.manifest is not None
+        payload = self.piece_bytes(index)
+        hasher = self.new_piece_hasher()
+        hasher.update(payload)
+        existing = self.comparison.files
+        for span in self.manifest.spans(*self.layout.content_range(*self.layout.piece(index))):
+            if existing is None or not existing.is_unchanged(span.file):
+                raise Spoilt(index, f"its copy on {self._context.node} has changed")
+        with self.lock:
+            self._note_digest(index, hasher.digest())
+            self._undigested[index] = 0
 
     def end(self, reason: str) -> None:
         super().end(reason)
@@ -500,7 +646,7 @@ class ReceiveStore(PieceStore):
         hasher.update(payload)
         if hasher.digest() != self.digest(index):
             self._must_not_land(index)
-            raise Spoilt(index, f"its copy on {self._place.node} has been damaged")
+            raise Spoilt(index, f"its copy on {self._context.node} has been damaged")
         return RereadPiece(payload, self.digest(index), False)
 
     def _must_not_land(self, index: int) -> None:
@@ -515,63 +661,3 @@ class ReceiveStore(PieceStore):
                 error = Unreadable(errno.EIO, "it is not what was written", os.fsdecode(where))
                 self.cancellation.fail(self.local_failure(error))
                 return
-
-
-log = logging.getLogger("castray.byte_plane")
-
-
-class ResumeVerifier:
-    """A thread that verifies journaled pieces. `ended` is called when it has finished, with the
-    error if any.
-    """
-
-    def __init__(self, stock: ReceiveStore, ended: Callable[[BaseException | None], None]) -> None:
-        self._stock = stock
-        self._ended = ended
-        self._stop = False
-        self._thread: threading.Thread | None = None
-
-    def start(self) -> None:
-        if self._stock.journaled.total == 0:
-            return
-        name = f"castray-restoring-{self._stock.cast}"
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
-
-    @property
-    def alive(self) -> bool:
-        return self._thread is not None and self._thread.is_alive()
-
-    def stop(self) -> None:
-        """Stop it and wait: it uses what the delivery frees."""
-        self._stop = True
-        if self._thread is not None:
-            self._thread.join()
-
-    def _run(self) -> None:
-        error: BaseException | None = None
-        try:
-            self._check_all()
-        except (OSError, EOFError, CastRayError) as trouble:
-            error = trouble
-        except CastCancelledError:
-            log.debug("cast %s ends while its journal is checked", self._stock.cast)
-        self._ended(error)
-
-    def _check_all(self) -> None:
-        stock = self._stock
-        buffer = page_buffer(min(stock.layout.piece_bytes, stock.layout.stream_bytes))
-        good = false = 0
-        for start, end in stock.journaled:
-            for index in stock.layout.pieces_of(start, end):
-                if self._stop:
-                    return
-                if stock.verify_journaled(index, buffer):
-                    good += 1
-                else:
-                    false += 1
-        stock.notify_waiting()
-        with stock.lock:
-            stock.checked_to = stock.layout.stream_bytes
-            stock.has_new_wanted = false > 0
-        log.info("cast %s: journal verified: %d pieces right, %d wrong", stock.cast, good, false)

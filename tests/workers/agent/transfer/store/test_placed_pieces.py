@@ -13,8 +13,8 @@ from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol.nodes.agent_protocol import StartDelivery
 from castray_desktop.workers.agent.transfer.source.cast_source import CastSource
 from castray_desktop.workers.agent.transfer.store.cancellation import CancellationToken
-from castray_desktop.workers.agent.transfer.store.compared_store import ComparedStore
 from castray_desktop.workers.agent.transfer.store.journal import Journal
+from castray_desktop.workers.agent.transfer.store.receive_store import ReceiveStore
 from tests.workers.agent.transfer.lab import BEST, Lab
 
 PIECE = 10_000
@@ -25,7 +25,7 @@ FIRST = 1  # piece of the contents, after one of the manifest
 class Recipient:
     """A store that has the lists, and takes what it is given."""
 
-    def __init__(self, source: CastSource, store: ComparedStore, paths: Sequence[Path]) -> None:
+    def __init__(self, source: CastSource, store: ReceiveStore, paths: Sequence[Path]) -> None:
         self.source = source
         self.paths = paths
         self.store = store
@@ -52,7 +52,7 @@ def recipient(lab: Lab) -> Iterator[Recipient]:
     for index in range(source.layout.pieces):
         assert source.wait_piece(index, 20)
     order = StartDelivery(cast.cast, cast.secret, 1, None, cast.totals, ALGORITHMS)
-    store = ComparedStore(order, other.plane._place, lambda urgent: None, CancellationToken())
+    store = ReceiveStore(order, other.plane._place, lambda urgent: None, CancellationToken())
     store.open()
     found = Recipient(source, store, paths)
     found.place(0)
