@@ -158,9 +158,9 @@ class CastCommands:
             run = fitting[0]
             if run.status.cast in self._tasks:
                 raise CastRayError(FailureKind.CAST_GOES_ON, cast=cast)
-            ledger = run.status
-            deliveries = tuple(map(ledger.delivery, ledger.recipients))
-            return EndedCast(ledger.cast, ledger.request, deliveries)
+            status = run.status
+            deliveries = tuple(map(status.delivery, status.recipients))
+            return EndedCast(status.cast, status.request, deliveries)
         if self._past is None or fitting or not cast:
             raise CastRayError(FailureKind.CAST_UNKNOWN, cast=cast)
         past = await self._past(cast)

@@ -122,7 +122,7 @@ class CastManager:
         It is paused if it was paused before or `paused` is true.
         """
         deliveries = record.deliveries
-        ledger = CastStatus(
+        status = CastStatus(
             record.cast,
             record.request,
             {item.node: item.address for item in deliveries},
@@ -132,13 +132,13 @@ class CastManager:
             record.schedule,
             record.follows,
         )
-        ledger.restore(deliveries, record.sent_bytes, record.totals)
-        ledger.order = record.order or record.started
-        run = self._make_run(ledger, record)
+        status.restore(deliveries, record.sent_bytes, record.totals)
+        status.order = record.order or record.started
+        run = self._make_run(status, record)
         if record.seconds is not None:
-            ledger.restore_end(record.seconds)
-            self._runs[ledger.cast] = run
-            self._awaiting.add_cast(ledger)
+            status.restore_end(record.seconds)
+            self._runs[status.cast] = run
+            self._awaiting.add_cast(status)
             return
         if paused or record.paused:
             run.admission.pause()
@@ -344,7 +344,7 @@ class CastManager:
         recipients = resolve_recipients(request.recipients, source, nodes, self._groups())
         if request.destination and not request.destination.startswith("/"):
             raise CastRayError(FailureKind.BAD_DESTINATION, destination=request.destination)
-        ledger = CastStatus(
+        status = CastStatus(
             secrets.token_hex(6),
             msgspec.structs.replace(request, source=source, recipients=recipients),
             {node: nodes[node].address for node in recipients},
@@ -354,25 +354,25 @@ class CastManager:
             schedule,
             follows,
         )
-        return self._make_run(ledger, None)
+        return self._make_run(status, None)
 
-    def _make_run(self, ledger: CastStatus, record: CastCheckpoint | None) -> CastSession:
-        ledger.cluster = CastCluster.of(record.target if record is not None else self._agents.target)
-        self._note_address(ledger)
+    def _make_run(self, status: CastStatus, record: CastCheckpoint | None) -> CastSession:
+        status.cluster = CastCluster.of(record.target if record is not None else self._agents.target)
+        self._note_address(status)
         nodes = self._agents.nodes.values()
         speeds = self._speeds.speeds(nodes) if self._speeds is not None else {}
         keep = (
             self._records.save
-            if self._records is not None and ledger.cast not in self.dry_runs.sessions
+            if self._records is not None and status.cast not in self.dry_runs.sessions
             else None
         )
-        return CastSession(ledger, self._services, speeds, keep, record)
+        return CastSession(status, self._services, speeds, keep, record)
 
-    def _note_address(self, ledger: CastStatus) -> None:
+    def _note_address(self, status: CastStatus) -> None:
         """The head of its cluster may be started again at another address."""
         target, address = self._agents.target, self._agents.address
-        if address and target == ledger.cluster.target:
-            ledger.cluster = CastCluster.of(target, address)
+        if address and target == status.cluster.target:
+            status.cluster = CastCluster.of(target, address)
 
     def _asked(self, cast: str) -> None:
         self._queue.enqueue(cast)

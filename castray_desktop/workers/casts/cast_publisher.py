@@ -65,15 +65,15 @@ class CastPublisher:
         """Something may have changed."""
         self._dirty.set()
 
-    def publish_cast(self, ledger: CastStatus) -> None:
+    def publish_cast(self, status: CastStatus) -> None:
         """Publish changes of a cast at once."""
         now = self._clock()
-        summary = ledger.summary(now)
-        if self._summaries.get(ledger.cast) != summary:
-            self._summaries[ledger.cast] = summary
+        summary = status.summary(now)
+        if self._summaries.get(status.cast) != summary:
+            self._summaries[status.cast] = summary
             self._publish(CastChanged(summary))
-        if changed := ledger.changed_deliveries(now):
-            self._publish(DeliveriesChanged(ledger.cast, changed))
+        if changed := status.changed_deliveries(now):
+            self._publish(DeliveriesChanged(status.cast, changed))
 
     def forget_cast(self, cast: str) -> None:
         """Stop publishing a cast."""
@@ -92,8 +92,8 @@ class CastPublisher:
                     await self._dirty.wait()
             self._dirty.clear()
             running = tuple(self._running().values())
-            for ledger in running:
-                self.publish_cast(ledger)
+            for status in running:
+                self.publish_cast(status)
             self._tell_throughput(running)
             await asyncio.sleep(PUBLISH_SECONDS)
 
@@ -104,8 +104,8 @@ class CastPublisher:
         self._next_throughput = now + THROUGHPUT_SECONDS
         received: dict[str, float] = defaultdict(float)
         sent: dict[str, float] = defaultdict(float)
-        for ledger in running:
-            for rate in ledger.rates(now):
+        for status in running:
+            for rate in status.rates(now):
                 received[rate.node] += rate.received
                 sent[rate.node] += rate.sent
         flowing = any(received.values()) or any(sent.values())
@@ -164,12 +164,12 @@ class FinishedCasts:
         self._news.changed()
         self._keep(run.status)
 
-    def deferred_settled(self, ledger: CastStatus) -> None:
+    def deferred_settled(self, status: CastStatus) -> None:
         """Deferred deliveries of an ended cast have ended."""
-        self._record(self._runs[ledger.cast])
-        self._news.publish_cast(ledger)
-        self._tell(ledger, again=True)
-        self._keep(ledger)
+        self._record(self._runs[status.cast])
+        self._news.publish_cast(status)
+        self._tell(status, again=True)
+        self._keep(status)
 
     def trim(self, casts: int, deliveries: int) -> None:
         """Remove the oldest ended casts until at most this many are left."""
@@ -182,10 +182,10 @@ class FinishedCasts:
         if gone:
             self._publish(CastsRemoved(tuple(gone)))
 
-    def _keep(self, ledger: CastStatus) -> None:
-        if not ledger.awaited:
-            deliveries = len(ledger.recipients)
-            self._kept[ledger.cast] = deliveries
+    def _keep(self, status: CastStatus) -> None:
+        if not status.awaited:
+            deliveries = len(status.recipients)
+            self._kept[status.cast] = deliveries
             self.trim(MAX_KEPT_CASTS, max(MAX_KEPT_DELIVERIES, deliveries))
 
     def _record(self, run: CastSession) -> None:
@@ -198,7 +198,7 @@ class FinishedCasts:
         else:
             self._records.drop(run.status.cast)
 
-    def _tell(self, ledger: CastStatus, again: bool) -> None:
+    def _tell(self, status: CastStatus, again: bool) -> None:
         if self._told is not None:
-            result = ledger.result(self._clock())
-            self._told(ledger.request, self._agents.target, result, again)
+            result = status.result(self._clock())
+            self._told(status.request, self._agents.target, result, again)

@@ -38,8 +38,8 @@ class DeferredDeliveries:
     """Serves deferred deliveries of ended casts.
 
     `running` returns unfinished casts. `scan(request)` returns what a request would send, and raises
-    CastRayError. `unharmed(ledger, node)` returns whether a node's files of a cast still have their hashes.
-    `settled(ledger)` is called after each change.
+    CastRayError. `unharmed(status, node)` returns whether a node's files of a cast still have their hashes.
+    `settled(status)` is called after each change.
     """
 
     def __init__(
@@ -66,9 +66,9 @@ class DeferredDeliveries:
     def __bool__(self) -> bool:
         return bool(self._casts)
 
-    def add_cast(self, ledger: CastStatus) -> None:
+    def add_cast(self, status: CastStatus) -> None:
         """Add an ended cast with deferred deliveries."""
-        self._casts[ledger.cast] = ledger
+        self._casts[status.cast] = status
         self.check_nodes()
 
     def check_nodes(self) -> None:
@@ -81,25 +81,25 @@ class DeferredDeliveries:
 
     def cast_ended(self, ended: CastStatus) -> None:
         """A cast has ended, possibly one for deferred deliveries."""
-        ledger = self._casts.get(ended.follows)
-        if ledger is None:
+        status = self._casts.get(ended.follows)
+        if status is None:
             return
-        for node in set(ledger.awaited) & set(ended.recipients):
+        for node in set(status.awaited) & set(ended.recipients):
             delivery = ended.delivery(node)
             if delivery.state is not DeliveryState.AWAITED and not _is_gone_again(delivery):
-                ledger.settle_deferred(delivery)
-        self._check(ledger)
+                status.settle_deferred(delivery)
+        self._check(status)
         self.check_nodes()
 
     def cancel(self, cast: str, nodes: tuple[str, ...] = ()) -> None:
         """Cancel deferred deliveries of these nodes, or of all. Raises CastRayError(CAST_FINISHED)."""
-        ledger = self._casts.get(cast)
-        waiting = [node for node in ledger.awaited if not nodes or node in nodes] if ledger else []
-        if ledger is None or not waiting:
+        status = self._casts.get(cast)
+        waiting = [node for node in status.awaited if not nodes or node in nodes] if status else []
+        if status is None or not waiting:
             raise CastRayError(FailureKind.CAST_FINISHED, cast=cast)
         for node in waiting:
-            self._end(ledger, node, DeliveryState.CANCELLED, Failure(FailureKind.CANCELLED))
-        self._check(ledger)
+            self._end(status, node, DeliveryState.CANCELLED, Failure(FailureKind.CANCELLED))
+        self._check(status)
 
     async def close(self) -> None:
         """Stop. Checkpoints remain for the next engine."""
@@ -120,10 +120,10 @@ class DeferredDeliveries:
 
     async def _serve(self, cast: str) -> None:
         await asyncio.sleep(GATHER_SECONDS)
-        ledger = self._casts.get(cast)
-        if ledger is None:
+        status = self._casts.get(cast)
+        if status is None:
             return
-        request = await self._find_source(ledger)
+        request = await self._find_source(status)
         nodes = tuple(self._due(cast)) if cast in self._casts else ()
         if not nodes:
             return
@@ -132,51 +132,51 @@ class DeferredDeliveries:
                 self._send(msgspec.structs.replace(request, recipients=nodes), follows=cast)
             except CastRayError as error:  # the cluster has just gone: retried at the next check
                 log.warning("cast %s: %s is not served yet: %s", cast, ", ".join(nodes), error)
-        elif not any(item.state.delivered for item in map(ledger.delivery, ledger.recipients)):
-            values = {"source": ledger.request.source}
+        elif not any(item.state.delivered for item in map(status.delivery, status.recipients)):
+            values = {"source": status.request.source}
             for node in nodes:
                 failure = Failure(FailureKind.NOBODY_HAS_IT, {"node": node, **values})
-                self._end(ledger, node, DeliveryState.FAILED, failure)
-            self._check(ledger)
+                self._end(status, node, DeliveryState.FAILED, failure)
+            self._check(status)
 
-    async def _find_source(self, ledger: CastStatus) -> SendRequest | None:
+    async def _find_source(self, status: CastStatus) -> SendRequest | None:
         """The request for returned recipients; None if no online node has the files.
 
         An offline source may return: then nobody fails.
         """
-        for request in self._requests(ledger):
+        for request in self._requests(status):
             try:
                 totals = await self._scan(request)
             except CastRayError as error:
-                log.info("cast %s: not from %s: %s", ledger.cast, request.source, error)
+                log.info("cast %s: not from %s: %s", status.cast, request.source, error)
                 continue
-            first = request.source == ledger.request.source
-            if not _is_the_same(totals, ledger.totals, exactly=first):
+            first = request.source == status.request.source
+            if not _is_the_same(totals, status.totals, exactly=first):
                 continue
-            if first or await self._unharmed(ledger, request.source):
+            if first or await self._unharmed(status, request.source):
                 return request
         return None
 
-    def _requests(self, ledger: CastStatus) -> Iterator[SendRequest]:
+    def _requests(self, status: CastStatus) -> Iterator[SendRequest]:
         """The original request, then equivalents from online recipients that have the files."""
         plain = msgspec.structs.replace(
-            ledger.request, recipients=ledger.awaited, leave_out=True, await_offline=False
+            status.request, recipients=status.awaited, leave_out=True, await_offline=False
         )
         if self._online(plain.source):
             yield plain
-        for delivery in map(ledger.delivery, ledger.recipients):
-            if _has_the_names(delivery, ledger.totals) and self._online(delivery.node):
+        for delivery in map(status.delivery, status.recipients):
+            if _has_the_names(delivery, status.totals) and self._online(delivery.node):
                 yield msgspec.structs.replace(
                     plain, source=delivery.node, paths=delivery.paths, remove_extra=False, exclude=()
                 )
 
-    def _end(self, ledger: CastStatus, node: str, state: DeliveryState, failure: Failure) -> None:
-        ledger.settle_deferred(msgspec.structs.replace(ledger.delivery(node), state=state, failure=failure))
+    def _end(self, status: CastStatus, node: str, state: DeliveryState, failure: Failure) -> None:
+        status.settle_deferred(msgspec.structs.replace(status.delivery(node), state=state, failure=failure))
 
-    def _check(self, ledger: CastStatus) -> None:
-        if not ledger.awaited:
-            self._casts.pop(ledger.cast, None)
-        self._settled(ledger)
+    def _check(self, status: CastStatus) -> None:
+        if not status.awaited:
+            self._casts.pop(status.cast, None)
+        self._settled(status)
 
     def _online(self, node: str) -> bool:
         info = self._agents.nodes.get(node)

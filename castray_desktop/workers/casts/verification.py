@@ -88,11 +88,11 @@ class VerificationJobs:
             command.job, tuple(msgspec.structs.replace(found[readers[node]], node=node) for node in chosen)
         )
 
-    async def is_intact(self, ledger: CastStatus, node: str) -> bool:
+    async def is_intact(self, status: CastStatus, node: str) -> bool:
         """Whether all files that a cast delivered to a node still have their hashes."""
-        command = Verify(secrets.token_hex(6), cast=ledger.cast, nodes=(node,))
+        command = Verify(secrets.token_hex(6), cast=status.cast, nodes=(node,))
         try:
-            report = await self.verify_cast(command, map(ledger.delivery, ledger.recipients))
+            report = await self.verify_cast(command, map(status.delivery, status.recipients))
         except CastRayError:
             return False
         return all(item.state is VerifiedState.SAME for item in report.nodes)

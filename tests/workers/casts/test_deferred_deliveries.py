@@ -245,9 +245,9 @@ async def test_who_is_sent_the_same_again_while_it_is_offline_is_waited_for_stil
 
 async def test_a_copy_that_got_another_name_is_not_sent_in_the_place_of_the_files(stage: Stage) -> None:
     cast = await send(stage, "b")
-    ledger = stage.dispatcher._runs[cast].status
-    renamed = msgspec.structs.replace(ledger.delivery("a"), paths=("/inbox/a/model (2).bin",))
-    ledger._entries["a"].snapshot = renamed
+    status = stage.dispatcher._runs[cast].status
+    renamed = msgspec.structs.replace(status.delivery("a"), paths=("/inbox/a/model (2).bin",))
+    status._entries["a"].snapshot = renamed
     stage.agents.go_away("s")
     stage.agents.come_back("b")
     later = await follow(stage, cast, "b")

@@ -62,7 +62,7 @@ class Admission:
         if self._status.is_paused or self._status.state.finished:
             return
         self._status.advance(CastEvent.STARTED, self._context.now)
-        if self._executor.route is not None:
+        if self._status.route is not None:
             self._status.advance(CastEvent.PREPARED, self._context.now)
         if self._pauses:
             self._goes_on()

@@ -118,7 +118,7 @@ class CastSession:
 
     def delivery_reported(self, node: str, report: agent_protocol.DeliveryReport) -> None:
         """Handle a report of a recipient."""
-        if node not in self.status.recipients or self._destinations.writer_of(node) is not None:
+        if node not in self.status.recipients or self._destinations.writers.writer_of(node) is not None:
             return
         if report.state in FINAL_RECIPIENT_STATES:
             self._completion.stopped.add(node)
@@ -134,7 +134,7 @@ class CastSession:
     def agent_lost(self, node: str) -> None:
         """A node's agent is gone. It may return."""
         info = self._context.agents.nodes.get(node)
-        self._lose(node, (info and info.failure) or offline_failure(node))
+        self._lost_nodes.node_lost(node, (info and info.failure) or offline_failure(node))
 
     def agent_up(self, node: str) -> None:
         """A node has a new agent, without state of this cast."""
@@ -144,12 +144,7 @@ class CastSession:
 
     def node_removed(self, node: str) -> None:
         """A node was removed."""
-        if self._lost_nodes.node_removed(node):
-            self._wake()
-
-    def _lose(self, node: str, failure: Failure) -> None:
-        if self._lost_nodes.node_lost(node, failure):
-            self._wake()
+        self._lost_nodes.node_removed(node)
 
     def _left(self, node: str) -> None:
         self._trailer.node_lost(node)
@@ -311,7 +306,7 @@ class CastSession:
         self._note_ended()
         for node in (self._context.source, *self.status.unfinished):
             if not self._context.is_online(node):
-                self._lose(node, offline_failure(node))
+                self._lost_nodes.node_lost(node, offline_failure(node))
         self._failover.start()
 
     def _note_ended(self) -> None:
@@ -329,7 +324,7 @@ class CastSession:
         if (
             self.admission.is_active
             and self._failover.state is FailoverState.SERVING
-            and self._executor.route is None
+            and self.status.route is None
         ):
             self._policy.plan()
             self._context.advance(CastEvent.PREPARED)
@@ -391,7 +386,7 @@ class CastSession:
 
     def _order_failed(self, node: str, failure: Failure) -> None:
         if failure.kind is FailureKind.NODE_OFFLINE:
-            self._lose(node, failure)
+            self._lost_nodes.node_lost(node, failure)
         elif node == self._context.source:
             self._failover.fail(failure)
         else:

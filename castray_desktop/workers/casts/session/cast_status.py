@@ -66,8 +66,8 @@ class CastStatus:
         self.route: Route | None = None
         self.failure: Failure | None = None
         self.multicast = MulticastProgress()
-        self._mode = mode
-        self._started = started
+        self.mode = mode  # the recipients mode
+        self.started = started
         self._began = now
         self._ended: float | None = None
         self._account = SourceProgress()
@@ -129,16 +129,6 @@ class CastStatus:
         """The cast waits for this reason, or no longer."""
         self.failure = failure
 
-    @property
-    def started(self) -> float:
-        """POSIX seconds."""
-        return self._started
-
-    @property
-    def mode(self) -> CastMode:
-        """The recipients mode."""
-        return self._mode
-
     def route_changed(self, route: Route) -> None:
         """Record the new route."""
         self.route = route
@@ -168,7 +158,7 @@ class CastStatus:
         """Add a recipient, unless it is one already."""
         state = DeliveryState.PAUSED if self.is_paused else DeliveryState.WAITING
         self._entries.setdefault(node, DeliveryProgress(DeliverySnapshot(node, state, address)))
-        self._mode = mode
+        self.mode = mode
 
     def delivery_reported(self, node: str, report: DeliveryReport, now: float) -> None:
         """Record a report of a recipient. Reports after its end are ignored."""
@@ -384,9 +374,9 @@ class CastStatus:
             state=self.state,
             source=self.request.source,
             recipients=tuple(self._entries),
-            mode=self._mode,
-            started=self._started,
-            finished=self._started + self._ended - self._began if self._ended is not None else 0.0,
+            mode=self.mode,
+            started=self.started,
+            finished=self.started + self._ended - self._began if self._ended is not None else 0.0,
             destination=self.request.destination,
             folder=bool(totals and len(totals.top) == 1 and totals.top[0].folder),
             files=totals.files if totals else 0,

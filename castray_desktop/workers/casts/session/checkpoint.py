@@ -179,7 +179,7 @@ class CheckpointWriter:
     def save_if_changed(self, ended: int) -> None:
         """Save the cast's state; `ended` is how many of its deliveries were handled."""
         status, failover = self._status, self._failover
-        writers, folders = self._destinations.writers_by_node(), len(self._destinations.folders)
+        writers, folders = self._destinations.writers.all(), len(self._destinations.folders)
         sent = status.sent_contents * SENT_STEPS // (status.stream_bytes or 1)
         order, pauses = status.order, (status.is_paused, status.paused_recipients)
         state = (ended, pauses, order, failover.digest, status.request, writers, folders, sent)
@@ -200,7 +200,7 @@ class CheckpointWriter:
             deliveries=tuple(map(_restartable, map(status.delivery, status.recipients))),
             manifest_digest=failover.digest,
             algorithms=failover.algorithms,
-            writers=self._destinations.writers_by_node(),
+            writers=self._destinations.writers.all(),
             folders=dict(self._destinations.folders),
             paused=status.is_paused,
             order=status.order,

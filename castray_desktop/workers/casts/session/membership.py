@@ -36,8 +36,8 @@ class LostNodes:
         self._destinations = destinations
         self._left = left
 
-    def node_lost(self, node: str, failure: Failure) -> bool:
-        """The node's agent is gone and may return. Returns whether the node takes part in the cast."""
+    def node_lost(self, node: str, failure: Failure) -> None:
+        """The node's agent is gone and may return."""
         source, now = self._context.source, self._context.now
         if node in self._status.recipients:
             self._context.absences.mark_away(node, failure, now)
@@ -48,15 +48,15 @@ class LostNodes:
             self._context.absences.mark_away(node, failure, now)
             self._status.source_away(self._status.failure)
         else:
-            return False
-        route = self._executor.route
+            return
+        route = self._status.route
         feeder = route.source if route is not None else source
         if feeder == node and self._failover.state is not FailoverState.AWAY:
             self._failover.advance(FailoverEvent.LOST)
             self._status.source_away(Failure(FailureKind.NODE_AWAY, {"node": source}))
             self._executor.source_changed(feeder)
         self._executor.node_lost(node)
-        return True
+        self._context.wakeup.wake()
 
     def node_returned(self, node: str) -> bool:
         """The node has a new agent, without state of the cast. Returns whether it was away."""
@@ -67,17 +67,16 @@ class LostNodes:
             self._status.node_back(node)
         return True
 
-    def node_removed(self, node: str) -> bool:
-        """The node was removed. Whether the cast has to do with it."""
+    def node_removed(self, node: str) -> None:
+        """The node was removed."""
         if node == self._context.source:
             self._failover.fail(offline_failure(node))
         elif node not in self._status.recipients:
-            return False
+            return
         self.node_lost(node, offline_failure(node))
         if node in self._status.recipients:
             self._context.absences.mark_back(node)
             self._context.end_delivery(node, DeliveryEvent.FAILED, offline_failure(node))
-        return True
 
     def expire(self, counting: bool) -> None:
         """Give up nodes whose grace period has expired."""

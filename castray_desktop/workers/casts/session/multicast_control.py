@@ -176,7 +176,7 @@ class MulticastControl:
 
     def step(self) -> None:
         """Take the next steps."""
-        route = self._executor.route
+        route = self._status.route
         if route is None:
             return
         if not self._over:

@@ -42,11 +42,6 @@ class RouteExecutor:
         self._feeds_told = 0  # how often the root has changed
         self._lives: dict[str, int] = defaultdict(int)  # how many agents of a node have gone
 
-    @property
-    def route(self) -> Route | None:
-        """The target route; None before there is a plan."""
-        return self._status.route
-
     def start_route(self, route: Route) -> None:
         """Start with the first plan."""
         self._steering = ReparentingPlan(route)
@@ -68,13 +63,13 @@ class RouteExecutor:
 
     def remove_node(self, node: str) -> None:
         """Remove the node from the route; its downstreams go below its upstream."""
-        if self.route is not None and self._steering is not None:
+        if self._status.route is not None and self._steering is not None:
             self._steering.forget_node(node)
-            self.set_route(self.route.without_node(node)[0])
+            self.set_route(self._status.route.without_node(node)[0])
 
     def has_upstream(self, node: str) -> bool:
         """Whether the route has an upstream for the node."""
-        return self.route is not None and node in self.route.upstreams
+        return self._status.route is not None and node in self._status.route.upstreams
 
     def detach(self, node: str) -> None:
         """Like `remove_node`, for an online node that shall fetch nothing for now; `send_detachments` tells
@@ -82,8 +77,8 @@ class RouteExecutor:
 
         It may return to the route; then its order is to change its upstream.
         """
-        if self.route is not None:
-            self.set_route(self.route.without_node(node)[0])
+        if self._status.route is not None:
+            self.set_route(self._status.route.without_node(node)[0])
 
     async def wait_detached(self, nodes: Iterable[str]) -> None:
         """Wait until those of the nodes that are not on the route fetch nothing, or have gone."""
@@ -120,7 +115,7 @@ class RouteExecutor:
 
     def source_changed(self, root: str) -> None:
         """`root` is the source now, or it has a new agent: its direct downstreams are told again."""
-        route = self.route
+        route = self._status.route
         if route is None or self._steering is None:
             return
         self._feeds_told += 1

@@ -132,7 +132,7 @@ class RoutePolicy:
 
     def _bring_in(self) -> None:
         """Give an upstream to recipients that need one: after a loss or a pause, new ones, new writers."""
-        route = self._executor.route
+        route = self._status.route
         if route is None or self._failover.state is FailoverState.AWAY:
             return
         for node in self._status.unfinished:
@@ -147,7 +147,7 @@ class RoutePolicy:
         return (
             node not in self._context.absences
             and not self._status.is_recipient_paused(node)
-            and self._destinations.writer_of(node) is None
+            and self._destinations.writers.writer_of(node) is None
         )
 
     def _feeders(self, route: Route) -> dict[str, int]:
@@ -166,7 +166,7 @@ class RoutePolicy:
         """Whoever can't fetch from its upstream fetches from the one above it, or goes to the tail."""
         cut_off, self._cut_off = self._cut_off, {}
         for node, epoch in cut_off.items():
-            route = self._executor.route
+            route = self._status.route
             if route is None or node not in route.upstreams or self._status.delivery(node).state.finished:
                 continue
             if epoch < self._executor.last_epochs.get(node, 0):
@@ -179,7 +179,7 @@ class RoutePolicy:
 
     def _move_slow(self) -> None:
         """Move a straggler to the tail."""
-        route, now = self._executor.route, self._context.now
+        route, now = self._status.route, self._context.now
         if route is None or not self.monitor.is_due(now) or not self._failover.can_serve(route.source):
             return
         progress = {node: self._status.verified_bytes(node) for node in route.upstreams}

@@ -39,7 +39,7 @@ class WriterAssignment:
         if writer != node:
             self._followed[node] = writer
 
-    def writers(self) -> dict[str, str]:
+    def all(self) -> dict[str, str]:
         """The writer of each node that does not write itself."""
         return dict(self._followed)
 
@@ -238,7 +238,7 @@ class SharedDestinations:
     def __init__(self, context: SessionContext) -> None:
         self._context = context
         self._status = context.status
-        self._sharing = WriterAssignment()
+        self.writers = WriterAssignment()
         self._folders: dict[str, DestinationReply] = {}
 
     @property
@@ -246,17 +246,9 @@ class SharedDestinations:
         """The destination of each recipient; `storage` is equal for all that write to one folder."""
         return self._folders
 
-    def writers_by_node(self) -> dict[str, str]:
-        """The writer of each node that does not write itself."""
-        return self._sharing.writers()
-
-    def writer_of(self, node: str) -> str | None:
-        """The writer for `node`; None if it writes itself."""
-        return self._sharing.writer_of(node)
-
     def restore(self, writers: Mapping[str, str], folders: Mapping[str, DestinationReply]) -> None:
         """Restore the state of a previous engine."""
-        self._sharing.restore(writers)
+        self.writers.restore(writers)
         self._folders.update(folders)
 
     async def find_shared(self, replies: Mapping[str, DestinationReply]) -> None:
@@ -286,19 +278,19 @@ class SharedDestinations:
     def assign(self, nodes: Iterable[str]) -> None:
         """Assign these recipients, each as the writer of its folder or to another writer."""
         for node in nodes:
-            self._sharing.assign(node, self._folders[node].storage)
+            self.writers.assign(node, self._folders[node].storage)
 
     def add_recipient(self, node: str) -> None:
         """Add a recipient, whose writer may have finished."""
         self.assign((node,))
-        writer = self.writer_of(node)
+        writer = self.writers.writer_of(node)
         if writer is None:
             return
         state = self._status.delivery(writer).state
         if state.delivered:
             self._share(node, writer)
         elif state.finished:
-            self._sharing.promote(writer, node)
+            self.writers.promote(writer, node)
 
     def replace_writer(self, writer: str) -> bool:
         """Let another recipient write instead of a lost writer, if one is online."""
@@ -307,7 +299,7 @@ class SharedDestinations:
         heirs = self._heirs(writer)
         heirs = [heir for heir in heirs if not self._status.is_recipient_paused(heir)] or heirs
         if heirs:
-            self._sharing.promote(writer, heirs[0])
+            self.writers.promote(writer, heirs[0])
         return bool(heirs)
 
     def replace_paused_writer(self, node: str) -> None:
@@ -317,11 +309,11 @@ class SharedDestinations:
         """
         for heir in self._heirs(node):
             if not self._status.is_recipient_paused(heir):
-                self._sharing.promote(node, heir)
+                self.writers.promote(node, heir)
                 return
 
     def _heirs(self, writer: str) -> list[str]:
-        followers = self._sharing.served_by(writer)
+        followers = self.writers.served_by(writer)
         return [
             node
             for node in followers
@@ -335,7 +327,7 @@ class SharedDestinations:
         """
         snapshot = self._status.delivery(node)
         if snapshot.state.delivered:
-            for follower in self._sharing.served_by(node):
+            for follower in self.writers.served_by(node):
                 self._share(follower, node)
             return False
         kind = snapshot.failure.kind if snapshot.failure is not None else None
@@ -348,7 +340,7 @@ class SharedDestinations:
         return True
 
     def _fail_followers(self, writer: str, failure: Failure | None) -> None:
-        for follower in self._sharing.served_by(writer):
+        for follower in self.writers.served_by(writer):
             own = Failure(FailureKind.WRITER_FAILED, {"writer": writer, "node": follower})
             self._context.end_delivery(follower, DeliveryEvent.FAILED, failure or own)
 

@@ -101,7 +101,7 @@ class SourceFailover:
 
     def _replace(self) -> None:
         """Continue with a complete recipient, otherwise with the source's next agent."""
-        successor, route = self._successor(), self._executor.route
+        successor, route = self._successor(), self._status.route
         if successor is not None and route is not None:
             self.advance(FailoverEvent.TAKEN_OVER)
             log.info("cast %s: %s serves the others now", self._context.cast, successor)
@@ -121,7 +121,7 @@ class SourceFailover:
 
     def _successor(self) -> str | None:
         """A recipient that has all bytes and hashes, and can serve the others."""
-        status, route = self._status, self._executor.route
+        status, route = self._status, self._status.route
         if route is None or not status.trailer_digest or status.totals is None:
             return None
         for node in route.order()[1:]:
@@ -143,7 +143,7 @@ class SourceFailover:
     def _serve(self) -> None:
         """Nobody waits for the reply: a recipient that dials before the source serves retries at once."""
         self.advance(FailoverEvent.SCANNED)
-        epoch = self._executor.route.epoch if self._executor.route is not None else 1
+        epoch = self._status.route.epoch if self._status.route is not None else 1
         limit = self._status.request.limit
         serve = agent_protocol.ServeSource(self._context.cast, self.secret, epoch, self.algorithms, limit)
         self._tell(serve)
