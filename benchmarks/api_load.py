@@ -1,13 +1,13 @@
-"""Whether the HTTP API holds up a cast: requests and WebSocket clients while one fills a link.
+"""Measure how requests and WebSocket clients of the HTTP API affect a cast that saturates a link.
 
     python -m benchmarks.api_load                                    a local cluster, hops limited to 1 Gbit/s
     python -m benchmarks.lab --hosts 2 --rate 1gbit --ray -- python -m benchmarks.api_load --lab
 
-Starts `castray serve` in a home of its own. By turns a cast runs alone, a cast runs under load, and the load
-runs on an idle server. Printed: the medians of the casts' times and their ratio, and how long requests took
-with and without a cast. Requests leave at fixed times, whether answers have come or not, so a server that
-stands still shows. The load comes from a process of its own, at a low priority, since it stands for other
-machines; on few processors it is still most of what is seen.
+Starts `castray serve` in a temporary home. A cast alone, a cast under load, and the load on an idle server
+alternate. Prints the medians of the casts' times, their ratio, and the latency of requests
+with and without a cast. Requests leave at fixed times, whether or not answers have arrived, so that a blocked
+server is visible. The load comes from a separate process with a low priority, because it represents other
+machines; with few processors it still dominates the result.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ MIB = 1 << 20
 
 @dataclass(frozen=True)
 class Latencies:
-    """What requests took, in milliseconds, and how many messages the WebSocket clients were sent."""
+    """The latency of requests in milliseconds, and the number of messages to WebSocket clients."""
 
     count: int
     failed: int
@@ -57,7 +57,7 @@ class Latencies:
 
 
 class Load:
-    """So many requests a second to `/api/status`, and so many WebSocket clients that read all they get."""
+    """Send requests to `/api/status` at this rate, and connect WebSocket clients that read everything."""
 
     def __init__(self, host: str, port: int, token: str, rate: float, sockets: int) -> None:
         self._host, self._port = host, port
@@ -74,7 +74,7 @@ class Load:
         self._messages = 0
 
     async def run(self) -> Latencies:
-        """Until SIGTERM."""
+        """Run until SIGTERM."""
         stopping = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
         listening = [asyncio.create_task(self._listen()) for _ in range(self._sockets)]
@@ -98,7 +98,7 @@ class Load:
         )
 
     async def _ask(self, number: int) -> None:
-        """One connection's share of the requests. A late answer delays the next, and counts from its time."""
+        """One connection's share of the requests. A late answer delays the next, which counts as latency."""
         reader, writer = await asyncio.open_connection(self._host, self._port)
         step = CONNECTIONS / self._rate
         due = time.monotonic() + step * number / CONNECTIONS
@@ -138,7 +138,7 @@ class Load:
 
 
 class Server:
-    """`castray serve`, and casts over it."""
+    """`castray serve`, and casts through it."""
 
     def __init__(self, folder: Path, cluster: str) -> None:
         self._environment = os.environ | {
@@ -163,7 +163,7 @@ class Server:
         )
 
     def cast(self, body: dict[str, object]) -> float:
-        """Seconds that a cast took. Raises SystemExit for one that did not arrive."""
+        """The duration of a cast in seconds. Raises SystemExit if it was not delivered."""
         cast = self.client.post("/api/file-transfers/manual", json=body).raise_for_status().json()["cast"]
         result = self.client.get(f"/api/casts/{cast}/result").raise_for_status().json()
         if result["state"] != "completed":
@@ -172,7 +172,7 @@ class Server:
         return seconds
 
     def processor_seconds(self) -> float:
-        """That the server's process has used."""
+        """The processor seconds that the server's process has used."""
         fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
@@ -183,14 +183,14 @@ class Server:
 
     @contextlib.contextmanager
     def under_load(self, options: argparse.Namespace, told: list[Latencies]) -> Iterator[None]:
-        """The load runs while entered; what it saw is added to `told`."""
+        """Run the load inside the block, and append its results to `told`."""
         host, _, port = self.address.removeprefix("http://").rpartition(":")
         command = ["nice", "-n", "10", sys.executable, "-m", "benchmarks.api_load", "--load", host, port]
         command += ["--rate", str(options.rate), "--sockets", str(options.sockets)]
         load = subprocess.Popen(
             command, env=os.environ | {"TOKEN": self.token}, stdout=subprocess.PIPE, text=True
         )
-        time.sleep(options.settle)  # until every client is connected and has the whole picture
+        time.sleep(options.settle)  # every client is connected and has the complete state
         try:
             yield
         finally:
@@ -200,7 +200,7 @@ class Server:
 
 
 def measure(server: Server, options: argparse.Namespace, folder: Path) -> None:
-    """The trials, by turns, and what came out."""
+    """Run the trials alternately, and print their results."""
     file = folder / "file.bin"
     with file.open("wb") as output:
         for _ in range(options.size):
@@ -237,7 +237,7 @@ def measure(server: Server, options: argparse.Namespace, folder: Path) -> None:
 
 
 def main() -> None:
-    """Serve, send and load; or be the load."""
+    """Run the benchmark, or the load process."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

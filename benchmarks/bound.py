@@ -1,23 +1,23 @@
-"""What this machine could do at best: verified copies at three places without any protocol, against `cp`.
+"""Measure the lower bound of this machine: three verified copies without any protocol, compared with `cp`.
 
     python -m benchmarks.bound --runs 3
     python -m benchmarks.bound --ways sockets --work both --piece 4MiB     one row, longer pieces
 
-Four processes do on every byte what a source and three recipients can't do without, and nothing else: no
-orders, no journal, no waiting for anything but bytes. Their time over that of three `cp` in a row is a bound
-for `benchmarks.local_casts`, in the same two ways:
+Four processes do only the work on bytes that a source and three recipients need: no
+orders, no journal, no waiting except for bytes. The ratio of their time to that of three `cp` in a row is a
+bound for `benchmarks.local_casts`, with the same two transports:
 
     local      each recipient reads the source's file, checks each piece (XXH3), writes and hashes it (BLAKE3)
     sockets    a chain over loopback TCP: `sendfile` out of the upstream's file, `recv_into`, then the same
 
-The source reads and hashes every byte with both. What each part costs recipients is seen by leaving it out:
+The source reads every byte and computes both. The cost of each part is measured by leaving it out:
 
-    both       as it is done
+    both       as in the program
     hash       without XXH3
     check      without BLAKE3
-    neither    copying alone
+    neither    only copying
 
-All of them take turns. Run it on a machine that does nothing else; the ratios are what counts.
+The variants alternate. Run it on an otherwise idle machine; only the ratios are meaningful.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ WAYS = ("local", "sockets")
 
 @dataclass(frozen=True)
 class Work:
-    """What recipients do with a piece beside writing it."""
+    """The work of a recipient on a piece besides writing it."""
 
     check: bool
     hash: bool
@@ -65,7 +65,7 @@ WORK = {
 
 
 class Spent(NamedTuple):
-    """Seconds by the clock, and of processors by all processes together."""
+    """Wall-clock seconds, and processor seconds of all processes together."""
 
     clock: float
     processor: float
@@ -85,7 +85,7 @@ class Peer:
     below: socket.socket | None = None
 
     def run(self) -> None:
-        """All of the file, from the moment at which everybody is ready."""
+        """Process the whole file, starting when all processes are ready."""
         view, hasher = page_buffer(self.piece), blake3.blake3()
         if self.target is None:
             reading = writing = os.open(self.source, os.O_RDONLY)
@@ -108,7 +108,7 @@ class Peer:
         forwarding.join()
 
     def _forward(self, file: int, ready: threading.Semaphore) -> None:
-        """Send the pieces on as they are ready, while the next ones come."""
+        """Forward pieces as they become ready, while the next ones arrive."""
         if self.below is None:
             return
         at = 0
@@ -136,7 +136,7 @@ class Peer:
 
 
 def connected() -> tuple[socket.socket, socket.socket]:
-    """Two ends of a TCP connection on the loopback, as the byte plane sets them up."""
+    """Two ends of a TCP connection on loopback, with the socket options of the transfer."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         one = socket.create_connection(server.getsockname())
         other, _ = server.accept()
@@ -146,7 +146,7 @@ def connected() -> tuple[socket.socket, socket.socket]:
 
 
 def bare(folder: Path, source: Path, size: int, piece: int, way: str, work: Work) -> Spent:
-    """All four at once, from when they are ready until the last one has ended."""
+    """Run all four, and measure from the moment they are ready until the last one has ended."""
     start = multiprocessing.Barrier(len(NODES) + 2)
     peers = [
         Peer(source, size, piece, WORK["both"], start),
@@ -173,7 +173,7 @@ def bare(folder: Path, source: Path, size: int, piece: int, way: str, work: Work
 
 
 def copies(folder: Path, source: Path) -> Spent:
-    """Three `cp`, one after the other."""
+    """Run three `cp`, one after the other."""
     began, before = time.perf_counter(), processor_seconds()
     for node in NODES:
         subprocess.run(["cp", str(source), str(folder / node)], check=True)
@@ -181,13 +181,13 @@ def copies(folder: Path, source: Path) -> Spent:
 
 
 def processor_seconds() -> float:
-    """Of all processes that have ended."""
+    """The processor seconds of all processes that have ended."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
 
 
 def compare(size: int, piece: int, runs: int, rows: list[tuple[str, str]]) -> None:
-    """Run each in turn, and print the medians."""
+    """Run the variants alternately, and print the medians."""
     root = "/dev/shm" if Path("/dev/shm").is_dir() else None
     plain: list[Spent] = []
     spent: dict[tuple[str, str], list[Spent]] = {row: [] for row in rows}
@@ -210,13 +210,13 @@ def compare(size: int, piece: int, runs: int, rows: list[tuple[str, str]]) -> No
 
 
 def remove_copies(folder: Path) -> None:
-    """So that each run starts with the same room."""
+    """Delete the copies, so that each run starts with the same free space."""
     for node in NODES:
         (folder / node).unlink()
 
 
 def print_row(name: str, times: list[Spent], plain: list[Spent]) -> None:
-    """Medians, of the ratios as well."""
+    """The medians, including those of the ratios."""
     clock = statistics.median(one.clock for one in times)
     processor = statistics.median(one.processor for one in times)
     ratio = statistics.median(one.clock / other.clock for one, other in zip(times, plain, strict=True))
@@ -224,7 +224,7 @@ def print_row(name: str, times: list[Spent], plain: list[Spent]) -> None:
 
 
 def main() -> None:
-    """Run what the command line asks for."""
+    """Run the variants that the command line selects."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--size", type=parse_size, default=1 << 30)
     parser.add_argument("--piece", type=parse_size, default=1 << 20)

@@ -1,11 +1,11 @@
-"""The byte plane against `cp`: one source and a chain of recipients, each a process of its own, on a tmpfs.
+"""Compare the transfer without Ray with `cp`: a source and a chain of recipients, as processes, on a tmpfs.
 
     python -m benchmarks.byte_plane --size 1GiB --recipients 3 --runs 5
     python -m benchmarks.byte_plane --no-local-copy            through TCP sockets
     python -m benchmarks.byte_plane --files 2000 --size 64MiB  a folder
 
-Runs cast and copies in turn and prints medians. Without Ray: what Ray adds is measured elsewhere.
-Run it on a quiet machine; the ratio is what counts, not the seconds.
+Runs casts and copies alternately and prints medians. `benchmarks.local_casts` measures the program with Ray.
+Run it on an idle machine; the ratio is meaningful, the seconds are not.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def memory(field: str) -> int:
 
 
 def node_main(pipe: Connection, name: str, folder: str, local: bool) -> None:
-    """Runs one byte plane; orders come and reports go through the pipe."""
+    """Run one node; orders arrive and reports leave through the pipe."""
     lock = threading.Lock()
 
     def changed(urgent: bool) -> None:
@@ -127,7 +127,7 @@ class Lab:
             self.peers.append(Peer(ours, process, ours.recv()[1]))
 
     def send(self, path: Path, piece: int) -> tuple[float, list[tuple[float, int]]]:
-        """Seconds, and CPU seconds and growth of each process."""
+        """Seconds, and the CPU seconds and memory growth of each process."""
         for peer in self.peers:
             peer.pipe.send(("reset", None))
         started = time.monotonic()
@@ -181,11 +181,11 @@ class Lab:
                         peer.pipe.recv()
 
 
-# --- what is compared ----------------------------------------------------------------------------
+# --- what is sent --------------------------------------------------------------------------------
 
 
 def make(folder: Path, size: int, files: int) -> Path:
-    """A file, or a folder of as many files as asked for, of random bytes."""
+    """A file, or a folder with this number of files, of random bytes."""
     block = os.urandom(1 << 20)
     if files <= 1:
         path = folder / "payload.bin"
@@ -215,7 +215,7 @@ def clear(folder: Path, pattern: str) -> None:
 
 
 def warm_up(folder: Path, size: int) -> None:
-    """First use of memory is slow and noisy in a virtual machine: touch it once, give it back."""
+    """Touch the memory once and free it: the first use of memory is slow and noisy in a virtual machine."""
     path = folder / "warm"
     with path.open("wb") as file:
         for _ in range(max(size >> 20, 1)):
@@ -236,7 +236,7 @@ def measure(options: argparse.Namespace) -> None:
             clear(folder, "node_*")
             copied = copy(path, folder, options.recipients) if not options.no_cp else 0.0
             clear(folder, "copy_*")
-            if run:  # the first is a rehearsal
+            if run:  # the first run is a warm-up
                 ours.append(seconds)
                 theirs.append(copied)
                 cpu.append(sum(usage[0] for usage in usages))

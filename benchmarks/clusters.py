@@ -1,10 +1,11 @@
-"""What becomes of casts when nodes and heads of a Ray cluster come and go, seen by a client of the engine.
+"""Test casts while nodes and heads of a Ray cluster fail and return, as a client of the engine sees them.
 
     python -m benchmarks.clusters [--hosts 5] [--megabytes 300] [CASE...]
 
-Cases: join, cable, raylet, head, client, errors. Each prints what it saw with the seconds that it took, and
-the exit status is 1 if anything did not become true. Needs root: it makes a laboratory (`benchmarks/lab.py`)
-with a Ray node in each host. The engine runs in the first host, or for `client` in one that is no node.
+Cases: join, cable, raylet, head, client, errors. Each case prints its events with their times in seconds, and
+the exit status is 1 if an expected event did not happen. Needs root: it creates a laboratory
+(`benchmarks/lab.py`) with a Ray node in each host. The engine runs in the first host; for `client`, in a host
+that is not a node.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ TOKEN = "a" * 64
 
 
 class Desk:
-    """A client that keeps the picture up to date, and waits for what should become true."""
+    """A client that tracks the engine's state and waits for conditions."""
 
     def __init__(self, client: EngineClient) -> None:
         self.client = client
@@ -68,7 +69,7 @@ class Desk:
             self._news.set()
 
     async def until(self, what: str, done: Callable[[], object], seconds: float = SECONDS) -> float:
-        """Wait for it; prints and returns how long that took. Raises TimeoutError."""
+        """Wait for the condition; prints and returns the elapsed time. Raises TimeoutError."""
         begun = time.monotonic()
         try:
             async with asyncio.timeout(seconds):
@@ -115,7 +116,7 @@ class Desk:
 
 @contextlib.contextmanager
 def _home(folder: Path) -> Iterator[Paths]:
-    """A home of its own for the engine, and its place for sockets."""
+    """A temporary home for the engine, with a short path for sockets."""
     environment = {"CASTRAY_HOME": str(folder / "home"), "XDG_RUNTIME_DIR": str(folder / "run")}
     (folder / "run").mkdir(mode=0o700)
     places = find_paths(environment)
@@ -125,7 +126,7 @@ def _home(folder: Path) -> Iterator[Paths]:
 
 @contextlib.asynccontextmanager
 async def engine_in(lab: Lab, host: Host, folder: Path) -> AsyncIterator[Desk]:
-    """An engine in a host. Its socket lies in the file system, which all hosts share."""
+    """An engine in a host. Its socket is in the file system, which all hosts share."""
     with _home(folder) as places:
         environment = ray_environment() | {
             "CASTRAY_HOME": str(places.home),
@@ -133,7 +134,7 @@ async def engine_in(lab: Lab, host: Host, folder: Path) -> AsyncIterator[Desk]:
             "CASTRAY_LOCAL_COPY": "0",
             "HOME": str(folder),
         }
-        environment.pop("RAY_AUTH_MODE")  # that of a user who has set nothing
+        environment.pop("RAY_AUTH_MODE")  # the default settings
         with (folder / "engine.out").open("wb") as output:
             process = lab.popen(
                 host,
@@ -162,7 +163,7 @@ async def _connect(places: Paths) -> EngineClient:
 
 
 def ray_processes(lab: Lab, host: Host, *names: str) -> list[int]:
-    """Ray's own processes in a host whose programs have one of these names."""
+    """The Ray processes in a host whose program has one of these names."""
     found = []
     for pid in lab.processes(host):
         with contextlib.suppress(OSError):
@@ -180,7 +181,7 @@ def kill(pids: list[int]) -> None:
 
 
 def check_files(desk: Desk, cast: str, path: Path) -> None:
-    """Everybody has all of it."""
+    """Check that every recipient has the whole file."""
     result = desk.results[cast]
     for item in result.deliveries:
         reason = sentence(item.failure) if item.failure else ""
@@ -194,7 +195,7 @@ def check_files(desk: Desk, cast: str, path: Path) -> None:
 
 
 async def join(lab: Lab, desk: Desk, path: Path, folder: Path) -> None:
-    """A node joins, and goes again."""
+    """A node joins, and leaves again."""
     await desk.use(f"{lab.hosts[0].address}:6379")
     await desk.until("attached, with an agent on every node", lambda: desk.is_ready(len(lab.hosts) - 1))
     late = lab.hosts[-1]
@@ -207,7 +208,7 @@ async def join(lab: Lab, desk: Desk, path: Path, folder: Path) -> None:
 
 
 async def cable(lab: Lab, desk: Desk, path: Path, folder: Path) -> None:
-    """A cable is pulled out in the middle of a cast, and put in again."""
+    """A cable is unplugged during a cast, and plugged in again."""
     await desk.use(f"{lab.hosts[0].address}:6379")
     await desk.until("attached", lambda: desk.is_ready(len(lab.hosts)))
     cast = await desk.send(path, folder)
@@ -223,7 +224,7 @@ async def cable(lab: Lab, desk: Desk, path: Path, folder: Path) -> None:
 
 
 async def raylet(lab: Lab, desk: Desk, path: Path, folder: Path) -> None:
-    """A raylet is killed in the middle of a cast, and started again."""
+    """A raylet is killed during a cast, and started again."""
     await desk.use(f"{lab.hosts[0].address}:6379")
     await desk.until("attached", lambda: desk.is_ready(len(lab.hosts)))
     cast = await desk.send(path, folder)
@@ -239,7 +240,7 @@ async def raylet(lab: Lab, desk: Desk, path: Path, folder: Path) -> None:
 
 
 async def head(lab: Lab, desk: Desk, path: Path, folder: Path) -> None:
-    """The head is killed in the middle of a cast, and another one is started at its address."""
+    """The head is killed during a cast, and another one is started at its address."""
     await desk.use(f"{lab.hosts[0].address}:6379")
     await desk.until("attached", lambda: desk.is_ready(len(lab.hosts)))
     cast = await desk.send(path, folder)
@@ -266,7 +267,7 @@ async def head(lab: Lab, desk: Desk, path: Path, folder: Path) -> None:
 
 
 async def client(lab: Lab, desk: Desk, path: Path, folder: Path) -> None:
-    """A computer that is no node of the cluster sends and receives through Ray's client server."""
+    """A computer that is not a node of the cluster sends and receives through Ray's client server."""
     await desk.use(f"ray://{lab.hosts[0].address}:10001")
     nodes, outside = len(lab.hosts), lab.hosts[-1]
     await desk.until("attached from outside", lambda: desk.is_ready(nodes))
@@ -288,7 +289,7 @@ async def client(lab: Lab, desk: Desk, path: Path, folder: Path) -> None:
 
 
 async def errors(lab: Lab, desk: Desk, path: Path, folder: Path) -> None:
-    """What is wrong with an address or a token is said within ten seconds; then it can be attached."""
+    """A wrong address or token is reported within ten seconds, and a correct one works afterwards."""
     head = lab.hosts[0]
     token = folder / ".ray" / "auth_token"
     token.parent.mkdir()
@@ -335,7 +336,7 @@ async def errors(lab: Lab, desk: Desk, path: Path, folder: Path) -> None:
 
 
 async def run(case: str, hosts: int, size: int) -> bool:
-    """One case in a laboratory of its own; whether all of it became true."""
+    """Run one case in its own laboratory; returns whether everything expected happened."""
     print(f"{case}: {(globals()[case].__doc__ or '').strip()}", flush=True)
     with (
         tempfile.TemporaryDirectory(prefix="castray-clusters-", dir="/dev/shm") as name,

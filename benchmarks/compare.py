@@ -1,4 +1,4 @@
-"""The relay against other tools: in one laboratory, in turn, every byte compared, one table.
+"""Compare the relay with other tools: alternately in one laboratory, verifying every byte, in one table.
 
     python -m benchmarks.compare --case links --recipients 4 8 --size 1GiB --rate 1gbit
     python -m benchmarks.compare --case loss long loopback small --json figures.json
@@ -6,10 +6,10 @@
     python -m benchmarks.compare --read figures.json --markdown docs/benchmarks.md
     python -m benchmarks.plot figures.json docs/images/relay.svg
 
-Needs root and what `benchmarks.lab` needs; tools that are not installed are left out with a line that says
-how to install them. Every round measures iperf3 and then each tool once; what counts are medians over the
-rounds. Sources and destinations lie on a tmpfs, and nobody syncs. A file that `--json` names keeps what other
-runs left.
+Needs root and the requirements of `benchmarks.lab`. Tools that are not installed are left out, with a line
+that says how to install them. Every round measures iperf3 and then each tool once; the result is the median
+of the rounds. Sources and destinations are on a tmpfs, and no tool syncs. The file given with `--json` keeps
+the results of earlier runs.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ IPERF_SECONDS = 2.0
 
 
 class Loopback(Lab):
-    """One host that is several: each has its own address, and what they send goes by loopback, unshaped."""
+    """One host with several addresses that acts as several hosts; their traffic uses loopback, unshaped."""
 
     def __init__(self, hosts: int) -> None:
         super().__init__(1, None)
@@ -63,7 +63,7 @@ class Loopback(Lab):
 
 @dataclass(frozen=True)
 class Case:
-    """What is sent where; None in `rate` is loopback."""
+    """One case; `rate` None means loopback."""
 
     name: str
     peers: tuple[str, ...]
@@ -82,7 +82,7 @@ class Case:
 
     @property
     def link(self) -> str:
-        """In words."""
+        """The case as text."""
         if self.rate is None:
             return "loopback without a limit"
         words = [f"links of {self.rate.replace('gbit', ' Gbit/s').replace('mbit', ' Mbit/s')}"]
@@ -116,7 +116,7 @@ CASES = {
 
 
 def make(folder: Path, size: int, files: int) -> Path:
-    """A file, or a folder of files of one size, of random bytes that don't repeat."""
+    """A file, or a folder of files of one size, with random bytes that do not repeat."""
     path = folder / ("payload" if files > 1 else "payload.bin")
     if files > 1:
         for number in range(files):
@@ -131,7 +131,7 @@ def make(folder: Path, size: int, files: int) -> Path:
 
 
 def fingerprint(path: Path) -> str:
-    """Of a file's bytes, or of all names and bytes below a folder."""
+    """The hash of a file's bytes, or of all names and bytes below a folder."""
     if path.is_file():
         return blake3().update_mmap(path).hexdigest()
     whole = blake3()
@@ -141,7 +141,7 @@ def fingerprint(path: Path) -> str:
 
 
 def one_run(lab: Lab, key: str, source: Path, digest: str, folder: Path) -> tuple[float, float | None]:
-    """Seconds, and sizes that the source sent; None where it has no link. Raises PeerFailed."""
+    """Seconds, and copies that the source sent; None if it has no link. Raises PeerFailed."""
     destinations = [folder / "to" / host.name for host in lab.hosts[1:]]
     for destination in destinations:
         destination.mkdir(parents=True)
@@ -159,7 +159,7 @@ def one_run(lab: Lab, key: str, source: Path, digest: str, folder: Path) -> tupl
 
 
 def limit_rate(lab: Lab, case: Case) -> float:
-    """Bytes per second: of iperf3 without loss, or of a long path itself, which no single stream fills."""
+    """Bytes per second: of iperf3 without loss, or of a long path itself, which one stream can't fill."""
     source, target = lab.hosts[:2]
     if case.delay:
         return nominal(case.rate or "")
@@ -183,7 +183,7 @@ def nominal(rate: str) -> float:
 
 
 def congestion_control(lab: Lab, wanted: str) -> str:
-    """What TCP uses in the hosts, after it was set if something is wanted. Raises LabUnavailable."""
+    """The congestion control of the hosts, after setting it if one was requested. Raises LabUnavailable."""
     for host in lab.hosts if wanted else ():
         command = ["sysctl", "-qw", f"{CONGESTION}={wanted}"]
         if lab.run(host, command, stderr=subprocess.DEVNULL).returncode:
@@ -196,7 +196,7 @@ def congestion_control(lab: Lab, wanted: str) -> str:
 
 
 def compare(case: Case, recipients: int, times: int, folder: Path, wanted_tcp: str = "") -> Comparison:
-    """Run one case; raises LabUnavailable. A tool that fails is a row that says why."""
+    """Run one case; raises LabUnavailable. A failed tool becomes a row with the reason."""
     rows = {key: Row(key, PEERS[key].NAME, runs_with=PEERS[key].RUNS_WITH) for key in case.peers}
     source = make(folder, case.size, case.files)
     digest = fingerprint(source)
@@ -232,7 +232,7 @@ def compare(case: Case, recipients: int, times: int, folder: Path, wanted_tcp: s
 
 
 def machine() -> dict[str, str]:
-    """What the figures depend on."""
+    """The properties of the machine that affect the figures."""
     model = "an unknown processor"
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
@@ -247,12 +247,12 @@ def machine() -> dict[str, str]:
 
 
 def say(line: str) -> None:
-    """What goes on, beside the table."""
+    """Print progress, separate from the table."""
     print(line, file=sys.stderr, flush=True)
 
 
 def chosen(options: argparse.Namespace) -> list[Case]:
-    """The cases with what the command line changes; tools that are missing are left out and named."""
+    """The cases with the changes of the command line; missing tools are left out and named."""
     missing = {key: how for key, peer in PEERS.items() if (how := peer.available())}
     cases = []
     for name in CASES if "all" in options.case else options.case:
@@ -292,7 +292,7 @@ def run_all(options: argparse.Namespace) -> Results:
 
 @contextlib.contextmanager
 def place(below: str) -> Iterator[Path]:
-    """An empty folder for sources and destinations, in memory unless it is to be `below` another one."""
+    """An empty folder for sources and destinations, in memory unless `below` gives another folder."""
     if not below:
         with memory_disk("castray-compare-") as folder:
             yield folder

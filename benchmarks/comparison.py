@@ -1,4 +1,4 @@
-"""What a comparison found: medians, ratios and bars, as a table for a terminal, as Markdown and as JSON.
+"""The results of a comparison: medians, ratios and targets, as a terminal table, Markdown and JSON.
 
 Nothing here measures; `benchmarks.compare` does.
 """
@@ -20,21 +20,21 @@ END = "<!-- comparison: end -->"
 class Row:
     """One tool in one comparison."""
 
-    key: str  # the word on the command line
+    key: str  # the name on the command line
     name: str
-    seconds: tuple[float, ...] = ()  # of the runs that went well
-    sent: tuple[float, ...] = ()  # bytes on the source's link, headers and all, over the size
+    seconds: tuple[float, ...] = ()  # of successful runs
+    sent: tuple[float, ...] = ()  # bytes on the source's link, including headers, divided by the size
     failures: tuple[str, ...] = ()
     runs_with: str = ""
 
     @property
     def median(self) -> float | None:
-        """Seconds; None if no run went well."""
+        """Median seconds; None if no run succeeded."""
         return statistics.median(self.seconds) if self.seconds else None
 
     @property
     def copies(self) -> float | None:
-        """Median of what the source sent, in sizes; None where it crossed no link."""
+        """Median of the copies that the source sent; None if there was no link."""
         return statistics.median(self.sent) if self.sent else None
 
 
@@ -46,15 +46,15 @@ class Comparison:
     recipients: int
     size: int  # bytes
     files: int
-    link: str  # in words
-    tcp: str  # congestion control that the hosts have for whoever asks for no other
-    limit: str  # what `rates` are of: iperf3 or the link
-    rates: tuple[float, ...]  # bytes per second, one a round
+    link: str  # as text
+    tcp: str  # congestion control of the hosts for programs that do not request another
+    limit: str  # the source of `rates`: iperf3 or the link
+    rates: tuple[float, ...]  # bytes per second, one for each round
     rows: tuple[Row, ...]
 
     @property
     def one_copy(self) -> float:
-        """Seconds that one copy takes at the median of the rates."""
+        """Seconds that one copy takes at the median rate."""
         return self.size / statistics.median(self.rates)
 
     def row(self, key: str) -> Row | None:
@@ -67,13 +67,13 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Results:
-    """All that one file holds."""
+    """The contents of one results file."""
 
     machine: dict[str, str] = field(default_factory=dict)
     comparisons: tuple[Comparison, ...] = ()
 
     def with_comparison(self, new: Comparison) -> Results:
-        """The same with this one in the place of an older one of its kind, or at the end."""
+        """A copy in which this comparison replaces an older one of the same kind, or is appended."""
         kinds = [(item.case, item.recipients, item.tcp) for item in self.comparisons]
         kind = (new.case, new.recipients, new.tcp)
         if kind not in kinds:
@@ -83,7 +83,7 @@ class Results:
 
 
 def load(path: Path) -> Results:
-    """Read a file of results. Raises OSError, msgspec.ValidationError."""
+    """Read a results file. Raises OSError, msgspec.ValidationError."""
     return msgspec.json.decode(path.read_bytes(), type=Results)
 
 
@@ -91,16 +91,16 @@ def save(results: Results, path: Path) -> None:
     path.write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=1) + b"\n")
 
 
-# --- bars ------------------------------------------------------------------------------------------
+# --- targets ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Bar:
-    """What is asked of the relay in a comparison, and what was found."""
+    """A target of the relay in a comparison, and the result."""
 
     what: str
     found: str
-    met: bool | None  # None: it could not be told
+    met: bool | None  # None: not measured
 
     @property
     def word(self) -> str:
@@ -108,7 +108,7 @@ class Bar:
 
 
 def at_most(comparison: Comparison, factor: float, more: float = 0.0) -> Bar:
-    """The relay takes at most `factor` times one copy, and so many seconds more."""
+    """The relay takes at most `factor` times one copy plus this number of seconds."""
     what = f"at most {factor:g} x one copy" + (f" + {more:g} s" if more else "")
     seconds = comparison.median("relay")
     if seconds is None:
@@ -118,7 +118,7 @@ def at_most(comparison: Comparison, factor: float, more: float = 0.0) -> Bar:
 
 
 def at_least(comparison: Comparison, share: float) -> Bar:
-    """The relay has at least this share of the rate."""
+    """The relay reaches at least this share of the rate."""
     what = f"at least {share:g} of the rate that {comparison.limit} shows"
     seconds = comparison.median("relay")
     if seconds is None:
@@ -128,7 +128,7 @@ def at_least(comparison: Comparison, share: float) -> Bar:
 
 
 def faster(comparison: Comparison, key: str, factor: float = 1.0) -> Bar:
-    """The relay is so many times as fast as another."""
+    """The relay is at least `factor` times as fast as another tool."""
     row, ours = comparison.row(key), comparison.median("relay")
     name = row.name if row else key
     what = f"{factor:g} x faster than {name}" if factor != 1 else f"faster than {name}"
@@ -165,7 +165,7 @@ BARS: dict[str, Callable[[Comparison], list[Bar]]] = {
 
 
 def bars(comparison: Comparison) -> list[Bar]:
-    """What is asked of the relay in this case; of tools that did not run, nothing can be told."""
+    """The targets of the relay in this case, except those that need a tool that did not run."""
     return BARS[comparison.case](comparison)
 
 
@@ -182,7 +182,7 @@ def size_text(size: int) -> str:
 
 
 def title(comparison: Comparison) -> str:
-    """One line that says what was sent where."""
+    """A one-line description of the transfer."""
     return f"{what(comparison)}, {network(comparison)}"
 
 
@@ -199,7 +199,7 @@ def what(comparison: Comparison) -> str:
 
 
 def cells(comparison: Comparison) -> list[tuple[str, ...]]:
-    """The table's lines without its head, the limit first."""
+    """The rows of the table without its header, the limit first."""
     one, ours = comparison.one_copy, comparison.median("relay")
 
     def over_relay(seconds: float) -> str:
@@ -236,7 +236,7 @@ def _spread(seconds: Sequence[float]) -> str:
 
 
 def text(comparison: Comparison) -> str:
-    """For a terminal."""
+    """The results as text for a terminal."""
     lines = [HEAD, *cells(comparison)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(HEAD))]
     shown = [title(comparison)]
@@ -250,7 +250,7 @@ def text(comparison: Comparison) -> str:
 
 
 def markdown(results: Results) -> str:
-    """For the documents."""
+    """The results as Markdown for the documents."""
     if not results.comparisons:
         return "No figures yet.\n"
     parts = ["; ".join(f"{name}: {value}" for name, value in results.machine.items()) + "."]
@@ -268,7 +268,7 @@ def _table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
 
 
 def replace_between(document: str, new: str) -> str:
-    """The document with `new` between the two marks. Raises ValueError without them."""
+    """The document with `new` between its two marks. Raises ValueError without them."""
     if BEGIN not in document or END not in document:
         raise ValueError(f"the document has no {BEGIN} and {END}")
     before, after = document.split(BEGIN, 1)[0], document.split(END, 1)[1]

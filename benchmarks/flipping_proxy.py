@@ -1,8 +1,8 @@
-"""Stands between an agent and those that fetch from it, and flips one bit of what it gives them, once.
+"""A proxy between an agent and the nodes that fetch from it, which flips one bit of the data once.
 
     python -m benchmarks.flipping_proxy LISTEN_ADDRESS TARGET_ADDRESS TARGET_PORT AT
 
-Prints its port. AT counts the bytes that came from the target, over all connections.
+Prints its port. AT is an offset in the bytes from the target, summed over all connections.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CHUNK = 1 << 16
 
 @contextlib.contextmanager
 def flipping(nodes: LabNodes, host: Host, at: int) -> Iterator[None]:
-    """Inside, what the host's node serves passes through such a proxy in the same host."""
+    """Inside the block, the data that the host's node serves passes through such a proxy in the same host."""
     hello = nodes.hello(host.name)
     target = [hello.address, str(hello.port), str(at)]
     command = [sys.executable, "-m", "benchmarks.flipping_proxy", host.address, *target]
@@ -40,13 +40,13 @@ def flipping(nodes: LabNodes, host: Host, at: int) -> Iterator[None]:
 
 
 class Flipper:
-    """Flips the lowest bit of one byte of a stream that comes in parts."""
+    """Flip the lowest bit of one byte of a stream that arrives in parts."""
 
     def __init__(self, at: int) -> None:
         self._left = at
 
     def pass_on(self, data: bytes) -> bytes:
-        """The part as it goes on."""
+        """The part to forward."""
         at, self._left = self._left, self._left - len(data)
         if not 0 <= at < len(data):
             return data
@@ -54,19 +54,19 @@ class Flipper:
 
 
 async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, flipper: Flipper | None) -> None:
-    """Until one side closes."""
+    """Forward until one side closes."""
     try:
         while data := await reader.read(CHUNK):
             writer.write(flipper.pass_on(data) if flipper else data)
             await writer.drain()
     except ConnectionError:
-        pass  # the other side is told by the close below
+        pass  # the close below tells the other side
     finally:
         writer.close()
 
 
 async def serve(listen: str, target: str, port: int, at: int) -> None:
-    """Until it is ended."""
+    """Run until the process is ended."""
     flipper = Flipper(at)
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,4 +1,4 @@
-"""How fast 10,000 past casts answer: search, a page, statistics. `python -m benchmarks.history`."""
+"""Measure queries of 10,000 finished casts: search, a page, statistics. `python -m benchmarks.history`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ QUERIES = (
 
 
 def past_cast(number: int, recipients: int) -> m.CastResult:
-    """A cast as it could have ended."""
+    """A plausible finished cast."""
     name = f"{random.choice(WORDS)}-{number:04}.bin"
     nodes = tuple(f"node_{index}" for index in range(recipients))
     state = random.choice((m.CastState.COMPLETED, m.CastState.COMPLETED, m.CastState.FAILED))
@@ -65,7 +65,7 @@ def past_cast(number: int, recipients: int) -> m.CastResult:
 
 
 async def measure(name: str, times: int, ask: Callable[[], Awaitable[object]]) -> float:
-    """Print the median and the worst of some askings, in ms; returns the worst."""
+    """Print the median and the maximum of several queries in ms; returns the maximum."""
     taken = []
     for _ in range(times):
         start = time.perf_counter()
@@ -76,7 +76,7 @@ async def measure(name: str, times: int, ask: Callable[[], Awaitable[object]]) -
 
 
 async def run(casts: int, recipients: int, times: int, path: Path) -> float:
-    """Fill a history and ask it; the worst answer in ms."""
+    """Fill a history and query it; returns the slowest query in ms."""
     history = CastHistory(path, lambda event: None, lambda: (0, 0))
     await history.start()
     start = time.perf_counter()

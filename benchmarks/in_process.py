@@ -1,4 +1,4 @@
-"""Real agents in this process, without Ray, under the real dispatcher."""
+"""Real agents in this process, without Ray, controlled by the real cast manager."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from castray_desktop.workers.casts.cast_manager import CastManager
 
 
 class InProcess:
-    """Follows `workers.agents.Agents`. Each has an address of the loopback, and so is a machine of its own.
+    """Implements `AgentDirectory`. Each agent has its own loopback address, and so counts as a machine.
 
     The first node is *this computer*. Inboxes are FOLDER/NAME.
     """
@@ -51,13 +51,13 @@ class InProcess:
         return self._nodes
 
     def hello(self, node: str) -> agent_protocol.AgentHello:
-        """Where a node's agent can be reached. Raises CastRayError(NODE_OFFLINE)."""
+        """The address of a node's agent. Raises CastRayError(NODE_OFFLINE)."""
         if node not in self._agents:
             raise CastRayError(FailureKind.NODE_OFFLINE, node=node)
         return self._hellos[node]
 
     async def call(self, node: str, order: agent_protocol.Order) -> agent_protocol.OrderReply | None:
-        """Have an order carried out. Raises CastRayError(NODE_OFFLINE)."""
+        """Execute an order. Raises CastRayError(NODE_OFFLINE)."""
         if node not in self._agents:
             raise CastRayError(FailureKind.NODE_OFFLINE, node=node)
         answer = await self._agents[node].order(agent_protocol.to_json(order))
@@ -67,7 +67,7 @@ class InProcess:
         return reply
 
     async def lose(self, node: str) -> None:
-        """The node's agent ends, as if it had been killed but for what it cleans up."""
+        """End the node's agent as if it had been killed, but with its clean-up."""
         agent = self._agents.pop(node)
         await agent.stop()
         self._nodes[node] = NodeInfo(node, NodeState.OFFLINE, address=self._nodes[node].address)

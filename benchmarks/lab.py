@@ -1,17 +1,19 @@
-"""A laboratory: hosts in network namespaces of their own, joined by links with a rate, a loss and a delay.
+"""A laboratory: hosts in network namespaces, connected by links with a rate, a loss and a delay.
 
-    python -m benchmarks.lab --hosts 4 --rate 1gbit               waits, and says how to enter each host
+    python -m benchmarks.lab --hosts 4 --rate 1gbit               waits, and prints how to enter each host
     python -m benchmarks.lab --hosts 4 --rate 1gbit -- COMMAND    runs it in the first host
     python -m benchmarks.lab --hosts 4 --ray -- COMMAND           the same with a Ray node in each host
 
-COMMAND finds the hosts' addresses in HOSTS and their namespaces in NAMESPACES, the first host's first; when
-it has ended, all is taken down. Needs root and Linux with iproute2, nftables and, for `Lab.iperf`, iperf3.
+COMMAND gets the hosts' addresses in HOSTS and their namespaces in NAMESPACES, starting with the first host.
+When it ends, the laboratory is removed. Needs root and Linux with iproute2, nftables and, for `Lab.iperf`,
+iperf3.
 
-The hosts share one kernel, one file system and one machine's processors; only their networks are apart. Each
-link is a pair of devices between a host and one bridge, which lies in a namespace of its own, so nothing of a
-laboratory is seen outside. A token bucket on both ends of each link keeps its rate. Loss comes from nftables,
-on the way in; it takes whole packets of up to 64 KiB unless `coalesce` is off. Delay comes from a switch in
-user space instead of the bridge (`benchmarks.long_path`); then the rate holds on the way out only.
+The hosts share one kernel, one file system and one machine's processors; only their networks are separate.
+Each link is a pair of devices between a host and one bridge. The bridge is in its own namespace, so a
+laboratory is invisible outside. A token bucket on both ends of each link limits its rate. nftables drops
+incoming packets for loss; it drops whole packets of up to 64 KiB unless `coalesce` is off. A switch in user
+space instead of the bridge adds delay (`benchmarks.long_path`); the rate then applies only to outgoing
+traffic.
 """
 
 from __future__ import annotations
@@ -56,7 +58,7 @@ END_SECONDS = 5.0
 RAY_START_SECONDS = 90.0
 IPERF_PORT = 5201
 LONG_PATH_QUEUE = 20_000
-"""Packets that may wait in a host's device for the switch in user space: so many that it loses none."""
+"""Packets that may wait in a host's device for the switch in user space: enough to lose none."""
 
 _numbers = itertools.count()
 
@@ -71,12 +73,12 @@ class Host:
 
 
 class Lab:
-    """A context manager: the hosts are there inside its block and gone after it, also on SIGTERM.
+    """A context manager: the hosts exist inside its block and are removed after it, also on SIGTERM.
 
-    `rate` is of every link in each direction, as `tc` writes it, and None for no limit; `rates` are those of
-    single hosts, by number. `loss` is a share of the packets (0.01 is 1 %), on the way into every host.
-    `coalesce=False` keeps every packet at the link's size. `delay` is of one direction, in seconds. With
-    `ipv6` the hosts' addresses are of that kind. Raises LabUnavailable.
+    `rate` applies to every link in each direction, as `tc` writes it, None means no limit; `rates` are those
+    of single hosts, by number. `loss` is a share of the incoming packets of every host (0.01 is 1 %).
+    `coalesce=False` keeps every packet at the link's size. `delay` applies to one direction, in seconds. With
+    `ipv6` the hosts have IPv6 addresses. Raises LabUnavailable.
     """
 
     def __init__(
@@ -131,8 +133,8 @@ class Lab:
         self.close()
 
     def close(self) -> None:
-        """Kill everything that runs in the hosts, and remove them. May be called more than once."""
-        for process in self._processes:  # one that was just started may not be in its namespace yet
+        """Kill all processes in the hosts, and remove the hosts. May be called more than once."""
+        for process in self._processes:  # a process that was just started may not be in its namespace yet
             process.kill()
         remove([self._switch, *(host.namespace for host in self.hosts)])
         for process in self._processes:
@@ -157,7 +159,7 @@ class Lab:
             sysctl(
                 name,
                 {
-                    "net.ipv4.tcp_no_metrics_save": "1",  # one run must not teach the next
+                    "net.ipv4.tcp_no_metrics_save": "1",  # results of one run must not influence the next
                     "net.ipv6.conf.all.accept_dad": "0",
                     "net.ipv6.conf.default.accept_dad": "0",
                 },
@@ -184,11 +186,11 @@ class Lab:
 
     def _join_by_bridge(self) -> None:
         segments = "" if self._coalesce else " gso_max_segs 1"
-        # Multicast reaches everybody, as on a switch that doesn't look into it.
+        # Multicast is flooded to all ports, as on a switch without IGMP snooping.
         ip_batch(
             ["link add br0 type bridge mcast_snooping 0 forward_delay 0", "link set br0 up"], self._switch
         )
-        with contextlib.suppress(LabUnavailable):  # it is there only where br_netfilter is loaded
+        with contextlib.suppress(LabUnavailable):  # exists only if br_netfilter is loaded
             sysctl(self._switch, {"net.bridge.bridge-nf-call-iptables": "0"})
         lines: list[str] = []
         for number, host in enumerate(self.hosts):
@@ -218,7 +220,7 @@ class Lab:
         )
         self._processes.append(self._long_path)
         assert self._long_path.stdout is not None
-        if not self._long_path.stdout.readline():  # it says one line once the devices are there
+        if not self._long_path.stdout.readline():  # it prints one line when the devices exist
             _, why = self._long_path.communicate(timeout=END_SECONDS)
             raise LabUnavailable(f"the long path has ended: {why.strip()}")
         for host in self.hosts:
@@ -226,7 +228,7 @@ class Lab:
 
     @property
     def switch(self) -> str:
-        """The namespace of the bridge that all links end at. A long path has none."""
+        """The namespace of the bridge at which all links end. A long path has none."""
         return self._switch
 
     # --- processes ------------------------------------------------------------------------------
@@ -238,31 +240,31 @@ class Lab:
         return process
 
     def run(self, host: Host, argv: Sequence[str], **options: Any) -> subprocess.CompletedProcess[Any]:
-        """Run a command in the host to its end; `options` are those of `subprocess.run`."""
+        """Run a command in the host until it ends; `options` are those of `subprocess.run`."""
         return subprocess.run(inside(host, argv), check=options.pop("check", False), **options)
 
     def processes(self, host: Host) -> tuple[int, ...]:
-        """The ids of all processes in the host, whoever started them."""
+        """The ids of all processes in the host."""
         return tuple(processes_in([host.namespace]))
 
     # --- links ----------------------------------------------------------------------------------
 
     def set_rate(self, host: Host, rate: str | None) -> None:
-        """Change the rate of a host's link, both ways; None is no limit."""
+        """Change the rate of a host's link in both directions; None means no limit."""
         number = self.hosts.index(host)
         before, self._rates[number] = self._rates[number], rate
         self._shape(number, "change" if before and rate else "add", remove=bool(before and not rate))
 
     def set_loss(self, host: Host, loss: float) -> None:
-        """Change the share of packets that are lost on the way into the host."""
+        """Change the share of incoming packets that a host loses."""
         rule = f"numgen random mod 100000 < {round(loss * 100_000)} drop" if loss else ""
         nft(host.namespace, f"flush chain inet lab loss\n{_rule('loss', rule)}")
 
     def block(self, host: Host, direction: str = "in", port: int | None = None) -> None:
-        """A firewall: new TCP connections into ("in") or out of ("out") the host vanish.
+        """Drop new TCP connections into ("in") or out of ("out") the host, as a firewall does.
 
-        All of them, or those to one port. What is open already stays open. Several may be in force; `unblock`
-        lifts them all.
+        Drops all of them, or those to one port. Open connections stay open. Several rules may be active;
+        `unblock` removes them all.
         """
         if direction not in ("in", "out"):
             raise ValueError(f"direction {direction!r} is neither in nor out")
@@ -270,11 +272,11 @@ class Lab:
         nft(host.namespace, _rule(direction, f"{to_port}tcp flags & (syn | ack) == syn drop"))
 
     def unblock(self, host: Host) -> None:
-        """Lift what `block` did."""
+        """Remove the rules of `block`."""
         nft(host.namespace, "flush chain inet lab in\nflush chain inet lab out\n")
 
     def set_link(self, host: Host, up: bool) -> None:
-        """Pull the host's cable out, or put it in again. Nobody is told; what is sent is lost."""
+        """Unplug the host's cable, or plug it in again. No process is notified; packets are lost."""
         nft(host.namespace, "flush chain inet lab cable\n" + ("" if up else _rule("cable", "drop")))
 
     def traffic(self, host: Host) -> tuple[int, int]:
@@ -284,7 +286,7 @@ class Lab:
         return int(stats["tx"]["bytes"]), int(stats["rx"]["bytes"])
 
     def iperf_server(self, host: Host) -> subprocess.Popen[Any]:
-        """One that serves one client at `IPERF_PORT`, and may not listen yet."""
+        """An iperf3 server for one client at `IPERF_PORT`; it may not listen yet."""
         return self.popen(
             host,
             ["iperf3", "--server", "--one-off", "--port", str(IPERF_PORT)],
@@ -326,7 +328,7 @@ class Lab:
         return float(report["end"]["sum_received"]["bits_per_second"]) / 8
 
     def wait_for_port(self, host: Host, port: int) -> None:
-        """Until something in the host listens to a TCP port. Raises LabUnavailable."""
+        """Wait until a process in the host listens on a TCP port. Raises LabUnavailable."""
         _until(lambda: self._listens(host, port), 5.0, f"the server on port {port}")
 
     def _listens(self, host: Host, port: int) -> bool:
@@ -357,11 +359,11 @@ class Lab:
     ) -> str:
         """Start a Ray node in the host: the head, or one that joins `head`. Returns the head's address.
 
-        `python` is the interpreter whose Ray it is, `environment` what its processes have beside the usual,
-        `shared_memory` the size of a /dev/shm of its own ("16m"). Nothing but the laboratory ends it. Raises
+        `python` is the interpreter with Ray, `environment` has extra variables for its processes,
+        `shared_memory` is the size of a separate /dev/shm ("16m"). Only the laboratory ends the node. Raises
         LabUnavailable.
         """
-        folder = tempfile.mkdtemp(prefix="clr", dir="/tmp")  # Ray's sockets bear no long path
+        folder = tempfile.mkdtemp(prefix="clr", dir="/tmp")  # Ray's sockets need a short path
         self._folders.append(folder)
         address = f"{(head or host).address}:6379"
         role = [f"--address={address}"] if head else ["--head", "--port=6379", f"--temp-dir={folder}"]
@@ -379,12 +381,12 @@ class Lab:
         ]
         variables = ray_environment() | dict(environment or {})
         if str(python) != sys.executable:
-            variables.pop("PYTHONPATH", None)  # it has what is installed for it, and nothing of ours
+            variables.pop("PYTHONPATH", None)  # it has its own packages, and none of ours
         variables |= {"RAY_TMPDIR": folder, "TMPDIR": folder} if head else {}
         if head is None:
             self._head_folder = folder
         elif str(python) != sys.executable:
-            # Older Rays put a node's files where the head's are; there they would meet.
+            # Older Ray versions put a node's files where the head's are; there they would collide.
             command = _after(f"mount --bind {folder} {self._head_folder}", command)
         if shared_memory:
             command = _after(f"mount -t tmpfs -o size={shared_memory} tmpfs /dev/shm", command)
@@ -408,21 +410,21 @@ class Lab:
 
 
 def ray_environment() -> dict[str, str]:
-    """The environment for Ray's processes in a laboratory, and for the drivers that join them."""
+    """The environment of Ray's processes in a laboratory, and of the drivers that join them."""
     return os.environ | {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
 
 
 def _after(first: str, argv: Sequence[str]) -> list[str]:
-    """The command that runs `first` in a shell, and then becomes `argv`."""
+    """A command that runs `first` in a shell, and then replaces itself by `argv`."""
     return ["sh", "-c", f'{first} && exec "$@"', "sh", *argv]
 
 
 def inside(host: Host, argv: Sequence[str]) -> list[str]:
-    """The command that runs `argv` in the host; the process keeps its id."""
+    """A command that runs `argv` in the host; the process keeps its id."""
     return ["ip", "netns", "exec", host.namespace, *argv]
 
 
-# --- what a laboratory is made of ------------------------------------------------------------------
+# --- parts of a laboratory --------------------------------------------------------------------------
 
 _TABLE = """
 table inet lab {
@@ -457,7 +459,7 @@ def _leave(number: int, frame: FrameType | None) -> None:
 
 
 def main() -> int:
-    """Make a laboratory, run the command in its first host or wait, and take it down again."""
+    """Create a laboratory, run the command in its first host or wait, and remove the laboratory."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.lab",
         description=__doc__,

@@ -1,4 +1,4 @@
-"""A node's agent in a process of its own, without Ray: orders on standard input, reports on standard output.
+"""A node's agent in its own process, without Ray: orders on standard input, reports on standard output.
 
     python -m benchmarks.lab_agent
 
@@ -21,7 +21,7 @@ log = logging.getLogger("castray.lab")
 
 
 class Line:
-    """What this process says. Whatever prints by chance goes to standard error instead."""
+    """The output of this process. Other prints go to standard error."""
 
     def __init__(self) -> None:
         self._file = os.fdopen(os.dup(1), "wb", buffering=0)
@@ -32,10 +32,10 @@ class Line:
 
 
 async def carry_out(agent: NodeAgent, call: agent_protocol.AgentCall, line: Line) -> None:
-    """One order and its answer."""
+    """Execute one order and write its answer."""
     try:
         answer = await agent.order(agent_protocol.to_json(call.order))
-    except Exception as error:  # as Ray does, hand over whatever it was
+    except Exception as error:  # like Ray, return any exception
         log.exception("%s", type(call.order).__name__)
         line.send(
             agent_protocol.AgentCallResult(call.number, error=f"{type(error).__name__}: {error}", raised=True)
@@ -46,7 +46,7 @@ async def carry_out(agent: NodeAgent, call: agent_protocol.AgentCall, line: Line
 
 
 async def follow(agent: NodeAgent, name: str, line: Line) -> None:
-    """Pass its reports on."""
+    """Forward the agent's reports."""
     while True:
         report = agent_protocol.from_json(await agent.report(), agent_protocol.AgentReport | None)
         line.send(agent_protocol.Reported(name, report))

@@ -3,8 +3,8 @@
     with Lab(5) as lab, LabCluster(lab, python, folder) as cluster:
         status, result = cluster.send("/tmp/file", "--to", "all")
 
-Ray's nodes run on `python`, which may have Ray and nothing else; CastRay runs on our own, in the first host.
-The short cuts within one machine are off, since the hosts share one kernel.
+Ray's nodes run on `python`, which may have only Ray; CastRay runs on our own interpreter, in the first host.
+The local transport is off, since the hosts share one kernel.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ INSTALL_SECONDS = 300.0
 
 @dataclass(frozen=True)
 class Sent:
-    """How a `castray send --json` went."""
+    """The result of a `castray send --json`."""
 
     status: int
     result: dict[str, Any]
-    first_byte: float  # seconds from the cast's first progress to that of its first byte
+    first_byte: float  # seconds from the cast's first progress event to its first byte
     errors: str
 
     @property
@@ -54,7 +54,7 @@ class Sent:
 
     @property
     def ways(self) -> set[str]:
-        """The ways that bytes took."""
+        """The transports that were used."""
         return {item["transport"] for item in self.result.get("deliveries", ())}
 
 
@@ -64,8 +64,10 @@ class LabCluster:
     def __init__(
         self, lab: Lab, python: str | Path, folder: Path, data_port: int = 0, shared_memory: str = ""
     ) -> None:
-        """`folder` is for homes and files, and the caller's to remove; `data_port` is that of all agents,
-        `shared_memory` the size of /dev/shm in all hosts but the first.
+        """Create the cluster; `folder` is for homes and files, and the caller removes it.
+
+        `data_port` is the data port of all agents, `shared_memory` the size of /dev/shm in all hosts except
+        the first.
         """
         self.lab = lab
         self.folder = folder
@@ -92,7 +94,7 @@ class LabCluster:
 
     @property
     def environment(self) -> dict[str, str]:
-        """That of the command line."""
+        """The environment of the command line."""
         (self.folder / "run").mkdir(mode=0o700, exist_ok=True)
         ports = {"CASTRAY_DATA_PORTS": f"{self._data_port}-{self._data_port}"} if self._data_port else {}
         return (
@@ -110,7 +112,7 @@ class LabCluster:
     def castray(
         self, *arguments: str | Path, host: Host | None = None, timeout: float = COMMAND_SECONDS
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command to its end, in the first host unless another is given."""
+        """Run a command until it ends, in the first host unless another is given."""
         command = [sys.executable, "-m", "castray_desktop", *map(str, arguments)]
         return self.lab.run(
             host or self.lab.hosts[0],
@@ -130,9 +132,9 @@ class LabCluster:
         return {node["address"]: node["name"] for node in json.loads(listed.stdout)}
 
     def asked(self, sent: Sent) -> Counter[str]:
-        """How often each recipient of a cast has asked its upstream to dial, since it could not do so itself.
+        """How often each recipient of a cast has asked its upstream to dial, since it could not dial itself.
 
-        By its own clock it does so after 0.25 s and then once a second: a busy machine makes it fewer.
+        By its own clock a recipient asks after 0.25 s and then once a second; a busy machine makes it fewer.
         """
         log = (self.folder / "castray" / "logs" / "engine.log").read_text()
         return Counter(re.findall(rf"cast {sent.result['cast']}: \S+ is to dial (\S+)", log))
@@ -167,9 +169,9 @@ def _events(lines: Iterator[str]) -> Iterator[tuple[dict[str, Any], float]]:
 
 
 def ray_alone(folder: Path) -> Path:
-    """The interpreter of an environment in `folder` with our own version of Ray and what it requires.
+    """The interpreter of an environment in `folder` with our version of Ray and its requirements.
 
-    Its files are those of our own environment, so nothing has to be fetched.
+    Its files come from our own environment, so nothing is downloaded.
     """
     venv.create(folder, with_pip=False, symlinks=True)
     ours = Path(sysconfig.get_path("purelib"))
@@ -187,7 +189,7 @@ def ray_alone(folder: Path) -> Path:
 
 
 def _required(name: str, known: frozenset[str] = frozenset()) -> frozenset[str]:
-    """A distribution and all that it needs, without its extras."""
+    """A distribution and all of its requirements, without extras."""
     known |= {name}
     for text in metadata.requires(name) or ():
         needed = Requirement(text)
@@ -198,7 +200,7 @@ def _required(name: str, known: frozenset[str] = frozenset()) -> frozenset[str]:
 
 
 def _link(source: str | Path, target: str | Path) -> None:
-    """A second name for a file, or a copy on another file system."""
+    """Hard-link a file, or copy it to another file system."""
     try:
         os.link(source, target)
     except OSError:
@@ -206,9 +208,9 @@ def _link(source: str | Path, target: str | Path) -> None:
 
 
 def ray_of_version(folder: Path, versions: RayVersions) -> Path:
-    """The interpreter of an environment with that Ray and nothing else, installed once in `folder`.
+    """The interpreter of an environment with only this version of Ray, installed once in `folder`.
 
-    Raises LabUnavailable where there is no such Python, or Ray can't be installed.
+    Raises LabUnavailable if that Python is missing, or Ray can't be installed.
     """
     interpreter = asyncio.run(find_interpreter(versions.python))
     if interpreter is None:

@@ -1,13 +1,12 @@
-"""Real agents in the hosts of a laboratory, without Ray, and the engine's dispatcher over them.
+"""Real agents in the hosts of a laboratory, without Ray, controlled by the engine's cast manager.
 
     with Lab(4, "1gbit") as lab:
         async with lab_nodes(lab) as nodes:
             cast = nodes.dispatcher.send(SendRequest(("/tmp/file",), ("all",), source="h0"))
             result = await nodes.dispatcher.result(cast)
 
-What runs is what runs in a cluster: `NodeAgent` in each host, `CastManager` here. Between them are pipes
-instead of Ray's calls. The short cuts within one machine are off, and every node has an inbox of its own on
-a tmpfs.
+The same classes as in a cluster run: `NodeAgent` in each host, `CastManager` here. They are connected by
+pipes instead of Ray's calls. The local transport is off, and every node has its own inbox on a tmpfs.
 """
 
 from __future__ import annotations
@@ -38,14 +37,14 @@ from castray_desktop.workers.clusters.agent_liveness import CHECK_SECONDS, Heart
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 30.0
 LOOK_SECONDS = 0.02
-"""Looking at every delivery for each report of each agent takes processor time from them."""
+"""Seconds between two passes over all deliveries, which take processor time from the agents."""
 
 STOP_SECONDS = 5.0
 
 
 @dataclass
 class Agent:
-    """An agent's process, and how to speak to it."""
+    """An agent's process and its pipes."""
 
     process: asyncio.subprocess.Process
     hello: agent_protocol.AgentHello
@@ -55,14 +54,14 @@ class Agent:
 
 @dataclass(frozen=True)
 class Usage:
-    """What an agent's process has used since `LabNodes.reset_usage`."""
+    """The resources that an agent's process has used since `LabNodes.reset_usage`."""
 
     cpu: float  # seconds
-    growth: int  # bytes of resident memory at most, above those at the reset
+    growth: int  # peak bytes of resident memory, above the value at the reset
 
 
 class LabNodes:
-    """The nodes of a laboratory; follows `workers.agents.Agents`. A node has its host's name."""
+    """The nodes of a laboratory; implements `AgentDirectory`. A node has the name of its host."""
 
     target = "laboratory"
     address = ""
@@ -70,7 +69,7 @@ class LabNodes:
     def __init__(self, lab: Lab, folder: Path, environment: Mapping[str, str]) -> None:
         self.lab = lab
         self.folder = folder
-        self.listeners: list[Callable[[Event], None]] = []  # hear what a client would
+        self.listeners: list[Callable[[Event], None]] = []  # receive the events of a client
         self.dispatcher = CastManager(self, self._tell)
         self.sources: dict[str, agent_protocol.SourceReport] = {}
         """The last report on each cast by its source."""
@@ -86,11 +85,11 @@ class LabNodes:
         self._pulse = Heartbeats(time.monotonic)
         self._watching = asyncio.create_task(self._watch(), name="watch agents")
 
-    # --- as casts see them ----------------------------------------------------------------------
+    # --- as casts see the nodes -----------------------------------------------------------------------
 
     @property
     def settled(self) -> bool:
-        """Whether a node that is not there is missing; always so, since nothing else can be away."""
+        """Whether an absent node counts as missing; always true here."""
         return True
 
     @property
@@ -99,7 +98,7 @@ class LabNodes:
         return self._nodes
 
     def hello(self, node: str) -> agent_protocol.AgentHello:
-        """Where a node's agent can be reached. Raises CastRayError(NODE_OFFLINE)."""
+        """The address of a node's agent. Raises CastRayError(NODE_OFFLINE)."""
         hello = self._agent(node).hello
         if node in self._detours:
             address, port = self._detours[node]
@@ -107,7 +106,7 @@ class LabNodes:
         return hello
 
     async def call(self, node: str, order: agent_protocol.Order) -> agent_protocol.OrderReply | None:
-        """Have an order carried out. Raises CastRayError(NODE_OFFLINE or INTERNAL)."""
+        """Execute an order. Raises CastRayError(NODE_OFFLINE or INTERNAL)."""
         agent, number = self._agent(node), next(self._numbers)
         answer: asyncio.Future[agent_protocol.AgentCallResult] = asyncio.get_running_loop().create_future()
         agent.calls[number] = answer
@@ -122,10 +121,10 @@ class LabNodes:
             raise CastRayError(FailureKind.NODE_OFFLINE, node=node)
         return returned.reply
 
-    # --- their lives ----------------------------------------------------------------------------
+    # --- starting and ending --------------------------------------------------------------------------
 
     async def place(self, host: Host, zone: str = "", inbox: Path | None = None) -> None:
-        """Start the agent of a host, the first one or another after it was lost. Raises RuntimeError."""
+        """Start the agent of a host, the first one or a replacement for a lost one. Raises RuntimeError."""
         name = host.name
         before = self._nodes[name]
         place = agent_protocol.PlaceAgent(
@@ -176,26 +175,26 @@ class LabNodes:
         )
 
     async def kill(self, node: str) -> None:
-        """Kill the node's agent; it is known to be lost when this returns."""
+        """Kill the node's agent; when this returns, its loss is known."""
         agent = self._agent(node)
         agent.process.kill()
         if agent.reading is not None:
             await agent.reading
 
     def freeze(self, node: str) -> None:
-        """Stop the node's agent where it stands: it says nothing any more, but its sockets stay open."""
+        """Suspend the node's agent: it sends nothing, but its sockets stay open."""
         self._agent(node).process.send_signal(signal.SIGSTOP)
 
     def detour(self, node: str, address: str, port: int) -> None:
-        """From now on the others are told to reach the node there."""
+        """From now on other nodes are told to use this address for the node."""
         self._detours[node] = (address, port)
 
     def straight(self, node: str) -> None:
-        """The others reach the node where it is, again."""
+        """Other nodes use the node's own address again."""
         self._detours.pop(node, None)
 
     async def close(self) -> None:
-        """End the casts and the agents. Raises nothing; those that don't stop are killed."""
+        """End the casts and the agents. Raises nothing; agents that do not stop are killed."""
         await self.dispatcher.close()
         self._watching.cancel()
         agents = [agent for agent in self._agents.values() if agent.reading is not None]
@@ -213,7 +212,7 @@ class LabNodes:
         with contextlib.suppress(asyncio.CancelledError):
             await self._watching
 
-    # --- what they do ---------------------------------------------------------------------------
+    # --- observing ------------------------------------------------------------------------------------
 
     def _tell(self, event: Event) -> None:
         for listener in self.listeners:
@@ -221,7 +220,7 @@ class LabNodes:
         self._news.set()
 
     async def until(self, done: Callable[[], bool], seconds: float) -> None:
-        """Wait for something that a report or an event of a cast brings about. Raises TimeoutError."""
+        """Wait for a condition that a report or an event of a cast changes. Raises TimeoutError."""
         async with asyncio.timeout(seconds):
             while not done():
                 self._news.clear()
@@ -229,7 +228,7 @@ class LabNodes:
                 await asyncio.sleep(LOOK_SECONDS)
 
     async def ended(self, cast: str, nodes: Sequence[str], seconds: float) -> dict[str, DeliverySnapshot]:
-        """These recipients' deliveries once they have ended, whatever the others do. Raises TimeoutError."""
+        """The deliveries to these recipients after they have ended. Raises TimeoutError."""
 
         def deliveries() -> dict[str, DeliverySnapshot]:
             return {item.node: item for item in self.dispatcher.deliveries()[cast] if item.node in nodes}
@@ -238,7 +237,7 @@ class LabNodes:
         return deliveries()
 
     def usage(self) -> dict[str, Usage]:
-        """What each agent that is there has used since `reset_usage`."""
+        """The resources that each running agent has used since `reset_usage`."""
         found = {}
         for node, (cpu, memory) in self._before.items():
             with contextlib.suppress(OSError, CastRayError):
@@ -247,18 +246,18 @@ class LabNodes:
         return found
 
     def reset_usage(self) -> None:
-        """Count from here."""
+        """Start counting."""
         for node in self._agents:
             with contextlib.suppress(OSError, CastRayError):
                 Path(f"/proc/{self._agent(node).process.pid}/clear_refs").write_text("5")
         self._before = {node: self._measure(node, "VmRSS") for node in self._agents}
 
     def memory(self) -> dict[str, int]:
-        """Resident bytes of each agent that is there."""
+        """Resident bytes of each running agent."""
         return {node: self._measure(node, "VmRSS")[1] for node in self._agents}
 
     def _measure(self, node: str, memory: str) -> tuple[float, int]:
-        """CPU seconds and one of the figures for memory. Raises OSError, CastRayError."""
+        """CPU seconds and one of the memory figures. Raises OSError, CastRayError."""
         folder = Path(f"/proc/{self._agent(node).process.pid}")
         ticks = (folder / "stat").read_text().rpartition(")")[2].split()[11:13]
         status = dict(line.split(":", 1) for line in (folder / "status").read_text().splitlines())
@@ -277,7 +276,7 @@ class LabNodes:
         agent.process.stdin.write(agent_protocol.to_json(message) + b"\n")
 
     async def _read(self, node: str, agent: Agent) -> None:
-        """Hand on what an agent says until it has gone."""
+        """Forward an agent's output until it ends."""
         assert agent.process.stdout is not None
         while text := await agent.process.stdout.readline():
             message = agent_protocol.from_json(text, agent_protocol.FromDriver)
@@ -298,7 +297,7 @@ class LabNodes:
         self._news.set()
 
     def _lose(self, node: str, agent: Agent) -> None:
-        """As the supervisor does: out of the list, its calls end, the casts hear of it."""
+        """Handle a lost agent as the supervisor does: remove it, end its calls, tell the casts."""
         if self._agents.get(node) is not agent:
             return
         del self._agents[node]
@@ -314,7 +313,7 @@ class LabNodes:
         self._news.set()
 
     async def _watch(self) -> None:
-        """Those that are silent for too long are taken for lost."""
+        """Treat agents that are silent for too long as lost."""
         while True:
             await asyncio.sleep(CHECK_SECONDS)
             for node in self._pulse.silent():
@@ -331,7 +330,7 @@ async def lab_nodes(
     environment: Mapping[str, str] | None = None,
     below: str | Path = "/dev/shm",
 ) -> AsyncIterator[LabNodes]:
-    """An agent in every host, with inboxes `below` a folder that are gone afterwards. Raises RuntimeError."""
+    """An agent in every host, with temporary inboxes `below` a folder. Raises RuntimeError."""
     folder = Path(tempfile.mkdtemp(prefix="castray-lab-", dir=below))
     variables = os.environ | {"CASTRAY_LOCAL_COPY": "0", "CASTRAY_HOME": str(folder / "home")}
     nodes = LabNodes(lab, folder, variables | dict(environment or {}))

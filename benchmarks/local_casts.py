@@ -1,11 +1,11 @@
-"""The whole program against `cp`: a file to the three demo nodes of a local cluster, on a tmpfs.
+"""Compare the whole program with `cp`: a file to the three demo nodes of a local cluster, on a tmpfs.
 
     python -m benchmarks.local_casts --size 1GiB --runs 5       ratio to three `cp` one after the other
-    python -m benchmarks.local_casts --memory --size 4GiB       how much the agents grow meanwhile
+    python -m benchmarks.local_casts --memory --size 4GiB       the memory growth of the agents
 
-Each cast is timed by its own result, from *Send* to the last rename. Cast and copies take turns, medians
-are printed, once through sockets and once with the short cut for agents of one machine. Neither side
-syncs to a disk, since a tmpfs has none. Run it on a quiet machine; the ratio is what counts.
+The time of a cast is that of its result, from *Send* to the last rename. Casts and copies alternate. Medians
+are printed, once through sockets and once with the local transport. Neither side
+syncs to a disk, since a tmpfs has none. Run it on an idle machine; the ratio is meaningful.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ UNITS = {"MiB": MIB, "GiB": 1 << 30}
 
 
 def parse_size(text: str) -> int:
-    """Bytes for "512MiB" or "1GiB"."""
+    """The bytes of "512MiB" or "1GiB"."""
     match = re.fullmatch(r"(\d+)(MiB|GiB)", text)
     if match is None:
         raise argparse.ArgumentTypeError(f"{text} is not a size; write it like 1GiB")
@@ -41,7 +41,7 @@ def parse_size(text: str) -> int:
 
 @dataclass
 class Laboratory:
-    """An engine with a home of its own, and a folder on a tmpfs."""
+    """An engine with a temporary home, and a folder on a tmpfs."""
 
     home: Path
     folder: Path
@@ -55,13 +55,13 @@ class Laboratory:
         ).stdout
 
     def cast(self, file: Path) -> dict[str, object]:
-        """Send the file to all three; returns the result."""
+        """Send the file to all three nodes; returns the result."""
         output = self.castray("send", file, "--to", "all", "--dest", self.folder / "{node}", "--json")
         result: dict[str, object] = json.loads(output.splitlines()[-1])
         return result
 
     def copy(self, file: Path) -> float:
-        """Three `cp`, one after the other; returns the seconds."""
+        """Run three `cp`, one after the other; returns the seconds."""
         began = time.perf_counter()
         for node in NODES:
             target = self.folder / node
@@ -70,19 +70,19 @@ class Laboratory:
         return time.perf_counter() - began
 
     def remove_copies(self) -> None:
-        """So that each run starts with the same room."""
+        """Delete the copies, so that each run starts with the same free space."""
         for node in NODES:
             shutil.rmtree(self.folder / node, ignore_errors=True)
 
     def agents(self) -> dict[str, int]:
-        """The agents' processes, as the engine's log has them."""
+        """The processes of the agents, from the engine's log."""
         log = (self.home / "logs" / "engine.log").read_text()
         return {name: int(pid) for name, pid in re.findall(r"the agent of (\S+) is process (\d+)", log)}
 
 
 @contextmanager
 def laboratory(short_cut: bool) -> Iterator[Laboratory]:
-    """Start a local cluster; all of it is gone afterwards."""
+    """Start a local cluster; everything is removed afterwards."""
     root = Path("/dev/shm") if Path("/dev/shm").is_dir() else Path(tempfile.gettempdir())
     with tempfile.TemporaryDirectory() as home, tempfile.TemporaryDirectory(dir=root) as folder:
         environment = os.environ | {"CASTRAY_HOME": home, "CASTRAY_LOCAL_COPY": str(int(short_cut))}
@@ -128,7 +128,7 @@ def compare(size: int, runs: int, short_cut: bool) -> None:
 
 
 def measure_memory(size: int) -> None:
-    """Print by how much each agent's resident memory grows at most while the file is sent."""
+    """Print the peak growth of each agent's resident memory while the file is sent."""
     with laboratory(short_cut=False) as place:
         file = make_file(place.folder / "file.bin", size)
         place.cast(make_file(place.folder / "warm-up.bin", 8 * MIB))
@@ -153,7 +153,7 @@ def measure_memory(size: int) -> None:
 
 
 def resident(pid: int) -> int:
-    """Anonymous memory of a process; pages of files that it has touched belong to the page cache."""
+    """Anonymous memory of a process, without file pages, which belong to the page cache."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("RssAnon:"):
             return int(line.split()[1]) * 1024
@@ -161,7 +161,7 @@ def resident(pid: int) -> int:
 
 
 def main() -> None:
-    """Run what the command line asks for."""
+    """Run the measurement that the command line selects."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--size", type=parse_size, default=1 << 30)
     parser.add_argument("--runs", type=int, default=5)

@@ -1,10 +1,10 @@
-"""A switch in user space that delivers each packet a given time after it was sent: a long path between hosts.
+"""A switch in user space that delays each packet by a given time: a long path between hosts.
 
     python -m benchmarks.long_path --delay 0.05 --host /run/netns/A 10.77.0.1 fd77::1 --host /run/netns/B ...
 
-Makes a TUN device `eth0` in each host's namespace, prints one line, and passes packets on until it is ended.
-It neither limits the rate nor loses anything: the hosts' own queues do that (`benchmarks.lab`). Meant for up
-to 100 Mbit/s; a switch that can't keep up shows as a longer path.
+Creates a TUN device `eth0` in each host's namespace, prints one line, and forwards packets until it is ended.
+It neither limits the rate nor drops packets: the hosts' own queues do that (`benchmarks.lab`). Meant for up
+to 100 Mbit/s; an overloaded switch appears as a longer path.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ IFF_TUN, IFF_NO_PI = 0x0001, 0x1000
 CLONE_NEWNET = 0x40000000
 PACKET_BYTES = 65_536
 BATCH = 64
-"""Packets that are taken from one host before the others and the clock are looked at again."""
+"""Packets that are read from one host before the other hosts and the clock are checked again."""
 
 Waiting = deque[tuple[float, int, bytes]]
 
 
 def open_device(namespace: str) -> int:
-    """A TUN device `eth0` in the namespace; lives as long as the descriptor. Raises OSError."""
+    """A TUN device `eth0` in the namespace; exists as long as the descriptor. Raises OSError."""
     handle = os.open(namespace, os.O_RDONLY)
     try:
         libc = ctypes.CDLL(None, use_errno=True)
@@ -52,7 +52,7 @@ def destination(packet: bytes) -> bytes:
 
 
 class Switch:
-    """Passes packets between devices. One delay for all keeps the queue in order of its due times."""
+    """Forwards packets between devices. One delay for all keeps the queue sorted by due time."""
 
     def __init__(self, delay: float, devices: dict[int, tuple[str, ...]]) -> None:
         self._delay = delay
@@ -65,7 +65,7 @@ class Switch:
         self._waiting: Waiting = deque()
 
     def run(self) -> None:
-        """Until the process is ended."""
+        """Run until the process is ended."""
         poll = select.epoll()
         for device in self._devices:
             poll.register(device, select.EPOLLIN)
@@ -96,12 +96,12 @@ class Switch:
         waiting, now = self._waiting, time.monotonic()
         while waiting and waiting[0][0] <= now:
             _, target, packet = waiting.popleft()
-            with contextlib.suppress(OSError):  # a host that is down takes nothing, as on a real cable
+            with contextlib.suppress(OSError):  # a host that is down receives nothing, as on a real cable
                 os.write(target, packet)
 
 
 def main() -> None:
-    """Make the devices, say so, switch."""
+    """Create the devices, print the line, forward packets."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -109,9 +109,9 @@ def main() -> None:
     parser.add_argument("--host", nargs="+", action="append", required=True, metavar=("NAMESPACE", "ADDRESS"))
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is for the laboratory, which ends this
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the laboratory handles Ctrl+C and ends this process
     devices = {open_device(namespace): tuple(addresses) for namespace, *addresses in options.host}
-    gc.disable()  # nothing here makes cycles, and a pause would be a delay
+    gc.disable()  # this code creates no cycles, and a collection would add delay
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, 0, -10)
     print("ready", flush=True)

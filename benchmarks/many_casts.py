@@ -1,10 +1,10 @@
-"""Does anything grow with the number of casts?
+"""Measure whether memory or other resources grow with the number of casts.
 
     python -m benchmarks.many_casts [--casts 1000] [--recipients 2]
 
-Small casts, one after the other, through the real dispatcher and real agents in this one process, so its
-memory is that of an engine and of all agents together. Prints memory, objects, threads and descriptors as
-they go, and the growth over the second half, when everything that is kept has reached its bound.
+Runs small casts, one after the other, with the real cast manager and real agents in this process, so its
+memory is that of an engine and of all agents together. Prints memory, objects, threads and descriptors during
+the run, and the growth over the second half, when all bounded caches are full.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ from benchmarks.in_process import InProcess
 from castray_desktop.core.protocol.messages import CastState, OnConflict, SendRequest
 
 MAX_GROWTH = 4 << 20
-"""Bytes over the second half; an allocator's noise is below that."""
+"""Permitted growth in bytes over the second half; an allocator's noise is below that."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """What the process holds after so many casts."""
+    """The resources of the process after a number of casts."""
 
     casts: int
     memory: int  # resident bytes
     objects: int
     threads: int
     descriptors: int
-    kept: int  # casts that the dispatcher still knows
+    kept: int  # casts that the cast manager still holds
 
 
 def take_sample(casts: int, machines: InProcess) -> Sample:
-    """The process as it is now."""
+    """The resources of the process now."""
     gc.collect()
     memory = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     descriptors = len(list(Path("/proc/self/fd").iterdir()))
@@ -50,7 +50,7 @@ def take_sample(casts: int, machines: InProcess) -> Sample:
 
 
 async def run(folder: Path, casts: int, recipients: int, step: int) -> list[Sample]:
-    """Send `casts` parcels of three files; a sample every `step` casts."""
+    """Send `casts` casts of three files; take a sample every `step` casts."""
     parcel = folder / "parcel"
     parcel.mkdir()
     for number in range(3):

@@ -1,10 +1,10 @@
-"""What a cluster of many nodes costs the engine while nothing is sent.
+"""Measure the idle cost of a cluster of many nodes for the engine.
 
     python -m benchmarks.many_nodes [--nodes 200] [--seconds 10]
 
-The engine is the real one, behind its socket, with a client that reads everything. Its driver is played:
-each node reports its facts every two seconds, as the lines of JSON that the real one sends. Prints the share
-of a core that the engine's process takes, which has the player and the client in it as well.
+The engine is the real one, behind its socket, with a client that reads everything. The driver is simulated:
+each node reports its facts every two seconds, as the JSON lines of the real driver. Prints the share
+of a core that the engine's process uses, which includes the simulated driver and the client.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ TICKS = 50
 
 
 class Player:
-    """Plays the driver of a cluster; follows `workers.cluster_roles.Driver`."""
+    """Simulates the driver of a cluster; implements `DriverHandle`."""
 
     def __init__(self, count: int) -> None:
         self.temp_dir = Path("/tmp/castray-many-nodes")
@@ -53,7 +53,7 @@ class Player:
             self._say(agent_protocol.AgentCallResult(message.number))
 
     async def _report(self) -> None:
-        """Each node in its turn, so that their reports are spread over the time."""
+        """Report for one node after the other, so that the reports are spread over time."""
         number = 0
         while True:
             for _ in range(max(1, self._count // TICKS)):
@@ -113,7 +113,7 @@ async def measure(count: int, seconds: float) -> float:
 
 
 async def _read(client: EngineClient, count: int) -> None:
-    """Until all nodes are there."""
+    """Wait until all nodes are online."""
     async for event in client.events():
         if isinstance(event, messages.ClusterChanged):
             ready = event.cluster.phase is ClusterPhase.READY and event.cluster.nodes_ready == count
@@ -127,7 +127,7 @@ async def _drain(client: EngineClient) -> None:
 
 
 def main() -> int:
-    """Measure, and say whether it is below the bar."""
+    """Measure, and print whether the result is within the target."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.many_nodes", description=__doc__)
     parser.add_argument("--nodes", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=10.0)

@@ -1,7 +1,7 @@
-"""A file system in memory with huge pages, for the sources and destinations of every tool alike.
+"""A file system in memory with huge pages, for the sources and destinations of all tools.
 
-With pages of 4 KiB, as /dev/shm has them, most of what a recipient costs here is the making of new pages:
-0.32 s of a core for each GiB written, against 0.04 s with pages of 2 MiB. Where one machine is all hosts,
+With pages of 4 KiB, as in /dev/shm, page allocation dominates the cost of a recipient here:
+0.32 s of a core for each GiB written, against 0.04 s with pages of 2 MiB. If one machine simulates all hosts,
 that would measure its memory rather than a relay.
 """
 
@@ -16,16 +16,16 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def memory_disk(prefix: str) -> Iterator[Path]:
-    """An empty folder on a tmpfs of its own, which is gone afterwards with all that is in it.
+    """An empty folder on a separate tmpfs, which is removed afterwards with its contents.
 
-    Needs root. Without huge pages where the kernel has none. Raises CalledProcessError.
+    Needs root. Uses normal pages if the kernel has no huge pages. Raises CalledProcessError.
     """
     with tempfile.TemporaryDirectory(prefix=prefix, dir="/tmp") as name:
         mount(name)
         try:
             yield Path(name)
         finally:
-            # Lazily: a process that was killed a moment ago may still hold a file.
+            # Lazily: a process that was just killed may still hold a file.
             subprocess.run(["umount", "--lazy", name], check=True)
 
 

@@ -1,4 +1,4 @@
-"""What `benchmarks.multicast` measures, as `benchmarks.relay_cases` has it for the relay."""
+"""The cases of `benchmarks.multicast`, as `benchmarks.relay_cases` has those of the relay."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FORGED_SHARE = 0.1
 
 
 async def alternating(options: Options, lab: Bench, path: Path) -> tuple[list[Trial], list[Trial]]:
-    """Casts by the relay and to a group, in turn. Raises TrialFailed."""
+    """Casts by relay and by multicast, alternately. Raises TrialFailed."""
     relay, group = [], []
     for _ in range(options.times):
         relay.append(await lab.run(path))
@@ -42,10 +42,10 @@ def seconds(trials: Sequence[Trial]) -> float:
 
 
 async def links(options: Options) -> list[Row]:
-    """1 GiB over links of 1 Gbit/s to 8 recipients, in turn with UFTP.
+    """1 GiB over links of 1 Gbit/s to 8 recipients, alternately with UFTP.
 
-    UFTP has the setting with which it was fastest with 128 MiB, in the same laboratory. At half the rate as
-    well, where two processors keep up with eight recipients more easily.
+    UFTP uses the settings that were fastest with 128 MiB, in the same laboratory. Also at half the rate,
+    at which two processors keep up with eight recipients more easily.
     """
     size = options.size(1024)
     rows = []
@@ -89,7 +89,7 @@ async def links(options: Options) -> list[Row]:
 
 
 async def by_uftp(lab: Bench, path: Path, setting: uftp.Setting) -> float:
-    """Seconds that UFTP takes for the same file to everybody. Raises TrialFailed."""
+    """Seconds that UFTP takes for the same file to all recipients. Raises TrialFailed."""
     folder = lab.nodes.folder / "uftp"
     destinations = [folder / host.name for host in lab.lab.hosts[1:]]
     for destination in destinations:
@@ -108,14 +108,14 @@ async def by_uftp(lab: Bench, path: Path, setting: uftp.Setting) -> float:
 
 
 def digest(path: Path) -> bytes:
-    """Of a file's bytes."""
+    """The hash of a file's bytes."""
     return blake3().update_mmap(path).digest()
 
 
 async def settings_of_uftp(
     lab: Bench, size: int, times: int
 ) -> tuple[dict[uftp.Setting, list[float]], dict[uftp.Setting, str]]:
-    """What UFTP takes with each of its settings, in turn; and how it failed, where it did."""
+    """The time of UFTP with each of its settings, alternately, and its failures."""
     found: dict[uftp.Setting, list[float]] = {}
     failures: dict[uftp.Setting, str] = {}
     path = await lab.make_file(size)
@@ -129,7 +129,7 @@ async def settings_of_uftp(
 
 
 async def by_setting(options: Options) -> list[Row]:
-    """128 MiB over links of 1 Gbit/s to 8 recipients by UFTP, with each of its settings in turn."""
+    """128 MiB over links of 1 Gbit/s to 8 recipients by UFTP, with each of its settings alternately."""
     size = options.size(128)
     async with bench(9, "1gbit") as lab:
         found, failures = await settings_of_uftp(lab, size, options.times)
@@ -165,7 +165,7 @@ async def loss(options: Options) -> list[Row]:
     return [row("loss", what, trials, one_copy=copy, bar=1.25 * copy, rule=rule, note=ends(trials))]
 
 
-# --- what disturbs -------------------------------------------------------------------------------
+# --- disturbances --------------------------------------------------------------------------------
 
 
 async def slow(options: Options) -> list[Row]:
@@ -194,7 +194,7 @@ async def slow(options: Options) -> list[Row]:
 
 
 async def without_multicast(options: Options) -> list[Row]:
-    """256 MiB over links of 1 Gbit/s to 4 recipients, where multicast is filtered, in turn with the relay."""
+    """256 MiB over links of 1 Gbit/s to 4 recipients with filtered multicast, alternately with the relay."""
     size = options.size(256)
     rows = []
     async with bench(5, "1gbit") as lab:
@@ -222,9 +222,9 @@ async def without_multicast(options: Options) -> list[Row]:
 
 
 async def forged(options: Options) -> list[Row]:
-    """256 MiB at 1 Gbit/s to 4 recipients, in turn without and with a forger of every tenth datagram.
+    """256 MiB at 1 Gbit/s to 4 recipients, alternately without and with a forger of every tenth datagram.
 
-    At 100 Mbit/s without coalescing as well: bursts spread on the wire then, so that what is forged comes
+    Also at 100 Mbit/s without coalescing: bursts are then spread on the wire, so that forged datagrams arrive
     between their datagrams.
     """
     rows = []
@@ -260,7 +260,7 @@ async def forged(options: Options) -> list[Row]:
 
 
 async def fair(options: Options) -> list[Row]:
-    """A cast to a group of 3 recipients beside one TCP stream on the source's link of 500 Mbit/s."""
+    """A multicast cast to 3 recipients beside one TCP stream on the source's link of 500 Mbit/s."""
     size = options.size(768)
     rows = []
     async with bench(5, "500mbit") as lab:
@@ -286,7 +286,7 @@ def fair_row(what: str, found: Sequence[Shares]) -> Row:
 
 
 def ends(trials: Sequence[Trial]) -> str:
-    """What became of the streams to groups."""
+    """The end state of the multicast streams."""
     words = []
     for trial in trials:
         multicast = trial.multicast

@@ -1,4 +1,4 @@
-"""A cast to a group and something over TCP on one link at the same time: what each of them gets."""
+"""Measure the shares of a multicast cast and of TCP traffic on one link at the same time."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from benchmarks.trials import Bench, TrialFailed, stopwatch
 from castray_desktop.core.protocol.messages import TransportOption
 
 SETTLE_SECONDS = 2.0
-"""Before it is measured."""
+"""Seconds before the measurement starts."""
 
 EVENT_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
 class Shares:
-    """Of what both got together."""
+    """Shares of the total of both."""
 
-    ours: float  # of the cast to the group, 0..1
-    used: float  # of what one TCP stream gets alone
+    ours: float  # share of the multicast cast, 0..1
+    used: float  # rate of one TCP stream alone
 
 
 async def beside_iperf(lab: Bench, path: Path) -> Shares:
-    """Beside one stream of iperf3 from the source to a host that is no recipient. Raises TrialFailed."""
+    """Run beside one stream of iperf3 from the source to a host that is no recipient. Raises TrialFailed."""
     source, *_, target = lab.lab.hosts
     found = []
 
@@ -69,7 +69,7 @@ async def _iperf(lab: Bench, cast: str, source: Host, target: Host, seconds: flo
 
 
 async def beside_a_cast(lab: Bench, path: Path) -> Shares:
-    """Beside a cast of the same file by the relay to a host that is no recipient. Raises TrialFailed."""
+    """Run beside a relay cast of the same file to a host that is not a recipient. Raises TrialFailed."""
     *recipients, other = lab.recipients
     found = []
 
@@ -91,7 +91,7 @@ async def beside_a_cast(lab: Bench, path: Path) -> Shares:
 
 
 async def begun(lab: Bench, cast: str) -> None:
-    """Until datagrams bring something."""
+    """Wait until datagrams deliver data."""
 
     def datagrams() -> bool:
         return any(report.datagram_bytes for (one, _), report in lab.nodes.reports.items() if one == cast)
@@ -100,7 +100,7 @@ async def begun(lab: Bench, cast: str) -> None:
 
 
 async def _rate(lab: Bench, cast: str, seconds: float) -> float:
-    """Bytes per second that a cast's recipients get each on average. Raises TrialFailed if it ends before."""
+    """Average bytes per second for each recipient of a cast. Raises TrialFailed if it ends before."""
     nodes = [node for one, node in lab.nodes.reports if one == cast]
     passed = stopwatch()
     before = [lab.bytes_at(cast, node) for node in nodes]

@@ -1,6 +1,6 @@
-"""Networks that don't carry multicast: filters that take datagrams to groups away, in a laboratory.
+"""Networks without multicast: filters that drop datagrams to groups, in a laboratory.
 
-Unicast passes, and so do the messages of the networks themselves.
+Unicast passes, and so do the control messages of the network.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from benchmarks.namespaces import nft
 
 
 class At(enum.Enum):
-    """Where datagrams to groups vanish."""
+    """Where datagrams to groups are dropped."""
 
-    SWITCH = "forward"  # on their way to everybody
-    SOURCE = "output"  # before they leave a host; its programs are told
+    SWITCH = "forward"  # in the switch
+    SOURCE = "output"  # before they leave a host; its programs get an error
     RECIPIENT = "input"  # on their way into a host
 
 
@@ -36,7 +36,7 @@ table {family} {name} {{
 
 @contextlib.contextmanager
 def filtered(lab: Lab, at: At, hosts: Iterable[Host] = ()) -> Iterator[None]:
-    """No datagram to a group passes the switch, or these hosts, within the block. Raises LabUnavailable."""
+    """Inside the block, no datagram to a group passes the switch, or these hosts. Raises LabUnavailable."""
     places = [lab.switch] if at is At.SWITCH else [host.namespace for host in hosts]
     family = _FAMILIES[at]
     for place in places:

@@ -1,11 +1,12 @@
-"""Somebody on the network without a cast's secret, who listens to its group and fills it with datagrams.
+"""A forger without the secret of a cast, who joins its group and floods it with datagrams.
 
     python -m benchmarks.multicast_forger SOURCE OWN --share 0.1
 
-Says that it is there, takes a line with the group's address and port, and ends with its input; then it prints
-how many datagrams it has sent. Listens as recipients do, at the address OWN, and sends as SOURCE through a
-raw socket: tags and headers that it has heard, with other bytes, at once, so that some come before what they
-pretend to be. The share is of all datagrams of the group; it never sends more. Needs root.
+Prints that it is ready, reads a line with the group's address and port, and ends with its input; then it
+prints the number of datagrams that it has sent. Receives as recipients do, at the address OWN, and sends as
+SOURCE through a raw socket: tags and headers that it has received, with other bytes, immediately, so that
+some arrive before the genuine ones. The share is of all datagrams of the group; it never sends more. Needs
+root.
 """
 
 from __future__ import annotations
@@ -39,12 +40,12 @@ FAR = 1 << 31
 
 
 class Forger:
-    """Makes datagrams that seem to be the source's. IPv4 only."""
+    """Sends datagrams that appear to come from the source. IPv4 only."""
 
     def __init__(self, group: MulticastGroup, own: str, share: float) -> None:
         self.sent = 0
         self._group = group
-        self._each = share / (1 - share)  # for each that is heard
+        self._each = share / (1 - share)  # for each received datagram
         self._due = 0.0
         self._noise = memoryview(os.urandom(1 << 17))
         self._ear = ReceivingSocket(group, own)
@@ -60,7 +61,7 @@ class Forger:
         )
 
     def run(self, ended: Callable[[], bool]) -> None:
-        """Until it is to end."""
+        """Run until the input ends."""
         buffer = memoryview(bytearray(1 << 16))
         while not ended():
             try:
@@ -82,37 +83,37 @@ class Forger:
         self._ear.close()
         self._mouth.close()
 
-    # --- what it sends
+    # --- forged datagrams
 
     def _ahead(self, heard: DatagramHeader, port: int, payload: int) -> None:
-        """What comes next with the same tag, before it comes."""
+        """The next position with the same tag, before the genuine datagram arrives."""
         steps = (ZONE_BYTES - 1 - heard.offset % ZONE_BYTES) // payload
         step = 1 + self.sent % steps if steps else 0
         further = {"sequence": heard.sequence + step, "offset": heard.offset + step * payload}
         self._send(port, heard._replace(**further), payload)
 
     def _repeat(self, heard: DatagramHeader, port: int, payload: int) -> None:
-        """The same place with other bytes, for whoever has lost it."""
+        """The same position with other bytes, for receivers that have lost it."""
         self._send(port, heard, payload)
 
     def _skip(self, heard: DatagramHeader, port: int, payload: int) -> None:
-        """So far ahead that nearly everything seems lost."""
+        """A position far ahead, so that nearly everything seems lost."""
         self._send(port, heard._replace(sequence=heard.sequence + FAR), payload)
 
     def _as_another(self, heard: DatagramHeader, port: int, payload: int) -> None:
-        """From another port, so that reports go astray."""
+        """From another port, so that reports go to the wrong address."""
         self._send(OTHER_PORT + port % 2, heard, payload)
 
     def _shifted(self, heard: DatagramHeader, port: int, payload: int) -> None:
-        """Partly where the next datagram belongs."""
+        """A position that overlaps the next datagram."""
         self._send(port, heard._replace(offset=heard.offset + payload // 2), payload)
 
     def _without_bytes(self, heard: DatagramHeader, port: int, payload: int) -> None:
-        """As if the sender were at the end already."""
+        """A position at the end, as if the sender had finished."""
         self._send(port, heard._replace(piece=FAR - 1, offset=0), 0)
 
     def _short(self, heard: DatagramHeader, port: int, payload: int) -> None:
-        """Not of the length that the others have."""
+        """A length that differs from the others."""
         self._send(port, heard, payload - 8)
 
     def _send(self, port: int, head: DatagramHeader, payload: int) -> None:
@@ -135,7 +136,7 @@ class Forger:
 
 @contextlib.contextmanager
 def forging(lab: Lab, host: Host, source: Host, share: float = 0.1) -> Iterator[Forging]:
-    """Somebody in `host` who forges within the block, once told the group."""
+    """A forger in `host` inside the block, which starts once it knows the group."""
     command = [sys.executable, "-m", "benchmarks.multicast_forger", source.address, host.address]
     process = lab.popen(
         host,
@@ -144,7 +145,7 @@ def forging(lab: Lab, host: Host, source: Host, share: float = 0.1) -> Iterator[
         stdout=subprocess.PIPE,
     )
     assert process.stdout is not None
-    process.stdout.readline()  # it is there
+    process.stdout.readline()  # it is ready
     forger = Forging(process)
     try:
         yield forger
@@ -153,14 +154,14 @@ def forging(lab: Lab, host: Host, source: Host, share: float = 0.1) -> Iterator[
 
 
 class Forging:
-    """A forger in a process of its own."""
+    """A forger in a separate process."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self.sent = 0  # once it was stopped
+        self.sent = 0  # after it has stopped
         self._process = process
 
     def begin(self, address: str, port: int) -> None:
-        """Say which group it is."""
+        """Tell it the group."""
         assert self._process.stdin is not None
         self._process.stdin.write(f"{address} {port}".encode())
         self._process.stdin.flush()
@@ -169,7 +170,7 @@ class Forging:
         """End it; may be called again."""
         if self._process.returncode is None:
             said, _ = self._process.communicate(timeout=END_SECONDS)
-            self.sent = int(said or 0)  # nothing where it was never told a group
+            self.sent = int(said or 0)  # empty if it was never told a group
 
 
 def input_ended() -> bool:
@@ -178,7 +179,7 @@ def input_ended() -> bool:
 
 
 def main() -> int:
-    """Forge until the input ends."""
+    """Forge datagrams until the input ends."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.multicast_forger")
     parser.add_argument("source")
     parser.add_argument("own")

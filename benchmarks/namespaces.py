@@ -1,4 +1,4 @@
-"""Network namespaces that belong to one process: their names, what runs in them, and how they are removed."""
+"""The network namespaces of one process: their names, their processes, and their removal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 ROOT_FOLDER = Path("/run/netns")
-"""Where `ip` keeps a file for each namespace with a name."""
+"""The folder in which `ip` keeps a file for each named namespace."""
 
 PREFIX = "castray-lab-"
 COMMAND_SECONDS = 60.0
@@ -25,11 +25,11 @@ _OWNED = re.compile(re.escape(PREFIX) + r"(\d+)-(\d+)-.+")
 
 
 class LabUnavailable(Exception):
-    """No laboratory can be made or used here; the text says why."""
+    """A laboratory can't be created or used here; the text has the reason."""
 
 
 def check_machine() -> None:
-    """Raises LabUnavailable where no laboratory can be made, with what is missing."""
+    """Raises LabUnavailable, with the missing requirement, if no laboratory can be created."""
     if not sys.platform.startswith("linux"):
         raise LabUnavailable("a laboratory needs Linux")
     if os.geteuid():
@@ -40,12 +40,12 @@ def check_machine() -> None:
 
 
 def owner_prefix() -> str:
-    """What the names of this process's namespaces begin with."""
+    """The prefix of the names of this process's namespaces."""
     return f"{PREFIX}{os.getpid()}-{_start_ticks(os.getpid())}-"
 
 
 def sweep() -> list[str]:
-    """Remove the namespaces whose owner has died, and what runs in them. Returns their names."""
+    """Remove the namespaces whose owner has died, and their processes. Returns their names."""
     names = [path.name for path in ROOT_FOLDER.glob(f"{PREFIX}*")]
     owners = {name: _OWNED.fullmatch(name) for name in names}
     dead = [name for name, owner in owners.items() if owner and _start_ticks(int(owner[1])) != owner[2]]
@@ -54,7 +54,7 @@ def sweep() -> list[str]:
 
 
 def remove(namespaces: Iterable[str]) -> None:
-    """Kill the processes in these namespaces, then delete them. One that is not there is no trouble."""
+    """Kill the processes in these namespaces, then delete them. Missing namespaces are ignored."""
     there = [name for name in namespaces if (ROOT_FOLDER / name).exists()]
     for _ in range(KILL_ROUNDS):  # a process may start another while it is being killed
         left = processes_in(there)
@@ -66,7 +66,7 @@ def remove(namespaces: Iterable[str]) -> None:
         for process in left:
             _wait_for_end(process)
     for name in there:
-        with contextlib.suppress(LabUnavailable):  # somebody else swept it meanwhile
+        with contextlib.suppress(LabUnavailable):  # another process has removed it in the meantime
             command_output(["ip", "netns", "delete", name])
 
 
@@ -86,7 +86,7 @@ def processes_in(namespaces: Iterable[str]) -> list[int]:
 
 
 def command_output(argv: Sequence[str], text: str | None = None) -> str:
-    """What a command prints. Raises LabUnavailable with what it complained of."""
+    """The output of a command. Raises LabUnavailable with its error message."""
     try:
         ended = subprocess.run(
             argv, input=text, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False
@@ -99,24 +99,24 @@ def command_output(argv: Sequence[str], text: str | None = None) -> str:
 
 
 def ip_batch(lines: Iterable[str], namespace: str | None = None) -> None:
-    """Run commands of `ip`, one a line. Raises LabUnavailable."""
+    """Run `ip` commands, one for each line. Raises LabUnavailable."""
     where = ["-n", namespace] if namespace else []
     command_output(["ip", *where, "-batch", "-"], "".join(f"{line}\n" for line in lines))
 
 
 def nft(namespace: str, text: str) -> None:
-    """Apply rules of nftables in a namespace. Raises LabUnavailable."""
+    """Apply nftables rules in a namespace. Raises LabUnavailable."""
     command_output(["ip", "netns", "exec", namespace, "nft", "-f", "-"], text)
 
 
 def sysctl(namespace: str, values: Mapping[str, str]) -> None:
-    """Set the kernel's variables in a namespace. Raises LabUnavailable."""
+    """Set kernel variables in a namespace. Raises LabUnavailable."""
     settings = [f"{key}={value}" for key, value in values.items()]
     command_output(["ip", "netns", "exec", namespace, "sysctl", "-qw", *settings])
 
 
 def _wait_for_end(process: int) -> None:
-    """Until it has ended, or a moment is over."""
+    """Wait until it has ended, or for a moment."""
     try:
         handle = os.pidfd_open(process)
     except ProcessLookupError:
@@ -130,7 +130,7 @@ def _wait_for_end(process: int) -> None:
 
 
 def _start_ticks(process: int) -> str:
-    """When a process started, in the kernel's ticks; empty if it is not there. Tells a reused id apart."""
+    """The start time of a process in kernel ticks, empty if it does not exist; it detects a reused id."""
     try:
         stat = Path(f"/proc/{process}/stat").read_text()
     except OSError:

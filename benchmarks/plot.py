@@ -1,8 +1,8 @@
-"""Draws the results of `benchmarks.compare` as bars: an SVG in the reader's light or dark colours.
+"""Draw the results of `benchmarks.compare` as a bar chart: an SVG with light and dark colours.
 
     python -m benchmarks.plot figures.json docs/images/relay.svg
 
-The quickest tool of each comparison comes first; a dashed line is one copy at the limit.
+The fastest tool of each comparison comes first; a dashed line is one copy at the limit.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from benchmarks.comparison import Comparison, Results, Row, load, network, what
 
 WIDTH = 860
 MARGIN = 20
-NAMES = 150  # of the column with the tools' names
-VALUES = 170  # room for the figures right of the longest bar
+NAMES = 150  # width of the column with the tools' names
+VALUES = 170  # space for the figures to the right of the longest bar
 LINE = 24
 BAR = 14
 HEADING = 52
@@ -62,7 +62,7 @@ def draw(results: Results) -> str:
 
 
 def _panel(comparison: Comparison, top: int) -> tuple[list[str], int]:
-    """One comparison's bars, and how high they are; quickest first."""
+    """The bars of one comparison and their height; fastest first."""
     rows = sorted(comparison.rows, key=lambda row: (row.median is None, row.median or 0.0))
     longest = max([row.median for row in rows if row.median is not None] + [comparison.one_copy])
     scale = (WIDTH - 2 * MARGIN - NAMES - VALUES) / longest

@@ -1,12 +1,12 @@
-"""The command line against clusters of several Rays, whose hosts have Ray and nothing else.
+"""Run the command line against clusters of several Ray versions, whose hosts have only Ray.
 
     python -m benchmarks.ray_versions                      2.40, 2.49 and our own, in five hosts each
-    python -m benchmarks.ray_versions --ray 2.49.2=3.12    that one, on this Python
+    python -m benchmarks.ray_versions --ray 2.49.2=3.12    that version, on this Python
 
-For each, hosts get a Ray node from an environment with that Ray alone, CastRay gets a driver prepared for it,
-and one file is sent in four ways: from the head to all others, from a worker, through Ray alone, and with the
-data ports closed by firewalls. Every copy is compared. Environments are made once, in `--folder`; that needs
-the package index. Root is needed for the hosts. Ends with 1 when something was not delivered.
+For each version, hosts get a Ray node from an environment with only that Ray, CastRay gets a driver prepared
+for it, and one file is sent in four ways: from the head to all others, from a worker, through Ray only, and
+with the data ports closed by firewalls. Every copy is compared. Environments are created once, in `--folder`;
+that needs the package index. The hosts need root. Ends with 1 if a delivery failed.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ MEGABYTE = 1_000_000
 
 
 def main() -> int:
-    """Print a table with one line for each Ray and way."""
+    """Print a table with one row for each Ray version and way to send."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.ray_versions",
         description=__doc__,
@@ -66,7 +66,7 @@ def main() -> int:
 
 
 def measure(asked: RayVersions, options: argparse.Namespace) -> Iterator[tuple[str, ...]]:
-    """One line for each way to send."""
+    """One row for each way to send."""
     interpreter = asyncio.run(find_interpreter(asked.python))
     if interpreter is None:
         raise LabUnavailable(f"there is no Python {asked.python} here")
@@ -75,7 +75,7 @@ def measure(asked: RayVersions, options: argparse.Namespace) -> Iterator[tuple[s
     home = options.folder / "home"
     home.mkdir(exist_ok=True)
     drivers = DriverEnvironments(home / "castray", home / "castray" / "logs")
-    # Hosts of a laboratory reach no package index, so the driver is prepared outside of them.
+    # Hosts of a laboratory can't reach the package index, so the driver is prepared outside of them.
     if not drivers.use("nowhere:1", versions):
         asyncio.run(drivers.prepare(versions, lambda step: None))
     files = Path(tempfile.mkdtemp(prefix="castray-files-"))
@@ -93,7 +93,7 @@ def measure(asked: RayVersions, options: argparse.Namespace) -> Iterator[tuple[s
 
 
 def send_all(lab: Lab, cluster: LabCluster, path: Path, files: Path) -> Iterator[tuple[str, Sent]]:
-    """The four ways."""
+    """The four ways to send."""
     worker = cluster.nodes()[lab.hosts[1].address]
     yield "from the head", cluster.send(path, "--to", "all", "--dest", files / "one" / "{node}")
     options = ("--to", "all", "--from", worker, "--dest", files / "two" / "{node}")
@@ -106,7 +106,7 @@ def send_all(lab: Lab, cluster: LabCluster, path: Path, files: Path) -> Iterator
 
 
 def figures(sent: Sent, path: Path, recipients: int) -> tuple[str, str, str, str, str]:
-    """Seconds, first byte, way, hash and how it went."""
+    """Seconds, first byte, transport, hash and outcome."""
     deliveries = sent.result.get("deliveries", [])
     copies = [Path(copy) for delivery in deliveries for copy in delivery["paths"]]
     same = all(digest(copy) == digest(path) for copy in copies)

@@ -1,13 +1,13 @@
-"""The relay in a laboratory, case by case, each with its bar.
+"""Measure the relay in a laboratory, case by case, each with its target.
 
     python -m benchmarks.relay                              all cases
     python -m benchmarks.relay links killed --times 5
-    python -m benchmarks.relay --scale 0.1 --times 1        a quick look; the bars are meant for full sizes
+    python -m benchmarks.relay --scale 0.1 --times 1        a quick run; the targets apply to full sizes
     python -m benchmarks.relay --json
 
 Every figure is the median of `--times` casts, and every recipient's bytes are compared with the source's.
-*One copy* is the time of the bytes at the rate that iperf3 shows in the same laboratory. Needs what
-`benchmarks.lab` needs, memory for all copies at once, and a quiet machine. Ends with 1 if a bar
+*One copy* is the time of the bytes at the rate of iperf3 in the same laboratory. Needs the requirements of
+`benchmarks.lab`, memory for all copies at once, and an idle machine. Ends with 1 if a target
 was missed.
 """
 
@@ -39,11 +39,11 @@ HEAD = [
     "bar",
     "met",
 ]
-"""Columns; those without a figure are left out."""
+"""The columns; columns without a figure are left out."""
 
 
 async def run_case(name: str, case: Case, options: Options) -> list[Row]:
-    """A case's rows; one with the reason if it could not be carried out."""
+    """The rows of a case, or one row with the reason why it failed."""
     passed = stopwatch()
     try:
         rows = await case(options)
@@ -54,7 +54,7 @@ async def run_case(name: str, case: Case, options: Options) -> list[Row]:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """The rows as text, one a line."""
+    """The rows as text, one for each line."""
     lines = [HEAD, *(cells(item) for item in rows)]
     used = [column for column, *found in zip(range(len(HEAD)), *lines[1:], strict=True) if any(found)]
     lines = [[line[column] for column in used] for line in lines]
@@ -65,7 +65,7 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def cells(item: Row) -> list[str]:
-    """A row as the table shows it."""
+    """A row as in the table."""
     verdict = {True: "yes", False: "NO", None: ""}[item.met]
     if item.error:
         return [item.case, item.what, *[""] * (len(HEAD) - 4), item.rule, verdict]
@@ -86,7 +86,7 @@ def cells(item: Row) -> list[str]:
 
 
 def run(cases: Mapping[str, Case], module: str, description: str | None) -> int:
-    """Run the cases that the command line of a benchmark names, and print their table."""
+    """Run the cases on the command line of a benchmark, and print their table."""
     parser = argparse.ArgumentParser(
         prog=f"python -m {module}",
         description=description,

@@ -1,4 +1,4 @@
-"""What `benchmarks.relay` measures: a case makes its laboratory, runs its casts and returns its figures."""
+"""The cases of `benchmarks.relay`: a case creates its laboratory, runs its casts and returns its figures."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from castray_desktop.core.content.stream_layout import choose_piece_bytes
 from castray_desktop.core.protocol.nodes.agent_protocol import SourceState
 
 EVENT_SECONDS = 300.0
-"""What a case waits for in the middle of a cast comes within this."""
+"""Seconds within which an expected event during a cast must happen."""
 
 POLL_SECONDS = 0.001
 MOST_COPIES = 1.02
@@ -23,39 +23,39 @@ MOST_COPIES = 1.02
 
 @dataclass(frozen=True)
 class Options:
-    """How the cases are run."""
+    """Options for running the cases."""
 
     times: int = 3
     scale: float = 1.0
     disk: Path = Path("/var/tmp")
 
     def size(self, mebibytes: float) -> int:
-        """Bytes; never below one mebibyte."""
+        """Bytes; at least one mebibyte."""
         return max(int(mebibytes * MIB * self.scale), MIB)
 
 
 @dataclass(frozen=True)
 class Row:
-    """One figure, and the most that it may be."""
+    """One figure, and its target, which is a maximum."""
 
     case: str
     what: str
     value: float = 0.0
     unit: str = "s"
     bar: float | None = None
-    rule: str = ""  # the bar in words
+    rule: str = ""  # the target as text
     one_copy: float = 0.0  # seconds
     copies: float = 0.0
     most_copies: float = 0.0
     cpu: float = 0.0  # seconds
     by_datagrams: float = 0.0  # share of the bytes, 0..1
-    repaired: int = 0  # bytes that listeners asked the relay for
+    repaired: int = 0  # bytes that receivers fetched through the relay
     note: str = ""
     error: str = ""
 
     @property
     def met(self) -> bool | None:
-        """Whether the bar was met; None without one."""
+        """Whether the target was met; None without one."""
         if self.error:
             return False
         if self.most_copies and self.copies > self.most_copies:
@@ -67,7 +67,7 @@ Case = Callable[[Options], Awaitable[list[Row]]]
 
 
 def row(case: str, what: str, trials: Sequence[Trial], **fields: object) -> Row:
-    """The medians of some casts."""
+    """The medians of several casts."""
     values: dict[str, object] = {
         "value": median(trial.seconds for trial in trials),
         "copies": median(trial.copies for trial in trials),
@@ -84,7 +84,7 @@ def row(case: str, what: str, trials: Sequence[Trial], **fields: object) -> Row:
 async def links(options: Options) -> list[Row]:
     """1 GiB over links of 1 Gbit/s to 1, 4 and 8 recipients.
 
-    Eight at half the rate as well: a machine of two processors can't write, hash and pass on eight
+    Eight also at half the rate: a machine with two processors can't write, hash and forward eight
     streams of 1 Gbit/s at once, and this row shows the chain without that limit.
     """
     size = options.size(1024)
@@ -132,7 +132,7 @@ async def loss(options: Options) -> list[Row]:
 
 
 async def long(options: Options) -> list[Row]:
-    """50 Mbit/s, 100 ms there and back, one packet in two hundred lost, to 1 recipient."""
+    """50 Mbit/s, 100 ms round trip, one packet in two hundred lost, to 1 recipient."""
     size, rate = options.size(64), 50e6 / 8
     async with bench(2, "50mbit", delay=0.05, loss=0.005, coalesce=False, measure=False) as lab:
         path = await lab.make_file(size)
@@ -163,7 +163,7 @@ async def small(options: Options) -> list[Row]:
 
 
 async def memory(options: Options) -> list[Row]:
-    """16 GiB from disk to disk, to 1 recipient: how much an agent grows."""
+    """16 GiB from disk to disk, to 1 recipient: the memory growth of an agent."""
     size = options.size(16 * 1024)
     folder = options.disk / f"castray-relay-{asyncio.get_running_loop().time():.6f}"
     folder.mkdir()
@@ -190,7 +190,7 @@ async def memory(options: Options) -> list[Row]:
 
 
 async def casts(options: Options) -> list[Row]:
-    """1,000 small casts in a row to 2 recipients: how much an agent grows after the first tenth."""
+    """1,000 small casts in a row to 2 recipients: the memory growth of an agent after the first tenth."""
     count = max(int(1000 * options.scale), 20)
     async with bench(3, None) as lab:
         path = await lab.make_file(MIB)
@@ -212,11 +212,11 @@ async def casts(options: Options) -> list[Row]:
     ]
 
 
-# --- what breaks ---------------------------------------------------------------------------------
+# --- failures -------------------------------------------------------------------------------------
 
 
 async def killed(options: Options) -> list[Row]:
-    """1 GiB to 8 recipients; one in the middle is killed half way."""
+    """1 GiB to 8 recipients; one in the middle is killed halfway."""
     size = options.size(1024)
     undisturbed, disturbed = [], []
     async with bench(9, "1gbit") as lab:
@@ -247,7 +247,7 @@ async def killed(options: Options) -> list[Row]:
 
 
 async def half_way(lab: Bench, cast: str, size: int) -> str:
-    """The middle of the chain, once it has half of the bytes."""
+    """The node in the middle of the chain, once it has half of the bytes."""
     await lab.nodes.until(lambda: len(lab.chain(cast)) > 1, EVENT_SECONDS)
     chain = lab.chain(cast)
     middle = chain[len(chain) // 2]
@@ -289,7 +289,7 @@ async def slow(options: Options) -> list[Row]:
 
 
 async def late(options: Options) -> list[Row]:
-    """1 GiB to 4 recipients; a fifth is added when it is half way."""
+    """1 GiB to 4 recipients; a fifth is added halfway."""
     size = options.size(1024)
     seconds: list[float] = []
     async with bench(6, "1gbit") as lab:
@@ -354,9 +354,9 @@ async def source_killed(options: Options) -> list[Row]:
 
 
 def given_away(nodes: LabNodes, cast: str) -> bool:
-    """Whether the source has told its hashes, and some recipient has every byte.
+    """Whether the source has reported its hashes, and some recipient has every byte.
 
-    What the source has handed to its sockets is not enough: its end takes the last of that away.
+    Bytes in the source's sockets do not count: they are lost when its process ends.
     """
     report = nodes.sources.get(cast)
     if report is None or report.state is not SourceState.SEALED or report.totals is None:
@@ -367,7 +367,7 @@ def given_away(nodes: LabNodes, cast: str) -> bool:
 
 
 async def flipped(options: Options) -> list[Row]:
-    """Something on the first hop flips a bit in the middle of 64 MiB to 2 recipients."""
+    """A proxy on the first hop flips a bit in the middle of 64 MiB to 2 recipients."""
     size = options.size(64)
     again, trials = [], []
     async with bench(3, "1gbit") as lab:
@@ -394,11 +394,11 @@ async def flipped(options: Options) -> list[Row]:
     ]
 
 
-# --- how soon ------------------------------------------------------------------------------------
+# --- latency --------------------------------------------------------------------------------------
 
 
 async def first_byte(options: Options) -> list[Row]:
-    """From Send until the last of 8 recipients has bytes of the file on its way to its final name."""
+    """The time from Send until the last of 8 recipients has received bytes of the file."""
     size = options.size(256)
     seconds: list[float] = []
     async with bench(9, "1gbit") as lab:
@@ -429,14 +429,14 @@ async def first_byte(options: Options) -> list[Row]:
 
 
 def has_bytes(inbox: Path) -> bool:
-    """Whether a part file in one of the inbox's staging folders holds anything."""
+    """Whether a part file in one of the inbox's staging folders has data."""
     return any(file.stat().st_blocks for file in inbox.glob(".castray-*/parts/*")) or any(
         inbox.glob("payload*")
     )
 
 
 async def latency(options: Options) -> list[Row]:
-    """What each further hop costs: (time of 8 - time of 1) / 7."""
+    """The cost of each further hop: (time of 8 - time of 1) / 7."""
     size = options.size(256)
     rows = []
     for rate, name in (("1gbit", "1 Gbit/s"), (None, "unshaped")):
@@ -456,9 +456,10 @@ async def latency(options: Options) -> list[Row]:
 
 
 async def hop(options: Options) -> list[Row]:
-    """What one more hop adds where the line is not what takes the time: `core.route.HOP_SECONDS`.
+    """The latency of one more hop if the link is not the limit: `route_plan.HOP_SECONDS`.
 
-    Half a piece along a chain of 8 without limits; the time between the ends at the first and at the last.
+    Half a piece along a chain of 8 without limits; the time between the ends at the first and the last
+    recipient.
     """
     async with bench(9, None) as lab:
         path = await lab.make_file(MIB // 2)

@@ -1,15 +1,15 @@
-"""Scale on paper: the real plans, moves and lag watch for 10 to 10,000 nodes, in simulated time.
+"""Simulate the real route plans, moves and straggler detection for 10 to 10,000 nodes.
 
     python -m benchmarks.simulate
     python -m benchmarks.simulate --nodes 1000 --failing 0.05 --detect-seconds 5
 
-Nothing is sent. Every node has one line, as fast in as out; who feeds several divides it evenly. Time goes
-in steps of one hop's latency: in a step a node gets what its rate allows of what its upstream had a step
-ago. Failures, looks and orders happen in between: a failed node is noticed after `--detect-seconds`, an
-order and its answer take `--order-seconds` each.
+Nothing is sent. Every node has one link with equal rates in both directions; a node with several children
+divides it evenly. Time advances in steps of one hop's latency: in a step a node gets as much as its rate
+allows of the data that its upstream had one step before. Failures, checks and orders happen between steps: a
+failed node is noticed after `--detect-seconds`, an order and its answer take `--order-seconds` each.
 
-Completion is given over the time of one copy at the median speed. `limit` is what no plan can beat: the
-own copy of the slowest node that did not fail.
+Completion times are relative to one copy at the median speed. `limit` is the lower bound of every plan: the
+copy of the slowest node that did not fail.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ SOURCE = "source"
 
 @dataclass(frozen=True)
 class Setting:
-    """What all simulated casts have in common. Bytes, bytes per second, seconds, shares of one."""
+    """The parameters that all simulated casts share. Bytes, bytes per second, seconds, shares of one."""
 
     size: int
     rate: float
@@ -50,7 +50,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Outcome:
-    """One simulated cast; times over one copy's at the median speed."""
+    """One simulated cast; times relative to one copy at the median speed."""
 
     last: float
     median: float
@@ -62,7 +62,7 @@ class Outcome:
 
 @dataclass
 class Cluster:
-    """Nodes by number, the source being 0, and the engine that leads them."""
+    """Nodes by number, with the source as 0, and the engine that controls them."""
 
     setting: Setting
     names: list[str]
@@ -92,12 +92,12 @@ class Cluster:
             self.steering.acknowledged(move)
 
     def at(self, when: float, what: str, about: object = None) -> None:
-        """Have something happen at `when` seconds."""
+        """Schedule an event at `when` seconds."""
         self._count += 1
         heapq.heappush(self._events, (when, self._count, what, about))
 
     def run(self) -> None:
-        """Until every node has everything or has failed."""
+        """Run until every node has everything or has failed."""
         self.at(LOOK_SECONDS, "look")
         while np.any(self.alive & (self.done < self.setting.size)):
             self.flow()
@@ -106,7 +106,7 @@ class Cluster:
                 getattr(self, "on_" + what)(about)
 
     def flow(self) -> None:
-        """One step: what everybody's upstream had before flows on."""
+        """One step: forward the data that each upstream had before."""
         self.now += self.step
         takes = np.flatnonzero(self.alive & (self.done < self.setting.size) & (self.upstream >= 0))
         feeds = self.upstream[takes]
@@ -158,21 +158,21 @@ class Cluster:
 
 
 def spread(count: int, factor: float, chance: random.Random) -> list[float]:
-    """Speeds even on a logarithmic scale, the fastest about `factor` times the slowest; median 1."""
+    """Speeds spread evenly on a logarithmic scale, the fastest about `factor` times the slowest; median 1."""
     speeds = [factor ** chance.random() for _ in range(count)]
     middle = statistics.median(speeds)
     return [speed / middle for speed in speeds]
 
 
 def classes(count: int, factor: float, chance: random.Random) -> list[float]:
-    """Nodes of two kinds, a little more than half of speed 1, the others `factor` times as fast."""
+    """Two kinds of nodes: a little more than half with speed 1, the others `factor` times as fast."""
     speeds = [1.0] * (count // 2 + 1) + [factor] * (count - count // 2 - 1)
     chance.shuffle(speeds)
     return speeds
 
 
 def equal(count: int, _factor: float, _chance: random.Random) -> list[float]:
-    """All of speed 1."""
+    """All nodes with speed 1."""
     return [1.0] * count
 
 
@@ -185,7 +185,7 @@ def simulate(
 ) -> Outcome:
     """One cast to nodes of these speeds, known or not; 1 is the speed of the median and of the source.
 
-    `wrong` is what is remembered of some nodes instead, by number; the source is 0.
+    `wrong` has wrongly remembered speeds of some nodes, by number; the source is 0.
     """
     names = [SOURCE, *(f"n{number}" for number in range(len(relative)))]
     speeds = np.array([1.0, *relative]) * setting.rate

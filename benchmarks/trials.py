@@ -1,4 +1,4 @@
-"""Casts in a laboratory as benchmarks run them: timed, counted, compared byte by byte, and cleared away."""
+"""Casts in a laboratory for benchmarks: timed, counted, compared byte by byte, and cleaned up."""
 
 from __future__ import annotations
 
@@ -30,34 +30,34 @@ MIB = 1 << 20
 IPERF_SECONDS = 2.0
 PATIENCE_SECONDS = 60.0
 PATIENCE = 12
-"""A cast may take so many times as long as its bytes take at the links' rate, and `PATIENCE_SECONDS` more."""
+"""A cast may take this many times as long as its bytes take at the links' rate, plus `PATIENCE_SECONDS`."""
 
 CANCEL_SECONDS = 30.0
-UNKNOWN_RATE = 10e6  # bytes per second, for the patience where no rate was measured
+UNKNOWN_RATE = 10e6  # bytes per second, for the time limit if no rate was measured
 
 During = Callable[[str], Awaitable[Collection[str]]]
-"""What happens to a running cast. Returns the recipients that are not waited for."""
+"""Disturb a running cast. Returns the recipients that need not complete."""
 
 
 class TrialFailed(Exception):
-    """A cast did not do what it should; the text says what it did."""
+    """A cast failed; the text says how."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One cast that was run."""
+    """The measurements of one cast."""
 
-    seconds: float  # from Send until the last recipient that was waited for had it, verified
-    copies: float  # that left the source
-    cpu: float  # seconds, of all agents
-    growth: int  # bytes, of the agent that grew most
+    seconds: float  # from Send until the last required recipient had it, verified
+    copies: float  # bytes that left the source
+    cpu: float  # CPU seconds of all agents
+    growth: int  # bytes of the agent that grew most
     chain: tuple[str, ...]
-    deliveries: Mapping[str, DeliverySnapshot]  # of the recipients that were waited for
-    received: Mapping[str, int]  # payload bytes by recipient, repeated ones included
-    stream: int  # bytes of the parcel's stream
+    deliveries: Mapping[str, DeliverySnapshot]  # of the required recipients
+    received: Mapping[str, int]  # payload bytes by recipient, including repeated ones
+    stream: int  # bytes of the cast's stream
     by_datagrams: float = 0.0  # share of the stream, 0..1, on average over the recipients
-    repaired: int = 0  # bytes that did not come by datagrams to those who listened, all recipients together
-    multicast: MulticastSnapshot | None = None  # where it was tried
+    repaired: int = 0  # bytes that receivers did not get in datagrams, all recipients together
+    multicast: MulticastSnapshot | None = None  # if it was used
 
 
 class Bench:
@@ -67,7 +67,7 @@ class Bench:
         self.lab = lab
         self.nodes = nodes
         self.limit = limit
-        """Bytes per second of one TCP stream, as iperf3 measured it; 0 where it was not measured."""
+        """Bytes per second of one TCP stream, as iperf3 measured it; 0 if it was not measured."""
         self.recipients = tuple(host.name for host in lab.hosts[1:])
         self._digests: dict[Path, dict[str, str]] = {}
 
@@ -82,7 +82,7 @@ class Bench:
         return path
 
     async def make_tree(self, files: int, size: int) -> Path:
-        """A folder of so many files of `size` bytes each on the source."""
+        """A folder of files of `size` bytes each on the source."""
         path = self.nodes.folder / "source" / "tree"
         await asyncio.to_thread(make_tree, path, files, size)
         return path
@@ -92,18 +92,18 @@ class Bench:
         return next(number for number, host in enumerate(self.lab.hosts) if host.name == node)
 
     def chain(self, cast: str) -> tuple[str, ...]:
-        """The order in which a cast's nodes feed each other, source first."""
+        """The relay order of a cast's nodes, source first."""
         return next(item.chain for item in self.nodes.dispatcher.summaries() if item.cast == cast)
 
     def bytes_at(self, cast: str, node: str) -> int:
-        """Verified bytes of the stream at a recipient, as far as it has reported."""
+        """Verified bytes of the stream at a recipient, according to its reports."""
         report = self.nodes.reports.get((cast, node))
         return report.stream_bytes if report else 0
 
     def send(
         self, path: Path, recipients: Iterable[str] = (), transport: TransportOption = TransportOption.DIRECT
     ) -> str:
-        """Start a cast, to everybody if nobody is named."""
+        """Start a cast, to all nodes unless recipients are given."""
         request = SendRequest(
             (str(path),),
             tuple(recipients) or ("all",),
@@ -119,9 +119,9 @@ class Bench:
         recipients: Collection[str] = (),
         transport: TransportOption = TransportOption.DIRECT,
     ) -> Trial:
-        """Run a cast to its end and look at every byte. Raises TrialFailed.
+        """Run a cast to its end and compare every byte. Raises TrialFailed.
 
-        A cast whose other recipients are waited for no longer is cancelled.
+        If only other recipients remain, the cast is cancelled.
         """
         self.nodes.reset_usage()
         patience = PATIENCE_SECONDS + PATIENCE * _size(path) / (self.limit or UNKNOWN_RATE)
@@ -166,7 +166,7 @@ class Bench:
         )
 
     async def _compare(self, path: Path, deliveries: Mapping[str, DeliverySnapshot]) -> None:
-        """Raises TrialFailed where a recipient's bytes are not the source's."""
+        """Raises TrialFailed if a recipient's bytes differ from the source's."""
         if path not in self._digests:
             self._digests[path] = await asyncio.to_thread(_digests, path)
         for node, delivery in deliveries.items():
@@ -178,7 +178,7 @@ class Bench:
         return ", ".join(f"{item.node} {item.state} with {item.bytes} bytes" for item in found) or "all ended"
 
     async def _clear(self, cast: str) -> None:
-        with contextlib.suppress(CastRayError, TimeoutError):  # it has ended, or won't
+        with contextlib.suppress(CastRayError, TimeoutError):  # it has ended, or can't end
             async with asyncio.timeout(CANCEL_SECONDS):
                 await self.nodes.dispatcher.cancel(cast)
         for node in self.nodes.nodes.values():
@@ -195,7 +195,7 @@ async def bench(
     delay: float = 0.0,
     measure: bool = True,
 ) -> AsyncIterator[Bench]:
-    """A laboratory with agents; what one stream can do is measured first, without loss.
+    """A laboratory with agents; the rate of one stream is measured first, without loss.
 
     Raises LabUnavailable, RuntimeError.
     """
@@ -217,7 +217,7 @@ def make_file(path: Path, size: int) -> None:
 
 
 def make_tree(path: Path, files: int, size: int) -> None:
-    """A folder of so many files of `size` bytes each, 250 to a folder, no two alike."""
+    """A folder of files of `size` bytes each, 250 in each subfolder, all different."""
     block = os.urandom(files + size)
     for number in range(files):
         below = path / f"{number // 250:04}"
@@ -229,17 +229,17 @@ def make_tree(path: Path, files: int, size: int) -> None:
 async def repeat(
     times: int, lab: Bench, path: Path, transport: TransportOption = TransportOption.DIRECT
 ) -> list[Trial]:
-    """The same cast to everybody several times, one after the other. Raises TrialFailed."""
+    """The same cast to all nodes several times, one after the other. Raises TrialFailed."""
     return [await lab.run(path, transport=transport) for _ in range(times)]
 
 
 def median(values: Iterable[float]) -> float:
-    """The middle one."""
+    """The median."""
     return statistics.median(values)
 
 
 def stopwatch() -> Callable[[], float]:
-    """Says how many seconds have passed since now."""
+    """A function that returns the seconds since now."""
     began = time.monotonic()
     return lambda: time.monotonic() - began
 
@@ -250,6 +250,6 @@ def _size(path: Path) -> int:
 
 
 def _digests(path: Path) -> dict[str, str]:
-    """The hash of each file at or below a path, by its name within."""
+    """The hash of each file at or below a path, by its relative name."""
     files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
     return {str(file.relative_to(path)): blake3().update_mmap(file).hexdigest() for file in files}

@@ -1,11 +1,11 @@
-"""How soon the window is there, and how long it can't answer while the engine starts and bytes flow.
+"""Measure the start time of the window, and its event loop gaps while the engine starts and bytes flow.
 
     python -m benchmarks.window --runs 5 --size 1GiB
 
-Starts the program by its launcher under Xvfb, takes the time from the command to the first paint, then
-drives a cast to three nodes. The window writes every tick of a 10 ms timer that came too late; a bare
-timer process beside it does the same. A gap that the bare timer saw too is the machine's, not the
-window's, and is left out; both counts are printed.
+Starts the program by its launcher under Xvfb, measures the time from the command to the first paint, then
+runs a cast to three nodes. The window logs every late tick of a 10 ms timer; a bare
+timer process beside it does the same. A gap that the bare timer has too is caused by the machine, not by the
+window, and is excluded; both counts are printed.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ with open(sys.argv[1], "w", buffering=1) as out:
 
 @dataclass(frozen=True)
 class Gap:
-    """From when to when nothing was answered."""
+    """The start and the end of a gap."""
 
     start: float
     end: float
@@ -56,7 +56,7 @@ class Gap:
 
 @dataclass(frozen=True)
 class Flight:
-    """What one run of the window showed; times in seconds, gaps in milliseconds."""
+    """The measurements of one run of the window; times in seconds, gaps in milliseconds."""
 
     ready: float
     cast: float
@@ -160,7 +160,7 @@ def describe(name: str, gaps: list[Gap], bare: list[Gap], bar: float) -> str:
 
 
 def main() -> None:
-    """Run what the command line asks for."""
+    """Run what the command line selects."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--size", type=parse_size, default=1 << 30)
     parser.add_argument("--runs", type=int, default=3)

@@ -1,15 +1,15 @@
-"""What the window costs under load: a thousand nodes, ten thousand rows, eight casts at ten hertz.
+"""Measure the window under load: a thousand nodes, ten thousand rows, eight casts at ten hertz.
 
     python -m benchmarks.window_load --seconds 20
 
 Opens the real window on the offscreen platform (or on DISPLAY with `--platform xcb`) with an engine that
-plays a generated feed: encoded frames, decoded on the window's loop as the real client does it. Prints
+replays generated frames, decoded on the window's event loop as in the real client. Prints
 
-- the gaps of the event loop: how late each tick of a 10 ms timer came. Ticks while a bare timer in another
-  process was late too are the machine's and are left out of the first figures; the processor time that the
-  window's thread spent between two ticks is printed beside it, since no neighbour can add to that;
+- the gaps of the event loop: the delay of each tick of a 10 ms timer. Ticks at which a bare timer in another
+  process was late too are caused by the machine and are excluded from the first figures. The processor time
+  of the window's thread between two ticks is printed beside it, since other processes do not increase it;
 - frames a second while the graph is panned and zoomed;
-- memory at most, and the share of a core that the window takes when nothing moves.
+- peak memory, and the share of a core that the window uses when nothing moves.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ ReplyType = TypeVar("ReplyType", bound=m.Message)
 GB, MB = 1_000_000_000, 1_000_000
 TICK_MS = 10
 FEED_SECONDS = 0.1
-NEW_CAST_EVERY = 20  # ticks of the feed
+NEW_CAST_EVERY = 20  # ticks of the timer
 # Qt's own offscreen screen has 800 x 800 pixels; the window is never larger than its screen.
 SCREEN = Path(__file__).resolve().parent.parent / "tests" / "screen.json"
 OFFSCREEN = f"offscreen:configfile={SCREEN}"
@@ -62,16 +62,16 @@ BARS = "bars: p99 16, worst 50 ms; 30 frames/s; 350 MiB; 1 %"
 
 @dataclass(frozen=True)
 class Size:
-    """How much there is to show."""
+    """The amount of data to show."""
 
     nodes: int
     rows: int
     casts: int
-    multicast: bool = False  # the first cast goes to a multicast group; one in twenty is repaired
+    multicast: bool = False  # the first cast uses multicast; one recipient in twenty is repaired
 
 
 class Feed:
-    """A cluster in numbers. The first cast goes to every node, the others to a share of them each."""
+    """A cluster of a given size. The first cast goes to every node, the others to a share of the nodes."""
 
     def __init__(self, size: Size, seed: int = 7) -> None:
         self._random = random.Random(seed)
@@ -92,7 +92,7 @@ class Feed:
         return tuple(self.names[first : first + count])
 
     def welcome(self) -> m.Welcome:
-        """The whole picture: the casts that run, and as many that have ended as make up the rows."""
+        """The complete state: the active casts, and enough finished casts to fill the rows."""
         casts = [self._summary(cast) for cast in self._share]
         deliveries = {cast: self._deliveries(cast) for cast in self._share}
         rows = len(casts) + sum(map(len, deliveries.values()))
@@ -231,7 +231,7 @@ class Feed:
         return summary, landed
 
     def events(self) -> Iterator[m.Event]:
-        """What an engine says within a tenth of a second."""
+        """The events of an engine within a tenth of a second."""
         self._tick += 1
         for cast in tuple(self._share):
             yield m.CastChanged(self._summary(cast))
@@ -246,7 +246,7 @@ class Feed:
             yield from self._replace_one()
 
     def _replace_one(self) -> Iterator[m.Event]:
-        """A cast ends and another one begins."""
+        """A cast ends and another one starts."""
         old = next(cast for cast in reversed(self._share))
         ended = self._summary(old, m.CastState.COMPLETED)
         landed = tuple(
@@ -267,7 +267,7 @@ def _lags(number: int) -> bool:
 
 
 class PlayedEngine:
-    """A client as `EngineLink` wants it, fed with frames that it decodes when they are due."""
+    """A client as `EngineLink` expects it, which decodes frames when they are due."""
 
     def __init__(self, welcome: m.Welcome) -> None:
         self.welcome = welcome
@@ -295,7 +295,7 @@ class PlayedEngine:
 
 
 def unknown(command: m.Command) -> Exception:
-    """What the engine answers to a command that it does not know."""
+    """The engine's answer to an unknown command."""
     from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 
     return CastRayError(FailureKind.INTERNAL, reason=f"{type(command).__name__} is not played")
@@ -303,7 +303,7 @@ def unknown(command: m.Command) -> Exception:
 
 @dataclass(frozen=True)
 class Tick:
-    """How late a tick of the timer came, and what this thread used of the processor since the last one."""
+    """The delay of a tick of the timer, and the processor time of this thread since the last tick."""
 
     at: float
     late_ms: float
@@ -330,7 +330,7 @@ class Ticks(QObject):
         self._last, self._busy = now, busy
 
     def take(self) -> list[Tick]:
-        """Those since the last call."""
+        """The ticks since the last call."""
         taken, self.ticks = self.ticks, []
         return taken
 
@@ -351,7 +351,7 @@ def bare_gaps(path: Path) -> list[Gap]:
 
 
 def describe(name: str, ticks: list[Tick], bare: list[Gap]) -> str:
-    """The gaps in one line."""
+    """The gaps as one line."""
     own = [tick for tick in ticks if not Gap(tick.at - tick.late_ms / 1000 - 0.02, tick.at).overlaps(bare)]
     late = sorted(tick.late_ms for tick in own) or [0.0]
     busy = sorted(tick.busy_ms for tick in ticks) or [0.0]
@@ -368,7 +368,7 @@ def _part(values: list[float], share: float) -> float:
 
 @dataclass
 class Stage:
-    """The window with its played engine."""
+    """The window with its simulated engine."""
 
     application: QApplication
     window: MainWindow
@@ -406,7 +406,7 @@ def add_plot(stage: Stage) -> None:
 
 
 async def play(stage: Stage, seconds: float, ticks: Ticks) -> None:
-    """Feed it. The frames are made before, so that making them costs the window nothing."""
+    """Replay the load. The frames are encoded before, so that this does not cost the window time."""
     count = round(seconds / FEED_SECONDS)
     frames = deque([m.encode(event) for event in stage.feed.events()] for _ in range(count))
     stage.window.table.expand(stage.window.transfers.index_of(f"{1:012x}"))
@@ -421,7 +421,7 @@ async def play(stage: Stage, seconds: float, ticks: Ticks) -> None:
 
 
 async def connect_and_calm(stage: Stage, ticks: Ticks) -> None:
-    """The whole picture arrives; then nothing moves."""
+    """The complete state arrives; then nothing moves."""
     await asyncio.sleep(0.3)
     ticks.take()
     running = asyncio.create_task(stage.link.run(), name="link")
@@ -434,14 +434,14 @@ async def connect_and_calm(stage: Stage, ticks: Ticks) -> None:
 
 
 async def idle_share(seconds: float) -> float:
-    """The share of a core that this process takes."""
+    """The share of a core that this process uses."""
     before, at = time.process_time(), time.perf_counter()
     await asyncio.sleep(seconds)
     return (time.process_time() - before) / (time.perf_counter() - at)
 
 
 def frames_a_second(stage: Stage, zoom: float) -> tuple[float, float]:
-    """Median and slowest, while the graph is moved by the pointer's hand at this zoom."""
+    """Median and slowest frame while the pointer drags the graph at this zoom."""
     view = stage.window.graph.view
     view.set_zoom(zoom)
     stage.application.processEvents()
@@ -457,7 +457,7 @@ def frames_a_second(stage: Stage, zoom: float) -> tuple[float, float]:
 
 
 def frames_zooming(stage: Stage) -> tuple[float, float]:
-    """Median and slowest, while the wheel zooms in and out."""
+    """Median and slowest frame while the wheel zooms in and out."""
     view = stage.window.graph.view
     took = []
     for step in [*range(12), *range(12, 0, -1)]:
@@ -486,7 +486,7 @@ async def fly(stage: Stage, seconds: float) -> None:
 
 
 def main() -> None:
-    """Run what the command line asks for."""
+    """Run what the command line selects."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--nodes", type=int, default=1000)

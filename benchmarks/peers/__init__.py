@@ -17,4 +17,4 @@ PEERS: dict[str, Peer] = {
     "scp": scp,
     "cp": cp,
 }
-"""By the word that the command line has for them."""
+"""By their names on the command line."""

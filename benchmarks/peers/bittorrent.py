@@ -1,4 +1,4 @@
-"""BitTorrent: a swarm of libtorrent, a seeder and a peer in each host, every one connected to every other."""
+"""BitTorrent: a libtorrent swarm, with a seeder and a peer in each host, all connected to each other."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ RUNS_WITH = (
 )
 PORT = 6881
 PIECES = 1024
-"""About as many as the size allows with pieces of 256 KiB to 4 MiB."""
+"""The approximate number of pieces that the size allows with pieces of 256 KiB to 4 MiB."""
 NODE = Path(__file__).with_name("torrent_node.py")
 INTERPRETER = "CASTRAY_LIBTORRENT_PYTHON"
 
 
 @cache
 def interpreter() -> str:
-    """A Python that has libtorrent, or empty. Debian's is for its own Python alone."""
+    """A Python that has libtorrent, or empty. Debian's libtorrent works only with Debian's Python."""
     for python in (os.environ.get(INTERPRETER), sys.executable, "/usr/bin/python3"):
         look = [python or "", "-c", "import libtorrent"]
         if python and subprocess.run(look, capture_output=True, check=False).returncode == 0:
@@ -64,7 +64,7 @@ def run(lab: Lab, source: Path, hosts: Sequence[Host], destinations: Sequence[Pa
         began = time.monotonic()
         for number, node in enumerate(
             nodes[1:], 1
-        ):  # each dials those before it, so that no pair dials twice
+        ):  # each node dials the ones before it, so that no pair dials twice
             node.say(do="fetch", peers=[[host.address, PORT] for host in hosts[:number]])
         for node in nodes[1:]:
             node.expect("fetched", LIMIT_SECONDS)

@@ -1,4 +1,4 @@
-"""What the peers share: processes in hosts, waited for to the millisecond and ended whatever happens."""
+"""Shared code of the tools: processes in hosts, with millisecond waits and guaranteed termination."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ END_SECONDS = 3.0
 
 
 class PeerFailed(Exception):
-    """A tool did not do its work; the text says what it printed."""
+    """A tool has failed; the text has its output."""
 
 
 class Peer(Protocol):
-    """What every module of this package has.
+    """The interface of every module of this package.
 
-    `run` gives the seconds from the command that starts the transfer until every recipient has all of it
-    written (not synced). What a user would have running already, such as a daemon, is started before the
-    clock and ended after it. `hosts` are the source and then the recipients, `destinations` the recipients'
-    folders, in which `source` appears under its own name. Raises PeerFailed.
+    `run` returns the seconds from the command that starts the transfer until every recipient has written the
+    whole source (not synced). Programs that a user would have running already, such as a daemon, are started
+    before the clock and ended after it. `hosts` are the source and then the recipients, `destinations` the
+    recipients' folders, in which `source` appears under its own name. Raises PeerFailed.
     """
 
     NAME: str
@@ -48,13 +48,13 @@ class Peer(Protocol):
 
 
 def missing(*tools: tuple[str, str]) -> str:
-    """For pairs of a command and its Debian package: empty, or what to install."""
+    """For pairs of a command and its Debian package: empty, or the packages to install."""
     packages = sorted({package for tool, package in tools if shutil.which(tool) is None})
     return f"apt-get install {' '.join(packages)}" if packages else ""
 
 
 class Conversation:
-    """A process that takes a line and answers with lines."""
+    """A process that reads a line and answers with lines."""
 
     def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
         self._process = process
@@ -70,7 +70,7 @@ class Conversation:
             raise PeerFailed(f"it has ended: {tail(self._log)}") from error
 
     def expect(self, word: str, seconds: float = READY_SECONDS) -> None:
-        """Wait for a line that is this word; other lines are not for us. Raises PeerFailed."""
+        """Wait for a line that equals this word, and ignore other lines. Raises PeerFailed."""
         limit = time.monotonic() + seconds
         assert self._process.stdout is not None
         pipe = self._process.stdout.fileno()
@@ -89,7 +89,7 @@ class Conversation:
 
 
 class Workshop:
-    """A context manager: a throw-away folder and the processes of one run, all gone after the block."""
+    """A context manager: a temporary folder and the processes of one run, all removed after the block."""
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
@@ -105,7 +105,7 @@ class Workshop:
     ) -> None:
         for end in (signal.SIGTERM, signal.SIGKILL):
             for process in self._processes:
-                with contextlib.suppress(ProcessLookupError):  # the group is what it started as well
+                with contextlib.suppress(ProcessLookupError):  # the group includes its child processes
                     os.killpg(process.pid, end)
             for process in self._processes:
                 with contextlib.suppress(PeerFailed):
@@ -120,7 +120,7 @@ class Workshop:
     def start(
         self, host: Host, argv: Sequence[object], *, talk: bool = False, **options: Any
     ) -> tuple[subprocess.Popen[bytes], Path]:
-        """Start a process in the host; what it prints goes to the log that is returned with it."""
+        """Start a process in the host; returns it with the log of its output."""
         self._logs += 1
         log = self.folder / f"{self._logs}.log"
         with log.open("wb") as output:
@@ -145,14 +145,14 @@ class Workshop:
         limit = time.monotonic() + READY_SECONDS
         look = ["ss", "-Hln", f"--{kind}", f"sport = :{port}"]
         if kind == "tcp":
-            look[-1] += f" and src {host.address}"  # hosts of one namespace have the same ports
+            look[-1] += f" and src {host.address}"  # hosts in one namespace share the port numbers
         while not self.lab.run(host, look, capture_output=True, text=True).stdout.strip():
             if process.poll() is not None or time.monotonic() > limit:
                 raise PeerFailed(f"{argv[0]} does not listen: {tail(log)}")
             time.sleep(0.01)
 
     def together(self, commands: Iterable[tuple[Host, Sequence[object]]]) -> float:
-        """Seconds until all of these, started at once, have ended well. Raises PeerFailed."""
+        """Seconds until all of these, started at once, have succeeded. Raises PeerFailed."""
         began = time.monotonic()
         started = [self.start(host, argv) for host, argv in commands]
         for process, log in started:
@@ -162,7 +162,7 @@ class Workshop:
 
 
 def wait_for(process: subprocess.Popen[bytes], limit: float) -> int:
-    """Its exit status. `Popen.wait` with a time limit looks only every 50 ms. Raises PeerFailed."""
+    """Its exit status. `Popen.wait` with a time limit polls only every 50 ms. Raises PeerFailed."""
     with contextlib.suppress(ProcessLookupError), _handle(process.pid) as handle:
         poll = select.poll()
         poll.register(handle, select.POLLIN)
@@ -181,7 +181,7 @@ def _handle(process: int) -> Iterator[int]:
 
 
 def link_rate(lab: Lab, host: Host) -> int | None:
-    """Bits per second that the host's link is shaped to, or None."""
+    """The rate of the host's link in bits per second, or None."""
     shown = lab.run(
         host, ["tc", "-json", "qdisc", "show", "dev", "eth0"], capture_output=True, text=True
     ).stdout
@@ -192,6 +192,6 @@ def link_rate(lab: Lab, host: Host) -> int | None:
 
 
 def tail(log: Path) -> str:
-    """The last of what a process printed, on one line."""
+    """The end of a process's output, on one line."""
     text = " | ".join(log.read_text(errors="replace").split("\n")[-8:]).strip(" |")
     return text[-600:] or "it printed nothing"

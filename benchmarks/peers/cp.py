@@ -1,4 +1,4 @@
-"""cp: one copy after the other, on one machine; the measure for what crosses no link."""
+"""cp: one copy after the other, on one machine; the baseline for transfers without a link."""
 
 from __future__ import annotations
 

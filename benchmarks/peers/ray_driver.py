@@ -2,7 +2,7 @@
 
     python ray_driver.py HEAD ADDRESS [RECIPIENT...]
 
-takes orders, one JSON object a line, and answers each with a word.
+reads orders, one JSON object per line, and answers each with a word.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Recipient:
 
 
 def send(path: Path, recipients: list) -> None:  # type: ignore[type-arg]
-    """Each recipient has at most `IN_FLIGHT` objects on their way to it; an object is put once for all."""
+    """Each recipient has at most `IN_FLIGHT` objects in flight; an object is put once for all."""
     on_their_way: list[deque] = [deque() for _ in recipients]  # type: ignore[type-arg]
     with path.open("rb", buffering=0) as file:
         offset = 0

@@ -1,4 +1,4 @@
-"""Ray's object store: real Ray in each host, objects of 4 MiB, eight on their way to each recipient."""
+"""Ray's object store: real Ray in each host, objects of 4 MiB, eight in flight to each recipient."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ def run(lab: Lab, source: Path, hosts: Sequence[Host], destinations: Sequence[Pa
 
 
 def _end(processes: set[int]) -> None:
-    """Ray's processes are in the hosts' namespaces, which nothing else shares."""
+    """Ray's processes are in the hosts' namespaces, which contain nothing else."""
     for process in processes:
         with contextlib.suppress(ProcessLookupError):
             os.kill(process, signal.SIGKILL)
-    for process in processes:  # those of ours leave a status to collect, the others are init's
+    for process in processes:  # our own children leave a status to collect, init collects the others
         with contextlib.suppress(ProcessLookupError, ChildProcessError):
             os.waitpid(process, 0)

@@ -1,4 +1,4 @@
-"""Our relay: the real dispatcher and a real agent in each host, without Ray; no short cuts of one machine."""
+"""The relay: the real cast manager and a real agent in each host, without Ray and local transport."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def available() -> str:
 
 
 def run(lab: Lab, source: Path, hosts: Sequence[Host], destinations: Sequence[Path]) -> float:
-    """The destinations must be one folder's, each with its host's name."""
+    """The destinations must be in one folder, each with the name of its host."""
     try:
         return asyncio.run(_run(lab, source, hosts, destinations))
     except CastRayError as error:

@@ -1,4 +1,4 @@
-"""rsync: one process for each recipient, all at once, to an rsync daemon on each (no ssh: no encryption)."""
+"""rsync: one process for each recipient, in parallel, to an rsync daemon on each (no ssh: no encryption)."""
 
 from __future__ import annotations
 

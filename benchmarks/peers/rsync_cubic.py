@@ -1,7 +1,7 @@
-"""rsync over TCP with cubic, which Linux has unless somebody changes it, whatever this machine has.
+"""rsync over TCP with cubic, the default of Linux, whatever this machine uses.
 
-Only the source's host gets it, by its route to the recipients: nothing of the machine is changed, and whoever
-asks for another congestion control by itself, as the relay does, still gets that.
+Only the source's host uses it, by its route to the recipients: the machine's settings do not change, and a
+program that requests another congestion control itself, as the relay does, still gets it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def run(lab: Lab, source: Path, hosts: Sequence[Host], destinations: Sequence[Pa
 
 @contextlib.contextmanager
 def cubic_from(lab: Lab, host: Host) -> Iterator[None]:
-    """New connections from the host have cubic in the block. Raises LabUnavailable."""
+    """Inside the block, new connections from the host use cubic. Raises LabUnavailable."""
     route = ["ip", "route", "replace", NETWORK, "dev", "eth0", "proto", "kernel", "scope", "link"]
     route += ["src", host.address]
     changed = lab.run(host, [*route, "congctl", "cubic"], capture_output=True, text=True)

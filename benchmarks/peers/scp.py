@@ -1,4 +1,4 @@
-"""scp: one process for each recipient, all at once, to an sshd on each with keys that are thrown away."""
+"""scp: one process for each recipient, in parallel, to an sshd on each, with temporary keys."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def available() -> str:
 
 def run(lab: Lab, source: Path, hosts: Sequence[Host], destinations: Sequence[Path]) -> float:
     first, *recipients = hosts
-    sshd = shutil.which("sshd") or "sshd"  # it wants to be called by its whole path
+    sshd = shutil.which("sshd") or "sshd"  # sshd must be called by its full path
     Path("/run/sshd").mkdir(exist_ok=True)
     with Workshop(lab) as work:
         for name in ("host", "user"):

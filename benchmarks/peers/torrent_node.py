@@ -1,8 +1,8 @@
-"""One node of a BitTorrent swarm; a program of its own, for any Python that has libtorrent and nothing else.
+"""One node of a BitTorrent swarm; a separate program, for any Python that has only libtorrent.
 
     python torrent_node.py ADDRESS PORT
 
-takes orders, one JSON object a line, and answers each with a word.
+reads orders, one JSON object per line, and answers each with a word.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ SETTINGS = {
     "alert_mask": int(
         libtorrent.alert.category_t.status_notification | libtorrent.alert.category_t.error_notification
     ),
-    # Nothing but peers that we name ourselves, over plain TCP.
+    # Only peers that we name ourselves, over plain TCP.
     "enable_dht": False,
     "enable_lsd": False,
     "enable_upnp": False,
@@ -26,15 +26,15 @@ SETTINGS = {
     "enable_outgoing_utp": False,
     "out_enc_policy": 2,
     "in_enc_policy": 2,
-    # Everybody feeds everybody at once, without waiting for a turn.
+    # Every peer sends to every other at once, without choking.
     "unchoke_slots_limit": -1,
     "connection_speed": 500,
     "smooth_connects": False,
     "tick_interval": 100,
     "unchoke_interval": 1,
     "rate_limit_ip_overhead": False,
-    # Large buffers. (Deeper queues of requests were tried: the seeder sends more copies, and all take longer.
-    # Super-seeding was tried as well: one copy from the seeder, three times as long.)
+    # Large buffers. (Deeper request queues were tried: the seeder sends more copies, and all take longer.
+    # Super-seeding was tried as well: one copy from the seeder, but three times as long.)
     "send_buffer_watermark": 8 << 20,
     "send_buffer_low_watermark": 1 << 20,
     "send_buffer_watermark_factor": 150,

@@ -1,4 +1,4 @@
-"""UFTP: one multicast of the file to a closed group, with the link's rate."""
+"""UFTP: one multicast of the file to a closed group, at the link's rate."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ PORT = 1044
 
 @dataclass(frozen=True)
 class Setting:
-    """How it is run: what its command line has for speed."""
+    """The speed options of its command line."""
 
     share: float = (
-        0.95  # of the link's rate in `-R`, or at most with TFMCC; 0: as fast as the device takes it
+        0.95  # share of the link's rate in `-R`, or the maximum with TFMCC; 0: as fast as the device sends
     )
-    tfmcc: bool = False  # its congestion control, begun at half of that rate, instead of a fixed rate
-    buffer: int = 4 << 20  # bytes, of the sockets
-    cache: int = 20 << 20  # bytes, of what a recipient has not written
+    tfmcc: bool = False  # its congestion control, starting at half of that rate, instead of a fixed rate
+    buffer: int = 4 << 20  # socket buffers in bytes
+    cache: int = 20 << 20  # bytes that a recipient has not written yet
     block: int = 1440  # bytes of the file in each packet
-    round_trip: str = "0.01"  # seconds: the first estimate, and where they are given the least and the most
+    round_trip: str = "0.01"  # seconds: the first estimate, and optionally the minimum and the maximum
 
     @property
     def words(self) -> str:
@@ -38,7 +38,7 @@ class Setting:
         )
 
     def options(self, rate: int | None) -> list[object]:
-        """Of the sender, on links of so many bits per second."""
+        """The settings of the sender on links of this rate in bits per second."""
         kilobits = int(rate * self.share / 1000) if rate else 0
         options: list[object] = ["-b", self.block, "-r", self.round_trip, "-B", self.buffer]
         if self.tfmcc and kilobits:
@@ -48,7 +48,7 @@ class Setting:
 
 
 BEST = Setting()
-"""Of those below, on links of 1 Gbit/s; `benchmarks.multicast` looks for it anew."""
+"""The fastest of those below on links of 1 Gbit/s; `benchmarks.multicast` measures them again."""
 
 SETTINGS = (
     BEST,
