@@ -3288,24 +3288,8 @@
         <translation>发送到</translation>
     </message>
     <message>
-        <source>Save to</source>
-        <translation>保存到</translation>
-    </message>
-    <message>
         <source>When</source>
         <translation>何时</translation>
-    </message>
-    <message>
-        <source>If a file exists</source>
-        <translation>文件已存在时</translation>
-    </message>
-    <message>
-        <source>Remove at the recipients what a sent folder no longer has</source>
-        <translation>删除接收节点上源文件夹已没有的内容</translation>
-    </message>
-    <message>
-        <source>Leave out</source>
-        <translation>排除</translation>
     </message>
     <message>
         <source>Add files</source>
@@ -3318,10 +3302,6 @@
     <message>
         <source>Send</source>
         <translation>发送</translation>
-    </message>
-    <message>
-        <source>Speed limit</source>
-        <translation>限速</translation>
     </message>
     <message>
         <source>Save</source>
@@ -3382,10 +3362,6 @@
     <message>
         <source>all, names with commas between, or @group</source>
         <translation>all、逗号分隔的节点名称或 @分组</translation>
-    </message>
-    <message>
-        <source>Patterns with commas between, such as *.tmp</source>
-        <translation>逗号分隔的模式，例如 *.tmp</translation>
     </message>
     <message>
         <source>Add what to send first</source>
@@ -3836,10 +3812,6 @@
     <message>
         <source>Beside this computer, from the next start of a local cluster on.</source>
         <translation>本机之外的节点数，下次启动本地集群时生效。</translation>
-    </message>
-    <message>
-        <source>If a file exists</source>
-        <translation>文件已存在时</translation>
     </message>
     <message>
         <source>Casts at once</source>

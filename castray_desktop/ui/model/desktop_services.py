@@ -6,8 +6,9 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from PySide6.QtCore import QObject, QRunnable, QThreadPool, QUrl, Signal
+from PySide6.QtCore import QObject, QRunnable, Qt, QThreadPool, QUrl, Signal
 from PySide6.QtGui import QDesktopServices, QGuiApplication
+from PySide6.QtWidgets import QFileDialog, QWidget
 
 
 def copy(text: str) -> None:
@@ -18,6 +19,18 @@ def copy(text: str) -> None:
 def open_folder(folder: str) -> None:
     """Show a folder in the file manager."""
     QDesktopServices.openUrl(QUrl.fromLocalFile(folder))
+
+
+def ask_for_paths(
+    parent: QWidget, mode: QFileDialog.FileMode, picked: Callable[[list[str]], object], title: str = ""
+) -> None:
+    """Open a dialog for files or a folder of this computer; `picked` gets the chosen paths."""
+    dialog = QFileDialog(parent, title)
+    dialog.setFileMode(mode)
+    dialog.setOption(QFileDialog.Option.ShowDirsOnly, mode is QFileDialog.FileMode.Directory)
+    dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+    dialog.filesSelected.connect(picked)
+    dialog.open()
 
 
 def local_paths(urls: list[QUrl]) -> list[str]:

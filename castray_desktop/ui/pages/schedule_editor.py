@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import msgspec
-from PySide6.QtCore import QCoreApplication, Qt, Signal
+from PySide6.QtCore import QCoreApplication, Signal
 from PySide6.QtWidgets import (
     QFileDialog,
-    QFormLayout,
     QHBoxLayout,
-    QLineEdit,
     QPlainTextEdit,
     QStackedWidget,
     QVBoxLayout,
@@ -23,12 +22,21 @@ from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import OnConflict, Schedule, SendRequest
 from castray_desktop.ui.i18n.retranslator import Retranslator, Text
 from castray_desktop.ui.model.cluster_text import explain_failure
-from castray_desktop.ui.send.option_fields import LimitField, destination_problem
+from castray_desktop.ui.model.desktop_services import ask_for_paths
+from castray_desktop.ui.send.option_fields import (
+    ConflictField,
+    ExcludeField,
+    LimitField,
+    RemoveExtraBox,
+    destination_problem,
+    split_list,
+)
+from castray_desktop.ui.send.options_sheet import SendOptions
 from castray_desktop.ui.theme.fonts import font
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.widgets.banner import Banner
 from castray_desktop.ui.widgets.basic_widgets import button, label, say
-from castray_desktop.ui.widgets.fields import CheckBox, Dropdown, NumberField
+from castray_desktop.ui.widgets.fields import Dropdown, NumberField, TextField, labelled_form
 from castray_desktop.ui.widgets.sheet import Sheet
 
 if TYPE_CHECKING:
@@ -64,41 +72,32 @@ class ScheduleEditor(Sheet):
     # --- building --------------------------------------------------------------------------
 
     def _build(self, theme: Theme) -> None:
-        form = QFormLayout()
-        form.setHorizontalSpacing(16)
-        form.setVerticalSpacing(10)
-        form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
-        self.name = _line(lambda: translate("Schedules", "Name"))
+        self.name = TextField(lambda: translate("Schedules", "Name"))
         self.paths = QPlainTextEdit()
         self.paths.setFixedHeight(76)
         self.paths.setFont(font(12))
         self.paths.setTabChangesFocus(True)
         say(self.paths, self.paths.setAccessibleName, lambda: translate("Schedules", "Paths, one a line"))
-        self.recipients = _line(lambda: translate("Schedules", "To"))
-        self.destination = _line(lambda: translate("Schedules", "Save to"))
+        self.recipients = TextField(lambda: translate("Schedules", "To"))
+        self.destination = TextField(lambda: translate("SendPanel", "Save to"))
         self.when = Dropdown(theme, lambda: translate("Schedules", "When"))
-        self.conflict = Dropdown(theme, lambda: translate("Schedules", "If a file exists"))
+        self.conflict = ConflictField(theme)
         self.limit = LimitField(theme)
-        self.remove_extra = CheckBox(
-            theme, lambda: translate("Schedules", "Remove at the recipients what a sent folder no longer has")
-        )
-        self.exclude = _line(lambda: translate("Schedules", "Leave out"))
+        self.remove_extra = RemoveExtraBox(theme)
+        self.exclude = ExcludeField()
         self._files = button(theme, lambda: translate("Schedules", "Add files"), "file-plus")
         self._folder = button(theme, lambda: translate("Schedules", "Add folder"), "folder-plus")
-        rows: list[tuple[Text, QWidget]] = [
+        rows: list[tuple[Text | None, QWidget]] = [
             (lambda: translate("Schedules", "Name"), self.name),
             (lambda: translate("Schedules", "Send"), self._paths_with_buttons()),
             (lambda: translate("Schedules", "To"), self.recipients),
-            (lambda: translate("Schedules", "Save to"), self.destination),
+            (lambda: translate("SendPanel", "Save to"), self.destination),
             (lambda: translate("Schedules", "When"), self._when_fields(theme)),
-            (lambda: translate("Schedules", "If a file exists"), self.conflict),
-            (lambda: translate("Schedules", "Leave out"), self.exclude),
-            (lambda: translate("Schedules", "Speed limit"), self.limit),
+            (lambda: translate("SendPanel", "If a file exists"), self.conflict),
+            (lambda: translate("SendOptions", "Leave out"), self.exclude),
+            (lambda: translate("SendPanel", "Speed limit"), self.limit),
         ]
-        for text, field in rows:
-            name = label(text, 12, 500, "2")
-            name.setBuddy(field)  # a screen reader takes a field's name from it
-            form.addRow(name, field)
+        form = labelled_form(rows, top=True)
         form.addRow("", self.remove_extra)
         body = QVBoxLayout()
         body.addLayout(form)
@@ -133,10 +132,10 @@ class ScheduleEditor(Sheet):
         self.count = _number(lambda: translate("Schedules", "How often"))
         self.unit = Dropdown(theme, lambda: translate("Schedules", "Unit"))
         say(self.unit, self.unit.setAccessibleDescription, lambda: translate("Schedules", "Unit"))
-        self.cron = _line(lambda: translate("Schedules", "Times as in cron"))
+        self.cron = TextField(lambda: translate("Schedules", "Times as in cron"))
         self.cron.setPlaceholderText("0 2 * * 1-5")
         self.quiet = _number(lambda: translate("Schedules", "Seconds without a change"))
-        for field, names in ((self.when, 3), (self.unit, len(UNITS)), (self.conflict, 3)):
+        for field, names in ((self.when, 3), (self.unit, len(UNITS))):
             for _ in range(names):
                 field.addItem("")
         self._kinds = QStackedWidget()
@@ -172,19 +171,13 @@ class ScheduleEditor(Sheet):
             translate("Schedules", "hours"),
             translate("Schedules", "days"),
         )
-        conflict = (
-            translate("ConflictField", "Overwrite"),
-            translate("ConflictField", "Skip identical"),
-            translate("ConflictField", "Keep both"),
-        )
-        for field, words in ((self.when, when), (self.unit, units), (self.conflict, conflict)):
+        for field, words in ((self.when, when), (self.unit, units)):
             for number, word in enumerate(words):
                 field.setItemText(number, word)
         self.recipients.setPlaceholderText(
             translate("Schedules", "all, names with commas between, or @group")
         )
         self.destination.setPlaceholderText(translate("SendPanel", "Inbox of each node"))
-        self.exclude.setPlaceholderText(translate("Schedules", "Patterns with commas between, such as *.tmp"))
 
     # --- values ----------------------------------------------------------------------------
 
@@ -194,11 +187,10 @@ class ScheduleEditor(Sheet):
         self.paths.setPlainText("\n".join(request.paths))
         self.recipients.setText(", ".join(request.recipients))
         self.destination.setText(request.destination)
-        self.exclude.setText(", ".join(request.exclude))
+        self.exclude.set_patterns(request.exclude)
         self.limit.set_limit(request.limit)
         self.remove_extra.setChecked(request.remove_extra)
-        order = (OnConflict.OVERWRITE, OnConflict.SKIP, OnConflict.RENAME)
-        self.conflict.setCurrentIndex(order.index(request.on_conflict))
+        self.conflict.choose(request.on_conflict)
         self.when.setCurrentIndex(CRON if schedule.cron else QUIET if schedule.quiet else EVERY)
         every = round(schedule.every) or 3600
         unit = max(unit for unit in UNITS if every % unit == 0)
@@ -208,19 +200,22 @@ class ScheduleEditor(Sheet):
         self.quiet.setValue(round(schedule.quiet) or 10)
 
     def schedule(self) -> Schedule:
-        """What stands in the fields."""
+        """The schedule that the fields show."""
         kind = self.when.currentIndex()
-        conflict = (OnConflict.OVERWRITE, OnConflict.SKIP, OnConflict.RENAME)[self.conflict.currentIndex()]
         request: SendRequest = msgspec.structs.replace(
             self._schedule.request,
             paths=tuple(line.strip() for line in self.paths.toPlainText().splitlines() if line.strip()),
-            recipients=_parts(self.recipients.text()),
+            recipients=split_list(self.recipients.text()),
             destination=self.destination.text().strip(),
-            exclude=_parts(self.exclude.text()),
-            on_conflict=conflict,
+            on_conflict=self.conflict.conflict(),
             limit=self.limit.limit(),
-            remove_extra=self.remove_extra.isChecked() and conflict is OnConflict.OVERWRITE,
         )
+        options = replace(
+            SendOptions.of(request),
+            exclude=self.exclude.patterns(),
+            remove_extra=self.remove_extra.isChecked(),
+        )
+        request = options.applied(request)
         return msgspec.structs.replace(
             self._schedule,
             name=self.name.text().strip() or (request.paths[0].rsplit("/", 1)[-1] if request.paths else ""),
@@ -263,16 +258,11 @@ class ScheduleEditor(Sheet):
 
     def _show_when(self) -> None:
         self._kinds.setCurrentIndex(max(0, self.when.currentIndex()))
-        self.remove_extra.setEnabled(self.conflict.currentIndex() == 0)
+        self.remove_extra.setEnabled(self.conflict.conflict() is OnConflict.OVERWRITE)
         self.paths.setEnabled(not self._schedule.demonstration)
 
     def _browse(self, mode: QFileDialog.FileMode) -> None:
-        dialog = QFileDialog(self)
-        dialog.setFileMode(mode)
-        dialog.setOption(QFileDialog.Option.ShowDirsOnly, mode is QFileDialog.FileMode.Directory)
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.filesSelected.connect(self.add_paths)
-        dialog.open()
+        ask_for_paths(self, mode, self.add_paths)
 
     def add_paths(self, paths: list[str]) -> None:
         """More lines."""
@@ -280,22 +270,10 @@ class ScheduleEditor(Sheet):
         self.paths.setPlainText("\n".join(part for part in (text, *paths) if part))
 
 
-def _line(name: Text) -> QLineEdit:
-    field = QLineEdit()
-    field.setFixedHeight(32)
-    field.setFont(font(13))
-    say(field, field.setAccessibleName, name)
-    return field
-
-
 def _number(name: Text) -> NumberField:
     field = NumberField(name, 1, 100_000)
     field.setFixedWidth(90)
     return field
-
-
-def _parts(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.replace("，", ",").split(",") if part.strip())
 
 
 def _plain(text: str) -> Explanation:

@@ -1,4 +1,4 @@
-"""A short list at the side, of which one row is chosen."""
+"""The settings sheet: the window's own preferences and the engine's settings, page by page."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from castray_desktop.ui.model import preferences
 from castray_desktop.ui.model.cluster_text import explain_failure
 from castray_desktop.ui.model.desktop_services import open_folder
 from castray_desktop.ui.model.preferences import AtStart, Closing, Preferences
-from castray_desktop.ui.send.option_fields import LimitField
+from castray_desktop.ui.send.option_fields import ConflictField, LimitField
 from castray_desktop.ui.theme.fonts import font
 from castray_desktop.ui.theme.theme import DARK, LIGHT, Contrast, Theme
 from castray_desktop.ui.widgets.banner import Banner
 from castray_desktop.ui.widgets.basic_widgets import button, label, say
-from castray_desktop.ui.widgets.fields import CheckBox, Dropdown, NumberField
+from castray_desktop.ui.widgets.fields import CheckBox, Dropdown, NumberField, labelled_form
 from castray_desktop.ui.widgets.sheet import Sheet
 
 if TYPE_CHECKING:
@@ -177,12 +177,12 @@ class SettingsSheet(Sheet):
             (lambda: translate("Settings", "Language"), self.language),
             (lambda: translate("Settings", "At the start"), self.at_start),
             (lambda: translate("Settings", "Demo nodes"), self.demo_nodes),
-            (lambda: "", hint),
+            (None, hint),
             (lambda: translate("Settings", "Closing while casts run"), self.closing),
         )
 
     def _transfers(self, theme: Theme) -> QWidget:
-        self.conflict = Dropdown(theme, lambda: translate("Settings", "If a file exists"))
+        self.conflict = ConflictField(theme)
         self.at_once = NumberField(lambda: translate("Settings", "Casts at once"), 0, 1000)
         self.history_days = NumberField(lambda: translate("Settings", "Keep the history"), 0, 36500)
         self.go_on = CheckBox(
@@ -192,18 +192,20 @@ class SettingsSheet(Sheet):
             theme, lambda: translate("Settings", "Keep this computer awake while a cast runs")
         )
         self.stay_awake.clicked.connect(lambda on: self._change(stay_awake=on))
-        self.conflict.activated.connect(lambda index: self._chosen.set_conflict(list(OnConflict)[index]))
+        self.conflict.activated.connect(
+            lambda index: self._chosen.set_conflict(OnConflict(self.conflict.itemData(index)))
+        )
         self.at_once.editingFinished.connect(lambda: self._change(casts_at_once=self.at_once.value()))
         self.history_days.editingFinished.connect(
             lambda: self._change(history_days=self.history_days.value())
         )
         self.go_on.clicked.connect(lambda on: self._change(go_on=on))
         return _page(
-            (lambda: translate("Settings", "If a file exists"), self.conflict),
+            (lambda: translate("SendPanel", "If a file exists"), self.conflict),
             (lambda: translate("Settings", "Casts at once"), self.at_once),
             (lambda: translate("Settings", "Keep the history"), self.history_days),
-            (lambda: "", self.go_on),
-            (lambda: "", self.stay_awake),
+            (None, self.go_on),
+            (None, self.stay_awake),
         )
 
     def _network(self, theme: Theme) -> QWidget:
@@ -222,11 +224,11 @@ class SettingsSheet(Sheet):
         hint.setWordWrap(True)
         return _page(
             (lambda: translate("Settings", "Each node passes on at most"), self.limit),
-            (lambda: "", hint),
+            (None, hint),
         )
 
     def _notifications(self, theme: Theme) -> QWidget:
-        rows: list[tuple[Text, QWidget]] = []
+        rows: list[tuple[Text | None, QWidget]] = []
         self.notify: dict[str, CheckBox] = {}
         words: Sequence[tuple[str, Text]] = (
             (preferences.NOTIFY_DONE, lambda: translate("Settings", "When a cast has arrived")),
@@ -239,7 +241,7 @@ class SettingsSheet(Sheet):
         for key, text in words:
             self.notify[key] = box = CheckBox(theme, text)
             box.clicked.connect(self._flag_setter(key))
-            rows.append((lambda: "", box))
+            rows.append((None, box))
         return _page(*rows)
 
     def _flag_setter(self, key: str) -> Callable[[bool], None]:
@@ -262,7 +264,7 @@ class SettingsSheet(Sheet):
         return _page(
             (lambda: translate("Settings", "Colours"), self.theme),
             (lambda: translate("Settings", "Contrast"), self.contrast),
-            (lambda: "", self.still),
+            (None, self.still),
             (lambda: translate("Settings", "Transfers"), columns),
         )
 
@@ -278,9 +280,9 @@ class SettingsSheet(Sheet):
         where.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         home.setVisible(bool(self._home))
         return _page(
-            (lambda: "", self.keep),
+            (None, self.keep),
             (lambda: translate("Settings", "Settings, logs, records"), home),
-            (lambda: "", where),
+            (None, where),
         )
 
     # --- values ----------------------------------------------------------------------------
@@ -305,12 +307,7 @@ class SettingsSheet(Sheet):
             translate("Settings", "Stop, and go on next time"),
         )
         _choose(self.closing, closings, list(Closing).index(self._chosen.closing))
-        conflicts = (
-            translate("ConflictField", "Skip identical"),
-            translate("ConflictField", "Keep both"),
-            translate("ConflictField", "Overwrite"),
-        )
-        _choose(self.conflict, conflicts, list(OnConflict).index(self._chosen.conflict))
+        self.conflict.choose(self._chosen.conflict)
         themes = (
             translate("Header", "Same as the system"),
             translate("Settings", "Light"),
@@ -363,22 +360,12 @@ class SettingsSheet(Sheet):
         self.banner.show_message(lambda: explain_failure(failure))
 
 
-def _page(*rows: tuple[Text, QWidget]) -> QWidget:
+def _page(*rows: tuple[Text | None, QWidget]) -> QWidget:
     page = QWidget()
-    form = QFormLayout(page)
+    form = labelled_form(rows, spacing=12, label_height=32)
     form.setContentsMargins(0, 4, 0, 0)
-    form.setHorizontalSpacing(16)
-    form.setVerticalSpacing(12)
-    form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
     form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-    for text, field in rows:
-        if text():
-            name = label(text, 12, 500, "2")
-            name.setMinimumHeight(32)
-            name.setBuddy(field)  # a screen reader takes a field's name from it
-            form.addRow(name, field)
-        else:
-            form.addRow(field)
+    page.setLayout(form)
     return page
 
 

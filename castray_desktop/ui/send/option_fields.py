@@ -1,8 +1,8 @@
-"""The field that says what becomes of a file that exists at a recipient."""
+"""The fields that set the options of a cast, in the send panel, in its options sheet and in a schedule."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from string import Formatter
 
 from PySide6.QtCore import QCoreApplication, QRect, QRectF, Qt, Signal
@@ -19,14 +19,16 @@ from castray_desktop.ui.model.node_list import NodeList
 from castray_desktop.ui.model.recipient_selection import RecipientSelection
 from castray_desktop.ui.theme.fonts import font
 from castray_desktop.ui.theme.theme import Theme
-from castray_desktop.ui.widgets.basic_widgets import paint_icon, paint_round
-from castray_desktop.ui.widgets.fields import RADIUS, Dropdown
+from castray_desktop.ui.widgets.basic_widgets import paint_icon, paint_round, say
+from castray_desktop.ui.widgets.fields import RADIUS, CheckBox, Dropdown, TextField
+
+translate = QCoreApplication.translate
 
 CHOICES = (OnConflict.SKIP, OnConflict.RENAME, OnConflict.OVERWRITE)
 
 
 class ConflictField(Dropdown):
-    """One of `CHOICES`."""
+    """What happens to a file that exists at a recipient: one of `CHOICES`."""
 
     def __init__(self, theme: Theme) -> None:
         super().__init__(theme, lambda: self.tr("If a file exists"))
@@ -48,10 +50,44 @@ class ConflictField(Dropdown):
             self.setItemText(number, text)
 
 
+class ExcludeField(TextField):
+    """Patterns of what is not sent, separated by commas."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda: translate("SendOptions", "Leave out"))
+        say(
+            self,
+            self.setPlaceholderText,
+            lambda: translate("SendOptions", "Patterns with commas between, such as *.tmp, .git"),
+        )
+
+    def patterns(self) -> tuple[str, ...]:
+        """The patterns that are typed in."""
+        return split_list(self.text())
+
+    def set_patterns(self, patterns: Sequence[str]) -> None:
+        """Show these patterns."""
+        self.setText(", ".join(patterns))
+
+
+class RemoveExtraBox(CheckBox):
+    """Whether files that the source no longer has are removed at the recipients."""
+
+    def __init__(self, theme: Theme) -> None:
+        super().__init__(
+            theme,
+            lambda: translate("SendOptions", "Remove at the recipients what a sent folder no longer has"),
+        )
+
+
+def split_list(text: str) -> tuple[str, ...]:
+    """The parts of a list that is separated by commas, Chinese ones too."""
+    return tuple(part.strip() for part in text.replace("，", ",").split(",") if part.strip())
+
+
 def destination_problem(text: str) -> str:
     """What is wrong with it, in a few words; empty when nothing is. Empty means the inboxes."""
     text = text.strip()
-    translate = QCoreApplication.translate
     if not text:
         return ""
     if not text.startswith("/"):
@@ -129,7 +165,6 @@ def ask_for_limit(owner: QWidget, take: Callable[[int], None], typed: str = "", 
         else:
             take(limit)
 
-    translate = QCoreApplication.translate
     dialog = QInputDialog(owner.window())
     dialog.setWindowTitle(translate("LimitField", "Speed limit"))
     hint = translate("LimitField", "At most, for example 25MB/s or 200Mbit/s:")

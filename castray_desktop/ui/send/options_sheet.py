@@ -1,19 +1,19 @@
-"""What is rarely set for a cast: what to leave out, links, the way, what to remove, a command afterwards."""
+"""The sheet with the options of a cast that are rarely set."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import msgspec
-from PySide6.QtCore import QCoreApplication, Qt, Signal
-from PySide6.QtWidgets import QFormLayout, QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
+from PySide6.QtCore import QCoreApplication, Signal
+from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from castray_desktop.core.protocol.messages import Links, OnConflict, SendRequest, TransportOption
-from castray_desktop.ui.i18n.retranslator import Retranslator, Text
-from castray_desktop.ui.theme.fonts import font
+from castray_desktop.ui.i18n.retranslator import Retranslator
+from castray_desktop.ui.send.option_fields import ExcludeField, RemoveExtraBox
 from castray_desktop.ui.theme.theme import Theme
-from castray_desktop.ui.widgets.basic_widgets import button, label, say
-from castray_desktop.ui.widgets.fields import CheckBox, Dropdown
+from castray_desktop.ui.widgets.basic_widgets import button, label
+from castray_desktop.ui.widgets.fields import Dropdown, TextField, labelled_form
 from castray_desktop.ui.widgets.sheet import Sheet
 
 translate = QCoreApplication.translate
@@ -29,8 +29,13 @@ class SendOptions:
     remove_extra: bool = False
     hook: str = ""
 
+    @classmethod
+    def of(cls, request: SendRequest) -> SendOptions:
+        """The options of this request."""
+        return cls(request.exclude, request.links, request.transport, request.remove_extra, request.hook)
+
     def applied(self, request: SendRequest) -> SendRequest:
-        """The request with these; nothing is removed unless existing files are overwritten."""
+        """The request with these options; nothing is removed unless existing files are overwritten."""
         remove = self.remove_extra and request.on_conflict is OnConflict.OVERWRITE
         changed: SendRequest = msgspec.structs.replace(
             request,
@@ -44,7 +49,7 @@ class SendOptions:
 
     @property
     def count(self) -> int:
-        """How many are not as usual."""
+        """How many differ from the defaults."""
         usual = SendOptions()
         return sum(getattr(self, name) != getattr(usual, name) for name in vars(usual))
 
@@ -57,14 +62,11 @@ class OptionsSheet(Sheet):
     def __init__(self, theme: Theme, parent: QWidget) -> None:
         super().__init__(theme, lambda: translate("SendOptions", "More options"), parent, size=(560, 380))
         self._filling = False
-        self.exclude = _line(lambda: translate("SendOptions", "Leave out"))
+        self.exclude = ExcludeField()
         self.links = Dropdown(theme, lambda: translate("SendOptions", "Symbolic links"))
         self.transport = Dropdown(theme, lambda: translate("SendOptions", "Way from node to node"))
-        self.remove_extra = CheckBox(
-            theme,
-            lambda: translate("SendOptions", "Remove at the recipients what a sent folder no longer has"),
-        )
-        self.hook = _line(lambda: translate("SendOptions", "Command afterwards"))
+        self.remove_extra = RemoveExtraBox(theme)
+        self.hook = TextField(lambda: translate("SendOptions", "Command afterwards"))
         for field, count in ((self.links, len(Links)), (self.transport, len(TransportOption))):
             for _ in range(count):
                 field.addItem("")
@@ -77,21 +79,15 @@ class OptionsSheet(Sheet):
         Retranslator(self, self._say_choices)
 
     def _build(self, theme: Theme) -> None:
-        form = QFormLayout()
-        form.setHorizontalSpacing(16)
-        form.setVerticalSpacing(10)
-        form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
-        rows: tuple[tuple[Text, QWidget], ...] = (
-            (lambda: translate("SendOptions", "Leave out"), self.exclude),
-            (lambda: translate("SendOptions", "Symbolic links"), self.links),
-            (lambda: translate("SendOptions", "Way from node to node"), self.transport),
-            (lambda: translate("SendOptions", "Command afterwards"), self.hook),
+        form = labelled_form(
+            (
+                (lambda: translate("SendOptions", "Leave out"), self.exclude),
+                (lambda: translate("SendOptions", "Symbolic links"), self.links),
+                (lambda: translate("SendOptions", "Way from node to node"), self.transport),
+                (lambda: translate("SendOptions", "Command afterwards"), self.hook),
+                (None, self.remove_extra),
+            )
         )
-        for text, field in rows:
-            name = label(text, 12, 500, "2")
-            name.setBuddy(field)  # a screen reader takes a field's name from it
-            form.addRow(name, field)
-        form.addRow(self.remove_extra)
         hint = label(
             lambda: translate(
                 "SendOptions",
@@ -130,15 +126,11 @@ class OptionsSheet(Sheet):
         for field, words in ((self.links, links), (self.transport, ways)):
             for number, word in enumerate(words):
                 field.setItemText(number, word)
-        self.exclude.setPlaceholderText(
-            translate("SendOptions", "Patterns with commas between, such as *.tmp, .git")
-        )
 
     def options(self) -> SendOptions:
-        """What stands in the fields."""
-        parts = self.exclude.text().replace("，", ",").split(",")
+        """The options that the fields show."""
         return SendOptions(
-            exclude=tuple(part.strip() for part in parts if part.strip()),
+            exclude=self.exclude.patterns(),
             links=list(Links)[max(0, self.links.currentIndex())],
             transport=list(TransportOption)[max(0, self.transport.currentIndex())],
             remove_extra=self.remove_extra.isChecked(),
@@ -146,9 +138,9 @@ class OptionsSheet(Sheet):
         )
 
     def show_options(self, options: SendOptions, *, tell: bool = False) -> None:
-        """Put these into the fields."""
+        """Show these options."""
         self._filling = True
-        self.exclude.setText(", ".join(options.exclude))
+        self.exclude.set_patterns(options.exclude)
         self.links.setCurrentIndex(list(Links).index(options.links))
         self.transport.setCurrentIndex(list(TransportOption).index(options.transport))
         self.remove_extra.setChecked(options.remove_extra)
@@ -160,11 +152,3 @@ class OptionsSheet(Sheet):
     def _tell(self) -> None:
         if not self._filling:
             self.changed.emit(self.options())
-
-
-def _line(name: Text) -> QLineEdit:
-    field = QLineEdit()
-    field.setFixedHeight(32)
-    field.setFont(font(13))
-    say(field, field.setAccessibleName, name)
-    return field

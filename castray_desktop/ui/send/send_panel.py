@@ -1,4 +1,4 @@
-"""Where the fields of the send panel stand."""
+"""The card in which the user chooses what to send, and how."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import ClusterPhase, ClusterStatus, OnConflict, SendRequest
 from castray_desktop.ui.i18n.retranslator import Retranslator, Text
 from castray_desktop.ui.model.cluster_text import explain_failure
+from castray_desktop.ui.model.desktop_services import ask_for_paths
 from castray_desktop.ui.model.engine_link import EngineLinkState
 from castray_desktop.ui.model.node_list import NodeList, natural_key
 from castray_desktop.ui.model.recipient_selection import RecipientSelection
@@ -364,12 +365,7 @@ class SendPanel(Card):
         if not self.from_here:
             self.sheets.browse(self._selection.source)
             return
-        dialog = QFileDialog(self.window(), title)
-        dialog.setFileMode(mode)
-        dialog.setOption(QFileDialog.Option.ShowDirsOnly, mode is QFileDialog.FileMode.Directory)
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.filesSelected.connect(self.add_paths)
-        dialog.open()
+        ask_for_paths(self.window(), mode, self.add_paths, title)
 
     # --- showing ---------------------------------------------------------------------------------
 

@@ -1,12 +1,15 @@
-"""Fields of a form: a list to choose from, a line to type into, a line that only tells."""
+"""Fields of a form, and the form that puts a label beside each."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from PySide6.QtCore import QPointF, QRect, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QColor, QFontMetrics, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import (
     QCheckBox,
     QComboBox,
+    QFormLayout,
     QHBoxLayout,
     QLineEdit,
     QPushButton,
@@ -18,7 +21,7 @@ from PySide6.QtWidgets import (
 from castray_desktop.ui.i18n.retranslator import Text
 from castray_desktop.ui.theme.fonts import font
 from castray_desktop.ui.theme.theme import Palette, Theme
-from castray_desktop.ui.widgets.basic_widgets import paint_icon, paint_round, say
+from castray_desktop.ui.widgets.basic_widgets import label, paint_icon, paint_round, say
 from castray_desktop.ui.widgets.painting import icon
 
 RADIUS = 8.0
@@ -51,16 +54,23 @@ class Dropdown(QComboBox):
         paint_icon(painter, chevron, "chevron-down", palette.text_2, 16)
 
 
-class IconField(QLineEdit):
-    """A field to type into, with an icon in front."""
+class TextField(QLineEdit):
+    """A line to type into."""
 
-    def __init__(self, theme: Theme, icon_name: str, name: Text) -> None:
+    def __init__(self, name: Text) -> None:
         super().__init__()
-        self._theme = theme
-        self._icon_name = icon_name
-        say(self, self.setAccessibleName, name)
         self.setFixedHeight(32)
         self.setFont(font(13))
+        say(self, self.setAccessibleName, name)
+
+
+class IconField(TextField):
+    """A line to type into, with an icon in front."""
+
+    def __init__(self, theme: Theme, icon_name: str, name: Text) -> None:
+        super().__init__(name)
+        self._theme = theme
+        self._icon_name = icon_name
         self.setTextMargins(23, 0, 0, 0)
         theme.changed.connect(self.update)
 
@@ -157,6 +167,33 @@ def paint_tick_box(painter: QPainter, rect: QRectF, palette: Palette, *, ticked:
     painter.setPen(pen)
     x, y = rect.x(), rect.y()
     painter.drawPolyline([QPointF(x + dx, y + dy) for dx, dy in ((4.2, 8.3), (7.0, 11.0), (11.8, 5.4))])
+
+
+def labelled_form(
+    rows: Sequence[tuple[Text | None, QWidget]],
+    *,
+    spacing: int = 10,
+    top: bool = False,
+    label_height: int = 0,
+) -> QFormLayout:
+    """A form with one row for each field; a field without a label takes the whole width.
+
+    `top` puts the labels at the upper edge of their fields.
+    """
+    form = QFormLayout()
+    form.setHorizontalSpacing(16)
+    form.setVerticalSpacing(spacing)
+    across = Qt.AlignmentFlag.AlignTop if top else Qt.AlignmentFlag.AlignVCenter
+    form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | across)
+    for text, field in rows:
+        if text is None:
+            form.addRow(field)
+            continue
+        name = label(text, 12, 500, "2")
+        name.setMinimumHeight(label_height)
+        name.setBuddy(field)  # a screen reader takes a field's name from it
+        form.addRow(name, field)
+    return form
 
 
 STEPPER_HEIGHT, STEPPER_BUTTON = 28, 30

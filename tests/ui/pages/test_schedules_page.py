@@ -117,7 +117,7 @@ def test_changing_keeps_what_is_not_shown(page: SchedulesPage, link: FakeLink) -
     assert editor.schedule() == HOURLY
     editor.when.setCurrentIndex(2)
     editor.quiet.setValue(30)
-    editor.conflict.setCurrentIndex(1)
+    editor.conflict.choose(OnConflict.SKIP)
     editor.save()
     kept = link.asked(m.ChangeSchedule)[0].schedule
     assert (kept.schedule, kept.quiet, kept.every) == ("a1", 30.0, 0.0)
