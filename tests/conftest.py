@@ -1,4 +1,4 @@
-"""What every test gets: no screen, no leftovers, a home of its own; and how all of them share a machine."""
+"""Fixtures for every test: no screen, no leftovers, a temporary home; and the distribution over processes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ os.environ.setdefault("PYTEST_QT_API", "pyside6")
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are processors: much of what is tested waits for something."""
+    """One more than there are processors: many tests wait for something."""
     return (os.cpu_count() or 1) + 1
 
 
@@ -44,7 +44,7 @@ def places(tmp_path: Path) -> Paths:
 
 @pytest.fixture
 async def house(places: Paths, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[EngineHome]:
-    """An engine in that home, which looks at its clock often and ends with the test."""
+    """An engine in that home, which checks its clock often and ends with the test."""
     from castray_desktop.workers.engine import process
     from tests.helpers.engine_home import EngineHome
 

@@ -1,4 +1,4 @@
-"""An animation is one picture after the other, each only as large as what has changed."""
+"""An animation consists of frames, each only as large as its change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The layers, as sentences: who may import what."""
+"""The layer rules: which modules may import which."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def imports(path: Path) -> Iterator[str]:
 
 
 def loaded_by(code: str) -> set[str]:
-    """The top-level modules that an interpreter has once it has run this."""
+    """The top-level modules that an interpreter has loaded after running this code."""
     done = subprocess.run(
         [sys.executable, "-c", f"{code}\nimport sys\nprint(*sys.modules)"],
         env=os.environ | {"PYTHONPATH": str(ROOT)},
@@ -125,7 +125,7 @@ def test_ray_is_imported_where_it_is_called_alone() -> None:
 
 
 def test_what_is_shipped_imports_the_shipped_alone() -> None:
-    """Agents run where nothing of ours is installed."""
+    """Agents run on machines where none of our packages is installed."""
     ours = tuple(f"castray_desktop.{part.removesuffix('.py').replace('/', '.')}" for part in SHIPPED)
     above = {name.rpartition(".")[0] for name in ours}
     wrong = [
@@ -139,7 +139,7 @@ def test_what_is_shipped_imports_the_shipped_alone() -> None:
 
 @pytest.mark.timeout(60)
 def test_an_agent_needs_the_standard_library_alone() -> None:
-    """Without site-packages, everything of an agent can be imported."""
+    """Without site-packages, everything that an agent needs can be imported."""
     parts = [path for path in shipped() if path.stem not in RAY_MODULES]
     code = ";".join(f"import {structure.module_name(path, ROOT)}" for path in parts)
     done = subprocess.run(
@@ -228,7 +228,7 @@ def test_opening_the_window_imports_nothing_heavy() -> None:
 
 @pytest.mark.timeout(60)
 def test_a_command_imports_nothing_of_the_window_or_the_api() -> None:
-    """Every command starts Python anew: what one of them needs, the others don't pay for."""
+    """Every command starts Python: a command must not import what only others need."""
     heavy = {"ray", "numpy", "PySide6", "fastapi", "pydantic", "starlette", "uvicorn", "argcomplete"}
     code = "import castray_desktop.cli.command_runner, castray_desktop.cli.command_line as line; "
     assert not loaded_by(code + "line.command_parser()") & heavy

@@ -37,13 +37,13 @@ def name(path: Path) -> str:
 
 
 def links(document: Path) -> list[str]:
-    """The relative targets of the document's links and images, code left out."""
+    """The relative targets of the document's links and images, without code."""
     targets = _LINK.findall(_CODE.sub("", document.read_text()))
     return [unquote(target) for target in targets if not _ELSEWHERE.match(target)]
 
 
 def anchors(document: Path) -> set[str]:
-    """What its headings can be reached by, as GitHub makes it."""
+    """The anchors of its headings, as GitHub creates them."""
     titles = _HEADING.findall(re.sub(r"^(```|~~~).*?^\1", "", document.read_text(), flags=re.M | re.S))
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 

@@ -1,6 +1,6 @@
-"""`./castray` sets up once, notices what changed, recovers, and passes everything through.
+"""`./castray` installs once, detects changes, recovers, and passes all arguments on.
 
-The launcher runs for real in a copy of its own; the interpreter, pip and the system's tools around it are
+The real launcher runs in a copy of its own; the interpreter, pip and the system's tools around it are
 small scripts, so that nothing is installed and no network is used.
 """
 
@@ -23,7 +23,7 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("bash") is None, reason="the launcher is a bash script"),
 ]
 
-# Answers what the launcher asks an interpreter, and notes each call of pip.
+# Answers what the launcher asks an interpreter, and records each call of pip.
 PYTHON = r"""#!/bin/bash
 case "$*" in
   *sys.implementation*) exit 0 ;;
@@ -66,7 +66,7 @@ class Launcher:
         path.chmod(0o755)
 
     def libraries(self, line: str, *, every: bool = True) -> None:
-        """What `ldconfig -p` tells: `line`, and all that the launcher asks for."""
+        """The output of `ldconfig -p`: `line`, and all libraries that the launcher needs."""
         names = " ".join(
             word.partition(":")[2] for word in (ROOT / "castray").read_text().split() if ":lib" in word
         )
@@ -122,7 +122,7 @@ def test_the_first_start_sets_up_and_passes_arguments_and_folder_through(launche
 def test_the_second_start_is_silent_quick_and_installs_nothing(launcher: Launcher) -> None:
     launcher.run("nodes")
     durations = []
-    for _ in range(8):  # the best of several, since the machine may be busy with other things
+    for _ in range(8):  # the best of several, since the machine may be busy
         started = time.perf_counter()
         result = launcher.run("nodes")
         durations.append(time.perf_counter() - started)
@@ -232,7 +232,7 @@ def test_arguments_after_test_go_to_pytest_alone(launcher: Launcher) -> None:
 def test_test_runs_every_check(launcher: Launcher) -> None:
     lines = launcher.run("test").stdout.splitlines()[1::2]
     assert lines[:2] == ["[-P][-m][ruff][format][--check][.]", "[-P][-m][ruff][check][.]"]
-    assert sorted(lines[2:]) == ["[-P][-m][mypy]", "[-P][-m][pytest][-n][auto]"]  # beside each other
+    assert sorted(lines[2:]) == ["[-P][-m][mypy]", "[-P][-m][pytest][-n][auto]"]  # in parallel
 
 
 @pytest.mark.parametrize("failing", ["ruff", "mypy", "pytest"])
@@ -265,7 +265,7 @@ def test_without_qts_libraries_only_the_window_is_refused(launcher: Launcher) ->
 
 
 class SharedLauncher(Launcher):
-    """A copy that belongs to us, started by another user of the machine."""
+    """Our copy, started by another user of the machine."""
 
     def run_as_other(self) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -1,4 +1,4 @@
-"""The manual page tells of everything that can be written on the command line."""
+"""The manual page documents everything that the command line accepts."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_every_command_has_examples_or_needs_none() -> None:
 
 
 def test_the_window_knows_every_command() -> None:
-    """Whatever is not in that list is taken for a file to open."""
+    """A word that is not in that list counts as a file to open."""
     (commands,) = (
         action for action in command_parser()._actions if isinstance(action, argparse._SubParsersAction)
     )

@@ -1,4 +1,4 @@
-"""What holds for the repository as a whole: its lock, its resources, and what no file may say."""
+"""Rules for the repository as a whole: its lock file, its resources, and forbidden contents."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def locked() -> list[Locked]:
 
 
 def chosen(name: str, python: str) -> str:
-    """The one version of a package that the lock gives to `python`, such as 3.11.2, on Linux."""
+    """The version of a package that the lock file selects for `python`, such as 3.11.2, on Linux."""
     environment = {
         **default_environment(),
         "python_full_version": python,

@@ -1,4 +1,4 @@
-"""Scale on paper: the real plans and moves against what no plan can beat."""
+"""Simulation of the real plans and moves, compared with the lower bound of every plan."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_whoever_survives_gets_everything_where_many_fail() -> None:
 
 
 def remembered_wrongly(recipients: int) -> dict[str, dict[int, float]]:
-    """What a catch-up or a cache may have left in the memory, where all are alike; 0 is the source."""
+    """Speeds that a catch-up or a cache may have left behind, where all nodes are equal; 0 is the source."""
     usual = dict.fromkeys(range(recipients + 1), 1.12)
     return {
         "two fast": usual | {1: 3.92, 2: 3.92},
@@ -67,7 +67,7 @@ def test_no_memory_costs_more_than_a_tenth(recipients: int, megabytes: int) -> N
 
 
 def test_a_route_that_fans_out_below_slow_nodes_becomes_a_chain() -> None:
-    """Without the watch it takes as often as long as the node that was taken for a fast one feeds others."""
+    """Without the watch, the time grows with the number of nodes that the wrongly remembered node feeds."""
     setting = Setting(2_000_000_000, 25e6, 0.0021, 0.0, 0.5, 0.05)
     wrong = remembered_wrongly(100)["two fast"]
     chance, alike = random.Random(1), [1.0] * 100

@@ -1,4 +1,4 @@
-"""The translators' files: complete, of the sources as they are, and written as Chinese is."""
+"""The translation files: complete, up to date with the sources, and typographically correct Chinese."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def fields(text: str) -> set[str]:
 
 
 def test_one_text_has_one_translation() -> None:
-    """But for *None*, which is no selection in one place and no limit in another."""
+    """Except *None*, which means no selection in one place and no limit in another."""
     words: dict[str, set[str]] = {}
     for item in catalogue.messages(catalogue.source("zh_CN")):
         words.setdefault(item.source, set()).add(item.translation)
@@ -51,7 +51,7 @@ def test_one_text_has_one_translation() -> None:
 
 
 def test_one_and_many_are_one_form_in_chinese() -> None:
-    """English says "{count} node" and "{count} nodes" with two texts; Chinese has to have both."""
+    """English says "{count} node" and "{count} nodes" with two texts; Chinese needs both."""
     words = {item.source: item.translation for item in catalogue.messages(catalogue.source("zh_CN"))}
     pairs = [(one, one + "s") for one in words if "{count}" in one and one + "s" in words]
     assert len(pairs) >= 5
@@ -60,12 +60,12 @@ def test_one_and_many_are_one_form_in_chinese() -> None:
 
 def test_chinese_is_set_as_chinese() -> None:
     wrong = re.compile(
-        rf"{CJK}[,!?;:]|{CJK}\.(?!\w)|\.\.\."  # punctuation of its own
+        rf"{CJK}[,!?;:]|{CJK}\.(?!\w)|\.\.\."  # its own punctuation
         rf"|{CJK}[A-Za-z0-9{{]|[A-Za-z0-9}}]{CJK}"  # a space between the scripts
-        r"| [，。：（]|[，。：）] "  # and none beside what is wide already
+        r"| [，。：（]|[，。：）] "  # and none beside full-width characters
     )
     texts = [item.translation for item in catalogue.messages(catalogue.source("zh_CN"))]
-    # "4 分钟前在线": what stands there ends in Chinese.
+    # "4 分钟前在线": the inserted value ends in Chinese.
     assert [text for text in texts if wrong.search(text) and text != "{ago}在线"] == []
 
 

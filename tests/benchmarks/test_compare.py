@@ -1,4 +1,4 @@
-"""What the comparison sends and how it tells bytes apart; the tools themselves need a laboratory."""
+"""The files that the comparison sends, and how it compares bytes; the tools themselves need a laboratory."""
 
 from __future__ import annotations
 

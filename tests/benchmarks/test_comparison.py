@@ -1,4 +1,4 @@
-"""Ratios, bars, tables and the plot of the comparison with other tools."""
+"""Ratios, targets, tables and the plot of the comparison with other tools."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_bars_of_links() -> None:
         "faster than UFTP": None,
     }
     assert met(comparison(relay=8.61))["at most 1.05 x one copy + 0.2 s"] is False
-    assert met(comparison(relay=36.0))["faster than rsync"] is False  # as fast is not faster
+    assert met(comparison(relay=36.0))["faster than rsync"] is False  # equally fast is not faster
 
 
 def test_bars_of_a_long_path() -> None:

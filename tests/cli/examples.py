@@ -1,4 +1,4 @@
-"""An ended cast, as several tests of the command line print it."""
+"""A finished cast, as several tests of the command line print it."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ UNKNOWN = {
 
 
 async def running_cast(house: EngineHome, tmp_path: Path) -> str:
-    """A cast that goes on for as long as nobody reports."""
+    """A cast that runs until it is reported as finished."""
     (tmp_path / "x").write_text("x")
     client = await house.connect()
     await client.request(m.UseCluster("local"), m.Done)

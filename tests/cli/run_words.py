@@ -1,4 +1,4 @@
-"""Commands as a person writes them, run inside the test's event loop."""
+"""Run command lines inside the test's event loop."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from castray_desktop.cli.command_line import parse_command
 
 
 async def run_words(*words: str) -> int:
-    """The exit status of a command."""
+    """The exit status of a command line."""
     options = parse_command(list(words))
     status: int = await options.handler(options)
     return status

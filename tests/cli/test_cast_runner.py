@@ -1,4 +1,4 @@
-"""The status of a cast that a command waits for."""
+"""The exit status of a cast that a command waits for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be written on the command line, and what is refused."""
+"""Valid and invalid command lines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a command ends: its status and its sentence."""
+"""The exit status and the message of a command."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ UNKNOWN = {
 
 
 def run_ending_with(error: BaseException | None) -> int:
-    """Run a command that ends like this."""
+    """Run a command that ends in this way."""
 
     async def handler(options: argparse.Namespace) -> int:
         if error is not None:

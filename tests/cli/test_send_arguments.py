@@ -1,4 +1,4 @@
-"""The request that the options of sending make."""
+"""The request that results from the options of `send`."""
 
 from __future__ import annotations
 

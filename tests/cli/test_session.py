@@ -1,4 +1,4 @@
-"""A command's connection: it waits for the cluster, and ends the engine that it started."""
+"""A command's connection: it waits for the cluster, and stops an engine that it started."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.helpers.engine_home import EngineHome
 
 
 def own(session: Session) -> None:
-    """As if this command had started the engine."""
+    """Pretend that this command has started the engine."""
     session.client.welcome = msgspec.structs.replace(session.client.welcome, started=True)
 
 
@@ -34,10 +34,10 @@ async def test_it_starts_a_local_cluster_where_there_is_none(
     said = capsys.readouterr().err.splitlines()
     assert said == [session_module.DEMO_INSTEAD, "Starting Ray …", "Placing 4 nodes …"]
     async with Session(start=False) as session:
-        await session.ready("local")  # it is there already
+        await session.ready("local")  # it exists already
     assert capsys.readouterr().err == ""
     async with Session(start=False) as session:
-        await session.ready(None)  # it is the one in use now
+        await session.ready(None)  # it is the current one
     assert capsys.readouterr().err == ""
     assert len(house.drivers) == 1
 
@@ -55,7 +55,7 @@ async def test_the_demo_in_use_is_not_taken_for_a_cluster_that_was_used_before(
     assert said == [session_module.DEMO_IN_USE.format(others="10.0.0.1:6379")]
 
 
-@pytest.mark.parametrize("target", [None, ""])  # an empty CASTRAY_CLUSTER names none
+@pytest.mark.parametrize("target", [None, ""])  # an empty CASTRAY_CLUSTER names no cluster
 async def test_a_program_hears_as_well_that_it_is_the_demo(
     house: EngineHome, capsys: pytest.CaptureFixture[str], target: str | None
 ) -> None:
@@ -92,7 +92,7 @@ async def test_the_engine_it_started_ends_with_it(house: EngineHome) -> None:
 
 async def test_the_engine_stays_when_others_have_come(house: EngineHome) -> None:
     window = await house.connect()
-    async with asyncio.timeout(2):  # nor does the command wait for its end
+    async with asyncio.timeout(2):  # the command does not wait for its end either
         async with Session(start=False) as session:
             own(session)
     await window.request(messages.GetStatus(), messages.EngineStatus)

@@ -1,4 +1,4 @@
-"""What shells are told."""
+"""The suggestions for shells."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Opening the window, and why it can't be opened."""
+"""Opening the window, and reasons why it can't open."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One real local cluster for all tests of this folder, in a home of its own."""
+"""One real local cluster for all tests of this folder, in a temporary home."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ GONE_SECONDS = 5.0
 
 @dataclass
 class Castray:
-    """The command line in a home of its own."""
+    """The command line in a temporary home."""
 
     home: Path
-    runs: dict[str, Path] = field(default_factory=dict)  # every run that was seen
+    runs: dict[str, Path] = field(default_factory=dict)  # every observed run
 
     @property
     def environment(self) -> dict[str, str]:
@@ -35,13 +35,13 @@ class Castray:
             "HOME": str(self.home),
             "CASTRAY_HOME": str(self.home / "castray"),
             "XDG_RUNTIME_DIR": str(self.home / "run"),
-            "CASTRAY_CLUSTER": "local",  # this machine may be a node of another one
+            "CASTRAY_CLUSTER": "local",  # this machine may be a node of another cluster
         }
 
     def __call__(
         self, *arguments: str | Path, timeout: float = SEND_SECONDS
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command to its end."""
+        """Run a command until it ends."""
         return subprocess.run(
             self.command(*arguments),
             env=self.environment,
@@ -65,7 +65,7 @@ class Castray:
         )
 
     def send(self, *arguments: str | Path) -> tuple[int, dict[str, Any], str]:
-        """`send --json`: exit status, result and what it said on stderr."""
+        """`send --json`: exit status, result and standard error."""
         done = self("send", *arguments, "--json")
         lines = [json.loads(line) for line in done.stdout.splitlines()]
         results = [line for line in lines if line["event"] == "result"]
@@ -80,7 +80,7 @@ class Castray:
         return nodes
 
     def processes(self) -> list[int]:
-        """Every process that was started with this home: engine, reaper, driver, Ray's and agents."""
+        """Every process that was started with this home: engine, reaper, driver, Ray and agents."""
         mark = f"CASTRAY_HOME={self.home / 'castray'}".encode()
         found = set()
         for entry in Path("/proc").iterdir():
@@ -98,7 +98,7 @@ class Castray:
         return sorted(found)
 
     def wait_until_gone(self, seconds: float = GONE_SECONDS) -> list[int]:
-        """What is left of them after so many seconds."""
+        """The processes that remain after this number of seconds."""
         deadline = time.monotonic() + seconds
         while (left := self.processes()) and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -112,7 +112,7 @@ def make_home(folder: Path) -> Castray:
 
 @pytest.fixture(scope="package")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Castray]:
-    """A local cluster that stays for all tests of this folder."""
+    """A local cluster that runs for all tests of this folder."""
     castray = make_home(tmp_path_factory.mktemp("home"))
     started = castray("engine", "start", "--cluster", "local", timeout=START_SECONDS)
     assert started.returncode == 0, started.stderr
@@ -126,7 +126,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Castray]:
 
 @pytest.fixture
 def own_castray(tmp_path: Path) -> Iterator[Castray]:
-    """A home without an engine. Nothing may be left of it."""
+    """A home without an engine. No process may remain afterwards."""
     castray = make_home(tmp_path)
     yield castray
     castray("engine", "stop", timeout=30)

@@ -1,4 +1,4 @@
-"""`castray serve` for real: a cast is sent over HTTP, followed over the WebSocket, and compared."""
+"""`castray serve` end to end: send a cast over HTTP, follow it over the WebSocket, and compare the files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.timeout(180)]
 
 @pytest.fixture
 def api(cluster: Castray) -> Iterator[httpx.Client]:
-    """A client of a server that runs, and ends with the test."""
+    """A client of a server that runs during the test."""
     server = cluster.start("serve", "--port", "0")
     assert server.stdout is not None
     address = server.stdout.readline().split()[4].rstrip(",")

@@ -1,4 +1,4 @@
-"""What can't work says so: a sentence that names the file or node, the exit status, nothing left behind."""
+"""Bad input is reported: a sentence that names the file or node, the exit status, and nothing left behind."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def test_a_destination_that_may_not_be_written(cluster: Castray, tmp_path: Path)
 
 @needs_root
 def test_what_may_not_be_read(own_castray: Castray, tmp_path: Path) -> None:
-    """Root without its right to read everything is a user like any other."""
+    """Root without the capability to read everything behaves like any other user."""
     secret = make_file(tmp_path / "secret.bin", 100)
     folder = tmp_path / "folder"
     folder.mkdir()

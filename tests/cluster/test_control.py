@@ -1,4 +1,4 @@
-"""Casts that are paused, and casts of an engine that is killed, in a real local cluster."""
+"""Paused casts, and casts of a killed engine, in a real local cluster."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ pytestmark = [pytest.mark.ray, pytest.mark.timeout(180)]
 
 MIB = 1 << 20
 STOP_SECONDS = 0.5
-REPORT_SECONDS = 1.5  # the last of what agents have to say may be so old
+REPORT_SECONDS = 1.5  # the last report of an agent may be this old
 LIMIT = 30_000_000
 
 
 class Watcher:
-    """A client that keeps the deliveries of all casts as they were last told."""
+    """A client that keeps the latest deliveries of all casts."""
 
     def __init__(self, client: EngineClient) -> None:
         self.client = client
@@ -79,12 +79,12 @@ async def test_a_pause_stops_every_hop_and_the_cast_goes_on_at_the_same_offset(
     asked, at_first = time.monotonic(), watcher.bytes(cast)
     await watcher.client.request(messages.Pause(cast), messages.Done)
     assert time.monotonic() - asked < STOP_SECONDS
-    await asyncio.sleep(REPORT_SECONDS)  # what the nodes had until then is told
+    await asyncio.sleep(REPORT_SECONDS)  # the progress of the nodes until then has been reported
     before = watcher.bytes(cast)
     await asyncio.sleep(1.0)
     assert watcher.bytes(cast) == before
     since = [after - first for first, after in zip(at_first, before, strict=True)]
-    assert max(since) <= LIMIT * (STOP_SECONDS + 0.25)  # what was told at first was as old as that
+    assert max(since) <= LIMIT * (STOP_SECONDS + 0.25)  # the first state was as old as that
     assert watcher.states[cast] is CastState.PAUSED
     assert {item.state for item in watcher.deliveries[cast].values()} == {DeliveryState.PAUSED}
     await goes_on_without_the_last(watcher, cast)
@@ -97,7 +97,7 @@ async def test_a_pause_stops_every_hop_and_the_cast_goes_on_at_the_same_offset(
 
 
 async def goes_on_without_the_last(watcher: Watcher, cast: str) -> None:
-    """All are paused: the others are resumed, and nothing comes to the last of the chain."""
+    """All are paused, then all but the last of the chain are resumed: nothing arrives there."""
     feeders = {item.upstream for item in watcher.deliveries[cast].values()}
     *others, last = sorted(watcher.deliveries[cast], key=feeders.__contains__, reverse=True)
     assert last not in feeders
@@ -112,7 +112,7 @@ async def goes_on_without_the_last(watcher: Watcher, cast: str) -> None:
 def test_three_casts_to_four_nodes_outlive_a_killed_engine(
     own_castray: Castray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The short cut within one machine is off: every byte crosses a socket."""
+    """The local transport is off: every byte crosses a socket."""
     monkeypatch.setenv("CASTRAY_LOCAL_COPY", "0")
     folder, names = tmp_path / "got", ("one", "two", "three")
     assert own_castray("engine", "start", "--cluster", "local", timeout=120).returncode == 0

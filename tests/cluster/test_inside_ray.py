@@ -1,4 +1,4 @@
-"""Programs inside Ray: they ask a node's agent, and connect to the cluster that they run in."""
+"""Programs inside Ray: they call a node's agent, and connect to the cluster in which they run."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ print(json.dumps({
 
 
 def ray_variables(cluster: Castray) -> dict[str, str]:
-    """What Ray needs to know of a cluster that is on the loopback interface, with a token of its own."""
+    """The environment that Ray needs for a cluster on loopback with its own token."""
     return {
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": token_of(cluster),
-        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # else it takes 127.0.0.1 for another address
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # otherwise Ray replaces 127.0.0.1
     }
 
 

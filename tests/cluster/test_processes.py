@@ -1,4 +1,4 @@
-"""Nothing is left running, whatever is killed."""
+"""No process keeps running, whichever process is killed."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_of_two_first_starts_one_makes_an_engine_which_takes_everything_along_wh
 def test_the_next_start_sweeps_what_engine_and_reaper_left_and_an_engine_without_clients_ends(
     own_castray: Castray,
 ) -> None:
-    """A client that is killed is a client that has gone."""
+    """A killed client counts as disconnected."""
     assert own_castray("engine", "start").returncode == 0
     run = next((own_castray.home / "castray" / "runs").glob("*.json"))
     temp_dir = Path(json.loads(run.read_text())["temp_dir"])

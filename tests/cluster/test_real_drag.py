@@ -1,4 +1,4 @@
-"""A drag from another program's window onto a node, by a mouse that moves: the file arrives."""
+"""A drag from another program's window onto a node, with real mouse events: the file arrives."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Screen:
             return f":{number.readline().strip()}"
 
     def start(self, *command: str) -> subprocess.Popen[str]:
-        """A program on this screen, until the test has ended."""
+        """A program on this screen, which ends with the test."""
         program = subprocess.Popen(
             command,
             cwd=ROOT,
@@ -69,7 +69,7 @@ class Screen:
         subprocess.run(["xdotool", *map(str, words)], env=self.environment, check=True, timeout=20)
 
     def drag(self, start: tuple[int, int], goal: tuple[int, int]) -> None:
-        """As a hand does it: press, move on the way, wait a moment over the goal, let go."""
+        """Drag like a person: press, move on the way, wait a moment over the target, release."""
         self.mouse("mousemove", "--sync", *start, "mousedown", 1)
         for step in range(1, STEPS + 1):
             place = [round(a + (b - a) * step / STEPS) for a, b in zip(start, goal, strict=True)]
@@ -96,7 +96,7 @@ def screen(own_castray: Castray) -> Iterator[Screen]:
 
 
 def told(program: subprocess.Popen[str], event: str) -> dict[str, Any]:
-    """The next thing that the window tells, which is this."""
+    """The next message of the window, which must be of this kind."""
     assert program.stdout is not None
     line = json.loads(program.stdout.readline() or "{}")
     assert line.get("event") == event, line
@@ -116,7 +116,7 @@ def test_a_drag_from_another_window_onto_a_selected_node_delivers_the_file_to_al
     screen.drag(start, goal)
     listed = told(window, "listed")
     assert (listed["chosen"], listed["paths"]) == (chosen, [str(file)])
-    screen.mouse("mousemove", *goal, "sleep", "0.2", "mousemove", 800, 40, "click", 1)  # takes the keyboard
+    screen.mouse("mousemove", *goal, "sleep", "0.2", "mousemove", 800, 40, "click", 1)  # takes the focus
     screen.mouse("sleep", "0.5", "key", "ctrl+Return")
     result = told(window, "result")
     assert result["state"] == "completed"

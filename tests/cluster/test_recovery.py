@@ -1,4 +1,4 @@
-"""Processes killed in the middle of a cast: everybody gets everything nevertheless."""
+"""Processes killed during a cast: every recipient still gets everything."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def wait_for_nodes(cluster: Castray) -> None:
 
 
 def start_slowly(cluster: Castray, file: Path, folder: Path) -> subprocess.Popen[str]:
-    """A cast to all that takes about four seconds, once some of it has reached everybody."""
+    """A cast to all nodes that takes about four seconds, after every recipient has received some bytes."""
     command = cluster.start(
         "send", file, "--to", "all", "--dest", folder / "{node}", "--limit", "25MB/s", "--json"
     )
@@ -52,7 +52,7 @@ def start_slowly(cluster: Castray, file: Path, folder: Path) -> subprocess.Popen
 
 
 def finish(command: subprocess.Popen[str], file: Path, folder: Path) -> dict[str, Any]:
-    """Wait for the result, and check that all of it has arrived everywhere."""
+    """Wait for the result, and check that everything has arrived at every recipient."""
     output, errors = command.communicate(timeout=90)
     result: dict[str, Any] = json.loads(output.splitlines()[-1])
     assert (command.returncode, result["state"]) == (0, "completed"), (errors, result)
@@ -84,7 +84,7 @@ def test_the_driver_is_killed(whole: Castray, tmp_path: Path) -> None:
 
 
 def test_the_driver_is_stopped_while_the_last_bytes_arrive(whole: Castray, tmp_path: Path) -> None:
-    """As on a busy machine: the agents go on, and have everything when the engine replaces the driver."""
+    """A busy machine: the agents continue, and have everything when the engine replaces the driver."""
     file = make_file(tmp_path / "slow.bin", 100 * MIB)
     command = start_slowly(whole, file, tmp_path)
     os.kill(process_of(whole, b"castray_desktop.workers.driver.ray_driver"), signal.SIGSTOP)
@@ -92,7 +92,7 @@ def test_the_driver_is_stopped_while_the_last_bytes_arrive(whole: Castray, tmp_p
 
 
 def agent_pid(cluster: Castray, node: str) -> int:
-    """The process of a node's agent, as the engine's log has it."""
+    """The process of a node's agent, from the engine's log."""
     log = (cluster.home / "castray" / "logs" / "engine.log").read_text()
     return int(log.rpartition(f"the agent of {node} is process ")[2].partition(",")[0])
 

@@ -1,4 +1,4 @@
-"""What Ray says about clusters, read right. Nothing is started."""
+"""Parsing of Ray's reports about clusters. Starts no processes."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def test_what_is_no_report(report: bytes) -> None:
     ("kinds", "head", "autoscaled"),
     [
         (("", "worker"), "10.0.0.1:6379", True),
-        (("", ""), "10.0.0.1:6379", False),  # it only watches
-        ((), "", True),  # seen from outside
+        (("", ""), "10.0.0.1:6379", False),  # it is only an observer
+        ((), "", True),  # reached from outside
     ],
 )
 def test_what_the_second_autoscaler_has_started(

@@ -1,4 +1,4 @@
-"""A watched folder in a real local cluster: one cast for many changes, none for nothing."""
+"""A watched folder in a real local cluster: one cast for many changes, none without changes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def client(cluster: Castray) -> AsyncIterator[EngineClient]:
 
 
 def write(folder: Path, numbers: range, content: str) -> None:
-    """Files that are all put in place at once, however long it takes to write them: no quiet between them."""
+    """Files that are all moved into place at once, without quiet time between them."""
     written: dict[Path, Path] = {}
     for number in numbers:
         path = folder / f"folder {number % 10}" / f"file {number}"
@@ -50,9 +50,10 @@ async def test_many_changes_are_one_cast_and_none_are_no_cast(client: EngineClie
     results: list[m.CastResult] = []
 
     async def rest(schedule: str, casts: int, unchanged: bool = False) -> None:
-        """Wait until it has had so many casts and rests again, and if it is to be so, has found nothing new.
+        """Wait until the schedule has had this number of casts, is idle, and optionally found no change.
 
-        The kernel may tell late of what a cast has sent already; then it finds that in any case.
+        The kernel may notify late about changes that a cast has already sent; then the schedule always finds
+        no change.
         """
         async with asyncio.timeout(PATIENCE):
             async for event in events:
@@ -76,7 +77,7 @@ async def test_many_changes_are_one_cast_and_none_are_no_cast(client: EngineClie
         remove_extra=True,
     )
     added = await client.request(m.AddSchedule(Schedule("", "test", request, quiet=1.0)), m.ScheduleAdded)
-    # Once it watches it looks again, and finds that nobody lacks anything.
+    # When it watches again, it scans, and finds that no recipient lacks anything.
     await rest(added.schedule, 1, unchanged=True)
 
     write(folder, range(FILES), "second")
@@ -89,7 +90,7 @@ async def test_many_changes_are_one_cast_and_none_are_no_cast(client: EngineClie
     write(folder, range(1), "third")
     await rest(added.schedule, 3)
     small = results[2].summary
-    assert small.source_copies * small.bytes < 3 * (1 << 20)  # what differs, in whole pieces
+    assert small.source_copies * small.bytes < 3 * (1 << 20)  # the differences, in whole pieces
 
     await client.request(m.EnableSchedule(added.schedule, False), m.Done)
     await client.request(m.EnableSchedule(added.schedule, True), m.Done)

@@ -1,4 +1,4 @@
-"""Sending for real: engine, driver, Ray, agents, sockets and files."""
+"""Sending end to end: engine, driver, Ray, agents, sockets and files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MIB = 1 << 20
 
 
 def landed(result: dict[str, Any]) -> dict[str, Path]:
-    """Where the only top-level entry landed on each node."""
+    """The path of the only top-level entry on each node."""
     return {item["node"]: Path(item["paths"][0]) for item in result["deliveries"]}
 
 
@@ -69,7 +69,7 @@ def test_a_gibibyte_arrives_everywhere(cluster: Castray) -> None:
 
 @pytest.mark.parametrize(("asked", "taken"), [("ray", "ray"), ("direct", "local")])
 def test_the_way_that_was_asked_for(cluster: Castray, tmp_path: Path, asked: str, taken: str) -> None:
-    file = make_file(tmp_path / "big.bin", 100 * MIB)  # more than the object store of a local cluster holds
+    file = make_file(tmp_path / "big.bin", 100 * MIB)  # larger than the object store of a local cluster
     status, result, errors = cluster.send(
         file, "--to", "all", "--dest", tmp_path / "{node}", "--transport", asked
     )

@@ -1,4 +1,4 @@
-"""An engine as the HTTP API sees it: a picture, and answers from a table."""
+"""An engine for the HTTP API: a state, and answers from a table."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CAST = "c0ffee000001"
 
 
 def _of_a_cast(reply: m.Reply) -> Callable[[Any], m.Reply]:
-    """That reply for a cast that is known, as the engine would."""
+    """That reply if the cast is known, as the engine would answer."""
 
     def give(command: Any) -> m.Reply:
         cast = getattr(command, "cast", "")
@@ -84,7 +84,7 @@ ANSWERS: Mapping[type[m.Message], Callable[[Any], m.Reply]] = {
 
 
 class AnsweringEngine:
-    """Follows `picture.Engine`."""
+    """Implements `EngineAccess`."""
 
     def __init__(self, answers: Mapping[type[m.Message], Callable[[Any], m.Reply]] | None = None) -> None:
         self.cache = ClientCache(busy_welcome())

@@ -1,4 +1,4 @@
-"""A certificate authority for tests, and certificates of it."""
+"""A certificate authority for tests, and its certificates."""
 
 from __future__ import annotations
 

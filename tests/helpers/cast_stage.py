@@ -1,4 +1,4 @@
-"""A dispatcher whose agents do what the test says, and a clock that can be put forward."""
+"""A cast manager whose agents do what the test says, and a clock that the test advances."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ REQUEST = SendRequest(("/data/model.bin",), ("all",), leave_out=True)
 
 
 class Stage:
-    """A dispatcher with a source `s` and recipients a, b, c."""
+    """A cast manager with a source `s` and recipients a, b, c."""
 
     def __init__(self, multicast_groups: MulticastGroups | None = None) -> None:
         self.agents = FakeAgents("s", "a", "b", "c")
@@ -32,11 +32,11 @@ class Stage:
         return time.monotonic() + self.skipped
 
     def skip(self, seconds: float = GRACE_SECONDS) -> None:
-        """Let time pass at once."""
+        """Advance the clock."""
         self.skipped += seconds
 
     async def start(self, request: SendRequest = REQUEST, nodes: str = "abc") -> str:
-        """Start a cast, and wait until the last recipient was told to fetch."""
+        """Start a cast, and wait until the last recipient was ordered to fetch."""
         cast = self.dispatcher.send(request)
         for node in nodes:
             await self.agents.wait_for(node, agent_protocol.StartDelivery)
@@ -52,13 +52,13 @@ class Stage:
             return await self.dispatcher.result(cast)
 
     async def land(self, cast: str, *hops: str) -> None:
-        """These recipients complete it; a hop is a recipient and who fed it, `s` where that is left out."""
+        """These recipients complete it; a hop is a recipient and its upstream, `s` if omitted."""
         for node, *feeder in hops:
             await self.agents.wait_for(node, agent_protocol.AnnounceTrailer)
             self.agents.complete(node, cast, *feeder or "s")
 
     async def finish(self, cast: str, *hops: str) -> CastState:
-        """The source seals it and these recipients complete it; the state in which it ends then."""
+        """The source announces the trailer and these recipients complete it; returns the final state."""
         self.seal(cast)
         await self.land(cast, *hops)
         return (await self.result(cast)).summary.state

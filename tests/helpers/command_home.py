@@ -1,4 +1,4 @@
-"""A home that commands and programs find by their environment, as they do outside of tests."""
+"""A home that commands and programs find through the environment, as in normal use."""
 
 from __future__ import annotations
 

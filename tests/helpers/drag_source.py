@@ -2,7 +2,7 @@
 
     python -m tests.helpers.drag_source X Y FILE...
 
-Stands at X, Y and says on a line of its own where to press. Ends with its standard input.
+Opens at X, Y and prints the position to press on a line. Ends with its standard input.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The real window, telling where its nodes lie, until a cast has ended: `python -m tests.helpers.drop_pilot`.
+"""A real window that reports the positions of its nodes: `python -m tests.helpers.drop_pilot`.
 
-Lines of JSON on standard output: `nodes` with the place of each node on the screen, `listed` when files have
-come to the send list with who is chosen, `result`. Everything that is done to the window comes from outside.
+Prints lines of JSON on standard output: `nodes` with the screen position of each node, `listed` with the
+selected recipients when files are in the send list, `result`. All input events come from outside.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ STEP_MS = 100
 
 
 class Teller(QObject):
-    """Waits for one thing after the other, and tells of it."""
+    """Waits for one condition after the other, and reports it."""
 
     def __init__(self, selected: frozenset[str]) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class Teller(QObject):
         window.move(0, 0)
         yield lambda: len(online(window)) == 4
         window.selection.set_selected(self._selected)
-        for _ in range(5):  # the graph comes where the first page was, and is laid out
+        for _ in range(5):  # the graph replaces the first page, and is laid out
             yield lambda: True
         tell("nodes", places=places(window))
         yield lambda: bool(window.send_panel.entries.paths())
@@ -83,7 +83,7 @@ def tell(event: str, **values: object) -> None:
 
 
 def main(*selected: str) -> int:
-    """Open the window with these nodes selected, and tell."""
+    """Open the window with these nodes selected, and report."""
     app.build_application()
     teller = Teller(frozenset(selected))
     status = app.run([], "local")

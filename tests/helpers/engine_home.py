@@ -1,4 +1,4 @@
-"""A whole engine inside the test's process, behind its real socket, with drivers that are none."""
+"""A whole engine inside the test's process, behind its real socket, with fake drivers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.helpers.fake_driver import FakeDriver
 
 
 class EngineHome:
-    """An engine in this process, with a clock that stands until it is told."""
+    """An engine in this process, with a clock that the test advances."""
 
     def __init__(self, places: Paths) -> None:
         self.places = places
@@ -42,13 +42,13 @@ class EngineHome:
         return driver
 
     async def alone(self, clients: int = 0) -> None:
-        """Wait until the engine has noticed who left."""
+        """Wait until the engine has noticed that a client left."""
         async with asyncio.timeout(5):
             while len(self.engine._hub) > clients:  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(0)
 
     async def checked(self) -> None:
-        """Wait until the engine has looked at the clock."""
+        """Wait until the engine has checked the clock."""
         async with asyncio.timeout(5):
             for _ in range(2):
                 self.checks.clear()
@@ -62,7 +62,7 @@ class EngineHome:
             await self.running
 
     async def speak(self, data: bytes) -> bytes:
-        """Send bytes to the socket; what comes back until the engine closes the connection."""
+        """Send bytes to the socket; returns the reply until the engine closes the connection."""
         reader, writer = await asyncio.open_unix_connection(str(self.places.socket))
         writer.write(data)
         async with asyncio.timeout(5):

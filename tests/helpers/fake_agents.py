@@ -1,4 +1,4 @@
-"""Agents without machines: they note their orders, and report what a test has them report."""
+"""Fake agents: they record their orders, and send the reports that a test gives."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ STREAM = TOTALS.stream_bytes
 
 
 class FakeAgents:
-    """Follows `agents.Agents`. The source prepares itself; recipients answer the preflight."""
+    """Implements `AgentDirectory`. The source prepares itself; recipients answer the destination check."""
 
     def __init__(self, *names: str) -> None:
         self._nodes = {
@@ -54,9 +54,9 @@ class FakeAgents:
         self.totals_of: dict[
             str, agent_protocol.ParcelTotals
         ] = {}  # of a node that would send something else
-        self.files: dict[str, list[agent_protocol.FileHash]] = {}  # what a verification finds on a node
-        self.read_back: dict[str, int] = {}  # how many files differ from what a cast delivered to a node
-        self.scanning = False  # the source is not through with its scan
+        self.files: dict[str, list[agent_protocol.FileHash]] = {}  # the findings of a verification on a node
+        self.read_back: dict[str, int] = {}  # number of changed files on a node
+        self.scanning = False  # the source has not finished its scan
         self._lives: Counter[str] = Counter()
         self._held: type | None = None
         self._gate = asyncio.Event()
@@ -119,7 +119,7 @@ class FakeAgents:
         )
 
     async def wait_for(self, node: str, kind: type, count: int = 1) -> agent_protocol.Order:
-        """The `count`th order of this kind that the node got, as soon as it has got it."""
+        """The `count`th order of this kind to the node, as soon as it arrives."""
 
         def found() -> list[agent_protocol.Order]:
             return [order for name, order in self.orders if name == node and isinstance(order, kind)]
@@ -163,7 +163,7 @@ class FakeAgents:
         self.dispatcher.agent_reported(node, agent_protocol.AgentReport(sources=(report,)))
 
     def report_verification(self, node: str, job: str, differing: int) -> None:
-        """The node has read back what it got."""
+        """The node has read its files back."""
         assert self.dispatcher is not None
         report = agent_protocol.VerificationReport(
             job, agent_protocol.VerificationState.DONE, files=1, differing_count=differing
@@ -176,7 +176,7 @@ class FakeAgents:
         self.dispatcher.agent_reported(node, agent_protocol.AgentReport(deliveries=(report,)))
 
     def complete(self, node: str, cast: str, upstream: str) -> None:
-        """The node has everything, verified and in place."""
+        """The node has everything, verified and committed."""
         self.report_delivery(
             node,
             cast,

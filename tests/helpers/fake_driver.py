@@ -1,4 +1,4 @@
-"""A driver without Ray: notes its orders, and says what a test has it say."""
+"""A driver without Ray: it records its orders, and sends the messages that a test gives."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def hello(name: str) -> agent_protocol.AgentHello:
 
 
 class FakeDriver:
-    """Follows `supervisor.Driver`."""
+    """Implements `DriverHandle`."""
 
     def __init__(self) -> None:
         self.temp_dir = Path("/tmp/castray-test")
         self.orders: list[Any] = []
         self.stopped = 0
         self.hung_up = False
-        self.obedient = False  # its agents carry out every order at once
+        self.obedient = False  # its agents execute every order at once
         self.stopping = asyncio.Event()
         self.stop_allowed = asyncio.Event()
         self.stop_allowed.set()
@@ -35,10 +35,10 @@ class FakeDriver:
         self._messages: asyncio.Queue[Any] = asyncio.Queue()
         self._ordered = asyncio.Event()
 
-    # what the test says
+    # the test's messages
 
     def say(self, *messages: Any) -> None:
-        """An exception is raised instead of said."""
+        """An exception is raised instead of sent."""
         for message in messages:
             self._messages.put_nowait(message)
 
@@ -49,7 +49,7 @@ class FakeDriver:
         return agent_protocol.ClusterUp("127.0.0.1:6379", "2.60.0", "3.11.7", nodes or (RAY_NODE,))
 
     def come_up(self, *nodes: agent_protocol.RayNode) -> None:
-        """Be up, and have an agent for every node of the plan; later ones are the test's business."""
+        """Be ready, and have an agent for every node of the plan; the test adds later ones."""
         self._answers = True
         self.say(self.up(*nodes))
 
@@ -63,7 +63,7 @@ class FakeDriver:
                 await self._ordered.wait()
         return self.sent(kind)[count - 1]
 
-    # what the supervisor calls
+    # the methods that the supervisor calls
 
     def send(self, message: Any) -> None:
         self.orders.append(message)

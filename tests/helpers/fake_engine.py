@@ -1,4 +1,4 @@
-"""A hand-written engine for tests of the window: answers from a table, says what it is told to say."""
+"""A fake engine for tests of the window: it answers from a table, and sends the events that a test gives."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def measure(command: m.MeasurePaths) -> m.Measured:
 
 
 def fits(command: m.Preflight) -> m.PreflightReport:
-    """Everybody has room."""
+    """Every recipient has enough space."""
     return m.PreflightReport(16, 15 * GB, command.request.recipients)
 
 
@@ -89,7 +89,7 @@ DEFAULT_ANSWERS: Mapping[type[m.Message], Answerer] = {
 
 
 class FakeEngine:
-    """A client as `EngineLink` wants it. `say` feeds an event, `lose` ends the connection."""
+    """A client as `EngineLink` expects it. `say` sends an event, `lose` ends the connection."""
 
     def __init__(self, welcome: m.Welcome, answers: Mapping[type[m.Message], Answerer] | None = None) -> None:
         self.welcome = welcome
@@ -118,7 +118,7 @@ class FakeEngine:
 
 
 class FakeLink(EngineLink):
-    """A link without a loop: `ask` answers within the call, and `say` passes events on at once."""
+    """A link without an event loop: `ask` answers within the call, and `say` delivers events at once."""
 
     def __init__(self, answers: Mapping[type[m.Message], Answerer] | None = None) -> None:
         super().__init__(self._never)
@@ -129,7 +129,7 @@ class FakeLink(EngineLink):
         raise CastRayError(FailureKind.ENGINE_UNREACHABLE, reason="this is a test")
 
     def start(self, welcome: m.Welcome) -> None:
-        """As if the engine had just been reached."""
+        """Behave as after the first connection to the engine."""
         self._set_connection(EngineLinkState.CONNECTED)
         self.welcome.emit(welcome)
 
@@ -173,7 +173,7 @@ def answer(
     return reply
 
 
-# --- a state like the mock-up's -----------------------------------------------------------------
+# --- a realistic state ---------------------------------------------------------------------------
 
 
 def node(name: str, number: int, **changes: Any) -> m.NodeInfo:
@@ -328,7 +328,7 @@ def empty_welcome() -> m.Welcome:
 
 
 def busy_welcome() -> m.Welcome:
-    """A local cluster with one cast on its way and one that ended."""
+    """A local cluster with one active cast and one finished cast."""
     return m.Welcome(
         m.PROTOCOL_VERSION,
         "0.1.0",
@@ -349,11 +349,11 @@ def throughput(at: float, total: float, upload: float) -> m.Throughput:
     return m.Throughput(at, total, upload, rates)
 
 
-# --- a cast to a multicast group ----------------------------------------------------------------
+# --- a cast by multicast -------------------------------------------------------------------------
 
 
 def racks(count: int) -> tuple[m.NodeInfo, ...]:
-    """*This computer* and so many others: in two racks, where they are few."""
+    """*This computer* and a number of other nodes, in two racks if they are few."""
     zone = "rack {}".format
     return (
         node("ubuntu-ws", 1, this_computer=True, address="10.0.0.1", load=0.22, cpus=8.0),
@@ -372,7 +372,7 @@ def racks(count: int) -> tuple[m.NodeInfo, ...]:
 
 
 def multicast_cast(count: int, **changes: Any) -> m.CastSummary:
-    """A cast of which one stream of datagrams goes to all but the last recipient."""
+    """A cast in which one stream of datagrams goes to all recipients except the last."""
     names = tuple(f"gpu-{number:02}" for number in range(1, count + 1))
     flow = m.MulticastSnapshot(MulticastState.SENDING, None, "", names[:-1], int(18.9 * GB), 112.0 * MB)
     facts = {"recipients": names, "chain": ("ubuntu-ws", *names), "lagging": 0, "multicast": flow}
@@ -380,7 +380,7 @@ def multicast_cast(count: int, **changes: Any) -> m.CastSummary:
 
 
 def multicast_deliveries(count: int, repaired: int = 0) -> tuple[m.DeliverySnapshot, ...]:
-    """The second recipient and every seventh after it get so many bytes repaired; the last has left."""
+    """The second recipient and every seventh after it have repaired bytes; the last one has left."""
     result = []
     for number in range(1, count + 1):
         left = number == count
@@ -405,7 +405,7 @@ def multicast_deliveries(count: int, repaired: int = 0) -> tuple[m.DeliverySnaps
 
 
 def multicast_welcome(count: int) -> m.Welcome:
-    """A cluster with that cast on its way."""
+    """A cluster with that cast running."""
     cast = multicast_cast(count)
     cluster = local_cluster(
         target="10.0.0.1:6379", address="10.0.0.1:6379", nodes_ready=count + 1, nodes_total=count + 1

@@ -1,4 +1,4 @@
-"""What a person sees and clicks: not what a widget holds, but what is painted in its window."""
+"""What a person sees and clicks: the painted pixels, not the state of a widget."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QWidget
 
 Pixels = npt.NDArray[np.uint8]
-SAME = 0.97  # of the pixels; the corners of a round shape show what is behind it
+SAME = 0.97  # share of the pixels; the corners of a round shape show the background
 
 
 def pixels(pixmap: QPixmap) -> Pixels:
@@ -21,12 +21,12 @@ def pixels(pixmap: QPixmap) -> Pixels:
 
 
 def place(widget: QWidget) -> QRect:
-    """Where it is in its window."""
+    """Its position in its window."""
     return QRect(widget.mapTo(widget.window(), QPoint()), widget.size())
 
 
 def out_of_sight_because(widget: QWidget) -> str:
-    """Why a widget is not within what is painted of its window; empty where it is."""
+    """Why a widget is outside the painted area of its window; empty if it is inside."""
     QApplication.processEvents()
     window, rect = widget.window(), place(widget)
     if not widget.isVisible():
@@ -39,7 +39,7 @@ def out_of_sight_because(widget: QWidget) -> str:
 
 
 def hidden_because(widget: QWidget) -> str:
-    """Why a person can't see all of a widget that paints its own ground; empty where they can."""
+    """Why a person can't see all of a widget that paints its own background; empty if they can."""
     reason = out_of_sight_because(widget)
     if reason:
         return reason
@@ -52,12 +52,12 @@ def hidden_because(widget: QWidget) -> str:
 
 
 def is_seen(widget: QWidget) -> bool:
-    """Whether a person sees all of a widget."""
+    """Whether a person sees the whole widget."""
     return not hidden_because(widget)
 
 
 def click(widget: QWidget) -> None:
-    """Click where a person sees the widget; what lies above it there gets the click instead."""
+    """Click at the widget's visible position; a widget above it gets the click instead."""
     assert not out_of_sight_because(widget), out_of_sight_because(widget)
     window, centre = widget.window(), place(widget).center()
     hit = window.childAt(centre)

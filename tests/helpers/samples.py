@@ -17,7 +17,7 @@ NOW = 1_800_000_000.0
 
 
 def make_node(name: str, state: NodeState = NodeState.ONLINE, **facts: object) -> NodeInfo:
-    """A node with an address, an inbox and room."""
+    """A node with an address, an inbox and free space."""
     values: dict[str, object] = {
         "address": "127.0.0.1",
         "inbox": f"/home/user/CastRay/{name}",
@@ -37,7 +37,7 @@ def make_nodes(count: int) -> list[NodeInfo]:
 def make_cast(
     name: str = "model.bin", *, cast: str = "", recipients: int = 3, **values: object
 ) -> CastSummary:
-    """A cast on its way from "desk" to node_1 and so on."""
+    """A running cast from "desk" to node_1 and so on."""
     nodes = tuple(f"node_{i}" for i in range(1, recipients + 1))
     facts: dict[str, object] = {
         "state": CastState.SENDING,

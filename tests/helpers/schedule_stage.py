@@ -1,4 +1,4 @@
-"""Schedules whose casts and clock do what a test says."""
+"""Schedules whose casts and clock the test controls."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NODES = ("a", "b")
 
 
 class FakeScheduledCasts:
-    """Follows `schedule_life.Casts`."""
+    """Implements `ScheduledCasts`."""
 
     def __init__(self) -> None:
         self.ready = True
@@ -65,7 +65,7 @@ class FakeScheduledCasts:
 
 
 class Stage:
-    """Schedules in a home of their own."""
+    """Schedules in a temporary home."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
@@ -91,12 +91,12 @@ class Stage:
         return self.schedules._told().schedules[0]
 
     def life(self) -> ScheduleRunner:
-        """Of the one schedule that there is."""
+        """Of the only schedule."""
         (life,) = self.schedules._lives.values()
         return life
 
     async def settle(self) -> None:
-        """Let everything that is due begin and come as far as it gets."""
+        """Run everything that is due as far as it gets."""
         self.schedules._wake.set()
         for _ in range(20):
             await asyncio.sleep(0)
@@ -106,7 +106,7 @@ class Stage:
         await self.settle()
 
     async def end(self, *failed: str, cast: int = -1, state: DeliveryState = DeliveryState.FAILED) -> None:
-        """The latest cast ends; all recipients but these have it."""
+        """The latest cast ends; all recipients except these have the files."""
         number = cast % len(self.casts.sent)
         _, request, schedule = self.casts.sent[number]
         name = f"cast {number}"

@@ -1,4 +1,4 @@
-"""What a window shows and says: every word that is painted, and every word that only tools read out."""
+"""The texts of a window: every painted word, and every word that only accessibility tools read."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Role = QAccessible.Role
 
 
 def painted(window: QWidget) -> list[str]:
-    """Every run of text that painting the window draws, in that order; a line in two scripts is several."""
+    """Every text run that painting the window draws, in that order; a line in two scripts has several."""
     for view in window.findChildren(QGraphicsView):
         for item in view.scene().items():
             item.setCacheMode(QGraphicsItem.CacheMode.NoCache)
@@ -47,7 +47,7 @@ def painted(window: QWidget) -> list[str]:
 
 
 def said(window: QWidget) -> list[str]:
-    """Every text that a widget holds, hidden or not, with the widget's class in front."""
+    """Every text that a widget holds, hidden or not, prefixed with the widget's class."""
     return [
         f"{type(widget).__name__}: {text}"
         for widget in (window, *window.findChildren(QWidget))
@@ -57,7 +57,7 @@ def said(window: QWidget) -> list[str]:
 
 
 def _texts(widget: QWidget) -> Iterator[str]:
-    if isinstance(widget, ElidedLabel):  # how much of it is shown depends on its room
+    if isinstance(widget, ElidedLabel):  # its visible part depends on the available space
         yield widget.full_text()
         return
     yield from (
@@ -109,7 +109,7 @@ MOST_CHILDREN = 60
 
 
 def accessible(window: QWidget) -> Iterator[tuple[str, QAccessibleInterface]]:
-    """Everything that a screen reader finds in a window and that can be seen, with the way to it."""
+    """Every visible element that a screen reader finds in a window, with its path."""
     yield from _below(QAccessible.queryAccessibleInterface(window), "")
 
 
@@ -126,15 +126,15 @@ def _below(interface: QAccessibleInterface, path: str) -> Iterator[tuple[str, QA
 
 
 def name_of(interface: QAccessibleInterface) -> str:
-    """What a screen reader calls it."""
+    """The name for a screen reader."""
     widget = interface.object()
-    if isinstance(widget, QComboBox):  # Qt says its value there on Linux; its name is the widget's own
+    if isinstance(widget, QComboBox):  # Qt reports its value there on Linux; its name is the widget's own
         return widget.accessibleName()
     return interface.text(QAccessible.Text.Name)
 
 
 def unnamed(window: QWidget) -> list[str]:
-    """Controls without a name, and whatever can have the focus and is not called anything."""
+    """Controls without a name, and focusable elements without a name."""
     return [
         f"{path} ({interface.role().name})"
         for path, interface in accessible(window)

@@ -1,4 +1,4 @@
-"""How tests are shared among processes: what stays together, and what begins first."""
+"""The distribution of tests over processes: which files stay together, and which start first."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from xdist.workermanage import WorkerController
 
 TOGETHER = ("tests/cluster", "tests/lab")
 """Folders whose tests run in one process, one after the other: those of the first share a cluster, those of
-the second measure what links carry and would disturb each other."""
+the second measure links and would disturb each other.
+"""
 
 APART = ("tests/cluster/test_processes.py", "tests/cluster/test_real_drag.py", "tests/cluster/test_window.py")
-"""Files in them that share nothing, since every test starts a cluster of its own."""
+"""Files in these folders that share nothing, since every test starts its own cluster."""
 
 FIRST = (*TOGETHER, *APART, "tests/workers", "tests/ui")
-"""What takes longest begins first; the many short ones fill up what is left at the end."""
+"""The longest files start first; the many short ones fill the end."""
 
 
 class Sharing(LoadScopeScheduling):
-    """Each process takes a whole file at a time, so that what a module's fixtures made is made once."""
+    """Each process takes a whole file at a time, so that fixtures of a module are created once."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]

@@ -1,4 +1,4 @@
-"""Files to send, and whether they arrived."""
+"""Files to send, and checks that they arrived."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def make_tree(folder: Path, files: int) -> Path:
 
 
 def facts(root: Path) -> Facts:
-    """Everything below `root` that a delivery keeps: kind, permissions, time and content."""
+    """Everything below `root` that a delivery preserves: kind, permissions, time and content."""
     found: Facts = {}
     for path in [root, *sorted(root.rglob("*"))]:
         name = str(path.relative_to(root))

@@ -1,11 +1,11 @@
-"""Drives the real window as a person would, and says what it saw.
+"""Operate the real window as a person would, and print the observations.
 
     python -m tests.helpers.window_pilot FILE... [--dest DIR] [--limit RATE] [--shots FOLDER] [--film FILE]
 
 Opens the window with a local cluster, drops the files on it, ticks every recipient, presses Send, waits
 for the result and closes the window. Prints one JSON object. With `--shots` it also saves pictures of the
-running cast, light, dark and Chinese; with `--film` an animation of it, four times as fast. A screen is
-needed: Xvfb, or QT_QPA_PLATFORM=offscreen.
+running cast, light, dark and Chinese; with `--film` an animation of it, four times as fast. Needs a
+screen: Xvfb, or QT_QPA_PLATFORM=offscreen.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ Condition = Callable[[], bool]
 
 
 class Pilot(QObject):
-    """A script of conditions: each is awaited, then the script goes on."""
+    """A script of conditions: it waits for each one, then continues."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         super().__init__()
@@ -135,7 +135,7 @@ class Pilot(QObject):
             QApplication.sendEvent(self.window, event)
 
     def _share(self) -> float:
-        """How much of the newest cast is done."""
+        """The completed share of the newest cast."""
         newest = self._newest()
         return newest.done_bytes / newest.bytes if newest and newest.bytes else 0.0
 
@@ -143,7 +143,7 @@ class Pilot(QObject):
         return max(self.window.transfers.casts(), key=lambda summary: summary.started, default=None)
 
     def _of_one_moment(self) -> bool:
-        """Whether the newest cast and its deliveries say the same."""
+        """Whether the newest cast and its deliveries agree."""
         newest = self._newest()
         deliveries = self.window.transfers.deliveries(newest.cast) if newest else ()
         if newest is None or not newest.bytes or not deliveries:
@@ -152,7 +152,7 @@ class Pilot(QObject):
         return abs(share - self._share()) < SAME
 
     def _settle(self) -> None:
-        """Layouts follow a change one within the other, a round of events each; reports wait meanwhile."""
+        """Nested layouts need one round of events each to follow a change; reports wait meanwhile."""
         for _ in range(MOST_ROUNDS):
             clock = QElapsedTimer()
             clock.start()
@@ -179,7 +179,7 @@ class Pilot(QObject):
         path.write_bytes(animate(self._frames, FILM_MS // FILM_FASTER))
 
     def _shoot(self) -> None:
-        """Light, dark and Chinese, with the newest cast's deliveries in view."""
+        """Pictures in light, dark and Chinese, with the newest cast's deliveries visible."""
         folder, window = Path(self._options.shots), self.window
         filming = self._film.isActive()
         self._film.stop()
@@ -200,7 +200,7 @@ class Pilot(QObject):
 
 
 def main() -> int:
-    """Open the window, fly, print what was seen."""
+    """Open the window, run the script, print the observations."""
     parser = argparse.ArgumentParser()
     parser.add_argument("files", nargs="+")
     parser.add_argument("--dest", default="")

@@ -1,4 +1,4 @@
-"""Laboratories need root and a few tools. Where those are missing the tests are skipped, in CI they fail."""
+"""Laboratories need root and a few tools. Without them the tests are skipped, in CI they fail."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benchmarks.lab import Lab, LabUnavailable
 
 @pytest.fixture(scope="session")
 def why_not() -> str:
-    """Why no laboratory can be made here; empty if one can."""
+    """Why no laboratory can be created here; empty if one can."""
     try:
         with Lab(1):
             return ""
@@ -24,7 +24,7 @@ def why_not() -> str:
 
 @pytest.fixture
 def make_lab(why_not: str) -> Iterator[Callable[..., Lab]]:
-    """Makes laboratories, as `Lab` does, that are gone after the test."""
+    """Creates laboratories, as `Lab` does, that are removed after the test."""
     if why_not:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(why_not)
     with ExitStack() as stack:

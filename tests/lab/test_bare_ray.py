@@ -1,4 +1,4 @@
-"""The command line against a Ray cluster whose hosts have Ray and nothing else."""
+"""The command line with a Ray cluster whose hosts have only Ray."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DATA_PORT = 7000
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The interpreter of an environment with Ray alone."""
+    """The interpreter of an environment with only Ray."""
     return ray_alone(tmp_path_factory.mktemp("ray") / "environment")
 
 
@@ -65,7 +65,7 @@ def test_hosts_with_ray_alone_get_everything_by_every_way(
         sent = cluster.send(path, "--to", "all", "--dest", folder / "four" / "{node}")
         assert_sent(sent, [second, third], "ray")
         asked = cluster.asked(sent)
-        assert 1 <= max(asked.values()) <= 2  # then, after 2 s, it is Ray's turn
+        assert 1 <= max(asked.values()) <= 2  # then, after 2 s, Ray is used
         checks = doctor(cluster, 1)
         assert len([check for check in checks if check["kind"] == "connection"]) == 6  # each pair, both ways
         stopped = cluster.castray("engine", "stop")

@@ -1,4 +1,4 @@
-"""With links of a known rate the read-out names the hop that is slow, and says that it is the link."""
+"""With links of a known rate, the bottleneck is the link of the slow hop."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MakeLab = Callable[..., Lab]
 
 
 class Watcher:
-    """What a client sees, and the slowest hops that it would read out."""
+    """The state that a client sees, and the slowest hops that it would show."""
 
     def __init__(self) -> None:
         self.found: list[SlowestHop] = []

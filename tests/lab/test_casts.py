@@ -43,7 +43,7 @@ async def result(nodes: LabNodes, cast: str) -> CastResult:
 
 
 def content(path: Path) -> dict[str, bytes]:
-    """What lies at or below a path."""
+    """The paths at or below a path."""
     found = sorted(path.rglob("*")) if path.is_dir() else [path]
     return {str(item.relative_to(path.parent)): item.read_bytes() for item in found if item.is_file()}
 
@@ -86,7 +86,7 @@ async def test_a_killed_hop_is_gone_around(make_lab: MakeLab) -> None:
 
 
 async def send_past_the_middle(nodes: LabNodes) -> tuple[str, Path, str]:
-    """A cast to a chain of three, its file and the recipient in the middle, which has a part of it."""
+    """A cast to a chain of three, its file, and the recipient in the middle, which has a part of it."""
     path = make_file(nodes, 50_000_000)
     cast = send(nodes, path)
     await nodes.until(lambda: len(chain(nodes)) == 4, SECONDS)
@@ -101,7 +101,7 @@ def chain(nodes: LabNodes) -> tuple[str, ...]:
 
 
 def begun(nodes: LabNodes, cast: str, node: str) -> bool:
-    """Whether a fifth of it is there, and more is to come."""
+    """Whether it has a fifth, and more is to come."""
     report = nodes.reports.get((cast, node))
     return report is not None and 10_000_000 < report.stream_bytes < 45_000_000
 
@@ -121,7 +121,7 @@ async def test_a_killed_hop_comes_back_and_completes(make_lab: MakeLab) -> None:
         await nodes.place(next(host for host in lab.hosts if host.name == middle))
         assert_delivered(nodes, await result(nodes, cast), path)
         report = nodes.reports[cast, middle]
-        assert report.received_bytes < report.stream_bytes - 5_000_000  # it had a fifth at least
+        assert report.received_bytes < report.stream_bytes - 5_000_000  # it had at least a fifth
 
 
 async def test_a_late_recipient_gets_everything(make_lab: MakeLab) -> None:
@@ -183,7 +183,7 @@ async def test_a_flipped_bit_costs_one_piece(make_lab: MakeLab) -> None:
         assert again == [
             choose_piece_bytes(reports[0].stream_bytes, 2),
             0,
-        ]  # found at that hop, not passed on
+        ]  # found at that hop, not forwarded
         assert first.name in order
 
 
@@ -210,7 +210,7 @@ async def test_a_folder_crosses_a_long_path(make_lab: MakeLab) -> None:
 @pytest.mark.parametrize("rate", ["400mbit", None])
 async def test_a_cast_over_ipv6(make_lab: MakeLab, rate: str | None) -> None:
     lab = make_lab(3, rate, ipv6=True)
-    for host in lab.hosts:  # nothing may go the other way
+    for host in lab.hosts:  # no data may go the other way
         lab.run(host, ["ip", "-4", "address", "flush", "dev", "eth0"], check=True)
     async with lab_nodes(lab) as nodes:
         path = make_file(nodes, 20_000_000)

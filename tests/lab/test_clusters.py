@@ -1,4 +1,4 @@
-"""A real Ray cluster whose nodes and head go away in the middle, seen from a host that is no node of it."""
+"""A real Ray cluster whose nodes and head fail during a cast, seen from a host that is not a node of it."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from tests.lab.test_casts import SECONDS, assert_delivered, content, make_file, 
 MakeLab = Callable[..., Lab]
 STOP_SECONDS = 0.5
 QUIET_BYTES = 20_000
-"""What may cross a link in a second in which nothing is sent: signs of life, and their acknowledgements."""
+"""Bytes that may cross an idle link in a second: keep-alives and their acknowledgements."""
 
 
 def traffic(lab: Lab) -> list[int]:
@@ -22,7 +22,7 @@ def traffic(lab: Lab) -> list[int]:
 
 
 async def test_a_pause_silences_every_link_within_half_a_second(make_lab: MakeLab) -> None:
-    """On slow links, where a piece takes 0.4 s, and what the kernel could hold longer than that."""
+    """For slow links, on which a piece takes 0.4 s, and more than the kernel could buffer."""
     lab = make_lab(3, "20mbit")
     async with lab_nodes(lab) as nodes:
         path = make_file(nodes, 8_000_000)
@@ -48,7 +48,7 @@ def has(nodes: LabNodes, cast: str, node: str) -> int:
 
 
 def received(nodes: LabNodes, cast: str) -> list[float]:
-    """How many copies each recipient took in."""
+    """The number of copies that each recipient received."""
     reports = [report for (of, _), report in nodes.reports.items() if of == cast]
     assert len(reports) == 2
     return [report.received_bytes / report.stream_bytes for report in reports]

@@ -1,4 +1,4 @@
-"""Laboratories themselves: what their links do, and that nothing of them stays."""
+"""Laboratories: the properties of their links, and complete removal."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ with socket.create_connection((sys.argv[1], 7000), timeout=float(sys.argv[3])) a
 
 
 def serve(lab: Lab, host: Host) -> None:
-    """Have the host take what comes, and say how much it was."""
+    """Receive data in the host, and return its amount."""
     server = lab.popen(host, [sys.executable, "-c", SERVER, host.address], stdout=subprocess.PIPE)
     assert server.stdout is not None
     assert server.stdout.readline() == b"listens\n"
 
 
 def seconds_for(lab: Lab, source: Host, target: Host, size: int, patience: float = 10) -> float | None:
-    """How long so many bytes take, None if the target can't be reached."""
+    """The time for this number of bytes, None if the target can't be reached."""
     ended = lab.run(
         source,
         [sys.executable, "-c", CLIENT, target.address, str(size), str(patience)],
@@ -90,7 +90,7 @@ def test_packets_get_lost_as_often_as_asked_for(make_lab: MakeLab) -> None:
     serve(lab, target)
     assert seconds_for(lab, source, target, 5_000_000) is not None
     packets = received_packets(lab, target)
-    assert packets > 5_000_000 / 1500  # none was joined with another
+    assert packets > 5_000_000 / 1500  # none was merged with another
     counted = lab.run(source, ["nstat", "-asz", "TcpRetransSegs"], capture_output=True, text=True)
     assert 0.005 < int(counted.stdout.split()[-2]) / packets < 0.1
 
@@ -108,10 +108,10 @@ def test_a_long_path_takes_its_time(make_lab: MakeLab, ipv6: bool) -> None:
     serve(lab, target)
     seconds = seconds_for(lab, source, target, 1)
     assert seconds is not None
-    assert 0.1 <= seconds < 0.3  # there and back
+    assert 0.1 <= seconds < 0.3  # round trip
     much = seconds_for(lab, source, target, 12_500_000)
     assert much is not None
-    assert much < 5  # not held up by the switch
+    assert much < 5  # not delayed by the switch
 
 
 def test_a_firewall_lets_connections_through_one_way_only(make_lab: MakeLab) -> None:
@@ -194,7 +194,7 @@ def start_owner() -> tuple[subprocess.Popen[str], str, int]:
 
 
 def test_sigterm_takes_it_down(make_lab: MakeLab) -> None:
-    make_lab(1)  # says why where none can be made
+    make_lab(1)  # reports why no laboratory can be created
     owner, namespace, child = start_owner()
     with owner:
         owner.terminate()
@@ -216,7 +216,7 @@ def test_what_a_killed_owner_left_is_swept(make_lab: MakeLab) -> None:
 
 
 def alive(process: int) -> bool:
-    """Whether it runs; the machine's first process may take a moment to bury it."""
+    """Whether it runs; the machine's init process may take a moment to reap it."""
     limit = time.monotonic() + 5
     while time.monotonic() < limit:
         try:

@@ -1,4 +1,4 @@
-"""Casts to a multicast group between real agents over the links of a laboratory, and what disturbs them."""
+"""Multicast between real agents over the links of a laboratory, and disturbances."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 RATE = "200mbit"
 MOST = 0.6
-"""Of the bytes: so much comes by datagrams at least where nothing disturbs them."""
+"""The minimum share of the bytes by datagrams without disturbances."""
 
 _names = itertools.count()
 
@@ -46,7 +46,7 @@ async def nodes(why_not: str) -> AsyncIterator[LabNodes]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def plain_nodes(why_not: str) -> AsyncIterator[LabNodes]:
-    """Five hosts whose links carry each datagram by itself."""
+    """Five hosts whose links carry each datagram separately."""
     skip_without_lab(why_not)
     with Lab(5, "100mbit", coalesce=False) as lab:
         async with lab_nodes(lab) as found:
@@ -71,7 +71,7 @@ def send(
 
 
 async def delivered(nodes: LabNodes, cast: str, path: Path) -> CastResult:
-    """The result, once every byte was compared."""
+    """The result, after every byte was compared."""
     await nodes.until(lambda: nodes.dispatcher.active == 0, SECONDS)
     ended = await nodes.dispatcher.result(cast)
     assert_delivered(nodes, ended, path)
@@ -84,19 +84,19 @@ def multicast_of(ended: CastResult) -> MulticastSnapshot:
 
 
 def followers(nodes: LabNodes) -> tuple[str, ...]:
-    """Who can follow the cast that runs."""
+    """The receivers that can follow the running cast."""
     found = nodes.dispatcher.summaries()[-1].multicast
     return found.listeners if found is not None else ()
 
 
 def share(nodes: LabNodes, cast: str, node: str) -> float:
-    """Of a recipient's bytes, what came by datagrams."""
+    """The share of a recipient's bytes that arrived in datagrams."""
     report = nodes.reports[cast, node]
     return report.datagram_bytes / report.stream_bytes
 
 
 def has_more_than(nodes: LabNodes, cast: str, node: str, count: int) -> Callable[[], bool]:
-    """Whether so many bytes have come by datagrams."""
+    """Whether this number of bytes has arrived in datagrams."""
     return lambda: (cast, node) in nodes.reports and nodes.reports[cast, node].datagram_bytes > count
 
 
@@ -190,7 +190,7 @@ async def test_a_killed_host_comes_back_to_the_group(nodes: LabNodes) -> None:
 async def test_a_cast_over_ipv6(why_not: str) -> None:
     skip_without_lab(why_not)
     with Lab(3, RATE, ipv6=True) as lab:
-        for host in lab.hosts:  # nothing may go the other way
+        for host in lab.hosts:  # no data may go the other way
             lab.run(host, ["ip", "-4", "address", "flush", "dev", "eth0"], check=True)
         async with lab_nodes(lab) as nodes:
             cast, path = send(nodes, 8_000_000)
@@ -225,7 +225,7 @@ async def test_forged_datagrams_spoil_no_file(plain_nodes: LabNodes) -> None:
 
 
 async def test_routers_pass_nothing_on(plain_nodes: LabNodes) -> None:
-    """Whatever could go beyond the next router vanishes here, and everything comes all the same."""
+    """Packets that could pass the next router are dropped here, and everything still arrives."""
     nodes = plain_nodes
     rule = "ip daddr 224.0.0.0/4 ip ttl != 1 drop"
     nft(

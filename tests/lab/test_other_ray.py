@@ -1,4 +1,4 @@
-"""The command line against a cluster of another Ray, by a driver that is prepared for it.
+"""The command line with a cluster of another Ray version, by a driver that is prepared for it.
 
 The other host has a /dev/shm that is too small for Ray.
 """
@@ -27,7 +27,7 @@ SIZE = 20_000_001
 
 
 def prepared() -> Path:
-    """The environment for a driver of that Ray. It is made once, and kept in the user's cache folder."""
+    """The environment for a driver of that Ray version, created once in the user's cache folder."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "castray-tests"
     cache.mkdir(parents=True, exist_ok=True)
     with (cache / "lock").open("w") as lock:
@@ -71,7 +71,7 @@ def test_a_cluster_of_another_ray_is_sent_to_by_a_driver_prepared_for_it(
             assert list(sent.states.values()) == ["completed"]
             assert sent.ways == {way}
             asked = max(cluster.asked(sent).values(), default=0)
-            assert asked == 0 if way == "direct" else 1 <= asked <= 2  # then, after 2 s, it is Ray's turn
+            assert asked == 0 if way == "direct" else 1 <= asked <= 2  # then, after 2 s, Ray is used
             for delivery in sent.result["deliveries"]:
                 assert digest(Path(*delivery["paths"])) == digest(path)
             for host in lab.hosts:

@@ -1,4 +1,4 @@
-"""The benchmark's own arithmetic: bars, its table, and the bit that flips."""
+"""The benchmark's arithmetic: targets, its table, and the flipped bit."""
 
 from __future__ import annotations
 

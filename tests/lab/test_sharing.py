@@ -1,4 +1,4 @@
-"""Several casts at once over one link: the link is used, and none of them starves."""
+"""Several casts at once over one link: the link is used fully, and none of them starves."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ def received(nodes: LabNodes, cast: str, node: str) -> int:
 
 
 async def run_both(nodes: LabNodes, ways: list[tuple[str, str]], size: int) -> list[float]:
-    """Start a cast of `size` bytes for each way, from and to; each one's share of what came from when one of
-    them had half until it had nearly all. The first half is for TCP, which takes seconds until it is just to
-    a connection that was made a moment later.
+    """Start a cast of `size` bytes for each pair of source and recipient; returns the share of each.
+
+    The shares are of the bytes that arrive between the moments when one cast has half and nearly all: TCP
+    needs the first half to become fair to a connection that was opened a moment later.
     """
     requests = [
         SendRequest((str(make_file(nodes, size, f"{recipient} of {source}")),), (recipient,), source=source)
@@ -47,7 +48,7 @@ async def run_both(nodes: LabNodes, ways: list[tuple[str, str]], size: int) -> l
 
 @pytest.mark.parametrize("one_recipient", [True, False])
 async def test_two_casts_share_a_link(make_lab: Callable[..., Lab], one_recipient: bool) -> None:
-    """Both leave one host; or both come to one host, from two others."""
+    """Both casts leave one host; or both arrive at one host, from two others."""
     lab = make_lab(3, "200mbit")
     h0, h1, h2 = (host.name for host in lab.hosts)
     ways = [(h0, h1), (h2, h1)] if one_recipient else [(h0, h1), (h0, h2)]
@@ -64,4 +65,4 @@ async def test_two_casts_share_the_limit_of_a_node(make_lab: Callable[..., Lab])
         before = lab.traffic(lab.hosts[0])[0]
         shares = await run_both(nodes, [(h0, h1), (h0, h2)], SIZE // 2)
         assert lab.traffic(lab.hosts[0])[0] - before < SIZE * 1.1
-    assert min(shares) >= 0.35, shares  # a report of progress may be a quarter of a second old
+    assert min(shares) >= 0.35, shares  # a progress report may be a quarter of a second old

@@ -1,4 +1,4 @@
-"""`connect`, against an engine with a driver that only pretends."""
+"""`connect`, with an engine that has a fake driver."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Result = TypeVar("Result")
 
 
 async def in_thread(work: Callable[[], Result]) -> Result:
-    """As a program would: it blocks, while the engine of the test goes on."""
+    """Run blocking code as a program would, while the test's engine continues."""
     async with asyncio.timeout(20):
         return await asyncio.to_thread(work)
 

@@ -1,4 +1,4 @@
-"""How a program's casts are shown."""
+"""The display of a program's casts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DELIVERIES = (make_delivery("node_1"), make_delivery("node_2", DeliveryState.COM
 
 
 def pretend_notebook(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """An IPython with a kernel; what it was told to display."""
+    """An IPython with a kernel; records what it was told to display."""
     shown: list[Any] = []
     ipython, display = ModuleType("IPython"), ModuleType("IPython.display")
     ipython.get_ipython = lambda: SimpleNamespace(kernel=object())  # type: ignore[attr-defined]

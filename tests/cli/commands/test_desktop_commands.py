@@ -1,4 +1,4 @@
-"""Entries for the desktop: complete, working with any path, and gone without a trace."""
+"""Desktop entries: complete, working with any path, and completely removable."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FILES = desktop_files(COMMAND, b"<svg/>", b"png")
 
 @pytest.fixture
 def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home with something of the user's in it already."""
+    """A home that already contains files of the user."""
     for variable, name in (
         ("XDG_DATA_HOME", "data"),
         ("XDG_CONFIG_HOME", "config"),
@@ -45,7 +45,7 @@ def tree(root: Path) -> set[str]:
 
 
 def words_of(line: str) -> list[str]:
-    """An Exec line read as the specification says: text first, then arguments."""
+    """Parse an Exec line as the specification says: text first, then arguments."""
     text = line.replace("\\\\", "\\")
     words = re.findall(r'"((?:\\.|[^"\\])*)"|(\S+)', text)
     return [re.sub(r"\\(.)", r"\1", quoted).replace("%%", "%") or plain for quoted, plain in words]
@@ -151,7 +151,7 @@ def test_a_folder_that_can_not_be_written_is_named(folders: Path, capsys: pytest
 
 
 def test_thunar_offers_it_for_everything() -> None:
-    """With a MimeType, also with all/all, Thunar 4.18 shows no entry."""
+    """With a MimeType, even all/all, Thunar 4.18 shows no entry."""
     files = desktop_files(("/opt/castray",), b"", b"")
     entry = next(file.content.decode() for file in files if file.path.parts[0] == "Thunar")
     assert 'Exec="/opt/castray" %F' in entry

@@ -52,7 +52,7 @@ def test_status_and_preflight(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.fixture
 def impatient(places: Paths, monkeypatch: pytest.MonkeyPatch) -> Paths:
-    """A home in which commands look for an engine, and do not wait for it for long."""
+    """A home in which commands look for an engine, with a short time-out."""
     monkeypatch.setattr(engine_commands, "STOP_SECONDS", 0.0)
     monkeypatch.setattr(client_module, "WELCOME_SECONDS", 0.05)
     return places
@@ -84,7 +84,7 @@ async def test_a_busy_engine_is_stopped_once_it_answers(
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         with open_socket(impatient.socket):
             stopping = asyncio.create_task(run_words("engine", "stop"))
-            await asyncio.sleep(0.1)  # it has been in vain by then
+            await asyncio.sleep(0.1)  # the attempt has failed by then
         house = EngineHome(impatient)
         assert await stopping == 0
         await house.ended()

@@ -1,4 +1,4 @@
-"""`castray history` and `castray stats`, against an engine that runs."""
+"""`castray history` and `castray stats`, with a running engine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`castray schedule`, against an engine that runs."""
+"""`castray schedule`, with a running engine."""
 
 from __future__ import annotations
 

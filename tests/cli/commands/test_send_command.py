@@ -1,4 +1,4 @@
-"""`castray send`, against an engine that runs."""
+"""`castray send`, with a running engine."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ async def test_a_home_that_has_used_another_cluster_never_falls_back_to_the_demo
     assert STATUSES[caught.value.failure.kind].exit == 3
     assert len(house.drivers) == 1
     async with Session(start=False) as session:
-        await session.ready("local")  # by its name it can be had
+        await session.ready("local")  # its name selects it
     client = await house.connect()
     await client.request(messages.ForgetCluster("10.0.0.1:6379"), messages.Done)
     await client.request(messages.LeaveCluster(), messages.Done)
@@ -111,7 +111,7 @@ async def test_every_result_names_its_cluster(
 
 
 def without_agents(driver: FakeDriver) -> None:
-    """Ray is there, and the agent of every node dies."""
+    """Ray is ready, and the agent of every node dies."""
     driver.say(
         driver.up(
             RAY_NODE,

@@ -1,4 +1,4 @@
-"""The commands that change a cast, against an engine that runs."""
+"""The commands that change a cast, with a running engine."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def test_pause_resume_and_cancel_all(house: EngineHome, tmp_path: Path) ->
     assert await state_of(house, cast) is not m.CastState.PAUSED
     assert await run_words("cancel", "all") == 0
     assert await state_of(house, cast) is m.CastState.CANCELLED
-    assert await run_words("cancel", "all") == 0  # there is none any more
+    assert await run_words("cancel", "all") == 0  # it no longer exists
 
 
 async def test_one_recipient_is_paused_and_goes_on(house: EngineHome, tmp_path: Path) -> None:

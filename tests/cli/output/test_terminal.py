@@ -1,4 +1,4 @@
-"""Output in every encoding, and names that would command the terminal."""
+"""Output in every encoding, and names with terminal control sequences."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whose turn it is."""
+"""The order in which queued casts start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sums over casts that have ended."""
+"""Totals over finished casts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who waits before it tries again, and for how long."""
+"""Which nodes wait before they retry, and for how long."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why multicast has stopped, in plain words."""
+"""The sentences for the end of multicast."""
 
 from __future__ import annotations
 

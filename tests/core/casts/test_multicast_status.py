@@ -1,4 +1,4 @@
-"""Who takes the stream for many, what came by it, and what is being repaired."""
+"""The receivers of the multicast stream, the bytes they got, and the repairs."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_what_brought_most_of_the_bytes() -> None:
 
 
 def test_a_listener_is_no_slow_hop() -> None:
-    """Its upstream only repairs it; who is fed by the relay is one."""
+    """Its upstream only repairs it; a relay connection counts."""
     listener = make_delivery("node_1", upstream="desk", rate=10e6, listening=True)
     relayed = make_delivery("node_2", upstream="desk", rate=20e6)
     cast = make_cast(multicast=SENDING)

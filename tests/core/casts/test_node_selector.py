@@ -1,4 +1,4 @@
-"""What a person may write for a node."""
+"""The ways in which a user can name a node."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_a_file_that_is_none_has_no_groups(tmp_path: Path) -> None:
     path = tmp_path / "groups.json"
     path.write_text('{"a": 1}')
     assert RecipientGroupFile(path).load() == {}
-    RecipientGroupFile(path).save_group("rack", ("b",))  # what somebody wrote by hand is not lost by that
+    RecipientGroupFile(path).save_group("rack", ("b",))  # a name that was written by hand is kept
     assert RecipientGroupFile(path).load() == {"rack": ("b",)}
     (aside,) = tmp_path.glob("damaged-*-groups.json")
     assert aside.read_text() == '{"a": 1}'

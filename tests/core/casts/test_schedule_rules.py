@@ -1,4 +1,4 @@
-"""When schedules run, in zones that change their clocks."""
+"""The run times of schedules, in time zones with daylight saving."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def at(text: str) -> float:
 
 
 def runs(cron: str, start: str, count: int, zone: ZoneInfo = BERLIN) -> list[str]:
-    """The first runs after a moment, as local time."""
+    """The first run times after a moment, as local time."""
     schedule = Schedule("", "models", REQUEST, cron=cron)
     now, found = at(start), []
     for _ in range(count):
@@ -164,7 +164,7 @@ def test_a_schedule_is_found_by_id_name_or_beginning() -> None:
     )
     known = (one, two, three)
     assert find("3f0000000002", known) is two
-    assert find("3f", known) is three  # a name before the beginning of an id
+    assert find("3f", known) is three  # a name has precedence over a prefix of an id
     assert find("4", known) is three
     for wanted, kind in (("models", FailureKind.SCHEDULE_AMBIGUOUS), ("", FailureKind.SCHEDULE_UNKNOWN)):
         with pytest.raises(CastRayError) as caught:

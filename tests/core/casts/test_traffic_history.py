@@ -1,4 +1,4 @@
-"""The traffic of the last day, in means over steps."""
+"""The traffic of the last day, averaged over steps."""
 
 from __future__ import annotations
 
@@ -114,4 +114,4 @@ def test_it_says_since_when_it_knows() -> None:
     log = TrafficHistory(began=1_200_000.0)
     assert log.history(300, 1_200_060.0).since == 1_200_000.0
     assert log.history(300, 1_200_900.0).since == 1_200_600.0
-    assert log.history(86400, 1_200_900.0).since == 1_200_900.0 - 86400  # kept over restarts
+    assert log.history(86400, 1_200_900.0).since == 1_200_900.0 - 86400  # kept across restarts

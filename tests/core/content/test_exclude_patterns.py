@@ -1,4 +1,4 @@
-"""What the patterns leave out."""
+"""The files that the patterns exclude."""
 
 from __future__ import annotations
 

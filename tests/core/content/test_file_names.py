@@ -1,4 +1,4 @@
-"""File names that come from elsewhere stay inside their folder, and free names are free."""
+"""Foreign file names stay inside their folder, and free names are free."""
 
 from __future__ import annotations
 

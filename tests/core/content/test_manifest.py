@@ -1,4 +1,4 @@
-"""Manifests survive their way as bytes, hostile ones are refused, and spans tile the stream."""
+"""Manifests are encoded and decoded unchanged, hostile ones are refused, and spans tile the stream."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ names = st.binary(min_size=1, max_size=12).filter(
 
 @st.composite
 def ranges_in(draw: st.DrawFn, size: int) -> tuple[tuple[int, int], ...] | None:
-    """Where the bytes of a file with holes are, None where it has none."""
+    """The data ranges of a sparse file, None for a file without holes."""
     bounds = sorted(draw(st.sets(st.integers(0, size), max_size=8)))
     data = tuple(zip(bounds[::2], bounds[1::2], strict=False))
     return None if sum(end - start for start, end in data) == size else data
@@ -198,7 +198,7 @@ def test_where_a_file_lies() -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        ((0, 10),),  # no hole at all
+        ((0, 10),),  # no hole
         ((0, 5), (5, 8)),
         ((3, 3),),
         ((4, 8), (0, 2)),

@@ -1,4 +1,4 @@
-"""Sizes as people read them, rates as people write them."""
+"""Sizes for people, and rates from people."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sentences of checks."""
+"""The sentences of checks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One table says what failures are to programs."""
+"""One table maps failures to exit statuses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every failure has words."""
+"""Every failure has its sentences."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A model of a multicast sender's network, in steps of a millisecond: one shared link with a queue, then a
-link to each listener, other flows on the shared link, losses, and listeners that stop for a moment.
+link to each receiver, other flows on the shared link, losses, and receivers that pause for a moment.
 
-Bytes flow in portions that remember when and as what they were sent. Queues drop what doesn't fit
+Bytes flow in portions that record when and by which flow they were sent. Full queues drop new portions
 (drop-tail).
 """
 
@@ -23,16 +23,16 @@ SEGMENT = 1448
 
 @dataclass
 class Portion:
-    """Datagrams of one burst that are together on the way. `flow` 0 is the multicast, others are numbered."""
+    """Datagrams of one burst that travel together. `flow` 0 is the multicast, others are numbered."""
 
     flow: int
     count: float  # datagrams or segments
-    last: int  # sequence after the last one
+    last: int  # the sequence number after the last one
     sent_at: float
 
 
 class Queue:
-    """First in, first out, at `rate` bytes per second, with room for `room` bytes."""
+    """A FIFO queue that sends `rate` bytes per second, with room for `room` bytes."""
 
     def __init__(self, rate: float, room: float) -> None:
         self.rate = rate
@@ -42,7 +42,7 @@ class Queue:
         self._credit = 0.0
 
     def arrive(self, portions: list[Portion], size: int) -> list[Portion]:
-        """What of all that arrives within one step is dropped: of each the same share."""
+        """Drop the same share of every portion that arrives within one step."""
         total = sum(portion.count for portion in portions) * size
         room = self.room + self.rate * STEP - self.length
         kept = 1.0 if total <= room else max(0.0, room / total)
@@ -58,7 +58,7 @@ class Queue:
         return dropped
 
     def serve(self, size: int) -> list[Portion]:
-        """What leaves within one step."""
+        """The portions that leave within one step."""
         self._credit = min(self._credit + self.rate * STEP, max(self.rate * STEP, self.length))
         done = []
         while self.waiting and self._credit > 0:
@@ -79,16 +79,16 @@ class Queue:
 
 
 class Flow(Protocol):
-    """A competitor on the shared link."""
+    """A competing flow on the shared link."""
 
     def send(self, now: float) -> float:
-        """How many segments it sends in this step."""
+        """The number of segments that it sends in this step."""
 
     def acknowledged(self, now: float, count: float, round_trip: float) -> None:
-        """So many segments have arrived."""
+        """This number of segments has arrived."""
 
     def lost(self, now: float, count: float) -> None:
-        """So many segments were dropped."""
+        """This number of segments was dropped."""
 
 
 class Cubic:
@@ -180,7 +180,7 @@ class Bbr:
 
 
 class Flood:
-    """A flow that heeds nothing, at `rate` bytes per second."""
+    """A flow without congestion control, at `rate` bytes per second."""
 
     def __init__(self, rate: float) -> None:
         self.rate = rate
@@ -195,12 +195,12 @@ class Flood:
         pass
 
 
-REST = 0.006  # seconds in which another process has the sender's processor, on average
+REST = 0.006  # average seconds in which another process has the sender's processor
 
 
 @dataclass
 class Receiver:
-    """A listener of the model with its own link. During `stops` it doesn't read and its socket overflows."""
+    """A receiver of the model with its own link. During `stops` it does not read; its socket overflows."""
 
     name: bytes
     link: Queue | None = None
@@ -208,13 +208,13 @@ class Receiver:
     every: float = 0.025  # seconds between reports
     stops: tuple[tuple[float, float], ...] = ()
     socket_bytes: float = 2e6
-    socket: Queue | None = None  # if it is slow itself: at which rate it takes what has come
+    socket: Queue | None = None  # the rate at which it reads, if it is slow
     gone_at: float = inf
-    clock: float = 0.0  # its clock's offset
-    pace: float = 1.0  # and how fast it runs
+    clock: float = 0.0  # offset of its clock
+    pace: float = 1.0  # and its drift
     sequence: int = 0
     datagrams: float = 0.0
-    arrived: float = 0.0  # when the latest of them came
+    arrived: float = 0.0  # the arrival time of the latest datagram
     pending: float = 0.0  # datagrams in the socket
     number: int = 0
     next_at: float = 0.0
@@ -222,7 +222,7 @@ class Receiver:
 
 
 class Network:
-    """Runs a pace against the model and keeps what it did."""
+    """Runs congestion control against the model and records its behaviour."""
 
     def __init__(
         self,
@@ -244,18 +244,18 @@ class Network:
         self.delay = delay
         self.flows = flows
         self.limit = limit
-        self.socket_bytes = socket_bytes  # with more of it in the queue, the sender waits
-        self.rests = rests  # the share of the time in which the sender is not run
+        self.socket_bytes = socket_bytes  # the sender waits while the queue holds more than this
+        self.rests = rests  # the share of time in which the sender does not run
         self.random = random.Random(seed)
         self._run_again_at = 0.0
         self.now = 100.0
         self.start = self.now
         self.sequence = 0
         self.sent = 0.0  # bytes
-        self.carried = [0.0] * (1 + len(flows))  # bytes past the shared link
+        self.carried = [0.0] * (1 + len(flows))  # bytes that passed the shared link
         self.reports: deque[tuple[float, ReceiverReport]] = deque()
         self.answers: deque[tuple[float, Portion]] = deque()
-        self.rates: list[float] = []  # the pace in each step
+        self.rates: list[float] = []  # the rate in each step
         self._credit = 0.0
         self._last_step = -1
         for receiver in receivers:
@@ -321,7 +321,7 @@ class Network:
     def _receive(self, receiver: Receiver) -> None:
         simple = receiver.link is None and receiver.socket is None and not receiver.stops
         if simple and self.now < receiver.next_at:
-            return  # what has come is counted when it reports
+            return  # arrived data is counted at the next report
         arrived, came_at = [], receiver.arrived
         while receiver.coming and receiver.coming[0][0] <= self.now:
             came_at, portion = receiver.coming.popleft()

@@ -1,4 +1,4 @@
-"""The pace of a multicast sender, against a model of its network."""
+"""The congestion control of a multicast sender, against a model of its network."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def network(count: int = 1, start: float = 0.0, lose: float = 0.0, **options: An
 
 
 def shares(model: Network, seconds: float) -> list[float]:
-    """What each flow gets of the shared link, as a part of it."""
+    """Each flow's share of the shared link."""
     before = list(model.carried)
     model.run(seconds)
     return [
@@ -39,7 +39,7 @@ def shares(model: Network, seconds: float) -> list[float]:
 
 
 def sent(model: Network, seconds: float) -> float:
-    """How fast it sends, as a part of the shared link's rate."""
+    """The sending rate as a share of the shared link's rate."""
     before = model.sent
     model.run(seconds)
     return (model.sent - before) / seconds / model.shared.rate
@@ -137,7 +137,7 @@ def test_a_pause_changes_nothing() -> None:
     assert len(model.pace.followers()) == 2
 
 
-# --- listeners --------------------------------------------------------------------------------------
+# --- receivers --------------------------------------------------------------------------------------
 
 
 def test_one_of_eight_that_gets_a_tenth_is_left_to_the_relay() -> None:
@@ -190,7 +190,7 @@ def test_listeners_that_are_not_run_for_a_moment_do_not_slow_it() -> None:
 
 
 def test_busy_machines_do_not_slow_it_much() -> None:
-    """Each listener waits now and then for some milliseconds until it is run."""
+    """Each receiver occasionally loses the processor for some milliseconds."""
     model = network(8)
     chance = random.Random(3)
     for receiver in model.receivers:
@@ -252,7 +252,7 @@ def test_whoever_begins_anew_is_followed_again_and_slows_nobody(away: float, clo
     killed.lose = 0.0
     model.run(1.0)
     assert killed.name in model.pace.followers()
-    assert model.pace.loss() < 0.01  # what it gets now is known
+    assert model.pace.loss() < 0.01  # its current rate is known
 
 
 def test_without_any_report_the_pace_falls_to_the_floor_and_recovers() -> None:
@@ -339,8 +339,9 @@ def test_bursts_for_many_are_longer() -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_many_listeners_and_a_busy_machine_do_not_hide_what_the_link_carries(seed: int) -> None:
-    """Long bursts, few reports, and a sender that is not always run: each listener has got a little less or
-    more than what was sent meanwhile."""
+    """Long bursts, few reports, and a sender that does not always run: each receiver has got a little less or
+    more than was sent in its time.
+    """
     names = [bytes([index]) * 8 for index in range(32)]
     receivers = [Receiver(name, every=0.066) for name in names]
     model = Network(
@@ -352,7 +353,7 @@ def test_many_listeners_and_a_busy_machine_do_not_hide_what_the_link_carries(see
 @pytest.mark.parametrize("count", [1, 8])
 @pytest.mark.parametrize("slow", [40e6, 100e6])
 def test_listeners_that_are_slow_themselves_lose_nothing_and_are_kept_busy(count: int, slow: float) -> None:
-    """The path would carry more, and has no queue; only they can say that it is too much."""
+    """The path would carry more, and has no queue; only the receivers can report that it is too much."""
     model = network(count, rate=1e9)
     for index, receiver in enumerate(model.receivers):
         receiver.socket = Queue(slow * (1 + 0.02 * index), 0.2 * slow)
@@ -388,7 +389,7 @@ def test_one_that_is_slow_itself_does_not_hold_the_others_up() -> None:
     assert shares(model, 1.0)[0] > 0.95
 
 
-# --- others on the link -----------------------------------------------------------------------------
+# --- competing flows --------------------------------------------------------------------------------
 
 FLOWS: dict[str, Callable[[float], Flow]] = {"cubic": Cubic, "bbr": Bbr}
 

@@ -1,4 +1,4 @@
-"""Datagrams and reports of a cast to a group."""
+"""Datagrams and reports of multicast."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_the_heads_of_a_piece_are_those_of_its_datagrams(
 ) -> None:
     buffer = memoryview(bytearray(HEADER_BYTES * MOST))
     heads = DatagramHeaderWriter(buffer, size, KEYS.tags)
-    heads.write(MOST, 7, 8)  # those of another piece before it
+    heads.write(MOST, 7, 8)  # those of another piece come first
     heads.write(number, sequence, piece)
     for at in range(number):
         where = sequence + at, piece, at * size, size

@@ -1,4 +1,4 @@
-"""What the samples of all listeners say together."""
+"""The combined evaluation of the samples of all receivers."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ SECONDS = 0.08
 
 
 def sample(sent: float, delivered: float, ambient: float = 0.0) -> tuple[ReceiverState, DeliverySample]:
-    """Bytes per second, over a time in which bursts come to 0.8 MB/s."""
+    """Bytes per second, over a time in which bursts amount to 0.8 MB/s."""
     listener = ReceiverState(b"listener")
     listener.ambient = ambient
     return listener, DeliverySample(SECONDS, sent, delivered, 1000, 0)
 
 
 def uneven() -> ReceiverSamples:
-    """All that was sent has come, but bursts and pauses are not the same in each one's time."""
+    """Everything that was sent has arrived, but bursts and pauses differ between the receivers' times."""
     return [sample(rate, rate) for rate in (21e6, 19e6, 25e6, 22e6, 18e6, 23e6, 24e6, 20e6)]
 
 

@@ -1,4 +1,4 @@
-"""What engine, driver and agents say arrives as it was said."""
+"""Messages between engine, driver and agents are decoded unchanged."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol.nodes import agent_protocol
 
-# Surrogates stand for bytes that are not UTF-8, as in paths.
+# Surrogates represent bytes that are not UTF-8, as in paths.
 texts = st.text(st.characters(), max_size=20)
 st.register_type_strategy(str, texts)
 st.register_type_strategy(float, st.floats(allow_nan=False, allow_infinity=False))
@@ -58,7 +58,7 @@ def test_text_as_json(text: str) -> None:
         b'["AgentLost",{"name":"x"}]',
         b'["AgentLost",{"name":"x","reason":"y","more":1}]',
         b'["Nonsense",{}]',
-        b'["PlaceAgent",{"name":"x"}]',  # goes the other way
+        b'["PlaceAgent",{"name":"x"}]',  # this message goes the other way
         b'["ClusterFailed",{"failure":{"kind":"nonsense"}}]',
         b'["ClusterFailed",{"failure":7}]',
         b'["AgentLost",{"name":"x","reason":"y"}',
@@ -80,7 +80,7 @@ def test_no_bytes_do_more_than_raise_a_value_error(garbage: bytes) -> None:
 
 
 def test_a_secret_is_not_shown() -> None:
-    """Orders end up in logs and in the text of errors."""
+    """Orders appear in logs and in the text of errors."""
     upstream = agent_protocol.Upstream("n", "a", 1)
     totals, algorithms = agent_protocol.ParcelTotals(1, "m", 1, 1, 1, 1), agent_protocol.Algorithms()
     orders = (

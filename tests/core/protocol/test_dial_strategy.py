@@ -1,4 +1,4 @@
-"""Which way is tried when, and what is remembered."""
+"""Which transport is tried when, and which one is remembered."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_the_normal_way_is_tried_again_now_and_then() -> None:
     known = KnownTransports()
     assert known.last_working("a", 0.0) == "direct"
     known.record("a", "reverse", 0.0)
-    known.record("a", "reverse", REMEMBERED_SECONDS / 2)  # using it does not hold it for longer
+    known.record("a", "reverse", REMEMBERED_SECONDS / 2)  # using it does not extend its time
     assert known.last_working("a", REMEMBERED_SECONDS - 1) == "reverse"
     assert known.last_working("a", REMEMBERED_SECONDS) == "direct"
     known.record("a", "ray", 1000.0)

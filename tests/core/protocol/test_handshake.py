@@ -1,4 +1,4 @@
-"""Only two ends that know the secret agree, whatever else comes."""
+"""Only two ends that know the secret agree, whatever bytes arrive."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def pair(dialer_secret: bytes = SECRET, known: dict[str, bytes] | None = None) -
 
 
 def feed(end: Handshake, data: bytes, chunk: int = 1000) -> bytes:
-    """Give `data` in small bites, never more than wanted."""
+    """Deliver `data` in small parts, never more than requested."""
     out = b""
     while data:
         bite = data[: min(chunk, end.bytes_needed)]

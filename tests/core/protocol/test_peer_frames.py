@@ -1,4 +1,4 @@
-"""Frames are bounded, and survive their way."""
+"""Frames are bounded, and are decoded unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The limit on how fast bytes leave."""
+"""The limit of the sending rate."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_bytes_that_were_given_back_hold_up_nobody() -> None:
     limits=st.lists(st.integers(500, 50_000), min_size=1, max_size=5),
 )
 def test_senders_take_turns_piece_by_piece(lengths: list[int], limits: list[int]) -> None:
-    """Each has one piece at a time and always another one after it; the limit changes on the way."""
+    """Each sender has one piece at a time and always another one after it; the limit changes in between."""
     pacer, now = TokenBucket(limits[0]), 1.0
     waiting = [(pacer.reserve(now, length), sender) for sender, length in enumerate(lengths)]
     heapq.heapify(waiting)
@@ -100,7 +100,7 @@ def test_portions_follow_the_line() -> None:
     assert not portion.record(portion.bytes, 0.05)
     assert portion.record(portion.bytes, 10.0)
     assert portion.bytes == MIN_SEND_BYTES
-    assert not portion.record(100, 0.0)  # less than a portion says nothing about the line
+    assert not portion.record(100, 0.0)  # less than a portion does not measure the link
     while portion.record(portion.bytes, 0.001):
         assert portion.bytes <= MAX_SEND_BYTES
     assert portion.bytes == MAX_SEND_BYTES

@@ -1,4 +1,4 @@
-"""The slowest hop and what holds it up, in cases that a person would recognise."""
+"""The slowest hop and its bottleneck, in realistic cases."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def hop(node: str, upstream: str, megabytes: int, rate: int, **facts: object) ->
 
 
 def chain(*facts: dict[str, object], rates: tuple[int, ...] = (110, 40, 40)) -> list[DeliverySnapshot]:
-    """desk to node_1 to node_2 to node_3, where node_2 takes in the least."""
+    """desk to node_1 to node_2 to node_3, where node_2 receives at the lowest rate."""
     nodes = (("node_1", "desk", 4000), ("node_2", "node_1", 2000), ("node_3", "node_2", 1995))
     extra = [*facts, {}, {}, {}]
     return [hop(*node, rate, **values) for node, rate, values in zip(nodes, rates, extra, strict=False)]

@@ -1,4 +1,4 @@
-"""A node that feeds several on a slow line is found out; one that does well, or can't help it, is not."""
+"""A node that feeds several others over a slow link is found; one without an alternative is not."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def watch(
     zones: dict[str, str] | None = None,
     seconds: float = 4.0,
 ) -> list[tuple[float, SlowFanOut]]:
-    """What is found in so many seconds of looks; `rates` are bytes that a node has after so many seconds."""
+    """The findings over this number of seconds; `rates` are the bytes of a node after a number of seconds."""
     watch = FanOutWatch(zones or {}, limit)
     found = []
     for look in range(int(seconds * 4) + 1):
@@ -35,7 +35,7 @@ def watch(
 
 
 def slow_fan_out(node: str, now: float) -> float:
-    """200 Mbit/s in, and a third of that for each below."""
+    """200 Mbit/s in, and a third of that for each child."""
     return now * (25 * MB if node == "f" else 25 * MB / 3)
 
 
@@ -46,7 +46,7 @@ def test_it_is_found_within_two_seconds() -> None:
 
 
 def test_one_that_is_as_fast_as_it_was_taken_for_is_left_alone() -> None:
-    assert watch(lambda node, now: 25 * MB * now) == []  # all have what has come to it
+    assert watch(lambda node, now: 25 * MB * now) == []  # all have received what was available
 
 
 def test_a_source_that_feeds_several_on_one_line_is_found() -> None:

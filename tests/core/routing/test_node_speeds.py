@@ -1,4 +1,4 @@
-"""Speeds: what a relay shows of its nodes, and how it is averaged and forgotten."""
+"""Node speeds: measuring them in a relay, averaging and expiry."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_a_span_in_which_the_upstream_changed_does_not_count() -> None:
 
 
 def test_a_burst_out_of_a_buffer_teaches_nothing() -> None:
-    """A node catches up with 98 MB/s for two seconds, on a link that carries 25."""
+    """A node catches up at 98 MB/s for two seconds, on a link that carries 25."""
 
     def done(now: float) -> int:
         return int(25 * MB * now + 73 * MB * min(max(now - 4, 0), 2))

@@ -1,4 +1,4 @@
-"""Steering: whatever joins, goes, moves and answers late, no circle at any moment, and it always settles."""
+"""Re-parenting with joins, losses, moves and late answers: never a cycle, and it always settles."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def has_circle(edges: Iterable[tuple[str, str]]) -> bool:
 
 
 def begun(route: Route) -> ReparentingPlan:
-    """Steering whose nodes are all where the route has them."""
+    """A plan whose nodes are all at their places in the route."""
     steering = ReparentingPlan(route)
     for move in steering.due_moves():
         steering.acknowledged(move)
@@ -119,7 +119,7 @@ def test_who_is_left_out_is_told_to_fetch_nothing_and_counts_until_it_knows() ->
     assert not steering.is_detaching("a")
     assert steering.due_moves() == ()  # its answer is outstanding
     steering.acknowledged(Move("a", NO_UPSTREAM, 2))
-    assert steering.due_moves() == ()  # the other one may fetch from it still
+    assert steering.due_moves() == ()  # the other node may still fetch from it
     steering.acknowledged(Move("b", "s", 2))
     assert steering.due_moves() == (Move("a", "b", 3),)
 
@@ -150,16 +150,16 @@ def test_ten_thousand_nodes_begin_in_no_time() -> None:
 
 
 class Cluster(RuleBasedStateMachine):
-    """Agents that take orders late and in any order, under a route that changes at random."""
+    """Agents that receive orders late and in any order, under a route that changes at random."""
 
     @initialize(count=st.integers(1, len(NAMES)), fed=st.integers(0, 10))
     def begin(self, count: int, fed: int) -> None:
         self.route = plan_route("s", NAMES[:count], size=fed << 20)
         self.steering = ReparentingPlan(self.route)
-        self.upstreams: dict[str, str] = {}  # what each agent really fetches from
+        self.upstreams: dict[str, str] = {}  # the actual upstream of each agent
         self.epochs: dict[str, int] = {}
-        self.sent: list[Move] = []  # on the way to an agent
-        self.taken: list[Move] = []  # the answer is on its way back
+        self.sent: list[Move] = []  # in flight to an agent
+        self.taken: list[Move] = []  # the answer is in flight
         self.refusals: list[Move] = []
 
     def want(self, route: Route) -> None:
@@ -168,7 +168,7 @@ class Cluster(RuleBasedStateMachine):
         self.steering.set_target(route)
 
     def lose(self, node: str) -> None:
-        """Its agent is dead, with all that was under way to it; late answers still come in."""
+        """Its agent is dead, and so are the orders in flight to it; late answers still arrive."""
         self.upstreams.pop(node, None)
         self.epochs.pop(node, None)
         self.sent = [move for move in self.sent if move.node != node]
@@ -227,13 +227,13 @@ class Cluster(RuleBasedStateMachine):
 
     @rule(node=st.sampled_from(NAMES))
     def rest(self, node: str) -> None:
-        """It is there and shall fetch nothing until it joins again."""
+        """It is online and must fetch nothing until it joins again."""
         if node in self.route.upstreams:
             self.want(self.route.without_node(node)[0])
 
     @rule()
     def move_the_root(self) -> None:
-        """The source has another address; who is being told something hears of it afterwards."""
+        """The source has another address; nodes with an order in flight get another one afterwards."""
         self.want(self.route.rerooted(self.route.source)[0])
         for node in self.route.direct_downstreams(self.route.source):
             self.steering.resend(node)
@@ -265,7 +265,7 @@ class Cluster(RuleBasedStateMachine):
 
     @rule(root=st.sampled_from(NAMES))
     def reroot(self, root: str) -> None:
-        """The source dies, and a node that has everything feeds the others; so it fetches no more."""
+        """The source dies, and a node that has everything feeds the others, so it stops fetching."""
         if root in self.route.upstreams:
             self.upstreams.pop(root, None)
             self.sent = [move for move in self.sent if move.node != root]
@@ -280,7 +280,7 @@ class Cluster(RuleBasedStateMachine):
         assert set(self.upstreams.items()) <= set(self.steering.edges())
 
     def teardown(self) -> None:
-        """When the answers come in, it settles, in no more rounds than there are nodes."""
+        """When the answers arrive, the plan settles, in at most as many rounds as there are nodes."""
         if not hasattr(self, "route"):
             return
         for move in self.refusals:

@@ -1,4 +1,4 @@
-"""Routes: every recipient reaches the source, whatever drops out or moves; plans that end early."""
+"""Routes: every recipient is connected to the source after every change; plans minimise the end time."""
 
 from __future__ import annotations
 
@@ -200,7 +200,7 @@ def test_speeds_that_make_no_sense_are_left_aside() -> None:
 
 
 def finish(route: Route, speeds: Mapping[str, float], size: int, hop_seconds: float) -> float:
-    """When the last node has everything, each feeding its own evenly."""
+    """The time when the last node has everything, if each divides its link evenly."""
     rate, late, last = {route.source: speeds[route.source]}, {route.source: 0.0}, 0.0
     children = route.downstreams()
     for node in route.order()[1:]:
@@ -262,7 +262,7 @@ def test_any_plan_reaches_all_and_enters_each_zone_once(
 
 
 def plan_straight(nodes: list[str], zone: Mapping[str, str], speed: Mapping[str, float], own: str) -> Route:
-    """The chain in the same order, which no plan may be much worse than."""
+    """The chain in the same order, the baseline for a plan."""
     slowest = {
         name: min(speed[node] for node in nodes if zone.get(node, "") == name)
         for name in {zone.get(node, "") for node in nodes}

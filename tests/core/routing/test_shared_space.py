@@ -1,4 +1,4 @@
-"""Recipients of one file system have room together, or not."""
+"""Recipients on one file system have enough space together, or not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The slow node, found from reports in a model of a relay: late, uneven reports and moves that take time."""
+"""Straggler detection in a model of a relay: late, irregular reports and moves that take time."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def names(count: int) -> list[str]:
 
 
 def test_a_cast_that_takes_a_moment_to_begin_is_not_taken_for_a_slow_one() -> None:
-    """The list of files came at once, and the first piece; then a disk was busy for half a second."""
+    """The list of files arrived at once, and the first piece; then a disk was busy for half a second."""
     route, watch, total = chain(names(3)), StragglerDetector(), 100 * MIB
     for now, done in ((0.1, 300), (0.2, MIB), (0.7, 2 * MIB), (0.8, 30 * MIB), (1.05, 90 * MIB)):
         assert watch.find_straggler(now, route, {"n0": done, "n1": done, "n2": done}, total) is None
@@ -216,5 +216,5 @@ def test_no_node_is_moved_twice_within_the_rest(seed: int, slow: dict[str, float
     for node in names(6):
         times = [when for when, moved in model.moves if moved == node]
         assert all(later - earlier >= COOLDOWN_SECONDS for earlier, later in itertools.pairwise(times))
-    if len(slow) == 1:  # two at the head look like a slow source
+    if len(slow) == 1:  # two slow nodes at the head look like a slow source
         assert set(model.finished) >= set(names(6)) - slow.keys()
