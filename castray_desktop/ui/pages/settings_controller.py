@@ -1,16 +1,16 @@
-"""The settings sheet, and what of the engine's settings the window shows elsewhere."""
+"""Opens the settings sheet and the sheet for joining, and owns the engine's settings."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
 from PySide6.QtCore import QObject, Signal
 from PySide6.QtWidgets import QWidget
 
 from castray_desktop.core.failures.kinds import Failure
 from castray_desktop.core.protocol import messages
 from castray_desktop.ui.i18n.language import Language
+from castray_desktop.ui.model.engine_settings import EngineSettingsModel
 from castray_desktop.ui.model.preferences import Preferences
 from castray_desktop.ui.theme.theme import Theme
 
@@ -21,9 +21,8 @@ if TYPE_CHECKING:
 
 
 class SettingsController(QObject):
-    """Signals: `known(EngineSettings)` as they are now; `columns_reset()`; `failed(Failure)`."""
+    """Signals: `columns_reset()`; `failed(Failure)` when the settings sheet is not there to show it."""
 
-    known = Signal(object)
     columns_reset = Signal()
     failed = Signal(object)
 
@@ -39,10 +38,10 @@ class SettingsController(QObject):
         super().__init__(window)
         self._theme, self._language, self._link = theme, language, link
         self._chosen, self._home, self._window = chosen, home, window
-        self._engine: messages.EngineSettings | None = None
+        self.engine = EngineSettingsModel(link, self)
         self.sheet: SettingsSheet | None = None
         self.share_sheet: ShareSheet | None = None
-        link.settings_changed.connect(self._take)
+        self.engine.failed.connect(self._on_failed)
         link.welcome.connect(self._on_welcome)
 
     def show(self) -> None:
@@ -51,7 +50,7 @@ class SettingsController(QObject):
             from castray_desktop.ui.pages.settings_sheet import SettingsSheet
 
             self.sheet = sheet = SettingsSheet(
-                self._theme, self._language, self._link, self._chosen, self._home, self._window
+                self._theme, self._language, self.engine, self._chosen, self._home, self._window
             )
             sheet.columns_reset.connect(self.columns_reset)
             sheet.keep_changed.connect(self._keep_engine)
@@ -68,14 +67,12 @@ class SettingsController(QObject):
         self.share_sheet.show_info(info)
 
     def set_limit(self, limit: int) -> None:
-        """Another limit over all casts."""
-        self._link.ask(messages.SetLimit(limit), messages.Done, self._ask, self._on_failed)
+        """Set the limit over all casts."""
+        self.engine.set_limit(limit)
 
     def set_demo_nodes(self, count: int) -> None:
-        """So many in the next local cluster."""
-        if self._engine is not None:
-            self._engine = msgspec.structs.replace(self._engine, demo_nodes=count)
-            self._link.ask(messages.ChangeSettings(self._engine), messages.Done, None, self._on_failed)
+        """Set how many demo nodes the next local cluster has."""
+        self.engine.change(demo_nodes=count)
 
     def close(self) -> None:
         """Close what is open."""
@@ -84,22 +81,14 @@ class SettingsController(QObject):
                 sheet.close()
 
     def _on_welcome(self, _: object) -> None:
-        self._ask()
         if self._chosen.keep_engine:
             self._keep_engine(True)
 
     def _keep_engine(self, keep: bool) -> None:
         self._link.ask(messages.KeepEngine(keep), messages.Done, None, self._on_failed)
 
-    def _ask(self, _: object = None) -> None:
-        def got(reply: messages.SettingsChanged) -> None:
-            self._take(reply.settings)
-
-        self._link.ask(messages.GetSettings(), messages.SettingsChanged, got)
-
-    def _take(self, settings: messages.EngineSettings) -> None:
-        self._engine = settings
-        self.known.emit(settings)
-
     def _on_failed(self, failure: Failure) -> None:
-        self.failed.emit(failure)
+        if self.sheet is not None and self.sheet.isVisible():
+            self.sheet.show_failure(failure)
+        else:
+            self.failed.emit(failure)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
-import msgspec
 from PySide6.QtCore import QCoreApplication, QStringListModel, Qt, Signal
 from PySide6.QtWidgets import (
     QFormLayout,
@@ -17,13 +15,13 @@ from PySide6.QtWidgets import (
 )
 
 from castray_desktop.core.failures.kinds import Failure
-from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import MOST_DEMO_NODES, EngineSettings, OnConflict
 from castray_desktop.ui.i18n.language import CHINESE, CHOICES, ENGLISH, SYSTEM, Language
 from castray_desktop.ui.i18n.retranslator import Retranslator, Text
 from castray_desktop.ui.model import preferences
 from castray_desktop.ui.model.cluster_text import explain_failure
 from castray_desktop.ui.model.desktop_services import open_folder
+from castray_desktop.ui.model.engine_settings import EngineSettingsModel
 from castray_desktop.ui.model.preferences import AtStart, Closing, Preferences
 from castray_desktop.ui.send.option_fields import ConflictField, LimitField
 from castray_desktop.ui.theme.fonts import font
@@ -32,9 +30,6 @@ from castray_desktop.ui.widgets.banner import Banner
 from castray_desktop.ui.widgets.basic_widgets import button, label, say
 from castray_desktop.ui.widgets.fields import CheckBox, Dropdown, NumberField, labelled_form
 from castray_desktop.ui.widgets.sheet import Sheet
-
-if TYPE_CHECKING:
-    from castray_desktop.ui.model.engine_link import EngineLink
 
 
 class ChoiceList(QListView):
@@ -100,20 +95,19 @@ class SettingsSheet(Sheet):
         self,
         theme: Theme,
         language: Language,
-        link: EngineLink,
+        engine: EngineSettingsModel,
         chosen: Preferences,
         home: str,
         parent: QWidget,
     ) -> None:
         super().__init__(theme, lambda: translate("Settings", "Settings"), parent, size=(720, 460))
-        self._language, self._link, self._chosen, self._home = language, link, chosen, home
-        self._engine = EngineSettings()
+        self._language, self._engine, self._chosen, self._home = language, engine, chosen, home
         self._filling = False
         self.banner = Banner(theme, "bad")
         self.list = ChoiceList(theme, [text for _, text in PAGES], lambda: translate("Settings", "Settings"))
         self._stack = QStackedWidget()
         self._build(theme)
-        link.settings_changed.connect(self._take)
+        engine.changed.connect(self._take)
         self.list.chosen.connect(self._stack.setCurrentIndex)
         theme.changed.connect(self._fill)
         Retranslator(self, self._fill)
@@ -125,11 +119,7 @@ class SettingsSheet(Sheet):
 
     def refresh(self) -> None:
         """Ask for the engine's settings."""
-
-        def got(reply: messages.SettingsChanged) -> None:
-            self._take(reply.settings)
-
-        self._link.ask(messages.GetSettings(), messages.SettingsChanged, got, self._failed)
+        self._engine.refresh()
 
     # --- building --------------------------------------------------------------------------
 
@@ -332,31 +322,29 @@ class SettingsSheet(Sheet):
 
     def _fill_engine(self) -> None:
         self._filling = True
-        self.limit.set_limit(self._engine.limit)
-        self.at_once.setValue(self._engine.casts_at_once)
-        self.history_days.setValue(self._engine.history_days)
-        self.demo_nodes.setValue(self._engine.demo_nodes)
-        self.go_on.setChecked(self._engine.go_on)
-        self.stay_awake.setChecked(self._engine.stay_awake)
+        settings = self._engine.settings
+        self.limit.set_limit(settings.limit)
+        self.at_once.setValue(settings.casts_at_once)
+        self.history_days.setValue(settings.history_days)
+        self.demo_nodes.setValue(settings.demo_nodes)
+        self.go_on.setChecked(settings.go_on)
+        self.stay_awake.setChecked(settings.stay_awake)
         self._filling = False
 
-    def _take(self, settings: EngineSettings) -> None:
-        self._engine = settings
+    def _take(self, _: EngineSettings) -> None:
         self.banner.hide()
         self._fill_engine()
 
     def _change(self, **values: object) -> None:
-        changed = msgspec.structs.replace(self._engine, **values)
-        if self._filling or changed == self._engine:
-            return
-        self._engine = changed
-        self._link.ask(messages.ChangeSettings(changed), messages.Done, None, self._failed)
+        if not self._filling:
+            self._engine.change(**values)
 
     def _keep(self, on: bool) -> None:
         self._chosen.set_flag(preferences.BACKGROUND, on)
         self.keep_changed.emit(on)
 
-    def _failed(self, failure: Failure) -> None:
+    def show_failure(self, failure: Failure) -> None:
+        """Say that a change was refused."""
         self.banner.show_message(lambda: explain_failure(failure))
 
 

@@ -260,7 +260,7 @@ class SendPanel(Card):
         self._body_column.setContentsMargins(0, 0, max(0, self._margin - taken), 0)
 
     def _wire(self) -> None:
-        self.drop_area.files_wanted.connect(self._browse_files)
+        self.drop_area.files_wanted.connect(self.browse_files)
         self.drop_area.folder_wanted.connect(self._browse_folder)
         self.add_button.clicked.connect(self._open_add_menu)
         self.drop_area.invitation_changed.connect(self._refresh)
@@ -355,7 +355,8 @@ class SendPanel(Card):
     def _open_add_menu(self) -> None:
         self.drop_area.open_menu(self.add_button)
 
-    def _browse_files(self) -> None:
+    def browse_files(self) -> None:
+        """Open a dialog for files of the source node."""
         self._browse(QFileDialog.FileMode.ExistingFiles, self.tr("Add files"))
 
     def _browse_folder(self) -> None:

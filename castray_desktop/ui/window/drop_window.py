@@ -69,7 +69,10 @@ class DropOverlay(QWidget):
 
 
 class DropWindow(QMainWindow):
-    """Files go to the send panel; the overlay tells. Both are made by whoever extends this."""
+    """Takes files that are dropped anywhere on it; the overlay says what a drop does.
+
+    The subclass makes the send panel and the overlay.
+    """
 
     send_panel: SendPanel
     overlay: DropOverlay
@@ -78,6 +81,10 @@ class DropWindow(QMainWindow):
         super().__init__()
         self._drag_text = ""  # what a drop on the window would do, while files are dragged
         self.setAcceptDrops(True)
+
+    def add_files(self, paths: list[str], recipients: frozenset[str] = frozenset()) -> None:
+        """Put absolute paths on the send list; `recipients`, if there are any, become the selection."""
+        raise NotImplementedError
 
     def show_drop_hint(self, hint: str) -> None:
         """What a drop on some part of the window would do; empty: what one on the window would."""
@@ -113,7 +120,7 @@ class DropWindow(QMainWindow):
         self.end_drag()
         event.setDropAction(Qt.DropAction.CopyAction)
         event.accept()
-        self.send_panel.add_paths(local_paths(event.mimeData().urls()))
+        self.add_files(local_paths(event.mimeData().urls()))
 
     def end_drag(self) -> None:
         """Say nothing more."""

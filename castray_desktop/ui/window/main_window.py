@@ -89,7 +89,7 @@ def keys_of(window: MainWindow) -> list[tuple[str, Run]]:
         ("Alt+Down", lambda: actions.move(table.selected_cast(), 1)),
         ("Alt+Return", lambda: window.sheets.show_details(table.selected_cast())),
         ("Ctrl+F", card.focus_filter),
-        ("Ctrl+,", window.setting_up.show),
+        ("Ctrl+,", window.settings_controller.show),
         ("Ctrl+Tab", partial(card.tabs.step, 1)),
         ("Ctrl+Shift+Tab", partial(card.tabs.step, -1)),
         ("Ctrl+PgDown", partial(card.tabs.step, 1)),
@@ -110,9 +110,8 @@ def install_keys(window: MainWindow) -> None:
 
 MINIMUM = (1024, 700)
 
+# Failures that are over once a cluster is ready.
 OF_A_CLUSTER = frozenset(kind for kind in FailureKind if kind.value.startswith(("cluster_", "no_cluster")))
-
-"""What is no longer so once a cluster is ready."""
 
 
 class MainWindow(DropWindow):
@@ -178,7 +177,7 @@ class MainWindow(DropWindow):
             self.banner, choice, self._running_here, lambda: self._cluster.target, self
         )
         self.node_dialogs = NodeDialogs(link, self.nodes, self)
-        self.setting_up = SettingsController(theme, language, link, self.preferences, home, self)
+        self.settings_controller = SettingsController(theme, language, link, self.preferences, home, self)
         self.overlay = DropOverlay(theme, self)
         self.focus_ring = FocusRing(theme, self)
         parts = WindowParts(
@@ -206,14 +205,15 @@ class MainWindow(DropWindow):
         self._show_status()
         Retranslator(self, self._say_title)
 
-    def add_files(self, paths: list[str]) -> None:
-        """Put absolute paths on the send list."""
+    def add_files(self, paths: list[str], recipients: frozenset[str] = frozenset()) -> None:
+        if recipients:
+            self.selection.set_selected(recipients)
         self.send_panel.add_paths(paths)
 
     def close_sheets(self) -> None:
         """Close what stands beside the window."""
         self.sheets.close()
-        self.setting_up.close()
+        self.settings_controller.close()
         self.send_panel.sheets.close()
         if self.pages.schedules.editor is not None:
             self.pages.schedules.editor.close()
@@ -236,13 +236,13 @@ class MainWindow(DropWindow):
         menu.leave_requested.connect(self.cast_question.leave)
         menu.share_requested.connect(self.cast_question.share)
         menu.add_node_requested.connect(self.node_dialogs.ask_name)
-        setting_up = self.setting_up
-        self.header.settings_requested.connect(setting_up.show)
-        self.header.limit_requested.connect(setting_up.set_limit)
-        setting_up.known.connect(self._on_settings)
-        self.welcome_page.local.demo_nodes.changed.connect(setting_up.set_demo_nodes)
-        setting_up.columns_reset.connect(self.table.columns.reset)
-        self._choice.shared.connect(setting_up.show_share)
+        settings_controller = self.settings_controller
+        self.header.settings_requested.connect(settings_controller.show)
+        self.header.limit_requested.connect(settings_controller.set_limit)
+        settings_controller.engine.changed.connect(self._on_settings)
+        self.welcome_page.local.demo_nodes.changed.connect(settings_controller.set_demo_nodes)
+        settings_controller.columns_reset.connect(self.table.columns.reset)
+        self._choice.shared.connect(settings_controller.show_share)
         self.welcome_page.start_requested.connect(self.cast_question.use)
         self.welcome_page.share_requested.connect(self.cast_question.share)
         self.welcome_page.prepare_requested.connect(self._choice.prepare)
@@ -260,7 +260,7 @@ class MainWindow(DropWindow):
         self.send_panel.send_requested.connect(self._send)
         self.graph.drag_entered.connect(self.begin_drag)
         self.graph.drag_left.connect(self.end_drag)
-        self.graph.files_dropped.connect(self._take_files)
+        self.graph.files_dropped.connect(self.add_files)
         self.graph.drop_hint.connect(self.show_drop_hint)
         self.graph.send_requested.connect(self.send_panel.send)
         self.graph.browse_requested.connect(self._browse_for)
@@ -276,7 +276,13 @@ class MainWindow(DropWindow):
         self.pages.schedules.ran.connect(self.shown_cast.expect)
         self.pages.history.details_wanted.connect(self.sheets.show_result)
         self.actions_on_casts.accepted.connect(self.shown_cast.expect)
-        askers = (setting_up, self._choice, self.recipients.groups, self.node_dialogs, self.actions_on_casts)
+        askers = (
+            settings_controller,
+            self._choice,
+            self.recipients.groups,
+            self.node_dialogs,
+            self.actions_on_casts,
+        )
         for asker in askers:
             asker.failed.connect(self.show_failure)
 
@@ -386,18 +392,14 @@ class MainWindow(DropWindow):
 
         self._link.ask(messages.Send(request), messages.Accepted, accepted, self.send_panel.refused)
 
-    def _take_files(self, paths: list[str], recipients: frozenset[str]) -> None:
-        if recipients:
-            self.selection.set_selected(recipients)
-        self.send_panel.add_paths(paths)
-
     def _browse_for(self, recipients: frozenset[str]) -> None:
         if recipients:
             self.selection.set_selected(recipients)
-        self.send_panel.drop_area.files_wanted.emit()
+        self.send_panel.browse_files()
 
     def paste(self) -> None:
-        self.send_panel.add_paths(local_paths(QGuiApplication.clipboard().mimeData().urls()))
+        """Put the files of the clipboard on the send list."""
+        self.add_files(local_paths(QGuiApplication.clipboard().mimeData().urls()))
 
     # --- showing -------------------------------------------------------------------------------------
 

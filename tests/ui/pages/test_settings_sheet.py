@@ -29,8 +29,8 @@ def sheet(qtbot: QtBot, window: MainWindow, link: FakeLink) -> Iterator[Settings
     link.answers[m.GetSettings] = lambda command: m.SettingsChanged(KEPT)
     link.start(fake.busy_welcome())
     window.header.settings_button.click()
-    assert window.setting_up.sheet is not None
-    yield window.setting_up.sheet
+    assert window.settings_controller.sheet is not None
+    yield window.settings_controller.sheet
     window.close_sheets()
 
 

@@ -33,10 +33,10 @@ def test_a_field_with_choices_says_what_is_chosen_there(
 ) -> None:
     """On Linux Qt gives its value as its name; a label, or else the description, says what it is."""
     scenes.busy(window, link)
-    window.setting_up.show()
-    assert window.setting_up.sheet is not None
+    window.settings_controller.show()
+    assert window.settings_controller.sheet is not None
     qapp.processEvents()
-    for owner in (window, window.setting_up.sheet):
+    for owner in (window, window.settings_controller.sheet):
         labelled = {id(text.buddy()) for text in owner.findChildren(QLabel) if text.buddy() is not None}
         for field in owner.findChildren(Dropdown):
             described = field.accessibleDescription() == field.accessibleName() != ""

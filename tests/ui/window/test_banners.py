@@ -185,10 +185,10 @@ def test_finished_casts_are_cleared_by_a_click(window: MainWindow, link: FakeLin
 def test_messages_of_sheets_are_seen_and_move_nothing(window: MainWindow, link: FakeLink) -> None:
     link.answers[m.Browse] = lambda command: m.FolderListing("node_1", "/home/ada", ())
     show(window, link, MINIMUM)
-    window.setting_up.show()
+    window.settings_controller.show()
     window.pages.schedules.add()
     window.send_panel.sheets.browse("node_1")
-    settings, editor = window.setting_up.sheet, window.pages.schedules.editor
+    settings, editor = window.settings_controller.sheet, window.pages.schedules.editor
     browser = window.send_panel.sheets.browser
     assert settings is not None
     assert editor is not None
