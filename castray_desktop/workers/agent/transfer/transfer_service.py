@@ -147,7 +147,7 @@ class TransferService:
     def prepare(self, order: PrepareSource) -> None:
         """Scan the paths, in a thread; a report follows when the manifest is there."""
         source = CastSource(order, self._changed, self._hashes)
-        source.add_node_limit(self._limiter)
+        source.pieces.add_node_limit(self._limiter)
         with self._lock:
             if order.cast in self._sources:
                 return
@@ -208,7 +208,7 @@ class TransferService:
                     DeliveryReport(order.cast, RecipientState.FAILED, epoch=order.epoch, failure=failure)
                 )
             else:
-                delivery.store.add_node_limit(self._limiter)
+                delivery.store.pieces.add_node_limit(self._limiter)
                 self._deliveries[order.cast] = delivery
         if current is not None:
             current.release()
@@ -308,8 +308,8 @@ class TransferService:
             sources, deliveries = list(self._sources.values()), list(self._deliveries.values())
             refused, self._refused = self._refused, []
         return (
-            tuple(source.report() for source in sources if source.pop_dirty()),
-            (*refused, *(delivery.report() for delivery in deliveries if delivery.store.pop_dirty())),
+            tuple(source.report() for source in sources if source.pieces.pop_dirty()),
+            (*refused, *(delivery.report() for delivery in deliveries if delivery.store.pieces.pop_dirty())),
         )
 
     def close(self, keep: bool = False) -> None:
@@ -338,9 +338,9 @@ class TransferService:
         """All stores of this cast on this node."""
         source, delivery = self._sources.get(cast), self._deliveries.get(cast)
         if source is not None:
-            yield source
+            yield source.pieces
         if delivery is not None:
-            yield delivery.store
+            yield delivery.store.pieces
 
     def _upstream_came(self, cast: str, epoch: int, channel: PeerConnection) -> bool:
         delivery = self._deliveries.get(cast)
@@ -349,8 +349,8 @@ class TransferService:
     def _supply_of(self, cast: str) -> Optional[tuple[bytes, PieceStore]]:
         delivery = self._deliveries.get(cast)
         if delivery is not None:
-            return delivery.session.secret, delivery.store
+            return delivery.session.secret, delivery.store.pieces
         source = self._sources.get(cast)
         if source is not None and source.state in (SourceState.SERVING, SourceState.SEALED):
-            return source.secret, source
+            return source.secret, source.pieces
         return None

@@ -338,7 +338,7 @@ def test_files_that_vanish_after_they_were_read(lab: Lab, monkeypatch: pytest.Mo
         (folder / str(number)).write_bytes(os.urandom(1000))
     cast = lab.cast(nodes[0], [folder])
     assert cast.seal().state is SourceState.SEALED
-    nodes[0].plane._sources[cast.cast]._recent.clear()
+    nodes[0].plane._sources[cast.cast].pieces._recent.clear()
     (folder / "1").unlink()
     (folder / "2").write_bytes(b"x" * 1000)
     cast.deliver(nodes[1], nodes[0].upstream())

@@ -103,7 +103,7 @@ class Delivery:
         self._context = context
         self._cancellation = CancellationToken()
         self.store = ReceiveStore(order, context, changed, self._cancellation)
-        self._status = DeliveryStatus(self.store.lock, self.store.report_state)
+        self._status = DeliveryStatus(self.store.pieces.lock, self.store.pieces.report_state)
         self.session = DownloadSession(order, context, self.store, self._status)
         self._seal = ""
         self._paths: tuple[str, ...] = ()
@@ -129,13 +129,13 @@ class Delivery:
         self._thread.start()
 
     def set_trailer_digest(self, order: AnnounceTrailer) -> None:
-        with self.store.lock:
+        with self.store.pieces.lock:
             self._seal = order.trailer_digest
-            self.store.condition.notify_all()
+            self.store.pieces.condition.notify_all()
 
     def stop_and_keep(self) -> None:
         """End it, but keep its data for a later delivery."""
-        with self.store.lock:
+        with self.store.pieces.lock:
             self._left = True
         self.cancel()
 
@@ -148,7 +148,7 @@ class Delivery:
 
     def forget(self) -> None:
         """It is not needed any more: end it if it still runs, and free its resources."""
-        with self.store.lock:
+        with self.store.pieces.lock:
             self._forgotten = True
             ended = self._status.state in FINAL_RECIPIENT_STATES
         if ended:
@@ -161,17 +161,17 @@ class Delivery:
         self.store.end("the cast is over")
 
     def report(self) -> DeliveryReport:
-        with self.store.lock:
+        with self.store.pieces.lock:
             asked, asked_upstream = self.session.asked_upstream
             return DeliveryReport(
                 cast=self.cast,
                 state=self._status.state,
                 epoch=self.session.route[0],
                 upstream=self.session.connected_to,
-                stream_bytes=self.store.have.total,
+                stream_bytes=self.store.pieces.have.total,
                 content_bytes=self.store.content_bytes,
                 received_bytes=self.store.received_bytes + self.store.datagram_bytes,
-                sent_bytes=self.store.sent_bytes,
+                sent_bytes=self.store.pieces.sent_bytes,
                 transport=self.session.transport,
                 paths=self._paths,
                 removed=self._removed,
@@ -275,14 +275,14 @@ class Delivery:
     # --- verifying and landing
 
     def _verify_and_land(self) -> tuple[RecipientState, Optional[Failure]]:
-        assert self.store.manifest is not None
+        assert self.store.pieces.manifest is not None
         assert self.store.parts is not None
         assert self.store.staging is not None
-        results = self._checked_results(self.store.manifest)
-        extras = self._extra_finder(self.store.manifest, self.store.parts)
+        results = self._checked_results(self.store.pieces.manifest)
+        extras = self._extra_finder(self.store.pieces.manifest, self.store.parts)
         whole = all(result.status is FileStatus.OK for result in results)
         landing = DeliveryCommit(
-            self.store.manifest,
+            self.store.pieces.manifest,
             self.store.parts,
             results,
             self._order.on_conflict,
@@ -298,21 +298,21 @@ class Delivery:
         finally:
             self._placed = tuple(landing.result.paths)
             self._paths = tuple(display_name(path) for path in self._placed)
-        self._landed = self.store.manifest, results, landing.result.paths_by_entry
+        self._landed = self.store.pieces.manifest, results, landing.result.paths_by_entry
         self._skipped_bytes = sum(
             entry.content_bytes
-            for number, entry in enumerate(self.store.manifest.files)
+            for number, entry in enumerate(self.store.pieces.manifest.files)
             if self.store.parts.is_existing(number)
         )
         if (
-            len(self.store.manifest.files) == 1 == len(self.store.manifest.entries)
+            len(self.store.pieces.manifest.files) == 1 == len(self.store.pieces.manifest.entries)
             and results[0].status is FileStatus.OK
         ):
             self._file_hash = f"{self._order.algorithms.file}:{results[0].hash.hex()}"
-        problems = file_problems(self.store.manifest, results)
+        problems = file_problems(self.store.pieces.manifest, results)
         if problems:
             self._problems, self._problem_count = problems[:MAX_PROBLEMS], len(problems)
-            return R.FAILED, files_failure(self.store.manifest, problems)
+            return R.FAILED, files_failure(self.store.pieces.manifest, problems)
         failure = self._remove_extras(extras, landed, self.store.parts) if extras is not None else None
         return (R.COMPLETED if landed.has_new_files else R.SKIPPED) if failure is None else R.FAILED, failure
 
@@ -342,9 +342,9 @@ class Delivery:
         """The trailer's records, once its digest has arrived from the source and matches."""
         assert self.store.hashes is not None
         mine = self.store.hashes.finish()
-        with self.store.lock:
+        with self.store.pieces.lock:
             while not self._seal and not self._cancellation.requested:
-                self.store.condition.wait()
+                self.store.pieces.condition.wait()
         self._cancellation.check()
         if hashlib.sha256(self.store.trailer_bytes()).hexdigest() != self._seal:
             raise DamagedListError("the list of hashes")

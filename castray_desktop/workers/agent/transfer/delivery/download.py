@@ -68,12 +68,13 @@ class PieceDownloader:
         channel.tolerates_silence = lambda: session.is_idle
         self._session = session
         self._store = store
-        self._layout = store.layout
+        self._pieces = store.pieces
+        self._layout = store.pieces.layout
         self._buffer = page_buffer(min(self._layout.piece_bytes, self._layout.stream_bytes))
         self._repairs = session.repairs_from(upstream)
         self._unplaced = False
         self._hashes_asked = False
-        self._paused = False
+        self._upstream_told_to_pause = False
         self._asked = RangeSet()
         self._queue: deque[tuple[int, int, bool]] = deque()  # start, end, whether digests suffice
         self._last_pieces: deque[int] = deque()  # last pieces of outstanding requests
@@ -92,19 +93,19 @@ class PieceDownloader:
         while not self._store.is_complete():
             if not self._goes_on():
                 return
-            if self._paused and not (
+            if self._upstream_told_to_pause and not (
                 self._channel.wait_readable(POLL_SECONDS) and self._session.reads_in_pause()
             ):
                 continue
             if self._look_for_group() or self._store.has_new_wanted:
                 self._request_missing()
-            if self._store.early_digests_wanted:
+            if self._pieces.early_digests_wanted:
                 self._request_early(0, self._layout.stream_bytes)
             if self._store.comparison.hashes_awaited and not self._hashes_asked:
                 self._hashes_asked = True
                 self._channel.write(peer_frames.frame(FrameType.HASHES))
-            if self._store.wake_pending and not self._channel.has_data():
-                self._store.notify_waiting()
+            if self._pieces.wake_pending and not self._channel.has_data():
+                self._pieces.notify_waiting()
             if not self._gather():
                 continue
             self._store.time_breakdown.switch(WAITING)
@@ -114,7 +115,7 @@ class PieceDownloader:
             if header.type is FrameType.PIECE:
                 self._take_piece(header)
             elif header.type is FrameType.WAITING:
-                self._store.flush_progress()
+                self._pieces.flush_progress()
             elif header.type is FrameType.DIGESTS:
                 self._take_early(*peer_frames.parse_digests(self._channel.read(header.length)))
             elif header.type is FrameType.PART:
@@ -139,9 +140,11 @@ class PieceDownloader:
         """
         self._session.reading_in_pause = False
         ends = self._session.pause_ends
-        if self._paused is (ends is None):
-            self._paused = not self._paused
-            self._channel.write(peer_frames.frame(FrameType.PAUSE if self._paused else FrameType.RESUME))
+        if self._upstream_told_to_pause is (ends is None):
+            self._upstream_told_to_pause = not self._upstream_told_to_pause
+            self._channel.write(
+                peer_frames.frame(FrameType.PAUSE if self._upstream_told_to_pause else FrameType.RESUME)
+            )
             self._leave_group()
         return ends is None or time.monotonic() < ends
 
@@ -179,11 +182,13 @@ class PieceDownloader:
 
     def _look_for_group(self) -> bool:
         """Returns whether it has just become known what multicast brings."""
-        if self._gathering is None and not self._channel.local and not self._paused:
+        if self._gathering is None and not self._channel.local and not self._upstream_told_to_pause:
             listener = self._session.multicast_receiver()
             if listener is None:
                 return False
-            self._gathering = MulticastRepair(self._channel, self._store, listener, self._parts_due)
+            self._gathering = MulticastRepair(
+                self._channel, self._store, self._layout, listener, self._parts_due
+            )
             return True
         return self._gathering is not None and self._gathering.start_became_known()
 
@@ -208,7 +213,7 @@ class PieceDownloader:
             return True
         for first, last in gathering.step():
             self._fetch_wholly(self._layout.piece(first)[0], self._layout.piece(last - 1)[1])
-        if self._unplaced and self._store.manifest is not None:  # it came by multicast, after contents
+        if self._unplaced and self._pieces.manifest is not None:  # it came by multicast, after contents
             self._unplaced = False
             self._ask_again()
         self._ask()
@@ -240,7 +245,7 @@ class PieceDownloader:
 
     def _take_early(self, first: int, digests: bytes) -> None:
         try:
-            self._store.add_early_digests(first, digests)
+            self._pieces.add_early_digests(first, digests)
         except ValueError as error:
             raise ProtocolError(str(error)) from error
 
@@ -267,7 +272,7 @@ class PieceDownloader:
             self._repair(head.index, start, end, bool(header.flags & PieceFlag.CHANGED))
             return
         with self._store.write_lock:
-            had = self._store.has_piece(head.index)
+            had = self._pieces.has_piece(head.index)
             placed = had or self._store.write_piece(head.index, head.digest, view)
         if not had:
             if not placed:
@@ -279,7 +284,7 @@ class PieceDownloader:
     def _take_digest(self, head: peer_frames.PieceHead, start: int, end: int) -> None:
         """If an existing file has other bytes, request the piece itself."""
         with self._store.write_lock:
-            known = self._store.has_piece(head.index) or self._store.use_existing_piece(
+            known = self._pieces.has_piece(head.index) or self._store.use_existing_piece(
                 head.index, head.digest, self._buffer
             )
         if not known:
@@ -299,7 +304,7 @@ class PieceDownloader:
         """Receive the payload in one system call: fewer wake-ups weigh more than a warm cache (measured)."""
         self._channel.read_into(view)
         self._store.time_breakdown.switch(CHECKING)
-        hasher = self._store.new_piece_hasher()
+        hasher = self._pieces.new_piece_hasher()
         hasher.update(view)
         return hasher.digest()
 
@@ -309,7 +314,7 @@ class PieceDownloader:
         if self._channel.passed_fd < 0:
             raise ProtocolError("a piece of a file that was never passed")
         self._store.time_breakdown.switch(CHECKING)
-        hasher = self._store.new_piece_hasher()
+        hasher = self._pieces.new_piece_hasher()
         for at in range(0, len(view), CHUNK_BYTES):
             chunk = view[at : at + CHUNK_BYTES]
             try:
@@ -395,6 +400,7 @@ class DownloadSession:
         self._order = order
         self._context = context
         self._store = store
+        self._pieces = store.pieces
         self._status = status
         self._cancellation = store.cancellation
         self._cancellation.add_listener(self._interrupt)
@@ -420,7 +426,7 @@ class DownloadSession:
 
     def set_upstream(self, order: SetUpstream) -> None:
         """Change the upstream; older orders are ignored."""
-        with self._store.lock:
+        with self._pieces.lock:
             if order.epoch <= self.route[0]:
                 return
             kept = (
@@ -432,21 +438,21 @@ class DownloadSession:
             self._status.clear_lost_upstream()
             if not kept:
                 self._abort_channel()
-            self._store.condition.notify_all()
+            self._pieces.condition.notify_all()
 
     def pause_fetching(self, order: PauseDelivery) -> None:
         """Detach from the upstream; older orders are ignored. The connection stays for a while."""
-        with self._store.lock:
+        with self._pieces.lock:
             if order.epoch <= self.route[0]:
                 return
             self.route = (order.epoch, None)
             self.pause_ends = time.monotonic() + self._context.timing.keep
             self._meeting.interrupt()
-            self._store.condition.notify_all()
+            self._pieces.condition.notify_all()
 
     def join_group(self, order: JoinGroup) -> None:
         """Join this group, also if it was left before; or leave."""
-        with self._store.lock:
+        with self._pieces.lock:
             if order.group == self._group and (self._listener is None or self._listener.is_active):
                 return
             self._group, self._listens_anew = order.group, True
@@ -454,7 +460,7 @@ class DownloadSession:
                 self._listener.stop("it was told to")
             if self._group is not None:
                 self._abort_channel()  # what was requested on it comes by multicast
-            self._store.condition.notify_all()
+            self._pieces.condition.notify_all()
 
     def offer(self, channel: PeerConnection, epoch: int) -> bool:
         """Offer a connection that the upstream has dialled. Returns whether it was taken."""
@@ -463,9 +469,9 @@ class DownloadSession:
     def _meeting_changed(self, urgent: bool) -> None:
         """The upstream should be asked to dial, or has dialled."""
         if urgent:
-            self._store.report_state()
-        with self._store.lock:
-            self._store.condition.notify_all()
+            self._pieces.report_state()
+        with self._pieces.lock:
+            self._pieces.condition.notify_all()
 
     def _abort_channel(self) -> None:
         self._meeting.interrupt()
@@ -474,9 +480,9 @@ class DownloadSession:
 
     def _interrupt(self) -> None:
         """The delivery has to end: have the thread that fetches notice that."""
-        with self._store.lock:
+        with self._pieces.lock:
             self._abort_channel()
-            self._store.condition.notify_all()
+            self._pieces.condition.notify_all()
 
     def _journal_verified(self, error: Optional[BaseException]) -> None:
         """Journaled data was verified; the download may be complete."""
@@ -485,8 +491,8 @@ class DownloadSession:
         elif self._store.is_complete():
             self._interrupt()
         else:
-            with self._store.lock:
-                self._store.condition.notify_all()
+            with self._pieces.lock:
+                self._pieces.condition.notify_all()
 
     @property
     def asked_upstream(self) -> tuple[int, str]:
@@ -519,15 +525,15 @@ class DownloadSession:
                 group,
                 self._context.connections.address,
                 self._context.node,
-                DatagramKeys(self.secret, self._store.cast, expander(self._order.algorithms.file)),
-                self._store.layout,
+                DatagramKeys(self.secret, self._pieces.cast, expander(self._order.algorithms.file)),
+                self._pieces.layout,
                 self._store,
-                lambda: self._store.paused,
+                lambda: self._pieces.paused,
             )
         except OSError as error:
             log.info(
                 "cast %s on %s can't listen to %s: %s",
-                self._store.cast,
+                self._pieces.cast,
                 self._context.node,
                 group.address,
                 error,
@@ -542,7 +548,7 @@ class DownloadSession:
         listener, self._listener = self._listener, None
         if listener is not None:
             listener.close()
-            self._store.report_state()
+            self._pieces.report_state()
 
     # --- the thread
 
@@ -567,16 +573,16 @@ class DownloadSession:
                 self._wait_for_orders()
                 patience.renew()
                 continue
-            if self._store.paused:  # and not connected: no upstream is missed until it resumes
+            if self._pieces.paused:  # and not connected: no upstream is missed until it resumes
                 self.wait_while_idle()
                 patience.renew()
                 continue
             patience.turn_to(upstream)
-            had, began = self._store.have.total, time.monotonic()
+            had, began = self._pieces.have.total, time.monotonic()
             spoilt = self._spoilt_there(upstream)
             reason = str(spoilt) if spoilt is not None else self._try_fetching(epoch, upstream)
             self._cancellation.check()
-            if self._store.have.total > had or self._verifier.alive:
+            if self._pieces.have.total > had or self._verifier.alive:
                 patience.renew()
             elif spoilt is None and not self._heard:
                 patience.spend(time.monotonic() - began)
@@ -584,43 +590,43 @@ class DownloadSession:
                 continue
             self._lost(upstream, patience, reason)
             began = time.monotonic()
-            with self._store.lock:
+            with self._pieces.lock:
                 if (
                     self.route == route
                     and not self._cancellation.requested
                     and not self._meeting.upstream_connected
                 ):
-                    self._store.condition.wait(patience.pause())
+                    self._pieces.condition.wait(patience.pause())
             patience.spend(time.monotonic() - began)
 
     def _wait_for_orders(self) -> None:
         """Detached: wait until the engine gives an upstream."""
         self.connected_to = ""
         self._status.enter(R.CONNECTING)
-        with self._store.lock:
+        with self._pieces.lock:
             while self.route[1] is None and not self._cancellation.requested:
                 if self._store.is_complete():
                     return
-                self._store.condition.wait()
+                self._pieces.condition.wait()
         self._cancellation.check()
 
     def reads_in_pause(self) -> bool:
         """Whether this delivery is still paused; then a piece is read that may stall."""
-        with self._store.lock:
+        with self._pieces.lock:
             self.reading_in_pause = self.pause_ends is not None
             return self.reading_in_pause
 
     @property
     def is_idle(self) -> bool:
         """Whether no data is expected on its connection: the cast is paused, or this delivery recently."""
-        return self._store.paused or (self.pause_ends is not None and time.monotonic() < self.pause_ends)
+        return self._pieces.paused or (self.pause_ends is not None and time.monotonic() < self.pause_ends)
 
     def wait_while_idle(self) -> None:
         """Wait while no data is expected. Raises what ends the delivery."""
-        with self._store.lock:
+        with self._pieces.lock:
             while self.is_idle and not self._cancellation.requested and not self._store.is_complete():
                 ends = self.pause_ends
-                self._store.condition.wait(None if ends is None else max(ends - time.monotonic(), 0.0))
+                self._pieces.condition.wait(None if ends is None else max(ends - time.monotonic(), 0.0))
         self._cancellation.check()
 
     def _try_fetching(self, epoch: int, upstream: Upstream) -> str:
@@ -631,7 +637,7 @@ class DownloadSession:
         except Spoilt as error:
             log.warning(
                 "cast %s on %s: no piece %d from %s: %s",
-                self._store.cast,
+                self._pieces.cast,
                 self._context.node,
                 error.piece,
                 upstream.node,
@@ -640,7 +646,7 @@ class DownloadSession:
             self._spoilt.setdefault(upstream, {})[error.piece] = error
             return str(error)
         except (OSError, ProtocolError, StoreGoneError) as error:
-            self._not_fetched.log(self._store.cast, self._context.node, str(error))
+            self._not_fetched.log(self._pieces.cast, self._context.node, str(error))
             self._why_lost = (
                 FailureKind.NOT_TRUSTED
                 if isinstance(error, UntrustedPeerError)
@@ -654,7 +660,7 @@ class DownloadSession:
             epoch, upstream, lambda: not self._cancellation.requested and self.route[0] == epoch
         )
         try:
-            with self._store.lock:
+            with self._pieces.lock:
                 self._channel = channel
                 if self._cancellation.requested or self.route[0] != epoch:
                     return
@@ -666,7 +672,7 @@ class DownloadSession:
             PieceDownloader(channel, self, self._store, upstream).run()
         finally:
             self._store.time_breakdown.switch(WAITING)
-            with self._store.lock:
+            with self._pieces.lock:
                 self._channel = self._fetching_from = None
             channel.close()
 
@@ -688,12 +694,12 @@ class DownloadSession:
             raise CastRayError(kind, **values)
         if patience.spent < lost_after or not patience.may_ask:
             return
-        with self._store.lock:
+        with self._pieces.lock:
             if self.route[1] != upstream or not self._status.lose_upstream(Failure(kind, values)):
                 return
             self.connected_to = ""
         patience.asked()
-        self._store.report_state()
+        self._pieces.report_state()
 
     def repairs_from(self, upstream: Upstream) -> dict[int, int]:
         """How often each piece came damaged from there, on all connections."""
@@ -702,7 +708,7 @@ class DownloadSession:
     def _spoilt_there(self, upstream: Upstream) -> Optional[Spoilt]:
         """A piece that is missing and can't be had from there."""
         for piece, spoilt in self._spoilt.get(upstream, {}).items():
-            if not self._store.has_piece(piece):
+            if not self._pieces.has_piece(piece):
                 return spoilt
         return None
 

@@ -291,7 +291,7 @@ class MulticastReceiver:
         if self._reports is not None:
             self._reports.close()
         self.wake()
-        self._delivery.report_state()
+        self._delivery.pieces.report_state()
 
     def _report(self, leaving: bool) -> None:
         """Send a report to the sender. Lost reports do no harm: the next one is complete."""
@@ -389,8 +389,8 @@ class MulticastReceiver:
         lacks = self._further and self.reassembly.has_missing()
         if left or lacks or self._ended or self._delivery.is_complete():
             self.wake()
-        if self._delivery.wake_pending:
-            self._delivery.notify_waiting()
+        if self._delivery.pieces.wake_pending:
+            self._delivery.pieces.notify_waiting()
         return came, drained
 
     def _place(self) -> bool:

@@ -20,7 +20,6 @@ MAX_PARTS = 1000
 class RepairedDelivery(Protocol):
     """The delivery that multicast and repair complete together."""
 
-    layout: StreamLayout
     time_breakdown: TimeBreakdown
 
     def is_undecided(self) -> bool:
@@ -37,6 +36,7 @@ class MulticastRepair:
         self,
         channel: PeerConnection,
         delivery: RepairedDelivery,
+        layout: StreamLayout,
         listener: MulticastReceiver,
         parts_due: int = 0,
     ) -> None:
@@ -44,7 +44,7 @@ class MulticastRepair:
         self.parts_due = parts_due  # number of requested parts that have not arrived
         self._channel = channel
         self._delivery = delivery
-        self._layout = delivery.layout
+        self._layout = layout
         self._candidates = listener.reassembly
         self._candidates.start_over()
         self._parts: deque[tuple[int, int]] = deque()  # parts to request

@@ -16,18 +16,33 @@ from castray_desktop.workers.agent.transfer.system.digests import Hasher
 from castray_desktop.workers.agent.transfer.system.time_breakdown import CHECKING, WAITING, TimeBreakdown
 
 
-class PieceRecipient(WantedPieces, Protocol):
-    """Interface of a delivery whose pieces may come by multicast."""
+class ReceivedPieces(Protocol):
+    """Interface of the pieces that are there already."""
 
     layout: StreamLayout
     manifest: Optional[Manifest]
-    time_breakdown: TimeBreakdown
-    write_lock: threading.Lock
     new_piece_hasher: Callable[[], Hasher]
     wake_pending: bool
 
     def early_digest(self, index: int) -> Optional[bytes]:
         """The digest of a piece, once known; the piece may still be missing."""
+
+    def notify_waiting(self) -> None:
+        """Wake the threads that wait for pieces."""
+
+    def report_state(self) -> None:
+        """Trigger an immediate report."""
+
+
+class PieceRecipient(WantedPieces, Protocol):
+    """Interface of a store whose pieces may come by multicast."""
+
+    time_breakdown: TimeBreakdown
+    write_lock: threading.Lock
+
+    @property
+    def pieces(self) -> ReceivedPieces:
+        """The pieces that are there already."""
 
     def can_write(self, index: int) -> bool:
         """Whether `write_piece` can write it."""
@@ -40,9 +55,6 @@ class PieceRecipient(WantedPieces, Protocol):
 
     def is_complete(self) -> bool:
         """Whether every byte was received and verified."""
-
-    def notify_waiting(self) -> None:
-        """Wake the threads that wait for pieces."""
 
 
 class PieceWriter:
@@ -65,7 +77,7 @@ class PieceWriter:
     def write_now(self) -> bool:
         """Write contents, unless the other thread is writing. False if work is left for the other thread."""
         delivery = self._delivery
-        if delivery.manifest is None or not delivery.write_lock.acquire(blocking=False):
+        if delivery.pieces.manifest is None or not delivery.write_lock.acquire(blocking=False):
             self.defer()
             return False
         try:
@@ -107,12 +119,12 @@ class PieceWriter:
         """Write the complete ones of these pieces. Returns whether there were no others."""
         delivery, candidates, others = self._delivery, self._candidates, False
         for piece in candidates.complete_pieces:
-            if not (contents if piece in delivery.layout.contents else lists):
+            if not (contents if piece in delivery.pieces.layout.contents else lists):
                 others = True
             elif not delivery.needs_piece(piece):
                 candidates.recycle(candidates.remove_complete(piece)[0])
             else:
-                digest = delivery.early_digest(piece)
+                digest = delivery.pieces.early_digest(piece)
                 if digest is not None and delivery.can_write(piece):
                     self._place_one(piece, digest)
                 else:  # it is written once the missing digest has arrived
@@ -133,6 +145,6 @@ class PieceWriter:
         return self._digest_of(view) == digest and self._delivery.write_piece(piece, digest, view)
 
     def _digest_of(self, view: memoryview) -> bytes:
-        hasher = self._delivery.new_piece_hasher()
+        hasher = self._delivery.pieces.new_piece_hasher()
         hasher.update(view)
         return hasher.digest()

@@ -38,9 +38,6 @@ class WantedPieces(Protocol):
     def is_undecided(self) -> bool:
         """Whether it is not known yet which pieces are needed."""
 
-    def report_state(self) -> None:
-        """Trigger an immediate report."""
-
 
 class _PieceBuffer:
     """One piece: the ranges received by datagram or from the upstream, and the ranges requested."""

@@ -37,7 +37,7 @@ class PieceUploader:
         self._early: deque[list[int]] = deque()  # as requests: digests that may come before their pieces
         self._hashes_wanted = False
         self._file_passed = -1
-        self._paused = False  # by the peer
+        self._peer_paused = False  # the peer wants nothing for now
         self._calm = False  # nothing to send for a while
         self._at = 0  # the piece that is served
         self._last_sent = time.monotonic()
@@ -130,7 +130,7 @@ class PieceUploader:
     def _take_request(self) -> None:
         header = peer_frames.parse_header(self._channel.read(peer_frames.HEADER_BYTES))
         if header.type in (FrameType.PAUSE, FrameType.RESUME):
-            self._paused = header.type is FrameType.PAUSE
+            self._peer_paused = header.type is FrameType.PAUSE
             return
         if header.type is FrameType.HASHES and header.length == 0:
             self._hashes_wanted = True
@@ -244,10 +244,10 @@ class PieceUploader:
     @property
     def _rests(self) -> bool:
         """Whether the cast or the peer is paused: the connection stays, and nothing is sent."""
-        return self._paused or self._supply.paused
+        return self._peer_paused or self._supply.paused
 
     def _rest(self) -> None:
-        if self._paused:
+        if self._peer_paused:
             self._idle()
         else:
             self._pause(POLL_SECONDS)

@@ -16,7 +16,6 @@ import time
 from collections.abc import Sequence
 from typing import Optional
 
-from castray_desktop.core.content.byte_ranges import RangeSet
 from castray_desktop.core.content.manifest import (
     FileSpan,
     FileStatus,
@@ -46,7 +45,6 @@ from castray_desktop.workers.agent.transfer.store.piece_store import (
     NotifyChanged,
     PieceStore,
     RereadPiece,
-    StoreGoneError,
     read_some,
 )
 from castray_desktop.workers.agent.transfer.system.digests import Hasher, expander, file_hasher, piece_hasher
@@ -69,12 +67,12 @@ class SourceReader:
     """Reads the stream in order. One file is open at a time, with its hasher."""
 
     def __init__(self, source: CastSource) -> None:
-        assert source.manifest is not None
+        assert source.pieces.manifest is not None
         self._source = source
         self._files = source.files
-        self._manifest = source.manifest
-        self._layout = source.layout
-        self._chunk = page_buffer(min(CHUNK_BYTES, source.layout.piece_bytes))
+        self._manifest = source.pieces.manifest
+        self._layout = source.pieces.layout
+        self._chunk = page_buffer(min(CHUNK_BYTES, source.pieces.layout.piece_bytes))
         self._next_file = 0
         self._fd = -1
         self._hasher: Hasher = source.new_file_hasher()
@@ -96,20 +94,20 @@ class SourceReader:
         if self._comes_after_hole(spans) and end <= layout.trailer_start:
             source.make_ready(index)  # recipients hash the hole while it is hashed here
         hasher = (
-            None if source.has_piece(index) else source.new_piece_hasher()
+            None if source.pieces.has_piece(index) else source.pieces.new_piece_hasher()
         )  # had: it was asked for before
         if len(spans) == 1 and spans[0].length == end - start:
             self._read_span(spans[0], hasher, None)
             if hasher is not None:
-                source.add_pieces(index, hasher.digest())
+                source.pieces.add_piece(index, hasher.digest())
             return
         payload = bytearray(end - start)
         self._assemble(memoryview(payload), start, end, spans)
         if hasher is not None:
             self._source.time_breakdown.switch(CHECKING)
             hasher.update(payload)
-            source.cache_piece(index, bytes(payload))
-            source.add_pieces(index, hasher.digest())
+            source.pieces.cache_piece(index, bytes(payload))
+            source.pieces.add_piece(index, hasher.digest())
 
     def _comes_after_hole(self, spans: list[FileSpan]) -> bool:
         return self._manifest.has_holes(spans) and (len(spans) > 1 or spans[0].offset != self._hashed)
@@ -184,7 +182,7 @@ class SourceReader:
     def _hash_hole(self, end: int) -> None:
         """Hash zeros up to `end`."""
         if end > self._hashed and self._fd >= 0 and not self._skipped:
-            self._source.notify_waiting()
+            self._source.pieces.notify_waiting()
             self._source.time_breakdown.switch(CHECKING)
             hash_zeros(self._hasher, end - self._hashed, self._source.check_end)
         self._hashed = end
@@ -311,7 +309,7 @@ class _SourceEndedError(Exception):
     """The cast was cancelled while this thread worked for it."""
 
 
-class CastSource(PieceStore):
+class CastSource:
     """The sending side of one cast."""
 
     early_seconds = 0.08
@@ -319,7 +317,7 @@ class CastSource(PieceStore):
     that, wherever these are fast."""
 
     def __init__(self, order: PrepareSource, changed: NotifyChanged, cache: HashCache) -> None:
-        super().__init__(order.cast, changed)
+        self.pieces = PieceStore(order.cast, changed, self, self.early_seconds)
         self.secret = b""
         self.state = S.SCANNING
         self._order = order
@@ -333,7 +331,6 @@ class CastSource(PieceStore):
         self._last_scan_report = 0.0
         self._cache = cache
         self.files = self._files_of((), "")
-        self._asked = RangeSet()  # pieces, by number
         self._finding = False
         self.time_breakdown = TimeBreakdown()  # of the thread that reads
         self._reading = 0  # the piece that the in-order reader is at
@@ -348,8 +345,8 @@ class CastSource(PieceStore):
 
     def serve(self, order: ServeSource) -> None:
         """Read and hash, in a thread; from now on peers that know the secret may fetch."""
-        with self.lock:
-            if self.state is not S.PREPARED or self.manifest is None or self._totals is None:
+        with self.pieces.lock:
+            if self.state is not S.PREPARED or self.pieces.manifest is None or self._totals is None:
                 return
             try:
                 self._use(order.algorithms, self._totals)
@@ -357,23 +354,23 @@ class CastSource(PieceStore):
             except ValueError as error:
                 self._fail(Failure(FailureKind.INTERNAL, {"reason": str(error)}))
                 return
-            self.limiter.set_limit(order.limit)
-            self.files = self._files_of(self.manifest.files, order.algorithms.file)
+            self.pieces.limiter.set_limit(order.limit)
+            self.files = self._files_of(self.pieces.manifest.files, order.algorithms.file)
         self._go(S.SERVING)
         self._start(self._read_all)
 
     def read_to_end(self) -> None:
         """Read on, however little the recipients ask for."""
-        with self.lock:
-            self.demand = self.layout.pieces
-            self.notify_waiting()
+        with self.pieces.lock:
+            self.pieces.demand = self.pieces.layout.pieces
+            self.pieces.notify_waiting()
 
     def multicast(self, order: SendToGroup, own: str, ports: Optional[tuple[int, int]]) -> None:
         """Send the stream to a group as well, or stop that.
 
         `own` is this node's address, `ports` the reachable ones, None for all.
         """
-        with self.lock:
+        with self.pieces.lock:
             if self.state not in (S.SERVING, S.SEALED):
                 return
             sender = self._sender
@@ -384,29 +381,29 @@ class CastSource(PieceStore):
             if sender is not None and sender.active:
                 sender.update(order)
                 return
-            keys = DatagramKeys(self.secret, self.cast, self._expand)
-            self._sender = MulticastSender(self, order, own, ports, keys)
+            keys = DatagramKeys(self.secret, self.pieces.cast, self._expand)
+            self._sender = MulticastSender(self.pieces, order, own, ports, keys)
             self._sender.start()
 
     def _files_of(self, files: Sequence[ManifestEntry], algorithm: str) -> SourceFiles:
         known = ScannedFiles(self._scan, files, self._cache, algorithm)
-        return SourceFiles(self._scan, files, known, self.report_progress)
+        return SourceFiles(self._scan, files, known, self.pieces.report_progress)
 
     def _use(self, algorithms: Algorithms, totals: ParcelTotals) -> None:
-        self.new_piece_hasher = piece_hasher(algorithms.piece)
+        self.pieces.new_piece_hasher = piece_hasher(algorithms.piece)
         self.new_file_hasher = file_hasher(algorithms.file)
         self._expand = expander(algorithms.file)
         sizes = (totals.manifest_bytes, totals.content_bytes, totals.trailer_bytes)
-        self._lay_out(StreamLayout(*sizes, algorithms.piece_bytes))
+        self.pieces.lay_out(StreamLayout(*sizes, algorithms.piece_bytes))
 
     def cancel(self) -> None:
         """Cancel it; the threads notice at once."""
         self._go(S.CANCELLED)
-        self.end("the cast was cancelled")
+        self.pieces.end("the cast was cancelled")
 
     def check_end(self) -> None:
         """Raises in the calling thread if the cast is over."""
-        if self.gone_reason:
+        if self.pieces.gone_reason:
             raise _SourceEndedError
 
     def join(self, seconds: float) -> None:
@@ -416,16 +413,16 @@ class CastSource(PieceStore):
             self._sender.join(seconds)
 
     def report(self) -> SourceReport:
-        with self.lock:
+        with self.pieces.lock:
             problems, problem_count = self.files.problems()
             return SourceReport(
-                cast=self.cast,
+                cast=self.pieces.cast,
                 state=self.state,
                 scanned_files=self._scanned[0],
                 scanned_bytes=self._scanned[1],
                 totals=self._totals,
-                sent_bytes=self.sent_bytes,
-                sent_lists=self.sent_lists,
+                sent_bytes=self.pieces.sent_bytes,
+                sent_lists=self.pieces.sent_lists,
                 trailer_digest=self._trailer_digest,
                 problems=(*self._scan.problems, *problems)[:MAX_PROBLEMS],
                 problem_count=self._scan.problem_count + problem_count,
@@ -438,7 +435,7 @@ class CastSource(PieceStore):
     def _start(self, work: object) -> None:
         assert callable(work)
         thread = threading.Thread(
-            target=self._guarded, args=(work,), name=f"castray-source-{self.cast}", daemon=True
+            target=self._guarded, args=(work,), name=f"castray-source-{self.pieces.cast}", daemon=True
         )
         self._threads.append(thread)
         thread.start()
@@ -452,22 +449,22 @@ class CastSource(PieceStore):
         except CastRayError as error:
             self._fail(error.failure)
         except Exception as error:
-            log.exception("the source of cast %s failed", self.cast)
+            log.exception("the source of cast %s failed", self.pieces.cast)
             self._fail(Failure(FailureKind.INTERNAL, {"reason": f"{type(error).__name__}: {error}"}))
 
     def _fail(self, failure: Failure) -> None:
-        with self.lock:
+        with self.pieces.lock:
             self._failure = failure
         self._go(S.FAILED)
-        self.end("the source failed")
+        self.pieces.end("the source failed")
 
     def _go(self, state: SourceState) -> None:
         if self._enter(state):
-            self.report_state()
+            self.pieces.report_state()
 
     def _enter(self, state: SourceState) -> bool:
         """Change the state; returns whether it changed. Somebody is to be told."""
-        with self.lock:
+        with self.pieces.lock:
             if state not in SOURCE_TRANSITIONS[self.state]:
                 return False
             self.state = state
@@ -476,12 +473,12 @@ class CastSource(PieceStore):
     # --- scanning
 
     def _prepare(self) -> None:
-        self.report_state()
+        self.pieces.report_state()
         scan = Scanner(self._order.links, self._order.exclude, self._scanning).run(self._order.paths)
         manifest = Manifest(scan.entries)
         raw = encode_manifest(manifest)
-        with self.lock:
-            self._scan, self.manifest, self._raw_manifest = scan, manifest, raw
+        with self.pieces.lock:
+            self._scan, self.pieces.manifest, self._raw_manifest = scan, manifest, raw
             self._scanned = (scan.files, scan.size)
             self._totals = scan.totals(manifest, raw)
         self._go(S.PREPARED)
@@ -492,22 +489,21 @@ class CastSource(PieceStore):
         if now - self._last_scan_report >= SCAN_REPORT_SECONDS:
             self._last_scan_report = now
             self._scanned = (scan.files, scan.size)
-            self._dirty = True
-            self._changed(False)
+            self.pieces.report_now()
 
     # --- reading
 
     def _read_all(self) -> None:
         reader = SourceReader(self)
         try:
-            for index in range(self.layout.pieces):
+            for index in range(self.pieces.layout.pieces):
                 self._await_demand(index)
                 self._reading = index
                 if self._may_skip(index):
                     reader.skip_piece(index)
                 else:
                     reader.read_piece(index)
-            self._reading = self.layout.pieces
+            self._reading = self.pieces.layout.pieces
             if not self._trailer_digest:
                 reader.seal()
         finally:
@@ -516,38 +512,38 @@ class CastSource(PieceStore):
 
     def _may_skip(self, index: int) -> bool:
         """Whether it was not requested, and the hashes of its files are known."""
-        start, end = self.layout.piece(index)
+        start, end = self.pieces.layout.piece(index)
         known = self.files.scanned.hashes
-        if not known or start < self.layout.manifest_bytes or end > self.layout.trailer_start:
+        if not known or start < self.pieces.layout.manifest_bytes or end > self.pieces.layout.trailer_start:
             return False
-        with self.lock:
-            if self._asked.contains(index, index + 1) and not self.have.contains(start, end):
+        with self.pieces.lock:
+            if self.pieces.requested.contains(index, index + 1) and not self.pieces.have.contains(start, end):
                 return False
-        assert self.manifest is not None
-        return all(known[span.file] for span in self.manifest.spans(*self.layout.content_range(start, end)))
+        return all(known[span.file] for span in self.pieces.spans_of(index))
 
     def _await_demand(self, index: int) -> None:
-        lead = READ_AHEAD_BYTES // self.layout.piece_bytes
-        if self.within_file(index) is None:
+        lead = READ_AHEAD_BYTES // self.pieces.layout.piece_bytes
+        if self.pieces.within_file(index) is None:
             # these wait in memory for their upload
-            lead = max(min(lead, RECENT_BYTES // self.layout.piece_bytes - 2), 1)
-        with self.lock:
+            lead = max(min(lead, RECENT_BYTES // self.pieces.layout.piece_bytes - 2), 1)
+        with self.pieces.lock:
             self.time_breakdown.switch(WAITING)
-            if index > self.demand + lead:
-                self.demand_awaited = index - lead * 3 // 4  # one wake-up per piece is slow for both sides
-                self.notify_waiting()
-            while not self.gone_reason and index > self.demand + lead:
-                self.condition.wait()
+            if index > self.pieces.demand + lead:
+                # one wake-up per piece is slow for both sides
+                self.pieces.demand_awaited = index - lead * 3 // 4
+                self.pieces.notify_waiting()
+            while not self.pieces.gone_reason and index > self.pieces.demand + lead:
+                self.pieces.condition.wait()
             self.check_end()
 
     def finish_trailer(self) -> None:
         """All files were read: make the trailer."""
-        with self.lock:  # a report has the state and the digest, or neither
+        with self.pieces.lock:  # a report has the state and the digest, or neither
             self._raw_trailer = encode_trailer(self.files.results())
             self._trailer_digest = hashlib.sha256(self._raw_trailer).hexdigest()
             sealed = self._enter(S.SEALED)
         if sealed:
-            self.report_state()
+            self.pieces.report_state()
 
     @property
     def sealed(self) -> bool:
@@ -561,12 +557,12 @@ class CastSource(PieceStore):
     def trailer_bytes(self) -> bytes:
         return self._raw_trailer
 
-    def _open_for_reading(self, file: int) -> int:
+    def open_for_reading(self, file: int) -> int:
         return self.files.open(file)
 
     def known_hashes(self) -> Optional[Sequence[bytes]]:
         """Looked up on the first request: a cast to empty recipients needs none of it."""
-        with self.lock:
+        with self.pieces.lock:
             if self.files.scanned.hashes is None and not self._finding:
                 self._finding = True
                 self._start(self._find_known)
@@ -574,79 +570,70 @@ class CastSource(PieceStore):
 
     def _find_known(self) -> None:
         self.files.scanned.find_hashes()
-        self.notify_waiting()
+        self.pieces.notify_waiting()
 
     def save_hashes(self) -> None:
         """Save the hashes of read files. After the cast."""
         if self.sealed:
             self.files.save_hashes()
 
-    def _read_file(self, file: int, offset: int, view: memoryview) -> None:
+    def read_file(self, file: int, offset: int, view: memoryview) -> None:
         """Read as much as there is; zeros if the file has become shorter or unreadable."""
         count = 0
         if self.files.is_readable(file):
             try:
-                with self.borrow_file(file) as fd:
+                with self.pieces.borrow_file(file) as fd:
                     count = read_some(fd, offset, view)
             except OSError:
                 count = 0
         view[count:] = bytes(len(view) - count)
 
-    def within_file(self, index: int) -> tuple[int, int] | None:
-        """As in `PieceStore`, but a file that can't be opened any more is assembled from zeros."""
-        where = super().within_file(index)
-        if where is not None:
-            if not self.files.is_readable(where[0]):
-                return None
-            try:
-                with self.borrow_file(where[0]):
-                    return where
-            except OSError:
-                return None
-        return None
+    def can_open(self, file: int) -> bool:
+        """A file that can't be opened any more is assembled from zeros."""
+        if not self.files.is_readable(file):
+            return False
+        try:
+            with self.pieces.borrow_file(file):
+                return True
+        except OSError:
+            return False
+
+    def check_unchanged(self, index: int) -> None:
+        """The reader in order notices changes."""
 
     def can_digest(self, index: int) -> bool:
         """Pieces that the reader has skipped, or that are far from it, are read on request.
 
         So a request in the middle, after a restart of this agent, does not wait for the whole beginning.
         """
-        near = max(NEAR_BYTES // self.layout.piece_bytes, 1)
+        near = max(NEAR_BYTES // self.pieces.layout.piece_bytes, 1)
         skipped_or_far = index < self._reading or index > self._reading + near
-        return skipped_or_far and self.layout.piece(index)[1] <= self.layout.trailer_start
+        return skipped_or_far and self.pieces.layout.piece(index)[1] <= self.pieces.layout.trailer_start
 
     def make_ready(self, index: int) -> None:
         """Make a piece available before the in-order reader reaches it."""
-        if not self.has_piece(index):
-            self._digest(index)
-        self.notify_waiting()
-
-    def record_requested(self, pieces: range) -> None:
-        with self.lock:
-            self._asked.add(pieces.start, pieces.stop)
+        if not self.pieces.has_piece(index):
+            self.pieces.digest_now(index)
+        self.pieces.notify_waiting()
 
     def reread_piece(self, index: int) -> RereadPiece:
         """Read a damaged piece again; another digest than the first time means a changed file."""
-        if self.gone_reason:
-            raise StoreGoneError(self.gone_reason)
-        start, end = self.layout.piece(index)
-        with self.lock:
-            self._recent.pop(index, None)
-        payload = self.piece_bytes(index)
-        hasher = self.new_piece_hasher()
+        self.pieces.drop_cached(index)
+        payload = self.pieces.piece_bytes(index)
+        hasher = self.pieces.new_piece_hasher()
         hasher.update(payload)
         digest = hasher.digest()
-        if digest == self.digest(index):
+        if digest == self.pieces.digest(index):
             return RereadPiece(payload, digest, False)
-        self.add_pieces(index, digest)
+        self.pieces.add_piece(index, digest)
         if not self.sealed:
-            assert self.manifest is not None
-            for span in self.manifest.spans(*self.layout.content_range(start, end)):
+            for span in self.pieces.spans_of(index):
                 self._mark_if_changed(span.file)
         return RereadPiece(payload, digest, True)
 
     def _mark_if_changed(self, file: int) -> None:
         try:
-            with self.borrow_file(file) as fd:
+            with self.pieces.borrow_file(file) as fd:
                 unchanged = self.files.unchanged(file, fd)
         except OSError:
             unchanged = False

@@ -7,11 +7,10 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Optional, Protocol
 
-from castray_desktop.core.content.byte_ranges import RangeSet
 from castray_desktop.core.content.manifest import FileSpan, Manifest
-from castray_desktop.core.content.stream_layout import StreamLayout
 from castray_desktop.core.failures.kinds import CastRayError
 from castray_desktop.workers.agent.transfer.store.cancellation import CancellationToken, CastCancelledError
+from castray_desktop.workers.agent.transfer.store.piece_store import PieceStore
 from castray_desktop.workers.agent.transfer.system.digests import Hasher
 from castray_desktop.workers.agent.transfer.system.file_io import page_buffer
 from castray_desktop.workers.agent.transfer.system.sparse_files import hash_zeros
@@ -22,10 +21,7 @@ log = logging.getLogger("castray.byte_plane")
 class HashedStore(Protocol):
     """The store whose files are hashed."""
 
-    cast: str
-    lock: threading.RLock
-    layout: StreamLayout
-    have: RangeSet
+    pieces: PieceStore
     cancellation: CancellationToken
 
     def read_contents(self, low: int, high: int, view: memoryview) -> None:
@@ -44,13 +40,13 @@ class FileHashes:
 
     def __init__(
         self,
-        stock: HashedStore,
+        store: HashedStore,
         manifest: Manifest,
         new_hasher: Callable[[], Hasher],
         completed: Callable[[int], None],
     ) -> None:
         self.hashes: list[bytes] = []
-        self._stock = stock
+        self._store = store
         self._manifest = manifest
         self._new_hasher = new_hasher
         self._completed = completed
@@ -118,22 +114,22 @@ class FileHashes:
         """There may be data to read back."""
         self._behind = True
         if self._thread is None and not self._stopped:
-            name = f"castray-hashes-{self._stock.cast}"
+            name = f"castray-hashes-{self._store.pieces.cast}"
             self._thread = threading.Thread(target=self._run, name=name, daemon=True)
             self._thread.start()
         self._condition.notify_all()
 
     def _run(self) -> None:
-        buffer = page_buffer(self._stock.layout.piece_bytes)  # new memory is as slow as hashing
+        buffer = page_buffer(self._store.pieces.layout.piece_bytes)  # new memory is as slow as hashing
         try:
             while self._await_work():
                 self._done(self._read_back(buffer))
         except OSError as error:
-            self._fail(self._stock.local_failure(error))
+            self._fail(self._store.local_failure(error))
         except (CastCancelledError, CastRayError) as error:
             self._fail(error)
         except Exception as error:
-            log.exception("the hashes of cast %s", self._stock.cast)
+            log.exception("the hashes of cast %s", self._store.pieces.cast)
             self._fail(error)
 
     def _fail(self, error: Exception) -> None:
@@ -159,9 +155,9 @@ class FileHashes:
 
     def _ready(self) -> int:
         """End of the contents that are there without a gap from the hashed prefix."""
-        manifest_bytes = self._stock.layout.manifest_bytes
-        with self._stock.lock:
-            there = self._stock.have.available_from(manifest_bytes + self._at)
+        manifest_bytes = self._store.pieces.layout.manifest_bytes
+        with self._store.pieces.lock:
+            there = self._store.pieces.have.available_from(manifest_bytes + self._at)
         return min(there - manifest_bytes, self._manifest.content_bytes)
 
     def _read_back(self, buffer: memoryview) -> int:
@@ -178,12 +174,12 @@ class FileHashes:
             self._manifest.files[file].data is not None
         ):  # the source is at the same hole, before its next bytes
             self._hash_hole(self._manifest.spans(self._at, self._at + 1)[0].offset)
-        end = min(self._ready(), self._at + self._stock.layout.piece_bytes)
+        end = min(self._ready(), self._at + self._store.pieces.layout.piece_bytes)
         if end <= self._at:
             return self._at
         self._behind = True
         view = buffer[: end - self._at]
-        self._stock.read_contents(self._at, end, view)
+        self._store.read_contents(self._at, end, view)
         self._hash(self._manifest.spans(self._at, end), view)
         return end
 
@@ -211,7 +207,7 @@ class FileHashes:
         """Check for a stop within a large hole."""
         if self._stopped:
             raise CastCancelledError
-        self._stock.cancellation.check()
+        self._store.cancellation.check()
 
     def _note(self, file: int, hash_: bytes) -> None:
         self._empty_up_to(file)

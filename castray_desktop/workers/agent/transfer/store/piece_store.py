@@ -1,7 +1,7 @@
 """The pieces that a node has of one cast, for uploads to wait for and to read.
 
-The source and every recipient have one. An upload waits here until a piece is there; whoever adds one
-wakes it.
+The source and every recipient own one. An upload waits here until a piece is there; the thread that adds it
+wakes the upload.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import NamedTuple, Optional
+from typing import NamedTuple, Optional, Protocol
 
-from castray_desktop.core.content.byte_ranges import RangeSet
-from castray_desktop.core.content.manifest import Manifest
+from castray_desktop.core.content.byte_ranges import Range, RangeSet
+from castray_desktop.core.content.manifest import FileSpan, Manifest
 from castray_desktop.core.content.stream_layout import StreamLayout
 from castray_desktop.core.failures.kinds import FailureKind
 from castray_desktop.core.protocol.nodes.peer_frames import DIGEST_BYTES, MAX_PIECE
@@ -51,14 +51,48 @@ class RereadPiece(NamedTuple):
     changed: bool
 
 
+class PieceContents(Protocol):
+    """Where the bytes of a store's pieces are: the files of a source, or those that a recipient writes."""
+
+    def open_for_reading(self, file: int) -> int:
+        """Open a file; returns its descriptor. Raises OSError."""
+
+    def can_open(self, file: int) -> bool:
+        """Whether the file can be sent from its descriptor; else its pieces are assembled in memory."""
+
+    def read_file(self, file: int, offset: int, view: memoryview) -> None:
+        """Fill `view` from a file. Raises OSError or EOFError."""
+
+    def manifest_bytes(self) -> bytes | bytearray:
+        """The encoded manifest."""
+
+    def trailer_bytes(self) -> bytes | bytearray:
+        """The encoded trailer."""
+
+    def known_hashes(self) -> Optional[Sequence[bytes]]:
+        """File hashes known before the trailer; empty if none, None if undecided."""
+
+    def can_digest(self, index: int) -> bool:
+        """Whether a piece that was not added may be read and digested on request."""
+
+    def check_unchanged(self, index: int) -> None:
+        """The piece was read to be digested on request. Raises Spoilt if it is not right any more."""
+
+    def reread_piece(self, index: int) -> RereadPiece:
+        """Read a damaged piece from the files again. Raises StoreGoneError or OSError."""
+
+
 class PieceStore:
-    """The pieces of one cast on this node. Subclasses fill it and know the files."""
+    """The pieces of one cast on this node. Its owner adds them and knows their contents."""
 
-    early_seconds = 0.0
-    """How long digests ahead of their pieces are collected. Zero if they arrive together already: the waits
-    of all nodes of a chain would add up."""
-
-    def __init__(self, cast: str, changed: NotifyChanged) -> None:
+    def __init__(
+        self, cast: str, changed: NotifyChanged, contents: PieceContents, early_seconds: float = 0.0
+    ) -> None:
+        """`early_seconds` is how long digests ahead of their pieces are collected. Zero if they arrive
+        together already: the waits of all nodes of a chain would add up.
+        """
+        self.early_seconds = early_seconds
+        self._contents = contents
         self.cast = cast
         self.lock = threading.RLock()
         self.condition = threading.Condition(self.lock)
@@ -71,11 +105,14 @@ class PieceStore:
         self.limiter = RateLimiter()
         self.limiters: tuple[RateLimiter, ...] = (self.limiter,)  # all limits that apply
         self.demand = -1  # the furthest requested piece
+        self.requested = RangeSet()  # pieces that were requested, by number
+        self.early_digests_wanted = False  # a downstream wants digests ahead of their pieces
         self.demand_awaited = 0  # a thread waits until demand reaches it
         self.gone_reason = ""
         self.paused = False
         self._pauses = 0  # number of the last pause or resume order
         self._digests = bytearray()
+        self._undigested = bytearray()  # which are had without a digest, by piece
         self._known = bytearray()  # which of them are known, by piece
         self._recent: OrderedDict[int, bytes] = OrderedDict()
         self._early = -1  # a piece that is only in memory so far
@@ -85,33 +122,57 @@ class PieceStore:
         self.wake_pending = False
         self._dirty = False
         self.new_piece_hasher = piece_hasher(PIECE_DIGESTS[-1])
-        self.open_files = OpenFiles(self._open_for_reading)
+        self.open_files = OpenFiles(contents.open_for_reading)
 
-    # --- for the subclasses
+    # --- for the owner
 
-    def _open_for_reading(self, file: int) -> int:
-        raise NotImplementedError
-
-    def manifest_bytes(self) -> bytes | bytearray:
-        raise NotImplementedError
-
-    def trailer_bytes(self) -> bytes | bytearray:
-        raise NotImplementedError
-
-    def reread_piece(self, index: int) -> RereadPiece:
-        """Read a damaged piece from the files again. Raises Gone."""
-        raise NotImplementedError
-
-    def _lay_out(self, layout: StreamLayout) -> None:
+    def lay_out(self, layout: StreamLayout) -> None:
+        """Set the layout of the stream. Raises ValueError."""
         if layout.piece_bytes > MAX_PIECE:
             raise ValueError(f"pieces of {layout.piece_bytes} bytes")
         self.layout = layout
         self._digests, self._known = bytearray(layout.pieces * DIGEST_BYTES), bytearray(layout.pieces)
+        self._undigested = bytearray(layout.pieces)
 
-    def add_pieces(self, index: int, digest: bytes) -> None:
+    def expect_digest(self, index: int, digest: bytes) -> None:
+        """Record the digest that a journaled piece has to have."""
+        self._digests[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES] = digest
+
+    def add_resumed(self, start: int, end: int, journaled: bytearray) -> None:
+        """Whole pieces are there since an earlier delivery. Digests that are not `journaled` (by piece) are
+        computed on request.
+        """
+        pieces = self.layout.pieces_of(start, end)
+        self._known[pieces.start : pieces.stop] = journaled[pieces.start : pieces.stop]
+        for index in pieces:
+            self._undigested[index] = not self._known[index]
+        self.have.add(start, end)
+
+    def add_undigested(self, start: int, end: int) -> list[Range]:
+        """Whole pieces are there; digests are computed on request. Returns the ranges that are new. Requires
+        the lock.
+        """
+        new = self.have.missing(start, end)
+        for gap in new:
+            pieces = self.layout.pieces_of(*gap)
+            self._undigested[pieces.start : pieces.stop] = b"\1" * len(pieces)
+        self.have.add(start, end)
+        return new
+
+    def add_early_digests(self, first: int, digests: bytes) -> None:
+        """Add digests from the upstream, ahead of their pieces. Raises ValueError."""
+        after = first + len(digests) // DIGEST_BYTES
+        if after > self.layout.pieces:
+            raise ValueError(f"digests of pieces up to {after}, where there are {self.layout.pieces}")
+        with self.lock:
+            for number, index in enumerate(range(first, after)):
+                if not (self._known[index] and self.has_piece(index)):  # it may have been read again
+                    self.record_digest(index, digests[number * DIGEST_BYTES : (number + 1) * DIGEST_BYTES])
+
+    def add_piece(self, index: int, digest: bytes) -> None:
         """A piece is there."""
         with self.lock:
-            self._note_digest(index, digest)
+            self.record_digest(index, digest)
             self.have.add(*self.layout.piece(index))
             self.wake_pending = True
             complete = self.have.total == self.layout.stream_bytes
@@ -130,12 +191,12 @@ class PieceStore:
         before it.
         """
         with self.lock:
-            self._note_digest(index, digest)
+            self.record_digest(index, digest)
             self._recent[index] = payload
             self._early = index
         self.notify_waiting()
 
-    def _note_digest(self, index: int, digest: bytes) -> None:
+    def record_digest(self, index: int, digest: bytes) -> None:
         """Record the digest of a piece. Requires the lock."""
         self._digests[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES] = digest
         if not self._known[index]:
@@ -192,7 +253,7 @@ class PieceStore:
                 raise StoreGoneError(self.gone_reason)
             if not on_demand:
                 return self.is_ready(index)
-        self._digest(index)
+        self.digest_now(index)
         return True
 
     def early_digest(self, index: int) -> Optional[bytes]:
@@ -201,6 +262,7 @@ class PieceStore:
 
     def request_early_digests(self) -> None:
         """A downstream wants digests ahead of their pieces."""
+        self.early_digests_wanted = True
 
     def wait_digest(self, index: int, seconds: float) -> None:
         """Wait until the digest of a piece is known, possibly ahead of the piece. Raises Gone."""
@@ -212,6 +274,8 @@ class PieceStore:
 
     def record_requested(self, pieces: range) -> None:
         """Record that these pieces were requested."""
+        with self.lock:
+            self.requested.add(pieces.start, pieces.stop)
 
     def wait_hashes(self, seconds: float) -> Optional[Sequence[bytes]]:
         """File hashes known before the trailer, None if undecided within `seconds`.
@@ -219,38 +283,49 @@ class PieceStore:
         Raises Gone when it never will be.
         """
         with self.lock:
-            if not self.gone_reason and self.known_hashes() is None:
+            if not self.gone_reason and self._contents.known_hashes() is None:
                 self.condition.wait(seconds)
             if self.gone_reason:
                 raise StoreGoneError(self.gone_reason)
-            return self.known_hashes()
-
-    def known_hashes(self) -> Optional[Sequence[bytes]]:
-        """File hashes known before the trailer; empty if none, None if undecided."""
-        return ()
+            return self._contents.known_hashes()
 
     def is_ready(self, index: int) -> bool:
         """Whether the piece can be served, with its digest."""
-        return index == self._early or self.has_piece(index)
+        return (index == self._early or self.has_piece(index)) and not self._undigested[index]
 
     def can_digest(self, index: int) -> bool:
         """Whether the bytes of a piece are there but its digest is not."""
-        return False
+        return self._undigested[index] == 1 or self._contents.can_digest(index)
 
     def has_piece(self, index: int) -> bool:
         with self.lock:
             return self.have.contains(*self.layout.piece(index))
 
-    def _digest(self, index: int) -> None:
-        """Read a piece and compute its digest on request. Raises Gone or OSError."""
+    def digest_now(self, index: int) -> None:
+        """Read a piece and compute its digest on request. Raises StoreGoneError or OSError."""
         payload = self.piece_bytes(index)
         hasher = self.new_piece_hasher()
         hasher.update(payload)
+        self._contents.check_unchanged(index)
         with self.lock:
-            if not self.has_piece(index):  # another server may have been faster
+            if self._undigested[index]:
+                self.record_digest(index, hasher.digest())
+                self._undigested[index] = 0
+            elif not self.has_piece(index):  # another server may have been faster
                 if self.within_file(index) is None:
                     self.cache_piece(index, bytes(payload))
-                self.add_pieces(index, hasher.digest())
+                self.add_piece(index, hasher.digest())
+
+    def reread_piece(self, index: int) -> RereadPiece:
+        """Read a piece again that arrived damaged downstream. Raises StoreGoneError or OSError."""
+        if self.gone_reason:
+            raise StoreGoneError(self.gone_reason)
+        return self._contents.reread_piece(index)
+
+    def drop_cached(self, index: int) -> None:
+        """Read the piece from the files the next time."""
+        with self.lock:
+            self._recent.pop(index, None)
 
     def digest(self, index: int) -> bytes:
         return bytes(self._digests[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES])
@@ -261,7 +336,15 @@ class PieceStore:
         if self.manifest is None or start < self.layout.manifest_bytes or end > self.layout.trailer_start:
             return None
         span = self.manifest.span_within(*self.layout.content_range(start, end))
-        return (span.file, span.offset) if span is not None else None
+        if span is None or not self._contents.can_open(span.file):
+            return None
+        return span.file, span.offset
+
+    def spans_of(self, index: int) -> list[FileSpan]:
+        """The parts of files that a piece consists of; empty before the manifest is known."""
+        if self.manifest is None:
+            return []
+        return self.manifest.spans(*self.layout.content_range(*self.layout.piece(index)))
 
     def borrow_file(self, file: int) -> AbstractContextManager[int]:
         """A descriptor to read the file from."""
@@ -274,28 +357,24 @@ class PieceStore:
             return memoryview(recent)
         start, end = self.layout.piece(index)
         payload = bytearray(end - start)
-        self._fill(memoryview(payload), start, end)
+        self.read_stream(memoryview(payload), start, end)
         return memoryview(payload)
 
-    def _fill(self, view: memoryview, start: int, end: int) -> None:
+    def read_stream(self, view: memoryview, start: int, end: int) -> None:
+        """Fill `view` with these bytes of the stream. Raises OSError or EOFError."""
         layout = self.layout
         if start < layout.manifest_bytes:
-            part = self.manifest_bytes()[start:end]
+            part = self._contents.manifest_bytes()[start:end]
             view[: len(part)] = part
         low, high = layout.content_range(start, end)
         at = layout.manifest_bytes + low - start
         for span in self.manifest.spans(low, high) if self.manifest else ():
-            self._read_file(span.file, span.offset, view[at : at + span.length])
+            self._contents.read_file(span.file, span.offset, view[at : at + span.length])
             at += span.length
         if end > layout.trailer_start:
             first = max(start, layout.trailer_start)
-            part = self.trailer_bytes()[first - layout.trailer_start : end - layout.trailer_start]
+            part = self._contents.trailer_bytes()[first - layout.trailer_start : end - layout.trailer_start]
             view[first - start : first - start + len(part)] = part
-
-    def _read_file(self, file: int, offset: int, view: memoryview) -> None:
-        """Fill `view` from a file. Raises OSError, also where the file is too short."""
-        with self.open_files.borrow(file) as fd:
-            read_fully(fd, offset, view)
 
     def count_sent(self, index: int, length: int, last: bool) -> None:
         """Count sent bytes of a piece; `last` if a peer has no more requests."""
@@ -317,6 +396,11 @@ class PieceStore:
         if now - self._last_progress >= PROGRESS_SECONDS:
             self._last_progress = now
             self._changed(False)
+
+    def report_now(self) -> None:
+        """Report progress; the caller limits the rate."""
+        self._dirty = True
+        self._changed(False)
 
     def flush_progress(self) -> None:
         """Report held-back progress while idle."""

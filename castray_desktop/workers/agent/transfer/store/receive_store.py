@@ -14,7 +14,6 @@ from castray_desktop.core.content.manifest import FileSpan, Manifest, decode_man
 from castray_desktop.core.content.stream_layout import StreamLayout
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol.nodes.agent_protocol import StartDelivery
-from castray_desktop.core.protocol.nodes.peer_frames import DIGEST_BYTES
 from castray_desktop.workers.agent.transfer.node_context import NodeContext
 from castray_desktop.workers.agent.transfer.store.cancellation import CancellationToken
 from castray_desktop.workers.agent.transfer.store.comparison import ExistingFileComparison, may_exist
@@ -36,7 +35,7 @@ from castray_desktop.workers.agent.transfer.store.piece_store import (
     PieceStore,
     RereadPiece,
     Spoilt,
-    StoreGoneError,
+    read_fully,
 )
 from castray_desktop.workers.agent.transfer.store.staging import Staging
 from castray_desktop.workers.agent.transfer.system.digests import file_hasher, piece_hasher
@@ -55,8 +54,8 @@ class DamagedListError(Exception):
     """The manifest or the trailer does not have its digest, although each of its pieces had."""
 
 
-class ReceiveStore(PieceStore):
-    """The pieces of one cast on a recipient."""
+class ReceiveStore:
+    """What a recipient has of one cast: its pieces, and the files that they are written to."""
 
     def __init__(
         self,
@@ -65,8 +64,8 @@ class ReceiveStore(PieceStore):
         changed: NotifyChanged,
         cancellation: CancellationToken,
     ) -> None:
-        super().__init__(order.cast, changed)
-        self.limiter.set_limit(order.limit)
+        self.pieces = PieceStore(order.cast, changed, self)
+        self.pieces.limiter.set_limit(order.limit)
         self.cancellation = cancellation
         self.order = order
         self._context = context
@@ -79,7 +78,7 @@ class ReceiveStore(PieceStore):
         self.repaired_bytes = 0
         self.time_breakdown = TimeBreakdown()  # of the thread that writes pieces, else of the download thread
         totals = order.totals
-        self._lay_out(
+        self.pieces.lay_out(
             StreamLayout(
                 totals.manifest_bytes,
                 totals.content_bytes,
@@ -89,16 +88,14 @@ class ReceiveStore(PieceStore):
         )
         self._raw_manifest = bytearray(totals.manifest_bytes)
         self._raw_trailer = bytearray(totals.trailer_bytes)
-        self.new_piece_hasher = piece_hasher(order.algorithms.piece)
+        self.pieces.new_piece_hasher = piece_hasher(order.algorithms.piece)
         self._new_file_hasher = file_hasher(order.algorithms.file)
         self.journaled = RangeSet()  # recorded in the journal, not verified yet
         self.checked_to = 0  # journaled ranges before it were verified
         self.has_new_wanted = False  # journaled data was wrong: more has to be requested
         self.write_lock = threading.Lock()  # held while a piece is written
         self._moving_lock = threading.Lock()  # held while a file's bytes move
-        self.comparison = ExistingFileComparison(self.layout)
-        self._undigested = bytearray(self.layout.pieces)  # pieces that are had without a digest, by number
-        self.early_digests_wanted = False  # a downstream wants digests ahead of their pieces
+        self.comparison = ExistingFileComparison(self.pieces.layout)
 
     # --- the beginning
 
@@ -119,7 +116,7 @@ class ReceiveStore(PieceStore):
         self._reserve_space(folder, destination)
         if order.totals.manifest_bytes == 0:
             raise CastRayError(FailureKind.INTERNAL, reason="a parcel without a manifest")
-        if self.manifest is None and self._may_have_existing_files(destination):
+        if self.pieces.manifest is None and self._may_have_existing_files(destination):
             self.comparison.await_manifest()
 
     def _make_staging(self, destination: bytes) -> Staging:
@@ -130,20 +127,20 @@ class ReceiveStore(PieceStore):
             "file": order.algorithms.file,
             "piece_bytes": str(order.algorithms.piece_bytes),
         }
-        return Staging(destination, self.cast, context.node, header, context.registry)
+        return Staging(destination, self.pieces.cast, context.node, header, context.registry)
 
     def _reserve_space(self, folder: bytes, destination: bytes) -> None:
         order, context = self.order, self._context
         assert self.staging is not None
         needed = order.totals.content_bytes
-        free = context.reservations.free_bytes(folder, but=self.cast)
+        free = context.reservations.free_bytes(folder, but=self.pieces.cast)
         if self.staging.resumed and free < needed:
             needed = max(needed - self.staging.used_bytes(), 0)
         if free < needed:
             needed -= present_bytes(destination, order.totals.top, needed)
         if free < needed:
             raise no_room(context.node, destination, free, needed)
-        context.reservations.reserve(self.cast, os.stat(folder).st_dev, needed)
+        context.reservations.reserve(self.pieces.cast, os.stat(folder).st_dev, needed)
 
     def _resume(self) -> bool:
         """Resume from what an earlier delivery left. Returns False if it can't be used."""
@@ -154,33 +151,31 @@ class ReceiveStore(PieceStore):
         self._raw_manifest[:] = raw
         trailer = self.staging.saved_trailer()[: len(self._raw_trailer)]
         self._raw_trailer[: len(trailer)] = trailer
-        journalled = bytearray(self.layout.pieces)
+        journalled = bytearray(self.pieces.layout.pieces)
         for index, digest in self.staging.journal.records():
-            if index < self.layout.pieces:
+            if index < self.pieces.layout.pieces:
                 journalled[index] = 1
-                self._digests[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES] = digest
+                self.pieces.expect_digest(index, digest)
         self._use_manifest(raw)
-        assert self.manifest is not None
+        assert self.pieces.manifest is not None
         assert self.parts is not None
         if self.parts.settled:  # some may be in the user's hands by now, and is not looked at any more
-            for start, end in whole_pieces(self.manifest, self.layout, self.parts.settled.__contains__):
-                pieces = self.layout.pieces_of(start, end)
-                self._known[pieces.start : pieces.stop] = journalled[pieces.start : pieces.stop]
-                for index in pieces:
-                    self._undigested[index] = not self._known[index]
-                self.have.add(start, end)
+            for start, end in whole_pieces(
+                self.pieces.manifest, self.pieces.layout, self.parts.settled.__contains__
+            ):
+                self.pieces.add_resumed(start, end, journalled)
                 self._count(start, end)
-        for index in range(self.layout.pieces):
-            if journalled[index] and not self.has_piece(index):
-                self.journaled.add(*self.layout.piece(index))
+        for index in range(self.pieces.layout.pieces):
+            if journalled[index] and not self.pieces.has_piece(index):
+                self.journaled.add(*self.pieces.layout.piece(index))
         return True
 
     def needed_ranges(self) -> list[Range]:
         """Ranges to fetch, ascending: neither verified nor journaled."""
-        with self.lock:
+        with self.pieces.lock:
             self.has_new_wanted = False
-            had, known = self.have, self._known_to()
-            if self.checked_to < self.layout.stream_bytes and self.journaled.total:
+            had, known = self.pieces.have, self._known_to()
+            if self.checked_to < self.pieces.layout.stream_bytes and self.journaled.total:
                 had = had.copy()
                 for start, end in self.journaled:
                     if end > self.checked_to:
@@ -189,19 +184,23 @@ class ReceiveStore(PieceStore):
 
     def _known_to(self) -> int:
         """End of the part of the stream for which it is known what to fetch."""
-        return self.layout.manifest_bytes if self.comparison.is_undecided else self.layout.stream_bytes
+        return (
+            self.pieces.layout.manifest_bytes
+            if self.comparison.is_undecided
+            else self.pieces.layout.stream_bytes
+        )
 
     def needs_piece(self, index: int) -> bool:
         """Whether this piece is needed: neither here nor being verified."""
-        start, end = self.layout.piece(index)
-        with self.lock:
+        start, end = self.pieces.layout.piece(index)
+        with self.pieces.lock:
             return self._wants(start, end)
 
     def _wants(self, start: int, end: int) -> bool:
         if end > self._known_to() or self.comparison.may_have(start, end):
             return False
         claimed = end > self.checked_to and self.journaled.contains(start, end)
-        return not claimed and not self.have.contains(start, end)
+        return not claimed and not self.pieces.have.contains(start, end)
 
     def next_needed(self, index: int) -> int:
         """The first needed piece from there on, the number of pieces if there is none."""
@@ -213,65 +212,65 @@ class ReceiveStore(PieceStore):
 
     def _next_missing(self, index: int) -> int:
         """The first piece from there on that is neither verified nor journaled."""
-        with self.lock:
-            if index >= self.layout.pieces:
+        with self.pieces.lock:
+            if index >= self.pieces.layout.pieces:
                 return index
-            at, _ = self.layout.piece(index)
+            at, _ = self.pieces.layout.piece(index)
             while True:
-                further = self.have.available_from(at)
+                further = self.pieces.have.available_from(at)
                 if further >= self.checked_to:
                     further = self.journaled.available_from(further)
-                if further == at or further >= self.layout.stream_bytes:
-                    return self.layout.piece_from(further)
+                if further == at or further >= self.pieces.layout.stream_bytes:
+                    return self.pieces.layout.piece_from(further)
                 at = further
 
     def is_undecided(self) -> bool:
         """Whether it is not known yet which pieces are needed."""
-        return self._known_to() < self.layout.stream_bytes
+        return self._known_to() < self.pieces.layout.stream_bytes
 
     def can_write(self, index: int) -> bool:
         """Whether `write_piece` could write it: contents need the manifest."""
-        if self.manifest is not None:
+        if self.pieces.manifest is not None:
             return True
-        start, end = self.layout.piece(index)
-        manifest_bytes = self.layout.manifest_bytes
-        return end < manifest_bytes or self.have.prefix >= min(start, manifest_bytes)
+        start, end = self.pieces.layout.piece(index)
+        manifest_bytes = self.pieces.layout.manifest_bytes
+        return end < manifest_bytes or self.pieces.have.prefix >= min(start, manifest_bytes)
 
     def verify_journaled(self, index: int, buffer: memoryview) -> bool:
         """Read back a journaled piece; returns whether it matches its digest. Raises OSError."""
-        start, end = self.layout.piece(index)
+        start, end = self.pieces.layout.piece(index)
         view = buffer[: end - start]
         with self._moving_lock:
             good = self._reads_as(index, start, end, view)
-            with self.lock:
+            with self.pieces.lock:
                 if good:
-                    if not self.has_piece(index):  # it may lie in a file whose hash agreed meanwhile
+                    if not self.pieces.has_piece(index):  # it may lie in a file whose hash agreed meanwhile
                         self._count(start, end)
-                    self.add_pieces(index, self.digest(index))
+                    self.pieces.add_piece(index, self.pieces.digest(index))
                 self.checked_to = end
         if good:
             self._hash_contents(start, end, view)
-            self.report_progress()
+            self.pieces.report_progress()
         return good
 
     def _reads_as(self, index: int, start: int, end: int, view: memoryview) -> bool:
         try:
-            self._fill(view, start, end)
+            self.pieces.read_stream(view, start, end)
         except (OSError, EOFError):
             return False
-        hasher = self.new_piece_hasher()
+        hasher = self.pieces.new_piece_hasher()
         hasher.update(view)
-        return hasher.digest() == self.digest(index)
+        return hasher.digest() == self.pieces.digest(index)
 
     def _count(self, start: int, end: int) -> None:
-        low, high = self.layout.content_range(start, end)
+        low, high = self.pieces.layout.content_range(start, end)
         self.content_bytes += high - low
 
     # --- pieces
 
     def is_complete(self) -> bool:
         """Whether every byte of the stream is verified."""
-        return self.have.total == self.layout.stream_bytes
+        return self.pieces.have.total == self.pieces.layout.stream_bytes
 
     def write_piece(self, index: int, digest: bytes, view: memoryview) -> bool:
         """Write a verified piece; returns False if it can't be written yet because the manifest is missing.
@@ -292,23 +291,23 @@ class ReceiveStore(PieceStore):
                 path=self._shown_path(error),
                 reason=reason_of(error),
             )
-        needed = self.layout.stream_bytes - self.have.total
+        needed = self.pieces.layout.stream_bytes - self.pieces.have.total
         return write_failure(error, self._context.node, self._shown_path(error), needed)
 
     def _write_piece(self, index: int, digest: bytes, view: memoryview) -> bool:
-        start, end = self.layout.piece(index)
-        layout = self.layout
-        if start < layout.manifest_bytes and self.manifest is None:
+        start, end = self.pieces.layout.piece(index)
+        layout = self.pieces.layout
+        if start < layout.manifest_bytes and self.pieces.manifest is None:
             part = view[: layout.manifest_bytes - start]
             self._raw_manifest[start : start + len(part)] = part
-        if self.manifest is None and end >= layout.manifest_bytes:
-            if self.have.prefix < min(start, layout.manifest_bytes):
+        if self.pieces.manifest is None and end >= layout.manifest_bytes:
+            if self.pieces.have.prefix < min(start, layout.manifest_bytes):
                 return False
-            self.serve_from_memory(index, digest, bytes(view))  # reading a long list takes a while
+            self.pieces.serve_from_memory(index, digest, bytes(view))  # reading a long list takes a while
             self._decode_manifest()
         low, high = layout.content_range(start, end)
         content = view[layout.manifest_bytes + low - start :]
-        spans = self.manifest.spans(low, high) if self.manifest is not None else []
+        spans = self.pieces.manifest.spans(low, high) if self.pieces.manifest is not None else []
         assert self.staging is not None
         self.time_breakdown.switch(DISK)
         self._write(spans, content)
@@ -319,11 +318,11 @@ class ReceiveStore(PieceStore):
             self._raw_trailer[first - layout.trailer_start : end - layout.trailer_start] = part
             self.staging.save_trailer(first - layout.trailer_start, part)
         if len(spans) != 1 or high - low != end - start:
-            self.cache_piece(index, bytes(view))
+            self.pieces.cache_piece(index, bytes(view))
         self._record_written(index, digest, high - low)
         if self.hashes is not None:
             self.hashes.add_contents(low, high, spans, content)
-        self.report_progress()
+        self.pieces.report_progress()
         return True
 
     def _record_written(self, index: int, digest: bytes, length: int) -> None:
@@ -333,17 +332,17 @@ class ReceiveStore(PieceStore):
             self.staging.journal.append(index, digest)
         except OSError as error:
             raise self.local_failure(error) from error
-        with self.lock:
+        with self.pieces.lock:
             self.content_bytes += length
-            self.add_pieces(index, digest)
+            self.pieces.add_piece(index, digest)
 
     def _hash_contents(self, start: int, end: int, view: memoryview) -> None:
-        if self.manifest is None or self.hashes is None:
+        if self.pieces.manifest is None or self.hashes is None:
             return
-        low, high = self.layout.content_range(start, end)
-        content = view[self.layout.manifest_bytes + low - start :]
+        low, high = self.pieces.layout.content_range(start, end)
+        content = view[self.pieces.layout.manifest_bytes + low - start :]
         try:
-            self.hashes.add_contents(low, high, self.manifest.spans(low, high), content)
+            self.hashes.add_contents(low, high, self.pieces.manifest.spans(low, high), content)
         except OSError as error:
             raise self.local_failure(error) from error
 
@@ -362,12 +361,12 @@ class ReceiveStore(PieceStore):
             raise CastRayError(
                 FailureKind.INTERNAL, reason=f"the list of files is not valid: {error}"
             ) from error
-        layout = self.layout
+        layout = self.pieces.layout
         if manifest.content_bytes != layout.content_bytes or len(manifest.files) != self.order.totals.files:
             raise CastRayError(FailureKind.INTERNAL, reason="the list of files does not fit the parcel")
         assert self.staging is not None
         parts = PartFiles(
-            self.staging, manifest, self.cast, self._context.reservations, self.order.on_conflict
+            self.staging, manifest, self.pieces.cast, self._context.reservations, self.order.on_conflict
         )
         self.parts = parts
         self._check_names(manifest, self.staging)
@@ -377,7 +376,7 @@ class ReceiveStore(PieceStore):
         self._find_existing_files(manifest, parts)
         self.hashes = FileHashes(self, manifest, self._new_file_hasher, parts.complete)
         self.hashes.set_known(dict.fromkeys(parts.settled, b""))
-        self.manifest = manifest
+        self.pieces.manifest = manifest
 
     def _check_names(self, manifest: Manifest, staging: Staging) -> None:
         """Raises CastRayError where two are one to the file system: one would get the other's bytes."""
@@ -406,12 +405,12 @@ class ReceiveStore(PieceStore):
 
     def _write_part(self, span: FileSpan, view: memoryview) -> None:
         """Write a verified part of a file. Raises CastRayError."""
-        assert self.manifest is not None
+        assert self.pieces.manifest is not None
         assert self.parts is not None
         try:
             self.parts.write(span.file, span.offset, view)
         except OSError as error:
-            entry = self.manifest.files[span.file]
+            entry = self.pieces.manifest.files[span.file]
             path = os.fsencode(self._destination_text()) + b"/" + entry.path
             raise write_failure(error, self._context.node, path, entry.size - span.offset) from error
 
@@ -426,21 +425,21 @@ class ReceiveStore(PieceStore):
         destination = self.staging.destination
         if self._may_have_existing_files(destination):
             parts.existing = ExistingFiles(
-                manifest, self.layout, destination, self.staging.parts, parts.settled, self._comparing
+                manifest, self.pieces.layout, destination, self.staging.parts, parts.settled, self._comparing
             )
         if self.comparison.set_files(parts.existing, self.staging.resumed):
             self.has_new_wanted = True
 
     def _comparing(self) -> None:
         self.cancellation.check()
-        self.report_progress()
+        self.pieces.report_progress()
 
     def add_source_hashes(self, first: int, hashes: list[bytes]) -> None:
         """Add file hashes from the upstream; empty if none is known. Raises ProtocolError."""
-        assert self.manifest is not None
-        if not self.comparison.add_hashes(first, hashes, len(self.manifest.files)):
+        assert self.pieces.manifest is not None
+        if not self.comparison.add_hashes(first, hashes, len(self.pieces.manifest.files)):
             return
-        self.notify_waiting()
+        self.pieces.notify_waiting()
         try:
             self._add_files_with_same_hash()
         except OSError as error:
@@ -453,37 +452,34 @@ class ReceiveStore(PieceStore):
             self._context.hash_cache, self.order.algorithms.file, self._new_file_hasher, self._comparing
         )
         self.hashes.set_known(same)
-        with self.lock:
+        with self.pieces.lock:
             for start, end in pieces:
-                for gap in self.have.missing(start, end):
+                for gap in self.pieces.add_undigested(start, end):
                     self._count(*gap)
-                    undigested = self.layout.pieces_of(*gap)
-                    self._undigested[undigested.start : undigested.stop] = b"\1" * len(undigested)
-                self.have.add(start, end)
             self.comparison.hashes_awaited, self.has_new_wanted = False, True
-        self.notify_waiting()
-        self.report_progress()
+        self.pieces.notify_waiting()
+        self.pieces.report_progress()
 
     def use_existing_piece(self, index: int, digest: bytes, buffer: memoryview) -> bool:
         """Accept the piece if existing files have these bytes; returns whether they do.
 
         Raises CastRayError.
         """
-        start, end = self.layout.piece(index)
+        start, end = self.pieces.layout.piece(index)
         view = buffer[: end - start]
         existing = self.comparison.files
-        if existing is None or self.manifest is None:
+        if existing is None or self.pieces.manifest is None:
             return False
-        if not existing.cover(self.manifest.spans(*self.layout.content_range(start, end))):
+        if not existing.cover(self.pieces.manifest.spans(*self.pieces.layout.content_range(start, end))):
             return False
-        with self.lock:
-            self._note_digest(index, digest)
+        with self.pieces.lock:
+            self.pieces.record_digest(index, digest)
         if not self._reads_as(index, start, end, view):
             return False
-        low, high = self.layout.content_range(start, end)
+        low, high = self.pieces.layout.content_range(start, end)
         self._record_written(index, digest, high - low)
         self._hash_contents(start, end, view)
-        self.report_progress()
+        self.pieces.report_progress()
         return True
 
     def _is_in_place(self, span: FileSpan, view: memoryview) -> bool:
@@ -495,7 +491,7 @@ class ReceiveStore(PieceStore):
             return True
         mine = page_buffer(span.length)
         try:
-            self._read_file(span.file, span.offset, mine)
+            self.read_file(span.file, span.offset, mine)
             if mine == view:
                 return True
         except (OSError, EOFError):
@@ -503,23 +499,27 @@ class ReceiveStore(PieceStore):
         with self._moving_lock:
             self._copy_matching_parts(span.file, existing)
             existing.mark_different(span.file)
-        self.open_files.forget(span.file)
+        self.pieces.open_files.forget(span.file)
         return False
 
     def _copy_matching_parts(self, file: int, existing: ExistingFiles) -> None:
         """Copy the matching parts of an existing file into the part file."""
-        assert self.manifest is not None
+        assert self.pieces.manifest is not None
         assert self.parts is not None
-        first, last = (self.layout.manifest_bytes + at for at in self.manifest.file_range(file))
-        with self.lock:
+        first, last = (self.pieces.layout.manifest_bytes + at for at in self.pieces.manifest.file_range(file))
+        with self.pieces.lock:
             had = [
-                (max(low, first), min(high, last)) for low, high in self.have if low < last and high > first
+                (max(low, first), min(high, last))
+                for low, high in self.pieces.have
+                if low < last and high > first
             ]
         for low, high in had:
             for at in range(low, high, COPY_BYTES):
-                for span in self.manifest.spans(*self.layout.content_range(at, min(at + COPY_BYTES, high))):
+                for span in self.pieces.manifest.spans(
+                    *self.pieces.layout.content_range(at, min(at + COPY_BYTES, high))
+                ):
                     view = page_buffer(span.length)
-                    self._read_file(file, span.offset, view)
+                    self.read_file(file, span.offset, view)
                     self.parts.write(file, span.offset, view)
         if not existing.is_unchanged(file):
             raise OSError(errno.ESTALE, CHANGED_WHILE_COMPARED, os.fsdecode(existing.path(file)))
@@ -528,10 +528,10 @@ class ReceiveStore(PieceStore):
 
     def path_of_piece(self, index: int) -> str:
         """The file of a piece, for messages."""
-        if self.manifest is not None:
-            spans = self.manifest.spans(*self.layout.content_range(*self.layout.piece(index)))
+        if self.pieces.manifest is not None:
+            spans = self.pieces.spans_of(index)
             if spans:
-                return display_name(self.manifest.files[spans[0].file].path)
+                return display_name(self.pieces.manifest.files[spans[0].file].path)
         return "the list of files"
 
     def _shown_path(self, error: OSError) -> str:
@@ -561,53 +561,34 @@ class ReceiveStore(PieceStore):
         """Count bytes that are requested from the upstream because they did not arrive by datagrams."""
         self.repaired_bytes += count
 
-    # --- digests ahead of their pieces
-
-    def request_early_digests(self) -> None:
-        self.early_digests_wanted = True
-
-    def add_early_digests(self, first: int, digests: bytes) -> None:
-        """Add digests from the upstream, ahead of their pieces. Raises ValueError."""
-        after = first + len(digests) // DIGEST_BYTES
-        if after > self.layout.pieces:
-            raise ValueError(f"digests of pieces up to {after}, where there are {self.layout.pieces}")
-        with self.lock:
-            for number, index in enumerate(range(first, after)):
-                if not (self._known[index] and self.has_piece(index)):  # it may have been read anew
-                    self._note_digest(index, digests[number * DIGEST_BYTES : (number + 1) * DIGEST_BYTES])
-
     # --- serving
 
     def known_hashes(self) -> Optional[list[bytes]]:
         return self.comparison.known_hashes
 
-    def is_ready(self, index: int) -> bool:
-        return super().is_ready(index) and not self.can_digest(index)
-
     def can_digest(self, index: int) -> bool:
-        return self._undigested[index] == 1
+        return False
 
-    def _digest(self, index: int) -> None:
-        assert self.manifest is not None
-        payload = self.piece_bytes(index)
-        hasher = self.new_piece_hasher()
-        hasher.update(payload)
+    def check_unchanged(self, index: int) -> None:
         existing = self.comparison.files
-        for span in self.manifest.spans(*self.layout.content_range(*self.layout.piece(index))):
+        for span in self.pieces.spans_of(index):
             if existing is None or not existing.is_unchanged(span.file):
                 raise Spoilt(index, f"its copy on {self._context.node} has changed")
-        with self.lock:
-            self._note_digest(index, hasher.digest())
-            self._undigested[index] = 0
+
+    def can_open(self, file: int) -> bool:
+        return True
 
     def end(self, reason: str) -> None:
-        super().end(reason)
+        """Stop serving, and close the files."""
+        self.pieces.end(reason)
         if self.parts is not None:
             self.parts.close()
 
     def read_contents(self, low: int, high: int, view: memoryview) -> None:
         """Read contents back from the part files. Raises OSError."""
-        self._fill(view, self.layout.manifest_bytes + low, self.layout.manifest_bytes + high)
+        self.pieces.read_stream(
+            view, self.pieces.layout.manifest_bytes + low, self.pieces.layout.manifest_bytes + high
+        )
 
     def manifest_bytes(self) -> bytearray:
         return self._raw_manifest
@@ -615,46 +596,45 @@ class ReceiveStore(PieceStore):
     def trailer_bytes(self) -> bytearray:
         return self._raw_trailer
 
-    def _open_for_reading(self, file: int) -> int:
+    def open_for_reading(self, file: int) -> int:
         assert self.parts is not None
         return self.parts.open(file)
 
-    def _read_file(self, file: int, offset: int, view: memoryview) -> None:
+    def read_file(self, file: int, offset: int, view: memoryview) -> None:
         """Raises Unreadable, which names the file."""
-        assert self.manifest is not None
+        assert self.pieces.manifest is not None
         try:
-            super()._read_file(file, offset, view)
+            with self.pieces.open_files.borrow(file) as fd:
+                read_fully(fd, offset, view)
         except (OSError, EOFError) as error:
-            if self.gone_reason:  # its files were closed
+            if self.pieces.gone_reason:  # its files were closed
                 raise
             number, reason = errno.EIO, str(error)
             if isinstance(error, OSError):
                 number, reason = error.errno or errno.EIO, reason_of(error)
-            where = os.fsencode(self._destination_text()) + b"/" + self.manifest.files[file].path
+            where = os.fsencode(self._destination_text()) + b"/" + self.pieces.manifest.files[file].path
             raise Unreadable(number, reason, os.fsdecode(where)) from error
 
     def reread_piece(self, index: int) -> RereadPiece:
         """Read a piece again that arrived damaged downstream, if it is still right here."""
-        if self.gone_reason:
-            raise StoreGoneError(self.gone_reason)
         try:
-            payload = self.piece_bytes(index)
+            payload = self.pieces.piece_bytes(index)
         except (OSError, EOFError):
             self._must_not_land(index)
             raise
-        hasher = self.new_piece_hasher()
+        hasher = self.pieces.new_piece_hasher()
         hasher.update(payload)
-        if hasher.digest() != self.digest(index):
+        if hasher.digest() != self.pieces.digest(index):
             self._must_not_land(index)
             raise Spoilt(index, f"its copy on {self._context.node} has been damaged")
-        return RereadPiece(payload, self.digest(index), False)
+        return RereadPiece(payload, self.pieces.digest(index), False)
 
     def _must_not_land(self, index: int) -> None:
         """A piece reads back wrong. A file that has landed is the user's; one that has not must not land."""
-        parts, manifest = self.parts, self.manifest
+        parts, manifest = self.parts, self.pieces.manifest
         if parts is None or manifest is None:
             return
-        for span in manifest.spans(*self.layout.content_range(*self.layout.piece(index))):
+        for span in self.pieces.spans_of(index):
             path = manifest.files[span.file].path
             if not parts.is_existing(span.file) and not parts.is_committed(path):
                 where = os.fsencode(self._destination_text()) + b"/" + path

@@ -28,7 +28,7 @@ class ResumeVerifier:
     def start(self) -> None:
         if self._store.journaled.total == 0:
             return
-        name = f"castray-restoring-{self._store.cast}"
+        name = f"castray-restoring-{self._store.pieces.cast}"
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
@@ -49,23 +49,23 @@ class ResumeVerifier:
         except (OSError, EOFError, CastRayError) as trouble:
             error = trouble
         except CastCancelledError:
-            log.debug("cast %s ends while its journal is checked", self._store.cast)
+            log.debug("cast %s ends while its journal is checked", self._store.pieces.cast)
         self._ended(error)
 
     def _check_all(self) -> None:
         store = self._store
-        buffer = page_buffer(min(store.layout.piece_bytes, store.layout.stream_bytes))
+        buffer = page_buffer(min(store.pieces.layout.piece_bytes, store.pieces.layout.stream_bytes))
         good = false = 0
         for start, end in store.journaled:
-            for index in store.layout.pieces_of(start, end):
+            for index in store.pieces.layout.pieces_of(start, end):
                 if self._stop:
                     return
                 if store.verify_journaled(index, buffer):
                     good += 1
                 else:
                     false += 1
-        store.notify_waiting()
-        with store.lock:
-            store.checked_to = store.layout.stream_bytes
+        store.pieces.notify_waiting()
+        with store.pieces.lock:
+            store.checked_to = store.pieces.layout.stream_bytes
             store.has_new_wanted = false > 0
-        log.info("cast %s: journal verified: %d pieces right, %d wrong", store.cast, good, false)
+        log.info("cast %s: journal verified: %d pieces right, %d wrong", store.pieces.cast, good, false)

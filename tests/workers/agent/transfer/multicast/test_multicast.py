@@ -597,7 +597,7 @@ def test_a_paused_recipient_takes_nothing_and_then_the_rest(
     await_listeners(cast, "node_2")
     cast.set_upstream(nodes[2], nodes[0].upstream(), 3)
     paused, kept_alive = nodes[1].plane._deliveries[cast.cast], threading.Event()
-    monkeypatch.setattr(paused.store, "flush_progress", kept_alive.set)
+    monkeypatch.setattr(paused.store.pieces, "flush_progress", kept_alive.set)
     assert kept_alive.wait(5)  # what comes over its connection is no reason to listen
     assert not paused.session.receives_multicast
     monkeypatch.undo()

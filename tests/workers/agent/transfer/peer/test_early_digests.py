@@ -15,6 +15,7 @@ from castray_desktop.workers.agent.transfer.peer.connection import PeerConnectio
 from castray_desktop.workers.agent.transfer.peer.upload import PieceUploader
 from castray_desktop.workers.agent.transfer.source.cast_source import CastSource
 from castray_desktop.workers.agent.transfer.store.cancellation import CancellationToken
+from castray_desktop.workers.agent.transfer.store.piece_store import PieceStore
 from castray_desktop.workers.agent.transfer.store.receive_store import ReceiveStore
 
 PIECE = 1000
@@ -25,18 +26,18 @@ def digest(number: int) -> bytes:
 
 
 @pytest.fixture
-def stock() -> ReceiveStore:
+def stock() -> PieceStore:
     """Of one piece of lists, and four of contents."""
     totals = ParcelTotals(10, "", 4 * PIECE, 0, 1, 1)
     order = StartDelivery("cast", "", 1, None, totals, Algorithms(piece_bytes=PIECE))
-    return ReceiveStore(order, cast(NodeContext, None), lambda urgent: None, CancellationToken())
+    return ReceiveStore(order, cast(NodeContext, None), lambda urgent: None, CancellationToken()).pieces
 
 
-def known(stock: ReceiveStore) -> list[bytes | None]:
+def known(stock: PieceStore) -> list[bytes | None]:
     return [stock.early_digest(index) for index in range(5)]
 
 
-def test_what_has_come_is_known(stock: ReceiveStore) -> None:
+def test_what_has_come_is_known(stock: PieceStore) -> None:
     assert known(stock) == [None] * 5
     stock.add_early_digests(1, digest(1) + digest(2))
     assert known(stock) == [None, digest(1), digest(2), None, None]
@@ -44,22 +45,22 @@ def test_what_has_come_is_known(stock: ReceiveStore) -> None:
     assert known(stock) == [None, digest(1), digest(9), digest(3), None]
 
 
-def test_there_are_no_digests_beyond_the_last_piece(stock: ReceiveStore) -> None:
+def test_there_are_no_digests_beyond_the_last_piece(stock: PieceStore) -> None:
     with pytest.raises(ValueError, match="up to 6"):
         stock.add_early_digests(4, digest(1) + digest(2))
     assert known(stock) == [None] * 5
 
 
-def test_that_of_a_piece_that_is_here_stays(stock: ReceiveStore) -> None:
-    stock.add_pieces(1, digest(1))
+def test_that_of_a_piece_that_is_here_stays(stock: PieceStore) -> None:
+    stock.add_piece(1, digest(1))
     stock.add_early_digests(0, digest(7) + digest(8) + digest(9))
     assert known(stock) == [digest(7), digest(1), digest(9), None, None]
-    stock.add_pieces(2, digest(2))  # it was read anew
+    stock.add_piece(2, digest(2))  # it was read anew
     assert known(stock) == [digest(7), digest(1), digest(2), None, None]
     assert not stock.has_piece(0)
 
 
-def test_who_waits_for_one_goes_on(stock: ReceiveStore) -> None:
+def test_who_waits_for_one_goes_on(stock: PieceStore) -> None:
     waiting = threading.Thread(target=stock.wait_digest, args=(3, 20.0))
     waiting.start()
     stock.add_early_digests(3, digest(3))
@@ -91,7 +92,7 @@ class Peer:
 
 
 @pytest.mark.parametrize("seconds", [0.0, CastSource.early_seconds])
-def test_only_their_source_has_them_wait_for_one_another(stock: ReceiveStore, seconds: float) -> None:
+def test_only_their_source_has_them_wait_for_one_another(stock: PieceStore, seconds: float) -> None:
     """Else the last node of a long chain would hear of them after their pieces."""
     stock.early_seconds = seconds or stock.early_seconds
     peer = Peer()

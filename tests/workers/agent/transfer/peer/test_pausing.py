@@ -54,8 +54,8 @@ def chain_of_three(lab: Lab, size: int, limit: int, local: bool = False) -> tupl
     cast = lab.cast(source, [lab.file("x", size)])
     for feeder, node in zip((source, *nodes), nodes, strict=False):
         cast.deliver(node, feeder.upstream())
-        node.plane._deliveries[cast.cast].store.limiter.set_limit(limit)
-    source.plane._sources[cast.cast].limiter.set_limit(limit)
+        node.plane._deliveries[cast.cast].store.pieces.limiter.set_limit(limit)
+    source.plane._sources[cast.cast].pieces.limiter.set_limit(limit)
     return cast, nodes
 
 
@@ -122,7 +122,7 @@ def pause_first(lab: Lab, local: bool = False, keep: float = 30.0) -> tuple[Cast
     timing = PeerTiming(lost_after=1.0, grace=1.0, keep=keep)
     source, first, second = (lab.node(name, local, timing) for name in ("s", "a", "b"))
     cast = lab.cast(source, [lab.file("x", 12 * MIB)])
-    source.plane._sources[cast.cast].limiter.set_limit(24 * MIB)
+    source.plane._sources[cast.cast].pieces.limiter.set_limit(24 * MIB)
     for node in (first, second):
         cast.deliver(node, source.upstream())
     first.await_delivery(cast.cast, lambda report: report.content_bytes >= 2 * MIB)

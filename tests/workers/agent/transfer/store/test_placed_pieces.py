@@ -31,10 +31,10 @@ class Recipient:
         self.store = store
 
     def bytes_of(self, index: int) -> memoryview:
-        return self.source.piece_bytes(index)
+        return self.source.pieces.piece_bytes(index)
 
     def place(self, index: int) -> None:
-        assert self.store.write_piece(index, self.source.digest(index), self.bytes_of(index))
+        assert self.store.write_piece(index, self.source.pieces.digest(index), self.bytes_of(index))
 
     def noted(self) -> dict[int, bytes]:
         """By the journal."""
@@ -49,8 +49,8 @@ def recipient(lab: Lab) -> Iterator[Recipient]:
     paths = [lab.file("large", 11 * PIECE + 77), lab.file("small", PIECE)]
     cast = lab.cast(node, paths, ALGORITHMS)
     source = node.plane._sources[cast.cast]
-    for index in range(source.layout.pieces):
-        assert source.wait_piece(index, 20)
+    for index in range(source.pieces.layout.pieces):
+        assert source.pieces.wait_piece(index, 20)
     order = StartDelivery(cast.cast, cast.secret, 1, None, cast.totals, ALGORITHMS)
     store = ReceiveStore(order, other.plane._place, lambda urgent: None, CancellationToken())
     store.open()
@@ -67,13 +67,15 @@ def recipient(lab: Lab) -> Iterator[Recipient]:
 
 @pytest.mark.parametrize("backwards", [False, True])
 def test_all_of_it_comes_out_right(recipient: Recipient, backwards: bool) -> None:
-    store, layout = recipient.store, recipient.store.layout
+    store, layout = recipient.store, recipient.store.pieces.layout
     for index in sorted(range(FIRST, layout.pieces), reverse=backwards):
         recipient.place(index)
     assert store.is_complete()
     assert store.content_bytes == layout.content_bytes
-    assert recipient.noted() == {index: recipient.source.digest(index) for index in range(layout.pieces)}
-    assert all(store.piece_bytes(index) == recipient.bytes_of(index) for index in range(layout.pieces))
+    assert recipient.noted() == {
+        index: recipient.source.pieces.digest(index) for index in range(layout.pieces)
+    }
+    assert all(store.pieces.piece_bytes(index) == recipient.bytes_of(index) for index in range(layout.pieces))
     assert store.hashes is not None
     for path, found in zip(recipient.paths, store.hashes.finish(), strict=True):
         hasher = store._new_file_hasher()
@@ -84,14 +86,14 @@ def test_all_of_it_comes_out_right(recipient: Recipient, backwards: bool) -> Non
 def test_what_has_kept_the_hashes_from_going_on_is_told_first(recipient: Recipient) -> None:
     """Also of files with holes, which are read back."""
     store = recipient.store
-    assert store.manifest is not None
+    assert store.pieces.manifest is not None
     assert store.hashes is not None
     store.hashes._fail(OSError("unreadable"))
-    spans = store.manifest.spans(0, PIECE)
-    store.manifest._sparse[0] = array("Q")
+    spans = store.pieces.manifest.spans(0, PIECE)
+    store.pieces.manifest._sparse[0] = array("Q")
     with pytest.raises(OSError, match="unreadable"):
         store.hashes.add_contents(0, PIECE, spans, recipient.bytes_of(FIRST))
-    store.manifest._sparse.clear()
+    store.pieces.manifest._sparse.clear()
 
 
 def test_what_can_not_be_noted_is_not_counted(recipient: Recipient, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,4 +105,4 @@ def test_what_can_not_be_noted_is_not_counted(recipient: Recipient, monkeypatch:
         with pytest.raises(CastRayError) as caught:
             recipient.place(FIRST)
     assert caught.value.failure.kind is FailureKind.NO_ROOM
-    assert recipient.store.have.total == recipient.store.layout.manifest_bytes
+    assert recipient.store.pieces.have.total == recipient.store.pieces.layout.manifest_bytes
