@@ -44,9 +44,7 @@ class CastPreflight:
         if report is None or report.state is not SourceState.PREPARED or totals is None:
             raise CastRayError.of(self._failover.source_failure())
         asked = status.unfinished if ask else ()
-        found = await survey_recipients(
-            status.cast, status.request, totals, asked, self._context.agents, self._context.orders
-        )
+        found = await survey_recipients(self._context, totals, asked)
         return dataclasses.replace(found, left_out=report.problems)
 
     async def removals(self, survey: RecipientSurvey) -> tuple[Removal, ...]:
@@ -55,7 +53,7 @@ class CastPreflight:
         if not request.remove_extra or survey.totals.left_out:
             return ()
         asked = tuple(node for node, reply in survey.replies.items() if reply.failure is None)
-        return await find_prunable(self._context.cast, request, asked, self._context.orders)
+        return await find_prunable(self._context, asked)
 
     async def survey_with_retries(self) -> RecipientSurvey:
         """Survey, repeated when the source went away during it. Raises CastRayError."""

@@ -134,9 +134,7 @@ class AddedRecipients:
             raise RuntimeError("a route before the scan")
         self.pending += 1
         try:
-            survey = await survey_recipients(
-                status.cast, status.request, totals, nodes, self._context.agents, self._context.orders
-            )
+            survey = await survey_recipients(self._context, totals, nodes)
             self._check()
             replies = {node: self._lacks_hashes(node) or reply for node, reply in survey.replies.items()}
             await self._destinations.find_shared(

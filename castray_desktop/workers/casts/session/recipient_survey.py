@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from castray_desktop.core.content.quantities import format_bytes
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol.messages import (
-    NodeState,
     PreflightProblem,
     PreflightReport,
     Removal,
@@ -18,8 +17,8 @@ from castray_desktop.core.protocol.messages import (
 )
 from castray_desktop.core.protocol.nodes import agent_protocol
 from castray_desktop.core.routing.shared_space import SpaceClaim, space_shortages
-from castray_desktop.workers.casts.session.agent_orders import AgentDirectory, OrderSender
 from castray_desktop.workers.casts.session.cast_status import offline_failure
+from castray_desktop.workers.casts.session.session_context import SessionContext
 
 NAMED = 4
 
@@ -71,18 +70,13 @@ def scan_order(cast: str, request: SendRequest) -> agent_protocol.PrepareSource:
 
 
 async def survey_recipients(
-    cast: str,
-    request: SendRequest,
-    totals: agent_protocol.ParcelTotals,
-    recipients: Iterable[str],
-    agents: AgentDirectory,
-    orders: OrderSender,
+    context: SessionContext, totals: agent_protocol.ParcelTotals, recipients: Iterable[str]
 ) -> RecipientSurvey:
     """Ask all recipients at once; nothing is written anywhere."""
+    cast, request = context.cast, context.status.request
 
     async def ask(node: str, count_present: bool = False) -> agent_protocol.DestinationReply:
-        info = agents.nodes.get(node)
-        if info is None or info.state is not NodeState.ONLINE:
+        if not context.is_online(node):
             return agent_protocol.DestinationReply(failure=offline_failure(node))
         order = agent_protocol.CheckDestination(
             cast,
@@ -93,7 +87,7 @@ async def survey_recipients(
             count_present=count_present,
         )
         try:
-            reply = await orders.call(node, order)
+            reply = await context.orders.call(node, order)
         except CastRayError as error:
             return agent_protocol.DestinationReply(failure=error.failure)
         if isinstance(reply, agent_protocol.DestinationReply):
@@ -143,19 +137,18 @@ def _names(nodes: tuple[str, ...]) -> str:
     return f"{shown}, …" if len(nodes) > NAMED else shown
 
 
-async def find_prunable(
-    cast: str, request: SendRequest, recipients: Iterable[str], orders: OrderSender
-) -> tuple[Removal, ...]:
+async def find_prunable(context: SessionContext, recipients: Iterable[str]) -> tuple[Removal, ...]:
     """Ask all recipients with the source's manifest; returns those where something would be removed. Raises
     CastRayError."""
-    reply = await orders.call(request.source, agent_protocol.GetManifest(cast))
+    cast, request = context.cast, context.status.request
+    reply = await context.orders.call(context.source, agent_protocol.GetManifest(cast))
     packed = reply.packed if isinstance(reply, agent_protocol.ManifestReply) else ""
     if not packed:
         return ()
     order = agent_protocol.FindPrunable(cast, packed, request.destination, request.exclude)
 
     async def ask(node: str) -> Removal:
-        answer = await orders.call(node, order)
+        answer = await context.orders.call(node, order)
         if not isinstance(answer, agent_protocol.PrunableReply):
             return Removal(node, 0, ())
         if answer.failure is not None:

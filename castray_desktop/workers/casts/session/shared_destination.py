@@ -19,10 +19,8 @@ from pathlib import PurePosixPath
 
 from castray_desktop.core.casts.states import DeliveryEvent
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
-from castray_desktop.core.protocol.messages import SendRequest
 from castray_desktop.core.protocol.nodes import agent_protocol
 from castray_desktop.core.protocol.nodes.agent_protocol import DestinationReply, Probe, ProbeReply, ProbeVerb
-from castray_desktop.workers.casts.session.agent_orders import OrderSender
 from castray_desktop.workers.casts.session.session_context import SessionContext
 
 
@@ -164,12 +162,10 @@ SOURCE_PROBE_SECONDS = 15.0
 log = logging.getLogger("castray.cast")
 
 
-async def find_source_folder_recipients(
-    cast: str, request: SendRequest, nodes: Iterable[str], orders: OrderSender
-) -> frozenset[str]:
+async def find_source_folder_recipients(context: SessionContext, nodes: Iterable[str]) -> frozenset[str]:
     """Recipients that write to the source's folder; one that can't be checked is included."""
     nodes = tuple(nodes)
-    found = await asyncio.gather(*(_writes_to_source_folder(cast, request, node, orders) for node in nodes))
+    found = await asyncio.gather(*(_writes_to_source_folder(context, node) for node in nodes))
     return frozenset(node for node, here in zip(nodes, found, strict=True) if here)
 
 
@@ -182,7 +178,8 @@ def folders_above(paths: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-async def _writes_to_source_folder(cast: str, request: SendRequest, node: str, orders: OrderSender) -> bool:
+async def _writes_to_source_folder(context: SessionContext, node: str) -> bool:
+    cast, request, orders = context.cast, context.status.request, context.orders
     name, content = f".castray-probe-{secrets.token_hex(16)}", secrets.token_hex(16)
     try:
         async with asyncio.timeout(SOURCE_PROBE_SECONDS):
@@ -263,9 +260,7 @@ class SharedDestinations:
         asked = {**there, **replies}
         request, here = self._status.request, frozenset[str]()
         if request.remove_extra:
-            here = await find_source_folder_recipients(
-                self._context.cast, request, replies, self._context.orders
-            )
+            here = await find_source_folder_recipients(self._context, replies)
         for node, storage in (await groups.find_shared(asked)).items():
             sent_here = asked[node].sent_here or node in here
             self._folders[node] = dataclasses.replace(asked[node], storage=storage, sent_here=sent_here)
