@@ -343,6 +343,26 @@ async def test_a_paused_recipient_is_no_listener_and_one_again_when_it_goes_on(s
     assert len(scene.orders(agent_protocol.SetUpstream)) == orders
 
 
+async def test_a_resumed_recipient_has_time_to_rejoin_although_another_one_waits_for_it(scene: Scene) -> None:
+    cast = await scene.listened_to()
+    await scene.dispatcher.commands.pause(cast, ("a", "b"))
+    for node in "ab":
+        scene.has(node, cast, 1000, listening=False)
+    await scene.settle()
+    scene.skip(30.0)
+    scene.dispatcher.commands.resume(cast, ("a", "b"))
+    await scene.settle()
+    orders = len(scene.orders(agent_protocol.SetUpstream))
+    assert scene.summary(cast).chain[-2:] == ("a", "b")
+    scene.has("b", cast, 1000, listening=True)
+    await scene.settle()
+    assert len(scene.orders(agent_protocol.SetUpstream)) == orders
+    scene.skip(2.0)
+    scene.has("b", cast, 1000, listening=True)
+    await scene.settle()
+    assert len(scene.orders(agent_protocol.SetUpstream)) > orders  # now it counts as unable to follow
+
+
 async def test_a_paused_recipient_hears_that_the_group_is_over(scene: Scene) -> None:
     cast = await scene.start(UDP)
     await scene.order()
