@@ -139,7 +139,7 @@ class NodeAgent:
             agent_protocol.GetManifest: plane.manifest,
             agent_protocol.FindPrunable: plane.find_extra,
             agent_protocol.ListFolder: node_inspection.list_folder,
-            agent_protocol.MeasureSizes: node_inspection.measure_sizes,
+            agent_protocol.MeasureSizes: lambda order: node_inspection.measure_sizes(order, plane.scans.scan),
             agent_protocol.InspectNode: self._examine,
         }
         if isinstance(order, agent_protocol.DialPeers):

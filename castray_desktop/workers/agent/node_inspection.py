@@ -11,7 +11,7 @@ import socket
 import stat
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Optional
 
@@ -19,7 +19,8 @@ from castray_desktop.core.content.file_names import display_name
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol.nodes import agent_protocol
 from castray_desktop.workers.agent.network_addresses import with_own_scope
-from castray_desktop.workers.agent.transfer.source.scanner import Scanner
+from castray_desktop.workers.agent.transfer.source.scan_cache import ScanPaths
+from castray_desktop.workers.agent.transfer.source.scanner import scan_paths
 from castray_desktop.workers.agent.transfer.system.os_failures import reason_of, user_name
 
 LIST_SECONDS = 10.0
@@ -104,20 +105,22 @@ def _unlistable(path: str, error: OSError) -> Failure:
 # --- sizes --------------------------------------------------------------------------------------
 
 
-def measure_sizes(order: agent_protocol.MeasureSizes) -> agent_protocol.MeasureReply:
+def measure_sizes(
+    order: agent_protocol.MeasureSizes, scan: ScanPaths = scan_paths
+) -> agent_protocol.MeasureReply:
     """The size of each path, in the given order. Blocking: reads every folder below them."""
-    return agent_protocol.MeasureReply(tuple(measure_path(path, order.exclude) for path in order.paths))
+    return agent_protocol.MeasureReply(tuple(measure_path(path, order.exclude, scan) for path in order.paths))
 
 
-def measure_path(path: str, exclude: Iterable[str]) -> agent_protocol.PathSize:
+def measure_path(path: str, exclude: Sequence[str], scan: ScanPaths = scan_paths) -> agent_protocol.PathSize:
     """The size of one path, or why it can't be sent."""
     name = os.path.basename(path.rstrip("/")) or path
     try:
-        scan = Scanner("auto", exclude, lambda _: None).run([path])
+        found = scan((path,), "auto", exclude, lambda _: None)
     except CastRayError as error:
         return agent_protocol.PathSize(path, name, failure=error.failure)
-    folder = any(entry.folder for entry in scan.top)
-    return agent_protocol.PathSize(path, name, folder, scan.files, scan.size)
+    folder = any(entry.folder for entry in found.top)
+    return agent_protocol.PathSize(path, name, folder, found.files, found.size)
 
 
 # --- whom it can reach --------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """Files of a node: list a folder, measure paths.
 
-This computer's own files are read by the engine itself, so that they can be chosen before there is a
-cluster.
+The engine lists this computer's folders itself, so that files can be chosen before there is a cluster. It
+lets the agent of this computer measure them, if there is one: the agent keeps the scan for the cast.
 """
 
 from __future__ import annotations
@@ -10,7 +10,13 @@ import asyncio
 
 from castray_desktop.core.casts.node_selector import find_node
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
-from castray_desktop.core.protocol.messages import THIS_COMPUTER, FolderEntry, FolderListing, PathSummary
+from castray_desktop.core.protocol.messages import (
+    THIS_COMPUTER,
+    FolderEntry,
+    FolderListing,
+    NodeState,
+    PathSummary,
+)
 from castray_desktop.core.protocol.nodes import agent_protocol
 from castray_desktop.workers.agent import node_inspection
 from castray_desktop.workers.casts.session.agent_orders import AgentDirectory
@@ -40,9 +46,19 @@ async def measure(
     agents: AgentDirectory, node: str, paths: tuple[str, ...], exclude: tuple[str, ...]
 ) -> tuple[PathSummary, ...]:
     """Measure paths of a node, in the given order. Raises CastRayError for errors of the node itself."""
+    order = agent_protocol.MeasureSizes(paths, exclude)
     if _is_here(agents, node):
-        return await asyncio.to_thread(measure_paths, paths, exclude)
-    reply = await _ask(agents, node, agent_protocol.MeasureSizes(paths, exclude), MEASURE_SECONDS)
+        own = [
+            info for info in agents.nodes.values() if info.this_computer and info.state is NodeState.ONLINE
+        ]
+        if len(own) != 1:
+            return await asyncio.to_thread(measure_paths, paths, exclude)
+        try:
+            reply = await _ask(agents, own[0].name, order, MEASURE_SECONDS)
+        except CastRayError:  # its agent is lost
+            return await asyncio.to_thread(measure_paths, paths, exclude)
+    else:
+        reply = await _ask(agents, node, order, MEASURE_SECONDS)
     return tuple(map(path_summary, reply.entries)) if isinstance(reply, agent_protocol.MeasureReply) else ()
 
 

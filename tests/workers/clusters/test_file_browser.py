@@ -42,12 +42,31 @@ class Nodes:
 async def test_this_computer_is_looked_at_without_a_cluster(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"123")
     nodes = Nodes()
+    nodes.nodes = {"here": NodeInfo("here", NodeState.OFFLINE, this_computer=True)}
     for name in (THIS_COMPUTER, "here"):
         listing = await browse(nodes, name, str(tmp_path))
         assert [(entry.name, entry.bytes) for entry in listing.entries] == [("file", 3)]
         (size,) = await measure(nodes, name, (str(tmp_path / "file"),), ())
         assert size.bytes == 3
     assert nodes.asked == []
+
+
+async def test_the_agent_of_this_computer_measures_since_it_keeps_the_scan(tmp_path: Path) -> None:
+    nodes = Nodes(agent_protocol.MeasureReply((agent_protocol.PathSize("/a", "a", False, 1, 9),)))
+    for name in (THIS_COMPUTER, "here"):
+        (size,) = await measure(nodes, name, ("/a",), ())
+        assert size.bytes == 9
+    assert nodes.asked == [("here", agent_protocol.MeasureSizes(("/a",)))] * 2
+
+
+async def test_a_lost_agent_of_this_computer_does_not_keep_files_from_being_measured(tmp_path: Path) -> None:
+    class Lost(Nodes):
+        async def call(self, node: str, order: agent_protocol.Order) -> agent_protocol.OrderReply | None:
+            raise CastRayError(FailureKind.NODE_OFFLINE, node=node)
+
+    (tmp_path / "file").write_bytes(b"123")
+    (size,) = await measure(Lost(), THIS_COMPUTER, (str(tmp_path / "file"),), ())
+    assert size.bytes == 3
 
 
 async def test_another_node_is_asked_by_whatever_it_is_called() -> None:

@@ -49,6 +49,7 @@ from castray_desktop.workers.agent.transfer.peer.connection import PeerConnectio
 from castray_desktop.workers.agent.transfer.peer.connection_factory import ConnectionFactory, OpenTunnel
 from castray_desktop.workers.agent.transfer.peer.tls import Certificates
 from castray_desktop.workers.agent.transfer.source.cast_source import CastSource
+from castray_desktop.workers.agent.transfer.source.scan_cache import ScanCache
 from castray_desktop.workers.agent.transfer.store.destination_check import (
     check_destination,
     resolve_destination,
@@ -94,7 +95,9 @@ class TransferService:
         timing: PeerTiming = DEFAULT_TIMING,
         engine: str = "",
         keep: Collection[str] = (),
+        scans: Optional[ScanCache] = None,
     ) -> None:
+        self.scans = scans if scans is not None else ScanCache()
         self._node = node
         self._inbox = inbox
         self._address = address
@@ -146,7 +149,7 @@ class TransferService:
 
     def prepare(self, order: PrepareSource) -> None:
         """Scan the paths, in a thread; a report follows when the manifest is there."""
-        source = CastSource(order, self._changed, self._hashes)
+        source = CastSource(order, self._changed, self._hashes, self.scans.scan)
         source.pieces.add_node_limit(self._limiter)
         with self._lock:
             if order.cast in self._sources:
@@ -304,6 +307,7 @@ class TransferService:
 
     def drain_reports(self) -> tuple[tuple[SourceReport, ...], tuple[DeliveryReport, ...]]:
         """Complete reports of what changed since the last call."""
+        self.scans.drop_expired()  # this is called every other second at least
         with self._lock:
             sources, deliveries = list(self._sources.values()), list(self._deliveries.values())
             refused, self._refused = self._refused, []

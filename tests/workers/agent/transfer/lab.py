@@ -33,6 +33,7 @@ from castray_desktop.core.protocol.nodes.agent_protocol import (
 from castray_desktop.workers.agent.transfer.node_context import PeerTiming
 from castray_desktop.workers.agent.transfer.peer.connection_factory import OpenTunnel
 from castray_desktop.workers.agent.transfer.peer.tls import Certificates
+from castray_desktop.workers.agent.transfer.source.scan_cache import ScanCache
 from castray_desktop.workers.agent.transfer.system.digests import FILE_HASHES, PIECE_DIGESTS
 from castray_desktop.workers.agent.transfer.transfer_service import TransferService
 
@@ -55,6 +56,7 @@ class Node:
         address: str,
         certificates: Certificates | None,
         carry: OpenTunnel | None,
+        scans: ScanCache | None,
     ) -> None:
         self.name = name
         self.address = address
@@ -75,6 +77,7 @@ class Node:
             open_tunnel=carry,
             changed=self._changed,
             timing=timing,
+            scans=scans,
         )
         self.port, self.local_path = self.plane.start()
 
@@ -203,9 +206,10 @@ class Lab:
         address: str = "127.0.0.1",
         certificates: Certificates | None = None,
         carry: OpenTunnel | None = None,
+        scans: ScanCache | None = None,
     ) -> Node:
         timing = timing or PeerTiming(lost_after=1.0, grace=1.0)
-        node = Node(name, self.folder, local, timing, ports, address, certificates, carry)
+        node = Node(name, self.folder, local, timing, ports, address, certificates, carry, scans)
         self.nodes.append(node)
         return node
 

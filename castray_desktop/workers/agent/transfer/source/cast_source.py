@@ -19,9 +19,7 @@ from typing import Optional
 from castray_desktop.core.content.manifest import (
     FileSpan,
     FileStatus,
-    Manifest,
     ManifestEntry,
-    encode_manifest,
     encode_trailer,
 )
 from castray_desktop.core.content.stream_layout import StreamLayout
@@ -37,7 +35,8 @@ from castray_desktop.core.protocol.nodes.agent_protocol import (
     SourceState,
 )
 from castray_desktop.workers.agent.transfer.multicast.multicast_sender import MulticastSender
-from castray_desktop.workers.agent.transfer.source.scanner import MAX_PROBLEMS, Scanner, ScanResult
+from castray_desktop.workers.agent.transfer.source.scan_cache import ScanPaths
+from castray_desktop.workers.agent.transfer.source.scanner import MAX_PROBLEMS, ScanResult
 from castray_desktop.workers.agent.transfer.source.source_files import ScannedFiles, SourceFiles
 from castray_desktop.workers.agent.transfer.store.hash_cache import HashCache
 from castray_desktop.workers.agent.transfer.store.piece_store import (
@@ -316,11 +315,14 @@ class CastSource:
     """Waking up for each digest is expensive on every node. Reading is further ahead of the datagrams than
     that, wherever these are fast."""
 
-    def __init__(self, order: PrepareSource, changed: NotifyChanged, cache: HashCache) -> None:
+    def __init__(
+        self, order: PrepareSource, changed: NotifyChanged, cache: HashCache, scan_paths: ScanPaths
+    ) -> None:
         self.pieces = PieceStore(order.cast, changed, self, self.early_seconds)
         self.secret = b""
         self.state = S.SCANNING
         self._order = order
+        self._scan_paths = scan_paths
         self._scan = ScanResult()
         self._raw_manifest = b""
         self._raw_trailer = b""
@@ -474,13 +476,13 @@ class CastSource:
 
     def _prepare(self) -> None:
         self.pieces.report_state()
-        scan = Scanner(self._order.links, self._order.exclude, self._scanning).run(self._order.paths)
-        manifest = Manifest(scan.entries)
-        raw = encode_manifest(manifest)
+        order = self._order
+        scan = self._scan_paths(order.paths, order.links, order.exclude, self._scanning)
+        totals = scan.totals
         with self.pieces.lock:
-            self._scan, self.pieces.manifest, self._raw_manifest = scan, manifest, raw
+            self._scan, self.pieces.manifest, self._raw_manifest = scan, scan.manifest, scan.raw_manifest
             self._scanned = (scan.files, scan.size)
-            self._totals = scan.totals(manifest, raw)
+            self._totals = totals
         self._go(S.PREPARED)
 
     def _scanning(self, scan: ScanResult) -> None:

@@ -22,6 +22,7 @@ class LinkTargets:
 
     def __init__(self, is_excluded: Callable[[bytes], bool]) -> None:
         self._is_excluded = is_excluded
+        self.lexical = True  # all that was kept so far follows from the texts alone, wherever they lead
         self._roots: list[tuple[bytes, bytes]] = []  # real places of folders in the parcel, and their paths
         self._depth = 1  # of the folder that the walk is in, and that no link of it leads out of by `..`
 
@@ -50,10 +51,12 @@ class LinkTargets:
             os.stat(place)
         except OSError as error:
             if error.errno in NOWHERE:
+                self.lexical = self.lexical and self._is_within(path, text)
                 return text
             raise
         if self._is_within(path, text):
             return text
+        self.lexical = False
         real = os.path.realpath(place)
         for root, top in reversed(self._roots):
             if _contains(root, real):

@@ -6,13 +6,20 @@ import hashlib
 import os
 import stat
 from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Optional
+from functools import cached_property
+from typing import Callable, Optional
 
 from castray_desktop.core.content.exclude_patterns import ExcludePatterns
 from castray_desktop.core.content.file_names import MAX_PATH, display_name
-from castray_desktop.core.content.manifest import TRAILER_RECORD, EntryKind, Manifest, ManifestEntry
+from castray_desktop.core.content.manifest import (
+    TRAILER_RECORD,
+    EntryKind,
+    Manifest,
+    ManifestEntry,
+    encode_manifest,
+)
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol.nodes.agent_protocol import FileProblem, ParcelTotals, TopEntry
 from castray_desktop.workers.agent.transfer.source.link_targets import NOWHERE, LinkTargets
@@ -32,6 +39,7 @@ class ScanResult:
     inodes: array[int] = field(default_factory=lambda: array("Q"))  # of the regular files, in order
     devices: array[int] = field(default_factory=lambda: array("Q"))
     ctimes: array[int] = field(default_factory=lambda: array("q"))  # nanoseconds
+    others: list[tuple[int, int, int]] = field(default_factory=list)  # the same three of all other entries
     top_paths: dict[bytes, bytes] = field(default_factory=dict)  # top-level name -> absolute path
     systems: FileSystems = field(default_factory=FileSystems)
     followed: dict[bytes, bytes] = field(default_factory=dict)  # path of a link -> what is sent instead of it
@@ -40,6 +48,7 @@ class ScanResult:
     problem_count: int = 0
     files: int = 0
     size: int = 0  # what is to be sent: holes don't count
+    reusable: bool = True  # nothing but a change of one of its entries makes a new scan differ
 
     def local_path(self, path: bytes) -> bytes:
         """Where an entry of the parcel really is on this machine."""
@@ -56,8 +65,20 @@ class ScanResult:
         name, slash, rest = path.partition(b"/")
         return self.top_paths[name] + slash + rest
 
-    def totals(self, manifest: Manifest, raw: bytes) -> ParcelTotals:
-        """Totals of the parcel, with its encoded manifest."""
+    @cached_property
+    def manifest(self) -> Manifest:
+        """The manifest, once the scan is complete."""
+        return Manifest(self.entries)
+
+    @cached_property
+    def raw_manifest(self) -> bytes:
+        """The encoded manifest."""
+        return encode_manifest(self.manifest)
+
+    @cached_property
+    def totals(self) -> ParcelTotals:
+        """Totals of the parcel."""
+        manifest, raw = self.manifest, self.raw_manifest
         broken = broken_links(self.entries)
         return ParcelTotals(
             manifest_bytes=len(raw),
@@ -75,6 +96,9 @@ class ScanResult:
         )
 
 
+WentOn = Callable[[ScanResult], None]
+"""Called for each entry of a scan; may raise to end it."""
+
 _KINDS = (
     (stat.S_ISFIFO, "a named pipe"),
     (stat.S_ISSOCK, "a socket"),
@@ -91,7 +115,7 @@ class Scanner:
     sent once, however many links lead to it.
     """
 
-    def __init__(self, links: str, exclude: Iterable[str], went_on: Callable[[ScanResult], None]) -> None:
+    def __init__(self, links: str, exclude: Iterable[str], went_on: WentOn) -> None:
         self._links = links
         self._exclusions = ExcludePatterns(tuple(exclude))
         self._went_on = went_on
@@ -127,6 +151,7 @@ class Scanner:
         except OSError as error:
             raise CastRayError(FailureKind.NOT_READABLE, path=display_name(path), user=user_name()) from error
         if self._exclusions.excludes(display_name(name), stat.S_ISDIR(found.st_mode)):
+            self._scan.reusable = False  # its own type may change, and it is no entry
             return
         self._scan.top_paths[name] = path
         entries, files, size = len(self._scan.entries), self._scan.files, self._scan.size
@@ -170,9 +195,11 @@ class Scanner:
                     self._first.setdefault(identity, path) if one_of_several else self._first.get(identity)
                 )
                 if first is not None and first is not path:
-                    self._scan.entries.append(ManifestEntry(EntryKind.HARDLINK, path, target=first))
+                    self._append_other(ManifestEntry(EntryKind.HARDLINK, path, target=first), found)
                     return None
             data = self._data_of(place, found) if may_have_holes(found) else None
+            if data is not None:
+                self._scan.reusable = False  # a hole may be filled without a new ctime, through a memory map
             entry = ManifestEntry(EntryKind.FILE, path, mode, mtime, found.st_size, b"", data)
             self._scan.entries.append(entry)
             self._scan.inodes.append(found.st_ino)
@@ -189,16 +216,19 @@ class Scanner:
             target: Optional[bytes] = os.readlink(place)
             if target is not None and self._links == "auto":
                 target = self._targets.text_to_keep(place, path, target)
+                if self._exclusions or not self._targets.lexical:
+                    self._scan.reusable = False
         except OSError as error:
             return _unreadable(place, error)
         if target is None or self._links == "follow":
             return self._follow(place, path)
         mode, mtime = stat.S_IMODE(found.st_mode), found.st_mtime_ns
-        self._scan.entries.append(ManifestEntry(EntryKind.SYMLINK, path, mode, mtime, 0, target))
+        self._append_other(ManifestEntry(EntryKind.SYMLINK, path, mode, mtime, 0, target), found)
         return None
 
     def _follow(self, place: bytes, path: bytes) -> Optional[Failure]:
         """Add what a link points to under the link's name."""
+        self._scan.reusable = False
         real = os.path.realpath(place)
         try:
             os.stat(place)
@@ -256,7 +286,7 @@ class Scanner:
         except OSError as error:
             return _unreadable(place, error)
         mode, mtime = stat.S_IMODE(found.st_mode), found.st_mtime_ns
-        self._scan.entries.append(ManifestEntry(EntryKind.FOLDER, path, mode, mtime))
+        self._append_other(ManifestEntry(EntryKind.FOLDER, path, mode, mtime), found)
         self._above.append(identity)
         for name in names:
             self._add_inside(place + b"/" + name, path + b"/" + name)
@@ -275,10 +305,21 @@ class Scanner:
         if failure is not None:
             self._problem(path, failure)
 
+    def _append_other(self, entry: ManifestEntry, found: os.stat_result) -> None:
+        """Append an entry that is not a regular file."""
+        self._scan.entries.append(entry)
+        self._scan.others.append((found.st_dev, found.st_ino, found.st_ctime_ns))
+
     def _problem(self, path: bytes, failure: Failure) -> None:
+        self._scan.reusable = False
         self._scan.problem_count += 1
         if len(self._scan.problems) < MAX_PROBLEMS:
             self._scan.problems.append(FileProblem(display_name(path), failure))
+
+
+def scan_paths(paths: Iterable[str], links: str, exclude: Iterable[str], went_on: WentOn) -> ScanResult:
+    """Scan, see `Scanner`. Raises CastRayError if one of the paths itself can't be sent."""
+    return Scanner(links, exclude, went_on).run(paths)
 
 
 def _not_followed(place: bytes, error: OSError) -> Failure:

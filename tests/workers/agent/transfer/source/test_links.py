@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from castray_desktop.core.content.manifest import EntryKind, Manifest
+from castray_desktop.core.content.manifest import EntryKind
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol.nodes.agent_protocol import RecipientState
 from castray_desktop.workers.agent.transfer.source.scanner import Scanner, ScanResult
@@ -149,7 +149,7 @@ def test_counts_of_links(tmp_path: Path) -> None:
         "top/dead": "missing",
         "top/dead outside": "../missing",
     }
-    totals = found.totals(Manifest(found.entries), b"")
+    totals = found.totals
     assert (totals.followed_links, totals.kept_links, totals.broken_links) == (2, 3, 2)
     assert totals.broken_names == ("top/dead", "top/dead outside")
     assert totals.content_bytes == 2  # "outside" once
