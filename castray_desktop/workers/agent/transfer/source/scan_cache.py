@@ -24,7 +24,7 @@ from castray_desktop.workers.agent.transfer.store.hash_cache import SETTLED_NS
 log = logging.getLogger("castray.byte_plane")
 
 MAX_SCANS = 4
-MAX_ENTRIES = 200_000  # of all kept scans together: about 70 MB
+MAX_ENTRIES = 200_000  # of all kept scans together: about 80 MB
 KEEP_SECONDS = 120.0  # since the last use: from the drop to the decision to send
 CLOCK_STEP_NS = 1_000_000_000
 TURN_SECONDS = 0.25
