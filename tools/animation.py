@@ -1,8 +1,8 @@
-"""Makes one animated picture (APNG) of many PNG files of the same size and kind.
+"""Create one animated picture (APNG) from many PNG files of the same size and type.
 
     python -m tools.animation OUT.png MILLISECONDS FRAME.png...
 
-Of each frame only what differs from the one before it is kept.
+Each frame contains only the difference from the previous one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ BAND = 8  # rows that are compared at once
 
 
 def animate(frames: Sequence[QImage], milliseconds: int) -> bytes:
-    """The frames as an APNG that goes on for ever, each shown so long and the last one for three seconds."""
+    """The frames as an APNG that loops forever, each shown this long and the last one for three seconds."""
     plain = [frame.convertToFormat(QImage.Format.Format_RGB888) for frame in frames]
     parts = [QRect(0, 0, plain[0].width(), plain[0].height())]
     parts += [_changed(before, after) for before, after in pairwise(plain)]
@@ -48,7 +48,7 @@ def animate(frames: Sequence[QImage], milliseconds: int) -> bytes:
 
 
 def _changed(before: QImage, after: QImage) -> QRect:
-    """The least rectangle of bands and columns of 8 outside which nothing differs; a point for nothing."""
+    """The smallest rectangle of bands and columns of 8 with all differences; a point if there are none."""
     width, height = after.width(), after.height()
     bands = [y for y in range(0, height, BAND) if _differ(before, after, 0, y, width, BAND)]
     if not bands:
@@ -68,7 +68,7 @@ def _png(image: QImage) -> bytes:
     data = QByteArray()
     buffer = QBuffer(data)
     buffer.open(QIODevice.OpenModeFlag.WriteOnly)
-    image.save(buffer, "PNG", 0)  # as small as it gets
+    image.save(buffer, "PNG", 0)  # maximum compression
     return bytes(data.data())
 
 

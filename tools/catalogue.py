@@ -1,10 +1,9 @@
 """The window's translations: `python -m tools.catalogue` brings the sources up to date and compiles them.
 
-`resources/i18n/castray_*.ts` holds every text that the window can say: what Qt's `lupdate` finds in the code,
-and the sentences of `core.errors`, `core.checks` and `core.multicast_words` and words of `core.reasons`,
-which are looked up in the context "Failure".
-A new text has to be translated there by hand (an editor or Qt Linguist), then this is run again. `lupdate`
-and `lrelease` come with PySide6. With `--check` nothing is written; the status is 1 if something would be.
+`resources/i18n/castray_*.ts` contain every text of the window: the texts that Qt's `lupdate` finds in the
+code, and the sentences and values of `core.failures`, which are looked up in the context "Failure".
+Translate a new text there by hand (in an editor or Qt Linguist), then run this again. `lupdate` and
+`lrelease` are part of PySide6. With `--check` nothing is written; the status is 1 if something would be.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ TOOL_SECONDS = 60
 
 @dataclass(frozen=True)
 class Message:
-    """A text and its translation; `state` is "" when it is finished, else "unfinished", "vanished" …"""
+    """A text and its translation; `state` is "" if it is finished, else "unfinished", "vanished" …"""
 
     context: str
     source: str
@@ -54,7 +53,7 @@ def compiled(language: str) -> Path:
 
 
 def update(path: Path, language: str) -> None:
-    """Add the texts of the code to the source at `path`, take out those that are gone."""
+    """Add the texts of the code to the source at `path`, and remove texts that no longer exist."""
     code = sorted((ROOT / "castray_desktop" / "ui").rglob("*.py"))
     with tempfile.TemporaryDirectory() as folder:
         failures = Path(folder) / "failures.py"
@@ -98,7 +97,7 @@ def messages(path: Path) -> list[Message]:
 
 
 def stale(language: str) -> list[str]:
-    """What would change if everything were made anew: names of files."""
+    """The names of the files that would change if everything were generated again."""
     with tempfile.TemporaryDirectory() as folder:
         text, binary = Path(folder) / "new.ts", Path(folder) / "new.qm"
         shutil.copy(source(language), text)

@@ -1,8 +1,8 @@
-"""The hashes that drivers' environments are installed with.
+"""Renew the hashes for the installation of driver environments.
 
     python -m tools.driver_hashes 2.40.0 2.49.2 ...
 
-Adds these versions of Ray to `workers/cluster/driver_hashes.json`, and renews what all of them need.
+Adds these versions of Ray to `workers/clusters/driver_hashes.json`, and renews what all of them need.
 Needs uv.
 """
 
@@ -39,7 +39,7 @@ def main(versions: list[str]) -> None:
 
 
 def compiled(requirements: str, *options: str) -> dict[str, list[str]]:
-    """What uv chooses, with the hashes of all of its files; for the oldest Python that has all of it."""
+    """The packages that uv selects for the oldest Python that has all of them, with their files' hashes."""
     command = ["uv", "pip", "compile", "--quiet", "--universal", "--no-header", "--no-annotate"]
     command += ["--generate-hashes", "--no-emit-index-url", "--no-strip-extras", *options, "-"]
     for python in (OLDEST_PYTHON, "3.10", "3.11"):

@@ -1,4 +1,4 @@
-"""Makes the manual page, docs/castray.1, from the command line's own parser: python -m tools.manual"""
+"""Generate the manual page, docs/castray.1, from the command line's parser: python -m tools.manual"""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def manual() -> str:
 
 
 def _commands(parser: argparse.ArgumentParser) -> Iterator[tuple[argparse.ArgumentParser, str]]:
-    """Those that do something themselves, with what they tell of themselves."""
+    """The commands that act themselves, with their descriptions."""
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             for inner in action.choices.values():
@@ -114,7 +114,7 @@ def _verbatim(text: str) -> list[str]:
 
 
 def _text(text: str) -> str:
-    """Text for a line of its own: nothing in it is taken for a command."""
+    """Text for a separate line, escaped so that roff does not read it as a command."""
     escaped = text.replace("\\", "\\e").replace("-", "\\-").replace("'", "\\(aq").replace("`", "\\(ga")
     return f"\\&{escaped}" if escaped.startswith((".", "'")) else escaped
 

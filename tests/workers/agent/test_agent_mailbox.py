@@ -1,4 +1,4 @@
-"""Calls to an agent that is no actor, through a mailbox that is none either."""
+"""Calls through a mailbox to an agent that is not an actor."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from castray_desktop.workers.agent.agent_mailbox import AgentMailbox, carry_out
 
 
 class Agent:
-    """What is called, as tunnels call it."""
+    """The methods that tunnels call."""
 
     def __init__(self) -> None:
         self.got: list[tuple[object, ...]] = []

@@ -1,4 +1,4 @@
-"""Commands after a delivery: off unless the node's owner allows them, and never in the delivery's way."""
+"""Commands after a delivery: off unless the node's owner allows them, and without effect on the delivery."""
 
 from __future__ import annotations
 
@@ -197,7 +197,7 @@ def _alive(pid: int) -> bool:
 
 
 def test_a_killed_agent_takes_its_hook_along(tmp_path: Path) -> None:
-    """Also the child that the hook has started."""
+    """Also the child process that the hook has started."""
     hook = 'echo "$CASTRAY_PATHS_FILE" > list; sleep 60 & echo $$ $! > pids.new; mv pids.new pids; wait'
     code = (
         "from castray_desktop.workers.agent.hooks import HookRules, run_hook\n"
@@ -218,7 +218,7 @@ def test_a_killed_agent_takes_its_hook_along(tmp_path: Path) -> None:
 
 
 def alive(pid: int) -> bool:
-    """Whether it runs; one that is dead and only waits for its parent does not."""
+    """Whether it runs; a zombie process does not count."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:

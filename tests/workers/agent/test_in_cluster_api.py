@@ -1,4 +1,4 @@
-"""What code inside Ray can ask an agent for."""
+"""The methods of an agent for code inside Ray."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def test_a_request_leaves_once_and_gets_its_id() -> None:
     assert woken
     requests.answer(agent_protocol.AnswerTransfer(1, "c0ffee"))
     assert await task == "c0ffee"
-    requests.answer(agent_protocol.AnswerTransfer(1, "c0ffee"))  # nobody waits any more
+    requests.answer(agent_protocol.AnswerTransfer(1, "c0ffee"))  # no caller waits any more
 
 
 async def test_a_refusal_is_an_error_with_its_reason() -> None:
@@ -54,7 +54,7 @@ async def test_an_engine_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -
     requests = InClusterRequests(lambda: None)
     with pytest.raises(TimeoutError, match="did not answer"):
         await requests.ask("/x", "all")
-    assert requests.drain() == ()  # nobody would know of that cast
+    assert requests.drain() == ()  # no caller would know of that cast
 
 
 @pytest.mark.parametrize(

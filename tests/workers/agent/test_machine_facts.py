@@ -1,4 +1,4 @@
-"""What a node measures of itself."""
+"""The measurements of a node about itself."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_the_speed_of_the_device_with_an_address(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(machine_facts, "device_of", lambda address: "eth7" if address == "10.0.0.1" else "lo")
     assert machine_facts._link_speed("10.0.0.1", tmp_path) == 1_250_000_000
     assert machine_facts._link_speed("127.0.0.1", tmp_path) == 0
-    (tmp_path / "eth7" / "speed").write_text("-1\n")  # as the kernel says of one that is down
+    (tmp_path / "eth7" / "speed").write_text("-1\n")  # the kernel's value for a link that is down
     assert machine_facts._link_speed("10.0.0.1", tmp_path) == 0
 
 

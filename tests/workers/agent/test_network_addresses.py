@@ -1,4 +1,4 @@
-"""Which of its addresses a node serves at."""
+"""The address at which a node serves files."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ OWN = ("127.0.0.1", "10.0.0.5", "192.168.7.9", "fd00::5", "fe80::1%eth1")
     [
         ("", "10.0.0.5"),
         ("192.168.0.0/16", "192.168.7.9"),
-        ("192.168.7.1/24", "192.168.7.9"),  # an address with its prefix means its network
+        ("192.168.7.1/24", "192.168.7.9"),  # an address with a prefix means its network
         ("fd00::/8", "fd00::5"),
         ("fe80::/10", "fe80::1%eth1"),
-        ("172.16.0.0/12, fd00::/8,192.168.0.0/16", "fd00::5"),  # the first that it has
+        ("172.16.0.0/12, fd00::/8,192.168.0.0/16", "fd00::5"),  # its first address
     ],
 )
 def test_a_node_serves_in_the_network_that_was_named(networks: str, address: str) -> None:
@@ -62,14 +62,14 @@ def test_brackets_and_scopes() -> None:
 def test_a_machine_knows_its_own_addresses() -> None:
     found = own_addresses()
     assert "127.0.0.1" in found
-    for address in found:  # each one can be listened at, so it is this machine's
+    for address in found:  # this machine can listen at each of them
         family, kind, protocol, _, where = socket.getaddrinfo(address, 0, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as sock:
             sock.bind(where)
 
 
 def test_the_own_address_towards_a_host() -> None:
-    assert network_addresses.address_towards("127.0.0.1") == ""  # nobody else reaches it
+    assert network_addresses.address_towards("127.0.0.1") == ""  # no other machine reaches it
     assert network_addresses.address_towards("no such host.invalid") == ""
 
 

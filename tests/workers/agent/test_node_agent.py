@@ -1,4 +1,4 @@
-"""The agent: orders reach the byte plane, reports leave when they should."""
+"""The agent: it executes orders, and sends reports on time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ REPORT = DeliveryReport("c", RecipientState.RECEIVING, stream_bytes=5)
 
 
 class FakePlane:
-    """Notes what it is told, and reports what a test has it report."""
+    """Records its orders, and sends the reports that a test gives."""
 
     def __init__(self, *, changed: Callable[[bool], None], **options: Any) -> None:
         self.options = options
@@ -59,7 +59,7 @@ class FakePlane:
 
 
 class Waits:
-    """Stands in for the agent's waiting: notes how long it would wait, and ends when the test says so."""
+    """Replaces the agent's waiting: records how long it would wait, and ends when the test says so."""
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
@@ -107,7 +107,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> Waits:
 
 @pytest.fixture
 async def agent(tmp_path: Path, planes: list[FakePlane], waits: Waits) -> AsyncIterator[NodeAgent]:
-    """An agent that has said its first words."""
+    """An agent that has sent its first messages."""
     place = agent_protocol.PlaceAgent(
         "node_1", str(tmp_path), "127.0.0.1", runtime_dir="/run", ports="7000-7010"
     )
@@ -139,7 +139,7 @@ async def test_the_first_report_brings_the_facts(agent: NodeAgent, waits: Waits)
 
 
 async def quiet(agent: NodeAgent, waits: Waits) -> None:
-    """Past the first report."""
+    """After the first report."""
     said = asyncio.create_task(report(agent))
     await waits.begun(2)
     waits.over()
@@ -182,7 +182,7 @@ async def test_a_change_of_state_overtakes_waiting_progress(
     await said
     after = asyncio.create_task(report(agent))
     await waits.begun(3)
-    assert not after.done()  # everything was said
+    assert not after.done()  # everything was reported
     waits.over()
     assert (await after).deliveries == ()
 

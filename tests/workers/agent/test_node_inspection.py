@@ -1,4 +1,4 @@
-"""What agents tell about their nodes: real folders, real sockets."""
+"""The reports of agents about their nodes: real folders, real sockets."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ async def test_a_port_that_stays_silent_ends_in_time() -> None:
     full.bind(("127.0.0.1", 0))
     full.listen(0)
     fillers = []
-    for _ in range(3):  # nobody accepts, so the queue is full and the next one waits
+    for _ in range(3):  # nobody accepts, so the backlog is full and the next connection waits
         filler = socket.socket()
         filler.setblocking(False)
         filler.connect_ex(full.getsockname())

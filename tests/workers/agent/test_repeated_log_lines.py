@@ -1,4 +1,4 @@
-"""Log lines that repeat are counted, not written."""
+"""Repeated log lines are counted instead of written."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from castray_desktop.workers.agent.repeated_log_lines import MAX_LINES, Repeated
 
 @pytest.fixture
 def seconds(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The time, which the test puts forward."""
+    """The time, which the test advances."""
     now = [100.0]
     monkeypatch.setattr(repeated_log_lines.time, "monotonic", lambda: now[0])
     return now

@@ -1,4 +1,4 @@
-"""An inbox on a mount that hangs: the node says so, and everything else of it goes on."""
+"""An inbox on a mount that hangs: the node reports it, and keeps working otherwise."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DETACH = 2
 
 @pytest.fixture
 def hung(tmp_path: Path) -> Iterator[Path]:
-    """A mount whose file system never answers, as an NFS server that is gone."""
+    """A mount whose file system never answers, like a lost NFS server."""
     folder = tmp_path / "mount"
     folder.mkdir()
     try:
@@ -41,7 +41,7 @@ def hung(tmp_path: Path) -> Iterator[Path]:
         os.close(fd)
         pytest.skip("only root can mount")
     yield folder
-    os.close(fd)  # now all who wait get an error
+    os.close(fd)  # now all waiting calls get an error
     libc.umount2(os.fsencode(folder), DETACH)
     deadline = time.monotonic() + 10
     waiting = ("castray-inbox", "castray-side", "castray-sweep")

@@ -1,4 +1,4 @@
-"""Work beside the event loop, and the loop's end."""
+"""Work outside the event loop, and the end of the loop."""
 
 from __future__ import annotations
 

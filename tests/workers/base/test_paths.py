@@ -1,4 +1,4 @@
-"""Where things lie, and who may reach them."""
+"""The locations of files, and their permissions."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_folders_and_socket_are_for_this_user_alone(tmp_path: Path) -> None:
     assert {mode(path) for path in (places.home, places.log, places.runs, places.socket.parent)} == {0o700}
     with open_socket(places.socket):
         assert mode(places.socket) == 0o600
-    with open_socket(places.socket):  # takes the place of one that a dead engine left
+    with open_socket(places.socket):  # replaces the socket of a dead engine
         assert mode(places.socket) == 0o600
 
 

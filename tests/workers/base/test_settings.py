@@ -1,4 +1,4 @@
-"""The engine's settings: kept, and never a reason not to start."""
+"""The engine's settings: stored, and never a reason for a failed start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What several files of tests stand on."""
+"""Shared fixtures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.helpers.cast_stage import Stage
 
 @pytest.fixture
 async def stage() -> AsyncIterator[Stage]:
-    """A dispatcher with a source `s` and recipients a, b, c."""
+    """A cast manager with a source `s` and recipients a, b, c."""
     stage = Stage()
     yield stage
     await stage.dispatcher.close()

@@ -1,4 +1,4 @@
-"""Casts that are paused, queued, dropped from and sent again, with agents that do what the test says."""
+"""Casts that are paused, queued, reduced and sent again, with fake agents."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ async def test_a_limit_on_casts_at_once(stage: Stage) -> None:
         stage.dispatcher.commands.move_in_queue(first, 0)
     assert kind_of(error) is FailureKind.CAST_NOT_QUEUED
     await stage.dispatcher.commands.pause(first)
-    assert state(stage, third) is not CastState.QUEUED  # a paused cast takes nobody's turn
+    assert state(stage, third) is not CastState.QUEUED  # a paused cast does not count as running
     stage.dispatcher.commands.resume(first)
     assert state(stage, first) is CastState.QUEUED
     await stage.dispatcher.cancel(third)

@@ -1,4 +1,4 @@
-"""Casts from their preflight to their end, with agents that do what the test says."""
+"""Casts from their preflight to their end, with fake agents."""
 
 from __future__ import annotations
 
@@ -306,7 +306,7 @@ async def test_a_file_that_the_source_could_not_send_is_named(stage: Stage) -> N
     assert not any(isinstance(order, agent_protocol.SetUpstream) for _, order in stage.agents.orders)
 
 
-# --- ends before their time -----------------------------------------------------------------------
+# --- early ends -----------------------------------------------------------------------------------
 
 
 async def test_cancelling_again_while_it_is_being_cancelled(stage: Stage) -> None:
@@ -427,7 +427,7 @@ async def test_a_recipient_lost_before_the_start_is_the_only_one_that_fails(stag
 
 
 async def test_the_seal_comes_after_the_start(stage: Stage) -> None:
-    """A small parcel is sealed before anybody has answered that it fetches it."""
+    """The trailer of a small cast is announced before any recipient has confirmed its start."""
     stage.agents.hold(agent_protocol.StartDelivery)
     cast = stage.dispatcher.send(REQUEST)
     await stage.agents.wait_for("s", agent_protocol.ServeSource)
@@ -473,7 +473,7 @@ async def test_a_preflight_that_is_cancelled_leaves_nothing(stage: Stage) -> Non
 async def test_a_node_that_cannot_reach_its_upstream_goes_around_it(stage: Stage) -> None:
     cast = await stage.start()
     lost = Failure(FailureKind.UPSTREAM_LOST, {"node": "c", "upstream": "b", "reason": "silent"})
-    for _ in range(2):  # told twice of one route, moved once
+    for _ in range(2):  # two orders for one route, one move
         stage.agents.report_delivery("c", cast, RecipientState.CONNECTING, epoch=1, failure=lost)
         move = await stage.agents.wait_for("c", agent_protocol.SetUpstream)
     assert isinstance(move, agent_protocol.SetUpstream)
@@ -509,7 +509,7 @@ async def test_of_ended_casts_the_latest_are_kept(stage: Stage, monkeypatch: pyt
     others = [stage.dispatcher.send(REQUEST) for _ in range(3)]
     for cast in (*others, first):
         await stage.dispatcher.cancel(cast)
-    # the one that ended last is kept, though it was the first to start
+    # the one that ended last is kept, although it started first
     assert {summary.cast for summary in stage.dispatcher.summaries()} == {first, others[-1]}
     removed = [cast for event in stage.events if isinstance(event, CastsRemoved) for cast in event.casts]
     assert removed == others[:2]

@@ -1,4 +1,4 @@
-"""Recipients that are offline are served when they are there, by whoever has the files."""
+"""Offline recipients are served when they return, by a node that has the files."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
 
 
 async def start_engine(stage: Stage, folder: Path) -> None:
-    """Another engine, which goes on with what is recorded."""
+    """Another engine, which continues the recorded casts."""
     records = CheckpointStore(folder)
     stage.dispatcher = CastManager(stage.agents, stage.events.append, stage._clock, records=records)
     stage.agents.dispatcher = stage.dispatcher
@@ -59,7 +59,7 @@ def states(stage: Stage, cast: str) -> dict[str, DeliveryState]:
 
 
 async def send(stage: Stage, *offline: str) -> str:
-    """A cast to all, of whom some are offline, at its end."""
+    """A finished cast to all nodes, some of them offline."""
     for node in offline:
         stage.agents.go_away(node)
     there = [node for node in "abc" if node not in offline]
@@ -74,7 +74,7 @@ async def send(stage: Stage, *offline: str) -> str:
 
 
 async def follow(stage: Stage, cast: str, *nodes: str) -> CastSummary:
-    """The cast that serves those that are back, once they fetch."""
+    """The cast that serves the returned nodes, once they fetch."""
     for node in nodes:
         await stage.agents.wait_for(node, agent_protocol.StartDelivery)
     found = [item for item in stage.dispatcher.summaries() if item.follows == cast]
@@ -98,7 +98,7 @@ async def test_a_recipient_that_comes_back_is_served_without_a_hand(stage: Stage
     assert (summary(stage, cast).state, summary(stage, cast).awaited) == (CastState.PARTLY_FAILED, 1)
     assert states(stage, cast)["b"] is DeliveryState.AWAITED
     assert stage.dispatcher.has_deferred
-    stage.dispatcher.clear_finished()  # what waits stays
+    stage.dispatcher.clear_finished()  # waiting recipients stay
     stage.agents.come_back("b")
     later = await follow(stage, cast, "b")
     assert later.source == "s"
@@ -196,10 +196,10 @@ async def test_the_next_engine_serves_them_too(stage: Stage, tmp_path: Path) -> 
     assert states(stage, cast) == {"a": "completed", "b": "awaited", "c": "completed"}
     stage.agents.come_back("b")
     later = await follow(stage, cast, "b")
-    await stage.dispatcher.close()  # in the middle of serving it
+    await stage.dispatcher.close()  # while serving it
     await start_engine(stage, tmp_path)
     await stage.agents.wait_for("b", agent_protocol.StartDelivery, 2)
-    assert len(stage.dispatcher.summaries()) == 2  # nobody is served twice
+    assert len(stage.dispatcher.summaries()) == 2  # no node is served twice
     await finish(stage, later, "b")
     assert summary(stage, cast).state is CastState.COMPLETED
 
@@ -256,7 +256,7 @@ async def test_a_copy_that_got_another_name_is_not_sent_in_the_place_of_the_file
 
 async def test_a_copy_that_was_changed_since_is_not_sent_in_the_place_of_the_files(stage: Stage) -> None:
     cast = await send(stage, "b")
-    stage.agents.read_back["a"] = 1  # of the same size, so that numbers don't tell
+    stage.agents.read_back["a"] = 1  # of the same size, so that numbers do not reveal it
     stage.agents.go_away("s")
     stage.agents.come_back("b")
     later = await follow(stage, cast, "b")

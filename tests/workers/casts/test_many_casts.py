@@ -20,4 +20,4 @@ async def test_nothing_grows_with_the_number_of_casts(
     assert last.kept == middle.kept == 5
     assert last.threads <= middle.threads
     assert last.descriptors <= middle.descriptors
-    assert last.objects - middle.objects < 20 * 20  # a cast that was kept would have about eighty each
+    assert last.objects - middle.objects < 20 * 20  # a remaining cast would have about eighty each

@@ -1,4 +1,4 @@
-"""The speed memory: kept from one engine to the next, bounded, and never an error."""
+"""The store of node speeds: it survives engines, is bounded, and never fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A recipient that asks to be dialled: its upstream is told so, once for each time."""
+"""A recipient that asks to be dialled: its upstream gets one order for each request."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def test_each_time_is_passed_on_once(agents: FakeAgents) -> None:
     assert await agents.wait_for("b", DialRecipient) == DialRecipient("cast", 3, "c", "10.0.0.2", 7000)
     reaching.delivery_reported("c", asking(2, "a", epoch=4))
     assert await agents.wait_for("a", DialRecipient) == DialRecipient("cast", 4, "c", "10.0.0.2", 7000)
-    reaching.delivery_reported("c", asking(1, "a", epoch=4))  # its agent was started again
+    reaching.delivery_reported("c", asking(1, "a", epoch=4))  # its agent was restarted
     await agents.wait_for("a", DialRecipient, 2)
     assert len(agents.orders) == 3
     reaching.close()
@@ -47,7 +47,7 @@ async def test_nobody_dials_one_that_has_ended(agents: FakeAgents) -> None:
 
 async def test_an_upstream_that_is_not_there_does_no_harm(agents: FakeAgents) -> None:
     reaching = ReverseDialRequests(agents)
-    agents.hold(DialRecipient)  # what never answers is ended by `close`
+    agents.hold(DialRecipient)  # `close` ends calls that never answer
     reaching.delivery_reported("c", asking(1, "b"))
     await agents.wait_for("b", DialRecipient)
     reaching.close()

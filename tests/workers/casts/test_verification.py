@@ -1,4 +1,4 @@
-"""What nodes find when they read files back, put together."""
+"""The combined results of nodes that read files back."""
 
 from __future__ import annotations
 

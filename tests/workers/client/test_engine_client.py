@@ -1,4 +1,4 @@
-"""Client and engine over a real socket, with a driver that is none."""
+"""Client and engine over a real socket, with a fake driver."""
 
 from __future__ import annotations
 
@@ -227,7 +227,7 @@ async def test_without_an_engine_and_without_starting_one(places: Paths) -> None
 async def test_an_engine_that_ends_makes_room_for_the_next(
     places: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first one that we start finds the place taken and ends with 0; the second one comes up."""
+    """The first one that we start finds the socket in use and ends with 0; the second one starts."""
     monkeypatch.setattr(client_module, "RETRY_SECONDS", 0.0)
     houses: list[EngineHome] = []
     starts: list[None] = []
@@ -302,7 +302,7 @@ def test_a_second_engine_on_the_same_home_ends_with_0(places: Paths, monkeypatch
         fcntl.flock(lock, fcntl.LOCK_EX)
         places.socket.touch()
         assert engine_module.main() == 0
-    assert places.socket.exists()  # it is the first one's
+    assert places.socket.exists()  # it belongs to the first one
 
 
 def test_the_engine_is_started_apart_from_the_terminal(places: Paths) -> None:

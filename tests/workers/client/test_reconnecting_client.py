@@ -1,4 +1,4 @@
-"""A connection that outlives its engine."""
+"""A connection that survives its engine."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ async def test_it_comes_back_with_the_next_engine_and_its_cluster(places: Paths)
     assert listener.count(messages.Welcome) >= 1
     await connection.request(messages.StopEngine(), messages.Done)
     await first.ended()
-    places.socket.unlink(missing_ok=True)  # as an engine does that ends in order
+    places.socket.unlink(missing_ok=True)  # like an engine that shuts down normally
     await until(lambda: not connection.connected)
     with pytest.raises(CastRayError) as caught:
         await connection.request(messages.GetStatus(), messages.EngineStatus)
@@ -82,7 +82,7 @@ async def test_one_that_was_killed_is_started_again_and_one_that_ended_is_waited
     monkeypatch.setattr(reconnecting_client.EngineClient, "connect", connect)
     house.engine._stopping.set()
     await house.ended()
-    places.socket.touch()  # one that was killed leaves it
+    places.socket.touch()  # a killed engine leaves it
     await until(lambda: asked and asked[-1])
     places.socket.unlink()
     await until(lambda: asked and not asked[-1])

@@ -1,4 +1,4 @@
-"""One window for each home: what a second start hands over."""
+"""One window for each home: the files that a second start hands over."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def places(tmp_path: Path) -> Paths:
 
 
 def serve(door: InstanceListener) -> HandoverRequest:
-    """Wait for one visitor and take what it hands over."""
+    """Wait for one connection and receive its files."""
     with selectors.DefaultSelector() as wait:
         wait.register(door.fileno(), selectors.EVENT_READ)
         assert wait.select(5)
@@ -59,7 +59,7 @@ def test_files_go_to_the_window_that_is_there(places: Paths) -> None:
 def test_without_a_window_nothing_is_handed_over(places: Paths) -> None:
     assert not hand_over(places, HandoverRequest(("/a",)))
     places.prepare()
-    instance_socket_path(places).touch()  # of a window that was killed
+    instance_socket_path(places).touch()  # of a killed window
     assert not hand_over(places, HandoverRequest(("/a",)))
     door = InstanceListener(places)
     assert instance_socket_path(places).stat().st_mode & 0o077 == 0

@@ -1,4 +1,4 @@
-"""Nodes that were added are there again."""
+"""Added nodes are restored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which cluster is meant, which run here, and which are remembered."""
+"""The selected cluster, the local clusters, and the remembered clusters."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_what_can_not_be_meant(wanted: str, running: tuple[str, ...], kind: Fail
 def test_the_demo_is_for_homes_that_have_used_nothing_else() -> None:
     assert choose_target("", NONE, (), {}, others=None) == "local"
     assert choose_target("", NONE, (HERE,), {}, others=(OTHER,)) == HERE
-    assert choose_target("", status("local"), (), {}, others=(OTHER,)) == "local"  # somebody has named it
+    assert choose_target("", status("local"), (), {}, others=(OTHER,)) == "local"  # the user has named it
     for others, said in (((OTHER, "shared"), f"{OTHER}, shared"), ((), "one that was forgotten")):
         with pytest.raises(CastRayError) as caught:
             choose_target("", NONE, (), {}, others=others)
@@ -117,7 +117,7 @@ def test_clusters_are_remembered(tmp_path: Path) -> None:
     assert known.remembered == ()
     known.record_status(status(HERE), 3.0)
     known.record_status(status("local", nodes=4), 4.0)
-    known.record_status(status(HERE, nodes=5), 5.0)  # that is no choice
+    known.record_status(status(HERE, nodes=5), 5.0)  # that is ambiguous
     assert known.last == "local"
     known.record_choice(HERE, 6.0)
     again = ClusterHistory(tmp_path / "clusters.json")

@@ -1,4 +1,4 @@
-"""Several clusters at once behind one engine: who sees what, and which are left."""
+"""Several clusters at once behind one engine: their clients, and when they are left."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FAR = "10.0.0.1:6379"
 
 
 async def use(client: EngineClient, target: str) -> None:
-    """Look at a cluster once it is ready."""
+    """Observe a cluster once it is ready."""
     await client.request(messages.UseCluster(target), messages.Done)
     async with asyncio.timeout(5):
         while (await status(client)).cluster.phase is not ClusterPhase.READY:  # noqa: ASYNC110 - nobody tells
@@ -41,7 +41,7 @@ async def status(client: EngineClient) -> messages.EngineStatus:
 
 
 async def heard(client: EngineClient) -> list[messages.Event]:
-    """Everything that the client has been told so far."""
+    """Everything that the client has received so far."""
     await status(client)
     events = []
     while not client._events.empty():
@@ -64,7 +64,7 @@ async def test_two_clients_look_at_two_clusters(house: EngineHome, tmp_path: Pat
     request = SendRequest((str(tmp_path / "x"),), ("node_1",))
     cast = (await one.request(messages.Send(request), messages.Accepted)).cast
     await house.drivers[0].wait_for(agent_protocol.AgentCall)
-    await other.request(messages.Cancel(cast[:6]), messages.Done)  # by its id, wherever it is
+    await other.request(messages.Cancel(cast[:6]), messages.Done)  # by its id, whatever its cluster
     casts = {event.summary.cast for event in await heard(one) if isinstance(event, messages.CastChanged)}
     assert casts == {cast}
     assert await heard(other) == []

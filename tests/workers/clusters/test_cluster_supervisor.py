@@ -1,4 +1,4 @@
-"""The supervisor, with drivers that say what the test says, and a clock that stands until it is told."""
+"""The supervisor, with fake drivers and a clock that the test advances."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ REFUSED = agent_protocol.ClusterFailed(Failure(FailureKind.CLUSTER_START_FAILED,
 
 
 class Stage:
-    """A supervisor, what it told its listener, and the drivers that it started."""
+    """A supervisor, its calls to its listener, and the drivers that it started."""
 
     def __init__(self, tmp_path: Path) -> None:
         self.now = 100.0
@@ -82,7 +82,7 @@ class Stage:
         if self.away is not None:
             raise CastRayError.of(self.away)
 
-    # what the supervisor tells
+    # the calls of the supervisor
 
     def cluster_changed(self, status: ClusterStatus) -> None:
         if not self.phases or self.phases[-1] is not status.phase:
@@ -358,7 +358,7 @@ async def test_an_agent_that_could_not_start_says_why(stage: Stage) -> None:
 
 
 def pass_time(stage: Stage, seconds: int, *speakers: str) -> None:
-    """Let time pass second by second, as the watch sees it, while some agents report."""
+    """Advance the clock second by second, with the watch running, while some agents report."""
     for _ in range(seconds):
         stage.now += 1.0
         for name in speakers:
@@ -460,7 +460,7 @@ async def test_a_client_that_goes_while_the_cluster_is_left(stage: Stage) -> Non
     await driver.stopping.wait()
     leaving.cancel()
     await asyncio.sleep(0)
-    assert not leaving.done()  # it holds on until the driver has ended
+    assert not leaving.done()  # it waits until the driver has ended
     driver.stop_allowed.set()
     with pytest.raises(asyncio.CancelledError):
         await leaving
@@ -634,7 +634,7 @@ async def test_a_node_that_ray_has_lost_is_offline_and_forgotten_after_long(stag
     await stage.until(lambda: stage.lost == ["host-2"])
     assert stage.state("host-2") is NodeState.OFFLINE
     assert driver.sent(agent_protocol.RemoveAgent) == [agent_protocol.RemoveAgent("host-2")]
-    assert stage.pauses == []  # nobody tries to place it again
+    assert stage.pauses == []  # no attempt to place it again
     stage.now += 601.0
     stage.casts = ("c0ffee",)
     stage.supervisor.agents.forget_gone_nodes()
@@ -765,7 +765,7 @@ async def test_without_a_token_the_cluster_is_not_asked_again(stage: Stage) -> N
     await stage.until(lambda: stage.shown == [False, False, True])
 
 
-# --- facts, ports, rest ---------------------------------------------------------------------------
+# --- facts, ports, idle shutdown ------------------------------------------------------------------
 
 
 async def test_facts_are_told_once_a_second(stage: Stage) -> None:
@@ -797,7 +797,7 @@ async def test_data_ports_that_are_all_taken(stage: Stage, monkeypatch: pytest.M
 
 
 async def rested(stage: Stage) -> FakeDriver:
-    """An autoscaled cluster of two hosts, the first of which is this computer; nobody has worked for long."""
+    """An autoscaled cluster of two hosts, the first of which is this computer; it has been idle for long."""
     driver = await attached(stage, dataclasses.replace(ray_node(1), mine=True), ray_node(2))
     stage.casts = ()
     stage.supervisor.agents.shut_down_idle()
@@ -811,7 +811,7 @@ async def test_an_agent_without_work_rests_and_its_node_stays(stage: Stage) -> N
     assert driver.sent(agent_protocol.RemoveAgent) == [agent_protocol.RemoveAgent("host-2")]
     assert stage.state("host-2") is NodeState.ONLINE
     assert stage.lost == []
-    pass_time(stage, 20, "host-1")  # it is not expected to say anything
+    pass_time(stage, 20, "host-1")  # it need not send anything
     assert stage.state("host-2") is NodeState.ONLINE
 
 

@@ -1,4 +1,4 @@
-"""What is said of a cluster that takes long, or is not as it should be, while it goes on."""
+"""The status messages of a slow or incorrect cluster while the connection attempt continues."""
 
 from __future__ import annotations
 

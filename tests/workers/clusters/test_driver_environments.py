@@ -1,4 +1,4 @@
-"""Environments for drivers, made by a Python that only pretends, and what the supervisor does with them."""
+"""Driver environments, created by a fake Python, and their use by the supervisor."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ esac
 
 @pytest.fixture
 def no_pythons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home and a path on which nothing is found; returns the folder that the path names."""
+    """A home and an empty search path; returns the folder on the path."""
     folder = tmp_path / "bin"
     folder.mkdir()
     monkeypatch.setenv("PATH", f"{folder}:/bin")
@@ -97,8 +97,8 @@ async def test_an_environment_is_made_once_and_used_from_then_on(tmp_path: Path,
     later = environments(tmp_path)
     assert later.interpreter(TARGET) == str(tmp_path / "home/drivers/ray-2.49.2-py3.99/bin/python")
     assert later.interpreter("local") == sys.executable
-    assert later.use("10.0.0.2:6379", RayVersions("2.49.2", "3.99.7"))  # another patch of that Python
-    assert later.use(TARGET, own_versions())  # the cluster was brought up to date
+    assert later.use("10.0.0.2:6379", RayVersions("2.49.2", "3.99.7"))  # another patch version of that Python
+    assert later.use(TARGET, own_versions())  # the cluster was upgraded
     assert later.interpreter(TARGET) == sys.executable
 
 
@@ -118,13 +118,13 @@ async def test_an_environment_is_made_once_and_used_from_then_on(tmp_path: Path,
 async def test_what_is_no_version_never_becomes_a_path(
     tmp_path: Path, no_pythons: Path, odd: RayVersions
 ) -> None:
-    """The head of a cluster says what it likes."""
+    """The head of a cluster can answer anything."""
     add_python(no_pythons)
     known = environments(tmp_path)
     await known.prepare(THERE, lambda step: None)
     drivers = tmp_path / "home" / "drivers"
     place = Path(f"{drivers}/ray-{odd.ray}-py{minor_version(odd.python)}")
-    if not place.exists():  # else it leads to the one that is there
+    if not place.exists():  # otherwise it leads to the existing one
         (place / "bin").mkdir(parents=True)
         (place / "bin" / "python").symlink_to("/bin/true")
         (place / MARKER_FILE).touch()
@@ -297,7 +297,7 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
 
 
 def first_differs() -> Callable[..., None]:
-    """The first driver runs another Ray than the cluster, later ones the same."""
+    """The first driver has another Ray version than the cluster, later ones the same."""
     met = []
 
     def script(driver: object) -> None:
@@ -362,7 +362,7 @@ async def test_versions_that_never_fit_end_the_attempts(stage: Stage, no_pythons
 
 
 async def test_a_cluster_that_was_brought_up_to_date_is_found_out(stage: Stage, no_pythons: Path) -> None:
-    """A driver of the Ray before says nothing of versions: it can't connect at all."""
+    """A driver of the previous Ray version does not mention versions: it fails to connect."""
     add_python(no_pythons)
     stage.script = first_differs()
     await stage.supervisor.use(TARGET, prepare=True)
@@ -382,7 +382,7 @@ async def test_a_cluster_that_was_brought_up_to_date_is_found_out(stage: Stage, 
     await stage.phase(ClusterPhase.READY)
     assert len(met) == 2
     await stage.supervisor.leave()
-    stage.script = lambda driver: driver.say(refused)  # nothing is noted any more: one attempt
+    stage.script = lambda driver: driver.say(refused)  # nothing is recorded any more: one attempt
     await stage.supervisor.use(TARGET)
     await stage.phase(ClusterPhase.FAILED)
     assert len(met) == 2

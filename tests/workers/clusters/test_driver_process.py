@@ -1,4 +1,4 @@
-"""The driver's environment, and what is left of drivers that could not be started."""
+"""The driver's environment, and the remains of drivers that could not start."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_shared_cluster_has_the_token_that_others_were_given(places: Paths) ->
     token = share_token(places)
     environment = driver_environment({"RAY_AUTH_TOKEN": "mine"}, "shared", "run", token)
     assert (environment["RAY_AUTH_MODE"], environment["RAY_AUTH_TOKEN"]) == ("token", token)
-    assert SWITCH not in environment  # it binds an address that others reach
+    assert SWITCH not in environment  # it binds an address that other machines reach
 
 
 def test_the_token_stays_and_is_for_this_user_alone(places: Paths) -> None:
@@ -150,7 +150,7 @@ def places(tmp_path: Path) -> Paths:
 
 
 def interpreter(tmp_path: Path, answer: bytes) -> Path:
-    """A program that is started as the driver's Python: it waits for a line, answers, waits for the end."""
+    """A program that replaces the driver's Python: it reads a line, answers, and waits for the end."""
     program = tmp_path / "python"
     program.write_text(f"#!{sys.executable} -S\n" + ECHO % answer)
     program.chmod(0o700)
@@ -181,7 +181,7 @@ async def test_a_conversation(places: Paths, tmp_path: Path, monkeypatch: pytest
 async def test_a_driver_that_reads_nothing_can_be_parted_with(
     places: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is stopped, and more orders wait for it than the socket takes."""
+    """It is suspended, and more orders wait for it than fit into the socket."""
     monkeypatch.setenv("CASTRAY_DRIVER_PYTHON", str(interpreter(tmp_path, b"")))
     driver = await DriverProcess.start(places, "local")
     record = json.loads(left_over(places)[0].read_text())
@@ -241,7 +241,7 @@ async def test_only_a_node_can_attach_but_one_may_become_it(
     places: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def nobody(target: str) -> None:
-        """Ray is there."""
+        """Ray is ready."""
 
     monkeypatch.setattr(driver_process, "probe_endpoint", nobody)
     monkeypatch.setattr(driver_process, "is_ray_node", lambda: False)

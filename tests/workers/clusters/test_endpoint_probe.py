@@ -1,4 +1,4 @@
-"""What listens at an address: real sockets that behave well and badly."""
+"""The probe of an address: real sockets that behave well and badly."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Server = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 @contextlib.asynccontextmanager
 async def listening(answer: bytes | None) -> AsyncIterator[str]:
-    """An address where somebody waits for a hello and answers that; None is silence."""
+    """An address at which a server waits for data and answers with this; None means silence."""
     silence = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

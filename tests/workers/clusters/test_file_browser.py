@@ -1,4 +1,4 @@
-"""Looking at files of nodes: who is asked, and what comes of the answer."""
+"""Browsing files of nodes: the requests to agents, and the results."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from castray_desktop.workers.clusters.file_browser import browse, measure
 
 
 class Nodes:
-    """Follows `AgentDirectory`: one node besides this computer, with the answers that a test gives it."""
+    """One node besides this computer, with the answers that a test gives."""
 
     target = "local"
     settled = True

@@ -1,4 +1,4 @@
-"""What nodes are called, over engines."""
+"""Node names survive engines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The limit over all casts: told to whoever comes."""
+"""The limit over all casts: sent to every new agent."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def test_it_is_told_to_agents_as_they_come(settings: SettingsFile) -> None
     assert limit.limit == 1000
     limit.nodes_changed((agents.nodes["s"],), ())
     await agents.wait_for("s", SetNodeLimit)
-    limit.nodes_changed((agents.nodes["s"],), ())  # only its facts are new
+    limit.nodes_changed((agents.nodes["s"],), ())  # only its facts have changed
     limit.nodes_changed((NodeInfo("s", NodeState.OFFLINE),), ())
     limit.nodes_changed(tuple(agents.nodes.values()), ())
     await agents.wait_for("a", SetNodeLimit)

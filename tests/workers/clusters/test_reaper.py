@@ -1,4 +1,4 @@
-"""The reaper ends the processes of one run, and nothing else."""
+"""The reaper ends the processes of one run, and no others."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def stranger() -> Iterator[subprocess.Popen[bytes]]:
 
 
 def marked(run: str, code: str = "input()") -> subprocess.Popen[bytes]:
-    """A process that carries the run's mark and has begun."""
+    """A running process with the run's marker."""
     process = subprocess.Popen(
         [sys.executable, "-S", "-c", f"print(flush=True); {code}"],
         stdin=subprocess.PIPE,
@@ -78,7 +78,7 @@ def test_a_sweep_ends_the_run_and_removes_its_folder(
 
 
 def test_a_title_over_the_environment_hides_nothing(tmp_path: Path, run: str) -> None:
-    """As Ray's agents do it; a reader of the same logs is left alone."""
+    """Like Ray's agents; a reader of the same logs is left alone."""
     temp_dir = tmp_path / "castray-1"
     temp_dir.mkdir()
     log = temp_dir / "agent.log"
@@ -146,7 +146,7 @@ def test_the_folder_goes_also_when_something_writes_into_it_meanwhile(
     def rmtree(path: Path, ignore_errors: bool) -> None:
         remove(path, ignore_errors=ignore_errors)
         calls.append(path)
-        if len(calls) == 1:  # the last words of a process that was not found
+        if len(calls) == 1:  # the last output of a process that was not found
             path.mkdir()
 
     monkeypatch.setattr(reaper.shutil, "rmtree", rmtree)

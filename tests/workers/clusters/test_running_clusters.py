@@ -1,4 +1,4 @@
-"""Nodes of Ray on this machine: in a pretended /proc, and processes that look like Ray's."""
+"""Ray nodes on this machine: in a fake /proc, and fake Ray processes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ print(*find_running_clusters())
 
 @pytest.fixture
 def proc(tmp_path: Path) -> Path:
-    """A /proc with this process alone."""
+    """A /proc with only this process."""
     proc = tmp_path / "proc"
     (proc / "self" / "net").mkdir(parents=True)
     (proc / "self" / "net" / "tcp").touch()
@@ -56,7 +56,7 @@ def test_a_node_of_ours_is_one_as_well(proc: Path, tmp_path: Path) -> None:
     reaper.make_temp_dir(ours)
     add_raylet(proc, str(ours))
     assert is_ray_node(proc)
-    assert find_running_clusters(proc) == ()  # nothing to attach to for others
+    assert find_running_clusters(proc) == ()  # not attachable for other users
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_another_network_namespace_and_one_that_can_not_be_read_are_not_ours(
 
 @pytest.fixture
 def raylets() -> Iterator[dict[str, subprocess.Popen[str]]]:
-    """Two processes of root's that look like raylets, one of them in a network namespace of its own."""
+    """Two root processes that look like raylets, one of them in its own network namespace."""
     if os.getuid() != 0 or shutil.which("unshare") is None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)("needs root and unshare")
     started: dict[str, subprocess.Popen[str]] = {}
@@ -115,7 +115,7 @@ def raylets() -> Iterator[dict[str, subprocess.Popen[str]]]:
 def test_a_real_network_namespace_is_told_by_every_user(
     raylets: dict[str, subprocess.Popen[str]], user: str
 ) -> None:
-    """Another user than root may not read the namespaces of root's processes."""
+    """Users other than root can't read the namespaces of root's processes."""
     if user == "root":
         found = set(find_running_clusters())
     else:

@@ -1,4 +1,4 @@
-"""A diagnosis of nodes that say what a test has them say."""
+"""A diagnosis of fake nodes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ FINE = agent_protocol.NodeInspection(
 
 
 class Nodes:
-    """Follows `AgentDirectory`. `blocked` pairs can't connect; the node that `hangs` never answers."""
+    """Fake nodes: `blocked` pairs can't connect; the node that `hangs` never answers."""
 
     target = "10.0.0.1:6379"
     settled = True

@@ -1,4 +1,4 @@
-"""Joining a cluster, with a `ray start` that only pretends."""
+"""Joining a cluster, with a fake `ray start`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from castray_desktop.workers.driver.cluster_join import ClusterJoin
 
 @pytest.fixture
 def ray_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A program in the place of the interpreter; a test writes what it does."""
+    """A program that replaces the interpreter; the test writes its code."""
     program = tmp_path / "python"
     monkeypatch.setattr(sys, "executable", str(program))
     monkeypatch.setattr(cluster_join, "LEAVE_SECONDS", 5.0)

@@ -1,4 +1,4 @@
-"""The driver's watch over the cluster: real sockets for the head, and a Ray that says what the test says."""
+"""The driver's cluster monitor: real sockets for the head, and a fake Ray."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the probe of a head sends to real sockets that record every byte; it runs in a process of its own."""
+"""The bytes that the head probe sends to real sockets that record them; it runs in its own process."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.timeout(60)
 
 
 class Recorder:
-    """A server that speaks as much HTTP/2 as lets a client send its request, and keeps what it gets."""
+    """A server with just enough HTTP/2 for a client's request, which records the request."""
 
     def __init__(self) -> None:
         self.got = b""
@@ -55,7 +55,7 @@ async def recording(context: ssl.SSLContext | None = None) -> AsyncIterator[Reco
 
 
 async def probe(target: str, environment: dict[str, str]) -> str:
-    """What the probe finds out."""
+    """The result of the probe."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-P",

@@ -1,4 +1,4 @@
-"""Knocking at real ports, and at those of a list of nodes."""
+"""TCP probes of real ports, and of a list of nodes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def node(number: int) -> agent_protocol.RayNode:
 
 @pytest.fixture
 def answers(monkeypatch: pytest.MonkeyPatch) -> dict[str, ProbeResult]:
-    """What becomes of knocks by address; `THERE` where nothing is said."""
+    """The results of probes by address; `THERE` by default."""
     known: dict[str, ProbeResult] = {}
 
     async def knock(host: str, port: int) -> ProbeResult:

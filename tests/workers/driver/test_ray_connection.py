@@ -1,4 +1,4 @@
-"""What Ray says about versions that don't fit, as Ray 2.40 to 2.60 word it."""
+"""Ray's messages about version mismatches, in the words of Ray 2.40 to 2.60."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an older Ray leaves where its head has its files goes again, and nothing else does."""
+"""Files that an older Ray version leaves in the head's folder are removed, and no others."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ ADDRESS = "10.0.0.1:6379"
 
 
 def join(folder: Path) -> Path:
-    """What `ray start` does there."""
+    """The effect of `ray start` there."""
     session = folder / "session_2"
     (session / "logs").mkdir(parents=True)
     latest = folder / "session_latest"

@@ -1,4 +1,4 @@
-"""Where a token comes from."""
+"""The source of a token."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A slow client loses progress, a lost one its connection, and nobody a result."""
+"""A slow client loses progress, a lost client its connection, and no client a result."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class FakeTransport:
 
 @dataclass
 class FakeWriter:
-    """As much of a StreamWriter as a client uses."""
+    """The part of a StreamWriter that a client uses."""
 
     transport: FakeTransport = field(default_factory=FakeTransport)
     frames: list[bytes] = field(default_factory=list)
@@ -141,7 +141,7 @@ def test_what_can_not_be_told_ends_nobody(caplog: pytest.LogCaptureFixture) -> N
 
 @pytest.fixture
 async def unread() -> AsyncIterator[asyncio.StreamWriter]:
-    """A connection that nobody reads from, with more in it than the kernel takes."""
+    """A connection that is not read, with more data than the kernel buffers."""
     ours, theirs = socket.socketpair()
     _, writer = await asyncio.open_connection(sock=ours)
     writer.write(b"x" * 4_000_000)

@@ -1,4 +1,4 @@
-"""A home whose files are damaged in every way: the engine starts, and nothing of it is thrown away."""
+"""A home whose files are damaged in every way: the engine starts, and discards none of them."""
 
 from __future__ import annotations
 
@@ -117,11 +117,11 @@ FILES: dict[str, Callable[[Paths], Path]] = {
     "history": lambda places: places.history,
 }
 DISPOSABLE = ("run", "share token")
-"""A run's record without a run is of no use, and a token that is none is made again."""
+"""A run record without a run is useless, and an invalid token is replaced."""
 
 
 def damages(content: bytes, seed: str) -> Iterator[bytes]:
-    """The content, cut off, flipped, overwritten and deeply nested."""
+    """The content, truncated, flipped, overwritten and deeply nested."""
     dice = random.Random(seed)
     for part in (0, 1, 2, 5, 9):
         yield content[: len(content) * part // 10]
@@ -151,7 +151,7 @@ async def engine(places: Paths) -> AsyncIterator[EngineHome]:
 
 
 async def ask_everything(house: EngineHome) -> None:
-    """What the window asks when it opens, and what a command may ask."""
+    """The requests of the window at its start, and those of commands."""
     client = await house.connect()
     async with asyncio.timeout(5):
         try:
@@ -183,7 +183,7 @@ async def ask_everything(house: EngineHome) -> None:
 
 
 def contents(path: Path) -> list[bytes]:
-    """What is in the file, and in those of its name that were set aside."""
+    """The contents of the file, and of the files with its name that were set aside."""
     asides = path.parent.glob(f"damaged-*-{path.name}")
     return [found.read_bytes() for found in (path, *asides) if found.exists()]
 
@@ -205,12 +205,12 @@ async def test_an_engine_starts_over_every_damage_and_throws_nothing_away(
         kept = contents(FILES[name](places))
         if name not in (*DISPOSABLE, "history") and content not in kept:
             assert _is_sound(name, content), f"{name} has been lost: {content[:200]!r}"
-    async with engine(places) as house:  # and again over what that one has left
+    async with engine(places) as house:  # and again over the contents that the previous one has left
         await ask_everything(house)
 
 
 def _is_sound(name: str, content: bytes) -> bool:
-    """Whether all of it could be taken in, so that it may be written again."""
+    """Whether all of it could be read, so that it may be written again."""
     if name in ("speeds", "multicast", "targets"):
         return isinstance(json.loads(content), dict)
     kinds: dict[str, type] = {
@@ -230,14 +230,14 @@ def _is_sound(name: str, content: bytes) -> bool:
 
 
 def rewrite(path: Path, statement: str, *values: object) -> None:
-    """Change a row behind the program's back."""
+    """Change a row directly in the database."""
     database = sqlite3.connect(path, isolation_level=None)
     database.execute(statement, values)
     database.close()
 
 
 def asleep(path: Path, column: str, where: str) -> bytes:
-    """The row with a state of which this version knows nothing."""
+    """The row with a state that this version does not know."""
     database = sqlite3.connect(path)
     (content,) = database.execute(f"SELECT {column} FROM {where}").fetchone()
     database.close()
@@ -260,12 +260,12 @@ async def test_a_damaged_row_of_a_cast_is_left_out_and_counted(
     rewrite(places.history, "CREATE TABLE old AS SELECT * FROM details")
     rewrite(places.history, "UPDATE old SET summary = ? WHERE whose = 2", blob)
     rewrite(places.history, "DELETE FROM details")
-    with contextlib.suppress(sqlite3.IntegrityError):  # NULL: then the row is not there at all
+    with contextlib.suppress(sqlite3.IntegrityError):  # NULL: then the row is missing
         rewrite(places.history, "INSERT INTO details SELECT * FROM old WHERE whose = 2")
     rewrite(places.history, "INSERT INTO details SELECT * FROM old WHERE whose != 2")
     async with engine(places) as house:
         client = await house.connect()
-        for limit in (100, 1):  # it is found by whom it would be shown to
+        for limit in (100, 1):  # it is found by its owner
             page = await client.request(m.GetHistory(m.HistoryQuery(limit=limit)), m.HistoryPage)
             assert [cast.cast[-1] for cast in page.casts] == ["2", "0"][:limit]
             assert (page.total, page.unreadable) == (2, 1)
@@ -312,7 +312,7 @@ async def test_a_large_damaged_history_is_set_aside_when_it_is_read(tmp_path: Pa
         store.add_cast(past_cast(number), CastTotals(delivered=number), {"n": NodeTotals(number)})
     store.close()
     rewrite(path, "CREATE TABLE filling AS SELECT zeroblob(?) AS content", CHECKED_BYTES)
-    with path.open("r+b") as file:  # the pages behind the first ones, which say what there is
+    with path.open("r+b") as file:  # the pages after the first ones, which describe the contents
         file.seek(16 * 4096)
         file.write(b"\xab" * (40 * 4096))
     history = CastHistory(path, lambda event: None, lambda: (0, 0))
@@ -383,7 +383,7 @@ def test_too_many_open_files_cost_no_cast(places: Paths) -> None:
     assert records.unread
     assert [record.cast for record in records.load()] == [RECORD]
     assert not records.unread
-    assert records.load() == ()  # nobody goes on with it twice
+    assert records.load() == ()  # it is resumed only once
 
 
 @pytest.mark.parametrize("field", ["cast", "mode", "started", "deliveries"])
@@ -423,5 +423,5 @@ def test_a_nodes_own_files_may_be_damaged_in_every_way(
     read_rules(rules)
     cache.find("md5", [key])
     cache.save("md5", {key: b"h" * HASH_BYTES})
-    cache.save("md5", {key: b"h" * HASH_BYTES})  # at the latest after it has begun again
+    cache.save("md5", {key: b"h" * HASH_BYTES})  # at the latest after its restart
     assert cache.find("md5", [key]) == {key: b"h" * HASH_BYTES}

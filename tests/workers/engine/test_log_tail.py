@@ -1,4 +1,4 @@
-"""The logs as lines: parsed, merged, freed of secrets, followed."""
+"""The log files as lines: parsed, merged, without secrets, followed."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ async def test_the_engines_own_lines_and_the_drivers_file_are_followed(tmp_path:
 
 
 class Writer:
-    """As much of a StreamWriter as a client uses."""
+    """The part of a StreamWriter that a client uses."""
 
     def __init__(self) -> None:
         self.frames: list[bytes] = []

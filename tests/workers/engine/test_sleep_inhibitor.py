@@ -1,4 +1,4 @@
-"""The computer stays awake while casts run, and not a moment longer."""
+"""The computer stays awake while casts run, and no longer."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PATIENCE = 10.0
 
 @pytest.fixture
 def tool(tmp_path: Path) -> tuple[str, ...]:
-    """In place of the system's: there is a file as long as it runs."""
+    """Replaces the system's program: a file exists while it runs."""
     program = tmp_path / "keeper"
     mark = tmp_path / "awake"
     program.write_text(f"#!/bin/sh\ntrap 'rm -f {mark}' EXIT\ntouch {mark}\ncat\n")

@@ -385,7 +385,7 @@ async def test_forgetting_can_be_taken_back_until_its_time_has_passed(
         await history.answer(m.KeepHistory())
     assert await total(history) == 1
     await history.answer(m.ClearHistory(grace=30.0))
-    await history.close()  # what was asked for is done, though nobody waits for it
+    await history.close()  # the request is executed, although no caller waits for it
     left = HistoryStore(path)
     assert found(left) == []
     left.close()

@@ -1,4 +1,4 @@
-"""Who may use the API, over every route that there is."""
+"""Access to the API, for every route."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.workers.http_api.conftest import TOKEN
 
 
 def every_request() -> list[tuple[str, str]]:
-    """Each method and path of the application, the documents' own files too."""
+    """Each method and path of the application, including the files of the documentation."""
     app = ApiApp(AnsweringEngine(), TOKEN, AllowedHosts("127.0.0.1"))._build()
     documented = [
         (method.upper(), path.replace("{", "").replace("}", ""))

@@ -1,4 +1,4 @@
-"""Strangers with half requests, and the owner beside them, over a real port."""
+"""Strangers with incomplete requests, and the owner beside them, over a real port."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class Served:
-    """A server with bounds of its own, and connections to it."""
+    """A server with small limits, and connections to it."""
 
     def __init__(self, api: ApiApp, bounds: ConnectionLimits) -> None:
         self.listener = open_port("127.0.0.1", 0)
@@ -38,7 +38,7 @@ class Served:
         return connection
 
     async def owner(self) -> int:
-        """The status that the owner's request gets, on a connection of its own."""
+        """The status of the owner's request, on a separate connection."""
         async with httpx.AsyncClient(headers=HEADERS, timeout=5.0) as client:
             return (await client.get(f"http://127.0.0.1:{self.port}/api/nodes")).status_code
 

@@ -1,4 +1,4 @@
-"""What the routes answer, and what they ask of the engine."""
+"""The answers of the endpoints, and their requests to the engine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a slow WebSocket client loses, and what it never does."""
+"""The events that a slow WebSocket client may lose, and those that it never loses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.helpers.samples import make_cast, make_delivery, make_node
 
 
 def drain(outbox: EventQueue) -> list[dict[str, Any]]:
-    """Everything that waits."""
+    """All queued events."""
 
     async def take() -> list[dict[str, Any]]:
         return [json.loads(await outbox.pop()) for _ in range(len(outbox))]
@@ -94,7 +94,7 @@ EVENTS = st.lists(
 
 @given(EVENTS)
 def test_whoever_reads_late_knows_what_a_fast_reader_knows(events: list[tuple[str, int, bool]]) -> None:
-    """The last snapshot of every recipient is the same for both, and so are the ends."""
+    """The last snapshot of every recipient is the same for both, and so are the final states."""
     outbox, fast, ends = EventQueue(), {}, []
     for node, done, finished in events:
         state = m.DeliveryState.COMPLETED if finished else m.DeliveryState.RECEIVING

@@ -1,4 +1,4 @@
-"""The API keeps what its own OpenAPI document promises, whatever it is asked with."""
+"""The API conforms to its OpenAPI document for any request."""
 
 from __future__ import annotations
 
@@ -22,5 +22,5 @@ schema = schemathesis.openapi.from_asgi("/openapi.json", _app, headers=HEADERS)
 @schema.parametrize()
 @settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
 def test_it_answers_as_documented(case: schemathesis.Case) -> None:
-    # What two fields have to do with each other is said in words, not in the schema.
+    # Relations between two fields are described in words, not in the schema.
     case.call_and_validate(headers=HEADERS, excluded_checks=[positive_data_acceptance])

@@ -82,7 +82,7 @@ async def test_strangers_are_refused(address: str, asking: dict[str, Any]) -> No
 async def test_a_slow_client_loses_progress_and_no_result_and_holds_nobody_up(
     address: str, api: ApiApp, engine: AnsweringEngine
 ) -> None:
-    """It reads nothing while progress and results come that fill every buffer on the way many times."""
+    """It reads nothing while progress and results fill every buffer many times."""
     many = tuple(f"node_{number}" for number in range(500))
     async with (
         connect(address, additional_headers=HEADERS, max_queue=1) as slow,

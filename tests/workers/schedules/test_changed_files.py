@@ -1,4 +1,4 @@
-"""A schedule that runs when its files have changed: with the kernel's own notices, and by looking."""
+"""A schedule that runs after changes of its files: with kernel notifications, and by polling."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.helpers.schedule_stage import Stage
 
 
 async def quiet_schedule(stage: Stage, **values: object) -> None:
-    """One that watches, has sent what was there, and has nothing to do."""
+    """A schedule that watches, has sent the existing files, and is idle."""
     await stage.add(quiet=5.0, **values)
     await stage.settle()
     await stage.end()
@@ -41,7 +41,7 @@ async def test_what_changed_before_it_was_watched_is_found_although_the_first_lo
     await stage.add(quiet=2.0)
     await stage.settle()
     life = stage.life()
-    life._watches()  # the kernel has been told of everything, and the first look has seen what was before
+    life._watches()  # the kernel has reported everything, and the first scan has seen the earlier files
     stage.casts.gate.set()
     await stage.settle()
     assert len(stage.casts.sent) == 1
@@ -118,7 +118,7 @@ async def test_a_folder_that_is_not_there_yet_is_watched_when_it_is(stage: Stage
     stage.casts.failure = Failure(FailureKind.NO_SUCH_FILE, {"path": str(folder)})
     await stage.add(quiet=5.0, request=request)
     await stage.until(lambda: stage.info().failure is not None)
-    await stage.until(lambda: stage.casts.looks == 2)  # once more as soon as it is watched
+    await stage.until(lambda: stage.casts.looks == 2)  # once more when the watch begins
     folder.mkdir()
     await stage.until(lambda: stage.info().looks_every > 0)
     stage.casts.failure = None

@@ -1,4 +1,4 @@
-"""Folders and files that are watched, with the kernel's own notices."""
+"""Watched folders and files, with kernel notifications."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from castray_desktop.workers.schedules.file_watch import FileWatch
 
 
 class Seen:
-    """What a watch has told."""
+    """The notifications of a watch."""
 
     def __init__(self) -> None:
         self.begun = 0
@@ -57,7 +57,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Eye:
-    """A watch and what it has seen."""
+    """A watch and its notifications."""
 
     def __init__(self, *paths: Path, exclude: tuple[str, ...] = ()) -> None:
         self.seen = Seen()
@@ -86,7 +86,7 @@ async def test_a_thousand_files_in_folders_that_did_not_exist(eyes: list[Eye], t
     folders = [tmp_path / f"folder {number}" for number in range(10)]
     first = {str(folder / "first") for folder in folders}
     async with asyncio.timeout(20):
-        while not first <= seen.paths:  # what comes before a new folder is watched is not told of
+        while not first <= seen.paths:  # changes before a new folder is watched are not reported
             for path in map(Path, first - seen.paths):
                 path.parent.mkdir(exist_ok=True)
                 path.write_text("x")
@@ -132,7 +132,7 @@ async def test_files_and_folders_together(eyes: list[Eye], tmp_path: Path) -> No
 
 
 async def test_what_a_link_points_to_is_watched(eyes: list[Eye], tmp_path: Path) -> None:
-    """A named link is sent as what it points to."""
+    """A named link is sent as its target."""
     folder, file = tmp_path / "real" / "folder", tmp_path / "real" / "file"
     folder.mkdir(parents=True)
     file.write_text("1")

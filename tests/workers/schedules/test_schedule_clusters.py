@@ -1,4 +1,4 @@
-"""What schedules see of the engine's clusters."""
+"""The view of schedules on the engine's clusters."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from castray_desktop.workers.schedules.schedule_runner import SourceSnapshot
 
 
 def make_cluster(nodes: dict[str, m.NodeInfo], target: str = "10.0.0.1:6379") -> Any:
-    """As much of a cluster as is asked for."""
+    """The part of a cluster that is used."""
     casts = SimpleNamespace(dry_runs=SimpleNamespace(snapshot=None), unfinished=("c0ffee",))
     status = m.ClusterStatus(m.ClusterPhase.READY, target=target)
     supervisor = SimpleNamespace(settled=True, nodes=nodes)
@@ -24,7 +24,7 @@ def make_cluster(nodes: dict[str, m.NodeInfo], target: str = "10.0.0.1:6379") ->
 
 
 class FakeClusters(list[Any]):
-    """As much of `ClusterRegistry` as is asked for."""
+    """The part of `ClusterRegistry` that is used."""
 
     held: ClassVar[set[str]] = set()
 

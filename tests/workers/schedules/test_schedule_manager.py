@@ -1,4 +1,4 @@
-"""What clients ask of schedules, and what is kept of them in the home."""
+"""The requests of clients to schedules, and the stored state."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ async def test_off_and_on(stage: Stage) -> None:
     assert len(stage.casts.sent) == 1
     await stage.schedules.answer(m.EnableSchedule("models", True))
     await stage.settle()
-    assert len(stage.casts.sent) == 1  # what was missed while it was off is not made up for
+    assert len(stage.casts.sent) == 1  # runs that were missed while it was off are not made up for
     await stage.later(600)
     assert len(stage.casts.sent) == 2
 

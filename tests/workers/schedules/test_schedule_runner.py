@@ -1,4 +1,4 @@
-"""When a schedule runs, and whom it sends to then."""
+"""The run times of a schedule, and its recipients."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ async def test_one_that_was_awaited_in_vain_is_sent_to_again(stage: Stage) -> No
     await stage.settle()
     await stage.end("b", state=DeliveryState.AWAITED)
     await stage.later(600)
-    assert len(stage.casts.sent) == 1  # it is served by somebody else
+    assert len(stage.casts.sent) == 1  # it is served by another cast
     await stage.end("b", cast=0)
     await stage.later(600)
     assert stage.casts.sent[1][1].recipients == ("b",)

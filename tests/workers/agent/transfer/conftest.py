@@ -1,4 +1,4 @@
-"""Nodes on the loopback, and a check that none of them leaves threads, descriptors or staging folders."""
+"""Nodes on loopback, and a check that none of them leaves threads, descriptors or staging folders."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.workers.agent.transfer.lab import Lab
 
 @pytest.fixture(autouse=True)
 def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The registry of staging folders lies in a folder of the test's."""
+    """The registry of staging folders is in a folder of the test."""
     folder = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("CASTRAY_HOME", str(folder))
     return folder
@@ -48,7 +48,7 @@ def lab(tmp_path: Path, home: Path) -> Iterator[Lab]:
 
 @pytest.fixture
 def refusing() -> int:
-    """A port at which nobody listens."""
+    """A port without a listener."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return int(sock.getsockname()[1])

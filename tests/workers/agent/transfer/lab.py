@@ -1,4 +1,4 @@
-"""A few byte planes in one process, and a dispatcher of ten lines that runs casts over them."""
+"""Several transfer services in one process, and a minimal cast manager that runs casts over them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ BEST = Algorithms(piece=PIECE_DIGESTS[0], file=FILE_HASHES[0])
 
 
 class Node:
-    """A byte plane and the latest of its reports."""
+    """A transfer service and its latest reports."""
 
     def __init__(
         self,
@@ -93,7 +93,7 @@ class Node:
             self.news.notify_all()
 
     def reach(self, other: Node, cast: str, epoch: int = 1) -> None:
-        """Have this node dial another one, which can't dial here."""
+        """Order this node to dial another one, which can't dial it."""
         self.plane.reach(DialRecipient(cast, epoch, other.name, other.address, other.port))
 
     def await_source(self, cast: str, wanted: Callable[[SourceReport], bool]) -> SourceReport:
@@ -123,7 +123,7 @@ class Node:
 
 @dataclass
 class Cast:
-    """A cast that has been prepared and is served."""
+    """A cast that is prepared and served."""
 
     source: Node
     cast: str
@@ -164,7 +164,7 @@ class Cast:
         node.plane.deliver(order)
 
     def seal(self) -> SourceReport:
-        """Wait for the trailer, tell its digest to all recipients."""
+        """Wait for the trailer, and tell its digest to all recipients."""
         report = self.source.await_source(
             self.cast, lambda report: report.state in (SourceState.SEALED, *SOURCE_ENDED)
         )
@@ -189,7 +189,7 @@ class Cast:
 
 
 class Lab:
-    """Makes nodes and casts."""
+    """Creates nodes and casts."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -256,7 +256,7 @@ class Lab:
         remove_extra: bool = False,
         links: str = "keep",
     ) -> list[DeliveryReport]:
-        """Send along the chain `nodes` and wait for all."""
+        """Send along the chain `nodes` and wait for all of them."""
         cast = self.cast(nodes[0], paths, algorithms, exclude, links)
         for above, node in itertools.pairwise(nodes):
             cast.deliver(
@@ -287,7 +287,7 @@ def tree(folder: Path) -> dict[str, tuple[str, bytes | str, int, int]]:
 
 
 def await_true(wanted: Callable[[], bool], seconds: float = PATIENCE) -> None:
-    """For what has no event: states of the kernel."""
+    """Wait for a state of the kernel that has no event."""
     deadline = time.monotonic() + seconds
     while not wanted():
         assert time.monotonic() < deadline

@@ -1,4 +1,4 @@
-"""A small stream, by its pieces."""
+"""A small stream, by pieces."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ LAYOUT = StreamLayout(100, 5000, 30, 1000)  # pieces: 1, 5 and 1
 
 
 def content(piece: int) -> bytes:
-    """What belongs into a piece."""
+    """The bytes of a piece."""
     start, end = LAYOUT.piece(piece)
     return bytes(at % 251 for at in range(start, end))

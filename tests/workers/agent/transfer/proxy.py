@@ -1,4 +1,4 @@
-"""A man in the middle: passes bytes on, holds them, turns bits, cuts the line."""
+"""A proxy that forwards bytes, holds them, flips bits, or cuts the connection."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from castray_desktop.core.protocol.nodes.agent_protocol import Upstream
 
 
 class Proxy:
-    """Stands before a node's data port. Offsets count what came down all its connections."""
+    """Stands in for a node's data port. Offsets count the bytes from the node over all connections."""
 
     def __init__(
         self, upstream: Upstream, hold_at: int = -1, flip_at: tuple[int, ...] = (), cut_at: int = -1
@@ -24,7 +24,7 @@ class Proxy:
         self._threads: list[threading.Thread] = []
         self.passed = 0
         self.connections = 0
-        self.up = bytearray()  # what the dialer said
+        self.up = bytearray()  # the bytes from the dialer
         self.held = threading.Event()
         self._go_on = threading.Event()
         self._listening = socket.create_server(("127.0.0.1", 0))
@@ -35,12 +35,12 @@ class Proxy:
         return Upstream(self._upstream.node, "127.0.0.1", self._listening.getsockname()[1])
 
     def release(self) -> None:
-        """Pass on what was held."""
+        """Forward the held bytes."""
         self._hold_at = -1
         self._go_on.set()
 
     def cut(self) -> None:
-        """End all connections; new ones come through."""
+        """Close all connections; new ones are forwarded."""
         with self._lock:
             for sock in self._sockets:
                 with contextlib.suppress(OSError):

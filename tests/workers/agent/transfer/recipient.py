@@ -1,9 +1,9 @@
-"""A recipient in a process of its own, to be killed: orders come in as lines, reports go out as lines.
+"""A recipient in its own process, which tests can kill: it reads orders and writes reports as lines.
 
     python -m tests.workers.agent.transfer.recipient FOLDER NAME [die=N | remove=N]
 
-With `die=N` the process kills itself at the N-th renaming, before it (`die=-N`) or after it; with
-`remove=N` before it removes the N-th file that the source has no longer.
+With `die=N` the process kills itself at the N-th rename, before it (`die=-N`) or after it; with
+`remove=N` before it removes the N-th file that the source no longer has.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whatever goes wrong on the way: the right bytes in the end, or a reason by name and nothing left behind."""
+"""Failures during a transfer: the right bytes in the end, or a named reason and nothing left behind."""
 
 from __future__ import annotations
 
@@ -192,14 +192,14 @@ def overwrite(path: Path) -> None:
 
 
 def overwrite_in_place(path: Path) -> None:
-    """As `rsync --inplace -t` and `cp -p` do: the file looks as before."""
+    """Like `rsync --inplace -t` and `cp -p`: the file looks unchanged."""
     before = path.stat()
     overwrite(path)
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 def overwrite_the_rest_in_place(path: Path) -> None:
-    """The same, but only what was not read yet: all pieces and hashes fit one another."""
+    """The same, but only in the unread part: all pieces and hashes agree."""
     before = path.stat()
     with path.open("r+b") as file:
         file.seek(30 * MIB)
@@ -255,7 +255,7 @@ def test_a_file_that_changes_fails_by_name_and_the_rest_arrives(
 
 @pytest.mark.usefixtures("short_lead")
 def test_a_file_that_is_only_touched_arrives(lab: Lab) -> None:
-    """Its mode, another name and its time are no bytes of it."""
+    """Its mode, another name and its time are not contents."""
     nodes = lab.chain(1)
     path = lab.file("a.bin", 40 * MIB)
     cast = lab.cast(nodes[0], [path])
@@ -329,7 +329,7 @@ def test_a_file_that_vanishes_after_the_scan(lab: Lab) -> None:
 
 
 def test_files_that_vanish_after_they_were_read(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The books are closed already, so the recipients find it by the hash."""
+    """The trailer is complete already, so the recipients detect it by the hash."""
     monkeypatch.setattr(piece_store, "RECENT_BYTES", 0)
     nodes = lab.chain(1)
     folder = lab.files / "folder"
@@ -500,7 +500,7 @@ def test_a_read_only_disk(lab: Lab) -> None:
 
 
 def test_a_disk_that_does_not_count_its_room(lab: Lab) -> None:
-    """Memory without a limit; and what is no disk at all, which the first write tells."""
+    """Memory without a limit, and a destination that is no disk, which the first write reports."""
     nodes = lab.chain(1)
     path = lab.file("a.bin", 2 * MIB)
     with small_disk(lab.folder / "small", "0") as disk:
@@ -554,7 +554,7 @@ def test_what_is_there_by_name_is_no_reason_to_refuse(lab: Lab) -> None:
     (lab.folder / "in").mkdir()
     free = os.statvfs(lab.folder).f_bavail * os.statvfs(lab.folder).f_frsize
     with (lab.folder / "in" / "a").open("wb") as file:
-        file.truncate(2 * free)  # without any content, it takes no room
+        file.truncate(2 * free)  # without content it needs no space
     order = CheckDestination("c", str(lab.folder / "in"), (TopEntry("a"),), 2 * free, 2)
     assert plane.preflight(order).failure is None
     failure = plane.preflight(dataclasses.replace(order, top=(TopEntry("b"),))).failure
@@ -562,7 +562,7 @@ def test_what_is_there_by_name_is_no_reason_to_refuse(lab: Lab) -> None:
     assert failure.kind is FailureKind.NO_ROOM
 
 
-# --- the way --------------------------------------------------------------------------------------
+# --- the connection -------------------------------------------------------------------------------
 
 
 def test_a_cut_line_goes_on_where_it_was(lab: Lab) -> None:

@@ -1,4 +1,4 @@
-"""A gigabyte leaves a node's memory as it was."""
+"""A gigabyte does not increase a node's memory."""
 
 from __future__ import annotations
 

@@ -145,7 +145,7 @@ def test_a_late_recipient_gets_it_from_one_that_has_landed(lab: Lab) -> None:
 def test_the_list_of_files_is_passed_on_before_it_is_understood(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Reading a long list takes a while, which must not add up along the chain."""
+    """Reading a long list takes time, which must not add up along the chain."""
     nodes = lab.chain(3)
     all_are_at_it = threading.Barrier(3)
 

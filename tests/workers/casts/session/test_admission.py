@@ -1,4 +1,4 @@
-"""Recipients that are paused on their own, with agents that do what the test says."""
+"""Recipients that are paused individually, with fake agents."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def summary(stage: Stage, cast: str) -> CastSummary:
 
 
 async def upstream(stage: Stage, node: str, count: int = 1) -> str:
-    """Where the node was told to fetch from, after its start."""
+    """The upstreams that the node was ordered to use after its start."""
     order = await stage.agents.wait_for(node, agent_protocol.SetUpstream, count)
     assert isinstance(order, agent_protocol.SetUpstream)
     assert order.upstream is not None
@@ -34,7 +34,7 @@ async def upstream(stage: Stage, node: str, count: int = 1) -> str:
 
 
 def told(stage: Stage, kind: type) -> list[str]:
-    """Who has got orders of this kind."""
+    """The nodes that got orders of this kind."""
     return [node for node, order in stage.agents.orders if isinstance(order, kind)]
 
 
@@ -63,7 +63,7 @@ async def test_the_others_go_on_without_it_and_it_comes_back_at_the_end(stage: S
 
 
 async def test_what_feeds_several_on_a_slow_line_becomes_a_chain(stage: Stage) -> None:
-    """One that has more than the others comes back below the source, which feeds two then."""
+    """A recipient that has more than the others returns below the source, which then feeds two."""
     mb = 1_000_000
     totals = stage.agents.totals
     stage.agents.totals = dataclasses.replace(
@@ -95,7 +95,7 @@ async def test_what_feeds_several_on_a_slow_line_becomes_a_chain(stage: Stage) -
 
 
 async def test_an_order_for_it_comes_after_the_one_that_it_has_not_answered(stage: Stage) -> None:
-    """Else a start that arrives late would have a paused recipient fetch."""
+    """Otherwise a start that arrives late would make a paused recipient fetch."""
     stage.agents.hold(agent_protocol.StartDelivery)
     cast = stage.dispatcher.send(REQUEST)
     await stage.agents.wait_for("c", agent_protocol.StartDelivery)
@@ -130,7 +130,7 @@ async def test_a_cast_is_paused_when_nobody_else_is_left_and_takes_nobody_s_turn
 
 
 async def test_it_is_resumed_at_the_moment_in_which_nobody_else_is_left(stage: Stage) -> None:
-    """Nobody hears of the pause after having heard that it is over."""
+    """No agent gets the pause after it got the resume."""
     cast = await stage.start()
     await pause(stage, cast, "b")
     stage.seal(cast)
@@ -211,7 +211,7 @@ async def test_one_that_stays_paused_parts_while_the_cast_waits_for_its_turn(sta
 
 
 async def test_a_pause_comes_after_the_start_that_was_not_answered_yet(stage: Stage) -> None:
-    """An agent that has not begun has nothing to pause, and would serve what it has."""
+    """An agent that has not started has nothing to pause, and would serve its pieces."""
     stage.agents.hold(agent_protocol.StartDelivery)
     cast = stage.dispatcher.send(REQUEST)
     await stage.agents.wait_for("c", agent_protocol.StartDelivery)
@@ -320,7 +320,7 @@ async def test_a_follower_writes_while_the_writer_of_its_folder_is_paused(stage:
     await stage.agents.wait_for("b", agent_protocol.StartDelivery)
     await pause(stage, cast, "b")
     await resume(stage, cast, "a")
-    assert await upstream(stage, "a") == "c"  # it goes on with what it has
+    assert await upstream(stage, "a") == "c"  # it continues with its pieces
     await resume(stage, cast, "b")
     assert await stage.finish(cast, "a", "c") is CastState.COMPLETED
     assert deliveries(stage, cast)["b"] is DeliveryState.SHARED

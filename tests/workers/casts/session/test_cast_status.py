@@ -1,4 +1,4 @@
-"""Reports folded into snapshots: rates, remaining time, lag, and who ends how."""
+"""Reports combined into snapshots: rates, remaining time, stragglers, and final states."""
 
 from __future__ import annotations
 
@@ -188,7 +188,7 @@ def test_a_new_route_leaves_ended_deliveries_alone(status: CastStatus) -> None:
 
 
 def test_lists_are_no_copies_of_what_was_not_sent(status: CastStatus) -> None:
-    """A short file that is there already: what left the source are the lists of files and of hashes."""
+    """A short existing file: only the lists of files and hashes left the source."""
     status.restore((), totals=ParcelTotals(100, "m", 5, 33, 1, 1, (TopEntry("hello", False, 5, 1),)))
     for lists in (100, 133):
         report = SourceReport("cast", SourceState.SEALED, sent_bytes=lists, sent_lists=lists)

@@ -1,4 +1,4 @@
-"""Casts that outlive their engine."""
+"""Casts that survive their engine."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ class Engines:
         return stage
 
     async def kill(self) -> None:
-        """What has been written stays, and nothing else is."""
+        """Written records stay, and no others exist."""
         stage = self.stages.pop()
-        for _ in range(9):  # what was reported has its effect
+        for _ in range(9):  # the effect of the report is visible
             await asyncio.sleep(0)
         await self.records[-1].close()
         assert {stat.S_IMODE(path.stat().st_mode) for path in self.folder.iterdir()} == {0o600}
@@ -140,7 +140,7 @@ async def test_a_paused_cast_stays_so_until_somebody_resumes_it(engines: Engines
     before = await first.agents.wait_for("b", agent_protocol.StartDelivery)
     await engines.kill()
     await engines.start()
-    await engines.kill()  # the one that did nothing but wait passes all on
+    await engines.kill()  # the node that only waited forwards everything
     second = await engines.start()
     for _ in range(9):
         await asyncio.sleep(0)
@@ -157,7 +157,7 @@ async def test_a_paused_cast_stays_so_until_somebody_resumes_it(engines: Engines
     assert after.algorithms == before.algorithms
     assert await second.finish(cast, "b", "c") is CastState.COMPLETED
     copies = second.dispatcher.summaries()[0].source_copies
-    assert copies == pytest.approx(1.5, abs=0.06)  # what left the source before counts as well
+    assert copies == pytest.approx(1.5, abs=0.06)  # the bytes that left the source before count as well
 
 
 async def test_a_recipient_that_is_paused_stays_so(engines: Engines) -> None:

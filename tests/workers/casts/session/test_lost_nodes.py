@@ -1,4 +1,4 @@
-"""Nodes that go away and come back while a cast runs."""
+"""Nodes that fail and return while a cast runs."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ async def test_time_without_a_cluster_does_not_count(stage: Stage) -> None:
 
 
 async def everybody_away_and_back(stage: Stage) -> None:
-    """As when the driver is replaced: every agent is another one."""
+    """A replaced driver: every agent is a new one."""
     stage.agents.settled = False
     for node in "sabc":
         stage.agents.go_away(node)
@@ -113,7 +113,7 @@ async def everybody_away_and_back(stage: Stage) -> None:
 
 
 async def test_a_new_source_of_which_nobody_asks_more_reads_to_its_end(stage: Stage) -> None:
-    """The recipients have every byte from the source's agent before, which never said that it had sealed."""
+    """The recipients have every byte from the source's previous agent, which never reported the trailer."""
     cast = await stage.start()
     await everybody_away_and_back(stage)
     stage.agents.report_source("s", cast, SourceState.SERVING, totals=TOTALS)

@@ -1,4 +1,4 @@
-"""Casts to a multicast group: who is told what, and what becomes of it."""
+"""The control of multicast: orders to the nodes, and outcomes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ MB = 1_000_000
 
 
 class Scene(Stage):
-    """A stage that shows what becomes of a cast's group."""
+    """A stage that shows the state of a cast's multicast."""
 
     def __init__(self) -> None:
         self.groups = MulticastGroups(1)
@@ -49,13 +49,13 @@ class Scene(Stage):
         return found
 
     def says(self, cast: str, state: MulticastState, **facts: object) -> None:
-        """The source reports on the group."""
+        """The source reports on the multicast."""
         sent = facts.get("sent_bytes", 0)
         report = agent_protocol.MulticastReport(state, **facts)  # type: ignore[arg-type]
         self.agents.report_source("s", cast, SourceState.SERVING, multicast=report, sent_bytes=sent)
 
     def has(self, node: str, cast: str, count: int, **facts: object) -> None:
-        """A recipient has so much."""
+        """A recipient has this much."""
         self.agents.report_delivery(
             node,
             cast,
@@ -68,18 +68,18 @@ class Scene(Stage):
         )
 
     async def settle(self) -> None:
-        """Let everything happen that follows from what was said."""
+        """Run everything that follows from the reports."""
         for _ in range(20):
             await asyncio.sleep(0)
 
     async def group(self, node: str, count: int = 1) -> agent_protocol.MulticastGroup | None:
-        """Where a node is to listen as it begins."""
+        """The group that a node is to join when it starts."""
         order = await self.agents.wait_for(node, agent_protocol.StartDelivery, count)
         assert isinstance(order, agent_protocol.StartDelivery)
         return order.group
 
     async def order(self, count: int = 1) -> agent_protocol.SendToGroup:
-        """What the source is told."""
+        """The orders to the source."""
         order = await self.agents.wait_for("s", agent_protocol.SendToGroup, count)
         assert isinstance(order, agent_protocol.SendToGroup)
         return order
@@ -88,7 +88,7 @@ class Scene(Stage):
         return [(node, order) for node, order in self.agents.orders if isinstance(order, kind)]
 
     async def listened_to(self) -> str:
-        """A cast to a group that all of its recipients listen to."""
+        """A cast whose recipients all join the multicast group."""
         cast = await self.start(UDP)
         await self.order()
         for node in "abc":
@@ -98,7 +98,7 @@ class Scene(Stage):
         return cast
 
     async def relay(self, cast: str, rate: float, seconds: int) -> None:
-        """Everybody takes in `rate` bytes per second, as long as that."""
+        """Every recipient receives `rate` bytes per second for this time."""
         for second in range(seconds + 1):
             for node in "abc":
                 self.has(node, cast, round(second * rate))
@@ -106,7 +106,7 @@ class Scene(Stage):
             self.skip(1.0)
 
     async def end(self, cast: str, seal: bool = True) -> None:
-        """Everybody has everything."""
+        """Every recipient has everything."""
         if seal:
             self.seal(cast)
         await self.land(cast, "as", "ba", "cb")
@@ -120,7 +120,7 @@ async def scene() -> AsyncIterator[Scene]:
     await scene.dispatcher.close()
 
 
-# --- asked for -----------------------------------------------------------------------------------
+# --- on request ----------------------------------------------------------------------------------
 
 
 async def test_everybody_listens_where_the_source_sends(scene: Scene) -> None:
@@ -134,7 +134,7 @@ async def test_everybody_listens_where_the_source_sends(scene: Scene) -> None:
     assert sorted(order.listeners) == ["a", "b", "c"]
     assert order.rate == 0
     starts = [order for _, order in scene.orders(agent_protocol.StartDelivery)]
-    assert {order.transport for order in starts} == {"auto"}  # what is missing comes whichever way it can
+    assert {order.transport for order in starts} == {"auto"}  # missing data arrives over any transport
     assert scene.multicast(cast).state is MulticastState.WAITING
 
 
@@ -282,7 +282,7 @@ async def test_a_source_that_came_back_sends_again_and_all_listen_again(scene: S
     scene.agents.come_back("s")
     again = await scene.order(2)
     assert again.rate == 50 * MB
-    assert again.group != first.group  # all have left that one
+    assert again.group != first.group  # all have left that group
     for node in "abc":
         assert await scene.agents.wait_for(node, agent_protocol.JoinGroup) == agent_protocol.JoinGroup(
             cast, again.group
@@ -329,7 +329,7 @@ async def test_a_paused_recipient_is_no_listener_and_one_again_when_it_goes_on(s
     await scene.dispatcher.commands.pause(cast, ("a",))
     scene.has("a", cast, STREAM // 4, listening=False)
     await scene.settle()
-    scene.agents.go_away("s")  # the next one has to be told everything
+    scene.agents.go_away("s")  # the next agent needs all orders again
     scene.agents.come_back("s")
     assert sorted((await scene.order(2)).listeners) == ["b", "c"]
     scene.says(cast, MulticastState.SENDING)
@@ -337,7 +337,7 @@ async def test_a_paused_recipient_is_no_listener_and_one_again_when_it_goes_on(s
     scene.dispatcher.commands.resume(cast, ("a",))
     assert "a" in (await scene.order(3)).listeners
     orders = len(scene.orders(agent_protocol.SetUpstream))
-    scene.skip(1.0)  # it takes a moment to listen again, and is not taken for one that can't follow
+    scene.skip(1.0)  # it needs a moment to join again, and does not count as too slow
     scene.has("c", cast, STREAM // 2, listening=True)
     await scene.settle()
     assert len(scene.orders(agent_protocol.SetUpstream)) == orders
@@ -410,7 +410,7 @@ async def test_who_could_not_follow_tries_again_after_a_while(scene: Scene) -> N
     sending = MulticastState.SENDING
 
     async def waits(seconds: float, rate: float = STREAM / 1000) -> int:
-        """The orders to listen that `c` has, once so much time has passed without its listening."""
+        """The orders to join that `c` has, after this time without joining."""
         scene.says(cast, sending, listeners=("a", "b"), sent_bytes=2000, rate=round(rate))
         scene.has("c", cast, 2000, datagram_bytes=1000)
         await scene.settle()
@@ -420,7 +420,7 @@ async def test_who_could_not_follow_tries_again_after_a_while(scene: Scene) -> N
         return len(scene.orders(agent_protocol.JoinGroup))
 
     assert await waits(REJOIN_SECONDS - 1) == 0
-    assert await waits(1.0, rate=STREAM / REJOIN_LEFT_SECONDS * 1.1) == 0  # it is over soon
+    assert await waits(1.0, rate=STREAM / REJOIN_LEFT_SECONDS * 1.1) == 0  # it ends soon
     assert await waits(1.0) == 1
     order = scene.orders(agent_protocol.JoinGroup)[0]
     assert order == ("c", agent_protocol.JoinGroup(cast, (await scene.order()).group))
@@ -437,7 +437,7 @@ async def test_who_could_not_follow_holds_up_nobody_once_all_is_sent(scene: Scen
     for node in "bc":
         scene.has(node, cast, STREAM - 1_000_000)
     await scene.settle()
-    assert not scene.orders(agent_protocol.SetUpstream)  # it may be as far as they are
+    assert not scene.orders(agent_protocol.SetUpstream)  # it may be as far as the others
     scene.has("a", cast, 2000)
     move = await scene.agents.wait_for("b", agent_protocol.SetUpstream)
     assert isinstance(move, agent_protocol.SetUpstream)
@@ -459,7 +459,7 @@ async def test_auto_never_uses_multicast(scene: Scene) -> None:
 
 
 def _say_hello(agents: FakeAgents, nodes: str = "sabc", **facts: object) -> None:
-    """Have these nodes say something else of themselves."""
+    """Let these nodes report other facts."""
     plain = agents.hello
 
     def hello(node: str) -> agent_protocol.AgentHello:

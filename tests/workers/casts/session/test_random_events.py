@@ -34,7 +34,7 @@ STEPS = 400
 
 @dataclass
 class Agent:
-    """One agent of a node, from its placing to its death."""
+    """One agent of a node, from its start to its death."""
 
     prepared: bool = False
     fetching: bool = False
@@ -46,14 +46,14 @@ class Agent:
     ended: bool = False
     serving: bool = False
     group: agent_protocol.MulticastGroup | None = None
-    paused: int = 0  # the number of the last order to serve nothing
-    resumed: int = 0  # and to go on
+    paused: int = 0  # the number of the last order to stop serving
+    resumed: int = 0  # and to continue
     life: int = 0
 
 
 @contextlib.contextmanager
 def suppress_finished() -> Iterator[None]:
-    """A cast that has ended takes no more orders, and says so."""
+    """A finished cast refuses orders."""
     try:
         yield
     except CastRayError as error:
@@ -63,7 +63,7 @@ def suppress_finished() -> Iterator[None]:
 
 @dataclass
 class World:
-    """Agents that do what they are told, after a while; follows `agents.Agents`."""
+    """Agents that execute orders after a while; implements `AgentDirectory`."""
 
     chance: random.Random
     nodes: dict[str, NodeInfo] = field(default_factory=dict)
@@ -129,7 +129,7 @@ class World:
             if order.epoch > agent.epoch:
                 self.set_upstream(node, agent, order.epoch, order.upstream)
         elif isinstance(order, agent_protocol.PauseCast):
-            if not agent.prepared and not agent.fetching:  # it knows nothing of the cast
+            if not agent.prepared and not agent.fetching:  # it does not know the cast
                 pass
             elif order.paused:
                 agent.paused = max(agent.paused, order.number)
@@ -149,7 +149,7 @@ class World:
             assert node == "s"
             assert order.group is not None
             assert order.listeners
-            if agent.serving:  # else it is late, and has no effect
+            if agent.serving:  # otherwise it is late, and has no effect
                 agent.group = order.group
                 self.report_source(SourceState.SERVING)
         elif isinstance(order, agent_protocol.CancelCast) and agent.fetching and not agent.ended:
@@ -216,7 +216,7 @@ class World:
             self.dispatcher.node_removed(node)
 
     def flow(self, node: str) -> None:
-        """The node takes in half of what its upstream has for it, or all of it when that is little."""
+        """The node receives half of what its upstream has for it, or all of it if that is little."""
         agent = self.agents.get(node)
         if agent is None or not agent.fetching or agent.ended:
             return
@@ -236,12 +236,12 @@ class World:
             self.report(node, RecipientState.VERIFYING if full else RecipientState.RECEIVING)
 
     def is_paused(self, node: str) -> bool:
-        """Whether its delivery is shown so."""
+        """Whether its delivery is shown as such."""
         deliveries = self.dispatcher.deliveries().get(self.cast, ())
         return any(item.node == node and item.state is DeliveryState.PAUSED for item in deliveries)
 
     async def steer(self, name: str, *nodes: str) -> None:
-        """Pause the cast, or recipients of it, or have them go on; unless it has just ended."""
+        """Pause or resume the cast or some recipients, unless it has just ended."""
         control = self.dispatcher.commands
         if nodes and nodes[0] not in {item.node for item in self.dispatcher.deliveries()[self.cast]}:
             return
@@ -257,7 +257,7 @@ class World:
             assert not fetches or not self.is_paused(node), f"{node} is paused and fetches"
 
     async def steer_all(self, name: str) -> None:
-        """The same of all casts, of which some, or all, may just have ended."""
+        """The same for all casts, some or all of which may just have ended."""
         if name == "resume all":
             self.dispatcher.commands.resume()
         else:
@@ -304,7 +304,7 @@ async def play(
     request = SendRequest(("/x",), ("a", "b", "c"), leave_out=True, transport=ways)
     world.cast = world.dispatcher.send(request)
     joining: list[asyncio.Task[object]] = []
-    for _ in range(99 if begun else 0):  # until it is under way
+    for _ in range(99 if begun else 0):  # until it runs
         await asyncio.sleep(0)
     for name, value in events:
         if name == "wait":

@@ -1,4 +1,4 @@
-"""What a client hears of a survey."""
+"""The events of a survey for a client."""
 
 from __future__ import annotations
 

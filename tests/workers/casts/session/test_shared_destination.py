@@ -1,4 +1,4 @@
-"""Who writes to one folder: a model of storage with agents that answer late, wrongly or never."""
+"""The recipients that write to a shared folder: a model of storage with late, wrong or missing answers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from castray_desktop.workers.casts.session.shared_destination import SharedStora
 
 @dataclass
 class World:
-    """Storage by number; each node writes to one, and says on which machine and mount."""
+    """Storage by number; each node writes to one, and reports its machine and mount."""
 
     truth: dict[str, int]
     replies: dict[str, DestinationReply]
@@ -59,7 +59,7 @@ class World:
 
 
 def world(nodes: list[tuple[int, int, bool, bool]], pauses: list[int]) -> World:
-    """Each node: its storage, its machine, whether it says a mount, whether it answers no probe."""
+    """Each node: its storage, its machine, whether it reports a mount, whether it ignores probes."""
     truth, replies, broken = {}, {}, set()
     for number, (storage, machine, tells, silent) in enumerate(nodes):
         node = f"n{number}"
@@ -91,7 +91,7 @@ def test_one_group_is_one_folder_and_no_probe_stays(
                 assert here.truth[one] == here.truth[other]
             elif here.truth[one] == here.truth[other]:
                 assert not same_machine
-                if not here.broken:  # somebody of the two machines said no mount
+                if not here.broken:  # a node of the two machines reported no mount
                     leaders = [next(n for n in found if found[n] == found[node]) for node in (one, other)]
                     assert any(not here.replies[node].mount for node in leaders)
     assert [files for files in here.files.values() if files] == []
@@ -175,7 +175,7 @@ async def test_two_machines_write_to_one_folder_once(machines: InProcess, tmp_pa
 async def test_machines_with_equal_names_of_folders_on_other_storage(
     machines: InProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Equal mounts alone are no short cut: what differs between the machines here is a link each."""
+    """Equal mounts alone are not sufficient: the machines differ here in a link each."""
     (tmp_path / "x.bin").write_bytes(bytes(3_000_000))
     monkeypatch.setattr(
         "castray_desktop.workers.agent.transfer.store.destination_check.storage_of", lambda *_: "/dev/sda1"

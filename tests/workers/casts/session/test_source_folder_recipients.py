@@ -1,4 +1,4 @@
-"""Nothing is removed from the folder that is sent, whoever receives it there."""
+"""Nothing is removed from the sent folder, whichever recipient writes to it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def machines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
 async def test_what_is_added_to_the_sent_folder_meanwhile_stays(
     machines: InProcess, tmp_path: Path, destination: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`a` receives into the source's own folder: by a link, or as everybody does."""
+    """`a` receives into the source's own folder: by a link, or like every recipient."""
     sent = tmp_path / "shared" / "data"
     for folder in (sent, tmp_path / "b" / "data"):
         folder.mkdir(parents=True)
@@ -59,5 +59,5 @@ async def test_what_is_added_to_the_sent_folder_meanwhile_stays(
 
 def test_where_the_source_would_be_written_to() -> None:
     assert folders_above(["/data/x", "/data/y"]) == ("/data",)
-    assert folders_above(["/a/x/x"]) == ("/a/x", "/a")  # the folder that it lies in goes by its name
+    assert folders_above(["/a/x/x"]) == ("/a/x", "/a")  # the folder that contains it has its name
     assert folders_above(["/x/b/x"]) == ("/x/b", "/")

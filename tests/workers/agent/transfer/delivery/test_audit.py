@@ -1,4 +1,4 @@
-"""Reading back what was delivered, and what lies at a path."""
+"""Reading back delivered files, and files at a path."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A relay's copy changes while the node behind it still fetches: it is given up for that piece."""
+"""A relay's copy changes while the node behind it still fetches: the node stops using it for that piece."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def damage(path: Path, at: int = 12 * MIB + 17) -> None:
 
 
 def tells(node: Node, cast: Cast, kind: FailureKind) -> None:
-    """Wait until a node that goes on has said that it can't fetch from its upstream."""
+    """Wait until a running node has reported that it can't fetch from its upstream."""
     node.await_delivery(
         cast.cast,
         lambda report: (

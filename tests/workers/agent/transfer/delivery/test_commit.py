@@ -1,4 +1,4 @@
-"""Where a parcel lands, and what becomes of what was there before."""
+"""The final names of a cast's files, and the treatment of existing files."""
 
 from __future__ import annotations
 
@@ -357,7 +357,7 @@ def test_a_delivery_that_cannot_remove_its_staging_says_so_and_keeps_its_record(
     with pytest.raises(OSError, match="some of it can't be removed"):
         staging.remove()
     (record,) = (home / "staging").iterdir()
-    assert names(Path(os.fsdecode(staging.folder))) == ["journal", "parts"]  # all else was removed
+    assert names(Path(os.fsdecode(staging.folder))) == ["journal", "parts"]  # everything else was removed
     record.write_text(json.dumps({**json.loads(record.read_text()), "boot": "an earlier one"}))
     stuck()
     assert remove_abandoned_staging(StagingRegistry("engine a")) == [staging.folder]
@@ -379,7 +379,7 @@ def test_staging_on_a_disk_that_is_not_there_is_not_forgotten(tmp_path: Path, ho
     shutil.rmtree(disk)
     assert remove_abandoned_staging(StagingRegistry("engine a")) == []
     then = record.stat().st_mtime
-    os.utime(record, (then, then - FOREIGN_SECONDS - 60))  # it will not come back
+    os.utime(record, (then, then - FOREIGN_SECONDS - 60))  # it will not return
     assert remove_abandoned_staging(StagingRegistry("engine a")) == []
     assert list((home / "staging").iterdir()) == []
 

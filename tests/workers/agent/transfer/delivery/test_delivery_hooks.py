@@ -1,4 +1,4 @@
-"""A hook runs once everything is verified and has its name, and changes nothing about the delivery."""
+"""A hook runs after all files are verified and have their names, and does not affect the delivery."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a user other than root may not read or write is refused by name."""
+"""Missing permissions of a user other than root are reported by name."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ lab.close()
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[Path]:
-    """A folder that nobody can enter, with what they may not touch."""
+    """A folder that nobody can enter, with contents that must not change."""
     folder = Path(tempfile.mkdtemp())
     folder.chmod(0o777)
     for name, mode in (("files", 0o755), ("lab", 0o777), ("closed", 0o555), ("home", 0o777)):

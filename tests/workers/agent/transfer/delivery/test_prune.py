@@ -1,4 +1,4 @@
-"""What a source no longer has is removed at recipients, and nothing else ever."""
+"""Recipients remove exactly what the source no longer has."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def source(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def there(tmp_path: Path) -> Path:
-    """The destination, in which the folder stands already."""
+    """The destination, which already contains the folder."""
     return make(tmp_path / "there" / "data", *TREE).parent
 
 
@@ -180,7 +180,7 @@ def test_what_no_parcel_can_hold_stays(source: Path, there: Path) -> None:
 def test_a_name_that_the_file_system_takes_for_another_is_the_parcels(
     source: Path, there: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As on a file system that ignores case: the listing says `A`, and `a` is there as well."""
+    """A file system that ignores case: the listing has `A`, and `a` exists as well."""
     (there / "data" / "a").rename(there / "data" / "A")
     really_stat = os.stat
 
@@ -249,7 +249,7 @@ def test_afterwards_both_have_the_same(tmp_path: Path, mine: set[str], theirs: s
             try:
                 make(work / place / "data", path)
             except (FileExistsError, NotADirectoryError, IsADirectoryError):
-                continue  # another one is in the way
+                continue  # another entry blocks it
     make(work / "there", "beside")
     finder(work / "source" / "data", work / "there").remove()
     expected = {path for path in everything(work / "source") if (work / "there" / path).exists()}
@@ -394,7 +394,7 @@ def test_a_change_of_type_settles(lab: Lab, nodes: list[Node]) -> None:
 
 @pytest.mark.parametrize("in_the_way", ["a/keep.log", "a/deep/keep.log", "a/pipe"])
 def test_what_has_to_stay_keeps_its_folder(lab: Lab, nodes: list[Node], in_the_way: str) -> None:
-    """What came gets a free name, once, and is not taken for an extra."""
+    """The arriving file gets a free name, once, and does not count as prunable."""
     top = make(lab.files / "data", *TREE)
     there = make(nodes[1].inbox / "data", "a/other", in_the_way)
     if in_the_way == "a/pipe":

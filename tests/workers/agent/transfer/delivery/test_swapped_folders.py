@@ -1,4 +1,4 @@
-"""Somebody who may write to the destination swaps a folder for a link: nothing lands elsewhere."""
+"""Another user with write permission replaces a folder by a link: nothing is written elsewhere."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.timeout(30)
 
 @pytest.fixture
 def outside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Somewhere else, where nothing may change."""
+    """A folder elsewhere, where nothing may change."""
     folder = tmp_path_factory.mktemp("outside")
     for name in ("sub", "parts/top/sub"):
         (folder / name).mkdir(parents=True)
@@ -57,7 +57,7 @@ def top(lab: Lab) -> Path:
 
 
 class Swapper:
-    """Swaps a folder for a link, once."""
+    """Replaces a folder by a link, once."""
 
     def __init__(self, place: Path, link: Path) -> None:
         self.place, self.link = place, link

@@ -1,4 +1,4 @@
-"""What is reported as delivered is on the disk: an error of syncing is an error of the delivery."""
+"""Files that are reported as delivered are on the disk: a sync error fails the delivery."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ pytestmark = pytest.mark.timeout(30)
 
 
 class Disk:
-    """A disk that answers `syncfs` and `fsync` as it is told, and remembers what was synced."""
+    """A disk that answers `syncfs` and `fsync` as the test says, and records what was synced."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.whole = 0  # what syncfs answers: 0 or an error number
-        self.single: Callable[[str], int] = lambda path: 0  # what fsync answers
+        self.whole = 0  # the result of syncfs: 0 or an error number
+        self.single: Callable[[str], int] = lambda path: 0  # the result of fsync
         self.synced: list[str] = []
         self.wholes = 0
-        self.links: set[str] = set()  # names of links that were there when their folder was synced
+        self.links: set[str] = set()  # names of the links that existed when their folder was synced
         monkeypatch.setattr(linux_calls, "_syncfs", self._syncfs)
         monkeypatch.setattr(os, "fsync", self._fsync)
 

@@ -1,4 +1,4 @@
-"""Giving the kernel the datagrams of a piece, on real sockets."""
+"""Passing the datagrams of a piece to the kernel, on real sockets."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def ear_and_mouth() -> Iterator[tuple[ReceivingSocket, SendingSocket]]:
 def made(
     request: pytest.FixtureRequest, ear_and_mouth: tuple[ReceivingSocket, SendingSocket]
 ) -> tuple[BatchSender, Callable[[int], list[bytes]]]:
-    """What sends, and what takes that many datagrams then."""
+    """A sending and a receiving function for that many datagrams."""
     ear, mouth = ear_and_mouth
     return make(request.param, mouth), taker(ear)
 
@@ -104,7 +104,7 @@ def test_the_next_piece_has_other_lengths(made: tuple[BatchSender, Callable[[int
 
 
 def test_probes_are_not_to_be_cut(ear_and_mouth: tuple[ReceivingSocket, SendingSocket]) -> None:
-    """A device that can't cut may refuse even what need not be cut, once it is told to."""
+    """A device without segmentation may refuse even datagrams that need none, if it is requested."""
     ear, mouth = ear_and_mouth
     sender = make(MmsgSender, mouth)
     sender.set_datagrams(60, 5)
@@ -155,6 +155,6 @@ def test_a_network_that_is_gone_is_said(
     sender = make(MmsgSender, ear_and_mouth[1])
     monkeypatch.setattr(batched_datagrams, "_sendmmsg", Failing(errno.ENETUNREACH, errno.ENETUNREACH))
     sender.set_datagrams(60, 5)
-    assert sender.send(0, 60) == 0  # it may have been the cutting
+    assert sender.send(0, 60) == 0  # segmentation may be the cause
     with pytest.raises(OSError, match="unreachable"):
         sender.send(0, 60)

@@ -1,4 +1,4 @@
-"""What listeners make of the datagrams that a call has brought, on real sockets."""
+"""The parsing of the datagrams that one call has received, on real sockets."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 
 def datagram(number: int, length: int = SIZE) -> bytes:
-    """One of a piece's, in the order of the stream."""
+    """One datagram of a piece, in the order of the stream."""
     offset = number * SIZE
     head = DatagramHeader(b"", 100 + number, PIECE, offset, SIZE)
     tag = tags_of(KEYS.tags, 1, head)
@@ -66,7 +66,7 @@ def probe(number: int) -> bytes:
 
 
 class Taken:
-    """What one call brings of some datagrams; those of the piece from `first` on are expected."""
+    """The result of one receive call; the datagrams of the piece from `first` on are expected."""
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class Taken:
         self.memory = page_buffer(MOST * SIZE + MAX_MESSAGE_BYTES)
         catch = DatagramParser(taken, TagChecker(KEYS))
         lengths = taken.receive(ears, self.memory, first, MOST, wait=True)
-        self.runs: list[tuple[int, int, bool]] = []  # place in the piece, number, whether it lies there
+        self.runs: list[tuple[int, int, bool]] = []  # position in the piece, number, whether stored
         self.probes: list[int] = []
         for run in catch.runs(self.memory, piece, first, lengths):
             self._look(run)
@@ -146,7 +146,7 @@ class TestRuns:
 
 
 def test_bursts_that_the_kernel_puts_together(pair: tuple[socket.socket, socket.socket]) -> None:
-    """Heads and payloads of one message are parted as well, wherever a burst ends."""
+    """Headers and payloads of one message are separated too, wherever a burst ends."""
     ears, mouth = pair
     ears.setsockopt(17, 104, 1)
     together = MAX_MESSAGE_BYTES // (SIZE + HEADER_BYTES)

@@ -1,4 +1,4 @@
-"""Whether a listener gets enough."""
+"""Whether a receiver gets a sufficient share of the datagrams."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from castray_desktop.workers.agent.transfer.multicast.multicast_receiver import 
 
 
 def judged(came: list[int], every: float = 0.15, sent: int = 100) -> list[bool]:
-    """Of so many of 100 datagrams each time."""
+    """This number of 100 datagrams in each interval."""
     share, total, verdicts = DeliveryRatio(), 0, []
     share.restart(10.0, 0, 0)
     for number, more in enumerate(came, 1):

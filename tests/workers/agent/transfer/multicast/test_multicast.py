@@ -1,4 +1,4 @@
-"""Casts to a multicast group on the loopback: what comes by datagrams, and what the relay does."""
+"""Multicast on loopback: the data that arrives in datagrams, and the data of the relay."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def order(cast: Cast, nodes: list[Node], rate: int = 0) -> None:
 def start(
     lab: Lab, count: int, path: Path, limit: int = 0, address: str = "127.0.0.1"
 ) -> tuple[Cast, list[Node]]:
-    """A chain whose recipients all listen. The limit is in bytes per second, of the source."""
+    """A chain whose recipients all join the group. The limit is in bytes per second, of the source."""
     nodes = [lab.node(f"node_{number}", address=address) for number in range(count + 1)]
     cast = lab.cast(nodes[0], [path])
     limit_source(cast, limit)
@@ -73,7 +73,7 @@ def start(
 
 
 def deliver_to_listeners(cast: Cast, nodes: list[Node]) -> None:
-    """Each fetches from the one before it, and listens."""
+    """Each recipient fetches from the one before it, and joins the group."""
     for above, node in itertools.pairwise(nodes):
         cast.deliver(node, above.upstream(), group=group_of(cast))
 
@@ -95,7 +95,7 @@ def await_state(cast: Cast, state: MulticastState) -> MulticastReport:
 
 
 def await_listeners(cast: Cast, *nodes: str) -> None:
-    """Wait until the source is paced by these."""
+    """Wait until these receivers control the rate of the source."""
     cast.source.await_source(
         cast.cast, lambda report: report.multicast is not None and report.multicast.listeners == nodes
     )
@@ -121,7 +121,7 @@ def test_one_stream_serves_everybody(lab: Lab) -> None:
 
 
 def placers(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The threads that place pieces from now on, each with the part of its name that says what it does."""
+    """The threads that write pieces from now on, each with the descriptive part of its name."""
     found: list[str] = []
     place = ReceiveStore.write_piece
 
@@ -172,7 +172,7 @@ def test_the_kernel_knows_when_a_datagram_came(lab: Lab, monkeypatch: pytest.Mon
             assert waited is not None
         assert 0.02 < waited < time.monotonic() - sent + 0.02
         clock = time.time
-        monkeypatch.setattr(time, "time", lambda: clock() + 5)  # somebody sets it
+        monkeypatch.setattr(time, "time", lambda: clock() + 5)  # another thread sets it
         assert ear.latest_age() is None
         later = ear.latest_age()
         assert later is not None
@@ -230,7 +230,7 @@ def test_a_network_without_groups(lab: Lab) -> None:
 
 @pytest.mark.parametrize("many", [False, True])
 def test_without_help_of_the_kernel(lab: Lab, monkeypatch: pytest.MonkeyPatch, many: bool) -> None:
-    """A kernel that neither cuts bursts into datagrams nor puts them together again; one call for `many`."""
+    """A kernel that neither segments nor coalesces datagrams; one call for `many`."""
 
     def refuse(sock: SendingSocket, segment: int) -> None:
         raise OSError(errno.ENOPROTOOPT, "no such option")
@@ -329,7 +329,7 @@ def test_a_pause_is_no_silence(lab: Lab) -> None:
     for node in nodes:
         node.plane.pause(PauseCast(cast.cast, True, 1))
     sent = multicast_of(nodes[0].sources[cast.cast]).sent_bytes
-    time.sleep(1.5)  # longer than a silence that is borne
+    time.sleep(1.5)  # longer than the tolerated silence
     nodes[0].plane.pause(PauseCast(cast.cast, True, 2))  # it reports
     assert multicast_of(nodes[0].sources[cast.cast]).sent_bytes <= sent + MIB
     for node in nodes:
@@ -399,7 +399,7 @@ def test_a_delivery_goes_on_after_its_agent_was_killed(lab: Lab) -> None:
 
 
 def test_who_feeds_nobody_still_passes_digests_on(lab: Lab) -> None:
-    """The first hop does not listen and is slow: whoever is below it needs its digests only."""
+    """The first hop does not receive the stream and is slow: nodes below it need only its digests."""
     path = lab.file("model.bin", 16 * MIB)
     nodes = lab.chain(2)
     cast = lab.cast(nodes[0], [path])
@@ -415,7 +415,7 @@ def test_who_feeds_nobody_still_passes_digests_on(lab: Lab) -> None:
 
 @contextlib.contextmanager
 def forger(group: MulticastGroup, listens: bool) -> Iterator[Callable[[], int]]:
-    """Somebody who fills the group with datagrams of its own, with the tags of others if it `listens`."""
+    """A stranger who floods the group with its own datagrams, with the tags of others if it `listens`."""
     ended, sent = threading.Event(), itertools.count()
 
     def work() -> None:
@@ -427,7 +427,7 @@ def forger(group: MulticastGroup, listens: bool) -> Iterator[Callable[[], int]]:
                 where = ear.receive(buffer)[2]
             except BlockingIOError:
                 continue
-            if where == mouth.socket.getsockname():  # it hears itself
+            if where == mouth.socket.getsockname():  # it receives its own datagrams
                 continue
             head = parse_datagram_header(buffer, 0)
             if not listens:
@@ -480,7 +480,7 @@ def test_a_report_by_somebody_else_is_not_heard(lab: Lab) -> None:
 
 
 def test_a_flood_of_reports_does_not_stop_the_stream(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whenever the source looks, there is one more that means nothing."""
+    """Whenever the source reads, there is one more meaningless datagram."""
     receive = SendingSocket.receive
     flood = itertools.count()
 
@@ -511,7 +511,7 @@ def test_it_stops_where_it_stays_at_the_lowest_pace(lab: Lab, monkeypatch: pytes
 
 
 class Lossy:
-    """Takes whole calls of listeners away, with all the datagrams that they bring."""
+    """Drops whole receive calls, with all of their datagrams."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, lose: Callable[[int], bool]) -> None:
         self.calls = itertools.count()
@@ -554,7 +554,7 @@ def test_what_is_lost_comes_from_the_relay(lab: Lab, monkeypatch: pytest.MonkeyP
 
 
 def test_who_lost_nearly_all_for_a_moment_stays(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As when the sender begins too fast, and has slowed down since."""
+    """The sender starts too fast, and has slowed down since."""
     began: list[float] = []
 
     def lose(call: int) -> bool:
@@ -598,7 +598,7 @@ def test_a_paused_recipient_takes_nothing_and_then_the_rest(
     cast.set_upstream(nodes[2], nodes[0].upstream(), 3)
     paused, kept_alive = nodes[1].plane._deliveries[cast.cast], threading.Event()
     monkeypatch.setattr(paused.store.pieces, "flush_progress", kept_alive.set)
-    assert kept_alive.wait(5)  # what comes over its connection is no reason to listen
+    assert kept_alive.wait(5)  # its connection alone is no reason to receive
     assert not paused.session.receives_multicast
     monkeypatch.undo()
     had = nodes[1].deliveries[cast.cast].datagram_bytes

@@ -1,4 +1,4 @@
-"""The datagrams that are made of a piece."""
+"""The datagrams of a piece."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from castray_desktop.workers.agent.transfer.multicast.multicast_sender import Pi
 KEYS = DatagramKeys(bytes(32), "0123456789ab")
 PAYLOAD = 512
 PIECE = 1000 * PAYLOAD
-LAYOUT = StreamLayout(100, PIECE + 700, 30, PIECE)  # lists have pieces of their own
+LAYOUT = StreamLayout(100, PIECE + 700, 30, PIECE)  # lists have separate pieces
 
 
 class Source:
-    """Has one file, of which the pieces in the middle are made."""
+    """Has one file, which fills the pieces in the middle."""
 
     layout = LAYOUT
 
@@ -48,7 +48,7 @@ class Source:
 
 
 def content_of(datagrams: PieceDatagrams, number: int, last: int, piece: int, sequence: int) -> bytes:
-    """The bytes that they carry, once every head and tag is right."""
+    """The bytes of the datagrams, after checking every header and tag."""
     tags = TagChecker(KEYS)
     for place in range(number):
         head = parse_datagram_header(datagrams.heads, place * HEADER_BYTES)

@@ -1,4 +1,4 @@
-"""Who places what a group has brought."""
+"""Which thread writes the pieces that multicast has delivered."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def digest(data: bytes) -> bytes:
 
 
 class Delivery:
-    """Has digests of all pieces but those that are `unknown`."""
+    """Has the digests of all pieces except those that are `unknown`."""
 
     layout = LAYOUT
 
@@ -107,7 +107,7 @@ def test_contents_are_placed_at_once(
     assert candidates.complete_pieces == ()
     spent = delivery.time_breakdown.seconds(CHECKING)
     assert delivery.time_breakdown.seconds(WAITING) > 0
-    assert delivery.time_breakdown.seconds(CHECKING) == spent  # it says that it has gone on
+    assert delivery.time_breakdown.seconds(CHECKING) == spent  # it reports that it has resumed
 
 
 def test_the_lists_are_left_to_the_other_thread(
@@ -137,7 +137,7 @@ def test_a_piece_waits_for_its_digest(
 ) -> None:
     delivery.unknown = {2}
     fill(candidates, 1, 2, 3)
-    assert placing.write_now()  # nobody can do more
+    assert placing.write_now()  # no thread can do more
     assert delivery.placed == [1, 3]
     delivery.unknown = set()
     placing.write_complete()
@@ -166,7 +166,7 @@ def test_contents_are_not_taken_from_whoever_is_about_to_place_them(
     fill(candidates, 2)
     placing.write_complete()
     assert delivery.placed == [1]
-    placing.write_complete(all_of_them=True)  # nobody else will
+    placing.write_complete(all_of_them=True)  # no other thread will
     assert delivery.placed == [1, 2]
 
 

@@ -1,4 +1,4 @@
-"""What datagrams bring, until it is placed."""
+"""Received datagrams until their piece is written."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SIZE = 70
 
 
 class Needs:
-    """A delivery that needs everything but what it has."""
+    """A delivery that needs everything that it does not have."""
 
     def __init__(self, wants: Callable[[int], bool] = lambda index: True) -> None:
         self.wants = wants
@@ -101,7 +101,7 @@ def test_what_is_passed_and_lacks_something_is_told_once() -> None:
     for offset, data in datagrams(1):
         if offset not in (70, 140, 420):
             take(candidates, 1, offset, data)
-    assert candidates.missing(ended=False).parts == []  # the sender may be within it
+    assert candidates.missing(ended=False).parts == []  # the sender may be inside it
     fill(candidates, 4)
     lacking = candidates.missing(ended=False)
     assert lacking.parts == [(1, [(70, 210), (420, 490)])]
@@ -117,7 +117,7 @@ def test_whether_the_sender_has_passed_something_that_lacks() -> None:
     take(candidates, 1, 0, content(1)[:70])
     assert (
         not candidates.has_missing()
-    )  # what is whole waits to be placed, and the sender is within the other
+    )  # complete pieces wait to be written, and the sender is inside the other
     out(candidates, 0)
     needs.have = {0}
     fill(candidates, 2)
@@ -137,7 +137,7 @@ def test_a_part_completes_its_piece() -> None:
             take(candidates, 1, offset, data)
     take(candidates, 2, 0, content(2)[:70])
     assert candidates.missing(ended=False).parts == [(1, [(70, 140)])]
-    assert take(candidates, 1, 70, b"\xff" * 70) is AcceptResult.TAKEN  # late, and forged: it was asked for
+    assert take(candidates, 1, 70, b"\xff" * 70) is AcceptResult.TAKEN  # late, and forged: it was requested
     view = candidates.part(1, 70, 140)
     assert view is not None
     view[:] = content(1)[70:140]
@@ -196,14 +196,14 @@ def test_who_joins_late_begins_there() -> None:
 @settings(max_examples=60)
 @given(st.data())
 def test_whatever_is_lost_doubled_or_late_every_byte_comes(data: st.DataObject) -> None:
-    """Datagrams in any order, and parts as they are asked for: each piece comes out right, once."""
+    """Datagrams in any order, and requested parts: each piece is assembled correctly, once."""
     needs = Needs()
     candidates = ReassemblyBuffer(LAYOUT, needs)
     sent = [(piece, *datagram) for piece in range(LAYOUT.pieces) for datagram in datagrams(piece)]
     flags = data.draw(st.lists(st.integers(0, 9), min_size=len(sent), max_size=len(sent)))
     stream = []
     for number, (datagram, flag) in enumerate(zip(sent, flags, strict=True)):
-        if flag > 1:  # else it is lost
+        if flag > 1:  # otherwise it is lost
             stream.append((number + (30 if flag == 2 else 0), datagram))
         if flag == 3:
             stream.append((number + 5, datagram))
@@ -241,7 +241,7 @@ def test_whatever_is_lost_doubled_or_late_every_byte_comes(data: st.DataObject) 
         work(ended=True)
         while asked:
             come(*asked.pop(0))
-    begun = max(candidates.first, 0)  # what was sent before has to be fetched in any case
+    begun = max(candidates.first, 0)  # earlier data has to be fetched in any case
     assert placed == {piece: content(piece) for piece in range(begun, LAYOUT.pieces)}
 
 

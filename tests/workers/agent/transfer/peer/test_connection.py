@@ -1,4 +1,4 @@
-"""What the kernel is told about a connection."""
+"""The socket options of a connection."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ways between two nodes: over IPv6, and dialled by the upstream where the recipient can't."""
+"""Connections between two nodes: over IPv6, and dialled by the upstream if the recipient can't dial."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_a_chain_over_ipv6(lab: Lab) -> None:
 
 @pytest.fixture
 def silent() -> Iterator[int]:
-    """A port that answers nothing at all, as behind a firewall that drops: its backlog is full."""
+    """A port that does not answer, as behind a firewall that drops packets: its backlog is full."""
     with socket.socket() as sock, socket.socket() as first, socket.socket() as second:
         sock.bind(("127.0.0.1", 0))
         sock.listen(0)
@@ -65,7 +65,7 @@ def test_an_upstream_that_can_not_be_dialled_dials(
     cast = lab.cast(source, [path])
     port = request.getfixturevalue(closed_port)
     cast.deliver(first, closed(source, port))
-    cast.deliver(second, closed(first, port))  # a delivery serves that way as a source does
+    cast.deliver(second, closed(first, port))  # a delivery serves in this way like a source
     assert asks(first, cast.cast).asked_upstream == source.name
     source.reach(first, cast.cast)
     assert asks(second, cast.cast).asked_upstream == first.name
@@ -98,7 +98,7 @@ def test_an_upstream_that_comes_too_late_is_sent_away(lab: Lab) -> None:
     cast.deliver(node, source.upstream())
     (result,) = cast.results()
     assert result.transport == "direct"
-    source.reach(node, cast.cast)  # the lab checks that no connection stays
+    source.reach(node, cast.cast)  # the lab checks that no connection remains
     source.reach(node, cast.cast, epoch=7)
 
 

@@ -1,4 +1,4 @@
-"""Digests that are known before their pieces."""
+"""Digests that arrive before their pieces."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def digest(number: int) -> bytes:
 
 @pytest.fixture
 def stock() -> PieceStore:
-    """Of one piece of lists, and four of contents."""
+    """One piece of lists, and four of contents."""
     totals = ParcelTotals(10, "", 4 * PIECE, 0, 1, 1)
     order = StartDelivery("cast", "", 1, None, totals, Algorithms(piece_bytes=PIECE))
     return ReceiveStore(order, cast(NodeContext, None), lambda urgent: None, CancellationToken()).pieces
@@ -55,7 +55,7 @@ def test_that_of_a_piece_that_is_here_stays(stock: PieceStore) -> None:
     stock.add_piece(1, digest(1))
     stock.add_early_digests(0, digest(7) + digest(8) + digest(9))
     assert known(stock) == [digest(7), digest(1), digest(9), None, None]
-    stock.add_piece(2, digest(2))  # it was read anew
+    stock.add_piece(2, digest(2))  # it was read again
     assert known(stock) == [digest(7), digest(1), digest(2), None, None]
     assert not stock.has_piece(0)
 
@@ -69,7 +69,7 @@ def test_who_waits_for_one_goes_on(stock: PieceStore) -> None:
 
 
 class Peer:
-    """Asks for all digests, and notes how long others were waited for."""
+    """Requests all digests, and records how long the server waited for others."""
 
     def __init__(self) -> None:
         self.came = bytearray()
@@ -93,7 +93,7 @@ class Peer:
 
 @pytest.mark.parametrize("seconds", [0.0, CastSource.early_seconds])
 def test_only_their_source_has_them_wait_for_one_another(stock: PieceStore, seconds: float) -> None:
-    """Else the last node of a long chain would hear of them after their pieces."""
+    """Otherwise the last node of a long chain would get them after their pieces."""
     stock.early_seconds = seconds or stock.early_seconds
     peer = Peer()
     serving = PieceUploader(cast(PeerConnection, peer), stock)

@@ -1,4 +1,4 @@
-"""Nobody gets through: that ends after a bounded time, with a reason, and few lines in the log."""
+"""No transport works: the delivery fails after a bounded time, with a reason, and few log lines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A cast that is paused: no byte leaves any node, and it goes on where it was."""
+"""A paused cast: no byte leaves any node, and it resumes where it was."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def pause(cast: Cast, paused: bool, number: int) -> None:
 
 
 def counts(cast: Cast) -> list[int]:
-    """What has left each node, and what has arrived there."""
+    """The bytes that have left each node, and that have arrived there."""
     found = [cast.source.plane._sources[cast.cast].report().sent_bytes]
     for node in cast.recipients:
         report = node.plane._deliveries[cast.cast].report()
@@ -38,7 +38,7 @@ def counts(cast: Cast) -> list[int]:
 
 
 def stand_still(cast: Cast) -> list[int]:
-    """What everybody has counted, once that has not changed for a while."""
+    """The counters of all nodes, once they have not changed for a while."""
     quiet, waited, before = 0.0, 0.0, counts(cast)
     while quiet < QUIET_SECONDS:
         assert not threading.Event().wait(0.05)
@@ -118,7 +118,7 @@ def channel_of(cast: Cast, node: Node) -> PeerConnection | None:
 
 
 def pause_first(lab: Lab, local: bool = False, keep: float = 30.0) -> tuple[Cast, Node, Node]:
-    """Two recipients fetch from the source; the first is paused half way. The cast and both of them."""
+    """Two recipients fetch from the source; the first is paused halfway. The cast and both of them."""
     timing = PeerTiming(lost_after=1.0, grace=1.0, keep=keep)
     source, first, second = (lab.node(name, local, timing) for name in ("s", "a", "b"))
     cast = lab.cast(source, [lab.file("x", 12 * MIB)])
@@ -135,7 +135,7 @@ def received(cast: Cast, node: Node) -> int:
 
 
 def goes_on(cast: Cast, node: Node, upstream: Upstream) -> int:
-    """The node is to fetch from there; what it has taken in at its end."""
+    """Let the node fetch from there; returns the bytes that it has received at its end."""
     node.plane.set_upstream(SetUpstream(cast.cast, 3, upstream))
     states = [report.state for report in cast.results()]
     assert states == [RecipientState.COMPLETED] * 2
@@ -149,7 +149,7 @@ def test_a_paused_recipient_stands_still_and_goes_on_over_the_same_connection(la
     assert second.await_end(cast.cast).state is RecipientState.COMPLETED
     had, channel = received(cast, first), channel_of(cast, first)
     before = counts(cast)
-    assert had < 10 * MIB  # the other one has had the time for the rest of its own
+    assert had < 10 * MIB  # the other one had time for the rest of its data
     assert before[0] < cast.totals.stream_bytes + 10 * MIB
     assert not first.ends_within(cast.cast, QUIET_SECONDS)
     assert counts(cast) == before
@@ -162,7 +162,7 @@ def test_a_paused_recipient_stands_still_and_goes_on_over_the_same_connection(la
 def test_a_connection_is_not_kept_for_ever(lab: Lab) -> None:
     cast, first, _ = pause_first(lab, keep=0.2)
     await_true(lambda: channel_of(cast, first) is None)
-    await_true(lambda: first.plane._deliveries[cast.cast].report().upstream == "")  # told by another thread
+    await_true(lambda: first.plane._deliveries[cast.cast].report().upstream == "")  # called by another thread
     assert goes_on(cast, first, cast.source.upstream()) == cast.totals.stream_bytes
     cast.forget()
 

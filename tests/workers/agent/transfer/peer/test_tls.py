@@ -1,4 +1,4 @@
-"""The data port with Ray's certificates: encrypted, for members of the cluster only."""
+"""The data port with Ray's certificates: encrypted, for cluster members only."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ SOON = PeerTiming(lost_after=0.3, grace=0.3)
 
 
 def refused(lab: Lab, source: Node, node: Node) -> str:
-    """The reason why nothing came through."""
+    """The reason why no connection worked."""
     cast = lab.cast(source, [lab.file("a.bin", MIB)])
     cast.deliver(node, source.upstream())
     result = node.await_end(cast.cast)

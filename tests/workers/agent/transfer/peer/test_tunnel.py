@@ -1,4 +1,4 @@
-"""Pieces through calls between agents, as Ray makes them: here the calls go to an event loop in a thread."""
+"""Pieces through calls between agents, as through Ray: here the calls go to an event loop in a thread."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.timeout(60)
 
 
 class Call:
-    """Follows `tunnel.Ticket`."""
+    """Implements `PendingResult`."""
 
     def __init__(self, network: Network, future: concurrent.futures.Future[bytes | None]) -> None:
         self._network = network
@@ -48,7 +48,7 @@ class Call:
 
 
 class Peer:
-    """Follows `tunnel.Remote`."""
+    """Implements `TunnelPeer`."""
 
     def __init__(self, network: Network, mouths: TunnelServer) -> None:
         self._network = network
@@ -93,7 +93,7 @@ class Network:
         return Call(self, asyncio.run_coroutine_threadsafe(work, self.loop))
 
     def run(self, work: Any) -> None:
-        """Have this done in the loop, as the agent does it."""
+        """Run this in the loop, as the agent does."""
 
         async def doing() -> None:
             work()
@@ -148,15 +148,15 @@ def test_a_chain_through_calls(lab: Lab, network: Network) -> None:
 def test_where_no_socket_gets_through_calls_do(lab: Lab, network: Network, refusing: int) -> None:
     source, node = network.chain(1)
     first = lab.cast(source, [lab.file("a.bin", MIB)])
-    # long enough for the two seconds after which Ray is tried
+    # longer than the two seconds after which Ray is tried
     first.deliver(node, replace(source.upstream(), port=refusing))
     (result,) = first.results()
     assert (result.state, result.transport) == (RecipientState.COMPLETED, "ray")
-    assert result.asked >= 1  # the upstream was asked to dial, but nobody told it
+    assert result.asked >= 1  # the upstream was to dial, but the order was not delivered
     second = lab.cast(source, [lab.file("b.bin", MIB)])
     second.deliver(node, replace(source.upstream(), port=refusing))
     (result,) = second.results()
-    assert (result.transport, result.asked) == ("ray", 0)  # at once, since it is known
+    assert (result.transport, result.asked) == ("ray", 0)  # at once, since it is remembered
 
 
 def test_direct_means_no_calls(lab: Lab, network: Network, refusing: int) -> None:

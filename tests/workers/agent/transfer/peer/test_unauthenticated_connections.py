@@ -1,4 +1,4 @@
-"""Whoever connects to a data port and does not prove anything keeps nobody else from it."""
+"""Unauthenticated connections to a data port do not block others."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HALF_A_HELLO = frame(FrameType.HELLO, bytes(80))[:20]
 
 @pytest.fixture
 def many_files() -> Iterator[int]:
-    """So many strangers as this process may have files, 10,000 if it may."""
+    """As many connections as this process may open files, at most 10,000."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = 24_000 if hard == resource.RLIM_INFINITY else min(24_000, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
@@ -36,7 +36,7 @@ def many_files() -> Iterator[int]:
 
 @contextlib.contextmanager
 def strangers(node: Node, count: int, at_first: int, says: bytes = b"") -> Iterator[None]:
-    """They come one after the other and stay; the first ones are there when this begins."""
+    """They arrive one after the other and stay; the first ones exist when this begins."""
     sockets: list[socket.socket] = []
     there, stop = threading.Event(), threading.Event()
 
@@ -122,7 +122,7 @@ def test_the_oldest_handshake_goes_first(lab: Lab, monkeypatch: pytest.MonkeyPat
     for _ in range(3):
         sockets.append(socket.create_connection(("127.0.0.1", node.port)))
         sockets[-1].sendall(HALF_A_HELLO)
-    sockets[0].settimeout(4)  # before its handshake has taken too long
+    sockets[0].settimeout(4)  # before its handshake times out
     assert sockets[0].recv(1) == b""
     for sock in sockets:
         sock.close()

@@ -1,4 +1,4 @@
-"""What a source says of itself, at whatever moment it is asked."""
+"""The reports of a source at any moment."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_a_report_has_the_state_and_the_digest_of_a_sealed_source_or_neither(
         if state is SourceState.SEALED:
             asking.append(threading.Thread(target=lambda: seen.append(source.report())))
             asking[0].start()
-            asking[0].join(0.05)  # it may have to wait until this is through
+            asking[0].join(0.05)  # it may have to wait until this has ended
         return enter(source, state)
 
     monkeypatch.setattr(CastSource, "_enter", asked)
@@ -38,7 +38,7 @@ def test_a_report_has_the_state_and_the_digest_of_a_sealed_source_or_neither(
 
 
 def test_a_source_that_nobody_asks_reads_to_its_end_when_it_is_told_to(lab: Lab) -> None:
-    """Its recipients have everything from an agent before it, and ask for nothing any more."""
+    """Its recipients have everything from an earlier agent, and request nothing any more."""
     source, recipient = lab.chain(1)
     cast = lab.cast(source, [lab.file("large", 20 << 20), lab.file("small", 1000)])
     source.plane.read_to_end(ReadToEnd(cast.cast))

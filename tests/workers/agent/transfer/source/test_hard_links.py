@@ -1,4 +1,4 @@
-"""Files with several names: their bytes are sent once, and they are one file at a recipient as well."""
+"""Files with several names: their bytes are sent once, and they are one file at a recipient too."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def make_tree(lab: Lab) -> Path:
 
 
 def groups(folder: Path) -> set[frozenset[str]]:
-    """Which names belong to one file."""
+    """The names of each file."""
     found: dict[int, set[str]] = {}
     for path in folder.rglob("*"):
         if path.is_file():

@@ -1,4 +1,4 @@
-"""Symbolic links: what is named is meant, what leads out of a parcel is sent, what stays inside is a link."""
+"""Symbolic links: named links are followed, links to the outside are resolved, inner links stay links."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MIB = 1 << 20
 
 
 def model_cache(folder: Path) -> Path:
-    """As the Hugging Face hub lays a model out; the snapshot of a revision."""
+    """The layout of a model by the Hugging Face hub; returns the snapshot of a revision."""
     repository = folder / "hub" / "models--acme--tiny"
     for name in ("blobs", "refs", "snapshots/0a1b"):
         (repository / name).mkdir(parents=True)
@@ -33,7 +33,7 @@ def model_cache(folder: Path) -> Path:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """What somebody reads who opens every file below a folder, links or not."""
+    """The contents of every file below a folder, following links."""
     found = {}
     for above, _, names in os.walk(folder, followlinks=True):
         for name in names:
@@ -47,7 +47,7 @@ def scan(paths: list[Path], links: str = "auto", exclude: tuple[str, ...] = ()) 
 
 
 def kept(found: ScanResult) -> dict[str, str]:
-    """What travels as a link, and what it says at the recipients."""
+    """The entries that are sent as links, and their targets at the recipients."""
     return {
         os.fsdecode(entry.path): os.fsdecode(entry.target)
         for entry in found.entries
@@ -182,7 +182,7 @@ def test_links_from_one_chosen_folder_to_another(tmp_path: Path) -> None:
     (tmp_path / "p/one/other").symlink_to("../two/file")
     beside = scan([tmp_path / "p/one", tmp_path / "p/two"])
     assert kept(beside) == {"one/other": "../two/file"}
-    elsewhere = scan([tmp_path / "p/one", tmp_path / "q/two"])  # another folder of that name
+    elsewhere = scan([tmp_path / "p/one", tmp_path / "q/two"])  # another folder with that name
     assert kept(elsewhere) == {}
     assert elsewhere.followed == {b"one/other": os.fsencode(tmp_path / "p/two/file")}
 
@@ -244,7 +244,7 @@ def test_keep_and_follow_do_what_they_say(tmp_path: Path) -> None:
     (snapshot / "dead").symlink_to("missing")
     found = scan([snapshot], "follow")
     assert kept(found) == {}
-    assert found.size == 2 * MIB + 5 + 3 * 300 + 900  # files of their own
+    assert found.size == 2 * MIB + 5 + 3 * 300 + 900  # separate files
     assert [(item.path, item.failure.kind) for item in found.problems] == [
         ("0a1b/dead", FailureKind.DANGLING_LINK)
     ]

@@ -1,4 +1,4 @@
-"""Files of /proc and /sys say sizes that are not theirs: no wrong content is sent of them."""
+"""Files of /proc and /sys report wrong sizes: no wrong content is sent."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_folder_of_them_is_left_out_by_name(tmp_path: Path) -> None:
 def test_what_does_not_end_where_its_size_says_fails_by_name(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As on a file system that nobody knows to do so."""
+    """A file system that is not known to do this."""
     monkeypatch.setattr(file_systems, "GENERATED", frozenset())
     nodes, top = lab.chain(1), lab.files / "top"
     top.mkdir()

@@ -1,4 +1,4 @@
-"""Where a folder lies, from the kernel's table of mounts."""
+"""The file system of a folder, from the kernel's table of mounts."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ nonsense
         (b"/home", "nfs:server:/export/home/"),
         (b"/home/ada/in", "nfs:server:/export/home/ada/in"),
         (b"/all/export/home/ada/in", "nfs:server:/export/home/ada/in"),  # mounted as another part
-        (b"/with a\tspace\\/x", "k:0:61/x"),  # the last one hides the one below
+        (b"/with a\tspace\\/x", "k:0:61/x"),  # the last mount hides the one below
         (b"/mnt/x", "fuse.sshfs:me@host:/there/inner/x"),
     ],
 )

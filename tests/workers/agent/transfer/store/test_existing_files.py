@@ -1,4 +1,4 @@
-"""What a recipient has already is not sent: only digests are compared."""
+"""Files that a recipient has already are not sent: only digests are compared."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_identical_files_are_not_sent(lab: Lab, on_conflict: str, local: bool) -
     results = lab.send(nodes, [top], on_conflict=on_conflict)
     for result in results:
         assert result.state is RecipientState.SKIPPED
-        assert result.received_bytes == result.stream_bytes - result.content_bytes  # the lists alone
+        assert result.received_bytes == result.stream_bytes - result.content_bytes  # only the lists
         assert result.content_bytes > 19 * MIB
     after = (nodes[1].inbox / "top" / "large 1").stat()
     assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
@@ -57,13 +57,13 @@ def test_an_identical_file_is_not_sent_however_short_it_is(lab: Lab, on_conflict
     first, second = lab.send(nodes, [path], on_conflict=on_conflict)
     assert (first.state, second.state) == (RecipientState.SKIPPED, RecipientState.COMPLETED)
     assert first.received_bytes == first.stream_bytes - size
-    assert second.received_bytes == second.stream_bytes  # fed by the one that had it
+    assert second.received_bytes == second.stream_bytes  # served by the recipient that had it
     assert (nodes[2].inbox / "a").read_bytes() == path.read_bytes()
 
 
 @BOTH
 def test_only_what_differs_is_sent(lab: Lab, on_conflict: str) -> None:
-    """One file has another byte in its middle, one another size, one lacks, one small one differs."""
+    """One file differs in a byte in its middle, one in its size, one is missing, one small one differs."""
     nodes, top = lab.chain(2), make_tree(lab)
     inbox = nodes[1].inbox
     inbox.mkdir(parents=True)
@@ -126,7 +126,7 @@ def test_nothing_is_compared_through_a_link(lab: Lab) -> None:
 
 
 def test_a_file_that_changes_after_it_was_compared(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It was not sent, so nothing can be put in its place; it must not be called delivered."""
+    """It was not sent, so nothing can replace it; it must not be reported as delivered."""
     nodes, path = lab.chain(1), lab.file("a", 4 * MIB)
     nodes[1].inbox.mkdir(parents=True)
     mine = nodes[1].inbox / "a"

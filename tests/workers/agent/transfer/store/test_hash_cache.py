@@ -1,4 +1,4 @@
-"""Hashes of files that were read before: what they are kept by, and what need not be read because of them."""
+"""The cache of file hashes: its keys, and the reads that it saves."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_where_no_folder_can_be_made_nothing_is_kept(tmp_path: Path) -> None:
 
 
 class Reads:
-    """Counts what the source reads of its files."""
+    """Counts the bytes that the source reads of its files."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, source: Path) -> None:
         self.bytes = 0
@@ -159,7 +159,7 @@ def make_tree(lab: Lab) -> Path:
 
 
 def send_twice(lab: Lab, top: Path, count: int) -> list[object]:
-    """To nodes that have it all: the second time everybody knows all hashes."""
+    """To nodes that have all files: the second time every node knows all hashes."""
     nodes = lab.chain(count)
     for node in nodes[1:]:
         node.inbox.mkdir(parents=True)
@@ -193,7 +193,7 @@ def test_what_stands_everywhere_is_not_read_again(lab: Lab, monkeypatch: pytest.
 
 @pytest.mark.usefixtures("at_once")
 def test_those_below_get_what_is_known_to_be_the_same(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first has all of it and nobody has made its digests; the second has nothing."""
+    """The first has all files but no digests of their pieces; the second has nothing."""
     top = make_tree(lab)
     nodes = send_twice(lab, top, 2)
     shutil.rmtree(nodes[2].inbox / "top")  # type: ignore[attr-defined]
@@ -222,13 +222,13 @@ def test_who_goes_on_asks_for_hashes_as_well(lab: Lab, monkeypatch: pytest.Monke
     assert result.state is RecipientState.COMPLETED
     assert result.received_bytes < 11 * MIB - had
     assert result.content_bytes == cast.totals.content_bytes
-    assert reads.bytes < 12 * MIB  # what lacked, not what stands there
+    assert reads.bytes < 12 * MIB  # the missing data, not the existing file
     assert tree(old) == tree(top)
 
 
 @pytest.mark.usefixtures("at_once")
 def test_whoever_asks_for_what_was_skipped_gets_it(lab: Lab) -> None:
-    """A second recipient below the source comes when the source is through."""
+    """A second recipient below the source joins after the source has finished."""
     top = make_tree(lab)
     nodes = send_twice(lab, top, 2)
     shutil.rmtree(nodes[2].inbox / "top")  # type: ignore[attr-defined]
@@ -245,7 +245,7 @@ def test_whoever_asks_for_what_was_skipped_gets_it(lab: Lab) -> None:
 @pytest.mark.usefixtures("at_once")
 @pytest.mark.parametrize("where", ["source", "recipient"])
 def test_a_file_that_was_changed_since_is_sent(lab: Lab, where: str) -> None:
-    """With its old size and its old time: only the time of its inode tells."""
+    """With its old size and its old time: only the ctime of its inode differs."""
     top = make_tree(lab)
     nodes = send_twice(lab, top, 2)
     changed = (top if where == "source" else nodes[1].inbox / "top") / "large 1"  # type: ignore[attr-defined]
@@ -267,13 +267,13 @@ def test_a_fresh_recipient_costs_the_source_one_reading(lab: Lab, monkeypatch: p
     (result,) = lab.send([source, lab.node("fresh")], [top])  # type: ignore[list-item]
     assert result.state is RecipientState.COMPLETED
     size = sum(path.stat().st_size for path in top.rglob("*") if path.is_file())
-    assert reads.bytes <= size + 12 * MIB  # small files are put together, and may be read once more
+    assert reads.bytes <= size + 12 * MIB  # small files share pieces, and may be read once more
 
 
 def test_a_file_that_was_made_just_now_is_hashed_again_when_it_lands(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its hash is right, but a write since then might not show in its times."""
+    """Its hash is right, but a later write might not show in its times."""
     path, (source, node) = lab.file("a", 4 * MIB), lab.chain(1)
     known = path.stat().st_ino
     monkeypatch.setattr(FileKey, "is_settled", lambda key, *_: key.inode == known)
@@ -293,7 +293,7 @@ def test_a_file_that_was_made_just_now_is_hashed_again_when_it_lands(
 
 @pytest.mark.usefixtures("at_once")
 def test_a_file_that_changes_after_its_hash_was_compared(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is not called delivered, and it is not touched."""
+    """It is not reported as delivered, and it is not changed."""
     nodes, path = lab.chain(1), lab.file("a", 4 * MIB)
     nodes[1].inbox.mkdir(parents=True)
     mine = nodes[1].inbox / "a"
@@ -322,7 +322,7 @@ def test_files_that_are_young_are_read(lab: Lab, home: Path) -> None:
 def test_on_a_network_file_system_a_minute_has_to_pass(
     lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its attributes are cached: whoever has written there may not be seen for so long."""
+    """Its attributes are cached: a write by another machine may not be visible for this time."""
     path = tmp_path / "a"
     path.write_bytes(b"abc")
     key, now = FileKey.of(path.stat()), path.stat().st_ctime_ns

@@ -1,4 +1,4 @@
-"""An error of a recipient's own disk ends its delivery by name, at once: it says nothing of the upstream."""
+"""An error of a recipient's own disk fails its delivery by name at once: the upstream is not at fault."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def break_journal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def break_reading_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the hashes read in their own thread."""
+    """The bytes that the hasher reads in its own thread."""
     monkeypatch.setattr(ReceiveStore, "read_contents", broken)
 
 
 def break_comparing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files that are there already can't be read beyond their beginning."""
+    """Existing files can't be read beyond their beginning."""
     read = piece_store.read_some
 
     def reads(fd: int, offset: int, view: memoryview) -> int:
@@ -93,7 +93,7 @@ def change(path: Path, places: tuple[int, ...]) -> None:
 
 
 def test_an_upstream_that_is_heard_and_brings_nothing_is_lost(lab: Lab) -> None:
-    """Connecting renews nobody's patience: only verified bytes do."""
+    """A new connection does not extend the time-out: only verified bytes do."""
     source = lab.node("source")
     node = lab.node("node", timing=PeerTiming(lost_after=0.4, grace=0.4))
     cast = lab.cast(source, [lab.file("a.bin", 8 * MIB)])
@@ -106,7 +106,7 @@ def test_an_upstream_that_is_heard_and_brings_nothing_is_lost(lab: Lab) -> None:
 
 
 class AlwaysCut(Proxy):
-    """Lets the handshake and the beginning of a first piece through, each time."""
+    """Forwards the handshake and the beginning of a first piece, each time."""
 
     cuts = False
 

@@ -1,4 +1,4 @@
-"""`A` and `a` where case is ignored: neither gets the bytes of the other, and both are named."""
+"""`A` and `a` on a file system that ignores case: neither gets the bytes of the other, and both are named."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_names_that_are_no_text() -> None:
 def test_this_file_system_is_asked(tmp_path: Path) -> None:
     fd = os.open(tmp_path, os.O_RDONLY)
     try:
-        (tmp_path / "names").mkdir()  # an earlier process was ended in the middle
+        (tmp_path / "names").mkdir()  # an earlier process was killed in the middle
         with name_comparison(fd) as are_one:
             assert are_one(b"a", b"a")
             assert are_one(b"a", b"A") is (tmp_path / "NAMES").exists()
@@ -86,7 +86,7 @@ def test_this_file_system_is_asked(tmp_path: Path) -> None:
 
 @pytest.fixture
 def ignoring_case(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a file system does that ignores case, for whoever asks it."""
+    """A file system that ignores case, for lookups."""
 
     def facts_of(name: bytes, folder: int) -> os.stat_result | None:
         for found in os.listdir(folder):
@@ -105,7 +105,7 @@ def test_a_delivery_names_both_and_ends(lab: Lab, resumed: bool) -> None:
     for name in ("A", "a", "b"):
         (top / name).write_bytes(os.urandom(3 * MIB))
     cast = lab.cast(source, [top])
-    if resumed:  # by a process that does not know, as one before this check
+    if resumed:  # by a process without this check
         left_half_way(lab, source, cast, 2 * MIB)
     node = lab.node("node_1")
     cast.deliver(node, source.upstream())

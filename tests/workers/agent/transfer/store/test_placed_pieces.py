@@ -1,4 +1,4 @@
-"""Pieces that a delivery is given: what it notes, counts and hashes."""
+"""Pieces that are written to a store: its journal, counters and hashes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FIRST = 1  # piece of the contents, after one of the manifest
 
 
 class Recipient:
-    """A store that has the lists, and takes what it is given."""
+    """A store that has the lists, and accepts pieces."""
 
     def __init__(self, source: CastSource, store: ReceiveStore, paths: Sequence[Path]) -> None:
         self.source = source
@@ -37,14 +37,14 @@ class Recipient:
         assert self.store.write_piece(index, self.source.pieces.digest(index), self.bytes_of(index))
 
     def noted(self) -> dict[int, bytes]:
-        """By the journal."""
+        """From the journal."""
         assert self.store.staging is not None
         return dict(self.store.staging.journal.records())
 
 
 @pytest.fixture
 def recipient(lab: Lab) -> Iterator[Recipient]:
-    """Of a large file and of a small one."""
+    """The hashes of a large file and of a small one."""
     node, other = lab.node("node_0"), lab.node("node_1")
     paths = [lab.file("large", 11 * PIECE + 77), lab.file("small", PIECE)]
     cast = lab.cast(node, paths, ALGORITHMS)
@@ -84,7 +84,7 @@ def test_all_of_it_comes_out_right(recipient: Recipient, backwards: bool) -> Non
 
 
 def test_what_has_kept_the_hashes_from_going_on_is_told_first(recipient: Recipient) -> None:
-    """Also of files with holes, which are read back."""
+    """Also of sparse files, which are read back."""
     store = recipient.store
     assert store.pieces.manifest is not None
     assert store.hashes is not None

@@ -1,4 +1,4 @@
-"""A delivery goes on from what an earlier one left, whatever ended it and whatever the disk made of it."""
+"""A delivery resumes an earlier one, however it ended and whatever happened to the disk."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ MIB = 1 << 20
 
 
 def make_tree(lab: Lab) -> Path:
-    """Large files, small ones, empty ones, links of both kinds, folders that may not be written to."""
+    """Large files, small ones, empty ones, links of both kinds, folders without write permission."""
     top = lab.files / "top"
     (top / "deep" / "deeper").mkdir(parents=True)
     for number in range(3):
@@ -101,14 +101,14 @@ def staging_of(lab: Lab) -> Path:
 
 
 def noted(staging: Path) -> list[int]:
-    """The pieces that a journal names."""
+    """The pieces in a journal."""
     raw = (staging / "journal").read_bytes()
     records = raw[raw.index(b"\n", len(JOURNAL_MAGIC)) + 1 :]
     return [index for index, _ in struct.iter_unpack("<Q16s", records[: len(records) // 24 * 24])]
 
 
 def had_bytes(cast: Cast, staging: Path) -> int:
-    """What the pieces have together that a journal names."""
+    """The pieces that are in all of the journals."""
     totals = cast.totals
     sizes = (totals.manifest_bytes, totals.content_bytes, totals.trailer_bytes)
     layout = StreamLayout(*sizes, cast.algorithms.piece_bytes)
@@ -116,7 +116,7 @@ def had_bytes(cast: Cast, staging: Path) -> int:
 
 
 def left_half_way(lab: Lab, source: Node, cast: Cast, at: int) -> int:
-    """A recipient gets about that many bytes, and its process is killed; what it had by then."""
+    """A recipient gets about this number of bytes, and its process is killed; returns what it had by then."""
     before = sum(len(noted(path)) for path in (lab.folder / "inbox" / "node_1").glob(".castray-*"))
     came, listed = max(at - (1 << 17), 0), cast.totals.manifest_bytes
     pieces = came // MIB if before or came < listed else 1 + (came - listed) // MIB  # the list is one
@@ -190,7 +190,7 @@ def add_nonsense(staging: Path) -> None:
 
 
 def claim_everything(staging: Path) -> None:
-    """As after a loss of power: the journal is ahead of the data."""
+    """A power loss: the journal is ahead of the data."""
     with (staging / "journal").open("ab") as file:
         for index in range(40):
             file.write(index.to_bytes(8, "little") + bytes(16))
@@ -300,13 +300,13 @@ def test_killed_while_removing_what_the_source_no_longer_has(lab: Lab, at: int) 
     assert tree(there) == tree(top)
 
 
-# --- landing --------------------------------------------------------------------------------------
+# --- commit -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("on_conflict", ["skip", "overwrite", "rename"])
 @pytest.mark.parametrize("at", [-1, 1, 2, -3, 5])
 def test_killed_while_landing(lab: Lab, on_conflict: str, at: int) -> None:
-    """Some entries have their names by then; nothing comes twice, nothing of the user's is replaced."""
+    """Some entries have their names by then; nothing is sent twice, no file of the user is replaced."""
     top, source, inbox = make_tree(lab), lab.node("node_0"), lab.folder / "inbox" / "node_1"
     others = [lab.file(f"file {number}", 1000) for number in range(4)]
     (inbox / "top" / "deep").mkdir(parents=True)
@@ -332,7 +332,7 @@ def test_killed_while_landing(lab: Lab, on_conflict: str, at: int) -> None:
     arrived = tree(inbox / ("top (2)" if on_conflict == "rename" else "top"))
     arrived.pop("mine", None)
     sent = tree(top)
-    if on_conflict != "rename":  # a folder that was there keeps its mode and time
+    if on_conflict != "rename":  # an existing folder keeps its mode and time
         arrived.pop("deep")
         sent.pop("deep")
     assert arrived == sent
@@ -385,7 +385,7 @@ def fill_hole(staging: Path) -> None:
 def test_what_has_no_name_yet_is_read_once_more(
     lab: Lab, damage: Callable[[Path], None], at: int, on_conflict: str
 ) -> None:
-    """A loss of power while it lands, after an error of the disk, may take what was verified before."""
+    """A power loss during the commit, after a disk error, may lose verified data."""
     top, source, inbox = make_tree(lab), lab.node("node_0"), lab.folder / "inbox" / "node_1"
     with (top / "holes").open("wb") as file:
         file.truncate(4 * MIB)
@@ -396,7 +396,7 @@ def test_what_has_no_name_yet_is_read_once_more(
     killed.say(AnnounceTrailer(cast.cast, cast.seal().trailer_digest))
     assert killed.process.wait(20) == -9
     killed.end()
-    if at > 0:  # it is the user's by now
+    if at > 0:  # it belongs to the user by now
         (inbox / "file 0").write_bytes(b"changed by the user")
     damage(staging_of(lab))
     result = go_on(lab, source, cast, on_conflict)
@@ -416,7 +416,7 @@ def test_a_folder_that_was_writable_for_a_while_gets_its_mode_back(lab: Lab) -> 
     killed.say(AnnounceTrailer(cast.cast, cast.seal().trailer_digest))
     assert killed.process.wait(20) == -9
     killed.end()
-    with (staging_of(lab) / "landing").open("a") as log:  # root needs no such thing
+    with (staging_of(lab) / "landing").open("a") as log:  # root needs no permission
         log.write(f"open {b'top'.hex()} {b'555'.hex()}\n")
     assert go_on(lab, source, cast).state is RecipientState.COMPLETED
     assert there.stat().st_mode & 0o777 == 0o555
@@ -454,7 +454,7 @@ def test_what_was_left_for_a_cast_that_is_cancelled_goes(lab: Lab) -> None:
 def test_a_source_that_was_restarted_serves_from_the_middle(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    """What is asked for far from the reader does not wait for it, and the file hashes are right."""
+    """A request far from the reader's position does not wait for it, and the file hashes are right."""
     path = lab.file("a", 12 * MIB)
     if kind == "small files":
         path = lab.files / "many"

@@ -1,4 +1,4 @@
-"""Probe files, between byte planes that count as different machines."""
+"""Probe files, between transfer services that count as different machines."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_one_places_it_the_others_find_it(lab: Lab, tmp_path: Path) -> None:
     placed = one.probe(probe(ProbeVerb.PLACE, file, dest))
     assert (placed.yes, placed.below) == (True, "not/yet")
     assert (tmp_path / file).stat().st_mode & 0o777 == 0o600
-    (tmp_path / "not").mkdir()  # by another cast meanwhile
+    (tmp_path / "not").mkdir()  # by another cast in the meantime
     assert other.probe(probe(ProbeVerb.LOOK, file, dest, placed.below)).yes
     assert not other.probe(probe(ProbeVerb.LOOK, file, dest, placed.below, content="abd")).yes
     assert not other.probe(probe(ProbeVerb.LOOK, file, tmp_path / "not" / "that", placed.below)).yes
@@ -62,7 +62,7 @@ def test_it_goes_with_the_cast_and_with_the_agent(lab: Lab, tmp_path: Path) -> N
     assert plane.probe(probe(ProbeVerb.PLACE, name(), tmp_path)).yes
     plane.forget(ForgetCast("c"))
     assert list(tmp_path.glob(".castray-probe-*")) == []
-    assert plane.probe(probe(ProbeVerb.PLACE, name(), tmp_path)).yes  # the lab looks what is left at the end
+    assert plane.probe(probe(ProbeVerb.PLACE, name(), tmp_path)).yes  # the lab checks the end state
 
 
 def test_an_order_to_remove_may_come_first(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Compiled modules: packed by a driver, found by an agent that has none of its own, harmless elsewhere."""
+"""Compiled modules: packed by a driver, found by an agent that has none, harmless on other platforms."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ASK = (
 
 
 def best_digests(*places: Path) -> str:
-    """What an interpreter without site-packages takes for best, with these folders on its path."""
+    """The algorithms that an interpreter without site-packages prefers, with these folders on its path."""
     path = f"import sys; sys.path[:0] = {[str(place) for place in (ROOT, *places)]!r}; "
     command = [sys.executable, "-S", "-E", "-c", path + ASK]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)

@@ -18,7 +18,7 @@ def limit_node(node: Node, limit: int) -> None:
 
 
 def received(cast: Cast) -> int:
-    """At this moment; reports of progress may be a tenth of a second old."""
+    """At this moment; progress reports may be a tenth of a second old."""
     return cast.recipients[0].plane._deliveries[cast.cast].report().content_bytes
 
 
@@ -30,7 +30,7 @@ def test_two_casts_share_the_limit_of_their_node(lab: Lab) -> None:
     for cast, node in zip(casts, (one, other), strict=True):
         cast.deliver(node, source.upstream())
     other.await_delivery(casts[1].cast, lambda report: report.content_bytes > 0)
-    before = [received(cast) for cast in casts]  # one of them has begun before the other
+    before = [received(cast) for cast in casts]  # one of them has started before the other
     one.await_delivery(casts[0].cast, lambda report: report.content_bytes >= 12 << 20)
     gained = [received(cast) - had for cast, had in zip(casts, before, strict=True)]
     share = gained[1] / sum(gained)

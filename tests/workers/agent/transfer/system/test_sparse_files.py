@@ -1,4 +1,4 @@
-"""Holes of sparse files are neither read, sent nor written, and are holes again; zeros stay zeros."""
+"""Holes of sparse files are neither read, sent nor written, and stay holes; zeros stay zeros."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def allocated(path: Path) -> int:
 
 
 def images(lab: Lab) -> Path:
-    """Files with holes of every kind between files that have none."""
+    """Files with all kinds of holes between files without holes."""
     top = lab.files / "top"
     top.mkdir()
     (top / "a solid").write_bytes(os.urandom(MIB + 5))
@@ -87,7 +87,7 @@ def test_the_hash_is_that_of_the_whole_file(lab: Lab, name: str) -> None:
 
 
 def test_zeros_that_are_written_stay_written(lab: Lab) -> None:
-    """Whether room is taken is the user's choice: only holes are holes."""
+    """Allocation is the user's choice: only holes become holes."""
     nodes, path = lab.chain(1), lab.files / "zeros"
     path.write_bytes(bytes(3 * MIB))
     lab.send(nodes, [path])
@@ -95,7 +95,7 @@ def test_zeros_that_are_written_stay_written(lab: Lab) -> None:
 
 
 def test_a_file_that_is_larger_than_the_disk(lab: Lab) -> None:
-    """Room counts what is written: 6 TiB with 1 MiB of bytes fit, if only their hash were not so slow."""
+    """The space check counts written bytes: 6 TiB with 1 MiB of data fit."""
     nodes = lab.chain(1)
     path = sparse(lab.files / "image", 6 << 40, [(5 << 40, (5 << 40) + MIB)])
     cast = lab.cast(nodes[0], [path])
@@ -125,7 +125,7 @@ def test_a_recipient_that_hashes_a_long_hole_can_be_cancelled(
 
 
 def test_a_hole_is_hashed_while_the_source_is_at_it(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both ends need the zeros; one after the other would take twice as long."""
+    """Both ends hash the zeros; one after the other would take twice as long."""
     nodes = lab.chain(1)
     path = sparse(lab.files / "image", 64 * MIB, [(0, 2 * MIB), (40 * MIB, 44 * MIB)])
     both = threading.Barrier(2)
@@ -143,7 +143,7 @@ def test_a_hole_is_hashed_while_the_source_is_at_it(lab: Lab, monkeypatch: pytes
 
 
 def test_what_stands_there_is_not_sent(lab: Lab) -> None:
-    """A copy without holes is identical as well, and stays as it is."""
+    """A copy without holes is identical as well, and is kept."""
     nodes, top = lab.chain(2), images(lab)
     for node in nodes[1:]:
         node.inbox.mkdir(parents=True)
@@ -159,7 +159,7 @@ def test_what_stands_there_is_not_sent(lab: Lab) -> None:
 @pytest.mark.parametrize("on_conflict", ["skip", "overwrite"])
 @pytest.mark.parametrize("at", [30 * MIB, 64 * MIB - 1, 40 * MIB + 100, 0])
 def test_a_byte_makes_it_another_file(lab: Lab, on_conflict: str, at: int) -> None:
-    """In a hole, at its end, among the bytes: what stands there is not taken for what comes."""
+    """In a hole, at its end, within the data: existing bytes there do not count as received."""
     nodes = lab.chain(1)
     path = sparse(lab.files / "image", 64 * MIB, [(0, 4 * MIB), (40 * MIB, 44 * MIB)])
     nodes[1].inbox.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Where a recipient's time goes: into a slow line, or into a slow disk."""
+"""The time of a recipient: spent on a slow link, or on a slow disk."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_behind_a_slow_line_a_recipient_waits(lab: Lab) -> None:
 
 
 def test_with_a_slow_disk_a_recipient_writes(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    """There is no slow disk to be had in a test: each write takes 50 ms more."""
+    """A test has no slow disk: each write takes 50 ms more."""
     write = PartFiles.write
 
     def slow(parts: PartFiles, file: int, offset: int, view: memoryview) -> None:
