@@ -121,7 +121,7 @@ class TransferService:
         self._deliveries: dict[str, Delivery] = {}
         self._refused: list[DeliveryReport] = []
         self._discarding: list[threading.Thread] = []
-        self._listener = PeerAcceptor(self._supply_of, self._upstream_came, self.connections)
+        self._listener = PeerAcceptor(self._find_store, self._upstream_came, self.connections)
         self._local_path = ""
 
     def start(self) -> tuple[int, str]:
@@ -350,7 +350,7 @@ class TransferService:
         delivery = self._deliveries.get(cast)
         return delivery is not None and delivery.session.offer(channel, epoch)
 
-    def _supply_of(self, cast: str) -> Optional[tuple[bytes, PieceStore]]:
+    def _find_store(self, cast: str) -> Optional[tuple[bytes, PieceStore]]:
         delivery = self._deliveries.get(cast)
         if delivery is not None:
             return delivery.session.secret, delivery.store.pieces

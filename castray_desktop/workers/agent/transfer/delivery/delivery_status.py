@@ -11,7 +11,7 @@ from castray_desktop.core.protocol.nodes.agent_protocol import RecipientState
 
 R = RecipientState
 
-DELIVERY_TRANSITIONS: dict[RecipientState, tuple[RecipientState, ...]] = {
+RECIPIENT_TRANSITIONS: dict[RecipientState, tuple[RecipientState, ...]] = {
     R.CONNECTING: (R.RECEIVING, R.VERIFYING, R.FAILED, R.CANCELLED),
     R.RECEIVING: (R.CONNECTING, R.VERIFYING, R.FAILED, R.CANCELLED),
     R.VERIFYING: (R.COMPLETED, R.SKIPPED, R.FAILED, R.CANCELLED),
@@ -35,7 +35,7 @@ class DeliveryStatus:
     def enter(self, state: RecipientState, failure: Optional[Failure] = None) -> None:
         """Enter this state, and report it."""
         with self._lock:
-            if state is not self.state and state not in DELIVERY_TRANSITIONS[self.state]:
+            if state is not self.state and state not in RECIPIENT_TRANSITIONS[self.state]:
                 raise RuntimeError(f"{self.state.value} can't become {state.value}")
             self.state, self.failure = state, failure
         self._report()

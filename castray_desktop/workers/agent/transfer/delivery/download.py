@@ -79,7 +79,7 @@ class PieceDownloader:
         self._queue: deque[tuple[int, int, bool]] = deque()  # start, end, whether digests suffice
         self._last_pieces: deque[int] = deque()  # last pieces of outstanding requests
         self._early_asked = RangeSet()  # digests requested ahead of their pieces
-        self._gathering: Optional[MulticastRepair] = None  # while multicast brings pieces
+        self._multicast_repair: Optional[MulticastRepair] = None  # while multicast brings pieces
         self._parts_due = 0  # parts that still arrive after the group
 
     def run(self) -> None:
@@ -151,9 +151,9 @@ class PieceDownloader:
     def _request_missing(self) -> None:
         """Request needed data that was not requested on this connection."""
         begins = self._layout.stream_bytes
-        if self._gathering is not None and not self._store.is_undecided():
-            begins = self._gathering.starts_at
-            self._gathering.recheck()
+        if self._multicast_repair is not None and not self._store.is_undecided():
+            begins = self._multicast_repair.starts_at
+            self._multicast_repair.recheck()
         for start, end in self._store.needed_ranges():
             self._request(start, min(end, begins))
             for low, high, digests in self._store.comparison.split(max(start, begins), end):
@@ -182,24 +182,24 @@ class PieceDownloader:
 
     def _look_for_group(self) -> bool:
         """Returns whether it has just become known what multicast brings."""
-        if self._gathering is None and not self._channel.local and not self._upstream_told_to_pause:
-            listener = self._session.multicast_receiver()
-            if listener is None:
+        if self._multicast_repair is None and not self._channel.local and not self._upstream_told_to_pause:
+            receiver = self._session.multicast_receiver()
+            if receiver is None:
                 return False
-            self._gathering = MulticastRepair(
-                self._channel, self._store, self._layout, listener, self._parts_due
+            self._multicast_repair = MulticastRepair(
+                self._channel, self._store, self._layout, receiver, self._parts_due
             )
             return True
-        return self._gathering is not None and self._gathering.start_became_known()
+        return self._multicast_repair is not None and self._multicast_repair.start_became_known()
 
     def _leave_group(self) -> None:
         self._session.leave_group()
-        if self._gathering is not None:
-            self._parts_due, self._gathering = self._gathering.parts_due, None
+        if self._multicast_repair is not None:
+            self._parts_due, self._multicast_repair = self._multicast_repair.parts_due, None
 
     def _take_part(self, header: peer_frames.FrameHeader) -> None:
-        if self._gathering is not None:
-            self._gathering.receive_part(header)
+        if self._multicast_repair is not None:
+            self._multicast_repair.receive_part(header)
         elif self._parts_due:  # requested before the group was left
             self._parts_due -= 1
             self._channel.read(header.length)
@@ -208,10 +208,10 @@ class PieceDownloader:
 
     def _gather(self) -> bool:
         """Complete pieces that multicast brought; returns whether there is data from the upstream."""
-        gathering = self._gathering
-        if gathering is None:
+        repair = self._multicast_repair
+        if repair is None:
             return True
-        for first, last in gathering.step():
+        for first, last in repair.step():
             self._fetch_wholly(self._layout.piece(first)[0], self._layout.piece(last - 1)[1])
         if self._unplaced and self._pieces.manifest is not None:  # it came by multicast, after contents
             self._unplaced = False
@@ -219,7 +219,7 @@ class PieceDownloader:
         self._ask()
         if self._store.is_complete() or self._store.has_new_wanted:
             return False
-        return not gathering.listener.is_active or gathering.wait_for_data(GROUP_SECONDS)
+        return not repair.listener.is_active or repair.wait_for_data(GROUP_SECONDS)
 
     def _fetch_wholly(self, start: int, end: int) -> None:
         """Request what multicast did not bring."""
@@ -414,12 +414,12 @@ class DownloadSession:
         self._not_fetched = RepeatedLogLines(log, logging.INFO, "cast %s on %s: %s")
         self._spoilt: dict[Upstream, dict[int, Spoilt]] = {}  # pieces that can't be had from there
         self._channel: Optional[PeerConnection] = None
-        self._meeting = PeerDialer(
-            context.connections, order.cast, self.secret, order.transport, self._meeting_changed
+        self._dialer = PeerDialer(
+            context.connections, order.cast, self.secret, order.transport, self._dialer_changed
         )
         self._verifier = ResumeVerifier(store, self._journal_verified)
         self._group = order.group
-        self._listener: Optional[MulticastReceiver] = None
+        self._receiver: Optional[MulticastReceiver] = None
         self._listens_anew = False  # it was told to join since it last received
 
     # --- orders
@@ -447,26 +447,26 @@ class DownloadSession:
                 return
             self.route = (order.epoch, None)
             self.pause_ends = time.monotonic() + self._context.timing.keep
-            self._meeting.interrupt()
+            self._dialer.interrupt()
             self._pieces.condition.notify_all()
 
     def join_group(self, order: JoinGroup) -> None:
         """Join this group, also if it was left before; or leave."""
         with self._pieces.lock:
-            if order.group == self._group and (self._listener is None or self._listener.is_active):
+            if order.group == self._group and (self._receiver is None or self._receiver.is_active):
                 return
             self._group, self._listens_anew = order.group, True
-            if self._listener is not None:
-                self._listener.stop("it was told to")
+            if self._receiver is not None:
+                self._receiver.stop("it was told to")
             if self._group is not None:
                 self._abort_channel()  # what was requested on it comes by multicast
             self._pieces.condition.notify_all()
 
     def offer(self, channel: PeerConnection, epoch: int) -> bool:
         """Offer a connection that the upstream has dialled. Returns whether it was taken."""
-        return self._meeting.offer(channel, epoch)
+        return self._dialer.offer(channel, epoch)
 
-    def _meeting_changed(self, urgent: bool) -> None:
+    def _dialer_changed(self, urgent: bool) -> None:
         """The upstream should be asked to dial, or has dialled."""
         if urgent:
             self._pieces.report_state()
@@ -474,7 +474,7 @@ class DownloadSession:
             self._pieces.condition.notify_all()
 
     def _abort_channel(self) -> None:
-        self._meeting.interrupt()
+        self._dialer.interrupt()
         if self._channel is not None:
             self._channel.abort()
 
@@ -497,38 +497,37 @@ class DownloadSession:
     @property
     def asked_upstream(self) -> tuple[int, str]:
         """How often an upstream was asked to dial this node, and which one."""
-        request = self._meeting.reverse_request
+        request = self._dialer.reverse_request
         return request.times, request.upstream
 
     def close(self) -> None:
         """Close connections that nobody uses any more."""
-        self._meeting.close()
+        self._dialer.close()
 
     # --- listening, for the thread that fetches
 
     @property
     def receives_multicast(self) -> bool:
         """Whether it receives multicast."""
-        return self._listener is not None and self._listener.is_active
+        return self._receiver is not None and self._receiver.is_active
 
     def multicast_receiver(self) -> Optional[MulticastReceiver]:
         """The multicast receiver of this delivery, present or past; None if it has no group."""
         group = self._group
         if group is None:
-            return self._listener
-        if self._listener is not None and self._listener.group == group and not self._listens_anew:
-            return self._listener
+            return self._receiver
+        if self._receiver is not None and self._receiver.group == group and not self._listens_anew:
+            return self._receiver
         self._listens_anew = False
         self.leave_group()
         try:
-            self._listener = MulticastReceiver(
+            self._receiver = MulticastReceiver(
                 group,
                 self._context.connections.address,
                 self._context.node,
                 DatagramKeys(self.secret, self._pieces.cast, expander(self._order.algorithms.file)),
                 self._pieces.layout,
                 self._store,
-                lambda: self._pieces.paused,
             )
         except OSError as error:
             log.info(
@@ -540,14 +539,14 @@ class DownloadSession:
             )
             self._group = None
             return None
-        self._listener.start()
-        return self._listener
+        self._receiver.start()
+        return self._receiver
 
     def leave_group(self) -> None:
         """Stop receiving; `multicast_receiver` starts again if there is a group."""
-        listener, self._listener = self._listener, None
-        if listener is not None:
-            listener.close()
+        receiver, self._receiver = self._receiver, None
+        if receiver is not None:
+            receiver.close()
             self._pieces.report_state()
 
     # --- the thread
@@ -594,7 +593,7 @@ class DownloadSession:
                 if (
                     self.route == route
                     and not self._cancellation.requested
-                    and not self._meeting.upstream_connected
+                    and not self._dialer.upstream_connected
                 ):
                     self._pieces.condition.wait(patience.pause())
             patience.spend(time.monotonic() - began)
@@ -656,7 +655,7 @@ class DownloadSession:
         return ""
 
     def _fetch_from(self, epoch: int, upstream: Upstream) -> None:
-        channel, transport = self._meeting.connect(
+        channel, transport = self._dialer.connect(
             epoch, upstream, lambda: not self._cancellation.requested and self.route[0] == epoch
         )
         try:

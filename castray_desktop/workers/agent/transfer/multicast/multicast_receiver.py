@@ -13,7 +13,7 @@ import os
 import socket
 import threading
 import time
-from typing import Callable, Optional
+from typing import Optional
 
 from castray_desktop.core.content.stream_layout import StreamLayout
 from castray_desktop.core.multicast.datagrams import (
@@ -148,7 +148,6 @@ class MulticastReceiver:
         keys: DatagramKeys,
         layout: StreamLayout,
         delivery: PieceRecipient,
-        paused: Callable[[], bool],
     ) -> None:
         """Joins the group. Raises OSError. `own` is this machine's address."""
         self.reassembly = ReassemblyBuffer(layout, delivery)
@@ -163,7 +162,6 @@ class MulticastReceiver:
         self._delivery = delivery
         self._layout = layout
         self._pieces = layout.pieces
-        self._paused = paused
         self._stopped = False
         self._socket = ReceivingSocket(group, own)
         self._socket.set_timeout(WAIT_SECONDS)
@@ -239,7 +237,7 @@ class MulticastReceiver:
             while not self._stopped:
                 came, drained = self._take_all()
                 now = time.monotonic()
-                if self._paused():
+                if self._delivery.pieces.paused:
                     started = self._last = now
                     self._share.restart(now, self._next, self._datagrams)
                 if came:

@@ -40,10 +40,10 @@ from castray_desktop.workers.agent.transfer.system.rate_limits import wait_for_l
 class PieceDatagrams:
     """Builds the datagrams of one piece at a time in memory, with `payload` bytes in each."""
 
-    def __init__(self, supply: PieceStore, keys: DatagramKeys, payload: int) -> None:
-        self._supply = supply
+    def __init__(self, pieces: PieceStore, keys: DatagramKeys, payload: int) -> None:
+        self._pieces = pieces
         self._payload = payload
-        number = -(-supply.layout.piece_bytes // payload)
+        number = -(-pieces.layout.piece_bytes // payload)
         self.heads = page_buffer(number * HEADER_BYTES)
         """Consecutive headers."""
         self.payloads = page_buffer(number * payload)
@@ -55,15 +55,15 @@ class PieceDatagrams:
 
         Returns their number and the payload size of the last one. Raises Gone or OSError.
         """
-        start, end = self._supply.layout.piece(index)
+        start, end = self._pieces.layout.piece(index)
         length = end - start
         number = -(-length // self._payload)
         view = self.payloads[:length]
-        where = self._supply.within_file(index)
+        where = self._pieces.within_file(index)
         if where is None:
-            view[:] = self._supply.piece_bytes(index)
+            view[:] = self._pieces.piece_bytes(index)
         else:
-            with self._supply.borrow_file(where[0]) as fd:
+            with self._pieces.borrow_file(where[0]) as fd:
                 count = read_some(fd, where[1], view)
             view[count:] = bytes(length - count)  # the file was truncated: zeros, as in the relay
         self._writer.write(number, sequence, index)
@@ -128,14 +128,14 @@ class MulticastSender:
 
     def __init__(
         self,
-        supply: PieceStore,
+        pieces: PieceStore,
         order: SendToGroup,
         own: str,
         ports: Optional[tuple[int, int]],
         keys: DatagramKeys,
     ) -> None:
         assert order.group is not None
-        self._supply = supply
+        self._pieces = pieces
         self._group: MulticastGroup = order.group
         self._own = own
         self._ports = ports
@@ -205,7 +205,7 @@ class MulticastSender:
             return
         try:
             self._socket.socket.setblocking(True)
-            self._datagrams = PieceDatagrams(self._supply, self._keys, self._socket.payload)
+            self._datagrams = PieceDatagrams(self._pieces, self._keys, self._socket.payload)
             self._bursts = make_batch_sender(self._socket, self._datagrams.heads, self._datagrams.payloads)
             self._gather()
             self._go(MulticastState.SENDING)
@@ -219,19 +219,19 @@ class MulticastSender:
         except OSError as error:
             self._finish(MulticastState.STOPPED, MulticastEnd.NO_NETWORK, error.strerror or str(error))
         except Exception as error:
-            log.exception("multicast of cast %s", self._supply.cast)
+            log.exception("multicast of cast %s", self._pieces.cast)
             self._finish(MulticastState.STOPPED, MulticastEnd.NO_NETWORK, f"{type(error).__name__}: {error}")
         finally:
             self._socket.close()
 
     def _go(self, state: MulticastState) -> None:
         self._state = state
-        self._supply.report_state()
+        self._pieces.report_state()
 
     def _finish(self, state: MulticastState, end: Optional[MulticastEnd] = None, reason: str = "") -> None:
         self._end, self._reason = end, reason
         if end is not None:
-            log.info("multicast of cast %s stopped: %s %s", self._supply.cast, end.value, reason)
+            log.info("multicast of cast %s stopped: %s %s", self._pieces.cast, end.value, reason)
         self._go(state)
 
     def _halt(self, end: MulticastEnd) -> _SenderStoppedError:
@@ -246,7 +246,7 @@ class MulticastSender:
         while True:
             self._check()
             now = time.monotonic()
-            if self._supply.paused:
+            if self._pieces.paused:
                 started = now
             heard = len(self._wanted)
             if heard and not first:
@@ -267,18 +267,18 @@ class MulticastSender:
         return heard < len(self._names) and seconds < JOIN_SECONDS
 
     def _send_all(self) -> None:
-        layout = self._supply.layout
+        layout = self._pieces.layout
         piece = self._skip(0)
         while piece < layout.pieces:
             self._at = piece, 0
-            while not self._supply.wait_piece(piece, PIECE_SECONDS):
+            while not self._pieces.wait_piece(piece, PIECE_SECONDS):
                 self._pause(0.0)  # not read yet by the source
             self._send_piece(piece)
             piece = self._skip(piece + 1)
 
     def _say_end(self) -> None:
         """Send end probes until every active receiver has left or should have got them."""
-        self._at = self._supply.layout.pieces, 0
+        self._at = self._pieces.layout.pieces, 0
         until = time.monotonic() + FINISH_SECONDS
         while time.monotonic() < until and any(each not in self._left for each in self._wanted):
             if self._stopped is not None:
@@ -294,7 +294,7 @@ class MulticastSender:
     # --- pieces
 
     def _send_piece(self, index: int) -> None:
-        start, end = self._supply.layout.piece(index)
+        start, end = self._pieces.layout.piece(index)
         length, payload, done = end - start, self._socket.payload, 0
         made, last = self._datagrams.of_piece(index, self._sequence)
         self._bursts.set_datagrams(made, last)
@@ -310,7 +310,7 @@ class MulticastSender:
             self._sequence += number
             self._sent += count
             self._at = (index, at) if at < length else (index + 1, 0)
-            self._supply.count_sent(index, count, last=False)
+            self._pieces.count_sent(index, count, last=False)
 
     def _send(self, first: int, after: int) -> None:
         """Send datagrams of the piece, from the first up to `after`."""
@@ -333,8 +333,8 @@ class MulticastSender:
 
     def _await_turn(self, count: int) -> None:
         """Wait until the pace and the limits allow these bytes."""
-        wait_for_limits(self._supply.limiters, count, self._pause)
-        while self._supply.paused:
+        wait_for_limits(self._pieces.limiters, count, self._pause)
+        while self._pieces.paused:
             self._pause(IDLE_PROBE_SECONDS)
         now = time.monotonic()
         self._due = max(self._due, now - DEBT_SECONDS)
@@ -347,7 +347,7 @@ class MulticastSender:
 
     def _check_speed(self, now: float) -> None:
         """Stop where it stays at the lowest pace, which is of no use to anybody."""
-        if self._pace.rate > MIN_RATE or any(each.limit for each in self._supply.limiters):
+        if self._pace.rate > MIN_RATE or any(each.limit for each in self._pieces.limiters):
             self._slow_since = 0.0
         elif not self._slow_since:
             self._slow_since = now
@@ -363,8 +363,8 @@ class MulticastSender:
         self._due = time.monotonic()
 
     def _check(self) -> None:
-        if self._supply.gone_reason:
-            raise StoreGoneError(self._supply.gone_reason)
+        if self._pieces.gone_reason:
+            raise StoreGoneError(self._pieces.gone_reason)
         if self._stopped is not None:
             raise self._halt(self._stopped)
 
@@ -408,7 +408,7 @@ class MulticastSender:
         if self.active and (len(self._wanted) != self._heard or followers != self._followers):
             self._followers = followers  # receivers leave at the end
             self._heard = len(self._wanted)
-            self._supply.report_state()
+            self._pieces.report_state()
         if self._state is MulticastState.SENDING and not followers and self._left_all():
             raise self._halt(MulticastEnd.NOBODY)
 

@@ -23,6 +23,7 @@ class ReceivedPieces(Protocol):
     manifest: Optional[Manifest]
     new_piece_hasher: Callable[[], Hasher]
     wake_pending: bool
+    paused: bool
 
     def early_digest(self, index: int) -> Optional[bytes]:
         """The digest of a piece, once known; the piece may still be missing."""

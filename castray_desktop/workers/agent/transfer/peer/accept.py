@@ -55,14 +55,14 @@ class Way(enum.Enum):
 class PeerAcceptor:
     """One thread that accepts, and one for each connection that this node serves.
 
-    `supply_of` returns a cast's secret and store. `upstream_came(cast, epoch, channel)` is called for a peer
+    `find_store` returns a cast's secret and store. `upstream_came(cast, epoch, channel)` is called for a peer
     that dials in order to serve; it returns whether it takes the connection.
     """
 
     def __init__(
-        self, supply_of: FindStore, upstream_came: UpstreamConnected, connections: ConnectionFactory
+        self, find_store: FindStore, upstream_came: UpstreamConnected, connections: ConnectionFactory
     ) -> None:
-        self._supply_of = supply_of
+        self._find_store = find_store
         self._upstream_came = upstream_came
         self._around = connections
         self._lock = threading.Lock()
@@ -331,7 +331,7 @@ class PeerAcceptor:
             raise
 
     def _serve(self, channel: PeerConnection, cast: str) -> None:
-        found = self._supply_of(cast)
+        found = self._find_store(cast)
         if found is not None:
             channel.set_timeouts(HANDSHAKE_SECONDS, SEND_SECONDS)
             PieceUploader(channel, found[1]).run()
@@ -364,7 +364,7 @@ class PeerAcceptor:
             self._known[way].discard(thread)
 
     def _secret_of(self, cast: str) -> Optional[bytes]:
-        found = self._supply_of(cast)
+        found = self._find_store(cast)
         return found[0] if found is not None else None
 
 

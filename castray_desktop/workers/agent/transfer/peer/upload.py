@@ -27,10 +27,10 @@ POLL_SECONDS = 0.1  # how long a request may stay unread while nothing is sent
 class PieceUploader:
     """The requests of one connection, and what was sent for them."""
 
-    def __init__(self, channel: PeerConnection, supply: PieceStore) -> None:
+    def __init__(self, channel: PeerConnection, pieces: PieceStore) -> None:
         self._channel = channel
         channel.between_sends = self._rest_within
-        self._supply = supply
+        self._pieces = pieces
         self._requests: deque[list[int]] = deque()  # [next piece, piece after the last, digests only]
         self._again: deque[int] = deque()
         self._parts: deque[tuple[int, int]] = deque()  # start and end, of one piece each
@@ -60,9 +60,9 @@ class PieceUploader:
         except ConnectionError:
             raise
         except (EOFError, OSError) as error:  # a file's; where it is the connection's, this fails as well
-            if self._supply.gone_reason:
-                raise StoreGoneError(self._supply.gone_reason) from error
-            log.warning("cast %s: a file can't be read any more: %s", self._supply.cast, error)
+            if self._pieces.gone_reason:
+                raise StoreGoneError(self._pieces.gone_reason) from error
+            log.warning("cast %s: a file can't be read any more: %s", self._pieces.cast, error)
             reason = reason_of(error) if isinstance(error, OSError) else str(error)
             self._channel.write(peer_frames.spoilt(self._at, reason))
 
@@ -90,7 +90,7 @@ class PieceUploader:
 
     def _await_next(self) -> bool:
         self._at = self._requests[0][0]
-        return self._supply.wait_piece(self._at, POLL_SECONDS)
+        return self._pieces.wait_piece(self._at, POLL_SECONDS)
 
     def _next_index(self) -> int:
         first = self._requests[0]
@@ -102,26 +102,26 @@ class PieceUploader:
 
     def _idle(self) -> None:
         """No request pending: wait for one, checking the cast regularly."""
-        if self._supply.gone_reason:
-            raise StoreGoneError(self._supply.gone_reason)
+        if self._pieces.gone_reason:
+            raise StoreGoneError(self._pieces.gone_reason)
         if not self._early and not self._parts:
             if not self._channel.wait_readable(POLL_SECONDS):
                 self._keep_alive()
         elif self._calm:
             if self._parts:
-                self._supply.wait_piece(self._supply.layout.piece_at(self._parts[0][0]), PART_SECONDS)
+                self._pieces.wait_piece(self._pieces.layout.piece_at(self._parts[0][0]), PART_SECONDS)
             else:
-                self._supply.wait_digest(self._early[0][0], POLL_SECONDS)
+                self._pieces.wait_digest(self._early[0][0], POLL_SECONDS)
             self._keep_alive()
         else:
-            seconds = PART_SECONDS if self._parts else self._supply.early_seconds
+            seconds = PART_SECONDS if self._parts else self._pieces.early_seconds
             self._calm = not seconds or not self._channel.wait_readable(seconds)
 
     def _keep_alive(self) -> None:
         if time.monotonic() - self._last_sent >= KEEP_ALIVE_SECONDS:
             self._channel.write(peer_frames.frame(FrameType.WAITING))
             self._last_sent = time.monotonic()
-            self._supply.flush_progress()
+            self._pieces.flush_progress()
 
     def _take_requests(self) -> None:
         while self._channel.has_data():
@@ -138,7 +138,7 @@ class PieceUploader:
         if header.type is not FrameType.REQUEST:
             raise ProtocolError(f"{header.type.name} frame where a request belongs")
         start, end = peer_frames.parse_request(self._channel.read(header.length))
-        layout = self._supply.layout
+        layout = self._pieces.layout
         outstanding = len(self._requests) + len(self._again) + len(self._parts) + len(self._early)
         if end > layout.stream_bytes or outstanding >= MAX_OUTSTANDING:
             raise ProtocolError("a request beyond the stream, or too many")
@@ -150,27 +150,27 @@ class PieceUploader:
                 raise ProtocolError("a part of more than one piece")
             self._parts.append((start, end))
         elif header.flags & PieceFlag.EARLY:
-            self._supply.record_requested(asked)
-            self._supply.request_early_digests()
+            self._pieces.record_requested(asked)
+            self._pieces.request_early_digests()
             self._early.append([asked.start, asked.stop])
         else:
-            self._supply.record_requested(asked)
+            self._pieces.record_requested(asked)
             self._requests.append([asked.start, asked.stop, bool(header.flags & PieceFlag.DIGEST)])
 
     def _send(self, index: int) -> None:
-        start, end = self._supply.layout.piece(index)
-        digest, length = self._supply.digest(index), end - start
+        start, end = self._pieces.layout.piece(index)
+        digest, length = self._pieces.digest(index), end - start
         self._keep_to_limits(length)
         self._count(index, length)
-        where = self._supply.within_file(index)
+        where = self._pieces.within_file(index)
         if where is None:
-            payload = self._supply.piece_bytes(index)
+            payload = self._pieces.piece_bytes(index)
             self._channel.write(peer_frames.piece_head(index, digest, length), more=True)
             self._channel.write(payload)
         elif self._channel.local:
             self._pass(index, digest, length, *where)
         else:
-            with self._supply.borrow_file(where[0]) as fd:
+            with self._pieces.borrow_file(where[0]) as fd:
                 self._channel.write(peer_frames.piece_head(index, digest, length), more=True)
                 self._channel.write_file(fd, where[1], length)
         self._last_sent = time.monotonic()
@@ -182,7 +182,7 @@ class PieceUploader:
         first, after = self._early[0]
         known: list[bytes] = []
         while first + len(known) < after and len(known) < peer_frames.MAX_DIGESTS:
-            digest = self._supply.early_digest(first + len(known))
+            digest = self._pieces.early_digest(first + len(known))
             if digest is None:
                 break
             known.append(digest)
@@ -200,32 +200,32 @@ class PieceUploader:
         if not self._parts:
             return False
         start, end = self._parts[0]
-        index, length = self._supply.layout.piece_at(start), end - start
+        index, length = self._pieces.layout.piece_at(start), end - start
         self._at = index
-        if not self._supply.wait_piece(index, 0.0):
+        if not self._pieces.wait_piece(index, 0.0):
             return False
         self._parts.popleft()
         self._keep_to_limits(length)
         self._count(index, length)
-        where = self._supply.within_file(index)
-        offset = start - self._supply.layout.piece(index)[0]
+        where = self._pieces.within_file(index)
+        offset = start - self._pieces.layout.piece(index)[0]
         self._channel.write(peer_frames.part_head(start, length), more=True)
         if where is None:
-            self._channel.write(self._supply.piece_bytes(index)[offset : offset + length])
+            self._channel.write(self._pieces.piece_bytes(index)[offset : offset + length])
         else:
-            with self._supply.borrow_file(where[0]) as fd:
+            with self._pieces.borrow_file(where[0]) as fd:
                 self._channel.write_file(fd, where[1] + offset, length)
         self._last_sent = time.monotonic()
         return True
 
     def _send_digest(self, index: int) -> None:
-        start, end = self._supply.layout.piece(index)
-        self._channel.write(peer_frames.piece_digest_frame(index, self._supply.digest(index), end - start))
+        start, end = self._pieces.layout.piece(index)
+        self._channel.write(peer_frames.piece_digest_frame(index, self._pieces.digest(index), end - start))
         self._last_sent = time.monotonic()
 
     def _send_hashes(self) -> None:
         """Send known file hashes, once it is clear which are known."""
-        known = self._supply.wait_hashes(POLL_SECONDS)
+        known = self._pieces.wait_hashes(POLL_SECONDS)
         if known is None:
             self._keep_alive()
             return
@@ -236,7 +236,7 @@ class PieceUploader:
 
     def _keep_to_limits(self, length: int) -> None:
         """Wait until `length` bytes may leave."""
-        wait_for_limits(self._supply.limiters, length, self._pause)
+        wait_for_limits(self._pieces.limiters, length, self._pause)
         self._take_requests()
         while self._rests:
             self._rest()
@@ -244,7 +244,7 @@ class PieceUploader:
     @property
     def _rests(self) -> bool:
         """Whether the cast or the peer is paused: the connection stays, and nothing is sent."""
-        return self._peer_paused or self._supply.paused
+        return self._peer_paused or self._pieces.paused
 
     def _rest(self) -> None:
         if self._peer_paused:
@@ -260,32 +260,32 @@ class PieceUploader:
         """
         self._take_requests()
         while self._rests:
-            with self._supply.lock:
-                if not self._supply.gone_reason:
-                    self._supply.condition.wait(POLL_SECONDS)
-            if self._supply.gone_reason:
-                raise ConnectionError(self._supply.gone_reason)
+            with self._pieces.lock:
+                if not self._pieces.gone_reason:
+                    self._pieces.condition.wait(POLL_SECONDS)
+            if self._pieces.gone_reason:
+                raise ConnectionError(self._pieces.gone_reason)
             self._take_requests()
 
     def _pause(self, seconds: float) -> None:
-        with self._supply.lock:
-            if not self._supply.gone_reason:
-                self._supply.condition.wait(seconds)
-            if self._supply.gone_reason:
-                raise StoreGoneError(self._supply.gone_reason)
+        with self._pieces.lock:
+            if not self._pieces.gone_reason:
+                self._pieces.condition.wait(seconds)
+            if self._pieces.gone_reason:
+                raise StoreGoneError(self._pieces.gone_reason)
         self._keep_alive()
 
     def _pass(self, index: int, digest: bytes, length: int, file: int, offset: int) -> None:
         """The peer runs on this machine: pass it the open file once; it reads pieces itself."""
         if self._file_passed != file:
-            with self._supply.borrow_file(file) as fd:
+            with self._pieces.borrow_file(file) as fd:
                 self._channel.send_descriptor(file, fd)
             self._file_passed = file
         self._channel.write(peer_frames.piece_by_fd_frame(index, digest, length, file, offset))
 
     def _send_again(self, index: int) -> None:
         self._at = index
-        again = self._supply.reread_piece(index)
+        again = self._pieces.reread_piece(index)
         flags = PieceFlag.CHANGED if again.changed else PieceFlag.NONE
         self._keep_to_limits(len(again.payload))
         self._count(index, len(again.payload))
@@ -298,4 +298,4 @@ class PieceUploader:
         complete when the recipient is done.
         """
         last = not self._requests and not self._again and not self._parts
-        self._supply.count_sent(index, length, last)
+        self._pieces.count_sent(index, length, last)

@@ -32,6 +32,7 @@ class Delivery:
         self.write_lock = threading.Lock()
         self.new_piece_hasher = piece_hasher("blake2b-128")
         self.wake_pending = False
+        self.paused = False
         self.unknown: set[int] = set()
         self.placed: list[int] = []
         self.by_datagrams = 0
