@@ -49,8 +49,8 @@ class Proxy:
     def close(self) -> None:
         with contextlib.suppress(OSError):
             self._listening.shutdown(socket.SHUT_RDWR)
+        self.cut()  # first: what is held must not get through
         self.release()
-        self.cut()
         for thread in self._threads:
             thread.join(5)
         for sock in [*self._sockets, self._listening]:
