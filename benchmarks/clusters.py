@@ -100,7 +100,11 @@ class Desk:
         source: str = messages.THIS_COMPUTER,
     ) -> str:
         request = messages.SendRequest(
-            (str(path),), recipients, source, destination=str(folder / "{node}"), limit=RATE, leave_out=True
+            (str(path),),
+            recipients,
+            source,
+            leave_out=True,
+            options=messages.TransferOptions(destination=str(folder / "{node}"), limit=RATE),
         )
         return (await self.client.request(messages.Send(request), messages.Accepted)).cast
 

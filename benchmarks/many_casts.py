@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.in_process import InProcess
+from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.protocol.messages import CastState, OnConflict, SendRequest
 
 MAX_GROWTH = 4 << 20
@@ -59,7 +60,9 @@ async def run(folder: Path, casts: int, recipients: int, step: int) -> list[Samp
     samples = []
     async with InProcess(folder, names) as machines:
         for number in range(1, casts + 1):
-            request = SendRequest((str(parcel),), ("all",), on_conflict=OnConflict.OVERWRITE)
+            request = SendRequest(
+                (str(parcel),), ("all",), options=TransferOptions(on_conflict=OnConflict.OVERWRITE)
+            )
             result = await machines.dispatcher.result(machines.dispatcher.send(request))
             if result.summary.state is not CastState.COMPLETED:
                 raise RuntimeError(f"cast {number}: {result}")

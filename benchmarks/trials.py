@@ -17,6 +17,7 @@ from blake3 import blake3
 from benchmarks.lab import Lab
 from benchmarks.lab_nodes import LabNodes, lab_nodes
 from benchmarks.memory_disk import memory_disk
+from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.failures.kinds import CastRayError
 from castray_desktop.core.failures.sentences import sentence
 from castray_desktop.core.protocol.messages import (
@@ -108,7 +109,7 @@ class Bench:
             (str(path),),
             tuple(recipients) or ("all",),
             source=self.lab.hosts[0].name,
-            transport=transport,
+            options=TransferOptions(transport=transport),
         )
         return self.nodes.dispatcher.send(request)
 

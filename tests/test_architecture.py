@@ -22,6 +22,7 @@ SHIPPED = (
     "core/content",
     "core/multicast",
     "core/protocol/nodes",
+    "core/casts/transfer_options.py",
     "core/failures/kinds.py",
 )
 # What each folder may import besides itself and the package's version.

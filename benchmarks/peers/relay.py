@@ -10,6 +10,7 @@ from pathlib import Path
 from benchmarks.lab import Host, Lab
 from benchmarks.lab_nodes import lab_nodes
 from benchmarks.peers.common import LIMIT_SECONDS, PeerFailed
+from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.failures.kinds import CastRayError
 from castray_desktop.core.failures.sentences import sentence
 from castray_desktop.core.protocol.messages import CastState, SendRequest, TransportOption
@@ -40,8 +41,9 @@ async def _run(lab: Lab, source: Path, hosts: Sequence[Host], destinations: Sequ
         (str(source),),
         tuple(recipients),
         source=first,
-        destination=str(destinations[0].parent / "{node}"),
-        transport=TransportOption.DIRECT,
+        options=TransferOptions(
+            destination=str(destinations[0].parent / "{node}"), transport=TransportOption.DIRECT
+        ),
     )
     async with lab_nodes(lab) as nodes:
         began = time.monotonic()

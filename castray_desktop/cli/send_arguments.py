@@ -6,7 +6,7 @@ import argparse
 import os
 
 from castray_desktop.cli.arguments import WHO, split_names
-from castray_desktop.core.casts.transfer_options import check_remove_extra
+from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.content.quantities import parse_rate
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol import messages
@@ -81,16 +81,18 @@ def send_request(options: argparse.Namespace) -> SendRequest:
         paths=paths,
         recipients=recipients,
         source=options.source or messages.THIS_COMPUTER,
-        destination=options.dest,
-        on_conflict=OnConflict(options.on_conflict),
-        links=Links(options.links),
-        exclude=tuple(options.exclude),
-        limit=limit,
-        transport=messages.TransportOption(options.transport),
         leave_out=True,
-        await_offline=options.await_offline,
-        hook=options.hook,
-        remove_extra=options.delete,
+        options=TransferOptions(
+            destination=options.dest,
+            on_conflict=OnConflict(options.on_conflict),
+            links=Links(options.links),
+            exclude=tuple(options.exclude),
+            limit=limit,
+            transport=messages.TransportOption(options.transport),
+            await_offline=options.await_offline,
+            hook=options.hook,
+            remove_extra=options.delete,
+        ),
     )
-    check_remove_extra(request)
+    request.options.check()
     return request

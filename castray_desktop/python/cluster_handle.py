@@ -20,6 +20,7 @@ from castray_desktop.core.casts.json_views import (
     node_form,
     result_form,
 )
+from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.content.quantities import parse_limit
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.failures.sentences import sentence
@@ -233,16 +234,18 @@ class Cluster:
             paths=_call(lambda: _absolute(paths, links, local=not source)),
             recipients=_names(to),
             source=source or messages.THIS_COMPUTER,
-            destination=os.fspath(dest),
-            on_conflict=messages.OnConflict(on_conflict),
-            links=messages.Links(links),
-            exclude=tuple(exclude),
-            limit=_call(lambda: _rate(limit)),
-            transport=messages.TransportOption(transport),
             leave_out=True,
-            await_offline=await_offline,
-            remove_extra=remove_extra,
-            hook=hook,
+            options=TransferOptions(
+                destination=os.fspath(dest),
+                on_conflict=messages.OnConflict(on_conflict),
+                links=messages.Links(links),
+                exclude=tuple(exclude),
+                limit=_call(lambda: _rate(limit)),
+                transport=messages.TransportOption(transport),
+                await_offline=await_offline,
+                remove_extra=remove_extra,
+                hook=hook,
+            ),
         )
         return self._request(messages.Send(request), messages.Accepted).cast
 

@@ -26,9 +26,9 @@ def test_a_request_from_its_options(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     request = send_request(options)
     assert request.paths == (str(tmp_path / "x"),)
     assert request.recipients == ("a", "b", "@g")
-    assert (request.source, request.destination) == (THIS_COMPUTER, "/data/{node}")
-    assert request.on_conflict is OnConflict.OVERWRITE
-    assert (request.exclude, request.limit) == (("*.o", "tmp"), 10_000_000)
+    assert (request.source, request.options.destination) == (THIS_COMPUTER, "/data/{node}")
+    assert request.options.on_conflict is OnConflict.OVERWRITE
+    assert (request.options.exclude, request.options.limit) == (("*.o", "tmp"), 10_000_000)
     assert request.leave_out
 
 
@@ -43,7 +43,7 @@ def test_a_link_is_what_it_points_to(tmp_path: Path) -> None:
         assert caught.value.failure.kind is FailureKind.DANGLING_LINK
     (tmp_path / "x").write_text("x")
     request = send_request(parse_command(command))
-    assert (request.paths, request.links) == ((str(link),), Links.AUTO)
+    assert (request.paths, request.options.links) == ((str(link),), Links.AUTO)
 
 
 @pytest.mark.parametrize(

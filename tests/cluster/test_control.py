@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import CastState, DeliverySnapshot, DeliveryState, SendRequest
 from castray_desktop.workers.base.paths import find_paths
@@ -73,7 +74,9 @@ async def test_a_pause_stops_every_hop_and_the_cast_goes_on_at_the_same_offset(
     watcher: Watcher, tmp_path: Path
 ) -> None:
     file = make_file(tmp_path / "slow.bin", 100 * MIB)
-    request = SendRequest((str(file),), ("all",), destination=str(tmp_path / "{node}"), limit=LIMIT)
+    request = SendRequest(
+        (str(file),), ("all",), options=TransferOptions(destination=str(tmp_path / "{node}"), limit=LIMIT)
+    )
     cast = (await watcher.client.request(messages.Send(request), messages.Accepted)).cast
     await watcher.until(lambda: cast in watcher.deliveries and all(watcher.bytes(cast)))
     asked, at_first = time.monotonic(), watcher.bytes(cast)

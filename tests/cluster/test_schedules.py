@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.protocol import messages as m
 from castray_desktop.core.protocol.messages import CastState, OnConflict, Schedule, SendRequest
 from castray_desktop.workers.base.paths import find_paths
@@ -72,9 +73,9 @@ async def test_many_changes_are_one_cast_and_none_are_no_cast(client: EngineClie
     request = SendRequest(
         (str(folder),),
         ("all",),
-        destination=str(tmp_path / "{node}"),
-        on_conflict=OnConflict.OVERWRITE,
-        remove_extra=True,
+        options=TransferOptions(
+            destination=str(tmp_path / "{node}"), on_conflict=OnConflict.OVERWRITE, remove_extra=True
+        ),
     )
     added = await client.request(m.AddSchedule(Schedule("", "test", request, quiet=1.0)), m.ScheduleAdded)
     # When it watches again, it scans, and finds that no recipient lacks anything.

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import UTC
 from pathlib import Path
 
+from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.failures.kinds import CastRayError, Failure
 from castray_desktop.core.protocol import messages as m
 from castray_desktop.core.protocol.messages import CastState, DeliveryState, OnConflict, Schedule, SendRequest
@@ -80,7 +81,9 @@ class Stage:
         )
 
     async def add(self, **values: object) -> str:
-        request = SendRequest((str(self.home / "data"),), ("all",), on_conflict=OnConflict.OVERWRITE)
+        request = SendRequest(
+            (str(self.home / "data"),), ("all",), options=TransferOptions(on_conflict=OnConflict.OVERWRITE)
+        )
         values = {"request": request, "name": "models", **values}
         schedule = Schedule("", **values)  # type: ignore[arg-type]
         reply = await self.schedules.answer(m.AddSchedule(schedule))

@@ -12,6 +12,7 @@ from benchmarks.flipping_proxy import flipping
 from benchmarks.lab import Lab
 from benchmarks.lab_nodes import LabNodes, lab_nodes
 from benchmarks.relay_cases import given_away
+from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.content.stream_layout import choose_piece_bytes
 from castray_desktop.core.failures.kinds import FailureKind
 from castray_desktop.core.protocol.messages import (
@@ -243,7 +244,10 @@ async def test_a_cast_that_no_connection_gets_through_ends_with_a_reason(make_la
             lab.block(host, "in")
         path = make_file(nodes, 1_000_000)
         request = SendRequest(
-            (str(path),), ("all",), source=lab.hosts[0].name, transport=TransportOption.DIRECT
+            (str(path),),
+            ("all",),
+            source=lab.hosts[0].name,
+            options=TransferOptions(transport=TransportOption.DIRECT),
         )
         ended = await result(nodes, nodes.dispatcher.send(request))
     assert ended.summary.state is CastState.FAILED

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from benchmarks.lab import Lab
 from benchmarks.lab_nodes import LabNodes, lab_nodes
+from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.protocol.messages import CastState, DeliveryState, SendRequest
 from tests.lab.test_casts import SECONDS, assert_delivered, content, make_file, result, send
 
@@ -61,7 +62,9 @@ async def test_who_is_off_at_first_is_served_by_a_recipient_when_the_source_is_g
     async with lab_nodes(lab) as nodes:
         path = make_file(nodes, 5_000_000)
         await nodes.kill("h3")
-        request = SendRequest((str(path),), ("h1", "h2", "h3"), source="h0", await_offline=True)
+        request = SendRequest(
+            (str(path),), ("h1", "h2", "h3"), source="h0", options=TransferOptions(await_offline=True)
+        )
         cast = nodes.dispatcher.send(request)
         ended = await result(nodes, cast)
         assert [item.state for item in ended.deliveries] == [

@@ -15,6 +15,7 @@ from benchmarks.lab_nodes import LabNodes, lab_nodes
 from benchmarks.multicast_filter import At, filtered
 from benchmarks.multicast_forger import forging
 from benchmarks.namespaces import nft
+from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.multicast.datagrams import MulticastEnd, MulticastState, group_address
 from castray_desktop.core.protocol.messages import (
     CastResult,
@@ -66,7 +67,12 @@ def send(
     limit: int = 0,
 ) -> tuple[str, Path]:
     path = make_file(nodes, size, f"{next(_names)}.bin")
-    request = SendRequest((str(path),), recipients, source=source, limit=limit, transport=TransportOption.UDP)
+    request = SendRequest(
+        (str(path),),
+        recipients,
+        source=source,
+        options=TransferOptions(limit=limit, transport=TransportOption.UDP),
+    )
     return nodes.dispatcher.send(request), path
 
 

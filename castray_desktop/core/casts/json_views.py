@@ -12,6 +12,7 @@ import msgspec
 
 from castray_desktop.core.casts.multicast_status import explain_multicast_end
 from castray_desktop.core.casts.states import cast_name
+from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.failures.kinds import Failure
 from castray_desktop.core.failures.sentences import sentence
 from castray_desktop.core.multicast.datagrams import MulticastEnd, MulticastState
@@ -348,7 +349,10 @@ def message_to_json(value: Any) -> Any:
     A message carries its name as `type`, a failure its sentence as `text`.
     """
     if isinstance(value, msgspec.Struct):
-        fields = {name: message_to_json(getattr(value, name)) for name in value.__struct_fields__}
+        fields: dict[str, Any] = {}
+        for name in value.__struct_fields__:
+            item = getattr(value, name)
+            fields |= message_to_json(vars(item) if isinstance(item, TransferOptions) else {name: item})
         tag = value.__struct_config__.tag
         return fields if tag is None else {"type": tag, **fields}
     if isinstance(value, Failure):
@@ -404,15 +408,15 @@ def request_form(request: SendRequest) -> RequestForm:
         paths=request.paths,
         recipients=request.recipients,
         source=request.source,
-        dest=request.destination or None,
-        on_conflict=request.on_conflict.value,
-        links=request.links.value,
-        exclude=request.exclude,
-        limit=request.limit or None,
-        transport=request.transport.value,
-        await_offline=request.await_offline,
-        remove_extra=request.remove_extra,
-        hook=request.hook or None,
+        dest=request.options.destination or None,
+        on_conflict=request.options.on_conflict.value,
+        links=request.options.links.value,
+        exclude=request.options.exclude,
+        limit=request.options.limit or None,
+        transport=request.options.transport.value,
+        await_offline=request.options.await_offline,
+        remove_extra=request.options.remove_extra,
+        hook=request.options.hook or None,
     )
 
 

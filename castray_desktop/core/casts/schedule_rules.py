@@ -12,7 +12,6 @@ import math
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, tzinfo
 
-from castray_desktop.core.casts.transfer_options import check_remove_extra
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol.messages import Schedule, SendRequest
 
@@ -35,7 +34,7 @@ def check_schedule(schedule: Schedule, next_time: NextTime) -> None:
         raise CastRayError(FailureKind.NOTHING_TO_SEND)
     if not schedule.request.recipients:
         raise CastRayError(FailureKind.NO_RECIPIENTS)
-    check_remove_extra(schedule.request)
+    schedule.request.options.check()
     if (schedule.every != 0) + bool(schedule.cron) + (schedule.quiet != 0) != 1:
         raise CastRayError(
             FailureKind.BAD_SCHEDULE,
@@ -86,11 +85,11 @@ def content_key(request: SendRequest) -> tuple[object, ...]:
     return (
         request.paths,
         request.source,
-        request.destination,
-        request.links,
-        request.exclude,
-        request.on_conflict,
-        request.remove_extra,
+        request.options.destination,
+        request.options.links,
+        request.options.exclude,
+        request.options.on_conflict,
+        request.options.remove_extra,
     )
 
 

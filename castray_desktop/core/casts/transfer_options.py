@@ -1,13 +1,67 @@
-"""Rules of the options that a user can choose for a cast."""
+"""The options that a user can choose for a cast, carried unchanged from the interfaces to the nodes.
+
+Shipped to nodes: standard library only.
+"""
 
 from __future__ import annotations
 
+import enum
+from dataclasses import dataclass, fields
+from typing import Any
+
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
-from castray_desktop.core.protocol.messages import OnConflict, SendRequest
 
 
-def check_remove_extra(request: SendRequest) -> None:
-    """Pruning requires `overwrite`: with other policies a recipient's `model (2).bin` would be removed.
-    Raises CastRayError."""
-    if request.remove_extra and request.on_conflict is not OnConflict.OVERWRITE:
-        raise CastRayError(FailureKind.REMOVE_EXTRA_REFUSED)
+class OnConflict(str, enum.Enum):
+    """What to do if a file of the same name exists."""
+
+    SKIP = "skip"  # an identical file is kept, a different one gets a free name
+    RENAME = "rename"  # always a free name
+    OVERWRITE = "overwrite"
+
+
+class Links(str, enum.Enum):
+    """How symbolic links are sent."""
+
+    AUTO = "auto"  # those that were chosen or lead out of the parcel as what they point to, others as links
+    KEEP = "keep"
+    FOLLOW = "follow"
+
+
+class TransportOption(str, enum.Enum):
+    """Which transports a cast may use."""
+
+    AUTO = "auto"
+    DIRECT = "direct"  # direct connections only, in either direction
+    RAY = "ray"  # through Ray only
+    UDP = "udp"  # multicast; the relay chain delivers the rest
+
+
+@dataclass(frozen=True)
+class TransferOptions:
+    """How files are sent. Requests, checkpoints, schedules and the orders to agents hold one of these."""
+
+    destination: str = ""  # absolute, may contain {node}; empty: each node's inbox
+    on_conflict: OnConflict = OnConflict.SKIP
+    links: Links = Links.AUTO
+    exclude: tuple[str, ...] = ()
+    limit: int = 0  # bytes per second on every hop; 0: none
+    transport: TransportOption = TransportOption.AUTO
+    await_offline: bool = False  # offline recipients are served when they come back
+    remove_extra: bool = False  # with OVERWRITE: prune entries that a sent folder no longer has
+    hook: str = ""  # command run on each recipient after its delivery, if allowed
+
+    def check(self) -> None:
+        """Pruning requires `overwrite`: with other policies a recipient's `model (2).bin` would be removed.
+        Raises CastRayError."""
+        if self.remove_extra and self.on_conflict is not OnConflict.OVERWRITE:
+            raise CastRayError(FailureKind.REMOVE_EXTRA_REFUSED)
+
+
+def nest_options(request: Any) -> Any:
+    """A stored request with its options in `options`: older versions stored them beside the paths."""
+    if "options" in request:
+        return request
+    names = {field.name for field in fields(TransferOptions)}
+    options = {name: value for name, value in request.items() if name in names}
+    return {**{name: value for name, value in request.items() if name not in names}, "options": options}

@@ -186,11 +186,11 @@ class ScheduleEditor(Sheet):
         self.name.setText(schedule.name)
         self.paths.setPlainText("\n".join(request.paths))
         self.recipients.setText(", ".join(request.recipients))
-        self.destination.setText(request.destination)
-        self.exclude.set_patterns(request.exclude)
-        self.limit.set_limit(request.limit)
-        self.remove_extra.setChecked(request.remove_extra)
-        self.conflict.choose(request.on_conflict)
+        self.destination.setText(request.options.destination)
+        self.exclude.set_patterns(request.options.exclude)
+        self.limit.set_limit(request.options.limit)
+        self.remove_extra.setChecked(request.options.remove_extra)
+        self.conflict.choose(request.options.on_conflict)
         self.when.setCurrentIndex(CRON if schedule.cron else QUIET if schedule.quiet else EVERY)
         every = round(schedule.every) or 3600
         unit = max(unit for unit in UNITS if every % unit == 0)
@@ -206,6 +206,7 @@ class ScheduleEditor(Sheet):
             self._schedule.request,
             paths=tuple(line.strip() for line in self.paths.toPlainText().splitlines() if line.strip()),
             recipients=split_list(self.recipients.text()),
+        ).with_options(
             destination=self.destination.text().strip(),
             on_conflict=self.conflict.conflict(),
             limit=self.limit.limit(),
@@ -236,7 +237,7 @@ class ScheduleEditor(Sheet):
             return translate("Schedules", "Say whom to send to: all, names, or @group")
         if self.when.currentIndex() == CRON and not schedule.cron:
             return translate("Schedules", "Say at which times, for example 0 2 * * * for two at night")
-        return destination_problem(schedule.request.destination)
+        return destination_problem(schedule.request.options.destination)
 
     def save(self) -> None:
         """Have the engine keep it; says what is wrong with it."""

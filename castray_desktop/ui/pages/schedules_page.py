@@ -189,7 +189,7 @@ class SchedulesPage(QWidget):
 
     def add(self) -> None:
         """A new schedule for what stands in the send panel."""
-        request = msgspec.structs.replace(self._draft(), on_conflict=OnConflict.OVERWRITE)
+        request = self._draft().with_options(on_conflict=OnConflict.OVERWRITE)
         name = request.paths[0].rstrip("/").rsplit("/", 1)[-1] if request.paths else ""
         if not request.recipients:
             request = msgspec.structs.replace(request, recipients=("all",))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import msgspec
 from PySide6.QtCore import QCoreApplication, Signal
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
@@ -32,13 +31,18 @@ class SendOptions:
     @classmethod
     def of(cls, request: SendRequest) -> SendOptions:
         """The options of this request."""
-        return cls(request.exclude, request.links, request.transport, request.remove_extra, request.hook)
+        return cls(
+            request.options.exclude,
+            request.options.links,
+            request.options.transport,
+            request.options.remove_extra,
+            request.options.hook,
+        )
 
     def applied(self, request: SendRequest) -> SendRequest:
         """The request with these options; nothing is removed unless existing files are overwritten."""
-        remove = self.remove_extra and request.on_conflict is OnConflict.OVERWRITE
-        changed: SendRequest = msgspec.structs.replace(
-            request,
+        remove = self.remove_extra and request.options.on_conflict is OnConflict.OVERWRITE
+        changed: SendRequest = request.with_options(
             exclude=self.exclude,
             links=self.links,
             transport=self.transport,

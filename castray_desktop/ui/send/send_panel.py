@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QCoreApplication, QMargins, QRect, Qt, QTimer, Signal
 from PySide6.QtWidgets import QFileDialog, QFrame, QGridLayout, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
+from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.failures.kinds import Failure
 from castray_desktop.core.failures.sentences import Explanation
 from castray_desktop.core.protocol import messages
@@ -146,11 +147,13 @@ class SendPanel(Card):
             paths=self.entries.paths(),
             recipients=tuple(sorted(self._selection.ready() | waiting, key=natural_key)),
             source=self._selection.source or messages.THIS_COMPUTER,
-            destination=self.destination.text().strip(),
-            on_conflict=self.conflict.conflict(),
-            limit=self.limit.limit(),
             leave_out=leave_out,
-            await_offline=bool(waiting),
+            options=TransferOptions(
+                destination=self.destination.text().strip(),
+                on_conflict=self.conflict.conflict(),
+                limit=self.limit.limit(),
+                await_offline=bool(waiting),
+            ),
         )
         return self.options.applied(request)
 

@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -106,9 +106,16 @@ def load(path: Path, what: str, decode: Callable[[bytes], Kept], nothing: Kept) 
 
 
 def load_list(
-    path: Path, what: str, kind: type[Kept], check: Callable[[Kept], None] = lambda item: None
+    path: Path,
+    what: str,
+    kind: type[Kept],
+    check: Callable[[Kept], None] = lambda item: None,
+    upgrade: Callable[[Any], Any] = lambda item: item,
 ) -> list[Kept]:
-    """The items of a JSON array that can be decoded and pass `check`. For others the file is set aside."""
+    """The items of a JSON array that can be decoded and pass `check`. For others the file is set aside.
+
+    `upgrade` gets each item as plain values, which an older version may have written.
+    """
 
     def decode(content: bytes) -> list[Kept]:
         good: list[Kept] = []
@@ -116,7 +123,7 @@ def load_list(
         bad: list[Exception] = []
         for item in msgspec.json.decode(content, type=list[msgspec.Raw]):
             try:
-                found = msgspec.json.decode(item, type=kind)
+                found = msgspec.convert(upgrade(msgspec.json.decode(item)), kind)
                 check(found)
             except UNREADABLE as error:
                 bad.append(error)

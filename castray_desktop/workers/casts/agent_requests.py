@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections.abc import Callable
 
+from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.failures.kinds import CastRayError
 from castray_desktop.core.failures.sentences import sentence
 from castray_desktop.core.protocol.messages import SendRequest, TransportOption
@@ -33,8 +34,8 @@ class AgentCastRequests:
             asked.paths,
             asked.recipients,
             source=node,
-            transport=TransportOption(asked.transport),
             leave_out=True,
+            options=TransferOptions(transport=TransportOption(asked.transport)),
         )
         try:
             answer = agent_protocol.AnswerTransfer(asked.number, self._send(request))

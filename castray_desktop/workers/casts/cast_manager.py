@@ -12,7 +12,6 @@ import msgspec
 from castray_desktop.core.casts.admission_queue import AdmissionQueue
 from castray_desktop.core.casts.node_selector import Groups, nobody_online, resolve_recipients, resolve_source
 from castray_desktop.core.casts.states import recipients_mode
-from castray_desktop.core.casts.transfer_options import check_remove_extra
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol.messages import (
     CastCluster,
@@ -339,11 +338,11 @@ class CastManager:
             raise nobody_online(nodes, self._agents.target)
         if not request.paths:
             raise CastRayError(FailureKind.NOTHING_TO_SEND)
-        check_remove_extra(request)
+        request.options.check()
         source = resolve_source(request.source, nodes)
         recipients = resolve_recipients(request.recipients, source, nodes, self._groups())
-        if request.destination and not request.destination.startswith("/"):
-            raise CastRayError(FailureKind.BAD_DESTINATION, destination=request.destination)
+        if request.options.destination and not request.options.destination.startswith("/"):
+            raise CastRayError(FailureKind.BAD_DESTINATION, destination=request.options.destination)
         status = CastStatus(
             secrets.token_hex(6),
             msgspec.structs.replace(request, source=source, recipients=recipients),

@@ -160,14 +160,14 @@ class DeferredDeliveries:
     def _requests(self, status: CastStatus) -> Iterator[SendRequest]:
         """The original request, then equivalents from online recipients that have the files."""
         plain = msgspec.structs.replace(
-            status.request, recipients=status.awaited, leave_out=True, await_offline=False
-        )
+            status.request, recipients=status.awaited, leave_out=True
+        ).with_options(await_offline=False)
         if self._online(plain.source):
             yield plain
         for delivery in map(status.delivery, status.recipients):
             if _has_the_names(delivery, status.totals) and self._online(delivery.node):
-                yield msgspec.structs.replace(
-                    plain, source=delivery.node, paths=delivery.paths, remove_extra=False, exclude=()
+                yield msgspec.structs.replace(plain, source=delivery.node, paths=delivery.paths).with_options(
+                    remove_extra=False, exclude=()
                 )
 
     def _end(self, status: CastStatus, node: str, state: DeliveryState, failure: Failure) -> None:

@@ -29,7 +29,7 @@ class DryRuns:
         async with self._run(request) as run:
             survey = await run.preflight.survey()
             removals = await run.preflight.removals(survey)
-        if request.await_offline:
+        if request.options.await_offline:
             survey = survey.without_failures(FailureKind.NODE_OFFLINE)
         return survey.report(run.status.recipients, removals)
 

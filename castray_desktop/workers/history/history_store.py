@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 
 from castray_desktop.core.casts.cast_statistics import CastTotals, NodeTotals
+from castray_desktop.core.casts.transfer_options import nest_options
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol.messages import (
     CastCluster,
@@ -288,7 +289,7 @@ class HistoryStore:
                 msgspec.msgpack.decode(deliveries, type=tuple[DeliverySnapshot, ...]),
                 msgspec.convert(seconds, float),
             )
-            decoded = msgspec.msgpack.decode(request, type=SendRequest)
+            decoded = msgspec.convert(nest_options(msgspec.msgpack.decode(request)), SendRequest)
             return PastCast(decoded, msgspec.convert(target, str), result)
         except UNREADABLE as error:
             reason = f"the row of cast {cast} is damaged: {error}"

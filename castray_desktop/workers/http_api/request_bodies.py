@@ -82,16 +82,18 @@ class TransferOptionsBody(Body):
             paths=paths,
             recipients=recipients,
             source=self.sender_id or messages.THIS_COMPUTER,
-            destination=self.dest or "",
-            on_conflict=messages.OnConflict(self.on_conflict),
-            links=messages.Links(self.links),
-            exclude=tuple(self.exclude),
-            limit=limit,
-            transport=messages.TransportOption(self.transport),
             leave_out=True,
-            await_offline=self.await_offline,
-            remove_extra=self.remove_extra,
-            hook=self.hook or "",
+            options=messages.TransferOptions(
+                destination=self.dest or "",
+                on_conflict=messages.OnConflict(self.on_conflict),
+                links=messages.Links(self.links),
+                exclude=tuple(self.exclude),
+                limit=limit,
+                transport=messages.TransportOption(self.transport),
+                await_offline=self.await_offline,
+                remove_extra=self.remove_extra,
+                hook=self.hook or "",
+            ),
         )
 
     def _recipients(self) -> tuple[str, ...]:
@@ -133,7 +135,7 @@ class Transfer(TransferOptionsBody):
         """Raises CastRayError."""
         request = self._request(self.paths(), self._recipients() or ("all",))
         if self.transfer_mode == "udp":
-            return msgspec.structs.replace(request, transport=messages.TransportOption.UDP)
+            return request.with_options(transport=messages.TransportOption.UDP)
         return request
 
 

@@ -112,7 +112,7 @@ def _check_apart(
     """
     nodes = cluster.supervisor.nodes
     for node in (name for name in recipients if nodes[name].address == nodes[source].address):
-        folder = os.path.realpath((request.destination or nodes[node].inbox).replace("{node}", node))
+        folder = os.path.realpath((request.options.destination or nodes[node].inbox).replace("{node}", node))
         for path in request.paths:
             if (folder + "/").startswith(os.path.realpath(path).rstrip("/") + "/"):
                 raise CastRayError(

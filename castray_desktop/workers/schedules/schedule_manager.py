@@ -17,6 +17,7 @@ import msgspec
 from cronsim import CronSim, CronSimError
 
 from castray_desktop.core.casts.schedule_rules import NextTime, check_schedule, content_key, find
+from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import (
@@ -176,7 +177,10 @@ class ScheduleManager:
             if life.schedule.demonstration:
                 return name
         request = SendRequest(
-            (str(self._demonstration),), ("all",), on_conflict=OnConflict.OVERWRITE, leave_out=True
+            (str(self._demonstration),),
+            ("all",),
+            leave_out=True,
+            options=TransferOptions(on_conflict=OnConflict.OVERWRITE),
         )
         return self._add(
             Schedule(

@@ -242,7 +242,7 @@ class ScheduleRunner:
 
     def _lacking(self, look: SourceSnapshot) -> tuple[str, ...]:
         """Recipients without the current content that can be served."""
-        awaited = self.schedule.request.await_offline
+        awaited = self.schedule.request.options.await_offline
         return tuple(
             node
             for node in look.recipients
@@ -319,7 +319,7 @@ class ScheduleRunner:
             return
         request = schedule.request
         self._looks_every = 0.0
-        self._watch = FileWatch(request.paths, request.exclude, self._watches, self._saw, self._lost)
+        self._watch = FileWatch(request.paths, request.options.exclude, self._watches, self._saw, self._lost)
         self._watch.start()
 
     def _watches(self) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
+from castray_desktop.core.casts.transfer_options import nest_options
 from castray_desktop.core.failures.kinds import Failure
 from castray_desktop.core.protocol.messages import CastState, Schedule
 from castray_desktop.workers.base.state_files import check_times, load_list, replace_file
@@ -42,11 +44,16 @@ class ScheduleFile:
             check_times((standing.next_run, standing.last_run))
             check(standing.schedule)
 
-        return load_list(self._path, "the schedules", ScheduleState, check_one)
+        return load_list(self._path, "the schedules", ScheduleState, check_one, _upgrade)
 
     def write(self, content: bytes) -> None:
         """Replace the file atomically. Raises OSError."""
         replace_file(self._path, content, synced=True)
+
+
+def _upgrade(item: Any) -> Any:
+    schedule = item["schedule"]
+    return {**item, "schedule": {**schedule, "request": nest_options(schedule["request"])}}
 
 
 def encode_states(standings: list[ScheduleState]) -> bytes:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from castray_desktop.core.casts.schedule_rules import check_schedule, content_key, find, next_run, retry_delay
+from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.failures.sentences import sentence
 from castray_desktop.core.protocol.messages import OnConflict, Schedule, SendRequest
@@ -125,7 +126,10 @@ def test_what_makes_no_sense_is_refused(changes: dict[str, object]) -> None:
     [
         (SendRequest((), ("all",)), FailureKind.NOTHING_TO_SEND),
         (SendRequest(("/a",), ()), FailureKind.NO_RECIPIENTS),
-        (SendRequest(("/a",), ("all",), remove_extra=True), FailureKind.REMOVE_EXTRA_REFUSED),
+        (
+            SendRequest(("/a",), ("all",), options=TransferOptions(remove_extra=True)),
+            FailureKind.REMOVE_EXTRA_REFUSED,
+        ),
     ],
 )
 def test_so_is_a_request_that_could_never_be_sent(request_: SendRequest, kind: FailureKind) -> None:
@@ -138,7 +142,7 @@ def test_what_can_be_a_schedule() -> None:
     check_schedule(EVERY, next_cron_time)
     check_schedule(Schedule("", "m", REQUEST, cron="*/5 0-8 * * 1-5"), next_cron_time)
     check_schedule(Schedule("", "m", REQUEST, quiet=1.0), next_cron_time)
-    remove = msgspec.structs.replace(REQUEST, remove_extra=True, on_conflict=OnConflict.OVERWRITE)
+    remove = REQUEST.with_options(remove_extra=True, on_conflict=OnConflict.OVERWRITE)
     check_schedule(Schedule("", "m", remove, quiet=1.0), next_cron_time)
 
 
@@ -150,9 +154,9 @@ def test_failures_are_tried_again_more_and_more_seldom() -> None:
 
 
 def test_what_decides_what_recipients_have() -> None:
-    same = msgspec.structs.replace(REQUEST, limit=5, recipients=("a",), leave_out=True)
+    same = msgspec.structs.replace(REQUEST, recipients=("a",), leave_out=True).with_options(limit=5)
     assert content_key(same) == content_key(REQUEST)
-    other = msgspec.structs.replace(REQUEST, exclude=("*.tmp",))
+    other = REQUEST.with_options(exclude=("*.tmp",))
     assert content_key(other) != content_key(REQUEST)
 
 

@@ -32,6 +32,11 @@ def test_what_the_user_wants_holds_whatever_is_known(known: str) -> None:
     assert dial_plan("ray", known) == (math.inf, math.inf, 0.0)
 
 
+@pytest.mark.parametrize("known", ["direct", "reverse", "ray"])
+def test_what_multicast_does_not_bring_comes_by_any_transport(known: str) -> None:
+    assert dial_plan("udp", known) == dial_plan("auto", known)
+
+
 def test_another_word_is_no_transport() -> None:
     with pytest.raises(ValueError, match="carrier pigeon"):
         dial_plan("carrier pigeon", "direct")

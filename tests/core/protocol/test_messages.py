@@ -32,7 +32,9 @@ def test_a_message_comes_back_as_it_was() -> None:
 
 
 def test_a_request_comes_back_as_it_was() -> None:
-    request = messages.Request(1, messages.Send(messages.SendRequest(("/a",), ("all",), limit=5)))
+    request = messages.Request(
+        1, messages.Send(messages.SendRequest(("/a",), ("all",), options=messages.TransferOptions(limit=5)))
+    )
     assert messages.decode_to_engine(messages.encode(request)[4:]) == request
 
 

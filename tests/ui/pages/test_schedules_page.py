@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from pytestqt.qtbot import QtBot
 
+from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol import messages as m
 from castray_desktop.core.protocol.messages import CastState, OnConflict, Schedule, ScheduleInfo, SendRequest
@@ -16,7 +17,9 @@ from tests.helpers.fake_engine import FakeLink
 from tests.helpers.samples import NOW
 from tests.ui.window.test_main_window import button
 
-REQUEST = SendRequest(("/data/models", "/data/x.bin"), ("all",), on_conflict=OnConflict.OVERWRITE)
+REQUEST = SendRequest(
+    ("/data/models", "/data/x.bin"), ("all",), options=TransferOptions(on_conflict=OnConflict.OVERWRITE)
+)
 HOURLY = Schedule("a1", "models", REQUEST, every=7200.0)
 FAILURE = Failure(FailureKind.NO_CLUSTER)
 
@@ -102,9 +105,9 @@ def test_a_new_schedule_begins_with_what_is_in_the_send_panel(page: SchedulesPag
     kept = link.asked(m.AddSchedule)[0].schedule
     assert (kept.name, kept.cron, kept.every, kept.quiet) == ("file", "0 2 * * *", 0.0, 0.0)
     assert kept.request.recipients == ("@rack", "node_2")
-    assert kept.request.exclude == ("*.tmp", ".git")
-    assert kept.request.remove_extra
-    assert kept.request.on_conflict is OnConflict.OVERWRITE
+    assert kept.request.options.exclude == ("*.tmp", ".git")
+    assert kept.request.options.remove_extra
+    assert kept.request.options.on_conflict is OnConflict.OVERWRITE
     assert not editor.isVisible()
 
 
@@ -121,7 +124,7 @@ def test_changing_keeps_what_is_not_shown(page: SchedulesPage, link: FakeLink) -
     editor.save()
     kept = link.asked(m.ChangeSchedule)[0].schedule
     assert (kept.schedule, kept.quiet, kept.every) == ("a1", 30.0, 0.0)
-    assert kept.request.on_conflict is OnConflict.SKIP
+    assert kept.request.options.on_conflict is OnConflict.SKIP
 
 
 def test_the_editor_says_what_the_engine_refuses(page: SchedulesPage, link: FakeLink) -> None:

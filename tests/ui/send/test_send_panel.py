@@ -157,8 +157,7 @@ def test_the_request_holds_what_the_fields_say(
         paths=(MODEL, CONFIGS),
         recipients=("node_1", "node_3"),
         source="ubuntu-ws",
-        destination="/data/{node}",
-        on_conflict=m.OnConflict.OVERWRITE,
+        options=m.TransferOptions(destination="/data/{node}", on_conflict=m.OnConflict.OVERWRITE),
     )
 
 

@@ -47,11 +47,11 @@ def test_options_go_with_the_request(qtbot: QtBot, ready: MainWindow, link: Fake
     sheet.hook.setText("systemctl restart model")
     add_files(qtbot, ready)
     request = panel.request()
-    assert request.exclude == ("*.tmp", ".git")
-    assert (request.links, request.transport) == (Links.FOLLOW, TransportOption.UDP)
-    assert not request.remove_extra  # only where existing files are overwritten
+    assert request.options.exclude == ("*.tmp", ".git")
+    assert (request.options.links, request.options.transport) == (Links.FOLLOW, TransportOption.UDP)
+    assert not request.options.remove_extra  # only where existing files are overwritten
     panel.conflict.setCurrentIndex(panel.conflict.findData(OnConflict.OVERWRITE.value))
-    assert panel.request().remove_extra
+    assert panel.request().options.remove_extra
     assert panel.options_button.text() == "Options · 5"
     assert link.asked(m.MeasurePaths)[-1].exclude == ("*.tmp", ".git")
     sheet.show_options(SendOptions(), tell=True)
@@ -105,7 +105,7 @@ def test_offline_nodes_get_theirs_later(qtbot: QtBot, ready: MainWindow, link: F
     ready.selection.toggle("node_3")
     add_files(qtbot, ready)
     request = ready.send_panel.request()
-    assert (request.recipients, request.await_offline) == (("node_1", "node_3"), True)
+    assert (request.recipients, request.options.await_offline) == (("node_1", "node_3"), True)
     assert "1 get it when they are back" in ready.send_panel.hint.text.full_text()
     ready.selection.toggle("node_1")
     assert ready.send_panel.send_button.text() == "Keep for 1 node"

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol.messages import SendRequest, TransportOption
 from castray_desktop.core.protocol.nodes import agent_protocol
@@ -103,7 +104,15 @@ async def test_the_engine_starts_it_from_that_node_and_tells_its_agent() -> None
     asked_by.start_cast("a", agent_protocol.TransferRequest(2, ("/x",), ("nobody",)))
     async with asyncio.timeout(5), agents.ordered:
         await agents.ordered.wait_for(lambda: len(agents.orders) == 2)
-    assert sent == [SendRequest(("/x",), ("s",), source="a", transport=TransportOption.UDP, leave_out=True)]
+    assert sent == [
+        SendRequest(
+            ("/x",),
+            ("s",),
+            source="a",
+            leave_out=True,
+            options=TransferOptions(transport=TransportOption.UDP),
+        )
+    ]
     assert agents.orders[0] == ("a", agent_protocol.AnswerTransfer(1, "c0ffee"))
     refusal = agents.orders[1][1]
     assert isinstance(refusal, agent_protocol.AnswerTransfer)

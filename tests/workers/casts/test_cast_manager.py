@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-import msgspec
 import pytest
 
+from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.failures.sentences import sentence
 from castray_desktop.core.protocol.messages import (
@@ -253,7 +253,10 @@ async def test_preflight_sends_nothing(stage: Stage) -> None:
         (SendRequest(("/x",), ("nobody",)), FailureKind.NODE_UNKNOWN),
         (SendRequest(("/x",), ("s",)), FailureKind.SOURCE_IS_RECIPIENT),
         (SendRequest(("/x",), ("a",), source="nobody"), FailureKind.NODE_UNKNOWN),
-        (SendRequest(("/x",), ("a",), destination="relative"), FailureKind.BAD_DESTINATION),
+        (
+            SendRequest(("/x",), ("a",), options=TransferOptions(destination="relative")),
+            FailureKind.BAD_DESTINATION,
+        ),
     ],
 )
 async def test_a_request_that_makes_no_sense_is_refused(
@@ -527,17 +530,15 @@ async def test_a_preflight_tells_what_would_be_removed(stage: Stage) -> None:
         "a": agent_protocol.PrunableReply(2, ("/x/old", "/x/older")),
         "b": agent_protocol.PrunableReply(),
     }
-    request = msgspec.structs.replace(
-        REQUEST, on_conflict=OnConflict.OVERWRITE, remove_extra=True, exclude=("*.log",)
-    )
+    request = REQUEST.with_options(on_conflict=OnConflict.OVERWRITE, remove_extra=True, exclude=("*.log",))
     report = await stage.dispatcher.dry_runs.preflight(request)
     assert report.removals == (Removal("a", 2, ("/x/old", "/x/older")),)
     asked = [order for _, order in stage.agents.orders if isinstance(order, agent_protocol.FindPrunable)]
-    assert {(order.packed, order.exclude) for order in asked} == {("the source's files", ("*.log",))}
+    assert {(order.packed, order.options.exclude) for order in asked} == {("the source's files", ("*.log",))}
     cast = await stage.start(request)
     order = await stage.agents.wait_for("a", agent_protocol.StartDelivery)
     assert isinstance(order, agent_protocol.StartDelivery)
-    assert (order.remove_extra, order.exclude) == (True, ("*.log",))
+    assert (order.prune, order.options.exclude) == (True, ("*.log",))
     stage.seal(cast)
     for node, upstream in (("a", "s"), ("b", "a"), ("c", "b")):
         stage.agents.complete(node, cast, upstream)
@@ -552,5 +553,5 @@ async def test_without_a_wish_nobody_is_asked_what_would_be_removed(stage: Stage
 
 async def test_removing_needs_names_that_are_kept(stage: Stage) -> None:
     with pytest.raises(CastRayError) as caught:
-        stage.dispatcher.send(msgspec.structs.replace(REQUEST, remove_extra=True))
+        stage.dispatcher.send(REQUEST.with_options(remove_extra=True))
     assert caught.value.failure.kind is FailureKind.REMOVE_EXTRA_REFUSED

@@ -17,7 +17,9 @@ from castray_desktop.workers.casts.cast_manager import CastManager
 from castray_desktop.workers.casts.session.checkpoint import CheckpointStore
 from tests.helpers.cast_stage import REQUEST, Stage
 
-PATIENT = msgspec.structs.replace(REQUEST, recipients=("a", "b", "c"), await_offline=True, leave_out=False)
+PATIENT = msgspec.structs.replace(REQUEST, recipients=("a", "b", "c"), leave_out=False).with_options(
+    await_offline=True
+)
 CHANGED = agent_protocol.ParcelTotals(100, "changed", 7, 33, 1, 1)
 
 
@@ -222,7 +224,7 @@ async def test_who_goes_away_again_is_waited_for_again(stage: Stage) -> None:
 async def test_the_survey_does_not_mind_who_is_offline(stage: Stage) -> None:
     stage.agents.go_away("b")
     assert (await stage.dispatcher.dry_runs.preflight(PATIENT)).problems == ()
-    impatient = msgspec.structs.replace(PATIENT, await_offline=False)
+    impatient = PATIENT.with_options(await_offline=False)
     assert [item.node for item in (await stage.dispatcher.dry_runs.preflight(impatient)).problems] == ["b"]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import (
@@ -189,7 +190,7 @@ async def test_deliveries_that_wait_outlive_the_use_of_their_cluster(
     places: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine_module, "CHECK_SECONDS", 0.005)
-    request = SendRequest(("/x",), ("node_1",), source="node_2", await_offline=True)
+    request = SendRequest(("/x",), ("node_1",), source="node_2", options=TransferOptions(await_offline=True))
     waiting = DeliverySnapshot("node_1", DeliveryState.AWAITED)
     record = CastCheckpoint("c0ffee", FAR, request, CastMode.UNICAST, 1.0, (waiting,), seconds=1.0)
     records = CheckpointStore(places.casts)

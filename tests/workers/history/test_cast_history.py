@@ -17,6 +17,7 @@ import msgspec
 import pytest
 
 from castray_desktop.core.casts.cast_statistics import CastTotals, NodeTotals
+from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol import messages as m
 from castray_desktop.core.protocol.messages import (
@@ -33,7 +34,7 @@ from castray_desktop.workers.history.cast_history import CastHistory, running_an
 from castray_desktop.workers.history.history_store import _PAGE, VERSION, HistoryStore, PastCast
 from tests.helpers.engine_home import EngineHome
 
-REQUEST = SendRequest(("/data/model.bin",), ("all",), exclude=("*.tmp",))
+REQUEST = SendRequest(("/data/model.bin",), ("all",), options=TransferOptions(exclude=("*.tmp",)))
 END = 1_790_000_000.0
 
 

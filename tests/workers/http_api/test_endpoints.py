@@ -78,7 +78,9 @@ async def test_one_stream_for_all(
 ) -> None:
     body = {"file_path": "/x", "recipients": ["a", "b"], **way}
     assert (await client.post("/api/file-transfers/manual", json=body)).status_code == 200
-    request = m.SendRequest(("/x",), ("a", "b"), transport=m.TransportOption.UDP, leave_out=True)
+    request = m.SendRequest(
+        ("/x",), ("a", "b"), leave_out=True, options=m.TransferOptions(transport=m.TransportOption.UDP)
+    )
     assert engine.commands == [m.Send(request)]
 
 
@@ -106,15 +108,17 @@ async def test_everything_that_can_be_asked_for_reaches_the_engine(
                 paths=("/x",),
                 recipients=("node_1",),
                 source="node_2",
-                destination="/in/{node}",
-                on_conflict=m.OnConflict.OVERWRITE,
-                links=m.Links.FOLLOW,
-                exclude=("*.o",),
-                limit=10_000_000,
-                transport=m.TransportOption.DIRECT,
                 leave_out=True,
-                await_offline=True,
-                hook="touch x",
+                options=m.TransferOptions(
+                    destination="/in/{node}",
+                    on_conflict=m.OnConflict.OVERWRITE,
+                    links=m.Links.FOLLOW,
+                    exclude=("*.o",),
+                    limit=10_000_000,
+                    transport=m.TransportOption.DIRECT,
+                    await_offline=True,
+                    hook="touch x",
+                ),
             )
         )
     ]

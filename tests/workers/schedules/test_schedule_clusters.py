@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.failures.kinds import CastRayError
 from castray_desktop.core.protocol import messages as m
 from castray_desktop.core.protocol.messages import SendRequest
@@ -75,7 +76,9 @@ async def test_what_is_received_must_not_lie_in_what_is_sent(
     cluster.casts.dry_runs.snapshot = look
     casts = ScheduleClusters(FakeClusters([cluster]))  # type: ignore[arg-type]
     request = SendRequest(
-        (str(tmp_path / "data"),), recipients, destination=destination.replace("HOME", str(tmp_path))
+        (str(tmp_path / "data"),),
+        recipients,
+        options=TransferOptions(destination=destination.replace("HOME", str(tmp_path))),
     )
     if refused:
         with pytest.raises(CastRayError) as caught:

@@ -60,15 +60,15 @@ async def test_another_destination_has_got_nothing_yet(stage: Stage) -> None:
     await stage.settle()
     await stage.end()
     schedule = stage.info().schedule
-    request = msgspec.structs.replace(schedule.request, limit=1000)
+    request = schedule.request.with_options(limit=1000)
     await stage.schedules.answer(m.ChangeSchedule(msgspec.structs.replace(schedule, request=request)))
     await stage.later(600)
     assert len(stage.casts.sent) == 1
-    request = msgspec.structs.replace(request, destination="/srv")
+    request = request.with_options(destination="/srv")
     changed = msgspec.structs.replace(schedule, request=request, every=60.0)
     await stage.schedules.answer(m.ChangeSchedule(changed))
     await stage.later(60)
-    assert stage.casts.sent[1][1].destination == "/srv"
+    assert stage.casts.sent[1][1].options.destination == "/srv"
     assert stage.casts.sent[1][2] == name
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol.messages import CastState, DeliveryState, SendRequest
 from tests.helpers.schedule_stage import NODES, NOW, Stage
@@ -101,7 +102,7 @@ async def test_a_node_that_is_offline_gets_it_when_it_is_back(stage: Stage) -> N
 
 async def test_one_whose_recipients_may_be_awaited_leaves_nobody_out(stage: Stage) -> None:
     stage.casts.offline = frozenset({"b"})
-    request = SendRequest(("/data",), ("all",), await_offline=True)
+    request = SendRequest(("/data",), ("all",), options=TransferOptions(await_offline=True))
     await stage.add(every=600.0, request=request)
     await stage.settle()
     assert stage.casts.sent[0][1].recipients == NODES

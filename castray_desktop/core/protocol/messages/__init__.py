@@ -8,6 +8,7 @@ changed. Sizes are bytes, rates bytes per second, durations seconds, times UTC a
 Each module has the messages about one thing; all of them can be imported from here.
 """
 
+from castray_desktop.core.casts.transfer_options import *
 from castray_desktop.core.protocol.messages.cast_messages import *
 from castray_desktop.core.protocol.messages.cluster_messages import *
 from castray_desktop.core.protocol.messages.engine_messages import *

@@ -2,38 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
-from typing import Self
+from typing import Any, Self
 
+from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.failures.kinds import Failure
 from castray_desktop.core.multicast.datagrams import MulticastEnd, MulticastState
 from castray_desktop.core.protocol.messages.cluster_messages import LOCAL_TARGET, THIS_COMPUTER
 from castray_desktop.core.protocol.messages.message_base import Message, Record
-
-
-class OnConflict(enum.StrEnum):
-    """What to do if a file of the same name exists."""
-
-    SKIP = "skip"  # an identical file is kept, a different one gets a free name
-    RENAME = "rename"  # always a free name
-    OVERWRITE = "overwrite"
-
-
-class Links(enum.StrEnum):
-    """How symbolic links are sent."""
-
-    AUTO = "auto"  # those that were chosen or lead out of the parcel as what they point to, others as links
-    KEEP = "keep"
-    FOLLOW = "follow"
-
-
-class TransportOption(enum.StrEnum):
-    """Which transports a cast may use."""
-
-    AUTO = "auto"
-    DIRECT = "direct"  # direct connections only, in either direction
-    RAY = "ray"  # through Ray only
-    UDP = "udp"  # multicast; the relay chain delivers the rest
 
 
 class SendRequest(Record, frozen=True):
@@ -42,16 +19,18 @@ class SendRequest(Record, frozen=True):
     paths: tuple[str, ...]  # absolute, on the source
     recipients: tuple[str, ...]  # node names, addresses, Ray node id prefixes, or "all"
     source: str = THIS_COMPUTER
-    destination: str = ""  # absolute, may contain {node}; empty: each node's inbox
-    on_conflict: OnConflict = OnConflict.SKIP
-    links: Links = Links.AUTO
-    exclude: tuple[str, ...] = ()
-    limit: int = 0  # bytes per second on every hop; 0: none
-    transport: TransportOption = TransportOption.AUTO
     leave_out: bool = False  # send to the others if some recipients can't receive it
-    await_offline: bool = False  # offline recipients are served when they come back
-    remove_extra: bool = False  # with OVERWRITE: prune entries that a sent folder no longer has
-    hook: str = ""  # command run on each recipient after its delivery, if allowed
+    options: TransferOptions = TransferOptions()
+
+    def with_options(self, **changes: Any) -> SendRequest:
+        """This request with some options changed."""
+        return SendRequest(
+            self.paths,
+            self.recipients,
+            self.source,
+            self.leave_out,
+            dataclasses.replace(self.options, **changes),
+        )
 
 
 class CastMode(enum.StrEnum):

@@ -14,6 +14,7 @@ import typing
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
+from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.failures.kinds import Failure
 from castray_desktop.core.multicast.datagrams import MulticastEnd, MulticastState
 
@@ -119,8 +120,7 @@ class PrepareSource:
 
     cast: str
     paths: tuple[str, ...]
-    links: str = "auto"
-    exclude: tuple[str, ...] = ()
+    options: TransferOptions = field(default_factory=TransferOptions)
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ class ServeSource:
     secret: str = field(repr=False)
     epoch: int
     algorithms: Algorithms
-    limit: int = 0  # upload limit of the cast on this node, bytes per second
+    options: TransferOptions = field(default_factory=TransferOptions)
 
 
 @dataclass(frozen=True)
@@ -209,8 +209,7 @@ class FindPrunable:
 
     cast: str
     packed: str  # as in `ManifestReply`
-    destination: str = ""
-    exclude: tuple[str, ...] = ()
+    options: TransferOptions = field(default_factory=TransferOptions)
 
 
 @dataclass(frozen=True)
@@ -232,13 +231,8 @@ class StartDelivery:
     upstream: Optional[Upstream]  # None as in `SetUpstream`
     totals: ParcelTotals
     algorithms: Algorithms
-    destination: str = ""  # empty: the inbox
-    on_conflict: str = "skip"
-    limit: int = 0  # as in `ServeSource`
-    transport: str = "auto"  # "auto", "direct" (not through Ray) or "ray"
-    hook: str = ""  # command to run after it, if this node allows that
-    remove_extra: bool = False  # with "overwrite": prune entries that the parcel does not have
-    exclude: tuple[str, ...] = ()  # patterns left out of the parcel; such entries are kept
+    options: TransferOptions = field(default_factory=TransferOptions)
+    prune: bool = False  # `remove_extra` was chosen, and this node does not write into the source's folder
     group: Optional[MulticastGroup] = None  # receive from this group as well, see `JoinGroup`
 
 

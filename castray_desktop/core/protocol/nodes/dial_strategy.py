@@ -19,6 +19,7 @@ REVERSE = "reverse"
 RAY = "ray"
 LOCAL = "local"
 AUTO = "auto"
+UDP = "udp"
 
 ASK_SECONDS = 0.25
 RAY_SECONDS = 2.0
@@ -54,12 +55,12 @@ _PLANS = {
 
 def dial_plan(wanted: str, known: str) -> DialPlan:
     """The plan for the user's transport option (`auto`, `direct`: no Ray, `ray`) and the transport that
-    worked last.
+    worked last. The relay beside multicast (`udp`) uses any transport.
 
     Raises ValueError for another word.
     """
     try:
-        return _PLANS[wanted, known]
+        return _PLANS[AUTO if wanted == UDP else wanted, known]
     except KeyError:
         raise ValueError(f"no transport {wanted!r}") from None
 

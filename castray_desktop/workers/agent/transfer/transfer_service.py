@@ -188,8 +188,8 @@ class TransferService:
     def find_extra(self, order: FindPrunable) -> PrunableReply:
         """What a delivery would prune here. Looks through the folders."""
         try:
-            destination = resolve_destination(order.destination, self._node, self._inbox)
-            found = Pruner(unpack_manifest(order.packed), destination, order.exclude).find()
+            destination = resolve_destination(order.options.destination, self._node, self._inbox)
+            found = Pruner(unpack_manifest(order.packed), destination, order.options.exclude).find()
         except CastRayError as error:
             return PrunableReply(failure=error.failure)
         except (OSError, ValueError) as error:

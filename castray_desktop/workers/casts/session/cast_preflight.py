@@ -50,7 +50,7 @@ class CastPreflight:
     async def removals(self, survey: RecipientSurvey) -> tuple[Removal, ...]:
         """What recipients would prune. Raises CastRayError."""
         request = self._status.request
-        if not request.remove_extra or survey.totals.left_out:
+        if not request.options.remove_extra or survey.totals.left_out:
             return ()
         asked = tuple(node for node, reply in survey.replies.items() if reply.failure is None)
         return await find_prunable(self._context, asked)
@@ -94,7 +94,7 @@ class CastPreflight:
         totals, recipients = self._status.totals, len(self._status.unfinished)
         length = choose_piece_bytes(totals.stream_bytes if totals is not None else 0, recipients)
         if (
-            self._status.request.transport is TransportOption.UDP
+            self._status.request.options.transport is TransportOption.UDP
         ):  # pieces come to all at once, not hop by hop
             length = MAX_PIECE_BYTES
         self._failover.algorithms = dataclasses.replace(common_algorithms(self._hellos()), piece_bytes=length)

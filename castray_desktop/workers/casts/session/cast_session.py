@@ -9,12 +9,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
-import msgspec
-
 from castray_desktop.core.casts.grace_period import AbsenceTracker
 from castray_desktop.core.casts.states import CastEvent, DeliveryEvent, FailoverState
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
-from castray_desktop.core.protocol.messages import CastMode, CastState, TransportOption
+from castray_desktop.core.protocol.messages import CastMode, CastState
 from castray_desktop.core.protocol.nodes import agent_protocol
 from castray_desktop.core.protocol.nodes.agent_protocol import FINAL_RECIPIENT_STATES, RecipientState
 from castray_desktop.core.routing.node_speeds import SpeedMeasurement
@@ -250,7 +248,7 @@ class CastSession:
 
     async def set_limit(self, limit: int) -> None:
         """Change the rate limit of every present and future hop."""
-        self.status.request = msgspec.structs.replace(self.status.request, limit=limit)
+        self.status.request = self.status.request.with_options(limit=limit)
         order = agent_protocol.SetCastLimit(self._context.cast, limit)
         await self._context.orders.broadcast({self._context.source, *self.status.recipients}, order)
         self._context.wakeup.changed()
@@ -361,7 +359,6 @@ class CastSession:
         """The first order of a recipient: fetch from `upstream`, as of the route of that epoch."""
         if self.status.totals is None:
             raise RuntimeError("a delivery before its plan")
-        request = self.status.request
         return agent_protocol.StartDelivery(
             cast=self.status.cast,
             secret=self._failover.secret,
@@ -369,16 +366,9 @@ class CastSession:
             upstream=upstream,
             totals=self.status.totals,
             algorithms=self._failover.algorithms,
-            destination=request.destination,
-            on_conflict=request.on_conflict.value,
-            limit=request.limit,
-            transport=(
-                TransportOption.AUTO if request.transport is TransportOption.UDP else request.transport
-            ).value,
+            options=self.status.request.options,
+            prune=self._destinations.may_remove(node),
             group=self._multicast.group_for(node),
-            hook=request.hook,
-            remove_extra=self._destinations.may_remove(node),
-            exclude=request.exclude if request.remove_extra else (),
         )
 
     def _can_serve(self, node: str) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from castray_desktop.core.casts.transfer_options import nest_options
 from castray_desktop.core.protocol.messages import CastMode, DeliverySnapshot, DeliveryState, SendRequest
 from castray_desktop.core.protocol.nodes.agent_protocol import Algorithms, DestinationReply, ParcelTotals
 from castray_desktop.workers.base.state_files import (
@@ -138,7 +139,9 @@ class CheckpointStore:
 
 def _decode(name: str, content: bytes) -> CastCheckpoint:
     """The record of that cast. Raises what is in `UNREADABLE` where it can be none."""
-    record = msgspec.json.decode(content, type=CastCheckpoint)
+    fields = msgspec.json.decode(content)
+    fields["request"] = nest_options(fields["request"])
+    record = msgspec.convert(fields, CastCheckpoint)
     if record.cast != name:
         raise ValueError(f"it is that of {record.cast}")
     check_times((record.started, record.order, record.seconds))

@@ -94,7 +94,7 @@ class LostNodes:
 
 def absent_outcome(request: SendRequest, node: str, failure: Failure) -> tuple[DeliveryEvent, Failure]:
     """How the delivery to an absent node ends: deferred if requested, else failed."""
-    if request.await_offline and failure.kind in _NOT_THERE:
+    if request.options.await_offline and failure.kind in _NOT_THERE:
         return DeliveryEvent.PUT_OFF, Failure(FailureKind.NODE_AWAITED, {"node": node})
     return DeliveryEvent.FAILED, failure
 

@@ -147,7 +147,8 @@ class MulticastControl:
         self._failover = failover
         self._groups = groups
         self._group: MulticastGroup | None = None  # while recipients are told to listen
-        self._over = context.status.request.transport is not TransportOption.UDP  # the relay does the rest
+        # Without multicast, the relay delivers everything.
+        self._over = context.status.request.options.transport is not TransportOption.UDP
         self._rate = 0  # bytes per second that the source paced itself to, for its next agent; 0: not known
         self._told: dict[str, tuple[int, float]] = {}  # which agent of a node was told to listen, and when
         self._calling: set[str] = set()  # with an order to listen that has not been answered

@@ -66,7 +66,7 @@ class RecipientSurvey:
 
 def scan_order(cast: str, request: SendRequest) -> agent_protocol.PrepareSource:
     """The order to scan the requested paths."""
-    return agent_protocol.PrepareSource(cast, request.paths, request.links.value, request.exclude)
+    return agent_protocol.PrepareSource(cast, request.paths, request.options)
 
 
 async def survey_recipients(
@@ -80,7 +80,7 @@ async def survey_recipients(
             return agent_protocol.DestinationReply(failure=offline_failure(node))
         order = agent_protocol.CheckDestination(
             cast,
-            request.destination,
+            request.options.destination,
             totals.top,
             totals.content_bytes,
             totals.entries,
@@ -145,7 +145,7 @@ async def find_prunable(context: SessionContext, recipients: Iterable[str]) -> t
     packed = reply.packed if isinstance(reply, agent_protocol.ManifestReply) else ""
     if not packed:
         return ()
-    order = agent_protocol.FindPrunable(cast, packed, request.destination, request.exclude)
+    order = agent_protocol.FindPrunable(cast, packed, request.options)
 
     async def ask(node: str) -> Removal:
         answer = await context.orders.call(node, order)

@@ -113,7 +113,7 @@ class RoutePolicy:
 
     def restart_monitor(self) -> None:
         """Restart the search for stragglers."""
-        self.monitor.restart(self._zones(), self._status.request.limit)
+        self.monitor.restart(self._zones(), self._status.request.options.limit)
 
     def step(self, uses_relay: bool = True) -> None:
         """Change the route where needed.

@@ -183,7 +183,7 @@ async def _writes_to_source_folder(context: SessionContext, node: str) -> bool:
     name, content = f".castray-probe-{secrets.token_hex(16)}", secrets.token_hex(16)
     try:
         async with asyncio.timeout(SOURCE_PROBE_SECONDS):
-            place = Probe(cast, ProbeVerb.PLACE, name, content, request.destination)
+            place = Probe(cast, ProbeVerb.PLACE, name, content, request.options.destination)
             placed = await orders.call(node, place)
             if isinstance(placed, ProbeReply) and placed.yes and placed.below:
                 return False  # there is no such folder yet
@@ -252,14 +252,14 @@ class SharedDestinations:
         """Find out where these recipients write."""
         groups = SharedStorageFinder(
             self._context.cast,
-            self._status.request.destination,
+            self._status.request.options.destination,
             self._context.orders.call,
             self._context.orders.run_in_background,
         )
         there = {node: reply for node, reply in self._folders.items() if node not in self._context.absences}
         asked = {**there, **replies}
         request, here = self._status.request, frozenset[str]()
-        if request.remove_extra:
+        if request.options.remove_extra:
             here = await find_source_folder_recipients(self._context, replies)
         for node, storage in (await groups.find_shared(asked)).items():
             sent_here = asked[node].sent_here or node in here
@@ -268,7 +268,7 @@ class SharedDestinations:
     def may_remove(self, node: str) -> bool:
         """Whether `node` may prune, if that was requested."""
         folder = self._folders.get(node)
-        return self._status.request.remove_extra and folder is not None and not folder.sent_here
+        return self._status.request.options.remove_extra and folder is not None and not folder.sent_here
 
     def assign(self, nodes: Iterable[str]) -> None:
         """Assign these recipients, each as the writer of its folder or to another writer."""

@@ -144,8 +144,8 @@ class SourceFailover:
         """Nobody waits for the reply: a recipient that dials before the source serves retries at once."""
         self.advance(FailoverEvent.SCANNED)
         epoch = self._status.route.epoch if self._status.route is not None else 1
-        limit = self._status.request.limit
-        serve = agent_protocol.ServeSource(self._context.cast, self.secret, epoch, self.algorithms, limit)
+        options = self._status.request.options
+        serve = agent_protocol.ServeSource(self._context.cast, self.secret, epoch, self.algorithms, options)
         self._tell(serve)
         self._status.source_back()
         self._executor.source_changed(self._context.source)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from castray_desktop.core.casts.transfer_options import Links, OnConflict, TransferOptions, TransportOption
 from castray_desktop.core.protocol.nodes.agent_protocol import (
     Algorithms,
     AnnounceTrailer,
@@ -153,13 +154,16 @@ class Cast:
             upstream=upstream,
             totals=self.totals,
             algorithms=self.algorithms,
-            destination=str(dest),
-            on_conflict=on_conflict,
-            transport=transport,
-            hook=hook,
-            remove_extra=remove_extra,
-            exclude=exclude,
             group=group,
+            options=TransferOptions(
+                destination=str(dest),
+                on_conflict=OnConflict(on_conflict),
+                transport=TransportOption(transport),
+                hook=hook,
+                remove_extra=remove_extra,
+                exclude=exclude,
+            ),
+            prune=remove_extra,
         )
         node.plane.deliver(order)
 
@@ -226,7 +230,11 @@ class Lab:
         self, source: Node, paths: Sequence[Path], exclude: tuple[str, ...] = (), links: str = "keep"
     ) -> tuple[str, SourceReport]:
         cast = secrets.token_hex(4)
-        source.plane.prepare(PrepareSource(cast, tuple(map(str, paths)), links=links, exclude=exclude))
+        source.plane.prepare(
+            PrepareSource(
+                cast, tuple(map(str, paths)), options=TransferOptions(links=Links(links), exclude=exclude)
+            )
+        )
         return cast, source.await_source(
             cast, lambda report: report.state in (SourceState.PREPARED, *SOURCE_ENDED)
         )

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 
+from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.multicast.datagrams import MulticastEnd, MulticastState
 from castray_desktop.core.protocol.messages import (
     CastState,
@@ -28,7 +29,9 @@ from castray_desktop.workers.casts.session.multicast_control import (
 from tests.helpers.cast_stage import Stage
 from tests.helpers.fake_agents import STREAM, FakeAgents
 
-UDP = SendRequest(("/data/model.bin",), ("all",), leave_out=True, transport=TransportOption.UDP)
+UDP = SendRequest(
+    ("/data/model.bin",), ("all",), leave_out=True, options=TransferOptions(transport=TransportOption.UDP)
+)
 AUTO = SendRequest(("/data/model.bin",), ("all",), leave_out=True)
 MB = 1_000_000
 
@@ -134,7 +137,7 @@ async def test_everybody_listens_where_the_source_sends(scene: Scene) -> None:
     assert sorted(order.listeners) == ["a", "b", "c"]
     assert order.rate == 0
     starts = [order for _, order in scene.orders(agent_protocol.StartDelivery)]
-    assert {order.transport for order in starts} == {"auto"}  # missing data arrives over any transport
+    assert {getattr(order, "options", None) for order in starts} == {UDP.options}
     assert scene.multicast(cast).state is MulticastState.WAITING
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.multicast.datagrams import MulticastEnd, MulticastState
 from castray_desktop.core.protocol.messages import (
@@ -301,7 +302,7 @@ async def play(
     events: list[tuple[str, object]], seed: int, all_return: bool, begun: bool, ways: TransportOption
 ) -> None:
     world = World(random.Random(seed))
-    request = SendRequest(("/x",), ("a", "b", "c"), leave_out=True, transport=ways)
+    request = SendRequest(("/x",), ("a", "b", "c"), leave_out=True, options=TransferOptions(transport=ways))
     world.cast = world.dispatcher.send(request)
     joining: list[asyncio.Task[object]] = []
     for _ in range(99 if begun else 0):  # until it runs

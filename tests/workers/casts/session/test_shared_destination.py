@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.in_process import InProcess
+from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol.messages import CastState, DeliveryState, OnConflict, SendRequest
 from castray_desktop.core.protocol.nodes import agent_protocol
@@ -162,7 +163,9 @@ async def test_two_machines_write_to_one_folder_once(machines: InProcess, tmp_pa
     (tmp_path / "x.bin").write_bytes(bytes(3_000_000))
     dest = tmp_path / "shared" / "dest"
     request = SendRequest(
-        (str(tmp_path / "x.bin"),), ("all",), destination=str(dest), on_conflict=OnConflict.RENAME
+        (str(tmp_path / "x.bin"),),
+        ("all",),
+        options=TransferOptions(destination=str(dest), on_conflict=OnConflict.RENAME),
     )
     result = await machines.dispatcher.result(machines.dispatcher.send(request))
     assert result.summary.state is CastState.COMPLETED
@@ -181,7 +184,9 @@ async def test_machines_with_equal_names_of_folders_on_other_storage(
         "castray_desktop.workers.agent.transfer.store.destination_check.storage_of", lambda *_: "/dev/sda1"
     )
     request = SendRequest(
-        (str(tmp_path / "x.bin"),), ("all",), destination=str(tmp_path / "on-{node}" / "dest")
+        (str(tmp_path / "x.bin"),),
+        ("all",),
+        options=TransferOptions(destination=str(tmp_path / "on-{node}" / "dest")),
     )
     result = await machines.dispatcher.result(machines.dispatcher.send(request))
     assert [item.state for item in result.deliveries] == [DeliveryState.COMPLETED] * 3
@@ -197,7 +202,11 @@ async def first_bytes(machines: InProcess, cast: str) -> None:
 async def test_another_machine_takes_over_when_the_writer_goes(machines: InProcess, tmp_path: Path) -> None:
     (tmp_path / "x.bin").write_bytes(bytes(8_000_000))
     dest = tmp_path / "shared"
-    request = SendRequest((str(tmp_path / "x.bin"),), ("a", "b"), destination=str(dest), limit=4_000_000)
+    request = SendRequest(
+        (str(tmp_path / "x.bin"),),
+        ("a", "b"),
+        options=TransferOptions(destination=str(dest), limit=4_000_000),
+    )
     cast = machines.dispatcher.send(request)
     async with asyncio.timeout(20):
         await first_bytes(machines, cast)
@@ -211,7 +220,9 @@ async def test_another_machine_takes_over_when_the_writer_goes(machines: InProce
 async def test_a_late_joiner_shares_what_others_write(machines: InProcess, tmp_path: Path) -> None:
     (tmp_path / "x.bin").write_bytes(bytes(8_000_000))
     request = SendRequest(
-        (str(tmp_path / "x.bin"),), ("a",), destination=str(tmp_path / "shared"), limit=4_000_000
+        (str(tmp_path / "x.bin"),),
+        ("a",),
+        options=TransferOptions(destination=str(tmp_path / "shared"), limit=4_000_000),
     )
     cast = machines.dispatcher.send(request)
     async with asyncio.timeout(20):

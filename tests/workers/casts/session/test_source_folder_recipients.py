@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.in_process import InProcess
+from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.protocol.messages import DeliveryState, OnConflict, SendRequest
 from castray_desktop.core.protocol.nodes import agent_protocol
 from castray_desktop.workers.casts.session.shared_destination import folders_above
@@ -43,9 +44,9 @@ async def test_what_is_added_to_the_sent_folder_meanwhile_stays(
     request = SendRequest(
         (str(sent),),
         ("a", "b"),
-        destination=str(tmp_path / destination),
-        on_conflict=OnConflict.OVERWRITE,
-        remove_extra=True,
+        options=TransferOptions(
+            destination=str(tmp_path / destination), on_conflict=OnConflict.OVERWRITE, remove_extra=True
+        ),
     )
     result = await machines.dispatcher.result(machines.dispatcher.send(request))
     assert all(item.state.delivered for item in result.deliveries)

@@ -200,7 +200,7 @@ class Delivery:
             self.session.run()
             self._status.enter(R.VERIFYING)
             final, failure = self._verify_and_land()
-            if self._order.hook and failure is None:
+            if self._order.options.hook and failure is None:
                 self._hook = self._run_hook(final)
         except CastCancelledError:
             final, failure = R.CANCELLED, Failure(FailureKind.CANCELLED)
@@ -285,7 +285,7 @@ class Delivery:
             self.store.pieces.manifest,
             self.store.parts,
             results,
-            self._order.on_conflict,
+            self._order.options.on_conflict,
             self._order.algorithms.file,
             self._context.hash_cache,
             extras if whole else None,
@@ -322,10 +322,10 @@ class Delivery:
         Nothing is pruned if the source could not send everything, since that would look the same.
         """
         order = self._order
-        if not order.remove_extra or order.totals.left_out or order.on_conflict != "overwrite":
+        if not order.prune or order.totals.left_out or order.options.on_conflict != "overwrite":
             return None
         return Pruner(
-            manifest, parts.destination.path, order.exclude, self._cancellation.check, parts.note_open
+            manifest, parts.destination.path, order.options.exclude, self._cancellation.check, parts.note_open
         )
 
     def _remove_extras(self, finder: Pruner, landed: CommitResult, parts: PartFiles) -> Optional[Failure]:
@@ -366,5 +366,10 @@ class Delivery:
         }
         rules = read_rules(rules_path())
         return run_hook(
-            self._order.hook, rules, variables, folder, lambda: self._cancellation.cancelled, self._placed
+            self._order.options.hook,
+            rules,
+            variables,
+            folder,
+            lambda: self._cancellation.cancelled,
+            self._placed,
         )

@@ -415,7 +415,7 @@ class DownloadSession:
         self._spoilt: dict[Upstream, dict[int, Spoilt]] = {}  # pieces that can't be had from there
         self._channel: Optional[PeerConnection] = None
         self._dialer = PeerDialer(
-            context.connections, order.cast, self.secret, order.transport, self._dialer_changed
+            context.connections, order.cast, self.secret, order.options.transport, self._dialer_changed
         )
         self._verifier = ResumeVerifier(store, self._journal_verified)
         self._group = order.group
@@ -685,7 +685,7 @@ class DownloadSession:
         if spoilt is not None:
             kind, lost_after = spoilt.kind, 0.0
             values["path"] = self._store.path_of_piece(spoilt.piece)
-        elif self._order.transport == dial_strategy.DIRECT and upstream not in self._met:
+        elif self._order.options.transport == dial_strategy.DIRECT and upstream not in self._met:
             kind, around = FailureKind.NO_WAY, self._context.connections
             values["address"] = host_port(upstream.address, upstream.port)
             values["own"] = host_port(without_scope(around.address), around.port)

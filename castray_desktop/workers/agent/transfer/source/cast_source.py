@@ -356,7 +356,7 @@ class CastSource:
             except ValueError as error:
                 self._fail(Failure(FailureKind.INTERNAL, {"reason": str(error)}))
                 return
-            self.pieces.limiter.set_limit(order.limit)
+            self.pieces.limiter.set_limit(order.options.limit)
             self.files = self._files_of(self.pieces.manifest.files, order.algorithms.file)
         self._go(S.SERVING)
         self._start(self._read_all)
@@ -477,7 +477,7 @@ class CastSource:
     def _prepare(self) -> None:
         self.pieces.report_state()
         order = self._order
-        scan = self._scan_paths(order.paths, order.links, order.exclude, self._scanning)
+        scan = self._scan_paths(order.paths, order.options.links, order.options.exclude, self._scanning)
         totals = scan.totals
         with self.pieces.lock:
             self._scan, self.pieces.manifest, self._raw_manifest = scan, scan.manifest, scan.raw_manifest

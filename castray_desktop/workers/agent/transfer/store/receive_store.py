@@ -65,7 +65,7 @@ class ReceiveStore:
         cancellation: CancellationToken,
     ) -> None:
         self.pieces = PieceStore(order.cast, changed, self)
-        self.pieces.limiter.set_limit(order.limit)
+        self.pieces.limiter.set_limit(order.options.limit)
         self.cancellation = cancellation
         self.order = order
         self._context = context
@@ -105,7 +105,7 @@ class ReceiveStore:
         Raises CastRayError or OSError.
         """
         order, context = self.order, self._context
-        destination = resolve_destination(order.destination, context.node, context.inbox)
+        destination = resolve_destination(order.options.destination, context.node, context.inbox)
         folder = nearest_folder(destination, context.node)
         try:
             self.staging = self._make_staging(destination)
@@ -366,7 +366,11 @@ class ReceiveStore:
             raise CastRayError(FailureKind.INTERNAL, reason="the list of files does not fit the parcel")
         assert self.staging is not None
         parts = PartFiles(
-            self.staging, manifest, self.pieces.cast, self._context.reservations, self.order.on_conflict
+            self.staging,
+            manifest,
+            self.pieces.cast,
+            self._context.reservations,
+            self.order.options.on_conflict,
         )
         self.parts = parts
         self._check_names(manifest, self.staging)
@@ -417,7 +421,7 @@ class ReceiveStore:
     # --- existing files
 
     def _may_have_existing_files(self, destination: bytes) -> bool:
-        return self.order.on_conflict != "rename" and may_exist(destination, self.order.totals.top)
+        return self.order.options.on_conflict != "rename" and may_exist(destination, self.order.totals.top)
 
     def _find_existing_files(self, manifest: Manifest, parts: PartFiles) -> None:
         """The manifest is known, and no contents were written yet."""
@@ -548,7 +552,7 @@ class ReceiveStore:
         )
 
     def _destination_text(self) -> str:
-        given = self.order.destination.replace("{node}", node_file_name(self._context.node))
+        given = self.order.options.destination.replace("{node}", node_file_name(self._context.node))
         return given or os.fspath(self._context.inbox)
 
     # --- counts

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.content.manifest import EntryKind, Manifest, ManifestEntry, encode_manifest
 from castray_desktop.core.failures.kinds import FailureKind
 from castray_desktop.core.protocol.nodes.agent_protocol import (
@@ -442,7 +443,7 @@ def test_a_recipient_tells_beforehand_what_it_would_remove(lab: Lab, nodes: list
     make(nodes[1].inbox / "data", "old", "b.log")
     cast, _ = lab.prepare(nodes[0], [top])
     packed = nodes[0].plane.manifest(GetManifest(cast)).packed
-    reply = nodes[1].plane.find_extra(FindPrunable(cast, packed, "", ("*.log",)))
+    reply = nodes[1].plane.find_extra(FindPrunable(cast, packed, TransferOptions(exclude=("*.log",))))
     assert (reply.count, reply.paths) == (1, (str(nodes[1].inbox / "data" / "old"),))
     assert nodes[2].plane.find_extra(FindPrunable(cast, packed)).count == 0
     assert nodes[0].plane.manifest(GetManifest("unknown")).packed == ""

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.content.stream_layout import StreamLayout
 from castray_desktop.core.protocol.nodes import agent_protocol
 from castray_desktop.core.protocol.nodes.agent_protocol import (
@@ -63,7 +64,7 @@ def start_order(cast: Cast, upstream: agent_protocol.Upstream, on_conflict: str 
         upstream,
         cast.totals,
         cast.algorithms,
-        on_conflict=on_conflict,
+        options=TransferOptions(on_conflict=on_conflict),
     )
 
 
@@ -287,7 +288,7 @@ def test_killed_while_removing_what_the_source_no_longer_has(lab: Lab, at: int) 
     for number in range(40):
         (there / "old" / f"{number:02}").write_text(str(number))
     cast = lab.cast(source, [top])
-    order = dataclasses.replace(start_order(cast, source.upstream(), "overwrite"), remove_extra=True)
+    order = dataclasses.replace(start_order(cast, source.upstream(), "overwrite"), prune=True)
     killed = Killable(lab, order, f"remove={at}")
     killed.say(AnnounceTrailer(cast.cast, cast.seal().trailer_digest))
     assert killed.process.wait(20) < 0
