@@ -105,7 +105,7 @@ def node_main(pipe: Connection, name: str, folder: str, local: bool) -> None:
     plane.close()
 
 
-# --- the dispatcher of this benchmark ------------------------------------------------------------
+# --- the cast_manager of this benchmark ------------------------------------------------------------
 
 
 @dataclass

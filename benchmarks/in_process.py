@@ -25,7 +25,7 @@ class InProcess:
 
     def __init__(self, folder: Path, names: Sequence[str]) -> None:
         self.folder = folder
-        self.dispatcher = CastManager(self, lambda event: None)
+        self.cast_manager = CastManager(self, lambda event: None)
         self._names = names
         self._nodes: dict[str, NodeInfo] = {}
         self._hellos: dict[str, agent_protocol.AgentHello] = {}
@@ -38,7 +38,7 @@ class InProcess:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.dispatcher.close()
+        await self.cast_manager.close()
         for task in self._reporting:
             task.cancel()
         await asyncio.gather(*self._reporting, return_exceptions=True)
@@ -71,7 +71,7 @@ class InProcess:
         agent = self._agents.pop(node)
         await agent.stop()
         self._nodes[node] = NodeInfo(node, NodeState.OFFLINE, address=self._nodes[node].address)
-        self.dispatcher.agent_lost(node)
+        self.cast_manager.agent_lost(node)
 
     async def _place(self, name: str, address: str, first: bool) -> None:
         place = agent_protocol.PlaceAgent(
@@ -91,4 +91,4 @@ class InProcess:
                 await agent.report(), agent_protocol.AgentReport | agent_protocol.AgentHello
             )
             if name in self._agents:
-                self.dispatcher.agent_reported(name, said)
+                self.cast_manager.agent_reported(name, said)

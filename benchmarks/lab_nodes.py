@@ -2,8 +2,8 @@
 
     with Lab(4, "1gbit") as lab:
         async with lab_nodes(lab) as nodes:
-            cast = nodes.dispatcher.send(SendRequest(("/tmp/file",), ("all",), source="h0"))
-            result = await nodes.dispatcher.result(cast)
+            cast = nodes.cast_manager.send(SendRequest(("/tmp/file",), ("all",), source="h0"))
+            result = await nodes.cast_manager.result(cast)
 
 The same classes as in a cluster run: `NodeAgent` in each host, `CastManager` here. They are connected by
 pipes instead of Ray's calls. The local transport is off, and every node has its own inbox on a tmpfs.
@@ -70,7 +70,7 @@ class LabNodes:
         self.lab = lab
         self.folder = folder
         self.listeners: list[Callable[[Event], None]] = []  # receive the events of a client
-        self.dispatcher = CastManager(self, self._tell)
+        self.cast_manager = CastManager(self, self._tell)
         self.sources: dict[str, agent_protocol.SourceReport] = {}
         """The last report on each cast by its source."""
         self.reports: dict[tuple[str, str], agent_protocol.DeliveryReport] = {}
@@ -133,7 +133,7 @@ class LabNodes:
             address=host.address,
             runtime_dir=str(self.folder),
             engine=str(self.folder),
-            keep=tuple(cast.cast for cast in self.dispatcher.summaries() if not cast.state.finished),
+            keep=tuple(cast.cast for cast in self.cast_manager.summaries() if not cast.state.finished),
         )
         with (self.folder / f"{name}.log").open("ab") as log:
             process = await self._start(host, log)
@@ -160,7 +160,7 @@ class LabNodes:
             zone=zone or before.zone,
             this_computer=host == self.lab.hosts[0],
         )
-        self.dispatcher.agent_up(name)
+        self.cast_manager.agent_up(name)
         self._news.set()
 
     async def _start(self, host: Host, log: IO[bytes]) -> asyncio.subprocess.Process:
@@ -195,7 +195,7 @@ class LabNodes:
 
     async def close(self) -> None:
         """End the casts and the agents. Raises nothing; agents that do not stop are killed."""
-        await self.dispatcher.close()
+        await self.cast_manager.close()
         self._watching.cancel()
         agents = [agent for agent in self._agents.values() if agent.reading is not None]
         for agent in agents:
@@ -231,7 +231,7 @@ class LabNodes:
         """The deliveries to these recipients after they have ended. Raises TimeoutError."""
 
         def deliveries() -> dict[str, DeliverySnapshot]:
-            return {item.node: item for item in self.dispatcher.deliveries()[cast] if item.node in nodes}
+            return {item.node: item for item in self.cast_manager.deliveries()[cast] if item.node in nodes}
 
         await self.until(lambda: all(item.state.finished for item in deliveries().values()), seconds)
         return deliveries()
@@ -293,7 +293,7 @@ class LabNodes:
         self._pulse.record(node)
         self.sources |= {source.cast: source for source in report.sources}
         self.reports |= {(delivery.cast, node): delivery for delivery in report.deliveries}
-        self.dispatcher.agent_reported(node, report)
+        self.cast_manager.agent_reported(node, report)
         self._news.set()
 
     def _lose(self, node: str, agent: Agent) -> None:
@@ -309,7 +309,7 @@ class LabNodes:
         for answer in agent.calls.values():
             if not answer.done():
                 answer.set_result(agent_protocol.AgentCallResult(0, error="the agent is lost"))
-        self.dispatcher.agent_lost(node)
+        self.cast_manager.agent_lost(node)
         self._news.set()
 
     async def _watch(self) -> None:

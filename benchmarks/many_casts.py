@@ -46,7 +46,7 @@ def take_sample(casts: int, machines: InProcess) -> Sample:
     gc.collect()
     memory = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     descriptors = len(list(Path("/proc/self/fd").iterdir()))
-    objects, kept = len(gc.get_objects()), len(machines.dispatcher.summaries())
+    objects, kept = len(gc.get_objects()), len(machines.cast_manager.summaries())
     return Sample(casts, memory, objects, threading.active_count(), descriptors, kept)
 
 
@@ -63,7 +63,7 @@ async def run(folder: Path, casts: int, recipients: int, step: int) -> list[Samp
             request = SendRequest(
                 (str(parcel),), ("all",), options=TransferOptions(on_conflict=OnConflict.OVERWRITE)
             )
-            result = await machines.dispatcher.result(machines.dispatcher.send(request))
+            result = await machines.cast_manager.result(machines.cast_manager.send(request))
             if result.summary.state is not CastState.COMPLETED:
                 raise RuntimeError(f"cast {number}: {result}")
             for name in names[1:]:

@@ -83,7 +83,7 @@ async def beside_a_cast(lab: Bench, path: Path) -> Shares:
         ours = await _rate(lab, cast, seconds)
         together = ours + await theirs
         found.append(Shares(ours / together, together / lab.limit))
-        await lab.nodes.dispatcher.cancel(relay)
+        await lab.nodes.cast_manager.cancel(relay)
         return ()
 
     await lab.run(path, during, recipients, TransportOption.UDP)
@@ -106,7 +106,7 @@ async def _rate(lab: Bench, cast: str, seconds: float) -> float:
     before = [lab.bytes_at(cast, node) for node in nodes]
     await asyncio.sleep(seconds)
     took = passed()
-    if all(item.state.finished for item in lab.nodes.dispatcher.deliveries()[cast]):
+    if all(item.state.finished for item in lab.nodes.cast_manager.deliveries()[cast]):
         raise TrialFailed("the cast ended too early to be compared: it had more than its share")
     after = [lab.bytes_at(cast, node) for node in nodes]
     return sum(after[at] - before[at] for at in range(len(nodes))) / len(nodes) / took

@@ -299,7 +299,7 @@ async def late(options: Options) -> list[Row]:
         async def join(cast: str) -> Collection[str]:
             await half_way(lab, cast, size)
             passed = stopwatch()
-            await lab.nodes.dispatcher.add_recipients(cast, (joiner,))
+            await lab.nodes.cast_manager.add_recipients(cast, (joiner,))
             await lab.nodes.ended(cast, (joiner,), EVENT_SECONDS)
             seconds.append(passed())
             return ()

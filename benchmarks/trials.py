@@ -94,7 +94,7 @@ class Bench:
 
     def chain(self, cast: str) -> tuple[str, ...]:
         """The relay order of a cast's nodes, source first."""
-        return next(item.chain for item in self.nodes.dispatcher.summaries() if item.cast == cast)
+        return next(item.chain for item in self.nodes.cast_manager.summaries() if item.cast == cast)
 
     def bytes_at(self, cast: str, node: str) -> int:
         """Verified bytes of the stream at a recipient, according to its reports."""
@@ -111,7 +111,7 @@ class Bench:
             source=self.lab.hosts[0].name,
             options=TransferOptions(transport=transport),
         )
-        return self.nodes.dispatcher.send(request)
+        return self.nodes.cast_manager.send(request)
 
     async def run(
         self,
@@ -130,10 +130,10 @@ class Bench:
         try:
             async with asyncio.timeout(patience):
                 spared = await during(cast) if during else ()
-                waited = {item.node for item in self.nodes.dispatcher.deliveries()[cast]} - set(spared)
+                waited = {item.node for item in self.nodes.cast_manager.deliveries()[cast]} - set(spared)
                 deliveries = await self.nodes.ended(cast, sorted(waited), patience)
                 if not spared:
-                    await self.nodes.dispatcher.result(cast)
+                    await self.nodes.cast_manager.result(cast)
             trial = self._trial(cast, deliveries)
             await self._compare(path, deliveries)
         except TimeoutError as error:
@@ -148,7 +148,7 @@ class Bench:
                 reason = sentence(delivery.failure) if delivery.failure else delivery.state
                 raise TrialFailed(f"{node}: {reason}")
         usage = self.nodes.usage().values()
-        summary = next(item for item in self.nodes.dispatcher.summaries() if item.cast == cast)
+        summary = next(item for item in self.nodes.cast_manager.summaries() if item.cast == cast)
         reports = {node: self.nodes.reports[cast, node] for node in deliveries}
         stream = max(report.stream_bytes for report in reports.values())
         by_datagrams = sum(report.datagram_bytes for report in reports.values())
@@ -175,13 +175,13 @@ class Bench:
                 raise TrialFailed(f"{node} has other bytes than the source")
 
     def _state(self, cast: str) -> str:
-        found = [item for item in self.nodes.dispatcher.deliveries()[cast] if not item.state.finished]
+        found = [item for item in self.nodes.cast_manager.deliveries()[cast] if not item.state.finished]
         return ", ".join(f"{item.node} {item.state} with {item.bytes} bytes" for item in found) or "all ended"
 
     async def _clear(self, cast: str) -> None:
         with contextlib.suppress(CastRayError, TimeoutError):  # it has ended, or can't end
             async with asyncio.timeout(CANCEL_SECONDS):
-                await self.nodes.dispatcher.cancel(cast)
+                await self.nodes.cast_manager.cancel(cast)
         for node in self.nodes.nodes.values():
             await asyncio.to_thread(shutil.rmtree, node.inbox, ignore_errors=True)
 

@@ -49,7 +49,7 @@ async def _run(lab: Lab, source: Path, hosts: Sequence[Host], destinations: Sequ
         began = time.monotonic()
         try:
             async with asyncio.timeout(LIMIT_SECONDS):
-                result = await nodes.dispatcher.result(nodes.dispatcher.send(request))
+                result = await nodes.cast_manager.result(nodes.cast_manager.send(request))
         except TimeoutError as error:
             raise PeerFailed(f"it did not end within {LIMIT_SECONDS:g} s") from error
         seconds = time.monotonic() - began

@@ -23,10 +23,10 @@ class Stage:
         self.agents = FakeAgents("s", "a", "b", "c")
         self.events: list[Event] = []
         self.skipped = 0.0
-        self.dispatcher = CastManager(
+        self.cast_manager = CastManager(
             self.agents, self.events.append, self._clock, multicast_groups=multicast_groups
         )
-        self.agents.dispatcher = self.dispatcher
+        self.agents.cast_manager = self.cast_manager
 
     def _clock(self) -> float:
         return time.monotonic() + self.skipped
@@ -37,7 +37,7 @@ class Stage:
 
     async def start(self, request: SendRequest = REQUEST, nodes: str = "abc") -> str:
         """Start a cast, and wait until the last recipient was ordered to fetch."""
-        cast = self.dispatcher.send(request)
+        cast = self.cast_manager.send(request)
         for node in nodes:
             await self.agents.wait_for(node, agent_protocol.StartDelivery)
         return cast
@@ -49,7 +49,7 @@ class Stage:
 
     async def result(self, cast: str) -> CastResult:
         async with asyncio.timeout(5):
-            return await self.dispatcher.result(cast)
+            return await self.cast_manager.result(cast)
 
     async def land(self, cast: str, *hops: str) -> None:
         """These recipients complete it; a hop is a recipient and its upstream, `s` if omitted."""

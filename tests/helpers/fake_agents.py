@@ -45,7 +45,7 @@ class FakeAgents:
         self.packed = ""
         self.extras: dict[str, agent_protocol.PrunableReply] = {}
         self.source_failure: Failure | None = None
-        self.dispatcher: CastManager | None = None
+        self.cast_manager: CastManager | None = None
         self.ordered = asyncio.Condition()
         self.settled = True
         self.target = "local"
@@ -137,43 +137,43 @@ class FakeAgents:
 
     def go_away(self, node: str, failure: Failure | None = None) -> None:
         """The node's agent is lost."""
-        assert self.dispatcher is not None
+        assert self.cast_manager is not None
         info = self._nodes[node]
         self._nodes[node] = NodeInfo(info.name, NodeState.OFFLINE, address=info.address, failure=failure)
-        self.dispatcher.agent_lost(node)
+        self.cast_manager.agent_lost(node)
 
     def come_back(self, node: str) -> None:
         """The node has another agent, on another port."""
-        assert self.dispatcher is not None
+        assert self.cast_manager is not None
         info = self._nodes[node]
         self._nodes[node] = NodeInfo(info.name, NodeState.ONLINE, address=info.address)
         self._lives[node] += 1
-        self.dispatcher.agent_up(node)
+        self.cast_manager.agent_up(node)
 
     def remove(self, node: str) -> None:
         """The user has removed the node."""
-        assert self.dispatcher is not None
+        assert self.cast_manager is not None
         del self._nodes[node]
-        self.dispatcher.agent_lost(node)
-        self.dispatcher.node_removed(node)
+        self.cast_manager.agent_lost(node)
+        self.cast_manager.node_removed(node)
 
     def report_source(self, node: str, cast: str, state: SourceState, **facts: object) -> None:
-        assert self.dispatcher is not None
+        assert self.cast_manager is not None
         report = SourceReport(cast, state, **facts)  # type: ignore[arg-type]
-        self.dispatcher.agent_reported(node, agent_protocol.AgentReport(sources=(report,)))
+        self.cast_manager.agent_reported(node, agent_protocol.AgentReport(sources=(report,)))
 
     def report_verification(self, node: str, job: str, differing: int) -> None:
         """The node has read its files back."""
-        assert self.dispatcher is not None
+        assert self.cast_manager is not None
         report = agent_protocol.VerificationReport(
             job, agent_protocol.VerificationState.DONE, files=1, differing_count=differing
         )
-        self.dispatcher.agent_reported(node, agent_protocol.AgentReport(verifications=(report,)))
+        self.cast_manager.agent_reported(node, agent_protocol.AgentReport(verifications=(report,)))
 
     def report_delivery(self, node: str, cast: str, state: RecipientState, **facts: object) -> None:
-        assert self.dispatcher is not None
+        assert self.cast_manager is not None
         report = DeliveryReport(cast, state, **facts)  # type: ignore[arg-type]
-        self.dispatcher.agent_reported(node, agent_protocol.AgentReport(deliveries=(report,)))
+        self.cast_manager.agent_reported(node, agent_protocol.AgentReport(deliveries=(report,)))
 
     def complete(self, node: str, cast: str, upstream: str) -> None:
         """The node has everything, verified and committed."""

@@ -35,12 +35,12 @@ def make_file(nodes: LabNodes, size: int, name: str = "model.bin") -> Path:
 
 
 def send(nodes: LabNodes, path: Path) -> str:
-    return nodes.dispatcher.send(SendRequest((str(path),), ("all",), source=nodes.lab.hosts[0].name))
+    return nodes.cast_manager.send(SendRequest((str(path),), ("all",), source=nodes.lab.hosts[0].name))
 
 
 async def result(nodes: LabNodes, cast: str) -> CastResult:
-    await nodes.until(lambda: nodes.dispatcher.active == 0, SECONDS)
-    return await nodes.dispatcher.result(cast)
+    await nodes.until(lambda: nodes.cast_manager.active == 0, SECONDS)
+    return await nodes.cast_manager.result(cast)
 
 
 def content(path: Path) -> dict[str, bytes]:
@@ -97,7 +97,7 @@ async def send_past_the_middle(nodes: LabNodes) -> tuple[str, Path, str]:
 
 
 def chain(nodes: LabNodes) -> tuple[str, ...]:
-    (summary,) = nodes.dispatcher.summaries()
+    (summary,) = nodes.cast_manager.summaries()
     return summary.chain
 
 
@@ -129,9 +129,9 @@ async def test_a_late_recipient_gets_everything(make_lab: MakeLab) -> None:
     lab = make_lab(4, "200mbit")
     async with lab_nodes(lab) as nodes:
         path = make_file(nodes, 50_000_000)
-        cast = nodes.dispatcher.send(SendRequest((str(path),), ("h1", "h2"), source="h0"))
+        cast = nodes.cast_manager.send(SendRequest((str(path),), ("h1", "h2"), source="h0"))
         await nodes.until(lambda: begun(nodes, cast, "h1"), SECONDS)
-        await nodes.dispatcher.add_recipients(cast, ("h3",))
+        await nodes.cast_manager.add_recipients(cast, ("h3",))
         ended = await result(nodes, cast)
         assert len(ended.deliveries) == 3
         assert_delivered(nodes, ended, path)
@@ -154,7 +154,7 @@ async def test_a_source_that_gave_everything_away_is_not_missed(make_lab: MakeLa
         path = make_file(nodes, 16 << 20)
         cast = send(nodes, path)
         await nodes.until(lambda: given_away(nodes, cast), SECONDS)
-        assert not nodes.dispatcher.deliveries()[cast][1].state.finished
+        assert not nodes.cast_manager.deliveries()[cast][1].state.finished
         await nodes.kill(lab.hosts[0].name)
         assert_delivered(nodes, await result(nodes, cast), path)
 
@@ -249,7 +249,7 @@ async def test_a_cast_that_no_connection_gets_through_ends_with_a_reason(make_la
             source=lab.hosts[0].name,
             options=TransferOptions(transport=TransportOption.DIRECT),
         )
-        ended = await result(nodes, nodes.dispatcher.send(request))
+        ended = await result(nodes, nodes.cast_manager.send(request))
     assert ended.summary.state is CastState.FAILED
     for delivery in ended.deliveries:
         assert delivery.failure is not None

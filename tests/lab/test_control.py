@@ -29,14 +29,14 @@ async def test_a_pause_silences_every_link_within_half_a_second(make_lab: MakeLa
         path = make_file(nodes, 8_000_000)
         cast = send(nodes, path)
         await nodes.until(lambda: has(nodes, cast, "h2") > 2_000_000, SECONDS)
-        await nodes.dispatcher.commands.pause(cast)
+        await nodes.cast_manager.commands.pause(cast)
         await asyncio.sleep(STOP_SECONDS)
         before = traffic(lab)
         await asyncio.sleep(1.0)
         since = [after - earlier for earlier, after in zip(before, traffic(lab), strict=True)]
         assert max(since) < QUIET_BYTES
-        assert nodes.dispatcher.summaries()[0].state is CastState.PAUSED
-        nodes.dispatcher.commands.resume(cast)
+        assert nodes.cast_manager.summaries()[0].state is CastState.PAUSED
+        nodes.cast_manager.commands.resume(cast)
         ended = await result(nodes, cast)
         assert_delivered(nodes, ended, path)
         assert ended.summary.source_copies <= 1.01
@@ -65,7 +65,7 @@ async def test_who_is_off_at_first_is_served_by_a_recipient_when_the_source_is_g
         request = SendRequest(
             (str(path),), ("h1", "h2", "h3"), source="h0", options=TransferOptions(await_offline=True)
         )
-        cast = nodes.dispatcher.send(request)
+        cast = nodes.cast_manager.send(request)
         ended = await result(nodes, cast)
         assert [item.state for item in ended.deliveries] == [
             *(DeliveryState.COMPLETED, DeliveryState.COMPLETED),
@@ -73,10 +73,10 @@ async def test_who_is_off_at_first_is_served_by_a_recipient_when_the_source_is_g
         ]
         await nodes.kill("h0")
         await nodes.place(lab.hosts[3])
-        await nodes.until(lambda: not nodes.dispatcher.has_deferred, SECONDS)
-        served = nodes.dispatcher.deliveries()[cast][2]
+        await nodes.until(lambda: not nodes.cast_manager.has_deferred, SECONDS)
+        served = nodes.cast_manager.deliveries()[cast][2]
         assert served.state is DeliveryState.COMPLETED
         assert Path(served.paths[0]).parent == nodes.folder / "h3"
         assert content(Path(served.paths[0])) == content(path)
-        assert [item.state for item in nodes.dispatcher.summaries()] == [CastState.COMPLETED] * 2
-        assert nodes.dispatcher.summaries()[1].source in ("h1", "h2")
+        assert [item.state for item in nodes.cast_manager.summaries()] == [CastState.COMPLETED] * 2
+        assert nodes.cast_manager.summaries()[1].source in ("h1", "h2")

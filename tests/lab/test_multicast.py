@@ -73,13 +73,13 @@ def send(
         source=source,
         options=TransferOptions(limit=limit, transport=TransportOption.UDP),
     )
-    return nodes.dispatcher.send(request), path
+    return nodes.cast_manager.send(request), path
 
 
 async def delivered(nodes: LabNodes, cast: str, path: Path) -> CastResult:
     """The result, after every byte was compared."""
-    await nodes.until(lambda: nodes.dispatcher.active == 0, SECONDS)
-    ended = await nodes.dispatcher.result(cast)
+    await nodes.until(lambda: nodes.cast_manager.active == 0, SECONDS)
+    ended = await nodes.cast_manager.result(cast)
     assert_delivered(nodes, ended, path)
     return ended
 
@@ -91,7 +91,7 @@ def multicast_of(ended: CastResult) -> MulticastSnapshot:
 
 def followers(nodes: LabNodes) -> tuple[str, ...]:
     """The receivers that can follow the running cast."""
-    found = nodes.dispatcher.summaries()[-1].multicast
+    found = nodes.cast_manager.summaries()[-1].multicast
     return found.listeners if found is not None else ()
 
 
@@ -187,8 +187,8 @@ async def test_a_killed_host_comes_back_to_the_group(nodes: LabNodes) -> None:
     await nodes.place(nodes.lab.hosts[2])
     await nodes.until(has_more_than(nodes, cast, "h2", 1_000_000), SECONDS)
     await nodes.until(lambda: "h2" in followers(nodes), SECONDS)
-    assert not nodes.dispatcher.deliveries()[cast][0].state.finished
-    await nodes.dispatcher.set_limit(cast, 0)
+    assert not nodes.cast_manager.deliveries()[cast][0].state.finished
+    await nodes.cast_manager.set_limit(cast, 0)
     await delivered(nodes, cast, path)
     assert all(share(nodes, cast, node) > MOST for node in ("h1", "h3", "h4"))
 

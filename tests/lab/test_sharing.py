@@ -30,7 +30,7 @@ async def run_both(nodes: LabNodes, ways: list[tuple[str, str]], size: int) -> l
         SendRequest((str(make_file(nodes, size, f"{recipient} of {source}")),), (recipient,), source=source)
         for source, recipient in ways
     ]
-    casts = [nodes.dispatcher.send(request) for request in requests]
+    casts = [nodes.cast_manager.send(request) for request in requests]
     seen: list[list[int]] = []
 
     def look() -> bool:
@@ -41,7 +41,7 @@ async def run_both(nodes: LabNodes, ways: list[tuple[str, str]], size: int) -> l
 
     await nodes.until(look, SECONDS)
     for cast in casts:
-        assert (await nodes.dispatcher.result(cast)).summary.state is CastState.COMPLETED
+        assert (await nodes.cast_manager.result(cast)).summary.state is CastState.COMPLETED
     since = [after - before for before, after in zip(seen[0], seen[-1], strict=True)]
     return [count / sum(since) for count in since]
 

@@ -41,112 +41,112 @@ def has_circle(edges: Iterable[tuple[str, str]]) -> bool:
 
 def begun(route: Route) -> ReparentingPlan:
     """A plan whose nodes are all at their places in the route."""
-    steering = ReparentingPlan(route)
-    for move in steering.due_moves():
-        steering.acknowledged(move)
-    assert steering.settled
-    return steering
+    plan = ReparentingPlan(route)
+    for move in plan.due_moves():
+        plan.acknowledged(move)
+    assert plan.settled
+    return plan
 
 
 def test_all_begin_at_once() -> None:
-    steering = ReparentingPlan(chain(["a", "b", "c"]))
-    assert steering.due_moves() == (Move("a", "s", 1), Move("b", "a", 1), Move("c", "b", 1))
-    assert steering.due_moves() == ()
-    assert not steering.settled
+    plan = ReparentingPlan(chain(["a", "b", "c"]))
+    assert plan.due_moves() == (Move("a", "s", 1), Move("b", "a", 1), Move("c", "b", 1))
+    assert plan.due_moves() == ()
+    assert not plan.settled
 
 
 def test_the_second_move_waits_for_the_first_ones_answer() -> None:
-    steering = begun(chain(["a", "b"]))
-    route, _ = steering.target.moved_to_tail("a")  # s, b, a
-    steering.set_target(route)
-    assert steering.due_moves() == (Move("b", "s", 2),)
-    assert steering.due_moves() == ()
-    steering.acknowledged(Move("b", "s", 2))
-    assert steering.due_moves() == (Move("a", "b", 2),)
-    steering.acknowledged(Move("a", "b", 2))
-    assert steering.settled
+    plan = begun(chain(["a", "b"]))
+    route, _ = plan.target.moved_to_tail("a")  # s, b, a
+    plan.set_target(route)
+    assert plan.due_moves() == (Move("b", "s", 2),)
+    assert plan.due_moves() == ()
+    plan.acknowledged(Move("b", "s", 2))
+    assert plan.due_moves() == (Move("a", "b", 2),)
+    plan.acknowledged(Move("a", "b", 2))
+    assert plan.settled
 
 
 def test_an_older_route_and_an_older_answer_change_nothing() -> None:
-    steering = begun(chain(["a", "b"]))
-    old = steering.target
+    plan = begun(chain(["a", "b"]))
+    old = plan.target
     route, _ = old.reparented("b", "s")
-    steering.set_target(route)
-    (move,) = steering.due_moves()
-    steering.set_target(old)
-    steering.acknowledged(Move("b", "s", 1))
-    assert not steering.settled
-    steering.acknowledged(move)
-    assert steering.settled
-    assert steering.target is route
+    plan.set_target(route)
+    (move,) = plan.due_moves()
+    plan.set_target(old)
+    plan.acknowledged(Move("b", "s", 1))
+    assert not plan.settled
+    plan.acknowledged(move)
+    assert plan.settled
+    assert plan.target is route
 
 
 def test_who_refuses_is_not_asked_again_before_the_next_route() -> None:
-    steering = begun(chain(["a", "b"]))
-    route, _ = steering.target.reparented("b", "s")
-    steering.set_target(route)
-    (move,) = steering.due_moves()
-    steering.refused(move)
-    assert steering.due_moves() == ()
-    assert not steering.settled
-    steering.forget_node("a")
+    plan = begun(chain(["a", "b"]))
+    route, _ = plan.target.reparented("b", "s")
+    plan.set_target(route)
+    (move,) = plan.due_moves()
+    plan.refused(move)
+    assert plan.due_moves() == ()
+    assert not plan.settled
+    plan.forget_node("a")
     route, _ = route.without_node("a")
-    steering.set_target(route)
-    assert steering.due_moves() == (Move("b", "s", 3),)
+    plan.set_target(route)
+    assert plan.due_moves() == (Move("b", "s", 3),)
 
 
 def test_a_node_that_comes_back_begins_again() -> None:
-    steering = begun(chain(["a", "b"]))
-    route, _ = steering.target.without_node("a")
-    steering.forget_node("a")
-    steering.set_target(route)
-    (move,) = steering.due_moves()
-    steering.acknowledged(move)
+    plan = begun(chain(["a", "b"]))
+    route, _ = plan.target.without_node("a")
+    plan.forget_node("a")
+    plan.set_target(route)
+    (move,) = plan.due_moves()
+    plan.acknowledged(move)
     route, _ = route.with_leaf("a", "b")
-    steering.set_target(route)
-    assert steering.due_moves() == (Move("a", "b", 3),)
+    plan.set_target(route)
+    assert plan.due_moves() == (Move("a", "b", 3),)
 
 
 def test_who_is_left_out_is_told_to_fetch_nothing_and_counts_until_it_knows() -> None:
-    steering = begun(chain(["a", "b"]))
-    route, _ = steering.target.without_node("a")
-    steering.set_target(route)
-    assert steering.is_detaching("a")
-    assert steering.due_detachments() == (Move("a", NO_UPSTREAM, 2),)
-    assert steering.due_moves() == (Move("b", "s", 2),)
+    plan = begun(chain(["a", "b"]))
+    route, _ = plan.target.without_node("a")
+    plan.set_target(route)
+    assert plan.is_detaching("a")
+    assert plan.due_detachments() == (Move("a", NO_UPSTREAM, 2),)
+    assert plan.due_moves() == (Move("b", "s", 2),)
     route, _ = route.with_leaf("a", "b")
-    steering.set_target(route)
-    assert not steering.is_detaching("a")
-    assert steering.due_moves() == ()  # its answer is outstanding
-    steering.acknowledged(Move("a", NO_UPSTREAM, 2))
-    assert steering.due_moves() == ()  # the other node may still fetch from it
-    steering.acknowledged(Move("b", "s", 2))
-    assert steering.due_moves() == (Move("a", "b", 3),)
+    plan.set_target(route)
+    assert not plan.is_detaching("a")
+    assert plan.due_moves() == ()  # its answer is outstanding
+    plan.acknowledged(Move("a", NO_UPSTREAM, 2))
+    assert plan.due_moves() == ()  # the other node may still fetch from it
+    plan.acknowledged(Move("b", "s", 2))
+    assert plan.due_moves() == (Move("a", "b", 3),)
 
 
 def test_what_is_outdated_is_sent_again_and_counts_meanwhile() -> None:
-    steering = begun(chain(["a", "b"]))
-    steering.resend("a")
-    assert not steering.settled
-    assert dict(steering.edges()) == {"a": "s", "b": "a"}
-    route, _ = steering.target.without_node("a")
-    steering.set_target(route)
-    assert steering.due_moves() == (Move("a", NO_UPSTREAM, 2), Move("b", "s", 2))
+    plan = begun(chain(["a", "b"]))
+    plan.resend("a")
+    assert not plan.settled
+    assert dict(plan.edges()) == {"a": "s", "b": "a"}
+    route, _ = plan.target.without_node("a")
+    plan.set_target(route)
+    assert plan.due_moves() == (Move("a", NO_UPSTREAM, 2), Move("b", "s", 2))
 
 
 def test_the_root_that_takes_over_needs_no_order() -> None:
-    steering = begun(chain(["a", "b", "c"]))
-    route, _ = steering.target.rerooted("b")
-    steering.set_target(route)
-    assert steering.due_moves() == (Move("a", "b", 2),)
+    plan = begun(chain(["a", "b", "c"]))
+    route, _ = plan.target.rerooted("b")
+    plan.set_target(route)
+    assert plan.due_moves() == (Move("a", "b", 2),)
 
 
 @pytest.mark.timeout(20)
 def test_ten_thousand_nodes_begin_in_no_time() -> None:
-    steering = begun(chain([f"n{number}" for number in range(10_000)]))
-    route, _ = steering.target.moved_to_tail("n5000")
-    steering.set_target(route)
-    assert steering.due_moves() == (Move("n5001", "n4999", 2),)
+    plan = begun(chain([f"n{number}" for number in range(10_000)]))
+    route, _ = plan.target.moved_to_tail("n5000")
+    plan.set_target(route)
+    assert plan.due_moves() == (Move("n5001", "n4999", 2),)
 
 
 class Cluster(RuleBasedStateMachine):
@@ -155,7 +155,7 @@ class Cluster(RuleBasedStateMachine):
     @initialize(count=st.integers(1, len(NAMES)), fed=st.integers(0, 10))
     def begin(self, count: int, fed: int) -> None:
         self.route = plan_route("s", NAMES[:count], size=fed << 20)
-        self.steering = ReparentingPlan(self.route)
+        self.plan = ReparentingPlan(self.route)
         self.upstreams: dict[str, str] = {}  # the actual upstream of each agent
         self.epochs: dict[str, int] = {}
         self.sent: list[Move] = []  # in flight to an agent
@@ -165,7 +165,7 @@ class Cluster(RuleBasedStateMachine):
     def want(self, route: Route) -> None:
         assert route.epoch >= self.route.epoch
         self.route = route
-        self.steering.set_target(route)
+        self.plan.set_target(route)
 
     def lose(self, node: str) -> None:
         """Its agent is dead, and so are the orders in flight to it; late answers still arrive."""
@@ -173,7 +173,7 @@ class Cluster(RuleBasedStateMachine):
         self.epochs.pop(node, None)
         self.sent = [move for move in self.sent if move.node != node]
         self.refusals = [move for move in self.refusals if move.node != node]
-        self.steering.forget_node(node)
+        self.plan.forget_node(node)
 
     def take(self, move: Move) -> None:
         if move.epoch > self.epochs.get(move.node, 0):
@@ -184,7 +184,7 @@ class Cluster(RuleBasedStateMachine):
 
     @rule()
     def send(self) -> None:
-        for move in self.steering.due_moves():
+        for move in self.plan.due_moves():
             assert move.epoch == self.route.epoch
             assert all(other.node != move.node for other in self.sent)
             assert move.epoch > self.epochs.get(move.node, 0)
@@ -203,12 +203,12 @@ class Cluster(RuleBasedStateMachine):
     @precondition(lambda self: self.taken)
     @rule(data=st.data())
     def answer(self, data: st.DataObject) -> None:
-        self.steering.acknowledged(self.taken.pop(data.draw(st.integers(0, len(self.taken) - 1))))
+        self.plan.acknowledged(self.taken.pop(data.draw(st.integers(0, len(self.taken) - 1))))
 
     @precondition(lambda self: self.refusals)
     @rule()
     def refuse(self) -> None:
-        self.steering.refused(self.refusals.pop())
+        self.plan.refused(self.refusals.pop())
 
     @precondition(lambda self: self.taken)
     @rule()
@@ -236,7 +236,7 @@ class Cluster(RuleBasedStateMachine):
         """The source has another address; nodes with an order in flight get another one afterwards."""
         self.want(self.route.rerooted(self.route.source)[0])
         for node in self.route.direct_downstreams(self.route.source):
-            self.steering.resend(node)
+            self.plan.resend(node)
 
     @rule(data=st.data(), node=st.sampled_from(NAMES))
     def join(self, data: st.DataObject, node: str) -> None:
@@ -273,18 +273,18 @@ class Cluster(RuleBasedStateMachine):
 
     @invariant()
     def no_circle_at_any_moment(self) -> None:
-        assert not has_circle(self.steering.edges())
+        assert not has_circle(self.plan.edges())
 
     @invariant()
     def what_agents_do_is_known(self) -> None:
-        assert set(self.upstreams.items()) <= set(self.steering.edges())
+        assert set(self.upstreams.items()) <= set(self.plan.edges())
 
     def teardown(self) -> None:
         """When the answers arrive, the plan settles, in at most as many rounds as there are nodes."""
         if not hasattr(self, "route"):
             return
         for move in self.refusals:
-            self.steering.refused(move)
+            self.plan.refused(move)
         self.refusals = []
         self.want(Route(self.route.source, self.route.upstreams, self.route.epoch + 1))
         for _ in range(2 * len(NAMES) + 2):
@@ -293,14 +293,14 @@ class Cluster(RuleBasedStateMachine):
                 self.taken.append(move)
             self.sent = []
             for move in self.taken:
-                self.steering.acknowledged(move)
+                self.plan.acknowledged(move)
             self.taken = []
             self.send()
             self.no_circle_at_any_moment()
             self.what_agents_do_is_known()
-        assert self.steering.settled
+        assert self.plan.settled
         assert self.upstreams == dict(self.route.upstreams)
-        assert not any(map(self.steering.is_detaching, NAMES))
+        assert not any(map(self.plan.is_detaching, NAMES))
 
 
 TestCluster = Cluster.TestCase

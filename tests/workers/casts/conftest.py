@@ -14,4 +14,4 @@ async def stage() -> AsyncIterator[Stage]:
     """A cast manager with a source `s` and recipients a, b, c."""
     stage = Stage()
     yield stage
-    await stage.dispatcher.close()
+    await stage.cast_manager.close()

@@ -29,11 +29,11 @@ def pauses(stage: Stage) -> dict[str, list[bool]]:
 
 
 def state(stage: Stage, cast: str) -> CastState:
-    return next(item.state for item in stage.dispatcher.summaries() if item.cast == cast)
+    return next(item.state for item in stage.cast_manager.summaries() if item.cast == cast)
 
 
 def deliveries(stage: Stage, cast: str) -> dict[str, DeliveryState]:
-    return {item.node: item.state for item in stage.dispatcher.deliveries()[cast]}
+    return {item.node: item.state for item in stage.cast_manager.deliveries()[cast]}
 
 
 async def settle() -> None:
@@ -48,12 +48,12 @@ def kind_of(error: pytest.ExceptionInfo[CastRayError]) -> FailureKind:
 async def test_every_node_hears_of_a_pause_and_the_cast_goes_on_afterwards(stage: Stage) -> None:
     cast = await stage.start()
     stage.agents.report_delivery("a", cast, RecipientState.RECEIVING, stream_bytes=1000)
-    await stage.dispatcher.commands.pause(cast)
+    await stage.cast_manager.commands.pause(cast)
     assert state(stage, cast) is CastState.PAUSED
     assert set(deliveries(stage, cast).values()) == {DeliveryState.PAUSED}
     assert pauses(stage) == {node: [True] for node in "sabc"}
-    await stage.dispatcher.commands.pause(cast)  # it is already
-    stage.dispatcher.commands.resume(cast)
+    await stage.cast_manager.commands.pause(cast)  # it is already
+    stage.cast_manager.commands.resume(cast)
     assert state(stage, cast) is CastState.SENDING
     await stage.agents.wait_for("c", agent_protocol.PauseCast, 2)
     assert pauses(stage) == {node: [True, False] for node in "sabc"}
@@ -62,29 +62,29 @@ async def test_every_node_hears_of_a_pause_and_the_cast_goes_on_afterwards(stage
 
 async def test_who_is_away_while_it_is_paused_is_missed_only_afterwards(stage: Stage) -> None:
     cast = await stage.start()
-    await stage.dispatcher.commands.pause(cast)
+    await stage.cast_manager.commands.pause(cast)
     stage.agents.go_away("b")
     await settle()
     stage.skip(GRACE_SECONDS * 9)
-    stage.dispatcher.cluster_changed()
+    stage.cast_manager.cluster_changed()
     await settle()
     assert deliveries(stage, cast)["b"] is DeliveryState.PAUSED
     stage.agents.come_back("b")
     await settle()
     assert sum(isinstance(order, agent_protocol.StartDelivery) for _, order in stage.agents.orders) == 3
-    stage.dispatcher.commands.resume(cast)
+    stage.cast_manager.commands.resume(cast)
     await stage.agents.wait_for("b", agent_protocol.StartDelivery, 2)
     assert await stage.finish(cast, "a", "b", "c") is CastState.COMPLETED
 
 
 async def test_a_source_that_comes_back_is_asked_to_serve_once_the_cast_goes_on(stage: Stage) -> None:
     cast = await stage.start()
-    await stage.dispatcher.commands.pause(cast)
+    await stage.cast_manager.commands.pause(cast)
     stage.agents.go_away("s")
     stage.agents.come_back("s")
     await settle()
     assert sum(isinstance(order, agent_protocol.ServeSource) for _, order in stage.agents.orders) == 1
-    stage.dispatcher.commands.resume(cast)
+    stage.cast_manager.commands.resume(cast)
     await stage.agents.wait_for("s", agent_protocol.ServeSource, 2)
     assert await stage.finish(cast, "a", "b", "c") is CastState.COMPLETED
 
@@ -94,68 +94,68 @@ async def test_what_has_all_its_bytes_lands_although_the_cast_is_paused(stage: S
     stage.seal(cast)
     for node in "abc":
         stage.agents.report_delivery(node, cast, RecipientState.VERIFYING, stream_bytes=STREAM)
-    await stage.dispatcher.commands.pause(cast)
+    await stage.cast_manager.commands.pause(cast)
     assert set(deliveries(stage, cast).values()) == {DeliveryState.VERIFYING}
     assert await stage.finish(cast, "a", "b", "c") is CastState.COMPLETED
 
 
 async def test_a_cast_that_is_paused_while_it_scans_sends_nothing(stage: Stage) -> None:
     stage.agents.scanning = True
-    cast = stage.dispatcher.send(REQUEST)
+    cast = stage.cast_manager.send(REQUEST)
     await stage.agents.wait_for("s", agent_protocol.PrepareSource)
-    await stage.dispatcher.commands.pause(cast)
+    await stage.cast_manager.commands.pause(cast)
     stage.agents.report_source("s", cast, agent_protocol.SourceState.PREPARED, totals=stage.agents.totals)
     await settle()
     assert state(stage, cast) is CastState.PAUSED
     assert not any(isinstance(order, agent_protocol.ServeSource) for _, order in stage.agents.orders)
-    stage.dispatcher.commands.resume(cast)
+    stage.cast_manager.commands.resume(cast)
     await stage.agents.wait_for("c", agent_protocol.StartDelivery)
     assert await stage.finish(cast, "a", "b", "c") is CastState.COMPLETED
 
 
 async def test_a_paused_cast_can_be_cancelled(stage: Stage) -> None:
     cast = await stage.start()
-    await stage.dispatcher.commands.pause(cast)
-    await stage.dispatcher.cancel(cast)
+    await stage.cast_manager.commands.pause(cast)
+    await stage.cast_manager.cancel(cast)
     assert state(stage, cast) is CastState.CANCELLED
 
 
 async def test_a_limit_on_casts_at_once(stage: Stage) -> None:
-    stage.dispatcher.set_max_running(1)
+    stage.cast_manager.set_max_running(1)
     first = await stage.start()
-    second, third = stage.dispatcher.send(REQUEST), stage.dispatcher.send(REQUEST)
+    second, third = stage.cast_manager.send(REQUEST), stage.cast_manager.send(REQUEST)
     await settle()
-    assert [item.state for item in stage.dispatcher.summaries()][1:] == [CastState.QUEUED] * 2
-    assert [item.place for item in stage.dispatcher.summaries()] == [0, 0, 1]
-    stage.dispatcher.commands.move_in_queue(third, 0)
-    assert [item.place for item in stage.dispatcher.summaries()] == [0, 1, 0]
+    assert [item.state for item in stage.cast_manager.summaries()][1:] == [CastState.QUEUED] * 2
+    assert [item.place for item in stage.cast_manager.summaries()] == [0, 0, 1]
+    stage.cast_manager.commands.move_in_queue(third, 0)
+    assert [item.place for item in stage.cast_manager.summaries()] == [0, 1, 0]
     with pytest.raises(CastRayError) as error:
-        stage.dispatcher.commands.move_in_queue(first, 0)
+        stage.cast_manager.commands.move_in_queue(first, 0)
     assert kind_of(error) is FailureKind.CAST_NOT_QUEUED
-    await stage.dispatcher.commands.pause(first)
+    await stage.cast_manager.commands.pause(first)
     assert state(stage, third) is not CastState.QUEUED  # a paused cast does not count as running
-    stage.dispatcher.commands.resume(first)
+    stage.cast_manager.commands.resume(first)
     assert state(stage, first) is CastState.QUEUED
-    await stage.dispatcher.cancel(third)
+    await stage.cast_manager.cancel(third)
     assert state(stage, first) is CastState.SENDING
-    stage.dispatcher.set_max_running(0)
+    stage.cast_manager.set_max_running(0)
     assert state(stage, second) is not CastState.QUEUED
 
 
 async def test_all_can_be_paused_and_resumed(stage: Stage) -> None:
-    stage.dispatcher.set_max_running(1)
+    stage.cast_manager.set_max_running(1)
     first = await stage.start()
-    second = stage.dispatcher.send(REQUEST)
+    second = stage.cast_manager.send(REQUEST)
     await settle()
-    await stage.dispatcher.commands.carry_out(messages.Pause())
+    await stage.cast_manager.commands.carry_out(messages.Pause())
     assert {state(stage, first), state(stage, second)} == {CastState.PAUSED}
-    await stage.dispatcher.commands.carry_out(messages.Resume())
+    await stage.cast_manager.commands.carry_out(messages.Resume())
     assert (state(stage, first), state(stage, second)) == (CastState.SENDING, CastState.QUEUED)
 
 
 async def test_one_recipient_is_dropped_and_those_below_it_go_on(stage: Stage) -> None:
     cast = await stage.start()
-    await stage.dispatcher.commands.drop_recipients(cast, ("b",))
+    await stage.cast_manager.commands.drop_recipients(cast, ("b",))
     assert deliveries(stage, cast)["b"] is DeliveryState.CANCELLED
     assert ("b", agent_protocol.CancelCast(cast)) in stage.agents.orders
     order = await stage.agents.wait_for("c", agent_protocol.SetUpstream)
@@ -163,25 +163,25 @@ async def test_one_recipient_is_dropped_and_those_below_it_go_on(stage: Stage) -
     assert order.upstream is not None
     assert order.upstream.node == "a"
     with pytest.raises(CastRayError) as error:
-        await stage.dispatcher.commands.drop_recipients(cast, ())
+        await stage.cast_manager.commands.drop_recipients(cast, ())
     assert kind_of(error) is FailureKind.NO_RECIPIENTS
     for who in (("s",), ("b", "nobody")):
         with pytest.raises(CastRayError) as error:
-            await stage.dispatcher.commands.drop_recipients(cast, who)
+            await stage.cast_manager.commands.drop_recipients(cast, who)
         assert kind_of(error) is FailureKind.NODE_UNKNOWN
     assert await stage.finish(cast, "a", "c") is CastState.PARTLY_FAILED
 
 
 async def test_a_cast_that_nobody_is_to_receive_any_more_is_cancelled(stage: Stage) -> None:
     cast = await stage.start()
-    await stage.dispatcher.commands.drop_recipients(cast, ("a", "b", "c"))
+    await stage.cast_manager.commands.drop_recipients(cast, ("a", "b", "c"))
     assert (await stage.result(cast)).summary.state is CastState.CANCELLED
 
 
 async def test_somebody_joins_before_the_cast_has_taken_a_step(stage: Stage) -> None:
-    cast = stage.dispatcher.send(msgspec.structs.replace(REQUEST, recipients=("a",)))
+    cast = stage.cast_manager.send(msgspec.structs.replace(REQUEST, recipients=("a",)))
     async with asyncio.timeout(5):
-        await stage.dispatcher.add_recipients(cast, ("b",))
+        await stage.cast_manager.add_recipients(cast, ("b",))
     await stage.agents.wait_for("b", agent_protocol.StartDelivery)
     assert await stage.finish(cast, "a", "b") is CastState.COMPLETED
 
@@ -189,20 +189,20 @@ async def test_somebody_joins_before_the_cast_has_taken_a_step(stage: Stage) -> 
 async def test_what_failed_is_retried_alone(stage: Stage) -> None:
     cast = await stage.start()
     with pytest.raises(CastRayError) as error:
-        await stage.dispatcher.commands.retry(cast)
+        await stage.cast_manager.commands.retry(cast)
     assert kind_of(error) is FailureKind.CAST_GOES_ON
-    await stage.dispatcher.commands.drop_recipients(cast, ("b", "c"))
+    await stage.cast_manager.commands.drop_recipients(cast, ("b", "c"))
     assert await stage.finish(cast, "a") is CastState.PARTLY_FAILED
     with pytest.raises(CastRayError) as error:
-        await stage.dispatcher.commands.retry(cast, ("a",))
+        await stage.cast_manager.commands.retry(cast, ("a",))
     assert kind_of(error) is FailureKind.NOTHING_TO_RETRY
-    again = await stage.dispatcher.commands.retry(cast[:5])
-    summary = stage.dispatcher.summaries()[-1]
+    again = await stage.cast_manager.commands.retry(cast[:5])
+    summary = stage.cast_manager.summaries()[-1]
     assert (summary.cast, summary.follows, summary.recipients) == (again, cast, ("b", "c"))
-    only = await stage.dispatcher.commands.retry(cast, ("c",))
-    assert stage.dispatcher.summaries()[-1].recipients == ("c",)
-    both = await stage.dispatcher.commands.send_again(cast)
-    assert stage.dispatcher.summaries()[-1].recipients == ("a", "b", "c")
+    only = await stage.cast_manager.commands.retry(cast, ("c",))
+    assert stage.cast_manager.summaries()[-1].recipients == ("c",)
+    both = await stage.cast_manager.commands.send_again(cast)
+    assert stage.cast_manager.summaries()[-1].recipients == ("a", "b", "c")
     assert len({again, only, both}) == 3
 
 
@@ -214,24 +214,24 @@ async def test_what_only_the_history_knows_can_be_sent_again(stage: Stage) -> No
             raise CastRayError(FailureKind.CAST_UNKNOWN, cast=cast)
         return PastCast(request, "local", CastResult(make_cast("x", cast="c0ffee"), (), 1.0))
 
-    dispatcher = CastManager(stage.agents, stage.events.append, find_past_cast=past)
-    again = await dispatcher.commands.send_again("c0f")
-    assert [(item.cast, item.follows) for item in dispatcher.summaries()] == [(again, "c0ffee")]
+    cast_manager = CastManager(stage.agents, stage.events.append, find_past_cast=past)
+    again = await cast_manager.commands.send_again("c0f")
+    assert [(item.cast, item.follows) for item in cast_manager.summaries()] == [(again, "c0ffee")]
     with pytest.raises(CastRayError) as error:
-        await dispatcher.commands.send_again("f00")
+        await cast_manager.commands.send_again("f00")
     assert kind_of(error) is FailureKind.CAST_UNKNOWN
-    await dispatcher.close()
+    await cast_manager.close()
 
 
 async def test_all_end_together_although_one_is_queued(
     stage: Stage, caplog: pytest.LogCaptureFixture
 ) -> None:
-    stage.dispatcher.set_max_running(1)
-    casts = [stage.dispatcher.send(REQUEST) for _ in range(4)]
+    stage.cast_manager.set_max_running(1)
+    casts = [stage.cast_manager.send(REQUEST) for _ in range(4)]
     await settle()
-    await stage.dispatcher.end_all()
+    await stage.cast_manager.end_all()
     await settle()
     ended = [event.summary.cast for event in stage.events if isinstance(event, CastResult)]
     assert sorted(ended) == sorted(casts)
-    assert stage.dispatcher.active == 0
+    assert stage.cast_manager.active == 0
     assert caplog.records == []

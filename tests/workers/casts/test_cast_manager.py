@@ -78,7 +78,7 @@ async def test_the_hash_is_one_that_everybody_has(stage: Stage, poor: str | None
 async def test_the_secret_is_of_this_cast_alone(stage: Stage) -> None:
     secrets = set()
     for count in (1, 2):
-        cast = stage.dispatcher.send(REQUEST)
+        cast = stage.cast_manager.send(REQUEST)
         await stage.agents.wait_for("c", agent_protocol.StartDelivery, count)
         orders = [
             order for _, order in stage.agents.orders if isinstance(order, agent_protocol.StartDelivery)
@@ -91,7 +91,7 @@ async def test_the_secret_is_of_this_cast_alone(stage: Stage) -> None:
 async def test_a_recipient_without_room_touches_nobody_else(stage: Stage) -> None:
     no_room = Failure(FailureKind.NO_ROOM, {"node": "b", "path": "/", "free": "1 B", "needed": "1 kB"})
     stage.agents.replies["b"] = agent_protocol.DestinationReply(failure=no_room)
-    cast = stage.dispatcher.send(REQUEST)
+    cast = stage.cast_manager.send(REQUEST)
     start = await stage.agents.wait_for("c", agent_protocol.StartDelivery)
     assert isinstance(start, agent_protocol.StartDelivery)
     assert start.upstream.node == "a"
@@ -110,11 +110,11 @@ async def test_recipients_that_share_a_disk_need_room_together(stage: Stage) -> 
         stage.agents.replies[node] = agent_protocol.DestinationReply(
             f"/in/{node}", f"of {node}", free_bytes=size * 5 // 2, disk="one"
         )
-    report = await stage.dispatcher.dry_runs.preflight(REQUEST)
+    report = await stage.cast_manager.dry_runs.preflight(REQUEST)
     (problem,) = report.problems
     assert (problem.node, problem.failure.kind) == ("c", FailureKind.NO_ROOM_TOGETHER)
     assert problem.failure.values["others"] == "a, b"
-    cast = stage.dispatcher.send(REQUEST)
+    cast = stage.cast_manager.send(REQUEST)
     await stage.agents.wait_for("b", agent_protocol.StartDelivery)
     stage.seal(cast)
     stage.agents.complete("a", cast, "s")
@@ -130,7 +130,7 @@ async def test_what_is_there_already_needs_no_room(stage: Stage) -> None:
         stage.agents.replies[node] = agent_protocol.DestinationReply(
             f"/in/{node}", f"of {node}", free_bytes=size, disk="one", present_bytes=size
         )
-    assert (await stage.dispatcher.dry_runs.preflight(REQUEST)).problems == ()
+    assert (await stage.cast_manager.dry_runs.preflight(REQUEST)).problems == ()
     asked = [order for _, order in stage.agents.orders if isinstance(order, agent_protocol.CheckDestination)]
     assert [order.count_present for order in asked] == [False] * 3 + [True] * 3
 
@@ -138,7 +138,7 @@ async def test_what_is_there_already_needs_no_room(stage: Stage) -> None:
 async def test_without_consent_a_problem_keeps_the_cast_from_starting(stage: Stage) -> None:
     failure = Failure(FailureKind.NOT_WRITABLE, {"node": "b"})
     stage.agents.replies["b"] = agent_protocol.DestinationReply(failure=failure)
-    cast = stage.dispatcher.send(SendRequest(("/data/model.bin",), ("all",)))
+    cast = stage.cast_manager.send(SendRequest(("/data/model.bin",), ("all",)))
     result = await stage.result(cast)
     assert result.summary.state is CastState.FAILED
     assert result.summary.failure == failure
@@ -150,7 +150,7 @@ async def test_without_consent_a_problem_keeps_the_cast_from_starting(stage: Sta
 async def test_a_missing_file_fails_the_cast_by_name(stage: Stage) -> None:
     failure = Failure(FailureKind.NO_SUCH_FILE, {"path": "/data/model.bin"})
     stage.agents.source_failure = failure
-    result = await stage.result(stage.dispatcher.send(REQUEST))
+    result = await stage.result(stage.cast_manager.send(REQUEST))
     assert result.summary.state is CastState.FAILED
     assert result.summary.failure == failure
 
@@ -193,7 +193,7 @@ async def test_the_loss_of_the_source_ends_the_cast_after_a_while(stage: Stage) 
 async def test_recipients_of_one_folder_get_it_written_once(stage: Stage) -> None:
     for node in "abc":
         stage.agents.replies[node] = agent_protocol.DestinationReply("/shared", "same", free_bytes=10**9)
-    cast = stage.dispatcher.send(REQUEST)
+    cast = stage.cast_manager.send(REQUEST)
     await stage.agents.wait_for("a", agent_protocol.StartDelivery)
     stage.seal(cast)
     stage.agents.complete("a", cast, "s")
@@ -208,7 +208,7 @@ async def test_recipients_of_one_folder_get_it_written_once(stage: Stage) -> Non
 async def test_another_one_takes_over_from_a_lost_writer(stage: Stage) -> None:
     for node in "ab":
         stage.agents.replies[node] = agent_protocol.DestinationReply("/shared", "same", free_bytes=10**9)
-    cast = stage.dispatcher.send(REQUEST)
+    cast = stage.cast_manager.send(REQUEST)
     await stage.agents.wait_for("c", agent_protocol.StartDelivery)
     stage.agents.go_away("a")
     start = await stage.agents.wait_for("b", agent_protocol.StartDelivery)
@@ -224,24 +224,24 @@ async def test_another_one_takes_over_from_a_lost_writer(stage: Stage) -> None:
 async def test_cancel_ends_it_everywhere(stage: Stage) -> None:
     cast = await stage.start()
     stage.agents.report_delivery("a", cast, RecipientState.RECEIVING, stream_bytes=10, content_bytes=5)
-    await stage.dispatcher.cancel(cast[:6])
+    await stage.cast_manager.cancel(cast[:6])
     result = await stage.result(cast)
     assert result.summary.state is CastState.CANCELLED
     assert all(item.state is DeliveryState.CANCELLED for item in result.deliveries)
     for node in ("s", "a", "b", "c"):
         await stage.agents.wait_for(node, agent_protocol.CancelCast)
     with pytest.raises(CastRayError) as caught:
-        await stage.dispatcher.cancel(cast)
+        await stage.cast_manager.cancel(cast)
     assert caught.value.failure.kind is FailureKind.CAST_FINISHED
 
 
 async def test_preflight_sends_nothing(stage: Stage) -> None:
     failure = Failure(FailureKind.NOT_WRITABLE, {"node": "b"})
     stage.agents.replies["b"] = agent_protocol.DestinationReply(failure=failure)
-    report = await stage.dispatcher.dry_runs.preflight(REQUEST)
+    report = await stage.cast_manager.dry_runs.preflight(REQUEST)
     assert (report.files, report.bytes, report.recipients) == (1, SIZE, ("a", "b", "c"))
     assert [(item.node, item.failure) for item in report.problems] == [("b", failure)]
-    assert not stage.dispatcher.summaries()
+    assert not stage.cast_manager.summaries()
     assert not any(stage.agents.started(node) for node in "abc")
 
 
@@ -263,24 +263,24 @@ async def test_a_request_that_makes_no_sense_is_refused(
     stage: Stage, request_: SendRequest, kind: FailureKind
 ) -> None:
     with pytest.raises(CastRayError) as caught:
-        stage.dispatcher.send(request_)
+        stage.cast_manager.send(request_)
     assert caught.value.failure.kind is kind
 
 
 async def test_recipients_by_address_and_node_id(stage: Stage) -> None:
     node_id = stage.agents.nodes["c"].node_id
-    report = await stage.dispatcher.dry_runs.preflight(SendRequest(("/x",), ("10.0.0.1", node_id[:6], "a")))
+    report = await stage.cast_manager.dry_runs.preflight(SendRequest(("/x",), ("10.0.0.1", node_id[:6], "a")))
     assert report.recipients == ("a", "c")
 
 
 async def test_clearing_forgets_what_has_ended(stage: Stage) -> None:
     stage.agents.source_failure = Failure(FailureKind.NO_SUCH_FILE)
-    ended = stage.dispatcher.send(REQUEST)
+    ended = stage.cast_manager.send(REQUEST)
     await stage.result(ended)
     stage.agents.source_failure = None
     running = await stage.start()
-    stage.dispatcher.clear_finished()
-    assert [summary.cast for summary in stage.dispatcher.summaries()] == [running]
+    stage.cast_manager.clear_finished()
+    assert [summary.cast for summary in stage.cast_manager.summaries()] == [running]
 
 
 async def test_a_file_that_the_source_could_not_send_is_named(stage: Stage) -> None:
@@ -315,9 +315,9 @@ async def test_a_file_that_the_source_could_not_send_is_named(stage: Stage) -> N
 async def test_cancelling_again_while_it_is_being_cancelled(stage: Stage) -> None:
     cast = await stage.start()
     stage.agents.hold(agent_protocol.CancelCast)
-    first = asyncio.create_task(stage.dispatcher.cancel(cast))
+    first = asyncio.create_task(stage.cast_manager.cancel(cast))
     await stage.agents.wait_for("s", agent_protocol.CancelCast)
-    second = asyncio.create_task(stage.dispatcher.cancel(cast))
+    second = asyncio.create_task(stage.cast_manager.cancel(cast))
     await asyncio.sleep(0)
     stage.agents.release()
     await asyncio.gather(first, second)
@@ -325,8 +325,8 @@ async def test_cancelling_again_while_it_is_being_cancelled(stage: Stage) -> Non
 
 
 async def test_cancelling_before_the_first_step(stage: Stage) -> None:
-    cast = stage.dispatcher.send(REQUEST)
-    await stage.dispatcher.cancel(cast)
+    cast = stage.cast_manager.send(REQUEST)
+    await stage.cast_manager.cancel(cast)
     result = await stage.result(cast)
     assert result.summary.state is CastState.CANCELLED
     assert all(item.state is DeliveryState.CANCELLED for item in result.deliveries)
@@ -335,9 +335,9 @@ async def test_cancelling_before_the_first_step(stage: Stage) -> None:
 
 async def test_cancelling_while_the_source_is_scanned(stage: Stage) -> None:
     stage.agents.scanning = True
-    cast = stage.dispatcher.send(REQUEST)
+    cast = stage.cast_manager.send(REQUEST)
     await stage.agents.wait_for("s", agent_protocol.PrepareSource)
-    await stage.dispatcher.cancel(cast)
+    await stage.cast_manager.cancel(cast)
     assert (await stage.result(cast)).summary.state is CastState.CANCELLED
     await stage.agents.wait_for("s", agent_protocol.CancelCast)
 
@@ -346,9 +346,9 @@ async def test_a_failed_cast_that_is_cancelled_while_it_cleans_up_stays_failed(s
     failure = Failure(FailureKind.NO_SUCH_FILE, {"path": "/data/model.bin"})
     stage.agents.source_failure = failure
     stage.agents.hold(agent_protocol.CancelCast)
-    cast = stage.dispatcher.send(REQUEST)
+    cast = stage.cast_manager.send(REQUEST)
     await stage.agents.wait_for("s", agent_protocol.CancelCast)
-    cancelling = asyncio.create_task(stage.dispatcher.cancel(cast))
+    cancelling = asyncio.create_task(stage.cast_manager.cancel(cast))
     await asyncio.sleep(0)
     stage.agents.release()
     await cancelling
@@ -359,7 +359,7 @@ async def test_a_failed_cast_that_is_cancelled_while_it_cleans_up_stays_failed(s
 async def test_leaving_the_cluster_ends_casts_with_that_reason(stage: Stage) -> None:
     cast = await stage.start()
     stage.agents.complete("a", cast, "s")
-    await stage.dispatcher.end_all(Failure(FailureKind.CLUSTER_STOPPED))
+    await stage.cast_manager.end_all(Failure(FailureKind.CLUSTER_STOPPED))
     result = await stage.result(cast)
     assert result.summary.state is CastState.FAILED
     assert result.summary.failure == Failure(FailureKind.CLUSTER_STOPPED)
@@ -399,7 +399,7 @@ async def test_a_relay_that_goes_after_it_has_everything_is_bypassed(stage: Stag
 
 async def test_nobody_waits_until_the_source_has_answered(stage: Stage) -> None:
     stage.agents.hold(agent_protocol.ServeSource)
-    cast = stage.dispatcher.send(REQUEST)
+    cast = stage.cast_manager.send(REQUEST)
     for node in "abc":
         await stage.agents.wait_for(node, agent_protocol.StartDelivery)
     kinds = [type(order) for _, order in stage.agents.orders]
@@ -413,7 +413,7 @@ async def test_nobody_waits_until_the_source_has_answered(stage: Stage) -> None:
 
 async def test_a_recipient_lost_before_the_start_is_the_only_one_that_fails(stage: Stage) -> None:
     stage.agents.hold(agent_protocol.CheckDestination)
-    cast = stage.dispatcher.send(REQUEST)
+    cast = stage.cast_manager.send(REQUEST)
     await stage.agents.wait_for("c", agent_protocol.CheckDestination)
     stage.agents.go_away("a")
     stage.agents.release()
@@ -432,7 +432,7 @@ async def test_a_recipient_lost_before_the_start_is_the_only_one_that_fails(stag
 async def test_the_seal_comes_after_the_start(stage: Stage) -> None:
     """The trailer of a small cast is announced before any recipient has confirmed its start."""
     stage.agents.hold(agent_protocol.StartDelivery)
-    cast = stage.dispatcher.send(REQUEST)
+    cast = stage.cast_manager.send(REQUEST)
     await stage.agents.wait_for("s", agent_protocol.ServeSource)
     stage.seal(cast)
     stage.agents.release()
@@ -455,7 +455,7 @@ async def test_the_reason_of_a_loss_is_the_node_s_own(stage: Stage) -> None:
 
 async def test_the_source_lost_while_it_is_scanned(stage: Stage) -> None:
     stage.agents.scanning = True
-    cast = stage.dispatcher.send(REQUEST)
+    cast = stage.cast_manager.send(REQUEST)
     await stage.agents.wait_for("s", agent_protocol.PrepareSource)
     stage.agents.go_away("s")
     stage.skip()
@@ -465,7 +465,7 @@ async def test_the_source_lost_while_it_is_scanned(stage: Stage) -> None:
 
 async def test_a_preflight_that_is_cancelled_leaves_nothing(stage: Stage) -> None:
     stage.agents.scanning = True
-    asking = asyncio.create_task(stage.dispatcher.dry_runs.preflight(REQUEST))
+    asking = asyncio.create_task(stage.cast_manager.dry_runs.preflight(REQUEST))
     await stage.agents.wait_for("s", agent_protocol.PrepareSource)
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -494,34 +494,34 @@ async def test_a_node_that_cannot_reach_its_upstream_goes_around_it(stage: Stage
 
 async def test_another_limit_while_it_runs(stage: Stage) -> None:
     cast = await stage.start()
-    await stage.dispatcher.set_limit(cast[:6], 5000)
+    await stage.cast_manager.set_limit(cast[:6], 5000)
     for node in ("s", "a", "b", "c"):
         assert await stage.agents.wait_for(node, agent_protocol.SetCastLimit) == agent_protocol.SetCastLimit(
             cast, 5000
         )
-    assert [summary.limit for summary in stage.dispatcher.summaries()] == [5000]
-    await stage.dispatcher.cancel(cast)
+    assert [summary.limit for summary in stage.cast_manager.summaries()] == [5000]
+    await stage.cast_manager.cancel(cast)
     with pytest.raises(CastRayError) as caught:
-        await stage.dispatcher.set_limit(cast, 0)
+        await stage.cast_manager.set_limit(cast, 0)
     assert caught.value.failure.kind is FailureKind.CAST_FINISHED
 
 
 async def test_of_ended_casts_the_latest_are_kept(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cast_publisher, "MAX_KEPT_CASTS", 2)
     first = await stage.start()
-    others = [stage.dispatcher.send(REQUEST) for _ in range(3)]
+    others = [stage.cast_manager.send(REQUEST) for _ in range(3)]
     for cast in (*others, first):
-        await stage.dispatcher.cancel(cast)
+        await stage.cast_manager.cancel(cast)
     # the one that ended last is kept, although it started first
-    assert {summary.cast for summary in stage.dispatcher.summaries()} == {first, others[-1]}
+    assert {summary.cast for summary in stage.cast_manager.summaries()} == {first, others[-1]}
     removed = [cast for event in stage.events if isinstance(event, CastsRemoved) for cast in event.casts]
     assert removed == others[:2]
     monkeypatch.setattr(cast_publisher, "MAX_KEPT_DELIVERIES", 1)
-    last = stage.dispatcher.send(REQUEST)
-    await stage.dispatcher.cancel(last)
-    assert [summary.cast for summary in stage.dispatcher.summaries()] == [last]
-    stage.dispatcher.clear_finished()
-    assert stage.dispatcher.summaries() == ()
+    last = stage.cast_manager.send(REQUEST)
+    await stage.cast_manager.cancel(last)
+    assert [summary.cast for summary in stage.cast_manager.summaries()] == [last]
+    stage.cast_manager.clear_finished()
+    assert stage.cast_manager.summaries() == ()
 
 
 async def test_a_preflight_tells_what_would_be_removed(stage: Stage) -> None:
@@ -531,7 +531,7 @@ async def test_a_preflight_tells_what_would_be_removed(stage: Stage) -> None:
         "b": agent_protocol.PrunableReply(),
     }
     request = REQUEST.with_options(on_conflict=OnConflict.OVERWRITE, remove_extra=True, exclude=("*.log",))
-    report = await stage.dispatcher.dry_runs.preflight(request)
+    report = await stage.cast_manager.dry_runs.preflight(request)
     assert report.removals == (Removal("a", 2, ("/x/old", "/x/older")),)
     asked = [order for _, order in stage.agents.orders if isinstance(order, agent_protocol.FindPrunable)]
     assert {(order.packed, order.options.exclude) for order in asked} == {("the source's files", ("*.log",))}
@@ -546,12 +546,12 @@ async def test_a_preflight_tells_what_would_be_removed(stage: Stage) -> None:
 
 
 async def test_without_a_wish_nobody_is_asked_what_would_be_removed(stage: Stage) -> None:
-    assert (await stage.dispatcher.dry_runs.preflight(REQUEST)).removals == ()
+    assert (await stage.cast_manager.dry_runs.preflight(REQUEST)).removals == ()
     kinds = {type(order) for _, order in stage.agents.orders}
     assert not kinds & {agent_protocol.GetManifest, agent_protocol.FindPrunable}
 
 
 async def test_removing_needs_names_that_are_kept(stage: Stage) -> None:
     with pytest.raises(CastRayError) as caught:
-        stage.dispatcher.send(REQUEST.with_options(remove_extra=True))
+        stage.cast_manager.send(REQUEST.with_options(remove_extra=True))
     assert caught.value.failure.kind is FailureKind.REMOVE_EXTRA_REFUSED

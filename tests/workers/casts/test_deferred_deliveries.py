@@ -31,20 +31,20 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
     stage = Stage()
-    await stage.dispatcher.close()
+    await stage.cast_manager.close()
     stage.agents.read_back = dict.fromkeys("abc", 0)
     await start_engine(stage, tmp_path)
     yield stage
-    await stage.dispatcher.close()
+    await stage.cast_manager.close()
 
 
 async def start_engine(stage: Stage, folder: Path) -> None:
     """Another engine, which continues the recorded casts."""
     records = CheckpointStore(folder)
-    stage.dispatcher = CastManager(stage.agents, stage.events.append, stage._clock, records=records)
-    stage.agents.dispatcher = stage.dispatcher
+    stage.cast_manager = CastManager(stage.agents, stage.events.append, stage._clock, records=records)
+    stage.agents.cast_manager = stage.cast_manager
     for record in records.load():
-        stage.dispatcher.restore(record)
+        stage.cast_manager.restore(record)
 
 
 async def settle() -> None:
@@ -53,11 +53,11 @@ async def settle() -> None:
 
 
 def summary(stage: Stage, cast: str) -> CastSummary:
-    return next(item for item in stage.dispatcher.summaries() if item.cast == cast)
+    return next(item for item in stage.cast_manager.summaries() if item.cast == cast)
 
 
 def states(stage: Stage, cast: str) -> dict[str, DeliveryState]:
-    return {item.node: item.state for item in stage.dispatcher.deliveries()[cast]}
+    return {item.node: item.state for item in stage.cast_manager.deliveries()[cast]}
 
 
 async def send(stage: Stage, *offline: str) -> str:
@@ -65,7 +65,7 @@ async def send(stage: Stage, *offline: str) -> str:
     for node in offline:
         stage.agents.go_away(node)
     there = [node for node in "abc" if node not in offline]
-    cast = stage.dispatcher.send(PATIENT)
+    cast = stage.cast_manager.send(PATIENT)
     for node in there:
         await stage.agents.wait_for(node, agent_protocol.StartDelivery)
     stage.seal(cast)
@@ -79,7 +79,7 @@ async def follow(stage: Stage, cast: str, *nodes: str) -> CastSummary:
     """The cast that serves the returned nodes, once they fetch."""
     for node in nodes:
         await stage.agents.wait_for(node, agent_protocol.StartDelivery)
-    found = [item for item in stage.dispatcher.summaries() if item.follows == cast]
+    found = [item for item in stage.cast_manager.summaries() if item.follows == cast]
     assert len(found) == 1
     assert set(found[0].recipients) == set(nodes)
     return found[0]
@@ -99,16 +99,16 @@ async def test_a_recipient_that_comes_back_is_served_without_a_hand(stage: Stage
     cast = await send(stage, "b")
     assert (summary(stage, cast).state, summary(stage, cast).awaited) == (CastState.PARTLY_FAILED, 1)
     assert states(stage, cast)["b"] is DeliveryState.AWAITED
-    assert stage.dispatcher.has_deferred
-    stage.dispatcher.clear_finished()  # waiting recipients stay
+    assert stage.cast_manager.has_deferred
+    stage.cast_manager.clear_finished()  # waiting recipients stay
     stage.agents.come_back("b")
     later = await follow(stage, cast, "b")
     assert later.source == "s"
     await finish(stage, later, "b")
     assert summary(stage, cast).state is CastState.COMPLETED
     assert states(stage, cast)["b"] is DeliveryState.COMPLETED
-    assert not stage.dispatcher.has_deferred
-    await stage.dispatcher.close()
+    assert not stage.cast_manager.has_deferred
+    await stage.cast_manager.close()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -147,7 +147,7 @@ async def test_whoever_has_it_serves_in_the_place_of_the_source(stage: Stage, go
 
 
 async def test_who_goes_away_for_too_long_is_waited_for_as_well(stage: Stage) -> None:
-    cast = stage.dispatcher.send(PATIENT)
+    cast = stage.cast_manager.send(PATIENT)
     for node in "abc":
         await stage.agents.wait_for(node, agent_protocol.StartDelivery)
     stage.agents.go_away("b")
@@ -165,20 +165,20 @@ async def test_what_nobody_has_any_more_fails(stage: Stage) -> None:
     stage.agents.totals_of["s"] = CHANGED
     stage.agents.come_back("b")
     await settle()
-    failure = stage.dispatcher.deliveries()[cast][1].failure
+    failure = stage.cast_manager.deliveries()[cast][1].failure
     assert failure == Failure(FailureKind.NOBODY_HAS_IT, {"node": "b", "source": "s"})
     assert summary(stage, cast).awaited == 2
 
 
 async def test_waiting_can_be_ended(stage: Stage) -> None:
     cast = await send(stage, "b", "c")
-    await stage.dispatcher.commands.drop_recipients(cast, ("b",))
+    await stage.cast_manager.commands.drop_recipients(cast, ("b",))
     assert states(stage, cast)["b"] is DeliveryState.CANCELLED
-    await stage.dispatcher.cancel(cast)
+    await stage.cast_manager.cancel(cast)
     assert states(stage, cast)["c"] is DeliveryState.CANCELLED
-    assert not stage.dispatcher.has_deferred
+    assert not stage.cast_manager.has_deferred
     with pytest.raises(CastRayError) as error:
-        await stage.dispatcher.cancel(cast)
+        await stage.cast_manager.cancel(cast)
     assert error.value.failure.kind is FailureKind.CAST_FINISHED
     stage.agents.come_back("b")
     await settle()
@@ -188,7 +188,7 @@ async def test_waiting_can_be_ended(stage: Stage) -> None:
 async def test_the_next_engine_serves_them_too(stage: Stage, tmp_path: Path) -> None:
     cast = await send(stage, "b")
     before = summary(stage, cast)
-    await stage.dispatcher.close()
+    await stage.cast_manager.close()
     await start_engine(stage, tmp_path)
     after = summary(stage, cast)
     assert (after.name, after.bytes, after.state, after.awaited) == (
@@ -198,10 +198,10 @@ async def test_the_next_engine_serves_them_too(stage: Stage, tmp_path: Path) -> 
     assert states(stage, cast) == {"a": "completed", "b": "awaited", "c": "completed"}
     stage.agents.come_back("b")
     later = await follow(stage, cast, "b")
-    await stage.dispatcher.close()  # while serving it
+    await stage.cast_manager.close()  # while serving it
     await start_engine(stage, tmp_path)
     await stage.agents.wait_for("b", agent_protocol.StartDelivery, 2)
-    assert len(stage.dispatcher.summaries()) == 2  # no node is served twice
+    assert len(stage.cast_manager.summaries()) == 2  # no node is served twice
     await finish(stage, later, "b")
     assert summary(stage, cast).state is CastState.COMPLETED
 
@@ -213,7 +213,7 @@ async def test_who_goes_away_again_is_waited_for_again(stage: Stage) -> None:
     stage.agents.go_away("b")
     await settle()
     stage.skip()
-    stage.dispatcher.cluster_changed()
+    stage.cast_manager.cluster_changed()
     await stage.result(later.cast)
     await settle()
     assert states(stage, cast)["b"] is DeliveryState.AWAITED
@@ -223,16 +223,16 @@ async def test_who_goes_away_again_is_waited_for_again(stage: Stage) -> None:
 
 async def test_the_survey_does_not_mind_who_is_offline(stage: Stage) -> None:
     stage.agents.go_away("b")
-    assert (await stage.dispatcher.dry_runs.preflight(PATIENT)).problems == ()
+    assert (await stage.cast_manager.dry_runs.preflight(PATIENT)).problems == ()
     impatient = PATIENT.with_options(await_offline=False)
-    assert [item.node for item in (await stage.dispatcher.dry_runs.preflight(impatient)).problems] == ["b"]
+    assert [item.node for item in (await stage.cast_manager.dry_runs.preflight(impatient)).problems] == ["b"]
 
 
 async def test_who_is_sent_the_same_again_while_it_is_offline_is_waited_for_still(
     stage: Stage, caplog: pytest.LogCaptureFixture
 ) -> None:
     cast = await send(stage, "b")
-    again = await stage.dispatcher.commands.send_again(cast)
+    again = await stage.cast_manager.commands.send_again(cast)
     for node in "ac":
         await stage.agents.wait_for(node, agent_protocol.StartDelivery, 2)
     stage.seal(again)
@@ -241,13 +241,13 @@ async def test_who_is_sent_the_same_again_while_it_is_offline_is_waited_for_stil
     await stage.result(again)
     await settle()
     assert states(stage, cast)["b"] is states(stage, again)["b"] is DeliveryState.AWAITED
-    assert again in stage.dispatcher._awaiting
+    assert again in stage.cast_manager._awaiting
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 async def test_a_copy_that_got_another_name_is_not_sent_in_the_place_of_the_files(stage: Stage) -> None:
     cast = await send(stage, "b")
-    status = stage.dispatcher._runs[cast].status
+    status = stage.cast_manager._runs[cast].status
     renamed = msgspec.structs.replace(status.delivery("a"), paths=("/inbox/a/model (2).bin",))
     status._entries["a"].snapshot = renamed
     stage.agents.go_away("s")

@@ -25,11 +25,11 @@ V = VerificationState
 
 def say(stage: Stage, node: str, state: VerificationState = V.DONE, **facts: object) -> None:
     report = VerificationReport("j", state, **facts)  # type: ignore[arg-type]
-    stage.dispatcher.agent_reported(node, agent_protocol.AgentReport(verifications=(report,)))
+    stage.cast_manager.agent_reported(node, agent_protocol.AgentReport(verifications=(report,)))
 
 
 async def begin(stage: Stage, command: Verify, last: str = "c") -> asyncio.Task[messages.Reply]:
-    task = asyncio.ensure_future(stage.dispatcher.commands.carry_out(command))
+    task = asyncio.ensure_future(stage.cast_manager.commands.carry_out(command))
     await stage.agents.wait_for(last, agent_protocol.VerifyFiles)
     return task
 
@@ -69,7 +69,7 @@ async def test_one_path_node_against_node(stage: Stage, monkeypatch: pytest.Monk
 async def test_what_a_cast_delivered(stage: Stage) -> None:
     cast = await stage.start()
     stage.seal(cast)
-    await stage.dispatcher.commands.drop_recipients(cast, ("c",))
+    await stage.cast_manager.commands.drop_recipients(cast, ("c",))
     for node in "ab":
         stage.agents.complete(node, cast, "s")
     await stage.result(cast)
@@ -101,25 +101,25 @@ async def test_progress_is_told_and_it_can_be_cancelled(stage: Stage) -> None:
     say(stage, "c", V.READING, read=2, total=10)
     told = [event for event in stage.events if isinstance(event, VerifyProgress)]
     assert told[-1] == VerifyProgress("j", 3, 20)
-    await stage.dispatcher.commands.carry_out(messages.CancelVerify("j"))
+    await stage.cast_manager.commands.carry_out(messages.CancelVerify("j"))
     with pytest.raises(CastRayError) as error:
         await task
     assert error.value.failure.kind is FailureKind.CANCELLED
     await stage.agents.wait_for("c", agent_protocol.EndVerification)
     with pytest.raises(CastRayError) as error:
-        await stage.dispatcher.commands.carry_out(messages.CancelVerify("j"))
+        await stage.cast_manager.commands.carry_out(messages.CancelVerify("j"))
     assert error.value.failure.kind is FailureKind.JOB_UNKNOWN
 
 
 async def test_what_can_not_be_verified_says_so(stage: Stage) -> None:
     with pytest.raises(CastRayError) as error:
-        await stage.dispatcher.commands.carry_out(Verify("j", path="data"))
+        await stage.cast_manager.commands.carry_out(Verify("j", path="data"))
     assert error.value.failure.kind is FailureKind.BAD_DESTINATION
     cast = await stage.start()
     with pytest.raises(CastRayError) as error:
-        await stage.dispatcher.commands.carry_out(Verify("j", cast=cast))
+        await stage.cast_manager.commands.carry_out(Verify("j", cast=cast))
     assert error.value.failure.kind is FailureKind.CAST_GOES_ON
-    await stage.dispatcher.cancel(cast)
+    await stage.cast_manager.cancel(cast)
     with pytest.raises(CastRayError) as error:
-        await stage.dispatcher.commands.carry_out(Verify("j", cast=cast))
+        await stage.cast_manager.commands.carry_out(Verify("j", cast=cast))
     assert error.value.failure.kind is FailureKind.NOTHING_TO_VERIFY

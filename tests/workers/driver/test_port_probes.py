@@ -20,11 +20,11 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> dict[str, ProbeResult]:
     """The results of probes by address; `THERE` by default."""
     known: dict[str, ProbeResult] = {}
 
-    async def knock(host: str, port: int) -> ProbeResult:
+    async def probe(host: str, port: int) -> ProbeResult:
         known.setdefault(host, ProbeResult.THERE)
         return known[host]
 
-    monkeypatch.setattr(cluster_monitor, "probe_port", knock)
+    monkeypatch.setattr(cluster_monitor, "probe_port", probe)
     return known
 
 
@@ -39,37 +39,37 @@ async def test_real_ports() -> None:
 
 
 async def test_a_refusal_is_believed_at_once(answers: dict[str, ProbeResult]) -> None:
-    nodes, knocks = (node(1), node(2)), NodeProbes()
-    assert await knocks.reachable(nodes) == nodes
+    nodes, probes = (node(1), node(2)), NodeProbes()
+    assert await probes.reachable(nodes) == nodes
     answers["10.0.0.2"] = ProbeResult.REFUSED
-    assert await knocks.reachable(nodes) == (node(1),)
+    assert await probes.reachable(nodes) == (node(1),)
     answers["10.0.0.2"] = ProbeResult.THERE
-    assert await knocks.reachable(nodes) == nodes
+    assert await probes.reachable(nodes) == nodes
 
 
 async def test_silence_is_believed_the_second_time(answers: dict[str, ProbeResult]) -> None:
-    nodes, knocks = (node(1),), NodeProbes()
-    await knocks.reachable(nodes)
+    nodes, probes = (node(1),), NodeProbes()
+    await probes.reachable(nodes)
     answers["10.0.0.1"] = ProbeResult.SILENT
-    assert await knocks.reachable(nodes) == nodes
+    assert await probes.reachable(nodes) == nodes
     answers["10.0.0.1"] = ProbeResult.THERE
-    assert await knocks.reachable(nodes) == nodes
+    assert await probes.reachable(nodes) == nodes
     answers["10.0.0.1"] = ProbeResult.SILENT
-    assert await knocks.reachable(nodes) == nodes
-    assert await knocks.reachable(nodes) == ()
+    assert await probes.reachable(nodes) == nodes
+    assert await probes.reachable(nodes) == ()
 
 
 async def test_who_never_answered_is_not_judged(answers: dict[str, ProbeResult]) -> None:
     answers["10.0.0.1"] = ProbeResult.REFUSED
-    knocks = NodeProbes()
+    probes = NodeProbes()
     for _ in range(3):
-        assert await knocks.reachable((node(1),)) == (node(1),)
+        assert await probes.reachable((node(1),)) == (node(1),)
 
 
 async def test_of_many_nodes_each_has_its_turn(answers: dict[str, ProbeResult]) -> None:
-    nodes, knocks = tuple(node(number) for number in range(120)), NodeProbes()
-    await knocks.reachable(nodes)
+    nodes, probes = tuple(node(number) for number in range(120)), NodeProbes()
+    await probes.reachable(nodes)
     assert len(answers) == cluster_monitor.MAX_PARALLEL_PROBES
     for _ in range(3):
-        await knocks.reachable(nodes)
+        await probes.reachable(nodes)
     assert len(answers) == 120

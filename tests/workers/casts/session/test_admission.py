@@ -22,7 +22,7 @@ PAUSED, WAITING = DeliveryState.PAUSED, DeliveryState.WAITING
 
 
 def summary(stage: Stage, cast: str) -> CastSummary:
-    return next(item for item in stage.dispatcher.summaries() if item.cast == cast)
+    return next(item for item in stage.cast_manager.summaries() if item.cast == cast)
 
 
 async def upstream(stage: Stage, node: str, count: int = 1) -> str:
@@ -39,11 +39,11 @@ def told(stage: Stage, kind: type) -> list[str]:
 
 
 async def pause(stage: Stage, cast: str, *nodes: str) -> None:
-    await stage.dispatcher.commands.carry_out(messages.Pause(cast, nodes))
+    await stage.cast_manager.commands.carry_out(messages.Pause(cast, nodes))
 
 
 async def resume(stage: Stage, cast: str, *nodes: str) -> None:
-    await stage.dispatcher.commands.carry_out(messages.Resume(cast, nodes))
+    await stage.cast_manager.commands.carry_out(messages.Resume(cast, nodes))
     await settle()
 
 
@@ -97,7 +97,7 @@ async def test_what_feeds_several_on_a_slow_line_becomes_a_chain(stage: Stage) -
 async def test_an_order_for_it_comes_after_the_one_that_it_has_not_answered(stage: Stage) -> None:
     """Otherwise a start that arrives late would make a paused recipient fetch."""
     stage.agents.hold(agent_protocol.StartDelivery)
-    cast = stage.dispatcher.send(REQUEST)
+    cast = stage.cast_manager.send(REQUEST)
     await stage.agents.wait_for("c", agent_protocol.StartDelivery)
     pausing = asyncio.create_task(pause(stage, cast, "c"))
     await settle()
@@ -112,9 +112,9 @@ async def test_an_order_for_it_comes_after_the_one_that_it_has_not_answered(stag
 
 
 async def test_a_cast_is_paused_when_nobody_else_is_left_and_takes_nobody_s_turn(stage: Stage) -> None:
-    stage.dispatcher.set_max_running(1)
+    stage.cast_manager.set_max_running(1)
     cast = await stage.start()
-    other = stage.dispatcher.send(REQUEST)
+    other = stage.cast_manager.send(REQUEST)
     await pause(stage, cast, "b")
     stage.seal(cast)
     for node in "ac":
@@ -124,7 +124,7 @@ async def test_a_cast_is_paused_when_nobody_else_is_left_and_takes_nobody_s_turn
     assert summary(stage, other).state is not CastState.QUEUED
     await resume(stage, cast, "b")
     assert summary(stage, cast).state is CastState.QUEUED
-    await stage.dispatcher.cancel(other)
+    await stage.cast_manager.cancel(other)
     assert summary(stage, cast).state is CastState.SENDING
     assert await stage.finish(cast, "b") is CastState.COMPLETED
 
@@ -170,7 +170,7 @@ async def test_the_last_one_that_is_paused_pauses_the_cast(stage: Stage) -> None
     assert summary(stage, cast).state is CastState.SENDING
     for node in "ac":
         await stage.agents.wait_for(node, agent_protocol.PauseDelivery)
-    await stage.dispatcher.commands.pause(cast)
+    await stage.cast_manager.commands.pause(cast)
     await resume(stage, cast)
     assert set(deliveries(stage, cast).values()) == {WAITING}
     assert await stage.finish(cast, "a", "b", "c") is CastState.COMPLETED
@@ -178,7 +178,7 @@ async def test_the_last_one_that_is_paused_pauses_the_cast(stage: Stage) -> None
 
 async def test_nothing_flows_before_those_that_stay_paused_have_parted(stage: Stage) -> None:
     cast = await stage.start()
-    await stage.dispatcher.commands.pause(cast)
+    await stage.cast_manager.commands.pause(cast)
     stage.agents.hold(agent_protocol.PauseDelivery)
     await resume(stage, cast, "b")
     assert deliveries(stage, cast) == {"a": PAUSED, "b": WAITING, "c": PAUSED}
@@ -196,26 +196,26 @@ def is_to_go_on(order: agent_protocol.Order) -> bool:
 
 
 async def test_one_that_stays_paused_parts_while_the_cast_waits_for_its_turn(stage: Stage) -> None:
-    stage.dispatcher.set_max_running(1)
+    stage.cast_manager.set_max_running(1)
     cast = await stage.start()
-    await stage.dispatcher.commands.pause(cast)
-    other = stage.dispatcher.send(REQUEST)
+    await stage.cast_manager.commands.pause(cast)
+    other = stage.cast_manager.send(REQUEST)
     await settle()
     await resume(stage, cast, "b")
     assert summary(stage, cast).state is CastState.QUEUED
     await pause(stage, cast, "a")
     assert sorted(told(stage, agent_protocol.PauseDelivery)) == ["a", "c"]
     await resume(stage, cast, "a")
-    await stage.dispatcher.cancel(other)
+    await stage.cast_manager.cancel(other)
     await upstream(stage, "a")
 
 
 async def test_a_pause_comes_after_the_start_that_was_not_answered_yet(stage: Stage) -> None:
     """An agent that has not started has nothing to pause, and would serve its pieces."""
     stage.agents.hold(agent_protocol.StartDelivery)
-    cast = stage.dispatcher.send(REQUEST)
+    cast = stage.cast_manager.send(REQUEST)
     await stage.agents.wait_for("c", agent_protocol.StartDelivery)
-    pausing = asyncio.create_task(stage.dispatcher.commands.pause(cast))
+    pausing = asyncio.create_task(stage.cast_manager.commands.pause(cast))
     await settle()
     assert told(stage, agent_protocol.PauseCast) == ["s"]
     stage.agents.release()
@@ -248,9 +248,9 @@ async def test_a_cast_that_ends_is_neither_paused_nor_resumed(
         await stage.agents.wait_for(node, agent_protocol.AnnounceTrailer)
     for node in "" if cancelled else "abc":
         stage.agents.complete(node, cast, "s")
-    ending = asyncio.create_task(stage.dispatcher.cancel(cast)) if cancelled else None
+    ending = asyncio.create_task(stage.cast_manager.cancel(cast)) if cancelled else None
     tried = accepted = refused = 0
-    while stage.dispatcher.active:
+    while stage.cast_manager.active:
         await asyncio.sleep(0)
         for steer in (pause, resume):
             tried += 1
@@ -283,7 +283,7 @@ async def test_who_is_away_while_it_is_paused_is_not_missed(stage: Stage) -> Non
     stage.agents.go_away("b")
     await settle()
     stage.skip(GRACE_SECONDS * 9)
-    stage.dispatcher.cluster_changed()
+    stage.cast_manager.cluster_changed()
     await settle()
     assert deliveries(stage, cast)["b"] is PAUSED
     stage.agents.come_back("b")
@@ -296,7 +296,7 @@ async def test_who_is_away_while_it_is_paused_is_not_missed(stage: Stage) -> Non
 
 async def test_one_that_is_paused_before_the_start_is_not_told_to_fetch(stage: Stage) -> None:
     stage.agents.scanning = True
-    cast = stage.dispatcher.send(REQUEST)
+    cast = stage.cast_manager.send(REQUEST)
     await stage.agents.wait_for("s", agent_protocol.PrepareSource)
     await pause(stage, cast, "a")
     stage.agents.report_source("s", cast, agent_protocol.SourceState.PREPARED, totals=stage.agents.totals)
@@ -314,7 +314,7 @@ async def test_one_that_is_paused_before_the_start_is_not_told_to_fetch(stage: S
 async def test_a_follower_writes_while_the_writer_of_its_folder_is_paused(stage: Stage) -> None:
     for node in "ab":
         stage.agents.replies[node] = agent_protocol.DestinationReply("/shared", "same", free_bytes=1 << 40)
-    cast = stage.dispatcher.send(REQUEST)
+    cast = stage.cast_manager.send(REQUEST)
     await stage.agents.wait_for("c", agent_protocol.StartDelivery)
     await pause(stage, cast, "a")
     await stage.agents.wait_for("b", agent_protocol.StartDelivery)
@@ -329,12 +329,12 @@ async def test_a_follower_writes_while_the_writer_of_its_folder_is_paused(stage:
 async def test_a_paused_recipient_can_be_dropped_and_a_cast_with_one_cancelled(stage: Stage) -> None:
     cast = await stage.start()
     await pause(stage, cast, "a", "b")
-    await stage.dispatcher.commands.drop_recipients(cast, ("a",))
+    await stage.cast_manager.commands.drop_recipients(cast, ("a",))
     stage.seal(cast)
     stage.agents.complete("c", cast, "s")
     await settle()
     assert summary(stage, cast).state is CastState.PAUSED
-    await stage.dispatcher.cancel(cast)
+    await stage.cast_manager.cancel(cast)
     assert deliveries(stage, cast)["b"] is DeliveryState.CANCELLED
 
 
@@ -342,7 +342,7 @@ async def test_what_is_no_recipient_can_not_be_paused(stage: Stage) -> None:
     cast = await stage.start()
     for order in (messages.Pause(cast, ("s",)), messages.Resume(cast, ("nobody",))):
         with pytest.raises(CastRayError) as error:
-            await stage.dispatcher.commands.carry_out(order)
+            await stage.cast_manager.commands.carry_out(order)
         assert error.value.failure.kind is FailureKind.NODE_UNKNOWN
     with pytest.raises(CastRayError) as error:
         await pause(stage, "", "a", "s")
@@ -351,8 +351,8 @@ async def test_what_is_no_recipient_can_not_be_paused(stage: Stage) -> None:
 
 async def test_a_node_can_be_paused_in_all_casts(stage: Stage) -> None:
     first = await stage.start()
-    second = stage.dispatcher.send(msgspec.structs.replace(REQUEST, recipients=("b", "c")))
-    third = stage.dispatcher.send(msgspec.structs.replace(REQUEST, recipients=("b",)))
+    second = stage.cast_manager.send(msgspec.structs.replace(REQUEST, recipients=("b", "c")))
+    third = stage.cast_manager.send(msgspec.structs.replace(REQUEST, recipients=("b",)))
     await pause(stage, "", "a", "c")
     assert [deliveries(stage, cast).get("c") for cast in (first, second, third)] == [PAUSED, PAUSED, None]
     assert deliveries(stage, first)["a"] is PAUSED

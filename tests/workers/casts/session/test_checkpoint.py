@@ -28,13 +28,13 @@ class Engines:
 
     async def start(self, target: str = "local", paused: bool = False) -> Stage:
         stage = Stage()
-        await stage.dispatcher.close()
+        await stage.cast_manager.close()
         stage.agents.target = target
         records = CheckpointStore(self.folder)
-        stage.dispatcher = CastManager(stage.agents, stage.events.append, records=records)
-        stage.agents.dispatcher = stage.dispatcher
+        stage.cast_manager = CastManager(stage.agents, stage.events.append, records=records)
+        stage.agents.cast_manager = stage.cast_manager
         for record in records.load():
-            stage.dispatcher.restore(record, paused)
+            stage.cast_manager.restore(record, paused)
         self.stages.append(stage)
         self.records.append(records)
         return stage
@@ -47,7 +47,7 @@ class Engines:
         await self.records[-1].close()
         assert {stat.S_IMODE(path.stat().st_mode) for path in self.folder.iterdir()} == {0o600}
         kept = {path: path.read_bytes() for path in self.folder.iterdir()}
-        await stage.dispatcher.close()
+        await stage.cast_manager.close()
         for path, text in kept.items():
             path.write_bytes(text)
 
@@ -57,7 +57,7 @@ async def engines(tmp_path: Path) -> AsyncIterator[Engines]:
     engines = Engines(tmp_path)
     yield engines
     for stage in engines.stages:
-        await stage.dispatcher.close()
+        await stage.cast_manager.close()
 
 
 async def test_a_cast_goes_on_under_the_next_engine(engines: Engines) -> None:
@@ -65,7 +65,7 @@ async def test_a_cast_goes_on_under_the_next_engine(engines: Engines) -> None:
     cast = await first.start()
     old = await first.agents.wait_for("b", agent_protocol.StartDelivery)
     first.agents.complete("a", cast, "s")
-    before = first.dispatcher.summaries()[0]
+    before = first.cast_manager.summaries()[0]
     await engines.kill()
     assert isinstance(old, agent_protocol.StartDelivery)
     (file,) = engines.folder.iterdir()
@@ -76,9 +76,9 @@ async def test_a_cast_goes_on_under_the_next_engine(engines: Engines) -> None:
     assert new.secret != old.secret
     assert new.algorithms == old.algorithms
     assert not any(isinstance(order, agent_protocol.CheckDestination) for _, order in second.agents.orders)
-    summary = second.dispatcher.summaries()[0]
+    summary = second.cast_manager.summaries()[0]
     assert (summary.cast, summary.started, summary.mode) == (cast, before.started, before.mode)
-    assert second.dispatcher.deliveries()[cast][0].state is DeliveryState.COMPLETED
+    assert second.cast_manager.deliveries()[cast][0].state is DeliveryState.COMPLETED
     assert await second.finish(cast, "b", "c") is CastState.COMPLETED
     assert not second.agents.started("a")
     await engines.records[-1].close()
@@ -89,13 +89,13 @@ async def test_a_cast_whose_files_have_changed_ends(engines: Engines) -> None:
     cast = await (await engines.start()).start()
     await engines.kill()
     second = Stage()
-    await second.dispatcher.close()
+    await second.cast_manager.close()
     record = CheckpointStore(engines.folder).load()[0]
     second.agents.totals = agent_protocol.ParcelTotals(100, "other", 1, 33, 1, 1)
-    second.dispatcher = CastManager(second.agents, second.events.append)
-    second.agents.dispatcher = second.dispatcher
+    second.cast_manager = CastManager(second.agents, second.events.append)
+    second.agents.cast_manager = second.cast_manager
     engines.stages.append(second)
-    second.dispatcher.restore(record)
+    second.cast_manager.restore(record)
     result = await second.result(cast)
     assert result.deliveries[0].failure == Failure(FailureKind.PARCEL_CHANGED, {"node": "s"})
 
@@ -104,11 +104,11 @@ async def test_a_cast_waits_for_its_cluster(engines: Engines) -> None:
     cast = await (await engines.start("10.0.0.1:6379")).start()
     await engines.kill()
     second = await engines.start("local")
-    summary = second.dispatcher.summaries()[0]
+    summary = second.cast_manager.summaries()[0]
     assert summary.state is CastState.QUEUED
-    await second.dispatcher.end_all(Failure(FailureKind.CLUSTER_STOPPED))  # that of the other cluster
+    await second.cast_manager.end_all(Failure(FailureKind.CLUSTER_STOPPED))  # that of the other cluster
     second.agents.target = "10.0.0.1:6379"
-    second.dispatcher.cluster_changed()
+    second.cast_manager.cluster_changed()
     await second.agents.wait_for("c", agent_protocol.StartDelivery)
     assert await second.finish(cast, "a", "b", "c") is CastState.COMPLETED
 
@@ -117,14 +117,14 @@ async def test_a_cast_that_waits_for_its_cluster_outlives_an_orderly_end(engines
     await (await engines.start("10.0.0.1:6379")).start()
     await engines.kill()
     await engines.start("local")
-    await engines.stages.pop().dispatcher.close()
+    await engines.stages.pop().cast_manager.close()
     assert len(list(engines.folder.iterdir())) == 1
 
 
 async def test_an_orderly_end_leaves_casts_to_the_next_engine(engines: Engines) -> None:
     first = await engines.start()
     cast = await first.start()
-    await engines.stages.pop().dispatcher.close()
+    await engines.stages.pop().cast_manager.close()
     assert not any(isinstance(order, agent_protocol.CancelCast) for _, order in first.agents.orders)
     second = await engines.start()
     await second.agents.wait_for("c", agent_protocol.StartDelivery)
@@ -136,7 +136,7 @@ async def test_a_paused_cast_stays_so_until_somebody_resumes_it(engines: Engines
     cast = await first.start()
     first.agents.complete("a", cast, "s")
     first.agents.report_source("s", cast, agent_protocol.SourceState.SERVING, sent_bytes=STREAM // 2)
-    await first.dispatcher.commands.pause()
+    await first.cast_manager.commands.pause()
     before = await first.agents.wait_for("b", agent_protocol.StartDelivery)
     await engines.kill()
     await engines.start()
@@ -144,33 +144,33 @@ async def test_a_paused_cast_stays_so_until_somebody_resumes_it(engines: Engines
     second = await engines.start()
     for _ in range(9):
         await asyncio.sleep(0)
-    summary = second.dispatcher.summaries()[0]
-    states = [item.state for item in second.dispatcher.deliveries()[cast]]
+    summary = second.cast_manager.summaries()[0]
+    states = [item.state for item in second.cast_manager.deliveries()[cast]]
     assert summary.state is CastState.PAUSED
     assert states == [DeliveryState.COMPLETED, DeliveryState.PAUSED, DeliveryState.PAUSED]
     assert second.agents.orders == []
-    second.dispatcher.commands.resume(cast)
+    second.cast_manager.commands.resume(cast)
     await second.agents.wait_for("c", agent_protocol.StartDelivery)
     after = await second.agents.wait_for("b", agent_protocol.StartDelivery)
     assert isinstance(before, agent_protocol.StartDelivery)
     assert isinstance(after, agent_protocol.StartDelivery)
     assert after.algorithms == before.algorithms
     assert await second.finish(cast, "b", "c") is CastState.COMPLETED
-    copies = second.dispatcher.summaries()[0].source_copies
+    copies = second.cast_manager.summaries()[0].source_copies
     assert copies == pytest.approx(1.5, abs=0.06)  # the bytes that left the source before count as well
 
 
 async def test_a_recipient_that_is_paused_stays_so(engines: Engines) -> None:
     first = await engines.start()
     cast = await first.start()
-    await first.dispatcher.commands.pause(cast, ("b",))
+    await first.cast_manager.commands.pause(cast, ("b",))
     await engines.kill()
     second = await engines.start()
     await second.agents.wait_for("c", agent_protocol.StartDelivery)
-    states = {item.node: item.state for item in second.dispatcher.deliveries()[cast]}
+    states = {item.node: item.state for item in second.cast_manager.deliveries()[cast]}
     assert states["b"] is DeliveryState.PAUSED
     assert [node for node, _ in second.agents.orders if node == "b"] == []
-    second.dispatcher.commands.resume(cast, ("b",))
+    second.cast_manager.commands.resume(cast, ("b",))
     await second.agents.wait_for("b", agent_protocol.StartDelivery)
     assert await second.finish(cast, "a", "b", "c") is CastState.COMPLETED
 
@@ -179,8 +179,8 @@ async def test_casts_can_wait_to_be_resumed_after_every_start(engines: Engines) 
     cast = await (await engines.start()).start()
     await engines.kill()
     second = await engines.start(paused=True)
-    assert second.dispatcher.summaries()[0].state is CastState.PAUSED
-    second.dispatcher.commands.resume(cast)
+    assert second.cast_manager.summaries()[0].state is CastState.PAUSED
+    second.cast_manager.commands.resume(cast)
     await second.agents.wait_for("c", agent_protocol.StartDelivery)
     assert await second.finish(cast, "a", "b", "c") is CastState.COMPLETED
 
@@ -188,11 +188,11 @@ async def test_casts_can_wait_to_be_resumed_after_every_start(engines: Engines) 
 async def test_a_paused_cast_outlives_its_cluster(engines: Engines) -> None:
     stage = await engines.start()
     cast = await stage.start()
-    await stage.dispatcher.commands.pause(cast)
-    await stage.dispatcher.end_all(Failure(FailureKind.CLUSTER_STOPPED))
-    assert stage.dispatcher.summaries()[0].state is CastState.PAUSED
-    assert stage.dispatcher.active == 1
-    stage.dispatcher.commands.resume(cast)
+    await stage.cast_manager.commands.pause(cast)
+    await stage.cast_manager.end_all(Failure(FailureKind.CLUSTER_STOPPED))
+    assert stage.cast_manager.summaries()[0].state is CastState.PAUSED
+    assert stage.cast_manager.active == 1
+    stage.cast_manager.commands.resume(cast)
     await stage.agents.wait_for("c", agent_protocol.StartDelivery, 2)
     assert await stage.finish(cast, "a", "b", "c") is CastState.COMPLETED
 
@@ -200,7 +200,7 @@ async def test_a_paused_cast_outlives_its_cluster(engines: Engines) -> None:
 async def test_a_cast_that_was_being_scanned_begins_again(engines: Engines) -> None:
     first = await engines.start()
     first.agents.scanning = True
-    cast = first.dispatcher.send(REQUEST)
+    cast = first.cast_manager.send(REQUEST)
     await first.agents.wait_for("s", agent_protocol.PrepareSource)
     await engines.kill()
     second = await engines.start()
@@ -210,15 +210,15 @@ async def test_a_cast_that_was_being_scanned_begins_again(engines: Engines) -> N
 
 async def test_the_order_of_the_queue_is_kept(engines: Engines) -> None:
     first = await engines.start()
-    first.dispatcher.set_max_running(1)
+    first.cast_manager.set_max_running(1)
     running = await first.start()
-    waiting = [first.dispatcher.send(REQUEST) for _ in range(3)]
+    waiting = [first.cast_manager.send(REQUEST) for _ in range(3)]
     for _ in range(9):
         await asyncio.sleep(0)
-    first.dispatcher.commands.move_in_queue(waiting[2], 0)
+    first.cast_manager.commands.move_in_queue(waiting[2], 0)
     await engines.kill()
     second = await engines.start()
-    assert [item.cast for item in second.dispatcher.summaries()] == [
+    assert [item.cast for item in second.cast_manager.summaries()] == [
         *(running, waiting[2], waiting[0], waiting[1])
     ]
 
@@ -227,6 +227,6 @@ async def test_a_damaged_record_is_no_error_and_is_not_lost(engines: Engines) ->
     (engines.folder / "c0ffee.json").write_text("{")
     for _ in range(2):
         stage = await engines.start()
-        assert stage.dispatcher.summaries() == ()
+        assert stage.cast_manager.summaries() == ()
         (aside,) = engines.folder.iterdir()
         assert (aside.name.startswith("damaged-"), aside.read_text()) == (True, "{")

@@ -35,7 +35,7 @@ async def test_a_recipient_that_comes_back_is_fed_again_by_whoever_has_most_time
     moved = await upstream(stage, "b", agent_protocol.SetUpstream)
     assert moved is not None
     assert moved.node == "s"
-    snapshot = stage.dispatcher.deliveries()[cast][0]
+    snapshot = stage.cast_manager.deliveries()[cast][0]
     assert snapshot.state is DeliveryState.WAITING
     assert snapshot.failure == Failure(FailureKind.NODE_AWAY, {"node": "a"})
     stage.agents.come_back("a")
@@ -44,7 +44,7 @@ async def test_a_recipient_that_comes_back_is_fed_again_by_whoever_has_most_time
     assert again.upstream is not None
     assert again.upstream.node == "c"
     assert again.epoch > 1
-    assert stage.dispatcher.deliveries()[cast][0].failure is None
+    assert stage.cast_manager.deliveries()[cast][0].failure is None
     assert await stage.finish(cast, "bs", "cb", "ac") is CastState.COMPLETED
 
 
@@ -53,7 +53,7 @@ async def test_the_others_do_not_wait_for_the_one_that_is_away(stage: Stage) -> 
     stage.agents.go_away("a")
     stage.seal(cast)
     await stage.land(cast, "bs", "cb")
-    states = [item.state for item in stage.dispatcher.deliveries()[cast]]
+    states = [item.state for item in stage.cast_manager.deliveries()[cast]]
     assert states == [DeliveryState.WAITING, DeliveryState.COMPLETED, DeliveryState.COMPLETED]
     stage.agents.come_back("a")
     await stage.agents.wait_for("a", agent_protocol.AnnounceTrailer)
@@ -141,7 +141,7 @@ async def test_recipients_wait_for_their_source_and_dial_it_again(stage: Stage) 
     cast = await stage.start()
     stage.agents.go_away("s")
     assert await upstream(stage, "a", agent_protocol.SetUpstream) is None
-    assert stage.dispatcher.summaries()[0].failure == Failure(FailureKind.NODE_AWAY, {"node": "s"})
+    assert stage.cast_manager.summaries()[0].failure == Failure(FailureKind.NODE_AWAY, {"node": "s"})
     stage.agents.come_back("s")
     first = await stage.agents.wait_for("s", agent_protocol.ServeSource)
     second = await stage.agents.wait_for("s", agent_protocol.ServeSource, 2)
@@ -151,7 +151,7 @@ async def test_recipients_wait_for_their_source_and_dial_it_again(stage: Stage) 
     again = await upstream(stage, "a", agent_protocol.SetUpstream, 2)
     assert again is not None
     assert (again.node, again.port) == ("s", 7001)
-    assert stage.dispatcher.summaries()[0].failure is None
+    assert stage.cast_manager.summaries()[0].failure is None
     assert not any(
         isinstance(order, agent_protocol.SetUpstream) and name in "bc" for name, order in stage.agents.orders
     )
@@ -199,7 +199,7 @@ async def test_a_relay_whose_copy_has_changed_feeds_nobody_new(stage: Stage) -> 
     moved = await upstream(stage, "b", agent_protocol.SetUpstream)
     assert moved is not None
     assert moved.node == "s"
-    await stage.dispatcher.add_recipients(cast, ("c",))
+    await stage.cast_manager.add_recipients(cast, ("c",))
     above = await upstream(stage, "c", agent_protocol.StartDelivery)
     assert above is not None
     assert above.node == "b"
@@ -263,7 +263,7 @@ async def test_a_slow_node_goes_to_the_tail(stage: Stage) -> None:
 
 async def test_a_late_answer_of_an_agent_that_is_gone_says_nothing(stage: Stage) -> None:
     stage.agents.hold(agent_protocol.StartDelivery)
-    cast = stage.dispatcher.send(REQUEST)
+    cast = stage.cast_manager.send(REQUEST)
     await stage.agents.wait_for("c", agent_protocol.StartDelivery)
     stage.agents.go_away("c")
     stage.agents.come_back("c")
@@ -278,20 +278,20 @@ async def test_a_late_joiner_goes_below_whoever_feeds_nobody(stage: Stage) -> No
     cast = await stage.start(TO_A_AND_B, "ab")
     received(stage, "a", cast, 500)
     received(stage, "b", cast, 490)
-    report = await stage.dispatcher.add_recipients(cast, ("c",))
+    report = await stage.cast_manager.add_recipients(cast, ("c",))
     assert (report.recipients, report.problems) == (("c",), ())
     above = await upstream(stage, "c", agent_protocol.StartDelivery)
     assert above is not None
     assert above.node == "b"
     with pytest.raises(CastRayError) as caught:
-        await stage.dispatcher.add_recipients(cast, ("all",))
+        await stage.cast_manager.add_recipients(cast, ("all",))
     assert caught.value.failure.kind is FailureKind.RECIPIENT_ALREADY
     assert await stage.finish(cast, "as", "ba", "cb") is CastState.COMPLETED
     result = await stage.result(cast)
     assert result.summary.recipients == ("a", "b", "c")
     assert result.summary.chain == ("s", "a", "b", "c")
     with pytest.raises(CastRayError) as caught:
-        await stage.dispatcher.add_recipients(cast, ("c",))
+        await stage.cast_manager.add_recipients(cast, ("c",))
     assert caught.value.failure.kind is FailureKind.CAST_FINISHED
 
 
@@ -302,7 +302,7 @@ async def test_a_late_joiner_shares_what_another_one_has_written(stage: Stage) -
     stage.seal(cast)
     await stage.agents.wait_for("a", agent_protocol.AnnounceTrailer)
     stage.agents.complete("a", cast, "s")
-    await stage.dispatcher.add_recipients(cast, ("c",))
+    await stage.cast_manager.add_recipients(cast, ("c",))
     stage.agents.complete("b", cast, "a")
     states = [item.state for item in (await stage.result(cast)).deliveries]
     assert states == [DeliveryState.COMPLETED, DeliveryState.COMPLETED, DeliveryState.SHARED]
@@ -312,7 +312,7 @@ async def test_a_late_joiner_shares_what_another_one_has_written(stage: Stage) -
 async def test_a_late_joiner_that_cannot_take_it_is_the_only_one_that_fails(stage: Stage) -> None:
     cast = await stage.start(TO_A_AND_B, "ab")
     stage.agents.hashes["c"] = ("sha256",)
-    report = await stage.dispatcher.add_recipients(cast, ("c",))
+    report = await stage.cast_manager.add_recipients(cast, ("c",))
     assert [item.failure.kind for item in report.problems] == [FailureKind.HASH_MISSING]
     stage.seal(cast)
     stage.agents.complete("a", cast, "s")

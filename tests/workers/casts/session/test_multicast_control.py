@@ -44,7 +44,7 @@ class Scene(Stage):
         super().__init__(self.groups)
 
     def summary(self, cast: str) -> CastSummary:
-        return next(summary for summary in self.dispatcher.summaries() if summary.cast == cast)
+        return next(summary for summary in self.cast_manager.summaries() if summary.cast == cast)
 
     def multicast(self, cast: str) -> MulticastSnapshot:
         found = self.summary(cast).multicast
@@ -120,7 +120,7 @@ class Scene(Stage):
 async def scene() -> AsyncIterator[Scene]:
     scene = Scene()
     yield scene
-    await scene.dispatcher.close()
+    await scene.cast_manager.close()
 
 
 # --- on request ----------------------------------------------------------------------------------
@@ -163,7 +163,7 @@ async def test_how_it_goes_is_told_to_clients_and_in_the_result(scene: Scene) ->
     snapshot = scene.multicast(cast)
     assert (snapshot.state, snapshot.listeners) == (MulticastState.SENDING, ("a", "b"))
     assert (snapshot.bytes, snapshot.rate) == (STREAM // 2, 100 * MB)
-    a, _, c = scene.dispatcher.deliveries()[cast]
+    a, _, c = scene.cast_manager.deliveries()[cast]
     assert (a.listening, a.datagram_bytes, a.repaired_bytes, a.transport) == (True, 900, 100, Transport.UDP)
     assert (c.listening, c.transport) == (False, Transport.DIRECT)
     scene.skip(4.0)
@@ -232,7 +232,7 @@ async def test_with_nobody_to_listen_it_says_so_until_somebody_joins(scene: Scen
     cast = await scene.start(msgspec.structs.replace(UDP, recipients=("a", "b")), "ab")
     await scene.settle()
     assert scene.multicast(cast) == MulticastSnapshot(MulticastState.STOPPED, MulticastEnd.NOBODY)
-    await scene.dispatcher.add_recipients(cast, ("c",))
+    await scene.cast_manager.add_recipients(cast, ("c",))
     assert await scene.group("c") is not None
     assert (await scene.order()).listeners == ("c",)
     assert scene.multicast(cast).state is MulticastState.WAITING
@@ -248,7 +248,7 @@ async def test_a_cast_that_is_over_before_anything_was_sent_says_so(scene: Scene
 async def test_a_late_joiner_listens_as_well(scene: Scene) -> None:
     cast = await scene.start(msgspec.structs.replace(UDP, recipients=("a", "b")), "ab")
     first = await scene.order()
-    await scene.dispatcher.add_recipients(cast, ("c",))
+    await scene.cast_manager.add_recipients(cast, ("c",))
     assert await scene.group("c") == first.group
     assert sorted((await scene.order(2)).listeners) == ["a", "b", "c"]
 
@@ -258,7 +258,7 @@ async def test_nobody_joins_a_group_that_is_over(scene: Scene) -> None:
     await scene.order()
     scene.says(cast, MulticastState.DONE, sent_bytes=STREAM)
     await scene.settle()
-    await scene.dispatcher.add_recipients(cast, ("c",))
+    await scene.cast_manager.add_recipients(cast, ("c",))
     assert await scene.group("c") is None
 
 
@@ -312,11 +312,11 @@ async def test_a_recipient_that_feeds_the_others_has_no_group(scene: Scene) -> N
 async def test_a_pause_needs_no_orders_beside_its_own(scene: Scene) -> None:
     cast = await scene.start(msgspec.structs.replace(UDP, recipients=("a", "b")), "ab")
     await scene.order()
-    await scene.dispatcher.commands.pause(cast)
-    joining = asyncio.create_task(scene.dispatcher.add_recipients(cast, ("c",)))
+    await scene.cast_manager.commands.pause(cast)
+    joining = asyncio.create_task(scene.cast_manager.add_recipients(cast, ("c",)))
     await scene.settle()
     assert len(scene.orders(agent_protocol.SendToGroup)) == 1
-    scene.dispatcher.commands.resume(cast)
+    scene.cast_manager.commands.resume(cast)
     await joining
     assert sorted((await scene.order(2)).listeners) == ["a", "b", "c"]
     assert not scene.orders(agent_protocol.JoinGroup)
@@ -329,7 +329,7 @@ async def test_a_paused_recipient_is_no_listener_and_one_again_when_it_goes_on(s
     for node in "abc":
         scene.has(node, cast, STREAM // 4, listening=True)
     await scene.settle()
-    await scene.dispatcher.commands.pause(cast, ("a",))
+    await scene.cast_manager.commands.pause(cast, ("a",))
     scene.has("a", cast, STREAM // 4, listening=False)
     await scene.settle()
     scene.agents.go_away("s")  # the next agent needs all orders again
@@ -337,7 +337,7 @@ async def test_a_paused_recipient_is_no_listener_and_one_again_when_it_goes_on(s
     assert sorted((await scene.order(2)).listeners) == ["b", "c"]
     scene.says(cast, MulticastState.SENDING)
     scene.skip(30.0)
-    scene.dispatcher.commands.resume(cast, ("a",))
+    scene.cast_manager.commands.resume(cast, ("a",))
     assert "a" in (await scene.order(3)).listeners
     orders = len(scene.orders(agent_protocol.SetUpstream))
     scene.skip(1.0)  # it needs a moment to join again, and does not count as too slow
@@ -348,12 +348,12 @@ async def test_a_paused_recipient_is_no_listener_and_one_again_when_it_goes_on(s
 
 async def test_a_resumed_recipient_has_time_to_rejoin_although_another_one_waits_for_it(scene: Scene) -> None:
     cast = await scene.listened_to()
-    await scene.dispatcher.commands.pause(cast, ("a", "b"))
+    await scene.cast_manager.commands.pause(cast, ("a", "b"))
     for node in "ab":
         scene.has(node, cast, 1000, listening=False)
     await scene.settle()
     scene.skip(30.0)
-    scene.dispatcher.commands.resume(cast, ("a", "b"))
+    scene.cast_manager.commands.resume(cast, ("a", "b"))
     await scene.settle()
     orders = len(scene.orders(agent_protocol.SetUpstream))
     assert scene.summary(cast).chain[-2:] == ("a", "b")
@@ -369,7 +369,7 @@ async def test_a_resumed_recipient_has_time_to_rejoin_although_another_one_waits
 async def test_a_paused_recipient_hears_that_the_group_is_over(scene: Scene) -> None:
     cast = await scene.start(UDP)
     await scene.order()
-    await scene.dispatcher.commands.pause(cast, ("a",))
+    await scene.cast_manager.commands.pause(cast, ("a",))
     scene.says(cast, MulticastState.STOPPED, end=MulticastEnd.NOTHING_ARRIVES)
     assert await scene.agents.wait_for("a", agent_protocol.JoinGroup) == agent_protocol.JoinGroup(cast, None)
 
@@ -377,7 +377,7 @@ async def test_a_paused_recipient_hears_that_the_group_is_over(scene: Scene) -> 
 async def test_a_cancelled_cast_gives_its_group_back(scene: Scene) -> None:
     cast = await scene.start(UDP)
     await scene.order()
-    await scene.dispatcher.cancel(cast)
+    await scene.cast_manager.cancel(cast)
     assert scene.multicast(cast).end is MulticastEnd.ORDERED
     assert not scene.groups._taken
 

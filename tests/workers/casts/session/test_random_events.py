@@ -81,7 +81,7 @@ class World:
                 node, NodeState.ONLINE, address=str(number), this_computer=node == "s"
             )
             self.agents[node] = Agent()
-        self.dispatcher = CastManager(self, self.hear, lambda: self.now)
+        self.cast_manager = CastManager(self, self.hear, lambda: self.now)
         self.delivered: set[str] = set()
 
     def hear(self, event: Event) -> None:
@@ -182,7 +182,7 @@ class World:
             content_bytes=agent.has,
             listening=agent.group is not None and self.chance.random() < 0.8,
         )
-        self.dispatcher.agent_reported(node, agent_protocol.AgentReport(deliveries=(report,)))
+        self.cast_manager.agent_reported(node, agent_protocol.AgentReport(deliveries=(report,)))
 
     def report_source(self, state: SourceState, totals: agent_protocol.ParcelTotals | None = None) -> None:
         digest = "t" if state is SourceState.SEALED else ""
@@ -196,25 +196,25 @@ class World:
         report = agent_protocol.SourceReport(
             self.cast, state, totals=totals, trailer_digest=digest, multicast=multicast
         )
-        self.dispatcher.agent_reported("s", agent_protocol.AgentReport(sources=(report,)))
+        self.cast_manager.agent_reported("s", agent_protocol.AgentReport(sources=(report,)))
 
     # --- events ---------------------------------------------------------------------------------
 
     def lose(self, node: str) -> None:
         if self.agents.pop(node, None) is not None:
             self.nodes[node] = NodeInfo(node, NodeState.OFFLINE, this_computer=node == "s")
-            self.dispatcher.agent_lost(node)
+            self.cast_manager.agent_lost(node)
 
     def come_back(self, node: str) -> None:
         if node in self.nodes and node not in self.agents:
             self.agents[node] = Agent(life=self.chance.randrange(1, 1 << 20))
             self.nodes[node] = NodeInfo(node, NodeState.ONLINE, this_computer=node == "s")
-            self.dispatcher.agent_up(node)
+            self.cast_manager.agent_up(node)
 
     def remove(self, node: str) -> None:
         self.lose(node)
         if self.nodes.pop(node, None) is not None:
-            self.dispatcher.node_removed(node)
+            self.cast_manager.node_removed(node)
 
     def flow(self, node: str) -> None:
         """The node receives half of what its upstream has for it, or all of it if that is little."""
@@ -238,20 +238,20 @@ class World:
 
     def is_paused(self, node: str) -> bool:
         """Whether its delivery is shown as such."""
-        deliveries = self.dispatcher.deliveries().get(self.cast, ())
+        deliveries = self.cast_manager.deliveries().get(self.cast, ())
         return any(item.node == node and item.state is DeliveryState.PAUSED for item in deliveries)
 
     async def steer(self, name: str, *nodes: str) -> None:
         """Pause or resume the cast or some recipients, unless it has just ended."""
-        control = self.dispatcher.commands
-        if nodes and nodes[0] not in {item.node for item in self.dispatcher.deliveries()[self.cast]}:
+        control = self.cast_manager.commands
+        if nodes and nodes[0] not in {item.node for item in self.cast_manager.deliveries()[self.cast]}:
             return
         with suppress_finished():
             if name == "resume":
                 control.resume(self.cast, nodes)
                 return
             await control.pause(self.cast, nodes)
-        state = self.dispatcher.summaries()[0].state
+        state = self.cast_manager.summaries()[0].state
         for node in nodes if state is not CastState.PAUSED else ():
             agent = self.agents.get(node)
             fetches = agent is not None and agent.upstream is not None
@@ -260,9 +260,9 @@ class World:
     async def steer_all(self, name: str) -> None:
         """The same for all casts, some or all of which may just have ended."""
         if name == "resume all":
-            self.dispatcher.commands.resume()
+            self.cast_manager.commands.resume()
         else:
-            await self.dispatcher.commands.pause()
+            await self.cast_manager.commands.pause()
 
     def seal(self) -> None:
         source = self.agents.get("s")
@@ -271,7 +271,7 @@ class World:
 
     def skip(self, seconds: float) -> None:
         self.now += seconds
-        self.dispatcher.cluster_changed()
+        self.cast_manager.cluster_changed()
 
 
 EVENTS = st.one_of(
@@ -303,7 +303,7 @@ async def play(
 ) -> None:
     world = World(random.Random(seed))
     request = SendRequest(("/x",), ("a", "b", "c"), leave_out=True, options=TransferOptions(transport=ways))
-    world.cast = world.dispatcher.send(request)
+    world.cast = world.cast_manager.send(request)
     joining: list[asyncio.Task[object]] = []
     for _ in range(99 if begun else 0):  # until it runs
         await asyncio.sleep(0)
@@ -312,7 +312,7 @@ async def play(
             for _ in range(int(str(value))):
                 await asyncio.sleep(0)
         elif name == "join":
-            joining.append(asyncio.create_task(world.dispatcher.add_recipients(world.cast, (str(value),))))
+            joining.append(asyncio.create_task(world.cast_manager.add_recipients(world.cast, (str(value),))))
         elif name in ("pause", "resume"):
             await world.steer(name)
         elif name.endswith(" one"):
@@ -336,12 +336,12 @@ async def play(
         world.skip(0.5)
         for _ in range(5):
             await asyncio.sleep(0)
-        if not world.dispatcher.active:
+        if not world.cast_manager.active:
             break
-    assert not world.dispatcher.active, "it does not end"
+    assert not world.cast_manager.active, "it does not end"
     await asyncio.gather(*joining, return_exceptions=True)
-    result = await world.dispatcher.result(world.cast)
-    await world.dispatcher.close()
+    result = await world.cast_manager.result(world.cast)
+    await world.cast_manager.close()
     states = {item.node: item.state for item in result.deliveries}
     assert all(states[node].delivered for node in world.delivered)
     assert result.summary.state.finished

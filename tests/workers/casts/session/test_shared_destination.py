@@ -167,7 +167,7 @@ async def test_two_machines_write_to_one_folder_once(machines: InProcess, tmp_pa
         ("all",),
         options=TransferOptions(destination=str(dest), on_conflict=OnConflict.RENAME),
     )
-    result = await machines.dispatcher.result(machines.dispatcher.send(request))
+    result = await machines.cast_manager.result(machines.cast_manager.send(request))
     assert result.summary.state is CastState.COMPLETED
     states = [item.state for item in result.deliveries]
     assert states == [DeliveryState.COMPLETED, DeliveryState.SHARED, DeliveryState.SHARED]
@@ -188,14 +188,14 @@ async def test_machines_with_equal_names_of_folders_on_other_storage(
         ("all",),
         options=TransferOptions(destination=str(tmp_path / "on-{node}" / "dest")),
     )
-    result = await machines.dispatcher.result(machines.dispatcher.send(request))
+    result = await machines.cast_manager.result(machines.cast_manager.send(request))
     assert [item.state for item in result.deliveries] == [DeliveryState.COMPLETED] * 3
     for node in ("a", "b", "c"):
         assert (tmp_path / f"on-{node}" / "dest" / "x.bin").exists()
 
 
 async def first_bytes(machines: InProcess, cast: str) -> None:
-    while not any(item.bytes for item in machines.dispatcher.deliveries()[cast]):  # noqa: ASYNC110
+    while not any(item.bytes for item in machines.cast_manager.deliveries()[cast]):  # noqa: ASYNC110
         await asyncio.sleep(0.01)
 
 
@@ -207,12 +207,12 @@ async def test_another_machine_takes_over_when_the_writer_goes(machines: InProce
         ("a", "b"),
         options=TransferOptions(destination=str(dest), limit=4_000_000),
     )
-    cast = machines.dispatcher.send(request)
+    cast = machines.cast_manager.send(request)
     async with asyncio.timeout(20):
         await first_bytes(machines, cast)
         await machines.lose("a")
-        await machines.dispatcher.set_limit(cast, 0)
-        result = await machines.dispatcher.result(cast)
+        await machines.cast_manager.set_limit(cast, 0)
+        result = await machines.cast_manager.result(cast)
     assert [item.state for item in result.deliveries] == [DeliveryState.SHARED, DeliveryState.COMPLETED]
     assert (dest / "x.bin").stat().st_size == 8_000_000
 
@@ -224,10 +224,10 @@ async def test_a_late_joiner_shares_what_others_write(machines: InProcess, tmp_p
         ("a",),
         options=TransferOptions(destination=str(tmp_path / "shared"), limit=4_000_000),
     )
-    cast = machines.dispatcher.send(request)
+    cast = machines.cast_manager.send(request)
     async with asyncio.timeout(20):
         await first_bytes(machines, cast)
-        await machines.dispatcher.add_recipients(cast, ("b",))
-        await machines.dispatcher.set_limit(cast, 0)
-        result = await machines.dispatcher.result(cast)
+        await machines.cast_manager.add_recipients(cast, ("b",))
+        await machines.cast_manager.set_limit(cast, 0)
+        result = await machines.cast_manager.result(cast)
     assert [item.state for item in result.deliveries] == [DeliveryState.COMPLETED, DeliveryState.SHARED]

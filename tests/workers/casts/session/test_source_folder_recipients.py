@@ -48,7 +48,7 @@ async def test_what_is_added_to_the_sent_folder_meanwhile_stays(
             destination=str(tmp_path / destination), on_conflict=OnConflict.OVERWRITE, remove_extra=True
         ),
     )
-    result = await machines.dispatcher.result(machines.dispatcher.send(request))
+    result = await machines.cast_manager.result(machines.cast_manager.send(request))
     assert all(item.state.delivered for item in result.deliveries)
     assert (sent / "new").exists()
     if destination == "{node}":

@@ -89,7 +89,7 @@ def candidates(delivery: Delivery) -> ReassemblyBuffer:
 
 
 @pytest.fixture
-def placing(delivery: Delivery, candidates: ReassemblyBuffer) -> PieceWriter:
+def writer(delivery: Delivery, candidates: ReassemblyBuffer) -> PieceWriter:
     return PieceWriter(delivery, candidates)
 
 
@@ -99,10 +99,10 @@ def fill(candidates: ReassemblyBuffer, *pieces: int, data: bytes = b"") -> None:
 
 
 def test_contents_are_placed_at_once(
-    delivery: Delivery, candidates: ReassemblyBuffer, placing: PieceWriter
+    delivery: Delivery, candidates: ReassemblyBuffer, writer: PieceWriter
 ) -> None:
     fill(candidates, 1, 2)
-    assert placing.write_now()
+    assert writer.write_now()
     assert delivery.placed == [1, 2]
     assert delivery.by_datagrams == 2000
     assert candidates.complete_pieces == ()
@@ -112,118 +112,118 @@ def test_contents_are_placed_at_once(
 
 
 def test_the_lists_are_left_to_the_other_thread(
-    delivery: Delivery, candidates: ReassemblyBuffer, placing: PieceWriter
+    delivery: Delivery, candidates: ReassemblyBuffer, writer: PieceWriter
 ) -> None:
     fill(candidates, 0, 1, 6)
-    assert not placing.write_now()
+    assert not writer.write_now()
     assert delivery.placed == [1]
     fill(candidates, 2)
-    assert placing.write_complete() == []
+    assert writer.write_complete() == []
     assert delivery.placed == [1, 0, 6]
 
 
 def test_without_the_manifest_all_is(
-    delivery: Delivery, candidates: ReassemblyBuffer, placing: PieceWriter
+    delivery: Delivery, candidates: ReassemblyBuffer, writer: PieceWriter
 ) -> None:
     delivery.manifest = None
     fill(candidates, 0, 1)
-    assert not placing.write_now()
+    assert not writer.write_now()
     assert delivery.placed == []
-    placing.write_complete()
+    writer.write_complete()
     assert delivery.placed == [0]
 
 
 def test_a_piece_waits_for_its_digest(
-    delivery: Delivery, candidates: ReassemblyBuffer, placing: PieceWriter
+    delivery: Delivery, candidates: ReassemblyBuffer, writer: PieceWriter
 ) -> None:
     delivery.unknown = {2}
     fill(candidates, 1, 2, 3)
-    assert placing.write_now()  # no thread can do more
+    assert writer.write_now()  # no thread can do more
     assert delivery.placed == [1, 3]
     delivery.unknown = set()
-    placing.write_complete()
+    writer.write_complete()
     assert delivery.placed == [1, 3, 2]
 
 
 def test_nobody_waits_for_whoever_is_at_it(
-    delivery: Delivery, candidates: ReassemblyBuffer, placing: PieceWriter
+    delivery: Delivery, candidates: ReassemblyBuffer, writer: PieceWriter
 ) -> None:
     fill(candidates, 1)
     with delivery.write_lock:
-        assert not placing.write_now()
+        assert not writer.write_now()
     assert delivery.placed == []
-    placing.write_complete()
+    writer.write_complete()
     assert delivery.placed == [1]
 
 
 def test_contents_are_not_taken_from_whoever_is_about_to_place_them(
-    delivery: Delivery, candidates: ReassemblyBuffer, placing: PieceWriter
+    delivery: Delivery, candidates: ReassemblyBuffer, writer: PieceWriter
 ) -> None:
     fill(candidates, 1)
-    placing.write_complete()
+    writer.write_complete()
     assert delivery.placed == []
-    placing.defer()
-    placing.write_complete()
+    writer.defer()
+    writer.write_complete()
     fill(candidates, 2)
-    placing.write_complete()
+    writer.write_complete()
     assert delivery.placed == [1]
-    placing.write_complete(all_of_them=True)  # no other thread will
+    writer.write_complete(all_of_them=True)  # no other thread will
     assert delivery.placed == [1, 2]
 
 
 def test_contents_that_can_not_be_placed_stay_left(
-    delivery: Delivery, candidates: ReassemblyBuffer, placing: PieceWriter
+    delivery: Delivery, candidates: ReassemblyBuffer, writer: PieceWriter
 ) -> None:
     delivery.manifest = None
     fill(candidates, 1)
-    assert not placing.write_now()
-    placing.write_complete()
+    assert not writer.write_now()
+    writer.write_complete()
     assert delivery.placed == []
     delivery.manifest = Manifest(())
-    placing.write_complete()
+    writer.write_complete()
     assert delivery.placed == [1]
 
 
 def test_wrong_bytes_are_told_to_the_other_thread(
-    delivery: Delivery, candidates: ReassemblyBuffer, placing: PieceWriter
+    delivery: Delivery, candidates: ReassemblyBuffer, writer: PieceWriter
 ) -> None:
     fill(candidates, 2, data=bytes(1000))
     fill(candidates, 3)
-    assert not placing.write_now()
+    assert not writer.write_now()
     assert delivery.placed == [3]
-    assert placing.write_complete() == [(2, 3)]
-    assert placing.write_complete() == []
+    assert writer.write_complete() == [(2, 3)]
+    assert writer.write_complete() == []
 
 
 def test_what_keeps_it_from_placing_as_well(
-    delivery: Delivery, candidates: ReassemblyBuffer, placing: PieceWriter
+    delivery: Delivery, candidates: ReassemblyBuffer, writer: PieceWriter
 ) -> None:
     delivery.full = True
     fill(candidates, 1)
-    assert not placing.write_now()
+    assert not writer.write_now()
     assert not delivery.write_lock.locked()
     with pytest.raises(CastRayError) as caught:
-        placing.write_complete()
+        writer.write_complete()
     assert caught.value.failure.kind is FailureKind.NO_ROOM
 
 
 def test_the_last_piece_is_told(
-    delivery: Delivery, candidates: ReassemblyBuffer, placing: PieceWriter
+    delivery: Delivery, candidates: ReassemblyBuffer, writer: PieceWriter
 ) -> None:
     fill(candidates, 0, 6)
-    placing.write_complete()
+    writer.write_complete()
     fill(candidates, 1, 2, 3, 4)
-    assert placing.write_now()
+    assert writer.write_now()
     fill(candidates, 5)
-    assert not placing.write_now()
+    assert not writer.write_now()
     assert delivery.is_complete()
 
 
 def test_what_came_elsewhere_meanwhile_is_let_go(
-    delivery: Delivery, candidates: ReassemblyBuffer, placing: PieceWriter
+    delivery: Delivery, candidates: ReassemblyBuffer, writer: PieceWriter
 ) -> None:
     fill(candidates, 1)
     delivery.placed = [1]
-    assert placing.write_now()
+    assert writer.write_now()
     assert delivery.placed == [1]
     assert candidates.complete_pieces == ()

@@ -26,44 +26,44 @@ def digest(number: int) -> bytes:
 
 
 @pytest.fixture
-def stock() -> PieceStore:
+def store() -> PieceStore:
     """One piece of lists, and four of contents."""
     totals = ParcelTotals(10, "", 4 * PIECE, 0, 1, 1)
     order = StartDelivery("cast", "", 1, None, totals, Algorithms(piece_bytes=PIECE))
     return ReceiveStore(order, cast(NodeContext, None), lambda urgent: None, CancellationToken()).pieces
 
 
-def known(stock: PieceStore) -> list[bytes | None]:
-    return [stock.early_digest(index) for index in range(5)]
+def known(store: PieceStore) -> list[bytes | None]:
+    return [store.early_digest(index) for index in range(5)]
 
 
-def test_what_has_come_is_known(stock: PieceStore) -> None:
-    assert known(stock) == [None] * 5
-    stock.add_early_digests(1, digest(1) + digest(2))
-    assert known(stock) == [None, digest(1), digest(2), None, None]
-    stock.add_early_digests(2, digest(9) + digest(3))
-    assert known(stock) == [None, digest(1), digest(9), digest(3), None]
+def test_what_has_come_is_known(store: PieceStore) -> None:
+    assert known(store) == [None] * 5
+    store.add_early_digests(1, digest(1) + digest(2))
+    assert known(store) == [None, digest(1), digest(2), None, None]
+    store.add_early_digests(2, digest(9) + digest(3))
+    assert known(store) == [None, digest(1), digest(9), digest(3), None]
 
 
-def test_there_are_no_digests_beyond_the_last_piece(stock: PieceStore) -> None:
+def test_there_are_no_digests_beyond_the_last_piece(store: PieceStore) -> None:
     with pytest.raises(ValueError, match="up to 6"):
-        stock.add_early_digests(4, digest(1) + digest(2))
-    assert known(stock) == [None] * 5
+        store.add_early_digests(4, digest(1) + digest(2))
+    assert known(store) == [None] * 5
 
 
-def test_that_of_a_piece_that_is_here_stays(stock: PieceStore) -> None:
-    stock.add_piece(1, digest(1))
-    stock.add_early_digests(0, digest(7) + digest(8) + digest(9))
-    assert known(stock) == [digest(7), digest(1), digest(9), None, None]
-    stock.add_piece(2, digest(2))  # it was read again
-    assert known(stock) == [digest(7), digest(1), digest(2), None, None]
-    assert not stock.has_piece(0)
+def test_that_of_a_piece_that_is_here_stays(store: PieceStore) -> None:
+    store.add_piece(1, digest(1))
+    store.add_early_digests(0, digest(7) + digest(8) + digest(9))
+    assert known(store) == [digest(7), digest(1), digest(9), None, None]
+    store.add_piece(2, digest(2))  # it was read again
+    assert known(store) == [digest(7), digest(1), digest(2), None, None]
+    assert not store.has_piece(0)
 
 
-def test_who_waits_for_one_goes_on(stock: PieceStore) -> None:
-    waiting = threading.Thread(target=stock.wait_digest, args=(3, 20.0))
+def test_who_waits_for_one_goes_on(store: PieceStore) -> None:
+    waiting = threading.Thread(target=store.wait_digest, args=(3, 20.0))
     waiting.start()
-    stock.add_early_digests(3, digest(3))
+    store.add_early_digests(3, digest(3))
     waiting.join(10)
     assert not waiting.is_alive()
 
@@ -92,15 +92,15 @@ class Peer:
 
 
 @pytest.mark.parametrize("seconds", [0.0, CastSource.early_seconds])
-def test_only_their_source_has_them_wait_for_one_another(stock: PieceStore, seconds: float) -> None:
+def test_only_their_source_has_them_wait_for_one_another(store: PieceStore, seconds: float) -> None:
     """Otherwise the last node of a long chain would get them after their pieces."""
-    stock.early_seconds = seconds or stock.early_seconds
+    store.early_seconds = seconds or store.early_seconds
     peer = Peer()
-    serving = PieceUploader(cast(PeerConnection, peer), stock)
-    stock.add_early_digests(0, digest(0) + digest(1))
+    serving = PieceUploader(cast(PeerConnection, peer), store)
+    store.add_early_digests(0, digest(0) + digest(1))
     for _ in range(2):  # it sends them; it waits for others, or not
         serving._step()
-    stock.add_early_digests(2, digest(2))
+    store.add_early_digests(2, digest(2))
     for _ in range(2):
         serving._step()
     assert peer.came == peer_frames.digests_frame(0, [digest(0), digest(1)]) + peer_frames.digests_frame(
