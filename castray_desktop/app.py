@@ -74,7 +74,7 @@ def run(files: list[str], cluster: str | None) -> int:
     language.start()
     load_fonts()
     theme.changed.connect(lambda: apply_style(application, theme))
-    trace = Trace(os.environ.get("CASTRAY_STARTUP_TRACE", ""))
+    trace = StartupTrace(os.environ.get("CASTRAY_STARTUP_TRACE", ""))
 
     async def connect() -> Engine:
         from castray_desktop.workers.client.engine_client import EngineClient
@@ -86,11 +86,11 @@ def run(files: list[str], cluster: str | None) -> int:
     groups = RecipientGroupFile(places.groups)
     window = MainWindow(theme, language, link, settings, choice, groups=groups, home=str(places.home))
     window.add_files(paths)
-    doorkeeper = Doorkeeper(places, window, choice)
+    doorkeeper = InstanceReceiver(places, window, choice)
     trace.follow(window, link)
     # Given to the finished window: one that is there before is worked out at every step of building.
     apply_style(application, theme)
-    wish = QuitWish(window)
+    wish = QuitRequest(window)
     window.show()
     wait_for_paint(window)
     window_log = open_log(places)
@@ -151,7 +151,7 @@ def wait_for_paint(window: MainWindow) -> None:
     loop.exec()
 
 
-class Doorkeeper(QObject):
+class InstanceReceiver(QObject):
     """Takes what further starts hand over: their files go on the list, and the window comes to the front."""
 
     def __init__(self, places: Paths, window: MainWindow, choice: ClusterSelector) -> None:
@@ -206,7 +206,7 @@ class Doorkeeper(QObject):
         visitor.connection.close()
 
 
-class QuitWish(QObject):
+class QuitRequest(QObject):
     """Remembers that the user wants to quit, also before anybody can do something about it."""
 
     def __init__(self, window: MainWindow) -> None:
@@ -216,7 +216,7 @@ class QuitWish(QObject):
         window.quit_requested.connect(self._ask)
 
     def when_asked(self, tell: Callable[[], None]) -> None:
-        """Call `tell` when the wish comes, at once if it was there before."""
+        """Call `tell` when the user asks to quit, at once if that was before."""
         self._tell = tell
         if self._asked:
             tell()
@@ -226,7 +226,7 @@ class QuitWish(QObject):
         self._tell()
 
 
-def serve(application: QApplication, wish: QuitWish, link: EngineLink) -> int:
+def serve(application: QApplication, wish: QuitRequest, link: EngineLink) -> int:
     """Run the event loop until the user wants to quit and the engine has been left."""
     import asyncio
 
@@ -338,7 +338,7 @@ class PlotLoader(QObject):
         self.loaded.emit()
 
 
-class Trace:
+class StartupTrace:
     """Writes when what happened, as lines of JSON, to the file at `path`; nothing when it is empty."""
 
     def __init__(self, path: str) -> None:
@@ -355,26 +355,26 @@ class Trace:
 
     def stop(self) -> None:
         self._meter.stop()
-        self.tell("stopped")
+        self.write("stopped")
 
-    def tell(self, event: str, **values: object) -> None:
+    def write(self, event: str, **values: object) -> None:
         """Append a line."""
         if self._path:
             with Path(self._path).open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"event": event, "at": time.time(), **values}) + "\n")
 
     def _tell_paint(self) -> None:
-        self.tell("first_paint")
+        self.write("first_paint")
         self._meter.start()
 
     def _tell_welcome(self, welcome: object) -> None:
-        self.tell("engine_connected")
+        self.write("engine_connected")
         self._tell_cluster(getattr(welcome, "cluster", None))
 
     def _tell_cluster(self, cluster: object) -> None:
         phase = getattr(cluster, "phase", "")
-        self.tell(str(phase.value if hasattr(phase, "value") else phase))
+        self.write(str(phase.value if hasattr(phase, "value") else phase))
 
     def _tell_gap(self, gap: Gap) -> None:
         busy, starved = round(gap.busy_ms, 1), round(gap.starved_ms, 1)
-        self.tell("gap", ms=round(gap.late_ms, 1), busy_ms=busy, starved_ms=starved)
+        self.write("gap", ms=round(gap.late_ms, 1), busy_ms=busy, starved_ms=starved)

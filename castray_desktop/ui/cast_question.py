@@ -1,4 +1,4 @@
-"""The question before something ends, hides or endangers casts that run: which, and what becomes of them."""
+"""Asks before a cluster change ends or hides running casts."""
 
 from __future__ import annotations
 

@@ -141,7 +141,7 @@ class FakeLink(EngineLink):
             if self._pending.add(event):
                 self.flush()
             else:
-                self.take(event)
+                self.handle_event(event)
 
     def in_turns(self, *parts: Callable[[], object]) -> None:
         for part in parts:

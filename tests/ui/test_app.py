@@ -54,7 +54,7 @@ def test_the_window_lives_and_leaves_the_engine(
     qapp: QApplication, engine: FakeEngine, live_link: EngineLink, live_window: MainWindow
 ) -> None:
     live_link.welcome.connect(lambda welcome: QTimer.singleShot(0, live_window.quit_requested.emit))
-    assert app.serve(qapp, app.QuitWish(live_window), live_link) == 0
+    assert app.serve(qapp, app.QuitRequest(live_window), live_link) == 0
     assert engine.closed
     assert live_link.connection is EngineLinkState.CLOSED
     assert m.Watch(None) in engine.commands
@@ -64,7 +64,7 @@ def test_the_window_lives_and_leaves_the_engine(
 def test_a_wish_to_quit_before_the_loop_runs_is_not_lost(
     qapp: QApplication, live_link: EngineLink, live_window: MainWindow
 ) -> None:
-    wish = app.QuitWish(live_window)
+    wish = app.QuitRequest(live_window)
     live_window.quit_requested.emit()
     assert app.serve(qapp, wish, live_link) == 0
 
@@ -80,7 +80,7 @@ def test_a_signal_closes_it_without_a_question(
     live_link.welcome.connect(lambda welcome: QTimer.singleShot(0, lambda: os.kill(os.getpid(), number)))
     before = signal.getsignal(number)
     with app.closing_signals(live_window):
-        assert app.serve(qapp, app.QuitWish(live_window), live_link) == 0
+        assert app.serve(qapp, app.QuitRequest(live_window), live_link) == 0
     assert engine.closed
     assert signal.getsignal(number) is before
 
@@ -89,7 +89,7 @@ def test_the_trace_notes_what_happened(
     qtbot: QtBot, tmp_path: Path, link: FakeLink, window: MainWindow
 ) -> None:
     path = tmp_path / "trace.jsonl"
-    trace = app.Trace(str(path))
+    trace = app.StartupTrace(str(path))
     trace.follow(window, link)
     window.painted.emit()
     link.start(fake.busy_welcome())
@@ -101,7 +101,7 @@ def test_the_trace_notes_what_happened(
 
 
 def test_without_a_path_nothing_is_traced(live_link: EngineLink, live_window: MainWindow) -> None:
-    trace = app.Trace("")
+    trace = app.StartupTrace("")
     trace.follow(live_window, live_link)
     live_window.painted.emit()
     trace.stop()

@@ -1,4 +1,4 @@
-"""A line that moves while the cluster comes up, with the current step and a way out."""
+"""The cards of the welcome page: start a local cluster, attach to one, and the progress of either."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from castray_desktop.ui.widgets.basic_widgets import (
     GlyphLabel,
     IconLabel,
     PrimaryButton,
+    bind_text,
     button,
     icon_button,
     label,
-    say,
 )
 from castray_desktop.ui.widgets.fields import CheckBox, Stepper
 from castray_desktop.ui.widgets.status_glyphs import GlyphState
@@ -63,12 +63,12 @@ class StartProgress(QWidget):
         row.addLayout(words, 1)
         row.addWidget(self.cancel_button)
         self.setFixedHeight(40)
-        Retranslator(self, self._say)
+        Retranslator(self, self._retranslate)
 
     def set_status(self, cluster: ClusterStatus) -> None:
         """Show the step that the cluster is at."""
         self._status = cluster
-        self._say()
+        self._retranslate()
         self.cancel_button.setEnabled(cluster.phase is not ClusterPhase.STOPPING)
         if cluster.phase is ClusterPhase.PLACING and cluster.nodes_total:
             share = cluster.nodes_ready / cluster.nodes_total
@@ -78,7 +78,7 @@ class StartProgress(QWidget):
         else:
             self._bar.restart()
 
-    def _say(self) -> None:
+    def _retranslate(self) -> None:
         self._step.set_full_text(step(self._status))
 
     def step_text(self) -> str:
@@ -86,7 +86,7 @@ class StartProgress(QWidget):
 
 
 class StartBar(QWidget):
-    """Creeps towards what is known and never goes back: Ray doesn't say how far it is."""
+    """Moves towards the estimated progress and never back: Ray does not report its progress."""
 
     def __init__(self, theme: Theme) -> None:
         super().__init__()
@@ -136,7 +136,7 @@ MOST_ROWS = 4
 
 
 class ChoiceCard(Card):
-    """A way to come by a cluster: tile, title, line, body, foot."""
+    """A card for one way to get a cluster: tile, title, line, body, foot."""
 
     def __init__(self, theme: Theme, icon_name: str, title: Text, line: Text, points: Sequence[Text]) -> None:
         super().__init__(theme, radius=12, border="line_strong")
@@ -365,7 +365,7 @@ class AttachCard(ChoiceCard):
         self.address.setFixedHeight(32)
         self.address.setFont(font(13))
         self.address.setPlaceholderText("host:6379, ray://host:10001")
-        say(self.address, self.address.setAccessibleName, lambda: self.tr("Address of the cluster"))
+        bind_text(self.address, self.address.setAccessibleName, lambda: self.tr("Address of the cluster"))
         row = QHBoxLayout(self._foot)
         row.setContentsMargins(0, 4, 0, 4)
         row.setSpacing(8)

@@ -1,4 +1,4 @@
-"""The button that says which cluster this is and how it stands, and its menu."""
+"""The button that shows the cluster and its state, and its menu."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ class ClusterMenu(QMenu):
             self._add_leaving(phase, target)
 
     def _add_known(self, current: str) -> None:
-        """Those that can be changed over to at once."""
+        """The clusters that can be switched to at once."""
         clusters = self._known.clusters if self._known is not None else ()
         shown = [each for each in clusters if each.in_use or each.running or each.last_used]
         if not any(each.target != current for each in shown):

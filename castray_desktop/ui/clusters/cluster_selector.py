@@ -1,4 +1,4 @@
-"""Which cluster to use when the engine has none: the one asked for, the one used last, or none yet."""
+"""Chooses the cluster when the engine has none: the requested one, the one used last, or none."""
 
 from __future__ import annotations
 

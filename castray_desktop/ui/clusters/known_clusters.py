@@ -1,4 +1,4 @@
-"""The clusters that could be used: those that run here, those in use, and those used before."""
+"""The clusters that can be used: running here, in use, or used before."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class KnownClusters(QObject):
         link.cluster_changed.connect(lambda _: self._soon.start())
 
     def others(self) -> tuple[KnownCluster, ...]:
-        """All but the local one."""
+        """All clusters but the local one."""
         return tuple(cluster for cluster in self.clusters if cluster.target != LOCAL)
 
     def refresh(self) -> None:
@@ -67,7 +67,7 @@ def cluster_title(cluster: KnownCluster) -> str:
 
 
 def cluster_line(cluster: KnownCluster) -> str:
-    """What is known of it, in a line."""
+    """The facts about a cluster in one line."""
     parts = []
     if cluster.in_use:
         parts.append(translate("Cluster", "in use"))

@@ -1,4 +1,4 @@
-"""Adding nodes to the local cluster and removing them."""
+"""Dialogs that add nodes, remove nodes, and show how other machines join."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from castray_desktop.ui.model.desktop_services import copy
 from castray_desktop.ui.model.node_list import NodeList
 from castray_desktop.ui.theme.fonts import font
 from castray_desktop.ui.theme.theme import Theme
-from castray_desktop.ui.widgets.basic_widgets import button, label, say
+from castray_desktop.ui.widgets.basic_widgets import bind_text, button, label
 from castray_desktop.ui.widgets.sheet import Sheet
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class ShareSheet(Sheet):
         self.command.setTextInteractionFlags(
             Qt.TextInteractionFlag.TextSelectableByMouse | Qt.TextInteractionFlag.TextSelectableByKeyboard
         )
-        say(self.command, self.command.setAccessibleName, lambda: translate("Share", "Command to join"))
+        bind_text(self.command, self.command.setAccessibleName, lambda: translate("Share", "Command to join"))
         self.copy_button = button(theme, lambda: translate("Share", "Copy the command"), "copy", height=32)
         self.copy_button.clicked.connect(lambda: copy(self.command.toPlainText()))
         body = QVBoxLayout()

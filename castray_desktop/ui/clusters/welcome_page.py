@@ -1,4 +1,4 @@
-"""The relay in one picture."""
+"""The page without a cluster: what the relay does, and ways to get a cluster."""
 
 from __future__ import annotations
 
@@ -126,10 +126,10 @@ class WelcomePage(Card):
         self.attach.chosen.connect(self.start_requested)
         for progress in (self.local.progress, self.attach.progress):
             progress.cancel_requested.connect(self.cancel_requested)
-        Retranslator(self, self._say)
+        Retranslator(self, self._retranslate)
 
     def set_status(self, cluster: ClusterStatus, connected: bool) -> None:
-        """Where the cluster stands; `connected` says whether the engine can be asked for one."""
+        """Show the state of the cluster; `connected` says whether the engine can be asked for one."""
         self._status = cluster
         moving = cluster.phase in ON_THEIR_WAY
         self.back_button.setVisible(cluster.phase is ClusterPhase.READY)
@@ -137,10 +137,10 @@ class WelcomePage(Card):
         attaching = moving and cluster.target not in OURS
         self.local.show_state(cluster if local else None, connected and not moving)
         self.attach.show_state(cluster if attaching else None, connected and not moving)
-        self._say()
+        self._retranslate()
         self._show_failure(cluster)
 
-    def _say(self) -> None:
+    def _retranslate(self) -> None:
         cluster = self._status
         if cluster.phase not in ON_THEIR_WAY:
             title = self.tr("Choose a cluster to send to")
@@ -174,7 +174,7 @@ class WelcomePage(Card):
         self._fit()
 
     def _ways_out(self, cluster: ClusterStatus, failure: Failure) -> list[tuple[Text, Callable[[], None]]]:
-        """What can be done about it from here."""
+        """The actions that this page offers."""
         target = cluster.target
         ways: list[tuple[Text, Callable[[], None]]] = []
         if failure.kind is FailureKind.RAY_DIFFERS:
@@ -251,7 +251,7 @@ class WelcomePage(Card):
         self._fitting = False
 
     def _leave_out(self, count: int) -> None:
-        """So many of: the picture, the points of the cards, the sentence, clusters but one, that one."""
+        """Hide this many of: picture, points of the cards, sentence, clusters but one, that one."""
         narrow = self.width() < NARROW_WIDTH
         self._sentence.setVisible(count < 3)
         self.attach.set_most_rows(0 if count > 4 else 1 if narrow or count > 3 else MOST_ROWS)

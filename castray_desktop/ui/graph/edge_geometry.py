@@ -1,4 +1,4 @@
-"""The ways of hops between nodes, clear of their circles and names: plain geometry, no widget."""
+"""Curves of hops and lines of the multicast bus, clear of nodes and their names: geometry, no widget."""
 
 from __future__ import annotations
 
@@ -237,7 +237,7 @@ def _ring_ways(plan: Plan, places: Sequence[Point], spine: float) -> Iterator[Li
             corners = [Point(spine, start.y), Point(spine, place.y)]
         else:
             corners = [Point(spine, start.y), Point(spine, rail), Point(off, rail), Point(off, place.y)]
-        yield _without_turns_back((start, *corners, end))
+        yield _without_repeats((start, *corners, end))
 
 
 def _rails(plan: Plan) -> tuple[float, float]:
@@ -267,8 +267,8 @@ def _crisp(at: float, cell: NodeShape) -> float:
     return math.floor(at) + 0.5 if WIDTHS[cell] % 2 else float(round(at))
 
 
-def _without_turns_back(line: Line) -> Line:
-    """Without corners that are none."""
+def _without_repeats(line: Line) -> Line:
+    """The line without points that lie on the one before."""
     kept = [line[0]]
     for point in line[1:]:
         if abs(point.x - kept[-1].x) > 0.5 or abs(point.y - kept[-1].y) > 0.5:
@@ -281,7 +281,7 @@ def _rows(plan: Plan, places: Sequence[Point], spine: float) -> Iterator[Line]:
     for height, row in groupby(sorted(places, key=lambda place: place.y), key=lambda place: place.y):
         rail = _rail_above(plan.cell, height)
         last = max(place.x for place in row)
-        yield _without_turns_back(
+        yield _without_repeats(
             (start, Point(spine, start.y), Point(spine, rail), Point(last, rail)),
         )
 

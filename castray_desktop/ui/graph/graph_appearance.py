@@ -1,4 +1,4 @@
-"""What the node graph says of each node, each hop and the shown cast: words and shapes, no items."""
+"""What the graph shows of each node, each hop and the shown cast: text and shapes, no items."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ BAR_ROLES = {
 
 
 @dataclass(frozen=True)
-class Marks:
-    """What the pointer, the keyboard and a drag do to a node's looks."""
+class NodeMarks:
+    """What pointer, keyboard and drags change in a node's appearance."""
 
     selected: bool = False
     focused: bool = False
@@ -52,11 +52,11 @@ class Marks:
     dim: bool = False
 
 
-def node_look(
+def node_appearance(
     node: NodeInfo,
     cast: CastSummary | None,
     delivery: DeliverySnapshot | None,
-    marks: Marks,
+    marks: NodeMarks,
     *,
     source: bool,
     next_source: bool = False,
@@ -158,7 +158,7 @@ def way_lines(
     listening: MulticastStatus | None = None,
     repairing: float = 0.0,
 ) -> list[str]:
-    """How the bytes come to a node, and what is the matter with it."""
+    """How a node receives the data, and its problem if it has one."""
     translate = QCoreApplication.translate
     if delivery is None:
         return []
@@ -257,7 +257,7 @@ class Stream:
 def stream(
     cast: CastSummary | None, listening: MulticastStatus | None, deliveries: Iterable[DeliverySnapshot]
 ) -> Stream | None:
-    """The stream to those whom it feeds; once all of it was sent, to those whom it has brought most."""
+    """The multicast stream to its receivers; after its end, to those that got most data by it."""
     if cast is None or listening is None or cast.state is CastState.CANCELLED:
         return None
     if listening.sending:

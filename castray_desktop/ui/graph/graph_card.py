@@ -90,7 +90,7 @@ class GraphCard(Card):
         self._ages.timeout.connect(self.side_card.refresh)
         self._ages.start()
         self.setMinimumSize(360, 240)
-        Retranslator(self, self._say)
+        Retranslator(self, self._retranslate)
 
     def _build(self, theme: Theme) -> None:
         self._title = label(lambda: self.tr("Nodes"), 14, 600)
@@ -154,8 +154,8 @@ class GraphCard(Card):
         self.scene_.arranged.connect(self.side_card.refresh_soon)
         self.side_card.moved.connect(self._refresh_read_out)
 
-    def _say(self) -> None:
-        self.scene_.say()
+    def _retranslate(self) -> None:
+        self.scene_.retranslate()
         self.side_card.refresh()
         self._refresh_title()
         self._refresh_read_out()
@@ -181,7 +181,7 @@ class GraphCard(Card):
 
     @property
     def reduce_motion(self) -> bool:
-        """Whether the dots stand still."""
+        """Whether the dots do not move."""
         return self.view.reduce_motion
 
     @reduce_motion.setter
@@ -275,7 +275,7 @@ class GraphCard(Card):
         self._stage.set_strip(STRIP if relayed and crowded else 0)
 
     def _places_key(self) -> tuple[object, ...]:
-        """On what it depends whether the read-out finds a place among the nodes, but for its own size."""
+        """Everything but its own size that decides whether the read-out has a place among the nodes."""
         stage, view = self._stage, self.view
         over = (view.legend.isVisible(), view.side_card.isVisible())
         return stage.size(), stage.side, stage.below, over, self.scene_.population()

@@ -1,4 +1,4 @@
-"""The keyboard on the node graph: which node it is at, and what the keys do there."""
+"""Keyboard and drag-and-drop input of the node graph."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class GraphKeys(QObject):
         )
 
     def focus(self, name: str) -> None:
-        """Be at this node, and show and say so; "" is none."""
+        """Move the focus to this node, and announce it; "" is none."""
         view = self._view
         self._graph.focus_node = name
         self._graph.refresh()
@@ -87,7 +87,7 @@ class GraphKeys(QObject):
             self.focus(best)
 
     def press(self, event: QKeyEvent) -> None:
-        """A key went down."""
+        """Handle a key press."""
         key = event.key()
         control = bool(event.modifiers() & Qt.KeyboardModifier.ControlModifier)
         if key in DIRECTIONS:
@@ -113,7 +113,7 @@ class GraphKeys(QObject):
             event.ignore()
 
     def release(self, event: QKeyEvent) -> bool:
-        """A key came up; says whether it is one of these."""
+        """Handle a key release; returns whether the key is handled here."""
         if event.key() != Qt.Key.Key_Space:
             return False
         if not event.isAutoRepeat() and self.space:

@@ -12,11 +12,11 @@ from PySide6.QtWidgets import QGraphicsScene, QWidget
 from castray_desktop.core.protocol.messages import CastState, NodeInfo
 from castray_desktop.ui.graph.graph_appearance import (
     Hop,
-    Marks,
+    NodeMarks,
     Stream,
     cast_lines,
     hops,
-    node_look,
+    node_appearance,
     stream,
     tool_tip,
     way_lines,
@@ -75,8 +75,8 @@ class GraphScene(QGraphicsScene):
         self.easing = False  # rings move in steps of `ease`
         self.dragging = False
 
-    def say(self) -> None:
-        """Say everything in the language that is spoken now."""
+    def retranslate(self) -> None:
+        """Set all texts in the current language."""
         self._place_zones()
         self.refresh()
 
@@ -84,7 +84,7 @@ class GraphScene(QGraphicsScene):
 
     @property
     def source(self) -> str:
-        """Of the shown cast; where none is shown, or that node is gone, the one chosen for the next cast."""
+        """The source of the shown cast; without one, or when it is gone, that of the next cast."""
         cast = self._nodes.cast
         if cast is None or cast.state is CastState.CANCELLED or self._nodes.get(cast.source) is None:
             return self._selection.source
@@ -92,7 +92,7 @@ class GraphScene(QGraphicsScene):
 
     @property
     def outdated(self) -> bool:
-        """Whether nodes have to lie elsewhere since another one is the source."""
+        """Whether the layout is outdated because the source has changed."""
         return bool(self._arranged_for) and self._arranged_for[2] != self.source
 
     def population(self) -> Places:
@@ -111,7 +111,7 @@ class GraphScene(QGraphicsScene):
         return places
 
     def foresee(self, width: float, height: float) -> Plan:
-        """Where everything would be in this room."""
+        """The layout for this size."""
         return arrange(width, height, self.population()[1])
 
     def fit(self, width: float, height: float) -> None:
@@ -174,7 +174,7 @@ class GraphScene(QGraphicsScene):
         for node in self._nodes.nodes() if not dots else filter(None, [self._nodes.get(source)]):
             place = self.place(node.name)
             if place is not None:
-                marks = Marks(
+                marks = NodeMarks(
                     selected=node.name in selected,
                     focused=node.name == self.focus_node,
                     target=node.name in self.targets,
@@ -183,7 +183,7 @@ class GraphScene(QGraphicsScene):
                 self._refresh_node(node, marks, place)
 
     def _refresh_dots(self, selected: frozenset[str], *, shown: bool) -> None:
-        """A thousand are made anew only when one of them looks different."""
+        """Rebuild the dots only when one of them looks different."""
         if not shown:
             self._dots_for = ()
             self._dots.show_dots((), QRectF(), dim=self.dragging)
@@ -206,11 +206,11 @@ class GraphScene(QGraphicsScene):
             if (node := self._nodes.get(name)) is not None
         )
 
-    def _refresh_node(self, node: NodeInfo, marks: Marks, place: Point) -> None:
+    def _refresh_node(self, node: NodeInfo, marks: NodeMarks, place: Point) -> None:
         is_source = node.name == self.source
         activity = self._nodes.activity(node.name)
         is_next = node.name == self._selection.source and not is_source
-        look = node_look(
+        look = node_appearance(
             node, self._nodes.cast, activity, marks, source=is_source, next_source=is_next, now=self._now()
         )
         item = self.items_by_name.get(node.name)
@@ -253,8 +253,8 @@ class GraphScene(QGraphicsScene):
             return ""
         look = self.items_by_name.get(name)
         parts = [name, glyph_word(node_glyph(node, self._nodes.activity(name)))]
-        if look is not None and look.look.share is not None:
-            parts.append(percent_text(look.look.share))
+        if look is not None and look.appearance.share is not None:
+            parts.append(percent_text(look.appearance.share))
         parts += transport_text(name, self._nodes.listening, self._nodes.repairs)
         if name in self._selection.selected():
             parts.append(glyph_word(GlyphState.SELECTED))
@@ -281,7 +281,7 @@ class GraphScene(QGraphicsScene):
         return hops(cast, deliveries, nodes.upstream_before, fed, nodes.repairs)
 
     def _path_key(self, flow: Stream | None) -> tuple[object, ...]:
-        """Among dots a thousand hops are made anew only when one of them takes another way."""
+        """Rebuild the lines between dots only when a hop changes."""
         cast = self._nodes.cast
         nodes, shown = self._nodes, cast and (cast.cast, cast.chain, cast.state)
         return shown, nodes.standing, flow and flow.fed, nodes.repairs.keys(), self.dragging

@@ -1,4 +1,4 @@
-"""The node graph's view: room and zoom, pointer and wheel, and what lies over the scene."""
+"""The view of the node graph: zoom, panning, pointer and wheel, and the widgets over the scene."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from castray_desktop.ui.graph.side_card import SideCard
 from castray_desktop.ui.graph.zone_items import Canvas, to_point, to_rect
 from castray_desktop.ui.model.recipient_selection import RecipientSelection
 from castray_desktop.ui.theme.theme import Theme
-from castray_desktop.ui.widgets.basic_widgets import say
+from castray_desktop.ui.widgets.basic_widgets import bind_text
 
 ZOOM_MOST = 4.0
 ZOOM_STEP = 1.25
@@ -97,7 +97,7 @@ class GraphView(QGraphicsView):
         theme.changed.connect(self._repaint_all)
 
     def _set_up(self) -> None:
-        # The items keep pictures of themselves there; too little room would paint them anew each time.
+        # The items cache their pixmaps there; a smaller cache would repaint them each time.
         QPixmapCache.setCacheLimit(max(QPixmapCache.cacheLimit(), PICTURE_ROOM_KB))
         self.setFrameShape(QGraphicsView.Shape.NoFrame)
         self.setRenderHint(QPainter.RenderHint.Antialiasing)
@@ -112,9 +112,9 @@ class GraphView(QGraphicsView):
         self.setMouseTracking(True)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setMinimumSize(200, 120)
-        say(self, self.setAccessibleName, lambda: self.tr("Nodes"))
-        say(self, self.viewport().setAccessibleName, lambda: self.tr("Nodes"))
-        say(self, self.setAccessibleDescription, self._keys.description)
+        bind_text(self, self.setAccessibleName, lambda: self.tr("Nodes"))
+        bind_text(self, self.viewport().setAccessibleName, lambda: self.tr("Nodes"))
+        bind_text(self, self.setAccessibleDescription, self._keys.description)
 
     def _connect_input(self) -> None:
         keys, drops = self._keys, self._drops
@@ -171,7 +171,7 @@ class GraphView(QGraphicsView):
         return QPointF(scene.x() / max(1.0, rect.width()), scene.y() / max(1.0, rect.height()))
 
     def relayout(self) -> bool:
-        """Lay out anew; says whether there was a reason to.
+        """Lay out again if something changed; returns whether it did.
 
         Large cells grow with the zoom; small ones get more room, and so larger cells.
         """

@@ -1,4 +1,4 @@
-"""The area that the graph's view and what lies over it share."""
+"""The area that the graph view shares with the widgets over it, and what is drawn where."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class GraphStage(QWidget):
         self._column.setContentsMargins(0, 0, 0, 0)
 
     def fill(self, view: QWidget) -> None:
-        """Have the view fill this."""
+        """Let the view fill this widget."""
         self._column.addWidget(view)
 
     def set_side(self, width: int) -> None:
@@ -44,7 +44,7 @@ class GraphStage(QWidget):
         self._make_room()
 
     def strip_place(self) -> QRect:
-        """Where that line is."""
+        """The rectangle of that line."""
         return QRect(0, self.height() - self.below - self.strip, self.width() - self.side, self.strip)
 
     def _make_room(self) -> None:
@@ -76,7 +76,7 @@ class GraphViewport:
         self._read_out_at: QRect | None = None
 
     def covered(self) -> list[QRect]:
-        """Where nodes draw."""
+        """The rectangles that nodes paint."""
         plan = self._scene.plan
         parts = [part for centre in plan.nodes.values() for part in ink(plan.cell, centre)]
         parts.extend(ink(NodeShape.FULL, plan.source))
@@ -110,7 +110,7 @@ class GraphViewport:
         False where there is no such place, and it is not said.
         """
         read_out = self._read_out
-        read_out.say(lines, icon)
+        read_out.show_lines(lines, icon)
         place = self._read_out_place() if lines else None
         read_out.setVisible(place is not None)
         if place is not None:
@@ -118,7 +118,7 @@ class GraphViewport:
         return place is not None or not lines
 
     def _read_out_place(self) -> QRect | None:
-        """Worked out anew when something lies elsewhere."""
+        """The cached place, found again when something has moved."""
         if self._stage.strip:
             return self._stage.strip_place().adjusted(16, 0, -16, 0)
         card = self._side_card
@@ -130,7 +130,7 @@ class GraphViewport:
         return self._read_out_at
 
     def _find_read_out_place(self) -> QRect | None:
-        """Also below the side card, where that stands beside the view."""
+        """May be below the side card, when that is beside the view."""
         size, box = self._read_out.wanted_size(), self._stage.rect().adjusted(14, 10, -14, -14)
         taken = self.covered()
         for other in (self._legend, self._side_card):

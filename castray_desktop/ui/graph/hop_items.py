@@ -58,7 +58,7 @@ class HopItem(QGraphicsItem):
 
     def __init__(self, theme: Theme, look: HopAppearance) -> None:
         super().__init__()
-        self._theme, self.look = theme, look
+        self._theme, self.appearance = theme, look
         self._line, self._head = _hop_path(look)
         self._dots = _RunningDots(self, self._line)
         self._dots.setVisible(look.moving)
@@ -67,11 +67,11 @@ class HopItem(QGraphicsItem):
 
     def show_look(self, look: HopAppearance) -> None:
         """Draw this from now on."""
-        if look == self.look:
+        if look == self.appearance:
             return
-        if look.curve != self.look.curve:
+        if look.curve != self.appearance.curve:
             self.prepareGeometryChange()
-        self.look = look
+        self.appearance = look
         self._line, self._head = _hop_path(look)
         self._dots.follow(self._line)
         self._dots.setVisible(look.moving)
@@ -80,7 +80,7 @@ class HopItem(QGraphicsItem):
 
     def run_dots(self, phase: float) -> None:
         """Move the dots to where they are after that many pixels; does nothing for a hop without them."""
-        if self.look.moving:
+        if self.appearance.moving:
             self._dots.run(phase)
 
     def boundingRect(self) -> QRectF:
@@ -89,7 +89,7 @@ class HopItem(QGraphicsItem):
     def paint(
         self, painter: QPainter, option: QStyleOptionGraphicsItem, widget: QWidget | None = None
     ) -> None:
-        palette, look = self._theme.palette, self.look
+        palette, look = self._theme.palette, self.appearance
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         if look.failed:
             self._paint_failed(painter)
@@ -118,24 +118,24 @@ class HopItem(QGraphicsItem):
 
     def _paint_pause(self, painter: QPainter) -> None:
         """Told from a hop that waits for its first bytes, whatever the colours."""
-        middle = to_point(self.look.curve.at(self.look.sign_at))
+        middle = to_point(self.appearance.curve.at(self.appearance.sign_at))
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(QColor(self._theme.palette.card))
         painter.drawEllipse(middle, SIGN / 2 + 1, SIGN / 2 + 1)
-        painter.setOpacity(DIM if self.look.dim else 1.0)
+        painter.setOpacity(DIM if self.appearance.dim else 1.0)
         place = QRectF(middle.x() - SIGN / 2, middle.y() - SIGN / 2, SIGN, SIGN)
         paint_glyph(painter, place, GlyphState.PAUSED, self._theme.palette)
 
     def _paint_failed(self, painter: QPainter) -> None:
         """Told from a whole one by its dashes and its cross, whatever the colours."""
         palette = self._theme.palette
-        color = mix(palette.card, palette.bad_fill, DIM if self.look.dim else 1.0)
+        color = mix(palette.card, palette.bad_fill, DIM if self.appearance.dim else 1.0)
         pen = QPen(color, 2)
         pen.setDashPattern([2.5, 2.5])
         painter.setPen(pen)
         painter.setBrush(Qt.BrushStyle.NoBrush)
         painter.drawPath(self._line)
-        middle = to_point(self.look.curve.at(self.look.sign_at))
+        middle = to_point(self.appearance.curve.at(self.appearance.sign_at))
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(QColor(palette.card))
         painter.drawEllipse(middle, 7, 7)

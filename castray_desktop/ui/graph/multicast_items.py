@@ -38,7 +38,7 @@ class MulticastItem(QGraphicsItem):
 
     def __init__(self, theme: Theme, look: MulticastAppearance) -> None:
         super().__init__()
-        self._theme, self.look = theme, look
+        self._theme, self.appearance = theme, look
         self._dots = _BusDots(self)
         self._follow()
         self.setZValue(Z_HOP)
@@ -46,19 +46,19 @@ class MulticastItem(QGraphicsItem):
 
     def show_look(self, look: MulticastAppearance) -> None:
         """Draw this from now on."""
-        if look == self.look:
+        if look == self.appearance:
             return
-        moved = look.bus != self.look.bus
+        moved = look.bus != self.appearance.bus
         if moved:
             self.prepareGeometryChange()
-        self.look = look
+        self.appearance = look
         if moved:
             self._follow()
         self._dots.setVisible(look.moving)
         self.update()
 
     def _follow(self) -> None:
-        look = self.look
+        look = self.appearance
         corner, head = CORNERS[look.cell], HEADS.get(look.cell, 0.0)
         on_ring = not look.bus.taps
         self._ways, self._heads, self._taps = QPainterPath(), QPainterPath(), list[QLineF]()
@@ -74,7 +74,7 @@ class MulticastItem(QGraphicsItem):
 
     def run_dots(self, phase: float) -> None:
         """Move the dots to where they are after that many pixels."""
-        if self.look.moving:
+        if self.appearance.moving:
             self._dots.run(phase)
 
     def boundingRect(self) -> QRectF:
@@ -84,7 +84,7 @@ class MulticastItem(QGraphicsItem):
     def paint(
         self, painter: QPainter, option: QStyleOptionGraphicsItem, widget: QWidget | None = None
     ) -> None:
-        look, cell = self.look, self.look.cell
+        look, cell = self.appearance, self.appearance.cell
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         brush = self._brush()
         round_cap = Qt.PenCapStyle.RoundCap
@@ -99,8 +99,8 @@ class MulticastItem(QGraphicsItem):
         painter.drawPath(self._heads)
 
     def _brush(self) -> QBrush:
-        """From the source's colour to the end of the path's, as the relay has it."""
-        palette, look = self._theme.palette, self.look
+        """A gradient from the source's colour to that of the end of the path, as for the relay."""
+        palette, look = self._theme.palette, self.appearance
         strength = DIM if look.dim else CALM if look.calm else STRENGTHS.get(look.cell, 1.0)
         start = look.bus.ways[0][0].x if look.bus.ways else 0.0
         gradient = QLinearGradient(start, 0, max(start + 1, look.bus.end), 0)

@@ -1,4 +1,4 @@
-"""What the side card says of a node: plain values, no widget."""
+"""The facts that the side card shows about a node: plain values, no widget."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def _remarks(node: NodeInfo, delivery: DeliverySnapshot | None, nodes: NodeList)
 
 
 def _path(name: str, delivery: DeliverySnapshot | None, nodes: NodeList) -> Iterable[Fact]:
-    """Whom it fetches from and whom it feeds at this moment, by the stream for many and by the relay."""
+    """The nodes that it receives from and sends to now, by multicast and by the relay."""
     heard = nodes.listening.listeners if nodes.listening is not None else ()
     source = nodes.cast.source if nodes.cast is not None else ""
     if delivery is not None and _receives(delivery):

@@ -1,4 +1,4 @@
-"""How a node of the graph is drawn: a circle with its state, or one dot among many."""
+"""Graphics items of nodes: a circle with its state, or one dot among many."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class NodeItem(QGraphicsItem):
 
     def __init__(self, theme: Theme, look: NodeAppearance, cell: NodeShape) -> None:
         super().__init__()
-        self._theme, self.look, self.cell = theme, look, cell
+        self._theme, self.appearance, self.cell = theme, look, cell
         self.shown = look.share  # of the ring, on its way to the look's
         self.hovered = False
         self.setZValue(Z_NODE)
@@ -61,24 +61,24 @@ class NodeItem(QGraphicsItem):
         if snaps and self.shown != look.share:
             self.shown = look.share
             self.update()
-        if look == self.look and cell is self.cell:
+        if look == self.appearance and cell is self.cell:
             return
-        if cell is not self.cell or look.source != self.look.source:
+        if cell is not self.cell or look.source != self.appearance.source:
             self.prepareGeometryChange()
-        self.look, self.cell = look, cell
+        self.appearance, self.cell = look, cell
         self.update()
 
     def ease(self) -> None:
         """Move the ring a part of the way that is left."""
-        if self.shown is None or self.look.share is None or self.shown == self.look.share:
+        if self.shown is None or self.appearance.share is None or self.shown == self.appearance.share:
             return
-        left = self.look.share - self.shown
-        self.shown = self.look.share if abs(left) < EASED_ENOUGH else self.shown + left * EASED_PART
+        left = self.appearance.share - self.shown
+        self.shown = self.appearance.share if abs(left) < EASED_ENOUGH else self.shown + left * EASED_PART
         self.update()
 
     @property
     def radius(self) -> float:
-        return SOURCE_RADIUS if self.look.source else self.cell.radius
+        return SOURCE_RADIUS if self.appearance.source else self.cell.radius
 
     # --- parts -----------------------------------------------------------------------------
 
@@ -98,7 +98,7 @@ class NodeItem(QGraphicsItem):
         painter.drawPixmap(QPointF(-size / 2, -size / 2), pixmap(name, color, size, ratio))
 
     def _paint_ring(self, painter: QPainter, palette: Palette) -> None:
-        look, radius = self.look, float(self.cell.radius)
+        look, radius = self.appearance, float(self.cell.radius)
         painter.setBrush(QColor(palette.card))
         if look.offline:
             pen = QPen(QColor(palette.offline), 1.5)
@@ -120,7 +120,7 @@ class NodeItem(QGraphicsItem):
         self._paint_inside(painter, palette, radius)
 
     def _paint_inside(self, painter: QPainter, palette: Palette, radius: float) -> None:
-        look, full = self.look, self.cell is NodeShape.FULL
+        look, full = self.appearance, self.cell is NodeShape.FULL
         if look.share is None:
             self._paint_icon(painter, "server", palette.text_2, 20 if full else 16)
             return
@@ -130,7 +130,7 @@ class NodeItem(QGraphicsItem):
         paint_text(painter, area, text, palette.text, size, 600, CENTRE, tabular=True)
 
     def _paint_marks(self, painter: QPainter, palette: Palette) -> None:
-        look, radius, full = self.look, float(self.cell.radius), self.cell is NodeShape.FULL
+        look, radius, full = self.appearance, float(self.cell.radius), self.cell is NodeShape.FULL
         painter.setBrush(Qt.BrushStyle.NoBrush)
         if look.target:
             painter.setPen(QPen(QColor(palette.accent), 3))
@@ -170,7 +170,7 @@ class NodeItem(QGraphicsItem):
         paint_glyph(painter, QRectF(at.x() - size / 2, at.y() - size / 2, size, size), glyph, palette)
 
     def _paint_labels(self, painter: QPainter, palette: Palette) -> None:
-        look = self.look
+        look = self.appearance
         name_color = palette.text_3 if look.offline else palette.text
         if self.cell is not NodeShape.FULL and not look.source:
             name = QRectF(-36, self.cell.radius + 7, 72, 15)
@@ -183,7 +183,7 @@ class NodeItem(QGraphicsItem):
 
     def _paint_small(self, painter: QPainter, palette: Palette) -> None:
         """A glyph, and a ring round it when the node is selected."""
-        look, radius = self.look, float(self.cell.radius)
+        look, radius = self.appearance, float(self.cell.radius)
         paint_glyph(painter, QRectF(-8, -8, 16, 16), look.badge or look.glyph, palette)
         painter.setBrush(Qt.BrushStyle.NoBrush)
         painter.setPen(QPen(QColor(palette.accent), 2))
@@ -195,7 +195,7 @@ class NodeItem(QGraphicsItem):
     # --- Qt --------------------------------------------------------------------------------
 
     def boundingRect(self) -> QRectF:
-        cell = NodeShape.FULL if self.look.source else self.cell
+        cell = NodeShape.FULL if self.appearance.source else self.cell
         return to_rect(cell.box(Point(0, 0))).adjusted(-2, -2, 2, 2)
 
     def paint(
@@ -203,13 +203,13 @@ class NodeItem(QGraphicsItem):
     ) -> None:
         palette = self._theme.palette
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        if self.look.dim:
+        if self.appearance.dim:
             painter.setOpacity(DIM)
-        if self.look.source:
+        if self.appearance.source:
             self._paint_source(painter, palette)
             self._paint_source_marks(painter, palette)
         elif self.cell in (NodeShape.FULL, NodeShape.COMPACT):
-            if self.hovered and not self.look.selected and not self.look.offline:
+            if self.hovered and not self.appearance.selected and not self.appearance.offline:
                 painter.setPen(QPen(QColor(palette.line_strong), 2))
                 painter.setBrush(Qt.BrushStyle.NoBrush)
                 gap = 7 if self.cell is NodeShape.FULL else 5
@@ -222,7 +222,7 @@ class NodeItem(QGraphicsItem):
 
     def _paint_source_marks(self, painter: QPainter, palette: Palette) -> None:
         """The shown cast's source may be a recipient of the next one."""
-        look = self.look
+        look = self.appearance
         if look.focused or look.selected or look.target:
             painter.setBrush(Qt.BrushStyle.NoBrush)
             painter.setPen(QPen(QColor(palette.accent), 3 if look.target else 2))

@@ -1,4 +1,4 @@
-"""Where the nodes of the graph lie: plain geometry, no widget.
+"""Places the nodes of the graph: geometry, no widget.
 
 `arrange` is a function of the room, the source and the recipients alone, so the same nodes always lie at
 the same places. Few recipients lie clockwise on a ring to the right of the source, in their natural
@@ -71,7 +71,7 @@ class NodeShape(enum.Enum):
 
 
 @dataclass(frozen=True)
-class ZonePlan:
+class ZoneLayout:
     """A zone's enclosure: on a ring a stroke of `width` along `path`, in a grid the `box`."""
 
     name: str
@@ -83,7 +83,7 @@ class ZonePlan:
 
 
 def ink(cell: NodeShape, centre: Point) -> tuple[Box, Box]:
-    """Where a node of that cell really draws: its circle, and its name."""
+    """The rectangles that a node of that shape paints: its circle and its name."""
     _, _, radius, _ = cell.value
     reach = radius + 9
     circle = Box(centre.x - reach, centre.y - reach, 2 * reach, 2 * reach)
@@ -94,7 +94,7 @@ def ink(cell: NodeShape, centre: Point) -> tuple[Box, Box]:
 
 @dataclass(frozen=True)
 class Plan:
-    """The places of everything."""
+    """The positions of all nodes, zones and figures."""
 
     cell: NodeShape
     ring: bool
@@ -103,7 +103,7 @@ class Plan:
     source: Point
     centre: Point  # of the recipients; hops bend away from it
     nodes: dict[str, Point]
-    zones: tuple[ZonePlan, ...] = ()
+    zones: tuple[ZoneLayout, ...] = ()
     middle: Box | None = None  # room for the shown cast's figures; None where it would cover nodes
 
 
@@ -231,7 +231,7 @@ def _middle(source: Point, places: Sequence[Point], cell: NodeShape, middle_y: f
 
 def _ring_zones(
     recipients: Sequence[tuple[str, str]], nodes: dict[str, Point], middle_y: float, cell: NodeShape
-) -> Iterator[ZonePlan]:
+) -> Iterator[ZoneLayout]:
     places = list(nodes.values())
     steps = [math.dist(a, b) for a, b in pairwise(places)]
     width = max(72.0, min([ZONE_WIDTH, *(step - 8 for step in steps)]))
@@ -241,7 +241,7 @@ def _ring_zones(
             continue
         own = [nodes[name] for name in members]
         path = tuple(Point(p.x, p.y + ZONE_DROP[cell]) for p in own)
-        yield ZonePlan(zone, members, _zone_label(own, width, middle_y, cell), _lengthened(path), width)
+        yield ZoneLayout(zone, members, _zone_label(own, width, middle_y, cell), _lengthened(path), width)
 
 
 def _zone_label(nodes: Sequence[Point], width: float, middle_y: float, cell: NodeShape) -> Point:
@@ -290,7 +290,7 @@ def _columns_of_grid(width: float, cell: NodeShape) -> int:
 
 
 def _band_height(count: int, columns: int, cell: NodeShape, *, zoned: bool) -> float:
-    """Of so many nodes below the pill of their zone."""
+    """The height of so many nodes below the pill of their zone."""
     return math.ceil(count / columns) * (cell.value[1] + GRID_GAP[cell]) + (14 if zoned else 0)
 
 
@@ -312,7 +312,7 @@ def _grid(width: float, height: float, recipients: Sequence[tuple[str, str]], ce
     zoned = any(zone for _, zone in recipients)
     y = 16.0
     nodes: dict[str, Point] = {}
-    zones: list[ZonePlan] = []
+    zones: list[ZoneLayout] = []
     for zone, pairs in groupby(recipients, key=lambda pair: pair[1]):
         members = tuple(name for name, _ in pairs)
         band_top = y
@@ -328,7 +328,7 @@ def _grid(width: float, height: float, recipients: Sequence[tuple[str, str]], ce
             used = max(min(columns, len(members)), math.ceil(190 / (cell_width + gap)))
             box_width = min(used, columns) * (cell_width + gap) - gap + 16
             box = Box(left - 8, band_top + 8, box_width, y - band_top - 14)
-            zones.append(ZonePlan(zone, members, Point(box.x + box.width / 2, box.y), box=box))
+            zones.append(ZoneLayout(zone, members, Point(box.x + box.width / 2, box.y), box=box))
     full_height = max(height, y + 8)
     source = Point(source_x, height / 2 - 15)
     centre = Point(left + columns * (cell_width + gap) / 2, full_height / 2)

@@ -1,4 +1,4 @@
-"""What lies over the node graph: the legend, and the place to drop files for every node."""
+"""Widgets over the node graph: legend, read-out of the path, and the drop target for all nodes."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ class Legend(QWidget):
         self._theme = theme
         self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
         theme.changed.connect(self.update)
-        Retranslator(self, self._say)
+        Retranslator(self, self._retranslate)
 
-    def _say(self) -> None:
+    def _retranslate(self) -> None:
         self.setAccessibleName(self.tr("Legend"))
         self.setAccessibleDescription(", ".join(glyph_word(state) for state in LEGEND))
         widest = max(metrics(11, 500).horizontalAdvance(glyph_word(state)) for state in LEGEND)
@@ -75,7 +75,7 @@ class ReadOut(QWidget):
         theme.changed.connect(self.update)
         self.hide()
 
-    def say(self, lines: tuple[str, ...], icon: str) -> None:
+    def show_lines(self, lines: tuple[str, ...], icon: str) -> None:
         """Show these lines, the first one larger, beside that icon."""
         if (lines, icon) != (self.lines, self._icon):
             self.lines, self._icon = lines, icon
@@ -144,7 +144,7 @@ class AllNodesPill(QWidget):
         self.hide()
 
     def show_state(self, text: str, *, target: bool) -> None:
-        """Say this, marked as what a drop would hit or not."""
+        """Show this text; `target` marks the pill as the drop target."""
         self._text, self._target = text, target
         self.resize(math.ceil(metrics(12, 600).horizontalAdvance(text)) + 40, 32)
         self.update()

@@ -46,7 +46,7 @@ class PathLayer:
         scene.addItem(self.threads)
 
     def arrange(self, plan: Plan, source: str, labels: list[Box]) -> None:
-        """The nodes lie there from now on, and the names of the zones."""
+        """Use this layout of nodes and zone names."""
         self._plan, self._source, self._labels = plan, source, labels
         self._curves = {}
 
@@ -110,7 +110,7 @@ class PathLayer:
         return known[2]
 
     def _go_round(self, boxes: tuple[Box, ...]) -> None:
-        """Have the hops go another way than along these."""
+        """Route the hops around these areas."""
         if boxes != self._bus_boxes:
             self._bus_boxes = boxes
             self._curves = {}
@@ -288,8 +288,8 @@ class PathLayer:
     @property
     def moving(self) -> bool:
         """Whether dots run along a hop or the bus."""
-        return any(item.look.moving for item in self.hops.values()) or (
-            self.bus is not None and self.bus.look.moving
+        return any(item.appearance.moving for item in self.hops.values()) or (
+            self.bus is not None and self.bus.appearance.moving
         )
 
     def run_dots(self, pixels: float) -> None:

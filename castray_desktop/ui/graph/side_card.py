@@ -1,4 +1,4 @@
-"""The card beside a node with its facts."""
+"""The side card: the facts about one node, beside that node."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class SideCard(Card):
     def __init__(self, theme: Theme, parent: QWidget) -> None:
         super().__init__(theme, parent, radius=INNER_RADIUS, border="line_strong")
         self.shown: NodeFacts | None = None
-        self._lines: list[FactLine] = []
+        self._lines: list[FactLabel] = []
         self._columns = 1
         self._remarks: list[QLabel] = []
         self._glyph = GlyphLabel(theme, GlyphState.ONLINE)
@@ -81,7 +81,7 @@ class SideCard(Card):
         column.addWidget(self._scroll, 1)
 
     def show_facts(self, facts: NodeFacts) -> None:
-        """Say this from now on."""
+        """Show these facts."""
         if facts == self.shown:
             return
         self.shown = facts
@@ -110,14 +110,14 @@ class SideCard(Card):
     def _show_lines(self, facts: tuple[Fact, ...]) -> None:
         """In columns one beside the other, each read from its top to its bottom."""
         while len(self._lines) < len(facts):
-            self._lines.append(FactLine())
+            self._lines.append(FactLabel())
         rows = _rows(len(facts), self._columns)
         for number, line in enumerate(self._lines):
             line.setVisible(number < len(facts))
             if number < len(facts):
                 column = number // rows
                 self._grid.addWidget(line, number % rows, column)  # moves one that is there already
-                line.say(facts[number], _title_width(facts[column * rows : (column + 1) * rows]))
+                line.show_fact(facts[number], _title_width(facts[column * rows : (column + 1) * rows]))
         for column in range(MOST_COLUMNS):
             self._grid.setColumnStretch(column, 1 if column < self._columns else 0)
 
@@ -151,7 +151,7 @@ class SideCard(Card):
             super().keyPressEvent(event)
 
 
-class FactLine(QWidget):
+class FactLabel(QWidget):
     """One fact: its title at the left, its value at the right of that, whole in the tool tip."""
 
     def __init__(self) -> None:
@@ -165,7 +165,7 @@ class FactLine(QWidget):
         row.addWidget(self._title)
         row.addWidget(self._value, 1)
 
-    def say(self, fact: Fact, width: int) -> None:
+    def show_fact(self, fact: Fact, width: int) -> None:
         """Show this fact, its title in a column of that width."""
         self._title.setFixedWidth(width)
         self._title.setText(fact.title)
@@ -182,7 +182,7 @@ def _title_width(facts: tuple[Fact, ...]) -> int:
 
 
 def _spoken(facts: NodeFacts) -> str:
-    """All of it in one go, for a screen reader."""
+    """All facts as one text, for a screen reader."""
     parts = [facts.state, *(remark.text for remark in facts.remarks)]
     parts += [f"{fact.title} {fact.value}".strip() for fact in facts.facts]
     return ", ".join(parts)

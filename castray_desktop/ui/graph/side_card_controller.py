@@ -1,4 +1,4 @@
-"""Where something can lie over the graph so that it covers the least: plain rectangles, no widget."""
+"""Opens and closes the side card, and places it where it covers the least."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ class SideCardController(QObject):
             self.moved.emit()
 
     def _place(self) -> None:
-        """Found anew when the card has another size or something else lies elsewhere."""
+        """Find the place again when the card is resized or something else moves."""
         room = self._stage.rect().adjusted(EDGE, EDGE, -EDGE, -EDGE)
         key = (self.node, room, self._sizes(room), self._lying())
         if key != self._placed_for:

@@ -1,4 +1,4 @@
-"""The dotted ground of the node graph."""
+"""Items of the graph behind the nodes: background grid, zones and their names."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QColor, QPainter, QPainterPath, QPainterPathStroker, QPen, QPixmap
 from PySide6.QtWidgets import QGraphicsItem, QStyleOptionGraphicsItem, QWidget
 
-from castray_desktop.ui.graph.node_layout import Box, Point, ZonePlan
+from castray_desktop.ui.graph.node_layout import Box, Point, ZoneLayout
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.widgets.painting import CENTRE, metrics, paint_text
 
@@ -75,7 +75,7 @@ def to_point(point: Point) -> QPointF:
 class ZoneItem(QGraphicsItem):
     """The enclosure of a zone. Its name, on the border, is an item of its own: hops run below that."""
 
-    def __init__(self, theme: Theme, plan: ZonePlan, text: str) -> None:
+    def __init__(self, theme: Theme, plan: ZoneLayout, text: str) -> None:
         super().__init__()
         self._theme, self.plan = theme, plan
         self._outline = _zone_outline(plan)
@@ -104,7 +104,7 @@ class ZoneItem(QGraphicsItem):
 class ZoneName(QGraphicsItem):
     """The name of a zone, in a pill."""
 
-    def __init__(self, theme: Theme, plan: ZonePlan, text: str) -> None:
+    def __init__(self, theme: Theme, plan: ZoneLayout, text: str) -> None:
         super().__init__()
         self._theme, self._text = theme, text
         width = metrics(11, 600).horizontalAdvance(text) + 20
@@ -141,7 +141,7 @@ class ZoneName(QGraphicsItem):
         paint_text(painter, self.label, self._text, palette.text_2, 11, 600, CENTRE)
 
 
-def _zone_outline(plan: ZonePlan) -> QPainterPath:
+def _zone_outline(plan: ZoneLayout) -> QPainterPath:
     if plan.box is not None:
         path = QPainterPath()
         path.addRoundedRect(to_rect(plan.box), 12, 12)

@@ -1,4 +1,4 @@
-"""Which language the window speaks, and its translations."""
+"""The language of the window, and its translations."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def cluster_name(cluster: ClusterStatus, connection: EngineLinkState) -> str:
 
 
 def target_name(target: str) -> str:
-    """What a cluster is called: by its address, but for those of this computer."""
+    """The name of a cluster: its address, unless it is one of this computer's."""
     if target == "shared":
         return translate("Cluster", "Shared cluster")
     return translate("Cluster", "Local cluster") if target == "local" else target
@@ -57,7 +57,7 @@ def cluster_facts(cluster: ClusterStatus, connection: EngineLinkState, *, short:
 
 
 def step(cluster: ClusterStatus) -> str:
-    """What a cluster on its way is doing now."""
+    """The current step of a cluster that is starting."""
     match cluster.phase:
         case ClusterPhase.STARTING:
             local = cluster.target in ("local", "shared")
@@ -109,7 +109,7 @@ def _size(cluster: ClusterStatus, short: bool) -> str:
 
 
 def cluster_glyph(cluster: ClusterStatus, connection: EngineLinkState) -> GlyphState:
-    """The shape for the cluster's state."""
+    """The glyph of the cluster's state."""
     if connection is not EngineLinkState.CONNECTED:
         return GlyphState.QUEUED
     match cluster.phase:

@@ -39,33 +39,33 @@ def local_paths(urls: list[QUrl]) -> list[str]:
 
 
 class _PathCheck(QRunnable):
-    """Looks, off the window's loop, whether a folder is there; may take long on a dead mount."""
+    """Checks in a thread whether a folder exists, since a dead mount may block."""
 
-    class Told(QObject):
-        there = Signal(bool)
+    class Signals(QObject):
+        checked = Signal(bool)
 
     def __init__(self, folder: str) -> None:
         super().__init__()
         self._folder = folder
-        self.told = self.Told()
+        self.signals = self.Signals()
 
     def run(self) -> None:
-        self.told.there.emit(Path(self._folder).is_dir())
+        self.signals.checked.emit(Path(self._folder).is_dir())
 
 
 class FolderChecks:
-    """Looks at folders, and keeps each look until it has told."""
+    """Checks whether folders exist, and keeps each check alive until it has answered."""
 
     def __init__(self) -> None:
         self._checks: set[_PathCheck] = set()
 
-    def look(self, folder: str, tell: Callable[[bool], object]) -> None:
-        """Call `tell` later with whether the folder is there."""
+    def check(self, folder: str, tell: Callable[[bool], object]) -> None:
+        """Call `tell` later with whether the folder exists."""
         check = _PathCheck(folder)
         self._checks.add(check)
         check.setAutoDelete(False)
-        check.told.there.connect(tell)
-        check.told.there.connect(partial(self._done, check))
+        check.signals.checked.connect(tell)
+        check.signals.checked.connect(partial(self._done, check))
         QThreadPool.globalInstance().start(check)
 
     def _done(self, check: _PathCheck, _there: bool) -> None:

@@ -1,4 +1,4 @@
-"""Whether there is an engine to talk to."""
+"""The window's connection to the engine: commands out, events in as Qt signals."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class EngineLinkState(enum.Enum):
-    """Where the connection to the engine stands."""
+    """The state of the connection to the engine."""
 
     CONNECTING = "connecting"
     CONNECTED = "connected"
@@ -182,9 +182,9 @@ class EngineLink(QObject):
         self._pending = PendingEvents()
         self._released.clear()
         self._set_connection(EngineLinkState.CONNECTED)
-        self.take(engine.welcome)
+        self.handle_event(engine.welcome)
         async for event in engine.events():
-            self.take(event)
+            self.handle_event(event)
         self.flush()
         self._engine = None
         await engine.close()
@@ -195,7 +195,7 @@ class EngineLink(QObject):
             self.connection = connection
             self.connection_changed.emit(connection)
 
-    def take(self, event: messages.Event) -> None:
+    def handle_event(self, event: messages.Event) -> None:
         """Pass an event on, now or in its turn."""
         if self._pending.add(event):
             if self._flush_timer is None:
@@ -228,7 +228,7 @@ class EngineLink(QObject):
                 self._emit_rest(event)
 
     def _emit_rest(self, event: messages.Event) -> None:
-        """What only some pages care for."""
+        """Pass on events that only some pages need."""
         match event:
             case messages.SettingsChanged(settings):
                 self.settings_changed.emit(settings)
@@ -264,7 +264,7 @@ class EngineLink(QObject):
             self._released.append((len(newest), partial(self.deliveries_changed.emit, cast, newest)))
 
     def _emit_some(self) -> None:
-        """As much as may be done in one turn of the loop."""
+        """Do as much as fits in one turn of the event loop."""
         done = 0
         while self._released and done < MOST_IN_A_TURN:
             size, emit = self._released.popleft()
@@ -316,7 +316,7 @@ def failure_of(error: CastRayError | OSError) -> Failure:
 
 
 class PendingEvents:
-    """The newest of what changes often, until it is passed on."""
+    """Collects the newest event of each kind that changes often, until it is passed on."""
 
     def __init__(self) -> None:
         self.nodes: dict[str, messages.NodeInfo] = {}

@@ -185,14 +185,14 @@ DELIVERY_GLYPHS = {
 
 
 def delivery_glyph(delivery: DeliverySnapshot) -> GlyphState:
-    """The shape that tells how a delivery stands."""
+    """The glyph of a delivery's state."""
     if delivery.lagging and delivery.state is DeliveryState.RECEIVING:
         return GlyphState.LAGGING
     return DELIVERY_GLYPHS[delivery.state]
 
 
 def node_glyph(node: NodeInfo, delivery: DeliverySnapshot | None) -> GlyphState:
-    """The shape that tells how a node stands, with the watched cast's delivery to it where there is one."""
+    """The glyph of a node's state, or of the watched cast's delivery to it."""
     if node.state is NodeState.OFFLINE:
         return GlyphState.OFFLINE
     if delivery is not None and delivery.state is not DeliveryState.CANCELLED:

@@ -1,4 +1,4 @@
-"""What the user has set for the window itself, in its settings file. The engine keeps its own."""
+"""Preferences of the window, kept in its settings file. The engine keeps its own settings."""
 
 from __future__ import annotations
 
@@ -68,12 +68,12 @@ class Preferences(QObject):
 
     @property
     def notify_desktop(self) -> bool:
-        """On the desktop too, while the window is not in front."""
+        """Whether to notify on the desktop too, while the window is not in front."""
         return self.flag(NOTIFY_DESKTOP, True)
 
     @property
     def still(self) -> bool:
-        """Nothing moves by itself; as the desktop asks for, until it is set here."""
+        """Whether motion is reduced; the desktop's setting, until it is set here."""
         return self.flag(STILL, self._desktop_is_still)
 
     def follow_desktop(self, still: bool) -> None:
@@ -84,7 +84,7 @@ class Preferences(QObject):
 
     @property
     def keep_engine(self) -> bool:
-        """The engine goes on after the window has been closed."""
+        """Whether the engine keeps running after the window is closed."""
         return self.flag(BACKGROUND, False)
 
     @property
@@ -105,7 +105,7 @@ class Preferences(QObject):
 
     @property
     def conflict(self) -> OnConflict:
-        """What the send panel begins with."""
+        """The default of the send panel."""
         word = self._word(CONFLICT)
         return OnConflict(word) if word in list(OnConflict) else OnConflict.SKIP
 

@@ -1,4 +1,4 @@
-"""What is the matter, and what to do about it: the engine's diagnosis as a table, what needs doing first."""
+"""The doctor page: the engine's diagnosis as a table, sorted by urgency."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from castray_desktop.ui.model.desktop_services import copy
 from castray_desktop.ui.model.engine_link import EngineLinkState
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.widgets.banner import Banner
-from castray_desktop.ui.widgets.basic_widgets import button, label, say, set_tone
+from castray_desktop.ui.widgets.basic_widgets import bind_text, button, label, set_tone
 from castray_desktop.ui.widgets.status_glyphs import GlyphState
 from castray_desktop.ui.widgets.text_table import TableCell, TextTable, TextTableModel
 
@@ -73,7 +73,7 @@ class DoctorPage(QWidget):
         self.table = TextTable(
             theme, self.model, lambda: self.tr("Checks"), (150, 120, 300, 300), 2, self._empty_words
         )
-        self.look_button = button(theme, lambda: self.tr("Check now"), "refresh-cw")
+        self.diagnose_button = button(theme, lambda: self.tr("Check now"), "refresh-cw")
         self.cancel_button = button(theme, lambda: self.tr("Cancel"), "x", kind="flat")
         self.copy_button = button(theme, lambda: self.tr("Copy diagnostics"), "clipboard-paste", kind="flat")
         self.verdict = label("", 12, 400, "2", tabular=True)
@@ -82,10 +82,10 @@ class DoctorPage(QWidget):
         self.banner = Banner(theme, "bad")
         self._build()
         self._wire()
-        Retranslator(self, self._say)
+        Retranslator(self, self._retranslate)
 
     def _build(self) -> None:
-        say(
+        bind_text(
             self.copy_button,
             self.copy_button.setToolTip,
             lambda: self.tr("Everything that was found, without tokens"),
@@ -93,7 +93,7 @@ class DoctorPage(QWidget):
         bar = QHBoxLayout()
         bar.setContentsMargins(15, 6, 15, 6)
         bar.setSpacing(8)
-        for widget in (self.look_button, self.cancel_button, self.verdict):
+        for widget in (self.diagnose_button, self.cancel_button, self.verdict):
             bar.addWidget(widget)
         bar.addStretch()
         bar.addWidget(self.copy_button)
@@ -114,7 +114,7 @@ class DoctorPage(QWidget):
         self.banner.float_over(self, lambda: self.table.geometry().marginsRemoved(QMargins(12, 2, 12, 2)))
 
     def _wire(self) -> None:
-        self.look_button.clicked.connect(self.look)
+        self.diagnose_button.clicked.connect(self.diagnose)
         self.cancel_button.clicked.connect(self.cancel)
         self.copy_button.clicked.connect(lambda: copy(self.diagnostics()))
         self._link.diagnosis_progress.connect(self._on_progress)
@@ -123,15 +123,15 @@ class DoctorPage(QWidget):
         self.model.modelReset.connect(self._show_details)
         key = QShortcut(QKeySequence(QKeySequence.StandardKey.Refresh), self)
         key.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
-        key.activated.connect(self.look)
+        key.activated.connect(self.diagnose)
 
-    def _say(self) -> None:
+    def _retranslate(self) -> None:
         self._show_rows()
         self._show_state()
 
     # --- looking ---------------------------------------------------------------------------
 
-    def look(self) -> None:
+    def diagnose(self) -> None:
         """Have the engine look at everything, unless it is at it."""
         if self._job or not self._link.connected:
             return
@@ -142,7 +142,7 @@ class DoctorPage(QWidget):
             if job == self._job:
                 self._job = ""
                 self._checks = by_importance(found.checks)
-                self._say()
+                self._retranslate()
 
         def failed(failure: Failure) -> None:
             if job == self._job:
@@ -172,7 +172,7 @@ class DoctorPage(QWidget):
     # --- showing ---------------------------------------------------------------------------
 
     def diagnostics(self) -> str:
-        """Everything that was found as text, in English, for whoever helps."""
+        """The whole diagnosis as English text, to send to somebody who helps."""
         return diagnostics_text(self._checks) + "\n"
 
     def _show_rows(self) -> None:
@@ -190,10 +190,10 @@ class DoctorPage(QWidget):
 
     def _show_state(self) -> None:
         looking = bool(self._job)
-        if looking and self.look_button.hasFocus():
+        if looking and self.diagnose_button.hasFocus():
             self.cancel_button.setVisible(True)
             self.cancel_button.setFocus()
-        self.look_button.setEnabled(not looking and self._link.connected)
+        self.diagnose_button.setEnabled(not looking and self._link.connected)
         self.cancel_button.setVisible(looking)
         self.cancel_button.setEnabled(looking)
         self.copy_button.setEnabled(bool(self._checks))

@@ -1,4 +1,4 @@
-"""The casts that have ended, as rows that are fetched from the engine when they are seen."""
+"""The item model of ended casts, fetched from the engine page by page."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class HistoryModel(TextTableModel):
             self.refresh()
 
     def refresh(self) -> None:
-        """Ask anew for what is shown."""
+        """Fetch the shown rows again."""
         self._version += 1
         self._asked.clear()
         self._ask(0)
@@ -124,7 +124,7 @@ class HistoryModel(TextTableModel):
         self.counted.emit(self._total)
 
     def _become(self, total: int) -> None:
-        """All that was known may stand elsewhere now."""
+        """Forget the rows, since any of them may have moved."""
         self._pages.clear()
         if total > self._total:
             self.beginInsertRows(NO_PARENT, self._total, total - 1)

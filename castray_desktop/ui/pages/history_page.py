@@ -1,4 +1,4 @@
-"""The history: every cast that has ended, to be searched, opened, exported, cleared and sent again."""
+"""The history page: search, open, export, clear and repeat ended casts."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from castray_desktop.ui.transfers.cast_actions import CastActions
 from castray_desktop.ui.transfers.cast_details import delivery_rows, make_delivery_table
 from castray_desktop.ui.transfers.transfer_text import cast_title
 from castray_desktop.ui.widgets.banner import Banner, lay_out
-from castray_desktop.ui.widgets.basic_widgets import button, label, say
+from castray_desktop.ui.widgets.basic_widgets import bind_text, button, label
 from castray_desktop.ui.widgets.fields import Dropdown
 from castray_desktop.ui.widgets.text_table import TextTable
 
@@ -95,7 +95,7 @@ class CastHistoryPage(QWidget):
         self.tools = QWidget()
         self._build()
         self._wire()
-        Retranslator(self, self._say)
+        Retranslator(self, self._retranslate)
 
     # --- building --------------------------------------------------------------------------
 
@@ -106,10 +106,10 @@ class CastHistoryPage(QWidget):
         self.search.setFont(font(12))
         self.search.setMaximumWidth(240)
         self.search.setClearButtonEnabled(True)
-        say(self.search, self.search.setPlaceholderText, lambda: self.tr("Name, node or folder"))
-        say(self.search, self.search.setAccessibleName, lambda: self.tr("Search the history"))
+        bind_text(self.search, self.search.setPlaceholderText, lambda: self.tr("Name, node or folder"))
+        bind_text(self.search, self.search.setAccessibleName, lambda: self.tr("Search the history"))
         self.state = Dropdown(self._theme, lambda: self.tr("Result"))
-        say(self.state, self.state.setAccessibleDescription, lambda: self.tr("Result"))
+        bind_text(self.state, self.state.setAccessibleDescription, lambda: self.tr("Result"))
         self.state.setFixedHeight(28)
         self.state.setFixedWidth(130)
         for _ in STATES:
@@ -160,7 +160,7 @@ class CastHistoryPage(QWidget):
         self._link.history_changed.connect(self._on_changed)
         self._link.welcome.connect(self._on_welcome)
 
-    def _say(self) -> None:
+    def _retranslate(self) -> None:
         names = (self.tr("All results"), self.tr("Delivered"), self.tr("Failed"), self.tr("Cancelled"))
         for number, text in enumerate(names):
             self.state.setItemText(number, text)
@@ -214,7 +214,7 @@ class CastHistoryPage(QWidget):
             self.statistics.refresh()
 
     def _follow_row(self) -> None:
-        """Another cast may stand in the current row now."""
+        """The current row may show another cast now."""
         cast = self.current_cast()
         if cast is not None and (self._shown is None or self._shown.summary.cast != cast.cast):
             self._on_row()

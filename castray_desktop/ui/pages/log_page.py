@@ -23,7 +23,7 @@ from castray_desktop.ui.model.node_list import NodeList
 from castray_desktop.ui.theme.fonts import font
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.widgets.banner import Banner, lay_out
-from castray_desktop.ui.widgets.basic_widgets import button, label, say
+from castray_desktop.ui.widgets.basic_widgets import bind_text, button, label
 from castray_desktop.ui.widgets.fields import Dropdown
 from castray_desktop.ui.widgets.status_glyphs import GlyphState
 from castray_desktop.ui.widgets.text_table import NO_PARENT, TableCell, TextTable, TextTableModel
@@ -43,7 +43,7 @@ translate = QCoreApplication.translate
 
 
 def level_word(level: str) -> str:
-    """A level as people say it."""
+    """The name of a level, for users."""
     words = {
         "debug": translate("Log", "Detail"),
         "info": translate("Log", "Info"),
@@ -169,7 +169,7 @@ class LogPage(QWidget):
         self.search = QLineEdit()
         self.search.setObjectName("search")
         self.level = Dropdown(theme, lambda: self.tr("Level"))
-        say(self.level, self.level.setAccessibleDescription, lambda: self.tr("Level"))
+        bind_text(self.level, self.level.setAccessibleDescription, lambda: self.tr("Level"))
         self.copy_button = button(theme, lambda: self.tr("Copy lines"), "copy", kind="flat")
         self.diagnostics_button = button(
             theme, lambda: self.tr("Copy diagnostics"), "clipboard-paste", kind="flat"
@@ -182,20 +182,20 @@ class LogPage(QWidget):
         self._flush.setInterval(SHOW_MS)
         self._flush.timeout.connect(self._take_waiting)
         self._wire()
-        Retranslator(self, self._say)
+        Retranslator(self, self._retranslate)
 
     def _build(self) -> None:
         self.search.setFixedHeight(28)
         self.search.setFont(font(12))
         self.search.setMaximumWidth(240)
         self.search.setClearButtonEnabled(True)
-        say(self.search, self.search.setPlaceholderText, lambda: self.tr("Words of a line"))
-        say(self.search, self.search.setAccessibleName, lambda: self.tr("Search the log"))
+        bind_text(self.search, self.search.setPlaceholderText, lambda: self.tr("Words of a line"))
+        bind_text(self.search, self.search.setAccessibleName, lambda: self.tr("Search the log"))
         self.level.setFixedHeight(28)
         self.level.setFixedWidth(150)
         for choice in CHOICES:
             self.level.addItem("", choice)
-        say(
+        bind_text(
             self.diagnostics_button,
             self.diagnostics_button.setToolTip,
             lambda: self.tr("Versions, cluster, nodes and the last lines, without tokens and keys"),
@@ -219,7 +219,7 @@ class LogPage(QWidget):
         self._link.log_line.connect(self._on_line)
         self._link.welcome.connect(self._on_welcome)
 
-    def _say(self) -> None:
+    def _retranslate(self) -> None:
         words = (self.tr("Everything"), self.tr("Warnings"), self.tr("Errors"))
         for number, text in enumerate(words):
             self.level.setItemText(number, text)

@@ -1,4 +1,4 @@
-"""The sheet in which a schedule is made or changed."""
+"""The sheet that adds or changes a schedule."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from castray_desktop.ui.send.options_sheet import SendOptions
 from castray_desktop.ui.theme.fonts import font
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.widgets.banner import Banner
-from castray_desktop.ui.widgets.basic_widgets import button, label, say
+from castray_desktop.ui.widgets.basic_widgets import bind_text, button, label
 from castray_desktop.ui.widgets.fields import Dropdown, NumberField, TextField, labelled_form
 from castray_desktop.ui.widgets.sheet import Sheet
 
@@ -77,7 +77,9 @@ class ScheduleEditor(Sheet):
         self.paths.setFixedHeight(76)
         self.paths.setFont(font(12))
         self.paths.setTabChangesFocus(True)
-        say(self.paths, self.paths.setAccessibleName, lambda: translate("Schedules", "Paths, one a line"))
+        bind_text(
+            self.paths, self.paths.setAccessibleName, lambda: translate("Schedules", "Paths, one a line")
+        )
         self.recipients = TextField(lambda: translate("Schedules", "To"))
         self.destination = TextField(lambda: translate("SendPanel", "Save to"))
         self.when = Dropdown(theme, lambda: translate("Schedules", "When"))
@@ -131,7 +133,7 @@ class ScheduleEditor(Sheet):
     def _when_fields(self, theme: Theme) -> QWidget:
         self.count = _number(lambda: translate("Schedules", "How often"))
         self.unit = Dropdown(theme, lambda: translate("Schedules", "Unit"))
-        say(self.unit, self.unit.setAccessibleDescription, lambda: translate("Schedules", "Unit"))
+        bind_text(self.unit, self.unit.setAccessibleDescription, lambda: translate("Schedules", "Unit"))
         self.cron = TextField(lambda: translate("Schedules", "Times as in cron"))
         self.cron.setPlaceholderText("0 2 * * 1-5")
         self.quiet = _number(lambda: translate("Schedules", "Seconds without a change"))

@@ -1,4 +1,4 @@
-"""What a schedule says about itself: when it runs, what it sends, how the last run ended."""
+"""Text about a schedule: when it runs, what it sends, how the last run ended."""
 
 from __future__ import annotations
 

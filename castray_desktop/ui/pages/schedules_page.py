@@ -1,4 +1,4 @@
-"""The schedules: what sends itself, when it did and when it will; made, changed, paused and run from here."""
+"""The schedules page: add, change, pause, run and remove schedules."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from castray_desktop.ui.model.cluster_text import explain_failure
 from castray_desktop.ui.pages.schedule_text import schedule_cells
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.widgets.banner import Banner, lay_out
-from castray_desktop.ui.widgets.basic_widgets import button, say
+from castray_desktop.ui.widgets.basic_widgets import bind_text, button
 from castray_desktop.ui.widgets.text_table import TextTable, TextTableModel
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class ScheduleTable(TextTable):
 
 
 class SchedulesPage(QWidget):
-    """See the module. `draft` says what a new schedule would send: what stands in the send panel."""
+    """See the module. `draft` returns what a new schedule sends: the request of the send panel."""
 
     ran = Signal(str)
 
@@ -109,7 +109,7 @@ class SchedulesPage(QWidget):
             bar.addWidget(widget)
         bar.addStretch()
         bar.addWidget(self.demonstration_button)
-        say(
+        bind_text(
             self.demonstration_button,
             self.demonstration_button.setToolTip,
             lambda: self.tr("Sends a small file to every node of the local cluster once a minute"),
@@ -188,7 +188,7 @@ class SchedulesPage(QWidget):
     # --- what can be done ------------------------------------------------------------------
 
     def add(self) -> None:
-        """A new schedule for what stands in the send panel."""
+        """Open the editor for a new schedule of the send panel's request."""
         request = self._draft().with_options(on_conflict=OnConflict.OVERWRITE)
         name = request.paths[0].rstrip("/").rsplit("/", 1)[-1] if request.paths else ""
         if not request.recipients:

@@ -27,7 +27,7 @@ from castray_desktop.ui.send.option_fields import ConflictField, LimitField
 from castray_desktop.ui.theme.fonts import font
 from castray_desktop.ui.theme.theme import DARK, LIGHT, Contrast, Theme
 from castray_desktop.ui.widgets.banner import Banner
-from castray_desktop.ui.widgets.basic_widgets import button, label, say
+from castray_desktop.ui.widgets.basic_widgets import bind_text, button, label
 from castray_desktop.ui.widgets.fields import CheckBox, Dropdown, NumberField, labelled_form
 from castray_desktop.ui.widgets.sheet import Sheet
 
@@ -46,10 +46,10 @@ class ChoiceList(QListView):
         self.setEditTriggers(QListView.EditTrigger.NoEditTriggers)
         self.setFrameShape(QListView.Shape.NoFrame)
         self.setSpacing(1)
-        say(self, self.setAccessibleName, name)
+        bind_text(self, self.setAccessibleName, name)
         theme.changed.connect(self._restyle)
         self._restyle()
-        Retranslator(self, self._say)
+        Retranslator(self, self._retranslate)
         self.choose(0)
         self.selectionModel().currentChanged.connect(lambda now, _before: self.chosen.emit(now.row()))
 
@@ -57,7 +57,7 @@ class ChoiceList(QListView):
         """Make a row the current one."""
         self.setCurrentIndex(self._words.index(row))
 
-    def _say(self) -> None:
+    def _retranslate(self) -> None:
         if self._words.rowCount() != len(self._texts):
             self._words.setStringList([text() for text in self._texts])
         for row, text in enumerate(self._texts):

@@ -1,4 +1,4 @@
-"""All casts in numbers: since the engine started, and ever; over all and node by node."""
+"""Statistics of all casts: since the engine started and overall, in total and by node."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ translate = QCoreApplication.translate
 
 
 def facts(numbers: Statistics) -> list[tuple[str, str]]:
-    """What there is to say over all nodes, name by name."""
+    """The totals over all nodes, by name."""
     return [
         (translate("Statistics", "Casts"), format_count(numbers.casts)),
         (translate("Statistics", "Delivered in full"), format_count(numbers.completed)),

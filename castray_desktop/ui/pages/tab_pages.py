@@ -1,4 +1,4 @@
-"""The pages behind the tabs of the bottom card, built together and told when they are seen."""
+"""Makes the pages behind the tabs of the bottom card."""
 
 from __future__ import annotations
 

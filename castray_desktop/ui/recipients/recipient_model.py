@@ -75,7 +75,7 @@ class RecipientModel(QAbstractListModel):
         self._order = order
         self.refresh()
 
-    def say(self) -> None:
+    def retranslate(self) -> None:
         """The language is another one: every row says something else."""
         if self._rows:
             self.dataChanged.emit(self.index(0), self.index(len(self._rows) - 1))

@@ -44,7 +44,7 @@ from castray_desktop.ui.recipients.recipient_model import (
     RecipientOrder,
 )
 from castray_desktop.ui.theme.theme import Theme, mix
-from castray_desktop.ui.widgets.basic_widgets import Badge, Card, Rule, button, label, say
+from castray_desktop.ui.widgets.basic_widgets import Badge, Card, Rule, bind_text, button, label
 from castray_desktop.ui.widgets.painting import CENTRE, face, icon, paint_text, paint_wrapped
 from castray_desktop.ui.widgets.segmented_buttons import SegmentedButtons
 
@@ -63,7 +63,7 @@ class RecipientList(QListView):
         self.setModel(model)
         self._painter = RecipientDelegate(theme, model, self)
         self.setItemDelegate(self._painter)
-        say(self, self.setAccessibleName, lambda: self.tr("Recipients"))
+        bind_text(self, self.setAccessibleName, lambda: self.tr("Recipients"))
         self.setUniformItemSizes(True)
         self.setMouseTracking(True)
         self.setFrameShape(QListView.Shape.NoFrame)
@@ -175,23 +175,23 @@ class RecipientPicker(Card):
         self._ages.start()
         self.setMinimumSize(248, 240)
         self._restyle()
-        Retranslator(self, self._say)
+        Retranslator(self, self._retranslate)
 
-    def _say(self) -> None:
+    def _retranslate(self) -> None:
         self._label_sort_button()
-        self.model.say()
+        self.model.retranslate()
         self._refresh()
 
     def _build(self, theme: Theme) -> None:
         self.badge = Badge(theme)
         self.search = QLineEdit(self)
-        say(self.search, self.search.setPlaceholderText, lambda: self.tr("Name, address or label"))
-        say(self.search, self.search.setAccessibleName, lambda: self.tr("Search recipients"))
+        bind_text(self.search, self.search.setPlaceholderText, lambda: self.tr("Name, address or label"))
+        bind_text(self.search, self.search.setAccessibleName, lambda: self.tr("Search recipients"))
         self.search.setFixedHeight(32)
         self.search.setFont(face(13))
         self.search.setClearButtonEnabled(True)
         self._search_icon = self.search.addAction(QIcon(), QLineEdit.ActionPosition.LeadingPosition)
-        say(self.search, self._search_icon.setText, lambda: self.tr("Search recipients"))
+        bind_text(self.search, self._search_icon.setText, lambda: self.tr("Search recipients"))
         self._pick = SegmentedButtons(
             theme,
             [
@@ -201,8 +201,10 @@ class RecipientPicker(Card):
             ],
         )
         self.sort_button = button(theme, "", "arrow-up-down")
-        say(self.sort_button, self.sort_button.setAccessibleName, lambda: self.tr("Sort the recipients"))
-        say(self.sort_button, self.sort_button.setToolTip, lambda: self.tr("Sort"))
+        bind_text(
+            self.sort_button, self.sort_button.setAccessibleName, lambda: self.tr("Sort the recipients")
+        )
+        bind_text(self.sort_button, self.sort_button.setToolTip, lambda: self.tr("Sort"))
         self.sort_button.clicked.connect(self._show_sort_menu)
         column = QVBoxLayout(self)
         column.setContentsMargins(1, 0, 1, 8)

@@ -18,7 +18,7 @@ from castray_desktop.ui.i18n.number_format import format_bytes
 from castray_desktop.ui.i18n.retranslator import Retranslator
 from castray_desktop.ui.send.send_list import SendList, SendListView, files_text
 from castray_desktop.ui.theme.theme import Theme
-from castray_desktop.ui.widgets.basic_widgets import INNER_RADIUS, IconLabel, Rule, button, label, say
+from castray_desktop.ui.widgets.basic_widgets import INNER_RADIUS, IconLabel, Rule, bind_text, button, label
 from castray_desktop.ui.widgets.painting import icon
 
 MIN_HEIGHT = 108  # the invitation without its picture; Chinese lines are higher than English ones
@@ -65,7 +65,7 @@ class DropArea(QWidget):
 
     @property
     def inviting(self) -> bool:
-        """Whether *browse* stands below the list."""
+        """Whether *browse* is shown below the list."""
         return not self._invitation.isHidden()
 
     def set_compact(self, compact: bool) -> None:
@@ -141,7 +141,7 @@ class DropArea(QWidget):
 
     def _browse_button(self) -> QPushButton:
         browse = button(self._theme, lambda: self.tr("browse"), kind="link", height=20)
-        say(browse, browse.setAccessibleName, lambda: self.tr("Browse for files or folders"))
+        bind_text(browse, browse.setAccessibleName, lambda: self.tr("Browse for files or folders"))
         browse.clicked.connect(self._open_menu)
         return browse
 

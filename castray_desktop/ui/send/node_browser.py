@@ -1,4 +1,4 @@
-"""The files of another node, to pick what it is to send."""
+"""The sheet that browses the files of another node, to choose what it sends."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from castray_desktop.ui.theme.fonts import font
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.transfers.transfer_text import full_time
 from castray_desktop.ui.widgets.banner import Banner
-from castray_desktop.ui.widgets.basic_widgets import button, icon_button, label, say
+from castray_desktop.ui.widgets.basic_widgets import bind_text, button, icon_button, label
 from castray_desktop.ui.widgets.sheet import Sheet
 from castray_desktop.ui.widgets.text_table import TableCell, TextTable, TextTableModel
 
@@ -64,7 +64,9 @@ class NodeBrowser(Sheet):
         self.address = QLineEdit()
         self.address.setFixedHeight(32)
         self.address.setFont(font(13))
-        say(self.address, self.address.setAccessibleName, lambda: translate("Browser", "Folder on the node"))
+        bind_text(
+            self.address, self.address.setAccessibleName, lambda: translate("Browser", "Folder on the node")
+        )
         self.up_button = icon_button(theme, "arrow-up", lambda: translate("Browser", "Up"), side=32)
         self.banner = Banner(theme, "bad")
         self.left_out = label("", 12, 400, "2")

@@ -19,7 +19,7 @@ from castray_desktop.ui.model.node_list import NodeList
 from castray_desktop.ui.model.recipient_selection import RecipientSelection
 from castray_desktop.ui.theme.fonts import font
 from castray_desktop.ui.theme.theme import Theme
-from castray_desktop.ui.widgets.basic_widgets import paint_icon, paint_round, say
+from castray_desktop.ui.widgets.basic_widgets import bind_text, paint_icon, paint_round
 from castray_desktop.ui.widgets.fields import RADIUS, CheckBox, Dropdown, TextField
 
 translate = QCoreApplication.translate
@@ -34,17 +34,17 @@ class ConflictField(Dropdown):
         super().__init__(theme, lambda: self.tr("If a file exists"))
         for choice in CHOICES:
             self.addItem("", choice.value)
-        Retranslator(self, self._say)
+        Retranslator(self, self._retranslate)
 
     def conflict(self) -> OnConflict:
-        """What is chosen."""
+        """The chosen policy."""
         return OnConflict(self.currentData())
 
     def choose(self, conflict: OnConflict) -> None:
-        """Choose this."""
+        """Choose this policy."""
         self.setCurrentIndex(CHOICES.index(conflict))
 
-    def _say(self) -> None:
+    def _retranslate(self) -> None:
         words = (self.tr("Skip identical"), self.tr("Keep both"), self.tr("Overwrite"))
         for number, text in enumerate(words):
             self.setItemText(number, text)
@@ -55,7 +55,7 @@ class ExcludeField(TextField):
 
     def __init__(self) -> None:
         super().__init__(lambda: translate("SendOptions", "Leave out"))
-        say(
+        bind_text(
             self,
             self.setPlaceholderText,
             lambda: translate("SendOptions", "Patterns with commas between, such as *.tmp, .git"),
@@ -122,9 +122,9 @@ class LimitField(Dropdown):
             self.addItem(format_rate(limit), limit)
         self.addItem("", OTHER)
         self.activated.connect(self._chosen)
-        Retranslator(self, self._say)
+        Retranslator(self, self._retranslate)
 
-    def _say(self) -> None:
+    def _retranslate(self) -> None:
         self.setToolTip(self.tr("The most that crosses each hop of the relay, for this cast"))
         self.setItemText(0, self.tr("None"))
         self.setItemText(self.count() - 1, self.tr("Other…"))
@@ -190,7 +190,7 @@ class SourceField(Dropdown):
         Retranslator(self, self._fill)
 
     def refresh(self) -> None:
-        """Nodes or source may be others now."""
+        """Update the list after nodes or source have changed."""
         names = self._choices()
         if names != self._names:
             self._fill()

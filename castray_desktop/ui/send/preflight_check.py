@@ -1,4 +1,4 @@
-"""Asks, while the user still chooses, whether everybody could take what would be sent."""
+"""Asks the engine, while the user chooses, whether every recipient can take the cast."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ class HintLine(QWidget):
         """Lower, where there is little room."""
         self.setFixedHeight(COMPACT_HEIGHT if compact else HEIGHT)
 
-    def say(self, glyph: GlyphState | None, text: str, tone: str, details: str) -> None:
+    def show_hint(self, glyph: GlyphState | None, text: str, tone: str, details: str) -> None:
         """Show this; `details`, if any, is the text's tool tip."""
         self.glyph.setVisible(glyph is not None)
         if glyph is not None:

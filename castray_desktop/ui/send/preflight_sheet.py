@@ -1,4 +1,4 @@
-"""What stands in the way of a cast, and what it would remove, before the first byte is sent."""
+"""The sheet with problems and removals that the preflight found, before anything is sent."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class PreflightSheet(Sheet):
     def show_report(self, report: PreflightReport) -> None:
         """Show what was found, and ask."""
         self._report = report
-        self.say()
+        self.retranslate()
         chosen = PROBLEMS if report.problems else REMOVALS
         self.tabs.choose(chosen)
         self._show_table(chosen)
@@ -116,8 +116,8 @@ class PreflightSheet(Sheet):
         self.close()
         self.go_on.emit()
 
-    def say(self) -> None:
-        super().say()
+    def retranslate(self) -> None:
+        super().retranslate()
         report = self._report
         if report is None:
             return

@@ -1,4 +1,4 @@
-"""What is going to be sent: the entries, their sizes as far as they are known, and the list's rows."""
+"""The send list: entries, their sizes as far as known, and the list view."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from castray_desktop.ui.i18n.number_format import format_bytes, format_count
 from castray_desktop.ui.model.cluster_text import explain_failure
 from castray_desktop.ui.theme.fonts import font
 from castray_desktop.ui.theme.theme import Theme
-from castray_desktop.ui.widgets.basic_widgets import paint_icon, say
+from castray_desktop.ui.widgets.basic_widgets import bind_text, paint_icon
 
 Index = QModelIndex | QPersistentModelIndex
 ROW_HEIGHT = 32
@@ -99,7 +99,7 @@ class SendList(QAbstractListModel):
         return tuple(entry.path for entry in self._entries)
 
     def measure_again(self) -> None:
-        """Forget all sizes: they are to be counted anew."""
+        """Forget all sizes, so that they are measured again."""
         self._entries = [SendEntry(entry.path) for entry in self._entries]
         if self._entries:
             self.dataChanged.emit(self.index(0), self.index(len(self._entries) - 1))
@@ -214,7 +214,7 @@ class SendListView(QListView):
         self.setStyleSheet("QListView { background: transparent; border: none; outline: none; }")
         self.setMouseTracking(True)
         self.setAcceptDrops(False)
-        say(self, self.setAccessibleName, lambda: self.tr("What will be sent"))
+        bind_text(self, self.setAccessibleName, lambda: self.tr("What will be sent"))
 
     def sizeHint(self) -> QSize:
         return QSize(200, 3 * ROW_HEIGHT)

@@ -129,7 +129,7 @@ class SendPanel(Card):
         self._measuring.timeout.connect(self._measure)
         self._build()
         self._wire()
-        Retranslator(self, self._say)
+        Retranslator(self, self._retranslate)
 
     # --- for the owner ---------------------------------------------------------------------------
 
@@ -182,7 +182,7 @@ class SendPanel(Card):
         self.preflight.ask_again()
 
     def set_status(self, cluster: ClusterStatus, connection: EngineLinkState) -> None:
-        """Where cluster and engine stand."""
+        """Show the state of cluster and engine."""
         arrived = connection is EngineLinkState.CONNECTED and self._connection is not connection
         self._cluster, self._connection = cluster, connection
         if arrived:
@@ -204,7 +204,7 @@ class SendPanel(Card):
 
     # --- building --------------------------------------------------------------------------------
 
-    def _say(self) -> None:
+    def _retranslate(self) -> None:
         self.destination.setPlaceholderText(self.tr("Inbox of each node"))
         self.destination.setToolTip(
             self.tr(
@@ -431,9 +431,9 @@ class SendPanel(Card):
             verdict(self.preflight, len(self._selection.waiting())) if not reason else (None, reason, "2", "")
         )
         if self.banner.isHidden():
-            self.hint.say(glyph, text, tone, details)
+            self.hint.show_hint(glyph, text, tone, details)
         else:
-            self.hint.say(None, "", "2", "")  # its place stays: the banner says it
+            self.hint.show_hint(None, "", "2", "")  # its place stays: the banner says it
         tip = details or text
         self.send_button.setToolTip(tip)
         self.send_button.setAccessibleDescription(tip)

@@ -1,4 +1,4 @@
-"""The sheets of the send panel: options, what stands in the way, the files of another node."""
+"""Opens the sheets of the send panel: options, preflight report, and the files of another node."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the bundled icons and fonts lie."""
+"""Finds the bundled icons and fonts."""
 
 from __future__ import annotations
 

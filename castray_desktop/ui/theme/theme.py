@@ -286,7 +286,7 @@ class Theme(QObject):
         self._change(dark)
 
     def follow_system(self) -> None:
-        """Be as light or dark as the desktop, from now on, and forget what was chosen."""
+        """Follow the desktop's light or dark mode, and forget the choice."""
         self._chosen = False
         if self._settings is not None:
             self._settings.remove(SETTING)

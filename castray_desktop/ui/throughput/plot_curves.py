@@ -38,7 +38,7 @@ class PlotCurves(QWidget):
 
     @property
     def viewport(self) -> QWidget:
-        """What the pointer moves over; the overlay's coordinates are its own."""
+        """The widget below the pointer; the overlay has the same coordinates."""
         viewport: QWidget = self.plot.viewport()
         return viewport
 

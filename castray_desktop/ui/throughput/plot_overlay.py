@@ -1,4 +1,4 @@
-"""How far back the plot reaches, how high it is, and in what it counts: numbers and words, no widget."""
+"""Scale, axis text and hover marks of the throughput plot."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def scale_unit(top: float, *, bits: bool) -> tuple[float, str]:
 
 
 def figure(rate: float, size: float) -> str:
-    """A rate in units of `size`, in as few digits as tell it."""
+    """A rate in units of `size`, with as few digits as are needed."""
     value = float(rate) / size
     if value >= 9.95 or value == 0:
         return f"{value:.0f}"

@@ -1,4 +1,4 @@
-"""What the plot gets from others: the traffic of the time before, and what was chosen last time."""
+"""Loads past traffic into the plot, and remembers its span and unit."""
 
 from __future__ import annotations
 
@@ -42,4 +42,4 @@ class PlotPersistence(QObject):
 
     def _ask(self) -> None:
         for seconds in STRETCHES:
-            self._link.ask(messages.GetRates(seconds), messages.RateHistory, self._plot.take_past)
+            self._link.ask(messages.GetRates(seconds), messages.RateHistory, self._plot.load_past)

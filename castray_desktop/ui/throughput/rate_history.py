@@ -21,7 +21,7 @@ CAPACITY = int(SPAN / STEP)
 LONG_STEP, LONG_SPAN = 15.0, 24 * 60 * 60
 LONG_CAPACITY = int(LONG_SPAN / LONG_STEP)
 GRACE = 4  # samples that may be missing at the end before they read as zero
-BLOCK = 256  # slots; a node that comes makes one of them anew, not all that was before
+BLOCK = 256  # slots; a new node reallocates one block, not all earlier ones
 WIDER_BY = 64  # nodes
 
 
@@ -83,8 +83,8 @@ class Ring:
     def _oldest(self) -> int:
         return self.last - self.capacity + 1
 
-    def put(self, slots: range, total: float, nodes: Mapping[str, float]) -> None:
-        """What these slots hold, as far as they are kept."""
+    def write(self, slots: range, total: float, nodes: Mapping[str, float]) -> None:
+        """Write the rates of these slots, as far as the ring keeps them."""
         slots = range(max(slots.start, self._oldest), min(slots.stop, self.last + 1))
         if not slots:
             return
@@ -125,7 +125,7 @@ class Ring:
         return np.fromiter((self._columns[name] for name in nodes), np.intp, len(nodes))
 
     def _forget_silent(self) -> None:
-        """Whatever their columns hold lies before the oldest slot, where nobody reads it any more."""
+        """Free the columns of nodes that have no value since the oldest slot."""
         for name in [name for name, slot in self._heard.items() if slot < self._oldest]:
             self._free.append(self._columns.pop(name))
             del self._heard[name]
@@ -143,7 +143,7 @@ class Ring:
         return block
 
     def _written(self, slots: range) -> Iterator[tuple[Values, int]]:
-        """What is kept of these slots, piece by piece, and where each piece begins among them."""
+        """The kept parts of these slots, each with its offset."""
         kept = range(max(slots.start, self._oldest), min(slots.stop, self.last + 1))
         for number in range(kept.start // BLOCK, (kept.stop - 1) // BLOCK + 1) if kept else ():
             block = self._blocks.get(number)
@@ -236,12 +236,12 @@ class PlotHistory:
         new = slot != fine.last
         held = STEP * (2 if fine.last >= 0 and slot - fine.last == 2 else 1)
         fine.advance(slot, bridge=True)
-        fine.put(range(slot, slot + 1), total, nodes)
+        fine.write(range(slot, slot + 1), total, nodes)
         self._long.advance(int(at / LONG_STEP))
         if new:
             self._long.put_more(self._long.last, held / LONG_STEP, total, nodes)
 
-    def take_past(self, past: RateHistory, now: float) -> None:
+    def load_past(self, past: RateHistory, now: float) -> None:
         """What the engine knows of the time before. Ask for the longest stretch first: finer steps of a
         shorter one replace its means.
         """
@@ -254,7 +254,7 @@ class PlotHistory:
             for sample in past.samples:
                 first = round((sample.at - past.step) / ring.step)
                 slots = range(first, max(first + 1, round(sample.at / ring.step)))
-                ring.put(slots, sample.total, sample.nodes)
+                ring.write(slots, sample.total, sample.nodes)
 
     def window(self, now: float, seconds: float) -> RateWindow:
         """The last `seconds` before `now`. Nodes that were silent all the while are left out."""

@@ -1,4 +1,4 @@
-"""The plot as a picture, its numbers as a table, and both as files."""
+"""The throughput plot, and its export as a picture and as a table."""
 
 from __future__ import annotations
 
@@ -131,9 +131,9 @@ class ThroughputPlot(QWidget):
         self._timer.timeout.connect(self._frame)
         theme.changed.connect(self._restyle)
         self._restyle()
-        Retranslator(self, self._say)
+        Retranslator(self, self._retranslate)
 
-    def _say(self) -> None:
+    def _retranslate(self) -> None:
         self.setAccessibleName(self.tr("Throughput"))
         pause = self.tr("Go on drawing") if self.paused else self.tr("Pause drawing")
         self._pause.setToolTip(pause)
@@ -157,9 +157,9 @@ class ThroughputPlot(QWidget):
         self._fresh = True
         self._keep_time()
 
-    def take_past(self, past: RateHistory) -> None:
-        """What the engine knows of the time before this plot; the longest stretch first."""
-        self._history.take_past(past, self._now())
+    def load_past(self, past: RateHistory) -> None:
+        """Load traffic from before this plot was opened; the longest span first."""
+        self._history.load_past(past, self._now())
         if past.samples:
             self._moved_at = max(self._moved_at, past.samples[-1].at)
         self._draw_anew()
@@ -175,14 +175,14 @@ class ThroughputPlot(QWidget):
 
     @property
     def paused(self) -> bool:
-        """Whether drawing stands still; samples are taken in all the while."""
+        """Whether drawing is paused; samples are still recorded."""
         return self._frozen_at is not None
 
     def set_paused(self, paused: bool) -> None:
         """Stand still, or catch up."""
         self._frozen_at = self._now() if paused else None
         self._pause.setChecked(paused)
-        self._say()
+        self._retranslate()
         self._pause_tint.set_name("play" if paused else "pause")
         self._draw_anew()
 
@@ -294,7 +294,7 @@ class ThroughputPlot(QWidget):
         self._overlay.update()
 
     def _lines_to_draw(self, window: RateWindow, now: float) -> list[str]:
-        """All nodes in the order of their names; of many the slowest, chosen anew every few seconds only."""
+        """All nodes by name; of many, the slowest, chosen again every few seconds only."""
         if len(window.nodes) <= MOST_LINES:
             return sorted(window.nodes, key=natural_key)
         due = abs(now - self._chosen_at) >= CHOOSE_EVERY

@@ -1,4 +1,4 @@
-"""What a person can do with casts: says what is possible now, and asks the engine to do it."""
+"""Actions on casts: which are possible, and the commands that ask the engine for them."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def can_resume(cast: CastSummary) -> bool:
 
 
 def can_cancel(cast: CastSummary) -> bool:
-    """Whether something of it is still to come, also only for recipients that are waited for."""
+    """Whether it is unfinished, or waits for offline recipients."""
     return not cast.state.finished or cast.awaited > 0
 
 
 def can_retry(cast: CastSummary) -> bool:
-    """Whether somebody did not get an ended cast."""
+    """Whether it has ended and a recipient did not get it."""
     return cast.state.finished and cast.verified + cast.awaited < len(cast.recipients)
 
 
@@ -60,7 +60,7 @@ def can_retry_delivery(cast: CastSummary, delivery: DeliverySnapshot) -> bool:
 
 
 class CastActions(QObject):
-    """Asks the engine for what the user wants with casts.
+    """Sends the user's commands about casts to the engine.
 
     Signals: `failed(Failure)` when the engine could not; `accepted(str)` with the id of a new cast;
     `details_wanted(str)` and `verify_wanted(str)` with the id of a cast, for the window to open.
@@ -89,7 +89,7 @@ class CastActions(QObject):
             self._do(messages.Pause(cast))
 
     def resume(self, casts: Iterable[str]) -> None:
-        """Go on with those of the casts that are paused."""
+        """Resume those of the casts that are paused."""
         for cast in self._fitting(casts, can_resume):
             self._do(messages.Resume(cast))
 
@@ -108,12 +108,12 @@ class CastActions(QObject):
                 self.resume_recipients(cast, chosen)
 
     def cancel(self, casts: Iterable[str]) -> None:
-        """End those of the casts that have not ended, and waiting for recipients of those that have."""
+        """Cancel casts that have not ended, and stop waiting for offline recipients of those that have."""
         for cast in self._fitting(casts, can_cancel):
             self._do(messages.Cancel(cast))
 
     def retry(self, casts: Iterable[str]) -> None:
-        """Send to those that did not get it."""
+        """Send the casts to the recipients that did not get them."""
         for cast in self._fitting(casts, can_retry):
             self._begin(messages.Retry(cast))
 
@@ -146,11 +146,11 @@ class CastActions(QObject):
         self._begin(messages.Retry(cast, tuple(recipients)))
 
     def pause_recipients(self, cast: str, recipients: Iterable[str]) -> None:
-        """The cast goes on without these for now."""
+        """Pause these recipients; the others continue."""
         self._do(messages.Pause(cast, tuple(recipients)))
 
     def resume_recipients(self, cast: str, recipients: Iterable[str]) -> None:
-        """These go on where they were."""
+        """Resume these recipients."""
         self._do(messages.Resume(cast, tuple(recipients)))
 
     def set_receiving(self, cast: str, node: str, goes_on: bool) -> None:
@@ -158,7 +158,7 @@ class CastActions(QObject):
         (self.resume_recipients if goes_on else self.pause_recipients)(cast, (node,))
 
     def drop(self, cast: str, recipients: Iterable[str]) -> None:
-        """The cast goes on without these."""
+        """Remove these recipients from the cast."""
         self._do(messages.DropRecipients(cast, tuple(recipients)))
 
     def addable(self, cast: CastSummary) -> tuple[str, ...]:
@@ -169,7 +169,7 @@ class CastActions(QObject):
         return tuple(sorted(chosen))
 
     def add_recipients(self, cast: str, recipients: tuple[str, ...]) -> None:
-        """More recipients for a running cast; says which of them can't take it."""
+        """Add recipients to a running cast; reports one that cannot take it."""
 
         def added(report: messages.PreflightReport) -> None:
             if report.failure is not None:
@@ -185,7 +185,7 @@ class CastActions(QObject):
         self._do(messages.SetLimit(limit, cast))
 
     def move(self, cast: str, by: int) -> None:
-        """Another place in the queue: -1 is one place nearer to the start."""
+        """Move a cast in the queue: -1 is one place nearer to the start."""
         summary = self._transfers.summary(cast)
         if summary is not None and summary.state is CastState.QUEUED:
             last = sum(each.state is CastState.QUEUED for each in self._transfers.casts()) - 1

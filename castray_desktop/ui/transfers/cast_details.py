@@ -69,7 +69,7 @@ def make_delivery_table(theme: Theme) -> tuple[TextTableModel, TextTable]:
 
 
 def delivery_rows(deliveries: Sequence[DeliverySnapshot]) -> list[tuple[object, list[TableCell]]]:
-    """The rows of `make_delivery_table`; each stands for its delivery."""
+    """The rows of `make_delivery_table`; the object of each is its delivery."""
     return [(delivery, _cells(delivery)) for delivery in deliveries]
 
 
@@ -102,7 +102,7 @@ def _size(cast: CastSummary) -> str:
 
 
 def cast_facts(cast: CastSummary, deliveries: Sequence[DeliverySnapshot] = ()) -> list[tuple[str, str]]:
-    """What there is to say about a cast, name by name."""
+    """The facts about a cast, by name."""
     facts = [
         (translate("CastDetails", "State"), cast_status(cast)),
         (translate("CastDetails", "Size"), _size(cast)),
@@ -163,12 +163,12 @@ class CastDetails(Sheet):
         self.set_foot(row)
 
     def show_cast(self, cast: CastSummary, deliveries: tuple[DeliverySnapshot, ...]) -> None:
-        """What is known of a cast now."""
+        """Show the current state of a cast."""
         self.cast, self._told = cast.cast, (cast, deliveries)
-        self.say()
+        self.retranslate()
 
-    def say(self) -> None:
-        super().say()
+    def retranslate(self) -> None:
+        super().retranslate()
         if self._told is None:
             return
         cast, deliveries = self._told

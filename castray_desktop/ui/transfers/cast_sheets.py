@@ -1,4 +1,4 @@
-"""The sheets beside the window: details of casts, and what verifying them has shown. One of each kind."""
+"""Opens the sheets about casts: details and verification, one of each kind."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ class CastSheets(QObject):
         self.verifying: VerifySheet | None = None
 
     def show_details(self, cast: str) -> None:
-        """All about a cast of the transfers; an unknown one does not matter."""
+        """Show the details of a cast of the transfers; an unknown one is ignored."""
         summary = self._transfers.summary(cast)
         if summary is not None:
             self._details().show_cast(summary, self._transfers.deliveries(cast))
             self._raise(self._details())
 
     def show_result(self, result: messages.CastResult) -> None:
-        """All about a past cast."""
+        """Show the details of an ended cast."""
         self._details().show_cast(result.summary, result.deliveries)
         self._raise(self._details())
 
     def refresh(self, cast: str) -> None:
-        """A cast has changed: its details follow while they are open."""
+        """Update the details of a cast while they are open."""
         sheet = self.details
         summary = self._transfers.summary(cast)
         if sheet is not None and sheet.isVisible() and sheet.cast == cast and summary is not None:

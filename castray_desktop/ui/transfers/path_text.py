@@ -1,4 +1,4 @@
-"""What the window says about the slowest hop of a relay and what holds it up."""
+"""Text about the path of a cast: its slowest hop, and its multicast stream."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def bottleneck_cause_text(hop: SlowestHop) -> str:
 
 
 def slowest_lines(hop: SlowestHop) -> tuple[str, str]:
-    """The slowest hop in two lines: which and how fast, and what holds it up."""
+    """The slowest hop in two lines: its name and speed, and what limits it."""
     translate = QCoreApplication.translate
     which = translate("Relay", "Slowest: {upstream} → {node}, {rate}")
     why = translate("Relay", "Held up by {cause}")
@@ -52,7 +52,7 @@ def slowest_lines(hop: SlowestHop) -> tuple[str, str]:
 
 
 def bottleneck_short_line(hop: SlowestHop) -> str:
-    """The same for the status bar."""
+    """The slowest hop in one line, for the status bar."""
     template = QCoreApplication.translate("Relay", "slowest {upstream} → {node}: {cause}")
     return template.format(upstream=hop.upstream, node=hop.node, cause=bottleneck_cause_text(hop))
 

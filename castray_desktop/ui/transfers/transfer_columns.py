@@ -12,7 +12,7 @@ from castray_desktop.ui.model.node_list import natural_key
 
 
 class TransferColumn(enum.IntEnum):
-    """The columns in the order in which they stand at first."""
+    """The columns, in their default order."""
 
     NAME = 0
     SIZE = 1
@@ -39,7 +39,7 @@ NUMBERS = frozenset(
         TransferColumn.HASH,
     }
 )
-"""Columns that stand at the right of their place."""
+"""Columns that are aligned to the right."""
 
 HIDDEN_AT_FIRST = frozenset(
     {TransferColumn.DIRECTION, TransferColumn.ELAPSED, TransferColumn.DESTINATION, TransferColumn.HASH}

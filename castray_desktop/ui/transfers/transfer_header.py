@@ -62,7 +62,7 @@ class TransferHeader(QHeaderView):
             self._changed()
 
     def reset(self) -> None:
-        """All columns as they were at first."""
+        """Reset all columns."""
         for column in TransferColumn:
             self.moveSection(self.visualIndex(column), column)
             self.setSectionHidden(column, column in HIDDEN_AT_FIRST)
@@ -75,7 +75,7 @@ class TransferHeader(QHeaderView):
         settings.setValue(SETTING + "/widths", [self._widths[column] for column in TransferColumn])
 
     def restore(self, settings: QSettings) -> None:
-        """As remembered, if it was for these columns."""
+        """Restore the saved state, if it is for these columns."""
         state, widths = settings.value(SETTING), settings.value(SETTING + "/widths")
         if isinstance(widths, list) and len(widths) == len(TransferColumn):
             for column, width in zip(TransferColumn, widths, strict=True):
@@ -114,7 +114,7 @@ class TransferHeader(QHeaderView):
         self.arranged.emit()
 
     def menu(self) -> QMenu:
-        """What can be shown and hidden."""
+        """The menu that shows and hides columns."""
         menu = QMenu(self)
         for column in TransferColumn:
             action = menu.addAction(heading(column))

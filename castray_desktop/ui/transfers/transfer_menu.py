@@ -1,4 +1,4 @@
-"""The context menu of the transfer table: only what can be done with what is chosen."""
+"""The context menu of the transfers table: the actions that are possible for the selected rows."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ class TransferMenu:
         folder = str(Path(delivery.paths[0]).parent)
         action = menu.addAction(translate("TransferTable", "Open folder"), partial(open_folder, folder))
         action.setEnabled(False)
-        self._checks.look(folder, action.setEnabled)
+        self._checks.check(folder, action.setEnabled)
 
     def _is_here(self, delivery: DeliverySnapshot) -> bool:
         node = self._nodes.get(delivery.node) if self._nodes else None

@@ -1,4 +1,4 @@
-"""What the transfer model keeps of each cast, and what it asks about single rows."""
+"""The item model of the transfers table: casts, and their deliveries below them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class CastRow:
     deliveries: list[DeliverySnapshot] = field(default_factory=list)
     position: dict[str, int] = field(default_factory=dict)  # of each node's delivery
 
-    def take(self, deliveries: Iterable[DeliverySnapshot]) -> None:
+    def set_deliveries(self, deliveries: Iterable[DeliverySnapshot]) -> None:
         """Take over deliveries that nobody sees."""
         for delivery in deliveries:
             place = self.position.setdefault(delivery.node, len(self.deliveries))
@@ -104,8 +104,8 @@ def tool_tip(cast: CastSummary, item: CastSummary | DeliverySnapshot, column: Tr
 
 
 @dataclass(frozen=True)
-class RowOrder:
-    """By a column, and casts that are alike there by their start; the newest on top unless told otherwise."""
+class CastSortOrder:
+    """Sorts casts by a column, then by their start; by default the newest first."""
 
     column: TransferColumn = TransferColumn.STARTED
     descending: bool = True
@@ -169,14 +169,14 @@ class TransferModel(QAbstractItemModel):
         self._next_serial = 1
         self._words: list[str] = []  # what a row has to hold to be shown
         self._here = ""
-        self._order = RowOrder()
+        self._order = CastSortOrder()
         self._resort = QTimer(self)
         self._resort.setSingleShot(True)
         self._resort.setInterval(RESORT_MS)
         self._resort.timeout.connect(self._sort_now)
 
-    def say(self) -> None:
-        """The language is another one: every cell and heading says something else."""
+    def retranslate(self) -> None:
+        """Update every cell and heading after a change of the language."""
         self.headerDataChanged.emit(Qt.Orientation.Horizontal, 0, COLUMNS - 1)
         if self._rows:
             self.dataChanged.emit(self.index(0, 0), self.index(len(self._rows) - 1, COLUMNS - 1))
@@ -250,7 +250,7 @@ class TransferModel(QAbstractItemModel):
         self.counts_changed.emit()
 
     def tick(self) -> None:
-        """A moment has passed: say how long the running casts have taken."""
+        """Update the elapsed time of running casts."""
         for number, row in enumerate(self._rows):
             if not row.summary.state.finished:
                 index = self.index(number, TransferColumn.ELAPSED)
@@ -308,7 +308,7 @@ class TransferModel(QAbstractItemModel):
             self._resort.start()
 
     def _show_or_hide(self, row: CastRow) -> None:
-        """After a change the filter may say something else."""
+        """Check again whether the filter matches a changed cast."""
         number, passes = self._place.get(row.serial), self._passes(row.summary)
         if number is not None and not passes:
             self._take_out([number])
@@ -321,7 +321,7 @@ class TransferModel(QAbstractItemModel):
         if row is None:
             return
         if row.serial not in self._place:
-            row.take(deliveries)
+            row.set_deliveries(deliveries)
             return
         hash_before = row.hash
         fresh: list[DeliverySnapshot] = []
@@ -373,7 +373,7 @@ class TransferModel(QAbstractItemModel):
             self.endRemoveRows()
 
     def _become(self, rows: list[CastRow]) -> None:
-        """Other rows at once, where step by step would hold up the window."""
+        """Reset the model, where single changes would block the window."""
         self.beginResetModel()
         self._rows = self._order.ordered(rows)
         self._number_rows()
@@ -386,7 +386,7 @@ class TransferModel(QAbstractItemModel):
         rows = []
         for summary in casts:
             row = CastRow(self._next_serial, summary)
-            row.take(deliveries.get(summary.cast, ()))
+            row.set_deliveries(deliveries.get(summary.cast, ()))
             self._next_serial += 1
             self._row_of[summary.cast] = row
             self._by_serial[row.serial] = row
@@ -434,7 +434,7 @@ class TransferModel(QAbstractItemModel):
     # --- Qt --------------------------------------------------------------------------------
 
     def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
-        self._order = RowOrder(TransferColumn(max(0, column)), order is Qt.SortOrder.DescendingOrder)
+        self._order = CastSortOrder(TransferColumn(max(0, column)), order is Qt.SortOrder.DescendingOrder)
         self._sort_now()
 
     # A view asks these of every row after an insertion, so they are written to be quick.

@@ -1,4 +1,4 @@
-"""What stands in a table without rows: what would be there, and how it comes there."""
+"""The table of transfers: a tree view of casts and their deliveries."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ from castray_desktop.ui.transfers.transfer_header import TransferHeader
 from castray_desktop.ui.transfers.transfer_menu import TransferMenu
 from castray_desktop.ui.transfers.transfer_model import CAST_ROLE, ITEM_ROLE, Index, TransferModel
 from castray_desktop.ui.transfers.transfer_text import delivery_status, failure_text, hash_text
-from castray_desktop.ui.widgets.basic_widgets import say
+from castray_desktop.ui.widgets.basic_widgets import bind_text
 from castray_desktop.ui.widgets.painting import CENTRE, RIGHT, metrics, paint_text, paint_wrapped, pixmap
 
 TILE, HINT_HEIGHT, MARGIN = 48, 36, 16
@@ -99,7 +99,7 @@ def chosen_rows(selection: QItemSelectionModel) -> dict[str, tuple[str, ...]]:
 
 
 def _place(index: QModelIndex) -> tuple[int, int]:
-    """Where a row stands, its parent's first."""
+    """The position of a row, after that of its parent."""
     above = index.parent()
     return (above.row(), index.row() + 1) if above.isValid() else (index.row(), 0)
 
@@ -153,7 +153,7 @@ class RowEndPainter:
         return QRectF(span.right() - width, span.top(), width, span.height())
 
     def _span(self, row: QRect, item: DeliverySnapshot) -> QRectF | None:
-        """Where the end is; its columns stand side by side."""
+        """The rectangle of the end; its columns are adjacent."""
         reason = spans_reason(item)
         columns = self._delegate.after_state if reason else self._delegate.at_end
         if not columns:
@@ -220,7 +220,7 @@ class TransferTable(QTreeView):
         self._delegate = TransferDelegate(theme, self)
         self.setItemDelegate(self._delegate)
         self._ends = RowEndPainter(theme, self.columns, self._delegate)
-        say(self, self.setAccessibleName, lambda: self.tr("Transfers"))
+        bind_text(self, self.setAccessibleName, lambda: self.tr("Transfers"))
         self._set_up_view()
         self.header().setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
         self.setSortingEnabled(True)
@@ -243,7 +243,7 @@ class TransferTable(QTreeView):
         self._restyle()
         self._arrange()
         self._rows_changed()
-        Retranslator(self, model.say)
+        Retranslator(self, model.retranslate)
 
     def _set_up_view(self) -> None:
         self.setIndentation(0)
@@ -296,7 +296,7 @@ class TransferTable(QTreeView):
         self.columns.save(settings)
 
     def restore_columns(self, settings: QSettings) -> None:
-        """As they were arranged."""
+        """Restore the columns from the settings."""
         self.columns.restore(settings)
 
     def context_menu(self, index: QModelIndex) -> QMenu:

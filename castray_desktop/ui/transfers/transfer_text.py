@@ -1,4 +1,4 @@
-"""What the cells of the transfer table say, and the shapes beside it."""
+"""Text of the cells of the transfers table, and the glyphs beside it."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.transfers import cast_actions
 from castray_desktop.ui.transfers.cast_actions import CastActions
 from castray_desktop.ui.transfers.transfer_model import TransferModel
-from castray_desktop.ui.widgets.basic_widgets import IconTint, button, icon_button, say
+from castray_desktop.ui.widgets.basic_widgets import IconTint, bind_text, button, icon_button
 
 
 class TransferTools(QWidget):
@@ -31,8 +31,8 @@ class TransferTools(QWidget):
         self.filter.setFixedWidth(180)
         self.filter.setClearButtonEnabled(True)
         self.filter.installEventFilter(self)
-        say(self.filter, self.filter.setPlaceholderText, lambda: self.tr("Name, node or state"))
-        say(self.filter, self.filter.setAccessibleName, lambda: self.tr("Filter transfers"))
+        bind_text(self.filter, self.filter.setPlaceholderText, lambda: self.tr("Name, node or state"))
+        bind_text(self.filter, self.filter.setAccessibleName, lambda: self.tr("Filter transfers"))
         self.filter.hide()
         self.filter_button = icon_button(theme, "funnel", lambda: self.tr("Filter (Ctrl+F)"))
         self.pause_button = button(theme, "", "pause", kind="flat")
@@ -80,11 +80,11 @@ class TransferTools(QWidget):
                 tint.set_name("pause" if running else "play")
         pause = self.tr("Pause all") if running else self.tr("Resume all")
         keys = " (Ctrl+Shift+P)" if running else " (Ctrl+Shift+S)"
-        self._say(self.pause_button, pause, keys, running or paused)
-        self._say(self.retry_button, self.tr("Retry failed"), " (Ctrl+R)", failed)
-        self._say(self.clear_button, self.tr("Clear finished"), "", finished)
+        self._retranslate(self.pause_button, pause, keys, running or paused)
+        self._retranslate(self.retry_button, self.tr("Retry failed"), " (Ctrl+R)", failed)
+        self._retranslate(self.clear_button, self.tr("Clear finished"), "", finished)
 
-    def _say(self, widget: QPushButton, text: str, keys: str, shown: bool) -> None:
+    def _retranslate(self, widget: QPushButton, text: str, keys: str, shown: bool) -> None:
         shown_text = "" if self._compact else text
         if widget.text() != shown_text:
             widget.setText(shown_text)

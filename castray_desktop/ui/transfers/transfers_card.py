@@ -52,7 +52,7 @@ class TransfersCard(Card):
         self.page = TRANSFERS
         self.tabs = Tabs(theme)
         self._pages: dict[str, QWidget] = {}
-        self._tools: dict[str, QWidget] = {}  # what stands at the right of the tabs, page by page
+        self._tools: dict[str, QWidget] = {}  # the widget at the right of the tabs, by page
         self._plot_place = QWidget()
         self._plot_place.setMinimumWidth(320)
         self._split = DividedSplitter(theme)
@@ -63,12 +63,12 @@ class TransfersCard(Card):
         self._build()
         self._wire()
         self._show_count()
-        Retranslator(self, self._say)
+        Retranslator(self, self._retranslate)
 
     # --- pages -----------------------------------------------------------------------------
 
     def add_page(self, key: str, title: Text, page: QWidget, tools: QWidget | None = None) -> None:
-        """One more page behind a tab; `tools` stand beside the tabs while it is shown."""
+        """Add a page behind a tab; `tools` are shown beside the tabs while it is current."""
         self.tabs.add(key, title)
         self._pages[key] = page
         self._stack.addWidget(page)
@@ -90,7 +90,7 @@ class TransfersCard(Card):
     def set_enlarged(self, enlarged: bool) -> None:
         """Whether the card fills the window now."""
         self.enlarge_button.setChecked(enlarged)
-        self._say()
+        self._retranslate()
 
     def focus_filter(self) -> None:
         """Put the cursor where the page that is shown is searched."""
@@ -107,7 +107,7 @@ class TransfersCard(Card):
     # --- plot ------------------------------------------------------------------------------
 
     def put_plot(self, plot: QWidget, add: Callable[[Throughput], None]) -> None:
-        """The plot is there: show it with what it has missed."""
+        """Show the plot, with the samples that came before it."""
         self.plot, self._add_to_plot = plot, add
         layout = self._plot_place.layout()
         assert layout is not None
@@ -130,7 +130,7 @@ class TransfersCard(Card):
         self._compact = compact
         self.tools.set_compact(compact)
         self.tabs.set_gap(16 if compact else 24)
-        self._say()
+        self._retranslate()
         self._show_tab()
 
     def _build(self) -> None:
@@ -172,7 +172,7 @@ class TransfersCard(Card):
         self._counting.timeout.connect(self._count_late)
         self._count_again = False
 
-    def _say(self) -> None:
+    def _retranslate(self) -> None:
         large = self.enlarge_button.isChecked()
         text = self.tr("Show nodes and recipients again") if large else self.tr("Fill the window")
         self.enlarge_button.setToolTip(text + " (F11)")

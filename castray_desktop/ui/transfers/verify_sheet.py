@@ -102,7 +102,7 @@ class VerifySheet(Sheet):
         row.addWidget(self.stop_button)
         self.set_foot(row)
         link.verify_progress.connect(self._on_progress)
-        self.say()
+        self.retranslate()
 
     def start(self, cast: str, name: str) -> None:
         """Read back what this cast delivered."""
@@ -110,7 +110,7 @@ class VerifySheet(Sheet):
         self.set_fixed_title(name)
         self.report = self.problem = None
         self._link.ask(messages.Verify(self.job, cast=cast), messages.VerifyReport, self._done, self._failed)
-        self.say()
+        self.retranslate()
 
     @property
     def reading(self) -> bool:
@@ -123,21 +123,21 @@ class VerifySheet(Sheet):
 
     def _done(self, report: messages.VerifyReport) -> None:
         self.report = report
-        self.say()
+        self.retranslate()
         self.finished_reading.emit()
 
     def _failed(self, failure: Failure) -> None:
         self.problem = failure
-        self.say()
+        self.retranslate()
         self.finished_reading.emit()
 
     def _on_progress(self, progress: messages.VerifyProgress) -> None:
         if progress.job == self.job and self.reading:
             self._read, self._of = progress.read, progress.total
-            self.say()
+            self.retranslate()
 
-    def say(self) -> None:
-        super().say()
+    def retranslate(self) -> None:
+        super().retranslate()
         if not hasattr(self, "words"):
             return
         self.stop_button.setVisible(self.reading)

@@ -49,19 +49,19 @@ def label(
 ) -> QLabel:
     """A line of text. `tone`: "1", "2", "3", "accent", "ok", "warn" or "bad"."""
     result = QLabel()
-    say(result, result.setText, text)
+    bind_text(result, result.setText, text)
     result.setTextFormat(Qt.TextFormat.PlainText)
     result.setFont(font(size, weight, tabular=tabular))
     result.setProperty("tone", tone)
     return result
 
 
-def say(owner: QWidget, tell: Callable[[str], None], text: str | Text) -> None:
-    """Have `tell` say a text; one that is asked for is said again in every new language."""
+def bind_text(owner: QWidget, setter: Callable[[str], None], text: str | Text) -> None:
+    """Call `setter` with the text; a callable text is set again whenever the language changes."""
     if isinstance(text, str):
-        tell(text)
+        setter(text)
     else:
-        Retranslator(owner, lambda: tell(text()))
+        Retranslator(owner, lambda: setter(text()))
 
 
 def set_tone(widget: QWidget, tone: str) -> None:
@@ -137,7 +137,7 @@ def button(
 ) -> QPushButton:
     """A text button. `kind`: "plain", "flat" or "link"."""
     result = QPushButton()
-    say(result, result.setText, text)
+    bind_text(result, result.setText, text)
     result.setProperty("kind", kind)
     result.setFont(font(12, 600 if kind == "link" else 500))
     if height:
@@ -156,8 +156,8 @@ def icon_button(
     result = QPushButton()
     result.setProperty("kind", "icon")
     result.setFixedSize(side, side)
-    say(result, result.setToolTip, name)
-    say(result, result.setAccessibleName, name)
+    bind_text(result, result.setToolTip, name)
+    bind_text(result, result.setAccessibleName, name)
     result.setAutoDefault(False)
     result.setCursor(Qt.CursorShape.PointingHandCursor)
     IconTint(theme, result, icon_name, "text_2", size)
@@ -182,7 +182,7 @@ class ElidedLabel(QLabel):
         self.setFont(font(size, weight, tabular=True))
         self.setProperty("tone", tone)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-        say(self, self.set_full_text, text)
+        bind_text(self, self.set_full_text, text)
 
     def full_text(self) -> str:
         return self._full
@@ -268,7 +268,7 @@ class PrimaryButton(QPushButton):
         self._key = key
         self.setFixedHeight(40)
         self.setFont(font(14, 600))
-        say(self, self.setText, text)
+        bind_text(self, self.setText, text)
         self.setAutoDefault(False)
         self.setCursor(Qt.CursorShape.PointingHandCursor)
         theme.changed.connect(self.update)
@@ -367,7 +367,7 @@ class Badge(QWidget):
         self.set_text("")
 
     def set_text(self, text: str) -> None:
-        """Nothing to say hides it."""
+        """Show a text; an empty one hides the label."""
         self._text = text
         self.setAccessibleName(text)
         self.setVisible(bool(text))

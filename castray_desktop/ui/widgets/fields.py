@@ -21,7 +21,7 @@ from PySide6.QtWidgets import (
 from castray_desktop.ui.i18n.retranslator import Text
 from castray_desktop.ui.theme.fonts import font
 from castray_desktop.ui.theme.theme import Palette, Theme
-from castray_desktop.ui.widgets.basic_widgets import label, paint_icon, paint_round, say
+from castray_desktop.ui.widgets.basic_widgets import bind_text, label, paint_icon, paint_round
 from castray_desktop.ui.widgets.painting import icon
 
 RADIUS = 8.0
@@ -33,7 +33,7 @@ class Dropdown(QComboBox):
     def __init__(self, theme: Theme, name: Text) -> None:
         super().__init__()
         self._theme = theme
-        say(self, self.setAccessibleName, name)
+        bind_text(self, self.setAccessibleName, name)
         self.setFixedHeight(32)
         self.setFont(font(13))
         self.setMinimumWidth(80)
@@ -61,7 +61,7 @@ class TextField(QLineEdit):
         super().__init__()
         self.setFixedHeight(32)
         self.setFont(font(13))
-        say(self, self.setAccessibleName, name)
+        bind_text(self, self.setAccessibleName, name)
 
 
 class IconField(TextField):
@@ -92,7 +92,7 @@ class NumberField(QSpinBox):
         self.setFixedHeight(32)
         self.lineEdit().setTextMargins(8, 0, 8, 0)
         self.setFont(font(13, 400, tabular=True))
-        say(self, self.setAccessibleName, name)
+        bind_text(self, self.setAccessibleName, name)
 
 
 TICK_SIDE, TICK_GAP = 16, 10
@@ -105,7 +105,7 @@ class CheckBox(QCheckBox):
         super().__init__()
         self._theme = theme
         self.setFont(font(size))
-        say(self, self.setText, text)
+        bind_text(self, self.setText, text)
         theme.changed.connect(self.update)
 
     def sizeHint(self) -> QSize:
@@ -254,8 +254,8 @@ class Stepper(QWidget):
         button.setFixedSize(STEPPER_BUTTON, STEPPER_HEIGHT)
         button.setProperty("end", end)
         button.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # the number itself takes the arrow keys
-        say(button, button.setAccessibleName, name)
-        say(button, button.setToolTip, name)
+        bind_text(button, button.setAccessibleName, name)
+        bind_text(button, button.setToolTip, name)
         return button
 
     def _restyle(self) -> None:

@@ -1,4 +1,4 @@
-"""Lucide outlines, bundled as SVG, drawn in the colour asked for."""
+"""Painting helpers: Lucide icons in any colour, fonts, text and progress bars."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QButtonGroup, QHBoxLayout, QPushButton, QWidget
 
 from castray_desktop.ui.i18n.retranslator import Text
 from castray_desktop.ui.theme.theme import Theme
-from castray_desktop.ui.widgets.basic_widgets import say
+from castray_desktop.ui.widgets.basic_widgets import bind_text
 from castray_desktop.ui.widgets.painting import face, icon
 
 HEIGHT = 28
@@ -58,9 +58,9 @@ class SegmentedButtons(QWidget):
             self._icons[button] = text[1:]
             button.setIconSize(QSize(14, 14))
         else:
-            say(button, button.setText, text)
-        say(button, button.setAccessibleName, name)
-        say(button, button.setToolTip, name)
+            bind_text(button, button.setText, text)
+        bind_text(button, button.setAccessibleName, name)
+        bind_text(button, button.setToolTip, name)
         button.setCheckable(self._exclusive)
         button.setFont(face(12, 500))
         button.setFixedHeight(HEIGHT)

@@ -31,7 +31,7 @@ class Sheet(QDialog):
         self.close_button = button(theme, lambda: self.tr("Close"), height=32)
         self.close_button.clicked.connect(self.close)
         theme.changed.connect(self.update)
-        Retranslator(self, self.say)
+        Retranslator(self, self.retranslate)
 
     def set_body(self, body: QLayout) -> None:
         """What the sheet is about."""
@@ -58,8 +58,8 @@ class Sheet(QDialog):
         self._fixed_title = title
         self._say_title()
 
-    def say(self) -> None:
-        """Say everything; to be extended by those that say more. Called before they are built, too."""
+    def retranslate(self) -> None:
+        """Set all texts; subclasses extend it. It is also called before they are built."""
         self._say_title()
 
     def _say_title(self) -> None:

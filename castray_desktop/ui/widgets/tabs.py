@@ -17,7 +17,7 @@ from PySide6.QtWidgets import QTabBar, QToolButton
 from castray_desktop.ui.i18n.retranslator import Text
 from castray_desktop.ui.theme.fonts import font
 from castray_desktop.ui.theme.theme import Theme
-from castray_desktop.ui.widgets.basic_widgets import paint_round, say
+from castray_desktop.ui.widgets.basic_widgets import bind_text, paint_round
 
 TABS_HEIGHT = 40
 BADGE_GAP = 8
@@ -59,7 +59,7 @@ class Tabs(QTabBar):
         place = len(self._keys)
         self._keys.append(key)
         self.addTab("")
-        say(self, lambda text: self._say(place, text), title)
+        bind_text(self, lambda text: self._retranslate(place, text), title)
 
     def order(self) -> list[str]:
         """Of the titles, from left to right."""
@@ -81,14 +81,14 @@ class Tabs(QTabBar):
         if count != self._counts.get(key, 0):
             self._counts[key] = count
             place = self._keys.index(key)
-            self._say(place, self.tabText(place))
+            self._retranslate(place, self.tabText(place))
 
     def set_gap(self, gap: int) -> None:
         """So many pixels between two titles."""
         self._gap = gap
         self._resize()
 
-    def _say(self, place: int, title: str) -> None:
+    def _retranslate(self, place: int, title: str) -> None:
         count = self._counts.get(self._keys[place], 0)
         self.setTabText(place, title)
         self.setAccessibleTabName(place, f"{title} ({count:,})" if count else title)

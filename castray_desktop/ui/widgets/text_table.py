@@ -18,7 +18,7 @@ from PySide6.QtWidgets import (
 
 from castray_desktop.ui.i18n.retranslator import Retranslator, Text
 from castray_desktop.ui.theme.theme import Theme
-from castray_desktop.ui.widgets.basic_widgets import say
+from castray_desktop.ui.widgets.basic_widgets import bind_text
 from castray_desktop.ui.widgets.painting import CENTRE, LEFT, RIGHT, metrics, paint_text, paint_wrapped
 from castray_desktop.ui.widgets.status_glyphs import GlyphState, paint_glyph
 
@@ -30,7 +30,7 @@ GLYPH_ROLE = Qt.ItemDataRole.UserRole + 1
 TONE_ROLE = Qt.ItemDataRole.UserRole + 2
 """The colour role of a cell's text, as named in `theme.Palette`."""
 KEY_ROLE = Qt.ItemDataRole.UserRole + 3
-"""What a row stands for."""
+"""The object that a row shows."""
 
 ROW, HEADER = 28, 28
 PADDING = 8
@@ -48,7 +48,7 @@ class TableCell:
 
 
 class TextTableModel(QAbstractTableModel):
-    """Rows of cells. `numbers` are the columns that stand at the right."""
+    """Rows of cells. `numbers` are the columns that are aligned to the right."""
 
     def __init__(
         self, headings: Sequence[Text], numbers: frozenset[int] = frozenset(), parent: QObject | None = None
@@ -58,7 +58,7 @@ class TextTableModel(QAbstractTableModel):
         self._rows: list[tuple[object, Sequence[TableCell]]] = []
 
     def set_rows(self, rows: Sequence[tuple[object, Sequence[TableCell]]]) -> None:
-        """Other rows, each with what it stands for. The view keeps its place if there are as many."""
+        """Replace the rows and their objects. The view keeps its position if the count is the same."""
         if len(rows) == len(self._rows):
             self._rows = list(rows)
             if rows:
@@ -68,7 +68,7 @@ class TextTableModel(QAbstractTableModel):
         self._rows = list(rows)
         self.endResetModel()
 
-    def say(self) -> None:
+    def retranslate(self) -> None:
         """The language is another one."""
         self.headerDataChanged.emit(Qt.Orientation.Horizontal, 0, len(self._headings) - 1)
 
@@ -77,7 +77,7 @@ class TextTableModel(QAbstractTableModel):
         return self._rows[row][1][column]
 
     def key(self, row: int) -> object:
-        """What a row stands for."""
+        """The object that a row shows."""
         return self._rows[row][0]
 
     # --- Qt --------------------------------------------------------------------------------
@@ -233,13 +233,13 @@ class TextTable(QTableView):
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
         self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
-        say(self, self.setAccessibleName, name)
+        bind_text(self, self.setAccessibleName, name)
         theme.changed.connect(self._restyle)
         self._restyle()
-        Retranslator(self, model.say)
+        Retranslator(self, model.retranslate)
 
     def current_key(self) -> object:
-        """What the current row stands for; None without one."""
+        """The object of the current row; None without one."""
         return self.currentIndex().data(KEY_ROLE)
 
     def _restyle(self) -> None:

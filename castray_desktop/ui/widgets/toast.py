@@ -68,7 +68,7 @@ class Toast(QWidget):
                 watched.installEventFilter(self)
         theme.changed.connect(self.update)
         self.hide()
-        Retranslator(self, self._say)
+        Retranslator(self, self._retranslate)
 
     def show_message(
         self,
@@ -82,7 +82,7 @@ class Toast(QWidget):
         self._glyph.set_state(GlyphState.FAILED if failed else GlyphState.VERIFIED)
         set_tone(self._happened, "bad" if failed else "1")
         self._action_text, self._run = action if action is not None else (None, lambda: None)
-        self._say()
+        self._retranslate()
         self.show()
         self._place()
         self.raise_()
@@ -92,7 +92,7 @@ class Toast(QWidget):
         """What is being said; empty while hidden."""
         return "" if self.isHidden() or self._message is None else self._message().text
 
-    def _say(self) -> None:
+    def _retranslate(self) -> None:
         if self._message is None:
             return
         message = self._message()

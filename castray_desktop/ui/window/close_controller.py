@@ -1,4 +1,4 @@
-"""What closing the window does while casts run: ask, stay in the tray, or stop until the next time."""
+"""Closing the window while casts run: ask, stay in the tray, or stop until the next start."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class CloseController(QObject):
         banner.dismissed.connect(self.forget)
 
     def close(self) -> None:
-        """The user wants the window closed. A second time without an answer is one: stop."""
+        """Ask whether to close. A second request without an answer means stop."""
         running = self._running()
         closing = self._chosen.closing
         if not running or self._asked or closing is Closing.STOP:
@@ -55,7 +55,7 @@ class CloseController(QObject):
             self._banner.hide()
 
     def forget(self) -> None:
-        """The question is answered, or nobody asks it any more."""
+        """Forget the question."""
         self._asked = False
 
     def _ask(self, running: tuple[CastSummary, ...]) -> None:

@@ -1,4 +1,4 @@
-"""Says, while files are dragged over the window, what letting go would do."""
+"""A main window that takes dropped files, and the overlay that says what a drop does."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ class DropWindow(QMainWindow):
         self.add_files(local_paths(event.mimeData().urls()))
 
     def end_drag(self) -> None:
-        """Say nothing more."""
+        """Hide the overlay."""
         self._drag_text = ""
         self.overlay.hide()
         self.send_panel.drop_area.set_hovered(False)

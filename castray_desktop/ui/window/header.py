@@ -1,4 +1,4 @@
-"""The strip on top: who we are, which cluster, how fast, light or dark."""
+"""The header of the window: cluster, speed, limit, language and theme."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from castray_desktop.ui.model.engine_link import EngineLinkState
 from castray_desktop.ui.send.option_fields import COMMON, ask_for_limit
 from castray_desktop.ui.theme.resources import resource
 from castray_desktop.ui.theme.theme import BRAND_END, BRAND_START, Theme
-from castray_desktop.ui.widgets.basic_widgets import IconTint, Rule, icon_button, label, say, set_tone
+from castray_desktop.ui.widgets.basic_widgets import IconTint, Rule, bind_text, icon_button, label, set_tone
 
 HEIGHT = 56
 SPARK_POINTS = 72
@@ -80,7 +80,7 @@ class Header(QWidget):
         self._build()
         theme.changed.connect(self._show_theme)
         self.show_rates(None)
-        Retranslator(self, self._say)
+        Retranslator(self, self._retranslate)
 
     def _build(self) -> None:
         rates = QVBoxLayout()
@@ -112,8 +112,8 @@ class Header(QWidget):
         row.addSpacing(4)
         row.addWidget(self.settings_button)
 
-    def _say(self) -> None:
-        # In both languages: whoever wants the other one may not read this one.
+    def _retranslate(self) -> None:
+        # In both languages, for users who cannot read the current one.
         name = self.tr("Language") + (" / 语言" if self._language.spoken == ENGLISH else " / Language")
         self.language_button.setToolTip(name)
         self.language_button.setAccessibleName(name)
@@ -206,7 +206,7 @@ class Header(QWidget):
 
 
 class AppMark(QWidget):
-    """The application's sign."""
+    """The application's icon."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -227,7 +227,7 @@ class Sparkline(QWidget):
         self._theme = theme
         self._values: deque[float] = deque([0.0] * SPARK_POINTS, SPARK_POINTS)
         self.setFixedSize(72, 24)
-        say(self, self.setAccessibleName, lambda: self.tr("Total rate of the last moments"))
+        bind_text(self, self.setAccessibleName, lambda: self.tr("Total rate of the last moments"))
         theme.changed.connect(self.update)
 
     def add(self, value: float) -> None:

@@ -1,4 +1,4 @@
-"""The keys of the window, in one place."""
+"""The main window: makes the parts, connects them with each other and the engine, and has the shortcuts."""
 
 from __future__ import annotations
 
@@ -68,14 +68,14 @@ from castray_desktop.ui.window.notifications import DesktopNotifications, Notifi
 from castray_desktop.ui.window.shown_cast import ShownCast
 from castray_desktop.ui.window.status_bar import StatusBar
 from castray_desktop.ui.window.tray import Tray
-from castray_desktop.ui.window.window_layout import Scrolled, WindowLayout, WindowParts
+from castray_desktop.ui.window.window_layout import ScrollableBody, WindowLayout, WindowParts
 from castray_desktop.ui.window.window_state import WindowState
 
 Run = Callable[[], object]
 
 
-def keys_of(window: MainWindow) -> list[tuple[str, Run]]:
-    """Each key with what it does."""
+def window_shortcuts(window: MainWindow) -> list[tuple[str, Run]]:
+    """Each key sequence with its action."""
     actions, table, card = window.actions_on_casts, window.table, window.transfers_card
     keys: list[tuple[str, Run]] = [
         ("Ctrl+Return", window.send_panel.send),
@@ -100,9 +100,9 @@ def keys_of(window: MainWindow) -> list[tuple[str, Run]]:
     return keys
 
 
-def install_keys(window: MainWindow) -> None:
-    """Have the window listen to its keys."""
-    for key, run in keys_of(window):
+def install_shortcuts(window: MainWindow) -> None:
+    """Install the shortcuts of the window."""
+    for key, run in window_shortcuts(window):
         QShortcut(QKeySequence(key), window, run)
     QShortcut(QKeySequence(QKeySequence.StandardKey.Paste), window, window.paste)
     QShortcut(QKeySequence(QKeySequence.StandardKey.Quit), window, window.close)
@@ -195,10 +195,10 @@ class MainWindow(DropWindow):
         self.setMinimumSize(*MINIMUM)
         self.resize(1440, 900)
         self.setWindowIcon(QIcon(str(resource("castray-256.png"))))
-        self.setCentralWidget(Scrolled(self.body))
+        self.setCentralWidget(ScrollableBody(self.body))
         self._wire_parts()
         self._wire_engine()
-        install_keys(self)
+        install_shortcuts(self)
         self._follow_focus()
         self.memory.restore()
         self._apply_preferences()
@@ -211,7 +211,7 @@ class MainWindow(DropWindow):
         self.send_panel.add_paths(paths)
 
     def close_sheets(self) -> None:
-        """Close what stands beside the window."""
+        """Close all sheets."""
         self.sheets.close()
         self.settings_controller.close()
         self.send_panel.sheets.close()
@@ -219,7 +219,7 @@ class MainWindow(DropWindow):
             self.pages.schedules.editor.close()
 
     def show_failure(self, failure: Failure) -> None:
-        """Say what went wrong, above everything else; what a person has ended did not go wrong."""
+        """Show a failure in the banner; a cancelled cast is not a failure."""
         if failure.kind is FailureKind.CANCELLED:
             return
         self._said = failure
@@ -316,7 +316,7 @@ class MainWindow(DropWindow):
             self._show_status()
 
     def _on_welcome(self, welcome: messages.Welcome) -> None:
-        """All of it at once would hold up the window."""
+        """Apply the snapshot in several turns, since doing it at once would block the window."""
         self._link.ask(messages.Watch(None), messages.Done)
         self._link.in_turns(
             partial(self.nodes.replace, welcome.nodes),
@@ -343,7 +343,7 @@ class MainWindow(DropWindow):
         self._show_status()
 
     def _forget_trouble(self) -> None:
-        """A message about a cluster that was not there goes with its cause."""
+        """Hide a failure of the cluster once the cluster is ready."""
         said, self._said = self._said, None
         if said is None or said.kind not in OF_A_CLUSTER:
             return
@@ -359,7 +359,7 @@ class MainWindow(DropWindow):
         stopped = failure is not None and failure.kind is FailureKind.CLUSTER_STOPPED
         if stopped and self._choice.was_left(summary.cluster.target or self._cluster.target):
             return  # the user has been asked, and has said so
-        self.notifier.tell(result)
+        self.notifier.notify(result)
         if failure is not None and summary.state is not CastState.CANCELLED:
             self.show_failure(failure)
 
@@ -441,7 +441,7 @@ class MainWindow(DropWindow):
         return tuple(cast for cast in casts if not cast.state.finished and cast.state is not CastState.PAUSED)
 
     def _running_here(self) -> tuple[CastSummary, ...]:
-        """Those of them on the cluster that is in use."""
+        """The running casts on the current cluster."""
         return tuple(cast for cast in self._running() if self._is_here(cast))
 
     def _is_here(self, cast: CastSummary) -> bool:

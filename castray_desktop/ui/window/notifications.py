@@ -1,6 +1,6 @@
-"""Messages on the desktop, by its own notification service, with a button to do something about them.
+"""Notifications about ended casts: in the window, and by the notification service of the desktop.
 
-They are sent by the desktop's `notify-send`, so there need be no tray. It stays until the message has gone,
+Those of the desktop are sent by its `notify-send`, so no tray is needed. It runs until the message has gone,
 and then says which button was pressed. Where there is none, or it is refused, the tray icon says it.
 """
 
@@ -43,7 +43,7 @@ class DesktopNotification:
 
 
 def _find_program() -> str:
-    """Without a desktop there is nobody to tell."""
+    """The path of `notify-send`; empty without it, or without a desktop session."""
     seen = QGuiApplication.platformName() in ("xcb", "wayland", "wayland-egl")
     return (shutil.which("notify-send") or "") if seen else ""
 
@@ -59,7 +59,7 @@ class DesktopNotifications(QObject):
         self._shown: dict[QProcess, DesktopNotification] = {}
 
     def show(self, note: DesktopNotification) -> None:
-        """Say this on the desktop."""
+        """Show this notification on the desktop."""
         if not self._program:
             self._show_at_tray(note)
             return
@@ -114,7 +114,7 @@ class DesktopNotifications(QObject):
 
     def _show_at_tray(self, note: DesktopNotification) -> None:
         clicked = note.clicked if note.button is None else note.button[1]
-        self._tray.tell(note.title, note.text, failed=note.failed, clicked=clicked)
+        self._tray.show_message(note.title, note.text, failed=note.failed, clicked=clicked)
 
 
 translate = QCoreApplication.translate
@@ -145,7 +145,7 @@ def result_words(result: CastResult) -> Explanation:
 
 
 def _only_waits(cast: CastSummary) -> bool:
-    """Whether all who have not got it get it once they are back."""
+    """Whether every missing recipient gets the files when it is back."""
     return cast.awaited > 0 and cast.verified + cast.awaited == len(cast.recipients)
 
 
@@ -166,8 +166,8 @@ class Notifier(QObject):
         self._chosen, self._toast, self._notes = chosen, toast, notes
         self._nodes, self._window = nodes, window
 
-    def tell(self, result: CastResult) -> None:
-        """A cast has ended. What a schedule has sent is told only when it failed."""
+    def notify(self, result: CastResult) -> None:
+        """Notify that a cast has ended; for one of a schedule, only when it failed."""
         state = result.summary.state
         failed = state is not CastState.COMPLETED and not _only_waits(result.summary)
         wanted = self._chosen.notify_failed if failed else self._chosen.notify_done
@@ -190,7 +190,7 @@ class Notifier(QObject):
         self._notes.close()
 
     def _folder(self, result: CastResult) -> str:
-        """Where it landed on this computer; empty when it did not."""
+        """The path on this computer; empty when this computer is no recipient."""
         here = next((item for item in result.deliveries if item.paths and self._is_here(item)), None)
         return str(Path(here.paths[0]).parent) if here is not None else ""
 

@@ -31,7 +31,7 @@ class ShownCast(QObject):
         self._soon.timeout.connect(self._tell)
 
     def select_newest(self, casts: tuple[CastSummary, ...]) -> None:
-        """Of all that there are, unless one is selected."""
+        """Select the newest of these casts, unless one is selected."""
         if not self._table.selected_cast() and casts:
             self._table.select_cast(max(casts, key=lambda cast: cast.started).cast)
 

@@ -1,4 +1,4 @@
-"""Measures the gaps of the event loop: how long the window could not have answered."""
+"""Measures how long the event loop was blocked, and logs it on request."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def open_window_log(folder: Path, level: str) -> logging.Handler | None:
 
 
 def close_window_log(handler: logging.Handler | None) -> None:
-    """The last line has been written."""
+    """Close the handler of `open_window_log`."""
     if handler is not None:
         log.removeHandler(handler)
         log.setLevel(logging.NOTSET)

@@ -1,4 +1,4 @@
-"""The last line: the selected cast in words, or what stands in the way of one."""
+"""The status bar: the selected cast, or the state of the cluster."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from castray_desktop.ui.widgets.status_glyphs import GlyphState
 
 
 class StatusBar(QWidget):
-    """Follows the selected cast; without one it says where the cluster stands."""
+    """Shows the selected cast; without one, the state of the cluster."""
 
     def __init__(self, theme: Theme) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class StatusBar(QWidget):
         slowest: SlowestHop | None = None,
         listening: MulticastStatus | None = None,
     ) -> None:
-        """Say how this cast stands, how its stream for many does, and which hop is its slowest."""
+        """Show the state of this cast, of its multicast stream, and its slowest hop."""
         self._cast, self._slowest, self._listening = cast, slowest, listening
         self._refresh()
 

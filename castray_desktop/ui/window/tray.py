@@ -1,4 +1,4 @@
-"""The icon in the desktop's tray: opens the window, pauses, quits, and tells what has arrived."""
+"""The icon in the desktop's tray: opens the window, pauses, quits, and shows messages."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Tray(QObject):
 
     @property
     def available(self) -> bool:
-        """Whether the window can be kept there now."""
+        """Whether the window can be hidden in the tray now."""
         return self._look()
 
     def _look(self) -> bool:
@@ -56,8 +56,8 @@ class Tray(QObject):
             self.icon.show()
         return there
 
-    def tell(self, title: str, text: str, *, failed: bool, clicked: Callable[[], object]) -> None:
-        """Say it on the desktop; `clicked` is called when the user clicks on it."""
+    def show_message(self, title: str, text: str, *, failed: bool, clicked: Callable[[], object]) -> None:
+        """Show a message on the desktop; `clicked` is called when the user clicks on it."""
         if not self._look() or self.icon is None or not self.icon.supportsMessages():
             return
         self._clicked = clicked

@@ -1,4 +1,4 @@
-"""Splitters whose handles are the gaps between the cards."""
+"""The layout of the main window: columns and rows in splitters, and their sizes."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ GAP, COMPACT_GAP = 16, 12
 MESSAGE_EDGE = 6
 
 
-class Scrolled(QScrollArea):
+class ScrollableBody(QScrollArea):
     """Holds the body, and lets it be reached on a screen that is smaller than the least it needs."""
 
     def __init__(self, body: QWidget) -> None:
@@ -146,13 +146,13 @@ class WindowLayout(QWidget):
         parts.transfers_card.setMinimumHeight(188)
 
     def toggle_enlarged(self) -> None:
-        """The bottom card over the whole window, or at its place again."""
+        """Enlarge the bottom card to the whole window, or restore it."""
         self.enlarged = not self.enlarged
         self.columns.setVisible(not self.enlarged)
         self.parts.transfers_card.set_enlarged(self.enlarged)
 
     def fit(self, width: int, height: int) -> None:
-        """Closer together in a window of less than so many pixels."""
+        """Use smaller gaps in a small window."""
         compact = width < COMPACT_BELOW[0] or height < COMPACT_BELOW[1]
         if compact == self.compact:
             return

@@ -1,4 +1,4 @@
-"""Where the window was, how it was divided and what it showed: remembered from start to start."""
+"""Saves and restores geometry, splitter sizes, page and columns of the main window."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FRAME = QSize(8, 40)  # what the desktop's borders and title bar take at most
 
 
 def fit_to_screen(window: QWidget) -> None:
-    """No larger than what the desktop leaves of the screen, at any scale, and within it."""
+    """Keep the window within the available part of the screen."""
     screen = window.screen().availableGeometry()
     room = screen.size() - FRAME
     window.setMinimumSize(window.minimumSize().boundedTo(room))
@@ -38,7 +38,7 @@ class WindowState:
         layout.divided.connect(self._restore_division)
 
     def save(self) -> None:
-        """Remember everything; the division only when the window is not compact, since the user chose it."""
+        """Save everything; the division only when the window is not compact, since the user chose it."""
         settings = self._settings
         settings.setValue(GEOMETRY, self._window.saveGeometry())
         settings.setValue(PAGE, self._card.page)

@@ -189,10 +189,10 @@ def test_a_drag_says_what_it_would_do_and_leaves_no_trace(stage: Stage) -> None:
     stage.drag(stage.at("node_1"), QDragEnterEvent)
     stage.drag(stage.at("node_1"), QDragMoveEvent)
     assert hints[-1] == "Drop to send to node_1"
-    assert stage.scene.items_by_name["node_2"].look.dim
+    assert stage.scene.items_by_name["node_2"].appearance.dim
     QApplication.sendEvent(stage.view.viewport(), QDragLeaveEvent())
     assert hints[-1] == ""
-    assert not stage.scene.items_by_name["node_2"].look.dim
+    assert not stage.scene.items_by_name["node_2"].appearance.dim
 
 
 def test_the_menu_offers_only_what_can_be_done(stage: Stage, qtbot: QtBot) -> None:
@@ -243,7 +243,7 @@ def test_a_running_cast_is_drawn_with_rates_and_moves(stage: Stage) -> None:
     assert counts["HopItem"] == 3
     assert counts["RateItem"] == 3
     assert stage.view._dots.isActive()
-    look = stage.scene.items_by_name["node_3"].look
+    look = stage.scene.items_by_name["node_3"].appearance
     assert (look.share, look.facts, look.facts_role) == (0.4, "1.0 GB behind", "warn")
     stage.view._move_dots()
     stage.graph.grab()
@@ -260,10 +260,10 @@ def test_an_ended_cast_is_calm(stage: Stage) -> None:
     done = [make_delivery(f"node_{i}", DeliveryState.COMPLETED, rate=0.0) for i in (1, 2)]
     stage.graph.show_cast(ended, [*done, make_delivery("node_3", DeliveryState.FAILED)])
     assert not stage.view._dots.isActive()
-    failed = [item for item in stage.scene.path.hops.values() if item.look.failed]
+    failed = [item for item in stage.scene.path.hops.values() if item.appearance.failed]
     assert (stage.scene.counts()["HopItem"], len(failed)) == (3, 1)
     assert stage.scene.counts()["RateItem"] == 0
-    looks = {name: item.look for name, item in stage.scene.items_by_name.items()}
+    looks = {name: item.appearance for name, item in stage.scene.items_by_name.items()}
     assert looks["node_1"].share == 1.0
     assert looks["node_3"].facts == "Failed"
     stage.graph.show_cast(None)
@@ -391,7 +391,7 @@ def test_a_lost_node_and_the_hop_that_replaces_it_are_seen(stage: Stage) -> None
     stage.graph.show_cast(make_cast(), relayed("desk", "node_1", "node_2"))
     assert not any(rate.text.startswith(REROUTED) for rate in stage.scene.path.rates.values())
     stage.graph.show_cast(make_cast(failed=1), relayed("desk", "node_1", "node_1", failed="node_2"))
-    looks = {name: item.look for name, item in stage.scene.path.hops.items()}
+    looks = {name: item.appearance for name, item in stage.scene.path.hops.items()}
     assert {name: look.failed for name, look in looks.items()} == {
         "node_1": False,
         "node_2": True,
@@ -476,7 +476,7 @@ def test_rings_glide_unless_motion_is_reduced(stage: Stage) -> None:
     assert 0.2 < item.shown < 0.3
     for _ in range(20):
         stage.view._move_dots()
-    assert item.shown == item.look.share == 0.3
+    assert item.shown == item.appearance.share == 0.3
     stage.graph.reduce_motion = True
     stage.graph.show_cast(make_cast(), [make_delivery("node_1", bytes=5 * GB)])
     assert item.shown == 0.5
@@ -503,12 +503,12 @@ def test_a_cast_is_drawn_from_its_own_source(stage: Stage) -> None:
     before = stage.scene.places()
     stage.selection.source = "node_1"
     assert stage.scene.places() == before
-    looks = {name: item.look for name, item in stage.scene.items_by_name.items()}
+    looks = {name: item.appearance for name, item in stage.scene.items_by_name.items()}
     assert (looks["desk"].facts, looks["node_1"].facts) == ("desk · source", "Next source")
     assert looks["node_1"].share == 0.4
     stage.graph.show_cast(None)
     assert stage.scene.places()["node_1"] == before["desk"]
-    assert stage.scene.items_by_name["node_1"].look.facts == "node_1 · source"
+    assert stage.scene.items_by_name["node_1"].appearance.facts == "node_1 · source"
     stage.graph.show_cast(make_cast(), relayed("desk", "node_1", "node_2"))
     assert stage.scene.places() == before
 
@@ -520,7 +520,7 @@ def test_the_shown_casts_source_can_be_a_recipient_of_the_next(stage: Stage, qtb
     assert not stage.selection.selected()
     stage.click("desk")
     assert stage.selection.selected() == {"desk"}
-    assert stage.scene.items_by_name["desk"].look.selected
+    assert stage.scene.items_by_name["desk"].appearance.selected
     size = stage.view.viewport().size()
     band(stage, QPoint(2, 2), QPoint(size.width() - 3, size.height() - 3))
     assert stage.selection.selected() == {"desk", "node_2", "node_3"}

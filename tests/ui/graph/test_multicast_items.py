@@ -67,7 +67,7 @@ def show(stage: Stage, cast: CastSummary, deliveries: list[DeliverySnapshot]) ->
 
 def hops(stage: Stage) -> dict[str, bool]:
     """The hops that are drawn, and whether they are repairs."""
-    return {name: item.look.repair for name, item in stage.scene.path.hops.items()}
+    return {name: item.appearance.repair for name, item in stage.scene.path.hops.items()}
 
 
 def test_one_bus_feeds_the_listeners_and_the_others_keep_their_hops(stage: Stage) -> None:
@@ -75,7 +75,7 @@ def test_one_bus_feeds_the_listeners_and_the_others_keep_their_hops(stage: Stage
     path = stage.scene.path
     assert hops(stage) == {"node_4": False}
     assert path.bus is not None
-    assert len(path.bus.look.bus.ways) == 3
+    assert len(path.bus.appearance.bus.ways) == 3
     assert path.bus_label is not None
     assert path.bus_label.text == "100 MB/s"
     assert set(path.rates) == {"node_4"}
@@ -102,7 +102,7 @@ def test_a_repair_is_drawn_only_while_bytes_are_repaired(stage: Stage, qtbot: Qt
     show(stage, multicast(), heard(repaired=2 * MB))
     assert hops(stage) == {"node_2": True, "node_4": False}
     assert stage.scene.path.rates["node_2"].text == "Repair 8.0 MB/s"
-    assert not stage.scene.path.hops["node_2"].look.moving
+    assert not stage.scene.path.hops["node_2"].appearance.moving
     # Nothing more is said, and it goes by itself.
     qtbot.waitUntil(lambda: hops(stage) == {"node_4": False}, timeout=5000)
 
@@ -130,14 +130,14 @@ def test_after_all_was_sent_the_bus_is_calm_and_stays_for_those_whom_it_served(s
     show(stage, multicast(DONE), heard(listening=False))
     bus = stage.scene.path.bus
     assert bus is not None
-    assert (bus.look.calm, bus.look.moving, len(bus.look.bus.ways)) == (True, False, 3)
+    assert (bus.appearance.calm, bus.appearance.moving, len(bus.appearance.bus.ways)) == (True, False, 3)
     assert hops(stage) == {"node_4": False}
     ended = multicast(DONE, state=CastState.PARTLY_FAILED, verified=3, failed=1)
     deliveries = heard(listening=False, state=DeliveryState.COMPLETED)
     deliveries[0] = make_delivery("node_1", DeliveryState.FAILED, datagram_bytes=3 * GB, upstream="desk")
     show(stage, ended, deliveries)
-    assert len(stage.scene.path.bus.look.bus.ways) == 2  # type: ignore[union-attr]
-    assert stage.scene.path.hops["node_1"].look.failed
+    assert len(stage.scene.path.bus.appearance.bus.ways) == 2  # type: ignore[union-attr]
+    assert stage.scene.path.hops["node_1"].appearance.failed
 
 
 @pytest.mark.parametrize(

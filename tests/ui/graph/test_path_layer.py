@@ -111,7 +111,7 @@ def paused(*nodes: str) -> list[DeliverySnapshot]:
 
 def picture(stage: Stage, node: str) -> tuple[QImage, Box]:
     """The view, and where the middle of that node's hop is in it."""
-    middle = stage.view.mapFromScene(to_point(stage.scene.path.hops[node].look.curve.at(0.5)))
+    middle = stage.view.mapFromScene(to_point(stage.scene.path.hops[node].appearance.curve.at(0.5)))
     return stage.view.grab().toImage(), Box(middle.x() - 8, middle.y() - 8, 16, 16)
 
 
@@ -129,20 +129,20 @@ def ink_in(image: QImage, box: Box, color: QColor) -> int:
 def test_a_paused_hop_is_pale_and_has_a_sign(qtbot: QtBot) -> None:
     stage = Stage(qtbot, 3)
     stage.graph.show_cast(make_cast(), paused())
-    going = stage.scene.path.hops["node_2"].look
+    going = stage.scene.path.hops["node_2"].appearance
     before, box = picture(stage, "node_2")
     stage.graph.show_cast(make_cast(paused=1), paused("node_2"))
-    look = stage.scene.path.hops["node_2"].look
+    look = stage.scene.path.hops["node_2"].appearance
     assert (going.paused, look.paused, look.moving) == (False, True, False)
     assert look.width < going.width
     assert "node_2" not in stage.scene.path.rates
     after, box = picture(stage, "node_2")
     sign = QColor(stage.graph._theme.palette.offline)
     assert ink_in(after, box, sign) >= ink_in(before, box, sign) + 20
-    assert stage.scene.path.hops["node_3"].look.paused is False
+    assert stage.scene.path.hops["node_3"].appearance.paused is False
     assert stage.scene.tool_tip("node_2").splitlines()[0] == "node_2 — Paused"
     stage.graph.show_cast(make_cast(), paused())
-    assert stage.scene.path.hops["node_2"].look == going
+    assert stage.scene.path.hops["node_2"].appearance == going
 
 
 def test_among_dots_paused_hops_are_threads_of_their_own(qtbot: QtBot) -> None:
@@ -186,7 +186,7 @@ def test_the_signs_of_hops_cover_no_names(qtbot: QtBot) -> None:
         plan = stage.scene.plan
         assert plan.cell is NodeShape.FULL
         taken = [box for place in plan.nodes.values() for box in ink(plan.cell, place)]
-        looks = [item.look for item in stage.scene.path.hops.values()]
+        looks = [item.appearance for item in stage.scene.path.hops.values()]
         for x, y in (look.curve.at(look.sign_at) for look in looks):
             sign = Box(x - 8, y - 8, 16, 16)
             assert not any(sign.overlaps(box) for box in taken)

@@ -41,7 +41,7 @@ def rows(page: DoctorPage) -> list[list[str]]:
 
 def test_what_needs_doing_comes_first(page: DoctorPage) -> None:
     assert rows(page) == []
-    page.look_button.click()
+    page.diagnose_button.click()
     assert [row[:2] for row in rows(page)] == [
         ["Connection", "a"],
         ["Clock", "worker"],
@@ -54,7 +54,7 @@ def test_what_needs_doing_comes_first(page: DoctorPage) -> None:
 
 
 def test_a_row_is_explained_below(page: DoctorPage, qtbot: QtBot) -> None:
-    page.look_button.click()
+    page.diagnose_button.click()
     assert not page.found.isVisible()
     page.table.setFocus()
     qtbot.keyClick(page.table, Qt.Key.Key_Down)
@@ -72,21 +72,21 @@ def test_it_says_how_far_it_is_and_can_be_cancelled(page: DoctorPage, link: Fake
         asked.append(command) if isinstance(command, m.Diagnose) else answer(command, *rest)
     )
     link.answers[m.CancelDiagnosis] = lambda command: m.Done()
-    page.look()
+    page.diagnose()
     (command,) = asked
-    assert not page.look_button.isEnabled()
+    assert not page.diagnose_button.isEnabled()
     assert page.cancel_button.isVisible()
     link.say(m.DiagnosisProgress("another", 1, 2))
     assert page.verdict.text() == "Looking…"
     link.say(m.DiagnosisProgress(command.job, 3, 12))
     assert page.verdict.text() == "Looking: 3 of 12"
-    page.look()
+    page.diagnose()
     assert len(asked) == 1
     page.cancel_button.click()
     assert link.asked(m.CancelDiagnosis) == [m.CancelDiagnosis(command.job)]
     link.lose()
     assert not page.cancel_button.isVisible()
-    assert not page.look_button.isEnabled()
+    assert not page.diagnose_button.isEnabled()
 
 
 def test_a_failure_is_said(page: DoctorPage, link: FakeLink) -> None:
@@ -94,19 +94,19 @@ def test_a_failure_is_said(page: DoctorPage, link: FakeLink) -> None:
         raise CastRayError(FailureKind.ENGINE_UNREACHABLE, reason="it is ending")
 
     link.answers[m.Diagnose] = fail
-    page.look_button.click()
+    page.diagnose_button.click()
     assert page.banner.isVisible()
-    assert page.look_button.isEnabled()
+    assert page.diagnose_button.isEnabled()
 
 
 def test_what_is_copied_and_spoken_in_another_language(
     page: DoctorPage, language: Language, qtbot: QtBot
 ) -> None:
     assert not page.copy_button.isEnabled()
-    page.look_button.click()
+    page.diagnose_button.click()
     page.copy_button.click()
     assert "XX  Connection: a can't connect" in QGuiApplication.clipboard().text()
     language.choose("zh_CN")
     qtbot.waitUntil(lambda: rows(page)[1][:2] == ["时钟", "worker"])
     assert page.verdict.text() == "1 个问题 · 1 条提示"
-    assert page.look_button.text() == "立即检查"
+    assert page.diagnose_button.text() == "立即检查"

@@ -232,14 +232,14 @@ def test_a_long_hint_is_shortened_and_its_tool_tip_says_all_of_it(
     panel.show()
     hint, long = panel.hint, "node_1 has no room: /proc/castray has 0 B free and 900 MB are needed."
     for number in range(3):  # each time in a line that is as wide as before
-        hint.say(None, "Add what to send first", "2", "")
-        hint.say(GlyphState.LAGGING, f"{long} {number}", "warn", f"{long} Make room there.")
+        hint.show_hint(None, "Add what to send first", "2", "")
+        hint.show_hint(GlyphState.LAGGING, f"{long} {number}", "warn", f"{long} Make room there.")
         qtbot.wait(20)
         assert hint.rect().contains(hint.text.geometry())
         assert hint.text.text().endswith("…")
         assert hint.text.toolTip() == f"{long} Make room there."
     assert panel.width() == 280
-    hint.say(GlyphState.VERIFIED, "Fits", "2", "")
+    hint.show_hint(GlyphState.VERIFIED, "Fits", "2", "")
     qtbot.wait(20)
     shown = hint.text.geometry().united(hint.glyph.geometry())
     assert hint.text.text() == "Fits"

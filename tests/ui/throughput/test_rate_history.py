@@ -72,16 +72,16 @@ def test_nodes_that_come_and_go_keep_the_memory_small() -> None:
     ring = Ring(1.0, BLOCK)
     for slot in range(8 * BLOCK):
         ring.advance(slot)
-        ring.put(range(slot, slot + 1), 1.0, {f"node_{slot // 8}": 1.0})
+        ring.write(range(slot, slot + 1), 1.0, {f"node_{slot // 8}": 1.0})
     assert sum(block.size for block in ring._blocks.values()) <= 2 * BLOCK * WIDER_BY
 
 
 def test_a_node_that_is_heard_again_after_a_long_silence_keeps_its_new_place() -> None:
     ring = Ring(1.0, BLOCK)
     ring.advance(0)
-    ring.put(range(1), 1.0, {"old": 1.0, "older": 2.0})
+    ring.write(range(1), 1.0, {"old": 1.0, "older": 2.0})
     ring.advance(2 * BLOCK)
-    ring.put(range(2 * BLOCK, 2 * BLOCK + 1), 1.0, {"new": 3.0, "old": 4.0})
+    ring.write(range(2 * BLOCK, 2 * BLOCK + 1), 1.0, {"new": 3.0, "old": 4.0})
     nodes = ring.window(2.0 * BLOCK, BLOCK).nodes
     assert {name: float(nodes[name][-1]) for name in nodes} == {"new": 3.0, "old": 4.0}
     assert all(nodes[name][:-1].sum() == 0 for name in nodes)
@@ -96,7 +96,7 @@ class NaiveRing:
         self.nodes: defaultdict[int, dict[str, float]] = defaultdict(dict)
         self.heard: dict[str, int] = {}
 
-    def put(self, slots: Iterable[int], total: float, nodes: Mapping[str, float]) -> None:
+    def write(self, slots: Iterable[int], total: float, nodes: Mapping[str, float]) -> None:
         for slot in slots:
             if self.last - self.capacity < slot <= self.last:
                 self.sums[slot] = (total, min(nodes.values(), default=0), max(nodes.values(), default=0))
@@ -159,13 +159,13 @@ def test_a_ring_is_as_if_every_number_were_kept(bridge: bool, steps: list[tuple[
         for each in (ring, naive):
             if kind == "past":
                 ago, count = where
-                each.put(range(each.last - ago - count, each.last - ago), 5.0, nodes)
+                each.write(range(each.last - ago - count, each.last - ago), 5.0, nodes)
             elif kind == "silence":
                 each.silence(each.last - where)
             else:
                 each.advance(each.last + where, bridge=bridge)
                 if kind == "put":
-                    each.put(range(each.last, each.last + 1), 7.0, nodes)
+                    each.write(range(each.last, each.last + 1), 7.0, nodes)
                 else:
                     each.put_more(each.last, 0.25, 8.0, nodes)
     for seconds, later in ((0, GRACE), (20, GRACE + 1), (SMALL, 0)):

@@ -160,7 +160,7 @@ def past(step: float, *ages: float, rate: float = 50e6) -> RateHistory:
 
 def test_what_the_engine_knows_of_the_time_before_is_drawn(stage: Stage) -> None:
     for known in (past(120, 7200, 7080), past(30, 600), past(5, 600, 595, rate=70e6), past(1)):
-        stage.plot.take_past(known)
+        stage.plot.load_past(known)
     stage.plot.show()
     stage.feed(2)
     choose(stage.plot, 1800)
@@ -181,7 +181,7 @@ def test_finer_steps_tell_that_nothing_moved_between_them(stage: Stage) -> None:
     coarse = past(30, 60, 30)
     fine = msgspec.structs.replace(past(1, 70, 40), since=NOW - 300)
     for known in (coarse, fine):
-        stage.plot.take_past(known)
+        stage.plot.load_past(known)
     stage.plot.show()
     stage.feed(2)
     choose(stage.plot, 300)

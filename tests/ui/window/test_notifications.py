@@ -29,7 +29,7 @@ class FakeTray(QObject):
         super().__init__()
         self.told: list[tuple[str, bool]] = []
 
-    def tell(self, title: str, text: str, *, failed: bool, clicked: Callable[[], object]) -> None:
+    def show_message(self, title: str, text: str, *, failed: bool, clicked: Callable[[], object]) -> None:
         self.told.append((title, failed))
 
 
@@ -99,7 +99,7 @@ def test_the_desktop_is_left_alone_while_the_window_is_in_front_or_if_set(
 
 def test_a_toast_goes_by_itself_and_follows_the_window(qtbot: QtBot, window: MainWindow) -> None:
     window.toast._timer.setInterval(50)
-    window.notifier.tell(done())
+    window.notifier.notify(done())
     window.resize(1100, 720)
     corner = window.toast.geometry().bottomRight()
     assert window.rect().contains(corner)
@@ -113,7 +113,7 @@ def test_without_a_tray_nothing_is_hidden_in_it(qtbot: QtBot) -> None:
     there = False
     tray = Tray(owner, lambda: there)
     assert not tray.available
-    tray.tell("a", "b", failed=False, clicked=lambda: None)
+    tray.show_message("a", "b", failed=False, clicked=lambda: None)
     assert [action.text() for action in tray._menu.actions() if not action.isSeparator()] == [
         "Open CastRay",
         "Pause all",
