@@ -16,7 +16,7 @@ class PeerTiming:
     """Timeouts of a recipient, in seconds."""
 
     lost_after: float = 5.0  # without a living upstream: UPSTREAM_LOST is reported
-    grace: float = 5.0  # after that report: what the dispatcher has for another upstream
+    grace: float = 5.0  # after that report: what the cast manager has for another upstream
     first_pause: float = 0.02
     longest_pause: float = 0.5
     keep: float = 30.0  # a connection while the delivery is paused
