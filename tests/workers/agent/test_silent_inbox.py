@@ -34,12 +34,12 @@ def hung(tmp_path: Path) -> Iterator[Path]:
     try:
         fd = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
     except OSError:
-        pytest.skip("needs /dev/fuse")
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("needs /dev/fuse")
     libc = ctypes.CDLL(None, use_errno=True)
     options = f"fd={fd},rootmode=40000,user_id=0,group_id=0".encode()
     if libc.mount(b"castray-test", os.fsencode(folder), b"fuse", 0, options):
         os.close(fd)
-        pytest.skip("only root can mount")
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("only root can mount")
     yield folder
     os.close(fd)  # now all waiting calls get an error
     libc.umount2(os.fsencode(folder), DETACH)
