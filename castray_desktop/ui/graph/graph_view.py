@@ -151,14 +151,6 @@ class GraphView(QGraphicsView):
         self.centerOn(wanted + shift)
         self.zoomed.emit(zoom)
 
-    def zoom_in(self) -> None:
-        """One step closer."""
-        self.set_zoom(self._zoom * ZOOM_STEP)
-
-    def zoom_out(self) -> None:
-        """One step back."""
-        self.set_zoom(self._zoom / ZOOM_STEP)
-
     def fit(self) -> None:
         """Show everything."""
         self.set_zoom(1.0)

@@ -22,7 +22,7 @@ class Schedule(Record, frozen=True):
     cron: str = ""  # five fields, in local time
     quiet: float = 0.0  # seconds without a change after which changed files are sent
     enabled: bool = True
-    demonstration: bool = False  # sends a file that the engine writes anew each time
+    demonstration: bool = False  # sends a file that the engine rewrites before each run
 
 
 class ScheduleInfo(Record, frozen=True):
