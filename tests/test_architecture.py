@@ -36,7 +36,7 @@ BELOW = {
     "": ("python",),
     "__main__": ("cli",),
 }
-RAY_MODULES = ("ray_driver", "ray_connection", "head_probe", "agent_handles", "ray_tunnel_calls")
+RAY_MODULES = ("ray_driver", "ray_connection", "head_probe", "agent_handles")
 
 
 def modules(folder: str) -> list[Path]:

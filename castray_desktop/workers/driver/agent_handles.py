@@ -1,21 +1,29 @@
-"""Handles of agents in the driver: actors on the cluster's nodes, and one in the driver's own process."""
+"""Calls to agents through Ray.
+
+The driver calls agents by handles: actors on the cluster's nodes, and one agent in the driver's own process.
+Agents call each other as `RayPeer`, for tunnels: Ray neither pickles nor caches what a call returns as
+`bytes`. Small results travel in the reply, a chunk in the object store of both nodes, from where it is
+copied out and freed.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import functools
 import logging
-from typing import Any, Optional, Protocol
+from typing import Any, Optional, Union
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from castray_desktop.core.protocol.nodes import agent_protocol
 from castray_desktop.workers.agent.agent_mailbox import AgentMailbox, MailboxCall, carry_out
-from castray_desktop.workers.agent.node_agent import NodeAgent, actor_name
-from castray_desktop.workers.driver.ray_tunnel_calls import RayPeer
+from castray_desktop.workers.agent.node_agent import NAMESPACE, NodeAgent, actor_name
+from castray_desktop.workers.agent.transfer.peer.tunnel import PendingResult
 
-RAY_ERRORS = (ray.exceptions.RayError, RuntimeError, ValueError, OSError, asyncio.TimeoutError)
+_CALL_ERRORS = (ray.exceptions.RayError, RuntimeError, ValueError)
+RAY_ERRORS = (*_CALL_ERRORS, OSError, asyncio.TimeoutError)
 """Errors of an agent's method arrive as RayError; the others come from creating the actor."""
 
 CONCURRENCY = 1000
@@ -26,31 +34,69 @@ NEVER_RAN = "The actor never ran"
 log = logging.getLogger("castray.driver")
 
 
+class RayPeer:
+    """The agent of another node. Follows `tunnel.Remote`."""
+
+    def __init__(self, node: str, engine: str = "") -> None:
+        """`engine` selects the agent if several engines have agents in the cluster."""
+        try:
+            self._actor: Any = _find(node, engine)
+        except _CALL_ERRORS as error:
+            raise ConnectionError(f"Ray does not know the agent of {node}") from error
+
+    def open(self, tunnel: str) -> PendingResult:
+        """Open a tunnel with this name."""
+        return _RayCall(self._actor.open_tunnel, tunnel)
+
+    def put(self, tunnel: str, data: bytes) -> PendingResult:
+        """Send bytes to the other end."""
+        return _RayCall(self._actor.put_into_tunnel, tunnel, data)
+
+    def get(self, tunnel: str, number: int) -> PendingResult:
+        """Receive the next bytes."""
+        return _RayCall(self._actor.get_from_tunnel, tunnel, number)
+
+
+class _RayCall:
+    """One call. Its result is freed after it was read."""
+
+    def __init__(self, method: Any, *arguments: Any) -> None:
+        try:
+            self._reference: Any = method.remote(*arguments)
+        except _CALL_ERRORS as error:
+            raise ConnectionError(str(error)) from error
+
+    def result(self, seconds: float) -> bytes:
+        """The result. Raises OSError, also when it takes too long."""
+        reference, self._reference = self._reference, None
+        try:
+            # Not `ray.get`: in older versions of Ray, one that returns ends the fetching for all other
+            # threads of the process, which retry after a second (Ray's issue 54007).
+            return bytes(reference.future().result(seconds) or b"")
+        except concurrent.futures.TimeoutError as error:
+            raise ConnectionError(f"Ray brought nothing for {seconds:g} s") from error
+        except _CALL_ERRORS as error:
+            lines = str(error).strip().splitlines()
+            raise ConnectionError(lines[-1] if lines else type(error).__name__) from error
+
+
+def _find(node: str, engine: str) -> Any:
+    """Find the agent under its engine-specific name, else under the plain one. Raises Ray's errors."""
+    try:
+        return ray.get_actor(actor_name(node, engine), namespace=NAMESPACE)
+    except ValueError:
+        return ray.get_actor(actor_name(node), namespace=NAMESPACE)
+
+
 class OrderFailedError(Exception):
     """The agent runs but could not carry out an order."""
 
 
-class AgentHandle(Protocol):
-    """Interface of an agent that is placed or being placed. Every method may raise one of `RAY_ERRORS`."""
-
-    async def start(self) -> bytes:
-        """See `NodeAgent.start`."""
-
-    async def report(self) -> bytes:
-        """See `NodeAgent.report`."""
-
-    async def order(self, text: bytes) -> bytes:
-        """See `NodeAgent.order`. Raises OrderFailed for errors of the agent itself."""
-
-    async def stop(self, keep: bool = False) -> None:
-        """See `NodeAgent.stop`."""
-
-    def kill(self) -> None:
-        """Kill it."""
-
-
 class ActorAgentHandle:
-    """An agent on a node of the cluster."""
+    """An agent on a node of the cluster, with the methods of `NodeAgent`; each may raise one of `RAY_ERRORS`.
+
+    `order` raises OrderFailedError for errors of the agent itself.
+    """
 
     def __init__(self, order: agent_protocol.PlaceAgent) -> None:
         self._node_id = order.node_id or ray.get_runtime_context().get_node_id()
@@ -80,8 +126,10 @@ class ActorAgentHandle:
 
 
 class LocalAgentHandle:
-    """The agent of this computer if it is not a node of the cluster; calls of other agents come through a
-    mailbox actor."""
+    """The agent of this computer if it is not a node of the cluster, with the same methods.
+
+    Calls of other agents come through a mailbox actor.
+    """
 
     def __init__(self, order: agent_protocol.PlaceAgent) -> None:
         self._name = actor_name(order.name)
@@ -142,6 +190,9 @@ class LocalAgentHandle:
             await _result(self._mailbox.answer.remote(*answer))
         except (*RAY_ERRORS, AttributeError) as error:  # the caller times out
             log.warning("an answer could not be delivered: %s", reason_of(error))
+
+
+AgentHandle = Union[ActorAgentHandle, LocalAgentHandle]
 
 
 def reason_of(error: BaseException) -> str:

@@ -1,21 +1,27 @@
-"""Start or attach to a cluster: the only place that calls `ray.init`; its nodes, and whether it autoscales.
+"""Start a cluster, attach to one or join one: the only place that calls `ray.init`.
 
 The engine prepares this process's environment (`workers.clusters.driver_process`); what is set here is
 what Ray takes as arguments.
 
-Ray's first autoscaler writes a report into the head's table; for the second one, the head knows the types
-of the nodes it has started. Either may run where nothing is scaled.
+Joining is `ray start` without CPUs for tasks, as long as the driver runs. A node of an older Ray has its
+files where the head has its own, at the same path: a session folder, a link to the latest session, and a
+file with the cluster's address, which `ray.init()` of others would follow. They are removed at the end.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import logging
 import os
 import platform
 import re
+import shutil
 import socket
+import subprocess
+import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Optional
@@ -34,84 +40,46 @@ from castray_desktop.workers.driver.head_probe import (
     check_node,
     check_versions,
     head_answers,
+    head_folders,
     is_other_grpc_server,
     token_failure,
     uses_client_server,
     version_mismatch,
 )
 
+JOIN_SECONDS = 45.0
+LEAVE_SECONDS = 1.0
+STARTED = "Ray runtime started."
+"""`ray start` prints this once the node has joined."""
+
+RAY_PORT = 6379
+OBJECT_STORE_BYTES = 80 * 1024 * 1024
+"""Ray requires at least 75 MiB; no file goes through it."""
+
+LOOPBACK = "127.0.0.1"
 AUTOSCALER_SECONDS = 2
 
+_NO_TOKEN = "AuthenticationError"
+"""Ray's messages contain this if the cluster does not accept the token, or requires one."""
+
 _V1_REPORT_KEY = b"__autoscaling_status"
-
 _V2_ENABLED_KEY = {"key": b"__autoscaler_v2_enabled", "namespace": b"__autoscaler"}
+_INTERNAL_ERRORS = (ImportError, AttributeError, AssertionError, TypeError, ValueError, RuntimeError, OSError)
+"""Errors of Ray's internals, which may change between versions."""
 
-_ERRORS = (ImportError, AttributeError, AssertionError, TypeError, ValueError, RuntimeError, OSError)
+_LATEST = "session_latest"
+_ADDRESS = "ray_current_cluster"
 
 log = logging.getLogger("castray.driver")
 
 
-def is_autoscaled(head: str) -> bool:
-    """Whether the connected cluster removes idle nodes. Blocking.
-
-    `head` is its address, empty if it is not reachable directly; the second autoscaler is assumed to be
-    active then.
-    """
-    try:
-        kv: Any = importlib.import_module("ray.experimental.internal_kv")
-        if kv._internal_kv_get(**_V2_ENABLED_KEY) == b"1":
-            return not head or any(_started_node_types(head))
-        return has_node_types(kv._internal_kv_get(_V1_REPORT_KEY) or b"")
-    except (*_ERRORS, ray.exceptions.RayError) as error:
-        log.info("Ray does not tell whether the cluster is autoscaled: %s", error)
-        return False
-
-
-def _started_node_types(head: str) -> Iterable[str]:
-    """Node types that the second autoscaler has started."""
-    raylet: Any = importlib.import_module("ray._raylet")
-    messages: Any = importlib.import_module("ray.core.generated.autoscaler_pb2")
-    reply = messages.GetClusterStatusReply()
-    reply.ParseFromString(raylet.GcsClient(address=head).get_cluster_status(timeout_s=AUTOSCALER_SECONDS))
-    return [str(node.ray_node_type_name) for node in reply.cluster_resource_state.node_states]
-
-
-def has_node_types(report: bytes) -> bool:
-    """Whether the first autoscaler's report names node types that it may start.
-
-    An autoscaler that only monitors gives every node a type of its own, `node_` with an id.
-    """
-    try:
-        said = json.loads(report)["autoscaler_report"]
-        kinds = [*said["active_nodes"], *said["node_type_mapping"].values()]
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return False
-    return any(not kind.startswith("node_") for kind in kinds)
-
-
-LOOPBACK = "127.0.0.1"
-
-_NO_TOKEN = "AuthenticationError"
-
-"""In whatever Ray says of a cluster that does not take the token, or the lack of one."""
-
-
-RAY_PORT = 6379
-
-OBJECT_STORE_BYTES = 80 * 1024 * 1024
-
-"""Ray requires at least 75 MiB; no file goes through it."""
-
-
 def connect(
-    order: agent_protocol.StartCluster,
-    join: Callable[[], str] = lambda: "",
-    answered: Callable[[], None] = lambda: None,
+    order: agent_protocol.StartCluster, own_node: ClusterJoin, answered: Callable[[], None]
 ) -> agent_protocol.ClusterUp:
     """Start a cluster or attach to one; blocking. Raises CastRayError with Ray's message.
 
-    `join` makes this machine a node if wanted and returns the address to connect through (empty: Ray
-    chooses). `answered` is called once the cluster's head has answered.
+    `own_node` is started if the order says that this machine joins first. `answered` is called once the
+    cluster's head has answered.
 
     Ray blocks for minutes on a wrong address; the engine has tested the port before and ends this process in
     time.
@@ -141,7 +109,7 @@ def connect(
         }
     try:
         if order.target not in agent_protocol.OWN_TARGETS:
-            options.update(_prepare(order, join, answered))
+            options.update(_prepare(order, own_node, answered))
         context: Any = ray.init(**options)
     except RAY_ERRORS as error:
         raise _failure(order.target, error) from error
@@ -158,7 +126,7 @@ def connect(
 
 
 def _prepare(
-    order: agent_protocol.StartCluster, join: Callable[[], str], answered: Callable[[], None]
+    order: agent_protocol.StartCluster, own_node: ClusterJoin, answered: Callable[[], None]
 ) -> dict[str, str]:
     """Checks before Ray connects, which would retry for long; returns further options."""
     answers, outside = head_answers(order.target), uses_client_server(order.target)
@@ -167,8 +135,9 @@ def _prepare(
     if answers and not outside:
         check_versions(order.target)
     if order.join:
-        node = join()
-        return {"_node_ip_address": node} if node else {}
+        leftovers = RayLeftovers(*head_folders(order.target), order.target)
+        address = own_node.join(order.target, order.temp_dir, leftovers)
+        return {"_node_ip_address": address} if address else {}
     if answers and not outside:
         check_node(order.target)
     return {}
@@ -274,3 +243,175 @@ def _causes(error: Optional[BaseException]) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
+
+
+def is_autoscaled(head: str) -> bool:
+    """Whether the connected cluster removes idle nodes. Blocking.
+
+    Ray's first autoscaler writes a report into the head's table; for the second one, the head knows the
+    types of the nodes it has started. Either may run where nothing is scaled.
+
+    `head` is its address, empty if it is not reachable directly; the second autoscaler is assumed to be
+    active then.
+    """
+    try:
+        kv: Any = importlib.import_module("ray.experimental.internal_kv")
+        if kv._internal_kv_get(**_V2_ENABLED_KEY) == b"1":
+            return not head or any(_started_node_types(head))
+        return has_node_types(kv._internal_kv_get(_V1_REPORT_KEY) or b"")
+    except (*_INTERNAL_ERRORS, ray.exceptions.RayError) as error:
+        log.info("Ray does not tell whether the cluster is autoscaled: %s", error)
+        return False
+
+
+def _started_node_types(head: str) -> Iterable[str]:
+    """Node types that the second autoscaler has started."""
+    raylet: Any = importlib.import_module("ray._raylet")
+    messages: Any = importlib.import_module("ray.core.generated.autoscaler_pb2")
+    reply = messages.GetClusterStatusReply()
+    reply.ParseFromString(raylet.GcsClient(address=head).get_cluster_status(timeout_s=AUTOSCALER_SECONDS))
+    return [str(node.ray_node_type_name) for node in reply.cluster_resource_state.node_states]
+
+
+def has_node_types(report: bytes) -> bool:
+    """Whether the first autoscaler's report names node types that it may start.
+
+    An autoscaler that only monitors gives every node a type of its own, `node_` with an id.
+    """
+    try:
+        said = json.loads(report)["autoscaler_report"]
+        kinds = [*said["active_nodes"], *said["node_type_mapping"].values()]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return False
+    return any(not kind.startswith("node_") for kind in kinds)
+
+
+class ClusterJoin:
+    """The Ray node started on this machine. `end` stops it; if this process is killed, the engine's sweep
+    does."""
+
+    def __init__(self) -> None:
+        self._process: Optional[subprocess.Popen[str]] = None
+        self._reader: Optional[threading.Thread] = None
+        self._leftovers: Optional[RayLeftovers] = None
+        self._lines: list[str] = []
+        self._news = threading.Event()
+
+    def join(self, target: str, temp_dir: str, leftovers: Optional[RayLeftovers] = None) -> str:
+        """Start the node and wait until it has joined; returns its address, empty if Ray chose it.
+
+        `leftovers` are removed when the node ends.
+
+        Raises CastRayError(JOIN_FAILED) with Ray's message.
+        """
+        address = network_addresses.address_towards(
+            network_addresses.without_brackets(target.rpartition(":")[0])
+        )
+        command = [sys.executable, "-m", "ray.scripts.scripts", "start", f"--address={target}"]
+        command += ["--num-cpus=0", "--num-gpus=0", f"--object-store-memory={OBJECT_STORE_BYTES}"]
+        # Older versions of Ray ignore the folder for a node and use the head's: see `RayLeftovers`.
+        command += [f"--temp-dir={temp_dir}", "--disable-usage-stats", "--log-color=false", "--block"]
+        command += [f"--node-ip-address={address}"] if address else []
+        self._leftovers = leftovers
+        os.makedirs(temp_dir, mode=0o700, exist_ok=True)
+        environment = dict(os.environ, RAY_TMPDIR=temp_dir, RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S="0")
+        try:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                text=True,
+                errors="replace",
+            )
+        except OSError as error:
+            raise CastRayError(FailureKind.JOIN_FAILED, target=target, reason=str(error)) from error
+        self._reader = threading.Thread(
+            target=self._read, args=(self._process.stdout,), name="ray start", daemon=True
+        )
+        self._reader.start()
+        answered = self._news.wait(JOIN_SECONDS)
+        if not any(STARTED in line for line in self._lines):
+            self.end()
+            text = "\n".join(self._lines) if answered else "it took too long"
+            raise CastRayError(FailureKind.JOIN_FAILED, target=target, reason=text)
+        return address
+
+    def end(self) -> None:
+        """Stop the node, if there is one. Bounded: processes that do not end in time are swept by
+        the engine.
+        """
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.terminate()
+        try:
+            process.wait(LEAVE_SECONDS)
+        except subprocess.TimeoutExpired:
+            log.warning("the Ray node of this machine has not ended yet")
+        if self._reader is not None:
+            self._reader.join(LEAVE_SECONDS)
+        if self._leftovers is not None:
+            self._leftovers.remove()
+
+    def _read(self, output: Any) -> None:
+        """Copy its output to the log and to the waiting task. Ends with it."""
+        with output:
+            for line in output:
+                log.info("ray start: %s", line.rstrip())
+                if not self._news.is_set():
+                    self._lines.append(line.rstrip())
+                    if STARTED in line:
+                        self._news.set()
+        self._news.set()
+
+
+class RayLeftovers:
+    """Created before the node starts; `remove` is called after its end. Files that existed before
+    are kept.
+    """
+
+    def __init__(self, folder: str, session: str, address: str) -> None:
+        """`folder` and `session` are the head's (empty if unknown); `address` is its own."""
+        self._folder, self._session, self._address = folder, session, address
+        self._had_folder, self._had_session = os.path.lexists(folder), os.path.lexists(session)
+        self._latest = _target(os.path.join(folder, _LATEST))
+        self._before = _text(os.path.join(folder, _ADDRESS))
+
+    def remove(self) -> None:
+        """Does nothing if the head is on this machine or shares the folder."""
+        if not self._session or self._had_session:
+            return
+        shutil.rmtree(self._session, ignore_errors=True)
+        latest, address = os.path.join(self._folder, _LATEST), os.path.join(self._folder, _ADDRESS)
+        with contextlib.suppress(OSError):
+            if _target(latest) == self._session:
+                os.unlink(latest)
+                if self._latest is not None:
+                    os.symlink(self._latest, latest)
+        with contextlib.suppress(OSError):
+            if _text(address) == self._address:
+                if self._before is None:
+                    os.unlink(address)
+                else:
+                    with open(address, "w") as file:
+                        file.write(self._before)
+        if not self._had_folder:
+            with contextlib.suppress(OSError):  # another process has put something there
+                os.rmdir(self._folder)
+
+
+def _target(path: str) -> Optional[str]:
+    try:
+        return os.readlink(path)
+    except OSError:
+        return None
+
+
+def _text(path: str) -> Optional[str]:
+    try:
+        with open(path) as file:
+            return file.read().strip()
+    except (OSError, ValueError):
+        return None

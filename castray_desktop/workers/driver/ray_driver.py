@@ -30,10 +30,9 @@ from castray_desktop.workers.driver.agent_handles import (
     OrderFailedError,
     reason_of,
 )
-from castray_desktop.workers.driver.cluster_join import ClusterJoin, RayLeftovers
 from castray_desktop.workers.driver.cluster_monitor import ClusterMonitor
-from castray_desktop.workers.driver.head_probe import head_folders, uses_client_server
-from castray_desktop.workers.driver.ray_connection import is_autoscaled
+from castray_desktop.workers.driver.head_probe import uses_client_server
+from castray_desktop.workers.driver.ray_connection import ClusterJoin, is_autoscaled
 
 STOP_SECONDS = 1.5
 
@@ -51,7 +50,7 @@ class RayDriver:
         self._wanted: dict[str, agent_protocol.PlaceAgent] = {}
         self._removals: dict[str, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._membership = ClusterJoin()
+        self._own_node = ClusterJoin()
 
     async def run(self) -> None:
         """Serve the engine until it closes the socket."""
@@ -66,7 +65,7 @@ class RayDriver:
                 self._wanted[message.name] = message
                 self._spawn(self._place(message))
             elif isinstance(message, agent_protocol.RemoveAgent):
-                self._take_away(message.name)
+                self._remove(message.name)
             else:
                 self._spawn(self._call(message))
         await self._stop()
@@ -75,7 +74,7 @@ class RayDriver:
         """Connect in the main thread: Ray's processes end with the thread that started them."""
         try:
             up = ray_connection.connect(
-                order, lambda: self._join(order), lambda: self._send(agent_protocol.HeadAnswered())
+                order, self._own_node, lambda: self._send(agent_protocol.HeadAnswered())
             )
         except CastRayError as error:
             self._send(agent_protocol.ClusterFailed(ray_connection.explain_join_failure(error.failure)))
@@ -85,10 +84,6 @@ class RayDriver:
         look = functools.partial(ray_connection.live_nodes, order.target)
         scaled = functools.partial(is_autoscaled, "" if self._outside else up.address)
         self._spawn(ClusterMonitor(order.target, up, look, scaled).run(self._send))
-
-    def _join(self, order: agent_protocol.StartCluster) -> str:
-        traces = RayLeftovers(*head_folders(order.target), order.target)
-        return self._membership.join(order.target, order.temp_dir, traces)
 
     async def _place(self, order: agent_protocol.PlaceAgent) -> None:
         name = order.name
@@ -136,7 +131,7 @@ class RayDriver:
             handle.kill()  # it may still run and would keep the name
         self._send(agent_protocol.AgentLost(name, reason_of(error)))
 
-    def _take_away(self, name: str) -> None:
+    def _remove(self, name: str) -> None:
         self._wanted.pop(name, None)
         handle = self._agents.pop(name, None)
         if handle is not None:
@@ -185,7 +180,7 @@ class RayDriver:
             handle.kill()
         for task in self._tasks:
             task.cancel()
-        self._membership.end()
+        self._own_node.end()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
