@@ -9,7 +9,7 @@ from string import Formatter
 import pytest
 
 from castray_desktop.core.failures.kinds import FailureKind
-from castray_desktop.core.failures.translatable_values import (
+from castray_desktop.core.failures.sentences import (
     SYSTEM_ERROR_TEXTS,
     TRANSLATABLE_VALUES,
     translate_value,

@@ -13,9 +13,8 @@ from collections.abc import Coroutine, Iterator
 
 from castray_desktop.cli.exit_status import EXIT_INTERRUPTED, EXIT_NOT_DELIVERED
 from castray_desktop.cli.output.terminal import escape_unprintable
-from castray_desktop.core.failures.exit_statuses import STATUSES
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
-from castray_desktop.core.failures.sentences import sentence
+from castray_desktop.core.failures.sentences import TEMPLATES, sentence
 from castray_desktop.workers.base.paths import find_paths
 
 log = logging.getLogger("castray.command")
@@ -29,7 +28,7 @@ def run_command(options: argparse.Namespace) -> int:
             return runner.run(_interruptible(options.handler(options)))
     except CastRayError as error:
         print(f"castray: {sentence(error.failure)}", file=sys.stderr)
-        return STATUSES[error.failure.kind].exit
+        return TEMPLATES[error.failure.kind].status.exit
     except (KeyboardInterrupt, asyncio.CancelledError):
         return EXIT_INTERRUPTED
     except BrokenPipeError:

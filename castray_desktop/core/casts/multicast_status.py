@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from castray_desktop.core.casts.progress import median_rate
-from castray_desktop.core.failures.sentences import Explanation
-from castray_desktop.core.failures.translatable_values import translate_value
+from castray_desktop.core.failures.sentences import Explanation, translate_value
 from castray_desktop.core.multicast.datagrams import MulticastEnd, MulticastState
 from castray_desktop.core.protocol.messages import (
     CastState,

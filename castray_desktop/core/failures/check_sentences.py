@@ -10,9 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from castray_desktop.core.failures.kinds import Failure, FailureKind
-from castray_desktop.core.failures.sentences import explain
-from castray_desktop.core.failures.translatable_values import translate_value
+from castray_desktop.core.failures.sentences import template_values
 from castray_desktop.core.protocol.messages import Check, CheckState
 
 ALL_PAIRS_MAX_NODES = 20
@@ -172,9 +170,6 @@ TEMPLATES: Mapping[str, CheckTemplates] = {
 }
 """By kind; `node` in a text is the check's own."""
 
-WORDS = ("this computer", "any free port", "every address", "ports {low} to {high}", "it is written LOW-HIGH")
-"""Values that are words, translated like the sentences around them."""
-
 
 @dataclass(frozen=True)
 class Finding:
@@ -185,11 +180,6 @@ class Finding:
     remedy: str
 
 
-class _DashForMissing(dict[str, str]):
-    def __missing__(self, key: str) -> str:
-        return "–"
-
-
 def explain_check(check: Check, translate: Callable[[str], str] = str) -> Finding:
     """The sentences for a check, in the language of `translate`.
 
@@ -197,25 +187,13 @@ def explain_check(check: Check, translate: Callable[[str], str] = str) -> Findin
     """
     words = TEMPLATES[check.kind]
     found, remedy = words.of(check.state)
-    values = _DashForMissing({name: _say(value, translate) for name, value in check.values.items()})
+    values = template_values(check.values, translate, "remedy")
     values["node"] = check.node or translate("this computer")
-    if "because" in check.values:
-        inner = {name: value for name, value in check.values.items() if name != "because"}
-        failure = explain(Failure(FailureKind(check.values["because"]), inner), translate)
-        values["reason"], values["remedy"] = failure.happened, failure.remedy
     text = translate(found).format_map(values) if found else ""
     if not check.node and text.startswith(values["node"]):
         text = text[:1].upper() + text[1:]
     advice = translate(remedy).format_map(values) if remedy else ""
     return Finding(translate(words.title), text, advice)
-
-
-def _say(value: str, translate: Callable[[str], str]) -> str:
-    if value in WORDS:
-        return translate(value)
-    if ports := re.fullmatch(r"ports (\d+) to (\d+)", value):
-        return translate("ports {low} to {high}").format(low=ports.group(1), high=ports.group(2))
-    return translate_value(value, translate)
 
 
 def worst(checks: Iterable[Check]) -> CheckState:

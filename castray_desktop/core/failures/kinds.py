@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 
 class FailureKind(str, enum.Enum):
-    """What went wrong. Each kind has one sentence and one remedy in `core.errors`."""
+    """What went wrong. `core.failures.sentences` has the sentences and statuses of each."""
 
     # what the user asked for
     NO_SUCH_FILE = "no_such_file"

@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from PySide6.QtCore import QCoreApplication
 
 from castray_desktop.core.failures.kinds import Failure
-from castray_desktop.core.failures.sentences import explain
-from castray_desktop.core.failures.translatable_values import translate_value
+from castray_desktop.core.failures.sentences import explain, translate_value
 from castray_desktop.core.protocol.messages import CastState, CastSummary, DeliverySnapshot, DeliveryState
 from castray_desktop.ui.i18n.number_format import DASH, format_bytes, format_duration, format_rate
 from castray_desktop.ui.transfers.transfer_columns import TransferColumn

@@ -21,9 +21,8 @@ from castray_desktop.core.casts.json_views import (
     ScheduleForm,
 )
 from castray_desktop.core.failures.check_sentences import explain_check, without_secrets
-from castray_desktop.core.failures.exit_statuses import STATUSES
 from castray_desktop.core.failures.kinds import CastRayError
-from castray_desktop.core.failures.sentences import sentence
+from castray_desktop.core.failures.sentences import TEMPLATES, sentence
 from castray_desktop.core.protocol import messages
 
 
@@ -178,7 +177,9 @@ async def failed(_request: Request, error: Exception) -> Response:
     """The answer for a failed command."""
     assert isinstance(error, CastRayError)
     failure = error.failure
-    return json_response(ProblemForm(sentence(failure), failure.kind.value), STATUSES[failure.kind].http)
+    return json_response(
+        ProblemForm(sentence(failure), failure.kind.value), TEMPLATES[failure.kind].status.http
+    )
 
 
 async def malformed(_request: Request, error: Exception) -> Response:

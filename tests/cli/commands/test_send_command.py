@@ -14,9 +14,8 @@ from castray_desktop.cli.command_line import (
 )
 from castray_desktop.cli.commands.send_command import print_preflight, send
 from castray_desktop.cli.session import Session
-from castray_desktop.core.failures.exit_statuses import STATUSES
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
-from castray_desktop.core.failures.sentences import sentence
+from castray_desktop.core.failures.sentences import TEMPLATES, sentence
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.nodes import agent_protocol
 from tests.cli.run_words import run_words
@@ -56,7 +55,7 @@ async def test_a_home_that_has_used_another_cluster_never_falls_back_to_the_demo
     said = sentence(caught.value.failure)
     assert "10.0.0.1:6379" in said
     assert "--cluster local" in said
-    assert STATUSES[caught.value.failure.kind].exit == 3
+    assert TEMPLATES[caught.value.failure.kind].status.exit == 3
     assert len(house.drivers) == 1
     async with Session(start=False) as session:
         await session.ready("local")  # its name selects it
@@ -135,4 +134,4 @@ async def test_where_no_agent_can_be_placed_it_says_what_ray_said_for_each_node(
     assert failure.values["target"] == "10.0.0.1:6379"
     assert "head: ActorDiedError: the worker has died" in failure.values["reasons"]
     assert "second: RuntimeEnvSetupError: No space left on device" in failure.values["reasons"]
-    assert STATUSES[failure.kind].exit == 3
+    assert TEMPLATES[failure.kind].status.exit == 3

@@ -254,7 +254,7 @@ def test_every_failure_is_explained_in_chinese(
     explanation = explain_failure(Failure(kind, values))
     language.stop()
     assert CJK.search(explanation.happened)
-    assert bool(explanation.remedy) is bool(TEMPLATES[kind][1])
+    assert bool(explanation.remedy) is bool(TEMPLATES[kind].remedy)
     commands = re.compile(
         r"--(cluster|links|transport) (HOST:PORT|\w+)|--\w+|castray \w+( \w+)?|\bray\b|\bID\b"
         r"|mount -o [\w,=]+|MB|kB|Mbit"

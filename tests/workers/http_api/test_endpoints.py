@@ -8,9 +8,8 @@ import httpx
 import pytest
 from starlette.requests import Request
 
-from castray_desktop.core.failures.exit_statuses import STATUSES
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
-from castray_desktop.core.failures.sentences import sentence
+from castray_desktop.core.failures.sentences import TEMPLATES, sentence
 from castray_desktop.core.protocol import messages as m
 from castray_desktop.workers.http_api import responses
 from tests.helpers.answering_engine import CAST, AnsweringEngine
@@ -302,10 +301,10 @@ async def test_a_parameter_that_is_not_known_is_a_mistake(client: httpx.AsyncCli
 
 
 def test_every_failure_is_documented() -> None:
-    assert {STATUSES[kind].http for kind in FailureKind} <= set(responses.PROBLEMS)
+    assert {TEMPLATES[kind].status.http for kind in FailureKind} <= set(responses.PROBLEMS)
 
 
 async def test_what_a_command_ends_with_3_for_is_503_here() -> None:
     for kind in FailureKind:
         response = await responses.failed(Request({"type": "http"}), CastRayError(kind))
-        assert (response.status_code == 503) >= (STATUSES[kind].exit == 3), kind
+        assert (response.status_code == 503) >= (TEMPLATES[kind].status.exit == 3), kind
