@@ -47,56 +47,85 @@ def manual() -> str:
         *_options(parser),
         ".SH COMMANDS",
     ]
-    for command, tells in _commands(parser):
-        lines += [f'.SS "{_text(command.prog)}"', *_paragraph(tells), *_usage(command), *_options(command)]
+    for command in commands(parser):
+        lines += [f'.SS "{_text(command.prog)}"', *_paragraph(command.description or "")]
+        lines += [".PP", f"\\fB{_text(command.prog)}\\fR{_text(arguments(command))}", *_options(command)]
         if command.epilog:
-            lines += [".PP", "Examples:", *_verbatim(command.epilog.partition("\n")[2])]
+            lines += [".PP", "Examples:", *_verbatim(examples(command))]
     lines += [".SH ENVIRONMENT", *_list(ENVIRONMENT), ".SH FILES", *_list(FILES)]
-    about = (parser.epilog or "").partition("exit status:\n")
     lines += [
         ".SH EXAMPLES",
-        *_verbatim(about[0].partition("\n")[2]),
+        *_verbatim(examples(parser)),
         ".SH EXIT STATUS",
-        *_verbatim(about[2]),
+        *_verbatim(exit_statuses(parser)),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _commands(parser: argparse.ArgumentParser) -> Iterator[tuple[argparse.ArgumentParser, str]]:
-    """The commands that act themselves, with their descriptions."""
+def commands(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """The commands that act themselves."""
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             for inner in action.choices.values():
-                deeper = list(_commands(inner))
+                deeper = list(commands(inner))
                 if not deeper or inner.epilog:
-                    yield inner, inner.description or ""
+                    yield inner
                 yield from deeper
 
 
-def _usage(command: argparse.ArgumentParser) -> list[str]:
+def arguments(command: argparse.ArgumentParser) -> str:
+    """The usage of a command without its name, on one line."""
     words = " ".join(command.format_usage().removeprefix("usage: ").split())
-    return [".PP", f"\\fB{_text(command.prog)}\\fR{_text(words.removeprefix(command.prog))}"]
+    return words.removeprefix(command.prog)
+
+
+def visible_actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+    """The arguments and options of a parser that help shows, without `--help` and commands."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction | argparse._HelpAction):
+            continue
+        if action.help != argparse.SUPPRESS:
+            yield action
+
+
+def help_text(action: argparse.Action) -> str:
+    """What an argument or option means."""
+    return (action.help or "").replace("%%", "%")
+
+
+def value_name(action: argparse.Action) -> str:
+    """The value of an argument or option as help shows it; empty if it takes none."""
+    if action.nargs == 0:
+        return ""
+    return (
+        "|".join(map(str, action.choices))
+        if action.choices is not None
+        else str(action.metavar or action.dest)
+    )
+
+
+def examples(parser: argparse.ArgumentParser) -> str:
+    """The examples of a parser, indented."""
+    return (parser.epilog or "").partition("exit status:\n")[0].partition("\n")[2]
+
+
+def exit_statuses(parser: argparse.ArgumentParser) -> str:
+    """The exit statuses that the epilog of the whole parser lists."""
+    return (parser.epilog or "").partition("exit status:\n")[2]
 
 
 def _options(parser: argparse.ArgumentParser) -> list[str]:
     lines = []
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction | argparse._HelpAction):
-            continue
-        if action.help == argparse.SUPPRESS:
-            continue
+    for action in visible_actions(parser):
         name = ", ".join(action.option_strings)
-        value = "" if action.nargs == 0 else _value(action)
-        tells = (action.help or "").replace("%%", "%")
-        title = " ".join(part for part in (name and f"\\fB{_text(name)}\\fR", value) if part)
-        lines += [".TP", title, *_paragraph(tells)]
+        title = " ".join(part for part in (name and f"\\fB{_text(name)}\\fR", _value(action)) if part)
+        lines += [".TP", title, *_paragraph(help_text(action))]
     return lines
 
 
 def _value(action: argparse.Action) -> str:
-    if action.choices is not None:
-        return _text("|".join(map(str, action.choices)))
-    return f"\\fI{_text(str(action.metavar or action.dest))}\\fR"
+    value = _text(value_name(action))
+    return value if action.choices is not None or not value else f"\\fI{value}\\fR"
 
 
 def _list(things: dict[str, str]) -> list[str]:
