@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QCoreApplication, QObject, QTimer, Signal
 
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import KnownCluster
 from castray_desktop.ui.i18n.number_format import format_ago
-
-if TYPE_CHECKING:
-    from castray_desktop.ui.model.engine_link import EngineLink
+from castray_desktop.ui.model.engine_link import EngineLink
 
 translate = QCoreApplication.translate
 

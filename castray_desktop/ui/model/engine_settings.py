@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import msgspec
 from PySide6.QtCore import QObject, Signal
 
 from castray_desktop.core.failures.kinds import Failure
 from castray_desktop.core.protocol import messages
-
-if TYPE_CHECKING:
-    from castray_desktop.ui.model.engine_link import EngineLink
+from castray_desktop.ui.model.engine_link import EngineLink
 
 
 class EngineSettingsModel(QObject):

@@ -8,7 +8,7 @@ import os
 import tempfile
 import time
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 from PySide6.QtCore import QObject, Signal
 
@@ -18,9 +18,7 @@ from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.failures.sentences import sentence
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import CastResult, CastSummary, HistoryQuery
-
-if TYPE_CHECKING:
-    from castray_desktop.ui.model.engine_link import EngineLink
+from castray_desktop.ui.model.engine_link import EngineLink
 
 PAGE = 200
 CSV_COLUMNS = (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QCoreApplication, QObject, QTimer, Signal
 
@@ -11,11 +10,9 @@ from castray_desktop.core.failures.kinds import Failure
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import CastState, CastSummary, HistoryQuery
 from castray_desktop.ui.i18n.number_format import DASH, format_bytes, format_duration, format_rate
+from castray_desktop.ui.model.engine_link import EngineLink
 from castray_desktop.ui.transfers.transfer_text import cast_glyph, cast_status, cast_title, elapsed, full_time
 from castray_desktop.ui.widgets.text_table import NO_PARENT, TableCell, TextTableModel
-
-if TYPE_CHECKING:
-    from castray_desktop.ui.model.engine_link import EngineLink
 
 PAGE = 200
 MOST_PAGES = 20

@@ -25,6 +25,7 @@ from castray_desktop.core.protocol.messages import CastState, CastSummary
 from castray_desktop.ui.i18n.retranslator import Retranslator, Text
 from castray_desktop.ui.model.cluster_text import explain_failure
 from castray_desktop.ui.model.desktop_services import copy
+from castray_desktop.ui.model.engine_link import EngineLink
 from castray_desktop.ui.pages.history_model import HistoryModel
 from castray_desktop.ui.pages.statistics_view import StatisticsView
 from castray_desktop.ui.theme.fonts import font
@@ -39,7 +40,6 @@ from castray_desktop.ui.widgets.fields import Dropdown
 from castray_desktop.ui.widgets.text_table import TextTable
 
 if TYPE_CHECKING:
-    from castray_desktop.ui.model.engine_link import EngineLink
     from castray_desktop.ui.pages.history_export import HistoryExport
 
 SEARCH_MS = 250

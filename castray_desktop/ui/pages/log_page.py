@@ -6,7 +6,6 @@ import platform
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QCoreApplication, QObject, QTimer, qVersion
 from PySide6.QtGui import QHideEvent, QShowEvent
@@ -19,6 +18,7 @@ from castray_desktop.core.protocol.messages import ClusterStatus, LogLine
 from castray_desktop.ui.i18n.retranslator import Retranslator
 from castray_desktop.ui.model.cluster_text import explain_failure
 from castray_desktop.ui.model.desktop_services import copy
+from castray_desktop.ui.model.engine_link import EngineLink
 from castray_desktop.ui.model.node_list import NodeList
 from castray_desktop.ui.theme.fonts import font
 from castray_desktop.ui.theme.theme import Theme
@@ -27,9 +27,6 @@ from castray_desktop.ui.widgets.basic_widgets import bind_text, button, label
 from castray_desktop.ui.widgets.fields import Dropdown
 from castray_desktop.ui.widgets.status_glyphs import GlyphState
 from castray_desktop.ui.widgets.text_table import NO_PARENT, TableCell, TextTable, TextTableModel
-
-if TYPE_CHECKING:
-    from castray_desktop.ui.model.engine_link import EngineLink
 
 MOST_LINES = 5000
 SHOW_MS = 150

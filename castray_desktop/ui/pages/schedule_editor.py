@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import msgspec
 from PySide6.QtCore import QCoreApplication, Signal
@@ -23,6 +22,7 @@ from castray_desktop.core.protocol.messages import OnConflict, Schedule, SendReq
 from castray_desktop.ui.i18n.retranslator import Retranslator, Text
 from castray_desktop.ui.model.cluster_text import explain_failure
 from castray_desktop.ui.model.desktop_services import ask_for_paths
+from castray_desktop.ui.model.engine_link import EngineLink
 from castray_desktop.ui.send.option_fields import (
     ConflictField,
     ExcludeField,
@@ -38,9 +38,6 @@ from castray_desktop.ui.widgets.banner import Banner
 from castray_desktop.ui.widgets.basic_widgets import bind_text, button, label
 from castray_desktop.ui.widgets.fields import Dropdown, NumberField, TextField, labelled_form
 from castray_desktop.ui.widgets.sheet import Sheet
-
-if TYPE_CHECKING:
-    from castray_desktop.ui.model.engine_link import EngineLink
 
 translate = QCoreApplication.translate
 

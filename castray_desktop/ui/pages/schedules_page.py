@@ -17,6 +17,7 @@ from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import OnConflict, Schedule, ScheduleInfo, SendRequest
 from castray_desktop.ui.i18n.retranslator import Retranslator
 from castray_desktop.ui.model.cluster_text import explain_failure
+from castray_desktop.ui.model.engine_link import EngineLink
 from castray_desktop.ui.pages.schedule_text import schedule_cells
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.widgets.banner import Banner, lay_out
@@ -24,7 +25,6 @@ from castray_desktop.ui.widgets.basic_widgets import bind_text, button
 from castray_desktop.ui.widgets.text_table import TextTable, TextTableModel
 
 if TYPE_CHECKING:
-    from castray_desktop.ui.model.engine_link import EngineLink
     from castray_desktop.ui.pages.schedule_editor import ScheduleEditor
 
 EVERY_HOUR = 3600.0

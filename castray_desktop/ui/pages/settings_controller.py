@@ -10,13 +10,13 @@ from PySide6.QtWidgets import QWidget
 from castray_desktop.core.failures.kinds import Failure
 from castray_desktop.core.protocol import messages
 from castray_desktop.ui.i18n.language import Language
+from castray_desktop.ui.model.engine_link import EngineLink
 from castray_desktop.ui.model.engine_settings import EngineSettingsModel
 from castray_desktop.ui.model.preferences import Preferences
 from castray_desktop.ui.theme.theme import Theme
 
 if TYPE_CHECKING:
     from castray_desktop.ui.clusters.membership_dialogs import ShareSheet
-    from castray_desktop.ui.model.engine_link import EngineLink
     from castray_desktop.ui.pages.settings_sheet import SettingsSheet
 
 

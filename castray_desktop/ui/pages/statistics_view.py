@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QCoreApplication, Qt
 from PySide6.QtWidgets import (
@@ -29,13 +28,10 @@ from castray_desktop.ui.i18n.number_format import (
 )
 from castray_desktop.ui.i18n.retranslator import Retranslator
 from castray_desktop.ui.model.cluster_text import explain_failure
+from castray_desktop.ui.model.engine_link import EngineLink
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.widgets.basic_widgets import label
 from castray_desktop.ui.widgets.text_table import TableCell, TextTable, TextTableModel
-
-if TYPE_CHECKING:
-    from castray_desktop.ui.model.engine_link import EngineLink
-
 
 translate = QCoreApplication.translate
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QCoreApplication
 
 from castray_desktop.core.protocol.messages import ClusterStatus, SendRequest
+from castray_desktop.ui.model.engine_link import EngineLink
 from castray_desktop.ui.model.node_list import NodeList
 from castray_desktop.ui.pages.doctor_page import DoctorPage
 from castray_desktop.ui.pages.history_page import CastHistoryPage
@@ -16,9 +16,6 @@ from castray_desktop.ui.pages.schedules_page import SchedulesPage
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.transfers.cast_actions import CastActions
 from castray_desktop.ui.transfers.transfers_card import TransfersCard
-
-if TYPE_CHECKING:
-    from castray_desktop.ui.model.engine_link import EngineLink
 
 HISTORY, SCHEDULES, LOG, DOCTOR = "history", "schedules", "log", "doctor"
 

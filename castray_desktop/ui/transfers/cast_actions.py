@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Signal
 
 from castray_desktop.core.failures.kinds import Failure
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import CastState, CastSummary, DeliverySnapshot, DeliveryState
+from castray_desktop.ui.model.engine_link import EngineLink
 from castray_desktop.ui.model.recipient_selection import RecipientSelection
 from castray_desktop.ui.transfers.transfer_model import TransferModel
-
-if TYPE_CHECKING:
-    from castray_desktop.ui.model.engine_link import EngineLink
 
 RUNNING = frozenset({CastState.QUEUED, CastState.PREPARING, CastState.SENDING, CastState.VERIFYING})
 

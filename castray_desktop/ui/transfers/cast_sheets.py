@@ -8,13 +8,13 @@ from PySide6.QtCore import QObject
 from PySide6.QtWidgets import QWidget
 
 from castray_desktop.core.protocol import messages
+from castray_desktop.ui.model.engine_link import EngineLink
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.transfers.cast_details import CastDetails
 from castray_desktop.ui.transfers.transfer_model import TransferModel
 from castray_desktop.ui.transfers.transfer_text import cast_title
 
 if TYPE_CHECKING:
-    from castray_desktop.ui.model.engine_link import EngineLink
     from castray_desktop.ui.transfers.verify_sheet import VerifySheet
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QCoreApplication, Signal
 from PySide6.QtGui import QCloseEvent
@@ -14,16 +13,13 @@ from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import VerifiedNode, VerifiedState
 from castray_desktop.ui.i18n.number_format import DASH, format_bytes
 from castray_desktop.ui.model.cluster_text import explain_failure
+from castray_desktop.ui.model.engine_link import EngineLink
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.transfers.transfer_text import failure_text
 from castray_desktop.ui.widgets.basic_widgets import button, label, set_tone
 from castray_desktop.ui.widgets.sheet import Sheet
 from castray_desktop.ui.widgets.status_glyphs import GlyphState
 from castray_desktop.ui.widgets.text_table import TableCell, TextTable, TextTableModel
-
-if TYPE_CHECKING:
-    from castray_desktop.ui.model.engine_link import EngineLink
-
 
 translate = QCoreApplication.translate
 
