@@ -45,7 +45,7 @@ from castray_desktop.ui.model.engine_link import EngineLink
 from castray_desktop.ui.theme.fonts import load_fonts
 from castray_desktop.ui.theme.style_sheet import apply_style
 from castray_desktop.ui.theme.theme import Theme
-from castray_desktop.ui.window.garbage_collection import WindowThreadCollector
+from castray_desktop.ui.window.event_loop import WindowThreadCollector
 from castray_desktop.ui.window.main_window import MainWindow
 
 ReplyType = TypeVar("ReplyType", bound=m.Message)

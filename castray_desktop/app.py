@@ -30,15 +30,15 @@ from castray_desktop.ui.theme.fonts import load_fonts
 from castray_desktop.ui.theme.reduced_motion import ask_gnome
 from castray_desktop.ui.theme.style_sheet import apply_style
 from castray_desktop.ui.theme.theme import Theme
-from castray_desktop.ui.window.garbage_collection import WindowThreadCollector
-from castray_desktop.ui.window.main_window import MainWindow
-from castray_desktop.ui.window.stall_monitor import (
+from castray_desktop.ui.window.event_loop import (
     Gap,
     StallLog,
     StallMeter,
+    WindowThreadCollector,
     close_window_log,
     open_window_log,
 )
+from castray_desktop.ui.window.main_window import MainWindow
 from castray_desktop.workers.base.paths import Paths, find_paths
 from castray_desktop.workers.base.state_files import RecipientGroupFile
 from castray_desktop.workers.client.single_instance import (

@@ -34,7 +34,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True, scope="module")
 def garbage_stays_here() -> Iterator[None]:
-    """Widgets are never collected in a worker's thread, as in the window itself; see `ui.garbage`."""
+    """Collect garbage in this thread only, as the window does; see `ui.window.event_loop`."""
     gc.disable()
     yield
     gc.collect()

@@ -22,7 +22,7 @@ from castray_desktop.ui.clusters.cluster_selector import ClusterSelector
 from castray_desktop.ui.i18n.language import Language
 from castray_desktop.ui.model.engine_link import EngineLink, EngineLinkState
 from castray_desktop.ui.theme.theme import Theme
-from castray_desktop.ui.window.garbage_collection import WindowThreadCollector
+from castray_desktop.ui.window.event_loop import WindowThreadCollector
 from castray_desktop.ui.window.main_window import MainWindow
 from castray_desktop.workers.base.paths import Paths
 from tests.helpers import fake_engine as fake

@@ -32,7 +32,7 @@ from castray_desktop.ui.theme.fonts import font
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.transfers import cast_actions
 from castray_desktop.ui.transfers.cast_actions import CastActions
-from castray_desktop.ui.transfers.cast_details import delivery_rows, make_delivery_table
+from castray_desktop.ui.transfers.cast_sheets import delivery_rows, make_delivery_table
 from castray_desktop.ui.transfers.transfer_text import cast_title
 from castray_desktop.ui.widgets.banner import Banner, lay_out
 from castray_desktop.ui.widgets.basic_widgets import bind_text, button, label

@@ -1,10 +1,12 @@
-"""The settings sheet: the window's own preferences and the engine's settings, page by page."""
+"""The settings that the engine keeps, as the window knows and changes them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QCoreApplication, QStringListModel, Qt, Signal
+import msgspec
+from PySide6.QtCore import QCoreApplication, QObject, QStringListModel, Qt, Signal
 from PySide6.QtWidgets import (
     QFormLayout,
     QHBoxLayout,
@@ -15,13 +17,14 @@ from PySide6.QtWidgets import (
 )
 
 from castray_desktop.core.failures.kinds import Failure
+from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import MOST_DEMO_NODES, EngineSettings, OnConflict
 from castray_desktop.ui.i18n.language import CHINESE, CHOICES, ENGLISH, SYSTEM, Language
 from castray_desktop.ui.i18n.retranslator import Retranslator, Text
 from castray_desktop.ui.model import preferences
 from castray_desktop.ui.model.cluster_text import explain_failure
 from castray_desktop.ui.model.desktop_services import open_folder
-from castray_desktop.ui.model.engine_settings import EngineSettingsModel
+from castray_desktop.ui.model.engine_link import EngineLink
 from castray_desktop.ui.model.preferences import AtStart, Closing, Preferences
 from castray_desktop.ui.send.option_fields import ConflictField, LimitField
 from castray_desktop.ui.theme.fonts import font
@@ -30,6 +33,55 @@ from castray_desktop.ui.widgets.banner import Banner
 from castray_desktop.ui.widgets.basic_widgets import bind_text, button, label
 from castray_desktop.ui.widgets.fields import CheckBox, Dropdown, NumberField, labelled_form
 from castray_desktop.ui.widgets.sheet import Sheet
+
+if TYPE_CHECKING:
+    from castray_desktop.ui.clusters.membership_dialogs import ShareSheet
+
+
+class EngineSettingsModel(QObject):
+    """The window's one copy of the engine's settings.
+
+    Signals: `changed(EngineSettings)` when the engine reports them; `failed(Failure)` when it refuses.
+    """
+
+    changed = Signal(object)
+    failed = Signal(object)
+
+    def __init__(self, link: EngineLink, parent: QObject) -> None:
+        super().__init__(parent)
+        self._link = link
+        self.settings = messages.EngineSettings()
+        self._known = False
+        link.settings_changed.connect(self._apply)
+        link.welcome.connect(self._ask)
+
+    def refresh(self) -> None:
+        """Ask the engine for them; a failure is reported."""
+        self._ask(failed=self._on_failed)
+
+    def _ask(self, _: object = None, failed: Callable[[Failure], None] | None = None) -> None:
+        def received(reply: messages.SettingsChanged) -> None:
+            self._apply(reply.settings)
+
+        self._link.ask(messages.GetSettings(), messages.SettingsChanged, received, failed)
+
+    def change(self, **values: object) -> None:
+        """Have the engine change these; nothing happens before it has reported its settings."""
+        changed = msgspec.structs.replace(self.settings, **values)
+        if self._known and changed != self.settings:
+            self.settings = changed
+            self._link.ask(messages.ChangeSettings(changed), messages.Done, None, self._on_failed)
+
+    def set_limit(self, limit: int) -> None:
+        """Set the limit over all casts, in bytes per second; 0 is no limit."""
+        self._link.ask(messages.SetLimit(limit), messages.Done, self._ask, self._on_failed)
+
+    def _apply(self, settings: messages.EngineSettings) -> None:
+        self.settings, self._known = settings, True
+        self.changed.emit(settings)
+
+    def _on_failed(self, failure: Failure) -> None:
+        self.failed.emit(failure)
 
 
 class ChoiceList(QListView):
@@ -363,3 +415,75 @@ def _choose(field: Dropdown, texts: Sequence[str], current: int) -> None:
     for number, text in enumerate(texts):
         field.setItemText(number, text)
     field.setCurrentIndex(current)
+
+
+class SettingsController(QObject):
+    """Signals: `columns_reset()`; `failed(Failure)` when the settings sheet is not there to show it."""
+
+    columns_reset = Signal()
+    failed = Signal(object)
+
+    def __init__(
+        self,
+        theme: Theme,
+        language: Language,
+        link: EngineLink,
+        chosen: Preferences,
+        home: str,
+        window: QWidget,
+    ) -> None:
+        super().__init__(window)
+        self._theme, self._language, self._link = theme, language, link
+        self._chosen, self._home, self._window = chosen, home, window
+        self.engine = EngineSettingsModel(link, self)
+        self.sheet: SettingsSheet | None = None
+        self.share_sheet: ShareSheet | None = None
+        self.engine.failed.connect(self._on_failed)
+        link.welcome.connect(self._on_welcome)
+
+    def show(self) -> None:
+        """Open the settings beside the window."""
+        if self.sheet is None:
+            self.sheet = sheet = SettingsSheet(
+                self._theme, self._language, self.engine, self._chosen, self._home, self._window
+            )
+            sheet.columns_reset.connect(self.columns_reset)
+            sheet.keep_changed.connect(self._keep_engine)
+        self.sheet.refresh()
+        self.sheet.show()
+        self.sheet.raise_()
+
+    def show_share(self, info: messages.ShareInfo) -> None:
+        """Show how another machine joins."""
+        if self.share_sheet is None:
+            from castray_desktop.ui.clusters.membership_dialogs import ShareSheet
+
+            self.share_sheet = ShareSheet(self._theme, self._window)
+        self.share_sheet.show_info(info)
+
+    def set_limit(self, limit: int) -> None:
+        """Set the limit over all casts."""
+        self.engine.set_limit(limit)
+
+    def set_demo_nodes(self, count: int) -> None:
+        """Set how many demo nodes the next local cluster has."""
+        self.engine.change(demo_nodes=count)
+
+    def close(self) -> None:
+        """Close what is open."""
+        for sheet in (self.sheet, self.share_sheet):
+            if sheet is not None:
+                sheet.close()
+
+    def _on_welcome(self, _: object) -> None:
+        if self._chosen.keep_engine:
+            self._keep_engine(True)
+
+    def _keep_engine(self, keep: bool) -> None:
+        self._link.ask(messages.KeepEngine(keep), messages.Done, None, self._on_failed)
+
+    def _on_failed(self, failure: Failure) -> None:
+        if self.sheet is not None and self.sheet.isVisible():
+            self.sheet.show_failure(failure)
+        else:
+            self.failed.emit(failure)

@@ -10,7 +10,7 @@ from castray_desktop.core.protocol.messages import CastState, CastSummary, Deliv
 from castray_desktop.ui.model.cluster_text import target_name
 from castray_desktop.ui.model.node_list import delivery_glyph
 from castray_desktop.ui.theme.theme import Theme
-from castray_desktop.ui.transfers.transfer_columns import NUMBERS, TransferColumn
+from castray_desktop.ui.transfers.transfer_columns import EDGE, NUMBERS, PADDING, TransferColumn
 from castray_desktop.ui.transfers.transfer_model import CAST_ROLE, ITEM_ROLE
 from castray_desktop.ui.transfers.transfer_text import (
     cast_glyph,
@@ -27,8 +27,6 @@ from castray_desktop.ui.widgets.painting import LEFT, RIGHT, metrics, paint_bar,
 from castray_desktop.ui.widgets.status_glyphs import GlyphState, paint_glyph
 
 ROW, SUB_ROW = 32, 24
-PADDING = 8
-EDGE = 12  # the table's own padding, inside its first and last column
 QUIET = frozenset(
     {
         TransferColumn.SIZE,

@@ -37,18 +37,20 @@ from castray_desktop.ui.i18n.retranslator import Retranslator
 from castray_desktop.ui.model.desktop_services import copy
 from castray_desktop.ui.model.node_list import NodeList
 from castray_desktop.ui.theme.theme import Palette, Theme
-from castray_desktop.ui.transfers.cast_actions import CastActions, can_retry_delivery
-from castray_desktop.ui.transfers.transfer_columns import HIDDEN_AT_FIRST, TransferColumn
-from castray_desktop.ui.transfers.transfer_delegate import (
+from castray_desktop.ui.transfers.cast_actions import CastActions, TransferMenu, can_retry_delivery
+from castray_desktop.ui.transfers.transfer_columns import (
     EDGE,
-    OF_CASTS,
+    HIDDEN_AT_FIRST,
     PADDING,
+    TransferColumn,
+    TransferHeader,
+)
+from castray_desktop.ui.transfers.transfer_delegate import (
+    OF_CASTS,
     SUB_ROW,
     TransferDelegate,
     spans_reason,
 )
-from castray_desktop.ui.transfers.transfer_header import TransferHeader
-from castray_desktop.ui.transfers.transfer_menu import TransferMenu
 from castray_desktop.ui.transfers.transfer_model import CAST_ROLE, ITEM_ROLE, Index, TransferModel
 from castray_desktop.ui.transfers.transfer_text import delivery_status, failure_text, hash_text
 from castray_desktop.ui.widgets.basic_widgets import bind_text

@@ -31,7 +31,6 @@ from castray_desktop.core.protocol.messages import (
     ClusterStatus,
     SendRequest,
 )
-from castray_desktop.ui.cast_question import CastQuestion
 from castray_desktop.ui.clusters.cluster_selector import ClusterSelector
 from castray_desktop.ui.clusters.known_clusters import KnownClusters
 from castray_desktop.ui.clusters.membership_dialogs import NodeDialogs
@@ -45,7 +44,7 @@ from castray_desktop.ui.model.engine_link import EngineLink, EngineLinkState
 from castray_desktop.ui.model.node_list import NodeList
 from castray_desktop.ui.model.preferences import Preferences
 from castray_desktop.ui.model.recipient_selection import RecipientSelection
-from castray_desktop.ui.pages.settings_controller import SettingsController
+from castray_desktop.ui.pages.settings_sheet import SettingsController
 from castray_desktop.ui.pages.tab_pages import TabPages
 from castray_desktop.ui.recipients.group_bar import GroupStore
 from castray_desktop.ui.recipients.recipient_picker import RecipientPicker
@@ -61,15 +60,13 @@ from castray_desktop.ui.widgets.banner import Banner
 from castray_desktop.ui.widgets.fields import Dropdown
 from castray_desktop.ui.widgets.focus_ring import FocusRing
 from castray_desktop.ui.widgets.toast import Toast
-from castray_desktop.ui.window.close_controller import CloseController
+from castray_desktop.ui.window.cast_questions import CastQuestion, CloseController
 from castray_desktop.ui.window.drop_window import DropOverlay, DropWindow
 from castray_desktop.ui.window.header import Header
-from castray_desktop.ui.window.notifications import DesktopNotifications, Notifier
+from castray_desktop.ui.window.notifications import DesktopNotifications, Notifier, Tray
 from castray_desktop.ui.window.shown_cast import ShownCast
 from castray_desktop.ui.window.status_bar import StatusBar
-from castray_desktop.ui.window.tray import Tray
-from castray_desktop.ui.window.window_layout import ScrollableBody, WindowLayout, WindowParts
-from castray_desktop.ui.window.window_state import WindowState
+from castray_desktop.ui.window.window_layout import ScrollableBody, WindowLayout, WindowParts, WindowState
 
 Run = Callable[[], object]
 

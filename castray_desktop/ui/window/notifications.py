@@ -1,8 +1,4 @@
-"""Notifications about ended casts: in the window, and by the notification service of the desktop.
-
-Those of the desktop are sent by its `notify-send`, so no tray is needed. It runs until the message has gone,
-and then says which button was pressed. Where there is none, or it is refused, the tray icon says it.
-"""
+"""The icon in the desktop's tray: opens the window, pauses, quits, and shows messages."""
 
 from __future__ import annotations
 
@@ -13,18 +9,93 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from PySide6.QtCore import QCoreApplication, QObject, QProcess, Signal
-from PySide6.QtGui import QGuiApplication
-from PySide6.QtWidgets import QWidget
+from PySide6.QtGui import QGuiApplication, QIcon
+from PySide6.QtWidgets import QMenu, QSystemTrayIcon, QWidget
 
 from castray_desktop.core.failures.sentences import Explanation
 from castray_desktop.core.protocol.messages import CastResult, CastState, CastSummary, DeliverySnapshot
-from castray_desktop.ui.i18n.retranslator import Text
+from castray_desktop.ui.i18n.retranslator import Retranslator, Text
 from castray_desktop.ui.model.desktop_services import open_folder
 from castray_desktop.ui.model.node_list import NodeList
 from castray_desktop.ui.model.preferences import Preferences
+from castray_desktop.ui.theme.resources import resource
 from castray_desktop.ui.transfers.transfer_text import cast_title, failure_text
 from castray_desktop.ui.widgets.toast import Toast
-from castray_desktop.ui.window.tray import SHOWN_MS, Tray
+
+translate = QCoreApplication.translate
+SHOWN_MS = 8000
+
+
+class Tray(QObject):
+    """There where the desktop has a tray; else `available` is False and nothing is shown.
+
+    A tray that comes later, as at login, is found when somebody asks for it.
+
+    Signals: `open_requested()`, `pause_requested()`, `resume_requested()`, `quit_requested()`.
+    """
+
+    open_requested = Signal()
+    pause_requested = Signal()
+    resume_requested = Signal()
+    quit_requested = Signal()
+
+    def __init__(
+        self, parent: QWidget, is_there: Callable[[], bool] = QSystemTrayIcon.isSystemTrayAvailable
+    ) -> None:
+        super().__init__(parent)
+        self._is_there = is_there
+        self.icon: QSystemTrayIcon | None = None
+        self._clicked: Callable[[], object] = lambda: None
+        self._menu = QMenu(parent)
+        Retranslator(self, self._fill)
+        self._look()
+
+    @property
+    def available(self) -> bool:
+        """Whether the window can be hidden in the tray now."""
+        return self._look()
+
+    def _look(self) -> bool:
+        """Whether there is a tray; the icon is put into it if it is not there yet."""
+        there = self._is_there()
+        if there and self.icon is None:
+            self.icon = QSystemTrayIcon(QIcon(str(resource("castray-256.png"))), self)
+            self.icon.setToolTip("CastRay")
+            self.icon.setContextMenu(self._menu)
+            self.icon.activated.connect(self._on_activated)
+            self.icon.messageClicked.connect(self._on_clicked)
+            self.icon.show()
+        return there
+
+    def show_message(self, title: str, text: str, *, failed: bool, clicked: Callable[[], object]) -> None:
+        """Show a message on the desktop; `clicked` is called when the user clicks on it."""
+        if not self._look() or self.icon is None or not self.icon.supportsMessages():
+            return
+        self._clicked = clicked
+        kind = QSystemTrayIcon.MessageIcon.Warning if failed else QSystemTrayIcon.MessageIcon.Information
+        self.icon.showMessage(title, text, kind, SHOWN_MS)
+
+    def close(self) -> None:
+        """Take the icon away."""
+        if self.icon is not None:
+            self.icon.hide()
+
+    def _fill(self) -> None:
+        self._menu.clear()
+        self._menu.addAction(translate("Tray", "Open CastRay"), self.open_requested.emit)
+        self._menu.addSeparator()
+        self._menu.addAction(translate("TransferTools", "Pause all"), self.pause_requested.emit)
+        self._menu.addAction(translate("TransferTools", "Resume all"), self.resume_requested.emit)
+        self._menu.addSeparator()
+        self._menu.addAction(translate("Tray", "Quit"), self.quit_requested.emit)
+
+    def _on_clicked(self) -> None:
+        self._clicked()
+
+    def _on_activated(self, reason: QSystemTrayIcon.ActivationReason) -> None:
+        if reason in (QSystemTrayIcon.ActivationReason.Trigger, QSystemTrayIcon.ActivationReason.DoubleClick):
+            self.open_requested.emit()
+
 
 MOST = 8  # messages that are listened to; some desktops keep them until somebody clicks on them
 
@@ -115,9 +186,6 @@ class DesktopNotifications(QObject):
     def _show_at_tray(self, note: DesktopNotification) -> None:
         clicked = note.clicked if note.button is None else note.button[1]
         self._tray.show_message(note.title, note.text, failed=note.failed, clicked=clicked)
-
-
-translate = QCoreApplication.translate
 
 
 def result_words(result: CastResult) -> Explanation:

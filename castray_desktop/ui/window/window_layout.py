@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from PySide6.QtCore import QEvent, QMargins, QRect, QRectF, Qt, QTimer, Signal
+from PySide6.QtCore import (
+    QByteArray,
+    QEvent,
+    QMargins,
+    QPoint,
+    QRect,
+    QRectF,
+    QSettings,
+    QSize,
+    Qt,
+    QTimer,
+    Signal,
+)
 from PySide6.QtGui import QEnterEvent, QPainter, QPaintEvent
 from PySide6.QtWidgets import (
     QFrame,
@@ -18,10 +30,11 @@ from PySide6.QtWidgets import (
 
 from castray_desktop.ui.clusters.welcome_page import WelcomePage
 from castray_desktop.ui.graph.graph_card import GraphCard
+from castray_desktop.ui.recipients.recipient_model import RecipientOrder
 from castray_desktop.ui.recipients.recipient_picker import RecipientPicker
 from castray_desktop.ui.send.send_panel import SendPanel
 from castray_desktop.ui.theme.theme import Theme
-from castray_desktop.ui.transfers.transfers_card import TransfersCard
+from castray_desktop.ui.transfers.transfers_card import TRANSFERS, TransfersCard
 from castray_desktop.ui.widgets.banner import Banner, Edge
 from castray_desktop.ui.widgets.basic_widgets import paint_round
 from castray_desktop.ui.window.header import Header
@@ -176,3 +189,61 @@ class WindowLayout(QWidget):
         self.rows.setSizes([round(height * top), height - round(height * top)])
         if not self.compact:
             self.divided.emit()
+
+
+GEOMETRY, SPLIT, PAGE, ORDER = "window/geometry", "window/split", "window/page", "recipients/order"
+
+
+FRAME = QSize(8, 40)  # what the desktop's borders and title bar take at most
+
+
+def fit_to_screen(window: QWidget) -> None:
+    """Keep the window within the available part of the screen."""
+    screen = window.screen().availableGeometry()
+    room = screen.size() - FRAME
+    window.setMinimumSize(window.minimumSize().boundedTo(room))
+    if window.isMaximized() or window.isFullScreen():
+        return
+    window.resize(window.size().boundedTo(room))
+    last = screen.bottomRight() - QPoint(window.width() + FRAME.width(), window.height() + FRAME.height())
+    inside = QPoint(min(window.x(), last.x() + 1), min(window.y(), last.y() + 1))
+    window.move(max(inside.x(), screen.x()), max(inside.y(), screen.y()))
+
+
+class WindowState:
+    """Saves and restores them in the window's settings."""
+
+    def __init__(self, settings: QSettings, window: QWidget, layout: WindowLayout) -> None:
+        self._settings, self._window, self._layout = settings, window, layout
+        self._recipients, self._card = layout.parts.recipients, layout.parts.transfers_card
+        self._splitters = (("/rows", layout.rows), ("/columns", layout.columns))
+        layout.divided.connect(self._restore_division)
+
+    def save(self) -> None:
+        """Save everything; the division only when the window is not compact, since the user chose it."""
+        settings = self._settings
+        settings.setValue(GEOMETRY, self._window.saveGeometry())
+        settings.setValue(PAGE, self._card.page)
+        settings.setValue(ORDER, self._recipients.model.order.value)
+        self._card.table.save_columns(settings)
+        if not self._layout.compact:
+            for key, splitter in self._splitters:
+                settings.setValue(SPLIT + key, splitter.saveState())
+
+    def restore(self) -> None:
+        """Everything but the division, which waits until the window has its size."""
+        geometry = self._settings.value(GEOMETRY)
+        if isinstance(geometry, QByteArray):
+            self._window.restoreGeometry(geometry)
+        fit_to_screen(self._window)
+        self._card.table.restore_columns(self._settings)
+        order = str(self._settings.value(ORDER))
+        if order in {each.value for each in RecipientOrder}:
+            self._recipients.set_order(RecipientOrder(order))
+        self._card.show_page(str(self._settings.value(PAGE, TRANSFERS)))
+
+    def _restore_division(self) -> None:
+        for key, splitter in self._splitters:
+            state = self._settings.value(SPLIT + key)
+            if isinstance(state, QByteArray):
+                splitter.restoreState(state)

@@ -22,7 +22,7 @@ from castray_desktop.core.protocol.messages import (
 from castray_desktop.ui.graph.node_facts import facts_of
 from castray_desktop.ui.graph.node_layout import NodeShape
 from castray_desktop.ui.transfers import path_text
-from castray_desktop.ui.transfers.cast_details import cast_facts, delivery_rows
+from castray_desktop.ui.transfers.cast_sheets import cast_facts, delivery_rows
 from castray_desktop.ui.transfers.transfer_columns import TransferColumn
 from castray_desktop.ui.transfers.transfer_model import tool_tip
 from castray_desktop.ui.window.main_window import MainWindow

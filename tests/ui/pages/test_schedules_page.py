@@ -9,8 +9,7 @@ from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol import messages as m
 from castray_desktop.core.protocol.messages import CastState, OnConflict, Schedule, ScheduleInfo, SendRequest
-from castray_desktop.ui.pages.schedule_text import span_text, when_text
-from castray_desktop.ui.pages.schedules_page import SchedulesPage
+from castray_desktop.ui.pages.schedules_page import SchedulesPage, span_text, when_text
 from castray_desktop.ui.theme.theme import Theme
 from tests.helpers import fake_engine as fake
 from tests.helpers.fake_engine import FakeLink

@@ -17,7 +17,7 @@ from castray_desktop.core.protocol.messages import CastState, DeliveryState
 from castray_desktop.ui.model.recipient_selection import RecipientSelection
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.transfers.cast_actions import CastActions
-from castray_desktop.ui.transfers.cast_details import cast_facts
+from castray_desktop.ui.transfers.cast_sheets import cast_facts
 from castray_desktop.ui.transfers.transfer_columns import TransferColumn
 from castray_desktop.ui.transfers.transfer_delegate import ROW, SUB_ROW
 from castray_desktop.ui.transfers.transfer_model import TransferModel

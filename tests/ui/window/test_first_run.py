@@ -12,7 +12,7 @@ from castray_desktop.core.protocol import messages as m
 from castray_desktop.core.protocol.messages import ClusterPhase, ClusterStatus, KnownCluster
 from castray_desktop.ui.i18n.language import CHINESE, ENGLISH, Language
 from castray_desktop.ui.window.main_window import MainWindow
-from castray_desktop.ui.window.window_state import FRAME
+from castray_desktop.ui.window.window_layout import FRAME
 from tests.helpers import fake_engine as fake
 from tests.helpers.fake_engine import FakeLink
 from tests.helpers.on_screen import place

@@ -22,9 +22,9 @@ from castray_desktop.ui.i18n.language import Language
 from castray_desktop.ui.model.preferences import AtStart, Closing
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.transfers.transfers_card import TransfersCard
+from castray_desktop.ui.window.event_loop import Gap, StallMeter
 from castray_desktop.ui.window.main_window import MainWindow
-from castray_desktop.ui.window.stall_monitor import Gap, StallMeter
-from castray_desktop.ui.window.window_state import FRAME, fit_to_screen
+from castray_desktop.ui.window.window_layout import FRAME, fit_to_screen
 from tests.helpers import fake_engine as fake
 from tests.helpers.fake_engine import FakeLink
 from tests.helpers.on_screen import hidden_because

@@ -14,8 +14,7 @@ from castray_desktop.core.protocol import messages as m
 from castray_desktop.core.protocol.messages import CastState
 from castray_desktop.ui.model import preferences
 from castray_desktop.ui.window.main_window import MainWindow
-from castray_desktop.ui.window.notifications import MOST, DesktopNotification, DesktopNotifications
-from castray_desktop.ui.window.tray import Tray
+from castray_desktop.ui.window.notifications import MOST, DesktopNotification, DesktopNotifications, Tray
 from tests.helpers import fake_engine as fake
 from tests.helpers.fake_engine import FakeLink
 

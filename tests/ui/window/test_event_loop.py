@@ -9,7 +9,7 @@ import pytest
 from PySide6.QtCore import QObject
 from pytestqt.qtbot import QtBot
 
-from castray_desktop.ui.window.stall_monitor import StallLog, close_window_log, open_window_log
+from castray_desktop.ui.window.event_loop import StallLog, close_window_log, open_window_log
 
 
 @pytest.fixture
