@@ -13,7 +13,12 @@ import re
 import subprocess
 import sys
 
-from castray_desktop.workers.clusters.driver_hashes import FAST_HASHES, FILE, KnownHashes, known_hashes
+from castray_desktop.workers.clusters.driver_environments import (
+    FAST_HASHES,
+    HASHES_FILE,
+    KnownHashes,
+    known_hashes,
+)
 
 OLDEST_PYTHON = "3.9"
 EXTRAS = "client"
@@ -32,9 +37,9 @@ def main(versions: list[str]) -> None:
         there = {"ray", *map(_name, packages)}
         packages |= {line: hashes for line, hashes in found.items() if _name(line) not in there}
     file = KnownHashes(ordered, dict(sorted(packages.items())))
-    FILE.write_text(json.dumps({"rays": file.rays, "packages": file.packages}, indent=0) + "\n")
+    HASHES_FILE.write_text(json.dumps({"rays": file.rays, "packages": file.packages}, indent=0) + "\n")
     sys.stdout.write(
-        f"{len(ordered)} versions of Ray, {len(packages)} packages, {FILE.stat().st_size} bytes\n"
+        f"{len(ordered)} versions of Ray, {len(packages)} packages, {HASHES_FILE.stat().st_size} bytes\n"
     )
 
 

@@ -10,13 +10,13 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
 from castray_desktop.core.casts.node_selector import find_node
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
-from castray_desktop.core.protocol.messages import THIS_COMPUTER, NodeInfo, NodeState
+from castray_desktop.core.protocol.messages import THIS_COMPUTER, ClusterStatus, NodeInfo, NodeState
 from castray_desktop.core.protocol.nodes import agent_protocol
 from castray_desktop.workers.base.paths import Paths
 from castray_desktop.workers.casts.session.cast_status import offline_failure
@@ -26,7 +26,7 @@ from castray_desktop.workers.clusters.agent_liveness import (
     IdleShutdown,
     RestartBackoff,
 )
-from castray_desktop.workers.clusters.cluster_interfaces import ClusterListener
+from castray_desktop.workers.clusters.connection_status import ConnectionStatus
 from castray_desktop.workers.clusters.node_inventory import (
     NodeInventory,
     added_node_info,
@@ -87,45 +87,86 @@ FORGET_NODE_SECONDS = 600.0
 """A lost Ray node stays in the list for this time, and until no cast is running."""
 
 
+class ClusterListener(Protocol):
+    """Gets the events of the cluster connection, in the engine's event loop."""
+
+    def cluster_changed(self, status: ClusterStatus) -> None:
+        """The cluster's state has changed."""
+
+    def nodes_changed(self, changed: tuple[NodeInfo, ...], removed: tuple[str, ...]) -> None:
+        """Nodes were added, changed or removed."""
+
+    def agent_reported(self, node: str, report: agent_protocol.AgentReport) -> None:
+        """An agent sent a report."""
+
+    def unfinished_casts(self) -> tuple[str, ...]:
+        """Casts whose part files agents have to keep."""
+
+    def agent_up(self, node: str) -> None:
+        """A node can send and receive; its agent is new."""
+
+    def agent_lost(self, node: str) -> None:
+        """A node can't send or receive now; it may come back."""
+
+    async def cluster_leaving(self) -> None:
+        """The cluster is left as soon as this returns; its agents still answer."""
+
+
 class AgentManager:
-    """The nodes of the cluster. `counted` is called whenever the number of nodes or online nodes has
-    changed.
+    """The nodes of the cluster and their agents; implements `AgentDirectory`.
+
+    `connection` counts the nodes and those that are online.
     """
 
     def __init__(
         self,
         places: Paths,
         listener: ClusterListener,
-        counted: Callable[[], None],
+        connection: ConnectionStatus,
         clock: Callable[[], float],
         pause: Callable[[float], Awaitable[None]],
     ) -> None:
         self._runtime_dir = str(places.socket.parent)
         self._engine = f"{local_node_name()}-{places.socket.stem}"
         self._listener = listener
-        self._counted = counted
+        self._connection = connection
         self._clock = clock
         self._pause = pause
-        self._pulse = Heartbeats(clock)
+        self._heartbeats = Heartbeats(clock)
         self._calls = PendingCalls()
         self._send: Callable[[Any], None] | None = None  # sends to the driver, if there is one
         self._nodes: dict[str, NodeInfo] = {}
         self._placements: dict[str, agent_protocol.PlaceAgent] = {}
         self._hellos: dict[str, agent_protocol.AgentHello] = {}
-        self._deaths = RestartBackoff(clock)
+        self._backoff = RestartBackoff(clock)
         self._placed: set[str] = set()  # nodes with agents of the current driver
-        self._resting = IdleShutdown(clock)
+        self._idle = IdleShutdown(clock)
         self._waking: dict[str, asyncio.Future[None]] = {}
         self._stale: set[str] = set()  # nodes with unpublished facts
         self._waiting: dict[str, asyncio.Future[None]] = {}
         self._gone: dict[str, float] = {}  # times at which Ray nodes were lost
-        self._expected = NodeInventory(places)
+        self._inventory = NodeInventory(places)
         self._chores: set[asyncio.Task[None]] = set()
 
     @property
     def nodes(self) -> Mapping[str, NodeInfo]:
         """The nodes by name."""
         return self._nodes
+
+    @property
+    def target(self) -> str:
+        """The target of the cluster in use; empty for none."""
+        return self._connection.status.target
+
+    @property
+    def address(self) -> str:
+        """The address of its head; empty while it is not known."""
+        return self._connection.status.address
+
+    @property
+    def settled(self) -> bool:
+        """Whether an absent node counts as missing: not while the cluster is being connected."""
+        return self._connection.settled
 
     def hello(self, node: str) -> agent_protocol.AgentHello:
         """The `AgentHello` of a node's agent. Raises CastRayError(NODE_OFFLINE)."""
@@ -149,7 +190,7 @@ class AgentManager:
     def connect(self, send: Callable[[Any], None], target: str) -> None:
         """Send orders to a driver for `target` from now on."""
         self._send = send
-        self._expected.begin(target)
+        self._inventory.begin(target)
 
     def disconnect(self) -> None:
         """There is no driver."""
@@ -161,12 +202,12 @@ class AgentManager:
 
         The first node of a `local` cluster is this computer with several agents.
         """
-        plan = self._expected.plan(ray_nodes, local, self._is_away)
+        plan = self._inventory.plan(ray_nodes, local, self._is_away)
         for name in self._nodes.keys() - plan.keys():
             self._ray_node_gone(name)
         for info in plan.values():
             self._ray_node_there(info)
-        self._counted()
+        self._connection.count(self._nodes.values())
 
     def _is_away(self, name: str) -> bool:
         node = self._nodes.get(name)
@@ -181,8 +222,8 @@ class AgentManager:
             self._tell_driver(agent_protocol.RemoveAgent(info.name))
             self._lose(info.name, offline_failure(info.name))
         self._gone.pop(info.name, None)
-        self._deaths.forget_node(info.name)
-        self._place(info, placement.inbox if placement else self._expected.inbox(info.name))
+        self._backoff.forget_node(info.name)
+        self._place(info, placement.inbox if placement else self._inventory.inbox(info.name))
 
     def _ray_node_gone(self, name: str) -> None:
         """The Ray node was lost together with its agent."""
@@ -199,7 +240,7 @@ class AgentManager:
         old = [name for name, since in self._gone.items() if since < long_ago]
         if old and not self._listener.unfinished_casts():
             for name in old:
-                if not self._expected.is_added(name):
+                if not self._inventory.is_added(name):
                     self._remove(name)
 
     def drop_agents(self, failure: Failure | None = None) -> None:
@@ -211,10 +252,10 @@ class AgentManager:
         for name, future in self._waiting.items():
             if not future.done():
                 future.set_exception(CastRayError.of(failure or offline_failure(name)))
-        self._pulse.clear()
-        self._deaths.clear()
+        self._heartbeats.clear()
+        self._backoff.clear()
         self._placed.clear()
-        self._resting.clear()
+        self._idle.clear()
 
     def clear(self) -> None:
         """The cluster was left; `drop_agents` was called before."""
@@ -222,16 +263,16 @@ class AgentManager:
         self._nodes.clear()
         self._placements.clear()
         self._gone.clear()
-        self._expected.clear()
+        self._inventory.clear()
         if names:
             self._listener.nodes_changed((), names)
 
     def drop_silent(self) -> bool:
         """Drop agents without reports. Returns True if all are silent: the driver has failed then."""
-        silent = self._pulse.silent()
+        silent = self._heartbeats.silent()
         if silent and self._hellos and self._hellos.keys() <= set(silent):
             log.error("no reports of any agent for %.0f seconds", SILENT_SECONDS)
-            self._pulse.clear()
+            self._heartbeats.clear()
             return True
         for name in silent:
             log.error("no reports of the agent of %s", name)
@@ -249,14 +290,14 @@ class AgentManager:
         """
         beside = find_node(on or THIS_COMPUTER, self._nodes)
         info = added_node_info(name, beside)
-        self._expected.add_node(name, beside.name)
+        self._inventory.add_node(name, beside.name)
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting[name] = future
         try:
             self._place(info, inbox)
             async with asyncio.timeout(PLACE_SECONDS):
                 await future
-            self._expected.save_node(name, inbox)
+            self._inventory.save_node(name, inbox)
         except TimeoutError:
             self._remove(name)
             raise CastRayError(FailureKind.NODE_SILENT, node=name, seconds=int(PLACE_SECONDS)) from None
@@ -281,7 +322,7 @@ class AgentManager:
         if not node.removable:
             raise CastRayError(FailureKind.NODE_NOT_REMOVABLE, node=name)
         self._remove(name)
-        self._expected.remove_saved_node(name)
+        self._inventory.remove_saved_node(name)
 
     # --- what the driver says -------------------------------------------------------------------
 
@@ -290,9 +331,9 @@ class AgentManager:
         if hello.node not in self._placements:  # removed meanwhile
             return
         log.info("the agent of %s is process %d, port %d", hello.node, hello.pid, hello.port)
-        self._pulse.record(hello.node)
+        self._heartbeats.record(hello.node)
         self._hellos[hello.node] = hello
-        self._deaths.agent_up(hello.node)
+        self._backoff.agent_up(hello.node)
         self._set_node(
             msgspec.structs.replace(
                 self._nodes[hello.node],
@@ -306,7 +347,7 @@ class AgentManager:
             future.set_result(None)
         self._awake(hello.node)
         self._listener.agent_up(hello.node)
-        self._counted()
+        self._connection.count(self._nodes.values())
 
     def agent_lost(self, name: str, reason: str) -> None:
         """An agent could not be started or has died."""
@@ -325,7 +366,7 @@ class AgentManager:
         node = self._nodes.get(name)
         if node is None or name not in self._hellos:
             return
-        self._pulse.record(name)
+        self._heartbeats.record(name)
         if report.facts is not None:
             self._nodes[name] = with_facts(node, report.facts, time.time())
             self._stale.add(name)
@@ -365,7 +406,7 @@ class AgentManager:
 
     def _send_placement(self, placement: agent_protocol.PlaceAgent) -> None:
         if self._send is not None:
-            self._pulse.expect(placement.name)
+            self._heartbeats.expect(placement.name)
             self._placed.add(placement.name)
             keep = self._listener.unfinished_casts()
             self._send(dataclasses.replace(placement, engine=self._engine, keep=keep))
@@ -376,8 +417,8 @@ class AgentManager:
         self._lose(name, failure)
         if (future := self._waiting.get(name)) and not future.done():
             future.set_exception(CastRayError.of(failure))
-        self._counted()
-        due = self._deaths.restart_delay(name)
+        self._connection.count(self._nodes.values())
+        due = self._backoff.restart_delay(name)
         if name not in self._gone:
             chore = asyncio.create_task(self._replace_agent(name, due), name=f"replace agent {name}")
             self._chores.add(chore)
@@ -386,22 +427,22 @@ class AgentManager:
     def shut_down_idle(self) -> None:
         """Remove idle agents; their nodes stay in the list unchanged."""
         workers = [name for name in self._hellos if not self._nodes[name].this_computer]
-        for name in self._resting.due(workers, busy=bool(self._listener.unfinished_casts())):
+        for name in self._idle.due(workers, busy=bool(self._listener.unfinished_casts())):
             log.info("removing the idle agent of %s", name)
             del self._hellos[name]
-            self._pulse.forget_node(name)
+            self._heartbeats.forget_node(name)
             self._tell_driver(agent_protocol.RemoveAgent(name))
 
     async def _wake(self, node: str) -> None:
         """Start the agent of a node if it was stopped. Raises CastRayError(NODE_SILENT)."""
-        if node in self._resting and node in self._placements:
-            self._resting.record_use(node)
+        if node in self._idle and node in self._placements:
+            self._idle.record_use(node)
             self._waking[node] = asyncio.get_running_loop().create_future()
             self._set_node(msgspec.structs.replace(self._nodes[node], state=NodeState.STARTING))
             self._send_placement(self._placements[node])
         if (waking := self._waking.get(node)) is not None:
             await asyncio.wait([waking], timeout=PLACE_SECONDS)
-        self._resting.record_use(node)
+        self._idle.record_use(node)
 
     def _awake(self, node: str) -> None:
         """Wake the waiters: the agent has started or failed."""
@@ -416,14 +457,14 @@ class AgentManager:
 
     def _lose(self, name: str, failure: Failure) -> None:
         """Mark the node as offline; it stays in the list."""
-        self._pulse.forget_node(name)
+        self._heartbeats.forget_node(name)
         node = self._nodes.get(name)
         was_up = self._hellos.pop(name, None) is not None
         if node is not None:
             self._set_node(msgspec.structs.replace(node, state=NodeState.OFFLINE, failure=failure))
         self._calls.agent_lost(name)
         self._awake(name)
-        self._resting.record_use(name)
+        self._idle.record_use(name)
         if was_up:
             self._listener.agent_lost(name)
 
@@ -432,15 +473,15 @@ class AgentManager:
         if name not in self._nodes:
             return
         del self._placements[name]
-        self._expected.forget_node(name)
+        self._inventory.forget_node(name)
         self._gone.pop(name, None)
         self._placed.discard(name)
         self._tell_driver(agent_protocol.RemoveAgent(name))
         self._lose(name, offline_failure(name))
         del self._nodes[name]
-        self._deaths.forget_node(name)
+        self._backoff.forget_node(name)
         self._listener.nodes_changed((), (name,))
-        self._counted()
+        self._connection.count(self._nodes.values())
 
     def _set_node(self, info: NodeInfo) -> None:
         if self._nodes.get(info.name) != info:

@@ -19,8 +19,9 @@ from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol.messages import LOCAL_TARGET, ClusterPhase, ClusterStatus, KnownCluster
 from castray_desktop.core.protocol.nodes.agent_protocol import OWN_TARGETS
 from castray_desktop.workers.base.state_files import DAMAGED, check_times, load_list, replace_file
-from castray_desktop.workers.clusters.endpoint_probe import split_address
 from castray_desktop.workers.clusters.reaper import is_temp_dir
+
+CLIENT_PREFIX = "ray://"
 
 PROC = Path("/proc")
 
@@ -211,6 +212,15 @@ def _load_clusters(file: Path) -> list[UsedCluster]:
         check_times((item.last_used,))
 
     return load_list(file, "the clusters that were used before", UsedCluster, check)
+
+
+def split_address(target: str) -> tuple[str, int]:
+    """Split HOST:PORT or ray://HOST:PORT. Raises CastRayError(CLUSTER_UNREACHABLE)."""
+    host, _, port = target.removeprefix(CLIENT_PREFIX).rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+        reason = "an address is written HOST:PORT or ray://HOST:PORT"
+        raise CastRayError(FailureKind.CLUSTER_UNREACHABLE, target=target, reason=reason)
+    return host.strip("[]"), int(port)
 
 
 AUTO_TARGET = "auto"

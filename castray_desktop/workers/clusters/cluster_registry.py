@@ -15,18 +15,66 @@ from dataclasses import dataclass
 
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol import messages
-from castray_desktop.core.protocol.messages import ClusterPhase, ClusterStatus, Event, NodeInfo
+from castray_desktop.core.protocol.messages import ClusterPhase, ClusterStatus, Event, NodeInfo, NodeState
 from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.workers.base.settings import SettingsFile
 from castray_desktop.workers.casts.cast_manager import CastManager
+from castray_desktop.workers.casts.session.agent_orders import AgentDirectory
 from castray_desktop.workers.casts.session.checkpoint import CastCheckpoint
-from castray_desktop.workers.clusters.cluster_interfaces import ClusterListener
+from castray_desktop.workers.clusters.agent_manager import ClusterListener
 from castray_desktop.workers.clusters.cluster_supervisor import ClusterSupervisor
-from castray_desktop.workers.clusters.node_rate_limit import NodeRateLimit
 
 IDLE_SECONDS = 5.0
 """How long an unused cluster stays connected."""
 
+APPLY_SECONDS = 5.0
+"""How long a changed rate limit waits for agents that do not answer."""
+
 log = logging.getLogger("castray.engine")
+
+
+class NodeRateLimit:
+    """The rate limit of each node of one cluster, as in the settings; 0 is no limit."""
+
+    def __init__(self, settings: SettingsFile, agents: AgentDirectory) -> None:
+        self._settings = settings
+        self._agents = agents
+        self._told: set[str] = set()  # the nodes that are online, as far as they were seen
+        self._chores: set[asyncio.Task[None]] = set()
+
+    @property
+    def limit(self) -> int:
+        """The current setting."""
+        return self._settings.current.limit
+
+    async def apply(self) -> None:
+        """The setting changed; every agent that answers applies it before this returns."""
+        online = [node.name for node in self._agents.nodes.values() if node.state is NodeState.ONLINE]
+        if online:
+            await asyncio.wait([self._spawn(name) for name in online], timeout=APPLY_SECONDS)
+
+    def nodes_changed(self, changed: Iterable[NodeInfo], removed: Iterable[str]) -> None:
+        """Send the limit to new agents."""
+        for node in changed:
+            if node.state is not NodeState.ONLINE:
+                self._told.discard(node.name)
+            elif node.name not in self._told:
+                self._told.add(node.name)
+                if self.limit:  # a new agent has none
+                    self._spawn(node.name)
+        self._told.difference_update(removed)
+
+    def _spawn(self, node: str) -> asyncio.Task[None]:
+        chore = asyncio.create_task(self._tell(node, self.limit), name=f"limit {node}")
+        self._chores.add(chore)
+        chore.add_done_callback(self._chores.discard)
+        return chore
+
+    async def _tell(self, node: str, limit: int) -> None:
+        try:
+            await self._agents.call(node, agent_protocol.SetNodeLimit(limit))
+        except CastRayError as error:  # a lost agent gets the limit when it is back
+            log.warning("%s did not get the limit: %s", node, error)
 
 
 @dataclass(frozen=True)
@@ -34,8 +82,8 @@ class ClusterFactories:
     """Factories of a cluster's parts."""
 
     supervise: Callable[[ClusterListener], ClusterSupervisor]
-    dispatch: Callable[[ClusterSupervisor, Callable[[Event], None]], CastManager]
-    limit: Callable[[ClusterSupervisor], NodeRateLimit]
+    dispatch: Callable[[AgentDirectory, Callable[[Event], None]], CastManager]
+    limit: Callable[[AgentDirectory], NodeRateLimit]
 
 
 class ManagedCluster:
@@ -50,8 +98,9 @@ class ManagedCluster:
         self.idle_since: float | None = None
         self._clusters = clusters
         self.supervisor = parts.supervise(self)
-        self.casts = parts.dispatch(self.supervisor, self._publish)
-        self.limit = parts.limit(self.supervisor)
+        self.agents = self.supervisor.agents
+        self.casts = parts.dispatch(self.agents, self._publish)
+        self.limit = parts.limit(self.agents)
 
     @property
     def status(self) -> ClusterStatus:

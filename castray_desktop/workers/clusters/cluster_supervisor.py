@@ -6,17 +6,18 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
 
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
-from castray_desktop.core.protocol.messages import ClusterPhase, ClusterStatus, NodeInfo
+from castray_desktop.core.protocol.messages import ClusterPhase, ClusterStatus
 from castray_desktop.core.protocol.nodes import agent_protocol
 from castray_desktop.workers.base.async_tasks import finish
 from castray_desktop.workers.base.paths import Paths
 from castray_desktop.workers.clusters.agent_liveness import CHECK_SECONDS
-from castray_desktop.workers.clusters.agent_manager import AgentManager
+from castray_desktop.workers.clusters.agent_manager import AgentManager, ClusterListener
 from castray_desktop.workers.clusters.cluster_discovery import find_running_clusters
-from castray_desktop.workers.clusters.cluster_interfaces import ClusterListener, DriverHandle
 from castray_desktop.workers.clusters.connection_status import (
     ACTIVE_PHASES,
     ATTEMPTS,
@@ -24,8 +25,7 @@ from castray_desktop.workers.clusters.connection_status import (
     ConnectionStatus,
 )
 from castray_desktop.workers.clusters.driver_environments import DriverEnvironments, RayVersions
-from castray_desktop.workers.clusters.driver_process import DriverProcess
-from castray_desktop.workers.clusters.endpoint_probe import probe_endpoint
+from castray_desktop.workers.clusters.driver_process import DriverProcess, probe_endpoint
 from castray_desktop.workers.driver.ray_tokens import token_origin
 
 BACK_OFF_SECONDS = (1.0, 3.0)
@@ -39,8 +39,7 @@ ANSWERED_SECONDS = 30.0
 """Timeout after the head has answered: Ray Client starts processes there, which may be slow."""
 
 LOST_SECONDS = 60.0
-"""A lost cluster counts as failed after this time; it is attached again whenever it is back. It is attached
-again whenever it is back."""
+"""A lost cluster counts as failed after this time; it is attached again whenever it is back."""
 
 REPROBE_SECONDS = 2.0
 
@@ -61,8 +60,31 @@ _LOST = (FailureKind.CLUSTER_LOST, FailureKind.CLUSTER_UNREACHABLE, FailureKind.
 log = logging.getLogger("castray.cluster")
 
 
+class DriverHandle(Protocol):
+    """The interface of `DriverProcess` for the cluster connection."""
+
+    @property
+    def temp_dir(self) -> Path:
+        """Folder for the files of a local cluster."""
+
+    def send(self, message: Any) -> None:
+        """Send an order."""
+
+    def messages(self) -> AsyncIterator[Any]:
+        """Messages of the driver, until it ends. Raises ValueError for invalid messages."""
+
+    def hang_up(self) -> None:
+        """End `messages`."""
+
+    async def stop(self) -> None:
+        """End the driver and everything it started."""
+
+
 class ClusterSupervisor:
-    """Owns the driver. Events go to the listener."""
+    """Owns the driver and the connection; `agents` are the nodes and what calls them.
+
+    Events go to the listener.
+    """
 
     def __init__(
         self,
@@ -77,8 +99,8 @@ class ClusterSupervisor:
         running: Callable[[], tuple[str, ...]] = find_running_clusters,
         environments: DriverEnvironments | None = None,
     ) -> None:
-        self.agents = AgentManager(places, listener, self._count, clock, pause)
-        self._standing = ConnectionStatus(listener.cluster_changed, str(places.log / "driver.log"))
+        self._connection = ConnectionStatus(listener.cluster_changed, str(places.log / "driver.log"))
+        self.agents = AgentManager(places, listener, self._connection, clock, pause)
         self._places = places
         self._listener = listener
         self._start_driver = start_driver
@@ -100,35 +122,7 @@ class ClusterSupervisor:
     @property
     def status(self) -> ClusterStatus:
         """The state of the connection."""
-        return self._standing.status
-
-    @property
-    def nodes(self) -> Mapping[str, NodeInfo]:
-        """The nodes by name."""
-        return self.agents.nodes
-
-    @property
-    def target(self) -> str:
-        """The target of the current cluster; empty for none."""
-        return self.status.target
-
-    @property
-    def address(self) -> str:
-        """Of that cluster's head; empty while it is not known."""
-        return self.status.address
-
-    @property
-    def settled(self) -> bool:
-        """Whether an absent node counts as missing: not while the cluster is being connected."""
-        return self._standing.settled
-
-    def hello(self, node: str) -> agent_protocol.AgentHello:
-        """The `AgentHello` of a node's agent. Raises CastRayError(NODE_OFFLINE)."""
-        return self.agents.hello(node)
-
-    async def call(self, node: str, order: agent_protocol.Order) -> agent_protocol.OrderReply | None:
-        """Send an order to an agent and wait for the answer. Raises CastRayError, see `PendingCalls.call`."""
-        return await self.agents.call(node, order)
+        return self._connection.status
 
     async def use(self, target: str, *, prepare: bool = False, join: bool = False) -> None:
         """Start or attach to a cluster in the background, after leaving the current one.
@@ -140,14 +134,14 @@ class ClusterSupervisor:
             if self.status.target == target and self.status.phase in ACTIVE_PHASES:
                 return
             await finish(self._leave())
-            self._standing.start(target, ours=join or target in agent_protocol.OWN_TARGETS)
+            self._connection.start(target, ours=join or target in agent_protocol.OWN_TARGETS)
             self._joins = join
             self._start_options = {}
             self._life = asyncio.create_task(self._live(target, prepare), name="cluster")
 
     async def until_settled(self) -> ClusterStatus:
         """Wait until the cluster is ready, or there is none; returns its state."""
-        return await self._standing.until_settled()
+        return await self._connection.until_settled()
 
     async def leave(self) -> None:
         """Stop a local cluster, or detach from another one. Everything has ended when this returns."""
@@ -175,24 +169,24 @@ class ClusterSupervisor:
     async def _leave(self) -> None:
         life, self._life = self._life, None
         if life is not None:
-            self._standing.stop()
+            self._connection.stop()
             await self._listener.cluster_leaving()
             life.cancel()
             await asyncio.wait([life])
         self.agents.drop_agents(Failure(FailureKind.CLUSTER_STOPPED))
         self.agents.clear()
-        self._standing.clear()
+        self._connection.clear()
 
     async def _live(self, target: str, prepare: bool) -> None:
         try:
             await self._keep_driving(target, prepare)
         except CastRayError as error:
-            self._standing.give_up(error.failure, 1)
+            self._connection.give_up(error.failure, 1)
         except Exception as error:
             log.exception("cluster %s", target)
             self.agents.drop_agents()
             failure = Failure(FailureKind.INTERNAL, {"reason": f"{type(error).__name__}: {error}"})
-            self._standing.give_up(failure, 1)
+            self._connection.give_up(failure, 1)
 
     async def _keep_driving(self, target: str, prepare: bool) -> None:
         """Start drivers until one keeps running, at most `ATTEMPTS` in a row.
@@ -221,17 +215,17 @@ class ClusterSupervisor:
             again = been_up or target in agent_protocol.OWN_TARGETS
             limit = ATTEMPTS if again and failure.kind not in _CAN_NOT_BE_SHARED else 1
             if attempt >= limit and not was_ready:
-                self._standing.give_up(failure, attempt)
+                self._connection.give_up(failure, attempt)
                 return
             attempt = 1 if was_ready else attempt + 1
             phase = ClusterPhase.RECONNECTING if been_up else ClusterPhase.STARTING
-            self._standing.try_again(self._standing.detailed(failure, attempt), attempt, phase)
+            self._connection.try_again(self._connection.detailed(failure, attempt), attempt, phase)
             await self._pause(BACK_OFF_SECONDS[max(0, attempt - 2)])
 
     async def _until_back(self, target: str, failure: Failure) -> None:
         """Wait until a lost cluster is back at its address."""
         lost = self._clock()
-        self._standing.try_again(failure, 1, ClusterPhase.RECONNECTING)
+        self._connection.try_again(failure, 1, ClusterPhase.RECONNECTING)
         while True:
             await self._pause(REPROBE_SECONDS)
             try:
@@ -239,9 +233,9 @@ class ClusterSupervisor:
                 break
             except CastRayError:
                 if self._clock() - lost >= LOST_SECONDS and self.status.phase is not ClusterPhase.FAILED:
-                    self._standing.give_up(failure, 1)
+                    self._connection.give_up(failure, 1)
         if self.status.phase is ClusterPhase.FAILED:
-            self._standing.start(target, ours=self._joins)
+            self._connection.start(target, ours=self._joins)
 
     def _may_show_token(self) -> bool:
         """Whether the next driver sends a token: only to clusters that require one."""
@@ -253,7 +247,7 @@ class ClusterSupervisor:
     def _announce_loss(self, failure: Failure) -> None:
         """Report the loss before the driver has ended, which takes a while."""
         if self.status.phase in CONNECTED_PHASES and failure.kind in _LOST:
-            self._standing.try_again(failure, 1, ClusterPhase.RECONNECTING)
+            self._connection.try_again(failure, 1, ClusterPhase.RECONNECTING)
 
     async def _fit(self, target: str, failure: Failure, prepare: bool, tried: set[RayVersions]) -> bool:
         """Run the next driver on the cluster's own versions, once for each. Raises CastRayError."""
@@ -262,10 +256,10 @@ class ClusterSupervisor:
             return False
         tried.add(versions)
         if prepare and not self._environments.use(target, versions):
-            await self._environments.prepare(versions, self._standing.preparing)
+            await self._environments.prepare(versions, self._connection.preparing)
         if not self._environments.use(target, versions):
             return False
-        self._standing.start(target, ours=self._joins)
+        self._connection.start(target, ours=self._joins)
         return True
 
     async def _drive(self, target: str, attempt: int) -> Failure:
@@ -350,11 +344,11 @@ class ClusterSupervisor:
         log.info("connected to %s, Ray %s, Python %s", up.address, up.ray_version, up.python_version)
         self._autoscaled = up.autoscaled
         self.agents.ray_nodes_changed(up.nodes, local=target == agent_protocol.LOCAL_TARGET)
-        self._standing.connected(up, target, attempt, len(self.nodes))
+        self._connection.connected(up, target, attempt, len(self.agents.nodes))
 
     def _nodes_seen(self, nodes: tuple[agent_protocol.RayNode, ...]) -> None:
         self.agents.ray_nodes_changed(nodes, local=self.status.target == agent_protocol.LOCAL_TARGET)
-        self._standing.ray_nodes_seen(nodes)
+        self._connection.ray_nodes_seen(nodes)
 
     def _note_store(self, hello: agent_protocol.AgentHello) -> None:
         """Add a notice if Ray keeps objects on disk, which makes transfers through it slow. Not for local
@@ -364,7 +358,4 @@ class ClusterSupervisor:
         log.warning("Ray on %s keeps objects in %s: %s is too small", hello.node, hello.store, SHARED_MEMORY)
         if self.status.target != agent_protocol.LOCAL_TARGET:
             values = {"node": hello.node, "folder": hello.store}
-            self._standing.notice(Failure(FailureKind.SHARED_MEMORY_SMALL, values))
-
-    def _count(self) -> None:
-        self._standing.count(self.nodes.values())
+            self._connection.notice(Failure(FailureKind.SHARED_MEMORY_SMALL, values))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import importlib.metadata
 import json
 import logging
@@ -17,14 +18,15 @@ import re
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+import msgspec
+
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.workers.base.state_files import load_dict, replace_file
-from castray_desktop.workers.clusters.driver_hashes import known_hashes
 
 PROBE_SECONDS = 10.0
 
@@ -148,6 +150,14 @@ _RAY_VERSION = re.compile(
 
 _PYTHON_VERSION = re.compile(r"\d\.\d{1,3}(\.\d{1,3})?((a|b|rc)\d{1,3})?\+?", re.ASCII)
 
+HASHES_FILE = Path(__file__).with_name("driver_hashes.json")
+"""The files of each known Ray, and of one version of each package that any of them needs.
+
+`python -m tools.driver_hashes` makes it.
+"""
+
+FAST_HASHES = ("blake3", "xxhash")
+
 log = logging.getLogger("castray.drivers")
 
 
@@ -179,6 +189,42 @@ def own_versions() -> RayVersions:
     except importlib.metadata.PackageNotFoundError:
         ray = ""
     return RayVersions(ray, platform.python_version())
+
+
+class KnownHashes(msgspec.Struct, frozen=True):
+    """SHA-256 by Ray version and by requirement: "click==8.1.8 ; python_full_version < '3.10'"."""
+
+    rays: dict[str, list[str]]
+    packages: dict[str, list[str]]
+
+    def for_ray(self, version: str) -> str | None:
+        """Requirements of a Ray version and its dependencies, with hashes; None for an unknown version."""
+        if version not in self.rays:
+            return None
+        ray = (f"ray[client]=={version}", self.rays[version])
+        return _requirement_lines([ray, *self._packages(fast_hashes=False)])
+
+    def for_fast_hashes(self) -> str:
+        """The same for the packages with fast hashes."""
+        return _requirement_lines(self._packages(fast_hashes=True))
+
+    def _packages(self, *, fast_hashes: bool) -> Iterator[tuple[str, list[str]]]:
+        for requirement, hashes in self.packages.items():
+            if (requirement.partition("==")[0] in FAST_HASHES) is fast_hashes:
+                yield requirement, hashes
+
+
+@functools.cache
+def known_hashes() -> KnownHashes:
+    """Read the file."""
+    return msgspec.json.decode(HASHES_FILE.read_bytes(), type=KnownHashes)
+
+
+def _requirement_lines(requirements: Iterable[tuple[str, list[str]]]) -> str:
+    return "".join(
+        f"{requirement} {' '.join(f'--hash=sha256:{digest}' for digest in hashes)}\n"
+        for requirement, hashes in requirements
+    )
 
 
 class DriverEnvironments:

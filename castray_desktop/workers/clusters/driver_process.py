@@ -1,4 +1,7 @@
-"""The driver as the engine sees it: a child process behind a socket, supervised and replaceable."""
+"""The driver: a child process behind a socket.
+
+The cluster's address is probed before it starts: Ray would wait a minute where nothing answers.
+"""
 
 from __future__ import annotations
 
@@ -17,14 +20,16 @@ from typing import Any, BinaryIO
 import castray_desktop
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.workers.agent.transfer.peer.tls import uses_tls
 from castray_desktop.workers.base.async_tasks import finish
 from castray_desktop.workers.base.paths import Paths
 from castray_desktop.workers.clusters import reaper
-from castray_desktop.workers.clusters.cluster_discovery import is_ray_node
+from castray_desktop.workers.clusters.cluster_discovery import CLIENT_PREFIX, is_ray_node, split_address
 from castray_desktop.workers.clusters.cluster_sharing import share_token
 from castray_desktop.workers.clusters.driver_environments import DriverEnvironments
-from castray_desktop.workers.clusters.endpoint_probe import CLIENT_PREFIX, probe_endpoint
 
+CONNECT_SECONDS = 3.0
+ANSWER_SECONDS = 4.0
 STOP_SECONDS = 2.5
 NODE_SECONDS = 2.0
 """Time for a starting node to appear."""
@@ -43,7 +48,59 @@ _RAY_VARIABLES = {
     "PYTHONUNBUFFERED": "1",
 }
 
+# Ray's head and its client server speak gRPC, so HTTP/2 (RFC 9113): both sides open with a SETTINGS frame.
+_SETTINGS = 4
+_HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, _SETTINGS, 0, 0, 0, 0, 0])
+_FRAME_HEADER = 9
+
 _LOOPBACK = ("127.0.0.1:", "localhost:", "[::1]:")
+
+
+async def probe_endpoint(target: str) -> None:
+    """Check whether Ray may be listening; returns at once if the cluster has no address.
+
+    Raises CastRayError: CLUSTER_UNREACHABLE, CLUSTER_SILENT or NOT_RAY.
+    """
+    if target in agent_protocol.OWN_TARGETS:
+        return
+    host, port = split_address(target)
+    try:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            reader, writer = await asyncio.open_connection(host, port)
+    except TimeoutError:
+        reason = "nothing answers there"
+        raise CastRayError(FailureKind.CLUSTER_UNREACHABLE, target=target, reason=reason) from None
+    except OSError as error:
+        raise CastRayError(
+            FailureKind.CLUSTER_UNREACHABLE, target=target, reason=_connect_reason(error)
+        ) from error
+    try:
+        if not uses_tls(os.environ):  # with TLS, the driver's probe asks
+            await _exchange_settings(target, reader, writer)
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+
+async def _exchange_settings(target: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(_HTTP2_PREFACE)
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            header = await reader.readexactly(_FRAME_HEADER)
+    except TimeoutError:
+        raise CastRayError(FailureKind.CLUSTER_SILENT, target=target) from None
+    except (OSError, EOFError):
+        raise CastRayError(FailureKind.NOT_RAY, target=target) from None
+    if header[3] != _SETTINGS or header[5:] != bytes(4):
+        raise CastRayError(FailureKind.NOT_RAY, target=target)
+
+
+def _connect_reason(error: OSError) -> str:
+    """A short reason, since asyncio combines the errors of several addresses."""
+    if isinstance(error, ConnectionRefusedError) or "refused" in str(error).lower():
+        return "nothing listens there"
+    return error.strerror or str(error)
 
 
 def driver_environment(

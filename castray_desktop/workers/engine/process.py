@@ -38,23 +38,23 @@ from castray_desktop.workers.casts.session.checkpoint import CastCheckpoint, Che
 from castray_desktop.workers.casts.session.multicast_control import MulticastGroups
 from castray_desktop.workers.client.engine_client import read_body
 from castray_desktop.workers.clusters import reaper
+from castray_desktop.workers.clusters.agent_manager import ClusterListener
 from castray_desktop.workers.clusters.cluster_discovery import (
     ClusterHistory,
     choose_target,
     find_running_clusters,
     list_clusters,
 )
-from castray_desktop.workers.clusters.cluster_interfaces import ClusterListener
 from castray_desktop.workers.clusters.cluster_registry import (
     ClusterFactories,
     ClusterRegistry,
     ManagedCluster,
+    NodeRateLimit,
     welcome_status,
 )
 from castray_desktop.workers.clusters.cluster_sharing import renew_share_token, share_info
 from castray_desktop.workers.clusters.cluster_supervisor import ClusterSupervisor
 from castray_desktop.workers.clusters.file_browser import browse, measure
-from castray_desktop.workers.clusters.node_rate_limit import NodeRateLimit
 from castray_desktop.workers.diagnostics.diagnosis import DiagnosisJobs
 from castray_desktop.workers.engine.client_connections import WINDOW, ClientConnection, ClientConnections
 from castray_desktop.workers.engine.log_tail import LogTail, read_log
@@ -275,7 +275,7 @@ class EngineProcess:
             version=castray_desktop.__version__,
             pid=os.getpid(),
             cluster=cluster.status,
-            nodes=tuple(cluster.supervisor.nodes.values()),
+            nodes=tuple(cluster.agents.nodes.values()),
             casts=casts,
             deliveries=deliveries,
         )
@@ -324,15 +324,15 @@ class EngineProcess:
             case messages.GetResult(cast):
                 return await self._clusters.casts_with(cast).result(cast)
             case messages.MeasurePaths(paths, exclude, node):
-                return messages.Measured(await measure(cluster.supervisor, node, paths, exclude))
+                return messages.Measured(await measure(cluster.agents, node, paths, exclude))
             case messages.Browse(node, path):
-                return await browse(cluster.supervisor, node, path)
+                return await browse(cluster.agents, node, path)
             case messages.ShareCluster():
                 await self._use(client, agent_protocol.SHARED_TARGET)
                 status = await self._clusters.get(agent_protocol.SHARED_TARGET).supervisor.until_settled()
                 return share_info(status, self._places)
             case messages.Diagnose(job):
-                return await self._diagnoses.diagnose(job, cluster.status, cluster.supervisor)
+                return await self._diagnoses.diagnose(job, cluster.status, cluster.agents)
             case messages.GetLog(lines):
                 return messages.LogLines(await asyncio.to_thread(read_log, self._log_folder, lines))
             case messages.GetStatus():
@@ -462,13 +462,13 @@ class EngineProcess:
         return (known[0] if len(known) == 1 else cluster).casts.commands
 
     def _named(self, cluster: ManagedCluster) -> messages.CastCluster:
-        return messages.CastCluster.of(cluster.supervisor.target, cluster.supervisor.address)
+        return messages.CastCluster.of(cluster.agents.target, cluster.agents.address)
 
     def _status(self, cluster: ManagedCluster) -> messages.EngineStatus:
         return messages.EngineStatus(
             pid=os.getpid(),
             cluster=cluster.status,
-            nodes=len(cluster.supervisor.nodes),
+            nodes=len(cluster.agents.nodes),
             casts=self._clusters.active,
             clients=len(self._hub),
             kept=self._needed,

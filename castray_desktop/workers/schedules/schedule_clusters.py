@@ -43,8 +43,8 @@ class ScheduleClusters:
         cluster = self._known(target)
         return (
             cluster is not None
-            and cluster.supervisor.settled
-            and any(node.state is NodeState.ONLINE for node in cluster.supervisor.nodes.values())
+            and cluster.agents.settled
+            and any(node.state is NodeState.ONLINE for node in cluster.agents.nodes.values())
         )
 
     async def bring_up(self, target: str) -> None:
@@ -69,7 +69,7 @@ class ScheduleClusters:
         if cluster is None:
             return False
         try:
-            return find_node(source, cluster.supervisor.nodes).this_computer
+            return find_node(source, cluster.agents.nodes).this_computer
         except CastRayError:
             return False
 
@@ -78,7 +78,7 @@ class ScheduleClusters:
         cluster = self._clusters.get(self._meant(target))
         digest, source, recipients = await cluster.casts.dry_runs.snapshot(request)
         await asyncio.to_thread(_check_apart, cluster, request, source, recipients)
-        nodes = cluster.supervisor.nodes
+        nodes = cluster.agents.nodes
         offline = (node for node in recipients if nodes[node].state is not NodeState.ONLINE)
         return SourceSnapshot(digest, recipients, frozenset(offline))
 
@@ -110,7 +110,7 @@ def _check_apart(
 
     Only recipients on the source's machine matter. Raises CastRayError(BAD_SCHEDULE).
     """
-    nodes = cluster.supervisor.nodes
+    nodes = cluster.agents.nodes
     for node in (name for name in recipients if nodes[name].address == nodes[source].address):
         folder = os.path.realpath((request.options.destination or nodes[node].inbox).replace("{node}", node))
         for path in request.paths:

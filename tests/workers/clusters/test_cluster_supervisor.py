@@ -128,7 +128,7 @@ class Stage:
         await self.until(lambda: self.supervisor.status.phase is phase)
 
     def state(self, name: str) -> NodeState:
-        return self.supervisor.nodes[name].state
+        return self.supervisor.agents.nodes[name].state
 
     @property
     def driver(self) -> FakeDriver:
@@ -157,7 +157,7 @@ async def test_it_plans_the_local_nodes_and_counts_them(stage: Stage) -> None:
     stage.script = lambda driver: driver.say(driver.up())
     await stage.supervisor.use("local")
     await stage.phase(ClusterPhase.PLACING)
-    assert tuple(stage.supervisor.nodes) == LOCAL_NAMES
+    assert tuple(stage.supervisor.agents.nodes) == LOCAL_NAMES
     assert [order.name for order in stage.driver.sent(agent_protocol.PlaceAgent)] == list(LOCAL_NAMES)
     for name in LOCAL_NAMES[:-1]:
         stage.driver.say(agent_protocol.AgentUp(hello(name)))
@@ -173,15 +173,15 @@ async def test_other_demo_nodes_are_those_of_the_next_local_cluster(stage: Stage
     settings = SettingsFile(Paths(tmp_path, tmp_path / "s.sock").settings)
     settings.change(EngineSettings(demo_nodes=1))
     await stage.ready()
-    assert tuple(stage.supervisor.nodes) == LOCAL_NAMES[:2]
+    assert tuple(stage.supervisor.agents.nodes) == LOCAL_NAMES[:2]
     settings.change(EngineSettings(demo_nodes=0))
     stage.driver.end()
     await stage.until(lambda: len(stage.drivers) == 2)
     await stage.phase(ClusterPhase.READY)
-    assert tuple(stage.supervisor.nodes) == LOCAL_NAMES[:2]
+    assert tuple(stage.supervisor.agents.nodes) == LOCAL_NAMES[:2]
     await stage.supervisor.leave()
     await stage.ready()
-    assert tuple(stage.supervisor.nodes) == LOCAL_NAMES[:1]
+    assert tuple(stage.supervisor.agents.nodes) == LOCAL_NAMES[:1]
 
 
 async def test_one_agent_for_each_node_of_another_cluster(stage: Stage) -> None:
@@ -192,7 +192,7 @@ async def test_one_agent_for_each_node_of_another_cluster(stage: Stage) -> None:
     stage.script = up
     await stage.supervisor.use("10.0.0.1:6379")
     await stage.phase(ClusterPhase.PLACING)
-    assert list(stage.supervisor.nodes) == ["gpu-10.0.0.1", "gpu-10.0.0.2", "cpu"]
+    assert list(stage.supervisor.agents.nodes) == ["gpu-10.0.0.1", "gpu-10.0.0.2", "cpu"]
     placed = stage.driver.sent(agent_protocol.PlaceAgent)
     assert [(order.address, order.node_id) for order in placed] == [
         ("10.0.0.1", "aa"),
@@ -278,7 +278,7 @@ async def test_a_lost_driver_is_replaced(stage: Stage) -> None:
 
 async def test_calls_end_with_the_driver(stage: Stage) -> None:
     driver = await stage.ready()
-    call = asyncio.create_task(stage.supervisor.call("node_1", agent_protocol.CancelCast("c")))
+    call = asyncio.create_task(stage.supervisor.agents.call("node_1", agent_protocol.CancelCast("c")))
     await driver.wait_for(agent_protocol.AgentCall)
     driver.end()
     with pytest.raises(CastRayError) as caught:
@@ -290,7 +290,7 @@ async def test_calls_and_their_answers(stage: Stage) -> None:
     driver = await stage.ready()
     reply = agent_protocol.DestinationReply("/inbox", "storage", 5)
     calls = [
-        asyncio.create_task(stage.supervisor.call(node, agent_protocol.CancelCast(node)))
+        asyncio.create_task(stage.supervisor.agents.call(node, agent_protocol.CancelCast(node)))
         for node in ("node_1", "node_2", "node_3")
     ]
     await driver.wait_for(agent_protocol.AgentCall, 3)
@@ -336,7 +336,7 @@ async def test_an_agent_that_ran_for_long_has_all_its_lives_again(stage: Stage) 
 
 async def test_calls_to_a_lost_agent_end_with_it(stage: Stage) -> None:
     driver = await stage.ready()
-    call = asyncio.create_task(stage.supervisor.call("node_1", agent_protocol.CancelCast("c")))
+    call = asyncio.create_task(stage.supervisor.agents.call("node_1", agent_protocol.CancelCast("c")))
     await driver.wait_for(agent_protocol.AgentCall)
     driver.say(agent_protocol.AgentLost("node_1", "killed"))
     with pytest.raises(CastRayError):
@@ -349,7 +349,7 @@ async def test_an_agent_that_could_not_start_says_why(stage: Stage) -> None:
     await stage.phase(ClusterPhase.PLACING)
     stage.driver.say(agent_protocol.AgentLost("node_1", "ValueError: no port"))
     await stage.until(lambda: stage.state("node_1") is NodeState.OFFLINE)
-    failure = stage.supervisor.nodes["node_1"].failure
+    failure = stage.supervisor.agents.nodes["node_1"].failure
     values = {"node": "node_1", "reason": "ValueError: no port"}
     assert failure == Failure(FailureKind.AGENT_NOT_PLACED, values)
 
@@ -374,7 +374,7 @@ async def test_a_silent_agent_is_offline_removed_and_placed_again(stage: Stage) 
     pass_time(stage, 1, *others)
     assert stage.state("node_1") is NodeState.OFFLINE
     assert stage.lost == ["node_1"]
-    failure = stage.supervisor.nodes["node_1"].failure
+    failure = stage.supervisor.agents.nodes["node_1"].failure
     assert failure == Failure(FailureKind.NODE_SILENT, {"node": "node_1", "seconds": "10"})
     assert driver.sent(agent_protocol.RemoveAgent) == [agent_protocol.RemoveAgent("node_1")]
     await driver.wait_for(agent_protocol.PlaceAgent, 5)
@@ -423,7 +423,7 @@ async def test_leaving_leaves_nothing(stage: Stage) -> None:
     await stage.supervisor.leave()
     assert driver.stopped == 1
     assert stage.supervisor.status == ClusterStatus()
-    assert not stage.supervisor.nodes
+    assert not stage.supervisor.agents.nodes
     assert stage.left_with == [ClusterPhase.STOPPING]
     assert sorted(stage.removed) == sorted(LOCAL_NAMES)
     assert stage.phases[-2:] == [ClusterPhase.STOPPING, ClusterPhase.NONE]
@@ -476,15 +476,15 @@ async def test_a_node_is_added_and_removed(stage: Stage) -> None:
     assert not adding.done()
     driver.say(agent_protocol.AgentUp(hello("extra")))
     await adding
-    assert stage.supervisor.nodes["extra"].removable
+    assert stage.supervisor.agents.nodes["extra"].removable
     await stage.supervisor.remove_node("extra")
     assert driver.sent(agent_protocol.RemoveAgent) == [agent_protocol.RemoveAgent("extra")]
-    assert "extra" not in stage.supervisor.nodes
+    assert "extra" not in stage.supervisor.agents.nodes
     assert stage.supervisor.status.nodes_total == 4
     driver.say(agent_protocol.AgentUp(hello("extra")))  # too late
     driver.say(agent_protocol.Reported("node_1", agent_protocol.AgentReport()))
     await stage.until(lambda: stage.reports == ["node_1"])
-    assert "extra" not in stage.supervisor.nodes
+    assert "extra" not in stage.supervisor.agents.nodes
 
 
 async def test_an_added_node_comes_back_with_the_next_driver(stage: Stage) -> None:
@@ -510,11 +510,11 @@ async def test_an_added_node_is_there_again_when_the_local_cluster_is(stage: Sta
     driver = await stage.ready()
     again = driver.sent(agent_protocol.PlaceAgent)[-1]
     assert (again.name, again.inbox) == ("extra", "/in")
-    assert stage.supervisor.nodes["extra"].removable
+    assert stage.supervisor.agents.nodes["extra"].removable
     await stage.supervisor.remove_node("extra")
     await stage.supervisor.leave()
     await stage.ready()
-    assert "extra" not in stage.supervisor.nodes
+    assert "extra" not in stage.supervisor.agents.nodes
 
 
 async def test_a_node_that_can_not_be_placed_is_not_kept(stage: Stage) -> None:
@@ -525,7 +525,7 @@ async def test_a_node_that_can_not_be_placed_is_not_kept(stage: Stage) -> None:
     with pytest.raises(CastRayError) as caught:
         await adding
     assert "disk" in caught.value.failure.values["reason"]
-    assert "extra" not in stage.supervisor.nodes
+    assert "extra" not in stage.supervisor.agents.nodes
 
 
 async def test_adding_a_node_while_the_cluster_stops_ends_at_once(stage: Stage) -> None:
@@ -638,10 +638,10 @@ async def test_a_node_that_ray_has_lost_is_offline_and_forgotten_after_long(stag
     stage.now += 601.0
     stage.casts = ("c0ffee",)
     stage.supervisor.agents.forget_gone_nodes()
-    assert "host-2" in stage.supervisor.nodes
+    assert "host-2" in stage.supervisor.agents.nodes
     stage.casts = ()
     stage.supervisor.agents.forget_gone_nodes()
-    assert list(stage.supervisor.nodes) == ["host-1"]
+    assert list(stage.supervisor.agents.nodes) == ["host-1"]
     assert stage.supervisor.status.nodes_total == 1
 
 
@@ -670,7 +670,7 @@ async def test_a_raylet_that_is_started_again_before_ray_has_noticed_its_end(sta
         agent_protocol.NodesSeen(both), agent_protocol.Reported("host-1", agent_protocol.AgentReport())
     )
     await stage.until(lambda: stage.reports)
-    assert list(stage.supervisor.nodes) == ["host-1", "host-2"]
+    assert list(stage.supervisor.agents.nodes) == ["host-1", "host-2"]
     assert stage.state("host-2") is NodeState.ONLINE
 
 
@@ -678,17 +678,17 @@ async def test_names_stay_when_another_host_of_that_name_joins(stage: Stage) -> 
     driver = await attached(stage, ray_node(1, "gpu"), ray_node(2, "cpu"))
     later = (ray_node(1, "gpu"), ray_node(2, "cpu"), ray_node(3, "gpu"))
     driver.say(agent_protocol.NodesSeen(later))
-    await stage.until(lambda: len(stage.supervisor.nodes) == 3)
-    assert list(stage.supervisor.nodes) == ["gpu", "cpu", "gpu-10.0.0.3"]
+    await stage.until(lambda: len(stage.supervisor.agents.nodes) == 3)
+    assert list(stage.supervisor.agents.nodes) == ["gpu", "cpu", "gpu-10.0.0.3"]
 
 
 async def test_names_outlive_the_engine(stage: Stage, tmp_path: Path) -> None:
     driver = await attached(stage, ray_node(1, "gpu"))
     driver.say(agent_protocol.NodesSeen((ray_node(1, "gpu"), ray_node(2, "gpu"))))
-    await stage.until(lambda: len(stage.supervisor.nodes) == 2)
+    await stage.until(lambda: len(stage.supervisor.agents.nodes) == 2)
     again = Stage(tmp_path)
     await attached(again, ray_node(2, "gpu", start=2), ray_node(1, "gpu", start=2))
-    assert {name: node.address for name, node in again.supervisor.nodes.items()} == {
+    assert {name: node.address for name, node in again.supervisor.agents.nodes.items()} == {
         "gpu": "10.0.0.1",
         "gpu-10.0.0.2": "10.0.0.2",
     }
@@ -698,7 +698,7 @@ async def test_names_outlive_the_engine(stage: Stage, tmp_path: Path) -> None:
 async def test_two_ray_nodes_of_one_host_and_address(stage: Stage) -> None:
     one, other = ray_node(1, "host"), ray_node(1, "host", start=2)
     driver = await attached(stage, one, other)
-    assert list(stage.supervisor.nodes) == ["host-10.0.0.1", "host-10.0.0.1-2"]
+    assert list(stage.supervisor.agents.nodes) == ["host-10.0.0.1", "host-10.0.0.1-2"]
     driver.end()
     await stage.until(lambda: len(stage.drivers) == 2)
     await stage.phase(ClusterPhase.READY)
@@ -782,7 +782,7 @@ async def test_facts_are_told_once_a_second(stage: Stage) -> None:
     stage.supervisor.agents.publish_facts()
     told = [node.load for node in stage.changes if node.name == "host-1" and node.disk_total]
     assert told == [0.1, 0.3]
-    assert stage.supervisor.nodes["host-1"].link == 125
+    assert stage.supervisor.agents.nodes["host-1"].link == 125
 
 
 async def test_data_ports_that_are_all_taken(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -792,7 +792,7 @@ async def test_data_ports_that_are_all_taken(stage: Stage, monkeypatch: pytest.M
     await stage.phase(ClusterPhase.PLACING)
     stage.driver.say(agent_protocol.AgentLost("node_1", "OSError: [Errno 98] Address already in use"))
     await stage.until(lambda: stage.state("node_1") is NodeState.OFFLINE)
-    failure = stage.supervisor.nodes["node_1"].failure
+    failure = stage.supervisor.agents.nodes["node_1"].failure
     assert failure == Failure(FailureKind.PORTS_TAKEN, {"node": "node_1", "ports": "7000-7001"})
 
 
@@ -826,7 +826,8 @@ async def test_nobody_rests_while_casts_run(stage: Stage) -> None:
 async def test_an_order_wakes_an_agent_that_rests(stage: Stage) -> None:
     driver = await rested(stage)
     calls = [
-        asyncio.create_task(stage.supervisor.call("host-2", agent_protocol.CancelCast(cast))) for cast in "ab"
+        asyncio.create_task(stage.supervisor.agents.call("host-2", agent_protocol.CancelCast(cast)))
+        for cast in "ab"
     ]
     await driver.wait_for(agent_protocol.PlaceAgent, 3)
     assert placed(driver)[-1] == ("host-2", "2-1")
@@ -842,7 +843,7 @@ async def test_an_order_wakes_an_agent_that_rests(stage: Stage) -> None:
 
 async def test_an_agent_that_can_not_be_woken(stage: Stage) -> None:
     driver = await rested(stage)
-    call = asyncio.create_task(stage.supervisor.call("host-2", agent_protocol.CancelCast("c")))
+    call = asyncio.create_task(stage.supervisor.agents.call("host-2", agent_protocol.CancelCast("c")))
     await driver.wait_for(agent_protocol.PlaceAgent, 3)
     driver.say(agent_protocol.AgentLost("host-2", "the node is gone"))
     with pytest.raises(CastRayError) as caught:

@@ -100,7 +100,7 @@ async def test_objects_on_disk_are_spoken_of_where_that_makes_something_slow(
     stage: Stage, target: str, store: str, told: bool
 ) -> None:
     driver = await stage.ready(target)
-    name = next(iter(stage.supervisor.nodes))
+    name = next(iter(stage.supervisor.agents.nodes))
     driver.say(
         agent_protocol.AgentLost(name, "gone"),
         agent_protocol.AgentUp(dataclasses.replace(hello(name), store=store)),

@@ -24,10 +24,10 @@ from castray_desktop.workers.clusters.driver_environments import (
     RayVersions,
     find_interpreter,
     interpreter_candidates,
+    known_hashes,
     minor_version,
     own_versions,
 )
-from castray_desktop.workers.clusters.driver_hashes import known_hashes
 from tests.helpers.fake_driver import FakeDriver
 from tests.workers.clusters.test_cluster_supervisor import Stage
 

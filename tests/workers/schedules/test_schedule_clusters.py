@@ -20,8 +20,8 @@ def make_cluster(nodes: dict[str, m.NodeInfo], target: str = "10.0.0.1:6379") ->
     """The part of a cluster that is used."""
     casts = SimpleNamespace(dry_runs=SimpleNamespace(snapshot=None), unfinished=("c0ffee",))
     status = m.ClusterStatus(m.ClusterPhase.READY, target=target)
-    supervisor = SimpleNamespace(settled=True, nodes=nodes)
-    return SimpleNamespace(target=target, casts=casts, status=status, supervisor=supervisor)
+    agents = SimpleNamespace(settled=True, nodes=nodes)
+    return SimpleNamespace(target=target, casts=casts, status=status, agents=agents)
 
 
 class FakeClusters(list[Any]):
