@@ -1,4 +1,4 @@
-"""File names from other machines: validation, free names, display.
+"""File names from other machines: validation, free names, display; and patterns of names to exclude.
 
 Every path of a parcel passes `safe_component`; nothing else decides about safety.
 
@@ -7,8 +7,10 @@ Standard library only: this module is shipped to the nodes.
 
 from __future__ import annotations
 
+import fnmatch
 import os
 import re
+from collections.abc import Sequence
 from typing import Callable
 
 MAX_COMPONENT = 255  # bytes; limit of ext4, xfs, btrfs, tmpfs and APFS
@@ -29,16 +31,6 @@ def safe_component(name: bytes) -> bytes:
     if len(name) > MAX_COMPONENT:
         raise ValueError(f"a name of {len(name)} bytes")
     return name
-
-
-def safe_path(path: bytes) -> tuple[bytes, ...]:
-    """The components of a relative path that stays inside its folder.
-
-    Raises ValueError for an absolute path, an empty component, `..` or one too long.
-    """
-    if len(path) > MAX_PATH:
-        raise ValueError(f"a path of {len(path)} bytes")
-    return tuple(safe_component(part) for part in path.split(b"/"))
 
 
 def display_name(name: str | bytes) -> str:
@@ -88,3 +80,44 @@ def _cut(stem: bytes, room: int) -> bytes:
     while room > 0 and stem[room] & 0xC0 == 0x80:
         room -= 1
     return stem[:room]
+
+
+class ExcludePatterns:
+    """Exclusion patterns, a subset of gitignore's.
+
+    A pattern without a slash matches any name; one with a slash matches the whole path (with or without the
+    parcel's top folder); `/` at the end restricts it to folders, `/` at the start anchors it.
+    """
+
+    def __init__(self, patterns: Sequence[str]) -> None:
+        self._names: list[tuple[str, bool]] = []
+        self._paths: list[tuple[str, bool]] = []
+        for pattern in patterns:
+            folders_only = pattern.endswith("/")
+            text = pattern.rstrip("/")
+            if not text:
+                continue
+            if "/" in text:
+                text = text.lstrip("/")
+                self._paths.append((text, folders_only))
+                if text.startswith("**/"):
+                    self._paths.append((text[3:], folders_only))
+            else:
+                self._names.append((text, folders_only))
+
+    def __bool__(self) -> bool:
+        return bool(self._names or self._paths)
+
+    def excludes(self, path: str, folder: bool) -> bool:
+        """Whether the entry at this path of the parcel is excluded."""
+        name = path.rpartition("/")[2]
+        inner = path.partition("/")[2]
+        for pattern, folders_only in self._names:
+            if (folder or not folders_only) and fnmatch.fnmatchcase(name, pattern):
+                return True
+        for pattern, folders_only in self._paths:
+            if (folder or not folders_only) and (
+                fnmatch.fnmatchcase(path, pattern) or (inner and fnmatch.fnmatchcase(inner, pattern))
+            ):
+                return True
+        return False

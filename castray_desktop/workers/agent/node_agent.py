@@ -12,21 +12,64 @@ import contextlib
 import logging
 import os
 import platform
+import threading
 import time
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, TypeVar
 
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol.nodes import agent_protocol
 from castray_desktop.workers.agent import network_addresses, node_inspection
 from castray_desktop.workers.agent.in_cluster_api import InClusterCounters, InClusterRequests, Names
-from castray_desktop.workers.agent.machine_facts import MachineFactsMeter, machine_identity
-from castray_desktop.workers.agent.side_threads import DiskThreads
+from castray_desktop.workers.agent.node_inspection import MachineFactsMeter, machine_identity
 from castray_desktop.workers.agent.transfer.delivery.audit import FileAudits
-from castray_desktop.workers.agent.transfer.peer.tls import ray_certificates
+from castray_desktop.workers.agent.transfer.peer.connection_factory import ray_certificates
 from castray_desktop.workers.agent.transfer.peer.tunnel import TunnelClient, TunnelPeer, TunnelServer
 from castray_desktop.workers.agent.transfer.system.digests import FILE_HASHES, PIECE_DIGESTS
 from castray_desktop.workers.agent.transfer.transfer_service import TransferService
+
+MAX_THREADS = 64
+
+T = TypeVar("T")
+
+
+class DiskThreads:
+    """One thread for each call, a limited number of them."""
+
+    def __init__(self, most: int = MAX_THREADS) -> None:
+        self._most = most
+        self._threads: set[threading.Thread] = set()
+
+    async def run(self, work: Callable[[Any], T], argument: object, seconds: Optional[float] = None) -> T:
+        """Run `work` and return its result. Raises its error, and asyncio.TimeoutError if it takes longer.
+
+        Also TimeoutError if too many calls are pending: the disk does not answer then.
+        """
+        self._threads = {thread for thread in self._threads if thread.is_alive()}
+        if len(self._threads) >= self._most:
+            raise asyncio.TimeoutError
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[T] = loop.create_future()
+
+        def settle(how: Callable[[Any], None], value: object) -> None:
+            if not answer.done():
+                how(value)
+
+        def carry_out() -> None:
+            how: Callable[[Any], None] = answer.set_result
+            value: object
+            try:
+                value = work(argument)
+            except Exception as error:  # noqa: BLE001 - whoever awaits it gets it
+                how, value = answer.set_exception, error
+            with contextlib.suppress(RuntimeError):  # the loop was closed
+                loop.call_soon_threadsafe(settle, how, value)
+
+        thread = threading.Thread(target=carry_out, name="castray-side", daemon=True)
+        self._threads.add(thread)
+        thread.start()
+        return await asyncio.wait_for(answer, seconds)
+
 
 PROGRESS_SECONDS = 0.25
 """Interval of progress reports without a change of state."""

@@ -1,4 +1,7 @@
-"""Inspect the node: folders, sizes, reachable peers, and what casts need of it."""
+"""Inspect the node: folders, sizes, reachable peers, what casts need of it, and its load.
+
+Processors, memory and load come from Linux's /proc, elsewhere from what Python knows.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import shutil
 import socket
 import stat
 import sys
+import threading
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -18,7 +22,8 @@ from typing import Any, Optional
 from castray_desktop.core.content.file_names import display_name
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol.nodes import agent_protocol
-from castray_desktop.workers.agent.network_addresses import with_own_scope
+from castray_desktop.core.protocol.nodes.agent_protocol import MachineFacts
+from castray_desktop.workers.agent.network_addresses import device_of, with_own_scope
 from castray_desktop.workers.agent.transfer.source.scan_cache import ScanPaths
 from castray_desktop.workers.agent.transfer.source.scanner import scan_paths
 from castray_desktop.workers.agent.transfer.system.os_failures import reason_of, user_name
@@ -155,7 +160,7 @@ def inspect_node(
 ) -> agent_protocol.NodeInspection:
     """Inspect what casts need on this node; 0 or empty for what this platform does not tell."""
     shared = _usage(SHARED_MEMORY)
-    room = _usage(str(_nearest(inbox)))
+    room = _usage(str(_nearest_existing_folder(inbox)))
     return agent_protocol.NodeInspection(
         time=time.time(),
         ray_version=ray_version,
@@ -168,7 +173,7 @@ def inspect_node(
         store=object_store(),
         open_files=_open_files(),
         inbox=str(inbox),
-        inbox_writable=os.access(_nearest(inbox), os.W_OK | os.X_OK),
+        inbox_writable=os.access(_nearest_existing_folder(inbox), os.W_OK | os.X_OK),
         inbox_free=room[0],
         data_address=data_address,
         data_ports=data_ports,
@@ -201,7 +206,7 @@ def _usage(path: str) -> tuple[int, int]:
     return found.free, found.total
 
 
-def _nearest(folder: Path) -> Path:
+def _nearest_existing_folder(folder: Path) -> Path:
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     return folder
@@ -216,3 +221,133 @@ def _open_files() -> int:
     except (ImportError, OSError, ValueError):
         return 0
     return limit if limit is not None and limit > 0 else 0
+
+
+DISK_SECONDS = 0.1
+"""For so long the first answer of a disk is waited for; it mostly takes microseconds."""
+
+
+def machine_identity(address: str) -> str:
+    """Equal for two agents if and only if they run on the same machine under the same node address.
+
+    The boot id tells machines apart; the address tells hosts apart that share one kernel, such as
+    containers and network namespaces.
+    """
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    try:
+        identity = boot.read_text().strip()
+    except OSError:
+        identity = socket.gethostname()
+    return f"{identity}/{address}"
+
+
+class MachineFactsMeter:
+    """Measures this node. Keeps the last processor counters, since the load is a difference of two
+    readings.
+    """
+
+    def __init__(self, inbox: Path, address: str = "") -> None:
+        self._room = _Room(inbox)
+        self._link = _link_speed(address)
+        self._last: Optional[tuple[int, int]] = _processor_times()
+
+    def measure(self) -> MachineFacts:
+        """Current facts. 0 for what this platform can't measure. Raises OSError.
+
+        For the event loop: it never waits for the inbox's disk for long.
+        """
+        memory, memory_free = _memory()
+        free, total, silent = self._room.look()
+        return MachineFacts(
+            cpus=float(os.cpu_count() or 0),
+            memory=memory,
+            memory_free=memory_free,
+            disk_free=free,
+            disk_total=total,
+            inbox_silent=silent,
+            load=self._load(),
+            resident=_resident(),
+            link=self._link,
+        )
+
+    def _load(self) -> float:
+        now, last = _processor_times(), self._last
+        self._last = now
+        if now is None or last is None or now[1] <= last[1]:
+            return 0.0
+        busy = 1.0 - (now[0] - last[0]) / (now[1] - last[1])
+        return round(min(1.0, max(0.0, busy)), 3)  # the kernel may correct idle time downwards
+
+
+class _Room:
+    """What is free where the inbox lies, asked in a thread: where a mount hangs, nothing ends the call."""
+
+    def __init__(self, inbox: Path) -> None:
+        self._inbox = inbox
+        self._thread: Optional[threading.Thread] = None
+        self._began = 0.0
+        self._found: tuple[int, int] = (0, 0)
+        self._error: Optional[OSError] = None
+
+    def look(self) -> tuple[int, int, float]:
+        """Free and all bytes as of the last answer, and for how long there was none. Raises OSError."""
+        if self._thread is None or not self._thread.is_alive():
+            self._began = time.monotonic()
+            self._thread = threading.Thread(target=self._ask, name="castray-inbox", daemon=True)
+            self._thread.start()
+            self._thread.join(DISK_SECONDS)
+        if self._thread.is_alive():
+            return (*self._found, time.monotonic() - self._began)
+        if self._error is not None:
+            raise self._error
+        return (*self._found, 0.0)
+
+    def _ask(self) -> None:
+        try:
+            disk = shutil.disk_usage(_nearest_existing_folder(self._inbox))
+        except OSError as error:
+            self._error = error
+        else:
+            self._error, self._found = None, (disk.free, disk.total)
+
+
+def _link_speed(address: str, devices: Path = Path("/sys/class/net")) -> int:
+    """Bytes per second of the network device with that address; 0 if unknown."""
+    device = device_of(address)
+    try:
+        megabits = int((devices / device / "speed").read_text()) if device else 0
+    except (OSError, ValueError):
+        return 0
+    return max(0, megabits) * 125_000
+
+
+def _processor_times() -> Optional[tuple[int, int]]:
+    """Idle and total ticks since the machine started."""
+    try:
+        with open("/proc/stat") as lines:
+            ticks = [int(word) for word in lines.readline().split()[1:9]]
+    except OSError:
+        return None
+    return ticks[3] + ticks[4], sum(ticks)
+
+
+def _memory() -> tuple[int, int]:
+    """Total and available bytes."""
+    try:
+        with open("/proc/meminfo") as lines:
+            table = dict(line.split(":", 1) for line in lines)
+        return _kibibytes(table["MemTotal"]), _kibibytes(table["MemAvailable"])
+    except (OSError, KeyError):
+        return 0, 0
+
+
+def _kibibytes(text: str) -> int:
+    return int(text.split(maxsplit=1)[0]) * 1024
+
+
+def _resident() -> int:
+    try:
+        with open("/proc/self/statm") as line:
+            return int(line.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0

@@ -18,7 +18,7 @@ import ray
 
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.workers.agent import network_addresses
-from castray_desktop.workers.agent.transfer.peer import tls
+from castray_desktop.workers.agent.transfer.peer.connection_factory import TLS_VARIABLES, ray_certificates
 from castray_desktop.workers.driver import ray_tokens
 
 CLIENT_PREFIX = "ray://"
@@ -170,9 +170,9 @@ def _channel(grpc: Any, address: str) -> Any:
     Raises CastRayError(CLUSTER_UNREACHABLE) where TLS is on and its files can't be used.
     """
     try:
-        if tls.ray_certificates(os.environ) is None:
+        if ray_certificates(os.environ) is None:
             return grpc.insecure_channel(address)
-        certificate, key, authority = (Path(os.environ[name]).read_bytes() for name in tls.VARIABLES)
+        certificate, key, authority = (Path(os.environ[name]).read_bytes() for name in TLS_VARIABLES)
     except OSError as error:
         raise CastRayError(FailureKind.CLUSTER_UNREACHABLE, target=address, reason=str(error)) from error
     return grpc.secure_channel(address, grpc.ssl_channel_credentials(authority, key, certificate))

@@ -33,7 +33,7 @@ from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKi
 from castray_desktop.core.protocol.nodes import agent_protocol
 from castray_desktop.workers.agent import network_addresses
 from castray_desktop.workers.agent.node_agent import NAMESPACE, shipped_environment
-from castray_desktop.workers.agent.transfer.system import compiled_modules as compiled
+from castray_desktop.workers.agent.transfer.system.digests import pack_modules
 from castray_desktop.workers.driver.head_probe import (
     CLIENT_PREFIX,
     RAY_ERRORS,
@@ -171,7 +171,7 @@ def _shipped_modules(temp_dir: Path) -> list[str]:
     shipped = [str(Path(castray_desktop.__file__).parent)]
     try:
         temp_dir.mkdir(mode=0o700, exist_ok=True)
-        compiled_modules = compiled.pack_modules(temp_dir)
+        compiled_modules = pack_modules(temp_dir)
     except OSError as error:
         log.warning("compiled modules are not shipped: %s", error)
         return shipped

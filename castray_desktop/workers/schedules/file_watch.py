@@ -16,7 +16,7 @@ from pathlib import Path
 
 from watchfiles import Change, watch
 
-from castray_desktop.core.content.exclude_patterns import ExcludePatterns
+from castray_desktop.core.content.file_names import ExcludePatterns
 
 STEP_MS = 200
 """Interval at which the thread checks for its end; the cost is negligible."""

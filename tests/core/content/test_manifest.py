@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import os
 import struct
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from castray_desktop.core.content.file_names import safe_path
+from castray_desktop.core.content.file_names import MAX_COMPONENT, MAX_PATH
 from castray_desktop.core.content.manifest import (
     TRAILER_RECORD,
     EntryKind,
@@ -98,11 +99,30 @@ def _assert_refused_or_safe(raw: bytes) -> None:
     paths = [entry.path for entry in manifest.entries]
     assert len(set(paths)) == len(paths)
     for path in paths:
-        parts = safe_path(path)
+        parts = path.split(b"/")
+        assert os.path.normpath(b"/folder/" + path) == b"/folder/" + path
+        assert b"\0" not in path
+        assert len(path) <= MAX_PATH
+        assert max(map(len, parts)) <= MAX_COMPONENT
         assert not any(b"/".join(parts[:count]) in links for count in range(1, len(parts)))
     for number, entry in enumerate(manifest.entries):
         if entry.kind is HARDLINK:
             assert entry.target in [other.path for other in manifest.entries[:number] if other.kind is FILE]
+
+
+@pytest.mark.parametrize("name", [b"", b".", b"..", b"a/b", b"/", b"../x", b"a\0b", b"x" * 256])
+def test_an_entry_with_an_unsafe_name_is_refused(name: bytes) -> None:
+    placeholder = b"#" * len(name)
+    folder, file = ManifestEntry(FOLDER, b"folder"), ManifestEntry(FILE, b"folder/" + placeholder)
+    raw = encode_manifest(Manifest([folder, file]))
+    with pytest.raises(ValueError, match="name"):
+        decode_manifest(raw[: len(raw) - len(name)] + name)
+
+
+def test_a_path_that_is_too_long_is_refused() -> None:
+    paths = [b"/".join([b"x" * 200] * depth) for depth in range(1, 20)]
+    with pytest.raises(ValueError, match="a path of"):
+        decode_manifest(encode_manifest(Manifest([ManifestEntry(FOLDER, path) for path in paths])))
 
 
 @pytest.mark.parametrize(

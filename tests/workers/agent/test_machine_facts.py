@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from castray_desktop.workers.agent import machine_facts
-from castray_desktop.workers.agent.machine_facts import MachineFactsMeter, machine_identity
+from castray_desktop.workers.agent import node_inspection
 from castray_desktop.workers.agent.network_addresses import device_of
+from castray_desktop.workers.agent.node_inspection import MachineFactsMeter, machine_identity
 
 
 def test_the_facts_of_this_machine(tmp_path: Path) -> None:
@@ -42,9 +42,9 @@ def test_the_load_is_what_was_not_idle(
     after: tuple[int, int] | None,
     load: float,
 ) -> None:
-    monkeypatch.setattr(machine_facts, "_processor_times", lambda: before)
+    monkeypatch.setattr(node_inspection, "_processor_times", lambda: before)
     meter = MachineFactsMeter(tmp_path)
-    monkeypatch.setattr(machine_facts, "_processor_times", lambda: after)
+    monkeypatch.setattr(node_inspection, "_processor_times", lambda: after)
     assert meter.measure().load == load
 
 
@@ -56,11 +56,13 @@ def test_one_machine_is_one_identity_for_each_address() -> None:
 def test_the_speed_of_the_device_with_an_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "eth7").mkdir()
     (tmp_path / "eth7" / "speed").write_text("10000\n")
-    monkeypatch.setattr(machine_facts, "device_of", lambda address: "eth7" if address == "10.0.0.1" else "lo")
-    assert machine_facts._link_speed("10.0.0.1", tmp_path) == 1_250_000_000
-    assert machine_facts._link_speed("127.0.0.1", tmp_path) == 0
+    monkeypatch.setattr(
+        node_inspection, "device_of", lambda address: "eth7" if address == "10.0.0.1" else "lo"
+    )
+    assert node_inspection._link_speed("10.0.0.1", tmp_path) == 1_250_000_000
+    assert node_inspection._link_speed("127.0.0.1", tmp_path) == 0
     (tmp_path / "eth7" / "speed").write_text("-1\n")  # the kernel's value for a link that is down
-    assert machine_facts._link_speed("10.0.0.1", tmp_path) == 0
+    assert node_inspection._link_speed("10.0.0.1", tmp_path) == 0
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the name of the loopback")

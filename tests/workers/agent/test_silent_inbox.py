@@ -17,8 +17,8 @@ from castray_desktop.core.failures.kinds import FailureKind
 from castray_desktop.core.protocol.messages import NodeInfo, NodeState
 from castray_desktop.core.protocol.nodes import agent_protocol
 from castray_desktop.workers.agent import node_agent as agent_module
-from castray_desktop.workers.agent.machine_facts import MachineFactsMeter
 from castray_desktop.workers.agent.node_agent import NodeAgent
+from castray_desktop.workers.agent.node_inspection import MachineFactsMeter
 from castray_desktop.workers.agent.transfer.system.file_io import OpenFiles
 from castray_desktop.workers.clusters.node_inventory import INBOX_SECONDS, with_facts
 

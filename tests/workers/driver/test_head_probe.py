@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from castray_desktop.workers.agent.transfer.peer.tls import VARIABLES
+from castray_desktop.workers.agent.transfer.peer.connection_factory import TLS_VARIABLES
 from tests.helpers.authority import Authority
 
 TOKEN = "5ec4e7" * 8
@@ -77,7 +77,7 @@ def authority(tmp_path: Path) -> Authority:
 
 def with_tls(authority: Authority, on: str = "1") -> dict[str, str]:
     files = (*authority.issue("client"), authority.file)
-    return {"RAY_USE_TLS": on} | {name: str(file) for name, file in zip(VARIABLES, files, strict=True)}
+    return {"RAY_USE_TLS": on} | {name: str(file) for name, file in zip(TLS_VARIABLES, files, strict=True)}
 
 
 async def test_without_tls_the_token_is_shown_as_ray_shows_it() -> None:
@@ -118,7 +118,7 @@ async def test_a_server_with_a_certificate_of_somebody_else_gets_no_token(
 
 
 async def test_tls_without_its_files_is_said_and_nothing_is_sent(tmp_path: Path) -> None:
-    missing = {name: str(tmp_path / "none") for name in VARIABLES}
+    missing = {name: str(tmp_path / "none") for name in TLS_VARIABLES}
     async with recording() as recorder:
         said = await probe(f"localhost:{recorder.port}", {"RAY_USE_TLS": "1"} | missing)
     assert said.startswith("cluster_unreachable")

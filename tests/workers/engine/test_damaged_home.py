@@ -27,8 +27,8 @@ from castray_desktop.core.routing.node_speeds import SpeedMeasurement
 from castray_desktop.workers.agent.hooks import read_rules
 from castray_desktop.workers.agent.transfer.delivery.receipts import ReceiptItem, Receipts
 from castray_desktop.workers.agent.transfer.store.hash_cache import FileKey, HashCache
+from castray_desktop.workers.agent.transfer.store.staging import StagingRegistry
 from castray_desktop.workers.agent.transfer.store.staging import remove_abandoned_staging as sweep_staging
-from castray_desktop.workers.agent.transfer.store.staging_registry import StagingRegistry
 from castray_desktop.workers.base.paths import Paths
 from castray_desktop.workers.base.settings import SettingsFile
 from castray_desktop.workers.base.state_files import RecipientGroupFile

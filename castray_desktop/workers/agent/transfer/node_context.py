@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from castray_desktop.workers.agent.transfer.peer.connection_factory import ConnectionFactory
+from castray_desktop.workers.agent.transfer.store.destination_check import SpaceReservations
 from castray_desktop.workers.agent.transfer.store.hash_cache import HashCache
-from castray_desktop.workers.agent.transfer.store.space_reservations import SpaceReservations
-from castray_desktop.workers.agent.transfer.store.staging_registry import StagingRegistry
+from castray_desktop.workers.agent.transfer.store.staging import StagingRegistry
 
 
 @dataclass(frozen=True)

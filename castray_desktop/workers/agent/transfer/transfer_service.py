@@ -46,23 +46,27 @@ from castray_desktop.workers.agent.transfer.delivery.prune import Pruner, pack_m
 from castray_desktop.workers.agent.transfer.node_context import NodeContext, PeerTiming
 from castray_desktop.workers.agent.transfer.peer.accept import PeerAcceptor
 from castray_desktop.workers.agent.transfer.peer.connection import PeerConnection
-from castray_desktop.workers.agent.transfer.peer.connection_factory import ConnectionFactory, OpenTunnel
-from castray_desktop.workers.agent.transfer.peer.tls import Certificates
+from castray_desktop.workers.agent.transfer.peer.connection_factory import (
+    Certificates,
+    ConnectionFactory,
+    OpenTunnel,
+)
 from castray_desktop.workers.agent.transfer.source.cast_source import CastSource
 from castray_desktop.workers.agent.transfer.source.scan_cache import ScanCache
 from castray_desktop.workers.agent.transfer.store.destination_check import (
+    SpaceReservations,
     check_destination,
     resolve_destination,
 )
 from castray_desktop.workers.agent.transfer.store.hash_cache import HashCache
 from castray_desktop.workers.agent.transfer.store.piece_store import PieceStore
 from castray_desktop.workers.agent.transfer.store.shared_storage_probe import StorageProbes
-from castray_desktop.workers.agent.transfer.store.space_reservations import SpaceReservations
 from castray_desktop.workers.agent.transfer.store.staging import (
+    StagingRegistry,
+    data_folder,
     remove_abandoned_staging,
     remove_delivery_staging,
 )
-from castray_desktop.workers.agent.transfer.store.staging_registry import StagingRegistry, data_folder
 from castray_desktop.workers.agent.transfer.system.rate_limits import RateLimiter
 
 log = logging.getLogger("castray.byte_plane")

@@ -18,7 +18,7 @@ from typing import Optional
 from castray_desktop.core.content.file_names import free_name
 from castray_desktop.core.content.manifest import EntryKind, FileResult, FileStatus, Manifest, ManifestEntry
 from castray_desktop.workers.agent.transfer.delivery.prune import PrunedEntries, Pruner
-from castray_desktop.workers.agent.transfer.source.link_targets import NOWHERE
+from castray_desktop.workers.agent.transfer.source.scanner import NOWHERE
 from castray_desktop.workers.agent.transfer.store.existing_files import CHANGED_WHILE_COMPARED
 from castray_desktop.workers.agent.transfer.store.hash_cache import FileKey, HashCache, file_keys, hash_file
 from castray_desktop.workers.agent.transfer.store.part_files import FEW_FILES, PartFiles

@@ -22,8 +22,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Optional
 
-from castray_desktop.core.content.exclude_patterns import ExcludePatterns
-from castray_desktop.core.content.file_names import display_name
+from castray_desktop.core.content.file_names import ExcludePatterns, display_name
 from castray_desktop.core.content.manifest import EntryKind, Manifest, decode_manifest
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.workers.agent.transfer.system.open_folders import (

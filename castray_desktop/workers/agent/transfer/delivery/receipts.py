@@ -14,7 +14,7 @@ from typing import NamedTuple, Optional
 
 from castray_desktop.core.content.file_names import node_file_name
 from castray_desktop.core.content.manifest import EntryKind, FileResult, FileStatus, Manifest
-from castray_desktop.workers.agent.transfer.store.staging_registry import data_folder
+from castray_desktop.workers.agent.transfer.store.staging import data_folder
 
 MAX_RECEIPTS = 200
 MAX_BYTES = 64 << 20

@@ -47,9 +47,8 @@ from castray_desktop.workers.agent.transfer.store.piece_store import (
     read_some,
 )
 from castray_desktop.workers.agent.transfer.system.digests import Hasher, expander, file_hasher, piece_hasher
-from castray_desktop.workers.agent.transfer.system.file_io import CHUNK_BYTES, page_buffer
+from castray_desktop.workers.agent.transfer.system.file_io import CHUNK_BYTES, hash_zeros, page_buffer
 from castray_desktop.workers.agent.transfer.system.os_failures import reason_of
-from castray_desktop.workers.agent.transfer.system.sparse_files import hash_zeros
 from castray_desktop.workers.agent.transfer.system.time_breakdown import (
     CHECKING,
     DISK,

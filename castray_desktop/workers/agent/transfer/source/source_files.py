@@ -15,7 +15,7 @@ from castray_desktop.core.content.manifest import FileResult, FileStatus, Manife
 from castray_desktop.core.protocol.nodes.agent_protocol import FileProblem
 from castray_desktop.workers.agent.transfer.source.scanner import MAX_PROBLEMS, ScanResult
 from castray_desktop.workers.agent.transfer.store.hash_cache import FileKey, HashCache
-from castray_desktop.workers.agent.transfer.system.file_systems import fstat
+from castray_desktop.workers.agent.transfer.system.linux_calls import fstat
 from castray_desktop.workers.agent.transfer.system.os_failures import file_failure, user_name
 
 

@@ -1,26 +1,75 @@
-"""Can this node take a parcel? Checked before the first byte; and which storage the destination is on.
+"""Can this node take a parcel? Checked before the first byte: the folder, disk space, names, and the storage.
 
 The storage comes from /proc/self/mountinfo (proc_pid_mountinfo(5)), so that two machines can compare;
-elsewhere it is unknown.
+elsewhere it is unknown. Whether two names are equal, such as `A` and `a`, only the file system knows: that is
+tested with empty files in a folder of CastRay.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import stat
+import threading
 import time
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, Optional
 
 from castray_desktop.core.content.file_names import display_name, node_file_name
+from castray_desktop.core.content.manifest import Manifest
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol.nodes.agent_protocol import CheckDestination, DestinationReply, TopEntry
-from castray_desktop.workers.agent.transfer.store.space_reservations import SpaceReservations, free_files
 from castray_desktop.workers.agent.transfer.system import linux_calls
+from castray_desktop.workers.agent.transfer.system.open_folders import FOLDER, lstat_in
 from castray_desktop.workers.agent.transfer.system.os_failures import no_room, reason_of
+
+UNKNOWN_FREE_BYTES = 1 << 62
+"""For a file system without a count: whether there is space shows at the first write."""
+
+
+class SpaceReservations:
+    """Reserved bytes by cast and file system, so that two casts never count on the same space."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._promised: dict[str, tuple[int, int]] = {}  # cast -> device, bytes still to come
+
+    def reserved(self, device: int, but: str = "") -> int:
+        """Bytes reserved by casts other than `but`."""
+        with self._lock:
+            return sum(size for cast, (dev, size) in self._promised.items() if dev == device and cast != but)
+
+    def reserve(self, cast: str, device: int, size: int) -> None:
+        with self._lock:
+            self._promised[cast] = (device, size)
+
+    def record_written(self, cast: str, size: int) -> None:
+        """This much of the reservation was written, or reserved by the file system."""
+        with self._lock:
+            device, left = self._promised.get(cast, (0, 0))
+            self._promised[cast] = (device, max(left - size, 0))
+
+    def release(self, cast: str) -> None:
+        with self._lock:
+            self._promised.pop(cast, None)
+
+    def free_bytes(self, folder: bytes, but: str = "") -> int:
+        """Free bytes in an existing folder, less reserved ones."""
+        found = os.statvfs(folder)
+        if not found.f_blocks:
+            return UNKNOWN_FREE_BYTES
+        return found.f_bavail * found.f_frsize - self.reserved(os.stat(folder).st_dev, but)
+
+
+def free_files(folder: bytes) -> Optional[int]:
+    """How many more files can be created there; None if the file system does not count them."""
+    found = os.statvfs(folder)
+    return found.f_favail if found.f_files else None
+
 
 MOUNTINFO = "/proc/self/mountinfo"
 
@@ -215,3 +264,62 @@ def _check_files(folder: bytes, order: CheckDestination, node: str, destination:
             free=f"room for {files} files",
             needed=f"{order.needed_files + SPARE_FILES} files",
         )
+
+
+AreOne = Callable[[bytes, bytes], bool]
+NOT_A_NAME = (errno.EINVAL, errno.EILSEQ, errno.ENAMETOOLONG)
+_TELLING = ((b"castray-name", b"CASTRAY-NAME"), ("é".encode(), "e\u0301".encode()))
+"""Pairs of names that are equal if case or Unicode normalisation is ignored."""
+
+
+def find_clash(manifest: Manifest, are_one: AreOne) -> Optional[tuple[bytes, bytes]]:
+    """Two paths of the parcel that can't both exist; None if there are none."""
+    if not any(are_one(*pair) for pair in _TELLING):
+        return None
+    seen: dict[tuple[bytes, str], list[bytes]] = {}
+    for entry in manifest.entries:
+        above, _, name = entry.path.rpartition(b"/")
+        alike = seen.setdefault((above, _folded(name)), [])
+        for other in alike:
+            if are_one(other, name):
+                return (above + b"/" + other if above else other), entry.path
+        alike.append(name)
+    return None
+
+
+def _folded(name: bytes) -> str:
+    """Equal for all names that any file system may consider equal."""
+    text = unicodedata.normalize("NFKD", name.decode("utf-8", "surrogateescape")).casefold()
+    text = unicodedata.normalize("NFKD", text)
+    return "".join(letter for letter in text if unicodedata.category(letter) != "Cf").rstrip(". ")
+
+
+@contextlib.contextmanager
+def name_comparison(folder: int) -> Iterator[AreOne]:
+    """Compare names on the file system of an open folder. Raises OSError, and so does what it gives."""
+    name = b"names"
+    with contextlib.suppress(FileExistsError):  # left by an earlier process
+        os.mkdir(name, 0o700, dir_fd=folder)
+    fd = os.open(name, FOLDER, dir_fd=folder)
+    try:
+        yield lambda first, second: _are_one(fd, first, second)
+    finally:
+        os.close(fd)
+    os.rmdir(name, dir_fd=folder)
+
+
+def _are_one(folder: int, first: bytes, second: bytes) -> bool:
+    try:
+        os.close(os.open(first, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600, dir_fd=folder))
+    except OSError as error:
+        if error.errno not in NOT_A_NAME:
+            raise
+        return False  # an invalid name; reported when it is created
+    try:
+        return lstat_in(second, folder) is not None
+    except OSError as error:
+        if error.errno not in NOT_A_NAME:
+            raise
+        return False
+    finally:
+        os.unlink(first, dir_fd=folder)

@@ -12,8 +12,7 @@ from castray_desktop.core.failures.kinds import CastRayError
 from castray_desktop.workers.agent.transfer.store.cancellation import CancellationToken, CastCancelledError
 from castray_desktop.workers.agent.transfer.store.piece_store import PieceStore
 from castray_desktop.workers.agent.transfer.system.digests import Hasher
-from castray_desktop.workers.agent.transfer.system.file_io import page_buffer
-from castray_desktop.workers.agent.transfer.system.sparse_files import hash_zeros
+from castray_desktop.workers.agent.transfer.system.file_io import hash_zeros, page_buffer
 
 log = logging.getLogger("castray.byte_plane")
 

@@ -20,7 +20,7 @@ from typing import NamedTuple, Optional
 from castray_desktop.core.content.manifest import HASH_BYTES
 from castray_desktop.workers.agent.transfer.system.digests import Hasher
 from castray_desktop.workers.agent.transfer.system.file_io import page_buffer
-from castray_desktop.workers.agent.transfer.system.file_systems import FileSystems, fstat, is_remote
+from castray_desktop.workers.agent.transfer.system.linux_calls import FileSystems, fstat, is_remote
 
 try:
     import sqlite3

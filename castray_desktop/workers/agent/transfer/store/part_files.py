@@ -18,12 +18,12 @@ from functools import partial
 from typing import Optional
 
 from castray_desktop.core.content.manifest import EntryKind, Manifest, ManifestEntry
+from castray_desktop.workers.agent.transfer.store.destination_check import SpaceReservations
 from castray_desktop.workers.agent.transfer.store.existing_files import ExistingFiles
 from castray_desktop.workers.agent.transfer.store.journal import DROP, KEEP, MOVE, OPEN, CommitLog
-from castray_desktop.workers.agent.transfer.store.space_reservations import SpaceReservations
 from castray_desktop.workers.agent.transfer.store.staging import Staging
 from castray_desktop.workers.agent.transfer.system import linux_calls
-from castray_desktop.workers.agent.transfer.system.file_io import OpenFiles
+from castray_desktop.workers.agent.transfer.system.file_io import OpenFiles, has_same_holes
 from castray_desktop.workers.agent.transfer.system.open_folders import (
     FOLDER,
     OpenFolder,
@@ -32,7 +32,6 @@ from castray_desktop.workers.agent.transfer.system.open_folders import (
     open_folder,
     open_parent,
 )
-from castray_desktop.workers.agent.transfer.system.sparse_files import has_same_holes
 
 RESERVE_FROM = 1 << 20
 FEW_FILES = 16

@@ -16,19 +16,21 @@ from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol.nodes.agent_protocol import StartDelivery
 from castray_desktop.workers.agent.transfer.node_context import NodeContext
 from castray_desktop.workers.agent.transfer.store.cancellation import CancellationToken
-from castray_desktop.workers.agent.transfer.store.comparison import ExistingFileComparison, may_exist
 from castray_desktop.workers.agent.transfer.store.destination_check import (
+    find_clash,
+    name_comparison,
     nearest_folder,
     present_bytes,
     resolve_destination,
 )
 from castray_desktop.workers.agent.transfer.store.existing_files import (
     CHANGED_WHILE_COMPARED,
+    ExistingFileComparison,
     ExistingFiles,
+    may_exist,
     whole_pieces,
 )
 from castray_desktop.workers.agent.transfer.store.file_hashes import FileHashes
-from castray_desktop.workers.agent.transfer.store.name_clashes import find_clash, name_comparison
 from castray_desktop.workers.agent.transfer.store.part_files import PartFiles
 from castray_desktop.workers.agent.transfer.store.piece_store import (
     NotifyChanged,

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import re
 import stat
 import threading
 from collections import defaultdict
@@ -18,12 +17,13 @@ from pathlib import Path
 from castray_desktop.core.failures.kinds import CastRayError
 from castray_desktop.core.protocol.nodes.agent_protocol import Probe, ProbeReply, ProbeVerb
 from castray_desktop.workers.agent.transfer.store.destination_check import nearest_folder, resolve_destination
-from castray_desktop.workers.agent.transfer.store.staging_registry import StagingRegistry
+from castray_desktop.workers.agent.transfer.store.staging import (
+    MAX_PROBE_CONTENT,
+    PROBE_NAME,
+    StagingRegistry,
+)
 
 log = logging.getLogger("castray.byte_plane")
-
-MAX_CONTENT = 64
-_NAME = re.compile(r"\.castray-probe-[0-9a-f]{16,64}")
 
 
 class StorageProbes:
@@ -39,7 +39,7 @@ class StorageProbes:
 
     def carry_out(self, order: Probe) -> ProbeReply:
         """Create a probe file, look it up, or remove it. Any error means no."""
-        if not _NAME.fullmatch(order.name) or len(order.content) > MAX_CONTENT:
+        if not PROBE_NAME.fullmatch(order.name) or len(order.content) > MAX_PROBE_CONTENT:
             return ProbeReply(False)
         try:
             if order.verb is ProbeVerb.PLACE:
@@ -103,7 +103,8 @@ class StorageProbes:
         fd = os.open(os.path.join(path, os.fsencode(order.name)), flags)
         try:
             return (
-                stat.S_ISREG(os.fstat(fd).st_mode) and os.read(fd, MAX_CONTENT + 1) == order.content.encode()
+                stat.S_ISREG(os.fstat(fd).st_mode)
+                and os.read(fd, MAX_PROBE_CONTENT + 1) == order.content.encode()
             )
         finally:
             os.close(fd)
@@ -122,17 +123,3 @@ class StorageProbes:
 
     def _record(self, cast: str, name: str) -> Path:
         return self._registry.path(cast, name.lstrip("."))
-
-
-def remove_probe(path: bytes) -> bool:
-    """Remove a file that an ended agent left, if it is a probe. Raises OSError where that can't be done."""
-    if not _NAME.fullmatch(os.fsdecode(os.path.basename(path))):
-        return False
-    try:
-        facts = os.lstat(path)
-    except OSError:
-        return False
-    if not stat.S_ISREG(facts.st_mode) or facts.st_size > MAX_CONTENT:
-        return False
-    os.unlink(path)
-    return True

@@ -15,12 +15,13 @@ import pytest
 from castray_desktop.core.protocol.nodes.agent_protocol import DeliveryReport, RecipientState
 from castray_desktop.workers.agent.transfer.store.journal import JOURNAL_MAGIC
 from castray_desktop.workers.agent.transfer.store.staging import (
+    FOREIGN_SECONDS,
     Staging,
+    StagingRegistry,
     remove_abandoned_staging,
     remove_delivery_staging,
     remove_staging,
 )
-from castray_desktop.workers.agent.transfer.store.staging_registry import FOREIGN_SECONDS, StagingRegistry
 from castray_desktop.workers.agent.transfer.system import linux_calls
 from tests.workers.agent.transfer.lab import Lab, Node, tree
 
@@ -263,7 +264,7 @@ def test_renaming_never_replaces(tmp_path: Path, rename: Callable[[bytes, int, b
 KILLED = """
 import os, sys
 from castray_desktop.workers.agent.transfer.store.staging import Staging
-from castray_desktop.workers.agent.transfer.store.staging_registry import StagingRegistry
+from castray_desktop.workers.agent.transfer.store.staging import StagingRegistry
 staging = Staging(os.fsencode(sys.argv[1]), "c0ffee", "node", {}, StagingRegistry("engine a"))
 open(staging.parts + b"/half", "wb").write(b"x")
 os._exit(9)

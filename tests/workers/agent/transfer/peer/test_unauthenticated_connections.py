@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from castray_desktop.core.protocol.nodes.agent_protocol import RecipientState
 from castray_desktop.core.protocol.nodes.peer_frames import FrameType, frame
 from castray_desktop.workers.agent.transfer.peer import accept
-from castray_desktop.workers.agent.transfer.peer.unauthenticated_connections import UnauthenticatedConnections
+from castray_desktop.workers.agent.transfer.peer.accept import UnauthenticatedConnections
 from tests.workers.agent.transfer.lab import Lab, Node
 
 MIB = 1 << 20

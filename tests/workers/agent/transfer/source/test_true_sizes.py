@@ -9,7 +9,7 @@ import pytest
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol.nodes.agent_protocol import RecipientState
 from castray_desktop.workers.agent.transfer.source.scanner import Scanner
-from castray_desktop.workers.agent.transfer.system import file_systems
+from castray_desktop.workers.agent.transfer.system import linux_calls
 from tests.workers.agent.transfer.lab import Lab
 
 pytestmark = pytest.mark.timeout(60)
@@ -43,7 +43,7 @@ def test_what_does_not_end_where_its_size_says_fails_by_name(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file system that is not known to do this."""
-    monkeypatch.setattr(file_systems, "GENERATED", frozenset())
+    monkeypatch.setattr(linux_calls, "GENERATED_FILE_SYSTEMS", frozenset())
     nodes, top = lab.chain(1), lab.files / "top"
     top.mkdir()
     (top / "good").write_text("x")

@@ -15,7 +15,7 @@ from castray_desktop.workers.agent.transfer.delivery import commit
 from castray_desktop.workers.agent.transfer.source import cast_source
 from castray_desktop.workers.agent.transfer.store import existing_files, hash_cache, piece_store
 from castray_desktop.workers.agent.transfer.store.hash_cache import FileKey, HashCache, file_keys, hash_file
-from castray_desktop.workers.agent.transfer.system import file_systems, linux_calls
+from castray_desktop.workers.agent.transfer.system import linux_calls
 from castray_desktop.workers.agent.transfer.system.digests import file_hasher
 from tests.workers.agent.transfer.lab import BEST, Lab, Node, tree
 from tests.workers.agent.transfer.store.test_resume import go_on, left_half_way
@@ -332,7 +332,7 @@ def test_on_a_network_file_system_a_minute_has_to_pass(
     monkeypatch.setattr(hash_cache, "SETTLED_NS", 0)
     assert hash_file(os.fsencode(path), file_hasher("sha256"))[0] == key
     assert list(file_keys([os.fsencode(path)])) == [key]
-    monkeypatch.setattr(file_systems, "LOCAL", frozenset())
+    monkeypatch.setattr(linux_calls, "LOCAL_FILE_SYSTEMS", frozenset())
     assert hash_file(os.fsencode(path), file_hasher("sha256"))[0] is None
     assert list(file_keys([os.fsencode(path)])) == []
 
@@ -349,7 +349,7 @@ def test_a_hash_that_may_be_out_of_date_is_not_used(
         file = path if node is nodes[0] else node.inbox / "a"
         node.plane._hashes.save(BEST.file, {FileKey.of(file.stat()): bytes(32)})
     if remote:
-        monkeypatch.setattr(file_systems, "LOCAL", frozenset())
+        monkeypatch.setattr(linux_calls, "LOCAL_FILE_SYSTEMS", frozenset())
     (result,) = lab.send(nodes, [path])
     assert result.state is (RecipientState.SKIPPED if remote else RecipientState.FAILED)
     assert (nodes[1].inbox / "a").read_bytes() == path.read_bytes()
@@ -361,10 +361,10 @@ def test_attributes_are_asked_for_once_more_where_they_are_cached(
     path, asked = os.fsencode(tmp_path / "a"), []
     Path(os.fsdecode(path)).touch()
     monkeypatch.setattr(linux_calls, "refresh", asked.append)
-    assert file_systems.FileSystems().lstat(path) == os.lstat(path)
+    assert linux_calls.FileSystems().lstat(path) == os.lstat(path)
     assert asked == []
-    monkeypatch.setattr(file_systems, "LOCAL", frozenset())
-    assert file_systems.FileSystems().lstat(path) == os.lstat(path)
+    monkeypatch.setattr(linux_calls, "LOCAL_FILE_SYSTEMS", frozenset())
+    assert linux_calls.FileSystems().lstat(path) == os.lstat(path)
     assert asked == [path]
 
 
@@ -375,7 +375,7 @@ def test_asking_once_more_works_on_paths_and_open_files(tmp_path: Path) -> None:
     linux_calls.refresh(os.fsencode(tmp_path / "missing"))
     with path.open("rb") as file:
         linux_calls.refresh(file.fileno())
-        assert file_systems.fstat(file.fileno(), True) == path.stat()
+        assert linux_calls.fstat(file.fileno(), True) == path.stat()
         assert (
             linux_calls.file_system_type(file.fileno())
             == linux_calls.file_system_type(os.fsencode(path))

@@ -11,8 +11,8 @@ import pytest
 from castray_desktop.core.content.manifest import EntryKind, Manifest, ManifestEntry
 from castray_desktop.core.failures.kinds import FailureKind
 from castray_desktop.core.protocol.nodes.agent_protocol import RecipientState
-from castray_desktop.workers.agent.transfer.store import name_clashes
-from castray_desktop.workers.agent.transfer.store.name_clashes import find_clash, name_comparison
+from castray_desktop.workers.agent.transfer.store import destination_check
+from castray_desktop.workers.agent.transfer.store.destination_check import find_clash, name_comparison
 from tests.workers.agent.transfer.lab import Lab
 from tests.workers.agent.transfer.store.test_resume import left_half_way
 
@@ -94,7 +94,7 @@ def ignoring_case(monkeypatch: pytest.MonkeyPatch) -> None:
                 return os.stat(found, dir_fd=folder, follow_symlinks=False)
         return None
 
-    monkeypatch.setattr(name_clashes, "lstat_in", facts_of)
+    monkeypatch.setattr(destination_check, "lstat_in", facts_of)
 
 
 @pytest.mark.usefixtures("ignoring_case")

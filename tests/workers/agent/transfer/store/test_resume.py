@@ -29,8 +29,7 @@ from castray_desktop.core.protocol.nodes.agent_protocol import (
 from castray_desktop.workers.agent.transfer.source import cast_source as source_module
 from castray_desktop.workers.agent.transfer.source.cast_source import SourceReader
 from castray_desktop.workers.agent.transfer.store.journal import JOURNAL_MAGIC
-from castray_desktop.workers.agent.transfer.store.staging import remove_delivery_staging
-from castray_desktop.workers.agent.transfer.store.staging_registry import StagingRegistry
+from castray_desktop.workers.agent.transfer.store.staging import StagingRegistry, remove_delivery_staging
 from tests.workers.agent.transfer.lab import Cast, Lab, Node, await_true, tree
 from tests.workers.agent.transfer.proxy import Proxy
 

@@ -16,7 +16,7 @@ from castray_desktop.core.content.manifest import MAX_DATA_RANGES
 from castray_desktop.core.failures.kinds import FailureKind
 from castray_desktop.core.protocol.nodes.agent_protocol import Algorithms, RecipientState
 from castray_desktop.workers.agent.transfer.system.digests import Hasher, file_hasher
-from castray_desktop.workers.agent.transfer.system.sparse_files import data_ranges, hash_zeros
+from castray_desktop.workers.agent.transfer.system.file_io import data_ranges, hash_zeros
 from tests.workers.agent.transfer.lab import BEST, Lab, tree
 from tests.workers.agent.transfer.proxy import Proxy
 from tests.workers.agent.transfer.store.test_resume import go_on, left_half_way

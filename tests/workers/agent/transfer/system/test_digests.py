@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from castray_desktop.workers.agent.transfer.system import compiled_modules
+from castray_desktop.workers.agent.transfer.system import digests
 
 ROOT = Path(__file__).resolve().parents[5]
 ASK = (
@@ -29,15 +29,15 @@ def test_a_node_with_nothing_works_with_the_standard_library() -> None:
 
 
 def test_what_is_shipped_for_its_kind_is_used(tmp_path: Path) -> None:
-    assert compiled_modules.pack_modules(tmp_path) == tmp_path / compiled_modules.PACKAGE
+    assert digests.pack_modules(tmp_path) == tmp_path / digests.COMPILED_PACKAGE
     assert best_digests(tmp_path) == "blake3 xxh3-128"
     assert not list(tmp_path.rglob("*.pyi"))
 
 
 def test_what_is_of_another_kind_or_damaged_is_no_failure(tmp_path: Path) -> None:
     for name in ("other", "damaged"):
-        compiled_modules.pack_modules(tmp_path / name)
-    kind = tmp_path / "other" / compiled_modules.PACKAGE / compiled_modules.interpreter_kind()
+        digests.pack_modules(tmp_path / name)
+    kind = tmp_path / "other" / digests.COMPILED_PACKAGE / digests.interpreter_kind()
     kind.rename(kind.with_name("cpython-311-aarch64-linux-gnu"))
     assert best_digests(tmp_path / "other") == "sha256 blake2b-128"
     for library in (tmp_path / "damaged").rglob("*.so"):
@@ -46,5 +46,5 @@ def test_what_is_of_another_kind_or_damaged_is_no_failure(tmp_path: Path) -> Non
 
 
 def test_a_driver_without_them_ships_nothing(tmp_path: Path) -> None:
-    assert compiled_modules.pack_modules(tmp_path, ("no_such_module_here", "json")) is None
+    assert digests.pack_modules(tmp_path, ("no_such_module_here", "json")) is None
     assert list(tmp_path.iterdir()) == []
