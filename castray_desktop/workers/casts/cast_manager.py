@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 
 import msgspec
 
 from castray_desktop.core.casts.admission_queue import AdmissionQueue
 from castray_desktop.core.casts.node_selector import Groups, nobody_online, resolve_recipients, resolve_source
 from castray_desktop.core.casts.states import recipients_mode
+from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
+from castray_desktop.core.failures.sentences import sentence
 from castray_desktop.core.protocol.messages import (
     CastCluster,
     CastResult,
@@ -22,13 +26,13 @@ from castray_desktop.core.protocol.messages import (
     NodeState,
     PreflightReport,
     SendRequest,
+    TransportOption,
 )
 from castray_desktop.core.protocol.nodes import agent_protocol
-from castray_desktop.workers.casts.agent_requests import AgentCastRequests, ReverseDialRequests
+from castray_desktop.core.protocol.nodes.agent_protocol import ParcelTotals
 from castray_desktop.workers.casts.cast_commands import CastCommands, FindPastCast
 from castray_desktop.workers.casts.cast_publisher import CastEnded, CastPublisher, FinishedCasts
 from castray_desktop.workers.casts.deferred_deliveries import DeferredDeliveries
-from castray_desktop.workers.casts.dry_run import DryRuns
 from castray_desktop.workers.casts.node_speed_store import NodeSpeedStore
 from castray_desktop.workers.casts.session.agent_orders import AgentDirectory
 from castray_desktop.workers.casts.session.cast_session import CastSession, SessionServices
@@ -38,6 +42,56 @@ from castray_desktop.workers.casts.session.multicast_control import MulticastGro
 from castray_desktop.workers.casts.verification import VerificationJobs
 
 CLOSE_SECONDS = 1.0
+ANSWER_SECONDS = 15.0
+
+log = logging.getLogger("castray.cast")
+
+
+class DryRuns:
+    """`make(request)` makes a session that never sends; raises CastRayError for an invalid request.
+
+    Reports for `sessions`, by id, must be passed to them; `forget(run)` lets agents release their resources.
+    """
+
+    def __init__(
+        self, make: Callable[[SendRequest], CastSession], forget: Callable[[CastSession], None]
+    ) -> None:
+        self.sessions: dict[str, CastSession] = {}
+        self._make = make
+        self._forget = forget
+
+    async def preflight(self, request: SendRequest) -> PreflightReport:
+        """What a cast would send, and which recipients can't take it. Raises CastRayError."""
+        async with self._run(request) as run:
+            survey = await run.preflight.survey()
+            removals = await run.preflight.removals(survey)
+        if request.options.await_offline:
+            survey = survey.without_failures(FailureKind.NODE_OFFLINE)
+        return survey.report(run.status.recipients, removals)
+
+    async def scan(self, request: SendRequest) -> ParcelTotals:
+        """What a request would send. Only the source is asked. Raises CastRayError."""
+        async with self._run(request) as run:
+            return (await run.preflight.survey(ask=False)).totals
+
+    async def snapshot(self, request: SendRequest) -> tuple[str, str, tuple[str, ...]]:
+        """The digest of the manifest that would be sent now, with source and recipients.
+
+        Nobody but the source is asked. Raises CastRayError.
+        """
+        async with self._run(request) as run:
+            survey = await run.preflight.survey(ask=False)
+        return survey.totals.manifest_digest, run.status.request.source, run.status.request.recipients
+
+    @contextlib.asynccontextmanager
+    async def _run(self, request: SendRequest) -> AsyncIterator[CastSession]:
+        run = self._make(request)
+        self.sessions[run.status.cast] = run
+        try:
+            yield run
+        finally:
+            del self.sessions[run.status.cast]
+            self._forget(run)
 
 
 class CastManager:
@@ -69,8 +123,6 @@ class CastManager:
         self._records = records
         self._groups = groups
         self._runs: dict[str, CastSession] = {}
-        self._reaching = ReverseDialRequests(agents)
-        self._from_agents = AgentCastRequests(agents, self.send)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self.dry_runs = DryRuns(self._new_run, self._forget)
         self._chores: set[asyncio.Task[None]] = set()
@@ -243,8 +295,6 @@ class CastManager:
             await asyncio.wait(self._chores, timeout=CLOSE_SECONDS)
         for chore in self._chores:
             chore.cancel()
-        self._reaching.close()
-        self._from_agents.close()
         await self._news.close()
 
     # --- what is there --------------------------------------------------------------------------
@@ -295,9 +345,8 @@ class CastManager:
         for delivery in report.deliveries:
             if (run := self._runs.get(delivery.cast)) is not None:
                 run.delivery_reported(node, delivery)
-                self._reaching.delivery_reported(node, delivery)
-        for asked in report.requests:
-            self._from_agents.start_cast(node, asked)
+        for wanted in report.requests:
+            self._start_requested(node, wanted)
 
     def cluster_changed(self) -> None:
         """The cluster's status changed; casts may wait for that."""
@@ -322,6 +371,27 @@ class CastManager:
         """A node was removed; notify every cast."""
         for run in self._going_on():
             run.node_removed(node)
+
+    def _start_requested(self, node: str, wanted: agent_protocol.TransferRequest) -> None:
+        """Start a cast from that node and send its agent the id, or why it was refused."""
+        request = SendRequest(
+            wanted.paths,
+            wanted.recipients,
+            source=node,
+            leave_out=True,
+            options=TransferOptions(transport=TransportOption(wanted.transport)),
+        )
+        try:
+            answer = agent_protocol.AnswerTransfer(wanted.number, self.send(request))
+        except CastRayError as error:
+            log.warning("%s requested a cast: %s", node, sentence(error.failure))
+            answer = agent_protocol.AnswerTransfer(wanted.number, refusal=sentence(error.failure))
+        self._run_in_background(self._answer_request(node, answer), f"answer {node}")
+
+    async def _answer_request(self, node: str, answer: agent_protocol.AnswerTransfer) -> None:
+        with contextlib.suppress(CastRayError, TimeoutError):  # the agent has ended, and its caller
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await self._agents.call(node, answer)
 
     def _running(self) -> dict[str, CastStatus]:
         return {cast: self._runs[cast].status for cast in self._tasks}
@@ -400,7 +470,6 @@ class CastManager:
             return  # the next engine continues it
         self._admit()
         run = self._runs[cast]
-        self._reaching.forget_cast(cast)
         self._ends.cast_ended(run)
         if self._speeds is not None and run.measured_speeds:
             self._speeds.record(self._agents.nodes.values(), run.measured_speeds)
@@ -411,6 +480,9 @@ class CastManager:
 
     def _forget(self, run: CastSession) -> None:
         """Let the agents release their resources, in the background."""
-        chore = asyncio.create_task(run.release_nodes(), name=f"forget {run.status.cast}")
+        self._run_in_background(run.release_nodes(), f"forget {run.status.cast}")
+
+    def _run_in_background(self, work: Coroutine[None, None, None], name: str) -> None:
+        chore = asyncio.create_task(work, name=name)
         self._chores.add(chore)
         chore.add_done_callback(self._chores.discard)

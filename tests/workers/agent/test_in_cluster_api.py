@@ -7,9 +7,6 @@ from typing import Any
 
 import pytest
 
-from castray_desktop.core.casts.transfer_options import TransferOptions
-from castray_desktop.core.failures.kinds import CastRayError, FailureKind
-from castray_desktop.core.protocol.messages import SendRequest, TransportOption
 from castray_desktop.core.protocol.nodes import agent_protocol
 from castray_desktop.core.protocol.nodes.agent_protocol import (
     DeliveryReport,
@@ -19,8 +16,6 @@ from castray_desktop.core.protocol.nodes.agent_protocol import (
 )
 from castray_desktop.workers.agent import in_cluster_api
 from castray_desktop.workers.agent.in_cluster_api import InClusterCounters, InClusterRequests
-from castray_desktop.workers.casts.agent_requests import AgentCastRequests
-from tests.helpers.fake_agents import FakeAgents
 
 
 async def asked(requests: InClusterRequests, *arguments: Any) -> asyncio.Task[str]:
@@ -87,36 +82,6 @@ async def test_a_broadcast_needs_no_names() -> None:
     task = await asked(requests, "/x", (), "broadcast")
     assert requests.drain()[0].recipients == ("all",)
     task.cancel()
-
-
-async def test_the_engine_starts_it_from_that_node_and_tells_its_agent() -> None:
-    agents = FakeAgents("s", "a")
-    sent: list[SendRequest] = []
-
-    def send(request: SendRequest) -> str:
-        if request.recipients == ("nobody",):
-            raise CastRayError(FailureKind.NODE_UNKNOWN, node="nobody", nodes="a, s")
-        sent.append(request)
-        return "c0ffee"
-
-    asked_by = AgentCastRequests(agents, send)
-    asked_by.start_cast("a", agent_protocol.TransferRequest(1, ("/x",), ("s",), "udp"))
-    asked_by.start_cast("a", agent_protocol.TransferRequest(2, ("/x",), ("nobody",)))
-    async with asyncio.timeout(5), agents.ordered:
-        await agents.ordered.wait_for(lambda: len(agents.orders) == 2)
-    assert sent == [
-        SendRequest(
-            ("/x",),
-            ("s",),
-            source="a",
-            leave_out=True,
-            options=TransferOptions(transport=TransportOption.UDP),
-        )
-    ]
-    assert agents.orders[0] == ("a", agent_protocol.AnswerTransfer(1, "c0ffee"))
-    refusal = agents.orders[1][1]
-    assert isinstance(refusal, agent_protocol.AnswerTransfer)
-    assert refusal.refusal == "There is no node nobody. Nodes here: a, s."
 
 
 def test_what_a_node_has_done() -> None:

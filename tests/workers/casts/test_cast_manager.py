@@ -18,6 +18,7 @@ from castray_desktop.core.protocol.messages import (
     Removal,
     SendRequest,
     Transport,
+    TransportOption,
 )
 from castray_desktop.core.protocol.nodes import agent_protocol
 from castray_desktop.core.protocol.nodes.agent_protocol import RecipientState, SourceState
@@ -555,3 +556,21 @@ async def test_removing_needs_names_that_are_kept(stage: Stage) -> None:
     with pytest.raises(CastRayError) as caught:
         stage.cast_manager.send(REQUEST.with_options(remove_extra=True))
     assert caught.value.failure.kind is FailureKind.REMOVE_EXTRA_REFUSED
+
+
+async def test_a_cast_that_an_agent_requests_starts_or_is_refused(stage: Stage) -> None:
+    wanted = (
+        agent_protocol.TransferRequest(1, ("/x",), ("s",), "udp"),
+        agent_protocol.TransferRequest(2, ("/x",), ("nobody",)),
+    )
+    stage.cast_manager.agent_reported("a", agent_protocol.AgentReport(requests=wanted))
+    summary = stage.cast_manager.summaries()[0]
+    assert (summary.source, summary.recipients) == ("a", ("s",))
+    answer = await stage.agents.wait_for("a", agent_protocol.AnswerTransfer)
+    assert answer == agent_protocol.AnswerTransfer(1, summary.cast)
+    refusal = await stage.agents.wait_for("a", agent_protocol.AnswerTransfer, 2)
+    assert isinstance(refusal, agent_protocol.AnswerTransfer)
+    assert refusal.refusal == "There is no node nobody. Nodes here: a, b, c, s."
+    run = stage.cast_manager.commands.find(summary.cast)
+    assert run.status.request.options.transport is TransportOption.UDP
+    assert run.status.request.leave_out

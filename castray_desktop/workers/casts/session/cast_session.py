@@ -6,6 +6,8 @@ Reports come in through methods; `_react` acts on them, one step after the other
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
@@ -18,14 +20,16 @@ from castray_desktop.core.protocol.nodes.agent_protocol import FINAL_RECIPIENT_S
 from castray_desktop.core.routing.node_speeds import SpeedMeasurement
 from castray_desktop.workers.casts.session.admission import Admission, PausedRecipients
 from castray_desktop.workers.casts.session.agent_orders import AgentDirectory, OrderSender
-from castray_desktop.workers.casts.session.cast_completion import CastCompletion, failure_of
-from castray_desktop.workers.casts.session.cast_preflight import CastPreflight
+from castray_desktop.workers.casts.session.cast_preflight import CastPreflight, RecipientSurvey
 from castray_desktop.workers.casts.session.cast_status import CastStatus, offline_failure
 from castray_desktop.workers.casts.session.checkpoint import CastCheckpoint, CheckpointWriter, SaveCheckpoint
 from castray_desktop.workers.casts.session.membership import AddedRecipients, LostNodes
 from castray_desktop.workers.casts.session.multicast_control import MulticastControl, MulticastGroups
-from castray_desktop.workers.casts.session.recipient_survey import RecipientSurvey
-from castray_desktop.workers.casts.session.route_executor import RouteExecutor, TrailerBroadcast
+from castray_desktop.workers.casts.session.route_executor import (
+    ReverseDialRequests,
+    RouteExecutor,
+    TrailerBroadcast,
+)
 from castray_desktop.workers.casts.session.route_policy import RoutePolicy
 from castray_desktop.workers.casts.session.session_context import SessionContext, Wakeup
 from castray_desktop.workers.casts.session.shared_destination import SharedDestinations
@@ -46,6 +50,68 @@ class SessionServices:
     request_admission: Callable[[str], None]
     withdraw: Callable[[str], None]
     multicast_groups: MulticastGroups
+
+
+CLEANUP_SECONDS = 5.0
+SETTLE_SECONDS = 0.5
+
+log = logging.getLogger("castray.cast")
+
+
+class CastCompletion:
+    """Waits for the last counts, and removes what is left on the nodes.
+
+    `stopped` are recipients whose agents have finished with the cast.
+    """
+
+    def __init__(self, context: SessionContext, executor: RouteExecutor) -> None:
+        self.stopped: set[str] = set()
+        self._context = context
+        self._status = context.status
+        self._executor = executor
+
+    async def wait_for_final_counts(self) -> None:
+        """Wait for the source's final byte counts, so that the result is exact."""
+        if self._status.source is None:
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SETTLE_SECONDS):
+                await self._context.wakeup.until(lambda: self._status.source_settled)
+
+    async def end(self, failure: Failure | None) -> None:
+        """End the cast: with a failure, or with the outcome of its deliveries."""
+        if failure is None:
+            self._context.advance(self._status.outcome())
+        elif failure.kind is FailureKind.CANCELLED:
+            await self._clean_up()  # deliveries that were committed meanwhile count
+            self.end_all(DeliveryEvent.CANCELLED, failure)
+            self._context.advance(CastEvent.CANCELLED, failure)
+        else:
+            self.end_all(DeliveryEvent.FAILED, failure)
+            await self._clean_up()
+            self._context.advance(CastEvent.FAILED, failure)
+
+    async def _clean_up(self) -> None:
+        """Cancel the cast on all agents and wait until recipients have removed their part files."""
+        involved = {self._context.source, *self._status.recipients} - set(self._context.absences)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLEANUP_SECONDS):
+                await self._context.orders.broadcast(involved, agent_protocol.CancelCast(self._context.cast))
+                await self._context.wakeup.until(
+                    lambda: not any(self._is_busy(node) for node in self._status.recipients)
+                )
+
+    def _is_busy(self, node: str) -> bool:
+        return (
+            node in self._executor.notified
+            and node not in self._context.absences
+            and node not in self.stopped
+        )
+
+    def end_all(self, event: DeliveryEvent, failure: Failure) -> None:
+        """End all unfinished deliveries."""
+        for node in self._status.unfinished:
+            self._context.end_delivery(node, event, failure)
 
 
 class CastSession:
@@ -83,6 +149,7 @@ class CastSession:
             destinations.restore(record.writers, record.folders)
         self._executor, self._failover, self._destinations = executor, failover, destinations
         self._trailer = TrailerBroadcast(context, executor)
+        self._reverse_dials = ReverseDialRequests(services.agents, context.orders)
         self._multicast = MulticastControl(context, executor, failover, services.multicast_groups)
         self._lost_nodes = LostNodes(context, executor, failover, destinations, self._left)
         self._policy = RoutePolicy(context, executor, failover, destinations, speeds)
@@ -120,6 +187,7 @@ class CastSession:
             return
         if report.state in FINAL_RECIPIENT_STATES:
             self._completion.stopped.add(node)
+        self._reverse_dials.delivery_reported(node, report)
         self.status.delivery_reported(node, report, self._context.now)
         if report.state is RecipientState.CONNECTING and report.failure is not None:
             self._policy.upstream_unreachable(node, report.epoch, report.failure)
@@ -179,7 +247,7 @@ class CastSession:
         self._closed = True
         self._under_way.set()
         cancelled = self._ended_by or Failure(FailureKind.CANCELLED)
-        await self._completion.end(failure_of(self._work, cancelled))
+        await self._completion.end(_failure_of(self._work, cancelled))
 
     def end(self, failure: Failure | None = None) -> None:
         """End the cast soon: cancelled, or failed with `failure`. The first reason counts."""
@@ -382,3 +450,16 @@ class CastSession:
         else:
             self._context.end_delivery(node, DeliveryEvent.FAILED, failure)
         self._wake()
+
+
+def _failure_of(work: asyncio.Task[None] | None, cancelled: Failure) -> Failure | None:
+    """Why a cast's task ended, or never started; `cancelled` if it was ended from outside."""
+    if work is None or work.cancelled():
+        return cancelled
+    error = work.exception()
+    if error is None:
+        return None
+    if isinstance(error, CastRayError):
+        return error.failure
+    log.error("%s", work.get_name(), exc_info=error)
+    return Failure(FailureKind.INTERNAL, {"reason": f"{type(error).__name__}: {error}"})

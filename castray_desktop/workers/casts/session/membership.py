@@ -8,10 +8,14 @@ import msgspec
 
 from castray_desktop.core.casts.states import DeliveryEvent, FailoverEvent, FailoverState
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
-from castray_desktop.core.protocol.messages import CastMode, SendRequest
+from castray_desktop.core.protocol.messages import CastMode
 from castray_desktop.core.protocol.nodes.agent_protocol import DestinationReply
+from castray_desktop.workers.casts.session.cast_preflight import (
+    RecipientSurvey,
+    absent_outcome,
+    survey_recipients,
+)
 from castray_desktop.workers.casts.session.cast_status import offline_failure
-from castray_desktop.workers.casts.session.recipient_survey import RecipientSurvey, survey_recipients
 from castray_desktop.workers.casts.session.route_executor import RouteExecutor
 from castray_desktop.workers.casts.session.session_context import SessionContext
 from castray_desktop.workers.casts.session.shared_destination import SharedDestinations
@@ -90,16 +94,6 @@ class LostNodes:
             self._context.absences.mark_back(node)
             event, failure = absent_outcome(self._status.request, node, failure)
             self._context.end_delivery(node, event, failure)
-
-
-def absent_outcome(request: SendRequest, node: str, failure: Failure) -> tuple[DeliveryEvent, Failure]:
-    """How the delivery to an absent node ends: deferred if requested, else failed."""
-    if request.options.await_offline and failure.kind in _NOT_THERE:
-        return DeliveryEvent.PUT_OFF, Failure(FailureKind.NODE_AWAITED, {"node": node})
-    return DeliveryEvent.FAILED, failure
-
-
-_NOT_THERE = frozenset({FailureKind.NODE_OFFLINE, FailureKind.NODE_SILENT})
 
 
 class AddedRecipients:

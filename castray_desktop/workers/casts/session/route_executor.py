@@ -1,8 +1,12 @@
-"""Carry out the route: send each node its upstream in a safe order; send the trailer's digest to all."""
+"""Carry out the route: send each node its upstream in a safe order, and the trailer's digest.
+
+An upstream dials a recipient that can't dial it.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -12,6 +16,8 @@ from castray_desktop.core.protocol.nodes import agent_protocol
 from castray_desktop.core.protocol.nodes.agent_protocol import AnnounceTrailer
 from castray_desktop.core.routing.reparenting import ReparentingPlan
 from castray_desktop.core.routing.route_plan import NO_UPSTREAM, Move, Route
+from castray_desktop.workers.agent.repeated_log_lines import RepeatedLogLines
+from castray_desktop.workers.casts.session.agent_orders import AgentDirectory, OrderSender
 from castray_desktop.workers.casts.session.session_context import SessionContext
 
 log = logging.getLogger("castray.cast")
@@ -233,3 +239,33 @@ class TrailerBroadcast:
             self._context.orders.run_in_background(
                 self._context.orders.broadcast(going_on, AnnounceTrailer(self._context.cast, digest))
             )
+
+
+DIAL_ORDER_SECONDS = 5.0
+
+
+class ReverseDialRequests:
+    """Forwards each request of a recipient to be dialled by its upstream, once."""
+
+    def __init__(self, agents: AgentDirectory, orders: OrderSender) -> None:
+        self._agents = agents
+        self._orders = orders
+        self._seen: dict[str, int] = {}  # the number of the last request of each recipient
+        self._log = RepeatedLogLines(log, logging.INFO, "cast %s: %s is to dial %s")
+
+    def delivery_reported(self, node: str, report: agent_protocol.DeliveryReport) -> None:
+        """Handle a recipient's report, which may request a reverse dial."""
+        if report.asked == self._seen.get(node, 0) or report.state in agent_protocol.FINAL_RECIPIENT_STATES:
+            return
+        self._seen[node] = report.asked  # fewer than before: it has a new agent
+        if report.asked_upstream:
+            self._orders.run_in_background(self._order_dial(node, report))
+
+    async def _order_dial(self, node: str, report: agent_protocol.DeliveryReport) -> None:
+        self._log.log(report.cast, report.asked_upstream, node)
+        # After an error, the recipient asks again, or another transport connects.
+        with contextlib.suppress(CastRayError, TimeoutError):
+            hello = self._agents.hello(node)
+            order = agent_protocol.DialRecipient(report.cast, report.epoch, node, hello.address, hello.port)
+            async with asyncio.timeout(DIAL_ORDER_SECONDS):
+                await self._orders.call(report.asked_upstream, order)

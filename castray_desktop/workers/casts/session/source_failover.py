@@ -11,7 +11,6 @@ from castray_desktop.core.protocol.messages import DeliveryState
 from castray_desktop.core.protocol.nodes import agent_protocol
 from castray_desktop.core.protocol.nodes.agent_protocol import SourceState
 from castray_desktop.workers.casts.session.cast_status import offline_failure
-from castray_desktop.workers.casts.session.recipient_survey import scan_order
 from castray_desktop.workers.casts.session.route_executor import RouteExecutor
 from castray_desktop.workers.casts.session.session_context import SessionContext
 
@@ -52,6 +51,11 @@ class SourceFailover:
         if node in self._context.absences:
             return False
         return node != self._context.source or self.state is FailoverState.SERVING
+
+    def scan_order(self) -> agent_protocol.PrepareSource:
+        """The order to scan the requested paths."""
+        request = self._status.request
+        return agent_protocol.PrepareSource(self._context.cast, request.paths, request.options)
 
     def start(self) -> None:
         """Let the source scan, without a survey."""
@@ -138,7 +142,7 @@ class SourceFailover:
             self.fail(Failure(FailureKind.PARCEL_CHANGED, {"node": self._context.source}))
 
     def _scan(self) -> None:
-        self._tell(scan_order(self._context.cast, self._status.request))
+        self._tell(self.scan_order())
 
     def _serve(self) -> None:
         """Nobody waits for the reply: a recipient that dials before the source serves retries at once."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol.messages import UnsentFile
 from castray_desktop.core.protocol.nodes.agent_protocol import DestinationReply, FileProblem, ParcelTotals
-from castray_desktop.workers.casts.session.recipient_survey import RecipientSurvey
+from castray_desktop.workers.casts.session.cast_preflight import RecipientSurvey
 
 TOTALS = ParcelTotals(
     100,

@@ -1,0 +1,60 @@
+"""A recipient that asks to be dialled: its upstream gets one order for each request."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from castray_desktop.core.protocol.nodes.agent_protocol import DeliveryReport, DialRecipient, RecipientState
+from castray_desktop.workers.casts.session.agent_orders import OrderSender
+from castray_desktop.workers.casts.session.route_executor import ReverseDialRequests
+from tests.helpers.fake_agents import FakeAgents
+
+S = RecipientState
+
+
+@pytest.fixture
+def agents() -> FakeAgents:
+    return FakeAgents("a", "b", "c")
+
+
+def asking(times: int, upstream: str, state: S = S.CONNECTING, epoch: int = 3) -> DeliveryReport:
+    return DeliveryReport("cast", state, epoch=epoch, asked=times, asked_upstream=upstream)
+
+
+async def test_each_request_is_forwarded_once(agents: FakeAgents) -> None:
+    orders = OrderSender(agents)
+    requests = ReverseDialRequests(agents, orders)
+    requests.delivery_reported("c", DeliveryReport("cast", S.CONNECTING))
+    requests.delivery_reported("c", asking(1, "b"))
+    requests.delivery_reported("c", asking(1, "b"))
+    assert await agents.wait_for("b", DialRecipient) == DialRecipient("cast", 3, "c", "10.0.0.2", 7000)
+    requests.delivery_reported("c", asking(2, "a", epoch=4))
+    assert await agents.wait_for("a", DialRecipient) == DialRecipient("cast", 4, "c", "10.0.0.2", 7000)
+    requests.delivery_reported("c", asking(1, "a", epoch=4))  # its agent was restarted
+    await agents.wait_for("a", DialRecipient, 2)
+    assert len(agents.orders) == 3
+    orders.close()
+
+
+async def test_nobody_dials_a_recipient_that_has_ended(agents: FakeAgents) -> None:
+    orders = OrderSender(agents)
+    requests = ReverseDialRequests(agents, orders)
+    requests.delivery_reported("c", asking(1, "b", S.FAILED))
+    requests.delivery_reported("b", asking(1, "a"))  # orders keep their order
+    await agents.wait_for("a", DialRecipient)
+    assert [name for name, _ in agents.orders] == ["a"]
+    orders.close()
+
+
+async def test_an_upstream_that_does_not_answer_is_given_up(agents: FakeAgents) -> None:
+    orders = OrderSender(agents)
+    requests = ReverseDialRequests(agents, orders)
+    agents.hold(DialRecipient)  # `close` ends calls that never answer
+    requests.delivery_reported("c", asking(1, "b"))
+    await agents.wait_for("b", DialRecipient)
+    waiting = asyncio.all_tasks() - {asyncio.current_task()}
+    orders.close()
+    await asyncio.wait(waiting)
+    assert all(task.cancelled() for task in waiting)
