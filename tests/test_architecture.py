@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from castray_desktop.workers.base.installation import EXTRAS
 from tools import structure
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -123,6 +124,23 @@ def test_what_programs_use_is_a_client() -> None:
 def test_ray_is_imported_where_it_is_called_alone() -> None:
     others = [path for path in modules(".") if path.stem not in RAY_MODULES or path.parent.name != "driver"]
     assert offenders(others, ("ray",)) == []
+
+
+@pytest.mark.parametrize(
+    ("extra", "users", "others"),
+    [
+        ("window", ("app.py", "ui"), ("shiboken6",)),
+        ("serve", ("workers/http_api",), ("starlette", "pydantic")),
+    ],
+)
+def test_an_extra_is_imported_where_it_is_needed_alone(
+    extra: str, users: tuple[str, ...], others: tuple[str, ...]
+) -> None:
+    """Everything else runs where the base alone is installed."""
+    elsewhere = [
+        path for path in modules(".") if not any(path.is_relative_to(PACKAGE / user) for user in users)
+    ]
+    assert offenders(elsewhere, (*EXTRAS[extra], *others)) == []
 
 
 def test_what_is_shipped_imports_the_shipped_alone() -> None:

@@ -7,6 +7,7 @@ small scripts, so that nothing is installed and no network is used.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from castray_desktop.workers.base.installation import CHINESE_FONT, LIBRARIES, SystemPackage
 
 ROOT = Path(__file__).resolve().parent.parent
 pytestmark = [
@@ -53,6 +56,7 @@ class Launcher:
             path.mkdir()
         shutil.copy2(ROOT / "castray", self.root)
         (self.root / "requirements.lock").write_text("some-package==1.0 \\\n    --hash=sha256:00\n")
+        (self.root / "requirements-test.lock").write_text("some-tool==1.0 \\\n    --hash=sha256:00\n")
         self.tool("python3", PYTHON)
         self.tool("uv", "#!/bin/sh\nexit 127\n")
         self.tool("sudo", '#!/bin/sh\nshift\nexec "$@"\n')
@@ -67,9 +71,7 @@ class Launcher:
 
     def libraries(self, line: str, *, every: bool = True) -> None:
         """The output of `ldconfig -p`: `line`, and all libraries that the launcher needs."""
-        names = " ".join(
-            word.partition(":")[2] for word in (ROOT / "castray").read_text().split() if ":lib" in word
-        )
+        names = " ".join(package.content for package in LIBRARIES)
         each = f"for name in {names}; do echo $name '(x)'; done" if every else ""
         self.tool("ldconfig", f"#!/bin/sh\necho '{line}'\n{each}\n")
 
@@ -142,7 +144,55 @@ def test_a_changed_lock_is_installed_into_the_same_environment(launcher: Launche
     assert kept.exists()
 
 
-def test_a_moved_clone_is_linked_anew(launcher: Launcher) -> None:
+def test_the_test_tools_are_installed_by_the_first_test_alone(launcher: Launcher) -> None:
+    launcher.run("nodes")
+    (install,) = launcher.calls("pip")
+    assert "requirements-test.lock" not in install
+
+    assert "installing 1 packages from requirements-test.lock" in launcher.run("test", "tests/core").stderr
+    (_, tools) = launcher.calls("pip")
+    assert "--require-hashes" in tools
+    assert tools.endswith(f"-r {launcher.root}/requirements-test.lock")
+
+    for arguments in (["test", "tests/core"], ["nodes"]):
+        assert launcher.run(*arguments).stderr == ""
+    assert len(launcher.calls("pip")) == 2
+
+
+def test_a_first_start_for_tests_installs_both_locks(launcher: Launcher) -> None:
+    result = launcher.run("test", "tests/core")
+    assert "[-m][pytest][tests/core]" in result.stdout
+    assert [call.rpartition("/")[2] for call in launcher.calls("pip")] == [
+        "requirements.lock",
+        "requirements-test.lock",
+    ]
+
+
+def test_a_changed_test_lock_concerns_tests_alone(launcher: Launcher) -> None:
+    launcher.run("test", "tests/core")
+    with (launcher.root / "requirements-test.lock").open("a") as lock:
+        lock.write("another-tool==2.0 \\\n    --hash=sha256:00\n")
+    assert launcher.run("nodes").stderr == ""
+    assert len(launcher.calls("pip")) == 2
+    assert "installing 2 packages from requirements-test.lock" in launcher.run("test", "tests/core").stderr
+    assert len(launcher.calls("pip")) == 3
+
+
+def test_test_tools_that_could_not_be_installed_leave_the_program_alone(launcher: Launcher) -> None:
+    launcher.run("nodes")
+    kept = launcher.root / ".venv/kept"
+    kept.touch()
+    result = launcher.run("test", "tests/core", FAKE_PIP_ERROR="ERROR: no network")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "ERROR: no network" in result.stderr
+    assert launcher.run("nodes").stderr == ""
+
+    assert launcher.run("test", "tests/core").returncode == 0
+    assert "--force-reinstall" in launcher.calls("pip")[-1]
+    assert kept.exists()
+
+
+def test_a_moved_clone_is_linked_again(launcher: Launcher) -> None:
     launcher.run("nodes")
     launcher.root = launcher.root.rename(launcher.root.with_name("moved"))
     assert launcher.run("nodes").returncode == 0
@@ -259,6 +309,42 @@ def test_without_qts_libraries_only_the_window_is_refused(launcher: Launcher) ->
 
     launcher.libraries("libGL.so.1 (x)")
     assert launcher.run().returncode == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="about the system packages of Linux")
+@pytest.mark.parametrize(
+    ("manager", "command"),
+    [
+        ("dnf", "sudo dnf install -y libglvnd-egl xcb-util-cursor"),
+        ("pacman", "sudo pacman -S --noconfirm libglvnd xcb-util-cursor"),
+        ("zypper", "the packages that contain: libEGL.so.1 libxcb-cursor.so.0"),
+    ],
+)
+def test_other_distributions_are_told_their_names(launcher: Launcher, manager: str, command: str) -> None:
+    (launcher.tools / "apt-get").unlink()
+    launcher.tool(manager, "#!/bin/sh\nexit 1\n")
+    there = [package.content for package in LIBRARIES if package.apt not in ("libegl1", "libxcb-cursor0")]
+    launcher.tool("ldconfig", f"#!/bin/sh\nfor name in {' '.join(there)}; do echo $name '(x)'; done\n")
+    # The tools of the system without its package manager.
+    names = (
+        "bash cat cksum cp dirname env flock grep mkdir mv readlink realpath rm sed sleep sort tail uniq wc"
+    )
+    for name in names.split():
+        if found := shutil.which(name):
+            (launcher.tools / name).symlink_to(found)
+    result = launcher.run(PATH=str(launcher.tools))
+    assert result.returncode == 1
+    assert f"install them with: {command} (commands" in result.stderr
+
+
+def test_the_launcher_names_the_libraries_that_the_program_names() -> None:
+    text = (ROOT / "castray").read_text()
+    rows = re.search(r"readonly LIBRARIES=\((.*?)\)", text, re.DOTALL)
+    font = re.search(r'readonly CHINESE_FONT="(.*)"', text)
+    assert rows is not None
+    assert font is not None
+    assert tuple(SystemPackage(*row.split(":")) for row in rows[1].split()) == LIBRARIES
+    assert SystemPackage(*font[1].split(":")) == CHINESE_FONT
 
 
 # --- a second user of the machine -------------------------------------------------------------------

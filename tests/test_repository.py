@@ -16,7 +16,7 @@ from packaging.utils import canonicalize_name
 import castray_desktop
 
 ROOT = Path(__file__).resolve().parent.parent
-LOCK = ROOT / "requirements.lock"
+LOCK, TEST_LOCK = ROOT / "requirements.lock", ROOT / "requirements-test.lock"
 
 
 class Locked(NamedTuple):
@@ -24,16 +24,16 @@ class Locked(NamedTuple):
     hashes: list[str]
 
 
-def locked() -> list[Locked]:
-    text = re.sub(r"\\\n\s*", " ", LOCK.read_text())
+def locked(*locks: Path) -> list[Locked]:
+    text = re.sub(r"\\\n\s*", " ", "".join(lock.read_text() for lock in locks))
     lines = [line for line in text.splitlines() if line and not line.lstrip().startswith("#")]
     return [
         Locked(Requirement(line.partition(" --hash")[0]), re.findall(r"--hash=(\S+)", line)) for line in lines
     ]
 
 
-def chosen(name: str, python: str) -> str:
-    """The version of a package that the lock file selects for `python`, such as 3.11.2, on Linux."""
+def chosen(name: str, python: str, *locks: Path) -> str:
+    """The version of a package that these locks select for `python`, such as 3.11.2, on Linux."""
     environment = {
         **default_environment(),
         "python_full_version": python,
@@ -41,7 +41,7 @@ def chosen(name: str, python: str) -> str:
     }
     (version,) = {
         next(iter(entry.requirement.specifier)).version
-        for entry in locked()
+        for entry in locked(*locks)
         if canonicalize_name(entry.requirement.name) == canonicalize_name(name)
         and (entry.requirement.marker is None or entry.requirement.marker.evaluate(environment))
     }
@@ -76,30 +76,43 @@ def test_no_file_names_a_package_registry() -> None:
     assert guilty == []
 
 
-def test_the_lock_has_a_hash_for_every_package_and_no_address() -> None:
-    entries = locked()
-    assert len(entries) > 40
+@pytest.mark.parametrize("lock", [LOCK, TEST_LOCK])
+def test_a_lock_has_a_hash_for_every_package_and_no_address(lock: Path) -> None:
+    entries = locked(lock)
+    assert len(entries) > 25
     assert [str(entry.requirement) for entry in entries if not entry.hashes] == []
     assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", digest) for entry in entries for digest in entry.hashes)
     assert all(str(entry.requirement.specifier).startswith("==") for entry in entries)
-    assert "://" not in LOCK.read_text()
-    assert "--index-url" not in LOCK.read_text()
+    assert "://" not in lock.read_text()
+    assert "--index-url" not in lock.read_text()
+
+
+def test_no_package_is_in_both_locks() -> None:
+    """Each version has one owner: the test lock adds to the other."""
+    runs, tests = ({entry.requirement.name for entry in locked(lock)} for lock in (LOCK, TEST_LOCK))
+    assert runs & tests == set()
 
 
 @pytest.mark.parametrize("python", ["3.11.2", "3.12.0", "3.13.0"])
-def test_the_lock_satisfies_every_declared_range(python: str) -> None:
+def test_the_locks_satisfy_every_declared_range(python: str) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
     environment = {**default_environment(), "python_version": python.rpartition(".")[0]}
-    for text in project["dependencies"] + project["optional-dependencies"]["test"]:
-        declared = Requirement(text)
-        if declared.marker is None or declared.marker.evaluate(environment):
-            version = chosen(declared.name, python)
-            assert declared.specifier.contains(version), f"{text}: locked is {version}"
+
+    def check(texts: list[str], *locks: Path) -> None:
+        for text in texts:
+            declared = Requirement(text)
+            if declared.marker is None or declared.marker.evaluate(environment):
+                version = chosen(declared.name, python, *locks)
+                assert declared.specifier.contains(version), f"{text}: locked is {version}"
+
+    check(project["dependencies"] + extras["window"] + extras["serve"], LOCK)
+    check(extras["test"] + extras["docs"], LOCK, TEST_LOCK)
 
 
 def test_python_3_11_gets_a_pyside6_that_keeps_count_of_none() -> None:
-    assert chosen("pyside6-essentials", "3.11.2") == "6.11.3"
-    assert chosen("shiboken6", "3.11.2") == "6.11.3"
+    assert chosen("pyside6-essentials", "3.11.2", LOCK) == "6.11.3"
+    assert chosen("shiboken6", "3.11.2", LOCK) == "6.11.3"
 
 
 def test_the_changelog_tells_of_this_version() -> None:

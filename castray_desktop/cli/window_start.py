@@ -8,29 +8,57 @@ from pathlib import Path
 
 from castray_desktop.cli.command_line import parse_window_start
 from castray_desktop.cli.exit_status import EXIT_BAD_USAGE
+from castray_desktop.workers.base.installation import (
+    LIBRARIES,
+    extra_command,
+    install_command,
+    lacks_extra,
+    missing_libraries,
+)
 
 NO_DISPLAY = (
     "castray: there is no display to open a window on. "
     "Start it in a desktop session or with ssh -X, or send from the command line: castray send --help"
 )
+NOT_INSTALLED = (
+    "castray: the window is not installed here. "
+    "Send from the command line (castray send --help), or install it with: {command}"
+)
 MISSING_LIBRARY = (
     "castray: the window can't be opened, since a library that Qt needs is missing ({reason}). "
-    "Install the libraries listed in README.md, or send from the command line: castray send --help"
+    "Send from the command line (castray send --help), or install what Qt needs with: {command}"
 )
 
 
 def open_window(arguments: list[str]) -> int:
-    """Open the window; returns its exit status, or 2 if there is no display."""
+    """Open the window; returns its exit status, or 2 if something that it needs is missing."""
     options = parse_window_start(arguments)
-    if not has_display(dict(os.environ)):
-        print(NO_DISPLAY, file=sys.stderr)
-        return EXIT_BAD_USAGE
+    environment = dict(os.environ)
+    if lacks_extra("window"):
+        return _refuse(NOT_INSTALLED.format(command=extra_command("window")))
+    if not has_display(environment):
+        return _refuse(NO_DISPLAY)
+    if uses_x11(environment) and (missing := missing_libraries()):
+        names = ", ".join(library.content for library in missing)
+        return _refuse(MISSING_LIBRARY.format(reason=names, command=install_command(missing)))
     try:
         from castray_desktop.app import run
     except ImportError as error:
-        print(MISSING_LIBRARY.format(reason=error), file=sys.stderr)
-        return EXIT_BAD_USAGE
+        command = install_command(missing_libraries() or LIBRARIES)
+        return _refuse(MISSING_LIBRARY.format(reason=error, command=command))
     return run([str(Path(path).absolute()) for path in options.files], options.cluster)
+
+
+def _refuse(sentence: str) -> int:
+    print(sentence, file=sys.stderr)
+    return EXIT_BAD_USAGE
+
+
+def uses_x11(environment: dict[str, str]) -> bool:
+    """Whether Qt is going to open the window on X11. There it aborts the process if it lacks a library."""
+    if environment.get("WAYLAND_DISPLAY") or environment.get("QT_QPA_PLATFORM"):
+        return False
+    return bool(environment.get("DISPLAY"))
 
 
 def has_display(environment: dict[str, str]) -> bool:

@@ -17,6 +17,7 @@ from castray_desktop.cli.arguments import Commands, add_command
 from castray_desktop.cli.exit_status import EXIT_BAD_USAGE, EXIT_DELIVERED
 from castray_desktop.cli.output.terminal import print_note
 from castray_desktop.cli.session import Session
+from castray_desktop.workers.base.installation import extra_command, lacks_extra
 from castray_desktop.workers.base.paths import find_paths
 
 if TYPE_CHECKING:
@@ -57,6 +58,9 @@ def _port(text: str) -> int:
 
 async def serve(options: argparse.Namespace) -> int:
     """Serve until interrupted. The engine and its cluster run for as long."""
+    if lacks_extra("serve"):
+        print_note(f"the HTTP API is not installed here. Install it with: {extra_command('serve')}")
+        return EXIT_BAD_USAGE
     # The API's libraries load slowly, and no other command needs them.
     from castray_desktop.workers.client.reconnecting_client import ReconnectingClient
     from castray_desktop.workers.http_api.access_control import AllowedHosts, is_loopback, load_token

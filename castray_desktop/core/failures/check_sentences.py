@@ -146,9 +146,13 @@ TEMPLATES: Mapping[str, CheckTemplates] = {
     "qt": CheckTemplates(
         "Qt",
         "Qt {version} can be loaded.",
-        bad=(
+        (
+            "The window is not installed here; the command line works without it.",
+            "Install it with: {command}",
+        ),
+        (
             "The window can't be opened, since Qt can't be loaded: {reason}",
-            "Install the libraries listed in README.md.",
+            "Install what Qt needs with: {command}",
         ),
     ),
     "fonts": CheckTemplates(
@@ -156,7 +160,7 @@ TEMPLATES: Mapping[str, CheckTemplates] = {
         "{font} shows Chinese names.",
         (
             "There is no font with Chinese letters, so names in Chinese can't be shown.",
-            "Install one, such as fonts-noto-cjk.",
+            "Install one with: {command}",
         ),
     ),
     "inotify": CheckTemplates(

@@ -16,6 +16,14 @@ from pathlib import Path
 import castray_desktop
 from castray_desktop.core.protocol.messages import Check, CheckState
 from castray_desktop.workers.agent import network_addresses
+from castray_desktop.workers.base.installation import (
+    CHINESE_FONT,
+    LIBRARIES,
+    extra_command,
+    install_command,
+    lacks_extra,
+    missing_libraries,
+)
 from castray_desktop.workers.clusters.driver_environments import own_versions
 
 PROGRAM_SECONDS = 20.0
@@ -63,6 +71,8 @@ async def qt_check(environment: Mapping[str, str] = os.environ) -> Check:
 
     Runs in a separate process, since Qt aborts the process if it can't start.
     """
+    if lacks_extra("window"):
+        return Check("qt", CheckState.NOTICE, values={"command": extra_command("window")})
     shown = display_check(environment).state is CheckState.GOOD
     status, output = await _run(
         [sys.executable, "-c", _QT, "show" if shown else "load"], {**environment, "PYTHONPATH": ""}
@@ -71,17 +81,19 @@ async def qt_check(environment: Mapping[str, str] = os.environ) -> Check:
     if status == 0:
         return Check("qt", CheckState.GOOD, values={"version": str(json.loads(last))})
     telling = [line for line in output.splitlines() if "Error" in line or "could not" in line.lower()]
-    return Check("qt", CheckState.BAD, values={"reason": (telling or [last])[-1].strip()})
+    command = install_command(await asyncio.to_thread(missing_libraries) or LIBRARIES)
+    values = {"reason": (telling or [last])[-1].strip(), "command": command}
+    return Check("qt", CheckState.BAD, values=values)
 
 
 async def fonts_check() -> Check:
-    """Check for fonts with Chinese characters. No check without fontconfig."""
-    if shutil.which("fc-list") is None:
-        return Check("fonts", CheckState.NOTICE)
-    _, output = await _run(["fc-list", ":lang=zh", "family"], os.environ)
-    names = sorted(line.split(",")[0].strip() for line in output.splitlines() if line.strip())
+    """Check for fonts with Chinese characters; without fontconfig none is found."""
+    names: list[str] = []
+    if shutil.which("fc-list") is not None:
+        _, output = await _run(["fc-list", ":lang=zh", "family"], os.environ)
+        names = sorted(line.split(",")[0].strip() for line in output.splitlines() if line.strip())
     if not names:
-        return Check("fonts", CheckState.NOTICE)
+        return Check("fonts", CheckState.NOTICE, values={"command": install_command([CHINESE_FONT])})
     return Check("fonts", CheckState.GOOD, values={"font": names[0]})
 
 
