@@ -8,7 +8,7 @@ from pathlib import Path
 
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol.messages import NodeInfo, NodeState
-from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.core.protocol.nodes import agent_protocol, driver_protocol
 from castray_desktop.workers.agent.node_agent import NodeAgent
 from castray_desktop.workers.casts.cast_manager import CastManager
 
@@ -74,7 +74,7 @@ class InProcess:
         self.cast_manager.agent_lost(node)
 
     async def _place(self, name: str, address: str, first: bool) -> None:
-        place = agent_protocol.PlaceAgent(
+        place = driver_protocol.PlaceAgent(
             name, str(self.folder / name), address, runtime_dir=str(self.folder / "run")
         )
         agent = NodeAgent(place)

@@ -14,7 +14,7 @@ import os
 import sys
 from typing import Any
 
-from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.core.protocol.nodes import agent_protocol, driver_protocol
 from castray_desktop.workers.agent.node_agent import NodeAgent
 
 log = logging.getLogger("castray.lab")
@@ -31,38 +31,40 @@ class Line:
         self._file.write(agent_protocol.to_json(message) + b"\n")
 
 
-async def carry_out(agent: NodeAgent, call: agent_protocol.AgentCall, line: Line) -> None:
+async def carry_out(agent: NodeAgent, call: driver_protocol.AgentCall, line: Line) -> None:
     """Execute one order and write its answer."""
     try:
         answer = await agent.order(agent_protocol.to_json(call.order))
     except Exception as error:  # like Ray, return any exception
         log.exception("%s", type(call.order).__name__)
         line.send(
-            agent_protocol.AgentCallResult(call.number, error=f"{type(error).__name__}: {error}", raised=True)
+            driver_protocol.AgentCallResult(
+                call.number, error=f"{type(error).__name__}: {error}", raised=True
+            )
         )
         return
     reply = agent_protocol.from_json(answer, agent_protocol.OrderReply) if answer else None
-    line.send(agent_protocol.AgentCallResult(call.number, reply))
+    line.send(driver_protocol.AgentCallResult(call.number, reply))
 
 
 async def follow(agent: NodeAgent, name: str, line: Line) -> None:
     """Forward the agent's reports."""
     while True:
         report = agent_protocol.from_json(await agent.report(), agent_protocol.AgentReport | None)
-        line.send(agent_protocol.Reported(name, report))
+        line.send(driver_protocol.Reported(name, report))
 
 
 async def serve() -> None:
     """Run the agent until the input ends."""
-    reader = asyncio.StreamReader(limit=agent_protocol.LINE_LIMIT)
+    reader = asyncio.StreamReader(limit=driver_protocol.LINE_LIMIT)
     await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(reader), sys.stdin.buffer
     )
     line = Line()
-    place = agent_protocol.from_json(await reader.readline(), agent_protocol.ToDriver)
+    place = agent_protocol.from_json(await reader.readline(), driver_protocol.ToDriver)
     agent = NodeAgent(place)
     line.send(
-        agent_protocol.AgentUp(
+        driver_protocol.AgentUp(
             agent_protocol.from_json(await agent.start(), agent_protocol.AgentHello | None)
         )
     )
@@ -70,7 +72,7 @@ async def serve() -> None:
     calls: set[asyncio.Task[None]] = set()
     while text := await reader.readline():
         call = asyncio.create_task(
-            carry_out(agent, agent_protocol.from_json(text, agent_protocol.ToDriver), line)
+            carry_out(agent, agent_protocol.from_json(text, driver_protocol.ToDriver), line)
         )
         calls.add(call)
         call.add_done_callback(calls.discard)

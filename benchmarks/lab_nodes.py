@@ -30,7 +30,7 @@ import msgspec
 from benchmarks.lab import Host, Lab, inside
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol.messages import DeliverySnapshot, Event, NodeInfo, NodeState
-from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.core.protocol.nodes import agent_protocol, driver_protocol
 from castray_desktop.workers.casts.cast_manager import CastManager
 from castray_desktop.workers.clusters.agent_liveness import CHECK_SECONDS, Heartbeats
 
@@ -49,7 +49,7 @@ class Agent:
     process: asyncio.subprocess.Process
     hello: agent_protocol.AgentHello
     reading: asyncio.Task[None] | None = None
-    calls: dict[int, asyncio.Future[agent_protocol.AgentCallResult]] = field(default_factory=dict)
+    calls: dict[int, asyncio.Future[driver_protocol.AgentCallResult]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -108,10 +108,10 @@ class LabNodes:
     async def call(self, node: str, order: agent_protocol.Order) -> agent_protocol.OrderReply | None:
         """Execute an order. Raises CastRayError(NODE_OFFLINE or INTERNAL)."""
         agent, number = self._agent(node), next(self._numbers)
-        answer: asyncio.Future[agent_protocol.AgentCallResult] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[driver_protocol.AgentCallResult] = asyncio.get_running_loop().create_future()
         agent.calls[number] = answer
         try:
-            self._write(agent, agent_protocol.AgentCall(number, node, order))
+            self._write(agent, driver_protocol.AgentCall(number, node, order))
             returned = await answer
         finally:
             del agent.calls[number]
@@ -127,7 +127,7 @@ class LabNodes:
         """Start the agent of a host, the first one or a replacement for a lost one. Raises RuntimeError."""
         name = host.name
         before = self._nodes[name]
-        place = agent_protocol.PlaceAgent(
+        place = driver_protocol.PlaceAgent(
             name=name,
             inbox=str(inbox or before.inbox or self.folder / name),
             address=host.address,
@@ -142,7 +142,7 @@ class LabNodes:
         process.stdin.write(agent_protocol.to_json(place) + b"\n")
         try:
             async with asyncio.timeout(START_SECONDS):
-                up = agent_protocol.from_json(await process.stdout.readline(), agent_protocol.FromDriver)
+                up = agent_protocol.from_json(await process.stdout.readline(), driver_protocol.FromDriver)
         except (TimeoutError, ValueError) as error:
             if process.returncode is None:
                 process.kill()
@@ -171,7 +171,7 @@ class LabNodes:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=log,
-            limit=agent_protocol.LINE_LIMIT,
+            limit=driver_protocol.LINE_LIMIT,
         )
 
     async def kill(self, node: str) -> None:
@@ -279,12 +279,12 @@ class LabNodes:
         """Forward an agent's output until it ends."""
         assert agent.process.stdout is not None
         while text := await agent.process.stdout.readline():
-            message = agent_protocol.from_json(text, agent_protocol.FromDriver)
-            if isinstance(message, agent_protocol.AgentCallResult):
+            message = agent_protocol.from_json(text, driver_protocol.FromDriver)
+            if isinstance(message, driver_protocol.AgentCallResult):
                 answer = agent.calls.get(message.number)
                 if answer is not None and not answer.done():
                     answer.set_result(message)
-            elif isinstance(message, agent_protocol.Reported) and self._agents.get(node) is agent:
+            elif isinstance(message, driver_protocol.Reported) and self._agents.get(node) is agent:
                 self._reported(node, message.report)
         await agent.process.wait()
         self._lose(node, agent)
@@ -308,7 +308,7 @@ class LabNodes:
         )
         for answer in agent.calls.values():
             if not answer.done():
-                answer.set_result(agent_protocol.AgentCallResult(0, error="the agent is lost"))
+                answer.set_result(driver_protocol.AgentCallResult(0, error="the agent is lost"))
         self.cast_manager.agent_lost(node)
         self._news.set()
 

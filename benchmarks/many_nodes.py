@@ -20,7 +20,7 @@ from typing import Any
 
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import ClusterPhase
-from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.core.protocol.nodes import agent_protocol, driver_protocol
 from castray_desktop.workers.base.paths import Paths
 from castray_desktop.workers.client.engine_client import EngineClient
 from castray_desktop.workers.clusters.cluster_supervisor import ClusterSupervisor
@@ -42,15 +42,15 @@ class Player:
         self._reporting = asyncio.create_task(self._report())
 
     def send(self, message: Any) -> None:
-        if isinstance(message, agent_protocol.StartCluster):
+        if isinstance(message, driver_protocol.StartCluster):
             nodes = tuple(_ray_node(number) for number in range(self._count))
-            self._say(agent_protocol.ClusterUp("10.0.0.0:6379", "2.60.0", "3.11.7", nodes))
-        elif isinstance(message, agent_protocol.PlaceAgent):
+            self._say(driver_protocol.ClusterUp("10.0.0.0:6379", "2.60.0", "3.11.7", nodes))
+        elif isinstance(message, driver_protocol.PlaceAgent):
             self._names.append(message.name)
             hello = agent_protocol.AgentHello(message.name, 1, message.address, 7000, "host", "", "/inbox")
-            self._say(agent_protocol.AgentUp(hello))
-        elif isinstance(message, agent_protocol.AgentCall):
-            self._say(agent_protocol.AgentCallResult(message.number))
+            self._say(driver_protocol.AgentUp(hello))
+        elif isinstance(message, driver_protocol.AgentCall):
+            self._say(driver_protocol.AgentCallResult(message.number))
 
     async def _report(self) -> None:
         """Report for one node after the other, so that the reports are spread over time."""
@@ -62,7 +62,7 @@ class Player:
                     load = number % 100 / 100
                     facts = agent_protocol.MachineFacts(64.0, 1 << 38, number << 20, 1 << 40, 1 << 41, load)
                     name = self._names[number % len(self._names)]
-                    self._say(agent_protocol.Reported(name, agent_protocol.AgentReport(facts=facts)))
+                    self._say(driver_protocol.Reported(name, agent_protocol.AgentReport(facts=facts)))
             await asyncio.sleep(REPORT_SECONDS / TICKS)
 
     def _say(self, message: Any) -> None:
@@ -70,7 +70,7 @@ class Player:
 
     async def messages(self) -> AsyncIterator[Any]:
         while line := await self._lines.get():
-            yield agent_protocol.from_json(line, agent_protocol.FromDriver)
+            yield agent_protocol.from_json(line, driver_protocol.FromDriver)
 
     def hang_up(self) -> None:
         self._lines.put_nowait(b"")
@@ -79,9 +79,9 @@ class Player:
         self._reporting.cancel()
 
 
-def _ray_node(number: int) -> agent_protocol.RayNode:
+def _ray_node(number: int) -> driver_protocol.RayNode:
     address = f"10.0.{number >> 8}.{number & 255}"
-    return agent_protocol.RayNode(f"{number:056x}", address, f"host-{number}", cpus=64.0)
+    return driver_protocol.RayNode(f"{number:056x}", address, f"host-{number}", cpus=64.0)
 
 
 async def measure(count: int, seconds: float) -> float:

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol import messages as m
 from castray_desktop.core.protocol.messages import CastResult, CastState, DeliveryState, Transport
-from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.core.protocol.nodes import driver_protocol
 from tests.helpers.engine_home import EngineHome
 from tests.helpers.samples import make_cast, make_delivery
 
@@ -64,6 +64,6 @@ async def running_cast(house: EngineHome, tmp_path: Path) -> str:
             break
     request = m.SendRequest((str(tmp_path / "x"),), ("node_1", "node_2"))
     cast = (await client.request(m.Send(request), m.Accepted)).cast
-    await house.drivers[0].wait_for(agent_protocol.AgentCall)
+    await house.drivers[0].wait_for(driver_protocol.AgentCall)
     await client.close()
     return cast

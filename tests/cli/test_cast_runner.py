@@ -15,7 +15,7 @@ from castray_desktop.cli.commands.send_command import send
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import CastState
-from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.core.protocol.nodes import driver_protocol
 from tests.cli.examples import ended
 from tests.helpers.engine_home import EngineHome
 
@@ -45,7 +45,7 @@ async def test_a_command_that_is_interrupted_cancels_what_it_has_just_sent(
     async with asyncio.timeout(5):
         while not house.drivers:  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0)
-    await house.drivers[0].wait_for(agent_protocol.AgentCall)
+    await house.drivers[0].wait_for(driver_protocol.AgentCall)
     sending.cancel()
     with pytest.raises(asyncio.CancelledError):
         await sending

@@ -13,7 +13,7 @@ from castray_desktop.cli.session import Session
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import ClusterPhase
-from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.core.protocol.nodes import driver_protocol
 from castray_desktop.workers.clusters import cluster_supervisor as supervisor_module
 from castray_desktop.workers.clusters import connection_status
 from tests.helpers.engine_home import EngineHome
@@ -115,7 +115,7 @@ async def test_another_cluster_than_the_one_in_use(house: EngineHome) -> None:
 async def test_a_cluster_that_does_not_come_up(house: EngineHome, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervisor_module, "BACK_OFF_SECONDS", (0.0, 0.0))
     failure = Failure(FailureKind.CLUSTER_START_FAILED, {"reason": "no room"})
-    house.script = lambda driver: driver.say(agent_protocol.ClusterFailed(failure))
+    house.script = lambda driver: driver.say(driver_protocol.ClusterFailed(failure))
     async with Session(start=False) as session:
         with pytest.raises(CastRayError) as caught:
             await session.ready("local")
@@ -130,7 +130,7 @@ async def test_leaving_the_cluster_ends_casts_with_a_reason(house: EngineHome, t
         await session.ready("local")
     request = messages.SendRequest((str(tmp_path / "x"),), ("all",))
     cast = (await client.request(messages.Send(request), messages.Accepted)).cast
-    await house.drivers[0].wait_for(agent_protocol.AgentCall)
+    await house.drivers[0].wait_for(driver_protocol.AgentCall)
     await client.request(messages.LeaveCluster(), messages.Done)
     result = await client.request(messages.GetResult(cast), messages.CastResult)
     assert result.summary.state is messages.CastState.FAILED

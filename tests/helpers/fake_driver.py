@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.core.protocol.nodes import agent_protocol, driver_protocol
 
 OrderType = TypeVar("OrderType")
 
-RAY_NODE = agent_protocol.RayNode("ab" * 28, "127.0.0.1", "head", head=True, mine=True, cpus=2.0, memory=10)
+RAY_NODE = driver_protocol.RayNode("ab" * 28, "127.0.0.1", "head", head=True, mine=True, cpus=2.0, memory=10)
 
 
 def hello(name: str) -> agent_protocol.AgentHello:
@@ -45,10 +45,10 @@ class FakeDriver:
     def end(self) -> None:
         self._messages.put_nowait(None)
 
-    def up(self, *nodes: agent_protocol.RayNode) -> agent_protocol.ClusterUp:
-        return agent_protocol.ClusterUp("127.0.0.1:6379", "2.60.0", "3.11.7", nodes or (RAY_NODE,))
+    def up(self, *nodes: driver_protocol.RayNode) -> driver_protocol.ClusterUp:
+        return driver_protocol.ClusterUp("127.0.0.1:6379", "2.60.0", "3.11.7", nodes or (RAY_NODE,))
 
-    def come_up(self, *nodes: agent_protocol.RayNode) -> None:
+    def come_up(self, *nodes: driver_protocol.RayNode) -> None:
         """Be ready, and have an agent for every node of the plan; the test adds later ones."""
         self._answers = True
         self.say(self.up(*nodes))
@@ -68,16 +68,16 @@ class FakeDriver:
     def send(self, message: Any) -> None:
         self.orders.append(message)
         self._ordered.set()
-        if self._answers and self._planning and isinstance(message, agent_protocol.PlaceAgent):
-            self.say(agent_protocol.AgentUp(hello(message.name)))
-        if self.obedient and isinstance(message, agent_protocol.AgentCall):
-            self.say(agent_protocol.AgentCallResult(message.number))
+        if self._answers and self._planning and isinstance(message, driver_protocol.PlaceAgent):
+            self.say(driver_protocol.AgentUp(hello(message.name)))
+        if self.obedient and isinstance(message, driver_protocol.AgentCall):
+            self.say(driver_protocol.AgentCallResult(message.number))
 
     async def messages(self) -> AsyncIterator[Any]:
         while (message := await self._messages.get()) is not None:
             if isinstance(message, Exception):
                 raise message
-            self._planning = isinstance(message, agent_protocol.ClusterUp)
+            self._planning = isinstance(message, driver_protocol.ClusterUp)
             yield message
             self._planning = False
 

@@ -16,7 +16,7 @@ import pytest
 import castray_desktop
 from castray_desktop import CommandFailed, connect
 from castray_desktop.core.protocol.messages import CastResult, CastState, SendRequest
-from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.core.protocol.nodes import driver_protocol
 from castray_desktop.python import Cluster, cluster_handle
 from tests.helpers.engine_home import EngineHome
 from tests.helpers.samples import make_cast
@@ -79,7 +79,7 @@ async def test_a_cluster_that_does_not_come_up_leaves_no_thread(house: EngineHom
     from castray_desktop.core.failures.kinds import Failure, FailureKind
 
     failure = Failure(FailureKind.CLUSTER_UNREACHABLE, {"address": "10.0.0.9:1", "reason": "nothing"})
-    house.script = lambda driver: driver.say(agent_protocol.ClusterFailed(failure))
+    house.script = lambda driver: driver.say(driver_protocol.ClusterFailed(failure))
 
     def program() -> None:
         with pytest.raises(CommandFailed):

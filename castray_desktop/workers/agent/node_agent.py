@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Callable, Optional, TypeVar
 
 from castray_desktop.core.failures.kinds import Failure, FailureKind
-from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.core.protocol.nodes import agent_protocol, driver_protocol
 from castray_desktop.workers.agent import network_addresses, node_inspection
 from castray_desktop.workers.agent.in_cluster_api import InClusterCounters, InClusterRequests, Names
 from castray_desktop.workers.agent.node_inspection import MachineFactsMeter, machine_identity
@@ -102,7 +102,7 @@ class NodeAgent:
     """
 
     def __init__(
-        self, place: agent_protocol.PlaceAgent, remote_of: Optional[Callable[[str], TunnelPeer]] = None
+        self, place: driver_protocol.PlaceAgent, remote_of: Optional[Callable[[str], TunnelPeer]] = None
     ) -> None:
         """`remote_of` returns the agents of other nodes, for tunnels through Ray."""
         self._place = place

@@ -17,7 +17,7 @@ import msgspec
 from castray_desktop.core.casts.node_selector import find_node
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol.messages import THIS_COMPUTER, ClusterStatus, NodeInfo, NodeState
-from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.core.protocol.nodes import agent_protocol, driver_protocol
 from castray_desktop.workers.base.paths import Paths
 from castray_desktop.workers.casts.session.cast_status import offline_failure
 from castray_desktop.workers.clusters.agent_liveness import (
@@ -42,7 +42,7 @@ class PendingCalls:
     """Numbers calls and passes each answer to its waiting caller."""
 
     def __init__(self) -> None:
-        self._waiting: dict[int, tuple[str, asyncio.Future[agent_protocol.AgentCallResult]]] = {}
+        self._waiting: dict[int, tuple[str, asyncio.Future[driver_protocol.AgentCallResult]]] = {}
         self._numbers = itertools.count(1)
 
     async def call(
@@ -53,10 +53,10 @@ class PendingCalls:
         Raises CastRayError: NODE_OFFLINE when it can't be reached, INTERNAL when it could not do it.
         """
         number = next(self._numbers)
-        future: asyncio.Future[agent_protocol.AgentCallResult] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[driver_protocol.AgentCallResult] = asyncio.get_running_loop().create_future()
         self._waiting[number] = node, future
         try:
-            send(agent_protocol.AgentCall(number, node, order))
+            send(driver_protocol.AgentCall(number, node, order))
             returned = await future
         finally:
             self._waiting.pop(number, None)
@@ -67,7 +67,7 @@ class PendingCalls:
             raise CastRayError(FailureKind.INTERNAL, reason=f"{node}: {returned.error}")
         raise CastRayError(FailureKind.NODE_OFFLINE, node=node)
 
-    def returned(self, returned: agent_protocol.AgentCallResult) -> None:
+    def returned(self, returned: driver_protocol.AgentCallResult) -> None:
         """Handle an answer."""
         _, future = self._waiting.get(returned.number, (None, None))
         if future is not None and not future.done():
@@ -77,7 +77,7 @@ class PendingCalls:
         """Fail all calls to that node's agent."""
         for called, future in self._waiting.values():
             if called == node and not future.done():
-                future.set_result(agent_protocol.AgentCallResult(0, error="the agent is lost"))
+                future.set_result(driver_protocol.AgentCallResult(0, error="the agent is lost"))
 
 
 PLACE_SECONDS = 30.0
@@ -136,7 +136,7 @@ class AgentManager:
         self._calls = PendingCalls()
         self._send: Callable[[Any], None] | None = None  # sends to the driver, if there is one
         self._nodes: dict[str, NodeInfo] = {}
-        self._placements: dict[str, agent_protocol.PlaceAgent] = {}
+        self._placements: dict[str, driver_protocol.PlaceAgent] = {}
         self._hellos: dict[str, agent_protocol.AgentHello] = {}
         self._backoff = RestartBackoff(clock)
         self._placed: set[str] = set()  # nodes with agents of the current driver
@@ -196,7 +196,7 @@ class AgentManager:
         """There is no driver."""
         self._send = None
 
-    def ray_nodes_changed(self, ray_nodes: Sequence[agent_protocol.RayNode], *, local: bool) -> None:
+    def ray_nodes_changed(self, ray_nodes: Sequence[driver_protocol.RayNode], *, local: bool) -> None:
         """Handle the list of live Ray nodes, the head first: start agents on new ones, drop those of lost
         ones.
 
@@ -219,7 +219,7 @@ class AgentManager:
         if info.name in self._placed and info.name not in self._gone:
             if placement is not None and placement.node_id == info.node_id:
                 return
-            self._tell_driver(agent_protocol.RemoveAgent(info.name))
+            self._tell_driver(driver_protocol.RemoveAgent(info.name))
             self._lose(info.name, offline_failure(info.name))
         self._gone.pop(info.name, None)
         self._backoff.forget_node(info.name)
@@ -231,7 +231,7 @@ class AgentManager:
             return
         log.warning("Ray has lost the node %s", name)
         self._gone[name] = self._clock()
-        self._tell_driver(agent_protocol.RemoveAgent(name))
+        self._tell_driver(driver_protocol.RemoveAgent(name))
         self._lose(name, offline_failure(name))
 
     def forget_gone_nodes(self) -> None:
@@ -276,7 +276,7 @@ class AgentManager:
             return True
         for name in silent:
             log.error("no reports of the agent of %s", name)
-            self._tell_driver(agent_protocol.RemoveAgent(name))
+            self._tell_driver(driver_protocol.RemoveAgent(name))
             seconds = str(int(SILENT_SECONDS))
             self._agent_down(name, Failure(FailureKind.NODE_SILENT, {"node": name, "seconds": seconds}))
         return False
@@ -381,7 +381,7 @@ class AgentManager:
         if changed:
             self._listener.nodes_changed(changed, ())
 
-    def returned(self, returned: agent_protocol.AgentCallResult) -> None:
+    def returned(self, returned: driver_protocol.AgentCallResult) -> None:
         """Handle the answer to a call."""
         self._calls.returned(returned)
 
@@ -392,7 +392,7 @@ class AgentManager:
             self._send(message)
 
     def _place(self, info: NodeInfo, inbox: str) -> None:
-        placement = agent_protocol.PlaceAgent(
+        placement = driver_protocol.PlaceAgent(
             name=info.name,
             inbox=inbox or str(Path("~/CastRay") / info.name),
             address=info.address,
@@ -404,7 +404,7 @@ class AgentManager:
         self._set_node(info)
         self._send_placement(placement)
 
-    def _send_placement(self, placement: agent_protocol.PlaceAgent) -> None:
+    def _send_placement(self, placement: driver_protocol.PlaceAgent) -> None:
         if self._send is not None:
             self._heartbeats.expect(placement.name)
             self._placed.add(placement.name)
@@ -431,7 +431,7 @@ class AgentManager:
             log.info("removing the idle agent of %s", name)
             del self._hellos[name]
             self._heartbeats.forget_node(name)
-            self._tell_driver(agent_protocol.RemoveAgent(name))
+            self._tell_driver(driver_protocol.RemoveAgent(name))
 
     async def _wake(self, node: str) -> None:
         """Start the agent of a node if it was stopped. Raises CastRayError(NODE_SILENT)."""
@@ -476,7 +476,7 @@ class AgentManager:
         self._inventory.forget_node(name)
         self._gone.pop(name, None)
         self._placed.discard(name)
-        self._tell_driver(agent_protocol.RemoveAgent(name))
+        self._tell_driver(driver_protocol.RemoveAgent(name))
         self._lose(name, offline_failure(name))
         del self._nodes[name]
         self._backoff.forget_node(name)

@@ -17,7 +17,7 @@ import msgspec
 
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol.messages import LOCAL_TARGET, ClusterPhase, ClusterStatus, KnownCluster
-from castray_desktop.core.protocol.nodes.agent_protocol import OWN_TARGETS
+from castray_desktop.core.protocol.nodes.driver_protocol import OWN_TARGETS
 from castray_desktop.workers.base.state_files import DAMAGED, check_times, load_list, replace_file
 from castray_desktop.workers.clusters.reaper import is_temp_dir
 

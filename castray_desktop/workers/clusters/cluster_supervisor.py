@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol.messages import ClusterPhase, ClusterStatus
-from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.core.protocol.nodes import agent_protocol, driver_protocol
 from castray_desktop.workers.base.async_tasks import finish
 from castray_desktop.workers.base.paths import Paths
 from castray_desktop.workers.clusters.agent_liveness import CHECK_SECONDS
@@ -134,7 +134,7 @@ class ClusterSupervisor:
             if self.status.target == target and self.status.phase in ACTIVE_PHASES:
                 return
             await finish(self._leave())
-            self._connection.start(target, ours=join or target in agent_protocol.OWN_TARGETS)
+            self._connection.start(target, ours=join or target in driver_protocol.OWN_TARGETS)
             self._joins = join
             self._start_options = {}
             self._life = asyncio.create_task(self._live(target, prepare), name="cluster")
@@ -212,7 +212,7 @@ class ClusterSupervisor:
                 await self._until_back(target, failure)
                 attempt = 1
                 continue
-            again = been_up or target in agent_protocol.OWN_TARGETS
+            again = been_up or target in driver_protocol.OWN_TARGETS
             limit = ATTEMPTS if again and failure.kind not in _CAN_NOT_BE_SHARED else 1
             if attempt >= limit and not was_ready:
                 self._connection.give_up(failure, attempt)
@@ -274,19 +274,19 @@ class ClusterSupervisor:
         self._driver = driver
         self.agents.connect(driver.send, target)
         watching = asyncio.create_task(self._watch(), name="watch agents")
-        starts = target in agent_protocol.OWN_TARGETS or self._joins
+        starts = target in driver_protocol.OWN_TARGETS or self._joins
         limit = LOCAL_START_SECONDS if starts else ATTACH_SECONDS
         try:
             async with asyncio.timeout(limit) as timer:
-                driver.send(agent_protocol.StartCluster(target, str(driver.temp_dir), self._joins))
+                driver.send(driver_protocol.StartCluster(target, str(driver.temp_dir), self._joins))
                 async for message in driver.messages():
-                    if isinstance(message, agent_protocol.ClusterFailed):
+                    if isinstance(message, driver_protocol.ClusterFailed):
                         self._announce_loss(message.failure)
                         return await self._with_others(message.failure)
-                    if isinstance(message, agent_protocol.HeadAnswered) and not starts:
+                    if isinstance(message, driver_protocol.HeadAnswered) and not starts:
                         limit = ANSWERED_SECONDS
                         timer.reschedule(asyncio.get_running_loop().time() + limit)
-                    if isinstance(message, agent_protocol.ClusterUp):
+                    if isinstance(message, driver_protocol.ClusterUp):
                         timer.reschedule(None)
                     self._handle(message, target, attempt)
         except TimeoutError:
@@ -301,7 +301,7 @@ class ClusterSupervisor:
             self.agents.disconnect()
             await driver.stop()
         reason = "the driver has ended"
-        if self.status.phase is ClusterPhase.STARTING and target not in agent_protocol.OWN_TARGETS:
+        if self.status.phase is ClusterPhase.STARTING and target not in driver_protocol.OWN_TARGETS:
             return Failure(FailureKind.CLUSTER_UNREACHABLE, {"target": target, "reason": reason})
         return Failure(FailureKind.CLUSTER_START_FAILED, {"reason": reason})
 
@@ -325,29 +325,29 @@ class ClusterSupervisor:
 
     def _handle(self, message: object, target: str, attempt: int) -> None:
         match message:
-            case agent_protocol.ClusterUp():
+            case driver_protocol.ClusterUp():
                 self._cluster_up(message, target, attempt)
-            case agent_protocol.NodesSeen(nodes, autoscaled):
+            case driver_protocol.NodesSeen(nodes, autoscaled):
                 self._autoscaled = autoscaled
                 self._nodes_seen(nodes)
-            case agent_protocol.AgentUp(hello):
+            case driver_protocol.AgentUp(hello):
                 self._note_store(hello)  # before the cluster is ready, so that a waiting command shows it
                 self.agents.agent_up(hello)
-            case agent_protocol.AgentLost(name, reason):
+            case driver_protocol.AgentLost(name, reason):
                 self.agents.agent_lost(name, reason)
-            case agent_protocol.Reported(name, report):
+            case driver_protocol.Reported(name, report):
                 self.agents.reported(name, report)
-            case agent_protocol.AgentCallResult():
+            case driver_protocol.AgentCallResult():
                 self.agents.returned(message)
 
-    def _cluster_up(self, up: agent_protocol.ClusterUp, target: str, attempt: int) -> None:
+    def _cluster_up(self, up: driver_protocol.ClusterUp, target: str, attempt: int) -> None:
         log.info("connected to %s, Ray %s, Python %s", up.address, up.ray_version, up.python_version)
         self._autoscaled = up.autoscaled
-        self.agents.ray_nodes_changed(up.nodes, local=target == agent_protocol.LOCAL_TARGET)
+        self.agents.ray_nodes_changed(up.nodes, local=target == driver_protocol.LOCAL_TARGET)
         self._connection.connected(up, target, attempt, len(self.agents.nodes))
 
-    def _nodes_seen(self, nodes: tuple[agent_protocol.RayNode, ...]) -> None:
-        self.agents.ray_nodes_changed(nodes, local=self.status.target == agent_protocol.LOCAL_TARGET)
+    def _nodes_seen(self, nodes: tuple[driver_protocol.RayNode, ...]) -> None:
+        self.agents.ray_nodes_changed(nodes, local=self.status.target == driver_protocol.LOCAL_TARGET)
         self._connection.ray_nodes_seen(nodes)
 
     def _note_store(self, hello: agent_protocol.AgentHello) -> None:
@@ -356,6 +356,6 @@ class ClusterSupervisor:
         if not hello.store or hello.store.startswith(SHARED_MEMORY) or self.status.notice is not None:
             return
         log.warning("Ray on %s keeps objects in %s: %s is too small", hello.node, hello.store, SHARED_MEMORY)
-        if self.status.target != agent_protocol.LOCAL_TARGET:
+        if self.status.target != driver_protocol.LOCAL_TARGET:
             values = {"node": hello.node, "folder": hello.store}
             self._connection.notice(Failure(FailureKind.SHARED_MEMORY_SMALL, values))

@@ -10,7 +10,7 @@ import msgspec
 
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol.messages import ClusterPhase, ClusterStatus, NodeInfo, NodeState
-from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.core.protocol.nodes import driver_protocol
 
 ATTEMPTS = 3
 SLOW_SECONDS = 9.5
@@ -68,7 +68,7 @@ class ConnectionStatus:
         """The driver has ended for this reason; another attempt follows."""
         self._change(phase=phase, attempt=attempt, nodes_ready=0, failure=failure)
 
-    def connected(self, up: agent_protocol.ClusterUp, target: str, attempt: int, nodes: int) -> None:
+    def connected(self, up: driver_protocol.ClusterUp, target: str, attempt: int, nodes: int) -> None:
         """The driver is connected; agents start on this many nodes."""
         status = ClusterStatus(
             ClusterPhase.PLACING,
@@ -82,7 +82,7 @@ class ConnectionStatus:
         )
         self._set(msgspec.structs.replace(status, **_totals(up.nodes)))
 
-    def ray_nodes_seen(self, nodes: Iterable[agent_protocol.RayNode]) -> None:
+    def ray_nodes_seen(self, nodes: Iterable[driver_protocol.RayNode]) -> None:
         """Update the Ray nodes that are alive."""
         self._change(**_totals(nodes))
 
@@ -153,7 +153,7 @@ class ConnectionStatus:
         self.notice(Failure(kind, values))
 
 
-def _totals(nodes: Iterable[agent_protocol.RayNode]) -> dict[str, Any]:
+def _totals(nodes: Iterable[driver_protocol.RayNode]) -> dict[str, Any]:
     """The resources of the cluster according to Ray."""
     listed = tuple(nodes)
     return {

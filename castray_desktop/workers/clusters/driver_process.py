@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 
 import castray_desktop
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
-from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.core.protocol.nodes import agent_protocol, driver_protocol
 from castray_desktop.workers.agent.transfer.peer.connection_factory import uses_tls
 from castray_desktop.workers.base.async_tasks import finish
 from castray_desktop.workers.base.paths import Paths
@@ -61,7 +61,7 @@ async def probe_endpoint(target: str) -> None:
 
     Raises CastRayError: CLUSTER_UNREACHABLE, CLUSTER_SILENT or NOT_RAY.
     """
-    if target in agent_protocol.OWN_TARGETS:
+    if target in driver_protocol.OWN_TARGETS:
         return
     host, port = split_address(target)
     try:
@@ -114,12 +114,12 @@ def driver_environment(
     """
     environment: dict[str, str] = {**base, **_RAY_VARIABLES, reaper.RUN_VARIABLE: run}
     environment.pop("RAY_ADDRESS", None)
-    if target in agent_protocol.OWN_TARGETS:
+    if target in driver_protocol.OWN_TARGETS:
         environment["RAY_AUTH_MODE"] = "token"
         environment["RAY_AUTH_TOKEN"] = token or secrets.token_hex(32)
     else:
         environment.setdefault("RAY_AUTH_MODE", "token" if show_token else "disabled")
-    if target == agent_protocol.LOCAL_TARGET or target.startswith(_LOOPBACK):
+    if target == driver_protocol.LOCAL_TARGET or target.startswith(_LOOPBACK):
         # Ray rewrites 127.0.0.1 to the machine's address, except in single-machine
         # mode; this switch enables it, and every port then binds to loopback only.
         environment["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
@@ -183,7 +183,7 @@ class DriverProcess:
         except BaseException:
             ours.close()
             raise
-        streams = await asyncio.open_unix_connection(sock=ours, limit=agent_protocol.LINE_LIMIT)
+        streams = await asyncio.open_unix_connection(sock=ours, limit=driver_protocol.LINE_LIMIT)
         return cls(process, guard, streams, record, temp_dir)
 
     def send(self, message: Any) -> None:
@@ -196,7 +196,7 @@ class DriverProcess:
         with contextlib.suppress(ConnectionError):
             while line := await self._reader.readline():
                 self._has_spoken = True
-                yield agent_protocol.from_json(line, agent_protocol.FromDriver)
+                yield agent_protocol.from_json(line, driver_protocol.FromDriver)
 
     def hang_up(self) -> None:
         """Close the connection: `messages` ends, and the driver should end.
@@ -222,7 +222,7 @@ class DriverProcess:
 async def _check_node(target: str, join: bool) -> None:
     """Check that this machine is a node, for which Ray would search for a minute. Raises
     CastRayError(NOT_A_NODE)."""
-    if join or target in agent_protocol.OWN_TARGETS or target.startswith(CLIENT_PREFIX):
+    if join or target in driver_protocol.OWN_TARGETS or target.startswith(CLIENT_PREFIX):
         return
     try:
         async with asyncio.timeout(NODE_SECONDS):
@@ -253,9 +253,9 @@ def _spawn(
 def _spawn_driver(
     places: Paths, target: str, run: str, connection: socket.socket, show_token: bool
 ) -> subprocess.Popen[bytes]:
-    token = share_token(places) if target == agent_protocol.SHARED_TARGET else ""
+    token = share_token(places) if target == driver_protocol.SHARED_TARGET else ""
     environment = driver_environment(os.environ, target, run, token, show_token=show_token)
-    environment[agent_protocol.SOCKET_VARIABLE] = str(connection.fileno())
+    environment[driver_protocol.SOCKET_VARIABLE] = str(connection.fileno())
     interpreter = DriverEnvironments(places.home, places.log).interpreter(target)
     if interpreter != sys.executable:
         environment["PYTHONPATH"] = str(_package_alone(places))

@@ -14,7 +14,8 @@ import msgspec
 
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol.messages import NodeInfo, NodeState
-from castray_desktop.core.protocol.nodes.agent_protocol import MachineFacts, RayNode
+from castray_desktop.core.protocol.nodes.agent_protocol import MachineFacts
+from castray_desktop.core.protocol.nodes.driver_protocol import RayNode
 from castray_desktop.workers.base.paths import Paths
 from castray_desktop.workers.base.settings import SettingsFile
 from castray_desktop.workers.base.state_files import load_dict, load_list, replace_file

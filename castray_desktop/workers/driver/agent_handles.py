@@ -17,7 +17,7 @@ from typing import Any, Optional, Union
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.core.protocol.nodes import driver_protocol
 from castray_desktop.workers.agent.agent_mailbox import AgentMailbox, MailboxCall, carry_out
 from castray_desktop.workers.agent.node_agent import NAMESPACE, NodeAgent, actor_name
 from castray_desktop.workers.agent.transfer.peer.tunnel import PendingResult
@@ -98,7 +98,7 @@ class ActorAgentHandle:
     `order` raises OrderFailedError for errors of the agent itself.
     """
 
-    def __init__(self, order: agent_protocol.PlaceAgent) -> None:
+    def __init__(self, order: driver_protocol.PlaceAgent) -> None:
         self._node_id = order.node_id or ray.get_runtime_context().get_node_id()
         remote_of = functools.partial(RayPeer, engine=order.engine)
         self._actor = _create_agent(order, self._node_id, remote_of)
@@ -131,7 +131,7 @@ class LocalAgentHandle:
     Calls of other agents come through a mailbox actor.
     """
 
-    def __init__(self, order: agent_protocol.PlaceAgent) -> None:
+    def __init__(self, order: driver_protocol.PlaceAgent) -> None:
         self._name = actor_name(order.name)
         self._agent = NodeAgent(order, functools.partial(RayPeer, engine=order.engine))
         self._mailbox: Any = None
@@ -202,7 +202,7 @@ def reason_of(error: BaseException) -> str:
     return "{}: {}".format(type(error).__name__, telling[-1] if telling else "")
 
 
-def _create_agent(order: agent_protocol.PlaceAgent, node_id: str, remote_of: Any) -> Any:
+def _create_agent(order: driver_protocol.PlaceAgent, node_id: str, remote_of: Any) -> Any:
     """Create the actor; its name has the engine's id appended if another engine's agent has the
     plain name.
     """

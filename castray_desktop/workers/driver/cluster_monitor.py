@@ -13,7 +13,7 @@ import logging
 from typing import Any, Callable
 
 from castray_desktop.core.failures.kinds import Failure, FailureKind
-from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.core.protocol.nodes import driver_protocol
 
 PROBE_SECONDS = 1.0
 
@@ -56,8 +56,8 @@ class NodeProbes:
         self._next = 0
 
     async def reachable(
-        self, nodes: tuple[agent_protocol.RayNode, ...]
-    ) -> tuple[agent_protocol.RayNode, ...]:
+        self, nodes: tuple[driver_protocol.RayNode, ...]
+    ) -> tuple[driver_protocol.RayNode, ...]:
         """The nodes that are still reachable. A node that has never answered counts as reachable."""
         ids = {node.node_id for node in nodes}
         self._answered &= ids
@@ -100,7 +100,7 @@ TIMEOUTS_PER_ERROR = 3
 
 log = logging.getLogger("castray.driver")
 
-Nodes = tuple[agent_protocol.RayNode, ...]
+Nodes = tuple[driver_protocol.RayNode, ...]
 
 
 class ClusterMonitor:
@@ -112,7 +112,7 @@ class ClusterMonitor:
     def __init__(
         self,
         target: str,
-        up: agent_protocol.ClusterUp,
+        up: driver_protocol.ClusterUp,
         look: Callable[[], Nodes],
         is_autoscaled: Callable[[], bool] = bool,
     ) -> None:
@@ -138,7 +138,7 @@ class ClusterMonitor:
             if not self._nodes:
                 break
         log.error("the cluster at %s does not answer", self._address)
-        tell(agent_protocol.ClusterFailed(Failure(FailureKind.CLUSTER_LOST, {"target": self._target})))
+        tell(driver_protocol.ClusterFailed(Failure(FailureKind.CLUSTER_LOST, {"target": self._target})))
 
     async def _compare(self, tell: Callable[[Any], None]) -> None:
         """Report the nodes if they have changed."""
@@ -151,7 +151,7 @@ class ClusterMonitor:
             self._nodes = nodes
             if nodes:
                 ask = asyncio.get_running_loop().run_in_executor
-                tell(agent_protocol.NodesSeen(nodes, await ask(None, self._is_autoscaled)))
+                tell(driver_protocol.NodesSeen(nodes, await ask(None, self._is_autoscaled)))
 
     async def _seen(self) -> Nodes:
         """The current nodes, or the previous ones while Ray does not answer; Ray is queried by one thread."""

@@ -30,7 +30,7 @@ import ray
 
 import castray_desktop
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
-from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.core.protocol.nodes import driver_protocol
 from castray_desktop.workers.agent import network_addresses
 from castray_desktop.workers.agent.node_agent import NAMESPACE, shipped_environment
 from castray_desktop.workers.agent.transfer.system.digests import pack_modules
@@ -74,8 +74,8 @@ log = logging.getLogger("castray.driver")
 
 
 def connect(
-    order: agent_protocol.StartCluster, own_node: ClusterJoin, answered: Callable[[], None]
-) -> agent_protocol.ClusterUp:
+    order: driver_protocol.StartCluster, own_node: ClusterJoin, answered: Callable[[], None]
+) -> driver_protocol.ClusterUp:
     """Start a cluster or attach to one; blocking. Raises CastRayError with Ray's message.
 
     `own_node` is started if the order says that this machine joins first. `answered` is called once the
@@ -89,44 +89,44 @@ def connect(
         "log_to_driver": True,
         "configure_logging": False,
     }
-    if order.target in agent_protocol.OWN_TARGETS:
+    if order.target in driver_protocol.OWN_TARGETS:
         options.update(
             address="local",
             include_dashboard=False,
             object_store_memory=OBJECT_STORE_BYTES,
             _temp_dir=order.temp_dir,
         )
-        if order.target == agent_protocol.SHARED_TARGET:
+        if order.target == driver_protocol.SHARED_TARGET:
             options["_node_ip_address"] = _open_to_others()
     else:
         if uses_client_server(order.target):
             options = {"namespace": NAMESPACE}  # the only options of Ray Client
         options["address"] = order.target
-    if order.target != agent_protocol.LOCAL_TARGET:
+    if order.target != driver_protocol.LOCAL_TARGET:
         options["runtime_env"] = {
             "py_modules": _shipped_modules(Path(order.temp_dir)),
             "env_vars": shipped_environment(),
         }
     try:
-        if order.target not in agent_protocol.OWN_TARGETS:
+        if order.target not in driver_protocol.OWN_TARGETS:
             options.update(_prepare(order, own_node, answered))
         context: Any = ray.init(**options)
     except RAY_ERRORS as error:
         raise _failure(order.target, error) from error
     outside = uses_client_server(order.target)
     address = order.target[len(CLIENT_PREFIX) :] if outside else str(context.address_info["gcs_address"])
-    return agent_protocol.ClusterUp(
+    return driver_protocol.ClusterUp(
         address=address,
         ray_version=ray.__version__,
         python_version=platform.python_version(),
         nodes=live_nodes(order.target),
-        autoscaled=order.target not in agent_protocol.OWN_TARGETS
+        autoscaled=order.target not in driver_protocol.OWN_TARGETS
         and is_autoscaled("" if outside else address),
     )
 
 
 def _prepare(
-    order: agent_protocol.StartCluster, own_node: ClusterJoin, answered: Callable[[], None]
+    order: driver_protocol.StartCluster, own_node: ClusterJoin, answered: Callable[[], None]
 ) -> dict[str, str]:
     """Checks before Ray connects, which would retry for long; returns further options."""
     answers, outside = head_answers(order.target), uses_client_server(order.target)
@@ -159,11 +159,11 @@ def _open_to_others() -> str:
     return address
 
 
-def _this_computer(target: str) -> agent_protocol.RayNode:
+def _this_computer(target: str) -> driver_protocol.RayNode:
     """This computer as a node beside those of the cluster, with the address that reaches it."""
     host, _, _ = target[len(CLIENT_PREFIX) :].rpartition(":")
     address = network_addresses.address_towards(host.strip("[]")) or LOOPBACK
-    return agent_protocol.RayNode("", address, socket.gethostname(), mine=True)
+    return driver_protocol.RayNode("", address, socket.gethostname(), mine=True)
 
 
 def _shipped_modules(temp_dir: Path) -> list[str]:
@@ -178,18 +178,18 @@ def _shipped_modules(temp_dir: Path) -> list[str]:
     return shipped if compiled_modules is None else [*shipped, str(compiled_modules)]
 
 
-def live_nodes(target: str) -> tuple[agent_protocol.RayNode, ...]:
+def live_nodes(target: str) -> tuple[driver_protocol.RayNode, ...]:
     """The nodes that Ray considers alive, the head first; this computer last if it is not one of them."""
     outside = uses_client_server(target)
     own = None if outside else ray.get_runtime_context().get_node_id()
-    nodes: list[agent_protocol.RayNode] = []
+    nodes: list[driver_protocol.RayNode] = []
     table: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
     for facts in table:
         if not facts["Alive"]:
             continue
         resources = facts["Resources"]
         nodes.append(
-            agent_protocol.RayNode(
+            driver_protocol.RayNode(
                 node_id=facts["NodeID"],
                 address=facts["NodeManagerAddress"],
                 hostname=facts["NodeManagerHostname"],
@@ -231,7 +231,7 @@ def _failure(target: str, error: BaseException) -> CastRayError:
     if (differing := _differing(str(error))) is not None:
         return version_mismatch(target, *differing)
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    if target in agent_protocol.OWN_TARGETS:
+    if target in driver_protocol.OWN_TARGETS:
         return CastRayError(FailureKind.CLUSTER_START_FAILED, reason=reason, attempts=1)
     if is_other_grpc_server(target):
         return CastRayError(FailureKind.NOT_RAY, target=target)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import json
 import logging
 import os
 import signal
@@ -20,7 +21,7 @@ from typing import Any, Optional
 import ray
 
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
-from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.core.protocol.nodes import agent_protocol, driver_protocol
 from castray_desktop.workers.driver import ray_connection
 from castray_desktop.workers.driver.agent_handles import (
     RAY_ERRORS,
@@ -47,7 +48,7 @@ class RayDriver:
         self._writer = writer
         self._agents: dict[str, AgentHandle] = {}
         self._outside = False  # this computer is not a node of the cluster
-        self._wanted: dict[str, agent_protocol.PlaceAgent] = {}
+        self._wanted: dict[str, driver_protocol.PlaceAgent] = {}
         self._removals: dict[str, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._own_node = ClusterJoin()
@@ -58,26 +59,26 @@ class RayDriver:
             line = await self._reader.readline()
             if not line:
                 break
-            message = agent_protocol.from_json(line, agent_protocol.ToDriver)
-            if isinstance(message, agent_protocol.StartCluster):
+            message = agent_protocol.from_json(line, driver_protocol.ToDriver)
+            if isinstance(message, driver_protocol.StartCluster):
                 self._connect(message)
-            elif isinstance(message, agent_protocol.PlaceAgent):
+            elif isinstance(message, driver_protocol.PlaceAgent):
                 self._wanted[message.name] = message
                 self._spawn(self._place(message))
-            elif isinstance(message, agent_protocol.RemoveAgent):
+            elif isinstance(message, driver_protocol.RemoveAgent):
                 self._remove(message.name)
             else:
                 self._spawn(self._call(message))
         await self._stop()
 
-    def _connect(self, order: agent_protocol.StartCluster) -> None:
+    def _connect(self, order: driver_protocol.StartCluster) -> None:
         """Connect in the main thread: Ray's processes end with the thread that started them."""
         try:
             up = ray_connection.connect(
-                order, self._own_node, lambda: self._send(agent_protocol.HeadAnswered())
+                order, self._own_node, lambda: self._send(driver_protocol.HeadAnswered())
             )
         except CastRayError as error:
-            self._send(agent_protocol.ClusterFailed(ray_connection.explain_join_failure(error.failure)))
+            self._send(driver_protocol.ClusterFailed(ray_connection.explain_join_failure(error.failure)))
             return
         self._outside = uses_client_server(order.target)
         self._send(up)
@@ -85,7 +86,7 @@ class RayDriver:
         scaled = functools.partial(is_autoscaled, "" if self._outside else up.address)
         self._spawn(ClusterMonitor(order.target, up, look, scaled).run(self._send))
 
-    async def _place(self, order: agent_protocol.PlaceAgent) -> None:
+    async def _place(self, order: driver_protocol.PlaceAgent) -> None:
         name = order.name
         if name in self._removals:  # the actor's name is free only afterwards
             await asyncio.wait([self._removals[name]])
@@ -100,10 +101,10 @@ class RayDriver:
             self._lose(name, handle, error)
             return
         if self._agents.get(name) is handle:
-            self._write(b'["AgentUp",{"hello":' + _body(hello) + b"}]")
+            self._write(b'["AgentUp",{"hello":%b}]' % _body(hello))
             await self._follow(name, handle)
 
-    def _create(self, order: agent_protocol.PlaceAgent) -> AgentHandle:
+    def _create(self, order: driver_protocol.PlaceAgent) -> AgentHandle:
         outside = self._outside and not order.node_id
         return LocalAgentHandle(order) if outside else ActorAgentHandle(order)
 
@@ -112,13 +113,8 @@ class RayDriver:
         try:
             while name in self._agents and self._agents[name] is handle:
                 report = await handle.report()
-                self._write(
-                    b'["Reported",{"name":'
-                    + agent_protocol.text_json(name)
-                    + b',"report":'
-                    + _body(report)
-                    + b"}]"
-                )
+                body = json.dumps(name).encode(), _body(report)
+                self._write(b'["Reported",{"name":%b,"report":%b}]' % body)
         except RAY_ERRORS as error:  # an agent that can't report is lost
             self._lose(name, handle, error)
 
@@ -129,7 +125,7 @@ class RayDriver:
         self._agents.pop(name, None)
         if handle is not None:
             handle.kill()  # it may still run and would keep the name
-        self._send(agent_protocol.AgentLost(name, reason_of(error)))
+        self._send(driver_protocol.AgentLost(name, reason_of(error)))
 
     def _remove(self, name: str) -> None:
         self._wanted.pop(name, None)
@@ -149,21 +145,21 @@ class RayDriver:
             log.warning("agent %s did not stop: %s", name, reason_of(error))
         handle.kill()
 
-    async def _call(self, call: agent_protocol.AgentCall) -> None:
+    async def _call(self, call: driver_protocol.AgentCall) -> None:
         handle = self._agents.get(call.agent)
         if handle is None:
-            self._send(agent_protocol.AgentCallResult(call.number, error=f"no agent {call.agent}"))
+            self._send(driver_protocol.AgentCallResult(call.number, error=f"no agent {call.agent}"))
             return
         try:
             answer = await handle.order(agent_protocol.to_json(call.order))
         except OrderFailedError as error:
-            self._send(agent_protocol.AgentCallResult(call.number, error=str(error), raised=True))
+            self._send(driver_protocol.AgentCallResult(call.number, error=str(error), raised=True))
             return
         except RAY_ERRORS as error:  # the engine decides what to do
-            self._send(agent_protocol.AgentCallResult(call.number, error=reason_of(error)))
+            self._send(driver_protocol.AgentCallResult(call.number, error=reason_of(error)))
             return
         reply = agent_protocol.from_json(answer, agent_protocol.OrderReply) if answer else None
-        self._send(agent_protocol.AgentCallResult(call.number, reply))
+        self._send(driver_protocol.AgentCallResult(call.number, reply))
 
     async def _stop(self) -> None:
         """Stop the agents, then leave the cluster. Bounded, since the engine would kill this process anyway.
@@ -201,7 +197,7 @@ def _body(message: bytes) -> bytes:
 
 
 async def _serve(connection: socket.socket) -> None:
-    reader, writer = await asyncio.open_unix_connection(sock=connection, limit=agent_protocol.LINE_LIMIT)
+    reader, writer = await asyncio.open_unix_connection(sock=connection, limit=driver_protocol.LINE_LIMIT)
     try:
         await RayDriver(reader, writer).run()
     except ConnectionError as error:
@@ -209,7 +205,7 @@ async def _serve(connection: socket.socket) -> None:
     except Exception as error:
         log.exception("the driver failed")
         failure = Failure(FailureKind.INTERNAL, {"reason": reason_of(error)})
-        writer.write(agent_protocol.to_json(agent_protocol.ClusterFailed(failure)) + b"\n")
+        writer.write(agent_protocol.to_json(driver_protocol.ClusterFailed(failure)) + b"\n")
     finally:
         writer.close()
 
@@ -218,7 +214,7 @@ def main() -> None:
     """The driver process."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C in a terminal is handled by the engine
-    connection = socket.socket(fileno=int(os.environ.pop(agent_protocol.SOCKET_VARIABLE)))
+    connection = socket.socket(fileno=int(os.environ.pop(driver_protocol.SOCKET_VARIABLE)))
     asyncio.run(_serve(connection))
     # Interpreter shutdown would wait for Ray's threads; the engine ends Ray's processes.
     if ray.is_initialized():

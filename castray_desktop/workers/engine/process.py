@@ -25,7 +25,7 @@ import castray_desktop
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import ClusterPhase
-from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.core.protocol.nodes import driver_protocol
 from castray_desktop.workers.base.async_tasks import DaemonThreadPool
 from castray_desktop.workers.base.paths import Paths, find_paths
 from castray_desktop.workers.base.settings import SettingsFile
@@ -328,8 +328,8 @@ class EngineProcess:
             case messages.Browse(node, path):
                 return await browse(cluster.agents, node, path)
             case messages.ShareCluster():
-                await self._use(client, agent_protocol.SHARED_TARGET)
-                status = await self._clusters.get(agent_protocol.SHARED_TARGET).supervisor.until_settled()
+                await self._use(client, driver_protocol.SHARED_TARGET)
+                status = await self._clusters.get(driver_protocol.SHARED_TARGET).supervisor.until_settled()
                 return share_info(status, self._places)
             case messages.Diagnose(job):
                 return await self._diagnoses.diagnose(job, cluster.status, cluster.agents)
@@ -429,7 +429,7 @@ class EngineProcess:
 
     async def _renew_share_token(self) -> None:
         """Whoever has the token before is shut out: the cluster that takes it is stopped."""
-        cluster = self._clusters.get(agent_protocol.SHARED_TARGET)
+        cluster = self._clusters.get(driver_protocol.SHARED_TARGET)
         if cluster.casts.active:
             raise CastRayError(FailureKind.CAST_GOES_ON, cast=", ".join(cluster.casts.unfinished))
         await cluster.supervisor.leave()

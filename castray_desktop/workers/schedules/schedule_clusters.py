@@ -11,7 +11,7 @@ from collections.abc import Callable
 from castray_desktop.core.casts.node_selector import find_node
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol.messages import THIS_COMPUTER, ClusterPhase, NodeState, SendRequest
-from castray_desktop.core.protocol.nodes.agent_protocol import LOCAL_TARGET
+from castray_desktop.core.protocol.nodes.driver_protocol import LOCAL_TARGET
 from castray_desktop.workers.clusters.cluster_registry import ClusterRegistry, ManagedCluster
 from castray_desktop.workers.schedules.schedule_runner import SourceSnapshot
 

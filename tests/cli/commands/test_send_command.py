@@ -17,7 +17,7 @@ from castray_desktop.cli.session import Session
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.failures.sentences import TEMPLATES, sentence
 from castray_desktop.core.protocol import messages
-from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.core.protocol.nodes import driver_protocol
 from tests.cli.run_words import run_words
 from tests.helpers.engine_home import EngineHome
 from tests.helpers.fake_driver import RAY_NODE, FakeDriver
@@ -92,7 +92,7 @@ async def test_every_result_names_its_cluster(
     async with asyncio.timeout(5):
         while not house.drivers:  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0)
-    await house.drivers[0].wait_for(agent_protocol.AgentCall)
+    await house.drivers[0].wait_for(driver_protocol.AgentCall)
     client = await house.connect()
     (cast,) = client.welcome.casts
     await client.request(messages.Cancel(cast.cast), messages.Done)
@@ -117,8 +117,8 @@ def without_agents(driver: FakeDriver) -> None:
             dataclasses.replace(RAY_NODE, node_id="cd" * 28, hostname="second", head=False, mine=False),
         )
     )
-    driver.say(agent_protocol.AgentLost("head", "ActorDiedError: the worker has died"))
-    driver.say(agent_protocol.AgentLost("second", "RuntimeEnvSetupError: No space left on device"))
+    driver.say(driver_protocol.AgentLost("head", "ActorDiedError: the worker has died"))
+    driver.say(driver_protocol.AgentLost("second", "RuntimeEnvSetupError: No space left on device"))
 
 
 async def test_where_no_agent_can_be_placed_it_says_what_ray_said_for_each_node(

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.core.protocol.nodes import agent_protocol, driver_protocol
 from castray_desktop.core.protocol.nodes.agent_protocol import DeliveryReport, RecipientState
 from castray_desktop.workers.agent import node_agent as agent_module
 from castray_desktop.workers.agent.node_agent import NodeAgent, actor_name
@@ -108,7 +108,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> Waits:
 @pytest.fixture
 async def agent(tmp_path: Path, planes: list[FakePlane], waits: Waits) -> AsyncIterator[NodeAgent]:
     """An agent that has sent its first messages."""
-    place = agent_protocol.PlaceAgent(
+    place = driver_protocol.PlaceAgent(
         "node_1", str(tmp_path), "127.0.0.1", runtime_dir="/run", ports="7000-7010"
     )
     agent = NodeAgent(place)
@@ -236,7 +236,7 @@ async def test_what_the_byte_plane_raises_is_the_driver_s_to_tell(
 
 
 async def test_no_order_after_the_end(tmp_path: Path, planes: list[FakePlane]) -> None:
-    agent = NodeAgent(agent_protocol.PlaceAgent("x", str(tmp_path), "127.0.0.1"))
+    agent = NodeAgent(driver_protocol.PlaceAgent("x", str(tmp_path), "127.0.0.1"))
     await agent.start()
     await agent.stop()
     await agent.stop()
@@ -250,7 +250,7 @@ async def test_no_order_after_the_end(tmp_path: Path, planes: list[FakePlane]) -
 async def test_the_range_of_ports(
     tmp_path: Path, planes: list[FakePlane], ports: str, bounds: tuple[int, int] | None
 ) -> None:
-    await NodeAgent(agent_protocol.PlaceAgent("x", str(tmp_path), "127.0.0.1", ports=ports)).start()
+    await NodeAgent(driver_protocol.PlaceAgent("x", str(tmp_path), "127.0.0.1", ports=ports)).start()
     assert planes[0].options["ports"] == bounds
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from castray_desktop.core.failures.kinds import FailureKind
 from castray_desktop.core.protocol.messages import NodeInfo, NodeState
-from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.core.protocol.nodes import agent_protocol, driver_protocol
 from castray_desktop.workers.agent import node_agent as agent_module
 from castray_desktop.workers.agent.node_agent import NodeAgent
 from castray_desktop.workers.agent.node_inspection import MachineFactsMeter
@@ -78,7 +78,7 @@ async def test_an_agent_goes_on_reports_and_cancels(
 ) -> None:
     monkeypatch.setenv("CASTRAY_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(agent_module, "PREFLIGHT_SECONDS", 0.3)
-    agent = NodeAgent(agent_protocol.PlaceAgent("a", str(hung / "inbox"), "127.0.0.1"))
+    agent = NodeAgent(driver_protocol.PlaceAgent("a", str(hung / "inbox"), "127.0.0.1"))
     await agent.start()
     report = agent_protocol.from_json(
         await agent.report(), agent_protocol.AgentHello | agent_protocol.AgentReport

@@ -13,7 +13,7 @@ import pytest
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import ClusterPhase
-from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.core.protocol.nodes import agent_protocol, driver_protocol
 from castray_desktop.workers.base.paths import Paths
 from castray_desktop.workers.base.settings import SettingsFile
 from castray_desktop.workers.client import engine_client as client_module
@@ -184,7 +184,7 @@ async def test_a_client_that_goes_in_the_middle_of_a_request(house: EngineHome) 
     client = await house.connect()
     await ready(client)
     adding = asyncio.create_task(client.request(messages.AddNode("extra"), messages.Done))
-    await house.drivers[0].wait_for(agent_protocol.PlaceAgent, 5)
+    await house.drivers[0].wait_for(driver_protocol.PlaceAgent, 5)
     await client.close()
     with pytest.raises(CastRayError):
         await adding
@@ -322,7 +322,7 @@ async def test_the_limit_of_every_node_and_of_a_cast(house: EngineHome, tmp_path
     client = await house.connect()
     await client.request(messages.SetLimit(5000), messages.Done)
     await ready(client)
-    first = await house.drivers[0].wait_for(agent_protocol.AgentCall)
+    first = await house.drivers[0].wait_for(driver_protocol.AgentCall)
     assert first.order == agent_protocol.SetNodeLimit(5000)
     assert (await client.request(messages.GetStatus(), messages.EngineStatus)).limit == 5000
     with pytest.raises(CastRayError) as caught:

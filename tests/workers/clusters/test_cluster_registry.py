@@ -21,7 +21,7 @@ from castray_desktop.core.protocol.messages import (
     NodeState,
     SendRequest,
 )
-from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.core.protocol.nodes import driver_protocol
 from castray_desktop.core.protocol.nodes.agent_protocol import SetNodeLimit
 from castray_desktop.workers.base.paths import Paths
 from castray_desktop.workers.base.settings import SettingsFile
@@ -71,7 +71,7 @@ async def test_two_clients_look_at_two_clusters(house: EngineHome, tmp_path: Pat
     (tmp_path / "x").write_text("x")
     request = SendRequest((str(tmp_path / "x"),), ("node_1",))
     cast = (await one.request(messages.Send(request), messages.Accepted)).cast
-    await house.drivers[0].wait_for(agent_protocol.AgentCall)
+    await house.drivers[0].wait_for(driver_protocol.AgentCall)
     await other.request(messages.Cancel(cast[:6]), messages.Done)  # by its id, whatever its cluster
     casts = {event.summary.cast for event in await heard(one) if isinstance(event, messages.CastChanged)}
     assert casts == {cast}
@@ -110,7 +110,7 @@ async def test_a_window_sees_the_casts_of_the_cluster_that_it_has_left(
     (tmp_path / "x").write_text("x")
     request = SendRequest((str(tmp_path / "x"),), ("node_1",))
     cast = (await window.request(messages.Send(request), messages.Accepted)).cast
-    await house.drivers[0].wait_for(agent_protocol.AgentCall)
+    await house.drivers[0].wait_for(driver_protocol.AgentCall)
     await use(window, FAR)
     welcomes = [event for event in await heard(window) if isinstance(event, messages.Welcome)]
     shown = [(item.cast, item.cluster.target) for item in welcomes[-1].casts]
@@ -151,8 +151,8 @@ async def test_what_keeps_a_cluster_in_use(house: EngineHome, tmp_path: Path) ->
     house.script = lambda driver: driver.come_up()
     request = SendRequest((str(tmp_path / "x"),), ("extra",))
     adding = asyncio.create_task(client.request(messages.AddNode("extra"), messages.Done))
-    await house.drivers[2].wait_for(agent_protocol.PlaceAgent, 2)
-    house.drivers[2].say(agent_protocol.AgentUp(hello("extra")))
+    await house.drivers[2].wait_for(driver_protocol.PlaceAgent, 2)
+    house.drivers[2].say(driver_protocol.AgentUp(hello("extra")))
     await adding
     cast = (await client.request(messages.Send(request), messages.Accepted)).cast
     await use(client, "local")

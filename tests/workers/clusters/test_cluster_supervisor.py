@@ -18,7 +18,7 @@ from castray_desktop.core.protocol.messages import (
     NodeInfo,
     NodeState,
 )
-from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.core.protocol.nodes import agent_protocol, driver_protocol
 from castray_desktop.workers.base.paths import Paths
 from castray_desktop.workers.base.settings import SettingsFile
 from castray_desktop.workers.clusters.agent_liveness import IDLE_SECONDS, SILENT_SECONDS
@@ -27,7 +27,7 @@ from castray_desktop.workers.clusters.node_inventory import local_node_name
 from tests.helpers.fake_driver import RAY_NODE, FakeDriver, hello
 
 LOCAL_NAMES = (local_node_name(), "node_1", "node_2", "node_3")
-REFUSED = agent_protocol.ClusterFailed(Failure(FailureKind.CLUSTER_START_FAILED, {"reason": "no room"}))
+REFUSED = driver_protocol.ClusterFailed(Failure(FailureKind.CLUSTER_START_FAILED, {"reason": "no room"}))
 
 
 class Stage:
@@ -158,12 +158,12 @@ async def test_it_plans_the_local_nodes_and_counts_them(stage: Stage) -> None:
     await stage.supervisor.use("local")
     await stage.phase(ClusterPhase.PLACING)
     assert tuple(stage.supervisor.agents.nodes) == LOCAL_NAMES
-    assert [order.name for order in stage.driver.sent(agent_protocol.PlaceAgent)] == list(LOCAL_NAMES)
+    assert [order.name for order in stage.driver.sent(driver_protocol.PlaceAgent)] == list(LOCAL_NAMES)
     for name in LOCAL_NAMES[:-1]:
-        stage.driver.say(agent_protocol.AgentUp(hello(name)))
+        stage.driver.say(driver_protocol.AgentUp(hello(name)))
     await stage.until(lambda: stage.supervisor.status.nodes_ready == 3)
     assert stage.supervisor.status.phase is ClusterPhase.PLACING
-    stage.driver.say(agent_protocol.AgentUp(hello(LOCAL_NAMES[-1])))
+    stage.driver.say(driver_protocol.AgentUp(hello(LOCAL_NAMES[-1])))
     await stage.phase(ClusterPhase.READY)
     assert stage.supervisor.status.nodes_ready == stage.supervisor.status.nodes_total == 4
     assert stage.phases == [ClusterPhase.STARTING, ClusterPhase.PLACING, ClusterPhase.READY]
@@ -187,13 +187,13 @@ async def test_other_demo_nodes_are_those_of_the_next_local_cluster(stage: Stage
 async def test_one_agent_for_each_node_of_another_cluster(stage: Stage) -> None:
     def up(driver: FakeDriver) -> None:
         nodes = [("aa", "10.0.0.1", "gpu"), ("bb", "10.0.0.2", "gpu"), ("cc", "10.0.0.3", "cpu")]
-        driver.say(driver.up(*(agent_protocol.RayNode(id_, address, host) for id_, address, host in nodes)))
+        driver.say(driver.up(*(driver_protocol.RayNode(id_, address, host) for id_, address, host in nodes)))
 
     stage.script = up
     await stage.supervisor.use("10.0.0.1:6379")
     await stage.phase(ClusterPhase.PLACING)
     assert list(stage.supervisor.agents.nodes) == ["gpu-10.0.0.1", "gpu-10.0.0.2", "cpu"]
-    placed = stage.driver.sent(agent_protocol.PlaceAgent)
+    placed = stage.driver.sent(driver_protocol.PlaceAgent)
     assert [(order.address, order.node_id) for order in placed] == [
         ("10.0.0.1", "aa"),
         ("10.0.0.2", "bb"),
@@ -216,7 +216,7 @@ async def test_three_attempts_then_the_failure_stays(stage: Stage) -> None:
 
 async def test_a_cluster_that_can_not_be_shared_is_tried_once(stage: Stage) -> None:
     refused = Failure(FailureKind.NOT_SHARED, {"reason": "Ray 2.49.2 has no tokens"})
-    stage.script = lambda driver: driver.say(agent_protocol.ClusterFailed(refused))
+    stage.script = lambda driver: driver.say(driver_protocol.ClusterFailed(refused))
     await stage.supervisor.use("shared")
     await stage.phase(ClusterPhase.FAILED)
     assert len(stage.drivers) == 1
@@ -257,7 +257,7 @@ async def test_a_driver_that_talks_nonsense_is_replaced(stage: Stage) -> None:
 async def test_a_mistake_of_ours_is_a_failure_and_no_silence(
     stage: Stage, caplog: pytest.LogCaptureFixture
 ) -> None:
-    stage.script = lambda driver: driver.say(agent_protocol.ClusterUp("a", "2", "3", ()))
+    stage.script = lambda driver: driver.say(driver_protocol.ClusterUp("a", "2", "3", ()))
     await stage.supervisor.use("local")
     await stage.phase(ClusterPhase.FAILED)
     assert stage.supervisor.status.failure is not None
@@ -279,7 +279,7 @@ async def test_a_lost_driver_is_replaced(stage: Stage) -> None:
 async def test_calls_end_with_the_driver(stage: Stage) -> None:
     driver = await stage.ready()
     call = asyncio.create_task(stage.supervisor.agents.call("node_1", agent_protocol.CancelCast("c")))
-    await driver.wait_for(agent_protocol.AgentCall)
+    await driver.wait_for(driver_protocol.AgentCall)
     driver.end()
     with pytest.raises(CastRayError) as caught:
         await call
@@ -293,11 +293,11 @@ async def test_calls_and_their_answers(stage: Stage) -> None:
         asyncio.create_task(stage.supervisor.agents.call(node, agent_protocol.CancelCast(node)))
         for node in ("node_1", "node_2", "node_3")
     ]
-    await driver.wait_for(agent_protocol.AgentCall, 3)
-    numbers = {call.agent: call.number for call in driver.sent(agent_protocol.AgentCall)}
-    driver.say(agent_protocol.AgentCallResult(numbers["node_2"], reply))
-    driver.say(agent_protocol.AgentCallResult(numbers["node_1"], error="it is not there"))
-    driver.say(agent_protocol.AgentCallResult(numbers["node_3"], error="ValueError: no", raised=True))
+    await driver.wait_for(driver_protocol.AgentCall, 3)
+    numbers = {call.agent: call.number for call in driver.sent(driver_protocol.AgentCall)}
+    driver.say(driver_protocol.AgentCallResult(numbers["node_2"], reply))
+    driver.say(driver_protocol.AgentCallResult(numbers["node_1"], error="it is not there"))
+    driver.say(driver_protocol.AgentCallResult(numbers["node_3"], error="ValueError: no", raised=True))
     outcomes = await asyncio.gather(*calls, return_exceptions=True)
     assert isinstance(outcomes[0], CastRayError)
     assert outcomes[0].failure.kind is FailureKind.NODE_OFFLINE
@@ -309,15 +309,15 @@ async def test_calls_and_their_answers(stage: Stage) -> None:
 async def test_a_lost_agent_is_replaced_three_times(stage: Stage) -> None:
     driver = await stage.ready()
     for count in (1, 2, 3):
-        driver.say(agent_protocol.AgentLost("node_1", "killed"))
+        driver.say(driver_protocol.AgentLost("node_1", "killed"))
         await stage.until(lambda: stage.state("node_1") is NodeState.OFFLINE)
-        await driver.wait_for(agent_protocol.PlaceAgent, 4 + count)
-        driver.say(agent_protocol.AgentUp(hello("node_1")))
+        await driver.wait_for(driver_protocol.PlaceAgent, 4 + count)
+        driver.say(driver_protocol.AgentUp(hello("node_1")))
         await stage.until(lambda: stage.state("node_1") is NodeState.ONLINE)
     assert stage.pauses == [1.0, 2.0, 3.0]
-    driver.say(agent_protocol.AgentLost("node_1", "killed"))
+    driver.say(driver_protocol.AgentLost("node_1", "killed"))
     await stage.until(lambda: stage.state("node_1") is NodeState.OFFLINE)
-    await driver.wait_for(agent_protocol.PlaceAgent, 8)
+    await driver.wait_for(driver_protocol.PlaceAgent, 8)
     assert stage.pauses == [1.0, 2.0, 3.0, 30.0]
     assert stage.supervisor.status.nodes_ready == 3
     assert stage.lost == ["node_1"] * 4
@@ -327,9 +327,9 @@ async def test_an_agent_that_ran_for_long_has_all_its_lives_again(stage: Stage) 
     driver = await stage.ready()
     for count in range(1, 6):
         stage.now += 61.0
-        driver.say(agent_protocol.AgentLost("node_1", "killed"))
-        await driver.wait_for(agent_protocol.PlaceAgent, 4 + count)
-        driver.say(agent_protocol.AgentUp(hello("node_1")))
+        driver.say(driver_protocol.AgentLost("node_1", "killed"))
+        await driver.wait_for(driver_protocol.PlaceAgent, 4 + count)
+        driver.say(driver_protocol.AgentUp(hello("node_1")))
         await stage.until(lambda: stage.state("node_1") is NodeState.ONLINE)
     assert stage.pauses == [1.0] * 5
 
@@ -337,8 +337,8 @@ async def test_an_agent_that_ran_for_long_has_all_its_lives_again(stage: Stage) 
 async def test_calls_to_a_lost_agent_end_with_it(stage: Stage) -> None:
     driver = await stage.ready()
     call = asyncio.create_task(stage.supervisor.agents.call("node_1", agent_protocol.CancelCast("c")))
-    await driver.wait_for(agent_protocol.AgentCall)
-    driver.say(agent_protocol.AgentLost("node_1", "killed"))
+    await driver.wait_for(driver_protocol.AgentCall)
+    driver.say(driver_protocol.AgentLost("node_1", "killed"))
     with pytest.raises(CastRayError):
         await call
 
@@ -347,7 +347,7 @@ async def test_an_agent_that_could_not_start_says_why(stage: Stage) -> None:
     stage.script = lambda driver: driver.say(driver.up())
     await stage.supervisor.use("local")
     await stage.phase(ClusterPhase.PLACING)
-    stage.driver.say(agent_protocol.AgentLost("node_1", "ValueError: no port"))
+    stage.driver.say(driver_protocol.AgentLost("node_1", "ValueError: no port"))
     await stage.until(lambda: stage.state("node_1") is NodeState.OFFLINE)
     failure = stage.supervisor.agents.nodes["node_1"].failure
     values = {"node": "node_1", "reason": "ValueError: no port"}
@@ -376,9 +376,9 @@ async def test_a_silent_agent_is_offline_removed_and_placed_again(stage: Stage) 
     assert stage.lost == ["node_1"]
     failure = stage.supervisor.agents.nodes["node_1"].failure
     assert failure == Failure(FailureKind.NODE_SILENT, {"node": "node_1", "seconds": "10"})
-    assert driver.sent(agent_protocol.RemoveAgent) == [agent_protocol.RemoveAgent("node_1")]
-    await driver.wait_for(agent_protocol.PlaceAgent, 5)
-    driver.say(agent_protocol.AgentUp(hello("node_1")))
+    assert driver.sent(driver_protocol.RemoveAgent) == [driver_protocol.RemoveAgent("node_1")]
+    await driver.wait_for(driver_protocol.PlaceAgent, 5)
+    driver.say(driver_protocol.AgentUp(hello("node_1")))
     await stage.until(lambda: stage.state("node_1") is NodeState.ONLINE)
     pass_time(stage, 30, *LOCAL_NAMES)
     assert stage.lost == ["node_1"]
@@ -390,7 +390,7 @@ async def test_when_nobody_says_anything_it_is_the_driver(stage: Stage) -> None:
     await stage.until(lambda: len(stage.drivers) == 2)
     await stage.phase(ClusterPhase.READY)
     assert driver.hung_up
-    assert not driver.sent(agent_protocol.RemoveAgent)
+    assert not driver.sent(driver_protocol.RemoveAgent)
 
 
 async def test_an_engine_that_was_held_up_blames_nobody(stage: Stage) -> None:
@@ -408,7 +408,7 @@ async def test_an_agent_that_never_starts_does_not_hold_up_the_cluster(stage: St
     await stage.supervisor.use("local")
     await stage.phase(ClusterPhase.PLACING)
     for name in LOCAL_NAMES[:-1]:
-        stage.driver.say(agent_protocol.AgentUp(hello(name)))
+        stage.driver.say(driver_protocol.AgentUp(hello(name)))
     await stage.until(lambda: stage.supervisor.status.nodes_ready == 3)
     pass_time(stage, 61, *LOCAL_NAMES[:-1])
     assert stage.supervisor.status.phase is ClusterPhase.READY
@@ -471,18 +471,18 @@ async def test_a_client_that_goes_while_the_cluster_is_left(stage: Stage) -> Non
 async def test_a_node_is_added_and_removed(stage: Stage) -> None:
     driver = await stage.ready()
     adding = asyncio.create_task(stage.supervisor.add_node("extra", "/in"))
-    order = await driver.wait_for(agent_protocol.PlaceAgent, 5)
+    order = await driver.wait_for(driver_protocol.PlaceAgent, 5)
     assert (order.name, order.inbox, order.node_id) == ("extra", "/in", RAY_NODE.node_id)
     assert not adding.done()
-    driver.say(agent_protocol.AgentUp(hello("extra")))
+    driver.say(driver_protocol.AgentUp(hello("extra")))
     await adding
     assert stage.supervisor.agents.nodes["extra"].removable
     await stage.supervisor.remove_node("extra")
-    assert driver.sent(agent_protocol.RemoveAgent) == [agent_protocol.RemoveAgent("extra")]
+    assert driver.sent(driver_protocol.RemoveAgent) == [driver_protocol.RemoveAgent("extra")]
     assert "extra" not in stage.supervisor.agents.nodes
     assert stage.supervisor.status.nodes_total == 4
-    driver.say(agent_protocol.AgentUp(hello("extra")))  # too late
-    driver.say(agent_protocol.Reported("node_1", agent_protocol.AgentReport()))
+    driver.say(driver_protocol.AgentUp(hello("extra")))  # too late
+    driver.say(driver_protocol.Reported("node_1", agent_protocol.AgentReport()))
     await stage.until(lambda: stage.reports == ["node_1"])
     assert "extra" not in stage.supervisor.agents.nodes
 
@@ -490,25 +490,25 @@ async def test_a_node_is_added_and_removed(stage: Stage) -> None:
 async def test_an_added_node_comes_back_with_the_next_driver(stage: Stage) -> None:
     driver = await stage.ready()
     adding = asyncio.create_task(stage.supervisor.add_node("extra", "/in"))
-    await driver.wait_for(agent_protocol.PlaceAgent, 5)
-    driver.say(agent_protocol.AgentUp(hello("extra")))
+    await driver.wait_for(driver_protocol.PlaceAgent, 5)
+    driver.say(driver_protocol.AgentUp(hello("extra")))
     await adding
     driver.end()
     await stage.until(lambda: len(stage.drivers) == 2)
     await stage.phase(ClusterPhase.READY)
-    again = stage.driver.sent(agent_protocol.PlaceAgent)[-1]
+    again = stage.driver.sent(driver_protocol.PlaceAgent)[-1]
     assert (again.name, again.inbox) == ("extra", "/in")
 
 
 async def test_an_added_node_is_there_again_when_the_local_cluster_is(stage: Stage) -> None:
     driver = await stage.ready()
     adding = asyncio.create_task(stage.supervisor.add_node("extra", "/in"))
-    await driver.wait_for(agent_protocol.PlaceAgent, 5)
-    driver.say(agent_protocol.AgentUp(hello("extra")))
+    await driver.wait_for(driver_protocol.PlaceAgent, 5)
+    driver.say(driver_protocol.AgentUp(hello("extra")))
     await adding
     await stage.supervisor.leave()
     driver = await stage.ready()
-    again = driver.sent(agent_protocol.PlaceAgent)[-1]
+    again = driver.sent(driver_protocol.PlaceAgent)[-1]
     assert (again.name, again.inbox) == ("extra", "/in")
     assert stage.supervisor.agents.nodes["extra"].removable
     await stage.supervisor.remove_node("extra")
@@ -520,8 +520,8 @@ async def test_an_added_node_is_there_again_when_the_local_cluster_is(stage: Sta
 async def test_a_node_that_can_not_be_placed_is_not_kept(stage: Stage) -> None:
     driver = await stage.ready()
     adding = asyncio.create_task(stage.supervisor.add_node("extra", ""))
-    await driver.wait_for(agent_protocol.PlaceAgent, 5)
-    driver.say(agent_protocol.AgentLost("extra", "OSError: disk"))
+    await driver.wait_for(driver_protocol.PlaceAgent, 5)
+    driver.say(driver_protocol.AgentLost("extra", "OSError: disk"))
     with pytest.raises(CastRayError) as caught:
         await adding
     assert "disk" in caught.value.failure.values["reason"]
@@ -531,7 +531,7 @@ async def test_a_node_that_can_not_be_placed_is_not_kept(stage: Stage) -> None:
 async def test_adding_a_node_while_the_cluster_stops_ends_at_once(stage: Stage) -> None:
     driver = await stage.ready()
     adding = asyncio.create_task(stage.supervisor.add_node("extra", ""))
-    await driver.wait_for(agent_protocol.PlaceAgent, 5)
+    await driver.wait_for(driver_protocol.PlaceAgent, 5)
     await stage.supervisor.leave()
     async with asyncio.timeout(1):
         with pytest.raises(CastRayError) as caught:
@@ -563,7 +563,7 @@ async def test_names_that_nodes_can_not_have(stage: Stage, name: str, kind: Fail
 async def test_adding_where_this_computer_is_no_node(stage: Stage) -> None:
     def up(driver: FakeDriver) -> None:
         driver.say(
-            driver.up(agent_protocol.RayNode("aa", "10.0.0.1", "far")), agent_protocol.AgentUp(hello("far"))
+            driver.up(driver_protocol.RayNode("aa", "10.0.0.1", "far")), driver_protocol.AgentUp(hello("far"))
         )
 
     stage.script = up
@@ -590,12 +590,12 @@ async def test_no_replacement_outlives_its_driver(stage: Stage) -> None:
         await gate.wait()
 
     stage.supervisor.agents._pause = wait
-    driver.say(agent_protocol.AgentLost("node_1", "killed"))
+    driver.say(driver_protocol.AgentLost("node_1", "killed"))
     await stage.until(lambda: stage.state("node_1") is NodeState.OFFLINE)
     await stage.supervisor.leave()
     gate.set()
     await stage.ready()
-    assert [order.name for order in stage.driver.sent(agent_protocol.PlaceAgent)].count("node_1") == 1
+    assert [order.name for order in stage.driver.sent(driver_protocol.PlaceAgent)].count("node_1") == 1
 
 
 # --- nodes that come and go -----------------------------------------------------------------------
@@ -603,16 +603,18 @@ async def test_no_replacement_outlives_its_driver(stage: Stage) -> None:
 FAR = "10.0.0.1:6379"
 
 
-def ray_node(number: int, host: str = "", start: int = 1) -> agent_protocol.RayNode:
+def ray_node(number: int, host: str = "", start: int = 1) -> driver_protocol.RayNode:
     """The Ray node of a host in its start of that number."""
-    return agent_protocol.RayNode(f"{number}-{start}", f"10.0.0.{number}", host or f"host-{number}", cpus=2.0)
+    return driver_protocol.RayNode(
+        f"{number}-{start}", f"10.0.0.{number}", host or f"host-{number}", cpus=2.0
+    )
 
 
 def placed(driver: FakeDriver) -> list[tuple[str, str]]:
-    return [(order.name, order.node_id) for order in driver.sent(agent_protocol.PlaceAgent)]
+    return [(order.name, order.node_id) for order in driver.sent(driver_protocol.PlaceAgent)]
 
 
-async def attached(stage: Stage, *nodes: agent_protocol.RayNode) -> FakeDriver:
+async def attached(stage: Stage, *nodes: driver_protocol.RayNode) -> FakeDriver:
     stage.script = lambda driver: driver.come_up(*nodes)
     await stage.supervisor.use(FAR)
     await stage.phase(ClusterPhase.READY)
@@ -621,7 +623,9 @@ async def attached(stage: Stage, *nodes: agent_protocol.RayNode) -> FakeDriver:
 
 async def test_an_agent_is_placed_on_a_node_that_joins(stage: Stage) -> None:
     driver = await attached(stage, ray_node(1))
-    driver.say(agent_protocol.NodesSeen((ray_node(1), ray_node(2))), agent_protocol.AgentUp(hello("host-2")))
+    driver.say(
+        driver_protocol.NodesSeen((ray_node(1), ray_node(2))), driver_protocol.AgentUp(hello("host-2"))
+    )
     await stage.until(lambda: stage.supervisor.status.nodes_ready == 2)
     assert placed(driver) == [("host-1", "1-1"), ("host-2", "2-1")]
     assert stage.supervisor.status.cpus == 4.0
@@ -630,10 +634,10 @@ async def test_an_agent_is_placed_on_a_node_that_joins(stage: Stage) -> None:
 
 async def test_a_node_that_ray_has_lost_is_offline_and_forgotten_after_long(stage: Stage) -> None:
     driver = await attached(stage, ray_node(1), ray_node(2))
-    driver.say(agent_protocol.NodesSeen((ray_node(1),)))
+    driver.say(driver_protocol.NodesSeen((ray_node(1),)))
     await stage.until(lambda: stage.lost == ["host-2"])
     assert stage.state("host-2") is NodeState.OFFLINE
-    assert driver.sent(agent_protocol.RemoveAgent) == [agent_protocol.RemoveAgent("host-2")]
+    assert driver.sent(driver_protocol.RemoveAgent) == [driver_protocol.RemoveAgent("host-2")]
     assert stage.pauses == []  # no attempt to place it again
     stage.now += 601.0
     stage.casts = ("c0ffee",)
@@ -647,10 +651,11 @@ async def test_a_node_that_ray_has_lost_is_offline_and_forgotten_after_long(stag
 
 async def test_a_node_that_comes_back_has_its_name_again(stage: Stage) -> None:
     driver = await attached(stage, ray_node(1), ray_node(2))
-    driver.say(agent_protocol.NodesSeen((ray_node(1),)))
+    driver.say(driver_protocol.NodesSeen((ray_node(1),)))
     await stage.until(lambda: stage.lost == ["host-2"])
     driver.say(
-        agent_protocol.NodesSeen((ray_node(1), ray_node(2, start=2))), agent_protocol.AgentUp(hello("host-2"))
+        driver_protocol.NodesSeen((ray_node(1), ray_node(2, start=2))),
+        driver_protocol.AgentUp(hello("host-2")),
     )
     await stage.until(lambda: stage.state("host-2") is NodeState.ONLINE)
     assert placed(driver)[-1] == ("host-2", "2-2")
@@ -659,15 +664,15 @@ async def test_a_node_that_comes_back_has_its_name_again(stage: Stage) -> None:
 
 async def test_a_raylet_that_is_started_again_before_ray_has_noticed_its_end(stage: Stage) -> None:
     driver = await attached(stage, ray_node(1), ray_node(2))
-    driver.say(agent_protocol.AgentLost("host-2", "its worker has died"))
+    driver.say(driver_protocol.AgentLost("host-2", "its worker has died"))
     await stage.until(lambda: stage.lost == ["host-2"])
     both = (ray_node(1), ray_node(2), ray_node(2, start=2))
-    driver.say(agent_protocol.NodesSeen(both), agent_protocol.AgentUp(hello("host-2")))
+    driver.say(driver_protocol.NodesSeen(both), driver_protocol.AgentUp(hello("host-2")))
     await stage.until(lambda: stage.state("host-2") is NodeState.ONLINE)
     assert placed(driver)[-1] == ("host-2", "2-2")
-    driver.say(agent_protocol.NodesSeen((ray_node(1), ray_node(2, start=2))))
+    driver.say(driver_protocol.NodesSeen((ray_node(1), ray_node(2, start=2))))
     driver.say(
-        agent_protocol.NodesSeen(both), agent_protocol.Reported("host-1", agent_protocol.AgentReport())
+        driver_protocol.NodesSeen(both), driver_protocol.Reported("host-1", agent_protocol.AgentReport())
     )
     await stage.until(lambda: stage.reports)
     assert list(stage.supervisor.agents.nodes) == ["host-1", "host-2"]
@@ -677,14 +682,14 @@ async def test_a_raylet_that_is_started_again_before_ray_has_noticed_its_end(sta
 async def test_names_stay_when_another_host_of_that_name_joins(stage: Stage) -> None:
     driver = await attached(stage, ray_node(1, "gpu"), ray_node(2, "cpu"))
     later = (ray_node(1, "gpu"), ray_node(2, "cpu"), ray_node(3, "gpu"))
-    driver.say(agent_protocol.NodesSeen(later))
+    driver.say(driver_protocol.NodesSeen(later))
     await stage.until(lambda: len(stage.supervisor.agents.nodes) == 3)
     assert list(stage.supervisor.agents.nodes) == ["gpu", "cpu", "gpu-10.0.0.3"]
 
 
 async def test_names_outlive_the_engine(stage: Stage, tmp_path: Path) -> None:
     driver = await attached(stage, ray_node(1, "gpu"))
-    driver.say(agent_protocol.NodesSeen((ray_node(1, "gpu"), ray_node(2, "gpu"))))
+    driver.say(driver_protocol.NodesSeen((ray_node(1, "gpu"), ray_node(2, "gpu"))))
     await stage.until(lambda: len(stage.supervisor.agents.nodes) == 2)
     again = Stage(tmp_path)
     await attached(again, ray_node(2, "gpu", start=2), ray_node(1, "gpu", start=2))
@@ -709,7 +714,7 @@ async def test_a_cluster_whose_head_is_gone_is_attached_again_when_it_is_back(st
     driver = await attached(stage, ray_node(1), ray_node(2))
     stage.away = Failure(FailureKind.CLUSTER_UNREACHABLE, {"target": FAR})
     lost = Failure(FailureKind.CLUSTER_LOST, {"target": FAR})
-    driver.say(agent_protocol.ClusterFailed(lost))
+    driver.say(driver_protocol.ClusterFailed(lost))
     await stage.until(lambda: stage.supervisor.status.phase is ClusterPhase.RECONNECTING)
     assert stage.supervisor.status.failure == lost
     stage.now += 61.0
@@ -725,7 +730,7 @@ async def test_joining_is_the_drivers_business(stage: Stage) -> None:
     stage.script = lambda driver: driver.come_up()
     await stage.supervisor.use("10.0.0.1:6379", join=True)
     await stage.phase(ClusterPhase.READY)
-    assert stage.driver.sent(agent_protocol.StartCluster)[0].join
+    assert stage.driver.sent(driver_protocol.StartCluster)[0].join
 
 
 async def test_somebody_may_wait_until_it_is_ready_or_has_failed(stage: Stage) -> None:
@@ -741,7 +746,7 @@ async def test_somebody_may_wait_until_it_is_ready_or_has_failed(stage: Stage) -
 
 # --- tokens ---------------------------------------------------------------------------------------
 
-NEEDED = agent_protocol.ClusterFailed(Failure(FailureKind.TOKEN_NEEDED, {"target": FAR}))
+NEEDED = driver_protocol.ClusterFailed(Failure(FailureKind.TOKEN_NEEDED, {"target": FAR}))
 
 
 async def test_a_token_is_shown_to_who_asks_for_it(stage: Stage) -> None:
@@ -774,7 +779,7 @@ async def test_facts_are_told_once_a_second(stage: Stage) -> None:
         agent_protocol.MachineFacts(cpus=2.0, disk_total=10, load=load, link=125) for load in (0.1, 0.2, 0.3)
     ]
     for load in facts:
-        driver.say(agent_protocol.Reported("host-1", agent_protocol.AgentReport(facts=load)))
+        driver.say(driver_protocol.Reported("host-1", agent_protocol.AgentReport(facts=load)))
     await stage.until(lambda: len(stage.reports) == 3)
     told = [node.load for node in stage.changes if node.name == "host-1" and node.disk_total]
     assert told == [0.1]  # the first ones are awaited
@@ -790,7 +795,7 @@ async def test_data_ports_that_are_all_taken(stage: Stage, monkeypatch: pytest.M
     stage.script = lambda driver: driver.say(driver.up())
     await stage.supervisor.use("local")
     await stage.phase(ClusterPhase.PLACING)
-    stage.driver.say(agent_protocol.AgentLost("node_1", "OSError: [Errno 98] Address already in use"))
+    stage.driver.say(driver_protocol.AgentLost("node_1", "OSError: [Errno 98] Address already in use"))
     await stage.until(lambda: stage.state("node_1") is NodeState.OFFLINE)
     failure = stage.supervisor.agents.nodes["node_1"].failure
     assert failure == Failure(FailureKind.PORTS_TAKEN, {"node": "node_1", "ports": "7000-7001"})
@@ -808,7 +813,7 @@ async def rested(stage: Stage) -> FakeDriver:
 
 async def test_an_agent_without_work_rests_and_its_node_stays(stage: Stage) -> None:
     driver = await rested(stage)
-    assert driver.sent(agent_protocol.RemoveAgent) == [agent_protocol.RemoveAgent("host-2")]
+    assert driver.sent(driver_protocol.RemoveAgent) == [driver_protocol.RemoveAgent("host-2")]
     assert stage.state("host-2") is NodeState.ONLINE
     assert stage.lost == []
     pass_time(stage, 20, "host-1")  # it need not send anything
@@ -820,7 +825,7 @@ async def test_nobody_rests_while_casts_run(stage: Stage) -> None:
     for _ in range(3):
         stage.supervisor.agents.shut_down_idle()
         stage.now += IDLE_SECONDS
-    assert driver.sent(agent_protocol.RemoveAgent) == []
+    assert driver.sent(driver_protocol.RemoveAgent) == []
 
 
 async def test_an_order_wakes_an_agent_that_rests(stage: Stage) -> None:
@@ -829,23 +834,23 @@ async def test_an_order_wakes_an_agent_that_rests(stage: Stage) -> None:
         asyncio.create_task(stage.supervisor.agents.call("host-2", agent_protocol.CancelCast(cast)))
         for cast in "ab"
     ]
-    await driver.wait_for(agent_protocol.PlaceAgent, 3)
+    await driver.wait_for(driver_protocol.PlaceAgent, 3)
     assert placed(driver)[-1] == ("host-2", "2-1")
     assert stage.state("host-2") is NodeState.STARTING
-    driver.say(agent_protocol.AgentUp(hello("host-2")))
-    await driver.wait_for(agent_protocol.AgentCall, 2)
-    for call in driver.sent(agent_protocol.AgentCall):
-        driver.say(agent_protocol.AgentCallResult(call.number))
+    driver.say(driver_protocol.AgentUp(hello("host-2")))
+    await driver.wait_for(driver_protocol.AgentCall, 2)
+    for call in driver.sent(driver_protocol.AgentCall):
+        driver.say(driver_protocol.AgentCallResult(call.number))
     await asyncio.gather(*calls)
-    assert len(driver.sent(agent_protocol.PlaceAgent)) == 3
+    assert len(driver.sent(driver_protocol.PlaceAgent)) == 3
     assert stage.state("host-2") is NodeState.ONLINE
 
 
 async def test_an_agent_that_can_not_be_woken(stage: Stage) -> None:
     driver = await rested(stage)
     call = asyncio.create_task(stage.supervisor.agents.call("host-2", agent_protocol.CancelCast("c")))
-    await driver.wait_for(agent_protocol.PlaceAgent, 3)
-    driver.say(agent_protocol.AgentLost("host-2", "the node is gone"))
+    await driver.wait_for(driver_protocol.PlaceAgent, 3)
+    driver.say(driver_protocol.AgentLost("host-2", "the node is gone"))
     with pytest.raises(CastRayError) as caught:
         await call
     assert caught.value.failure.kind is FailureKind.NODE_OFFLINE

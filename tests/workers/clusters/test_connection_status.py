@@ -10,7 +10,7 @@ import pytest
 
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol.messages import ClusterPhase
-from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.core.protocol.nodes import driver_protocol
 from castray_desktop.workers.clusters import connection_status
 from tests.helpers.fake_driver import FakeDriver, hello
 from tests.workers.clusters.test_cluster_supervisor import Stage
@@ -71,7 +71,7 @@ async def test_a_driver_that_ray_has_ended_before_it_was_connected(stage: Stage)
 
 async def test_a_node_of_other_clusters_is_told_which(stage: Stage) -> None:
     values = {"target": TARGET, "host": "10.0.0.1"}
-    not_a_node = agent_protocol.ClusterFailed(Failure(FailureKind.NOT_A_NODE, values))
+    not_a_node = driver_protocol.ClusterFailed(Failure(FailureKind.NOT_A_NODE, values))
     stage.script = lambda driver: driver.say(not_a_node)
     stage.running = ("10.9.0.1:6379", "10.9.0.2:6379")
     await stage.supervisor.use(TARGET)
@@ -102,8 +102,8 @@ async def test_objects_on_disk_are_spoken_of_where_that_makes_something_slow(
     driver = await stage.ready(target)
     name = next(iter(stage.supervisor.agents.nodes))
     driver.say(
-        agent_protocol.AgentLost(name, "gone"),
-        agent_protocol.AgentUp(dataclasses.replace(hello(name), store=store)),
+        driver_protocol.AgentLost(name, "gone"),
+        driver_protocol.AgentUp(dataclasses.replace(hello(name), store=store)),
     )
     await stage.until(lambda: stage.up.count(name) == 2)
     assert (kind_of(stage.supervisor.status.notice) is FailureKind.SHARED_MEMORY_SMALL) is told

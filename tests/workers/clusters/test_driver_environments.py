@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol.messages import ClusterPhase
-from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.core.protocol.nodes import driver_protocol
 from castray_desktop.workers.clusters.driver_environments import (
     MARKER_FILE,
     DriverEnvironments,
@@ -33,7 +33,7 @@ from tests.workers.clusters.test_cluster_supervisor import Stage
 
 THERE = RayVersions("2.49.2", "3.99.1")
 TARGET = "10.0.0.1:6379"
-DIFFERS = agent_protocol.ClusterFailed(
+DIFFERS = driver_protocol.ClusterFailed(
     Failure(FailureKind.RAY_DIFFERS, {"target": TARGET, "ray": THERE.ray, "python": THERE.python})
 )
 
@@ -346,7 +346,7 @@ async def test_a_head_whose_version_is_none_gets_no_driver_for_it(stage: Stage, 
     failure = Failure(
         FailureKind.RAY_DIFFERS, {"target": TARGET, "ray": "2.49.2-py3.12/../x", "python": "3.12.1"}
     )
-    stage.script = lambda driver: driver.say(agent_protocol.ClusterFailed(failure))
+    stage.script = lambda driver: driver.say(driver_protocol.ClusterFailed(failure))
     await stage.supervisor.use(TARGET, prepare=True)
     await stage.phase(ClusterPhase.FAILED)
     assert stage.supervisor.status.failure is not None
@@ -368,7 +368,7 @@ async def test_a_cluster_that_was_brought_up_to_date_is_found_out(stage: Stage, 
     await stage.supervisor.use(TARGET, prepare=True)
     await stage.phase(ClusterPhase.READY)
     await stage.supervisor.leave()
-    refused = agent_protocol.ClusterFailed(
+    refused = driver_protocol.ClusterFailed(
         Failure(FailureKind.CLUSTER_UNREACHABLE, {"target": TARGET, "reason": ""})
     )
     met: list[object] = []

@@ -16,7 +16,7 @@ import pytest
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.failures.sentences import sentence
 from castray_desktop.core.protocol.messages import ClusterPhase, ClusterStatus
-from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.core.protocol.nodes import agent_protocol, driver_protocol
 from castray_desktop.workers.base.paths import Paths
 from castray_desktop.workers.clusters import driver_process, reaper
 from castray_desktop.workers.clusters.cluster_discovery import split_address
@@ -165,13 +165,13 @@ def left_over(places: Paths) -> list[Path]:
 
 
 async def test_a_conversation(places: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    lost = agent_protocol.AgentLost("node", "why")
+    lost = driver_protocol.AgentLost("node", "why")
     answer = agent_protocol.to_json(lost) + b"\n"
     monkeypatch.setenv("CASTRAY_DRIVER_PYTHON", str(interpreter(tmp_path, answer)))
     driver = await DriverProcess.start(places, "local")
     record = json.loads(left_over(places)[0].read_text())
     assert record["temp_dir"] == str(driver.temp_dir)
-    driver.send(agent_protocol.StartCluster("local"))
+    driver.send(driver_protocol.StartCluster("local"))
     stream = driver.messages()
     assert await anext(stream) == lost
     driver.hang_up()
@@ -191,7 +191,7 @@ async def test_a_driver_that_reads_nothing_can_be_parted_with(
     for pid in reaper.processes_of(record["run"], Path(record["temp_dir"])):
         os.kill(pid, signal.SIGSTOP)
     for _ in range(8):
-        driver.send(agent_protocol.RemoveAgent("n" * 1_000_000))
+        driver.send(driver_protocol.RemoveAgent("n" * 1_000_000))
     driver.hang_up()
     async with asyncio.timeout(5):
         assert [message async for message in driver.messages()] == []
@@ -204,7 +204,7 @@ async def test_garbage_is_a_value_error(
 ) -> None:
     monkeypatch.setenv("CASTRAY_DRIVER_PYTHON", str(interpreter(tmp_path, b"Segmentation fault\n")))
     driver = await DriverProcess.start(places, "local")
-    driver.send(agent_protocol.StartCluster("local"))
+    driver.send(driver_protocol.StartCluster("local"))
     with pytest.raises(ValueError):
         await anext(driver.messages())
     await driver.stop()

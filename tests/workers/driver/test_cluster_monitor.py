@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from castray_desktop.core.failures.kinds import FailureKind
-from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.core.protocol.nodes import driver_protocol
 from castray_desktop.workers.driver import cluster_monitor
 from castray_desktop.workers.driver.cluster_monitor import ClusterMonitor, NodeProbes, ProbeResult, probe_port
 
-ONE = agent_protocol.RayNode("1", "10.0.0.1", "one")
-OTHER = agent_protocol.RayNode("2", "10.0.0.2", "other")
+ONE = driver_protocol.RayNode("1", "10.0.0.1", "one")
+OTHER = driver_protocol.RayNode("2", "10.0.0.2", "other")
 
 
 @pytest.fixture(autouse=True)
@@ -27,21 +27,21 @@ async def head() -> tuple[asyncio.Server, str]:
     return server, f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
 
-def up(address: str) -> agent_protocol.ClusterUp:
-    return agent_protocol.ClusterUp(address, "2.60.0", "3.11.7", (ONE,))
+def up(address: str) -> driver_protocol.ClusterUp:
+    return driver_protocol.ClusterUp(address, "2.60.0", "3.11.7", (ONE,))
 
 
 async def test_it_tells_of_other_nodes_once_and_of_the_head_s_end() -> None:
     server, address = await head()
-    looks: list[tuple[agent_protocol.RayNode, ...]] = [(ONE,), (ONE, OTHER), (ONE, OTHER)]
+    looks: list[tuple[driver_protocol.RayNode, ...]] = [(ONE,), (ONE, OTHER), (ONE, OTHER)]
     told: asyncio.Queue[Any] = asyncio.Queue()
 
-    def look() -> tuple[agent_protocol.RayNode, ...]:
+    def look() -> tuple[driver_protocol.RayNode, ...]:
         return looks.pop(0) if len(looks) > 1 else looks[0]
 
     watch = asyncio.create_task(ClusterMonitor("far", up(address), look).run(told.put_nowait))
     async with asyncio.timeout(5):
-        assert await told.get() == agent_protocol.NodesSeen((ONE, OTHER))
+        assert await told.get() == driver_protocol.NodesSeen((ONE, OTHER))
         server.close()
         await server.wait_closed()
         lost = await told.get()
@@ -55,7 +55,7 @@ async def test_a_ray_that_raises_all_the_time_is_lost() -> None:
     server, address = await head()
     told: list[Any] = []
 
-    def look() -> tuple[agent_protocol.RayNode, ...]:
+    def look() -> tuple[driver_protocol.RayNode, ...]:
         raise ConnectionError("the client is not connected")
 
     async with asyncio.timeout(5):
@@ -69,17 +69,17 @@ async def test_from_outside_the_head_s_raylet_is_needed() -> None:
     server, address = await head()
     raylet, raylet_address = await head()
     port = int(raylet_address.rpartition(":")[2])
-    first = agent_protocol.RayNode("1", "127.0.0.1", "one", head=True, port=port)
-    nodes = (first, OTHER, agent_protocol.RayNode("", "10.0.0.9", "own", mine=True))
+    first = driver_protocol.RayNode("1", "127.0.0.1", "one", head=True, port=port)
+    nodes = (first, OTHER, driver_protocol.RayNode("", "10.0.0.9", "own", mine=True))
     told: list[Any] = []
     seen = asyncio.Event()
 
-    def look() -> tuple[agent_protocol.RayNode, ...]:
+    def look() -> tuple[driver_protocol.RayNode, ...]:
         loop.call_soon_threadsafe(seen.set)
         return nodes
 
     loop = asyncio.get_running_loop()
-    there = agent_protocol.ClusterUp(address, "2.60.0", "3.11.7", nodes)
+    there = driver_protocol.ClusterUp(address, "2.60.0", "3.11.7", nodes)
     watch = asyncio.create_task(ClusterMonitor("ray://far", there, look).run(told.append))
     async with asyncio.timeout(5):
         for _ in range(2):
@@ -94,8 +94,8 @@ async def test_from_outside_the_head_s_raylet_is_needed() -> None:
     await server.wait_closed()
 
 
-def node(number: int) -> agent_protocol.RayNode:
-    return agent_protocol.RayNode(f"id-{number}", f"10.0.0.{number}", f"host-{number}", port=6000)
+def node(number: int) -> driver_protocol.RayNode:
+    return driver_protocol.RayNode(f"id-{number}", f"10.0.0.{number}", f"host-{number}", port=6000)
 
 
 @pytest.fixture

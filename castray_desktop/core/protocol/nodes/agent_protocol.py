@@ -1,14 +1,14 @@
-"""Orders and reports between engine, driver and agents: frozen dataclasses and their JSON form.
+"""Orders to an agent, its replies and reports: frozen dataclasses and their JSON form.
 
-Orders go down, reports come up. Standard library only and valid from Python 3.9, since driver and agents
-run on the cluster's interpreter. Sizes are bytes, times POSIX seconds, secrets and digests hexadecimal
-text.
+Sizes are bytes, times POSIX seconds, secrets and digests hexadecimal text. Standard library only and valid
+on Python 3.9: driver and agents run on the cluster's interpreter.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import enum
+import functools
 import json
 import typing
 from dataclasses import dataclass, field
@@ -17,21 +17,6 @@ from typing import Any, Optional
 from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.failures.kinds import Failure
 from castray_desktop.core.multicast.datagrams import MulticastEnd, MulticastState
-
-LOCAL_TARGET = "local"
-"""Target: start a cluster on this machine. Other targets are addresses."""
-
-SHARED_TARGET = "shared"
-"""Target: start a cluster that other machines can join."""
-
-OWN_TARGETS = (LOCAL_TARGET, SHARED_TARGET)
-"""Clusters that end with their driver."""
-
-SOCKET_VARIABLE = "CASTRAY_DRIVER_SOCKET"
-"""Environment variable with the file descriptor of the driver's end of the socket to the engine."""
-
-LINE_LIMIT = 64 * 1024 * 1024
-"""Maximum length of a message, which is one line, in bytes."""
 
 # --- the parcel and the way it takes -------------------------------------------------------------
 
@@ -698,48 +683,6 @@ class AgentReport:
     verifications: tuple[VerificationReport, ...] = ()
 
 
-# --- engine and driver ---------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class StartCluster:
-    """Start or attach to a cluster. Answered by `ClusterUp` or `ClusterFailed`."""
-
-    target: str  # "local", "shared", "auto" or HOST:PORT
-    temp_dir: str = ""  # for Ray's files
-    join: bool = False  # first make this machine a node of the cluster
-
-
-@dataclass(frozen=True)
-class PlaceAgent:
-    """Place an agent. Answered by `AgentUp` or `AgentLost`."""
-
-    name: str
-    inbox: str
-    address: str  # address of its data port
-    node_id: str = ""  # Ray's node id; empty: the driver's own node
-    runtime_dir: str = ""  # folder for its Unix socket
-    ports: str = ""  # LOW-HIGH, or empty
-    engine: str = ""  # the engine's id; every engine has its own staging on the node
-    keep: tuple[str, ...] = ()  # casts to resume: keep their staging, remove other staging of this engine
-
-
-@dataclass(frozen=True)
-class RemoveAgent:
-    """End an agent."""
-
-    name: str
-
-
-@dataclass(frozen=True)
-class AgentCall:
-    """An order for an agent, with the engine's call number. Answered by `AgentCallResult`."""
-
-    number: int
-    agent: str
-    order: Order
-
-
 Order = typing.Union[
     PrepareSource,
     ServeSource,
@@ -769,77 +712,6 @@ Order = typing.Union[
     DialPeers,
     InspectNode,
 ]
-ToDriver = typing.Union[StartCluster, PlaceAgent, RemoveAgent, AgentCall]
-
-
-@dataclass(frozen=True)
-class RayNode:
-    """A live node of the Ray cluster."""
-
-    node_id: str
-    address: str
-    hostname: str
-    head: bool = False
-    mine: bool = False  # the driver runs on this node
-    cpus: float = 0.0
-    gpus: float = 0.0
-    memory: int = 0
-    labels: dict[str, str] = field(default_factory=dict)
-    port: int = 0  # port of its raylet
-
-
-@dataclass(frozen=True)
-class HeadAnswered:
-    """The cluster's head has answered; connecting may still take a while."""
-
-
-@dataclass(frozen=True)
-class ClusterUp:
-    """The driver is connected."""
-
-    address: str
-    ray_version: str
-    python_version: str
-    nodes: tuple[RayNode, ...]
-    autoscaled: bool = False  # idle nodes are removed automatically
-
-
-@dataclass(frozen=True)
-class NodesSeen:
-    """The set of live nodes has changed."""
-
-    nodes: tuple[RayNode, ...]
-    autoscaled: bool = False  # see `ClusterUp`
-
-
-@dataclass(frozen=True)
-class ClusterFailed:
-    """The driver could not connect, or has lost the cluster. It ends after this."""
-
-    failure: Failure
-
-
-@dataclass(frozen=True)
-class AgentUp:
-    """An agent has been placed and answers."""
-
-    hello: AgentHello
-
-
-@dataclass(frozen=True)
-class AgentLost:
-    """An agent could not be placed, or has died."""
-
-    name: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class Reported:
-    """An agent's report."""
-
-    name: str
-    report: AgentReport
 
 
 OrderReply = typing.Union[
@@ -855,81 +727,67 @@ OrderReply = typing.Union[
 ]
 
 
-@dataclass(frozen=True)
-class AgentCallResult:
-    """The result of a call: the order's answer, if it has one, or `error`."""
-
-    number: int
-    reply: Optional[OrderReply] = None
-    error: str = ""
-    raised: bool = False  # the agent runs but could not carry out the order
-
-
-FromDriver = typing.Union[
-    HeadAnswered, ClusterUp, NodesSeen, ClusterFailed, AgentUp, AgentLost, Reported, AgentCallResult
-]
-
 # --- JSON ----------------------------------------------------------------------------------------
-
-_hints: dict[type, dict[str, Any]] = {}
 
 
 def to_json(message: Any) -> bytes:
-    """A message as JSON, with the name of its class."""
-    return json.dumps([type(message).__name__, _plain(message)], separators=(",", ":")).encode()
-
-
-def text_json(text: str) -> bytes:
-    """A JSON string, for lines assembled from parts that are JSON already."""
-    return json.dumps(text).encode()
+    """A message as JSON: the name of its class and its fields."""
+    return json.dumps(_named(message), default=_fields, separators=(",", ":")).encode()
 
 
 def from_json(text: bytes, kind: Any) -> Any:
     """Decode a message of one of the classes in the union `kind`. Raises ValueError if it is none of them."""
     try:
-        name, body = json.loads(text)
-        for candidate in typing.get_args(kind):
-            if candidate.__name__ == name:
-                return _build(body, candidate)
+        return _message(json.loads(text), kind)
     except (TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
         raise ValueError(f"not a message of this protocol: {error}") from error
+
+
+@functools.cache
+def _types(kind: Any) -> dict[str, Any]:
+    """The types of a dataclass's fields."""
+    return typing.get_type_hints(kind)
+
+
+def _choices(kind: Any) -> list[Any]:
+    """The classes of a union, without None; empty for other types."""
+    if typing.get_origin(kind) in (tuple, dict):
+        return []
+    return [choice for choice in typing.get_args(kind) if choice is not type(None)]
+
+
+def _named(message: Any) -> list[Any]:
+    return [type(message).__name__, message]
+
+
+def _fields(message: Any) -> dict[str, Any]:
+    """The fields of a dataclass; a value of a union of several classes gets the name of its class."""
+    values = {item.name: getattr(message, item.name) for item in dataclasses.fields(message)}
+    for name, kind in _types(message.__class__).items():
+        if values[name] is not None and len(_choices(kind)) > 1:
+            values[name] = _named(values[name])
+    return values
+
+
+def _message(pair: Any, union: Any) -> Any:
+    name, body = pair
+    for candidate in _choices(union):
+        if candidate.__name__ == name:
+            return _value(body, candidate)
     raise ValueError(f"unknown message {name!r}")
 
 
-def _plain(value: Any) -> Any:
-    """Convert dataclasses to objects; orders and answers inside a message get their class's name."""
-    if isinstance(value, AgentCall):
-        return {"number": value.number, "agent": value.agent, "order": json.loads(to_json(value.order))}
-    if isinstance(value, AgentCallResult):
-        reply = None if value.reply is None else json.loads(to_json(value.reply))
-        return {"number": value.number, "reply": reply, "error": value.error, "raised": value.raised}
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {item.name: _plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, enum.Enum):
-        return value.value
-    return value
-
-
-def _build(value: Any, kind: Any) -> Any:
+def _value(value: Any, kind: Any) -> Any:
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
-        hints = _hints.get(kind)
-        if hints is None:
-            hints = _hints[kind] = typing.get_type_hints(kind)
-        return kind(**{name: _build(item, hints[name]) for name, item in value.items()})
+        types = _types(kind)
+        return kind(**{name: _value(item, types[name]) for name, item in value.items()})
+    if choices := _choices(kind):
+        if value is None and type(None) in typing.get_args(kind):
+            return None
+        return _value(value, choices[0]) if len(choices) == 1 else _message(value, kind)
     origin = typing.get_origin(kind)
     if origin is tuple:
-        return tuple(_build(item, typing.get_args(kind)[0]) for item in value)
+        return tuple(_value(item, typing.get_args(kind)[0]) for item in value)
     if origin is dict:
-        return {key: _build(item, typing.get_args(kind)[1]) for key, item in value.items()}
-    if origin is typing.Union:
-        choices = [choice for choice in typing.get_args(kind) if choice is not type(None)]
-        if value is None and len(choices) < len(typing.get_args(kind)):
-            return None
-        return _build(value, choices[0]) if len(choices) == 1 else from_json(json.dumps(value).encode(), kind)
-    if isinstance(kind, type) and issubclass(kind, enum.Enum):
-        return kind(value)
-    return value
+        return {key: _value(item, typing.get_args(kind)[1]) for key, item in value.items()}
+    return kind(value) if issubclass(kind, enum.Enum) else value

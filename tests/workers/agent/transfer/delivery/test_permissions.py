@@ -20,7 +20,7 @@ AS_NOBODY = """
 import encodings.ascii, encodings.idna  # while the interpreter's files may be read
 import getpass, json, os, pwd, shutil, sys
 from pathlib import Path
-from castray_desktop.core.protocol.nodes.agent_protocol import CheckDestination, TopEntry
+from castray_desktop.core.protocol.nodes.agent_protocol import (CheckDestination, TopEntry)
 from tests.workers.agent.transfer.lab import Lab, tree
 if os.geteuid() == 0:
     os.setgroups([])
