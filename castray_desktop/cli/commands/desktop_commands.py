@@ -193,11 +193,10 @@ def this_command() -> tuple[str, ...]:
     return (os.path.abspath(found),) if found else (sys.executable, "-m", "castray_desktop")
 
 
-def _icons() -> tuple[bytes, bytes]:
-    for root in (PACKAGE / "resources", PACKAGE.parent / "resources"):
-        if (root / "castray.svg").is_file():
-            return (root / "castray.svg").read_bytes(), (root / "castray-256.png").read_bytes()
-    raise CastRayError(FailureKind.NO_SUCH_FILE, path=str(PACKAGE / "resources" / "castray.svg"))
+def _resources() -> Path:
+    """The resources, in the package as it is installed or beside it in a clone."""
+    installed = PACKAGE / "resources"
+    return installed if installed.is_dir() else PACKAGE.parent / "resources"
 
 
 async def install(options: argparse.Namespace) -> int:
@@ -205,7 +204,11 @@ async def install(options: argparse.Namespace) -> int:
     if sys.platform == "darwin" or os.name == "nt":
         print("castray: there are such entries on Linux desktops only.", file=sys.stderr)
         return EXIT_NOT_DELIVERED
-    outcomes = this_desktop().install(desktop_files(this_command(), *_icons()))
+    try:
+        files = desktop_files(this_command(), _resources())
+    except OSError as error:
+        raise CastRayError(FailureKind.NO_SUCH_FILE, path=error.filename) from error
+    outcomes = this_desktop().install(files)
     return _report(outcomes, "installed", options.json)
 
 

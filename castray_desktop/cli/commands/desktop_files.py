@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 SEND, SEND_ZH = "Send with CastRay", "用 CastRay 发送"
 
@@ -18,10 +19,12 @@ class DesktopFile:
     mode: int = 0o644
 
 
-def desktop_files(command: tuple[str, ...], icon_svg: bytes, icon_png: bytes) -> tuple[DesktopFile, ...]:
-    """All files, for a command that takes paths as arguments."""
+def desktop_files(command: tuple[str, ...], resources: Path) -> tuple[DesktopFile, ...]:
+    """All files, for a command that takes paths as arguments. Raises OSError."""
+    entry = (resources / "share/applications/castray.desktop").read_text(encoding="utf-8")
+    icon_svg, icon_png = ((resources / name).read_bytes() for name in ("castray.svg", "castray-256.png"))
     return (
-        _data("applications/castray.desktop", _application(command)),
+        _data("applications/castray.desktop", _application(entry, command)),
         DesktopFile("data", PurePosixPath("icons/hicolor/scalable/apps/castray.svg"), icon_svg),
         DesktopFile("data", PurePosixPath("icons/hicolor/256x256/apps/castray.png"), icon_png),
         _data(f"nautilus/scripts/{SEND}", _script(command), 0o755),
@@ -36,23 +39,9 @@ def _data(path: str, text: str, mode: int = 0o644) -> DesktopFile:
     return DesktopFile("data", PurePosixPath(path), text.encode(), mode)
 
 
-def _application(command: tuple[str, ...]) -> str:
-    return f"""[Desktop Entry]
-Type=Application
-Version=1.0
-Name=CastRay
-GenericName=File Relay
-GenericName[zh_CN]=文件接力
-Comment=Put files on many machines of a Ray cluster at once
-Comment[zh_CN]=把文件一次发送到 Ray 集群的多台机器
-Exec={exec_line(command, "%F")}
-Icon=castray
-Terminal=false
-Categories=Network;FileTransfer;
-Keywords=Ray;cluster;send;files;broadcast;
-StartupNotify=true
-StartupWMClass=castray
-"""
+def _application(entry: str, command: tuple[str, ...]) -> str:
+    """The desktop entry of the resources, which starts `castray` from PATH, with this command instead."""
+    return re.sub(r"^Exec=castray ", lambda _: f"Exec={exec_line(command)} ", entry, flags=re.MULTILINE)
 
 
 def _send_to(command: tuple[str, ...]) -> str:
@@ -63,7 +52,7 @@ Version=1.0
 Name=CastRay
 Comment={SEND}
 Comment[zh_CN]={SEND_ZH}
-Exec={exec_line(command, "%F")}
+Exec={exec_line(command)} %F
 Icon=castray
 NoDisplay=true
 """
@@ -82,7 +71,7 @@ X-KDE-StartupNotify=true
 Name={SEND}
 Name[zh_CN]={SEND_ZH}
 Icon=castray
-Exec={exec_line(command, "%F")}
+Exec={exec_line(command)} %F
 """
 
 
@@ -91,7 +80,7 @@ def _nemo(command: tuple[str, ...]) -> str:
 Name={SEND}
 Name[zh_CN]={SEND_ZH}
 Comment={SEND}
-Exec={exec_line(command, "%F")}
+Exec={exec_line(command)} %F
 Icon-Name=castray
 Selection=notnone
 Extensions=any;
@@ -114,10 +103,10 @@ def shell_word(word: str) -> str:
     return "'" + word.replace("'", "'\\''") + "'"
 
 
-def exec_line(command: tuple[str, ...], last: str) -> str:
+def exec_line(command: tuple[str, ...]) -> str:
     """The command for `Exec` of a desktop entry, quoted twice: as an argument and as text."""
     words = []
     for word in command:
         quoted = "".join(f"\\{letter}" if letter in '"`$\\' else letter for letter in word)
         words.append('"' + quoted.replace("\\", "\\\\").replace("%", "%%") + '"')
-    return " ".join((*words, last))
+    return " ".join(words)

@@ -17,8 +17,9 @@ from castray_desktop.cli.commands.desktop_commands import Desktop
 from castray_desktop.cli.commands.desktop_files import SEND, desktop_files, exec_line
 from castray_desktop.cli.exit_status import EXIT_DELIVERED, EXIT_NOT_DELIVERED
 
+ROOT = Path(__file__).resolve().parent.parent.parent.parent
 COMMAND = ('/opt/our tools/it\'s $5 "100%"/castray',)
-FILES = desktop_files(COMMAND, b"<svg/>", b"png")
+FILES = desktop_files(COMMAND, ROOT / "resources")
 
 
 @pytest.fixture
@@ -67,7 +68,7 @@ def test_a_second_install_renews_and_takes_away_what_is_no_longer_part(
     desktop: Desktop, folders: Path
 ) -> None:
     desktop.install(FILES)
-    newer = desktop_files(("/usr/bin/castray",), b"<svg/>", b"png")[:-1]
+    newer = desktop_files(("/usr/bin/castray",), ROOT / "resources")[:-1]
     assert all(outcome.done for outcome in desktop.install(newer))
     assert "/usr/bin/castray" in (folders / "data/applications/castray.desktop").read_text()
     assert not (folders / "data/Thunar").exists() or not list((folders / "data/Thunar").rglob("*.desktop"))
@@ -114,7 +115,7 @@ def test_entries_start_the_command_whatever_its_path_holds(desktop: Desktop, fol
         entry = configparser.ConfigParser(interpolation=None, strict=True)
         entry.read(folders / "data" / name, "utf-8")
         assert words_of(entry[section]["Exec"]) == [*COMMAND, "%F"]
-    assert exec_line(("/bin/a",), "%F") == '"/bin/a" %F'
+    assert exec_line(("/bin/a",)) == '"/bin/a"'
 
 
 @pytest.mark.parametrize("script", [f"data/nautilus/scripts/{SEND}", f"config/caja/scripts/{SEND}"])
@@ -123,7 +124,7 @@ def test_scripts_hand_over_the_chosen_files(folders: Path, tmp_path: Path, scrip
     program.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
     program.chmod(0o755)
     desktop = Desktop(folders / "data", folders / "config", folders / "castray" / "desktop.json")
-    desktop.install(desktop_files((str(program),), b"", b""))
+    desktop.install(desktop_files((str(program),), ROOT / "resources"))
     assert os.access(folders / script, os.X_OK)
     said = subprocess.run(
         [folders / script, "a b.txt", "$HOME"], capture_output=True, text=True, check=True, timeout=10
@@ -152,7 +153,7 @@ def test_a_folder_that_can_not_be_written_is_named(folders: Path, capsys: pytest
 
 def test_thunar_offers_it_for_everything() -> None:
     """With a MimeType, even all/all, Thunar 4.18 shows no entry."""
-    files = desktop_files(("/opt/castray",), b"", b"")
+    files = desktop_files(("/opt/castray",), ROOT / "resources")
     entry = next(file.content.decode() for file in files if file.path.parts[0] == "Thunar")
     assert 'Exec="/opt/castray" %F' in entry
     assert "MimeType" not in entry
