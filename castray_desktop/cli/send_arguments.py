@@ -6,11 +6,10 @@ import argparse
 import os
 
 from castray_desktop.cli.arguments import WHO, split_names
-from castray_desktop.core.casts.transfer_options import TransferOptions
-from castray_desktop.core.content.quantities import parse_rate
+from castray_desktop.core.casts.json_views import options_from_json
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol import messages
-from castray_desktop.core.protocol.messages import Links, OnConflict, SendRequest
+from castray_desktop.core.protocol.messages import SendRequest
 
 
 def add_send_arguments(parser: argparse.ArgumentParser, on_conflict: str = "skip") -> None:
@@ -29,6 +28,7 @@ def add_send_arguments(parser: argparse.ArgumentParser, on_conflict: str = "skip
     )
     parser.add_argument(
         "--delete",
+        dest="remove_extra",
         action="store_true",
         help="with --on-conflict overwrite: remove what the sent folders no longer have, once all of it"
         " arrived; --dry-run lists it",
@@ -66,7 +66,8 @@ def send_request(options: argparse.Namespace) -> SendRequest:
     """The request for these paths and options. Raises CastRayError for wrong values."""
     paths = tuple(os.path.abspath(path) for path in options.paths)
     recipients = split_names(options.to)
-    limit = parse_rate(options.limit) if options.limit else 0
+    transfer_options = options_from_json(vars(options))
+    transfer_options.check()
     if not recipients:
         raise CastRayError(FailureKind.NO_RECIPIENTS)
     if options.dest and not options.dest.startswith("/"):
@@ -77,22 +78,10 @@ def send_request(options: argparse.Namespace) -> SendRequest:
         for path in paths:
             if (failure := check_path(path, options.links)) is not None:
                 raise CastRayError.of(failure)
-    request = SendRequest(
+    return SendRequest(
         paths=paths,
         recipients=recipients,
         source=options.source or messages.THIS_COMPUTER,
         leave_out=True,
-        options=TransferOptions(
-            destination=options.dest,
-            on_conflict=OnConflict(options.on_conflict),
-            links=Links(options.links),
-            exclude=tuple(options.exclude),
-            limit=limit,
-            transport=messages.TransportOption(options.transport),
-            await_offline=options.await_offline,
-            hook=options.hook,
-            remove_extra=options.delete,
-        ),
+        options=transfer_options,
     )
-    request.options.check()
-    return request

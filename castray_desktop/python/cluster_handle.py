@@ -18,9 +18,9 @@ from castray_desktop.core.casts.json_views import (
     ResultForm,
     cast_form,
     node_form,
+    options_from_json,
     result_form,
 )
-from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.content.quantities import parse_limit
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.failures.sentences import sentence
@@ -82,10 +82,10 @@ def _session_target(target: str) -> str | None:
 
 
 class SendArguments(TypedDict, total=False):
-    """The keyword arguments of `send`, which passes them to `start`; that has the defaults."""
+    """The keyword arguments of `send` and `start`."""
 
-    dest: str | os.PathLike[str]
     source: str
+    dest: str | os.PathLike[str]
     on_conflict: Literal["skip", "rename", "overwrite"]
     links: Literal["auto", "keep", "follow"]
     exclude: Iterable[str]
@@ -196,7 +196,7 @@ class Cluster:
     ) -> ResultForm:
         """Send files and folders, and wait for the end. Raises CommandFailed when it can't be started.
 
-        The options are those of `start`: dest, source, on_conflict, links, exclude, limit, transport,
+        The options are those of `SendArguments`: source, dest, on_conflict, links, exclude, limit, transport,
         await_offline, remove_extra and hook.
 
         `to` is "all", or names, addresses, Ray node ids or "@group"; `dest` is absolute and may hold
@@ -213,39 +213,18 @@ class Cluster:
         """
         return self._wait_or_cancel(self.start(paths, to, **options), progress)
 
-    def start(
-        self,
-        paths: Paths,
-        to: Names = "all",
-        *,
-        dest: str | os.PathLike[str] = "",
-        source: str = "",
-        on_conflict: Literal["skip", "rename", "overwrite"] = "skip",
-        links: Literal["auto", "keep", "follow"] = "auto",
-        exclude: Iterable[str] = (),
-        limit: int | str = 0,
-        transport: Literal["auto", "direct", "ray", "udp"] = "auto",
-        await_offline: bool = False,
-        remove_extra: bool = False,
-        hook: str = "",
-    ) -> str:
+    def start(self, paths: Paths, to: Names = "all", **options: Unpack[SendArguments]) -> str:
         """As `send`, but return the cast's id at once. `wait` has the result."""
+        for name in options.keys() - SendArguments.__annotations__.keys():
+            raise TypeError(f"start() got an unexpected keyword argument {name!r}")
+        values = {"dest": os.fspath(options.get("dest", "")), "exclude": tuple(options.get("exclude", ()))}
+        source, links = options.get("source", ""), options.get("links", "auto")
         request = SendRequest(
             paths=_call(lambda: _absolute(paths, links, local=not source)),
             recipients=_names(to),
             source=source or messages.THIS_COMPUTER,
             leave_out=True,
-            options=TransferOptions(
-                destination=os.fspath(dest),
-                on_conflict=messages.OnConflict(on_conflict),
-                links=messages.Links(links),
-                exclude=tuple(exclude),
-                limit=_call(lambda: _rate(limit)),
-                transport=messages.TransportOption(transport),
-                await_offline=await_offline,
-                remove_extra=remove_extra,
-                hook=hook,
-            ),
+            options=_call(lambda: options_from_json({**options, **values})),
         )
         return self._request(messages.Send(request), messages.Accepted).cast
 

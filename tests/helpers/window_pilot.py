@@ -88,9 +88,9 @@ class Pilot(QObject):
         self._drop([Path(name) for name in self._options.files])
         window = self.window
         if self._options.dest:
-            window.send_panel.destination.setText(self._options.dest)
+            window.send_panel.form["destination"].setText(self._options.dest)
         if self._options.limit:
-            window.send_panel.limit.set_limit(parse_rate(self._options.limit))
+            window.send_panel.form["limit"].set_value(parse_rate(self._options.limit))
         window.selection.select_all()
         yield window.send_panel.send_button.isEnabled
         results: list[CastResult] = []

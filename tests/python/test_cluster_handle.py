@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
-import inspect
 import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
 import castray_desktop
 from castray_desktop import CommandFailed, connect
+from castray_desktop.cli.send_arguments import add_send_arguments
+from castray_desktop.core.casts.json_views import OPTION_NAMES
 from castray_desktop.core.protocol.messages import CastResult, CastState, SendRequest
 from castray_desktop.core.protocol.nodes import driver_protocol
 from castray_desktop.python import Cluster, cluster_handle
+from castray_desktop.workers.http_api.request_bodies import TransferOptionsBody
 from tests.helpers.engine_home import EngineHome
 from tests.helpers.samples import make_cast
 
@@ -125,13 +128,22 @@ def test_the_package_gives_what_programs_use() -> None:
         castray_desktop.nonsense  # noqa: B018
 
 
-def test_sending_and_starting_take_the_same_arguments() -> None:
-    keywords = {
-        name
-        for name, parameter in inspect.signature(Cluster.start).parameters.items()
-        if parameter.kind is parameter.KEYWORD_ONLY
-    }
-    assert set(cluster_handle.SendArguments.__annotations__) == keywords
+def test_every_interface_has_every_option_of_a_cast() -> None:
+    names = set(OPTION_NAMES.values())
+    assert set(cluster_handle.SendArguments.__annotations__) == names | {"source"}
+    assert names <= TransferOptionsBody.model_fields.keys()
+    parser = argparse.ArgumentParser()
+    add_send_arguments(parser)
+    assert names <= {action.dest for action in parser._actions}
+
+
+async def test_an_unknown_option_is_a_type_error(house: EngineHome) -> None:
+    def program() -> None:
+        unknown: dict[str, Any] = {"to_whom": "all"}
+        with connect("local") as cluster, pytest.raises(TypeError, match="to_whom"):
+            cluster.start("/x", **unknown)
+
+    await in_thread(program)
 
 
 async def test_the_history_comes_in_pages(house: EngineHome, monkeypatch: pytest.MonkeyPatch) -> None:

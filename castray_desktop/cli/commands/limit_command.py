@@ -57,4 +57,4 @@ def _cast_limit(cast: str, casts: tuple[messages.CastSummary, ...]) -> int:
     matching = [summary for summary in casts if summary.cast.startswith(cast)]
     if len(matching) != 1:
         raise CastRayError(FailureKind.CAST_UNKNOWN, cast=cast)
-    return matching[0].limit
+    return matching[0].options.limit

@@ -1,18 +1,21 @@
 """Nodes, casts, results and schedules as JSON for scripts: command line, HTTP API and Python alike.
 
 Every field is always present; what is unknown is null. Sizes are bytes, rates bytes per second, durations
-seconds, times POSIX seconds.
+seconds, times POSIX seconds. The options of a cast are read from JSON here, too.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
 import msgspec
 
 from castray_desktop.core.casts.multicast_status import explain_multicast_end
 from castray_desktop.core.casts.states import cast_name
 from castray_desktop.core.casts.transfer_options import TransferOptions
+from castray_desktop.core.content.quantities import parse_limit
 from castray_desktop.core.failures.kinds import Failure
 from castray_desktop.core.failures.sentences import sentence
 from castray_desktop.core.multicast.datagrams import MulticastEnd, MulticastState
@@ -31,13 +34,47 @@ from castray_desktop.core.protocol.messages import (
     NodeState,
     PreflightReport,
     ScheduleInfo,
-    SendRequest,
     Transport,
 )
 
 
 class Form(msgspec.Struct, frozen=True):
     """Base of what scripts get."""
+
+
+OPTION_NAMES = {field.name: field.name for field in dataclasses.fields(TransferOptions)} | {
+    "destination": "dest"
+}
+"""The name that each option has in JSON and in Python."""
+
+
+def _option_fields() -> list[tuple[str, Any]]:
+    """The options' names and types in JSON: a text or number that is not set is null."""
+    types = get_type_hints(TransferOptions)
+    return [
+        (to, types[name] | None if types[name] in (str, int) else types[name])
+        for name, to in OPTION_NAMES.items()
+    ]
+
+
+if TYPE_CHECKING:
+
+    class OptionsForm(Form, frozen=True):
+        """The options of a cast: every field of `TransferOptions`, by its name in JSON."""
+
+        def __getattr__(self, name: str) -> Any: ...
+
+    class RequestForm(OptionsForm, frozen=True):
+        """What a schedule sends: paths, recipients and source, and the options."""
+
+else:
+    OptionsForm = msgspec.defstruct("OptionsForm", _option_fields(), bases=(Form,), frozen=True)
+    RequestForm = msgspec.defstruct(
+        "RequestForm",
+        [("paths", tuple[str, ...]), ("recipients", tuple[str, ...]), ("source", str), *_option_fields()],
+        bases=(Form,),
+        frozen=True,
+    )
 
 
 class ClusterForm(Form, frozen=True):
@@ -137,6 +174,7 @@ class CastForm(Form, frozen=True):
     recipients: tuple[str, ...]
     mode: CastMode
     destination: str | None
+    options: OptionsForm
     started: float
     finished: float | None
     files: int
@@ -172,6 +210,7 @@ class ResultForm(Form, frozen=True):
     source: str
     cluster: CastClusterForm
     destination: str | None
+    options: OptionsForm
     started: float
     finished: float | None
     bytes: int
@@ -281,7 +320,8 @@ def cast_form(cast: CastSummary, deliveries: tuple[DeliverySnapshot, ...] = ()) 
         source=cast.source,
         recipients=cast.recipients,
         mode=cast.mode,
-        destination=cast.destination or None,
+        destination=cast.options.destination or None,
+        options=options_form(cast.options),
         started=cast.started,
         finished=cast.finished or None,
         files=cast.files,
@@ -298,7 +338,7 @@ def cast_form(cast: CastSummary, deliveries: tuple[DeliverySnapshot, ...] = ()) 
         chain=cast.chain,
         source_copies=cast.source_copies,
         multicast=multicast_form(cast),
-        limit=cast.limit or None,
+        limit=cast.options.limit or None,
         place=cast.place,
         schedule=cast.schedule or None,
         follows=cast.follows or None,
@@ -317,7 +357,8 @@ def result_form(result: CastResult) -> ResultForm:
         state=summary.state,
         source=summary.source,
         cluster=cast_cluster_form(summary.cluster),
-        destination=summary.destination or None,
+        destination=summary.options.destination or None,
+        options=options_form(summary.options),
         started=summary.started,
         finished=summary.finished or None,
         bytes=summary.bytes,
@@ -364,25 +405,8 @@ def message_to_json(value: Any) -> Any:
     return value
 
 
-class RequestForm(Form, frozen=True):
-    """What a schedule sends."""
-
-    paths: tuple[str, ...]
-    recipients: tuple[str, ...]
-    source: str
-    dest: str | None
-    on_conflict: str
-    links: str
-    exclude: tuple[str, ...]
-    limit: int | None
-    transport: str
-    await_offline: bool
-    remove_extra: bool
-    hook: str | None
-
-
 class ScheduleForm(Form, frozen=True):
-    """A schedule as it stands."""
+    """A schedule with its current state."""
 
     schedule: str
     name: str
@@ -403,21 +427,25 @@ class ScheduleForm(Form, frozen=True):
     request: RequestForm
 
 
-def request_form(request: SendRequest) -> RequestForm:
-    return RequestForm(
-        paths=request.paths,
-        recipients=request.recipients,
-        source=request.source,
-        dest=request.options.destination or None,
-        on_conflict=request.options.on_conflict.value,
-        links=request.options.links.value,
-        exclude=request.options.exclude,
-        limit=request.options.limit or None,
-        transport=request.options.transport.value,
-        await_offline=request.options.await_offline,
-        remove_extra=request.options.remove_extra,
-        hook=request.options.hook or None,
-    )
+def _option_values(options: TransferOptions) -> dict[str, Any]:
+    """The options by their names in JSON; an empty text and the number 0 are null."""
+    values = ((to, getattr(options, name)) for name, to in OPTION_NAMES.items())
+    return {name: value if isinstance(value, bool | tuple) else value or None for name, value in values}
+
+
+def options_form(options: TransferOptions) -> OptionsForm:
+    return msgspec.convert(_option_values(options), OptionsForm)
+
+
+def options_from_json(values: Mapping[str, Any]) -> TransferOptions:
+    """The options that `values` has by their names in JSON. Null is the default; other keys are ignored.
+
+    `limit` may be a text. Raises CastRayError for a text that is no rate, ValueError for other wrong values.
+    """
+    given = {name: values[key] for name, key in OPTION_NAMES.items() if values.get(key) is not None}
+    if isinstance(limit := given.get("limit"), str):
+        given["limit"] = parse_limit(limit)
+    return msgspec.convert(given, TransferOptions)
 
 
 def schedule_form(info: ScheduleInfo) -> ScheduleForm:
@@ -439,5 +467,13 @@ def schedule_form(info: ScheduleInfo) -> ScheduleForm:
         changes_seen=info.changes_seen,
         looks_every=info.looks_every or None,
         reason=failure_sentence(info.failure),
-        request=request_form(schedule.request),
+        request=msgspec.convert(
+            {
+                "paths": schedule.request.paths,
+                "recipients": schedule.request.recipients,
+                "source": schedule.request.source,
+                **_option_values(schedule.request.options),
+            },
+            RequestForm,
+        ),
     )

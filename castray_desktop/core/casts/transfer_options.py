@@ -58,10 +58,10 @@ class TransferOptions:
             raise CastRayError(FailureKind.REMOVE_EXTRA_REFUSED)
 
 
-def nest_options(request: Any) -> Any:
-    """A stored request with its options in `options`: older versions stored them beside the paths."""
-    if "options" in request:
-        return request
+def nest_options(stored: Any) -> Any:
+    """A stored request or summary with its options in `options`; older versions had them beside the rest."""
+    if "options" in stored:
+        return stored
     names = {field.name for field in fields(TransferOptions)}
-    options = {name: value for name, value in request.items() if name in names}
-    return {**{name: value for name, value in request.items() if name not in names}, "options": options}
+    options = {name: value for name, value in stored.items() if name in names}
+    return {**{name: value for name, value in stored.items() if name not in names}, "options": options}

@@ -71,7 +71,7 @@ def slowest_hop(
     slowest = next((delivery for delivery in moving if _could_get_more(delivery, known)), None)
     if slowest is None:
         return None
-    limits = [value for value in (cast.limit, limit) if value > 0]
+    limits = [value for value in (cast.options.limit, limit) if value > 0]
     return SlowestHop(
         slowest.upstream or cast.source,
         slowest.node,

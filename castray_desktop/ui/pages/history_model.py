@@ -165,7 +165,9 @@ def history_cell(cast: CastSummary, column: int) -> TableCell:
         case 4:
             return TableCell(cast.source, "text_2")
         case 5:
-            return TableCell(cast.destination or QCoreApplication.translate("Transfers", "Inboxes"), "text_2")
+            return TableCell(
+                cast.options.destination or QCoreApplication.translate("Transfers", "Inboxes"), "text_2"
+            )
         case 6:
             return TableCell(format_duration(elapsed(cast)), "text_2")
         case 7:

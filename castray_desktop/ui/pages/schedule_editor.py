@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 
 import msgspec
 from PySide6.QtCore import QCoreApplication, Signal
@@ -18,20 +17,18 @@ from PySide6.QtWidgets import (
 from castray_desktop.core.failures.kinds import Failure
 from castray_desktop.core.failures.sentences import Explanation
 from castray_desktop.core.protocol import messages
-from castray_desktop.core.protocol.messages import OnConflict, Schedule, SendRequest
+from castray_desktop.core.protocol.messages import Schedule, SendRequest
 from castray_desktop.ui.i18n.retranslator import Retranslator, Text
 from castray_desktop.ui.model.cluster_text import explain_failure
 from castray_desktop.ui.model.desktop_services import ask_for_paths
 from castray_desktop.ui.model.engine_link import EngineLink
 from castray_desktop.ui.send.option_fields import (
-    ConflictField,
-    ExcludeField,
-    LimitField,
-    RemoveExtraBox,
+    OPTION_FIELDS,
+    OptionForm,
     destination_problem,
+    effective,
     split_list,
 )
-from castray_desktop.ui.send.options_sheet import SendOptions
 from castray_desktop.ui.theme.fonts import font
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.widgets.banner import Banner
@@ -52,7 +49,7 @@ class ScheduleEditor(Sheet):
 
     def __init__(self, theme: Theme, link: EngineLink, schedule: Schedule, parent: QWidget) -> None:
         self._schedule = schedule
-        super().__init__(theme, self._heading, parent, size=(620, 560))
+        super().__init__(theme, self._heading, parent, size=(1000, 480))
         self._link = link
         self.banner = Banner(theme, "bad")
         self._build(theme)
@@ -78,29 +75,24 @@ class ScheduleEditor(Sheet):
             self.paths, self.paths.setAccessibleName, lambda: translate("Schedules", "Paths, one a line")
         )
         self.recipients = TextField(lambda: translate("Schedules", "To"))
-        self.destination = TextField(lambda: translate("SendPanel", "Save to"))
         self.when = Dropdown(theme, lambda: translate("Schedules", "When"))
-        self.conflict = ConflictField(theme)
-        self.limit = LimitField(theme)
-        self.remove_extra = RemoveExtraBox(theme)
-        self.exclude = ExcludeField()
+        self.form = OptionForm(theme, OPTION_FIELDS, self)
         self._files = button(theme, lambda: translate("Schedules", "Add files"), "file-plus")
         self._folder = button(theme, lambda: translate("Schedules", "Add folder"), "folder-plus")
         rows: list[tuple[Text | None, QWidget]] = [
             (lambda: translate("Schedules", "Name"), self.name),
             (lambda: translate("Schedules", "Send"), self._paths_with_buttons()),
             (lambda: translate("Schedules", "To"), self.recipients),
-            (lambda: translate("SendPanel", "Save to"), self.destination),
             (lambda: translate("Schedules", "When"), self._when_fields(theme)),
-            (lambda: translate("SendPanel", "If a file exists"), self.conflict),
-            (lambda: translate("SendOptions", "Leave out"), self.exclude),
-            (lambda: translate("SendPanel", "Speed limit"), self.limit),
         ]
-        form = labelled_form(rows, top=True)
-        form.addRow("", self.remove_extra)
-        body = QVBoxLayout()
-        body.addLayout(form)
-        body.addStretch()
+        options = QVBoxLayout()
+        options.addLayout(labelled_form(self.form.rows()))
+        options.addWidget(self.form.hint())
+        options.addStretch()
+        body = QHBoxLayout()
+        body.setSpacing(24)
+        body.addLayout(labelled_form(rows, top=True), 1)
+        body.addLayout(options, 1)
         self.set_body(body)
         self.float_banner(self.banner)
         self.save_button = button(theme, lambda: translate("Schedules", "Save"), "check", height=32)
@@ -110,7 +102,6 @@ class ScheduleEditor(Sheet):
         row.addWidget(self.save_button)
         self.set_foot(row)
         self.when.currentIndexChanged.connect(self._show_when)
-        self.conflict.currentIndexChanged.connect(self._show_when)
         self._files.clicked.connect(lambda: self._browse(QFileDialog.FileMode.ExistingFiles))
         self._folder.clicked.connect(lambda: self._browse(QFileDialog.FileMode.Directory))
 
@@ -176,7 +167,6 @@ class ScheduleEditor(Sheet):
         self.recipients.setPlaceholderText(
             translate("Schedules", "all, names with commas between, or @group")
         )
-        self.destination.setPlaceholderText(translate("SendPanel", "Inbox of each node"))
 
     # --- values ----------------------------------------------------------------------------
 
@@ -185,11 +175,7 @@ class ScheduleEditor(Sheet):
         self.name.setText(schedule.name)
         self.paths.setPlainText("\n".join(request.paths))
         self.recipients.setText(", ".join(request.recipients))
-        self.destination.setText(request.options.destination)
-        self.exclude.set_patterns(request.options.exclude)
-        self.limit.set_limit(request.options.limit)
-        self.remove_extra.setChecked(request.options.remove_extra)
-        self.conflict.choose(request.options.on_conflict)
+        self.form.set_options(request.options)
         self.when.setCurrentIndex(CRON if schedule.cron else QUIET if schedule.quiet else EVERY)
         every = round(schedule.every) or 3600
         unit = max(unit for unit in UNITS if every % unit == 0)
@@ -205,17 +191,8 @@ class ScheduleEditor(Sheet):
             self._schedule.request,
             paths=tuple(line.strip() for line in self.paths.toPlainText().splitlines() if line.strip()),
             recipients=split_list(self.recipients.text()),
-        ).with_options(
-            destination=self.destination.text().strip(),
-            on_conflict=self.conflict.conflict(),
-            limit=self.limit.limit(),
+            options=effective(self.form.options(self._schedule.request.options)),
         )
-        options = replace(
-            SendOptions.of(request),
-            exclude=self.exclude.patterns(),
-            remove_extra=self.remove_extra.isChecked(),
-        )
-        request = options.applied(request)
         return msgspec.structs.replace(
             self._schedule,
             name=self.name.text().strip() or (request.paths[0].rsplit("/", 1)[-1] if request.paths else ""),
@@ -258,7 +235,6 @@ class ScheduleEditor(Sheet):
 
     def _show_when(self) -> None:
         self._kinds.setCurrentIndex(max(0, self.when.currentIndex()))
-        self.remove_extra.setEnabled(self.conflict.conflict() is OnConflict.OVERWRITE)
         self.paths.setEnabled(not self._schedule.demonstration)
 
     def _browse(self, mode: QFileDialog.FileMode) -> None:

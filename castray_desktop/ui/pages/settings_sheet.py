@@ -18,7 +18,7 @@ from PySide6.QtWidgets import (
 
 from castray_desktop.core.failures.kinds import Failure
 from castray_desktop.core.protocol import messages
-from castray_desktop.core.protocol.messages import MOST_DEMO_NODES, EngineSettings, OnConflict
+from castray_desktop.core.protocol.messages import MOST_DEMO_NODES, EngineSettings
 from castray_desktop.ui.i18n.language import CHINESE, CHOICES, ENGLISH, SYSTEM, Language
 from castray_desktop.ui.i18n.retranslator import Retranslator, Text
 from castray_desktop.ui.model import preferences
@@ -26,7 +26,7 @@ from castray_desktop.ui.model.cluster_text import explain_failure
 from castray_desktop.ui.model.desktop_services import open_folder
 from castray_desktop.ui.model.engine_link import EngineLink
 from castray_desktop.ui.model.preferences import AtStart, Closing, Preferences
-from castray_desktop.ui.send.option_fields import ConflictField, LimitField
+from castray_desktop.ui.send.option_fields import LimitField, conflict_field
 from castray_desktop.ui.theme.fonts import font
 from castray_desktop.ui.theme.theme import DARK, LIGHT, Contrast, Theme
 from castray_desktop.ui.widgets.banner import Banner
@@ -224,7 +224,7 @@ class SettingsSheet(Sheet):
         )
 
     def _transfers(self, theme: Theme) -> QWidget:
-        self.conflict = ConflictField(theme)
+        self.conflict = conflict_field(theme)
         self.at_once = NumberField(lambda: translate("Settings", "Casts at once"), 0, 1000)
         self.history_days = NumberField(lambda: translate("Settings", "Keep the history"), 0, 36500)
         self.go_on = CheckBox(
@@ -234,9 +234,7 @@ class SettingsSheet(Sheet):
             theme, lambda: translate("Settings", "Keep this computer awake while a cast runs")
         )
         self.stay_awake.clicked.connect(lambda on: self._change(stay_awake=on))
-        self.conflict.activated.connect(
-            lambda index: self._chosen.set_conflict(OnConflict(self.conflict.itemData(index)))
-        )
+        self.conflict.activated.connect(lambda _: self._chosen.set_conflict(self.conflict.value()))
         self.at_once.editingFinished.connect(lambda: self._change(casts_at_once=self.at_once.value()))
         self.history_days.editingFinished.connect(
             lambda: self._change(history_days=self.history_days.value())
@@ -252,7 +250,7 @@ class SettingsSheet(Sheet):
 
     def _network(self, theme: Theme) -> QWidget:
         self.limit = LimitField(theme)
-        self.limit.limit_changed.connect(lambda: self._change(limit=self.limit.limit()))
+        self.limit.value_changed.connect(lambda: self._change(limit=self.limit.value()))
         hint = label(
             lambda: translate(
                 "Settings",
@@ -349,7 +347,7 @@ class SettingsSheet(Sheet):
             translate("Settings", "Stop, and go on next time"),
         )
         _choose(self.closing, closings, list(Closing).index(self._chosen.closing))
-        self.conflict.choose(self._chosen.conflict)
+        self.conflict.set_value(self._chosen.conflict)
         themes = (
             translate("Header", "Same as the system"),
             translate("Settings", "Light"),
@@ -375,7 +373,7 @@ class SettingsSheet(Sheet):
     def _fill_engine(self) -> None:
         self._filling = True
         settings = self._engine.settings
-        self.limit.set_limit(settings.limit)
+        self.limit.set_value(settings.limit)
         self.at_once.setValue(settings.casts_at_once)
         self.history_days.setValue(settings.history_days)
         self.demo_nodes.setValue(settings.demo_nodes)

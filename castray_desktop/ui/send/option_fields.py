@@ -1,83 +1,190 @@
-"""The fields that set the options of a cast, in the send panel, in its options sheet and in a schedule."""
+"""The fields of a cast's options: in the send panel, in its options sheet and in the schedule editor."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from enum import Enum
 from string import Formatter
+from typing import Any
 
-from PySide6.QtCore import QCoreApplication, QRect, QRectF, Qt, Signal
+from PySide6.QtCore import QCoreApplication, QObject, QRect, QRectF, Qt, Signal
 from PySide6.QtGui import QColor, QFontMetrics, QPainter, QPaintEvent
-from PySide6.QtWidgets import QInputDialog, QLineEdit, QWidget
+from PySide6.QtWidgets import QInputDialog, QLabel, QLineEdit, QWidget
 
+from castray_desktop.core.casts.transfer_options import Links, OnConflict, TransferOptions, TransportOption
 from castray_desktop.core.content.quantities import parse_rate
 from castray_desktop.core.failures.kinds import CastRayError
-from castray_desktop.core.protocol.messages import NodeState, OnConflict
+from castray_desktop.core.protocol.messages import NodeState
 from castray_desktop.ui.i18n.number_format import format_rate
-from castray_desktop.ui.i18n.retranslator import Retranslator
+from castray_desktop.ui.i18n.retranslator import Retranslator, Text
 from castray_desktop.ui.model.cluster_text import explain_failure
 from castray_desktop.ui.model.node_list import NodeList
 from castray_desktop.ui.model.recipient_selection import RecipientSelection
 from castray_desktop.ui.theme.fonts import font
 from castray_desktop.ui.theme.theme import Theme
-from castray_desktop.ui.widgets.basic_widgets import bind_text, paint_icon, paint_round
-from castray_desktop.ui.widgets.fields import RADIUS, CheckBox, Dropdown, TextField
+from castray_desktop.ui.widgets.basic_widgets import bind_text, label, paint_icon, paint_round, refresh_style
+from castray_desktop.ui.widgets.fields import RADIUS, CheckBox, Dropdown, IconField, TextField
 
 translate = QCoreApplication.translate
 
-CHOICES = (OnConflict.SKIP, OnConflict.RENAME, OnConflict.OVERWRITE)
+
+class TextOption(TextField):
+    """An option that is a text. Signal: `value_changed()`."""
+
+    value_changed = Signal()
+
+    def __init__(self, theme: Theme, name: Text) -> None:
+        super().__init__(name)
+        self.textChanged.connect(self.value_changed)
+
+    def value(self) -> Any:
+        """The value of the option."""
+        return self.text().strip()
+
+    def set_value(self, value: Any) -> None:
+        """Show this value."""
+        self.setText(value)
 
 
-class ConflictField(Dropdown):
-    """What happens to a file that exists at a recipient: one of `CHOICES`."""
-
-    def __init__(self, theme: Theme) -> None:
-        super().__init__(theme, lambda: self.tr("If a file exists"))
-        for choice in CHOICES:
-            self.addItem("", choice.value)
-        Retranslator(self, self._retranslate)
-
-    def conflict(self) -> OnConflict:
-        """The chosen policy."""
-        return OnConflict(self.currentData())
-
-    def choose(self, conflict: OnConflict) -> None:
-        """Choose this policy."""
-        self.setCurrentIndex(CHOICES.index(conflict))
-
-    def _retranslate(self) -> None:
-        words = (self.tr("Skip identical"), self.tr("Keep both"), self.tr("Overwrite"))
-        for number, text in enumerate(words):
-            self.setItemText(number, text)
-
-
-class ExcludeField(TextField):
+class ExcludeField(TextOption):
     """Patterns of what is not sent, separated by commas."""
 
-    def __init__(self) -> None:
-        super().__init__(lambda: translate("SendOptions", "Leave out"))
+    def __init__(self, theme: Theme, name: Text) -> None:
+        super().__init__(theme, name)
         bind_text(
             self,
             self.setPlaceholderText,
             lambda: translate("SendOptions", "Patterns with commas between, such as *.tmp, .git"),
         )
 
-    def patterns(self) -> tuple[str, ...]:
-        """The patterns that are typed in."""
+    def value(self) -> tuple[str, ...]:
         return split_list(self.text())
 
-    def set_patterns(self, patterns: Sequence[str]) -> None:
-        """Show these patterns."""
-        self.setText(", ".join(patterns))
+    def set_value(self, value: Sequence[str]) -> None:
+        self.setText(", ".join(value))
 
 
-class RemoveExtraBox(CheckBox):
-    """Whether files that the source no longer has are removed at the recipients."""
+class DestinationField(IconField):
+    """The folder to save to. A wrong one has a red frame. Signal: `value_changed()`."""
 
-    def __init__(self, theme: Theme) -> None:
-        super().__init__(
-            theme,
-            lambda: translate("SendOptions", "Remove at the recipients what a sent folder no longer has"),
+    value_changed = Signal()
+
+    def __init__(self, theme: Theme, name: Text) -> None:
+        super().__init__(theme, "hard-drive-download", name)
+        bind_text(self, self.setPlaceholderText, lambda: translate("SendPanel", "Inbox of each node"))
+        bind_text(
+            self,
+            self.setToolTip,
+            lambda: translate(
+                "SendPanel",
+                "Empty: the inbox of each node. Or a folder there, such as /data/models/{node};"
+                " {node} stands for the node's name.",
+            ),
         )
+        self.textChanged.connect(self._changed)
+
+    def value(self) -> str:
+        """The folder; empty: the inboxes."""
+        return self.text().strip()
+
+    def set_value(self, value: str) -> None:
+        """Show this folder."""
+        self.setText(value)
+
+    def _changed(self) -> None:
+        invalid = bool(destination_problem(self.text()))
+        if bool(self.property("invalid")) != invalid:
+            self.setProperty("invalid", invalid)
+            refresh_style(self)
+        self.value_changed.emit()
+
+
+class ChoiceField(Dropdown):
+    """An option that is one of the members of an enumeration. Signal: `value_changed()`."""
+
+    value_changed = Signal()
+
+    def __init__(
+        self, theme: Theme, name: Text, choices: type[Enum], texts: Callable[[], tuple[str, ...]]
+    ) -> None:
+        super().__init__(theme, name)
+        self._choices, self._texts = list(choices), texts
+        for _ in self._choices:
+            self.addItem("")
+        self.currentIndexChanged.connect(self.value_changed)
+        Retranslator(self, self._retranslate)
+
+    def value(self) -> Any:
+        """The chosen member."""
+        return self._choices[max(0, self.currentIndex())]
+
+    def set_value(self, value: Enum) -> None:
+        """Choose this member."""
+        self.setCurrentIndex(self._choices.index(value))
+
+    def _retranslate(self) -> None:
+        for number, text in enumerate(self._texts()):
+            self.setItemText(number, text)
+
+
+def conflict_field(theme: Theme, name: Text | None = None) -> ChoiceField:
+    """What happens to a file that exists at a recipient."""
+    return ChoiceField(
+        theme,
+        name or (lambda: translate("SendPanel", "If a file exists")),
+        OnConflict,
+        lambda: (
+            translate("ConflictField", "Skip identical"),
+            translate("ConflictField", "Keep both"),
+            translate("ConflictField", "Overwrite"),
+        ),
+    )
+
+
+def _links_field(theme: Theme, name: Text) -> ChoiceField:
+    return ChoiceField(
+        theme,
+        name,
+        Links,
+        lambda: (
+            translate("SendOptions", "Send files instead of links that lead out"),
+            translate("SendOptions", "Send as links"),
+            translate("SendOptions", "Send what they point to"),
+        ),
+    )
+
+
+def _transport_field(theme: Theme, name: Text) -> ChoiceField:
+    return ChoiceField(
+        theme,
+        name,
+        TransportOption,
+        lambda: (
+            translate("SendOptions", "Whatever gets through"),
+            translate("SendOptions", "Sockets alone"),
+            translate("SendOptions", "Through Ray alone"),
+            translate("SendOptions", "Multicast: one stream for all"),
+        ),
+    )
+
+
+class TickOption(CheckBox):
+    """An option that is on or off. Signal: `value_changed()`."""
+
+    value_changed = Signal()
+
+    def __init__(self, theme: Theme, name: Text) -> None:
+        super().__init__(theme, name)
+        self.toggled.connect(self.value_changed)
+
+    def value(self) -> bool:
+        """Whether it is on."""
+        return self.isChecked()
+
+    def set_value(self, value: bool) -> None:
+        """Switch it on or off."""
+        self.setChecked(value)
 
 
 def split_list(text: str) -> tuple[str, ...]:
@@ -109,13 +216,13 @@ OTHER = -1
 class LimitField(Dropdown):
     """Chooses how many bytes per second may cross each hop.
 
-    Signal: `limit_changed()`.
+    Signal: `value_changed()`.
     """
 
-    limit_changed = Signal()
+    value_changed = Signal()
 
-    def __init__(self, theme: Theme) -> None:
-        super().__init__(theme, lambda: self.tr("Speed limit"))
+    def __init__(self, theme: Theme, name: Text | None = None) -> None:
+        super().__init__(theme, name or (lambda: translate("SendPanel", "Speed limit")))
         self._limit = 0
         self.addItem("", 0)
         for limit in COMMON:
@@ -129,11 +236,11 @@ class LimitField(Dropdown):
         self.setItemText(0, self.tr("None"))
         self.setItemText(self.count() - 1, self.tr("Other…"))
 
-    def limit(self) -> int:
+    def value(self) -> int:
         """Bytes per second; 0 is no limit."""
         return self._limit
 
-    def set_limit(self, limit: int) -> None:
+    def set_value(self, limit: int) -> None:
         """Choose this one, putting it on the list if it is not there."""
         index = self.findData(limit)
         if index < 0:
@@ -142,15 +249,15 @@ class LimitField(Dropdown):
         self.setCurrentIndex(index)
         if limit != self._limit:
             self._limit = limit
-            self.limit_changed.emit()
+            self.value_changed.emit()
 
     def _chosen(self, index: int) -> None:
         value = int(self.itemData(index))
         if value != OTHER:
-            self.set_limit(value)
+            self.set_value(value)
             return
-        self.set_limit(self._limit)  # until another one has been typed
-        ask_for_limit(self, self.set_limit)
+        self.set_value(self._limit)  # until another one has been typed
+        ask_for_limit(self, self.set_value)
 
 
 def ask_for_limit(owner: QWidget, take: Callable[[int], None], typed: str = "", problem: str = "") -> None:
@@ -176,6 +283,94 @@ def ask_for_limit(owner: QWidget, take: Callable[[int], None], typed: str = "", 
     dialog.textValueSelected.connect(done)
     dialog.finished.connect(dialog.deleteLater)
     dialog.open()
+
+
+OptionField = TextOption | DestinationField | ChoiceField | LimitField | TickOption
+
+OPTION_FIELDS: dict[str, tuple[Text, Callable[[Theme, Text], OptionField]]] = {
+    "destination": (lambda: translate("SendPanel", "Save to"), DestinationField),
+    "on_conflict": (lambda: translate("SendPanel", "If a file exists"), conflict_field),
+    "limit": (lambda: translate("SendPanel", "Speed limit"), LimitField),
+    "exclude": (lambda: translate("SendOptions", "Leave out"), ExcludeField),
+    "links": (lambda: translate("SendOptions", "Symbolic links"), _links_field),
+    "transport": (lambda: translate("SendOptions", "Way from node to node"), _transport_field),
+    "hook": (lambda: translate("SendOptions", "Command afterwards"), TextOption),
+    "remove_extra": (
+        lambda: translate("SendOptions", "Remove at the recipients what a sent folder no longer has"),
+        TickOption,
+    ),
+}
+"""The label and the field of each option that the window shows, by its name in `TransferOptions`."""
+
+
+class OptionForm(QObject):
+    """The fields of some options. Signals: `changed()` when the user has changed one."""
+
+    changed = Signal()
+
+    def __init__(self, theme: Theme, names: Iterable[str], parent: QObject) -> None:
+        super().__init__(parent)
+        self._fields = {name: OPTION_FIELDS[name][1](theme, OPTION_FIELDS[name][0]) for name in names}
+        self._filling = False
+        for field in self._fields.values():
+            field.value_changed.connect(self._field_changed)
+        self._show_prunable()
+
+    def __getitem__(self, name: str) -> Any:
+        """The field of an option."""
+        return self._fields[name]
+
+    def rows(self) -> list[tuple[Text | None, QWidget]]:
+        """The fields with their labels, for `labelled_form`."""
+        return [
+            (None if isinstance(field, CheckBox) else OPTION_FIELDS[name][0], field)
+            for name, field in self._fields.items()
+        ]
+
+    def hint(self) -> QLabel:
+        """What pruning and the hook depend on."""
+        hint = label(
+            lambda: translate(
+                "SendOptions",
+                "Removing takes effect with Overwrite, and is shown before anything is sent. The command runs"
+                " on each recipient that allows it, once its files are verified.",
+            ),
+            12,
+            400,
+            "2",
+        )
+        hint.setWordWrap(True)
+        return hint
+
+    def options(self, others: TransferOptions) -> TransferOptions:
+        """The options that the fields show; `others` has those without a field."""
+        shown: dict[str, Any] = {name: field.value() for name, field in self._fields.items()}
+        return replace(others, **shown)
+
+    def set_options(self, options: TransferOptions) -> None:
+        """Show these options, without a signal."""
+        self._filling = True
+        for name, field in self._fields.items():
+            field.set_value(getattr(options, name))
+        self._filling = False
+        self._show_prunable()
+
+    def _field_changed(self) -> None:
+        if not self._filling:
+            self._show_prunable()
+            self.changed.emit()
+
+    def _show_prunable(self) -> None:
+        if self._fields.keys() >= {"on_conflict", "remove_extra"}:
+            overwrites = self._fields["on_conflict"].value() is OnConflict.OVERWRITE
+            self._fields["remove_extra"].setEnabled(overwrites)
+
+
+def effective(options: TransferOptions) -> TransferOptions:
+    """The options without pruning, unless existing files are overwritten."""
+    if options.on_conflict is OnConflict.OVERWRITE:
+        return options
+    return replace(options, remove_extra=False)
 
 
 class SourceField(Dropdown):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QCoreApplication, QMargins, QRect, Qt, QTimer, Signal
@@ -20,11 +21,10 @@ from castray_desktop.ui.model.engine_link import EngineLinkState
 from castray_desktop.ui.model.node_list import NodeList, natural_key
 from castray_desktop.ui.model.recipient_selection import RecipientSelection
 from castray_desktop.ui.send.drop_area import DropArea
-from castray_desktop.ui.send.option_fields import ConflictField, LimitField, SourceField, destination_problem
-from castray_desktop.ui.send.options_sheet import SendOptions
+from castray_desktop.ui.send.option_fields import OptionForm, SourceField, destination_problem, effective
 from castray_desktop.ui.send.preflight_check import HintLine, PreflightCheck, caution, problems_text, verdict
 from castray_desktop.ui.send.send_list import SendList
-from castray_desktop.ui.send.send_sheets import SendSheets
+from castray_desktop.ui.send.send_sheets import PANEL_OPTIONS, SHEET_OPTIONS, SendSheets
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.widgets.banner import Banner
 from castray_desktop.ui.widgets.basic_widgets import (
@@ -33,9 +33,7 @@ from castray_desktop.ui.widgets.basic_widgets import (
     button,
     icon_button,
     label,
-    refresh_style,
 )
-from castray_desktop.ui.widgets.fields import IconField
 
 if TYPE_CHECKING:
     from castray_desktop.ui.model.engine_link import EngineLink
@@ -46,7 +44,7 @@ translate = QCoreApplication.translate
 LABEL_WIDTH = 56
 
 
-def form_of(source: QWidget, destination: QWidget, conflict: QWidget, limit: QWidget) -> QGridLayout:
+def _form(source: QWidget, destination: QWidget, conflict: QWidget, limit: QWidget) -> QGridLayout:
     """The form: two fields with their names beside them, two with theirs above."""
     form = QGridLayout()
     form.setVerticalSpacing(8)
@@ -112,10 +110,8 @@ class SendPanel(Card):
         self.preflight = PreflightCheck(link, self)
         self.drop_area = DropArea(theme, self.entries)
         self.source = SourceField(theme, nodes, selection)
-        self.destination = IconField(theme, "hard-drive-download", lambda: self.tr("Save to"))
-        self.conflict = ConflictField(theme)
-        self.limit = LimitField(theme)
-        self.options = SendOptions()
+        self.form = OptionForm(theme, PANEL_OPTIONS, self)
+        self.options = TransferOptions()  # those of the sheet
         self.options_button = button(theme, "", "settings", kind="flat", height=24)
         self.sheets = SendSheets(theme, link, self)
         self.clear_button = button(theme, lambda: self.tr("Clear"), kind="flat", height=24)
@@ -129,7 +125,7 @@ class SendPanel(Card):
         self._measuring.timeout.connect(self._measure)
         self._build()
         self._wire()
-        Retranslator(self, self._retranslate)
+        Retranslator(self, self._refresh)
 
     # --- for the owner ---------------------------------------------------------------------------
 
@@ -143,25 +139,20 @@ class SendPanel(Card):
     def request(self, *, leave_out: bool = False) -> SendRequest:
         """What a press of Send means now."""
         waiting = self._selection.waiting()
-        request = SendRequest(
+        options = effective(self.form.options(self.options))
+        return SendRequest(
             paths=self.entries.paths(),
             recipients=tuple(sorted(self._selection.ready() | waiting, key=natural_key)),
             source=self._selection.source or messages.THIS_COMPUTER,
             leave_out=leave_out,
-            options=TransferOptions(
-                destination=self.destination.text().strip(),
-                on_conflict=self.conflict.conflict(),
-                limit=self.limit.limit(),
-                await_offline=bool(waiting),
-            ),
+            options=replace(options, await_offline=bool(waiting)),
         )
-        return self.options.applied(request)
 
     def set_usual_conflict(self, conflict: OnConflict) -> None:
         """What to begin with where a file exists."""
         if conflict is not self._usual_conflict:
             self._usual_conflict = conflict
-            self.conflict.choose(conflict)
+            self.form["on_conflict"].set_value(conflict)
 
     def send(self) -> None:
         """As if the button were pressed; nothing happens while it is disabled."""
@@ -204,16 +195,6 @@ class SendPanel(Card):
 
     # --- building --------------------------------------------------------------------------------
 
-    def _retranslate(self) -> None:
-        self.destination.setPlaceholderText(self.tr("Inbox of each node"))
-        self.destination.setToolTip(
-            self.tr(
-                "Empty: the inbox of each node. Or a folder there, such as /data/models/{node};"
-                " {node} stands for the node's name."
-            )
-        )
-        self._refresh()
-
     def _build(self) -> None:
         self._column = QVBoxLayout(self)
         self._title = title = QHBoxLayout()
@@ -245,7 +226,7 @@ class SendPanel(Card):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(16)
         column.addWidget(self.drop_area, 1)
-        column.addLayout(form_of(self.source, self.destination, self.conflict, self.limit))
+        column.addLayout(_form(self.source, *(self.form[name] for name in PANEL_OPTIONS)))
         self._body_column = column
         self._scroll = scroll = QScrollArea()
         scroll.verticalScrollBar().rangeChanged.connect(self._place_scroll_bar)
@@ -274,8 +255,7 @@ class SendPanel(Card):
         self.sheets.picked.connect(self.add_paths)
         self._selection.source_changed.connect(self._on_source)
         self.send_button.clicked.connect(self._press)
-        self.destination.textChanged.connect(self._refresh)
-        self.conflict.currentIndexChanged.connect(self._refresh)
+        self.form.changed.connect(self._refresh)
         self._selection.changed.connect(self._refresh)
         self._nodes.changed.connect(self._refresh)
         self.preflight.changed.connect(self._show_hint)
@@ -315,7 +295,7 @@ class SendPanel(Card):
     def _show_options(self) -> None:
         self.sheets.show_options(self.options)
 
-    def _take_options(self, options: SendOptions) -> None:
+    def _take_options(self, options: TransferOptions) -> None:
         if options.exclude != self.options.exclude:
             self.entries.measure_again()
             self._measuring.start(MEASURE_MS)
@@ -376,21 +356,18 @@ class SendPanel(Card):
     def _refresh(self) -> None:
         self.source.refresh()
         self._show_count()
-        changed = self.options.count
+        usual = TransferOptions()
+        changed = sum(getattr(self.options, name) != getattr(usual, name) for name in SHEET_OPTIONS)
         text = self.tr("Options · {count}").format(count=changed) if changed else self.tr("Options")
         self.options_button.setText(text)
         self.options_button.setAccessibleName(text)
         filled = bool(self.entries.rowCount())
         self.clear_button.setVisible(filled)
         self.add_button.setVisible(filled and not self.drop_area.inviting)
-        invalid = bool(destination_problem(self.destination.text()))
-        if bool(self.destination.property("invalid")) != invalid:
-            self.destination.setProperty("invalid", invalid)
-            refresh_style(self.destination)
         reason = self.why_not()
         if reason and self.send_button.hasFocus():
             # Qt would hand it on as if Tab had been pressed, and a focus ring would show somewhere.
-            self.limit.setFocus(Qt.FocusReason.OtherFocusReason)
+            self.form["limit"].setFocus(Qt.FocusReason.OtherFocusReason)
         self.send_button.setEnabled(not reason)
         self.preflight.set_request(self.request() if not reason else None)
         self._show_hint()
@@ -413,7 +390,7 @@ class SendPanel(Card):
         broken = self.entries.broken()
         if broken is not None:
             return self.tr("{name} can't be sent, remove it").format(name=broken.name)
-        if problem := destination_problem(self.destination.text()):
+        if problem := destination_problem(self.form["destination"].text()):
             return problem
         if not self._selection.ready() and not self._selection.waiting():
             return self.tr("Choose at least one recipient")

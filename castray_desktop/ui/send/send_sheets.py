@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QObject, Signal
-from PySide6.QtWidgets import QWidget
+from PySide6.QtCore import QCoreApplication, QObject, Signal
+from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
+from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.protocol import messages
-from castray_desktop.ui.send.options_sheet import OptionsSheet, SendOptions
+from castray_desktop.ui.send.option_fields import OPTION_FIELDS, OptionForm
 from castray_desktop.ui.theme.theme import Theme
+from castray_desktop.ui.widgets.basic_widgets import button
+from castray_desktop.ui.widgets.fields import labelled_form
+from castray_desktop.ui.widgets.sheet import Sheet
 
 if TYPE_CHECKING:
     from castray_desktop.ui.model.engine_link import EngineLink
@@ -17,10 +21,45 @@ if TYPE_CHECKING:
     from castray_desktop.ui.send.preflight_sheet import PreflightSheet
 
 
-class SendSheets(QObject):
-    """Made when they are first wanted.
+translate = QCoreApplication.translate
 
-    Signals: `options_changed(SendOptions)`; `go_on()` to send without those that can't take it;
+PANEL_OPTIONS = ("destination", "on_conflict", "limit")
+SHEET_OPTIONS = tuple(name for name in OPTION_FIELDS if name not in PANEL_OPTIONS)
+
+
+class OptionsSheet(Sheet):
+    """The options that are rarely set. Signals: `changed(TransferOptions)` at every change."""
+
+    changed = Signal(object)
+
+    def __init__(self, theme: Theme, parent: QWidget) -> None:
+        super().__init__(theme, lambda: translate("SendOptions", "More options"), parent, size=(560, 380))
+        self.form = OptionForm(theme, SHEET_OPTIONS, self)
+        self.form.changed.connect(self._tell)
+        body = QVBoxLayout()
+        body.addLayout(labelled_form(self.form.rows()))
+        body.addWidget(self.form.hint())
+        body.addStretch()
+        self.set_body(body)
+        self.reset_button = button(theme, lambda: translate("SendOptions", "As usual"), "undo-2", height=32)
+        self.reset_button.clicked.connect(self._reset)
+        foot = QHBoxLayout()
+        foot.addWidget(self.reset_button)
+        foot.addStretch()
+        self.set_foot(foot)
+
+    def _reset(self) -> None:
+        self.form.set_options(TransferOptions())
+        self._tell()
+
+    def _tell(self) -> None:
+        self.changed.emit(self.form.options(TransferOptions()))
+
+
+class SendSheets(QObject):
+    """Creates each sheet when it is first shown.
+
+    Signals: `options_changed(TransferOptions)`; `go_on()` to send without the nodes that can't receive;
     `picked(list)` with paths of the node that was browsed.
     """
 
@@ -35,12 +74,12 @@ class SendSheets(QObject):
         self.preflight: PreflightSheet | None = None
         self.browser: NodeBrowser | None = None
 
-    def show_options(self, options: SendOptions) -> None:
-        """Change these."""
+    def show_options(self, options: TransferOptions) -> None:
+        """Open the sheet that changes these."""
         if self.options is None:
             self.options = OptionsSheet(self._theme, self._panel.window())
             self.options.changed.connect(self.options_changed)
-        self.options.show_options(options)
+        self.options.form.set_options(options)
         self.options.show()
         self.options.raise_()
 

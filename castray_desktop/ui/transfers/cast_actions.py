@@ -315,12 +315,12 @@ class TransferMenu:
 
     def _add_limits(self, menu: QMenu, cast: CastSummary) -> None:
         limits = menu.addMenu(translate("TransferTable", "Speed limit"))
-        choices = sorted({0, *COMMON, cast.limit})
+        choices = sorted({0, *COMMON, cast.options.limit})
         for limit in choices:
             text = format_rate(limit) if limit else translate("TransferTable", "No limit")
             action = limits.addAction(text, partial(self._actions.set_limit, cast.cast, limit))
             action.setCheckable(True)
-            action.setChecked(limit == cast.limit)
+            action.setChecked(limit == cast.options.limit)
         change = partial(self._actions.set_limit, cast.cast)
         limits.addAction(translate("TransferTable", "Other…"), partial(ask_for_limit, self._owner, change))
 

@@ -124,7 +124,7 @@ def cast_facts(cast: CastSummary, deliveries: Sequence[DeliverySnapshot] = ()) -
         (translate("CastDetails", "Source"), cast.source),
         (
             translate("CastDetails", "Saved to"),
-            cast.destination or translate("CastDetails", "Inbox of each node"),
+            cast.options.destination or translate("CastDetails", "Inbox of each node"),
         ),
         (translate("CastDetails", "Started"), full_time(cast.started)),
         (translate("CastDetails", "Took"), format_duration(elapsed(cast))),
@@ -135,7 +135,7 @@ def cast_facts(cast: CastSummary, deliveries: Sequence[DeliverySnapshot] = ()) -
         (translate("CastDetails", "Copies from the source"), f"{cast.source_copies:.2f}"),
         (
             translate("CastDetails", "Speed limit"),
-            format_rate(cast.limit) if cast.limit else translate("CastDetails", "None"),
+            format_rate(cast.options.limit) if cast.limit else translate("CastDetails", "None"),
         ),
         (translate("CastDetails", "Id"), cast.cast),
     ]

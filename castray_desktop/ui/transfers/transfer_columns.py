@@ -75,7 +75,7 @@ KEYS: Mapping[TransferColumn, Callable[[CastSummary], tuple[object, ...]]] = {
     TransferColumn.STARTED: lambda cast: (cast.started,),
     TransferColumn.DIRECTION: lambda cast: (cast.source,),
     TransferColumn.ELAPSED: lambda cast: (cast.finished - cast.started if cast.finished else 0.0,),
-    TransferColumn.DESTINATION: lambda cast: (cast.destination,),
+    TransferColumn.DESTINATION: lambda cast: (cast.options.destination,),
     TransferColumn.HASH: lambda cast: (cast.cast,),
 }
 

@@ -56,7 +56,7 @@ def passes(cast: CastSummary, words: list[str]) -> bool:
     """Whether a cast's name, nodes, destination and state hold every one of the words."""
     if not words:
         return True
-    names = (cast_title(cast), cast.source, *cast.recipients, cast.destination, cast_status(cast))
+    names = (cast_title(cast), cast.source, *cast.recipients, cast.options.destination, cast_status(cast))
     text = " ".join(names).casefold()
     return all(word in text for word in words)
 
@@ -84,7 +84,7 @@ def runs(numbers: list[int]) -> list[tuple[int, int]]:
 def tool_tip(cast: CastSummary, item: CastSummary | DeliverySnapshot, column: TransferColumn) -> str | None:
     if isinstance(item, CastSummary):
         if column is TransferColumn.DESTINATION:
-            return item.destination or None
+            return item.options.destination or None
         if column is TransferColumn.STARTED:
             return full_time(item.started)
         if column is TransferColumn.STATUS and item.failure is not None:

@@ -64,7 +64,7 @@ def cast_text(cast: CastSummary, column: TransferColumn, here: str = "") -> str:
         case TransferColumn.ELAPSED:
             return format_duration(elapsed(cast))
         case TransferColumn.DESTINATION:
-            return cast.destination or QCoreApplication.translate("Transfers", "Inboxes")
+            return cast.options.destination or QCoreApplication.translate("Transfers", "Inboxes")
         case TransferColumn.HASH:
             return ""  # of the deliveries, which a summary does not know
     return clock(cast.started)

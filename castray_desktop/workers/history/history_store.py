@@ -193,7 +193,7 @@ class HistoryStore:
     def add_cast(self, past: PastCast, all_casts: CastTotals, nodes: Mapping[str, NodeTotals]) -> None:
         """Store an ended cast and the changed totals in one transaction."""
         summary, encode = past.result.summary, msgspec.msgpack.encode
-        text = "\n".join((summary.name, summary.source, summary.destination, *past.request.paths))
+        text = "\n".join((summary.name, summary.source, summary.options.destination, *past.request.paths))
         with self._transaction():
             self._run("DELETE FROM casts WHERE id = ?", summary.cast)
             number = self._run(
@@ -240,7 +240,9 @@ class HistoryStore:
     def _leave_out_damaged(self, why: Exception) -> int:
         """Find the casts whose rows can't be decoded, and tell of them no more; how many are new."""
         bad = []
-        for number, *row in self._run(f"SELECT number, summary, target FROM {_JOINED} WHERE {_READABLE}"):
+        for number, *row in self._run(
+            f"SELECT number, summary, request, target FROM {_JOINED} WHERE {_READABLE}"
+        ):
             try:
                 _summary(*row)
             except UNREADABLE:
@@ -285,7 +287,7 @@ class HistoryStore:
         seconds, target, request, summary, deliveries = rows[0]
         try:
             result = CastResult(
-                _summary(summary, target),
+                _summary(summary, request, target),
                 msgspec.msgpack.decode(deliveries, type=tuple[DeliverySnapshot, ...]),
                 msgspec.convert(seconds, float),
             )
@@ -439,12 +441,15 @@ def _damage(reason: str) -> sqlite3.DatabaseError:
     return error
 
 
-def _summary(content: Any, target: Any) -> CastSummary:
+def _summary(content: Any, request: Any, target: Any) -> CastSummary:
     """A cast's row. Raises what is in `UNREADABLE`.
 
-    Rows of earlier versions do not name the cluster in the summary; `target` is the row's own.
+    Summaries of earlier versions have no cluster and not all options; `target` and `request` have them.
     """
-    summary = msgspec.msgpack.decode(content, type=CastSummary)
+    fields = msgspec.msgpack.decode(content)
+    if "options" not in fields:
+        fields = nest_options(fields) | {"options": nest_options(msgspec.msgpack.decode(request))["options"]}
+    summary = msgspec.convert(fields, CastSummary)
     check_times((summary.started, summary.finished))
     if summary.cluster.target:
         return summary
@@ -476,7 +481,7 @@ _COLUMNS = (
 )
 _JOINED = "casts LEFT JOIN details ON whose = number"
 _READABLE = "casts.number NOT IN (SELECT number FROM unreadable)"
-_PAGE = f"SELECT summary, target FROM {_JOINED} WHERE {{}} ORDER BY ended DESC, casts.number DESC"
+_PAGE = f"SELECT summary, request, target FROM {_JOINED} WHERE {{}} ORDER BY ended DESC, casts.number DESC"
 _HAS_RECIPIENT = (
     "EXISTS (SELECT 1 FROM recipients WHERE recipients.whose = casts.number "
     "AND node IN (SELECT nodes.number FROM nodes WHERE {}))"

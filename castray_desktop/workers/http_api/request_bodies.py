@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from starlette.requests import HTTPConnection
 
+from castray_desktop.core.casts.json_views import options_from_json
 from castray_desktop.core.content.quantities import parse_limit
 from castray_desktop.core.protocol import messages
 
@@ -77,23 +78,12 @@ class TransferOptionsBody(Body):
 
     def _request(self, paths: tuple[str, ...], recipients: tuple[str, ...]) -> messages.SendRequest:
         """Raises CastRayError for a limit that is none."""
-        limit = parse_limit(self.limit) if isinstance(self.limit, str) else self.limit or 0
         return messages.SendRequest(
             paths=paths,
             recipients=recipients,
             source=self.sender_id or messages.THIS_COMPUTER,
             leave_out=True,
-            options=messages.TransferOptions(
-                destination=self.dest or "",
-                on_conflict=messages.OnConflict(self.on_conflict),
-                links=messages.Links(self.links),
-                exclude=tuple(self.exclude),
-                limit=limit,
-                transport=messages.TransportOption(self.transport),
-                await_offline=self.await_offline,
-                remove_extra=self.remove_extra,
-                hook=self.hook or "",
-            ),
+            options=options_from_json(self.model_dump()),
         )
 
     def _recipients(self) -> tuple[str, ...]:

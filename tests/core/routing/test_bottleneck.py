@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.protocol.messages import CastState, DeliverySnapshot, DeliveryState
 from castray_desktop.core.routing.bottleneck import BottleneckCause, SlowestHop, slowest_hop
 from tests.helpers.samples import GB, make_cast, make_delivery
@@ -52,12 +53,12 @@ def test_an_even_chain_is_as_fast_as_what_leaves_the_source() -> None:
 
 def test_a_limit_is_named_where_it_is_reached() -> None:
     even = [hop("node_1", "desk", 4000, 49), hop("node_2", "node_1", 3995, 49)]
-    limited = make_cast(limit=50 * MB)
+    limited = make_cast(options=TransferOptions(limit=50 * MB))
     assert slowest_hop(limited, even) == SlowestHop("desk", "node_1", 49e6, BottleneckCause.LIMIT)
     assert slowest_hop(make_cast(), even, 50 * MB) == SlowestHop(
         "desk", "node_1", 49e6, BottleneckCause.LIMIT
     )
-    assert slowest_hop(make_cast(limit=200 * MB), even) == SlowestHop(
+    assert slowest_hop(make_cast(options=TransferOptions(limit=200 * MB)), even) == SlowestHop(
         "desk", "node_1", 49e6, BottleneckCause.LINK
     )
 

@@ -97,9 +97,9 @@ def test_a_new_schedule_begins_with_what_is_in_the_send_panel(page: SchedulesPag
     editor.save()
     assert editor.banner.text().startswith("Say at which times")
     editor.cron.setText("0 2 * * *")
-    editor.exclude.setText("*.tmp, .git")
+    editor.form["exclude"].setText("*.tmp, .git")
     editor.recipients.setText("@rack, node_2")
-    editor.remove_extra.setChecked(True)
+    editor.form["remove_extra"].setChecked(True)
     editor.save()
     kept = link.asked(m.AddSchedule)[0].schedule
     assert (kept.name, kept.cron, kept.every, kept.quiet) == ("file", "0 2 * * *", 0.0, 0.0)
@@ -119,7 +119,7 @@ def test_changing_keeps_what_is_not_shown(page: SchedulesPage, link: FakeLink) -
     assert editor.schedule() == HOURLY
     editor.when.setCurrentIndex(2)
     editor.quiet.setValue(30)
-    editor.conflict.choose(OnConflict.SKIP)
+    editor.form["on_conflict"].set_value(OnConflict.SKIP)
     editor.save()
     kept = link.asked(m.ChangeSchedule)[0].schedule
     assert (kept.schedule, kept.quiet, kept.every) == ("a1", 30.0, 0.0)

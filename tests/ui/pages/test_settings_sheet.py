@@ -39,7 +39,7 @@ def test_the_engines_settings_are_shown_and_changed(
 ) -> None:
     assert (sheet.at_once.value(), sheet.history_days.value()) == (7, 30)
     assert all(field.lineEdit().width() > 100 for field in (sheet.at_once, sheet.history_days))
-    assert sheet.limit.limit() == 5_000_000
+    assert sheet.limit.value() == 5_000_000
     assert not sheet.go_on.isChecked()
     assert link.asked(m.ChangeSettings) == []
     sheet.at_once.setValue(2)
@@ -48,7 +48,7 @@ def test_the_engines_settings_are_shown_and_changed(
     last = link.asked(m.ChangeSettings)[-1].settings
     assert (last.casts_at_once, last.go_on, last.limit) == (2, True, 5_000_000)
     link.say(m.SettingsChanged(EngineSettings(limit=1_000_000)))
-    assert sheet.limit.limit() == 1_000_000
+    assert sheet.limit.value() == 1_000_000
     assert window.header.limit == 1_000_000
 
 
@@ -82,6 +82,7 @@ def test_what_the_engine_refuses_is_said(sheet: SettingsSheet, link: FakeLink) -
 def test_the_windows_settings_hold_at_once(
     sheet: SettingsSheet, window: MainWindow, settings: QSettings, link: FakeLink
 ) -> None:
+    sheet.conflict.set_value(OnConflict.OVERWRITE)
     sheet.conflict.activated.emit(2)
     sheet.at_start.activated.emit(1)
     sheet.closing.activated.emit(2)
@@ -90,7 +91,7 @@ def test_the_windows_settings_hold_at_once(
     sheet.keep.click()
     sheet.theme.activated.emit(2)
     again = Preferences(settings)
-    assert window.send_panel.conflict.currentData() == OnConflict.OVERWRITE.value
+    assert window.send_panel.form["on_conflict"].value() is OnConflict.OVERWRITE
     assert (again.at_start, again.closing) == (AtStart.LOCAL, Closing.STOP)
     assert again.still
     assert window.graph.reduce_motion

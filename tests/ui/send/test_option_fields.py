@@ -34,13 +34,13 @@ def dialog(field: LimitField) -> QInputDialog:
 
 
 def test_no_limit_at_first(field: LimitField) -> None:
-    assert (field.limit(), field.currentText()) == (0, "None")
+    assert (field.value(), field.currentText()) == (0, "None")
 
 
 def test_a_common_one(qtbot: QtBot, field: LimitField) -> None:
-    with qtbot.waitSignal(field.limit_changed):
+    with qtbot.waitSignal(field.value_changed):
         choose(field, "10 MB/s")
-    assert field.limit() == 10_000_000
+    assert field.value() == 10_000_000
 
 
 def test_one_that_is_typed(field: LimitField) -> None:
@@ -49,7 +49,7 @@ def test_one_that_is_typed(field: LimitField) -> None:
     asked = dialog(field)
     asked.setTextValue("200Mbit/s")
     asked.accept()
-    assert (field.limit(), field.currentText()) == (25_000_000, "25 MB/s")
+    assert (field.value(), field.currentText()) == (25_000_000, "25 MB/s")
 
 
 def test_what_is_not_a_rate_is_asked_again(field: LimitField) -> None:
@@ -63,4 +63,4 @@ def test_what_is_not_a_rate_is_asked_again(field: LimitField) -> None:
     assert "fast is not a rate" in again.labelText()
     assert again.textValue() == "fast"
     QTest.keyClick(again, Qt.Key.Key_Escape)
-    assert field.limit() == 50_000_000
+    assert field.value() == 50_000_000

@@ -151,8 +151,8 @@ def test_the_request_holds_what_the_fields_say(
     qtbot: QtBot, panel: SendPanel, selection: RecipientSelection
 ) -> None:
     ready(qtbot, panel, selection)
-    panel.destination.setText(" /data/{node} ")
-    panel.conflict.setCurrentIndex(panel.conflict.findText("Overwrite"))
+    panel.form["destination"].setText(" /data/{node} ")
+    panel.form["on_conflict"].setCurrentIndex(panel.form["on_conflict"].findText("Overwrite"))
     assert panel.request() == m.SendRequest(
         paths=(MODEL, CONFIGS),
         recipients=("node_1", "node_3"),
@@ -175,12 +175,12 @@ def test_a_bad_destination_is_shown_and_stops_the_send(
     qtbot: QtBot, panel: SendPanel, selection: RecipientSelection
 ) -> None:
     ready(qtbot, panel, selection)
-    panel.destination.setText("data")
-    assert panel.destination.property("invalid") is True
+    panel.form["destination"].setText("data")
+    assert panel.form["destination"].property("invalid") is True
     assert not panel.send_button.isEnabled()
     assert "full path" in panel.hint.text.full_text()
-    panel.destination.setText("/data")
-    assert panel.destination.property("invalid") is False
+    panel.form["destination"].setText("/data")
+    assert panel.form["destination"].property("invalid") is False
     assert panel.send_button.isEnabled()
 
 
@@ -200,7 +200,7 @@ def test_a_late_preflight_of_an_older_request_is_dropped(
 ) -> None:
     ready(qtbot, panel, selection)
     assert panel.preflight.report is not None
-    panel.destination.setText("/data")
+    panel.form["destination"].setText("/data")
     assert panel.preflight.report is None
     assert panel.hint.text.full_text() == "Checking the recipients…"
 
@@ -334,8 +334,8 @@ def test_clear_empties_the_list(qtbot: QtBot, panel: SendPanel) -> None:
 
 
 def test_everything_has_a_name_for_those_who_do_not_see_it(qtbot: QtBot, panel: SendPanel) -> None:
-    assert panel.destination.accessibleName() == "Save to"
-    assert panel.conflict.accessibleName() == "If a file exists"
+    assert panel.form["destination"].accessibleName() == "Save to"
+    assert panel.form["on_conflict"].accessibleName() == "If a file exists"
     assert panel.source.accessibleName() == "From: This computer ubuntu-ws"
     assert panel.drop_area.view.accessibleName() == "What will be sent"
     add(qtbot, panel, CONFIGS)
@@ -354,4 +354,4 @@ def test_a_button_that_is_disabled_hands_its_focus_to_no_other_card(window: Main
     panel.entries.clear()
     panel._refresh()
     assert not panel.send_button.isEnabled()
-    assert panel.limit.hasFocus()
+    assert panel.form["limit"].hasFocus()

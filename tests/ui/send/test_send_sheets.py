@@ -10,7 +10,6 @@ from pytestqt.qtbot import QtBot
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol import messages as m
 from castray_desktop.core.protocol.messages import Links, NodeState, OnConflict, TransportOption
-from castray_desktop.ui.send.options_sheet import SendOptions
 from castray_desktop.ui.window.main_window import MainWindow
 from tests.helpers import fake_engine as fake
 from tests.helpers.fake_engine import FakeLink
@@ -39,22 +38,22 @@ def test_options_go_with_the_request(qtbot: QtBot, ready: MainWindow, link: Fake
     panel.options_button.click()
     sheet = panel.sheets.options
     assert sheet is not None
-    sheet.exclude.setText("*.tmp，.git")
-    sheet.links.setCurrentIndex(list(Links).index(Links.FOLLOW))
-    assert all(sheet.transport.itemText(index) for index in range(len(TransportOption)))
-    sheet.transport.setCurrentIndex(3)
-    sheet.remove_extra.setChecked(True)
-    sheet.hook.setText("systemctl restart model")
+    sheet.form["exclude"].setText("*.tmp，.git")
+    sheet.form["links"].set_value(Links.FOLLOW)
+    assert all(sheet.form["transport"].itemText(index) for index in range(len(TransportOption)))
+    sheet.form["transport"].setCurrentIndex(3)
+    sheet.form["remove_extra"].setChecked(True)
+    sheet.form["hook"].setText("systemctl restart model")
     add_files(qtbot, ready)
     request = panel.request()
     assert request.options.exclude == ("*.tmp", ".git")
     assert (request.options.links, request.options.transport) == (Links.FOLLOW, TransportOption.UDP)
     assert not request.options.remove_extra  # only where existing files are overwritten
-    panel.conflict.setCurrentIndex(panel.conflict.findData(OnConflict.OVERWRITE.value))
+    panel.form["on_conflict"].set_value(OnConflict.OVERWRITE)
     assert panel.request().options.remove_extra
     assert panel.options_button.text() == "Options · 5"
     assert link.asked(m.MeasurePaths)[-1].exclude == ("*.tmp", ".git")
-    sheet.show_options(SendOptions(), tell=True)
+    sheet.reset_button.click()
     assert panel.options_button.text() == "Options"
 
 

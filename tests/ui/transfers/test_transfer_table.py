@@ -11,6 +11,7 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QMenu
 from pytestqt.qtbot import QtBot
 
+from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol import messages as m
 from castray_desktop.core.protocol.messages import CastState, DeliveryState
@@ -285,7 +286,9 @@ def test_the_further_columns_say_what_they_promise(table: TransferTable, link: F
     model = model_of(table)
     digest = "blake3:9f2c" + 56 * "0" + "e41a"
     model.set_here("desk")
-    ended = make_cast("a", state=CastState.COMPLETED, finished=NOW + 83, destination="/data/{node}")
+    ended = make_cast(
+        "a", state=CastState.COMPLETED, finished=NOW + 83, options=TransferOptions(destination="/data/{node}")
+    )
     model.load([ended], {"a": [make_delivery("node_1", DeliveryState.COMPLETED, hash=digest)]})
     cells = [
         model.index(0, column).data()

@@ -510,10 +510,10 @@ def test_the_focus_is_seen_with_the_keyboard_only(qtbot: QtBot, window: MainWind
     link.start(fake.busy_welcome())
     window.activateWindow()
     qtbot.waitActive(window)
-    window.send_panel.destination.setFocus(Qt.FocusReason.MouseFocusReason)
+    window.send_panel.form["destination"].setFocus(Qt.FocusReason.MouseFocusReason)
     assert window.focus_ring.isHidden()
-    QTest.keyClick(window.send_panel.destination, Qt.Key.Key_Tab)
-    assert window.send_panel.conflict.hasFocus()
+    QTest.keyClick(window.send_panel.form["destination"], Qt.Key.Key_Tab)
+    assert window.send_panel.form["on_conflict"].hasFocus()
     assert window.focus_ring.isVisible()
 
 

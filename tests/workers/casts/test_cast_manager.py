@@ -500,7 +500,7 @@ async def test_another_limit_while_it_runs(stage: Stage) -> None:
         assert await stage.agents.wait_for(node, agent_protocol.SetCastLimit) == agent_protocol.SetCastLimit(
             cast, 5000
         )
-    assert [summary.limit for summary in stage.cast_manager.summaries()] == [5000]
+    assert [summary.options.limit for summary in stage.cast_manager.summaries()] == [5000]
     await stage.cast_manager.cancel(cast)
     with pytest.raises(CastRayError) as caught:
         await stage.cast_manager.set_limit(cast, 0)

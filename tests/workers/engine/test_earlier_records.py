@@ -81,12 +81,18 @@ def test_an_earlier_cast_of_the_history_keeps_its_options(tmp_path: Path) -> Non
     store = HistoryStore(path)
     store.add_cast(past_cast(1), CastTotals(), {})
     store.close()
+    summary = msgspec.to_builtins(past_cast(1).result.summary)
+    del summary["options"]
+    earlier = msgspec.msgpack.encode(summary | {"destination": "/srv", "limit": 5000})
     with closing(sqlite3.connect(path)) as database, database:
-        database.execute("UPDATE details SET request = ?", (msgspec.msgpack.encode(EARLIER_REQUEST),))
+        request = msgspec.msgpack.encode(EARLIER_REQUEST)
+        database.execute("UPDATE details SET request = ?, summary = ?", (request, earlier))
     store = HistoryStore(path)
     found = store.find_cast(f"{1:012x}")
+    (listed,) = store.page(m.HistoryQuery()).casts
     store.close()
     assert found.request == REQUEST
+    assert found.result.summary.options == listed.options == REQUEST.options
 
 
 def test_json_shows_the_options_beside_the_paths() -> None:

@@ -61,7 +61,7 @@ def past_cast(
         mode=m.CastMode.MULTICAST,
         started=END + number % 1_000_000 - 2,
         finished=END + number % 1_000_000,
-        destination=destination,
+        options=TransferOptions(destination=destination),
         bytes=1000,
         source_copies=1.0,
         cluster=m.CastCluster.of("local"),

@@ -175,7 +175,7 @@ class CastSummary(Record, frozen=True):
     mode: CastMode
     started: float
     finished: float = 0.0
-    destination: str = ""  # as requested; empty: inboxes
+    options: TransferOptions = TransferOptions()  # as requested; the limit can change
     others: int = 0  # other top-level entries; see `core.casts.states.cast_name`
     folder: bool = False  # the only top-level entry is a folder
     files: int = 0
@@ -194,7 +194,6 @@ class CastSummary(Record, frozen=True):
     chain: tuple[str, ...] = ()  # source first, in relay order
     source_copies: float = 0.0
     multicast: MulticastSnapshot | None = None  # None if not attempted
-    limit: int = 0  # bytes per second on every hop; 0: none
     followed_links: int = 0  # links of which was sent what they point to
     kept_links: int = 0  # links that were sent as links
     broken_links: int = 0  # of these, the ones that point to nothing at a recipient

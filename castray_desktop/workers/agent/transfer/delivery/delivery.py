@@ -257,9 +257,7 @@ class Delivery:
         if landed is None:
             return
         try:
-            Receipts().save(
-                self.cast, self._context.node, self._order.algorithms.file, receipt_items(*landed)
-            )
+            Receipts().save(self._order, self._context.node, receipt_items(*landed))
         except OSError as error:
             log.warning("cast %s on %s can't be verified later: %s", self.cast, self._context.node, error)
 

@@ -9,11 +9,13 @@ import contextlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple, Optional
 
 from castray_desktop.core.content.file_names import node_file_name
 from castray_desktop.core.content.manifest import EntryKind, FileResult, FileStatus, Manifest
+from castray_desktop.core.protocol.nodes.agent_protocol import StartDelivery
 from castray_desktop.workers.agent.transfer.store.staging import data_folder
 
 MAX_RECEIPTS = 200
@@ -67,14 +69,18 @@ class Receipts:
     def __init__(self) -> None:
         self._folder = data_folder() / "receipts"
 
-    def save(self, cast: str, node: str, algorithm: str, items: Iterable[ReceiptItem]) -> None:
-        """Save one, and remove the oldest if there are too many. Raises OSError."""
+    def save(self, order: StartDelivery, node: str, items: Iterable[ReceiptItem]) -> None:
+        """Save one, with the options of its order, and remove the oldest if there are too many.
+
+        Raises OSError.
+        """
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path = self._path(cast, node)
+        path = self._path(order.cast, node)
         fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(json.dumps({"castray receipt": 1, "algorithm": algorithm}) + "\n")
+            facts = {"algorithm": order.algorithms.file, "options": asdict(order.options)}
+            file.write(json.dumps({"castray receipt": 1, **facts}) + "\n")
             for item in items:
                 where = os.fsdecode(item.name), os.fsdecode(item.path)
                 file.write(json.dumps([*where, item.size, item.hash.hex()]) + "\n")
