@@ -49,7 +49,7 @@ class ScheduleEditor(Sheet):
 
     def __init__(self, theme: Theme, link: EngineLink, schedule: Schedule, parent: QWidget) -> None:
         self._schedule = schedule
-        super().__init__(theme, self._heading, parent, size=(1000, 480))
+        super().__init__(theme, self._heading, parent, size=(1000, 440))
         self._link = link
         self.banner = Banner(theme, "bad")
         self._build(theme)
@@ -85,14 +85,13 @@ class ScheduleEditor(Sheet):
             (lambda: translate("Schedules", "To"), self.recipients),
             (lambda: translate("Schedules", "When"), self._when_fields(theme)),
         ]
-        options = QVBoxLayout()
-        options.addLayout(labelled_form(self.form.rows()))
-        options.addWidget(self.form.hint())
-        options.addStretch()
         body = QHBoxLayout()
         body.setSpacing(24)
-        body.addLayout(labelled_form(rows, top=True), 1)
-        body.addLayout(options, 1)
+        for form in (labelled_form(rows, top=True), labelled_form(self.form.rows())):
+            column = QVBoxLayout()
+            column.addLayout(form)
+            column.addStretch()
+            body.addLayout(column, 1)
         self.set_body(body)
         self.float_banner(self.banner)
         self.save_button = button(theme, lambda: translate("Schedules", "Save"), "check", height=32)

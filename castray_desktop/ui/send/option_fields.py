@@ -10,7 +10,7 @@ from typing import Any
 
 from PySide6.QtCore import QCoreApplication, QObject, QRect, QRectF, Qt, Signal
 from PySide6.QtGui import QColor, QFontMetrics, QPainter, QPaintEvent
-from PySide6.QtWidgets import QInputDialog, QLabel, QLineEdit, QWidget
+from PySide6.QtWidgets import QInputDialog, QLineEdit, QWidget
 
 from castray_desktop.core.casts.transfer_options import Links, OnConflict, TransferOptions, TransportOption
 from castray_desktop.core.content.quantities import parse_rate
@@ -23,7 +23,7 @@ from castray_desktop.ui.model.node_list import NodeList
 from castray_desktop.ui.model.recipient_selection import RecipientSelection
 from castray_desktop.ui.theme.fonts import font
 from castray_desktop.ui.theme.theme import Theme
-from castray_desktop.ui.widgets.basic_widgets import bind_text, label, paint_icon, paint_round, refresh_style
+from castray_desktop.ui.widgets.basic_widgets import bind_text, paint_icon, paint_round, refresh_style
 from castray_desktop.ui.widgets.fields import RADIUS, CheckBox, Dropdown, IconField, TextField
 
 translate = QCoreApplication.translate
@@ -326,21 +326,6 @@ class OptionForm(QObject):
             (None if isinstance(field, CheckBox) else OPTION_FIELDS[name][0], field)
             for name, field in self._fields.items()
         ]
-
-    def hint(self) -> QLabel:
-        """What pruning and the hook depend on."""
-        hint = label(
-            lambda: translate(
-                "SendOptions",
-                "Removing takes effect with Overwrite, and is shown before anything is sent. The command runs"
-                " on each recipient that allows it, once its files are verified.",
-            ),
-            12,
-            400,
-            "2",
-        )
-        hint.setWordWrap(True)
-        return hint
 
     def options(self, others: TransferOptions) -> TransferOptions:
         """The options that the fields show; `others` has those without a field."""

@@ -11,7 +11,7 @@ from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.protocol import messages
 from castray_desktop.ui.send.option_fields import OPTION_FIELDS, OptionForm
 from castray_desktop.ui.theme.theme import Theme
-from castray_desktop.ui.widgets.basic_widgets import button
+from castray_desktop.ui.widgets.basic_widgets import button, label
 from castray_desktop.ui.widgets.fields import labelled_form
 from castray_desktop.ui.widgets.sheet import Sheet
 
@@ -36,9 +36,20 @@ class OptionsSheet(Sheet):
         super().__init__(theme, lambda: translate("SendOptions", "More options"), parent, size=(560, 380))
         self.form = OptionForm(theme, SHEET_OPTIONS, self)
         self.form.changed.connect(self._tell)
+        hint = label(
+            lambda: translate(
+                "SendOptions",
+                "Removing takes effect with Overwrite, and is shown before anything is sent. The command runs"
+                " on each recipient that allows it, once its files are verified.",
+            ),
+            12,
+            400,
+            "2",
+        )
+        hint.setWordWrap(True)
         body = QVBoxLayout()
         body.addLayout(labelled_form(self.form.rows()))
-        body.addWidget(self.form.hint())
+        body.addWidget(hint)
         body.addStretch()
         self.set_body(body)
         self.reset_button = button(theme, lambda: translate("SendOptions", "As usual"), "undo-2", height=32)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pytestqt.qtbot import QtBot
 
-from castray_desktop.core.casts.transfer_options import TransferOptions
+from castray_desktop.core.casts.transfer_options import Links, TransferOptions, TransportOption
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol import messages as m
 from castray_desktop.core.protocol.messages import CastState, OnConflict, Schedule, ScheduleInfo, SendRequest
@@ -98,15 +98,23 @@ def test_a_new_schedule_begins_with_what_is_in_the_send_panel(page: SchedulesPag
     assert editor.banner.text().startswith("Say at which times")
     editor.cron.setText("0 2 * * *")
     editor.form["exclude"].setText("*.tmp, .git")
+    editor.form["links"].set_value(Links.FOLLOW)
+    editor.form["transport"].set_value(TransportOption.DIRECT)
+    editor.form["hook"].setText("systemctl reload x")
     editor.recipients.setText("@rack, node_2")
     editor.form["remove_extra"].setChecked(True)
     editor.save()
     kept = link.asked(m.AddSchedule)[0].schedule
     assert (kept.name, kept.cron, kept.every, kept.quiet) == ("file", "0 2 * * *", 0.0, 0.0)
     assert kept.request.recipients == ("@rack", "node_2")
-    assert kept.request.options.exclude == ("*.tmp", ".git")
-    assert kept.request.options.remove_extra
-    assert kept.request.options.on_conflict is OnConflict.OVERWRITE
+    assert kept.request.options == TransferOptions(
+        on_conflict=OnConflict.OVERWRITE,
+        links=Links.FOLLOW,
+        exclude=("*.tmp", ".git"),
+        transport=TransportOption.DIRECT,
+        remove_extra=True,
+        hook="systemctl reload x",
+    )
     assert not editor.isVisible()
 
 
