@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.protocol.messages import (
     CastMode,
     CastState,
@@ -11,6 +12,7 @@ from castray_desktop.core.protocol.messages import (
     NodeInfo,
     NodeState,
 )
+from castray_desktop.core.protocol.nodes.agent_protocol import Algorithms, ParcelTotals, StartDelivery
 
 GB = 10**9
 NOW = 1_800_000_000.0
@@ -65,3 +67,9 @@ def make_delivery(
     """A delivery that has four of ten gigabytes."""
     facts: dict[str, object] = {"address": "127.0.0.1", "bytes": 4 * GB, "rate": 100e6}
     return DeliverySnapshot(node=node, state=state, **(facts | values))  # type: ignore[arg-type]
+
+
+def delivery_order(cast: str, options: TransferOptions | None = None) -> StartDelivery:
+    """An order to receive an empty parcel."""
+    totals = ParcelTotals(0, "", 0, 0, 0, 0)
+    return StartDelivery(cast, "", 0, None, totals, Algorithms(), options or TransferOptions())

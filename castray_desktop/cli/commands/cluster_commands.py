@@ -16,7 +16,7 @@ ENCRYPTED = (
 )
 NOT_ENCRYPTED = (
     "Connections are not encrypted: the token and the secret of each cast cross the network in clear, and"
-    " whoever can read along there can use them."
+    " anyone who can read the traffic can use them."
     " Share only in a network that you trust, or set RAY_USE_TLS=1."
 )
 
@@ -79,7 +79,7 @@ async def share(options: argparse.Namespace) -> int:
         print_json({"command": shared.command, "address": shared.address, "encrypted": shared.encrypted})
     else:
         print(f"On another machine that has the same Ray, run:\n\n    {shared.command}\n")
-        print("Whoever knows this command can run programs on all nodes, so keep it secret.")
+        print("Anyone who knows this command can run programs on all nodes, so keep it secret.")
         print(ENCRYPTED if shared.encrypted else NOT_ENCRYPTED)
         print("See who has joined with: castray nodes    End it with: castray engine stop")
     return EXIT_DELIVERED

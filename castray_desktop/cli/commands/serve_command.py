@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 OPEN_TO_OTHERS = (
     "{host} can be reached from other machines, and what is sent is not encrypted."
-    " Whoever reads along has the token, and with it can send any file that you can read."
+    " Anyone who can read the traffic gets the token, and with it can send any file that you can read."
     " Use it in a network that you trust, or behind a proxy with TLS."
 )
 

@@ -75,7 +75,7 @@ class ShareSheet(Sheet):
         )
         warning = label(
             lambda: translate(
-                "Share", "Whoever has this command can run code in this cluster: keep it secret."
+                "Share", "Anyone who has this command can run code in this cluster: keep it secret."
             ),
             12,
             500,

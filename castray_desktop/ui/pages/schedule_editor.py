@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import msgspec
 from PySide6.QtCore import QCoreApplication, Signal
 from PySide6.QtWidgets import (

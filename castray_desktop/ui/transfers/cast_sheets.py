@@ -135,7 +135,7 @@ def cast_facts(cast: CastSummary, deliveries: Sequence[DeliverySnapshot] = ()) -
         (translate("CastDetails", "Copies from the source"), f"{cast.source_copies:.2f}"),
         (
             translate("CastDetails", "Speed limit"),
-            format_rate(cast.options.limit) if cast.limit else translate("CastDetails", "None"),
+            format_rate(cast.options.limit) if cast.options.limit else translate("CastDetails", "None"),
         ),
         (translate("CastDetails", "Id"), cast.cast),
     ]

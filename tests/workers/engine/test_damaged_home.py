@@ -43,6 +43,7 @@ from castray_desktop.workers.history.cast_history import CastHistory
 from castray_desktop.workers.history.history_store import CHECKED_BYTES, HistoryStore
 from castray_desktop.workers.schedules.schedule_store import ScheduleFile, ScheduleState, encode_states
 from tests.helpers.engine_home import EngineHome
+from tests.helpers.samples import delivery_order
 from tests.workers.history.test_cast_history import past_cast
 
 RECORD = "0123456789ab"
@@ -406,7 +407,7 @@ def test_a_nodes_own_files_may_be_damaged_in_every_way(
     tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CASTRAY_HOME", str(tmp_path))
-    Receipts().save("c0ffee", "node_1", "md5", [ReceiptItem(b"a", b"/in/a", 3, b"h" * HASH_BYTES)])
+    Receipts().save(delivery_order("c0ffee"), "node_1", [ReceiptItem(b"a", b"/in/a", 3, b"h" * HASH_BYTES)])
     registry = StagingRegistry("engine")
     record = registry.path("c0ffee", "node_1")
     registry.write(record, "c0ffee", b"/in/.castray-c0ffee-node_1")

@@ -7,18 +7,14 @@ import os
 import shutil
 import threading
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.failures.kinds import FailureKind
 from castray_desktop.core.protocol.nodes.agent_protocol import (
-    Algorithms,
     DescribeFiles,
     EndVerification,
-    ParcelTotals,
-    StartDelivery,
     VerificationReport,
     VerificationState,
     VerifyFiles,
@@ -27,6 +23,7 @@ from castray_desktop.workers.agent.transfer.delivery import audit, receipts
 from castray_desktop.workers.agent.transfer.delivery.audit import FileAudits
 from castray_desktop.workers.agent.transfer.delivery.receipts import ReceiptItem, Receipts
 from castray_desktop.workers.agent.transfer.system.digests import FILE_HASHES, file_hasher
+from tests.helpers.samples import delivery_order
 from tests.workers.agent.transfer.lab import Lab, await_true
 
 BEST = FILE_HASHES[0]
@@ -177,15 +174,8 @@ def test_it_can_be_ended_in_the_middle(lab: Lab, reader: Reader, monkeypatch: py
     assert reader.jobs.drain_reports() == ()
 
 
-def order_of(cast: str, **options: Any) -> StartDelivery:
-    algorithms = Algorithms(file=BEST)
-    return StartDelivery(
-        cast, "", 0, None, ParcelTotals(0, "", 0, 0, 0, 0), algorithms, TransferOptions(**options)
-    )
-
-
 def test_a_receipt_has_the_options_of_its_delivery(home: Path) -> None:
-    Receipts().save(order_of("cast1", destination="/srv", exclude=("*.tmp",)), "a", [])
+    Receipts().save(delivery_order("cast1", TransferOptions(destination="/srv", exclude=("*.tmp",))), "a", [])
     header = json.loads((home / "receipts" / "cast1-a.jsonl").read_text())
     assert header["options"]["destination"] == "/srv"
     assert header["options"]["exclude"] == ["*.tmp"]
@@ -197,9 +187,9 @@ def test_the_oldest_receipts_go(home: Path, monkeypatch: pytest.MonkeyPatch) -> 
     kept = Receipts()
     strange = ReceiptItem(b"n\xff", b"/in/n\xff", 3, bytes(32))
     for number in range(4):
-        kept.save(order_of(f"cast{number}"), "a", [strange])
+        kept.save(delivery_order(f"cast{number}"), "a", [strange])
         os.utime(home / "receipts" / f"cast{number}-a.jsonl", (number, number))
-    kept.save(order_of("cast9"), "a", [strange])
+    kept.save(delivery_order("cast9"), "a", [strange])
     found = [cast for cast in ("cast0", "cast1", "cast2", "cast3", "cast9") if kept.find(cast, "a")]
     assert found == ["cast3", "cast9"]
     receipt = kept.find("cast9", "a")
