@@ -428,7 +428,7 @@ class EngineProcess:
         return command
 
     async def _renew_share_token(self) -> None:
-        """Whoever has the token before is shut out: the cluster that takes it is stopped."""
+        """The old token is refused from now on: the cluster that accepts it is stopped."""
         cluster = self._clusters.get(driver_protocol.SHARED_TARGET)
         if cluster.casts.active:
             raise CastRayError(FailureKind.CAST_GOES_ON, cast=", ".join(cluster.casts.unfinished))
