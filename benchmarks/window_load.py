@@ -43,8 +43,7 @@ from castray_desktop.ui.clusters.cluster_selector import ClusterSelector
 from castray_desktop.ui.i18n.language import ENGLISH, Language
 from castray_desktop.ui.model.engine_link import EngineLink
 from castray_desktop.ui.theme.fonts import load_fonts
-from castray_desktop.ui.theme.style_sheet import apply_style
-from castray_desktop.ui.theme.theme import Theme
+from castray_desktop.ui.theme.theme import Theme, apply_style
 from castray_desktop.ui.window.event_loop import WindowThreadCollector
 from castray_desktop.ui.window.main_window import MainWindow
 

@@ -28,8 +28,7 @@ from castray_desktop.ui.model.engine_link import Engine, EngineLink
 from castray_desktop.ui.model.preferences import Preferences
 from castray_desktop.ui.theme.fonts import load_fonts
 from castray_desktop.ui.theme.reduced_motion import ask_gnome
-from castray_desktop.ui.theme.style_sheet import apply_style
-from castray_desktop.ui.theme.theme import Theme
+from castray_desktop.ui.theme.theme import Theme, apply_style
 from castray_desktop.ui.window.event_loop import (
     Gap,
     StallLog,

@@ -16,8 +16,7 @@ from pytestqt.qtbot import QtBot
 from castray_desktop.ui.clusters.cluster_selector import ClusterSelector
 from castray_desktop.ui.i18n.language import Language
 from castray_desktop.ui.theme.fonts import load_fonts
-from castray_desktop.ui.theme.style_sheet import apply_style
-from castray_desktop.ui.theme.theme import Theme
+from castray_desktop.ui.theme.theme import Theme, apply_style
 from castray_desktop.ui.window.main_window import MainWindow
 from tests.helpers.fake_engine import FakeLink
 

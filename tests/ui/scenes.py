@@ -26,8 +26,7 @@ from castray_desktop.core.protocol import messages as m
 from castray_desktop.ui.clusters.cluster_selector import ClusterSelector
 from castray_desktop.ui.i18n.language import CHINESE, ENGLISH, Language
 from castray_desktop.ui.theme.fonts import load_fonts
-from castray_desktop.ui.theme.style_sheet import apply_style
-from castray_desktop.ui.theme.theme import Theme
+from castray_desktop.ui.theme.theme import Theme, apply_style
 from castray_desktop.ui.window.main_window import MainWindow
 from tests.helpers import fake_engine as fake
 

@@ -7,7 +7,7 @@ import enum
 from PySide6.QtCore import QObject, QSettings, Signal
 
 from castray_desktop.core.protocol.messages import OnConflict
-from castray_desktop.ui.theme.reduced_motion import desktop_is_still
+from castray_desktop.ui.theme.reduced_motion import desktop_reduces_motion
 
 NOTIFY_DONE, NOTIFY_FAILED, NOTIFY_DESKTOP = "notify/done", "notify/failed", "notify/desktop"
 CLOSING, STILL, CONFLICT, START, BACKGROUND = (
@@ -39,7 +39,7 @@ class Preferences(QObject):
     def __init__(self, settings: QSettings, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._settings = settings
-        self._desktop_is_still = desktop_is_still()
+        self._desktop_reduces_motion = desktop_reduces_motion()
 
     def flag(self, key: str, default: bool) -> bool:
         """One that is on or off."""
@@ -74,12 +74,12 @@ class Preferences(QObject):
     @property
     def still(self) -> bool:
         """Whether motion is reduced; the desktop's setting, until it is set here."""
-        return self.flag(STILL, self._desktop_is_still)
+        return self.flag(STILL, self._desktop_reduces_motion)
 
     def follow_desktop(self, still: bool) -> None:
         """The desktop says whether anything may move."""
-        if still is not self._desktop_is_still:
-            self._desktop_is_still = still
+        if still is not self._desktop_reduces_motion:
+            self._desktop_reduces_motion = still
             self.changed.emit()
 
     @property

@@ -1,6 +1,6 @@
-"""Whether the desktop asks that nothing moves by itself. Qt does not say so, so its own places are looked at.
+"""Detects whether the desktop asks for reduced motion, which Qt does not report.
 
-KDE and the GTK desktops keep it in files; GNOME's is asked for by its own tool, beside the window's loop.
+KDE and the GTK desktops keep the setting in files; GNOME's is read by `gsettings` without blocking the window.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from pathlib import Path
 
 from PySide6.QtCore import QObject, QProcess
 
-GNOME_QUESTION = ("get", "org.gnome.desktop.interface", "enable-animations")
+GSETTINGS_ARGUMENTS = ("get", "org.gnome.desktop.interface", "enable-animations")
 
 
-def desktop_is_still(environment: Mapping[str, str] = os.environ) -> bool:
-    """What the files of KDE and GTK say; false where they don't."""
+def desktop_reduces_motion(environment: Mapping[str, str] = os.environ) -> bool:
+    """The setting in the files of KDE and GTK; false without one."""
     given = Path(environment.get("XDG_CONFIG_HOME", ""))
     config = given if given.is_absolute() else Path(environment.get("HOME", "/")) / ".config"
     if _value(config / "kdeglobals", "KDE", "AnimationDurationFactor") in ("0", "0.0"):
@@ -41,7 +41,7 @@ def _value(file: Path, section: str, key: str) -> str:
 def ask_gnome(
     told: Callable[[bool], None], parent: QObject, environment: Mapping[str, str] = os.environ
 ) -> QProcess | None:
-    """Ask GNOME; `told` hears whether nothing shall move. Nothing happens on another desktop."""
+    """Ask GNOME, and call `told` with the answer. Does nothing on another desktop."""
     if "GNOME" not in environment.get("XDG_CURRENT_DESKTOP", "").upper().split(":"):
         return None
     tool = shutil.which("gsettings", path=environment.get("PATH"))
@@ -54,5 +54,5 @@ def ask_gnome(
         process.deleteLater()
 
     process.finished.connect(answered)
-    process.start(tool, list(GNOME_QUESTION))
+    process.start(tool, list(GSETTINGS_ARGUMENTS))
     return process

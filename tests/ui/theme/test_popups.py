@@ -21,8 +21,7 @@ from PySide6.QtWidgets import (
 from pytestqt.qtbot import QtBot
 
 from castray_desktop.ui.theme.fonts import load_fonts
-from castray_desktop.ui.theme.style_sheet import apply_style
-from castray_desktop.ui.theme.theme import Contrast, Theme
+from castray_desktop.ui.theme.theme import Contrast, Theme, apply_style
 from castray_desktop.ui.widgets.fields import Dropdown
 from tests.helpers.on_screen import pixels
 from tests.ui.theme.test_theme import MORE, TEXT, contrast

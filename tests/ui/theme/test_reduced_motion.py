@@ -9,7 +9,7 @@ from PySide6.QtCore import QObject, QSettings
 from pytestqt.qtbot import QtBot
 
 from castray_desktop.ui.model.preferences import STILL, Preferences
-from castray_desktop.ui.theme.reduced_motion import ask_gnome, desktop_is_still
+from castray_desktop.ui.theme.reduced_motion import ask_gnome, desktop_reduces_motion
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def test_kde_and_gtk_keep_it_in_files(tmp_path: Path, file: str, text: str, stil
     path = tmp_path / file
     path.parent.mkdir(exist_ok=True)
     path.write_text(text)
-    assert desktop_is_still({"XDG_CONFIG_HOME": str(tmp_path)}) is still
+    assert desktop_reduces_motion({"XDG_CONFIG_HOME": str(tmp_path)}) is still
 
 
 def gsettings(tmp_path: Path, answer: str) -> dict[str, str]:

@@ -15,8 +15,16 @@ from pytestqt.qtbot import QtBot
 from castray_desktop.ui.graph.node_items import DOT_ROLES, paint_dot
 from castray_desktop.ui.theme import theme as themes
 from castray_desktop.ui.theme.resources import resource
-from castray_desktop.ui.theme.style_sheet import build_style_sheet
-from castray_desktop.ui.theme.theme import DARK, HIGH_DARK, HIGH_LIGHT, LIGHT, Contrast, Palette, Theme
+from castray_desktop.ui.theme.theme import (
+    DARK,
+    HIGH_DARK,
+    HIGH_LIGHT,
+    LIGHT,
+    Contrast,
+    Palette,
+    Theme,
+    build_style_sheet,
+)
 from castray_desktop.ui.widgets.status_glyphs import GlyphState, paint_glyph
 
 TEXT, SHAPE = 4.5, 3.0
@@ -129,9 +137,9 @@ def test_light_or_dark_can_be_left_to_the_system_again(tmp_path: Path, qtbot: Qt
     theme = Theme(settings)
     before = theme.dark
     theme.set_dark(not before)
-    assert not theme.follows_system
-    theme.follow_system()
-    assert (theme.dark, theme.follows_system, Theme(settings).follows_system) == (before, True, True)
+    assert theme.choice
+    theme.choose("")
+    assert (theme.dark, theme.choice, Theme(settings).choice) == (before, "", "")
 
 
 def test_nothing_is_announced_when_nothing_changes(qtbot: QtBot, theme: Theme) -> None:
