@@ -15,7 +15,7 @@ from PySide6.QtWidgets import QApplication
 
 from castray_desktop import app
 from castray_desktop.core.protocol.messages import CastResult, NodeState
-from castray_desktop.ui.graph.zone_items import to_point
+from castray_desktop.ui.graph.scene_items import to_point
 from castray_desktop.ui.window.main_window import MainWindow
 
 STEP_MS = 100

@@ -12,12 +12,12 @@ from castray_desktop.ui.graph.node_layout import (
     SOURCE_HALF,
     SOURCE_RADIUS,
     Box,
+    GraphLayout,
     NodeShape,
-    Plan,
     Point,
 )
 
-BADGE_REACH = 12.0
+BADGE_CLEARANCE = 12.0
 
 """From a badge's centre to where a hop can end beside it."""
 
@@ -76,7 +76,7 @@ class Curve:
         )
 
 
-def clear_curve(
+def route_hop(
     start: Point,
     end: Point,
     centre: Point,
@@ -92,7 +92,7 @@ def clear_curve(
     for other, wider in ((False, 1.0), (False, 1.8), (True, 1.0), (True, 1.8), (False, 2.6), (True, 2.6)):
         curve = hop_curve(start, end, centre, *cuts, most * wider, badge, other=other)
         points = [curve.at(step / 24) for step in range(2, 23)]
-        covered = sum(box.holds(point) for box in obstacles for point in points)
+        covered = sum(box.contains(point) for box in obstacles for point in points)
         if covered < least:
             best, least = curve, covered
         if not least:
@@ -127,8 +127,8 @@ def hop_curve(
     bend = math.radians(18 + 50 * steep) * side
     reach = distance * (0.36 + 0.36 * steep * steep)
     reach = min(reach, most / (0.75 * max(0.2, abs(math.sin(bend)))))
-    leaving = _clear_of_names(chord + bend)
-    arriving = math.pi + _clear_of_names(chord - bend + math.pi)
+    leaving = _avoid_label(chord + bend)
+    arriving = math.pi + _avoid_label(chord - bend + math.pi)
     curve = Curve(
         start,
         Point(start.x + math.cos(leaving) * reach, start.y + math.sin(leaving) * reach),
@@ -136,10 +136,10 @@ def hop_curve(
         end,
     )
     badges = [Point(end.x + badge, end.y - badge), Point(end.x + badge, end.y + badge)] if badge else []
-    return curve.part(_leaves(curve, start, cut_start), _enters(curve, end, cut_end, badges))
+    return curve.part(_exit_parameter(curve, start, cut_start), _entry_parameter(curve, end, cut_end, badges))
 
 
-def _clear_of_names(angle: float) -> float:
+def _avoid_label(angle: float) -> float:
     """The direction seen from a circle's centre, turned out of the sector below it."""
     angle = math.remainder(angle, 2 * math.pi)
     low, high = math.radians(38), math.radians(142)
@@ -148,17 +148,17 @@ def _clear_of_names(angle: float) -> float:
     return angle
 
 
-def _leaves(curve: Curve, centre: Point, radius: float) -> float:
+def _exit_parameter(curve: Curve, centre: Point, radius: float) -> float:
     for step in range(1, 50):
         if math.dist(curve.at(step / 100), centre) >= radius:
             return step / 100
     return 0.3
 
 
-def _enters(curve: Curve, centre: Point, radius: float, badges: Sequence[Point]) -> float:
+def _entry_parameter(curve: Curve, centre: Point, radius: float, badges: Sequence[Point]) -> float:
     for step in range(1, 50):
         place = curve.at(1 - step / 100)
-        beside = all(math.dist(place, badge) >= BADGE_REACH for badge in badges)
+        beside = all(math.dist(place, badge) >= BADGE_CLEARANCE for badge in badges)
         if beside and math.dist(place, centre) >= radius:
             return 1 - step / 100
     return 0.7
@@ -166,7 +166,10 @@ def _enters(curve: Curve, centre: Point, radius: float, badges: Sequence[Point])
 
 Line = tuple[Point, ...]
 
-SPINE = {True: SOURCE_HALF + 10.0, False: SOURCE_HALF + 3.0}  # beside the source's centre; on a ring or not
+TRUNK_OFFSET = {
+    True: SOURCE_HALF + 10.0,
+    False: SOURCE_HALF + 3.0,
+}  # beside the source's centre; on a ring or not
 
 WIDTHS = {
     NodeShape.FULL: 4.0,
@@ -175,94 +178,99 @@ WIDTHS = {
     NodeShape.DOT: 1.0,
 }  # of its lines
 
-NAMES_END = {NodeShape.FULL: 70.0, NodeShape.COMPACT: 40.0}  # below a circle's centre
+NAME_BOTTOM = {NodeShape.FULL: 70.0, NodeShape.COMPACT: 40.0}  # below a circle's centre
 
-MARKS_BEGIN = {
+RING_RADIUS = {
     NodeShape.FULL: 35.0,
     NodeShape.COMPACT: 25.0,
     NodeShape.GLYPH: 11.0,
     NodeShape.DOT: 4.5,
 }  # above and beside it
 
-TURN_OFF = {NodeShape.FULL: 60.0, NodeShape.COMPACT: 39.0}  # left of it, where a branch leaves the rail
+BRANCH_OFFSET = {NodeShape.FULL: 60.0, NodeShape.COMPACT: 39.0}  # left of it, where a branch leaves the rail
 
-AIR = 8.0
+LABEL_MARGIN = 8.0
 
-CLEAR = 10.0  # between a rail and the names
+RAIL_CLEARANCE = 10.0  # between a rail and the names
 
 
 @dataclass(frozen=True)
 class Bus:
-    """Lines with corners. Each of `ways` begins at the source; `taps` leave the ways in a grid."""
+    """Lines with corners. Each of `ways` begins at the source; `branches` leave the ways in a grid."""
 
     ways: tuple[Line, ...]  # on a ring one to each listener, which overlap; in a grid one for each row
-    taps: tuple[Line, ...]  # short ones from a row's way to its listeners
-    label: Point  # the middle of the right end of what is written beside it
+    branches: tuple[Line, ...]  # short ones from a row's way to its listeners
+    label: Point  # the summary of the right end of what is written beside it
     end: float  # how far to the right it goes
 
 
-def lay_bus(plan: Plan, fed: Collection[str]) -> Bus:
+def route_bus(layout: GraphLayout, receivers: Collection[str]) -> Bus:
     """The bus to these nodes; those that have no place are left out."""
-    spine = _crisp(plan.source.x + SPINE[plan.ring], plan.cell)
-    places = [place for name, place in plan.nodes.items() if name in fed]
-    ways = tuple((_ring_ways if plan.ring else _rows)(plan, places, spine))
-    taps = () if plan.ring else tuple(_taps(plan, places))
-    label = Point(spine - 9, plan.source.y - SOURCE_RADIUS - 26)
-    return Bus(ways, taps, label, max((place.x for place in places), default=spine))
+    trunk_x = _snap_to_pixel(layout.source.x + TRUNK_OFFSET[layout.ring], layout.cell)
+    places = [place for name, place in layout.nodes.items() if name in receivers]
+    ways = tuple((_ring_lines if layout.ring else _rows)(layout, places, trunk_x))
+    branches = () if layout.ring else tuple(_branches(layout, places))
+    label = Point(trunk_x - 9, layout.source.y - SOURCE_RADIUS - 26)
+    return Bus(ways, branches, label, max((place.x for place in places), default=trunk_x))
 
 
 def line_boxes(bus: Bus, reach: float = 4.0) -> Iterator[Box]:
     """Where its lines are, with so much to both sides; each stretch once."""
-    seen = {stretch for line in (*bus.ways, *bus.taps) for stretch in pairwise(line)}
+    seen = {stretch for line in (*bus.ways, *bus.branches) for stretch in pairwise(line)}
     for start, end in sorted(seen):
         x, y = min(start.x, end.x) - reach, min(start.y, end.y) - reach
         yield Box(x, y, abs(end.x - start.x) + 2 * reach, abs(end.y - start.y) + 2 * reach)
 
 
-def leaves_free(bus: Bus, figures: Box) -> bool:
+def clears(bus: Bus, figures: Box) -> bool:
     """Whether it runs over none of these figures, which have some air around them."""
-    words = Box(figures.x + AIR, figures.y + AIR, figures.width - 2 * AIR, figures.height - 2 * AIR)
-    return not any(line.overlaps(words) for line in line_boxes(bus))
+    words = Box(
+        figures.x + LABEL_MARGIN,
+        figures.y + LABEL_MARGIN,
+        figures.width - 2 * LABEL_MARGIN,
+        figures.height - 2 * LABEL_MARGIN,
+    )
+    return not any(line.intersects(words) for line in line_boxes(bus))
 
 
-def _ring_ways(plan: Plan, places: Sequence[Point], spine: float) -> Iterator[Line]:
-    upper, lower = _rails(plan)
-    reach, turn = MARKS_BEGIN[plan.cell], TURN_OFF[plan.cell]
-    start = _start(plan)
+def _ring_lines(layout: GraphLayout, places: Sequence[Point], trunk_x: float) -> Iterator[Line]:
+    upper, lower = _rails(layout)
+    reach, turn = RING_RADIUS[layout.cell], BRANCH_OFFSET[layout.cell]
+    start = _start(layout)
     for place in places:
-        off = _crisp(place.x - turn, plan.cell)
-        rail = upper if place.y < plan.source.y - 1 else lower
+        off = _snap_to_pixel(place.x - turn, layout.cell)
+        rail = upper if place.y < layout.source.y - 1 else lower
         end = Point(place.x - reach, place.y)
-        if off - spine < 4:
-            corners = [Point(spine, start.y), Point(spine, place.y)]
+        if off - trunk_x < 4:
+            corners = [Point(trunk_x, start.y), Point(trunk_x, place.y)]
         else:
-            corners = [Point(spine, start.y), Point(spine, rail), Point(off, rail), Point(off, place.y)]
+            corners = [Point(trunk_x, start.y), Point(trunk_x, rail), Point(off, rail), Point(off, place.y)]
         yield _without_repeats((start, *corners, end))
 
 
-def _rails(plan: Plan) -> tuple[float, float]:
+def _rails(layout: GraphLayout) -> tuple[float, float]:
     """The heights of the upper and the lower one; the same where no figures lie between the rows."""
-    names, marks = NAMES_END[plan.cell], MARKS_BEGIN[plan.cell]
-    centre, middle = plan.source.y, plan.middle
-    above = max((p.y + names for p in plan.nodes.values() if p.y < centre - 1), default=None)
-    below = min((p.y - marks for p in plan.nodes.values() if p.y > centre + 1), default=None)
+    names, highlights = NAME_BOTTOM[layout.cell], RING_RADIUS[layout.cell]
+    centre, summary = layout.source.y, layout.summary
+    above = max((p.y + names for p in layout.nodes.values() if p.y < centre - 1), default=None)
+    below = min((p.y - highlights for p in layout.nodes.values() if p.y > centre + 1), default=None)
     if above is None or below is None:
-        free = middle.y - CLEAR if middle is not None else centre
-        return _crisp(free, plan.cell), _crisp(free, plan.cell)
-    if middle is None or above > middle.y or below < middle.y + middle.height:
+        free = summary.y - RAIL_CLEARANCE if summary is not None else centre
+        return _snap_to_pixel(free, layout.cell), _snap_to_pixel(free, layout.cell)
+    if summary is None or above > summary.y or below < summary.y + summary.height:
         free = (above + below) / 2
-        return _crisp(free, plan.cell), _crisp(free, plan.cell)
-    upper = min(above + CLEAR, (above + middle.y) / 2)
-    lower = max(below - CLEAR, (below + middle.y + middle.height) / 2)
-    return _crisp(upper, plan.cell), _crisp(lower, plan.cell)
+        return _snap_to_pixel(free, layout.cell), _snap_to_pixel(free, layout.cell)
+    upper = min(above + RAIL_CLEARANCE, (above + summary.y) / 2)
+    lower = max(below - RAIL_CLEARANCE, (below + summary.y + summary.height) / 2)
+    return _snap_to_pixel(upper, layout.cell), _snap_to_pixel(lower, layout.cell)
 
 
-def _start(plan: Plan) -> Point:
+def _start(layout: GraphLayout) -> Point:
     """Beside the source's circle."""
-    return Point(plan.source.x + SOURCE_RADIUS + 6, plan.source.y)
+    return Point(layout.source.x + SOURCE_RADIUS + 6, layout.source.y)
 
 
-def _crisp(at: float, cell: NodeShape) -> float:
+def _snap_to_pixel(at: float, cell: NodeShape) -> float:
     """Where a line's edges fall between two pixels."""
     return math.floor(at) + 0.5 if WIDTHS[cell] % 2 else float(round(at))
 
@@ -276,23 +284,23 @@ def _without_repeats(line: Line) -> Line:
     return tuple(kept)
 
 
-def _rows(plan: Plan, places: Sequence[Point], spine: float) -> Iterator[Line]:
-    start = _start(plan)
+def _rows(layout: GraphLayout, places: Sequence[Point], trunk_x: float) -> Iterator[Line]:
+    start = _start(layout)
     for height, row in groupby(sorted(places, key=lambda place: place.y), key=lambda place: place.y):
-        rail = _rail_above(plan.cell, height)
+        rail = _rail_above(layout.cell, height)
         last = max(place.x for place in row)
         yield _without_repeats(
-            (start, Point(spine, start.y), Point(spine, rail), Point(last, rail)),
+            (start, Point(trunk_x, start.y), Point(trunk_x, rail), Point(last, rail)),
         )
 
 
 def _rail_above(cell: NodeShape, height: float) -> float:
     """Between the cells of two rows."""
     _, _, _, above = cell.value
-    return _crisp(height - above - GRID_GAP[cell] / 2 - (3 if cell is NodeShape.COMPACT else 0), cell)
+    return _snap_to_pixel(height - above - GRID_GAP[cell] / 2 - (3 if cell is NodeShape.COMPACT else 0), cell)
 
 
-def _taps(plan: Plan, places: Sequence[Point]) -> Iterator[Line]:
-    reach = MARKS_BEGIN[plan.cell]
+def _branches(layout: GraphLayout, places: Sequence[Point]) -> Iterator[Line]:
+    reach = RING_RADIUS[layout.cell]
     for place in places:
-        yield Point(place.x, _rail_above(plan.cell, place.y)), Point(place.x, place.y - reach)
+        yield Point(place.x, _rail_above(layout.cell, place.y)), Point(place.x, place.y - reach)

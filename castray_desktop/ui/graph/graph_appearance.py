@@ -43,7 +43,7 @@ BAR_ROLES = {
 
 
 @dataclass(frozen=True)
-class NodeMarks:
+class NodeHighlights:
     """What pointer, keyboard and drags change in a node's appearance."""
 
     selected: bool = False
@@ -56,7 +56,7 @@ def node_appearance(
     node: NodeInfo,
     cast: CastSummary | None,
     delivery: DeliverySnapshot | None,
-    marks: NodeMarks,
+    highlights: NodeHighlights,
     *,
     source: bool,
     next_source: bool = False,
@@ -85,10 +85,10 @@ def node_appearance(
         facts_role=role,
         source=source,
         offline=offline,
-        selected=marks.selected,
-        focused=marks.focused,
-        target=marks.target,
-        dim=marks.dim,
+        selected=highlights.selected,
+        focused=highlights.focused,
+        target=highlights.target,
+        dim=highlights.dim,
         share=share,
         bar_role=BAR_ROLES.get(glyph, "accent"),
         glyph=glyph,
@@ -151,7 +151,7 @@ def tool_tip(node: NodeInfo, delivery: DeliverySnapshot | None, way: Sequence[st
     return "\n".join(lines)
 
 
-def way_lines(
+def route_lines(
     delivery: DeliverySnapshot | None,
     before: str,
     slowest: SlowestHop | None,
@@ -163,8 +163,8 @@ def way_lines(
     if delivery is None:
         return []
     lines = list(delivery_lines(delivery, listening, repairing))
-    fed = listening is not None and delivery.node in listening.listeners
-    if delivery.state is DeliveryState.RECEIVING and delivery.upstream and not fed:
+    receivers = listening is not None and delivery.node in listening.listeners
+    if delivery.state is DeliveryState.RECEIVING and delivery.upstream and not receivers:
         rate = format_rate(delivery.rate)
         template = translate("GraphCard", "From {upstream} at {rate}")
         lines.append(template.format(upstream=delivery.upstream, rate=rate))
@@ -199,13 +199,13 @@ def hops(
     cast: CastSummary | None,
     deliveries: Mapping[str, DeliverySnapshot],
     upstream_before: Callable[[str], str] = lambda name: "",
-    fed: Collection[str] = (),
+    receivers: Collection[str] = (),
     repairs: Mapping[str, float] | None = None,
 ) -> list[Hop]:
     """The shown cast's path as it is: where each node fetches from, else the planned chain.
 
-    The hop to a node that failed is part of it, as one that failed. Those who are `fed` by a stream for many
-    have one only while they are repaired, at the rate in `repairs`.
+    The hop to a node that failed is part of it, as one that failed. `receivers` of multicast
+    have a hop only while they are repaired, at the rate in `repairs`.
     """
     if cast is None or cast.state is CastState.CANCELLED:
         return []
@@ -217,7 +217,7 @@ def hops(
     result = []
     repairs = repairs or {}
     for index, name in enumerate(order):
-        repair = name in fed
+        repair = name in receivers
         if repair and name not in repairs:
             continue
         delivery = deliveries.get(name)
@@ -245,10 +245,10 @@ def hops(
 
 
 @dataclass(frozen=True)
-class Stream:
+class MulticastStream:
     """The one stream for many recipients, as it is drawn."""
 
-    fed: tuple[str, ...]
+    receivers: tuple[str, ...]
     rate: float
     label: str
     sending: bool  # not all of it was sent once
@@ -256,21 +256,21 @@ class Stream:
 
 def stream(
     cast: CastSummary | None, listening: MulticastStatus | None, deliveries: Iterable[DeliverySnapshot]
-) -> Stream | None:
+) -> MulticastStream | None:
     """The multicast stream to its receivers; after its end, to those that got most data by it."""
     if cast is None or listening is None or cast.state is CastState.CANCELLED:
         return None
     if listening.sending:
         rate = listening.rate
-        return Stream(listening.listeners, rate, format_rate(rate), sending=True)
+        return MulticastStream(listening.listeners, rate, format_rate(rate), sending=True)
     if listening.multicast.state is not MulticastState.DONE:
         return None
     gone = (DeliveryState.FAILED, DeliveryState.CANCELLED)
-    fed = tuple(
+    receivers = tuple(
         item.node for item in deliveries if received_mostly_multicast(item) and item.state not in gone
     )
     label = QCoreApplication.translate("GraphCard", "Multicast")
-    return Stream(fed, 0.0, label, sending=False) if fed else None
+    return MulticastStream(receivers, 0.0, label, sending=False) if receivers else None
 
 
 def cast_lines(cast: CastSummary) -> tuple[str, str, str]:

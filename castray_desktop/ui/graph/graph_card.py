@@ -29,10 +29,9 @@ from castray_desktop.core.protocol.messages import CastSummary, DeliverySnapshot
 from castray_desktop.ui.graph.graph_appearance import cast_line
 from castray_desktop.ui.graph.graph_scene import GraphScene
 from castray_desktop.ui.graph.graph_view import ZOOM_MOST, ZOOM_STEP, GraphView
-from castray_desktop.ui.graph.graph_viewport import GraphStage
-from castray_desktop.ui.graph.node_facts import CastOnNode
 from castray_desktop.ui.graph.node_layout import NodeShape
-from castray_desktop.ui.graph.overlays import STRIP
+from castray_desktop.ui.graph.overlays import STRIP, ViewContainer
+from castray_desktop.ui.graph.side_card import CastOnNode
 from castray_desktop.ui.graph.side_card_controller import SideCardController
 from castray_desktop.ui.i18n.retranslator import Retranslator
 from castray_desktop.ui.model.node_list import NodeList
@@ -45,7 +44,7 @@ from castray_desktop.ui.widgets.segmented_buttons import SegmentedButtons
 
 TITLE_BAR = 48
 COMPACT_WIDTH, COMPACT_HEIGHT = 600, 420
-AGES_MS = 30_000
+REFRESH_AGES_MS = 30_000
 
 
 class GraphCard(Card):
@@ -76,16 +75,16 @@ class GraphCard(Card):
         self._nodes, self._selection = nodes, selection
         self._editable = False
         self._legend_wanted: bool | None = None
-        self._no_place_for: tuple[object, ...] = ()  # where the read-out found none among the nodes
+        self._no_place_key: tuple[object, ...] = ()  # where the read-out found none among the nodes
         self.scene_ = GraphScene(theme, nodes, selection, self, now)
-        self._stage = GraphStage(self)
+        self._stage = ViewContainer(self)
         self.view = GraphView(theme, self.scene_, selection, self._stage)
         self.scene_.setParent(self.view)  # a view that lost its scene would scroll, and be looked at
         self.side_card = SideCardController(self._stage, self.view, nodes, under_way_on, now)
         self._build(theme)
         self._connect()
         self._ages = QTimer(self)
-        self._ages.setInterval(AGES_MS)
+        self._ages.setInterval(REFRESH_AGES_MS)
         self._ages.timeout.connect(self.scene_.refresh)
         self._ages.timeout.connect(self.side_card.refresh)
         self._ages.start()
@@ -149,9 +148,9 @@ class GraphCard(Card):
         self._nodes.activity_changed.connect(self._activity_changed)
         self._selection.changed.connect(self._selection_changed)
         self._selection.source_changed.connect(self._nodes_changed)
-        self.scene_.arranged.connect(self._refresh_title)
-        self.scene_.arranged.connect(self._refresh_read_out)
-        self.scene_.arranged.connect(self.side_card.refresh_soon)
+        self.scene_.layout_changed.connect(self._refresh_title)
+        self.scene_.layout_changed.connect(self._refresh_read_out)
+        self.scene_.layout_changed.connect(self.side_card.refresh_soon)
         self.side_card.moved.connect(self._refresh_read_out)
 
     def _retranslate(self) -> None:
@@ -172,7 +171,7 @@ class GraphCard(Card):
             return
         self.resize(size)
         width, height = size.width() - 2.0, size.height() - 2.0 - TITLE_BAR
-        self._make_strip(self.scene_.foresee(width, height).cell)
+        self._make_strip(self.scene_.preview_layout(width, height).cell)
         self.view.prepare(width, height - self._stage.strip)
 
     def set_nodes_editable(self, editable: bool) -> None:
@@ -234,7 +233,7 @@ class GraphCard(Card):
         self._refresh_title()
 
     def _activity_changed(self) -> None:
-        if self.view.isVisible() and not (self.scene_.outdated and self.view.relayout()):
+        if self.view.isVisible() and not (self.scene_.layout_outdated and self.view.relayout()):
             self.scene_.refresh()
         self.side_card.refresh_soon()
         self._refresh_read_out()
@@ -252,33 +251,33 @@ class GraphCard(Card):
         if total:
             text = self.tr("{chosen} of {total} selected").format(chosen=chosen, total=total)
         cast = self._nodes.cast
-        if cast is not None and not self.scene_.has_middle:
+        if cast is not None and not self.scene_.has_summary:
             text = cast_line(cast) if self._compact else f"{text} · {cast_line(cast)}"
         self._count.set_full_text(text)
 
     def _refresh_read_out(self) -> None:
         lines, icon = path_lines(self._nodes)
-        self._make_strip(self.scene_.plan.cell)
-        shown = self.view.room.show_read_out(lines, icon)
+        self._make_strip(self.scene_.layout.cell)
+        shown = self.view.placer.show_read_out(lines, icon)
         if not shown and not self._stage.strip and self.view.isVisible():
-            self._no_place_for = self._places_key()
-            self._make_strip(self.scene_.plan.cell)
-            self.view.room.show_read_out(lines, icon)
+            self._no_place_key = self._places_key()
+            self._make_strip(self.scene_.layout.cell)
+            self.view.placer.show_read_out(lines, icon)
 
     def _make_strip(self, cell: NodeShape) -> None:
         """Room for the read-out where it finds none among the nodes, also before a hop is the slowest."""
         cast = self._nodes.cast
         relayed = cast is not None and not cast.state.finished and len(cast.recipients) > 1
         if not relayed:
-            self._no_place_for = ()
-        crowded = self._compact or cell is NodeShape.DOT or self._no_place_for == self._places_key()
+            self._no_place_key = ()
+        crowded = self._compact or cell is NodeShape.DOT or self._no_place_key == self._places_key()
         self._stage.set_strip(STRIP if relayed and crowded else 0)
 
     def _places_key(self) -> tuple[object, ...]:
         """Everything but its own size that decides whether the read-out has a place among the nodes."""
         stage, view = self._stage, self.view
         over = (view.legend.isVisible(), view.side_card.isVisible())
-        return stage.size(), stage.side, stage.below, over, self.scene_.population()
+        return stage.size(), stage.side, stage.below, over, self.scene_.layout_input()
 
     def _refresh_zoom(self, zoom: float) -> None:
         self._zoom.button(1).setText(f"{round(zoom * 100)}%")

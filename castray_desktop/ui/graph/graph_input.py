@@ -15,8 +15,7 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QGraphicsView
 
 from castray_desktop.ui.graph.graph_scene import GraphScene
-from castray_desktop.ui.graph.graph_viewport import GraphViewport
-from castray_desktop.ui.graph.overlays import AllNodesPill
+from castray_desktop.ui.graph.overlays import AllNodesPill, OverlayPlacer
 from castray_desktop.ui.graph.side_card import SideCard
 from castray_desktop.ui.model.desktop_services import local_paths
 from castray_desktop.ui.model.recipient_selection import RecipientSelection
@@ -55,7 +54,7 @@ class GraphKeys(QObject):
 
     def description(self) -> str:
         """Of the node that the keyboard is at; else where a screen reader finds the same nodes."""
-        return self._graph.words(self._graph.focus_node) or QCoreApplication.translate(
+        return self._graph.spoken_description(self._graph.focus_node) or QCoreApplication.translate(
             "GraphView", "The recipient list beside this shows the same nodes and the same selection."
         )
 
@@ -74,7 +73,7 @@ class GraphKeys(QObject):
         places = self._graph.places()
         here = places.get(self._graph.focus_node)
         if here is None:
-            self.focus(next(iter(self._graph.plan.nodes), ""))
+            self.focus(next(iter(self._graph.layout.nodes), ""))
             return
         dx, dy = DIRECTIONS[key]
         best, least = "", 1e9
@@ -167,11 +166,11 @@ class GraphDrops(QObject):
         scene: GraphScene,
         selection: RecipientSelection,
         pill: AllNodesPill,
-        room: GraphViewport,
+        room: OverlayPlacer,
     ) -> None:
         super().__init__(view)
         self._view, self._graph, self._selection = view, scene, selection
-        self._pill, self._room = pill, room
+        self._pill, self._placer = pill, room
 
     def enter(self, event: QDragEnterEvent) -> None:
         """Begin a drag of files; other data is ignored."""
@@ -233,7 +232,7 @@ class GraphDrops(QObject):
         """In the middle of the upper edge, or beside it where a node lies there."""
         pill = self._pill
         free = max(0, self._view.viewport().width() - pill.width())
-        covered = self._room.covered()
+        covered = self._placer.node_rects()
         for share in (0.5, 0.25, 0.75, 0.0, 1.0):
             place = QRect(round(free * share), 8, pill.width(), pill.height())
             if not any(place.intersects(other) for other in covered):

@@ -12,19 +12,19 @@ from PySide6.QtWidgets import QGraphicsScene, QWidget
 from castray_desktop.core.protocol.messages import CastState, NodeInfo
 from castray_desktop.ui.graph.graph_appearance import (
     Hop,
-    NodeMarks,
-    Stream,
+    MulticastStream,
+    NodeHighlights,
     cast_lines,
     hops,
     node_appearance,
+    route_lines,
     stream,
     tool_tip,
-    way_lines,
 )
 from castray_desktop.ui.graph.node_items import Dot, DotsItem, NodeItem
-from castray_desktop.ui.graph.node_layout import Box, NodeShape, Plan, Point, arrange
+from castray_desktop.ui.graph.node_layout import Box, GraphLayout, NodeShape, Point, compute_layout
 from castray_desktop.ui.graph.path_layer import PathLayer
-from castray_desktop.ui.graph.zone_items import MiddleItem, ZoneItem
+from castray_desktop.ui.graph.scene_items import CastSummaryItem, ZoneItem
 from castray_desktop.ui.model.node_list import NodeList, glyph_word, natural_key, node_glyph
 from castray_desktop.ui.model.recipient_selection import RecipientSelection
 from castray_desktop.ui.theme.theme import Theme
@@ -33,16 +33,16 @@ from castray_desktop.ui.transfers.transfer_text import percent_text
 from castray_desktop.ui.widgets.status_glyphs import GlyphState
 
 Places = tuple[str, tuple[tuple[str, str], ...]]
-_Population = tuple[tuple[NodeInfo, ...], tuple[object, ...], Places]  # of these nodes, these places
+_CachedInput = tuple[tuple[NodeInfo, ...], tuple[object, ...], Places]  # of these nodes, these places
 
 
 class GraphScene(QGraphicsScene):
     """The items and where they are.
 
-    Signal: `arranged()` when nodes lie elsewhere or the middle came or went.
+    Signal: `layout_changed()` when nodes lie elsewhere or the middle came or went.
     """
 
-    arranged = Signal()
+    layout_changed = Signal()
 
     def __init__(
         self,
@@ -55,21 +55,21 @@ class GraphScene(QGraphicsScene):
         super().__init__(parent)
         self.setItemIndexMethod(QGraphicsScene.ItemIndexMethod.NoIndex)
         self._theme, self._nodes, self._selection, self._now = theme, nodes, selection, now
-        self.plan: Plan = arrange(736, 424, [])
+        self.layout: GraphLayout = compute_layout(736, 424, [])
         self.items_by_name: dict[str, NodeItem] = {}
         self._zones: list[ZoneItem] = []
         self.path = PathLayer(theme, self)
         self._dots = DotsItem(theme)
         self.addItem(self._dots)
-        self._middle = MiddleItem(theme)
-        self.addItem(self._middle)
-        self._middle.hide()
-        self._arranged_for: tuple[object, ...] = ()
+        self._summary = CastSummaryItem(theme)
+        self.addItem(self._summary)
+        self._summary.hide()
+        self._laid_out_for: tuple[object, ...] = ()
         self._path_for: tuple[object, ...] = ()
         self._path: list[Hop] = []  # as it was for that
-        self._path_plan: Plan | None = None  # where it is drawn
+        self._path_layout: GraphLayout | None = None  # where it is drawn
         self._dots_for: tuple[object, ...] = ()
-        self._population: _Population | None = None
+        self._layout_input: _CachedInput | None = None
         self.focus_node = ""
         self.targets: frozenset[str] = frozenset()
         self.easing = False  # rings move in steps of `ease`
@@ -91,51 +91,51 @@ class GraphScene(QGraphicsScene):
         return cast.source
 
     @property
-    def outdated(self) -> bool:
-        """Whether the layout is outdated because the source has changed."""
-        return bool(self._arranged_for) and self._arranged_for[2] != self.source
+    def layout_outdated(self) -> bool:
+        """Whether the layout is layout_outdated because the source has changed."""
+        return bool(self._laid_out_for) and self._laid_out_for[2] != self.source
 
-    def population(self) -> Places:
+    def layout_input(self) -> Places:
         """What the places depend on beside the room: the source, and the recipients with their zones."""
         source, nodes = self.source, self._nodes.nodes()
-        known = self._population
+        known = self._layout_input
         if known is not None and known[0] is nodes and known[2][0] == source:
             return known[2]
         seen = (source, tuple((node.name, node.zone, node.address) for node in nodes))
         if known is None or known[1] != seen:
-            ordered = sorted(nodes, key=_neighbourhood)
+            ordered = sorted(nodes, key=_network_order)
             places = (source, tuple((node.name, node.zone) for node in ordered if node.name != source))
         else:
             places = known[2]
-        self._population = (nodes, seen, places)
+        self._layout_input = (nodes, seen, places)
         return places
 
-    def foresee(self, width: float, height: float) -> Plan:
+    def preview_layout(self, width: float, height: float) -> GraphLayout:
         """The layout for this size."""
-        return arrange(width, height, self.population()[1])
+        return compute_layout(width, height, self.layout_input()[1])
 
     def fit(self, width: float, height: float) -> None:
         """Lay everything out for this room; does nothing when nothing about it is different."""
-        source, recipients = self.population()
+        source, recipients = self.layout_input()
         key = (width, height, source, recipients)
-        if key == self._arranged_for:
+        if key == self._laid_out_for:
             return
-        self._arranged_for = key
-        self.plan = arrange(width, height, recipients)
-        self.setSceneRect(QRectF(0, 0, self.plan.width, self.plan.height))
+        self._laid_out_for = key
+        self.layout = compute_layout(width, height, recipients)
+        self.setSceneRect(QRectF(0, 0, self.layout.width, self.layout.height))
         self._place_zones()
         labels = [zone.label for zone in self._zones]
         boxes = [Box(label.x(), label.y(), label.width(), label.height()) for label in labels]
-        self.path.arrange(self.plan, source, boxes)
-        self._drop_gone()
+        self.path.compute_layout(self.layout, source, boxes)
+        self._remove_missing()
         self.refresh()
-        self.arranged.emit()
+        self.layout_changed.emit()
 
-    def _drop_gone(self) -> None:
+    def _remove_missing(self) -> None:
         kept = {node.name for node in self._nodes.nodes()}
         if self.focus_node not in kept:
             self.focus_node = ""
-        if self.plan.cell is NodeShape.DOT:
+        if self.layout.cell is NodeShape.DOT:
             kept &= {self.source}
         for name in self.items_by_name.keys() - kept:
             self.removeItem(self.items_by_name.pop(name))
@@ -145,52 +145,52 @@ class GraphScene(QGraphicsScene):
             self.removeItem(item.name)
             self.removeItem(item)
         self._zones = []
-        for plan in self.plan.zones:
-            count = len(plan.members)
+        for zone in self.layout.zones:
+            count = len(zone.members)
             template = self.tr("{zone} · {count} node") if count == 1 else self.tr("{zone} · {count} nodes")
-            item = ZoneItem(self._theme, plan, template.format(zone=plan.name, count=count))
+            item = ZoneItem(self._theme, zone, template.format(zone=zone.name, count=count))
             item.name.keep_clear_of([other.label for other in self._zones])
-            item.name.keep_within(self.plan.width)
+            item.name.keep_within(self.layout.width)
             self._zones.append(item)
             self.addItem(item)
             self.addItem(item.name)
 
     def place(self, name: str) -> Point | None:
         """Where a node's circle lies."""
-        return self.plan.source if name == self.source else self.plan.nodes.get(name)
+        return self.layout.source if name == self.source else self.layout.nodes.get(name)
 
-    # --- looks -----------------------------------------------------------------------------
+    # --- appearances -----------------------------------------------------------------------------
 
     def refresh(self) -> None:
         """Draw the nodes, the path and the figures as they are now."""
         self._refresh_nodes()
         self._refresh_path()
-        self._refresh_middle()
+        self._refresh_summary()
 
     def _refresh_nodes(self) -> None:
         selected, source = self._selection.selected(), self.source
-        dots = self.plan.cell is NodeShape.DOT
+        dots = self.layout.cell is NodeShape.DOT
         self._refresh_dots(selected, shown=dots)
         for node in self._nodes.nodes() if not dots else filter(None, [self._nodes.get(source)]):
             place = self.place(node.name)
             if place is not None:
-                marks = NodeMarks(
+                highlights = NodeHighlights(
                     selected=node.name in selected,
                     focused=node.name == self.focus_node,
                     target=node.name in self.targets,
-                    dim=self._dims(node.name),
+                    dim=self._is_dimmed(node.name),
                 )
-                self._refresh_node(node, marks, place)
+                self._refresh_node(node, highlights, place)
 
     def _refresh_dots(self, selected: frozenset[str], *, shown: bool) -> None:
-        """Rebuild the dots only when one of them looks different."""
+        """Rebuild the dots only when one of them appearances different."""
         if not shown:
             self._dots_for = ()
             self._dots.show_dots((), QRectF(), dim=self.dragging)
             return
-        looks = (self._nodes.standing, selected, self.targets, self.focus_node, self.dragging)
-        if self._dots_for != (self.plan, *looks):
-            self._dots_for = (self.plan, *looks)
+        appearances = (self._nodes.standing, selected, self.targets, self.focus_node, self.dragging)
+        if self._dots_for != (self.layout, *appearances):
+            self._dots_for = (self.layout, *appearances)
             self._dots.show_dots(self._dots_now(selected), self.sceneRect(), dim=self.dragging)
 
     def _dots_now(self, selected: frozenset[str]) -> tuple[Dot, ...]:
@@ -202,25 +202,31 @@ class GraphScene(QGraphicsScene):
                 name in selected,
                 name in marked,
             )
-            for name, place in self.plan.nodes.items()
+            for name, place in self.layout.nodes.items()
             if (node := self._nodes.get(name)) is not None
         )
 
-    def _refresh_node(self, node: NodeInfo, marks: NodeMarks, place: Point) -> None:
+    def _refresh_node(self, node: NodeInfo, highlights: NodeHighlights, place: Point) -> None:
         is_source = node.name == self.source
         activity = self._nodes.activity(node.name)
         is_next = node.name == self._selection.source and not is_source
-        look = node_appearance(
-            node, self._nodes.cast, activity, marks, source=is_source, next_source=is_next, now=self._now()
+        appearance = node_appearance(
+            node,
+            self._nodes.cast,
+            activity,
+            highlights,
+            source=is_source,
+            next_source=is_next,
+            now=self._now(),
         )
         item = self.items_by_name.get(node.name)
         if item is None:
-            item = self.items_by_name[node.name] = NodeItem(self._theme, look, self.plan.cell)
+            item = self.items_by_name[node.name] = NodeItem(self._theme, appearance, self.layout.cell)
             self.addItem(item)
-        item.show_look(look, self.plan.cell, eased=self.easing)
+        item.set_appearance(appearance, self.layout.cell, eased=self.easing)
         item.setPos(*place)
 
-    def _dims(self, name: str) -> bool:
+    def _is_dimmed(self, name: str) -> bool:
         if not self.dragging:
             return False
         return name not in self.targets if self.targets else not self._selection.selectable(name)
@@ -229,7 +235,7 @@ class GraphScene(QGraphicsScene):
         """A node's facts."""
         node = self._nodes.get(name)
         delivery = self._nodes.activity(name)
-        way = way_lines(
+        way = route_lines(
             delivery,
             self._nodes.upstream_before(name),
             self._nodes.slowest,
@@ -238,23 +244,23 @@ class GraphScene(QGraphicsScene):
         )
         return tool_tip(node, delivery, way) if node else ""
 
-    def tip_at(self, place: QPointF) -> str:
+    def tool_tip_at(self, place: QPointF) -> str:
         """What there is to say about what lies at a place; "" for nothing."""
         if name := self.node_at(place):
             return self.tool_tip(name)
         point = Point(place.x(), place.y())
-        on_bus = any(box.holds(point) for box in self.path.bus_figures())
+        on_bus = any(box.contains(point) for box in self.path.bus_figures())
         return "\n".join(read_out_lines(self._nodes.listening)) if on_bus else ""
 
-    def words(self, name: str) -> str:
+    def spoken_description(self, name: str) -> str:
         """A node in one line, as a screen reader says it; "" for an unknown one."""
         node = self._nodes.get(name)
         if node is None:
             return ""
-        look = self.items_by_name.get(name)
+        appearance = self.items_by_name.get(name)
         parts = [name, glyph_word(node_glyph(node, self._nodes.activity(name)))]
-        if look is not None and look.appearance.share is not None:
-            parts.append(percent_text(look.appearance.share))
+        if appearance is not None and appearance.appearance.share is not None:
+            parts.append(percent_text(appearance.appearance.share))
         parts += transport_text(name, self._nodes.listening, self._nodes.repairs)
         if name in self._selection.selected():
             parts.append(glyph_word(GlyphState.SELECTED))
@@ -263,48 +269,48 @@ class GraphScene(QGraphicsScene):
     def _refresh_path(self) -> None:
         cast, nodes = self._nodes.cast, self._nodes
         flow = stream(cast, nodes.listening, nodes.deliveries())
-        calm = bool(cast and cast.state.finished)
-        self.path.refresh_stream(flow, calm=calm, dim=self.dragging)
-        key = self._path_key(flow) if self.plan.cell is NodeShape.DOT else ()
+        faded = bool(cast and cast.state.finished)
+        self.path.refresh_stream(flow, faded=faded, dim=self.dragging)
+        key = self._path_key(flow) if self.layout.cell is NodeShape.DOT else ()
         if not key or key != self._path_for:
-            self._path_for, self._path_plan = key, None
+            self._path_for, self._path_layout = key, None
             self._path = self._hops_now(flow)
-        elif self._path_plan is self.plan:
+        elif self._path_layout is self.layout:
             return
-        self._path_plan = self.plan
-        self.path.refresh_hops(self._path, calm=calm, dim=self.dragging)
+        self._path_layout = self.layout
+        self.path.refresh_hops(self._path, faded=faded, dim=self.dragging)
 
-    def _hops_now(self, flow: Stream | None) -> list[Hop]:
+    def _hops_now(self, flow: MulticastStream | None) -> list[Hop]:
         cast, nodes = self._nodes.cast, self._nodes
-        fed = frozenset(flow.fed) if flow is not None else frozenset()
+        receivers = frozenset(flow.receivers) if flow is not None else frozenset()
         deliveries = {item.node: item for item in nodes.deliveries()}
-        return hops(cast, deliveries, nodes.upstream_before, fed, nodes.repairs)
+        return hops(cast, deliveries, nodes.upstream_before, receivers, nodes.repairs)
 
-    def _path_key(self, flow: Stream | None) -> tuple[object, ...]:
+    def _path_key(self, flow: MulticastStream | None) -> tuple[object, ...]:
         """Rebuild the lines between dots only when a hop changes."""
         cast = self._nodes.cast
         nodes, shown = self._nodes, cast and (cast.cast, cast.chain, cast.state)
-        return shown, nodes.standing, flow and flow.fed, nodes.repairs.keys(), self.dragging
+        return shown, nodes.standing, flow and flow.receivers, nodes.repairs.keys(), self.dragging
 
-    def _refresh_middle(self) -> None:
-        cast, room = self._nodes.cast, self.plan.middle if self.has_middle else None
-        self._middle.setVisible(cast is not None and room is not None)
+    def _refresh_summary(self) -> None:
+        cast, room = self._nodes.cast, self.layout.summary if self.has_summary else None
+        self._summary.setVisible(cast is not None and room is not None)
         if cast is not None and room is not None:
-            self._middle.show_lines(*cast_lines(cast), room)
-            if self._middle.dim != self.dragging:
-                self._middle.dim = self.dragging
-                self._middle.update()
+            self._summary.show_lines(*cast_lines(cast), room)
+            if self._summary.dim != self.dragging:
+                self._summary.dim = self.dragging
+                self._summary.update()
 
     @property
-    def has_middle(self) -> bool:
+    def has_summary(self) -> bool:
         """Whether a cast's figures have a place among the nodes."""
-        return self.plan.middle is not None and self.path.leaves_free(self.plan.middle)
+        return self.layout.summary is not None and self.path.clears(self.layout.summary)
 
-    def figures(self) -> list[Box]:
+    def label_boxes(self) -> list[Box]:
         """Where figures are drawn: the rates of the hops and the shown cast's in the middle."""
-        shown = self.path.figures()
-        if self._middle.isVisible() and self.plan.middle is not None:
-            shown.append(self.plan.middle)
+        shown = self.path.label_boxes()
+        if self._summary.isVisible() and self.layout.summary is not None:
+            shown.append(self.layout.summary)
         return shown
 
     # --- motion and finding ----------------------------------------------------------------
@@ -314,9 +320,9 @@ class GraphScene(QGraphicsScene):
         """Whether dots run along a hop or the bus."""
         return self.path.moving
 
-    def run_dots(self, pixels: float) -> None:
+    def advance_dots(self, pixels: float) -> None:
         """Move the dots to where they are after having run that far."""
-        self.path.run_dots(pixels)
+        self.path.advance_dots(pixels)
 
     def ease(self) -> None:
         """Move every ring a part of its way."""
@@ -326,25 +332,25 @@ class GraphScene(QGraphicsScene):
     def node_at(self, place: QPointF) -> str:
         """The node at a place; "" for none."""
         point = Point(place.x(), place.y())
-        if self.source and NodeShape.FULL.box(self.plan.source).holds(point):
+        if self.source and NodeShape.FULL.box(self.layout.source).contains(point):
             return self.source
-        for name, centre in self.plan.nodes.items():
-            if self.plan.cell.box(centre).holds(point):
+        for name, centre in self.layout.nodes.items():
+            if self.layout.cell.box(centre).contains(point):
                 return name
         return ""
 
     def places(self) -> dict[str, Point]:
         """Every node and where its circle lies."""
         source = self.source
-        return ({source: self.plan.source} if source else {}) | self.plan.nodes
+        return ({source: self.layout.source} if source else {}) | self.layout.nodes
 
     def zone_at(self, place: QPointF) -> tuple[str, ...]:
         """The nodes of the zone whose label is at a place."""
-        return next((zone.plan.members for zone in self._zones if zone.label.contains(place)), ())
+        return next((item.zone.members for item in self._zones if item.label.contains(place)), ())
 
     def nodes_in(self, area: QRectF) -> frozenset[str]:
         """The recipients whose circle an area touches."""
-        radius = self.plan.cell.radius
+        radius = self.layout.cell.radius
         reach = area.adjusted(-radius, -radius, radius, radius)
         return frozenset(
             name
@@ -357,7 +363,7 @@ class GraphScene(QGraphicsScene):
         return Counter(type(item).__name__ for item in self.items())
 
 
-def _neighbourhood(node: NodeInfo) -> tuple[object, ...]:
+def _network_order(node: NodeInfo) -> tuple[object, ...]:
     """Neighbours in the network lie side by side; the nodes of one machine keep the order of their names."""
     address = "" if node.address.startswith("127.") else node.address
     return (natural_key(address), natural_key(node.name))

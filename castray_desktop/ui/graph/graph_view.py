@@ -25,22 +25,21 @@ from PySide6.QtWidgets import QGraphicsView, QToolTip
 
 from castray_desktop.ui.graph.graph_input import GraphDrops, GraphKeys
 from castray_desktop.ui.graph.graph_scene import GraphScene
-from castray_desktop.ui.graph.graph_viewport import GraphStage, GraphViewport
 from castray_desktop.ui.graph.node_layout import NodeShape
-from castray_desktop.ui.graph.overlays import AllNodesPill, Legend, ReadOut
+from castray_desktop.ui.graph.overlays import AllNodesPill, Legend, OverlayPlacer, ReadOut, ViewContainer
+from castray_desktop.ui.graph.scene_items import GridBackground, to_point, to_rect
 from castray_desktop.ui.graph.side_card import SideCard
-from castray_desktop.ui.graph.zone_items import Canvas, to_point, to_rect
 from castray_desktop.ui.model.recipient_selection import RecipientSelection
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.widgets.basic_widgets import bind_text
 
 ZOOM_MOST = 4.0
 ZOOM_STEP = 1.25
-DOT_TICK_MS = 60
-MOST_EASED = 12  # nodes whose rings glide; each step paints all of them
+DOT_INTERVAL_MS = 60
+MAX_EASED = 12  # nodes whose rings glide; each step paints all of them
 DOT_SPEED = 11 / 0.6  # pixels a second
-CLICK_SLACK = 4
-PICTURE_ROOM_KB = 48 * 1024
+CLICK_TOLERANCE = 4
+PIXMAP_CACHE_KB = 48 * 1024
 
 
 class GraphView(QGraphicsView):
@@ -67,7 +66,7 @@ class GraphView(QGraphicsView):
     resized = Signal()
 
     def __init__(
-        self, theme: Theme, scene: GraphScene, selection: RecipientSelection, parent: GraphStage
+        self, theme: Theme, scene: GraphScene, selection: RecipientSelection, parent: ViewContainer
     ) -> None:
         super().__init__(scene, parent)
         self._theme, self._graph, self._selection, self._stage = theme, scene, selection, parent
@@ -79,18 +78,18 @@ class GraphView(QGraphicsView):
         self._run = 0.0
         self._laid_out_for: tuple[object, ...] = ()
         self._small_for: tuple[object, ...] = ()  # a room where the whole scene has small cells
-        self._canvas = Canvas(theme)
+        self._canvas = GridBackground(theme)
         self._dots = QTimer(self)
-        self._dots.setInterval(DOT_TICK_MS)
-        self._dots.timeout.connect(self._move_dots)
+        self._dots.setInterval(DOT_INTERVAL_MS)
+        self._dots.timeout.connect(self._advance_dots)
         self.legend = Legend(theme, parent)
         self.read_out = ReadOut(theme, parent)
         self.side_card = SideCard(theme, parent)
         self.pill = AllNodesPill(theme, parent)
-        self.room = GraphViewport(
+        self.placer = OverlayPlacer(
             self, scene, parent, legend=self.legend, read_out=self.read_out, side_card=self.side_card
         )
-        self._drops = GraphDrops(self, scene, selection, self.pill, self.room)
+        self._drops = GraphDrops(self, scene, selection, self.pill, self.placer)
         self._keys = GraphKeys(self, scene, selection, self.side_card)
         self._set_up()
         self._connect_input()
@@ -98,7 +97,7 @@ class GraphView(QGraphicsView):
 
     def _set_up(self) -> None:
         # The items cache their pixmaps there; a smaller cache would repaint them each time.
-        QPixmapCache.setCacheLimit(max(QPixmapCache.cacheLimit(), PICTURE_ROOM_KB))
+        QPixmapCache.setCacheLimit(max(QPixmapCache.cacheLimit(), PIXMAP_CACHE_KB))
         self.setFrameShape(QGraphicsView.Shape.NoFrame)
         self.setRenderHint(QPainter.RenderHint.Antialiasing)
         self.setStyleSheet("QGraphicsView { background: transparent; border: none; }")
@@ -170,17 +169,17 @@ class GraphView(QGraphicsView):
         if self._zoom > 1.0:
             self._show_bar(False)  # first, since the room is another one then
         size = self.viewport().size()
-        key = (size.width(), size.height(), self._zoom, self._graph.population())
+        key = (size.width(), size.height(), self._zoom, self._graph.layout_input())
         if key == self._laid_out_for:
             return False
         self._laid_out_for = key
         centre = self._share_at(self.viewport().rect().center())
         width, height = float(size.width()), float(size.height())
         self.resetTransform()
-        whole = (self.size(), self._stage.below, self._graph.population())
+        whole = (self.size(), self._stage.below, self._graph.layout_input())
         if self._zoom == 1.0 or whole != self._small_for:
             self._show_whole(width, height)
-            self._small_for = whole if self._graph.plan.cell is not NodeShape.FULL else ()
+            self._small_for = whole if self._graph.layout.cell is not NodeShape.FULL else ()
         if self._zoom > 1.0:
             if self._small_for:
                 self._graph.fit(width * self._zoom, height * self._zoom)
@@ -188,13 +187,13 @@ class GraphView(QGraphicsView):
                 self.scale(self._zoom, self._zoom)
             scene = self._graph.sceneRect()
             self.centerOn(centre.x() * scene.width(), centre.y() * scene.height())
-        self._show_bar(self._zoom == 1.0 and self._graph.plan.height > height + 0.5)
+        self._show_bar(self._zoom == 1.0 and self._graph.layout.height > height + 0.5)
         self.refresh_motion()
         return True
 
     def prepare(self, width: float, height: float) -> None:
         """Lay out for this room, which the view gets when it is shown."""
-        self._show_bar(taller := self._graph.foresee(width, height).height > height + 0.5)
+        self._show_bar(taller := self._graph.preview_layout(width, height).height > height + 0.5)
         self._graph.fit(width - taller * self.verticalScrollBar().sizeHint().width(), height)
 
     def _show_bar(self, shown: bool) -> None:
@@ -203,7 +202,7 @@ class GraphView(QGraphicsView):
 
     def _show_whole(self, width: float, height: float) -> None:
         self._graph.fit(width, height)
-        if self._stage.below and self._graph.plan.cell in (NodeShape.GLYPH, NodeShape.DOT):
+        if self._stage.below and self._graph.layout.cell in (NodeShape.GLYPH, NodeShape.DOT):
             # Rather as it was before something stood below it, and a part of it, than all of it tiny.
             self._graph.fit(width, height + self._stage.below)
 
@@ -214,16 +213,16 @@ class GraphView(QGraphicsView):
         run = self._graph.moving and self.isVisible() and not self.reduce_motion
         if run != self._dots.isActive():
             self._dots.start() if run else self._dots.stop()
-        eased = run and len(self._graph.items_by_name) <= MOST_EASED
+        eased = run and len(self._graph.items_by_name) <= MAX_EASED
         if eased is not self._graph.easing:
             self._graph.easing = eased
             self._graph.refresh()  # at its place at once from now on, or from there
 
-    def _move_dots(self) -> None:
+    def _advance_dots(self) -> None:
         if self.window().isMinimized():
             return
-        self._run = (self._run + DOT_SPEED * DOT_TICK_MS / 1000) % 1100
-        self._graph.run_dots(self._run)
+        self._run = (self._run + DOT_SPEED * DOT_INTERVAL_MS / 1000) % 1100
+        self._graph.advance_dots(self._run)
         if self._graph.easing:
             self._graph.ease()
 
@@ -254,7 +253,7 @@ class GraphView(QGraphicsView):
         """Scroll to where this node can be seen; does nothing for one that has no place."""
         place = self._graph.place(name)
         if place is not None:
-            self.ensureVisible(to_rect(self._graph.plan.cell.box(place)), 8, 8)
+            self.ensureVisible(to_rect(self._graph.layout.cell.box(place)), 8, 8)
 
     def go_to(self, name: str) -> None:
         """Take the keyboard to this node."""
@@ -281,7 +280,7 @@ class GraphView(QGraphicsView):
 
     def viewportEvent(self, event: QEvent) -> bool:
         if event.type() is QEvent.Type.ToolTip and isinstance(event, QHelpEvent):
-            QToolTip.showText(event.globalPos(), self._graph.tip_at(self.mapToScene(event.pos())), self)
+            QToolTip.showText(event.globalPos(), self._graph.tool_tip_at(self.mapToScene(event.pos())), self)
             return True
         return super().viewportEvent(event)
 
@@ -305,7 +304,7 @@ class GraphView(QGraphicsView):
             return
         if self._press is not None:
             on_canvas = not self._graph.node_at(self.mapToScene(self._press))
-            far = (place - self._press).manhattanLength() > CLICK_SLACK
+            far = (place - self._press).manhattanLength() > CLICK_TOLERANCE
             if self._band is not None or (on_canvas and far):
                 self._band = QRect(self._press, place).normalized()
                 self.viewport().update()

@@ -10,7 +10,7 @@ from PySide6.QtGui import QColor, QLinearGradient, QPainter, QPen, QPixmap
 from PySide6.QtWidgets import QGraphicsItem, QStyleOptionGraphicsItem, QWidget
 
 from castray_desktop.ui.graph.node_layout import SOURCE_RADIUS, NodeShape, Point
-from castray_desktop.ui.graph.zone_items import DIM, Z_NODE, to_point, to_rect
+from castray_desktop.ui.graph.scene_items import DIM_OPACITY, Z_NODE, to_point, to_rect
 from castray_desktop.ui.theme.theme import ON_GRADIENT, SOURCE_END, SOURCE_START, Palette, Theme
 from castray_desktop.ui.widgets.painting import CENTRE, paint_text, pixmap
 from castray_desktop.ui.widgets.status_glyphs import GlyphState, paint_glyph
@@ -42,30 +42,30 @@ EASED_PART, EASED_ENOUGH = 0.35, 0.002  # of what is left at each step; of the w
 class NodeItem(QGraphicsItem):
     """A node: ring, percent or icon, badges, name and facts, as much as its cell has room for."""
 
-    def __init__(self, theme: Theme, look: NodeAppearance, cell: NodeShape) -> None:
+    def __init__(self, theme: Theme, appearance: NodeAppearance, cell: NodeShape) -> None:
         super().__init__()
-        self._theme, self.appearance, self.cell = theme, look, cell
-        self.shown = look.share  # of the ring, on its way to the look's
+        self._theme, self.appearance, self.cell = theme, appearance, cell
+        self.shown = appearance.share  # of the ring, on its way to the appearance's
         self.hovered = False
         self.setZValue(Z_NODE)
         self.setAcceptHoverEvents(True)
         self.setCacheMode(QGraphicsItem.CacheMode.DeviceCoordinateCache)
         self.setCursor(Qt.CursorShape.PointingHandCursor)
 
-    def show_look(self, look: NodeAppearance, cell: NodeShape, *, eased: bool = False) -> None:
+    def set_appearance(self, appearance: NodeAppearance, cell: NodeShape, *, eased: bool = False) -> None:
         """Draw this from now on; paints only when something is different.
 
         Eased, the ring stays where it is, and `ease` moves it.
         """
-        snaps = not eased or look.share is None or self.shown is None
-        if snaps and self.shown != look.share:
-            self.shown = look.share
+        snaps = not eased or appearance.share is None or self.shown is None
+        if snaps and self.shown != appearance.share:
+            self.shown = appearance.share
             self.update()
-        if look == self.appearance and cell is self.cell:
+        if appearance == self.appearance and cell is self.cell:
             return
-        if cell is not self.cell or look.source != self.appearance.source:
+        if cell is not self.cell or appearance.source != self.appearance.source:
             self.prepareGeometryChange()
-        self.appearance, self.cell = look, cell
+        self.appearance, self.cell = appearance, cell
         self.update()
 
     def ease(self) -> None:
@@ -98,9 +98,9 @@ class NodeItem(QGraphicsItem):
         painter.drawPixmap(QPointF(-size / 2, -size / 2), pixmap(name, color, size, ratio))
 
     def _paint_ring(self, painter: QPainter, palette: Palette) -> None:
-        look, radius = self.appearance, float(self.cell.radius)
+        appearance, radius = self.appearance, float(self.cell.radius)
         painter.setBrush(QColor(palette.card))
-        if look.offline:
+        if appearance.offline:
             pen = QPen(QColor(palette.offline), 1.5)
             pen.setDashPattern([2.6, 2.2])
             painter.setPen(pen)
@@ -112,7 +112,7 @@ class NodeItem(QGraphicsItem):
         painter.setPen(QPen(QColor(palette.track), width))
         painter.drawEllipse(QPointF(0, 0), inner, inner)
         if self.shown is not None and self.shown > 0:
-            pen = QPen(QColor(getattr(palette, look.bar_role)), width)
+            pen = QPen(QColor(getattr(palette, appearance.bar_role)), width)
             pen.setCapStyle(Qt.PenCapStyle.RoundCap)
             painter.setPen(pen)
             arc = QRectF(-inner, -inner, 2 * inner, 2 * inner)
@@ -120,34 +120,34 @@ class NodeItem(QGraphicsItem):
         self._paint_inside(painter, palette, radius)
 
     def _paint_inside(self, painter: QPainter, palette: Palette, radius: float) -> None:
-        look, full = self.appearance, self.cell is NodeShape.FULL
-        if look.share is None:
+        appearance, full = self.appearance, self.cell is NodeShape.FULL
+        if appearance.share is None:
             self._paint_icon(painter, "server", palette.text_2, 20 if full else 16)
             return
-        text = f"{int(look.share * 100 + 1e-9)}%"
+        text = f"{int(appearance.share * 100 + 1e-9)}%"
         area = QRectF(-radius, -radius, 2 * radius, 2 * radius)
         size = 13 if full else 11
         paint_text(painter, area, text, palette.text, size, 600, CENTRE, tabular=True)
 
     def _paint_marks(self, painter: QPainter, palette: Palette) -> None:
-        look, radius, full = self.appearance, float(self.cell.radius), self.cell is NodeShape.FULL
+        appearance, radius, full = self.appearance, float(self.cell.radius), self.cell is NodeShape.FULL
         painter.setBrush(Qt.BrushStyle.NoBrush)
-        if look.target:
+        if appearance.target:
             painter.setPen(QPen(QColor(palette.accent), 3))
             painter.drawEllipse(QPointF(0, 0), radius + 7, radius + 7)
-        elif look.selected:
+        elif appearance.selected:
             painter.setPen(QPen(QColor(palette.accent), 2))
             painter.drawEllipse(QPointF(0, 0), radius + (7 if full else 5), radius + (7 if full else 5))
-        if look.focused:
+        if appearance.focused:
             pen = QPen(QColor(palette.accent), 1.5)
             pen.setDashPattern([3, 2])
             painter.setPen(pen)
             painter.drawEllipse(QPointF(0, 0), radius + 11, radius + 11)
         at = self.cell.badge
-        if look.selected:
+        if appearance.selected:
             self._paint_tick_badge(painter, palette, QPointF(at, -at), 9 if full else 7)
-        if look.badge is not None:
-            self._paint_badge(painter, palette, QPointF(at, at), look.badge, 18 if full else 14)
+        if appearance.badge is not None:
+            self._paint_badge(painter, palette, QPointF(at, at), appearance.badge, 18 if full else 14)
 
     def _paint_tick_badge(self, painter: QPainter, palette: Palette, at: QPointF, radius: float) -> None:
         painter.setPen(QPen(QColor(palette.card), 1.5))
@@ -170,26 +170,26 @@ class NodeItem(QGraphicsItem):
         paint_glyph(painter, QRectF(at.x() - size / 2, at.y() - size / 2, size, size), glyph, palette)
 
     def _paint_labels(self, painter: QPainter, palette: Palette) -> None:
-        look = self.appearance
-        name_color = palette.text_3 if look.offline else palette.text
-        if self.cell is not NodeShape.FULL and not look.source:
+        appearance = self.appearance
+        name_color = palette.text_3 if appearance.offline else palette.text
+        if self.cell is not NodeShape.FULL and not appearance.source:
             name = QRectF(-36, self.cell.radius + 7, 72, 15)
-            paint_text(painter, name, look.title, name_color, 11, 600, CENTRE)
+            paint_text(painter, name, appearance.title, name_color, 11, 600, CENTRE)
             return
-        half = 61 if look.source else 60
-        paint_text(painter, QRectF(-half, 37, 2 * half, 18), look.title, name_color, 13, 600, CENTRE)
-        color = getattr(palette, look.facts_role)
-        paint_text(painter, QRectF(-half, 54, 2 * half, 16), look.facts, color, 11, 400, CENTRE)
+        half = 61 if appearance.source else 60
+        paint_text(painter, QRectF(-half, 37, 2 * half, 18), appearance.title, name_color, 13, 600, CENTRE)
+        color = getattr(palette, appearance.facts_role)
+        paint_text(painter, QRectF(-half, 54, 2 * half, 16), appearance.facts, color, 11, 400, CENTRE)
 
     def _paint_small(self, painter: QPainter, palette: Palette) -> None:
         """A glyph, and a ring round it when the node is selected."""
-        look, radius = self.appearance, float(self.cell.radius)
-        paint_glyph(painter, QRectF(-8, -8, 16, 16), look.badge or look.glyph, palette)
+        appearance, radius = self.appearance, float(self.cell.radius)
+        paint_glyph(painter, QRectF(-8, -8, 16, 16), appearance.badge or appearance.glyph, palette)
         painter.setBrush(Qt.BrushStyle.NoBrush)
         painter.setPen(QPen(QColor(palette.accent), 2))
-        if look.selected or look.target:
+        if appearance.selected or appearance.target:
             painter.drawEllipse(QPointF(0, 0), radius + 4, radius + 4)
-        if look.focused or look.target:
+        if appearance.focused or appearance.target:
             painter.drawRect(self.boundingRect().adjusted(3, 3, -3, -3))
 
     # --- Qt --------------------------------------------------------------------------------
@@ -204,7 +204,7 @@ class NodeItem(QGraphicsItem):
         palette = self._theme.palette
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         if self.appearance.dim:
-            painter.setOpacity(DIM)
+            painter.setOpacity(DIM_OPACITY)
         if self.appearance.source:
             self._paint_source(painter, palette)
             self._paint_source_marks(painter, palette)
@@ -222,12 +222,12 @@ class NodeItem(QGraphicsItem):
 
     def _paint_source_marks(self, painter: QPainter, palette: Palette) -> None:
         """The shown cast's source may be a recipient of the next one."""
-        look = self.appearance
-        if look.focused or look.selected or look.target:
+        appearance = self.appearance
+        if appearance.focused or appearance.selected or appearance.target:
             painter.setBrush(Qt.BrushStyle.NoBrush)
-            painter.setPen(QPen(QColor(palette.accent), 3 if look.target else 2))
+            painter.setPen(QPen(QColor(palette.accent), 3 if appearance.target else 2))
             painter.drawEllipse(QPointF(0, 0), SOURCE_RADIUS + 4, SOURCE_RADIUS + 4)
-        if look.selected:
+        if appearance.selected:
             self._paint_tick_badge(painter, palette, QPointF(SOURCE_RADIUS * 0.8, -SOURCE_RADIUS * 0.8), 9)
 
     def hoverEnterEvent(self, event: object) -> None:
@@ -290,14 +290,14 @@ class DotsItem(QGraphicsItem):
     ) -> None:
         palette = self._theme.palette
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.setOpacity(DIM if self._dim else 1.0)
+        painter.setOpacity(DIM_OPACITY if self._dim else 1.0)
         ratio = painter.device().devicePixelRatioF()
         stamps: dict[tuple[GlyphState, bool], QPixmap] = {}
         for dot in self._dots:
-            look = (dot.state, dot.selected)
-            stamp = stamps.get(look)
+            appearance = (dot.state, dot.selected)
+            stamp = stamps.get(appearance)
             if stamp is None:
-                stamp = stamps[look] = _dot_stamp(palette, *look, ratio)
+                stamp = stamps[appearance] = _dot_stamp(palette, *appearance, ratio)
             painter.drawPixmap(QPointF(dot.place.x - DOT_STAMP / 2, dot.place.y - DOT_STAMP / 2), stamp)
         painter.setOpacity(1.0)
         painter.setPen(QPen(QColor(palette.text), 2))

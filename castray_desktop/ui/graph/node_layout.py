@@ -1,7 +1,7 @@
 """Places the nodes of the graph: geometry, no widget.
 
-`arrange` is a function of the room, the source and the recipients alone, so the same nodes always lie at
-the same places. Few recipients lie clockwise on a ring to the right of the source, in their natural
+`compute_layout` depends on the size, the source and the recipients alone, so the same nodes always have the
+same places. Few recipients lie clockwise on a ring to the right of the source, in their natural
 order; many fill a grid, zone after zone. The largest cell that fits is taken. Lengths are
 pixels, y grows downwards, a node's place is the centre of its circle.
 """
@@ -32,7 +32,7 @@ class Box(NamedTuple):
     width: float
     height: float
 
-    def overlaps(self, other: Box) -> bool:
+    def intersects(self, other: Box) -> bool:
         """Whether the two share more than an edge."""
         slack = 1e-6
         return (
@@ -42,7 +42,7 @@ class Box(NamedTuple):
             and other.y + other.height > self.y + slack
         )
 
-    def holds(self, point: Point) -> bool:
+    def contains(self, point: Point) -> bool:
         """Whether the point lies inside, not on the edge."""
         return self.x < point.x < self.x + self.width and self.y < point.y < self.y + self.height
 
@@ -82,7 +82,7 @@ class ZoneLayout:
     box: Box | None = None
 
 
-def ink(cell: NodeShape, centre: Point) -> tuple[Box, Box]:
+def painted_boxes(cell: NodeShape, centre: Point) -> tuple[Box, Box]:
     """The rectangles that a node of that shape paints: its circle and its name."""
     _, _, radius, _ = cell.value
     reach = radius + 9
@@ -93,7 +93,7 @@ def ink(cell: NodeShape, centre: Point) -> tuple[Box, Box]:
 
 
 @dataclass(frozen=True)
-class Plan:
+class GraphLayout:
     """The positions of all nodes, zones and figures."""
 
     cell: NodeShape
@@ -104,12 +104,12 @@ class Plan:
     centre: Point  # of the recipients; hops bend away from it
     nodes: dict[str, Point]
     zones: tuple[ZoneLayout, ...] = ()
-    middle: Box | None = None  # room for the shown cast's figures; None where it would cover nodes
+    summary: Box | None = None  # for the shown cast's figures; None where it would cover nodes
 
 
 SOURCE_RADIUS = 32
 SOURCE_HALF = 62  # half of the source's width with its label
-MIDDLE_WIDTH, MIDDLE_HEIGHT = 232, 74
+SUMMARY_WIDTH, SUMMARY_HEIGHT = 232, 74
 STEP = 184
 ZONE_WIDTH, ZONE_BEYOND = 136.0, 14.0
 ZONE_DROP = {
@@ -118,13 +118,13 @@ ZONE_DROP = {
 }  # from the circles to the middle of what is drawn of nodes
 LABEL_HALF = 10.0  # of the height of a zone's name
 GRID_GAP = {NodeShape.COMPACT: 8, NodeShape.GLYPH: 4, NodeShape.DOT: 4}
-BAND = 30  # room above a zone's rows in the grid for its pill
+ZONE_HEADER = 30  # room above a zone's rows in the grid for its pill
 
 
-def arrange(width: float, height: float, recipients: Sequence[tuple[str, str]]) -> Plan:
+def compute_layout(width: float, height: float, recipients: Sequence[tuple[str, str]]) -> GraphLayout:
     """Places for the source and for these recipients: pairs of name and zone, in their order.
 
-    The plan is at least `width` x `height` and grows downwards when even dots do not fit.
+    The layout is at least `width` x `height` and grows downwards when even dots do not fit.
     """
     ordered = sorted(recipients, key=lambda pair: pair[1])  # stable: zones stay together
     for cell in (NodeShape.FULL, NodeShape.COMPACT):
@@ -140,7 +140,9 @@ def arrange(width: float, height: float, recipients: Sequence[tuple[str, str]]) 
 # --- the ring ------------------------------------------------------------------------------
 
 
-def _ring(width: float, height: float, recipients: Sequence[tuple[str, str]], cell: NodeShape) -> Plan | None:
+def _ring(
+    width: float, height: float, recipients: Sequence[tuple[str, str]], cell: NodeShape
+) -> GraphLayout | None:
     """Two rows and, for an odd number, a node at their right end; None where that does not fit."""
     count = len(recipients)
     columns, odd = divmod(count, 2)
@@ -180,7 +182,7 @@ def _ring(width: float, height: float, recipients: Sequence[tuple[str, str]], ce
     centre = Point((places[0].x + max(p.x for p in places)) / 2, middle_y) if places else source
     if count == 1:
         centre = Point(centre.x, middle_y + 40)  # bends the only hop upwards, over the figures
-    return Plan(
+    return GraphLayout(
         cell,
         True,
         width,
@@ -189,7 +191,7 @@ def _ring(width: float, height: float, recipients: Sequence[tuple[str, str]], ce
         centre,
         nodes,
         tuple(_ring_zones(recipients, nodes, middle_y, cell)),
-        _middle(source, places, cell, middle_y),
+        _summary(source, places, cell, middle_y),
     )
 
 
@@ -205,7 +207,7 @@ def _single(left: float, right: float) -> float:
     return left + (right - left) * 0.85
 
 
-def _middle(source: Point, places: Sequence[Point], cell: NodeShape, middle_y: float) -> Box | None:
+def _summary(source: Point, places: Sequence[Point], cell: NodeShape, middle_y: float) -> Box | None:
     """The figures' room: between the rows, clear of every cell."""
     if not places:
         return None
@@ -218,15 +220,15 @@ def _middle(source: Point, places: Sequence[Point], cell: NodeShape, middle_y: f
         gap_right = min(beside, default=max(place.x for place in places) + 60)
         upper = max((b.y + b.height for p, b in zip(places, boxes, strict=True) if p.y < middle_y), default=0)
         lower = min((b.y for p, b in zip(places, boxes, strict=True) if p.y > middle_y), default=0)
-        y = (upper + lower - MIDDLE_HEIGHT) / 2
+        y = (upper + lower - SUMMARY_HEIGHT) / 2
     if len(places) % 2 == 0 and len(places) > 2:
         gap_left = min(place.x for place in places) - 60
-    x = (gap_left + gap_right - MIDDLE_WIDTH) / 2
-    middle = Box(x, y, MIDDLE_WIDTH, MIDDLE_HEIGHT)
+    x = (gap_left + gap_right - SUMMARY_WIDTH) / 2
+    summary = Box(x, y, SUMMARY_WIDTH, SUMMARY_HEIGHT)
     own = Box(source.x - SOURCE_HALF, source.y - 38, 2 * SOURCE_HALF, 112)
-    if x < gap_left - 1 or any(middle.overlaps(box) for box in (*boxes, own)):
+    if x < gap_left - 1 or any(summary.intersects(box) for box in (*boxes, own)):
         return None
-    return middle
+    return summary
 
 
 def _ring_zones(
@@ -289,7 +291,7 @@ def _columns_of_grid(width: float, cell: NodeShape) -> int:
     return max(1, int((width - _first_column(width)[1] - 16 + gap) // (cell_width + gap)))
 
 
-def _band_height(count: int, columns: int, cell: NodeShape, *, zoned: bool) -> float:
+def _rows_height(count: int, columns: int, cell: NodeShape, *, zoned: bool) -> float:
     """The height of so many nodes below the pill of their zone."""
     return math.ceil(count / columns) * (cell.value[1] + GRID_GAP[cell]) + (14 if zoned else 0)
 
@@ -299,11 +301,13 @@ def _grid_height(width: float, recipients: Sequence[tuple[str, str]], cell: Node
     columns = _columns_of_grid(width, cell)
     counts = Counter(zone for _, zone in recipients)
     zoned = any(counts.keys() - {""})
-    bands = (BAND * bool(zone) + _band_height(n, columns, cell, zoned=zoned) for zone, n in counts.items())
+    bands = (
+        ZONE_HEADER * bool(zone) + _rows_height(n, columns, cell, zoned=zoned) for zone, n in counts.items()
+    )
     return 16.0 + sum(bands) + 8
 
 
-def _grid(width: float, height: float, recipients: Sequence[tuple[str, str]], cell: NodeShape) -> Plan:
+def _grid(width: float, height: float, recipients: Sequence[tuple[str, str]], cell: NodeShape) -> GraphLayout:
     """Rows to the right of the source, every other one backwards, each zone in a band of its own."""
     cell_width, cell_height, _, above = cell.value
     gap = GRID_GAP[cell]
@@ -316,14 +320,14 @@ def _grid(width: float, height: float, recipients: Sequence[tuple[str, str]], ce
     for zone, pairs in groupby(recipients, key=lambda pair: pair[1]):
         members = tuple(name for name, _ in pairs)
         band_top = y
-        y += BAND if zone else 0
+        y += ZONE_HEADER if zone else 0
         for index, name in enumerate(members):
             row, place = divmod(index, columns)
             column = place if row % 2 == 0 else columns - 1 - place
             nodes[name] = Point(
                 left + column * (cell_width + gap) + cell_width / 2, y + row * (cell_height + gap) + above
             )
-        y += _band_height(len(members), columns, cell, zoned=zoned)
+        y += _rows_height(len(members), columns, cell, zoned=zoned)
         if zone:
             used = max(min(columns, len(members)), math.ceil(190 / (cell_width + gap)))
             box_width = min(used, columns) * (cell_width + gap) - gap + 16
@@ -332,12 +336,12 @@ def _grid(width: float, height: float, recipients: Sequence[tuple[str, str]], ce
     full_height = max(height, y + 8)
     source = Point(source_x, height / 2 - 15)
     centre = Point(left + columns * (cell_width + gap) / 2, full_height / 2)
-    return Plan(cell, False, width, full_height, source, centre, nodes, tuple(zones))
+    return GraphLayout(cell, False, width, full_height, source, centre, nodes, tuple(zones))
 
 
 def _collide(nodes: dict[str, Point], cell: NodeShape) -> bool:
     boxes = [cell.box(place) for place in nodes.values()]
-    return any(a.overlaps(b) for index, a in enumerate(boxes) for b in boxes[index + 1 :])
+    return any(a.intersects(b) for index, a in enumerate(boxes) for b in boxes[index + 1 :])
 
 
 def _inside(box: Box, width: float, height: float) -> bool:

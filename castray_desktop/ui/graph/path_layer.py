@@ -7,12 +7,27 @@ from collections.abc import Collection, Iterable, Sequence
 from PySide6.QtCore import QRectF
 from PySide6.QtWidgets import QGraphicsScene
 
-from castray_desktop.ui.graph.edge_geometry import Bus, Curve, clear_curve, lay_bus, leaves_free, line_boxes
-from castray_desktop.ui.graph.graph_appearance import Hop, Stream
-from castray_desktop.ui.graph.hop_items import HopAppearance, HopItem, RateItem, Thread, ThreadsItem
-from castray_desktop.ui.graph.multicast_items import MulticastAppearance, MulticastItem, MulticastRateItem
-from castray_desktop.ui.graph.node_layout import SOURCE_RADIUS, Box, NodeShape, Plan, Point, ink
-from castray_desktop.ui.graph.zone_items import DOT_GAP, to_point
+from castray_desktop.ui.graph.edge_geometry import Bus, Curve, clears, line_boxes, route_bus, route_hop
+from castray_desktop.ui.graph.graph_appearance import Hop, MulticastStream
+from castray_desktop.ui.graph.node_layout import (
+    SOURCE_RADIUS,
+    Box,
+    GraphLayout,
+    NodeShape,
+    Point,
+    painted_boxes,
+)
+from castray_desktop.ui.graph.path_items import (
+    HopAppearance,
+    HopItem,
+    MulticastAppearance,
+    MulticastItem,
+    MulticastRateItem,
+    RateItem,
+    Segment,
+    SegmentsItem,
+)
+from castray_desktop.ui.graph.scene_items import DOT_GAP, to_point
 from castray_desktop.ui.i18n.number_format import format_rate
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.transfers.path_text import repair_rate
@@ -20,10 +35,10 @@ from castray_desktop.ui.transfers.path_text import repair_rate
 REROUTED = "↪"
 """Before the rate of a hop that has replaced another one."""
 
-OVER_BUS = 4  # what a rate costs there; 10: it is not shown
-SIGN_REACH = 8.0
-SIGN_PLACES = (0.5, 0.42, 0.58, 0.35, 0.65, 0.28, 0.72, 0.2, 0.8)
-MOST_MOVING = 16  # ways of a bus with dots that run
+BUS_COST = 4  # what a rate costs there; 10: it is not shown
+MARKER_RADIUS = 8.0
+MARKER_POSITIONS = (0.5, 0.42, 0.58, 0.35, 0.65, 0.28, 0.72, 0.2, 0.8)
+MAX_MOVING = 16  # ways of a bus with dots that run
 LARGE = (NodeShape.FULL, NodeShape.COMPACT)
 
 
@@ -32,36 +47,38 @@ class PathLayer:
 
     def __init__(self, theme: Theme, scene: QGraphicsScene) -> None:
         self._theme, self._scene = theme, scene
-        self._plan, self._source = Plan(NodeShape.FULL, True, 0, 0, Point(0, 0), Point(0, 0), {}), ""
+        self._layout, self._source = GraphLayout(NodeShape.FULL, True, 0, 0, Point(0, 0), Point(0, 0), {}), ""
         self.hops: dict[str, HopItem] = {}
         self.rates: dict[str, RateItem] = {}
         self.bus: MulticastItem | None = None
         self.bus_label: MulticastRateItem | None = None
-        self._bus_for: tuple[Plan, Collection[str], Bus] | None = None  # laid once for the same listeners
+        self._bus_for: tuple[GraphLayout, Collection[str], Bus] | None = (
+            None  # laid once for the same listeners
+        )
         self._bus_boxes: tuple[Box, ...] = ()  # where its lines are
         self._labels: list[Box] = []  # of the zones
         self._curves: dict[tuple[Point, Point, tuple[float, float]], Curve] = {}  # as the nodes lie now
         self._rate_boxes: dict[str, tuple[object, Box | None]] = {}  # a place is searched once for a hop
-        self.threads = ThreadsItem(theme)
-        scene.addItem(self.threads)
+        self.segments = SegmentsItem(theme)
+        scene.addItem(self.segments)
 
-    def arrange(self, plan: Plan, source: str, labels: list[Box]) -> None:
+    def compute_layout(self, layout: GraphLayout, source: str, labels: list[Box]) -> None:
         """Use this layout of nodes and zone names."""
-        self._plan, self._source, self._labels = plan, source, labels
+        self._layout, self._source, self._labels = layout, source, labels
         self._curves = {}
 
-    def refresh_hops(self, path: Sequence[Hop], *, calm: bool, dim: bool) -> None:
-        """Draw these hops; calm once the cast has ended."""
+    def refresh_hops(self, path: Sequence[Hop], *, faded: bool, dim: bool) -> None:
+        """Draw these hops; faded once the cast has ended."""
         shown = [hop for hop in path if self._can_draw(hop)]
-        dots = self._plan.cell is NodeShape.DOT
-        self._refresh_threads(shown if dots else [], dim=dim)
-        self._refresh_hops([] if dots else shown, calm=calm, dim=dim)
+        dots = self._layout.cell is NodeShape.DOT
+        self._refresh_segments(shown if dots else [], dim=dim)
+        self._refresh_hops([] if dots else shown, faded=faded, dim=dim)
 
     def place(self, name: str) -> Point | None:
         """Where a node's circle lies."""
-        return self._plan.source if name == self._source else self._plan.nodes.get(name)
+        return self._layout.source if name == self._source else self._layout.nodes.get(name)
 
-    def figures(self) -> list[Box]:
+    def label_boxes(self) -> list[Box]:
         """Where the rates are drawn."""
         return [*self._hop_figures(), *self.bus_figures()]
 
@@ -75,38 +92,42 @@ class PathLayer:
     def _hop_figures(self) -> list[Box]:
         return [box for name, (_, box) in self._rate_boxes.items() if box is not None and name in self.rates]
 
-    def leaves_free(self, figures: Box) -> bool:
+    def clears(self, figures: Box) -> bool:
         """Whether the bus, where there is one, runs over none of these figures."""
-        return self._bus_for is None or leaves_free(self._bus_for[2], figures)
+        return self._bus_for is None or clears(self._bus_for[2], figures)
 
     # --- the bus ---------------------------------------------------------------------------
 
-    def refresh_stream(self, stream: Stream | None, *, calm: bool, dim: bool) -> None:
+    def refresh_stream(self, stream: MulticastStream | None, *, faded: bool, dim: bool) -> None:
         """Draw this stream for many at once; None draws none."""
-        fed = [name for name in stream.fed if name in self._plan.nodes] if stream is not None else []
-        if stream is None or not fed:
+        receivers = (
+            [name for name in stream.receivers if name in self._layout.nodes] if stream is not None else []
+        )
+        if stream is None or not receivers:
             for item in (self.bus, self.bus_label):
                 if item is not None:
                     self._scene.removeItem(item)
             self.bus = self.bus_label = self._bus_for = None
             self._go_round(())
             return
-        calm = calm or not stream.sending
-        bus = self._lay(fed)
-        few = self._plan.cell in LARGE and len(bus.ways) <= MOST_MOVING
-        look = MulticastAppearance(bus, self._plan.cell, stream.rate >= 1 and not calm and few, calm, dim)
+        faded = faded or not stream.sending
+        bus = self._lay(receivers)
+        few = self._layout.cell in LARGE and len(bus.ways) <= MAX_MOVING
+        appearance = MulticastAppearance(
+            bus, self._layout.cell, stream.rate >= 1 and not faded and few, faded, dim
+        )
         if self.bus is None or self.bus_label is None:
-            self.bus, self.bus_label = MulticastItem(self._theme, look), MulticastRateItem(self._theme)
+            self.bus, self.bus_label = MulticastItem(self._theme, appearance), MulticastRateItem(self._theme)
             self._scene.addItem(self.bus)
             self._scene.addItem(self.bus_label)
-        self.bus.show_look(look)
-        self.bus_label.show_rate(stream.label, to_point(look.bus.label), calm=calm, dim=dim)
+        self.bus.set_appearance(appearance)
+        self.bus_label.show_rate(stream.label, to_point(appearance.bus.label), faded=faded, dim=dim)
 
-    def _lay(self, fed: list[str]) -> Bus:
+    def _lay(self, receivers: list[str]) -> Bus:
         known = self._bus_for
-        if known is None or known[0] is not self._plan or known[1] != fed:
-            known = self._bus_for = (self._plan, fed, lay_bus(self._plan, frozenset(fed)))
-            self._go_round(tuple(line_boxes(known[2])) if self._plan.cell in LARGE else ())
+        if known is None or known[0] is not self._layout or known[1] != receivers:
+            known = self._bus_for = (self._layout, receivers, route_bus(self._layout, frozenset(receivers)))
+            self._go_round(tuple(line_boxes(known[2])) if self._layout.cell in LARGE else ())
         return known[2]
 
     def _go_round(self, boxes: tuple[Box, ...]) -> None:
@@ -117,99 +138,101 @@ class PathLayer:
 
     # --- the hops --------------------------------------------------------------------------
 
-    def _refresh_hops(self, shown: Sequence[Hop], *, calm: bool, dim: bool) -> None:
+    def _refresh_hops(self, shown: Sequence[Hop], *, faded: bool, dim: bool) -> None:
         for gone in self.hops.keys() - {hop.node for hop in shown}:
             self._scene.removeItem(self.hops.pop(gone))
         for gone in self.rates.keys() - {hop.node for hop in shown if hop.rate >= 1}:
             self._scene.removeItem(self.rates.pop(gone))
         taken: list[Box] = []
         for hop in shown:
-            look = self._hop_look(hop, calm=calm, dim=dim)
+            appearance = self._hop_appearance(hop, faded=faded, dim=dim)
             item = self.hops.get(hop.node)
             if item is None:
-                item = self.hops[hop.node] = HopItem(self._theme, look)
+                item = self.hops[hop.node] = HopItem(self._theme, appearance)
                 self._scene.addItem(item)
-            item.show_look(look)
-            if hop.rate >= 1 and self._plan.cell in LARGE:
-                self._show_rate(hop, look.curve, taken, dim=dim)
+            item.set_appearance(appearance)
+            if hop.rate >= 1 and self._layout.cell in LARGE:
+                self._show_rate(hop, appearance.curve, taken, dim=dim)
 
-    def _refresh_threads(self, shown: Iterable[Hop], *, dim: bool) -> None:
+    def _refresh_segments(self, shown: Iterable[Hop], *, dim: bool) -> None:
         """All of them are one item."""
-        whole: list[Thread] = []
-        failed: list[Thread] = []
-        repairs: list[Thread] = []
-        paused: list[Thread] = []
+        whole: list[Segment] = []
+        failed: list[Segment] = []
+        repairs: list[Segment] = []
+        paused: list[Segment] = []
         for hop in shown:
             start, end = self.place(hop.upstream), self.place(hop.node)
             if start is not None and end is not None:
                 kind = failed if hop.failed else repairs if hop.repair else paused if hop.paused else whole
                 kind.append((start, end))
-        threads = (tuple(whole), tuple(failed), tuple(repairs), tuple(paused))
-        self.threads.show_threads(threads, self._scene.sceneRect() if any(threads) else QRectF(), dim=dim)
+        segments = (tuple(whole), tuple(failed), tuple(repairs), tuple(paused))
+        self.segments.set_segments(segments, self._scene.sceneRect() if any(segments) else QRectF(), dim=dim)
 
     def _can_draw(self, hop: Hop) -> bool:
         both = self.place(hop.upstream) is not None and self.place(hop.node) is not None
         return both and hop.upstream != hop.node
 
-    def _hop_look(self, hop: Hop, *, calm: bool, dim: bool) -> HopAppearance:
-        plan, large = self._plan, self._plan.cell in LARGE
-        start, end = self.place(hop.upstream) or plan.source, self.place(hop.node) or plan.source
-        gap = {NodeShape.FULL: 6.0, NodeShape.COMPACT: 7.0}.get(plan.cell, 3.0)
+    def _hop_appearance(self, hop: Hop, *, faded: bool, dim: bool) -> HopAppearance:
+        layout, large = self._layout, self._layout.cell in LARGE
+        start, end = self.place(hop.upstream) or layout.source, self.place(hop.node) or layout.source
+        gap = {NodeShape.FULL: 6.0, NodeShape.COMPACT: 7.0}.get(layout.cell, 3.0)
         from_source = hop.upstream == self._source
-        cut_start = SOURCE_RADIUS + 6.0 if from_source else plan.cell.radius + gap
+        cut_start = SOURCE_RADIUS + 6.0 if from_source else layout.cell.radius + gap
         if large or from_source:
-            curve = self._curve(start, end, (cut_start, plan.cell.radius + gap + 3))
-            width = (3.0 if hop.lagging or plan.cell is NodeShape.COMPACT else 4.0) if large else 1.5
+            curve = self._curve(start, end, (cut_start, layout.cell.radius + gap + 3))
+            width = (3.0 if hop.lagging or layout.cell is NodeShape.COMPACT else 4.0) if large else 1.5
         else:
-            curve, width = Curve.straight(start, end, cut_start, plan.cell.radius + gap), 1.5
+            curve, width = Curve.straight(start, end, cut_start, layout.cell.radius + gap), 1.5
         return HopAppearance(
             curve,
             hop.first,
             hop.last,
             1.75 if hop.repair or hop.paused else width,
             hop.moving and large,
-            calm,
+            faded,
             dim=dim,
             head=large,
             failed=hop.failed,
             repair=hop.repair,
             paused=hop.paused,
-            sign_at=self._sign_at(curve) if large and (hop.failed or hop.paused) else 0.5,
+            marker_position=self._marker_position(curve) if large and (hop.failed or hop.paused) else 0.5,
         )
 
-    def _sign_at(self, curve: Curve) -> float:
+    def _marker_position(self, curve: Curve) -> float:
         """Near the middle, where the sign of a failed or paused hop covers no circle and no name."""
-        taken = [box for place in self._plan.nodes.values() for box in ink(self._plan.cell, place)]
-        taken += [*ink(NodeShape.FULL, self._plan.source), *self._labels]
-        for t in SIGN_PLACES:
+        taken = [
+            box for place in self._layout.nodes.values() for box in painted_boxes(self._layout.cell, place)
+        ]
+        taken += [*painted_boxes(NodeShape.FULL, self._layout.source), *self._labels]
+        for t in MARKER_POSITIONS:
             x, y = curve.at(t)
-            sign = Box(x - SIGN_REACH, y - SIGN_REACH, 2 * SIGN_REACH, 2 * SIGN_REACH)
-            if not any(sign.overlaps(box) for box in taken):
+            sign = Box(x - MARKER_RADIUS, y - MARKER_RADIUS, 2 * MARKER_RADIUS, 2 * MARKER_RADIUS)
+            if not any(sign.intersects(box) for box in taken):
                 return t
-        return SIGN_PLACES[0]
+        return MARKER_POSITIONS[0]
 
     def _curve(self, start: Point, end: Point, cuts: tuple[float, float]) -> Curve:
         """Clear of other nodes and of the figures, as far as that goes; worked out once for each hop."""
         known = self._curves.get((start, end, cuts))
         if known is None:
-            plan, others = (
-                self._plan,
-                [place for place in self._plan.nodes.values() if place not in (start, end)],
+            layout, others = (
+                self._layout,
+                [place for place in self._layout.nodes.values() if place not in (start, end)],
             )
-            if plan.source not in (start, end):
-                others.append(plan.source)
-            obstacles = 2 * [box for place in others for box in ink(plan.cell, place)]
+            if layout.source not in (start, end):
+                others.append(layout.source)
+            obstacles = 2 * [box for place in others for box in painted_boxes(layout.cell, place)]
             obstacles.extend(self._bus_boxes)
-            if plan.middle is not None:
-                obstacles.append(plan.middle)
-            room, badge = self._bend_room(), plan.cell.badge
-            known = clear_curve(start, end, plan.centre, cuts, room, obstacles, badge)
+            if layout.summary is not None:
+                obstacles.append(layout.summary)
+            room, badge = self._bend_room(), layout.cell.badge
+            known = route_hop(start, end, layout.centre, cuts, room, obstacles, badge)
             self._curves[start, end, cuts] = known
         return known
 
     def _bend_room(self) -> float:
-        rightmost = max((place.x for place in self._plan.nodes.values()), default=0.0)
-        return max(24.0, min(84.0, self._plan.width - rightmost - 8))
+        rightmost = max((place.x for place in self._layout.nodes.values()), default=0.0)
+        return max(24.0, min(84.0, self._layout.width - rightmost - 8))
 
     def _show_rate(self, hop: Hop, curve: Curve, taken: list[Box], *, dim: bool) -> None:
         item = self.rates.get(hop.node)
@@ -218,7 +241,7 @@ class PathLayer:
             self._scene.addItem(item)
         text = self._rate_text(hop)
         width, height = RateItem.room(text, hop.lagging)
-        key = (curve, width, height, self._plan.middle, self._bus_boxes)
+        key = (curve, width, height, self._layout.summary, self._bus_boxes)
         known = self._rate_boxes.get(hop.node)
         if known is not None and known[0] == key:
             box = known[1]
@@ -228,12 +251,12 @@ class PathLayer:
             self._rate_boxes[hop.node] = (key, box)
         item.setVisible(box is not None)
         if box is not None:
-            over = any(box.overlaps(other) for other in self._bus_boxes)
+            over = any(box.intersects(other) for other in self._bus_boxes)
             item.show_rate(text, box, lagging=hop.lagging, dim=dim, over=over)
             taken.append(box)
 
     def _rate_text(self, hop: Hop) -> str:
-        short = self._plan.cell is NodeShape.COMPACT
+        short = self._layout.cell is NodeShape.COMPACT
         if hop.repair:
             return repair_rate(hop.rate, short=short)
         text = format_rate(hop.rate)
@@ -244,20 +267,22 @@ class PathLayer:
         self, curve: Curve, width: float, height: float, taken: list[Box], *, outside: bool
     ) -> Box | None:
         """Beside the middle of the curve, where it covers the least; None where it would cover something."""
-        cells = [box for place in self._plan.nodes.values() for box in ink(self._plan.cell, place)]
-        cells.extend(ink(NodeShape.FULL, self._plan.source))
+        cells = [
+            box for place in self._layout.nodes.values() for box in painted_boxes(self._layout.cell, place)
+        ]
+        cells.extend(painted_boxes(NodeShape.FULL, self._layout.source))
         cells.extend(self._labels)
-        if self._plan.middle is not None:
-            cells.append(self._plan.middle)
+        if self._layout.summary is not None:
+            cells.append(self._layout.summary)
         best: Box | None = None
         least = 1e9
         for cost, t in ((0, 0.5), (1, 0.42), (1, 0.58), (2, 0.35), (2, 0.65), (3, 0.25), (3, 0.75)):
             for side in (True, False):
                 box = self._beside(curve, t, width, height, outside=side)
-                covered = sum(box.overlaps(other) for other in cells)
-                covered += 3 * sum(box.overlaps(other) for other in taken)
-                over = OVER_BUS * sum(box.overlaps(other) for other in self._bus_boxes)
-                covered += sum(box.holds(curve.at(step / 24)) for step in range(25))
+                covered = sum(box.intersects(other) for other in cells)
+                covered += 3 * sum(box.intersects(other) for other in taken)
+                over = BUS_COST * sum(box.intersects(other) for other in self._bus_boxes)
+                covered += sum(box.contains(curve.at(step / 24)) for step in range(25))
                 covered += 4 * (not self._inside(box))
                 score = covered * 10 + over + cost + (0.5 if side is not outside else 0)
                 if score < least:
@@ -269,18 +294,18 @@ class PathLayer:
         dx, dy = after.x - before.x, after.y - before.y
         length = (dx * dx + dy * dy) ** 0.5 or 1.0
         nx, ny = -dy / length, dx / length
-        towards = nx * (self._plan.centre.x - at.x) + ny * (self._plan.centre.y - at.y) > 0
+        towards = nx * (self._layout.centre.x - at.x) + ny * (self._layout.centre.y - at.y) > 0
         sign = 1.0 if towards is not outside else -1.0
         reach = 8 + abs(nx) * width / 2 + abs(ny) * height / 2
         return Box(at.x + sign * nx * reach - width / 2, at.y + sign * ny * reach - height / 2, width, height)
 
     def _inside(self, box: Box) -> bool:
-        plan = self._plan
+        layout = self._layout
         return (
             box.x >= 2
             and box.y >= 2
-            and box.x + box.width <= plan.width - 2
-            and (box.y + box.height <= plan.height - 2)
+            and box.x + box.width <= layout.width - 2
+            and (box.y + box.height <= layout.height - 2)
         )
 
     # --- motion ----------------------------------------------------------------------------
@@ -292,9 +317,9 @@ class PathLayer:
             self.bus is not None and self.bus.appearance.moving
         )
 
-    def run_dots(self, pixels: float) -> None:
+    def advance_dots(self, pixels: float) -> None:
         """Move the dots to where they are after having run that far."""
         for item in self.hops.values():
-            item.run_dots(pixels % DOT_GAP)
+            item.advance_dots(pixels % DOT_GAP)
         if self.bus is not None:
-            self.bus.run_dots(pixels % DOT_GAP)
+            self.bus.advance_dots(pixels % DOT_GAP)

@@ -9,15 +9,15 @@ from PySide6.QtCore import QObject, QPoint, QRect, QSize, QTimer, Signal
 from PySide6.QtWidgets import QWidget
 
 from castray_desktop.ui.graph.graph_view import GraphView
-from castray_desktop.ui.graph.graph_viewport import GraphStage
-from castray_desktop.ui.graph.node_facts import CastOnNode, facts_of
+from castray_desktop.ui.graph.overlays import ViewContainer
+from castray_desktop.ui.graph.side_card import CastOnNode, facts_of
 from castray_desktop.ui.model.node_list import NodeList
 
 STEP = 16
 
-MANY = 80  # parts; with more of them only the edges are looked at
+MAX_FINE_PARTS = 80  # parts; with more of them only the edges are looked at
 
-HIT = 2000.0  # covering any of a part costs as much as this area, in square pixels
+OVERLAP_COST = 2000.0  # covering any of a part costs as much as this area, in square pixels
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class OccupiedArea:
 def least_covering(size: QSize, room: QRect, parts: Sequence[OccupiedArea], near: QPoint) -> QPoint:
     """A place in the room that covers nothing, else the least, and among equals lies near a point."""
     return min(
-        _places(size, room, fine=len(parts) <= MANY),
+        _places(size, room, fine=len(parts) <= MAX_FINE_PARTS),
         key=lambda place: (_cost(QRect(place, size), parts), _distance(QRect(place, size), near)),
     )
 
@@ -52,7 +52,7 @@ def _cost(place: QRect, parts: Sequence[OccupiedArea]) -> float:
     for part in parts:
         if place.intersects(part.area):
             both = place.intersected(part.area)
-            total += part.weight * (HIT + both.width() * both.height())
+            total += part.weight * (OVERLAP_COST + both.width() * both.height())
     return total
 
 
@@ -62,7 +62,7 @@ def _distance(place: QRect, near: QPoint) -> int:
 
 REFRESH_MS = 250
 
-OWN_NODE = 4.0  # how much worse it is to cover the node that the card is about
+OWN_NODE_WEIGHT = 4.0  # how much worse it is to cover the node that the card is about
 
 EDGE = 10
 
@@ -85,7 +85,7 @@ class SideCardController(QObject):
 
     def __init__(
         self,
-        stage: GraphStage,
+        stage: ViewContainer,
         view: GraphView,
         nodes: NodeList,
         under_way_on: Callable[[str], Iterable[CastOnNode]],
@@ -105,7 +105,7 @@ class SideCardController(QObject):
         view.facts_requested.connect(self.show)
         view.current_changed.connect(self._follow)
         view.resized.connect(self.refresh)
-        view.drop_hint.connect(self._make_way)
+        view.drop_hint.connect(self._update_visibility)
         self._card.close_requested.connect(self.close)
 
     def show(self, name: str) -> None:
@@ -127,7 +127,7 @@ class SideCardController(QObject):
         self._card.hide()
         self._stage.set_side(0)
         self._stage.set_below(0)
-        self._tell()
+        self._emit_moved()
         if had_keyboard:
             self._view.go_to(name)
 
@@ -150,14 +150,14 @@ class SideCardController(QObject):
             return
         self._card.show_facts(facts_of(node, self._nodes, self._under_way_on(self.node), self._now()))
         self._place()
-        self._make_way()
+        self._update_visibility()
 
-    def _make_way(self) -> None:
+    def _update_visibility(self) -> None:
         """For files that are dragged to what lies below."""
         self._card.setVisible(bool(self.node) and not self._view.dragging)
-        self._tell()
+        self._emit_moved()
 
-    def _tell(self) -> None:
+    def _emit_moved(self) -> None:
         covers = self._card.geometry() if not self._card.isHidden() else QRect()
         if covers != self._covers:
             self._covers = covers
@@ -166,18 +166,18 @@ class SideCardController(QObject):
     def _place(self) -> None:
         """Find the place again when the card is resized or something else moves."""
         room = self._stage.rect().adjusted(EDGE, EDGE, -EDGE, -EDGE)
-        key = (self.node, room, self._sizes(room), self._lying())
+        key = (self.node, room, self._sizes(room), self._snapshot())
         if key != self._placed_for:
             self._card.setGeometry(self._find_place(room))
             self._card.set_columns(2 if self._stage.below else 1)
-            self._placed_for = (self.node, room, self._sizes(room), self._lying())
+            self._placed_for = (self.node, room, self._sizes(room), self._snapshot())
 
     def _sizes(self, room: QRect) -> tuple[QSize, QSize]:
         return self._card.wanted_size(room.size(), 1), self._card.wanted_size(room.size(), 2)
 
-    def _lying(self) -> tuple[object, ...]:
+    def _snapshot(self) -> tuple[object, ...]:
         margins = (self._stage.side, self._stage.below, self._stage.strip)
-        return *margins, self._view.room.state(), len(self._view.room.figures())
+        return *margins, self._view.placer.state(), len(self._view.placer.label_rects())
 
     def _find_place(self, room: QRect) -> QRect:
         """Over the view where it covers no node and no figures; else the view makes room for it.
@@ -194,7 +194,7 @@ class SideCardController(QObject):
             self._stage.set_side(0)
         if not self._stage.side and not self._stage.below:
             place = self._free_place(size, room)
-            covered = (*self._view.room.covered(), *self._view.room.figures())
+            covered = (*self._view.placer.node_rects(), *self._view.placer.label_rects())
             if not any(place.intersects(area) for area in covered):
                 return place
             if not wide and lowest < LEAST_CARD:
@@ -208,15 +208,17 @@ class SideCardController(QObject):
 
     def _free_place(self, size: QSize, room: QRect) -> QRect:
         """Over the view, where it covers the least."""
-        spot = self._view.room.spot_of(self.node)
+        spot = self._view.placer.node_rect(self.node)
         near = spot.center() if spot is not None else room.center()
         over = room.adjusted(0, 0, 0, -self._stage.strip)
         return QRect(least_covering(size, over, self._parts(spot), near), size)
 
     def _parts(self, spot: QRect | None) -> list[OccupiedArea]:
-        parts = [OccupiedArea(area) for area in (*self._view.room.covered(), *self._view.room.figures())]
+        parts = [
+            OccupiedArea(area) for area in (*self._view.placer.node_rects(), *self._view.placer.label_rects())
+        ]
         if spot is not None:
-            parts.append(OccupiedArea(spot, OWN_NODE))
+            parts.append(OccupiedArea(spot, OWN_NODE_WEIGHT))
         if self._view.legend.isVisible():
             parts.append(OccupiedArea(self._view.legend.geometry(), 0.5))
         if self._view.read_out.isVisible():

@@ -1,6 +1,6 @@
 """Detects whether the desktop asks for reduced motion, which Qt does not report.
 
-KDE and the GTK desktops keep the setting in files; GNOME's is read by `gsettings` without blocking the window.
+KDE and the GTK desktops keep the setting in files; GNOME's is read by `gsettings` beside the event loop.
 """
 
 from __future__ import annotations

@@ -7,17 +7,24 @@ import math
 import pytest
 from hypothesis import given, settings
 
-from castray_desktop.ui.graph.edge_geometry import Bus, lay_bus, leaves_free, line_boxes
-from castray_desktop.ui.graph.node_layout import Box, NodeShape, Plan, Point, arrange, ink
+from castray_desktop.ui.graph.edge_geometry import Bus, clears, line_boxes, route_bus
+from castray_desktop.ui.graph.node_layout import (
+    Box,
+    GraphLayout,
+    NodeShape,
+    Point,
+    compute_layout,
+    painted_boxes,
+)
 from tests.ui.graph.test_node_layout import RECIPIENTS, ROOMS
 
 
-def ends(plan: Plan, bus: Bus) -> list[Point]:
-    return [line[-1] for line in (bus.ways if plan.ring else bus.taps)]
+def ends(layout: GraphLayout, bus: Bus) -> list[Point]:
+    return [line[-1] for line in (bus.ways if layout.ring else bus.branches)]
 
 
-def circle(plan: Plan, place: Point) -> Box:
-    radius = plan.cell.radius - 0.5
+def circle(layout: GraphLayout, place: Point) -> Box:
+    radius = layout.cell.radius - 0.5
     return Box(place.x - radius, place.y - radius, 2 * radius, 2 * radius)
 
 
@@ -26,16 +33,16 @@ def circle(plan: Plan, place: Point) -> Box:
 def test_it_ends_at_everybody_who_listens_and_crosses_no_circle(
     room: tuple[int, int], recipients: list[tuple[str, str]]
 ) -> None:
-    plan = arrange(*room, recipients)
-    bus = lay_bus(plan, plan.nodes.keys())
-    places = sorted(plan.nodes.values())
-    found = sorted(min(places, key=lambda place: math.dist(place, end)) for end in ends(plan, bus))
+    layout = compute_layout(*room, recipients)
+    bus = route_bus(layout, layout.nodes.keys())
+    places = sorted(layout.nodes.values())
+    found = sorted(min(places, key=lambda place: math.dist(place, end)) for end in ends(layout, bus))
     assert found == places
-    for end in ends(plan, bus):
+    for end in ends(layout, bus):
         nearest = min(math.dist(place, end) for place in places)
-        assert plan.cell.radius <= nearest <= plan.cell.radius + 10
+        assert layout.cell.radius <= nearest <= layout.cell.radius + 10
     for line in line_boxes(bus, 0.5):
-        assert not any(line.overlaps(circle(plan, place)) for place in places)
+        assert not any(line.intersects(circle(layout, place)) for place in places)
 
 
 @given(ROOMS, RECIPIENTS)
@@ -43,19 +50,19 @@ def test_it_ends_at_everybody_who_listens_and_crosses_no_circle(
 def test_figures_that_have_room_between_the_rows_are_left_free(
     room: tuple[int, int], recipients: list[tuple[str, str]]
 ) -> None:
-    plan = arrange(*room, recipients)
-    if plan.middle is None or len(plan.nodes) < 2:
+    layout = compute_layout(*room, recipients)
+    if layout.summary is None or len(layout.nodes) < 2:
         return
-    bus = lay_bus(plan, plan.nodes.keys())
-    high, low = plan.middle.y, plan.middle.y + plan.middle.height
+    bus = route_bus(layout, layout.nodes.keys())
+    high, low = layout.summary.y, layout.summary.y + layout.summary.height
     fits = all(
         box.y + box.height <= high or box.y >= low
-        for place in plan.nodes.values()
-        if abs(place.y - plan.source.y) > 1
-        for box in ink(plan.cell, place)
+        for place in layout.nodes.values()
+        if abs(place.y - layout.source.y) > 1
+        for box in painted_boxes(layout.cell, place)
     )
-    beside_spine = plan.middle.x >= bus.ways[0][1].x
-    assert not (fits and beside_spine) or leaves_free(bus, plan.middle)
+    beside_spine = layout.summary.x >= bus.ways[0][1].x
+    assert not (fits and beside_spine) or clears(bus, layout.summary)
 
 
 @pytest.mark.parametrize(
@@ -63,21 +70,21 @@ def test_figures_that_have_room_between_the_rows_are_left_free(
     [(4, NodeShape.FULL), (12, NodeShape.COMPACT), (100, NodeShape.GLYPH), (900, NodeShape.DOT)],
 )
 def test_lines_leave_the_source_together(count: int, cell: NodeShape) -> None:
-    plan = arrange(736, 424, [(f"n{i:03}", "") for i in range(count)])
-    assert plan.cell is cell
-    bus = lay_bus(plan, plan.nodes.keys())
+    layout = compute_layout(736, 424, [(f"n{i:03}", "") for i in range(count)])
+    assert layout.cell is cell
+    bus = route_bus(layout, layout.nodes.keys())
     assert {line[:2] for line in bus.ways} == {bus.ways[0][:2]}
-    assert all(line[1].x > plan.source.x + 60 for line in bus.ways)
+    assert all(line[1].x > layout.source.x + 60 for line in bus.ways)
 
 
 def test_a_grid_has_one_way_for_each_row_and_a_tap_for_each_listener() -> None:
-    plan = arrange(736, 424, [(f"n{i:03}", "") for i in range(900)])
-    fed = [name for number, name in enumerate(plan.nodes) if number % 3]
-    bus = lay_bus(plan, fed)
-    assert len(bus.ways) == len({place.y for place in plan.nodes.values()})
-    assert len(bus.taps) == len(fed)
+    layout = compute_layout(736, 424, [(f"n{i:03}", "") for i in range(900)])
+    receivers = [name for number, name in enumerate(layout.nodes) if number % 3]
+    bus = route_bus(layout, receivers)
+    assert len(bus.ways) == len({place.y for place in layout.nodes.values()})
+    assert len(bus.branches) == len(receivers)
 
 
 def test_nobody_listens_to_an_empty_bus() -> None:
-    plan = arrange(736, 424, [("n1", "")])
-    assert lay_bus(plan, ["gone"]).ways == ()
+    layout = compute_layout(736, 424, [("n1", "")])
+    assert route_bus(layout, ["gone"]).ways == ()

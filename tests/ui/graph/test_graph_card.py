@@ -19,7 +19,7 @@ from castray_desktop.ui.graph.graph_card import GraphCard
 from castray_desktop.ui.graph.node_layout import NodeShape
 from castray_desktop.ui.graph.overlays import STRIP
 from castray_desktop.ui.graph.path_layer import REROUTED
-from castray_desktop.ui.graph.zone_items import to_point
+from castray_desktop.ui.graph.scene_items import to_point
 from castray_desktop.ui.model.node_list import NodeList
 from castray_desktop.ui.model.recipient_selection import RecipientSelection
 from castray_desktop.ui.theme.theme import Theme
@@ -243,9 +243,9 @@ def test_a_running_cast_is_drawn_with_rates_and_moves(stage: Stage) -> None:
     assert counts["HopItem"] == 3
     assert counts["RateItem"] == 3
     assert stage.view._dots.isActive()
-    look = stage.scene.items_by_name["node_3"].appearance
-    assert (look.share, look.facts, look.facts_role) == (0.4, "1.0 GB behind", "warn")
-    stage.view._move_dots()
+    appearance = stage.scene.items_by_name["node_3"].appearance
+    assert (appearance.share, appearance.facts, appearance.facts_role) == (0.4, "1.0 GB behind", "warn")
+    stage.view._advance_dots()
     stage.graph.grab()
     stage.graph.reduce_motion = True
     assert not stage.view._dots.isActive()
@@ -263,9 +263,9 @@ def test_an_ended_cast_is_calm(stage: Stage) -> None:
     failed = [item for item in stage.scene.path.hops.values() if item.appearance.failed]
     assert (stage.scene.counts()["HopItem"], len(failed)) == (3, 1)
     assert stage.scene.counts()["RateItem"] == 0
-    looks = {name: item.appearance for name, item in stage.scene.items_by_name.items()}
-    assert looks["node_1"].share == 1.0
-    assert looks["node_3"].facts == "Failed"
+    appearances = {name: item.appearance for name, item in stage.scene.items_by_name.items()}
+    assert appearances["node_1"].share == 1.0
+    assert appearances["node_3"].facts == "Failed"
     stage.graph.show_cast(None)
     assert stage.scene.counts()["HopItem"] == 0
     stage.graph.grab()
@@ -337,7 +337,7 @@ def test_panning_with_the_space_key_or_the_middle_button(stage: Stage) -> None:
 
 def test_a_click_on_a_zones_name_selects_the_zone(stage: Stage) -> None:
     stage.nodes.apply([make_node(f"node_{i}", zone="rack a" if i < 3 else "") for i in (1, 2, 3)])
-    (zone,) = stage.scene.plan.zones
+    (zone,) = stage.scene.layout.zones
     place = stage.view.mapFromScene(to_point(zone.label))
     QTest.mouseClick(stage.view.viewport(), LEFT, NONE, place)
     assert stage.selection.selected() == {"node_1", "node_2"}
@@ -345,10 +345,10 @@ def test_a_click_on_a_zones_name_selects_the_zone(stage: Stage) -> None:
 
 def test_zooming_gives_many_nodes_larger_cells(qtbot: QtBot) -> None:
     stage = Stage(qtbot, 60)
-    small = stage.scene.plan.cell
+    small = stage.scene.layout.cell
     stage.view.set_zoom(4.0)
     assert small is NodeShape.GLYPH
-    assert stage.scene.plan.cell is NodeShape.COMPACT
+    assert stage.scene.layout.cell is NodeShape.COMPACT
     assert stage.view.transform().m11() == 1.0
     stage.graph.grab()
 
@@ -391,14 +391,14 @@ def test_a_lost_node_and_the_hop_that_replaces_it_are_seen(stage: Stage) -> None
     stage.graph.show_cast(make_cast(), relayed("desk", "node_1", "node_2"))
     assert not any(rate.text.startswith(REROUTED) for rate in stage.scene.path.rates.values())
     stage.graph.show_cast(make_cast(failed=1), relayed("desk", "node_1", "node_1", failed="node_2"))
-    looks = {name: item.appearance for name, item in stage.scene.path.hops.items()}
-    assert {name: look.failed for name, look in looks.items()} == {
+    appearances = {name: item.appearance for name, item in stage.scene.path.hops.items()}
+    assert {name: appearance.failed for name, appearance in appearances.items()} == {
         "node_1": False,
         "node_2": True,
         "node_3": False,
     }
     place = stage.scene.places()
-    ends = {name: (look.curve.start, look.curve.end) for name, look in looks.items()}
+    ends = {name: (appearance.curve.start, appearance.curve.end) for name, appearance in appearances.items()}
     assert math.dist(ends["node_3"][0], place["node_1"]) < 60
     assert math.dist(ends["node_3"][1], place["node_3"]) < 60
     assert stage.scene.path.rates["node_3"].text.startswith(REROUTED)
@@ -426,7 +426,7 @@ def test_the_slowest_hop_and_what_holds_it_up_are_read_out(stage: Stage) -> None
         "Slowest: node_2 → node_3, 20 MB/s. Held up by the disk of node_3"
     )
     assert "Holds up the cast: the disk of node_3" in stage.scene.tool_tip("node_3")
-    covered = stage.view.room.covered()
+    covered = stage.view.placer.node_rects()
     assert not any(stage.view.read_out.geometry().intersects(place) for place in covered)
     stage.graph.show_cast(make_cast(state=CastState.COMPLETED), [])
     assert not stage.view.read_out.isVisible()
@@ -458,8 +458,8 @@ def test_among_dots_the_relay_is_threads(qtbot: QtBot) -> None:
     stage = Stage(qtbot, 900)
     names = [f"node_{number}" for number in range(1, 901)]
     stage.graph.show_cast(make_cast(recipients=900), relayed("desk", *names[:-1], failed="node_5"))
-    assert stage.scene.plan.cell is NodeShape.DOT
-    whole, failed, _, _ = stage.scene.path.threads.threads
+    assert stage.scene.layout.cell is NodeShape.DOT
+    whole, failed, _, _ = stage.scene.path.segments.segments
     assert (len(whole), len(failed)) == (899, 1)
     assert stage.scene.counts()["HopItem"] == 0
     assert stage.view.read_out.isVisible()
@@ -472,10 +472,10 @@ def test_rings_glide_unless_motion_is_reduced(stage: Stage) -> None:
     assert (item.shown, stage.scene.easing) == (0.2, True)
     stage.graph.show_cast(make_cast(), [make_delivery("node_1", bytes=3 * GB)])
     assert item.shown == 0.2
-    stage.view._move_dots()
+    stage.view._advance_dots()
     assert 0.2 < item.shown < 0.3
     for _ in range(20):
-        stage.view._move_dots()
+        stage.view._advance_dots()
     assert item.shown == item.appearance.share == 0.3
     stage.graph.reduce_motion = True
     stage.graph.show_cast(make_cast(), [make_delivery("node_1", bytes=5 * GB)])
@@ -503,9 +503,9 @@ def test_a_cast_is_drawn_from_its_own_source(stage: Stage) -> None:
     before = stage.scene.places()
     stage.selection.source = "node_1"
     assert stage.scene.places() == before
-    looks = {name: item.appearance for name, item in stage.scene.items_by_name.items()}
-    assert (looks["desk"].facts, looks["node_1"].facts) == ("desk · source", "Next source")
-    assert looks["node_1"].share == 0.4
+    appearances = {name: item.appearance for name, item in stage.scene.items_by_name.items()}
+    assert (appearances["desk"].facts, appearances["node_1"].facts) == ("desk · source", "Next source")
+    assert appearances["node_1"].share == 0.4
     stage.graph.show_cast(None)
     assert stage.scene.places()["node_1"] == before["desk"]
     assert stage.scene.items_by_name["node_1"].appearance.facts == "node_1 · source"

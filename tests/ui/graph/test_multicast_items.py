@@ -19,8 +19,8 @@ from castray_desktop.core.protocol.messages import (
     MulticastSnapshot,
     Transport,
 )
-from castray_desktop.ui.graph.node_facts import facts_of
 from castray_desktop.ui.graph.node_layout import NodeShape
+from castray_desktop.ui.graph.side_card import facts_of
 from castray_desktop.ui.transfers import path_text
 from castray_desktop.ui.transfers.cast_sheets import cast_facts, delivery_rows
 from castray_desktop.ui.transfers.transfer_columns import TransferColumn
@@ -46,7 +46,7 @@ def multicast(flow: MulticastSnapshot = SENDING, **values: Any) -> CastSummary:
 
 
 def heard(count: int = 3, repaired: int = 0, **values: Any) -> list[DeliverySnapshot]:
-    """So many listeners in a chain of four, the second one repaired; the others are fed by the relay."""
+    """So many listeners in a chain of four, the second one repaired; the relay serves the others."""
     result = []
     for number in range(1, 5):
         listens = number <= count
@@ -118,7 +118,7 @@ def test_a_repair_is_not_drawn_while_the_cast_is_paused(stage: Stage) -> None:
 def test_it_moves_while_bytes_do_and_stands_still_with_reduced_motion(stage: Stage) -> None:
     show(stage, multicast(), heard(4))
     assert stage.view._dots.isActive()
-    stage.view._move_dots()
+    stage.view._advance_dots()
     stage.graph.reduce_motion = True
     assert not stage.view._dots.isActive()
     stage.graph.reduce_motion = False
@@ -130,7 +130,7 @@ def test_after_all_was_sent_the_bus_is_calm_and_stays_for_those_whom_it_served(s
     show(stage, multicast(DONE), heard(listening=False))
     bus = stage.scene.path.bus
     assert bus is not None
-    assert (bus.appearance.calm, bus.appearance.moving, len(bus.appearance.bus.ways)) == (True, False, 3)
+    assert (bus.appearance.faded, bus.appearance.moving, len(bus.appearance.bus.ways)) == (True, False, 3)
     assert hops(stage) == {"node_4": False}
     ended = multicast(DONE, state=CastState.PARTLY_FAILED, verified=3, failed=1)
     deliveries = heard(listening=False, state=DeliveryState.COMPLETED)
@@ -153,7 +153,7 @@ def test_many_listeners_are_one_item(qtbot: QtBot, count: int, cell: NodeShape) 
         for before, name in itertools.pairwise(names)
     ]
     show(stage, cast, deliveries)
-    assert stage.scene.plan.cell is cell
+    assert stage.scene.layout.cell is cell
     counts = stage.scene.counts()
     assert (counts["MulticastItem"], counts["HopItem"]) == (1, 0)
     again = [
@@ -161,8 +161,10 @@ def test_many_listeners_are_one_item(qtbot: QtBot, count: int, cell: NodeShape) 
         make_delivery(names[-1], upstream=names[-2], listening=True, repaired_bytes=MB),
     ]
     show(stage, cast, again)
-    threads = stage.scene.path.threads.threads
-    assert (len(threads[2]), stage.scene.counts()["HopItem"]) == ((1, 0) if cell is NodeShape.DOT else (0, 1))
+    segments = stage.scene.path.segments.segments
+    assert (len(segments[2]), stage.scene.counts()["HopItem"]) == (
+        (1, 0) if cell is NodeShape.DOT else (0, 1)
+    )
 
 
 def test_figures_that_the_bus_runs_over_go_to_the_title(qtbot: QtBot) -> None:
@@ -170,9 +172,9 @@ def test_figures_that_the_bus_runs_over_go_to_the_title(qtbot: QtBot) -> None:
     stage.window.resize(600, 356)
     cast = make_cast(recipients=2, multicast=SENDING)
     show(stage, make_cast(recipients=2), [])
-    assert stage.scene.has_middle
+    assert stage.scene.has_summary
     show(stage, cast, [make_delivery(f"node_{number}", listening=True) for number in (1, 2)])
-    assert not stage.scene.has_middle
+    assert not stage.scene.has_summary
     assert "40%" in stage.graph._count.full_text()
 
 
@@ -200,8 +202,8 @@ def test_the_read_out_says_beside_the_slowest_hop_why_it_stopped(stage: Stage) -
 def test_what_a_screen_reader_and_the_pointer_hear_of_a_node(stage: Stage) -> None:
     show(stage, multicast(), heard(repaired=MB))
     show(stage, multicast(), heard(repaired=3 * MB))
-    assert stage.scene.words("node_2") == "node_2, Receiving, 40%, by multicast, being repaired"
-    assert stage.scene.words("node_4") == "node_4, Receiving, 40%, by the relay"
+    assert stage.scene.spoken_description("node_2") == "node_2, Receiving, 40%, by multicast, being repaired"
+    assert stage.scene.spoken_description("node_4") == "node_4, Receiving, 40%, by the relay"
     tip = stage.scene.tool_tip("node_2")
     assert "By multicast from desk at 100 MB/s" in tip
     assert "Repaired by node_1 at " in tip
@@ -209,7 +211,7 @@ def test_what_a_screen_reader_and_the_pointer_hear_of_a_node(stage: Stage) -> No
     assert "it hears no datagrams" in stage.scene.tool_tip("node_4")
     label = stage.scene.path.bus_label
     assert label is not None
-    assert stage.scene.tip_at(label.boundingRect().center()).startswith("Multicast: 100 MB/s")
+    assert stage.scene.tool_tip_at(label.boundingRect().center()).startswith("Multicast: 100 MB/s")
 
 
 def facts(stage: Stage, name: str) -> dict[str, str]:

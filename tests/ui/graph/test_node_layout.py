@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from castray_desktop.ui.graph.edge_geometry import hop_curve
-from castray_desktop.ui.graph.node_layout import Box, NodeShape, Plan, Point, arrange
+from castray_desktop.ui.graph.node_layout import Box, GraphLayout, NodeShape, Point, compute_layout
 
 ROOMS = st.tuples(st.integers(360, 1600), st.integers(200, 1000))
 RECIPIENTS = st.lists(st.sampled_from(["", "rack a", "rack b", "rack c"]), min_size=0, max_size=60).map(
@@ -17,26 +17,26 @@ RECIPIENTS = st.lists(st.sampled_from(["", "rack a", "rack b", "rack c"]), min_s
 )
 
 
-def boxes(plan: Plan) -> list[Box]:
-    return [plan.cell.box(place) for place in plan.nodes.values()]
+def boxes(layout: GraphLayout) -> list[Box]:
+    return [layout.cell.box(place) for place in layout.nodes.values()]
 
 
-def check(plan: Plan, width: float, height: float, count: int) -> None:
-    assert len(plan.nodes) == count
-    assert plan.width == width
-    assert plan.height >= height
-    cells = boxes(plan)
-    source = Box(plan.source.x - 60, plan.source.y - 38, 120, 112)
+def check(layout: GraphLayout, width: float, height: float, count: int) -> None:
+    assert len(layout.nodes) == count
+    assert layout.width == width
+    assert layout.height >= height
+    cells = boxes(layout)
+    source = Box(layout.source.x - 60, layout.source.y - 38, 120, 112)
     for number, box in enumerate(cells):
         assert box.x >= 0
         assert box.y >= 0
-        assert box.x + box.width <= plan.width
-        assert box.y + box.height <= plan.height
-        assert not box.overlaps(source)
+        assert box.x + box.width <= layout.width
+        assert box.y + box.height <= layout.height
+        assert not box.intersects(source)
         if count <= 100:
-            assert not any(box.overlaps(other) for other in cells[number + 1 :])
-    if plan.middle is not None:
-        assert not any(plan.middle.overlaps(box) for box in (*cells, source))
+            assert not any(box.intersects(other) for other in cells[number + 1 :])
+    if layout.summary is not None:
+        assert not any(layout.summary.intersects(box) for box in (*cells, source))
 
 
 @given(ROOMS, RECIPIENTS)
@@ -45,7 +45,7 @@ def test_no_node_covers_another_and_all_are_inside(
     room: tuple[int, int], recipients: list[tuple[str, str]]
 ) -> None:
     width, height = room
-    check(arrange(width, height, recipients), width, height, len(recipients))
+    check(compute_layout(width, height, recipients), width, height, len(recipients))
 
 
 @given(ROOMS, RECIPIENTS)
@@ -53,7 +53,7 @@ def test_no_node_covers_another_and_all_are_inside(
 def test_the_same_nodes_lie_at_the_same_places(
     room: tuple[int, int], recipients: list[tuple[str, str]]
 ) -> None:
-    assert arrange(*room, recipients) == arrange(*room, recipients)
+    assert compute_layout(*room, recipients) == compute_layout(*room, recipients)
 
 
 @pytest.mark.parametrize(
@@ -61,30 +61,30 @@ def test_the_same_nodes_lie_at_the_same_places(
     [(3, NodeShape.FULL), (6, NodeShape.FULL), (12, NodeShape.COMPACT), (100, NodeShape.GLYPH)],
 )
 def test_the_largest_cell_that_fits_is_taken(count: int, cell: NodeShape) -> None:
-    assert arrange(736, 424, [(f"n{i:03}", "") for i in range(count)]).cell is cell
+    assert compute_layout(736, 424, [(f"n{i:03}", "") for i in range(count)]).cell is cell
 
 
 def test_a_thousand_nodes_are_dots_that_do_not_touch() -> None:
-    plan = arrange(736, 424, [(f"n{i:04}", f"rack {i // 250}") for i in range(1000)])
-    assert plan.cell is NodeShape.DOT
-    check(plan, 736, 424, 1000)
-    assert len({(round(p.x), round(p.y)) for p in plan.nodes.values()}) == 1000
-    assert [zone.name for zone in plan.zones] == ["rack 0", "rack 1", "rack 2", "rack 3"]
+    layout = compute_layout(736, 424, [(f"n{i:04}", f"rack {i // 250}") for i in range(1000)])
+    assert layout.cell is NodeShape.DOT
+    check(layout, 736, 424, 1000)
+    assert len({(round(p.x), round(p.y)) for p in layout.nodes.values()}) == 1000
+    assert [zone.name for zone in layout.zones] == ["rack 0", "rack 1", "rack 2", "rack 3"]
 
 
 def test_six_nodes_in_two_zones_lie_as_drawn() -> None:
     recipients = [(f"a{i}", "rack a") for i in range(3)] + [(f"b{i}", "rack b") for i in range(3)]
-    plan = arrange(736, 424, recipients)
-    upper, lower = [plan.nodes[f"a{i}"] for i in range(3)], [plan.nodes[f"b{i}"] for i in range(3)]
+    layout = compute_layout(736, 424, recipients)
+    upper, lower = [layout.nodes[f"a{i}"] for i in range(3)], [layout.nodes[f"b{i}"] for i in range(3)]
     assert upper[0].x < upper[1].x < upper[2].x
     assert lower[0].x > lower[1].x > lower[2].x
-    assert max(p.y for p in upper) < plan.source.y < min(p.y for p in lower)
-    assert [zone.members for zone in plan.zones] == [("a0", "a1", "a2"), ("b0", "b1", "b2")]
-    assert plan.middle is not None
+    assert max(p.y for p in upper) < layout.source.y < min(p.y for p in lower)
+    assert [zone.members for zone in layout.zones] == [("a0", "a1", "a2"), ("b0", "b1", "b2")]
+    assert layout.summary is not None
 
 
 def test_nodes_without_a_zone_have_no_enclosure() -> None:
-    assert arrange(736, 424, [("node_1", ""), ("node_2", "")]).zones == ()
+    assert compute_layout(736, 424, [("node_1", ""), ("node_2", "")]).zones == ()
 
 
 @given(

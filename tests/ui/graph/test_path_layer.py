@@ -15,9 +15,9 @@ from castray_desktop.core.protocol.messages import (
     DeliveryState,
     MulticastSnapshot,
 )
-from castray_desktop.ui.graph.node_layout import Box, NodeShape, Point, arrange, ink
+from castray_desktop.ui.graph.node_layout import Box, NodeShape, Point, compute_layout, painted_boxes
 from castray_desktop.ui.graph.overlays import STRIP
-from castray_desktop.ui.graph.zone_items import to_point, to_rect
+from castray_desktop.ui.graph.scene_items import to_point, to_rect
 from tests.helpers.samples import GB, make_cast, make_delivery, make_node
 from tests.ui.graph.test_graph_card import Stage
 
@@ -44,7 +44,7 @@ def read_out_covers_nothing(stage: Stage) -> bool:
     inside = place.intersected(stage.view.geometry())
     card = stage.view.side_card
     return not (
-        any(inside.intersects(part) for part in stage.view.room.covered())
+        any(inside.intersects(part) for part in stage.view.placer.node_rects())
         or (card.isVisible() and card.geometry().intersects(place))
         or not stage.view.read_out.parentWidget().rect().contains(place)
     )
@@ -67,7 +67,7 @@ def test_where_it_finds_no_place_among_twelve_it_has_one_below_them(qtbot: QtBot
     cast = make_cast(recipients=12, multicast=STOPPED)
     stage.graph.show_cast(cast, relay(12, "a-machine-with-a-long-name-"))
     read_out = stage.view.read_out
-    assert stage.scene.plan.cell is NodeShape.COMPACT
+    assert stage.scene.layout.cell is NodeShape.COMPACT
     assert len(read_out.lines) == 3
     assert read_out.isVisible()
     assert read_out.height() == STRIP
@@ -132,9 +132,9 @@ def test_a_paused_hop_is_pale_and_has_a_sign(qtbot: QtBot) -> None:
     going = stage.scene.path.hops["node_2"].appearance
     before, box = picture(stage, "node_2")
     stage.graph.show_cast(make_cast(paused=1), paused("node_2"))
-    look = stage.scene.path.hops["node_2"].appearance
-    assert (going.paused, look.paused, look.moving) == (False, True, False)
-    assert look.width < going.width
+    appearance = stage.scene.path.hops["node_2"].appearance
+    assert (going.paused, appearance.paused, appearance.moving) == (False, True, False)
+    assert appearance.width < going.width
     assert "node_2" not in stage.scene.path.rates
     after, box = picture(stage, "node_2")
     sign = QColor(stage.graph._theme.palette.offline)
@@ -149,27 +149,27 @@ def test_among_dots_paused_hops_are_threads_of_their_own(qtbot: QtBot) -> None:
     stage = Stage(qtbot, 400)
     deliveries = relay(400)
     stage.graph.show_cast(make_cast(recipients=400), deliveries)
-    assert [len(kind) for kind in stage.scene.path.threads.threads] == [400, 0, 0, 0]
+    assert [len(kind) for kind in stage.scene.path.segments.segments] == [400, 0, 0, 0]
     deliveries[8] = make_delivery("node_9", DeliveryState.PAUSED, upstream="node_8", rate=0.0)
     stage.graph.show_cast(make_cast(recipients=400), deliveries)
-    assert [len(kind) for kind in stage.scene.path.threads.threads] == [399, 0, 0, 1]
+    assert [len(kind) for kind in stage.scene.path.segments.segments] == [399, 0, 0, 1]
 
 
 @pytest.mark.parametrize("count", range(2, 13))
 def test_names_of_zones_on_the_ring_cover_no_node(qtbot: QtBot, count: int) -> None:
     recipients = [(f"node_{n:02}", "rack a" if n < count // 2 else "rack b") for n in range(count)]
-    plan = arrange(736, 424, recipients)
-    assert plan.ring
-    for zone in plan.zones:
+    layout = compute_layout(736, 424, recipients)
+    assert layout.ring
+    for zone in layout.zones:
         label = Box(zone.label.x - 48, zone.label.y - 10, 96, 20)
-        circles = [circle_of(plan.cell, place) for place in plan.nodes.values()]
-        assert not any(label.overlaps(circle) for circle in circles)
+        circles = [circle_of(layout.cell, place) for place in layout.nodes.values()]
+        assert not any(label.intersects(circle) for circle in circles)
         assert to_rect(Box(0, 0, 736, 424)).contains(to_rect(label))
 
 
 def circle_of(cell: NodeShape, place: Point) -> Box:
-    """What is always seen of a node: its circle, without what marks it."""
-    circle, _ = ink(cell, place)
+    """What is always seen of a node: its circle, without what highlights it."""
+    circle, _ = painted_boxes(cell, place)
     return Box(circle.x + 6, circle.y + 6, circle.width - 12, circle.height - 12)
 
 
@@ -183,12 +183,12 @@ def test_the_signs_of_hops_cover_no_names(qtbot: QtBot) -> None:
             make_delivery(node, state, upstream=upstream, rate=0.0) for node, upstream in ways.items()
         ]
         stage.graph.show_cast(make_cast(state=CastState.FAILED), deliveries)
-        plan = stage.scene.plan
-        assert plan.cell is NodeShape.FULL
-        taken = [box for place in plan.nodes.values() for box in ink(plan.cell, place)]
-        looks = [item.appearance for item in stage.scene.path.hops.values()]
-        for x, y in (look.curve.at(look.sign_at) for look in looks):
+        layout = stage.scene.layout
+        assert layout.cell is NodeShape.FULL
+        taken = [box for place in layout.nodes.values() for box in painted_boxes(layout.cell, place)]
+        appearances = [item.appearance for item in stage.scene.path.hops.values()]
+        for x, y in (appearance.curve.at(appearance.marker_position) for appearance in appearances):
             sign = Box(x - 8, y - 8, 16, 16)
-            assert not any(sign.overlaps(box) for box in taken)
-        moved.add(any(look.sign_at != 0.5 for look in looks))
+            assert not any(sign.intersects(box) for box in taken)
+        moved.add(any(appearance.marker_position != 0.5 for appearance in appearances))
     assert moved == {True}

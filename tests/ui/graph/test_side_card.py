@@ -11,7 +11,7 @@ from pytestqt.qtbot import QtBot
 
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol.messages import CastState, DeliveryState, NodeState
-from castray_desktop.ui.graph.node_facts import facts_of
+from castray_desktop.ui.graph.side_card import facts_of
 from castray_desktop.ui.graph.side_card_controller import OccupiedArea, least_covering
 from castray_desktop.ui.model.node_list import NodeList
 from castray_desktop.ui.widgets.status_glyphs import GlyphState
@@ -71,8 +71,8 @@ def test_what_is_not_known_is_not_made_up() -> None:
 def test_what_a_node_does_now() -> None:
     nodes = NodeList()
     nodes.apply([make_node(f"node_{number}") for number in range(1, 6)])
-    fed = [make_delivery(f"node_{number}", upstream="node_1", rate=50e6) for number in (2, 3, 4, 5)]
-    nodes.watch(make_cast(recipients=5), [make_delivery("node_1", upstream="desk"), *fed])
+    receivers = [make_delivery(f"node_{number}", upstream="node_1", rate=50e6) for number in (2, 3, 4, 5)]
+    nodes.watch(make_cast(recipients=5), [make_delivery("node_1", upstream="desk"), *receivers])
     assert lines(nodes, "node_1", "model.bin", "b", "c", "d")[:8] == [
         ("From", "desk at 100 MB/s"),
         ("To", "node_2 at 50 MB/s"),
@@ -179,7 +179,8 @@ def test_it_covers_no_node_and_no_figures(stage: Stage, width: int) -> None:
         place = stage.view.side_card.geometry()
         assert stage.view.side_card.parentWidget().rect().contains(place)
         assert not any(
-            place.intersects(part) for part in (*stage.view.room.covered(), *stage.view.room.figures())
+            place.intersects(part)
+            for part in (*stage.view.placer.node_rects(), *stage.view.placer.label_rects())
         )
     before = stage.view.width()
     stage.graph.side_card.close()
@@ -208,11 +209,11 @@ def test_many_nodes_stay_as_large_as_they_were_above_it(qtbot: QtBot) -> None:
     stage = Stage(qtbot, 70)
     stage.window.resize(440, 392)
     QApplication.processEvents()
-    cell, places = stage.scene.plan.cell, stage.scene.places()
+    cell, places = stage.scene.layout.cell, stage.scene.places()
     stage.graph.side_card.show("node_70")
     assert stage.view.height() < 250
-    assert (stage.scene.plan.cell, stage.scene.places()) == (cell, places)
-    spot = stage.view.room.spot_of("node_70")
+    assert (stage.scene.layout.cell, stage.scene.places()) == (cell, places)
+    spot = stage.view.placer.node_rect("node_70")
     assert spot is not None
     assert stage.view.rect().contains(spot)
 

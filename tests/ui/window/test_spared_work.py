@@ -106,7 +106,7 @@ def test_a_step_of_the_zoom_lays_the_nodes_out_once(qtbot: QtBot, count: int) ->
     stage = Stage(qtbot, count)
     assert stage.view.verticalScrollBar().isVisible() is (count > MANY)
     laid_out: list[int] = []
-    stage.scene.arranged.connect(lambda: laid_out.append(1))
+    stage.scene.layout_changed.connect(lambda: laid_out.append(1))
     stage.view.set_zoom(2.0)
     stage.view.set_zoom(2.5)
     assert len(laid_out) == 2
@@ -132,7 +132,7 @@ def test_what_was_laid_out_before_it_is_shown_is_not_laid_out_again(
     nodes.apply(make_nodes(count))
     nodes.watch(make_cast(recipients=count), [make_delivery(f"node_{i}") for i in range(1, count + 1)])
     laid_out: list[QSize] = []
-    graph.scene_.arranged.connect(lambda: laid_out.append(graph.scene_.sceneRect().size().toSize()))
+    graph.scene_.layout_changed.connect(lambda: laid_out.append(graph.scene_.sceneRect().size().toSize()))
     graph.prepare(pages.size())
     pages.setCurrentWidget(graph)
     assert len(laid_out) == 1

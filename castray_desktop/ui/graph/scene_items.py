@@ -17,7 +17,7 @@ STEP = 24
 TILE = 10 * STEP
 
 
-class Canvas:
+class GridBackground:
     """Paints it from a tile that is drawn once for each theme and screen."""
 
     def __init__(self, theme: Theme) -> None:
@@ -51,15 +51,15 @@ class Canvas:
         return self._tile[1]
 
 
-Z_ZONE, Z_HOP, Z_NODE, Z_RATE, Z_MIDDLE = 1, 2, 3, 4, 5
+Z_ZONE, Z_HOP, Z_NODE, Z_RATE, Z_SUMMARY = 1, 2, 3, 4, 5
 
 Z_PAUSED, Z_NAME = 2.5, 2.8  # above the other hops: the sign of a pause, the names of zones
 
 DOT_GAP = 11.0
 
-DIM = 0.4
+DIM_OPACITY = 0.4
 
-CALM = 0.45  # once a cast has ended
+FADED_OPACITY = 0.45  # once a cast has ended
 
 
 def to_rect(box: Box) -> QRectF:
@@ -75,11 +75,11 @@ def to_point(point: Point) -> QPointF:
 class ZoneItem(QGraphicsItem):
     """The enclosure of a zone. Its name, on the border, is an item of its own: hops run below that."""
 
-    def __init__(self, theme: Theme, plan: ZoneLayout, text: str) -> None:
+    def __init__(self, theme: Theme, zone: ZoneLayout, text: str) -> None:
         super().__init__()
-        self._theme, self.plan = theme, plan
-        self._outline = _zone_outline(plan)
-        self.name = ZoneName(theme, plan, text)
+        self._theme, self.zone = theme, zone
+        self._outline = _zone_outline(zone)
+        self.name = ZoneName(theme, zone, text)
         self.setZValue(Z_ZONE)
         self.setCacheMode(QGraphicsItem.CacheMode.DeviceCoordinateCache)
 
@@ -104,11 +104,11 @@ class ZoneItem(QGraphicsItem):
 class ZoneName(QGraphicsItem):
     """The name of a zone, in a pill."""
 
-    def __init__(self, theme: Theme, plan: ZoneLayout, text: str) -> None:
+    def __init__(self, theme: Theme, zone: ZoneLayout, text: str) -> None:
         super().__init__()
         self._theme, self._text = theme, text
         width = metrics(11, 600).horizontalAdvance(text) + 20
-        self.label = QRectF(plan.label.x - width / 2, plan.label.y - 10, width, 20)
+        self.label = QRectF(zone.label.x - width / 2, zone.label.y - 10, width, 20)
         self.setZValue(Z_NAME)
         self.setCacheMode(QGraphicsItem.CacheMode.DeviceCoordinateCache)
 
@@ -141,16 +141,16 @@ class ZoneName(QGraphicsItem):
         paint_text(painter, self.label, self._text, palette.text_2, 11, 600, CENTRE)
 
 
-def _zone_outline(plan: ZoneLayout) -> QPainterPath:
-    if plan.box is not None:
+def _zone_outline(zone: ZoneLayout) -> QPainterPath:
+    if zone.box is not None:
         path = QPainterPath()
-        path.addRoundedRect(to_rect(plan.box), 12, 12)
+        path.addRoundedRect(to_rect(zone.box), 12, 12)
         return path
     stroker = QPainterPathStroker()
-    stroker.setWidth(plan.width)
+    stroker.setWidth(zone.width)
     stroker.setCapStyle(Qt.PenCapStyle.RoundCap)
     stroker.setJoinStyle(Qt.PenJoinStyle.RoundJoin)
-    return stroker.createStroke(_smooth(plan.path)).simplified()
+    return stroker.createStroke(_smooth(zone.path)).simplified()
 
 
 def _smooth(points: tuple[Point, ...]) -> QPainterPath:
@@ -177,14 +177,14 @@ def _smooth(points: tuple[Point, ...]) -> QPainterPath:
     return path
 
 
-def ground(card: str) -> QColor:
+def translucent(card: str) -> QColor:
     """What lies below stays visible, but does not make words hard to read."""
     color = QColor(card)
     color.setAlphaF(0.8)
     return color
 
 
-class MiddleItem(QGraphicsItem):
+class CastSummaryItem(QGraphicsItem):
     """The shown cast in figures: name, mean percent, bytes and time left."""
 
     def __init__(self, theme: Theme) -> None:
@@ -193,12 +193,12 @@ class MiddleItem(QGraphicsItem):
         self._box = QRectF()
         self._lines = ("", "", "")
         self.dim = False
-        self.setZValue(Z_MIDDLE)
+        self.setZValue(Z_SUMMARY)
         self.setCacheMode(QGraphicsItem.CacheMode.DeviceCoordinateCache)
 
     def _clear_behind(self, painter: QPainter) -> None:
         """Hops that cross the figures' room stay visible, but don't make them hard to read."""
-        behind = ground(self._theme.palette.card)
+        behind = translucent(self._theme.palette.card)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(behind)
@@ -223,7 +223,7 @@ class MiddleItem(QGraphicsItem):
     ) -> None:
         palette, box = self._theme.palette, self._box
         name, figure, facts = self._lines
-        painter.setOpacity(DIM if self.dim else 1.0)
+        painter.setOpacity(DIM_OPACITY if self.dim else 1.0)
         self._clear_behind(painter)
         top = QRectF(box.x(), box.y(), box.width(), 18)
         paint_text(painter, top, name, palette.text_2, 13, 400, CENTRE, elide=Qt.TextElideMode.ElideMiddle)

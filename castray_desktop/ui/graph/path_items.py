@@ -1,0 +1,544 @@
+"""Graphics items of a cast's path: hops with arrow heads and rates, thin lines among dots, the multicast bus.
+
+They paint what `PathLayer` tells them, and know no models.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+
+from PySide6.QtCore import QLineF, QPointF, QRectF, Qt
+from PySide6.QtGui import QBrush, QColor, QLinearGradient, QPainter, QPainterPath, QPen
+from PySide6.QtWidgets import QGraphicsItem, QStyleOptionGraphicsItem, QWidget
+
+from castray_desktop.ui.graph.edge_geometry import WIDTHS, Bus, Curve, Line
+from castray_desktop.ui.graph.node_layout import Box, NodeShape, Point
+from castray_desktop.ui.graph.scene_items import (
+    DIM_OPACITY,
+    DOT_GAP,
+    FADED_OPACITY,
+    Z_HOP,
+    Z_PAUSED,
+    Z_RATE,
+    to_point,
+    to_rect,
+    translucent,
+)
+from castray_desktop.ui.theme.theme import Theme, mix
+from castray_desktop.ui.widgets.painting import CENTRE, metrics, paint_text, pixmap
+from castray_desktop.ui.widgets.status_glyphs import GlyphState, paint_glyph
+
+MARKER_SIZE = 14.0  # of a pause
+PAUSED_DASHES = [1.0, 4.0]
+REPAIR_DASHES, SHORT_DASHES = [4.0, 2.5], [1.6, 1.2]  # in widths of the line
+
+
+@dataclass(frozen=True)
+class HopAppearance:
+    """A hop's way and how it is drawn: its slice of the path's gradient, its width, whether bytes move."""
+
+    curve: Curve
+    first: float
+    last: float
+    width: float
+    moving: bool
+    faded: bool  # the cast has ended
+    dim: bool = False
+    head: bool = True
+    failed: bool = False  # dashed, with a cross: bytes will not take this way any more
+    repair: bool = False  # thin and in long dashes: only what datagrams did not bring takes this way
+    paused: bool = False  # thin and pale, with the sign of a pause: no bytes take this way for now
+    marker_position: float = 0.5  # where on the curve the cross or the sign is
+
+
+class HopItem(QGraphicsItem):
+    """One link of the relay chain with its arrow head, kept as a picture; its dots run on top of it."""
+
+    def __init__(self, theme: Theme, appearance: HopAppearance) -> None:
+        super().__init__()
+        self._theme, self.appearance = theme, appearance
+        self._line, self._arrow_head = _hop_path(appearance)
+        self._dots = _RunningDots(self, self._line)
+        self._dots.setVisible(appearance.moving)
+        self.setZValue(Z_PAUSED if appearance.paused else Z_HOP)
+        self.setCacheMode(QGraphicsItem.CacheMode.DeviceCoordinateCache)
+
+    def set_appearance(self, appearance: HopAppearance) -> None:
+        """Draw this from now on."""
+        if appearance == self.appearance:
+            return
+        if appearance.curve != self.appearance.curve:
+            self.prepareGeometryChange()
+        self.appearance = appearance
+        self._line, self._arrow_head = _hop_path(appearance)
+        self._dots.follow(self._line)
+        self._dots.setVisible(appearance.moving)
+        self.setZValue(Z_PAUSED if appearance.paused else Z_HOP)
+        self.update()
+
+    def advance_dots(self, phase: float) -> None:
+        """Move the dots to where they are after that many pixels; does nothing for a hop without them."""
+        if self.appearance.moving:
+            self._dots.run(phase)
+
+    def boundingRect(self) -> QRectF:
+        return self._line.boundingRect().united(self._arrow_head.boundingRect()).adjusted(-8, -8, 8, 8)
+
+    def paint(
+        self, painter: QPainter, option: QStyleOptionGraphicsItem, widget: QWidget | None = None
+    ) -> None:
+        palette, appearance = self._theme.palette, self.appearance
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        if appearance.failed:
+            self._paint_failed(painter)
+            return
+        opacity = (
+            DIM_OPACITY if appearance.dim else FADED_OPACITY if appearance.faded or appearance.paused else 1.0
+        )
+        first = mix(palette.path_start, palette.path_end, appearance.first)
+        last = mix(palette.path_start, palette.path_end, appearance.last)
+        first, last = (mix(palette.card, color.name(), opacity) for color in (first, last))
+        gradient = QLinearGradient(to_point(appearance.curve.start), to_point(appearance.curve.end))
+        gradient.setColorAt(0, first)
+        gradient.setColorAt(1, last)
+        pen = QPen(QBrush(gradient), appearance.width)
+        pen.setCapStyle(Qt.PenCapStyle.RoundCap)
+        if appearance.repair:
+            pen.setCapStyle(Qt.PenCapStyle.FlatCap)
+            pen.setDashPattern(REPAIR_DASHES if appearance.head else SHORT_DASHES)
+        painter.setPen(pen)
+        painter.setBrush(Qt.BrushStyle.NoBrush)
+        painter.drawPath(self._line)
+        if appearance.head:
+            painter.setPen(Qt.PenStyle.NoPen)
+            painter.setBrush(last)
+            painter.drawPath(self._arrow_head)
+            if appearance.paused:
+                self._paint_pause(painter)
+
+    def _paint_pause(self, painter: QPainter) -> None:
+        """Told from a hop that waits for its first bytes, whatever the colours."""
+        middle = to_point(self.appearance.curve.at(self.appearance.marker_position))
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(QColor(self._theme.palette.card))
+        painter.drawEllipse(middle, MARKER_SIZE / 2 + 1, MARKER_SIZE / 2 + 1)
+        painter.setOpacity(DIM_OPACITY if self.appearance.dim else 1.0)
+        place = QRectF(middle.x() - MARKER_SIZE / 2, middle.y() - MARKER_SIZE / 2, MARKER_SIZE, MARKER_SIZE)
+        paint_glyph(painter, place, GlyphState.PAUSED, self._theme.palette)
+
+    def _paint_failed(self, painter: QPainter) -> None:
+        """Told from a whole one by its dashes and its cross, whatever the colours."""
+        palette = self._theme.palette
+        color = mix(palette.card, palette.bad_fill, DIM_OPACITY if self.appearance.dim else 1.0)
+        pen = QPen(color, 2)
+        pen.setDashPattern([2.5, 2.5])
+        painter.setPen(pen)
+        painter.setBrush(Qt.BrushStyle.NoBrush)
+        painter.drawPath(self._line)
+        middle = to_point(self.appearance.curve.at(self.appearance.marker_position))
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(QColor(palette.card))
+        painter.drawEllipse(middle, 7, 7)
+        pen = QPen(color, 2)
+        pen.setCapStyle(Qt.PenCapStyle.RoundCap)
+        painter.setPen(pen)
+        for slope in (1, -1):
+            painter.drawLine(middle + QPointF(-3.5, -3.5 * slope), middle + QPointF(3.5, 3.5 * slope))
+
+
+class _RunningDots(QGraphicsItem):
+    """White dots along a hop."""
+
+    def __init__(self, hop: QGraphicsItem, line: QPainterPath) -> None:
+        super().__init__(hop)
+        self._phase = 0.0
+        self._places: list[QPointF] = []
+        self._box = QRectF()
+        self._line = line
+        self.follow(line)
+
+    def follow(self, line: QPainterPath) -> None:
+        """Run along this line from now on."""
+        self.prepareGeometryChange()
+        self._line = line
+        self._box = line.boundingRect().adjusted(-2, -2, 2, 2)
+        self._places = _pixel_steps(line)
+
+    def run(self, phase: float) -> None:
+        """Move to where they are after that many pixels."""
+        self._phase = phase
+        self.update()
+
+    def boundingRect(self) -> QRectF:
+        return self._box
+
+    def paint(
+        self, painter: QPainter, option: QStyleOptionGraphicsItem, widget: QWidget | None = None
+    ) -> None:
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        color = QColor("#FFFFFF")
+        color.setAlphaF(0.85)
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(color)
+        whole, part = divmod(self._phase % DOT_GAP, 1.0)
+        places = self._places
+        for index in range(int(whole), len(places) - 1, int(DOT_GAP)):
+            here, there = places[index], places[index + 1]
+            painter.drawEllipse(here + (there - here) * part, 1.0, 1.0)
+
+
+def _pixel_steps(line: QPainterPath) -> list[QPointF]:
+    """Points on a line, a pixel apart. Qt's own walk along a path is too slow for this."""
+    points = [line.pointAtPercent(step / 60) for step in range(61)]
+    result: list[QPointF] = []
+    due = 4.0
+    for start, end in pairwise(points):
+        way = end - start
+        length = math.hypot(way.x(), way.y())
+        while due < length:
+            result.append(start + way * (due / length))
+            due += 1.0
+        due -= length
+    return result
+
+
+def _hop_path(appearance: HopAppearance) -> tuple[QPainterPath, QPainterPath]:
+    """The line, ending inside the head, and the head: 11 long, 12 wide."""
+    curve = appearance.curve
+    length = 11.0 if appearance.width >= 3 else 7.0
+    wide = length * 6 / 11
+    last = curve.at(0.97)
+    angle = math.atan2(curve.end.y - last.y, curve.end.x - last.x)
+    along, across = QPointF(math.cos(angle), math.sin(angle)), QPointF(-math.sin(angle), math.cos(angle))
+    tip = to_point(curve.end)
+    base = tip - along * length
+    head = QPainterPath(tip)
+    head.lineTo(base + across * wide)
+    head.lineTo(base + along * (length * 0.25))
+    head.lineTo(base - across * wide)
+    head.closeSubpath()
+    end = tip - along * (length * 0.7 if appearance.head else 0)
+    line = QPainterPath(to_point(curve.start))
+    line.cubicTo(to_point(curve.control_1), to_point(curve.control_2), end)
+    return line, head
+
+
+Segment = tuple[Point, Point]
+
+
+class SegmentsItem(QGraphicsItem):
+    """The hops between dots: as many as there are nodes, painted as a path for each kind."""
+
+    def __init__(self, theme: Theme) -> None:
+        super().__init__()
+        self._theme = theme
+        self.segments: tuple[tuple[Segment, ...], ...] = ((), (), (), ())
+        self._lines: tuple[list[QLineF], ...] = ([], [], [], [])
+        self._box = QRectF()
+        self._dim = False
+        self.setZValue(Z_HOP)
+        self.setCacheMode(QGraphicsItem.CacheMode.DeviceCoordinateCache)
+
+    def set_segments(self, segments: tuple[tuple[Segment, ...], ...], box: QRectF, *, dim: bool) -> None:
+        """Draw these from now on, all inside `box`: whole hops, failed ones, repairs, paused ones."""
+        if (segments, box, dim) == (self.segments, self._box, self._dim):
+            return
+        if box != self._box:
+            self.prepareGeometryChange()
+        self.segments, self._box, self._dim = segments, box, dim
+        self._lines = tuple(_lines(kind) for kind in segments)
+        self.update()
+
+    def boundingRect(self) -> QRectF:
+        return self._box
+
+    def paint(
+        self, painter: QPainter, option: QStyleOptionGraphicsItem, widget: QWidget | None = None
+    ) -> None:
+        palette = self._theme.palette
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setOpacity((DIM_OPACITY if self._dim else 1.0) * 0.6)
+        painter.setPen(QPen(QColor(palette.path_start), 1))
+        painter.drawLines(self._lines[0])
+        pen = QPen(QColor(palette.bad_fill), 1)
+        pen.setDashPattern([3, 3])
+        painter.setPen(pen)
+        painter.drawLines(self._lines[1])
+        pen = QPen(QColor(palette.path_end), 1)
+        pen.setDashPattern(SHORT_DASHES)
+        painter.setPen(pen)
+        painter.drawLines(self._lines[2])
+        pen = QPen(QColor(palette.offline), 1)
+        pen.setDashPattern(PAUSED_DASHES)
+        painter.setPen(pen)
+        painter.drawLines(self._lines[3])
+
+
+def _lines(segments: tuple[Segment, ...]) -> list[QLineF]:
+    return [QLineF(to_point(start), to_point(end)) for start, end in segments]
+
+
+class RateItem(QGraphicsItem):
+    """A hop's rate, in a pill when the hop lags."""
+
+    def __init__(self, theme: Theme) -> None:
+        super().__init__()
+        self._theme = theme
+        self.text, self.lagging, self.dim, self._over = "", False, False, False
+        self._box = QRectF()
+        self.setZValue(Z_RATE)
+        self.setCacheMode(QGraphicsItem.CacheMode.DeviceCoordinateCache)
+
+    @staticmethod
+    def room(text: str, lagging: bool) -> tuple[float, float]:
+        """Width and height of a rate."""
+        width = metrics(11, 600, True).horizontalAdvance(text)
+        return (width + 18, 20.0) if lagging else (width + 8, 16.0)
+
+    def show_rate(self, text: str, box: Box, *, lagging: bool, dim: bool, over: bool = False) -> None:
+        """Stand at `box` from now on; `over` a line it gets a translucent to be read on."""
+        rect, now = to_rect(box), (text, lagging, dim, over)
+        if (now, rect) != ((self.text, self.lagging, self.dim, self._over), self._box):
+            self.prepareGeometryChange()
+            (self.text, self.lagging, self.dim, self._over), self._box = now, rect
+            self.update()
+
+    def boundingRect(self) -> QRectF:
+        return self._box.adjusted(-1, -1, 1, 1)
+
+    def paint(
+        self, painter: QPainter, option: QStyleOptionGraphicsItem, widget: QWidget | None = None
+    ) -> None:
+        palette = self._theme.palette
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setOpacity(DIM_OPACITY if self.dim else 1.0)
+        if self.lagging:
+            painter.setPen(QPen(QColor(palette.warn_line), 1))
+            painter.setBrush(QColor(palette.warn_soft))
+            painter.drawRoundedRect(self._box, 10, 10)
+        elif self._over:
+            painter.setPen(Qt.PenStyle.NoPen)
+            painter.setBrush(translucent(palette.card))
+            painter.drawRoundedRect(self._box, 6, 6)
+        color = palette.warn if self.lagging else palette.text
+        paint_text(painter, self._box, self.text, color, 11, 600, CENTRE, tabular=True)
+
+
+BRANCH_WIDTHS = {NodeShape.FULL: 3.0, NodeShape.COMPACT: 2.0, NodeShape.GLYPH: 1.5, NodeShape.DOT: 1.0}
+HEADS = {NodeShape.FULL: 11.0, NodeShape.COMPACT: 7.0}  # length; smaller cells have no room for one
+STRENGTHS = {NodeShape.DOT: 0.6}  # where there are many
+DOT = 2.0  # wide
+CORNERS = {NodeShape.FULL: 14.0, NodeShape.COMPACT: 10.0, NodeShape.GLYPH: 6.0, NodeShape.DOT: 4.0}  # radius
+
+
+@dataclass(frozen=True)
+class MulticastAppearance:
+    """The bus and how it is drawn."""
+
+    bus: Bus
+    cell: NodeShape
+    moving: bool  # bytes move along it
+    faded: bool  # everything was sent
+    dim: bool = False
+
+
+class MulticastItem(QGraphicsItem):
+    """The bus, kept as a picture; its dots run on top of it."""
+
+    def __init__(self, theme: Theme, appearance: MulticastAppearance) -> None:
+        super().__init__()
+        self._theme, self.appearance = theme, appearance
+        self._dots = _BusDots(self)
+        self._follow()
+        self.setZValue(Z_HOP)
+        self.setCacheMode(QGraphicsItem.CacheMode.DeviceCoordinateCache)
+
+    def set_appearance(self, appearance: MulticastAppearance) -> None:
+        """Draw this from now on."""
+        if appearance == self.appearance:
+            return
+        moved = appearance.bus != self.appearance.bus
+        if moved:
+            self.prepareGeometryChange()
+        self.appearance = appearance
+        if moved:
+            self._follow()
+        self._dots.setVisible(appearance.moving)
+        self.update()
+
+    def _follow(self) -> None:
+        appearance = self.appearance
+        corner, head = CORNERS[appearance.cell], HEADS.get(appearance.cell, 0.0)
+        on_ring = not appearance.bus.branches
+        self._ways, self._heads, self._branches = QPainterPath(), QPainterPath(), list[QLineF]()
+        for line in appearance.bus.ways:
+            self._ways.addPath(_rounded(_shortened(line, head * 0.6) if on_ring else line, corner))
+        for line in appearance.bus.ways if on_ring else appearance.bus.branches:
+            if head:
+                self._heads.addPath(_arrow_head(line, head))
+        for start, end in (_shortened(line, head * 0.6) for line in appearance.bus.branches):
+            self._branches.append(QLineF(to_point(start), to_point(end)))
+        self._dots.follow(self._ways)
+        self._dots.setVisible(appearance.moving)
+
+    def advance_dots(self, phase: float) -> None:
+        """Move the dots to where they are after that many pixels."""
+        if self.appearance.moving:
+            self._dots.run(phase)
+
+    def boundingRect(self) -> QRectF:
+        box = self._ways.boundingRect().united(self._heads.boundingRect())
+        return box.adjusted(-8, -8, 8, 8 + 12)
+
+    def paint(
+        self, painter: QPainter, option: QStyleOptionGraphicsItem, widget: QWidget | None = None
+    ) -> None:
+        appearance, cell = self.appearance, self.appearance.cell
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        brush = self._brush()
+        round_cap = Qt.PenCapStyle.RoundCap
+        width = BRANCH_WIDTHS[cell] if appearance.bus.branches else WIDTHS[cell]
+        painter.setBrush(Qt.BrushStyle.NoBrush)
+        painter.setPen(QPen(brush, width, Qt.PenStyle.SolidLine, round_cap))
+        painter.drawLines(self._branches)
+        painter.setPen(QPen(brush, WIDTHS[cell], Qt.PenStyle.SolidLine, round_cap))
+        painter.drawPath(self._ways)
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(brush)
+        painter.drawPath(self._heads)
+
+    def _brush(self) -> QBrush:
+        """A gradient from the source's colour to that of the end of the path, as for the relay."""
+        palette, appearance = self._theme.palette, self.appearance
+        strength = (
+            DIM_OPACITY
+            if appearance.dim
+            else FADED_OPACITY
+            if appearance.faded
+            else STRENGTHS.get(appearance.cell, 1.0)
+        )
+        start = appearance.bus.ways[0][0].x if appearance.bus.ways else 0.0
+        gradient = QLinearGradient(start, 0, max(start + 1, appearance.bus.end), 0)
+        gradient.setColorAt(0, mix(palette.card, palette.path_start, strength))
+        gradient.setColorAt(1, mix(palette.card, palette.path_end, strength))
+        return QBrush(gradient)
+
+
+class _BusDots(QGraphicsItem):
+    """White dots that run from the source along every branch at once: what ways share, their dots do too."""
+
+    def __init__(self, bus: QGraphicsItem) -> None:
+        super().__init__(bus)
+        self._phase = 0.0
+        self._ways = QPainterPath()
+
+    def follow(self, ways: QPainterPath) -> None:
+        """Run along these from now on."""
+        self.prepareGeometryChange()
+        self._ways = ways
+
+    def run(self, phase: float) -> None:
+        """Move to where they are after that many pixels."""
+        self._phase = phase
+        self.update()
+
+    def boundingRect(self) -> QRectF:
+        return self._ways.boundingRect().adjusted(-2, -2, 2, 2)
+
+    def paint(
+        self, painter: QPainter, option: QStyleOptionGraphicsItem, widget: QWidget | None = None
+    ) -> None:
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        color = QColor("#FFFFFF")
+        color.setAlphaF(0.85)
+        pen = QPen(color, DOT)
+        pen.setCapStyle(Qt.PenCapStyle.RoundCap)
+        pen.setDashPattern([0.01, DOT_GAP / DOT - 0.01])
+        pen.setDashOffset(-(self._phase % DOT_GAP) / DOT)
+        painter.setPen(pen)
+        painter.drawPath(self._ways)
+
+
+def _shortened(line: Line, by: float) -> Line:
+    """Without so much of its end, where the head is."""
+    before, end = line[-2], line[-1]
+    length = math.dist(before, end) or 1.0
+    share = max(0.0, 1 - by / length)
+    return (
+        *line[:-1],
+        type(end)(before.x + (end.x - before.x) * share, before.y + (end.y - before.y) * share),
+    )
+
+
+def _rounded(line: Line, radius: float) -> QPainterPath:
+    """The line with its corners rounded."""
+    path = QPainterPath(to_point(line[0]))
+    for before, corner, after in zip(line, line[1:], line[2:], strict=False):
+        reach = min(radius, math.dist(before, corner) / 2, math.dist(corner, after) / 2)
+        at = to_point(corner)
+        path.lineTo(_towards(at, to_point(before), reach))
+        path.quadTo(at, _towards(at, to_point(after), reach))
+    path.lineTo(to_point(line[-1]))
+    return path
+
+
+def _towards(start: QPointF, end: QPointF, by: float) -> QPointF:
+    way = end - start
+    length = math.hypot(way.x(), way.y()) or 1.0
+    return start + way * (by / length)
+
+
+def _arrow_head(line: Line, length: float) -> QPainterPath:
+    """An arrow head at the line's end, a little wider than it is long."""
+    tip, before = to_point(line[-1]), to_point(line[-2])
+    back = _towards(tip, before, length) - tip
+    across = QPointF(-back.y(), back.x()) * 0.55
+    head = QPainterPath(tip)
+    head.lineTo(tip + back + across)
+    head.lineTo(tip + back * 0.75)
+    head.lineTo(tip + back - across)
+    head.closeSubpath()
+    return head
+
+
+class MulticastRateItem(QGraphicsItem):
+    """The stream's rate, once for all, in a pill that ends at the bus."""
+
+    def __init__(self, theme: Theme) -> None:
+        super().__init__()
+        self._theme = theme
+        self.text, self._calm, self._dim = "", False, False
+        self._box = QRectF()
+        self.setZValue(Z_RATE)
+        self.setCacheMode(QGraphicsItem.CacheMode.DeviceCoordinateCache)
+
+    def show_rate(self, text: str, end: QPointF, *, faded: bool, dim: bool) -> None:
+        """Say this from now on, left of that place."""
+        width = math.ceil(metrics(11, 600, True).horizontalAdvance(text)) + 36
+        box = QRectF(max(4.0, end.x() - width), end.y() - 11, width, 22)
+        if (text, box, faded, dim) != (self.text, self._box, self._calm, self._dim):
+            self.prepareGeometryChange()
+            self.text, self._box, self._calm, self._dim = text, box, faded, dim
+            self.update()
+
+    def boundingRect(self) -> QRectF:
+        return self._box.adjusted(-1, -1, 1, 1)
+
+    def paint(
+        self, painter: QPainter, option: QStyleOptionGraphicsItem, widget: QWidget | None = None
+    ) -> None:
+        palette, box = self._theme.palette, self._box
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setOpacity(DIM_OPACITY if self._dim else 1.0)
+        painter.setPen(QPen(QColor(palette.line if self._calm else palette.accent_line), 1))
+        painter.setBrush(QColor(palette.card if self._calm else palette.accent_soft))
+        painter.drawRoundedRect(box.adjusted(0.5, 0.5, -0.5, -0.5), 11, 11)
+        ratio = painter.device().devicePixelRatioF() * max(1.0, painter.worldTransform().m11())
+        color = palette.text_2 if self._calm else palette.accent
+        painter.drawPixmap(box.topLeft() + QPointF(8, 4), pixmap("radio", color, 14, ratio))
+        rest = box.adjusted(27, 0, -8, 0)
+        paint_text(
+            painter, rest, self.text, palette.text_2 if self._calm else palette.text, 11, 600, tabular=True
+        )
