@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Iterable
 from functools import partial
 
-from PySide6.QtCore import QPoint, QRectF, QSize, Qt, QTimer, Signal
+from PySide6.QtCore import QObject, QPoint, QRect, QRectF, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import QGuiApplication, QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QMenu, QSizePolicy, QVBoxLayout, QWidget
 
@@ -31,8 +31,7 @@ from castray_desktop.ui.graph.graph_scene import GraphScene
 from castray_desktop.ui.graph.graph_view import ZOOM_MOST, ZOOM_STEP, GraphView
 from castray_desktop.ui.graph.node_layout import NodeShape
 from castray_desktop.ui.graph.overlays import STRIP, ViewContainer
-from castray_desktop.ui.graph.side_card import CastOnNode
-from castray_desktop.ui.graph.side_card_controller import SideCardController
+from castray_desktop.ui.graph.side_card import CastOnNode, facts_of
 from castray_desktop.ui.i18n.retranslator import Retranslator
 from castray_desktop.ui.model.node_list import NodeList
 from castray_desktop.ui.model.recipient_selection import RecipientSelection
@@ -44,7 +43,95 @@ from castray_desktop.ui.widgets.segmented_buttons import SegmentedButtons
 
 TITLE_BAR = 48
 COMPACT_WIDTH, COMPACT_HEIGHT = 600, 420
-REFRESH_AGES_MS = 30_000
+REFRESH_AGES_MS, REFRESH_CARD_MS = 30_000, 250
+
+
+class SideCardController(QObject):
+    """Opens the side card for a node, keeps its facts and its place up to date, and closes it.
+
+    The view's `facts_requested` opens it, and `current_changed` moves it to another node. It closes by Esc,
+    its button, the key that opened it, and when the node is gone. Signal: `moved()` when it covers another
+    area.
+    """
+
+    moved = Signal()
+
+    def __init__(
+        self,
+        container: ViewContainer,
+        view: GraphView,
+        nodes: NodeList,
+        under_way_on: Callable[[str], Iterable[CastOnNode]],
+        now: Callable[[], float],
+    ) -> None:
+        super().__init__(view)
+        self._container, self._view, self._nodes = container, view, nodes
+        self._under_way_on, self._now = under_way_on, now
+        self._card = view.overlays.side_card
+        self.node = ""  # "" while it is closed
+        self._covers = QRect()
+        self._refresh_timer = QTimer(self)
+        self._refresh_timer.setSingleShot(True)
+        self._refresh_timer.setInterval(REFRESH_CARD_MS)
+        self._refresh_timer.timeout.connect(self.refresh)
+        view.facts_requested.connect(self.show)
+        view.current_changed.connect(self._follow_current)
+        view.resized.connect(self.refresh)
+        view.drops.drop_hint.connect(self._update_visibility)
+        self._card.close_requested.connect(self.close)
+
+    def show(self, name: str) -> None:
+        """Show this node's facts; "" closes the card."""
+        if not name:
+            self.close()
+            return
+        self.node = name
+        self.refresh()
+        self._view.reveal(name)
+
+    def close(self) -> None:
+        """Hide the card; the keyboard focus returns to the graph if it was on the card."""
+        name, self.node = self.node, ""
+        focused: QWidget | None = self._view.window().focusWidget()
+        had_focus = focused is not None and self._card.isAncestorOf(focused)
+        self._refresh_timer.stop()
+        self._card.hide()
+        self._container.reserve(side=0, below=0)
+        self._emit_moved()
+        if had_focus:
+            self._view.go_to(name)
+
+    def _follow_current(self, name: str) -> None:
+        if self.node and name and name != self.node:
+            self.show(name)
+
+    def refresh_soon(self) -> None:
+        """Refresh the card once within a quarter of a second, however often this is called."""
+        if self.node and not self._refresh_timer.isActive():
+            self._refresh_timer.start()
+
+    def refresh(self) -> None:
+        """Bring the card's facts and place up to date."""
+        if not self.node:
+            return
+        node = self._nodes.get(self.node)
+        if node is None:
+            self.close()
+            return
+        self._card.show_facts(facts_of(node, self._nodes, self._under_way_on(self.node), self._now()))
+        self._view.overlays.place_side_card(self.node)
+        self._update_visibility()
+
+    def _update_visibility(self) -> None:
+        """Hide the card during a drag, so that files can be dropped on what it covers."""
+        self._card.setVisible(bool(self.node) and not self._view.dragging)
+        self._emit_moved()
+
+    def _emit_moved(self) -> None:
+        covers = self._card.geometry() if not self._card.isHidden() else QRect()
+        if covers != self._covers:
+            self._covers = covers
+            self.moved.emit()
 
 
 class GraphCard(Card):
@@ -77,10 +164,10 @@ class GraphCard(Card):
         self._legend_wanted: bool | None = None
         self._no_place_key: tuple[object, ...] = ()  # where the read-out found none among the nodes
         self.scene_ = GraphScene(theme, nodes, selection, self, now)
-        self._stage = ViewContainer(self)
-        self.view = GraphView(theme, self.scene_, selection, self._stage)
+        self._container = ViewContainer(self)
+        self.view = GraphView(theme, self.scene_, selection, self._container)
         self.scene_.setParent(self.view)  # a view that lost its scene would scroll, and be looked at
-        self.side_card = SideCardController(self._stage, self.view, nodes, under_way_on, now)
+        self.side_card = SideCardController(self._container, self.view, nodes, under_way_on, now)
         self._build(theme)
         self._connect()
         self._ages = QTimer(self)
@@ -129,8 +216,8 @@ class GraphCard(Card):
         column.setContentsMargins(1, 1, 1, 1)
         column.setSpacing(0)
         column.addWidget(holder)
-        column.addWidget(self._stage, 1)
-        self._stage.fill(self.view)
+        column.addWidget(self._container, 1)
+        self._container.set_view(self.view)
 
     def _connect(self) -> None:
         self._pick.pressed.connect(self._pick_pressed)
@@ -138,11 +225,11 @@ class GraphCard(Card):
         self._fit.clicked.connect(self.view.fit)
         self._legend.clicked.connect(self._legend_clicked)
         self.view.zoomed.connect(self._refresh_zoom)
-        self.view.drag_entered.connect(self.drag_entered)
-        self.view.drag_left.connect(self.drag_left)
-        self.view.files_dropped.connect(self.files_dropped)
-        self.view.drop_hint.connect(self.drop_hint)
-        self.view.send_requested.connect(self.send_requested)
+        self.view.drops.drag_entered.connect(self.drag_entered)
+        self.view.drops.drag_left.connect(self.drag_left)
+        self.view.drops.files_dropped.connect(self.files_dropped)
+        self.view.drops.drop_hint.connect(self.drop_hint)
+        self.view.keys.send_requested.connect(self.send_requested)
         self.view.menu_requested.connect(self._show_menu)
         self._nodes.changed.connect(self._nodes_changed)
         self._nodes.activity_changed.connect(self._activity_changed)
@@ -172,7 +259,7 @@ class GraphCard(Card):
         self.resize(size)
         width, height = size.width() - 2.0, size.height() - 2.0 - TITLE_BAR
         self._make_strip(self.scene_.preview_layout(width, height).cell)
-        self.view.prepare(width, height - self._stage.strip)
+        self.view.prepare(width, height - self._container.strip)
 
     def set_nodes_editable(self, editable: bool) -> None:
         """Whether the context menu offers to add nodes, as in a local cluster."""
@@ -258,11 +345,11 @@ class GraphCard(Card):
     def _refresh_read_out(self) -> None:
         lines, icon = path_lines(self._nodes)
         self._make_strip(self.scene_.layout.cell)
-        shown = self.view.placer.show_read_out(lines, icon)
-        if not shown and not self._stage.strip and self.view.isVisible():
+        shown = self.view.overlays.show_read_out(lines, icon)
+        if not shown and not self._container.strip and self.view.isVisible():
             self._no_place_key = self._places_key()
             self._make_strip(self.scene_.layout.cell)
-            self.view.placer.show_read_out(lines, icon)
+            self.view.overlays.show_read_out(lines, icon)
 
     def _make_strip(self, cell: NodeShape) -> None:
         """Room for the read-out where it finds none among the nodes, also before a hop is the slowest."""
@@ -271,13 +358,13 @@ class GraphCard(Card):
         if not relayed:
             self._no_place_key = ()
         crowded = self._compact or cell is NodeShape.DOT or self._no_place_key == self._places_key()
-        self._stage.set_strip(STRIP if relayed and crowded else 0)
+        self._container.reserve(strip=STRIP if relayed and crowded else 0)
 
     def _places_key(self) -> tuple[object, ...]:
         """Everything but its own size that decides whether the read-out has a place among the nodes."""
-        stage, view = self._stage, self.view
-        over = (view.legend.isVisible(), view.side_card.isVisible())
-        return stage.size(), stage.side, stage.below, over, self.scene_.layout_input()
+        container, view = self._container, self.view
+        over = (view.overlays.legend.isVisible(), view.overlays.side_card.isVisible())
+        return container.size(), container.side, container.below, over, self.scene_.layout_input()
 
     def _refresh_zoom(self, zoom: float) -> None:
         self._zoom.button(1).setText(f"{round(zoom * 100)}%")
@@ -295,7 +382,7 @@ class GraphCard(Card):
 
     def _legend_clicked(self, shown: bool) -> None:
         self._legend_wanted = shown
-        self.view.legend.setVisible(shown)
+        self.view.overlays.legend.setVisible(shown)
         self.side_card.refresh()
         self._refresh_read_out()
 
@@ -320,7 +407,7 @@ class GraphCard(Card):
         self._fit.setVisible(not compact)
         shown = not compact if self._legend_wanted is None else self._legend_wanted
         self._legend.setChecked(shown)
-        self.view.legend.setVisible(shown)
+        self.view.overlays.legend.setVisible(shown)
         self._refresh_title()
         self._refresh_read_out()
 

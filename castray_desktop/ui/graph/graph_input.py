@@ -15,7 +15,7 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QGraphicsView
 
 from castray_desktop.ui.graph.graph_scene import GraphScene
-from castray_desktop.ui.graph.overlays import AllNodesPill, OverlayPlacer
+from castray_desktop.ui.graph.overlays import Overlays
 from castray_desktop.ui.graph.side_card import SideCard
 from castray_desktop.ui.model.desktop_services import local_paths
 from castray_desktop.ui.model.recipient_selection import RecipientSelection
@@ -165,12 +165,11 @@ class GraphDrops(QObject):
         view: QGraphicsView,
         scene: GraphScene,
         selection: RecipientSelection,
-        pill: AllNodesPill,
-        room: OverlayPlacer,
+        overlays: Overlays,
     ) -> None:
         super().__init__(view)
         self._view, self._graph, self._selection = view, scene, selection
-        self._pill, self._placer = pill, room
+        self._overlays, self._pill = overlays, overlays.pill
 
     def enter(self, event: QDragEnterEvent) -> None:
         """Begin a drag of files; other data is ignored."""
@@ -232,7 +231,7 @@ class GraphDrops(QObject):
         """In the middle of the upper edge, or beside it where a node lies there."""
         pill = self._pill
         free = max(0, self._view.viewport().width() - pill.width())
-        covered = self._placer.node_rects()
+        covered = self._overlays.node_rects()
         for share in (0.5, 0.25, 0.75, 0.0, 1.0):
             place = QRect(round(free * share), 8, pill.width(), pill.height())
             if not any(place.intersects(other) for other in covered):

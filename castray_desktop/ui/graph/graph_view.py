@@ -26,9 +26,8 @@ from PySide6.QtWidgets import QGraphicsView, QToolTip
 from castray_desktop.ui.graph.graph_input import GraphDrops, GraphKeys
 from castray_desktop.ui.graph.graph_scene import GraphScene
 from castray_desktop.ui.graph.node_layout import NodeShape
-from castray_desktop.ui.graph.overlays import AllNodesPill, Legend, OverlayPlacer, ReadOut, ViewContainer
+from castray_desktop.ui.graph.overlays import Overlays, ViewContainer
 from castray_desktop.ui.graph.scene_items import GridBackground, to_point, to_rect
-from castray_desktop.ui.graph.side_card import SideCard
 from castray_desktop.ui.model.recipient_selection import RecipientSelection
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.widgets.basic_widgets import bind_text
@@ -43,24 +42,17 @@ PIXMAP_CACHE_KB = 48 * 1024
 
 
 class GraphView(QGraphicsView):
-    """Signals: `drag_entered(paths)`, `drag_left()`, `files_dropped(paths, recipients)`, without recipients
-    where no node is the target; `send_requested()` on Enter, `zoomed(factor)`,
-    `menu_requested(name, global place)` ("" when not on a node), `drop_hint(text)`: what a drop here would
-    do, "" when nothing in the graph is the target; `facts_requested(name)`, "" to close the
-    card; `current_changed(name)` when a node was clicked or the keyboard went to it; `resized()`, also by
-    zooming and panning.
+    """Shows the scene, and turns the pointer into selections. `keys` and `drops` handle other input.
 
-    What lies over the view is a child of `parent`, whose area the view fills: screen readers don't find a
-    view's own children.
+    Signals: `zoomed(factor)`; `menu_requested(name, global place)`, "" when not on a node;
+    `facts_requested(name)`, "" to close the card; `current_changed(name)` when a node was clicked or has
+    the keyboard focus; `resized()`, also after zooming and panning.
+
+    The overlays are children of `parent`, since screen readers don't find a view's own children.
     """
 
-    drag_entered = Signal(list)
-    drag_left = Signal()
-    files_dropped = Signal(list, object)
-    send_requested = Signal()
     zoomed = Signal(float)
     menu_requested = Signal(str, QPoint)
-    drop_hint = Signal(str)
     facts_requested = Signal(str)
     current_changed = Signal(str)
     resized = Signal()
@@ -69,7 +61,7 @@ class GraphView(QGraphicsView):
         self, theme: Theme, scene: GraphScene, selection: RecipientSelection, parent: ViewContainer
     ) -> None:
         super().__init__(scene, parent)
-        self._theme, self._graph, self._selection, self._stage = theme, scene, selection, parent
+        self._theme, self._graph, self._selection, self._container = theme, scene, selection, parent
         self.reduce_motion = False
         self._zoom = 1.0
         self._press: QPoint | None = None
@@ -82,15 +74,9 @@ class GraphView(QGraphicsView):
         self._dots = QTimer(self)
         self._dots.setInterval(DOT_INTERVAL_MS)
         self._dots.timeout.connect(self._advance_dots)
-        self.legend = Legend(theme, parent)
-        self.read_out = ReadOut(theme, parent)
-        self.side_card = SideCard(theme, parent)
-        self.pill = AllNodesPill(theme, parent)
-        self.placer = OverlayPlacer(
-            self, scene, parent, legend=self.legend, read_out=self.read_out, side_card=self.side_card
-        )
-        self._drops = GraphDrops(self, scene, selection, self.pill, self.placer)
-        self._keys = GraphKeys(self, scene, selection, self.side_card)
+        self.overlays = Overlays(theme, self, scene, parent)
+        self.drops = GraphDrops(self, scene, selection, self.overlays)
+        self.keys = GraphKeys(self, scene, selection, self.overlays.side_card)
         self._set_up()
         self._connect_input()
         theme.changed.connect(self._repaint_all)
@@ -113,19 +99,14 @@ class GraphView(QGraphicsView):
         self.setMinimumSize(200, 120)
         bind_text(self, self.setAccessibleName, lambda: self.tr("Nodes"))
         bind_text(self, self.viewport().setAccessibleName, lambda: self.tr("Nodes"))
-        bind_text(self, self.setAccessibleDescription, self._keys.description)
+        bind_text(self, self.setAccessibleDescription, self.keys.description)
 
     def _connect_input(self) -> None:
-        keys, drops = self._keys, self._drops
+        keys = self.keys
         keys.current_changed.connect(self.reveal)
         keys.current_changed.connect(self.current_changed)
         keys.facts_requested.connect(self.facts_requested)
-        keys.send_requested.connect(self.send_requested)
         keys.zoom_requested.connect(self._zoom_by)
-        drops.drag_entered.connect(self.drag_entered)
-        drops.drag_left.connect(self.drag_left)
-        drops.drop_hint.connect(self.drop_hint)
-        drops.files_dropped.connect(self.files_dropped)
 
     # --- size and zoom ---------------------------------------------------------------------
 
@@ -176,7 +157,7 @@ class GraphView(QGraphicsView):
         centre = self._share_at(self.viewport().rect().center())
         width, height = float(size.width()), float(size.height())
         self.resetTransform()
-        whole = (self.size(), self._stage.below, self._graph.layout_input())
+        whole = (self.size(), self._container.below, self._graph.layout_input())
         if self._zoom == 1.0 or whole != self._small_for:
             self._show_whole(width, height)
             self._small_for = whole if self._graph.layout.cell is not NodeShape.FULL else ()
@@ -202,9 +183,9 @@ class GraphView(QGraphicsView):
 
     def _show_whole(self, width: float, height: float) -> None:
         self._graph.fit(width, height)
-        if self._stage.below and self._graph.layout.cell in (NodeShape.GLYPH, NodeShape.DOT):
+        if self._container.below and self._graph.layout.cell in (NodeShape.GLYPH, NodeShape.DOT):
             # Rather as it was before something stood below it, and a part of it, than all of it tiny.
-            self._graph.fit(width, height + self._stage.below)
+            self._graph.fit(width, height + self._container.below)
 
     # --- motion ----------------------------------------------------------------------------
 
@@ -258,7 +239,7 @@ class GraphView(QGraphicsView):
     def go_to(self, name: str) -> None:
         """Take the keyboard to this node."""
         self.setFocus(Qt.FocusReason.OtherFocusReason)
-        self._keys.focus(name if self._graph.place(name) is not None else "")
+        self.keys.focus(name if self._graph.place(name) is not None else "")
 
     @property
     def dragging(self) -> bool:
@@ -287,10 +268,10 @@ class GraphView(QGraphicsView):
     def mousePressEvent(self, event: QMouseEvent) -> None:
         place = event.position().toPoint()
         if event.button() is Qt.MouseButton.MiddleButton or (
-            event.button() is Qt.MouseButton.LeftButton and self._keys.space
+            event.button() is Qt.MouseButton.LeftButton and self.keys.space
         ):
             self._pan_from = place
-            self._keys.use_space()
+            self.keys.use_space()
             self.viewport().setCursor(Qt.CursorShape.ClosedHandCursor)
         elif event.button() is Qt.MouseButton.LeftButton:
             self._press = place
@@ -339,7 +320,7 @@ class GraphView(QGraphicsView):
         name = self._graph.node_at(self.mapToScene(event.position().toPoint()))
         plain = event.button() is Qt.MouseButton.LeftButton and not event.modifiers()
         self.mousePressEvent(event)
-        if name and plain and not self._keys.space:
+        if name and plain and not self.keys.space:
             self.facts_requested.emit(name)
 
     def wheelEvent(self, event: QWheelEvent) -> None:
@@ -351,19 +332,19 @@ class GraphView(QGraphicsView):
             super().wheelEvent(event)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        self._keys.press(event)
+        self.keys.press(event)
 
     def keyReleaseEvent(self, event: QKeyEvent) -> None:
-        if not self._keys.release(event):
+        if not self.keys.release(event):
             super().keyReleaseEvent(event)
 
     def focusInEvent(self, event: QFocusEvent) -> None:
         super().focusInEvent(event)
-        self._keys.focus_in(event)
+        self.keys.focus_in(event)
 
     def focusOutEvent(self, event: QFocusEvent) -> None:
         super().focusOutEvent(event)
-        self._keys.focus_out(event)
+        self.keys.focus_out(event)
 
     def contextMenuEvent(self, event: QContextMenuEvent) -> None:
         if event.reason() is QContextMenuEvent.Reason.Keyboard:
@@ -376,22 +357,22 @@ class GraphView(QGraphicsView):
         self.menu_requested.emit(name, self.viewport().mapToGlobal(place))
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        self._drops.enter(event)
+        self.drops.enter(event)
 
     def dragMoveEvent(self, event: QDragMoveEvent) -> None:
-        self._drops.move(event)
+        self.drops.move(event)
 
     def dragLeaveEvent(self, event: QDragLeaveEvent) -> None:
-        self._drops.leave()
+        self.drops.leave()
 
     def dropEvent(self, event: QDropEvent) -> None:
-        self._drops.drop(event)
+        self.drops.drop(event)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
         if self.isVisible():  # else it is laid out when it is shown
             self.relayout()
-        self.legend.move(16, self.height() - self.legend.height() - 14)
+        self.overlays.legend.move(16, self.height() - self.overlays.legend.height() - 14)
         self.zoomed.emit(self._zoom)
         self.resized.emit()
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from PySide6.QtCore import QMargins, QPoint, QPointF, QRect, QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen
@@ -171,67 +173,63 @@ class AllNodesPill(QWidget):
 
 
 class ViewContainer(QWidget):
-    """The view fills it but for its margins: the side card can stand at the right or at the bottom.
-
-    Above what stands at the bottom there may be a strip for one line of words.
-    """
+    """Holds the view and the widgets over it. The view fills it, except for reserved margins."""
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
-        self.side = self.below = self.strip = 0  # pixels that are left free
+        self.side = self.below = self.strip = 0  # reserved pixels: at the right, at the bottom, above that
         self._column = QVBoxLayout(self)
         self._column.setContentsMargins(0, 0, 0, 0)
 
-    def fill(self, view: QWidget) -> None:
+    def set_view(self, view: QWidget) -> None:
         """Let the view fill this widget."""
         self._column.addWidget(view)
 
-    def set_side(self, width: int) -> None:
-        """Leave so much free at the right, from now on; the view has its new size at once."""
-        self.side = width
-        self._make_room()
-
-    def set_below(self, height: int) -> None:
-        """Leave so much free at the bottom."""
-        self.below = height
-        self._make_room()
-
-    def set_strip(self, height: int) -> None:
-        """Leave so much free for a line of words, above what stands at the bottom."""
-        self.strip = height
-        self._make_room()
-
-    def strip_place(self) -> QRect:
-        """The rectangle of that line."""
-        return QRect(0, self.height() - self.below - self.strip, self.width() - self.side, self.strip)
-
-    def _make_room(self) -> None:
-        wanted = QMargins(0, 0, self.side, self.below + self.strip)
-        if wanted != self._column.contentsMargins():
-            self._column.setContentsMargins(wanted)
+    def reserve(self, *, side: int | None = None, below: int | None = None, strip: int | None = None) -> None:
+        """Reserve margins for the side card and for a one-line read-out; resizes the view at once."""
+        self.side = self.side if side is None else side
+        self.below = self.below if below is None else below
+        self.strip = self.strip if strip is None else strip
+        margins = QMargins(0, 0, self.side, self.below + self.strip)
+        if margins != self._column.contentsMargins():
+            self._column.setContentsMargins(margins)
             self._column.activate()
 
+    def strip_rect(self) -> QRect:
+        return QRect(0, self.height() - self.below - self.strip, self.width() - self.side, self.strip)
 
-STEP = 16
+
+GRID_STEP = 16  # between the positions that are tried
+CARD_MARGIN = 10
+MIN_VIEW_WIDTH, MIN_VIEW_HEIGHT = 440, 120  # what a side card beside or below the view leaves of it
+MIN_CARD_HEIGHT = 90  # below the view; a lower card lies over the view
+OWN_NODE_WEIGHT = 4.0  # of the node that the card describes
+MAX_FINE_PARTS = 80  # with more parts only the edges and the middle are tried
+OVERLAP_COST = 2000.0  # of touching a part at all, in square pixels
 
 
-class OverlayPlacer:
-    """Rectangles in the view's coordinates, which are those of `stage` too."""
+@dataclass(frozen=True)
+class OccupiedArea:
+    """An area that is better not covered; `weight` says by how much."""
+
+    area: QRect
+    weight: float = 1.0
+
+
+class Overlays:
+    """The widgets over the graph view, and where they have space, in the view's coordinates."""
 
     def __init__(
-        self,
-        view: QGraphicsView,
-        scene: GraphScene,
-        stage: ViewContainer,
-        *,
-        legend: Legend,
-        read_out: ReadOut,
-        side_card: SideCard,
+        self, theme: Theme, view: QGraphicsView, scene: GraphScene, container: ViewContainer
     ) -> None:
-        self._view, self._scene, self._stage = view, scene, stage
-        self._legend, self._read_out, self._side_card = legend, read_out, side_card
-        self._read_out_for: tuple[object, ...] = ()
-        self._read_out_at: QRect | None = None
+        self._view, self._scene, self._container = view, scene, container
+        self.legend = Legend(theme, container)
+        self.read_out = ReadOut(theme, container)
+        self.side_card = SideCard(theme, container)
+        self.pill = AllNodesPill(theme, container)
+        self._read_out_key: tuple[object, ...] = ()
+        self._read_out_rect: QRect | None = None
+        self._card_key: tuple[object, ...] = ()
 
     def node_rects(self) -> list[QRect]:
         """The rectangles that nodes paint."""
@@ -241,11 +239,11 @@ class OverlayPlacer:
         return [self._to_view(part) for part in parts]
 
     def label_rects(self) -> list[QRect]:
-        """Where the rates of the hops and the shown cast's figures are."""
+        """The rectangles of the hops' rates and of the cast's figures."""
         return [self._to_view(box) for box in self._scene.label_boxes()]
 
     def node_rect(self, name: str) -> QRect | None:
-        """Where a node is drawn; None for one that has no place."""
+        """The cell of a node; None for an unknown one."""
         place = self._scene.place(name)
         if place is None:
             return None
@@ -255,51 +253,125 @@ class OverlayPlacer:
     def _to_view(self, box: Box) -> QRect:
         return self._view.mapFromScene(to_rect(box)).boundingRect()
 
-    def state(self) -> tuple[object, ...]:
-        """Different when nodes, figures or the legend may be elsewhere."""
+    def _view_state(self) -> tuple[object, ...]:
+        """Changes when nodes, labels or the legend may have moved."""
         view = self._view
         bars = (view.horizontalScrollBar().value(), view.verticalScrollBar().value())
         size = view.viewport().size()
-        return id(self._scene.layout), view.transform().m11(), size, bars, self._legend.isVisible()
+        return id(self._scene.layout), view.transform().m11(), size, bars, self.legend.isVisible()
+
+    # --- the read-out ----------------------------------------------------------------------
 
     def show_read_out(self, lines: tuple[str, ...], icon: str) -> bool:
-        """Say this about the path, in the stage's strip or where it covers no node; no lines say nothing.
+        """Show these lines in the reserved strip or where they cover no node; no lines hide the read-out.
 
-        False where there is no such place, and it is not said.
+        Returns False, and hides it, where there is no space.
         """
-        read_out = self._read_out
-        read_out.show_lines(lines, icon)
-        place = self._read_out_place() if lines else None
-        read_out.setVisible(place is not None)
+        self.read_out.show_lines(lines, icon)
+        place = self._place_for_read_out() if lines else None
+        self.read_out.setVisible(place is not None)
         if place is not None:
-            read_out.setGeometry(place)
+            self.read_out.setGeometry(place)
         return place is not None or not lines
 
-    def _read_out_place(self) -> QRect | None:
-        """The cached place, found again when something has moved."""
-        if self._stage.strip:
-            return self._stage.strip_place().adjusted(16, 0, -16, 0)
-        card = self._side_card
-        beside = card.geometry() if card.isVisible() else None
-        key = (self.state(), self._read_out.wanted_size(), self._stage.size(), beside)
-        if key != self._read_out_for:
-            self._read_out_for = key
-            self._read_out_at = self._find_read_out_place()
-        return self._read_out_at
+    def _place_for_read_out(self) -> QRect | None:
+        if self._container.strip:
+            return self._container.strip_rect().adjusted(16, 0, -16, 0)
+        card = self.side_card.geometry() if self.side_card.isVisible() else None
+        key = (self._view_state(), self.read_out.wanted_size(), self._container.size(), card)
+        if key != self._read_out_key:
+            self._read_out_key = key
+            self._read_out_rect = self._find_read_out_place()
+        return self._read_out_rect
 
     def _find_read_out_place(self) -> QRect | None:
-        """May be below the side card, when that is beside the view."""
-        size, box = self._read_out.wanted_size(), self._stage.rect().adjusted(14, 10, -14, -14)
-        taken = self.node_rects()
-        for other in (self._legend, self._side_card):
+        """A free place at the bottom or top edge, also below a side card that is beside the view."""
+        size, box = self.read_out.wanted_size(), self._container.rect().adjusted(14, 10, -14, -14)
+        occupied = self.node_rects()
+        for other in (self.legend, self.side_card):
             if other.isVisible():
-                taken.append(other.geometry().adjusted(-8, -8, 8, 8))
+                occupied.append(other.geometry().adjusted(-8, -8, 8, 8))
         right, left, middle = box.right() - size.width(), box.left(), box.center().x() - size.width() // 2
-        places = [right, middle, left, *range(right, left, -STEP)]
-        for parts in (taken + self.label_rects(), taken):
+        for areas in (occupied + self.label_rects(), occupied):
             for y in (box.bottom() - size.height(), box.top()):
-                for x in places:
+                for x in (right, middle, left, *range(right, left, -GRID_STEP)):
                     place = QRect(QPoint(x, y), size)
-                    if box.contains(place) and not any(place.intersects(part) for part in parts):
+                    if box.contains(place) and not any(place.intersects(area) for area in areas):
                         return place
         return None
+
+    # --- the side card ---------------------------------------------------------------------
+
+    def place_side_card(self, node: str) -> None:
+        """Move the card beside this node, unless nothing has changed since the last call."""
+        area = self._container.rect().adjusted(CARD_MARGIN, CARD_MARGIN, -CARD_MARGIN, -CARD_MARGIN)
+        if self._card_state(node, area) != self._card_key:
+            self.side_card.setGeometry(self._find_card_place(node, area))
+            self.side_card.set_columns(2 if self._container.below else 1)
+            self._card_key = self._card_state(node, area)
+
+    def _card_state(self, node: str, area: QRect) -> tuple[object, ...]:
+        sizes = [self.side_card.wanted_size(area.size(), columns) for columns in (1, 2)]
+        margins = (self._container.side, self._container.below, self._container.strip)
+        return node, area, sizes, margins, self._view_state(), len(self.label_rects())
+
+    def _find_card_place(self, node: str, area: QRect) -> QRect:
+        """Over the view where the card covers no node and no label; else reserve a margin of the view.
+
+        The margin is at the right of a wide view, and below a narrow one.
+        """
+        container = self._container
+        size = self.side_card.wanted_size(area.size(), 1)
+        beside = size.width() + 2 * CARD_MARGIN
+        wide = container.width() - beside >= MIN_VIEW_WIDTH
+        max_height = area.height() + CARD_MARGIN - container.strip - MIN_VIEW_HEIGHT
+        if wide:
+            container.reserve(below=0)
+        else:
+            container.reserve(side=0)
+        if not container.side and not container.below:
+            place = self._least_covering_place(node, size, area)
+            if not any(place.intersects(part) for part in (*self.node_rects(), *self.label_rects())):
+                return place
+            if not wide and max_height < MIN_CARD_HEIGHT:
+                return place
+        if wide:
+            container.reserve(side=beside)
+            return QRect(area.topRight() - QPoint(size.width() - 1, 0), size)
+        size = self.side_card.wanted_size(QSize(area.width(), max_height), 2)
+        container.reserve(below=size.height() + CARD_MARGIN)
+        return QRect(area.bottomLeft() - QPoint(0, size.height() - 1), size)
+
+    def _least_covering_place(self, node: str, size: QSize, area: QRect) -> QRect:
+        parts = [OccupiedArea(part) for part in (*self.node_rects(), *self.label_rects())]
+        own = self.node_rect(node)
+        if own is not None:
+            parts.append(OccupiedArea(own, OWN_NODE_WEIGHT))
+        if self.legend.isVisible():
+            parts.append(OccupiedArea(self.legend.geometry(), 0.5))
+        if self.read_out.isVisible():
+            parts.append(OccupiedArea(self.read_out.geometry()))
+        near = own.center() if own is not None else area.center()
+        above_strip = area.adjusted(0, 0, 0, -self._container.strip)
+        return QRect(least_covering(size, above_strip, parts, near), size)
+
+
+def least_covering(size: QSize, area: QRect, parts: Sequence[OccupiedArea], near: QPoint) -> QPoint:
+    """The position in the area that covers the least; among equals the nearest to a point."""
+    fine = len(parts) <= MAX_FINE_PARTS
+
+    def cost(corner: QPoint) -> tuple[float, int]:
+        place, covered = QRect(corner, size), 0.0
+        for part in parts:
+            if place.intersects(part.area):
+                both = place.intersected(part.area)
+                covered += part.weight * (OVERLAP_COST + both.width() * both.height())
+        return covered, (place.center() - near).manhattanLength()
+
+    xs = _positions(max(0, area.width() - size.width()), fine=fine)
+    ys = _positions(max(0, area.height() - size.height()), fine=fine)
+    return min((area.topLeft() + QPoint(x, y) for y in ys for x in xs), key=cost)
+
+
+def _positions(free: int, *, fine: bool) -> list[int]:
+    return sorted({*range(0, free, GRID_STEP), free}) if fine else sorted({0, free // 2, free})

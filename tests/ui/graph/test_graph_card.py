@@ -157,14 +157,14 @@ def test_files_dropped_on_a_selected_node_are_for_all_selected(stage: Stage, qtb
 def test_files_dropped_on_all_nodes_are_for_every_node_online(stage: Stage, qtbot: QtBot) -> None:
     stage.nodes.apply([make_node("node_3", NodeState.OFFLINE)])
     stage.drag(QPoint(5, 200), QDragEnterEvent)
-    assert stage.view.pill.isVisible()
-    place = stage.view.pill.geometry().center()
+    assert stage.view.overlays.pill.isVisible()
+    place = stage.view.overlays.pill.geometry().center()
     stage.drag(place, QDragMoveEvent)
     with qtbot.waitSignal(stage.graph.files_dropped) as caught:
         stage.drag(place, QDropEvent)
     assert caught.args is not None
     assert caught.args[1] == {"node_1", "node_2"}
-    assert not stage.view.pill.isVisible()
+    assert not stage.view.overlays.pill.isVisible()
 
 
 @pytest.mark.parametrize("place", ["canvas", "desk", "offline"])
@@ -421,21 +421,21 @@ def by_node(stage: Stage) -> dict[str, DeliverySnapshot]:
 def test_the_slowest_hop_and_what_holds_it_up_are_read_out(stage: Stage) -> None:
     slow = make_delivery("node_3", upstream="node_2", bytes=GB, rate=20e6, writing=0.9)
     stage.graph.show_cast(make_cast(), [*relayed("desk", "node_1"), slow])
-    assert stage.view.read_out.isVisible()
-    assert stage.view.read_out.accessibleName() == (
+    assert stage.view.overlays.read_out.isVisible()
+    assert stage.view.overlays.read_out.accessibleName() == (
         "Slowest: node_2 → node_3, 20 MB/s. Held up by the disk of node_3"
     )
     assert "Holds up the cast: the disk of node_3" in stage.scene.tool_tip("node_3")
-    covered = stage.view.placer.node_rects()
-    assert not any(stage.view.read_out.geometry().intersects(place) for place in covered)
+    covered = stage.view.overlays.node_rects()
+    assert not any(stage.view.overlays.read_out.geometry().intersects(place) for place in covered)
     stage.graph.show_cast(make_cast(state=CastState.COMPLETED), [])
-    assert not stage.view.read_out.isVisible()
+    assert not stage.view.overlays.read_out.isVisible()
 
 
 def test_it_is_read_out_in_a_line_of_its_own_where_the_window_is_small(stage: Stage) -> None:
     stage.window.resize(440, 392)
     stage.graph.show_cast(make_cast(), relayed("desk", "node_1", "node_2"))
-    read_out = stage.view.read_out
+    read_out = stage.view.overlays.read_out
     assert read_out.isVisible()
     assert read_out.height() == STRIP
     assert not read_out.geometry().intersects(stage.view.geometry())
@@ -451,7 +451,7 @@ def test_it_is_read_out_in_a_line_of_its_own_where_the_window_is_small(stage: St
 def test_a_limit_over_all_casts_is_named(stage: Stage) -> None:
     stage.nodes.set_limit(100_000_000)
     stage.graph.show_cast(make_cast(), relayed("desk", "node_1", "node_2"))
-    assert stage.view.read_out.lines[1] == "Held up by the speed limit"
+    assert stage.view.overlays.read_out.lines[1] == "Held up by the speed limit"
 
 
 def test_among_dots_the_relay_is_threads(qtbot: QtBot) -> None:
@@ -462,8 +462,8 @@ def test_among_dots_the_relay_is_threads(qtbot: QtBot) -> None:
     whole, failed, _, _ = stage.scene.path.segments.segments
     assert (len(whole), len(failed)) == (899, 1)
     assert stage.scene.counts()["HopItem"] == 0
-    assert stage.view.read_out.isVisible()
-    assert not stage.view.read_out.geometry().intersects(stage.view.geometry())
+    assert stage.view.overlays.read_out.isVisible()
+    assert not stage.view.overlays.read_out.geometry().intersects(stage.view.geometry())
 
 
 def test_rings_glide_unless_motion_is_reduced(stage: Stage) -> None:

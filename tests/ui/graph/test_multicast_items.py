@@ -180,23 +180,23 @@ def test_figures_that_the_bus_runs_over_go_to_the_title(qtbot: QtBot) -> None:
 
 def test_the_read_out_says_how_it_goes(stage: Stage) -> None:
     show(stage, multicast(), heard(repaired=40 * MB))
-    assert stage.view.read_out.isVisible()
-    assert stage.view.read_out.accessibleName() == (
+    assert stage.view.overlays.read_out.isVisible()
+    assert stage.view.overlays.read_out.accessibleName() == (
         "Multicast: 100 MB/s to 3 at once. 99% by datagrams · 0.3% repaired. "
         "node_4 by the relay: can't hear it"
     )
     show(stage, multicast(DONE), heard(listening=False))
-    assert stage.view.read_out.lines[0] == "Multicast: everything was sent once"
+    assert stage.view.overlays.read_out.lines[0] == "Multicast: everything was sent once"
 
 
 def test_the_read_out_says_beside_the_slowest_hop_why_it_stopped(stage: Stage) -> None:
     stopped = MulticastSnapshot(MulticastState.STOPPED, MulticastEnd.NOTHING_ARRIVES)
     show(stage, multicast(stopped), heard(0))
-    lines = stage.view.read_out.lines
+    lines = stage.view.overlays.read_out.lines
     assert lines[0].startswith("Slowest: ")
     assert lines[2] == "No multicast: nothing arrives"
     show(stage, multicast(stopped), heard(0, rate=0.0))
-    assert stage.view.read_out.lines == ("No multicast: nothing arrives",)
+    assert stage.view.overlays.read_out.lines == ("No multicast: nothing arrives",)
 
 
 def test_what_a_screen_reader_and_the_pointer_hear_of_a_node(stage: Stage) -> None:

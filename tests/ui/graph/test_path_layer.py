@@ -40,13 +40,13 @@ def relay(count: int, prefix: str = "node_") -> list[DeliverySnapshot]:
 
 
 def read_out_covers_nothing(stage: Stage) -> bool:
-    place = stage.view.read_out.geometry()
+    place = stage.view.overlays.read_out.geometry()
     inside = place.intersected(stage.view.geometry())
-    card = stage.view.side_card
+    card = stage.view.overlays.side_card
     return not (
-        any(inside.intersects(part) for part in stage.view.placer.node_rects())
+        any(inside.intersects(part) for part in stage.view.overlays.node_rects())
         or (card.isVisible() and card.geometry().intersects(place))
-        or not stage.view.read_out.parentWidget().rect().contains(place)
+        or not stage.view.overlays.read_out.parentWidget().rect().contains(place)
     )
 
 
@@ -56,7 +56,7 @@ def test_the_read_out_is_seen_whatever_lies_there(qtbot: QtBot, count: int, size
     stage = Stage(qtbot, count)
     stage.window.resize(*size)
     stage.graph.show_cast(make_cast(recipients=count, multicast=STOPPED), relay(count))
-    assert stage.view.read_out.isVisible()
+    assert stage.view.overlays.read_out.isVisible()
     assert read_out_covers_nothing(stage)
 
 
@@ -66,7 +66,7 @@ def test_where_it_finds_no_place_among_twelve_it_has_one_below_them(qtbot: QtBot
     stage.nodes.apply([make_node(name, zone="rack a" if n < 6 else "rack b") for n, name in enumerate(names)])
     cast = make_cast(recipients=12, multicast=STOPPED)
     stage.graph.show_cast(cast, relay(12, "a-machine-with-a-long-name-"))
-    read_out = stage.view.read_out
+    read_out = stage.view.overlays.read_out
     assert stage.scene.layout.cell is NodeShape.COMPACT
     assert len(read_out.lines) == 3
     assert read_out.isVisible()
@@ -88,13 +88,13 @@ def test_the_side_card_leaves_it_to_be_seen_at_once(
     stage = Stage(qtbot, count)
     stage.window.resize(*size)
     stage.graph.show_cast(make_cast(recipients=count), relay(count))
-    before = stage.view.read_out.geometry()
+    before = stage.view.overlays.read_out.geometry()
     stage.graph.side_card.show(name)
-    assert stage.view.side_card.isVisible()
-    assert stage.view.read_out.isVisible()
+    assert stage.view.overlays.side_card.isVisible()
+    assert stage.view.overlays.read_out.isVisible()
     assert read_out_covers_nothing(stage)
     stage.graph.side_card.close()
-    assert stage.view.read_out.geometry() == before
+    assert stage.view.overlays.read_out.geometry() == before
 
 
 def paused(*nodes: str) -> list[DeliverySnapshot]:

@@ -11,8 +11,8 @@ from pytestqt.qtbot import QtBot
 
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol.messages import CastState, DeliveryState, NodeState
+from castray_desktop.ui.graph.overlays import OccupiedArea, least_covering
 from castray_desktop.ui.graph.side_card import facts_of
-from castray_desktop.ui.graph.side_card_controller import OccupiedArea, least_covering
 from castray_desktop.ui.model.node_list import NodeList
 from castray_desktop.ui.widgets.status_glyphs import GlyphState
 from castray_desktop.ui.window.main_window import MainWindow
@@ -101,7 +101,7 @@ def test_the_state_is_a_shape_and_a_word_and_a_failure_a_sentence() -> None:
 
 
 def test_the_key_opens_and_closes_it(stage: Stage) -> None:
-    view, card = stage.view, stage.view.side_card
+    view, card = stage.view, stage.view.overlays.side_card
     view.setFocus()
     QTest.keyClick(view, Qt.Key.Key_I)
     assert not card.isVisible()
@@ -122,7 +122,7 @@ def test_the_key_opens_and_closes_it(stage: Stage) -> None:
 
 def test_the_keyboard_goes_back_to_the_node(stage: Stage, qtbot: QtBot) -> None:
     qtbot.waitUntil(stage.window.isActiveWindow, timeout=2000)
-    card = stage.view.side_card
+    card = stage.view.overlays.side_card
     stage.graph.side_card.show("node_2")
     card.close_button.setFocus()
     QTest.keyClick(card.close_button, Qt.Key.Key_Escape)
@@ -132,7 +132,7 @@ def test_the_keyboard_goes_back_to_the_node(stage: Stage, qtbot: QtBot) -> None:
 
 
 def test_two_clicks_open_it_and_one_goes_on_to_another_node(stage: Stage) -> None:
-    card = stage.view.side_card
+    card = stage.view.overlays.side_card
     stage.click("node_1")
     assert not card.isVisible()
     QTest.mouseDClick(stage.view.viewport(), LEFT, NONE, stage.at("node_1"))
@@ -149,11 +149,11 @@ def test_two_clicks_open_it_and_one_goes_on_to_another_node(stage: Stage) -> Non
 def test_the_menu_opens_it_for_the_source_too(stage: Stage) -> None:
     titles = {action.text(): action for action in stage.graph.context_menu("desk").actions()}
     titles["Facts"].trigger()
-    assert stage.view.side_card.accessibleName() == "Facts of desk"
+    assert stage.view.overlays.side_card.accessibleName() == "Facts of desk"
 
 
 def test_it_goes_with_its_node_and_is_kept_true(stage: Stage, qtbot: QtBot) -> None:
-    card = stage.view.side_card
+    card = stage.view.overlays.side_card
     stage.graph.side_card.show("node_2")
     stage.nodes.apply([make_node("node_2", zone="rack b")])
     qtbot.waitUntil(lambda: "rack b" in card.accessibleDescription(), timeout=2000)
@@ -164,9 +164,9 @@ def test_it_goes_with_its_node_and_is_kept_true(stage: Stage, qtbot: QtBot) -> N
 def test_it_makes_way_for_a_drag(stage: Stage) -> None:
     stage.graph.side_card.show("node_2")
     stage.drag(stage.at("node_1"), QDragEnterEvent)
-    assert not stage.view.side_card.isVisible()
+    assert not stage.view.overlays.side_card.isVisible()
     QApplication.sendEvent(stage.view.viewport(), QDragLeaveEvent())
-    assert stage.view.side_card.isVisible()
+    assert stage.view.overlays.side_card.isVisible()
 
 
 @pytest.mark.parametrize("width", [736, 1600])
@@ -176,11 +176,11 @@ def test_it_covers_no_node_and_no_figures(stage: Stage, width: int) -> None:
     stage.graph.show_cast(make_cast(), [make_delivery("node_1", upstream="desk"), *hops])
     for name in ("desk", "node_1", "node_2", "node_3"):
         stage.graph.side_card.show(name)
-        place = stage.view.side_card.geometry()
-        assert stage.view.side_card.parentWidget().rect().contains(place)
+        place = stage.view.overlays.side_card.geometry()
+        assert stage.view.overlays.side_card.parentWidget().rect().contains(place)
         assert not any(
             place.intersects(part)
-            for part in (*stage.view.placer.node_rects(), *stage.view.placer.label_rects())
+            for part in (*stage.view.overlays.node_rects(), *stage.view.overlays.label_rects())
         )
     before = stage.view.width()
     stage.graph.side_card.close()
@@ -191,14 +191,14 @@ def test_in_a_small_window_it_stands_below_the_nodes(stage: Stage) -> None:
     stage.window.resize(440, 392)
     hops = [make_delivery(f"node_{number}", upstream=f"node_{number - 1}") for number in (2, 3)]
     stage.graph.show_cast(make_cast(), [make_delivery("node_1", upstream="desk"), *hops])
-    card, height = stage.view.side_card, stage.view.height()
+    card, height = stage.view.overlays.side_card, stage.view.height()
     for name in ("node_1", "node_2", "node_3", "desk"):
         stage.graph.side_card.show(name)
         place = card.geometry()
         assert card.parentWidget().rect().contains(place)
         assert place.top() >= stage.view.geometry().bottom()
-        assert not place.intersects(stage.view.read_out.geometry())
-        assert not stage.view.read_out.geometry().intersects(stage.view.geometry())
+        assert not place.intersects(stage.view.overlays.read_out.geometry())
+        assert not stage.view.overlays.read_out.geometry().intersects(stage.view.geometry())
     lines = [line for line in card._lines if line.isVisible()]
     assert lines[0].y() == lines[-1].y() or len({line.x() for line in lines}) == 2
     stage.graph.side_card.close()
@@ -213,7 +213,7 @@ def test_many_nodes_stay_as_large_as_they_were_above_it(qtbot: QtBot) -> None:
     stage.graph.side_card.show("node_70")
     assert stage.view.height() < 250
     assert (stage.scene.layout.cell, stage.scene.places()) == (cell, places)
-    spot = stage.view.placer.node_rect("node_70")
+    spot = stage.view.overlays.node_rect("node_70")
     assert spot is not None
     assert stage.view.rect().contains(spot)
 
@@ -221,7 +221,7 @@ def test_many_nodes_stay_as_large_as_they_were_above_it(qtbot: QtBot) -> None:
 def test_what_has_no_room_is_scrolled_to(stage: Stage, qtbot: QtBot) -> None:
     stage.window.resize(380, 240)
     stage.graph.side_card.show("node_3")
-    card = stage.view.side_card
+    card = stage.view.overlays.side_card
     bar = card._scroll.verticalScrollBar()
     assert not bar.maximum()
     facts = {"zone": "a", "gpus": 1.0, "memory": GB, "labels": {"a": "1"}}
@@ -264,4 +264,4 @@ def test_the_window_says_which_casts_a_node_takes_part_in(window: MainWindow, li
     casts = [cast.name for cast, _ in window.transfers.under_way_on("node_1")]
     assert casts == ["qwen2.5-14b-instruct/"]
     window.graph.side_card.show("node_1")
-    assert "Cast qwen2.5-14b-instruct/ · 66%" in window.graph.view.side_card.accessibleDescription()
+    assert "Cast qwen2.5-14b-instruct/ · 66%" in window.graph.view.overlays.side_card.accessibleDescription()
