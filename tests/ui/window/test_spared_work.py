@@ -55,7 +55,7 @@ def test_dots_and_their_hops_are_made_anew_only_when_one_stands_otherwise(
 ) -> None:
     stage = Stage(qtbot, MANY)
     stage.graph.show_cast(*many_casting())
-    assert stage.scene.plan.cell is NodeShape.DOT
+    assert stage.scene.layout.cell is NodeShape.DOT
     dots = calls_of(stage.scene._dots, "show_dots", monkeypatch)
     hops = calls_of(stage.scene.path, "refresh_hops", monkeypatch)
     stage.graph.show_cast(*many_casting(5))
@@ -112,7 +112,7 @@ def test_a_step_of_the_zoom_lays_the_nodes_out_once(qtbot: QtBot, count: int) ->
     assert len(laid_out) == 2
     stage.view.fit()
     assert stage.view.zoom == 1.0
-    assert stage.scene.plan.cell is NodeShape.DOT
+    assert stage.scene.layout.cell is NodeShape.DOT
 
 
 @pytest.mark.parametrize(("count", "scrolls"), [(900, False), (3000, True)])
